@@ -1,0 +1,9 @@
+"""What a training step eats: utterances of one corpus, of like length, read through memory maps."""
+
+from ser.batches.batch import Batch, collate
+from ser.batches.load import UNIFIED, Data, open_data
+from ser.batches.normalise import Normaliser, fit_statistics
+from ser.batches.part import Part, load_part
+from ser.batches.sampler import Sampler, by_length
+
+__all__ = ["UNIFIED", "Batch", "Data", "Normaliser", "Part", "Sampler", "by_length", "collate", "fit_statistics", "load_part", "open_data"]

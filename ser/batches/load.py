@@ -1,0 +1,64 @@
+"""Everything an experiment reads: protocols, features, parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser.batches.part import Part, load_part
+from ser.common import digest
+from ser.config import Experiment
+from ser.corpora import Protocol, read_protocol
+from ser.features import FeatureStore
+
+UNIFIED = "unified"
+
+
+@dataclass(frozen=True)
+class Data:
+    """The corpora of an experiment.
+
+    Attributes:
+        heads: head name -> class list: one a corpus, or one over the union of all class lists.
+    """
+
+    experiment: Experiment
+    protocols: dict[str, Protocol]
+    stores: dict[str, FeatureStore]
+    heads: dict[str, tuple[str, ...]]
+    data_root: Path
+
+    def parts(self, name: str) -> dict[str, Part]:
+        """The parts of that name (train, valid or test) of all corpora that have one."""
+        found = {}
+        for corpus, protocol in self.protocols.items():
+            classes = self.heads[UNIFIED if UNIFIED in self.heads else corpus]
+            part = load_part(self.data_root, protocol, self.experiment, name, self.stores[corpus], classes)
+            if part is not None:
+                found[corpus] = part
+        return found
+
+    def split_hash(self) -> str:
+        """Names who is in which part of the fold."""
+        e = self.experiment
+        return digest({corpus: p.fold(e.split, e.fold) for corpus, p in self.protocols.items()})
+
+    def data_hash(self) -> str:
+        """Names the features, and through them the audio, and the labels."""
+        return digest({c: store.key for c, store in self.stores.items()},
+                      {c: [dict(p.labels), dict(p.drop), list(p.classes)] for c, p in self.protocols.items()})
+
+
+def open_data(experiment: Experiment, recipe: Path | None, data_root: Path, dump_root: Path) -> Data:
+    """Find protocols and features of an experiment.
+
+    Raises:
+        InputError: a corpus without protocol, or whose stages 1 and 3 have not run.
+    """
+    protocols = {corpus: read_protocol(corpus, recipe) for corpus in experiment.corpora}
+    stores = {c: FeatureStore(dump_root, data_root / c, experiment.features) for c in experiment.corpora}
+    if experiment.task == "multi":
+        heads = {corpus: protocol.classes for corpus, protocol in protocols.items()}
+    else:
+        heads = {UNIFIED: tuple(sorted({name for p in protocols.values() for name in p.classes}))}
+    return Data(experiment, protocols, stores, heads, data_root)

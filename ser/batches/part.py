@@ -1,0 +1,84 @@
+"""The utterances of one corpus in one part of a fold, with their features at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ser.common import InputError
+from ser.config import Experiment
+from ser.corpora import Protocol
+from ser.corpora.kaldi import read_table
+from ser.features import ArkReader, FeatureStore
+
+
+@dataclass(frozen=True)
+class Part:
+    """Utterances in the order of their ids.
+
+    Attributes:
+        classes: the class list that `targets` index.
+        targets: int64, (utterances,).
+        frames: int64, (utterances,).
+    """
+
+    corpus: str
+    name: str
+    ids: list[str]
+    speakers: list[str]
+    classes: tuple[str, ...]
+    targets: np.ndarray
+    frames: np.ndarray
+    reader: ArkReader
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """int64, (classes,)."""
+        return np.bincount(self.targets, minlength=len(self.classes))
+
+
+def data_dir_of(data_root: Path, protocol: Protocol, experiment: Experiment, part: str) -> Path:
+    """The Kaldi data dir of a corpus's part in the experiment's fold."""
+    return data_root / protocol.corpus / protocol.split_name(experiment.split, experiment.fold) / part
+
+
+def load_part(data_root: Path, protocol: Protocol, experiment: Experiment, part: str, store: FeatureStore,
+              classes: Sequence[str]) -> Part | None:
+    """Load a part, or None where the protocol gives it no speakers (TESS has no test).
+
+    Args:
+        classes: the class list of the head that the corpus trains, which targets index.
+
+    Raises:
+        InputError: stage 1 or 3 has not run, or data and protocol disagree.
+    """
+    speakers = protocol.fold(experiment.split, experiment.fold)[part]
+    if not speakers:
+        return None
+    folder = data_dir_of(data_root, protocol, experiment, part)
+    utt2emo, utt2spk = read_table(folder / "utt2emo"), read_table(folder / "utt2spk")
+    strangers = sorted(set(utt2spk.values()) - set(speakers))
+    if strangers:
+        raise InputError(f"{folder}: speaker {strangers[0]} is not in this part by {protocol.path}; run stage 1 again")
+    index = {name: i for i, name in enumerate(classes)}
+    for utterance, emotion in utt2emo.items():
+        if emotion not in index:
+            raise InputError(f"{folder / 'utt2emo'}: {utterance}: {emotion} is no class of the head "
+                             f"({', '.join(classes)}); run stage 1 again")
+    ids, frames = list(utt2spk), store.num_frames()
+    missing = [key for key in ids if key not in frames]
+    if missing:
+        raise InputError(f"{store.folder}: no features of {missing[0]}; run stage 3 again")
+    empty = [key for key in ids if frames[key] < 1]
+    if empty:
+        raise InputError(f"{store.folder}: {empty[0]} has no frames; name it under `drop` in {protocol.path}")
+    return Part(
+        corpus=protocol.corpus, name=part, ids=ids, speakers=[utt2spk[key] for key in ids],
+        classes=tuple(classes), targets=np.array([index[utt2emo[key]] for key in ids]),
+        frames=np.array([frames[key] for key in ids]), reader=store.reader())

@@ -1,0 +1,16 @@
+"""What every room uses: errors a user can mend, files that are whole or absent, derived seeds."""
+
+from ser.common.errors import InputError, guarded
+from ser.common.files import atomic_path, digest, read_json, write_json, write_text
+from ser.common.seeding import derive_seed
+
+__all__ = [
+    "InputError",
+    "atomic_path",
+    "derive_seed",
+    "digest",
+    "guarded",
+    "read_json",
+    "write_json",
+    "write_text",
+]

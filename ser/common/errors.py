@@ -1,0 +1,43 @@
+"""Errors that a user can mend, and how an entry point reports them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+class InputError(Exception):
+    """Something outside the program is wrong: one line that names file, reason and mend."""
+
+
+def listed(problems: Sequence[str], shown: int = 5) -> str:
+    """The first problems, one a line, and how many more there are."""
+    rest = len(problems) - shown
+    tail = [f"... and {rest} more"] if rest > 0 else []
+    return "\n       ".join([*problems[:shown], *tail])
+
+
+def guarded(main: Callable[..., int]) -> Callable[..., int]:
+    """Turn a user's mistake, a full disk or Ctrl-C into one line and an exit code, without a traceback."""
+
+    @functools.wraps(main)
+    def run(*args: Any, **kwargs: Any) -> int:
+        try:
+            return main(*args, **kwargs)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+        except BrokenPipeError:
+            # The reader of our output has gone (`... | head`): nothing to say, and nobody to say it to.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            print(f"error: {name}{error.strerror or error}", file=sys.stderr)
+        except KeyboardInterrupt:
+            print("error: interrupted; the same command continues", file=sys.stderr)
+            return 130
+        return 1
+
+    return run

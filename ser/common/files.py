@@ -1,0 +1,80 @@
+"""Files that are whole or absent: everything is written beside its name and renamed into place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ser.common.errors import InputError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it into place when the block ends well, remove it otherwise.
+
+    The block may make a file or a folder; a folder replaces an earlier one whole.
+
+    Raises:
+        InputError: the disk is full or the place cannot be written.
+    """
+    path = Path(path)
+    # The suffix stays the last part of the name, since libraries go by it.
+    temporary = path.with_name(f".tmp{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if temporary.is_dir() and path.is_dir():
+            old = path.with_name(f".old{os.getpid()}.{path.name}")
+            path.rename(old)
+            temporary.rename(path)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); make room or choose another "
+                         "place, then run the same command again") from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all, keys in the order given."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: it is absent or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not readable as JSON ({error}); remove it and run its stage again") from None
+
+
+def digest(*parts: Any) -> str:
+    """Sixteen hexadecimal digits that name a value: paths by content, anything else by its JSON form."""
+    state = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        data = part.read_bytes() if isinstance(part, Path) else json.dumps(part, sort_keys=True).encode()
+        state.update(len(data).to_bytes(8, "little") + data)
+    return state.hexdigest()

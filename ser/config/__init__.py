@@ -1,0 +1,17 @@
+"""One home a value: a key of conf/*.yaml = a field of a frozen dataclass = an option of the command line."""
+
+from ser.config.load import decisive, find, load, read_experiment, save
+from ser.config.schema import Batches, Experiment, Features, Network, Training
+
+__all__ = [
+    "Batches",
+    "Experiment",
+    "Features",
+    "Network",
+    "Training",
+    "decisive",
+    "find",
+    "load",
+    "read_experiment",
+    "save",
+]

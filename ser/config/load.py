@@ -1,0 +1,164 @@
+"""Read conf/, a preset and the command line into an `Experiment`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from ser.common import InputError, write_text
+from ser.config.schema import Experiment
+
+ROOT = Path(__file__).resolve().parents[2]
+SECTIONS = {name: kind for name, kind in get_type_hints(Experiment).items() if is_dataclass(kind)}
+KEYS = [name for name in get_type_hints(Experiment) if name not in SECTIONS] + [
+    f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in fields(kind)  # type: ignore[arg-type]
+]
+
+
+def find(name: str, recipe: Path | None) -> Path:
+    """A file of the recipe's own folder, else the toolkit's.
+
+    Raises:
+        InputError: neither has it; the message lists what stands beside it.
+    """
+    places = [place / name for place in (recipe, ROOT) if place is not None]
+    for path in places:
+        if path.is_file():
+            return path
+    beside = sorted({path.stem for place in places for path in place.parent.glob(f"*{Path(name).suffix}")})
+    raise InputError(f"{name}: no such file below {' or '.join(str(p.parent) for p in places)}; "
+                     f"there is: {', '.join(beside) or 'nothing'}")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a mapping from a YAML file, with the line in the error where it is not one."""
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{line}: not readable as YAML ({getattr(error, 'problem', error)})") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: must hold `key: value` lines")
+    return value
+
+
+def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ()) -> Experiment:
+    """conf/*.yaml, then conf/presets/<preset>.yaml, then `overrides` such as "training.learning_rate=1e-3".
+
+    Raises:
+        InputError: a key that does not exist (the nearest known one is named) or a value of the wrong kind.
+    """
+    values: dict[str, Any] = {"preset": preset}
+    origin: dict[str, str] = {}
+    for section in ("experiment", *SECTIONS):
+        path = ROOT / "conf" / f"{section}.yaml"
+        own = read_yaml(path)
+        _collect(own if section == "experiment" else {section: own}, str(path), values, origin)
+    path = find(f"conf/presets/{preset}.yaml", recipe)
+    _collect(read_yaml(path), str(path), values, origin)
+    for override in overrides:
+        key, _, text = override.partition("=")
+        _collect(_nested({key: _scalar(text)}), "command line", values, origin)
+    return _build(values, origin)
+
+
+def save(experiment: Experiment, path: Path) -> None:
+    """Write the effective configuration; `read_experiment` gives it back."""
+    write_text(path, yaml.safe_dump(_plain(asdict(experiment)), sort_keys=False))
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Read what `save` wrote."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; ./run.sh writes it")
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    _collect(read_yaml(path), str(path), values, origin)
+    return _build(values, origin)
+
+
+# How a run is carried out, which decides neither what is learnt nor from what.
+HOW = {"training.device", "training.threads", "training.checkpoint_seconds"}
+
+
+def decisive(experiment: Experiment) -> dict[str, Any]:
+    """Dotted keys and values of what decides a result."""
+    return {key: value for key, value in _flatten(_plain(asdict(experiment))) if key not in HOW}
+
+
+def _scalar(text: str) -> Any:
+    """A value as YAML reads it, and 1e-3 as the number that YAML 1.1 takes for a word."""
+    try:
+        return float(text) if "e" in text.lower() else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            return text
+
+
+def _plain(value: Any) -> Any:
+    """jsonargparse's restricted numbers as int and float, tuples as lists."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _nested(values: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        place = result
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return result
+
+
+def _collect(new: dict[str, Any], source: str, values: dict[str, Any], origin: dict[str, str]) -> None:
+    for key, value in _flatten(new):
+        if key not in KEYS:
+            near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"{source}: unknown key {key}{hint} (all keys: conf/*.yaml)")
+        values[key] = value
+        origin[key] = source
+
+
+def _build(values: dict[str, Any], origin: dict[str, str]) -> Experiment:
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    missing = [key for key in KEYS if key not in values]
+    if missing:
+        raise InputError(f"{next(iter(origin.values()), 'conf')}: key {missing[0]} has no value")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Experiment, "experiment")
+    try:
+        parsed = parser.parse_object({"experiment": _nested(values)})
+    except ArgumentError as error:
+        text = " ".join(str(error).split())
+        key = next((key for key in KEYS if f'"experiment.{key}"' in text), None)
+        what = f"key {key} = {values[key]!r}: " if key else ""
+        raise InputError(f"{origin.get(key or '', 'conf')}: {what}{text.split(': ', 1)[-1]}") from None
+    return parser.instantiate(parsed).experiment

@@ -1,0 +1,96 @@
+"""The settings of an experiment. Values live in conf/, so no field has a default here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+
+@dataclass(frozen=True)
+class Features:
+    """conf/features.yaml: the log-STFT."""
+
+    sampling_rate: PositiveInt
+    frame_length: PositiveInt
+    frame_shift: PositiveInt
+    window: Literal["hann", "hamming"]
+    floor: PositiveFloat
+    storage: Literal["int16", "float32"]
+
+    @property
+    def bins(self) -> int:
+        return self.frame_length // 2 + 1
+
+    def num_frames(self, num_samples: int) -> int:
+        """Frames of `num_samples` samples at `sampling_rate`, without padding."""
+        return max(0, 1 + (num_samples - self.frame_length) // self.frame_shift)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """conf/batches.yaml: what a training step eats."""
+
+    batch_size: PositiveInt
+    crop_seconds: PositiveFloat
+    normalisation: Literal["global", "none", "utterance", "speaker", "corpus"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """conf/network.yaml: sizes of the blocks."""
+
+    prep_layers: NonNegativeInt
+    prep_size: PositiveInt
+    prep_dropout: ClosedUnitInterval
+    hidden_size: PositiveInt
+    tdnn_layers: PositiveInt
+    tdnn_size: PositiveInt
+    tdnn_norm: Literal["none", "layer"]
+    dropout: ClosedUnitInterval
+
+
+@dataclass(frozen=True)
+class Training:
+    """conf/training.yaml: optimisation and when to stop."""
+
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+    gradient_clip: PositiveFloat
+    steps_per_epoch: PositiveInt
+    patience: PositiveInt
+    improvement: NonNegativeFloat
+    max_epochs: PositiveInt
+    device: str
+    precision: Literal["auto", "float32", "bfloat16"]
+    threads: NonNegativeInt
+    checkpoint_seconds: PositiveFloat
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides a result, given the data and the code."""
+
+    preset: str
+    corpora: list[str]
+    split: str
+    fold: PositiveInt
+    seed: NonNegativeInt
+    task: Literal["multi", "unified"]
+    temporal: Literal["lstm", "blstm", "tdnn"]
+    pooling: Literal["mu", "mu_sigma2"]
+    features: Features
+    batches: Batches
+    network: Network
+    training: Training
+
+    @property
+    def combination(self) -> str:
+        return "_".join(self.corpora)
+
+    @property
+    def folder(self) -> str:
+        """Where the run lies below exp/."""
+        cell = f"{self.task}_{self.temporal}_{self.pooling}"
+        return f"{self.combination}/{cell}/fold{self.fold}_seed{self.seed}"

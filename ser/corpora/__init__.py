@@ -1,0 +1,6 @@
+"""The corpus contract: labels are a closed set, splits are by speaker, every file is accounted for."""
+
+from ser.corpora.protocol import Protocol, read_protocol
+from ser.corpora.utterance import Utterance, audio_files
+
+__all__ = ["Protocol", "Utterance", "audio_files", "read_protocol"]

@@ -1,0 +1,86 @@
+"""Kaldi data directories: written sorted in the C locale, checked as Kaldi's own validator does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ser.common import InputError, atomic_path
+
+Table = dict[str, str]
+
+
+def read_table(path: Path) -> Table:
+    """Read `key value` lines; the value is the rest of the line.
+
+    Raises:
+        InputError: absent, a line without a value, or a key twice.
+    """
+    table: Table = {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        key, _, value = line.strip().partition(" ")
+        if not value.strip():
+            raise InputError(f"{path}:{number}: expected `key value`, found {line!r}")
+        if key in table:
+            raise InputError(f"{path}:{number}: {key} stands twice")
+        table[key] = value.strip()
+    return table
+
+
+def table_text(table: Mapping[str, str]) -> str:
+    """The lines of a table in the order of Kaldi's LC_ALL=C sort (by bytes)."""
+    return "".join(f"{key} {table[key]}\n" for key in sorted(table, key=str.encode))
+
+
+def write_table(path: Path, table: Mapping[str, str]) -> None:
+    """Write a table whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(table_text(table), encoding="utf-8")
+
+
+def spk2utt(utt2spk: Mapping[str, str]) -> Table:
+    """Turn utt2spk round."""
+    speakers: dict[str, list[str]] = {}
+    for utterance in sorted(utt2spk, key=str.encode):
+        speakers.setdefault(utt2spk[utterance], []).append(utterance)
+    return {speaker: " ".join(utterances) for speaker, utterances in speakers.items()}
+
+
+def validate(folder: Path) -> int:
+    """Check a data directory: sorted, same keys everywhere, speaker and utterance tables that agree.
+
+    Returns:
+        The number of utterances.
+
+    Raises:
+        InputError: naming the first file and key that is wrong.
+    """
+    utt2spk = read_table(folder / "utt2spk")
+    tables = {"utt2spk": utt2spk}
+    for name in ("wav.scp", "utt2emo", "utt2dur", "feats.scp", "utt2num_frames"):
+        if (folder / name).is_file():
+            tables[name] = read_table(folder / name)
+    if "wav.scp" not in tables and "feats.scp" not in tables:
+        raise InputError(f"{folder}: neither wav.scp nor feats.scp")
+    for name, table in tables.items():
+        keys = list(table)
+        if keys != sorted(keys, key=str.encode):
+            raise InputError(f"{folder / name}: not sorted; use `LC_ALL=C sort`")
+        if keys != list(utt2spk):
+            odd = sorted(table.keys() ^ utt2spk.keys())[0]
+            raise InputError(f"{folder / name}: {odd} stands in only one of {name} and utt2spk")
+    if read_table(folder / "spk2utt") != spk2utt(utt2spk):
+        raise InputError(f"{folder / 'spk2utt'}: does not agree with utt2spk")
+    speakers = [utt2spk[u] for u in utt2spk]
+    if speakers != sorted(speakers, key=str.encode):
+        raise InputError(f"{folder / 'utt2spk'}: sorted by utterance it is not sorted by speaker; "
+                         "an utterance id must start with its speaker")
+    for name, kind in (("utt2dur", float), ("utt2num_frames", int)):
+        for key, value in tables.get(name, {}).items():
+            if kind(value) <= 0:
+                raise InputError(f"{folder / name}: {key} {value}: must be greater than 0")
+    return len(utt2spk)

@@ -1,0 +1,68 @@
+"""What a preparer of local/ yields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ser.common import InputError
+
+AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".sph", ".w64", ".rf64"}
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One utterance as the corpus itself names it.
+
+    Attributes:
+        id: unique over all corpora, with the speaker as prefix: "<speaker>-<rest>".
+        path: the audio file.
+        speaker: unique over all corpora.
+        label: the corpus's own label, before the protocol's map.
+        gender: "f", "m", or "" where it is not known.
+        text_id: what was said, where the corpus tells; utterances of one text share it.
+        custom: whatever else the corpus tells, kept in the manifests.
+    """
+
+    id: str
+    path: Path
+    speaker: str
+    label: str
+    gender: str = ""
+    text_id: str = ""
+    custom: dict[str, Any] = field(default_factory=dict)
+
+
+def audio_files(corpus_dir: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Path, re.Match[str]]]:
+    """Every audio file below a corpus folder in sorted order, with its name taken apart by `pattern`.
+
+    Hidden files and folders (the `._` twins of macOS among them) and `__MACOSX` are passed over unopened.
+
+    Raises:
+        InputError: a name that does not follow the corpus's scheme, or no audio file at all.
+    """
+    found = False
+    for path in sorted(corpus_dir.rglob("*")):
+        inner = path.relative_to(corpus_dir).parts
+        if path.suffix.lower() not in AUDIO_SUFFIXES or any(p.startswith(".") or p == "__MACOSX" for p in inner):
+            continue
+        match = pattern.fullmatch(path.name)
+        if match is None:
+            raise InputError(f"{path}: the name does not follow the corpus's scheme ({pattern.pattern}); "
+                             "move the file out of the corpus folder")
+        found = True
+        yield path, match
+    if not found:
+        raise InputError(f"{corpus_dir}: holds no audio files; give the folder that holds the corpus")
+
+
+def hidden_files(corpus_dir: Path) -> int:
+    """How many audio-named files `audio_files` passes over."""
+    return sum(
+        path.suffix.lower() in AUDIO_SUFFIXES
+        and any(p.startswith(".") or p == "__MACOSX" for p in path.relative_to(corpus_dir).parts)
+        for path in corpus_dir.rglob("*")
+    )

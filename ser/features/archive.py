@@ -1,0 +1,139 @@
+"""Kaldi archives: written through kaldiio, read through a memory map.
+
+kaldiio reads an archive entry whole; a training step wants some rows of it, again and again, and many processes want
+to share the pages. So reading stands here, for the two kinds of matrix that `ArkWriter` writes.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy as np
+
+from ser.common import InputError, write_text
+from ser.corpora.kaldi import read_table, table_text
+
+FLOAT, TWO_BYTE = b"\0BFM ", b"\0BCM2 "
+
+
+class ArkWriter:
+    """Write matrices to `path` (.ark) and, when all went well, its .scp beside it; nothing half-written remains.
+
+    Args:
+        path: the archive's final name.
+        storage: "int16": two bytes a value, linear between the matrix's least and greatest value; or "float32".
+    """
+
+    def __init__(self, path: Path, storage: str = "int16") -> None:
+        self.path = path
+        self.method = {"int16": 3, "float32": None}[storage]
+        self.temporary = path.with_name(f".tmp{os.getpid()}.{path.name}")
+        self.offsets: dict[str, int] = {}
+        self.file: IO[bytes] | None = None
+
+    def __enter__(self) -> ArkWriter:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = self.temporary.open("wb")
+        return self
+
+    def write(self, key: str, matrix: np.ndarray) -> None:
+        """Append one float32 matrix, (rows, columns)."""
+        import kaldiio
+
+        assert self.file is not None
+        self.offsets[key] = self.file.tell() + len(key.encode()) + 1
+        kaldiio.save_ark(self.file, {key: matrix}, compression_method=self.method)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        assert self.file is not None
+        try:
+            self.file.close()
+            if kind is None:
+                os.replace(self.temporary, self.path)
+                where = self.path.resolve()
+                write_text(self.path.with_suffix(".scp"),
+                           table_text({key: f"{where}:{offset}" for key, offset in self.offsets.items()}))
+        except OSError as full:
+            error = full
+        finally:
+            self.temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InputError(f"{self.path}: cannot be written ({error.strerror or error}); make room or choose another "
+                             "place, then run the same command again") from error
+
+
+class ArkReader:
+    """Rows of the matrices that an scp names, through memory maps that all processes share.
+
+    Args:
+        scp: `key path:offset` lines.
+
+    Raises:
+        InputError: a line that names no archive position, or an entry that is cut short or of another kind.
+    """
+
+    def __init__(self, scp: Path) -> None:
+        self.scp = scp
+        self.places: dict[str, tuple[str, int]] = {}
+        for key, value in read_table(scp).items():
+            path, _, offset = value.rpartition(":")
+            if not offset.isdigit() or not path or path.endswith("|"):
+                raise InputError(f"{scp}: {key}: expected `path:offset`, found {value!r}")
+            self.places[key] = (path, int(offset))
+        self.maps: dict[str, mmap.mmap] = {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.places
+
+    def shape(self, key: str) -> tuple[int, int]:
+        """(rows, columns) of a matrix."""
+        return self._entry(key)[1]
+
+    def read(self, key: str, start: int = 0, rows: int | None = None) -> np.ndarray:
+        """Rows `start` to `start + rows` (to the end where None) as float32, (rows, columns)."""
+        data, (total, columns), at, low, step = self._entry(key)
+        rows = total - start if rows is None else rows
+        if not 0 <= start <= start + rows <= total:
+            raise InputError(f"{self.scp}: {key}: rows {start} to {start + rows} of {total}")
+        if step is None:
+            return np.frombuffer(data, "<f4", rows * columns, at + 4 * start * columns).reshape(rows, columns).copy()
+        codes = np.frombuffer(data, "<u2", rows * columns, at + 2 * start * columns).reshape(rows, columns)
+        values = codes.astype(np.float32)
+        values *= step
+        values += low
+        return values
+
+    def _entry(self, key: str) -> tuple[mmap.mmap, tuple[int, int], int, np.float32, np.float32 | None]:
+        if key not in self.places:
+            raise InputError(f"{self.scp}: no entry {key}; run stage 3 again")
+        path, offset = self.places[key]
+        data = self._map(path)
+        low, step = np.float32(0), None
+        if data[offset : offset + 6] == TWO_BYTE and len(data) >= offset + 22:
+            low, span, rows, columns = struct.unpack_from("<ffii", data, offset + 6)
+            low, step = np.float32(low), np.float32(span / 65535)
+            at, size = offset + 22, 2
+        elif data[offset : offset + 5] == FLOAT and len(data) >= offset + 15:
+            rows, columns = struct.unpack_from("<xixi", data, offset + 5)
+            at, size = offset + 15, 4
+        else:
+            raise InputError(f"{path}: {key}: no float or two-byte matrix at offset {offset}; remove the folder and "
+                             "run stage 3 again")
+        if at + size * rows * columns > len(data):
+            raise InputError(f"{path}: {key}: the archive ends within it; remove the folder and run stage 3 again")
+        return data, (rows, columns), at, low, step
+
+    def _map(self, path: str) -> mmap.mmap:
+        if path not in self.maps:
+            try:
+                with open(path, "rb") as file:
+                    self.maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as error:
+                raise InputError(f"{path}: cannot be read ({error}); run stage 3 again") from None
+        return self.maps[path]

@@ -1,0 +1,150 @@
+"""dump/<corpus>/<key>/: features computed once, shared by every recipe, never stale.
+
+The key names everything that decides the features: which stretches of which audio, the settings, and the version of
+the code. So an entry never changes, and nothing has to be told that it is out of date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from ser.audio import read_audio, resample
+from ser.common import InputError, atomic_path, digest, write_json
+from ser.config import Features
+from ser.corpora.cuts import Cut, read_cuts
+from ser.corpora.kaldi import read_table, table_text, validate, write_table
+from ser.features.archive import ArkReader, ArkWriter
+from ser.features.stft import log_stft
+
+# Part of the key: raise it when the same audio and settings give other values.
+VERSION = 1
+
+
+class FeatureStore:
+    """The features of one corpus under one configuration.
+
+    Args:
+        dump_dir: root of the store.
+        data_dir: data/<corpus>, written by stage 1.
+    """
+
+    def __init__(self, dump_dir: Path, data_dir: Path, config: Features) -> None:
+        self.config = config
+        self.data_dir = data_dir
+        self.cuts = read_cuts(data_dir / "cuts.jsonl.gz")
+        # Storage is how values are kept, and part of the key because two bytes round them.
+        self.key = digest(VERSION, asdict(config), [(c.id, c.audio_digest, c.start, c.duration) for c in self.cuts])
+        self.folder = dump_dir / data_dir.name / self.key
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / "info.json").is_file()
+
+    def reader(self) -> ArkReader:
+        """Open the features.
+
+        Raises:
+            InputError: they are not all there.
+        """
+        if not self.finished:
+            raise InputError(f"{self.folder}: no features of {self.data_dir} under these settings; run stage 3")
+        return ArkReader(self.folder / "feats.scp")
+
+    def num_frames(self) -> dict[str, int]:
+        """utt2num_frames."""
+        return {key: int(value) for key, value in read_table(self.folder / "utt2num_frames").items()}
+
+    def compute(self, job: int, jobs: int) -> tuple[int, int]:
+        """Compute a job's share of what is missing.
+
+        Returns:
+            How many were computed, and how many this job finds done already.
+        """
+        from tqdm import tqdm
+
+        share = self.cuts[job - 1 :: jobs]
+        done = {key for scp in self._parts() for key in read_table(scp)}
+        todo = [cut for cut in share if cut.id not in done]
+        if todo:
+            with ArkWriter(self.folder / f"feats.{job}of{jobs}.{digest([c.id for c in todo])}.ark",
+                           self.config.storage) as writer:
+                for cut in tqdm(todo, "log-STFT", unit="utt", disable=None):
+                    writer.write(cut.id, features_of(cut, self.config))
+        return len(todo), len(share) - len(todo)
+
+    def finish(self) -> int:
+        """Count the jobs' outputs and join them: feats.scp, utt2num_frames, cuts.jsonl.gz with features.
+
+        Returns:
+            The number of utterances.
+
+        Raises:
+            InputError: some are missing.
+        """
+        places: dict[str, str] = {}
+        for scp in self._parts():
+            places |= read_table(scp)
+        missing = [cut.id for cut in self.cuts if cut.id not in places]
+        if missing:
+            raise InputError(f"{self.folder}: features of {len(missing)} of {len(self.cuts)} utterances are missing, "
+                             f"{missing[0]} the first; see its log/, then run stage 3 again")
+        write_table(self.folder / "feats.scp", {cut.id: places[cut.id] for cut in self.cuts})
+        reader = ArkReader(self.folder / "feats.scp")
+        frames = {cut.id: reader.shape(cut.id)[0] for cut in self.cuts}
+        write_table(self.folder / "utt2num_frames", {key: str(n) for key, n in frames.items()})
+        self._write_cuts(frames)
+        write_json(self.folder / "info.json", {
+            "corpus": self.data_dir.name, "key": self.key, "version": VERSION, "features": asdict(self.config),
+            "utterances": len(frames), "frames": sum(frames.values()),
+        })
+        return len(frames)
+
+    def link(self) -> None:
+        """Give every Kaldi data dir of the corpus its feats.scp and utt2num_frames."""
+        places = read_table(self.folder / "feats.scp")
+        frames = read_table(self.folder / "utt2num_frames")
+        for utt2spk in sorted(self.data_dir.glob("*/*/utt2spk")):
+            keys = list(read_table(utt2spk))
+            changed = False
+            for name, table in (("feats.scp", places), ("utt2num_frames", frames)):
+                path, text = utt2spk.with_name(name), table_text({key: table[key] for key in keys})
+                if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                    with atomic_path(path) as temporary:
+                        temporary.write_text(text, encoding="utf-8")
+                    changed = True
+            if changed:
+                validate(utt2spk.parent)
+
+    def _parts(self) -> Iterator[Path]:
+        return iter(sorted(self.folder.glob("feats.*of*.scp")))
+
+    def _write_cuts(self, frames: dict[str, int]) -> None:
+        import lhotse
+
+        config = self.config
+        cuts = []
+        for cut in lhotse.CutSet.from_file(self.data_dir / "cuts.jsonl.gz"):
+            features = lhotse.Features(
+                type="log-stft", num_frames=frames[cut.id], num_features=config.bins,
+                frame_shift=config.frame_shift / config.sampling_rate, sampling_rate=config.sampling_rate,
+                start=cut.start, duration=cut.duration, storage_type="kaldiio",
+                storage_path=str((self.folder / "feats.scp").resolve()), storage_key=cut.id,
+                recording_id=cut.recording.id, channels=cut.channel)
+            cuts.append(replace(cut, features=features))
+        with atomic_path(self.folder / "cuts.jsonl.gz") as temporary:
+            lhotse.CutSet.from_cuts(cuts).to_file(temporary)
+
+
+def features_of(cut: Cut, config: Features) -> np.ndarray:
+    """Read a cut, mix its channels down, resample, transform: float32, (frames, bins)."""
+    audio = read_audio(cut.path)
+    first = round(cut.start * audio.sampling_rate)
+    samples = audio.mono[first : first + round(cut.duration * audio.sampling_rate)]
+    try:
+        return log_stft(resample(samples, audio.sampling_rate, config.sampling_rate), config)
+    except InputError as error:
+        raise InputError(f"{cut.path}: {cut.id}: {error}; name it under `drop` in the corpus's protocol") from None

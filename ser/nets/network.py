@@ -1,0 +1,71 @@
+"""The network of da Silva et al. (2020): one trunk, one linear head a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ser.batches.load import UNIFIED
+from ser.config import Experiment, Network
+from ser.nets.pooling import AttentionPooling
+from ser.nets.temporal import BLSTM, LSTM, TDNN
+
+
+
+class SpeechEmotionNetwork(nn.Module):
+    """Normalise, prep block (not before a TDNN), temporal block, dropout, attention pooling, heads.
+
+    Args:
+        bins: features a frame.
+        heads: head name -> its class list, in the order of its outputs.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, bins: int, temporal: str, pooling: str, config: Network,
+                 heads: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(bins))
+        self.register_buffer("deviation", torch.ones(bins))
+        prep: list[nn.Module] = []
+        size = bins
+        if temporal == "tdnn":
+            self.temporal: nn.Module = TDNN(bins, config.tdnn_size, config.tdnn_layers, config.tdnn_norm)
+        else:
+            for _ in range(config.prep_layers):
+                prep += [nn.Linear(size, config.prep_size), nn.ReLU(), nn.Dropout(config.prep_dropout)]
+                size = config.prep_size
+            self.temporal = {"lstm": LSTM, "blstm": BLSTM}[temporal](size, config.hidden_size)
+        self.prep = nn.Sequential(*prep)
+        self.dropout = nn.Dropout(config.dropout)
+        self.pooling = AttentionPooling(cast(int, self.temporal.out_size), variance=pooling == "mu_sigma2")
+        self.classes = {name: tuple(classes) for name, classes in heads.items()}
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(self.pooling.out_size, len(classes)) for name, classes in heads.items()}
+        )
+
+    def head_of(self, corpus: str) -> str:
+        """The head that classifies a corpus: its own, or the one that serves all."""
+        return UNIFIED if UNIFIED in self.classes else corpus
+
+    def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, frames, bins) and lengths of at least 1 to pooled float32 vectors, (batch, pooled)."""
+        mask = (torch.arange(features.shape[1], device=features.device) < lengths[:, None])[..., None]
+        x = (features - self.mean) / self.deviation * mask
+        return self.pooling(self.dropout(self.temporal(self.prep(x), lengths)), lengths)
+
+    def forward(self, features: Tensor, lengths: Tensor, head: str) -> Tensor:
+        """Logits of one head, float32, (batch, classes)."""
+        pooled = self.embed(features, lengths)
+        with torch.autocast(pooled.device.type, enabled=False):
+            return self.heads[head](pooled)
+
+
+def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechEmotionNetwork:
+    """The network of an experiment, with weights from torch's random state."""
+    return SpeechEmotionNetwork(experiment.features.bins, experiment.temporal, experiment.pooling, experiment.network,
+                                heads)

@@ -1,0 +1,32 @@
+"""Posteriors of a part as Kaldi archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ser.batches import Normaliser, Part
+from ser.common import write_json
+from ser.corpora.kaldi import write_table
+from ser.features import ArkWriter
+from ser.nets import SpeechEmotionNetwork
+from ser.nets.evaluate import log_posteriors
+from ser.training.machine import Machine
+
+
+def decode(network: SpeechEmotionNetwork, part: Part, normalisation: str, machine: Machine, folder: Path,
+           description: dict[str, object]) -> None:
+    """Write post.{ark,scp} (a vector of probabilities an utterance), hyp (`utterance class`) and, last, decode.json.
+
+    Args:
+        description: what decode.json says beside the class list.
+    """
+    found = np.exp(log_posteriors(network, Normaliser(part, normalisation), network.head_of(part.corpus),
+                                  machine.device, machine.autocast()))
+    with ArkWriter(folder / "post.ark", "float32") as writer:
+        for key, row in zip(part.ids, found, strict=True):
+            writer.write(key, row)
+    best = found.argmax(1)
+    write_table(folder / "hyp", {key: part.classes[i] for key, i in zip(part.ids, best, strict=True)})
+    write_json(folder / "decode.json", {"classes": part.classes, "utterances": len(part), **description})

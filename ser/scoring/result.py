@@ -1,0 +1,74 @@
+"""Hypotheses and truth, joined by utterance id, to scores and result.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from ser.batches import Data, Part
+from ser.common import InputError, read_json, write_json, write_text
+from ser.common.metrics import confusion_matrix, scores
+from ser.corpora.kaldi import read_table
+from ser.scoring.plots import plot_confusion, plot_curves
+
+
+def score_part(part: Part, folder: Path) -> dict[str, Any]:
+    """Score folder/hyp against a part and write folder/scoring/.
+
+    Raises:
+        InputError: hypotheses and truth are not of the same utterances.
+    """
+    hypothesis = read_table(folder / "hyp")
+    odd = sorted(hypothesis.keys() ^ set(part.ids))
+    if odd:
+        raise InputError(f"{folder / 'hyp'}: {odd[0]} stands in only one of hyp and the {part.name} part; "
+                         "run stage 5 again")
+    index = {name: i for i, name in enumerate(part.classes)}
+    confusion = confusion_matrix(part.targets, np.array([index[hypothesis[key]] for key in part.ids]),
+                                 len(part.classes))
+    found = {**asdict(scores(confusion)), "classes": list(part.classes), "confusion": confusion.tolist()}
+    title = f"{part.corpus} {part.name}: UA {found['ua']:.3f}, WA {found['wa']:.3f}, n = {found['n']}"
+    write_json(folder / "scoring" / "scores.json", found)
+    rows = [[name, *row] for name, row in zip(part.classes, confusion.tolist(), strict=True)]
+    table = tabulate(rows, ["truth / hypothesis", *part.classes])
+    write_text(folder / "scoring" / "confusion.txt", f"{title}\n{table}\n")
+    plot_confusion(confusion, part.classes, title, folder / "scoring" / "confusion.png")
+    return found
+
+
+def score(data: Data, folder: Path, part_name: str, provenance: dict[str, Any]) -> dict[str, Any]:
+    """Score every decoded corpus of an experiment and write result.json and curves.png.
+
+    Args:
+        folder: the experiment's.
+        provenance: hashes and versions to keep beside the scores.
+    """
+    experiment, train = data.experiment, read_json(folder / "train.json")
+    targets = {}
+    for corpus, part in data.parts(part_name).items():
+        decoded = folder / f"decode_{corpus}_{part_name}"
+        if read_json(decoded / "decode.json")["fingerprint"] != train["fingerprint"]:
+            raise InputError(f"{decoded}: decoded with another model; run stage 5 again")
+        targets[corpus] = score_part(part, decoded)
+    if not targets:
+        raise InputError(f"{folder}: none of {', '.join(experiment.corpora)} has {part_name} speakers; "
+                         "add a corpus that has")
+    result = {
+        **{key: getattr(experiment, key) for key in
+           ("combination", "corpora", "task", "temporal", "pooling", "fold", "seed", "preset", "split")},
+        "part": part_name,
+        **{key: value for key, value in train.items() if key != "fingerprint"},
+        **provenance,
+        "normalisation": experiment.batches.normalisation,
+        "notes": sorted({p.note for p in data.protocols.values() if p.note}),
+        "targets": targets,
+    }
+    write_json(folder / "result.json", result)
+    history = [json.loads(line) for line in (folder / "epochs.jsonl").read_text(encoding="utf-8").splitlines()]
+    plot_curves(history, folder / "curves.png")
+    return result

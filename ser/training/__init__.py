@@ -1,0 +1,5 @@
+"""The training engine: pure draws, exact resume, early stopping."""
+
+from ser.training.engine import Trainer
+
+__all__ = ["Trainer"]

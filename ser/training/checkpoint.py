@@ -1,0 +1,59 @@
+"""A training's whole state in one file, without pickle: tensors, and a JSON text for the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ser.common import InputError, atomic_path
+
+State = dict[str, Tensor]
+
+
+def save_tensors(path: Path, tensors: State, meta: dict[str, Any]) -> None:
+    """Write tensors and a JSON-able description, whole or not at all."""
+    with atomic_path(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary,
+                  {"meta": json.dumps(meta)})
+
+
+def load_tensors(path: Path) -> tuple[State, dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        InputError: absent, or no such file.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            meta = json.loads((file.metadata() or {})["meta"])
+            return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run stage 4") from None
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: not readable as a model of this toolkit ({error}); remove it and run stage 4") from None
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> State:
+    """Adam's state by parameter number; a head that was never in a batch has none."""
+    return {f"{index}.{name}": value
+            for index, state in optimizer.state_dict()["state"].items() for name, value in state.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: State) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def part_of(tensors: State, prefix: str) -> State:
+    """The tensors below a prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,275 @@
+"""One training: batches of the corpora in alternation, until the validation loss no longer improves.
+
+Every draw is a function of (seed, fold, task, purpose, number), so the state is the tensors, the step and the history:
+a run that is killed and continued ends bit for bit like one that was not (on the CPU).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from ser.batches import Batch, Normaliser, Part, Sampler, collate, fit_statistics
+from ser.common import InputError, derive_seed, write_json, write_text
+from ser.common.metrics import confusion_matrix, scores
+from ser.common.progress import progress
+from ser.config import Experiment
+from ser.nets import SpeechEmotionNetwork, build
+from ser.nets.evaluate import log_posteriors
+from ser.training import checkpoint as files
+from ser.training.loss import class_weights, weighted_cross_entropy, weighted_loss
+from ser.training.machine import Machine, find_machine
+from ser.training.stopping import Stopping
+
+# What a launcher may start again: EX_TEMPFAIL.
+REQUEUE = 75
+
+
+class Interrupted(Exception):
+    """A signal asked for an end; the checkpoint is written."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 130 if number == signal.SIGINT else REQUEUE
+
+
+class Trainer:
+    """Trains an experiment in a folder, from its checkpoint where there is one.
+
+    Args:
+        experiment: the settings.
+        folder: where epochs.jsonl, checkpoint, train.json and model go.
+        heads: head name -> class list.
+        train: training part a corpus, in the order of alternation.
+        valid: validation part a corpus; a corpus without one does not watch.
+        fingerprint: names settings, data and code; a checkpoint of another one is refused.
+    """
+
+    def __init__(self, experiment: Experiment, folder: Path, heads: dict[str, tuple[str, ...]],
+                 train: dict[str, Part], valid: dict[str, Part], fingerprint: str) -> None:
+        if not valid:
+            raise InputError(f"{folder}: none of {', '.join(train)} has validation speakers, so nothing can be watched")
+        self.experiment, self.folder, self.fingerprint, self.heads = experiment, folder, fingerprint, heads
+        self.config = experiment.training
+        self.machine: Machine = find_machine(self.config)
+        kind = experiment.batches.normalisation
+        self.train = {corpus: Normaliser(part, kind) for corpus, part in train.items()}
+        self.valid = {corpus: Normaliser(part, kind) for corpus, part in valid.items()}
+        self.weights = {corpus: class_weights(part.class_counts) for corpus, part in train.items()}
+        self.device_weights = {c: torch.from_numpy(w).to(self.machine.device) for c, w in self.weights.items()}
+        self.corpora = list(train)
+        crop = experiment.features.num_frames(
+            round(experiment.batches.crop_seconds * experiment.features.sampling_rate))
+        self.samplers = {
+            corpus: Sampler(part.frames, experiment.batches.batch_size, crop, self._purpose("batches", corpus))
+            for corpus, part in train.items()
+        }
+        self.network = self._new_network()
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.config.learning_rate,
+                                          weight_decay=self.config.weight_decay)
+        self.step = 0
+        self.stopping = Stopping()
+        self.history: list[dict[str, Any]] = []
+        self.seconds: list[float] = []
+        self.losses: dict[str, list[float]] = {corpus: [] for corpus in self.corpora}
+        self.best: files.State = {}
+        self.signal: int | None = None
+
+    def run(self) -> None:
+        """Train to the end.
+
+        Raises:
+            Interrupted: SIGTERM, SIGUSR1 or SIGINT came; the checkpoint is written.
+        """
+        self._restore()
+        self._print_start()
+        with self._signals(), ThreadPoolExecutor(1) as reader:
+            while not self._finished():
+                self._run_epoch(reader)
+        self._finish()
+
+    # -- one epoch ----------------------------------------------------------------------------------------------------
+
+    def _run_epoch(self, reader: ThreadPoolExecutor) -> None:
+        epoch, end = len(self.history) + 1, (len(self.history) + 1) * self.config.steps_per_epoch
+        started = time.monotonic()
+        upcoming: Future[Batch] | None = None
+        with progress(text=f"epoch {epoch}", unit="step", total=self.config.steps_per_epoch) as bar:
+            bar.update(self.config.steps_per_epoch - (end - self.step))
+            while self.step < end:
+                batch = upcoming.result() if upcoming else self._batch(self.step)
+                upcoming = reader.submit(self._batch, self.step + 1) if self.step + 1 < end else None
+                self.losses[batch.corpus].append(self._update(batch))
+                self.step += 1
+                bar.update()
+                self._keep()
+        self._validate(epoch)
+        self.seconds.append(time.monotonic() - started)
+        self._print_epoch()
+        self._keep()
+
+    def _batch(self, step: int) -> Batch:
+        corpus = self.corpora[step % len(self.corpora)]
+        return collate(self.train[corpus], self.samplers[corpus].batch(step // len(self.corpora)))
+
+    def _update(self, batch: Batch) -> float:
+        """One update; heads of corpora that are not in the batch get no gradient, so Adam leaves them alone."""
+        device = self.machine.device
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.manual_seed(derive_seed(*self._purpose("dropout"), self.step))
+        with self.machine.autocast():
+            logits = self.network(batch.features.to(device), batch.lengths.to(device),
+                                  self.network.head_of(batch.corpus))
+        loss = weighted_cross_entropy(logits, batch.targets.to(device), self.device_weights[batch.corpus])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise InputError(f"{self.folder}: the loss of step {self.step + 1} is not a number; "
+                             "lower training.learning_rate")
+        return value
+
+    def _validate(self, epoch: int) -> None:
+        valid: dict[str, dict[str, float]] = {}
+        for corpus, source in self.valid.items():
+            part = source.part
+            found = log_posteriors(self.network, source, self.network.head_of(corpus), self.machine.device,
+                                   self.machine.autocast())
+            s = scores(confusion_matrix(part.targets, found.argmax(1), len(part.classes)))
+            valid[corpus] = {"loss": weighted_loss(found, part.targets, self.weights[corpus]), **asdict(s)}
+        watched = float(np.mean([v["loss"] for v in valid.values()]))
+        if not math.isfinite(watched):
+            raise InputError(f"{self.folder}: the validation loss of epoch {epoch} is not a number; "
+                             "lower training.learning_rate")
+        self.stopping = self.stopping.after(epoch, watched, self.config.improvement)
+        if self.stopping.best_epoch == epoch:
+            self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        self.history.append({
+            "epoch": epoch,
+            "step": self.step,
+            "train_loss": {c: float(np.mean(losses)) for c, losses in self.losses.items() if losses},
+            "valid_loss": watched,
+            "valid": valid,
+            "best_epoch": self.stopping.best_epoch,
+            "waited": self.stopping.waited,
+        })
+        self.losses = {corpus: [] for corpus in self.corpora}
+        write_text(self.folder / "epochs.jsonl", "".join(json.dumps(row) + "\n" for row in self.history))
+
+    def _finished(self) -> bool:
+        return len(self.history) >= self.config.max_epochs or self.stopping.waited >= self.config.patience
+
+    # -- state --------------------------------------------------------------------------------------------------------
+
+    def _purpose(self, *what: str) -> tuple[str | int, ...]:
+        return self.experiment.seed, self.experiment.fold, self.experiment.task, *what
+
+    def _new_network(self) -> SpeechEmotionNetwork:
+        torch.manual_seed(derive_seed(*self._purpose("weights")))
+        network = build(self.experiment, self.heads)
+        mean, deviation = fit_statistics(list(self.train.values()), self.experiment.batches.normalisation)
+        network.mean.copy_(torch.from_numpy(mean))
+        network.deviation.copy_(torch.from_numpy(deviation))
+        return network.to(self.machine.device)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    def _keep(self) -> None:
+        """Write a checkpoint when it is time, or when a signal asks for the end."""
+        if self.signal is not None or time.monotonic() - self.kept >= self.config.checkpoint_seconds:
+            self._save()
+        if self.signal is not None:
+            raise Interrupted(self.signal)
+
+    def _save(self) -> None:
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        tensors |= {f"optimizer.{k}": tensor for k, tensor in files.optimizer_tensors(self.optimizer).items()}
+        files.save_tensors(self._checkpoint, tensors, {
+            "fingerprint": self.fingerprint, "step": self.step, "stopping": asdict(self.stopping),
+            "history": self.history, "losses": self.losses, "seconds": self.seconds,
+        })
+        self.kept = time.monotonic()
+
+    def _restore(self) -> None:
+        self.kept = time.monotonic()
+        if not self._checkpoint.is_file():
+            return
+        tensors, meta = files.load_tensors(self._checkpoint)
+        if meta["fingerprint"] != self.fingerprint:
+            raise InputError(f"{self._checkpoint}: of other settings, data or code; remove {self.folder} to start "
+                             "anew, or give another --exp folder")
+        self.network.load_state_dict(files.part_of(tensors, "network."))
+        self.best = files.part_of(tensors, "best.")
+        files.restore_optimizer(self.optimizer, files.part_of(tensors, "optimizer."))
+        self.step, self.stopping = meta["step"], Stopping(**meta["stopping"])
+        self.history, self.losses, self.seconds = meta["history"], meta["losses"], meta["seconds"]
+        print(f"continued from {self._checkpoint} at step {self.step}", flush=True)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def note(number: int, frame: object) -> None:
+            self.signal = number
+
+        asked = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+        before = {number: signal.signal(number, note) for number in asked}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    # -- what people read ---------------------------------------------------------------------------------------------
+
+    def _print_start(self) -> None:
+        for name, sources in (("train", self.train), ("valid", self.valid)):
+            for corpus, source in sources.items():
+                part = source.part
+                counts = ", ".join(f"{c} {n}" for c, n in zip(part.classes, part.class_counts, strict=True))
+                print(f"{name} {corpus}: {len(part)} utterances of {len(set(part.speakers))} speakers ({counts})")
+        parameters = sum(p.numel() for p in self.network.parameters())
+        print(f"{parameters:,} parameters on {self.machine.device}, {self.machine.precision}, "
+              f"{self.machine.threads} threads", flush=True)
+
+    def _print_epoch(self) -> None:
+        row = self.history[-1]
+        ua = ", ".join(f"{corpus} {v['ua']:.3f}" for corpus, v in row["valid"].items())
+        loss = ", ".join(f"{corpus} {v:.4f}" for corpus, v in row["train_loss"].items())
+        print(f"epoch {row['epoch']}: train loss {loss}; valid loss {row['valid_loss']:.4f}, UA {ua}; best epoch "
+              f"{row['best_epoch']}, waited {row['waited']} of {self.config.patience}; {self.seconds[-1]:.1f} s", flush=True)
+
+    def _finish(self) -> None:
+        """Write train.json, then the best model, whose presence says that the training is done."""
+        steps = self.step
+        write_json(self.folder / "train.json", {
+            "fingerprint": self.fingerprint,
+            "chosen_epoch": self.stopping.best_epoch,
+            "epochs": len(self.history),
+            "updates": {c: len(range(i, steps, len(self.corpora))) for i, c in enumerate(self.corpora)},
+            "class_counts": {c: s.part.class_counts.tolist() for c, s in self.train.items()},
+            "class_weights": {c: [float(v) for v in w] for c, w in self.weights.items()},
+            "seconds_per_epoch": round(median(self.seconds), 2),
+            "machine": {"device": str(self.machine.device), "precision": self.machine.precision,
+                        "threads": self.machine.threads},
+        })
+        files.save_tensors(self.folder / "model.safetensors", self.best,
+                           {"fingerprint": self.fingerprint, "classes": self.network.classes})
+        self._checkpoint.unlink(missing_ok=True)
+        print(f"stopped after {len(self.history)} epochs; kept epoch {self.stopping.best_epoch}, validation loss "
+              f"{self.stopping.best:.4f}", flush=True)

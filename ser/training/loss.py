@@ -1,0 +1,32 @@
+"""Cross-entropy weighted by the class counts of each corpus."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def class_weights(counts: np.ndarray) -> np.ndarray:
+    """w_c = N / (K n_c) of the un-augmented training counts of one corpus; 0 for a class it does not have.
+
+    Args:
+        counts: int64, (classes,); K is the number of classes with a count.
+    """
+    there = counts > 0
+    weights = np.zeros(len(counts), np.float32)
+    weights[there] = counts.sum() / (there.sum() * counts[there])
+    return weights
+
+
+def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Sum of w_y (-log p_y) over the sum of w_y, in float32: a scalar."""
+    return functional.cross_entropy(logits.float(), targets, weight=weights)
+
+
+def weighted_loss(log_posteriors: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
+    """The same from log-posteriors of a whole part, in float64."""
+    w = weights[targets].astype(np.float64)
+    own = log_posteriors[np.arange(len(targets)), targets].astype(np.float64)
+    return float(-(w * own).sum() / w.sum())

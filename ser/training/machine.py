@@ -1,0 +1,66 @@
+"""Which device and which precision a training runs in: found out, never assumed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from ser.common import InputError
+from ser.config import Training
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how products are computed."""
+
+    device: torch.device
+    precision: str
+    threads: int
+
+    def autocast(self) -> torch.autocast:
+        """The context of the forward pass; losses, softmax and variance leave it on their own."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+def find_machine(config: Training) -> Machine:
+    """Resolve training.device, training.precision and training.threads.
+
+    Raises:
+        InputError: a device that is not there.
+    """
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"training.device = {name}: {reason}; use cpu, or auto") from None
+    threads = config.threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    precision = config.precision
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16(device) else "float32"
+    return Machine(device, precision, threads)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 products are in hardware. Where they are not, a processor emulates them a hundred times slower."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        flags = _cpu_flags()
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    return False
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            lines = [line for line in file if line.startswith(("flags", "Features"))]
+    except OSError:
+        return set()
+    return set(lines[0].split()) if lines else set()

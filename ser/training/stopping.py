@@ -1,0 +1,29 @@
+"""When to stop, and which epoch to keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """State of early stopping after some epochs.
+
+    Attributes:
+        best: least loss so far, whose model is kept.
+        best_epoch: its epoch, from 1; 0 before the first.
+        reference: the loss that a later one has to be below by the relative improvement.
+        waited: epochs since the reference.
+    """
+
+    best: float = float("inf")
+    best_epoch: int = 0
+    reference: float = float("inf")
+    waited: int = 0
+
+    def after(self, epoch: int, loss: float, improvement: float) -> Stopping:
+        """The state after another epoch; `best_epoch == epoch` says that its model is to be kept."""
+        best, best_epoch = (loss, epoch) if loss < self.best else (self.best, self.best_epoch)
+        if loss < self.reference * (1 - improvement):
+            return Stopping(best, best_epoch, loss, 0)
+        return Stopping(best, best_epoch, self.reference, self.waited + 1)

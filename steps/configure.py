@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""Resolve conf/, a preset and the command line; write config.yaml where the experiment lies, and print that folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ser.common import InputError, guarded
+from ser.config import decisive, load, read_experiment, save
+
+
+@guarded
+def main() -> int:
+    """Refuse to mix two settings in one folder."""
+    parser = argparse.ArgumentParser(description=__doc__, usage="%(prog)s [options] exp_dir [key=value ...]")
+    parser.add_argument("exp_dir", type=Path, help="root of the experiments")
+    parser.add_argument("overrides", nargs="*", help="such as fold=2 training.learning_rate=1e-3")
+    parser.add_argument("--preset", default="strict", help="conf/presets/<preset>.yaml")
+    parser.add_argument("--recipe", type=Path, help="recipe folder whose conf/ comes first")
+    options = parser.parse_intermixed_args()
+    from ser.corpora import read_protocol
+
+    experiment = load(options.preset, options.recipe, options.overrides)
+    if len(set(experiment.corpora)) != len(experiment.corpora) or not experiment.corpora:
+        raise InputError(f"corpora = {','.join(experiment.corpora)}: name each corpus once, and at least one")
+    folds = {c: len(read_protocol(c, options.recipe).folds(experiment.split)) for c in experiment.corpora}
+    if experiment.fold > max(folds.values()):
+        raise InputError(f"fold = {experiment.fold}: split {experiment.split} of {', '.join(folds)} has folds 1 to "
+                         f"{max(folds.values())}")
+    folder = options.exp_dir / experiment.folder
+    path = folder / "config.yaml"
+    if path.is_file():
+        before, after = decisive(read_experiment(path)), decisive(experiment)
+        changed = [f"{key}: {before[key]} there, {after[key]} now" for key in after if before[key] != after[key]]
+        begun = any((folder / name).exists() for name in ("checkpoint.safetensors", "model.safetensors"))
+        if changed and begun:
+            raise InputError(f"{folder}: holds a training with other settings ({'; '.join(changed)}); give another "
+                             "--exp folder, or remove this one")
+    save(experiment, path)
+    print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""Stage 7: a table of all results below a folder."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from ser.common import guarded, write_text
+
+
+@guarded
+def main() -> int:
+    """Print the table and write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("exp_dir", type=Path, help="root of the experiments")
+    parser.add_argument("--out", type=Path, help="Markdown file to write (default: exp_dir/RESULTS.md)")
+    parser.add_argument("--command", default=f"steps/tables.py {shlex.join(sys.argv[1:])}",
+                        help="what the table says that it was printed by")
+    options = parser.parse_args()
+    from ser.scoring.tables import read_results, results_table
+
+    text = results_table(read_results(options.exp_dir), options.command)
+    write_text(options.out or options.exp_dir / "RESULTS.md", text)
+    print(text, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

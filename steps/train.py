@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Stage 4: train the experiment of a folder, or continue it."""
+
+from __future__ import annotations
+
+import sys
+
+from ser.common import InputError, digest, guarded
+from ser.common.cli import experiment_arguments
+from ser.config import decisive, read_experiment
+
+
+@guarded
+def main() -> int:
+    """Write epochs.jsonl, checkpoint, train.json and model.safetensors."""
+    options = experiment_arguments(str(__doc__)).parse_args()
+    from ser.batches import open_data
+    from ser.training import Trainer
+    from ser.training.checkpoint import load_tensors
+    from ser.training.engine import Interrupted
+
+    experiment = read_experiment(options.folder / "config.yaml")
+    data = open_data(experiment, options.recipe, options.data, options.dump)
+    fingerprint = digest(decisive(experiment), data.data_hash(), data.split_hash())
+    model = options.folder / "model.safetensors"
+    if model.is_file():
+        if load_tensors(model)[1]["fingerprint"] != fingerprint:
+            raise InputError(f"{model}: trained with other settings or data; remove {options.folder}, or give another "
+                             "--exp folder")
+        print(f"{model}: done already")
+        return 0
+    trainer = Trainer(experiment, options.folder, data.heads, data.parts("train"), data.parts("valid"), fingerprint)
+    try:
+        trainer.run()
+    except Interrupted as signal:
+        print(f"error: {signal} at step {trainer.step}; the checkpoint is written, the same command continues",
+              file=sys.stderr)
+        return signal.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
