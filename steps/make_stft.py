@@ -26,6 +26,9 @@ def main() -> int:
 
     store = FeatureStore(options.dump_dir, options.data_dir, read_experiment(options.config).features)
     if options.job:
+        import torch
+
+        torch.set_num_threads(1)  # the jobs share the cores
         computed, found = store.compute(options.job, options.nj)
         print(f"{computed} utterances computed, {found} found done")
     elif options.finish == "true":

@@ -60,7 +60,7 @@ class Training:
     gradient_clip: PositiveFloat
     steps_per_epoch: PositiveInt
     patience: PositiveInt
-    improvement: NonNegativeFloat
+    improvement: ClosedUnitInterval
     max_epochs: PositiveInt
     device: str
     precision: Literal["auto", "float32", "bfloat16"]

@@ -50,12 +50,16 @@ class FeatureStore:
         Raises:
             InputError: they are not all there.
         """
-        if not self.finished:
-            raise InputError(f"{self.folder}: no features of {self.data_dir} under these settings; run stage 3")
+        self._check_finished()
         return ArkReader(self.folder / "feats.scp")
 
     def num_frames(self) -> dict[str, int]:
-        """utt2num_frames."""
+        """utt2num_frames.
+
+        Raises:
+            InputError: the features are not all there.
+        """
+        self._check_finished()
         return {key: int(value) for key, value in read_table(self.folder / "utt2num_frames").items()}
 
     def compute(self, job: int, jobs: int) -> tuple[int, int]:
@@ -118,6 +122,10 @@ class FeatureStore:
                     changed = True
             if changed:
                 validate(utt2spk.parent)
+
+    def _check_finished(self) -> None:
+        if not self.finished:
+            raise InputError(f"{self.folder}: no features of {self.data_dir} under these settings; run stage 3")
 
     def _parts(self) -> Iterator[Path]:
         return iter(sorted(self.folder.glob("feats.*of*.scp")))

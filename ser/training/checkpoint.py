@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ser.common import InputError, atomic_path
@@ -19,8 +19,8 @@ State = dict[str, Tensor]
 def save_tensors(path: Path, tensors: State, meta: dict[str, Any]) -> None:
     """Write tensors and a JSON-able description, whole or not at all."""
     with atomic_path(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary,
-                  {"meta": json.dumps(meta)})
+        temporary.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+                                   {"meta": json.dumps(meta)}))
 
 
 def load_tensors(path: Path) -> tuple[State, dict[str, Any]]:

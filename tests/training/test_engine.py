@@ -1,0 +1,137 @@
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from ser.common import InputError
+from ser.training import Trainer
+from ser.training.checkpoint import load_tensors
+from ser.training.engine import REQUEUE, Interrupted
+
+
+def trainer_of(made, folder, *overrides, corpora="one,two", fingerprint="f"):
+    experiment = made.experiment(*overrides, corpora=corpora)
+    data = made.open(experiment)
+    folder.mkdir(exist_ok=True)
+    return Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), fingerprint)
+
+
+def outcome(folder):
+    tensors, meta = load_tensors(folder / "model.safetensors")
+    return tensors, meta, (folder / "epochs.jsonl").read_text()
+
+
+def assert_same(one, two):
+    assert one[1:] == two[1:]
+    assert one[0].keys() == two[0].keys()
+    assert all(torch.equal(one[0][name], two[0][name]) for name in one[0])
+
+
+@pytest.fixture(scope="module")
+def straight(made, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("straight")
+    trainer_of(made, folder).run()
+    return outcome(folder)
+
+
+def test_what_a_training_writes(made, tmp_path):
+    trainer = trainer_of(made, tmp_path)
+    trainer.run()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epochs.jsonl", "model.safetensors", "train.json"]
+    rows = [json.loads(line) for line in (tmp_path / "epochs.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    watched = [sum(v["loss"] for v in row["valid"].values()) / 2 for row in rows]
+    assert [row["valid_loss"] for row in rows] == pytest.approx(watched)
+    train = json.loads((tmp_path / "train.json").read_text())
+    assert train["updates"] == {"one": 6, "two": 6}
+    assert train["chosen_epoch"] == min(range(3), key=watched.__getitem__) + 1
+    assert train["class_counts"] == {"one": [6, 6, 6, 6], "two": [3, 3, 3, 3]}
+
+
+def test_corpora_alternate_and_updates_are_counted(made, tmp_path):
+    trainer = trainer_of(made, tmp_path, "training.steps_per_epoch=5", "training.max_epochs=1")
+    assert [trainer._batch(step).corpus for step in range(5)] == ["one", "two", "one", "two", "one"]
+    trainer.run()
+    assert json.loads((tmp_path / "train.json").read_text())["updates"] == {"one": 3, "two": 2}
+
+
+def test_the_same_seed_gives_the_same_training(made, tmp_path, straight):
+    trainer_of(made, tmp_path).run()
+    assert_same(outcome(tmp_path), straight)
+
+
+@pytest.mark.parametrize("override", ["seed=1", "fold=2", "task=unified"])
+def test_other_draws_for_another_seed_fold_or_task(made, tmp_path, straight, override):
+    trainer_of(made, tmp_path, override).run()
+    assert outcome(tmp_path)[2] != straight[2]
+
+
+@pytest.mark.parametrize("step", [1, 4, 6, 11, 12])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_writes_a_checkpoint_and_the_rest_is_the_same(made, tmp_path, straight, step, number):
+    trainer = trainer_of(made, tmp_path)
+    update = trainer._update
+
+    def interrupting(batch):
+        if trainer.step == step - 1:
+            os.kill(os.getpid(), number)
+        return update(batch)
+
+    trainer._update = interrupting
+    with pytest.raises(Interrupted) as caught:
+        trainer.run()
+    assert caught.value.exit_code == (130 if number == signal.SIGINT else REQUEUE)
+    assert not (tmp_path / "model.safetensors").exists()
+    again = trainer_of(made, tmp_path)
+    again.run()
+    assert_same(outcome(tmp_path), straight)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(made, tmp_path):
+    trainer = trainer_of(made, tmp_path)
+    trainer.kept = 0.0
+    trainer._save()
+    with pytest.raises(InputError, match="of other settings, data or code; remove"):
+        trainer_of(made, tmp_path, fingerprint="g").run()
+
+
+def test_idle_heads_do_not_move(made, tmp_path):
+    trainer = trainer_of(made, tmp_path)
+    heads = trainer.network.heads
+    for step in range(4):
+        before = {name: head.weight.clone() for name, head in heads.items()}
+        batch = trainer._batch(step)
+        trainer._update(batch)
+        for name, head in heads.items():
+            assert torch.equal(head.weight, before[name]) == (name != batch.corpus)
+
+
+def test_weight_decay_and_clipping_reach_adam(made, tmp_path):
+    trainer = trainer_of(made, tmp_path, "training.gradient_clip=1e-3")
+    assert trainer.optimizer.defaults["weight_decay"] == 2e-5
+    assert trainer.optimizer.defaults["lr"] == 3e-4
+    trainer._update(trainer._batch(0))
+    norms = [p.grad.norm() for p in trainer.network.parameters() if p.grad is not None]
+    assert torch.stack(norms).norm() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_it_stops_after_its_patience(made, tmp_path):
+    trainer_of(made, tmp_path, "training.patience=2", "training.improvement=0.9999", "training.max_epochs=30").run()
+    # only the first epoch counts as an improvement
+    assert json.loads((tmp_path / "train.json").read_text())["epochs"] == 3
+
+
+def test_a_loss_that_is_no_number_is_an_error(made, tmp_path):
+    trainer = trainer_of(made, tmp_path)
+    trainer.network.heads["one"].weight.data.fill_(float("nan"))
+    with pytest.raises(InputError, match="the loss of step 1 is not a number; lower training.learning_rate"):
+        trainer.run()
+
+
+def test_a_training_learns(made, tmp_path):
+    trainer_of(made, tmp_path, "training.max_epochs=30", "training.learning_rate=3e-3", "network.dropout=0").run()
+    last = json.loads((tmp_path / "epochs.jsonl").read_text().splitlines()[-1])
+    assert last["valid"]["one"]["ua"] > 0.8
