@@ -27,8 +27,10 @@ def main() -> int:
         raise InputError(f"corpora = {','.join(experiment.corpora)}: name each corpus once, and at least one")
     folds = {c: len(read_protocol(c, options.recipe).folds(experiment.split)) for c in experiment.corpora}
     if experiment.fold > max(folds.values()):
-        raise InputError(f"fold = {experiment.fold}: split {experiment.split} of {', '.join(folds)} has folds 1 to "
-                         f"{max(folds.values())}")
+        raise InputError(
+            f"fold = {experiment.fold}: split {experiment.split} of {', '.join(folds)} has folds 1 to "
+            f"{max(folds.values())}"
+        )
     folder = options.exp_dir / experiment.folder
     path = folder / "config.yaml"
     if path.is_file():
@@ -36,8 +38,10 @@ def main() -> int:
         changed = [f"{key}: {before[key]} there, {after[key]} now" for key in after if before[key] != after[key]]
         begun = any((folder / name).exists() for name in ("checkpoint.safetensors", "model.safetensors"))
         if changed and begun:
-            raise InputError(f"{folder}: holds a training with other settings ({'; '.join(changed)}); give another "
-                             "--exp folder, or remove this one")
+            raise InputError(
+                f"{folder}: holds a training with other settings ({'; '.join(changed)}); give another "
+                "--exp folder, or remove this one"
+            )
     save(experiment, path)
     print(folder)
     return 0

@@ -41,7 +41,14 @@ def main() -> int:
         if done.is_file() and read_json(done)["fingerprint"] == meta["fingerprint"]:
             print(f"{folder}: done already")
             continue
-        decode(network, part, experiment.batches.normalisation, machine, folder, {"fingerprint": meta["fingerprint"]})
+        decode(
+            network,
+            part,
+            experiment.batches.normalisation,
+            machine,
+            folder,
+            {"fingerprint": meta["fingerprint"]},
+        )
         print(f"{folder}: {len(part)} utterances")
     return 0
 

@@ -22,14 +22,19 @@ def main() -> int:
 
     experiment = read_experiment(options.folder / "config.yaml")
     data = open_data(experiment, options.recipe, options.data, options.dump)
-    result = score(data, options.folder, options.part, {
-        "config_hash": digest(decisive(experiment)),
-        "data_hash": data.data_hash(),
-        "split_hash": data.split_hash(),
-        "code_hash": code_hash(),
-        "git_revision": git_revision(),
-        "versions": versions(),
-    })
+    result = score(
+        data,
+        options.folder,
+        options.part,
+        {
+            "config_hash": digest(decisive(experiment)),
+            "data_hash": data.data_hash(),
+            "split_hash": data.split_hash(),
+            "code_hash": code_hash(),
+            "git_revision": git_revision(),
+            "versions": versions(),
+        },
+    )
     for corpus, s in result["targets"].items():
         print(f"{corpus} {options.part}: WA {s['wa']:.3f}, UA {s['ua']:.3f}, macro F1 {s['macro_f1']:.3f}, n {s['n']}")
     return 0

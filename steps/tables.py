@@ -17,8 +17,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("exp_dir", type=Path, help="root of the experiments")
     parser.add_argument("--out", type=Path, help="Markdown file to write (default: exp_dir/RESULTS.md)")
-    parser.add_argument("--command", default=f"steps/tables.py {shlex.join(sys.argv[1:])}",
-                        help="what the table says that it was printed by")
+    parser.add_argument(
+        "--command",
+        default=f"steps/tables.py {shlex.join(sys.argv[1:])}",
+        help="what the table says that it was printed by",
+    )
     options = parser.parse_args()
     from ser.scoring.tables import read_results, results_table
 

@@ -25,16 +25,19 @@ def main() -> int:
     model = options.folder / "model.safetensors"
     if model.is_file():
         if load_tensors(model)[1]["fingerprint"] != fingerprint:
-            raise InputError(f"{model}: trained with other settings or data; remove {options.folder}, or give another "
-                             "--exp folder")
+            raise InputError(
+                f"{model}: trained with other settings or data; remove {options.folder}, or give another --exp folder"
+            )
         print(f"{model}: done already")
         return 0
     trainer = Trainer(experiment, options.folder, data.heads, data.parts("train"), data.parts("valid"), fingerprint)
     try:
         trainer.run()
     except Interrupted as signal:
-        print(f"error: {signal} at step {trainer.step}; the checkpoint is written, the same command continues",
-              file=sys.stderr)
+        print(
+            f"error: {signal} at step {trainer.step}; the checkpoint is written, the same command continues",
+            file=sys.stderr,
+        )
         return signal.exit_code
     return 0
 

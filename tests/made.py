@@ -12,8 +12,8 @@ import soundfile
 
 from ser.batches import Data, open_data
 from ser.config import Experiment, load
-from ser.corpora.preparers import load_preparer
 from ser.corpora.prepare import prepare
+from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 from ser.features import FeatureStore
 
@@ -68,9 +68,17 @@ class Made:
         return self.root / "dump"
 
     def experiment(self, *overrides: str, corpora: str = "one,two") -> Experiment:
-        small = ["network.prep_size=16", "network.hidden_size=8", "network.tdnn_size=16", "network.tdnn_layers=2",
-                 "batches.batch_size=8", "training.steps_per_epoch=4", "training.max_epochs=3",
-                 "training.precision=float32", "training.threads=1"]
+        small = [
+            "network.prep_size=16",
+            "network.hidden_size=8",
+            "network.tdnn_size=16",
+            "network.tdnn_layers=2",
+            "batches.batch_size=8",
+            "training.steps_per_epoch=4",
+            "training.max_epochs=3",
+            "training.precision=float32",
+            "training.threads=1",
+        ]
         return load("strict", self.recipe, [f"corpora=[{corpora}]", *small, *overrides])
 
     def open(self, experiment: Experiment) -> Data:

@@ -6,4 +6,16 @@ from ser.batches.normalise import Normaliser, fit_statistics
 from ser.batches.part import Part, load_part
 from ser.batches.sampler import Sampler, by_length
 
-__all__ = ["UNIFIED", "Batch", "Data", "Normaliser", "Part", "Sampler", "by_length", "collate", "fit_statistics", "load_part", "open_data"]
+__all__ = [
+    "UNIFIED",
+    "Batch",
+    "Data",
+    "Normaliser",
+    "Part",
+    "Sampler",
+    "by_length",
+    "collate",
+    "fit_statistics",
+    "load_part",
+    "open_data",
+]

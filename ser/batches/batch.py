@@ -39,5 +39,10 @@ def collate(source: Normaliser, crops: Sequence[Crop]) -> Batch:
     features = np.zeros((len(crops), max(lengths), bins), np.float32)
     for row, (index, start, rows) in enumerate(crops):
         features[row, :rows] = source.read(index, start, rows)
-    return Batch(part.corpus, torch.from_numpy(features), torch.tensor(lengths),
-                 torch.from_numpy(part.targets[indices]), indices)
+    return Batch(
+        part.corpus,
+        torch.from_numpy(features),
+        torch.tensor(lengths),
+        torch.from_numpy(part.targets[indices]),
+        indices,
+    )

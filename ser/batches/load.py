@@ -45,8 +45,10 @@ class Data:
 
     def data_hash(self) -> str:
         """Names the features, and through them the audio, and the labels."""
-        return digest({c: store.key for c, store in self.stores.items()},
-                      {c: [dict(p.labels), dict(p.drop), list(p.classes)] for c, p in self.protocols.items()})
+        return digest(
+            {c: store.key for c, store in self.stores.items()},
+            {c: [dict(p.labels), dict(p.drop), list(p.classes)] for c, p in self.protocols.items()},
+        )
 
 
 def open_data(experiment: Experiment, recipe: Path | None, data_root: Path, dump_root: Path) -> Data:

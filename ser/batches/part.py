@@ -48,8 +48,14 @@ def data_dir_of(data_root: Path, protocol: Protocol, experiment: Experiment, par
     return data_root / protocol.corpus / protocol.split_name(experiment.split, experiment.fold) / part
 
 
-def load_part(data_root: Path, protocol: Protocol, experiment: Experiment, part: str, store: FeatureStore,
-              classes: Sequence[str]) -> Part | None:
+def load_part(
+    data_root: Path,
+    protocol: Protocol,
+    experiment: Experiment,
+    part: str,
+    store: FeatureStore,
+    classes: Sequence[str],
+) -> Part | None:
     """Load a part, or None where the protocol gives it no speakers (TESS has no test).
 
     Args:
@@ -69,8 +75,10 @@ def load_part(data_root: Path, protocol: Protocol, experiment: Experiment, part:
     index = {name: i for i, name in enumerate(classes)}
     for utterance, emotion in utt2emo.items():
         if emotion not in index:
-            raise InputError(f"{folder / 'utt2emo'}: {utterance}: {emotion} is no class of the head "
-                             f"({', '.join(classes)}); run stage 1 again")
+            raise InputError(
+                f"{folder / 'utt2emo'}: {utterance}: {emotion} is no class of the head "
+                f"({', '.join(classes)}); run stage 1 again"
+            )
     ids, frames = list(utt2spk), store.num_frames()
     missing = [key for key in ids if key not in frames]
     if missing:
@@ -79,6 +87,12 @@ def load_part(data_root: Path, protocol: Protocol, experiment: Experiment, part:
     if empty:
         raise InputError(f"{store.folder}: {empty[0]} has no frames; name it under `drop` in {protocol.path}")
     return Part(
-        corpus=protocol.corpus, name=part, ids=ids, speakers=[utt2spk[key] for key in ids],
-        classes=tuple(classes), targets=np.array([index[utt2emo[key]] for key in ids]),
-        frames=np.array([frames[key] for key in ids]), reader=store.reader())
+        corpus=protocol.corpus,
+        name=part,
+        ids=ids,
+        speakers=[utt2spk[key] for key in ids],
+        classes=tuple(classes),
+        targets=np.array([index[utt2emo[key]] for key in ids]),
+        frames=np.array([frames[key] for key in ids]),
+        reader=store.reader(),
+    )

@@ -49,23 +49,28 @@ class ArkWriter:
         self.offsets[key] = self.file.tell() + len(key.encode()) + 1
         kaldiio.save_ark(self.file, {key: matrix}, compression_method=self.method)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self.file is not None
         try:
             self.file.close()
             if kind is None:
                 os.replace(self.temporary, self.path)
                 where = self.path.resolve()
-                write_text(self.path.with_suffix(".scp"),
-                           table_text({key: f"{where}:{offset}" for key, offset in self.offsets.items()}))
+                write_text(
+                    self.path.with_suffix(".scp"),
+                    table_text({key: f"{where}:{offset}" for key, offset in self.offsets.items()}),
+                )
         except OSError as full:
             error = full
         finally:
             self.temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise InputError(f"{self.path}: cannot be written ({error.strerror or error}); make room or choose another "
-                             "place, then run the same command again") from error
+            raise InputError(
+                f"{self.path}: cannot be written ({error.strerror or error}); make room or choose another "
+                "place, then run the same command again"
+            ) from error
 
 
 class ArkReader:
@@ -123,8 +128,10 @@ class ArkReader:
             rows, columns = struct.unpack_from("<xixi", data, offset + 5)
             at, size = offset + 15, 4
         else:
-            raise InputError(f"{path}: {key}: no float or two-byte matrix at offset {offset}; remove the folder and "
-                             "run stage 3 again")
+            raise InputError(
+                f"{path}: {key}: no float or two-byte matrix at offset {offset}; remove the folder and "
+                "run stage 3 again"
+            )
         if at + size * rows * columns > len(data):
             raise InputError(f"{path}: {key}: the archive ends within it; remove the folder and run stage 3 again")
         return data, (rows, columns), at, low, step

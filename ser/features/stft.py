@@ -23,10 +23,17 @@ def log_stft(samples: np.ndarray, config: Features) -> np.ndarray:
     import torch
 
     if len(samples) < config.frame_length:
-        raise InputError(f"{len(samples)} samples at {config.sampling_rate} Hz are less than one frame of "
-                         f"{config.frame_length}")
+        raise InputError(
+            f"{len(samples)} samples at {config.sampling_rate} Hz are less than one frame of {config.frame_length}"
+        )
     window = {"hann": torch.hann_window, "hamming": torch.hamming_window}[config.window](config.frame_length)
-    spectrum = torch.stft(torch.from_numpy(np.ascontiguousarray(samples)), config.frame_length, config.frame_shift,
-                          window=window, center=False, return_complex=True)
+    spectrum = torch.stft(
+        torch.from_numpy(np.ascontiguousarray(samples)),
+        config.frame_length,
+        config.frame_shift,
+        window=window,
+        center=False,
+        return_complex=True,
+    )
     power = torch.view_as_real(spectrum).square().sum(-1)
     return power.clamp_(min=config.floor).log_().T.contiguous().numpy()

@@ -74,8 +74,9 @@ class FeatureStore:
         done = {key for scp in self._parts() for key in read_table(scp)}
         todo = [cut for cut in share if cut.id not in done]
         if todo:
-            with ArkWriter(self.folder / f"feats.{job}of{jobs}.{digest([c.id for c in todo])}.ark",
-                           self.config.storage) as writer:
+            with ArkWriter(
+                self.folder / f"feats.{job}of{jobs}.{digest([c.id for c in todo])}.ark", self.config.storage
+            ) as writer:
                 for cut in tqdm(todo, "log-STFT", unit="utt", disable=None):
                     writer.write(cut.id, features_of(cut, self.config))
         return len(todo), len(share) - len(todo)
@@ -94,17 +95,26 @@ class FeatureStore:
             places |= read_table(scp)
         missing = [cut.id for cut in self.cuts if cut.id not in places]
         if missing:
-            raise InputError(f"{self.folder}: features of {len(missing)} of {len(self.cuts)} utterances are missing, "
-                             f"{missing[0]} the first; see its log/, then run stage 3 again")
+            raise InputError(
+                f"{self.folder}: features of {len(missing)} of {len(self.cuts)} utterances are missing, "
+                f"{missing[0]} the first; see its log/, then run stage 3 again"
+            )
         write_table(self.folder / "feats.scp", {cut.id: places[cut.id] for cut in self.cuts})
         reader = ArkReader(self.folder / "feats.scp")
         frames = {cut.id: reader.shape(cut.id)[0] for cut in self.cuts}
         write_table(self.folder / "utt2num_frames", {key: str(n) for key, n in frames.items()})
         self._write_cuts(frames)
-        write_json(self.folder / "info.json", {
-            "corpus": self.data_dir.name, "key": self.key, "version": VERSION, "features": asdict(self.config),
-            "utterances": len(frames), "frames": sum(frames.values()),
-        })
+        write_json(
+            self.folder / "info.json",
+            {
+                "corpus": self.data_dir.name,
+                "key": self.key,
+                "version": VERSION,
+                "features": asdict(self.config),
+                "utterances": len(frames),
+                "frames": sum(frames.values()),
+            },
+        )
         return len(frames)
 
     def link(self) -> None:
@@ -137,11 +147,19 @@ class FeatureStore:
         cuts = []
         for cut in lhotse.CutSet.from_file(self.data_dir / "cuts.jsonl.gz"):
             features = lhotse.Features(
-                type="log-stft", num_frames=frames[cut.id], num_features=config.bins,
-                frame_shift=config.frame_shift / config.sampling_rate, sampling_rate=config.sampling_rate,
-                start=cut.start, duration=cut.duration, storage_type="kaldiio",
-                storage_path=str((self.folder / "feats.scp").resolve()), storage_key=cut.id,
-                recording_id=cut.recording.id, channels=cut.channel)
+                type="log-stft",
+                num_frames=frames[cut.id],
+                num_features=config.bins,
+                frame_shift=config.frame_shift / config.sampling_rate,
+                sampling_rate=config.sampling_rate,
+                start=cut.start,
+                duration=cut.duration,
+                storage_type="kaldiio",
+                storage_path=str((self.folder / "feats.scp").resolve()),
+                storage_key=cut.id,
+                recording_id=cut.recording.id,
+                channels=cut.channel,
+            )
             cuts.append(replace(cut, features=features))
         with atomic_path(self.folder / "cuts.jsonl.gz") as temporary:
             lhotse.CutSet.from_cuts(cuts).to_file(temporary)

@@ -12,8 +12,13 @@ BATCH_FRAMES = 20_000
 
 
 @torch.inference_mode()
-def log_posteriors(network: SpeechEmotionNetwork, source: Normaliser, head: str, device: torch.device,
-                   autocast: torch.autocast) -> np.ndarray:
+def log_posteriors(
+    network: SpeechEmotionNetwork,
+    source: Normaliser,
+    head: str,
+    device: torch.device,
+    autocast: torch.autocast,
+) -> np.ndarray:
     """Natural logarithms of a head's posteriors, float32, (utterances, classes), in the order of the part.
 
     The network is left in evaluation mode.

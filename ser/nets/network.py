@@ -14,7 +14,6 @@ from ser.nets.pooling import AttentionPooling
 from ser.nets.temporal import BLSTM, LSTM, TDNN
 
 
-
 class SpeechEmotionNetwork(nn.Module):
     """Normalise, prep block (not before a TDNN), temporal block, dropout, attention pooling, heads.
 
@@ -26,8 +25,9 @@ class SpeechEmotionNetwork(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, bins: int, temporal: str, pooling: str, config: Network,
-                 heads: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self, bins: int, temporal: str, pooling: str, config: Network, heads: Mapping[str, Sequence[str]]
+    ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(bins))
         self.register_buffer("deviation", torch.ones(bins))
@@ -67,5 +67,6 @@ class SpeechEmotionNetwork(nn.Module):
 
 def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechEmotionNetwork:
     """The network of an experiment, with weights from torch's random state."""
-    return SpeechEmotionNetwork(experiment.features.bins, experiment.temporal, experiment.pooling, experiment.network,
-                                heads)
+    return SpeechEmotionNetwork(
+        experiment.features.bins, experiment.temporal, experiment.pooling, experiment.network, heads
+    )

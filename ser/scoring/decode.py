@@ -15,15 +15,28 @@ from ser.nets.evaluate import log_posteriors
 from ser.training.machine import Machine
 
 
-def decode(network: SpeechEmotionNetwork, part: Part, normalisation: str, machine: Machine, folder: Path,
-           description: dict[str, object]) -> None:
+def decode(
+    network: SpeechEmotionNetwork,
+    part: Part,
+    normalisation: str,
+    machine: Machine,
+    folder: Path,
+    description: dict[str, object],
+) -> None:
     """Write post.{ark,scp} (a vector of probabilities an utterance), hyp (`utterance class`) and, last, decode.json.
 
     Args:
         description: what decode.json says beside the class list.
     """
-    found = np.exp(log_posteriors(network, Normaliser(part, normalisation), network.head_of(part.corpus),
-                                  machine.device, machine.autocast()))
+    found = np.exp(
+        log_posteriors(
+            network,
+            Normaliser(part, normalisation),
+            network.head_of(part.corpus),
+            machine.device,
+            machine.autocast(),
+        )
+    )
     with ArkWriter(folder / "post.ark", "float32") as writer:
         for key, row in zip(part.ids, found, strict=True):
             writer.write(key, row)

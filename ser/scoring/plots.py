@@ -23,7 +23,14 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], title: str, pa
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="hypothesis", ylabel="truth", title=title)
     for (i, j), n in np.ndenumerate(confusion):
-        axes.text(j, i, f"{share[i, j]:.0%}\n{n}", ha="center", va="center", color="white" if share[i, j] > 0.5 else "black")
+        axes.text(
+            j,
+            i,
+            f"{share[i, j]:.0%}\n{n}",
+            ha="center",
+            va="center",
+            color="white" if share[i, j] > 0.5 else "black",
+        )
     _write(figure, path)
 
 

@@ -26,11 +26,13 @@ def score_part(part: Part, folder: Path) -> dict[str, Any]:
     hypothesis = read_table(folder / "hyp")
     odd = sorted(hypothesis.keys() ^ set(part.ids))
     if odd:
-        raise InputError(f"{folder / 'hyp'}: {odd[0]} stands in only one of hyp and the {part.name} part; "
-                         "run stage 5 again")
+        raise InputError(
+            f"{folder / 'hyp'}: {odd[0]} stands in only one of hyp and the {part.name} part; run stage 5 again"
+        )
     index = {name: i for i, name in enumerate(part.classes)}
-    confusion = confusion_matrix(part.targets, np.array([index[hypothesis[key]] for key in part.ids]),
-                                 len(part.classes))
+    confusion = confusion_matrix(
+        part.targets, np.array([index[hypothesis[key]] for key in part.ids]), len(part.classes)
+    )
     found = {**asdict(scores(confusion)), "classes": list(part.classes), "confusion": confusion.tolist()}
     title = f"{part.corpus} {part.name}: UA {found['ua']:.3f}, WA {found['wa']:.3f}, n = {found['n']}"
     write_json(folder / "scoring" / "scores.json", found)
@@ -56,11 +58,24 @@ def score(data: Data, folder: Path, part_name: str, provenance: dict[str, Any]) 
             raise InputError(f"{decoded}: decoded with another model; run stage 5 again")
         targets[corpus] = score_part(part, decoded)
     if not targets:
-        raise InputError(f"{folder}: none of {', '.join(experiment.corpora)} has {part_name} speakers; "
-                         "add a corpus that has")
+        raise InputError(
+            f"{folder}: none of {', '.join(experiment.corpora)} has {part_name} speakers; add a corpus that has"
+        )
     result = {
-        **{key: getattr(experiment, key) for key in
-           ("combination", "corpora", "task", "temporal", "pooling", "fold", "seed", "preset", "split")},
+        **{
+            key: getattr(experiment, key)
+            for key in (
+                "combination",
+                "corpora",
+                "task",
+                "temporal",
+                "pooling",
+                "fold",
+                "seed",
+                "preset",
+                "split",
+            )
+        },
         "part": part_name,
         **{key: value for key, value in train.items() if key != "fingerprint"},
         **provenance,

@@ -19,8 +19,12 @@ State = dict[str, Tensor]
 def save_tensors(path: Path, tensors: State, meta: dict[str, Any]) -> None:
     """Write tensors and a JSON-able description, whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-                                   {"meta": json.dumps(meta)}))
+        temporary.write_bytes(
+            save(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+                {"meta": json.dumps(meta)},
+            )
+        )
 
 
 def load_tensors(path: Path) -> tuple[State, dict[str, Any]]:
@@ -36,13 +40,18 @@ def load_tensors(path: Path) -> tuple[State, dict[str, Any]]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run stage 4") from None
     except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not readable as a model of this toolkit ({error}); remove it and run stage 4") from None
+        raise InputError(
+            f"{path}: not readable as a model of this toolkit ({error}); remove it and run stage 4"
+        ) from None
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> State:
     """Adam's state by parameter number; a head that was never in a batch has none."""
-    return {f"{index}.{name}": value
-            for index, state in optimizer.state_dict()["state"].items() for name, value in state.items()}
+    return {
+        f"{index}.{name}": value
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: State) -> None:

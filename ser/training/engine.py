@@ -57,8 +57,15 @@ class Trainer:
         fingerprint: names settings, data and code; a checkpoint of another one is refused.
     """
 
-    def __init__(self, experiment: Experiment, folder: Path, heads: dict[str, tuple[str, ...]],
-                 train: dict[str, Part], valid: dict[str, Part], fingerprint: str) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: Path,
+        heads: dict[str, tuple[str, ...]],
+        train: dict[str, Part],
+        valid: dict[str, Part],
+        fingerprint: str,
+    ) -> None:
         if not valid:
             raise InputError(f"{folder}: none of {', '.join(train)} has validation speakers, so nothing can be watched")
         self.experiment, self.folder, self.fingerprint, self.heads = experiment, folder, fingerprint, heads
@@ -71,14 +78,16 @@ class Trainer:
         self.device_weights = {c: torch.from_numpy(w).to(self.machine.device) for c, w in self.weights.items()}
         self.corpora = list(train)
         crop = experiment.features.num_frames(
-            round(experiment.batches.crop_seconds * experiment.features.sampling_rate))
+            round(experiment.batches.crop_seconds * experiment.features.sampling_rate)
+        )
         self.samplers = {
             corpus: Sampler(part.frames, experiment.batches.batch_size, crop, self._purpose("batches", corpus))
             for corpus, part in train.items()
         }
         self.network = self._new_network()
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.config.learning_rate,
-                                          weight_decay=self.config.weight_decay)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+        )
         self.step = 0
         self.stopping = Stopping()
         self.history: list[dict[str, Any]] = []
@@ -131,42 +140,52 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         torch.manual_seed(derive_seed(*self._purpose("dropout"), self.step))
         with self.machine.autocast():
-            logits = self.network(batch.features.to(device), batch.lengths.to(device),
-                                  self.network.head_of(batch.corpus))
+            logits = self.network(
+                batch.features.to(device), batch.lengths.to(device), self.network.head_of(batch.corpus)
+            )
         loss = weighted_cross_entropy(logits, batch.targets.to(device), self.device_weights[batch.corpus])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
         self.optimizer.step()
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise InputError(f"{self.folder}: the loss of step {self.step + 1} is not a number; "
-                             "lower training.learning_rate")
+            raise InputError(
+                f"{self.folder}: the loss of step {self.step + 1} is not a number; lower training.learning_rate"
+            )
         return value
 
     def _validate(self, epoch: int) -> None:
         valid: dict[str, dict[str, float]] = {}
         for corpus, source in self.valid.items():
             part = source.part
-            found = log_posteriors(self.network, source, self.network.head_of(corpus), self.machine.device,
-                                   self.machine.autocast())
+            found = log_posteriors(
+                self.network,
+                source,
+                self.network.head_of(corpus),
+                self.machine.device,
+                self.machine.autocast(),
+            )
             s = scores(confusion_matrix(part.targets, found.argmax(1), len(part.classes)))
             valid[corpus] = {"loss": weighted_loss(found, part.targets, self.weights[corpus]), **asdict(s)}
         watched = float(np.mean([v["loss"] for v in valid.values()]))
         if not math.isfinite(watched):
-            raise InputError(f"{self.folder}: the validation loss of epoch {epoch} is not a number; "
-                             "lower training.learning_rate")
+            raise InputError(
+                f"{self.folder}: the validation loss of epoch {epoch} is not a number; lower training.learning_rate"
+            )
         self.stopping = self.stopping.after(epoch, watched, self.config.improvement)
         if self.stopping.best_epoch == epoch:
             self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-        self.history.append({
-            "epoch": epoch,
-            "step": self.step,
-            "train_loss": {c: float(np.mean(losses)) for c, losses in self.losses.items() if losses},
-            "valid_loss": watched,
-            "valid": valid,
-            "best_epoch": self.stopping.best_epoch,
-            "waited": self.stopping.waited,
-        })
+        self.history.append(
+            {
+                "epoch": epoch,
+                "step": self.step,
+                "train_loss": {c: float(np.mean(losses)) for c, losses in self.losses.items() if losses},
+                "valid_loss": watched,
+                "valid": valid,
+                "best_epoch": self.stopping.best_epoch,
+                "waited": self.stopping.waited,
+            }
+        )
         self.losses = {corpus: [] for corpus in self.corpora}
         write_text(self.folder / "epochs.jsonl", "".join(json.dumps(row) + "\n" for row in self.history))
 
@@ -201,10 +220,18 @@ class Trainer:
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         tensors |= {f"optimizer.{k}": tensor for k, tensor in files.optimizer_tensors(self.optimizer).items()}
-        files.save_tensors(self._checkpoint, tensors, {
-            "fingerprint": self.fingerprint, "step": self.step, "stopping": asdict(self.stopping),
-            "history": self.history, "losses": self.losses, "seconds": self.seconds,
-        })
+        files.save_tensors(
+            self._checkpoint,
+            tensors,
+            {
+                "fingerprint": self.fingerprint,
+                "step": self.step,
+                "stopping": asdict(self.stopping),
+                "history": self.history,
+                "losses": self.losses,
+                "seconds": self.seconds,
+            },
+        )
         self.kept = time.monotonic()
 
     def _restore(self) -> None:
@@ -213,8 +240,10 @@ class Trainer:
             return
         tensors, meta = files.load_tensors(self._checkpoint)
         if meta["fingerprint"] != self.fingerprint:
-            raise InputError(f"{self._checkpoint}: of other settings, data or code; remove {self.folder} to start "
-                             "anew, or give another --exp folder")
+            raise InputError(
+                f"{self._checkpoint}: of other settings, data or code; remove {self.folder} to start "
+                "anew, or give another --exp folder"
+            )
         self.network.load_state_dict(files.part_of(tensors, "network."))
         self.best = files.part_of(tensors, "best.")
         files.restore_optimizer(self.optimizer, files.part_of(tensors, "optimizer."))
@@ -244,32 +273,50 @@ class Trainer:
                 counts = ", ".join(f"{c} {n}" for c, n in zip(part.classes, part.class_counts, strict=True))
                 print(f"{name} {corpus}: {len(part)} utterances of {len(set(part.speakers))} speakers ({counts})")
         parameters = sum(p.numel() for p in self.network.parameters())
-        print(f"{parameters:,} parameters on {self.machine.device}, {self.machine.precision}, "
-              f"{self.machine.threads} threads", flush=True)
+        print(
+            f"{parameters:,} parameters on {self.machine.device}, {self.machine.precision}, "
+            f"{self.machine.threads} threads",
+            flush=True,
+        )
 
     def _print_epoch(self) -> None:
         row = self.history[-1]
         ua = ", ".join(f"{corpus} {v['ua']:.3f}" for corpus, v in row["valid"].items())
         loss = ", ".join(f"{corpus} {v:.4f}" for corpus, v in row["train_loss"].items())
-        print(f"epoch {row['epoch']}: train loss {loss}; valid loss {row['valid_loss']:.4f}, UA {ua}; best epoch "
-              f"{row['best_epoch']}, waited {row['waited']} of {self.config.patience}; {self.seconds[-1]:.1f} s", flush=True)
+        print(
+            f"epoch {row['epoch']}: train loss {loss}; valid loss {row['valid_loss']:.4f}, UA {ua}; best epoch "
+            f"{row['best_epoch']}, waited {row['waited']} of {self.config.patience}; {self.seconds[-1]:.1f} s",
+            flush=True,
+        )
 
     def _finish(self) -> None:
         """Write train.json, then the best model, whose presence says that the training is done."""
         steps = self.step
-        write_json(self.folder / "train.json", {
-            "fingerprint": self.fingerprint,
-            "chosen_epoch": self.stopping.best_epoch,
-            "epochs": len(self.history),
-            "updates": {c: len(range(i, steps, len(self.corpora))) for i, c in enumerate(self.corpora)},
-            "class_counts": {c: s.part.class_counts.tolist() for c, s in self.train.items()},
-            "class_weights": {c: [float(v) for v in w] for c, w in self.weights.items()},
-            "seconds_per_epoch": round(median(self.seconds), 2),
-            "machine": {"device": str(self.machine.device), "precision": self.machine.precision,
-                        "threads": self.machine.threads},
-        })
-        files.save_tensors(self.folder / "model.safetensors", self.best,
-                           {"fingerprint": self.fingerprint, "classes": self.network.classes})
+        write_json(
+            self.folder / "train.json",
+            {
+                "fingerprint": self.fingerprint,
+                "chosen_epoch": self.stopping.best_epoch,
+                "epochs": len(self.history),
+                "updates": {c: len(range(i, steps, len(self.corpora))) for i, c in enumerate(self.corpora)},
+                "class_counts": {c: s.part.class_counts.tolist() for c, s in self.train.items()},
+                "class_weights": {c: [float(v) for v in w] for c, w in self.weights.items()},
+                "seconds_per_epoch": round(median(self.seconds), 2),
+                "machine": {
+                    "device": str(self.machine.device),
+                    "precision": self.machine.precision,
+                    "threads": self.machine.threads,
+                },
+            },
+        )
+        files.save_tensors(
+            self.folder / "model.safetensors",
+            self.best,
+            {"fingerprint": self.fingerprint, "classes": self.network.classes},
+        )
         self._checkpoint.unlink(missing_ok=True)
-        print(f"stopped after {len(self.history)} epochs; kept epoch {self.stopping.best_epoch}, validation loss "
-              f"{self.stopping.best:.4f}", flush=True)
+        print(
+            f"stopped after {len(self.history)} epochs; kept epoch {self.stopping.best_epoch}, validation loss "
+            f"{self.stopping.best:.4f}",
+            flush=True,
+        )

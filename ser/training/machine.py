@@ -48,7 +48,7 @@ def find_machine(config: Training) -> Machine:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 products are in hardware. Where they are not, a processor emulates them a hundred times slower."""
+    """Whether bfloat16 products are in hardware: where they are not, emulation is a hundred times slower."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":

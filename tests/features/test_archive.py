@@ -67,9 +67,13 @@ def test_an_scp_that_names_no_position_is_refused(tmp_path, line):
 
 
 def test_an_error_leaves_nothing_behind(tmp_path, matrices):
-    with pytest.raises(KeyError), ArkWriter(tmp_path / "feats.ark") as writer:
-        writer.write("spk-0", matrices["spk-0"])
-        raise KeyError
+    def interrupted():
+        with ArkWriter(tmp_path / "feats.ark") as writer:
+            writer.write("spk-0", matrices["spk-0"])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -85,8 +89,12 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_behind(tmp_path, limit):
         "    return 0\nsys.exit(main())\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "out" / "feats.ark")], capture_output=True, text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)), check=False)
+        [sys.executable, "-c", code, str(tmp_path / "out" / "feats.ark")],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        check=False,
+    )
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path}/out/feats.ark: cannot be written (File too large); make room")
     assert done.stderr.count("\n") == 1

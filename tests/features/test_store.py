@@ -7,15 +7,20 @@ from made import Made
 
 from ser.common import InputError
 from ser.corpora.kaldi import read_table, validate
-from ser.corpora.preparers import load_preparer
 from ser.corpora.prepare import prepare
+from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 from ser.features import FeatureStore, log_stft
 
 
 def prepared(made: Made, corpus: str = "two") -> None:
-    prepare(load_preparer(corpus, made.recipe), read_protocol(corpus, made.recipe), made.root / corpus,
-            made.data_root / corpus, allow_partial=False)
+    prepare(
+        load_preparer(corpus, made.recipe),
+        read_protocol(corpus, made.recipe),
+        made.root / corpus,
+        made.data_root / corpus,
+        allow_partial=False,
+    )
 
 
 def store_of(made: Made, *overrides: str, corpus: str = "two") -> FeatureStore:
@@ -73,8 +78,16 @@ def test_an_interrupted_job_leaves_nothing_that_looks_finished(own_made, monkeyp
     assert list(store.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("override", ["features.frame_shift=64", "features.window=hamming", "features.floor=1e-8",
-                                      "features.storage=float32", "features.sampling_rate=4000"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "features.frame_shift=64",
+        "features.window=hamming",
+        "features.floor=1e-8",
+        "features.storage=float32",
+        "features.sampling_rate=4000",
+    ],
+)
 def test_other_settings_have_another_key(made, override):
     assert store_of(made, override).key != store_of(made).key
     with pytest.raises(InputError, match="no features of .* under these settings; run stage 3"):

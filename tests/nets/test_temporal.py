@@ -9,7 +9,12 @@ LENGTHS = torch.tensor([9, 4, 1])
 
 def blocks():
     torch.manual_seed(0)
-    return {"lstm": LSTM(5, 7), "blstm": BLSTM(5, 7), "tdnn": TDNN(5, 7, 4, "none"), "norm": TDNN(5, 7, 4, "layer")}
+    return {
+        "lstm": LSTM(5, 7),
+        "blstm": BLSTM(5, 7),
+        "tdnn": TDNN(5, 7, 4, "none"),
+        "norm": TDNN(5, 7, 4, "layer"),
+    }
 
 
 def valid(y):
@@ -36,7 +41,10 @@ def test_padding_reaches_no_valid_frame(name):
 def test_blstm_is_that_of_torch_on_packed_sequences():
     block = blocks()["blstm"]
     reference = nn.LSTM(5, 7, batch_first=True, bidirectional=True)
-    state = {**block.forwards.state_dict(), **{f"{k}_reverse": v for k, v in block.backwards.state_dict().items()}}
+    state = {
+        **block.forwards.state_dict(),
+        **{f"{k}_reverse": v for k, v in block.backwards.state_dict().items()},
+    }
     reference.load_state_dict(state)
     x = torch.randn(3, 9, 5)
     packed = nn.utils.rnn.pack_padded_sequence(x, LENGTHS, batch_first=True)

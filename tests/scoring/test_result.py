@@ -69,8 +69,17 @@ def test_scores_join_by_utterance_and_not_by_line(trained):
 def test_result_says_what_it_is(trained):
     data, folder, _, _ = trained
     result = score(data, folder, "test", {"git_revision": "r"})
-    wanted = {"combination": "one_two", "task": "multi", "temporal": "blstm", "pooling": "mu_sigma2", "fold": 1,
-              "seed": 0, "preset": "strict", "chosen_epoch": 1, "updates": {"one": 2, "two": 2}}
+    wanted = {
+        "combination": "one_two",
+        "task": "multi",
+        "temporal": "blstm",
+        "pooling": "mu_sigma2",
+        "fold": 1,
+        "seed": 0,
+        "preset": "strict",
+        "chosen_epoch": 1,
+        "updates": {"one": 2, "two": 2},
+    }
     assert {key: result[key] for key in wanted} == wanted
     assert list(result["targets"]) == ["one"]  # "two" has no test speakers
 

@@ -146,10 +146,7 @@ def test_a_change_of_what_is_wanted_is_noticed(tree: Path, change: str) -> None:
 
 
 def test_a_failing_installation_is_told_and_marks_nothing(tree: Path) -> None:
-    stub(
-        tree / ".venv",
-        'case "$*" in *" install "*) echo "ERROR: no space left"; exit 1 ;; *--version*) ;; *) exit 1 ;; esac',
-    )
+    stub(tree / ".venv", PIP.format(install='echo "ERROR: no space left"; exit 1'))
     done = source(tree, "ser_environment; echo not reached")
     assert (done.returncode, done.stdout) == (1, "")
     assert "ERROR: no space left" in done.stderr
@@ -166,9 +163,7 @@ def test_no_python_is_one_line_with_a_mend(tree: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "error: no Python 3.11 or newer" in done.stderr
     stub_python = tools / "python3"
-    stub_python.write_text(
-        '#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\n'.replace("/bin/sh", str(tools / "bash"))
-    )
+    stub_python.write_text(f'#!{tools}/bash\ncase "$2" in *ensurepip*) exit 1 ;; esac\n')
     stub_python.chmod(0o755)
     done = source(tree, "ser_environment", PATH=str(tools))
     assert "error: python3 has no ensurepip" in done.stderr
@@ -176,13 +171,10 @@ def test_no_python_is_one_line_with_a_mend(tree: Path, tmp_path: Path) -> None:
 
 
 def test_the_second_of_two_installations_waits(tree: Path, tmp_path: Path) -> None:
-    """The first is held in pip by a fifo until the second has said that it waits; the second then installs nothing."""
+    """A fifo holds the first in pip until the second has said that it waits; that one then installs nothing."""
     fifo, calls = tmp_path / "fifo", tmp_path / "calls"
     os.mkfifo(fifo)
-    stub(
-        tree / ".venv",
-        f'case "$*" in *" install "*) echo x >>"{calls}"; read line <"{fifo}" ;; *--version*) ;; *) exit 1 ;; esac',
-    )
+    stub(tree / ".venv", PIP.format(install=f'echo x >>"{calls}"; read line <"{fifo}"'))
     script = '. "$1/path.sh"; ser_environment; echo entered'
     environment = {"PATH": "/usr/bin:/bin"}
     command = ["bash", "-euo", "pipefail", "-c", script, "x", str(tree)]
