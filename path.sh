@@ -88,10 +88,12 @@ _ser_install() (
   export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONSAFEPATH=1
 
   echo "path.sh: installing Python packages into $venv (once; stopped and started again, it goes on)" >&2
-  if _ser_has_nvidia; then
+  if [[ -e $venv/.installed-core ]]; then
+    echo "path.sh: only what is new: ${*:-core}" >&2
+  elif _ser_has_nvidia; then
     echo "path.sh: NVIDIA driver found: torch with CUDA, several GB to download and on disk" >&2
   else
-    echo "path.sh: no NVIDIA driver: torch for the CPU, a download of about 400 MB, 1.5 GB on disk" >&2
+    echo "path.sh: no NVIDIA driver: torch for the CPU, about 300 MB to download, 1.5 GB on disk" >&2
   fi
   if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     _ser_make_venv "$venv" || exit 1
@@ -125,14 +127,14 @@ PYTHON
 }
 
 _ser_make_venv() {
-  local python found=""
+  local python messages found=""
   for python in python3 python3.14 python3.13 python3.12 python3.11; do
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
     found=$python
     "$python" -c 'import ensurepip, venv' 2>/dev/null || continue
     "$1/bin/python" -c '' 2>/dev/null || rm -f "$1"/bin/python* # left by a Python that is no more
-    "$python" -m venv "$1" >&2 || _ser_error "$python -m venv $1 failed (see above); mend: remove that folder and" \
-      "call again, or set SER_ENV to an environment of your own"
+    messages=$("$python" -m venv "$1" 2>&1) || _ser_error "$python -m venv $1: ${messages##*$'\n'}; mend: remove" \
+      "that folder and call again, or set SER_ENV to an environment of your own"
     return
   done
   [[ -z $found ]] || _ser_error "$found has no ensurepip, so it makes no virtual environment; mend: install your" \
@@ -152,9 +154,9 @@ _ser_progress() {
   local line doing="starting" status start=$SECONDS last=0
   while true; do
     status=0
-    IFS= read -r -t 1 line || status=$?
+    read -r -t 1 line || status=$?
     ((status == 0 || status > 128)) || break
-    [[ $status -ne 0 || $line != *(\ )@(Collecting|Downloading|Installing|Building|Using)* ]] || doing=${line# *}
+    [[ $status -ne 0 || $line != @(Collecting|Downloading|Installing|Building|Using)* ]] || doing=${line%%:*}
     if [[ -t 2 ]]; then
       printf '\r\033[K%4d s  %.70s' "$((SECONDS - start))" "$doing" >&2
     elif ((SECONDS - start >= last + 30)); then

@@ -113,14 +113,14 @@ fi
 
 # shellcheck disable=SC2086
 if wanted 4; then
-  log "stage 4: train ${folder#"$exp/"} (log: $folder/train.log)"
-  $train_cmd "$folder/train.log" python "$SER_ROOT/steps/train.py" "${where[@]}"
+  log "stage 4: train ${folder#"$exp/"} (story: $folder/train.log)"
+  $train_cmd "$folder/log/train.log" python "$SER_ROOT/steps/train.py" "${where[@]}"
 fi
 
 # shellcheck disable=SC2086
 if wanted 5; then
   log "stage 5: decode"
-  $train_cmd "$folder/decode.log" python "$SER_ROOT/steps/decode.py" "${where[@]}"
+  $train_cmd "$folder/log/decode.log" python "$SER_ROOT/steps/decode.py" "${where[@]}"
 fi
 
 if wanted 6; then

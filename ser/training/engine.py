@@ -249,7 +249,7 @@ class Trainer:
         files.restore_optimizer(self.optimizer, files.part_of(tensors, "optimizer."))
         self.step, self.stopping = meta["step"], Stopping(**meta["stopping"])
         self.history, self.losses, self.seconds = meta["history"], meta["losses"], meta["seconds"]
-        print(f"continued from {self._checkpoint} at step {self.step}", flush=True)
+        self._say(f"continued from {self._checkpoint} at step {self.step}")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -266,27 +266,31 @@ class Trainer:
 
     # -- what people read ---------------------------------------------------------------------------------------------
 
+    def _say(self, text: str) -> None:
+        """Print a line, and append it to train.log, which tells the whole story however often it was interrupted."""
+        print(text, flush=True)
+        with (self.folder / "train.log").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%F %T')} {text}\n")
+
     def _print_start(self) -> None:
         for name, sources in (("train", self.train), ("valid", self.valid)):
             for corpus, source in sources.items():
                 part = source.part
                 counts = ", ".join(f"{c} {n}" for c, n in zip(part.classes, part.class_counts, strict=True))
-                print(f"{name} {corpus}: {len(part)} utterances of {len(set(part.speakers))} speakers ({counts})")
+                self._say(f"{name} {corpus}: {len(part)} utterances of {len(set(part.speakers))} speakers ({counts})")
         parameters = sum(p.numel() for p in self.network.parameters())
-        print(
+        self._say(
             f"{parameters:,} parameters on {self.machine.device}, {self.machine.precision}, "
-            f"{self.machine.threads} threads",
-            flush=True,
+            f"{self.machine.threads} threads"
         )
 
     def _print_epoch(self) -> None:
         row = self.history[-1]
         ua = ", ".join(f"{corpus} {v['ua']:.3f}" for corpus, v in row["valid"].items())
         loss = ", ".join(f"{corpus} {v:.4f}" for corpus, v in row["train_loss"].items())
-        print(
+        self._say(
             f"epoch {row['epoch']}: train loss {loss}; valid loss {row['valid_loss']:.4f}, UA {ua}; best epoch "
-            f"{row['best_epoch']}, waited {row['waited']} of {self.config.patience}; {self.seconds[-1]:.1f} s",
-            flush=True,
+            f"{row['best_epoch']}, waited {row['waited']} of {self.config.patience}; {self.seconds[-1]:.1f} s"
         )
 
     def _finish(self) -> None:
@@ -315,8 +319,7 @@ class Trainer:
             {"fingerprint": self.fingerprint, "classes": self.network.classes},
         )
         self._checkpoint.unlink(missing_ok=True)
-        print(
+        self._say(
             f"stopped after {len(self.history)} epochs; kept epoch {self.stopping.best_epoch}, validation loss "
-            f"{self.stopping.best:.4f}",
-            flush=True,
+            f"{self.stopping.best:.4f}"
         )

@@ -92,9 +92,7 @@ def test_a_failing_job_is_named_after_all_have_ended(tmp_path: Path) -> None:
 
 
 def test_a_users_mistake_is_shown_instead_of_the_last_lines(tmp_path: Path) -> None:
-    program = (
-        "echo before; echo 'error: conf/x.yaml: unknown key'; for i in 1 2 3 4 5 6; do echo $i; done; exit 1"
-    )
+    program = "echo before; echo 'error: conf/x.yaml: unknown key'; for i in 1 2 3 4 5 6; do echo $i; done; exit 1"
     done = launch(tmp_path, "x.log", "bash", "-c", program)
     assert done.stderr.splitlines()[1:] == ["error: conf/x.yaml: unknown key"]
 
@@ -127,9 +125,7 @@ rm places/JOB
 @pytest.mark.parametrize("stubborn", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_signal_leaves_no_orphan(tmp_path: Path, number: int, code: int, stubborn: bool) -> None:
     trap = "trap '' TERM INT;" if stubborn else ""
-    program = (
-        f"{trap} sleep 600 & echo $! > child.JOB; echo $$ > parent.JOB; touch ready.JOB; wait; sleep 600"
-    )
+    program = f"{trap} sleep 600 & echo $! > child.JOB; echo $$ > parent.JOB; touch ready.JOB; wait; sleep 600"
     launcher = subprocess.Popen(
         [LAUNCHER, "--max-jobs-run", "2", "JOB=1:3", "x.JOB.log", "bash", "-c", program],
         cwd=tmp_path,

@@ -130,7 +130,5 @@ def test_help_prefers_the_function() -> None:
 
 def test_variables_of_a_calling_function_are_seen() -> None:
     script = 'set -eu; f() { local depth=1; . "$0"; echo "$depth $*"; }; f --depth 2 a b'
-    done = subprocess.run(
-        ["bash", "-c", script, ROOT / "utils/parse_options.sh"], capture_output=True, text=True
-    )
+    done = subprocess.run(["bash", "-c", script, ROOT / "utils/parse_options.sh"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "2 a b\n"), done.stderr

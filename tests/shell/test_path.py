@@ -56,9 +56,7 @@ def complete(tree: Path, *parts: str) -> None:
 
 
 def test_sourcing_sets_root_and_exports(tree: Path) -> None:
-    done = source(
-        tree, 'printf "%s\\n" "$SER_ROOT"; printenv PYTHONPATH LC_ALL PYTHONUTF8', PYTHONPATH="/other"
-    )
+    done = source(tree, 'printf "%s\\n" "$SER_ROOT"; printenv PYTHONPATH LC_ALL PYTHONUTF8', PYTHONPATH="/other")
     assert done.stdout.splitlines() == [str(tree), f"{tree}:/other", "C", "1"]
     assert done.stderr == ""
 
@@ -88,9 +86,7 @@ def test_launchers_come_from_the_environment(tree: Path) -> None:
         ('[ "$1" = -c ] || echo torch, lhotse', "lacks torch, lhotse; mend:"),
     ],
 )
-def test_an_unfit_environment_is_one_line(
-    tree: Path, tmp_path: Path, script: str | None, message: str
-) -> None:
+def test_an_unfit_environment_is_one_line(tree: Path, tmp_path: Path, script: str | None, message: str) -> None:
     environment = tmp_path / "my env"
     if script:
         stub(environment, script)
@@ -171,20 +167,16 @@ def test_no_python_is_one_line_with_a_mend(tree: Path, tmp_path: Path) -> None:
 
 
 def test_the_second_of_two_installations_waits(tree: Path, tmp_path: Path) -> None:
-    """A fifo holds the first in pip until the second has said that it waits; that one then installs nothing."""
+    """A fifo holds the first in pip until the second says that it waits; that one installs nothing."""
     fifo, calls = tmp_path / "fifo", tmp_path / "calls"
     os.mkfifo(fifo)
     stub(tree / ".venv", PIP.format(install=f'echo x >>"{calls}"; read line <"{fifo}"'))
     script = '. "$1/path.sh"; ser_environment; echo entered'
     environment = {"PATH": "/usr/bin:/bin"}
     command = ["bash", "-euo", "pipefail", "-c", script, "x", str(tree)]
-    first = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with fifo.open("w") as gate:  # opens once the first reads
-        second = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        second = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert second.stderr is not None
         assert "waiting for it" in second.stderr.readline()
         gate.write("go\n")

@@ -39,11 +39,8 @@ def straight(made, tmp_path_factory):
 def test_what_a_training_writes(made, tmp_path):
     trainer = trainer_of(made, tmp_path)
     trainer.run()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "epochs.jsonl",
-        "model.safetensors",
-        "train.json",
-    ]
+    names = ["epochs.jsonl", "model.safetensors", "train.json", "train.log"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
     rows = [json.loads(line) for line in (tmp_path / "epochs.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert [row["step"] for row in rows] == [4, 8, 12]
