@@ -81,10 +81,8 @@ ser_environment ${extras//,/ }
 # The first job of a stage shows its progress on this terminal, though its output goes to a log.
 if [[ -t 2 ]]; then exec 3>&2 && export SER_TERMINAL_FD=3; fi
 
-set -- "corpora=[$corpora]" "${config_options[@]#--}"
-for key in fold seed task temporal pooling; do
-  [[ -z ${!key} ]] || set -- "$@" "$key=${!key}"
-done
+set -- "corpora=[$corpora]" "${config_options[@]#--}" ${fold:+"fold=$fold"} ${seed:+"seed=$seed"} ${task:+"task=$task"} \
+  ${temporal:+"temporal=$temporal"} ${pooling:+"pooling=$pooling"}
 folder=$(python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" "$exp" "$@")
 where=(--recipe "$recipe" --data "$data" --dump "$dump" "$folder")
 
@@ -130,5 +128,6 @@ fi
 
 if wanted 7; then
   log "stage 7: results"
-  python "$SER_ROOT/steps/tables.py" "$exp"
+  (cd "$recipe" && python "$SER_ROOT/steps/tables.py" --recipe "${recipe#"$SER_ROOT/"}/run.sh" \
+    "$(realpath -m --relative-to=. "$exp")")
 fi

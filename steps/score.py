@@ -17,7 +17,6 @@ def main() -> int:
     parser.add_argument("--part", choices=["train", "valid", "test"], default="test")
     options = parser.parse_args()
     from ser.batches import open_data
-    from ser.common.provenance import code_hash, git_revision, versions
     from ser.scoring import score
 
     experiment = read_experiment(options.folder / "config.yaml")
@@ -30,9 +29,6 @@ def main() -> int:
             "config_hash": digest(decisive(experiment)),
             "data_hash": data.data_hash(),
             "split_hash": data.split_hash(),
-            "code_hash": code_hash(),
-            "git_revision": git_revision(),
-            "versions": versions(),
         },
     )
     for corpus, s in result["targets"].items():

@@ -17,15 +17,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("exp_dir", type=Path, help="root of the experiments")
     parser.add_argument("--out", type=Path, help="Markdown file to write (default: exp_dir/RESULTS.md)")
-    parser.add_argument(
-        "--command",
-        default=f"steps/tables.py {shlex.join(sys.argv[1:])}",
-        help="what the table says that it was printed by",
-    )
+    parser.add_argument("--recipe", default="./run.sh", help="the run.sh that made them, as the table names it")
     options = parser.parse_args()
     from ser.scoring.tables import read_results, results_table
 
-    text = results_table(read_results(options.exp_dir), options.command)
+    command = f"steps/tables.py {shlex.join(sys.argv[1:])}"
+    text = results_table(read_results(options.exp_dir), command, options.recipe)
     write_text(options.out or options.exp_dir / "RESULTS.md", text)
     print(text, end="")
     return 0

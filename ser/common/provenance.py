@@ -6,6 +6,7 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import ser
 from ser.common.files import digest
@@ -13,7 +14,13 @@ from ser.common.files import digest
 PACKAGES = ("torch", "numpy", "lhotse", "kaldiio", "soundfile", "soxr")
 
 
-def git_revision() -> str:
+def provenance() -> dict[str, Any]:
+    """code_hash (the library's source files by content), git_revision, and the versions that decide numbers."""
+    files = sorted(Path(ser.__file__).parent.rglob("*.py"))
+    return {"code_hash": digest(*files), "git_revision": _git_revision(), "versions": _versions()}
+
+
+def _git_revision() -> str:
     """The commit of the toolkit, with "+" where files differ from it, or the release where there is no git."""
     root = Path(__file__).resolve().parents[2]
     try:
@@ -26,7 +33,7 @@ def git_revision() -> str:
     return revision + ("+" if changed else "")
 
 
-def versions() -> dict[str, str]:
+def _versions() -> dict[str, str]:
     """Versions of the interpreter, the toolkit and the libraries that decide numbers."""
     found = {"python": platform.python_version(), "ser": ser.__version__}
     for name in PACKAGES:
@@ -35,9 +42,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "absent"
     return found
-
-
-def code_hash() -> str:
-    """Names the library's source files by content."""
-    files = sorted(Path(ser.__file__).parent.rglob("*.py"))
-    return digest(*files)

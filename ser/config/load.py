@@ -16,7 +16,7 @@ from ser.config.schema import Experiment
 ROOT = Path(__file__).resolve().parents[2]
 SECTIONS = {name: kind for name, kind in get_type_hints(Experiment).items() if is_dataclass(kind)}
 KEYS = [name for name in get_type_hints(Experiment) if name not in SECTIONS] + [
-    f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in fields(kind)  # type: ignore[arg-type]
+    f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in fields(kind)
 ]
 
 

@@ -50,7 +50,7 @@ def prepare(preparer: Preparer, protocol: Protocol, corpus_dir: Path, out_dir: P
     if not corpus_dir.is_dir():
         raise InputError(f"{corpus_dir}: no such folder; {protocol.name} can be had from {protocol.source}")
     utterances, doubled = _without_doubles(preparer.utterances(corpus_dir))
-    state = [(str(u.path), u.path.stat().st_size, u.path.stat().st_mtime_ns, u.id, u.label) for u in utterances]
+    state = [(str(u.path.resolve()), u.path.stat().st_size, u.path.stat().st_mtime_ns, u.id, u.label) for u in utterances]
     fingerprint = digest(VERSION, protocol.path, preparer.path, state, allow_partial)
     report_path = out_dir / "report.json"
     if report_path.is_file() and (report := read_json(report_path)).get("fingerprint") == fingerprint:

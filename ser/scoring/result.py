@@ -43,12 +43,12 @@ def score_part(part: Part, folder: Path) -> dict[str, Any]:
     return found
 
 
-def score(data: Data, folder: Path, part_name: str, provenance: dict[str, Any]) -> dict[str, Any]:
+def score(data: Data, folder: Path, part_name: str, hashes: dict[str, str]) -> dict[str, Any]:
     """Score every decoded corpus of an experiment and write result.json and curves.png.
 
     Args:
         folder: the experiment's.
-        provenance: hashes and versions to keep beside the scores.
+        hashes: of settings, data and split, to keep beside the scores.
     """
     experiment, train = data.experiment, read_json(folder / "train.json")
     targets = {}
@@ -78,7 +78,7 @@ def score(data: Data, folder: Path, part_name: str, provenance: dict[str, Any]) 
         },
         "part": part_name,
         **{key: value for key, value in train.items() if key != "fingerprint"},
-        **provenance,
+        **hashes,
         "normalisation": experiment.batches.normalisation,
         "notes": sorted({p.note for p in data.protocols.values() if p.note}),
         "targets": targets,

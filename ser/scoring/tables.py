@@ -10,23 +10,6 @@ from tabulate import tabulate
 
 from ser.common import InputError, read_json
 
-COLUMNS = (
-    "combination",
-    "target",
-    "task",
-    "temporal",
-    "pooling",
-    "preset",
-    "fold",
-    "seed",
-    "epoch",
-    "s/epoch",
-    "WA %",
-    "UA %",
-    "macro F1 %",
-    "n",
-)
-
 
 def read_results(exp_dir: Path) -> list[dict[str, Any]]:
     """Every result.json below a folder, in the order of their paths.
@@ -40,46 +23,43 @@ def read_results(exp_dir: Path) -> list[dict[str, Any]]:
     return results
 
 
-def results_table(results: Sequence[dict[str, Any]], command: str) -> str:
-    """Markdown: a row a result and target, the notes of its corpora, and the command that printed it."""
-    rows = []
-    for r in results:
-        for target, s in r["targets"].items():
-            rows.append(
-                [
-                    r["combination"],
-                    target,
-                    r["task"],
-                    r["temporal"],
-                    r["pooling"],
-                    r["preset"],
-                    r["fold"],
-                    r["seed"],
-                    r["chosen_epoch"],
-                    r["seconds_per_epoch"],
-                    f"{100 * s['wa']:.1f}",
-                    f"{100 * s['ua']:.1f}",
-                    f"{100 * s['macro_f1']:.1f}",
-                    s["n"],
-                ]
-            )
-    table = tabulate(rows, COLUMNS, tablefmt="github", disable_numparse=True)
+def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) -> str:
+    """Markdown: a row a result and target, the notes of its corpora, and the commands that made and printed it.
+
+    Args:
+        command: what printed the table.
+        recipe: the run.sh that trained.
+    """
+    rows = [_row(result, target) for result in results for target in result["targets"]]
+    table = tabulate([list(row.values()) for row in rows], list(rows[0]), tablefmt="github", disable_numparse=True)
     notes = sorted({note for r in results for note in r["notes"]})
     transductive = sorted({r["normalisation"] for r in results} & {"speaker", "corpus"})
     notes += [
-        f"Normalisation by {kind} uses all test utterances of the {kind}, unlabelled (transductive)."
-        for kind in transductive
+        f"Normalisation by {k} uses all test utterances of the {k}, unlabelled (transductive)." for k in transductive
     ]
-    revisions = ", ".join(sorted({r["git_revision"] for r in results}))
-    return "\n".join(
-        [
-            "# Results",
-            "",
-            table,
-            "",
-            *(f"- {note}" for note in notes),
-            "- WA: accuracy over utterances; UA: mean of the recalls of the classes; n: test utterances.",
-            f"- Code: {revisions}. Printed by `{command}`.",
-            "",
-        ]
-    )
+    first = results[0]
+    options = " ".join(f"--{key} {first[key]}" for key in ("preset", "task", "temporal", "pooling", "fold", "seed"))
+    notes += [
+        "WA: accuracy over utterances; UA: mean of the recalls of the classes; n: test utterances; valid UA: of the kept epoch.",
+        f"A row is made by its settings, the first by `{recipe} {options}`.",
+        f"Code: {', '.join(sorted({r['git_revision'] for r in results}))}. Printed by `{command}`.",
+    ]
+    return "\n".join(["# Results", "", table, "", *(f"- {note}" for note in notes), ""])
+
+
+def _row(result: dict[str, Any], target: str) -> dict[str, Any]:
+    scores, valid = result["targets"][target], result["valid"].get(target)
+    return {
+        "combination": result["combination"],
+        "target": target,
+        **{key: result[key] for key in ("task", "temporal", "pooling", "preset", "fold", "seed")},
+        "precision": result["machine"]["precision"],
+        "s/epoch": result["seconds_per_epoch"],
+        "epoch": f"{result['chosen_epoch']} of {result['epochs']}",
+        "valid UA %": f"{100 * valid['ua']:.1f}" if valid else "",
+        **{
+            f"{name} %": f"{100 * scores[key]:.1f}"
+            for name, key in (("WA", "wa"), ("UA", "ua"), ("macro F1", "macro_f1"))
+        },
+        "n": scores["n"],
+    }

@@ -25,6 +25,7 @@ from ser.batches import Batch, Normaliser, Part, Sampler, collate, fit_statistic
 from ser.common import InputError, derive_seed, write_json, write_text
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.progress import progress
+from ser.common.provenance import provenance
 from ser.config import Experiment
 from ser.nets import SpeechEmotionNetwork, build
 from ser.nets.evaluate import log_posteriors
@@ -95,6 +96,7 @@ class Trainer:
         self.losses: dict[str, list[float]] = {corpus: [] for corpus in self.corpora}
         self.best: files.State = {}
         self.signal: int | None = None
+        self.provenance = provenance()  # of the code that runs, which may change on disk meanwhile
 
     def run(self) -> None:
         """Train to the end.
@@ -306,6 +308,8 @@ class Trainer:
                 "class_counts": {c: s.part.class_counts.tolist() for c, s in self.train.items()},
                 "class_weights": {c: [float(v) for v in w] for c, w in self.weights.items()},
                 "seconds_per_epoch": round(median(self.seconds), 2),
+                "valid": self.history[self.stopping.best_epoch - 1]["valid"],
+                **self.provenance,
                 "machine": {
                     "device": str(self.machine.device),
                     "precision": self.machine.precision,

@@ -54,7 +54,7 @@ def test_scores_join_by_utterance_and_not_by_line(trained):
     hyp = {**truth, wrong: "neutral"}
     text = "".join(f"{key} {hyp[key]}\n" for key in reversed(part.ids))
     (folder / "decode_one_test" / "hyp").write_text(text)
-    result = score(data, folder, "test", {"git_revision": "r"})
+    result = score(data, folder, "test", {})
     s = result["targets"]["one"]
     assert s["n"] == 12
     assert s["wa"] == pytest.approx(11 / 12)
@@ -68,7 +68,7 @@ def test_scores_join_by_utterance_and_not_by_line(trained):
 
 def test_result_says_what_it_is(trained):
     data, folder, _, _ = trained
-    result = score(data, folder, "test", {"git_revision": "r"})
+    result = score(data, folder, "test", {})
     wanted = {
         "combination": "one_two",
         "task": "multi",
@@ -103,14 +103,16 @@ def test_posteriors_of_another_model_are_refused(trained):
 
 def test_table_is_rebuilt_from_the_files(trained):
     data, folder, _, _ = trained
-    result = score(data, folder, "test", {"git_revision": "r"})
-    text = results_table(read_results(folder.parents[2]), "the command")
+    result = score(data, folder, "test", {})
+    text = results_table(read_results(folder.parents[2]), "the command", "./run.sh")
     row = next(line for line in text.splitlines() if line.startswith("| one_two"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     s = result["targets"]["one"]
     assert cells[:8] == ["one_two", "one", "multi", "blstm", "mu_sigma2", "strict", "1", "0"]
+    assert cells[8:11] == ["float32", str(result["seconds_per_epoch"]), "1 of 1"]
     assert cells[-4:] == [f"{100 * s['wa']:.1f}", f"{100 * s['ua']:.1f}", f"{100 * s['macro_f1']:.1f}", "12"]
     assert "Printed by `the command`" in text
+    assert "`./run.sh --preset strict --task multi --temporal blstm --pooling mu_sigma2 --fold 1 --seed 0`" in text
 
 
 def test_no_results_is_an_error(tmp_path):
