@@ -87,7 +87,7 @@ folder=$(python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$rec
 where=(--recipe "$recipe" --data "$data" --dump "$dump" "$folder")
 
 if wanted 0; then
-  for corpus in "${!corpus_dir[@]}"; do
+  for corpus in ${corpora//,/ }; do
     log "stage 0: $corpus in ${corpus_dir[$corpus]}"
     python "$SER_ROOT/steps/prepare.py" --download true --recipe "$recipe" \
       "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
@@ -95,7 +95,7 @@ if wanted 0; then
 fi
 
 if wanted 1; then
-  for corpus in "${!corpus_dir[@]}"; do
+  for corpus in ${corpora//,/ }; do
     log "stage 1: prepare $corpus"
     python "$SER_ROOT/steps/prepare.py" --allow-partial "$allow_partial" --recipe "$recipe" \
       "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
@@ -103,7 +103,7 @@ if wanted 1; then
 fi
 
 if wanted 3; then
-  for corpus in "${!corpus_dir[@]}"; do
+  for corpus in ${corpora//,/ }; do
     log "stage 3: log-STFT of $corpus"
     "$SER_ROOT/steps/make_stft.sh" --nj "$nj" --cmd "$cpu_cmd" "$folder/config.yaml" "$data/$corpus" "$dump"
   done

@@ -1,0 +1,141 @@
+"""Shared fixtures: the real corpora where they lie, sound files, and a small corpus in the official RAVDESS layout."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+# Fixtures of made corpora that are prepared and have features.
+pytest_plugins = ["made"]
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def real_corpus(name: str) -> Path:
+    given = os.environ.get(name.upper())
+    path = Path(given) if given else ROOT.parent / "shared" / "corpora" / name
+    if not path.is_dir():
+        pytest.skip(f"{path}: no {name.upper()} there; set {name.upper()}=<folder of the corpus as published>")
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_ravdess() -> Path:
+    return real_corpus("ravdess")
+
+
+@pytest.fixture(scope="session")
+def real_tess() -> Path:
+    return real_corpus("tess")
+
+
+def write_tone(path, seconds=0.3, rate=16000, channels=1, subtype="PCM_16", frequency=440.0, peak=0.5, **options):
+    """Write a sine, the same in every channel, and give its samples back, float64, (samples,)."""
+    samples = peak * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.stack([samples] * channels, axis=1), rate, subtype=subtype, **options)
+    return samples
+
+
+@pytest.fixture
+def tone():
+    return write_tone
+
+
+def write_noise(path, seed: int, seconds=0.3, rate=16000, channels=1):
+    samples = np.random.default_rng(seed).uniform(-0.3, 0.3, round(seconds * rate))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.stack([samples] * channels, axis=1), rate, subtype="PCM_16")
+
+
+@dataclass
+class SmallRavdess:
+    """A corpus folder, and a recipe folder whose protocol expects what the corpus folder holds."""
+
+    corpus: Path
+    recipe: Path
+    out: Path
+
+    @property
+    def protocol_path(self) -> Path:
+        return self.recipe / "conf" / "corpora" / "ravdess.yaml"
+
+    def file(self, actor: int, emotion: str, sentence: str = "01") -> Path:
+        return self.corpus / f"Actor_{actor:02d}" / f"03-01-{emotion}-01-{sentence}-01-{actor:02d}.wav"
+
+    def edit(self, change) -> None:
+        """Apply `change` to the values of the protocol."""
+        values = yaml.safe_load(self.protocol_path.read_text())
+        change(values)
+        self.protocol_path.write_text(yaml.safe_dump(values, sort_keys=False))
+
+    def prepare(self, allow_partial: bool = False) -> str:
+        from ser.corpora.prepare import prepare
+        from ser.corpora.preparers import load_preparer
+
+        protocol = self.protocol()
+        return prepare(load_preparer("ravdess", self.recipe), protocol, self.corpus, self.out, allow_partial)
+
+    def protocol(self):
+        from ser.corpora import read_protocol
+
+        return read_protocol("ravdess", self.recipe)
+
+    def command(self, *options: str, corpus=None, out=None, cwd=None) -> subprocess.CompletedProcess:
+        """steps/prepare.py as a user runs it."""
+        command = [sys.executable, ROOT / "steps" / "prepare.py"]
+        return subprocess.run(
+            [*command, "--recipe", self.recipe, *options, "ravdess", corpus or self.corpus, out or self.out],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+
+EMOTIONS = {"01": "neutral", "02": "calm", "03": "happy", "04": "sad", "05": "angry"}
+
+
+@pytest.fixture
+def small_ravdess(tmp_path):
+    """A factory: 24 actors x five emotions x one sentence unless told otherwise; every file has its own noise."""
+
+    def make(root: Path = tmp_path, sentences=("01",), stereo=()) -> SmallRavdess:
+        small = SmallRavdess(root / "corpus", root / "recipe", root / "data" / "ravdess")
+        labels = Counter()
+        for actor in range(1, 25):
+            for emotion in EMOTIONS:
+                for sentence in sentences:
+                    seed = actor * 10000 + int(emotion) * 100 + int(sentence)
+                    channels = 2 if (actor, emotion) in stereo else 1
+                    write_noise(small.file(actor, emotion, sentence), seed, channels=channels)
+                    labels[EMOTIONS[emotion]] += 1
+        small.protocol_path.parent.mkdir(parents=True)
+        small.protocol_path.write_text((ROOT / "conf" / "corpora" / "ravdess.yaml").read_text())
+        expected = {"utterances": sum(labels.values()), "speakers": 24, "labels": dict(labels)}
+        small.edit(lambda values: values.update(expected=expected))
+        return small
+
+    return make
+
+
+def one_line(run: subprocess.CompletedProcess) -> str:
+    """The only line of a failed command, which has exit code 1 and no traceback."""
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert run.stdout == ""
+    lines = run.stderr.splitlines()
+    assert len(lines) == 1, run.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.fixture(name="one_line")
+def one_line_fixture():
+    return one_line

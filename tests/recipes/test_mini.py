@@ -1,0 +1,58 @@
+"""egs/mini as a new user runs it, with its folders in a place of the test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+pytest.importorskip("espeakng_loader", reason="egs/mini speaks with espeakng-loader: pip install 'ser[mini]'")
+
+
+def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    places = [word for name in ("data", "dump", "exp") for word in (f"--{name}", str(folder / name))]
+    speech = {"MINI_EN": str(folder / "mini_en"), "MINI_PT": str(folder / "mini_pt")}
+    return subprocess.run(
+        [ROOT / "egs" / "mini" / "run.sh", *places, *options],
+        env={**os.environ, "SER_ENV": sys.prefix, **speech},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_mini_ends_with_its_table(tmp_path: Path) -> None:
+    folder = tmp_path / "with a space"
+    folder.mkdir()
+    done = run(folder)
+    assert done.returncode == 0, done.stderr
+    cell = folder / "exp" / "mini_en_mini_pt" / "multi_blstm_mu_sigma2" / "fold1_seed0"
+    result = json.loads((cell / "result.json").read_text())
+    assert list(result["targets"]) == ["mini_en"]
+    assert result["targets"]["mini_en"]["n"] == 48
+    # a class by chance is right in a quarter; speakers are unseen
+    assert result["targets"]["mini_en"]["ua"] > 0.35
+    assert "measure nothing about people" in result["notes"][0]
+    assert "measure nothing about people" in done.stdout
+    assert f"| {100 * result['targets']['mini_en']['ua']:.1f} " in done.stdout
+    assert (folder / "data" / "mini_en" / "strict_fold1" / "test" / "feats.scp").is_file()
+    again = run(folder)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("up to date") == 2
+
+
+def test_speech_is_a_function_of_what_is_said(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        done = run(tmp_path, "--stop-stage", "0", "--exp", str(tmp_path / folder / "exp"))
+        assert done.returncode == 0, done.stderr
+        (tmp_path / "mini_pt").rename(tmp_path / folder / "mini_pt")
+    made = {path.name: path.read_bytes() for path in (tmp_path / "one" / "mini_pt").rglob("*.wav")}
+    assert len(made) == 80
+    assert made == {path.name: path.read_bytes() for path in (tmp_path / "two" / "mini_pt").rglob("*.wav")}
+    assert len(set(made.values())) == 80
