@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The one recipe. A recipe folder declares its corpora and calls this: see egs/ravdess/run.sh.
 set -euo pipefail
+{ # read whole before anything runs, so that an update of this file does no harm to a run that takes hours
 . "$(dirname "${BASH_SOURCE[0]}")/path.sh"
 . "$SER_ROOT/db.sh"
 . "$SER_ROOT/cmd.sh"
@@ -15,6 +16,7 @@ seed=               # seed of all random draws
 task=               # multi: one head a corpus; unified: one head for all
 temporal=           # lstm, blstm or tdnn
 pooling=            # mu or mu_sigma2
+device=             # auto, cpu or cuda
 recipe=$PWD         # recipe folder, whose local/ and conf/ come first
 data=               # prepared corpora; none: data in the recipe folder
 dump=$SER_ROOT/dump # feature store, shared by all recipes
@@ -39,7 +41,7 @@ Stages (every finished one is a no-op when run again):
 
 Options (default):
 $(while read -r name text; do
-    value=${!name:-$(sed -n "s/^$name: *\([^ ]*\).*/\1/p" "$SER_ROOT/conf/experiment.yaml")}
+    value=${!name:-$(sed -n "s/^$name: *\([^ ]*\).*/\1/p" "$SER_ROOT"/conf/{experiment,training}.yaml)}
     printf '  --%-15s %s (%s)\n' "${name//_/-}" "$text" "${value:-none}"
   done < <(sed -n '/^stage=/,/^allow_partial=/s/^\([a-z_]*\)=[^#]*# */\1 /p' "$SER_ROOT/run.sh"))
 
@@ -82,7 +84,7 @@ ser_environment ${extras//,/ }
 if [[ -t 2 ]]; then exec 3>&2 && export SER_TERMINAL_FD=3; fi
 
 set -- "corpora=[$corpora]" "${config_options[@]#--}" ${fold:+"fold=$fold"} ${seed:+"seed=$seed"} ${task:+"task=$task"} \
-  ${temporal:+"temporal=$temporal"} ${pooling:+"pooling=$pooling"}
+  ${temporal:+"temporal=$temporal"} ${pooling:+"pooling=$pooling"} ${device:+"training.device=$device"}
 folder=$(python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" "$exp" "$@")
 where=(--recipe "$recipe" --data "$data" --dump "$dump" "$folder")
 
@@ -131,3 +133,5 @@ if wanted 7; then
   (cd "$recipe" && python "$SER_ROOT/steps/tables.py" --recipe "${recipe#"$SER_ROOT/"}/run.sh" \
     "$(realpath -m --relative-to=. "$exp")")
 fi
+exit
+}

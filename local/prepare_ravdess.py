@@ -23,7 +23,7 @@ INTENSITIES = {"01": "normal", "02": "strong"}
 
 
 def utterances(corpus_dir: Path) -> Iterator[Utterance]:
-    """Every file, with label and speaker from its own name; an unknown code is passed on for the closed set to refuse."""
+    """Every file, with label and speaker from its own name; the closed set refuses an unknown code, passed on."""
     for path, match in audio_files(corpus_dir, NAME):
         emotion, intensity, sentence, repetition, actor = match.groups()
         speaker = f"ravdess_{actor}"

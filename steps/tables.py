@@ -15,15 +15,15 @@ from ser.common import guarded, write_text
 def main() -> int:
     """Print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("exp_dir", type=Path, help="root of the experiments")
-    parser.add_argument("--out", type=Path, help="Markdown file to write (default: exp_dir/RESULTS.md)")
+    parser.add_argument("exp_dir", type=Path, nargs="+", help="root of experiments; of several, one table")
+    parser.add_argument("--out", type=Path, help="Markdown file to write (default: RESULTS.md in the first)")
     parser.add_argument("--recipe", default="./run.sh", help="the run.sh that made them, as the table names it")
     options = parser.parse_args()
     from ser.scoring.tables import read_results, results_table
 
     command = f"steps/tables.py {shlex.join(sys.argv[1:])}"
     text = results_table(read_results(options.exp_dir), command, options.recipe)
-    write_text(options.out or options.exp_dir / "RESULTS.md", text)
+    write_text(options.out or options.exp_dir[0] / "RESULTS.md", text)
     print(text, end="")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 from collections.abc import Callable
@@ -13,8 +14,10 @@ import numpy as np
 
 from ser.common import InputError
 
-# Sizes that mean "not known when the header was written": a wav that was written to a pipe.
-STREAMING_SIZES = {0, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFF000, 0xFFFFF000}
+# Programs that write a wav to a pipe put 0 for its size, or the greatest number they can, less some header.
+PIPED_SIZES = (range(1), range(0x7FFFEF00, 0x80000001), range(0xFFFFEF00, 0x100000000))
+# More samples than a file can hold: libsndfile's sign for a header without their number.
+UNKNOWN_LENGTH = 2**40
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,14 @@ def read_audio(path: Path) -> Audio:
         source = _wav_source(path)
         with soundfile.SoundFile(source) as file:
             promised, rate = file.frames, file.samplerate
+            if promised > UNKNOWN_LENGTH:
+                raise InputError(f"{path}: its header does not tell how long it is; convert it with ffmpeg or sox")
+            _check_sizes(path, file.extra_info)
             samples = file.read(dtype="float32", always_2d=True)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file, or a link to none; put it there, with an intact copy") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); mend that or replace it") from None
     except soundfile.LibsndfileError as error:
         raise InputError(f"{path}: {_what_it_is(path)} ({error.error_string.rstrip('.')}); "
                          "replace it by an intact copy") from None
@@ -78,13 +86,15 @@ def _wav_source(path: Path) -> Path | io.BytesIO:
             raise InputError(f"{path}: empty file; replace it by an intact copy")
         if head[:4] != b"RIFF" or head[8:] != b"WAVE":
             return path
+        whole = struct.unpack("<I", head[4:8])[0] + 8 == path.stat().st_size
         frame, at = _seek_data(file)
         if frame is None:
             return path
-        available = path.stat().st_size - at
-        size = struct.unpack("<I", file.read(4))[0]
-        available -= 4
-    if size in STREAMING_SIZES and available > 0:
+        size = struct.unpack("<I", file.read(4).ljust(4, b"\0"))[0]
+        available = path.stat().st_size - file.tell()
+    if size == 0 and whole:
+        return path  # chunks may follow the empty one, and they are no samples
+    if (size == 0 < available or size > available > 0) and any(size in sizes for sizes in PIPED_SIZES):
         warnings.warn(f"{path}: the header gives no size; read to the end of the file", stacklevel=3)
         data = bytearray(path.read_bytes())
         usable = available - available % frame
@@ -96,6 +106,20 @@ def _wav_source(path: Path) -> Path | io.BytesIO:
         raise InputError(f"{path}: truncated: {available // frame} of {size // frame} samples; "
                          "replace it by an intact copy")
     return path
+
+
+def _check_sizes(path: Path, log: str) -> None:
+    """Formats other than RIFF: what libsndfile notes of sizes that the file does not have.
+
+    Raises:
+        InputError: the header promises more than there is.
+    """
+    if "RIFF :" in log:
+        return  # `_wav_source` has looked, and a wrong size of the whole does no harm
+    sizes = [(int(m[1]), int(m[2])) for m in re.finditer(r": (\d+) \(should be (\d+)\)", log)]
+    for promised, there in sizes:
+        if there < promised < PIPED_SIZES[1].start:
+            raise InputError(f"{path}: truncated: {there} of {promised} bytes; replace it by an intact copy")
 
 
 def _seek_data(file: io.BufferedReader) -> tuple[int | None, int]:

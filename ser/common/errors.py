@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def run(*args: Any, **kwargs: Any) -> int:
+        form, warnings.formatwarning = warnings.formatwarning, _one_line
         try:
             return main(*args, **kwargs)
         except InputError as error:
@@ -34,10 +36,17 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             name = f"{error.filename}: " if error.filename else ""
-            print(f"error: {name}{error.strerror or error}", file=sys.stderr)
+            print(f"error: {name}{error.strerror or error}; mend that and run the same command again", file=sys.stderr)
         except KeyboardInterrupt:
             print("error: interrupted; the same command continues", file=sys.stderr)
             return 130
+        finally:
+            warnings.formatwarning = form
         return 1
 
     return run
+
+
+def _one_line(message: Warning | str, *_: Any, **__: Any) -> str:
+    """A warning without the line of code that gave it."""
+    return f"warning: {message}\n"

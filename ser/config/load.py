@@ -35,10 +35,22 @@ def find(name: str, recipe: Path | None) -> Path:
                      f"there is: {', '.join(beside) or 'nothing'}")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without the habit of taking the last of two equal keys in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping from a YAML file, with the line in the error where it is not one."""
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -65,9 +77,13 @@ def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ())
     path = find(f"conf/presets/{preset}.yaml", recipe)
     _collect(read_yaml(path), str(path), values, origin)
     for override in overrides:
-        key, _, text = override.partition("=")
+        key, sign, text = override.partition("=")
+        if not sign:
+            raise InputError(f"command line: {override}: expected key=value, such as training.learning_rate=1e-3")
+        if key == "preset":
+            raise InputError(f"command line: {override}: sets a name and no values; use --preset {text}")
         _collect(_nested({key: _scalar(text)}), "command line", values, origin)
-    return _build(values, origin)
+    return _build(values, origin, "command line")
 
 
 def save(experiment: Experiment, path: Path) -> None:
@@ -82,7 +98,7 @@ def read_experiment(path: Path) -> Experiment:
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
     _collect(read_yaml(path), str(path), values, origin)
-    return _build(values, origin)
+    return _build(values, origin, str(path))
 
 
 # How a run is carried out, which decides neither what is learnt nor from what.
@@ -146,19 +162,19 @@ def _collect(new: dict[str, Any], source: str, values: dict[str, Any], origin: d
         origin[key] = source
 
 
-def _build(values: dict[str, Any], origin: dict[str, str]) -> Experiment:
+def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experiment:
     from jsonargparse import ArgumentError, ArgumentParser
 
-    missing = [key for key in KEYS if key not in values]
-    if missing:
-        raise InputError(f"{next(iter(origin.values()), 'conf')}: key {missing[0]} has no value")
+    for key in KEYS:
+        if values.get(key) is None:
+            raise InputError(f"{origin.get(key, last)}: key {key} has no value; give it one")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Experiment, "experiment")
     try:
         parsed = parser.parse_object({"experiment": _nested(values)})
     except ArgumentError as error:
         text = " ".join(str(error).split())
-        key = next((key for key in KEYS if f'"experiment.{key}"' in text), None)
-        what = f"key {key} = {values[key]!r}: " if key else ""
-        raise InputError(f"{origin.get(key or '', 'conf')}: {what}{text.split(': ', 1)[-1]}") from None
+        wrong = next((key for key in KEYS if f'"experiment.{key}"' in text), None)
+        what = f"key {wrong} = {values[wrong]!r}: " if wrong else ""
+        raise InputError(f"{origin.get(wrong or '', 'conf')}: {what}{text.split(': ', 1)[-1]}") from None
     return parser.instantiate(parsed).experiment

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ser.common import InputError
 
@@ -30,13 +32,17 @@ def read_cuts(path: Path) -> list[Cut]:
     """The cuts of a cuts.jsonl.gz that stage 1 wrote, in its order."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            rows = [json.loads(line) for line in file]
+            cuts = [_cut(json.loads(line)) for line in file]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run stage 1") from None
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error) as error:
         raise InputError(f"{path}: not readable as a cut manifest ({error}); remove it and run stage 1") from None
-    return [
-        Cut(row["id"], Path(row["recording"]["sources"][0]["source"]), row["start"], row["duration"],
-            row["supervisions"][0]["custom"]["audio_digest"])
-        for row in rows
-    ]
+    if not cuts:
+        raise InputError(f"{path}: holds no cuts; remove it and run stage 1")
+    return cuts
+
+
+def _cut(row: dict[str, Any]) -> Cut:
+    source = row["recording"]["sources"][0]["source"]
+    custom = row["supervisions"][0]["custom"]
+    return Cut(row["id"], Path(source), row["start"], row["duration"], custom["audio_digest"])

@@ -21,13 +21,18 @@ def read_table(path: Path) -> Table:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the stage that writes it") from None
-    for number, line in enumerate(text.splitlines(), 1):
-        key, _, value = line.strip().partition(" ")
-        if not value.strip():
-            raise InputError(f"{path}:{number}: expected `key value`, found {line!r}")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text; remove it and run the stage that writes it") from None
+    # splitlines() would also end lines at other signs, such as U+2028.
+    lines = text.removesuffix("\n").split("\n") if text else []
+    for number, line in enumerate(lines, 1):
+        parts = line.strip().split(maxsplit=1)
+        if len(parts) < 2:
+            raise InputError(f"{path}:{number}: expected `key value`, found {line!r}; mend or remove the line")
+        key, value = parts
         if key in table:
-            raise InputError(f"{path}:{number}: {key} stands twice")
-        table[key] = value.strip()
+            raise InputError(f"{path}:{number}: {key} stands twice; remove one of the lines")
+        table[key] = value
     return table
 
 
@@ -65,22 +70,32 @@ def validate(folder: Path) -> int:
         if (folder / name).is_file():
             tables[name] = read_table(folder / name)
     if "wav.scp" not in tables and "feats.scp" not in tables:
-        raise InputError(f"{folder}: neither wav.scp nor feats.scp")
+        raise InputError(f"{folder}: neither wav.scp nor feats.scp; run the stage that writes them")
+    if not utt2spk:
+        raise InputError(f"{folder / 'utt2spk'}: holds no utterances; run the stage that writes it")
     for name, table in tables.items():
         keys = list(table)
         if keys != sorted(keys, key=str.encode):
             raise InputError(f"{folder / name}: not sorted; use `LC_ALL=C sort`")
         if keys != list(utt2spk):
             odd = sorted(table.keys() ^ utt2spk.keys())[0]
-            raise InputError(f"{folder / name}: {odd} stands in only one of {name} and utt2spk")
+            raise InputError(f"{folder / name}: {odd} stands in only one of {name} and utt2spk; "
+                             "run the stage that writes them")
     if read_table(folder / "spk2utt") != spk2utt(utt2spk):
-        raise InputError(f"{folder / 'spk2utt'}: does not agree with utt2spk")
+        raise InputError(f"{folder / 'spk2utt'}: does not agree with utt2spk; run the stage that writes it")
     speakers = [utt2spk[u] for u in utt2spk]
     if speakers != sorted(speakers, key=str.encode):
         raise InputError(f"{folder / 'utt2spk'}: sorted by utterance it is not sorted by speaker; "
                          "an utterance id must start with its speaker")
     for name, kind in (("utt2dur", float), ("utt2num_frames", int)):
         for key, value in tables.get(name, {}).items():
-            if kind(value) <= 0:
-                raise InputError(f"{folder / name}: {key} {value}: must be greater than 0")
+            if not _is_positive(value, kind):
+                raise InputError(f"{folder / name}: {key} {value}: must be a number greater than 0")
     return len(utt2spk)
+
+
+def _is_positive(text: str, kind: type[int] | type[float]) -> bool:
+    try:
+        return 0 < kind(text) < float("inf")
+    except ValueError:
+        return False

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from ser.common import InputError, guarded
-from ser.corpora.preparers import load_preparer
 from ser.corpora.prepare import prepare
+from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 
 

@@ -12,6 +12,8 @@ from ser.corpora.protocol import PARTS, Protocol
 if TYPE_CHECKING:
     from ser.corpora.prepare import Item
 
+MANIFESTS = ("recordings.jsonl.gz", "supervisions.jsonl.gz", "cuts.jsonl.gz")
+
 
 def write_manifests(folder: Path, protocol: Protocol, items: Sequence[Item], kept: Sequence[Item]) -> None:
     """recordings and supervisions of all utterances, cuts of those that are in a class (`*.jsonl.gz`).
@@ -44,17 +46,24 @@ def write_manifests(folder: Path, protocol: Protocol, items: Sequence[Item], kep
     CutSet.from_cuts(cuts).to_file(folder / "cuts.jsonl.gz")
 
 
-def write_data_dirs(folder: Path, protocol: Protocol, kept: Sequence[Item]) -> None:
-    """<split>_fold<k>/{train,valid,test}/ for every fold of every split; a part without speakers has no folder."""
+def write_data_dirs(folder: Path, protocol: Protocol, kept: Sequence[Item]) -> dict[str, int]:
+    """<split>_fold<k>/{train,valid,test}/ for every fold of every split; a part without speakers has no folder.
+
+    Returns:
+        Utterances of each folder.
+    """
+    written = {}
     for split in protocol.splits:
         for number, fold in enumerate(protocol.folds(split), 1):
             for part in PARTS:
                 items = [item for item in kept if item.utterance.speaker in fold[part]]
                 if items:
-                    _write_data_dir(folder / f"{split}_fold{number}" / part, protocol, items)
+                    name = f"{split}_fold{number}/{part}"
+                    written[name] = _write_data_dir(folder / name, protocol, items)
+    return written
 
 
-def _write_data_dir(folder: Path, protocol: Protocol, items: Sequence[Item]) -> None:
+def _write_data_dir(folder: Path, protocol: Protocol, items: Sequence[Item]) -> int:
     utterances = [item.utterance for item in items]
     utt2spk = {u.id: u.speaker for u in utterances}
     tables = {
@@ -69,4 +78,4 @@ def _write_data_dir(folder: Path, protocol: Protocol, items: Sequence[Item]) -> 
     for name, table in tables.items():
         if table:
             write_table(folder / name, table)
-    validate(folder)
+    return validate(folder)

@@ -38,7 +38,8 @@ def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
     # A preparer may import modules that lie beside it.
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "utterances"):

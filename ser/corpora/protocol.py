@@ -13,6 +13,8 @@ from ser.config import find
 from ser.config.load import read_yaml
 
 PARTS = ("train", "valid", "test")
+KINDS = {list: ("classes",), dict: ("labels", "drop", "expected", "splits")}
+KIND_NAMES = {list: "a list", dict: "`key: value` lines, or {} for none", str: "text"}
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,10 @@ def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
     for key in sorted((values.keys() ^ names) - {"note"}):
         raise InputError(f"{path}: key {key} is {'missing' if key in names else 'unknown'}; "
                          f"a protocol has: {', '.join(sorted(names))}")
+    for key, value in values.items():
+        kind = next((kind for kind, keys in KINDS.items() if key in keys), str)
+        if not isinstance(value, kind):
+            raise InputError(f"{path}: key {key} must hold {KIND_NAMES[kind]}, not {value!r}")
     protocol = Protocol(corpus=corpus, path=path, **{**values, "classes": tuple(values["classes"])})
     for label, name in protocol.labels.items():
         if name is not None and name not in protocol.classes:

@@ -18,6 +18,8 @@ import numpy as np
 from ser.common import InputError, write_text
 from ser.corpora.kaldi import read_table, table_text
 
+# Bytes of the archives that a process keeps mapped in.
+RESIDENT = 64 << 20
 FLOAT, TWO_BYTE = b"\0BFM ", b"\0BCM2 "
 
 
@@ -92,6 +94,7 @@ class ArkReader:
                 raise InputError(f"{scp}: {key}: expected `path:offset`, found {value!r}")
             self.places[key] = (path, int(offset))
         self.maps: dict[str, mmap.mmap] = {}
+        self.touched = 0
 
     def __contains__(self, key: str) -> bool:
         return key in self.places
@@ -106,6 +109,7 @@ class ArkReader:
         rows = total - start if rows is None else rows
         if not 0 <= start <= start + rows <= total:
             raise InputError(f"{self.scp}: {key}: rows {start} to {start + rows} of {total}")
+        self._let_go(rows * columns * (4 if step is None else 2))
         if step is None:
             return np.frombuffer(data, "<f4", rows * columns, at + 4 * start * columns).reshape(rows, columns).copy()
         codes = np.frombuffer(data, "<u2", rows * columns, at + 2 * start * columns).reshape(rows, columns)
@@ -135,6 +139,14 @@ class ArkReader:
         if at + size * rows * columns > len(data):
             raise InputError(f"{path}: {key}: the archive ends within it; remove the folder and run stage 3 again")
         return data, (rows, columns), at, low, step
+
+    def _let_go(self, size: int) -> None:
+        """Give pages back now and then, which stay in the system's cache: a process does not grow by what it reads."""
+        self.touched += size
+        if self.touched > RESIDENT and hasattr(mmap, "MADV_DONTNEED"):
+            for data in self.maps.values():
+                data.madvise(mmap.MADV_DONTNEED)
+            self.touched = size
 
     def _map(self, path: str) -> mmap.mmap:
         if path not in self.maps:

@@ -11,15 +11,15 @@ from tabulate import tabulate
 from ser.common import InputError, read_json
 
 
-def read_results(exp_dir: Path) -> list[dict[str, Any]]:
-    """Every result.json below a folder, in the order of their paths.
+def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
+    """Every result.json below some folders, in the order of their paths.
 
     Raises:
         InputError: there is none, or one is not readable.
     """
-    results = [read_json(path) for path in sorted(exp_dir.glob("*/*/*/result.json"))]
+    results = [read_json(path) for exp_dir in exp_dirs for path in sorted(exp_dir.glob("*/*/*/result.json"))]
     if not results:
-        raise InputError(f"{exp_dir}: holds no result.json; run stages 4 to 6")
+        raise InputError(f"{exp_dirs[0]}: holds no result.json; run stages 4 to 6")
     return results
 
 
@@ -40,7 +40,7 @@ def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) 
     first = results[0]
     options = " ".join(f"--{key} {first[key]}" for key in ("preset", "task", "temporal", "pooling", "fold", "seed"))
     notes += [
-        "WA: accuracy over utterances; UA: mean of the recalls of the classes; n: test utterances; valid UA: of the kept epoch.",
+        "WA: accuracy over utterances; UA: mean of the recalls of the classes; n: test utterances. Valid UA: of the kept epoch.",
         f"A row is made by its settings, the first by `{recipe} {options}`.",
         f"Code: {', '.join(sorted({r['git_revision'] for r in results}))}. Printed by `{command}`.",
     ]

@@ -322,7 +322,8 @@ class Trainer:
             self.best,
             {"fingerprint": self.fingerprint, "classes": self.network.classes},
         )
-        self._checkpoint.unlink(missing_ok=True)
+        for path in (self._checkpoint, *self.folder.glob(".tmp*")):  # and what killed runs left
+            path.unlink(missing_ok=True)
         self._say(
             f"stopped after {len(self.history)} epochs; kept epoch {self.stopping.best_epoch}, validation loss "
             f"{self.stopping.best:.4f}"

@@ -104,7 +104,7 @@ def test_posteriors_of_another_model_are_refused(trained):
 def test_table_is_rebuilt_from_the_files(trained):
     data, folder, _, _ = trained
     result = score(data, folder, "test", {})
-    text = results_table(read_results(folder.parents[2]), "the command", "./run.sh")
+    text = results_table(read_results([folder.parents[2]]), "the command", "./run.sh")
     row = next(line for line in text.splitlines() if line.startswith("| one_two"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     s = result["targets"]["one"]
@@ -117,4 +117,4 @@ def test_table_is_rebuilt_from_the_files(trained):
 
 def test_no_results_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"holds no result.json; run stages 4 to 6"):
-        read_results(tmp_path)
+        read_results([tmp_path])

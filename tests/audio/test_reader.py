@@ -1,0 +1,272 @@
+import struct
+import warnings
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser.audio import read_audio
+from ser.audio.reader import Audio, is_silent
+from ser.common import InputError
+
+SAMPLES = np.round(12000 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)).astype("<i2")
+
+
+def chunk(name: bytes, body: bytes, size: int | None = None) -> bytes:
+    size = len(body) if size is None else size
+    return name + struct.pack("<I", size) + body + b"\0" * (len(body) % 2)
+
+
+def wav(data: bytes, *, tag=1, channels=1, bits=16, before=b"", after=b"", size=None, riff=None) -> bytes:
+    """A wav by hand; `size` and `riff` are what its header says of the data chunk and of the whole."""
+    block = channels * bits // 8
+    fmt = chunk(b"fmt ", struct.pack("<HHIIHH", tag, channels, 8000, 8000 * block, block, bits))
+    body = b"WAVE" + fmt + before + chunk(b"data", data, size) + after
+    return b"RIFF" + struct.pack("<I", len(body) if riff is None else riff) + body
+
+
+def written(tmp_path, content: bytes, name: str = "a.wav"):
+    path = tmp_path / name
+    path.write_bytes(content)
+    return path
+
+
+def refused(path, *words: str) -> str:
+    """The error of a file: one line, which begins with the path and has every one of the words."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError) as caught:
+            read_audio(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    return message
+
+
+def read_without_warning(path) -> Audio:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return read_audio(path)
+
+
+def test_sixteen_bits_are_read_exactly_at_the_rate_of_the_file(tmp_path):
+    audio = read_without_warning(written(tmp_path, wav(SAMPLES.tobytes())))
+    assert audio.sampling_rate == 8000
+    assert audio.samples.dtype == np.float32
+    np.testing.assert_array_equal(audio.samples, SAMPLES[None] / np.float32(32768))
+
+
+@pytest.mark.parametrize(
+    ("size", "riff"),
+    [
+        (0, 0),
+        (0, 36),
+        (0xFFFFFFFF, 0xFFFFFFFF),  # ffmpeg
+        (0x7FFFF000, 0x7FFFF024),  # sox
+        (0x80000000, 0x80000024),  # arecord
+        (0x7FFFFFFF - 36, 0x7FFFFFFF),
+        (0xFFFFFFFF - 36, 0xFFFFFFFF),
+    ],
+)
+def test_a_wav_from_a_pipe_is_read_to_its_end_with_one_warning(tmp_path, size, riff):
+    path = written(tmp_path, wav(SAMPLES.tobytes(), size=size, riff=riff))
+    with pytest.warns(UserWarning, match="no size") as caught:
+        audio = read_audio(path)
+    assert [str(w.message) for w in caught] == [f"{path}: the header gives no size; read to the end of the file"]
+    np.testing.assert_array_equal(audio.samples[0], SAMPLES / np.float32(32768))
+
+
+def test_a_wav_from_a_pipe_that_ends_within_a_frame_loses_that_frame_only(tmp_path):
+    path = written(tmp_path, wav(SAMPLES.tobytes() + b"\x01", size=0xFFFFFFFF, riff=0xFFFFFFFF)[:-1])
+    with pytest.warns(UserWarning, match="no size"):
+        assert read_audio(path).samples.shape == (1, 8000)
+
+
+@pytest.mark.parametrize("body", [b"INFO", b"odd", b"x" * 25])
+def test_a_wav_from_a_pipe_with_other_chunks_first(tmp_path, body):
+    content = wav(SAMPLES.tobytes(), before=chunk(b"LIST", body), size=0xFFFFFFFF, riff=0xFFFFFFFF)
+    with pytest.warns(UserWarning, match="no size"):
+        audio = read_audio(written(tmp_path, content))
+    np.testing.assert_array_equal(audio.samples[0], SAMPLES / np.float32(32768))
+
+
+def test_a_cut_wav_with_an_odd_chunk_first(tmp_path):
+    path = written(tmp_path, wav(SAMPLES[:4000].tobytes(), before=chunk(b"bext", b"odd"), size=16000))
+    refused(path, "truncated: 4000 of 8000 samples")
+
+
+def test_an_empty_data_chunk_in_a_sound_header_is_no_pipe(tmp_path):
+    path = written(tmp_path, wav(b"", after=chunk(b"LIST", b"INFOISFT\x04\0\0\0sox\0")))
+    refused(path, "holds no samples")
+
+
+def test_half_the_samples_are_an_error_with_both_counts(tmp_path):
+    path = written(tmp_path, wav(SAMPLES[:4000].tobytes(), size=16000))
+    refused(path, "truncated: 4000 of 8000 samples", "intact copy")
+
+
+def test_stereo_counts_frames_when_it_is_cut(tmp_path):
+    path = written(tmp_path, wav(SAMPLES.tobytes()[:8000], channels=2, size=16000))
+    refused(path, "truncated: 2000 of 4000 samples")
+
+
+def test_header_only(tmp_path):
+    refused(written(tmp_path, wav(b"")), "holds no samples", "intact copy")
+
+
+@pytest.mark.parametrize("length", [4, 11, 20, 38, 42])
+def test_a_wav_cut_within_its_header(tmp_path, length):
+    refused(written(tmp_path, wav(SAMPLES.tobytes())[:length]), "intact copy")
+
+
+def test_empty_file(tmp_path):
+    refused(written(tmp_path, b""), "empty file", "intact copy")
+
+
+def test_absent_file_link_to_nothing_and_folder(tmp_path):
+    refused(tmp_path / "none.wav", "no such file")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "none.wav")
+    refused(tmp_path / "link.wav", "a link to none")
+    (tmp_path / "folder.wav").mkdir()
+    refused(tmp_path / "folder.wav", "Is a directory")
+
+
+def mu_law(code: int) -> float:
+    """ITU-T G.711, mu-law: 14-bit value, here as a fraction of 16-bit full scale."""
+    code = ~code & 0xFF
+    magnitude = (((code & 0x0F) << 3) + 0x84 << (code >> 4 & 7)) - 0x84
+    return (-magnitude if code & 0x80 else magnitude) / 32768
+
+
+def a_law(code: int) -> float:
+    """ITU-T G.711, A-law."""
+    code ^= 0x55
+    exponent, magnitude = code >> 4 & 7, (code & 0x0F) << 4
+    magnitude = magnitude + 8 if exponent == 0 else magnitude + 0x108 << exponent - 1
+    return (magnitude if code & 0x80 else -magnitude) / 32768
+
+
+@pytest.mark.parametrize(("tag", "law"), [(7, mu_law), (6, a_law)])
+def test_companded_codes_are_decoded(tmp_path, tag, law):
+    path = written(tmp_path, wav(bytes(range(256)), tag=tag, bits=8))
+    np.testing.assert_array_equal(read_audio(path).samples[0], np.array([law(c) for c in range(256)], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype", "error"),
+    [
+        ("WAV", "PCM_U8", 1 / 128),
+        ("WAV", "PCM_24", 2**-23),
+        ("WAV", "PCM_32", 1e-7),
+        ("WAV", "FLOAT", 1e-7),
+        ("WAV", "DOUBLE", 1e-7),
+        ("WAVEX", "PCM_16", 2**-15),
+        ("WAVEX", "PCM_24", 2**-23),
+        ("WAVEX", "FLOAT", 1e-7),
+        ("W64", "PCM_16", 2**-15),
+        ("RF64", "PCM_16", 2**-15),
+        ("FLAC", "PCM_16", 2**-15),
+        ("FLAC", "PCM_24", 2**-23),
+        ("AIFF", "PCM_16", 2**-15),
+        ("NIST", "PCM_16", 2**-15),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_every_kind_of_file_gives_its_samples(tmp_path, tone, form, subtype, error, channels):
+    path = tmp_path / f"a.{'wav' if form == 'WAVEX' else form.lower()}"
+    expected = tone(path, 1, 8000, channels, subtype, format=form)
+    audio = read_without_warning(path)
+    assert audio.sampling_rate == 8000
+    assert audio.samples.shape == (channels, 8000)
+    np.testing.assert_allclose(audio.samples, np.stack([expected] * channels), atol=error * 1.01, rtol=0)
+
+
+@pytest.mark.parametrize("form", ["WAVEX", "W64", "RF64", "FLAC", "AIFF", "AU", "OGG", "MP3", "CAF"])
+def test_half_a_file_is_an_error_whatever_its_kind(tmp_path, tone, form):
+    path = tmp_path / f"a.{form.lower()}"
+    tone(path, 1, 8000, subtype=None, format=form)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    refused(path, "intact copy")
+
+
+def test_half_a_big_endian_wav_is_an_error(tmp_path, tone):
+    tone(tmp_path / "a.wav", 1, 8000, endian="BIG")
+    content = (tmp_path / "a.wav").read_bytes()
+    assert content[:4] == b"RIFX"
+    assert read_audio(tmp_path / "a.wav").samples.shape == (1, 8000)
+    refused(written(tmp_path, content[:8000]), "truncated")
+
+
+def test_a_flac_without_its_length_is_an_error(tmp_path, tone):
+    tone(tmp_path / "a.flac", 1, 8000)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21] &= 0xF0  # the 36 bits of STREAMINFO that count the samples
+    content[22:26] = bytes(4)
+    refused(written(tmp_path, bytes(content), "a.flac"), "does not tell how long it is", "convert")
+
+
+def test_a_peak_above_full_scale_is_kept(tmp_path):
+    samples = np.array([0, 2, -2, 0.5], np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.wav").samples[0], samples)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_sample_that_is_no_number_is_named_by_its_index(tmp_path, value):
+    samples = np.zeros((8000, 2), np.float32)
+    samples[1234, 1] = samples[5000, 0] = value
+    soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    refused(tmp_path / "a.wav", "sample 1234 is not a number", "intact copy")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"this is a readme\nof two lines\n", "text, not audio"),
+        ("Ação: não é áudio\n".encode(), "text, not audio"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "a PNG picture"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "a JPEG picture"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "a web page"),
+        (b"PK\x03\x04" + bytes(60), "a zip archive"),
+        (bytes.fromhex("00051607000200004d6163204f532058"), "not a known audio format"),
+    ],
+)
+def test_what_is_no_audio_is_said_to_be_what_it_is(tmp_path, content, words):
+    refused(written(tmp_path, content), words, "replace it by an intact copy")
+
+
+@pytest.mark.parametrize("name", [b"LIST", b"bext", b"JUNK"])
+@pytest.mark.parametrize("length", [4, 5, 26])
+def test_chunks_before_and_after_the_data_are_passed_over(tmp_path, name, length):
+    extra = chunk(name, b"data"[: length % 4] + b"x" * (length - length % 4))
+    path = written(tmp_path, wav(SAMPLES.tobytes(), before=extra, after=extra))
+    np.testing.assert_array_equal(read_without_warning(path).samples[0], SAMPLES / np.float32(32768))
+
+
+def test_a_data_chunk_of_odd_size(tmp_path):
+    codes = bytes(range(101))
+    path = written(tmp_path, wav(codes, bits=8, after=chunk(b"LIST", b"INFO")))
+    expected = (np.arange(101) - 128) / np.float32(128)
+    np.testing.assert_array_equal(read_without_warning(path).samples[0], expected)
+
+
+def test_a_wrong_size_of_the_whole_does_no_harm(tmp_path):
+    path = written(tmp_path, wav(SAMPLES.tobytes(), riff=99))
+    assert read_without_warning(path).samples.shape == (1, 8000)
+
+
+def test_mono_is_the_mean_of_the_channels():
+    audio = Audio(np.array([[1, 0.5, -1], [0, 0.5, 1]], np.float32), 8000)
+    np.testing.assert_array_equal(audio.mono, [0.5, 0.5, 0])
+    assert Audio(audio.samples[:1], 8000).mono.tolist() == [1, 0.5, -1]
+
+
+def test_silence_is_no_signal_around_any_mean():
+    quiet = 1e-4 * np.sin(np.arange(8000, dtype=np.float32))
+    assert not is_silent(quiet)
+    assert is_silent(np.zeros((1, 8000), np.float32))
+    assert is_silent(np.full((1, 8000), 0.25, np.float32))

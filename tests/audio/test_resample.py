@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from ser.audio import resample
+
+
+def sine(frequency: float, rate: int, seconds: float = 1.0) -> np.ndarray:
+    return 0.5 * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)
+
+
+def loudest(samples: np.ndarray, rate: int) -> float:
+    """Hz of the greatest line of the spectrum."""
+    return np.abs(np.fft.rfft(samples * np.hanning(len(samples)))).argmax() * rate / len(samples)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 24414, 44100, 48000, 96000])
+def test_a_tone_keeps_its_pitch_its_level_and_its_seconds(rate):
+    found = resample(sine(440, rate), rate, 8000)
+    assert found.dtype == np.float32
+    assert len(found) == pytest.approx(8000, abs=1)
+    assert loudest(found, 8000) == pytest.approx(440, abs=1)
+    np.testing.assert_allclose(found[200:-200], sine(440, 8000)[200 : len(found) - 200], atol=2e-3)
+
+
+@pytest.mark.parametrize("frequency", [5000, 7000, 15000])
+def test_what_would_alias_is_filtered(frequency):
+    found = resample(sine(frequency, 48000), 48000, 8000)
+    assert 20 * np.log10(np.abs(found[200:-200]).max() / 0.5) < -80
+
+
+def test_the_same_rate_changes_nothing():
+    samples = sine(440, 8000).astype(np.float32)
+    np.testing.assert_array_equal(resample(samples, 8000, 8000), samples)
+
+
+def test_upwards():
+    found = resample(sine(440, 8000), 8000, 16000)
+    assert len(found) == 16000
+    assert loudest(found, 16000) == pytest.approx(440, abs=1)

@@ -1,0 +1,70 @@
+import subprocess
+import sys
+
+import pytest
+
+from ser.common import InputError, guarded
+from ser.common.errors import listed
+
+
+def raising(error):
+    def main():
+        raise error
+
+    return guarded(main)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (InputError("a.wav: bad; mend it"), 1, "error: a.wav: bad; mend it\n"),
+        (PermissionError(13, "Permission denied", "a.wav"), 1, "error: a.wav: Permission denied; mend that"),
+        (OSError("odd"), 1, "error: odd"),
+        (KeyboardInterrupt(), 130, "error: interrupted; the same command continues\n"),
+    ],
+)
+def test_a_users_error_is_one_line_and_an_exit_code(capsys, error, code, line):
+    assert raising(error)() == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(line)
+    assert err.count("\n") == 1
+
+
+def test_a_warning_is_one_line():
+    code = (
+        "import sys, warnings\nfrom ser.common import guarded\n"
+        "sys.exit(guarded(lambda: warnings.warn('a.wav: odd') or 0)())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "warning: a.wav: odd\n")
+
+
+def test_our_own_error_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        raising(ZeroDivisionError())()
+
+
+def test_what_main_returns_is_the_exit_code():
+    assert guarded(lambda code: code)(0) == 0
+    assert guarded(lambda code: code)(code=7) == 7
+
+
+def test_a_reader_that_has_gone_is_no_traceback():
+    code = (
+        "import sys\nfrom ser.common import guarded\n"
+        "def main():\n    for _ in range(100000): print('x' * 100)\n    return 0\n"
+        "sys.exit(guarded(main)())"
+    )
+    job = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert job.stdout.readline() == b"x" * 100 + b"\n"
+    job.stdout.close()
+    assert job.stderr.read() == b""
+    job.stderr.close()
+    assert job.wait() == 1
+
+
+def test_a_long_list_is_cut():
+    assert listed(["a"]) == "a"
+    assert listed(list("abcde")).split() == list("abcde")
+    assert listed(list("abcdefg")).splitlines()[-1].strip() == "... and 2 more"

@@ -1,0 +1,125 @@
+import errno
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from ser.common import InputError, atomic_path, digest, read_json, write_json, write_text
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_takes_its_name_when_the_block_ends(tmp_path):
+    with atomic_path(tmp_path / "new" / "a.txt") as temporary:
+        assert temporary.parent == tmp_path / "new"
+        assert temporary.suffix == ".txt"
+        temporary.write_text("x")
+        assert not (tmp_path / "new" / "a.txt").exists()
+    assert names(tmp_path / "new") == ["a.txt"]
+    assert (tmp_path / "new" / "a.txt").read_text() == "x"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InputError])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_an_error_leaves_what_was_there(tmp_path, error, kind):
+    write_text(tmp_path / "a", "before")
+
+    def work(temporary):
+        if kind == "folder":
+            temporary.mkdir()
+            temporary = temporary / "inner"
+        temporary.write_text("half")
+        raise error
+
+    with pytest.raises(error), atomic_path(tmp_path / "a") as temporary:
+        work(temporary)
+    assert names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_text() == "before"
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    for name in ("old", "new"):
+        with atomic_path(tmp_path / "a") as folder:
+            folder.mkdir()
+            write_text(folder / name, name)
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["new"]
+
+
+def test_what_a_killed_job_of_the_same_number_left_is_no_hindrance(tmp_path):
+    for name in ("a", f".tmp{os.getpid()}.a", f".old{os.getpid()}.a"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+    with atomic_path(tmp_path / "a") as folder:
+        folder.mkdir()
+        write_text(folder / "b", "")
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["b"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    def fill(temporary):
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(InputError) as caught, atomic_path(tmp_path / "a") as temporary:
+        fill(temporary)
+    assert str(caught.value).startswith(f"{tmp_path / 'a'}: cannot be written (No space left on device); make room")
+    assert names(tmp_path) == []
+
+
+def test_a_file_that_may_not_grow_is_one_line_and_leaves_nothing(tmp_path):
+    code = (
+        "import signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from ser.common import guarded, write_text\n"
+        "sys.exit(guarded(lambda: write_text(sys.argv[1], 'x' * 100000))())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"error: {tmp_path / 'a'}: cannot be written (File too large); ")
+    assert run.stderr.count("\n") == 1
+    assert names(tmp_path) == []
+
+
+def test_a_file_in_the_way_of_a_folder(tmp_path):
+    write_text(tmp_path / "a", "")
+    with pytest.raises(InputError, match="a/b: cannot be written"):
+        write_text(tmp_path / "a" / "b", "")
+
+
+def test_json_comes_back(tmp_path):
+    value = {"b": [1, 0.1, None], "a": "ção"}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
+    assert list(read_json(tmp_path / "a.json")) == ["b", "a"]
+    assert "ção" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe"])
+def test_what_is_no_json_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.json: not readable as JSON .*; remove it"):
+        read_json(tmp_path / "a.json")
+
+
+def test_absent_json_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"a\.json: no such file; run the stage"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_digest_names_content_and_not_its_place(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"same")
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+    assert len(digest(1)) == 16
+    assert digest({"x": 1, "y": 2}) == digest({"y": 2, "x": 1})
+    # parts keep their borders
+    assert len({digest("ab", "c"), digest("a", "bc"), digest("abc"), digest("abc", "")}) == 4

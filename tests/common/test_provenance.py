@@ -1,0 +1,31 @@
+import platform
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+from ser.common.cli import experiment_arguments
+from ser.common.progress import progress
+from ser.common.provenance import provenance
+
+
+def test_a_result_says_what_made_it():
+    found = provenance()
+    assert re.fullmatch(r"[0-9a-f]{16}", found["code_hash"])
+    assert re.fullmatch(r"[0-9a-f]{10}\+?|release .+", found["git_revision"])
+    assert found["versions"]["python"] == platform.python_version()
+    assert found["versions"]["torch"] == version("torch")
+    assert found == provenance()
+
+
+def test_arguments_that_stages_share():
+    options = experiment_arguments("x").parse_args(["exp/a", "--recipe", "r", "--data", "d"])
+    assert (options.folder, options.recipe) == (Path("exp/a"), Path("r"))
+    assert (options.data, options.dump) == (Path("d"), Path("dump"))
+
+
+def test_no_bar_where_nobody_looks(capfd, monkeypatch):
+    monkeypatch.delenv("SER_TERMINAL_FD", raising=False)
+    assert list(progress(range(3), text="x", unit="file")) == [0, 1, 2]
+    monkeypatch.setenv("SER_TERMINAL_FD", "99")
+    assert list(progress(range(3), text="x", unit="file")) == [0, 1, 2]
+    assert capfd.readouterr() == ("", "")

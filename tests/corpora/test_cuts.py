@@ -1,0 +1,42 @@
+import gzip
+
+import pytest
+
+from ser.common import InputError
+from ser.corpora.cuts import read_cuts
+
+
+def test_our_plain_reading_of_cuts_agrees(small_ravdess):
+    small = small_ravdess()
+    small.prepare()
+    cuts = {cut.id: cut for cut in read_cuts(small.out / "cuts.jsonl.gz")}
+    assert len(cuts) == 96
+    cut = cuts["ravdess_02-03-01-03-01-01-01-02"]
+    assert (cut.path, cut.start, cut.duration) == (small.file(2, "03"), 0, 0.3)
+    assert len({cut.audio_digest for cut in cuts.values()}) == 96
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b"",
+        lambda b: b"text",
+        lambda b: b[:-20],
+        lambda b: b[:100] + b"\xff\x00" * 20 + b[140:],
+        lambda b: gzip.compress(b"{}\n"),
+        lambda b: gzip.compress(b"[1]\n"),
+        lambda b: gzip.compress(b"{"),
+    ],
+)
+def test_a_damaged_cut_manifest_is_named_and_stage_1_makes_it_anew(small_ravdess, damage):
+    small = small_ravdess()
+    small.prepare()
+    path = small.out / "cuts.jsonl.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=r"cuts\.jsonl\.gz: (not readable|holds no cuts).*; remove it and run stage 1"):
+        read_cuts(path)
+    path.unlink()
+    with pytest.raises(InputError, match=r"cuts\.jsonl\.gz: no such file; run stage 1"):
+        read_cuts(path)
+    small.prepare()
+    assert len(read_cuts(path)) == 96

@@ -1,0 +1,349 @@
+"""Stage 1 on a small corpus in the layout of RAVDESS, with the damage that circulates."""
+
+import os
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import write_noise
+
+from ser.common import InputError, read_json
+from ser.corpora.kaldi import read_table, validate
+
+
+def refused(small, *words: str, allow_partial: bool = False) -> str:
+    """The error of a preparation: one line that names every word, and nothing written."""
+    with pytest.raises(InputError) as caught:
+        small.prepare(allow_partial)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert str(word) in message
+    assert leftovers(small) == []
+    return message
+
+
+def leftovers(small) -> list[str]:
+    """Names beside or at the place of the output."""
+    return sorted(os.listdir(small.out.parent)) if small.out.parent.is_dir() else []
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def left_out(small) -> dict[str, str]:
+    lines = (small.out / "left_out.tsv").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("\t") for line in lines)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5044])
+
+
+def no_bytes(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def no_sound(path: Path) -> None:
+    soundfile.write(path, np.zeros(4800), 16000)
+
+
+def no_samples(path: Path) -> None:
+    soundfile.write(path, np.zeros(0), 16000)
+
+
+def not_a_number(path: Path) -> None:
+    soundfile.write(path, np.full(4800, np.nan), 16000, subtype="FLOAT")
+
+
+def text(path: Path) -> None:
+    path.write_text("version https://git-lfs.github.com/spec/v1\n")
+
+
+def link_to_nothing(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("../.git/annex/objects/x")
+
+
+DAMAGE = [
+    (cut_short, "truncated: 2500 of 4800 samples; replace it by an intact copy"),
+    (no_bytes, "empty file; replace it by an intact copy"),
+    (no_sound, "silence from end to end; replace it by an intact copy"),
+    (no_samples, "holds no samples; replace it by an intact copy"),
+    (not_a_number, "sample 0 is not a number; replace it by an intact copy"),
+    (text, "a git-lfs pointer, not audio: run `git lfs pull` in the corpus"),
+    (link_to_nothing, "no such file, or a link to none"),
+]
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGE, ids=[d.__name__ for d, _ in DAMAGE])
+def test_a_damaged_file_is_one_line_and_after_the_mend_the_same_command_works(small_ravdess, one_line, damage, words):
+    small = small_ravdess()
+    victim = small.file(7, "03")
+    intact = victim.read_bytes()
+    damage(victim)
+    line = one_line(small.command())
+    assert line.startswith(f"error: {victim}: {words}")
+    assert "--allow-partial true" in line
+    assert leftovers(small) == []
+    victim.unlink()
+    victim.write_bytes(intact)
+    assert "120 utterances of 24 speakers; 96 in the classes" in small.prepare()
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGE, ids=[d.__name__ for d, _ in DAMAGE])
+def test_a_damaged_file_is_left_out_and_listed_when_asked(small_ravdess, damage, words):
+    small = small_ravdess()
+    victim = small.file(7, "03")
+    damage(victim)
+    assert "119 utterances of 24 speakers; 95 in the classes (angry 24, happy 23," in small.prepare(allow_partial=True)
+    assert left_out(small)["ravdess_07-03-01-03-01-01-01-07"].startswith(f"{victim}: {words}")
+    assert "ravdess_07-03-01-03-01-01-01-07" not in read_table(small.out / "strict_fold1/train/wav.scp")
+
+
+def test_several_damaged_files_are_counted(small_ravdess):
+    small = small_ravdess()
+    for actor in range(1, 8):
+        no_bytes(small.file(actor, "03"))
+    with pytest.raises(InputError) as caught:
+        small.prepare()
+    *lines, last = str(caught.value).splitlines()
+    assert [line.strip().split(";")[0] for line in lines] == [f"{small.file(a, '03')}: empty file" for a in range(1, 6)]
+    assert last.strip() == "... and 2 more (or go on without with --allow-partial true)"
+
+
+def test_what_is_found_is_written(small_ravdess):
+    small = small_ravdess(stereo={(1, "03"), (2, "02")})
+    summary = small.prepare()
+    assert summary.splitlines() == [
+        "ravdess: 120 utterances of 24 speakers; "
+        "96 in the classes (angry 24, happy 24, neutral 24, sad 24), 0.008 hours",
+        "  rates 16000 Hz: 120; 2 of several channels, mixed down; 24 left out (left_out.tsv)",
+    ]
+    report = read_json(small.out / "report.json")
+    assert report["found"]["labels"] == {"angry": 24, "calm": 24, "happy": 24, "neutral": 24, "sad": 24}
+    assert report["missing"] == []
+    assert (report["utterances"], report["stereo"], report["doubled"], report["hidden"]) == (120, 2, 0, 0)
+    assert left_out(small) == {f"ravdess_{a:02d}-03-01-02-01-01-01-{a:02d}": "label calm is in no class"
+                               for a in range(1, 25)}  # fmt: skip
+
+
+def test_a_second_run_touches_nothing(small_ravdess):
+    small = small_ravdess()
+    first = small.prepare()
+    before = times(small.out.parent)
+    assert small.prepare() == f"ravdess: up to date\n{first}"
+    assert times(small.out.parent) == before
+
+
+@pytest.mark.parametrize("what", ["file", "protocol", "labels", "added", "part", "manifest"])
+def test_what_changed_is_made_anew(small_ravdess, what):
+    small = small_ravdess()
+    small.prepare()
+    words = "96 in the classes (angry 24, happy 24, neutral 24, sad 24)"
+    if what == "file":
+        write_noise(small.file(1, "03"), 1, seconds=0.5)
+    elif what == "protocol":
+        small.protocol_path.write_text(small.protocol_path.read_text() + "# a comment\n")
+    elif what == "labels":
+        small.edit(lambda values: values["labels"].update(calm="neutral"))
+        words = "120 in the classes (angry 24, happy 24, neutral 48, sad 24)"
+    elif what == "added":
+        write_noise(small.file(1, "03", "02"), 1)
+        small.edit(lambda values: values.update(expected={}))
+        words = "97 in the classes (angry 24, happy 25, neutral 24, sad 24)"
+    elif what == "part":
+        shutil.rmtree(small.out / "strict_fold2" / "valid")
+    else:
+        (small.out / "supervisions.jsonl.gz").unlink()
+    (small.out / "stale").touch()
+    summary = small.prepare()
+    assert words in summary
+    assert "up to date" not in summary
+    assert not (small.out / "stale").exists()
+    assert leftovers(small) == ["ravdess"]
+    assert "up to date" in small.prepare()
+    parts = read_json(small.out / "report.json")["parts"]
+    assert parts == {name: validate(small.out / name) for name in parts}
+    assert len(parts) == 21
+
+
+def test_a_second_copy_in_an_inner_folder_is_counted_and_kept_once(small_ravdess):
+    small = small_ravdess()
+    inner = small.corpus / "audio_speech_actors_01-24"
+    for folder in sorted(small.corpus.glob("Actor_*")):
+        shutil.copytree(folder, inner / folder.name)
+    assert "120 second copies of equal content and 0 hidden files passed over" in small.prepare()
+    assert read_json(small.out / "report.json")["doubled"] == 120
+    paths = read_table(small.out / "strict_fold1/test/wav.scp")
+    assert paths["ravdess_01-03-01-03-01-01-01-01"] == str(small.file(1, "03"))
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.4])
+def test_a_second_copy_with_other_content_names_both(small_ravdess, seconds):
+    small = small_ravdess()
+    other = small.corpus / "inner" / "Actor_01" / small.file(1, "03").name
+    write_noise(other, 99, seconds)
+    refused(small, other, f"the same utterance as {small.file(1, '03')}", "with other content", "remove the wrong one")
+    refused(small, other, "with other content", allow_partial=True)
+
+
+def test_what_macos_and_windows_leave_is_passed_over_and_counted(small_ravdess):
+    small = small_ravdess()
+    twin = bytes.fromhex("00051607") + bytes(196)
+    (small.file(1, "03").parent / f"._{small.file(1, '03').name}").write_bytes(twin)
+    (small.corpus / "__MACOSX" / "Actor_01").mkdir(parents=True)
+    (small.corpus / "__MACOSX" / "Actor_01" / f"._{small.file(1, '05').name}").write_bytes(twin)
+    (small.corpus / ".DS_Store").write_bytes(twin)
+    (small.corpus / "Thumbs.db").write_bytes(twin)
+    assert "0 second copies of equal content and 2 hidden files passed over" in small.prepare()
+
+
+def test_an_unknown_emotion_is_refused_by_file_and_label(small_ravdess):
+    small = small_ravdess()
+    odd = small.file(1, "03").rename(small.file(1, "09"))
+    refused(small, f"{odd}: unknown label '09'; {small.protocol_path} knows angry, happy, neutral", "map it there")
+    refused(small, odd, "unknown label '09'", allow_partial=True)
+
+
+def test_a_partial_copy_says_what_is_missing(small_ravdess):
+    small = small_ravdess()
+    shutil.rmtree(small.corpus / "Actor_24")
+    words = f"{small.corpus}: not the complete RAVDESS: 115 of 120 utterances, 23 of 24 speakers, 23 of 24 neutral, "
+    refused(small, words, "complete it (from https://zenodo.org/records/1188976", "or go on with --allow-partial true")
+    summary = small.prepare(allow_partial=True)
+    assert "115 utterances of 23 speakers" in summary
+    assert "  partial copy: 115 of 120 utterances, 23 of 24 speakers" in summary
+    assert len(read_json(small.out / "report.json")["missing"]) == 7
+    # what a partial copy gave is not passed off as whole
+    with pytest.raises(InputError, match="not the complete RAVDESS"):
+        small.prepare()
+
+
+def test_too_many_files_are_wrong_too(small_ravdess):
+    small = small_ravdess()
+    write_noise(small.file(1, "03", "02"), 1)
+    refused(small, "121 of 120 utterances", "25 of 24 happy")
+
+
+def test_nothing_readable_is_an_error_also_for_a_partial_copy(small_ravdess):
+    small = small_ravdess()
+    for path in small.corpus.rglob("*.wav"):
+        path.write_bytes(b"")
+    refused(small, f"{small.corpus}: no utterance that can be read is in a class", allow_partial=True)
+
+
+def test_a_speaker_in_no_part_is_refused(small_ravdess):
+    small = small_ravdess()
+    small.edit(lambda values: values["splits"]["paper"]["train"].remove("ravdess_07"))
+    refused(small, f"{small.protocol_path}: splits: paper: speaker ravdess_07 is in no part of fold 1; add it to one")
+
+
+def test_a_part_without_utterances_is_refused(small_ravdess):
+    small = small_ravdess()
+    for path in small.corpus.glob("Actor_0[12]/*"):
+        path.unlink()
+    small.edit(lambda values: values.update(expected={}))
+    refused(small, "splits: paper: fold 1: no utterances in test")
+    small.prepare(allow_partial=True)
+    assert not (small.out / "paper_fold1" / "test").exists()
+    assert validate(small.out / "paper_fold1" / "valid") == 20
+
+
+def test_equal_audio_under_two_labels_is_refused_until_both_are_dropped(small_ravdess):
+    small = small_ravdess()
+    one, other = small.file(6, "03"), small.file(6, "04")
+    shutil.copy(one, other)
+    refused(small, f"{one} and {other}: equal audio with two labels; name both under `drop` in {small.protocol_path}")
+    keys = [f"ravdess_06-{path.stem}" for path in (one, other)]
+    small.edit(lambda values: values.update(drop=dict.fromkeys(keys, "equal audio, two labels")))
+    assert "118 utterances of 24 speakers; 94 in the classes" in small.prepare()
+    assert [left_out(small)[key] for key in keys] == ["equal audio, two labels"] * 2
+
+
+def test_equal_samples_in_files_that_differ_are_equal_audio(small_ravdess):
+    small = small_ravdess()
+    one, other = small.file(6, "03"), small.file(6, "04")
+    content = one.read_bytes() + b"LIST" + struct.pack("<I", 4) + b"INFO"
+    other.write_bytes(content[:4] + struct.pack("<I", len(content) - 8) + content[8:])
+    refused(small, f"{one} and {other}: equal audio with two labels")
+
+
+def test_equal_audio_of_two_speakers_is_refused(small_ravdess):
+    small = small_ravdess()
+    one, other = small.file(6, "03"), small.file(7, "03")
+    shutil.copy(one, other)
+    refused(small, f"{one} and {other}: equal audio of two speakers; name one under `drop`")
+
+
+def test_equal_audio_of_one_speaker_and_label_stays(small_ravdess):
+    small = small_ravdess(sentences=("01", "02"))
+    shutil.copy(small.file(7, "03", "01"), small.file(7, "03", "02"))
+    assert "240 utterances of 24 speakers; 192 in the classes" in small.prepare()
+
+
+def test_a_damaged_report_is_removed_as_it_says(small_ravdess):
+    small = small_ravdess()
+    small.prepare()
+    report = small.out / "report.json"
+    report.write_text("{")
+    with pytest.raises(InputError, match=r"report\.json: not readable as JSON .*; remove it and run its stage again"):
+        small.prepare()
+    report.unlink()
+    small.prepare()
+    assert read_json(report)["utterances"] == 120
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ("'x-1', path, 'y'", "utterance id x-1 does not start with its speaker y and a dash; mend the preparer"),
+        ("'y-1 2', path, 'y'", "'y-1 2' cannot name an utterance or a speaker, which have no spaces; mend the"),
+    ],
+)
+def test_a_preparer_that_names_badly(small_ravdess, names, words):
+    small = small_ravdess()
+    (small.recipe / "local").mkdir()
+    (small.recipe / "local" / "prepare_ravdess.py").write_text(
+        "import re\nfrom ser.corpora import Utterance, audio_files\n"
+        "def utterances(corpus_dir):\n"
+        "    for path, _ in audio_files(corpus_dir, re.compile('.*')):\n"
+        f"        yield Utterance({names}, 'sad')\n"
+    )
+    refused(small, words)
+
+
+def test_an_empty_folder_is_taken(small_ravdess):
+    small = small_ravdess()
+    small.out.mkdir(parents=True)
+    small.prepare()
+    assert validate(small.out / "paper_fold1" / "test") == 8
+
+
+@pytest.mark.slow
+def test_real_ravdess(tmp_path, real_ravdess):
+    from ser.corpora import read_protocol
+    from ser.corpora.prepare import prepare
+    from ser.corpora.preparers import load_preparer
+
+    out = tmp_path / "ravdess"
+    prepare(load_preparer("ravdess"), read_protocol("ravdess"), real_ravdess, out, allow_partial=False)
+    report = read_json(out / "report.json")
+    assert report["found"]["utterances"] == report["utterances"] == 1440
+    labels = ["angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised"]
+    assert report["found"]["labels"] == {**dict.fromkeys(labels, 192), "neutral": 96}
+    assert report["classes"] == {"angry": 192, "happy": 192, "neutral": 96, "sad": 192}
+    assert report["speakers"] == 24
+    assert report["stereo"] == 5
+    assert report["left_out"] == 768
+    groups = [{1, 11, 20, 21}, {4, 10, 12, 14}, {8, 9, 19, 23}, {3, 5, 7, 24}, {2, 15, 16, 18}, {6, 13, 17, 22}]
+    for k, group in enumerate(groups, 1):
+        speakers = read_table(out / f"strict_fold{k}" / "test" / "spk2utt")
+        assert {int(speaker[-2:]) for speaker in speakers} == group
+        assert [report["parts"][f"strict_fold{k}/{part}"] for part in ("train", "valid", "test")] == [448, 112, 112]
+    counts = {part: len(read_table(out / "paper_fold1" / part / "spk2utt")) for part in ("train", "valid", "test")}
+    assert counts == {"train": 17, "valid": 5, "test": 2}

@@ -1,0 +1,77 @@
+import re
+
+import pytest
+
+from ser.common import InputError
+from ser.corpora import audio_files
+from ser.corpora.preparers import load_preparer
+from ser.corpora.utterance import hidden_files
+
+ANY = re.compile(r"(\w+)\.wav")
+
+
+@pytest.fixture
+def ravdess():
+    return load_preparer("ravdess").utterances
+
+
+def make(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_a_ravdess_name_is_taken_apart(tmp_path, ravdess):
+    make(tmp_path, "Actor_12/03-01-06-02-01-02-12.wav", "Actor_07/03-01-01-01-02-01-07.WAV")
+    man, woman = ravdess(tmp_path)
+    assert woman.path == tmp_path / "Actor_12/03-01-06-02-01-02-12.wav"
+    assert (woman.id, woman.speaker) == ("ravdess_12-03-01-06-02-01-02-12", "ravdess_12")
+    assert (woman.label, woman.gender, woman.text_id) == ("fearful", "f", "ravdess_01")
+    assert woman.custom == {"intensity": "strong", "repetition": "02"}
+    assert (man.id, man.label, man.gender) == ("ravdess_07-03-01-01-01-02-01-07", "neutral", "m")
+    assert (man.text_id, man.custom) == ("ravdess_02", {"intensity": "normal", "repetition": "01"})
+
+
+def test_all_eight_emotions_of_ravdess(tmp_path, ravdess):
+    make(tmp_path, *(f"03-01-{n:02d}-01-01-01-01.wav" for n in range(1, 10)))
+    labels = [u.label for u in ravdess(tmp_path)]
+    # https://zenodo.org/records/1188976; a code beyond them goes on as it is
+    assert labels == ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised", "09"]
+
+
+@pytest.mark.parametrize("name", ["take1.wav", "03-02-01-01-01-01-01.wav", "03-01-01-01-01-01-01 (1).wav"])
+def test_a_stray_name_is_named(tmp_path, ravdess, name):
+    make(tmp_path, "03-01-01-01-01-01-01.wav", f"Actor_01/{name}")
+    with pytest.raises(InputError) as caught:
+        list(ravdess(tmp_path))
+    assert str(caught.value).startswith(f"{tmp_path}/Actor_01/{name}: the name does not follow the corpus's scheme")
+
+
+def test_what_is_hidden_or_no_audio_is_passed_over(tmp_path):
+    hidden = ["._a.wav", "x/.b.wav", "__MACOSX/x/a.wav", ".git/c.wav", "x/.DS_Store", "__MACOSX/._d"]
+    make(tmp_path, "b.wav", "x/a.wav", "readme.txt", "Thumbs.db", *hidden)
+    assert [path.name for path, _ in audio_files(tmp_path, ANY)] == ["b.wav", "a.wav"]
+    assert hidden_files(tmp_path) == 4
+
+
+def test_a_hidden_folder_above_the_corpus_hides_nothing(tmp_path):
+    make(tmp_path / ".cache" / "corpus", "a.wav")
+    assert len(list(audio_files(tmp_path / ".cache" / "corpus", ANY))) == 1
+    assert hidden_files(tmp_path / ".cache" / "corpus") == 0
+
+
+@pytest.mark.parametrize("names", [[], ["readme.txt"], ["._a.wav"]])
+def test_a_folder_without_audio_is_named(tmp_path, names):
+    make(tmp_path, *names)
+    with pytest.raises(InputError, match="holds no audio files; give the folder"):
+        list(audio_files(tmp_path, ANY))
+
+
+def test_a_preparer_of_the_recipe_comes_first(tmp_path):
+    make(tmp_path, "local/prepare_ravdess.py")
+    with pytest.raises(InputError, match=r"prepare_ravdess\.py: has no function utterances"):
+        load_preparer("ravdess", tmp_path)
+    (tmp_path / "local/prepare_ravdess.py").write_text("def utterances(corpus_dir):\n    return iter(['mine'])\n")
+    assert list(load_preparer("ravdess", tmp_path).utterances(tmp_path)) == ["mine"]
+    with pytest.raises(InputError, match=r"prepare_none\.py: no such file .*prepare_ravdess"):
+        load_preparer("none", tmp_path)
