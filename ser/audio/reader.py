@@ -60,8 +60,9 @@ def read_audio(path: Path) -> Audio:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); mend that or replace it") from None
     except soundfile.LibsndfileError as error:
-        raise InputError(f"{path}: {_what_it_is(path)} ({error.error_string.rstrip('.')}); "
-                         "replace it by an intact copy") from None
+        raise InputError(
+            f"{path}: {_what_it_is(path)} ({error.error_string.rstrip('.')}); replace it by an intact copy"
+        ) from None
     if len(samples) < promised:
         raise InputError(f"{path}: truncated: {len(samples)} of {promised} samples; replace it by an intact copy")
     if len(samples) == 0:
@@ -103,8 +104,9 @@ def _wav_source(path: Path) -> Path | io.BytesIO:
         data[4:8] = struct.pack("<I", len(data) - 8)
         return io.BytesIO(bytes(data))
     if size > available:
-        raise InputError(f"{path}: truncated: {available // frame} of {size // frame} samples; "
-                         "replace it by an intact copy")
+        raise InputError(
+            f"{path}: truncated: {available // frame} of {size // frame} samples; replace it by an intact copy"
+        )
     return path
 
 
@@ -141,7 +143,10 @@ def _seek_data(file: io.BufferedReader) -> tuple[int | None, int]:
 
 
 _SIGNATURES: list[tuple[str, Callable[[bytes], bool]]] = [
-    ("a git-lfs pointer, not audio: run `git lfs pull` in the corpus", lambda b: b.startswith(b"version https://git-lfs")),
+    (
+        "a git-lfs pointer, not audio: run `git lfs pull` in the corpus",
+        lambda b: b.startswith(b"version https://git-lfs"),
+    ),
     ("a PNG picture, not audio", lambda b: b.startswith(b"\x89PNG")),
     ("a JPEG picture, not audio", lambda b: b.startswith(b"\xff\xd8\xff")),
     ("a zip archive, not audio", lambda b: b.startswith(b"PK\x03\x04")),

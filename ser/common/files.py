@@ -39,8 +39,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         else:
             os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); make room or choose another "
-                         "place, then run the same command again") from error
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); make room or choose another "
+            "place, then run the same command again"
+        ) from error
     finally:
         with suppress(OSError):
             _remove(temporary)

@@ -24,11 +24,20 @@ def terminal() -> TextIO | None:
     return None
 
 
-def progress(iterable: Iterable[Any] | None = None, *, text: str, unit: str, total: int | None = None,
-             show: bool = True) -> Any:
+def progress(
+    iterable: Iterable[Any] | None = None, *, text: str, unit: str, total: int | None = None, show: bool = True
+) -> Any:
     """A tqdm bar on the terminal, and nothing at all where there is none."""
     from tqdm import tqdm
 
     place = terminal() if show else None
-    return tqdm(iterable, text, total, unit=unit, file=place or sys.stderr, disable=place is None, leave=False,
-                dynamic_ncols=True)
+    return tqdm(
+        iterable,
+        text,
+        total,
+        unit=unit,
+        file=place or sys.stderr,
+        disable=place is None,
+        leave=False,
+        dynamic_ncols=True,
+    )

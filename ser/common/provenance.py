@@ -24,10 +24,15 @@ def _git_revision() -> str:
     """The commit of the toolkit, with "+" where files differ from it, or the release where there is no git."""
     root = Path(__file__).resolve().parents[2]
     try:
-        revision = subprocess.run(["git", "-C", str(root), "rev-parse", "--short=10", "HEAD"], capture_output=True,
-                                  text=True, check=True).stdout.strip()
-        changed = subprocess.run(["git", "-C", str(root), "status", "--porcelain", "--", "ser", "steps", "local"],
-                                 capture_output=True, text=True, check=True).stdout
+        revision = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "-C", str(root), "status", "--porcelain", "--", "ser", "steps", "local"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return f"release {ser.__version__}"
     return revision + ("+" if changed else "")

@@ -31,8 +31,10 @@ def find(name: str, recipe: Path | None) -> Path:
         if path.is_file():
             return path
     beside = sorted({path.stem for place in places for path in place.parent.glob(f"*{Path(name).suffix}")})
-    raise InputError(f"{name}: no such file below {' or '.join(str(p.parent) for p in places)}; "
-                     f"there is: {', '.join(beside) or 'nothing'}")
+    raise InputError(
+        f"{name}: no such file below {' or '.join(str(p.parent) for p in places)}; "
+        f"there is: {', '.join(beside) or 'nothing'}"
+    )
 
 
 class _Loader(yaml.SafeLoader):

@@ -79,14 +79,17 @@ def validate(folder: Path) -> int:
             raise InputError(f"{folder / name}: not sorted; use `LC_ALL=C sort`")
         if keys != list(utt2spk):
             odd = sorted(table.keys() ^ utt2spk.keys())[0]
-            raise InputError(f"{folder / name}: {odd} stands in only one of {name} and utt2spk; "
-                             "run the stage that writes them")
+            raise InputError(
+                f"{folder / name}: {odd} stands in only one of {name} and utt2spk; run the stage that writes them"
+            )
     if read_table(folder / "spk2utt") != spk2utt(utt2spk):
         raise InputError(f"{folder / 'spk2utt'}: does not agree with utt2spk; run the stage that writes it")
     speakers = [utt2spk[u] for u in utt2spk]
     if speakers != sorted(speakers, key=str.encode):
-        raise InputError(f"{folder / 'utt2spk'}: sorted by utterance it is not sorted by speaker; "
-                         "an utterance id must start with its speaker")
+        raise InputError(
+            f"{folder / 'utt2spk'}: sorted by utterance it is not sorted by speaker; "
+            "an utterance id must start with its speaker"
+        )
     for name, kind in (("utt2dur", float), ("utt2num_frames", int)):
         for key, value in tables.get(name, {}).items():
             if not _is_positive(value, kind):

@@ -20,10 +20,15 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     parser.add_argument("corpus_dir", type=Path, help="folder of the corpus as published")
     parser.add_argument("out_dir", type=Path, help="folder to write, such as data/ravdess")
     parser.add_argument("--recipe", type=Path, help="recipe folder whose local/ and conf/ come first")
-    parser.add_argument("--allow-partial", choices=["true", "false"], default="false",
-                        help="go on when files are missing or unreadable, and list them")
-    parser.add_argument("--download", choices=["true", "false"], default="false",
-                        help="fetch or make the corpus, and prepare nothing")
+    parser.add_argument(
+        "--allow-partial",
+        choices=["true", "false"],
+        default="false",
+        help="go on when files are missing or unreadable, and list them",
+    )
+    parser.add_argument(
+        "--download", choices=["true", "false"], default="false", help="fetch or make the corpus, and prepare nothing"
+    )
     options = parser.parse_args(arguments)
     name = corpus or options.corpus
     protocol, preparer = read_protocol(name, options.recipe), load_preparer(name, options.recipe)

@@ -31,16 +31,32 @@ def write_manifests(folder: Path, protocol: Protocol, items: Sequence[Item], kep
         channels = list(range(item.num_channels))
         source = AudioSource("file", channels, str(u.path.resolve()))
         recordings.append(Recording(u.id, [source], item.sampling_rate, item.num_samples, item.duration))
-        custom = {"emotion": protocol.labels[u.label], "label": u.label, "text_id": u.text_id,
-                  "audio_digest": item.digest, **u.custom}
+        custom = {
+            "emotion": protocol.labels[u.label],
+            "label": u.label,
+            "text_id": u.text_id,
+            "audio_digest": item.digest,
+            **u.custom,
+        }
         channel: Any = 0 if item.num_channels == 1 else channels
-        supervisions.append(SupervisionSegment(
-            u.id, u.id, 0.0, item.duration, channel=channel, language=protocol.language, speaker=u.speaker,
-            gender=u.gender or None, custom=custom))
+        supervisions.append(
+            SupervisionSegment(
+                u.id,
+                u.id,
+                0.0,
+                item.duration,
+                channel=channel,
+                language=protocol.language,
+                speaker=u.speaker,
+                gender=u.gender or None,
+                custom=custom,
+            )
+        )
         if u.id in wanted:
             kind = MonoCut if item.num_channels == 1 else MultiCut
-            cuts.append(kind(u.id, 0.0, item.duration, channel, supervisions=[supervisions[-1]],
-                             recording=recordings[-1]))
+            cuts.append(
+                kind(u.id, 0.0, item.duration, channel, supervisions=[supervisions[-1]], recording=recordings[-1])
+            )
     RecordingSet.from_recordings(recordings).to_file(folder / "recordings.jsonl.gz")
     SupervisionSet.from_segments(supervisions).to_file(folder / "supervisions.jsonl.gz")
     CutSet.from_cuts(cuts).to_file(folder / "cuts.jsonl.gz")

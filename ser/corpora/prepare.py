@@ -69,12 +69,16 @@ def prepare(preparer: Preparer, protocol: Protocol, corpus_dir: Path, out_dir: P
     _check_equal_audio(protocol, items)
     left_out = [(u.id, protocol.drop[u.id]) for u in utterances if u.id in protocol.drop] + unreadable
     kept = [item for item in items if protocol.labels[item.utterance.label] is not None]
-    left_out += [(i.utterance.id, f"label {i.utterance.label} is in no class")
-                 for i in items if protocol.labels[i.utterance.label] is None]
+    left_out += [
+        (i.utterance.id, f"label {i.utterance.label} is in no class")
+        for i in items
+        if protocol.labels[i.utterance.label] is None
+    ]
     _check_parts(protocol, kept, allow_partial)
     if not kept:
-        raise InputError(f"{corpus_dir}: no utterance that can be read is in a class; complete it "
-                         f"(from {protocol.source})")
+        raise InputError(
+            f"{corpus_dir}: no utterance that can be read is in a class; complete it (from {protocol.source})"
+        )
     report |= {
         "utterances": len(items),
         "speakers": len({item.utterance.speaker for item in items}),
@@ -102,8 +106,10 @@ def _check_place(corpus_dir: Path, out_dir: Path) -> None:
     if out_dir.exists() and not out_dir.is_dir():
         raise InputError(f"{out_dir}: a file is in the way; remove it, or give another folder to write")
     if out_dir.is_dir() and any(out_dir.iterdir()) and not any((out_dir / name).is_file() for name in signs):
-        raise InputError(f"{out_dir}: holds something else than a prepared corpus and would be replaced; remove it, "
-                         "or give another folder to write, such as data/<corpus>")
+        raise InputError(
+            f"{out_dir}: holds something else than a prepared corpus and would be replaced; remove it, "
+            "or give another folder to write, such as data/<corpus>"
+        )
 
 
 def _version(path: Path) -> tuple[int, int]:
@@ -126,14 +132,18 @@ def _without_doubles(found: Iterable[Utterance]) -> tuple[list[Utterance], int]:
     for utterance in found:
         _check_names(utterance)
         if not utterance.id.startswith(f"{utterance.speaker}-"):
-            raise InputError(f"{utterance.path}: utterance id {utterance.id} does not start with its speaker "
-                             f"{utterance.speaker} and a dash; mend the preparer")
+            raise InputError(
+                f"{utterance.path}: utterance id {utterance.id} does not start with its speaker "
+                f"{utterance.speaker} and a dash; mend the preparer"
+            )
         other = first.setdefault(utterance.id, utterance)
         if other is utterance:
             continue
         if _version(other.path)[0] != _version(utterance.path)[0] or digest(other.path) != digest(utterance.path):
-            raise InputError(f"{utterance.path}: the same utterance as {other.path} ({utterance.id}) with other "
-                             "content; remove the wrong one")
+            raise InputError(
+                f"{utterance.path}: the same utterance as {other.path} ({utterance.id}) with other "
+                "content; remove the wrong one"
+            )
         doubled += 1
         if len(utterance.path.parts) < len(other.path.parts):
             first[utterance.id] = utterance
@@ -144,38 +154,52 @@ def _check_names(utterance: Utterance) -> None:
     """Kaldi's tables are UTF-8 lines, split at spaces."""
     for name in (utterance.id, utterance.speaker):
         if len(name.split()) != 1:
-            raise InputError(f"{utterance.path}: {name!r} cannot name an utterance or a speaker, which have no spaces; "
-                             "mend the preparer")
+            raise InputError(
+                f"{utterance.path}: {name!r} cannot name an utterance or a speaker, which have no spaces; "
+                "mend the preparer"
+            )
     path = str(utterance.path.resolve())
     if "\n" in path or path != path.encode("utf-8", "replace").decode():
         raise InputError(f"{path!r}: a path that is no line of UTF-8 text; rename it")
 
 
-def _count(protocol: Protocol, utterances: Sequence[Utterance], corpus_dir: Path, allow_partial: bool
-           ) -> dict[str, Any]:
+def _count(
+    protocol: Protocol, utterances: Sequence[Utterance], corpus_dir: Path, allow_partial: bool
+) -> dict[str, Any]:
     """Raw labels are a closed set, and as many of each as the complete corpus has."""
     for utterance in utterances:
         if utterance.label not in protocol.labels:
-            raise InputError(f"{utterance.path}: unknown label {utterance.label!r}; {protocol.path} knows "
-                             f"{', '.join(map(str, protocol.labels))}: map it there, or to null to leave it out")
+            raise InputError(
+                f"{utterance.path}: unknown label {utterance.label!r}; {protocol.path} knows "
+                f"{', '.join(map(str, protocol.labels))}: map it there, or to null to leave it out"
+            )
     expected = protocol.expected
     found: dict[str, Any] = {
         "utterances": len(utterances),
         "speakers": len({u.speaker for u in utterances}),
         "labels": dict(sorted(Counter(u.label for u in utterances).items())),
     }
-    wrong = [f"{found[key]} of {expected[key]} {key}" for key in ("utterances", "speakers")
-             if key in expected and found[key] != expected[key]]
-    wrong += [f"{found['labels'].get(label, 0)} of {n} {label}" for label, n in expected.get("labels", {}).items()
-              if found["labels"].get(label, 0) != n]
+    wrong = [
+        f"{found[key]} of {expected[key]} {key}"
+        for key in ("utterances", "speakers")
+        if key in expected and found[key] != expected[key]
+    ]
+    wrong += [
+        f"{found['labels'].get(label, 0)} of {n} {label}"
+        for label, n in expected.get("labels", {}).items()
+        if found["labels"].get(label, 0) != n
+    ]
     if wrong and not allow_partial:
-        raise InputError(f"{corpus_dir}: not the complete {protocol.name}: {', '.join(wrong)}; complete it "
-                         f"(from {protocol.source}), or go on with --allow-partial true")
+        raise InputError(
+            f"{corpus_dir}: not the complete {protocol.name}: {', '.join(wrong)}; complete it "
+            f"(from {protocol.source}), or go on with --allow-partial true"
+        )
     return {"found": found, "missing": wrong}
 
 
-def _read_all(protocol: Protocol, utterances: Sequence[Utterance], allow_partial: bool
-              ) -> tuple[list[Item], list[tuple[str, str]]]:
+def _read_all(
+    protocol: Protocol, utterances: Sequence[Utterance], allow_partial: bool
+) -> tuple[list[Item], list[tuple[str, str]]]:
     from tqdm import tqdm
 
     items, unreadable, problems = [], [], []
@@ -185,8 +209,10 @@ def _read_all(protocol: Protocol, utterances: Sequence[Utterance], allow_partial
         try:
             audio = read_audio(utterance.path)
             if is_silent(audio.samples):
-                raise InputError(f"{utterance.path}: silence from end to end; replace it by an intact copy, or "
-                                 f"name {utterance.id} under `drop` in {protocol.path}")
+                raise InputError(
+                    f"{utterance.path}: silence from end to end; replace it by an intact copy, or "
+                    f"name {utterance.id} under `drop` in {protocol.path}"
+                )
         except InputError as error:
             problems.append(str(error))
             unreadable.append((utterance.id, str(error)))
@@ -220,12 +246,15 @@ def _check_parts(protocol: Protocol, kept: Sequence[Item], allow_partial: bool) 
         for number, fold in enumerate(protocol.folds(split), 1):
             placed = {s for part in PARTS for s in fold[part]}
             for speaker in sorted(speakers - placed):
-                raise InputError(f"{protocol.path}: splits: {split}: speaker {speaker} is in no part of fold {number}; "
-                                 "add it to one")
+                raise InputError(
+                    f"{protocol.path}: splits: {split}: speaker {speaker} is in no part of fold {number}; add it to one"
+                )
             for part in PARTS:
                 if fold[part] and not speakers.intersection(fold[part]) and not allow_partial:
-                    raise InputError(f"{protocol.path}: splits: {split}: fold {number}: no utterances in {part}; "
-                                     "give it speakers of the corpus")
+                    raise InputError(
+                        f"{protocol.path}: splits: {split}: fold {number}: no utterances in {part}; "
+                        "give it speakers of the corpus"
+                    )
 
 
 def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
@@ -237,8 +266,9 @@ def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
         f"{report['stereo']} of several channels, mixed down; {report['left_out']} left out (left_out.tsv)",
     ]
     if report["doubled"] or report["hidden"]:
-        lines.append(f"  {report['doubled']} second copies of equal content and {report['hidden']} hidden files "
-                     "passed over")
+        lines.append(
+            f"  {report['doubled']} second copies of equal content and {report['hidden']} hidden files passed over"
+        )
     if report["missing"]:
         lines.append(f"  partial copy: {', '.join(report['missing'])}")
     return os.linesep.join(lines)

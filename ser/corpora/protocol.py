@@ -84,8 +84,10 @@ def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
     values = read_yaml(path)
     names = {field.name for field in fields(Protocol)} - {"corpus", "path"}
     for key in sorted((values.keys() ^ names) - {"note"}):
-        raise InputError(f"{path}: key {key} is {'missing' if key in names else 'unknown'}; "
-                         f"a protocol has: {', '.join(sorted(names))}")
+        raise InputError(
+            f"{path}: key {key} is {'missing' if key in names else 'unknown'}; "
+            f"a protocol has: {', '.join(sorted(names))}"
+        )
     for key, value in values.items():
         kind = next((kind for kind, keys in KINDS.items() if key in keys), str)
         if not isinstance(value, kind):
@@ -104,5 +106,7 @@ def _check_speakers(protocol: Protocol, split: str) -> None:
         twice = [s for s, n in Counter(s for part in PARTS for s in fold[part]).items() if n > 1]
         if twice:
             parts = ", ".join(part for part in PARTS for s in fold[part] if s == twice[0])
-            raise InputError(f"{protocol.path}: splits: {split}: fold {number}: speaker {twice[0]} is in {parts}; "
-                             "a speaker may be in one part only")
+            raise InputError(
+                f"{protocol.path}: splits: {split}: fold {number}: speaker {twice[0]} is in {parts}; "
+                "a speaker may be in one part only"
+            )

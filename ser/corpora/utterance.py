@@ -51,8 +51,10 @@ def audio_files(corpus_dir: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Pa
             continue
         match = pattern.fullmatch(path.name)
         if match is None:
-            raise InputError(f"{path}: the name does not follow the corpus's scheme ({pattern.pattern}); "
-                             "move the file out of the corpus folder")
+            raise InputError(
+                f"{path}: the name does not follow the corpus's scheme ({pattern.pattern}); "
+                "move the file out of the corpus folder"
+            )
         found = True
         yield path, match
     if not found:

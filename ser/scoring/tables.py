@@ -40,7 +40,8 @@ def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) 
     first = results[0]
     options = " ".join(f"--{key} {first[key]}" for key in ("preset", "task", "temporal", "pooling", "fold", "seed"))
     notes += [
-        "WA: accuracy over utterances; UA: mean of the recalls of the classes; n: test utterances. Valid UA: of the kept epoch.",
+        "WA: accuracy over utterances; UA: mean of the recalls of the classes; n: test utterances.",
+        "Valid UA: of the kept epoch.",
         f"A row is made by its settings, the first by `{recipe} {options}`.",
         f"Code: {', '.join(sorted({r['git_revision'] for r in results}))}. Printed by `{command}`.",
     ]

@@ -10,7 +10,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -114,22 +114,26 @@ class Trainer:
     # -- one epoch ----------------------------------------------------------------------------------------------------
 
     def _run_epoch(self, reader: ThreadPoolExecutor) -> None:
-        epoch, end = len(self.history) + 1, (len(self.history) + 1) * self.config.steps_per_epoch
-        started = time.monotonic()
-        upcoming: Future[Batch] | None = None
-        with progress(text=f"epoch {epoch}", unit="step", total=self.config.steps_per_epoch) as bar:
-            bar.update(self.config.steps_per_epoch - (end - self.step))
-            while self.step < end:
-                batch = upcoming.result() if upcoming else self._batch(self.step)
-                upcoming = reader.submit(self._batch, self.step + 1) if self.step + 1 < end else None
-                self.losses[batch.corpus].append(self._update(batch))
-                self.step += 1
-                bar.update()
-                self._keep()
+        epoch, started = len(self.history) + 1, time.monotonic()
+        steps = self.config.steps_per_epoch
+        with progress(text=f"epoch {epoch}", unit="step", total=steps) as bar:
+            bar.update(self.step - (epoch - 1) * steps)
+            self.run_steps(reader, epoch * steps, bar.update)
         self._validate(epoch)
         self.seconds.append(time.monotonic() - started)
         self._print_epoch()
         self._keep()
+
+    def run_steps(self, reader: ThreadPoolExecutor, end: int, done: Callable[[], object] = lambda: None) -> None:
+        """Train up to step `end`; the reader makes a batch while the one before it is learnt from."""
+        upcoming: Future[Batch] | None = None
+        while self.step < end:
+            batch = upcoming.result() if upcoming else self._batch(self.step)
+            upcoming = reader.submit(self._batch, self.step + 1) if self.step + 1 < end else None
+            self.losses[batch.corpus].append(self._update(batch))
+            self.step += 1
+            done()
+            self._keep()
 
     def _batch(self, step: int) -> Batch:
         corpus = self.corpora[step % len(self.corpora)]

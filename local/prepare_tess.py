@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""TESS, Toronto emotional speech set: two actresses (64 and 26 years old), 200 words, seven emotions: 2800 files.
+
+Pichora-Fuller & Dupuis (2020), doi 10.5683/SP2/E8H2MF. CC BY-NC-ND 4.0. Folders such as OAF_angry with files such as
+OAF_back_angry.wav; one file is published as OA_bite_neutral.wav, one is at 96 kHz among others at 24,414 Hz.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ser.corpora import Utterance, audio_files
+
+NAME = re.compile(r"(OAF?|YAF)_([a-z]+)_([a-z]+)\.(?:wav|flac)", re.IGNORECASE)
+SPEAKERS = {"oa": "tess_oaf", "oaf": "tess_oaf", "yaf": "tess_yaf"}
+
+
+def utterances(corpus_dir: Path) -> Iterator[Utterance]:
+    """Every file, with label and speaker from its own name."""
+    for path, match in audio_files(corpus_dir, NAME):
+        speaker, word, emotion = (text.lower() for text in match.groups())
+        speaker = SPEAKERS[speaker]
+        yield Utterance(f"{speaker}-{word}-{emotion}", path, speaker, emotion, "f", f"tess_{word}")
+
+
+if __name__ == "__main__":
+    from ser.corpora.main import main
+
+    sys.exit(main("tess"))

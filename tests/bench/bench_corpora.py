@@ -1,0 +1,32 @@
+"""The real corpora of the benchmarks, prepared and with features."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser.config import load
+from ser.corpora.prepare import prepare
+from ser.corpora.preparers import load_preparer
+from ser.corpora.protocol import read_protocol
+from ser.features import FeatureStore
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def prepared(folder: Path, corpora: Sequence[str]) -> tuple[Path, Path]:
+    """Prepare corpora below a folder: the roots of data and of features."""
+    settings = load("strict", None, [f"corpora=[{','.join(corpora)}]"])
+    for corpus in corpora:
+        given = os.environ.get(corpus.upper())
+        place = Path(given) if given else ROOT.parent / "shared" / "corpora" / corpus
+        if not place.is_dir():
+            sys.exit(f"error: {place}: no {corpus.upper()} there; set {corpus.upper()}=<folder of the corpus>")
+        data_dir = folder / "data" / corpus
+        prepare(load_preparer(corpus), read_protocol(corpus), place, data_dir, allow_partial=True)
+        store = FeatureStore(folder / "dump", data_dir, settings.features)
+        store.compute(1, 1)
+        store.finish()
+    return folder / "data", folder / "dump"

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Speed of training on real TESS + RAVDESS, as ratios within one run, each the median of five.
+
+    python tests/bench/training.py [--json] [--rounds 5] [--steps 8]
+
+RAVDESS and TESS are looked for in the environment, as in db.sh. What is compared:
+
+- vs_plain_<block>: utterances a second of our loop over those of the plain way: float32, batches of 32 in random order
+  padded to their longest, kaldiio in a DataLoader of two workers, the same network, the same utterances.
+- loop_share: rate of our loop over the rate of forward, backward and update alone, on tensors in memory; the least of
+  the three blocks.
+- gemm_share: for the TDNN, time of its matrix products alone, at the same shapes and precision, over that of a step.
+- padding_share: padded frames over all frames in one pass of the batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import kaldiio
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from bench_corpora import prepared  # noqa: E402
+
+from ser.batches import Batch, Part, open_data  # noqa: E402
+from ser.config import load  # noqa: E402
+from ser.training import Trainer  # noqa: E402
+
+BLOCKS = ("lstm", "blstm", "tdnn")
+
+
+class KaldiioDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int, str]]):
+    """The plain way to read: one matrix an utterance, whole."""
+
+    def __init__(self, parts: dict[str, Part]) -> None:
+        self.rows = [
+            (p.reader.places[key], int(t), p.corpus)
+            for p in parts.values()
+            for key, t in zip(p.ids, p.targets, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, str]:
+        (path, offset), target, corpus = self.rows[index]
+        return torch.from_numpy(kaldiio.load_mat(f"{path}:{offset}").copy()), target, corpus
+
+
+def pad(rows: list[tuple[torch.Tensor, int, str]]) -> Batch:
+    features = torch.nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True)
+    lengths = torch.tensor([len(row[0]) for row in rows])
+    return Batch(rows[0][2], features, lengths, torch.tensor([row[1] for row in rows]), [])
+
+
+def endless(parts: dict[str, Part]) -> Iterator[Batch]:
+    """Random batches of one corpus each, in alternation, from a DataLoader a corpus with two workers in all."""
+    loaders = [
+        torch.utils.data.DataLoader(
+            KaldiioDataset({c: p}),
+            32,
+            shuffle=True,
+            num_workers=2 // len(parts) or 1,
+            collate_fn=pad,
+            persistent_workers=True,
+            drop_last=True,
+        )
+        for c, p in parts.items()
+    ]
+    iterators: list[Any] = [iter(loader) for loader in loaders]
+    while True:
+        for i, loader in enumerate(loaders):
+            batch = next(iterators[i], None)
+            if batch is None:
+                iterators[i] = iter(loader)
+                batch = next(iterators[i])
+            yield batch
+
+
+def seconds(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def our_loop(trainer: Trainer, steps: int) -> None:
+    """The training loop itself, without validation."""
+    trainer.kept = time.monotonic()
+    with ThreadPoolExecutor(1) as reader:
+        trainer.run_steps(reader, trainer.step + steps)
+
+
+def update_only(trainer: Trainer, batches: list[Batch]) -> None:
+    """Forward, backward, update on tensors in memory."""
+    trainer.network.train()
+    for batch in batches:
+        trainer.optimizer.zero_grad(set_to_none=True)
+        with trainer.machine.autocast():
+            logits = trainer.network(batch.features, batch.lengths, trainer.network.head_of(batch.corpus))
+        loss = torch.nn.functional.cross_entropy(logits, batch.targets, trainer.device_weights[batch.corpus])
+        loss.backward()
+        trainer.optimizer.step()
+
+
+def products(trainer: Trainer, batches: list[Batch]) -> list[Callable[[], object]]:
+    """The matrix products of a TDNN's forward and backward pass, for each batch, at the precision of the training."""
+    kind = torch.bfloat16 if trainer.machine.precision == "bfloat16" else torch.float32
+    calls: list[Callable[[], object]] = []
+    for batch in batches:
+        rows = batch.features.shape[0] * batch.features.shape[1]
+        for number, layer in enumerate(trainer.network.temporal.layers):
+            size_in, size_out = layer.in_channels * 3, layer.out_channels
+            x, w, y = (
+                torch.randn(shape, dtype=kind) for shape in ((rows, size_in), (size_in, size_out), (rows, size_out))
+            )
+            calls += [lambda x=x, w=w: x @ w, lambda x=x, y=y: x.T @ y]
+            if number:  # nothing asks for the gradient of the features
+                calls.append(lambda w=w, y=y: y @ w.T)
+    return calls
+
+
+def trainer_of(data_root: Path, dump: Path, folder: Path, *overrides: str) -> Trainer:
+    experiment = load("strict", None, ["corpora=[tess,ravdess]", "training.device=cpu", *overrides])
+    data = open_data(experiment, None, data_root, dump)
+    return Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), "")
+
+
+def measure_block(ours: Trainer, plain: Trainer, rounds: int, steps: int) -> dict[str, float]:
+    """Medians over rounds of the three ratios of one block (gemm_share means something for the TDNN alone)."""
+    plain_batches = endless({corpus: source.part for corpus, source in ours.train.items()})
+    our_loop(ours, 2)
+    plain._update(next(plain_batches))
+    times: dict[str, list[float]] = {"vs_plain": [], "loop_share": [], "gemm_share": []}
+    for _ in range(rounds):
+        batches = [ours._batch(step) for step in range(ours.step, ours.step + steps)]
+        loop = seconds(lambda: our_loop(ours, steps))
+        bare = seconds(partial(update_only, ours, batches))
+        times["vs_plain"].append(seconds(lambda: [plain._update(next(plain_batches)) for _ in range(steps)]) / loop)
+        times["loop_share"].append(bare / loop)
+        if ours.experiment.temporal == "tdnn":
+            calls = products(ours, batches)
+            times["gemm_share"].append(seconds(partial(run_all, calls)) / bare)
+    return {name: median(values) for name, values in times.items() if values}
+
+
+def run_all(calls: list[Callable[[], object]]) -> None:
+    for call in calls:
+        call()
+
+
+def padding_share(trainer: Trainer) -> float:
+    real = padded = 0
+    for sampler in trainer.samplers.values():
+        for number in range(sampler.per_pass):
+            rows = [rows for _, _, rows in sampler.batch(number)]
+            real, padded = real + sum(rows), padded + len(rows) * max(rows)
+    return 1 - real / padded
+
+
+def measure(rounds: int, steps: int, folder: Path) -> dict[str, Any]:
+    data_root, dump = prepared(folder, ("tess", "ravdess"))
+    blocks: dict[str, dict[str, float]] = {}
+    for block in BLOCKS:
+        ours = trainer_of(data_root, dump, folder, f"temporal={block}")
+        plain = trainer_of(data_root, dump, folder, f"temporal={block}", "training.precision=float32")
+        blocks[block] = measure_block(ours, plain, rounds, steps)
+    return {
+        "bf16": ours.machine.precision == "bfloat16",
+        **{f"vs_plain_{block}": round(found["vs_plain"], 3) for block, found in blocks.items()},
+        "loop_share": round(min(found["loop_share"] for found in blocks.values()), 3),
+        "gemm_share": round(blocks["tdnn"]["gemm_share"], 3),
+        "padding_share": round(padding_share(ours), 4),
+        "threads": ours.machine.threads,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=8, help="updates a round")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(options.rounds, options.steps, Path(folder))
+    print(json.dumps(found) if options.json else "\n".join(f"{key:16} {value}" for key, value in found.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
