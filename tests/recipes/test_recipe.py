@@ -185,7 +185,7 @@ def test_a_failing_job_names_its_log(recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "one" / "one1_sad_00.wav").unlink()
     done = recipe.run(*SMALL, "--stage", "3", "--stop-stage", "3")
     assert "jobs failed; the first log: " in done.stderr
-    assert error_of(done) == f"error: {tmp_path}/one/one1_sad_00.wav: no such file"
+    assert error_of(done).startswith(f"error: {tmp_path}/one/one1_sad_00.wav: no such file")
 
 
 def test_every_recipe_only_declares() -> None:
