@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ser.batches.load import UNIFIED
 from ser.config import Experiment, Network
+from ser.nets.fast import Dropout
 from ser.nets.pooling import AttentionPooling
 from ser.nets.temporal import BLSTM, LSTM, TDNN
 
@@ -37,11 +38,11 @@ class SpeechEmotionNetwork(nn.Module):
             self.temporal: nn.Module = TDNN(bins, config.tdnn_size, config.tdnn_layers, config.tdnn_norm)
         else:
             for _ in range(config.prep_layers):
-                prep += [nn.Linear(size, config.prep_size), nn.ReLU(), nn.Dropout(config.prep_dropout)]
+                prep += [nn.Linear(size, config.prep_size), nn.ReLU(), Dropout(config.prep_dropout)]
                 size = config.prep_size
             self.temporal = {"lstm": LSTM, "blstm": BLSTM}[temporal](size, config.hidden_size)
         self.prep = nn.Sequential(*prep)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.pooling = AttentionPooling(cast(int, self.temporal.out_size), variance=pooling == "mu_sigma2")
         self.classes = {name: tuple(classes) for name, classes in heads.items()}
         self.heads = nn.ModuleDict(

@@ -87,7 +87,7 @@ class Trainer:
         }
         self.network = self._new_network()
         self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+            self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
         )
         self.step = 0
         self.stopping = Stopping()

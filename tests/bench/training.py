@@ -112,6 +112,7 @@ def update_only(trainer: Trainer, batches: list[Batch]) -> None:
             logits = trainer.network(batch.features, batch.lengths, trainer.network.head_of(batch.corpus))
         loss = torch.nn.functional.cross_entropy(logits, batch.targets, trainer.device_weights[batch.corpus])
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(trainer.network.parameters(), trainer.config.gradient_clip)
         trainer.optimizer.step()
 
 
@@ -139,21 +140,31 @@ def trainer_of(data_root: Path, dump: Path, folder: Path, *overrides: str) -> Tr
 
 
 def measure_block(ours: Trainer, plain: Trainer, rounds: int, steps: int) -> dict[str, float]:
-    """Medians over rounds of the three ratios of one block (gemm_share means something for the TDNN alone)."""
+    """Medians over rounds of the three ratios of one block (gemm_share: 0 but for the TDNN)."""
     plain_batches = endless({corpus: source.part for corpus, source in ours.train.items()})
     our_loop(ours, 2)
     plain._update(next(plain_batches))
-    times: dict[str, list[float]] = {"vs_plain": [], "loop_share": [], "gemm_share": []}
+    times: dict[str, list[float]] = {"plain": [], "bare": [], "loop": [], "gemm": []}
     for _ in range(rounds):
-        batches = [ours._batch(step) for step in range(ours.step, ours.step + steps)]
-        loop = seconds(lambda: our_loop(ours, steps))
-        bare = seconds(partial(update_only, ours, batches))
-        times["vs_plain"].append(seconds(lambda: [plain._update(next(plain_batches)) for _ in range(steps)]) / loop)
-        times["loop_share"].append(bare / loop)
+        times["plain"].append(seconds(lambda: [plain._update(next(plain_batches)) for _ in range(steps)]))
+        time.sleep(1)  # until the workers of the DataLoader have read ahead and rest
+        start = ours.step
+        batches = [ours._batch(step) for step in range(start, start + steps)]
+        update_only(ours, batches)
+        times["bare"].append(seconds(partial(update_only, ours, batches)))
+        times["loop"].append(seconds(lambda: our_loop(ours, steps)))
         if ours.experiment.temporal == "tdnn":
-            calls = products(ours, batches)
-            times["gemm_share"].append(seconds(partial(run_all, calls)) / bare)
-    return {name: median(values) for name, values in times.items() if values}
+            times["gemm"].append(seconds(partial(run_all, products(ours, batches))))
+    return {
+        "vs_plain": ratio(times["plain"], times["loop"]),
+        "loop_share": ratio(times["bare"], times["loop"]),
+        "gemm_share": ratio(times["gemm"], times["bare"]),
+    }
+
+
+def ratio(one: list[float], other: list[float]) -> float:
+    """Median of the ratios of a round."""
+    return median([a / b for a, b in zip(one, other, strict=False)] or [0.0])
 
 
 def run_all(calls: list[Callable[[], object]]) -> None:

@@ -60,5 +60,5 @@ def test_tdnn_sees_one_frame_more_a_layer_on_either_side():
     seen = x.grad[0].abs().sum(1).nonzero().squeeze(1)
     assert seen.min() >= 7
     assert seen.max() <= 13
-    assert block.layers[0].kernel_size == (3,)
-    assert block.layers[0].dilation == (1,)
+    assert block.layers[0].kernel_size == (1, 3)
+    assert block.layers[0].dilation == (1, 1)
