@@ -45,15 +45,15 @@ class BLSTM(nn.Module):
 class TDNN(nn.Module):
     """Layers of convolution over time with context {-1, 0, 1} and ReLU; beyond the length, every layer sees zeros.
 
-    Conv2d over (batch, size, 1, frames) with channels last: that is the layout of the input already, so nothing has to be
-    rearranged for the products (docs/performance.md).
+    Conv2d over (batch, size, 1, frames) with channels last: that is the layout of the input already, so nothing has
+    to be rearranged for the products (docs/performance.md).
     """
 
     def __init__(self, in_size: int, size: int, layers: int, norm: str) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             nn.Conv2d(in_size if i == 0 else size, size, kernel_size=(1, 3), padding=(0, 1)) for i in range(layers)
-        ).to(memory_format=torch.channels_last)
+        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(layers if norm == "layer" else 0))
         self.out_size = size
 
