@@ -20,7 +20,7 @@ from ser.common.progress import progress
 from ser.corpora import Utterance, audio_files
 
 NAME = re.compile(r"([a-z]+_([fm])\d)_([a-z]+)_(\d\d)\.wav")
-SYNCHRONOUS, UTF8 = 2, 1
+SYNCHRONOUS, DONT_EXIT, UTF8 = 2, 0x8000, 1
 RATE, PITCH, RANGE = 1, 3, 4  # espeak_PARAMETER
 
 
@@ -48,7 +48,7 @@ class Synthesizer:
     """eSpeak NG as a function from text to samples.
 
     Raises:
-        InputError: espeakng-loader is not installed, or the library does not start.
+        InputError: espeakng-loader is not installed, or the library does not load or start.
     """
 
     def __init__(self) -> None:
@@ -56,10 +56,14 @@ class Synthesizer:
             import espeakng_loader
         except ImportError:
             raise InputError("espeakng-loader is not installed: python -m pip install espeakng-loader") from None
-        library = ctypes.CDLL(espeakng_loader.get_library_path())
+        try:
+            library = ctypes.CDLL(espeakng_loader.get_library_path())
+            data = Path(espeakng_loader.get_data_path())
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"eSpeak NG does not load ({error}); install espeakng-loader again") from None
         callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
         library.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
-        library.espeak_SetSynthCallback.argtypes = [callback]
+        library.espeak_SetSynthCallback.argtypes, library.espeak_SetSynthCallback.restype = [callback], None
         library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
         library.espeak_SetParameter.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int]
         library.espeak_Synth.argtypes = [
@@ -67,11 +71,15 @@ class Synthesizer:
             *(ctypes.c_void_p, ctypes.c_void_p),
         ]
         library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
-        data = str(espeakng_loader.get_data_path())
-        self.sampling_rate: int = library.espeak_Initialize(SYNCHRONOUS, 0, data.encode(), 0)
+        # Without DONT_EXIT the library ends the whole process where it finds no data.
+        self.sampling_rate: int = library.espeak_Initialize(SYNCHRONOUS, 0, str(data).encode(), DONT_EXIT)
         if self.sampling_rate <= 0:
-            raise InputError(f"{data}: eSpeak NG does not start; install espeakng-loader again")
+            raise InputError(
+                f"{data}: eSpeak NG does not start with this data; install espeakng-loader again, "
+                f"at a shorter path if this one, of {len(str(data))} characters, is long"
+            )
         self.library = library
+        self.variants = data / "voices" / "!v"
         self.chunks: list[np.ndarray] = []
         self.callback = callback(self._take)  # kept, for the library holds no reference
         library.espeak_SetSynthCallback(self.callback)
@@ -91,10 +99,14 @@ class Synthesizer:
         Raises:
             InputError: no such voice, or the sentence cannot be spoken.
         """
-        if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
+        variant = voice.partition("+")[2]
+        # The library passes over a variant it does not know: two speakers would sound the same.
+        known = not variant or (self.variants / variant).is_file()
+        if not known or self.library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise InputError(f"eSpeak NG has no voice {voice}; install espeakng-loader again")
         for parameter, value in ((RATE, prosody.rate), (PITCH, prosody.pitch), (RANGE, prosody.range)):
-            self.library.espeak_SetParameter(parameter, round(value), 0)
+            if self.library.espeak_SetParameter(parameter, round(value), 0) != 0:
+                raise InputError(f"eSpeak NG does not take {value:.0f} as parameter {parameter}")
         self.library.espeak_ng_SetRandSeed(seed)
         self.chunks.clear()
         data = text.encode() + b"\0"
@@ -104,18 +116,26 @@ class Synthesizer:
 
 
 def make_corpus(corpus_dir: Path, voices: Mapping[str, str], sentences: Sequence[str]) -> None:
-    """Make <speaker>/<speaker>_<emotion>_<text>.wav for every voice, class and sentence; a no-op where the folder is.
+    """Make <speaker>/<speaker>_<emotion>_<text>.wav for every voice, class and sentence; a no-op where all are there.
 
     Args:
         voices: speaker -> voice of eSpeak NG.
+
+    Raises:
+        InputError: the folder holds something else than the whole corpus; it is left as it is.
     """
-    if corpus_dir.is_dir():
+    todo = [(s, e, i) for s in voices for e in PROSODY for i in range(1, len(sentences) + 1)]
+    missing = sum(not (corpus_dir / s / f"{s}_{e}_{i:02d}.wav").is_file() for s, e, i in todo)
+    if not missing:
         return
+    if corpus_dir.is_dir() and any(corpus_dir.iterdir()):
+        raise InputError(
+            f"{corpus_dir}: lacks {missing} of {len(todo)} files; remove it or name another folder, then run again"
+        )
     import soundfile
 
     synthesizer = Synthesizer()
     rate = synthesizer.sampling_rate
-    todo = [(s, e, i) for s in voices for e in PROSODY for i in range(1, len(sentences) + 1)]
     with atomic_path(corpus_dir) as folder:
         for speaker, emotion, number in progress(todo, text=f"speaking {corpus_dir.name}", unit="utt"):
             rng = np.random.default_rng(int(hashlib.sha256(f"{speaker} {emotion} {number}".encode()).hexdigest(), 16))
