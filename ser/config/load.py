@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from ser.common import InputError, write_text
+from ser.config.registry import check_names
 from ser.config.schema import Experiment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,6 +171,7 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
     for key in KEYS:
         if values.get(key) is None:
             raise InputError(f"{origin.get(key, last)}: key {key} has no value; give it one")
+    check_names(values, origin)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Experiment, "experiment")
     try:

@@ -78,8 +78,8 @@ class Experiment:
     fold: PositiveInt
     seed: NonNegativeInt
     task: Literal["multi", "unified"]
-    temporal: Literal["lstm", "blstm", "tdnn"]
-    pooling: Literal["mu", "mu_sigma2"]
+    temporal: str
+    pooling: str
     features: Features
     batches: Batches
     network: Network

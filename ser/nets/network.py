@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from ser.batches.load import UNIFIED
 from ser.config import Experiment, Network
+from ser.config.registry import POOLING, TEMPORAL, built
 from ser.nets.fast import Dropout
-from ser.nets.pooling import AttentionPooling
-from ser.nets.temporal import BLSTM, LSTM, TDNN
+
+# Temporal blocks that take the features directly (da Silva et al. 2020).
+WITHOUT_PREP = {"tdnn"}
 
 
 class SpeechEmotionNetwork(nn.Module):
@@ -34,19 +36,16 @@ class SpeechEmotionNetwork(nn.Module):
         self.register_buffer("deviation", torch.ones(bins))
         prep: list[nn.Module] = []
         size = bins
-        if temporal == "tdnn":
-            self.temporal: nn.Module = TDNN(bins, config.tdnn_size, config.tdnn_layers, config.tdnn_norm)
-        else:
-            for _ in range(config.prep_layers):
-                prep += [nn.Linear(size, config.prep_size), nn.ReLU(), Dropout(config.prep_dropout)]
-                size = config.prep_size
-            self.temporal = {"lstm": LSTM, "blstm": BLSTM}[temporal](size, config.hidden_size)
+        for _ in range(0 if temporal in WITHOUT_PREP else config.prep_layers):
+            prep += [nn.Linear(size, config.prep_size), nn.ReLU(), Dropout(config.prep_dropout)]
+            size = config.prep_size
         self.prep = nn.Sequential(*prep)
+        self.temporal: nn.Module = built(TEMPORAL, temporal)(size, config)
         self.dropout = Dropout(config.dropout)
-        self.pooling = AttentionPooling(cast(int, self.temporal.out_size), variance=pooling == "mu_sigma2")
+        self.pooling: nn.Module = built(POOLING, pooling)(cast(int, self.temporal.out_size))
         self.classes = {name: tuple(classes) for name, classes in heads.items()}
         self.heads = nn.ModuleDict(
-            {name: nn.Linear(self.pooling.out_size, len(classes)) for name, classes in heads.items()}
+            {name: nn.Linear(cast(int, self.pooling.out_size), len(classes)) for name, classes in heads.items()}
         )
 
     def head_of(self, corpus: str) -> str:

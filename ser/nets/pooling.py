@@ -32,3 +32,11 @@ class AttentionPooling(nn.Module):
                 return mean
             square = torch.bmm(weights, x.square()).squeeze(1)
             return torch.cat([mean, (square - mean.square()).clamp(min=0)], dim=1)
+
+
+def mean(size: int) -> nn.Module:
+    return AttentionPooling(size, variance=False)
+
+
+def mean_and_variance(size: int) -> nn.Module:
+    return AttentionPooling(size, variance=True)

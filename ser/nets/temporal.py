@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ser.config import Network
 from ser.nets.fast import ReLUWithin
 
 
@@ -70,3 +71,15 @@ class TDNN(nn.Module):
             if self.norms:
                 x = self.norms[i](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) * mask[:, None, None, :]
         return x[:, :, 0, :].transpose(1, 2)
+
+
+def lstm(in_size: int, config: Network) -> nn.Module:
+    return LSTM(in_size, config.hidden_size)
+
+
+def blstm(in_size: int, config: Network) -> nn.Module:
+    return BLSTM(in_size, config.hidden_size)
+
+
+def tdnn(in_size: int, config: Network) -> nn.Module:
+    return TDNN(in_size, config.tdnn_size, config.tdnn_layers, config.tdnn_norm)
