@@ -4,6 +4,8 @@
 #   ser_environment [mini] [dev]   enters the Python environment, after making what is missing of it
 # which is SER_ENV (a virtual environment or conda prefix of your own, used as it is) or else .venv in the root.
 
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || { echo "error: bash 4.4 or newer is needed, this is $BASH_VERSION" >&2; exit 1; }
+
 SER_ROOT=$(CDPATH='' cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 export SER_ROOT LC_ALL=C PYTHONUTF8=1
 [[ ${PYTHONPATH:-} == "$SER_ROOT"?(:*) ]] || export PYTHONPATH=$SER_ROOT${PYTHONPATH:+:$PYTHONPATH}

@@ -11,6 +11,7 @@ stop_stage=7        # last stage to run
 nj=4                # jobs of stage 3
 corpora=            # comma-separated names of conf/corpora/*.yaml
 preset=strict       # conf/presets/<preset>.yaml
+split=              # strict: rotating folds; paper: one fixed list
 fold=               # fold, from 1
 seed=               # seed of all random draws
 task=               # multi: one head a corpus; unified: one head for all
@@ -56,6 +57,16 @@ HELP
 
 log() { echo "$(date '+%F %T') ${recipe##*/}: $*" >&2; }
 die() { echo "error: $*" >&2; exit 1; }
+# Runs a command so that a signal to this script ends it too, with its jobs: they write what they have and go.
+launch() {
+  set -m # a process group of its own, so that the signal reaches all of it
+  "$@" &
+  child=$!
+  set +m
+  trap 'kill -TERM -- "-$child" 2>/dev/null; wait "$child"; exit 143' INT TERM HUP
+  wait "$child"
+  trap - INT TERM HUP
+}
 wanted() { ((stage <= $1 && $1 <= stop_stage)); }
 
 [[ $# -eq 0 ]] || die "$1: an argument that is no option; ./run.sh --help lists them"
@@ -65,13 +76,17 @@ done
 ((stage <= stop_stage)) || die "--stage $stage --stop-stage $stop_stage: nothing lies between them"
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj $nj: a number of jobs from 1"
 [[ -n $corpora ]] || die "no corpora: call the run.sh of a folder below egs/, or give --corpora ravdess"
-recipe=$(cd "$recipe" && pwd) || die "--recipe $recipe: no such folder"
+[[ $corpora =~ ^[a-z][a-z0-9_]*(,[a-z][a-z0-9_]*)*$ ]] || die "--corpora $corpora: names such as tess,ravdess"
+[[ -d $recipe ]] || die "--recipe $recipe: no such folder"
+recipe=$(cd "$recipe" && pwd)
 data=$(realpath -ms "${data:-$recipe/data}") dump=$(realpath -ms "$dump") exp=$(realpath -ms "${exp:-$recipe/exp}")
 
 # Where each corpus lies: RAVDESS for ravdess, from db.sh or the environment.
 declare -A corpus_dir=()
 for corpus in ${corpora//,/ }; do
-  variable=${corpus^^}
+  variable=${corpus^^} protocol=conf/corpora/$corpus.yaml
+  [[ -f $recipe/$protocol || -f $SER_ROOT/$protocol ]] ||
+    die "$corpus: no $protocol below $recipe or $SER_ROOT; there is: $(cd "$SER_ROOT/conf/corpora" && echo *.yaml)"
   corpus_dir[$corpus]=${!variable:+$(realpath -ms "${!variable}")}
   if ((stage <= 1)) && [[ -z ${corpus_dir[$corpus]} ]]; then
     die "$corpus: $variable is not set; write its folder in $SER_ROOT/db.sh, or call $variable=/path/to/$corpus ./run.sh"
@@ -83,9 +98,11 @@ ser_environment ${extras//,/ }
 # The first job of a stage shows its progress on this terminal, though its output goes to a log.
 if [[ -t 2 ]]; then exec 3>&2 && export SER_TERMINAL_FD=3; fi
 
-set -- "corpora=[$corpora]" "${config_options[@]#--}" ${fold:+"fold=$fold"} ${seed:+"seed=$seed"} ${task:+"task=$task"} \
+set -- "corpora=[$corpora]" "${config_options[@]#--}" ${split:+"split=$split"} ${fold:+"fold=$fold"} ${seed:+"seed=$seed"} ${task:+"task=$task"} \
   ${temporal:+"temporal=$temporal"} ${pooling:+"pooling=$pooling"} ${device:+"training.device=$device"}
 folder=$(python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" "$exp" "$@")
+cd "$recipe"
+logs=$(realpath -ms --relative-to=. "$folder")/log # relative, for Kaldi's run.pl fails on a log path with spaces
 where=(--recipe "$recipe" --data "$data" --dump "$dump" "$folder")
 
 if wanted 0; then
@@ -107,20 +124,20 @@ fi
 if wanted 3; then
   for corpus in ${corpora//,/ }; do
     log "stage 3: log-STFT of $corpus"
-    "$SER_ROOT/steps/make_stft.sh" --nj "$nj" --cmd "$cpu_cmd" "$folder/config.yaml" "$data/$corpus" "$dump"
+    launch "$SER_ROOT/steps/make_stft.sh" --nj "$nj" --cmd "$cpu_cmd" "$folder/config.yaml" "$data/$corpus" "$dump"
   done
 fi
 
 # shellcheck disable=SC2086
 if wanted 4; then
   log "stage 4: train ${folder#"$exp/"} (story: $folder/train.log)"
-  $train_cmd "$folder/log/train.log" python "$SER_ROOT/steps/train.py" "${where[@]}"
+  launch $train_cmd "$logs/train.log" python "$SER_ROOT/steps/train.py" "${where[@]}"
 fi
 
 # shellcheck disable=SC2086
 if wanted 5; then
   log "stage 5: decode"
-  $train_cmd "$folder/log/decode.log" python "$SER_ROOT/steps/decode.py" "${where[@]}"
+  launch $train_cmd "$logs/decode.log" python "$SER_ROOT/steps/decode.py" "${where[@]}"
 fi
 
 if wanted 6; then
@@ -130,8 +147,7 @@ fi
 
 if wanted 7; then
   log "stage 7: results"
-  (cd "$recipe" && python "$SER_ROOT/steps/tables.py" --recipe "${recipe#"$SER_ROOT/"}/run.sh" \
-    "$(realpath -m --relative-to=. "$exp")")
+  python "$SER_ROOT/steps/tables.py" --recipe "${recipe#"$SER_ROOT/"}/run.sh" "$(realpath -m --relative-to=. "$exp")"
 fi
 exit
 }

@@ -7,6 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
 from ser.common import InputError, guarded
 from ser.config import decisive, load, read_experiment, save
 
@@ -25,11 +27,17 @@ def main() -> int:
     experiment = load(options.preset, options.recipe, options.overrides)
     if len(set(experiment.corpora)) != len(experiment.corpora) or not experiment.corpora:
         raise InputError(f"corpora = {','.join(experiment.corpora)}: name each corpus once, and at least one")
-    folds = {c: len(read_protocol(c, options.recipe).folds(experiment.split)) for c in experiment.corpora}
+    protocols = {c: read_protocol(c, options.recipe) for c in experiment.corpora}
+    folds = {c: len(p.folds(experiment.split)) for c, p in protocols.items()}
     if experiment.fold > max(folds.values()):
         raise InputError(
             f"fold = {experiment.fold}: split {experiment.split} of {', '.join(folds)} has folds 1 to "
             f"{max(folds.values())}"
+        )
+    if not any(p.fold(experiment.split, experiment.fold)["test"] for p in protocols.values()):
+        raise InputError(
+            f"corpora = {','.join(experiment.corpora)}: none has test speakers, so there would be no result; add "
+            "a corpus that has"
         )
     folder = options.exp_dir / experiment.folder
     path = folder / "config.yaml"

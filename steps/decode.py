@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from ser.common import InputError, guarded, read_json
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+from ser.common import InputError, digest, guarded, read_json
 from ser.common.cli import experiment_arguments
 from ser.config import read_experiment
 
@@ -16,8 +19,6 @@ def main() -> int:
     parser = experiment_arguments(str(__doc__))
     parser.add_argument("--part", choices=["train", "valid", "test"], default="test")
     options = parser.parse_args()
-    from dataclasses import replace
-
     from ser.batches import open_data
     from ser.nets import build
     from ser.scoring import decode
@@ -29,26 +30,19 @@ def main() -> int:
     tensors, meta = load_tensors(options.folder / "model.safetensors")
     network = build(experiment, meta["classes"])
     network.load_state_dict(tensors)
-    # Decoding is exact whatever the batch, which bfloat16 is not.
-    machine = find_machine(replace(experiment.training, precision="float32"))
+    machine = find_machine(experiment.training)
     network.to(machine.device)
+    mark = {"model": digest(options.folder / "model.safetensors")}
     parts = data.parts(options.part)
     if not parts:
         raise InputError(f"{options.folder}: none of {', '.join(experiment.corpora)} has {options.part} speakers")
     for corpus, part in parts.items():
         folder = options.folder / f"decode_{corpus}_{options.part}"
         done = folder / "decode.json"
-        if done.is_file() and read_json(done)["fingerprint"] == meta["fingerprint"]:
+        if done.is_file() and read_json(done).get("model") == mark["model"]:
             print(f"{folder}: done already")
             continue
-        decode(
-            network,
-            part,
-            experiment.batches.normalisation,
-            machine,
-            folder,
-            {"fingerprint": meta["fingerprint"]},
-        )
+        decode(network, part, experiment.batches.normalisation, machine.device, folder, mark)
         print(f"{folder}: {len(part)} utterances")
     return 0
 

@@ -7,6 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
 from ser.common import guarded
 from ser.config import read_experiment
 
@@ -36,6 +38,8 @@ def main() -> int:
         store.link()
         print(f"{options.data_dir.name}: features of {count} utterances in {store.folder}")
     else:
+        if not store.finished:
+            (store.folder / "info.json").unlink(missing_ok=True)
         print(store.folder)
     return 0
 

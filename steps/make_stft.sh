@@ -14,19 +14,23 @@ Writes <dump-dir>/<corpus>/<key>/feats.{ark,scp}, utt2num_frames and cuts, and f
 HELP
 }
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-. "$root/path.sh"
-. "$root/utils/parse_options.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+. "$SER_ROOT/utils/parse_options.sh"
 
 [[ $# -eq 3 ]] || { help >&2; exit 1; }
 for file in "$1" "$2/cuts.jsonl.gz"; do
   [[ -f $file ]] || { echo "error: $file: no such file; run the stages before this one" >&2; exit 1; }
 done
 
-folder=$(python "$root/steps/make_stft.py" "$@")
+for word in "$@"; do
+  [[ $word != *JOB* ]] || { echo "error: $word: a path with JOB in it, which launchers replace; rename it" >&2; exit 1; }
+done
+
+folder=$(python "$SER_ROOT/steps/make_stft.py" "$@")
 if [[ ! -f $folder/info.json ]]; then
+  logs=$(realpath -ms --relative-to=. "$folder")/log # relative, for Kaldi's run.pl fails on a log path with spaces
   # shellcheck disable=SC2086
-  $cmd JOB=1:"$nj" "$folder/log/make_stft.JOB.log" \
-    python "$root/steps/make_stft.py" --job JOB --nj "$nj" "$@"
+  $cmd JOB=1:"$nj" "$logs/make_stft.JOB.log" \
+    python "$SER_ROOT/steps/make_stft.py" --job JOB --nj "$nj" "$@"
 fi
-python "$root/steps/make_stft.py" --finish true "$@"
+python "$SER_ROOT/steps/make_stft.py" --finish true "$@"

@@ -2,6 +2,9 @@
 """Stage 0 (--download true) and stage 1 of any corpus."""
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.corpora.main import main
 

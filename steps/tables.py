@@ -8,6 +8,8 @@ import shlex
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
 from ser.common import guarded, write_text
 
 

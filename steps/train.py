@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from ser.common import InputError, digest, guarded
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+from ser.common import InputError, guarded
 from ser.common.cli import experiment_arguments
-from ser.config import decisive, read_experiment
+from ser.config import read_experiment
 
 
 @guarded
@@ -21,16 +24,18 @@ def main() -> int:
 
     experiment = read_experiment(options.folder / "config.yaml")
     data = open_data(experiment, options.recipe, options.data, options.dump)
-    fingerprint = digest(decisive(experiment), data.data_hash(), data.split_hash())
-    model = options.folder / "model.safetensors"
+    hashes, model = data.hashes(), options.folder / "model.safetensors"
     if model.is_file():
-        if load_tensors(model)[1]["fingerprint"] != fingerprint:
-            raise InputError(
-                f"{model}: trained with other settings or data; remove {options.folder}, or give another --exp folder"
-            )
+        meta = load_tensors(model)[1]
+        for name, value in hashes.items():
+            if meta[name] != value:
+                raise InputError(
+                    f"{model}: trained with another {name.replace('_hash', '')}; remove {options.folder}, or give "
+                    "another --exp folder"
+                )
         print(f"{model}: done already")
         return 0
-    trainer = Trainer(experiment, options.folder, data.heads, data.parts("train"), data.parts("valid"), fingerprint)
+    trainer = Trainer(experiment, options.folder, data.heads, data.parts("train"), data.parts("valid"), hashes)
     try:
         trainer.run()
     except Interrupted as signal:

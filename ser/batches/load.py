@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser.batches.part import Part, load_part
+from ser.batches.part import Part, data_dir_of, load_part
 from ser.common import digest
-from ser.config import Experiment
+from ser.config import Experiment, decisive
 from ser.corpora import Protocol, read_protocol
+from ser.corpora.protocol import PARTS
 from ser.features import FeatureStore
 
 UNIFIED = "unified"
@@ -38,17 +39,21 @@ class Data:
                 found[corpus] = part
         return found
 
-    def split_hash(self) -> str:
-        """Names who is in which part of the fold."""
+    def hashes(self) -> dict[str, str]:
+        """config_hash, data_hash (features, labels, speakers of every part), split_hash (who is in which part)."""
         e = self.experiment
-        return digest({corpus: p.fold(e.split, e.fold) for corpus, p in self.protocols.items()})
-
-    def data_hash(self) -> str:
-        """Names the features, and through them the audio, and the labels."""
-        return digest(
-            {c: store.key for c, store in self.stores.items()},
-            {c: [dict(p.labels), dict(p.drop), list(p.classes)] for c, p in self.protocols.items()},
-        )
+        tables = [
+            path
+            for protocol in self.protocols.values()
+            for part in PARTS
+            for name in ("utt2spk", "utt2emo")
+            if (path := data_dir_of(self.data_root, protocol, e, part) / name).is_file()
+        ]
+        return {
+            "config_hash": digest(decisive(e)),
+            "data_hash": digest({c: store.key for c, store in self.stores.items()}, self.heads, *tables),
+            "split_hash": digest({c: p.fold(e.split, e.fold) for c, p in self.protocols.items()}),
+        }
 
 
 def open_data(experiment: Experiment, recipe: Path | None, data_root: Path, dump_root: Path) -> Data:

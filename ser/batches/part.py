@@ -68,6 +68,11 @@ def load_part(
     if not speakers:
         return None
     folder = data_dir_of(data_root, protocol, experiment, part)
+    if (folder.parents[1] / "report.json").is_file() and not (folder / "utt2spk").is_file():
+        raise InputError(
+            f"{folder}: fold {experiment.fold} has no {part} utterances in this partial copy of {protocol.name} (it "
+            f"wants those of {', '.join(speakers)}); complete the corpus, or choose another --fold"
+        )
     utt2emo, utt2spk = read_table(folder / "utt2emo"), read_table(folder / "utt2spk")
     strangers = sorted(set(utt2spk.values()) - set(speakers))
     if strangers:

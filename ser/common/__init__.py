@@ -1,7 +1,7 @@
 """What every room uses: errors a user can mend, files that are whole or absent, derived seeds."""
 
 from ser.common.errors import InputError, guarded
-from ser.common.files import atomic_path, digest, read_json, write_json, write_text
+from ser.common.files import atomic_path, digest, locked, read_json, write_json, write_text
 from ser.common.seeding import derive_seed
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "derive_seed",
     "digest",
     "guarded",
+    "locked",
     "read_json",
     "write_json",
     "write_text",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,15 +27,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
         InputError: the disk is full or the place cannot be written.
     """
     path = Path(path)
-    # The suffix stays the last part of the name, since libraries go by it.
-    temporary = path.with_name(f".tmp{os.getpid()}.{path.name}")
+    # Unlike any other, also among machines that share a disk; the suffix stays last, since libraries go by it.
+    temporary = path.with_name(f".tmp.{secrets.token_hex(6)}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)  # of a killed job that had the same number, as every job in a container has
         yield temporary
         if temporary.is_dir() and path.is_dir():
-            old = path.with_name(f".old{os.getpid()}.{path.name}")
-            _remove(old)
+            old = path.with_name(f".old.{secrets.token_hex(6)}.{path.name}")
             path.rename(old)
             temporary.rename(path)
             shutil.rmtree(old)
@@ -46,6 +47,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             _remove(temporary)
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock of a file or folder, so that two processes do not make it at once; the second waits, and says so.
+
+    Args:
+        path: what is being made; the lock lies beside it.
+        what: for the message, such as "data/ravdess is being prepared".
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{what} by another process; waiting for it", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _remove(path: Path) -> None:

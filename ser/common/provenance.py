@@ -24,6 +24,11 @@ def _git_revision() -> str:
     """The commit of the toolkit, with "+" where files differ from it, or the release where there is no git."""
     root = Path(__file__).resolve().parents[2]
     try:
+        top = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        if Path(top) != root:  # a copy within somebody else's repository
+            return f"release {ser.__version__}"
         revision = subprocess.run(
             ["git", "-C", str(root), "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()

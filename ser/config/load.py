@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from ser.common import InputError, write_text
 from ser.config.registry import check_names
 from ser.config.schema import Experiment
 
-ROOT = Path(__file__).resolve().parents[2]
+# Where conf/ and local/ lie: beside the library, unless it is installed elsewhere.
+ROOT = Path(os.environ.get("SER_ROOT") or Path(__file__).resolve().parents[2])
 SECTIONS = {name: kind for name, kind in get_type_hints(Experiment).items() if is_dataclass(kind)}
 KEYS = [name for name in get_type_hints(Experiment) if name not in SECTIONS] + [
     f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in fields(kind)
@@ -44,9 +46,9 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
-            if key.value in seen:
+            if str(key.value) in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value} stands twice", key.start_mark)
-            seen.add(key.value)
+            seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
 
@@ -58,6 +60,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise InputError(f"{path}{line}: not readable as YAML ({getattr(error, 'problem', error)})") from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; set SER_ROOT to the toolkit's folder, which has conf/") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text") from None
     if not isinstance(value, dict):
@@ -66,7 +70,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ()) -> Experiment:
-    """conf/*.yaml, then conf/presets/<preset>.yaml, then `overrides` such as "training.learning_rate=1e-3".
+    """conf/*.yaml, those of the recipe, then conf/presets/<preset>.yaml, then `overrides` ("fold=2").
 
     Raises:
         InputError: a key that does not exist (the nearest known one is named) or a value of the wrong kind.
@@ -74,9 +78,11 @@ def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ())
     values: dict[str, Any] = {"preset": preset}
     origin: dict[str, str] = {}
     for section in ("experiment", *SECTIONS):
-        path = ROOT / "conf" / f"{section}.yaml"
-        own = read_yaml(path)
-        _collect(own if section == "experiment" else {section: own}, str(path), values, origin)
+        for place in dict.fromkeys((ROOT, recipe or ROOT)):
+            path = place / "conf" / f"{section}.yaml"
+            if place == ROOT or path.is_file():
+                own = read_yaml(path)
+                _collect(own if section == "experiment" else {section: own}, str(path), values, origin)
     path = find(f"conf/presets/{preset}.yaml", recipe)
     _collect(read_yaml(path), str(path), values, origin)
     for override in overrides:
@@ -116,6 +122,8 @@ def decisive(experiment: Experiment) -> dict[str, Any]:
 def _scalar(text: str) -> Any:
     """A value as YAML reads it, and 1e-3 as the number that YAML 1.1 takes for a word."""
     try:
+        if text.isdecimal():
+            return int(text)  # YAML 1.1 takes 010 for 8
         return float(text) if "e" in text.lower() else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError):
         try:
@@ -177,7 +185,7 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
     try:
         parsed = parser.parse_object({"experiment": _nested(values)})
     except ArgumentError as error:
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).split()).replace("typing.Literal", "one of ")
         wrong = next((key for key in KEYS if f'"experiment.{key}"' in text), None)
         what = f"key {wrong} = {values[wrong]!r}: " if wrong else ""
         raise InputError(f"{origin.get(wrong or '', 'conf')}: {what}{text.split(': ', 1)[-1]}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ser.common import InputError, guarded
+from ser.common import InputError, guarded, locked
 from ser.corpora.prepare import prepare
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
@@ -34,9 +34,11 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     protocol, preparer = read_protocol(name, options.recipe), load_preparer(name, options.recipe)
     if options.download == "true":
         if preparer.download is not None:
-            preparer.download(options.corpus_dir)
+            with locked(options.corpus_dir, f"{options.corpus_dir} is being made"):
+                preparer.download(options.corpus_dir)
         elif not options.corpus_dir.is_dir():
             raise InputError(f"{options.corpus_dir}: no such folder; {protocol.name} can be had from {protocol.source}")
         return 0
-    print(prepare(preparer, protocol, options.corpus_dir, options.out_dir, options.allow_partial == "true"))
+    with locked(options.out_dir, f"{options.out_dir} is being prepared"):
+        print(prepare(preparer, protocol, options.corpus_dir, options.out_dir, options.allow_partial == "true"))
     return 0

@@ -14,6 +14,7 @@ from ser.audio import read_audio
 from ser.audio.reader import is_silent
 from ser.common import InputError, atomic_path, digest, read_json, write_json, write_text
 from ser.common.errors import listed
+from ser.common.progress import progress
 from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
 from ser.corpora.preparers import Preparer
 from ser.corpora.protocol import PARTS, Protocol
@@ -200,10 +201,8 @@ def _count(
 def _read_all(
     protocol: Protocol, utterances: Sequence[Utterance], allow_partial: bool
 ) -> tuple[list[Item], list[tuple[str, str]]]:
-    from tqdm import tqdm
-
     items, unreadable, problems = [], [], []
-    for utterance in tqdm(utterances, f"{protocol.corpus}: reading", unit="file", disable=None):
+    for utterance in progress(utterances, text=f"{protocol.corpus}: reading", unit="file"):
         if utterance.id in protocol.drop:
             continue
         try:

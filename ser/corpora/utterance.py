@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,9 +46,8 @@ def audio_files(corpus_dir: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Pa
         InputError: a name that does not follow the corpus's scheme, or no audio file at all.
     """
     found = False
-    for path in sorted(corpus_dir.rglob("*")):
-        inner = path.relative_to(corpus_dir).parts
-        if path.suffix.lower() not in AUDIO_SUFFIXES or any(p.startswith(".") or p == "__MACOSX" for p in inner):
+    for path in _audio_named(corpus_dir):
+        if _is_hidden(path.relative_to(corpus_dir)):
             continue
         match = pattern.fullmatch(path.name)
         if match is None:
@@ -63,8 +63,21 @@ def audio_files(corpus_dir: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Pa
 
 def hidden_files(corpus_dir: Path) -> int:
     """How many audio-named files `audio_files` passes over."""
-    return sum(
-        path.suffix.lower() in AUDIO_SUFFIXES
-        and any(p.startswith(".") or p == "__MACOSX" for p in path.relative_to(corpus_dir).parts)
-        for path in corpus_dir.rglob("*")
-    )
+    return sum(_is_hidden(path.relative_to(corpus_dir)) for path in _audio_named(corpus_dir))
+
+
+def _audio_named(corpus_dir: Path) -> list[Path]:
+    """Sorted; links to folders are followed, each folder once."""
+    found, seen = [], set()
+    for folder, inner, names in os.walk(corpus_dir, followlinks=True):
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in seen:
+            inner.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        found += [Path(folder, name) for name in names if Path(name).suffix.lower() in AUDIO_SUFFIXES]
+    return sorted(found)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

@@ -88,11 +88,12 @@ class ArkReader:
     def __init__(self, scp: Path) -> None:
         self.scp = scp
         self.places: dict[str, tuple[str, int]] = {}
+        moved: dict[str, str] = {}
         for key, value in read_table(scp).items():
             path, _, offset = value.rpartition(":")
             if not offset.isdigit() or not path or path.endswith("|"):
                 raise InputError(f"{scp}: {key}: expected `path:offset`, found {value!r}")
-            self.places[key] = (path, int(offset))
+            self.places[key] = (moved.get(path) or moved.setdefault(path, _where(path, scp.parent)), int(offset))
         self.maps: dict[str, mmap.mmap] = {}
         self.touched = 0
 
@@ -123,12 +124,14 @@ class ArkReader:
             raise InputError(f"{self.scp}: no entry {key}; run stage 3 again")
         path, offset = self.places[key]
         data = self._map(path)
+        if offset + 22 > data.size():  # the file's size as it is now: a map must not be read beyond it
+            raise InputError(f"{path}: {key}: the archive ends within it; remove the folder and run stage 3 again")
         low, step = np.float32(0), None
-        if data[offset : offset + 6] == TWO_BYTE and len(data) >= offset + 22:
+        if data[offset : offset + 6] == TWO_BYTE:
             low, span, rows, columns = struct.unpack_from("<ffii", data, offset + 6)
             low, step = np.float32(low), np.float32(span / 65535)
             at, size = offset + 22, 2
-        elif data[offset : offset + 5] == FLOAT and len(data) >= offset + 15:
+        elif data[offset : offset + 5] == FLOAT:
             rows, columns = struct.unpack_from("<xixi", data, offset + 5)
             at, size = offset + 15, 4
         else:
@@ -136,7 +139,7 @@ class ArkReader:
                 f"{path}: {key}: no float or two-byte matrix at offset {offset}; remove the folder and "
                 "run stage 3 again"
             )
-        if at + size * rows * columns > len(data):
+        if at + size * rows * columns > data.size():
             raise InputError(f"{path}: {key}: the archive ends within it; remove the folder and run stage 3 again")
         return data, (rows, columns), at, low, step
 
@@ -156,3 +159,9 @@ class ArkReader:
             except (OSError, ValueError) as error:
                 raise InputError(f"{path}: cannot be read ({error}); run stage 3 again") from None
         return self.maps[path]
+
+
+def _where(path: str, folder: Path) -> str:
+    """An archive that was moved along with its scp lies beside it."""
+    beside = folder / Path(path).name
+    return str(beside) if beside.is_file() else path

@@ -6,7 +6,6 @@ the code. So an entry never changes, and nothing has to be told that it is out o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,12 +13,15 @@ import numpy as np
 
 from ser.audio import read_audio, resample
 from ser.common import InputError, atomic_path, digest, write_json
+from ser.common.progress import progress
 from ser.config import Features
 from ser.corpora.cuts import Cut, read_cuts
 from ser.corpora.kaldi import read_table, table_text, validate, write_table
 from ser.features.archive import ArkReader, ArkWriter
 from ser.features.stft import log_stft
 
+# Utterances an archive: what is whole stays when a job is stopped or fails.
+ARCHIVE = 500
 # Part of the key: raise it when the same audio and settings give other values.
 VERSION = 1
 
@@ -42,7 +44,12 @@ class FeatureStore:
 
     @property
     def finished(self) -> bool:
-        return (self.folder / "info.json").is_file()
+        """Whether all is there, and in this place: a folder that was moved is joined anew from its parts."""
+        scp = self.folder / "feats.scp"
+        if not (self.folder / "info.json").is_file() or not scp.is_file():
+            return False
+        archives = {value.rpartition(":")[0] for value in read_table(scp).values()}
+        return all(Path(a).is_file() and Path(a).parent == self.folder.resolve() for a in archives)
 
     def reader(self) -> ArkReader:
         """Open the features.
@@ -68,17 +75,17 @@ class FeatureStore:
         Returns:
             How many were computed, and how many this job finds done already.
         """
-        from tqdm import tqdm
-
         share = self.cuts[job - 1 :: jobs]
-        done = {key for scp in self._parts() for key in read_table(scp)}
+        done = self._places().keys()
         todo = [cut for cut in share if cut.id not in done]
-        if todo:
-            with ArkWriter(
-                self.folder / f"feats.{job}of{jobs}.{digest([c.id for c in todo])}.ark", self.config.storage
-            ) as writer:
-                for cut in tqdm(todo, "log-STFT", unit="utt", disable=None):
-                    writer.write(cut.id, features_of(cut, self.config))
+        with progress(text="log-STFT", unit="utt", total=len(todo), show=job == 1) as bar:
+            for start in range(0, len(todo), ARCHIVE):
+                chunk = todo[start : start + ARCHIVE]
+                name = f"feats.{job}of{jobs}.{digest([cut.id for cut in chunk])}.ark"
+                with ArkWriter(self.folder / name, self.config.storage) as writer:
+                    for cut in chunk:
+                        writer.write(cut.id, features_of(cut, self.config))
+                        bar.update()
         return len(todo), len(share) - len(todo)
 
     def finish(self) -> int:
@@ -90,9 +97,7 @@ class FeatureStore:
         Raises:
             InputError: some are missing.
         """
-        places: dict[str, str] = {}
-        for scp in self._parts():
-            places |= read_table(scp)
+        places = self._places()
         missing = [cut.id for cut in self.cuts if cut.id not in places]
         if missing:
             raise InputError(
@@ -137,8 +142,14 @@ class FeatureStore:
         if not self.finished:
             raise InputError(f"{self.folder}: no features of {self.data_dir} under these settings; run stage 3")
 
-    def _parts(self) -> Iterator[Path]:
-        return iter(sorted(self.folder.glob("feats.*of*.scp")))
+    def _places(self) -> dict[str, str]:
+        """Where the features of each utterance lie, of all archives that are whole."""
+        places: dict[str, str] = {}
+        for scp in sorted(self.folder.glob("feats.*of*.scp")):
+            archive = scp.with_suffix(".ark").resolve()
+            if archive.is_file():
+                places |= {key: f"{archive}:{value.rpartition(':')[2]}" for key, value in read_table(scp).items()}
+        return places
 
     def _write_cuts(self, frames: dict[str, int]) -> None:
         import lhotse
@@ -146,6 +157,8 @@ class FeatureStore:
         config = self.config
         cuts = []
         for cut in lhotse.CutSet.from_file(self.data_dir / "cuts.jsonl.gz"):
+            # As long as its frames, as lhotse wants it: what is left over after the last one has no features.
+            duration = round(frames[cut.id] * config.frame_shift / config.sampling_rate, 6)
             features = lhotse.Features(
                 type="log-stft",
                 num_frames=frames[cut.id],
@@ -153,13 +166,14 @@ class FeatureStore:
                 frame_shift=config.frame_shift / config.sampling_rate,
                 sampling_rate=config.sampling_rate,
                 start=cut.start,
-                duration=cut.duration,
+                duration=duration,
                 storage_type="kaldiio",
                 storage_path=str((self.folder / "feats.scp").resolve()),
                 storage_key=cut.id,
                 recording_id=cut.recording.id,
                 channels=cut.channel,
             )
+            cut = cut.resample(config.sampling_rate).truncate(duration=duration, preserve_id=True)
             cuts.append(replace(cut, features=features))
         with atomic_path(self.folder / "cuts.jsonl.gz") as temporary:
             lhotse.CutSet.from_cuts(cuts).to_file(temporary)

@@ -12,22 +12,16 @@ BATCH_FRAMES = 20_000
 
 
 @torch.inference_mode()
-def log_posteriors(
-    network: SpeechEmotionNetwork,
-    source: Normaliser,
-    head: str,
-    device: torch.device,
-    autocast: torch.autocast,
-) -> np.ndarray:
+def log_posteriors(network: SpeechEmotionNetwork, source: Normaliser, head: str, device: torch.device) -> np.ndarray:
     """Natural logarithms of a head's posteriors, float32, (utterances, classes), in the order of the part.
 
-    The network is left in evaluation mode.
+    Always in float32, so that a batch and its utterances one by one agree, and validation agrees with decoding. The
+    network is left in evaluation mode.
     """
     network.eval()
     result = np.empty((len(source.part), len(network.classes[head])), np.float32)
     for crops in by_length(source.part.frames, BATCH_FRAMES):
         batch = collate(source, crops)
-        with autocast:
-            logits = network(batch.features.to(device), batch.lengths.to(device), head)
+        logits = network(batch.features.to(device), batch.lengths.to(device), head)
         result[batch.indices] = torch.log_softmax(logits, dim=1).cpu().numpy()
     return result

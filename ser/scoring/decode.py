@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ser.batches import Normaliser, Part
 from ser.common import write_json
@@ -12,31 +14,22 @@ from ser.corpora.kaldi import write_table
 from ser.features import ArkWriter
 from ser.nets import SpeechEmotionNetwork
 from ser.nets.evaluate import log_posteriors
-from ser.training.machine import Machine
 
 
 def decode(
     network: SpeechEmotionNetwork,
     part: Part,
     normalisation: str,
-    machine: Machine,
+    device: torch.device,
     folder: Path,
-    description: dict[str, object],
+    description: Mapping[str, object],
 ) -> None:
     """Write post.{ark,scp} (a vector of probabilities an utterance), hyp (`utterance class`) and, last, decode.json.
 
     Args:
         description: what decode.json says beside the class list.
     """
-    found = np.exp(
-        log_posteriors(
-            network,
-            Normaliser(part, normalisation),
-            network.head_of(part.corpus),
-            machine.device,
-            machine.autocast(),
-        )
-    )
+    found = np.exp(log_posteriors(network, Normaliser(part, normalisation), network.head_of(part.corpus), device))
     with ArkWriter(folder / "post.ark", "float32") as writer:
         for key, row in zip(part.ids, found, strict=True):
             writer.write(key, row)

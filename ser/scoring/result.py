@@ -11,7 +11,7 @@ import numpy as np
 from tabulate import tabulate
 
 from ser.batches import Data, Part
-from ser.common import InputError, read_json, write_json, write_text
+from ser.common import InputError, digest, read_json, write_json, write_text
 from ser.common.metrics import confusion_matrix, scores
 from ser.corpora.kaldi import read_table
 from ser.scoring.plots import plot_confusion, plot_curves
@@ -43,18 +43,22 @@ def score_part(part: Part, folder: Path) -> dict[str, Any]:
     return found
 
 
-def score(data: Data, folder: Path, part_name: str, hashes: dict[str, str]) -> dict[str, Any]:
+def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
     """Score every decoded corpus of an experiment and write result.json and curves.png.
 
     Args:
         folder: the experiment's.
-        hashes: of settings, data and split, to keep beside the scores.
+        part_name: "test" gives result.json, another part result_<part>.json.
     """
     experiment, train = data.experiment, read_json(folder / "train.json")
+    for name, value in data.hashes().items():
+        if train[name] != value:
+            raise InputError(f"{folder}: trained with another {name.replace('_hash', '')}; run stages 4 and 5 again")
+    model = digest(folder / "model.safetensors")
     targets = {}
     for corpus, part in data.parts(part_name).items():
         decoded = folder / f"decode_{corpus}_{part_name}"
-        if read_json(decoded / "decode.json")["fingerprint"] != train["fingerprint"]:
+        if read_json(decoded / "decode.json").get("model") != model:
             raise InputError(f"{decoded}: decoded with another model; run stage 5 again")
         targets[corpus] = score_part(part, decoded)
     if not targets:
@@ -77,13 +81,13 @@ def score(data: Data, folder: Path, part_name: str, hashes: dict[str, str]) -> d
             )
         },
         "part": part_name,
-        **{key: value for key, value in train.items() if key != "fingerprint"},
-        **hashes,
+        **train,
+        "folds": {c: p.split_name(experiment.split, experiment.fold) for c, p in data.protocols.items()},
         "normalisation": experiment.batches.normalisation,
         "notes": sorted({p.note for p in data.protocols.values() if p.note}),
         "targets": targets,
     }
-    write_json(folder / "result.json", result)
+    write_json(folder / ("result.json" if part_name == "test" else f"result_{part_name}.json"), result)
     history = [json.loads(line) for line in (folder / "epochs.jsonl").read_text(encoding="utf-8").splitlines()]
     plot_curves(history, folder / "curves.png")
     return result

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from ser.batches import Batch, Normaliser, Part, Sampler, collate, fit_statistics
-from ser.common import InputError, derive_seed, write_json, write_text
+from ser.common import InputError, derive_seed, digest, locked, write_json, write_text
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.progress import progress
 from ser.common.provenance import provenance
@@ -55,7 +55,7 @@ class Trainer:
         heads: head name -> class list.
         train: training part a corpus, in the order of alternation.
         valid: validation part a corpus; a corpus without one does not watch.
-        fingerprint: names settings, data and code; a checkpoint of another one is refused.
+        hashes: of settings, data and split, kept beside the result; a checkpoint of others is refused.
     """
 
     def __init__(
@@ -65,17 +65,23 @@ class Trainer:
         heads: dict[str, tuple[str, ...]],
         train: dict[str, Part],
         valid: dict[str, Part],
-        fingerprint: str,
+        hashes: dict[str, str],
     ) -> None:
         if not valid:
             raise InputError(f"{folder}: none of {', '.join(train)} has validation speakers, so nothing can be watched")
-        self.experiment, self.folder, self.fingerprint, self.heads = experiment, folder, fingerprint, heads
+        self.experiment, self.folder, self.hashes, self.heads = experiment, folder, hashes, heads
         self.config = experiment.training
         self.machine: Machine = find_machine(self.config)
         kind = experiment.batches.normalisation
         self.train = {corpus: Normaliser(part, kind) for corpus, part in train.items()}
         self.valid = {corpus: Normaliser(part, kind) for corpus, part in valid.items()}
         self.weights = {corpus: class_weights(part.class_counts) for corpus, part in train.items()}
+        for corpus, part in valid.items():
+            for missing in np.flatnonzero((part.class_counts > 0) & (self.weights[corpus] == 0)):
+                raise InputError(
+                    f"{folder}: {corpus} has {part.classes[missing]} to validate and none to train; choose "
+                    "another fold or split, or leave the class out in its protocol"
+                )
         self.device_weights = {c: torch.from_numpy(w).to(self.machine.device) for c, w in self.weights.items()}
         self.corpora = list(train)
         crop = experiment.features.num_frames(
@@ -97,6 +103,7 @@ class Trainer:
         self.best: files.State = {}
         self.signal: int | None = None
         self.provenance = provenance()  # of the code that runs, which may change on disk meanwhile
+        self.code = [self.provenance["code_hash"]]  # of all that had a hand in it
 
     def run(self) -> None:
         """Train to the end.
@@ -104,12 +111,15 @@ class Trainer:
         Raises:
             Interrupted: SIGTERM, SIGUSR1 or SIGINT came; the checkpoint is written.
         """
-        self._restore()
-        self._print_start()
-        with self._signals(), ThreadPoolExecutor(1) as reader:
-            while not self._finished():
-                self._run_epoch(reader)
-        self._finish()
+        with locked(self.folder / "training", f"{self.folder} is being trained"):
+            if (self.folder / "model.safetensors").is_file():
+                return  # another process has done it meanwhile
+            self._restore()
+            self._print_start()
+            with self._signals(), ThreadPoolExecutor(1) as reader:
+                while not self._finished():
+                    self._run_epoch(reader)
+            self._finish()
 
     # -- one epoch ----------------------------------------------------------------------------------------------------
 
@@ -150,33 +160,31 @@ class Trainer:
                 batch.features.to(device), batch.lengths.to(device), self.network.head_of(batch.corpus)
             )
         loss = weighted_cross_entropy(logits, batch.targets.to(device), self.device_weights[batch.corpus])
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            part = self.train[batch.corpus].part
+            raise InputError(
+                f"{self.folder}: the loss of step {self.step + 1} is not a number, in a batch of {batch.corpus} with "
+                f"{', '.join(part.ids[i] for i in batch.indices[:3])} and {max(0, len(batch.indices) - 3)} more; look "
+                "at these, or lower training.learning_rate (the last checkpoint is kept)"
+            )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
         self.optimizer.step()
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise InputError(
-                f"{self.folder}: the loss of step {self.step + 1} is not a number; lower training.learning_rate"
-            )
         return value
 
     def _validate(self, epoch: int) -> None:
         valid: dict[str, dict[str, float]] = {}
         for corpus, source in self.valid.items():
             part = source.part
-            found = log_posteriors(
-                self.network,
-                source,
-                self.network.head_of(corpus),
-                self.machine.device,
-                self.machine.autocast(),
-            )
+            found = log_posteriors(self.network, source, self.network.head_of(corpus), self.machine.device)
             s = scores(confusion_matrix(part.targets, found.argmax(1), len(part.classes)))
             valid[corpus] = {"loss": weighted_loss(found, part.targets, self.weights[corpus]), **asdict(s)}
         watched = float(np.mean([v["loss"] for v in valid.values()]))
         if not math.isfinite(watched):
             raise InputError(
-                f"{self.folder}: the validation loss of epoch {epoch} is not a number; lower training.learning_rate"
+                f"{self.folder}: the validation loss of epoch {epoch} is not a number; lower training.learning_rate "
+                "(the last checkpoint is kept)"
             )
         self.stopping = self.stopping.after(epoch, watched, self.config.improvement)
         if self.stopping.best_epoch == epoch:
@@ -211,6 +219,10 @@ class Trainer:
         network.deviation.copy_(torch.from_numpy(deviation))
         return network.to(self.machine.device)
 
+    def _fingerprint(self) -> str:
+        """Names what may not change while a training goes on; `auto` precision may resolve otherwise elsewhere."""
+        return digest(self.hashes, self.machine.precision)
+
     @property
     def _checkpoint(self) -> Path:
         return self.folder / "checkpoint.safetensors"
@@ -230,7 +242,8 @@ class Trainer:
             self._checkpoint,
             tensors,
             {
-                "fingerprint": self.fingerprint,
+                "fingerprint": self._fingerprint(),
+                "code": self.code,
                 "step": self.step,
                 "stopping": asdict(self.stopping),
                 "history": self.history,
@@ -245,14 +258,15 @@ class Trainer:
         if not self._checkpoint.is_file():
             return
         tensors, meta = files.load_tensors(self._checkpoint)
-        if meta["fingerprint"] != self.fingerprint:
+        if meta["fingerprint"] != self._fingerprint():
             raise InputError(
-                f"{self._checkpoint}: of other settings, data or code; remove {self.folder} to start "
-                "anew, or give another --exp folder"
+                f"{self._checkpoint}: of other settings, data or split, or not in {self.machine.precision}; remove "
+                f"{self.folder} to start anew, or give another --exp folder"
             )
         self.network.load_state_dict(files.part_of(tensors, "network."))
         self.best = files.part_of(tensors, "best.")
         files.restore_optimizer(self.optimizer, files.part_of(tensors, "optimizer."))
+        self.code = list(dict.fromkeys([*meta["code"], *self.code]))
         self.step, self.stopping = meta["step"], Stopping(**meta["stopping"])
         self.history, self.losses, self.seconds = meta["history"], meta["losses"], meta["seconds"]
         self._say(f"continued from {self._checkpoint} at step {self.step}")
@@ -305,7 +319,7 @@ class Trainer:
         write_json(
             self.folder / "train.json",
             {
-                "fingerprint": self.fingerprint,
+                **self.hashes,
                 "chosen_epoch": self.stopping.best_epoch,
                 "epochs": len(self.history),
                 "updates": {c: len(range(i, steps, len(self.corpora))) for i, c in enumerate(self.corpora)},
@@ -314,6 +328,7 @@ class Trainer:
                 "seconds_per_epoch": round(median(self.seconds), 2),
                 "valid": self.history[self.stopping.best_epoch - 1]["valid"],
                 **self.provenance,
+                "code_hashes": self.code,
                 "machine": {
                     "device": str(self.machine.device),
                     "precision": self.machine.precision,
@@ -324,7 +339,7 @@ class Trainer:
         files.save_tensors(
             self.folder / "model.safetensors",
             self.best,
-            {"fingerprint": self.fingerprint, "classes": self.network.classes},
+            {**self.hashes, "classes": self.network.classes},
         )
         for path in (self._checkpoint, *self.folder.glob(".tmp*")):  # and what killed runs left
             path.unlink(missing_ok=True)

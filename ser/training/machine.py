@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -39,12 +40,23 @@ def find_machine(config: Training) -> Machine:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"training.device = {name}: {reason}; use cpu, or auto") from None
-    threads = config.threads or len(os.sched_getaffinity(0))
+    threads = config.threads or available_cores()
     torch.set_num_threads(threads)
     precision = config.precision
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(device) else "float32"
     return Machine(device, precision, threads)
+
+
+def available_cores() -> int:
+    """Cores that this process may use, by affinity and by the quota of its control group (docker --cpus)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="utf-8") as file:
+            quota, period = file.read().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such file, or "max": no quota
+        return cores
 
 
 def has_bfloat16(device: torch.device) -> bool:

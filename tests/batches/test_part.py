@@ -1,6 +1,9 @@
+import shutil
+
 import pytest
 from made import CLASSES
 
+from ser.batches import open_data
 from ser.common import InputError
 
 
@@ -28,7 +31,26 @@ def test_missing_stages_are_named(made):
         made.open(made.experiment(corpora="nowhere"))
 
 
-def test_hashes_name_split_and_data(made):
-    one, two = made.open(made.experiment()), made.open(made.experiment("fold=2"))
-    assert one.split_hash() != two.split_hash()
-    assert one.data_hash() == two.data_hash()
+def test_hashes_name_settings_split_and_data(made):
+    one, two = (made.open(made.experiment(f"fold={fold}")).hashes() for fold in (1, 2))
+    assert all(one[name] != two[name] for name in ("config_hash", "data_hash", "split_hash"))
+    again = made.open(made.experiment("training.threads=2")).hashes()
+    assert again == one
+
+
+def test_another_label_is_other_data(made, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(made.data_root, root)
+    before = open_data(made.experiment(), made.recipe, root, made.dump).hashes()
+    table = root / "one" / "strict_fold1" / "test" / "utt2emo"
+    table.write_text(table.read_text().replace("sad", "happy", 1))
+    after = open_data(made.experiment(), made.recipe, root, made.dump).hashes()
+    assert after["data_hash"] != before["data_hash"]
+
+
+def test_a_part_that_a_partial_copy_lacks_is_named(made, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(made.data_root, root)
+    shutil.rmtree(root / "one" / "strict_fold1" / "valid")
+    with pytest.raises(InputError, match="fold 1 has no valid utterances in this partial copy of one .*one2"):
+        open_data(made.experiment(), made.recipe, root, made.dump).parts("valid")

@@ -30,6 +30,8 @@ def store_of(made: Made, *overrides: str, corpus: str = "two") -> FeatureStore:
 def test_values_are_those_of_the_audio_for_every_reader(made):
     store = store_of(made, corpus="one")
     cuts = lhotse.CutSet.from_file(store.folder / "cuts.jsonl.gz")
+    lhotse.validate(cuts, read_data=True)
+    assert all(cut.pad(duration=1).load_features().shape[1] == 257 for cut in cuts)
     arks = kaldiio.load_scp(str(store.folder / "feats.scp"))
     assert len(cuts) == len(arks) == 48
     for cut in cuts:
@@ -76,6 +78,38 @@ def test_an_interrupted_job_leaves_nothing_that_looks_finished(own_made, monkeyp
     with pytest.raises(KeyboardInterrupt):
         store.compute(1, 1)
     assert list(store.folder.iterdir()) == []
+
+
+def test_a_moved_store_is_joined_anew(own_made, tmp_path):
+    prepared(own_made)
+    store = store_of(own_made)
+    store.compute(1, 2)
+    store.compute(2, 2)
+    store.finish()
+    own_made.dump.rename(tmp_path / "elsewhere")
+    moved = FeatureStore(tmp_path / "elsewhere", own_made.data_root / "two", store.config)
+    assert not moved.finished
+    assert moved.compute(1, 2) == (0, 12)
+    moved.finish()
+    assert moved.finished
+    assert moved.reader().read("two1-sad-00").shape[1] == 257
+    next(moved.folder.glob("*.ark")).unlink()
+    assert not moved.finished
+    assert moved.compute(1, 1)[0] == 12
+
+
+def test_an_archive_that_shrank_is_an_error_and_no_crash(own_made):
+    prepared(own_made)
+    store = store_of(own_made)
+    store.compute(1, 1)
+    store.finish()
+    reader = store.reader()
+    reader.read("two2-sad-02")
+    archive = next(store.folder.glob("*.ark"))
+    with archive.open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(InputError, match="the archive ends within it"):
+        reader.read("two2-sad-02")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,18 @@ SMALL = ["--network.prep_size", "16", "--network.hidden_size=8", "--batches.batc
 SMALL += ["--training.steps_per_epoch", "4", "--training.max_epochs", "2", "--nj", "2"]
 
 
+BARE_LAUNCHER = """#!/usr/bin/env bash
+set -e
+jobs=1
+[[ $1 != JOB=1:* ]] || { jobs=${1#JOB=1:}; shift; }
+for ((j = 1; j <= jobs; j++)); do
+  words=("${@//JOB/$j}")
+  mkdir -p "$(dirname "${words[0]}")"
+  env -i PATH="$PATH" "${words[@]:1}" >"${words[0]}" 2>&1 || { cat "${words[0]}" >&2; exit 1; }
+done
+"""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A recipe folder outside the toolkit."""
@@ -27,7 +39,7 @@ class Recipe:
     folder: Path
 
     def run(self, *options: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "SER_ENV": sys.prefix, **variables}
+        environment = {**os.environ, "SER_ENV": sys.prefix, "TESS": "", **variables}
         return subprocess.run(
             [self.folder / "run.sh", *options], cwd=cwd or self.folder, env=environment, capture_output=True, text=True
         )
@@ -139,7 +151,14 @@ def test_killed_in_training_the_rerun_continues(recipe: Recipe) -> None:
         (["--fold", "5"], "error: fold = 5: split strict of one, two has folds 1 to 4"),
         (["--temporal", "gru"], "command line: key temporal = 'gru': there is: lstm, blstm, tdnn"),
         (["--preset", "strikt"], "strikt.yaml: no such file below .*; there is: paper, strict"),
-        (["--corpora", "three"], "error: three: THREE is not set; write its folder in .*db.sh, or call THREE="),
+        (["--corpora", "three"], "error: three: no conf/corpora/three.yaml below .*; there is: .*ravdess.yaml"),
+        (
+            ["--corpora", "tess", "--stage", "0"],
+            "error: tess: TESS is not set; write its folder in .*db.sh, or call TESS=",
+        ),
+        (["--corpora", "one,"], "error: --corpora one,: names such as tess,ravdess"),
+        (["--recipe", "/nowhere"], "error: --recipe /nowhere: no such folder"),
+        (["--corpora", "two"], "error: corpora = two: none has test speakers"),
         (["--allow-partial", "maybe"], "is true or false, not 'maybe'"),
     ],
 )
@@ -186,6 +205,34 @@ def test_a_failing_job_names_its_log(recipe: Recipe, tmp_path: Path) -> None:
     done = recipe.run(*SMALL, "--stage", "3", "--stop-stage", "3")
     assert "jobs failed; the first log: " in done.stderr
     assert error_of(done).startswith(f"error: {tmp_path}/one/one1_sad_00.wav: no such file")
+
+
+@pytest.mark.slow
+def test_terminated_it_takes_its_jobs_along(recipe: Recipe) -> None:
+    assert recipe.run(*SMALL, "--stop-stage", "3").returncode == 0
+    long = [*SMALL, "--training.max_epochs", "100000", "--training.patience", "100000", "--stage", "4"]
+    started = subprocess.Popen(
+        [recipe.folder / "run.sh", *long], env={**os.environ, "SER_ENV": sys.prefix}, stderr=subprocess.DEVNULL
+    )
+    while not (recipe.cell / "epochs.jsonl").exists():
+        assert started.poll() is None
+        time.sleep(0.05)
+    started.terminate()
+    assert started.wait() == 143
+    assert (recipe.cell / "checkpoint.safetensors").is_file()
+    found = subprocess.run(["pgrep", "-f", f"steps/train.py.*{recipe.cell}"], capture_output=True, text=True)
+    assert found.stdout == ""
+
+
+@pytest.mark.slow
+def test_jobs_need_nothing_but_path_from_their_launcher(recipe: Recipe, tmp_path: Path) -> None:
+    """Launchers of clusters hand PATH alone to a job (qsub -v PATH, sbatch --export=PATH)."""
+    launcher = tmp_path / "bare.sh"
+    launcher.write_text(BARE_LAUNCHER)
+    launcher.chmod(0o755)
+    done = recipe.run(*SMALL, train_cmd=str(launcher), cpu_cmd=str(launcher))
+    assert done.returncode == 0, done.stderr
+    assert (recipe.cell / "result.json").is_file()
 
 
 def test_every_recipe_only_declares() -> None:

@@ -6,7 +6,7 @@ import pytest
 from safetensors.torch import load_file
 
 from ser.batches import Normaliser
-from ser.common import InputError
+from ser.common import InputError, digest
 from ser.corpora.kaldi import read_table, write_table
 from ser.nets import build
 from ser.nets.evaluate import log_posteriors
@@ -23,12 +23,19 @@ def trained(made, tmp_path):
     data = made.open(experiment)
     folder = tmp_path / "exp" / experiment.folder
     folder.mkdir(parents=True)
-    Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), "f").run()
+    Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes()).run()
     network = build(experiment, data.heads)
     network.load_state_dict(load_file(folder / "model.safetensors"))
     machine = find_machine(experiment.training)
     for corpus, part in data.parts("test").items():
-        decode(network, part, "global", machine, folder / f"decode_{corpus}_test", {"fingerprint": "f"})
+        decode(
+            network,
+            part,
+            "global",
+            machine.device,
+            folder / f"decode_{corpus}_test",
+            {"model": digest(folder / "model.safetensors")},
+        )
     return data, folder, network, machine
 
 
@@ -38,7 +45,7 @@ def test_posteriors_are_keyed_and_sum_to_one(trained):
     post = kaldiio.load_scp(str(folder / "decode_one_test" / "post.scp"))
     hyp = read_table(folder / "decode_one_test" / "hyp")
     assert set(post) == set(part.ids) == set(hyp)
-    expected = np.exp(log_posteriors(network, Normaliser(part, "global"), "one", machine.device, machine.autocast()))
+    expected = np.exp(log_posteriors(network, Normaliser(part, "global"), "one", machine.device))
     for key, row in zip(part.ids, expected, strict=True):
         np.testing.assert_allclose(post[key], row, atol=1e-6)
         assert post[key].sum() == pytest.approx(1, abs=1e-5)
@@ -54,7 +61,7 @@ def test_scores_join_by_utterance_and_not_by_line(trained):
     hyp = {**truth, wrong: "neutral"}
     text = "".join(f"{key} {hyp[key]}\n" for key in reversed(part.ids))
     (folder / "decode_one_test" / "hyp").write_text(text)
-    result = score(data, folder, "test", {})
+    result = score(data, folder, "test")
     s = result["targets"]["one"]
     assert s["n"] == 12
     assert s["wa"] == pytest.approx(11 / 12)
@@ -68,7 +75,7 @@ def test_scores_join_by_utterance_and_not_by_line(trained):
 
 def test_result_says_what_it_is(trained):
     data, folder, _, _ = trained
-    result = score(data, folder, "test", {})
+    result = score(data, folder, "test")
     wanted = {
         "combination": "one_two",
         "task": "multi",
@@ -90,20 +97,20 @@ def test_a_missing_hypothesis_is_named(trained):
     gone = sorted(hyp)[4]
     write_table(folder / "decode_one_test" / "hyp", {k: v for k, v in hyp.items() if k != gone})
     with pytest.raises(InputError, match=f"hyp: {gone} stands in only one of hyp and the test part"):
-        score(data, folder, "test", {})
+        score(data, folder, "test")
 
 
 def test_posteriors_of_another_model_are_refused(trained):
     data, folder, _, _ = trained
     path = folder / "decode_one_test" / "decode.json"
-    path.write_text(path.read_text().replace('"f"', '"g"'))
+    path.write_text(path.read_text().replace('"model": "', '"model": "0'))
     with pytest.raises(InputError, match="decoded with another model; run stage 5 again"):
-        score(data, folder, "test", {})
+        score(data, folder, "test")
 
 
 def test_table_is_rebuilt_from_the_files(trained):
     data, folder, _, _ = trained
-    result = score(data, folder, "test", {})
+    result = score(data, folder, "test")
     text = results_table(read_results([folder.parents[2]]), "the command", "./run.sh")
     row = next(line for line in text.splitlines() if line.startswith("| one_two"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]

@@ -20,7 +20,7 @@ def main(root: str, folder: str, place: str, count: int) -> None:
     made, calls = Made(Path(root)), 0
     experiment = made.experiment("training.checkpoint_seconds=1e-9")
     data = made.open(experiment)
-    trainer = Trainer(experiment, Path(folder), data.heads, data.parts("train"), data.parts("valid"), "f")
+    trainer = Trainer(experiment, Path(folder), data.heads, data.parts("train"), data.parts("valid"), data.hashes())
 
     def counted(function, before=None):
         """Run `function`, but at call number `count` run `before` in its place and die."""
