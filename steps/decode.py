@@ -42,7 +42,7 @@ def main() -> int:
         if done.is_file() and read_json(done).get("model") == mark["model"]:
             print(f"{folder}: done already")
             continue
-        decode(network, part, experiment.batches.normalisation, machine.device, folder, mark)
+        decode(network, part, experiment.batches, machine.device, folder, mark)
         print(f"{folder}: {len(part)} utterances")
     return 0
 

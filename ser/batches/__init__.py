@@ -2,17 +2,17 @@
 
 from ser.batches.batch import Batch, collate
 from ser.batches.load import UNIFIED, Data, open_data
-from ser.batches.normalise import Normaliser, fit_statistics
 from ser.batches.part import Part, load_part
 from ser.batches.sampler import Sampler, by_length
+from ser.batches.view import View, fit_statistics
 
 __all__ = [
     "UNIFIED",
     "Batch",
     "Data",
-    "Normaliser",
     "Part",
     "Sampler",
+    "View",
     "by_length",
     "collate",
     "fit_statistics",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ser.batches.normalise import Normaliser
 from ser.batches.sampler import Crop
+from ser.batches.view import View
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,24 @@ class Batch:
     indices: list[int]
 
 
-def collate(source: Normaliser, crops: Sequence[Crop]) -> Batch:
-    """Read crops and pad them with zeros to the longest."""
-    part = source.part
+def collate(view: View, crops: Sequence[Crop], rng: np.random.Generator | None = None) -> Batch:
+    """Read crops and pad them with zeros to the longest.
+
+    Args:
+        rng: draws distortions, where the view's settings ask for any.
+    """
     indices = [index for index, _, _ in crops]
-    lengths = [rows for _, _, rows in crops]
-    bins = part.reader.shape(part.ids[indices[0]])[1]
-    features = np.zeros((len(crops), max(lengths), bins), np.float32)
-    for row, (index, start, rows) in enumerate(crops):
-        features[row, :rows] = source.read(index, start, rows)
+    if rng is None or not view.distorts:
+        rows = [view.read(*crop) for crop in crops]
+    else:
+        rows = [view.read_distorted(*crop, rng) for crop in crops]
+    features = np.zeros((len(rows), max(map(len, rows)), view.bins), np.float32)
+    for padded, row in zip(features, rows, strict=True):
+        padded[: len(row)] = row
     return Batch(
-        part.corpus,
+        view.part.corpus,
         torch.from_numpy(features),
-        torch.tensor(lengths),
-        torch.from_numpy(part.targets[indices]),
+        torch.tensor([len(row) for row in rows]),
+        torch.from_numpy(view.part.targets[indices]),
         indices,
     )

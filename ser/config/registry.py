@@ -17,6 +17,8 @@ TEMPORAL = {
     "lstm": "ser.nets.temporal:lstm",
     "blstm": "ser.nets.temporal:blstm",
     "tdnn": "ser.nets.temporal:tdnn",
+    "attention": "ser.nets.temporal:attention",
+    "nin": "ser.nets.temporal:nin",
 }
 POOLING = {
     "mu": "ser.nets.pooling:mean",

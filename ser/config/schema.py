@@ -35,6 +35,16 @@ class Batches:
     batch_size: PositiveInt
     crop_seconds: PositiveFloat
     normalisation: Literal["global", "none", "utterance", "speaker", "corpus"]
+    temperature: NonNegativeFloat
+    frame_step: PositiveInt
+    trim_decibels: NonNegativeFloat
+    floor_decibels: NonNegativeFloat
+    speeds: list[PositiveFloat]
+    vtlp: ClosedUnitInterval
+    time_masks: NonNegativeInt
+    time_mask_width: PositiveInt
+    frequency_masks: NonNegativeInt
+    frequency_mask_width: PositiveInt
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,15 @@ class Network:
     tdnn_size: PositiveInt
     tdnn_norm: Literal["none", "layer"]
     dropout: ClosedUnitInterval
+    attention_layers: PositiveInt
+    attention_size: PositiveInt
+    attention_heads: PositiveInt
+    attention_context: NonNegativeInt
+    nin_layers: PositiveInt
+    nin_size: PositiveInt
+    nin_hidden: PositiveInt
+    nin_blocks: PositiveInt
+    adapter_size: NonNegativeInt
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,12 @@ class Training:
     precision: Literal["auto", "float32", "bfloat16"]
     threads: NonNegativeInt
     checkpoint_seconds: PositiveFloat
+    schedule: Literal["constant", "half_linear"]
+    keep: Literal["best", "last"]
+    average: PositiveInt
+    label_smoothing: ClosedUnitInterval
+    mixup: NonNegativeFloat
+    class_weights: Literal["balanced", "none"]
 
 
 @dataclass(frozen=True)

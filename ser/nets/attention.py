@@ -64,22 +64,19 @@ class Layer(nn.Module):
         self.out = nn.Linear(size + self.parts[3], size)
 
     def forward(self, x: Tensor, there: Tensor) -> Tensor:
-        """(batch, frames, size), whole blocks; there: (batch, blocks, 1, block, offsets), all False for some padding."""
+        """(batch, frames, size), whole blocks; there: (batch, blocks, 1, b, offsets), all False for some padding."""
         query, key, value, bias = self.project(self.norm(x)).split(self.parts, 2)
-        query, bias, key, value = self._blocks(query), self._blocks(bias), self._windows(key), self._windows(value)
+        query, bias = (self._blocks(y, 0).transpose(3, 4) for y in (query, bias))
+        key, value = (self._blocks(y, self.context) for y in (key, value))
         scores = by_offset(query * self.scale @ key, 2 * self.context + 1).float() + bias
         weights = scores.masked_fill(~there, torch.finfo(scores.dtype).min).softmax(4).to(value.dtype)
         found = torch.cat([by_frame(weights) @ value.transpose(3, 4), weights], dim=4)
         return x + self.out(torch.relu(found).transpose(2, 3).flatten(3).flatten(1, 2))
 
-    def _blocks(self, x: Tensor) -> Tensor:
-        """(batch, frames, n) to (batch, blocks, heads, block, n / heads)."""
-        return x.unflatten(1, (-1, self.block)).unflatten(3, (self.heads, -1)).transpose(2, 3)
-
-    def _windows(self, x: Tensor) -> Tensor:
-        """(batch, frames, n) to the frames around each block, (batch, blocks, heads, n / heads, block + 2 context)."""
-        x = functional.pad(x, (0, 0, self.context, self.context))
-        return x.unflatten(2, (self.heads, -1)).unfold(1, self.block + 2 * self.context, self.block)
+    def _blocks(self, x: Tensor, context: int) -> Tensor:
+        """(batch, frames, n) to blocks and what is around them, (batch, blocks, heads, n / heads, b + 2 context)."""
+        x = functional.pad(x, (0, 0, context, context)).unflatten(2, (self.heads, -1))
+        return x.unfold(1, self.block + 2 * context, self.block)
 
 
 def by_offset(x: Tensor, width: int) -> Tensor:

@@ -1,12 +1,12 @@
 """Averages of a model's weights over a training (Izmailov et al. 2018; the last or the best checkpoints)."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-
-State = dict[str, Tensor]
 
 
 class RunningAverage:
@@ -14,8 +14,8 @@ class RunningAverage:
 
     def __init__(self) -> None:
         self.count = 0
-        self._sums: State = {}
-        self._last: State = {}  # of floats only an empty tensor, which tells the type
+        self._sums: dict[str, Tensor] = {}
+        self._last: dict[str, Tensor] = {}  # of floats only an empty tensor, which tells the type
 
     def add(self, state: Mapping[str, Tensor]) -> None:
         """Count a state in; a ValueError if its names are others than before."""
@@ -30,16 +30,14 @@ class RunningAverage:
             self._last[name] = value.clone()
         self.count += 1
 
-    def state(self) -> State:
+    def state(self) -> dict[str, Tensor]:
         """The average, each tensor in its own type, on the CPU; a ValueError if there is nothing to average."""
         if not self.count:
             raise ValueError("an average of no states")
-        return {
-            name: (self._sums[name] / self.count).to(last.dtype) if name in self._sums else last.clone()
-            for name, last in self._last.items()
-        }
+        means = {name: (total / self.count).to(self._last[name].dtype) for name, total in self._sums.items()}
+        return {name: means[name] if name in means else last.clone() for name, last in self._last.items()}
 
-    def tensors(self) -> State:
+    def tensors(self) -> dict[str, Tensor]:
         """What `load` needs, for a checkpoint."""
         sums = {f"sum.{name}": tensor for name, tensor in self._sums.items()}
         return {"count": torch.tensor(self.count)} | sums | {f"last.{name}": t for name, t in self._last.items()}
@@ -54,7 +52,7 @@ class LastStates:
 
     def __init__(self, n: int) -> None:
         self.n = n
-        self._kept: list[tuple[float, State]] = []  # in the order they came
+        self._kept: list[tuple[float, dict[str, Tensor]]] = []  # in the order they came
 
     def add(self, loss: float, state: Mapping[str, Tensor]) -> None:
         """Keep a copy of a state, and let one go when there are more than n."""
@@ -65,14 +63,14 @@ class LastStates:
     def _superfluous(self) -> int:
         return 0
 
-    def state(self) -> State:
+    def state(self) -> dict[str, Tensor]:
         """Their average, as RunningAverage has it."""
         average = RunningAverage()
         for _, state in self._kept:
             average.add(state)
         return average.state()
 
-    def tensors(self) -> State:
+    def tensors(self) -> dict[str, Tensor]:
         """What `load` needs, for a checkpoint."""
         states = {f"{i}.{name}": tensor for i, (_, state) in enumerate(self._kept) for name, tensor in state.items()}
         return {"losses": torch.tensor([loss for loss, _ in self._kept], dtype=torch.float64)} | states
@@ -88,5 +86,5 @@ class BestStates(LastStates):
         return max(range(len(self._kept)), key=lambda i: (math.isnan(self._kept[i][0]), self._kept[i][0], i))
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> State:
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

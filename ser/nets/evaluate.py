@@ -5,23 +5,23 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ser.batches import Normaliser, by_length, collate
+from ser.batches import View, by_length, collate
 from ser.nets.network import SpeechEmotionNetwork
 
 BATCH_FRAMES = 20_000
 
 
 @torch.inference_mode()
-def log_posteriors(network: SpeechEmotionNetwork, source: Normaliser, head: str, device: torch.device) -> np.ndarray:
+def log_posteriors(network: SpeechEmotionNetwork, view: View, head: str, device: torch.device) -> np.ndarray:
     """Natural logarithms of a head's posteriors, float32, (utterances, classes), in the order of the part.
 
     Always in float32, so that a batch and its utterances one by one agree, and validation agrees with decoding. The
     network is left in evaluation mode.
     """
     network.eval()
-    result = np.empty((len(source.part), len(network.classes[head])), np.float32)
-    for crops in by_length(source.part.frames, BATCH_FRAMES):
-        batch = collate(source, crops)
-        logits = network(batch.features.to(device), batch.lengths.to(device), head)
+    result = np.empty((len(view), len(network.classes[head])), np.float32)
+    for crops in by_length(view.frames, BATCH_FRAMES):
+        batch = collate(view, crops)
+        logits = network(batch.features.to(device), batch.lengths.to(device), head, view.part.corpus)
         result[batch.indices] = torch.log_softmax(logits, dim=1).cpu().numpy()
     return result

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from ser.batches.load import UNIFIED
 from ser.config import Experiment, Network
 from ser.config.registry import POOLING, TEMPORAL, built
+from ser.nets.adapter import Adapter
 from ser.nets.fast import Dropout
 
 # Temporal blocks that take the features directly (da Silva et al. 2020).
-WITHOUT_PREP = {"tdnn"}
+WITHOUT_PREP = {"tdnn", "nin", "attention"}
 
 
 class SpeechEmotionNetwork(nn.Module):
@@ -23,13 +24,20 @@ class SpeechEmotionNetwork(nn.Module):
     Args:
         bins: features a frame.
         heads: head name -> its class list, in the order of its outputs.
+        corpora: those that get an adapter of their own, where the settings ask for adapters.
     """
 
     mean: Tensor
     deviation: Tensor
 
     def __init__(
-        self, bins: int, temporal: str, pooling: str, config: Network, heads: Mapping[str, Sequence[str]]
+        self,
+        bins: int,
+        temporal: str,
+        pooling: str,
+        config: Network,
+        heads: Mapping[str, Sequence[str]],
+        corpora: Sequence[str],
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(bins))
@@ -43,10 +51,12 @@ class SpeechEmotionNetwork(nn.Module):
         self.temporal: nn.Module = built(TEMPORAL, temporal)(size, config)
         self.dropout = Dropout(config.dropout)
         self.pooling: nn.Module = built(POOLING, pooling)(cast(int, self.temporal.out_size))
-        self.classes = {name: tuple(classes) for name, classes in heads.items()}
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(cast(int, self.pooling.out_size), len(classes)) for name, classes in heads.items()}
+        size = cast(int, self.pooling.out_size)
+        self.adapters = nn.ModuleDict(
+            {corpus: Adapter(size, config.adapter_size) for corpus in corpora if config.adapter_size}
         )
+        self.classes = {name: tuple(classes) for name, classes in heads.items()}
+        self.heads = nn.ModuleDict({name: nn.Linear(size, len(classes)) for name, classes in heads.items()})
 
     def head_of(self, corpus: str) -> str:
         """The head that classifies a corpus: its own, or the one that serves all."""
@@ -58,15 +68,22 @@ class SpeechEmotionNetwork(nn.Module):
         x = (features - self.mean) / self.deviation * mask
         return self.pooling(self.dropout(self.temporal(self.prep(x), lengths)), lengths)
 
-    def forward(self, features: Tensor, lengths: Tensor, head: str) -> Tensor:
-        """Logits of one head, float32, (batch, classes)."""
+    def forward(self, features: Tensor, lengths: Tensor, head: str, corpus: str) -> Tensor:
+        """Logits of one head, float32, (batch, classes), through the adapter of the corpus where it has one."""
         pooled = self.embed(features, lengths)
         with torch.autocast(pooled.device.type, enabled=False):
+            if corpus in self.adapters:
+                pooled = self.adapters[corpus](pooled)
             return self.heads[head](pooled)
 
 
 def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechEmotionNetwork:
     """The network of an experiment, with weights from torch's random state."""
     return SpeechEmotionNetwork(
-        experiment.features.bins, experiment.temporal, experiment.pooling, experiment.network, heads
+        experiment.features.bins,
+        experiment.temporal,
+        experiment.pooling,
+        experiment.network,
+        heads,
+        experiment.corpora,
     )

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ser.config import Network
+from ser.nets.attention import RestrictedSelfAttention
 from ser.nets.fast import ReLUWithin
+from ser.nets.nin import NetworkInNetwork
 
 
 class LSTM(nn.Module):
@@ -83,3 +85,13 @@ def blstm(in_size: int, config: Network) -> nn.Module:
 
 def tdnn(in_size: int, config: Network) -> nn.Module:
     return TDNN(in_size, config.tdnn_size, config.tdnn_layers, config.tdnn_norm)
+
+
+def attention(in_size: int, config: Network) -> nn.Module:
+    return RestrictedSelfAttention(
+        in_size, config.attention_size, config.attention_layers, config.attention_heads, config.attention_context
+    )
+
+
+def nin(in_size: int, config: Network) -> nn.Module:
+    return NetworkInNetwork(in_size, config.nin_size, config.nin_layers, config.nin_hidden, config.nin_blocks)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ser.batches import Normaliser, Part
+from ser.batches import Part, View
 from ser.common import write_json
+from ser.config import Batches
 from ser.corpora.kaldi import write_table
 from ser.features import ArkWriter
 from ser.nets import SpeechEmotionNetwork
@@ -19,7 +20,7 @@ from ser.nets.evaluate import log_posteriors
 def decode(
     network: SpeechEmotionNetwork,
     part: Part,
-    normalisation: str,
+    config: Batches,
     device: torch.device,
     folder: Path,
     description: Mapping[str, object],
@@ -29,7 +30,7 @@ def decode(
     Args:
         description: what decode.json says beside the class list.
     """
-    found = np.exp(log_posteriors(network, Normaliser(part, normalisation), network.head_of(part.corpus), device))
+    found = np.exp(log_posteriors(network, View(part, config), network.head_of(part.corpus), device))
     with ArkWriter(folder / "post.ark", "float32") as writer:
         for key, row in zip(part.ids, found, strict=True):
             writer.write(key, row)

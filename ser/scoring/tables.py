@@ -33,11 +33,11 @@ def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) 
     rows = [_row(result, target) for result in results for target in result["targets"]]
     table = tabulate([list(row.values()) for row in rows], list(rows[0]), tablefmt="github", disable_numparse=True)
     notes = sorted({note for r in results for note in r["notes"]})
-    transductive = sorted({r["normalisation"] for r in results} & {"speaker", "corpus"})
+    transductive = sorted({r["normalisation"] for r in results if r["epochs"]} & {"speaker", "corpus"})
     notes += [
         f"Normalisation by {k} uses all test utterances of the {k}, unlabelled (transductive)." for k in transductive
     ]
-    first = results[0]
+    first = next((r for r in results if r["epochs"]), results[0])
     options = " ".join(f"--{key} {first[key]}" for key in ("preset", "task", "temporal", "pooling", "fold", "seed"))
     notes += [
         "WA: accuracy over utterances; UA: mean of the recalls of the classes; n: test utterances.",
@@ -54,9 +54,10 @@ def _row(result: dict[str, Any], target: str) -> dict[str, Any]:
         "combination": result["combination"],
         "target": target,
         **{key: result[key] for key in ("task", "temporal", "pooling", "preset", "fold", "seed")},
+        "normalisation": result["normalisation"],
         "precision": result["machine"]["precision"],
         "s/epoch": result["seconds_per_epoch"],
-        "epoch": f"{result['chosen_epoch']} of {result['epochs']}",
+        "epoch": f"{result['chosen_epoch']} of {result['epochs']}" if result["epochs"] else "",
         "valid UA %": f"{100 * valid['ua']:.1f}" if valid else "",
         **{
             f"{name} %": f"{100 * scores[key]:.1f}"

@@ -21,17 +21,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from ser.batches import Batch, Normaliser, Part, Sampler, collate, fit_statistics
+from ser.batches import Batch, Part, Sampler, View, collate, fit_statistics
 from ser.common import InputError, derive_seed, digest, locked, write_json, write_text
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.progress import progress
 from ser.common.provenance import provenance
 from ser.config import Experiment
 from ser.nets import SpeechEmotionNetwork, build
+from ser.nets.averaging import BestStates, LastStates
 from ser.nets.evaluate import log_posteriors
 from ser.training import checkpoint as files
-from ser.training.loss import class_weights, weighted_cross_entropy, weighted_loss
+from ser.training.loss import class_weights, weighted_loss
 from ser.training.machine import Machine, find_machine
+from ser.training.objective import batch_loss
+from ser.training.schedule import ranks, rate_factor, turns
 from ser.training.stopping import Stopping
 
 # What a launcher may start again: EX_TEMPFAIL.
@@ -72,10 +75,9 @@ class Trainer:
         self.experiment, self.folder, self.hashes, self.heads = experiment, folder, hashes, heads
         self.config = experiment.training
         self.machine: Machine = find_machine(self.config)
-        kind = experiment.batches.normalisation
-        self.train = {corpus: Normaliser(part, kind) for corpus, part in train.items()}
-        self.valid = {corpus: Normaliser(part, kind) for corpus, part in valid.items()}
-        self.weights = {corpus: class_weights(part.class_counts) for corpus, part in train.items()}
+        self.train = {corpus: View(part, experiment.batches) for corpus, part in train.items()}
+        self.valid = {corpus: View(part, experiment.batches) for corpus, part in valid.items()}
+        self.weights = {c: class_weights(part.class_counts, self.config.class_weights) for c, part in train.items()}
         for corpus, part in valid.items():
             for missing in np.flatnonzero((part.class_counts > 0) & (self.weights[corpus] == 0)):
                 raise InputError(
@@ -84,13 +86,16 @@ class Trainer:
                 )
         self.device_weights = {c: torch.from_numpy(w).to(self.machine.device) for c, w in self.weights.items()}
         self.corpora = list(train)
-        crop = experiment.features.num_frames(
-            round(experiment.batches.crop_seconds * experiment.features.sampling_rate)
-        )
+        self.steps = self.config.steps_per_epoch * self.config.max_epochs
+        samples = round(experiment.batches.crop_seconds * experiment.features.sampling_rate)
+        crop = max(1, experiment.features.num_frames(samples) // experiment.batches.frame_step)
         self.samplers = {
-            corpus: Sampler(part.frames, experiment.batches.batch_size, crop, self._purpose("batches", corpus))
-            for corpus, part in train.items()
+            corpus: Sampler(view.frames, experiment.batches.batch_size, crop, self._purpose("batches", corpus))
+            for corpus, view in self.train.items()
         }
+        sizes = [len(view) for view in self.train.values()]
+        self.turns = turns(sizes, self.steps, experiment.batches.temperature, self._purpose("turns"))
+        self.ranks = ranks(self.turns)
         self.network = self._new_network()
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
@@ -100,7 +105,7 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.seconds: list[float] = []
         self.losses: dict[str, list[float]] = {corpus: [] for corpus in self.corpora}
-        self.best: files.State = {}
+        self.kept_states = {"best": BestStates, "last": LastStates}[self.config.keep](self.config.average)
         self.signal: int | None = None
         self.provenance = provenance()  # of the code that runs, which may change on disk meanwhile
         self.code = [self.provenance["code_hash"]]  # of all that had a hand in it
@@ -146,20 +151,18 @@ class Trainer:
             self._keep()
 
     def _batch(self, step: int) -> Batch:
-        corpus = self.corpora[step % len(self.corpora)]
-        return collate(self.train[corpus], self.samplers[corpus].batch(step // len(self.corpora)))
+        corpus = self.corpora[self.turns[step]]
+        rng = np.random.default_rng(derive_seed(*self._purpose("distortion"), step))
+        return collate(self.train[corpus], self.samplers[corpus].batch(int(self.ranks[step])), rng)
 
     def _update(self, batch: Batch) -> float:
         """One update; heads of corpora that are not in the batch get no gradient, so Adam leaves them alone."""
-        device = self.machine.device
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
         torch.manual_seed(derive_seed(*self._purpose("dropout"), self.step))
-        with self.machine.autocast():
-            logits = self.network(
-                batch.features.to(device), batch.lengths.to(device), self.network.head_of(batch.corpus)
-            )
-        loss = weighted_cross_entropy(logits, batch.targets.to(device), self.device_weights[batch.corpus])
+        rng = np.random.default_rng(derive_seed(*self._purpose("mixup"), self.step))
+        weights = self.device_weights[batch.corpus]
+        loss = batch_loss(self.network, batch, weights, self.config, self.machine, rng)
         value = float(loss.detach())
         if not math.isfinite(value):
             part = self.train[batch.corpus].part
@@ -170,14 +173,17 @@ class Trainer:
             )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
+        rate = self.config.learning_rate * rate_factor(self.step, self.steps, self.config.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.optimizer.step()
         return value
 
     def _validate(self, epoch: int) -> None:
         valid: dict[str, dict[str, float]] = {}
-        for corpus, source in self.valid.items():
-            part = source.part
-            found = log_posteriors(self.network, source, self.network.head_of(corpus), self.machine.device)
+        for corpus, view in self.valid.items():
+            part = view.part
+            found = log_posteriors(self.network, view, self.network.head_of(corpus), self.machine.device)
             s = scores(confusion_matrix(part.targets, found.argmax(1), len(part.classes)))
             valid[corpus] = {"loss": weighted_loss(found, part.targets, self.weights[corpus]), **asdict(s)}
         watched = float(np.mean([v["loss"] for v in valid.values()]))
@@ -187,8 +193,7 @@ class Trainer:
                 "(the last checkpoint is kept)"
             )
         self.stopping = self.stopping.after(epoch, watched, self.config.improvement)
-        if self.stopping.best_epoch == epoch:
-            self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        self.kept_states.add(watched, self.network.state_dict())
         self.history.append(
             {
                 "epoch": epoch,
@@ -203,6 +208,10 @@ class Trainer:
         self.losses = {corpus: [] for corpus in self.corpora}
         write_text(self.folder / "epochs.jsonl", "".join(json.dumps(row) + "\n" for row in self.history))
 
+    def _chosen(self) -> int:
+        """The epoch whose weights are kept (of an average, the best or last of them)."""
+        return self.stopping.best_epoch if self.config.keep == "best" else len(self.history)
+
     def _finished(self) -> bool:
         return len(self.history) >= self.config.max_epochs or self.stopping.waited >= self.config.patience
 
@@ -214,7 +223,7 @@ class Trainer:
     def _new_network(self) -> SpeechEmotionNetwork:
         torch.manual_seed(derive_seed(*self._purpose("weights")))
         network = build(self.experiment, self.heads)
-        mean, deviation = fit_statistics(list(self.train.values()), self.experiment.batches.normalisation)
+        mean, deviation = fit_statistics(list(self.train.values()))
         network.mean.copy_(torch.from_numpy(mean))
         network.deviation.copy_(torch.from_numpy(deviation))
         return network.to(self.machine.device)
@@ -236,7 +245,7 @@ class Trainer:
 
     def _save(self) -> None:
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        tensors |= {f"kept.{name}": tensor for name, tensor in self.kept_states.tensors().items()}
         tensors |= {f"optimizer.{k}": tensor for k, tensor in files.optimizer_tensors(self.optimizer).items()}
         files.save_tensors(
             self._checkpoint,
@@ -264,7 +273,7 @@ class Trainer:
                 f"{self.folder} to start anew, or give another --exp folder"
             )
         self.network.load_state_dict(files.part_of(tensors, "network."))
-        self.best = files.part_of(tensors, "best.")
+        self.kept_states.load(files.part_of(tensors, "kept."))
         files.restore_optimizer(self.optimizer, files.part_of(tensors, "optimizer."))
         self.code = list(dict.fromkeys([*meta["code"], *self.code]))
         self.step, self.stopping = meta["step"], Stopping(**meta["stopping"])
@@ -315,18 +324,17 @@ class Trainer:
 
     def _finish(self) -> None:
         """Write train.json, then the best model, whose presence says that the training is done."""
-        steps = self.step
         write_json(
             self.folder / "train.json",
             {
                 **self.hashes,
-                "chosen_epoch": self.stopping.best_epoch,
+                "chosen_epoch": self._chosen(),
                 "epochs": len(self.history),
-                "updates": {c: len(range(i, steps, len(self.corpora))) for i, c in enumerate(self.corpora)},
+                "updates": {c: int((self.turns[: self.step] == i).sum()) for i, c in enumerate(self.corpora)},
                 "class_counts": {c: s.part.class_counts.tolist() for c, s in self.train.items()},
                 "class_weights": {c: [float(v) for v in w] for c, w in self.weights.items()},
                 "seconds_per_epoch": round(median(self.seconds), 2),
-                "valid": self.history[self.stopping.best_epoch - 1]["valid"],
+                "valid": self.history[self._chosen() - 1]["valid"],
                 **self.provenance,
                 "code_hashes": self.code,
                 "machine": {
@@ -338,12 +346,12 @@ class Trainer:
         )
         files.save_tensors(
             self.folder / "model.safetensors",
-            self.best,
+            self.kept_states.state(),
             {**self.hashes, "classes": self.network.classes},
         )
         for path in (self._checkpoint, *self.folder.glob(".tmp*")):  # and what killed runs left
             path.unlink(missing_ok=True)
         self._say(
-            f"stopped after {len(self.history)} epochs; kept epoch {self.stopping.best_epoch}, validation loss "
+            f"stopped after {len(self.history)} epochs; kept epoch {self._chosen()}, least validation loss "
             f"{self.stopping.best:.4f}"
         )

@@ -109,7 +109,7 @@ def update_only(trainer: Trainer, batches: list[Batch]) -> None:
     for batch in batches:
         trainer.optimizer.zero_grad(set_to_none=True)
         with trainer.machine.autocast():
-            logits = trainer.network(batch.features, batch.lengths, trainer.network.head_of(batch.corpus))
+            logits = trainer.network(batch.features, batch.lengths, trainer.network.head_of(batch.corpus), batch.corpus)
         loss = torch.nn.functional.cross_entropy(logits, batch.targets, trainer.device_weights[batch.corpus])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainer.network.parameters(), trainer.config.gradient_clip)

@@ -7,7 +7,7 @@ from made import CLASSES
 from ser.batches.load import UNIFIED
 from ser.nets import build
 
-ALL = list(itertools.product(("lstm", "blstm", "tdnn"), ("mu", "mu_sigma2"), ("multi", "unified")))
+ALL = list(itertools.product(("lstm", "blstm", "tdnn", "attention", "nin"), ("mu", "mu_sigma2"), ("multi", "unified")))
 
 
 def network_of(made, temporal, pooling, task, *overrides):
@@ -28,8 +28,8 @@ def test_a_padded_batch_and_single_utterances_have_equal_posteriors(made, tempor
     for i, x in enumerate(utterances):
         batch[i, : len(x)] = x
     head = network.head_of("two")
-    together = network(batch, torch.tensor(lengths), head).softmax(1)
-    alone = torch.cat([network(x[None], torch.tensor([len(x)]), head).softmax(1) for x in utterances])
+    together = network(batch, torch.tensor(lengths), head, "two").softmax(1)
+    alone = torch.cat([network(x[None], torch.tensor([len(x)]), head, "two").softmax(1) for x in utterances])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
@@ -62,7 +62,7 @@ def test_features_are_normalised_and_padding_stays_zero(made):
     seen = []
     network.temporal.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     x = torch.randn(2, 6, 257)
-    network(x, torch.tensor([6, 4]), "one")
+    network(x, torch.tensor([6, 4]), "one", "one")
     torch.testing.assert_close(seen[0][0], (x[0] - network.mean) / network.deviation)
     assert seen[0][1, 4:].abs().max() == 0
 
@@ -71,7 +71,19 @@ def test_dropout_follows_the_temporal_block(made):
     network = network_of(made, "blstm", "mu", "multi", "network.dropout=0.9").train()
     x, lengths = torch.randn(2, 6, 257), torch.tensor([6, 4])
     torch.manual_seed(1)
-    first = network(x, lengths, "one")
-    assert not torch.equal(first, network(x, lengths, "one"))
+    first = network(x, lengths, "one", "one")
+    assert not torch.equal(first, network(x, lengths, "one", "one"))
     torch.manual_seed(1)
-    assert torch.equal(first, network(x, lengths, "one"))
+    assert torch.equal(first, network(x, lengths, "one", "one"))
+
+
+def test_an_adapter_is_the_corpus_s_own_and_starts_as_nothing(made):
+    network = network_of(made, "lstm", "mu", "unified", "network.adapter_size=4").eval()
+    assert set(network.adapters) == {"one", "two"}
+    x, lengths = torch.randn(2, 6, 257), torch.tensor([6, 4])
+    one, two, new = (network(x, lengths, UNIFIED, corpus) for corpus in ("one", "two", "unseen"))
+    torch.testing.assert_close(one, new)
+    for parameter in network.adapters["one"].parameters():
+        parameter.data.normal_()
+    assert torch.equal(network(x, lengths, UNIFIED, "two"), two)
+    assert not torch.allclose(network(x, lengths, UNIFIED, "one"), one)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from ser.batches import Normaliser
+from ser.batches import View
 from ser.common import InputError, digest
 from ser.corpora.kaldi import read_table, write_table
 from ser.nets import build
@@ -31,7 +31,7 @@ def trained(made, tmp_path):
         decode(
             network,
             part,
-            "global",
+            experiment.batches,
             machine.device,
             folder / f"decode_{corpus}_test",
             {"model": digest(folder / "model.safetensors")},
@@ -45,7 +45,7 @@ def test_posteriors_are_keyed_and_sum_to_one(trained):
     post = kaldiio.load_scp(str(folder / "decode_one_test" / "post.scp"))
     hyp = read_table(folder / "decode_one_test" / "hyp")
     assert set(post) == set(part.ids) == set(hyp)
-    expected = np.exp(log_posteriors(network, Normaliser(part, "global"), "one", machine.device))
+    expected = np.exp(log_posteriors(network, View(part, data.experiment.batches), "one", machine.device))
     for key, row in zip(part.ids, expected, strict=True):
         np.testing.assert_allclose(post[key], row, atol=1e-6)
         assert post[key].sum() == pytest.approx(1, abs=1e-5)
@@ -116,7 +116,7 @@ def test_table_is_rebuilt_from_the_files(trained):
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     s = result["targets"]["one"]
     assert cells[:8] == ["one_two", "one", "multi", "blstm", "mu_sigma2", "strict", "1", "0"]
-    assert cells[8:11] == ["float32", str(result["seconds_per_epoch"]), "1 of 1"]
+    assert cells[8:12] == ["global", "float32", str(result["seconds_per_epoch"]), "1 of 1"]
     assert cells[-4:] == [f"{100 * s['wa']:.1f}", f"{100 * s['ua']:.1f}", f"{100 * s['macro_f1']:.1f}", "12"]
     assert "Printed by `the command`" in text
     assert "`./run.sh --preset strict --task multi --temporal blstm --pooling mu_sigma2 --fold 1 --seed 0`" in text

@@ -141,3 +141,59 @@ def test_a_training_learns(made, tmp_path):
     trainer_of(made, tmp_path, "training.max_epochs=30", "training.learning_rate=3e-3", "network.dropout=0").run()
     last = json.loads((tmp_path / "epochs.jsonl").read_text().splitlines()[-1])
     assert last["valid"]["one"]["ua"] > 0.8
+
+
+OPTIONS = [
+    ["batches.temperature=2"],
+    ["batches.frame_step=2", "batches.trim_decibels=30", "batches.floor_decibels=60", "batches.normalisation=speaker"],
+    ["batches.speeds=[0.9,1.1]", "batches.vtlp=0.1", "batches.time_masks=1", "batches.frequency_masks=1"],
+    ["training.mixup=0.4", "training.label_smoothing=0.1"],
+    ["training.schedule=half_linear", "training.keep=last", "training.average=2"],
+    ["training.average=2", "training.class_weights=none", "network.adapter_size=4"],
+    ["temporal=attention", "network.attention_size=8", "network.attention_heads=2"],
+    ["temporal=tdnn", "network.tdnn_norm=layer"],
+    ["temporal=nin", "network.nin_size=16", "network.nin_hidden=16", "network.nin_blocks=4"],
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options[0])
+def test_every_option_changes_the_training_and_resumes_exactly(made, tmp_path, straight, options):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    trainer_of(made, whole, *options).run()
+    assert outcome(whole)[2] != straight[2]
+    first = trainer_of(made, parts, *options)
+    update = first._update
+
+    def interrupting(batch):
+        if first.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return update(batch)
+
+    first._update = interrupting
+    with pytest.raises(Interrupted):
+        first.run()
+    trainer_of(made, parts, *options).run()
+    assert_same(outcome(parts), outcome(whole))
+
+
+def test_the_last_weights_are_kept_where_asked_for(made, tmp_path):
+    trainer = trainer_of(made, tmp_path, "training.keep=last")
+    trainer.run()
+    kept = outcome(tmp_path)[0]
+    assert all(torch.equal(kept[name], tensor) for name, tensor in trainer.network.state_dict().items())
+    assert json.loads((tmp_path / "train.json").read_text())["chosen_epoch"] == 3
+
+
+def test_an_average_is_the_mean_of_the_last_weights(made, tmp_path):
+    trainer = trainer_of(made, tmp_path, "training.keep=last", "training.average=2")
+    states = []
+    validate = trainer._validate
+
+    def noting(epoch):
+        states.append({name: tensor.clone() for name, tensor in trainer.network.state_dict().items()})
+        validate(epoch)
+
+    trainer._validate = noting
+    trainer.run()
+    for name, tensor in outcome(tmp_path)[0].items():
+        torch.testing.assert_close(tensor, (states[1][name] + states[2][name]) / 2)

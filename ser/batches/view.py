@@ -1,0 +1,141 @@
+"""How a training sees stored features: trimmed, thinned, normalised by group, and distorted where it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ser.augment.spectral import change_speed, draw_distortion, mask, relative_floor, trim, warp_frequency
+from ser.batches.part import Part
+from ser.config import Batches
+
+LEAST_DEVIATION = 1e-3
+
+
+class Moments:
+    """Running mean and deviation a bin."""
+
+    def __init__(self, bins: int) -> None:
+        self.count = 0
+        self.sums = np.zeros((2, bins))
+
+    def add(self, values: np.ndarray) -> None:
+        wide = values.astype(np.float64)
+        self.count += len(wide)
+        self.sums += wide.sum(0), np.square(wide).sum(0)
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation, float32, (bins,) each."""
+        mean, square = self.sums / max(self.count, 1)
+        return mean.astype(np.float32), np.sqrt(np.maximum(square - mean**2, LEAST_DEVIATION**2)).astype(np.float32)
+
+
+class View:
+    """The utterances of a part as the settings ask for them.
+
+    In this order: silence at the ends trimmed, a floor below the utterance's maximum, distortion (in training, when
+    asked for), every n-th frame, and the statistics of the utterance, its speaker or its corpus taken out. "speaker"
+    and "corpus" use all utterances of the group within the part, which on test data is transductive: no label is
+    needed, but the other test utterances are.
+
+    Attributes:
+        frames: int64, (utterances,), lengths as seen here.
+    """
+
+    def __init__(self, part: Part, config: Batches) -> None:
+        self.part, self.config = part, config
+        self.bins = part.reader.shape(part.ids[0])[1]
+        # First and last frame in the archive, and the maximum, of each utterance.
+        self.ranges = np.stack([np.zeros_like(part.frames), part.frames], axis=1)
+        self.floors = np.full(len(part), -np.inf, np.float32)
+        if config.trim_decibels or config.floor_decibels:
+            self._look_at_levels()
+        self.frames = -(-(self.ranges[:, 1] - self.ranges[:, 0]) // config.frame_step)
+        self.groups = {
+            "utterance": part.ids,
+            "speaker": part.speakers,
+            "corpus": [part.corpus] * len(part),
+        }.get(config.normalisation)
+        self.statistics: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        if self.groups is not None:
+            moments = {group: Moments(self.bins) for group in self.groups}
+            for index, group in enumerate(self.groups):
+                moments[group].add(self._undistorted(index, 0, None))
+            self.statistics = {group: m.finish() for group, m in moments.items()}
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def read(self, index: int, start: int = 0, rows: int | None = None) -> np.ndarray:
+        """Frames `start` to `start + rows` of an utterance (to the end where None), float32, (rows, bins)."""
+        return self._normalised(index, self._undistorted(index, start, rows))
+
+    def read_distorted(self, index: int, start: int, rows: int, rng: np.random.Generator) -> np.ndarray:
+        """About as many frames, with speed, warp and masks drawn anew, float32, (rows, bins)."""
+        config = self.config
+        speed, alpha = draw_distortion(rng, config.speeds, config.vtlp)
+        values = self._source(index, start, round(rows * speed))
+        if speed != 1:
+            values = change_speed(values, speed)
+        if alpha != 1:
+            values = warp_frequency(values, alpha)
+        values = self._normalised(index, np.ascontiguousarray(values[:: config.frame_step]))
+        if config.time_masks or config.frequency_masks:
+            values = mask(
+                values,
+                rng,
+                time_masks=config.time_masks,
+                time_width=config.time_mask_width,
+                frequency_masks=config.frequency_masks,
+                frequency_width=config.frequency_mask_width,
+                fill=float(values.mean()),
+            )
+        return values
+
+    @property
+    def distorts(self) -> bool:
+        """Whether the settings ask for any distortion."""
+        config = self.config
+        return bool(config.vtlp or config.time_masks or config.frequency_masks or set(config.speeds) != {1.0})
+
+    def _look_at_levels(self) -> None:
+        for index, key in enumerate(self.part.ids):
+            values = self.part.reader.read(key)
+            if self.config.trim_decibels:
+                self.ranges[index] = trim(values, self.config.trim_decibels)
+            if self.config.floor_decibels:
+                self.floors[index] = relative_floor(values, self.config.floor_decibels).min()
+
+    def _source(self, index: int, start: int, rows: int | None) -> np.ndarray:
+        """Every frame of the archive below frames `start` to `start + rows` of the view, floored."""
+        first, last = self.ranges[index]
+        step = self.config.frame_step
+        begin = first + start * step
+        end = last if rows is None else min(last, begin + (rows - 1) * step + 1)
+        values = self.part.reader.read(self.part.ids[index], int(begin), int(end - begin))
+        if self.config.floor_decibels:
+            np.maximum(values, self.floors[index], out=values)
+        return values
+
+    def _undistorted(self, index: int, start: int, rows: int | None) -> np.ndarray:
+        values = self._source(index, start, rows)
+        return values if self.config.frame_step == 1 else np.ascontiguousarray(values[:: self.config.frame_step])
+
+    def _normalised(self, index: int, values: np.ndarray) -> np.ndarray:
+        if self.groups is not None:
+            mean, deviation = self.statistics[self.groups[index]]
+            values = (values - mean) / deviation
+        return values
+
+
+def fit_statistics(views: Sequence[View]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation a bin over all frames of the training parts, float32, (bins,); 0 and 1 for "none"."""
+    bins = views[0].bins
+    if views[0].config.normalisation == "none":
+        return np.zeros(bins, np.float32), np.ones(bins, np.float32)
+    moments = Moments(bins)
+    for view in views:
+        for index in range(len(view)):
+            moments.add(view.read(index))
+    return moments.finish()

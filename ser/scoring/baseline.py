@@ -1,0 +1,158 @@
+"""The SVM baseline of an experiment: fitted, its hypotheses scored, and a result.json beside those of the networks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser.batches import UNIFIED, Data, Part
+from ser.batches.part import data_dir_of
+from ser.common import InputError, digest, read_json, write_json
+from ser.common.metrics import confusion_matrix, scores
+from ser.common.provenance import provenance
+from ser.corpora.kaldi import read_table, write_table
+from ser.scoring.result import score_part
+from ser.training import baseline as svm
+from ser.training.loss import class_weights
+
+FITTED = "SVM: fitted on the training speakers of all corpora together; C chosen by UA on validation speakers."
+NOTES = {
+    "speaker": (
+        "SVM by speaker: a speaker's functionals are standardised by that speaker's own mean and deviation within the "
+        "part, on test from all test utterances of the speaker, unlabelled (transductive).",
+    )
+}
+
+
+def folder_of(experiment_folder: Path, features: str, normalisation: str) -> Path:
+    """Where the baseline of exp/<combination>/<cell>/fold<k>_seed<s> lies."""
+    place = experiment_folder.resolve()
+    return place.parents[1] / f"svm_{features}_{normalisation}" / place.name
+
+
+def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[dict[str, Any], bool]:
+    """Fit, decode and score, or find it done.
+
+    Args:
+        data: opened with the task "unified".
+        folder: of the baseline, where decode_<corpus>_test/ and, last, result.json go.
+
+    Returns:
+        What result.json says, and whether it was there already.
+
+    Raises:
+        InputError: the folder holds another baseline, or no corpus has validation or test speakers.
+    """
+    started = time.monotonic()
+    identity = _identity(data, features, normalisation)
+    path = folder / "result.json"
+    if path.is_file():
+        found = read_json(path)
+        if found["fingerprint"] != identity["fingerprint"]:
+            raise InputError(f"{path}: of other settings or data; remove {folder}, or give another --exp folder")
+        return found, True
+    train, valid, test = (data.parts(name) for name in ("train", "valid", "test"))
+    if not test:
+        corpora = ", ".join(data.experiment.corpora)
+        raise InputError(f"{folder}: none of {corpora} has test speakers; add a corpus that has")
+    classes = len(data.heads[UNIFIED])
+    train_samples, valid_samples = (_samples(data, parts, features, normalisation) for parts in (train, valid))
+    model = svm.fit(list(train_samples.values()), valid_samples, classes, normalisation)
+    targets = {}
+    for corpus, part in test.items():
+        values = _functionals(data, part, features, normalisation)
+        _decode(model, part, values, folder / f"decode_{corpus}_test", identity["fingerprint"])
+        targets[corpus] = score_part(part, folder / f"decode_{corpus}_test")
+    result = {
+        **identity,
+        **_training(model, train),
+        "folds": {c: p.split_name(data.experiment.split, data.experiment.fold) for c, p in data.protocols.items()},
+        "seconds": round(time.monotonic() - started, 2),
+        "valid": {
+            corpus: asdict(scores(confusion_matrix(truth, model.predict(values), classes)))
+            for corpus, (values, truth) in valid_samples.items()
+        },
+        **_provenance(),
+        "machine": {"device": "cpu", "precision": "float64", "threads": 1},
+        "notes": sorted({*(p.note for p in data.protocols.values() if p.note), *NOTES.get(normalisation, ()), FITTED}),
+        "targets": targets,
+    }
+    write_json(path, result)
+    return result, False
+
+
+def _identity(data: Data, features: str, normalisation: str) -> dict[str, Any]:
+    """What the result is of, under the keys that a network's has, and the fingerprint of all of it."""
+    e = data.experiment
+    identity = {
+        "combination": e.combination,
+        "corpora": e.corpora,
+        "task": UNIFIED,
+        "temporal": "svm",
+        "pooling": features,
+        "fold": e.fold,
+        "seed": e.seed,
+        "preset": e.preset,
+        "split": e.split,
+        "part": "test",
+        "normalisation": normalisation,
+        "settings": svm.settings(features, normalisation),
+    }
+    # The settings of a network say nothing about the baseline.
+    hashes = {**data.hashes(), "config_hash": digest(identity)}
+    return {**identity, **hashes, "fingerprint": digest(hashes)}
+
+
+def _training(model: svm.Baseline, train: Mapping[str, Part]) -> dict[str, Any]:
+    """What train.json says of a network; a support vector machine has no epochs and no updates."""
+    weights = class_weights(np.sum([part.class_counts for part in train.values()], axis=0))
+    return {
+        "chosen_epoch": 0,
+        "epochs": 0,
+        "updates": dict.fromkeys(train, 0),
+        "class_counts": {corpus: part.class_counts.tolist() for corpus, part in train.items()},
+        "class_weights": {corpus: [float(w) for w in weights] for corpus in train},
+        "seconds_per_epoch": None,
+        "C": model.penalty,
+        "valid_ua_by_C": {str(c): ua for c, ua in model.valid_ua.items()},
+        "functionals": int(model.mean.size),
+    }
+
+
+def _samples(data: Data, parts: Mapping[str, Part], features: str, normalisation: str) -> dict[str, svm.Sample]:
+    return {c: (_functionals(data, part, features, normalisation), part.targets) for c, part in parts.items()}
+
+
+def _functionals(data: Data, part: Part, features: str, normalisation: str) -> np.ndarray:
+    """(utterances, functionals), by speaker where that is asked."""
+    if features == "logmel":
+        values = svm.logmel(part, data.experiment.features)
+    else:
+        table = data_dir_of(data.data_root, data.protocols[part.corpus], data.experiment, part.name) / "wav.scp"
+        paths = read_table(table)
+        values = svm.opensmile([Path(paths[key]) for key in part.ids])
+    return svm.standardise_groups(values, part.speakers) if normalisation == "speaker" else values
+
+
+def _decode(model: svm.Baseline, part: Part, values: np.ndarray, folder: Path, fingerprint: str) -> None:
+    """Write hyp and decode.json; a support vector machine has no posteriors."""
+    best = model.predict(values)
+    write_table(folder / "hyp", {key: part.classes[i] for key, i in zip(part.ids, best, strict=True)})
+    write_json(folder / "decode.json", {"classes": part.classes, "utterances": len(part), "fingerprint": fingerprint})
+
+
+def _provenance() -> dict[str, Any]:
+    """As for a network, with the libraries that decide the baseline's numbers."""
+    found = provenance()
+    for name in ("scikit-learn", "scipy", "opensmile"):
+        try:
+            found["versions"][name] = version(name)
+        except PackageNotFoundError:
+            found["versions"][name] = "absent"
+    return found

@@ -1,0 +1,187 @@
+"""A linear SVM on functionals of an utterance: what a network has to beat, given the same normalisation.
+
+No label goes into the functionals, and no test utterance into the fit: `fit` is given training and validation parts.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser.batches import Part
+from ser.common import InputError
+from ser.common.metrics import confusion_matrix, scores
+from ser.common.progress import progress
+from ser.config import Features
+
+BANDS = 40
+PERCENTILES = (10, 50, 90)
+DELTA_FRAMES = 5
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+# Columns that differ by less than this share of their greatest value are constant but for rounding.
+CONSTANT = 1e-6
+# Far above what standardised values take; without it values as they are ("none") may never end.
+MAX_ITERATIONS = 1_000_000
+
+Sample = tuple[np.ndarray, np.ndarray]  # functionals, float64, (utterances, values), and targets, (utterances,)
+
+
+def settings(features: str, normalisation: str) -> dict[str, Any]:
+    """What decides a model beside the data; as text, for digests and results."""
+    kinds: dict[str, dict[str, Any]] = {
+        "logmel": {"bands": BANDS, "percentiles": list(PERCENTILES), "delta_frames": DELTA_FRAMES},
+        "opensmile": {"set": "ComParE_2016"},
+    }
+    return {
+        "features": features,
+        **kinds[features],
+        "normalisation": normalisation,
+        "classifier": "SVC, linear, balanced",
+        "penalties": list(PENALTIES),
+    }
+
+
+def mel(frequency: np.ndarray | float) -> np.ndarray:
+    """Hertz to mel as HTK has it (Young et al., The HTK Book, section 5.4): 2595 log10(1 + f / 700)."""
+    return 2595 * np.log10(1 + np.asarray(frequency, np.float64) / 700)
+
+
+def mel_filters(bins: int, sampling_rate: int, bands: int = BANDS) -> np.ndarray:
+    """Triangles of equal width on the mel scale, from 0 Hz to half the sampling rate, float64, (bins, bands).
+
+    A triangle begins and ends at the centres of its neighbours, so between the first and the last centre a bin's
+    weights sum to 1.
+    """
+    step = mel(sampling_rate / 2) / (bands + 1)
+    position = mel(np.linspace(0, sampling_rate / 2, bins)) / step
+    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(1, bands + 1)))
+
+
+def logmel_functionals(log_power: np.ndarray, filters: np.ndarray, config: Features) -> np.ndarray:
+    """Mean, deviation and percentiles over frames of log-mel bands and of their deltas, then the seconds.
+
+    Args:
+        log_power: natural log of power, (frames, bins).
+        filters: (bins, bands).
+
+    Returns:
+        float64, (2 * 5 * bands + 1,): 401 for 40 bands.
+    """
+    from scipy.signal import savgol_filter
+
+    bands = np.log(np.maximum(np.exp(log_power.astype(np.float64)) @ filters, config.floor))
+    # A straight line through five frames, the first and the last repeated: the delta of HTK with a window of 2.
+    deltas = savgol_filter(bands, DELTA_FRAMES, 1, deriv=1, axis=0, mode="nearest")
+    found = [
+        row for x in (bands, deltas) for row in (x.mean(0), x.std(0), *np.percentile(x, PERCENTILES, axis=0))
+    ]  # each (bands,)
+    seconds = (config.frame_length + (len(bands) - 1) * config.frame_shift) / config.sampling_rate
+    return np.concatenate([*found, [seconds]])
+
+
+def logmel(part: Part, config: Features) -> np.ndarray:
+    """Functionals of the stored log-spectra of a part, float64, (utterances, 401)."""
+    filters = mel_filters(config.bins, config.sampling_rate)
+    keys = progress(part.ids, text=f"functionals {part.corpus} {part.name}", unit="utt")
+    return np.stack([logmel_functionals(part.reader.read(key), filters, config) for key in keys])
+
+
+def opensmile(paths: Sequence[Path]) -> np.ndarray:
+    """ComParE 2016 functionals of audio files at their own sampling rates, float64, (files, 6373).
+
+    Raises:
+        InputError: openSMILE is not installed.
+    """
+    from ser.audio import read_audio
+
+    try:
+        library: Any = importlib.import_module("opensmile")
+    except ImportError:
+        raise InputError("--features opensmile: the library is not there; pip install opensmile") from None
+    smile = library.Smile(library.FeatureSet.ComParE_2016, library.FeatureLevel.Functionals)
+    rows = []
+    for path in progress(paths, text="openSMILE", unit="utt"):
+        audio = read_audio(path)
+        rows.append(smile.process_signal(audio.mono, audio.sampling_rate).to_numpy(np.float64)[0])
+    # Functionals over voiced frames are no number where there are none.
+    return np.nan_to_num(np.stack(rows), nan=0.0)
+
+
+def standardise_groups(values: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+    """Take out each group's own mean and deviation a column, float64, as `values`."""
+    result, names = np.empty(values.shape), np.asarray(groups)
+    for name in np.unique(names):
+        rows = names == name
+        result[rows] = standardise(values[rows], *moments(values[rows]))
+    return result
+
+
+def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation a column; 1 for a constant one, and the unit of a column, however small, decides nothing."""
+    deviation = values.std(0)
+    return values.mean(0), np.where(deviation > CONSTANT * np.abs(values).max(0), deviation, 1.0)
+
+
+def standardise(values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Values in deviations from the mean."""
+    return (values - mean) / deviation
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A fitted classifier.
+
+    Attributes:
+        penalty: C, the one of `PENALTIES` with the best UA on validation speakers, the smaller of equal ones.
+        valid_ua: that UA for every C, the mean of the corpora.
+        model: sklearn.svm.SVC.
+    """
+
+    penalty: float
+    valid_ua: dict[float, float]
+    mean: np.ndarray
+    deviation: np.ndarray
+    model: Any
+
+    def predict(self, values: np.ndarray) -> np.ndarray:
+        """Class indices, (utterances,), of functionals that are normalised by speaker already where that is asked."""
+        return self.model.predict(standardise(values, self.mean, self.deviation))
+
+
+def fit(train: Sequence[Sample], valid: Mapping[str, Sample], classes: int, normalisation: str) -> Baseline:
+    """One classifier on the training samples of all corpora; the validation samples choose C and nothing else.
+
+    Args:
+        normalisation: "none" leaves out the standardisation by training statistics.
+
+    Raises:
+        InputError: nothing to choose by, or fewer than two classes to learn.
+    """
+    from sklearn.svm import SVC
+
+    if not valid:
+        raise InputError("no corpus has validation speakers, by which C is chosen; add a corpus that has")
+    values, targets = (np.concatenate(x) for x in zip(*train, strict=True))
+    if len(np.unique(targets)) < 2:
+        raise InputError("the training parts hold one class only; prepare a corpus with more")
+    mean, deviation = moments(values)
+    if normalisation == "none":
+        mean, deviation = np.zeros_like(mean), np.ones_like(deviation)
+    scaled = standardise(values, mean, deviation)
+    # It draws nothing, so it needs no seed.
+    make = partial(SVC, kernel="linear", class_weight="balanced", max_iter=MAX_ITERATIONS)
+    fitted = [Baseline(c, {}, mean, deviation, make(C=c).fit(scaled, targets)) for c in PENALTIES]
+    ua = [float(np.mean([_ua(b, sample, classes) for sample in valid.values()])) for b in fitted]
+    best = fitted[int(np.argmax(ua))]
+    return Baseline(best.penalty, dict(zip(PENALTIES, ua, strict=True)), mean, deviation, best.model)
+
+
+def _ua(baseline: Baseline, sample: Sample, classes: int) -> float:
+    values, targets = sample
+    return scores(confusion_matrix(targets, baseline.predict(values), classes)).ua

@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""A linear SVM on functionals, with the corpora, the fold and the normalisation of an experiment, as its baseline."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+from ser.common import InputError, guarded
+from ser.common.cli import experiment_arguments
+from ser.config import read_experiment
+
+NORMALISATIONS = ("global", "speaker", "none")
+
+
+@guarded
+def main() -> int:
+    """Write svm_<features>_<normalisation>/fold<k>_seed<s>/ beside the experiment, with hypotheses and result.json."""
+    parser = experiment_arguments(str(__doc__))
+    parser.add_argument("--features", choices=["logmel", "opensmile"], default="logmel", help="what is summarised")
+    parser.add_argument(
+        "--normalisation",
+        choices=NORMALISATIONS,
+        help="whose mean and deviation are taken out (default: as in config.yaml)",
+    )
+    options = parser.parse_args()
+
+    experiment = read_experiment(options.folder / "config.yaml")
+    if options.folder.resolve().parts[-3:] != tuple(experiment.folder.split("/")):
+        raise InputError(f"{options.folder}: its config.yaml is of {experiment.folder}; run steps/configure.py")
+    normalisation = options.normalisation or experiment.batches.normalisation
+    if normalisation not in NORMALISATIONS:
+        raise InputError(
+            f"{options.folder}: the baseline has no normalisation by {normalisation}; "
+            f"give --normalisation {'|'.join(NORMALISATIONS)}"
+        )
+    from ser.batches import open_data
+    from ser.scoring.baseline import folder_of, run
+
+    data = open_data(replace(experiment, task="unified"), options.recipe, options.data, options.dump)
+    folder = folder_of(options.folder, options.features, normalisation)
+    result, was_there = run(data, options.features, normalisation, folder)
+    if was_there:
+        print(f"{folder / 'result.json'}: done already")
+    for corpus, s in result["targets"].items():
+        print(f"{corpus} test: WA {s['wa']:.3f}, UA {s['ua']:.3f}, n {s['n']}; C {result['C']:g}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

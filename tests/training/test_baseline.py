@@ -1,0 +1,235 @@
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.svm import SVC
+
+from ser.batches import open_data
+from ser.common import InputError, read_json
+from ser.common.metrics import confusion_matrix, scores
+from ser.config import save
+from ser.config.schema import Features
+from ser.corpora.kaldi import read_table, write_table
+from ser.scoring.baseline import run
+from ser.scoring.tables import read_results, results_table
+from ser.training import baseline as svm
+
+ROOT = Path(__file__).resolve().parents[2]
+STFT = Features(8000, 512, 128, "hann", 1e-10, "float32")
+
+
+def test_mel_filters_by_hand():
+    # Bins at 0, 1, 2, 3 and 4 kHz, 1000.0, 1521.4, 1876.4 and 2146.1 mel; one triangle with its centre at 1073.0
+    found = svm.mel_filters(5, 8000, bands=1)[:, 0]
+    assert found.tolist() == pytest.approx([0, 0.93193, 0.58218, 0.25126, 0], abs=1e-4)
+
+
+def test_mel_filters_sum_to_one_between_the_outer_centres():
+    filters = svm.mel_filters(257, 8000)
+    frequency = np.linspace(0, 4000, 257)
+    centres = 700 * (10 ** (svm.mel(4000) / 41 * np.arange(1, 41) / 2595) - 1)
+    inside = (frequency >= centres[0]) & (frequency <= centres[-1])
+    np.testing.assert_allclose(filters[inside].sum(1), 1)
+    assert (filters.sum(1)[~inside] < 1).all()
+    assert (filters.max(0) > 0.5).all()
+    # No bin lies nearer to the centre of a band than the one that weighs most, as far as the mel scale is straight.
+    assert np.abs(frequency[filters.argmax(0)] - centres).max() <= 4000 / 256 / 2 * 1.05
+
+
+def test_functionals_of_a_constant_spectrum():
+    filters = svm.mel_filters(257, 8000)
+    found = svm.logmel_functionals(np.full((11, 257), -2.0, np.float32), filters, STFT)
+    assert found.shape == (401,)
+    bands, deltas = found[:400].reshape(2, 5, 40)
+    level = -2 + np.log(filters.sum(0))
+    for row, expected in zip(bands, (level, 0, level, level, level), strict=True):
+        np.testing.assert_allclose(row, np.broadcast_to(expected, 40), atol=1e-9)
+    np.testing.assert_allclose(deltas, 0, atol=1e-9)
+    assert found[400] == pytest.approx((512 + 10 * 128) / 8000)
+
+
+def test_functionals_of_a_rising_spectrum_by_hand():
+    # 11 frames that rise by 0.1 each. Deltas over five frames, the ends repeated: 0.05, 0.08, 7 x 0.1, 0.08, 0.05
+    rising = np.repeat(0.1 * np.arange(11)[:, None], 257, axis=1)
+    filters = svm.mel_filters(257, 8000)
+    bands, deltas = svm.logmel_functionals(rising, filters, STFT)[:400].reshape(2, 5, 40)
+    level = np.log(filters.sum(0))
+    for row, expected in zip(
+        bands - level * [[1], [0], [1], [1], [1]], (0.5, 0.1 * 10**0.5, 0.1, 0.5, 0.9), strict=True
+    ):
+        np.testing.assert_allclose(row, expected, atol=1e-9)
+    np.testing.assert_allclose(deltas[[0, 2, 3, 4]].T, [[0.96 / 11, 0.05, 0.1, 0.1]] * 40, atol=1e-9)
+
+
+def test_a_single_frame_has_functionals():
+    assert np.isfinite(svm.logmel_functionals(np.zeros((1, 257)), svm.mel_filters(257, 8000), STFT)).all()
+
+
+def test_silence_is_at_the_floor():
+    found = svm.logmel_functionals(np.full((6, 257), -np.inf), svm.mel_filters(257, 8000), STFT)
+    np.testing.assert_allclose(found[:40], np.log(1e-10))
+
+
+def test_normalisation_by_speaker_makes_each_mean_zero(made):
+    data = made.open(made.experiment("task=unified"))
+    part = data.parts("train")["one"]
+    values = svm.standardise_groups(svm.logmel(part, data.experiment.features), part.speakers)
+    assert len(set(part.speakers)) == 2
+    for speaker in set(part.speakers):
+        own = values[[s == speaker for s in part.speakers]]
+        np.testing.assert_allclose(own.mean(0), 0, atol=1e-9)
+        assert np.median(own.std(0)) == pytest.approx(1)
+
+
+def test_a_speaker_of_one_utterance_is_all_zero():
+    values = svm.standardise_groups(np.array([[3.0, 4.0], [1.0, 0.0], [3.0, 2.0]]), ["a", "b", "b"])
+    assert values.tolist() == [[0, 0], [-1, -1], [1, 1]]
+
+
+def test_a_column_counts_whatever_its_unit_and_a_constant_one_does_not():
+    column = np.array([1.0, 2.0, 3.0])
+    mean, deviation = svm.moments(np.stack([column, 1e-9 * column, 7 + 1e-12 * column], axis=1))
+    assert mean.tolist() == pytest.approx([2, 2e-9, 7])
+    assert deviation.tolist() == pytest.approx([(2 / 3) ** 0.5, 1e-9 * (2 / 3) ** 0.5, 1])
+
+
+def samples(n, seed):
+    """Two classes that overlap, in units that differ by column."""
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, 2, n)
+    return (rng.standard_normal((n, 8)) + 0.8 * targets[:, None]) * np.logspace(0, 1, 8), targets
+
+
+def test_c_is_the_best_on_validation_and_the_fit_is_of_train_alone():
+    train, valid = samples(60, 0), {"one": samples(40, 1), "two": samples(30, 2)}
+    found = svm.fit([train], valid, 2, "global")
+    mean, deviation = train[0].mean(0), train[0].std(0)
+    for c in svm.PENALTIES:
+        model = SVC(kernel="linear", C=c, class_weight="balanced").fit((train[0] - mean) / deviation, train[1])
+        uas = [scores(confusion_matrix(y, model.predict((x - mean) / deviation), 2)).ua for x, y in valid.values()]
+        assert found.valid_ua[c] == pytest.approx(np.mean(uas))
+        if c == found.penalty:
+            np.testing.assert_allclose(found.model.coef_, model.coef_)
+    best = max(found.valid_ua.values())
+    assert found.penalty == next(c for c in svm.PENALTIES if found.valid_ua[c] == best)
+    # Of two validation sets one is right always with every C and one is wrong: all C are equal, and the least is taken.
+    x, _ = valid["one"]
+    twice = {"a": (x, np.zeros(40, int)), "b": (x, np.ones(40, int))}
+    assert svm.fit([train], twice, 2, "global").penalty == svm.PENALTIES[0]
+
+
+def test_without_normalisation_values_stay_as_they_are():
+    found = svm.fit([samples(60, 0)], {"one": samples(40, 1)}, 2, "none")
+    assert found.mean.tolist() == [0] * 8
+    assert found.deviation.tolist() == [1] * 8
+
+
+def test_nothing_to_choose_by_and_nothing_to_tell_apart():
+    x, y = samples(20, 0)
+    with pytest.raises(InputError, match="no corpus has validation speakers"):
+        svm.fit([(x, y)], {}, 2, "global")
+    with pytest.raises(InputError, match="one class only"):
+        svm.fit([(x, np.zeros(20, int))], {"one": (x, y)}, 2, "global")
+
+
+def test_labels_of_test_do_not_alter_the_model(made, tmp_path):
+    experiment = made.experiment("task=unified")
+    shutil.copytree(made.data_root, tmp_path / "data")
+    table = tmp_path / "data" / "one" / "strict_fold1" / "test" / "utt2emo"
+    labels = read_table(table)
+    write_table(table, dict(zip(labels, sorted(labels.values(), reverse=True), strict=True)))
+    shuffled = open_data(experiment, made.recipe, tmp_path / "data", made.dump)
+    first, _ = run(made.open(experiment), "logmel", "speaker", tmp_path / "first")
+    second, _ = run(shuffled, "logmel", "speaker", tmp_path / "second")
+    for key in ("C", "valid", "valid_ua_by_C"):
+        assert first[key] == second[key]
+    hyp = Path("decode_one_test") / "hyp"
+    assert (tmp_path / "first" / hyp).read_text() == (tmp_path / "second" / hyp).read_text()
+    assert first["targets"]["one"]["confusion"] != second["targets"]["one"]["confusion"]
+
+
+@pytest.fixture
+def experiment_folder(made, tmp_path):
+    def make(*overrides):
+        experiment = made.experiment(*overrides)
+        folder = tmp_path / "exp" / experiment.folder
+        save(experiment, folder / "config.yaml")
+        return folder
+
+    return make
+
+
+def command(made, folder, *options):
+    places = ["--recipe", made.recipe, "--data", made.data_root, "--dump", made.dump]
+    return subprocess.run(
+        [sys.executable, ROOT / "steps" / "baseline.py", folder, *places, *options],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_result_stands_beside_those_of_the_networks(made, experiment_folder):
+    folder = experiment_folder()
+    first = command(made, folder)
+    assert first.returncode == 0, first.stderr
+    own = folder.parents[1] / "svm_logmel_global" / "fold1_seed0"
+    result = read_json(own / "result.json")
+    network = {"combination", "corpora", "task", "temporal", "pooling", "fold", "seed", "preset", "split", "part"}
+    network |= {"chosen_epoch", "epochs", "updates", "class_counts", "class_weights", "seconds_per_epoch", "valid"}
+    network |= {"code_hash", "git_revision", "versions", "machine", "config_hash", "data_hash", "split_hash"}
+    network |= {"normalisation", "notes", "folds", "targets"}
+    assert network <= set(result)
+    wanted = {"combination": "one_two", "task": "unified", "temporal": "svm", "pooling": "logmel", "functionals": 401}
+    assert {key: result[key] for key in wanted} == wanted
+    assert list(result["targets"]) == ["one"]  # "two" has no test speakers
+    assert set(result["valid"]) == {"one", "two"}
+    assert "scikit-learn" in result["versions"]
+    assert result["targets"]["one"]["ua"] > 0.6  # classes differ in level and colour
+    assert set(read_table(own / "decode_one_test" / "hyp")) == set(
+        made.open(made.experiment("task=unified")).parts("test")["one"].ids
+    )
+    lines = results_table(read_results([folder.parents[2]]), "the command", "./run.sh").splitlines()
+    row = next(line for line in lines if line.startswith("| one_two"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:8] == ["one_two", "one", "unified", "svm", "logmel", "strict", "1", "0"]
+
+    written = (own / "result.json").stat().st_mtime_ns
+    second = command(made, folder)
+    assert second.returncode == 0
+    assert "done already" in second.stdout
+    assert (own / "result.json").stat().st_mtime_ns == written
+
+
+def test_normalisation_is_that_of_the_experiment_and_an_option(made, experiment_folder, one_line):
+    folder = experiment_folder("batches.normalisation=utterance")
+    assert "no normalisation by utterance; give --normalisation global|speaker|none" in one_line(command(made, folder))
+    assert command(made, folder, "--normalisation", "speaker").returncode == 0
+    notes = read_json(folder.parents[1] / "svm_logmel_speaker" / "fold1_seed0" / "result.json")["notes"]
+    assert any("(transductive)" in note for note in notes)
+
+
+def test_a_config_of_another_place_is_refused(made, experiment_folder, one_line):
+    folder = experiment_folder()
+    moved = folder.rename(folder.with_name("fold2_seed0"))
+    assert "its config.yaml is of one_two/multi_blstm_mu_sigma2/fold1_seed0" in one_line(command(made, moved))
+
+
+def test_another_baseline_in_the_folder_is_refused(made, tmp_path):
+    run(made.open(made.experiment("task=unified")), "logmel", "global", tmp_path)
+    other = made.open(replace(made.experiment("task=unified"), seed=1))
+    with pytest.raises(InputError, match="of other settings or data"):
+        run(other, "logmel", "global", tmp_path)
+
+
+def test_opensmile_that_is_not_there_is_named(made, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "opensmile", None)
+    data = made.open(made.experiment("task=unified"))
+    with pytest.raises(InputError, match="pip install opensmile"):
+        run(data, "opensmile", "global", tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,73 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from ser.training.losses import mixed_targets, smoothed_targets, soft_cross_entropy, votes_to_probabilities
+
+WEIGHTS = torch.tensor([0.5, 2.0, 0.0, 1.0])
+
+
+def test_smoothed_targets_by_hand():
+    found = smoothed_targets(torch.tensor([2, 0]), 4, 0.2)
+    assert found.flatten().tolist() == pytest.approx([0.05, 0.05, 0.85, 0.05, 0.85, 0.05, 0.05, 0.05])
+    assert smoothed_targets(torch.tensor([1]), 3, 0.0).tolist() == [[0.0, 1.0, 0.0]]
+    assert smoothed_targets(torch.tensor([1]), 2, 1.0).tolist() == [[0.5, 0.5]]
+
+
+def test_soft_cross_entropy_by_hand():
+    # p = (1/2, 1/2) and (1/4, 3/4); w q = (2 * 0.5, 1 * 0.5) and (2 * 0, 1 * 1)
+    logits = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
+    targets = torch.tensor([[0.5, 0.5], [0.0, 1.0]])
+    found = soft_cross_entropy(logits, targets, torch.tensor([2.0, 1.0]))
+    assert float(found) == pytest.approx((1.5 * math.log(2) + math.log(4 / 3)) / 2.5, abs=1e-6)
+
+
+def test_of_one_hot_targets_it_is_torchs_weighted_cross_entropy():
+    torch.manual_seed(0)
+    one, other = (torch.randn(9, 4).requires_grad_() for _ in range(2))
+    other.data.copy_(one.data)
+    targets = torch.tensor([0, 1, 3, 1, 0, 3, 3, 1, 0])
+    found = soft_cross_entropy(one, smoothed_targets(targets, 4, 0.0), WEIGHTS)
+    expected = functional.cross_entropy(other, targets, weight=WEIGHTS)
+    torch.testing.assert_close(found, expected)
+    found.backward()
+    expected.backward()
+    torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_gradient_is_that_of_the_formula():
+    torch.manual_seed(0)
+    logits, q = torch.randn(5, 4, requires_grad=True), torch.softmax(torch.randn(5, 4), 1)
+    soft_cross_entropy(logits, q, WEIGHTS).backward()
+    weighted = WEIGHTS * q
+    expected = (logits.softmax(1) * weighted.sum(1, keepdim=True) - weighted) / weighted.sum()
+    torch.testing.assert_close(logits.grad, expected.detach())
+
+
+def test_soft_cross_entropy_is_in_float32():
+    torch.manual_seed(0)
+    logits, q = torch.randn(5, 4).bfloat16(), torch.softmax(torch.randn(5, 4), 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = soft_cross_entropy(logits, q, WEIGHTS)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, soft_cross_entropy(logits.float(), q, WEIGHTS))
+
+
+def test_votes_by_hand():
+    classes = ("angry", "happy", "sad")
+    votes = [{"angry": 2, "sad": 1, "fear": 5}, {"happy": 1}, {"fear": 3}, {}, {"sad": 0, "fear": 1}]
+    found = votes_to_probabilities(votes, classes, [0, 0, 1, 2, 2])
+    expected = torch.tensor([[2 / 3, 0, 1 / 3], [0, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]])
+    torch.testing.assert_close(found, expected)
+    assert votes_to_probabilities([], classes, []).shape == (0, 3)
+    with pytest.raises(ValueError, match="longer"):
+        votes_to_probabilities(votes, classes, [0] * 6)
+
+
+def test_mixed_targets_by_hand():
+    one, other = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.4, 0.6]])
+    found = mixed_targets(one, other, torch.tensor([0.7, 0.5]))
+    assert found.flatten().tolist() == pytest.approx([0.7, 0.3, 0.7, 0.3])
+    assert torch.equal(mixed_targets(one, other, torch.ones(2)), one)
