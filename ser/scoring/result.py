@@ -34,6 +34,11 @@ def score_part(part: Part, folder: Path) -> dict[str, Any]:
         part.targets, np.array([index[hypothesis[key]] for key in part.ids]), len(part.classes)
     )
     found = {**asdict(scores(confusion)), "classes": list(part.classes), "confusion": confusion.tolist()}
+    lines = [
+        f"{key}\t{speaker}\t{part.classes[truth]}\t{hypothesis[key]}\n"
+        for key, speaker, truth in zip(part.ids, part.speakers, part.targets, strict=True)
+    ]
+    write_text(folder / "scoring" / "utterances.tsv", "".join(lines))
     title = f"{part.corpus} {part.name}: UA {found['ua']:.3f}, WA {found['wa']:.3f}, n = {found['n']}"
     write_json(folder / "scoring" / "scores.json", found)
     rows = [[name, *row] for name, row in zip(part.classes, confusion.tolist(), strict=True)]

@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""A table of all cells below some folders over all their folds together, with intervals over speakers."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+from ser.common import guarded, write_text
+
+
+@guarded
+def main() -> int:
+    """Print the table, and append it to a file of results where asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("exp_dir", type=Path, nargs="+", help="root of experiments")
+    parser.add_argument(
+        "--append", type=Path, help="Markdown file, such as one of steps/tables.py, to add the table to"
+    )
+    options = parser.parse_args()
+    from ser.scoring.pooled import pooled_table, read_pools
+
+    text = pooled_table(read_pools(options.exp_dir), f"steps/pool.py {shlex.join(sys.argv[1:])}")
+    print(text, end="")
+    if options.append:
+        before = options.append.read_text(encoding="utf-8").split("## All folds together")[0].rstrip()
+        write_text(options.append, f"{before}\n\n{text}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
