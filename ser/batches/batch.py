@@ -21,6 +21,8 @@ class Batch:
         lengths: int64, (batch,), frames.
         targets: int64, (batch,), indices into the corpus's class list.
         indices: positions of the utterances in their part.
+        genders: int64, (batch,): 0 woman, 1 man, -1 unknown.
+        votes: float32, (batch, classes): shares of the annotators' votes.
     """
 
     corpus: str
@@ -28,6 +30,8 @@ class Batch:
     lengths: torch.Tensor
     targets: torch.Tensor
     indices: list[int]
+    genders: torch.Tensor
+    votes: torch.Tensor
 
 
 def collate(view: View, crops: Sequence[Crop], rng: np.random.Generator | None = None) -> Batch:
@@ -50,4 +54,6 @@ def collate(view: View, crops: Sequence[Crop], rng: np.random.Generator | None =
         torch.tensor([len(row) for row in rows]),
         torch.from_numpy(view.part.targets[indices]),
         indices,
+        torch.from_numpy(view.part.genders[indices]),
+        torch.from_numpy(view.part.votes[indices]),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from ser.corpora import Protocol
 from ser.corpora.kaldi import read_table
 from ser.features import ArkReader, FeatureStore
 
+GENDERS = {"f": 0, "m": 1}
+
 
 @dataclass(frozen=True)
 class Part:
@@ -23,6 +25,8 @@ class Part:
         classes: the class list that `targets` index.
         targets: int64, (utterances,).
         frames: int64, (utterances,).
+        genders: 0 woman, 1 man, -1 unknown, int64, (utterances,).
+        votes: float32, (utterances, classes): shares of the annotators' votes; one-hot where there are none.
     """
 
     corpus: str
@@ -32,6 +36,8 @@ class Part:
     classes: tuple[str, ...]
     targets: np.ndarray
     frames: np.ndarray
+    genders: np.ndarray
+    votes: np.ndarray
     reader: ArkReader
 
     def __len__(self) -> int:
@@ -91,13 +97,36 @@ def load_part(
     empty = [key for key in ids if frames[key] < 1]
     if empty:
         raise InputError(f"{store.folder}: {empty[0]} has no frames; name it under `drop` in {protocol.path}")
+    targets = [index[utt2emo[key]] for key in ids]
+    gender = _optional_table(folder / "spk2gender")
     return Part(
         corpus=protocol.corpus,
         name=part,
         ids=ids,
         speakers=[utt2spk[key] for key in ids],
         classes=tuple(classes),
-        targets=np.array([index[utt2emo[key]] for key in ids]),
+        targets=np.array(targets),
         frames=np.array([frames[key] for key in ids]),
+        genders=np.array([GENDERS.get(gender.get(utt2spk[key], ""), -1) for key in ids]),
+        votes=_shares(_optional_table(folder / "utt2votes"), ids, targets, index),
         reader=store.reader(),
     )
+
+
+def _optional_table(path: Path) -> dict[str, str]:
+    return read_table(path) if path.is_file() else {}
+
+
+def _shares(
+    votes: Mapping[str, str], ids: Sequence[str], targets: Sequence[int], index: Mapping[str, int]
+) -> np.ndarray:
+    """utt2votes (`happy:2 sad:1`) as shares of the classes; one-hot where nobody voted for any of them."""
+    shares = np.zeros((len(ids), len(index)), np.float32)
+    for row, key, target in zip(shares, ids, targets, strict=True):
+        for vote in votes.get(key, "").split():
+            name, _, count = vote.rpartition(":")
+            if name in index:
+                row[index[name]] += int(count)
+        if not row.any():
+            row[target] = 1
+    return shares / shares.sum(1, keepdims=True)

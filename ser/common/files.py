@@ -40,13 +40,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
         else:
             os.replace(temporary, path)
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); make room or choose another "
-            "place, then run the same command again"
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         with suppress(OSError):
             _remove(temporary)
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path}: cannot be written ({error.strerror or error}); make room or choose another place, then run the same "
+        "command again"
+    )
 
 
 @contextmanager
@@ -58,8 +62,12 @@ def locked(path: Path, what: str) -> Iterator[None]:
         what: for the message, such as "data/ravdess is being prepared".
     """
     lock = path.with_name(f".{path.name}.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

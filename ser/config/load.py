@@ -104,7 +104,7 @@ def read_experiment(path: Path) -> Experiment:
     """Read what `save` wrote."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; ./run.sh writes it")
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict(ADDED)
     origin: dict[str, str] = {}
     _collect(read_yaml(path), str(path), values, origin)
     return _build(values, origin, str(path))
@@ -114,9 +114,15 @@ def read_experiment(path: Path) -> Experiment:
 HOW = {"training.device", "training.threads", "training.checkpoint_seconds"}
 
 
+# Options that came later, with the value that leaves them off: results made before stay valid.
+ADDED = {"training.adversarial_weight": 0.0, "training.gender_weight": 0.0, "training.soft_labels": False}
+
+
 def decisive(experiment: Experiment) -> dict[str, Any]:
     """Dotted keys and values of what decides a result."""
-    return {key: value for key, value in _flatten(_plain(asdict(experiment))) if key not in HOW}
+    return {
+        key: value for key, value in _flatten(_plain(asdict(experiment))) if key not in HOW and ADDED.get(key) != value
+    }
 
 
 def _scalar(text: str) -> Any:

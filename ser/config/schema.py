@@ -91,6 +91,9 @@ class Training:
     label_smoothing: ClosedUnitInterval
     mixup: NonNegativeFloat
     class_weights: Literal["balanced", "none"]
+    adversarial_weight: NonNegativeFloat
+    gender_weight: NonNegativeFloat
+    soft_labels: bool
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,5 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
         elif not options.corpus_dir.is_dir():
             raise InputError(f"{options.corpus_dir}: no such folder; {protocol.name} can be had from {protocol.source}")
         return 0
-    with locked(options.out_dir, f"{options.out_dir} is being prepared"):
-        print(prepare(preparer, protocol, options.corpus_dir, options.out_dir, options.allow_partial == "true"))
+    print(prepare(preparer, protocol, options.corpus_dir, options.out_dir, options.allow_partial == "true"))
     return 0

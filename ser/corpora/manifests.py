@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,9 +89,20 @@ def _write_data_dir(folder: Path, protocol: Protocol, items: Sequence[Item]) -> 
         "utt2dur": {item.utterance.id: f"{item.duration:.6f}" for item in items},
         "utt2emo": {u.id: str(protocol.labels[u.label]) for u in utterances},
         "utt2text_id": {u.id: u.text_id for u in utterances if u.text_id},
+        "utt2votes": {u.id: votes for u in utterances if (votes := _votes(u.custom.get("votes", {}), protocol))},
         "spk2gender": {u.speaker: u.gender for u in utterances if u.gender},
     }
     for name, table in tables.items():
         if table:
             write_table(folder / name, table)
     return validate(folder)
+
+
+def _votes(votes: Mapping[str, int], protocol: Protocol) -> str:
+    """Annotators' votes (raw label -> number) by class, as `happy:2 sad:1`; votes for labels left out do not count."""
+    counts: dict[str, int] = {}
+    for label, number in votes.items():
+        name = protocol.labels.get(label)
+        if name is not None:
+            counts[name] = counts.get(name, 0) + number
+    return " ".join(f"{name}:{counts[name]}" for name in sorted(counts))

@@ -12,7 +12,7 @@ from typing import Any
 
 from ser.audio import read_audio
 from ser.audio.reader import is_silent
-from ser.common import InputError, atomic_path, digest, read_json, write_json, write_text
+from ser.common import InputError, atomic_path, digest, locked, read_json, write_json, write_text
 from ser.common.errors import listed
 from ser.common.progress import progress
 from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
@@ -89,7 +89,7 @@ def prepare(preparer: Preparer, protocol: Protocol, corpus_dir: Path, out_dir: P
         "rates": {str(rate): n for rate, n in sorted(Counter(i.sampling_rate for i in items).items())},
         "left_out": len(left_out),
     }
-    with atomic_path(out_dir) as folder:
+    with locked(out_dir, f"{out_dir} is being written"), atomic_path(out_dir) as folder:
         folder.mkdir()
         write_manifests(folder, protocol, items, kept)
         report["parts"] = write_data_dirs(folder, protocol, kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -12,6 +12,7 @@ from ser.batches.load import UNIFIED
 from ser.config import Experiment, Network
 from ser.config.registry import POOLING, TEMPORAL, built
 from ser.nets.adapter import Adapter
+from ser.nets.adversarial import DomainHead
 from ser.nets.fast import Dropout
 
 # Temporal blocks that take the features directly (da Silva et al. 2020).
@@ -25,6 +26,7 @@ class SpeechEmotionNetwork(nn.Module):
         bins: features a frame.
         heads: head name -> its class list, in the order of its outputs.
         corpora: those that get an adapter of their own, where the settings ask for adapters.
+        auxiliaries: heads that only training uses: "gender", "domain" (which corpus, behind a reversed gradient).
     """
 
     mean: Tensor
@@ -38,6 +40,7 @@ class SpeechEmotionNetwork(nn.Module):
         config: Network,
         heads: Mapping[str, Sequence[str]],
         corpora: Sequence[str],
+        auxiliaries: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(bins))
@@ -57,6 +60,9 @@ class SpeechEmotionNetwork(nn.Module):
         )
         self.classes = {name: tuple(classes) for name, classes in heads.items()}
         self.heads = nn.ModuleDict({name: nn.Linear(size, len(classes)) for name, classes in heads.items()})
+        self.corpora = list(corpora)
+        self.gender = nn.Linear(size, 2) if "gender" in auxiliaries else None
+        self.domain = DomainHead(size, len(corpora)) if "domain" in auxiliaries else None
 
     def head_of(self, corpus: str) -> str:
         """The head that classifies a corpus: its own, or the one that serves all."""
@@ -69,8 +75,11 @@ class SpeechEmotionNetwork(nn.Module):
         return self.pooling(self.dropout(self.temporal(self.prep(x), lengths)), lengths)
 
     def forward(self, features: Tensor, lengths: Tensor, head: str, corpus: str) -> Tensor:
-        """Logits of one head, float32, (batch, classes), through the adapter of the corpus where it has one."""
-        pooled = self.embed(features, lengths)
+        """Logits of one head, float32, (batch, classes)."""
+        return self.classify(self.embed(features, lengths), head, corpus)
+
+    def classify(self, pooled: Tensor, head: str, corpus: str) -> Tensor:
+        """Pooled vectors to logits of one head, through the adapter of the corpus where it has one."""
         with torch.autocast(pooled.device.type, enabled=False):
             if corpus in self.adapters:
                 pooled = self.adapters[corpus](pooled)
@@ -86,4 +95,8 @@ def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechE
         experiment.network,
         heads,
         experiment.corpora,
+        {
+            *(["gender"] if experiment.training.gender_weight else []),
+            *(["domain"] if experiment.training.adversarial_weight else []),
+        },
     )

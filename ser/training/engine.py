@@ -162,7 +162,7 @@ class Trainer:
         torch.manual_seed(derive_seed(*self._purpose("dropout"), self.step))
         rng = np.random.default_rng(derive_seed(*self._purpose("mixup"), self.step))
         weights = self.device_weights[batch.corpus]
-        loss = batch_loss(self.network, batch, weights, self.config, self.machine, rng)
+        loss = batch_loss(self.network, batch, weights, self.config, self.machine, rng, self.step / self.steps)
         value = float(loss.detach())
         if not math.isfinite(value):
             part = self.train[batch.corpus].part

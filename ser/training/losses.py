@@ -1,8 +1,6 @@
-"""Soft targets (label smoothing, annotators' votes, mixup) and their weighted cross-entropy."""
+"""Soft targets (label smoothing, mixup) and their weighted cross-entropy."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -35,29 +33,6 @@ def soft_cross_entropy(logits: Tensor, target_probabilities: Tensor, class_weigh
     """
     weights = class_weights.float() * target_probabilities.float()
     return -(weights * torch.log_softmax(logits.float(), dim=1)).sum() / weights.sum()
-
-
-def votes_to_probabilities(
-    votes: Sequence[Mapping[str, int]], classes: Sequence[str], fallback: Sequence[int]
-) -> Tensor:
-    """Shares of the annotators' votes for each class; votes for anything else are left out.
-
-    Args:
-        votes: label -> votes, of each utterance; labels that are one class (excited, happy) are merged already.
-        fallback: class index of each utterance, for those without a vote for any class.
-
-    Returns:
-        float32, (utterances, classes).
-
-    Raises:
-        ValueError: votes and fallback differ in length.
-    """
-    counts = torch.tensor([[own.get(c, 0) for c in classes] for own in votes], dtype=torch.float32)
-    counts = counts.reshape(len(votes), len(classes))
-    for row, target in zip(counts, fallback, strict=True):
-        if not row.any():
-            row[target] = 1
-    return counts / counts.sum(1, keepdim=True)
 
 
 def mixed_targets(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:

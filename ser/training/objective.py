@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ser.augment.spectral import mixup_weights
 from ser.batches import Batch
 from ser.config import Training
 from ser.nets import SpeechEmotionNetwork
+from ser.nets.adversarial import weight_at
 from ser.training.loss import weighted_cross_entropy
 from ser.training.losses import mixed_targets, smoothed_targets, soft_cross_entropy
 from ser.training.machine import Machine
@@ -22,18 +24,22 @@ def batch_loss(
     config: Training,
     machine: Machine,
     rng: np.random.Generator,
+    done: float,
 ) -> Tensor:
     """A scalar, float32.
 
     Args:
         weights: of the classes of the batch's head, (classes,).
         rng: draws the mixing.
+        done: share of the training that is done, 0 to 1.
     """
     features, lengths = batch.features.to(machine.device), batch.lengths.to(machine.device)
     targets = batch.targets.to(machine.device)
-    head = network.head_of(batch.corpus)
     soft: Tensor | None = None
-    if config.label_smoothing or config.mixup:
+    if config.soft_labels:
+        even = torch.full_like(batch.votes, 1 / len(weights))
+        soft = torch.lerp(batch.votes, even, config.label_smoothing).to(machine.device)
+    elif config.label_smoothing or config.mixup:
         soft = smoothed_targets(targets, len(weights), config.label_smoothing)
     if config.mixup and soft is not None:
         order = torch.from_numpy(rng.permutation(len(targets))).to(machine.device)
@@ -41,10 +47,28 @@ def batch_loss(
         features, lengths = mixed(features, lengths, order, shares)
         soft = mixed_targets(soft, soft[order], shares)
     with machine.autocast():
-        logits = network(features, lengths, head, batch.corpus)
-    if soft is None:
-        return weighted_cross_entropy(logits, targets, weights)
-    return soft_cross_entropy(logits, soft, weights)
+        pooled = network.embed(features, lengths)
+    logits = network.classify(pooled, network.head_of(batch.corpus), batch.corpus)
+    loss = (
+        weighted_cross_entropy(logits, targets, weights) if soft is None else soft_cross_entropy(logits, soft, weights)
+    )
+    return loss + auxiliary_loss(network, batch, pooled, config, done)
+
+
+def auxiliary_loss(
+    network: SpeechEmotionNetwork, batch: Batch, pooled: Tensor, config: Training, done: float
+) -> Tensor | float:
+    """What the heads that only training uses add: gender, where known, and the corpus behind a reversed gradient."""
+    loss: Tensor | float = 0.0
+    known = (batch.genders >= 0).to(pooled.device)
+    if network.gender is not None and bool(known.any()):
+        genders = batch.genders.to(pooled.device)[known]
+        loss = loss + config.gender_weight * functional.cross_entropy(network.gender(pooled[known]).float(), genders)
+    if network.domain is not None:
+        corpus = torch.full((len(pooled),), network.corpora.index(batch.corpus), device=pooled.device)
+        logits = network.domain(pooled, weight_at(done))
+        loss = loss + config.adversarial_weight * functional.cross_entropy(logits, corpus)
+    return loss
 
 
 def mixed(features: Tensor, lengths: Tensor, order: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:

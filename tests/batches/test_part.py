@@ -54,3 +54,11 @@ def test_a_part_that_a_partial_copy_lacks_is_named(made, tmp_path):
     shutil.rmtree(root / "one" / "strict_fold1" / "valid")
     with pytest.raises(InputError, match="fold 1 has no valid utterances in this partial copy of one .*one2"):
         open_data(made.experiment(), made.recipe, root, made.dump).parts("valid")
+
+
+def test_genders_and_votes_come_along(made):
+    part = made.open(made.experiment()).parts("train")["one"]
+    assert [part.genders[part.speakers.index(s)] for s in ("one3", "one4")] == [1, 0]
+    happy, sad = (part.votes[part.ids.index(f"one3-{name}-00")] for name in ("happy", "sad"))
+    assert happy.tolist() == pytest.approx([0, 2 / 3, 0, 1 / 3])
+    assert sad.tolist() == [0, 0, 0, 1]

@@ -63,7 +63,12 @@ class KaldiioDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int, str]]):
 def pad(rows: list[tuple[torch.Tensor, int, str]]) -> Batch:
     features = torch.nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True)
     lengths = torch.tensor([len(row[0]) for row in rows])
-    return Batch(rows[0][2], features, lengths, torch.tensor([row[1] for row in rows]), [])
+    return Batch(rows[0][2], features, lengths, torch.tensor([row[1] for row in rows]), [], *unknown(len(rows)))
+
+
+def unknown(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Genders and votes, which nothing here uses."""
+    return torch.full((size,), -1), torch.zeros(size, 4)
 
 
 def endless(parts: dict[str, Part]) -> Iterator[Batch]:

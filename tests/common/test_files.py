@@ -50,16 +50,6 @@ def test_a_folder_is_replaced_whole(tmp_path):
     assert names(tmp_path / "a") == ["new"]
 
 
-def test_what_a_killed_job_of_the_same_number_left_is_no_hindrance(tmp_path):
-    for name in ("a", f".tmp{os.getpid()}.a", f".old{os.getpid()}.a"):
-        (tmp_path / name / "inner").mkdir(parents=True)
-    with atomic_path(tmp_path / "a") as folder:
-        folder.mkdir()
-        write_text(folder / "b", "")
-    assert names(tmp_path) == ["a"]
-    assert names(tmp_path / "a") == ["b"]
-
-
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     def fill(temporary):
         temporary.write_text("half")

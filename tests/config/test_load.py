@@ -6,7 +6,7 @@ from conftest import ROOT
 
 from ser.common import InputError
 from ser.config import decisive, find, load, read_experiment, save
-from ser.config.load import KEYS, read_yaml
+from ser.config.load import ADDED, KEYS, read_yaml
 
 CORPORA = "corpora=[ravdess]"
 
@@ -200,7 +200,8 @@ def test_how_a_run_is_carried_out_decides_nothing():
     one = load("strict", None, [CORPORA])
     how = ["training.threads=3", "training.device=cuda", "training.checkpoint_seconds=1"]
     assert decisive(load("strict", None, [CORPORA, *how])) == decisive(one)
-    assert set(decisive(one)) == set(KEYS) - {"training.threads", "training.device", "training.checkpoint_seconds"}
+    how_and_later = {"training.threads", "training.device", "training.checkpoint_seconds", *ADDED}
+    assert set(decisive(one)) == set(KEYS) - how_and_later
     assert decisive(load("strict", None, [CORPORA, "training.patience=3"])) != decisive(one)
 
 
@@ -212,3 +213,15 @@ def test_where_a_run_lies():
 def test_frames_without_padding():
     features = load("strict", None, [CORPORA]).features
     assert [features.num_frames(n) for n in (0, 511, 512, 639, 640, 8000)] == [0, 0, 1, 1, 2, 59]
+
+
+def test_an_option_that_came_later_leaves_older_results_valid(tmp_path):
+    experiment = load("strict", None, [CORPORA])
+    save(experiment, tmp_path / "config.yaml")
+    text = "".join(
+        line for line in (tmp_path / "config.yaml").read_text().splitlines(True) if "adversarial_weight" not in line
+    )
+    (tmp_path / "older.yaml").write_text(text)
+    assert read_experiment(tmp_path / "older.yaml") == experiment
+    assert "training.adversarial_weight" not in decisive(experiment)
+    assert "training.adversarial_weight" in decisive(load("strict", None, [CORPORA, "training.adversarial_weight=1"]))

@@ -27,8 +27,9 @@ def refused(small, *words: str, allow_partial: bool = False) -> str:
 
 
 def leftovers(small) -> list[str]:
-    """Names beside or at the place of the output."""
-    return sorted(os.listdir(small.out.parent)) if small.out.parent.is_dir() else []
+    """Names beside or at the place of the output; the lock stays, since another may wait for it."""
+    found = os.listdir(small.out.parent) if small.out.parent.is_dir() else []
+    return sorted(name for name in found if not name.endswith(".lock"))
 
 
 def times(folder: Path) -> dict[str, int]:

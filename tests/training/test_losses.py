@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ser.training.losses import mixed_targets, smoothed_targets, soft_cross_entropy, votes_to_probabilities
+from ser.training.losses import mixed_targets, smoothed_targets, soft_cross_entropy
 
 WEIGHTS = torch.tensor([0.5, 2.0, 0.0, 1.0])
 
@@ -53,17 +53,6 @@ def test_soft_cross_entropy_is_in_float32():
         found = soft_cross_entropy(logits, q, WEIGHTS)
     assert found.dtype == torch.float32
     assert torch.equal(found, soft_cross_entropy(logits.float(), q, WEIGHTS))
-
-
-def test_votes_by_hand():
-    classes = ("angry", "happy", "sad")
-    votes = [{"angry": 2, "sad": 1, "fear": 5}, {"happy": 1}, {"fear": 3}, {}, {"sad": 0, "fear": 1}]
-    found = votes_to_probabilities(votes, classes, [0, 0, 1, 2, 2])
-    expected = torch.tensor([[2 / 3, 0, 1 / 3], [0, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]])
-    torch.testing.assert_close(found, expected)
-    assert votes_to_probabilities([], classes, []).shape == (0, 3)
-    with pytest.raises(ValueError, match="longer"):
-        votes_to_probabilities(votes, classes, [0] * 6)
 
 
 def test_mixed_targets_by_hand():
