@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""What was tried to make training faster, each beside what it replaces: ratios within one run, medians of rounds.
+
+    python tests/bench/tried.py [--json] [--rounds 5] [--threads 1]
+
+Every ratio is the time of the plain form over that of the other, forward and backward, on a batch of 32 x 220 frames,
+in bfloat16 where the processor has it in hardware and in float32 elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from ser.nets.fast import Dropout, ReLUWithin
+from ser.nets.temporal import BLSTM
+from ser.training.machine import has_bfloat16
+
+BATCH, FRAMES, SIZE = 32, 220, 512
+
+
+def pairs(kind: torch.dtype) -> dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]]:
+    """What was tried -> (plain form, other form); each gives a tensor to go back from."""
+    lengths = torch.randint(FRAMES * 9 // 10, FRAMES + 1, (BATCH,))
+    mask = torch.arange(FRAMES) < lengths[:, None]
+    x = torch.randn(BATCH, FRAMES, SIZE, requires_grad=True)
+    low = x.detach().to(kind).requires_grad_()
+    flat = nn.Conv1d(SIZE, SIZE, 3, padding=1)
+    last = nn.Conv2d(SIZE, SIZE, (1, 3), padding=(0, 1)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    both = nn.LSTM(SIZE, 128, batch_first=True, bidirectional=True)
+    turned = BLSTM(SIZE, 128)
+    image = low.detach().transpose(1, 2)[:, :, None, :].requires_grad_()
+    padding = (~mask).flatten().nonzero().squeeze(1)
+
+    def packed() -> Tensor:
+        rows = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return nn.utils.rnn.pad_packed_sequence(both(rows)[0], batch_first=True, total_length=FRAMES)[0]
+
+    return {
+        "BLSTM: each utterance turned round within its length, for packed sequences": (
+            packed,
+            lambda: turned(x, lengths),
+        ),
+        "TDNN layer: Conv2d with channels last, for Conv1d": (
+            lambda: flat(low.transpose(1, 2)),
+            lambda: last(low.transpose(1, 2)[:, :, None, :]),
+        ),
+        "dropout: 16 random bits a value, for nn.Dropout": (
+            lambda: nn.functional.dropout(low, 0.5),
+            lambda: Dropout(0.5)(low),
+        ),
+        "ReLU in place with zeros in padded rows, for ReLU and mask": (
+            lambda: torch.relu(image * 1) * mask[:, None, None, :].to(kind),
+            lambda: ReLUWithin.apply(image * 1, padding),
+        ),
+    }
+
+
+def adam(fused: bool) -> Callable[[], None]:
+    parameters = [torch.randn(SIZE, 3 * SIZE, requires_grad=True) for _ in range(6)]
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    optimizer = torch.optim.Adam(parameters, weight_decay=2e-5, fused=fused)
+    return lambda: optimizer.step()
+
+
+def seconds(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def measure(rounds: int) -> dict[str, float]:
+    bf16 = has_bfloat16(torch.device("cpu"))
+    kind = torch.bfloat16 if bf16 else torch.float32
+
+    def both_ways(function: Callable[[], Tensor]) -> Callable[[], None]:
+        def run() -> None:
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                y = function()
+            y.float().sum().backward()
+
+        return run
+
+    calls: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
+        name: (both_ways(plain), both_ways(other)) for name, (plain, other) in pairs(kind).items()
+    }
+    calls["Adam: fused, for a loop over parameters"] = (adam(False), adam(True))
+    found = {}
+    for name, (plain, other) in calls.items():
+        plain(), other()
+        found[name] = round(median([seconds(plain) / seconds(other) for _ in range(rounds)]), 2)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    found = measure(options.rounds)
+    print(json.dumps(found) if options.json else "\n".join(f"{ratio:6.2f}  {name}" for name, ratio in found.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
