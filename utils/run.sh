@@ -55,7 +55,8 @@ run_job() { # <number> <log> <command> [arguments]
   mv -- "$verdicts/$number.new" "$verdicts/$number"
 }
 
-# Ends every job that runs, with its whole process group: asked first, killed after 5 s.
+# Ends every job that runs, with its whole process group: asked first, killed after SER_KILL_WAIT seconds, in which a
+# training ends its step and writes its checkpoint.
 # shellcheck disable=SC2329 # the traps call it
 stop() { # <exit code>
   local pid groups tick
@@ -67,7 +68,7 @@ stop() { # <exit code>
     kill -TERM -- "-$pid" || true
   done
   for pid in "${groups[@]}"; do
-    for ((tick = 0; tick < 50; tick++)); do
+    for ((tick = 0; tick < 10 * ${SER_KILL_WAIT:-30}; tick++)); do
       kill -0 -- "-$pid" || continue 2
       sleep 0.1
     done

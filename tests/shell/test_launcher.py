@@ -129,6 +129,7 @@ def test_a_signal_leaves_no_orphan(tmp_path: Path, number: int, code: int, stubb
     launcher = subprocess.Popen(
         [LAUNCHER, "--max-jobs-run", "2", "JOB=1:3", "x.JOB.log", "bash", "-c", program],
         cwd=tmp_path,
+        env={**os.environ, "SER_KILL_WAIT": "2"},
         stderr=subprocess.PIPE,
         text=True,
     )
