@@ -120,6 +120,7 @@ def test_killed_in_training_the_rerun_continues(recipe: Recipe) -> None:
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as on a terminal
     )
     while not (recipe.cell / "epochs.jsonl").exists():
         assert started.poll() is None

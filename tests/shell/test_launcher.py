@@ -19,6 +19,11 @@ def launch(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([LAUNCHER, *words], cwd=cwd, capture_output=True, text=True)
 
 
+def heed_interrupts() -> None:
+    """As on a terminal: what was started in the background ignores SIGINT, and hands that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def alive(pid: int) -> bool:
     """Does a process run? One that ended, and whose parent has not looked yet, does not."""
     try:
@@ -130,6 +135,7 @@ def test_a_signal_leaves_no_orphan(tmp_path: Path, number: int, code: int, stubb
         [LAUNCHER, "--max-jobs-run", "2", "JOB=1:3", "x.JOB.log", "bash", "-c", program],
         cwd=tmp_path,
         env={**os.environ, "SER_KILL_WAIT": "2"},
+        preexec_fn=heed_interrupts,
         stderr=subprocess.PIPE,
         text=True,
     )
