@@ -24,18 +24,15 @@ def main() -> int:
 
     experiment = read_experiment(options.folder / "config.yaml")
     data = open_data(experiment, options.recipe, options.data, options.dump)
-    hashes, model = data.hashes(), options.folder / "model.safetensors"
+    model = options.folder / "model.safetensors"
     if model.is_file():
-        meta = load_tensors(model)[1]
-        for name, value in hashes.items():
-            if meta[name] != value:
-                raise InputError(
-                    f"{model}: trained with another {name.replace('_hash', '')}; remove {options.folder}, or give "
-                    "another --exp folder"
-                )
+        if what := data.differs_in(load_tensors(model)[1]):
+            raise InputError(
+                f"{model}: trained with another {what}; remove {options.folder}, or give another --exp folder"
+            )
         print(f"{model}: done already")
         return 0
-    trainer = Trainer(experiment, options.folder, data.heads, data.parts("train"), data.parts("valid"), hashes)
+    trainer = Trainer(experiment, options.folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes())
     try:
         trainer.run()
     except Interrupted as signal:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ser.batches.part import Part, data_dir_of, load_part
 from ser.common import digest
@@ -38,6 +40,11 @@ class Data:
             if part is not None:
                 found[corpus] = part
         return found
+
+    def differs_in(self, recorded: Mapping[str, Any]) -> str | None:
+        """Which of config, data and split is not the one that a result was made with."""
+        found = (name for name, value in self.hashes().items() if recorded[name] != value)
+        return next((name.removesuffix("_hash") for name in found), None)
 
     def hashes(self) -> dict[str, str]:
         """config_hash, data_hash (features, labels, speakers of every part), split_hash (who is in which part)."""

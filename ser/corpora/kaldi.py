@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ser.common import InputError, atomic_path
+from ser.common import InputError, write_text
 
 Table = dict[str, str]
 
@@ -43,8 +43,7 @@ def table_text(table: Mapping[str, str]) -> str:
 
 def write_table(path: Path, table: Mapping[str, str]) -> None:
     """Write a table whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(table_text(table), encoding="utf-8")
+    write_text(path, table_text(table))
 
 
 def spk2utt(utt2spk: Mapping[str, str]) -> Table:

@@ -88,12 +88,11 @@ class ArkReader:
     def __init__(self, scp: Path) -> None:
         self.scp = scp
         self.places: dict[str, tuple[str, int]] = {}
-        moved: dict[str, str] = {}
         for key, value in read_table(scp).items():
             path, _, offset = value.rpartition(":")
             if not offset.isdigit() or not path or path.endswith("|"):
                 raise InputError(f"{scp}: {key}: expected `path:offset`, found {value!r}")
-            self.places[key] = (moved.get(path) or moved.setdefault(path, _where(path, scp.parent)), int(offset))
+            self.places[key] = (path, int(offset))
         self.maps: dict[str, mmap.mmap] = {}
         self.touched = 0
 
@@ -159,9 +158,3 @@ class ArkReader:
             except (OSError, ValueError) as error:
                 raise InputError(f"{path}: cannot be read ({error}); run stage 3 again") from None
         return self.maps[path]
-
-
-def _where(path: str, folder: Path) -> str:
-    """An archive that was moved along with its scp lies beside it."""
-    beside = folder / Path(path).name
-    return str(beside) if beside.is_file() else path

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ser.audio import read_audio, resample
-from ser.common import InputError, atomic_path, digest, write_json
+from ser.common import InputError, atomic_path, digest, write_json, write_text
 from ser.common.progress import progress
 from ser.config import Features
 from ser.corpora.cuts import Cut, read_cuts
@@ -132,8 +132,7 @@ class FeatureStore:
             for name, table in (("feats.scp", places), ("utt2num_frames", frames)):
                 path, text = utt2spk.with_name(name), table_text({key: table[key] for key in keys})
                 if not path.is_file() or path.read_text(encoding="utf-8") != text:
-                    with atomic_path(path) as temporary:
-                        temporary.write_text(text, encoding="utf-8")
+                    write_text(path, text)
                     changed = True
             if changed:
                 validate(utt2spk.parent)

@@ -56,9 +56,8 @@ def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
         part_name: "test" gives result.json, another part result_<part>.json.
     """
     experiment, train = data.experiment, read_json(folder / "train.json")
-    for name, value in data.hashes().items():
-        if train[name] != value:
-            raise InputError(f"{folder}: trained with another {name.replace('_hash', '')}; run stages 4 and 5 again")
+    if what := data.differs_in(train):
+        raise InputError(f"{folder}: trained with another {what}; run stages 4 and 5 again")
     model = digest(folder / "model.safetensors")
     targets = {}
     for corpus, part in data.parts(part_name).items():
