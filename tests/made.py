@@ -16,6 +16,7 @@ from ser.corpora.prepare import prepare
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 from ser.features import FeatureStore
+from ser.training import Trainer
 
 CLASSES = ("angry", "happy", "neutral", "sad")
 
@@ -85,6 +86,15 @@ class Made:
 
     def open(self, experiment: Experiment) -> Data:
         return open_data(experiment, self.recipe, self.data_root, self.dump)
+
+
+def trainer_of(made: Made, folder: Path, *overrides: str, corpora: str = "one,two", hashes=None) -> Trainer:
+    experiment = made.experiment(*overrides, corpora=corpora)
+    data = made.open(experiment)
+    folder.mkdir(exist_ok=True)
+    return Trainer(
+        experiment, folder, data.heads, data.parts("train"), data.parts("valid"), hashes or {"data_hash": "f"}
+    )
 
 
 def write_corpus(folder: Path, speakers: list[str], each: int, seed: int) -> None:

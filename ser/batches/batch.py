@@ -42,16 +42,21 @@ def collate(view: View, crops: Sequence[Crop], rng: np.random.Generator | None =
     """
     indices = [index for index, _, _ in crops]
     if rng is None or not view.distorts:
-        rows = [view.read(*crop) for crop in crops]
+        lengths = [rows for _, _, rows in crops]
+        features = np.empty((len(crops), max(lengths), view.bins), np.float32)
+        for padded, (index, start, rows) in zip(features, crops, strict=True):
+            view.read_into(padded[:rows], index, start)
+            padded[rows:] = 0
     else:
-        rows = [view.read_distorted(*crop, rng) for crop in crops]
-    features = np.zeros((len(rows), max(map(len, rows)), view.bins), np.float32)
-    for padded, row in zip(features, rows, strict=True):
-        padded[: len(row)] = row
+        found = [view.read_distorted(*crop, rng) for crop in crops]
+        lengths = [len(values) for values in found]
+        features = np.zeros((len(crops), max(lengths), view.bins), np.float32)
+        for padded, values in zip(features, found, strict=True):
+            padded[: len(values)] = values
     return Batch(
         view.part.corpus,
         torch.from_numpy(features),
-        torch.tensor([len(row) for row in rows]),
+        torch.tensor(lengths),
         torch.from_numpy(view.part.targets[indices]),
         indices,
         torch.from_numpy(view.part.genders[indices]),

@@ -71,6 +71,13 @@ class View:
         """Frames `start` to `start + rows` of an utterance (to the end where None), float32, (rows, bins)."""
         return self._normalised(index, self._undistorted(index, start, rows))
 
+    def read_into(self, out: np.ndarray, index: int, start: int) -> None:
+        """The same, as many frames as `out`, (rows, bins), has, without a copy where every frame is taken."""
+        if self.config.frame_step == 1:
+            self._normalised(index, self._source(index, start, len(out), out))
+        else:
+            out[:] = self.read(index, start, len(out))
+
     def read_distorted(self, index: int, start: int, rows: int, rng: np.random.Generator) -> np.ndarray:
         """About as many frames, with speed, warp and masks drawn anew, float32, (rows, bins)."""
         config = self.config
@@ -107,13 +114,13 @@ class View:
             if self.config.floor_decibels:
                 self.floors[index] = relative_floor(values, self.config.floor_decibels).min()
 
-    def _source(self, index: int, start: int, rows: int | None) -> np.ndarray:
+    def _source(self, index: int, start: int, rows: int | None, out: np.ndarray | None = None) -> np.ndarray:
         """Every frame of the archive below frames `start` to `start + rows` of the view, floored."""
         first, last = self.ranges[index]
         step = self.config.frame_step
         begin = first + start * step
         end = last if rows is None else min(last, begin + (rows - 1) * step + 1)
-        values = self.part.reader.read(self.part.ids[index], int(begin), int(end - begin))
+        values = self.part.reader.read(self.part.ids[index], int(begin), int(end - begin), out)
         if self.config.floor_decibels:
             np.maximum(values, self.floors[index], out=values)
         return values
@@ -125,7 +132,8 @@ class View:
     def _normalised(self, index: int, values: np.ndarray) -> np.ndarray:
         if self.groups is not None:
             mean, deviation = self.statistics[self.groups[index]]
-            values = (values - mean) / deviation
+            values -= mean
+            values /= deviation
         return values
 
 

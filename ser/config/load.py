@@ -111,11 +111,17 @@ def read_experiment(path: Path) -> Experiment:
 
 
 # How a run is carried out, which decides neither what is learnt nor from what.
-HOW = {"training.device", "training.threads", "training.checkpoint_seconds"}
+HOW = {"training.device", "training.threads", "training.checkpoint_seconds", "training.tensorboard"}
 
 
 # Options that came later, with the value that leaves them off: results made before stay valid.
-ADDED = {"training.adversarial_weight": 0.0, "training.gender_weight": 0.0, "training.soft_labels": False}
+ADDED = {
+    "training.adversarial_weight": 0.0,
+    "training.gender_weight": 0.0,
+    "training.soft_labels": False,
+    "training.loss": "cross_entropy",
+    "training.tensorboard": False,
+}
 
 
 def decisive(experiment: Experiment) -> dict[str, Any]:

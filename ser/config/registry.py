@@ -1,7 +1,7 @@
 """The parts that a setting names, and where each is built: adding one is one file and one line here.
 
 Kept as text, so that a name is checked without importing torch. A temporal block is built by (input size, settings of
-the network), a pooling by (frame size), and a loss is called as described in its module.
+the network), a pooling by (frame size); a loss is called with (logits, target probabilities, class weights).
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ POOLING = {
     "mu": "ser.nets.pooling:mean",
     "mu_sigma2": "ser.nets.pooling:mean_and_variance",
 }
-REGISTRIES = {"temporal": TEMPORAL, "pooling": POOLING}
+LOSS = {
+    "cross_entropy": "ser.training.losses:soft_cross_entropy",
+}
+REGISTRIES = {"temporal": TEMPORAL, "pooling": POOLING, "training.loss": LOSS}
 
 
 def check_names(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:

@@ -94,6 +94,8 @@ class Training:
     adversarial_weight: NonNegativeFloat
     gender_weight: NonNegativeFloat
     soft_labels: bool
+    loss: str
+    tensorboard: bool
 
 
 @dataclass(frozen=True)

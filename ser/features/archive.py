@@ -103,19 +103,20 @@ class ArkReader:
         """(rows, columns) of a matrix."""
         return self._entry(key)[1]
 
-    def read(self, key: str, start: int = 0, rows: int | None = None) -> np.ndarray:
-        """Rows `start` to `start + rows` (to the end where None) as float32, (rows, columns)."""
+    def read(self, key: str, start: int = 0, rows: int | None = None, out: np.ndarray | None = None) -> np.ndarray:
+        """Rows `start` to `start + rows` (to the end where None) as float32, (rows, columns), in `out` where given."""
         data, (total, columns), at, low, step = self._entry(key)
         rows = total - start if rows is None else rows
         if not 0 <= start <= start + rows <= total:
             raise InputError(f"{self.scp}: {key}: rows {start} to {start + rows} of {total}")
         self._let_go(rows * columns * (4 if step is None else 2))
-        if step is None:
-            return np.frombuffer(data, "<f4", rows * columns, at + 4 * start * columns).reshape(rows, columns).copy()
-        codes = np.frombuffer(data, "<u2", rows * columns, at + 2 * start * columns).reshape(rows, columns)
-        values = codes.astype(np.float32)
-        values *= step
-        values += low
+        kind, size = ("<f4", 4) if step is None else ("<u2", 2)
+        stored = np.frombuffer(data, kind, rows * columns, at + size * start * columns).reshape(rows, columns)
+        values = np.empty((rows, columns), np.float32) if out is None else out
+        values[:] = stored
+        if step is not None:
+            values *= step
+            values += low
         return values
 
     def _entry(self, key: str) -> tuple[mmap.mmap, tuple[int, int], int, np.float32, np.float32 | None]:

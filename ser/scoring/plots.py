@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -31,27 +30,6 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], title: str, pa
             va="center",
             color="white" if share[i, j] > 0.5 else "black",
         )
-    _write(figure, path)
-
-
-def plot_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw losses and validation UA over epochs, with the chosen epoch marked."""
-    epochs = [row["epoch"] for row in history]
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    loss, ua = figure.subplots(1, 2)
-    for corpus in history[-1]["train_loss"]:
-        loss.plot(epochs, [row["train_loss"].get(corpus, np.nan) for row in history], label=f"train {corpus}")
-    for corpus in history[-1]["valid"]:
-        loss.plot(epochs, [row["valid"][corpus]["loss"] for row in history], "--", label=f"valid {corpus}")
-        ua.plot(epochs, [row["valid"][corpus]["ua"] for row in history], label=f"valid {corpus}")
-    for axes, name in ((loss, "weighted loss"), (ua, "UA")):
-        axes.axvline(history[-1]["best_epoch"], color="grey", linewidth=0.8)
-        axes.set(xlabel="epoch", ylabel=name)
-        axes.legend(fontsize="small")
-    _write(figure, path)
-
-
-def _write(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)

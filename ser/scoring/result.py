@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from ser.batches import Data, Part
 from ser.common import InputError, digest, read_json, write_json, write_text
 from ser.common.metrics import confusion_matrix, scores
 from ser.corpora.kaldi import read_table
-from ser.scoring.plots import plot_confusion, plot_curves
+from ser.scoring.curves import plot_curves
+from ser.scoring.plots import plot_confusion
 
 
 def score_part(part: Part, folder: Path) -> dict[str, Any]:
@@ -92,6 +92,5 @@ def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
         "targets": targets,
     }
     write_json(folder / ("result.json" if part_name == "test" else f"result_{part_name}.json"), result)
-    history = [json.loads(line) for line in (folder / "epochs.jsonl").read_text(encoding="utf-8").splitlines()]
-    plot_curves(history, folder / "curves.png")
+    plot_curves([folder], folder / "curves.png")
     return result

@@ -14,6 +14,8 @@ from torch import Tensor
 from ser.common import InputError, atomic_path
 
 State = dict[str, Tensor]
+# Raise it when a file of this version cannot be read by the code before.
+FORMAT = 1
 
 
 def save_tensors(path: Path, tensors: State, meta: dict[str, Any]) -> None:
@@ -22,7 +24,7 @@ def save_tensors(path: Path, tensors: State, meta: dict[str, Any]) -> None:
         temporary.write_bytes(
             save(
                 {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-                {"meta": json.dumps(meta)},
+                {"meta": json.dumps({"format": FORMAT, **meta})},
             )
         )
 
@@ -31,11 +33,16 @@ def load_tensors(path: Path) -> tuple[State, dict[str, Any]]:
     """Read what `save_tensors` wrote.
 
     Raises:
-        InputError: absent, or no such file.
+        InputError: absent, no such file, or written by a newer version.
     """
     try:
         with safe_open(path, "pt") as file:
             meta = json.loads((file.metadata() or {})["meta"])
+            if meta.get("format", FORMAT) > FORMAT:
+                raise InputError(
+                    f"{path}: written by a newer version of this toolkit (format {meta['format']}, this one reads up to "
+                    f"{FORMAT}); update the toolkit, or give another --exp folder"
+                )
             return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run stage 4") from None

@@ -24,7 +24,6 @@ import torch
 from ser.batches import Batch, Part, Sampler, View, collate, fit_statistics
 from ser.common import InputError, derive_seed, digest, locked, write_json, write_text
 from ser.common.metrics import confusion_matrix, scores
-from ser.common.progress import progress
 from ser.common.provenance import provenance
 from ser.config import Experiment
 from ser.nets import SpeechEmotionNetwork, build
@@ -36,6 +35,7 @@ from ser.training.machine import Machine, find_machine
 from ser.training.objective import batch_loss
 from ser.training.schedule import ranks, rate_factor, turns
 from ser.training.stopping import Stopping
+from ser.training.watching import Watching
 
 # What a launcher may start again: EX_TEMPFAIL.
 REQUEUE = 75
@@ -107,6 +107,7 @@ class Trainer:
         self.losses: dict[str, list[float]] = {corpus: [] for corpus in self.corpora}
         self.kept_states = {"best": BestStates, "last": LastStates}[self.config.keep](self.config.average)
         self.signal: int | None = None
+        self.kept = time.monotonic()
         self.provenance = provenance()  # of the code that runs, which may change on disk meanwhile
         self.code = [self.provenance["code_hash"]]  # of all that had a hand in it
 
@@ -120,35 +121,47 @@ class Trainer:
             if (self.folder / "model.safetensors").is_file():
                 return  # another process has done it meanwhile
             self._restore()
-            self._print_start()
-            with self._signals(), ThreadPoolExecutor(1) as reader:
+            self._say_start()
+            with self._signals():
                 while not self._finished():
-                    self._run_epoch(reader)
+                    self._run_epoch()
             self._finish()
 
     # -- one epoch ----------------------------------------------------------------------------------------------------
 
-    def _run_epoch(self, reader: ThreadPoolExecutor) -> None:
+    def _run_epoch(self) -> None:
         epoch, started = len(self.history) + 1, time.monotonic()
         steps = self.config.steps_per_epoch
-        with progress(text=f"epoch {epoch}", unit="step", total=steps) as bar:
-            bar.update(self.step - (epoch - 1) * steps)
-            self.run_steps(reader, epoch * steps, bar.update)
+        with self.watching.epoch_bar(steps, self.step - (epoch - 1) * steps) as bar:
+            self.run_steps(epoch * steps, bar.step)
         self._validate(epoch)
         self.seconds.append(time.monotonic() - started)
-        self._print_epoch()
+        self.watching.say_epoch()
         self._keep()
 
-    def run_steps(self, reader: ThreadPoolExecutor, end: int, done: Callable[[], object] = lambda: None) -> None:
-        """Train up to step `end`; the reader makes a batch while the one before it is learnt from."""
-        upcoming: Future[Batch] | None = None
-        while self.step < end:
-            batch = upcoming.result() if upcoming else self._batch(self.step)
-            upcoming = reader.submit(self._batch, self.step + 1) if self.step + 1 < end else None
-            self.losses[batch.corpus].append(self._update(batch))
+    def run_steps(self, end: int, done: Callable[[float], object] = lambda _: None) -> None:
+        """Train up to step `end`; `done` is told the loss of every step."""
+        for batch in self._batches(self.step, end):
+            loss = self._update(batch)
+            self.losses[batch.corpus].append(loss)
             self.step += 1
-            done()
+            done(loss)
             self._keep()
+
+    def _batches(self, start: int, end: int) -> Iterator[Batch]:
+        """The batches of these steps, each read while the one before it is learnt from, where a core is free for it.
+
+        Where all cores compute, a reading thread takes more from them than reading in between (docs/performance.md).
+        """
+        if not self.machine.spare_core:
+            yield from map(self._batch, range(start, end))
+            return
+        upcoming: Future[Batch] | None = None
+        with ThreadPoolExecutor(1) as reader:
+            for step in range(start, end):
+                batch = upcoming.result() if upcoming else self._batch(step)
+                upcoming = reader.submit(self._batch, step + 1) if step + 1 < end else None
+                yield batch
 
     def _batch(self, step: int) -> Batch:
         corpus = self.corpora[self.turns[step]]
@@ -263,7 +276,6 @@ class Trainer:
         self.kept = time.monotonic()
 
     def _restore(self) -> None:
-        self.kept = time.monotonic()
         if not self._checkpoint.is_file():
             return
         tensors, meta = files.load_tensors(self._checkpoint)
@@ -278,7 +290,6 @@ class Trainer:
         self.code = list(dict.fromkeys([*meta["code"], *self.code]))
         self.step, self.stopping = meta["step"], Stopping(**meta["stopping"])
         self.history, self.losses, self.seconds = meta["history"], meta["losses"], meta["seconds"]
-        self._say(f"continued from {self._checkpoint} at step {self.step}")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -293,33 +304,17 @@ class Trainer:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    # -- what people read ---------------------------------------------------------------------------------------------
+    # -- beginning and end ---------------------------------------------------------------------------------------------
 
-    def _say(self, text: str) -> None:
-        """Print a line, and append it to train.log, which tells the whole story however often it was interrupted."""
-        print(text, flush=True)
-        with (self.folder / "train.log").open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%F %T')} {text}\n")
-
-    def _print_start(self) -> None:
-        for name, sources in (("train", self.train), ("valid", self.valid)):
-            for corpus, source in sources.items():
-                part = source.part
-                counts = ", ".join(f"{c} {n}" for c, n in zip(part.classes, part.class_counts, strict=True))
-                self._say(f"{name} {corpus}: {len(part)} utterances of {len(set(part.speakers))} speakers ({counts})")
+    def _say_start(self) -> None:
+        self.watching = Watching(self.folder, self.config, self.history, self.seconds)
+        if self.step:
+            self.watching.say(f"continued from {self._checkpoint} at step {self.step}")
+        self.watching.say_parts({"train": self.train, "valid": self.valid})
         parameters = sum(p.numel() for p in self.network.parameters())
-        self._say(
+        self.watching.say(
             f"{parameters:,} parameters on {self.machine.device}, {self.machine.precision}, "
             f"{self.machine.threads} threads"
-        )
-
-    def _print_epoch(self) -> None:
-        row = self.history[-1]
-        ua = ", ".join(f"{corpus} {v['ua']:.3f}" for corpus, v in row["valid"].items())
-        loss = ", ".join(f"{corpus} {v:.4f}" for corpus, v in row["train_loss"].items())
-        self._say(
-            f"epoch {row['epoch']}: train loss {loss}; valid loss {row['valid_loss']:.4f}, UA {ua}; best epoch "
-            f"{row['best_epoch']}, waited {row['waited']} of {self.config.patience}; {self.seconds[-1]:.1f} s"
         )
 
     def _finish(self) -> None:
@@ -351,7 +346,7 @@ class Trainer:
         )
         for path in (self._checkpoint, *self.folder.glob(".tmp*")):  # and what killed runs left
             path.unlink(missing_ok=True)
-        self._say(
+        self.watching.say(
             f"stopped after {len(self.history)} epochs; kept epoch {self._chosen()}, least validation loss "
             f"{self.stopping.best:.4f}"
         )

@@ -1,10 +1,8 @@
-"""Cross-entropy weighted by the class counts of each corpus."""
+"""Class weights, and the validation loss that they weigh."""
 
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
-from torch.nn import functional
 
 
 def class_weights(counts: np.ndarray, kind: str = "balanced") -> np.ndarray:
@@ -20,13 +18,8 @@ def class_weights(counts: np.ndarray, kind: str = "balanced") -> np.ndarray:
     return weights
 
 
-def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Sum of w_y (-log p_y) over the sum of w_y, in float32: a scalar."""
-    return functional.cross_entropy(logits.float(), targets, weight=weights)
-
-
 def weighted_loss(log_posteriors: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
-    """The same from log-posteriors of a whole part, in float64."""
+    """Sum of w_y (-log p_y) over the sum of w_y, from log-posteriors of a whole part, in float64."""
     w = weights[targets].astype(np.float64)
     own = log_posteriors[np.arange(len(targets)), targets].astype(np.float64)
     return float(-(w * own).sum() / w.sum())

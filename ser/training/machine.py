@@ -14,11 +14,16 @@ from ser.config import Training
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how products are computed."""
+    """Where and how products are computed.
+
+    Attributes:
+        spare_core: whether a core is left for reading while the others, or a GPU, compute.
+    """
 
     device: torch.device
     precision: str
     threads: int
+    spare_core: bool
 
     def autocast(self) -> torch.autocast:
         """The context of the forward pass; losses, softmax and variance leave it on their own."""
@@ -45,7 +50,7 @@ def find_machine(config: Training) -> Machine:
     precision = config.precision
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(device) else "float32"
-    return Machine(device, precision, threads)
+    return Machine(device, precision, threads, device.type != "cpu" or threads < available_cores())
 
 
 def available_cores() -> int:

@@ -1,4 +1,4 @@
-"""The loss of a batch: weighted cross-entropy, with smoothed and mixed targets where asked for."""
+"""The loss of a batch: that of the registry, with smoothed, mixed or voted targets where asked for."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch.nn import functional
 from ser.augment.spectral import mixup_weights
 from ser.batches import Batch
 from ser.config import Training
+from ser.config.registry import LOSS, built
 from ser.nets import SpeechEmotionNetwork
 from ser.nets.adversarial import weight_at
-from ser.training.loss import weighted_cross_entropy
-from ser.training.losses import mixed_targets, smoothed_targets, soft_cross_entropy
+from ser.training.losses import mixed_targets, smoothed_targets
 from ser.training.machine import Machine
 
 
@@ -35,13 +35,12 @@ def batch_loss(
     """
     features, lengths = batch.features.to(machine.device), batch.lengths.to(machine.device)
     targets = batch.targets.to(machine.device)
-    soft: Tensor | None = None
     if config.soft_labels:
         even = torch.full_like(batch.votes, 1 / len(weights))
         soft = torch.lerp(batch.votes, even, config.label_smoothing).to(machine.device)
-    elif config.label_smoothing or config.mixup:
+    else:
         soft = smoothed_targets(targets, len(weights), config.label_smoothing)
-    if config.mixup and soft is not None:
+    if config.mixup:
         order = torch.from_numpy(rng.permutation(len(targets))).to(machine.device)
         shares = torch.from_numpy(mixup_weights(rng, config.mixup, len(targets))).to(machine.device)
         features, lengths = mixed(features, lengths, order, shares)
@@ -49,9 +48,7 @@ def batch_loss(
     with machine.autocast():
         pooled = network.embed(features, lengths)
     logits = network.classify(pooled, network.head_of(batch.corpus), batch.corpus)
-    loss = (
-        weighted_cross_entropy(logits, targets, weights) if soft is None else soft_cross_entropy(logits, soft, weights)
-    )
+    loss = built(LOSS, config.loss)(logits, soft, weights)
     return loss + auxiliary_loss(network, batch, pooled, config, done)
 
 

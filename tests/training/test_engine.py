@@ -1,23 +1,17 @@
+import errno
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
+from made import trainer_of
 
 from ser.common import InputError
-from ser.training import Trainer
+from ser.training import checkpoint
 from ser.training.checkpoint import load_tensors
 from ser.training.engine import REQUEUE, Interrupted
-
-
-def trainer_of(made, folder, *overrides, corpora="one,two", hashes=None):
-    experiment = made.experiment(*overrides, corpora=corpora)
-    data = made.open(experiment)
-    folder.mkdir(exist_ok=True)
-    return Trainer(
-        experiment, folder, data.heads, data.parts("train"), data.parts("valid"), hashes or {"data_hash": "f"}
-    )
 
 
 def outcome(folder):
@@ -95,10 +89,54 @@ def test_a_signal_writes_a_checkpoint_and_the_rest_is_the_same(made, tmp_path, s
 
 def test_a_checkpoint_of_other_settings_is_refused(made, tmp_path):
     trainer = trainer_of(made, tmp_path)
-    trainer.kept = 0.0
     trainer._save()
     with pytest.raises(InputError, match="of other settings, data or split"):
         trainer_of(made, tmp_path, hashes={"data_hash": "g"}).run()
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused(made, tmp_path, monkeypatch):
+    trainer = trainer_of(made, tmp_path)
+    monkeypatch.setattr(checkpoint, "FORMAT", 7)
+    trainer._save()
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"checkpoint.safetensors: written by a newer version .*format 7.*; update"):
+        trainer_of(made, tmp_path).run()
+
+
+def test_without_room_for_a_checkpoint_the_last_one_stays_and_goes_on(made, tmp_path, straight, monkeypatch):
+    trainer = trainer_of(made, tmp_path, "training.checkpoint_seconds=1e-9")
+    write, calls = Path.write_bytes, []
+
+    def full(path, data):
+        calls.append(path)
+        if len(calls) == 7:
+            write(path, data[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(
+        InputError, match=r"checkpoint.safetensors: cannot be written \(No space left on device"
+    ):
+        trainer.run()
+    monkeypatch.undo()
+    assert load_tensors(tmp_path / "checkpoint.safetensors")[1]["step"] == trainer.step - 1
+    assert not list(tmp_path.glob(".tmp*"))
+    trainer_of(made, tmp_path).run()
+    assert_same(outcome(tmp_path), straight)
+
+
+def test_an_archive_that_shrank_meanwhile_is_an_error(made, tmp_path):
+    trainer = trainer_of(made, tmp_path)
+    view = trainer.train["one"]
+    (path,) = {path for path, _ in view.part.reader.places.values()}
+    short = tmp_path / "short.ark"
+    short.write_bytes(Path(path).read_bytes())
+    view.part.reader.places = {key: (str(short), offset) for key, (_, offset) in view.part.reader.places.items()}
+    trainer.run_steps(2)
+    short.write_bytes(Path(path).read_bytes()[:50])
+    with pytest.raises(InputError, match=r"short.ark: one\S+: the archive ends within it; remove the folder and run"):
+        trainer.run_steps(4)
 
 
 def test_idle_heads_do_not_move(made, tmp_path):

@@ -1,0 +1,286 @@
+"""Curves of trainings, finished or running: losses and UA by epoch and corpus, as their epochs.jsonl has them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ser.common import InputError, atomic_path, read_json
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+# By ending, what leaves date and version out of a picture, so that the same curves are the same bytes.
+METADATA = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+# Told apart also by the colour-blind (Okabe and Ito, without their yellow).
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#882255")
+OVERLAID = len(PALETTE)  # more trainings than that get panels of their own
+MOST = 100
+LABELS = {"train_loss": "training loss", "valid_loss": "validation loss", "ua": "validation UA"}
+KEYS = ("epoch", "train_loss", "valid_loss", "valid", "best_epoch")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What one training has written so far.
+
+    Attributes:
+        epochs: (epochs,).
+        train_loss, valid_loss, ua: corpus -> (epochs,), NaN in an epoch that has none.
+        watched: mean of the validation losses of the corpora, by which the best epoch is found, (epochs,).
+        kept: the epoch whose weights are kept; of a running training, the best so far.
+        classes: corpus -> number of classes; empty while it runs.
+    """
+
+    epochs: np.ndarray
+    train_loss: dict[str, np.ndarray]
+    valid_loss: dict[str, np.ndarray]
+    ua: dict[str, np.ndarray]
+    watched: np.ndarray
+    kept: int
+    done: bool
+    classes: dict[str, int]
+
+    @property
+    def status(self) -> str:
+        if self.done:
+            return f"epoch {self.kept} of {self.epochs[-1]} kept"
+        return f"running, epoch {self.epochs[-1]}, best so far {self.kept}"
+
+
+def curves_of(rows: Sequence[Mapping[str, Any]], train: Mapping[str, Any] | None = None) -> Curves:
+    """The series of the rows of an epochs.jsonl.
+
+    Args:
+        train: what train.json holds; one of another number of epochs is of an earlier training.
+    """
+
+    def series(values: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
+        corpora = dict.fromkeys(corpus for row in values for corpus in row)
+        return {corpus: np.array([row.get(corpus, np.nan) for row in values]) for corpus in corpora}
+
+    if train and train["epochs"] != len(rows):
+        train = None
+    return Curves(
+        epochs=np.array([row["epoch"] for row in rows]),
+        train_loss=series([row["train_loss"] for row in rows]),
+        valid_loss=series([{c: v["loss"] for c, v in row["valid"].items()} for row in rows]),
+        ua=series([{c: v["ua"] for c, v in row["valid"].items()} for row in rows]),
+        watched=np.array([row["valid_loss"] for row in rows]),
+        kept=train["chosen_epoch"] if train else rows[-1]["best_epoch"],
+        done=train is not None,
+        # a unified head has also classes that the corpus has not, which its UA does not count
+        classes={c: int(np.count_nonzero(counts)) for c, counts in train["class_counts"].items()} if train else {},
+    )
+
+
+def read_curves(folder: Path) -> Curves:
+    """Read the curves of a training's folder.
+
+    Raises:
+        InputError: epochs.jsonl has no line, or one that is not JSON or lacks a key.
+    """
+    path, rows = folder / "epochs.jsonl", []
+    mend = "copy the file anew from where the training runs, or remove the line"
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            raise InputError(f"{path}:{number}: not JSON; {mend}") from None
+        if missing := [key for key in KEYS if not isinstance(rows[-1], dict) or key not in rows[-1]]:
+            raise InputError(f"{path}:{number}: lacks {missing[0]}; {mend}")
+    if not rows:
+        raise InputError(f"{path}: holds no epoch; remove it and run stage 4 again")
+    train = folder / "train.json"
+    return curves_of(rows, read_json(train) if train.is_file() else None)
+
+
+def find_trainings(folders: Iterable[Path]) -> list[Path]:
+    """The folders with an epochs.jsonl in or below some folders, each once, in the order of their paths.
+
+    Raises:
+        InputError: one of the folders has none.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        below = sorted(path.parent for path in folder.rglob("epochs.jsonl"))
+        if not below:
+            raise InputError(f"{folder}: no epochs.jsonl in or below it; a training writes one after its first epoch")
+        found += below
+    return list({path.resolve(): path for path in found}.values())
+
+
+def plot_curves(folders: Sequence[Path], path: Path) -> None:
+    """Draw one or several trainings into one picture.
+
+    Raises:
+        InputError: an ending that is no picture's, too many trainings, or an epochs.jsonl that is not as it should be.
+    """
+    if path.suffix.lower() not in METADATA:
+        raise InputError(f"{path}: unknown ending; a picture ends in {', '.join(METADATA)}")
+    if len(folders) > MOST:
+        raise InputError(f"{path}: no room for {len(folders)} trainings, {MOST} at most; name folders further down")
+    title, names = _names(folders)
+    figure = draw(title, dict(zip(names, map(read_curves, folders), strict=True)))
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "curves"}), atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120, metadata=METADATA[path.suffix.lower()])
+
+
+def _names(folders: Sequence[Path]) -> tuple[str, list[str]]:
+    """What trainings have in common, of exp/<combination>/<cell>/<run>, and the rest of the path of each."""
+    paths = [folder.resolve() for folder in folders]
+    common = Path(os.path.commonpath(paths))
+    rests = [path.relative_to(common) for path in paths]
+    shared = 4 - max(len(rest.parts) for rest in rests)
+    return "/".join(common.parts[1:][-shared:]) if shared > 0 else "", [rest.as_posix() for rest in rests]
+
+
+def draw(title: str, trainings: Mapping[str, Curves]) -> Figure:
+    """A figure of trainings by name: one alone or many in panels of their own, a few laid over one another."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")
+    figure.suptitle(title, fontsize="medium")
+    corpora = list(dict.fromkeys(c for curves in trainings.values() for c in (*curves.train_loss, *curves.ua)))
+    if 1 < len(trainings) <= OVERLAID:
+        _overlay(figure, trainings, corpora)
+    else:
+        _side_by_side(figure, trainings, corpora)
+    return figure
+
+
+def _side_by_side(figure: Figure, trainings: Mapping[str, Curves], corpora: Sequence[str]) -> None:
+    """A panel of losses and one of UA for each training, of equal scales, one colour a corpus."""
+    from matplotlib.lines import Line2D
+
+    alone = len(trainings) == 1
+    pairs = 1 if alone else 3
+    rows = -(-len(trainings) // pairs)
+    figure.set_size_inches((9, 4) if alone else (15, 2.2 * rows + 0.8))
+    panels = figure.subplots(rows, 2 * pairs, sharex=True, squeeze=False).reshape(-1, 2)
+    colours = _colours(corpora)
+    for i, pair in enumerate(panels):
+        for axes, first in zip(pair, panels[0], strict=True):
+            if i >= len(trainings):
+                axes.remove()
+            elif i:
+                axes.sharey(first)
+    for i, ((loss, ua), (name, curves)) in enumerate(zip(panels, trainings.items(), strict=False)):
+        for corpus, values in curves.train_loss.items():
+            _line(loss, curves, values, colours[corpus], f"train {corpus}", style="--", marked=False)
+        for corpus, values in curves.valid_loss.items():
+            _line(loss, curves, values, colours[corpus], f"valid {corpus}")
+        if len(curves.valid_loss) > 1:
+            _line(loss, curves, curves.watched, "grey", "watched")
+        for corpus, values in curves.ua.items():
+            _line(ua, curves, values, colours[corpus], f"valid {corpus}")
+        _chance(ua, curves, curves.ua)
+        for axes, label in ((loss, "loss"), (ua, LABELS["ua"])):
+            axes.axvline(curves.kept, color="grey", linewidth=0.8, zorder=1, label="kept")
+            _frame(axes, label, lowest=i + pairs >= len(trainings))
+        loss.set_title(curves.status if alone else f"{name}\n{curves.status}", loc="left", fontsize="small")
+    handles = [Line2D([], [], color=colours[corpus], label=corpus) for corpus in corpora]
+    handles += [
+        Line2D([], [], color="black", linestyle="--", label="training"),
+        Line2D([], [], color="black", label="validation"),
+    ]
+    if any(len(curves.valid_loss) > 1 for curves in trainings.values()):
+        handles.append(Line2D([], [], color="grey", label="mean of validation"))
+    _legend(figure, handles, trainings, 8)
+
+
+def _overlay(figure: Figure, trainings: Mapping[str, Curves], corpora: Sequence[str]) -> None:
+    """A row of panels for each corpus: training loss, validation loss, UA; one colour a training."""
+    from matplotlib.lines import Line2D
+
+    figure.set_size_inches(13, 3 * len(corpora) + 0.6 + 0.2 * len(trainings))
+    grid = figure.subplots(len(corpora), 3, sharex=True, squeeze=False)
+    colours = _colours(list(trainings))
+    for row, corpus in zip(grid, corpora, strict=True):
+        for axes, what in zip(row, LABELS, strict=True):
+            for name, curves in trainings.items():
+                if corpus in getattr(curves, what):
+                    values = getattr(curves, what)[corpus]
+                    _line(axes, curves, values, colours[name], name, marked=what != "train_loss")
+                    if what == "ua":
+                        _chance(axes, curves, [corpus])
+            _frame(axes, LABELS[what])
+            axes.set_title(corpus, fontsize="small")
+            axes.set_visible(bool(axes.lines))
+    labels = {name: f"{name}: {curves.status}" for name, curves in trainings.items()}
+    longest = max(map(len, labels.values()))
+    handles = [Line2D([], [], color=colours[name], label=label) for name, label in labels.items()]
+    _legend(figure, handles, trainings, max(1, 150 // longest))
+
+
+def _line(
+    axes: Axes, curves: Curves, values: np.ndarray, colour: str, label: str, style: str = "-", marked: bool = True
+) -> None:
+    """A curve, (epochs,), with a disc at the kept epoch, or a ring at the best so far."""
+    axes.plot(curves.epochs, values, style, color=colour, label=label, linewidth=1.3, marker=".", markersize=3)
+    if marked:
+        here = curves.epochs == curves.kept
+        look: dict[str, Any] = {"color": colour, "markersize": 5, "markerfacecolor": colour if curves.done else "white"}
+        axes.plot(curves.epochs[here], values[here], "o", label=f"kept {label}", **look)
+
+
+def _chance(axes: Axes, curves: Curves, corpora: Iterable[str]) -> None:
+    """A line at the UA of guessing, for each number of classes, once."""
+    drawn = {line.get_label() for line in axes.lines}
+    for classes in sorted({curves.classes[c] for c in corpora if c in curves.classes and c in curves.ua}):
+        label = f"chance, {classes} classes"
+        if label not in drawn:
+            axes.axhline(1 / classes, color="grey", linestyle=":", linewidth=1, label=label)
+            look: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": "x-small", "color": "grey"}
+            axes.text(0.99, 1 / classes, label, transform=axes.get_yaxis_transform(), **look)
+
+
+def _frame(axes: Axes, label: str, lowest: bool = True) -> None:
+    """Axes, their labels, and a pale grid; the epochs stand below the lowest panels only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_ylabel(label, fontsize="small")
+    if lowest:
+        axes.set_xlabel("epoch", fontsize="small")
+    axes.tick_params(labelsize="small", labelbottom=lowest)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    if label == LABELS["ua"]:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e5e5e5", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _colours(names: Sequence[str]) -> dict[str, str]:
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    if len(names) <= len(PALETTE):
+        return dict(zip(names, PALETTE, strict=False))
+    return {name: to_hex(colormaps["turbo"](i / (len(names) - 1))) for i, name in enumerate(names)}
+
+
+def _legend(figure: Figure, handles: Sequence[Line2D], trainings: Mapping[str, Curves], most: int) -> None:
+    """A legend below the panels, in `most` columns or fewer, with the signs of kept epochs."""
+    from matplotlib.lines import Line2D
+
+    signs = [
+        Line2D([], [], linestyle="", marker="o", markersize=5, color="black", markerfacecolor=face, label=label)
+        for done, face, label in ((True, "black", "kept epoch"), (False, "white", "best so far"))
+        if any(curves.done == done for curves in trainings.values())
+    ]
+    handles = [*handles, *signs]
+    lines = -(-len(handles) // most)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=-(-len(handles) // lines), fontsize="small", frameon=False
+    )

@@ -1,0 +1,111 @@
+"""What people see of a training: lines on the screen and in train.log, a progress bar, TensorBoard where asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ser.batches import View
+from ser.common import InputError
+from ser.common.progress import progress
+from ser.config import Training
+
+
+class Watching:
+    """Tells how a training goes.
+
+    Args:
+        folder: of the training, where train.log and, for TensorBoard, events/ go.
+        history: rows of epochs.jsonl, which grow as the training goes on.
+        seconds: of each epoch so far, alike.
+    """
+
+    def __init__(
+        self, folder: Path, config: Training, history: Sequence[Mapping[str, Any]], seconds: Sequence[float]
+    ) -> None:
+        self.folder, self.config, self.history, self.seconds = folder, config, history, seconds
+        self.board = _board(folder / "events", len(history)) if config.tensorboard else None
+
+    def say(self, text: str) -> None:
+        """Print a line, and append it to train.log, which tells the whole story however often it was interrupted."""
+        print(text, flush=True)
+        with (self.folder / "train.log").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%F %T')} {text}\n")
+
+    def say_parts(self, parts: Mapping[str, Mapping[str, View]]) -> None:
+        """Count what there is to train and validate on."""
+        for name, views in parts.items():
+            for corpus, part in ((corpus, view.part) for corpus, view in views.items()):
+                counts = ", ".join(f"{c} {n}" for c, n in zip(part.classes, part.class_counts, strict=True))
+                speakers = len(set(part.speakers))
+                self.say(f"{name} {corpus}: {len(part)} utterances of {speakers} speakers ({counts})")
+
+    @contextmanager
+    def epoch_bar(self, steps: int, done: int) -> Iterator[Any]:
+        """The bar of the next epoch, of which some steps may be done already; call its `step(loss)`."""
+        with progress(text=f"epoch {len(self.history) + 1}", unit="step", total=steps) as bar:
+            bar.update(done)
+            figures = self._figures()
+            total = count = 0.0
+
+            def step(loss: float) -> None:
+                nonlocal total, count
+                total, count = total + loss, count + 1
+                bar.set_postfix_str(", ".join([f"loss {total / count:.3f}", *figures]), refresh=False)
+                bar.update()
+
+            bar.step = step
+            yield bar
+
+    def _figures(self) -> list[str]:
+        """WA and UA of the last validation, and when the training ends if nothing improves any more."""
+        if not self.history:
+            return []
+        row = self.history[-1]
+        found = [f"{corpus} WA {v['wa']:.3f} UA {v['ua']:.3f}" for corpus, v in row["valid"].items()]
+        epochs = min(self.config.max_epochs - len(self.history), self.config.patience - row["waited"])
+        return [*found, f"{_clock(epochs * median(self.seconds))} left unless it improves"]
+
+    def say_epoch(self) -> None:
+        """A line on the last epoch, and its scalars for TensorBoard."""
+        row = self.history[-1]
+        loss = ", ".join(f"{corpus} {v:.4f}" for corpus, v in row["train_loss"].items())
+        valid = ", ".join(f"{corpus} WA {v['wa']:.3f} UA {v['ua']:.3f}" for corpus, v in row["valid"].items())
+        self.say(
+            f"epoch {row['epoch']}: train loss {loss}; valid loss {row['valid_loss']:.4f}, {valid}; best epoch "
+            f"{row['best_epoch']}, waited {row['waited']} of {self.config.patience}; {self.seconds[-1]:.1f} s"
+        )
+        if self.board is not None:
+            for name, value in scalars(row).items():
+                self.board.add_scalar(name, value, row["epoch"])
+            self.board.flush()
+
+
+def scalars(row: Mapping[str, Any]) -> dict[str, float]:
+    """A row of epochs.jsonl as TensorBoard names it: loss/train_<corpus>, loss/valid, ua/valid_<corpus> and so on."""
+    found = {f"loss/train_{corpus}": value for corpus, value in row["train_loss"].items()}
+    found["loss/valid"] = row["valid_loss"]
+    for corpus, values in row["valid"].items():
+        found |= {f"{name}/valid_{corpus}": values[name] for name in ("loss", "wa", "ua")}
+    return found
+
+
+def _board(folder: Path, epochs: int) -> Any:
+    """A writer that takes back what an interrupted run wrote after the epochs that are kept."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError(
+            "training.tensorboard: the package tensorboard is not installed; `pip install tensorboard`, give "
+            "--extras tensorboard, or leave the option off"
+        ) from None
+    return SummaryWriter(str(folder), purge_step=epochs + 1)
+
+
+def _clock(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02d} h" if minutes >= 60 else f"{minutes} min"

@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""Pictures of loss and UA by epoch and corpus, of trainings that are done or still run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+from ser.common import guarded
+
+
+@guarded
+def main() -> int:
+    """Draw every training below some folders, each into its own folder or all into one picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="+", help="of a training, with epochs.jsonl, or any above such")
+    parser.add_argument("--out", type=Path, help="one picture of all (.png, .pdf or .svg; default: curves.png in each)")
+    options = parser.parse_args()
+    from ser.scoring.curves import find_trainings, plot_curves
+
+    trainings = find_trainings(options.folder)
+    pictures = {options.out: trainings} if options.out else {t / "curves.png": [t] for t in trainings}
+    for path, drawn in pictures.items():
+        plot_curves(drawn, path)
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
