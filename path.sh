@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Source this first in every script: . path.sh, or . "$(dirname "$0")/../../path.sh". Finds the root, whatever the working
 # directory, and offers
-#   ser_environment [mini] [dev]   enters the Python environment, after making what is missing of it
+#   ser_environment [mini] [dev] ... enters the Python environment, after making what is missing of it
 # which is SER_ENV (a virtual environment or conda prefix of your own, used as it is) or else .venv in the root.
 
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || { echo "error: bash 4.4 or newer is needed, this is $BASH_VERSION" >&2; exit 1; }
@@ -14,7 +14,8 @@ export SER_ROOT LC_ALL=C PYTHONUTF8=1
 ser_environment() {
   local extra environment=${SER_ENV:-$SER_ROOT/.venv}
   for extra in "$@"; do
-    [[ $extra == mini || $extra == dev ]] || _ser_error "ser_environment: no extra named $extra (mini, dev)" || return 1
+    [[ $extra =~ ^(mini|tensorboard|opensmile|dev)$ ]] ||
+      _ser_error "ser_environment: no extra named $extra (mini, tensorboard, opensmile, dev)" || return 1
   done
   if [[ -n ${SER_ENV:-} ]]; then
     _ser_check_own "$@" || return 1
@@ -45,7 +46,9 @@ import sys
 packages = {
     "core": "torch lhotse kaldiio soundfile soxr scipy numpy jsonargparse yaml tqdm tabulate matplotlib safetensors sklearn",
     "mini": "espeakng_loader",
-    "dev": "pytest hypothesis ruff mypy importlinter pre_commit kaldi_native_io",
+    "tensorboard": "tensorboard",
+    "opensmile": "opensmile",
+    "dev": "pytest hypothesis ruff mypy importlinter pre_commit kaldi_native_io tensorboard",
 }
 wanted = [name for extra in ["core", *sys.argv[1:]] for name in packages[extra].split()]
 print(", ".join(name for name in wanted if importlib.util.find_spec(name) is None))

@@ -23,6 +23,7 @@ data=               # prepared corpora; none: data in the recipe folder
 dump=$SER_ROOT/dump # feature store, shared by all recipes
 exp=                # experiments; none: exp in the recipe folder
 extras=             # extra packages that the recipe needs
+allow_pipes=false   # run the commands in the wav.scp of a Kaldi data dir
 allow_partial=false # go on with an incomplete corpus, and list what is missing
 declare -a config_options=()
 
@@ -81,15 +82,22 @@ done
 recipe=$(cd "$recipe" && pwd)
 data=$(realpath -ms "${data:-$recipe/data}") dump=$(realpath -ms "$dump") exp=$(realpath -ms "${exp:-$recipe/exp}")
 
-# Where each corpus lies: RAVDESS for ravdess, from db.sh or the environment.
+# Where each corpus lies: RAVDESS for ravdess, from db.sh or the environment; else where the base of its protocol lies.
 declare -A corpus_dir=()
 for corpus in ${corpora//,/ }; do
-  variable=${corpus^^} protocol=conf/corpora/$corpus.yaml
-  [[ -f $recipe/$protocol || -f $SER_ROOT/$protocol ]] ||
-    die "$corpus: no $protocol below $recipe or $SER_ROOT; there is: $(cd "$SER_ROOT/conf/corpora" && echo *.yaml)"
+  base=$corpus
+  for _ in {1..9}; do # bases may have bases
+    variable=${base^^} protocol=conf/corpora/$base.yaml
+    file=$recipe/$protocol
+    [[ -f $file ]] || file=$SER_ROOT/$protocol
+    [[ -f $file ]] ||
+      die "$corpus: no $protocol below $recipe or $SER_ROOT; there is: $(cd "$SER_ROOT/conf/corpora" && echo *.yaml)"
+    base=$(sed -n "s/^base: *[\"']\{0,1\}\([a-z0-9_]*\).*/\1/p" "$file")
+    [[ -z ${!variable:-} && -n $base ]] || break
+  done
   corpus_dir[$corpus]=${!variable:+$(realpath -ms "${!variable}")}
   if ((stage <= 1)) && [[ -z ${corpus_dir[$corpus]} ]]; then
-    die "$corpus: $variable is not set; write its folder in $SER_ROOT/db.sh, or call $variable=/path/to/$corpus ./run.sh"
+    die "$corpus: $variable is not set; write its folder in $SER_ROOT/db.sh, or call $variable=/path/to/${variable,,} ./run.sh"
   fi
 done
 
@@ -117,7 +125,7 @@ fi
 if wanted 1; then
   for corpus in ${corpora//,/ }; do
     log "stage 1: prepare $corpus"
-    python "$SER_ROOT/steps/prepare.py" --allow-partial "$allow_partial" --recipe "$recipe" \
+    python "$SER_ROOT/steps/prepare.py" --allow-partial "$allow_partial" --allow-pipes "$allow_pipes" --recipe "$recipe" \
       "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
   done
 fi

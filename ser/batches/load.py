@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ser.batches.part import Part, data_dir_of, load_part
-from ser.common import digest
+from ser.common import InputError, digest
 from ser.config import Experiment, decisive
 from ser.corpora import Protocol, read_protocol
 from ser.corpora.protocol import PARTS
+from ser.corpora.splits import with_splits
 from ser.features import FeatureStore
 
 UNIFIED = "unified"
@@ -67,12 +68,31 @@ def open_data(experiment: Experiment, recipe: Path | None, data_root: Path, dump
     """Find protocols and features of an experiment.
 
     Raises:
-        InputError: a corpus without protocol, or whose stages 1 and 3 have not run.
+        InputError: a corpus without protocol, or whose stages 1 and 3 have not run; an utterance id in two corpora.
     """
-    protocols = {corpus: read_protocol(corpus, recipe) for corpus in experiment.corpora}
+    protocols = {c: with_splits(read_protocol(c, recipe), data_root / c) for c in experiment.corpora}
     stores = {c: FeatureStore(dump_root, data_root / c, experiment.features) for c in experiment.corpora}
+    _check_ids(stores, data_root)
+    folds = max(len(protocol.folds(experiment.split)) for protocol in protocols.values())
+    if experiment.fold > folds:
+        raise InputError(
+            f"fold = {experiment.fold}: split {experiment.split} of {', '.join(protocols)} has folds 1 to {folds}"
+        )
     if experiment.task == "multi":
         heads = {corpus: protocol.classes for corpus, protocol in protocols.items()}
     else:
         heads = {UNIFIED: tuple(sorted({name for p in protocols.values() for name in p.classes}))}
     return Data(experiment, protocols, stores, heads, data_root)
+
+
+def _check_ids(stores: Mapping[str, FeatureStore], data_root: Path) -> None:
+    """An utterance id names one utterance in all that an experiment writes."""
+    first: dict[str, str] = {}
+    for corpus, store in stores.items():
+        for cut in store.cuts:
+            other = first.setdefault(cut.id, corpus)
+            if other != corpus:
+                raise InputError(
+                    f"{data_root / corpus}: utterance {cut.id} is in {other} too; leave one of the two corpora out, "
+                    "or, if they are not versions of one corpus, give one's speakers other names in its preparer"
+                )

@@ -98,7 +98,7 @@ def load_part(
     if empty:
         raise InputError(f"{store.folder}: {empty[0]} has no frames; name it under `drop` in {protocol.path}")
     targets = [index[utt2emo[key]] for key in ids]
-    gender = _optional_table(folder / "spk2gender")
+    gender = _optional_table(folder / "spk2gender") or _optional_table(folder / "known_spk2gender")
     return Part(
         corpus=protocol.corpus,
         name=part,

@@ -1,4 +1,4 @@
-"""Read lhotse's cut manifests as plain records: importing lhotse takes seconds, and a job needs five fields."""
+"""Read lhotse's cut manifests as plain records: importing lhotse takes seconds, and a job needs a few fields."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ser.audio import read_audio
 from ser.common import InputError
 
 
@@ -19,6 +22,8 @@ class Cut:
     Attributes:
         start, duration: seconds.
         audio_digest: names the content of the file.
+        channel: from 0; None: all that the file has, mixed down to mono.
+        stretch: first sample and number of samples, at the file's own rate; None: the whole file.
     """
 
     id: str
@@ -26,6 +31,8 @@ class Cut:
     start: float
     duration: float
     audio_digest: str
+    channel: int | None = None
+    stretch: tuple[int, int] | None = None
 
 
 def read_cuts(path: Path) -> list[Cut]:
@@ -42,7 +49,34 @@ def read_cuts(path: Path) -> list[Cut]:
     return cuts
 
 
+def read_cut(cut: Cut) -> tuple[np.ndarray, int]:
+    """The samples of a cut, float32, (samples,), its channels mixed down, and their rate in Hz.
+
+    Of a long recording only the stretch is read.
+
+    Raises:
+        InputError: the file cannot be read, or has changed since it was prepared.
+    """
+    audio = read_audio(cut.path, *(cut.stretch or ()))
+    if cut.channel is None:
+        return audio.mono, audio.sampling_rate
+    if cut.channel >= len(audio.samples):
+        raise InputError(f"{cut.path}: has no channel {cut.channel} any more; run stage 1")
+    return audio.samples[cut.channel], audio.sampling_rate
+
+
 def _cut(row: dict[str, Any]) -> Cut:
-    source = row["recording"]["sources"][0]["source"]
+    recording = row["recording"]
+    source, rate = recording["sources"][0], recording["sampling_rate"]
     custom = row["supervisions"][0]["custom"]
-    return Cut(row["id"], Path(source), row["start"], row["duration"], custom["audio_digest"])
+    mixed = len(source["channels"]) == 1 or isinstance(row["channel"], list)
+    whole = row["start"] == 0 and row["duration"] == recording["duration"]
+    return Cut(
+        row["id"],
+        Path(source["source"]),
+        row["start"],
+        row["duration"],
+        custom["audio_digest"],
+        None if mixed else row["channel"],
+        None if whole else (round(row["start"] * rate), round(row["duration"] * rate)),
+    )

@@ -57,6 +57,8 @@ def spk2utt(utt2spk: Mapping[str, str]) -> Table:
 def validate(folder: Path) -> int:
     """Check a data directory: sorted, same keys everywhere, speaker and utterance tables that agree.
 
+    With `segments`, wav.scp is by recording, and each recording has a segment.
+
     Returns:
         The number of utterances.
 
@@ -72,14 +74,20 @@ def validate(folder: Path) -> int:
         raise InputError(f"{folder}: neither wav.scp nor feats.scp; run the stage that writes them")
     if not utt2spk:
         raise InputError(f"{folder / 'utt2spk'}: holds no utterances; run the stage that writes it")
+    recordings: Table = {}
+    if (folder / "segments").is_file():
+        tables["segments"] = read_table(folder / "segments")
+        recordings = _recordings(folder, tables["segments"])
     for name, table in tables.items():
         keys = list(table)
         if keys != sorted(keys, key=str.encode):
             raise InputError(f"{folder / name}: not sorted; use `LC_ALL=C sort`")
-        if keys != list(utt2spk):
-            odd = sorted(table.keys() ^ utt2spk.keys())[0]
+        # With segments, wav.scp goes by recordings.
+        other, wanted = ("segments", recordings) if name == "wav.scp" and recordings else ("utt2spk", utt2spk)
+        if table.keys() != wanted.keys():
+            odd = sorted(table.keys() ^ wanted.keys())[0]
             raise InputError(
-                f"{folder / name}: {odd} stands in only one of {name} and utt2spk; run the stage that writes them"
+                f"{folder / name}: {odd} stands in only one of {name} and {other}; run the stage that writes them"
             )
     if read_table(folder / "spk2utt") != spk2utt(utt2spk):
         raise InputError(f"{folder / 'spk2utt'}: does not agree with utt2spk; run the stage that writes it")
@@ -94,6 +102,26 @@ def validate(folder: Path) -> int:
             if not _is_positive(value, kind):
                 raise InputError(f"{folder / name}: {key} {value}: must be a number greater than 0")
     return len(utt2spk)
+
+
+def _recordings(folder: Path, segments: Mapping[str, str]) -> Table:
+    """The recordings that segments name, each with one of its segments."""
+    recordings = {}
+    for key, value in segments.items():
+        recording, *times = value.split()
+        if len(times) != 2 or not _is_before(*times):
+            raise InputError(
+                f"{folder / 'segments'}: {key} {value}: must be a recording, a start and an end after it, in seconds"
+            )
+        recordings[recording] = key
+    return recordings
+
+
+def _is_before(start: str, end: str) -> bool:
+    try:
+        return 0 <= float(start) < float(end) < float("inf")
+    except ValueError:
+        return False
 
 
 def _is_positive(text: str, kind: type[int] | type[float]) -> bool:

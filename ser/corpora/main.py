@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
-from ser.common import InputError, guarded, locked
-from ser.corpora.prepare import prepare
+from ser.common import guarded, locked
+from ser.corpora.check import check
+from ser.corpora.fetch import is_there
+from ser.corpora.prepare import check_there, prepare
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 
 
 @guarded
 def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
-    """Prepare a corpus: corpus folder -> data folder."""
+    """Prepare a corpus, corpus folder -> data folder, or say what is wrong with it."""
     parser = argparse.ArgumentParser(description="Prepare a corpus: lhotse manifests, and a Kaldi data dir a split.")
     if corpus is None:
         parser.add_argument("corpus", help="name of a protocol file, such as ravdess")
-    parser.add_argument("corpus_dir", type=Path, help="folder of the corpus as published")
-    parser.add_argument("out_dir", type=Path, help="folder to write, such as data/ravdess")
+    parser.add_argument(
+        "corpus_dir", type=Path, help="folder of the corpus as published, or table that lists its files"
+    )
+    parser.add_argument("out_dir", type=Path, nargs="?", help="folder to write, such as data/ravdess")
     parser.add_argument("--recipe", type=Path, help="recipe folder whose local/ and conf/ come first")
     parser.add_argument(
         "--allow-partial",
@@ -29,15 +34,35 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--download", choices=["true", "false"], default="false", help="fetch or make the corpus, and prepare nothing"
     )
+    parser.add_argument(
+        "--check",
+        choices=["true", "false"],
+        default="false",
+        help="write nothing (no out_dir is needed); list all that is missing or wrong, and exit with 1 if anything is",
+    )
+    parser.add_argument(
+        "--allow-pipes",
+        choices=["true", "false"],
+        default="false",
+        help="run the commands in the wav.scp of a Kaldi data dir, once, and keep their audio below out_dir",
+    )
     options = parser.parse_args(arguments)
-    name = corpus or options.corpus
-    protocol, preparer = read_protocol(name, options.recipe), load_preparer(name, options.recipe)
+    protocol = read_protocol(corpus or options.corpus, options.recipe)
+    preparer, allow_pipes = load_preparer(protocol.preparer, options.recipe), options.allow_pipes == "true"
     if options.download == "true":
         if preparer.download is not None:
-            with locked(options.corpus_dir, f"{options.corpus_dir} is being made"):
+            busy = locked(options.corpus_dir, f"{options.corpus_dir} is being made")
+            with nullcontext() if is_there(options.corpus_dir) else busy:
                 preparer.download(options.corpus_dir)
-        elif not options.corpus_dir.is_dir():
-            raise InputError(f"{options.corpus_dir}: no such folder; {protocol.name} can be had from {protocol.source}")
+        else:
+            check_there(protocol, options.corpus_dir)
         return 0
-    print(prepare(preparer, protocol, options.corpus_dir, options.out_dir, options.allow_partial == "true"))
+    if options.check == "true":
+        text, complete = check(preparer, protocol, options.corpus_dir, allow_pipes)
+        print(text)
+        return 0 if complete else 1
+    if options.out_dir is None:
+        parser.error("the folder to write is missing, such as data/ravdess")
+    allow_partial = options.allow_partial == "true"
+    print(prepare(preparer, protocol, options.corpus_dir, options.out_dir, allow_partial, allow_pipes))
     return 0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ser.corpora.items import Item, is_segmented
 from ser.corpora.kaldi import spk2utt, validate, write_table
 from ser.corpora.protocol import PARTS, Protocol
-
-if TYPE_CHECKING:
-    from ser.corpora.prepare import Item
+from ser.corpora.splits import may_hold
 
 MANIFESTS = ("recordings.jsonl.gz", "supervisions.jsonl.gz", "cuts.jsonl.gz")
 
@@ -18,19 +18,24 @@ MANIFESTS = ("recordings.jsonl.gz", "supervisions.jsonl.gz", "cuts.jsonl.gz")
 def write_manifests(folder: Path, protocol: Protocol, items: Sequence[Item], kept: Sequence[Item]) -> None:
     """recordings and supervisions of all utterances, cuts of those that are in a class (`*.jsonl.gz`).
 
-    A supervision's `custom` holds emotion (the class, or None), label (the corpus's own), text_id, audio_digest
-    and what else the corpus tells. A file of several channels becomes a cut over all of them, to be mixed down.
+    A recording is a file, whatever the number of its utterances. A supervision's `custom` holds emotion (the class, or
+    None), label (the corpus's own), text_id, audio_digest and what else the corpus tells. An utterance of one channel
+    is a MonoCut; one of all channels of a file that has several is a MultiCut over them, to be mixed down.
     """
     from lhotse import CutSet, MonoCut, MultiCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
     from lhotse.audio import AudioSource
 
-    recordings, supervisions, cuts = [], [], []
+    recordings: dict[str, Recording] = {}
+    supervisions, cuts = [], []
     wanted = {item.utterance.id for item in kept}
     for item in items:
-        u = item.utterance
+        u, rate = item.utterance, item.sampling_rate
         channels = list(range(item.num_channels))
-        source = AudioSource("file", channels, str(u.path.resolve()))
-        recordings.append(Recording(u.id, [source], item.sampling_rate, item.num_samples, item.duration))
+        if item.recording not in recordings:
+            source = AudioSource("file", channels, str(u.path.resolve()))
+            recordings[item.recording] = Recording(
+                item.recording, [source], rate, item.file_samples, item.file_samples / rate
+            )
         custom = {
             "emotion": protocol.labels[u.label],
             "label": u.label,
@@ -38,64 +43,118 @@ def write_manifests(folder: Path, protocol: Protocol, items: Sequence[Item], kep
             "audio_digest": item.digest,
             **u.custom,
         }
-        channel: Any = 0 if item.num_channels == 1 else channels
+        channel: Any = 0 if item.num_channels == 1 else channels if item.channel is None else item.channel
         supervisions.append(
             SupervisionSegment(
                 u.id,
-                u.id,
-                0.0,
+                item.recording,
+                item.start,
                 item.duration,
                 channel=channel,
-                language=protocol.language,
+                language=u.language or protocol.language,
                 speaker=u.speaker,
                 gender=u.gender or None,
                 custom=custom,
             )
         )
         if u.id in wanted:
-            kind = MonoCut if item.num_channels == 1 else MultiCut
-            cuts.append(
-                kind(u.id, 0.0, item.duration, channel, supervisions=[supervisions[-1]], recording=recordings[-1])
-            )
-    RecordingSet.from_recordings(recordings).to_file(folder / "recordings.jsonl.gz")
+            kind = MultiCut if isinstance(channel, list) else MonoCut
+            # In a cut, times count from its start.
+            own = replace(supervisions[-1], start=0.0)
+            recording = recordings[item.recording]
+            cuts.append(kind(u.id, item.start, item.duration, channel, supervisions=[own], recording=recording))
+    RecordingSet.from_recordings(recordings.values()).to_file(folder / "recordings.jsonl.gz")
     SupervisionSet.from_segments(supervisions).to_file(folder / "supervisions.jsonl.gz")
     CutSet.from_cuts(cuts).to_file(folder / "cuts.jsonl.gz")
 
 
-def write_data_dirs(folder: Path, protocol: Protocol, kept: Sequence[Item]) -> dict[str, int]:
+def write_data_dirs(
+    folder: Path, protocol: Protocol, kept: Sequence[Item], splits: Mapping[str, Any]
+) -> tuple[dict[str, int], dict[str, int]]:
     """<split>_fold<k>/{train,valid,test}/ for every fold of every split; a part without speakers has no folder.
 
+    Args:
+        splits: what splits.json holds.
+
     Returns:
-        Utterances of each folder.
+        Utterances of each folder, and how many are left out of it since their text is for another part.
     """
-    written = {}
-    for split in protocol.splits:
-        for number, fold in enumerate(protocol.folds(split), 1):
+    segmented = is_segmented([item.utterance for item in kept])
+    written, other_text = {}, {}
+    for split, found in splits.items():
+        for number, fold in enumerate(found["folds"], 1):
             for part in PARTS:
-                items = [item for item in kept if item.utterance.speaker in fold[part]]
+                speakers = set(fold[part])
+                own = [item for item in kept if item.utterance.speaker in speakers]
+                items = [item for item in own if may_hold(fold, part, item.utterance)]
+                name = f"{split}_fold{number}/{part}"
                 if items:
-                    name = f"{split}_fold{number}/{part}"
-                    written[name] = _write_data_dir(folder / name, protocol, items)
-    return written
+                    written[name] = _write_data_dir(folder / name, protocol, items, segmented)
+                if len(items) < len(own):
+                    other_text[name] = len(own) - len(items)
+    return written, other_text
 
 
-def _write_data_dir(folder: Path, protocol: Protocol, items: Sequence[Item]) -> int:
+def _write_data_dir(folder: Path, protocol: Protocol, items: Sequence[Item], segmented: bool) -> int:
     utterances = [item.utterance for item in items]
     utt2spk = {u.id: u.speaker for u in utterances}
+    genders = {u.speaker: u.gender for u in utterances if u.gender}
+    known_of_all = len(genders) == len(set(utt2spk.values()))
     tables = {
-        "wav.scp": {u.id: str(u.path.resolve()) for u in utterances},
         "utt2spk": utt2spk,
         "spk2utt": spk2utt(utt2spk),
         "utt2dur": {item.utterance.id: f"{item.duration:.6f}" for item in items},
         "utt2emo": {u.id: str(protocol.labels[u.label]) for u in utterances},
         "utt2text_id": {u.id: u.text_id for u in utterances if u.text_id},
         "utt2votes": {u.id: votes for u in utterances if (votes := _votes(u.custom.get("votes", {}), protocol))},
-        "spk2gender": {u.speaker: u.gender for u in utterances if u.gender},
+        # Kaldi wants all speakers in spk2gender or no such file.
+        "spk2gender" if known_of_all else "known_spk2gender": genders,
     }
+    if any(u.language for u in utterances):
+        tables["utt2lang"] = {u.id: u.language or protocol.language for u in utterances}
+    if segmented:
+        tables |= _recordings(items)
+    else:
+        tables["wav.scp"] = {u.id: str(u.path.resolve()) for u in utterances}
     for name, table in tables.items():
         if table:
             write_table(folder / name, table)
     return validate(folder)
+
+
+def _recordings(items: Sequence[Item]) -> dict[str, dict[str, str]]:
+    """The tables of a data dir with segments.
+
+    A wav.scp can pick a channel only by a pipe, which this toolkit does not write. So a channel that is a speaker is a
+    recording of its own, <recording>-<channel>, whose line in wav.scp names the file with all channels, and
+    reco2file_and_channel says which of them it is (A, B: Kaldi knows no third, so it is not written where one is
+    needed, nor where others are mixed down). Kaldi's own programs and lhotse's reader of data dirs do not go by it: the
+    manifests have the channel in each cut.
+    """
+    names = {
+        item.utterance.id: item.recording if item.channel is None else f"{item.recording}-{item.channel}"
+        for item in items
+    }
+    of = {names[item.utterance.id]: item for item in items}
+    tables = {
+        "wav.scp": {name: str(item.utterance.path.resolve()) for name, item in of.items()},
+        "segments": {
+            item.utterance.id: f"{names[item.utterance.id]} {_seconds(item, 0)} {_seconds(item, item.num_samples)}"
+            for item in items
+        },
+        "reco2dur": {name: f"{item.file_samples / item.sampling_rate:.6f}" for name, item in of.items()},
+    }
+    channels = {name: 0 if item.num_channels == 1 else item.channel for name, item in of.items()}
+    if any(item.channel is not None for item in items) and set(channels.values()) <= {0, 1}:
+        tables["reco2file_and_channel"] = {
+            n: f"{of[n].recording} {'AB'[c]}" for n, c in channels.items() if c is not None
+        }
+    return tables
+
+
+def _seconds(item: Item, offset: int) -> str:
+    """A place in the file, with so many digits that the sample can be told at any rate."""
+    return f"{(item.first_sample + offset) / item.sampling_rate:.9f}"
 
 
 def _votes(votes: Mapping[str, int], protocol: Protocol) -> str:

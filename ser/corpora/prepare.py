@@ -2,52 +2,59 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser.audio import read_audio
-from ser.audio.reader import is_silent
 from ser.common import InputError, atomic_path, digest, locked, read_json, write_json, write_text
 from ser.common.errors import listed
-from ser.common.progress import progress
+from ser.corpora.findings import complain
+from ser.corpora.items import Item, check_equal_audio, check_times, is_segmented, read_items, where
 from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
 from ser.corpora.preparers import Preparer
-from ser.corpora.protocol import PARTS, Protocol
+from ser.corpora.protocol import PARTS, Protocol, is_rule
+from ser.corpora.splits import SPLITS, resolve, resolved
 from ser.corpora.utterance import Utterance, hidden_files
 
 # Part of the fingerprint: raise it when what is written below data/ changes its meaning.
 VERSION = 1
+# Below data/<corpus>: audio that a preparer makes, and keeps from one preparation to the next.
+AUDIO = "audio"
 
 
 @dataclass(frozen=True)
-class Item:
-    """An utterance and what its file turned out to hold.
+class Found:
+    """How the corpus folder compares with the protocol, before any file is read.
 
     Attributes:
-        digest: names the content of the file.
-        sound: names the samples, whatever the file says beside them.
+        edition: the edition that it is or comes nearest to, or "".
+        expected: what that edition holds: utterances, speakers, labels; as far as the protocol says.
+        counts: what is there, likewise.
+        wrong: the differences, such as "23 of 24 happy".
     """
 
-    utterance: Utterance
-    sampling_rate: int
-    num_samples: int
-    num_channels: int
-    digest: str
-    sound: str
-
-    @property
-    def duration(self) -> float:
-        """Seconds."""
-        return self.num_samples / self.sampling_rate
+    edition: str
+    expected: Mapping[str, Any]
+    counts: Mapping[str, Any]
+    wrong: list[str]
 
 
-def prepare(preparer: Preparer, protocol: Protocol, corpus_dir: Path, out_dir: Path, allow_partial: bool) -> str:
+def prepare(
+    preparer: Preparer,
+    protocol: Protocol,
+    corpus_dir: Path,
+    out_dir: Path,
+    allow_partial: bool,
+    allow_pipes: bool = False,
+) -> str:
     """Write manifests and Kaldi data dirs of a corpus, unless those that are there were made of the same files.
+
+    Args:
+        allow_partial: go on without what is missing or unreadable, and list it.
+        allow_pipes: run the commands of a wav.scp.
 
     Returns:
         What was found and written, a few lines for the person who runs it.
@@ -55,47 +62,73 @@ def prepare(preparer: Preparer, protocol: Protocol, corpus_dir: Path, out_dir: P
     Raises:
         InputError: anything that is not as the protocol says.
     """
-    if not corpus_dir.is_dir():
-        raise InputError(f"{corpus_dir}: no such folder; {protocol.name} can be had from {protocol.source}")
+    check_there(protocol, corpus_dir)
     _check_place(corpus_dir, out_dir)
-    utterances, doubled = _without_doubles(preparer.utterances(corpus_dir))
-    state = [(str(u.path.resolve()), _version(u.path), u.id, u.label) for u in utterances]
-    fingerprint = digest(VERSION, protocol.path, preparer.path, state, allow_partial)
+    offered = {"protocol": protocol, "allow_pipes": allow_pipes, "audio_dir": out_dir / AUDIO}
+    utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered))
+    fingerprint = _fingerprint(preparer, protocol, utterances, allow_partial)
     report_path = out_dir / "report.json"
-    if report_path.is_file() and _is_done(out_dir, report := read_json(report_path), fingerprint):
+    if report_path.is_file() and _is_done(out_dir, protocol, report := read_json(report_path), fingerprint):
         return f"{protocol.corpus}: up to date\n{_summary(protocol, report)}"
-    report = _count(protocol, utterances, corpus_dir, allow_partial)
-    report |= {"fingerprint": fingerprint, "doubled": doubled, "hidden": hidden_files(corpus_dir)}
-    items, unreadable = _read_all(protocol, utterances, allow_partial)
-    _check_equal_audio(protocol, items)
-    left_out = [(u.id, protocol.drop[u.id]) for u in utterances if u.id in protocol.drop] + unreadable
+    check_labels(protocol, utterances)
+    found = compare(protocol, utterances)
+    if found.wrong and not allow_partial:
+        raise InputError(incomplete(protocol, corpus_dir, found))
+    report = {"edition": found.edition} if found.edition else {}
+    report |= {"found": found.counts, "missing": found.wrong}
+    report |= {"fingerprint": fingerprint, "doubled": len(doubled), "hidden": hidden_files(corpus_dir)}
+    items, unusable = read_items(protocol, utterances)
+    if unusable and not allow_partial:
+        problems = list(dict.fromkeys(message for _, message in unusable.values()))
+        raise InputError(f"{listed(problems)} (or go on without with --allow-partial true)")
+    check_equal_audio(protocol, items)
+    left_out = [(u.id, protocol.drop[u.id]) for u in utterances if u.id in protocol.drop]
+    left_out += [(key, message) for key, (_, message) in unusable.items()]
     kept = [item for item in items if protocol.labels[item.utterance.label] is not None]
     left_out += [
         (i.utterance.id, f"label {i.utterance.label} is in no class")
         for i in items
         if protocol.labels[i.utterance.label] is None
     ]
-    _check_parts(protocol, kept, allow_partial)
     if not kept:
         raise InputError(
             f"{corpus_dir}: no utterance that can be read is in a class; complete it (from {protocol.source})"
         )
+    check_classes(protocol, items, allow_partial)
+    splits = resolve(protocol, [item.utterance for item in kept])
+    check_parts(resolved(protocol, splits), kept, allow_partial)
     report |= {
         "utterances": len(items),
         "speakers": len({item.utterance.speaker for item in items}),
         "classes": {c: sum(protocol.labels[i.utterance.label] == c for i in kept) for c in protocol.classes},
         "hours": round(sum(item.duration for item in kept) / 3600, 3),
-        "stereo": sum(item.num_channels > 1 for item in items),
+        "stereo": sum(item.num_channels > 1 and item.channel is None for item in items),
         "rates": {str(rate): n for rate, n in sorted(Counter(i.sampling_rate for i in items).items())},
         "left_out": len(left_out),
     }
+    if is_segmented(utterances):
+        report["recordings"] = len({item.recording for item in items})
+    unused = _unused_splits(protocol, utterances)
+    if unused:
+        report["unused_splits"] = unused
     with locked(out_dir, f"{out_dir} is being written"), atomic_path(out_dir) as folder:
         folder.mkdir()
         write_manifests(folder, protocol, items, kept)
-        report["parts"] = write_data_dirs(folder, protocol, kept)
+        write_json(folder / SPLITS, splits)
+        report["parts"], other_text = write_data_dirs(folder, protocol, kept, splits)
+        if other_text:
+            report["other_text"] = other_text
         write_text(folder / "left_out.tsv", "".join(f"{u}\t{why}\n" for u, why in sorted(left_out)))
         write_json(folder / "report.json", report)
+        if (out_dir / AUDIO).is_dir():
+            (out_dir / AUDIO).rename(folder / AUDIO)
     return _summary(protocol, report)
+
+
+def check_there(protocol: Protocol, corpus_dir: Path) -> None:
+    """The corpus has been fetched: a folder, or the table that names its files."""
+    if not corpus_dir.exists():
+        raise InputError(f"{corpus_dir}: no such folder; {protocol.name} can be had from {protocol.source}")
 
 
 def _check_place(corpus_dir: Path, out_dir: Path) -> None:
@@ -107,10 +140,24 @@ def _check_place(corpus_dir: Path, out_dir: Path) -> None:
     if out_dir.exists() and not out_dir.is_dir():
         raise InputError(f"{out_dir}: a file is in the way; remove it, or give another folder to write")
     if out_dir.is_dir() and any(out_dir.iterdir()) and not any((out_dir / name).is_file() for name in signs):
+        if [path.name for path in out_dir.iterdir()] == [AUDIO]:
+            return  # of a preparation that went no further
         raise InputError(
             f"{out_dir}: holds something else than a prepared corpus and would be replaced; remove it, "
             "or give another folder to write, such as data/<corpus>"
         )
+
+
+def _fingerprint(preparer: Preparer, protocol: Protocol, utterances: Sequence[Utterance], allow_partial: bool) -> str:
+    """Names everything that decides what is written; of a corpus that is a table, what its lines say too."""
+    state = []
+    for u in utterances:
+        row: list[Any] = [str(u.path.resolve()), _version(u.path), u.id, u.label]
+        stretch = [u.start, u.end, u.channel, u.recording, u.language, u.split]
+        if u.origin or stretch != [0.0, None, None, "", "", ""]:
+            row += [*stretch, u.speaker, u.gender, u.text_id, u.custom]
+        state.append(row)
+    return digest(VERSION, protocol.path, preparer.path, state, allow_partial, *protocol.bases)
 
 
 def _version(path: Path) -> tuple[int, int]:
@@ -120,146 +167,217 @@ def _version(path: Path) -> tuple[int, int]:
     return path.stat().st_size, path.stat().st_mtime_ns
 
 
-def _is_done(out_dir: Path, report: dict[str, Any], fingerprint: str) -> bool:
+def _is_done(out_dir: Path, protocol: Protocol, report: dict[str, Any], fingerprint: str) -> bool:
     """Made of the same files, and nothing removed since."""
     names = [*MANIFESTS, "left_out.tsv", *(f"{part}/utt2spk" for part in report.get("parts", {}))]
+    if any(is_rule(spec) for spec in protocol.splits.values()):
+        names.append(SPLITS)
     return report.get("fingerprint") == fingerprint and all((out_dir / name).is_file() for name in names)
 
 
-def _without_doubles(found: Iterable[Utterance]) -> tuple[list[Utterance], int]:
-    """Keep one of several files with one id and equal bytes; an id is never made unique by a suffix."""
+def without_doubles(found: Iterable[Utterance]) -> tuple[list[Utterance], list[Path]]:
+    """Keep one of several files with one id and equal bytes; an id is never made unique by a suffix.
+
+    Returns:
+        The utterances, sorted by id, and the files that were passed over.
+
+    Raises:
+        InputError: equal ids with other content, or names that no table can hold, unless findings are collected.
+    """
     first: dict[str, Utterance] = {}
-    doubled = 0
+    doubled = []
     for utterance in found:
         _check_names(utterance)
-        if not utterance.id.startswith(f"{utterance.speaker}-"):
-            raise InputError(
-                f"{utterance.path}: utterance id {utterance.id} does not start with its speaker "
-                f"{utterance.speaker} and a dash; mend the preparer"
-            )
+        check_times(utterance)
         other = first.setdefault(utterance.id, utterance)
         if other is utterance:
             continue
-        if _version(other.path)[0] != _version(utterance.path)[0] or digest(other.path) != digest(utterance.path):
-            raise InputError(
-                f"{utterance.path}: the same utterance as {other.path} ({utterance.id}) with other "
-                "content; remove the wrong one"
+        if not _is_same(other, utterance):
+            complain(
+                "one id, other content",
+                f"{where(utterance)}: the same utterance as {where(other)} ({utterance.id}) with other "
+                "content; remove the wrong one",
             )
-        doubled += 1
-        if len(utterance.path.parts) < len(other.path.parts):
-            first[utterance.id] = utterance
-    return [first[key] for key in sorted(first, key=str.encode)], doubled
+            continue
+        kept, dropped = (utterance, other) if len(utterance.path.parts) < len(other.path.parts) else (other, utterance)
+        first[utterance.id] = kept
+        doubled.append(dropped.path)
+    utterances = [first[key] for key in sorted(first, key=str.encode)]
+    _check_recordings(utterances)
+    _check_genders(utterances)
+    return utterances, doubled
+
+
+def _is_same(one: Utterance, other: Utterance) -> bool:
+    stretches = [(u.start, u.end, u.channel) for u in (one, other)]
+    sizes = [_version(u.path)[0] for u in (one, other)]
+    return stretches[0] == stretches[1] and sizes[0] == sizes[1] and digest(one.path) == digest(other.path)
 
 
 def _check_names(utterance: Utterance) -> None:
-    """Kaldi's tables are UTF-8 lines, split at spaces."""
-    for name in (utterance.id, utterance.speaker):
+    """Kaldi's tables are UTF-8 lines, split at spaces, and sort by utterance as they do by speaker."""
+    for name in (utterance.id, utterance.speaker, utterance.recording or "-"):
         if len(name.split()) != 1:
             raise InputError(
-                f"{utterance.path}: {name!r} cannot name an utterance or a speaker, which have no spaces; "
+                f"{where(utterance)}: {name!r} cannot name an utterance or a speaker, which have no spaces; "
                 "mend the preparer"
             )
+    if not utterance.id.startswith(f"{utterance.speaker}-"):
+        raise InputError(
+            f"{where(utterance)}: utterance id {utterance.id} does not start with its speaker "
+            f"{utterance.speaker} and a dash; mend the preparer"
+        )
     path = str(utterance.path.resolve())
     if "\n" in path or path != path.encode("utf-8", "replace").decode():
         raise InputError(f"{path!r}: a path that is no line of UTF-8 text; rename it")
+    if path != path.strip() or path.endswith("|"):
+        raise InputError(f"{path!r}: Kaldi would take that path for a command or cut its spaces off; rename the file")
 
 
-def _count(
-    protocol: Protocol, utterances: Sequence[Utterance], corpus_dir: Path, allow_partial: bool
-) -> dict[str, Any]:
-    """Raw labels are a closed set, and as many of each as the complete corpus has."""
-    for utterance in utterances:
-        if utterance.label not in protocol.labels:
-            raise InputError(
-                f"{utterance.path}: unknown label {utterance.label!r}; {protocol.path} knows "
-                f"{', '.join(map(str, protocol.labels))}: map it there, or to null to leave it out"
+def _check_recordings(utterances: Sequence[Utterance]) -> None:
+    """An id of a recording, also with a channel's number behind it, names one file."""
+    first: dict[str, Utterance] = {}
+    for u in utterances:
+        name = u.recording or u.id
+        for key in (name, *([] if u.channel is None else [f"{name}-{u.channel}"])):
+            other = first.setdefault(key, u)
+            if other.path.resolve() != u.path.resolve():
+                complain(
+                    "one id, other content",
+                    f"{where(u)}: recording {key} is {u.path} here and {other.path} in {where(other)}; "
+                    "give each file an id of its own",
+                )
+
+
+def _check_genders(utterances: Sequence[Utterance]) -> None:
+    first: dict[str, Utterance] = {}
+    for u in utterances:
+        other = first.setdefault(u.speaker, u) if u.gender else u
+        if other.gender != u.gender:
+            complain(
+                "speakers",
+                f"{where(u)}: speaker {u.speaker} is {u.gender} here and {other.gender} in {where(other)}; mend one",
             )
-    expected = protocol.expected
-    found: dict[str, Any] = {
+
+
+def check_labels(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Raw labels are a closed set.
+
+    Returns:
+        Those with a known label.
+
+    Raises:
+        InputError: an unknown label, unless findings are being collected.
+    """
+    known = []
+    for u in utterances:
+        if u.label in protocol.labels:
+            known.append(u)
+        else:
+            complain(
+                "unknown labels",
+                f"{where(u)}: unknown label {u.label!r}; {protocol.path} knows "
+                f"{', '.join(protocol.labels)}: map it there, or to null to leave it out",
+            )
+    return known
+
+
+def compare(protocol: Protocol, utterances: Sequence[Utterance]) -> Found:
+    """Count, and compare with the edition that comes nearest."""
+    counts: dict[str, Any] = {
         "utterances": len(utterances),
         "speakers": len({u.speaker for u in utterances}),
         "labels": dict(sorted(Counter(u.label for u in utterances).items())),
     }
-    wrong = [
-        f"{found[key]} of {expected[key]} {key}"
-        for key in ("utterances", "speakers")
-        if key in expected and found[key] != expected[key]
-    ]
-    wrong += [
-        f"{found['labels'].get(label, 0)} of {n} {label}"
-        for label, n in expected.get("labels", {}).items()
-        if found["labels"].get(label, 0) != n
-    ]
-    if wrong and not allow_partial:
-        raise InputError(
-            f"{corpus_dir}: not the complete {protocol.name}: {', '.join(wrong)}; complete it "
-            f"(from {protocol.source}), or go on with --allow-partial true"
-        )
-    return {"found": found, "missing": wrong}
+    candidates: list[tuple[bool, int, int, int, Found]] = []
+    for edition, expected in protocol.editions.items():
+        pairs = [(counts[key], expected[key], key) for key in ("utterances", "speakers") if key in expected]
+        pairs += [(counts["labels"].get(label, 0), n, label) for label, n in expected.get("labels", {}).items()]
+        wrong = [f"{there} of {wanted} {what}" for there, wanted, what in pairs if there != wanted]
+        distance = abs(counts["utterances"] - expected.get("utterances", counts["utterances"]))
+        candidates.append((bool(wrong), distance, len(wrong), len(candidates), Found(edition, expected, counts, wrong)))
+    return min(candidates)[-1] if candidates else Found("", {}, counts, [])
 
 
-def _read_all(
-    protocol: Protocol, utterances: Sequence[Utterance], allow_partial: bool
-) -> tuple[list[Item], list[tuple[str, str]]]:
-    items, unreadable, problems = [], [], []
-    for utterance in progress(utterances, text=f"{protocol.corpus}: reading", unit="file"):
-        if utterance.id in protocol.drop:
-            continue
-        try:
-            audio = read_audio(utterance.path)
-            if is_silent(audio.samples):
-                raise InputError(
-                    f"{utterance.path}: silence from end to end; replace it by an intact copy, or "
-                    f"name {utterance.id} under `drop` in {protocol.path}"
-                )
-        except InputError as error:
-            problems.append(str(error))
-            unreadable.append((utterance.id, str(error)))
-            continue
-        channels, samples = audio.samples.shape
-        sound = hashlib.blake2b(audio.samples.tobytes(), digest_size=8).hexdigest()
-        items.append(Item(utterance, audio.sampling_rate, samples, channels, digest(utterance.path), sound))
-    if problems and not allow_partial:
-        raise InputError(f"{listed(problems)} (or go on without with --allow-partial true)")
-    return items, unreadable
+def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> str:
+    """The error of a corpus that is not as the protocol says."""
+    edition = f" ({found.edition})" if found.edition else ""
+    return (
+        f"{corpus_dir}: not the complete {protocol.name}{edition}: {', '.join(found.wrong)}; complete it "
+        f"(from {protocol.source}), or go on with --allow-partial true"
+    )
 
 
-def _check_equal_audio(protocol: Protocol, items: Sequence[Item]) -> None:
-    """Equal samples under two ids must agree in label, and no fold may part them."""
-    groups: dict[str, list[Item]] = {}
+def check_classes(protocol: Protocol, items: Sequence[Item], allow_partial: bool) -> None:
+    """Every class has a speaker, and, where the corpus is a table, every speaker a class.
+
+    Raises:
+        InputError: unless findings are being collected.
+    """
+    if allow_partial:
+        return
+    named: dict[str, set[str | None]] = {}
     for item in items:
-        groups.setdefault(item.sound, []).append(item)
-    for group in groups.values():
-        if len({item.utterance.label for item in group}) > 1:
-            names = " and ".join(str(item.utterance.path) for item in group)
-            raise InputError(f"{names}: equal audio with two labels; name both under `drop` in {protocol.path}")
-        if len({item.utterance.speaker for item in group}) > 1:
-            names = " and ".join(str(item.utterance.path) for item in group)
-            raise InputError(f"{names}: equal audio of two speakers; name one under `drop` in {protocol.path}")
+        named.setdefault(item.utterance.speaker, set()).add(protocol.labels[item.utterance.label])
+    there = set().union(*named.values())
+    for name in protocol.classes:
+        if name not in there:
+            complain(
+                "classes",
+                f"{protocol.path}: class {name} has no speaker; map a label to it, take it out of `classes`, "
+                "or go on with --allow-partial true",
+            )
+    for item in items:
+        u = item.utterance
+        if u.origin and named.pop(u.speaker, {""}) == {None}:
+            complain(
+                "classes",
+                f"{u.origin}: speaker {u.speaker} has no utterance in a class; mend the labels, remove the lines, "
+                "or go on without with --allow-partial true",
+            )
 
 
-def _check_parts(protocol: Protocol, kept: Sequence[Item], allow_partial: bool) -> None:
-    """Every speaker is in a part of every fold, and every part that has speakers has utterances."""
+def check_parts(protocol: Protocol, kept: Sequence[Item], allow_partial: bool) -> None:
+    """Every speaker is in a part of every fold, and every part that has speakers has utterances.
+
+    Raises:
+        InputError: unless findings are being collected.
+    """
     speakers = {item.utterance.speaker for item in kept}
     for split in protocol.splits:
         for number, fold in enumerate(protocol.folds(split), 1):
             placed = {s for part in PARTS for s in fold[part]}
             for speaker in sorted(speakers - placed):
-                raise InputError(
-                    f"{protocol.path}: splits: {split}: speaker {speaker} is in no part of fold {number}; add it to one"
+                complain(
+                    "splits",
+                    f"{protocol.path}: splits: {split}: speaker {speaker} is in no part of fold {number}; "
+                    "add it to one",
                 )
             for part in PARTS:
                 if fold[part] and not speakers.intersection(fold[part]) and not allow_partial:
-                    raise InputError(
+                    complain(
+                        "splits",
                         f"{protocol.path}: splits: {split}: fold {number}: no utterances in {part}; "
-                        "give it speakers of the corpus"
+                        "give it speakers of the corpus",
                     )
+
+
+def _unused_splits(protocol: Protocol, utterances: Sequence[Utterance]) -> str:
+    """What to say where the corpus has a split of its own that no split of the protocol goes by."""
+    given = sum(bool(u.split) for u in utterances)
+    if not given or any("given" in spec for spec in protocol.splits.values()):
+        return ""
+    return (
+        f"{given} utterances have a split of their own, which {protocol.path.name} does not use: {{given: true}} does"
+    )
 
 
 def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
     classes = ", ".join(f"{name} {n}" for name, n in report["classes"].items())
+    edition = f" ({report['edition']})" if report.get("edition") else ""
+    of = f" in {report['recordings']} recordings" if "recordings" in report else ""
     lines = [
-        f"{protocol.corpus}: {report['utterances']} utterances of {report['speakers']} speakers; "
+        f"{protocol.corpus}{edition}: {report['utterances']} utterances{of} of {report['speakers']} speakers; "
         f"{sum(report['classes'].values())} in the classes ({classes}), {report['hours']} hours",
         f"  rates {', '.join(f'{rate} Hz: {n}' for rate, n in report['rates'].items())}; "
         f"{report['stereo']} of several channels, mixed down; {report['left_out']} left out (left_out.tsv)",
@@ -270,4 +388,8 @@ def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
         )
     if report["missing"]:
         lines.append(f"  partial copy: {', '.join(report['missing'])}")
+    for name, number in report.get("other_text", {}).items():
+        lines.append(f"  {name}: {number} utterances left out, since their text is for the other side")
+    if report.get("unused_splits"):
+        lines.append(f"  {report['unused_splits']}")
     return os.linesep.join(lines)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ser.common import InputError
 from ser.config import find
@@ -18,18 +20,22 @@ class Preparer:
     """What a preparer module offers.
 
     Attributes:
-        utterances: corpus folder -> its utterances.
+        utterances: corpus folder -> its utterances. The module's function may ask for more by naming it as a further
+            parameter: protocol (a `Protocol`, which says the corpus's name and labels), allow_pipes (whether commands
+            may be run), audio_dir (where audio that it makes is to lie).
         download: makes the corpus folder complete, or None where a person has to fetch it.
+        tree: corpus folder -> in a few words, which of the trees that circulate it is; None where there is but one.
         path: the module's file.
     """
 
-    utterances: Callable[[Path], Iterator[Utterance]]
+    utterances: Callable[..., Iterator[Utterance]]
     download: Callable[[Path], None] | None
     path: Path
+    tree: Callable[[Path], str] | None = None
 
 
 def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
-    """Load a preparer by the name of its corpus.
+    """Load a preparer by the name of its corpus (a protocol's `preparer`).
 
     Raises:
         InputError: there is none, or it has no function `utterances`.
@@ -41,7 +47,16 @@ def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     if not hasattr(module, "utterances"):
         raise InputError(f"{path}: has no function utterances(corpus_dir)")
-    return Preparer(module.utterances, getattr(module, "download", None), path)
+    asked = inspect.signature(module.utterances).parameters
+
+    def utterances(corpus_dir: Path, **offered: Any) -> Iterator[Utterance]:
+        found: Iterator[Utterance] = module.utterances(
+            corpus_dir, **{name: value for name, value in offered.items() if name in asked}
+        )
+        return found
+
+    return Preparer(utterances, getattr(module, "download", None), path, getattr(module, "tree", None))

@@ -13,8 +13,13 @@ from ser.config import find
 from ser.config.load import read_yaml
 
 PARTS = ("train", "valid", "test")
-KINDS = {list: ("classes",), dict: ("labels", "drop", "expected", "splits")}
+MAPPINGS = ("labels", "drop", "expected", "splits")
+KINDS = {list: ("classes",), dict: MAPPINGS}
 KIND_NAMES = {list: "a list", dict: "`key: value` lines, or {} for none", str: "text"}
+OPTIONAL = {"note", "base", "preparer"}
+COUNTS = ("utterances", "speakers", "labels")
+# The forms of a split: the keys of each.
+FORMS = {"groups": {"groups", "seed"}, "shares": {"shares", "seed"}, "given": {"given"}, "train": set(PARTS)}
 
 
 @dataclass(frozen=True)
@@ -26,9 +31,20 @@ class Protocol:
         classes: the class list of the corpus, in the order of its head's outputs.
         labels: raw label -> class, or None where the utterances are left out.
         drop: utterance id -> why this one is left out.
-        expected: counts of the complete corpus: utterances, speakers, labels (raw label -> utterances).
+        expected: counts of the complete corpus: utterances, speakers, labels (raw label -> utterances); or such counts
+            for each of its editions, by the edition's name.
+        splits: name -> one of
+            {"groups": [[speaker, ...], ...]}, rotating folds;
+            {"groups": "speakers"}, a group for each speaker; {"groups": 5, "seed": 0}, that many, balanced by class;
+            {"train": [speaker, ...], "valid": [...], "test": [...]};
+            {"shares": [0.7, 0.2, 0.1], "seed": 0}, of the utterances, by speaker;
+            {"given": True}, the `split` of each utterance;
+            and with any of them "texts": "disjoint" or {part: [text id, ...]}. What is no list of speakers yet is
+            resolved when the corpus is prepared (`ser.corpora.splits`).
         note: what every table with this corpus has to say beside its figures.
-        splits: name -> {"groups": [[speaker, ...], ...]} for rotating folds, or {"train": [...], ...}.
+        base: the corpus whose protocol gives every key that this one has not, or "".
+        preparer: local/prepare_<preparer>.py lists the utterances.
+        bases: the files of the bases.
     """
 
     corpus: str
@@ -42,27 +58,53 @@ class Protocol:
     labels: Mapping[str, str | None]
     drop: Mapping[str, str]
     expected: Mapping[str, Any]
-    splits: Mapping[str, Mapping[str, list[Any]]]
+    splits: Mapping[str, Mapping[str, Any]]
     path: Path
     note: str = ""
+    base: str = ""
+    preparer: str = ""
+    bases: tuple[Path, ...] = ()
+
+    @property
+    def editions(self) -> dict[str, Mapping[str, Any]]:
+        """Expected counts by edition; the name is "" where there is but one, and none where nothing is expected."""
+        if not self.expected:
+            return {}
+        return {"": self.expected} if self.expected.keys() & COUNTS else dict(self.expected)
 
     def folds(self, split: str) -> list[dict[str, list[str]]]:
         """Every fold of a split as {part: speakers}.
 
         With groups, fold k tests group k, validates on group k + 1 (the first after the last) and trains on the rest.
+
+        Raises:
+            InputError: there is no such split, or it is a rule that stage 1 has not resolved.
         """
-        if split not in self.splits:
-            raise InputError(f"{self.path}: no split {split}; there is: {', '.join(self.splits)}")
-        spec = self.splits[split]
+        spec = self._spec(split)
+        if "folds" in spec:
+            return [{part: list(fold[part]) for part in PARTS} for fold in spec["folds"]]
+        if is_rule(spec):
+            raise InputError(
+                f"{self.path}: splits: {split}: a rule that the prepared corpus has not been split by; run stage 1"
+            )
         if "groups" not in spec:
             return [{part: list(spec.get(part, [])) for part in PARTS}]
-        groups = spec["groups"]
-        folds = []
-        for k, test in enumerate(groups):
-            valid = groups[(k + 1) % len(groups)]
-            train = [s for group in groups if group is not test and group is not valid for s in group]
-            folds.append({"train": train, "valid": list(valid), "test": list(test)})
-        return folds
+        return rotate(spec["groups"])
+
+    def num_folds(self, split: str) -> int | None:
+        """How many folds a split has, or None for a fold a speaker as long as nobody has counted the speakers."""
+        spec = self._spec(split)
+        if not is_rule(spec):
+            return len(self.folds(split))
+        groups = spec.get("groups", 1)
+        return groups if isinstance(groups, int) else None
+
+    def has_test(self, split: str, fold: int) -> bool:
+        """Whether a fold has test speakers; a split that the corpus itself gives is taken to have some."""
+        spec = self._spec(split)
+        if not is_rule(spec):
+            return bool(self.fold(split, fold)["test"])
+        return "shares" not in spec or spec["shares"][PARTS.index("test")] > 0
 
     def fold(self, split: str, fold: int) -> dict[str, list[str]]:
         """Fold `fold`, from 1; a corpus with fewer folds than another starts again at its first."""
@@ -73,17 +115,37 @@ class Protocol:
         """The folder of a fold below data/<corpus>/."""
         return f"{split}_fold{(fold - 1) % len(self.folds(split)) + 1}"
 
+    def _spec(self, split: str) -> Mapping[str, Any]:
+        if split not in self.splits:
+            raise InputError(f"{self.path}: no split {split}; there is: {', '.join(self.splits)}")
+        return self.splits[split]
+
+
+def is_rule(spec: Mapping[str, Any]) -> bool:
+    """Whether a split becomes lists of speakers only with the speakers that are there."""
+    return "shares" in spec or "given" in spec or isinstance(spec.get("groups"), int | str)
+
+
+def rotate(groups: list[list[str]]) -> list[dict[str, list[str]]]:
+    """A fold for each group, which it tests; it validates on the next group and trains on the rest."""
+    folds = []
+    for k, test in enumerate(groups):
+        valid = groups[(k + 1) % len(groups)]
+        train = [s for group in groups if group is not test and group is not valid for s in group]
+        folds.append({"train": train, "valid": list(valid), "test": list(test)})
+    return folds
+
 
 def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
     """Read and check a protocol, the recipe's own before the toolkit's.
 
     Raises:
-        InputError: absent, a key missing or unknown, a map to no class, or a speaker in two parts of a fold.
+        InputError: absent, a key missing or unknown, a map to no class, a split of no known form, or a speaker in two
+            parts of a fold.
     """
-    path = find(f"conf/corpora/{corpus}.yaml", recipe)
-    values = read_yaml(path)
-    names = {field.name for field in fields(Protocol)} - {"corpus", "path"}
-    for key in sorted((values.keys() ^ names) - {"note"}):
+    values, (path, *bases) = _read(corpus, recipe, ())
+    names = {field.name for field in fields(Protocol)} - {"corpus", "path", "bases"}
+    for key in sorted((values.keys() ^ names) - OPTIONAL):
         raise InputError(
             f"{path}: key {key} is {'missing' if key in names else 'unknown'}; "
             f"a protocol has: {', '.join(sorted(names))}"
@@ -92,13 +154,103 @@ def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
         kind = next((kind for kind, keys in KINDS.items() if key in keys), str)
         if not isinstance(value, kind):
             raise InputError(f"{path}: key {key} must hold {KIND_NAMES[kind]}, not {value!r}")
-    protocol = Protocol(corpus=corpus, path=path, **{**values, "classes": tuple(values["classes"])})
+    for label in values["labels"]:
+        if not isinstance(label, str):
+            raise InputError(f"{path}: labels: {label}: write it in quotes, since YAML takes it for no text")
+    protocol = Protocol(corpus=corpus, path=path, bases=tuple(bases), **{**values, "classes": tuple(values["classes"])})
     for label, name in protocol.labels.items():
         if name is not None and name not in protocol.classes:
             raise InputError(f"{path}: labels: {label}: {name} is no class; classes are {', '.join(protocol.classes)}")
-    for split in protocol.splits:
-        _check_speakers(protocol, split)
+    _check_expected(protocol)
+    for split, spec in protocol.splits.items():
+        _check_form(protocol, split, spec)
+        if not is_rule(spec):
+            _check_speakers(protocol, split)
     return protocol
+
+
+def _read(corpus: str, recipe: Path | None, above: tuple[Path, ...]) -> tuple[dict[str, Any], list[Path]]:
+    """The values of a protocol over those of its base, and the files read, its own first."""
+    path = find(f"conf/corpora/{corpus}.yaml", recipe)
+    if path in above:
+        raise InputError(f"{path}: base: leads back to itself by way of {', '.join(map(str, above))}; name another")
+    values = read_yaml(path)
+    base = values.get("base")
+    if base is None:
+        values.setdefault("preparer", corpus)
+        return values, [path]
+    if not isinstance(base, str):
+        raise InputError(f"{path}: key base must hold the name of a corpus, not {base!r}")
+    # A recipe's own version of a corpus may build on the toolkit's of the same name.
+    under, paths = _read(base, None if base == corpus else recipe, (*above, path))
+    for key in MAPPINGS:
+        if isinstance(under.get(key), dict) and isinstance(values.get(key), dict):
+            values[key] = under[key] | values[key]
+    if isinstance(values.get("expected"), dict):  # an edition of the base that does not count here
+        values["expected"] = {key: value for key, value in values["expected"].items() if value is not None}
+    return under | values, [path, *paths]
+
+
+def _check_expected(protocol: Protocol) -> None:
+    path = protocol.path
+    for edition, counts in protocol.editions.items():
+        where = f"{path}: expected: {edition}: " if edition else f"{path}: expected: "
+        if not isinstance(counts, Mapping) or counts.keys() - COUNTS:
+            raise InputError(f"{where}must hold {', '.join(COUNTS)} and no other keys, or such keys for each edition")
+        labels = counts.get("labels", {})
+        numbers = [counts.get("utterances", 0), counts.get("speakers", 0)]
+        if not isinstance(labels, Mapping) or not all(type(n) is int for n in [*numbers, *labels.values()]):
+            raise InputError(f"{where}utterances and speakers are whole numbers, labels are `label: number` lines")
+        unknown = sorted(labels.keys() - protocol.labels.keys())
+        if unknown:
+            raise InputError(f"{where}label {unknown[0]} is not among the labels of the protocol; add it there")
+
+
+def _check_form(protocol: Protocol, split: str, spec: Any) -> None:
+    where = f"{protocol.path}: splits: {split}: "
+    form = next((name for name in FORMS if isinstance(spec, Mapping) and name in spec), None)
+    if form is None:
+        raise InputError(f"{where}must hold groups, shares, given, or train, valid and test")
+    for key in spec.keys() - FORMS[form] - {"texts"}:
+        raise InputError(
+            f"{where}key {key} is unknown; beside {form} may stand {', '.join(sorted(FORMS[form]))}, texts"
+        )
+    if type(spec.get("seed", 0)) is not int:
+        raise InputError(f"{where}seed: a whole number, not {spec['seed']!r}")
+    if form == "groups":
+        _check_groups(where, spec)
+    elif form == "shares":
+        _check_shares(where, spec["shares"])
+    elif form == "given" and spec["given"] is not True:
+        raise InputError(f"{where}given: true, or another form of split")
+    elif form == "train" and not all(_is_names(spec.get(part, [])) for part in PARTS):
+        raise InputError(f"{where}train, valid and test are lists of speakers")
+    texts = spec.get("texts", "disjoint")
+    if texts != "disjoint" and not (
+        isinstance(texts, Mapping) and texts.keys() <= set(PARTS) and all(_is_names(names) for names in texts.values())
+    ):
+        raise InputError(f"{where}texts: disjoint, or lists of text ids under train, valid and test")
+
+
+def _check_groups(where: str, spec: Mapping[str, Any]) -> None:
+    groups = spec["groups"]
+    lists = isinstance(groups, list) and bool(groups) and all(_is_names(group) for group in groups)
+    if lists and "seed" in spec:
+        raise InputError(f"{where}seed: lists of speakers are not drawn; remove it")
+    if not lists and groups != "speakers" and type(groups) is not int:
+        raise InputError(f"{where}groups: lists of speakers, a number of groups, or speakers")
+    if type(groups) is int and groups < len(PARTS):
+        raise InputError(f"{where}groups: {groups}: at least 3: one to test, one to validate on, one to train on")
+
+
+def _check_shares(where: str, shares: Any) -> None:
+    numbers = isinstance(shares, list) and len(shares) == len(PARTS) and all(type(s) in (int, float) for s in shares)
+    if not numbers or min(shares) < 0 or shares[0] <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise InputError(f"{where}shares: three numbers for train, valid and test that add up to 1, not {shares!r}")
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _check_speakers(protocol: Protocol, split: str) -> None:

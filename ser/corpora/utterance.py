@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError
+from ser.corpora.findings import complain
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".sph", ".w64", ".rf64"}
 
@@ -26,6 +26,13 @@ class Utterance:
         gender: "f", "m", or "" where it is not known.
         text_id: what was said, where the corpus tells; utterances of one text share it.
         custom: whatever else the corpus tells, kept in the manifests.
+        start: seconds in the file.
+        end: seconds in the file; None: to its end.
+        channel: from 0; None: all channels, mixed down to mono.
+        recording: id of the recording, where several utterances share a file; "": the utterance's own id.
+        origin: "<file>:<line>" that errors name, where the corpus is a table.
+        language: of this utterance, where it is not the protocol's.
+        split: "train", "valid" or "test" where the corpus itself gives it.
     """
 
     id: str
@@ -35,6 +42,13 @@ class Utterance:
     gender: str = ""
     text_id: str = ""
     custom: dict[str, Any] = field(default_factory=dict)
+    start: float = 0.0
+    end: float | None = None
+    channel: int | None = None
+    recording: str = ""
+    origin: str = ""
+    language: str = ""
+    split: str = ""
 
 
 def audio_files(corpus_dir: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Path, re.Match[str]]]:
@@ -43,27 +57,30 @@ def audio_files(corpus_dir: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Pa
     Hidden files and folders (the `._` twins of macOS among them) and `__MACOSX` are passed over unopened.
 
     Raises:
-        InputError: a name that does not follow the corpus's scheme, or no audio file at all.
+        InputError: a name that does not follow the corpus's scheme, or no audio file at all, unless findings are being
+            collected.
     """
     found = False
     for path in _audio_named(corpus_dir):
-        if _is_hidden(path.relative_to(corpus_dir)):
+        if is_hidden(path.relative_to(corpus_dir)):
             continue
         match = pattern.fullmatch(path.name)
-        if match is None:
-            raise InputError(
-                f"{path}: the name does not follow the corpus's scheme ({pattern.pattern}); "
-                "move the file out of the corpus folder"
-            )
         found = True
+        if match is None:
+            complain(
+                "stray files",
+                f"{path}: the name does not follow the corpus's scheme ({pattern.pattern}); "
+                "move the file out of the corpus folder",
+            )
+            continue
         yield path, match
     if not found:
-        raise InputError(f"{corpus_dir}: holds no audio files; give the folder that holds the corpus")
+        complain("files", f"{corpus_dir}: holds no audio files; give the folder that holds the corpus")
 
 
 def hidden_files(corpus_dir: Path) -> int:
     """How many audio-named files `audio_files` passes over."""
-    return sum(_is_hidden(path.relative_to(corpus_dir)) for path in _audio_named(corpus_dir))
+    return sum(is_hidden(path.relative_to(corpus_dir)) for path in _audio_named(corpus_dir))
 
 
 def _audio_named(corpus_dir: Path) -> list[Path]:
@@ -79,5 +96,6 @@ def _audio_named(corpus_dir: Path) -> list[Path]:
     return sorted(found)
 
 
-def _is_hidden(path: Path) -> bool:
+def is_hidden(path: Path) -> bool:
+    """Whether a path below the corpus folder has a hidden part, such as the `._` twins of macOS."""
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

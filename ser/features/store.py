@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ser.audio import read_audio, resample
+from ser.audio import resample
 from ser.common import InputError, atomic_path, digest, write_json, write_text
 from ser.common.progress import progress
 from ser.config import Features
-from ser.corpora.cuts import Cut, read_cuts
+from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.corpora.kaldi import read_table, table_text, validate, write_table
 from ser.features.archive import ArkReader, ArkWriter
 from ser.features.stft import log_stft
@@ -39,7 +39,7 @@ class FeatureStore:
         self.data_dir = data_dir
         self.cuts = read_cuts(data_dir / "cuts.jsonl.gz")
         # Storage is how values are kept, and part of the key because two bytes round them.
-        self.key = digest(VERSION, asdict(config), [(c.id, c.audio_digest, c.start, c.duration) for c in self.cuts])
+        self.key = digest(VERSION, asdict(config), [_name(cut) for cut in self.cuts])
         self.folder = dump_dir / data_dir.name / self.key
 
     @property
@@ -178,12 +178,15 @@ class FeatureStore:
             lhotse.CutSet.from_cuts(cuts).to_file(temporary)
 
 
+def _name(cut: Cut) -> tuple[object, ...]:
+    """What the key holds of a cut; a channel only where one was chosen."""
+    return cut.id, cut.audio_digest, cut.start, cut.duration, *([] if cut.channel is None else [cut.channel])
+
+
 def features_of(cut: Cut, config: Features) -> np.ndarray:
-    """Read a cut, mix its channels down, resample, transform: float32, (frames, bins)."""
-    audio = read_audio(cut.path)
-    first = round(cut.start * audio.sampling_rate)
-    samples = audio.mono[first : first + round(cut.duration * audio.sampling_rate)]
+    """Read a cut, its channels mixed down or one of them, resample, transform: float32, (frames, bins)."""
+    samples, rate = read_cut(cut)
     try:
-        return log_stft(resample(samples, audio.sampling_rate, config.sampling_rate), config)
+        return log_stft(resample(samples, rate, config.sampling_rate), config)
     except InputError as error:
         raise InputError(f"{cut.path}: {cut.id}: {error}; name it under `drop` in the corpus's protocol") from None

@@ -17,7 +17,7 @@ from ser.common import InputError, digest, read_json, write_json
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.provenance import provenance
 from ser.corpora.kaldi import read_table, write_table
-from ser.scoring.result import score_part
+from ser.scoring.result import describe_data, score_part
 from ser.training import baseline as svm
 from ser.training.loss import class_weights
 
@@ -81,6 +81,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         **_provenance(),
         "machine": {"device": "cpu", "precision": "float64", "threads": 1},
         "notes": sorted({*(p.note for p in data.protocols.values() if p.note), *NOTES.get(normalisation, ()), FITTED}),
+        **describe_data(data),
         "targets": targets,
     }
     write_json(path, result)

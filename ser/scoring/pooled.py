@@ -24,6 +24,7 @@ class Pool:
 
     Attributes:
         cell: folder of the cell below exp/<combination>/.
+        protocol: hash of the labels and the split of the target.
         folds, seeds: those found; every seed has all of the folds.
         speakers: in order; the first axis of `confusions`.
         confusions: (speakers, classes, classes), the mean over seeds.
@@ -32,6 +33,7 @@ class Pool:
     combination: str
     target: str
     preset: str
+    protocol: str
     cell: str
     normalisation: str
     folds: list[int]
@@ -82,8 +84,18 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -
     first = runs[0][0]
     speakers = sorted(sums)
     confusions = np.stack([sums[s] for s in speakers]) / len(seeds)
+    hashes = {result.get("protocol_hash", {}).get(target, "not recorded") for result, _ in runs}
     return Pool(
-        first["combination"], target, first["preset"], cell, first["normalisation"], folds, seeds, speakers, confusions
+        first["combination"],
+        target,
+        first["preset"],
+        ", ".join(sorted(hashes)),
+        cell,
+        first["normalisation"],
+        folds,
+        seeds,
+        speakers,
+        confusions,
     )
 
 
@@ -119,6 +131,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         rows.append(
             {
                 "target": pool.target,
+                "protocol": pool.protocol,
                 "preset": pool.preset,
                 "cell": pool.cell,
                 "normalisation": pool.normalisation,

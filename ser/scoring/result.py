@@ -12,6 +12,7 @@ from tabulate import tabulate
 from ser.batches import Data, Part
 from ser.common import InputError, digest, read_json, write_json, write_text
 from ser.common.metrics import confusion_matrix, scores
+from ser.corpora.describe import protocol_hash, read_prepared
 from ser.corpora.kaldi import read_table
 from ser.scoring.curves import plot_curves
 from ser.scoring.plots import plot_confusion
@@ -46,6 +47,16 @@ def score_part(part: Part, folder: Path) -> dict[str, Any]:
     write_text(folder / "scoring" / "confusion.txt", f"{title}\n{table}\n")
     plot_confusion(confusion, part.classes, title, folder / "scoring" / "confusion.png")
     return found
+
+
+def describe_data(data: Data) -> dict[str, Any]:
+    """protocol_hash (corpus -> hash) and counts (corpus -> part -> class -> utterances) of the experiment's fold."""
+    split, fold = data.experiment.split, data.experiment.fold
+    prepared = {corpus: read_prepared(data.data_root / corpus, split) for corpus in data.protocols}
+    return {
+        "protocol_hash": {corpus: protocol_hash(p, split) for corpus, p in prepared.items()},
+        "counts": {corpus: p.counts(split, (fold - 1) % len(p.splits[split]) + 1) for corpus, p in prepared.items()},
+    }
 
 
 def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
@@ -87,6 +98,7 @@ def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
         "part": part_name,
         **train,
         "folds": {c: p.split_name(experiment.split, experiment.fold) for c, p in data.protocols.items()},
+        **describe_data(data),
         "normalisation": experiment.batches.normalisation,
         "notes": sorted({p.note for p in data.protocols.values() if p.note}),
         "targets": targets,

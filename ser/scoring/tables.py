@@ -42,10 +42,35 @@ def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) 
     notes += [
         "WA: accuracy over utterances; UA: mean of the recalls of the classes; n: test utterances.",
         "Valid UA: of the kept epoch.",
+        *_data_lines(results),
         f"A row is made by its settings, the first by `{recipe} {options}`.",
         f"Code: {', '.join(sorted({r['git_revision'] for r in results}))}. Printed by `{command}`.",
     ]
     return "\n".join(["# Results", "", table, "", *(f"- {note}" for note in notes), ""])
+
+
+def _data_lines(results: Sequence[dict[str, Any]]) -> list[str]:
+    """A line a corpus, protocol and counts: what the results were trained and tested on."""
+    folds: dict[tuple[str, ...], set[int]] = {}
+    for result in results:
+        for corpus, name in result.get("protocol_hash", {}).items():
+            parts = [_counted(part, counts) for part, counts in result["counts"][corpus].items()]
+            key = (corpus, result["split"], name, "; ".join(parts))
+            folds.setdefault(key, set()).add(int(result["folds"][corpus].rpartition("_fold")[2]))
+    lines = [
+        f"Data: {corpus}, split {split}, protocol {name}, fold {', '.join(map(str, sorted(numbers)))}: {parts}."
+        for (corpus, split, name, parts), numbers in folds.items()
+    ]
+    unknown = sum("protocol_hash" not in result for result in results)
+    if unknown:
+        lines.append(f"Data: {unknown} of {len(results)} results do not record it; stage 6, run again, adds it.")
+    return lines
+
+
+def _counted(part: str, counts: dict[str, int]) -> str:
+    """ "train 3 (angry 1, sad 2)"."""
+    classes = ", ".join(f"{name} {n}" for name, n in counts.items())
+    return f"{part} {sum(counts.values())} ({classes})" if any(counts.values()) else f"{part} none"
 
 
 def _row(result: dict[str, Any], target: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def load_tensors(path: Path) -> tuple[State, dict[str, Any]]:
             meta = json.loads((file.metadata() or {})["meta"])
             if meta.get("format", FORMAT) > FORMAT:
                 raise InputError(
-                    f"{path}: written by a newer version of this toolkit (format {meta['format']}, this one reads up to "
+                    f"{path}: written by a newer version of this toolkit (format {meta['format']}, this one reads "
                     f"{FORMAT}); update the toolkit, or give another --exp folder"
                 )
             return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118

@@ -62,3 +62,18 @@ def test_genders_and_votes_come_along(made):
     happy, sad = (part.votes[part.ids.index(f"one3-{name}-00")] for name in ("happy", "sad"))
     assert happy.tolist() == pytest.approx([0, 2 / 3, 0, 1 / 3])
     assert sad.tolist() == [0, 0, 0, 1]
+
+
+def test_an_utterance_in_two_corpora_is_named(made, tmp_path):
+    root = tmp_path / "data"
+    for name in ("one", "two"):
+        shutil.copytree(made.data_root / "one", root / name)
+    with pytest.raises(
+        InputError, match=r"data/two: utterance one1-angry-00 is in one too; leave one of the two corpora"
+    ):
+        open_data(made.experiment(), made.recipe, root, made.dump)
+
+
+def test_a_fold_that_only_the_prepared_corpus_can_deny(made):
+    with pytest.raises(InputError, match="fold = 5: split strict of one, two has folds 1 to 4"):
+        made.open(made.experiment("fold=5"))

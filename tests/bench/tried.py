@@ -3,17 +3,20 @@
 
     python tests/bench/tried.py [--json] [--rounds 5] [--threads 1]
 
-Every ratio is the time of the plain form over that of the other, forward and backward, on a batch of 32 x 220 frames,
-in bfloat16 where the processor has it in hardware and in float32 elsewhere.
+Every ratio is the time of the first form over that of the other, forward and backward, on a batch of 32 x 220 frames,
+in bfloat16 where the processor has it in hardware and in float32 elsewhere. The last is of two trainings: one after the
+other on all cores, over side by side on half of them each.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -23,10 +26,12 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ser.nets.fast import Dropout, ReLUWithin
-from ser.nets.temporal import BLSTM
-from ser.training.machine import has_bfloat16
+from ser.nets.pooling import AttentionPooling
+from ser.nets.temporal import BLSTM, TDNN
+from ser.training.machine import available_cores, has_bfloat16
 
 BATCH, FRAMES, SIZE = 32, 220, 512
+STEPS = 40  # of each of two trainings; a process takes two seconds to start
 
 
 def pairs(kind: torch.dtype) -> dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]]:
@@ -39,6 +44,10 @@ def pairs(kind: torch.dtype) -> dict[str, tuple[Callable[[], Tensor], Callable[[
     last = nn.Conv2d(SIZE, SIZE, (1, 3), padding=(0, 1)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     both = nn.LSTM(SIZE, 128, batch_first=True, bidirectional=True)
     turned = BLSTM(SIZE, 128)
+    projected = ProjectedOnce(SIZE, 128)
+    tdnn, pooling = TDNN(SIZE, SIZE, 6, "none"), AttentionPooling(SIZE, variance=True)
+    compiled = torch.compile(lambda x, lengths: pooling(tdnn(x, lengths), lengths), dynamic=True)
+    longer = torch.randn(BATCH, 264, SIZE, dtype=kind).transpose(1, 2)[:, :, None, :].requires_grad_()
     image = low.detach().transpose(1, 2)[:, :, None, :].requires_grad_()
     padding = (~mask).flatten().nonzero().squeeze(1)
 
@@ -54,6 +63,18 @@ def pairs(kind: torch.dtype) -> dict[str, tuple[Callable[[], Tensor], Callable[[
         "TDNN layer: Conv2d with channels last, for Conv1d": (
             lambda: flat(low.transpose(1, 2)),
             lambda: last(low.transpose(1, 2)[:, :, None, :]),
+        ),
+        "BLSTM: projecting once for both directions, for two fused LSTMs": (
+            lambda: turned(x, lengths),
+            lambda: projected(x),
+        ),
+        "TDNN of six layers and its pooling: compiled graph, for the plain one": (
+            lambda: pooling(tdnn(x, lengths), lengths),
+            lambda: compiled(x, lengths),
+        ),
+        "TDNN layer: 264 frames, for 263": (
+            lambda: last(longer[..., :263]),
+            lambda: last(longer),
         ),
         "dropout: 16 random bits a value, for nn.Dropout": (
             lambda: nn.functional.dropout(low, 0.5),
@@ -72,6 +93,30 @@ def adam(fused: bool) -> Callable[[], None]:
         parameter.grad = torch.randn_like(parameter)
     optimizer = torch.optim.Adam(parameters, weight_decay=2e-5, fused=fused)
     return lambda: optimizer.step()
+
+
+class ProjectedOnce(nn.Module):
+    """A BLSTM whose products with the input are one product for both directions; then its recurrence, step by step."""
+
+    def __init__(self, in_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(in_size, 8 * hidden_size)
+        self.recur = nn.Parameter(torch.randn(2, hidden_size, 4 * hidden_size) / hidden_size**0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, frames, in) to (batch, frames, 2 hidden), for utterances of equal length."""
+        size = self.recur.shape[1]
+        gates = self.project(x).unflatten(2, (2, 4 * size)).permute(1, 2, 0, 3)  # frames, directions, batch, gates
+        gates = torch.stack([gates[:, 0], gates[:, 1].flip(0)], dim=1)
+        state = cell = x.new_zeros(2, x.shape[0], size).to(gates.dtype)
+        states = []
+        for row in gates:
+            i, f, g, o = (row + torch.bmm(state, self.recur.to(row.dtype))).chunk(4, dim=2)
+            cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+            state = o.sigmoid() * cell.tanh()
+            states.append(state)
+        found = torch.stack(states)
+        return torch.cat([found[:, 0], found[:, 1].flip(0)], dim=2).transpose(0, 1)
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -96,6 +141,10 @@ def measure(rounds: int) -> dict[str, float]:
         name: (both_ways(plain), both_ways(other)) for name, (plain, other) in pairs(kind).items()
     }
     calls["Adam: fused, for a loop over parameters"] = (adam(False), adam(True))
+    calls["two trainings of a BLSTM: side by side on half of the cores each, for one after the other on all"] = (
+        partial(trainings, [available_cores()], 2 * STEPS),
+        partial(trainings, [max(1, available_cores() // 2)] * 2, STEPS),
+    )
     found = {}
     for name, (plain, other) in calls.items():
         plain(), other()
@@ -103,13 +152,38 @@ def measure(rounds: int) -> dict[str, float]:
     return found
 
 
+def trainings(threads: list[int], steps: int) -> None:
+    """Processes with so many threads, each of which makes so many steps of a BLSTM."""
+    command = [sys.executable, __file__, "--steps", str(steps), "--threads"]
+    for process in [subprocess.Popen([*command, str(number)]) for number in threads]:
+        assert process.wait() == 0
+
+
+def make_steps(steps: int) -> None:
+    bf16 = has_bfloat16(torch.device("cpu"))
+    x, lengths = torch.randn(BATCH, FRAMES, SIZE), torch.full((BATCH,), FRAMES)
+    prep = nn.Sequential(nn.Linear(SIZE, SIZE), nn.ReLU(), nn.Linear(SIZE, SIZE), nn.ReLU())
+    block = BLSTM(SIZE, 128)
+    optimizer = torch.optim.Adam([*prep.parameters(), *block.parameters()], fused=True)
+    for _ in range(steps):
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            y = block(prep(x), lengths)
+        y.float().mean().backward()
+        optimizer.step()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.steps:
+        make_steps(options.steps)
+        return 0
     found = measure(options.rounds)
     print(json.dumps(found) if options.json else "\n".join(f"{ratio:6.2f}  {name}" for name, ratio in found.items()))
     return 0

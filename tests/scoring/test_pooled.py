@@ -63,7 +63,7 @@ def test_intervals_cover_what_they_say():
         confusions = np.zeros((24, 2, 2))
         for k in range(2):
             confusions[:, k, k], confusions[:, k, 1 - k] = right[:, k], 14 - right[:, k]
-        pool = Pool("c", "c", "p", "net", "global", [1], [0], [str(i) for i in range(24)], confusions)
+        pool = Pool("c", "c", "p", "hash", "net", "global", [1], [0], [str(i) for i in range(24)], confusions)
         low, high = interval(ua_samples(pool, draws(24)))
         held += low <= 0.6 <= high
     assert held / 300 == pytest.approx(0.9, abs=0.05)

@@ -117,7 +117,10 @@ def test_a_relative_environment_is_refused(tree: Path) -> None:
 
 def test_an_unknown_extra_is_refused(tree: Path) -> None:
     done = source(tree, "ser_environment minni")
-    assert (done.returncode, done.stderr) == (1, "error: ser_environment: no extra named minni (mini, dev)\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: ser_environment: no extra named minni (mini, tensorboard, opensmile, dev)\n",
+    )
 
 
 def test_a_complete_environment_is_entered_without_starting_python(tree: Path, tmp_path: Path) -> None:

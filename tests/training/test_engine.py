@@ -115,9 +115,7 @@ def test_without_room_for_a_checkpoint_the_last_one_stays_and_goes_on(made, tmp_
         return write(path, data)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(
-        InputError, match=r"checkpoint.safetensors: cannot be written \(No space left on device"
-    ):
+    with pytest.raises(InputError, match=r"checkpoint.safetensors: cannot be written \(No space left on device"):
         trainer.run()
     monkeypatch.undo()
     assert load_tensors(tmp_path / "checkpoint.safetensors")[1]["step"] == trainer.step - 1

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# emoUERJ: Brazilian Portuguese, eight speakers; the public stand-in for CustomerPTBR.
+#   EMOUERJ=/corpora/emouerj egs/emouerj/run.sh
+set -euo pipefail
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+exec "$recipe/../../run.sh" --recipe "$recipe" --corpora emouerj --preset strict "$@"

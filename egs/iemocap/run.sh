@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# IEMOCAP alone: ten speakers in five sessions, five folds by session.
+#   IEMOCAP=/corpora/iemocap egs/iemocap/run.sh
+set -euo pipefail
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+exec "$recipe/../../run.sh" --recipe "$recipe" --corpora iemocap --preset strict "$@"

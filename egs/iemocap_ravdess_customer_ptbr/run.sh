@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# IEMOCAP, RAVDESS and CustomerPTBR together.
+#   IEMOCAP=... RAVDESS=... CUSTOMER_PTBR=... egs/iemocap_ravdess_customer_ptbr/run.sh
+set -euo pipefail
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+exec "$recipe/../../run.sh" --recipe "$recipe" --corpora iemocap,ravdess,customer_ptbr --preset strict "$@"

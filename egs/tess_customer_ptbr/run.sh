@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# TESS and CustomerPTBR together; TESS is never tested.
+#   TESS=... CUSTOMER_PTBR=... egs/tess_customer_ptbr/run.sh
+set -euo pipefail
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+exec "$recipe/../../run.sh" --recipe "$recipe" --corpora tess,customer_ptbr --preset strict "$@"

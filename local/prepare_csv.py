@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""Any corpus that a CSV or TSV file lists, with no code: one line an utterance, a line of column names above.
+
+    path,speaker,emotion,start,end,channel,split
+    calls/0001.wav,ana,raiva,12.5,17.25,0,train
+
+path (relative to the folder of the table, or absolute), speaker and emotion must be there; start and end (seconds;
+empty or -1: the end of the file), channel (from 0), split (train, valid, test), text_id, gender (f, m), language and id
+may be; other columns are kept in the manifests. Column names in any case; comma, semicolon or tab; UTF-8. Which emotion
+counts as which class, and who is in which part, says the protocol: conf/corpora/customer_ptbr.yaml, or one of your own
+with `preparer: csv`. Its variable (CUSTOMER_PTBR) names the table, or the folder that holds it.
+
+Speakers become <corpus>_<speaker>, utterances <corpus>_<speaker>-<file name or id>, and of a stretch
+...-<start>-<end> in milliseconds, of a channel ...-<channel>.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ser.common import InputError
+from ser.corpora import Protocol, Utterance
+from ser.corpora.findings import complain
+from ser.corpora.protocol import PARTS
+from ser.corpora.table import Labels, Names, Refused, gender, milliseconds, read_utf8, refuse, seconds
+
+NEEDED = ("path", "speaker", "emotion")
+OPTIONAL = ("start", "end", "split", "text_id", "channel", "gender", "language", "id")
+Row = dict[str, str]
+
+
+def utterances(corpus_dir: Path, protocol: Protocol) -> Iterator[Utterance]:
+    """Every line of the table.
+
+    Args:
+        corpus_dir: the table, or a folder that holds one.
+
+    Raises:
+        InputError: naming file and line.
+    """
+    table = _table(corpus_dir)
+    names, labels = Names(protocol.corpus), Labels(protocol.labels, protocol.path)
+    rows, comma = _rows(table)
+    found: dict[str, Utterance] = {}
+    for row, origin in rows:
+        try:
+            utterance = _utterance(table, row, origin, names, labels, comma)
+            other = found.setdefault(utterance.id, utterance)
+            if other is not utterance:
+                raise refuse(
+                    "one id, two lines",
+                    f"{origin}: the same utterance as {other.origin} ({utterance.id}); remove a line, or give them "
+                    "an id each in a column `id`",
+                )
+        except Refused:
+            continue
+    names.tell(table)
+    segmented = any(u.start or u.end is not None or u.channel is not None for u in found.values())
+    recordings = _recordings(names, found.values()) if segmented else {}
+    for utterance in found.values():
+        yield replace(utterance, recording=recordings[utterance.path.resolve()]) if segmented else utterance
+
+
+def _table(corpus_dir: Path) -> Path:
+    if not corpus_dir.is_dir():
+        return corpus_dir
+    tables = sorted(
+        path
+        for path in corpus_dir.iterdir()
+        if path.suffix.lower() in (".csv", ".tsv") and path.is_file() and not path.name.startswith(".")
+    )
+    if not tables and (corpus_dir / "wav.scp").is_file():
+        raise InputError(f"{corpus_dir}: a Kaldi data dir; it wants a protocol that says `preparer: kaldi`")
+    if len(tables) != 1:
+        there = f"{len(tables)} of them ({', '.join(path.name for path in tables)})" if tables else "none"
+        raise InputError(f"{corpus_dir}: wants to hold one .csv or .tsv file, and holds {there}; give the file")
+    return tables[0]
+
+
+def _rows(table: Path) -> tuple[list[tuple[Row, str]], bool]:
+    """The rows by column, each with its "<file>:<line>", and whether numbers may have a decimal comma."""
+    text = read_utf8(table)
+    skipped = int(text.startswith("sep="))  # a line for Excel
+    text = text.partition("\n")[2] if skipped else text
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[tuple[Row, str]] = []
+    columns: list[str] | None = None
+    line = skipped + 1
+    try:
+        for fields in reader:
+            origin, line = f"{table}:{line}", skipped + reader.line_num + 1
+            fields = [field.strip() for field in fields]
+            if not any(fields):
+                continue
+            if columns is None:
+                columns = _columns(fields, origin)
+            else:
+                if len(fields) == len(columns):
+                    rows.append((dict(zip(columns, fields, strict=True)), origin))
+                else:
+                    complain(
+                        "table", f"{origin}: {len(fields)} fields, and there are {len(columns)} columns; mend the line"
+                    )
+    except csv.Error as error:
+        raise InputError(f"{table}:{line}: not readable as a table ({error}); mend the quotes") from None
+    if not rows:
+        complain("table", f"{table}: has no lines below the column names; list the utterances")
+    return rows, delimiter != ","
+
+
+def _columns(fields: list[str], origin: str) -> list[str]:
+    columns = ["_".join(field.casefold().replace("-", " ").split()) for field in fields]
+    for number, column in enumerate(columns):
+        if not column:
+            raise InputError(f"{origin}: column {number + 1} has no name; give it one")
+        if column in columns[:number]:
+            raise InputError(f"{origin}: column {fields[number]} stands twice; remove one")
+    for name in NEEDED:
+        if name not in columns:
+            near = difflib.get_close_matches(name, columns, n=1)
+            hint = f" (is it {near[0]}?)" if near else ""
+            raise InputError(
+                f"{origin}: column {name} is missing{hint}; the first line names the columns, here {', '.join(fields)}"
+            )
+    return columns
+
+
+def _utterance(table: Path, row: Row, origin: str, names: Names, labels: Labels, comma: bool) -> Utterance:
+    for name in NEEDED:
+        if not row[name]:
+            raise refuse("table", f"{origin}: {name} is empty; fill it in, or remove the line")
+    path = _path(table, row["path"])
+    if path is None:
+        place = table.parent / row["path"]
+        raise refuse("missing files", f"{origin}: {place}: no such file; mend the path, or put the file there")
+    start = seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0
+    end = seconds(row["end"], "end", origin, comma) if row.get("end") else None
+    end = None if end == -1 else end
+    if start < 0 or (end is not None and end <= start):
+        raise refuse(
+            "segments", f"{origin}: starts at {start:g} s and ends at {row.get('end') or -1} s; mend the times"
+        )
+    channel = None
+    if row.get("channel"):
+        if not (row["channel"].isascii() and row["channel"].isdigit()):
+            raise refuse("table", f"{origin}: channel {row['channel']!r}: a number from 0")
+        channel = int(row["channel"])
+    split = row.get("split", "").casefold()
+    if split not in ("", *PARTS):
+        raise refuse("table", f"{origin}: split {row['split']!r}: one of {', '.join(PARTS)}, or empty")
+    speaker = names.speaker(row["speaker"], origin)
+    key = names.rest(row.get("id") or path.stem).removeprefix(f"{speaker}-")
+    if not row.get("id"):
+        if start or end is not None:
+            key += f"-{milliseconds(start, end)}"
+        if channel is not None:
+            key += f"-{channel}"
+    return Utterance(
+        id=f"{speaker}-{key}",
+        path=path,
+        speaker=speaker,
+        label=labels.find(row["emotion"], origin),
+        gender=gender(row.get("gender", ""), origin),
+        text_id=names.prefixed(" ".join(row.get("text_id", "").split())),
+        custom={name: value for name, value in row.items() if name not in (*NEEDED, *OPTIONAL) and value},
+        start=start,
+        end=end,
+        channel=channel,
+        origin=origin,
+        language=" ".join(row.get("language", "").split()),
+        split=split,
+    )
+
+
+def _path(table: Path, text: str) -> Path | None:
+    """The file, also where Windows wrote the path or a Mac the file's name, whose accents are signs of their own."""
+    for spelling in (text, text.replace("\\", "/")):
+        for form in (spelling, unicodedata.normalize("NFC", spelling), unicodedata.normalize("NFD", spelling)):
+            if (path := table.parent / form).is_file():
+                return path
+    return None
+
+
+def _recordings(names: Names, found: Iterable[Utterance]) -> dict[Path, str]:
+    """An id for each file: its name, or with the folders before it where names are not enough."""
+    paths = sorted({u.path.resolve() for u in found})
+    short = [names.rest(path.stem) for path in paths]
+    if len(set(short)) < len(short):
+        short = [names.rest(str(path.relative_to(os.path.commonpath(paths)))) for path in paths]
+    return {path: names.prefixed(name) for path, name in zip(paths, short, strict=True)}
+
+
+if __name__ == "__main__":
+    from ser.corpora.main import main
+
+    sys.exit(main())

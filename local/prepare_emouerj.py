@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""emoUERJ: four actors and four actresses, ten sentences, four emotions, Brazilian Portuguese: 377 clips.
+
+Bastos Germano et al. (2021), doi 10.5281/zenodo.5427549. CC BY 4.0. Names such as w04a11.wav: woman or man (w, m),
+number of the actress or actor (01 to 04 of each), emotion (a h n s), number of the recording. anger 94, happiness 91,
+neutral 92, sadness 100; counts by speaker are not published. The number is not that of a sentence, which the actors
+chose, so no text ids.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ser.corpora import Utterance, audio_files
+from ser.corpora.fetch import fetch_corpus, zenodo
+
+NAME = re.compile(r"([mw]\d\d)([a-z])(\d\d)\.(?:wav|flac)", re.IGNORECASE)
+EMOTIONS = {"a": "anger", "h": "happiness", "n": "neutral", "s": "sadness"}
+
+
+def download(corpus_dir: Path) -> None:
+    """Fetch all that Zenodo lists."""
+    fetch_corpus(corpus_dir, "emouerj", lambda: zenodo("5427549"))
+
+
+def utterances(corpus_dir: Path) -> Iterator[Utterance]:
+    """Every clip, with label and speaker from its own name; the closed set refuses an unknown letter, passed on."""
+    for path, match in audio_files(corpus_dir, NAME):
+        actor, emotion, _ = (text.lower() for text in match.groups())
+        speaker = f"emouerj_{actor}"
+        yield Utterance(
+            id=f"{speaker}-{path.stem.lower()}",
+            path=path,
+            speaker=speaker,
+            label=EMOTIONS.get(emotion, emotion),
+            gender="m" if actor[0] == "m" else "f",
+        )
+
+
+if __name__ == "__main__":
+    from ser.corpora.main import main
+
+    sys.exit(main("emouerj"))

@@ -1,0 +1,148 @@
+"""What a corpus folder holds and lacks, all of it at once, with nothing written: `steps/prepare.py --check true`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ser.common import InputError
+from ser.corpora.findings import Finding, collecting
+from ser.corpora.items import check_equal_audio, read_items
+from ser.corpora.prepare import Found, check_classes, check_labels, check_parts, check_there, compare, without_doubles
+from ser.corpora.preparers import Preparer
+from ser.corpora.protocol import PARTS, Protocol, is_rule
+from ser.corpora.splits import resolve, resolved
+from ser.corpora.utterance import Utterance, is_hidden
+
+# Of each kind of finding, so many are shown.
+SHOWN = 5
+
+
+def check(preparer: Preparer, protocol: Protocol, corpus_dir: Path, allow_pipes: bool = False) -> tuple[str, bool]:
+    """Read all of a corpus and say what is there, what should be, and what is wrong.
+
+    Returns:
+        The text for the person who asks, and whether stage 1 would prepare the corpus as it is.
+
+    Raises:
+        InputError: the folder is not there.
+    """
+    check_there(protocol, corpus_dir)
+    with collecting() as findings, tempfile.TemporaryDirectory() as audio_dir:
+        offered = {"protocol": protocol, "allow_pipes": allow_pipes, "audio_dir": Path(audio_dir)}
+        utterances: list[Utterance] = []
+        doubled: list[Path] = []
+        stopped = False
+        try:
+            utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered))
+        except InputError as error:
+            findings.append(("the list of utterances, which ends here", str(error)))
+            stopped = True
+        known = check_labels(protocol, utterances)
+        found = compare(protocol, known)
+        items, unusable = read_items(protocol, known)
+        findings += list(dict.fromkeys(unusable.values()))
+        check_equal_audio(protocol, items)
+        if items:
+            _check_splits(protocol, items, findings)
+        if found.wrong and not stopped:
+            findings += [("missing", text) for text in [*found.wrong, *_by_speaker(protocol, found, known)]]
+    notes = _notes(protocol, corpus_dir, known, doubled)
+    lines = [*_head(preparer, protocol, corpus_dir, found), *notes, *_listed(findings)]
+    verdict = f"not complete: {len(findings)} findings" if findings else "complete"
+    return os.linesep.join([*lines, f"{protocol.corpus}: {verdict}"]), not findings
+
+
+def _check_splits(protocol: Protocol, items: Sequence[Any], findings: list[Finding]) -> None:
+    kept = [item for item in items if protocol.labels[item.utterance.label] is not None]
+    check_classes(protocol, items, allow_partial=False)
+    try:
+        splits = resolve(protocol, [item.utterance for item in kept])
+    except InputError as error:
+        findings.append(("splits", str(error)))
+    else:
+        check_parts(resolved(protocol, splits), kept, allow_partial=False)
+
+
+def _head(preparer: Preparer, protocol: Protocol, corpus_dir: Path, found: Found) -> list[str]:
+    lines = [f"{protocol.name} in {corpus_dir}"]
+    if preparer.tree is not None:
+        lines.append(f"  tree: {preparer.tree(corpus_dir)}")
+    for edition, expected in protocol.editions.items():
+        lines.append(f"  should hold{f' ({edition})' if edition else ''}: {_counted(expected)}")
+    if not protocol.editions:
+        lines.append(f"  should hold: {protocol.path} does not say")
+    nearest = f" ({'nearest to ' if found.wrong else ''}{found.edition})" if found.edition else ""
+    return [*lines, f"  holds{nearest}: {_counted(found.counts)}"]
+
+
+def _counted(counts: Mapping[str, Any]) -> str:
+    numbers = [f"{counts[key]} {key}" for key in ("utterances", "speakers") if key in counts]
+    labels = ", ".join(f"{label} {n}" for label, n in counts.get("labels", {}).items())
+    return ", ".join(numbers) + (f" ({labels})" if labels else "")
+
+
+def _notes(protocol: Protocol, corpus_dir: Path, utterances: Sequence[Utterance], doubled: Sequence[Path]) -> list[str]:
+    """What is passed over without harm."""
+    named = {u.path.resolve() for u in utterances} | {path.resolve() for path in doubled}
+    hidden, others = [], []
+    for folder, _, names in os.walk(corpus_dir):
+        for path in sorted(Path(folder, name) for name in names):
+            if is_hidden(path.relative_to(corpus_dir)):
+                hidden.append(path)
+            elif path.resolve() not in named:
+                others.append(path)
+    dropped = [u.id for u in utterances if u.id in protocol.drop]
+    lines = []
+    for text, found in (
+        ("second copies of equal content", doubled),
+        ("hidden files", hidden),
+        ("files that are no utterances", others),
+        (f"utterances dropped by {protocol.path.name}", dropped),
+    ):
+        if found:
+            lines += [f"  {len(found)} {text}, passed over:", *_first([str(name) for name in found])]
+    return lines
+
+
+def _listed(findings: Sequence[Finding]) -> list[str]:
+    lines = []
+    for kind, number in Counter(kind for kind, _ in findings).items():
+        lines += [f"  {kind}: {number}", *_first([message for found, message in findings if found == kind])]
+    return lines
+
+
+def _first(names: Sequence[str]) -> list[str]:
+    rest = [f"    ... and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return [*(f"    {name}" for name in names[:SHOWN]), *rest]
+
+
+def _by_speaker(protocol: Protocol, found: Found, utterances: Sequence[Utterance]) -> list[str]:
+    """Speakers that only the splits name, and those with less than most others have, where all should have the same."""
+    counts: dict[str, Counter[str]] = {}
+    for u in sorted(utterances, key=lambda u: u.speaker):
+        counts.setdefault(u.speaker, Counter())[u.label] += 1
+    named = {
+        s
+        for split, spec in protocol.splits.items()
+        if not is_rule(spec)
+        for fold in protocol.folds(split)
+        for part in PARTS
+        for s in fold[part]
+    }
+    lines = [f"{speaker}: no utterances" for speaker in sorted(named - counts.keys())]
+    if not counts:
+        return lines
+    usual = Counter(frozenset(c.items()) for c in counts.values()).most_common(1)[0][0]
+    speakers = found.expected.get("speakers", len(counts))
+    if sum(n for _, n in usual) * speakers != found.expected.get("utterances"):
+        return lines
+    for speaker, own in counts.items():
+        wrong = [f"{own[label]} of {n} {label}" for label, n in sorted(usual) if own[label] != n]
+        if wrong:
+            lines.append(f"{speaker}: {own.total()} of {sum(n for _, n in usual)} utterances ({', '.join(wrong)})")
+    return lines

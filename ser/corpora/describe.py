@@ -1,0 +1,328 @@
+"""What a prepared corpus holds, from data/<corpus>/ alone: counts, durations, who is where, and a hash of all that."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ser.common import InputError, atomic_path, digest, read_json
+from ser.corpora.kaldi import read_table
+from ser.corpora.protocol import PARTS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ENDINGS = (".png", ".pdf", ".svg")
+LISTED = 8  # more training speakers than that are "the other N", where they are
+GENDERS = {"f": "women", "m": "men", "": "unknown"}
+Table = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """An utterance.
+
+    Attributes:
+        emotion: the class, or None where the label is in no class.
+        seconds: duration.
+    """
+
+    speaker: str
+    gender: str
+    language: str
+    label: str
+    emotion: str | None
+    text_id: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared corpus.
+
+    Attributes:
+        classes: in the order of the protocol.
+        utterances: utterance id -> utterance, those in no class among them.
+        splits: split -> fold, from 1 -> part -> ids of its utterances.
+    """
+
+    corpus: str
+    folder: Path
+    classes: list[str]
+    utterances: dict[str, Spoken]
+    splits: dict[str, dict[int, dict[str, list[str]]]]
+
+    @property
+    def kept(self) -> list[Spoken]:
+        """The utterances that are in a class."""
+        return [u for u in self.utterances.values() if u.emotion is not None]
+
+    def of(self, split: str, fold: int, part: str) -> list[Spoken]:
+        """The utterances of a part."""
+        return [self.utterances[key] for key in self.splits[split][fold].get(part, [])]
+
+    def counts(self, split: str, fold: int) -> dict[str, dict[str, int]]:
+        """Utterances by part and class; a part without utterances has zeros."""
+        return {part: self._by_class(self.of(split, fold, part)) for part in PARTS}
+
+    def _by_class(self, utterances: Sequence[Spoken]) -> dict[str, int]:
+        found = Counter(u.emotion for u in utterances)
+        return {name: found[name] for name in self.classes}
+
+
+def read_prepared(folder: Path, only: str | None = None) -> Prepared:
+    """Read what stage 1 wrote to data/<corpus>/.
+
+    Args:
+        only: the one split to read; None: all.
+
+    Raises:
+        InputError: the folder is no prepared corpus, has no such split, its files disagree, or a speaker is in two
+            parts of a fold.
+    """
+    if not (folder / "report.json").is_file():
+        raise InputError(f"{folder}: not a prepared corpus (it has no report.json); run stage 1, which writes it")
+    report = read_json(folder / "report.json")
+    if not isinstance(report, dict) or not {"parts", "classes"} <= report.keys():
+        raise InputError(f"{folder / 'report.json'}: not one of stage 1; remove {folder} and run stage 1")
+    utterances = _read_supervisions(folder / "supervisions.jsonl.gz")
+    known = {key: u.speaker for key, u in utterances.items() if u.emotion is not None}
+    splits: dict[str, dict[int, dict[str, list[str]]]] = {}
+    for name, number in report["parts"].items():
+        split, _, rest = name.rpartition("_fold")
+        if only in (None, split):
+            fold, _, part = rest.partition("/")
+            ids = _read_part(folder / name, number, known)
+            splits.setdefault(split, {}).setdefault(int(fold), {})[part] = ids
+    if not splits:
+        there = ", ".join(dict.fromkeys(name.rpartition("_fold")[0] for name in report["parts"]))
+        raise InputError(f"{folder}: has no split {only}; there is: {there}")
+    prepared = Prepared(folder.resolve().name, folder, list(report["classes"]), utterances, splits)
+    _check_speakers(prepared)
+    return prepared
+
+
+def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]:
+    """The ids of a data dir's utterances: `number` of them, each in a class and of the speaker that `known` tells."""
+    speaker_of = {key: s for s, keys in read_table(folder / "spk2utt").items() for key in keys.split()}
+    if len(speaker_of) != number or not speaker_of.items() <= known.items():
+        raise InputError(
+            f"{folder / 'spk2utt'}: does not agree with report.json and supervisions.jsonl.gz; "
+            f"remove {folder.parents[1]} and run stage 1"
+        )
+    return list(speaker_of)
+
+
+def _read_supervisions(path: Path) -> dict[str, Spoken]:
+    """Plain JSON: importing lhotse takes seconds."""
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file]
+        return {row["id"]: _spoken(row) for row in rows}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run stage 1") from None
+    except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error) as error:
+        raise InputError(f"{path}: not readable as supervisions ({error}); remove it and run stage 1") from None
+
+
+def _spoken(row: dict[str, Any]) -> Spoken:
+    custom = row["custom"]
+    return Spoken(
+        row["speaker"],
+        row.get("gender") or "",
+        row.get("language") or "",
+        custom["label"],
+        custom["emotion"],
+        custom.get("text_id") or "",
+        row["duration"],
+    )
+
+
+def _check_speakers(prepared: Prepared) -> None:
+    for split, folds in prepared.splits.items():
+        for fold, parts in folds.items():
+            speakers = Counter(s for part in parts for s in {u.speaker for u in prepared.of(split, fold, part)})
+            twice = [s for s, n in speakers.items() if n > 1]
+            if twice:
+                raise InputError(
+                    f"{prepared.folder / f'{split}_fold{fold}'}: speaker {twice[0]} is in two parts; "
+                    f"remove {prepared.folder} and run stage 1"
+                )
+
+
+def protocol_hash(prepared: Prepared, split: str) -> str:
+    """Ten hexadecimal digits that name a protocol: raw labels and their classes, and who is in which part of a split.
+
+    Results of equal hash and equal counts are of the same task. A part is named by its speakers where it has all their
+    utterances, so that a partial copy of every speaker and label keeps the hash; else by its utterances, as where texts
+    are kept apart.
+    """
+    labels = {u.label: u.emotion for u in prepared.utterances.values()}
+    whole = Counter(u.speaker for u in prepared.kept)
+    members = {}
+    for fold, parts in prepared.splits[split].items():
+        for part, ids in parts.items():
+            speakers = sorted({u.speaker for u in prepared.of(split, fold, part)})
+            complete = len(ids) == sum(whole[s] for s in speakers)
+            members[f"{fold}/{part}"] = speakers if complete else sorted(ids)
+    return digest(labels, members)[:10]
+
+
+def overview(corpora: Sequence[Prepared]) -> Table:
+    """A row a corpus. Hours and seconds are of the utterances in the classes; seconds at 5, 50, 95 and 100 %."""
+    rows = []
+    for prepared in corpora:
+        kept = prepared.kept
+        seconds = [u.seconds for u in kept]
+        percentiles = np.percentile(seconds, [5, 50, 95, 100])
+        rows.append(
+            {
+                "corpus": prepared.corpus,
+                "speakers": _people(prepared.utterances.values()),
+                "language": ", ".join(sorted({u.language for u in kept if u.language})),
+                "utterances": len(prepared.utterances),
+                "in classes": len(kept),
+                "classes": _listed(Counter(str(u.emotion) for u in kept), prepared.classes),
+                "hours": f"{sum(seconds) / 3600:.2f}",
+                "seconds (5, 50, 95 %, longest)": ", ".join(f"{p:.2f}" for p in percentiles),
+            }
+        )
+    return rows
+
+
+def _people(utterances: Iterable[Spoken]) -> str:
+    """Number of speakers, and of women and men where they are known: "24 (women 12, men 12)"."""
+    genders = {u.speaker: u.gender for u in utterances}
+    found = Counter(genders.values())
+    known = ", ".join(f"{name} {found[gender]}" for gender, name in GENDERS.items() if found[gender])
+    return f"{len(genders)} ({known})" if set(found) != {""} else str(len(genders))
+
+
+def _listed(counts: Mapping[str, int], classes: Sequence[str]) -> str:
+    return ", ".join(f"{name} {counts[name]}" for name in classes)
+
+
+def split_table(prepared: Prepared, split: str) -> Table:
+    """A row a fold and part: its counts by class, how many of its texts are in train too, and its speakers."""
+    rows = []
+    everyone = {u.speaker for u in prepared.kept}
+    starts = {name[: name.rfind("_") + 1] for name in everyone}
+    start = starts.pop() if len(starts) == 1 else ""  # such as ravdess_, where all names have it
+    for fold in prepared.splits[split]:
+        counts = prepared.counts(split, fold)
+        found = {part: prepared.of(split, fold, part) for part in PARTS}
+        speakers = {part: {u.speaker for u in found[part]} for part in PARTS}
+        texts = {part: {u.text_id for u in found[part]} - {""} for part in PARTS}
+        for part in PARTS:
+            shared = f"{len(texts[part] & texts['train'])} of {len(texts[part])}"
+            others = everyone.difference(*(speakers[p] for p in PARTS if p != part))
+            names = sorted(name.removeprefix(start) for name in speakers[part])
+            whole = part == "train" and len(names) > LISTED and speakers[part] == others
+            rows.append(
+                {
+                    "fold": fold,
+                    "part": part,
+                    "utterances": len(found[part]),
+                    **counts[part],
+                    "hours": f"{sum(u.seconds for u in found[part]) / 3600:.2f}",
+                    "texts in train": shared if texts[part] and part != "train" else "",
+                    "speakers": len(names),
+                    "who": f"the other {len(names)}" if whole else " ".join(names),
+                }
+            )
+    return rows
+
+
+def describe(corpora: Sequence[Prepared], tablefmt: str = "simple") -> str:
+    """Tables of some corpora and their splits.
+
+    Args:
+        tablefmt: one of tabulate's, such as "simple" (text) or "github" (Markdown).
+    """
+    from tabulate import tabulate
+
+    markdown = tablefmt == "github"
+
+    def block(level: int, title: str, rows: Table) -> list[str]:
+        table = tabulate([list(r.values()) for r in rows], list(rows[0]), tablefmt=tablefmt, disable_numparse=True)
+        return [f"{'#' * level} {title}" if markdown else title, "", table, ""]
+
+    lines = block(2, "Corpora (hours and seconds: of the utterances in the classes)", overview(corpora))
+    for prepared in corpora:
+        for split in prepared.splits:
+            title = f"{prepared.corpus}, split {split}, protocol {protocol_hash(prepared, split)}"
+            lines += block(3, title, split_table(prepared, split))
+    return "\n".join([*lines, "No speaker is in two parts of a fold."])
+
+
+def draw(corpora: Sequence[Prepared], path: Path) -> None:
+    """Durations by class, and counts by part and class, a row a corpus.
+
+    Raises:
+        InputError: an ending that is no picture's.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise InputError(f"{path}: unknown ending; a picture ends in {', '.join(ENDINGS)}")
+    from matplotlib import style
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    names = sorted({name for prepared in corpora for name in prepared.classes})
+    palette = style.library["tableau-colorblind10"]["axes.prop_cycle"].by_key()["color"]
+    colours = dict(zip(names, itertools.cycle(palette), strict=False))
+    longest = max(u.seconds for prepared in corpora for u in prepared.kept)
+    figure = Figure(figsize=(11, 0.6 + 2.6 * len(corpora)), layout="constrained")
+    panels = figure.subplots(len(corpora), 2, squeeze=False)
+    for (left, right), prepared in zip(panels, corpora, strict=True):
+        _draw_durations(left, prepared, colours)
+        _draw_counts(right, prepared, colours)
+        left.set_xlim(0, 1.05 * longest)
+    panels[-1, 0].set_xlabel("seconds (box: quartiles; whiskers: 5 and 95 %; points: the rest)")
+    panels[-1, 1].set_xlabel("utterances, mean over folds (line: least to most)")
+    patches = [Patch(color=colour, label=name) for name, colour in colours.items()]
+    figure.legend(handles=patches, loc="outside upper right", ncols=len(names), frameon=False)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _draw_durations(axes: Axes, prepared: Prepared, colours: Mapping[str, str]) -> None:
+    seconds = [[u.seconds for u in prepared.kept if u.emotion == name] for name in prepared.classes]
+    drawn = axes.boxplot(
+        seconds, orientation="horizontal", whis=(5, 95), patch_artist=True, widths=0.6, flierprops={"markersize": 2}
+    )
+    for box, median, name in zip(drawn["boxes"], drawn["medians"], prepared.classes, strict=True):
+        box.set_facecolor(colours[name])
+        median.set_color("black")
+    labels = [f"{name} ({len(values)})" for name, values in zip(prepared.classes, seconds, strict=True)]
+    axes.set_yticks(range(1, len(labels) + 1), labels)
+    axes.invert_yaxis()
+    people = _people(prepared.utterances.values())
+    axes.set_title(f"{prepared.corpus}: speakers {people}", loc="left", fontsize="medium")
+
+
+def _draw_counts(axes: Axes, prepared: Prepared, colours: Mapping[str, str]) -> None:
+    bars = [(split, part) for split in prepared.splits for part in PARTS]
+    for y, (split, part) in enumerate(bars):
+        folds = [prepared.counts(split, fold)[part] for fold in prepared.splits[split]]
+        start = 0.0
+        for name in prepared.classes:
+            mean = float(np.mean([fold[name] for fold in folds]))
+            axes.barh(y, mean, left=start, color=colours[name])
+            start += mean
+        sums = [sum(fold.values()) for fold in folds]
+        axes.hlines(y, min(sums), max(sums), color="black")
+        axes.text(max(sums), y, f" {start:g}" if start == round(start) else f" {start:.1f}", va="center", fontsize=8)
+    axes.set_yticks(range(len(bars)), [f"{split} {part}" for split, part in bars])
+    axes.margins(x=0.1)
+    axes.invert_yaxis()
+    folds_of = ", ".join(f"{split} {len(folds)}" for split, folds in prepared.splits.items())
+    axes.set_title(f"number of folds: {folds_of}", loc="left", fontsize="medium")

@@ -1,0 +1,132 @@
+"""Stage 0: fetch a corpus from its publisher, and put down what it is and under which licence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ser.common import InputError, read_json, write_json
+from ser.common.progress import progress
+from ser.corpora.fetch.http import FetchError, fetch
+from ser.corpora.fetch.publishers import Remote, dataverse, github, zenodo
+from ser.corpora.fetch.unpack import ARCHIVES, inside, unpack
+from ser.corpora.protocol import Protocol, read_protocol
+
+__all__ = ["FetchError", "Remote", "by_hand", "dataverse", "fetch_corpus", "github", "zenodo"]
+
+AT_ONCE = 4  # small files fetched at the same time
+RECORD = "FETCHED.json"
+
+
+def fetch_corpus(corpus_dir: Path, corpus: str, remotes: Callable[[], Sequence[Remote]]) -> None:
+    """Fetch and unpack what a corpus consists of; what is there already is not fetched again.
+
+    <corpus_dir>/FETCHED.json keeps licence, citation, and of every file address, size, checksum and date. A folder that
+    holds something and has no such record was brought by other means and is left alone.
+
+    Args:
+        remotes: asks the publisher for the list of files.
+
+    Raises:
+        FetchError: a server fails; what has come stays, and the same command goes on.
+        InputError: no room, or a hostile or damaged archive.
+    """
+    if is_there(corpus_dir):
+        print(f"{corpus_dir}: there already; nothing to fetch")
+        return
+    protocol, path = read_protocol(corpus), corpus_dir / RECORD
+    wanted = remotes()
+    _check_names(protocol, wanted)
+    fetched: dict[str, Any] = {}
+    if path.is_file():
+        fetched = read_json(path)["fetched"]
+    else:
+        print(f"{protocol.name}: licence {protocol.licence}; cite {protocol.citation}")
+    record = {key: getattr(protocol, key) for key in ("name", "licence", "citation", "source")}
+    record |= {"complete": False, "fetched": fetched}
+    write_json(path, record)
+    for remote in wanted:
+        if _is_archive(remote) and not _holds(corpus_dir, fetched.get(remote.name, {})):
+            fetched[remote.name] = _fetch_archive(corpus_dir, remote)
+            write_json(path, record)
+    fetched |= _fetch_files(corpus_dir, [remote for remote in wanted if not _is_archive(remote)])
+    write_json(path, record | {"complete": True})
+    print(f"{corpus_dir}: fetched {sum(len(row['files']) for row in fetched.values())} files; {path} tells from where")
+
+
+def is_there(corpus_dir: Path) -> bool:
+    """Whether nothing is left to fetch: all of the record is there, or the corpus was brought by other means."""
+    path = corpus_dir / RECORD
+    if not path.is_file():
+        return corpus_dir.is_dir() and any(not entry.name.startswith(".") for entry in corpus_dir.iterdir())
+    record = read_json(path)
+    return bool(record["complete"]) and all(_holds(corpus_dir, row) for row in record["fetched"].values())
+
+
+def by_hand(corpus_dir: Path, how: str) -> None:
+    """Stage 0 of a corpus that a person has to ask for.
+
+    Args:
+        how: where and how, and what then has to lie in the folder.
+
+    Raises:
+        InputError: the folder is absent or empty.
+    """
+    if not is_there(corpus_dir):
+        raise InputError(f"{corpus_dir}: no corpus there, and it cannot be fetched for you: {how}")
+
+
+def _check_names(protocol: Protocol, remotes: Sequence[Remote]) -> None:
+    for remote in remotes:
+        inside(Path(), remote.name, protocol.source)
+    if not remotes or len({remote.name for remote in remotes}) < len(remotes):
+        raise FetchError(f"{protocol.source}: lists no file, or one name twice; get {protocol.name} there by hand")
+
+
+def _is_archive(remote: Remote) -> bool:
+    return remote.name.lower().endswith(ARCHIVES)
+
+
+def _holds(corpus_dir: Path, row: dict[str, Any]) -> bool:
+    files = [(corpus_dir / name, size) for name, size in row.get("files", {}).items()]
+    return bool(files) and all(path.is_file() and path.stat().st_size == size for path, size in files)
+
+
+def _row(remote: Remote, digest: str, size: int, files: dict[str, int]) -> dict[str, Any]:
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"url": remote.url, "size": size, "digest": digest, "date": date, "files": files}
+
+
+def _fetch_archive(corpus_dir: Path, remote: Remote) -> dict[str, Any]:
+    """Fetch, unpack into a folder of its name, remove the archive."""
+    archive = corpus_dir / remote.name
+    digest = fetch(remote.url, archive, remote.digest, remote.size)
+    folder = corpus_dir / re.sub(r"\.(zip|tgz|tar(\.\w+)?)$", "", remote.name, flags=re.IGNORECASE)
+    inner = folder.relative_to(corpus_dir)
+    files = {str(inner / name): size for name, size in unpack(archive, folder).items()}
+    row = _row(remote, digest, archive.stat().st_size, files)
+    archive.unlink()
+    return row
+
+
+def _fetch_files(corpus_dir: Path, remotes: Sequence[Remote]) -> dict[str, Any]:
+    """Fetch single files, several at once; the first failure ends it."""
+
+    def one(remote: Remote) -> dict[str, Any]:
+        path = corpus_dir / remote.name
+        digest = fetch(remote.url, path, remote.digest, remote.size, show=False)
+        size = path.stat().st_size
+        return _row(remote, digest, size, {remote.name: size})
+
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        jobs = {remote.name: pool.submit(one, remote) for remote in remotes}
+        for job in progress(as_completed(jobs.values()), text="fetching", unit="file", total=len(jobs)):
+            job.result()
+        return {name: job.result() for name, job in jobs.items()}
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,227 @@
+"""One file over HTTP(S): resumed, checked, and absent under its name until it is whole.
+
+`SER_MIRROR=http://mirror.lab/corpora` takes every file from a lab's own copy: <mirror>/<host>/<path> in place of
+https://<host>/<path>. Sizes and checksums stay the publisher's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ser
+from ser.common import InputError
+from ser.common.progress import progress
+
+TRIES = 5  # in a row that bring nothing new
+WAIT = 1.0  # seconds before the second of these, doubled for each one after
+LONGEST_WAIT = 60.0
+TIMEOUT = 60.0  # seconds without a byte
+BLOCK = 1 << 18
+
+
+class FetchError(InputError):
+    """The publisher's server did not give the file."""
+
+
+def fetch(url: str, path: Path, digest: str = "", size: int | None = None, show: bool = True) -> str:
+    """Fetch a file, from where an earlier call was interrupted.
+
+    Args:
+        digest: "md5:<hex>", "sha256:<hex>" or the like, from the publisher; without it only the length is checked.
+        size: bytes, where the publisher tells.
+
+    Returns:
+        The checksum that was verified, or the SHA-256 of what came where none was given.
+
+    Raises:
+        FetchError: the server has no such file, sends something else, or breaks off again and again. What has come
+            stays in `<path>.part`; what has a wrong checksum is removed.
+        InputError: no room on the disk, or another file under that name.
+    """
+    if path.is_file():
+        found = file_digest(path, digest)
+        if (digest and found != digest) or size not in (None, path.stat().st_size):
+            raise InputError(f"{path}: not what {url} publishes; remove it and run the same command again")
+        return found
+    part = _Part(url, path.with_name(f"{path.name}.part"), size, size)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with progress(text=path.name, unit="B", total=size, show=show) as bar:
+            bar.unit_scale = True
+            _fetch(part, bar)
+        found = file_digest(part.path, digest)
+        if digest and found != digest:
+            part.path.unlink()
+            raise FetchError(
+                f"{url}: what came has {found}, and the publisher gives {digest}; it has been removed: run the same "
+                "command again, and if that fails too, ask the publisher"
+            )
+        os.replace(part.path, path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); make room or choose another place, then run the "
+            "same command again"
+        ) from None
+    return found
+
+
+def file_digest(path: Path, like: str) -> str:
+    """The checksum of a file, of the same kind as another one, or SHA-256."""
+    kind = like.partition(":")[0] or "sha256"
+    with path.open("rb") as file:
+        return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Refuse to begin what the disk cannot hold.
+
+    Raises:
+        InputError: fewer bytes are free than needed.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder}: {needed / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free; make room, then run the "
+            "same command again"
+        )
+
+
+@dataclass
+class _Part:
+    """A file on its way.
+
+    Attributes:
+        path: where its beginning lies.
+        size: bytes of the whole, from the publisher's list.
+        total: the same, or what the server promised last.
+    """
+
+    url: str
+    path: Path
+    size: int | None
+    total: int | None
+
+    @property
+    def there(self) -> int:
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def clear(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def _fetch(part: _Part, bar: Any) -> None:
+    """Try until all is there; a try that brings something new starts the count anew."""
+    failed, most = 0, part.there
+    while reason := _try(part, bar):
+        if part.there > most:
+            failed, most = 0, part.there
+        failed += 1
+        if failed >= TRIES:
+            raise FetchError(
+                f"{part.url}: {reason.text}; {part.there} of {part.total or 'unknown'} bytes are there, and the same "
+                "command goes on"
+            )
+        time.sleep(min(LONGEST_WAIT, max(reason.wait, WAIT * 2 ** (failed - 1))))
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why a try failed, and the seconds that the server asks to wait."""
+
+    text: str
+    wait: float = 0.0
+
+
+def _try(part: _Part, bar: Any) -> _Failure | None:
+    """One request for what is missing; None where nothing is missing after it."""
+    if part.size and part.there > part.size:
+        part.clear()
+    if part.size and part.there == part.size:
+        return None
+    try:
+        with _request(part.url, part.there) as response:
+            _receive(part, response, bar)
+    except urllib.error.HTTPError as error:
+        with error:
+            return _refusal(part, error)
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            raise FetchError(
+                f"{part.url}: its certificate is not valid ({error.reason.verify_message}); see to the clock and the "
+                "certificates of this machine, or fetch it in a browser"
+            ) from None
+        return _Failure(f"cannot be reached ({error.reason})")
+    except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
+        return _Failure(f"the server breaks off ({error or type(error).__name__})")
+    if part.total is not None and part.there < part.total:
+        return _Failure("the server breaks off")
+    if part.size is not None and part.there > part.size:
+        part.clear()
+        raise FetchError(f"{part.url}: more than the {part.size} bytes that the publisher lists; try again later")
+    return None if part.there or part.size == 0 else _Failure("the server sends an empty file")
+
+
+def _refusal(part: _Part, error: urllib.error.HTTPError) -> _Failure | None:
+    if error.code == 416:  # the file ends where we wanted to go on, or before
+        told = re.search(r"/(\d+)$", error.headers.get("Content-Range", ""))
+        if told and int(told[1]) == part.there and part.size is None:
+            return None
+        part.clear()
+        return _Failure("the server's file is shorter than what was there")
+    if error.code < 500 and error.code not in (408, 425, 429):
+        raise FetchError(
+            f"{part.url}: the server answers {error.code} {error.reason}; see in a browser whether it has moved"
+        )
+    wait = error.headers.get("Retry-After", "")
+    return _Failure(f"the server answers {error.code} {error.reason}", float(wait) if wait.isdigit() else 0.0)
+
+
+def _request(url: str, start: int) -> http.client.HTTPResponse:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise FetchError(f"{url}: neither http nor https; mend the address")
+    if mirror := os.environ.get("SER_MIRROR"):
+        url = f"{mirror.rstrip('/')}/{url.removeprefix(f'{parts.scheme}://')}"
+    headers = {"User-Agent": f"ser/{ser.__version__}", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    request = urllib.request.Request(url, headers=headers)
+    response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
+    return response
+
+
+def _receive(part: _Part, response: http.client.HTTPResponse, bar: Any) -> None:
+    """Append the body to the part, or begin anew where the server sends the whole."""
+    start = 0
+    if response.status == 206:
+        told = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+        if told is None or int(told[1]) != part.there:
+            part.clear()
+            raise http.client.HTTPException("it sends another range than was asked for")
+        start = part.there
+    if response.headers.get_content_type() == "text/html":
+        raise FetchError(
+            f"{part.url}: the server sends a web page in place of the file; open the address in a browser to see why"
+        )
+    length = response.headers.get("Content-Length", "")
+    part.total = part.size or (start + int(length) if length.isdigit() else None)
+    check_room(part.path.parent, (part.total or start) - start)
+    bar.total, bar.initial, bar.n = part.total, start, start
+    with part.path.open("ab" if start else "wb") as file:
+        while block := response.read(BLOCK):
+            file.write(block)
+            bar.update(len(block))
+            if part.size and file.tell() > part.size:
+                return

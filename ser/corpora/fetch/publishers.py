@@ -1,0 +1,110 @@
+"""What publishers say of their files: names, addresses, sizes and checksums, so that nobody has to type them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tarfile
+import tempfile
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ser.common import InputError, read_json
+from ser.corpora.fetch.http import FetchError, fetch
+from ser.corpora.fetch.unpack import readable
+
+DIGEST = re.compile(r"md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid (sha256:[0-9a-f]{64})\nsize (\d+)\n")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file at its publisher.
+
+    Attributes:
+        name: where it goes below the corpus folder; an archive is unpacked into a folder of its name.
+        size: bytes, None where the publisher does not say.
+        digest: "md5:<hex>" or the like, "" where the publisher gives none.
+    """
+
+    name: str
+    url: str
+    size: int | None = None
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if self.digest and not DIGEST.fullmatch(self.digest):
+            raise ValueError(f"{self.name}: no checksum: {self.digest}")
+
+
+def zenodo(record: str) -> list[Remote]:
+    """The files of a Zenodo record, such as "1188976" (https://developers.zenodo.org/#records).
+
+    Raises:
+        FetchError: here and below: the server fails, or answers something that is no list of files.
+    """
+
+    def remotes(answer: Any) -> list[Remote]:
+        return [
+            Remote(file["key"], file["links"]["self"], int(file["size"]), file["checksum"]) for file in answer["files"]
+        ]
+
+    return _listed(f"https://zenodo.org/api/records/{record}", remotes)
+
+
+def dataverse(server: str, persistent_id: str) -> list[Remote]:
+    """The files of a Dataverse data set, such as "doi:10.5683/SP2/E8H2MF" (guides.dataverse.org, Native API)."""
+
+    def remote(row: dict[str, Any]) -> Remote:
+        file = row["dataFile"]
+        kind, value = file["checksum"]["type"], file["checksum"]["value"]
+        name = PurePosixPath(row.get("directoryLabel", ""), row["label"])
+        url = f"{server}/api/access/datafile/{file['id']}"
+        return Remote(str(name), url, int(file["filesize"]), f"{kind.lower().replace('-', '')}:{value}")
+
+    url = f"{server}/api/datasets/:persistentId/?persistentId={persistent_id}"
+    return _listed(url, lambda answer: [remote(row) for row in answer["data"]["latestVersion"]["files"]])
+
+
+def github(repository: str, branch: str, wanted: str) -> list[Remote]:
+    """The files of a GitHub repository whose path matches a pattern, also those that it keeps with git-lfs.
+
+    The repository's archive, one download, has a pointer in place of each of these, with its SHA-256 and its size.
+    """
+    remotes = []
+    with tempfile.TemporaryDirectory() as temporary:
+        archive = Path(temporary, f"{repository.rpartition('/')[2]}.tar.gz")
+        fetch(f"https://codeload.github.com/{repository}/tar.gz/refs/heads/{branch}", archive)
+        with readable(archive), tarfile.open(archive) as tar:
+            for member in tar:
+                path = member.name.partition("/")[2]
+                if member.isfile() and re.fullmatch(wanted, path):
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    remotes.append(_github_file(repository, branch, path, file.read()))
+    return remotes
+
+
+def _github_file(repository: str, branch: str, path: str, content: bytes) -> Remote:
+    at = f"{repository}/{branch}/{urllib.parse.quote(path)}"
+    if match := POINTER.fullmatch(content):
+        return Remote(path, f"https://media.githubusercontent.com/media/{at}", int(match[2]), match[1].decode())
+    digest = hashlib.sha256(content).hexdigest()
+    return Remote(path, f"https://raw.githubusercontent.com/{at}", len(content), f"sha256:{digest}")
+
+
+def _listed(url: str, remotes: Callable[[Any], list[Remote]]) -> list[Remote]:
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary, "answer.json")
+        fetch(url, path, show=False)
+        try:
+            return remotes(read_json(path))
+        except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise FetchError(
+                f"{url}: not the list of files that is expected ({type(error).__name__}: {error}); fetch the corpus by "
+                "hand"
+            ) from None

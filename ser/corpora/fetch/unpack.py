@@ -1,0 +1,120 @@
+"""Unpack an archive that may be hostile or damaged."""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from ser.common import InputError, atomic_path
+from ser.common.progress import progress
+from ser.corpora.fetch.http import check_room
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+FACTOR = 20  # an archive may unpack to so many times its size
+BLOCK = 1 << 18
+
+
+def unpack(archive: Path, folder: Path, limit: int | None = None) -> dict[str, int]:
+    """Unpack a zip or tar archive into a folder, which appears whole and replaces an earlier one.
+
+    Args:
+        limit: most bytes that may come out; by default 20 times the archive's.
+
+    Returns:
+        The files below the folder and their sizes.
+
+    Raises:
+        InputError: damaged, encrypted, larger than the limit, or a member that is a link, a device, or not inside.
+    """
+    limit = archive.stat().st_size * FACTOR if limit is None else limit
+    members = _zip_members if archive.name.lower().endswith(".zip") else _tar_members
+    written: dict[str, int] = {}
+    with readable(archive), atomic_path(folder) as temporary:
+        temporary.mkdir()
+        with progress(text=f"unpacking {archive.name}", unit="B") as bar:
+            bar.unit_scale = True
+            for name, size, source in members(archive, limit):
+                path = inside(temporary, name, archive)
+                if path.exists():
+                    raise InputError(f"{archive}: holds {name!r} twice; get the corpus by hand")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                check_room(temporary, size)
+                if _copy(source, path, bar) != size:
+                    raise EOFError(f"{name} ends early")
+                written[str(path.relative_to(temporary))] = size
+        if not written:
+            raise InputError(f"{archive}: holds no files; remove it and fetch it again")
+    return written
+
+
+def inside(folder: Path, name: str, where: Path | str) -> Path:
+    """The path of a member below a folder.
+
+    Raises:
+        InputError: it would lie elsewhere.
+    """
+    inner = PurePosixPath(name.replace("\\", "/"))
+    if inner.is_absolute() or ".." in inner.parts or "\0" in name or not inner.parts:
+        raise InputError(f"{where}: lists {name!r}, which would lie outside its folder; get the corpus by hand")
+    return folder / inner
+
+
+@contextmanager
+def readable(archive: Path) -> Iterator[None]:
+    """Turn what zipfile and tarfile say of a damaged archive into an InputError."""
+    try:
+        yield
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{archive}: no archive, or damaged ({reason}); remove it and fetch it again") from None
+
+
+def _zip_members(archive: Path, limit: int) -> Iterator[tuple[str, int, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as file:
+        infos = [info for info in file.infolist() if not info.is_dir()]
+        _check_limit(archive, sum(info.file_size for info in infos), limit)
+        for info in infos:
+            if info.flag_bits & 1:
+                raise InputError(f"{archive}: {info.filename!r} is encrypted; get the corpus by hand")
+            _check_kind(archive, info.filename, stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG))
+            yield info.filename, info.file_size, file.open(info)
+
+
+def _tar_members(archive: Path, limit: int) -> Iterator[tuple[str, int, IO[bytes]]]:
+    total = 0
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            total += member.size
+            _check_limit(archive, total, limit)
+            if member.isdir():
+                continue
+            _check_kind(archive, member.name, member.isfile())
+            file = tar.extractfile(member)
+            assert file is not None
+            yield member.name, member.size, file
+
+
+def _check_kind(archive: Path, name: str, is_file: bool) -> None:
+    if not is_file:
+        raise InputError(f"{archive}: {name!r} is a link or a device, not a file; get the corpus by hand")
+
+
+def _check_limit(archive: Path, size: int, limit: int) -> None:
+    if size > limit:
+        raise InputError(
+            f"{archive}: would unpack to more than {limit} bytes, which no corpus does; get the corpus by hand"
+        )
+
+
+def _copy(source: IO[bytes], path: Path, bar: Any) -> int:
+    with source, path.open("xb") as file:
+        while block := source.read(BLOCK):
+            file.write(block)
+            bar.update(len(block))
+        return file.tell()

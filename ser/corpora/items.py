@@ -1,0 +1,174 @@
+"""Utterances and what their files turned out to hold: every file is read once, however many utterances share it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ser.audio import read_audio
+from ser.audio.reader import is_silent
+from ser.common import InputError, digest
+from ser.common.progress import progress
+from ser.corpora.findings import Finding, complain
+from ser.corpora.protocol import Protocol
+from ser.corpora.utterance import Utterance
+
+# Seconds. An end that lies this far behind the recording is cut to it: one frame of the features by default.
+FRAME = 0.016
+
+
+@dataclass(frozen=True)
+class Item:
+    """An utterance and what its file turned out to hold.
+
+    Attributes:
+        num_samples: of the utterance.
+        num_channels: of the file.
+        digest: names the content of the file.
+        sound: names the samples of the utterance, whatever the file says beside them.
+        first_sample: where the utterance begins in the file.
+        file_samples: of the whole file.
+    """
+
+    utterance: Utterance
+    sampling_rate: int
+    num_samples: int
+    num_channels: int
+    digest: str
+    sound: str
+    first_sample: int
+    file_samples: int
+
+    @property
+    def start(self) -> float:
+        """Seconds."""
+        return self.first_sample / self.sampling_rate
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.num_samples / self.sampling_rate
+
+    @property
+    def recording(self) -> str:
+        """Id of the recording."""
+        return self.utterance.recording or self.utterance.id
+
+    @property
+    def channel(self) -> int | None:
+        """The channel, or None where all are taken: mixed down to mono where there are several."""
+        return self.utterance.channel if self.num_channels > 1 else None
+
+
+def is_segmented(utterances: Sequence[Utterance]) -> bool:
+    """Whether any is less than its file, so that recordings have ids of their own."""
+    return any(u.start or u.end is not None or u.channel is not None or u.recording for u in utterances)
+
+
+def check_times(utterance: Utterance) -> None:
+    """Refuse a stretch that begins before the file, ends before it begins, or has no length.
+
+    Raises:
+        InputError: unless findings are being collected.
+    """
+    start, end = utterance.start, utterance.end
+    numbers = math.isfinite(start) and (end is None or math.isfinite(end))
+    if not numbers or start < 0 or (end is not None and end != -1 and end <= start):
+        complain(
+            "segments",
+            f"{where(utterance)}: {utterance.id} starts at {start:g} s and ends at {end} s; give a start from 0 "
+            "and an end after it, or -1 for the end of the file",
+        )
+
+
+def where(utterance: Utterance) -> str:
+    """What errors name: the line of the table, or else the file."""
+    return utterance.origin or str(utterance.path)
+
+
+def read_items(protocol: Protocol, utterances: Sequence[Utterance]) -> tuple[list[Item], dict[str, Finding]]:
+    """Read every file once, one at a time.
+
+    Returns:
+        Those that can be used, in the order given, and for each of the others what is wrong, by utterance id;
+        utterances that the protocol drops are not read.
+    """
+    files: dict[Path, list[Utterance]] = {}
+    for utterance in utterances:
+        if utterance.id not in protocol.drop:
+            files.setdefault(utterance.path.resolve(), []).append(utterance)
+    items: dict[str, Item] = {}
+    unusable: dict[str, Finding] = {}
+    for group in progress(list(files.values()), text=f"{protocol.corpus}: reading", unit="file"):
+        try:
+            audio = read_audio(group[0].path)
+        except InputError as error:
+            unusable |= {u.id: ("unreadable", str(error)) for u in group}
+            continue
+        name = digest(group[0].path)
+        for u in group:
+            found = _item(u, audio.samples, audio.sampling_rate, name)
+            if isinstance(found, Item) and is_silent(_stretch(found, audio.samples)):
+                which = (
+                    f": {u.id} ({found.start:g} s to {found.start + found.duration:g} s)" if is_segmented([u]) else ""
+                )
+                found = (
+                    "silent",
+                    f"{u.path}{which}: silence from end to end; replace it by an intact copy, or name {u.id} under "
+                    f"`drop` in {protocol.path}",
+                )
+            if isinstance(found, Item):
+                items[u.id] = found
+            else:
+                unusable[u.id] = found
+    return [items[u.id] for u in utterances if u.id in items], unusable
+
+
+def _stretch(item: Item, samples: np.ndarray) -> np.ndarray:
+    """The samples of an utterance, (channels, samples)."""
+    first, last = item.first_sample, item.first_sample + item.num_samples
+    channels = slice(None) if item.channel is None else slice(item.channel, item.channel + 1)
+    return samples[channels, first:last]
+
+
+def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> Item | Finding:
+    channels, length = samples.shape
+    if u.channel is not None and not 0 <= u.channel < channels:
+        there = "channel 0 only" if channels == 1 else f"channels 0 to {channels - 1}"
+        return "segments", f"{where(u)}: {u.id} wants channel {u.channel}, and {u.path} has {there}; mend the number"
+    first = round(u.start * rate)
+    last = length if u.end is None or u.end == -1 else round(u.end * rate)
+    if last > length + round(FRAME * rate) or first >= length:
+        return (
+            "segments",
+            f"{where(u)}: {u.id} lies between {u.start:g} s and {'the end' if last == length else f'{u.end:g} s'}, and "
+            f"{u.path} ends at {length / rate:g} s ({length} samples at {rate} Hz); mend the times, or replace "
+            "the file by an intact copy",
+        )
+    last = min(last, length)
+    if first >= last:
+        return "segments", f"{where(u)}: {u.id} is shorter than a sample; mend the times"
+    item = Item(u, rate, last - first, channels, name, "", first, length)
+    return replace(item, sound=hashlib.blake2b(_stretch(item, samples).tobytes(), digest_size=8).hexdigest())
+
+
+def check_equal_audio(protocol: Protocol, items: Sequence[Item]) -> None:
+    """Equal samples under two ids must agree in label, and no fold may part them.
+
+    Raises:
+        InputError: unless findings are being collected.
+    """
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(item.sound, []).append(item)
+    for group in groups.values():
+        names = " and ".join(where(item.utterance) for item in group)
+        if len({item.utterance.label for item in group}) > 1:
+            complain("equal audio", f"{names}: equal audio with two labels; name both under `drop` in {protocol.path}")
+        elif len({item.utterance.speaker for item in group}) > 1:
+            complain("equal audio", f"{names}: equal audio of two speakers; name one under `drop` in {protocol.path}")

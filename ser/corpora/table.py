@@ -1,0 +1,184 @@
+"""What a person's own tables say, in the toolkit's terms: labels, speakers, numbers; for corpora that need no code."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ser.common import InputError
+from ser.corpora.findings import complain
+
+GENDERS = {
+    "": "",
+    **dict.fromkeys(("f", "female", "w", "woman", "feminino", "mulher"), "f"),
+    **dict.fromkeys(("m", "male", "man", "masculino", "homem"), "m"),
+}
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+class Refused(Exception):
+    """A line of a table that has been complained of, and is passed over."""
+
+
+def refuse(kind: str, message: str) -> Refused:
+    """Complain of a line; to be raised where findings are collected, so that the caller goes on with the next line.
+
+    Raises:
+        InputError: findings are not being collected.
+    """
+    complain(kind, message)
+    return Refused(message)
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Lines that are not blank, without the white space around them, each with its "<file>:<line>".
+
+    Raises:
+        InputError: absent, or not UTF-8.
+    """
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", read_utf8(path)), 1):
+        if line.strip():
+            yield line.strip(), f"{path}:{number}"
+
+
+def read_utf8(path: Path) -> str:
+    """The text of a file, with or without a byte order mark.
+
+    Raises:
+        InputError: absent, or not UTF-8; the line is named.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; put it there") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}:{line}: not UTF-8 text; save the table as UTF-8 (in Excel: `CSV UTF-8`)") from None
+
+
+class Labels:
+    """The labels of a protocol, found whatever their case and the white space around them.
+
+    Args:
+        labels: raw label -> class.
+        protocol: the protocol's file, for messages.
+    """
+
+    def __init__(self, labels: Mapping[str, str | None], protocol: Path) -> None:
+        self.labels = labels
+        self.protocol = protocol
+        self.folded = {_folded(label): label for label in reversed(list(labels))}
+
+    def find(self, text: str, origin: str) -> str:
+        """The protocol's spelling of a label.
+
+        Raises:
+            InputError: it has none.
+        """
+        if text in self.labels:
+            return text
+        label = self.folded.get(_folded(text))
+        if label is None:
+            near = difflib.get_close_matches(_folded(text), self.folded, n=1)
+            hint = f" (did you mean {self.folded[near[0]]}?)" if near else ""
+            raise refuse(
+                "unknown labels",
+                f"{origin}: unknown label {text!r}{hint}; {self.protocol} knows {', '.join(self.labels)}: "
+                "map it there, or to null to leave it out",
+            )
+        return label
+
+
+class Names:
+    """Names of speakers and utterances that Kaldi's tables can hold; each replacement is told at the end.
+
+    Args:
+        corpus: becomes the prefix.
+    """
+
+    def __init__(self, corpus: str) -> None:
+        self.corpus = corpus
+        self.replaced: dict[str, str] = {}
+        self.speakers: dict[str, tuple[str, str]] = {}
+
+    def speaker(self, name: str, origin: str) -> str:
+        """`<corpus>_<name>`; a dash too becomes _, so that utterances sort as their speakers do.
+
+        Raises:
+            InputError: two names differ in nothing but case or such signs.
+        """
+        clean = self._clean(name, r"[^\w.]+")
+        other, there = self.speakers.setdefault(clean.casefold(), (name, origin))
+        if other != name:
+            raise refuse(
+                "speakers",
+                f"{origin}: speaker {name!r} can hardly be told from {other!r} in {there}; write both the same, or "
+                "give one another name",
+            )
+        return self.prefixed(clean)
+
+    def rest(self, name: str) -> str:
+        """What stands behind the speaker in an utterance id, or names a recording."""
+        return self._clean(name, r"[^\w.+-]+")
+
+    def prefixed(self, name: str) -> str:
+        """With the corpus's name before it, unless it stands there already; an empty name stays empty."""
+        return name if not name or name.startswith(f"{self.corpus}_") else f"{self.corpus}_{name}"
+
+    def tell(self, path: Path) -> None:
+        """Warn of what was replaced."""
+        if self.replaced:
+            shown = ", ".join(f"{name!r} -> {clean}" for name, clean in list(self.replaced.items())[:3])
+            more = ", ..." if len(self.replaced) > 3 else ""
+            warnings.warn(
+                f"{path}: {len(self.replaced)} names have signs that ids cannot have; _ stands for them: {shown}{more}",
+                stacklevel=2,
+            )
+
+    def _clean(self, name: str, odd: str) -> str:
+        composed = unicodedata.normalize("NFC", name.strip())
+        clean = re.sub(odd, "_", composed)
+        if clean != composed:
+            self.replaced[name] = clean
+        return clean
+
+
+def seconds(text: str, what: str, origin: str, comma: bool = False) -> float:
+    """A number of seconds.
+
+    Args:
+        comma: whether a decimal comma can be meant.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not NUMBER.fullmatch(plain := text.replace(",", ".") if comma else text):
+        raise refuse("table", f"{origin}: {what} {text!r}: a number of seconds, such as 12.5")
+    return float(plain)
+
+
+def gender(text: str, origin: str) -> str:
+    """ "f", "m" or "".
+
+    Raises:
+        InputError: something else.
+    """
+    found = GENDERS.get(text.strip().casefold())
+    if found is None:
+        raise refuse("table", f"{origin}: gender {text!r}: write f or m, or leave it empty")
+    return found
+
+
+def milliseconds(start: float, end: float | None) -> str:
+    """How a stretch is named in an utterance id."""
+    return f"{round(start * 1000):06d}-{'end' if end is None else f'{round(end * 1000):06d}'}"
+
+
+def _folded(label: str) -> str:
+    return unicodedata.normalize("NFC", label).strip().casefold()

@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""What prepared corpora hold: speakers, classes, hours, durations; counts and speakers by split, fold and part."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+from ser.common import guarded
+
+
+@guarded
+def main() -> int:
+    """Print the tables, and draw them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="+", help="where stage 1 wrote a corpus, such as data/ravdess")
+    parser.add_argument("--split", help="describe that split alone, such as strict")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    parser.add_argument("--out", type=Path, help="picture to write (.png, .pdf or .svg)")
+    options = parser.parse_args()
+    from ser.corpora.describe import describe, draw, read_prepared
+
+    corpora = [read_prepared(folder, options.split) for folder in options.folder]
+    if options.out:
+        draw(corpora, options.out)
+    print(describe(corpora, "github" if options.markdown else "simple"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

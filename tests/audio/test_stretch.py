@@ -1,0 +1,240 @@
+"""Stretches of long recordings, what a header tells, and the kinds of file that need care or sox."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser.audio import audio_info, read_audio
+from ser.common import InputError
+
+SAMPLES = (0.4 * np.sin(2 * np.pi * np.cumsum(np.linspace(200, 3000, 16000)) / 8000)).astype(np.float32)
+
+needs_sox = pytest.mark.skipif(shutil.which("sox") is None, reason="no sox here: apt-get install sox libsox-fmt-all")
+
+
+def written(path, samples=SAMPLES, rate=8000, **kind):
+    soundfile.write(path, samples, rate, **kind)
+    return path
+
+
+def sox(*arguments) -> None:
+    subprocess.run(["sox", *map(str, arguments)], check=True, capture_output=True)
+
+
+def refused(path, *words: str, **stretch: int) -> str:
+    """The one line of the error, which begins with the path and has every word."""
+    with pytest.raises(InputError) as caught:
+        read_audio(path, **stretch)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    return message
+
+
+def halved(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    return path
+
+
+KINDS = [
+    ("WAV", "PCM_16"),
+    ("WAV", "ULAW"),
+    ("WAV", "ALAW"),
+    ("WAV", "GSM610"),
+    ("WAV", "MS_ADPCM"),
+    ("WAV", "G721_32"),
+    ("W64", "PCM_24"),
+    ("RF64", "FLOAT"),
+    ("NIST", "PCM_16"),
+    ("NIST", "ULAW"),
+    ("NIST", "ALAW"),
+    ("FLAC", "PCM_16"),
+    ("AIFF", "GSM610"),
+    ("OGG", "VORBIS"),
+    ("OGG", "OPUS"),
+    ("MP3", "MPEG_LAYER_III"),
+]
+each_kind = pytest.mark.parametrize(("form", "subtype"), KINDS, ids=["-".join(kind) for kind in KINDS])
+
+
+@each_kind
+@pytest.mark.parametrize(("start", "samples"), [(0, 1), (1, 7), (4321, 8000), (15000, None), (15999, 1)])
+def test_a_stretch_is_the_same_samples_as_in_the_whole(tmp_path, form, subtype, start, samples):
+    path = written(tmp_path / "call.bin", format=form, subtype=subtype)
+    whole = read_audio(path)
+    found = read_audio(path, start, samples)
+    assert found.sampling_rate == whole.sampling_rate == 8000
+    end = None if samples is None else start + samples
+    np.testing.assert_array_equal(found.samples, whole.samples[:, start:end])
+
+
+@each_kind
+def test_the_header_tells_what_is_read(tmp_path, form, subtype):
+    path = written(tmp_path / "call.bin", format=form, subtype=subtype)
+    whole = read_audio(path).samples
+    assert audio_info(path) == (8000, whole.shape[1], 1)
+    assert 16000 <= whole.shape[1] < 16400  # the last block of GSM and ADPCM is filled up
+
+
+def test_both_channels_of_a_call(tmp_path):
+    path = written(tmp_path / "call.wav", np.stack([SAMPLES, -SAMPLES / 2], axis=1), subtype="ULAW")
+    assert audio_info(path) == (8000, 16000, 2)
+    found = read_audio(path, 100, 50).samples
+    np.testing.assert_allclose(found, [SAMPLES[100:150], -SAMPLES[100:150] / 2], atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("start", "samples"), [(16000, None), (0, 16001), (15999, 2), (20000, 5), (-1, 5), (0, 0), (5, -5)]
+)
+def test_a_stretch_that_is_not_within_the_recording_is_refused(tmp_path, start, samples):
+    path = written(tmp_path / "call.wav")
+    refused(path, "of a recording of 16000 (2.000 s)", "mend start and end", start=start, samples=samples)
+
+
+def test_a_sample_that_is_no_number_is_named_by_its_place_in_the_recording(tmp_path):
+    samples = SAMPLES.copy()
+    samples[7000] = np.nan
+    path = written(tmp_path / "call.wav", samples, subtype="FLOAT")
+    refused(path, "sample 7000 is not a number", start=6500, samples=1000)
+    assert np.isfinite(read_audio(path, 7001, 100).samples).all()
+
+
+@pytest.mark.parametrize("read", [read_audio, audio_info])
+@pytest.mark.parametrize("kind", ["PCM_16", "ULAW", "ALAW"])
+def test_half_a_sphere_file_is_an_error_with_both_counts(tmp_path, read, kind):
+    path = halved(written(tmp_path / "call.sph", format="NIST", subtype=kind))
+    there = (path.stat().st_size - 1024) // (2 if kind == "PCM_16" else 1)
+    with pytest.raises(InputError, match=f"truncated: {there} of 16000 samples"):
+        read(path)
+
+
+@pytest.mark.parametrize(("form", "subtype"), [("VOC", "PCM_16"), ("WVE", "ALAW"), ("SVX", "PCM_16"), ("AU", "ULAW")])
+@pytest.mark.parametrize("read", [read_audio, audio_info])
+def test_half_a_file_of_an_old_kind_is_an_error(tmp_path, form, subtype, read):
+    path = halved(written(tmp_path / "call.bin", format=form, subtype=subtype))
+    with pytest.raises(InputError, match="truncated"):
+        read(path)
+
+
+def test_a_cut_gsm_wav_counts_blocks(tmp_path):
+    refused(halved(written(tmp_path / "call.wav", subtype="GSM610")), "truncated: 24 of 50 blocks")
+
+
+def test_the_header_of_an_absent_an_empty_and_a_silent_file(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        audio_info(tmp_path / "none.wav")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    with pytest.raises(InputError, match="empty file"):
+        audio_info(tmp_path / "empty.wav")
+    with pytest.raises(InputError, match="holds no samples"):
+        audio_info(written(tmp_path / "a.wav", np.zeros(0)))
+
+
+def test_raw_gsm_is_read_by_its_name_and_its_frames(tmp_path):
+    soundfile.write(tmp_path / "call.gsm", SAMPLES, 8000, format="RAW", subtype="GSM610")
+    audio = read_audio(tmp_path / "call.gsm")
+    assert audio_info(tmp_path / "call.gsm") == (8000, 16000, 1)
+    assert np.corrcoef(audio.samples[0, 500:4000], SAMPLES[500:4000])[0, 1] > 0.95
+    np.testing.assert_array_equal(read_audio(tmp_path / "call.gsm", 999, 40).samples, audio.samples[:, 999:1039])
+
+
+def test_raw_gsm_that_is_none_or_cut_is_refused(tmp_path):
+    path = tmp_path / "call.gsm"
+    soundfile.write(path, SAMPLES, 8000, format="RAW", subtype="GSM610")
+    path.write_bytes(path.read_bytes()[:1000])
+    refused(path, "truncated: it ends within a GSM frame")
+    path.write_bytes(b"this is a readme\n" * 20)
+    refused(path, "text, not audio")
+    path.write_bytes(bytes(330))
+    refused(path, "no GSM 06.10")
+
+
+@pytest.mark.parametrize("suffix", ["vox", "au", "snd", "raw", "ul"])
+def test_a_name_alone_makes_no_audio(tmp_path, suffix):
+    path = tmp_path / f"call.{suffix}"
+    path.write_bytes(b"this is a readme\n" * 20)
+    refused(path, "text, not audio")
+    path.write_bytes(bytes(range(256)) * 100)
+    refused(path, "not a known audio format")
+
+
+@pytest.mark.parametrize("name", ["call.mp3", "call.gsm", "call.sph"])
+def test_a_wav_under_another_name_is_a_wav(tmp_path, name):
+    written(tmp_path / name, format="WAV")
+    assert read_audio(tmp_path / name).samples.shape == (1, 16000)
+
+
+@needs_sox
+@pytest.mark.parametrize(("suffix", "error"), [("wv", 2e-4), ("amr-nb", None), ("sndt", 0.02), ("prc", 0.02)])
+def test_what_libsndfile_does_not_know_comes_through_sox(tmp_path, suffix, error):
+    written(tmp_path / "call.wav")
+    path = tmp_path / f"call.{suffix}"
+    sox(tmp_path / "call.wav", path)
+    with pytest.raises(soundfile.LibsndfileError):
+        soundfile.read(path)
+    audio = read_audio(path)
+    assert audio.sampling_rate == 8000
+    assert audio.samples.dtype == np.float32
+    assert audio.samples.shape == (1, 16000)
+    assert audio_info(path) == (8000, 16000, 1)
+    if error is not None:
+        np.testing.assert_allclose(audio.samples[0], SAMPLES, atol=error)
+    np.testing.assert_array_equal(read_audio(path, 4321, 1000).samples, audio.samples[:, 4321:5321])
+    np.testing.assert_array_equal(read_audio(path, 15000).samples, audio.samples[:, 15000:])
+    refused(path, "of a recording of 16000", start=15000, samples=1001)
+
+
+@needs_sox
+def test_a_sphere_file_of_32_bits_and_two_channels_comes_through_sox(tmp_path):
+    written(tmp_path / "call.wav", np.stack([SAMPLES, SAMPLES / 4], axis=1), subtype="PCM_16")
+    sox(tmp_path / "call.wav", "-b", 32, tmp_path / "call.sph")
+    assert audio_info(tmp_path / "call.sph") == (8000, 16000, 2)
+    np.testing.assert_allclose(read_audio(tmp_path / "call.sph").samples, [SAMPLES, SAMPLES / 4], atol=1e-4)
+
+
+@needs_sox
+@pytest.mark.parametrize("suffix", ["wv", "amr-nb", "sndt", "prc"])
+def test_half_of_what_sox_reads_is_an_error_though_sox_ends_well(tmp_path, suffix):
+    written(tmp_path / "call.wav")
+    sox(tmp_path / "call.wav", tmp_path / f"call.{suffix}")
+    content = (tmp_path / f"call.{suffix}").read_bytes()
+    (tmp_path / f"call.{suffix}").write_bytes(content[: len(content) // 2 + 10])  # within a frame of AMR
+    refused(tmp_path / f"call.{suffix}", "truncated", "intact copy")
+
+
+SHORTEN = b"NIST_1A\n   1024\nchannel_count -i 1\nsample_count -i 8000\nsample_rate -i 8000\nsample_n_bytes -i 2\n"
+SHORTEN += b"sample_byte_format -s2 01\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n"
+
+
+@needs_sox
+def test_a_shortened_sphere_file_is_refused_with_what_converts_it(tmp_path):
+    (tmp_path / "call.sph").write_bytes(SHORTEN.ljust(1024) + b"ajkg\x02" + bytes(500))
+    refused(tmp_path / "call.sph", "shorten", "sph2pipe")
+
+
+def test_without_sox_the_error_tells_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "call.amr").write_bytes(b"#!AMR\n" + bytes(100))
+    refused(tmp_path / "call.amr", "AMR", "install that (apt-get install sox libsox-fmt-all")
+
+
+def test_a_sox_that_fails_or_complains_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "call.amr").write_bytes(b"#!AMR\n" + bytes(100))
+    program = tmp_path / "sox"
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for script, words in [
+        ("sys.exit(3)", "sox ended with code 3"),
+        ("print('sox WARN: premature EOF', file=sys.stderr)", "premature EOF"),
+        ("print('sox FAIL: no handler for amr-nb', file=sys.stderr); sys.exit(2)", "libsox-fmt-all"),
+    ]:
+        program.write_text(f"#!{sys.executable}\nimport sys\n{script}\n")
+        program.chmod(0o755)
+        refused(tmp_path / "call.amr", words)

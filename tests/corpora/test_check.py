@@ -1,0 +1,174 @@
+"""steps/prepare.py --check true: all that is wrong with a corpus at once, and nothing written."""
+
+import os
+import shutil
+import struct
+
+import numpy as np
+import soundfile
+from conftest import write_noise
+from lab import LABELS, Lab
+
+from ser.common import read_json
+from ser.corpora.check import check
+from ser.corpora.preparers import load_preparer
+
+
+def sections(text):
+    """The headings of the lists with what stands below them."""
+    found, heading = {}, ""
+    for line in text.splitlines():
+        if line.startswith("    "):
+            found[heading].append(line.strip())
+        else:
+            heading = line.strip()
+            found[heading] = []
+    return found
+
+
+def test_a_complete_corpus(small_ravdess):
+    small = small_ravdess()
+    before = sorted(small.corpus.parent.rglob("*"))
+    run = small.command("--check", "true")
+    assert (run.returncode, run.stderr) == (0, "")
+    labels = "(angry 24, calm 24, happy 24, neutral 24, sad 24)"
+    assert run.stdout.splitlines() == [
+        f"RAVDESS in {small.corpus}",
+        "  should hold: 120 utterances, 24 speakers (neutral 24, calm 24, happy 24, sad 24, angry 24)",
+        f"  holds: 120 utterances, 24 speakers {labels}",
+        "ravdess: complete",
+    ]
+    assert sorted(small.corpus.parent.rglob("*")) == before
+
+
+def test_everything_that_is_wrong_is_listed_at_once(small_ravdess):
+    small = small_ravdess()
+    small.edit(lambda values: values.update(drop={"ravdess_03-03-01-04-01-01-01-03": "noisy"}))
+    shutil.rmtree(small.corpus / "Actor_24")
+    small.file(23, "03").unlink()
+    small.file(1, "03").write_bytes(b"")
+    small.file(1, "04").write_bytes(small.file(1, "04").read_bytes()[:5044])
+    soundfile.write(small.file(2, "03"), np.zeros(4800), 16000)
+    shutil.copy(small.file(5, "03"), small.file(5, "04"))
+    shutil.copytree(small.corpus / "Actor_06", small.corpus / "again" / "Actor_06")
+    content = small.file(7, "03").read_bytes() + b"LIST" + struct.pack("<I", 4) + b"INFO"
+    (small.corpus / "again" / small.file(7, "03").name).write_bytes(content)
+    (small.corpus / "take1.wav").touch()
+    small.file(8, "03").rename(small.file(8, "09"))
+    (small.corpus / "Actor_01" / f"._{small.file(1, '05').name}").write_bytes(b"\0\5\26\7")
+    (small.corpus / "readme.txt").touch()
+    run = small.command("--check", "true")
+    assert (run.returncode, run.stderr) == (1, "")
+    assert not small.out.parent.exists()
+    found = sections(run.stdout)
+    assert found["5 second copies of equal content, passed over:"][0].endswith(
+        "again/Actor_06/03-01-01-01-01-01-06.wav"
+    )
+    assert found["1 hidden files, passed over:"] == [f"{small.corpus}/Actor_01/._03-01-05-01-01-01-01.wav"]
+    assert found["1 utterances dropped by ravdess.yaml, passed over:"] == ["ravdess_03-03-01-04-01-01-01-03"]
+    assert f"{small.corpus}/readme.txt" in found["4 files that are no utterances, passed over:"]
+    assert found["stray files: 1"][0].startswith(f"{small.corpus}/take1.wav: the name does not follow")
+    assert "with other content" in found["one id, other content: 1"][0]
+    assert found["unknown labels: 1"][0].startswith(f"{small.file(8, '09')}: unknown label '09'")
+    assert sorted(line.split(": ")[0] for line in found["unreadable: 2"]) == [
+        str(small.file(1, "03")),
+        str(small.file(1, "04")),
+    ]
+    assert found["silent: 1"][0].startswith(f"{small.file(2, '03')}: silence from end to end")
+    assert found["equal audio: 1"][0].endswith(
+        f"equal audio with two labels; name both under `drop` in {small.protocol_path}"
+    )
+    missing = found[next(heading for heading in found if heading.startswith("missing"))]
+    assert missing[:2] == ["113 of 120 utterances", "23 of 24 speakers"]
+    assert run.stdout.splitlines()[-1].startswith("ravdess: not complete: ")
+
+
+def test_what_is_missing_is_told_by_label_and_speaker(small_ravdess, monkeypatch):
+    small = small_ravdess()
+    shutil.rmtree(small.corpus / "Actor_24")
+    for emotion in ("03", "04"):
+        small.file(7, emotion).unlink()
+    found = sections(small.command("--check", "true").stdout)
+    lines = found["missing: 9"]
+    assert lines[:5] == [
+        "113 of 120 utterances",
+        "23 of 24 speakers",
+        "23 of 24 neutral",
+        "23 of 24 calm",
+        "22 of 24 happy",
+    ]
+    assert lines[5] == "... and 4 more"
+    monkeypatch.setattr("ser.corpora.check.SHOWN", 20)
+    text, complete = check(load_preparer("ravdess", small.recipe), small.protocol(), small.corpus)
+    assert not complete
+    assert "    ravdess_24: no utterances" in text
+    assert "    ravdess_07: 3 of 5 utterances (0 of 1 happy, 0 of 1 sad)" in text
+
+
+def test_the_edition_found_is_told_and_kept(small_ravdess):
+    small = small_ravdess()
+    one = small.protocol().expected
+    more = {"utterances": 121, "speakers": 24, "labels": {**one["labels"], "happy": 25}}
+    small.edit(lambda values: values.update(expected={"first": dict(one), "second": more}))
+    text = small.command("--check", "true").stdout
+    assert "  should hold (second): 121 utterances" in text
+    assert "  holds (first): 120 utterances" in text
+    assert small.prepare().startswith("ravdess (first): 120 utterances")
+    assert read_json(small.out / "report.json")["edition"] == "first"
+    write_noise(small.file(1, "03", "02"), 1)
+    assert small.prepare().startswith("ravdess (second): 121 utterances")
+    write_noise(small.file(2, "03", "02"), 2)
+    run = small.command()
+    assert "not the complete RAVDESS (second): 122 of 121 utterances, 26 of 25 happy; complete it" in run.stderr
+
+
+def test_a_folder_of_something_else(tmp_path, small_ravdess):
+    small = small_ravdess()
+    (tmp_path / "empty").mkdir()
+    run = small.command("--check", "true", corpus=tmp_path / "empty")
+    assert run.returncode == 1
+    assert "holds no audio files; give the folder that holds the corpus" in run.stdout
+    assert "0 of 120 utterances" in run.stdout
+
+
+def test_a_table_with_many_mistakes(tmp_path):
+    lab = Lab(tmp_path, "csv")
+    rows = ["path,speaker,emotion,start"]
+    for speaker in "abc":
+        for label in LABELS:
+            lab.noise(f"{speaker}{label}.wav")
+            rows.append(f"{speaker}{label}.wav,{speaker},{label},")
+    lab.table("x.csv", *rows)
+    text, complete = lab.check()
+    assert complete, text
+    assert text.splitlines()[1] == f"  should hold: {lab.protocol.path} does not say"
+    lab.noise("unlisted.wav")
+    lab.table(
+        "x.csv", *rows, "none.wav,a,sad,", "asad.wav,a,sadd,", "asad.wav,a", "asad.wav,a,sad,x", "bsad.wav,b,sad,9"
+    )
+    run = lab.command("--check", "true")
+    assert run.returncode == 1
+    found = sections(run.stdout)
+    table = lab.corpus / "x.csv"
+    assert [line.split(": ")[0] for line in found["table: 2"]] == [f"{table}:16", f"{table}:17"]
+    assert found["missing files: 1"][0].startswith(f"{table}:14: {lab.corpus}/none.wav: no such file")
+    assert found["unknown labels: 1"][0].startswith(f"{table}:15: unknown label 'sadd' (did you mean sad?)")
+    assert found["segments: 1"][0].startswith(f"{table}:18: lab_b-bsad-009000-end lies between 9 s and the end")
+    assert str(lab.corpus / "unlisted.wav") in found["2 files that are no utterances, passed over:"]
+    assert os.listdir(lab.root) != ["data"]
+    assert not lab.out.exists()
+
+
+def test_a_list_that_breaks_off_is_told(tmp_path):
+    lab = Lab(tmp_path, "csv")
+    lab.table("x.csv", "path;emotion", "a.wav;sad")
+    text, complete = lab.check()
+    assert not complete
+    found = sections(text)
+    assert found["the list of utterances, which ends here: 1"][0].startswith(f"{lab.corpus}/x.csv:1: column speaker is")
+
+
+def test_without_check_the_folder_to_write_is_needed(tmp_path):
+    run = Lab(tmp_path, "csv").command()
+    assert run.returncode == 2
+    assert "the folder to write is missing, such as data/ravdess" in run.stderr

@@ -1,0 +1,231 @@
+"""A corpus that a CSV or TSV file lists."""
+
+import pytest
+from lab import LABELS, Lab
+
+from ser.common import read_json
+from ser.corpora.kaldi import read_table
+from ser.corpora.preparers import load_preparer
+
+HEADER = "path,speaker,emotion"
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """Three speakers with a file of each class; nothing lists them yet."""
+    lab = Lab(tmp_path, "csv")
+    for speaker in ("ana", "bia", "caio"):
+        for label in LABELS:
+            lab.noise(f"wav/{speaker}_{label}.wav")
+    return lab
+
+
+def lines(separator=",", header=HEADER):
+    rows = [(f"wav/{s}_{label}.wav", s, label) for s in ("ana", "bia", "caio") for label in LABELS]
+    return [header.replace(",", separator), *(separator.join(row) for row in rows)]
+
+
+def listed(lab):
+    return {u.id: u for u in load_preparer("csv", lab.recipe).utterances(lab.corpus, protocol=lab.protocol)}
+
+
+def test_a_plain_table_needs_no_code(lab):
+    lab.table("lab.csv", *lines())
+    assert "12 utterances of 3 speakers; 12 in the classes (angry 3, happy 3, neutral 3, sad 3)" in lab.prepare()
+    test = lab.out / "strict_fold1" / "test"
+    assert read_table(test / "wav.scp")["lab_ana-ana_sad"] == str(lab.corpus / "wav" / "ana_sad.wav")
+    assert read_table(test / "utt2spk")["lab_ana-ana_sad"] == "lab_ana"
+    assert not (test / "segments").exists()
+    assert lab.prepare().startswith("lab: up to date")
+    # the table itself instead of its folder
+    assert lab.prepare(corpus=lab.corpus / "lab.csv").startswith("lab: up to date")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_every_kind_of_table_says_the_same(lab, separator, end, encoding):
+    lab.table("lab.csv", *lines(separator), end=end, encoding=encoding)
+    found = listed(lab)
+    assert len(found) == 12
+    utterance = found["lab_bia-bia_happy"]
+    assert (utterance.path, utterance.speaker, utterance.label) == (
+        lab.corpus / "wav" / "bia_happy.wav",
+        "lab_bia",
+        "happy",
+    )
+    assert utterance.origin == f"{lab.corpus / 'lab.csv'}:7"
+
+
+def test_what_a_spreadsheet_adds_is_no_trouble(lab):
+    lab.table("lab.csv", "sep=;", *lines(";"), ";;", "", end="\r\n")
+    assert len(listed(lab)) == 12
+    assert listed(lab)["lab_ana-ana_angry"].origin.endswith("lab.csv:3")
+
+
+def test_all_columns(lab):
+    lab.table(
+        "lab.tsv",
+        "Emotion\tPATH\tSpeaker\tStart\tEND\tText ID\tgender\tlanguage\tsplit\tagent\tchannel",
+        " RAIVA \twav\\ana_sad.wav\tAna Maria\t0.1\t0.35\t7\tFemale\tpt-BR\tTrain\tx12\t0",
+        "sad\twav/bia_sad.wav\tlab_bia\t\t-1\t\t\t\t\t\t",
+    )
+    with pytest.warns(UserWarning, match=r"lab\.tsv: 1 names .*'Ana Maria' -> Ana_Maria"):
+        one, two = listed(lab).values()
+    assert (one.id, one.speaker, one.label) == ("lab_Ana_Maria-ana_sad-000100-000350-0", "lab_Ana_Maria", "Raiva")
+    assert (one.start, one.end, one.channel, one.recording) == (0.1, 0.35, 0, "lab_ana_sad")
+    assert (one.gender, one.text_id, one.language, one.split) == ("f", "lab_7", "pt-BR", "train")
+    assert one.custom == {"agent": "x12"}
+    assert (two.id, two.start, two.end, two.channel, two.gender) == ("lab_bia-bia_sad", 0.0, None, None, "")
+    assert (two.language, two.split, two.custom) == ("", "", {})
+
+
+def test_a_decimal_comma_is_a_number_where_commas_do_not_part(lab):
+    lab.table("lab.csv", "path;speaker;emotion;start;end", "wav/ana_sad.wav;ana;sad;0,125;0,25")
+    (utterance,) = listed(lab).values()
+    assert (utterance.start, utterance.end) == (0.125, 0.25)
+
+
+def test_names_with_accents_are_found_however_they_are_coded(lab):
+    lab.noise("wav/ac\u0327a\u0303o.wav")  # as a Mac names it
+    lab.table("lab.csv", HEADER, "wav/a\u00e7\u00e3o.wav,jo\u00e3o,sad")
+    (utterance,) = listed(lab).values()
+    assert utterance.id == "lab_jo\u00e3o-a\u00e7\u00e3o"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (["path,speaker,emotions", "a,b,c"], ":1: column emotion is missing (is it emotions?); the first line names"),
+        (["wav/ana_sad.wav,ana,sad"], ":1: column path is missing"),
+        (["path,speaker,emotion,", "a,b,c,"], ":1: column 4 has no name"),
+        (["path,speaker,emotion,Path", "a,b,c,d"], ":1: column Path stands twice"),
+        ([HEADER], ": has no lines below the column names"),
+        ([], ": has no lines below the column names"),
+        ([HEADER, "wav/ana_sad.wav,ana"], ":2: 2 fields, and there are 3 columns; mend the line"),
+        ([HEADER, "wav/ana_sad.wav,ana,sad,x"], ":2: 4 fields, and there are 3 columns; mend the line"),
+        ([HEADER, "", "wav/none.wav,ana,sad"], ":3: {corpus}/wav/none.wav: no such file; mend the path"),
+        ([HEADER, "wav,ana,sad"], ":2: {corpus}/wav: no such file"),
+        ([HEADER, "wav/ana_sad.wav,,sad"], ":2: speaker is empty; fill it in, or remove the line"),
+        ([HEADER, "wav/ana_sad.wav,ana, "], ":2: emotion is empty"),
+        ([HEADER, "wav/ana_sad.wav,ana,sadd"],
+         ":2: unknown label 'sadd' (did you mean sad?); {protocol} knows angry, "),
+        ([HEADER, "wav/ana_sad.wav,ana,42"], ":2: unknown label '42'; "),
+        ([HEADER, 'wav/ana_sad.wav,"ana,sad'], ":2: not readable as a table (unexpected end of data)"),
+        ([HEADER + ",start", "wav/ana_sad.wav,ana,sad,0:01"], ":2: start '0:01': a number of seconds, such as 12.5"),
+        ([HEADER + ",start", "wav/ana_sad.wav,ana,sad,1_0"], ":2: start '1_0': a number of seconds"),
+        ([HEADER + ",end", "wav/ana_sad.wav,ana,sad,nan"], ":2: end 'nan': a number of seconds"),
+        ([HEADER + ",start", "wav/ana_sad.wav,ana,sad,-1"], ":2: starts at -1 s"),
+        ([HEADER + ",start,end", "wav/ana_sad.wav,ana,sad,0.2,0.2"], ":2: starts at 0.2 s and ends at 0.2 s"),
+        ([HEADER + ",start,end", "wav/ana_sad.wav,ana,sad,0.2,0.1"], ":2: starts at 0.2 s and ends at 0.1 s"),
+        ([HEADER + ",end", "wav/ana_sad.wav,ana,sad,0.52"],
+         ":2: lab_ana-ana_sad-000000-000520 lies between 0 s and 0.52 s, and {corpus}/wav/ana_sad.wav ends at 0.5 s"),
+        ([HEADER + ",start", "wav/ana_sad.wav,ana,sad,0.5"],
+         ":2: lab_ana-ana_sad-000500-end lies between 0.5 s and the end"),
+        ([HEADER + ",channel", "wav/ana_sad.wav,ana,sad,A"], ":2: channel 'A': a number from 0"),
+        ([HEADER + ",channel", "wav/ana_sad.wav,ana,sad,1"], ":2: lab_ana-ana_sad-1 wants channel 1, and "
+         "{corpus}/wav/ana_sad.wav has channel 0 only"),
+        ([HEADER + ",split", "wav/ana_sad.wav,ana,sad,dev"], ":2: split 'dev': one of train, valid, test, or empty"),
+        ([HEADER + ",gender", "wav/ana_sad.wav,ana,sad,1"], ":2: gender '1': write f or m, or leave it empty"),
+        ([HEADER, "wav/ana_sad.wav,ana,sad", "wav/ana_sad.wav,ana,angry"],
+         ":3: the same utterance as {corpus}/lab.csv:2 (lab_ana-ana_sad); remove a line, or give them an id each"),
+        ([HEADER, "wav/ana_sad.wav,ana,sad", "wav/ana_angry.wav,Ana,angry"],
+         ":3: speaker 'Ana' can hardly be told from 'ana' in {corpus}/lab.csv:2"),
+        ([HEADER, "wav/ana_sad.wav,a-1,sad", "wav/ana_angry.wav,a 1,angry"], ":3: speaker 'a 1' can hardly be told"),
+        ([HEADER + ",gender", "wav/ana_sad.wav,ana,sad,f", "wav/ana_happy.wav,ana,happy,m"],
+         ":2: speaker lab_ana is f here and m in {corpus}/lab.csv:3"),
+    ],
+)  # fmt: skip
+def test_every_mistake_is_named_with_its_line(lab, text, message):
+    lab.table("lab.csv", *text)
+    where = str(lab.corpus / "lab.csv") + message.format(corpus=lab.corpus, protocol=lab.protocol.path)
+    assert lab.refused().startswith(where)
+
+
+def test_another_encoding_is_named_with_its_line(lab):
+    lab.table("lab.csv", HEADER, "wav/ana_sad.wav,jo\u00e3o,sad", encoding="latin-1")
+    lab.refused(f"{lab.corpus / 'lab.csv'}:2: not UTF-8 text; save the table as UTF-8")
+    lab.table("lab.csv", HEADER, encoding="utf-16")
+    lab.refused(f"{lab.corpus / 'lab.csv'}:1: not UTF-8 text")
+
+
+def test_the_folder_holds_one_table(lab):
+    lab.refused(f"{lab.corpus}: wants to hold one .csv or .tsv file, and holds none; give the file")
+    lab.table("a.csv", HEADER)
+    lab.table("b.tsv", HEADER)
+    lab.refused("2 of them (a.csv, b.tsv)", "give the file")
+    for name in ("a.csv", "b.tsv"):
+        (lab.corpus / name).unlink()
+    lab.table("wav.scp")
+    lab.refused("a Kaldi data dir; it wants a protocol that says `preparer: kaldi`")
+
+
+def test_a_table_that_is_not_there(lab, one_line):
+    line = one_line(lab.command(lab.out, corpus=lab.corpus / "none.csv"))
+    assert line == f"error: {lab.corpus / 'none.csv'}: no such folder; Lab can be had from the lab"
+
+
+def test_a_line_that_changes_what_is_kept_makes_the_corpus_anew(lab):
+    text = lines(header=f"{HEADER},agent")
+    lab.table("lab.csv", text[0], *(f"{line},x" for line in text[1:]))
+    lab.prepare()
+    lab.table("lab.csv", text[0], *(f"{line},y" for line in text[1:]))
+    assert not lab.prepare().startswith("lab: up to date")
+
+
+def test_a_speaker_in_no_class_and_a_class_without_speaker(lab):
+    text = lines()
+    lab.table("lab.csv", *text, *(f"wav/ana_{label}.wav,dora,other" for label in LABELS[:1]))
+    lab.write(drop={"lab_ana-ana_angry": "equal"})
+    lab.refused(f"{lab.corpus / 'lab.csv'}:14: speaker lab_dora has no utterance in a class; mend the labels")
+    lab.table("lab.csv", *(line for line in text if "angry" not in line))
+    lab.refused(f"{lab.protocol.path}: class angry has no speaker; map a label to it")
+
+
+def test_the_tables_own_split(lab):
+    parts = {"ana": "train", "bia": "valid", "caio": "test"}
+    text = [f"{line},{parts[line.split(',')[1]]}" for line in lines()[1:]]
+    lab.table("lab.csv", f"{HEADER},split", *text)
+    assert "12 utterances have a split of their own, which lab.yaml does not use" in lab.prepare()
+    lab.write(splits={"paper": {"given": True}})
+    assert "of their own" not in lab.prepare()
+    assert read_json(lab.out / "splits.json")["paper"]["folds"] == [
+        {"train": ["lab_ana"], "valid": ["lab_bia"], "test": ["lab_caio"]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        ("test", ":13: speaker lab_caio is in test here and in valid in {table}:10; a speaker may be in one part only"),
+        ("", ":13: no split is given; give one, or another rule than {{given: true}}"),
+    ],
+)
+def test_a_split_of_the_table_that_cannot_be(lab, last, message):
+    text = [f"{line},{'valid' if 'caio' in line else 'train'}" for line in lines()[1:-1]]
+    lab.table("lab.csv", f"{HEADER},split", *text, f"{lines()[-1]},{last}")
+    lab.write(splits={"paper": {"given": True}})
+    table = lab.corpus / "lab.csv"
+    lab.refused(str(table) + message.format(table=table))
+
+
+def test_the_slot_of_the_private_corpus(lab):
+    """conf/corpora/customer_ptbr.yaml as it is: Portuguese labels, splits drawn from the speakers that are there."""
+    from ser.corpora import read_protocol
+    from ser.corpora.prepare import prepare
+
+    rows = [HEADER]
+    for number in range(10):
+        for label in ("RAIVA", "feliz", " Neutra", "tristeza"):
+            lab.noise(f"calls/{number}_{label.strip()}.wav", 2000)
+            rows.append(f"calls/{number}_{label.strip()}.wav,client{number},{label}")
+    lab.table("calls.csv", *rows)
+    protocol = read_protocol("customer_ptbr")
+    assert protocol.preparer == "csv"
+    out = lab.root / "data" / "customer_ptbr"
+    assert "40 in the classes (angry 10, happy 10, neutral 10, sad 10)" in prepare(
+        load_preparer(protocol.preparer), protocol, lab.corpus, out, allow_partial=False
+    )
+    parts = read_json(out / "report.json")["parts"]
+    assert [parts[f"paper_fold1/{part}"] for part in ("train", "valid", "test")] == [28, 8, 4]
+    assert [parts[f"strict_fold{k}/test"] for k in range(1, 6)] == [8] * 5

@@ -1,0 +1,786 @@
+"""Stage 0 against a server of its own that breaks off, lies, refuses, and serves hostile archives."""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from ser.common import InputError, read_json
+from ser.corpora import fetch as stage0
+from ser.corpora.fetch import FetchError, Remote, by_hand, dataverse, fetch_corpus, github, http, zenodo
+from ser.corpora.fetch.http import fetch
+from ser.corpora.fetch.unpack import unpack
+from ser.corpora.preparers import load_preparer
+
+DATA = np.random.default_rng(0).bytes(1_000_000)
+
+
+def md5(data: bytes) -> str:
+    return f"md5:{hashlib.md5(data).hexdigest()}"
+
+
+def sha256(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@dataclass
+class Page:
+    """What the server does at an address.
+
+    Attributes:
+        ranges: whether it goes on where it is asked to.
+        most: bytes it sends in one answer before it breaks off.
+        promise: Content-Length, whatever is sent.
+        refusals: status codes of the first answers.
+        slow: stops for so many seconds after `most` bytes.
+    """
+
+    content: bytes = DATA
+    ranges: bool = True
+    most: int | None = None
+    promise: int | None = None
+    refusals: list[int] = field(default_factory=list)
+    kind: str = "application/octet-stream"
+    slow: float = 0.0
+
+
+class Server(ThreadingHTTPServer):
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.pages: dict[str, Page] = {}
+        self.asked: list[tuple[str, str]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def add(self, path: str, content: bytes = DATA, **ways) -> Page:
+        self.pages[path] = Page(content, **ways)
+        return self.pages[path]
+
+    def ranges(self) -> list[str]:
+        return [asked for _, asked in self.asked]
+
+    def handle_error(self, request, client_address) -> None:
+        pass  # a client that has gone
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, *_) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range", "")
+        self.server.asked.append((self.path, asked))
+        page = self.server.pages.get(self.path)
+        if page is None:
+            return self.send_error(404)
+        if page.refusals:
+            return self.send_error(page.refusals.pop(0))
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and page.ranges else 0
+        whole = len(page.content) if page.promise is None else page.promise
+        if start and start >= len(page.content) and page.promise is None:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(page.content)}")
+            return self.end_headers()
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Type", page.kind)
+        self.send_header("Content-Length", str(whole - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
+        self.end_headers()
+        self.wfile.write(page.content[start:][: page.most])
+        if page.slow:
+            self.wfile.flush()
+            time.sleep(page.slow)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(http, "WAIT", 0.0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("SER_MIRROR", raising=False)
+    server = Server()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def mirror(server, monkeypatch):
+    """Every publisher's address leads to the server."""
+    monkeypatch.setenv("SER_MIRROR", server.url)
+    return server
+
+
+def refused(action, *words, kind=InputError) -> str:
+    with pytest.raises(kind) as caught:
+        action()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert str(word) in message
+    return message
+
+
+# One file
+
+
+def test_a_file_arrives_whole_and_checked(server, tmp_path):
+    server.add("/a")
+    assert fetch(f"{server.url}/a", tmp_path / "new" / "a.zip", md5(DATA), len(DATA)) == md5(DATA)
+    assert (tmp_path / "new" / "a.zip").read_bytes() == DATA
+    assert os.listdir(tmp_path / "new") == ["a.zip"]
+
+
+def test_without_a_checksum_that_of_what_came_is_told(server, tmp_path):
+    server.add("/a")
+    assert fetch(f"{server.url}/a", tmp_path / "a") == sha256(DATA)
+
+
+def test_what_is_there_is_not_fetched_again(server, tmp_path):
+    (tmp_path / "a").write_bytes(DATA)
+    assert fetch(f"{server.url}/a", tmp_path / "a", sha256(DATA)) == sha256(DATA)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("known", [{"digest": md5(b"x")}, {"size": 5}])
+def test_another_file_under_that_name_is_left_and_refused(server, tmp_path, known):
+    (tmp_path / "a").write_bytes(b"mine")
+    refused(lambda: fetch(f"{server.url}/a", tmp_path / "a", **known), tmp_path / "a", "not what", "remove it")
+    assert (tmp_path / "a").read_bytes() == b"mine"
+
+
+def test_a_server_that_breaks_off_is_asked_for_the_rest(server, tmp_path):
+    server.add("/a", most=300_000)
+    fetch(f"{server.url}/a", tmp_path / "a", md5(DATA))
+    assert (tmp_path / "a").read_bytes() == DATA
+    assert server.ranges() == ["", "bytes=300000-", "bytes=600000-", "bytes=900000-"]
+
+
+def test_as_long_as_something_new_comes_tries_are_not_counted(server, tmp_path):
+    server.add("/a", most=50_000)
+    fetch(f"{server.url}/a", tmp_path / "a", md5(DATA))
+    assert len(server.asked) == 20
+
+
+def test_without_ranges_it_starts_anew(server, tmp_path):
+    page = server.add("/a", ranges=False, most=300_000)
+    url = f"{server.url}/a"
+    refused(
+        lambda: fetch(url, tmp_path / "a", md5(DATA)), url, "breaks off", "300000 of 1000000 bytes", kind=FetchError
+    )
+    assert os.listdir(tmp_path) == ["a.part"]
+    page.most = None
+    fetch(url, tmp_path / "a", md5(DATA))
+    assert server.ranges()[-1] == "bytes=300000-"
+    assert (tmp_path / "a").read_bytes() == DATA
+
+
+def test_the_next_call_goes_on_where_the_last_one_gave_up(server, tmp_path):
+    url = f"{server.url}/a"
+    server.add("/a", DATA[:400_000], promise=len(DATA))
+    message = refused(lambda: fetch(url, tmp_path / "a", md5(DATA)), "400000 of 1000000", kind=FetchError)
+    assert "the same command goes on" in message
+    server.add("/a")
+    server.asked.clear()
+    fetch(url, tmp_path / "a", md5(DATA))
+    assert server.ranges() == ["bytes=400000-"]
+    assert (tmp_path / "a").read_bytes() == DATA
+
+
+def test_a_part_that_was_complete_already_is_only_checked(server, tmp_path):
+    server.add("/a")
+    (tmp_path / "a.part").write_bytes(DATA)
+    fetch(f"{server.url}/a", tmp_path / "a")
+    assert server.ranges() == ["bytes=1000000-"]
+    assert (tmp_path / "a").read_bytes() == DATA
+    (tmp_path / "b.part").write_bytes(DATA)
+    fetch(f"{server.url}/b", tmp_path / "b", md5(DATA), len(DATA))
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("size", [None, len(DATA)])
+def test_a_part_longer_than_the_file_is_fetched_anew(server, tmp_path, size):
+    server.add("/a")
+    (tmp_path / "a.part").write_bytes(bytes(len(DATA) + 5))
+    fetch(f"{server.url}/a", tmp_path / "a", md5(DATA), size)
+    assert (tmp_path / "a").read_bytes() == DATA
+
+
+def test_a_length_that_is_never_reached_is_an_error_with_both_lengths(server, tmp_path):
+    server.add("/a", promise=len(DATA) + 1000)
+    refused(lambda: fetch(f"{server.url}/a", tmp_path / "a"), "1000000 of 1001000 bytes are there", kind=FetchError)
+    assert len(server.asked) == http.TRIES
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_length_that_is_too_short_is_found_by_the_publishers_size(server, tmp_path):
+    server.add("/a", promise=600_000, most=600_000)
+    refused(
+        lambda: fetch(f"{server.url}/a", tmp_path / "a", size=len(DATA)), "of 1000000 bytes are there", kind=FetchError
+    )
+    assert not (tmp_path / "a").exists()
+
+
+def test_more_than_the_publishers_size_is_not_kept(server, tmp_path):
+    server.add("/a")
+    refused(lambda: fetch(f"{server.url}/a", tmp_path / "a", size=500_000), "more than the 500000", kind=FetchError)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_empty_answer_is_no_file(server, tmp_path):
+    server.add("/a", b"")
+    refused(lambda: fetch(f"{server.url}/a", tmp_path / "a"), "empty file", kind=FetchError)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_wrong_checksum_is_an_error_with_both_and_nothing_stays(server, tmp_path):
+    server.add("/a")
+    url = f"{server.url}/a"
+    refused(lambda: fetch(url, tmp_path / "a", md5(b"")), url, md5(DATA), md5(b""), "removed", kind=FetchError)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_web_page_in_place_of_the_file(server, tmp_path):
+    server.add("/a", b"<html>please log in</html>", kind="text/html; charset=utf-8")
+    refused(lambda: fetch(f"{server.url}/a", tmp_path / "a"), "web page", "in a browser", kind=FetchError)
+    assert os.listdir(tmp_path) == []
+
+
+def test_404_is_final(server, tmp_path):
+    refused(lambda: fetch(f"{server.url}/none", tmp_path / "a"), f"{server.url}/none", "404", kind=FetchError)
+    assert len(server.asked) == 1
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+def test_a_busy_server_is_asked_again(server, tmp_path, code):
+    server.add("/a", refusals=[code] * (http.TRIES - 1))
+    fetch(f"{server.url}/a", tmp_path / "a", md5(DATA))
+    server.add("/b", refusals=[code] * http.TRIES)
+    refused(lambda: fetch(f"{server.url}/b", tmp_path / "b"), str(code), kind=FetchError)
+
+
+def test_each_wait_is_twice_the_last(server, tmp_path, monkeypatch):
+    waits = []
+    monkeypatch.setattr(http, "WAIT", 1.0)
+    monkeypatch.setattr(http.time, "sleep", waits.append)
+    server.add("/a", refusals=[503] * 9)
+    refused(lambda: fetch(f"{server.url}/a", tmp_path / "a"), "503")
+    assert waits == [1, 2, 4, 8]
+
+
+def test_a_server_that_is_not_there(tmp_path, server):
+    server.shutdown()
+    server.server_close()
+    refused(lambda: fetch(f"{server.url}/a", tmp_path / "a"), "cannot be reached", kind=FetchError)
+
+
+def test_only_http(tmp_path):
+    (tmp_path / "secret").write_text("x")
+    refused(lambda: fetch(f"file://{tmp_path}/secret", tmp_path / "a"), "neither http nor https")
+
+
+def test_a_full_disk_is_found_before_anything_is_written(server, tmp_path, monkeypatch):
+    server.add("/a")
+    monkeypatch.setattr(http.shutil, "disk_usage", lambda _: Usage(500_000))
+    refused(lambda: fetch(f"{server.url}/a", tmp_path / "a"), "1 MB are needed and 0 MB are free")  # rounded
+    assert os.listdir(tmp_path) == []
+
+
+@dataclass
+class Usage:
+    free: int
+
+
+def test_a_folder_that_cannot_be_made(server, tmp_path):
+    server.add("/a")
+    (tmp_path / "file").write_text("")
+    refused(lambda: fetch(f"{server.url}/a", tmp_path / "file" / "a"), "cannot be written")
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_part_and_the_same_command_goes_on(server, tmp_path):
+    page = server.add("/a", most=600_000, slow=30)
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from pathlib import Path; from ser.common import guarded; from ser.corpora.fetch.http import fetch\n"
+        "sys.exit(guarded(lambda: fetch(sys.argv[1], Path(sys.argv[2])) and 0)())"
+    )
+    command = [sys.executable, "-c", code, f"{server.url}/a", tmp_path / "a"]
+    run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    part = tmp_path / "a.part"
+    end = time.monotonic() + 30
+    while not (part.is_file() and part.stat().st_size) and time.monotonic() < end:
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(10) == 130
+    assert run.stderr.read() == "error: interrupted; the same command continues\n"
+    assert os.listdir(tmp_path) == ["a.part"]
+    assert DATA.startswith(part.read_bytes())
+    there = part.stat().st_size
+    page.most, page.slow = None, 0
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
+    assert server.ranges()[-1] == f"bytes={there}-"
+    assert (tmp_path / "a").read_bytes() == DATA
+
+
+# Archives
+
+
+def zipped(path: Path, members: dict[str, bytes], compression=zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def tarred(path: Path, *members: tarfile.TarInfo | tuple[str, bytes], mode="w:gz") -> Path:
+    with tarfile.open(path, mode) as file:
+        for member in members:
+            if isinstance(member, tuple):
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                file.addfile(info, io.BytesIO(member[1]))
+            else:
+                file.addfile(member)
+    return path
+
+
+def tar_member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def not_unpacked(archive: Path, *words: str, limit: int | None = None) -> str:
+    """Refused, and nothing is written, within the folder or elsewhere."""
+    around = archive.parent
+    (around / "deep").mkdir(exist_ok=True)
+    before = sorted(around.rglob("*"))
+    message = refused(lambda: unpack(archive, around / "deep" / "out", limit), archive, *words)
+    assert sorted(around.rglob("*")) == before
+    return message
+
+
+MEMBERS = {"Actor_01/a.wav": DATA[:5000], "Actor_01/b.wav": DATA[:7], "readme.txt": b"of two\nlines\n"}
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz"])
+def test_an_archive_comes_out_as_it_went_in(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "zip":
+        zipped(path, {"Actor_01/": b"", **MEMBERS})
+    else:
+        mode = {"tar": "w", "tgz": "w:gz"}.get(suffix, f"w:{suffix[4:]}")
+        folders = tar_member(".", tarfile.DIRTYPE), tar_member("./Actor_01", tarfile.DIRTYPE)
+        tarred(path, *folders, *((f"./{name}", content) for name, content in MEMBERS.items()), mode=mode)
+    assert unpack(path, tmp_path / "out") == {name: len(content) for name, content in MEMBERS.items()}
+    assert contents(tmp_path / "out") == MEMBERS
+
+
+def test_an_earlier_folder_is_replaced_whole(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.wav").write_bytes(b"")
+    unpack(zipped(tmp_path / "a.zip", MEMBERS), tmp_path / "out")
+    assert contents(tmp_path / "out") == MEMBERS
+    assert sorted(os.listdir(tmp_path)) == ["a.zip", "out"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.wav", "a/../../evil.wav", "/tmp/evil.wav", "..\\evil.wav", "a\\..\\..\\evil.wav", ".."]
+)
+def test_a_path_out_of_the_folder_is_refused(tmp_path, name):
+    not_unpacked(zipped(tmp_path / "a.zip", {"a.wav": b"x", name: b"x"}), "outside its folder")
+    not_unpacked(tarred(tmp_path / "a.tar.gz", ("a.wav", b"x"), (name, b"x")), "outside its folder")
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../other", "a.wav"])
+def test_a_link_is_refused(tmp_path, target):
+    link = zipfile.ZipInfo("link")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("a.wav", b"x")
+        file.writestr(link, target)
+    not_unpacked(tmp_path / "a.zip", "'link' is a link")
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+        not_unpacked(
+            tarred(tmp_path / "a.tar.gz", ("a.wav", b"x"), tar_member("link", kind, target)), "'link' is a link"
+        )
+
+
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+def test_a_device_is_refused(tmp_path, kind):
+    not_unpacked(tarred(tmp_path / "a.tar.gz", tar_member("null", kind)), "a device")
+
+
+def test_a_bomb_is_refused_before_it_goes_off(tmp_path):
+    zeros = bytes(3_000_000)
+    not_unpacked(zipped(tmp_path / "a.zip", {"a.wav": zeros}), "would unpack to more than")
+    not_unpacked(tarred(tmp_path / "a.tar.gz", ("a.wav", zeros)), "would unpack to more than")
+    unpack(tmp_path / "a.zip", tmp_path / "out", limit=3_000_000)
+    not_unpacked(tmp_path / "a.zip", "more than 2999999 bytes", limit=2_999_999)
+
+
+def test_a_bomb_that_lies_about_its_size_gives_no_more_than_it_says(tmp_path):
+    zipped(tmp_path / "a.zip", {"a.wav": bytes(3_000_000)})
+    content = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(content.replace(struct.pack("<I", 3_000_000), struct.pack("<I", 100)))
+    not_unpacked(tmp_path / "a.zip", "damaged")
+
+
+def test_an_encrypted_zip_is_refused(tmp_path):
+    zipped(tmp_path / "a.zip", {"a.wav": b"x"})
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[6] |= 1  # general purpose flag, bit 0, of the file and of the list
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    not_unpacked(tmp_path / "a.zip", "encrypted")
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9])
+def test_a_cut_archive_is_refused(tmp_path, suffix, share):
+    members = {f"{i}.wav": DATA[i * 9000 : i * 9000 + 9000] for i in range(10)}
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "zip":
+        zipped(path, members)
+    else:
+        tarred(path, *members.items(), mode="w" if suffix == "tar" else "w:gz")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    not_unpacked(path, "fetch it again")
+
+
+def test_a_changed_byte_is_found(tmp_path):
+    zipped(tmp_path / "a.zip", {"a.wav": DATA[:9000]})
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[4000] ^= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    not_unpacked(tmp_path / "a.zip", "damaged")
+
+
+def test_no_archive_an_empty_one_and_one_name_twice(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"<html>" * 100)
+    not_unpacked(tmp_path / "a.zip", "no archive")
+    not_unpacked(zipped(tmp_path / "b.zip", {"folder/": b""}), "holds no files")
+    not_unpacked(tarred(tmp_path / "a.tar.gz", ("a.wav", b"x"), ("./a.wav", b"y")), "twice")
+
+
+# A corpus
+
+
+def publish_zenodo(mirror, record: str, files: dict[str, bytes], **wrong) -> None:
+    rows = []
+    for key, content in files.items():
+        path = f"zenodo.org/api/records/{record}/files/{key}/content"
+        mirror.add(f"/{path}", content)
+        row = {"key": key, "size": len(content), "checksum": md5(content), "links": {"self": f"https://{path}"}}
+        rows.append(row | wrong)
+    mirror.add(f"/zenodo.org/api/records/{record}", json.dumps({"files": rows}).encode(), kind="application/json")
+
+
+def zip_bytes(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return stream.getvalue()
+
+
+def test_a_corpus_is_fetched_unpacked_and_put_down_with_its_licence(mirror, tmp_path, capsys):
+    archive = zip_bytes(MEMBERS)
+    publish_zenodo(mirror, "7", {"speech.zip": archive, "readme.md": b"read me"})
+    corpus = tmp_path / "corpora" / "ravdess"
+    fetch_corpus(corpus, "ravdess", lambda: zenodo("7"))
+    out = capsys.readouterr().out
+    assert out.count("CC BY-NC-SA 4.0") == 1
+    assert out.count("Livingstone and Russo (2018)") == 1
+    assert {k: v for k, v in contents(corpus).items() if k != "FETCHED.json"} == {
+        **{f"speech/{name}": content for name, content in MEMBERS.items()},
+        "readme.md": b"read me",
+    }
+    record = read_json(corpus / "FETCHED.json")
+    assert (record["licence"], record["complete"]) == ("CC BY-NC-SA 4.0", True)
+    row = record["fetched"]["speech.zip"]
+    assert row["url"] == "https://zenodo.org/api/records/7/files/speech.zip/content"
+    assert (row["digest"], row["size"]) == (md5(archive), len(archive))
+    assert row["files"] == {f"speech/{name}": len(content) for name, content in MEMBERS.items()}
+    assert row["date"].startswith("20")
+    assert row["date"].endswith("+00:00")
+
+
+def test_again_it_says_so_and_asks_nobody(mirror, tmp_path, capsys):
+    publish_zenodo(mirror, "7", {"speech.zip": zip_bytes(MEMBERS)})
+    fetch_corpus(tmp_path / "c", "ravdess", lambda: zenodo("7"))
+    mirror.asked.clear()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "c").rglob("*")}
+    capsys.readouterr()
+    fetch_corpus(tmp_path / "c", "ravdess", lambda: zenodo("7"))
+    assert capsys.readouterr().out == f"{tmp_path / 'c'}: there already; nothing to fetch\n"
+    assert mirror.asked == []
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "c").rglob("*")} == before
+
+
+def test_a_file_that_was_lost_is_fetched_again(mirror, tmp_path):
+    publish_zenodo(mirror, "7", {"speech.zip": zip_bytes(MEMBERS), "song.zip": zip_bytes({"x.wav": b"x"})})
+    fetch_corpus(tmp_path / "c", "ravdess", lambda: zenodo("7"))
+    (tmp_path / "c" / "speech" / "Actor_01" / "a.wav").unlink()
+    mirror.asked.clear()
+    fetch_corpus(tmp_path / "c", "ravdess", lambda: zenodo("7"))
+    assert contents(tmp_path / "c" / "speech") == MEMBERS
+    assert not any("song.zip" in path for path, _ in mirror.asked)
+
+
+def test_a_corpus_brought_by_other_means_is_left_alone(mirror, tmp_path, capsys):
+    (tmp_path / "Actor_01").mkdir()
+    fetch_corpus(tmp_path, "ravdess", lambda: zenodo("7"))
+    assert "nothing to fetch" in capsys.readouterr().out
+    assert os.listdir(tmp_path) == ["Actor_01"]
+    assert mirror.asked == []
+
+
+def test_after_a_failure_what_has_come_stays_and_the_same_command_goes_on(mirror, tmp_path):
+    files = {f"{i}.wav": DATA[i * 100 : i * 100 + 100] for i in range(12)}
+    publish_zenodo(mirror, "7", {"speech.zip": zip_bytes(MEMBERS), **files})
+    broken = mirror.pages.pop("/zenodo.org/api/records/7/files/11.wav/content")
+    refused(lambda: fetch_corpus(tmp_path / "c", "ravdess", lambda: zenodo("7")), "11.wav", "404", kind=FetchError)
+    assert not read_json(tmp_path / "c" / "FETCHED.json")["complete"]
+    assert contents(tmp_path / "c" / "speech") == MEMBERS
+    came = {name for name in files if (tmp_path / "c" / name).is_file()}
+    assert len(came) >= 4
+    mirror.pages["/zenodo.org/api/records/7/files/11.wav/content"] = broken
+    mirror.asked.clear()
+    fetch_corpus(tmp_path / "c", "ravdess", lambda: zenodo("7"))
+    asked = {path.split("/")[-2] for path, _ in mirror.asked if path.endswith("content")}
+    assert asked == files.keys() - came
+    assert files.items() <= contents(tmp_path / "c").items()
+    assert read_json(tmp_path / "c" / "FETCHED.json")["complete"]
+
+
+def test_a_hostile_archive_leaves_nothing_unpacked(mirror, tmp_path):
+    publish_zenodo(mirror, "7", {"speech.zip": zip_bytes({"a.wav": b"x", "../../evil.wav": b"x"})})
+    refused(lambda: fetch_corpus(tmp_path / "c", "ravdess", lambda: zenodo("7")), "outside its folder")
+    assert sorted(os.listdir(tmp_path / "c")) == ["FETCHED.json", "speech.zip"]
+    assert os.listdir(tmp_path) == ["c"]
+
+
+@pytest.mark.parametrize("key", ["../evil.zip", "/tmp/evil.zip"])
+def test_a_publisher_cannot_name_a_file_outside_the_corpus(mirror, tmp_path, key):
+    publish_zenodo(mirror, "7", {"a.zip": b"x"}, key=key)
+    refused(lambda: fetch_corpus(tmp_path / "c", "ravdess", lambda: zenodo("7")), "outside its folder")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "answer", [b"{", b"[]", b'{"files": 3}', b'{"files": [{"key": "a"}]}', b'{"message": "no such record"}']
+)
+def test_an_answer_that_is_no_list_of_files(mirror, answer):
+    mirror.add("/zenodo.org/api/records/7", answer, kind="application/json")
+    refused(lambda: zenodo("7"), "https://zenodo.org/api/records/7", "not the list of files", kind=FetchError)
+
+
+def test_a_checksum_of_an_unknown_kind_is_no_checksum(mirror):
+    publish_zenodo(mirror, "7", {"a.zip": b"x"}, checksum="crc32:1234")
+    refused(lambda: zenodo("7"), "crc32:1234", kind=FetchError)
+
+
+def test_an_empty_list_and_a_name_twice(mirror, tmp_path):
+    refused(lambda: fetch_corpus(tmp_path / "c", "ravdess", list), "lists no file", "by hand", kind=FetchError)
+    twice = [Remote("a", "http://x/1"), Remote("a", "http://x/2")]
+    refused(lambda: fetch_corpus(tmp_path / "c", "ravdess", lambda: twice), "one name twice", kind=FetchError)
+
+
+def publish_dataverse(mirror, files: dict[str, bytes]) -> None:
+    rows = []
+    for number, (name, content) in enumerate(files.items(), 900):
+        folder, _, label = name.rpartition("/")
+        checksum = {"type": "MD5", "value": md5(content)[4:]}
+        file = {
+            "id": number,
+            "filename": label,
+            "filesize": len(content),
+            "md5": md5(content)[4:],
+            "checksum": checksum,
+        }
+        rows.append(
+            {"label": label, "restricted": False, "dataFile": file} | ({"directoryLabel": folder} if folder else {})
+        )
+        mirror.add(f"/borealisdata.ca/api/access/datafile/{number}", content)
+    answer = {"status": "OK", "data": {"id": 1, "latestVersion": {"files": rows}}}
+    path = "/borealisdata.ca/api/datasets/:persistentId/?persistentId=doi:10.5683/SP2/E8H2MF"
+    mirror.add(path, json.dumps(answer).encode(), kind="application/json")
+
+
+def test_the_files_of_a_dataverse_data_set(mirror, tmp_path):
+    files = {"OAF_back_angry.wav": DATA[:500], "docs/readme.txt": b"read me"}
+    publish_dataverse(mirror, files)
+    remotes = dataverse("https://borealisdata.ca", "doi:10.5683/SP2/E8H2MF")
+    assert remotes[0] == Remote(
+        "OAF_back_angry.wav", "https://borealisdata.ca/api/access/datafile/900", 500, md5(DATA[:500])
+    )
+    fetch_corpus(tmp_path / "c", "tess", lambda: remotes)
+    assert files.items() <= contents(tmp_path / "c").items()
+
+
+def pointer(content: bytes) -> bytes:
+    return f"version https://git-lfs.github.com/spec/v1\noid {sha256(content)}\nsize {len(content)}\n".encode()
+
+
+def publish_crema_d(mirror, clips: dict[str, bytes]) -> None:
+    plain = {"VideoDemographics.csv": b"ActorID,Age\n", "LICENSE.txt": b"ODbL", "summarizeVotes.r": b"x"}
+    members = {**{name: pointer(content) for name, content in clips.items()}, **plain, "VideoFlash/a.flv": b"x"}
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as file:
+        file.addfile(tar_member("CREMA-D-master", tarfile.DIRTYPE))
+        for name, content in members.items():
+            info = tarfile.TarInfo(f"CREMA-D-master/{name}")
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    repository = "CheyneyComputerScience/CREMA-D"
+    mirror.add(f"/codeload.github.com/{repository}/tar.gz/refs/heads/master", stream.getvalue())
+    for name, content in clips.items():
+        mirror.add(f"/media.githubusercontent.com/media/{repository}/master/{name}", content)
+    for name, content in plain.items():
+        mirror.add(f"/raw.githubusercontent.com/{repository}/master/{name}", content)
+
+
+CLIPS = {f"AudioWAV/1001_DFA_{e}_XX.wav": DATA[i * 400 : i * 400 + 400] for i, e in enumerate(("ANG", "SAD", "NEU"))}
+
+
+def test_the_files_of_a_repository_with_git_lfs_and_those_without(mirror):
+    publish_crema_d(mirror, CLIPS)
+    repository = "CheyneyComputerScience/CREMA-D"
+    remotes = github(repository, "master", r"AudioWAV/\w+\.wav|VideoDemographics\.csv")
+    assert [remote.name for remote in remotes] == [*CLIPS, "VideoDemographics.csv"]
+    name, content = next(iter(CLIPS.items()))
+    media = f"https://media.githubusercontent.com/media/{repository}/master/{name}"
+    assert remotes[0] == Remote(name, media, 400, sha256(content))
+    assert remotes[-1].url == f"https://raw.githubusercontent.com/{repository}/master/VideoDemographics.csv"
+    assert remotes[-1].digest == sha256(b"ActorID,Age\n")
+
+
+def test_what_a_person_has_to_ask_for_is_explained(tmp_path):
+    refused(lambda: by_hand(tmp_path / "c", "sign here"), f"{tmp_path / 'c'}: no corpus there", "sign here")
+    (tmp_path / "c").mkdir()
+    refused(lambda: by_hand(tmp_path / "c", "sign here"), "sign here")
+    (tmp_path / "c" / "Session1").mkdir()
+    by_hand(tmp_path / "c", "sign here")
+    assert stage0.is_there(tmp_path / "c")
+
+
+# The preparers' own
+
+
+def download(corpus: str, corpus_dir: Path) -> dict[str, bytes]:
+    """What the preparer's download leaves, without the record of it."""
+    action = load_preparer(corpus).download
+    assert action is not None
+    action(corpus_dir)
+    assert read_json(corpus_dir / "FETCHED.json")["complete"]
+    found = contents(corpus_dir)
+    del found["FETCHED.json"]
+    return found
+
+
+def test_ravdess_is_its_speech(mirror, tmp_path):
+    speech = {"Actor_01/03-01-01-01-01-01-01.wav": DATA[:100]}
+    files = {"Audio_Speech_Actors_01-24.zip": zip_bytes(speech), "Video_Song_Actor_01.zip": zip_bytes({"v.mp4": b"x"})}
+    publish_zenodo(mirror, "1188976", files)
+    found = download("ravdess", tmp_path / "c")
+    assert found == {f"Audio_Speech_Actors_01-24/{name}": content for name, content in speech.items()}
+
+
+def test_emouerj_is_all_that_zenodo_lists(mirror, tmp_path):
+    publish_zenodo(mirror, "5427549", {"emoUERJ.zip": zip_bytes({"m01h01.wav": b"x"}), "readme.txt": b"y"})
+    assert download("emouerj", tmp_path / "c") == {"emoUERJ/m01h01.wav": b"x", "readme.txt": b"y"}
+
+
+def test_tess_is_fetched_file_by_file(mirror, tmp_path):
+    files = {
+        f"{speaker}_{word}_sad.wav": word.encode() for speaker in ("OAF", "YAF") for word in ("back", "bar", "base")
+    }
+    publish_dataverse(mirror, files)
+    assert download("tess", tmp_path / "c") == files
+
+
+def test_crema_d_is_its_clips_demographics_and_licence(mirror, tmp_path):
+    publish_crema_d(mirror, CLIPS)
+    assert download("crema_d", tmp_path / "c") == {
+        **CLIPS,
+        "VideoDemographics.csv": b"ActorID,Age\n",
+        "LICENSE.txt": b"ODbL",
+    }
+
+
+def test_emodb_comes_without_https_only_where_there_is_none(mirror, tmp_path, capsys, monkeypatch):
+    archive = zip_bytes({"wav/03a01Fa.wav": b"x"})
+    mirror.add("/emodb.bilderbar.info/download/download.zip", archive)
+    assert download("emodb", tmp_path / "c") == {"download/wav/03a01Fa.wav": b"x"}
+    row = read_json(tmp_path / "c" / "FETCHED.json")["fetched"]["download.zip"]
+    assert (row["url"][:8], row["digest"]) == ("https://", sha256(archive))
+    request = http._request
+
+    def no_https(url: str, start: int):
+        if url.startswith("https"):
+            raise FetchError(f"{url}: cannot be reached")
+        return request(url, start)
+
+    monkeypatch.setattr(http, "_request", no_https)
+    capsys.readouterr()
+    download("emodb", tmp_path / "d")
+    said = capsys.readouterr()
+    assert "warning: https://emodb.bilderbar.info" in said.err
+    assert said.out.count("licence CC0") == 1
+    row = read_json(tmp_path / "d" / "FETCHED.json")["fetched"]["download.zip"]
+    assert row["url"].startswith("http://")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "words"),
+    [
+        ("iemocap", ("release form, signed", "https://sail.usc.edu", "Session1")),
+        ("savee", ("register", "Surrey", "DC")),
+    ],
+)
+def test_what_has_to_be_signed_for_is_explained(tmp_path, corpus, words):
+    action = load_preparer(corpus).download
+    assert action is not None
+    refused(lambda: action(tmp_path / "none"), tmp_path / "none", *words)
+    (tmp_path / "Session1").mkdir()
+    action(tmp_path)
+
+
+@pytest.mark.slow
+def test_stage_0_of_a_corpus_as_a_user_runs_it(mirror, tmp_path):
+    publish_zenodo(mirror, "5427549", {"emoUERJ.zip": zip_bytes({"m01h01.wav": b"x"})})
+    command = [sys.executable, ROOT / "steps" / "prepare.py", "--download", "true", "emouerj", tmp_path / "c"]
+    for words in ("emoUERJ: licence CC BY 4.0", "there already; nothing to fetch"):
+        run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        assert run.returncode == 0, run.stderr
+        assert words in run.stdout
+        assert run.stderr == ""

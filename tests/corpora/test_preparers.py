@@ -1,0 +1,583 @@
+"""Every preparer of local/ on a small tree in the official layout and, where they are, on real corpora.
+
+Then the quirks of each corpus, and the arithmetic of the protocol files.
+"""
+
+import shutil
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT, real_corpus, write_noise
+from corpora_made import FILES, write_tree
+
+from ser.common import InputError, read_json
+from ser.corpora import read_protocol
+from ser.corpora.check import check
+from ser.corpora.kaldi import read_table
+from ser.corpora.prepare import prepare
+from ser.corpora.preparers import load_preparer
+from ser.corpora.protocol import is_rule
+
+CORPORA = sorted(FILES)
+# Without audio of their own: any folder's tables.
+TABLES = {"csv", "kaldi"}
+# Published in no name that we could find: which sentence was said.
+WITHOUT_TEXTS = {"emouerj", "savee"}
+
+
+def found(corpus: str, folder: Path) -> list:
+    return list(load_preparer(corpus).utterances(folder))
+
+
+def run(corpus: str, folder: Path, out: Path, allow_partial: bool = True) -> str:
+    return prepare(load_preparer(corpus), read_protocol(corpus), folder, out, allow_partial)
+
+
+def left_out(out: Path) -> dict[str, str]:
+    return dict(line.split("\t") for line in (out / "left_out.tsv").read_text(encoding="utf-8").splitlines())
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Write the small tree of a corpus; its folder."""
+    return lambda corpus: write_tree(corpus, tmp_path / corpus)
+
+
+def check_contract(corpus: str, folder: Path) -> list:
+    """What later stages build on, of every utterance."""
+    utterances, protocol = found(corpus, folder), read_protocol(corpus)
+    genders: dict[str, set[str]] = {}
+    for u in utterances:
+        assert u.id.startswith(f"{u.speaker}-")
+        assert u.speaker.startswith(f"{corpus}_")
+        assert u.label in protocol.labels
+        assert u.path.is_file()
+        assert folder in u.path.parents
+        assert u.text_id.startswith(f"{corpus}_") != (corpus in WITHOUT_TEXTS)
+        genders.setdefault(u.speaker, set()).add(u.gender)
+    assert len({u.id for u in utterances}) == len(utterances)
+    assert all(g in ({"f"}, {"m"}) for g in genders.values()), genders
+    return utterances
+
+
+def test_every_preparer_has_a_tree_here():
+    names = {path.stem.removeprefix("prepare_") for path in ROOT.glob("local/prepare_*.py")}
+    assert names - TABLES == set(CORPORA)
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_every_file_becomes_an_utterance_that_keeps_the_contract(tree, corpus):
+    utterances = check_contract(corpus, tree(corpus))
+    assert len(utterances) == len(FILES[corpus])
+    assert {u.label for u in utterances} >= {
+        label for label, name in read_protocol(corpus).labels.items() if name and not label.startswith("song_")
+    }
+
+
+@pytest.mark.parametrize("corpus", ["ravdess", "tess"])
+def test_real_corpora_keep_the_contract(corpus):
+    utterances = check_contract(corpus, real_corpus(corpus))
+    counts = Counter(u.label for u in utterances)
+    expected = {
+        "ravdess": {"angry": 192, "happy": 192, "neutral": 96, "sad": 192},
+        "tess": dict.fromkeys(("angry", "happy", "neutral", "sad"), 400),
+    }
+    assert {label: counts[label] for label in expected[corpus]} == expected[corpus]
+
+
+@pytest.mark.slow
+def test_real_tess_is_prepared(tmp_path, real_tess):
+    run("tess", real_tess, tmp_path / "data")
+    report = read_json(tmp_path / "data" / "report.json")
+    assert report["classes"] == {"angry": 400, "happy": 400, "neutral": 400, "sad": 400}
+    assert report["speakers"] == 2
+    assert report["rates"]["96000"] == 1
+    assert report["parts"] == {
+        f"{split}_fold1/{part}": 800 for split in ("strict", "paper") for part in ("train", "valid")
+    }
+    speakers = read_table(tmp_path / "data" / "strict_fold1" / "train" / "spk2utt")
+    assert "tess_oaf-bite-neutral" in speakers["tess_oaf"].split()
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_no_folder_above_tells_label_or_speaker(tmp_path, tree, corpus):
+    usual = tree(corpus)
+    odd = write_tree(corpus, tmp_path / "sad" / "Actor_05" / "Ses02F_angry" / "KL" / "OAF_fear")
+    assert [(u.id, u.speaker, u.label, u.gender) for u in found(corpus, odd)] == [
+        (u.id, u.speaker, u.label, u.gender) for u in found(corpus, usual)
+    ]
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_a_partial_copy_says_what_is_missing_and_goes_on_when_asked(tmp_path, tree, corpus):
+    folder, out = tree(corpus), tmp_path / "data"
+    with pytest.raises(InputError) as caught:
+        run(corpus, folder, out, allow_partial=False)
+    message = str(caught.value)
+    assert message.startswith(f"{folder}: not the complete {read_protocol(corpus).name}")
+    assert f"{len(FILES[corpus])} of " in message
+    assert "--allow-partial true" in message
+    assert not out.exists()
+    assert "partial copy: " in run(corpus, folder, out)
+    report = read_json(out / "report.json")
+    dropped = sum(u.id in read_protocol(corpus).drop for u in found(corpus, folder))
+    assert report["utterances"] == len(FILES[corpus]) - dropped
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_a_check_says_what_is_there_and_writes_nothing(tree, corpus):
+    folder = tree(corpus)
+    write_noise(found(corpus, folder)[0].path.with_name("take 1 (copy).wav"), 1)
+    before = sorted(folder.rglob("*"))
+    text, complete = check(load_preparer(corpus), read_protocol(corpus), folder)
+    assert sorted(folder.rglob("*")) == before
+    assert not complete
+    assert f"{len(FILES[corpus])} utterances, " in text
+    assert "  missing: " in text
+    assert "  stray files: 1\n" in text
+    assert "which ends here" not in text
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_every_split_places_every_speaker_once_in_every_fold(tmp_path, tree, corpus):
+    run(corpus, tree(corpus), tmp_path / "data")
+    splits = read_protocol(corpus).splits
+    assert {"strict", "paper"} <= set(splits)
+    speakers = {u.speaker for u in found(corpus, tmp_path / corpus)}
+    for split in splits:
+        folds = sorted((tmp_path / "data").glob(f"{split}_fold*"))
+        assert folds
+        for fold in folds:
+            placed = Counter(s for part in fold.iterdir() for s in read_table(part / "spk2utt"))
+            assert placed == Counter(speakers)
+        if "test" in {part.name for fold in folds for part in fold.iterdir()} and len(folds) > 1:
+            tested = Counter(s for fold in folds for s in read_table(fold / "test" / "spk2utt"))
+            assert tested == Counter(speakers)
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_hidden_files_and_files_that_are_no_audio_change_nothing(tmp_path, tree, corpus):
+    folder = tree(corpus)
+    before = found(corpus, folder)
+    twin = bytes.fromhex("00051607") + bytes(196)
+    first = before[0].path
+    (first.parent / f"._{first.name}").write_bytes(twin)
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / f"._{first.name}").write_bytes(twin)
+    for name in ("._.DS_Store", ".DS_Store", "Thumbs.db", "readme.txt", "LICENSE"):
+        (first.parent / name).write_bytes(twin)
+    assert found(corpus, folder) == before
+    run(corpus, folder, tmp_path / "data")
+    assert read_json(tmp_path / "data" / "report.json")["hidden"] == 2
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_an_audio_file_whose_name_follows_no_scheme_is_named(tmp_path, tree, corpus):
+    folder = tree(corpus)
+    stray = found(corpus, folder)[0].path.with_name("take 1 (copy).wav")
+    write_noise(stray, 1)
+    with pytest.raises(InputError) as caught:
+        run(corpus, folder, tmp_path / "data")
+    assert str(stray) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("corpus", sorted(set(CORPORA) - {"iemocap"}))
+def test_the_whole_tree_once_more_inside_is_counted_once(tmp_path, tree, corpus):
+    folder = tree(corpus)
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy").rename(folder / corpus)
+    run(corpus, folder, tmp_path / "data")
+    report = read_json(tmp_path / "data" / "report.json")
+    assert report["doubled"] == len(FILES[corpus])
+    assert report["found"]["utterances"] == len(FILES[corpus])
+
+
+def test_ravdess_song_has_labels_of_its_own(tmp_path):
+    for number, name in enumerate(
+        ("03-01-03-02-01-02-17", "03-02-03-02-01-02-17", "03-02-01-01-02-01-17", "03-02-02-01-02-01-17")
+    ):
+        write_noise(tmp_path / "Actor_17" / f"{name}.wav", number)
+    speech, neutral, calm, happy = found("ravdess", tmp_path)
+    assert [u.label for u in (speech, neutral, calm, happy)] == ["happy", "song_neutral", "song_calm", "song_happy"]
+    assert happy.id == "ravdess_17-03-02-03-02-01-02-17"
+    assert (happy.speaker, happy.text_id, happy.custom) == (speech.speaker, speech.text_id, speech.custom)
+    classes = {name: [read_protocol(name).labels[u.label] for u in (speech, neutral, calm, happy)]
+               for name in ("ravdess", "ravdess_song", "ravdess_calm")}  # fmt: skip
+    assert classes == {
+        "ravdess": ["happy", None, None, None],
+        "ravdess_song": ["happy", "neutral", None, "happy"],
+        "ravdess_calm": ["happy", None, None, None],
+    }
+    assert read_protocol("ravdess_calm").labels["calm"] == "neutral"
+
+
+def test_tess_as_it_circulates(tmp_path):
+    names = [
+        "OAF_Pleasant_surprise/OAF_back_ps.wav",
+        "YAF_pleasant_surprised/YAF_back_ps.wav",
+        "OAF_neutral/OA_bite_neutral.wav",
+        "YAF_angry/YAF_Back_angry.WAV",
+        "OAF_Fear/OAF_back_fear.wav",
+    ]
+    for number, name in enumerate(names):
+        write_noise(tmp_path / name, number, rate=96000 if number == 0 else 24414)
+    utterances = {u.path.name: u for u in found("tess", tmp_path)}
+    assert {name: (u.speaker, u.label, u.text_id) for name, u in utterances.items()} == {
+        "OAF_back_ps.wav": ("tess_oaf", "ps", "tess_back"),
+        "YAF_back_ps.wav": ("tess_yaf", "ps", "tess_back"),
+        "OA_bite_neutral.wav": ("tess_oaf", "neutral", "tess_bite"),
+        "YAF_Back_angry.WAV": ("tess_yaf", "angry", "tess_back"),
+        "OAF_back_fear.wav": ("tess_oaf", "fear", "tess_back"),
+    }
+    assert utterances["OA_bite_neutral.wav"].id == "tess_oaf-bite-neutral"
+
+
+def test_tess_swapped_trains_the_other_speaker():
+    (usual,) = read_protocol("tess").folds("strict")
+    (swapped,) = read_protocol("tess_swapped").folds("strict")
+    assert (usual["train"], usual["valid"]) == (["tess_oaf"], ["tess_yaf"])
+    assert (swapped["train"], swapped["valid"]) == (["tess_yaf"], ["tess_oaf"])
+    assert usual["test"] == swapped["test"] == []
+
+
+def test_an_iemocap_turn_is_read_with_its_votes(tree):
+    utterances = {u.path.stem: u for u in found("iemocap", tree("iemocap"))}
+    turn = utterances["Ses03F_impro01_M003"]
+    # the letter before the number speaks; the F of Ses03F wore the markers
+    assert (turn.id, turn.speaker, turn.gender) == ("iemocap_03M-Ses03F_impro01_M003", "iemocap_03M", "m")
+    assert (turn.label, turn.text_id) == ("neu", "iemocap_Ses03F_impro01")
+    assert turn.custom == {
+        "style": "improvised",
+        "valence": 2.5,
+        "activation": 2.5,
+        "dominance": 2.0,
+        "votes": {"neu": 2, "sad": 1, "ang": 1},
+        "self_votes": {"exc": 1},
+    }
+    assert utterances["Ses03M_script01_1_F006"].label == "xxx"
+    assert utterances["Ses03M_script01_1_F006"].custom["style"] == "scripted"
+    # all sessions say the words of the scripts
+    assert utterances["Ses03M_script01_1_F006"].text_id == utterances["Ses05M_script01_1_M000"].text_id
+    assert utterances["Ses03F_impro01_M003"].text_id != utterances["Ses04F_impro01_M003"].text_id
+
+
+def test_iemocap_votes_are_counted_by_class(tmp_path, tree):
+    run("iemocap", tree("iemocap"), tmp_path / "data")
+    votes = read_table(tmp_path / "data" / "strict_fold1" / "test" / "utt2votes")
+    assert votes["iemocap_01F-Ses01F_impro01_F000"] == "angry:1 neutral:2 sad:1"
+
+
+def test_a_check_of_iemocap_names_sessions_and_all_that_is_wrong(tree):
+    folder = tree("iemocap")
+    shutil.rmtree(folder / "Session3")
+    evaluation = folder / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro01.txt"
+    evaluation.write_text("[broken\n[also broken\n" + evaluation.read_text())
+    write_noise(folder / "Session2/sentences/wav/Ses02F_impro01/Ses02F_impro01_M077.wav", 1)
+    text, _ = check(load_preparer("iemocap"), read_protocol("iemocap"), folder)
+    assert "  tree: Session1, Session2, Session4, Session5\n" in text
+    assert f"  evaluations: 2\n    {evaluation}:1: expected" in text
+    assert "unlabelled 1" in text
+
+
+def test_a_second_copy_of_an_iemocap_file_keeps_the_label(tmp_path, tree):
+    folder = tree("iemocap")
+    copy = folder / "Session1/sentences/wav/0_copy/Ses01F_impro01_F000.wav"
+    copy.parent.mkdir()
+    shutil.copy(folder / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav", copy)
+    run("iemocap", folder, tmp_path / "data")
+    report = read_json(tmp_path / "data" / "report.json")
+    assert (report["doubled"], report["found"]["labels"]["ang"]) == (1, 20)
+    assert "unlabelled" not in report["found"]["labels"]
+
+
+def test_iemocap_is_found_in_its_folder_too(tmp_path):
+    write_tree("iemocap", tmp_path / "IEMOCAP_full_release")
+    assert len(found("iemocap", tmp_path)) == len(FILES["iemocap"])
+
+
+def test_iemocap_whole_dialogues_and_the_raters_own_files_are_no_turns(tree):
+    folder = tree("iemocap")
+    write_noise(folder / "Session1/dialog/wav/Ses01F_impro01.wav", 1)
+    inner = folder / "Session1/dialog/EmoEvaluation/Categorical/Ses01F_impro01_e2_cat.txt"
+    inner.parent.mkdir()
+    inner.write_text("Ses01F_impro01_F000 :Neutral state; ()\n")
+    (inner.parents[1] / "._Ses01F_impro01.txt").write_bytes(b"\0\5\x16\7")
+    assert len(found("iemocap", folder)) == len(FILES["iemocap"])
+
+
+def test_an_iemocap_turn_without_a_file_and_a_file_without_a_turn_are_found_out(tmp_path, tree):
+    folder, out = tree("iemocap"), tmp_path / "data"
+    gone = folder / "Session2/sentences/wav/Ses02F_impro01/Ses02F_impro01_F000.wav"
+    gone.unlink()
+    odd = folder / "Session2/sentences/wav/Ses02F_impro01/Ses02F_impro01_M077.wav"
+    write_noise(odd, 1)
+    with pytest.raises(InputError, match="1 of 0 unlabelled"):
+        run("iemocap", folder, out, allow_partial=False)
+    run("iemocap", folder, out)
+    why = left_out(out)
+    assert why["iemocap_02F-Ses02F_impro01_F000"].startswith(f"{gone}: no such file")
+    assert why["iemocap_02M-Ses02F_impro01_M077"] == "label unlabelled is in no class"
+    assert why["iemocap_02F-Ses02F_impro01_F006"] == "label xxx is in no class"
+
+
+def test_a_missing_iemocap_session_is_an_error(tmp_path, tree):
+    folder = tree("iemocap")
+    shutil.rmtree(folder / "Session3")
+    with pytest.raises(InputError, match="8 of 10 speakers"):
+        run("iemocap", folder, tmp_path / "data", allow_partial=False)
+    for session in folder.glob("Session*"):
+        shutil.rmtree(session)
+    with pytest.raises(InputError, match="holds no Session1 to Session5; give the folder IEMOCAP_full_release"):
+        found("iemocap", folder)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("[1.0 - 2.0]\tSes01F_impro01_F001", ":3: expected `\\[start - end\\] turn emotion"),
+        ("[1.0 - 2.0]\tSes01F_impro01_F001\tneu\t[2.5, 2.5]", ":3: expected"),
+        ("[1.0 - 2.0]\tsomething\tneu\t[2.5, 2.5, 2.5]", ":3: something is no turn's name"),
+        ("[1.0 - 2.0]\tSes01F_impro01_F000\tneu\t[2.5, 2.5, 2.5]", "Ses01F_impro01_F000 stands also in .*:3; remove"),
+    ],
+)
+def test_a_damaged_iemocap_evaluation_names_file_and_line(tree, line, words):
+    folder = tree("iemocap")
+    path = folder / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro01.txt"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], line, *lines[2:]]))
+    with pytest.raises(InputError, match=words) as caught:
+        found("iemocap", folder)
+    assert str(path) in str(caught.value)
+
+
+def test_an_unknown_iemocap_word_is_kept_and_counts_for_no_class(tmp_path, tree):
+    folder = tree("iemocap")
+    path = folder / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro01.txt"
+    path.write_text(path.read_text().replace("C-E4:\tAnger;", "C-E4:\tBored;", 1))
+    first = next(u for u in found("iemocap", folder) if u.path.stem == "Ses01F_impro01_F000")
+    assert first.custom["votes"] == {"neu": 2, "sad": 1, "bored": 1}
+    run("iemocap", folder, tmp_path / "data")
+    votes = read_table(tmp_path / "data" / "strict_fold1" / "test" / "utt2votes")
+    assert votes[first.id] == "neutral:2 sad:1"
+
+
+def test_an_emodb_name_is_taken_apart(tree):
+    utterances = {u.path.stem: u for u in found("emodb", tree("emodb"))}
+    first = utterances["16a01Fa"]
+    assert (first.id, first.label, first.gender, first.text_id) == ("emodb_16-16a01Fa", "happiness", "f", "emodb_a01")
+    labels = {stem[5]: u.label for stem, u in utterances.items()}
+    # http://emodb.bilderbar.info/docu/
+    assert labels == {
+        "W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness", "N": "neutral"
+    }  # fmt: skip
+    assert {u.speaker[-2:] for u in utterances.values() if u.gender == "m"} == {"03", "10", "11", "12", "15"}
+
+
+@pytest.mark.parametrize("name", ["laryngo", "wav_laryng"])
+def test_laryngograms_are_never_read(tmp_path, tree, name):
+    folder = tree("emodb")
+    before = found("emodb", folder)
+    (folder / name).mkdir()
+    for path in (folder / "wav").iterdir():
+        (folder / name / path.name).write_text("no audio, and other content than the clip of the same name")
+    assert found("emodb", folder) == before
+    run("emodb", folder, tmp_path / "data")
+    # the name of a folder above hides nothing
+    folder.rename(tmp_path / "laryngo")
+    assert len(found("emodb", tmp_path / "laryngo")) == len(before)
+
+
+@pytest.mark.parametrize(("clips", "edition"), [(535, "EmoDB"), (816, "EmoDB 2.0")])
+def test_the_edition_of_emodb_that_is_found_is_printed(tmp_path, clips, edition):
+    protocol = read_protocol("emodb")
+    letters = dict(
+        zip(("anger", "boredom", "disgust", "fear", "happiness", "sadness", "neutral"), "WLEAFTN", strict=True)
+    )
+    labels = [letter for label, letter in letters.items() for _ in range(protocol.expected["EmoDB"]["labels"][label])]
+    labels += ["W"] * (clips - len(labels))
+    speakers = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
+    for number, letter in enumerate(labels):
+        name = (
+            f"{speakers[number % 10]}a{number // 260:02d}{letter}{'abcdefghijklmnopqrstuvwxyz'[number // 10 % 26]}.wav"
+        )
+        write_noise(tmp_path / "emodb" / "wav" / name, number, seconds=0.01, rate=8000)
+    summary = run("emodb", tmp_path / "emodb", tmp_path / "data", allow_partial=False)
+    assert f"{clips} utterances of 10 speakers" in summary
+    assert edition in summary
+    assert (edition == "EmoDB 2.0") == ("EmoDB 2.0" in summary)
+
+
+def test_a_crema_d_name_is_taken_apart(tmp_path):
+    names = ["1001_IEO_ANG_HI", "1091_TSI_NEU_XX", "1040_ITH_SAD_X"]
+    for number, name in enumerate(names):
+        write_noise(tmp_path / "AudioWAV" / f"{name}.wav", number)
+    man, misnamed, woman = found("crema_d", tmp_path)
+    assert (man.id, man.label, man.gender, man.text_id, man.custom) == (
+        "crema_d_1001-1001_IEO_ANG_HI", "ANG", "m", "crema_d_IEO", {"level": "HI"}
+    )  # fmt: skip
+    assert (woman.speaker, woman.label, woman.gender) == ("crema_d_1091", "NEU", "f")
+    # older copies lack an X in this one name
+    assert (misnamed.id, misnamed.custom) == ("crema_d_1040-1040_ITH_SAD_XX", {"level": "XX"})
+
+
+def test_crema_d_has_48_men_and_43_women(tree):
+    genders = {u.speaker: u.gender for u in found("crema_d", tree("crema_d"))}
+    assert Counter(genders.values()) == {"m": 48, "f": 43}
+    for group in read_protocol("crema_d").splits["strict"]["groups"]:
+        counts = Counter(genders[speaker] for speaker in group)
+        assert counts["m"] in (9, 10)
+        assert counts["f"] in (8, 9)
+
+
+def test_crema_d_mp3_files_beside_the_wav_files_are_passed_over(tree):
+    folder = tree("crema_d")
+    for path in list((folder / "AudioWAV").iterdir())[:9]:
+        (folder / "AudioMP3").mkdir(exist_ok=True)
+        (folder / "AudioMP3" / f"{path.stem}.mp3").write_bytes(b"ID3 of the same clip")
+    assert len(found("crema_d", folder)) == len(FILES["crema_d"])
+
+
+def test_crema_d_pointers_of_git_lfs_are_one_error_that_counts_them(tree):
+    folder = tree("crema_d")
+    victims = sorted((folder / "AudioWAV").iterdir())[:300]
+    for path in victims:
+        oid = f"{zlib.crc32(path.name.encode()):064d}"
+        path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 72862\n")
+    with pytest.raises(InputError) as caught:
+        found("crema_d", folder)
+    assert str(caught.value) == (
+        f"{folder}: 300 of 455 files are git-lfs pointers, not audio (such as AudioWAV/{victims[0].name}); "
+        "run `git lfs pull` in it"
+    )
+
+
+def test_crema_d_drops_the_silent_file_and_the_three_pairs(tmp_path, tree):
+    folder, out = tree("crema_d"), tmp_path / "data"
+    soundfile.write(folder / "AudioWAV" / "1076_MTI_SAD_XX.wav", np.zeros(40000), 16000)
+    pairs = [
+        ("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"),
+        ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"),
+        ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX"),
+    ]
+    for number, (one, other) in enumerate(pairs):
+        write_noise(folder / "AudioWAV" / f"{one}.wav", number)
+        shutil.copy(folder / "AudioWAV" / f"{one}.wav", folder / "AudioWAV" / f"{other}.wav")
+    run("crema_d", folder, out)
+    dropped = {f"crema_d_{name[:4]}-{name}" for name in ("1076_MTI_SAD_XX", *(name for pair in pairs for name in pair))}
+    assert set(read_protocol("crema_d").drop) == dropped
+    why = left_out(out)
+    assert why["crema_d_1076-1076_MTI_SAD_XX"] == "no sound"
+    assert why["crema_d_1006-1006_TIE_NEU_XX"] == "equal to 1006_TIE_HAP_XX, under another emotion"
+    assert dropped <= set(why)
+    protocol = read_protocol("crema_d")
+    assert protocol.expected["utterances"] - len(protocol.drop) == 7435
+
+
+def test_an_emouerj_name_is_taken_apart(tmp_path):
+    for number, name in enumerate(("w04a11.wav", "M01h01.WAV")):
+        write_noise(tmp_path / name, number)
+    man, woman = sorted(found("emouerj", tmp_path), key=lambda u: u.id)
+    assert (woman.id, woman.speaker, woman.label, woman.gender) == ("emouerj_w04-w04a11", "emouerj_w04", "anger", "f")
+    assert (man.id, man.speaker, man.label, man.gender) == ("emouerj_m01-m01h01", "emouerj_m01", "happiness", "m")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_unknown_emotion_is_refused_by_file_and_label(tmp_path, tree, number):
+    corpus, name, label = [("emouerj", "m01x01.wav", "x"), ("emodb", "wav/03a01Xa.wav", "X")][number]
+    folder = tree(corpus)
+    write_noise(folder / name, 1)
+    with pytest.raises(InputError, match=f"{folder / name}: unknown label '{label}'"):
+        run(corpus, folder, tmp_path / "data")
+
+
+def test_savee_is_the_same_in_the_official_tree_and_in_the_flat_copy(tmp_path, tree):
+    official, flat = tree("savee"), tmp_path / "flat"
+    for name in FILES["savee"]:
+        _, speaker, clip = name.split("/")
+        (flat / "ALL").mkdir(parents=True, exist_ok=True)
+        shutil.copy(official / name, flat / "ALL" / f"{speaker}_{clip}")
+    assert {(u.id, u.speaker, u.label) for u in found("savee", flat)} == {
+        (u.id, u.speaker, u.label) for u in found("savee", official)
+    }
+    assert ("savee_kl-sa02", "savee_kl", "sadness") in {(u.id, u.speaker, u.label) for u in found("savee", flat)}
+    tree_of = load_preparer("savee").tree
+    assert tree_of(official) == "a folder for each speaker, as published"
+    assert tree_of(flat) == "flat copy, with the speaker before each name"
+    # both copies in one folder: each clip once
+    shutil.move(flat / "ALL", official / "ALL")
+    run("savee", official, tmp_path / "data")
+    assert read_json(tmp_path / "data" / "report.json")["doubled"] == len(FILES["savee"])
+
+
+def test_a_savee_file_of_no_speaker_is_named(tmp_path):
+    # the folder that was given does not count: who knows how it came by its name
+    write_noise(tmp_path / "DC" / "a01.wav", 1)
+    with pytest.raises(InputError, match=r"a01\.wav: neither the name nor the folder says who speaks"):
+        found("savee", tmp_path / "DC")
+    assert found("savee", tmp_path)[0].speaker == "savee_dc"
+
+
+# class sums as the literature reports them
+IN_CLASSES = {
+    "crema_d": 4895,
+    "emodb": 339,
+    "emouerj": 377,
+    "iemocap": 5531,
+    "iemocap_without_excited": 4490,
+    "ravdess": 672,
+    "ravdess_calm": 864,
+    "ravdess_song": 1316,
+    "savee": 300,
+    "tess": 1600,
+    "tess_swapped": 1600,
+}
+
+
+@pytest.mark.parametrize("corpus", sorted(IN_CLASSES))
+def test_the_counts_of_a_protocol_add_up(corpus):
+    protocol = read_protocol(corpus)
+    sums = set()
+    for counts in protocol.editions.values():
+        if "labels" in counts:
+            assert sum(counts["labels"].values()) == counts["utterances"]
+            assert set(counts["labels"]) <= set(protocol.labels)
+            dropped = sum(protocol.labels[key.split("_")[-2]] is not None for key in protocol.drop)
+            sums.add(sum(n for label, n in counts["labels"].items() if protocol.labels[label]) - dropped)
+    assert max(sums) == IN_CLASSES[corpus]
+    assert len(sums) == 1
+
+
+def test_every_protocol_with_a_preparer_here_is_counted():
+    names = {path.stem for path in ROOT.glob("conf/corpora/*.yaml")}
+    assert {name for name in names if name in CORPORA or name.startswith(tuple(f"{c}_" for c in CORPORA))} == set(
+        IN_CLASSES
+    )
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_the_lists_of_a_protocol_name_all_speakers(corpus):
+    protocol = read_protocol(corpus)
+    speakers = {counts["speakers"] for counts in protocol.editions.values()}
+    for split, spec in protocol.splits.items():
+        if not is_rule(spec):
+            for fold in protocol.folds(split):
+                assert {len({s for part in fold.values() for s in part})} == speakers
+
+
+def test_options_differ_from_their_base_in_what_they_say():
+    for option, base in [
+        ("ravdess_song", "ravdess"),
+        ("ravdess_calm", "ravdess"),
+        ("tess_swapped", "tess"),
+        ("iemocap_without_excited", "iemocap"),
+    ]:
+        changed, usual = read_protocol(option), read_protocol(base)
+        assert (changed.licence, changed.citation, changed.classes) == (usual.licence, usual.citation, usual.classes)
+        assert changed.name != usual.name
+        assert (dict(changed.labels) != dict(usual.labels)) == (option != "tess_swapped")
+        assert changed.preparer == usual.preparer == base

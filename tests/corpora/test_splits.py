@@ -1,0 +1,235 @@
+"""Splits by rule: resolved against the speakers that are there, written once, and gone by from then on."""
+
+import numpy as np
+import pytest
+from lab import LABELS, Lab
+
+from ser.common import InputError, read_json
+from ser.corpora.kaldi import read_table
+from ser.corpora.protocol import PARTS
+from ser.corpora.splits import partition, resolve, with_splits
+from ser.corpora.utterance import Utterance
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path, "csv")
+
+
+def spoken(numbers, texts=()):
+    """Utterances: speaker -> how many in each class."""
+    return [
+        Utterance(f"{s}-{label}{k}", "x", s, label, text_id=texts[k % len(texts)] if texts else "")
+        for s, counts in numbers.items()
+        for label, n in zip(LABELS, counts, strict=True)
+        for k in range(n)
+    ]
+
+
+def resolved(lab, spec, utterances):
+    lab.write(splits={"s": spec})
+    return resolve(lab.protocol, utterances)["s"]["folds"]
+
+
+def test_one_speaker_out(lab):
+    folds = resolved(lab, {"groups": "speakers"}, spoken(dict.fromkeys("dacb", (1, 1, 1, 1))))
+    assert [(fold["test"], fold["valid"], fold["train"]) for fold in folds] == [
+        (["a"], ["b"], ["c", "d"]),
+        (["b"], ["c"], ["a", "d"]),
+        (["c"], ["d"], ["a", "b"]),
+        (["d"], ["a"], ["b", "c"]),
+    ]
+
+
+def test_groups_are_balanced_by_class_and_size(lab):
+    rng = np.random.default_rng(0)
+    numbers = {f"s{n:02d}": tuple(rng.integers(1, 9, 4)) for n in range(30)}
+    folds = resolved(lab, {"groups": 5}, spoken(numbers))
+    assert len(folds) == 5
+    assert sorted(s for fold in folds for s in fold["test"]) == sorted(numbers)
+    whole = np.sum(list(numbers.values()), axis=0)
+    for fold in folds:
+        assert {s for part in PARTS for s in fold[part]} == set(numbers)
+        share = np.sum([numbers[s] for s in fold["test"]], axis=0) / whole
+        assert np.abs(share - 0.2).max() < 0.02
+
+
+def test_another_seed_is_another_draw_and_the_same_seed_the_same(lab):
+    utterances = spoken({f"s{n:02d}": (3, 3, 3, 3) for n in range(12)})
+    first = resolved(lab, {"groups": 4}, utterances)
+    assert resolved(lab, {"groups": 4, "seed": 0}, list(reversed(utterances))) == first
+    assert resolved(lab, {"groups": 4, "seed": 1}, utterances) != first
+    assert [len(fold["test"]) for fold in first] == [3, 3, 3, 3]
+
+
+def test_shares_go_by_utterances_of_whole_speakers(lab):
+    numbers = {"big": (20, 20, 20, 10), **{f"s{n}": (3, 2, 3, 2) for n in range(3)}}
+    (fold,) = resolved(lab, {"shares": [0.7, 0.2, 0.1]}, spoken(numbers))
+    assert fold["train"] == ["big"]
+    assert [len(fold[part]) for part in PARTS] == [1, 2, 1]
+    (fold,) = resolved(lab, {"shares": [0.7, 0.3, 0]}, spoken(numbers))
+    assert [len(fold[part]) for part in PARTS] == [1, 3, 0]
+
+
+def test_no_part_stays_empty_whatever_the_sizes():
+    for counts in ([[100.0, 100.0], [1.0, 1.0], [1.0, 1.0]], [[1.0, 2.0]] * 3, [[0.0, 0.0]] * 3):
+        assert sorted(partition(np.array(counts), [0.7, 0.2, 0.1], [1, 2, 3])) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("spec", "speakers", "message"),
+    [
+        ({"groups": 5}, "abcd", "5 groups need a speaker each, and there are 4 speakers; give more speakers"),
+        ({"groups": "speakers"}, "ab", "3 parts need a speaker each, and there are 2 speakers"),
+        ({"shares": [0.7, 0.2, 0.1]}, "a", "3 parts need a speaker each, and there is 1 speaker (a)"),
+        ({"shares": [0.9, 0.1, 0]}, "a", "2 parts need a speaker each, and there is 1 speaker (a)"),
+    ],
+)
+def test_too_few_speakers_for_a_rule(lab, spec, speakers, message):
+    with pytest.raises(InputError) as caught:
+        resolved(lab, spec, spoken(dict.fromkeys(speakers, (1, 1, 1, 1))))
+    assert str(caught.value).startswith(f"{lab.protocol.path}: splits: s: {message}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"groups": 2}, "groups: 2: at least 3: one to test, one to validate on, one to train on"),
+        ({"groups": "speaker"}, "groups: lists of speakers, a number of groups, or speakers"),
+        ({"groups": [["a"], ["b"], ["c"]], "seed": 1}, "seed: lists of speakers are not drawn; remove it"),
+        ({"groups": 5, "seed": "x"}, "seed: a whole number, not 'x'"),
+        ({"groups": 5, "share": 1}, "key share is unknown; beside groups may stand groups, seed, texts"),
+        ({"shares": [0.7, 0.2]}, "shares: three numbers for train, valid and test that add up to 1, not [0.7, 0.2]"),
+        ({"shares": [70, 20, 10]}, "shares: three numbers"),
+        ({"shares": [0, 0.5, 0.5]}, "shares: three numbers"),
+        ({"given": False}, "given: true, or another form of split"),
+        ({"train": ["a"], "valid": "b"}, "train, valid and test are lists of speakers"),
+        ({"folds": 5}, "must hold groups, shares, given, or train, valid and test"),
+        ([], "must hold groups, shares, given, or train, valid and test"),
+        ({"given": True, "texts": "apart"}, "texts: disjoint, or lists of text ids under train, valid and test"),
+    ],
+)
+def test_a_split_of_no_known_form(lab, spec, message):
+    lab.write(splits={"s": spec})
+    with pytest.raises(InputError) as caught:
+        lab.protocol  # noqa: B018
+    assert str(caught.value).startswith(f"{lab.recipe}/conf/corpora/lab.yaml: splits: s: {message}")
+
+
+def texts_of(fold, utterances):
+    return {
+        part: {u.text_id for u in utterances if u.speaker in fold[part] and u.text_id in fold["texts"][part]}
+        for part in PARTS
+    }
+
+
+def test_disjoint_texts_are_on_one_side_only_and_take_turns(lab):
+    utterances = spoken({f"s{n}": (6, 6, 6, 6) for n in range(6)}, texts=[f"t{k}" for k in range(6)])
+    folds = resolved(lab, {"groups": 3, "texts": "disjoint"}, utterances)
+    held = []
+    for fold in folds:
+        said = texts_of(fold, utterances)
+        assert not said["train"] & (said["valid"] | said["test"])
+        assert said["valid"] == said["test"]
+        assert (len(said["train"]), len(said["test"])) == (4, 2)
+        held += sorted(said["test"])
+    assert sorted(held) == [f"t{k}" for k in range(6)]
+
+
+def test_texts_that_no_other_side_has_stay_and_so_does_what_has_none(lab):
+    utterances = [
+        *spoken(dict.fromkeys("ab", (1, 1, 1, 1)), texts=["shared"]),
+        *spoken({"c": (1, 1, 1, 1)}, texts=["own"]),
+        Utterance("a-0", "x", "a", "sad"),
+    ]
+    spec = {"train": ["a", "c"], "valid": ["b"], "test": [], "texts": "disjoint"}
+    (fold,) = resolved(lab, spec, utterances)
+    assert fold["texts"] == {"train": ["own"], "valid": ["shared"], "test": []}
+    from ser.corpora.splits import may_hold
+
+    assert [u.id for u in utterances if may_hold(fold, "train", u)] == [*(f"c-{label}0" for label in LABELS), "a-0"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (
+            {"train": ["t0", "t1"], "test": ["t1", "t2"]},
+            "texts: t1 is in train and in another part; a text may be on one",
+        ),
+        ({"train": ["t0"], "test": ["t1"]}, "texts: t2 is in no part; add it to one"),
+        (
+            {"train": ["t0", "t1", "t2"], "test": []},
+            "texts: fold 1 would have no utterances in valid; allow it more texts",
+        ),
+    ],
+)
+def test_lists_of_texts_that_cannot_be(lab, texts, message):
+    utterances = spoken(dict.fromkeys("abc", (3, 3, 3, 3)), texts=["t0", "t1", "t2"])
+    with pytest.raises(InputError) as caught:
+        resolved(lab, {"groups": "speakers", "texts": texts}, utterances)
+    assert f"splits: s: {message}" in str(caught.value)
+
+
+def test_disjoint_texts_of_a_corpus_without_texts(lab):
+    with pytest.raises(InputError, match="texts: disjoint: the corpus gives no texts; remove it"):
+        resolved(lab, {"groups": 3, "texts": "disjoint"}, spoken(dict.fromkeys("abc", (1, 1, 1, 1))))
+
+
+def prepared(lab, splits):
+    rows = ["path,speaker,emotion,text_id"]
+    for speaker in ("ana", "bia", "caio"):
+        for label in LABELS:
+            for text in range(3):
+                lab.noise(f"{speaker}{label}{text}.wav", 2000)
+                rows.append(f"{speaker}{label}{text}.wav,{speaker},{label},{text}")
+    lab.table("lab.csv", *rows)
+    lab.write(splits=splits)
+    return lab.prepare()
+
+
+def test_data_dirs_hold_the_texts_of_their_side_and_the_rest_is_counted(lab):
+    summary = prepared(lab, {"strict": {"groups": "speakers", "texts": "disjoint"}})
+    assert "strict_fold1/train: 4 utterances left out, since their text is for the other side" in summary
+    report = read_json(lab.out / "report.json")
+    assert report["parts"] == {
+        f"strict_fold{k}/{p}": n for k in (1, 2, 3) for p, n in zip(PARTS, (8, 4, 4), strict=True)
+    }
+    assert report["other_text"]["strict_fold3/test"] == 8
+    tests = [set(read_table(lab.out / f"strict_fold{k}" / "test" / "utt2text_id").values()) for k in (1, 2, 3)]
+    assert sorted(text for found in tests for text in found) == ["lab_0", "lab_1", "lab_2"]
+
+
+def test_downstream_sees_lists_of_speakers_and_a_changed_rule_wants_stage_1(lab):
+    prepared(lab, {"strict": {"groups": "speakers"}, "paper": {"shares": [0.4, 0.3, 0.3]}})
+    with pytest.raises(
+        InputError, match=r"lab\.yaml: splits: strict: a rule that the prepared corpus has not been split"
+    ):
+        lab.protocol.folds("strict")
+    assert (lab.protocol.num_folds("strict"), lab.protocol.num_folds("paper")) == (None, 1)
+    assert lab.protocol.has_test("strict", 1)
+    protocol = with_splits(lab.protocol, lab.out)
+    assert protocol.num_folds("strict") == 3
+    assert protocol.fold("strict", 2) == {"train": ["lab_ana"], "valid": ["lab_caio"], "test": ["lab_bia"]}
+    lab.write(splits={"strict": {"groups": 3}, "paper": {"shares": [0.4, 0.3, 0.3]}})
+    protocol = with_splits(lab.protocol, lab.out)
+    assert len(protocol.folds("paper")) == 1
+    with pytest.raises(InputError, match="splits: strict: a rule .*; run stage 1"):
+        protocol.folds("strict")
+    (lab.out / "splits.json").write_text('["strict"]')
+    with pytest.raises(InputError, match=r"splits\.json: holds no splits; remove .*data/lab and run stage 1"):
+        with_splits(lab.protocol, lab.out)
+
+
+def test_a_corpus_prepared_before_there_were_rules_needs_no_splits_json(lab):
+    prepared(lab, {"strict": {"groups": [["lab_ana"], ["lab_bia"], ["lab_caio"]]}})
+    (lab.out / "splits.json").unlink()
+    assert with_splits(lab.protocol, lab.out).fold("strict", 1)["test"] == ["lab_ana"]
+    assert lab.prepare().startswith("lab: up to date")
+
+
+def test_with_a_rule_the_splits_are_part_of_what_is_prepared(lab):
+    prepared(lab, {"strict": {"groups": "speakers"}})
+    (lab.out / "splits.json").unlink()
+    assert not lab.prepare().startswith("lab: up to date")
+    assert (lab.out / "splits.json").is_file()

@@ -1,0 +1,103 @@
+"""Small trees in the official layouts of the corpora, whose every file has its own noise."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+from conftest import write_noise
+
+IEMOCAP_LABELS = ("ang", "hap", "exc", "neu", "sad", "fru", "xxx")
+
+
+def _iemocap() -> list[str]:
+    turns = [
+        f"{dialogue}_{letter}{number:03d}"
+        for session in range(1, 6)
+        for dialogue in (f"Ses0{session}F_impro01", f"Ses0{session}M_script01_1")
+        for letter in "FM"
+        for number in range(len(IEMOCAP_LABELS))
+    ]
+    return [f"Session{turn[4]}/sentences/wav/{turn.rsplit('_', 1)[0]}/{turn}.wav" for turn in turns]
+
+
+# corpus -> files of a small tree: every speaker, every class
+FILES: dict[str, list[str]] = {
+    "ravdess": [
+        f"Actor_{actor:02d}/03-01-{emotion}-01-01-01-{actor:02d}.wav"
+        for actor in range(1, 25)
+        for emotion in ("01", "02", "03", "04", "05")
+    ],
+    "tess": [
+        f"{speaker}_{folder}/{speaker}_{word}_{emotion}.wav"
+        for speaker in ("OAF", "YAF")
+        for folder, emotion in [
+            ("angry", "angry"),
+            ("happy", "happy"),
+            ("neutral", "neutral"),
+            ("sad", "sad"),
+            ("ps", "ps"),
+        ]
+        for word in ("back", "bar")
+    ],
+    "iemocap": _iemocap(),
+    "emodb": [
+        f"wav/{speaker}{text}{emotion}a.wav"
+        for speaker in ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
+        for text in ("a01", "b10")
+        for emotion in "WLEAFTN"
+    ],
+    "crema_d": [
+        f"AudioWAV/{actor}_{sentence}_{emotion}_XX.wav"
+        for actor in range(1001, 1092)
+        for sentence, emotion in [("DFA", "ANG"), ("TIE", "HAP"), ("WSI", "NEU"), ("MTI", "SAD"), ("ITS", "FEA")]
+    ],
+    "emouerj": [
+        f"{gender}{number:02d}{emotion}{take:02d}.wav"
+        for gender in "mw"
+        for number in range(1, 5)
+        for emotion in "hans"
+        for take in (1, 2)
+    ],
+    "savee": [
+        f"AudioData/{speaker}/{emotion}{number:02d}.wav"
+        for speaker in ("DC", "JE", "JK", "KL")
+        for emotion in ("a", "d", "f", "h", "n", "sa", "su")
+        for number in (1, 2)
+    ],
+}
+
+
+def write_tree(corpus: str, folder: Path) -> Path:
+    """Write the small tree of a corpus into a folder, and give the folder back."""
+    for name in FILES[corpus]:
+        # Of the name alone, so that a tree made twice has equal files.
+        write_noise(folder / name, zlib.crc32(name.encode()), seconds=0.05, rate=8000)
+    if corpus == "iemocap":
+        write_evaluations(folder)
+    return folder
+
+
+def write_evaluations(folder: Path) -> None:
+    """EmoEvaluation of the small IEMOCAP, with the line ends of the release."""
+    lines: dict[Path, list[str]] = {}
+    for index, name in enumerate(FILES["iemocap"]):
+        path = folder / name
+        evaluation = path.parents[3] / "dialog" / "EmoEvaluation" / f"{path.parent.name}.txt"
+        label = IEMOCAP_LABELS[int(path.stem[-1])]
+        lines.setdefault(evaluation, ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]).extend(
+            [
+                f"[{index}.2500 - {index + 1}.5000]\t{path.stem}\t{label}\t[2.5000, 2.5000, 2.0000]",
+                "C-E2:\tNeutral;\t()",
+                "C-E3:\tNeutral; Sadness;\t()",
+                "C-E4:\tAnger;\t(a comment)",
+                "C-F1:\tExcited;\t()",
+                "A-E3:\tval 3; act 2; dom  2;\t()",
+                "A-E4:\tval 2; act 3; dom  2;\t(a comment; with val 1; in it)",
+                "A-F1:\tval 3; act 2; dom  1;\t()",
+                "",
+            ]
+        )
+    for evaluation, text in lines.items():
+        evaluation.parent.mkdir(parents=True, exist_ok=True)
+        evaluation.write_bytes("\r\n".join(text).encode())

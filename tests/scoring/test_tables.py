@@ -1,0 +1,73 @@
+import json
+
+import pytest
+
+from ser.scoring.result import describe_data
+from ser.scoring.tables import read_results, results_table
+
+
+def test_hash_and_counts_are_those_of_the_fold(made):
+    """Fold 2 of `one` tests one2; `two` has one fold and starts again at it, without a test."""
+    found = describe_data(made.open(made.experiment("fold=2")))
+    first = describe_data(made.open(made.experiment("fold=1")))
+    assert found["protocol_hash"] == first["protocol_hash"]
+    assert len(set(found["protocol_hash"].values())) == 2
+    classes = ("angry", "happy", "neutral", "sad")
+    assert found["counts"]["one"] == {
+        part: dict.fromkeys(classes, n) for part, n in {"train": 6, "valid": 3, "test": 3}.items()
+    }
+    assert found["counts"]["two"]["valid"] == dict.fromkeys(classes, 3)
+    assert found["counts"]["two"]["test"] == dict.fromkeys(classes, 0)
+
+
+def result(fold, **described):
+    target = {"wa": 0.5, "ua": 0.5, "macro_f1": 0.5, "n": 3}
+    return {
+        **{"combination": "c", "corpora": ["c"], "task": "multi", "temporal": "lstm", "pooling": "mu", "seed": 0},
+        **{"preset": "strict", "split": "strict", "fold": fold, "folds": {"c": f"strict_fold{fold}"}, "valid": {}},
+        **{"normalisation": "global", "machine": {"precision": "float32"}, "seconds_per_epoch": 1.0, "epochs": 2},
+        **{"chosen_epoch": 1, "notes": [], "git_revision": "0123456789", "targets": {"c": target}},
+        **described,
+    }
+
+
+def described(name, sad):
+    counts = {"train": {"angry": 1, "sad": 2}, "valid": {"angry": 0, "sad": 0}, "test": {"angry": 2, "sad": sad}}
+    return {"protocol_hash": {"c": name}, "counts": {"c": counts}}
+
+
+@pytest.fixture
+def data_lines(tmp_path):
+    """Lines on data below the table of some results."""
+
+    def lines(*results):
+        for number, content in enumerate(results):
+            folder = tmp_path / "exp" / "c" / "cell" / str(number)
+            folder.mkdir(parents=True)
+            (folder / "result.json").write_text(json.dumps(content))
+        text = results_table(read_results([tmp_path / "exp"]), "the command", "./run.sh")
+        return [line for line in text.splitlines() if line.startswith("- Data")]
+
+    return lines
+
+
+def test_folds_of_equal_protocol_and_counts_share_a_line(data_lines):
+    aa, bb = "a" * 10, "b" * 10
+    found = data_lines(
+        result(1, **described(aa, 1)),
+        result(2, **described(aa, 5)),
+        result(3, **described(aa, 1)),
+        result(3, **described(bb, 1)),
+    )
+    parts = "train 3 (angry 1, sad 2); valid none; test 3 (angry 2, sad 1)."
+    assert found == [
+        f"- Data: c, split strict, protocol {aa}, fold 1, 3: {parts}",
+        f"- Data: c, split strict, protocol {aa}, fold 2: {parts.replace('3 (angry 2, sad 1)', '7 (angry 2, sad 5)')}",
+        f"- Data: c, split strict, protocol {bb}, fold 3: {parts}",
+    ]
+
+
+def test_older_results_without_a_protocol_are_printed_and_counted(data_lines):
+    found = data_lines(result(1), result(2, **described("a" * 10, 1)), result(3))
+    assert len(found) == 2
+    assert found[1] == "- Data: 2 of 3 results do not record it; stage 6, run again, adds it."
