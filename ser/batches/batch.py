@@ -12,6 +12,11 @@ from ser.batches.sampler import Crop
 from ser.batches.view import View
 
 
+# oneDNN keeps what it compiled for each length that it meets, hundreds of megabytes for hundreds of lengths, and is up
+# to three times as slow with some of those that are no multiple of 8 (docs/performance.md).
+MULTIPLE = 8
+
+
 @dataclass(frozen=True)
 class Batch:
     """Utterances of one corpus.
@@ -35,7 +40,7 @@ class Batch:
 
 
 def collate(view: View, crops: Sequence[Crop], rng: np.random.Generator | None = None) -> Batch:
-    """Read crops and pad them with zeros to the longest.
+    """Read crops and pad them with zeros to the longest, and on to a multiple of `MULTIPLE` frames.
 
     Args:
         rng: draws distortions, where the view's settings ask for any.
@@ -43,14 +48,14 @@ def collate(view: View, crops: Sequence[Crop], rng: np.random.Generator | None =
     indices = [index for index, _, _ in crops]
     if rng is None or not view.distorts:
         lengths = [rows for _, _, rows in crops]
-        features = np.empty((len(crops), max(lengths), view.bins), np.float32)
+        features = np.empty((len(crops), _padded(lengths), view.bins), np.float32)
         for padded, (index, start, rows) in zip(features, crops, strict=True):
             view.read_into(padded[:rows], index, start)
             padded[rows:] = 0
     else:
         found = [view.read_distorted(*crop, rng) for crop in crops]
         lengths = [len(values) for values in found]
-        features = np.zeros((len(crops), max(lengths), view.bins), np.float32)
+        features = np.zeros((len(crops), _padded(lengths), view.bins), np.float32)
         for padded, values in zip(features, found, strict=True):
             padded[: len(values)] = values
     return Batch(
@@ -62,3 +67,7 @@ def collate(view: View, crops: Sequence[Crop], rng: np.random.Generator | None =
         torch.from_numpy(view.part.genders[indices]),
         torch.from_numpy(view.part.votes[indices]),
     )
+
+
+def _padded(lengths: Sequence[int]) -> int:
+    return -(-max(lengths) // MULTIPLE) * MULTIPLE

@@ -18,8 +18,8 @@ import numpy as np
 from ser.common import InputError, write_text
 from ser.corpora.kaldi import read_table, table_text
 
-# Bytes of the archives that a process keeps mapped in.
-RESIDENT = 64 << 20
+# Bytes of the archives that a reader keeps mapped in.
+RESIDENT = 16 << 20
 FLOAT, TWO_BYTE = b"\0BFM ", b"\0BCM2 "
 
 

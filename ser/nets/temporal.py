@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ser.config import Network
 from ser.nets.attention import RestrictedSelfAttention
@@ -50,8 +49,7 @@ class TDNN(nn.Module):
     """Layers of convolution over time with context {-1, 0, 1} and ReLU; beyond the length, every layer sees zeros.
 
     Conv2d over (batch, size, 1, frames) with channels last: that is the layout of the input already, so nothing has
-    to be rearranged for the products. Frames are padded to a multiple of 8, for some lengths are up to three times as
-    slow as their neighbours (docs/performance.md).
+    to be rearranged for the products (docs/performance.md).
     """
 
     def __init__(self, in_size: int, size: int, layers: int, norm: str) -> None:
@@ -63,8 +61,6 @@ class TDNN(nn.Module):
         self.out_size = size
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        frames = x.shape[1]
-        x = functional.pad(x, (0, 0, 0, -frames % 8))
         mask = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
         padding = (~mask).flatten().nonzero().squeeze(1) if torch.is_grad_enabled() else None
         x = x.transpose(1, 2)[:, :, None, :]
@@ -76,7 +72,7 @@ class TDNN(nn.Module):
                 x = torch.relu(x) * mask[:, None, None, :].to(x.dtype)
             if self.norms:
                 x = self.norms[i](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) * mask[:, None, None, :]
-        return x[:, :, 0, :frames].transpose(1, 2)
+        return x[:, :, 0, :].transpose(1, 2)
 
 
 def lstm(in_size: int, config: Network) -> nn.Module:

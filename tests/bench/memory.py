@@ -64,8 +64,9 @@ def run(data_root: Path, dump: Path, folder: Path, times: int, steps: int) -> di
     train, valid = ({c: repeated(p, times, folder) for c, p in data.parts(name).items()} for name in ("train", "valid"))
     before = peak()
     trainer = Trainer(experiment, folder, data.heads, train, valid, {})
-    trainer.run_steps(steps)
     trainer._validate(1)
+    trainer.run_steps(steps)
+    trainer._validate(2)
     return {"utterances": sum(map(len, (*train.values(), *valid.values()))), "peak_mb": round(peak() - before, 1)}
 
 

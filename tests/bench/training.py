@@ -35,6 +35,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from bench_corpora import prepared  # noqa: E402
 
 from ser.batches import Batch, Part, open_data  # noqa: E402
+from ser.batches.batch import MULTIPLE  # noqa: E402
 from ser.config import load  # noqa: E402
 from ser.training import Trainer  # noqa: E402
 
@@ -181,7 +182,7 @@ def padding_share(trainer: Trainer) -> float:
     for sampler in trainer.samplers.values():
         for number in range(sampler.per_pass):
             rows = [rows for _, _, rows in sampler.batch(number)]
-            real, padded = real + sum(rows), padded + len(rows) * max(rows)
+            real, padded = real + sum(rows), padded + len(rows) * -(-max(rows) // MULTIPLE) * MULTIPLE
     return 1 - real / padded
 
 
