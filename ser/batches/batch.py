@@ -11,7 +11,6 @@ import torch
 from ser.batches.sampler import Crop
 from ser.batches.view import View
 
-
 # oneDNN keeps what it compiled for each length that it meets, hundreds of megabytes for hundreds of lengths, and is up
 # to three times as slow with some of those that are no multiple of 8 (docs/performance.md).
 MULTIPLE = 8
