@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import struct
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from ser.corpora.kaldi import read_table, table_text
 
 # Bytes of the archives that a reader keeps mapped in.
 RESIDENT = 16 << 20
+RANGE = re.compile(r"\[(\d+):(\d+)\]$")
 FLOAT, TWO_BYTE = b"\0BFM ", b"\0BCM2 "
 
 
@@ -79,7 +81,7 @@ class ArkReader:
     """Rows of the matrices that an scp names, through memory maps that all processes share.
 
     Args:
-        scp: `key path:offset` lines.
+        scp: `key path:offset` lines; a range such as `[0:9]` behind takes these rows, both ends among them.
 
     Raises:
         InputError: a line that names no archive position, or an entry that is cut short or of another kind.
@@ -88,7 +90,11 @@ class ArkReader:
     def __init__(self, scp: Path) -> None:
         self.scp = scp
         self.places: dict[str, tuple[str, int]] = {}
+        self.ranges: dict[str, tuple[int, int]] = {}
         for key, value in read_table(scp).items():
+            if match := RANGE.search(value):
+                self.ranges[key] = int(match[1]), int(match[2]) + 1
+                value = value[: match.start()]
             path, _, offset = value.rpartition(":")
             if not offset.isdigit() or not path or path.endswith("|"):
                 raise InputError(f"{scp}: {key}: expected `path:offset`, found {value!r}")
@@ -124,6 +130,8 @@ class ArkReader:
             raise InputError(f"{self.scp}: no entry {key}; run stage 3 again")
         path, offset = self.places[key]
         data = self._map(path)
+        if data[:2] == b"\x1f\x8b":
+            raise InputError(f"{path}: a gzip file, in which nothing can be looked up; unpack it (gunzip)")
         if offset + 22 > data.size():  # the file's size as it is now: a map must not be read beyond it
             raise InputError(f"{path}: {key}: the archive ends within it; remove the folder and run stage 3 again")
         low, step = np.float32(0), None
@@ -141,7 +149,10 @@ class ArkReader:
             )
         if at + size * rows * columns > data.size():
             raise InputError(f"{path}: {key}: the archive ends within it; remove the folder and run stage 3 again")
-        return data, (rows, columns), at, low, step
+        first, end = self.ranges.get(key, (0, rows))
+        if not first < end <= rows:
+            raise InputError(f"{self.scp}: {key}: rows {first} to {end - 1} of a matrix of {rows}; mend the range")
+        return data, (end - first, columns), at + size * first * columns, low, step
 
     def _let_go(self, size: int) -> None:
         """Give pages back now and then, which stay in the system's cache: a process does not grow by what it reads."""

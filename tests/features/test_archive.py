@@ -1,3 +1,4 @@
+import gzip
 import resource
 import subprocess
 import sys
@@ -99,3 +100,26 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_behind(tmp_path, limit):
     assert done.stderr.startswith(f"error: {tmp_path}/out/feats.ark: cannot be written (File too large); make room")
     assert done.stderr.count("\n") == 1
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("storage", ["float32", "int16"])
+def test_a_range_of_an_scp_counts_both_ends(tmp_path, matrices, storage):
+    scp = write(tmp_path, matrices, storage)
+    lines = [f"{line}[2:11]\n" for line in scp.read_text().splitlines() if line.startswith("spk-3")]
+    scp.write_text("".join(lines))
+    ours, native = ArkReader(scp), kaldi_native_io.RandomAccessFloatMatrixReader(f"scp:{scp}")
+    assert ours.shape("spk-3") == (10, 257)
+    np.testing.assert_allclose(ours.read("spk-3"), native["spk-3"], atol=4e-6)
+    np.testing.assert_array_equal(ours.read("spk-3", 4, 3), ours.read("spk-3")[4:7])
+    scp.write_text(lines[0].replace("[2:11]", "[2:14]"))
+    with pytest.raises(InputError, match="feats.scp: spk-3: rows 2 to 14 of a matrix of 14; mend the range"):
+        ArkReader(scp).read("spk-3")
+
+
+def test_a_gzipped_archive_is_refused(tmp_path, matrices):
+    scp = write(tmp_path, matrices, "int16")
+    packed = tmp_path / "feats.ark.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "feats.ark").read_bytes()))
+    scp.write_text(f"spk-0 {packed}:6\n")
+    with pytest.raises(InputError, match="feats.ark.gz: a gzip file, in which nothing can be looked up; unpack it"):
+        ArkReader(scp).read("spk-0")
