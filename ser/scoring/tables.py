@@ -9,6 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from ser.common import InputError, read_json
+from ser.config import decisive, read_experiment
 
 
 def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
@@ -17,10 +18,30 @@ def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     Raises:
         InputError: there is none, or one is not readable.
     """
-    results = [read_json(path) for exp_dir in exp_dirs for path in sorted(exp_dir.glob("*/*/*/result.json"))]
-    if not results:
+    paths = [path for exp_dir in exp_dirs for path in sorted(exp_dir.glob("*/*/*/result.json"))]
+    if not paths:
         raise InputError(f"{exp_dirs[0]}: holds no result.json; run stages 4 to 6")
-    return results
+    return [{**read_json(path), "options": _options(path.with_name("config.yaml"))} for path in paths]
+
+
+def _options(config: Path) -> dict[str, Any]:
+    """Dotted keys and values of the settings that no column of the table shows; none for a baseline."""
+    shown = {"preset", "corpora", "split", "task", "temporal", "pooling", "fold", "seed"}
+    shown |= {"batches.normalisation", "training.precision"}
+    settings = decisive(read_experiment(config)) if config.is_file() else {}
+    return {key: value for key, value in settings.items() if key not in shown}
+
+
+def _telling(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Settings in which rows of one preset differ: each is a column."""
+    found: dict[str, None] = {}
+    first: dict[str, dict[str, Any]] = {}
+    for result in results:
+        if options := result.get("options", {}):
+            other = first.setdefault(result["preset"], options)
+            keys = dict.fromkeys([*other, *options])
+            found |= dict.fromkeys(key for key in keys if other.get(key) != options.get(key))
+    return list(found)
 
 
 def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) -> str:
@@ -30,7 +51,8 @@ def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) 
         command: what printed the table.
         recipe: the run.sh that trained.
     """
-    rows = [_row(result, target) for result in results for target in result["targets"]]
+    telling = _telling(results)
+    rows = [_row(result, target, telling) for result in results for target in result["targets"]]
     table = tabulate([list(row.values()) for row in rows], list(rows[0]), tablefmt="github", disable_numparse=True)
     notes = sorted({note for r in results for note in r["notes"]})
     transductive = sorted({r["normalisation"] for r in results if r["epochs"]} & {"speaker", "corpus"})
@@ -73,13 +95,14 @@ def _counted(part: str, counts: dict[str, int]) -> str:
     return f"{part} {sum(counts.values())} ({classes})" if any(counts.values()) else f"{part} none"
 
 
-def _row(result: dict[str, Any], target: str) -> dict[str, Any]:
+def _row(result: dict[str, Any], target: str, telling: Sequence[str]) -> dict[str, Any]:
     scores, valid = result["targets"][target], result["valid"].get(target)
     return {
         "combination": result["combination"],
         "target": target,
         **{key: result[key] for key in ("task", "temporal", "pooling", "preset", "fold", "seed")},
         "normalisation": result["normalisation"],
+        **{key: result.get("options", {}).get(key, "") for key in telling},
         "precision": result["machine"]["precision"],
         "s/epoch": result["seconds_per_epoch"],
         "epoch": f"{result['chosen_epoch']} of {result['epochs']}" if result["epochs"] else "",

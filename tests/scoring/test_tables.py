@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from ser.config import save
 from ser.scoring.result import describe_data
 from ser.scoring.tables import read_results, results_table
 
@@ -71,3 +72,16 @@ def test_older_results_without_a_protocol_are_printed_and_counted(data_lines):
     found = data_lines(result(1), result(2, **described("a" * 10, 1)), result(3))
     assert len(found) == 2
     assert found[1] == "- Data: 2 of 3 results do not record it; stage 6, run again, adds it."
+
+
+def test_a_setting_in_which_rows_of_a_preset_differ_is_a_column(made, tmp_path):
+    for fold, options in ((1, []), (2, ["training.max_epochs=7", "training.threads=2"])):
+        folder = tmp_path / "exp" / "c" / "cell" / f"fold{fold}_seed0"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(result(fold)))
+        save(made.experiment(f"fold={fold}", *options), folder / "config.yaml")
+    _, _, head, _, *rows = results_table(read_results([tmp_path / "exp"]), "the command", "./run.sh").splitlines()
+    column = [cell.strip() for cell in head.split("|")].index("training.max_epochs")
+    assert "threads" not in head  # says nothing about the result
+    assert "fold2" not in head
+    assert [rows[i].split("|")[column].strip() for i in range(2)] == ["3", "7"]
