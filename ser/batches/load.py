@@ -11,6 +11,7 @@ from ser.batches.part import Part, data_dir_of, load_part
 from ser.common import InputError, digest
 from ser.config import Experiment, decisive
 from ser.corpora import Protocol, read_protocol
+from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import PARTS
 from ser.corpora.splits import with_splits
 from ser.features import FeatureStore
@@ -73,6 +74,7 @@ def open_data(experiment: Experiment, recipe: Path | None, data_root: Path, dump
     protocols = {c: with_splits(read_protocol(c, recipe), data_root / c) for c in experiment.corpora}
     stores = {c: FeatureStore(dump_root, data_root / c, experiment.features) for c in experiment.corpora}
     _check_ids(stores, data_root)
+    _check_speakers(protocols, experiment, data_root)
     folds = max(len(protocol.folds(experiment.split)) for protocol in protocols.values())
     if experiment.fold > folds:
         raise InputError(
@@ -96,3 +98,18 @@ def _check_ids(stores: Mapping[str, FeatureStore], data_root: Path) -> None:
                     f"{data_root / corpus}: utterance {cut.id} is in {other} too; leave one of the two corpora out, "
                     "or, if they are not versions of one corpus, give one's speakers other names in its preparer"
                 )
+
+
+def _check_speakers(protocols: Mapping[str, Protocol], experiment: Experiment, data_root: Path) -> None:
+    """A speaker of two corpora might be trained on in one and tested in the other."""
+    first: dict[str, str] = {}
+    for corpus, protocol in protocols.items():
+        for part in PARTS:
+            table = data_dir_of(data_root, protocol, experiment, part) / "utt2spk"
+            for speaker in sorted(set(read_table(table).values())) if table.is_file() else ():
+                other = first.setdefault(speaker, corpus)
+                if other != corpus:
+                    raise InputError(
+                        f"{table}: speaker {speaker} is in {other} too; begin the names of speakers with that of their "
+                        "corpus in its preparer (if it is one person, leave one of the two corpora out)"
+                    )

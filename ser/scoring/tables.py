@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 from tabulate import tabulate
 
 from ser.common import InputError, read_json
-from ser.config import decisive, read_experiment
+from ser.config import decisive, load, read_experiment
+from ser.config.load import ROOT
 
 
 def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
@@ -21,7 +24,9 @@ def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     paths = [path for exp_dir in exp_dirs for path in sorted(exp_dir.glob("*/*/*/result.json"))]
     if not paths:
         raise InputError(f"{exp_dirs[0]}: holds no result.json; run stages 4 to 6")
-    return [{**read_json(path), "options": _options(path.with_name("config.yaml"))} for path in paths]
+    return [
+        {**read_json(path), "folder": path.parent, "options": _options(path.parent / "config.yaml")} for path in paths
+    ]
 
 
 def _options(config: Path) -> dict[str, Any]:
@@ -30,6 +35,22 @@ def _options(config: Path) -> dict[str, Any]:
     shown |= {"batches.normalisation", "training.precision"}
     settings = decisive(read_experiment(config)) if config.is_file() else {}
     return {key: value for key, value in settings.items() if key not in shown}
+
+
+def _arguments(result: dict[str, Any], recipe: str) -> list[str]:
+    """What makes a result again: the options of its run.sh, and each setting that its preset has otherwise."""
+    named = {"corpora": ",".join(result["corpora"])}
+    named |= {key: str(result[key]) for key in ("preset", "task", "temporal", "pooling", "fold", "seed")}
+    options = result.get("options", {})
+    try:
+        preset = decisive(load(result["preset"], Path(recipe).resolve().parent, [f"corpora=[{named['corpora']}]"]))
+    except InputError:  # of a recipe that is not here
+        preset = options
+    named |= {key: str(value).replace(" ", "") for key, value in options.items() if preset.get(key) != value}
+    exp_dir = result["folder"].resolve().parents[2]
+    if exp_dir.name != "exp":
+        named["exp"] = os.path.relpath(exp_dir, ROOT) if exp_dir.is_relative_to(ROOT) else str(exp_dir)
+    return [word for key, value in named.items() for word in (f"--{key}", value)]
 
 
 def _telling(results: Sequence[dict[str, Any]]) -> list[str]:
@@ -60,12 +81,11 @@ def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) 
         f"Normalisation by {k} uses all test utterances of the {k}, unlabelled (transductive)." for k in transductive
     ]
     first = next((r for r in results if r["epochs"]), results[0])
-    options = " ".join(f"--{key} {first[key]}" for key in ("preset", "task", "temporal", "pooling", "fold", "seed"))
     notes += [
         "WA: accuracy over utterances; UA: mean of the recalls of the classes; n: test utterances.",
         "Valid UA: of the kept epoch.",
         *_data_lines(results),
-        f"A row is made by its settings, the first by `{recipe} {options}`.",
+        f"A row is made by its settings, the first by `{recipe} {shlex.join(_arguments(first, recipe))}`.",
         f"Code: {', '.join(sorted({r['git_revision'] for r in results}))}. Printed by `{command}`.",
     ]
     return "\n".join(["# Results", "", table, "", *(f"- {note}" for note in notes), ""])

@@ -74,6 +74,15 @@ def test_an_utterance_in_two_corpora_is_named(made, tmp_path):
         open_data(made.experiment(), made.recipe, root, made.dump)
 
 
+def test_a_speaker_in_two_corpora_is_named(made, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(made.data_root, root)
+    table = root / "two" / "strict_fold1" / "valid" / "utt2spk"
+    table.write_text(table.read_text().replace(" two2", " one1"))
+    with pytest.raises(InputError, match=r"two/strict_fold1/valid/utt2spk: speaker one1 is in one too; begin the names"):
+        open_data(made.experiment(), made.recipe, root, made.dump)
+
+
 def test_a_fold_that_only_the_prepared_corpus_can_deny(made):
     with pytest.raises(InputError, match="fold = 5: split strict of one, two has folds 1 to 4"):
         made.open(made.experiment("fold=5"))

@@ -85,3 +85,18 @@ def test_a_setting_in_which_rows_of_a_preset_differ_is_a_column(made, tmp_path):
     assert "threads" not in head  # says nothing about the result
     assert "fold2" not in head
     assert [rows[i].split("|")[column].strip() for i in range(2)] == ["3", "7"]
+
+
+def test_the_command_of_a_row_names_what_its_preset_has_otherwise(made, tmp_path):
+    folder = tmp_path / "exp_try" / "one_two" / "cell" / "fold1_seed0"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps({**result(1), "corpora": ["one", "two"]}))
+    experiment = made.experiment("training.max_epochs=7", "batches.speeds=[0.9,1.1]")
+    save(experiment, folder / "config.yaml")
+    text = results_table(read_results([tmp_path / "exp_try"]), "the command", str(made.recipe / "run.sh"))
+    (line,) = (line for line in text.splitlines() if line.startswith("- A row is made by"))
+    assert f"{made.recipe}/run.sh --corpora one,two --preset strict --task multi" in line
+    assert "--training.max_epochs 7" in line
+    assert "--batches.speeds '[0.9,1.1]'" in line
+    assert "learning_rate" not in line  # as in the preset
+    assert line.endswith(f"--exp {tmp_path}/exp_try`.")
