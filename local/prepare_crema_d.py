@@ -23,7 +23,7 @@ from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import fetch_corpus, github
 from ser.corpora.findings import complain
 
-NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_(XX?|LO|MD|HI)\.(wav|flac|mp3)")
+NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_(XX?|LO|MD|HI)\.((?i:wav|flac|mp3))")
 # VideoDemographics.csv; the others are men
 WOMEN = {
     *(1002, 1003, 1004, 1006, 1007, 1008, 1009, 1010, 1012, 1013, 1018, 1020, 1021, 1024, 1025, 1028, 1029, 1030, 1037),
@@ -45,7 +45,7 @@ def utterances(corpus_dir: Path) -> Iterator[Utterance]:
     Raises:
         InputError: files that git-lfs has not fetched, unless findings are being collected.
     """
-    files = [(path, match) for path, match in audio_files(corpus_dir, NAME) if match[5] != "mp3"]
+    files = [(path, match) for path, match in audio_files(corpus_dir, NAME) if match[5].lower() != "mp3"]
     pointers = [path for path, _ in files if _is_pointer(path)]
     if pointers:
         complain(

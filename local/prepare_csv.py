@@ -186,7 +186,7 @@ def _path(table: Path, text: str) -> Path | None:
     """The file, also where Windows wrote the path or a Mac the file's name, whose accents are signs of their own."""
     for spelling in (text, text.replace("\\", "/")):
         for form in (spelling, unicodedata.normalize("NFC", spelling), unicodedata.normalize("NFD", spelling)):
-            if (path := table.parent / form).is_file():
+            if os.path.isfile(path := table.parent / form):  # Path.is_file raises where a name is too long
                 return path
     return None
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import FetchError, Remote, fetch_corpus
 
-NAME = re.compile(r"(\d\d)([ab]\d\d)([A-Z])([a-z])\.(?:wav|flac)")
+NAME = re.compile(r"(\d\d)([ab]\d\d)([A-Z])([a-z])\.(?i:wav|flac)")
 EMOTIONS = {
     "W": "anger",  # Wut
     "L": "boredom",  # Langeweile

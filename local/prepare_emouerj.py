@@ -27,8 +27,11 @@ def download(corpus_dir: Path) -> None:
 
 
 def utterances(corpus_dir: Path) -> Iterator[Utterance]:
-    """Every clip, with label and speaker from its own name; the closed set refuses an unknown letter, passed on."""
-    for path, match in audio_files(corpus_dir, NAME):
+    """Every clip, with label and speaker from its own name; the closed set refuses an unknown letter, passed on.
+
+    Other files lie among the clips, so names of another kind are passed over; the counts tell if a clip is one of them.
+    """
+    for path, match in audio_files(corpus_dir, NAME, strays=True):
         actor, emotion, _ = (text.lower() for text in match.groups())
         speaker = f"emouerj_{actor}"
         yield Utterance(

@@ -36,7 +36,7 @@ from ser.corpora.fetch import by_hand
 from ser.corpora.findings import complain
 
 TURN = re.compile(r"(Ses(0[1-5])[FM]_(impro|script)(\w*))_([FM])\w+")
-FILE = re.compile(TURN.pattern + r"\.(?:wav|flac)")
+FILE = re.compile(TURN.pattern + r"\.(?i:wav|flac)")
 NUMBER = r"\s*(\d+(?:\.\d*)?)\s*"
 LINE = re.compile(rf"\[{NUMBER}-{NUMBER}\]\s+(\S+)\s+(\S+)\s+\[{NUMBER},{NUMBER},{NUMBER}\]")
 VOTE = re.compile(r"C-([EFM])\d*:([^(]*)")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PIPED_SIZES = (range(1), range(0x7FFFEF00, 0x80000001), range(0xFFFFEF00, 0x100000000))
 # Format tags of a wav whose frames are samples: PCM, float, A-law, mu-law, extensible. Others (ADPCM, GSM) have blocks.
 SAMPLE_TAGS = (1, 3, 6, 7, 0xFFFE)
+# Bytes behind the samples of a wav that may be anything, such as a tag.
+BEHIND = 1024
 # More samples than a file can hold: libsndfile's sign for a header without their number.
 UNKNOWN_LENGTH = 2**40
 
@@ -210,6 +212,8 @@ def _wav_source(path: Path) -> Path | io.BytesIO:
             return path
         size = struct.unpack("<I", file.read(4).ljust(4, b"\0"))[0]
         available = path.stat().st_size - file.tell()
+        file.seek(size, io.SEEK_CUR)
+        behind = file.read(9)
     if size == 0 and whole:
         return path  # chunks may follow the empty one, and they are no samples
     if (size == 0 < available or size > available > 0) and any(size in sizes for sizes in PIPED_SIZES):
@@ -224,7 +228,25 @@ def _wav_source(path: Path) -> Path | io.BytesIO:
         raise InputError(
             f"{path}: truncated: {available // frame} of {size // frame} {unit}; replace it by an intact copy"
         )
+    if available - size > BEHIND and not _is_chunk(behind, available - size):
+        warnings.warn(
+            f"{path}: the header counts {size // frame} of {available // frame} {unit}, and no more are read; see "
+            "whether the file was written to its end",
+            stacklevel=3,
+        )
     return path
+
+
+def _is_chunk(head: bytes, room: int) -> bool:
+    """Whether a chunk begins there, behind a byte that fills up an odd size or without."""
+    return any(
+        len(name) == len(size) == 4 and name.isascii() and name.decode().isprintable() and _number(size) <= room
+        for name, size in ((head[:4], head[4:8]), (head[1:5], head[5:]))
+    )
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "little")
 
 
 def _check_sizes(path: Path, log: str) -> None:
@@ -271,14 +293,26 @@ def _seek_data(file: io.BufferedReader) -> tuple[int | None, str, int]:
 
 
 _SIGNATURES: list[tuple[str, Callable[[bytes], bool]]] = [
+    ("nothing but zeros where a header should be", lambda b: not any(b)),
     (
         "a git-lfs pointer, not audio: run `git lfs pull` in the corpus",
         lambda b: b.startswith(b"version https://git-lfs"),
     ),
     ("a PNG picture, not audio", lambda b: b.startswith(b"\x89PNG")),
     ("a JPEG picture, not audio", lambda b: b.startswith(b"\xff\xd8\xff")),
+    ("a GIF picture, not audio", lambda b: b.startswith(b"GIF8")),
+    ("a BMP picture, not audio", lambda b: b.startswith(b"BM") and b[6:10] == bytes(4)),
+    ("a TIFF picture, not audio", lambda b: b.startswith((b"II*\0", b"MM\0*"))),
+    ("a WebP picture, not audio", lambda b: b.startswith(b"RIFF") and b[8:12] == b"WEBP"),
+    ("a PDF document, not audio", lambda b: b.startswith(b"%PDF")),
+    ("an AVI video, from which ffmpeg takes the sound", lambda b: b.startswith(b"RIFF") and b[8:12] == b"AVI "),
+    ("an MP4, M4A or QuickTime file, which ffmpeg converts to wav", lambda b: b[4:8] in (b"ftyp", b"moov")),
+    ("a Matroska or WebM file, which ffmpeg converts to wav", lambda b: b.startswith(b"\x1aE\xdf\xa3")),
+    ("what macOS keeps beside a file (AppleDouble), not audio", lambda b: b.startswith(b"\0\5\x16\7")),
     ("a zip archive, not audio", lambda b: b.startswith(b"PK\x03\x04")),
     ("a gzip file, not audio", lambda b: b.startswith(b"\x1f\x8b")),
+    ("a RAR or 7z archive, not audio", lambda b: b.startswith((b"Rar!", b"7z\xbc\xaf"))),
+    ("text in UTF-16, not audio", lambda b: b.startswith((b"\xff\xfe", b"\xfe\xff")) and b"\0" in b),
     ("a web page, not audio", lambda b: b.lstrip()[:9].lower() in (b"<!doctype", b"<html>")),
     ("a wav with a broken header or of an unknown kind", lambda b: b.startswith((b"RIFF", b"RIFX", b"RF64"))),
     ("a FLAC file that cannot be decoded", lambda b: b.startswith(b"fLaC")),

@@ -16,7 +16,7 @@ from ser.corpora.prepare import Found, check_classes, check_labels, check_parts,
 from ser.corpora.preparers import Preparer
 from ser.corpora.protocol import PARTS, Protocol, is_rule
 from ser.corpora.splits import resolve, resolved
-from ser.corpora.utterance import Utterance, is_hidden
+from ser.corpora.utterance import Utterance, is_hidden, other_files
 
 # Of each kind of finding, so many are shown.
 SHOWN = 5
@@ -88,14 +88,13 @@ def _counted(counts: Mapping[str, Any]) -> str:
 
 def _notes(protocol: Protocol, corpus_dir: Path, utterances: Sequence[Utterance], doubled: Sequence[Path]) -> list[str]:
     """What is passed over without harm."""
-    named = {u.path.resolve() for u in utterances} | {path.resolve() for path in doubled}
-    hidden, others = [], []
-    for folder, _, names in os.walk(corpus_dir):
-        for path in sorted(Path(folder, name) for name in names):
-            if is_hidden(path.relative_to(corpus_dir)):
-                hidden.append(path)
-            elif path.resolve() not in named:
-                others.append(path)
+    hidden = [
+        path
+        for folder, _, names in os.walk(corpus_dir)
+        for path in sorted(Path(folder, name) for name in names)
+        if is_hidden(path.relative_to(corpus_dir))
+    ]
+    others = other_files(corpus_dir, [*(u.path for u in utterances), *doubled])
     dropped = [u.id for u in utterances if u.id in protocol.drop]
     lines = []
     for text, found in (

@@ -30,7 +30,7 @@ class Item:
         num_samples: of the utterance.
         num_channels: of the file.
         digest: names the content of the file.
-        sound: names the samples of the utterance, whatever the file says beside them.
+        sound: names the samples of the utterance, mixed down, whatever the file says beside them.
         first_sample: where the utterance begins in the file.
         file_samples: of the whole file.
     """
@@ -113,7 +113,7 @@ def read_items(protocol: Protocol, utterances: Sequence[Utterance]) -> tuple[lis
         name = digest(group[0].path)
         for u in group:
             found = _item(u, audio.samples, audio.sampling_rate, name)
-            if isinstance(found, Item) and is_silent(_stretch(found, audio.samples)):
+            if isinstance(found, Item) and is_silent(_heard(found, audio.samples)):
                 which = (
                     f": {u.id} ({found.start:g} s to {found.start + found.duration:g} s)" if is_segmented([u]) else ""
                 )
@@ -129,11 +129,12 @@ def read_items(protocol: Protocol, utterances: Sequence[Utterance]) -> tuple[lis
     return [items[u.id] for u in utterances if u.id in items], unusable
 
 
-def _stretch(item: Item, samples: np.ndarray) -> np.ndarray:
-    """The samples of an utterance, (channels, samples)."""
-    first, last = item.first_sample, item.first_sample + item.num_samples
-    channels = slice(None) if item.channel is None else slice(item.channel, item.channel + 1)
-    return samples[channels, first:last]
+def _heard(item: Item, samples: np.ndarray) -> np.ndarray:
+    """The samples of an utterance as they are trained on: of its channel, or mixed down to mono; (samples,)."""
+    own = samples[:, item.first_sample : item.first_sample + item.num_samples]
+    if item.channel is not None:
+        return own[item.channel]
+    return own[0] if len(own) == 1 else own.mean(axis=0)
 
 
 def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> Item | Finding:
@@ -154,7 +155,7 @@ def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> Item | Fin
     if first >= last:
         return "segments", f"{where(u)}: {u.id} is shorter than a sample; mend the times"
     item = Item(u, rate, last - first, channels, name, "", first, length)
-    return replace(item, sound=hashlib.blake2b(_stretch(item, samples).tobytes(), digest_size=8).hexdigest())
+    return replace(item, sound=hashlib.blake2b(_heard(item, samples).tobytes(), digest_size=8).hexdigest())
 
 
 def check_equal_audio(protocol: Protocol, items: Sequence[Item]) -> None:

@@ -17,7 +17,7 @@ from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
 from ser.corpora.preparers import Preparer
 from ser.corpora.protocol import PARTS, Protocol, is_rule
 from ser.corpora.splits import SPLITS, resolve, resolved
-from ser.corpora.utterance import Utterance, hidden_files
+from ser.corpora.utterance import Utterance, hidden_files, other_files
 
 # Part of the fingerprint: raise it when what is written below data/ changes its meaning.
 VERSION = 1
@@ -77,6 +77,7 @@ def prepare(
     report = {"edition": found.edition} if found.edition else {}
     report |= {"found": found.counts, "missing": found.wrong}
     report |= {"fingerprint": fingerprint, "doubled": len(doubled), "hidden": hidden_files(corpus_dir)}
+    report["others"] = len(other_files(corpus_dir, [*(u.path for u in utterances), *doubled]))
     items, unusable = read_items(protocol, utterances)
     if unusable and not allow_partial:
         problems = list(dict.fromkeys(message for _, message in unusable.values()))
@@ -149,14 +150,11 @@ def _check_place(corpus_dir: Path, out_dir: Path) -> None:
 
 
 def _fingerprint(preparer: Preparer, protocol: Protocol, utterances: Sequence[Utterance], allow_partial: bool) -> str:
-    """Names everything that decides what is written; of a corpus that is a table, what its lines say too."""
+    """Names everything that decides what is written."""
     state = []
     for u in utterances:
-        row: list[Any] = [str(u.path.resolve()), _version(u.path), u.id, u.label]
-        stretch = [u.start, u.end, u.channel, u.recording, u.language, u.split]
-        if u.origin or stretch != [0.0, None, None, "", "", ""]:
-            row += [*stretch, u.speaker, u.gender, u.text_id, u.custom]
-        state.append(row)
+        row: list[Any] = [str(u.path.resolve()), _version(u.path), u.id, u.label, u.speaker, u.gender, u.text_id]
+        state.append([*row, u.custom, u.start, u.end, u.channel, u.recording, u.language, u.split])
     return digest(VERSION, protocol.path, preparer.path, state, allow_partial, *protocol.bases)
 
 
@@ -182,7 +180,8 @@ def without_doubles(found: Iterable[Utterance]) -> tuple[list[Utterance], list[P
         The utterances, sorted by id, and the files that were passed over.
 
     Raises:
-        InputError: equal ids with other content, or names that no table can hold, unless findings are collected.
+        InputError: equal ids with other content or label, or names that no table can hold, unless findings are being
+            collected.
     """
     first: dict[str, Utterance] = {}
     doubled = []
@@ -191,6 +190,13 @@ def without_doubles(found: Iterable[Utterance]) -> tuple[list[Utterance], list[P
         check_times(utterance)
         other = first.setdefault(utterance.id, utterance)
         if other is utterance:
+            continue
+        if other.label != utterance.label:
+            complain(
+                "one id, other content",
+                f"{where(utterance)}: the same utterance as {where(other)} ({utterance.id}) with label "
+                f"{utterance.label} in place of {other.label}; remove the wrong one",
+            )
             continue
         if not _is_same(other, utterance):
             complain(
@@ -386,6 +392,8 @@ def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
         lines.append(
             f"  {report['doubled']} second copies of equal content and {report['hidden']} hidden files passed over"
         )
+    if report.get("others"):
+        lines.append(f"  {report['others']} files that are no utterances passed over (--check true lists them)")
     if report["missing"]:
         lines.append(f"  partial copy: {', '.join(report['missing'])}")
     for name, number in report.get("other_text", {}).items():

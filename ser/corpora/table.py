@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import unicodedata
 import warnings
@@ -63,7 +64,7 @@ def read_utf8(path: Path) -> str:
 
 
 class Labels:
-    """The labels of a protocol, found whatever their case and the white space around them.
+    """The labels of a protocol, found whatever their case and their white space.
 
     Args:
         labels: raw label -> class.
@@ -158,7 +159,8 @@ def seconds(text: str, what: str, origin: str, comma: bool = False) -> float:
     Raises:
         InputError: it is none.
     """
-    if not NUMBER.fullmatch(plain := text.replace(",", ".") if comma else text):
+    plain = text.replace(",", ".") if comma else text
+    if not NUMBER.fullmatch(plain) or math.isinf(float(plain)):
         raise refuse("table", f"{origin}: {what} {text!r}: a number of seconds, such as 12.5")
     return float(plain)
 
@@ -181,4 +183,4 @@ def milliseconds(start: float, end: float | None) -> str:
 
 
 def _folded(label: str) -> str:
-    return unicodedata.normalize("NFC", label).strip().casefold()
+    return " ".join(unicodedata.normalize("NFC", label).split()).casefold()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ser.common import InputError
 from ser.corpora.findings import complain
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".sph", ".w64", ".rf64"}
@@ -51,10 +52,15 @@ class Utterance:
     split: str = ""
 
 
-def audio_files(corpus_dir: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Path, re.Match[str]]]:
+def audio_files(
+    corpus_dir: Path, pattern: re.Pattern[str], strays: bool = False
+) -> Iterator[tuple[Path, re.Match[str]]]:
     """Every audio file below a corpus folder in sorted order, with its name taken apart by `pattern`.
 
     Hidden files and folders (the `._` twins of macOS among them) and `__MACOSX` are passed over unopened.
+
+    Args:
+        strays: whether names that do not follow the corpus's scheme are passed over too.
 
     Raises:
         InputError: a name that does not follow the corpus's scheme, or no audio file at all, unless findings are being
@@ -66,6 +72,8 @@ def audio_files(corpus_dir: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Pa
             continue
         match = pattern.fullmatch(path.name)
         found = True
+        if match is None and strays:
+            continue
         if match is None:
             complain(
                 "stray files",
@@ -83,17 +91,36 @@ def hidden_files(corpus_dir: Path) -> int:
     return sum(is_hidden(path.relative_to(corpus_dir)) for path in _audio_named(corpus_dir))
 
 
+def other_files(corpus_dir: Path, named: Iterable[Path]) -> list[Path]:
+    """Files that are neither hidden nor among those named, such as a readme."""
+    known = {path.resolve() for path in named}
+    return [p for p in _files(corpus_dir) if not is_hidden(p.relative_to(corpus_dir)) and p.resolve() not in known]
+
+
 def _audio_named(corpus_dir: Path) -> list[Path]:
-    """Sorted; links to folders are followed, each folder once."""
-    found, seen = [], set()
-    for folder, inner, names in os.walk(corpus_dir, followlinks=True):
+    return [path for path in _files(corpus_dir) if path.suffix.lower() in AUDIO_SUFFIXES]
+
+
+def _files(corpus_dir: Path) -> list[Path]:
+    """Sorted; links to folders are followed, each folder once, and once more where a hidden link leads to it."""
+    found: list[Path] = []
+    seen = set()
+    if not corpus_dir.is_dir():
+        return found  # a table
+    for folder, inner, names in os.walk(corpus_dir, onerror=_refuse_folder, followlinks=True):
         state = os.stat(folder)
-        if (state.st_dev, state.st_ino) in seen:
+        key = state.st_dev, state.st_ino, is_hidden(Path(folder).relative_to(corpus_dir))
+        if key in seen:
             inner.clear()
             continue
-        seen.add((state.st_dev, state.st_ino))
-        found += [Path(folder, name) for name in names if Path(name).suffix.lower() in AUDIO_SUFFIXES]
+        seen.add(key)
+        inner.sort()
+        found += [Path(folder, name) for name in names]
     return sorted(found)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be read ({error.strerror}); mend that, or move it away") from None
 
 
 def is_hidden(path: Path) -> bool:

@@ -232,7 +232,19 @@ def test_a_sample_that_is_no_number_is_named_by_its_index(tmp_path, value):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "git lfs pull"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "a web page"),
         (b"PK\x03\x04" + bytes(60), "a zip archive"),
-        (bytes.fromhex("00051607000200004d6163204f532058"), "not a known audio format"),
+        (bytes.fromhex("00051607000200004d6163204f532058"), "what macOS keeps beside a file"),
+        (b"GIF89a" + bytes(range(200)), "a GIF picture"),
+        (b"BM\x36\x04\0\0" + bytes(60), "a BMP picture"),
+        (b"II*\0" + bytes(range(200)), "a TIFF picture"),
+        (b"RIFF\x64\0\0\0WEBPVP8 " + bytes(90), "a WebP picture"),
+        (b"RIFF\x64\0\0\0AVI LIST" + bytes(90), "an AVI video"),
+        (b"%PDF-1.4\n%\xe2\xe3" + bytes(range(200)), "a PDF document"),
+        (b"\0\0\0\x20ftypM4A " + bytes(range(200)), "an MP4, M4A or QuickTime file, which ffmpeg converts"),
+        (b"\x1aE\xdf\xa3" + bytes(range(200)), "a Matroska or WebM file"),
+        (b"Rar!\x1a\7\0" + bytes(range(200)), "a RAR or 7z archive"),
+        ("texto em UTF-16\n".encode("utf-16"), "text in UTF-16"),
+        (bytes(16000), "nothing but zeros where a header should be"),
+        (np.random.default_rng(0).bytes(4000), "not a known audio format"),
     ],
 )
 def test_what_is_no_audio_is_said_to_be_what_it_is(tmp_path, content, words):
@@ -256,6 +268,19 @@ def test_a_data_chunk_of_odd_size(tmp_path):
 
 def test_a_wrong_size_of_the_whole_does_no_harm(tmp_path):
     path = written(tmp_path, wav(SAMPLES.tobytes(), riff=99))
+    assert read_without_warning(path).samples.shape == (1, 8000)
+
+
+@pytest.mark.parametrize("riff", [None, 8036])
+def test_a_wav_that_counts_fewer_samples_than_there_are_says_so(tmp_path, riff):
+    path = written(tmp_path, wav(SAMPLES.tobytes(), size=8000, riff=riff))
+    with pytest.warns(UserWarning, match=r"the header counts 4000 of 8000 samples, and no more are read") as said:
+        assert read_audio(path).samples.shape == (1, 4000)
+    assert len(said) == 1
+
+
+def test_a_tag_behind_the_samples_is_no_trouble(tmp_path):
+    path = written(tmp_path, wav(SAMPLES.tobytes()) + b"TAG" + bytes(125))
     assert read_without_warning(path).samples.shape == (1, 8000)
 
 

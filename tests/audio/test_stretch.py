@@ -153,7 +153,7 @@ def test_raw_gsm_that_is_none_or_cut_is_refused(tmp_path):
     refused(path, "truncated: it ends within a GSM frame")
     path.write_bytes(b"this is a readme\n" * 20)
     refused(path, "text, not audio")
-    path.write_bytes(bytes(330))
+    path.write_bytes(bytes([1]) * 330)
     refused(path, "no GSM 06.10")
 
 

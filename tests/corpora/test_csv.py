@@ -63,6 +63,12 @@ def test_what_a_spreadsheet_adds_is_no_trouble(lab):
     assert listed(lab)["lab_ana-ana_angry"].origin.endswith("lab.csv:3")
 
 
+def test_the_white_space_of_a_label_does_not_count(lab):
+    lab.write(labels={**dict.fromkeys(LABELS, "sad"), "very sad": "sad", "muito  triste": "sad"})
+    lab.table("lab.csv", HEADER, "wav/ana_sad.wav,ana, Very   Sad ", "wav/ana_happy.wav,ana,MUITO\u00a0triste")
+    assert {u.label for u in listed(lab).values()} == {"very sad", "muito  triste"}
+
+
 def test_all_columns(lab):
     lab.table(
         "lab.tsv",
@@ -115,6 +121,8 @@ def test_names_with_accents_are_found_however_they_are_coded(lab):
         ([HEADER + ",start", "wav/ana_sad.wav,ana,sad,0:01"], ":2: start '0:01': a number of seconds, such as 12.5"),
         ([HEADER + ",start", "wav/ana_sad.wav,ana,sad,1_0"], ":2: start '1_0': a number of seconds"),
         ([HEADER + ",end", "wav/ana_sad.wav,ana,sad,nan"], ":2: end 'nan': a number of seconds"),
+        ([HEADER + ",end", "wav/ana_sad.wav,ana,sad,1e400"], ":2: end '1e400': a number of seconds"),
+        ([HEADER, f"{'a' * 300}.wav,ana,sad"], f":2: {{corpus}}/{'a' * 300}.wav: no such file"),
         ([HEADER + ",start", "wav/ana_sad.wav,ana,sad,-1"], ":2: starts at -1 s"),
         ([HEADER + ",start,end", "wav/ana_sad.wav,ana,sad,0.2,0.2"], ":2: starts at 0.2 s and ends at 0.2 s"),
         ([HEADER + ",start,end", "wav/ana_sad.wav,ana,sad,0.2,0.1"], ":2: starts at 0.2 s and ends at 0.1 s"),

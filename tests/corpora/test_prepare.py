@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import write_noise
+from lab import Lab
 
 from ser.common import InputError, read_json
 from ser.corpora.kaldi import read_table, validate
@@ -191,6 +192,39 @@ def test_a_second_copy_with_other_content_names_both(small_ravdess, seconds):
     write_noise(other, 99, seconds)
     refused(small, other, f"the same utterance as {small.file(1, '03')}", "with other content", "remove the wrong one")
     refused(small, other, "with other content", allow_partial=True)
+
+
+def lab_of(tmp_path, names: str, code: str) -> Lab:
+    """A lab whose preparer yields an utterance for each letter's file, made by an expression."""
+    lab = Lab(tmp_path, "lab")
+    lab.write(splits={"paper": {"train": ["s"], "valid": [], "test": []}})
+    (lab.recipe / "local").mkdir()
+    (lab.recipe / "local" / "prepare_lab.py").write_text(
+        "from ser.corpora import Utterance\n"
+        "def utterances(corpus_dir):\n"
+        "    texts = (corpus_dir / 'texts').read_text().split()\n"
+        f"    for name, text in zip({names!r}, texts):\n"
+        f"        yield {code}\n"
+    )
+    for name in names:
+        lab.noise(f"{name}.wav")
+    (lab.corpus / "texts").write_text("one two three")
+    return lab
+
+
+def test_a_second_copy_under_another_label_names_both(tmp_path):
+    lab = lab_of(tmp_path, "ab", "Utterance('s-1', corpus_dir / f'{name}.wav', 's', 'sad' if name == 'a' else 'happy')")
+    shutil.copy(lab.corpus / "a.wav", lab.corpus / "b.wav")
+    lab.refused(f"{lab.corpus}/b.wav: the same utterance as {lab.corpus}/a.wav (s-1) with label happy in place of sad")
+
+
+def test_what_a_preparer_reads_elsewhere_makes_the_corpus_anew(tmp_path):
+    lab = lab_of(tmp_path, "abc", "Utterance(f's-{name}', corpus_dir / f'{name}.wav', 's', 'sad', text_id=text)")
+    lab.prepare(allow_partial=True)
+    assert "up to date" in lab.prepare(allow_partial=True)
+    (lab.corpus / "texts").write_text("one two four")
+    assert "up to date" not in lab.prepare(allow_partial=True)
+    assert read_table(lab.out / "paper_fold1/train/utt2text_id")["s-c"] == "four"
 
 
 def test_what_macos_and_windows_leave_is_passed_over_and_counted(small_ravdess):

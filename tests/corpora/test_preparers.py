@@ -138,7 +138,7 @@ def test_a_check_says_what_is_there_and_writes_nothing(tree, corpus):
     assert not complete
     assert f"{len(FILES[corpus])} utterances, " in text
     assert "  missing: " in text
-    assert "  stray files: 1\n" in text
+    assert ("  1 files that are no utterances" if corpus == "emouerj" else "  stray files: 1\n") in text
     assert "which ends here" not in text
 
 
@@ -172,10 +172,12 @@ def test_hidden_files_and_files_that_are_no_audio_change_nothing(tmp_path, tree,
         (first.parent / name).write_bytes(twin)
     assert found(corpus, folder) == before
     run(corpus, folder, tmp_path / "data")
-    assert read_json(tmp_path / "data" / "report.json")["hidden"] == 2
+    report = read_json(tmp_path / "data" / "report.json")
+    assert report["hidden"] == 2
+    assert report["others"] == 3 + (corpus == "iemocap") * 10  # EmoEvaluation
 
 
-@pytest.mark.parametrize("corpus", CORPORA)
+@pytest.mark.parametrize("corpus", sorted(set(CORPORA) - {"emouerj"}))
 def test_an_audio_file_whose_name_follows_no_scheme_is_named(tmp_path, tree, corpus):
     folder = tree(corpus)
     stray = found(corpus, folder)[0].path.with_name("take 1 (copy).wav")
@@ -493,6 +495,26 @@ def test_an_unknown_emotion_is_refused_by_file_and_label(tmp_path, tree, number)
     write_noise(folder / name, 1)
     with pytest.raises(InputError, match=f"{folder / name}: unknown label '{label}'"):
         run(corpus, folder, tmp_path / "data")
+
+
+def test_a_readme_and_other_files_among_those_of_emouerj_are_passed_over_and_counted(tmp_path, tree):
+    folder = tree("emouerj")
+    before = found("emouerj", folder)
+    for name in ("readme.txt", "readme.wav", "m1h01.wav"):
+        (folder / name).write_text("no audio")
+    assert found("emouerj", folder) == before
+    assert "  3 files that are no utterances passed over" in run("emouerj", folder, tmp_path / "data")
+    text, _ = check(load_preparer("emouerj"), read_protocol("emouerj"), folder)
+    assert f"3 files that are no utterances, passed over:\n    {folder}/m1h01.wav" in text
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_the_suffix_may_be_in_capitals(tree, corpus):
+    folder = tree(corpus)
+    before = [u.id for u in found(corpus, folder)]
+    for path in list(folder.rglob("*.wav")):
+        path.rename(path.with_suffix(".WAV"))
+    assert [u.id for u in found(corpus, folder)] == before
 
 
 def test_savee_is_the_same_in_the_official_tree_and_in_the_flat_copy(tmp_path, tree):

@@ -221,6 +221,27 @@ def test_segments_may_overlap_and_silence_is_that_of_the_stretch(tmp_path):
     )
 
 
+def test_channels_that_cancel_each_other_are_silence_unless_one_is_chosen(tmp_path):
+    import soundfile
+
+    lab = Lab(tmp_path, "csv")
+    samples = lab.noise("r.wav", 8000)[:, 0]
+    soundfile.write(lab.corpus / "r.wav", np.stack([samples, -samples], 1), 8000, subtype="FLOAT")
+    found, wrong = items_of(lab, stretch(lab, 0, 1, None, "1"), stretch(lab, 0, 1, 0, "2"))
+    assert [item.utterance.id for item in found] == ["s-2"]
+    assert wrong["s-1"][0] == "silent"
+
+
+def test_equal_audio_is_found_between_mono_and_stereo(tmp_path):
+    import soundfile
+
+    lab = Lab(tmp_path, "csv")
+    samples = lab.noise("a.wav", 8000)[:, 0]
+    soundfile.write(lab.corpus / "b.wav", np.stack([samples, samples], 1), 8000)
+    lab.table("t.csv", "path,speaker,emotion", "a.wav,ana,sad", "b.wav,ana,happy")
+    lab.refused("t.csv:2 and ", "t.csv:3: equal audio with two labels")
+
+
 def test_one_id_for_two_recordings_is_refused(tmp_path):
     lab = Lab(tmp_path, "lab")
     lab.noise("a.wav")

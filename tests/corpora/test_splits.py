@@ -233,3 +233,15 @@ def test_with_a_rule_the_splits_are_part_of_what_is_prepared(lab):
     (lab.out / "splits.json").unlink()
     assert not lab.prepare().startswith("lab: up to date")
     assert (lab.out / "splits.json").is_file()
+
+
+def test_a_draw_is_the_same_in_every_process(lab):
+    """As it was in another one: nothing hangs on the order of a set."""
+    utterances = spoken({f"s{n}": (3, 3, 3, 3) for n in range(8)}, texts=("ta", "tb", "tc"))
+    fold = resolved(lab, {"groups": 4, "texts": "disjoint"}, utterances)[0]
+    assert fold == {
+        "train": ["s0", "s4", "s1", "s2"],
+        "valid": ["s3", "s5"],
+        "test": ["s6", "s7"],
+        "texts": {"train": ["ta", "tb"], "valid": ["tc"], "test": ["tc"]},
+    }

@@ -1,3 +1,4 @@
+import os
 import re
 
 import pytest
@@ -52,6 +53,30 @@ def test_what_is_hidden_or_no_audio_is_passed_over(tmp_path):
     make(tmp_path, "b.wav", "x/a.wav", "readme.txt", "Thumbs.db", *hidden)
     assert [path.name for path, _ in audio_files(tmp_path, ANY)] == ["b.wav", "a.wav"]
     assert hidden_files(tmp_path) == 4
+
+
+def test_links_to_folders_are_followed_and_a_hidden_one_hides_no_other(tmp_path):
+    make(tmp_path / "corpus", "b/b.wav")
+    make(tmp_path / "elsewhere", "a.wav")
+    (tmp_path / "corpus" / "a").symlink_to(tmp_path / "elsewhere")
+    for name in (".a", ".z", "b/.a"):  # before and behind the folder, in the order of some disk
+        (tmp_path / "corpus" / name).symlink_to(tmp_path / "corpus" / "b")
+    (tmp_path / "corpus" / "b" / "round").symlink_to(tmp_path / "corpus")
+    assert [path.name for path, _ in audio_files(tmp_path / "corpus", ANY)] == ["a.wav", "b.wav"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    make(tmp_path, "a/a.wav", "b/b.wav")
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(InputError, match=r"/b: cannot be read \(Permission denied\)"):
+        list(audio_files(tmp_path, ANY))
 
 
 def test_a_hidden_folder_above_the_corpus_hides_nothing(tmp_path):
