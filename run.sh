@@ -64,7 +64,8 @@ launch() {
   "$@" &
   child=$!
   set +m
-  trap 'kill -TERM -- "-$child" 2>/dev/null; wait "$child"; exit 143' INT TERM HUP
+  trap 'kill -TERM -- "-$child" 2>/dev/null; wait "$child"; exit 143' TERM HUP
+  trap 'kill -TERM -- "-$child" 2>/dev/null; wait "$child"; echo "interrupted; the same command goes on" >&2; exit 130' INT
   wait "$child"
   trap - INT TERM HUP
 }
@@ -97,7 +98,7 @@ for corpus in ${corpora//,/ }; do
   done
   corpus_dir[$corpus]=${!variable:+$(realpath -ms "${!variable}")}
   if ((stage <= 1)) && [[ -z ${corpus_dir[$corpus]} ]]; then
-    die "$corpus: $variable is not set; write its folder in $SER_ROOT/db.sh, or call $variable=/path/to/${variable,,} ./run.sh"
+    die "$corpus: $variable is not set; write its folder in $SER_ROOT/db.sh, or call $variable=/path/to/${variable,,} ${recipe#"$SER_ROOT/"}/run.sh"
   fi
 done
 

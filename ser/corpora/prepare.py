@@ -109,6 +109,7 @@ def prepare(
     }
     if is_segmented(utterances):
         report["recordings"] = len({item.recording for item in items})
+        report["parted"] = _parted(resolved(protocol, splits), kept)
     unused = _unused_splits(protocol, utterances)
     if unused:
         report["unused_splits"] = unused
@@ -129,7 +130,9 @@ def prepare(
 def check_there(protocol: Protocol, corpus_dir: Path) -> None:
     """The corpus has been fetched: a folder, or the table that names its files."""
     if not corpus_dir.exists():
-        raise InputError(f"{corpus_dir}: no such folder; {protocol.name} can be had from {protocol.source}")
+        raise InputError(
+            f"{corpus_dir}: no such folder or table; mend the path ({protocol.name} can be had from {protocol.source})"
+        )
 
 
 def _check_place(corpus_dir: Path, out_dir: Path) -> None:
@@ -233,6 +236,8 @@ def _check_names(utterance: Utterance) -> None:
             f"{where(utterance)}: utterance id {utterance.id} does not start with its speaker "
             f"{utterance.speaker} and a dash; mend the preparer"
         )
+    if utterance.gender not in ("f", "m", ""):
+        raise InputError(f"{where(utterance)}: gender {utterance.gender!r} is not f, m or empty; mend the preparer")
     path = str(utterance.path.resolve())
     if "\n" in path or path != path.encode("utf-8", "replace").decode():
         raise InputError(f"{path!r}: a path that is no line of UTF-8 text; rename it")
@@ -310,7 +315,7 @@ def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> str:
     edition = f" ({found.edition})" if found.edition else ""
     return (
         f"{corpus_dir}: not the complete {protocol.name}{edition}: {', '.join(found.wrong)}; complete it "
-        f"(from {protocol.source}), or go on with --allow-partial true"
+        f"(from {protocol.source}), mend `expected` in {protocol.path}, or go on with --allow-partial true"
     )
 
 
@@ -378,6 +383,19 @@ def _unused_splits(protocol: Protocol, utterances: Sequence[Utterance]) -> str:
     )
 
 
+def _parted(protocol: Protocol, kept: Sequence[Item]) -> dict[str, int]:
+    """<split>_fold<k> -> recordings whose speakers are in several parts, where there are any."""
+    speakers: dict[str, set[str]] = {}
+    for item in kept:
+        speakers.setdefault(item.recording, set()).add(item.utterance.speaker)
+    found = {}
+    for split in protocol.splits:
+        for number, fold in enumerate(protocol.folds(split), 1):
+            place = {s: part for part in PARTS for s in fold[part]}
+            found[f"{split}_fold{number}"] = sum(len({place[s] for s in own}) > 1 for own in speakers.values())
+    return {name: number for name, number in found.items() if number}
+
+
 def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
     classes = ", ".join(f"{name} {n}" for name, n in report["classes"].items())
     edition = f" ({report['edition']})" if report.get("edition") else ""
@@ -398,6 +416,8 @@ def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
         lines.append(f"  partial copy: {', '.join(report['missing'])}")
     for name, number in report.get("other_text", {}).items():
         lines.append(f"  {name}: {number} utterances left out, since their text is for the other side")
+    for name, number in report.get("parted", {}).items():
+        lines.append(f"  {name}: {number} recordings have speakers in several parts, who may be heard in each other's")
     if report.get("unused_splits"):
         lines.append(f"  {report['unused_splits']}")
     return os.linesep.join(lines)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,15 +50,41 @@ def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module  # dataclasses look their module up there
-    spec.loader.exec_module(module)
+    with _told_of(path):
+        spec.loader.exec_module(module)
     if not hasattr(module, "utterances"):
         raise InputError(f"{path}: has no function utterances(corpus_dir)")
     asked = inspect.signature(module.utterances).parameters
 
     def utterances(corpus_dir: Path, **offered: Any) -> Iterator[Utterance]:
-        found: Iterator[Utterance] = module.utterances(
-            corpus_dir, **{name: value for name, value in offered.items() if name in asked}
-        )
-        return found
+        with _told_of(path):
+            found = module.utterances(corpus_dir, **{name: v for name, v in offered.items() if name in asked})
+            if not isinstance(found, Iterable):
+                raise InputError(f"{path}: utterances(corpus_dir) gives {found!r}; it is to yield each Utterance")
+            for utterance in found:
+                if not isinstance(utterance, Utterance):
+                    raise InputError(f"{path}: utterances(corpus_dir) yields {utterance!r}, which is no Utterance")
+                yield utterance
 
     return Preparer(utterances, getattr(module, "download", None), path, getattr(module, "tree", None))
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """Tell a mistake in somebody's preparer by its place in the file.
+
+    Raises:
+        InputError: whatever went wrong in it.
+    """
+    try:
+        yield
+    except (InputError, OSError):
+        raise
+    except SyntaxError as error:
+        raise InputError(f"{error.filename}:{error.lineno}: {error.msg}; mend the preparer") from None
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if Path(frame.filename).parent == path.parent]
+        line = f":{own[-1].lineno}" if own else ""
+        place = own[-1].filename if own else path
+        raise InputError(f"{place}{line}: {type(error).__name__}: {error}; mend the preparer") from error

@@ -170,7 +170,10 @@ def test_the_folder_holds_one_table(lab):
 
 def test_a_table_that_is_not_there(lab, one_line):
     line = one_line(lab.command(lab.out, corpus=lab.corpus / "none.csv"))
-    assert line == f"error: {lab.corpus / 'none.csv'}: no such folder; Lab can be had from the lab"
+    assert (
+        line
+        == f"error: {lab.corpus / 'none.csv'}: no such folder or table; mend the path (Lab can be had from the lab)"
+    )
 
 
 def test_a_line_that_changes_what_is_kept_makes_the_corpus_anew(lab):

@@ -10,7 +10,7 @@ import pytest
 from lab import LABELS, Lab
 
 from ser.audio import resample
-from ser.common import InputError
+from ser.common import InputError, read_json
 from ser.config import load
 from ser.corpora.cuts import read_cut, read_cuts
 from ser.corpora.items import read_items
@@ -95,6 +95,13 @@ def test_features_are_those_of_the_stretch_and_the_channel(calls):
     cuts = lhotse.CutSet.from_file(made.folder / "cuts.jsonl.gz")
     lhotse.validate(cuts, read_data=True)
     assert {cut.load_features().shape for cut in cuts} == {(59, 257), (115, 257)}
+
+
+def test_recordings_whose_speakers_are_in_several_parts_are_counted(calls):
+    # leave one speaker out: agent0 is tested and agent1 validates, so of the three calls two are parted in fold 1
+    summary = calls.prepare()
+    assert read_json(calls.out / "report.json")["parted"]["strict_fold1"] == 2
+    assert "  strict_fold1: 2 recordings have speakers in several parts" in summary
 
 
 def test_data_dirs_have_segments_and_a_recording_for_each_channel(calls):

@@ -82,7 +82,7 @@ def test_every_corpus_has_a_variable_a_protocol_and_a_message_where_it_is_not_se
     recipe = corpus if corpus in RECIPES else "tess_ravdess"
     assert last_error(run(ROOT / "egs" / recipe)) == (
         f"error: {corpus}: {corpus.upper()} is not set; write its folder in {ROOT}/db.sh, "
-        f"or call {corpus.upper()}=/path/to/{corpus} ./run.sh"
+        f"or call {corpus.upper()}=/path/to/{corpus} egs/{recipe}/run.sh"
     )
 
 
@@ -106,7 +106,7 @@ def recipe(tmp_path: Path) -> Path:
 def test_a_reading_of_a_corpus_lies_where_its_base_lies(recipe: Path, corpus: str, variable: str) -> None:
     line = last_error(run(recipe, "--corpora", corpus))
     assert line.startswith(f"error: {corpus}: {variable} is not set; ")
-    assert line.endswith(f"or call {variable}=/path/to/{variable.lower()} ./run.sh")
+    assert line.endswith(f"or call {variable}=/path/to/{variable.lower()} {recipe}/run.sh")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,9 @@ def test_a_reading_of_a_corpus_lies_where_its_base_lies(recipe: Path, corpus: st
 )
 def test_a_variable_of_its_own_comes_first(recipe: Path, variables: dict[str, str], folder: str) -> None:
     done = run(recipe, "--corpora", "tess_other,ravdess", "--stage", "1", RAVDESS="/nowhere", **variables)
-    assert last_error(done).startswith(f"error: {folder}: no such folder; tess_other can be had from ")
+    assert last_error(done).startswith(
+        f"error: {folder}: no such folder or table; mend the path (tess_other can be had from "
+    )
 
 
 def expected(corpus: str) -> dict[str, int]:
