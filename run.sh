@@ -64,8 +64,8 @@ launch() {
   "$@" &
   child=$!
   set +m
-  trap 'kill -TERM -- "-$child" 2>/dev/null; wait "$child"; exit 143' TERM HUP
-  trap 'kill -TERM -- "-$child" 2>/dev/null; wait "$child"; echo "interrupted; the same command goes on" >&2; exit 130' INT
+  trap 'kill -TERM -- "-$child" 2>/dev/null; wait "$child" || :; exit 143' TERM HUP
+  trap 'kill -TERM -- "-$child" 2>/dev/null; wait "$child" || :; echo "interrupted; the same command goes on" >&2; exit 130' INT
   wait "$child"
   trap - INT TERM HUP
 }
