@@ -39,6 +39,8 @@ setup(
         "matplotlib",
         "safetensors",
         "scikit-learn",
+        "pyroomacoustics>=0.10",
+        "fast-mp3-augment>=0.2",
         "urllib3",  # lhotse imports it and does not say so
     ],
     extras_require={
