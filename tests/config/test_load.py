@@ -33,7 +33,7 @@ def refused(*arguments) -> str:
 
 def test_every_key_has_one_home():
     homes = []
-    for path in (ROOT / "conf").glob("*.yaml"):
+    for path in set((ROOT / "conf").glob("*.yaml")) - {ROOT / "conf" / "augment.yaml"}:  # tests/augment has that one
         prefix = "" if path.stem == "experiment" else f"{path.stem}."
         homes += [prefix + key for key in yaml.safe_load(path.read_text())]
     assert sorted(homes) == sorted(set(KEYS) - {"preset", "corpora"})

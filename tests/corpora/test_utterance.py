@@ -96,7 +96,9 @@ def test_a_preparer_of_the_recipe_comes_first(tmp_path):
     make(tmp_path, "local/prepare_ravdess.py")
     with pytest.raises(InputError, match=r"prepare_ravdess\.py: has no function utterances"):
         load_preparer("ravdess", tmp_path)
-    (tmp_path / "local/prepare_ravdess.py").write_text("def utterances(corpus_dir):\n    return iter(['mine'])\n")
-    assert list(load_preparer("ravdess", tmp_path).utterances(tmp_path)) == ["mine"]
+    (tmp_path / "local/prepare_ravdess.py").write_text(
+        "from ser.corpora import Utterance\ndef utterances(d):\n    return iter([Utterance('a-1', d, 'a', 'mine')])\n"
+    )
+    assert [u.label for u in load_preparer("ravdess", tmp_path).utterances(tmp_path)] == ["mine"]
     with pytest.raises(InputError, match=r"prepare_none\.py: no such file .*prepare_ravdess"):
         load_preparer("none", tmp_path)
