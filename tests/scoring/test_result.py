@@ -120,7 +120,7 @@ def test_table_is_rebuilt_from_the_files(trained):
     assert cells[-4:] == [f"{100 * s['wa']:.1f}", f"{100 * s['ua']:.1f}", f"{100 * s['macro_f1']:.1f}", "12"]
     assert "Printed by `the command`" in text
     options = "--preset strict --task multi --temporal blstm --pooling mu_sigma2 --fold 1 --seed 0"
-    assert f"`./run.sh --corpora one,two {options} --" in text
+    assert f"`./run.sh --corpora one,two {options}`" in text
 
 
 def test_no_results_is_an_error(tmp_path):
