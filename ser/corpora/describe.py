@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser.common import InputError, atomic_path, digest, read_json
+from ser.common import InputError, digest, read_json
+from ser.common.pictures import check_picture, save_picture
 from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import PARTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ENDINGS = (".png", ".pdf", ".svg")
 LISTED = 8  # more training speakers than that are "the other N", where they are
 GENDERS = {"f": "women", "m": "men", "": "unknown"}
 Table = list[dict[str, Any]]
@@ -270,8 +270,7 @@ def draw(corpora: Sequence[Prepared], path: Path) -> None:
     Raises:
         InputError: an ending that is no picture's.
     """
-    if path.suffix.lower() not in ENDINGS:
-        raise InputError(f"{path}: unknown ending; a picture ends in {', '.join(ENDINGS)}")
+    check_picture(path)
     from matplotlib import style
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -290,8 +289,7 @@ def draw(corpora: Sequence[Prepared], path: Path) -> None:
     panels[-1, 1].set_xlabel("utterances, mean over folds (line: least to most)")
     patches = [Patch(color=colour, label=name) for name, colour in colours.items()]
     figure.legend(handles=patches, loc="outside upper right", ncols=len(names), frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    save_picture(figure, path)
 
 
 def _draw_durations(axes: Axes, prepared: Prepared, colours: Mapping[str, str]) -> None:

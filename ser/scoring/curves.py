@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser.common import InputError, atomic_path, read_json
+from ser.common import InputError, read_json
+from ser.common.pictures import check_picture, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-# By ending, what leaves date and version out of a picture, so that the same curves are the same bytes.
-METADATA = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
 # Told apart also by the colour-blind (Okabe and Ito, without their yellow).
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#882255")
 OVERLAID = len(PALETTE)  # more trainings than that get panels of their own
@@ -124,16 +123,11 @@ def plot_curves(folders: Sequence[Path], path: Path) -> None:
     Raises:
         InputError: an ending that is no picture's, too many trainings, or an epochs.jsonl that is not as it should be.
     """
-    if path.suffix.lower() not in METADATA:
-        raise InputError(f"{path}: unknown ending; a picture ends in {', '.join(METADATA)}")
+    check_picture(path)
     if len(folders) > MOST:
         raise InputError(f"{path}: no room for {len(folders)} trainings, {MOST} at most; name folders further down")
     title, names = _names(folders)
-    figure = draw(title, dict(zip(names, map(read_curves, folders), strict=True)))
-    import matplotlib
-
-    with matplotlib.rc_context({"svg.hashsalt": "curves"}), atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120, metadata=METADATA[path.suffix.lower()])
+    save_picture(draw(title, dict(zip(names, map(read_curves, folders), strict=True))), path)
 
 
 def _names(folders: Sequence[Path]) -> tuple[str, list[str]]:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ser.common import atomic_path
+from ser.common.pictures import save_picture
 
 
 def plot_confusion(confusion: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
@@ -30,6 +29,4 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], title: str, pa
             va="center",
             color="white" if share[i, j] > 0.5 else "black",
         )
-    FigureCanvasAgg(figure)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    save_picture(figure, path)
