@@ -136,7 +136,7 @@ class Room:
             box.add_microphone(microphone)
             box.compute_rir()
             response = np.asarray(box.rir[0][0], np.float32)[round(LATE + late) :]
-            if all(_as_said(_resampled(response, BANK_RATE, rate), rate, rt60) for rate in (BANK_RATE, 8000)):
+            if all(_as_said(resample(response, BANK_RATE, rate), rate, rt60) for rate in (BANK_RATE, 8000)):
                 about = {"room": room, "rt60": rt60, "source": source, "microphone": microphone}
                 return response / np.abs(response).max(), about
         raise InputError(f"augment: room: no room of these sizes has an RT60 of {list(self.rt60)} s; change either")
@@ -172,16 +172,11 @@ def _read_bank(path: str) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
 
 @lru_cache(maxsize=4096)
 def _simulated(bank: str, number: int, rate: int) -> np.ndarray:
-    return _resampled(_read_bank(bank)[0][number], BANK_RATE, rate)
+    return resample(_read_bank(bank)[0][number], BANK_RATE, rate)
 
 
 @lru_cache(maxsize=512)
 def _measured(path: str, rate: int) -> np.ndarray:
     audio = read_audio(Path(path))
     direct = int(np.argmax(np.abs(audio.mono)))
-    return _resampled(audio.mono[direct:], audio.sampling_rate, rate)
-
-
-def _resampled(response: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
-    """At another rate, with the direct sound at sample 0 still."""
-    return resample(response, rate, to_rate)
+    return resample(audio.mono[direct:], audio.sampling_rate, rate)

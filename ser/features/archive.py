@@ -22,6 +22,7 @@ from ser.corpora.kaldi import read_table, table_text
 # Bytes of the archives that a reader keeps mapped in.
 RESIDENT = 16 << 20
 RANGE = re.compile(r"\[(\d+):(\d+)\]$")
+GZIP = b"\x1f\x8b"
 FLOAT, TWO_BYTE = b"\0BFM ", b"\0BCM2 "
 
 
@@ -130,8 +131,6 @@ class ArkReader:
             raise InputError(f"{self.scp}: no entry {key}; run stage 3 again")
         path, offset = self.places[key]
         data = self._map(path)
-        if data[:2] == b"\x1f\x8b":
-            raise InputError(f"{path}: a gzip file, in which nothing can be looked up; unpack it (gunzip)")
         if offset + 22 > data.size():  # the file's size as it is now: a map must not be read beyond it
             raise InputError(f"{path}: {key}: the archive ends within it; remove the folder and run stage 3 again")
         low, step = np.float32(0), None
@@ -166,6 +165,8 @@ class ArkReader:
         if path not in self.maps:
             try:
                 with open(path, "rb") as file:
+                    if file.read(2) == GZIP:
+                        raise InputError(f"{path}: a gzip file, in which nothing can be looked up; unpack it (gunzip)")
                     self.maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
                 raise InputError(f"{path}: cannot be read ({error}); run stage 3 again") from None
