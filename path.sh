@@ -48,7 +48,7 @@ packages = {
     "mini": "espeakng_loader",
     "tensorboard": "tensorboard",
     "opensmile": "opensmile",
-    "dev": "pytest hypothesis ruff mypy importlinter pre_commit kaldi_native_io tensorboard",
+    "dev": "pytest hypothesis ruff mypy importlinter pre_commit kaldi_native_io tensorboard audiomentations librosa",
 }
 wanted = [name for extra in ["core", *sys.argv[1:]] for name in packages[extra].split()]
 print(", ".join(name for name in wanted if importlib.util.find_spec(name) is None))

@@ -34,8 +34,8 @@ Usage: ./run.sh [options]     train and score ${corpora:-corpora} (preset $prese
 Stages (every finished one is a no-op when run again):
   0  fetch or make the corpora that may be
   1  prepare: lhotse manifests, Kaldi data dirs
-  2  augment the training cuts: none in this version
-  3  log-STFT features
+  2  augment: choose the copies of training utterances (--augment.copies)
+  3  log-STFT features, of utterances and copies
   4  train
   5  decode: posteriors of the test utterances
   6  score: result.json
@@ -48,8 +48,9 @@ $(while read -r name text; do
   done < <(sed -n '/^stage=/,/^allow_partial=/s/^\([a-z_]*\)=[^#]*# */\1 /p' "$SER_ROOT/run.sh"))
 
 Any key of conf/ is an option too, below with its default, which a preset may change:
-$(for section in features batches network training; do
-    sed -n "s/^\([a-z_]*: .*\)/  --$section.\1/p" "$SER_ROOT/conf/$section.yaml"
+$(for section in features augment batches network training; do # keys of a nested section get its name in front
+    sed -nE -e '/^[a-z0-9_]+:$/ { s/:/./; h }' -e '/^  [a-z]/ { G; s/^ +(.*)\n(.*)/\2\1/ }' \
+      -e "s/^([a-z0-9_.]+: .*)/  --$section.\1/p" "$SER_ROOT/conf/$section.yaml"
   done)
 HELP
 }
@@ -131,10 +132,17 @@ if wanted 1; then
   done
 fi
 
+if wanted 2; then
+  log "stage 2: copies of training utterances"
+  python "$SER_ROOT/steps/augment.py" "${where[@]}"
+fi
+
 if wanted 3; then
-  for corpus in ${corpora//,/ }; do
-    log "stage 3: log-STFT of $corpus"
-    launch "$SER_ROOT/steps/make_stft.sh" --nj "$nj" --cmd "$cpu_cmd" "$folder/config.yaml" "$data/$corpus" "$dump"
+  data_dirs=$(python "$SER_ROOT/steps/augment.py" --dirs true "${where[@]}")
+  mapfile -t data_dirs <<< "$data_dirs"
+  for data_dir in "${data_dirs[@]}"; do
+    log "stage 3: log-STFT of ${data_dir#"$data/"}"
+    launch "$SER_ROOT/steps/make_stft.sh" --nj "$nj" --cmd "$cpu_cmd" "$folder/config.yaml" "$data_dir" "$dump"
   done
 fi
 

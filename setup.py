@@ -58,6 +58,8 @@ setup(
             "kaldi_native_io",
             "tensorboard",
             "types-PyYAML",
+            "audiomentations",  # which the benchmark of augmentation compares with, as librosa
+            "librosa",
         ],
     },
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import InputError, guarded
-from ser.config import decisive, load, read_experiment, save
+from ser.config import differences, load, read_experiment, save
 
 
 @guarded
@@ -42,8 +42,8 @@ def main() -> int:
     folder = options.exp_dir / experiment.folder
     path = folder / "config.yaml"
     if path.is_file():
-        before, after = decisive(read_experiment(path)), decisive(experiment)
-        changed = [f"{key}: {before[key]} there, {after[key]} now" for key in after if before[key] != after[key]]
+        found = differences(read_experiment(path), experiment)
+        changed = [f"{key}: {there} there, {now} now" for key, (there, now) in found.items()]
         begun = any((folder / name).exists() for name in ("checkpoint.safetensors", "model.safetensors"))
         if changed and begun:
             raise InputError(

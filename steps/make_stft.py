@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -12,34 +13,48 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 from ser.common import guarded
 from ser.config import read_experiment
 
+SHOWN = 5  # padded utterances
+
 
 @guarded
 def main() -> int:
-    """Print the folder of the features (no option), compute a share (--job), or join the shares (--finish true)."""
-    parser = argparse.ArgumentParser(description="Log-STFT features of a prepared corpus.")
+    """Print the folder of the set (no option), compute a share (--job), or join the shares (--finish true)."""
+    parser = argparse.ArgumentParser(
+        description="Log-STFT features of a prepared corpus, or of a train set with copies."
+    )
     parser.add_argument("config", type=Path, help="config.yaml of an experiment")
-    parser.add_argument("data_dir", type=Path, help="prepared corpus, such as data/ravdess")
+    parser.add_argument("data_dir", type=Path, help="such as data/ravdess, or a train_<digest> folder of stage 2 in it")
     parser.add_argument("dump_dir", type=Path, help="root of the feature store")
     parser.add_argument("--job", type=int, default=0, help="compute this share, from 1")
     parser.add_argument("--nj", type=int, default=1, help="number of shares")
     parser.add_argument("--finish", choices=["true", "false"], default="false", help="join the shares")
     options = parser.parse_args()
+    from ser.augment import augmentation
     from ser.features import FeatureStore
 
-    store = FeatureStore(options.dump_dir, options.data_dir, read_experiment(options.config).features)
+    experiment = read_experiment(options.config)
+    store = FeatureStore(options.dump_dir, options.data_dir, experiment.features)
+    if store.copies and (options.job or (options.finish == "false" and not store.finished)):
+        store.augment = augmentation(experiment.augment, options.dump_dir / "rooms")
     if options.job:
         import torch
 
         torch.set_num_threads(1)  # the jobs share the cores
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written is removed
         computed, found = store.compute(options.job, options.nj)
         print(f"{computed} utterances computed, {found} found done")
     elif options.finish == "true":
-        count = len(store.cuts) if store.finished else store.finish()
+        count = store.finish()
         store.link()
-        print(f"{options.data_dir.name}: features of {count} utterances in {store.folder}")
+        copies = f", {store.copies} of them copies," if store.copies else ""
+        print(f"{store.corpus_dir.name}: features of {count} utterances{copies} in {store.folder}")
+        if padded := store.padded():
+            names = ", ".join(padded[:SHOWN]) + (", ..." if len(padded) > SHOWN else "")
+            print(f"  {len(padded)} shorter than one frame were padded: {names} (all in {store.folder / 'info.json'})")
     else:
         if not store.finished:
             (store.folder / "info.json").unlink(missing_ok=True)
+            store.prepare()
         print(store.folder)
     return 0
 

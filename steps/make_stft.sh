@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Log-STFT features of a prepared corpus, in parallel jobs.
+# Log-STFT features of a prepared corpus, or of its training utterances and their copies, in parallel jobs.
 set -euo pipefail
 
 nj=4       # number of jobs
@@ -10,7 +10,10 @@ help() {
 Usage: steps/make_stft.sh [options] <config> <data-dir> <dump-dir>
   e.g. steps/make_stft.sh --nj 4 exp/ravdess/multi_blstm_mu/fold1_seed0/config.yaml data/ravdess dump
 Options: --nj <number of jobs> ($nj), --cmd <launcher and its options> ($cmd)
-Writes <dump-dir>/<corpus>/<key>/feats.{ark,scp}, utt2num_frames and cuts, and feats.scp into every data dir below <data-dir>.
+<data-dir> is data/<corpus> of stage 1, or a train_<digest> folder of stage 2.
+Writes <dump-dir>/<corpus>/archives/<settings>/feats.*.ark, which every recipe and every fold shares; which of these a
+data dir has into <dump-dir>/<corpus>/<key>/{feats.scp,utt2num_frames,cuts.jsonl.gz}; and feats.scp into every data dir
+below <data-dir>, or into <data-dir>.
 HELP
 }
 

@@ -81,6 +81,7 @@ class Made:
             "training.max_epochs=3",
             "training.precision=float32",
             "training.threads=1",
+            "augment.copies=0",
         ]
         return load("strict", self.recipe, [f"corpora=[{corpora}]", *small, *overrides])
 

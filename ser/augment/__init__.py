@@ -1,7 +1,7 @@
 """Operations that change what a training hears, and leave what is said and felt."""
 
 from ser.augment.kinds import Kind, TooShort, copy_rng
-from ser.augment.settings import KINDS, Augment, load_augment
+from ser.augment.settings import Augment, augmentation
 from ser.augment.spectral import (
     change_speed,
     draw_distortion,
@@ -13,14 +13,13 @@ from ser.augment.spectral import (
 )
 
 __all__ = [
-    "KINDS",
     "Augment",
     "Kind",
     "TooShort",
+    "augmentation",
     "change_speed",
     "copy_rng",
     "draw_distortion",
-    "load_augment",
     "mask",
     "mixup_weights",
     "relative_floor",

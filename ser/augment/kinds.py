@@ -1,7 +1,9 @@
 """Kinds of perturbation of a waveform (da Silva et al. 2020; speed: Ko et al. 2015), and what all of them share.
 
-A kind draws what it does, `values = kind.draw(rng)`, JSON-able and complete, and does it, `kind.apply(samples, rate,
-values)`, without drawing anything: from its values alone a copy comes out the same again.
+A kind draws what it does, `values = kind.draw(rng, voices)`, JSON-able and complete, and does it,
+`kind.apply(samples, rate, values, voices)`, without drawing anything: from its values alone a copy comes out the same
+again. Values name all other audio that goes in by its content, so they name what comes out. `voices` are of other
+speakers, for babble.
 
 `samples` is float32, mono, (n,), at `rate` Hz; it is not changed. The result is float32, (n,) but for speed, without
 delay, finite, and all zeros where `samples` are. Its voiced part is as loud as before, but for volume: loudness would
@@ -12,12 +14,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from ser.augment.spectral import warp_frequency
 from ser.common import InputError, derive_seed
+
+if TYPE_CHECKING:
+    from ser.augment.voices import Voices
 
 VOICED_DECIBELS = 30  # frames no more than this below the loudest are voiced
 VOICED_SECONDS = 0.02  # of a frame
@@ -30,7 +35,6 @@ MP3_RATES = {
     24000: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     48000: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
 }
-MP3_SECONDS = 0.1  # the least that the encoder takes
 
 
 class TooShort(Exception):
@@ -38,12 +42,18 @@ class TooShort(Exception):
 
 
 class Kind(Protocol):
-    """What every kind does; see the head of this file."""
+    """What every kind does; see the head of this file.
 
-    def draw(self, rng: np.random.Generator) -> dict[str, Any]:
+    Attributes:
+        least_seconds: `apply` raises TooShort below; 0: any utterance will do.
+    """
+
+    least_seconds: ClassVar[float]
+
+    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
         """What to do, with which values."""
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any]) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
         """Do it."""
 
 
@@ -103,15 +113,16 @@ class Volume:
         decibels: range of the gain, uniform in decibels.
     """
 
+    least_seconds: ClassVar[float] = 0.0
     decibels: tuple[float, float]
 
     def __post_init__(self) -> None:
         check_range("volume.decibels", self.decibels, -120, 120)
 
-    def draw(self, rng: np.random.Generator) -> dict[str, Any]:
+    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
         return {"decibels": within(rng, self.decibels)}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any]) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
         return samples * np.float32(10 ** (values["decibels"] / 20))
 
 
@@ -125,16 +136,17 @@ class Speed:
         factors: one of them is drawn; 0.9 makes 48,000 samples 53,333, and 440 Hz 396 Hz.
     """
 
+    least_seconds: ClassVar[float] = 0.0
     factors: list[float]
 
     def __post_init__(self) -> None:
         check_choices("speed.factors", self.factors)
         check_range("speed.factors", (min(self.factors), max(self.factors)), 0.25, 4)
 
-    def draw(self, rng: np.random.Generator) -> dict[str, Any]:
+    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
         return {"factor": float(one_of(rng, self.factors))}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any]) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
         import soxr
 
         factor = values["factor"]
@@ -151,12 +163,15 @@ class BandPass:
     """A Butterworth band-pass run forwards and backwards, so without delay: 6 dB down at both edges, flat between.
 
     Beyond an edge it falls by 48 dB an octave. An upper edge that the sampling rate cannot hold leaves the top as is.
+    Computed on the spectrum, where there and back is the filter's power response: a third of the time of scipy's
+    sosfiltfilt, and the same within 0.1 %.
 
     Attributes:
         low: range of the lower edge, Hz.
         high: range of the upper edge, Hz.
     """
 
+    least_seconds: ClassVar[float] = 0.0
     low: tuple[float, float]
     high: tuple[float, float]
 
@@ -164,23 +179,29 @@ class BandPass:
         check_range("band_pass.low", self.low, 1)
         check_range("band_pass.high", self.high, self.low[1] * 1.1)
 
-    def draw(self, rng: np.random.Generator) -> dict[str, Any]:
+    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
         return {"low": within(rng, self.low), "high": within(rng, self.high)}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any]) -> np.ndarray:
-        from scipy.signal import butter, sosfiltfilt
+    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
+        from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
         if not samples.any():
             return np.zeros_like(samples)
         low, high = values["low"], values["high"]
         if low >= rate / 2:
             raise InputError(f"augment: band_pass.low: {low:.0f} Hz is above what {rate} Hz can hold; lower it")
-        sos = butter(FILTER_ORDER, low, "highpass", fs=rate, output="sos")
-        if high < rate / 2:
-            sos = np.concatenate([sos, butter(FILTER_ORDER, high, "lowpass", fs=rate, output="sos")])
-        # As much as the lower edge rings on, so that the ends are not heard.
+        # Turned over at both ends for as long as the lower edge rings on, so that the ends are not heard.
         padding = min(len(samples) - 1, round(2 * rate / low))
-        return at_level(sosfiltfilt(sos, samples.astype(np.float64), padlen=padding), samples, rate)
+        before, after = samples[padding:0:-1], samples[-2 : -padding - 2 : -1]
+        padded = np.concatenate([2 * samples[0] - before, samples, 2 * samples[-1] - after])
+        padded -= padded.mean()
+        size = next_fast_len(len(padded), real=True)
+        power = np.tan(np.pi * rfftfreq(size)) ** (2 * FILTER_ORDER)  # bilinear transform
+        gain = power / (power + math.tan(math.pi * low / rate) ** (2 * FILTER_ORDER))
+        if high < rate / 2:
+            gain /= 1 + power / math.tan(math.pi * high / rate) ** (2 * FILTER_ORDER)
+        changed = irfft(rfft(padded, size) * gain.astype(np.float32), size)
+        return at_level(changed[padding : padding + len(samples)], samples, rate)
 
 
 @dataclass(frozen=True)
@@ -191,15 +212,16 @@ class Mp3:
         kbps: bit rates in kbit/s, of which one is drawn.
     """
 
+    least_seconds: ClassVar[float] = 0.1
     kbps: list[int]
 
     def __post_init__(self) -> None:
         check_choices("mp3.kbps", self.kbps, sorted({kbps for known in MP3_RATES.values() for kbps in known}))
 
-    def draw(self, rng: np.random.Generator) -> dict[str, Any]:
+    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
         return {"kbps": int(one_of(rng, self.kbps))}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any]) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
         """As of every kind.
 
         Raises:
@@ -212,8 +234,8 @@ class Mp3:
             raise InputError(f"augment: mp3: not at {rate} Hz; there is: {sorted(SUPPORTED_SAMPLE_RATES)}")
         known = next(rates for most, rates in MP3_RATES.items() if rate <= most)
         check_choices(f"mp3.kbps at {rate} Hz", [values["kbps"]], known)
-        if len(samples) < MP3_SECONDS * rate:
-            raise TooShort(f"{len(samples) / rate:.3f} s; mp3 takes {MP3_SECONDS} s or more")
+        if len(samples) < self.least_seconds * rate:
+            raise TooShort(f"{len(samples) / rate:.3f} s; mp3 takes {self.least_seconds} s or more")
         if not samples.any():
             return np.zeros_like(samples)
         # At a peak of 1/2, whatever the level, so that neither clipping nor the codec's threshold comes in.
@@ -236,6 +258,7 @@ class Vtlp:
         boundary: where the map bends, as a fraction of half the sampling rate.
     """
 
+    least_seconds: ClassVar[float] = 0.0
     alpha: tuple[float, float]
     boundary: float
 
@@ -243,10 +266,10 @@ class Vtlp:
         check_range("vtlp.boundary", (self.boundary, self.boundary), 0.01, 0.99)
         check_range("vtlp.alpha", self.alpha, self.boundary * 1.01, 1 / self.boundary)
 
-    def draw(self, rng: np.random.Generator) -> dict[str, Any]:
+    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
         return {"alpha": within(rng, self.alpha), "boundary": float(self.boundary)}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any]) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
         from scipy.fft import irfft, rfft
 
         if values["alpha"] == 1 or not samples.any():
@@ -264,8 +287,8 @@ class Vtlp:
         bins = np.arange(size.shape[1], dtype=np.float32)
         shift = np.rint(bins - warp_frequency(bins[None], values["alpha"], values["boundary"])[0]).astype(np.intp)
         spectrum = spectrum.take(np.arange(len(bins)) - shift, axis=1)
-        turns = np.exp(2j * np.pi / overlap * np.arange(overlap)).astype(np.complex64)
-        spectrum *= turns[np.arange(len(frames))[:, None] * shift % overlap]
+        turns = np.exp(2j * np.pi / overlap * np.arange(overlap)[:, None] * shift).astype(np.complex64)
+        spectrum *= turns[np.arange(len(frames)) % overlap]
         spectrum *= size / np.maximum(np.abs(spectrum), 1e-30)
         changed = (irfft(spectrum, VTLP_FRAME, axis=1) * window).reshape(len(frames), overlap, VTLP_SHIFT)
         result = np.zeros((len(frames) + overlap - 1, VTLP_SHIFT), np.float32)

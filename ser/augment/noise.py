@@ -1,29 +1,60 @@
-"""Background noise, from recordings or made, and folders of sound files that are read for augmentation."""
+"""Background noise, from recordings, made or of other speakers, and folders of sound files for augmentation."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ser.audio import audio_info, read_audio, resample
-from ser.augment.kinds import check_choices, check_range, one_of, rms, within
-from ser.common import InputError
+from ser.audio.reader import is_silent
+from ser.augment.kinds import check_choices, check_range, one_of, rms, voiced, within
+from ser.common import InputError, derive_seed, digest, locked, read_json, write_json
+from ser.common.progress import progress
+from ser.corpora.utterance import AUDIO_SUFFIXES, other_files
+
+if TYPE_CHECKING:
+    from ser.augment.voices import Voices
 
 # Power against frequency: f to this power.
 COLOURS = {"white": 0, "pink": -1, "brown": -2}
-SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph", ".aif", ".aiff", ".au", ".amr", ".wv"}
+BABBLE = "babble"
+TEST_SHARE = 10  # one of so many noises or rooms is kept for testing
 
 
 @lru_cache(maxsize=8)
-def sound_files(folder: str, what: str) -> tuple[str, ...]:
-    """Names of the sound files below a folder, relative to it, sorted; each is read once to see that it sounds.
+def shares(names: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Noises or rooms for training and for testing, by name or number: no model is tested in what it was trained in.
+
+    A tenth is for testing, one at least where there are two; which of them follows from the names alone.
+
+    Args:
+        names: hashable: a tuple or a range.
+
+    Returns:
+        (train, test), each in the order given.
+    """
+    by_hash = sorted(names, key=lambda name: derive_seed("test share", name))
+    test = set(by_hash[len(names) - max(1, len(names) // TEST_SHARE) :]) if len(names) > 1 else set()
+    return tuple(name for name in names if name not in test), tuple(name for name in names if name in test)
+
+
+@lru_cache(maxsize=8)
+def sound_files(folder: str, what: str, cache: str = "") -> Mapping[str, str]:
+    """The sound files below a folder: names relative to it, sorted, and the digest of what each holds.
+
+    Hidden files, such as the `._` twins of macOS, are passed over; of files that hold the same, all but the first.
+    Each is read once, to see that it sounds.
 
     Args:
         what: they hold, for the messages.
+        cache: folder in which to keep what was found, so that only files of a new size or time are read again, by
+            whatever process; empty: nowhere.
 
     Raises:
         InputError: no such folder, no sound file in it, or one that is silent or damaged.
@@ -31,14 +62,55 @@ def sound_files(folder: str, what: str) -> tuple[str, ...]:
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"{folder}: no such folder of {what}; name one, or none for made ones")
-    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not names:
-        raise InputError(f"{folder}: no sound file of {what} in it ({', '.join(sorted(SUFFIXES))})")
-    for name in names:
-        samples = read_audio(root / name).mono
-        if samples.size == 0 or np.ptp(samples) == 0:
-            raise InputError(f"{root / name}: silent; remove it from the folder of {what}")
-    return tuple(names)
+    paths = [path for path in other_files(root, ()) if path.suffix.lower() in AUDIO_SUFFIXES]
+    if not paths:
+        raise InputError(f"{folder}: no sound file of {what} in it ({', '.join(sorted(AUDIO_SUFFIXES))})")
+    kept = Path(cache, f"sounds-{digest(str(root.resolve()))}.json") if cache else None
+    firsts: dict[str, str] = {}
+    for name, content in _contents(root, paths, what, kept).items():
+        firsts.setdefault(content, name)
+    return {name: content for content, name in firsts.items()}
+
+
+def _contents(root: Path, paths: Sequence[Path], what: str, kept: Path | None) -> dict[str, str]:
+    states = {path.relative_to(root).as_posix(): _state(path) for path in paths}
+    found = _known(kept, states)
+    if len(found) < len(states):
+        with locked(kept, f"{root} is being read") if kept else nullcontext():
+            found = _known(kept, states)  # another process may have read them meanwhile
+            missing = [name for name in states if name not in found]
+            try:
+                for name in progress(missing, text=f"reading {what}", unit="file"):
+                    if is_silent(read_audio(root / name).mono):
+                        raise InputError(f"{root / name}: silent; remove it from the folder of {what}")
+                    found[name] = [*states[name], digest(root / name)]
+            finally:
+                if kept:
+                    write_json(kept, found)
+    return {name: found[name][2] for name in states}
+
+
+def _state(path: Path) -> list[int]:
+    """Size, and time of the last change; of a link to nothing, what no file has."""
+    return [path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else [-1, -1]
+
+
+def _known(kept: Path | None, states: Mapping[str, list[int]]) -> dict[str, list[Any]]:
+    """Size, time and content of files that are as they were when they were read."""
+    rows = read_json(kept) if kept and kept.is_file() else {}
+    return {name: rows[name] for name, state in states.items() if rows.get(name, [])[:2] == state}
+
+
+def drawn_file(folder: str, sources: Mapping[str, str], values: Mapping[str, Any]) -> Path:
+    """The file that a draw names.
+
+    Raises:
+        InputError: it is no longer there, or no longer holds what it did.
+    """
+    path = Path(folder) / values["file"]
+    if sources.get(values["file"]) != values["audio_digest"]:
+        raise InputError(f"{path}: not there, or not what it was when the copies were drawn; run stage 2")
+    return path
 
 
 @dataclass(frozen=True)
@@ -46,38 +118,76 @@ class Noise:
     """Noise is added; the speech stays as it is.
 
     The ratio is of mean powers over the whole utterance, as in Kaldi's wav-reverberate and in lhotse. A recording is
-    mixed to mono, resampled, freed from its mean, begins at a random place and is looped where it is shorter.
+    mixed to mono, resampled, freed from its mean, begins at a random place and is looped where it is shorter. Babble
+    is the sum of utterances of other speakers, all equally loud, each treated likewise (Snyder et al. 2018).
 
     Attributes:
         folder: recordings of noise, at any rate and with any channels; empty: noise is made.
-        colours: of made noise: white, pink, brown; one is drawn.
+        colours: of noise that is not recorded: white, pink, brown, babble; one is drawn, of the others than babble
+            where there is nobody else in the training part.
         snr: range of the signal-to-noise ratio, decibels.
+        talkers: range of the number of utterances in babble; fewer where there are fewer.
+        babble_snr: as snr, of babble.
+        cache: folder in which to keep what was found in `folder`.
     """
 
+    least_seconds: ClassVar[float] = 0.0
     folder: str
     colours: list[str]
     snr: tuple[float, float]
+    talkers: tuple[int, int]
+    babble_snr: tuple[float, float]
+    cache: str = ""
 
     def __post_init__(self) -> None:
-        check_choices("noise.colours", self.colours, COLOURS)
+        check_choices("noise.colours", self.colours, [*COLOURS, BABBLE])
         check_range("noise.snr", self.snr, -60, 120)
+        check_range("noise.talkers", self.talkers, 1, 100)
+        check_range("noise.babble_snr", self.babble_snr, -60, 120)
         self.sources()
 
-    def sources(self) -> tuple[str, ...]:
-        """Names of the recordings, none for made noise."""
-        return sound_files(self.folder, "noise") if self.folder else ()
+    def sources(self) -> Mapping[str, str]:
+        """Names of the recordings and digests of what they hold; none for made noise."""
+        return sound_files(self.folder, "noise", self.cache) if self.folder else {}
 
-    def draw(self, rng: np.random.Generator) -> dict[str, Any]:
-        values = {"snr": within(rng, self.snr)}
+    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
+        """As of every kind.
+
+        Raises:
+            InputError: babble is the only colour, and there is nobody else.
+        """
         if self.folder:
-            return values | {"file": one_of(rng, self.sources()), "place": float(rng.random())}
-        return values | {"colour": one_of(rng, self.colours), "seed": int(rng.integers(2**63))}
+            file = one_of(rng, shares(tuple(self.sources()))[0])
+            values = {"file": file, "audio_digest": self.sources()[file], "place": float(rng.random())}
+            return {"snr": within(rng, self.snr), **values}
+        others = voices.ids if voices else []
+        colours = [colour for colour in self.colours if colour != BABBLE or others]
+        if not colours:
+            raise InputError(
+                f"augment: noise.colours = {self.colours}: there is a single training speaker, and nobody else to "
+                f"babble; add one of {', '.join(COLOURS)}"
+            )
+        colour = one_of(rng, colours)
+        if voices is None or colour != BABBLE:
+            return {"snr": within(rng, self.snr), "colour": colour, "seed": int(rng.integers(2**63))}
+        count = min(int(rng.integers(self.talkers[0], self.talkers[1] + 1)), len(others))
+        chosen = rng.choice(len(others), count, replace=False)
+        talkers = [{**voices.content(others[number]), "place": float(rng.random())} for number in chosen]
+        return {"snr": within(rng, self.babble_snr), "colour": BABBLE, "talkers": talkers}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any]) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
+        """As of every kind.
+
+        Raises:
+            InputError: a recording, or an utterance in babble, is not what it was when it was drawn.
+        """
         if not samples.any():
             return samples.copy()
         if "file" in values:
-            noise = _recorded(Path(self.folder) / values["file"], values["place"], len(samples), rate)
+            path = drawn_file(self.folder, self.sources(), values)
+            noise = _recorded(path, values["place"], len(samples), rate)
+        elif voices is not None and values["colour"] == BABBLE:
+            noise = _babble(values["talkers"], len(samples), rate, voices)
         else:
             noise = coloured(values["colour"], len(samples), values["seed"])
         loud = rms(noise)
@@ -98,6 +208,21 @@ def coloured(colour: str, size: int, seed: int) -> np.ndarray:
     return noise[:size]
 
 
+def _babble(talkers: Sequence[Mapping[str, Any]], size: int, rate: int, voices: Voices) -> np.ndarray:
+    """`size` samples of some utterances at once, as loud as each other where voiced; silent ones add nothing."""
+    total = np.zeros(size, np.float32)
+    for talker in talkers:
+        name = talker["utterance"]
+        if {**voices.content(name), "place": talker["place"]} != talker:
+            raise InputError(f"{name}: not what it was when babble was made of it; run stage 2")
+        voice = voices.samples(name, rate)
+        if not is_silent(voice):
+            voice = voice - voice.mean()
+            start = int(talker["place"] * len(voice))
+            total += np.take(voice, np.arange(start, start + size), mode="wrap") / rms(voice[voiced(voice, rate)])
+    return total
+
+
 def _recorded(path: Path, place: float, size: int, rate: int) -> np.ndarray:
     """`size` samples at `rate` Hz of a recording from a place on, which is a share of it; looped."""
     info = audio_info(path)
@@ -106,7 +231,7 @@ def _recorded(path: Path, place: float, size: int, rate: int) -> np.ndarray:
     if start + needed <= info.num_samples:
         noise = resample(read_audio(path, start, needed).mono, info.sampling_rate, rate)
         noise = noise - noise.mean()
-        if np.ptp(noise) > 1e-7:
+        if not is_silent(noise):
             return noise[:size]
     # Short, near its end, or silent just there: the whole of it, from the first sound behind that place on.
     noise = resample(read_audio(path).mono, info.sampling_rate, rate)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ser.audio import read_audio, resample
 from ser.augment.kinds import at_level, check_range, one_of, within
-from ser.augment.noise import sound_files
+from ser.augment.noise import drawn_file, shares, sound_files
 from ser.common import InputError, atomic_path, derive_seed, digest, locked
+from ser.common.progress import progress
+
+if TYPE_CHECKING:
+    from ser.augment.voices import Voices
 
 BANK_RATE = 16000  # Hz, at which rooms are simulated
 BANK_VERSION = 1  # raise it when the same settings make other responses
@@ -29,20 +34,21 @@ class Room:
 
     Attributes:
         folder: measured impulse responses, at any rate; empty: simulated ones.
-        cache: folder in which the bank of simulated ones is kept.
         count: simulated responses.
         length, width, height: ranges of the room's, metres.
         rt60: range of the time in which sound decays by 60 dB, seconds; drawn again with the room where no such room
             exists, or where the response, measured, is more than 15 % off.
+        cache: folder in which the bank of simulated ones is kept, or what was found in `folder`.
     """
 
+    least_seconds: ClassVar[float] = 0.0
     folder: str
-    cache: str
     count: int
     length: tuple[float, float]
     width: tuple[float, float]
     height: tuple[float, float]
     rt60: tuple[float, float]
+    cache: str = ""
 
     def __post_init__(self) -> None:
         for name in ("length", "width", "height"):
@@ -51,9 +57,9 @@ class Room:
         check_range("room.count", (self.count, self.count), 1, 100_000)
         self.sources()
 
-    def sources(self) -> tuple[str, ...]:
-        """Names of the measured responses, none for simulated ones."""
-        return sound_files(self.folder, "impulse responses") if self.folder else ()
+    def sources(self) -> Mapping[str, str]:
+        """Names of the measured responses and digests of what they hold; none for simulated ones."""
+        return sound_files(self.folder, "impulse responses", self.cache) if self.folder else {}
 
     @property
     def bank(self) -> Path:
@@ -61,13 +67,14 @@ class Room:
         settings = {key: value for key, value in asdict(self).items() if key not in ("folder", "cache")}
         return Path(self.cache) / f"rooms-{digest([BANK_VERSION, BANK_RATE, settings])}.npz"
 
-    def draw(self, rng: np.random.Generator) -> dict[str, Any]:
+    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
         if self.folder:
-            return {"file": one_of(rng, self.sources())}
-        response = int(rng.integers(self.count))
+            file = one_of(rng, shares(tuple(self.sources()))[0])
+            return {"file": file, "audio_digest": self.sources()[file]}
+        response = one_of(rng, shares(range(self.count))[0])
         return {"bank": self.bank.stem, "response": response, **self._bank()[1][response]}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any]) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
         if not samples.any():
             return np.zeros_like(samples)
         from scipy.signal import oaconvolve
@@ -78,7 +85,7 @@ class Room:
     def response(self, rate: int, values: dict[str, Any]) -> np.ndarray:
         """The impulse response that a draw names, at `rate` Hz, direct sound at sample 0: float32, (samples,)."""
         if "file" in values:
-            return _measured(str(Path(self.folder) / values["file"]), rate)
+            return _measured(str(drawn_file(self.folder, self.sources(), values)), rate)
         if values["bank"] != self.bank.stem:
             raise InputError(f"augment: room: drawn from {values['bank']}, and the settings are of {self.bank.stem}")
         self._bank()
@@ -103,7 +110,8 @@ class Room:
         threads = constants.get("num_threads")
         constants.set("num_threads", 1)  # the order of sums, and so the last bits, follow from it
         try:
-            made = [self._one(np.random.default_rng(derive_seed(path.stem, number))) for number in range(self.count)]
+            numbers = progress(range(self.count), text="simulating rooms", unit="room")
+            made = [self._one(np.random.default_rng(derive_seed(path.stem, number))) for number in numbers]
         finally:
             constants.set("num_threads", threads)
         with atomic_path(path) as temporary:

@@ -1,106 +1,64 @@
-"""The kinds by name, and their settings from conf/augment.yaml."""
+"""The kinds in use with their settings, built from the section of an experiment."""
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from ser.augment.kinds import Kind
-from ser.common import InputError, digest
-from ser.config.load import ROOT, read_yaml
-from ser.config.registry import built
-
-# Where each kind is; adding one is one class, one line here and one section in conf/augment.yaml.
-KINDS = {
-    "noise": "ser.augment.noise:Noise",
-    "vtlp": "ser.augment.kinds:Vtlp",
-    "room": "ser.augment.room:Room",
-    "mp3": "ser.augment.kinds:Mp3",
-    "band_pass": "ser.augment.kinds:BandPass",
-    "volume": "ser.augment.kinds:Volume",
-    "speed": "ser.augment.kinds:Speed",
-}
+from ser.common import digest
+from ser.config.registry import KINDS, built
 
 
 @dataclass(frozen=True)
 class Augment:
-    """conf/augment.yaml.
+    """What copies a training gets, and what may be done to them.
 
     Attributes:
-        kinds: those in use, by name, in the order in which the file lists them.
+        copies: examples of each utterance of the largest corpus; 0: no copies.
+        chain: kinds that a copy goes through.
+        kinds: those in use, by name, in the order of the registry, which is that in which they are applied.
     """
 
+    copies: int
+    chain: int
     kinds: dict[str, Kind]
 
-    @property
+    @cached_property  # it is asked for at each copy
     def digest(self) -> str:
-        """Names the settings, wherever folders lie: what is in a folder counts, by names and sizes, not its place."""
-        return digest({name: _decisive(kind) for name, kind in self.kinds.items()}, list(self.kinds))
+        """Names what is done to a copy, however many there are and wherever folders lie: what is in them counts."""
+        return digest(self.chain, {name: _decisive(kind) for name, kind in self.kinds.items()})
 
 
-def load_augment(recipe: Path | None = None) -> Augment:
-    """The toolkit's conf/augment.yaml, with what the recipe's own sets in its place.
+def augmentation(values: Mapping[str, Any], rooms: Path) -> Augment:
+    """Build the kinds in use.
+
+    Args:
+        values: the section `augment` of an experiment, as `ser.config` gives it.
+        rooms: folder in which simulated rooms are kept.
 
     Raises:
-        InputError: an unknown kind or key (the nearest known one is named), a key without value, a value of the wrong
-            kind or out of range, or a folder that cannot be used.
+        InputError: a folder that cannot be used.
     """
-    path = ROOT / "conf" / "augment.yaml"
-    values = read_yaml(path)
-    own = (recipe or ROOT) / "conf" / "augment.yaml"
-    if own != path and own.is_file():
-        path = own
-        for key, value in read_yaml(own).items():
-            _known(own, key, ["kinds", *KINDS])
-            values[key] = values.get(key, {}) | value if isinstance(value, dict) else value
-    for key in values:
-        _known(path, key, ["kinds", *KINDS])
-    names = values.get("kinds")
-    if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
-        raise InputError(f"{path}: key kinds = {names!r}: must list kinds, each once: {', '.join(KINDS)}")
-    for name in names:
-        _known(path, name, list(KINDS))
-    return Augment({name: _built(path, name, values.get(name)) for name in names})
+    kinds = {name: _built(name, values.get(name, {}), rooms) for name in KINDS if name in values["kinds"]}
+    return Augment(values["copies"], values["chain"], kinds)
 
 
-def _built(path: Path, name: str, values: Any) -> Kind:
-    from jsonargparse import ArgumentError, ArgumentParser
-
+def _built(name: str, values: Mapping[str, Any], rooms: Path) -> Kind:
     kind = built(KINDS, name)
-    keys = list(kind.__annotations__)
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: key {name}: must hold {', '.join(keys)}")
-    for key in values:
-        _known(path, f"{name}.{key}", [f"{name}.{key}" for key in keys])
-    for key in keys:
-        if values.get(key) is None:
-            raise InputError(f"{path}: key {name}.{key} has no value; give it one")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind, name)
-    try:
-        parsed = parser.parse_object({name: values})
-    except ArgumentError as error:
-        text = " ".join(str(error).split())
-        wrong = next((key for key in keys if f'"{name}.{key}"' in text), None)
-        what = f"key {name}.{wrong} = {values[wrong]!r}: " if wrong else f"key {name}: "
-        raise InputError(f"{path}: {what}{text.split(': ', 1)[-1]}") from None
-    made: Kind = kind(**vars(parsed[name]))
+    hints = get_type_hints(kind)
+    given = {key: tuple(value) if get_origin(hints[key]) is tuple else value for key, value in values.items()}
+    if "cache" in hints:
+        given["cache"] = str(rooms)
+    made: Kind = kind(**given)
     return made
 
 
-def _known(path: Path, key: Any, known: list[str]) -> None:
-    if key not in known:
-        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"{path}: unknown key {key}; {hint}there is: {', '.join(known)}")
-
-
 def _decisive(kind: Any) -> dict[str, Any]:
-    values = asdict(kind)
-    values.pop("cache", None)
-    folder = values.pop("folder", "")
-    if folder:
-        values["files"] = [[name, (Path(folder) / name).stat().st_size] for name in kind.sources()]
+    values = {field.name: getattr(kind, field.name) for field in fields(kind) if field.name != "cache"}
+    if values.pop("folder", ""):
+        values["files"] = dict(kind.sources())
     return values

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ser.augment import augmentation
+from ser.augment.copies import examples
+from ser.augment.train_set import TrainSet
 from ser.batches.part import Part, data_dir_of, load_part
 from ser.common import InputError, digest
 from ser.config import Experiment, decisive
 from ser.corpora import Protocol, read_protocol
+from ser.corpora.cuts import Cut, read_cuts
 from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import PARTS
 from ser.corpora.splits import with_splits
@@ -25,6 +29,8 @@ class Data:
 
     Attributes:
         heads: head name -> class list: one a corpus, or one over the union of all class lists.
+        train_sets: corpus -> its training utterances with their copies, for those that get any.
+        train_stores: corpus -> the features of that.
     """
 
     experiment: Experiment
@@ -32,13 +38,18 @@ class Data:
     stores: dict[str, FeatureStore]
     heads: dict[str, tuple[str, ...]]
     data_root: Path
+    train_sets: dict[str, TrainSet]
+    train_stores: dict[str, FeatureStore]
 
     def parts(self, name: str) -> dict[str, Part]:
         """The parts of that name (train, valid or test) of all corpora that have one."""
         found = {}
         for corpus, protocol in self.protocols.items():
             classes = self.heads[UNIFIED if UNIFIED in self.heads else corpus]
-            part = load_part(self.data_root, protocol, self.experiment, name, self.stores[corpus], classes)
+            store, originals = self.stores[corpus], None
+            if name == "train" and corpus in self.train_sets:
+                store, originals = self.train_stores[corpus], self.train_sets[corpus].originals()
+            part = load_part(self.data_root, protocol, self.experiment, name, store, classes, originals)
             if part is not None:
                 found[corpus] = part
         return found
@@ -58,9 +69,10 @@ class Data:
             for name in ("utt2spk", "utt2emo")
             if (path := data_dir_of(self.data_root, protocol, e, part) / name).is_file()
         ]
+        copies = [{c: store.key for c, store in self.train_stores.items()}] if self.train_stores else []
         return {
             "config_hash": digest(decisive(e)),
-            "data_hash": digest({c: store.key for c, store in self.stores.items()}, self.heads, *tables),
+            "data_hash": digest({c: store.key for c, store in self.stores.items()}, self.heads, *tables, *copies),
             "split_hash": digest({c: p.fold(e.split, e.fold) for c, p in self.protocols.items()}),
         }
 
@@ -84,7 +96,45 @@ def open_data(experiment: Experiment, recipe: Path | None, data_root: Path, dump
         heads = {corpus: protocol.classes for corpus, protocol in protocols.items()}
     else:
         heads = {UNIFIED: tuple(sorted({name for p in protocols.values() for name in p.classes}))}
-    return Data(experiment, protocols, stores, heads, data_root)
+    cuts = {c: store.cuts for c, store in stores.items()}
+    found = _train_sets(experiment, protocols, cuts, data_root, dump_root)
+    sets = {c: train_set for c, train_set in found.items() if train_set.examples > 1}
+    for train_set in sets.values():
+        train_set.check()
+    copied = {c: FeatureStore(dump_root, s.folder, experiment.features, s.augment) for c, s in sets.items()}
+    return Data(experiment, protocols, stores, heads, data_root, sets, copied)
+
+
+def open_train_sets(
+    experiment: Experiment, recipe: Path | None, data_root: Path, dump_root: Path
+) -> dict[str, TrainSet]:
+    """The training utterances of each corpus with the copies that the settings ask for, written or not; {} for none.
+
+    Raises:
+        InputError: stage 1 has not run, or a folder of the settings cannot be used.
+    """
+    protocols = {c: with_splits(read_protocol(c, recipe), data_root / c) for c in experiment.corpora}
+    cuts = {c: read_cuts(data_root / c / "cuts.jsonl.gz") for c in experiment.corpora}
+    return _train_sets(experiment, protocols, cuts, data_root, dump_root)
+
+
+def _train_sets(
+    experiment: Experiment,
+    protocols: Mapping[str, Protocol],
+    cuts: Mapping[str, Sequence[Cut]],
+    data_root: Path,
+    dump_root: Path,
+) -> dict[str, TrainSet]:
+    if not experiment.augment["copies"]:
+        return {}
+    augment = augmentation(experiment.augment, dump_root / "rooms")
+    folders = {
+        c: data_dir_of(data_root, protocol, experiment, "train")
+        for c, protocol in protocols.items()
+        if protocol.fold(experiment.split, experiment.fold)["train"]
+    }
+    counts = examples({c: len(read_table(folder / "utt2spk")) for c, folder in folders.items()}, augment.copies)
+    return {c: TrainSet(folders[c], {cut.id: cut for cut in cuts[c]}, counts[c], augment) for c in folders}
 
 
 def _check_ids(stores: Mapping[str, FeatureStore], data_root: Path) -> None:

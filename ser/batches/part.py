@@ -27,6 +27,7 @@ class Part:
         frames: int64, (utterances,).
         genders: 0 woman, 1 man, -1 unknown, int64, (utterances,).
         votes: float32, (utterances, classes): shares of the annotators' votes; one-hot where there are none.
+        original: bool, (utterances,): whether it is no augmented copy.
     """
 
     corpus: str
@@ -39,14 +40,15 @@ class Part:
     genders: np.ndarray
     votes: np.ndarray
     reader: ArkReader
+    original: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def class_counts(self) -> np.ndarray:
-        """int64, (classes,)."""
-        return np.bincount(self.targets, minlength=len(self.classes))
+        """Of originals, int64, (classes,)."""
+        return np.bincount(self.targets[self.original], minlength=len(self.classes))
 
 
 def data_dir_of(data_root: Path, protocol: Protocol, experiment: Experiment, part: str) -> Path:
@@ -61,11 +63,14 @@ def load_part(
     part: str,
     store: FeatureStore,
     classes: Sequence[str],
+    originals: Mapping[str, str] | None = None,
 ) -> Part | None:
     """Load a part, or None where the protocol gives it no speakers (TESS has no test).
 
     Args:
         classes: the class list of the head that the corpus trains, which targets index.
+        originals: where there are copies, each utterance and copy, and the utterance that it is or is a copy of, from
+            which it has speaker, emotion and votes.
 
     Raises:
         InputError: stage 1 or 3 has not run, or data and protocol disagree.
@@ -90,26 +95,28 @@ def load_part(
                 f"{folder / 'utt2emo'}: {utterance}: {emotion} is no class of the head "
                 f"({', '.join(classes)}); run stage 1 again"
             )
-    ids, frames = list(utt2spk), store.num_frames()
+    of = originals or {key: key for key in utt2spk}
+    ids, frames = list(of), store.num_frames()
     missing = [key for key in ids if key not in frames]
     if missing:
         raise InputError(f"{store.folder}: no features of {missing[0]}; run stage 3 again")
     empty = [key for key in ids if frames[key] < 1]
     if empty:
         raise InputError(f"{store.folder}: {empty[0]} has no frames; name it under `drop` in {protocol.path}")
-    targets = [index[utt2emo[key]] for key in ids]
+    targets = [index[utt2emo[of[key]]] for key in ids]
     gender = _optional_table(folder / "spk2gender") or _optional_table(folder / "known_spk2gender")
     return Part(
         corpus=protocol.corpus,
         name=part,
         ids=ids,
-        speakers=[utt2spk[key] for key in ids],
+        speakers=[utt2spk[of[key]] for key in ids],
         classes=tuple(classes),
         targets=np.array(targets),
         frames=np.array([frames[key] for key in ids]),
-        genders=np.array([GENDERS.get(gender.get(utt2spk[key], ""), -1) for key in ids]),
-        votes=_shares(_optional_table(folder / "utt2votes"), ids, targets, index),
+        genders=np.array([GENDERS.get(gender.get(utt2spk[of[key]], ""), -1) for key in ids]),
+        votes=_shares(_optional_table(folder / "utt2votes"), [of[key] for key in ids], targets, index),
         reader=store.reader(),
+        original=np.array([of[key] == key for key in ids]),
     )
 
 

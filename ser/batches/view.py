@@ -36,8 +36,8 @@ class View:
 
     In this order: silence at the ends trimmed, a floor below the utterance's maximum, distortion (in training, when
     asked for), every n-th frame, and the statistics of the utterance, its speaker or its corpus taken out. "speaker"
-    and "corpus" use all utterances of the group within the part, which on test data is transductive: no label is
-    needed, but the other test utterances are.
+    and "corpus" use all originals of the group within the part, which on test data is transductive: no label is needed,
+    but the other test utterances are.
 
     Attributes:
         frames: int64, (utterances,), lengths as seen here.
@@ -60,8 +60,10 @@ class View:
         self.statistics: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         if self.groups is not None:
             moments = {group: Moments(self.bins) for group in self.groups}
-            for index, group in enumerate(self.groups):
-                moments[group].add(self._undistorted(index, 0, None))
+            # A copy is seen as the originals of its speaker or corpus are.
+            counted = part.original | (config.normalisation == "utterance")
+            for index in map(int, np.flatnonzero(counted)):
+                moments[self.groups[index]].add(self._undistorted(index, 0, None))
             self.statistics = {group: m.finish() for group, m in moments.items()}
 
     def __len__(self) -> int:
@@ -138,12 +140,12 @@ class View:
 
 
 def fit_statistics(views: Sequence[View]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation a bin over all frames of the training parts, float32, (bins,); 0 and 1 for "none"."""
+    """Mean and deviation a bin over all frames of the originals, float32, (bins,); 0 and 1 for "none"."""
     bins = views[0].bins
     if views[0].config.normalisation == "none":
         return np.zeros(bins, np.float32), np.ones(bins, np.float32)
     moments = Moments(bins)
     for view in views:
-        for index in range(len(view)):
+        for index in map(int, np.flatnonzero(view.part.original)):
             moments.add(view.read(index))
     return moments.finish()

@@ -1,6 +1,6 @@
 """One home a value: a key of conf/*.yaml = a field of a frozen dataclass = an option of the command line."""
 
-from ser.config.load import decisive, find, load, read_experiment, save
+from ser.config.load import decisive, differences, dotted, find, load, read_experiment, save
 from ser.config.schema import Batches, Experiment, Features, Network, Training
 
 __all__ = [
@@ -10,6 +10,8 @@ __all__ = [
     "Network",
     "Training",
     "decisive",
+    "differences",
+    "dotted",
     "find",
     "load",
     "read_experiment",

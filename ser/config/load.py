@@ -6,21 +6,35 @@ import difflib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
 
 from ser.common import InputError, write_text
+from ser.config.augment import settled, types
 from ser.config.registry import check_names
 from ser.config.schema import Experiment
 
 # Where conf/ and local/ lie: beside the library, unless it is installed elsewhere.
 ROOT = Path(os.environ.get("SER_ROOT") or Path(__file__).resolve().parents[2])
+AUGMENT = ROOT / "conf" / "augment.yaml"
 SECTIONS = {name: kind for name, kind in get_type_hints(Experiment).items() if is_dataclass(kind)}
-KEYS = [name for name in get_type_hints(Experiment) if name not in SECTIONS] + [
-    f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in fields(kind)
-]
+
+
+@lru_cache
+def keys() -> tuple[str, ...]:
+    """All dotted keys: the fields of the schema, and what the toolkit's conf/augment.yaml has."""
+    plain = [name for name in get_type_hints(Experiment) if name not in (*SECTIONS, "augment")]
+    nested = [f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in fields(kind)]
+    return (*plain, *nested, *_augment())
+
+
+@lru_cache
+def _augment() -> dict[str, Any]:
+    """Dotted keys and values of the toolkit's own conf/augment.yaml."""
+    return dict(_flatten({"augment": read_yaml(AUGMENT)}))
 
 
 def find(name: str, recipe: Path | None) -> Path:
@@ -77,7 +91,7 @@ def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ())
     """
     values: dict[str, Any] = {"preset": preset}
     origin: dict[str, str] = {}
-    for section in ("experiment", *SECTIONS):
+    for section in ("experiment", *SECTIONS, "augment"):
         for place in dict.fromkeys((ROOT, recipe or ROOT)):
             path = place / "conf" / f"{section}.yaml"
             if place == ROOT or path.is_file():
@@ -104,8 +118,8 @@ def read_experiment(path: Path) -> Experiment:
     """Read what `save` wrote."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; ./run.sh writes it")
-    values: dict[str, Any] = dict(ADDED)
-    origin: dict[str, str] = {}
+    values: dict[str, Any] = {**_augment(), **ADDED}
+    origin = dict.fromkeys(values, str(AUGMENT))
     _collect(read_yaml(path), str(path), values, origin)
     return _build(values, origin, str(path))
 
@@ -121,14 +135,36 @@ ADDED = {
     "training.soft_labels": False,
     "training.loss": "cross_entropy",
     "training.tensorboard": False,
+    "augment.copies": 0,
 }
 
 
+def dotted(experiment: Experiment) -> dict[str, Any]:
+    """Dotted keys and values of all settings."""
+    return dict(_flatten(_plain(asdict(experiment))))
+
+
 def decisive(experiment: Experiment) -> dict[str, Any]:
-    """Dotted keys and values of what decides a result."""
+    """Dotted keys and values of what decides a result.
+
+    Of augmentation these are the kinds in use, and only where copies can come of them: with copies = 1 the largest
+    corpus gets none, and so a single one.
+    """
+    least = 2 if len(experiment.corpora) == 1 else 1
+    section = experiment.augment
+    used = ["copies", "chain", "kinds", *section["kinds"]] if section["copies"] >= least else []
     return {
-        key: value for key, value in _flatten(_plain(asdict(experiment))) if key not in HOW and ADDED.get(key) != value
+        key: value
+        for key, value in dotted(experiment).items()
+        if key not in HOW and ADDED.get(key) != value and (not key.startswith("augment.") or key.split(".")[1] in used)
     }
+
+
+def differences(one: Experiment, other: Experiment) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys that decide the result of either and differ, with both values."""
+    first, second = dotted(one), dotted(other)
+    found = dict.fromkeys([*decisive(one), *decisive(other)])
+    return {key: (first[key], second[key]) for key in found if first[key] != second[key]}
 
 
 def _scalar(text: str) -> Any:
@@ -177,28 +213,33 @@ def _nested(values: dict[str, Any]) -> dict[str, Any]:
 
 def _collect(new: dict[str, Any], source: str, values: dict[str, Any], origin: dict[str, str]) -> None:
     for key, value in _flatten(new):
-        if key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.4)
+        if key not in keys():
+            near = difflib.get_close_matches(key, keys(), n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(f"{source}: unknown key {key}{hint} (all keys: conf/*.yaml)")
-        values[key] = value
+        values[key] = "" if value is None and _augment().get(key) == "" else value  # no folder
         origin[key] = source
 
 
 def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experiment:
     from jsonargparse import ArgumentError, ArgumentParser
 
-    for key in KEYS:
+    for key in keys():
         if values.get(key) is None:
             raise InputError(f"{origin.get(key, last)}: key {key} has no value; give it one")
     check_names(values, origin)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Experiment, "experiment")
+    for key, kind in types().items():
+        if key in values:
+            parser.add_argument(f"--{key}", type=kind)
+    nested = _nested(values)
     try:
-        parsed = parser.parse_object({"experiment": _nested(values)})
+        parsed = parser.parse_object({"experiment": nested, "augment": nested["augment"]})
     except ArgumentError as error:
         text = " ".join(str(error).split()).replace("typing.Literal", "one of ")
-        wrong = next((key for key in KEYS if f'"experiment.{key}"' in text), None)
+        wrong = next((key for key in keys() if f'"experiment.{key}"' in text or f'"{key}"' in text), None)
         what = f"key {wrong} = {values[wrong]!r}: " if wrong else ""
         raise InputError(f"{origin.get(wrong or '', 'conf')}: {what}{text.split(': ', 1)[-1]}") from None
+    parsed["experiment.augment"] = _plain(settled(parsed.pop("augment").as_dict(), origin, str(AUGMENT)))
     return parser.instantiate(parsed).experiment

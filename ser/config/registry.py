@@ -1,7 +1,8 @@
 """The parts that a setting names, and where each is built: adding one is one file and one line here.
 
 Kept as text, so that a name is checked without importing torch. A temporal block is built by (input size, settings of
-the network), a pooling by (frame size); a loss is called with (logits, target probabilities, class weights).
+the network), a pooling by (frame size); a loss is called with (logits, target probabilities, class weights); a kind of
+augmentation is a dataclass, whose fields without a default are keys of its section in conf/augment.yaml.
 """
 
 from __future__ import annotations
@@ -27,6 +28,16 @@ POOLING = {
 LOSS = {
     "cross_entropy": "ser.training.losses:soft_cross_entropy",
 }
+# In the order in which a copy goes through them: the speaker, the room, the noise at the microphone, the line.
+KINDS = {
+    "speed": "ser.augment.kinds:Speed",
+    "vtlp": "ser.augment.kinds:Vtlp",
+    "room": "ser.augment.room:Room",
+    "noise": "ser.augment.noise:Noise",
+    "band_pass": "ser.augment.kinds:BandPass",
+    "mp3": "ser.augment.kinds:Mp3",
+    "volume": "ser.augment.kinds:Volume",
+}
 REGISTRIES = {"temporal": TEMPORAL, "pooling": POOLING, "training.loss": LOSS}
 
 
@@ -41,11 +52,22 @@ def check_names(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
         InputError: naming the nearest known one and all others.
     """
     for key, known in REGISTRIES.items():
-        name = str(values[key])
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise InputError(f"{origin[key]}: key {key} = {name!r}: {hint}there is: {', '.join(known)}")
+        _check_name(key, str(values[key]), known, origin)
+    kinds = values["augment.kinds"]
+    if not isinstance(kinds, list) or not kinds or len(set(map(str, kinds))) < len(kinds):
+        raise InputError(
+            f"{origin['augment.kinds']}: key augment.kinds = {kinds!r}: must list kinds, each once, and one at least; "
+            f"there is: {', '.join(KINDS)} (no copies at all: augment.copies=0)"
+        )
+    for kind in kinds:
+        _check_name("augment.kinds", str(kind), KINDS, origin)
+
+
+def _check_name(key: str, name: str, known: Mapping[str, str], origin: Mapping[str, str]) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise InputError(f"{origin[key]}: key {key} = {name!r}: {hint}there is: {', '.join(known)}")
 
 
 def built(registry: Mapping[str, str], name: str) -> Callable[..., Any]:

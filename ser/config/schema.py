@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -100,7 +100,11 @@ class Training:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that decides a result, given the data and the code."""
+    """Everything that decides a result, given the data and the code.
+
+    Attributes:
+        augment: conf/augment.yaml, nested as there; a kind's keys are the fields of its class (KINDS in the registry).
+    """
 
     preset: str
     corpora: list[str]
@@ -114,6 +118,7 @@ class Experiment:
     batches: Batches
     network: Network
     training: Training
+    augment: dict[str, Any]
 
     @property
     def combination(self) -> str:

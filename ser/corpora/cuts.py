@@ -17,13 +17,15 @@ from ser.common import InputError
 
 @dataclass(frozen=True)
 class Cut:
-    """A stretch of a recording.
+    """A stretch of a recording, or an augmented copy of one.
 
     Attributes:
         start, duration: seconds.
         audio_digest: names the content of the file.
         channel: from 0; None: all that the file has, mixed down to mono.
         stretch: first sample and number of samples, at the file's own rate; None: the whole file.
+        original: id of the utterance that this is a copy of; None: it is no copy.
+        steps: what is done to a copy, in order: `{"kind": name, ...values}` each.
     """
 
     id: str
@@ -33,10 +35,12 @@ class Cut:
     audio_digest: str
     channel: int | None = None
     stretch: tuple[int, int] | None = None
+    original: str | None = None
+    steps: tuple[dict[str, Any], ...] = ()
 
 
 def read_cuts(path: Path) -> list[Cut]:
-    """The cuts of a cuts.jsonl.gz that stage 1 wrote, in its order."""
+    """The cuts of a cuts.jsonl.gz that stage 1 or, with copies, stage 2 wrote, in its order."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             cuts = [_cut(json.loads(line)) for line in file]
@@ -52,7 +56,7 @@ def read_cuts(path: Path) -> list[Cut]:
 def read_cut(cut: Cut) -> tuple[np.ndarray, int]:
     """The samples of a cut, float32, (samples,), its channels mixed down, and their rate in Hz.
 
-    Of a long recording only the stretch is read.
+    Of a long recording only the stretch is read; of a copy, its original before anything is done to it.
 
     Raises:
         InputError: the file cannot be read, or has changed since it was prepared.
@@ -71,6 +75,9 @@ def _cut(row: dict[str, Any]) -> Cut:
     custom = row["supervisions"][0]["custom"]
     mixed = len(source["channels"]) == 1 or isinstance(row["channel"], list)
     whole = row["start"] == 0 and row["duration"] == recording["duration"]
+    copy = custom.get("copy")
+    if not isinstance(copy, dict):  # none, or what a corpus tells under that name
+        copy = {"of": None, "steps": []}
     return Cut(
         row["id"],
         Path(source["source"]),
@@ -79,4 +86,6 @@ def _cut(row: dict[str, Any]) -> Cut:
         custom["audio_digest"],
         None if mixed else row["channel"],
         None if whole else (round(row["start"] * rate), round(row["duration"] * rate)),
+        copy["of"],
+        tuple(copy["steps"]),
     )

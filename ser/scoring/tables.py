@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from ser.common import InputError, read_json
-from ser.config import decisive, load, read_experiment
+from ser.config import Experiment, differences, dotted, load, read_experiment
 from ser.config.load import ROOT
+
+# Settings with a column of their own, or named by one.
+SHOWN = {"preset", "corpora", "split", "task", "temporal", "pooling", "fold", "seed"}
+SHOWN |= {"batches.normalisation", "training.precision"}
 
 
 def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
@@ -25,43 +30,48 @@ def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     if not paths:
         raise InputError(f"{exp_dirs[0]}: holds no result.json; run stages 4 to 6")
     return [
-        {**read_json(path), "folder": path.parent, "options": _options(path.parent / "config.yaml")} for path in paths
+        {**read_json(path), "folder": path.parent, "experiment": _experiment(path.parent / "config.yaml")}
+        for path in paths
     ]
 
 
-def _options(config: Path) -> dict[str, Any]:
-    """Dotted keys and values of the settings that no column of the table shows; none for a baseline."""
-    shown = {"preset", "corpora", "split", "task", "temporal", "pooling", "fold", "seed"}
-    shown |= {"batches.normalisation", "training.precision"}
-    settings = decisive(read_experiment(config)) if config.is_file() else {}
-    return {key: value for key, value in settings.items() if key not in shown}
+def _experiment(config: Path) -> Experiment | None:
+    """The settings of a result; none for a baseline."""
+    return read_experiment(config) if config.is_file() else None
+
+
+def _different(one: Experiment, other: Experiment) -> dict[str, Any]:
+    """Settings of `other` that are not those of `one`, but for those that a column of the table shows."""
+    return {key: values[1] for key, values in differences(one, other).items() if key not in SHOWN}
 
 
 def _arguments(result: dict[str, Any], recipe: str) -> list[str]:
     """What makes a result again: the options of its run.sh, and each setting that its preset has otherwise."""
     named = {"corpora": ",".join(result["corpora"])}
     named |= {key: str(result[key]) for key in ("preset", "task", "temporal", "pooling", "fold", "seed")}
-    options = result.get("options", {})
-    try:
-        preset = decisive(load(result["preset"], Path(recipe).resolve().parent, [f"corpora=[{named['corpora']}]"]))
-    except InputError:  # of a recipe that is not here
-        preset = options
-    named |= {key: str(value).replace(" ", "") for key, value in options.items() if preset.get(key) != value}
+    experiment = result.get("experiment")
+    if experiment is not None:
+        with suppress(InputError):  # a preset of a recipe that is not here
+            preset = load(result["preset"], Path(recipe).resolve().parent, [f"corpora=[{named['corpora']}]"])
+            named |= {key: _said(value) for key, value in _different(preset, experiment).items()}
     exp_dir = result["folder"].resolve().parents[2]
     if exp_dir.name != "exp":
         named["exp"] = os.path.relpath(exp_dir, ROOT) if exp_dir.is_relative_to(ROOT) else str(exp_dir)
     return [word for key, value in named.items() for word in (f"--{key}", value)]
 
 
+def _said(value: Any) -> str:
+    """A value as the command line takes it."""
+    return str(value).replace(" ", "") if isinstance(value, list) else str(value)
+
+
 def _telling(results: Sequence[dict[str, Any]]) -> list[str]:
     """Settings in which rows of one preset differ: each is a column."""
     found: dict[str, None] = {}
-    first: dict[str, dict[str, Any]] = {}
+    first: dict[str, Experiment] = {}
     for result in results:
-        if options := result.get("options", {}):
-            other = first.setdefault(result["preset"], options)
-            keys = dict.fromkeys([*other, *options])
-            found |= dict.fromkeys(key for key in keys if other.get(key) != options.get(key))
+        if experiment := result.get("experiment"):
+            found |= dict.fromkeys(_different(first.setdefault(result["preset"], experiment), experiment))
     return list(found)
 
 
@@ -117,12 +127,13 @@ def _counted(part: str, counts: dict[str, int]) -> str:
 
 def _row(result: dict[str, Any], target: str, telling: Sequence[str]) -> dict[str, Any]:
     scores, valid = result["targets"][target], result["valid"].get(target)
+    settings = dotted(result["experiment"]) if result.get("experiment") else {}
     return {
         "combination": result["combination"],
         "target": target,
         **{key: result[key] for key in ("task", "temporal", "pooling", "preset", "fold", "seed")},
         "normalisation": result["normalisation"],
-        **{key: result.get("options", {}).get(key, "") for key in telling},
+        **{key: settings.get(key, "") for key in telling},
         "precision": result["machine"]["precision"],
         "s/epoch": result["seconds_per_epoch"],
         "epoch": f"{result['chosen_epoch']} of {result['epochs']}" if result["epochs"] else "",

@@ -1,6 +1,7 @@
 """Kinds of waveform perturbation: delay, length, level, ratio, reverberation time, bands; and unusable input."""
 
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -10,13 +11,15 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import butter, sosfiltfilt
 
+from ser.audio import read_audio
 from ser.augment.kinds import BandPass, Mp3, Speed, TooShort, Volume, Vtlp, copy_rng, rms, voiced
-from ser.augment.noise import COLOURS, Noise, coloured
+from ser.augment.noise import COLOURS, Noise, coloured, shares, sound_files
 from ser.augment.room import Room, measured_rt60
-from ser.augment.settings import KINDS, Augment, load_augment
 from ser.augment.spectral import warp_frequency
-from ser.common import InputError
+from ser.common import InputError, digest
+from ser.config.registry import KINDS
 
 RATE = 8000
 PARALLEL = ["noise", "vtlp", "room", "mp3", "band_pass", "volume"]  # length kept
@@ -27,12 +30,24 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory):
-    """Those of conf/augment.yaml, with few and small rooms."""
-    made = dict(load_augment().kinds)
-    cache = str(tmp_path_factory.mktemp("rooms"))
-    made["room"] = replace(made["room"], cache=cache, count=6, rt60=(0.15, 0.3))
-    made["speed"] = Speed([0.9, 1.1])
-    return made
+    """One of each, with few and small rooms."""
+    return {
+        "noise": made_noise(["white", "pink", "brown"], (0, 15)),
+        "vtlp": Vtlp((0.9, 1.1), 0.6),
+        "room": Room("", 6, (3.6, 5.6), (3.6, 3.9), (2.4, 3.0), (0.15, 0.3), str(tmp_path_factory.mktemp("rooms"))),
+        "mp3": Mp3([8, 16, 24, 32, 40, 48, 56, 64]),
+        "band_pass": BandPass((50, 300), (3000, 3400)),
+        "volume": Volume((-18, 6)),
+        "speed": Speed([0.9, 1.1]),
+    }
+
+
+def made_noise(colours, snr):
+    return Noise("", colours, snr, (3, 7), (13, 20))
+
+
+def recorded_noise(folder, snr=(0, 15), cache=""):
+    return Noise(str(folder), ["white"], snr, (3, 7), (13, 20), str(cache))
 
 
 def speech(seconds=3.0, rate=RATE, seed=0):
@@ -99,7 +114,7 @@ def test_silence_and_short_and_loud(kinds, name):
         try:
             changed, _ = done(kinds[name], np.zeros(size, np.float32), 1)
         except TooShort:
-            assert (name, size < 800) == ("mp3", True)
+            assert size < kinds[name].least_seconds * RATE
             continue
         assert not changed.any()
     for size in (1, 2, 50, 300, 900):
@@ -108,11 +123,18 @@ def test_silence_and_short_and_loud(kinds, name):
         try:
             done(kinds[name], samples, 2)
         except TooShort:
-            assert (name, size < 800) == ("mp3", True)
+            assert size < kinds[name].least_seconds * RATE
     loud = 20 * speech(seed=3)  # beyond full scale, and clipped
     changed, _ = done(kinds[name], np.clip(loud, -1.5, 1.5), 3)
     if name in QUIET:
         assert abs(decibels(rms(changed[voiced(loud, RATE)]) / rms(np.clip(loud, -1.5, 1.5)[voiced(loud, RATE)]))) < 0.1
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_least_seconds_are_enough(kinds, name):
+    assert kinds[name].least_seconds == (0.1 if name == "mp3" else 0)
+    samples = speech(max(0.1, kinds[name].least_seconds))
+    assert done(kinds[name], samples, 0)[0].any()
 
 
 def test_copies_follow_from_utterance_number_and_settings(kinds):
@@ -132,7 +154,7 @@ def test_copies_follow_from_utterance_number_and_settings(kinds):
 def test_made_noise_has_the_ratio_and_the_slope(colour):
     samples = speech()
     for snr in (0.0, 15.0):
-        changed, values = done(Noise("", [colour], (snr, snr)), samples, 5)
+        changed, values = done(made_noise([colour], (snr, snr)), samples, 5)
         noise = changed - samples
         assert abs(decibels(rms(samples) / rms(noise)) - snr) < 0.5
         assert values["colour"] == colour
@@ -150,31 +172,129 @@ def test_recorded_noise_of_any_rate_channels_and_length(tmp_path):
     mostly[-800:] = rng.uniform(-0.5, 0.5, 800)
     soundfile.write(tmp_path / "c.wav", mostly, RATE)  # silent nearly everywhere
     (tmp_path / "LICENCE").write_text("none")
-    kind = Noise(str(tmp_path), ["white"], (3, 9))
-    assert kind.sources() == ("a.wav", "c.wav", "deep/b.flac")
+    kind = recorded_noise(tmp_path, (3, 9))
+    assert list(kind.sources()) == ["a.wav", "c.wav", "deep/b.flac"]
     samples = speech()
-    used = set()
-    for seed in range(20):
-        changed, values = done(kind, samples, seed)
-        assert abs(decibels(rms(samples) / rms(changed - samples)) - values["snr"]) < 0.5
-        used.add(values["file"])
-    assert used == set(kind.sources())
+    for seed, name in enumerate(list(kind.sources()) * 5):
+        values = kind.draw(np.random.default_rng(seed)) | {"file": name, "audio_digest": kind.sources()[name]}
+        noise = kind.apply(samples, RATE, values) - samples
+        assert noise.shape == samples.shape
+        assert abs(decibels(rms(samples) / rms(noise)) - values["snr"]) < 0.5
 
 
 def test_noise_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(InputError, match="no such folder of noise"):
-        Noise(str(tmp_path / "none"), ["white"], (0, 15))
+        recorded_noise(tmp_path / "none")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "README").write_text("none")
     with pytest.raises(InputError, match="no sound file of noise"):
-        Noise(str(tmp_path / "empty"), ["white"], (0, 15))
+        recorded_noise(tmp_path / "empty")
     (tmp_path / "silent").mkdir()
-    soundfile.write(tmp_path / "silent" / "s.wav", np.zeros(800), RATE)
+    write(tmp_path / "silent" / "s.wav", 0, 1e-6)
     with pytest.raises(InputError, match="s.wav: silent"):
-        Noise(str(tmp_path / "silent"), ["white"], (0, 15))
+        recorded_noise(tmp_path / "silent", cache=tmp_path / "cache")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "b.wav").write_bytes(b"RIFF")
     with pytest.raises(InputError, match="b.wav"):
-        Noise(str(tmp_path / "broken"), ["white"], (0, 15))
+        recorded_noise(tmp_path / "broken", cache=tmp_path / "cache")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "l.wav").symlink_to(tmp_path / "gone.wav")
+    with pytest.raises(InputError, match="l.wav: no such file, or a link to none"):
+        recorded_noise(tmp_path / "link")
+
+
+def write(path, seed, loud=0.3, size=800):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).uniform(-loud, loud, size).astype(np.float32)
+    soundfile.write(path, noise, RATE, subtype="FLOAT")
+    return path
+
+
+def test_hidden_files_and_doubles_are_no_noise(tmp_path):
+    for number, name in enumerate(["a.wav", "b/c.WAV", ".d.wav", ".e/f.wav"]):
+        write(tmp_path / name, number)
+    for name in ("._a.wav", "__MACOSX/a.wav", ".DS_Store", "b/._c.WAV", "list.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    shutil.copy(tmp_path / "a.wav", tmp_path / "b" / "a again.wav")
+    assert list(recorded_noise(tmp_path).sources()) == ["a.wav", "b/c.WAV"]
+
+
+def test_sound_files_are_read_once_for_all_processes(tmp_path, monkeypatch):
+    """A new process is one that has nothing in its memory."""
+    for number in range(3):
+        write(tmp_path / "sounds" / f"{number}.wav", number)
+    read = []
+    monkeypatch.setattr("ser.augment.noise.read_audio", lambda path: read.append(path.name) or read_audio(path))
+
+    def new_process(cache=tmp_path / "cache"):
+        read.clear()
+        sound_files.cache_clear()
+        return dict(recorded_noise(tmp_path / "sounds", cache=cache).sources())
+
+    first = new_process()
+    assert read == ["0.wav", "1.wav", "2.wav"]
+    assert new_process() == first
+    assert read == []
+    os.utime(write(tmp_path / "sounds" / "1.wav", 7), ns=(1, 1))  # of the same size
+    second = new_process()
+    assert read == ["1.wav"]
+    assert {name for name in first if first[name] != second[name]} == {"1.wav"}
+    write(tmp_path / "sounds" / "3.wav", 3)
+    write(tmp_path / "sounds" / "4.wav", 4, 0)
+    with pytest.raises(InputError, match="4.wav: silent"):
+        new_process()
+    (tmp_path / "sounds" / "4.wav").unlink()
+    assert list(new_process()) == [f"{number}.wav" for number in range(4)]
+    assert read == []  # what had been read before the error was kept
+    assert new_process("") == new_process()
+
+
+def test_a_changed_recording_gives_other_values_and_is_not_taken_for_the_old_one(tmp_path, kinds):
+    for made in (recorded_noise, lambda folder: replace(kinds["room"], folder=str(folder))):
+        sound_files.cache_clear()
+        write(tmp_path / "a.wav", 0)
+        kind = made(tmp_path)
+        old = kind.draw(np.random.default_rng(0))
+        kind.apply(speech(0.2), RATE, old)
+        os.utime(write(tmp_path / "a.wav", 1), ns=(1, 1))
+        sound_files.cache_clear()
+        new = kind.draw(np.random.default_rng(0))
+        assert {key for key in old if old[key] != new[key]} == {"audio_digest"}
+        with pytest.raises(InputError, match="a.wav: not there, or not what it was"):
+            kind.apply(speech(0.2), RATE, old)
+
+
+# Shares
+
+
+@given(st.lists(st.text(), unique=True))
+def test_shares_are_disjoint_whole_and_follow_from_names(names):
+    train, test = shares(tuple(names))
+    assert sorted(train + test) == sorted(names)
+    assert len(test) == (max(1, len(names) // 10) if len(names) > 1 else 0)
+    assert set(shares(tuple(names[::-1]))[1]) == set(test)
+
+
+def test_shares_stay_what_they_are():
+    """Whoever changes them lets models be tested in rooms that they were trained in."""
+    assert shares(range(30))[1] == (1, 9, 20)
+    assert shares(tuple(f"{letter}.wav" for letter in "abcdef"))[1] == ("a.wav",)
+
+
+def test_draws_never_touch_what_is_kept_for_testing(kinds, tmp_path):
+    for number in range(21):
+        write(tmp_path / f"{number}.wav", number)
+    recorded = {"noise": recorded_noise(tmp_path), "measured": replace(kinds["room"], folder=str(tmp_path))}
+    for kind, key, names in (
+        (recorded["noise"], "file", tuple(recorded["noise"].sources())),
+        (recorded["measured"], "file", tuple(recorded["measured"].sources())),
+        (kinds["room"], "response", range(6)),
+    ):
+        train, test = shares(names)
+        assert test
+        rng = np.random.default_rng(0)
+        assert {kind.draw(rng)[key] for _ in range(1000)} == set(train)
 
 
 # Rooms
@@ -193,7 +313,7 @@ def test_rooms_ring_as_long_as_said_from_sample_0(kinds):
         assert 0.15 <= values["rt60"] <= 0.3
         for name in ("source", "microphone"):
             assert all(0.5 <= at <= side - 0.5 for at, side in zip(values[name], values["room"], strict=True))
-    assert seen == set(range(6))
+    assert seen == set(shares(range(6))[0])
 
 
 def test_measured_rt60_of_a_known_decay():
@@ -243,6 +363,16 @@ def test_a_bank_that_was_interrupted_leaves_nothing(kinds, tmp_path, monkeypatch
     assert room.draw(np.random.default_rng(0))["response"] == 0
 
 
+def test_an_utterance_shorter_than_a_room_rings(kinds):
+    samples = speech(2.0)[1000:1400]
+    changed, values = done(kinds["room"], samples, 0)
+    response = kinds["room"].response(RATE, values)
+    assert len(response) > len(samples)
+    heard = np.convolve(samples.astype(np.float64), response)[:400]
+    np.testing.assert_allclose(changed, heard * (rms(changed) / rms(heard)), atol=1e-5)
+    assert abs(decibels(rms(changed[voiced(samples, RATE)]) / rms(samples[voiced(samples, RATE)]))) < 0.1
+
+
 def test_measured_responses_longer_than_the_utterance(kinds, tmp_path):
     response = np.random.default_rng(0).standard_normal((32000, 2)) * 0.02
     response *= np.exp(-np.arange(32000) / 4000)[:, None]
@@ -253,7 +383,7 @@ def test_measured_responses_longer_than_the_utterance(kinds, tmp_path):
     for size in (400, RATE):
         samples = np.random.default_rng(1).uniform(-0.3, 0.3, size).astype(np.float32)
         changed, values = done(room, samples, 0)
-        assert values == {"file": "hall.wav"}
+        assert values == {"file": "hall.wav", "audio_digest": digest(tmp_path / "hall.wav")}
         assert lag(changed, samples) == 0
     soundfile.write(tmp_path / "none.wav", np.zeros(100), 16000)
     (tmp_path / "two").mkdir()
@@ -303,6 +433,17 @@ def test_pass_band(low, high):
     assert gain["low"] - gain["middle"] == pytest.approx(-6, abs=0.3)
     assert gain["high"] - gain["middle"] == pytest.approx(-6, abs=0.3)
     assert gain["below"] - gain["middle"] < -45
+
+
+@pytest.mark.parametrize("size", [2000, 24001])
+@pytest.mark.parametrize("low", [50.0, 300.0])
+def test_the_band_is_that_of_a_filter_run_both_ways(low, size):
+    samples = speech(4.0)[:size] + np.float32(0.5)  # with an offset
+    changed = BandPass((low, low), (3400, 3400)).apply(samples, RATE, {"low": low, "high": 3400.0})
+    edges = [butter(4, at, kind, fs=RATE, output="sos") for at, kind in ((low, "highpass"), (3400, "lowpass"))]
+    filtered = sosfiltfilt(np.concatenate(edges), samples.astype(np.float64), padlen=round(2 * RATE / low))
+    filtered *= rms(changed) / rms(filtered)
+    assert rms(changed - filtered) < 1e-3 * rms(filtered)
 
 
 def test_an_edge_above_the_band(kinds):
@@ -387,43 +528,3 @@ def test_vtlp_is_heard_as_the_warp_of_the_stored_spectrum(alpha):
 
     changed = Vtlp((0.9, 1.1), 0.6).apply(samples, RATE, {"alpha": alpha, "boundary": 0.6})
     assert distance(loud_spectrum(changed)) < 0.4 * distance(before)
-
-
-# Settings
-
-
-def write_conf(recipe, text):
-    (recipe / "conf").mkdir(exist_ok=True)
-    (recipe / "conf" / "augment.yaml").write_text(text)
-    return recipe
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("kinds: [noice]", "unknown key noice; did you mean noise"),
-        ("kinds: []", "must list kinds"),
-        ("kinds: [noise, noise]", "each once"),
-        ("vtlp: {alfa: [0.9, 1.1]}", "unknown key vtlp.alfa; did you mean vtlp.alpha"),
-        ("volume: {decibels: }", "volume.decibels has no value"),
-        ("volume: {decibels: loud}", "key volume.decibels = 'loud'"),
-        ("noise: {snr: [15, 0]}", "noise.snr"),
-        ("noise: {colours: [blue]}", "not blue; there is: white, pink, brown"),
-        ("mp3: {kbps: []}", "name one"),
-        ("room: {count: 0}", "room.count"),
-        ("band_pass: {low: [50, 3300]}", "band_pass.high"),
-        ("vtlp: {boundary: 1.5}", "vtlp.boundary"),
-        ("room: 3", "key room: must hold"),
-    ],
-)
-def test_settings_that_are_wrong(tmp_path, text, message):
-    with pytest.raises(InputError, match=message):
-        load_augment(write_conf(tmp_path, text))
-
-
-def test_a_recipe_overrides_and_the_digest_says_so(tmp_path):
-    here = load_augment()
-    assert load_augment(tmp_path).digest == here.digest
-    own = load_augment(write_conf(tmp_path, "kinds: [volume, noise]\nnoise: {snr: [5, 10]}"))
-    assert (list(own.kinds), own.kinds["noise"].snr) == (["volume", "noise"], (5, 10))
-    assert own.digest != Augment({name: here.kinds[name] for name in own.kinds}).digest

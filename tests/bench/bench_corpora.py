@@ -16,16 +16,21 @@ from ser.features import FeatureStore
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def prepare_corpus(corpus: str, data_root: Path) -> Path:
+    """Prepare a corpus from where the environment says that it lies: its folder below `data_root`."""
+    given = os.environ.get(corpus.upper())
+    place = Path(given) if given else ROOT.parent / "shared" / "corpora" / corpus
+    if not place.is_dir():
+        sys.exit(f"error: {place}: no {corpus.upper()} there; set {corpus.upper()}=<folder of the corpus>")
+    prepare(load_preparer(corpus), read_protocol(corpus), place, data_root / corpus, allow_partial=True)
+    return data_root / corpus
+
+
 def prepared(folder: Path, corpora: Sequence[str]) -> tuple[Path, Path]:
-    """Prepare corpora below a folder: the roots of data and of features."""
+    """Prepare corpora below a folder and compute their features: the roots of data and of features."""
     settings = load("strict", None, [f"corpora=[{','.join(corpora)}]"])
     for corpus in corpora:
-        given = os.environ.get(corpus.upper())
-        place = Path(given) if given else ROOT.parent / "shared" / "corpora" / corpus
-        if not place.is_dir():
-            sys.exit(f"error: {place}: no {corpus.upper()} there; set {corpus.upper()}=<folder of the corpus>")
-        data_dir = folder / "data" / corpus
-        prepare(load_preparer(corpus), read_protocol(corpus), place, data_dir, allow_partial=True)
+        data_dir = prepare_corpus(corpus, folder / "data")
         store = FeatureStore(folder / "dump", data_dir, settings.features)
         store.compute(1, 1)
         store.finish()

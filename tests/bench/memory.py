@@ -59,7 +59,9 @@ def peak() -> float:
 
 
 def run(data_root: Path, dump: Path, folder: Path, times: int, steps: int) -> dict[str, float]:
-    experiment = load("strict", None, ["corpora=[tess,ravdess]", "training.device=cpu", "temporal=lstm"])
+    experiment = load(
+        "strict", None, ["corpora=[tess,ravdess]", "augment.copies=0", "training.device=cpu", "temporal=lstm"]
+    )
     data = open_data(experiment, None, data_root, dump)
     train, valid = ({c: repeated(p, times, folder) for c, p in data.parts(name).items()} for name in ("train", "valid"))
     before = peak()

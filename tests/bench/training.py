@@ -138,7 +138,7 @@ def products(trainer: Trainer, batches: list[Batch]) -> list[Callable[[], object
 
 
 def trainer_of(data_root: Path, dump: Path, folder: Path, *overrides: str) -> Trainer:
-    experiment = load("strict", None, ["corpora=[tess,ravdess]", "training.device=cpu", *overrides])
+    experiment = load("strict", None, ["corpora=[tess,ravdess]", "augment.copies=0", "training.device=cpu", *overrides])
     data = open_data(experiment, None, data_root, dump)
     return Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), "")
 

@@ -47,6 +47,7 @@ def test_prints_the_folder_and_writes_the_settings(tmp_path, configure):
         (["corpora=[ravdes]"], "conf/corpora/ravdes.yaml: no such file"),
         (["split=loso", "corpora=[ravdess]"], "ravdess.yaml: no split loso; there is: strict, paper"),
         (["--preset", "stric", "corpora=[ravdess]"], "there is: paper, strict"),
+        (["augment.noise.snr=[9,1]", "corpora=[ravdess]"], "command line: key augment.noise.snr = [9.0, 1.0]: must be"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_writes_nothing(tmp_path, configure, one_line, options, words):
@@ -59,6 +60,12 @@ def test_other_settings_in_a_begun_folder_name_the_key(configure, begun, one_lin
     line = one_line(configure("training.patience=3", "corpora=[ravdess]"))
     assert f"{begun}: holds a training with other settings (training.patience: 20 there, 3 now); " in line
     assert (begun / "config.yaml").read_bytes() == before
+
+
+def test_copies_that_a_begun_training_does_not_have_are_other_settings(configure, begun, one_line):
+    own = ["augment.noise.snr=[5,10]", "corpora=[ravdess]"]
+    assert configure(*own).returncode == 0  # it decides nothing, for there are no copies
+    assert "other settings (augment.copies: 1 there, 2 now)" in one_line(configure(*own, "augment.copies=2"))
 
 
 def test_how_it_is_carried_out_may_change(configure, begun):

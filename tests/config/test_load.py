@@ -5,8 +5,9 @@ import yaml
 from conftest import ROOT
 
 from ser.common import InputError
-from ser.config import decisive, find, load, read_experiment, save
-from ser.config.load import ADDED, KEYS, read_yaml
+from ser.config import decisive, differences, dotted, find, load, read_experiment, save
+from ser.config.load import ADDED, keys, read_yaml
+from ser.config.registry import KINDS, built
 
 CORPORA = "corpora=[ravdess]"
 
@@ -33,10 +34,23 @@ def refused(*arguments) -> str:
 
 def test_every_key_has_one_home():
     homes = []
-    for path in set((ROOT / "conf").glob("*.yaml")) - {ROOT / "conf" / "augment.yaml"}:  # tests/augment has that one
+    for path in (ROOT / "conf").glob("*.yaml"):
         prefix = "" if path.stem == "experiment" else f"{path.stem}."
-        homes += [prefix + key for key in yaml.safe_load(path.read_text())]
-    assert sorted(homes) == sorted(set(KEYS) - {"preset", "corpora"})
+        for key, value in yaml.safe_load(path.read_text()).items():
+            homes += [f"{prefix}{key}.{inner}" for inner in value] if isinstance(value, dict) else [prefix + key]
+    assert sorted(homes) == sorted(set(keys()) - {"preset", "corpora"})
+    assert len(keys()) == len(set(keys()))
+
+
+def test_the_sections_of_augmentation_are_the_kinds_with_their_fields():
+    sections = yaml.safe_load((ROOT / "conf" / "augment.yaml").read_text())
+    assert list(sections) == ["copies", "chain", "kinds", *KINDS]  # as chain says there, in the order of application
+    for name in KINDS:
+        fields = dataclasses.fields(built(KINDS, name))
+        given = {
+            f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        }
+        assert set(sections[name]) == given
 
 
 def test_no_field_has_a_default_of_its_own():
@@ -99,10 +113,83 @@ def test_an_unknown_key_names_its_file_and_the_nearest(preset):
         ("training.patience=[1", "training.patience"),
         ("fold=", "fold"),
         ("training.threads=null", "training.threads"),
+        ("augment.copies=-1", "augment.copies"),
+        ("augment.copies=1.5", "augment.copies"),
+        ("augment.chain=0", "augment.chain"),
+        ("augment.kinds=noise", "augment.kinds"),
+        ("augment.noise.snr=loud", "augment.noise.snr"),
+        ("augment.noise.snr=", "augment.noise.snr"),
+        ("augment.noise.folder=3", "augment.noise.folder"),
+        ("augment.mp3.kbps=[1.5]", "augment.mp3.kbps"),
+        ("augment.speed.factors=[fast]", "augment.speed.factors"),  # not in use
     ],
 )
 def test_a_wrong_value_names_its_source_and_key(override, key):
     assert refused("strict", None, [CORPORA, override]).startswith(f"command line: key {key} ")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("kinds=[noice]", "key augment.kinds = 'noice': did you mean noise? there is: speed, "),
+        ("kinds=[]", "key augment.kinds = []: must list kinds, each once"),
+        ("kinds=[noise, noise]", "each once"),
+        ("kinds=[[noise]]", "key augment.kinds = "),
+        ("chain=7", "key augment.chain = 7: a copy goes through 6 kinds at most, those of augment.kinds: vtlp, room, "),
+        ("vtlp.alfa=[0.9, 1.1]", "unknown key augment.vtlp.alfa; did you mean augment.vtlp.alpha?"),
+        ("noise=3", "unknown key augment.noise; did you mean augment.noise."),
+        ("room.cache=x", "unknown key augment.room.cache"),
+        ("noise.snr=[15, 0]", "key augment.noise.snr = [15.0, 0.0]: must be two rising numbers"),
+        ("noise.colours=[blue]", "key augment.noise.colours = ['blue']: not blue; there is: white, pink, brown"),
+        ("mp3.kbps=[]", "key augment.mp3.kbps = []: name one"),
+        ("room.count=0", "key augment.room.count = "),
+        ("speed.factors=[9]", "key augment.speed.factors = "),  # not in use
+        # two keys that do not go together: the place of the one that was set, not of the one that is named
+        ("band_pass.low=[50, 3300]", "key augment.band_pass.high = [3000.0, 3400.0]: must be "),
+        ("vtlp.boundary=0.95", "key augment.vtlp.alpha = [0.9, 1.1]: must be "),
+    ],
+)
+def test_settings_of_augmentation_that_are_wrong(override, words):
+    message = refused("strict", None, [CORPORA, f"augment.{override}"])
+    assert message.startswith("command line: ")
+    assert words in message
+
+
+def test_a_preset_that_chains_more_kinds_than_are_left(preset):
+    recipe = preset("augment:\n  chain: 2\n")
+    message = refused("mine", recipe, [CORPORA, "augment.kinds=[noise]"])
+    assert message.startswith(f"{recipe / 'conf/presets/mine.yaml'}: key augment.chain = 2: ")
+
+
+def test_augmentation_comes_from_files_and_options(preset):
+    recipe = preset("augment:\n  volume:\n    decibels: [-3, 3]\n")
+    own = recipe / "conf" / "augment.yaml"
+    own.write_text("copies: 3\nkinds: [volume, noise]\nnoise: {snr: [5, 10]}\nvolume: {decibels: [0, 1]}\n")
+    section = load("mine", recipe, [CORPORA, "augment.room.count=7"]).augment
+    assert (section["copies"], section["chain"], section["kinds"]) == (3, 1, ["noise", "volume"])  # order of use
+    assert (section["noise"]["snr"], section["volume"]["decibels"]) == ([5.0, 10.0], [-3.0, 3.0])
+    assert (section["room"]["count"], section["vtlp"]["alpha"]) == (7, [0.9, 1.1])
+    assert load("mine", recipe, [CORPORA, "augment={noise: {snr: [1, 2]}}"]).augment["noise"]["snr"] == [1.0, 2.0]
+    own.write_text("noise: {snt: [5, 10]}\n")
+    message = refused("mine", recipe, [CORPORA])
+    assert message.startswith(f"{own}: unknown key augment.noise.snt; did you mean augment.noise.snr?")
+    own.write_text("noise: {snr: [10, 5]}\n")
+    assert refused("mine", recipe, [CORPORA]).startswith(f"{own}: key augment.noise.snr = [10.0, 5.0]: ")
+    own.write_text("noise: {snr: }\n")
+    assert refused("mine", recipe, [CORPORA]).startswith(f"{own}: key augment.noise.snr has no value")
+
+
+@pytest.mark.parametrize("nothing", ["", "''", "null"])
+def test_a_folder_of_noise_can_be_taken_back(preset, nothing):
+    recipe = preset("augment:\n  noise:\n    folder: /nowhere\n")
+    assert load("mine", recipe, [CORPORA]).augment["noise"]["folder"] == "/nowhere"  # looked into where it is used
+    experiment = load("mine", recipe, [CORPORA, f"augment.noise.folder={nothing}"])
+    assert experiment.augment["noise"]["folder"] == ""
+
+
+@pytest.mark.parametrize(("name", "copies"), [("paper", 1), ("strict", 1), ("strong", 0), ("strong_global", 0)])
+def test_copies_of_the_presets(name, copies):
+    assert load(name, None, [CORPORA]).augment["copies"] == copies
 
 
 def test_a_wrong_value_in_a_file_names_the_file(preset):
@@ -178,7 +265,8 @@ def test_the_recipes_file_comes_first(preset):
 
 
 def test_save_and_read_give_the_same(tmp_path):
-    experiment = load("paper", None, ["corpora=[a, b]", "training.learning_rate=1e-5", "features.floor=1e-10"])
+    own = ["training.learning_rate=1e-5", "features.floor=1e-10", "augment.chain=2", "augment.noise.snr=[1, 2]"]
+    experiment = load("paper", None, ["corpora=[a, b]", *own])
     save(experiment, tmp_path / "config.yaml")
     again = read_experiment(tmp_path / "config.yaml")
     assert again == experiment
@@ -201,7 +289,8 @@ def test_how_a_run_is_carried_out_decides_nothing():
     how = ["training.threads=3", "training.device=cuda", "training.checkpoint_seconds=1"]
     assert decisive(load("strict", None, [CORPORA, *how])) == decisive(one)
     how_and_later = {"training.threads", "training.device", "training.checkpoint_seconds", *ADDED}
-    assert set(decisive(one)) == set(KEYS) - how_and_later
+    assert set(decisive(one)) == {key for key in keys() if not key.startswith("augment.")} - how_and_later
+    assert set(dotted(one)) == set(keys())
     assert decisive(load("strict", None, [CORPORA, "training.patience=3"])) != decisive(one)
 
 
@@ -225,3 +314,56 @@ def test_an_option_that_came_later_leaves_older_results_valid(tmp_path):
     assert read_experiment(tmp_path / "older.yaml") == experiment
     assert "training.adversarial_weight" not in decisive(experiment)
     assert "training.adversarial_weight" in decisive(load("strict", None, [CORPORA, "training.adversarial_weight=1"]))
+
+
+def augment_keys(corpora, *overrides):
+    experiment = load("strict", None, [f"corpora={corpora}", *(f"augment.{override}" for override in overrides)])
+    return {key.removeprefix("augment.") for key in decisive(experiment) if key.startswith("augment.")}
+
+
+def test_augmentation_decides_where_there_are_copies():
+    used = {"copies", "chain", "kinds", "volume.decibels", "mp3.kbps"}
+    kinds = "kinds=[volume, mp3]"
+    assert augment_keys("[ravdess]", kinds) == set()  # copies = 1: the largest corpus gets none
+    assert augment_keys("[tess, ravdess]", kinds, "copies=0") == set()
+    assert augment_keys("[ravdess]", kinds, "copies=2") == used
+    assert augment_keys("[tess, ravdess]", kinds) == used
+
+
+def test_what_kinds_do_decides_and_their_order_in_the_list_does_not():
+    def settings(*overrides):
+        return decisive(load("strict", None, ["corpora=[tess, ravdess]", *overrides]))
+
+    both = settings("augment.kinds=[volume, noise]")
+    assert settings("augment.kinds=[noise, volume]", "augment.mp3.kbps=[8]", "augment.noise.snr=[0.0, 15]") == both
+    assert both["augment.kinds"] == ["noise", "volume"]
+    for other in ("augment.noise.snr=[0, 14]", "augment.chain=2", "augment.copies=2", "augment.noise.folder=musan"):
+        assert settings("augment.kinds=[volume, noise]", other) != both
+
+
+def test_differences_are_in_what_decides_either():
+    def experiment(*overrides):
+        return load("strict", None, [CORPORA, "augment.kinds=[noise]", *overrides])
+
+    plain = experiment("augment.copies=0")
+    assert differences(plain, experiment("augment.copies=1", "augment.noise.snr=[1, 2]", "training.threads=2")) == {}
+    other = experiment("augment.copies=2", "augment.noise.snr=[1, 2]")
+    found = {"augment.copies": (0, 2), "augment.noise.snr": ([0.0, 15.0], [1.0, 2.0])}
+    assert differences(plain, other) == found
+    assert differences(other, plain) == {key: (there, here) for key, (here, there) in found.items()}
+
+
+def test_settings_saved_before_there_was_augmentation(tmp_path):
+    path = tmp_path / "config.yaml"
+    experiment = load("strict", None, ["corpora=[tess, ravdess]", "augment.copies=0"])
+    save(experiment, path)
+    values = yaml.safe_load(path.read_text())
+    section = values.pop("augment")
+    path.write_text(yaml.safe_dump(values))
+    before = read_experiment(path)
+    assert before.augment == section == experiment.augment
+    assert decisive(before) == decisive(experiment)
+    assert not [key for key in decisive(before) if key.startswith("augment")]
+    path.write_text(yaml.safe_dump(values | {"augment": {"noise": {"snr": [3, 1]}}}))
+    with pytest.raises(InputError, match="config.yaml: key augment.noise.snr = "):
+        read_experiment(path)

@@ -1,4 +1,5 @@
 import gzip
+import json
 
 import pytest
 
@@ -40,3 +41,17 @@ def test_a_damaged_cut_manifest_is_named_and_stage_1_makes_it_anew(small_ravdess
         read_cuts(path)
     small.prepare()
     assert len(read_cuts(path)) == 96
+
+
+def test_a_copy_names_its_original_and_what_is_done_to_it(small_ravdess):
+    small = small_ravdess()
+    small.prepare()
+    path = small.out / "cuts.jsonl.gz"
+    steps = [{"kind": "speed", "factor": 0.9}, {"kind": "volume", "decibels": 3.0}]
+    rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()[:2]]
+    rows[0]["supervisions"][0]["custom"]["copy"] = {"of": "a-1", "number": 2, "steps": steps}
+    rows[1]["supervisions"][0]["custom"]["copy"] = "a column of a table"
+    path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    copy, original = read_cuts(path)
+    assert (copy.original, copy.steps) == ("a-1", tuple(steps))
+    assert (original.original, original.steps) == (None, ())

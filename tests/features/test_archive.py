@@ -1,13 +1,17 @@
 import gzip
+import io
 import resource
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import kaldi_native_io
 import kaldiio
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ser.common import InputError
 from ser.features import ArkReader, ArkWriter
@@ -56,8 +60,19 @@ def test_a_truncated_archive_names_the_key(tmp_path, matrices):
     ark.write_bytes(ark.read_bytes()[:-10])
     reader = ArkReader(scp)
     assert reader.shape("spk-2") == (11, 257)
-    with pytest.raises(InputError, match=r"feats\.ark: spk-3: the archive ends within it"):
+    with pytest.raises(InputError, match=r"feats\.ark: spk-3: the archive ends within it; run steps/store\.py verify"):
         reader.read("spk-3")
+
+
+def test_size_and_checksum_are_of_what_was_written(tmp_path, matrices):
+    with ArkWriter(tmp_path / "feats.ark", scp=False) as writer:
+        for key, matrix in matrices.items():
+            writer.write(key, matrix)
+    data = (tmp_path / "feats.ark").read_bytes()
+    assert list(tmp_path.iterdir()) == [tmp_path / "feats.ark"]
+    assert writer.size == len(data)
+    assert writer.checksum == zlib.crc32(data)
+    assert all(data[offset : offset + 6] == b"\0BCM2 " for offset in writer.offsets.values())
 
 
 @pytest.mark.parametrize("line", ["a cat x.ark |", "a x.ark", "a"])
@@ -123,3 +138,15 @@ def test_a_gzipped_archive_is_refused(tmp_path, matrices):
     scp.write_text(f"spk-0 {packed}:6\n")
     with pytest.raises(InputError, match="feats.ark.gz: a gzip file, in which nothing can be looked up; unpack it"):
         ArkReader(scp).read("spk-0")
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e-3, 1.0, 1e6]))
+@settings(max_examples=50, deadline=None)
+def test_two_bytes_are_written_bit_for_bit_as_kaldiio_does(tmp_path_factory, rows, columns, seed, scale):
+    matrix = (scale * np.random.default_rng(seed).standard_normal((rows, columns)) - 3).astype(np.float32)
+    path = tmp_path_factory.mktemp("ark") / "a.ark"
+    with ArkWriter(path) as writer:
+        writer.write("one", matrix)
+    expected = io.BytesIO()
+    kaldiio.save_ark(expected, {"one": matrix}, compression_method=3)
+    assert path.read_bytes() == expected.getvalue()

@@ -1,3 +1,8 @@
+import gzip
+import json
+from dataclasses import asdict
+from pathlib import Path
+
 import kaldiio
 import lhotse
 import numpy as np
@@ -5,12 +10,15 @@ import pytest
 import soundfile
 from made import Made
 
-from ser.common import InputError
+import ser.features.store as module
+from ser.audio import read_audio
+from ser.common import InputError, digest, read_json
 from ser.corpora.kaldi import read_table, validate
 from ser.corpora.prepare import prepare
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 from ser.features import FeatureStore, log_stft
+from ser.features.index import bucket_of
 
 
 def prepared(made: Made, corpus: str = "two") -> None:
@@ -25,6 +33,24 @@ def prepared(made: Made, corpus: str = "two") -> None:
 
 def store_of(made: Made, *overrides: str, corpus: str = "two") -> FeatureStore:
     return FeatureStore(made.dump, made.data_root / corpus, made.experiment(*overrides).features)
+
+
+def computed(made: Made, *overrides: str, corpus: str = "two") -> FeatureStore:
+    store = store_of(made, *overrides, corpus=corpus)
+    store.compute(1, 1)
+    store.finish()
+    store.link()
+    return store
+
+
+def archives(made: Made) -> list[Path]:
+    return sorted(made.dump.glob("*/archives/*/feats.*.ark"))
+
+
+def overwrite(made: Made, name: str, seed: int, samples: int = 2000) -> None:
+    """Put other audio in place of an utterance of corpus two."""
+    values = np.random.default_rng(seed).uniform(-0.1, 0.1, samples)
+    soundfile.write(made.root / "two" / name, values, 8000)
 
 
 def test_values_are_those_of_the_audio_for_every_reader(made):
@@ -49,35 +75,140 @@ def test_data_dirs_get_their_features_and_stay_valid(made):
     assert read_table(test / "feats.scp").keys() == read_table(test / "utt2spk").keys()
 
 
+def test_the_key_of_originals_is_that_which_results_record(made):
+    """The formula of version 1, which no change of the code may change, and a digest worked out by it once."""
+    store = store_of(made)
+    names = [[cut.id, cut.audio_digest, cut.start, cut.duration] for cut in store.cuts]
+    assert store.key == digest(1, asdict(store.config), names)
+    settings = {"sampling_rate": 8000, "frame_length": 512, "frame_shift": 128, "window": "hann", "floor": 1e-10}
+    assert asdict(store.config) == {**settings, "storage": "int16"}
+    row = ["a-1", "0123456789abcdef", 0.5, 1.25, 1]
+    assert digest(1, asdict(store.config), [row]) == "09dc9990ed6a4b6d"
+
+
+def test_a_content_is_computed_once_whatever_its_id(own_made):
+    """The same audio under other ids, as of a corpus whose preparer names speakers otherwise."""
+    prepared(own_made)
+    computed(own_made)
+    before = archives(own_made)
+    preparer = own_made.recipe / "local" / "prepare_two.py"
+    preparer.write_text(preparer.read_text().replace('f"{match[1]}-', 'f"{match[1]}-again-'))
+    prepared(own_made)
+    store = store_of(own_made)
+    assert not store.finished
+    assert store.compute(1, 1) == (0, 24)
+    assert store.finish() == 24
+    assert archives(own_made) == before
+    wave = read_audio(own_made.root / "two" / "two1_sad_00.wav")
+    np.testing.assert_allclose(store.reader().read("two1-again-sad-00"), log_stft(wave.mono, store.config), atol=1e-3)
+
+
+def test_equal_audio_shares_one_entry(own_made):
+    wave = own_made.root / "two" / "two1_sad_00.wav"
+    (own_made.root / "two" / "two1_sad_01.wav").write_bytes(wave.read_bytes())
+    prepared(own_made)
+    store = store_of(own_made)
+    assert store.compute(1, 1) == (23, 0)
+    assert store.finish() == 24
+    places = read_table(store.folder / "feats.scp")
+    assert places["two1-sad-00"] == places["two1-sad-01"]
+    assert len(set(places.values())) == 23
+
+
+def test_small_corpora_have_few_archives(own_made):
+    prepared(own_made)
+    store = store_of(own_made)
+    store.compute(1, 2)
+    store.compute(2, 2)
+    assert len(archives(own_made)) == 2
+
+
+def test_archives_are_whole_buckets_or_more_and_no_larger_than_allowed(own_made, monkeypatch):
+    monkeypatch.setattr(module, "ARCHIVE", 5)
+    prepared(own_made)
+    store = computed(own_made)
+    found = [read_json(path.with_suffix(".json"))["entries"] for path in archives(own_made)]
+    assert sum(map(len, found)) == 24
+    assert all(len(entries) <= 5 for entries in found)
+    assert 24 / 5 <= len(found) < 24
+    assert [store.reader().shape(cut.id)[0] for cut in store.cuts] == list(store.num_frames().values())
+    spread = sorted(bucket_of(f"{number:02x}") for number in range(256))
+    assert spread == sorted(list(range(64)) * 4)
+
+
 def test_jobs_share_the_work_and_another_number_of_jobs_goes_on(own_made):
     prepared(own_made)
     store = store_of(own_made)
-    assert store.compute(1, 3) == (8, 0)
-    with pytest.raises(InputError, match="features of 16 of 24 utterances are missing, two1-angry-01 the first"):
+    one = store.compute(1, 3)
+    assert 0 < one[0] < 24
+    assert one[1] == 0
+    missing = 24 - one[0]
+    with pytest.raises(InputError, match=f"features of {missing} of 24 utterances are missing, two\\S+ the first"):
         store.finish()
     assert not store.finished
-    assert store.compute(1, 2) == (8, 4)
-    assert store.compute(2, 2) == (8, 4)
+    two = [store.compute(job, 2) for job in (1, 2)]
+    assert sum(new for new, _ in two) == missing
+    assert sum(old for _, old in two) == one[0]
     assert store.finish() == 24
     assert store.finished
     assert store.compute(1, 1) == (0, 24)
 
 
-def test_an_interrupted_job_leaves_nothing_that_looks_finished(own_made, monkeypatch):
+def test_an_interrupted_job_leaves_nothing_that_looks_finished_and_keeps_what_is(own_made, monkeypatch):
     prepared(own_made)
     store = store_of(own_made)
     calls = []
 
-    def interrupted(cut, config):
-        calls.append(cut.id)
-        if len(calls) == 3:
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 9:
             raise KeyboardInterrupt
-        return np.zeros((3, 257), np.float32)
+        return right(*arguments)
 
-    monkeypatch.setattr("ser.features.store.features_of", interrupted)
+    right = module.features_of
+    monkeypatch.setattr(module, "ARCHIVE", 3)
+    monkeypatch.setattr(module, "features_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.compute(1, 1)
-    assert list(store.folder.iterdir()) == []
+    assert not list(own_made.dump.rglob(".tmp*"))
+    done = [read_json(path.with_suffix(".json")) for path in archives(own_made)]
+    kept = sum(len(index["entries"]) for index in done)
+    assert 0 < kept <= 8
+    assert store.compute(1, 1) == (24 - kept, kept)
+    assert store.finish() == 24
+
+
+def test_an_archive_without_index_is_nobodys(own_made):
+    prepared(own_made)
+    store = computed(own_made)
+    (archive,) = archives(own_made)
+    archive.with_suffix(".json").unlink()
+    again = FeatureStore(own_made.dump, store.data_dir, store.config)
+    assert again.compute(1, 1) == (24, 0)
+
+
+def test_a_truncated_archive_is_not_taken_for_another_set(own_made):
+    prepared(own_made)
+    computed(own_made)
+    (archive,) = archives(own_made)
+    with archive.open("r+b") as file:
+        file.truncate(archive.stat().st_size - 1)
+    overwrite(own_made, "two1_sad_00.wav", 5)
+    prepared(own_made)
+    store = store_of(own_made)
+    assert store.compute(1, 1) == (24, 0)
+    assert store.finish() == 24
+    assert len(store.reader().read("two2-sad-02")) == store.num_frames()["two2-sad-02"]
+
+
+def test_a_damaged_index_is_named_with_the_mend(own_made):
+    prepared(own_made)
+    store = computed(own_made)
+    (archive,) = archives(own_made)
+    archive.with_suffix(".json").write_text('{"entries": {"ab": 3}}')
+    again = FeatureStore(own_made.dump, store.data_dir, store.config)
+    with pytest.raises(InputError, match=r"\.json: not the index of an archive .*; run steps/store\.py verify"):
+        again.compute(1, 1)
 
 
 def test_a_moved_store_is_joined_anew(own_made, tmp_path):
@@ -89,26 +220,37 @@ def test_a_moved_store_is_joined_anew(own_made, tmp_path):
     own_made.dump.rename(tmp_path / "elsewhere")
     moved = FeatureStore(tmp_path / "elsewhere", own_made.data_root / "two", store.config)
     assert not moved.finished
-    assert moved.compute(1, 2) == (0, 12)
+    assert moved.compute(1, 1) == (0, 24)
     moved.finish()
     assert moved.finished
     assert moved.reader().read("two1-sad-00").shape[1] == 257
-    next(moved.folder.glob("*.ark")).unlink()
+    gone = sorted(tmp_path.glob("elsewhere/two/archives/*/*.ark"))[0]
+    lost = len(read_json(gone.with_suffix(".json"))["entries"])
+    gone.unlink()
     assert not moved.finished
-    assert moved.compute(1, 1)[0] == 12
+    assert moved.compute(1, 1) == (lost, 24 - lost)
+    assert moved.finish() == 24
+
+
+def test_a_set_whose_archives_are_elsewhere_is_not_finished(own_made, tmp_path):
+    """Though they are there: the other store may be removed."""
+    prepared(own_made)
+    computed(own_made)
+    (own_made.root / "other").mkdir()
+    other = FeatureStore(own_made.root / "other", own_made.data_root / "two", own_made.experiment().features)
+    other.folder.parent.mkdir()
+    store_of(own_made).folder.rename(other.folder)
+    assert not other.finished
 
 
 def test_an_archive_that_shrank_is_an_error_and_no_crash(own_made):
     prepared(own_made)
-    store = store_of(own_made)
-    store.compute(1, 1)
-    store.finish()
+    store = computed(own_made)
     reader = store.reader()
     reader.read("two2-sad-02")
-    archive = next(store.folder.glob("*.ark"))
-    with archive.open("r+b") as file:
+    with archives(own_made)[0].open("r+b") as file:
         file.truncate(1000)
-    with pytest.raises(InputError, match="the archive ends within it"):
+    with pytest.raises(InputError, match=r"the archive ends within it; run steps/store\.py verify"):
         reader.read("two2-sad-02")
 
 
@@ -122,25 +264,78 @@ def test_an_archive_that_shrank_is_an_error_and_no_crash(own_made):
         "features.sampling_rate=4000",
     ],
 )
-def test_other_settings_have_another_key(made, override):
-    assert store_of(made, override).key != store_of(made).key
+def test_other_settings_have_another_key_and_other_archives(made, override):
+    other = store_of(made, override)
+    assert other.key != store_of(made).key
+    assert other.archives.folder != store_of(made).archives.folder
+    assert other.archives.entries() == {}
     with pytest.raises(InputError, match="no features of .* under these settings; run stage 3"):
-        store_of(made, override).reader()
+        other.reader()
 
 
-def test_other_audio_has_another_key(own_made):
+def test_other_audio_has_another_key_and_only_it_is_computed(own_made):
     prepared(own_made)
-    before = store_of(own_made).key
-    soundfile.write(own_made.root / "two" / "two1_sad_00.wav", np.random.default_rng(5).random(2000) * 0.1, 8000)
+    before = computed(own_made).key
+    overwrite(own_made, "two1_sad_00.wav", 5)
     prepared(own_made)
-    assert store_of(own_made).key != before
+    store = store_of(own_made)
+    assert store.key != before
+    assert store.compute(1, 1) == (1, 23)
+    store.finish()
+    wave = read_audio(own_made.root / "two" / "two1_sad_00.wav")
+    np.testing.assert_allclose(store.reader().read("two1-sad-00"), log_stft(wave.mono, store.config), atol=1e-3)
 
 
-def test_too_short_for_a_frame_is_refused_by_name(own_made):
-    soundfile.write(own_made.root / "two" / "two1_sad_00.wav", np.random.default_rng(5).random(500) * 0.1, 8000)
+def test_audio_that_changed_since_stage_1_is_refused(own_made):
     prepared(own_made)
-    with pytest.raises(InputError, match=r"two1_sad_00\.wav: two1-sad-00: 500 samples .* name it under `drop`"):
+    overwrite(own_made, "two1_sad_00.wav", 5)
+    with pytest.raises(InputError, match=r"two1_sad_00\.wav: has changed since it was prepared; run stage 1"):
         store_of(own_made).compute(1, 1)
+    assert archives(own_made) == []
+
+
+def test_audio_that_was_touched_and_is_the_same_will_do(own_made):
+    prepared(own_made)
+    wave = own_made.root / "two" / "two1_sad_00.wav"
+    wave.write_bytes(wave.read_bytes())
+    assert store_of(own_made).compute(1, 1) == (24, 0)
+
+
+def test_labels_change_no_features_and_the_cuts_have_the_new_ones(own_made):
+    prepared(own_made)
+    before = computed(own_made)
+    protocol = own_made.recipe / "conf" / "corpora" / "two.yaml"
+    protocol.write_text(
+        protocol.read_text().replace("happy: happy, neutral: neutral", "happy: neutral, neutral: happy")
+    )
+    prepared(own_made)
+    store = store_of(own_made)
+    assert store.key == before.key
+    assert store.finished
+    assert store.compute(1, 1) == (0, 24)
+    store.finish()
+    with gzip.open(store.folder / "cuts.jsonl.gz", "rt") as file:
+        rows = [json.loads(line) for line in file]
+    custom = {row["id"]: row["supervisions"][0]["custom"] for row in rows}
+    assert custom["two1-happy-00"]["emotion"] == "neutral"
+    assert all("features" in row for row in rows)
+    store.link()
+    assert validate(own_made.data_root / "two" / "strict_fold1" / "train") == 12
+
+
+@pytest.mark.parametrize("samples", [500, 100])
+def test_less_than_a_frame_is_padded_counted_and_named(own_made, samples):
+    overwrite(own_made, "two1_sad_00.wav", 5, samples)
+    overwrite(own_made, "two2_sad_01.wav", 6, samples)
+    prepared(own_made)
+    store = computed(own_made)
+    assert store.padded() == ["two1-sad-00", "two2-sad-01"]
+    assert read_json(store.folder / "info.json")["padded"] == store.padded()
+    assert store.num_frames()["two1-sad-00"] == 1
+    wave = read_audio(own_made.root / "two" / "two1_sad_00.wav").mono
+    expected = log_stft(np.pad(wave, (0, 512 - samples)), store.config)
+    np.testing.assert_allclose(store.reader().read("two1-sad-00"), expected, atol=1e-3)
+    lhotse.validate(lhotse.CutSet.from_file(store.folder / "cuts.jsonl.gz"), read_data=True)
 
 
 def test_each_file_is_read_at_its_own_rate(own_made):

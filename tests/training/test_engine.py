@@ -133,7 +133,7 @@ def test_an_archive_that_shrank_meanwhile_is_an_error(made, tmp_path):
     view.part.reader.places = {key: (str(short), offset) for key, (_, offset) in view.part.reader.places.items()}
     trainer.run_steps(2)
     short.write_bytes(Path(path).read_bytes()[:50])
-    with pytest.raises(InputError, match=r"short.ark: one\S+: the archive ends within it; remove the folder and run"):
+    with pytest.raises(InputError, match=r"short.ark: one\S+: the archive ends within it; run steps/store\.py verify"):
         trainer.run_steps(4)
 
 

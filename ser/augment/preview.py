@@ -1,0 +1,71 @@
+"""One utterance as each kind changes it: to listen to, and as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser.audio import resample
+from ser.augment.copies import perturb
+from ser.augment.kinds import TooShort, copy_rng
+from ser.augment.settings import Augment
+from ser.augment.voices import Voices
+from ser.common import atomic_path
+from ser.common.pictures import save_picture
+from ser.corpora.cuts import Cut, read_cut
+
+COLUMNS = 2
+LEVELS = 80  # decibels that a picture shows
+SHOWN = ("snr", "colour", "file", "alpha", "rt60", "kbps", "low", "high", "decibels", "factor")
+
+
+def write_preview(cut: Cut, voices: Voices, augment: Augment, rate: int, out: Path) -> Iterator[Path]:
+    """original.wav and <kind>.wav at `rate` Hz, float32 so that nothing is clipped, and spectrograms.png.
+
+    Args:
+        voices: of other training speakers.
+    """
+    import soundfile
+
+    samples, own_rate = read_cut(cut)
+    shown = {"original": ("", resample(samples, own_rate, rate))}
+    for name, kind in augment.kinds.items():
+        values = kind.draw(copy_rng(cut.id, 1, f"preview {name}"), voices)
+        try:
+            changed = perturb(shown["original"][1], rate, [{"kind": name, **values}], augment, voices)
+        except TooShort as error:
+            print(f"{name}: left out: {error}")
+            continue
+        shown[name] = (_said(values), changed)
+    for name, (_, changed) in shown.items():
+        with atomic_path(out / f"{name}.wav") as temporary:
+            soundfile.write(temporary, changed, rate, subtype="FLOAT")
+        yield out / f"{name}.wav"
+    _draw(shown, rate, out / "spectrograms.png")
+    yield out / "spectrograms.png"
+
+
+def _said(values: dict[str, Any]) -> str:
+    """Values as a title has room for: numbers, and the first letters of words."""
+    texts = {key: f"{value:.4g}" if isinstance(value, float) else str(value)[:30] for key, value in values.items()}
+    return ", ".join(f"{key} {texts[key]}" for key in SHOWN if key in texts)
+
+
+def _draw(shown: dict[str, tuple[str, np.ndarray]], rate: int, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    rows = -(-len(shown) // COLUMNS)
+    figure = Figure(figsize=(4 * COLUMNS, 1.5 * rows), layout="constrained")
+    loudest = 10 * np.log10(max(1e-12, max(float(np.square(x).max()) for _, x in shown.values())))
+    longest = max(len(x) for _, x in shown.values()) / rate
+    for number, (name, (said, samples)) in enumerate(shown.items()):
+        axes = figure.add_subplot(rows, COLUMNS, number + 1)
+        padded = np.pad(samples, (0, max(0, 512 - len(samples))))
+        with np.errstate(divide="ignore"):
+            axes.specgram(padded, NFFT=512, noverlap=384, Fs=rate, vmin=loudest - 30 - LEVELS, vmax=loudest - 30)
+        axes.set(xlim=(0, longest), title=f"{name}: {said}" if said else name)
+        axes.set(xlabel="s" if number >= len(shown) - COLUMNS else None, ylabel="Hz" if number % COLUMNS == 0 else None)
+    save_picture(figure, path)

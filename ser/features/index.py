@@ -1,0 +1,124 @@
+"""dump/<corpus>/archives/<settings>/: features of one corpus under one configuration, by content, for all its sets.
+
+An archive is feats.<bucket>.<digest>.ark and, written after it, .json: its index, size and checksum. Without that it is
+nobody's: of a job that was killed, or is at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ser.common import InputError, locked, read_json, write_json
+from ser.features.archive import MEND, ArkWriter
+
+# What is missing of a bucket is computed under the bucket's lock, so that nothing is computed twice.
+BUCKETS = 64
+
+
+def bucket_of(content: str) -> int:
+    """The bucket of a content, from its first two hexadecimal digits."""
+    return int(content[:2], 16) * BUCKETS // 256
+
+
+def bucket_path(folder: Path, bucket: int) -> Path:
+    """What the names of a bucket's archives begin with."""
+    return folder / f"feats.{bucket:02d}"
+
+
+def bucket_lock(path: Path) -> AbstractContextManager[None]:
+    """Hold the lock of the bucket that an archive, or all of a bucket's archives, begin with."""
+    start = path.with_name(".".join(path.name.split(".")[:2]))
+    return locked(start, f"{start}: features are being computed")
+
+
+class Entry(NamedTuple):
+    """The features of one content.
+
+    Attributes:
+        place: archive:offset, as in Kaldi's scp.
+        padded: whether the audio is less than a frame.
+    """
+
+    place: str
+    frames: int
+    is_copy: bool
+    padded: bool
+
+
+@dataclass(frozen=True)
+class Index:
+    """What stands beside an archive.
+
+    Attributes:
+        size: bytes of the archive.
+        features: the settings.
+        entries: by content.
+    """
+
+    archive: Path
+    size: int
+    checksum: int
+    features: dict[str, Any]
+    entries: dict[str, Entry]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the archive is there, with all its bytes."""
+        return self.archive.is_file() and self.archive.stat().st_size == self.size
+
+
+def read_index(path: Path) -> Index:
+    """Read the index of an archive.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    archive = path.with_suffix(".ark").resolve()
+    try:
+        values = read_json(path)
+        entries = {
+            content: Entry(f"{archive}:{e['offset']}", e["frames"], "copy_of" in e, "padded" in e)
+            for content, e in values["entries"].items()
+        }
+        return Index(archive, values["size"], values["checksum"], values["features"], entries)
+    except (InputError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not the index of an archive ({error}); {MEND}") from None
+
+
+def write_index(writer: ArkWriter, features: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the index of an archive that has been written, which makes it count.
+
+    Args:
+        entries: by content: utterance and, where they hold, copy_of and padded, for people; frames.
+    """
+    values = {content: {"offset": writer.offsets[content], **about} for content, about in entries.items()}
+    write_json(
+        writer.path.with_suffix(".json"),
+        {"features": features, "size": writer.size, "checksum": writer.checksum, "entries": values},
+    )
+
+
+class Archives:
+    """All archives in a folder, which need not exist."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._indexes: dict[Path, Index] = {}
+
+    def entries(self) -> dict[str, Entry]:
+        """By content, what the archives hold that are whole and there now; each index is read once.
+
+        Raises:
+            InputError: an index is damaged.
+        """
+        found: dict[str, Entry] = {}
+        for path in sorted(self.folder.glob("feats.*.json")):
+            if path not in self._indexes:
+                self._indexes[path] = read_index(path)
+            if self._indexes[path].is_whole:
+                found |= self._indexes[path].entries
+        return found

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Stage 2: which copies the training utterances get. Or: copies of one utterance, to listen to and to look at."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+from ser.common import InputError, guarded
+from ser.common.cli import experiment_arguments
+from ser.config import Experiment, read_experiment
+
+
+@guarded
+def main() -> int:
+    """Write cut manifests of the copies; their features are stage 3's."""
+    parser = experiment_arguments(str(__doc__))
+    parser.add_argument("--dirs", choices=["true", "false"], default="false", help="just print what stage 3 is for")
+    parser.add_argument("--preview", metavar="UTT", help="write this utterance as each kind changes it, and a picture")
+    parser.add_argument("--out", type=Path, help="where to, instead of the experiment's preview/<utterance>")
+    options = parser.parse_args()
+    from ser.batches.load import open_train_sets
+
+    experiment = read_experiment(options.folder / "config.yaml")
+    if options.preview:
+        return preview(options, experiment)
+    sets = open_train_sets(experiment, options.recipe, options.data, options.dump)
+    if options.dirs == "true":
+        copied = [train_set.folder for train_set in sets.values() if train_set.examples > 1]
+        print(*(options.data / corpus for corpus in experiment.corpora), *copied, sep="\n")
+        return 0
+    from ser.augment.train_set import describe
+
+    for train_set in sets.values():
+        if train_set.examples > 1 and not train_set.finished:
+            train_set.write()
+    print(describe(sets) if sets else "augment.copies is 0: no copies")
+    return 0
+
+
+def preview(options: argparse.Namespace, experiment: Experiment) -> int:
+    """Of any utterance in a class, whether the settings ask for copies or not."""
+    from ser.augment.preview import write_preview
+    from ser.batches.load import open_train_sets
+    from ser.corpora.kaldi import read_table
+
+    experiment = replace(experiment, augment=experiment.augment | {"copies": 1})
+    sets = open_train_sets(experiment, options.recipe, options.data, options.dump)
+    key = options.preview
+    found = [train_set for train_set in sets.values() if key in train_set.cuts]
+    if not found:
+        known = [known for train_set in sets.values() for known in train_set.cuts]
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0) or ["none"]
+        raise InputError(f"--preview {key}: no such utterance in {', '.join(sets)}; did you mean {near[0]}?")
+    speaker = read_table(found[0].train / "utt2spk").get(key, "")
+    voices = found[0].voices().without(speaker)
+    out = options.out or options.folder / "preview" / key
+    rate = experiment.features.sampling_rate
+    for path in write_preview(found[0].cuts[key], voices, found[0].augment, rate, out):
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

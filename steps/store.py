@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""The feature store: what is in it, whether that is intact, and what nobody uses."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+from ser.common import InputError, guarded
+from ser.config.load import ROOT
+
+
+@guarded
+def main() -> int:
+    """List, verify or prune."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--dump", type=Path, default=ROOT / "dump", help="root of the store (default: %(default)s)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("list", parents=[common], help="archives by corpus and settings")
+    text = "compare archives with their checksums and remove what is damaged, which stage 3 makes anew"
+    commands.add_parser("verify", parents=[common], help=text)
+    prune = commands.add_parser("prune", parents=[common], help="remove what no prepared data use")
+    prune.add_argument(
+        "data_dir", type=Path, nargs="+", help="prepared data of all recipes that share the store, such as egs"
+    )
+    prune.add_argument("--days", type=float, default=1, help="keep what was written or used since (default: 1)")
+    prune.add_argument("--yes", action="store_true", help="remove it, and do not just say what would be removed")
+    options = parser.parse_args()
+    from ser.features import upkeep
+
+    if options.command == "list":
+        print(upkeep.listed_archives(options.dump))
+        return 0
+    if options.command == "verify":
+        damaged, count, earlier = upkeep.verify(options.dump)
+        for line in damaged:
+            print(f"{line}; removed, and stage 3 makes it anew")
+        print(f"{count - len(damaged)} of {count} archives are as they were written")
+        if earlier:
+            print(f"{earlier} archives by an earlier version have no checksum")
+        return 1 if damaged else 0
+    if options.days < 0:
+        raise InputError(f"--days {options.days:g}: a number of days from 0")
+    total = 0
+    for path in upkeep.superfluous(options.dump, options.data_dir, options.days):
+        size = upkeep.size_of(path)
+        print(f"{path}: {size} bytes")
+        if options.yes:
+            upkeep.remove(path)
+        total += size
+    print(f"{total} bytes {'removed' if options.yes else 'can be removed: --yes does it'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,319 @@
+#!/usr/bin/env python3
+"""Speed of features and of augmented copies on real RAVDESS, as ratios within one run, each the median of five.
+
+    python tests/bench/features.py [--json] [--rounds 5] [--utterances 96]
+
+RAVDESS is looked for in the environment, as in db.sh. One thread, but for two_jobs. What is compared:
+
+- vs_lhotse: utterances a second from FLAC to ark, over those of lhotse's LogSpectrogram with its KaldiWriter, warm.
+- vs_bare: the same over one loop of soundfile, soxr, torch.stft and kaldiio, which keeps no index and no checksum.
+- augmented_xrt: seconds of augmented copies, all kinds evenly, a second of one core.
+- vs_plain_chain: copies a second, over one loop of librosa.load, audiomentations (warping, which it has not, by
+  librosa's STFT and numpy), librosa.stft and kaldiio. Its rooms are the same responses, from wav files.
+- two_jobs: rate of two jobs at once over that of one.
+- peak_mb: greatest resident size of a job of steps/make_stft.py with all utterances, and six copies of each training
+  utterance.
+
+Without --json, the share of each part in the time of an utterance and of a copy is printed too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import kaldiio
+import numpy as np
+import soundfile
+import soxr
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from bench_corpora import prepare_corpus  # noqa: E402
+
+from ser.audio import resample  # noqa: E402
+from ser.augment import Augment  # noqa: E402
+from ser.augment.copies import perturb  # noqa: E402
+from ser.augment.train_set import TrainSet  # noqa: E402
+from ser.batches.load import open_train_sets  # noqa: E402
+from ser.config import Experiment, load, save  # noqa: E402
+from ser.corpora.cuts import Cut, read_cut, read_cuts  # noqa: E402
+from ser.features import ArkWriter, FeatureStore, log_stft  # noqa: E402
+from ser.features.store import features_of  # noqa: E402
+
+KINDS = ["vtlp", "room", "noise", "band_pass", "mp3", "volume"]
+RATE, FRAME, SHIFT = 8000, 512, 128
+
+
+def experiment_of() -> Experiment:
+    """Six copies of each utterance, so that each kind comes once."""
+    return load("strict", None, ["corpora=[ravdess]", "augment.copies=7"])
+
+
+class Bench:
+    """A subset of RAVDESS in a folder, its copies, and what is timed."""
+
+    def __init__(self, folder: Path, utterances: int) -> None:
+        self.folder, self.experiment = folder, experiment_of()
+        self.features = self.experiment.features
+        prepare_corpus("ravdess", folder / "data")
+        sets = open_train_sets(self.experiment, None, folder / "data", folder / "dump")
+        self.whole: TrainSet = sets["ravdess"]
+        self.augment: Augment = self.whole.augment
+        self.whole.write()
+        chosen = set(list(self.whole.voices().ids)[:: max(1, len(self.whole.voices().ids) // utterances)][:utterances])
+        self.clean = self._subset("clean", lambda cut: cut.id in chosen)
+        self.copied = self._subset("copied", lambda cut: cut.original in chosen)
+        self.voices = self.whole.voices()
+        self.rooms = self._rooms()
+        torch.set_num_threads(1)
+
+    def _subset(self, name: str, wanted: Callable[[Cut], bool]) -> list[Cut]:
+        return [cut for cut in read_cuts(self.whole.folder / "cuts.jsonl.gz") if wanted(cut)]
+
+    def _rooms(self) -> Path:
+        """The simulated responses as wav files."""
+        place = self.folder / "responses"
+        place.mkdir()
+        room: Any = self.augment.kinds["room"]
+        for number in range(room.count):
+            response = room.response(RATE, {"bank": room.bank.stem, "response": number})
+            soundfile.write(place / f"{number}.wav", response, RATE, subtype="FLOAT")
+        return place
+
+    # -- ours ---------------------------------------------------------------------------------------------------------
+
+    def store(self, cuts: list[Cut]) -> FeatureStore:
+        """An empty store for some cuts."""
+        place = self.folder / "ours"
+        shutil.rmtree(place, ignore_errors=True)
+        store = FeatureStore(place, self.whole.folder, self.features, self.augment)
+        store.cuts = cuts
+        return store
+
+    def ours(self, cuts: list[Cut]) -> float:
+        store = self.store(cuts)
+        return seconds(lambda: store.compute(1, 1))
+
+    # -- others -------------------------------------------------------------------------------------------------------
+
+    def bare(self) -> float:
+        window = torch.hann_window(FRAME)
+
+        def run() -> None:
+            with (self.folder / "bare.ark").open("wb") as file:
+                for cut in self.clean:
+                    samples, rate = soundfile.read(cut.path, dtype="float32", always_2d=True)
+                    mono = soxr.resample(samples.mean(axis=1), rate, RATE)
+                    spectrum = torch.stft(
+                        torch.from_numpy(mono), FRAME, SHIFT, window=window, center=False, return_complex=True
+                    )
+                    values = torch.view_as_real(spectrum).square().sum(-1).clamp_(min=1e-10).log_().T
+                    kaldiio.save_ark(file, {cut.id: values.contiguous().numpy()}, compression_method=3)
+
+        return seconds(run)
+
+    def lhotse(self) -> float:
+        from lhotse import CutSet
+        from lhotse.features import LogSpectrogram, LogSpectrogramConfig
+        from lhotse.features.io import KaldiWriter
+
+        config = LogSpectrogramConfig(
+            sampling_rate=RATE, frame_length=FRAME / RATE, frame_shift=SHIFT / RATE, window_type="hanning"
+        )
+        chosen = {cut.id for cut in self.clean}
+        cuts = CutSet.from_file(self.folder / "data" / "ravdess" / "cuts.jsonl.gz")
+        cuts = CutSet.from_cuts(cut.resample(RATE) for cut in cuts if cut.id in chosen)
+        place = self.folder / "lhotse"
+        shutil.rmtree(place, ignore_errors=True)
+        return seconds(
+            lambda: cuts.compute_and_store_features(
+                LogSpectrogram(config), place, storage_type=KaldiWriter, progress_bar=False
+            ).to_eager()
+        )
+
+    def plain_chain(self) -> float:
+        import audiomentations as am
+        import librosa
+
+        changes: dict[str, Callable[..., np.ndarray]] = {
+            "vtlp": plain_warp,
+            "room": am.ApplyImpulseResponse(self.rooms, p=1),
+            "noise": am.AddColorNoise(min_snr_db=0, max_snr_db=15, min_f_decay=-6, max_f_decay=0, p=1),
+            "band_pass": am.BandPassFilter(zero_phase=True, p=1),
+            "mp3": am.Mp3Compression(p=1),
+            "volume": am.Gain(min_gain_db=-18, max_gain_db=6, p=1),
+        }
+
+        def run() -> None:
+            with (self.folder / "plain.ark").open("wb") as file:
+                for cut in self.copied:
+                    samples, _ = librosa.load(cut.path, sr=RATE)
+                    changed = changes[cut.steps[0]["kind"]](samples, sample_rate=RATE)
+                    spectrum = librosa.stft(changed, n_fft=FRAME, hop_length=SHIFT, center=False)
+                    values = np.log(np.maximum(np.abs(spectrum) ** 2, 1e-10)).T
+                    kaldiio.save_ark(file, {cut.id: np.ascontiguousarray(values)}, compression_method=3)
+
+        return seconds(run)
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+
+    def shares(self, cuts: list[Cut]) -> dict[str, float]:
+        """Milliseconds an utterance of each part, in one pass."""
+        spent = dict.fromkeys(("read", "resample", "perturb", "STFT", "write"), 0.0)
+        samples: dict[str, list[Any]] = {name: [] for name in spent}
+        spent["read"] = seconds(lambda: samples["read"].extend(read_cut(cut) for cut in cuts))
+        spent["resample"] = seconds(
+            lambda: samples["resample"].extend(resample(x, rate, RATE) for x, rate in samples["read"])
+        )
+        spent["perturb"] = seconds(
+            lambda: samples["perturb"].extend(
+                perturb(x, RATE, cut.steps, self.augment, self.voices)
+                for x, cut in zip(samples["resample"], cuts, strict=True)
+            )
+        )
+        spent["STFT"] = seconds(lambda: samples["STFT"].extend(log_stft(x, self.features) for x in samples["perturb"]))
+        with ArkWriter(self.folder / "shares.ark", self.features.storage) as writer:
+            spent["write"] = seconds(
+                lambda: [writer.write(cut.id, x) for x, cut in zip(samples["STFT"], cuts, strict=True)]
+            )
+        return {name: 1000 * value / len(cuts) for name, value in spent.items()}
+
+    def peak_mb(self) -> float:
+        """Of the whole set, in a process of its own, as stage 3 runs it."""
+        save(self.experiment, self.folder / "config.yaml")
+        program = "import resource, runpy, sys; sys.argv = sys.argv[1:]\n"
+        program += "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        program += "except SystemExit as end: assert not end.code, end\n"
+        program += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        step = ROOT / "steps" / "make_stft.py"
+        words = [step, "--job", "1", "--nj", "1", self.folder / "config.yaml", self.whole.folder, self.folder / "dump"]
+        done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+        return int(done.stdout.split()[-1]) / 1024
+
+
+def plain_warp(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """The warp of a vocal tract, frame by frame."""
+    import librosa
+
+    alpha, top = np.random.uniform(0.9, 1.1), FRAME // 2
+    bins = np.arange(top + 1)
+    edge = 0.6 * top * min(alpha, 1) / alpha
+    source = np.where(bins <= edge * alpha, bins / alpha, top - (top - edge) / (top - edge * alpha) * (top - bins))
+    spectrum = librosa.stft(samples, n_fft=FRAME, hop_length=SHIFT)
+    for column in spectrum.T:
+        column[:] = np.interp(source, bins, column.real) + 1j * np.interp(source, bins, column.imag)
+    return librosa.istft(spectrum, hop_length=SHIFT, length=len(samples))
+
+
+def seconds(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def job_of(bench: Bench, store: FeatureStore, job: int, jobs: int, barrier: Any) -> None:
+    torch.set_num_threads(1)
+    for cut in bench.copied[:12]:  # warm
+        features_of(cut, bench.features, bench.augment, bench.voices)
+    barrier.wait()
+    store.compute(job, jobs)
+    barrier.wait()
+
+
+def jobs_seconds(bench: Bench, jobs: int) -> float:
+    """Seconds from the start of warm jobs to the end of the last."""
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(jobs + 1)
+    store = bench.store(bench.copied)
+    processes = [context.Process(target=job_of, args=(bench, store, job, jobs, barrier)) for job in range(1, jobs + 1)]
+    for process in processes:
+        process.start()
+    barrier.wait()
+    spent = seconds(barrier.wait)
+    for process in processes:
+        process.join()
+    return spent
+
+
+def measure(rounds: int, utterances: int, folder: Path) -> tuple[dict[str, Any], str]:
+    bench = Bench(folder, utterances)
+    runs: dict[str, Callable[[], float]] = {
+        "ours": partial(bench.ours, bench.clean),
+        "bare": bench.bare,
+        "lhotse": bench.lhotse,
+        "copies": partial(bench.ours, bench.copied),
+        "plain": bench.plain_chain,
+        "one_job": partial(jobs_seconds, bench, 1),
+        "two_jobs": partial(jobs_seconds, bench, 2),
+    }
+    for run in runs.values():
+        run()  # warm
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            times[name].append(run())
+    audio = sum(cut.duration for cut in bench.copied)
+    found = {
+        "vs_lhotse": ratio(times["lhotse"], times["ours"]),
+        "vs_bare": ratio(times["bare"], times["ours"]),
+        "augmented_xrt": round(audio / median(times["copies"])),
+        "vs_plain_chain": ratio(times["plain"], times["copies"]),
+        "two_jobs": ratio(times["one_job"], times["two_jobs"]),
+        "peak_mb": round(bench.peak_mb()),
+    }
+    return found, table(bench, times)
+
+
+def ratio(one: list[float], other: list[float]) -> float:
+    """Median of the ratios of a round."""
+    return round(median(a / b for a, b in zip(one, other, strict=True)), 3)
+
+
+def table(bench: Bench, times: dict[str, list[float]]) -> str:
+    """Milliseconds and shares of the parts of an utterance and of a copy, of each kind and of all."""
+    from tabulate import tabulate
+
+    rows = []
+    for name, cuts in (
+        ("clean", bench.clean),
+        *((kind, [cut for cut in bench.copied if cut.steps[0]["kind"] == kind]) for kind in KINDS),
+        ("all kinds", bench.copied),
+    ):
+        parts = bench.shares(cuts)
+        total = sum(parts.values())
+        rows.append([name, *(f"{ms:.2f} ({100 * ms / total:.0f} %)" for ms in parts.values()), f"{total:.2f}"])
+    text = tabulate(rows, ["ms an utterance", *parts, "sum"], tablefmt="github", disable_numparse=True)
+    clean, copy = (1000 * median(times[n]) / len(c) for n, c in (("ours", bench.clean), ("copies", bench.copied)))
+    return f"{text}\n\nIn the store, with index and checksum: clean {clean:.2f} ms, copies {copy:.2f} ms"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--utterances", type=int, default=96, help="training utterances; six copies of each")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # of the compared libraries
+    with tempfile.TemporaryDirectory() as folder:
+        found, text = measure(options.rounds, options.utterances, Path(folder))
+    print(json.dumps(found) if options.json else "\n".join([*(f"{k:16} {v}" for k, v in found.items()), "", text]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

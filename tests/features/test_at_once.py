@@ -1,0 +1,152 @@
+"""Several processes on one store at once, and processes that are killed."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from made import Made
+from test_store import archives, prepared, store_of
+
+from ser.common.progress import progress
+from ser.config import save
+from ser.features import upkeep
+from ser.features.index import BUCKETS, bucket_lock, bucket_path
+
+# A job as stage 3 runs it, but slow, with small archives, and saying in a file what it computes.
+JOB = """
+import runpy, sys, time
+from pathlib import Path
+import ser.features.store as store
+
+log, seconds, sys.argv = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
+features_of = store.features_of
+
+def slow(cut, *rest):
+    time.sleep(seconds)
+    with log.open("a") as file:
+        print(cut.id, file=file)
+    return features_of(cut, *rest)
+
+store.ARCHIVE, store.features_of = 4, slow
+log.touch()
+while not log.with_name("go").exists():
+    time.sleep(0.01)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def start(made: Made, log: str, job: int, jobs: int, seconds: float) -> subprocess.Popen:
+    config = made.root / "config.yaml"
+    if not config.is_file():
+        save(made.experiment(), config)
+    command, where = [sys.executable, "-c", JOB], [config, made.data_root / "two", made.dump]
+    share = ["--job", str(job), "--nj", str(jobs)]
+    return subprocess.Popen(
+        [*command, made.root / log, str(seconds), ROOT / "steps" / "make_stft.py", *share, *where],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as on a terminal
+    )
+
+
+def wait_for(what, process: subprocess.Popen | None = None) -> None:
+    end = time.monotonic() + 120
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        assert process is None or process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def same_as(made: Made, own: Made) -> bool:
+    """Whether the features are those that one process made without haste."""
+    expected, found = store_of(made).reader(), store_of(own).reader()
+    return all(np.array_equal(found.read(cut.id), expected.read(cut.id)) for cut in store_of(own).cuts)
+
+
+@pytest.mark.slow
+def test_processes_at_once_compute_nothing_twice(made, own_made):
+    """Two runs with other numbers of jobs: their shares cross, and so do the orders in which they take the locks."""
+    prepared(own_made)
+    jobs = [(1, 1), (1, 2), (2, 2)]
+    processes = [start(own_made, f"log{n}", job, number, 0.02) for n, (job, number) in enumerate(jobs)]
+    wait_for(lambda: all((own_made.root / f"log{n}").exists() for n in range(3)))
+    (own_made.root / "go").touch()
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    logs = [lines(own_made.root / f"log{n}") for n in range(3)]
+    assert Counter(key for log in logs for key in log) == Counter(cut.id for cut in store_of(own_made).cuts)
+    assert sum(int(output.split()[0]) for output, _ in outputs) == 24
+    store = store_of(own_made)
+    assert store.finish() == 24
+    assert upkeep.verify(own_made.dump) == ([], len(archives(own_made)), 0)
+    assert same_as(made, own_made)
+
+
+@pytest.mark.slow
+def test_after_a_kill_9_what_is_whole_is_kept_and_the_rest_made(made, own_made):
+    prepared(own_made)
+    (own_made.root / "go").touch()
+    process = start(own_made, "log", 1, 1, 0.05)
+    # At work on an archive, with others done.
+    wait_for(lambda: len(archives(own_made)) >= 2 and list(own_made.dump.rglob(".tmp.*.ark")), process)
+    process.kill()
+    process.wait()
+    killed = list(own_made.dump.rglob(".tmp.*"))
+    before = {path: path.read_bytes() for path in archives(own_made)}
+    store = store_of(own_made)
+    assert not store.finished
+    kept = len(store.archives.entries())
+    assert 0 < kept < 24
+    assert upkeep.verify(own_made.dump)[0] == []
+    assert store.compute(1, 1) == (24 - kept, kept)
+    assert store.finish() == 24
+    assert {path: path.read_bytes() for path in before} == before
+    assert upkeep.verify(own_made.dump) == ([], len(archives(own_made)), 0)
+    assert same_as(made, own_made)
+    assert list(own_made.dump.rglob(".tmp.*")) == killed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_leaves_nothing_half_written(own_made, number, code):
+    prepared(own_made)
+    (own_made.root / "go").touch()
+    process = start(own_made, "log", 1, 1, 0.05)
+    wait_for(lambda: archives(own_made) and list(own_made.dump.rglob(".tmp.*.ark")), process)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    assert "Traceback" not in process.stderr.read()
+    assert not list(own_made.dump.rglob(".tmp.*"))
+    kept = len(store_of(own_made).archives.entries())
+    assert 0 < kept < 24
+    assert store_of(own_made).compute(1, 1) == (24 - kept, kept)
+
+
+@pytest.mark.slow
+def test_a_process_waits_for_another_that_is_at_work_and_takes_what_it_made(own_made):
+    prepared(own_made)
+    store = store_of(own_made)
+    (own_made.root / "go").touch()
+    with ExitStack() as locks:
+        for bucket in range(BUCKETS):
+            locks.enter_context(bucket_lock(bucket_path(store.archives.folder, bucket)))
+        process = start(own_made, "log", 1, 1, 0)
+        assert "features are being computed by another process; waiting for it" in process.stderr.readline()
+        assert archives(own_made) == []
+        share = {store.content_of(cut): cut for cut in store.cuts[:10]}
+        store._write_archive(share, progress(text="", unit=""))
+    output, _ = process.communicate(timeout=120)
+    assert output == "14 utterances computed, 10 found done\n"

@@ -1,0 +1,259 @@
+"""steps/store.py: list, verify, prune."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+from made import Made
+from test_store import archives, computed, overwrite, prepared, store_of
+
+from ser.common import InputError, read_json
+from ser.features import upkeep
+
+DAY = 86400
+
+
+def command(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, ROOT / "steps" / "store.py", *arguments], capture_output=True, text=True)
+
+
+def age(made: Made, days: float = 2) -> None:
+    """Make all of the store that old."""
+    for path in [made.dump, *made.dump.rglob("*")]:
+        os.utime(path, (time.time() - days * DAY,) * 2, follow_symlinks=False)
+
+
+@pytest.fixture
+def two(own_made):
+    prepared(own_made)
+    computed(own_made)
+    return own_made
+
+
+@pytest.fixture
+def changed(two):
+    """One utterance is not what it was when the first archive was made; a second archive has it as it is."""
+    overwrite(two, "two1_sad_00.wav", 5)
+    prepared(two)
+    computed(two)
+    (first,) = [path for path in archives(two) if len(read_json(path.with_suffix(".json"))["entries"]) == 24]
+    (second,) = [path for path in archives(two) if path != first]
+    return two, first, second
+
+
+def test_list_counts_archives_and_entries_by_corpus_and_settings(made):
+    run = command("list", "--dump", made.dump)
+    assert run.returncode == 0, run.stderr
+    header, _, one, two = run.stdout.splitlines()
+    assert header.split() == ["corpus", "settings", "archives", "originals", "copies", "MB", "made", "used"]
+    settings = store_of(made).archives.folder.name
+    size = sum(path.stat().st_size for path in archives(made) if path.parts[-4] == "two")
+    assert one.split()[:2] == ["one", settings]
+    assert two.split()[:2] == ["two", settings]
+    assert "8000 Hz, hann 512/128, floor 1e-10, int16" in two
+    assert two.split("int16")[1].split()[:4] == ["1", "24", "0", f"{size / 1e6:.1f}"]
+
+
+def test_verify_says_that_all_is_well_and_changes_nothing(two):
+    (path,) = archives(two)
+    killed = path.with_name("feats.00.0123456789abcdef.ark")
+    killed.write_bytes(b"half")
+    before = {path: path.stat().st_mtime_ns for path in two.dump.rglob("*") if path.is_file()}
+    run = command("verify", "--dump", two.dump)
+    assert (run.returncode, run.stdout) == (0, "1 of 1 archives are as they were written\n")
+    assert {path: path.stat().st_mtime_ns for path in two.dump.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (lambda data: data[:-1], r"\d+ of \d+ bytes"),
+        (lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:], "not the bytes that were written"),
+        (lambda data: b"", r"0 of \d+ bytes"),
+    ],
+)
+def test_verify_removes_what_is_damaged_and_stage_3_makes_it_anew(two, damage, what):
+    (path,) = archives(two)
+    right = path.read_bytes()
+    path.write_bytes(damage(right))
+    run = command("verify", "--dump", two.dump)
+    assert run.returncode == 1
+    assert run.stderr == ""
+    first, last = run.stdout.splitlines()
+    assert re.fullmatch(f"{path}: {what}; removed, and stage 3 makes it anew", first)
+    assert last == "0 of 1 archives are as they were written"
+    assert not path.exists()
+    assert not path.with_suffix(".json").exists()
+    store = store_of(two)
+    assert not store.finished
+    assert store.compute(1, 1) == (24, 0)
+    assert store.finish() == 24
+    assert archives(two)[0].read_bytes() == right
+    assert upkeep.verify(two.dump) == ([], 1, 0)
+
+
+def test_verify_keeps_what_is_whole(changed):
+    made, first, second = changed
+    second.write_bytes(b"x" + second.read_bytes()[1:])
+    damaged, count, _ = upkeep.verify(made.dump)
+    assert damaged == [f"{second}: not the bytes that were written"]
+    assert count == 2
+    assert archives(made) == [first]
+    assert store_of(made).compute(1, 1) == (1, 23)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"size": 1, "checksum": "a", "features": {}, "entries": {"ab": []}}'])
+def test_verify_removes_a_damaged_index_with_its_archive(two, text):
+    (path,) = archives(two)
+    path.with_suffix(".json").write_text(text)
+    assert upkeep.verify(two.dump)[0] == [f"{path}: its index is damaged"]
+    assert archives(two) == []
+    assert store_of(two).compute(1, 1) == (24, 0)
+
+
+def test_verify_says_what_an_index_without_archive_is(changed):
+    made, _, second = changed
+    second.unlink()
+    assert upkeep.verify(made.dump)[0] == [f"{second}: is not there, and its index is"]
+    assert not second.with_suffix(".json").exists()
+
+
+def test_prune_keeps_what_data_dirs_name_and_sets_that_are_whole(changed):
+    made, first, second = changed
+    age(made)
+    newer = store_of(made).folder
+    sets = [path.parent for path in made.dump.glob("two/*/feats.scp")]
+    assert len(sets) == 2
+    assert upkeep.superfluous(made.dump, [made.data_root], 1) == []  # 23 of 24 utterances are in the first archive
+    shutil.rmtree(made.data_root / "two")
+    other = made.root / "elsewhere" / "data" / "lab" / "feats.scp"
+    other.parent.mkdir(parents=True)
+    other.write_text(f"a-1 {second}:17\n")
+    assert upkeep.superfluous(made.dump, [made.root / "elsewhere"], 1) == sorted([first, *sets])
+    other.write_text(f"a-1 {first}:17\n")
+    assert upkeep.superfluous(made.dump, [made.root / "elsewhere"], 1) == sorted([second, newer])
+    assert upkeep.superfluous(made.dump, [made.root / "elsewhere"], 3) == []
+
+
+def test_prune_removes_only_when_told_and_says_bytes(changed):
+    made, first, second = changed
+    age(made)
+    scp = made.root / "kept" / "feats.scp"
+    scp.parent.mkdir()
+    scp.write_text(f"a-1 {second}:17\n")
+    size = first.stat().st_size
+    run = command("prune", "--dump", made.dump, scp.parent)
+    assert run.returncode == 0, run.stderr
+    assert f"{first}: {size} bytes\n" in run.stdout
+    total = int(run.stdout.splitlines()[-1].split()[0])
+    assert run.stdout.splitlines()[-1] == f"{total} bytes can be removed: --yes does it"
+    assert first.is_file()
+    run = command("prune", "--dump", made.dump, "--yes", scp.parent)
+    assert run.stdout.splitlines()[-1] == f"{total} bytes removed"
+    assert archives(made) == [second]
+    assert not first.with_suffix(".json").exists()
+    assert list(made.dump.glob("two/*/feats.scp")) == []  # no set is whole without the first archive
+    assert command("prune", "--dump", made.dump, scp.parent).stdout == "0 bytes can be removed: --yes does it\n"
+
+
+def test_prune_keeps_the_whole_set_of_a_data_dir(two):
+    """An archive may hold no utterance of the data dir, and others of its set."""
+    store = store_of(two)
+    train = two.data_root / "two" / "strict_fold1" / "train"
+    lines = (store.folder / "feats.scp").read_text().splitlines()
+    away = archives(two)[0].with_name("feats.63.0123456789abcdef.ark")
+    shutil.copy(archives(two)[0], away)
+    shutil.copy(archives(two)[0].with_suffix(".json"), away.with_suffix(".json"))
+    lines = [line.replace(archives(two)[0].name, away.name) if "two2" in line else line for line in lines]
+    (store.folder / "feats.scp").write_text("\n".join(lines) + "\n")
+    age(two)
+    assert away.name not in (train / "feats.scp").read_text()
+    assert upkeep.superfluous(two.dump, [train], 1) == []
+
+
+def test_prune_removes_what_killed_jobs_left(two):
+    folder = archives(two)[0].parent
+    left = [
+        folder / "feats.00.0123456789abcdef.ark",
+        folder / ".tmp.0123.feats.00.ab.ark",
+        two.dump / "two" / ".tmp.1.x",
+    ]
+    unfinished = two.dump / "two" / "0123456789abcdef" / "log"
+    unfinished.mkdir(parents=True)
+    (unfinished / "make_stft.1.log").write_text("killed\n")
+    for path in left:
+        path.write_bytes(b"half")
+    assert upkeep.superfluous(two.dump, [two.data_root], 1) == []  # they may be at work
+    age(two)
+    assert upkeep.superfluous(two.dump, [two.data_root], 1) == sorted([*left, unfinished.parent])
+
+
+def test_prune_does_not_mind_where_the_store_was(two, tmp_path):
+    two.dump.rename(tmp_path / "elsewhere")
+    assert upkeep.superfluous(tmp_path / "elsewhere", [two.data_root], 0) == []
+
+
+def test_prune_follows_links_to_data_and_takes_the_store_for_no_data(two, tmp_path):
+    age(two)
+    recipe = tmp_path / "egs" / "mine"
+    recipe.mkdir(parents=True)
+    (recipe / "data").symlink_to(two.data_root)
+    (recipe / "loop").symlink_to(recipe)
+    assert upkeep.superfluous(two.dump, [tmp_path / "egs"], 1) == []
+    with pytest.raises(InputError, match="no data dir with features in it"):
+        upkeep.superfluous(two.dump, [two.dump], 1)
+
+
+def test_what_stage_3_finds_of_use_is_not_old(two):
+    age(two)
+    shutil.copytree(two.data_root, two.root / "data without features")
+    for scp in (two.root / "data without features").rglob("feats.scp"):
+        scp.write_text("a-1 elsewhere.ark:4\n")
+    folders = [two.root / "data without features"]
+    assert len(upkeep.superfluous(two.dump, folders, 1)) == 2
+    store_of(two).compute(1, 1)
+    assert archives(two)[0] not in upkeep.superfluous(two.dump, folders, 1)
+
+
+def test_a_set_of_an_earlier_version_is_listed_kept_and_removed_like_any(two):
+    """It has its own archives, with an scp for an index."""
+    store = store_of(two)
+    (path,) = archives(two)
+    own = store.folder / "feats.1of1.0123456789abcdef.ark"
+    path.rename(own)
+    text = (store.folder / "feats.scp").read_text().replace(str(path), str(own))
+    (store.folder / "feats.scp").write_text(text)
+    own.with_suffix(".scp").write_text(text)
+    shutil.rmtree(path.parent)
+    assert store.finished
+    store.link()
+    age(two)
+    assert "by an earlier version" in upkeep.listed_archives(two.dump)
+    assert upkeep.verify(two.dump) == ([], 0, 1)
+    assert upkeep.superfluous(two.dump, [two.data_root], 1) == []
+    assert len(store.reader().read("two1-sad-00")) == store.num_frames()["two1-sad-00"]
+    scp = two.root / "kept" / "feats.scp"
+    scp.parent.mkdir()
+    scp.write_text("a-1 elsewhere.ark:17\n")
+    assert upkeep.superfluous(two.dump, [scp.parent], 1) == [store.folder]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list", "--dump", "nowhere"], "nowhere: no such folder; give with --dump"),
+        (["verify", "--dump", "."], ".: holds no features; give with --dump"),
+        (["prune", "--dump", "STORE", "nowhere"], "nowhere: no such folder; give folders of prepared data"),
+        (["prune", "--dump", "STORE", "."], ".: no data dir with features in it; give folders of prepared data"),
+        (["prune", "--dump", "STORE", "--days", "-1", "."], "--days -1: a number of days from 0"),
+    ],
+)
+def test_a_wrong_path_is_one_line(made, tmp_path, monkeypatch, one_line, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    line = one_line(command(*(str(made.dump) if word == "STORE" else word for word in arguments)))
+    assert line.startswith(f"error: {message}")
