@@ -12,6 +12,8 @@ from tabulate import tabulate
 
 from ser.common import InputError, read_json
 from ser.common.metrics import confusion_matrix, scores
+from ser.config import Experiment, dotted
+from ser.scoring.tables import experiment_of, telling_settings
 
 RESAMPLES = 2000
 COVERAGE = 0.9
@@ -26,8 +28,9 @@ class Pool:
         cell: folder of the cell below exp/<combination>/.
         protocol: hash of the labels and the split of the target.
         folds, seeds: those found; every seed has all of the folds.
-        speakers: in order; the first axis of `confusions`.
-        confusions: (speakers, classes, classes), the mean over seeds.
+        speakers: in order; the second axis of `by_seed`.
+        by_seed: confusion matrices, (seeds, speakers, classes, classes).
+        experiment: its settings; None for a baseline.
     """
 
     combination: str
@@ -39,7 +42,23 @@ class Pool:
     folds: list[int]
     seeds: list[int]
     speakers: list[str]
-    confusions: np.ndarray
+    by_seed: np.ndarray
+    experiment: Experiment | None
+
+    @property
+    def confusions(self) -> np.ndarray:
+        """Mean over seeds, (speakers, classes, classes)."""
+        return np.asarray(self.by_seed.mean(0))
+
+    @property
+    def ua(self) -> float:
+        """Over all folds, percent, mean over seeds' confusions."""
+        return 100 * scores(self.confusions.sum(0)).ua
+
+    @property
+    def seed_uas(self) -> list[float]:
+        """UA over all folds of each seed, percent."""
+        return [100 * scores(confusions.sum(0)).ua for confusions in self.by_seed]
 
     @property
     def is_baseline(self) -> bool:
@@ -72,18 +91,19 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -
         raise InputError(f"{runs[0][1].parent}: {missing[0]} is missing, of which other seeds have it; run it")
     classes = runs[0][0]["targets"][target]["classes"]
     index = {name: i for i, name in enumerate(classes)}
-    sums: dict[str, np.ndarray] = {}
+    sums: dict[str, np.ndarray] = {}  # by speaker
     for result, folder in runs:
         table = folder / f"decode_{target}_{result['part']}" / "scoring" / "utterances.tsv"
         if not table.is_file():
             raise InputError(f"{table}: no such file; run stage 6 again")
         for line in table.read_text(encoding="utf-8").splitlines():
             _, speaker, truth, hypothesis = line.split("\t")
-            own = sums.setdefault(speaker, np.zeros((len(classes), len(classes))))
-            own += confusion_matrix(np.array([index[truth]]), np.array([index[hypothesis]]), len(classes))
+            own = sums.setdefault(speaker, np.zeros((len(seeds), len(classes), len(classes))))
+            own[seeds.index(result["seed"])] += confusion_matrix(
+                np.array([index[truth]]), np.array([index[hypothesis]]), len(classes)
+            )
     first = runs[0][0]
     speakers = sorted(sums)
-    confusions = np.stack([sums[s] for s in speakers]) / len(seeds)
     hashes = {result.get("protocol_hash", {}).get(target, "not recorded") for result, _ in runs}
     return Pool(
         first["combination"],
@@ -95,18 +115,19 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -
         folds,
         seeds,
         speakers,
-        confusions,
+        np.stack([sums[s] for s in speakers], axis=1),
+        experiment_of(runs[0][1]),
     )
 
 
 def ua_samples(pool: Pool, weights: np.ndarray) -> np.ndarray:
-    """UA of resampled speakers.
+    """UA of resampled speakers, percent, (resamples,).
 
     Args:
         weights: how often each speaker was drawn, (resamples, speakers).
     """
     summed = np.einsum("bs,sij->bij", weights, pool.confusions)
-    return np.mean(np.diagonal(summed, axis1=1, axis2=2) / summed.sum(2), axis=1)
+    return np.asarray(100 * np.mean(np.diagonal(summed, axis1=1, axis2=2) / summed.sum(2), axis=1))
 
 
 def draws(speakers: int) -> np.ndarray:
@@ -122,46 +143,65 @@ def interval(samples: np.ndarray) -> Interval:
 
 
 def pooled_table(pools: Sequence[Pool], command: str) -> str:
-    """Markdown: a row a cell, with its interval over speakers and its difference to the SVM of equal normalisation."""
-    rows = []
-    for pool in pools:
+    """Markdown: a row a cell, with its interval over speakers, its seeds, and its differences to two other rows.
+
+    These are the first of its target and classes, and the SVM of equal normalisation.
+    """
+    telling = telling_settings([(pool.preset, pool.experiment) for pool in pools])
+    rows, noise = [], []
+    for number, pool in enumerate(pools, 1):
         weights = draws(len(pool.speakers))
-        s = scores(pool.confusions.sum(0))
         low, high = interval(ua_samples(pool, weights))
+        settings = dotted(pool.experiment) if pool.experiment else {}
+        first = next(other for other in pools if _comparable(pool, other))
+        svm = next((other for other in pools if other.is_baseline and _comparable(pool, other, same=True)), pool)
+        to_first, to_svm = _difference(pool, first, weights), _difference(pool, svm, weights)
+        if to_first and to_first[1] <= 0 <= to_first[2]:
+            noise.append(str(number))
         rows.append(
             {
+                "row": number,
+                "combination": pool.combination,
                 "target": pool.target,
                 "protocol": pool.protocol,
                 "preset": pool.preset,
                 "cell": pool.cell,
                 "normalisation": pool.normalisation,
+                **{key: settings.get(key, "") for key in telling},
                 "folds": len(pool.folds),
-                "seeds": len(pool.seeds),
                 "speakers": len(pool.speakers),
                 "n": round(float(pool.confusions.sum())),
-                "WA %": f"{100 * s.wa:.1f}",
-                "UA %": f"{100 * s.ua:.1f} ({100 * low:.1f} to {100 * high:.1f})",
-                "UA minus SVM": _difference(pool, pools, weights),
+                "WA %": f"{100 * scores(pool.confusions.sum(0)).wa:.1f}",
+                "UA %": f"{pool.ua:.1f} ({low:.1f} to {high:.1f})",
+                "UA of each seed %": ", ".join(f"{ua:.1f}" for ua in pool.seed_uas),
+                "UA minus first": _said(to_first),
+                "UA minus SVM": _said(to_svm),
             }
         )
     table = tabulate([list(r.values()) for r in rows], list(rows[0]), tablefmt="github", disable_numparse=True)
     notes = [
         f"In brackets: {COVERAGE:.0%} of {RESAMPLES} resamples of the test speakers; seeds of a speaker go together.",
-        "UA minus SVM: to the SVM of the same normalisation on the same speakers, paired, in points.",
+        "UA minus first: to the first row of the same target; minus SVM: to that of the same normalisation; paired by "
+        "speaker, in points.",
+        *([f"Within noise of the first, for their interval holds 0: rows {', '.join(noise)}."] if noise else []),
         "Normalisation by speaker uses all test utterances of the speaker, unlabelled (transductive).",
         f"Printed by `{command}`.",
     ]
     return "\n".join(["## All folds together", "", table, "", *(f"- {note}" for note in notes), ""])
 
 
-def _difference(pool: Pool, pools: Sequence[Pool], weights: np.ndarray) -> str:
-    if pool.is_baseline:
-        return ""
-    for other in pools:
-        alike = (other.target, other.normalisation, other.speakers) == (pool.target, pool.normalisation, pool.speakers)
-        if other.is_baseline and alike:
-            samples = 100 * (ua_samples(pool, weights) - ua_samples(other, weights))
-            low, high = interval(samples)
-            found = 100 * (scores(pool.confusions.sum(0)).ua - scores(other.confusions.sum(0)).ua)
-            return f"{found:+.1f} ({low:+.1f} to {high:+.1f})"
-    return ""
+def _comparable(pool: Pool, other: Pool, same: bool = False) -> bool:
+    """Whether both are of the same utterances, and, if asked for, seen in the same way."""
+    alike = (pool.target, pool.speakers) == (other.target, other.speakers)
+    return alike and (not same or pool.normalisation == other.normalisation)
+
+
+def _difference(pool: Pool, other: Pool, weights: np.ndarray) -> tuple[float, float, float] | None:
+    """UA minus the other's, in points, with its interval; None to itself."""
+    if pool is other:
+        return None
+    return pool.ua - other.ua, *interval(ua_samples(pool, weights) - ua_samples(other, weights))
+
+
+def _said(difference: tuple[float, float, float] | None) -> str:
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*difference) if difference else ""

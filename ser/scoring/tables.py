@@ -29,14 +29,12 @@ def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     paths = [path for exp_dir in exp_dirs for path in sorted(exp_dir.glob("*/*/*/result.json"))]
     if not paths:
         raise InputError(f"{exp_dirs[0]}: holds no result.json; run stages 4 to 6")
-    return [
-        {**read_json(path), "folder": path.parent, "experiment": _experiment(path.parent / "config.yaml")}
-        for path in paths
-    ]
+    return [{**read_json(path), "folder": path.parent, "experiment": experiment_of(path.parent)} for path in paths]
 
 
-def _experiment(config: Path) -> Experiment | None:
+def experiment_of(folder: Path) -> Experiment | None:
     """The settings of a result; none for a baseline."""
+    config = folder / "config.yaml"
     return read_experiment(config) if config.is_file() else None
 
 
@@ -65,13 +63,17 @@ def _said(value: Any) -> str:
     return str(value).replace(" ", "") if isinstance(value, list) else str(value)
 
 
-def _telling(results: Sequence[dict[str, Any]]) -> list[str]:
-    """Settings in which rows of one preset differ: each is a column."""
+def telling_settings(rows: Sequence[tuple[str, Experiment | None]]) -> list[str]:
+    """Settings in which rows of one preset differ: each is a column.
+
+    Args:
+        rows: preset and settings of each.
+    """
     found: dict[str, None] = {}
     first: dict[str, Experiment] = {}
-    for result in results:
-        if experiment := result.get("experiment"):
-            found |= dict.fromkeys(_different(first.setdefault(result["preset"], experiment), experiment))
+    for preset, experiment in rows:
+        if experiment is not None:
+            found |= dict.fromkeys(_different(first.setdefault(preset, experiment), experiment))
     return list(found)
 
 
@@ -82,7 +84,7 @@ def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) 
         command: what printed the table.
         recipe: the run.sh that trained.
     """
-    telling = _telling(results)
+    telling = telling_settings([(result["preset"], result.get("experiment")) for result in results])
     rows = [_row(result, target, telling) for result in results for target in result["targets"]]
     table = tabulate([list(row.values()) for row in rows], list(rows[0]), tablefmt="github", disable_numparse=True)
     notes = sorted({note for r in results for note in r["notes"]})

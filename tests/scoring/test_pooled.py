@@ -28,7 +28,7 @@ def test_folds_are_pooled_and_seeds_averaged(tmp_path):
     assert (pool.folds, pool.seeds, pool.speakers) == ([1, 2], [0, 1], ["x", "y"])
     assert pool.confusions.tolist() == [[[1, 0], [0.5, 0.5]], [[0.5, 0.5], [0, 1]]]
     # recalls: a 1.5 of 2, b 1.5 of 2
-    assert ua_samples(pool, np.ones((1, 2))).tolist() == [0.75]
+    assert ua_samples(pool, np.ones((1, 2))).tolist() == [75.0]
     assert "75.0 (75.0 to 75.0)" in pooled_table([pool], "x")
 
 
@@ -53,6 +53,23 @@ def test_the_difference_is_to_the_svm_of_the_same_normalisation(tmp_path):
     assert "+25.0 (+0.0 to +50.0)" in row
 
 
+def test_rows_are_compared_with_the_first_of_their_target(tmp_path):
+    """The second differs by a speaker who is wrong throughout, the third not at all."""
+    for name, wrong in (("net_a", ""), ("net_b", "y"), ("net_c", "")):
+        for seed in (0, 1):
+            rows = [(s, t, "a" if s in wrong else t) for s in "xyz" for t in "ab"]
+            write_run(tmp_path, name, 1, seed, rows)
+    text = pooled_table(read_pools([tmp_path]), "x")
+    cells = {line.split("|")[6].strip(): [c.strip() for c in line.split("|")] for line in text.splitlines()[4:7]}
+    assert [cells[name][-3] for name in ("net_a", "net_b", "net_c")] == [
+        "",
+        "-16.7 (-33.3 to +0.0)",
+        "+0.0 (+0.0 to +0.0)",
+    ]
+    assert cells["net_b"][-4] == "83.3, 83.3"
+    assert "Within noise of the first, for their interval holds 0: rows 2, 3." in text
+
+
 def test_intervals_cover_what_they_say():
     """Speakers with an own chance of being right: the interval holds the mean of all speakers in 90 % of corpora."""
     rng = np.random.default_rng(1)
@@ -63,7 +80,9 @@ def test_intervals_cover_what_they_say():
         confusions = np.zeros((24, 2, 2))
         for k in range(2):
             confusions[:, k, k], confusions[:, k, 1 - k] = right[:, k], 14 - right[:, k]
-        pool = Pool("c", "c", "p", "hash", "net", "global", [1], [0], [str(i) for i in range(24)], confusions)
+        pool = Pool(
+            "c", "c", "p", "hash", "net", "global", [1], [0], [str(i) for i in range(24)], confusions[None], None
+        )
         low, high = interval(ua_samples(pool, draws(24)))
-        held += low <= 0.6 <= high
+        held += low <= 60 <= high
     assert held / 300 == pytest.approx(0.9, abs=0.05)
