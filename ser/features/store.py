@@ -8,6 +8,7 @@ features of a data dir, by all its contents and ids. A set holds no features: it
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
@@ -123,11 +124,11 @@ class FeatureStore:
         Raises:
             InputError: an audio file that cannot be read or has changed, or copies of other settings than `augment`'s.
         """
-        share: dict[str, Cut] = {}
+        cuts: dict[str, Cut] = {}
         for cut in self.cuts:
-            content = self.content_of(cut)
-            if bucket_of(content) % jobs == job - 1:
-                share.setdefault(content, cut)
+            cuts.setdefault(self.content_of(cut), cut)
+        own = _buckets_of(job, jobs, cuts)
+        share = {content: cut for content, cut in cuts.items() if bucket_of(content) in own}
         done = self.archives.entries()
         missing = [content for content in share if content not in done]
         _mark_used(done[content].place for content in share if content in done)
@@ -335,6 +336,20 @@ def _audio(cut: Cut) -> list[Any]:
 def _content(cut: Cut) -> list[Any]:
     """What an utterance or copy sounds like follows from this."""
     return [*_audio(cut), *([] if cut.original is None else [COPIES_VERSION, cut.steps])]
+
+
+def _buckets_of(job: int, jobs: int, cuts: Mapping[str, Cut]) -> set[int]:
+    """The buckets of a job, so that all jobs have as many seconds of audio as whole buckets allow."""
+    seconds: dict[int, float] = defaultdict(float)
+    for content, cut in cuts.items():
+        seconds[bucket_of(content)] += cut.duration
+    loads, own = [0.0] * jobs, set()
+    for bucket, size in sorted(seconds.items(), key=lambda item: (-item[1], item[0])):  # the largest first
+        least = loads.index(min(loads))
+        loads[least] += size
+        if least == job - 1:
+            own.add(bucket)
+    return own
 
 
 def _whole_buckets(contents: Sequence[str]) -> Iterator[list[str]]:

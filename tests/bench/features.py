@@ -9,8 +9,9 @@ RAVDESS is looked for in the environment, as in db.sh. One thread, but for two_j
 - vs_bare: the same over one loop of soundfile, soxr, torch.stft and kaldiio, which keeps no index and no checksum.
 - augmented_xrt: seconds of augmented copies, all kinds evenly, a second of one core.
 - vs_plain_chain: copies a second, over one loop of librosa.load, audiomentations (warping, which it has not, by
-  librosa's STFT and numpy), librosa.stft and kaldiio. Its rooms are the same responses, from wav files.
-- two_jobs: rate of two jobs at once over that of one.
+  librosa's STFT and numpy), librosa.stft and kaldiio, with its RoomSimulator for rooms; and vs_plain_wav_rooms the
+  same, but that the rooms are responses which our bank has simulated, from wav files, with its ApplyImpulseResponse.
+- two_jobs: rate of two jobs at once over that of one, on six copies of every training utterance.
 - peak_mb: greatest resident size of a job of steps/make_stft.py with all utterances, and six copies of each training
   utterance.
 
@@ -76,13 +77,14 @@ class Bench:
         self.augment: Augment = self.whole.augment
         self.whole.write()
         chosen = set(list(self.whole.voices().ids)[:: max(1, len(self.whole.voices().ids) // utterances)][:utterances])
-        self.clean = self._subset("clean", lambda cut: cut.id in chosen)
-        self.copied = self._subset("copied", lambda cut: cut.original in chosen)
+        self.clean = self._subset(lambda cut: cut.id in chosen)
+        self.copied = self._subset(lambda cut: cut.original in chosen)
+        self.all_copies = self._subset(lambda cut: cut.original is not None)
         self.voices = self.whole.voices()
         self.rooms = self._rooms()
         torch.set_num_threads(1)
 
-    def _subset(self, name: str, wanted: Callable[[Cut], bool]) -> list[Cut]:
+    def _subset(self, wanted: Callable[[Cut], bool]) -> list[Cut]:
         return [cut for cut in read_cuts(self.whole.folder / "cuts.jsonl.gz") if wanted(cut)]
 
     def _rooms(self) -> Path:
@@ -146,13 +148,13 @@ class Bench:
             ).to_eager()
         )
 
-    def plain_chain(self) -> float:
+    def plain_chain(self, wav_rooms: bool) -> float:
         import audiomentations as am
         import librosa
 
         changes: dict[str, Callable[..., np.ndarray]] = {
             "vtlp": plain_warp,
-            "room": am.ApplyImpulseResponse(self.rooms, p=1),
+            "room": am.ApplyImpulseResponse(self.rooms, p=1) if wav_rooms else am.RoomSimulator(p=1),
             "noise": am.AddColorNoise(min_snr_db=0, max_snr_db=15, min_f_decay=-6, max_f_decay=0, p=1),
             "band_pass": am.BandPassFilter(zero_phase=True, p=1),
             "mp3": am.Mp3Compression(p=1),
@@ -239,7 +241,7 @@ def jobs_seconds(bench: Bench, jobs: int) -> float:
     """Seconds from the start of warm jobs to the end of the last."""
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(jobs + 1)
-    store = bench.store(bench.copied)
+    store = bench.store(bench.all_copies)
     processes = [context.Process(target=job_of, args=(bench, store, job, jobs, barrier)) for job in range(1, jobs + 1)]
     for process in processes:
         process.start()
@@ -257,7 +259,8 @@ def measure(rounds: int, utterances: int, folder: Path) -> tuple[dict[str, Any],
         "bare": bench.bare,
         "lhotse": bench.lhotse,
         "copies": partial(bench.ours, bench.copied),
-        "plain": bench.plain_chain,
+        "plain": partial(bench.plain_chain, False),
+        "plain_wav_rooms": partial(bench.plain_chain, True),
         "one_job": partial(jobs_seconds, bench, 1),
         "two_jobs": partial(jobs_seconds, bench, 2),
     }
@@ -273,6 +276,7 @@ def measure(rounds: int, utterances: int, folder: Path) -> tuple[dict[str, Any],
         "vs_bare": ratio(times["bare"], times["ours"]),
         "augmented_xrt": round(audio / median(times["copies"])),
         "vs_plain_chain": ratio(times["plain"], times["copies"]),
+        "vs_plain_wav_rooms": ratio(times["plain_wav_rooms"], times["copies"]),
         "two_jobs": ratio(times["one_job"], times["two_jobs"]),
         "peak_mb": round(bench.peak_mb()),
     }
