@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ import torch
 
 from ser.common import InputError
 from ser.config import Training
+
+# Of glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,24 @@ def find_machine(config: Training) -> Machine:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"training.device = {name}: {reason}; use cpu, or auto") from None
+    if device.type == "cpu":
+        keep_freed_memory()
     threads = config.threads or available_cores()
     torch.set_num_threads(threads)
     precision = config.precision
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(device) else "float32"
     return Machine(device, precision, threads, device.type != "cpu" or threads < available_cores())
+
+
+def keep_freed_memory() -> None:
+    """Have glibc reuse what tensors leave, where it gives large ones back to the system and takes new pages each time.
+
+    The system fills new pages with zeros first, which costs as much as many of a network's smaller operations.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt and mallopt(M_MMAP_THRESHOLD, 2**30):
+        mallopt(M_TRIM_THRESHOLD, 2**30)
 
 
 def available_cores() -> int:
