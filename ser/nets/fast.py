@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,9 @@ class Dropout(nn.Module):
         if not self.training or not 0 < self.p < 1 or x.device.type != "cpu":
             return functional.dropout(x, self.p, self.training)
         words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-        draws = words.view(torch.int16)[: x.numel()].view(x.shape)
-        kept = (draws >= round(self.p * 65536) - 32768).to(x.dtype)
-        return x * kept.mul_(1 / (1 - self.p))
+        draws = words.view(torch.int16)[: x.numel()].view(x.shape).to(bits(x).dtype)
+        scale = torch.tensor(1 / (1 - self.p), dtype=x.dtype).expand(x.shape)
+        return x * where_above(round(self.p * 65536) - 32769, draws, scale)
 
 
 class ReLUWithin(torch.autograd.Function):
@@ -37,13 +37,29 @@ class ReLUWithin(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, rows: Tensor) -> Tensor:
-        y = x.relu_()
-        y.permute(0, 2, 3, 1).view(-1, y.shape[1]).index_fill_(0, rows, 0)
+        bits(x).clamp_min_(0)
+        x.permute(0, 2, 3, 1).view(-1, x.shape[1]).index_fill_(0, rows, 0)
         ctx.mark_dirty(x)
-        ctx.save_for_backward(y)
-        return y
+        ctx.save_for_backward(x)
+        return x
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (y,) = ctx.saved_tensors
-        return torch.ops.aten.threshold_backward(gradients[0], y, 0), None
+        return where_above(0, bits(y), gradients[0]), None
+
+
+def bits(x: Tensor) -> Tensor:
+    """What to compare with 0 in place of x: on a CPU, bfloat16's bits as integers, which have the sign of x.
+
+    bfloat16 goes through float32 there, which makes a comparison up to four times slower.
+    """
+    return x.view(torch.int16) if x.dtype == torch.bfloat16 and x.device.type == "cpu" else x
+
+
+def where_above(most: int, values: Tensor, x: Tensor) -> Tensor:
+    """x where a value is above `most`, elsewhere 0: many times faster than torch.where on a CPU.
+
+    values: of the type of bits(x).
+    """
+    return cast(Tensor, torch.ops.aten.threshold_backward(bits(x), values, most)).view(x.dtype)

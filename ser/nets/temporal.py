@@ -72,7 +72,7 @@ class TDNN(nn.Module):
                 x = torch.relu(x) * mask[:, None, None, :].to(x.dtype)
             if self.norms:
                 x = self.norms[i](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) * mask[:, None, None, :]
-        return x[:, :, 0, :].transpose(1, 2)
+        return x.squeeze(2).transpose(1, 2)
 
 
 def lstm(in_size: int, config: Network) -> nn.Module:

@@ -39,11 +39,12 @@ def test_dropout_is_nothing_in_evaluation_or_at_0_and_all_at_1():
     assert Dropout(1.0).train()(x).abs().max() == 0
 
 
-def test_relu_within_is_relu_and_mask():
-    x = torch.randn(3, 5, 1, 7).to(memory_format=torch.channels_last)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_relu_within_is_relu_and_mask(kind):
+    x = torch.randn(3, 5, 1, 7).to(kind).to(memory_format=torch.channels_last)
     mask = torch.arange(7) < torch.tensor([7, 4, 1])[:, None]
     one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
-    expected = torch.relu(one) * mask[:, None, None, :]
+    expected = torch.relu(one) * mask[:, None, None, :].to(kind)
     found = ReLUWithin.apply(two * 1, (~mask).flatten().nonzero().squeeze(1))
     assert torch.equal(found, expected)
     weights = torch.randn_like(expected)
