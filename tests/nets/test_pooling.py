@@ -52,6 +52,28 @@ def test_variance_is_never_negative():
     assert torch.isfinite(found).all()
 
 
+@pytest.mark.parametrize("variance", [False, True])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_gradient_is_that_of_its_parts(variance, kind):
+    torch.manual_seed(0)
+    layer = pooling(torch.randn(6).tolist(), variance)
+    x = torch.randn(3, 8, 6).to(kind).requires_grad_()
+    lengths = torch.tensor([8, 5, 1])
+    scores = (x.float() @ layer.attention.weight[0]).masked_fill(torch.arange(8) >= lengths[:, None], float("-inf"))
+    a = torch.softmax(scores, dim=1)[..., None]
+    mean = (a * x.float()).sum(1)
+    spread = ((a * x.float().square()).sum(1) - mean.square()).clamp(min=0)
+    expected = torch.cat([mean, spread], dim=1) if variance else mean
+    found = layer(x, lengths)
+    torch.testing.assert_close(found, expected)
+    weights, before = torch.randn_like(found), x.detach().clone()
+    inputs = [x, layer.attention.weight]
+    gradients = torch.autograd.grad((expected * weights).sum(), inputs)
+    for one, other in zip(torch.autograd.grad((found * weights).sum(), inputs), gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-6 if one.dtype == torch.float32 else 1e-2, rtol=1e-2)
+    assert torch.equal(x, before)
+
+
 def test_autocast_leaves_it_in_float32():
     with torch.autocast("cpu", torch.bfloat16):
         found = pooling([1.0, 2.0], True)(torch.randn(2, 3, 2).bfloat16(), torch.tensor([3, 2]))
