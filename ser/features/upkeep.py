@@ -11,24 +11,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError, read_json
+from ser.common import InputError
 from ser.common.progress import progress
 from ser.corpora.kaldi import read_table
 from ser.features.index import bucket_lock, read_index
 
 KEY = re.compile(r"[0-9a-f]{16}")  # of a set
-INDEXES = (".json", ".scp")  # the latter by an earlier version
 BLOCK = 1 << 20  # bytes read at once
 DAY = 86400  # seconds
 
 
 def archives_of(dump: Path) -> list[Path]:
-    """Every .ark of the store. A set by an earlier version has its own, with an .scp in place of the index.
+    """Every .ark of the store.
 
     Raises:
         InputError: it is no store.
     """
-    found = sorted([*dump.glob("*/archives/*/feats.*.ark"), *dump.glob("*/*/feats.*.ark")])
+    found = sorted(dump.glob("*/archives/*/feats.*.ark"))
     if not found:
         what = "holds no features" if dump.is_dir() else "no such folder"
         raise InputError(f"{dump}: {what}; give with --dump the one that run.sh has, or run stage 3")
@@ -41,11 +40,11 @@ def listed_archives(dump: Path) -> str:
 
     folders: dict[Path, list[Path]] = {}
     for archive in archives_of(dump):
-        if any(archive.with_suffix(suffix).is_file() for suffix in INDEXES):
+        if archive.with_suffix(".json").is_file():
             folders.setdefault(archive.parent, []).append(archive)
     rows = []
     for folder, archives in folders.items():
-        indexes = [read_index(path) for a in archives if (path := a.with_suffix(".json")).is_file()]
+        indexes = [read_index(archive.with_suffix(".json")) for archive in archives]
         entries = [entry for index in indexes for entry in index.entries.values()]
         copies = sum(entry.is_copy for entry in entries)
         sizes = [path.stat().st_size for path in archives]
@@ -53,10 +52,10 @@ def listed_archives(dump: Path) -> str:
             {
                 "corpus": folder.relative_to(dump).parts[0],
                 "settings": folder.name,
-                "": _in_words(indexes[0].features) if indexes else _of_set(folder),
+                "": _in_words(indexes[0].features),
                 "archives": len(archives),
-                "originals": len(entries) - copies if indexes else None,
-                "copies": copies if indexes else None,
+                "originals": len(entries) - copies,
+                "copies": copies,
                 "MB": round(sum(sizes) / 1e6, 1),
                 "made": _date(max(path.stat().st_mtime for path in archives)),
                 "used": _date(max(map(_last_used, archives))),
@@ -73,31 +72,25 @@ def _in_words(features: dict[str, Any]) -> str:
     )
 
 
-def _of_set(folder: Path) -> str:
-    info = folder / "info.json"
-    return f"{_in_words(read_json(info)['features']) if info.is_file() else 'unfinished'}; by an earlier version"
-
-
 def _date(seconds: float) -> str:
     return time.strftime("%F %H:%M", time.localtime(seconds))
 
 
 def _last_used(path: Path) -> float:
     """When a file was written; of an archive, when stage 3 last found it of use."""
-    beside = [path.with_suffix(suffix) for suffix in INDEXES]
-    return max(p.stat().st_mtime for p in (path, *beside) if p.exists())
+    return max(p.stat().st_mtime for p in (path, path.with_suffix(".json")) if p.exists())
 
 
-def verify(dump: Path) -> tuple[list[str], int, int]:
+def verify(dump: Path) -> tuple[list[str], int]:
     """Compare every archive with its checksum; remove what is damaged, with its index.
 
     What is being written has no index, and is not looked at.
 
     Returns:
-        What was damaged and how; how many archives have a checksum, and how many of an earlier version have none.
+        What was damaged and how, and how many archives there were.
     """
     damaged = []
-    earlier = sum(path.with_suffix(".scp").is_file() for path in archives_of(dump))
+    archives_of(dump)
     indexes = sorted(dump.glob("*/archives/*/feats.*.json"))
     for path in progress(indexes, text="checksums", unit="archive"):
         if not _damage(path):
@@ -107,7 +100,7 @@ def verify(dump: Path) -> tuple[list[str], int, int]:
             if what:
                 damaged.append(f"{path.with_suffix('.ark')}: {what}")
                 _remove_archive(path.with_suffix(".ark"))
-    return damaged, len(indexes), earlier
+    return damaged, len(indexes)
 
 
 def _damage(path: Path) -> str:
@@ -173,7 +166,7 @@ def remove(path: Path) -> None:
 
 def _remove_archive(archive: Path) -> None:
     """The index first: an archive without is nobody's."""
-    for path in (*(archive.with_suffix(suffix) for suffix in INDEXES), archive):
+    for path in (archive.with_suffix(".json"), archive):
         path.unlink(missing_ok=True)
 
 

@@ -94,13 +94,13 @@ def test_verify_removes_what_is_damaged_and_stage_3_makes_it_anew(two, damage, w
     assert store.compute(1, 1) == (24, 0)
     assert store.finish() == 24
     assert archives(two)[0].read_bytes() == right
-    assert upkeep.verify(two.dump) == ([], 1, 0)
+    assert upkeep.verify(two.dump) == ([], 1)
 
 
 def test_verify_keeps_what_is_whole(changed):
     made, first, second = changed
     second.write_bytes(b"x" + second.read_bytes()[1:])
-    damaged, count, _ = upkeep.verify(made.dump)
+    damaged, count = upkeep.verify(made.dump)
     assert damaged == [f"{second}: not the bytes that were written"]
     assert count == 2
     assert archives(made) == [first]
@@ -218,29 +218,6 @@ def test_what_stage_3_finds_of_use_is_not_old(two):
     assert len(upkeep.superfluous(two.dump, folders, 1)) == 2
     store_of(two).compute(1, 1)
     assert archives(two)[0] not in upkeep.superfluous(two.dump, folders, 1)
-
-
-def test_a_set_of_an_earlier_version_is_listed_kept_and_removed_like_any(two):
-    """It has its own archives, with an scp for an index."""
-    store = store_of(two)
-    (path,) = archives(two)
-    own = store.folder / "feats.1of1.0123456789abcdef.ark"
-    path.rename(own)
-    text = (store.folder / "feats.scp").read_text().replace(str(path), str(own))
-    (store.folder / "feats.scp").write_text(text)
-    own.with_suffix(".scp").write_text(text)
-    shutil.rmtree(path.parent)
-    assert store.finished
-    store.link()
-    age(two)
-    assert "by an earlier version" in upkeep.listed_archives(two.dump)
-    assert upkeep.verify(two.dump) == ([], 0, 1)
-    assert upkeep.superfluous(two.dump, [two.data_root], 1) == []
-    assert len(store.reader().read("two1-sad-00")) == store.num_frames()["two1-sad-00"]
-    scp = two.root / "kept" / "feats.scp"
-    scp.parent.mkdir()
-    scp.write_text("a-1 elsewhere.ark:17\n")
-    assert upkeep.superfluous(two.dump, [scp.parent], 1) == [store.folder]
 
 
 @pytest.mark.parametrize(

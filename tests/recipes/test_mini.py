@@ -42,7 +42,8 @@ def test_mini_ends_with_its_table(tmp_path: Path) -> None:
     assert "measure nothing about people" in done.stdout
     assert f"| {100 * result['targets']['mini_en']['ua']:.1f} " in done.stdout
     assert (folder / "data" / "mini_en" / "strict_fold1" / "test" / "feats.scp").is_file()
-    assert ["mini_pt", "2", "after", "80", "20", "20", "20", "20"] in [line.split() for line in done.stdout.splitlines()]
+    counts = [line.split() for line in done.stdout.splitlines()]
+    assert ["mini_pt", "2", "after", "80", "20", "20", "20", "20"] in counts
     (copied,) = (folder / "data" / "mini_pt" / "strict_fold1").glob("train_*")
     assert len((copied / "feats.scp").read_text().splitlines()) == 80
     again = run(folder)
