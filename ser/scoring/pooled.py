@@ -12,8 +12,8 @@ from tabulate import tabulate
 
 from ser.common import InputError, read_json
 from ser.common.metrics import confusion_matrix, scores
-from ser.config import Experiment, dotted
-from ser.scoring.tables import experiment_of, telling_settings
+from ser.config import Experiment
+from ser.scoring.tables import experiment_of, telling_settings, told
 
 RESAMPLES = 2000
 COVERAGE = 0.9
@@ -152,7 +152,6 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
     for number, pool in enumerate(pools, 1):
         weights = draws(len(pool.speakers))
         low, high = interval(ua_samples(pool, weights))
-        settings = dotted(pool.experiment) if pool.experiment else {}
         first = next(other for other in pools if _comparable(pool, other))
         svm = next((other for other in pools if other.is_baseline and _comparable(pool, other, same=True)), pool)
         to_first, to_svm = _difference(pool, first, weights), _difference(pool, svm, weights)
@@ -167,7 +166,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
                 "preset": pool.preset,
                 "cell": pool.cell,
                 "normalisation": pool.normalisation,
-                **{key: settings.get(key, "") for key in telling},
+                **told(pool.experiment, telling),
                 "folds": len(pool.folds),
                 "speakers": len(pool.speakers),
                 "n": round(float(pool.confusions.sum())),

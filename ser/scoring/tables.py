@@ -12,8 +12,8 @@ from typing import Any
 from tabulate import tabulate
 
 from ser.common import InputError, read_json
-from ser.config import Experiment, differences, dotted, load, read_experiment
-from ser.config.load import ROOT
+from ser.config import Experiment, decisive, differences, dotted, load, read_experiment
+from ser.config.load import ADDED, ROOT
 
 # Settings with a column of their own, or named by one.
 SHOWN = {"preset", "corpora", "split", "task", "temporal", "pooling", "fold", "seed"}
@@ -77,6 +77,19 @@ def telling_settings(rows: Sequence[tuple[str, Experiment | None]]) -> list[str]
     return list(found)
 
 
+def told(experiment: Experiment | None, telling: Sequence[str]) -> dict[str, str]:
+    """The telling settings of a row; what decides nothing there is left empty."""
+    if experiment is None:
+        return dict.fromkeys(telling, "")
+    values = dotted(experiment)
+    decides = {*decisive(experiment), *ADDED}
+    return {key: _told(values[key]) if key in decides else "" for key in telling}
+
+
+def _told(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) -> str:
     """Markdown: a row a result and target, the notes of its corpora, and the commands that made and printed it.
 
@@ -129,13 +142,12 @@ def _counted(part: str, counts: dict[str, int]) -> str:
 
 def _row(result: dict[str, Any], target: str, telling: Sequence[str]) -> dict[str, Any]:
     scores, valid = result["targets"][target], result["valid"].get(target)
-    settings = dotted(result["experiment"]) if result.get("experiment") else {}
     return {
         "combination": result["combination"],
         "target": target,
         **{key: result[key] for key in ("task", "temporal", "pooling", "preset", "fold", "seed")},
         "normalisation": result["normalisation"],
-        **{key: settings.get(key, "") for key in telling},
+        **told(result.get("experiment"), telling),
         "precision": result["machine"]["precision"],
         "s/epoch": result["seconds_per_epoch"],
         "epoch": f"{result['chosen_epoch']} of {result['epochs']}" if result["epochs"] else "",
