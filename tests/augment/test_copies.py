@@ -4,10 +4,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from ser.augment.voices import Voices
 
 from ser.augment import augmentation
 from ser.augment.copies import copy_id, draw_steps, examples, perturb
+from ser.augment.voices import Voices
 from ser.config import load
 
 NOBODY = Voices({}, {})
