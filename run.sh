@@ -56,21 +56,7 @@ HELP
 }
 
 . "$SER_ROOT/utils/parse_options.sh"
-
-log() { echo "$(date '+%F %T') ${recipe##*/}: $*" >&2; }
-die() { echo "error: $*" >&2; exit 1; }
-# Runs a command so that a signal to this script ends it too, with its jobs: they write what they have and go.
-launch() {
-  set -m # a process group of its own, so that the signal reaches all of it
-  "$@" &
-  child=$!
-  set +m
-  trap 'kill -TERM -- "-$child" 2>/dev/null; wait "$child" || :; exit 143' TERM HUP
-  trap 'kill -TERM -- "-$child" 2>/dev/null; wait "$child" || :; echo "interrupted; the same command goes on" >&2; exit 130' INT
-  wait "$child"
-  trap - INT TERM HUP
-}
-wanted() { ((stage <= $1 && $1 <= stop_stage)); }
+. "$SER_ROOT/utils/recipe.sh"
 
 [[ $# -eq 0 ]] || die "$1: an argument that is no option; ./run.sh --help lists them"
 for name in stage stop_stage; do

@@ -23,6 +23,7 @@ setup(
     description="Recipes for speech emotion recognition over several corpora",
     license="Apache-2.0",
     packages=find_packages(include=["ser", "ser.*"]),
+    package_data={"ser.findings.html": ["page.html", "style.css"]},
     python_requires=">=3.11",
     install_requires=[
         "torch>=2.6",
@@ -39,6 +40,10 @@ setup(
         "matplotlib",
         "safetensors",
         "scikit-learn",
+        "statsmodels",
+        "threadpoolctl",
+        "pyarrow",
+        "jinja2",
         "pyroomacoustics>=0.10",
         "fast-mp3-augment>=0.2",
         "urllib3",  # lhotse imports it and does not say so

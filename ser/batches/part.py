@@ -28,6 +28,7 @@ class Part:
         genders: 0 woman, 1 man, -1 unknown, int64, (utterances,).
         votes: float32, (utterances, classes): shares of the annotators' votes; one-hot where there are none.
         original: bool, (utterances,): whether it is no augmented copy.
+        texts: ids of what is said, "" where it is not known.
     """
 
     corpus: str
@@ -41,6 +42,7 @@ class Part:
     votes: np.ndarray
     reader: ArkReader
     original: np.ndarray
+    texts: list[str]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -104,6 +106,7 @@ def load_part(
     if empty:
         raise InputError(f"{store.folder}: {empty[0]} has no frames; name it under `drop` in {protocol.path}")
     targets = [index[utt2emo[of[key]]] for key in ids]
+    texts = _optional_table(folder / "utt2text_id")
     gender = _optional_table(folder / "spk2gender") or _optional_table(folder / "known_spk2gender")
     return Part(
         corpus=protocol.corpus,
@@ -117,6 +120,7 @@ def load_part(
         votes=_shares(_optional_table(folder / "utt2votes"), [of[key] for key in ids], targets, index),
         reader=store.reader(),
         original=np.array([of[key] == key for key in ids]),
+        texts=[texts.get(of[key], "") for key in ids],
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ser.corpora.controls import thinned
 from ser.corpora.items import Item, is_segmented
 from ser.corpora.kaldi import spk2utt, validate, write_table
 from ser.corpora.protocol import PARTS, Protocol
@@ -70,17 +71,18 @@ def write_manifests(folder: Path, protocol: Protocol, items: Sequence[Item], kep
 
 def write_data_dirs(
     folder: Path, protocol: Protocol, kept: Sequence[Item], splits: Mapping[str, Any]
-) -> tuple[dict[str, int], dict[str, int]]:
+) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """<split>_fold<k>/{train,valid,test}/ for every fold of every split; a part without speakers has no folder.
 
     Args:
         splits: what splits.json holds.
 
     Returns:
-        Utterances of each folder, and how many are left out of it since their text is for another part.
+        Utterances of each folder, how many are left out of it since their text is for another part, and how many since
+        the protocol's `keep` does not ask for them.
     """
     segmented = is_segmented([item.utterance for item in kept])
-    written, other_text = {}, {}
+    written, other_text, not_kept = {}, {}, {}
     for split, found in splits.items():
         for number, fold in enumerate(found["folds"], 1):
             for part in PARTS:
@@ -88,11 +90,16 @@ def write_data_dirs(
                 own = [item for item in kept if item.utterance.speaker in speakers]
                 items = [item for item in own if may_hold(fold, part, item.utterance)]
                 name = f"{split}_fold{number}/{part}"
-                if items:
-                    written[name] = _write_data_dir(folder / name, protocol, items, segmented)
                 if len(items) < len(own):
                     other_text[name] = len(own) - len(items)
-    return written, other_text
+                whole = len(items)
+                if part == "train":
+                    items = thinned(protocol, items)
+                if len(items) < whole:
+                    not_kept[name] = whole - len(items)
+                if items:
+                    written[name] = _write_data_dir(folder / name, protocol, items, segmented)
+    return written, other_text, not_kept
 
 
 def _write_data_dir(folder: Path, protocol: Protocol, items: Sequence[Item], segmented: bool) -> int:

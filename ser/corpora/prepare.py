@@ -11,6 +11,7 @@ from typing import Any
 
 from ser.common import InputError, atomic_path, digest, locked, read_json, write_json, write_text
 from ser.common.errors import listed
+from ser.corpora.controls import shuffled
 from ser.corpora.findings import complain
 from ser.corpora.items import Item, check_equal_audio, check_times, is_segmented, read_items, where
 from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
@@ -83,6 +84,7 @@ def prepare(
         problems = list(dict.fromkeys(message for _, message in unusable.values()))
         raise InputError(f"{listed(problems)} (or go on without with --allow-partial true)")
     check_equal_audio(protocol, items)
+    items = shuffled(protocol, items)
     left_out = [(u.id, protocol.drop[u.id]) for u in utterances if u.id in protocol.drop]
     left_out += [(key, message) for key, (_, message) in unusable.items()]
     kept = [item for item in items if protocol.labels[item.utterance.label] is not None]
@@ -117,9 +119,11 @@ def prepare(
         folder.mkdir()
         write_manifests(folder, protocol, items, kept)
         write_json(folder / SPLITS, splits)
-        report["parts"], other_text = write_data_dirs(folder, protocol, kept, splits)
+        report["parts"], other_text, not_kept = write_data_dirs(folder, protocol, kept, splits)
         if other_text:
             report["other_text"] = other_text
+        if not_kept:
+            report["not_kept"] = not_kept
         write_text(folder / "left_out.tsv", "".join(f"{u}\t{why}\n" for u, why in sorted(left_out)))
         write_json(folder / "report.json", report)
         if (out_dir / AUDIO).is_dir():
@@ -416,6 +420,10 @@ def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
         lines.append(f"  partial copy: {', '.join(report['missing'])}")
     for name, number in report.get("other_text", {}).items():
         lines.append(f"  {name}: {number} utterances left out, since their text is for the other side")
+    for name, number in report.get("not_kept", {}).items():
+        lines.append(f"  {name}: {number} utterances left out (keep: {protocol.keep})")
+    if protocol.shuffle_labels:
+        lines.append("  labels are dealt anew among the utterances of each speaker (shuffle_labels)")
     for name, number in report.get("parted", {}).items():
         lines.append(f"  {name}: {number} recordings have speakers in several parts, who may be heard in each other's")
     if report.get("unused_splits"):

@@ -14,9 +14,9 @@ from ser.config.load import read_yaml
 
 PARTS = ("train", "valid", "test")
 MAPPINGS = ("labels", "drop", "expected", "splits")
-KINDS = {list: ("classes",), dict: MAPPINGS}
-KIND_NAMES = {list: "a list", dict: "`key: value` lines, or {} for none", str: "text"}
-OPTIONAL = {"note", "base", "preparer"}
+KINDS = {list: ("classes",), dict: MAPPINGS, bool: ("shuffle_labels",)}
+KIND_NAMES = {list: "a list", dict: "`key: value` lines, or {} for none", bool: "true or false", str: "text"}
+OPTIONAL = {"note", "base", "preparer", "keep", "shuffle_labels"}
 COUNTS = ("utterances", "speakers", "labels")
 # The forms of a split: the keys of each.
 FORMS = {"groups": {"groups", "seed"}, "shares": {"shares", "seed"}, "given": {"given"}, "train": set(PARTS)}
@@ -44,6 +44,9 @@ class Protocol:
         note: what every table with this corpus has to say beside its figures.
         base: the corpus whose protocol gives every key that this one has not, or "".
         preparer: local/prepare_<preparer>.py lists the utterances.
+        keep: for control experiments, the share of the training utterances of each fold that stay, or
+            {"hours": so many}; None: all.
+        shuffle_labels: for control experiments, whether the labels of a speaker are dealt anew.
         bases: the files of the bases.
     """
 
@@ -63,6 +66,8 @@ class Protocol:
     note: str = ""
     base: str = ""
     preparer: str = ""
+    keep: float | Mapping[str, float] | None = None
+    shuffle_labels: bool = False
     bases: tuple[Path, ...] = ()
 
     @property
@@ -151,6 +156,9 @@ def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
             f"a protocol has: {', '.join(sorted(names))}"
         )
     for key, value in values.items():
+        if key == "keep":
+            _check_keep(path, value)
+            continue
         kind = next((kind for kind, keys in KINDS.items() if key in keys), str)
         if not isinstance(value, kind):
             raise InputError(f"{path}: key {key} must hold {KIND_NAMES[kind]}, not {value!r}")
@@ -189,6 +197,13 @@ def _read(corpus: str, recipe: Path | None, above: tuple[Path, ...]) -> tuple[di
     if isinstance(values.get("expected"), dict):  # an edition of the base that does not count here
         values["expected"] = {key: value for key, value in values["expected"].items() if value is not None}
     return under | values, [path, *paths]
+
+
+def _check_keep(path: Path, keep: Any) -> None:
+    hours = isinstance(keep, Mapping) and keep.keys() == {"hours"}
+    number = keep["hours"] if hours else keep
+    if type(number) not in (int, float) or number <= 0 or (not hours and number > 1):
+        raise InputError(f"{path}: keep: a share of the training utterances up to 1, or {{hours: 0.5}}, not {keep!r}")
 
 
 def _check_expected(protocol: Protocol) -> None:

@@ -8,13 +8,75 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ser.batches import Part, View
-from ser.common import write_json
-from ser.config import Batches
+from ser.batches import Data, Part, View, by_length, collate
+from ser.common import InputError, digest, read_json, write_json
+from ser.config import Batches, Experiment
 from ser.corpora.kaldi import write_table
 from ser.features import ArkWriter
-from ser.nets import SpeechEmotionNetwork
-from ser.nets.evaluate import log_posteriors
+from ser.nets import SpeechEmotionNetwork, build
+from ser.nets.evaluate import BATCH_FRAMES, log_posteriors
+from ser.training.checkpoint import load_tensors
+from ser.training.machine import find_machine
+
+
+class Decoder:
+    """The trained network of an experiment.
+
+    Args:
+        folder: the experiment's, with model.safetensors.
+
+    Attributes:
+        model: digest of the model's file.
+    """
+
+    def __init__(self, experiment: Experiment, folder: Path) -> None:
+        path = folder / "model.safetensors"
+        tensors, meta = load_tensors(path)
+        self.experiment, self.folder, self.model = experiment, folder, digest(path)
+        self.network = build(experiment, meta["classes"])
+        self.network.load_state_dict(tensors)
+        self.device = find_machine(experiment.training).device
+        self.network.to(self.device)
+
+    def decode_part(self, part: Part, unseen: Data | None = None) -> str:
+        """Write decode_<corpus>_<part>/, unless that is there, and say so.
+
+        Args:
+            unseen: the data that the part is of, where the model knows nothing of them: it answers by the mean of its
+                heads.
+        """
+        folder = self.folder / f"decode_{part.corpus}_{part.name}"
+        mark: dict[str, object] = {"model": self.model}
+        if unseen:
+            mark |= {"zero_shot": True, "data_hash": unseen.hashes()["data_hash"]}
+        if decoded_as(folder, mark):
+            return f"{folder}: done already"
+        config = self.experiment.batches
+        if unseen:
+            write_decoded(folder, part, mean_posteriors(self.network, View(part, config), self.device), mark)
+        else:
+            decode(self.network, part, config, self.device, folder, mark)
+        return f"{folder}: {len(part)} utterances"
+
+    def decode_parts(self, data: Data, name: str) -> list[str]:
+        """The parts of that name of all corpora of the experiment, and a line on each.
+
+        Raises:
+            InputError: no corpus has such a part.
+        """
+        parts = data.parts(name)
+        if not parts:
+            raise InputError(f"{self.folder}: none of {', '.join(self.experiment.corpora)} has {name} speakers")
+        return [self.decode_part(part) for part in parts.values()]
+
+
+def decoded_as(folder: Path, mark: Mapping[str, object]) -> bool:
+    """Whether a decode_<corpus>_<part>/ is there, whole, and of that model and those data."""
+    try:
+        found = read_json(folder / "decode.json")
+        return all(found[key] == value for key, value in mark.items())
+    except (InputError, LookupError, TypeError):
+        return False
 
 
 def decode(
@@ -25,15 +87,52 @@ def decode(
     folder: Path,
     description: Mapping[str, object],
 ) -> None:
-    """Write post.{ark,scp} (a vector of probabilities an utterance), hyp (`utterance class`) and, last, decode.json.
+    """Decode a part with the head of its corpus.
 
     Args:
         description: what decode.json says beside the class list.
     """
     found = np.exp(log_posteriors(network, View(part, config), network.head_of(part.corpus), device))
+    write_decoded(folder, part, found, description)
+
+
+def write_decoded(folder: Path, part: Part, posteriors: np.ndarray, description: Mapping[str, object]) -> None:
+    """Write post.{ark,scp} (a vector of probabilities an utterance), hyp (`utterance class`) and, last, decode.json.
+
+    Args:
+        posteriors: float32, (utterances, classes), in the order of the part.
+    """
     with ArkWriter(folder / "post.ark", "float32") as writer:
-        for key, row in zip(part.ids, found, strict=True):
+        for key, row in zip(part.ids, posteriors, strict=True):
             writer.write(key, row)
-    best = found.argmax(1)
+    best = posteriors.argmax(1)
     write_table(folder / "hyp", {key: part.classes[i] for key, i in zip(part.ids, best, strict=True)})
     write_json(folder / "decode.json", {"classes": part.classes, "utterances": len(part), **description})
+
+
+@torch.inference_mode()
+def mean_posteriors(network: SpeechEmotionNetwork, view: View, device: torch.device) -> np.ndarray:
+    """Mean of the posteriors of all heads, float32, (utterances, classes of the part), for a corpus that has no head.
+
+    A head answers a class of the part by its own class of the same name, or not at all; rows add up to 1.
+
+    Raises:
+        InputError: no head knows any class of the part.
+    """
+    classes = view.part.classes
+    # (classes of the head, classes of the part), one where the names are the same.
+    maps = {
+        head: torch.tensor([[float(one == other) for other in classes] for one in names], device=device)
+        for head, names in network.classes.items()
+    }
+    if not any(bool(found.any()) for found in maps.values()):
+        raise InputError(f"{view.part.corpus}: none of its classes ({', '.join(classes)}) is one of the model's")
+    network.eval()
+    result = np.empty((len(view), len(classes)), np.float32)
+    for crops in by_length(view.frames, BATCH_FRAMES):
+        batch = collate(view, crops)
+        pooled = network.embed(batch.features.to(device), batch.lengths.to(device))
+        heads = [torch.softmax(network.classify(pooled, head, head), dim=1) @ mapped for head, mapped in maps.items()]
+        summed = torch.stack(heads).sum(0)
+        result[batch.indices] = (summed / summed.sum(1, keepdim=True)).cpu().numpy()
+    return result

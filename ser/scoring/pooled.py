@@ -97,7 +97,7 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -
         if not table.is_file():
             raise InputError(f"{table}: no such file; run stage 6 again")
         for line in table.read_text(encoding="utf-8").splitlines():
-            _, speaker, truth, hypothesis = line.split("\t")
+            _, speaker, truth, hypothesis = line.split("\t")[:4]
             own = sums.setdefault(speaker, np.zeros((len(seeds), len(classes), len(classes))))
             own[seeds.index(result["seed"])] += confusion_matrix(
                 np.array([index[truth]]), np.array([index[hypothesis]]), len(classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tabulate import tabulate
 from ser.batches import Data, Part
 from ser.common import InputError, digest, read_json, write_json, write_text
 from ser.common.metrics import confusion_matrix, scores
+from ser.config import Experiment
 from ser.corpora.describe import protocol_hash, read_prepared
 from ser.corpora.kaldi import read_table
 from ser.scoring.curves import plot_curves
@@ -36,8 +38,8 @@ def score_part(part: Part, folder: Path) -> dict[str, Any]:
     )
     found = {**asdict(scores(confusion)), "classes": list(part.classes), "confusion": confusion.tolist()}
     lines = [
-        f"{key}\t{speaker}\t{part.classes[truth]}\t{hypothesis[key]}\n"
-        for key, speaker, truth in zip(part.ids, part.speakers, part.targets, strict=True)
+        f"{key}\t{speaker}\t{part.classes[truth]}\t{hypothesis[key]}\t{text}\n"
+        for key, speaker, truth, text in zip(part.ids, part.speakers, part.targets, part.texts, strict=True)
     ]
     write_text(folder / "scoring" / "utterances.tsv", "".join(lines))
     title = f"{part.corpus} {part.name}: UA {found['ua']:.3f}, WA {found['wa']:.3f}, n = {found['n']}"
@@ -59,6 +61,35 @@ def describe_data(data: Data) -> dict[str, Any]:
     }
 
 
+def read_train(data: Data, folder: Path) -> dict[str, Any]:
+    """What train.json says.
+
+    Raises:
+        InputError: the training was of other settings, data or split than these.
+    """
+    train: dict[str, Any] = read_json(folder / "train.json")
+    if what := data.differs_in(train):
+        raise InputError(
+            f"{folder}: trained with another {what}; remove it and run stages 4 to 6, or give another --exp folder"
+        )
+    return train
+
+
+def _score_parts(parts: Mapping[str, Part], folder: Path) -> dict[str, Any]:
+    model, targets = digest(folder / "model.safetensors"), {}
+    for corpus, part in parts.items():
+        decoded = folder / f"decode_{corpus}_{part.name}"
+        if read_json(decoded / "decode.json").get("model") != model:
+            raise InputError(f"{decoded}: decoded with another model; run stage 5 again")
+        targets[corpus] = score_part(part, decoded)
+    return targets
+
+
+def _identity(experiment: Experiment) -> dict[str, Any]:
+    keys = ("combination", "corpora", "task", "temporal", "pooling", "fold", "seed", "preset", "split")
+    return {key: getattr(experiment, key) for key in keys}
+
+
 def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
     """Score every decoded corpus of an experiment and write result.json and curves.png.
 
@@ -66,35 +97,14 @@ def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
         folder: the experiment's.
         part_name: "test" gives result.json, another part result_<part>.json.
     """
-    experiment, train = data.experiment, read_json(folder / "train.json")
-    if what := data.differs_in(train):
-        raise InputError(f"{folder}: trained with another {what}; run stages 4 and 5 again")
-    model = digest(folder / "model.safetensors")
-    targets = {}
-    for corpus, part in data.parts(part_name).items():
-        decoded = folder / f"decode_{corpus}_{part_name}"
-        if read_json(decoded / "decode.json").get("model") != model:
-            raise InputError(f"{decoded}: decoded with another model; run stage 5 again")
-        targets[corpus] = score_part(part, decoded)
+    experiment, train = data.experiment, read_train(data, folder)
+    targets = _score_parts(data.parts(part_name), folder)
     if not targets:
         raise InputError(
             f"{folder}: none of {', '.join(experiment.corpora)} has {part_name} speakers; add a corpus that has"
         )
     result = {
-        **{
-            key: getattr(experiment, key)
-            for key in (
-                "combination",
-                "corpora",
-                "task",
-                "temporal",
-                "pooling",
-                "fold",
-                "seed",
-                "preset",
-                "split",
-            )
-        },
+        **_identity(experiment),
         "part": part_name,
         **train,
         "folds": {c: p.split_name(experiment.split, experiment.fold) for c, p in data.protocols.items()},
@@ -105,4 +115,47 @@ def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
     }
     write_json(folder / ("result.json" if part_name == "test" else f"result_{part_name}.json"), result)
     plot_curves([folder], folder / "curves.png")
+    return result
+
+
+def target_hashes(data: Data) -> dict[str, str]:
+    """Of data and split, by which a zero-shot score is known to be of these data."""
+    return {key: value for key, value in data.hashes().items() if key != "config_hash"}
+
+
+def score_zero_shot(
+    data: Data, folder: Path, others: Mapping[str, Data], left_out: Mapping[str, str]
+) -> dict[str, Any]:
+    """Score what the model of an experiment says of the test parts of other corpora, and write zero_shot.json.
+
+    It holds identity and hashes of the experiment as result.json does; target_hashes, folds, protocol_hash, counts and
+    targets are those of the other corpora.
+
+    Args:
+        others: corpus -> its data, opened by itself, decoded already.
+        left_out: corpus -> why it is not scored.
+    """
+    train = read_train(data, folder)
+    parts = {corpus: other.parts("test")[corpus] for corpus, other in others.items()}
+    described = [describe_data(other) for other in others.values()]
+    result = {
+        **_identity(data.experiment),
+        "part": "test",
+        "zero_shot": True,
+        **{key: train[key] for key in data.hashes()},
+        "target_hashes": {c: target_hashes(other) for c, other in others.items()},
+        "folds": {
+            c: other.protocols[c].split_name(other.experiment.split, other.experiment.fold)
+            for c, other in others.items()
+        },
+        **{
+            key: {c: value for found in described for c, value in found[key].items()}
+            for key in ("protocol_hash", "counts")
+        },
+        "normalisation": data.experiment.batches.normalisation,
+        "notes": sorted({p.note for other in others.values() for p in other.protocols.values() if p.note}),
+        "left_out": dict(left_out),
+        "targets": _score_parts(parts, folder),
+    }
+    write_json(folder / "zero_shot.json", result)
     return result

@@ -242,6 +242,8 @@ def test_every_recipe_only_declares() -> None:
     for script in scripts:
         lines = script.read_text().splitlines()
         assert len(lines) <= 40
+        if "steps/grid.sh" in lines[-1]:
+            continue  # a grid: tests/grid/test_grid_recipe.py
         assert lines[-1].startswith('exec "$recipe/../../run.sh" --recipe "$recipe" --corpora ')
         assert lines[-1].endswith(' "$@"')
         assert os.access(script, os.X_OK)

@@ -1,0 +1,57 @@
+"""What control experiments do to a corpus: keep less of its training utterances, or deal its labels anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ser.common import derive_seed
+from ser.corpora.items import Item
+from ser.corpora.protocol import Protocol
+
+
+def thinned(protocol: Protocol, items: Sequence[Item]) -> list[Item]:
+    """The share, or the hours, of a training part that `keep` asks for, evenly by speaker and label.
+
+    Who is kept of a smaller share is kept of a larger one too.
+    """
+    keep = protocol.keep
+    if keep is None:
+        return list(items)
+    groups: dict[tuple[str, str], list[Item]] = {}
+    for item in items:
+        groups.setdefault((item.utterance.speaker, item.utterance.label), []).append(item)
+    places = {}  # of each utterance in the drawn order of its group, from 0 to 1
+    for group in groups.values():
+        group.sort(key=lambda item: derive_seed("keep", item.utterance.id))
+        places.update({item.utterance.id: (rank + 0.5) / len(group) for rank, item in enumerate(group)})
+    if not isinstance(keep, Mapping):
+        return [item for item in items if places[item.utterance.id] <= keep]
+    order = sorted(items, key=lambda item: (places[item.utterance.id], derive_seed("keep", item.utterance.id)))
+    hours = np.cumsum([item.duration for item in order]) / 3600
+    kept = {item.utterance.id for item in order[: int(np.searchsorted(hours, keep["hours"], side="right"))]}
+    return [item for item in items if item.utterance.id in kept]
+
+
+def shuffled(protocol: Protocol, items: Sequence[Item]) -> list[Item]:
+    """Where `shuffle_labels` asks for it, the labels of each speaker's utterances in a class, dealt anew among them.
+
+    Counts by speaker and label stay; the corpus's own label is kept as custom["own_label"], and votes are left out.
+    """
+    if not protocol.shuffle_labels:
+        return list(items)
+    speakers: dict[str, list[int]] = {}
+    for index, item in enumerate(items):
+        if protocol.labels[item.utterance.label] is not None:
+            speakers.setdefault(item.utterance.speaker, []).append(index)
+    result = list(items)
+    for speaker, indices in speakers.items():
+        order = np.random.default_rng(derive_seed("shuffle labels", speaker)).permutation(len(indices))
+        for index, other in zip(indices, order, strict=True):
+            u = items[index].utterance
+            custom = {**{key: value for key, value in u.custom.items() if key != "votes"}, "own_label": u.label}
+            dealt = items[indices[other]].utterance.label
+            result[index] = replace(items[index], utterance=replace(u, label=dealt, custom=custom))
+    return result

@@ -1,0 +1,1 @@
+"""What the experiments of a grid say together: the ledger, the tables, and how far each figure can be trusted."""

@@ -1,0 +1,72 @@
+"""The factors of a grid, and the cells that a table needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, combinations, product
+from pathlib import Path
+
+from ser.common import InputError
+from ser.config import find
+from ser.config.load import read_yaml
+from ser.grid.cells import Cell
+
+FACTORS = ("task", "temporal", "pooling")
+Configuration = tuple[str, str, str]  # task, temporal block, pooling
+
+
+@dataclass(frozen=True)
+class Design:
+    """Corpora in the order of tables, and the levels of each factor."""
+
+    corpora: tuple[str, ...]
+    task: tuple[str, ...]
+    temporal: tuple[str, ...]
+    pooling: tuple[str, ...]
+
+    @property
+    def configurations(self) -> list[Configuration]:
+        """Twelve in the paper."""
+        return list(product(self.task, self.temporal, self.pooling))
+
+    def donors(self, target: str) -> list[str]:
+        """The other corpora."""
+        return [corpus for corpus in self.corpora if corpus != target]
+
+    def mixes(self, target: str) -> list[frozenset[str]]:
+        """All sets of donors, from none to all; each with the target is a combination: eight in the paper."""
+        donors = self.donors(target)
+        return [frozenset(s) for s in chain(*(combinations(donors, n) for n in range(len(donors) + 1)))]
+
+    def cell(self, corpora: frozenset[str], configuration: Configuration) -> Cell:
+        """The cell that trains on some corpora."""
+        return Cell(tuple(c for c in self.corpora if c in corpora), *configuration)
+
+    def narrowed(self, levels: Mapping[str, Sequence[str]]) -> Design:
+        """With some levels of some factors alone.
+
+        Raises:
+            InputError: a level that the grid has not.
+        """
+        for factor, names in levels.items():
+            for name in names:
+                if name not in getattr(self, factor):
+                    known = ", ".join(getattr(self, factor))
+                    raise InputError(f"--{factor} {','.join(names)}: {name} is not in the grid, which has {known}")
+        kept = {f: tuple(level for level in getattr(self, f) if level in names) for f, names in levels.items()}
+        return replace(self, **kept)
+
+
+def read_design(grid: str = "paper", recipe: Path | None = None) -> Design:
+    """Read corpora and factors of conf/grids/<grid>.yaml, the recipe's own before the toolkit's.
+
+    Raises:
+        InputError: there is no such file, or it lacks one of them.
+    """
+    path = find(f"conf/grids/{grid}.yaml", recipe)
+    values = read_yaml(path)
+    for key in ("corpora", *FACTORS):
+        if not isinstance(values.get(key), list):
+            raise InputError(f"{path}: key {key} must be a list")
+    return Design(*(tuple(values[key]) for key in ("corpora", *FACTORS)))

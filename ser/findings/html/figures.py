@@ -1,0 +1,98 @@
+"""Small drawings as SVG, which take their colours from the style sheet, so that they are right by day and by night."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup
+
+SPAN_WIDTH, SPAN_HEIGHT, EDGE = 160, 18, 5
+WIDTH, HEIGHT = 300, 150
+LEFT, RIGHT, TOP, BOTTOM = 34, 6, 8, 18
+
+
+def span(value: float, low: float, high: float, scale: tuple[float, float], mark: float | None = None) -> Markup:
+    """A value with its interval; what lies outside of the scale ends at its edge.
+
+    Args:
+        mark: where a dashed line stands: chance, or no difference.
+    """
+    if math.isnan(value):
+        return Markup("")
+    first, last = scale
+
+    def x(at: float) -> str:
+        inside = min(max((at - first) / (last - first), 0), 1)
+        return f"{EDGE + inside * (SPAN_WIDTH - 2 * EDGE):.1f}"
+
+    middle = SPAN_HEIGHT / 2
+    parts = [_line("axis", EDGE, middle, SPAN_WIDTH - EDGE, middle)]
+    if mark is not None:
+        parts.append(_line("mark", x(mark), 1, x(mark), SPAN_HEIGHT - 1))
+    if not math.isnan(low):
+        parts.append(_line("interval", x(low), middle, x(high), middle))
+    parts.append(Markup('<circle class="dot" cx="{}" cy="{}" r="4"/>').format(x(value), middle))
+    return _svg("span", SPAN_WIDTH, SPAN_HEIGHT, "", parts)
+
+
+def chart(
+    label: str,
+    lines: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    epochs: int,
+    scale: tuple[float, float],
+) -> Markup:
+    """Lines over epochs.
+
+    Args:
+        label: what it shows, for readers who cannot see it.
+        lines: classes of the style sheet, and points: epoch from 1, value.
+        epochs: where the axis ends.
+        scale: of the values.
+    """
+    first, last = scale
+
+    def at(epoch: float, value: float) -> tuple[float, float]:
+        across = (epoch - 1) / max(epochs - 1, 1)
+        up = min(max((value - first) / (last - first), 0), 1)
+        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+    parts = []
+    for tick in (first, (first + last) / 2, last):
+        _, y = at(1, tick)
+        parts += [_line("axis", LEFT, y, WIDTH - RIGHT, y), _text("end", LEFT - 4, y + 3.5, f"{tick:.3g}")]
+    parts += [_text("start", LEFT, HEIGHT - 4, "1"), _text("end", WIDTH - RIGHT, HEIGHT - 4, f"epoch {epochs}")]
+    for classes, points in lines:
+        places = [at(*point) for point in points]
+        if len(places) == 1:  # a line of one point cannot be seen
+            places.append((places[0][0] + 3, places[0][1]))
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        parts.append(Markup('<polyline class="{}" points="{}"/>').format(classes, path))
+    return _svg("chart", WIDTH, HEIGHT, label, parts)
+
+
+def rounded_up(value: float) -> float:
+    """The end of a scale: the next of 1, 2, 5, 10, 20, 50, ... hundredths."""
+    steps = (digit * 10.0**power for power in range(-2, 9) for digit in (1, 2, 5))
+    return next((step for step in steps if value <= step), value)
+
+
+def _svg(kind: str, width: int, height: int, label: str, parts: Sequence[Markup]) -> Markup:
+    """An SVG; one without a label repeats what stands beside it."""
+    attributes: Mapping[str, str] = {"role": "img", "aria-label": label} if label else {"aria-hidden": "true"}
+    said = Markup(" ").join(Markup('{}="{}"').format(*item) for item in attributes.items())
+    return Markup('<svg class="{}" viewBox="0 0 {} {}" {}>{}</svg>').format(
+        kind, width, height, said, Markup("").join(parts)
+    )
+
+
+def _line(kind: str, x1: float | str, y1: float, x2: float | str, y2: float) -> Markup:
+    return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(kind, x1, _short(y1), x2, _short(y2))
+
+
+def _text(anchor: str, x: float, y: float, text: str) -> Markup:
+    return Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(x, _short(y), anchor, text)
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"

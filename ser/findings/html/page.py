@@ -1,0 +1,75 @@
+"""The page: everything of findings.json, the ledger's runs and the grid's state, through one template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ser.common import InputError, digest, read_json, write_text
+from ser.findings.html.pictures import confusions_of, donors_of, scores_of, transfer_of
+from ser.findings.html.runs import Runs, colour_of, hashes_of, panels_of, read_runs, settings_of
+from ser.findings.html.status import read_standing
+from ser.findings.html.tables import tables_of
+from ser.findings.report.write import FIGURES
+
+KEYS = ("command", "ledger", "grid", "runs", "resamples", "coverage", "origin", "notes", "targets")
+SHEETS = ("table1", "table2", "table3", "table4", "table5", "effects", "transfer", "variance", "placebo")
+
+
+def write_page(findings: Path, out: Path, ledger: Path | None = None, grid_status: Path | None = None) -> None:
+    """Write the page whole or not at all; the same input gives the same bytes.
+
+    Args:
+        findings: what steps/findings.py wrote.
+        ledger: what steps/ledger.py wrote; none: the folder ledger beside the findings, if it is there.
+        grid_status: JSON file or root of the experiments; see `read_standing`.
+
+    Raises:
+        InputError: one of these is absent or damaged.
+    """
+    path = findings / FIGURES
+    found = read_json(path)
+    missing = [key for key in (*KEYS, *SHEETS) if not isinstance(found, dict) or key not in found]
+    if missing:
+        raise InputError(f"{path}: lacks {missing[0]}; run steps/findings.py again")
+    beside = findings.parent / "ledger"
+    runs = read_runs(ledger or beside, found) if ledger or beside.is_dir() else Runs([], {})
+    try:
+        context = _context(found, runs)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{path}: not as steps/findings.py writes it ({reason}); run that again") from None
+    context["standing"] = read_standing(grid_status, found["grid"]) if grid_status else None
+    context["digest"] = digest(path)
+    write_text(out, render(context))
+
+
+def _context(found: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
+    corpora = found["grid"]["corpora"]
+    same, varied = settings_of(runs.rows)
+    return {
+        "found": found,
+        "tables": tables_of(found),
+        "confusions": {name: confusions_of(target) for name, target in found["targets"].items()},
+        "scores": {name: scores_of(target) for name, target in found["targets"].items()},
+        "transfer": transfer_of(found),
+        "donors": donors_of(found),
+        "curves": panels_of(runs.curves, corpora),
+        "colours": {corpus: colour_of(i) for i, corpus in enumerate(corpora)},
+        "runs": len(runs.rows),
+        "hashes": hashes_of(runs.rows),
+        "settings": same,
+        "varied": varied,
+    }
+
+
+def render(context: Mapping[str, Any]) -> str:
+    """Fill the template; every name and label is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html").render(context)

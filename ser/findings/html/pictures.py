@@ -1,0 +1,140 @@
+"""Confusion matrices, the transfer matrix, donors in pictures, and the scores of all cells, as tables of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ser.findings.design import FACTORS
+from ser.findings.html.figures import span
+from ser.findings.html.tables import (
+    Field,
+    Record,
+    Table,
+    around_0,
+    bound_of,
+    difference,
+    known,
+    label,
+    number,
+    score,
+    triple,
+)
+from ser.findings.scores import METRICS
+from ser.findings.stats.effects import PANELS
+
+MOST = 4  # tied cells whose confusion matrices are shown
+SAID = {"best": "best", "single": "best alone"}
+DRAWN = {"Shapley value": "Shapley value of each donor", "main effect": "Main effect of each donor"}
+
+
+def confusions_of(target: Mapping[str, Any]) -> tuple[list[Table], list[str]]:
+    """Confusion matrices of a target's best and single cells, each cell once, and what is not shown."""
+    roles: dict[str, list[str]] = {}
+    matrices = {}
+    counts: dict[tuple[str, str], int] = {}
+    for entry in target["confusions"]:
+        key = entry["which"], entry["metric"]
+        counts[key] = counts.get(key, 0) + 1
+        if counts[key] <= MOST:
+            roles.setdefault(entry["cell"], []).append(f"{SAID[entry['which']]} by {entry['metric'].upper()}")
+            matrices[entry["cell"]] = entry["confusion"]
+    notes = [
+        f"{n} cells are tied for {SAID[which]} by {metric.upper()}; the first {MOST} are shown."
+        for (which, metric), n in counts.items()
+        if n > MOST
+    ]
+    tables = [
+        _confusion(f"{cell}: {', '.join(roles[cell])}", matrix, target["classes"]) for cell, matrix in matrices.items()
+    ]
+    return tables, notes
+
+
+def _confusion(title: str, matrix: Sequence[Sequence[float]], classes: Sequence[str]) -> Table:
+    rows = []
+    for name, counts in zip(classes, matrix, strict=True):
+        whole = sum(counts)
+        parts = [count / whole if whole else 0 for count in counts]
+        fields = [
+            Field(f"{100 * part:.0f}", "centre", tone="share", shade=part, small=f"{count:.4g}")
+            for part, count in zip(parts, counts, strict=True)
+        ]
+        rows.append([label(name), *fields, number(f"{whole:.4g}")])
+    header = [Field("truth"), *(Field(name, "centre") for name in classes), number("all")]
+    return Table(title, [("", 1), ("answer, % of the truth", len(classes)), ("", 1)], header, rows)
+
+
+def transfer_of(findings: Mapping[str, Any]) -> dict[str, list[Table]]:
+    """The four panels of each metric that has any figure."""
+    records = findings["transfer"]["records"]
+    found: dict[str, list[Table]] = {}
+    for metric in METRICS:
+        own = [r for r in records if r["metric"] == metric]
+        for panel in PANELS:
+            entries = [r for r in own if r["panel"] == panel]
+            if entries:
+                alone = panel == "leave one corpus out"
+                donors = ["all but target"] if alone else findings["grid"]["corpora"]
+                found.setdefault(metric, []).append(_panel(f"{panel}: {PANELS[panel]}", entries, donors, alone))
+    return found
+
+
+def _panel(title: str, records: Sequence[Record], donors: Sequence[str], alone: bool) -> Table:
+    differences = [abs(r["value"]) for r in records if r["kind"] == "difference" and r["value"] is not None]
+    bound = max(differences, default=0) or 1.0
+    by_place = {(r["target"], donors[0] if alone else r["donor"]): r for r in records}
+    rows = []
+    for target in dict.fromkeys(r["target"] for r in records):
+        row = [label(target)]
+        for donor in donors:
+            r = by_place.get((target, donor))
+            if r is None or r["value"] is None:
+                row.append(Field("–", "centre"))
+                continue
+            value, low, high = triple(r, "value", "low", "high")
+            if r["kind"] == "score":
+                row.append(replace(score(value, low, high), kind="centre"))
+            else:
+                tone = "plus" if value >= 0 else "minus"
+                row.append(replace(difference(value, low, high), kind="centre", tone=tone, shade=abs(value) / bound))
+        rows.append(row)
+    return Table(title, [], [Field("target"), *(Field(donor, "centre") for donor in donors)], rows)
+
+
+def donors_of(findings: Mapping[str, Any]) -> list[Table]:
+    """A picture of Shapley values and one of main effects, a row a target and donor, on one scale."""
+    records = [r for r in findings["effects"]["records"] if r["effect"] in DRAWN and r["value"] is not None]
+    bound = bound_of(triple(r, "value", "low", "high") for r in records)
+    tables = []
+    for effect, title in DRAWN.items():
+        own = [r for r in records if r["effect"] == effect]
+        rows = []
+        for target, donor in dict.fromkeys((r["target"], r["donors"]) for r in own):
+            row = [label(target), label(donor)]
+            for metric in METRICS:
+                r = next(r for r in own if (r["target"], r["donors"], r["metric"]) == (target, donor, metric))
+                estimate = triple(r, "value", "low", "high")
+                row += [Field(span(*estimate, (-bound, bound), 0), "picture"), difference(*estimate)]
+            rows.append(row)
+        groups = [("", 2), *((metric.upper(), 2) for metric in METRICS)]
+        header = [Field("target"), Field("donor"), *[Field(around_0(bound)), number("points")] * 2]
+        if rows:
+            tables.append(Table(title, groups, header, rows))
+    return tables
+
+
+def scores_of(target: Mapping[str, Any]) -> Table:
+    """Every cell, the best by UA first."""
+    groups = [("", 5), *((metric.upper(), 2) for metric in METRICS)]
+    header = [Field("combination"), *map(Field, FACTORS), Field("")]
+    header += [number("%"), Field("0 to 100 %")] * 2
+    rows = []
+    for r in sorted(target["scores"], key=lambda r: -r["ua"]):
+        row = [label(r["combination"]), *(Field(r[factor]) for factor in FACTORS)]
+        row.append(Field("zero-shot" if r["zero_shot"] else ""))
+        for metric in METRICS:
+            value, low, high = (known(r[f"{metric}{end}"]) for end in ("", "_low", "_high"))
+            row += [score(value, low, high), Field(span(value, low, high, (0, 1)))]
+        rows.append(row)
+    return Table("Scores of all cells, the highest UA first", groups, header, rows)

@@ -1,0 +1,210 @@
+"""What the page takes from the ledger's runs: learning curves by cell, settings and hashes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from ser.common import InputError
+from ser.findings.design import FACTORS
+from ser.findings.html.figures import chart, rounded_up
+
+MOST = 120  # points of a line
+KEYS = ("combination", "corpora", *FACTORS, "settings_hash", "curves", "chosen_epoch", "configuration")
+HASHES = {
+    "preset": "preset",
+    "split": "split",
+    "normalisation": "normalisation",
+    "git_revision": "code, revision",
+    "code_hash": "code, digest",
+    "device": "trained on",
+    "precision": "precision",
+    "config_hash": "settings of each run",
+    "data_hash": "data",
+    "split_hash": "splits",
+}
+COLUMNS = ("epoch", "corpus", "train_loss", "valid_loss", "valid_ua")
+BY_CELL = ("config_hash", "data_hash", "split_hash")
+Points = dict[tuple[str, str], list[tuple[float, float]]]  # corpus, column of the curves -> epoch and mean
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Pictures of the runs of a cell.
+
+    Attributes:
+        name: task, temporal block and pooling.
+        said: how many runs, and which epochs are kept.
+    """
+
+    name: str
+    said: str
+    loss: Markup
+    ua: Markup
+
+
+@dataclass
+class Curves:
+    """Sums over the runs of a cell, which are too many to be kept.
+
+    Attributes:
+        corpora: of its combination.
+        kept: the epoch whose weights are kept, of each run.
+        last: epochs of the longest training.
+    """
+
+    corpora: Sequence[str]
+    kept: list[int] = field(default_factory=list)
+    last: int = 0
+    _sums: dict[tuple[str, str], dict[int, tuple[float, int]]] = field(default_factory=dict)
+
+    def add(self, rows: Sequence[Mapping[str, Any]], kept: int) -> None:
+        """Take the curves of a run, as the ledger has them."""
+        self.kept.append(kept)
+        for row in rows:
+            self.last = max(self.last, row["epoch"])
+            for column in COLUMNS[2:]:
+                if row[column] is not None:
+                    by_epoch = self._sums.setdefault((row["corpus"], column), {})
+                    total, count = by_epoch.get(row["epoch"], (0.0, 0))
+                    by_epoch[row["epoch"]] = total + row[column], count + 1
+
+    @property
+    def means(self) -> Points:
+        """Over the runs that still train in an epoch; of many epochs, every second, third, ... and the last."""
+        found: Points = {}
+        for key, by_epoch in self._sums.items():
+            line = [(float(epoch), total / count) for epoch, (total, count) in sorted(by_epoch.items())]
+            found[key] = [*line[: -1 : -(-len(line) // MOST)], line[-1]]
+        return found
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Rows without their curves, and these by combination and configuration."""
+
+    rows: list[dict[str, Any]]
+    curves: dict[str, dict[str, Curves]]
+
+
+def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
+    """Read what runs.jsonl has of the findings' grid and settings.
+
+    Raises:
+        InputError: the file is damaged, or has no such run.
+    """
+    path, grid = ledger / "runs.jsonl", findings["grid"]
+    found = Runs([], {})
+    for number, row in _rows(path):
+        missing = [key for key in KEYS if key not in row]
+        missing += [column for point in row.get("curves") or [] for column in COLUMNS if column not in point]
+        if missing:
+            raise InputError(f"{path}:{number}: lacks {missing[0]}; run steps/ledger.py again")
+        of_grid = set(row["corpora"]) <= set(grid["corpora"]) and all(row[f] in grid[f] for f in FACTORS)
+        if not of_grid or row["settings_hash"] != findings["origin"]["settings"]:
+            continue
+        curves = row.pop("curves")
+        found.rows.append({key: row.get(key) for key in (*HASHES, "configuration", "versions")})
+        if curves:
+            cells = found.curves.setdefault(row["combination"], {})
+            name = " ".join(row[factor] for factor in FACTORS)
+            cells.setdefault(name, Curves(row["corpora"])).add(curves, row["chosen_epoch"])
+    if not found.rows:
+        raise InputError(f"{path}: no run of these findings; give the --ledger that steps/findings.py read")
+    return found
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise InputError(f"{path}:{number}: not a run; run steps/ledger.py again")
+                yield number, row
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run steps/ledger.py, or give its folder by --ledger") from None
+    except ValueError:
+        raise InputError(f"{path}: cut short or not JSON; run steps/ledger.py again") from None
+
+
+def panels_of(curves: Mapping[str, Mapping[str, Curves]], corpora: Sequence[str]) -> dict[str, list[Panel]]:
+    """Panels by combination, those of few corpora first; of equal scales within one.
+
+    Args:
+        corpora: in the order of their colours.
+    """
+
+    def order(combination: str) -> tuple[int, list[int]]:
+        own = next(iter(curves[combination].values())).corpora
+        return len(own), [corpora.index(corpus) for corpus in own]
+
+    found = {}
+    for combination in sorted(curves, key=order):
+        cells = curves[combination]
+        means = {name: cell.means for name, cell in cells.items()}
+        losses = [v for points in means.values() for (_, k), line in points.items() if "loss" in k for _, v in line]
+        scale = 0.0, rounded_up(max(losses, default=1.0))
+        last = max(cell.last for cell in cells.values())
+        found[combination] = [
+            _panel(f"{combination} {name}", name, cell.kept, means[name], last, scale, corpora)
+            for name, cell in cells.items()
+        ]
+    return found
+
+
+def _panel(
+    label: str,
+    name: str,
+    epochs: Sequence[int],
+    means: Points,
+    last: int,
+    scale: tuple[float, float],
+    corpora: Sequence[str],
+) -> Panel:
+    least, most = min(epochs), max(epochs)
+    kept = f"{least}" if least == most else f"{least} to {most}"
+    lines: dict[str, list[tuple[str, Sequence[tuple[float, float]]]]] = {"loss": [], "ua": []}
+    for (corpus, column), points in means.items():
+        kind = "train" if column == "train_loss" else "valid"
+        classes = f"line {kind} {colour_of(corpora.index(corpus))}"
+        lines["ua" if column == "valid_ua" else "loss"].append((classes, points))
+    return Panel(
+        name,
+        f"{len(epochs)} run{'s' * (len(epochs) > 1)}, epoch {kept} kept",
+        chart(f"loss by epoch, {label}", lines["loss"], last, scale),
+        chart(f"UA by epoch, {label}", lines["ua"], last, (0, 1)),
+    )
+
+
+def colour_of(place: int) -> str:
+    """Class of the style sheet for a corpus."""
+    return f"c{place % 8}"
+
+
+def settings_of(runs: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Settings with one value in all runs that have them, and the keys of those that the grid varies."""
+    values: dict[str, set[str]] = {}
+    for run in runs:
+        for key, value in run["configuration"].items():
+            values.setdefault(key, set()).add(value if isinstance(value, str) else json.dumps(value))
+    same = [(key, next(iter(found))) for key, found in values.items() if len(found) == 1]
+    return same, [key for key, found in values.items() if len(found) > 1]
+
+
+def hashes_of(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """What tells where runs come from: the values of a column, or how many there are of those that differ by cell."""
+    found = []
+    for key, said in HASHES.items():
+        values = sorted({str(run[key] or "not recorded") for run in runs})
+        found.append((said, f"{len(values)} digests" if key in BY_CELL and len(values) > 1 else ", ".join(values)))
+    versions: dict[str, set[str]] = {}
+    for run in runs:
+        for package, version in (run["versions"] or {}).items():
+            versions.setdefault(package, set()).add(version)
+    return found + [(package, ", ".join(sorted(numbers))) for package, numbers in versions.items()]

@@ -1,0 +1,159 @@
+"""The ledger's files: every run below some folders, those apart that cannot be trusted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ser.common import InputError, atomic_path, write_json, write_text
+from ser.common.progress import progress
+from ser.findings.ledger.run import Run, RunReader
+from ser.findings.ledger.schema import FILES, PREDICTIONS, arrow_schema, description
+
+if TYPE_CHECKING:
+    import pyarrow.parquet
+
+# Predictions that are held until they are written together.
+GROUP = 200_000
+OF_RUN = ("run", "combination", "temporal", "pooling", "task", "seed", "fold")
+DIGITS = 6
+ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
+def find_runs(exp_dirs: Sequence[Path]) -> list[Path]:
+    """Folders with a result.json at any depth, each once, in the order of their paths.
+
+    Raises:
+        InputError: one of the folders has none.
+    """
+    found: list[Path] = []
+    for exp_dir in exp_dirs:
+        below = sorted(path.parent for path in exp_dir.rglob("fold*_seed*/result.json"))
+        if not below:
+            raise InputError(f"{exp_dir}: no experiment with a result.json in or below it; run stages 4 to 6")
+        found += below
+    return list({path.resolve(): path for path in found}.values())
+
+
+def build_ledger(exp_dirs: Sequence[Path], out: Path, corpora: Sequence[str], command: str) -> dict[str, Any]:
+    """Read all runs and write runs and predictions, ledger.json and README.md; an earlier ledger is replaced whole.
+
+    Args:
+        corpora: those of the grid, in order.
+
+    Returns:
+        What ledger.json holds: command, corpora, counts, and problems, one for each folder that was left out.
+
+    Raises:
+        InputError: there is no run at all, or no whole one.
+    """
+    folders = find_runs(exp_dirs)
+    if out.is_dir() and any(out.iterdir()) and not (out / "ledger.json").is_file():
+        raise InputError(f"{out}: is not a ledger, which would be replaced; choose another --out")
+    problems: list[dict[str, str]] = []
+    with atomic_path(out) as temporary:
+        temporary.mkdir()
+        with _Files(temporary) as files:
+            for run in _runs(folders, RunReader(corpora), problems):
+                files.add(run)
+        if not files.runs:
+            raise InputError(f"{exp_dirs[0]}: no run can be used; the first: {problems[0]['problem']}")
+        summary = {
+            "command": command,
+            "corpora": list(corpora),
+            "runs": files.runs,
+            "predictions": files.predictions,
+            "problems": problems,
+        }
+        write_json(temporary / "ledger.json", summary)
+        write_text(temporary / "README.md", description())
+    return summary
+
+
+def _runs(folders: Sequence[Path], reader: RunReader, problems: list[dict[str, str]]) -> Iterator[Run]:
+    """Runs that can be used; what is wrong with the others goes into `problems`."""
+    first: dict[str, str] = {}  # by hash
+    for folder in progress(folders, text="ledger", unit="run"):
+        try:
+            run = reader.read(folder)
+            name = run.row["config_hash"]
+            if name in first:
+                raise InputError(
+                    f"{folder}: has the config_hash {name} of {first[name]}, so it is the same experiment once more; "
+                    "keep one of the two"
+                )
+            first[name] = str(folder)
+        except InputError as error:
+            problems.append({"folder": str(folder), "problem": str(error)})
+            continue
+        if run.problem:
+            problems.append({"folder": str(folder), "problem": f"{run.problem} (only zero-shot scores are left out)"})
+        yield run
+
+
+class _Files:
+    """Parquet and JSON lines of runs and predictions, written bit by bit."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs = self.predictions = 0
+        self.stack = ExitStack()
+        self.parquet: dict[str, pyarrow.parquet.ParquetWriter] = {}
+        self.lines: dict[str, IO[str]] = {}
+        self.pending: dict[str, list[Any]] = {name: [] for name in PREDICTIONS}
+        self.rows: list[dict[str, Any]] = []
+
+    def __enter__(self) -> _Files:
+        from pyarrow.parquet import ParquetWriter
+
+        for name, columns in FILES.items():
+            writer = ParquetWriter(self.folder / f"{name}.parquet", arrow_schema(columns), compression="zstd")
+            self.parquet[name] = self.stack.enter_context(writer)
+            self.lines[name] = self.stack.enter_context((self.folder / f"{name}.jsonl").open("w", encoding="utf-8"))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            if error == (None, None, None):
+                self._flush()
+        finally:
+            self.stack.close()
+
+    def add(self, run: Run) -> None:
+        """Take a run; it is written with others."""
+        count = len(run.predictions["utterance"])
+        columns: Mapping[str, list[Any]] = {**run.predictions, **{key: [run.row[key]] * count for key in OF_RUN}}
+        for name, values in self.pending.items():
+            values += columns[name]
+        for i in range(count):
+            row = {name: columns[name][i] for name in PREDICTIONS}
+            if row["posteriors"] is not None:
+                row["posteriors"] = [round(value, DIGITS) for value in row["posteriors"]]
+            self.lines["predictions"].write(_line(row))
+        self.rows.append(run.row)
+        self.runs += 1
+        self.predictions += count
+        if len(self.pending["run"]) >= GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        runs = FILES["runs"]
+        table = {
+            name: [json.dumps(row[name]) if kind == "json" else row[name] for row in self.rows]
+            for name, (kind, _) in runs.items()
+        }
+        for row in self.rows:
+            self.lines["runs"].write(_line({name: row[name] for name in runs}))
+        self.parquet["runs"].write_table(pa.table(table, arrow_schema(runs)))
+        self.parquet["predictions"].write_table(pa.table(self.pending, arrow_schema(PREDICTIONS)))
+        self.rows = []
+        self.pending = {name: [] for name in PREDICTIONS}
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return ENCODER.encode(row) + "\n"

@@ -1,0 +1,214 @@
+"""From a ledger to confusion matrices by cell, seed and speaker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ser.common import InputError, read_json
+from ser.findings.design import Design
+from ser.findings.scores import Target, make_target
+from ser.grid.cells import Cell
+
+if TYPE_CHECKING:
+    import pyarrow
+
+PREDICTED = ("run", "target", "speaker", "utterance", "truth", "hypothesis")
+AGAIN = "run steps/ledger.py again"
+
+
+class NoneWhole(Exception):
+    """No cell has been tested on all utterances."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What the statistics take from a ledger.
+
+    Attributes:
+        runs: rows of the file `runs` that are of the grid, JSON not yet read.
+        targets: by corpus.
+        summary: ledger.json.
+        notes: what does not count, and why.
+    """
+
+    runs: list[dict[str, Any]]
+    targets: dict[str, Target]
+    summary: dict[str, Any]
+    notes: list[str]
+
+
+def load_ledger(folder: Path, design: Design, only: Mapping[str, str]) -> tuple[Ledger, Design]:
+    """Read a ledger.
+
+    Args:
+        only: column of `runs` -> the one value that counts.
+
+    Returns:
+        The ledger, and the design with those of its corpora that the runs have.
+
+    Raises:
+        InputError: no ledger, none of its runs is of the grid, or these are of several settings or protocols.
+    """
+    summary = read_json(folder / "ledger.json")
+    table = _table(folder / "runs.parquet")
+    rows = table.to_pylist()
+    for key, value in only.items():
+        if key not in table.column_names:
+            known = ", ".join(table.column_names)
+            raise InputError(f"--only {key}={value}: {folder} has no such column; it has {known}")
+        rows = [row for row in rows if str(row[key]) == value]
+    kept = [row for row in rows if _is_of(row, design)]
+    if not kept:
+        raise InputError(f"{folder}: none of its runs is of this grid ({_said(design)}) and as asked for; {AGAIN}")
+    notes = (
+        [f"{len(rows) - len(kept)} runs are no part of the grid, such as baselines"] if len(kept) < len(rows) else []
+    )
+    _check_settings(folder, kept)
+    corpora = {corpus for row in kept for corpus in row["corpora"]}
+    design = design.narrowed({"corpora": [c for c in design.corpora if c in corpora]})
+    targets, more = _targets(folder, kept, design)
+    if not targets:
+        raise InputError(f"{folder}: no test set has been scored whole ({'; '.join(more)}); run what is missing")
+    return Ledger(kept, targets, summary, [*notes, *more]), design
+
+
+def _table(path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=list(columns) if columns else None)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: not readable ({' '.join(str(error).split())}); {AGAIN}") from None
+
+
+def _is_of(row: Mapping[str, Any], design: Design) -> bool:
+    factors = all(row[factor] in getattr(design, factor) for factor in ("task", "temporal", "pooling"))
+    return factors and set(row["corpora"]) <= set(design.corpora)
+
+
+def _said(design: Design) -> str:
+    return "; ".join(", ".join(getattr(design, name)) for name in ("corpora", "task", "temporal", "pooling"))
+
+
+def _check_settings(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Results of other settings are not comparable."""
+    counts: dict[tuple[str, str], int] = {}
+    for row in rows:
+        key = row["settings_hash"], row["preset"]
+        counts[key] = counts.get(key, 0) + 1
+    if len(counts) > 1:
+        found = "; ".join(f"{name} (preset {preset}, {n} runs)" for (name, preset), n in sorted(counts.items()))
+        raise InputError(f"{folder}: runs of several settings: {found}; choose with --only settings_hash=...")
+
+
+def _targets(folder: Path, rows: Sequence[Mapping[str, Any]], design: Design) -> tuple[dict[str, Target], list[str]]:
+    """Targets by corpus, and notes on those that have no whole cell."""
+    table = _table(folder / "predictions.parquet", PREDICTED)
+    codes, names = {}, {}
+    for name in PREDICTED:
+        column = table.column(name).unify_dictionaries().combine_chunks()
+        codes[name], names[name] = column.indices.to_numpy(), column.dictionary.to_pylist()
+    place = {row["run"]: i for i, row in enumerate(rows)}
+    run = np.array([place.get(name, -1) for name in names["run"]])[codes["run"]]
+    protocols: dict[str, dict[str, int]] = {}
+    for row in rows:
+        for corpus, name in json.loads(row["protocol_hash"]).items():
+            found = protocols.setdefault(corpus, {})
+            found[name] = found.get(name, 0) + 1
+    targets: dict[str, Target] = {}
+    notes: list[str] = []
+    for corpus in design.corpora:
+        if corpus not in names["target"]:
+            continue
+        found = protocols.get(corpus, {})
+        if len(found) > 1:
+            said = ", ".join(f"{name} ({n} runs)" for name, n in found.items())
+            raise InputError(
+                f"{folder}: {corpus} was prepared in several ways, so that its scores are not of the same utterances: "
+                f"protocols {said}; build the ledger from folders of one of them"
+            )
+        chosen = np.flatnonzero((codes["target"] == names["target"].index(corpus)) & (run >= 0))
+        if len(chosen):
+            protocol = next(iter(found), "not recorded")
+            part = {key: values[chosen] for key, values in codes.items()}
+            try:
+                targets[corpus] = _target(corpus, run[chosen], part, names, rows, protocol)
+            except NoneWhole as none:
+                notes.append(str(none))
+    return targets, notes
+
+
+def _target(
+    corpus: str,
+    run: np.ndarray,
+    codes: Mapping[str, np.ndarray],
+    names: Mapping[str, Sequence[str]],
+    rows: Sequence[Mapping[str, Any]],
+    protocol: str,
+) -> Target:
+    """Sum up the predictions on one corpus.
+
+    Args:
+        run: index into `rows` of each prediction.
+        codes: column -> index into `names` of each prediction.
+    """
+    places: dict[tuple[Cell, int], int] = {}
+    of_run = np.array(
+        [
+            places.setdefault(
+                (Cell(tuple(r["corpora"]), r["task"], r["temporal"], r["pooling"]), r["seed"]), len(places)
+            )
+            for r in rows
+        ]
+    )
+    place = of_run[run]
+    utterances, utterance = np.unique(codes["utterance"], return_inverse=True)
+    speakers = _used(codes, names, "speaker")
+    classes = sorted({*_used(codes, names, "truth"), *_used(codes, names, "hypothesis")})
+    speaker = _indices(codes["speaker"], names["speaker"], speakers)
+    truth, hypothesis = (_indices(codes[key], names[key], classes) for key in ("truth", "hypothesis"))
+    for values, what in ((speaker, "speakers"), (truth, "classes")):
+        first = np.zeros(len(utterances), np.int64)
+        first[utterance] = values
+        if odd := np.flatnonzero(first[utterance] != values).tolist():
+            name = names["utterance"][codes["utterance"][odd[0]]]
+            raise InputError(f"{corpus}: utterance {name} has two {what} in the ledger; {AGAIN}")
+    # An utterance that several folds test counts once.
+    keys = place.astype(np.int64) * len(utterances) + utterance
+    found, which, times = np.unique(keys, return_inverse=True, return_counts=True)
+    weights = 1 / times[which]
+    shape = (len(places), len(speakers), len(classes), len(classes))
+    flat = np.ravel_multi_index((place, speaker, truth, hypothesis), shape)
+    confusion = np.bincount(flat, weights, int(np.prod(shape))).reshape(shape)
+    covered = np.bincount(found // len(utterances), minlength=len(places))
+    folds = np.full(len(speakers), np.iinfo(np.int64).max)
+    np.minimum.at(folds, speaker, np.array([r["fold"] for r in rows])[run])
+    partial = [cell.name for (cell, _), i in places.items() if 0 < covered[i] < len(utterances)]
+    notes = []
+    if partial:
+        notes.append(
+            f"{len(partial)} times a cell and seed does not count, for not all folds that test {corpus} are there: "
+            f"{', '.join(list(dict.fromkeys(partial))[:5])}"
+        )
+    whole = {key: confusion[i] for key, i in places.items() if covered[i] == len(utterances)}
+    if not whole:
+        raise NoneWhole(f"target {corpus}: {notes[0]}; none is whole")
+    return make_target(corpus, classes, speakers, folds.tolist(), whole, protocol, notes)
+
+
+def _used(codes: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]], column: str) -> list[str]:
+    """Values of a column that occur, sorted."""
+    return sorted(names[column][i] for i in np.unique(codes[column]))
+
+
+def _indices(codes: np.ndarray, names: Sequence[str], order: Sequence[str]) -> np.ndarray:
+    """Where each value stands in `order`."""
+    index = {name: i for i, name in enumerate(order)}
+    return np.array([index.get(name, -1) for name in names])[codes]

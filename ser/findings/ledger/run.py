@@ -1,0 +1,184 @@
+"""One experiment's folder, read and checked: whole and true to the files beside it, or refused with the reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ser.common import InputError, digest, read_json
+from ser.config import Experiment, decisive, dotted, read_experiment
+from ser.findings.ledger.target import COLUMNS, read_curves, read_target
+
+AGAIN = "remove the folder and run the experiment again"
+RESCORE = "run stages 5 and 6 again"
+HASHES = ("config_hash", "data_hash", "split_hash")
+IDENTITY = ("combination", "corpora", "task", "temporal", "pooling", "fold", "seed", "split", *HASHES)
+# Keys of a result.json and what they hold.
+KINDS: dict[str, type] = {
+    **dict.fromkeys(("combination", "task", "temporal", "pooling", "preset", "split", *HASHES), str),
+    **dict.fromkeys(("normalisation", "code_hash", "git_revision"), str),
+    **dict.fromkeys(("fold", "seed", "chosen_epoch", "epochs"), int),
+    **dict.fromkeys(("corpora", "notes"), list),
+    **dict.fromkeys(("updates", "folds", "versions"), dict),
+}
+OF_TARGETS = ("folds", "protocol_hash", "counts")  # by corpus; zero_shot.json has those of the corpora that it scored
+# Runs of one cell differ in these lines of config.yaml alone.
+VARIED = re.compile(r"^(fold|seed): (\d+)$", re.MULTILINE)
+BASELINE = "svm"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a folder says.
+
+    Attributes:
+        row: of the file `runs`.
+        predictions: columns of the file `predictions`, but for those that are the same in all of the run.
+        problem: what is wrong with its zero-shot scores, which are then left out; "" for nothing.
+    """
+
+    row: dict[str, Any]
+    predictions: dict[str, list[Any]]
+    problem: str
+
+
+@dataclass
+class RunReader:
+    """Reads runs of a grid.
+
+    Attributes:
+        corpora: those that are known, in the order in which a combination names them.
+    """
+
+    corpora: Sequence[str]
+    _parsed: dict[str, Experiment] = field(default_factory=dict)
+
+    def read(self, folder: Path) -> Run:
+        """Read a run and check it.
+
+        Raises:
+            InputError: it is cut short, edited, of another cell, or of an unknown combination.
+        """
+        try:
+            return self._read(folder)
+        except (LookupError, TypeError, AttributeError, ValueError, OSError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(f"{folder}: its files hold what no stage writes ({reason}); {AGAIN}") from None
+
+    def _read(self, folder: Path) -> Run:
+        result = _read_result(folder / "result.json")
+        self._check_place(folder, result)
+        settings = self._settings(folder, result)
+        described = {key: dict(result.get(key) or {}) for key in OF_TARGETS}
+        parts, problem = [_read_targets(folder, result, zero_shot=False)], ""
+        path = folder / "zero_shot.json"
+        try:
+            unseen = read_json(path) if path.is_file() else None
+            if unseen is not None:
+                _check_zero_shot(path, unseen, result)
+                parts.append(_read_targets(folder, unseen, zero_shot=True))
+                described = {key: {**(unseen.get(key) or {}), **values} for key, values in described.items()}
+        except InputError as error:
+            problem = str(error)
+        row = {
+            "run": digest({key: result[key] for key in HASHES}),
+            "folder": str(folder),
+            **{key: result[key] for key in KINDS},
+            **described,
+            **settings,
+            "code_hashes": result.get("code_hashes", [result["code_hash"]]),
+            "curves": read_curves(folder / "epochs.jsonl") if result["epochs"] else [],
+            "seconds_per_epoch": result.get("seconds_per_epoch"),
+            **{key: result.get("machine", {}).get(key) for key in ("device", "precision")},
+            "targets": {name: target for found, _ in parts for name, target in found.items()},
+        }
+        keys = parts[0][1].keys()
+        return Run(row, {key: [v for _, columns in parts for v in columns[key]] for key in keys}, problem)
+
+    def _check_place(self, folder: Path, result: Mapping[str, Any]) -> None:
+        known = [corpus for corpus in self.corpora if corpus in result["corpora"]]
+        if not known or known != result["corpora"] or result["combination"] != "_".join(known):
+            raise InputError(
+                f"{folder / 'result.json'}: unknown combination {result['combination']}: not some of "
+                f"{', '.join(self.corpora)} in this order; give the --grid that has it, or move the folder away"
+            )
+        names = [result[key] for key in ("task", "temporal", "pooling")]
+        if result["temporal"] == BASELINE:
+            names = [BASELINE, result["pooling"], result["normalisation"]]
+        place = [result["combination"], "_".join(names), f"fold{result['fold']}_seed{result['seed']}"]
+        if list(folder.resolve().parts[-3:]) != place:
+            raise InputError(f"{folder / 'result.json'}: of {'/'.join(place)}: copied from there, or edited; {AGAIN}")
+
+    def _settings(self, folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+        """settings_hash and configuration, which must be those of the training."""
+        if result["temporal"] == BASELINE:
+            settings = {"normalisation": result["normalisation"], **result.get("settings", {})}
+            return {"settings_hash": digest(settings), "configuration": settings}
+        experiment = self._experiment(folder / "config.yaml")
+        if digest(decisive(experiment)) != result["config_hash"]:
+            raise InputError(f"{folder / 'config.yaml'}: not the settings of result.json: one was edited; {AGAIN}")
+        # Two corpora, so that the settings of augmentation are among them for every cell, or for none.
+        shared = replace(experiment, corpora=["", ""], task="multi", temporal="", pooling="", fold=1, seed=0)
+        return {"settings_hash": digest(decisive(shared)), "configuration": dotted(experiment)}
+
+    def _experiment(self, path: Path) -> Experiment:
+        """Read settings; a cell's other folds and seeds are not parsed anew, which takes long."""
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        numbers: dict[str, Any] = {key: int(value) for key, value in VARIED.findall(text)}
+        if numbers.keys() != {"fold", "seed"} or numbers["fold"] < 1:
+            return read_experiment(path)  # which says what is wrong
+        rest = VARIED.sub("", text)
+        if rest not in self._parsed:
+            self._parsed[rest] = read_experiment(path)
+        return replace(self._parsed[rest], **numbers)
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    result = read_json(path)
+    for key, kind in KINDS.items():
+        value = result.get(key) if isinstance(result, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise InputError(f"{path}: {key} is missing or of another kind; {RESCORE}")
+    train = path.with_name("train.json")
+    if train.is_file():
+        odd = [key for key, value in read_json(train).items() if result.get(key) != value]
+        if odd:
+            raise InputError(f"{path}: {odd[0]} is not as in train.json: edited, or of another training; {RESCORE}")
+    tested = [c for c, counts in (result.get("counts") or {}).items() if any(counts["test"].values())]
+    missing = sorted(set(tested) - set(result.get("targets") or {}))
+    if missing:
+        raise InputError(f"{path}: lacks the target {missing[0]}, of which it counts test utterances; {RESCORE}")
+    return dict(result)
+
+
+def _check_zero_shot(path: Path, unseen: Any, result: Mapping[str, Any]) -> None:
+    if not isinstance(unseen, dict) or not isinstance(unseen.get("targets"), dict):
+        raise InputError(f"{path}: targets is missing; {RESCORE}")
+    odd = [key for key in IDENTITY if key in unseen and unseen[key] != result[key]]
+    odd += [key for key in HASHES if key not in unseen]
+    if odd:
+        raise InputError(f"{path}: {odd[0]} is not as in result.json: edited, or of another training; {RESCORE}")
+    own = sorted(set(unseen["targets"]) & set(result["corpora"]))
+    if own:
+        raise InputError(f"{path}: {own[0]} is no unseen corpus, for the model was trained on it; {RESCORE}")
+
+
+def _read_targets(
+    folder: Path, result: Mapping[str, Any], zero_shot: bool
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Scores by target, and the columns of all predictions."""
+    path = folder / ("zero_shot.json" if zero_shot else "result.json")
+    columns: dict[str, list[Any]] = {key: [] for key in (*COLUMNS, "classes", "posteriors", "target", "zero_shot")}
+    targets = {}
+    for corpus, found in (result.get("targets") or {}).items():
+        own = read_target(folder / f"decode_{corpus}_test", found, path)
+        count = len(own["utterance"])
+        for key, values in {**own, "target": [corpus] * count, "zero_shot": [zero_shot] * count}.items():
+            columns[key] += values
+        targets[corpus] = {**found, "zero_shot": zero_shot}
+    if not targets and not zero_shot:
+        raise InputError(f"{path}: scores no target; {RESCORE}")
+    return targets, columns

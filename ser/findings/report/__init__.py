@@ -1,0 +1,1 @@
+"""Tables and pictures of all findings, each with what it was made of."""

@@ -1,0 +1,99 @@
+"""What the figures of a grid are held against: variance shares, and the noise of runs that are the same twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ser.findings.report.effects import p_value
+from ser.findings.report.found import Found
+from ser.findings.report.layout import Sheet, percent, points
+from ser.findings.scores import METRICS, Target
+from ser.findings.stats.effects import Contrast
+from ser.findings.stats.tests import by_speaker, placebo, sign_flip
+from ser.findings.stats.variance import variance_shares
+
+
+def variance_sheet(found: Found) -> Sheet:
+    """Shares of the sum of squares, largest first."""
+    rows, records, missing = [], [], []
+    for target in found.targets:
+        parts = {metric: variance_shares(target, found.design, metric) for metric in METRICS}
+        if not any(parts.values()):
+            missing.append(target.name)
+        for metric, terms in parts.items():
+            for part in sorted(terms, key=lambda part: -part.share):
+                record: dict[str, Any] = {"target": target.name, "metric": metric, **vars(part)}
+                records.append(record)
+                beyond = "" if part.beyond_noise is None else percent(part.beyond_noise)
+                rows.append([target.name, metric.upper(), part.term, str(part.df), percent(part.share), beyond])
+    notes = [
+        *([f"Cannot be computed, for cells of the factorial are missing: {', '.join(missing)}."] if missing else []),
+        "Analysis of variance over cells and seeds: main effects and two-way interactions; rest: higher interactions "
+        "and the noise of seeds. Beyond noise: omega squared, the share less what noise alone would give it.",
+        "Of these test speakers; a share has no interval and says nothing of other speakers.",
+    ]
+    header = ["target", "metric", "term", "df", "share %", "beyond noise %"]
+    return Sheet("variance", "Variance shares", header, rows, records, notes)
+
+
+def placebo_sheet(found: Found) -> Sheet:
+    """Runs on the target alone, which are the same network as multi and as unified."""
+    rows, records, missing = [], [], []
+    for target in found.targets:
+        pairs = placebo(target, found.design)
+        if pairs is None:
+            missing.append(target.name)
+            continue
+        mean = Contrast("placebo", target.name, (), pairs.mean_weights, len(pairs.cells))
+        estimates = found.estimates(target.name, [mean])
+        for m, metric in enumerate(METRICS):
+            value, low, high = (float(v[m, 0]) for v in (estimates.value, estimates.low, estimates.high))
+            flip = sign_flip(by_speaker(target, pairs.mean_weights)[m])
+            largest = float(np.abs(pairs.differences[m]).max())
+            donors = _pair_differences(found, target, m)
+            beyond = float((np.abs(donors) > largest).mean()) if len(donors) else float("nan")
+            records.append(
+                {
+                    "target": target.name,
+                    "metric": metric,
+                    "pairs": len(pairs.cells),
+                    "mean": value,
+                    "low": low,
+                    "high": high,
+                    "p": flip.p,
+                    "run_sd": float(pairs.run_sd[m]),
+                    "largest": largest,
+                    "donor_pairs": len(donors),
+                    "donor_pairs_beyond": beyond,
+                    "differences": " ".join(f"{d:.6f}" for d in pairs.differences[m]),
+                }
+            )
+            rows.append([target.name, metric.upper(), str(len(pairs.cells)), points(value, low, high), p_value(flip.p),
+                         percent(float(pairs.run_sd[m])), percent(largest),
+                         f"{percent(beyond)} of {len(donors)}" if len(donors) else ""])  # fmt: skip
+    notes = [
+        *([f"Cannot be computed, for no such pair is there: {', '.join(missing)}."] if missing else []),
+        "A pair: the target alone, as multi and as unified, which is one network with other random draws; the mean "
+        "difference should be 0. Run SD: standard deviation of one run's score on all test speakers, in points. "
+        "Largest: difference of a pair, mean over seeds. Beyond: matched pairs with and without a donor that differ "
+        "by more.",
+        f"{found.intervals}; value +- t * SE. p: sign-flip test over speakers.",
+    ]
+    header = ["target", "metric", "pairs", "mean, points", "p", "run SD", "largest", "donor pairs beyond %"]
+    return Sheet("placebo", "Placebo: the same network twice", header, rows, records, notes)
+
+
+def _pair_differences(found: Found, target: Target, metric: int) -> np.ndarray:
+    """v(S + d, c) - v(S, c) of every matched pair that is there."""
+    index, own, design = target.index, frozenset([target.name]), found.design
+    observed = found.resampled[target.name].observed[metric]
+    differences = []
+    for mix in design.mixes(target.name):
+        for donor in set(design.donors(target.name)) - mix:
+            for c in design.configurations:
+                one, other = index.get(design.cell(own | mix | {donor}, c)), index.get(design.cell(own | mix, c))
+                if one is not None and other is not None:
+                    differences.append(observed[one] - observed[other])
+    return np.array(differences)

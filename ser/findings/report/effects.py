@@ -1,0 +1,164 @@
+"""What donors do for targets: effects with tests, and the transfer matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ser.findings.report.found import Found
+from ser.findings.report.layout import Sheet, percent, points
+from ser.findings.scores import METRICS, Target
+from ser.findings.stats.effects import PANELS, Contrast, donor_effects, transfer
+from ser.findings.stats.tests import SignFlip, by_seed, by_speaker, holm, sign_flip
+
+TESTED = "main effect"
+Key = tuple[str, tuple[str, ...], int]  # target, donors, metric
+
+
+@dataclass(frozen=True)
+class Tested:
+    """p values of a main effect: with speakers for blocks, that corrected for its family, and with seeds for blocks."""
+
+    speakers: SignFlip
+    holm: float | None
+    seeds: SignFlip
+
+
+def effects_sheet(found: Found) -> Sheet:
+    """Main effects with sign-flip tests, Shapley values, interactions."""
+    listed = {target.name: donor_effects(target, found.design) for target in found.targets}
+    tests = _test(found.targets, listed)
+    rows, records, notes = [], [], []
+    for target in found.targets:
+        own = listed[target.name]
+        estimates = found.estimates(target.name, own)
+        for i, effect in enumerate(own):
+            said = []
+            for m, metric in enumerate(METRICS):
+                value, low, high = (float(v[m, i]) for v in (estimates.value, estimates.low, estimates.high))
+                test = tests.get((target.name, effect.donors, m)) if effect.kind == TESTED else None
+                p = (test.speakers.p, test.holm, test.seeds.p) if test else (None,) * 3
+                record = {
+                    "target": target.name,
+                    "effect": effect.kind,
+                    "donors": " ".join(effect.donors),
+                    "metric": metric,
+                    "value": value,
+                    "low": low,
+                    "high": high,
+                    "pairs": effect.pairs,
+                    "configurations": effect.configurations,
+                }
+                records.append(record | dict(zip(("p_speakers", "p_holm", "p_seeds"), p, strict=True)))
+                said += [points(value, low, high) or "cannot be computed", *map(p_value, p)]
+            rows.append([target.name, effect.kind, ", ".join(effect.donors), *said, str(effect.pairs)])
+        notes += _additivity(target, own, estimates.value)
+    header = ["target", "effect", "donor"]
+    for metric in METRICS:
+        header += [f"{metric.upper()}, points", "p", "p, Holm", "p of seeds"]
+    notes += _effect_notes(found, tests)
+    return Sheet("effects", "Effects of donors", [*header, "pairs"], rows, records, notes)
+
+
+def _test(targets: Sequence[Target], listed: Mapping[str, Sequence[Contrast]]) -> dict[Key, Tested]:
+    """Test every main effect; those of all targets and donors are the family of a metric."""
+    flips: dict[Key, tuple[SignFlip, SignFlip]] = {}
+    for target in targets:
+        for effect in listed[target.name]:
+            if effect.kind == TESTED and effect.weights is not None:
+                speakers, seeds = by_speaker(target, effect.weights), by_seed(target, effect.weights)
+                for m in range(len(METRICS)):
+                    flips[target.name, effect.donors, m] = sign_flip(speakers[m]), sign_flip(seeds[m])
+    corrected: dict[Key, float] = {}
+    for m in range(len(METRICS)):
+        family = {key: one.p for key, (one, _) in flips.items() if key[2] == m and one.p is not None}
+        corrected |= dict(zip(family, holm([*family.values()]), strict=True))
+    return {key: Tested(one, corrected.get(key), other) for key, (one, other) in flips.items()}
+
+
+def _effect_notes(found: Found, tests: Mapping[Key, Tested]) -> list[str]:
+    notes = [
+        "With v(S) the mean score over configurations when the donors S are trained on besides the target: main "
+        "effect, the mean of v(S + d) - v(S) over all S, of matched pairs; Shapley value, the same weighted so that "
+        "all add up to v(all) - v(none); interaction, the mean of v(S + d + e) - v(S + d) - v(S + e) + v(S).",
+        f"{found.intervals}; value +- t * SE.",
+    ]
+    if tests:
+        notes.append(
+            f"p: sign-flip test, blocks are speakers; Holm: within the family of the {len(tests) // 2} main effects of "
+            "a metric; of seeds: the same test with seeds for blocks, which asks whether the noise between trainings "
+            "could have done it."
+        )
+        speakers, seeds = (max(getattr(t, block).least for t in tests.values()) for block in ("speakers", "seeds"))
+        notes.append(f"Smallest p that every target can reach: {speakers:.2g} of speakers, {seeds:.2g} of seeds.")
+    single = [t.name for t in found.targets if len(t.seeds) < 2]
+    if single:
+        notes.append(f"One seed alone: intervals say nothing of the noise between trainings ({', '.join(single)}).")
+    return notes
+
+
+def p_value(value: float | None) -> str:
+    """Three digits, or nothing."""
+    return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _additivity(target: Target, effects: Sequence[Contrast], values: np.ndarray) -> list[str]:
+    """A line that holds the Shapley values against what all donors do together."""
+    parts = [i for i, e in enumerate(effects) if e.kind == "Shapley value"]
+    whole = [i for i, e in enumerate(effects) if e.kind == "all donors"]
+    # With mixes missing the two may be over different configurations.
+    if not whole or effects[whole[0]].configurations != effects[parts[0]].configurations:
+        return []
+    sums, totals = values[:, parts].sum(1), values[:, whole[0]]
+    if np.isnan(totals).any():
+        return []
+    said = ", ".join(
+        f"{m.upper()} {100 * s:+.2f} of {100 * t:+.2f}" for m, s, t in zip(METRICS, sums, totals, strict=True)
+    )
+    return [f"Target {target.name}: the Shapley values add up to {said} points."]
+
+
+def transfer_sheet(found: Found) -> Sheet:
+    """The four panels, a row a target and donor."""
+    rows, records = [], []
+    for target in found.targets:
+        own = transfer(target, found.design)
+        estimates = found.estimates(target.name, own)
+        for i, entry in enumerate(own):
+            level = entry.weights is not None and entry.weights.min() >= 0
+            said = []
+            for m, metric in enumerate(METRICS):
+                value, low, high = (float(v[m, i]) for v in (estimates.value, estimates.low, estimates.high))
+                records.append(
+                    {
+                        "panel": entry.kind,
+                        "target": target.name,
+                        "donor": " ".join(entry.donors),
+                        "metric": metric,
+                        "kind": "score" if level else "difference",
+                        "value": value,
+                        "low": low,
+                        "high": high,
+                        "configurations": entry.configurations,
+                    }
+                )
+                said.append(_score(value, low, high) if level else points(value, low, high) or "cannot be computed")
+            rows.append([entry.kind, target.name, ", ".join(entry.donors), *said, str(entry.configurations)])
+    rows.sort(key=lambda row: list(PANELS).index(row[0]))
+    classes = ", ".join(f"{t.name} {100 / np.count_nonzero(t.counts.sum(0)):.0f} %" for t in found.targets)
+    notes = [
+        *(f"{name}: {text}." for name, text in PANELS.items()),
+        "Scores without a sign, differences in points with one; means over the configurations that have all cells. "
+        "What has no cell in the grid, such as a corpus without test set alone, cannot be computed.",
+        f"A model scores a corpus that it has not seen by the mean of its heads. UA by chance: {classes}.",
+        f"{found.intervals}; value +- t * SE.",
+    ]
+    header = ["panel", "target", "donor", *(m.upper() for m in METRICS), "configurations"]
+    return Sheet("transfer", "Transfer matrix", header, rows, records, notes)
+
+
+def _score(value: float, low: float, high: float) -> str:
+    inner = "" if np.isnan(low) else f" ({percent(max(low, 0))} to {percent(min(high, 1))})"
+    return percent(value) + inner

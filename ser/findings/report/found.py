@@ -1,0 +1,107 @@
+"""All that is computed of a ledger, once, for every table and picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ser.common.progress import progress
+from ser.findings.design import Design
+from ser.findings.ledger.load import Ledger
+from ser.findings.scores import Target
+from ser.findings.stats.bootstrap import COVERAGE, Estimate, Resampled, estimate, resample
+from ser.findings.stats.effects import Contrast
+
+
+@dataclass(frozen=True)
+class Found:
+    """A ledger with its resamples.
+
+    Attributes:
+        command: what prints the tables.
+    """
+
+    ledger: Ledger
+    design: Design
+    command: str
+    resamples: int
+
+    @cached_property
+    def resampled(self) -> dict[str, Resampled]:
+        """By target."""
+        bar = progress(self.targets, text="resamples", unit="target")
+        return {target.name: resample(target, self.resamples) for target in bar}
+
+    @property
+    def targets(self) -> list[Target]:
+        """In the order of tables."""
+        return list(self.ledger.targets.values())
+
+    def estimates(self, target: str, contrasts: Sequence[Contrast]) -> Estimate:
+        """Values with intervals of contrasts that can be computed; NaN for the others; (metrics, contrasts)."""
+        cells = len(self.ledger.targets[target].cells)
+        weights = np.array([np.zeros(cells) if c.weights is None else c.weights for c in contrasts]).reshape(-1, cells)
+        found = estimate(self.resampled[target], weights)
+        unknown = np.array([c.weights is None for c in contrasts], bool)
+        return Estimate(*(np.where(unknown, np.nan, v) for v in (found.value, found.low, found.high)))
+
+    @cached_property
+    def origin(self) -> dict[str, str]:
+        """Columns of every CSV."""
+        return {
+            "protocols": " ".join(f"{t.name}={t.protocol}" for t in self.targets),
+            "settings": self.ledger.runs[0]["settings_hash"],
+            "runs": str(len(self.ledger.runs)),
+            "seeds": " ".join(map(str, sorted({seed for t in self.targets for seed in t.seeds}))),
+            "command": self.command,
+        }
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What every table ends with: protocols, counts, settings, what is left out, and the command."""
+        runs = self.ledger.runs
+        lines = [
+            f"Target {t.name}: protocol {t.protocol}, {t.utterances} utterances of {len(t.speakers)} speakers in "
+            f"{len(set(t.folds.tolist()))} folds, {len(t.cells)} cells, seeds {', '.join(map(str, t.seeds))}."
+            for t in self.targets
+        ]
+        lines += [f"Target {t.name}: {note}." for t in self.targets for note in t.notes]
+        never = [corpus for corpus in self.design.corpora if corpus not in self.ledger.targets]
+        lines += [f"No target, for no run was tested on it: {', '.join(never)}."] if never else []
+        lines += [f"{note}." for note in self.ledger.notes]
+        lines.append(
+            f"Preset {runs[0]['preset']}, settings {runs[0]['settings_hash']}, {len(runs)} runs; precision "
+            f"{_values(runs, 'precision')}; code {_values(runs, 'git_revision')}."
+        )
+        normalisation = {row["normalisation"] for row in runs} & {"speaker", "corpus"}
+        lines += [
+            f"Normalisation by {k} uses all test utterances of the {k}, unlabelled (transductive)."
+            for k in sorted(normalisation)
+        ]
+        lines += sorted({note for row in runs for note in row["notes"]})
+        problems = self.ledger.summary["problems"]
+        if problems:
+            lines.append(f"{len(problems)} folders were left out of the ledger: {problems[0]['problem']}")
+        return [*lines, f"Printed by `{self.command}`."]
+
+    @property
+    def intervals(self) -> str:
+        """How they are made, in a line."""
+        return (
+            f"In brackets: {COVERAGE:.0%} intervals of {self.resamples} resamples of speakers, then seeds, the same "
+            "for all cells"
+        )
+
+
+def _values(runs: Sequence[dict[str, Any]], key: str) -> str:
+    return ", ".join(sorted({str(row[key]) for row in runs}))
+
+
+def read_json_columns(row: dict[str, Any], *keys: str) -> list[Any]:
+    """What the JSON texts of a row of the file `runs` hold."""
+    return [json.loads(row[key]) for key in keys]

@@ -1,0 +1,110 @@
+"""A table as Markdown, LaTeX and CSV, and the words for its figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ser.common import write_text
+from ser.grid.cells import Cell
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table, for people and for programs.
+
+    Attributes:
+        name: of its files.
+        header, rows: as people read it.
+        records: the same figures, fractions with all digits; the columns of the CSV.
+        notes: what is missing, and how to read it.
+    """
+
+    name: str
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    records: Sequence[Record]
+    notes: Sequence[str]
+
+
+def write_sheet(sheet: Sheet, folder: Path, notes: Sequence[str], origin: Record, latex: bool) -> None:
+    """Write name.md and name.csv, and name.tex where asked for.
+
+    Args:
+        notes: what it was made of, as every sheet says.
+        origin: the same as columns of the CSV.
+    """
+    write_text(folder / f"{sheet.name}.md", markdown(sheet, notes))
+    write_text(folder / f"{sheet.name}.csv", comma_separated(sheet, origin))
+    if latex:
+        write_text(folder / f"{sheet.name}.tex", booktabs(sheet, notes))
+
+
+def markdown(sheet: Sheet, notes: Sequence[str] = ()) -> str:
+    """A GitHub table with its notes below."""
+    from tabulate import tabulate
+
+    table = tabulate(sheet.rows, sheet.header, tablefmt="github", disable_numparse=True)
+    return "\n".join(
+        [f"# {sheet.title}", "", *([table, ""] if sheet.rows else []), *(f"- {n}" for n in (*sheet.notes, *notes)), ""]
+    )
+
+
+def booktabs(sheet: Sheet, notes: Sequence[str] = ()) -> str:
+    """A tabular for the package booktabs, its title and notes as comments."""
+    from tabulate import tabulate
+
+    comments = [f"% {' '.join(line.split())}" for line in (sheet.title, *sheet.notes, *notes)]
+    table = tabulate(sheet.rows, sheet.header, tablefmt="latex_booktabs", disable_numparse=True)
+    return "\n".join([*comments, table if sheet.rows else "% no rows", ""])
+
+
+def comma_separated(sheet: Sheet, origin: Record) -> str:
+    """A line a record."""
+    text = io.StringIO()
+    columns = list(dict.fromkeys(key for record in sheet.records for key in record)) or ["note"]
+    writer = csv.DictWriter(text, [*columns, *origin], lineterminator="\n")
+    writer.writeheader()
+    for record in sheet.records or [{"note": note} for note in sheet.notes[:1]]:
+        writer.writerow({**record, **origin})
+    return text.getvalue()
+
+
+def percent(value: float) -> str:
+    """ "12.5", or nothing for what is unknown."""
+    return "" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def interval(low: float, high: float) -> str:
+    """ "4.2 to 20.8"."""
+    return "" if math.isnan(low) else f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def points(value: float, low: float, high: float) -> str:
+    """ "+1.2 (-0.3 to +2.7)", a difference in points."""
+    inner = "" if math.isnan(low) else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+    return "" if math.isnan(value) else f"{100 * value:+.1f}{inner}"
+
+
+def named(cells: Sequence[Cell]) -> str:
+    """Cells of a tie, in words."""
+    return "; ".join(f"{cell.combination} {cell.task} {cell.temporal} {cell.pooling}" for cell in cells)
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it: no NaN, no tuples."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,243 @@
+"""Tables 1 to 5 of the paper, with intervals, chance level and P(best) beside each share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ser.findings.design import FACTORS
+from ser.findings.report.found import Found, read_json_columns
+from ser.findings.report.layout import Sheet, interval, named, percent, points
+from ser.findings.scores import METRICS
+from ser.findings.stats.bootstrap import estimate
+from ser.findings.tables import ALL, Share, cases, places, shares3, shares4, shares5, table2, ties, winners
+
+# da Silva et al. 2020, Table 2: best and target alone, in percent. Their test speakers are not published.
+REPORTED = {
+    ("iemocap", "wa"): (58.8, 58.8),
+    ("ravdess", "wa"): (81.3, 79.2),
+    ("customer_ptbr", "wa"): (60.4, 52.1),
+    ("iemocap", "ua"): (59.4, 57.7),
+    ("ravdess", "ua"): (81.9, 79.2),
+    ("customer_ptbr", "ua"): (83.5, 64.7),
+}
+SHARES = (
+    "Best %: in how many of the resamples the share is the largest of those that it competes with. A share says how "
+    "often, not by how much; noise moves it towards chance, and its interval leans that way."
+)
+
+
+def paper_tables(found: Found) -> list[Sheet]:
+    """The five, in order."""
+    return [_corpora(found), _best(found), *_configurations(found), _donors(found)]
+
+
+def _corpora(found: Found) -> Sheet:
+    """Table 1: what was trained and tested on, from the counts in the results."""
+    seen: dict[str, dict[str, Any]] = {}  # corpus -> its own fold -> part -> class -> utterances
+    protocols: dict[str, str] = {}
+    for row in found.ledger.runs:
+        folds, counts, hashes = read_json_columns(row, "folds", "counts", "protocol_hash")
+        for corpus, parts in counts.items():
+            seen.setdefault(corpus, {})[folds[corpus]] = parts
+        protocols |= hashes
+    records: list[dict[str, Any]] = []
+    for corpus in (c for c in found.design.corpora if c in seen):
+        folds = list(seen[corpus].values())
+        target = found.ledger.targets.get(corpus)
+        classes = {name: sum(parts[part][name] for part in parts) for parts in folds[:1] for name in parts["train"]}
+        records.append(
+            {
+                "corpus": corpus,
+                "utterances": sum(classes.values()),
+                **classes,
+                **{part: _range([sum(parts[part].values()) for parts in folds]) for part in folds[0]},
+                "folds": len(folds),
+                "test speakers": len(target.speakers) if target else 0,
+                "tested utterances": target.utterances if target else 0,
+                "protocol": protocols.get(corpus, "not recorded"),
+            }
+        )
+    header = list(dict.fromkeys(key for record in records for key in record))
+    missing = [c for c in found.design.corpora if c not in seen]
+    notes = [
+        "Utterances of the classes in use, all parts of a fold together; train, valid and test are those of a fold, or "
+        "the least and the most of several. A corpus without test utterances is never a target.",
+        *([f"Cannot be told, for no result counts them: {', '.join(missing)}."] if missing else []),
+    ]
+    rows = [[str(record.get(key, 0)) for key in header] for record in records]
+    return Sheet("table1", "Table 1: corpora", header, rows, records, notes)
+
+
+def _range(values: Sequence[int]) -> str:
+    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
+def _best(found: Found) -> Sheet:
+    """Table 2: the best of all mixes, beside the target alone."""
+    rows, records = [], []
+    for target in found.targets:
+        for best in table2(target, found.resampled[target.name], found.design):
+            weights = np.zeros((3, len(target.cells)))
+            weights[0, target.index[best.best[0]]] = 1
+            if best.single:
+                weights[1, target.index[best.single[0]]] = 1
+                weights[2] = weights[0] - weights[1]
+            m = METRICS.index(best.metric)
+            e = estimate(found.resampled[target.name], weights)
+            (b, s, d), low, high = e.value[m], e.low[m].clip(-1, 1), e.high[m].clip(-1, 1)
+            if not best.single:
+                s = d = float("nan")
+            reported = REPORTED.get((target.name, best.metric), (float("nan"),) * 2)
+            record = {
+                "target": target.name,
+                "metric": best.metric,
+                "best": named(best.best),
+                "best_score": b,
+                "best_low": max(low[0], 0),
+                "best_high": high[0],
+                "p_best": best.p_best,
+                "tied": len(best.best),
+                "cells": best.cells,
+                "alone": named(best.single),
+                "alone_score": s,
+                "alone_low": max(low[1], 0) if best.single else float("nan"),
+                "alone_high": high[1] if best.single else float("nan"),
+                "gain": d,
+                "gain_low": low[2],
+                "gain_high": high[2],
+                "reported_best": reported[0] / 100,
+                "reported_alone": reported[1] / 100,
+            }
+            records.append(
+                {key: value if isinstance(value, str | int) else float(value) for key, value in record.items()}
+            )
+            rows.append(
+                [
+                    target.name,
+                    best.metric.upper(),
+                    percent(b),
+                    interval(record["best_low"], high[0]),
+                    named(best.best),
+                    percent(best.p_best),
+                    percent(s),
+                    interval(record["alone_low"], record["alone_high"]),
+                    named(best.single) or "not run",
+                    points(d, low[2], high[2]),
+                    percent(reported[0] / 100),
+                    percent(reported[1] / 100),
+                ]
+            )
+    header = ["target", "", "best %", "95 %", "of", "P(best) %", "alone %", "95 %", "of", "best minus alone",
+              "paper: best %", "paper: alone %"]  # fmt: skip
+    notes = [
+        *_not_run(found),
+        "The best is the highest of many noisy scores, so it is too high, and its interval does not know that it was "
+        "chosen: the effects of donors are the fair comparison. Cells of a tie are all named.",
+        "P(best): in how many of the resamples one of these cells has the highest score of all.",
+        "Paper: the best figures of da Silva et al. (2020), of other, unpublished test speakers.",
+        f"{found.intervals}; value +- t * SE.",
+    ]
+    title = "Table 2: best score on each target, of all mixes and of the target alone"
+    return Sheet("table2", title, header, rows, records, notes)
+
+
+def _not_run(found: Found) -> list[str]:
+    """Which cells of the factorial of each target are missing."""
+    notes = []
+    for target in found.targets:
+        place = places(target, found.design)
+        if (place < 0).any():
+            m, c = np.argwhere(place < 0)[0]
+            cell = found.design.cell(
+                frozenset([target.name]) | found.design.mixes(target.name)[m], found.design.configurations[c]
+            )
+            notes.append(
+                f"Target {target.name}: {(place >= 0).sum()} of {place.size} cells are there; missing is, among "
+                f"others, {cell.name}."
+            )
+    return notes
+
+
+def _configurations(found: Found) -> list[Sheet]:
+    """Tables 3 and 4: which configuration wins a case, in full and by one factor at a time."""
+    design, number = found.design, len(found.design.configurations)
+    titles = (
+        "Table 3: share of the cases (target and mix) that each configuration wins",
+        "Table 4: the same wins by one factor at a time",
+    )
+    observed, both = cases(found.targets, found.resampled, design)
+    every = sum(len(design.mixes(target.name)) for target in found.targets)
+    if not observed.shape[1]:
+        reason = f"Cannot be computed: none of the {every} cases has all {number} configurations."
+        notes = [reason, *_not_run(found)]
+        return [Sheet(f"table{i}", title, [], [], [], notes) for i, title in enumerate(titles, 3)]
+    tied = ties(observed, 2)
+    notes = [
+        *_not_run(found),
+        f"{observed.shape[1]} of {every} cases have all {number} configurations and count; tied for the first place, "
+        f"each a part of the win: {tied[0]} of them by WA, {tied[1]} by UA.",
+        SHARES,
+        f"{found.intervals}; percentiles.",
+    ]
+    wins = winners(observed, 2), winners(both, 3)
+    three, four = shares3(*wins, design), shares4(*wins, design)
+    return [
+        _share_sheet("table3", titles[0], three, FACTORS, notes),
+        _share_sheet("table4", titles[1], four, ("factor", "level"), notes),
+    ]
+
+
+def _donors(found: Found) -> Sheet:
+    """Table 5: which corpora the best mix of a configuration contains."""
+    title = "Table 5: share of the configurations whose best mix contains a donor"
+    shares, counts, tied = shares5(found.targets, found.resampled, found.design)
+    number = len(found.design.configurations)
+    notes = [f"Target {name}: {n} of {number} configurations have all mixes and count." for name, n in counts.items()]
+    if not shares:
+        notes = ["Cannot be computed: no configuration has all mixes of any target.", *_not_run(found)]
+        return Sheet("table5", title, [], [], [], notes)
+    notes += [
+        f"Target {name}: tied for the best mix, each a part of the win: {wa} configurations by WA, {ua} by UA."
+        for name, (wa, ua) in tied.items()
+    ]
+    notes += [
+        "A target is in all of its own mixes, so that a row has no share of it. Chance: a donor is in half of them.",
+        f"{ALL}: over all targets but the donor itself."
+        if len(tied) > 1
+        else f"No row {ALL}: it needs two targets whose mixes are all there.",
+        SHARES,
+        f"{found.intervals}; percentiles.",
+    ]
+    return _share_sheet("table5", title, shares, ("target", "donor"), notes)
+
+
+def _share_sheet(name: str, title: str, shares: Sequence[Share], labels: Sequence[str], notes: Sequence[str]) -> Sheet:
+    """A row a share, WA and UA side by side."""
+    found: dict[tuple[str, ...], dict[str, Share]] = {}
+    for share in shares:
+        found.setdefault(tuple(share.labels[key] for key in labels), {})[share.metric] = share
+    header = [*labels]
+    for metric in METRICS:
+        header += [f"{metric.upper()} wins", f"{metric.upper()} %", "95 %", "best %"]
+    rows = [[*key, *(text for m in METRICS for text in _words(by[m])), percent(by[METRICS[0]].chance)]
+            for key, by in found.items()]  # fmt: skip
+    return Sheet(name, title, [*header, "chance %"], rows, [_record(share) for share in shares], notes)
+
+
+def _words(share: Share) -> list[str]:
+    wins = f"{share.wins:.3g} of {share.of}"
+    best = "" if share.best is None else percent(share.best)
+    return [wins, percent(share.share), interval(share.low, share.high), best]
+
+
+def _record(share: Share) -> Mapping[str, Any]:
+    keys = ("wins", "of", "share", "low", "high", "chance")
+    return {
+        **share.labels,
+        "metric": share.metric,
+        **{key: getattr(share, key) for key in keys},
+        "p_best": share.best,
+    }

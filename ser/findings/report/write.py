@@ -1,0 +1,104 @@
+"""Everything about a ledger, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser.common import InputError, atomic_path, write_json
+from ser.findings.design import FACTORS
+from ser.findings.report.checks import placebo_sheet, variance_sheet
+from ser.findings.report.effects import effects_sheet, transfer_sheet
+from ser.findings.report.found import Found
+from ser.findings.report.layout import Sheet, plain, write_sheet
+from ser.findings.report.paper import paper_tables
+from ser.findings.report.pictures import plot_shapley, plot_transfer
+from ser.findings.scores import METRICS, Target
+from ser.findings.stats.bootstrap import COVERAGE, estimate
+from ser.findings.tables import table2
+
+FIGURES = "findings.json"
+
+
+def write_findings(found: Found, out: Path) -> list[Sheet]:
+    """Write all tables, pictures and findings.json; an earlier folder is replaced whole.
+
+    table1 to table5 (md, tex, csv), effects, transfer, variance and placebo (md, csv), and pictures of the transfer
+    matrix and of the Shapley values.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
+    if out.is_dir() and any(out.iterdir()) and not (out / FIGURES).is_file():
+        raise InputError(f"{out}: holds something else, which would be replaced; choose another --out")
+    tables = paper_tables(found)
+    others = [make(found) for make in (effects_sheet, transfer_sheet, variance_sheet, placebo_sheet)]
+    effects, transfer = (list(map(dict, sheet.records)) for sheet in others[:2])
+    with atomic_path(out) as temporary:
+        temporary.mkdir()
+        for sheet in (*tables, *others):
+            write_sheet(sheet, temporary, found.notes, found.origin, latex=sheet in tables)
+        for metric in METRICS:
+            plot_transfer(transfer, metric, found.design.corpora, temporary / f"transfer_{metric}.png")
+            plot_shapley(effects, metric, found.design.corpora, temporary / f"shapley_{metric}.png")
+        write_json(temporary / FIGURES, plain(figures(found, [*tables, *others])))
+    return [*tables, *others]
+
+
+def figures(found: Found, sheets: list[Sheet]) -> dict[str, Any]:
+    """What findings.json holds: fractions, not percent."""
+    return {
+        "command": found.command,
+        "ledger": found.ledger.summary,
+        "grid": {"corpora": found.design.corpora, **{factor: getattr(found.design, factor) for factor in FACTORS}},
+        "runs": len(found.ledger.runs),
+        "resamples": found.resamples,
+        "coverage": COVERAGE,
+        "origin": found.origin,
+        "notes": found.notes,
+        "targets": {target.name: _target(found, target) for target in found.targets},
+        **{s.name: {"title": s.title, "records": s.records, "notes": s.notes} for s in sheets},
+    }
+
+
+def _target(found: Found, target: Target) -> dict[str, Any]:
+    """Who was tested, the score of every cell with its interval, and confusion matrices of the best and of single."""
+    e = estimate(found.resampled[target.name], np.eye(len(target.cells)))
+    scores = [
+        {
+            "combination": cell.combination,
+            **{factor: getattr(cell, factor) for factor in FACTORS},
+            "zero_shot": target.name not in cell.corpora,
+            **{
+                f"{metric}{end}": float(np.clip(values[m, i], 0, 1))
+                for m, metric in enumerate(METRICS)
+                for end, values in (("", e.value), ("_low", e.low), ("_high", e.high))
+            },
+        }
+        for i, cell in enumerate(target.cells)
+    ]
+    confusions = [
+        {"cell": cell.name, "metric": best.metric, "which": which, "confusion": _confusion(target, target.index[cell])}
+        for best in table2(target, found.resampled[target.name], found.design)
+        for which, cells in (("best", best.best), ("single", best.single))
+        for cell in cells
+    ]
+    return {
+        "classes": target.classes,
+        "speakers": target.speakers,
+        "folds": sorted(set(target.folds.tolist())),
+        "seeds": target.seeds,
+        "utterances": target.utterances,
+        "protocol": target.protocol,
+        "notes": target.notes,
+        "scores": scores,
+        "confusions": confusions,
+    }
+
+
+def _confusion(target: Target, cell: int) -> list[list[float]]:
+    """Mean over seeds, row the truth."""
+    found: list[list[float]] = target.confusion[cell].mean(0).sum(0).tolist()
+    return found

@@ -1,0 +1,1 @@
+"""How far a figure can be trusted: resampling, effects of donors, tests, variance shares."""

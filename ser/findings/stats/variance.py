@@ -1,0 +1,81 @@
+"""How much of the differences between the runs on a target each factor of the grid explains."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+from ser.findings.design import FACTORS, Design
+from ser.findings.scores import METRICS, Target
+from ser.findings.stats.tests import seed_scores
+
+
+@dataclass(frozen=True)
+class Part:
+    """A term of the analysis of variance.
+
+    Attributes:
+        term: "donors" (all of them), a factor, two of these joined by " x ", or "rest": higher interactions and the
+            noise of seeds.
+        share: of the sum of squares.
+        beyond_noise: the same less what noise alone gives it (omega squared); may be below 0; None for the rest.
+    """
+
+    term: str
+    df: int
+    share: float
+    beyond_noise: float | None
+
+
+def variance_shares(target: Target, design: Design, metric: str) -> list[Part]:
+    """Main effects and two-way interactions of donors, temporal block, pooling and task, over cells and seeds.
+
+    Returns:
+        Nothing where a cell of the full factorial is missing: then the terms would not add up.
+    """
+    import pandas as pd
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import anova_lm
+
+    index, own = target.index, frozenset([target.name])
+    donors = design.donors(target.name)
+    cells = [(mix, c, index.get(design.cell(own | mix, c))) for mix in design.mixes(target.name)
+             for c in design.configurations]  # fmt: skip
+    if any(place is None for _, _, place in cells):
+        return []
+    scores = seed_scores(target)[METRICS.index(metric)]
+    frame = pd.DataFrame(
+        {
+            "score": float(scores[seed, place]),
+            **{f"donor{i}": 0.5 if donor in mix else -0.5 for i, donor in enumerate(donors)},
+            **dict(zip(FACTORS, configuration, strict=True)),
+        }
+        for seed in range(len(target.seeds))
+        for mix, configuration, place in cells
+    )
+    factors = {f"donor{i}": "donors" for i in range(len(donors))}
+    factors |= {f"C({factor}, Sum)": factor for factor in FACTORS if len(getattr(design, factor)) > 1}
+    if not factors:
+        return []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a model without a rest, whose F is not asked for
+        found = anova_lm(ols(f"score ~ ({' + '.join(factors)}) ** 2", frame).fit())  # balanced: the order is free
+    total = float(found["sum_sq"].sum())
+    if total <= 0:
+        return []
+    rest_df = float(found["df"]["Residual"])
+    noise = float(found["sum_sq"]["Residual"]) / rest_df if rest_df > 0 else None
+    sums: dict[str, tuple[int, float]] = {}
+    for term, row in found.iterrows():
+        name = "rest" if term == "Residual" else " x ".join(factors[part] for part in str(term).split(":"))
+        df, squares = sums.get(name, (0, 0.0))
+        sums[name] = df + round(float(row["df"])), squares + float(row["sum_sq"])
+    return [
+        Part(
+            name,
+            df,
+            squares / total,
+            None if noise is None or name == "rest" else (squares - df * noise) / (total + noise),
+        )
+        for name, (df, squares) in sums.items()
+    ]

@@ -1,0 +1,292 @@
+"""Which cells and experiments a grid has: combinations of corpora times factors, times folds and seeds."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, combinations, product
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from ser.common import InputError, digest
+from ser.config import Experiment, decisive, find, load
+from ser.config.load import read_yaml
+from ser.config.registry import POOLING, TEMPORAL
+from ser.corpora import Protocol, read_protocol
+from ser.corpora.splits import with_splits
+
+FACTORS = {"task": get_args(get_type_hints(Experiment)["task"]), "temporal": TEMPORAL, "pooling": POOLING}
+KEYS = ("corpora", "combinations", *FACTORS)
+# What tells the experiments of a grid apart; all other settings they share.
+VARIED = {"corpora", *FACTORS, "fold", "seed"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid."""
+
+    corpora: tuple[str, ...]
+    task: str
+    temporal: str
+    pooling: str
+
+    @property
+    def combination(self) -> str:
+        return "_".join(self.corpora)
+
+    @property
+    def name(self) -> str:
+        """Its folder below the root of the experiments."""
+        return f"{self.combination}/{self.task}_{self.temporal}_{self.pooling}"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a grid reads and writes.
+
+    Attributes:
+        recipe: folder whose conf/ and local/ come first.
+        data: what stage 1 wrote.
+        dump: root of the feature store.
+        exp: experiments of all settings.
+    """
+
+    recipe: Path | None
+    data: Path
+    dump: Path
+    exp: Path
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The experiments that are asked for.
+
+    Attributes:
+        settings: what all of them share; its corpora are all of the grid, at hand or not.
+        cells: those whose corpora are all at hand.
+        size: how many cells there would be with every corpus at hand.
+        at_hand: corpora, in order.
+        protocols: of these.
+        lines: of these, the name and those that the protocol builds on.
+        folds: those asked for; none: all that a combination has.
+        seeds: of each cell and fold.
+    """
+
+    settings: Experiment
+    places: Places
+    cells: list[Cell]
+    size: int
+    at_hand: list[str]
+    protocols: dict[str, Protocol]
+    lines: dict[str, list[str]]
+    folds: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def root(self) -> Path:
+        """Where the experiments lie: of other settings, another folder, so that editing these never mixes two.
+
+        Its name ends with a digest of the settings that decide a result, but for those that a cell's own path names.
+        """
+        shared = {key: value for key, value in decisive(self.settings).items() if key not in VARIED}
+        return self.places.exp / f"{self.settings.preset}_{digest(shared)[:8]}"
+
+    @property
+    def summary(self) -> str:
+        """How much of the grid there is with the corpora at hand."""
+        names = ", ".join(map("_".join, self.combinations))
+        return f"{len(self.cells)} of {self.size} cells with {', '.join(self.at_hand)}: those of {names}"
+
+    @property
+    def combinations(self) -> list[tuple[str, ...]]:
+        return list(dict.fromkeys(cell.corpora for cell in self.cells))
+
+    @cached_property
+    def experiments(self) -> list[Experiment]:
+        """Seed by seed, in each all folds of a cell together.
+
+        Raises:
+            InputError: a fold that no combination has, or a corpus whose folds are known after stage 1, which has not
+                run.
+        """
+        folds = {combination: self._folds(combination) for combination in self.combinations}
+        if odd := set(self.folds).difference(*folds.values()):
+            most = max(chain(*folds.values()))
+            raise InputError(f"--folds {max(odd)}: split {self.settings.split} of these corpora has folds 1 to {most}")
+        return [
+            self._experiment(cell, fold, seed)
+            for seed in self.seeds
+            for cell in self.cells
+            for fold in folds[cell.corpora]
+            if not self.folds or fold in self.folds
+        ]
+
+    @property
+    def trainings(self) -> list[Experiment]:
+        """One experiment for each combination and fold: those whose training utterances differ."""
+        found: dict[tuple[str, int], Experiment] = {}
+        for experiment in self.experiments:
+            found.setdefault((experiment.combination, experiment.fold), experiment)
+        return list(found.values())
+
+    def folder(self, experiment: Experiment) -> Path:
+        return self.root / experiment.folder
+
+    def variables(self) -> dict[str, str]:
+        """Of each corpus at hand, the environment variable that names its folder: RAVDESS, or that of its base.
+
+        Raises:
+            InputError: one is not set.
+        """
+        candidates = {corpus: [name.upper() for name in line] for corpus, line in self.lines.items()}
+        found = {c: next((n for n in names if os.environ.get(n)), "") for c, names in candidates.items()}
+        missing = [corpus for corpus, name in found.items() if not name]
+        if missing:
+            rest = ",".join(corpus for corpus, name in found.items() if name)
+            variables = ", ".join(dict.fromkeys(candidates[corpus][-1] for corpus in missing))
+            raise InputError(
+                f"{', '.join(missing)}: {variables} not set; write the folders in db.sh, or go on without these "
+                f"corpora, by --only {rest or 'and those that you have'}"
+            )
+        return found
+
+    def unseen(self, experiment: Experiment) -> list[str]:
+        """The corpora for zero-shot scoring: those at hand that have test speakers, and labels of their own, and are no
+        reading of one that the experiment trains on."""
+        split, fold = experiment.split, experiment.fold
+        known = {name for corpus in experiment.corpora for name in self.lines[corpus]}
+        others = {corpus: p for corpus, p in self.protocols.items() if not known & set(self.lines[corpus])}
+        return [c for c, p in others.items() if p.has_test(split, fold) and not p.keep and not p.shuffle_labels]
+
+    def _experiment(self, cell: Cell, fold: int, seed: int) -> Experiment:
+        values: dict[str, Any] = {factor: getattr(cell, factor) for factor in FACTORS}
+        return replace(self.settings, corpora=list(cell.corpora), fold=fold, seed=seed, **values)
+
+    def _folds(self, corpora: Sequence[str]) -> range:
+        """As many as that corpus has which has most; the others start again at their first."""
+        split = self.settings.split
+        numbers = {c: with_splits(self.protocols[c], self.places.data / c).num_folds(split) for c in corpora}
+        for corpus, number in numbers.items():
+            if number is None:
+                raise InputError(
+                    f"{self.places.data / corpus}: its speakers, and so its folds, are unknown; run stage 1"
+                )
+        return range(1, max(number for number in numbers.values() if number) + 1)
+
+
+def open_grid(
+    places: Places,
+    preset: str,
+    overrides: Sequence[str] = (),
+    name: str = "paper",
+    only: Sequence[str] = (),
+    folds: Sequence[int] = (),
+    seeds: Sequence[int] = (0,),
+) -> Grid:
+    """Read conf/grids/<name>.yaml, the recipe's own before the toolkit's, and the settings.
+
+    Args:
+        overrides: settings, such as "training.patience=3".
+        only: corpora at hand, and with each the readings of it that build on its protocol; none: all of the grid.
+        folds: from 1; none: all.
+        seeds: one at least.
+
+    Raises:
+        InputError: a file or an argument that is wrong, or no cell remains.
+    """
+    path, values = _read(name, places.recipe)
+    corpora: list[str] = values["corpora"]
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key in VARIED:
+            mend = (
+                "give --only" if key == "corpora" else f"give --{key}s" if key in ("fold", "seed") else f"edit {path}"
+            )
+            raise InputError(f"command line: {override}: the grid varies {key}; {mend}")
+    for corpus in only:
+        if corpus not in corpora:
+            near = difflib.get_close_matches(corpus, corpora, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; {path} has {', '.join(corpora)}"
+            raise InputError(f"--only {','.join(only)}: {corpus} is no corpus of the grid{hint}")
+    for option, numbers, least in (("folds", folds, 1), ("seeds", seeds, 0)):
+        if any(number < least for number in numbers) or len(set(numbers)) < len(numbers):
+            raise InputError(f"--{option} {' '.join(map(str, numbers))}: whole numbers from {least}, each once")
+    settings = load(preset, places.recipe, [f"corpora=[{','.join(corpora)}]", *overrides])
+    protocols = {corpus: read_protocol(corpus, places.recipe) for corpus in corpora}
+    tested = {corpus for corpus, protocol in protocols.items() if protocol.has_test(settings.split, 1)}
+    every = _combinations(path, values, tested)
+    lines = {corpus: _line(protocol, places.recipe) for corpus, protocol in protocols.items()}
+    at_hand = [corpus for corpus in corpora if set(only) & set(lines[corpus]) or not only]
+    there = [combination for combination in every if set(combination) <= set(at_hand)]
+    if not there:
+        raise InputError(
+            f"--only {','.join(at_hand)}: no combination of these is in the grid or has test speakers; add a corpus"
+        )
+    factors = list(product(*(values[factor] for factor in FACTORS)))
+    return Grid(
+        settings,
+        places,
+        [Cell(combination, *factor) for combination in there for factor in factors],
+        len(every) * len(factors),
+        at_hand,
+        {corpus: protocols[corpus] for corpus in at_hand},
+        {corpus: lines[corpus] for corpus in at_hand},
+        tuple(sorted(folds)),
+        tuple(seeds),
+    )
+
+
+def _line(protocol: Protocol, recipe: Path | None) -> list[str]:
+    """The name of a corpus, and of those that its protocol builds on."""
+    names = [protocol.corpus]
+    while protocol.base and protocol.base not in names:
+        names.append(protocol.base)
+        protocol = read_protocol(protocol.base, recipe)
+    return names
+
+
+def _combinations(path: Path, values: Mapping[str, Any], tested: set[str]) -> list[tuple[str, ...]]:
+    """All non-empty sets of the corpora, or those that are listed, which can be scored, in the order of tables."""
+    corpora: list[str] = values["corpora"]
+    if values["combinations"] == "all":
+        sizes = range(1, len(corpora) + 1)
+        found = list(chain.from_iterable(combinations(corpora, size) for size in sizes))
+        return [combination for combination in found if tested & set(combination)]
+    found = [tuple(combination) for combination in values["combinations"]]
+    for combination in found:
+        if unknown := sorted(set(combination) - set(corpora)):
+            raise InputError(f"{path}: combinations: {unknown[0]} is not among its corpora")
+        if not tested & set(combination) or len(set(combination)) < len(combination):
+            raise InputError(
+                f"{path}: combinations: {', '.join(combination)}: must name each corpus once, and one that is tested"
+            )
+    if len(set(map(frozenset, found))) < len(found):
+        raise InputError(f"{path}: combinations: one stands twice")
+    return found
+
+
+def _read(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
+    path = find(f"conf/grids/{name}.yaml", recipe)
+    values = read_yaml(path)
+    for key in sorted(values.keys() ^ set(KEYS)):
+        wrong = "missing" if key in KEYS else "unknown"
+        raise InputError(f"{path}: key {key} is {wrong}; a grid has: {', '.join(KEYS)}")
+    for key, value in values.items():
+        if key == "combinations":
+            right = value == "all" or (_is_list(value, list) and all(_is_list(names, str) for names in value))
+            if not right:
+                raise InputError(f"{path}: key combinations must be all, or list lists of corpora, not {value!r}")
+        elif not _is_list(value, str) or len(set(value)) < len(value):
+            raise InputError(f"{path}: key {key} must list names, each once, not {value!r}")
+    for factor, known in FACTORS.items():
+        for name in values[factor]:
+            if name not in known:
+                raise InputError(f"{path}: key {factor}: {name} is unknown; there is: {', '.join(known)}")
+    return path, values
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, kind) for item in value)

@@ -1,0 +1,77 @@
+"""Stages 2 and 3 for all experiments of a grid, in one process or in jobs: what they share is made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tabulate import tabulate
+
+from ser.augment import augmentation
+from ser.batches.load import open_train_sets
+from ser.common.progress import progress
+from ser.features import FeatureStore
+from ser.grid.cells import Grid
+
+
+def prepare(grid: Grid) -> str:
+    """Choose the copies of training utterances, by combination and fold, and make what all jobs need.
+
+    Returns:
+        A table of the number of examples that each combination has of each training utterance.
+    """
+    places = grid.places
+    rows: dict[str, dict[str, int]] = {}
+    for experiment in progress(grid.trainings, text="copies", unit="training", total=len(grid.trainings)):
+        sets = open_train_sets(experiment, places.recipe, places.data, places.dump)
+        for train_set in sets.values():
+            if train_set.examples > 1 and not train_set.finished:
+                train_set.write()
+        if sets:
+            rows.setdefault(experiment.combination, {c: train_set.examples for c, train_set in sets.items()})
+    for store in stores(grid):
+        if not store.finished:
+            (store.folder / "info.json").unlink(missing_ok=True)
+            store.prepare()
+    if not rows:
+        return "augment.copies is 0: no copies"
+    table = [[name, *(found.get(corpus, "") for corpus in grid.at_hand)] for name, found in rows.items()]
+    return tabulate(table, ["examples of each training utterance", *grid.at_hand])
+
+
+def compute(grid: Grid, job: int, jobs: int) -> tuple[int, int]:
+    """Compute a job's share.
+
+    Returns:
+        Utterances and copies that were computed, and that were found done.
+    """
+    computed = found = 0
+    for store in stores(grid):
+        if not store.finished:
+            new, there = store.compute(job, jobs)
+            computed, found = computed + new, found + there
+    return computed, found
+
+
+def finish(grid: Grid) -> int:
+    """Join the shares.
+
+    Returns:
+        The number of data dirs.
+    """
+    joined = 0
+    for store in stores(grid):
+        store.finish()
+        store.link()
+        joined += 1
+    return joined
+
+
+def stores(grid: Grid) -> list[FeatureStore]:
+    """The features of each corpus, and of each training part with its copies, in the order of the grid."""
+    places, settings = grid.places, grid.settings
+    kinds = augmentation(settings.augment, places.dump / "rooms") if settings.augment["copies"] else None
+    folders: dict[Path, None] = dict.fromkeys(places.data / corpus for corpus in grid.at_hand)
+    for experiment in grid.trainings if kinds else []:
+        sets = open_train_sets(experiment, places.recipe, places.data, places.dump)
+        folders |= dict.fromkeys(s.folder for s in sets.values() if s.examples > 1)
+    return [FeatureStore(places.dump, folder, settings.features, kinds) for folder in folders]

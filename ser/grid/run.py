@@ -1,0 +1,262 @@
+"""One process, many experiments: each trained, decoded and scored, also on the corpora that it has not seen."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import signal
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from ser.batches import Data, open_data
+from ser.common import InputError, digest, read_json
+from ser.common.progress import progress
+from ser.config import Experiment, decisive, save
+from ser.corpora.protocol import PARTS
+from ser.corpora.splits import with_splits
+from ser.grid.cells import Grid
+from ser.grid.state import MARKER, Failure, claimed, mark_failed, read_failure, wrong_with, zero_shot_found
+from ser.scoring.decode import Decoder
+from ser.scoring.result import score, score_zero_shot, target_hashes
+from ser.training import Trainer
+from ser.training.checkpoint import load_tensors
+from ser.training.engine import Interrupted
+
+LOG = Path("log", "grid.log")
+# Seconds between two looks at experiments that other processes have in hand.
+POLL = 1.0
+# Combinations and folds whose data are kept open.
+OPEN = 16
+
+
+class Runner:
+    """Makes what is missing of a grid.
+
+    Args:
+        run: names this run of the grid, in all its shards: what failed in it is not tried again in it.
+        job: this shard, from 1.
+    """
+
+    def __init__(self, grid: Grid, run: str, job: int = 1) -> None:
+        self.grid, self.run, self.job = grid, run, job
+        # Experiments that differ in temporal block, pooling or seed alone share their data, and come one after another.
+        self._opened: dict[tuple[str, str, int, bool], Data] = {}
+        self._hashes: dict[tuple[str, str, int, bool], dict[str, str]] = {}
+
+    def shard(self, jobs: int) -> list[Failure]:
+        """Take one experiment after another that is missing and in no other process's hands, until all are made.
+
+        Shares are not fixed: a shard begins with its own part of the grid and goes on with whatever others have not
+        done, so that none is idle, and what a lost one leaves is picked up.
+
+        Returns:
+            What failed in this shard.
+
+        Raises:
+            Interrupted: SIGTERM, SIGUSR1 or SIGINT came; a training has written its checkpoint.
+        """
+        experiments = self.grid.experiments
+        todo = [e for k in range(jobs) for e in experiments[(self.job - 1 + k) % jobs :: jobs]]
+        failures = []
+        with _signals(), progress(text="experiments", unit="exp", total=len(todo), show=self.job == 1) as bar:
+            while todo:
+                taken = []
+                for experiment in todo:
+                    with claimed(self.grid.folder(experiment)) as mine:
+                        failure = self.attempt(experiment) if mine else None
+                    if not mine:
+                        taken.append(experiment)
+                        continue
+                    if failure is not None and failure.job == self.job:
+                        failures.append(failure)
+                    bar.update()
+                todo = taken
+                time.sleep(POLL if todo else 0)
+        return failures
+
+    def attempt(self, experiment: Experiment) -> Failure | None:
+        """Make an experiment whose lock is held, unless it failed in this run already.
+
+        Whatever goes wrong is written down in its folder, and stops no other.
+        """
+        folder, name = self.grid.folder(experiment), experiment.folder
+        failure = read_failure(folder)
+        if failure is not None and failure.run == self.run:
+            return failure
+        started = time.monotonic()
+        try:
+            if not self.is_done(experiment):
+                with _logged(folder / LOG):
+                    self.make(experiment)
+                _say(f"{name}: done in {time.monotonic() - started:.0f} s")
+            (folder / MARKER).unlink(missing_ok=True)
+            return None
+        except Exception as error:
+            if isinstance(error, Interrupted):
+                raise
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if not isinstance(error, InputError):
+                reason = f"{type(error).__name__}: {reason}"
+            failure = Failure(self.run, self.job, reason, str(LOG))
+            _say(f"error: {name}: {reason}; log: {folder / LOG}")
+            with suppress(InputError, OSError):  # on a full disk
+                _append(folder / LOG, "".join(traceback.format_exception(error)))
+                mark_failed(folder, failure)
+            return failure
+
+    def make(self, experiment: Experiment) -> None:
+        """Stages 4 to 6, and zero-shot scoring; what is there already is kept.
+
+        Raises:
+            InputError: what is there is of other settings or data, or something cannot be read or written.
+        """
+        folder = self.grid.folder(experiment)
+        for path in folder.rglob(".tmp.*"):  # of processes that were killed
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        save(experiment, folder / "config.yaml")
+        data = self.data(experiment)
+        train(data, folder)
+        decoder = Decoder(experiment, folder)
+        if not self._is_scored(experiment):
+            _forget(folder, experiment.corpora)
+            print(*decoder.decode_parts(data, "test"), sep="\n")
+            score(data, folder, "test")
+        others, left_out = self._others(data)
+        _forget(folder, set(others) - (zero_shot_found(folder) or {}).keys())
+        for corpus, other in others.items():
+            print(decoder.decode_part(other.parts("test")[corpus], other))
+        score_zero_shot(data, folder, others, left_out)
+        for name in ("result", "zero_shot"):
+            for corpus, scores in read_json(folder / f"{name}.json")["targets"].items():
+                print(f"{name}: {corpus} WA {scores['wa']:.3f}, UA {scores['ua']:.3f}, n {scores['n']}")
+
+    def is_done(self, experiment: Experiment) -> bool:
+        """Whether all results are there, whole, and of these settings and data."""
+        folder = self.grid.folder(experiment)
+        if not self._is_scored(experiment):
+            return False
+        scored, unseen = zero_shot_found(folder), self.grid.unseen(experiment)
+        if scored is None or not scored.keys() >= set(unseen):
+            return False
+        return all(
+            scored[corpus] == self.unseen_hashes(experiment, corpus)
+            for corpus in unseen
+            if isinstance(scored[corpus], Mapping)
+        )
+
+    def _is_scored(self, experiment: Experiment) -> bool:
+        folder = self.grid.folder(experiment)
+        if not (folder / "result.json").is_file() or wrong_with(folder, experiment):
+            return False
+        result = read_json(folder / "result.json")
+        return all(result[key] == value for key, value in self.hashes(experiment).items())
+
+    def data(self, experiment: Experiment) -> Data:
+        """What an experiment reads."""
+        key = _key(experiment)
+        if key not in self._opened:
+            if len(self._opened) >= OPEN:
+                del self._opened[next(iter(self._opened))]
+            places = self.grid.places
+            self._opened[key] = open_data(experiment, places.recipe, places.data, places.dump)
+        return replace(self._opened[key], experiment=experiment)
+
+    def hashes(self, experiment: Experiment) -> dict[str, str]:
+        """Of settings, data and split."""
+        key = _key(experiment)
+        if key not in self._hashes:
+            self._hashes[key] = target_hashes(self.data(experiment))
+        return {**self._hashes[key], "config_hash": digest(decisive(experiment))}
+
+    def unseen_hashes(self, experiment: Experiment, corpus: str) -> dict[str, str]:
+        """Of data and split of a corpus for zero-shot scoring."""
+        found = self.hashes(self._alone(experiment, corpus))
+        return {key: value for key, value in found.items() if key != "config_hash"}
+
+    def _alone(self, experiment: Experiment, corpus: str) -> Experiment:
+        """What opens a corpus by itself, with the features and in the fold of an experiment, and without copies."""
+        protocol = with_splits(self.grid.protocols[corpus], self.grid.places.data / corpus)
+        fold = (experiment.fold - 1) % len(protocol.folds(experiment.split)) + 1
+        augment = {**experiment.augment, "copies": 0}
+        return replace(experiment, corpora=[corpus], task="multi", fold=fold, augment=augment)
+
+    def _others(self, data: Data) -> tuple[dict[str, Data], dict[str, str]]:
+        """The corpora for zero-shot scoring, and those that are none: their speakers are in the training, too."""
+        experiment, others, left_out = data.experiment, {}, {}
+        folds = [p.fold(experiment.split, experiment.fold) for p in data.protocols.values()]
+        known = {speaker for fold in folds for part in PARTS for speaker in fold[part]}
+        for corpus in self.grid.unseen(experiment):
+            other = self.data(self._alone(experiment, corpus))
+            shared = sorted(known & set(other.parts("test")[corpus].speakers))
+            if shared:
+                left_out[corpus] = f"{shared[0]} is a speaker of {', '.join(experiment.corpora)}, too"
+            else:
+                others[corpus] = other
+        return others, left_out
+
+
+def train(data: Data, folder: Path) -> None:
+    """Stage 4, or nothing where the model is there.
+
+    Raises:
+        InputError: the model is of other settings or data.
+        Interrupted: a signal came; the checkpoint is written.
+    """
+    model = folder / "model.safetensors"
+    if model.is_file():
+        if what := data.differs_in(load_tensors(model)[1]):
+            raise InputError(f"{model}: trained with another {what}; remove {folder}, or give another --exp folder")
+        return
+    trainer = Trainer(data.experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes())
+    trainer.run()
+    if trainer.signal is not None:  # too late for the training to end on it
+        raise Interrupted(trainer.signal)
+
+
+def _forget(folder: Path, corpora: Iterable[str]) -> None:
+    """Have these corpora decoded anew: without a score that is whole, nothing says that what is there is."""
+    for corpus in corpora:
+        (folder / f"decode_{corpus}_test" / "decode.json").unlink(missing_ok=True)
+
+
+def _key(experiment: Experiment) -> tuple[str, str, int, bool]:
+    return experiment.combination, experiment.task, experiment.fold, bool(experiment.augment["copies"])
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """End at once on a signal that asks for it: whatever is being written is whole or absent."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Send what is printed to the end of a log."""
+    _append(path, f"# {time.strftime('%F %T %z')} on {platform.node()}, process {os.getpid()}\n")
+    with path.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+        yield
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # the log of the job may lie on a disk that is full
+        print(text, flush=True)
+
+
+def _append(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)

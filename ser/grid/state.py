@@ -1,0 +1,155 @@
+"""In what state an experiment is, from the files in its folder alone; no clock decides anything."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ser.common import InputError, read_json, write_json
+from ser.config import Experiment
+
+IDENTITY = ("corpora", "task", "temporal", "pooling", "fold", "seed")
+HASHES = ("config_hash", "data_hash", "split_hash")
+# Held by whoever works on an experiment, and freed by the system however that process ends.
+LOCK = ".experiment.lock"
+# The first is of the runner of a grid, the other of a training that was started by hand.
+LOCKS = (LOCK, ".training.lock")
+MARKER = "failed.json"
+
+
+class State(Enum):
+    """Of an experiment, in the order in which tables show them."""
+
+    DONE = "done"
+    RUNNING = "running"
+    FAILED = "failed"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found.
+
+    Attributes:
+        reason: of a failed one, one line.
+        log: of a failed one, where the story is.
+    """
+
+    state: State
+    reason: str = ""
+    log: Path | None = None
+
+
+def look(folder: Path, experiment: Experiment, unseen: Sequence[str]) -> Found:
+    """Find the state of an experiment; one that was killed is missing, as one that never began.
+
+    Args:
+        unseen: corpora on which it is to be scored zero-shot.
+    """
+    if any(is_locked(folder / name) for name in LOCKS):
+        return Found(State.RUNNING)
+    failure = read_failure(folder)
+    if failure is not None:
+        return Found(State.FAILED, failure.error, folder / failure.log)
+    if not (folder / "result.json").is_file():
+        return Found(State.MISSING)
+    problem = wrong_with(folder, experiment)
+    if problem:
+        return Found(State.FAILED, problem, folder / "result.json")
+    scored = zero_shot_found(folder)
+    return Found(State.DONE if scored is not None and scored.keys() >= set(unseen) else State.MISSING)
+
+
+def wrong_with(folder: Path, experiment: Experiment) -> str:
+    """What is wrong with result.json; "" for nothing. It has to be whole, of this experiment, and as it was scored."""
+    path = folder / "result.json"
+    try:
+        result, train = read_json(path), read_json(folder / "train.json")
+        odd = [key for key in IDENTITY if result[key] != getattr(experiment, key)]
+        odd += [key for key in HASHES if result[key] != train[key]]
+        odd += [
+            f"targets, {corpus}"
+            for corpus, scores in result["targets"].items()
+            if scores != read_json(folder / f"decode_{corpus}_test" / "scoring" / "scores.json")
+        ]
+    except InputError as error:
+        return str(error)
+    except (LookupError, TypeError, AttributeError):
+        return f"{path}: not a result; the next run makes it anew"
+    return f"{path}: {odd[0]}: not as the files beside it have it; the next run makes it anew" if odd else ""
+
+
+def zero_shot_found(folder: Path) -> dict[str, Any] | None:
+    """What zero_shot.json says of this model: corpus -> hashes of the data that were scored, or why none were.
+
+    None where there is no such file, or it is of another model.
+    """
+    try:
+        found, train = read_json(folder / "zero_shot.json"), read_json(folder / "train.json")
+        same = all(found[key] == train[key] for key in HASHES)
+        return {**{c: found["target_hashes"][c] for c in found["targets"]}, **found["left_out"]} if same else None
+    except (InputError, LookupError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an experiment failed.
+
+    Attributes:
+        run: names the run of the grid, which does not try it again.
+        job: the shard, from 1.
+        log: where the story is, in the folder of the experiment.
+    """
+
+    run: str
+    job: int
+    error: str
+    log: str
+
+
+def mark_failed(folder: Path, failure: Failure) -> None:
+    """Leave a marker."""
+    write_json(folder / MARKER, asdict(failure))
+
+
+def read_failure(folder: Path) -> Failure | None:
+    """What `mark_failed` wrote; a damaged marker counts as one of another run."""
+    path = folder / MARKER
+    if not path.is_file():
+        return None
+    try:
+        found = read_json(path)
+        return Failure(str(found["run"]), int(found["job"]), str(found["error"]), str(found["log"]))
+    except (InputError, LookupError, TypeError, ValueError):
+        return Failure("", 0, f"{path}: not readable; the next run makes it anew", MARKER)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a lock."""
+    if not path.is_file():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[bool]:
+    """Hold the lock of an experiment; False where another process holds it, for which nobody waits here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True

@@ -1,0 +1,113 @@
+"""What of a grid is done: as text, and as a picture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ser.common.pictures import check_picture, save_picture
+from ser.config import Experiment
+from ser.grid.cells import Grid
+from ser.grid.state import Found, State, look
+
+# Told apart by the colour-blind, and in grey.
+COLOURS = {State.DONE: "#009E73", State.RUNNING: "#56B4E9", State.FAILED: "#D55E00", State.MISSING: "#E8E8E8"}
+
+
+@dataclass(frozen=True)
+class Status:
+    """Every experiment of a grid and its state."""
+
+    grid: Grid
+    found: list[tuple[Experiment, Found]]
+
+    @property
+    def counts(self) -> dict[str, Counter[State]]:
+        """By combination."""
+        counts: dict[str, Counter[State]] = {}
+        for experiment, found in self.found:
+            counts.setdefault(experiment.combination, Counter())[found.state] += 1
+        return counts
+
+    @property
+    def complete(self) -> bool:
+        return all(found.state is State.DONE for _, found in self.found)
+
+    @property
+    def failed(self) -> list[tuple[Experiment, Found]]:
+        return [(e, found) for e, found in self.found if found.state is State.FAILED]
+
+
+def read_status(grid: Grid) -> Status:
+    """Look at the folder of each experiment."""
+    return Status(grid, [(e, look(grid.folder(e), e, grid.unseen(e))) for e in grid.experiments])
+
+
+def text_of(status: Status) -> str:
+    """Counts by combination, what runs, and what failed, with its reason and log."""
+    from tabulate import tabulate
+
+    total: Counter[State] = sum(status.counts.values(), Counter())
+    rows = [[name, *(c[state] for state in State), c.total()] for name, c in [*status.counts.items(), ("all", total)]]
+    lines = [tabulate(rows, ["combination", *(state.value for state in State), "all"])]
+    lines += [f"running: {e.folder}" for e, found in status.found if found.state is State.RUNNING]
+    lines += [f"failed: {e.folder}: {found.reason}; log: {found.log}" for e, found in status.failed]
+    return "\n".join(lines)
+
+
+def draw(status: Status, path: Path) -> None:
+    """A row a combination, a column a configuration; each field has a column a fold and a row a seed.
+
+    Raises:
+        InputError: an ending that is no picture's.
+    """
+    check_picture(path)
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    grid, states = status.grid, list(State)
+    names = list(status.counts)
+    cells = list(dict.fromkeys(_configuration(cell.task, cell.temporal, cell.pooling) for cell in grid.cells))
+    folds = sorted({e.fold for e, _ in status.found})
+    high, wide = len(grid.seeds), len(folds)
+    image = np.full((len(names) * high, len(cells) * wide), np.nan)
+    done: Counter[tuple[int, int]] = Counter()
+    sums: Counter[tuple[int, int]] = Counter()
+    for e, found in status.found:
+        row, column = names.index(e.combination), cells.index(_configuration(e.task, e.temporal, e.pooling))
+        place = row * high + grid.seeds.index(e.seed), column * wide + folds.index(e.fold)
+        image[place] = states.index(found.state)
+        sums[row, column] += 1
+        done[row, column] += found.state is State.DONE
+    figure = Figure(figsize=(4 + 0.75 * len(cells), 2.2 + 0.36 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    colours = ListedColormap([COLOURS[state] for state in states])
+    extent = (0, len(cells), len(names), 0)
+    axes.imshow(
+        image, cmap=colours, vmin=-0.5, vmax=len(states) - 0.5, aspect="auto", extent=extent, interpolation="none"
+    )
+    for (row, column), number in sums.items():
+        text = f"{done[row, column]}/{number}"
+        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8)
+    axes.set_xticks(np.arange(len(cells)) + 0.5, cells, rotation=90)
+    axes.set_yticks(np.arange(len(names)) + 0.5, names)
+    axes.set_xticks(np.arange(len(cells) + 1), minor=True)
+    axes.set_yticks(np.arange(len(names) + 1), minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="both", length=0)
+    axes.set_frame_on(False)
+    axes.set_title(
+        f"{grid.root.name}: experiments that are done, of all folds and seeds", loc="left", fontsize="medium"
+    )
+    counts = Counter(found.state for _, found in status.found)
+    labels = [Patch(facecolor=COLOURS[s], edgecolor="black", label=f"{s.value} {counts[s]}") for s in states]
+    figure.legend(handles=labels, loc="outside lower left", ncols=len(states), frameon=False)
+    save_picture(figure, path)
+
+
+def _configuration(*names: str) -> str:
+    return " ".join(names)

@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Tables 1 to 5 of a ledger and what they are worth: intervals, effects of donors, transfer, variance, placebo."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+from ser.common import InputError, guarded
+
+
+@guarded
+def main() -> int:
+    """Write all findings, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("ledger", type=Path, help="what steps/ledger.py wrote")
+    parser.add_argument("--out", type=Path, help="folder to write (default: findings beside the ledger)")
+    parser.add_argument("--grid", default="paper", help="conf/grids/<grid>.yaml has corpora and factors (%(default)s)")
+    parser.add_argument("--recipe", type=Path, help="recipe folder whose conf/ comes first")
+    for factor in ("corpora", "task", "temporal", "pooling"):
+        parser.add_argument(f"--{factor}", help="these of the grid alone, with commas between them (default: all)")
+    parser.add_argument("--only", action="append", default=[], metavar="COLUMN=VALUE", help="runs that count")
+    parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap (%(default)s)")
+    options = parser.parse_args()
+    if options.resamples < 100:
+        raise InputError(f"--resamples {options.resamples}: at least 100")
+    only = dict(word.partition("=")[::2] for word in options.only)
+    from ser.findings.design import read_design
+    from ser.findings.ledger.load import load_ledger
+    from ser.findings.report.found import Found
+    from ser.findings.report.layout import markdown
+    from ser.findings.report.write import write_findings
+
+    levels = {
+        f: getattr(options, f).split(",") for f in ("corpora", "task", "temporal", "pooling") if getattr(options, f)
+    }
+    design = read_design(options.grid, options.recipe).narrowed(levels)
+    ledger, design = load_ledger(options.ledger, design, only)
+    command = f"steps/findings.py {shlex.join(sys.argv[1:])}"
+    out = options.out or options.ledger.parent / "findings"
+    found = Found(ledger, design, command, options.resamples)
+    sheets = write_findings(found, out)
+    print("\n".join([*map(markdown, sheets), *found.notes]))
+    print(f"{out}: {', '.join(sheet.name for sheet in sheets)}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

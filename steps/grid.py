@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""The experiments of a grid (conf/grids/): which there are, how they stand, and making them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+from ser.common import InputError, guarded, write_json
+from ser.common.progress import VARIABLE
+from ser.grid import Grid, Places, open_grid
+
+COMMANDS = """commands:
+  list       print the folder of each cell, a line a cell
+  root       print the folder of the experiments, which the settings name
+  corpora    print the corpora at hand, and the variable that says where each lies
+  status     print what is done, running, failed and missing, and draw a picture of it
+  features   stages 2 and 3 of all experiments: before the jobs (no option), a job (--job), after them (--finish true)
+  run        stages 4 to 6 and zero-shot scoring of all that is missing; any number of these may run at once"""
+
+
+@guarded
+def main() -> int:
+    """Run a command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=COMMANDS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = {"list": None, "root": None, "corpora": None, "status": status, "features": features, "run": run}
+    parser.add_argument("command", choices=list(commands), metavar="command", help="see below")
+    parser.add_argument("overrides", nargs="*", help="settings, such as training.patience=3")
+    parser.add_argument("--grid", default="paper", help="conf/grids/<grid>.yaml (default: %(default)s)")
+    parser.add_argument("--preset", default="strict", help="conf/presets/<preset>.yaml (default: %(default)s)")
+    parser.add_argument("--only", default="", help="corpora at hand, such as tess,ravdess (default: all)")
+    parser.add_argument("--folds", default="", help='such as "1 2" (default: all)')
+    parser.add_argument("--seeds", default="0", help='such as "0 1 2" (default: %(default)s)')
+    parser.add_argument("--recipe", type=Path, help="recipe folder whose conf/ comes first")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where stage 1 wrote")
+    parser.add_argument("--dump", type=Path, default=Path("dump"), help="root of the feature store")
+    parser.add_argument("--exp", type=Path, default=Path("exp"), help="where the experiments of all settings lie")
+    parser.add_argument("--out", type=Path, help="status: the picture (default: status.png in the root)")
+    parser.add_argument("--complete", choices=["true", "false"], default="false", help="status: 1 unless all is done")
+    parser.add_argument("--job", type=int, default=0, help="features, run: this job, from 1")
+    parser.add_argument("--nj", type=int, default=1, help="features, run: number of jobs")
+    parser.add_argument("--finish", choices=["true", "false"], default="false", help="features: join what jobs made")
+    parser.add_argument("--run", default="", help="run: a name that all its jobs have: none tries again what failed")
+    options = parser.parse_intermixed_args()
+    places = Places(options.recipe, options.data, options.dump, options.exp)
+    only = options.only.replace(",", " ").split()
+    folds, seeds = _numbers("--folds", options.folds), _numbers("--seeds", options.seeds)
+    grid = open_grid(places, options.preset, options.overrides, options.grid, only, folds, seeds)
+    if len(grid.cells) < grid.size and options.command in ("list", "corpora", "status"):
+        print(grid.summary, file=sys.stderr)
+    command = commands[options.command]
+    if command is not None:
+        return command(grid, options)
+    if options.command == "list":
+        print(*(cell.name for cell in grid.cells), sep="\n")
+    elif options.command == "root":
+        print(grid.root)
+    else:
+        print(*(f"{corpus}\t{variable}" for corpus, variable in grid.variables().items()), sep="\n")
+    return 0
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    words = text.replace(",", " ").split()
+    if not all(word.isdecimal() for word in words):
+        raise InputError(f'{option} {text}: whole numbers, such as "0 1 2"')
+    return [int(word) for word in words]
+
+
+def status(grid: Grid, options: argparse.Namespace) -> int:
+    """Print the table, and draw it."""
+    from ser.grid.status import draw, read_status, text_of
+
+    found = read_status(grid)
+    out = options.out or grid.root / "status.png"
+    draw(found, out)
+    keys = ("combination", "task", "temporal", "pooling", "fold", "seed")
+    rows = [
+        {**{key: getattr(e, key) for key in keys}, "state": f.state.value, "reason": f.reason, "log": str(f.log or "")}
+        for e, f in found.found
+    ]
+    write_json(out.with_suffix(".json"), {"experiments": rows})
+    print(text_of(found), f"picture: {out}", sep="\n")
+    return 1 if options.complete == "true" and not found.complete else 0
+
+
+def features(grid: Grid, options: argparse.Namespace) -> int:
+    """Copies and features; in jobs, each with a core of its own."""
+    import signal
+
+    from ser.grid.features import compute, finish, prepare
+
+    if options.job:
+        import torch
+
+        torch.set_num_threads(1)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written is removed
+        computed, found = compute(grid, options.job, options.nj)
+        print(f"{computed} utterances computed, {found} found done")
+    elif options.finish == "true":
+        print(f"features of {finish(grid)} data dirs")
+    else:
+        print(prepare(grid))
+    return 0
+
+
+def run(grid: Grid, options: argparse.Namespace) -> int:
+    """Exit code 1 where an experiment failed, and 75 where a signal ended it, to be started again."""
+    from ser.grid.run import Runner
+    from ser.training.engine import Interrupted
+
+    job = options.job or 1
+    if not 1 <= job <= options.nj:
+        raise InputError(f"--job {job} --nj {options.nj}: a job from 1 to their number")
+    if job > 1:
+        os.environ.pop(VARIABLE, None)  # the first shows its progress
+    try:
+        failures = Runner(grid, options.run or secrets.token_hex(4), job).shard(options.nj)
+    except Interrupted as signal:
+        print(f"error: {signal}; what was made is kept, the same command continues", file=sys.stderr)
+        return signal.exit_code
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

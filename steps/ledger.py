@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""The ledger: a row a run and a row a prediction, as Parquet and JSON lines, from the folders of experiments alone."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+from ser.common import guarded
+from ser.common.errors import listed
+
+
+@guarded
+def main() -> int:
+    """Write the ledger; what cannot be trusted is left out and named, and makes the exit code 1."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("exp_dir", type=Path, nargs="+", help="root of experiments, which lie at any depth below it")
+    parser.add_argument("--out", type=Path, help="folder to write (default: ledger in the first root)")
+    parser.add_argument("--grid", default="paper", help="conf/grids/<grid>.yaml has the corpora (%(default)s)")
+    parser.add_argument("--recipe", type=Path, help="recipe folder whose conf/ comes first")
+    options = parser.parse_args()
+    from ser.findings.design import read_design
+    from ser.findings.ledger import build_ledger
+
+    out = options.out or options.exp_dir[0] / "ledger"
+    command = f"steps/ledger.py {shlex.join(sys.argv[1:])}"
+    corpora = read_design(options.grid, options.recipe).corpora
+    summary = build_ledger(options.exp_dir, out, corpora, command)
+    print(f"{out}: {summary['runs']} runs, {summary['predictions']} predictions")
+    problems = [problem["problem"] for problem in summary["problems"]]
+    if problems:
+        said = f"{len(problems)} folders are left out, in whole or in part ({out}/ledger.json has them all):"
+        print(listed([said, *problems], shown=11), file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""All findings as one HTML file that needs nothing beside it: tables, pictures, curves, status, settings, hashes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+from ser.common import guarded
+
+
+@guarded
+def main() -> int:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("findings", type=Path, help="what steps/findings.py wrote")
+    parser.add_argument("--ledger", type=Path, help="for curves and settings (default: ledger beside the findings)")
+    parser.add_argument(
+        "--grid-status",
+        type=Path,
+        help="root of the experiments, or a JSON file that lists them (default: the page says nothing of them)",
+    )
+    parser.add_argument("--out", type=Path, help="file to write (default: report/index.html beside the findings)")
+    options = parser.parse_args()
+    from ser.findings.html import write_page
+
+    out = options.out or options.findings.parent / "report" / "index.html"
+    write_page(options.findings, out, options.ledger, options.grid_status)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Protocols of control experiments: fewer training utterances, labels dealt anew."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from made import CLASSES, PREPARER, PROTOCOL, SPLITS, write_corpus
+
+from ser.common import InputError
+from ser.corpora import Protocol, read_protocol
+from ser.corpora.describe import protocol_hash, read_prepared
+from ser.corpora.kaldi import read_table
+from ser.corpora.prepare import prepare
+from ser.corpora.preparers import load_preparer
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of four speakers, with eight utterances of each class."""
+    root = tmp_path_factory.mktemp("controls")
+    (root / "conf" / "corpora").mkdir(parents=True)
+    (root / "local").mkdir()
+    (root / "local" / "prepare_one.py").write_text(PREPARER)
+    (root / "conf" / "corpora" / "one.yaml").write_text(PROTOCOL.format(corpus="one", split=SPLITS["one"]))
+    write_corpus(root / "one", [f"one{i}" for i in range(1, 5)], 8, 0)
+    return root
+
+
+def protocol_of(recipe: Path, **values: object) -> Protocol:
+    path = recipe / "conf" / "corpora" / "control.yaml"
+    path.write_text(yaml.safe_dump({"base": "one", **values}))
+    return read_protocol("control", recipe)
+
+
+def prepared(recipe: Path, out: Path, **values: object) -> str:
+    protocol = protocol_of(recipe, **values)
+    return prepare(load_preparer("one", recipe), protocol, recipe / "one", out, allow_partial=False)
+
+
+def emotions(out: Path, part: str = "strict_fold1/train") -> dict[str, str]:
+    return read_table(out / part / "utt2emo")
+
+
+def test_a_share_of_the_training_utterances_stays_evenly(recipe: Path, tmp_path: Path) -> None:
+    kept = {}
+    for name, keep in (("whole", None), ("half", 0.5), ("quarter", 0.25)):
+        text = prepared(recipe, tmp_path / name, **({"keep": keep} if keep else {}))
+        kept[name] = emotions(tmp_path / name)
+        assert (f"strict_fold1/train: {64 - len(kept[name])} utterances left out (keep: {keep})" in text) == bool(keep)
+    assert [len(found) for found in kept.values()] == [64, 32, 16]
+    assert kept["quarter"].items() < kept["half"].items() < kept["whole"].items()
+    for name, number in (("half", 4), ("quarter", 2)):
+        counts = Counter((key.partition("-")[0], emotion) for key, emotion in kept[name].items())
+        assert counts == {(speaker, emotion): number for speaker in ("one3", "one4") for emotion in CLASSES}
+    for part in ("valid", "test"):
+        found = [emotions(tmp_path / name, f"strict_fold1/{part}") for name in kept]
+        assert found[0] == found[1] == found[2]
+    hashes = {protocol_hash(read_prepared(tmp_path / name), "strict") for name in kept}
+    assert len(hashes) == 3
+
+
+def test_hours_are_filled_and_not_passed(recipe: Path, tmp_path: Path) -> None:
+    prepared(recipe, tmp_path / "whole")
+    seconds = {key: float(value) for key, value in read_table(tmp_path / "whole/strict_fold1/train/utt2dur").items()}
+    hours = 0.5 * sum(seconds.values()) / 3600
+    prepared(recipe, tmp_path / "cut", keep={"hours": hours})
+    kept = emotions(tmp_path / "cut")
+    found = sum(seconds[key] for key in kept) / 3600
+    assert hours - 0.5 / 3600 < found <= hours  # no utterance is longer than half a second
+    assert all(6 <= number <= 10 for number in Counter(kept.values()).values())
+    prepared(recipe, tmp_path / "more", keep={"hours": 10})
+    assert emotions(tmp_path / "more") == emotions(tmp_path / "whole")
+
+
+def test_labels_are_dealt_anew_within_each_speaker(recipe: Path, tmp_path: Path) -> None:
+    prepared(recipe, tmp_path / "own")
+    text = prepared(recipe, tmp_path / "dealt", shuffle_labels=True)
+    assert "labels are dealt anew" in text
+    own = read_prepared(tmp_path / "own")
+    dealt = read_prepared(tmp_path / "dealt")
+    assert own.utterances.keys() == dealt.utterances.keys()
+    by_speaker = [Counter((u.speaker, u.emotion) for u in found.utterances.values()) for found in (own, dealt)]
+    assert by_speaker[0] == by_speaker[1]
+    same = sum(own.utterances[key].emotion == u.emotion for key, u in dealt.utterances.items())
+    assert same < 0.5 * len(own.utterances)  # a quarter by chance
+    assert not (tmp_path / "dealt" / "strict_fold1" / "train" / "utt2votes").exists()
+    before = emotions(tmp_path / "dealt")
+    assert "up to date" in prepared(recipe, tmp_path / "dealt", shuffle_labels=True)
+    assert emotions(tmp_path / "dealt") == before
+
+
+@pytest.mark.parametrize("keep", [0, 1.5, -0.5, "half", True, {"hours": 0}, {"minutes": 3}, [0.5]])
+def test_a_share_that_is_none_is_refused(recipe: Path, keep: object) -> None:
+    with pytest.raises(InputError, match=r"control.yaml: keep: a share of the training utterances up to 1, or {hours"):
+        protocol_of(recipe, keep=keep)
+
+
+def test_shuffle_labels_is_true_or_false(recipe: Path) -> None:
+    with pytest.raises(InputError, match="key shuffle_labels must hold true or false, not 'yes'"):
+        protocol_of(recipe, shuffle_labels="yes")

@@ -1,0 +1,191 @@
+"""Made ledgers: scores of a grid that are drawn from a model with known effects, and folders of experiments."""
+
+import json
+from dataclasses import replace
+from functools import cache
+
+import kaldiio
+import numpy as np
+
+from ser.common import digest
+from ser.common.metrics import confusion_matrix, scores
+from ser.config import decisive, load, save
+from ser.findings.design import Design
+from ser.findings.scores import make_target
+
+PAPER = Design(
+    ("iemocap", "tess", "ravdess", "customer_ptbr"),
+    ("multi", "unified"),
+    ("lstm", "blstm", "tdnn"),
+    ("mu", "mu_sigma2"),
+)
+TWO = PAPER.narrowed({"corpora": ["tess", "ravdess"]})
+CLASSES = ["angry", "happy", "neutral", "sad"]
+
+
+def drawn_target(
+    rng,
+    name="ravdess",
+    design=PAPER,
+    speakers=24,
+    folds=6,
+    seeds=5,
+    donors=None,
+    best=None,
+    speaker_sd=0.6,
+    donor_sd=0.2,
+    cell_sd=0.1,
+    run_sd=0.2,
+    per_class=8,
+    zero_shot=False,
+):
+    """A target whose every utterance is answered right by a logistic model.
+
+    Args:
+        donors: donor -> planted effect on the logit; none: no corpus helps anybody but by chance.
+        best: (configuration, effect on the logit).
+        speaker_sd, donor_sd, cell_sd: what speakers, a donor for a speaker, a cell for a speaker have of their own.
+        run_sd: what a cell, fold and seed has of its own.
+    """
+    fold = np.arange(speakers) % folds
+    mixes, configurations = design.mixes(name), design.configurations
+    planted = donors or {}
+    cells, effects = [], []
+    own = rng.normal(0, donor_sd, (len(design.corpora), speakers))
+    for mix in mixes:
+        for configuration in configurations:
+            cells.append(design.cell(mix | {name}, configuration))
+            effect = sum((own[design.corpora.index(d)] + planted.get(d, 0) for d in mix), np.zeros(speakers))
+            effects.append(effect + (best[1] if best and best[0] == configuration else 0))
+    if zero_shot:
+        for mix in mixes[1:]:
+            for configuration in configurations:
+                cells.append(design.cell(mix, configuration))
+                effects.append(np.full(speakers, -1.0))
+    shape = (len(cells), seeds, speakers)
+    logit = 0.8 + np.array(effects)[:, None] + rng.normal(0, speaker_sd, speakers)
+    logit = logit + rng.normal(0, cell_sd, (len(cells), 1, speakers))
+    logit = logit + rng.normal(0, run_sd, (len(cells), seeds, folds))[:, :, fold]
+    difficulty = rng.normal(0, 1, (speakers, len(CLASSES), per_class))
+    chance = 1 / (1 + np.exp(-(logit[..., None, None] + difficulty)))
+    hits = (rng.random((*shape, len(CLASSES), per_class)) < chance).sum(-1)
+    confusion = np.zeros((*shape, len(CLASSES), len(CLASSES)))
+    for c in range(len(CLASSES)):
+        confusion[..., c, c] = hits[..., c]
+        confusion[..., c, (c + 1) % len(CLASSES)] = per_class - hits[..., c]
+    found = {(cell, seed): confusion[i, seed] for i, cell in enumerate(cells) for seed in range(seeds)}
+    names = [f"{name}_{i:02d}" for i in range(speakers)]
+    return make_target(name, CLASSES, names, (fold + 1).tolist(), found, "made")
+
+
+def scored_target(name, design, score, seeds=1, classes=2, per_class=100):
+    """A target of one speaker whose cells have the scores that a function gives, in units of 1 / per_class.
+
+    Args:
+        score: (corpora, configuration, seed) -> right answers of each class, or None for a cell that is not there.
+    """
+    confusions = {}
+    for mix in design.mixes(name):
+        for configuration in design.configurations:
+            cell = design.cell(mix | {name}, configuration)
+            for seed in range(seeds):
+                right = score(frozenset(cell.corpora), configuration, seed)
+                if right is not None:
+                    confusions[cell, seed] = one_speaker(right, classes, per_class)
+    return make_target(name, [f"class{i}" for i in range(classes)], [f"{name}_1"], [1], confusions, "made")
+
+
+def one_speaker(right, classes, per_class):
+    confusion = np.zeros((1, classes, classes))
+    for c in range(classes):
+        confusion[0, c, c] = right
+        confusion[0, c, (c + 1) % classes] = per_class - right
+    return confusion
+
+
+def write_run(exp, corpora, configuration, fold, seed, answers, zero_shot=None, **changes):
+    """An experiment's folder as stages 4 to 6 leave it.
+
+    Args:
+        answers: target -> rows of utterance, speaker, truth, hypothesis and, where known, text id.
+        zero_shot: the same of corpora that it was not trained on; none: no zero_shot.json.
+        changes: preset="strong", or some settings as in training={"patience": 3}.
+    """
+    experiment = preset(changes.get("preset", "strict"))
+    training = replace(experiment.training, **changes.get("training", {}))
+    task, temporal, pooling = configuration
+    experiment = replace(
+        experiment,
+        corpora=corpora,
+        task=task,
+        temporal=temporal,
+        pooling=pooling,
+        fold=fold,
+        seed=seed,
+        training=training,
+    )
+    folder = exp / experiment.folder
+    save(experiment, folder / "config.yaml")
+    hashes = {"config_hash": digest(decisive(experiment)), "data_hash": "data", "split_hash": f"split{fold}"}
+    train = {**hashes, "chosen_epoch": 2, "epochs": 2, "updates": dict.fromkeys(corpora, 10), "code_hash": "code"}
+    train |= {"git_revision": "abc", "versions": {}, "machine": {"device": "cpu", "precision": "float32"}}
+    write(folder / "train.json", train)
+    valid = {c: {"loss": 1.0, "wa": 0.5, "ua": 0.5, "macro_f1": 0.5, "n": 4} for c in corpora}
+    epochs = [{"epoch": e, "train_loss": dict.fromkeys(corpora, 1.5 - e / 10), "valid": valid} for e in (1, 2)]
+    (folder / "epochs.jsonl").write_text("".join(json.dumps(e) + "\n" for e in epochs))
+    identity = {
+        **{key: getattr(experiment, key) for key in ("combination", "corpora", "task", "temporal", "pooling")},
+        **{key: getattr(experiment, key) for key in ("fold", "seed", "preset", "split")},
+    }
+
+    def described(targets):
+        counts = {"train": dict.fromkeys(CLASSES, 5), "valid": dict.fromkeys(CLASSES, 1)}
+        tested = {c: {n: sum(r[2] == n for r in targets.get(c, [])) for n in CLASSES} for c in (*corpora, *targets)}
+        return {
+            "folds": dict.fromkeys(tested, f"strict_fold{fold}"),
+            "protocol_hash": dict.fromkeys(tested, "protocol"),
+            "counts": {c: {**counts, "test": test} for c, test in tested.items()},
+            "targets": {c: write_decoded(folder / f"decode_{c}_test", rows) for c, rows in targets.items()},
+        }
+
+    result = {**identity, "part": "test", **train, "normalisation": "global", "notes": [], **described(answers)}
+    write(folder / "result.json", result)
+    if zero_shot is not None:
+        write(folder / "zero_shot.json", {**identity, **hashes, "left_out": {}, **described(zero_shot)})
+    return folder
+
+
+@cache
+def preset(name):
+    return load(name, None, ["corpora=[ravdess]"])
+
+
+def write_decoded(folder, rows):
+    """A decode folder; returns the scores."""
+    (folder / "scoring").mkdir(parents=True)
+    (folder / "scoring" / "utterances.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    posteriors = {row[0]: np.full(4, 0.1, np.float32) + 0.6 * (np.array(CLASSES) == row[3]) for row in rows}
+    kaldiio.save_ark(str(folder / "post.ark"), {key: value.astype(np.float32) for key, value in posteriors.items()})
+    write(folder / "decode.json", {"classes": CLASSES, "model": "m", "utterances": len(rows)})
+    index = {name: i for i, name in enumerate(CLASSES)}
+    truth, hypothesis = (np.array([index[row[i]] for row in rows]) for i in (2, 3))
+    confusion = confusion_matrix(truth, hypothesis, len(CLASSES))
+    found = scores(confusion)
+    return {**vars(found), "classes": CLASSES, "confusion": confusion.tolist()}
+
+
+def write(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def answered(corpus, speakers, wrong=(), per_class=1):
+    """Rows of an utterance of each class by each speaker; those in `wrong` are taken for the next class."""
+    rows = []
+    for speaker in speakers:
+        for i, name in enumerate(CLASSES):
+            for n in range(per_class):
+                key = f"{corpus}_{speaker}-{name}-{n}"
+                hypothesis = CLASSES[(i + 1) % 4] if key in wrong or speaker in wrong else name
+                rows.append([key, f"{corpus}_{speaker}", name, hypothesis, f"text_{n}"])
+    return rows

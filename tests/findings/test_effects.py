@@ -1,0 +1,120 @@
+"""Effects of donors, worked out by hand: v(S), the right answers of 100 of ravdess trained with the donors S."""
+
+import numpy as np
+import pytest
+from made_ledgers import PAPER, TWO, drawn_target, scored_target
+
+from ser.findings.stats.bootstrap import estimate, resample
+from ser.findings.stats.effects import donor_effects, transfer
+
+IEMOCAP, TESS, PTBR = "iemocap", "tess", "customer_ptbr"
+VALUES = {"": 50, "I": 52, "T": 56, "C": 49, "IT": 60, "IC": 53, "TC": 55, "ITC": 64}
+LETTERS = {"I": IEMOCAP, "T": TESS, "C": PTBR}
+V = {frozenset(LETTERS[letter] for letter in key): value for key, value in VALUES.items()}
+
+
+def value_of(target, contrast):
+    e = estimate(resample(target, 100), contrast.weights[None])
+    assert e.value[0, 0] == pytest.approx(e.value[1, 0])  # classes of equal size
+    return 100 * e.value[0, 0]
+
+
+@pytest.fixture(scope="module")
+def target():
+    """Configurations differ by what has no influence on differences."""
+    return scored_target("ravdess", PAPER, lambda s, c, seed: V[s - {"ravdess"}] + 3 * (c[1] == "tdnn"), seeds=2)
+
+
+def found(target, kind):
+    effects = [e for e in donor_effects(target, PAPER) if e.kind == kind]
+    return {e.donors: (pytest.approx(value_of(target, e)), e.pairs) for e in effects}
+
+
+def test_a_main_effect_is_the_mean_of_48_matched_pairs(target):
+    """I: 52-50, 60-56, 53-49, 64-55. T: 56-50, 60-52, 55-49, 64-53. C: 49-50, 53-52, 55-56, 64-60."""
+    assert found(target, "main effect") == {
+        (IEMOCAP,): ((2 + 4 + 4 + 9) / 4, 48),
+        (TESS,): ((6 + 8 + 6 + 11) / 4, 48),
+        (PTBR,): ((-1 + 1 - 1 + 4) / 4, 48),
+    }
+
+
+def test_shapley_values_weight_the_pairs_by_a_third_and_a_sixth(target):
+    """I: 1/3 (52-50) + 1/6 (60-56) + 1/6 (53-49) + 1/3 (64-55)."""
+    values = found(target, "Shapley value")
+    assert values == {
+        (IEMOCAP,): (2 / 3 + 4 / 6 + 4 / 6 + 9 / 3, 48),
+        (TESS,): (6 / 3 + 8 / 6 + 6 / 6 + 11 / 3, 48),
+        (PTBR,): (-1 / 3 + 1 / 6 - 1 / 6 + 4 / 3, 48),
+    }
+
+
+def test_shapley_values_add_up_to_what_all_donors_do(target):
+    effects = {(e.kind, e.donors): e.weights for e in donor_effects(target, PAPER)}
+    parts = sum(weights for (kind, _), weights in effects.items() if kind == "Shapley value")
+    np.testing.assert_allclose(parts, effects["all donors", (IEMOCAP, TESS, PTBR)], atol=1e-12)
+    assert found(target, "all donors") == {(IEMOCAP, TESS, PTBR): (14, 12)}
+
+
+def test_shapley_values_add_up_in_a_grid_of_noise():
+    drawn = drawn_target(np.random.default_rng(1), seeds=2)
+    effects = donor_effects(drawn, PAPER)
+    e = estimate(resample(drawn, 100), np.array([x.weights for x in effects]))
+    parts = [i for i, x in enumerate(effects) if x.kind == "Shapley value"]
+    np.testing.assert_allclose(e.value[:, parts].sum(1), e.value[:, -1], atol=1e-12)
+    assert abs(e.value[1, -1]) > 1e-3
+
+
+def test_an_interaction_is_a_difference_of_differences(target):
+    """I and T: without C 60-52-56+50, with C 64-53-55+49."""
+    assert found(target, "interaction") == {
+        (IEMOCAP, TESS): ((2 + 5) / 2, 24),
+        (IEMOCAP, PTBR): ((53 - 52 - 49 + 50 + 64 - 60 - 55 + 56) / 2, 24),
+        (TESS, PTBR): ((55 - 56 - 49 + 50 + 64 - 60 - 53 + 52) / 2, 24),
+    }
+
+
+def test_with_one_donor_all_effects_are_one():
+    target = scored_target("ravdess", TWO, lambda s, c, seed: 60 if TESS in s else 50)
+    values = {e.kind: (pytest.approx(value_of(target, e)), e.pairs) for e in donor_effects(target, TWO)}
+    assert values == {"main effect": (10, 12), "Shapley value": (10, 12), "all donors": (10, 12)}
+
+
+def test_pairs_of_configurations_that_lack_a_cell_are_left_out():
+    """tdnn has no run with all corpora, and another effect."""
+
+    def right(corpora, configuration, seed):
+        if configuration[1] == "tdnn":
+            return None if len(corpora) == 4 else 99
+        return V[corpora - {"ravdess"}]
+
+    target = scored_target("ravdess", PAPER, right)
+    assert found(target, "main effect")[IEMOCAP,] == (19 / 4, 32)
+
+
+def test_what_no_configuration_has_cannot_be_computed():
+    target = scored_target("ravdess", PAPER, lambda s, c, seed: None if len(s) == 4 else 50)
+    effects = {(e.kind, e.donors): e for e in donor_effects(target, PAPER)}
+    assert effects["main effect", (TESS,)].weights is None
+    assert effects["main effect", (TESS,)].configurations == 0
+    gains = {e.donors: e.weights is None for e in transfer(target, PAPER) if e.kind == "in-domain gain"}
+    assert not any(gains.values())
+
+
+def test_the_transfer_matrix_has_four_panels():
+    drawn = drawn_target(np.random.default_rng(0), seeds=1, zero_shot=True)
+    accuracy = 100 * drawn.hits.sum((1, 2, 3)) / drawn.counts.sum()
+    means = {c.corpora: np.mean(accuracy[[c.corpora == d.corpora for d in drawn.cells]]) for c in drawn.cells}
+    found = {(e.kind, e.donors): value_of_wa(drawn, e) for e in transfer(drawn, PAPER)}
+    alone, every = means["ravdess",], means[PAPER.corpora]
+    assert found["in-domain gain", ("ravdess",)] == pytest.approx(alone)
+    assert found["in-domain gain", (IEMOCAP,)] == pytest.approx(means[IEMOCAP, "ravdess"] - alone)
+    assert found["zero-shot", (TESS,)] == pytest.approx(means[TESS,])
+    assert found["leave one corpus out", (IEMOCAP, TESS, PTBR)] == pytest.approx(means[IEMOCAP, TESS, PTBR])
+    assert found["drop one from the full mix", (PTBR,)] == pytest.approx(every - means[IEMOCAP, TESS, "ravdess"])
+    assert found["drop one from the full mix", ("ravdess",)] == pytest.approx(every - means[IEMOCAP, TESS, PTBR])
+    assert len(found) == 4 + 3 + 1 + 4
+
+
+def value_of_wa(target, contrast):
+    return 100 * estimate(resample(target, 100), contrast.weights[None]).value[0, 0]

@@ -1,0 +1,216 @@
+"""From folders of experiments to every table, as a person calls it."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_ledgers import PAPER, TWO, answered, drawn_target, write_run
+
+from ser.common import InputError
+from ser.findings.ledger.load import Ledger
+from ser.findings.report.found import Found
+from ser.findings.report.layout import Sheet, booktabs, comma_separated, markdown
+from ser.findings.report.write import write_findings
+
+ROOT = Path(__file__).resolve().parents[2]
+SHEETS = ("table1", "table2", "table3", "table4", "table5", "effects", "transfer", "variance", "placebo")
+
+
+def call(step, *arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "steps" / f"{step}.py"), *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def exp(tmp_path_factory):
+    """The 24 cells of tess and ravdess, two folds, one seed: TESS mends a speaker, a tdnn has another wrong."""
+    root = tmp_path_factory.mktemp("grid") / "exp"
+    for corpora in (["ravdess"], ["tess", "ravdess"]):
+        for i, configuration in enumerate(TWO.configurations):
+            for fold in (1, 2):
+                speakers = [f"a{fold}", f"b{fold}"]
+                wrong = [f"ravdess_a{fold}-sad-{i % 3}"]
+                wrong += [f"a{fold}"] if corpora == ["ravdess"] else []
+                wrong += [f"ravdess_b{fold}-happy-0"] if configuration[1] == "tdnn" else []
+                write_run(
+                    root,
+                    corpora,
+                    configuration,
+                    fold,
+                    0,
+                    {"ravdess": answered("ravdess", speakers, wrong, per_class=3)},
+                )
+    return root
+
+
+@pytest.fixture(scope="module")
+def findings(exp):
+    ledger = exp / "ledger"
+    made = call("ledger", exp)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == f"{ledger}: 48 runs, 1152 predictions\n"
+    found = call("findings", ledger, "--resamples", "200")
+    assert found.returncode == 0, found.stderr
+    return exp / "findings", found.stdout
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_table_is_there_with_protocol_counts_and_command(findings, exp):
+    folder, _ = findings
+    command = f"steps/findings.py {exp / 'ledger'} --resamples 200"
+    for name in SHEETS:
+        text = (folder / f"{name}.md").read_text()
+        assert f"Printed by `{command}`." in text
+        assert "No target, for no run was tested on it: tess." in text
+        assert "Target ravdess: protocol protocol, 48 utterances of 4 speakers in 2 folds, 24 cells, seeds 0." in text
+        rows = rows_of(folder / f"{name}.csv")
+        assert {(row["command"], row["protocols"]) for row in rows} == {(command, "ravdess=protocol")}
+    for number in range(1, 6):
+        latex = (folder / f"table{number}.tex").read_text()
+        assert all(word in latex for word in (r"\toprule", r"\midrule", r"\bottomrule", "% Target ravdess: protocol"))
+        assert f"% Printed by `{command}`." in latex
+        assert "mu_sigma2" not in latex.replace(r"mu\_sigma2", "")
+
+
+def test_the_figures_are_those_of_the_folders(findings):
+    """Alone a cell has 24 of 48 wrong, or two more with a tdnn; with tess two or four."""
+    folder, printed = findings
+    (best, _) = rows_of(folder / "table2.csv")
+    assert float(best["best_score"]) == pytest.approx(46 / 48)
+    assert float(best["alone_score"]) == pytest.approx(24 / 48)
+    assert int(best["tied"]) == 8
+    effect = next(r for r in rows_of(folder / "effects.csv") if (r["effect"], r["metric"]) == ("main effect", "wa"))
+    assert float(effect["value"]) == pytest.approx(22 / 48)
+    assert (effect["target"], effect["donors"], effect["pairs"]) == ("ravdess", "tess", "12")
+    shares = {r["level"]: float(r["share"]) for r in rows_of(folder / "table4.csv") if r["metric"] == "ua"}
+    assert shares == pytest.approx(
+        {"multi": 0.5, "unified": 0.5, "lstm": 0.5, "blstm": 0.5, "tdnn": 0, "mu": 0.5, "mu_sigma2": 0.5}
+    )
+    assert "tied for the first place, each a part of the win: 2 of them by WA, 2 by UA." in printed
+    assert "One seed alone: intervals say nothing of the noise between trainings (ravdess)." in printed
+
+
+def test_findings_json_has_every_figure(findings):
+    folder, _ = findings
+    found = json.loads((folder / "findings.json").read_text())
+    assert found["grid"]["corpora"] == ["tess", "ravdess"]
+    assert len(found["targets"]["ravdess"]["scores"]) == 24
+    assert {row["wa"] for row in found["targets"]["ravdess"]["scores"]} == {24 / 48, 22 / 48, 46 / 48, 44 / 48}
+    assert np.array(found["targets"]["ravdess"]["confusions"][0]["confusion"]).sum() == 48
+    for name in SHEETS:
+        assert len(found[name]["records"]) == len(rows_of(folder / f"{name}.csv"))
+    assert found["table3"]["records"][0]["chance"] == 1 / 12
+    for name in ("transfer_wa", "transfer_ua", "shapley_wa", "shapley_ua"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_cannot_be_computed_is_said(findings, exp):
+    folder = exp.parent / "sparse"
+    found = call("findings", exp / "ledger", "--only", "combination=ravdess", "--resamples", "100", "--out", folder)
+    assert found.returncode == 0, found.stderr
+    text = (folder / "table5.md").read_text()
+    assert "Cannot be computed: no configuration has all mixes of any target." in text
+    assert rows_of(folder / "table5.csv")[0]["note"].startswith("Cannot be computed")
+    assert "1 of 1 cases have all 12 configurations" in (folder / "table3.md").read_text()
+
+
+def test_factors_can_be_narrowed(findings, exp):
+    folder = exp.parent / "narrow"
+    options = ("--temporal", "lstm", "--task", "multi", "--resamples", "100", "--out", folder)
+    assert call("findings", exp / "ledger", *options).returncode == 0
+    assert [row["chance"] for row in rows_of(folder / "table3.csv")] == ["0.5"] * 4
+    wrong = call("findings", exp / "ledger", "--temporal", "gru")
+    assert wrong.returncode == 1
+    assert wrong.stderr == "error: --temporal gru: gru is not in the grid, which has lstm, blstm, tdnn\n"
+
+
+def test_a_damaged_run_is_named_by_the_exit_code_and_the_rest_goes_on(findings, exp):
+    path = exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0" / "result.json"
+    text = path.read_text()
+    path.write_text(text[:50])
+    try:
+        made = call("ledger", exp, "--out", exp.parent / "damaged")
+    finally:
+        path.write_text(text)
+    assert made.returncode == 1
+    assert made.stdout == f"{exp.parent / 'damaged'}: 47 runs, 1128 predictions\n"
+    assert made.stderr.startswith("1 folders are left out, in whole or in part")
+    assert f"{path}: not readable as JSON" in made.stderr
+    found = call("findings", exp.parent / "damaged", "--resamples", "100")
+    assert found.returncode == 0
+    assert "1 folders were left out of the ledger" in found.stdout
+    assert "Target ravdess: 23 of 24 cells are there; missing is, among others, ravdess/multi_lstm_mu." in found.stdout
+    assert "1 of 2 cases have all 12 configurations and count" in found.stdout
+    assert "Target ravdess: 11 of 12 configurations have all mixes and count." in found.stdout
+
+
+@pytest.mark.parametrize("arguments", [(), ("--resamples", "5"), ("--only", "seed=7")])
+def test_a_mistake_is_one_line(tmp_path, findings, exp, arguments):
+    ledger = exp / "ledger" if arguments else tmp_path
+    found = call("findings", ledger, *arguments)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr.startswith("error: ")
+    assert found.stderr.count("\n") == 1
+
+
+RUN = {
+    "settings_hash": "settings",
+    "preset": "strict",
+    "precision": "float32",
+    "git_revision": "abc",
+    "normalisation": "speaker",
+    "notes": ["emoUERJ stands in for CustomerPTBR."],
+    "folds": "{}",
+    "counts": "{}",
+    "protocol_hash": "{}",
+}
+
+
+def test_the_whole_grid_has_all_cells_of_the_paper(tmp_path):
+    rng = np.random.default_rng(0)
+    sizes = {"iemocap": (10, 5), "ravdess": (24, 6), "customer_ptbr": (8, 4)}
+    targets = {
+        name: drawn_target(rng, name, speakers=n, folds=f, seeds=2, zero_shot=True, per_class=4)
+        for name, (n, f) in sizes.items()
+    }
+    ledger = Ledger([RUN], targets, {"problems": []}, [])
+    sheets = {s.name: s for s in write_findings(Found(ledger, PAPER, "x", 100), tmp_path / "out")}
+    rows = {name: len(sheet.rows) for name, sheet in sheets.items()}
+    assert rows == {
+        "table1": 0,  # no run here counts its corpora
+        "table2": 6,
+        "table3": 12,
+        "table4": 7,
+        "table5": 13,
+        "effects": 3 * (3 + 3 + 3 + 1),
+        "transfer": 3 * (4 + 3 + 1 + 4),
+        "variance": 3 * 2 * 12,
+        "placebo": 6,
+    }
+    assert "Holm: within the family of the 9 main effects of a metric" in markdown(sheets["effects"])
+    assert (
+        "Normalisation by speaker uses all test utterances of the speaker, unlabelled (transductive)."
+        in (tmp_path / "out" / "table3.md").read_text()
+    )
+    reported = {(r["target"], r["metric"]): r["reported_best"] for r in sheets["table2"].records}
+    assert reported["customer_ptbr", "ua"] == pytest.approx(0.835)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("")
+    with pytest.raises(InputError, match="holds something else"):
+        write_findings(Found(ledger, PAPER, "x", 100), tmp_path / "mine")
+
+
+def test_names_are_escaped():
+    sheet = Sheet("x", "T", ["a_b %"], [["50 % & more_"]], [{"a": 'say "x", y'}], ["first\nsecond"])
+    assert r"50 \% \& more\_" in booktabs(sheet)
+    assert "% first second\n" in booktabs(sheet)
+    assert comma_separated(sheet, {"command": "c"}) == 'a,command\n"say ""x"", y",c\n'

@@ -1,0 +1,325 @@
+"""The page: everything is in it, escaped, and it needs nothing beside it."""
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import made_ledgers
+import pytest
+from made_ledgers import TWO, answered, write_run
+
+from ser.common import InputError
+from ser.findings.design import Design
+from ser.findings.html import write_page
+from ser.findings.html.runs import Curves
+from ser.findings.html.status import read_standing
+from ser.findings.ledger import build_ledger
+from ser.findings.ledger.load import load_ledger
+from ser.findings.report.found import Found
+from ser.findings.report.write import write_findings
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT, LABEL = "<script>", "a&b"
+VOID = {"meta", "br", "link", "img", "circle", "line", "polyline", "colgroup"}
+FACTORS = ("task", "temporal", "pooling")
+SECTIONS = ["reading", *(f"table{i}" for i in range(1, 6)), "donors", "effects", "transfer", "variance", "placebo"]
+SECTIONS += ["confusions", "scores", "curves", "status", "settings"]
+
+
+def made_findings(root):
+    """A ledger of two corpora with bad names, two folds and two seeds, and its findings; returns the findings."""
+    corpora = ["tess", SCRIPT]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made_ledgers, "CLASSES", [LABEL, "happy", "neutral", "sad"])
+        for names in ([SCRIPT], corpora):
+            for i, configuration in enumerate(TWO.configurations):
+                for fold in (1, 2):
+                    for seed in (0, 1):
+                        speakers = [f"a{fold}", f"b{fold}"]
+                        wrong = [f"{SCRIPT}_a{fold}-sad-{(i + seed) % 3}", *([f"a{fold}"] if len(names) == 1 else [])]
+                        tested = {SCRIPT: answered(SCRIPT, speakers, wrong, per_class=3)}
+                        write_run(root / "exp", names, configuration, fold, seed, tested)
+    build_ledger([root / "exp"], root / "ledger", corpora, "steps/ledger.py <b>")
+    ledger, design = load_ledger(root / "ledger", Design(tuple(corpora), *(getattr(TWO, f) for f in FACTORS)), {})
+    write_findings(Found(ledger, design, "steps/findings.py 'x' & <i>", 100), root / "findings")
+    return root / "findings"
+
+
+def listed_states(path):
+    """A file of the states of three experiments."""
+    base = {"combination": SCRIPT, "task": "multi", "temporal": "lstm", "pooling": "mu", "seed": 0}
+    rows = [{**base, "fold": fold, "state": state} for fold, state in ((1, "done"), (2, "failed"), (3, "missing"))]
+    rows[1] |= {"reason": "no <memory>", "log": "train.log"}
+    path.write_text(json.dumps({"experiments": rows}))
+    return path
+
+
+def made_page(root):
+    """A page with all of its parts."""
+    out = root / "report" / "index.html"
+    write_page(made_findings(root), out, grid_status=listed_states(root / "status.json"))
+    return out
+
+
+class Parsed(HTMLParser):
+    """Elements with their attributes, text, and whether every tag is closed in its order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.texts = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), (tag, names)
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag, self.getpos()
+
+    def handle_data(self, data):
+        self.texts.append(data.strip())
+
+    def ids(self):
+        return [attributes["id"] for _, attributes in self.elements if "id" in attributes]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("page")
+    made_page(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def text(root):
+    return (root / "report" / "index.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def parsed(text):
+    return Parsed(text)
+
+
+def test_it_is_well_formed_and_every_section_is_in_the_contents(parsed):
+    assert parsed.open == []
+    assert parsed.ids() == SECTIONS
+    links = [attributes["href"] for tag, attributes in parsed.elements if tag == "a"]
+    assert links == [f"#{name}" for name in SECTIONS]
+    metas = {attributes.get("name"): attributes.get("content") for tag, attributes in parsed.elements if tag == "meta"}
+    assert metas["viewport"] == "width=device-width, initial-scale=1"
+
+
+def test_it_has_no_script_and_needs_nothing_else(parsed, text):
+    tags = {tag for tag, _ in parsed.elements}
+    assert not tags & {"script", "link", "img", "iframe", "object", "embed", "image", "use", "base"}
+    attributes = [(name, value or "") for _, found in parsed.elements for name, value in found.items()]
+    assert not [name for name, _ in attributes if name.startswith("on") or name in ("src", "srcset", "xlink:href")]
+    assert not [value for _, value in attributes if "javascript:" in value or "url(" in value]
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+def test_names_and_labels_are_escaped(parsed, text):
+    assert "<script" not in text.lower()
+    assert text.count("&lt;script&gt;") > 100
+    assert "a&amp;b" in text
+    assert "a&b" not in text
+    for word in (SCRIPT, LABEL, f"tess_{SCRIPT}", "no <memory>", "steps/findings.py 'x' & <i>", "steps/ledger.py <b>"):
+        assert word in parsed.texts, word
+    aria = [attributes["aria-label"] for _, attributes in parsed.elements if "aria-label" in attributes]
+    assert f"loss by epoch, {SCRIPT} multi lstm mu" in aria
+
+
+def section(text, name):
+    return text.partition(f'<h2 id="{name}">')[2].partition("<h2 ")[0]
+
+
+def rows(text):
+    """Texts of the fields of the rows of the bodies of tables."""
+    found = []
+    for part in text.split("<tbody>")[1:]:
+        for row in part.partition("</tbody>")[0].split("<tr>")[1:]:
+            found.append([word for word in Parsed(row.partition("</tr>")[0]).texts if word])
+    return found
+
+
+def test_every_table_has_its_rows_with_interval_chance_and_p_best(root, text):
+    findings = json.loads((root / "findings" / "findings.json").read_text())
+    counts = {name: len(rows(section(text, name))) for name in SECTIONS}
+    by_metric = {
+        name: len(findings[name]["records"]) // 2 for name in ("table3", "table4", "table5", "effects", "variance")
+    }
+    assert {name: counts[name] for name in by_metric} == by_metric
+    assert by_metric["table3"] == 12
+    assert (counts["table1"], counts["table2"], counts["placebo"]) == (2, 2, 2)
+    assert counts["transfer"] == 2 * 4
+    assert counts["donors"] == 2
+    assert counts["scores"] == 24
+    for name in ("table3", "table4", "table5"):
+        assert all(head in section(text, name) for head in ("chance %", "P(best) %", "share %"))
+    (multi,) = (r for r in findings["table4"]["records"] if (r["level"], r["metric"]) == ("multi", "ua"))
+    row = next(r for r in rows(section(text, "table4")) if r[1] == "multi")
+    interval = f"{100 * multi['low']:.1f} to {100 * multi['high']:.1f}"
+    assert row[2] == "50.0"
+    assert row[-4:] == [
+        f"{100 * multi['share']:.1f}",
+        interval,
+        f"{100 * multi['p_best']:.1f}",
+        f"{multi['wins']:.3g} of 2",
+    ]
+
+
+def test_figures_are_those_of_the_findings(text):
+    """With tess one answer a fold is wrong: 46 of 48 are right, two of the sad taken for the first class."""
+    (wa, ua) = rows(section(text, "table2"))
+    assert wa[:3] == [SCRIPT, "WA", "95.8"]
+    assert ua[:3] == [SCRIPT, "UA", "95.8"]
+    matrix = next(r for r in rows(section(text, "confusions")) if r[0] == "sad")
+    assert matrix == ["sad", "17", "2", "0", "0", "0", "0", "83", "10", "12"]
+
+
+def test_curves_show_every_cell(text):
+    part = section(text, "curves")
+    assert part.count('class="chart"') == 2 * 24
+    assert part.count("4 runs, epoch 2 kept") == 24
+    # of two corpora: two losses each, and two lines of UA, in a panel
+    assert part.count("<polyline") == 12 * 3 + 12 * 6
+
+
+def test_settings_and_hashes_are_there(root, parsed, text):
+    findings = json.loads((root / "findings" / "findings.json").read_text())
+    assert findings["origin"]["settings"] in parsed.texts
+    assert f"{SCRIPT}=protocol" in parsed.texts
+    settings = dict(r for r in rows(section(text, "settings")) if len(r) == 2)
+    assert settings["training.patience"] == "20"
+    assert settings["code, revision"] == "abc"
+    assert "Varied: corpora, fold, seed, task, temporal, pooling." in parsed.texts
+
+
+def test_states_are_shown_and_failures_named(parsed, text):
+    assert any("1 done, 0 running, 1 failed, 1 missing." in " ".join(t.split()) for t in parsed.texts)
+    table, failed = rows(section(text, "status"))
+    assert table == [SCRIPT, "1 done", "1 failed", "1 missing"]
+    assert failed == [f"{SCRIPT}/multi_lstm_mu/fold2_seed0", "no <memory>", "train.log"]
+
+
+def test_the_same_input_gives_the_same_bytes(root, tmp_path):
+    write_page(root / "findings", tmp_path / "again.html", root / "ledger", root / "status.json")
+    assert (tmp_path / "again.html").read_bytes() == (root / "report" / "index.html").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["again.html"]
+
+
+def test_what_is_absent_is_said(root, tmp_path):
+    (tmp_path / "findings").mkdir()
+    (tmp_path / "findings" / "findings.json").write_bytes((root / "findings" / "findings.json").read_bytes())
+    command = [sys.executable, ROOT / "steps" / "report.py", tmp_path / "findings"]
+    made = subprocess.run(command, capture_output=True, text=True)
+    out = tmp_path / "report" / "index.html"
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout.startswith(f"{out}: ")
+    texts = Parsed(out.read_text()).texts
+    assert "Not shown: no ledger was given, or none of its runs has curves." in texts
+    assert "Settings are not shown: no ledger was given." in texts
+    assert "Not known: the page was made without" in texts
+
+
+def test_findings_of_another_form_are_refused(root, tmp_path):
+    findings = json.loads((root / "findings" / "findings.json").read_text())
+    del findings["table3"]["records"][0]["chance"]
+    (tmp_path / "findings.json").write_text(json.dumps(findings))
+    with pytest.raises(InputError, match="not as steps/findings.py writes it .KeyError: 'chance'.; run that again"):
+        write_page(tmp_path, tmp_path / "out.html", root / "ledger")
+    assert not (tmp_path / "out.html").exists()
+
+
+def test_tables_that_cannot_be_computed_say_why(root, tmp_path):
+    findings = json.loads((root / "findings" / "findings.json").read_text())
+    for name in ("table5", "effects", "transfer", "variance", "placebo"):
+        findings[name] |= {"records": [], "notes": [f"Cannot be computed: no {name}."]}
+    (tmp_path / "findings.json").write_text(json.dumps(findings))
+    write_page(tmp_path, tmp_path / "out.html", root / "ledger")
+    texts = Parsed((tmp_path / "out.html").read_text()).texts
+    assert all(f"Cannot be computed: no {name}." in texts for name in ("table5", "effects", "transfer", "variance"))
+    assert "Cannot be computed: no matched pairs of mixes with and without a donor are there." in texts
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("findings/findings.json", None, "no such file"),
+        ("findings/findings.json", '{"command": ""}', "lacks ledger; run steps/findings.py again"),
+        ("ledger/runs.jsonl", '{"run": "x', "cut short or not JSON; run steps/ledger.py again"),
+        ("ledger/runs.jsonl", "{}\n", "runs.jsonl:1: lacks combination; run steps/ledger.py again"),
+        ("ledger/runs.jsonl", '{"curves": [{"epoch": 1}]}', "runs.jsonl:1: lacks combination"),
+        ("ledger/runs.jsonl", "", "no run of these findings"),
+        ("status.json", "[]", "has no list of experiments"),
+        ("status.json", '{"experiments": [{}]}', "experiment 1: lacks combination"),
+        ("status.json", None, "no such file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_no_page(root, tmp_path, one_line, name, content, said):
+    for known in ("findings/findings.json", "ledger/runs.jsonl", "status.json"):
+        path = tmp_path / known
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((root / known).read_bytes())
+    (tmp_path / name).unlink() if content is None else (tmp_path / name).write_text(content)
+    options = ["--grid-status", tmp_path / "status.json"]
+    command = [sys.executable, ROOT / "steps" / "report.py", tmp_path / "findings", *options]
+    made = subprocess.run(command, capture_output=True, text=True)
+    assert said in one_line(made)
+    assert not (tmp_path / "report").exists()
+
+
+def test_states_are_read_from_folders(tmp_path):
+    """Two cells with two folds: one is done, one failed, one has no scores beside it, one is not there."""
+    rows = {"ravdess": answered("ravdess", ["a"])}
+    made = [(TWO.configurations[0], 1), (TWO.configurations[0], 2), (TWO.configurations[1], 1)]
+    folders = [write_run(tmp_path, ["ravdess"], c, fold, 0, rows, zero_shot={}) for c, fold in made]
+    result = json.loads((folders[0] / "result.json").read_text())
+    scoring = folders[0] / "decode_ravdess_test" / "scoring"
+    (scoring / "scores.json").write_text(json.dumps(result["targets"]["ravdess"]))
+    unseen = json.loads((folders[0] / "zero_shot.json").read_text())
+    (folders[0] / "zero_shot.json").write_text(json.dumps({**unseen, "target_hashes": {}}))
+    failure = {"run": "r", "job": 1, "error": "out of memory", "log": "train.log"}
+    (folders[1] / "failed.json").write_text(json.dumps(failure))
+    grid = {"corpora": ["tess", "ravdess"], "task": ["multi"], "temporal": ["lstm"], "pooling": ["mu", "mu_sigma2"]}
+    found = read_standing(tmp_path, grid)
+    assert found.totals == {"done": 1, "running": 0, "failed": 2, "missing": 1}
+    assert found.cells == {
+        "ravdess": {
+            ("multi", "lstm", "mu"): {"done": 1, "failed": 1},
+            ("multi", "lstm", "mu_sigma2"): {"failed": 1, "missing": 1},
+        }
+    }
+    assert found.failed[1] == ("ravdess/multi_lstm_mu/fold2_seed0", "out of memory", str(folders[1] / "train.log"))
+    assert not found.listed
+    with pytest.raises(InputError, match="no folder of any combination of tess"):
+        read_standing(tmp_path, {**grid, "corpora": ["tess"]})
+
+
+def test_curves_are_means_of_the_runs_that_still_train():
+    def curves(*runs):
+        found = Curves(["r"])
+        for losses in runs:
+            empty = {"corpus": "r", "valid_loss": None, "valid_ua": None}
+            found.add([{"epoch": i, "train_loss": loss, **empty} for i, loss in enumerate(losses, 1)], 2)
+        return found
+
+    two = curves([4, 2], [2, 1, 3])
+    assert two.means == {("r", "train_loss"): [(1, 3), (2, 1.5), (3, 3)]}
+    assert (two.kept, two.last) == ([2, 2], 3)
+    line = curves(range(300)).means["r", "train_loss"]
+    assert (len(line), line[0], line[1], line[-1]) == (101, (1, 0), (4, 3), (300, 299))
+    assert curves([5]).means == {("r", "train_loss"): [(1, 5)]}

@@ -1,0 +1,365 @@
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+from made_ledgers import PAPER, answered, write, write_run
+
+from ser.common import InputError
+from ser.findings.ledger import build_ledger
+from ser.findings.ledger.load import load_ledger
+from ser.findings.ledger.schema import FILES
+
+CONFIGURATION = ("multi", "lstm", "mu")
+UNIFIED = ("unified", "lstm", "mu")
+
+
+def build(exp):
+    return build_ledger([exp], exp.parent / "ledger", PAPER.corpora, "command")
+
+
+def rows_of(folder, name):
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def exp(tmp_path):
+    """Two folds of R alone, scored on C too, and one of T and R."""
+    root = tmp_path / "exp"
+    for fold in (1, 2):
+        own, other = answered("ravdess", [f"a{fold}"]), answered("customer_ptbr", [f"c{fold}"], wrong=[f"c{fold}"])
+        write_run(root, ["ravdess"], CONFIGURATION, fold, 0, {"ravdess": own}, {"customer_ptbr": other})
+        write_run(root, ["tess", "ravdess"], CONFIGURATION, fold, 0, {"ravdess": own}, {})
+    return root
+
+
+def test_parquet_and_json_lines_hold_the_same_rows(exp):
+    summary = build(exp)
+    ledger = exp.parent / "ledger"
+    assert (summary["runs"], summary["predictions"], summary["problems"]) == (4, 24, [])
+    for name, columns in FILES.items():
+        lines = rows_of(ledger, name)
+        table = pq.read_table(ledger / f"{name}.parquet")
+        assert table.column_names == list(lines[0]) == list(columns)
+        for row, line in zip(table.to_pylist(), lines, strict=True):
+            for column, (kind, _) in columns.items():
+                value = json.loads(row[column]) if kind == "json" else row[column]
+                assert value == (pytest.approx(line[column], abs=1e-6) if kind == "floats" else line[column])
+        for column, (kind, meaning) in columns.items():
+            assert f"| {column} | {kind} | {meaning} |" in (ledger / "README.md").read_text()
+
+
+def test_a_row_has_all_that_the_files_of_its_run_say(exp):
+    build(exp)
+    first = rows_of(exp.parent / "ledger", "predictions")[4]
+    assert first == {
+        "run": first["run"],
+        "combination": "ravdess",
+        "temporal": "lstm",
+        "pooling": "mu",
+        "task": "multi",
+        "seed": 0,
+        "fold": 1,
+        "target": "customer_ptbr",
+        "speaker": "customer_ptbr_c1",
+        "text_id": "text_0",
+        "utterance": "customer_ptbr_c1-angry-0",
+        "truth": "angry",
+        "hypothesis": "happy",
+        "classes": "angry happy neutral sad",
+        "posteriors": [0.1, 0.7, 0.1, 0.1],
+        "zero_shot": True,
+    }
+    run = rows_of(exp.parent / "ledger", "runs")[0]
+    assert run["run"] == first["run"]
+    assert run["curves"][1] == {
+        "epoch": 2,
+        "corpus": "ravdess",
+        "train_loss": 1.3,
+        "valid_loss": 1.0,
+        "valid_wa": 0.5,
+        "valid_ua": 0.5,
+        "valid_f1": 0.5,
+    }
+    assert run["configuration"]["temporal"] == "lstm"
+    assert run["targets"]["ravdess"]["zero_shot"] is False
+    assert run["targets"]["customer_ptbr"]["ua"] == 0
+    assert set(run["protocol_hash"]) == {"ravdess", "customer_ptbr"}
+
+
+def test_cells_share_their_settings_hash_and_others_do_not(exp):
+    own = answered("ravdess", ["a1"])
+    write_run(exp / "other", ["ravdess"], CONFIGURATION, 1, 0, {"ravdess": own}, training={"patience": 3})
+    build(exp)
+    hashes = {row["folder"].split("/exp/")[1]: row["settings_hash"] for row in rows_of(exp.parent / "ledger", "runs")}
+    other = hashes.pop("other/ravdess/multi_lstm_mu/fold1_seed0")
+    assert len(set(hashes.values())) == 1
+    assert other not in hashes.values()
+    with pytest.raises(InputError, match=f"several settings.*{other} .preset strict, 1 runs"):
+        load_ledger(exp.parent / "ledger", PAPER, {})
+    ledger, _ = load_ledger(exp.parent / "ledger", PAPER, {"settings_hash": other})
+    assert len(ledger.runs) == 1
+
+
+def test_utterances_without_text_id_have_none(exp):
+    for path in exp.rglob("utterances.tsv"):
+        path.write_text("".join(line.rsplit("\t", 1)[0] + "\n" for line in path.read_text().splitlines()))
+    assert build(exp)["problems"] == []
+    assert {row["text_id"] for row in rows_of(exp.parent / "ledger", "predictions")} == {None}
+
+
+def damage_cut(folder):
+    path = folder / "result.json"
+    path.write_text(path.read_text()[:100])
+
+
+def damage_scores(folder):
+    result = json.loads((folder / "result.json").read_text())
+    result["targets"]["ravdess"]["ua"] += 0.05
+    write(folder / "result.json", result)
+
+
+def damage_confusion(folder):
+    result = json.loads((folder / "result.json").read_text())
+    result["targets"]["ravdess"]["confusion"][0] = [0, 1, 0, 0]
+    write(folder / "result.json", result)
+
+
+def damage_hypothesis(folder):
+    path = folder / "decode_ravdess_test" / "scoring" / "utterances.tsv"
+    path.write_text(path.read_text().replace("angry\tangry", "angry\tsad"))
+
+
+def damage_target(folder):
+    result = json.loads((folder / "result.json").read_text())
+    del result["targets"]["ravdess"]
+    write(folder / "result.json", result)
+
+
+def damage_combination(folder):
+    result = json.loads((folder / "result.json").read_text())
+    write(folder / "result.json", {**result, "combination": "ravdess_emodb", "corpora": ["ravdess", "emodb"]})
+
+
+def damage_epoch(folder):
+    result = json.loads((folder / "result.json").read_text())
+    write(folder / "result.json", {**result, "chosen_epoch": 1})
+
+
+def damage_config(folder):
+    path = folder / "config.yaml"
+    path.write_text(path.read_text().replace("learning_rate: 0.0003", "learning_rate: 0.001"))
+
+
+def damage_seed(folder):
+    path = folder / "config.yaml"
+    path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
+
+
+def damage_posteriors(folder):
+    path = folder / "decode_ravdess_test" / "post.ark"
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def damage_curves(folder):
+    path = folder / "epochs.jsonl"
+    path.write_text(path.read_text()[:-30])
+
+
+def damage_kind(folder):
+    result = json.loads((folder / "result.json").read_text())
+    write(folder / "result.json", {**result, "counts": {"ravdess": "many"}})
+
+
+DAMAGES = {
+    damage_cut: "result.json: not readable as JSON",
+    damage_scores: "ravdess: ua does not follow from scoring/utterances.tsv",
+    damage_confusion: "ravdess: confusion does not follow",
+    damage_hypothesis: "does not follow from scoring/utterances.tsv",
+    damage_target: "lacks the target ravdess",
+    damage_combination: "unknown combination ravdess_emodb",
+    damage_epoch: "chosen_epoch is not as in train.json",
+    damage_config: "config.yaml: not the settings of result.json",
+    damage_seed: "config.yaml: not the settings of result.json",
+    damage_posteriors: "post.ark: absent or cut short",
+    damage_curves: "epochs.jsonl: absent or cut short",
+    damage_kind: "hold what no stage writes",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__.removeprefix("damage_"))
+def test_what_is_damaged_is_named_and_left_out_and_a_rerun_mends_it(exp, damage):
+    folder = exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
+    shutil.copytree(folder, exp.parent / "rerun")
+    damage(folder)
+    summary = build(exp)
+    (problem,) = summary["problems"]
+    assert problem["folder"] == str(folder)
+    assert str(folder) in problem["problem"]
+    assert DAMAGES[damage] in problem["problem"]
+    assert (summary["runs"], summary["predictions"]) == (3, 16)
+    assert json.loads((exp.parent / "ledger" / "ledger.json").read_text()) == summary
+    shutil.rmtree(folder)
+    shutil.copytree(exp.parent / "rerun", folder)
+    assert build(exp)["problems"] == []
+
+
+def test_a_copied_cell_is_named(exp):
+    shutil.copytree(exp / "ravdess" / "multi_lstm_mu", exp / "ravdess" / "unified_lstm_mu")
+    summary = build(exp)
+    assert summary["runs"] == 4
+    assert all("of ravdess/multi_lstm_mu/fold" in p["problem"] for p in summary["problems"])
+    assert len(summary["problems"]) == 2
+
+
+def test_one_hash_twice_counts_once(exp):
+    again = exp / "again" / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
+    shutil.copytree(exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0", again)
+    (problem,) = build(exp)["problems"]
+    first = exp / "again" / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
+    assert str(first) in problem["problem"]
+    assert problem["folder"] == str(exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0")
+
+
+def test_damaged_zero_shot_scores_cost_no_more_than_themselves(exp):
+    folder = exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
+    found = json.loads((folder / "zero_shot.json").read_text())
+    write(folder / "zero_shot.json", {**found, "config_hash": "another"})
+    summary = build(exp)
+    (problem,) = summary["problems"]
+    assert "config_hash is not as in result.json" in problem["problem"]
+    assert "only zero-shot scores are left out" in problem["problem"]
+    assert (summary["runs"], summary["predictions"]) == (4, 20)
+
+
+def test_a_baseline_has_a_row_and_no_posteriors(exp):
+    folder = exp / "ravdess" / "svm_logmel_global" / "fold1_seed0"
+    shutil.copytree(exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0", folder)
+    for name in ("config.yaml", "train.json", "epochs.jsonl", "zero_shot.json", "decode_ravdess_test/post.ark"):
+        (folder / name).unlink()
+    result = json.loads((folder / "result.json").read_text())
+    result |= {"task": "unified", "temporal": "svm", "pooling": "logmel", "config_hash": "svm", "epochs": 0}
+    write(folder / "result.json", result)
+    decoded = json.loads((folder / "decode_ravdess_test" / "decode.json").read_text())
+    write(folder / "decode_ravdess_test" / "decode.json", {"classes": decoded["classes"]})
+    assert build(exp)["problems"] == []
+    rows = [row for row in rows_of(exp.parent / "ledger", "predictions") if row["temporal"] == "svm"]
+    assert [row["posteriors"] for row in rows] == [None] * 4
+    ledger, _ = load_ledger(exp.parent / "ledger", PAPER, {})
+    assert ledger.notes == ["1 runs are no part of the grid, such as baselines"]
+
+
+def test_nothing_to_read_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="no experiment with a result.json"):
+        build(tmp_path)
+
+
+def test_a_folder_that_is_no_ledger_is_not_replaced(exp):
+    (exp.parent / "ledger").mkdir()
+    (exp.parent / "ledger" / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match="is not a ledger"):
+        build(exp)
+    assert (exp.parent / "ledger" / "thesis.tex").is_file()
+
+
+def test_no_run_that_can_be_used_is_an_error_and_leaves_no_ledger(exp):
+    for path in exp.rglob("result.json"):
+        path.write_text("{")
+    with pytest.raises(InputError, match=r"no run can be used.*not readable as JSON"):
+        build(exp)
+    assert [path.name for path in exp.parent.iterdir()] == ["exp"]
+
+
+def test_confusion_matrices_are_by_speaker_over_all_folds(exp):
+    build(exp)
+    ledger, design = load_ledger(exp.parent / "ledger", PAPER, {})
+    assert design.corpora == ("tess", "ravdess")
+    target = ledger.targets["ravdess"]
+    assert target.speakers == ["ravdess_a1", "ravdess_a2"]
+    assert target.folds.tolist() == [1, 2]
+    assert [cell.combination for cell in target.cells] == ["ravdess", "tess_ravdess"]
+    assert target.confusion.shape == (2, 1, 2, 4, 4)
+    assert target.confusion[0, 0, 0].tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+def test_a_zero_shot_target_is_one_without_the_corpus_in_its_cell(exp):
+    own = answered("customer_ptbr", ["c1", "c2"])
+    write_run(exp, ["customer_ptbr"], CONFIGURATION, 1, 0, {"customer_ptbr": own})
+    build(exp)
+    ledger, _ = load_ledger(exp.parent / "ledger", PAPER, {})
+    target = ledger.targets["customer_ptbr"]
+    assert [cell.combination for cell in target.cells] == ["customer_ptbr", "ravdess"]
+    assert target.hits.sum((1, 2, 3)).tolist() == [8, 0]
+
+
+def test_an_utterance_that_two_folds_test_counts_once(exp):
+    """A corpus with fewer folds than another starts again at its first."""
+    write_run(exp, ["ravdess"], CONFIGURATION, 3, 0, {"ravdess": answered("ravdess", ["a1"], wrong=["a1"])})
+    build(exp)
+    target = load_ledger(exp.parent / "ledger", PAPER, {})[0].targets["ravdess"]
+    assert target.utterances == 8
+    assert target.folds.tolist() == [1, 2]
+    assert target.confusion[0, 0, 0, 0].tolist() == [0.5, 0.5, 0, 0]
+
+
+def test_a_cell_that_lacks_a_fold_does_not_count(exp):
+    shutil.rmtree(exp / "tess_ravdess" / "multi_lstm_mu" / "fold2_seed0")
+    build(exp)
+    target = load_ledger(exp.parent / "ledger", PAPER, {})[0].targets["ravdess"]
+    assert [cell.combination for cell in target.cells] == ["ravdess"]
+    assert target.notes == [
+        "1 times a cell and seed does not count, for not all folds that test ravdess are there: "
+        "tess_ravdess/multi_lstm_mu"
+    ]
+
+
+def test_a_ledger_without_any_whole_test_set_is_an_error(exp):
+    shutil.rmtree(exp / "tess_ravdess" / "multi_lstm_mu" / "fold2_seed0")
+    shutil.rmtree(exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0")
+    build(exp)
+    with pytest.raises(InputError, match=r"no test set has been scored whole \(target ravdess: 2 times"):
+        load_ledger(exp.parent / "ledger", PAPER, {})
+
+
+def test_a_target_that_no_run_was_tested_on_is_not_there(exp):
+    """iemocap is trained on, and its own scores are missing from the ledger."""
+    write_run(exp, ["iemocap", "ravdess"], CONFIGURATION, 1, 0, {"ravdess": answered("ravdess", ["a1"])})
+    build(exp)
+    ledger, design = load_ledger(exp.parent / "ledger", PAPER, {})
+    assert design.corpora == ("iemocap", "tess", "ravdess")
+    assert list(ledger.targets) == ["ravdess"]
+
+
+def test_a_seed_that_one_cell_lacks_does_not_count(exp):
+    own = {fold: answered("ravdess", [f"a{fold}"]) for fold in (1, 2)}
+    for fold in (1, 2):
+        write_run(exp, ["ravdess"], CONFIGURATION, fold, 1, {"ravdess": own[fold]})
+    build(exp)
+    target = load_ledger(exp.parent / "ledger", PAPER, {})[0].targets["ravdess"]
+    assert (target.seeds, len(target.cells)) == ([0], 2)
+    assert target.notes == ["seeds 1 do not count, for some cells lack them"]
+
+
+def test_two_protocols_of_a_target_are_an_error(exp):
+    folder = exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
+    result = json.loads((folder / "result.json").read_text())
+    write(folder / "result.json", {**result, "protocol_hash": {"ravdess": "older"}})
+    build(exp)
+    with pytest.raises(InputError, match=r"prepared in several ways.*older \(1 runs\)"):
+        load_ledger(exp.parent / "ledger", PAPER, {})
+
+
+def test_a_ledger_without_a_run_of_the_grid_is_an_error(exp):
+    build(exp)
+    with pytest.raises(InputError, match="none of its runs is of this grid"):
+        load_ledger(exp.parent / "ledger", PAPER.narrowed({"temporal": ["tdnn"]}), {})
+    with pytest.raises(InputError, match="has no such column"):
+        load_ledger(exp.parent / "ledger", PAPER, {"colour": "red"})
+
+
+def test_a_cut_ledger_is_an_error(exp):
+    build(exp)
+    path = exp.parent / "ledger" / "predictions.parquet"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"predictions.parquet: not readable.*run steps/ledger.py again"):
+        load_ledger(exp.parent / "ledger", PAPER, {})

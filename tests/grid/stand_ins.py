@@ -1,0 +1,117 @@
+"""Stand-ins of noise for the paper's four corpora, and a recipe whose grid has one temporal block and one pooling."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conftest import ROOT
+from made import PREPARER, PROTOCOL, write_corpus
+
+from ser.corpora import read_protocol
+from ser.corpora.prepare import prepare
+from ser.corpora.preparers import load_preparer
+from ser.grid import Grid, Places, open_grid
+from ser.grid import features as stages
+
+# Speakers of each, and splits; TESS is never tested.
+GROUPS = "{groups: [[%s1], [%s2], [%s3], [%s4]]}"
+CORPORA = {
+    "iemocap": (4, GROUPS.replace("%s", "iemocap")),
+    "tess": (2, "{train: [tess1], valid: [tess2], test: []}"),
+    "ravdess": (4, GROUPS.replace("%s", "ravdess")),
+    "customer_ptbr": (4, GROUPS.replace("%s", "customer")),
+}
+GRID = """
+corpora: [iemocap, tess, ravdess, customer_ptbr]
+combinations: all
+task: [multi, unified]
+temporal: [lstm]
+pooling: [mu]
+"""
+PRESET = """
+split: strict
+batches: {batch_size: 8}
+network: {prep_size: 16, hidden_size: 8, tdnn_size: 16, tdnn_layers: 2}
+training: {learning_rate: 1.0e-2, steps_per_epoch: 4, max_epochs: 2, precision: float32, threads: 1}
+augment: {copies: 1, kinds: [volume]}
+"""
+RUN = """#!/usr/bin/env bash
+set -euo pipefail
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+made=$(dirname "$recipe")
+export IEMOCAP=$made/iemocap TESS=$made/tess RAVDESS=$made/ravdess CUSTOMER_PTBR=$made/customer_ptbr
+exec 'ROOT/steps/grid.sh' --recipe "$recipe" --preset tiny --dump "$recipe/dump" "$@"
+"""
+
+
+@dataclass(frozen=True)
+class StandIns:
+    """A recipe folder and four corpora; experiments go to a folder of each test's own."""
+
+    root: Path
+    exp: Path
+
+    @property
+    def places(self) -> Places:
+        recipe = self.root / "a recipe"
+        return Places(recipe, recipe / "data", recipe / "dump", self.exp)
+
+    @property
+    def recipe(self) -> Path:
+        return self.root / "a recipe"
+
+    def grid(self, *overrides: str, only: Sequence[str] = ("tess", "ravdess"), **options: Sequence[int]) -> Grid:
+        return open_grid(self.places, "tiny", overrides, only=only, **{"folds": (1,), **options})
+
+    def command(self, command: str, *options: str) -> list[str]:
+        """steps/grid.py on fold 1 of TESS and RAVDESS, unless told otherwise."""
+        places = self.places
+        named = [("preset", "tiny"), ("only", "tess,ravdess"), ("folds", "1"), ("recipe", places.recipe)]
+        named += [("data", places.data), ("dump", places.dump), ("exp", places.exp)]
+        words = [str(word) for name, value in named for word in (f"--{name}", value)]
+        return [sys.executable, str(ROOT / "steps" / "grid.py"), command, *words, *options]
+
+    def start(self, command: str, *options: str, **more: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(command, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+        )
+
+    def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """run.sh of the recipe, as a user calls it."""
+        environment = {**os.environ, "SER_ENV": sys.prefix, **variables}
+        return subprocess.run(
+            [self.recipe / "run.sh", *options], env=environment, cwd=self.root, capture_output=True, text=True
+        )
+
+
+def make(root: Path) -> None:
+    """The corpora and the recipe, nothing prepared."""
+    recipe = root / "a recipe"
+    for folder in ("local", "conf/corpora", "conf/grids", "conf/presets"):
+        (recipe / folder).mkdir(parents=True)
+    for seed, (corpus, (speakers, split)) in enumerate(CORPORA.items()):
+        (recipe / "local" / f"prepare_{corpus}.py").write_text(PREPARER)
+        (recipe / "conf" / "corpora" / f"{corpus}.yaml").write_text(PROTOCOL.format(corpus=corpus, split=split))
+        short = corpus.partition("_")[0]
+        write_corpus(root / corpus, [f"{short}{i}" for i in range(1, speakers + 1)], 3, seed)
+    (recipe / "conf" / "grids" / "paper.yaml").write_text(GRID)
+    (recipe / "conf" / "presets" / "tiny.yaml").write_text(PRESET)
+    (recipe / "run.sh").write_text(RUN.replace("ROOT", str(ROOT)))
+    (recipe / "run.sh").chmod(0o755)
+
+
+def prepare_all(stand_ins: StandIns) -> None:
+    """Stages 1 to 3 on fold 1."""
+    places = stand_ins.places
+    for corpus in CORPORA:
+        protocol, preparer = read_protocol(corpus, places.recipe), load_preparer(corpus, places.recipe)
+        prepare(preparer, protocol, stand_ins.root / corpus, places.data / corpus, allow_partial=False)
+    grid = stand_ins.grid(only=())
+    stages.prepare(grid)
+    stages.compute(grid, 1, 1)
+    stages.finish(grid)

@@ -1,0 +1,205 @@
+"""Which cells and experiments a grid has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from ser.common import InputError
+from ser.grid import Grid, Places, open_grid
+
+PAPER = ("iemocap", "tess", "ravdess", "customer_ptbr")
+
+
+def paper_grid(*overrides: str, recipe: Path | None = None, preset: str = "strict", **options) -> Grid:
+    return open_grid(Places(recipe, Path("data"), Path("dump"), Path("exp")), preset, overrides, **options)
+
+
+def refused(*overrides: str, **options) -> str:
+    with pytest.raises(InputError) as caught:
+        paper_grid(*overrides, **options).experiments  # noqa: B018
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_paper_has_168_cells_of_14_combinations() -> None:
+    grid = paper_grid()
+    names = [cell.name for cell in grid.cells]
+    assert len(names) == len(set(names)) == grid.size == 168
+    expected = [c for n in range(1, 5) for c in combinations(PAPER, n) if c != ("tess",)]
+    assert grid.combinations == expected
+    assert len(expected) == 14
+    assert Counter(cell.combination for cell in grid.cells) == {"_".join(c): 12 for c in expected}
+    assert names[:2] == ["iemocap/multi_lstm_mu", "iemocap/multi_lstm_mu_sigma2"]
+    assert names[-1] == "iemocap_tess_ravdess_customer_ptbr/unified_tdnn_mu_sigma2"
+
+
+def test_with_zero_shot_there_are_504_evaluations_in_place_of_288() -> None:
+    grid = paper_grid(folds=[1])
+    assert len(grid.experiments) == 168
+    own = sum(corpus != "tess" for e in grid.experiments for corpus in e.corpora)
+    unseen = [(e.combination, corpus) for e in grid.experiments for corpus in grid.unseen(e)]
+    assert (own, len(unseen)) == (288, 216)
+    assert "tess" not in {corpus for _, corpus in unseen}
+    assert not any(corpus in combination for combination, corpus in unseen)
+
+
+def test_with_two_corpora_at_hand_24_cells_remain() -> None:
+    grid = paper_grid(only=["ravdess", "tess"])
+    assert grid.combinations == [("ravdess",), ("tess", "ravdess")]
+    assert (len(grid.cells), grid.size) == (24, 168)
+    assert grid.summary == "24 of 168 cells with tess, ravdess: those of ravdess, tess_ravdess"
+    assert [grid.unseen(e) for e in grid.experiments[:1]] == [[]]  # TESS is never tested
+
+
+def test_a_combination_has_as_many_folds_as_the_corpus_with_most() -> None:
+    grid = paper_grid(only=["iemocap", "ravdess"])
+    folds = Counter(e.combination for e in grid.experiments)
+    assert folds == {"iemocap": 5 * 12, "ravdess": 6 * 12, "iemocap_ravdess": 6 * 12}
+    sixth = paper_grid(only=["iemocap", "ravdess"], folds=[6], seeds=[3, 1])
+    assert Counter(e.combination for e in sixth.experiments) == {"ravdess": 24, "iemocap_ravdess": 24}
+    assert [e.seed for e in sixth.experiments] == [3] * 24 + [1] * 24
+
+
+def test_all_that_an_experiment_does_not_vary_is_as_the_settings_say() -> None:
+    grid = paper_grid("training.patience=3", only=["tess", "ravdess"], folds=[2], seeds=[4])
+    e = grid.experiments[-1]
+    assert (e.corpora, e.task, e.temporal, e.pooling, e.fold, e.seed) == (
+        ["tess", "ravdess"],
+        "unified",
+        "tdnn",
+        "mu_sigma2",
+        2,
+        4,
+    )
+    assert e.training.patience == 3
+    assert grid.folder(e) == grid.root / "tess_ravdess" / "unified_tdnn_mu_sigma2" / "fold2_seed4"
+
+
+def test_settings_that_decide_a_result_name_the_folder_of_the_experiments() -> None:
+    root = paper_grid().root
+    assert root.parent == Path("exp")
+    assert root.name.startswith("strict_")
+    for same in (
+        paper_grid(only=["tess", "ravdess"], folds=[2], seeds=[7]),
+        paper_grid("training.threads=1", "training.checkpoint_seconds=5"),
+    ):
+        assert same.root == root
+    others = [
+        paper_grid("training.patience=3"),
+        paper_grid("augment.volume.decibels=[-3,3]"),
+        paper_grid(preset="paper"),
+    ]
+    assert len({root, *(grid.root for grid in others)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"only": ["tess", "ravdes"]}, "--only tess,ravdes: ravdes is no corpus of the grid; did you mean ravdess?"),
+        ({"only": ["emodb"]}, "emodb is no corpus of the grid; "),
+        ({"only": ["tess_ravdess"]}, "tess_ravdess is no corpus of the grid; did you mean ravdess?"),
+        ({"only": ["tess"]}, "--only tess: no combination of these is in the grid or has test speakers; add a corpus"),
+        ({"folds": [7]}, "--folds 7: split strict of these corpora has folds 1 to 6"),
+        ({"folds": [0]}, "--folds 0: whole numbers from 1, each once"),
+        ({"seeds": [1, 1]}, "--seeds 1 1: whole numbers from 0, each once"),
+        ({"preset": "strikt"}, "strikt.yaml: no such file"),
+        ({"name": "papr"}, "conf/grids/papr.yaml: no such file below "),
+    ],
+)
+def test_a_wrong_argument_is_named(options: dict, words: str) -> None:
+    assert words in refused(**options)
+
+
+@pytest.mark.parametrize(
+    ("override", "mend"),
+    [("fold=2", "give --folds"), ("corpora=[tess]", "give --only"), ("temporal=lstm", "grids/paper.yaml")],
+)
+def test_what_the_grid_varies_is_no_setting(override: str, mend: str) -> None:
+    assert mend in refused(override)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"poolings": "[mu]"}, "key poolings is unknown; a grid has: corpora, combinations, task, temporal, pooling"),
+        ({"pooling": "[mu, mean]"}, "key pooling: mean is unknown; there is: mu, mu_sigma2"),
+        ({"task": "[multi, multi]"}, "key task must list names, each once"),
+        ({"temporal": "lstm"}, "key temporal must list names, each once, not 'lstm'"),
+        ({"corpora": "[]"}, "key corpora must list names"),
+        ({"corpora": "[ravdess, nobody]"}, "conf/corpora/nobody.yaml: no such file"),
+        ({"combinations": "[[ravdess, savee]]"}, "combinations: savee is not among its corpora"),
+        ({"combinations": "[[tess]]"}, "combinations: tess: must name each corpus once, and one that is tested"),
+        ({"combinations": "[[ravdess], [ravdess]]"}, "combinations: one stands twice"),
+        ({"combinations": "some"}, "key combinations must be all, or list lists of corpora, not 'some'"),
+    ],
+)
+def test_a_wrong_grid_file_names_itself_and_its_key(tmp_path: Path, change: dict[str, str], words: str) -> None:
+    values = {"corpora": "[tess, ravdess]", "combinations": "all", "task": "[multi]", "temporal": "[lstm]"}
+    values |= {"pooling": "[mu]", **change}
+    path = tmp_path / "conf" / "grids" / "paper.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
+    message = refused(recipe=tmp_path)
+    assert words in message
+    assert str(path) in message or "nobody" in message
+
+
+def test_listed_combinations_are_those_of_the_grid(tmp_path: Path) -> None:
+    path = tmp_path / "conf" / "grids" / "paper.yaml"
+    path.parent.mkdir(parents=True)
+    text = "corpora: [tess, ravdess, iemocap]\ncombinations: [[tess, ravdess], [ravdess]]\n"
+    path.write_text(f"{text}task: [multi]\ntemporal: [tdnn]\npooling: [mu]\n")
+    grid = paper_grid(recipe=tmp_path)
+    assert [cell.name for cell in grid.cells] == ["tess_ravdess/multi_tdnn_mu", "ravdess/multi_tdnn_mu"]
+
+
+def test_controls_come_with_the_corpus_that_they_are_made_of() -> None:
+    recipe = ROOT / "egs" / "interaffection" / "controls"
+    grid = paper_grid(recipe=recipe, name="controls", only=["tess", "ravdess"], preset="strong")
+    kinds = ["tess", "tess_25", "tess_50", "tess_shuffled"]
+    assert grid.combinations == [("ravdess",), *((kind, "ravdess") for kind in kinds)]
+    assert (len(grid.cells), grid.size) == (10, 30)
+    protocols = {corpus: (p.keep, p.shuffle_labels) for corpus, p in grid.protocols.items()}
+    assert protocols == {
+        "tess": (None, False),
+        "tess_25": (0.25, False),
+        "tess_50": (0.5, False),
+        "tess_shuffled": (None, True),
+        "ravdess": (None, False),
+    }
+    copies = paper_grid("augment.copies=3", recipe=recipe, name="copies", only=["tess", "ravdess"], preset="strong")
+    assert [cell.name for cell in copies.cells] == ["ravdess/multi_blstm_mu_sigma2"]
+    assert copies.root != grid.root
+
+
+def test_a_control_is_no_target_and_a_reading_of_a_corpus_is_not_unseen_where_the_corpus_is_known() -> None:
+    recipe = ROOT / "egs" / "interaffection" / "controls"
+    grid = paper_grid(recipe=recipe, name="controls", preset="strong", folds=[1])
+    unseen = {e.combination: grid.unseen(e) for e in grid.experiments}
+    assert unseen["ravdess"] == ["iemocap", "customer_ptbr"]
+    assert unseen["iemocap_25_ravdess"] == ["customer_ptbr"]
+    assert unseen["tess_shuffled_ravdess"] == ["iemocap", "customer_ptbr"]
+    assert unseen["ravdess_customer_ptbr_equal"] == ["iemocap"]
+
+
+def test_the_stand_ins_of_the_demonstration_have_the_whole_grid() -> None:
+    grid = paper_grid(recipe=ROOT / "egs" / "interaffection" / "mini", preset="mini", folds=[1])
+    assert (len(grid.cells), len(grid.experiments)) == (168, 168)
+    assert all("measure nothing about people" in protocol.note for protocol in grid.protocols.values())
+
+
+def test_a_folder_that_is_not_set_is_named_with_what_can_be_run_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PAPER:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("TESS", "/tess")
+    monkeypatch.setenv("RAVDESS", "/ravdess")
+    with pytest.raises(
+        InputError, match="iemocap, customer_ptbr: IEMOCAP, CUSTOMER_PTBR not set; .*--only tess,ravdess"
+    ):
+        paper_grid().variables()
+    assert paper_grid(only=["tess", "ravdess"]).variables() == {"tess": "TESS", "ravdess": "RAVDESS"}

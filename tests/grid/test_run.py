@@ -1,0 +1,387 @@
+"""Making what is missing of a grid: what is kept, what fails, what two processes do at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from stand_ins import StandIns, make, prepare_all
+
+from ser.grid import Grid
+from ser.grid.run import LOG, Runner
+from ser.grid.state import MARKER, State, claimed, is_locked, look
+from ser.grid.status import draw, read_status, text_of
+from ser.training import Trainer
+from ser.training.engine import REQUEUE
+
+
+def states(grid: Grid) -> dict[str, State]:
+    return {e.folder: found.state for e, found in read_status(grid).found}
+
+
+def written(grid: Grid) -> dict[str, int]:
+    """Everything that has been made, with the time at which it was."""
+    names = ("model.safetensors", "train.json", "result.json", "zero_shot.json", "post.ark", "hyp", "decode.json")
+    return {str(path): path.stat().st_mtime_ns for path in grid.root.rglob("*") if path.name in names}
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    end = time.monotonic() + 120
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def set_key(path: Path, *keys: str, value: object) -> None:
+    """Change a value in a JSON file."""
+    whole = found = json.loads(path.read_text())
+    for key in keys[:-1]:
+        found = found[key]
+    found[keys[-1]] = value
+    path.write_text(json.dumps(whole))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stages 1 to 3 have run; not to be written into."""
+    root = tmp_path_factory.mktemp("stand_ins")
+    make(root)
+    prepare_all(StandIns(root, root / "exp"))
+    return root
+
+
+@pytest.fixture
+def stand_ins(prepared: Path, tmp_path: Path) -> StandIns:
+    """No experiment has been made."""
+    return StandIns(prepared, tmp_path / "exp")
+
+
+@pytest.fixture(scope="module")
+def finished(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> StandIns:
+    """All experiments of TESS and RAVDESS have been made; not to be written into."""
+    made = StandIns(prepared, tmp_path_factory.mktemp("finished") / "exp")
+    assert Runner(made.grid(), "first").shard(1) == []
+    return made
+
+
+@pytest.fixture
+def own(finished: StandIns, tmp_path: Path) -> StandIns:
+    """The same, to be written into."""
+    shutil.copytree(finished.exp, tmp_path / "exp")
+    return StandIns(finished.root, tmp_path / "exp")
+
+
+def test_a_shard_makes_all_and_a_second_one_finds_it_done(own: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = own.grid()
+    assert states(grid) == dict.fromkeys((e.folder for e in grid.experiments), State.DONE)
+    assert len(grid.experiments) == 4
+    result = json.loads((grid.folder(grid.experiments[2]) / "result.json").read_text())
+    assert (result["combination"], list(result["targets"]), result["targets"]["ravdess"]["n"]) == (
+        "tess_ravdess",
+        ["ravdess"],
+        12,
+    )
+    before = written(grid)
+    assert len(before) == 4 * 7
+    assert Runner(grid, "second").shard(1) == []
+    assert written(grid) == before
+    assert capsys.readouterr().out == ""
+
+
+def test_what_an_experiment_says_goes_to_its_own_log(own: StandIns) -> None:
+    grid = own.grid()
+    for e in grid.experiments:
+        text = (grid.folder(e) / LOG).read_text()
+        assert text.startswith("# ")
+        assert "epoch 2: train loss" in text
+        assert "result: ravdess WA" in text
+
+
+def test_every_model_is_scored_on_the_corpora_it_has_not_seen(stand_ins: StandIns) -> None:
+    grid = stand_ins.grid(only=("tess", "ravdess", "customer_ptbr"))
+    assert len(grid.cells) == 12
+    assert Runner(grid, "a").shard(1) == []
+    scored = {}
+    for e in grid.experiments:
+        folder = grid.folder(e)
+        own, unseen = (json.loads((folder / name).read_text()) for name in ("result.json", "zero_shot.json"))
+        scored[e.folder] = set(own["targets"]), set(unseen["targets"])
+        assert all(unseen[key] == own[key] for key in ("config_hash", "data_hash", "split_hash", "seed", "task"))
+        for corpus in unseen["targets"]:
+            marked = json.loads((folder / f"decode_{corpus}_test" / "decode.json").read_text())
+            assert marked["zero_shot"] is True
+            assert unseen["targets"][corpus]["n"] == 12
+            assert unseen["folds"][corpus] == "strict_fold1"
+        for corpus in own["targets"]:
+            assert "zero_shot" not in json.loads((folder / f"decode_{corpus}_test" / "decode.json").read_text())
+    assert scored["tess_ravdess/unified_lstm_mu/fold1_seed0"] == ({"ravdess"}, {"customer_ptbr"})
+    assert scored["tess_customer_ptbr/multi_lstm_mu/fold1_seed0"] == ({"customer_ptbr"}, {"ravdess"})
+    assert scored["ravdess_customer_ptbr/multi_lstm_mu/fold1_seed0"] == ({"ravdess", "customer_ptbr"}, set())
+    assert sum(len(own) + len(unseen) for own, unseen in scored.values()) == 12 * 2
+
+
+def test_a_corpus_that_comes_to_hand_later_is_all_that_is_added(own: StandIns) -> None:
+    before, models = written(own.grid()), {str(p) for p in own.exp.rglob("model.safetensors")}
+    grid = own.grid(only=("tess", "ravdess", "customer_ptbr"))
+    assert grid.root == own.grid().root
+    ravdess = grid.experiments[0]
+    assert look(grid.folder(ravdess), ravdess, grid.unseen(ravdess)).state is State.MISSING
+    assert Runner(grid, "second").attempt(ravdess) is None
+    changed = {path for path, when in written(grid).items() if before.get(path) != when}
+    assert {Path(path).relative_to(grid.folder(ravdess)).as_posix() for path in changed} == {
+        "zero_shot.json",
+        "decode_customer_ptbr_test/post.ark",
+        "decode_customer_ptbr_test/hyp",
+        "decode_customer_ptbr_test/decode.json",
+    }
+    assert models == {str(p) for p in own.exp.rglob("model.safetensors")}
+
+
+def test_a_failed_experiment_is_named_with_its_log_and_stops_no_other(
+    stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = stand_ins.grid()
+    bad = grid.experiments[1]
+    run = Trainer.run
+
+    def failing(trainer: Trainer) -> None:
+        if trainer.folder == grid.folder(bad):
+            raise RuntimeError("out of\nmemory")
+        run(trainer)
+
+    monkeypatch.setattr(Trainer, "run", failing)
+    (failure,) = Runner(grid, "a").shard(1)
+    assert failure.error == "RuntimeError: out of memory"
+    log = grid.folder(bad) / LOG
+    assert f"error: {bad.folder}: RuntimeError: out of memory; log: {log}" in capsys.readouterr().out
+    assert "Traceback" in log.read_text()
+    assert [state for state in states(grid).values() if state is State.DONE] == [State.DONE] * 3
+    text = text_of(read_status(grid))
+    assert f"failed: {bad.folder}: RuntimeError: out of memory; log: {log}" in text
+    assert text.splitlines()[-2].split() == ["all", "3", "0", "1", "0", "4"]
+    # It is not tried again in the same run: its own shard tells of it once more, another shard does not.
+    assert [f.error for f in Runner(grid, "a").shard(1)] == [failure.error]
+    assert Runner(grid, "a", job=2).shard(2) == []
+    monkeypatch.setattr(Trainer, "run", run)
+    assert Runner(grid, "b").shard(1) == []
+    assert set(states(grid).values()) == {State.DONE}
+    assert not (grid.folder(bad) / MARKER).exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:100]), "result.json: not readable as JSON"),
+        (lambda path: path.write_text("[]"), "result.json: not a result"),
+        (lambda path: set_key(path, "targets", "ravdess", "ua", value=0.99), "result.json: targets, ravdess: not as"),
+        (lambda path: set_key(path, "seed", value=1), "result.json: seed: not as"),
+        (lambda path: set_key(path, "data_hash", value="0"), "result.json: data_hash: not as"),
+        (
+            lambda path: (path.parent / "decode_ravdess_test" / "scoring" / "scores.json").unlink(),
+            "scores.json: no such",
+        ),
+    ],
+)
+def test_a_damaged_result_is_named_and_made_anew(own: StandIns, damage: Callable[[Path], object], words: str) -> None:
+    grid = own.grid()
+    bad = grid.experiments[2]
+    path = grid.folder(bad) / "result.json"
+    whole, before = path.read_text(), written(grid)
+    damage(path)
+    ((e, found),) = read_status(grid).failed
+    assert e == bad
+    assert words in found.reason
+    assert Runner(grid, "next").shard(1) == []
+    assert path.read_text() == whole
+    assert set(states(grid).values()) == {State.DONE}
+    same = {path for path, when in written(grid).items() if before[path] == when}
+    assert {Path(p) for p in before if "model" in p or grid.folder(bad) not in Path(p).parents} <= {
+        Path(p) for p in same
+    }
+
+
+@pytest.mark.parametrize("name", ["hyp", "decode.json", "post.ark"])
+def test_what_is_damaged_of_a_decoding_is_made_anew_with_the_result(own: StandIns, name: str) -> None:
+    grid = own.grid()
+    folder = grid.folder(grid.experiments[0])
+    path = folder / "decode_ravdess_test" / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:20])
+    (folder / "result.json").unlink()
+    assert Runner(grid, "next").shard(1) == []
+    assert path.read_bytes() == whole
+
+
+def test_results_of_other_data_are_refused_and_never_mixed(own: StandIns, tmp_path: Path) -> None:
+    shutil.copytree(own.recipe, tmp_path / "a recipe", symlinks=True)
+    grid = StandIns(tmp_path, own.exp).grid()
+    table = grid.places.data / "tess" / "strict_fold1" / "valid" / "utt2emo"
+    table.write_text(table.read_text().replace(" sad\n", " angry\n", 1))
+    before = written(grid)
+    failures = Runner(grid, "next").shard(1)
+    folders = [grid.folder(e) for e in grid.experiments[2:]]
+    assert [f.error for f in failures] == [
+        f"{folder}/model.safetensors: trained with another data; remove {folder}, or give another --exp folder"
+        for folder in folders
+    ]
+    assert [state for name, state in states(grid).items() if name.startswith("ravdess/")] == [State.DONE] * 2
+    assert written(grid) == before
+    assert Runner(own.grid(), "as before").shard(1) == []
+    assert set(states(own.grid()).values()) == {State.DONE}
+
+
+def test_zero_shot_scores_of_other_data_are_made_anew_without_a_training(own: StandIns, tmp_path: Path) -> None:
+    corpora = ("ravdess", "customer_ptbr")
+    e, folder = own.grid(only=corpora).experiments[0], own.grid().root / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
+    assert Runner(own.grid(only=corpora), "next").attempt(e) is None
+    before, first = written(own.grid()), json.loads((folder / "zero_shot.json").read_text())
+    shutil.copytree(own.recipe, tmp_path / "a recipe", ignore=shutil.ignore_patterns("dump"))
+    (tmp_path / "a recipe" / "dump").symlink_to(own.recipe / "dump")
+    grid = StandIns(tmp_path, own.exp).grid(only=corpora)
+    table = grid.places.data / "customer_ptbr" / "strict_fold1" / "test" / "utt2emo"
+    table.write_text(table.read_text().replace(" sad\n", " angry\n"))
+    assert Runner(grid, "other").attempt(e) is None
+    second = json.loads((folder / "zero_shot.json").read_text())
+    assert second["target_hashes"]["customer_ptbr"] != first["target_hashes"]["customer_ptbr"]
+    truth = [sum(row) for row in second["targets"]["customer_ptbr"]["confusion"]]
+    assert truth == [6, 3, 3, 0]
+    changed = {Path(path).relative_to(folder).parts[0] for path, when in written(grid).items() if before[path] != when}
+    assert changed == {"zero_shot.json", "decode_customer_ptbr_test"}
+
+
+def test_a_damaged_marker_is_a_failure_that_the_next_run_clears(own: StandIns) -> None:
+    grid = own.grid()
+    marker = grid.folder(grid.experiments[0]) / MARKER
+    marker.write_text('{"run": "a"')
+    ((_, found),) = read_status(grid).failed
+    assert found.reason == f"{marker}: not readable; the next run makes it anew"
+    assert Runner(grid, "a").shard(1) == []
+    assert set(states(grid).values()) == {State.DONE}
+
+
+def test_other_settings_make_other_cells(own: StandIns) -> None:
+    before, grid = written(own.grid()), own.grid("training.max_epochs=1")
+    assert set(states(grid).values()) == {State.MISSING}
+    assert Runner(grid, "next").shard(1) == []
+    assert {json.loads(p.read_text())["epochs"] for p in grid.root.rglob("train.json")} == {1}
+    assert written(own.grid()) == before
+
+
+@pytest.mark.slow
+def test_an_experiment_in_other_hands_is_running_and_is_picked_up_when_they_let_go(stand_ins: StandIns) -> None:
+    grid = stand_ins.grid()
+    held = grid.experiments[0]
+    with claimed(grid.folder(held)) as mine:
+        assert mine
+        with claimed(grid.folder(held)) as again:
+            assert not again
+        process = stand_ins.start("run")
+        others = {e.folder for e in grid.experiments[1:]}
+        wait_for(lambda: all(states(grid)[name] is State.DONE for name in others))
+        assert states(grid)[held.folder] is State.RUNNING
+        assert not (grid.folder(held) / "config.yaml").exists()
+        assert process.poll() is None
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    assert output.splitlines()[-1].startswith(f"{held.folder}: done in ")
+    assert set(states(grid).values()) == {State.DONE}
+
+
+@pytest.mark.slow
+def test_runs_at_once_make_each_experiment_once(stand_ins: StandIns) -> None:
+    """Two shards of one run, and another run."""
+    grid = stand_ins.grid()
+    shards = [("--run", "a", "--job", "1", "--nj", "2"), ("--run", "a", "--job", "2", "--nj", "2"), ()]
+    processes = [stand_ins.start("run", *words) for words in shards]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    said = [line.partition(":")[0] for output, _ in outputs for line in output.splitlines()]
+    assert sorted(said) == sorted(e.folder for e in grid.experiments)
+    assert set(states(grid).values()) == {State.DONE}
+    assert all((grid.folder(e) / LOG).read_text().count("# ") == 1 for e in grid.experiments)
+
+
+LONG = ("training.max_epochs=40", "training.patience=40")
+
+
+def begun(grid: Grid) -> bool:
+    return any((grid.folder(e) / "checkpoint.safetensors").is_file() for e in grid.experiments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGKILL])
+def test_stopped_in_the_middle_nothing_is_called_done_that_is_not(stand_ins: StandIns, number: signal.Signals) -> None:
+    grid = stand_ins.grid(*LONG)
+    process = stand_ins.start(
+        "run",
+        *LONG,
+        "training.checkpoint_seconds=0.001",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    wait_for(lambda: begun(grid) or process.poll() is not None)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGKILL: -9}.get(number, REQUEUE)
+    assert "Traceback" not in errors
+    first = grid.folder(grid.experiments[0])
+    assert (first / "checkpoint.safetensors").is_file()
+    assert set(states(grid).values()) == {State.MISSING}
+    assert not is_locked(first / ".experiment.lock")
+    assert not list(grid.root.rglob(MARKER))
+    assert Runner(grid, "next").attempt(grid.experiments[0]) is None
+    assert "continued from" in (first / "train.log").read_text()
+    assert [state for state in states(grid).values() if state is not State.MISSING] == [State.DONE]
+
+
+@pytest.mark.slow
+def test_on_a_full_disk_all_is_named_and_the_rerun_makes_it(stand_ins: StandIns) -> None:
+    grid = stand_ins.grid()
+    limit = 8192  # bytes a file, less than a model
+
+    process = stand_ins.start("run", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Traceback" not in output + errors
+    for e in grid.experiments:
+        assert f"error: {e.folder}: {grid.folder(e)}/model.safetensors: cannot be written (File too large); " in output
+    assert set(states(grid).values()) == {State.FAILED}
+    assert Runner(grid, "next").shard(1) == []
+    assert set(states(grid).values()) == {State.DONE}
+
+
+def test_with_no_room_at_all_a_shard_still_goes_through_the_grid(
+    stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither log nor marker can be written."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    for name in ("_append", "mark_failed"):
+        monkeypatch.setattr(f"ser.grid.run.{name}", full)
+    failures = Runner(stand_ins.grid(), "a").shard(1)
+    assert [f.error for f in failures] == ["OSError: [Errno 28] No space left on device"] * 4
+
+
+def test_the_picture_shows_every_experiment(own: StandIns, tmp_path: Path) -> None:
+    grid = own.grid(folds=(1, 2), seeds=(0, 1))
+    status = read_status(grid)
+    assert sum(found.state is State.DONE for _, found in status.found) == 4
+    assert {name: dict(counts) for name, counts in status.counts.items()} == {
+        name: {State.DONE: 2, State.MISSING: 6} for name in ("ravdess", "tess_ravdess")
+    }
+    draw(status, tmp_path / "status.png")
+    assert (tmp_path / "status.png").read_bytes().startswith(b"\x89PNG")
+    process = own.start("status")
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert output.splitlines()[-2].split() == ["all", "4", "0", "0", "0", "4"]
+    assert (own.grid().root / "status.png").read_bytes().startswith(b"\x89PNG")
+    assert errors == "4 of 28 cells with tess, ravdess: those of ravdess, tess_ravdess\n"
