@@ -183,6 +183,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         "UA minus first: to the first row of the same target; minus SVM: to that of the same normalisation; paired by "
         "speaker, in points.",
         *([f"Within noise of the first, for their interval holds 0: rows {', '.join(noise)}."] if noise else []),
+        "No interval holds the noise of training: the UAs of the seeds of one row show it.",
         "Normalisation by speaker uses all test utterances of the speaker, unlabelled (transductive).",
         f"Printed by `{command}`.",
     ]
