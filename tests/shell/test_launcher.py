@@ -1,5 +1,6 @@
-"""utils/run.sh: one log a job, one verdict for all, no job left behind."""
+"""utils/run.sh: one log a job, one verdict for all, no job left behind; what it shares with slurm.sh and queue.sh."""
 
+import ast
 import os
 import re
 import signal
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-LAUNCHER = Path(__file__).resolve().parents[2] / "utils" / "run.sh"
+UTILS = Path(__file__).resolve().parents[2] / "utils"
+LAUNCHER = UTILS / "run.sh"
 
 
 def launch(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -91,8 +93,9 @@ def test_a_failing_job_is_named_after_all_have_ended(tmp_path: Path) -> None:
     done = launch(tmp_path, "--max-jobs-run", "1", "JOB=1:4", "log/x.JOB.log", "bash", "-c", program)
     assert done.returncode == 1
     lines = done.stderr.splitlines()
-    assert lines[0] == "run.sh: 2 of 4 jobs failed; the first log: log/x.2.log"
-    assert lines[1:] == [f"line {i} of 2" for i in (2, 3, 4, 5, 6)]
+    assert lines[0] == "run.sh: 2 of 4 jobs failed; the first log: log/x.2.log (exit code 1)"
+    assert lines[1] == "run.sh: also job 3: log/x.3.log (exit code 1)"
+    assert lines[2:] == [f"line {i} of 2" for i in (2, 3, 4, 5, 6)]
     assert "exit code 0" in (tmp_path / "log/x.4.log").read_text()
 
 
@@ -157,7 +160,13 @@ def test_a_signal_leaves_no_orphan(tmp_path: Path, number: int, code: int, stubb
     [
         (["--foo", "1", "x.log", "true"], "unknown option --foo"),
         (["--mem"], "option --mem needs a value"),
-        (["--max-jobs-run", "0", "x.log", "true"], "not a number of 1 or more"),
+        (["--max-jobs-run", "0", "x.log", "true"], "not a whole number of 1 or more"),
+        (["--max-job-run=2", "x.log", "true"], "unknown option --max-job-run (did you mean --max-jobs-run?)"),
+        (["-q", "all.q", "x.log", "true"], "unknown option -q"),
+        (["--mem", "4", "x.log", "true"], "--mem 4: a whole number with M, G or T behind it"),
+        (["--time", "90", "x.log", "true"], "--time 90: hours:minutes:seconds"),
+        (["--time", "0:00:00", "x.log", "true"], "--time 0:00:00: hours:minutes:seconds"),
+        (["--gpu", "one", "x.log", "true"], "--gpu one: not a whole number of 0 or more"),
         (["JOB=3:2", "x.JOB.log", "true"], "JOB=3:2: the range is empty"),
         (["JOB=1:2", "x.log", "true"], "the log's name must hold JOB"),
         (["x.log"], "usage:"),
@@ -174,3 +183,84 @@ def test_options_of_cluster_launchers_are_taken(tmp_path: Path) -> None:
     options = ["--mem", "4G", "--num-threads", "2", "--gpu", "1", "--time", "1:00:00", "--max-jobs-run", "3"]
     assert launch(tmp_path, *options, "JOB=1", "x.JOB.log", "true").returncode == 0
     assert (tmp_path / "x.1.log").exists()
+
+
+def test_any_name_may_stand_for_the_number(tmp_path: Path) -> None:
+    assert launch(tmp_path, "--num-threads=2", "my_Part2=7:8", "x.my_Part2.log", "echo", "my_Part2 JOB").returncode == 0
+    assert "\n8 JOB\n" in (tmp_path / "x.8.log").read_text()
+
+
+def test_an_older_log_is_gone_when_a_job_begins(tmp_path: Path) -> None:
+    (tmp_path / "x.2.log").write_text("old\n")
+    launch(tmp_path, "JOB=1:2", "x.JOB.log", "true")
+    assert "old" not in (tmp_path / "x.2.log").read_text()
+
+
+def test_nothing_but_logs_is_left(tmp_path: Path) -> None:
+    launch(tmp_path, "JOB=1:2", "log/x.JOB.log", "test", "JOB", "=", "1")
+    assert sorted(path.name for path in (tmp_path / "log").iterdir()) == ["x.1.log", "x.2.log"]
+
+
+@pytest.mark.parametrize("name", ["file/x.log", "file/below/x.JOB.log"])
+def test_a_log_folder_that_cannot_be_made_is_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    done = launch(tmp_path, "JOB=1", name, "true")
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: run.sh: file\S*: this log folder cannot be written: .*\n", done.stderr)
+
+
+def test_exit_code_75_starts_a_job_again(tmp_path: Path) -> None:
+    program = "echo >> starts.JOB; [ JOB = 1 ] || [ $(wc -l < starts.JOB) = 3 ] || exit 75"
+    done = launch(tmp_path, "JOB=1:2", "x.JOB.log", "bash", "-c", program)
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        f"run.sh: job 2 is started again (exit code 75; {i} of at most 20)" for i in (1, 2)
+    ]
+    assert re.findall(r"exit code (\d+)", (tmp_path / "x.2.log").read_text()) == ["75", "75", "0"]
+
+
+def test_a_job_is_not_started_again_for_ever(tmp_path: Path) -> None:
+    environment = {**os.environ, "SER_RESTARTS": "2"}
+    program = "echo error: $(date +%N); exit 75"
+    command = [LAUNCHER, "x.log", "bash", "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    log = (tmp_path / "x.log").read_text()
+    assert log.count("# started") == 3
+    assert done.stderr.splitlines()[2:] == [
+        "run.sh: 1 of 1 jobs failed; the first log: x.log (exit code 75, after 2 restarts)",
+        re.findall("^error: .*", log, re.MULTILINE)[-1],
+    ]
+
+
+def test_a_warning_is_no_end_for_a_command_without_ears(tmp_path: Path) -> None:
+    program = "kill -USR1 $$; kill -USR2 $$; echo still here"
+    assert launch(tmp_path, "x.log", "bash", "-c", program).returncode == 0
+    assert "still here" in (tmp_path / "x.log").read_text()
+
+
+def test_launchers_run_with_the_python_of_older_systems() -> None:
+    files = list((UTILS / "launch").rglob("*.py"))
+    assert len(files) >= 8
+    for file in files:
+        ast.parse(file.read_text(), str(file), feature_version=(3, 8))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "launchers"),
+    [("", "run.sh run.sh"), ("slurm", "slurm.sh slurm.sh"), ("gridengine", "queue.sh queue.sh")],
+)
+def test_one_variable_chooses_the_cluster(cluster: str, launchers: str) -> None:
+    script = '. "$1"; set -- $train_cmd; echo "$1 ${cpu_cmd%% *}"'
+    environment = {"PATH": os.environ["PATH"], "SER_CLUSTER": cluster}
+    command = ["bash", "-euc", script, "bash", UTILS.parent / "cmd.sh"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{launchers}\n", "")
+
+
+def test_an_unknown_cluster_is_one_line() -> None:
+    environment = {"PATH": os.environ["PATH"], "SER_CLUSTER": "slrum"}
+    command = ["bash", "-euc", '. "$1"; echo on', "bash", UTILS.parent / "cmd.sh"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: SER_CLUSTER=slrum: slurm, gridengine")

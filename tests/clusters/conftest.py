@@ -1,0 +1,100 @@
+"""The clusters: each is started once, for all tests, and ended after them."""
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from daemons import wait_for
+from gridengine_here import GridEngineHere
+from slurm_here import SlurmHere
+
+UTILS = Path(__file__).resolve().parents[2] / "utils"
+Cluster = SlurmHere | GridEngineHere
+
+
+def started(kind: type[Cluster]) -> Iterator[Cluster]:
+    """A cluster that runs, until the tests are through. Its folder has a short name, for there are sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="cluster", ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o755)  # munged wants its socket to be within the reach of all
+        cluster = kind(Path(folder))
+        try:
+            cluster.begin()
+            yield cluster
+        finally:
+            cluster.end()
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Cluster]:
+    yield from started(SlurmHere)
+
+
+@pytest.fixture(scope="session")
+def gridengine() -> Iterator[Cluster]:
+    yield from started(GridEngineHere)
+
+
+@dataclass
+class Launchers:
+    """The launcher of a cluster, called in a folder with a space in its name."""
+
+    cluster: Cluster
+    folder: Path
+
+    def start(self, *words: str, **variables: str) -> subprocess.Popen[str]:
+        """Call it."""
+        return subprocess.Popen(
+            [UTILS / self.cluster.program, *words],
+            cwd=self.folder,
+            env={**self.cluster.environment, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=heed_interrupts,
+        )
+
+    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Call it and wait for its end."""
+        return ended(self.start(*words, **variables))
+
+    def wait_for(self, *names: str) -> None:
+        """Wait until jobs have written these files."""
+        for name in names:
+            wait_for((self.folder / name).exists, f"{name} in {self.folder}")
+
+    def read(self, name: str) -> str:
+        """What a job wrote."""
+        return (self.folder / name).read_text()
+
+
+def heed_interrupts() -> None:
+    """As on a terminal: what was started in the background ignores SIGINT, and hands that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def ended(launcher: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """What a launcher said; the limit is there for a broken one only."""
+    try:
+        out, said = launcher.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        launcher.kill()
+        pytest.fail(f"the launcher does not end: {launcher.communicate()}")
+    return subprocess.CompletedProcess(launcher.args, launcher.returncode, out, said)
+
+
+@pytest.fixture(params=["slurm", "gridengine"])
+def launchers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Launchers]:
+    """Of each cluster in turn, with an empty queue."""
+    cluster = request.getfixturevalue(request.param)
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    os.chmod(folder, 0o755)
+    yield Launchers(cluster, folder)
+    if cluster.queued():
+        cluster.clear()
+    wait_for(lambda: not cluster.queued(), "the queue is empty")

@@ -1,0 +1,337 @@
+"""One call of a launcher: its jobs are submitted, watched, started again where that helps, and judged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from command_line import Call
+from schedulers import Local, NoAnswer, Refused, Scheduler, State, Submission
+from schedulers.base import DELETED, DISTURBED, HOPELESS, LIMITED, RUNNING, WAITING, Task
+from site_file import WrongCall
+
+REQUEUE = 75  # EX_TEMPFAIL: the job wrote what it needs to go on
+KILLED = 128 + signal.SIGKILL
+# Signals that stop a launcher; nohup has one of them ignored, and so has a script that starts it in the background.
+STOPS = [s for s in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
+SIGNALS = [*STOPS, signal.SIGCHLD]
+SHOWN = 20  # failed jobs
+OURS = ("# command ", "# host ", "# started ", "# ended ")  # lines that job.sh adds to a log
+SUBMITTING = 600  # seconds for which a scheduler that does not answer is asked to take jobs
+
+
+class Job:
+    """One job of the call.
+
+    Attributes:
+        task: what the scheduler knows it as, if it was submitted.
+        over: since when the queue calls it over while its status is not to be seen.
+        verdict: why it failed, "" if it did not, None before its end.
+    """
+
+    def __init__(self, number: int, log: Path) -> None:
+        self.number, self.log = number, log
+        self.starts = 0
+        self.task: Task | None = None
+        self.over: float | None = None
+        self.verdict: str | None = None
+
+
+class Status(NamedTuple):
+    """What job.sh wrote last: the command's exit code, and a signal that came before it ended."""
+
+    code: int
+    signal: str
+
+
+class Launch:
+    """The jobs of a call."""
+
+    def __init__(self, call: Call, scheduler: Scheduler) -> None:
+        self.call, self.scheduler = call, scheduler
+        self.local = isinstance(scheduler, Local)
+        self.jobs = [Job(number, self._log(number)) for number in call.numbers]
+        self.submissions: dict[str, Submission] = {}
+        self.largest = 0
+        self.silent_since: float | None = None
+
+    def run(self) -> int:
+        """Run the jobs; 0 if all of them ended well, 128 + the signal's number after a signal.
+
+        Raises:
+            WrongCall: a log folder that cannot be written.
+            Refused: the scheduler does not take the jobs; those that it took before are cancelled.
+            OSError: a disk that is full.
+        """
+        self.folder = self._make_folders()
+        try:
+            return self._run()
+        except (Refused, OSError):
+            self._cancel(time.monotonic() + self.call.settings["kill_wait"])
+            raise
+        finally:
+            self._show(False)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _run(self) -> int:
+        start = time.monotonic()
+        while True:
+            self._submit()
+            self._look()
+            if not self._unfinished():
+                return self._report()
+            self._show()
+            # at first each half second; of jobs that take longer, each five seconds
+            if number := self._sleep(min(5.0, max(0.5, (time.monotonic() - start) / 60))):
+                return self._stop(number)
+
+    def _unfinished(self) -> list[Job]:
+        return [job for job in self.jobs if job.verdict is None]
+
+    def _sleep(self, seconds: float) -> int:
+        """Wait for some seconds, or until a job of this machine has ended; the signal to stop, or 0."""
+        came = signal.sigtimedwait(SIGNALS if self.local else STOPS, seconds)
+        return came.si_signo if came and came.si_signo in STOPS else 0
+
+    # -- folders -------------------------------------------------------------------------------------------------------
+
+    def _log(self, number: int) -> Path:
+        name = self.call.words[0]
+        return Path(name.replace(self.call.variable, str(number)) if self.call.variable else name)
+
+    def _make_folders(self) -> Path:
+        """Make those of the logs, remove older logs of these names, and give a new folder for this call alone."""
+        folder = common = Path(os.path.commonpath([job.log.parent for job in self.jobs]))
+        try:
+            for folder in sorted({job.log.parent for job in self.jobs}):
+                folder.mkdir(parents=True, exist_ok=True)
+            for job in self.jobs:
+                if job.log.is_file():
+                    job.log.unlink()
+            made = Path(tempfile.mkdtemp(prefix=f".{self.call.program}.", dir=common))
+        except OSError as error:
+            raise WrongCall(f"{folder}: this log folder cannot be written: {error.strerror}") from None
+        return working_folder() / made
+
+    # -- submitting ----------------------------------------------------------------------------------------------------
+
+    def _submit(self) -> None:
+        """Submit the jobs that wait, in arrays that the scheduler takes; one at a time where places are limited."""
+        waiting = [job for job in self._unfinished() if job.task is None]
+        one = self.call.max_jobs_run and not self.local
+        if not waiting or (one and len(waiting) < len(self._unfinished())):
+            return
+        try:
+            if len(waiting) > 1 and not self.largest:
+                self.largest = self.scheduler.largest_array()
+            size = max(1, self.largest)
+            for begin in range(0, size if one else len(waiting), size):
+                self._submit_array(waiting[begin : begin + size])
+            self._hear()
+        except NoAnswer as error:
+            self._hear(error)
+            if time.monotonic() - self.silent_since > SUBMITTING:
+                raise Refused(f"no answer for {SUBMITTING} s: {error}") from None
+
+    def _submit_array(self, jobs: list[Job]) -> None:
+        folder = self.folder / str(len(self.submissions) + 1)
+        folder.mkdir(exist_ok=True)
+        threads = "" if self.local else str(self.call.threads)
+        words = [str(working_folder()), threads, self.call.variable, *self.call.words]
+        (folder / "job").write_bytes(b"".join(os.fsencode(word) + b"\0" for word in words))
+        (folder / "numbers").write_text("".join(f"{job.number}\n" for job in jobs), encoding="utf-8")
+        stem = Path(self.call.words[0]).stem.replace(self.call.variable or "JOB", "").strip(".")
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{stem}{self.folder.suffix}.{folder.name}")
+        name = name if name[0].isalpha() else f"j{name}"
+        submission = self.scheduler.submit(folder, name, len(jobs))
+        self.submissions[name] = submission
+        for index, job in enumerate(jobs, 1):
+            job.task, job.over = Task(name, index), None
+            job.starts += 1
+
+    def _hear(self, silence: NoAnswer | None = None) -> None:
+        """Say once that a scheduler does not answer, and that it does again."""
+        if silence and self.silent_since is None:
+            self.silent_since = time.monotonic()
+            self._say(f"{silence}; waiting for it")
+        elif not silence and self.silent_since is not None:
+            self.silent_since = None
+            self._say("the scheduler answers again")
+
+    # -- watching ------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        live = {job.task: job for job in self._unfinished() if job.task}
+        if not live:
+            return
+        states = self._states(list(dict.fromkeys(self.submissions[task.name] for task in live)))
+        # after the states: a status is written before its task leaves the queue
+        statuses = self._statuses(live)
+        for task, job in live.items():
+            state = State(RUNNING) if states is None else states.get(task)
+            if task in statuses:
+                self._judge(job, state, statuses[task])
+            else:
+                self._judge_without_status(job, state)
+
+    def _states(self, submissions: list[Submission]) -> dict[Task, State] | None:
+        """None: the scheduler does not answer."""
+        try:
+            states = self.scheduler.states(submissions)
+        except NoAnswer as error:
+            self._hear(error)
+            return None
+        self._hear()
+        return states
+
+    def _statuses(self, live: dict[Task, Job]) -> dict[Task, Status]:
+        statuses = {}
+        for name in {task.name for task in live}:
+            folder = self.submissions[name].folder
+            with contextlib.suppress(OSError):  # a file system that is away may be back the next time
+                if any(task.name == name and job.over is not None for task, job in live.items()):
+                    (folder / "refresh").touch()  # has a client of NFS forget what it remembers of the folder
+                    (folder / "refresh").unlink()
+                for file in folder.glob("status.*"):
+                    index = file.suffix[1:]
+                    if index.isdigit() and Task(name, int(index)) in live:
+                        code, _, sent = file.read_text(encoding="utf-8").strip().partition(" ")
+                        statuses[Task(name, int(index))] = Status(int(code), sent)
+        return statuses
+
+    def _judge(self, job: Job, state: State | None, status: Status) -> None:
+        """What a command's end means, and, where it was stopped, what the queue says of that."""
+        code, sent = status
+        kind, words = (state.kind, state.reason) if state else ("", "")
+        reason = f"exit code {code}" + (": killed, perhaps for want of memory" if code == KILLED else "")
+        if kind in (DELETED, LIMITED):
+            reason = f"{words}, {reason}"
+        stopped = sent not in ("", "USR1")
+        if code == 0 and not stopped:
+            job.verdict = ""
+        elif stopped and sent == self.scheduler.deletes_with:
+            self._fail(job, f"deleted, {reason}")
+        elif stopped and kind in (WAITING, RUNNING):
+            return  # the queue will say why
+        elif kind == DISTURBED:
+            self._again(job, words)
+        elif code == 0 and kind not in (DELETED, LIMITED):
+            job.verdict = ""
+        elif code == REQUEUE and kind != DELETED:
+            self._again(job, reason)
+        else:
+            self._fail(job, reason)
+
+    def _judge_without_status(self, job: Job, state: State | None) -> None:
+        """A task that is over must have a status, be it with a delay; one that can never run has none."""
+        submission, index = self.submissions[job.task.name], job.task.index
+        if state and state.kind in (WAITING, RUNNING):
+            job.over = None
+        elif state and state.kind == HOPELESS:
+            with contextlib.suppress(NoAnswer):
+                self.scheduler.cancel(submission, index)
+                self._fail(job, state.reason)
+        else:
+            job.over = time.monotonic() if job.over is None else job.over
+            if time.monotonic() - job.over < (self.scheduler.patience if state else self.scheduler.memory):
+                return
+            state = state or self.scheduler.last_words(submission, index)
+            if state.kind == DISTURBED:
+                with contextlib.suppress(NoAnswer):  # what a silent node still has of it
+                    self.scheduler.cancel(submission, index)
+                self._again(job, state.reason)
+            else:
+                self._fail(job, state.reason or "not in the queue, and without a word of its end")
+
+    def _again(self, job: Job, reason: str) -> None:
+        most = self.call.settings["restarts"]
+        if job.starts > most:
+            self._fail(job, f"{reason}, after {most} restarts")
+        else:
+            self._say(f"job {job.number} is started again ({reason}; {job.starts} of at most {most})")
+            job.task = None
+
+    def _fail(self, job: Job, reason: str) -> None:
+        output = self.submissions[job.task.name].folder / f"output.{job.task.index}"
+        lines = output.read_text(errors="replace").splitlines() if output.is_file() else []
+        job.verdict = f"{reason}: {lines[-1]}" if lines else reason
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _report(self) -> int:
+        """Name the failed jobs, and show why the first of them failed."""
+        failed = [job for job in self.jobs if job.verdict]
+        if not failed:
+            return 0
+        first, *others = failed
+        self._say(
+            f"{len(failed)} of {len(self.jobs)} jobs failed; the first log: {first.log} ({first.verdict})",
+            *(f"also job {job.number}: {job.log} ({job.verdict})" for job in others[: SHOWN - 1]),
+            *([f"and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else []),
+        )
+        if first.log.is_file():
+            lines = first.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            begin = max((i for i, line in enumerate(lines) if line.startswith(OURS[0])), default=0)
+            lines = [line for line in lines[begin:] if not line.startswith(OURS)]
+            errors = [line for line in lines if line.startswith("error:")]
+            print(*(errors or lines[-5:]), sep="\n", file=sys.stderr)
+        else:
+            print("(it wrote none)", file=sys.stderr)
+        return 1
+
+    def _stop(self, number: int) -> int:
+        """End the jobs after a signal, and wait until they have ended."""
+        end = time.monotonic() + self.call.settings["kill_wait"]
+        live = [job for job in self._unfinished() if job.task]
+        self._say(f"stopped; ending {len(live)} jobs")
+        self._cancel(end)
+        if isinstance(self.scheduler, Local):
+            self.scheduler.finish(end)
+        while not self.local and time.monotonic() < end:
+            states = self._states([self.submissions[name] for name in {job.task.name for job in live}])
+            if states is not None and not any(s.kind in (WAITING, RUNNING, HOPELESS) for s in states.values()):
+                break
+            time.sleep(0.5)
+        return 128 + number
+
+    def _cancel(self, end: float) -> None:
+        """Cancel what was submitted and has not ended; a scheduler that does not answer is asked until the end."""
+        for name in dict.fromkeys(job.task.name for job in self._unfinished() if job.task):
+            while True:
+                try:
+                    self.scheduler.cancel(self.submissions[name])
+                    break
+                except NoAnswer as error:
+                    if time.monotonic() > end:
+                        self._say(f"{error}; job {self.submissions[name].id} may still run")
+                        break
+                    time.sleep(0.5)
+
+    # -- what people see -----------------------------------------------------------------------------------------------
+
+    def _say(self, *lines: str) -> None:
+        self._show(False)
+        for line in lines:
+            print(f"{self.call.program}: {line}", file=sys.stderr)
+
+    def _show(self, counts: bool = True) -> None:
+        """A moving line on a terminal; jobs of this machine have that place for themselves."""
+        if self.local or not sys.stderr.isatty():
+            return
+        ended = len(self.jobs) - len(self._unfinished())
+        text = f"{self.call.program}: {ended} of {len(self.jobs)} jobs have ended" if counts else ""
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def working_folder() -> Path:
+    """As the shell names it: a name behind automounted links may be good on this machine alone."""
+    named = os.environ.get("PWD", "")
+    return Path(named) if named and os.path.isdir(named) and os.path.samefile(named, ".") else Path.cwd()

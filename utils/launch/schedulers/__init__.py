@@ -1,0 +1,14 @@
+"""What a launcher asks of a scheduler, and the names of the three."""
+
+from __future__ import annotations
+
+from command_line import Call
+
+from schedulers.base import NoAnswer, Refused, Scheduler, State, Submission
+from schedulers.gridengine import GridEngine
+from schedulers.local import Local
+from schedulers.slurm import Slurm
+
+SCHEDULERS = {"run.sh": Local, "slurm.sh": Slurm, "queue.sh": GridEngine}
+
+__all__ = ["SCHEDULERS", "Call", "NoAnswer", "Refused", "Scheduler", "State", "Submission"]

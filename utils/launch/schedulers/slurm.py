@@ -1,0 +1,98 @@
+"""Slurm."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from schedulers.base import (
+    DELETED,
+    DISTURBED,
+    ENDED,
+    HOPELESS,
+    LIMITED,
+    RUNNING,
+    WAITING,
+    Cluster,
+    NoAnswer,
+    State,
+    Submission,
+    Task,
+)
+
+KINDS = {
+    "PENDING": WAITING,
+    "COMPLETED": ENDED,
+    "FAILED": ENDED,
+    "TIMEOUT": LIMITED,
+    "OUT_OF_MEMORY": LIMITED,
+    "DEADLINE": LIMITED,
+    "CANCELLED": DELETED,
+    "REVOKED": DELETED,
+    "PREEMPTED": DISTURBED,
+    "NODE_FAIL": DISTURBED,
+    "BOOT_FAIL": DISTURBED,
+}
+# Why a job waits for ever, unless a person comes to its help.
+NEVER = (
+    r"JobHeld.*|.*launch failed.*held.*|.*NeverSatisfied|BadConstraints|Partition(Config|NodeLimit|TimeLimit)"
+    r"|Invalid(Account|QOS)|(Account|QOS)NotAllowed|.*PerJob.*|.*Max\w+PerNode"
+)
+
+
+class Slurm(Cluster):
+    """sbatch, squeue and scancel."""
+
+    script_end = '"$SLURM_ARRAY_TASK_ID" USR1'
+
+    def submit_command(self, name: str, size: int) -> list[str]:
+        places = f"%{self.call.max_jobs_run}" if self.call.max_jobs_run else ""
+        return [
+            *self.call.command,
+            "--parsable",
+            f"--job-name={name}",
+            f"--array=1-{size}{places}",
+            "--no-requeue",  # by Slurm; the launcher does it, and a bounded number of times
+            "--signal=B:USR1@60",  # a minute before the time limit
+            "--chdir=/",
+            "--output=/dev/null",
+            *self.call.options,
+        ]
+
+    def largest_array(self) -> int:
+        """By MaxArraySize, below which all indices lie."""
+        code, said, _ = self.ask(["scontrol", "show", "config"])
+        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", said, re.MULTILINE)
+        return max(1, int(found[1]) - 1) if code == 0 and found else 1000
+
+    def find(self, name: str) -> str:
+        code, said, words = self._squeue("%F|%j")
+        found = [line.split("|")[0] for line in said.splitlines() if line.endswith(f"|{name}")]
+        if code != 0:
+            raise NoAnswer(f"squeue: {words}")
+        return found[0] if found else ""
+
+    def states(self, submissions: list[Submission]) -> dict[Task, State]:
+        code, said, words = self._squeue("%i|%j|%T|%r")
+        if code != 0:
+            raise NoAnswer(f"squeue: {words}")
+        ours = {submission.name for submission in submissions}
+        states = {}
+        for line in said.splitlines():
+            task, name, state, reason = (line.split("|", 3) + [""] * 3)[:4]
+            index = task.partition("_")[2]
+            if name in ours and index.isdigit():
+                kind = KINDS.get(state, RUNNING)
+                if kind == WAITING and re.fullmatch(NEVER, reason, re.IGNORECASE):
+                    kind = HOPELESS
+                words = state if reason in ("", "None", "NonZeroExitCode") else f"{state}, {reason}"
+                states[Task(name, int(index))] = State(kind, words)
+        return states
+
+    def _squeue(self, columns: str) -> tuple[int, str, str]:
+        return self.ask(["squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), "-o", columns])
+
+    def cancel(self, submission: Submission, index: int | None = None) -> None:
+        """By name as well: an id may be another job's by now."""
+        which = submission.id if index is None else f"{submission.id}_{index}"
+        self.ask(["scancel", f"--name={submission.name}", which])
