@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from daemons import wait_for
-from gridengine_here import GridEngineHere
-from slurm_here import SlurmHere
+
+from clusters.daemons import wait_for
+from clusters.gridengine_here import GridEngineHere
+from clusters.slurm_here import SlurmHere
 
 UTILS = Path(__file__).resolve().parents[2] / "utils"
 Cluster = SlurmHere | GridEngineHere

@@ -5,7 +5,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from daemons import Daemons, free_ports, need, wait_for
+from clusters.daemons import Daemons, free_ports, need, wait_for
 
 APT = "gridengine-master gridengine-exec gridengine-client gridengine-common"
 LIB = Path("/usr/lib/gridengine")

@@ -5,7 +5,7 @@ import secrets
 import socket
 from pathlib import Path
 
-from daemons import Daemons, free_ports, need, wait_for
+from clusters.daemons import Daemons, free_ports, need, wait_for
 
 APT = "slurmctld slurmd slurm-client munge"
 

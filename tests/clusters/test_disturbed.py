@@ -5,7 +5,8 @@ import signal
 import sys
 
 import pytest
-from conftest import ended
+
+from clusters.conftest import ended
 
 pytestmark = pytest.mark.slow
 

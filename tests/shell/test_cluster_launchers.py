@@ -89,7 +89,8 @@ def test_a_scheduler_that_does_not_answer_is_waited_for(slurm, tmp_path: Path) -
 def test_jobs_are_not_submitted_twice_when_an_answer_is_lost(slurm, tmp_path: Path) -> None:
     (tmp_path / "fake/deaf").touch()
     done = slurm("JOB=1:2", "x.JOB.log", "true")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert "Socket timed out on send/recv operation; waiting for it" in done.stderr
     assert len((tmp_path / "fake/submitted").read_text().splitlines()) == 1
 
 

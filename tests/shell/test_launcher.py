@@ -155,6 +155,16 @@ def test_a_signal_leaves_no_orphan(tmp_path: Path, number: int, code: int, stubb
         assert "# ended" in (tmp_path / "x.1.log").read_text()
 
 
+def test_a_signal_that_nohup_has_ignored_stays_so(tmp_path: Path) -> None:
+    program = "touch ready; until [ -e go ]; do sleep 0.05; done"
+    launcher = subprocess.Popen(["nohup", LAUNCHER, "x.log", "bash", "-c", program], cwd=tmp_path)
+    wait_for((tmp_path / "ready").exists, "the job runs")
+    launcher.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    (tmp_path / "go").touch()
+    assert launcher.wait() == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
