@@ -141,3 +141,16 @@ def test_held_it_would_wait_for_ever(launchers) -> None:
     assert done.returncode == 1
     assert re.search(r"2 of 2 jobs failed; the first log: x.1.log \(.*held.*\)", done.stderr, re.IGNORECASE)
     assert "(it wrote none)" in done.stderr
+
+
+def test_a_job_that_cannot_be_started_is_no_success(launchers) -> None:
+    """Grid Engine keeps it in state Eqw."""
+    if launchers.cluster.program == "slurm.sh":
+        pytest.skip("Slurm has no such state")
+    (launchers.folder / "my.conf").write_text("command qsub -V\noption place=* -wd $0\n")
+    options = ["--config", "my.conf", "--place", "/no/such/folder"]
+    done = launchers.run(*options, "x.log", "true")
+    assert done.returncode == 1
+    assert re.search(
+        r"1 of 1 jobs failed; the first log: x.log \(Eqw, .*can't chdir to /no/such/folder.*\)", done.stderr
+    )

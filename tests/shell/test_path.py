@@ -15,10 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def tree(tmp_path: Path) -> Path:
     """A root with spaces and a quote in its name that holds what path.sh looks at."""
     root = tmp_path / "a root's name"
-    (root / "utils").mkdir(parents=True)
+    shutil.copytree(ROOT / "utils", root / "utils", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("path.sh", "cmd.sh", "setup.py", "constraints.txt"):
         shutil.copy(ROOT / name, root / name)
-    shutil.copy(ROOT / "utils/run.sh", root / "utils/run.sh")
     return root
 
 
@@ -37,7 +36,7 @@ PIP = 'case "$*" in *" install "*) {install} ;; *--version*) ;; *) exit 1 ;; esa
 
 def source(tree: Path, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Source path.sh from another folder and run a script after it."""
-    names = ("PYTHONPATH", "SER_ENV", "SER_ROOT", "LC_ALL", "PYTHONUTF8", "train_cmd", "cpu_cmd")
+    names = ("PYTHONPATH", "SER_ENV", "SER_ROOT", "LC_ALL", "PYTHONUTF8", "train_cmd", "cpu_cmd", "SER_CLUSTER")
     kept = {name: value for name, value in os.environ.items() if name not in names}
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", f'. "$1/path.sh"\n{script}', "x", tree],
