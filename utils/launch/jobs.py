@@ -138,7 +138,7 @@ class Launch:
             self._hear()
         except NoAnswer as error:
             self._hear(error)
-            if time.monotonic() - self.silent_since > SUBMITTING:
+            if self.silent_since is not None and time.monotonic() - self.silent_since > SUBMITTING:
                 raise Refused(f"no answer for {SUBMITTING} s: {error}") from None
 
     def _submit_array(self, jobs: list[Job]) -> None:
@@ -153,8 +153,8 @@ class Launch:
         name = name if name[0].isalpha() else f"j{name}"
         submission = self.scheduler.submit(folder, name, len(jobs))
         self.submissions[name] = submission
-        for index, job in enumerate(jobs, 1):
-            job.task, job.over = Task(name, index), None
+        for place, job in enumerate(jobs, 1):
+            job.task, job.over = Task(name, place), None
             job.starts += 1
 
     def _hear(self, silence: NoAnswer | None = None) -> None:
@@ -201,10 +201,10 @@ class Launch:
                     (folder / "refresh").touch()  # has a client of NFS forget what it remembers of the folder
                     (folder / "refresh").unlink()
                 for file in folder.glob("status.*"):
-                    index = file.suffix[1:]
-                    if index.isdigit() and Task(name, int(index)) in live:
+                    place = file.suffix[1:]
+                    if place.isdigit() and Task(name, int(place)) in live:
                         code, _, sent = file.read_text(encoding="utf-8").strip().partition(" ")
-                        statuses[Task(name, int(index))] = Status(int(code), sent)
+                        statuses[Task(name, int(place))] = Status(int(code), sent)
         return statuses
 
     def _judge(self, job: Job, state: State | None, status: Status) -> None:
@@ -232,21 +232,21 @@ class Launch:
 
     def _judge_without_status(self, job: Job, state: State | None) -> None:
         """A task that is over must have a status, be it with a delay; one that can never run has none."""
-        submission, index = self.submissions[job.task.name], job.task.index
+        submission, place = self._find(job)
         if state and state.kind in (WAITING, RUNNING):
             job.over = None
         elif state and state.kind == HOPELESS:
             with contextlib.suppress(NoAnswer):
-                self.scheduler.cancel(submission, index)
+                self.scheduler.cancel(submission, place)
                 self._fail(job, state.reason)
         else:
             job.over = time.monotonic() if job.over is None else job.over
             if time.monotonic() - job.over < (self.scheduler.patience if state else self.scheduler.memory):
                 return
-            state = state or self.scheduler.last_words(submission, index)
+            state = state or self.scheduler.last_words(submission, place)
             if state.kind == DISTURBED:
                 with contextlib.suppress(NoAnswer):  # what a silent node still has of it
-                    self.scheduler.cancel(submission, index)
+                    self.scheduler.cancel(submission, place)
                 self._again(job, state.reason)
             else:
                 self._fail(job, state.reason or "not in the queue, and without a word of its end")
@@ -260,9 +260,15 @@ class Launch:
             job.task = None
 
     def _fail(self, job: Job, reason: str) -> None:
-        output = self.submissions[job.task.name].folder / f"output.{job.task.index}"
+        submission, place = self._find(job)
+        output = submission.folder / f"output.{place}"
         lines = output.read_text(errors="replace").splitlines() if output.is_file() else []
         job.verdict = f"{reason}: {lines[-1]}" if lines else reason
+
+    def _find(self, job: Job) -> tuple[Submission, int]:
+        """The submission of a job, and its place there."""
+        assert job.task is not None
+        return self.submissions[job.task.name], job.task.place
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -296,7 +302,7 @@ class Launch:
         if isinstance(self.scheduler, Local):
             self.scheduler.finish(end)
         while not self.local and time.monotonic() < end:
-            states = self._states([self.submissions[name] for name in {job.task.name for job in live}])
+            states = self._states(list(dict.fromkeys(self._find(job)[0] for job in live)))
             if states is not None and not any(s.kind in (WAITING, RUNNING, HOPELESS) for s in states.values()):
                 break
             time.sleep(0.5)

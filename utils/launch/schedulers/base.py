@@ -33,7 +33,7 @@ class State(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """An array of tasks, of indices 1 to size, as a scheduler knows it.
+    """An array of tasks, with places 1 to size, as a scheduler knows it.
 
     Attributes:
         folder: holds what job.sh reads and writes, of this submission alone.
@@ -47,10 +47,10 @@ class Submission(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A task by the name of its submission and its index there."""
+    """A task by the name of its submission and its place there, from 1."""
 
     name: str
-    index: int
+    place: int
 
 
 class Refused(Exception):
@@ -102,7 +102,7 @@ class Scheduler:
         """
         raise NotImplementedError
 
-    def cancel(self, submission: Submission, index: int | None = None) -> None:
+    def cancel(self, submission: Submission, place: int | None = None) -> None:
         """Ask a task, or all of a submission, to end.
 
         Raises:
@@ -110,7 +110,7 @@ class Scheduler:
         """
         raise NotImplementedError
 
-    def last_words(self, submission: Submission, index: int) -> State:
+    def last_words(self, submission: Submission, place: int) -> State:
         """What is known of a task that is no longer in the queue."""
         return State(ENDED)
 
@@ -163,8 +163,8 @@ class Cluster(Scheduler):
     def send(self, command: list[str], folder: Path, name: str, size: int) -> Submission:
         """Submit with a command."""
         script = f"#!/bin/bash\nexec bash {shlex.quote(str(JOB))} {shlex.quote(str(folder))} {self.script_end}\n"
-        if name in self.unsure and (found := self.find(name)):
-            return Submission(folder, name, found, size)
+        if name in self.unsure and (number := self.find(name)):
+            return Submission(folder, name, number, size)
         self.unsure.add(name)
         code, said, words = self.ask(command, script)
         self.unsure.remove(name)

@@ -103,7 +103,7 @@ class GridEngine(Cluster):
             if task.name in ours:
                 letters, number = job.findtext("state") or "", job.findtext("JB_job_number") or ""
                 if "E" in letters:
-                    states[task] = State(HOPELESS, f"{letters}{self._error(number, task.index)}")
+                    states[task] = State(HOPELESS, f"{letters}{self._error(number, task.place)}")
                 elif "h" in letters:
                     states[task] = State(HOPELESS, f"{letters}, held")
                 else:
@@ -132,16 +132,16 @@ class GridEngine(Cluster):
             words = str(error)
         raise NoAnswer(f"qstat: {words}")
 
-    def _error(self, job: str, index: int) -> str:
+    def _error(self, job: str, place: int) -> str:
         said = self.ask(["qstat", "-j", job])[1]
-        found = re.search(rf"^error reason\s+{index}:\s*(.*)$", said, re.MULTILINE)
+        found = re.search(rf"^error reason\s+{place}:\s*(.*)$", said, re.MULTILINE)
         return f", {found[1].strip()}" if found else ""
 
-    def cancel(self, submission: Submission, index: int | None = None) -> None:
-        self.ask(["qdel", submission.id, *(("-t", str(index)) if index else ())])
+    def cancel(self, submission: Submission, place: int | None = None) -> None:
+        self.ask(["qdel", submission.id, *(("-t", str(place)) if place else ())])
 
-    def last_words(self, submission: Submission, index: int) -> State:
-        said = self.ask(["qacct", "-j", submission.id, "-t", str(index)])[1]
+    def last_words(self, submission: Submission, place: int) -> State:
+        said = self.ask(["qacct", "-j", submission.id, "-t", str(place)])[1]
         found = re.search(r"^failed\s+(\d+)\s*:\s*(.*)$", said, re.MULTILINE)
         return State(FAILURES.get(found[1], ENDED), found[2].strip()) if found else State(ENDED)
 
@@ -149,12 +149,12 @@ class GridEngine(Cluster):
 def tasks(jobs: list[ElementTree.Element]) -> list[tuple[Task, ElementTree.Element]]:
     """Those that are one task each."""
     named = [(job.findtext("JB_name") or "", job.findtext("tasks") or "", job) for job in jobs]
-    return [(Task(name, int(index)), job) for name, index, job in named if index.isdigit()]
+    return [(Task(name, int(place)), job) for name, place, job in named if place.isdigit()]
 
 
 def without(command: list[str], names: set[str]) -> list[str]:
     """A command that does not request some of its resources."""
-    words = []
+    words: list[str] = []
     for word in command:
         if words and words[-1] == "-l":
             word = ",".join(part for part in word.split(",") if part.partition("=")[0] not in names)

@@ -27,7 +27,7 @@ class Local(Scheduler):
 
     def submit(self, folder: Path, name: str, size: int) -> Submission:
         submission = Submission(folder, name, "", size)
-        self.waiting += [(submission, index) for index in range(1, size + 1)]
+        self.waiting += [(submission, place) for place in range(1, size + 1)]
         return submission
 
     def states(self, submissions: list[Submission]) -> dict[Task, State]:
@@ -36,9 +36,9 @@ class Local(Scheduler):
         for task in ended:
             del self.running[task]
         while self.waiting and len(self.running) < self.places:
-            submission, index = self.waiting.pop(0)
-            self.running[Task(submission.name, index)] = subprocess.Popen(
-                ["bash", JOB, submission.folder, str(index)],
+            submission, place = self.waiting.pop(0)
+            self.running[Task(submission.name, place)] = subprocess.Popen(
+                ["bash", JOB, submission.folder, str(place)],
                 stdin=subprocess.DEVNULL,
                 close_fds=False,  # run.sh of a recipe keeps the terminal open for the first job
                 start_new_session=True,
@@ -46,10 +46,10 @@ class Local(Scheduler):
             )
         states = {task: State(ENDED) for task in ended}
         states.update({task: State(RUNNING) for task in self.running})
-        states.update({Task(submission.name, index): State(WAITING) for submission, index in self.waiting})
+        states.update({Task(submission.name, place): State(WAITING) for submission, place in self.waiting})
         return states
 
-    def cancel(self, submission: Submission, index: int | None = None) -> None:
+    def cancel(self, submission: Submission, place: int | None = None) -> None:
         self.waiting = [task for task in self.waiting if task[0].name != submission.name]
         for task, process in self.running.items():
             if task.name == submission.name:

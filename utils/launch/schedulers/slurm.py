@@ -80,19 +80,19 @@ class Slurm(Cluster):
         states = {}
         for line in said.splitlines():
             task, name, state, reason = (line.split("|", 3) + [""] * 3)[:4]
-            index = task.partition("_")[2]
-            if name in ours and index.isdigit():
+            place = task.partition("_")[2]
+            if name in ours and place.isdigit():
                 kind = KINDS.get(state, RUNNING)
                 if kind == WAITING and re.fullmatch(NEVER, reason, re.IGNORECASE):
                     kind = HOPELESS
                 words = state if reason in ("", "None", "NonZeroExitCode") else f"{state}, {reason}"
-                states[Task(name, int(index))] = State(kind, words)
+                states[Task(name, int(place))] = State(kind, words)
         return states
 
     def _squeue(self, columns: str) -> tuple[int, str, str]:
         return self.ask(["squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), "-o", columns])
 
-    def cancel(self, submission: Submission, index: int | None = None) -> None:
+    def cancel(self, submission: Submission, place: int | None = None) -> None:
         """By name as well: an id may be another job's by now."""
-        which = submission.id if index is None else f"{submission.id}_{index}"
+        which = submission.id if place is None else f"{submission.id}_{place}"
         self.ask(["scancel", f"--name={submission.name}", which])
