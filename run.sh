@@ -37,7 +37,7 @@ Stages (every finished one is a no-op when run again):
   2  augment: choose the copies of training utterances (--augment.copies)
   3  log-STFT features, of utterances and copies
   4  train
-  5  decode: posteriors of the test utterances
+  5  decode: posteriors of the test and validation utterances
   6  score: result.json
   7  table of all results
 

@@ -221,7 +221,8 @@ def train(data: Data, folder: Path) -> None:
 def _forget(folder: Path, corpora: Iterable[str]) -> None:
     """Have these corpora decoded anew: without a score that is whole, nothing says that what is there is."""
     for corpus in corpora:
-        (folder / f"decode_{corpus}_test" / "decode.json").unlink(missing_ok=True)
+        for part in ("valid", "test"):
+            (folder / f"decode_{corpus}_{part}" / "decode.json").unlink(missing_ok=True)
 
 
 def _key(experiment: Experiment) -> tuple[str, str, int, bool]:

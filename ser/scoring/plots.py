@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -29,4 +30,29 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], title: str, pa
             va="center",
             color="white" if share[i, j] > 0.5 else "black",
         )
+    save_picture(figure, path)
+
+
+def plot_reliability(calibration: Mapping[str, Any], title: str, path: Path) -> None:
+    """Draw the share that is right over confidence, before and after temperature scaling, and how many are where.
+
+    Args:
+        calibration: ece_before, ece_after, reliability, as result.json has them.
+    """
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure.suptitle(title)
+    axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(3, 1))
+    for (upper, lower), when in zip(axes.T, ("before", "after"), strict=True):
+        bins = calibration["reliability"][when]
+        width = 1 / len(bins)
+        there = [b for b in bins if b["count"]]
+        upper.plot([0, 1], [0, 1], "--", color="grey")
+        upper.plot([b["confidence"] for b in there], [b["accuracy"] for b in there], "o-")
+        upper.set(
+            title=f"{when}: expected calibration error {calibration[f'ece_{when}']:.3f}", xlim=(0, 1), ylim=(0, 1)
+        )
+        lower.bar([(i + 0.5) * width for i in range(len(bins))], [b["count"] for b in bins], 0.9 * width)
+        lower.set(xlabel="confidence")
+    axes[0, 0].set(ylabel="share that is right")
+    axes[1, 0].set(ylabel="utterances")
     save_picture(figure, path)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from struct import error as StructError
 from typing import Any
 
+import kaldiio
 import numpy as np
 from tabulate import tabulate
 
@@ -16,8 +18,10 @@ from ser.common.metrics import confusion_matrix, scores
 from ser.config import Experiment
 from ser.corpora.describe import protocol_hash, read_prepared
 from ser.corpora.kaldi import read_table
+from ser.scoring.calibration import expected_calibration_error, fit_temperature, reliability, tempered
 from ser.scoring.curves import plot_curves
-from ser.scoring.plots import plot_confusion
+from ser.scoring.decode import decoded_as
+from ser.scoring.plots import plot_confusion, plot_reliability
 
 
 def score_part(part: Part, folder: Path) -> dict[str, Any]:
@@ -85,6 +89,48 @@ def _score_parts(parts: Mapping[str, Part], folder: Path) -> dict[str, Any]:
     return targets
 
 
+def _calibrate(data: Data, folder: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
+    """Corpus -> how far its confidence holds, before and after temperature scaling; None without validation answers."""
+    found: dict[str, Any] = dict.fromkeys(parts)
+    mark, valid = {"model": digest(folder / "model.safetensors")}, data.parts("valid")
+    for corpus, part in parts.items():
+        tuned = folder / f"decode_{corpus}_valid"
+        if corpus in valid and decoded_as(tuned, mark):
+            decoded = folder / f"decode_{corpus}_{part.name}"
+            temperature = fit_temperature(read_posteriors(tuned, valid[corpus]), valid[corpus].targets)
+            found[corpus] = {"temperature": temperature, "n": len(valid[corpus])}
+            found[corpus] |= calibration(read_posteriors(decoded, part), part.targets, temperature)
+            title = (
+                f"{corpus} {part.name}: temperature {temperature:.2f} from {len(valid[corpus])} validation utterances"
+            )
+            plot_reliability(found[corpus], title, decoded / "scoring" / "reliability.png")
+    return found
+
+
+def calibration(posteriors: np.ndarray, targets: np.ndarray, temperature: float) -> dict[str, Any]:
+    """ece_before, ece_after: expected calibration errors; reliability: before, after -> a row a bin."""
+    found: dict[str, Any] = {"reliability": {}}
+    right = posteriors.argmax(1) == targets
+    for when, rows in {"before": posteriors, "after": tempered(posteriors, temperature)}.items():
+        found[f"ece_{when}"] = expected_calibration_error(rows.max(1), right)
+        found["reliability"][when] = [asdict(b) for b in reliability(rows.max(1), right)]
+    return found
+
+
+def read_posteriors(decoded: Path, part: Part) -> np.ndarray:
+    """Of a decode_<corpus>_<part>/, float32, (utterances, classes), in the order of the part.
+
+    Raises:
+        InputError: absent, cut short, or of other utterances.
+    """
+    path = decoded / "post.ark"
+    try:
+        found = dict(kaldiio.load_ark(str(path)))
+        return np.stack([found[key] for key in part.ids]).reshape(len(part), len(part.classes))
+    except (OSError, ValueError, LookupError, RuntimeError, AssertionError, StructError):
+        raise InputError(f"{path}: not the posteriors of the {part.name} part; run stage 5 again") from None
+
+
 def _identity(experiment: Experiment) -> dict[str, Any]:
     keys = ("combination", "corpora", "task", "temporal", "pooling", "fold", "seed", "preset", "split")
     return {key: getattr(experiment, key) for key in keys}
@@ -95,10 +141,11 @@ def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
 
     Args:
         folder: the experiment's.
-        part_name: "test" gives result.json, another part result_<part>.json.
+        part_name: "test" gives result.json, with calibration, another part result_<part>.json.
     """
     experiment, train = data.experiment, read_train(data, folder)
-    targets = _score_parts(data.parts(part_name), folder)
+    parts = data.parts(part_name)
+    targets = _score_parts(parts, folder)
     if not targets:
         raise InputError(
             f"{folder}: none of {', '.join(experiment.corpora)} has {part_name} speakers; add a corpus that has"
@@ -112,6 +159,7 @@ def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
         "normalisation": experiment.batches.normalisation,
         "notes": sorted({p.note for p in data.protocols.values() if p.note}),
         "targets": targets,
+        **({"calibration": _calibrate(data, folder, parts)} if part_name == "test" else {}),
     }
     write_json(folder / ("result.json" if part_name == "test" else f"result_{part_name}.json"), result)
     plot_curves([folder], folder / "curves.png")

@@ -11,6 +11,8 @@ from ser.corpora.kaldi import read_table, write_table
 from ser.nets import build
 from ser.nets.evaluate import log_posteriors
 from ser.scoring import decode, score
+from ser.scoring.calibration import expected_calibration_error, fit_temperature, tempered
+from ser.scoring.decode import Decoder
 from ser.scoring.tables import read_results, results_table
 from ser.training import Trainer
 from ser.training.machine import find_machine
@@ -126,3 +128,39 @@ def test_table_is_rebuilt_from_the_files(trained):
 def test_no_results_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"holds no result.json; run stages 4 to 6"):
         read_results([tmp_path])
+
+
+def test_confidence_is_calibrated_on_validation_and_measured_on_test(trained):
+    data, folder, _, _ = trained
+    assert score(data, folder, "test")["calibration"] == {"one": None}  # of older experiments valid is not decoded
+    Decoder(data.experiment, folder).decode_parts(data, "test")
+    before = json.loads((folder / "decode_one_test" / "scoring" / "scores.json").read_text())
+    result = score(data, folder, "test")
+    found = result["calibration"]["one"]
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert result["targets"]["one"] == before  # which the state of a grid compares
+    valid, test = data.parts("valid")["one"], data.parts("test")["one"]
+    post = {name: kaldiio.load_scp(str(folder / f"decode_one_{name}" / "post.scp")) for name in ("valid", "test")}
+    rows = np.stack([post["valid"][key] for key in valid.ids])
+    assert found["n"] == len(valid)
+    assert found["temperature"] == pytest.approx(fit_temperature(rows, valid.targets))
+    rows = np.stack([post["test"][key] for key in test.ids])
+    right = rows.argmax(1) == test.targets
+    assert found["ece_before"] == pytest.approx(expected_calibration_error(rows.max(1), right))
+    rows = tempered(rows, found["temperature"])
+    assert found["ece_after"] == pytest.approx(expected_calibration_error(rows.max(1), right))
+    for when in ("before", "after"):
+        assert sum(b["count"] for b in found["reliability"][when]) == len(test)
+        assert sum(b["count"] * (b["accuracy"] or 0) for b in found["reliability"][when]) == pytest.approx(right.sum())
+    assert (folder / "decode_one_test" / "scoring" / "reliability.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_damaged_posteriors_are_named(trained):
+    data, folder, _, _ = trained
+    Decoder(data.experiment, folder).decode_parts(data, "test")
+    path = folder / "decode_one_valid" / "post.ark"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(
+        InputError, match=r"decode_one_valid/post.ark: not the posteriors of the valid part; run stage 5"
+    ):
+        score(data, folder, "test")
