@@ -92,16 +92,37 @@ class ArkWriter:
             ) from error
 
 
-def _two_bytes(key: str, matrix: np.ndarray) -> tuple[bytes, bytes]:
-    """Header and values of an entry of Kaldi's compressed kind "CM2"."""
+def as_stored(matrix: np.ndarray, storage: str) -> np.ndarray:
+    """A float32 matrix, (rows, columns), as it is read again from where `ArkWriter` put it."""
+    if storage == "float32":
+        return matrix
+    low, span, stored = _rounded(matrix)
+    values = stored.astype(np.float32)
+    values *= _step(float(span))
+    values += low
+    return values
+
+
+def _step(span: float) -> np.float32:
+    return np.float32(span / 65535)
+
+
+def _rounded(matrix: np.ndarray) -> tuple[np.float32, np.float32, np.ndarray]:
+    """Least value, span and the values between them in two bytes."""
     low, high = matrix.min(), matrix.max()
     span = high - low if high > low else np.float32(1) + abs(low)
     values = matrix - low
     values /= span
     values *= np.float32(65535)
     values += np.float32(0.499)
+    return low, span, values.astype("<u2")
+
+
+def _two_bytes(key: str, matrix: np.ndarray) -> tuple[bytes, bytes]:
+    """Header and values of an entry of Kaldi's compressed kind "CM2"."""
+    low, span, stored = _rounded(matrix)
     header = f"{key} ".encode() + TWO_BYTE + struct.pack("<ffii", low, span, *matrix.shape)
-    return header, values.astype("<u2").tobytes()
+    return header, stored.tobytes()
 
 
 def _floats(key: str, matrix: np.ndarray) -> tuple[bytes]:
@@ -170,7 +191,7 @@ class ArkReader:
         low, step = np.float32(0), None
         if data[offset : offset + 6] == TWO_BYTE:
             low, span, rows, columns = struct.unpack_from("<ffii", data, offset + 6)
-            low, step = np.float32(low), np.float32(span / 65535)
+            low, step = np.float32(low), _step(span)
             at, size = offset + 22, 2
         elif data[offset : offset + 5] == FLOAT:
             rows, columns = struct.unpack_from("<xixi", data, offset + 5)

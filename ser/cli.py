@@ -1,0 +1,38 @@
+"""`ser <command> ...`: what is done with a trained model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from ser.common import guarded
+
+# A module is imported only when its command is given, so that --help is instant.
+COMMANDS = {
+    "predict": "emotions of files, folders, lists, or audio on standard input",
+    "timeline": "emotions over time in a long recording",
+    "explain": "a picture of what the network attends to in a file",
+    "pack": "make a model folder of a finished experiment",
+    "card": "write the card of a model folder anew, or ask what the model was trained on",
+    "check": "how a model does on data by gender and corpus, and how it bears noise and lines",
+    "export": "make an ONNX graph of a model folder",
+}
+
+
+@guarded
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser("ser", description=__doc__)
+    commands = parser.add_subparsers(metavar="command", required=True)
+    for name, help_line in COMMANDS.items():
+        command = commands.add_parser(name, help=help_line, description=help_line)
+        if given[:1] == [name]:
+            module = import_module(f"ser.inference.commands.{name}")
+            module.arguments(command)
+            command.set_defaults(run=module.run)
+    options = parser.parse_args(given)
+    code: int = options.run(options)
+    return code

@@ -1,0 +1,218 @@
+"""The model folder: everything that answers follow from, and nothing that runs.
+
+model.safetensors   weights and normalisation, as training wrote them
+model.json          settings, class lists, trained range, statistics, calibration, metrics, licences, provenance
+seen.txt            SHA-256 of "<corpus>/<utterance id>" of each training utterance, sorted
+README.md           the model card
+SHA256SUMS          of all of these (`sha256sum -c SHA256SUMS`)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+from ser.common import InputError, read_json
+from ser.config import Experiment
+from ser.config.load import ADDED
+from ser.config.registry import POOLING, TEMPORAL
+
+if TYPE_CHECKING:
+    import torch
+
+    from ser.nets import SpeechEmotionNetwork
+
+# Raise it when the folder cannot be read by the code before.
+FORMAT = 1
+WEIGHTS, DESCRIPTION, SEEN, CARD, SUMS = "model.safetensors", "model.json", "seen.txt", "README.md", "SHA256SUMS"
+FILES = (WEIGHTS, DESCRIPTION, SEEN, CARD)
+AGAIN = "take an intact copy, or make it again with `ser pack`"
+
+
+@dataclass(frozen=True)
+class Model:
+    """An opened model folder.
+
+    Attributes:
+        network: float32, in evaluation mode, on `device`.
+        description: what model.json holds.
+        heads: head -> its class list, in the order of its outputs.
+    """
+
+    folder: Path
+    experiment: Experiment
+    network: SpeechEmotionNetwork
+    device: torch.device
+    description: dict[str, Any]
+    heads: dict[str, tuple[str, ...]]
+
+
+def open_model(folder: Path, device: str = "cpu") -> Model:
+    """Check a model folder and open it; nothing in it is run.
+
+    Raises:
+        InputError: no model folder, a file that is missing or not as it was packed, weights that are no safetensors
+            or of another network or label set, or a format that this version does not know.
+    """
+    folder = Path(folder)
+    verify(folder)
+    description = read_description(folder)
+    try:
+        experiment = experiment_of(description["settings"])
+        heads = {str(head): tuple(map(str, classes)) for head, classes in description["heads"].items()}
+        if not heads or not all(heads.values()):
+            raise ValueError("no heads or no classes")
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{folder / DESCRIPTION}: not a description of a model ({error}); {AGAIN}") from None
+    import torch
+
+    from ser.nets import build
+    from ser.training.checkpoint import load_tensors
+
+    path = folder / WEIGHTS
+    _refuse_pickle(path)
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {device}: {str(error).splitlines()[0]}; use cpu") from None
+    try:
+        tensors, meta = load_tensors(path)
+    except InputError as error:
+        raise InputError(f"{str(error).rpartition(';')[0]}; {AGAIN}") from None
+    weighed = {head: tuple(classes) for head, classes in meta.get("classes", {}).items()}
+    if weighed != heads:
+        raise InputError(
+            f"{folder}: the weights answer {_told(weighed)}, and {DESCRIPTION} says {_told(heads)}; {AGAIN}"
+        )
+    network = build(experiment, heads)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split()).partition(": ")[2][:200]
+        raise InputError(f"{path}: weights of another network than {DESCRIPTION} says ({reason}); {AGAIN}") from None
+    network.eval().requires_grad_(False)
+    return Model(folder, experiment, network.to(place), place, description, heads)
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What model.json holds.
+
+    Raises:
+        InputError: it is no such file, or of a format that this version does not know.
+    """
+    path = folder / DESCRIPTION
+    found = read_json(path)
+    number = found.get("format") if isinstance(found, dict) else None
+    if number != FORMAT:
+        raise InputError(
+            f"{path}: format {number}, and this version reads {FORMAT}; update the toolkit, or pack it again"
+        )
+    return dict(found)
+
+
+def experiment_of(settings: Mapping[str, Any]) -> Experiment:
+    """Settings as `Experiment`, checked by its own types; jsonargparse's parser would take as long as the weights.
+
+    Raises:
+        ValueError: a key that is missing, unknown or of another kind; a block that this version does not know.
+    """
+    later: dict[str, Any] = {}
+    for key, value in ADDED.items():
+        section, _, name = key.partition(".")
+        later.setdefault(section, {})[name] = value
+    made = _made(
+        Experiment, {k: {**later.get(k, {}), **v} if isinstance(v, Mapping) else v for k, v in settings.items()}
+    )
+    for name, known in ((made.temporal, TEMPORAL), (made.pooling, POOLING)):
+        if name not in known:
+            raise ValueError(f"{name} is none of {', '.join(known)}")
+    return made
+
+
+def _made(kind: type, values: Mapping[str, Any], where: str = "") -> Any:
+    hints = get_type_hints(kind)
+    odd = sorted(hints.keys() ^ values.keys())
+    if odd:
+        raise ValueError(f"{where}{odd[0]} is {'missing' if odd[0] in hints else 'unknown'}")
+    return kind(**{name: _value(hint, values[name], f"{where}{name}") for name, hint in hints.items()})
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    if is_dataclass(hint):
+        return _made(hint, value, f"{name}.")  # type: ignore[arg-type]
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ValueError(f"{name} = {value!r} is none of {', '.join(get_args(hint))}")
+        return value
+    if get_origin(hint) is list:
+        return [_value(get_args(hint)[0], item, name) for item in value]
+    if get_origin(hint) is dict:
+        return dict(value)
+    plain = next(base for base in (bool, int, float, str) if issubclass(hint, base))
+    if plain is float and isinstance(value, int):
+        value = float(value)
+    if not isinstance(value, plain) or isinstance(value, bool) != (plain is bool):
+        raise ValueError(f"{name} = {value!r} is no {plain.__name__}")
+    return plain(hint(value))
+
+
+def verify(folder: Path) -> None:
+    """Compare every file with SHA256SUMS.
+
+    Raises:
+        InputError: one is missing or changed, or a name leads out of the folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give one that `ser pack` made")
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{folder}: no model folder, for it has no {SUMS}; give one that `ser pack` made") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{folder / SUMS}: not text; {AGAIN}") from None
+    sums: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        match = re.fullmatch(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][\w.-]*)", line)
+        if match is None:
+            raise InputError(f"{folder / SUMS}:{number}: not `<SHA-256>  <name of a file in this folder>`; {AGAIN}")
+        sums[match[2]] = match[1]
+    for name in FILES:
+        if name not in sums:
+            raise InputError(f"{folder / SUMS}: does not name {name}; {AGAIN}")
+    for name, wanted in sums.items():
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            raise InputError(f"{path}: missing, or a link; {AGAIN}")
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+                _refuse_pickle(path)
+                raise InputError(f"{path}: not the file that was packed (SHA-256 differs from {SUMS}); {AGAIN}")
+
+
+def write_sums(folder: Path) -> None:
+    """Write SHA256SUMS of the files of a model folder, and of what else it names already."""
+    from ser.common import write_text
+
+    path = folder / SUMS
+    named = [line[66:] for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    names = list(dict.fromkeys([*FILES, *(name for name in named if (folder / name).is_file())]))
+    write_text(path, "".join(f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in names))
+
+
+def _refuse_pickle(path: Path) -> None:
+    """A pickle can run anything, so it is refused by its first bytes, whatever its name."""
+    if path.suffix != ".safetensors":
+        return
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head[:1] == b"\x80" or head == b"PK\x03\x04":
+        raise InputError(f"{path}: a pickle, which may hold code and is not opened, not safetensors; {AGAIN}")
+
+
+def _told(heads: Mapping[str, tuple[str, ...]]) -> str:
+    return ", ".join(f"{head} ({' '.join(classes)})" for head, classes in heads.items()) or "nothing"

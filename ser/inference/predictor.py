@@ -1,0 +1,117 @@
+"""From samples to posteriors, by the same way as training and decoding go: predict is evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ser.augment.spectral import relative_floor, trim
+from ser.batches import UNIFIED, by_length
+from ser.batches.batch import MULTIPLE
+from ser.batches.view import Moments
+from ser.common import InputError
+from ser.features import as_stored, log_stft
+from ser.inference.model import Model
+from ser.nets.evaluate import BATCH_FRAMES
+
+MEAN = "mean"
+Statistics = tuple[np.ndarray, np.ndarray]
+
+
+class Predictor:
+    """The answers of a model.
+
+    Args:
+        head: a head's name, or "mean": the mean of all heads' posteriors, class by class (a head that does not know a
+            class gives it 0). Where one head serves all corpora and each has an adapter, also a corpus's name.
+
+    Attributes:
+        classes: of the answers, in order.
+        statistics: mean and deviation a bin of a training speaker or corpus, (bins,) each: means over these; None where
+            the normalisation needs none.
+
+    Raises:
+        InputError: no such head.
+    """
+
+    def __init__(self, model: Model, head: str = MEAN) -> None:
+        self.model, self.head = model, head
+        self.features, self.batches = model.experiment.features, model.experiment.batches
+        ways = routes(model)
+        if head != MEAN and head not in ways:
+            raise InputError(f"{model.folder}: no head {head}; it has {', '.join(ways)}, and {MEAN} of all")
+        self._ways = list(ways.values()) if head == MEAN else [ways[head]]
+        self.classes = tuple(dict.fromkeys(name for way, _ in self._ways for name in model.heads[way]))
+        self.statistics: Statistics | None = None
+        if (found := model.description.get("group_statistics")) is not None:
+            self.statistics = np.array(found["mean"], np.float32), np.array(found["deviation"], np.float32)
+
+    def spectrum(self, samples: np.ndarray) -> np.ndarray:
+        """float32, (samples,), at features.sampling_rate to the log-STFT as it is stored, float32, (frames, bins)."""
+        return as_stored(log_stft(samples, self.features), self.features.storage)
+
+    def shaped(self, spectrum: np.ndarray) -> np.ndarray:
+        """Trimmed, floored, every n-th frame, as a `View` has it: what statistics are taken of."""
+        config = self.batches
+        first, last = trim(spectrum, config.trim_decibels) if config.trim_decibels else (0, len(spectrum))
+        values = spectrum[first:last]
+        if config.floor_decibels:
+            values = np.maximum(values, relative_floor(spectrum, config.floor_decibels).min())
+        return np.ascontiguousarray(values[:: config.frame_step])
+
+    def normalised(self, shaped: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
+        """What the network gets, of what `shaped` gave.
+
+        Args:
+            statistics: of the speaker or corpus; None: the training's. "utterance" uses its own, "global" and "none"
+                need none.
+        """
+        kind = self.batches.normalisation
+        if kind == "utterance":
+            moments = Moments(shaped.shape[1])
+            moments.add(shaped)
+            statistics = moments.finish()
+        elif kind in ("speaker", "corpus"):
+            statistics = statistics or self.statistics
+        else:
+            return shaped
+        assert statistics is not None
+        return (shaped - statistics[0]) / statistics[1]
+
+    def prepare(self, spectrum: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
+        """What the network gets, float32, (frames, bins)."""
+        return self.normalised(self.shaped(spectrum), statistics)
+
+    @torch.inference_mode()
+    def posteriors(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        """float32, (utterances, classes), in the order given, whatever the batches."""
+        result = np.empty((len(prepared), len(self.classes)), np.float32)
+        for crops in by_length(np.array([len(values) for values in prepared]), BATCH_FRAMES):
+            indices = [index for index, _, _ in crops]
+            longest = -(-crops[-1][2] // MULTIPLE) * MULTIPLE
+            features = np.zeros((len(crops), longest, self.features.bins), np.float32)
+            for row, (index, _, rows) in zip(features, crops, strict=True):
+                row[:rows] = prepared[index]
+            lengths = torch.tensor([rows for _, _, rows in crops])
+            result[indices] = self._answers(torch.from_numpy(features), lengths).numpy()
+        return result
+
+    def _answers(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Mean of the posteriors of the heads asked for, (batch, classes), on the CPU."""
+        network, device = self.model.network, self.model.device
+        pooled = network.embed(features.to(device), lengths.to(device))
+        total = torch.zeros(len(features), len(self.classes), device=device)
+        for head, corpus in self._ways:
+            columns = [self.classes.index(name) for name in self.model.heads[head]]
+            total[:, columns] += torch.softmax(network.classify(pooled, head, corpus), dim=1)
+        return (total / len(self._ways)).cpu()
+
+
+def routes(model: Model) -> dict[str, tuple[str, str]]:
+    """What --head may name -> (head, corpus whose adapter is used)."""
+    corpora = model.experiment.corpora
+    if UNIFIED in model.heads and model.experiment.network.adapter_size:
+        return {corpus: (UNIFIED, corpus) for corpus in corpora}
+    return {head: (head, head) for head in model.heads}
