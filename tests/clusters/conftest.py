@@ -1,12 +1,14 @@
 """The clusters: each is started once, for all tests, and ended after them."""
 
 import os
+import re
 import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -22,6 +24,7 @@ def started(kind: type[Cluster]) -> Iterator[Cluster]:
     """A cluster that runs, until the tests are through. Its folder has a short name, for there are sockets in it."""
     if not os.environ.get("SER_TEST_CLUSTERS"):
         pytest.skip("real schedulers are started by SER_TEST_CLUSTERS=1 ./tests/run.sh tests/clusters")
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))  # so that what follows is done then, too
     with tempfile.TemporaryDirectory(prefix="cluster", ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o755)  # munged wants its socket to be within the reach of all
         cluster = kind(Path(folder))
@@ -42,28 +45,49 @@ def gridengine() -> Iterator[Cluster]:
     yield from started(GridEngineHere)
 
 
+class Ended(NamedTuple):
+    """The end of a call: exit code and all that was said."""
+
+    code: int
+    said: str
+
+
 @dataclass
 class Launchers:
     """The launcher of a cluster, called in a folder with a space in its name."""
 
     cluster: Cluster
     folder: Path
+    said: Path
 
-    def start(self, *words: str, **variables: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, **variables: str) -> subprocess.Popen[bytes]:
         """Call it."""
-        return subprocess.Popen(
-            [UTILS / self.cluster.program, *words],
-            cwd=self.folder,
-            env={**self.cluster.environment, **variables},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=heed_interrupts,
-        )
+        with self.said.open("wb") as said:
+            return subprocess.Popen(
+                [UTILS / self.cluster.program, *words],
+                cwd=self.folder,
+                env={**self.cluster.environment, **variables},
+                stdout=said,
+                stderr=said,
+                preexec_fn=heed_interrupts,
+            )
 
-    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def end(self, launcher: subprocess.Popen[bytes]) -> Ended:
+        """Wait for its end; the limit is there for a broken launcher only."""
+        try:
+            return Ended(launcher.wait(120), self.said.read_text())
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"the launcher does not end; it said: {self.said.read_text()}")
+        finally:
+            launcher.kill()
+
+    def run(self, *words: str, **variables: str) -> Ended:
         """Call it and wait for its end."""
-        return ended(self.start(*words, **variables))
+        return self.end(self.start(*words, **variables))
+
+    def wait_to_hear(self, pattern: str) -> None:
+        """Wait until the launcher has said something."""
+        wait_for(lambda: re.search(pattern, self.said.read_text()), f"the launcher says {pattern}", 120)
 
     def wait_for(self, *names: str) -> None:
         """Wait until jobs have written these files."""
@@ -80,16 +104,6 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def ended(launcher: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    """What a launcher said; the limit is there for a broken one only."""
-    try:
-        out, said = launcher.communicate(timeout=120)
-    except subprocess.TimeoutExpired:
-        launcher.kill()
-        pytest.fail(f"the launcher does not end: {launcher.communicate()}")
-    return subprocess.CompletedProcess(launcher.args, launcher.returncode, out, said)
-
-
 @pytest.fixture(params=["slurm", "gridengine"])
 def launchers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Launchers]:
     """Of each cluster in turn, with an empty queue."""
@@ -97,7 +111,7 @@ def launchers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Launch
     folder = tmp_path / "a folder"
     folder.mkdir()
     os.chmod(folder, 0o755)
-    yield Launchers(cluster, folder)
+    yield Launchers(cluster, folder, tmp_path / "said")
     if cluster.queued():
         cluster.clear()
     wait_for(lambda: not cluster.queued(), "the queue is empty")

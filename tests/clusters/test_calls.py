@@ -14,7 +14,7 @@ def test_each_job_has_its_log_and_its_words(launchers) -> None:
         "import os, sys; print(repr(sys.argv[1:]), os.getcwd(), os.environ['HERE'], os.environ['OMP_NUM_THREADS'])"
     )
     done = launchers.run("NR=3:5", "log NR/x.NR.log", sys.executable, "-c", program, "NR", *words, HERE="a\nb")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert done == (0, "")
     for number in "345":
         lines = launchers.read(f"log {number}/x.{number}.log").splitlines()
         assert lines[0].startswith(f"# command {sys.executable} -c ")
@@ -27,7 +27,7 @@ def test_each_job_has_its_log_and_its_words(launchers) -> None:
 
 
 def test_one_job_without_a_number(launchers) -> None:
-    assert launchers.run("x.log", "echo", "JOB").returncode == 0
+    assert launchers.run("x.log", "echo", "JOB").code == 0
     assert "\nJOB\n" in launchers.read("x.log")
     assert [path.name for path in launchers.folder.iterdir()] == ["x.log"]
 
@@ -35,8 +35,8 @@ def test_one_job_without_a_number(launchers) -> None:
 def test_a_failing_job_is_named_after_all_have_ended(launchers) -> None:
     program = "echo line of NR; [ NR = 1 ] || [ NR = 4 ] || exit $((90 + NR))"
     done = launchers.run("NR=1:4", "log/x.NR.log", "bash", "-c", program)
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [
+    assert done.code == 1
+    assert done.said.splitlines() == [
         f"{launchers.cluster.program}: 2 of 4 jobs failed; the first log: log/x.2.log (exit code 92)",
         f"{launchers.cluster.program}: also job 3: log/x.3.log (exit code 93)",
         "line of 2",
@@ -47,14 +47,14 @@ def test_a_failing_job_is_named_after_all_have_ended(launchers) -> None:
 @pytest.mark.parametrize("code", [99, 100])
 def test_exit_codes_that_are_orders_to_a_scheduler_are_failures(launchers, code) -> None:
     done = launchers.run("x.log", "bash", "-c", f"echo once >> count; exit {code}")
-    assert done.returncode == 1
-    assert f"(exit code {code})" in done.stderr
+    assert done.code == 1
+    assert f"(exit code {code})" in done.said
     assert launchers.read("count") == "once\n"
 
 
 def test_more_jobs_than_an_array_may_have(launchers) -> None:
     done = launchers.run("NR=1:12", "x.NR.log", "bash", "-c", f"task={launchers.cluster.task}; echo id ${{task%[._]*}}")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.said
     ids = {re.findall(r"^id (\d+)$", launchers.read(f"x.{n}.log"), re.MULTILINE)[0] for n in range(1, 13)}
     assert len(ids) == 3
 
@@ -70,7 +70,7 @@ sleep 0.5
 rm places/NR
 """
     done = launchers.run("--max-jobs-run", "2", "NR=1:6", "x.NR.log", "bash", "-c", program)
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.said
     counts = [int(re.findall(r"at once: (\d+)", path.read_text())[0]) for path in launchers.folder.glob("x.*.log")]
     assert len(counts) == 6
     assert max(counts) == 2
@@ -99,7 +99,7 @@ def test_options_become_those_of_the_scheduler(launchers) -> None:
     }[launchers.cluster.program]
     options = ["--mem", "50M", "--num-threads=2", "--gpu", "1", "--time", "1-1:30:00", "--max-jobs-run", "3"]
     done = launchers.run(*options, "x.log", "bash", "-c", f"{show}; echo threads $OMP_NUM_THREADS")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.said
     text = launchers.read("x.log")
     assert "\nthreads 2\n" in text
     for words in expected:
@@ -113,14 +113,14 @@ def test_an_option_of_the_site(launchers) -> None:
     (launchers.folder / "my.conf").write_text(f"command {command}\noption the_word=* {words}\ndefault the_word=hello\n")
     for options, word in ([], "hello"), (["--the-word", "bye"], "bye"):
         done = launchers.run("--config", "my.conf", *options, "x.log", "bash", "-c", show)
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.said
         assert word in launchers.read("x.log").partition("# started")[2]
 
 
 def test_what_no_node_has_is_refused(launchers) -> None:
     done = launchers.run("--gpu", "7", "NR=1:3", "log/x.NR.log", "true")
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    assert done.code == 1
+    (line,) = done.said.splitlines()
     program = {"slurm.sh": "sbatch", "queue.sh": "qsub"}[launchers.cluster.program]
     assert line.startswith(f"error: {launchers.cluster.program}: {program} refuses (")
     assert not list((launchers.folder / "log").iterdir())
@@ -129,8 +129,8 @@ def test_what_no_node_has_is_refused(launchers) -> None:
 def test_more_cores_than_a_node_has_are_not_waited_for(launchers) -> None:
     """sbatch takes such jobs, which then wait for ever."""
     done = launchers.run("--num-threads", "99", "NR=1:3", "log/x.NR.log", "true")
-    assert done.returncode == 1
-    assert ("3 of 3 jobs failed" if launchers.cluster.program == "slurm.sh" else "qsub refuses") in done.stderr
+    assert done.code == 1
+    assert ("3 of 3 jobs failed" if launchers.cluster.program == "slurm.sh" else "qsub refuses") in done.said
     assert not list((launchers.folder / "log").iterdir())
 
 
@@ -138,9 +138,9 @@ def test_held_it_would_wait_for_ever(launchers) -> None:
     command, hold = {"slurm.sh": ("sbatch", "--hold"), "queue.sh": ("qsub -V", "-h")}[launchers.cluster.program]
     (launchers.folder / "my.conf").write_text(f"command {command} {hold}\n")
     done = launchers.run("--config", "my.conf", "NR=1:2", "x.NR.log", "true")
-    assert done.returncode == 1
-    assert re.search(r"2 of 2 jobs failed; the first log: x.1.log \(.*held.*\)", done.stderr, re.IGNORECASE)
-    assert "(it wrote none)" in done.stderr
+    assert done.code == 1
+    assert re.search(r"2 of 2 jobs failed; the first log: x.1.log \(.*held.*\)", done.said, re.IGNORECASE)
+    assert "(it wrote none)" in done.said
 
 
 def test_a_job_that_cannot_be_started_is_no_success(launchers) -> None:
@@ -150,7 +150,5 @@ def test_a_job_that_cannot_be_started_is_no_success(launchers) -> None:
     (launchers.folder / "my.conf").write_text("command qsub -V\noption place=* -wd $0\n")
     options = ["--config", "my.conf", "--place", "/no/such/folder"]
     done = launchers.run(*options, "x.log", "true")
-    assert done.returncode == 1
-    assert re.search(
-        r"1 of 1 jobs failed; the first log: x.log \(Eqw, .*can't chdir to /no/such/folder.*\)", done.stderr
-    )
+    assert done.code == 1
+    assert re.search(r"1 of 1 jobs failed; the first log: x.log \(Eqw, .*can't chdir to /no/such/folder.*\)", done.said)

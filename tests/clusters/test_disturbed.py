@@ -6,8 +6,6 @@ import sys
 
 import pytest
 
-from clusters.conftest import ended
-
 pytestmark = pytest.mark.slow
 
 WAIT = "until [ -e go ]; do sleep 0.1; done; "
@@ -24,36 +22,36 @@ while not pathlib.Path("go").exists() and pathlib.Path("starts.NR").read_text() 
 def test_a_deleted_job_is_no_success(launchers, code) -> None:
     """Whatever the job does when it hears of that."""
     trap = f"trap '{code}' TERM; " if code else ""
-    program = f"{trap}echo {launchers.cluster.task} > task.NR; [ NR = 1 ] || {{ {WAIT} }}; touch done.NR"
+    program = f"{trap}echo {launchers.cluster.task} > new.NR; mv new.NR task.NR; [ NR = 1 ] || {{ {WAIT} }}; touch done.NR"
     launcher = launchers.start("NR=1:2", "x.NR.log", "bash", "-c", program)
     launchers.wait_for("done.1", "task.2")
     launchers.cluster.delete(launchers.read("task.2").strip())
-    done = ended(launcher)
-    assert done.returncode == 1
-    assert re.search(r"1 of 2 jobs failed; the first log: x.2.log \((CANCELLED|deleted)", done.stderr)
-    assert "again" not in done.stderr
+    done = launchers.end(launcher)
+    assert done.code == 1
+    assert re.search(r"1 of 2 jobs failed; the first log: x.2.log \((CANCELLED|deleted)", done.said)
+    assert "again" not in done.said
     assert not (launchers.folder / "done.2").exists()
 
 
 def test_a_job_deleted_before_its_start_is_no_success(launchers) -> None:
     if launchers.cluster.program == "queue.sh":
         pytest.skip("Grid Engine keeps nothing of it, which is waited for")
-    program = f"echo {launchers.cluster.task} > task.NR; {WAIT}"
+    program = f"echo {launchers.cluster.task} > new.NR; mv new.NR task.NR; {WAIT}"
     launcher = launchers.start("--max-jobs-run", "1", "NR=1:2", "x.NR.log", "bash", "-c", program)
     launchers.wait_for("task.1")
     launchers.cluster.delete(re.sub(r"\d+$", "2", launchers.read("task.1").strip()))
     (launchers.folder / "go").touch()
-    done = ended(launcher)
-    assert done.returncode == 1
-    assert "1 of 2 jobs failed; the first log: x.2.log (" in done.stderr
-    assert "(it wrote none)" in done.stderr
+    done = launchers.end(launcher)
+    assert done.code == 1
+    assert "1 of 2 jobs failed; the first log: x.2.log (" in done.said
+    assert "(it wrote none)" in done.said
 
 
 def test_exit_code_75_starts_a_job_again(launchers) -> None:
     program = "echo >> starts.NR; [ NR = 1 ] || [ $(wc -l < starts.NR) = 3 ] || exit 75"
     done = launchers.run("NR=1:2", "x.NR.log", "bash", "-c", program)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines() == [
+    assert done.code == 0, done.said
+    assert done.said.splitlines() == [
         f"{launchers.cluster.program}: job 2 is started again (exit code 75; {i} of at most 20)" for i in (1, 2)
     ]
     codes = re.findall(r"exit code (\d+)", launchers.read("x.2.log"))
@@ -63,16 +61,16 @@ def test_exit_code_75_starts_a_job_again(launchers) -> None:
 
 def test_a_job_is_not_started_again_for_ever(launchers) -> None:
     done = launchers.run("x.log", "bash", "-c", "exit 75", SER_RESTARTS="1")
-    assert done.returncode == 1
-    assert "(exit code 75, after 1 restarts)" in done.stderr
+    assert done.code == 1
+    assert "(exit code 75, after 1 restarts)" in done.said
     assert launchers.read("x.log").count("# started") == 2
 
 
 def test_a_job_is_warned_before_its_time_is_over(launchers) -> None:
     """A minute before, which here is as good as at once."""
     done = launchers.run("--time", "0:01:02", "NR=1", "x.log", sys.executable, "-c", WARNED)
-    assert done.returncode == 0, done.stderr
-    assert "job 1 is started again (exit code 75; 1 of at most 20)" in done.stderr
+    assert done.code == 0, done.said
+    assert "job 1 is started again (exit code 75; 1 of at most 20)" in done.said
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -81,9 +79,9 @@ def test_an_interrupted_launcher_ends_its_jobs(launchers, number, code) -> None:
     launcher = launchers.start("--max-jobs-run", "2", "NR=1:3", "x.NR.log", "bash", "-c", program)
     launchers.wait_for("begun.1", "begun.2")
     launcher.send_signal(number)
-    done = ended(launcher)
-    assert done.returncode == code
-    assert done.stderr == f"{launchers.cluster.program}: stopped; ending 3 jobs\n"
+    done = launchers.end(launcher)
+    assert done.code == code
+    assert done.said == f"{launchers.cluster.program}: stopped; ending 3 jobs\n"
     assert not launchers.cluster.queued()
     launchers.wait_for("told.1", "told.2")
     assert not (launchers.folder / "begun.3").exists()
@@ -102,8 +100,8 @@ def test_a_daemon_of_a_node_comes_back(launchers) -> None:
     for node in cluster.nodes:
         cluster.start_node(node)
     (launchers.folder / "go.2").touch()
-    done = ended(launcher)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = launchers.end(launcher)
+    assert done == (0, "")
     assert launchers.read("starts.1") == launchers.read("starts.2") == "start\n"
 
 
@@ -115,12 +113,9 @@ def test_a_lost_node_has_its_job_started_again(launchers) -> None:
     node = launchers.read("node").strip() or "execd"
     cluster.lose_node(node)
     (launchers.folder / "go").touch()
-    assert launcher.stderr
-    line = launcher.stderr.readline()
-    assert re.search(r"job 1 is started again \((NODE_FAIL|its node does not answer).*; 1 of at most 20\)", line)
+    launchers.wait_to_hear(r"job 1 is started again \((NODE_FAIL|its node does not answer).*; 1 of at most 20\)")
     cluster.start_node(node)
-    done = ended(launcher)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert launchers.end(launcher).code == 0
     assert launchers.read("starts") == "\n\n"
     assert launchers.read("x.log").count("# started") == 2
 
@@ -137,11 +132,9 @@ def test_a_preempted_job_is_started_again(launchers) -> None:
         launcher = launchers.start("NR=1:2", "x.NR.log", sys.executable, "-c", WARNED)
         launchers.wait_for("starts.1", "starts.2")
         cluster.ok("qmod", "-sj", cluster.queued()[0].split()[0] + ".1")
-    assert launcher.stderr
-    assert re.search(r"is started again \((PREEMPTED|exit code 75).*; 1 of at most 20\)", launcher.stderr.readline())
+    launchers.wait_to_hear(r"is started again \((PREEMPTED|exit code 75).*; 1 of at most 20\)")
     (launchers.folder / "go").touch()
-    done = ended(launcher)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert launchers.end(launcher).code == 0
     assert len(launchers.read("starts.1") + launchers.read("starts.2")) == 3
 
 
@@ -152,11 +145,9 @@ def test_a_job_whose_shepherd_was_killed_is_started_again(launchers) -> None:
     launcher = launchers.start("x.log", "bash", "-c", f"echo >> starts; {WAIT}")
     launchers.wait_for("starts")
     assert launchers.cluster.kill_named("sge_shepherd") == 1
-    assert launcher.stderr
-    assert "job 1 is started again (before writing exit_status; 1 of at most 20)" in launcher.stderr.readline()
+    launchers.wait_to_hear(r"job 1 is started again \(before writing exit_status; 1 of at most 20\)")
     (launchers.folder / "go").touch()
-    done = ended(launcher)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert launchers.end(launcher).code == 0
     assert launchers.read("starts") == "\n\n"
 
 
@@ -165,10 +156,8 @@ def test_a_scheduler_that_is_away_is_waited_for(launchers) -> None:
     launcher = launchers.start("NR=1:2", "x.NR.log", "bash", "-c", f"touch begun.NR; {WAIT}")
     launchers.wait_for("begun.1", "begun.2")
     cluster.kill(cluster.controller)
-    assert launcher.stderr
-    assert launcher.stderr.readline().endswith("; waiting for it\n")
+    launchers.wait_to_hear("; waiting for it")
     cluster.start_controller()
-    assert launcher.stderr.readline() == f"{cluster.program}: the scheduler answers again\n"
+    launchers.wait_to_hear("the scheduler answers again")
     (launchers.folder / "go").touch()
-    done = ended(launcher)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert launchers.end(launcher).code == 0

@@ -122,6 +122,28 @@ def test_a_job_that_can_never_run_is_taken_out_of_the_queue(slurm, tmp_path: Pat
     assert (tmp_path / "fake/cancelled").read_text().endswith(" 7_1\n")
 
 
+@pytest.mark.parametrize(
+    ("state", "code", "words"),
+    [
+        ("CANCELLED", 1, "x.log (CANCELLED, exit code 75)"),
+        ("TIMEOUT", 0, "started again (TIMEOUT, exit code 75; 1 of"),
+        ("PREEMPTED", 0, "started again (PREEMPTED; 1 of"),
+    ],
+)
+def test_why_a_job_was_stopped_is_the_queues_to_say(slurm, tmp_path: Path, state: str, code: int, words: str) -> None:
+    """A job that is told to end writes what it needs and ends with 75, whether a person or a limit told it."""
+    (tmp_path / "fake/squeue").write_text(
+        "#!/bin/bash\n[[ $(tail -n 1 $FAKE/submitted) =~ --job-name=([^ ]*) ]] || exit 0\n"
+        "echo >>$FAKE/looks; ((2 < $(wc -l <$FAKE/looks))) && state=" + state + "\n"
+        'echo "7_1|${BASH_REMATCH[1]}|${state:-RUNNING}|None"\n'
+    )
+    program = "[ -e again ] && exit 0; touch again; kill -TERM $(ps -o ppid= -p $PPID); exit 75"
+    done = slurm("x.log", "bash", "-c", program)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert len((tmp_path / "fake/looks").read_text()) > 2
+
+
 @pytest.mark.parametrize(("launcher", "command"), [("slurm.sh", "sbatch"), ("queue.sh", "qsub")])
 def test_a_scheduler_that_is_not_installed_is_one_line(tmp_path: Path, launcher: str, command: str) -> None:
     (tmp_path / "none.conf").write_text(f"command {command}-of-no-site\noption gpu=0\n")
