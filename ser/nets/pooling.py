@@ -26,8 +26,35 @@ class AttentionPooling(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(batch, frames, size) and (batch,) lengths of at least 1 to (batch, out_size)."""
         with torch.autocast(x.device.type, enabled=False):
-            padding = torch.arange(x.shape[1], device=x.device) >= lengths[:, None]
-            return cast(Tensor, Pooled.apply(x, self.attention.weight, padding, self.variance))
+            padding = _padding(x, lengths)
+            if torch.is_grad_enabled():
+                return cast(Tensor, Pooled.apply(x, self.attention.weight, padding, self.variance))
+            return _pooled(x.float(), self.attention.weight, padding, self.variance)[0]
+
+    def weights(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The a_t, (batch, frames): 0 beyond the length, and 1 in sum."""
+        with torch.autocast(x.device.type, enabled=False):
+            return _weights(x.float(), self.attention.weight, _padding(x, lengths)).squeeze(1)
+
+
+def _padding(x: Tensor, lengths: Tensor) -> Tensor:
+    return torch.arange(x.shape[1], device=x.device) >= lengths[:, None]
+
+
+def _weights(frames: Tensor, attention: Tensor, padding: Tensor) -> Tensor:
+    """(batch, 1, frames)."""
+    scores = functional.linear(frames, attention).squeeze(2).masked_fill(padding, float("-inf"))
+    return torch.softmax(scores, dim=1)[:, None, :]
+
+
+def _pooled(frames: Tensor, attention: Tensor, padding: Tensor, variance: bool) -> tuple[Tensor, list[Tensor]]:
+    """What is pooled, (batch, out_size); weights, mean and, with variance, what it is before it is clamped."""
+    weights = _weights(frames, attention, padding)
+    mean = torch.bmm(weights, frames)
+    if not variance:
+        return mean.squeeze(1), [weights, mean]
+    spread = torch.bmm(weights, frames.square()) - mean.square()
+    return torch.cat([mean, spread.clamp(min=0)], dim=2).squeeze(1), [weights, mean, spread]
 
 
 class Pooled(torch.autograd.Function):
@@ -35,16 +62,9 @@ class Pooled(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, attention: Tensor, padding: Tensor, variance: bool) -> Tensor:
-        frames = x.float()
-        scores = functional.linear(frames, attention).squeeze(2).masked_fill(padding, float("-inf"))
-        weights = torch.softmax(scores, dim=1)[:, None, :]
-        mean = torch.bmm(weights, frames)
-        if not variance:
-            ctx.save_for_backward(x, attention, weights, mean)
-            return mean.squeeze(1)
-        spread = torch.bmm(weights, frames.square()) - mean.square()
-        ctx.save_for_backward(x, attention, weights, mean, spread)
-        return torch.cat([mean, spread.clamp(min=0)], dim=2).squeeze(1)
+        pooled, found = _pooled(x.float(), attention, padding, variance)
+        ctx.save_for_backward(x, attention, *found)
+        return pooled
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
