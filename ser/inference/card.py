@@ -1,0 +1,134 @@
+"""The model card, README.md of a model folder: what it is, was trained on and is worth, all from model.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ser.common import write_text
+from ser.inference.model import CARD, SEEN, read_description
+
+LIMITS = """## Limits
+
+Most corpora above are acted, by few speakers: what people show when they act is not what they feel. An answer is a guess
+at what listeners would say, not at a state of mind. Not for decisions about persons; at work and in schools the law of
+the EU forbids inferring emotions."""
+NAMED = {"speaker": "the same speaker", "corpus": "the list"}
+
+
+def write_card(folder: Path) -> None:
+    """Write README.md of a model folder; the caller renews SHA256SUMS."""
+    write_text(folder / CARD, card(read_description(folder), sorted(p.name for p in folder.glob("check*"))))
+
+
+def seen(folder: Path) -> frozenset[str]:
+    """SHA-256 of "<corpus>/<utterance id>" of each training utterance."""
+    return frozenset((folder / SEEN).read_text(encoding="utf-8").split())
+
+
+def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
+    """Markdown.
+
+    Args:
+        beside: files of `ser check` in the same folder.
+    """
+    settings, corpora, trained = description["settings"], description["corpora"], description["trained"]
+    names = ", ".join(told["name"] for told in corpora.values())
+    low, high = trained["seconds"]
+    rates = ", ".join(f"{int(rate):,} Hz" for rate in trained["sampling_rates"])
+    parts = [
+        f"# Speech emotion model: {names}",
+        f"A `{settings['temporal']}` network with `{settings['pooling']}` pooling on the log-STFT at "
+        f"{settings['features']['sampling_rate']:,} Hz (da Silva et al. 2020). It answers one emotion an utterance.",
+        "## Use\n\n```sh\nser predict <this folder> some.wav\n```",
+        _heads(description["heads"]),
+        _results(description),
+        _normalisation(description),
+        _calibration(description),
+        f"## Trained range\n\nUtterances of {low:.1f} to {high:.1f} s, recorded at {rates}. Nothing is known of what "
+        "answers outside of it are worth, and `ser predict` warns.",
+        _corpora(corpora, trained["corpora"]),
+        f"## Has it seen an utterance?\n\n`{SEEN}` holds the SHA-256 of `<corpus>/<utterance id>` of each training "
+        f"utterance: `ser card <this folder> --seen {next(iter(corpora))}/<id>` tells.",
+        LIMITS,
+        *([_check(beside)] if beside else []),
+        _provenance(description["provenance"]),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _heads(heads: Mapping[str, Sequence[str]]) -> str:
+    rows = [(head, ", ".join(classes)) for head, classes in heads.items()]
+    return f"## Labels\n\n{_table(('head', 'labels'), rows)}\n\nWithout `--head`, the mean of all heads answers."
+
+
+def _results(description: Mapping[str, Any]) -> str:
+    metrics = description["metrics"]
+    rows = []
+    for part, found in ((metrics["part"], metrics["test"]), ("validation", metrics["valid"])):
+        for corpus, s in found.items():
+            rows.append((corpus, part, f"{100 * s['wa']:.1f}", f"{100 * s['ua']:.1f}", s["n"]))
+    table = _table(("corpus", "part", "WA %", "UA %", "utterances"), rows)
+    who = f"Of speakers that are not in training ({metrics['split']}), each corpus by its own head."
+    return f"## Results\n\n{who}\n\n{table}"
+
+
+def _normalisation(description: Mapping[str, Any]) -> str:
+    kind = description["settings"]["batches"]["normalisation"]
+    if kind not in NAMED:
+        return f"## Normalisation\n\n`{kind}`: no answer depends on any other file."
+    one = description["calibration"].get("mean", {}).get("ua")
+    other = description["calibration_without_speakers"].get("mean", {}).get("ua")
+    worth = (
+        ""
+        if one is None
+        else f" UA on validation, mean of heads: {100 * one:.1f} % in the first way, {100 * other:.1f} % in the second."
+    )
+    return (
+        f"## Normalisation\n\n`{kind}`: where the input names speakers, the statistics of all given files of "
+        f"{NAMED[kind]} are taken out, without labels (as in the results above); else those of the training.{worth}"
+    )
+
+
+def _calibration(description: Mapping[str, Any]) -> str:
+    rows = []
+    for key, which in (("calibration", ""), ("calibration_without_speakers", ", unnamed")):
+        for head, c in description.get(key, {}).items():
+            errors = f"{100 * c['ece_before']:.1f}", f"{100 * c['ece_after']:.1f}"
+            rows.append((head + which, f"{c['temperature']:.2f}", *errors, c["n"]))
+    table = _table(("head", "temperature", "ECE before %", "ECE after %", "utterances"), rows)
+    what = "Temperature scaling fitted on validation; ECE: expected calibration error, on the same."
+    return f"## Confidence\n\n{what}\n\n{table}"
+
+
+def _corpora(corpora: Mapping[str, Mapping[str, str]], counts: Mapping[str, Mapping[str, int]]) -> str:
+    items = []
+    for corpus, told in corpora.items():
+        n = counts.get(corpus, {"utterances": 0, "speakers": 0})
+        note = f" {told['note']}" if told["note"] else ""
+        items.append(
+            f"- **{told['name']}** (`{corpus}`, {told['language']}): {n['utterances']} training utterances, "
+            f"{n['speakers']} speakers. {told['description']} Licence: {told['licence']}. Cite: {told['citation']}. "
+            f"From: {told['source']}.{note}"
+        )
+    return (
+        "## Trained on\n\n"
+        + "\n".join(items)
+        + "\n\nThe licences bind whoever passes on what was trained on these corpora."
+    )
+
+
+def _check(beside: Sequence[str]) -> str:
+    lines = [f"![{name}]({name})" if name.endswith(".png") else f"- [{name}]({name})" for name in beside]
+    return "## What it is worth elsewhere\n\n" + "\n".join(lines)
+
+
+def _provenance(found: Mapping[str, Any]) -> str:
+    keys = ("experiment", "weights", "config_hash", "data_hash", "split_hash", "code_hash", "git_revision")
+    return f"## Provenance\n\n{_table(('what', 'value'), [(key, f'`{found[key]}`') for key in keys])}"

@@ -1,0 +1,33 @@
+"""ser card."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the command line."""
+    parser.add_argument("model", type=Path, help="model folder")
+    parser.add_argument(
+        "--seen", nargs="+", metavar="ID", help="<corpus>/<utterance id>: only tell of each whether it was trained on"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write README.md anew, or answer."""
+    import hashlib
+
+    from ser.inference.card import seen, write_card
+    from ser.inference.model import CARD, verify, write_sums
+
+    verify(options.model)
+    if options.seen:
+        known = seen(options.model)
+        for name in options.seen:
+            print(f"{name}: {'trained on' if hashlib.sha256(name.encode()).hexdigest() in known else 'not trained on'}")
+        return 0
+    write_card(options.model)
+    write_sums(options.model)
+    print(f"{options.model / CARD}: written")
+    return 0

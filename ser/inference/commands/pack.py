@@ -1,0 +1,29 @@
+"""ser pack."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the command line."""
+    parser.add_argument("experiment", type=Path, help="folder of a finished experiment")
+    parser.add_argument("out", type=Path, help="the model folder to write")
+    parser.add_argument("--recipe", type=Path, help="recipe folder (default: the one that holds the exp folder)")
+    parser.add_argument("--data", type=Path, help="prepared corpora (default: data in the recipe folder)")
+    parser.add_argument("--dump", type=Path, help="feature store (default: dump in the toolkit's folder)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the folder and say what it is worth."""
+    from ser.inference.pack import pack
+
+    found = pack(options.experiment, options.out, options.recipe, options.data, options.dump)
+    print(f"{options.out}: {', '.join(f'{head} ({len(c)} labels)' for head, c in found['heads'].items())}")
+    for head, c in found["calibration"].items():
+        print(
+            f"{head}: UA {100 * c['ua']:.1f} % on validation (n {c['n']}), temperature {c['temperature']:.2f}, "
+            f"calibration error {100 * c['ece_before']:.1f} % before and {100 * c['ece_after']:.1f} % after"
+        )
+    return 0
