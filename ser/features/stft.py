@@ -29,14 +29,14 @@ def log_stft(samples: np.ndarray, config: Features) -> np.ndarray:
     if len(samples) < config.frame_length:
         samples = np.pad(samples, (0, config.frame_length - len(samples)))
     frames = torch.from_numpy(np.ascontiguousarray(samples)).unfold(0, config.frame_length, config.frame_shift)
-    spectrum = torch.fft.rfft(frames * _window(config.window, config.frame_length))
+    spectrum = torch.fft.rfft(frames * window(config.window, config.frame_length))
     # A sum over the axis of real and imaginary part takes three times as long.
     squares = torch.view_as_real(spectrum).square_()
     return (squares[..., 0] + squares[..., 1]).clamp_(min=config.floor).log_().numpy()
 
 
 @lru_cache(maxsize=4)
-def _window(name: str, length: int) -> torch.Tensor:
+def window(name: str, length: int) -> torch.Tensor:
     import torch
 
     return {"hann": torch.hann_window, "hamming": torch.hamming_window}[name](length)
