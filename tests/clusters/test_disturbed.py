@@ -9,6 +9,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 WAIT = "until [ -e go ]; do sleep 0.1; done; "
+TASK = "echo {} > new.NR; mv new.NR task.NR; "
 # Heeds the warning as a training does.
 WARNED = """
 import pathlib, signal, sys, time
@@ -22,7 +23,9 @@ while not pathlib.Path("go").exists() and pathlib.Path("starts.NR").read_text() 
 def test_a_deleted_job_is_no_success(launchers, code) -> None:
     """Whatever the job does when it hears of that."""
     trap = f"trap '{code}' TERM; " if code else ""
-    program = f"{trap}echo {launchers.cluster.task} > new.NR; mv new.NR task.NR; [ NR = 1 ] || {{ {WAIT} }}; touch done.NR"
+    program = (
+        f"{trap}echo {launchers.cluster.task} > new.NR; mv new.NR task.NR; [ NR = 1 ] || {{ {WAIT} }}; touch done.NR"
+    )
     launcher = launchers.start("NR=1:2", "x.NR.log", "bash", "-c", program)
     launchers.wait_for("done.1", "task.2")
     launchers.cluster.delete(launchers.read("task.2").strip())
@@ -36,7 +39,7 @@ def test_a_deleted_job_is_no_success(launchers, code) -> None:
 def test_a_job_deleted_before_its_start_is_no_success(launchers) -> None:
     if launchers.cluster.program == "queue.sh":
         pytest.skip("Grid Engine keeps nothing of it, which is waited for")
-    program = f"echo {launchers.cluster.task} > new.NR; mv new.NR task.NR; {WAIT}"
+    program = f"{TASK.format(launchers.cluster.task)}{WAIT}"
     launcher = launchers.start("--max-jobs-run", "1", "NR=1:2", "x.NR.log", "bash", "-c", program)
     launchers.wait_for("task.1")
     launchers.cluster.delete(re.sub(r"\d+$", "2", launchers.read("task.1").strip()))
