@@ -1,6 +1,6 @@
 """Any audio file at its own rate and channel count, and nothing silently wrong."""
 
-from ser.audio.reader import Audio, AudioInfo, audio_info, read_audio
-from ser.audio.resample import resample
+from ser.audio.reader import Audio, AudioInfo, audio_info, read_audio, read_blocks
+from ser.audio.resample import resample, resample_blocks
 
-__all__ = ["Audio", "AudioInfo", "audio_info", "read_audio", "resample"]
+__all__ = ["Audio", "AudioInfo", "audio_info", "read_audio", "read_blocks", "resample", "resample_blocks"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import re
 import struct
 import warnings
@@ -78,14 +79,41 @@ def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
         count = _stretch(path, info, start, samples)
         data = sox_read(path, info.num_channels, start, samples)
     if data.shape[1] < count:
-        raise InputError(
-            f"{path}: truncated: {start + data.shape[1]} of {info.num_samples} samples; replace it by an intact copy"
-        )
+        raise _cut_short(path, start + data.shape[1], info)
+    return _audio(path, data, start, info)
+
+
+def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: int = 1 << 18) -> Iterator[Audio]:
+    """The same, so many samples at a time, so that a long recording need not be held; errors may come late.
+
+    What only the program sox reads comes in one block.
+    """
+    path = Path(path)
+    try:
+        with _opened(path) as file:
+            info = _info(file)
+            at, end = start, start + _stretch(path, info, start, samples)
+            _skip(file, start)
+            while at < end:
+                data = file.read(min(block, end - at), dtype="float32", always_2d=True).T
+                if not data.shape[1]:
+                    raise _cut_short(path, at, info)
+                yield _audio(path, data, at, info)
+                at += data.shape[1]
+    except _NotForLibsndfile:
+        yield read_audio(path, start, samples)
+
+
+def _audio(path: Path, data: np.ndarray, start: int, info: AudioInfo) -> Audio:
     finite = np.isfinite(data)
     if not finite.all():
         index = start + int(np.argmin(finite.all(axis=0)))
         raise InputError(f"{path}: sample {index} is not a number; replace it by an intact copy")
     return Audio(np.ascontiguousarray(data), info.sampling_rate)
+
+
+def _cut_short(path: Path, there: int, info: AudioInfo) -> InputError:
+    return InputError(f"{path}: truncated: {there} of {info.num_samples} samples; replace it by an intact copy")
 
 
 def audio_info(path: Path) -> AudioInfo:
@@ -116,7 +144,7 @@ def _opened(path: Path) -> Iterator[SoundFile]:
     try:
         source = _wav_source(path)
         with path.open("rb") as stream:
-            place = source if isinstance(source, io.BytesIO) else stream.fileno()
+            place = source if isinstance(source, mmap.mmap) else stream.fileno()
             with _checked(path, soundfile.SoundFile(place, closefd=False, **_headerless(path))) as file:
                 yield file
     except FileNotFoundError:
@@ -136,6 +164,8 @@ def _checked(path: Path, file: SoundFile) -> SoundFile:
     _check_sizes(path, file.extra_info)
     if file.format == "NIST":
         _check_sphere(path, file.frames)
+    if file.format == "MP3":  # where a seek is not exact, and soundfile seeks after every read
+        file.seekable = lambda: False
     return file
 
 
@@ -144,11 +174,18 @@ def _info(file: SoundFile) -> AudioInfo:
 
 
 def _read(file: SoundFile, start: int, count: int) -> np.ndarray:
-    """(samples, channels). Where a seek is impossible or, as in MP3, not exact, what comes before is read too."""
-    if start and file.seekable() and file.format != "MP3":
+    """(samples, channels)."""
+    _skip(file, start)
+    return np.asarray(file.read(count, dtype="float32", always_2d=True))
+
+
+def _skip(file: SoundFile, start: int) -> None:
+    """Go on to a sample. Where a seek is impossible or not exact, what comes before is read too."""
+    if file.seekable():
         file.seek(start)
-        start = 0
-    return np.asarray(file.read(start + count, dtype="float32", always_2d=True)[start:])
+        return
+    while start and (got := len(file.read(min(start, 1 << 18), dtype="float32", always_2d=True))):
+        start -= got
 
 
 def _stretch(path: Path, info: AudioInfo, start: int, samples: int | None) -> int:
@@ -198,8 +235,8 @@ def is_silent(samples: np.ndarray) -> bool:
     return bool(np.ptp(samples) < 2e-5)
 
 
-def _wav_source(path: Path) -> Path | io.BytesIO:
-    """The path itself, or for a wav of unknown size the bytes with the sizes filled in."""
+def _wav_source(path: Path) -> Path | mmap.mmap:
+    """The path itself, or for a wav of unknown size a map of its bytes with the sizes filled in."""
     with path.open("rb") as file:
         head = file.read(12)
         if not head:
@@ -218,12 +255,14 @@ def _wav_source(path: Path) -> Path | io.BytesIO:
         return path  # chunks may follow the empty one, and they are no samples
     if (size == 0 < available or size > available > 0) and any(size in sizes for sizes in PIPED_SIZES):
         warnings.warn(f"{path}: the header gives no size; read to the end of the file", stacklevel=3)
-        data = bytearray(path.read_bytes())
         usable = available - available % frame
+        if at + usable >= 1 << 32:
+            raise InputError(f"{path}: the header gives no size, and a wav holds no more than 4 GiB; write it as FLAC")
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # changed here alone, and never read whole
         data[at : at + 4] = struct.pack("<I", usable)
-        del data[at + 4 + usable :]
-        data[4:8] = struct.pack("<I", len(data) - 8)
-        return io.BytesIO(bytes(data))
+        data[4:8] = struct.pack("<I", at - 4 + usable)
+        return data
     if size > available:
         raise InputError(
             f"{path}: truncated: {available // frame} of {size // frame} {unit}; replace it by an intact copy"

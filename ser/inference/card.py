@@ -11,9 +11,9 @@ from ser.inference.model import CARD, SEEN, read_description
 
 LIMITS = """## Limits
 
-Most corpora above are acted, by few speakers: what people show when they act is not what they feel. An answer is a guess
-at what listeners would say, not at a state of mind. Not for decisions about persons; at work and in schools the law of
-the EU forbids inferring emotions."""
+Most corpora above are acted, by few speakers: what people show when they act is not what they feel. An answer is a
+guess at what listeners would say, not at a state of mind. Not for decisions about persons; at work and in schools the
+law of the EU forbids inferring emotions."""
 NAMED = {"speaker": "the same speaker", "corpus": "the list"}
 
 

@@ -28,6 +28,7 @@ class Predictor:
             class gives it 0). Where one head serves all corpora and each has an adapter, also a corpus's name.
 
     Attributes:
+        ways: (head, corpus whose adapter is used) of the heads whose mean answers.
         classes: of the answers, in order.
         statistics: mean and deviation a bin of a training speaker or corpus, (bins,) each: means over these; None where
             the normalisation needs none.
@@ -42,8 +43,8 @@ class Predictor:
         ways = routes(model)
         if head != MEAN and head not in ways:
             raise InputError(f"{model.folder}: no head {head}; it has {', '.join(ways)}, and {MEAN} of all")
-        self._ways = list(ways.values()) if head == MEAN else [ways[head]]
-        self.classes = tuple(dict.fromkeys(name for way, _ in self._ways for name in model.heads[way]))
+        self.ways = list(ways.values()) if head == MEAN else [ways[head]]
+        self.classes = tuple(dict.fromkeys(name for way, _ in self.ways for name in model.heads[way]))
         self.statistics: Statistics | None = None
         if (found := model.description.get("group_statistics")) is not None:
             self.statistics = np.array(found["mean"], np.float32), np.array(found["deviation"], np.float32)
@@ -103,10 +104,10 @@ class Predictor:
         network, device = self.model.network, self.model.device
         pooled = network.embed(features.to(device), lengths.to(device))
         total = torch.zeros(len(features), len(self.classes), device=device)
-        for head, corpus in self._ways:
+        for head, corpus in self.ways:
             columns = [self.classes.index(name) for name in self.model.heads[head]]
             total[:, columns] += torch.softmax(network.classify(pooled, head, corpus), dim=1)
-        return (total / len(self._ways)).cpu()
+        return (total / len(self.ways)).cpu()
 
 
 def routes(model: Model) -> dict[str, tuple[str, str]]:
