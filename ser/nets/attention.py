@@ -75,8 +75,12 @@ class Layer(nn.Module):
 
     def _blocks(self, x: Tensor, context: int) -> Tensor:
         """(batch, frames, n) to blocks and what is around them, (batch, blocks, heads, n / heads, b + 2 context)."""
+        width, frames = self.block + 2 * context, x.shape[1]
         x = functional.pad(x, (0, 0, context, context)).unflatten(2, (self.heads, -1))
-        return x.unfold(1, self.block + 2 * context, self.block)
+        if torch.onnx.is_in_onnx_export():  # which holds the number of blocks of an unfold fast
+            rows = torch.arange(0, frames, self.block)[:, None] + torch.arange(width)
+            return x[:, rows].permute(0, 1, 3, 4, 2)
+        return x.unfold(1, width, self.block)
 
 
 def by_offset(x: Tensor, width: int) -> Tensor:
