@@ -1,0 +1,214 @@
+"""Answers to sources: batched, in the order given, and one bad file spoils no other."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ser.audio.reader import is_silent
+from ser.batches.view import Moments
+from ser.common import InputError
+from ser.inference.inputs import Source
+from ser.inference.predictor import Predictor, Statistics
+from ser.inference.sound import EACH, MIX, Sound, heard
+from ser.scoring.calibration import tempered, threshold_for
+
+WINDOW = 60.0  # seconds that are answered in one piece, where no training utterance was longer
+FRAMES = 1_000, 32_000  # that are gathered before they are answered: at first, so that an answer comes soon; at most
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to a file, or to one channel of it.
+
+    Attributes:
+        id: path, or the id of a list.
+        channel: where it is one of several.
+        seconds: how long it is.
+        label: the most probable class; None where it is withheld or there is no answer.
+        confidence: the calibrated posterior of the most probable class.
+        posteriors: class -> probability, as decoding gives it, not calibrated.
+        warnings: why the answer may be worth less.
+        error: why there is no answer; "" where there is.
+    """
+
+    id: str
+    channel: int | None = None
+    seconds: float = 0.0
+    label: str | None = None
+    confidence: float = math.nan
+    posteriors: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def key(self) -> str:
+        """The id, with the channel where there is one."""
+        return self.id if self.channel is None else f"{self.id}:{self.channel}"
+
+
+@dataclass
+class _Row:
+    """An answer in the making.
+
+    Attributes:
+        whole: whether all of its windows are gathered.
+        waiting: how many of these are not answered yet.
+        total: sum of the posteriors of the others, weighted by `weight`, their seconds.
+    """
+
+    id: str
+    channel: int | None = None
+    seconds: float = 0.0
+    warnings: dict[str, None] = field(default_factory=dict)
+    error: str = ""
+    whole: bool = False
+    waiting: int = 0
+    weight: float = 0.0
+    total: np.ndarray | float = 0.0
+
+
+class Answers:
+    """Predictions of sources, in their order, as they are ready.
+
+    Args:
+        channel: "mix": the mean of all channels, as in training; "each": every channel by itself; or a number from 0.
+        precision: the share of right answers that is wanted, on validation; labels of too little confidence are
+            withheld for it.
+
+    Attributes:
+        named: whether statistics are of the speakers that the sources name.
+        threshold: confidence below which no label is given.
+        promised: share of utterances answered, and of right ones among them, at that threshold on validation.
+
+    Raises:
+        InputError: no such channel, or a precision that was not reached on validation.
+    """
+
+    def __init__(
+        self, predictor: Predictor, sources: Sequence[Source], channel: str = MIX, precision: float | None = None
+    ) -> None:
+        if channel not in (MIX, EACH) and not channel.isdecimal():
+            raise InputError(f"channel {channel}: must be {MIX}, {EACH} or a number from 0")
+        self.predictor, self.sources, self.channel = predictor, sources, channel
+        description, config = predictor.model.description, predictor.batches
+        self.rate = predictor.features.sampling_rate
+        self.shortest, self.longest = description["trained"]["seconds"]
+        self.lowest = min(self.rate, *map(int, description["trained"]["sampling_rates"]))
+        self.grouped = config.normalisation in ("speaker", "corpus")
+        self.named = self.grouped and any(source.speaker for source in sources)
+        key = "calibration" if self.named or not self.grouped else "calibration_without_speakers"
+        calibration = description[key].get(predictor.head, {})
+        self.temperature = float(calibration.get("temperature", 1.0))
+        self.threshold, self.promised = 0.0, (1.0, math.nan)
+        if precision is not None:
+            confidence, right = (np.array(calibration.get(name, ())) for name in ("confidence", "right"))
+            found = threshold_for(confidence, right, precision) if len(right) else None
+            if found is None:
+                raise InputError(f"precision {precision:g}: not reached at any confidence on validation; ask for less")
+            self.threshold, *rest = found
+            self.promised = rest[0], rest[1]
+
+    def __iter__(self) -> Iterator[Prediction]:
+        statistics = self.statistics()
+        rows: deque[_Row] = deque()
+        gathered: list[tuple[_Row, np.ndarray, float]] = []
+        frames, most = 0, FRAMES[0]
+        for source in self.sources:
+            own = statistics.get(self._group(source))
+            for row, shaped, seconds in self._windows(source, rows):
+                gathered.append((row, self.predictor.normalised(shaped, own), seconds))
+                row.waiting += 1
+                frames += len(shaped)
+                if frames >= most:
+                    self._answer(gathered)
+                    gathered, frames, most = [], 0, min(2 * most, FRAMES[1])
+                    yield from self._finished(rows)
+        self._answer(gathered)
+        yield from self._finished(rows)
+
+    def statistics(self) -> dict[str, Statistics]:
+        """Mean and deviation of each speaker, or of all sources, where these are to be taken out and any is named.
+
+        Every file is read for it, and once more for its answer, so that nothing is held.
+        """
+        moments: dict[str, Moments] = {}
+        for source in self.sources if self.named else ():
+            if group := self._group(source):
+                own = moments.setdefault(group, Moments(self.predictor.features.bins))
+                for _, shaped, _ in self._windows(source, deque()):
+                    own.add(shaped)
+        return {group: found.finish() for group, found in moments.items() if found.count}
+
+    def _group(self, source: Source) -> str:
+        return source.speaker if self.predictor.batches.normalisation == "speaker" else "all"
+
+    def _windows(self, source: Source, rows: deque[_Row]) -> Iterator[tuple[_Row, np.ndarray, float]]:
+        """Windows of a source: its row, which is added to `rows`, what `shaped` gives, and its seconds."""
+        own: list[_Row] = []
+        try:
+            with heard(source, self.channel, self.rate, max(WINDOW, self.longest)) as sound:
+                own = [_Row(source.id, c, sound.seconds, self._warnings(source, sound)) for c in sound.channels]
+                rows += own
+                for window in sound.windows:
+                    for row, samples in zip(own, window, strict=True):
+                        if len(samples) < self.predictor.features.frame_length:
+                            row.warnings["less than one frame, padded with zeros"] = None
+                        if is_silent(samples):
+                            row.warnings["silent" if sound.parts == 1 else "silent in parts"] = None
+                        shaped = self.predictor.shaped(self.predictor.spectrum(samples))
+                        yield row, shaped, len(samples) / self.rate
+        except InputError as error:
+            if not own:
+                own = [_Row(source.id)]
+                rows += own
+            for row in own:
+                row.error = str(error)
+        for row in own:
+            row.whole = True
+
+    def _warnings(self, source: Source, sound: Sound) -> dict[str, None]:
+        found = []
+        span = f"the {self.shortest:.1f} to {self.longest:.1f} s of training"
+        if sound.seconds < self.shortest - 0.0005:
+            found.append(f"shorter than {span}")
+        elif sound.parts > 1:
+            found.append(f"longer than {span}: the mean of its windows (`ser timeline` shows what changes within)")
+        elif sound.seconds > self.longest + 0.0005:
+            found.append(f"longer than {span}")
+        if sound.sampling_rate < self.lowest:
+            found.append(f"sampled at {sound.sampling_rate} Hz, so without the upper part of the trained band")
+        if self.named and not self._group(source):
+            found.append("no speaker named: the mean statistics of training are used")
+        return dict.fromkeys(found)
+
+    def _answer(self, gathered: Sequence[tuple[_Row, np.ndarray, float]]) -> None:
+        found = self.predictor.posteriors([values for _, values, _ in gathered])
+        for (row, _, seconds), posteriors in zip(gathered, found, strict=True):
+            row.total = row.total + seconds * posteriors.astype(np.float64)
+            row.weight += seconds
+            row.waiting -= 1
+
+    def _finished(self, rows: deque[_Row]) -> Iterator[Prediction]:
+        while rows and rows[0].whole and not rows[0].waiting:
+            row = rows.popleft()
+            if row.error:
+                yield Prediction(row.id, row.channel, error=row.error)
+                continue
+            posteriors = np.asarray(row.total) / row.weight
+            best = int(posteriors.argmax())
+            confidence = float(tempered(posteriors[None], self.temperature)[0, best])
+            classes = self.predictor.classes
+            yield Prediction(
+                row.id,
+                row.channel,
+                row.seconds,
+                classes[best] if confidence >= self.threshold else None,
+                confidence,
+                dict(zip(classes, posteriors.tolist(), strict=True)),
+                tuple(row.warnings),
+            )

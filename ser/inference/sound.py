@@ -1,0 +1,132 @@
+"""The samples of a source at the rate of the model, as training and decoding read them; long ones in windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise, tee
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+
+from ser.audio import AudioInfo, audio_info, read_audio, read_blocks, resample, resample_blocks
+from ser.common import InputError
+from ser.corpora.items import FRAME
+from ser.inference.inputs import Source, at_hand
+
+MIX, EACH = "mix", "each"
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What is heard of a source.
+
+    Attributes:
+        windows: samples at the rate of the model, float32, (rows, samples) each; one row, or one a channel.
+        channels: of the rows; None where all channels are mixed or a list names one.
+        seconds: of all windows.
+        sampling_rate: the file's own, in Hz.
+        parts: how many windows there are.
+    """
+
+    windows: Iterator[np.ndarray]
+    channels: list[int | None]
+    seconds: float
+    sampling_rate: int
+    parts: int
+
+
+@contextmanager
+def heard(source: Source, channel: str, rate: int, longest: float) -> Iterator[Sound]:
+    """Open a source.
+
+    Args:
+        channel: "mix": the mean of all channels; "each": every channel by itself; or a number from 0.
+        longest: seconds; what is longer comes in equal windows no longer than that, and is never held whole.
+
+    Raises:
+        InputError: it cannot be read, when it is opened or in any of its windows; or has no such stretch or channel.
+    """
+    if source.problem:
+        raise InputError(source.problem)
+    with ExitStack() as stack:
+        path = None if source.audio else stack.enter_context(at_hand(source))
+        info = _info(source, path)
+        first, count = _stretch(source, info)
+        rows, channels = _rows(source, channel, info)
+        parts = math.ceil(count / info.sampling_rate / longest)
+        if path is None or parts == 1:
+            audio = source.audio or read_audio(path or Path(), first, count)
+            own = audio.samples[:, first : first + count] if source.audio else audio.samples
+            whole = np.stack([resample(row, info.sampling_rate, rate) for row in _picked(own, rows)])
+            windows = iter(np.array_split(whole, parts, axis=1))
+        else:
+            blocks = (_picked(block.samples, rows) for block in read_blocks(path, first, count))
+            total = round(count * rate / info.sampling_rate)
+            windows = _windows(_resampled(blocks, len(channels), info.sampling_rate, rate), total, parts)
+        yield Sound(windows, channels, count / info.sampling_rate, info.sampling_rate, parts)
+
+
+def _info(source: Source, path: Path | None) -> AudioInfo:
+    if source.audio is None:
+        return audio_info(path or Path())
+    channels, samples = source.audio.samples.shape
+    return AudioInfo(source.audio.sampling_rate, samples, channels)
+
+
+def _stretch(source: Source, info: AudioInfo) -> tuple[int, int]:
+    """First sample and number of samples, as when a corpus is prepared."""
+    rate, length = info.sampling_rate, info.num_samples
+    first = round(source.start * rate)
+    last = length if source.end is None else round(source.end * rate)
+    if last > length + round(FRAME * rate) or first >= min(last, length):
+        raise InputError(
+            f"{source.id}: lies between {source.start:g} and {source.end or length / rate:g} s of a recording of "
+            f"{length / rate:g} s; mend the times"
+        )
+    return first, min(last, length) - first
+
+
+def _rows(source: Source, channel: str, info: AudioInfo) -> tuple[list[int] | None, list[int | None]]:
+    """Channels that are rows, or None for the mean of all; and what the answers to the rows are called by."""
+    if source.channel is None and channel == MIX:
+        return None, [None]
+    if source.channel is None and channel == EACH:
+        return list(range(info.num_channels)), list(range(info.num_channels))
+    number = source.channel if source.channel is not None else int(channel)
+    if number >= info.num_channels:
+        raise InputError(f"{source.id}: has no channel {number}, but {info.num_channels} (from 0); mend the number")
+    return [number], [None if source.channel is not None else number]
+
+
+def _picked(samples: np.ndarray, rows: list[int] | None) -> np.ndarray:
+    """(channels, samples) to (rows, samples)."""
+    if rows is None:
+        return samples if len(samples) == 1 else samples.mean(axis=0)[None]
+    return samples[rows]
+
+
+def _resampled(blocks: Iterable[np.ndarray], rows: int, rate: int, to_rate: int) -> Iterator[np.ndarray]:
+    """Every row by itself, all at the same pace."""
+    streams = [resample_blocks(map(itemgetter(i), own), rate, to_rate) for i, own in enumerate(tee(blocks, rows))]
+    return map(np.stack, zip(*streams, strict=True))
+
+
+def _windows(blocks: Iterator[np.ndarray], total: int, parts: int) -> Iterator[np.ndarray]:
+    """Blocks of any lengths, (rows, samples) each and about `total` samples together, as equal windows."""
+    kept: list[np.ndarray] = []
+    have = 0
+    edges = [total * i // parts for i in range(parts + 1)]
+    sizes = [end - start for start, end in pairwise(edges)]
+    for block in blocks:
+        kept.append(block)
+        have += block.shape[1]
+        while len(sizes) > 1 and have >= sizes[0]:
+            joined = np.concatenate(kept, axis=1)
+            yield joined[:, : sizes[0]]
+            kept = [joined[:, sizes.pop(0) :]]
+            have = kept[0].shape[1]
+    yield np.concatenate(kept, axis=1)
