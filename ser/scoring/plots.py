@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ser.common.pictures import save_picture
 
 
 def plot_confusion(confusion: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
     """Draw a confusion matrix: colour and text give the row's share, and the count."""
+    from matplotlib.figure import Figure
+
     share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(1.2 + len(classes), 1 + 0.9 * len(classes)), layout="constrained")
     axes = figure.add_subplot()
@@ -39,6 +40,8 @@ def plot_reliability(calibration: Mapping[str, Any], title: str, path: Path) -> 
     Args:
         calibration: ece_before, ece_after, reliability, as result.json has them.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(9, 5), layout="constrained")
     figure.suptitle(title)
     axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(3, 1))
