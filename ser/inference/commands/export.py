@@ -1,0 +1,54 @@
+"""ser export."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the command line."""
+    parser.add_argument("model", type=Path, help="model folder")
+    parser.add_argument("out", type=Path, help="the graph to write, OUT.onnx; in eight bits OUT.int8.onnx beside it")
+    parser.add_argument("--input", choices=["waveform", "spectrum"], default="waveform", help="(default: waveform)")
+    parser.add_argument("--head", default="mean", help="a corpus's head, or mean: the mean of all (default)")
+    parser.add_argument("--int8", choices=["true", "false"], default="false", help="write it in eight bits as well")
+    parser.add_argument(
+        "--test", type=Path, metavar="DIR", help="show UA on a data dir (wav.scp, utt2emo), also in int8"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the graphs, and say what they are worth."""
+    from tabulate import tabulate
+
+    from ser.common import InputError
+
+    if options.out.suffix != ".onnx":
+        raise InputError(f"{options.out}: must end in .onnx")
+    from ser.inference.export import compare, export, quantise
+    from ser.inference.model import open_model
+    from ser.inference.predictor import Predictor
+
+    predictor = Predictor(open_model(options.model), options.head)
+    graphs = [options.out]
+    difference = export(predictor, options.input, options.out)
+    print(f"{options.out}: {options.input} to {', '.join(predictor.classes)}; within {difference:.1g} of predict")
+    if options.int8 == "true":
+        graphs.append(options.out.with_suffix(".int8.onnx"))
+        quantise(*graphs)
+        print(f"{graphs[1]}: the same with weights in eight bits{'' if options.test else '; --test DIR shows its UA'}")
+    if predictor.statistics:
+        print(
+            f"Normalises by the statistics of the training's mean {predictor.batches.normalisation}, unless group_mean "
+            "and group_deviation are given."
+        )
+    if options.test:
+        rows = compare(predictor, options.input, graphs, options.test)
+        table = [
+            [row["name"], f"{row['MB']:.1f}", f"{100 * row['ua']:.1f}", f"{100 * row['wa']:.1f}", f"{row['worst']:.1g}"]
+            for row in rows
+        ]
+        headers = [f"{options.test}, n = {rows[0]['n']}", "MB", "UA %", "WA %", "largest difference"]
+        print(tabulate(table, headers, tablefmt="github", disable_numparse=True))
+    return 0

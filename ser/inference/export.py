@@ -1,0 +1,238 @@
+"""A model as one ONNX graph, from a waveform or a log-spectrum to posteriors, and what it is worth in eight bits."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ser.audio import audio_info, read_audio, resample
+from ser.batches.view import Moments
+from ser.common import InputError, atomic_path
+from ser.common.metrics import confusion_matrix, scores
+from ser.common.progress import progress
+from ser.corpora.kaldi import read_table
+from ser.inference.graph import Graph
+from ser.inference.inputs import Source, at_hand, opened_sources
+from ser.inference.model import WEIGHTS
+from ser.inference.predictor import Predictor, Statistics
+
+INPUTS = ("waveform", "spectrum")
+# Inputs that need not be given, where the normalisation is by speaker or corpus: mean and deviation of the group.
+STATISTICS = ("group_mean", "group_deviation")
+OPSET = 17
+# How far the posteriors of a graph may be from those of predict.
+TOLERANCE = 1e-4
+# Seconds and batch sizes that are compared before a graph is written.
+LENGTHS, BATCHES = (0.02, 1.0, 4.3), (1, 3)
+
+Answer = Callable[[np.ndarray, np.ndarray, Statistics | None], np.ndarray]
+
+
+def export(predictor: Predictor, kind: str, path: Path) -> float:
+    """Write the graph, after comparing its answers in onnxruntime with those of predict.
+
+    Args:
+        kind: of INPUTS.
+
+    Returns:
+        By how much posteriors differ at most.
+
+    Raises:
+        InputError: onnx or onnxruntime is not there, or the answers differ.
+    """
+    for package in ("onnx", "onnxruntime"):
+        if find_spec(package) is None:
+            raise InputError(f"{package} is not installed; mend: pip install onnx onnxruntime, or `ser_environment onnx`")
+    import onnx
+
+    time = {"waveform": "samples", "spectrum": "frames"}[kind]
+    example = torch.zeros(2, 8192) if kind == "waveform" else torch.zeros(2, 64, predictor.features.bins)
+    with atomic_path(path) as temporary:
+        with torch.no_grad(), _quiet():
+            torch.onnx.export(
+                Graph(predictor, kind).eval(),
+                (example, torch.tensor([example.shape[1], 50])),
+                str(temporary),
+                dynamo=False,  # the other one holds lengths fast, and takes fifty times as long
+                opset_version=OPSET,
+                input_names=[kind, "lengths"],
+                output_names=["posteriors"],
+                dynamic_axes={kind: {0: "batch", 1: time}, "lengths": {0: "batch"}, "posteriors": {0: "batch"}},
+            )
+        graph = onnx.load(temporary)
+        for name in {one.name for one in graph.graph.initializer} & set(STATISTICS):  # which may be given then
+            shape = [predictor.features.bins]
+            graph.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+        onnx.helper.set_model_props(graph, metadata(predictor, kind))
+        onnx.save(graph, temporary)
+        difference = largest_difference(predictor, kind, session(temporary))
+        if not difference <= TOLERANCE:
+            raise InputError(
+                f"{path}: not written, for in onnxruntime its posteriors differ by {difference:.1g} from those of "
+                "predict; install the versions that constraints.txt names"
+            )
+    return difference
+
+
+def quantise(path: Path, out: Path) -> None:
+    """Write a graph with weights in eight bits, and activations in as many where they meet these.
+
+    The Fourier transform stays as it is. Activations are scaled by the greatest in the batch, so answers depend on what
+    else is in it.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
+
+    fourier = [node.name for node in onnx.load(path).graph.node if "basis" in node.input]
+    with atomic_path(out) as temporary, _quiet():
+        # Not signed: ConvInteger is three times as slow with these as in 32 bits.
+        quantize_dynamic(path, temporary, weight_type=QuantType.QUInt8, nodes_to_exclude=fourier)
+
+
+def metadata(predictor: Predictor, kind: str) -> dict[str, str]:
+    """What the file says of itself: texts, JSON where it is more than a word."""
+    description = predictor.model.description
+    found: dict[str, Any] = {
+        "labels": list(predictor.classes),
+        "head": predictor.head,
+        "input": kind,
+        "sampling_rate": predictor.features.sampling_rate,
+        "normalisation": predictor.batches.normalisation,
+        "settings": description.get("settings"),
+        "licences": {corpus: told.get("licence") for corpus, told in description.get("corpora", {}).items()},
+        "provenance": description.get("provenance"),
+    }
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
+
+
+def session(path: Path) -> Answer:
+    """(input, lengths, statistics) to posteriors, by onnxruntime on the CPU, with as many threads as torch has."""
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # it warns of inputs that need not be given
+    made = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    kind = made.get_inputs()[0].name
+
+    def answer(x: np.ndarray, lengths: np.ndarray, statistics: Statistics | None) -> np.ndarray:
+        given = dict(zip(STATISTICS, statistics or (), strict=False))
+        return np.asarray(made.run(["posteriors"], {kind: x, "lengths": lengths, **given})[0])
+
+    return answer
+
+
+def answers(
+    predictor: Predictor,
+    kind: str,
+    answer: Answer,
+    samples: Sequence[np.ndarray],
+    statistics: Statistics | None = None,
+) -> np.ndarray:
+    """Posteriors by a graph of rows of samples, padded to one batch, (batch, classes)."""
+    rows = list(samples) if kind == "waveform" else [predictor.spectrum(row) for row in samples]
+    lengths = np.array([len(row) for row in rows])
+    x = np.zeros((len(rows), lengths.max(), *rows[0].shape[1:]), np.float32)
+    for padded, row in zip(x, rows, strict=True):
+        padded[: len(row)] = row
+    return answer(x, lengths, statistics)
+
+
+def predicted(predictor: Predictor, samples: Sequence[np.ndarray], statistics: Statistics | None = None) -> np.ndarray:
+    """Posteriors by predict, (batch, classes)."""
+    return predictor.posteriors([predictor.prepare(predictor.spectrum(row), statistics) for row in samples])
+
+
+def largest_difference(predictor: Predictor, kind: str, answer: Answer) -> float:
+    """Between the posteriors of a graph and of predict, of noise that swells, in several lengths and batches."""
+    rng, rate, found = np.random.default_rng(0), predictor.features.sampling_rate, []
+    for size in BATCHES:
+        for seconds in LENGTHS:
+            samples = []
+            for row in range(size):
+                swell = np.sin(np.linspace(0.1, 9, int(seconds * rate / (1 + row)))) ** 2
+                samples.append((rng.normal(0, 0.2, len(swell)) * swell).astype(np.float32))
+            found.append(answers(predictor, kind, answer, samples) - predicted(predictor, samples))
+    return max(float(np.abs(values).max()) for values in found)
+
+
+def compare(predictor: Predictor, kind: str, graphs: Sequence[Path], data_dir: Path) -> list[dict[str, Any]]:
+    """Scores of predict and of graphs on a Kaldi data dir, its utterances one by one, and its speakers known to all.
+
+    Returns:
+        A row each: name, MB, ua, wa, n, and the largest difference of a posterior from that of predict.
+
+    Raises:
+        InputError: no such data dir, an utterance that cannot be read, or a label that is none of the model's.
+    """
+    truth, index = read_table(data_dir / "utt2emo"), {name: i for i, name in enumerate(predictor.classes)}
+    made = {path: session(path) for path in graphs}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in ("predict", *map(str, graphs))}
+    utterances, targets = [], []
+    with opened_sources([str(data_dir)]) as (sources, _):
+        for source in sources:
+            if truth.get(source.id) not in index:
+                raise InputError(
+                    f"{data_dir / 'utt2emo'}: {source.id}: {truth.get(source.id, 'absent')} is none of the model's "
+                    f"labels ({', '.join(index)}); give data of these"
+                )
+            targets.append(index[truth[source.id]])
+            group = source.speaker if predictor.batches.normalisation == "speaker" else data_dir.name
+            utterances.append((group, _samples(source, predictor.features.sampling_rate)))
+    statistics = _statistics(predictor, utterances)
+    for group, samples in progress(utterances, text="test", unit="utt"):
+        own = statistics.get(group)
+        found["predict"].append(predicted(predictor, [samples], own))
+        for path, answer in made.items():
+            found[str(path)].append(answers(predictor, kind, answer, [samples], own))
+    rows = []
+    right = np.concatenate(found["predict"])
+    for name, values in found.items():
+        posteriors = np.concatenate(values)
+        scored = scores(confusion_matrix(np.array(targets), posteriors.argmax(1), len(index)))
+        size = Path(name).stat().st_size if name != "predict" else (predictor.model.folder / WEIGHTS).stat().st_size
+        worst = float(np.abs(posteriors - right).max())
+        rows.append({"name": name, "MB": size / 1e6, "ua": scored.ua, "wa": scored.wa, "n": scored.n, "worst": worst})
+    return rows
+
+
+def _statistics(predictor: Predictor, utterances: Sequence[tuple[str, np.ndarray]]) -> dict[str, Statistics]:
+    """Of each speaker, or of the corpus, where these are to be taken out; none for a speaker without a name."""
+    moments: dict[str, Moments] = {}
+    for group, samples in utterances if predictor.statistics else ():
+        if group:
+            own = moments.setdefault(group, Moments(predictor.features.bins))
+            own.add(predictor.shaped(predictor.spectrum(samples)))
+    return {group: own.finish() for group, own in moments.items()}
+
+
+def _samples(source: Source, rate: int) -> np.ndarray:
+    """Mono, float32, (samples,)."""
+    if source.problem:
+        raise InputError(source.problem)
+    with at_hand(source) as path:
+        own = audio_info(path).sampling_rate
+        start = round(source.start * own)
+        audio = read_audio(path, start, None if source.end is None else round(source.end * own) - start)
+    return resample(audio.mono if source.channel is None else audio.samples[source.channel], audio.sampling_rate, rate)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what exporter and quantiser print for their developers."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

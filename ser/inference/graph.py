@@ -1,0 +1,105 @@
+"""What predict does as tensor operations alone, so that it can be written down as a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ser.augment.spectral import NEPERS_PER_DECIBEL
+from ser.batches.view import LEAST_DEVIATION
+from ser.features.stft import window
+from ser.inference.predictor import Predictor
+
+
+class Graph(nn.Module):
+    """What `Predictor` does, from samples or log-spectrum on, of a padded batch and in tensor operations alone.
+
+    Not in it: resampling, mixing down of channels, and the storage of features in two bytes (7e-5 of a log power).
+    Where the normalisation is by speaker or corpus, the training's statistics are in it as group_mean and
+    group_deviation, (bins,) each.
+
+    Args:
+        kind: "waveform": (batch, samples) and (batch,) samples; "spectrum": (batch, frames, bins) and (batch,) frames.
+    """
+
+    basis: Tensor
+    group_mean: Tensor
+    group_deviation: Tensor
+
+    def __init__(self, predictor: Predictor, kind: str) -> None:
+        super().__init__()
+        self.kind, self.network, self.ways = kind, predictor.model.network, predictor.ways
+        self.features, self.batches = predictor.features, predictor.batches
+        heads, bins = predictor.model.heads, predictor.features.bins
+        for number, (head, _) in enumerate(self.ways):
+            # (classes of the head, classes answered), one where the names are the same.
+            same = [[float(name == other) for other in predictor.classes] for name in heads[head]]
+            self.register_buffer(f"map{number}", torch.tensor(same), persistent=False)
+        mean, deviation = predictor.statistics or (np.zeros(bins, np.float32), np.ones(bins, np.float32))
+        self.register_buffer("group_mean", torch.from_numpy(mean))
+        self.register_buffer("group_deviation", torch.from_numpy(deviation))
+        self.register_buffer("basis", fourier_basis(self.features.frame_length, self.features.window))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Posteriors, (batch, classes)."""
+        if self.kind == "waveform":
+            x, lengths = self._spectrum(x, lengths)
+        x, lengths = self._shaped(x, lengths)
+        pooled = self.network.embed(self._normalised(x, lengths), lengths)
+        answers = [
+            torch.softmax(self.network.classify(pooled, head, corpus), dim=1) @ self.get_buffer(f"map{number}")
+            for number, (head, corpus) in enumerate(self.ways)
+        ]
+        return torch.stack(answers).sum(0) / len(answers)
+
+    def _spectrum(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """As `log_stft`: a row of less than a frame is one frame, with zeros."""
+        length, shift = self.features.frame_length, self.features.frame_shift
+        samples = functional.pad(torch.where(within(samples, lengths), samples, 0.0), (0, length - 1))
+        real, imaginary = functional.conv1d(samples[:, None], self.basis, stride=shift).chunk(2, dim=1)
+        power = (real.square() + imaginary.square()).transpose(1, 2)
+        return power.clamp(min=self.features.floor).log(), (lengths - length).clamp(min=0) // shift + 1
+
+    def _shaped(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Predictor.shaped`."""
+        config, there = self.batches, within(x, lengths)
+        peak = x.masked_fill(~there[..., None], float("-inf")).amax((1, 2), keepdim=True)
+        first, last = torch.zeros_like(lengths), lengths
+        if config.trim_decibels:
+            power = (x - peak).exp().sum(2) * there
+            loud = power >= power.amax(1, keepdim=True) * 10 ** (-config.trim_decibels / 10)
+            frames = torch.arange(x.shape[1])
+            first = torch.where(loud, frames, x.shape[1]).amin(1)
+            last = torch.where(loud, frames, -1).amax(1) + 1
+        if config.floor_decibels:
+            x = torch.maximum(x, peak - config.floor_decibels * NEPERS_PER_DECIBEL)
+        if config.trim_decibels or config.frame_step > 1:
+            index = first[:, None] + torch.arange(0, x.shape[1], config.frame_step)
+            index = index.clamp(max=x.shape[1] - 1)[..., None]
+            x = x.gather(1, index.expand(-1, -1, x.shape[2]))
+        return x, (last - first + config.frame_step - 1) // config.frame_step
+
+    def _normalised(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """As `Predictor.normalised`."""
+        if self.batches.normalisation in ("speaker", "corpus"):
+            return (x - self.group_mean) / self.group_deviation
+        if self.batches.normalisation != "utterance":
+            return x
+        there, count = within(x, lengths)[..., None], lengths[:, None, None]
+        centred = x - (x * there).sum(1, keepdim=True) / count
+        variance = (centred.square() * there).sum(1, keepdim=True) / count
+        return centred / variance.clamp(min=LEAST_DEVIATION**2).sqrt()
+
+
+def within(x: Tensor, lengths: Tensor) -> Tensor:
+    """bool, (batch, time): whether it is no padding."""
+    return torch.arange(x.shape[1]) < lengths[:, None]
+
+
+def fourier_basis(length: int, name: str) -> Tensor:
+    """A window's real Fourier transform as kernels of a convolution: cosines, then sines, (length + 2, 1, length)."""
+    transform = torch.fft.rfft(torch.eye(length, dtype=torch.float64))
+    basis = torch.cat([transform.real, transform.imag], dim=1) * window(name, length).double()[:, None]
+    return basis.T[:, None].float().contiguous()
