@@ -70,9 +70,13 @@ class SpeechEmotionNetwork(nn.Module):
 
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
         """(batch, frames, bins) and lengths of at least 1 to pooled float32 vectors, (batch, pooled)."""
+        return self.pooling(self.frames(features, lengths), lengths)
+
+    def frames(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """The same to what is pooled, (batch, frames, size)."""
         mask = (torch.arange(features.shape[1], device=features.device) < lengths[:, None])[..., None]
         x = (features - self.mean) / self.deviation * mask
-        return self.pooling(self.dropout(self.temporal(self.prep(x), lengths)), lengths)
+        return self.dropout(self.temporal(self.prep(x), lengths))
 
     def forward(self, features: Tensor, lengths: Tensor, head: str, corpus: str) -> Tensor:
         """Logits of one head, float32, (batch, classes)."""

@@ -1,0 +1,40 @@
+"""ser explain."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the command line."""
+    parser.add_argument("model", type=Path, help="model folder, as `ser pack` makes it")
+    parser.add_argument("file", type=Path, help="audio file")
+    parser.add_argument("--out", type=Path, required=True, help="picture to write (.png, .pdf or .svg)")
+    parser.add_argument("--head", default="mean", help="corpus whose head answers (default: the mean of all heads)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw the picture, and say where the network looks."""
+    import sys
+
+    from ser.common.pictures import check_picture
+
+    check_picture(options.out)
+    from ser.inference.explain import draw, explain
+    from ser.inference.model import open_model
+    from ser.inference.predictor import Predictor
+
+    predictor = Predictor(open_model(options.model), options.head)
+    if predictor.statistics:
+        kind = predictor.batches.normalisation
+        print(
+            f"warning: trained with {kind} statistics, in place of which those of the training are used",
+            file=sys.stderr,
+        )
+    found = explain(predictor, options.file)
+    best = int(found.posteriors.argmax())
+    answer = f"{predictor.classes[best]} {100 * found.posteriors[best]:.0f} %"
+    draw(found, predictor, f"{options.file.name}: {answer}", options.out)
+    print(f"{options.out}: {answer}")
+    return 0

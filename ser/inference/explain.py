@@ -1,0 +1,111 @@
+"""What a model heard in a file: spectrogram, attention over time, posteriors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ser.audio import audio_info, read_audio, resample
+from ser.augment.spectral import NEPERS_PER_DECIBEL, trim
+from ser.common import InputError
+from ser.common.pictures import save_picture
+from ser.inference.predictor import Predictor
+from ser.nets.pooling import AttentionPooling
+
+LONGEST = 60.0  # seconds that a picture has room for
+LEVELS = 80  # decibels that a spectrogram shows
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Of one file.
+
+    Attributes:
+        spectrum: natural logarithms of power, (frames, bins), of the whole file.
+        used: first frame that the network gets, and the frame behind the last.
+        attention: weights of those frames, every `step`-th of them, 1 in sum.
+        posteriors: (classes,).
+    """
+
+    spectrum: np.ndarray
+    used: tuple[int, int]
+    step: int
+    attention: np.ndarray
+    posteriors: np.ndarray
+
+
+def explain(predictor: Predictor, path: Path) -> Explanation:
+    """Answer a file as predict does, its speaker unnamed, and keep what the pooling attended to.
+
+    The weights are of the trunk, so they are the same for every head.
+
+    Raises:
+        InputError: the file cannot be read, or is too long; or the pooling has no weights.
+    """
+    network, config = predictor.model.network, predictor.batches
+    if not isinstance(network.pooling, AttentionPooling):
+        raise InputError(f"{predictor.model.folder}: its pooling, {predictor.model.experiment.pooling}, has no weights")
+    info = audio_info(path)
+    seconds = info.num_samples / info.sampling_rate
+    if seconds > LONGEST:
+        raise InputError(f"{path}: {seconds:.0f} s, and a picture holds {LONGEST:.0f} s; use `ser timeline`")
+    audio = read_audio(path)
+    spectrum = predictor.spectrum(resample(audio.mono, audio.sampling_rate, predictor.features.sampling_rate))
+    prepared = predictor.prepare(spectrum)
+    used = trim(spectrum, config.trim_decibels) if config.trim_decibels else (0, len(spectrum))
+    with torch.inference_mode():
+        lengths = torch.tensor([len(prepared)], device=predictor.model.device)
+        frames = network.frames(torch.from_numpy(prepared)[None].to(predictor.model.device), lengths)
+        attention = network.pooling.weights(frames, lengths)[0].cpu().numpy()
+    return Explanation(spectrum, used, config.frame_step, attention, predictor.posteriors([prepared])[0])
+
+
+def draw(found: Explanation, predictor: Predictor, title: str, path: Path) -> None:
+    """One picture: log power in dB over time and frequency, weights on the same time axis, posteriors beside them."""
+    from matplotlib.figure import Figure
+
+    features = predictor.features
+    hop, centre = features.frame_shift / features.sampling_rate, features.frame_length / features.sampling_rate / 2
+    start, end = centre - hop / 2, centre + (len(found.spectrum) - 0.5) * hop
+    decibels = found.spectrum.T / NEPERS_PER_DECIBEL
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.add_gridspec(2, 2, width_ratios=(4, 1), height_ratios=(2, 1))
+    upper = figure.add_subplot(grid[0, 0])
+    image = upper.imshow(
+        decibels,
+        aspect="auto",
+        origin="lower",
+        extent=(start, end, 0, features.sampling_rate / 2000),
+        vmin=decibels.max() - LEVELS,
+        cmap="magma",
+        interpolation="nearest",
+    )
+    figure.colorbar(image, ax=upper, label="log power, dB", pad=0.01)
+    upper.set(ylabel="frequency, kHz")
+    upper.tick_params(labelbottom=False)
+    lower = figure.add_subplot(grid[1, 0], sharex=upper)
+    first, last = (start + frame * hop for frame in found.used)
+    edges = np.minimum(first + np.arange(len(found.attention) + 1) * found.step * hop, last)
+    lower.stairs(100 * found.attention, edges, fill=True, color="tab:blue")
+    lower.hlines(100 / len(found.attention), first, last, "black", "--", linewidth=1, label="all frames alike")
+    for axes in (upper, lower):
+        for outside in ((start, first), (last, end)):
+            if outside[1] > outside[0]:
+                axes.axvspan(*outside, color="grey", alpha=0.4, linewidth=0)
+    lower.legend(loc="upper right", fontsize="small")
+    cut = " (grey: silence that is cut off)" if predictor.batches.trim_decibels else ""
+    lower.set(xlabel=f"time, s{cut}", ylabel="attention, %", xlim=(start, end))
+    lower.set_ylim(bottom=0)
+    right = figure.add_subplot(grid[:, 1])
+    best = int(found.posteriors.argmax())
+    colours = ["tab:orange" if index == best else "tab:blue" for index in range(len(found.posteriors))]
+    bars = right.barh(predictor.classes, 100 * found.posteriors, color=colours)
+    right.bar_label(bars, fmt="%.0f", padding=2)
+    right.set(xlabel="posterior, %", xlim=(0, 115))
+    right.set_xticks([0, 50, 100])
+    right.invert_yaxis()
+    save_picture(figure, path)
