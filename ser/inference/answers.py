@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from ser.inference.sound import EACH, MIX, Sound, heard
 from ser.scoring.calibration import tempered, threshold_for
 
 WINDOW = 60.0  # seconds that are answered in one piece, where no training utterance was longer
-FRAMES = 1_000, 32_000  # that are gathered before they are answered: at first, so that an answer comes soon; at most
+FRAMES = 1_000, 16_000  # that are gathered before they are answered: at first, so that an answer comes soon; at most
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,12 @@ class Answers:
         self.lowest = min(self.rate, *map(int, description["trained"]["sampling_rates"]))
         self.grouped = config.normalisation in ("speaker", "corpus")
         self.named = self.grouped and any(source.speaker for source in sources)
+        if self.grouped and not self.named:
+            warnings.warn(
+                f"trained with statistics of each {config.normalisation}, and no speakers are named (--utt2spk, or a "
+                "list that does): the mean of those in training is used",
+                stacklevel=2,
+            )
         key = "calibration" if self.named or not self.grouped else "calibration_without_speakers"
         calibration = description[key].get(predictor.head, {})
         self.temperature = float(calibration.get("temperature", 1.0))

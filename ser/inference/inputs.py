@@ -54,44 +54,50 @@ class Source:
 
 
 @contextmanager
-def opened_sources(
-    inputs: Sequence[str], allow_pipes: bool = False, utt2spk: Path | None = None
-) -> Iterator[tuple[list[Source], list[str]]]:
-    """All sources in the order given, and remarks on what was passed over.
+def scratch() -> Iterator[Path]:
+    """A folder for what comes through pipes."""
+    with tempfile.TemporaryDirectory(prefix=OWN) as folder, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", f".*{OWN}.* gives no size")  # a pipe cannot tell its own
+        yield Path(folder)
+
+
+def sources_of(name: str, folder: Path, allow_pipes: bool = False) -> list[Source]:
+    """What an argument stands for, in its order.
 
     Args:
-        inputs: files, folders, wav.scp files, cut manifests, or "-".
+        name: an audio file, a folder, a wav.scp, a cut manifest, or "-".
+        folder: of `scratch`, as long as the sources are used.
         allow_pipes: run commands that lists hold.
-        utt2spk: names the speakers of sources by their ids.
 
     Raises:
-        InputError: a list that cannot be read, a folder without audio, an id that stands twice.
+        InputError: a list that cannot be read, or a folder without audio.
     """
-    remarks: list[str] = []
-    with tempfile.TemporaryDirectory(prefix=OWN) as folder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", f".*{OWN}.* gives no size")  # of course: it came through a pipe
-        found: list[Source] = []
-        for name in inputs:
-            path = Path(name)
-            if name == STDIN:
-                found.append(Source(STDIN, _received(Path(folder, "audio"))))
-            elif (path / "wav.scp").is_file():
-                found += _kaldi(path / "wav.scp", allow_pipes)
-            elif path.is_dir():
-                found += [Source(str(file)) for file, _ in audio_files(path, re.compile(".*", re.DOTALL))]
-                if hidden := hidden_files(path):
-                    remarks.append(f"{path}: {hidden} hidden files passed over")
-            elif path.suffix == ".scp":
-                found += _kaldi(path, allow_pipes)
-            elif name.endswith((".jsonl", ".jsonl.gz")):
-                found += list(_cuts(path, allow_pipes))
-            else:
-                found.append(Source(name))
-        found = [s if s.path or s.command or s.problem else replace(s, path=Path(s.id)) for s in found]
-        if utt2spk is not None:
-            speakers = read_table(utt2spk)
-            found = [replace(source, speaker=speakers.get(source.id, source.speaker)) for source in found]
-        yield found, remarks
+    path = Path(name)
+    if name == STDIN:
+        return [Source(STDIN, _received(folder / "audio"))]
+    if (path / "wav.scp").is_file():
+        return _kaldi(path / "wav.scp", allow_pipes)
+    if path.is_dir():
+        if hidden := hidden_files(path):
+            warnings.warn(f"{path}: passed over {hidden} hidden (such as ._ twins of macOS)", stacklevel=2)
+        return [Source(str(file), file) for file, _ in audio_files(path, re.compile(".*", re.DOTALL))]
+    if path.suffix == ".scp":
+        return _kaldi(path, allow_pipes)
+    if name.endswith((".jsonl", ".jsonl.gz")):
+        return list(_cuts(path, allow_pipes))
+    return [Source(name, path)]
+
+
+def with_speakers(sources: Sequence[Source], utt2spk: Path) -> list[Source]:
+    """Speakers as a table names them, by the ids of sources.
+
+    Raises:
+        InputError: it cannot be read, or names none of them.
+    """
+    speakers = read_table(utt2spk)
+    if not any(source.id in speakers for source in sources):
+        raise InputError(f"{utt2spk}: names none of what is given; its lines must be `<file or id> <speaker>`")
+    return [replace(source, speaker=speakers.get(source.id, source.speaker)) for source in sources]
 
 
 def _received(path: Path) -> Path:

@@ -59,10 +59,11 @@ def heard(source: Source, channel: str, rate: int, longest: float) -> Iterator[S
         rows, channels = _rows(source, channel, info)
         parts = math.ceil(count / info.sampling_rate / longest)
         if path is None or parts == 1:
-            audio = source.audio or read_audio(path or Path(), first, count)
+            whole = count == info.num_samples
+            audio = source.audio or read_audio(path or Path(), *(() if whole else (first, count)))
             own = audio.samples[:, first : first + count] if source.audio else audio.samples
-            whole = np.stack([resample(row, info.sampling_rate, rate) for row in _picked(own, rows)])
-            windows = iter(np.array_split(whole, parts, axis=1))
+            resampled = np.stack([resample(row, info.sampling_rate, rate) for row in _picked(own, rows)])
+            windows = iter(np.array_split(resampled, parts, axis=1))
         else:
             blocks = (_picked(block.samples, rows) for block in read_blocks(path, first, count))
             total = round(count * rate / info.sampling_rate)
@@ -98,7 +99,7 @@ def _rows(source: Source, channel: str, info: AudioInfo) -> tuple[list[int] | No
         return list(range(info.num_channels)), list(range(info.num_channels))
     number = source.channel if source.channel is not None else int(channel)
     if number >= info.num_channels:
-        raise InputError(f"{source.id}: has no channel {number}, but {info.num_channels} (from 0); mend the number")
+        raise InputError(f"{source.id}: has channels 0 to {info.num_channels - 1}, and none is {number}; mend that")
     return [number], [None if source.channel is not None else number]
 
 

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
 
     from ser.common.progress import progress
     from ser.inference.answers import Answers
-    from ser.inference.inputs import opened_sources
+    from ser.inference.inputs import scratch, sources_of, with_speakers
     from ser.inference.model import open_model
     from ser.inference.outputs import writer
     from ser.inference.predictor import Predictor
@@ -55,16 +55,11 @@ def run(options: argparse.Namespace) -> int:
     predictor = Predictor(open_model(options.model, options.device), options.head)
     warned: Counter[str] = Counter()
     answered = withheld = failed = 0
-    with opened_sources(options.inputs, options.allow_pipes == "true", options.utt2spk) as (sources, remarks):
+    with scratch() as folder:
+        sources = [s for name in options.inputs for s in sources_of(name, folder, options.allow_pipes == "true")]
+        if options.utt2spk:
+            sources = with_speakers(sources, options.utt2spk)
         answers = Answers(predictor, sources, options.channel, options.abstain)
-        if answers.grouped and not answers.named:
-            kind = predictor.batches.normalisation
-            remarks.append(
-                f"trained with {kind} statistics, and no speakers are named (--utt2spk, or a list that does): those "
-                "of the training are used"
-            )
-        for remark in remarks:
-            print(f"warning: {remark}", file=sys.stderr)
         ids = [source.id for source in sources]
         with writer(options.format, options.out, predictor.classes, ids) as write:
             shown = progress(answers, text="predict", unit="file", total=len(sources), show=options.out is not None)

@@ -1,0 +1,100 @@
+"""The toolkit from Python:
+
+from ser import load_model
+
+model = load_model("models/ravdess")
+for answer in model.predict(["one.wav", "two.flac"]):
+    print(answer.id, answer.label, answer.confidence, answer.posteriors)
+model.predict(samples, sampling_rate=16000)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ser.audio import Audio
+from ser.common import InputError
+from ser.inference.answers import MIX, Answers, Prediction
+from ser.inference.inputs import Source, scratch, sources_of
+from ser.inference.model import Model, open_model
+from ser.inference.predictor import MEAN, Predictor
+
+Given = str | os.PathLike[str] | np.ndarray
+
+
+class EmotionModel:
+    """An opened model folder that answers."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    @property
+    def heads(self) -> dict[str, tuple[str, ...]]:
+        """Head -> its labels."""
+        return dict(self.model.heads)
+
+    def predict(
+        self,
+        audio: Given | Sequence[Given],
+        sampling_rate: int | None = None,
+        *,
+        head: str = MEAN,
+        channel: str = MIX,
+        speakers: Sequence[str] | None = None,
+        precision: float | None = None,
+    ) -> list[Prediction]:
+        """Answer files, folders, lists (as `ser predict` takes them) or samples, in the order given.
+
+        What cannot be read has an `error` in its answer, and the others go on.
+
+        Args:
+            audio: one or several: paths, or samples, float, (samples,) or (channels, samples), of full scale 1.
+            sampling_rate: of samples, in Hz.
+            head: whose labels; "mean": of all.
+            channel: "mix", "each", or a number from 0.
+            speakers: one for each of `audio`, where the model normalises by speaker.
+            precision: the share of right answers that is wanted, on validation; other labels are withheld (None).
+
+        Raises:
+            InputError: a folder without audio, a list that cannot be read, samples without a rate, no such head.
+        """
+        given: list[Given] = list(audio) if isinstance(audio, list | tuple) else [audio]  # type: ignore[list-item]
+        if speakers is not None and len(speakers) != len(given):
+            raise InputError(f"{len(speakers)} speakers for {len(given)} of audio; give one for each")
+        with scratch() as folder:
+            sources: list[Source] = []
+            for number, item in enumerate(given):
+                if isinstance(item, np.ndarray):
+                    own = [_samples(item, sampling_rate, f"[{number}]")]
+                else:
+                    own = sources_of(os.fspath(item), folder)
+                sources += own if speakers is None else [replace(s, speaker=speakers[number]) for s in own]
+            return list(Answers(Predictor(self.model, head), sources, channel, precision))
+
+
+def _samples(samples: np.ndarray, sampling_rate: int | None, name: str) -> Source:
+    """Samples as a source; what is wrong with them is told in their answer."""
+    if sampling_rate is None or sampling_rate <= 0:
+        raise InputError(f"{name}: samples without their rate; give sampling_rate, in Hz")
+    if not np.issubdtype(samples.dtype, np.floating):
+        raise InputError(f"{name}: samples of type {samples.dtype}; give floats of full scale 1, such as int16 / 32768")
+    own = np.atleast_2d(samples)
+    if own.ndim != 2 or not own.shape[1]:
+        return Source(name, problem=f"{name}: of shape {samples.shape}; give (samples,) or (channels, samples)")
+    if not np.isfinite(own).all():
+        return Source(name, problem=f"{name}: sample {np.argmin(np.isfinite(own).all(0))} is not a number; mend it")
+    return Source(name, audio=Audio(np.ascontiguousarray(own, np.float32), sampling_rate))
+
+
+def load_model(path: str | os.PathLike[str], device: str = "cpu") -> EmotionModel:
+    """Check and open a model folder; nothing in it is run.
+
+    Raises:
+        InputError: no model folder, or one that is not as it was packed.
+    """
+    return EmotionModel(open_model(Path(path), device))
