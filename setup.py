@@ -30,6 +30,7 @@ setup(
         "lhotse>=1.33,<2",
         "kaldiio>=2.18",
         "soundfile>=0.13",
+        "miniaudio>=1.59",
         "soxr>=0.5",
         "scipy",
         "numpy>=1.26",

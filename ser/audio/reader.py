@@ -8,13 +8,14 @@ import re
 import struct
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ser.audio.flac import read_flac
 from ser.audio.sox import UnknownFormat, sox_info, sox_read
 from ser.common import InputError
 
@@ -69,6 +70,8 @@ def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
             wholly within the file.
     """
     path = Path(path)
+    if start == 0 and samples is None and (whole := _whole_flac(path)):
+        return whole
     try:
         with _opened(path) as file:
             info = _info(file)
@@ -81,6 +84,14 @@ def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
     if data.shape[1] < count:
         raise _cut_short(path, start + data.shape[1], info)
     return _audio(path, data, start, info)
+
+
+def _whole_flac(path: Path) -> Audio | None:
+    with suppress(OSError):
+        if found := read_flac(path):
+            samples, rate = found
+            return Audio(np.ascontiguousarray(samples.T), rate)
+    return None
 
 
 def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: int = 1 << 18) -> Iterator[Audio]:
