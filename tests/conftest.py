@@ -12,8 +12,8 @@ import pytest
 import soundfile
 import yaml
 
-# Fixtures of made corpora that are prepared and have features.
-pytest_plugins = ["made"]
+# Fixtures of made corpora that are prepared and have features, and of models of them.
+pytest_plugins = ["made", "packed"]
 
 ROOT = Path(__file__).resolve().parents[1]
 

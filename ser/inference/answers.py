@@ -14,6 +14,7 @@ from ser.audio.reader import is_silent
 from ser.batches.view import Moments
 from ser.common import InputError
 from ser.inference.inputs import Source
+from ser.inference.model import GROUPED
 from ser.inference.predictor import Predictor, Statistics
 from ser.inference.sound import EACH, MIX, Sound, heard
 from ser.scoring.calibration import tempered, threshold_for
@@ -100,7 +101,7 @@ class Answers:
         self.rate = predictor.features.sampling_rate
         self.shortest, self.longest = description["trained"]["seconds"]
         self.lowest = min(self.rate, *map(int, description["trained"]["sampling_rates"]))
-        self.grouped = config.normalisation in ("speaker", "corpus")
+        self.grouped = config.normalisation in GROUPED
         self.named = self.grouped and any(source.speaker for source in sources)
         if self.grouped and not self.named:
             warnings.warn(

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 WEIGHTS, DESCRIPTION, SEEN, CARD, SUMS = "model.safetensors", "model.json", "seen.txt", "README.md", "SHA256SUMS"
 FILES = (WEIGHTS, DESCRIPTION, SEEN, CARD)
+# Normalisations that take out statistics of more than the file.
+GROUPED = ("speaker", "corpus")
 AGAIN = "take an intact copy, or make it again with `ser pack`"
 
 
@@ -66,6 +68,7 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
         heads = {str(head): tuple(map(str, classes)) for head, classes in description["heads"].items()}
         if not heads or not all(heads.values()):
             raise ValueError("no heads or no classes")
+        _check(description, experiment)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{folder / DESCRIPTION}: not a description of a model ({error}); {AGAIN}") from None
     import torch
@@ -97,6 +100,23 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
         raise InputError(f"{path}: weights of another network than {DESCRIPTION} says ({reason}); {AGAIN}") from None
     network.eval().requires_grad_(False)
     return Model(folder, experiment, network.to(place), place, description, heads)
+
+
+def _check(description: Mapping[str, Any], experiment: Experiment) -> None:
+    """That what answers follow from is there and of the right kind; otherwise any of the errors of looking it up."""
+    low, high = map(float, description["trained"]["seconds"])
+    if not 0 < low <= high or not all(int(rate) > 0 for rate in description["trained"]["sampling_rates"]):
+        raise ValueError("trained")
+    kinds = ["calibration"]
+    if experiment.batches.normalisation in GROUPED:
+        kinds.append("calibration_without_speakers")
+        for name in ("mean", "deviation"):
+            if len([float(value) for value in description["group_statistics"][name]]) != experiment.features.bins:
+                raise ValueError(f"group_statistics: {name}")
+    for kind in kinds:
+        for head, found in description[kind].items():
+            if not float(found["temperature"]) > 0 or len(found["confidence"]) != len(found["right"]):
+                raise ValueError(f"{kind}: {head}")
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -209,8 +229,8 @@ def _refuse_pickle(path: Path) -> None:
     if path.suffix != ".safetensors":
         return
     with path.open("rb") as file:
-        head = file.read(4)
-    if head[:1] == b"\x80" or head == b"PK\x03\x04":
+        head = file.read(9)
+    if head[8:] != b"{" and (head[:1] == b"\x80" or head[:4] == b"PK\x03\x04"):  # safetensors: a length, then JSON
         raise InputError(f"{path}: a pickle, which may hold code and is not opened, not safetensors; {AGAIN}")
 
 

@@ -162,7 +162,7 @@ def _trained(data: Data) -> tuple[list[str], dict[str, Any]]:
 def _group_statistics(data: Data) -> dict[str, Any]:
     """Mean over training speakers or corpora of what normalisation takes out, for files of unknown speakers."""
     config = data.experiment.batches
-    if config.normalisation not in ("speaker", "corpus"):
+    if config.normalisation not in folders.GROUPED:
         return {}
     found = [s for part in data.parts("train").values() for s in View(part, config).statistics.values()]
     means = {name: _rounded(np.stack([s[i] for s in found]).mean(0)) for i, name in enumerate(("mean", "deviation"))}

@@ -13,7 +13,7 @@ from ser.batches.batch import MULTIPLE
 from ser.batches.view import Moments
 from ser.common import InputError
 from ser.features import as_stored, log_stft
-from ser.inference.model import Model
+from ser.inference.model import GROUPED, Model
 
 MEAN = "mean"
 BATCH_FRAMES = 4_000  # padded frames in a batch: more take more memory and no less time
@@ -74,7 +74,7 @@ class Predictor:
             moments = Moments(shaped.shape[1])
             moments.add(shaped)
             statistics = moments.finish()
-        elif kind in ("speaker", "corpus"):
+        elif kind in GROUPED:
             statistics = statistics or self.statistics
         else:
             return shaped

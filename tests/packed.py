@@ -1,0 +1,49 @@
+"""Experiments that are trained, decoded and scored, and model folders of them: where tests of inference start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from made import Made
+
+from ser.config import Experiment, save
+from ser.inference.pack import pack
+from ser.scoring import score
+from ser.scoring.decode import Decoder
+from ser.training import Trainer
+
+
+def finish(made: Made, root: Path, experiment: Experiment) -> Path:
+    """Stages 4 to 6; the folder of the experiment below root/exp."""
+    data, folder = made.open(experiment), root / "exp" / experiment.folder
+    folder.mkdir(parents=True)
+    save(experiment, folder / "config.yaml")
+    Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes()).run()
+    Decoder(experiment, folder).decode_parts(data, "test")
+    score(data, folder, "test")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def packed_with(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, Path]]:
+    """A factory: settings to (folder of the experiment, model folder), which tests must not write into."""
+    found: dict[tuple[str, ...], tuple[Path, Path]] = {}
+
+    def make(*overrides: str, corpora: str = "one,two") -> tuple[Path, Path]:
+        key = (*overrides, corpora)
+        if key not in found:
+            root = tmp_path_factory.mktemp("packed")
+            folder = finish(made, root, made.experiment("training.max_epochs=1", *overrides, corpora=corpora))
+            pack(folder, root / "model", made.recipe, made.data_root, made.dump)
+            found[key] = folder, root / "model"
+        return found[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def packed(packed_with: Callable[..., tuple[Path, Path]]) -> Path:
+    """A model folder: BLSTM, global normalisation, a head for each of the corpora one and two."""
+    return packed_with()[1]
