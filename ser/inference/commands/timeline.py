@@ -1,0 +1,94 @@
+"""ser timeline."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+KEYS = {
+    "window": "seconds that the network hears at once",
+    "hop": "seconds from window to window",
+    "minimum": "seconds of the shortest segment",
+    "switching-cost": "of a change of emotion",
+    "no-speech-minimum": "seconds of the shortest pause",
+    "no-speech-cost": "of going into a pause or out of it",
+    "no-speech-decibels": "so far below the loud parts of the channel there is as likely a pause as speech",
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the command line."""
+    parser.add_argument("model", type=Path, help="model folder")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recordings; each channel is a speaker")
+    parser.add_argument("--out", type=Path, default=Path("."), help="folder to write to (default: this one)")
+    parser.add_argument("--format", default="rttm,textgrid,csv,json,png", help="of these, by commas (default: all)")
+    parser.add_argument("--head", default="mean", help="corpus head, or the mean of all (default)")
+    parser.add_argument("--decoder", default="auto", help="k2, viterbi, or auto: k2 where it is installed (default)")
+    parser.add_argument("--nbest", type=int, default=1, metavar="N", help="write the N best paths into the JSON")
+    parser.add_argument("--posteriors", default="false", metavar="true", help="write those of each window too")
+    parser.add_argument("--device", default="cpu", help="of torch")
+    group = parser.add_argument_group("settings, over those of conf/timeline.yaml")
+    group.add_argument("--settings", type=Path, metavar="FILE", help="of the keys of conf/timeline.yaml, as tuned")
+    for key, text in KEYS.items():
+        group.add_argument(f"--{key}", type=float, metavar="X", help=text)
+    group.add_argument("--normalisation", help="model, or channel: statistics of each channel itself")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the timelines of all files, and a line on each; a file that cannot be read does not stop the others."""
+    from ser.common import InputError
+    from ser.inference import Predictor, open_model
+    from ser.inference.timeline.decoders import NAMES, find_decoder
+    from ser.inference.timeline.recording import timeline_of
+    from ser.inference.timeline.settings import read_settings
+    from ser.inference.timeline.writers import FORMATS, write
+
+    formats = [name for name in options.format.split(",") if name]
+    _check(formats, FORMATS, "--format", several=True)
+    _check([options.decoder], NAMES, "--decoder")
+    _check([options.posteriors], ("true", "false"), "--posteriors")
+    if options.nbest < 1:
+        raise InputError(f"--nbest {options.nbest}: give 1 or more")
+    _check_names(options.files)
+    keys = [*(key.replace("-", "_") for key in KEYS), "normalisation"]
+    settings = read_settings(options.settings, {key: getattr(options, key) for key in keys})
+    decoder = find_decoder(options.decoder)
+    predictor = Predictor(open_model(options.model, options.device), options.head)
+    settings.costs(predictor.classes)  # refuses a class that the model does not know before anything is heard
+    failed = 0
+    for path in options.files:
+        try:
+            timeline = timeline_of(path, predictor, settings, decoder, options.nbest)
+        except InputError as error:
+            failed += 1
+            print(f"error: {error}", file=sys.stderr)
+            continue
+        written = write(timeline, options.out, formats, options.posteriors == "true")
+        counts = ", ".join(f"{c.name}: {len(c.paths[0].segments)} segments" for c in timeline.channels)
+        print(f"{path}: {timeline.duration:.2f} s, {counts}; {', '.join(map(str, written))}")
+    if failed:
+        print(f"{failed} of {len(options.files)} files have no timeline", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _check(given: list[str], known: tuple[str, ...], option: str, several: bool = False) -> None:
+    from ser.common import InputError
+
+    unknown = [name for name in given if name not in known]
+    if unknown or not given:
+        what = f"{option} {unknown[0] if unknown else ''}".rstrip()
+        raise InputError(f"{what}: give {'one or more' if several else 'one'} of {', '.join(known)}")
+
+
+def _check_names(files: list[Path]) -> None:
+    """Two recordings of one name would be written over each other."""
+    from ser.common import InputError
+
+    first: dict[str, Path] = {}
+    for path in files:
+        other = first.setdefault(path.stem, path)
+        if other is not path:
+            raise InputError(
+                f"{path}: would be written over what comes of {other}; give them in calls with an --out each"
+            )

@@ -1,0 +1,61 @@
+"""Which decoder finds the path: k2, or the exact Viterbi over the same graph."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from ser.common import InputError
+from ser.inference.timeline import k2_decoder, viterbi
+from ser.inference.timeline.graph import Graph
+
+NAMES = ("auto", "k2", "viterbi")
+Decoder = Callable[[Graph, np.ndarray, int], list[tuple[np.ndarray, float]]]
+
+
+def find_decoder(name: str) -> Decoder:
+    """The decoder of that name; auto: k2 where it can be imported, else Viterbi, with a warning.
+
+    Raises:
+        InputError: k2 is asked for and cannot be imported.
+    """
+    if name == "viterbi":
+        return viterbi.best_paths
+    try:
+        import_module("k2")
+    except (ImportError, OSError) as error:
+        reason = " ".join(str(error).split())
+        told = f"k2 cannot be imported ({reason[:160]}); install it with: {install_line()}"
+        if name == "k2":
+            raise InputError(f"{told}; or give --decoder viterbi, which finds the same path without it") from None
+        warnings.warn(f"{told}. Decoded with Viterbi, which finds the same path", stacklevel=2)
+        return viterbi.best_paths
+    return _within if name == "auto" else _k2
+
+
+def install_line() -> str:
+    """What installs a k2 that was built for the torch that is here: only k2's own page has such."""
+    try:
+        torch = version("torch").partition("+")[0]
+    except PackageNotFoundError:
+        return "pip install --pre k2 -f https://k2-fsa.github.io/k2/cpu.html"
+    return f"pip install --pre k2 torch=={torch} -f https://k2-fsa.github.io/k2/cpu.html"
+
+
+def _k2(graph: Graph, scores: np.ndarray, count: int) -> list[tuple[np.ndarray, float]]:
+    if len(scores) > k2_decoder.MOST_WINDOWS:
+        raise InputError(
+            f"{len(scores)} windows, and k2 takes {k2_decoder.MOST_WINDOWS}; give --decoder viterbi, which finds the "
+            "same path, or a longer --hop"
+        )
+    return k2_decoder.best_paths(graph, scores, count)
+
+
+def _within(graph: Graph, scores: np.ndarray, count: int) -> list[tuple[np.ndarray, float]]:
+    """k2 as far as it goes: a longer recording is Viterbi's."""
+    decode = k2_decoder.best_paths if len(scores) <= k2_decoder.MOST_WINDOWS else viterbi.best_paths
+    return decode(graph, scores, count)

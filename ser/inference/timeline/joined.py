@@ -1,0 +1,145 @@
+"""Recordings joined from utterances of known emotion, with the reference that follows from that."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ser.audio import resample
+from ser.augment.spectral import trim
+from ser.common import InputError, atomic_path, derive_seed
+from ser.config import Experiment, Features
+from ser.corpora import Protocol
+from ser.corpora.cuts import Cut, read_cut, read_cuts
+from ser.corpora.kaldi import read_table
+from ser.features import log_stft
+from ser.inference.timeline.segments import Segment
+
+# dB below an utterance's loudest frame: softer ends are taken off, so that pauses are where the reference has them.
+ENDS = 40.0
+# Seconds of a pause, drawn evenly.
+PAUSES = (0.3, 1.2)
+# Utterances of one emotion in a row, drawn evenly.
+TURN = (1, 2, 3)
+# Utterances in a recording.
+LONGEST = 28
+# dB of the noise in a pause below the mean power of the speech around, so that it is no digital silence.
+NOISE = 50.0
+
+
+@dataclass(frozen=True)
+class Known:
+    """An utterance whose speaker and emotion are known."""
+
+    cut: Cut
+    speaker: str
+    emotion: str
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A recording of one speaker.
+
+    Attributes:
+        samples: float32, (samples,).
+        reference: one segment an utterance; pauses lie between them.
+    """
+
+    name: str
+    samples: np.ndarray
+    rate: int
+    reference: tuple[Segment, ...]
+
+    def write(self, folder: Path) -> Path:
+        """Write <folder>/<name>.wav, float."""
+        import soundfile
+
+        path = folder / f"{self.name}.wav"
+        with atomic_path(path) as temporary:
+            soundfile.write(temporary, self.samples, self.rate, subtype="FLOAT", format="WAV")
+        return path
+
+
+def known_utterances(data_root: Path, protocol: Protocol, experiment: Experiment, parts: Sequence[str]) -> list[Known]:
+    """The utterances of some parts of a prepared corpus, in the experiment's fold.
+
+    Raises:
+        InputError: the corpus is not prepared.
+    """
+    cuts = {cut.id: cut for cut in read_cuts(data_root / protocol.corpus / "cuts.jsonl.gz")}
+    folds = len(protocol.folds(experiment.split))
+    split = protocol.split_name(experiment.split, min(experiment.fold, folds))
+    found = []
+    for part in parts:
+        folder = data_root / protocol.corpus / split / part
+        if not (folder / "utt2emo").is_file():
+            continue
+        emotions, speakers = read_table(folder / "utt2emo"), read_table(folder / "utt2spk")
+        found += [Known(cuts[key], speakers[key], emotion) for key, emotion in emotions.items()]
+    return found
+
+
+def join_all(known: Sequence[Known], features: Features, seed: int, orders: int, prefix: str) -> list[Joined]:
+    """Recordings of each speaker, his or her utterances in so many orders.
+
+    Raises:
+        InputError: there are no utterances.
+    """
+    if not known:
+        raise InputError(f"{prefix}: no utterances to join; choose a corpus and split that has such a part")
+    speakers: dict[str, list[Known]] = defaultdict(list)
+    for one in known:
+        speakers[one.speaker].append(one)
+    found = []
+    for speaker, own in sorted(speakers.items()):
+        for order in range(orders):
+            rng = np.random.default_rng(derive_seed(seed, "join", speaker, order))
+            found.append(join(_arranged(own, rng), features, rng, f"{prefix}_{speaker}_{order + 1}"))
+    return found
+
+
+def join(known: Sequence[Known], features: Features, rng: np.random.Generator, name: str) -> Joined:
+    """One recording of utterances in the order given, with a pause before, between and after them."""
+    rate = features.sampling_rate
+    spoken = [_spoken(one.cut, features) for one in known]
+    power = np.mean(np.concatenate([np.square(samples) for samples in spoken]))
+    deviation = np.sqrt(power) * 10 ** (-NOISE / 20)
+    parts: list[np.ndarray] = []
+    reference, at = [], 0
+    for one, samples in zip(known, spoken, strict=True):
+        pause = round(rng.uniform(*PAUSES) * rate)
+        parts += [rng.normal(0, deviation, pause), samples]
+        start, at = at + pause, at + pause + len(samples)
+        reference.append(Segment(round(start / rate, 3), round(at / rate, 3), one.emotion, 1.0))
+    parts.append(rng.normal(0, deviation, round(rng.uniform(*PAUSES) * rate)))
+    return Joined(name, np.concatenate(parts).astype(np.float32), rate, tuple(reference))
+
+
+def _arranged(known: Sequence[Known], rng: np.random.Generator) -> list[Known]:
+    """An order of utterances in turns of one emotion, each another than the last as long as there are others."""
+    left: dict[str, list[Known]] = defaultdict(list)
+    for index in rng.permutation(len(known)):
+        left[known[index].emotion].append(known[index])
+    found: list[Known] = []
+    while left and len(found) < LONGEST:
+        last = found[-1].emotion if found else None
+        names = sorted(name for name in left if name != last) or sorted(left)
+        name = names[rng.integers(len(names))]
+        count = int(rng.choice(TURN))
+        found += left[name][:count]
+        left[name] = left[name][count:]
+        if not left[name]:
+            del left[name]
+    return found[:LONGEST]
+
+
+def _spoken(cut: Cut, features: Features) -> np.ndarray:
+    """An utterance without its soft ends, float32, (samples,), at the features' rate."""
+    samples, rate = read_cut(cut)
+    samples = resample(samples, rate, features.sampling_rate)
+    first, last = trim(log_stft(samples, features), ENDS)
+    return samples[first * features.frame_shift : (last - 1) * features.frame_shift + features.frame_length]

@@ -1,0 +1,67 @@
+"""A timeline as a picture: waveform, posteriors and decoded segments of each channel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser.common.pictures import save_picture
+from ser.inference.timeline.segments import Channel, Timeline
+
+# Okabe and Ito's colours, which people with any kind of colour vision tell apart, without black.
+COLOURS = ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7", "#56B4E9", "#F0E442")
+GREY = "#BBBBBB"
+# Segments of a smaller share of the width get no name: it would not fit.
+NAMED = 0.05
+
+
+def draw(timeline: Timeline, path: Path) -> None:
+    """Write the picture, in the format of its ending."""
+    from matplotlib.figure import Figure
+
+    count = len(timeline.channels)
+    figure = Figure(figsize=(12, 0.6 + 3.4 * count), layout="constrained")
+    axes = figure.subplots(3 * count, 1, sharex=True, height_ratios=[2, 2, 0.6] * count, squeeze=False)[:, 0]
+    unit, divisor = ("min", 60.0) if timeline.duration > 600 else ("s", 1.0)
+    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(timeline.classes[:-1])}
+    colours[timeline.classes[-1]] = GREY
+    for place, channel in enumerate(timeline.channels):
+        edges = np.append(np.arange(len(channel.levels)) * timeline.hop, timeline.duration) / divisor
+        wave, stack, bars = axes[3 * place : 3 * place + 3]
+        _waveform(wave, channel, edges)
+        _posteriors(stack, channel, edges, colours)
+        _segments(bars, channel, timeline.duration / divisor, divisor, colours)
+        wave.set_title(f"{timeline.recording}, {channel.name}" if count > 1 else timeline.recording, loc="left")
+    axes[-1].set_xlabel(unit)
+    axes[-1].set_xlim(0, timeline.duration / divisor)
+    handles, labels = axes[1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
+    save_picture(figure, path)
+
+
+def _waveform(axes: Any, channel: Channel, edges: np.ndarray) -> None:
+    low, high = channel.extremes.T
+    axes.fill_between(edges, np.append(low, low[-1]), np.append(high, high[-1]), step="post", color="#444444", lw=0)
+    limit = max(float(np.abs(channel.extremes).max()), 1e-4)
+    axes.set_ylim(-limit, limit)
+    axes.set_ylabel("waveform")
+
+
+def _posteriors(axes: Any, channel: Channel, edges: np.ndarray, colours: dict[str, str]) -> None:
+    values = np.concatenate([channel.posteriors, channel.posteriors[-1:]])
+    axes.stackplot(edges, values.T, labels=list(colours), colors=list(colours.values()), step="post", lw=0)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("posteriors")
+
+
+def _segments(axes: Any, channel: Channel, width: float, divisor: float, colours: dict[str, str]) -> None:
+    for segment in channel.paths[0].segments:
+        start, end = segment.start / divisor, segment.end / divisor
+        axes.barh(0, end - start, left=start, height=1, color=colours[segment.label], edgecolor="white", lw=0.5)
+        if end - start > NAMED * width:
+            axes.text((start + end) / 2, 0, segment.label, ha="center", va="center", color="white", fontsize=8)
+    axes.set_ylim(-0.5, 0.5)
+    axes.set_yticks([])
+    axes.set_ylabel("decoded", rotation=0, ha="right", va="center")

@@ -1,0 +1,116 @@
+"""From a path of labels to segments, and the timeline of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ser.inference.timeline.decoders import Decoder
+from ser.inference.timeline.graph import chain_graph
+from ser.inference.timeline.settings import NO_SPEECH, Settings
+from ser.inference.timeline.windows import Windows
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of one emotion.
+
+    Attributes:
+        start, end: seconds.
+        confidence: mean over its windows of the label's posterior, of all emotions and no speech.
+    """
+
+    start: float
+    end: float
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way of cutting a channel into segments. What no segment covers is no speech.
+
+    Attributes:
+        score: natural logarithm; sums of posteriors and costs.
+    """
+
+    segments: tuple[Segment, ...]
+    score: float
+
+
+@dataclass(frozen=True)
+class Channel:
+    """The timeline of a channel, which in a call is a speaker.
+
+    Attributes:
+        number: from 1.
+        paths: best first.
+        posteriors: of the emotions and, last, no speech; float32, (cells, classes + 1).
+        levels: dB of full scale, float32, (cells,).
+        extremes: of the waveform, float32, (cells, 2).
+    """
+
+    number: int
+    paths: tuple[Path, ...]
+    posteriors: np.ndarray
+    levels: np.ndarray
+    extremes: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return f"channel {self.number}"
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The timelines of a recording.
+
+    Attributes:
+        recording: its name, without folder and ending.
+        duration, hop: seconds.
+        classes: emotions, and no speech last.
+    """
+
+    recording: str
+    duration: float
+    hop: float
+    classes: tuple[str, ...]
+    channels: tuple[Channel, ...]
+
+
+def decode(windows: Windows, settings: Settings, decoder: Decoder, duration: float, count: int = 1) -> list[Path]:
+    """The `count` best ways of cutting a channel into segments."""
+    scores = windows.scores
+    graph = chain_graph(settings.minima(len(windows.classes), len(scores)), settings.costs(windows.classes))
+    found = decoder(graph, scores, count)
+    hop, classes = settings.hop, windows.classes
+    return [Path(segments_of(labels, scores, classes, hop, duration), score) for labels, score in found]
+
+
+def segments_of(
+    labels: np.ndarray, scores: np.ndarray, classes: Sequence[str], hop: float, duration: float
+) -> tuple[Segment, ...]:
+    """Runs of equal labels, but those of no speech.
+
+    Args:
+        labels: indices of classes, int64, (cells,); any number above is no speech.
+        scores: log-posteriors, float32, (cells, classes + 1).
+    """
+    ends = np.append(np.flatnonzero(np.diff(labels)) + 1, len(labels))
+    starts = np.append(0, ends[:-1])
+    found = []
+    for start, end in zip(starts, ends, strict=True):
+        label = int(labels[start])
+        if label >= len(classes):
+            continue
+        last = duration if end == len(labels) else end * hop
+        confidence = float(np.exp(scores[start:end, label]).mean())
+        found.append(Segment(round(start * hop, 3), round(float(last), 3), classes[label], round(confidence, 4)))
+    return tuple(found)
+
+
+def names(classes: Sequence[str]) -> tuple[str, ...]:
+    """The classes, and no speech last."""
+    return (*classes, NO_SPEECH)

@@ -1,0 +1,107 @@
+"""conf/timeline.yaml: how a recording is cut into windows and its windows into segments."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ser.common import InputError, write_text
+
+NO_SPEECH = "no_speech"
+NORMALISATIONS = ("model", "channel")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Seconds, natural logarithms and decibels; conf/timeline.yaml says what each is and holds its default."""
+
+    window: float
+    hop: float
+    minimum: float
+    switching_cost: float
+    no_speech_minimum: float
+    no_speech_cost: float
+    no_speech_decibels: float
+    normalisation: str
+    transitions: dict[str, dict[str, float]]
+
+    def minima(self, classes: int, windows: int) -> list[int]:
+        """Windows of the shortest segment of each class and of no speech, none longer than the recording."""
+        seconds = [self.minimum] * classes + [self.no_speech_minimum]
+        return [min(windows, max(1, round(value / self.hop))) for value in seconds]
+
+    def costs(self, classes: Sequence[str]) -> np.ndarray:
+        """The transition table over the classes and, last, no speech; float64, (classes + 1, classes + 1).
+
+        Raises:
+            InputError: `transitions` names a class that the model does not know.
+        """
+        names = [*classes, NO_SPEECH]
+        table = np.full((len(names), len(names)), self.switching_cost)
+        table[-1], table[:, -1] = self.no_speech_cost, self.no_speech_cost
+        for origin, row in self.transitions.items():
+            for target, cost in row.items():
+                for name in (origin, target):
+                    if name not in names:
+                        raise InputError(f"transitions: {name} is no class of the model; there is {', '.join(names)}")
+                table[names.index(origin), names.index(target)] = cost
+        np.fill_diagonal(table, 0)
+        return table
+
+
+def read_settings(path: Path | None = None, changes: Mapping[str, Any] | None = None) -> Settings:
+    """conf/timeline.yaml, then a file of the same keys such as the tuning writes, then single values.
+
+    Raises:
+        InputError: a key that does not exist (the nearest known one is named), or a value that cannot be.
+    """
+    from ser.config.load import find, read_yaml
+
+    known = [field.name for field in fields(Settings)]
+    values: dict[str, Any] = {}
+    for source in (find("conf/timeline.yaml", None), path):
+        if source is None:
+            continue
+        for key, value in read_yaml(source).items():
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.4)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise InputError(f"{source}: unknown key {key}{hint} (all keys: conf/timeline.yaml)")
+            values[key] = value
+    values |= {key: value for key, value in (changes or {}).items() if value is not None}
+    missing = [key for key in known if key not in values]
+    if missing:
+        raise InputError(f"conf/timeline.yaml: key {missing[0]} has no value; give it one")
+    return _checked(values)
+
+
+def write_settings(settings: Settings, path: Path, comment: str) -> None:
+    """Write a file for `read_settings`, headed by a comment of one line."""
+    write_text(path, f"# {comment}\n{yaml.safe_dump(asdict(settings), sort_keys=False)}")
+
+
+def _checked(values: dict[str, Any]) -> Settings:
+    numbers = {key: values[key] for key in values if key not in ("normalisation", "transitions")}
+    rows = values["transitions"] or {}
+    if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
+        raise InputError("transitions: must be a table, class: {other class: cost}")
+    numbers |= {f"transitions.{origin}.{target}": cost for origin, row in rows.items() for target, cost in row.items()}
+    for key, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            raise InputError(f"{key} = {value!r}: must be a number, 0 or more")
+    if values["normalisation"] not in NORMALISATIONS:
+        raise InputError(f"normalisation = {values['normalisation']!r}: must be {' or '.join(NORMALISATIONS)}")
+    made: dict[str, Any] = {key: float(value) for key, value in numbers.items() if "." not in key}
+    settings = Settings(**made, normalisation=values["normalisation"], transitions=rows)
+    if not 0.05 <= settings.hop <= settings.window:
+        raise InputError(
+            f"hop = {settings.hop} s, window = {settings.window} s: a hop has 0.05 s at least and a window at most"
+        )
+    return settings

@@ -1,0 +1,242 @@
+"""What the network says of a long recording, window by window, in bounded memory.
+
+A recording is a row of cells of one hop each. A cell's window has the cell in its middle, and is shifted inwards at the
+ends of the recording, so that all windows are equally long where the recording is longer than one. A window is treated
+as a file of its own is by the predictor: its posteriors are those of `ser predict` of that excerpt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, tee
+from pathlib import Path
+
+import numpy as np
+
+from ser.audio import read_blocks, resample_blocks
+from ser.batches.view import Moments
+from ser.common import InputError
+from ser.common.progress import progress
+from ser.inference.predictor import Predictor
+from ser.inference.timeline.settings import Settings
+
+# Windows that go through the network together.
+TOGETHER = 64
+# dB of full scale: below, there is nothing.
+QUIETEST = -100.0
+# A cell that is softer is not heard for how loud the speech of a channel is.
+FAINT = -80.0
+# The loud parts of a channel: its cells' level that so many per cent do not exceed.
+LOUD = 95
+# dB over which a pause grows into speech: the slope of the logistic function.
+SLOPE = 3.0
+# No window counts for more than its logarithm, however sure it is.
+LEAST = 1e-8
+
+
+@dataclass(frozen=True)
+class Survey:
+    """How loud a recording is.
+
+    Attributes:
+        samples: at the features' rate.
+        levels: dB of full scale of each cell, float32, (channels, cells).
+        extremes: least and greatest sample of each cell, float32, (channels, cells, 2).
+        equal: whether there are several channels and all hold the same, as a mono recording stored as stereo does.
+    """
+
+    samples: int
+    rate: int
+    levels: np.ndarray
+    extremes: np.ndarray
+    equal: bool
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.samples / self.rate
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A channel of a recording as the decoder gets it.
+
+    Attributes:
+        channel: from 0.
+        classes: of the posteriors, in order.
+        posteriors: of the emotions, float32, (cells, classes).
+        speech: how likely each cell is no pause, float32, (cells,).
+    """
+
+    channel: int
+    classes: tuple[str, ...]
+    posteriors: np.ndarray
+    speech: np.ndarray
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Log-probabilities of the classes and, last, of no speech; float32, (cells, classes + 1).
+
+        They are not divided by the classes' prior, as a hybrid of network and hidden Markov model does (Bourlard and
+        Morgan 1994): the loss weighs classes by their counts (training.class_weights: balanced), so the posteriors are
+        those of classes that are equally frequent, and a prior that is the same for all changes no path. Windows
+        overlap, so one second speaks more than once; the costs, which are tuned against that, make up for it.
+        """
+        joint = np.column_stack([self.posteriors * self.speech[:, None], 1 - self.speech])
+        return np.log(np.maximum(joint, LEAST)).astype(np.float32)
+
+
+def blocks_at(path: Path, rate: int) -> Iterator[np.ndarray]:
+    """All samples of a file at `rate` Hz, block after block; float32, (channels, samples), never empty.
+
+    Raises:
+        InputError: the file cannot be read, when it comes to the fault.
+    """
+    audio = read_blocks(path)
+    first = next(audio)
+    samples = (block.samples for block in chain([first], audio))
+    streams = [
+        resample_blocks(_channel(copy, number), first.sampling_rate, rate)
+        for number, copy in enumerate(tee(samples, len(first.samples)))
+    ]
+    for parts in zip(*streams, strict=True):
+        if len(parts[0]):
+            yield np.stack(parts)
+
+
+def _channel(blocks: Iterable[np.ndarray], number: int) -> Iterator[np.ndarray]:
+    return (block[number] for block in blocks)
+
+
+def survey(path: Path, rate: int, hop: float) -> Survey:
+    """Read a recording for its level.
+
+    Raises:
+        InputError: the file cannot be read, to its end.
+    """
+    size = round(hop * rate)
+    powers, extremes, equal, samples = [], [], True, 0
+    for block in _regular(blocks_at(path, rate), size):
+        samples += block.shape[1]
+        equal = equal and bool((block == block[0]).all())
+        starts = np.arange(0, block.shape[1], size)
+        lengths = np.diff(np.append(starts, block.shape[1]))
+        powers.append(np.add.reduceat(np.square(block, dtype=np.float64), starts, axis=1) / lengths)
+        ends = np.minimum.reduceat(block, starts, axis=1), np.maximum.reduceat(block, starts, axis=1)
+        extremes.append(np.stack(ends, axis=2))
+    if not samples:
+        raise InputError(f"{path}: too short to hold a sample at {rate} Hz; give a longer recording")
+    cells = count_cells(samples, size)
+    power = np.concatenate(powers, axis=1)[:, :cells]  # what is left over at the end is too short to count
+    levels = 10 * np.log10(np.maximum(power, 10 ** (QUIETEST / 10)))
+    return Survey(
+        samples, rate, levels.astype(np.float32), np.concatenate(extremes, axis=1)[:, :cells], equal and len(power) > 1
+    )
+
+
+def count_cells(samples: int, hop: int) -> int:
+    """Cells of a recording: a rest of half a cell and more is one, a shorter one belongs to the last."""
+    return max(1, (2 * samples + hop) // (2 * hop))
+
+
+def speech(levels: np.ndarray, decibels: float) -> np.ndarray:
+    """How likely each cell is no pause, from its level below the loud parts of its channel; float32, (cells,).
+
+    One half at `decibels` below. A channel in which nobody is as loud as FAINT has no speech.
+    """
+    heard = levels[levels > FAINT]
+    if not len(heard):
+        return np.zeros(len(levels), np.float32)
+    middle = np.percentile(heard, LOUD) - decibels
+    likely = 1 / (1 + np.exp(-(levels - middle) / SLOPE))
+    return np.where(levels > QUIETEST, likely, 0).astype(np.float32)
+
+
+def hear(path: Path, predictor: Predictor, settings: Settings, found: Survey, show: bool = True) -> list[Windows]:
+    """Posteriors of every window of every channel (of one, where all hold the same).
+
+    Args:
+        found: what `survey` gave of the file with the settings' hop.
+    """
+    rate = found.rate
+    hop, window = round(settings.hop * rate), round(settings.window * rate)
+    channels = 1 if found.equal else len(found.levels)
+    spoken = [speech(found.levels[channel], settings.no_speech_decibels) for channel in range(channels)]
+    own = settings.normalisation == "channel" and predictor.batches.normalisation in ("speaker", "corpus")
+    statistics = _statistics(path, predictor, window, hop, rate, spoken) if own else [None] * channels
+    cells = len(found.levels[0])
+    posteriors = np.empty((channels, cells, len(predictor.classes)), np.float32)
+    bar = progress(text=Path(path).name, unit="s", total=round(found.duration), show=show)
+    prepared: list[list[np.ndarray]] = [[] for _ in range(channels)]
+    done = 0
+    for index, samples in enumerate(cut(blocks_at(path, rate), hop, window)):
+        for channel in range(channels):
+            prepared[channel].append(predictor.prepare(predictor.spectrum(samples[channel]), statistics[channel]))
+        if len(prepared[0]) == TOGETHER or index == cells - 1:
+            for channel in range(channels):
+                posteriors[channel, done : index + 1] = predictor.posteriors(prepared[channel])
+                prepared[channel].clear()
+            bar.update(round((index + 1) * settings.hop) - round(done * settings.hop))
+            done = index + 1
+    bar.close()
+    return [Windows(c, predictor.classes, posteriors[c], spoken[c]) for c in range(channels)]
+
+
+def cut(blocks: Iterator[np.ndarray], hop: int, window: int) -> Iterator[np.ndarray]:
+    """The window of each cell, in order.
+
+    Args:
+        blocks: (channels, samples) each.
+        hop, window: samples.
+
+    Yields:
+        (channels, window), or all that there is of a shorter recording.
+    """
+    held: np.ndarray | None = None
+    first, cell, total = 0, 0, 0  # number of the first sample held, of the next cell, of samples so far
+    for block in blocks:
+        held = block if held is None else np.concatenate([held, block], axis=1)
+        total += block.shape[1]
+        # A cell at the very end may be short or shift inwards, so the last window waits until there is more.
+        while (start := _start(cell, hop, window)) + window < total and (cell + 1) * hop < total:
+            yield held[:, start - first : start - first + window]
+            cell += 1
+        keep = min(max(0, total - window), _start(cell, hop, window)) - first
+        held, first = held[:, keep:], first + keep
+    if held is None:
+        return
+    for last in range(cell, count_cells(total, hop)):
+        start = max(0, min(_start(last, hop, window), total - window))
+        yield held[:, start - first : start - first + window]
+
+
+def _start(cell: int, hop: int, window: int) -> int:
+    return max(0, cell * hop + hop // 2 - window // 2)
+
+
+def _regular(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Blocks of whole multiples of `size` samples, but the last."""
+    rest: np.ndarray | None = None
+    for block in blocks:
+        whole = block if rest is None else np.concatenate([rest, block], axis=1)
+        even = whole.shape[1] // size * size
+        if even:
+            yield whole[:, :even]
+        rest = whole[:, even:]
+    if rest is not None and rest.shape[1]:
+        yield rest
+
+
+def _statistics(
+    path: Path, predictor: Predictor, window: int, hop: int, rate: int, spoken: list[np.ndarray]
+) -> list[tuple[np.ndarray, np.ndarray] | None]:
+    """Mean and deviation a bin of each channel over its speech, every part of which is read once."""
+    every = max(1, window // hop)
+    moments = [Moments(predictor.features.bins) for _ in spoken]
+    for cell, samples in enumerate(cut(blocks_at(path, rate), hop, window)):
+        if cell % every == every // 2:
+            for channel, likely in enumerate(spoken):
+                if likely[cell] >= 0.5:
+                    moments[channel].add(predictor.shaped(predictor.spectrum(samples[channel])))
+    return [found.finish() if found.count else None for found in moments]

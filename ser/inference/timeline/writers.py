@@ -1,0 +1,212 @@
+"""Timelines as files: RTTM, Praat's TextGrid, CSV, JSON; and RTTM, TextGrid and CSV read back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote
+
+from ser.common import InputError, write_text
+from ser.inference.timeline.segments import Channel, Segment, Timeline
+from ser.inference.timeline.segments import Path as Cutting
+
+
+def rttm(timeline: Timeline) -> str:
+    """A line a segment: `SPEAKER <recording> <channel> <start> <duration> <NA> <NA> <emotion> <confidence> <NA>`.
+
+    The format of NIST's Rich Transcription evaluations, with the emotion where they have the speaker, who here is the
+    channel. Fields end at white space, so that (and %) is written as in a URL, %20.
+    """
+    return "".join(
+        f"SPEAKER {_field(timeline.recording)} {channel.number} {segment.start:.3f} {segment.end - segment.start:.3f} "
+        f"<NA> <NA> {_field(segment.label)} {segment.confidence:.4f} <NA>\n"
+        for channel in timeline.channels
+        for segment in channel.paths[0].segments
+    )
+
+
+def read_rttm(path: Path) -> dict[tuple[str, int], list[Segment]]:
+    """(recording, channel) -> its segments.
+
+    Raises:
+        InputError: a line that is not of the format.
+    """
+    found: dict[tuple[str, int], list[Segment]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        fields = line.split()
+        if not fields or fields[0] != "SPEAKER":
+            continue
+        try:
+            _, name, channel, start, length, _, _, label, confidence, *_ = fields
+            segment = Segment(
+                float(start),
+                round(float(start) + float(length), 3),
+                unquote(label),
+                1.0 if confidence == "<NA>" else float(confidence),
+            )
+            found.setdefault((unquote(name), int(channel)), []).append(segment)
+        except ValueError:
+            raise InputError(f"{path}:{number}: not a line of RTTM; mend it") from None
+    return found
+
+
+def _field(text: str) -> str:
+    """Text without white space: that, control characters and % as in a URL."""
+    return re.sub(r"[\s%\x00-\x1f\x7f]", lambda m: "".join(f"%{byte:02X}" for byte in m[0].encode()), text) or "%"
+
+
+def textgrid(timeline: Timeline) -> str:
+    """Praat's long text format: an interval tier a channel, with empty text where nobody speaks.
+
+    A quotation mark within text is doubled; a line break, which Praat would show as one, is a space.
+    """
+    end = _number(timeline.duration)
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end}"]
+    lines += ["tiers? <exists>", f"size = {len(timeline.channels)}", "item []:"]
+    for place, channel in enumerate(timeline.channels, 1):
+        intervals = _intervals(channel, timeline.duration)
+        lines += [f"    item [{place}]:", '        class = "IntervalTier"', f"        name = {_quoted(channel.name)}"]
+        lines += ["        xmin = 0", f"        xmax = {end}", f"        intervals: size = {len(intervals)}"]
+        for number, (start, stop, text) in enumerate(intervals, 1):
+            lines += [f"        intervals [{number}]:", f"            xmin = {_number(start)}"]
+            lines += [f"            xmax = {_number(stop)}", f"            text = {_quoted(text)}"]
+    return "\n".join(lines) + "\n"
+
+
+def read_textgrid(path: Path) -> dict[str, list[tuple[float, float, str]]]:
+    """Tier -> its intervals (start, end, text), those without text too.
+
+    Raises:
+        InputError: it is no TextGrid in the long text format.
+    """
+    text = path.read_text(encoding="utf-8")
+    if not text.startswith('File type = "ooTextFile"'):
+        raise InputError(f"{path}: not a TextGrid in Praat's text format")
+    found: dict[str, list[tuple[float, float, str]]] = {}
+    quoted = r'"((?:[^"]|"")*)"'
+    for tier in re.split(r"\n    item \[\d+\]:", text)[1:]:
+        name = re.search(rf"name = {quoted}", tier)
+        if name is None:
+            raise InputError(f"{path}: a tier without a name; mend it")
+        parts = re.findall(rf"intervals \[\d+\]:\s+xmin = (\S+)\s+xmax = (\S+)\s+text = {quoted}", tier)
+        found[name[1].replace('""', '"')] = [(float(a), float(b), text.replace('""', '"')) for a, b, text in parts]
+    return found
+
+
+def _intervals(channel: Channel, duration: float) -> list[tuple[float, float, str]]:
+    """Segments and, with empty text, what lies between them."""
+    found, at = [], 0.0
+    for segment in channel.paths[0].segments:
+        if segment.start > at:
+            found.append((at, segment.start, ""))
+        found.append((segment.start, segment.end, segment.label))
+        at = segment.end
+    if round(duration, 6) > at:
+        found.append((at, duration, ""))
+    return found
+
+
+def _quoted(text: str) -> str:
+    return '"' + " ".join(text.splitlines()).replace('"', '""') + '"'
+
+
+def _number(value: float) -> str:
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def table(timeline: Timeline) -> str:
+    """CSV: recording, channel, start, end, emotion, confidence."""
+    return _csv(
+        ["recording", "channel", "start", "end", "emotion", "confidence"],
+        [
+            [timeline.recording, channel.number, segment.start, segment.end, segment.label, segment.confidence]
+            for channel in timeline.channels
+            for segment in channel.paths[0].segments
+        ],
+    )
+
+
+def read_table(path: Path) -> dict[tuple[str, int], list[Segment]]:
+    """(recording, channel) -> its segments."""
+    found: dict[tuple[str, int], list[Segment]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            segment = Segment(float(row["start"]), float(row["end"]), row["emotion"], float(row["confidence"]))
+            found.setdefault((row["recording"], int(row["channel"])), []).append(segment)
+    return found
+
+
+def posteriors(timeline: Timeline) -> str:
+    """CSV of each window: channel, start and end of its cell, level in dB, posterior of each class and of no speech."""
+    rows = []
+    for channel in timeline.channels:
+        for cell, (values, level) in enumerate(zip(channel.posteriors, channel.levels, strict=True)):
+            last = cell + 1 == len(channel.posteriors)
+            end = timeline.duration if last else (cell + 1) * timeline.hop
+            times = [round(cell * timeline.hop, 3), round(end, 3)]
+            rows.append([channel.number, *times, f"{level:.1f}", *(f"{value:.6f}" for value in values)])
+    return _csv(["channel", "start", "end", "level", *timeline.classes], rows)
+
+
+def as_json(timeline: Timeline, with_posteriors: bool = False) -> str:
+    """Everything: the best path of each channel, and the n best where there are more."""
+    channels = []
+    for channel in timeline.channels:
+        values: dict[str, object] = {"channel": channel.number, **_cutting(channel.paths[0])}
+        if len(channel.paths) > 1:
+            values["nbest"] = [_cutting(path) for path in channel.paths]
+        if with_posteriors:
+            values["posteriors"] = [[round(float(value), 6) for value in row] for row in channel.posteriors]
+        channels.append(values)
+    found = {
+        "recording": timeline.recording,
+        "duration": round(timeline.duration, 3),
+        "hop": timeline.hop,
+        "classes": timeline.classes,
+        "channels": channels,
+    }
+    return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+
+
+def _cutting(path: Cutting) -> dict[str, object]:
+    segments = [{"start": s.start, "end": s.end, "emotion": s.label, "confidence": s.confidence} for s in path.segments]
+    return {"score": round(path.score, 4), "segments": segments}
+
+
+def _csv(head: list[str], rows: list[list[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+# By the name that --format takes, which is the ending of the file too.
+TEXTS: dict[str, Callable[[Timeline], str]] = {"rttm": rttm, "textgrid": textgrid, "csv": table, "json": as_json}
+ENDINGS = {"textgrid": "TextGrid"}
+FORMATS = (*TEXTS, "png")
+
+
+def write(timeline: Timeline, folder: Path, formats: list[str], with_posteriors: bool) -> list[Path]:
+    """Write a timeline as <folder>/<recording>.<ending> in each format, and <recording>.posteriors.csv if asked for."""
+    written = []
+    for name in formats:
+        path = folder / f"{timeline.recording}.{ENDINGS.get(name, name)}"
+        if name == "png":
+            from ser.inference.timeline.picture import draw
+
+            draw(timeline, path)
+        elif name == "json":
+            write_text(path, as_json(timeline, with_posteriors))
+        else:
+            write_text(path, TEXTS[name](timeline))
+        written.append(path)
+    if with_posteriors:
+        path = folder / f"{timeline.recording}.posteriors.csv"
+        write_text(path, posteriors(timeline))
+        written.append(path)
+    return written

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Tune the timeline of models on joined recordings of their validation speakers, and measure it on their test speakers.
+
+Utterances of known emotion are joined, with pauses, into recordings of one speaker each. A corpus that a model was not
+trained on has no validation speaker for it: it is measured with the settings that its own corpora gave.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+from ser.common import guarded, write_text
+
+TITLE = "## Timeline of joined recordings"
+
+
+@guarded
+def main() -> int:
+    """Print a section of Markdown, and append it to a file of results where asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", type=Path, nargs="+", help="model folders, such as one a fold")
+    parser.add_argument("--out", type=Path, required=True, help="for recordings, references and tuned settings")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where stage 1 wrote")
+    parser.add_argument("--recipe", type=Path, help="recipe folder whose conf/ comes first")
+    parser.add_argument("--unseen", nargs="*", default=[], metavar="CORPUS", help="measure on all of these too")
+    parser.add_argument("--normalisation", help="model, or channel: statistics of each recording itself")
+    parser.add_argument("--decoder", default="viterbi", help="k2, viterbi or auto")
+    parser.add_argument("--orders", type=int, default=3, help="recordings of each speaker, in other orders")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--append", type=Path, help="Markdown file, such as one of steps/tables.py, to add to")
+    options = parser.parse_args()
+    from ser.inference.timeline.decoders import find_decoder
+    from ser.inference.timeline.settings import read_settings
+    from ser.inference.timeline.trial import Trial, section
+
+    start = read_settings(None, {"normalisation": options.normalisation})
+    trials = [
+        Trial(model, options.data, options.recipe, options.out, options.seed, options.orders)
+        for model in options.models
+    ]
+    decoder = find_decoder(options.decoder)
+    found = [trial.run(start, decoder, options.unseen) for trial in trials]
+    text = section(TITLE, found, f"steps/timeline.py {shlex.join(sys.argv[1:])}")
+    print(text, end="")
+    if options.append:
+        sections = re.split(r"(?m)^(?=## )", options.append.read_text(encoding="utf-8"))
+        kept = [part.rstrip() for part in sections if not part.startswith(f"{TITLE}\n") and part.strip()]
+        write_text(options.append, "\n\n".join([*kept, text]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
