@@ -22,7 +22,7 @@ from ser.common.metrics import confusion_matrix, scores
 from ser.common.progress import progress
 from ser.corpora.kaldi import read_table
 from ser.inference.graph import Graph
-from ser.inference.inputs import Source, at_hand, opened_sources
+from ser.inference.inputs import Source, at_hand, sources_of
 from ser.inference.model import WEIGHTS
 from ser.inference.predictor import Predictor, Statistics
 
@@ -52,7 +52,9 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
     """
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
-            raise InputError(f"{package} is not installed; mend: pip install onnx onnxruntime, or `ser_environment onnx`")
+            raise InputError(
+                f"{package} is not installed; mend: pip install onnx onnxruntime, or `ser_environment onnx`"
+            )
     import onnx
 
     time = {"waveform": "samples", "spectrum": "frames"}[kind]
@@ -179,16 +181,15 @@ def compare(predictor: Predictor, kind: str, graphs: Sequence[Path], data_dir: P
     made = {path: session(path) for path in graphs}
     found: dict[str, list[np.ndarray]] = {name: [] for name in ("predict", *map(str, graphs))}
     utterances, targets = [], []
-    with opened_sources([str(data_dir)]) as (sources, _):
-        for source in sources:
-            if truth.get(source.id) not in index:
-                raise InputError(
-                    f"{data_dir / 'utt2emo'}: {source.id}: {truth.get(source.id, 'absent')} is none of the model's "
-                    f"labels ({', '.join(index)}); give data of these"
-                )
-            targets.append(index[truth[source.id]])
-            group = source.speaker if predictor.batches.normalisation == "speaker" else data_dir.name
-            utterances.append((group, _samples(source, predictor.features.sampling_rate)))
+    for source in sources_of(str(data_dir), data_dir):
+        if truth.get(source.id) not in index:
+            raise InputError(
+                f"{data_dir / 'utt2emo'}: {source.id}: {truth.get(source.id, 'absent')} is none of the model's labels "
+                f"({', '.join(index)}); give data of these"
+            )
+        targets.append(index[truth[source.id]])
+        group = source.speaker if predictor.batches.normalisation == "speaker" else data_dir.name
+        utterances.append((group, _samples(source, predictor.features.sampling_rate)))
     statistics = _statistics(predictor, utterances)
     for group, samples in progress(utterances, text="test", unit="utt"):
         own = statistics.get(group)

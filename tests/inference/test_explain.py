@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import soundfile
+import torch
+from made_models import SMALL, made_model, swelling
+
+from ser.common import InputError
+from ser.inference.explain import draw, explain
+from ser.inference.predictor import Predictor
+from ser.nets.pooling import AttentionPooling
+
+
+def test_weights_by_hand():
+    """Scores 0 and log 3 give 1/4 and 3/4; what is behind the length gives nothing."""
+    pooling = AttentionPooling(2, variance=False)
+    pooling.attention.weight.data = torch.tensor([[1.0, 0.0]])
+    x = torch.tensor([[[0.0, 5.0], [np.log(3), 1.0], [9.0, 9.0]]])
+    torch.testing.assert_close(pooling.weights(x, torch.tensor([2])), torch.tensor([[0.25, 0.75, 0.0]]))
+    torch.testing.assert_close(pooling(x, torch.tensor([2]))[0, 1], torch.tensor(0.25 * 5 + 0.75))
+
+
+@pytest.mark.parametrize("pooling", ["mu", "mu_sigma2"])
+def test_pooling_with_and_without_gradients_is_one(pooling):
+    """Without gradients it takes the way that can be exported."""
+    torch.manual_seed(0)
+    made = AttentionPooling(4, variance=pooling == "mu_sigma2")
+    x, lengths = torch.randn(3, 7, 4), torch.tensor([7, 2, 1])
+    with torch.no_grad():
+        plain = made(x, lengths)
+    found = made(x.requires_grad_(), lengths)
+    assert found.requires_grad
+    torch.testing.assert_close(found, plain, rtol=0, atol=0)
+
+
+@pytest.fixture
+def heard(tmp_path):
+    """A predictor and a file: 1 s of next to nothing, 1 s of noise, 1 s of next to nothing, at 8 kHz."""
+    rng = np.random.default_rng(0)
+    samples = np.concatenate([level * rng.standard_normal(8000) for level in (1e-4, 0.1, 1e-4)])
+    soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    model = made_model([*swelling(4000, 9000), samples.astype(np.float32)], *SMALL, "temporal=blstm")
+    return Predictor(model), tmp_path / "a.wav", samples.astype(np.float32)
+
+
+def test_an_explanation_is_of_what_predict_answers(heard):
+    predictor, path, samples = heard
+    found = explain(predictor, path)
+    spectrum = predictor.spectrum(samples)
+    np.testing.assert_allclose(found.spectrum, spectrum, atol=1e-5)
+    np.testing.assert_allclose(found.posteriors, predictor.posteriors([predictor.prepare(spectrum)])[0], atol=1e-6)
+    # Frames of 512 samples, each 128 samples after the one before, that reach into the noise.
+    assert found.used == (pytest.approx(8000 / 128 - 2, abs=2), pytest.approx(16000 / 128 - 1, abs=2))
+    assert (found.step, len(found.attention)) == (2, -(-(found.used[1] - found.used[0]) // 2))
+    assert found.attention.sum() == pytest.approx(1, abs=1e-5)
+    assert found.attention.std() > 1e-4
+    # The pooled mean is that of the frames by these weights.
+    network = predictor.model.network
+    x, lengths = torch.from_numpy(predictor.prepare(spectrum))[None], torch.tensor([len(found.attention)])
+    by_hand = torch.from_numpy(found.attention) @ network.frames(x, lengths)[0]
+    torch.testing.assert_close(network.embed(x, lengths)[0, : len(by_hand)], by_hand, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_the_picture_shows_all_three(heard, ending, tmp_path):
+    predictor, path, _ = heard
+    draw(explain(predictor, path), predictor, "a.wav: sad", tmp_path / f"a.{ending}")
+    found = (tmp_path / f"a.{ending}").read_bytes()
+    if ending == "png":
+        assert found.startswith(b"\x89PNG")
+        return
+    labels = ("a.wav: sad", "frequency, kHz", "attention, %", "time, s (grey: silence that is cut off)")
+    for text in (*labels, *predictor.classes):
+        assert f"<!-- {text} -->".encode() in found
+
+
+def test_too_long_and_no_audio_are_one_line(heard, tmp_path):
+    predictor, _, _ = heard
+    soundfile.write(tmp_path / "long.wav", np.zeros(61 * 8000), 8000)
+    with pytest.raises(InputError, match=r"long.wav: 61 s, and a picture holds 60 s; use `ser timeline`"):
+        explain(predictor, tmp_path / "long.wav")
+    (tmp_path / "text.wav").write_text("no audio, but words")
+    with pytest.raises(InputError, match="text, not audio"):
+        explain(predictor, tmp_path / "text.wav")
+
+
+def test_a_pooling_without_weights_is_named(heard):
+    predictor, path, _ = heard
+    predictor.model.network.pooling = torch.nn.Identity()
+    with pytest.raises(InputError, match="its pooling, mu_sigma2, has no weights"):
+        explain(predictor, path)
