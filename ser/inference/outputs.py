@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 import urllib.parse
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,11 +30,13 @@ def writer(form: str, out: Path | None, classes: Sequence[str], ids: Sequence[st
         ids: what will be answered, for the width of a table.
 
     Raises:
-        InputError: an ark to standard output.
+        InputError: an ark to standard output, or of an id that stands twice.
     """
     if form == "ark":
         if out is None or out.suffix != ".ark":
             raise InputError("--format ark: give --out <name>.ark; <name>.scp and <name>.labels are written beside it")
+        if twice := next((name for name, count in Counter(ids).items() if count > 1), ""):
+            raise InputError(f"--format ark: {twice} is given twice; give it once, or choose another format")
         with _ark(out, classes) as write:
             yield write
     elif out is None:

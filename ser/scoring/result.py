@@ -8,7 +8,6 @@ from pathlib import Path
 from struct import error as StructError
 from typing import Any
 
-import kaldiio
 import numpy as np
 from tabulate import tabulate
 
@@ -123,6 +122,8 @@ def read_posteriors(decoded: Path, part: Part) -> np.ndarray:
     Raises:
         InputError: absent, cut short, or of other utterances.
     """
+    import kaldiio
+
     path = decoded / "post.ark"
     try:
         found = dict(kaldiio.load_ark(str(path)))

@@ -1,0 +1,239 @@
+"""The console command, and the toolkit from Python."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT
+
+from ser import load_model
+from ser.cli import COMMANDS, main
+from ser.inference import Predictor, api, open_model
+from ser.inference.answers import Answers
+from ser.inference.inputs import Source
+from ser.scoring.calibration import tempered, threshold_for
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
+
+
+def files_of(made):
+    return sorted(str(path) for path in (made.root / "one").glob("one1_*.wav"))
+
+
+def ser(*arguments, code=None):
+    """`python -m ser` as a user runs it, or a piece of Python beside it."""
+    command = [sys.executable, *(["-c", code] if code else ["-m", "ser"]), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+@pytest.fixture
+def unsure(made, packed, tmp_path):
+    """A model whose validation says that confidence above the median of these files is right, and below it never."""
+    from ser.inference.model import write_sums
+
+    own = tmp_path / "unsure"
+    shutil.copytree(packed, own)
+    values = json.loads((own / "model.json").read_text())
+    rows = np.array([list(a.posteriors.values()) for a in load_model(packed).predict(files_of(made))])
+    middle = float(np.median(tempered(rows, 0.2).max(1)))
+    confidence = [round(0.01 * i, 2) for i in range(20, 101)]
+    values["calibration"]["mean"] |= {
+        "temperature": 0.2,
+        "confidence": confidence,
+        "right": [int(c > middle) for c in confidence],
+    }
+    (own / "model.json").write_text(json.dumps(values))
+    write_sums(own)
+    return own
+
+
+def test_help_is_instant_and_names_all_commands():
+    run = ser(code="import sys; from ser.cli import main\ntry: main(['--help'])\nfinally: print(*sys.modules)")
+    assert all(name in run.stdout for name in COMMANDS)
+    assert not {"torch", "jsonargparse", "soundfile"} & set(run.stdout.split())
+    assert ser(code="import sys, ser; print('torch' in sys.modules)").stdout == "False\n"
+
+
+def test_predict_imports_what_it_needs_and_no_more(made, packed):
+    code = f"import sys; from ser.cli import main\nmain(['predict', {str(packed)!r}, {files_of(made)[0]!r}])\n"
+    run = ser(code=code + "print(*sys.modules)")
+    modules = set(run.stdout.splitlines()[-1].split())
+    assert "torch" in modules
+    heavy = {"lhotse", "scipy", "sklearn", "matplotlib", "pandas", "kaldiio", "pyroomacoustics", "torchaudio", "jinja2"}
+    assert not heavy & modules
+
+
+def test_a_table_as_a_user_sees_it(made, packed, capsys):
+    files = files_of(made)[:2]
+    assert main(["predict", str(packed), *files]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["file", "label", "confidence", "angry", "happy", "neutral", "sad"]
+    assert [row.split()[0] for row in rows] == files
+    for row in rows:
+        _, label, _, *values = row.split()
+        assert label == head.split()[3:][int(np.argmax(np.array(values, float)))]
+        assert sum(map(float, values)) == pytest.approx(1, abs=0.003)
+    assert len({len(row) for row in (head, *rows)}) == 1
+
+
+def test_confidence_is_calibrated_and_posteriors_are_not(made, unsure, packed):
+    answers = (load_model(folder).predict(files_of(made)) for folder in (unsure, packed))
+    for one, two in zip(*answers, strict=True):
+        assert one.posteriors == two.posteriors
+        row = np.array([list(one.posteriors.values())])
+        assert one.confidence == pytest.approx(float(tempered(row, 0.2).max()), abs=1e-6)
+        assert one.label == max(one.posteriors, key=one.posteriors.get)
+
+
+def test_labels_are_withheld_for_a_precision(made, unsure, tmp_path, capsys):
+    everything = load_model(unsure).predict(files_of(made))
+    precision = 0.9
+    own = json.loads((unsure / "model.json").read_text())["calibration"]["mean"]
+    threshold, coverage, reached = threshold_for(np.array(own["confidence"]), np.array(own["right"]), precision)
+    expected = [a.label if a.confidence >= threshold else None for a in everything]
+    assert None in expected
+    assert any(expected)
+    given = [str(unsure), *files_of(made), "--abstain", str(precision)]
+    assert main(["predict", *given, "--format", "jsonl", "--out", str(tmp_path / "o")]) == 0
+    assert [json.loads(line)["label"] for line in (tmp_path / "o").read_text().splitlines()] == expected
+    said = capsys.readouterr().err
+    count = sum(label is not None for label in expected)
+    assert f"labels from confidence {threshold:.3f} on: {count} of 12" in said
+    assert f"on validation {100 * coverage:.0f} %, of which {100 * reached:.1f} % were right" in said
+    assert main(["predict", *given]) == 0
+    assert [row.split()[1] for row in capsys.readouterr().out.splitlines()[1:]] == [name or "-" for name in expected]
+    assert [a.label for a in load_model(unsure).predict(files_of(made), precision=precision)] == expected
+
+
+def test_a_precision_that_was_never_reached(unsure, packed_with, made, capsys):
+    from ser.inference.model import write_sums
+
+    values = json.loads((unsure / "model.json").read_text())
+    values["calibration"]["mean"]["right"] = [0] * 81
+    (unsure / "model.json").write_text(json.dumps(values))
+    write_sums(unsure)
+    assert main(["predict", str(unsure), *files_of(made), "--abstain", "0.9"]) == 1
+    assert "precision 0.9: not reached at any confidence on validation" in capsys.readouterr().err
+
+
+def test_which_calibration_is_used(made, packed_with):
+    _, folder = packed_with("batches.normalisation=speaker")
+    predictor = Predictor(open_model(folder))
+    description = predictor.model.description
+    path = made.root / "one" / "one1_sad_00.wav"
+    named = Answers(predictor, [Source("x", path, speaker="s")])
+    unnamed = Answers(predictor, [Source("x", path)])
+    assert named.temperature == description["calibration"]["mean"]["temperature"]
+    assert unnamed.temperature == description["calibration_without_speakers"]["mean"]["temperature"]
+
+
+def test_utt2spk(made, packed_with, tmp_path, capsys):
+    _, folder = packed_with("batches.normalisation=speaker")
+    files = files_of(made)
+    (tmp_path / "utt2spk").write_text("".join(f"{path} one1\n" for path in files))
+    given = ["predict", str(folder), *files, "--format", "jsonl"]
+    assert main([*given, "--utt2spk", str(tmp_path / "utt2spk")]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    wanted = load_model(folder).predict(files, speakers=["one1"] * len(files))
+    for row, answer in zip(rows, wanted, strict=True):
+        assert list(row["posteriors"].values()) == pytest.approx(list(answer.posteriors.values()), abs=1e-6)
+    (tmp_path / "utt2spk").write_text("x y\n")
+    assert main([*given, "--utt2spk", str(tmp_path / "utt2spk")]) == 1
+    assert "names none of what is given" in capsys.readouterr().err
+
+
+def test_warnings_are_counted(packed, tmp_path, capsys):
+    for i in range(5):
+        soundfile.write(tmp_path / f"{i}.wav", np.random.default_rng(i).normal(0, 0.1, 200), 8000)
+    assert main(["predict", str(packed), str(tmp_path), "--format", "csv"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert sum("less than one frame" in line for line in said) == 4
+    assert "warning: 5 of 5: less than one frame, padded with zeros" in said
+
+
+def test_an_ark_needs_a_name_and_single_ids(made, packed, tmp_path, capsys):
+    one = files_of(made)[0]
+    assert main(["predict", str(packed), one, "--format", "ark"]) == 1
+    assert "give --out <name>.ark" in capsys.readouterr().err
+    assert main(["predict", str(packed), one, one, "--format", "ark", "--out", str(tmp_path / "o.ark")]) == 1
+    assert f"{one} is given twice" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_written_is_whole_or_absent(made, packed, tmp_path, monkeypatch):
+    def stop(self, prepared):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Predictor, "posteriors", stop)
+    assert main(["predict", str(packed), *files_of(made), "--out", str(tmp_path / "o.csv"), "--format", "csv"]) == 130
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "none", "a.wav"], "error: none: no such folder; give one that `ser pack` made"),
+        (["predict", "MODEL", "a.wav", "--head", "three"], "no head three; it has one, two, and mean of all"),
+        (["predict", "MODEL", "a.wav", "--device", "abacus"], "error: device abacus: "),
+    ],
+)
+def test_a_mistake_is_one_line(packed, capsys, arguments, message):
+    assert main([str(packed) if a == "MODEL" else a for a in arguments]) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_the_example_of_the_documentation_runs(made, packed, monkeypatch, tmp_path, capsys):
+    """The lines of ser/inference/api.py, as they stand there."""
+    lines = str(api.__doc__).split("\n\n", 1)[1]
+    shutil.copytree(packed, tmp_path / "models" / "ravdess")
+    one, two = files_of(made)[:2]
+    shutil.copy(one, tmp_path / "one.wav")
+    samples, rate = soundfile.read(two)
+    soundfile.write(tmp_path / "two.flac", samples, rate)
+    monkeypatch.chdir(tmp_path)
+    exec(textwrap.dedent(lines), {"samples": samples})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["one.wav", "two.flac"]
+
+
+def test_answers_from_python(made, packed):
+    model = load_model(packed)
+    assert model.heads == dict.fromkeys(("one", "two"), ("angry", "happy", "neutral", "sad"))
+    (answer,) = model.predict(files_of(made)[0])
+    assert answer.label in answer.posteriors
+    assert sum(answer.posteriors.values()) == pytest.approx(1, abs=1e-5)
+    assert 0.25 <= answer.confidence <= 1
+    (wrong,) = model.predict("none.wav")
+    assert wrong.label is None
+    assert math.isnan(wrong.confidence)
+    assert "none.wav: no such file" in wrong.error
+
+
+@pytest.mark.slow
+def test_real_ravdess(real_ravdess, made, packed):
+    """Real speech at its own rate goes through, in any order, and differs from emotion to emotion."""
+    files = sorted(path for path in real_ravdess.rglob("03-01-0[1345]-02-01-01-01.*") if not path.name.startswith("."))
+    assert len(files) == 3  # neutral has no strong intensity
+    model = load_model(packed)
+    answers = model.predict(files)
+    backwards = model.predict(files[::-1])[::-1]
+    found = np.array([list(a.posteriors.values()) for a in answers])
+    np.testing.assert_allclose(found, [list(a.posteriors.values()) for a in backwards], atol=1e-5)
+    assert (found.std(0) > 1e-4).any()
+    assert all("longer than" in a.warnings[0] for a in answers)
+
+
+def test_the_step_and_the_launcher_are_the_command(made, packed):
+    expected = ser("predict", packed, files_of(made)[0])
+    step = subprocess.run(
+        [sys.executable, ROOT / "steps" / "predict.py", packed, files_of(made)[0]], capture_output=True, text=True
+    )
+    assert step.stdout == expected.stdout != ""

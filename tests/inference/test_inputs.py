@@ -1,0 +1,340 @@
+"""Every way in which audio is given, good and bad."""
+
+import gzip
+import io
+import json
+import struct
+import sys
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser import load_model
+from ser.cli import main
+from ser.common import InputError
+from ser.inference import Predictor, open_model, sound
+from ser.inference.answers import Answers
+from ser.inference.inputs import Source, scratch, sources_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
+
+
+@pytest.fixture(scope="module")
+def model(packed):
+    return load_model(packed)
+
+
+def noise(seconds=0.3, rate=8000, channels=1, seed=0, level=0.1):
+    samples = np.random.default_rng(seed).normal(0, level, (round(seconds * rate), channels))
+    return samples.astype(np.float32)
+
+
+def write(path, samples, rate=8000, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate, **options)
+    return path
+
+
+def values(answer):
+    assert not answer.error
+    return np.array(list(answer.posteriors.values()))
+
+
+def assert_same(one, two, tolerance=1e-5):
+    np.testing.assert_allclose(values(one), values(two), atol=tolerance)
+
+
+# -- kinds ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "aiff", "w64"])
+def test_every_kind_of_file_at_any_rate(model, tmp_path, suffix):
+    samples = np.round(noise(0.3, 44100)[:, 0] * 2**15) / 2**15
+    path = write(tmp_path / f"a.{suffix}", samples, 44100)
+    answer, wanted = model.predict(path)[0], model.predict(samples, 44100)[0]
+    assert answer.seconds == pytest.approx(0.3, abs=0.05)
+    assert_same(answer, wanted, 0.05 if suffix in ("mp3", "ogg") else 1e-5)
+
+
+def test_a_folder_without_its_hidden_twins(model, tmp_path):
+    for name in ("b.wav", "in/a.flac", "in/deeper/c.ogg"):
+        write(tmp_path / name, noise())
+    (tmp_path / "._b.wav").write_bytes(b"\0\5\x16\7" + bytes(100))
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "__MACOSX" / "d.wav").write_bytes(b"x")
+    (tmp_path / "readme.txt").write_text("x")
+    with pytest.warns(UserWarning, match="passed over 2 hidden"):
+        answers = model.predict(tmp_path)
+    assert [Path(a.id).name for a in answers] == ["b.wav", "a.flac", "c.ogg"]
+    assert not any(a.error for a in answers)
+
+
+def test_a_folder_without_audio(model, tmp_path):
+    with pytest.raises(InputError, match="holds no audio files"):
+        model.predict(tmp_path)
+
+
+def test_standard_input(packed, tmp_path, monkeypatch, capsys, recwarn):
+    """As ffmpeg or sox write to a pipe: the header cannot tell the size."""
+    path = write(tmp_path / "a.wav", noise())
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[4:8] = data[at : at + 4] = struct.pack("<I", 0xFFFFFFFF)
+    monkeypatch.setattr(sys, "stdin", type("In", (), {"buffer": io.BytesIO(bytes(data))}))
+    assert main(["predict", str(packed), "-", str(path), "--format", "jsonl"]) == 0
+    piped, file = map(json.loads, capsys.readouterr().out.splitlines())
+    assert piped["file"] == "-"
+    assert piped["posteriors"] == file["posteriors"]
+    assert not [w for w in recwarn if "gives no size" in str(w.message)]
+
+
+def kaldi(folder, segments="", **tables):
+    write(folder / "audio" / "long.wav", np.concatenate([noise(seed=s) for s in range(3)]))
+    folder.joinpath("wav.scp").write_text("rec audio/long.wav\n")
+    if segments:
+        folder.joinpath("segments").write_text(segments)
+    for name, text in tables.items():
+        folder.joinpath(name).write_text(text)
+    return folder
+
+
+def test_segments(model, tmp_path):
+    folder = kaldi(tmp_path, "x rec 0.3 0.6\ny rec 0.6 -1\nz rec 0 0.605\nlate rec 0.5 3\nno other 0 1\nodd rec 2 1\n")
+    x, y, z, late, no, odd = model.predict(folder)
+    assert [a.id for a in (x, y, z, late, no, odd)] == ["x", "y", "z", "late", "no", "odd"]
+    assert (x.seconds, y.seconds, z.seconds) == pytest.approx((0.3, 0.3, 0.605))
+    whole = soundfile.read(folder / "audio" / "long.wav", dtype="float32")[0]
+    assert_same(x, model.predict(whole[2400:4800], 8000)[0])
+    assert "lies between 0.5 and 3 s of a recording of 0.9 s" in late.error
+    assert "recording other is not in wav.scp" in no.error
+    assert "must be a recording, a start and an end" in odd.error
+
+
+def test_a_channel_of_a_list(model, tmp_path):
+    stereo = np.concatenate([noise(level=0.3), noise(seed=1, level=0.01)], axis=1)
+    write(tmp_path / "s.wav", stereo)
+    (tmp_path / "wav.scp").write_text("a s.wav\nb s.wav\nc s.wav\n")
+    (tmp_path / "reco2file_and_channel").write_text("a s A\nb s B\n")
+    a, b, c = model.predict(tmp_path / "wav.scp")
+    assert_same(a, model.predict(stereo.T, 8000, channel="0")[0], 1e-4)
+    assert_same(b, model.predict(stereo.T, 8000, channel="1")[0], 1e-4)
+    assert_same(c, model.predict(stereo.T, 8000)[0], 1e-4)
+    assert np.abs(values(a) - values(b)).max() > 1e-3
+
+
+def test_pipes_only_when_they_are_allowed(packed, model, tmp_path, monkeypatch, capsys):
+    path = write(tmp_path / "a.wav", noise())
+    marker = tmp_path / "ran"
+    (tmp_path / "wav.scp").write_text(
+        f"piped touch {marker}; cat {path} |\nfails cat {path}; exit 3 |\nplain {path}\ngone {tmp_path}/none.wav\n"
+    )
+    given = ["predict", str(packed), str(tmp_path / "wav.scp"), "--format", "jsonl"]
+    assert main(given) == 1
+    rows = {row["file"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert "--allow-pipes true" in rows["piped"]["error"]
+    assert not marker.exists()
+    assert "gone: " in rows["gone"]["error"]
+    assert "no such file" in rows["gone"]["error"]
+    assert main([*given, "--allow-pipes", "true"]) == 1
+    rows = {row["file"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert marker.exists()
+    assert rows["piped"]["posteriors"] == rows["plain"]["posteriors"]
+    assert "fails: its command ended with status 3" in rows["fails"]["error"]
+
+
+def cut(key, path, start=0.0, duration=0.3, channel=0, kind="file", **recording):
+    source = {"type": kind, "channels": [0], "source": str(path)}
+    about = {"id": "r", "sources": [source], "sampling_rate": 8000, "num_samples": 2400, "duration": 0.3, **recording}
+    return {"id": key, "start": start, "duration": duration, "channel": channel, "recording": about, "type": "MonoCut"}
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz"])
+def test_a_cut_manifest(model, tmp_path, suffix):
+    path = write(tmp_path / "a.wav", noise())
+    rows = [
+        cut("whole", path),
+        cut("part", path, 0.1, 0.15),
+        cut("command", "touch ran", kind="command"),
+        cut("faster", path, transforms=[{"name": "Speed", "kwargs": {"factor": 1.1}}]),
+        {"id": "mixed", "start": 0, "duration": 1, "type": "MixedCut"},
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    manifest = tmp_path / f"cuts.{suffix}"
+    manifest.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
+    whole, part, command, faster, mixed = model.predict(manifest)
+    samples = soundfile.read(path, dtype="float32")[0]
+    assert_same(whole, model.predict(samples, 8000)[0])
+    assert_same(part, model.predict(samples[800:2000], 8000)[0])
+    assert "a source of type command; if you trust" in command.error
+    assert "changed by lhotse (Speed)" in faster.error
+    assert "cuts." in mixed.error
+    assert "not a cut of a recording" in mixed.error
+
+
+@pytest.mark.parametrize("text", ["{", '{"id": "r", "sources": []}\n', "[1]\n", "\0"])
+def test_lists_that_cannot_be_read(model, tmp_path, text):
+    (tmp_path / "cuts.jsonl").write_text(text)
+    with pytest.raises(InputError, match=r"cuts.jsonl"):
+        model.predict(tmp_path / "cuts.jsonl")
+    with pytest.raises(InputError, match="no such file"):
+        model.predict(tmp_path / "wav.scp")
+
+
+# -- channels and samples ---------------------------------------------------------------------------------------------
+
+
+def test_channels(packed, model, tmp_path, capsys):
+    stereo = np.concatenate([noise(level=0.3), noise(seed=1, level=0.01)], axis=1)
+    path = write(tmp_path / "s.wav", stereo, subtype="FLOAT")
+    mixed, (left, right) = model.predict(path)[0], model.predict(path, channel="each")
+    assert_same(mixed, model.predict(stereo.mean(1), 8000)[0])
+    assert_same(left, model.predict(stereo[:, 0], 8000)[0])
+    assert_same(right, model.predict(path, channel="1")[0])
+    assert [a.channel for a in (mixed, left, right)] == [None, 0, 1]
+    assert "has channels 0 to 1, and none is 2" in model.predict(path, channel="2")[0].error
+    assert main(["predict", str(packed), str(path), "--channel", "each"]) == 0
+    assert f"{path}:1" in capsys.readouterr().out
+    assert main(["predict", str(packed), str(path), "--channel", "left"]) == 1
+    assert "channel left: must be mix, each or a number" in capsys.readouterr().err
+
+
+def test_samples_that_are_wrong(model):
+    good = noise()[:, 0]
+    for odd, message in (
+        (np.array([]), "give .samples"),
+        (np.zeros((2, 3, 4)), "give .samples"),
+        (np.where(np.arange(2400) == 7, np.nan, good), "sample 7 is not a number"),
+    ):
+        one, two = model.predict([odd, good], 8000)
+        assert one.label is None
+        assert not two.error
+        with pytest.raises(AssertionError, match=message):
+            raise AssertionError(one.error)
+    with pytest.raises(InputError, match="samples without their rate"):
+        model.predict(good)
+    with pytest.raises(InputError, match="samples of type int16"):
+        model.predict((good * 32767).astype(np.int16), 8000)
+    with pytest.raises(InputError, match="1 speakers for 2"):
+        model.predict([good, good], 8000, speakers=["a"])
+
+
+# -- bad files --------------------------------------------------------------------------------------------------------
+
+
+def test_bad_files_are_reported_and_the_others_answered(packed, model, tmp_path, capsys):
+    spoilt = noise(channels=1)
+    spoilt[1234] = np.nan
+    write(tmp_path / "a.wav", noise())
+    (tmp_path / "empty.wav").write_bytes(b"")
+    write(tmp_path / "header.wav", noise(0))
+    write(tmp_path / "nan.wav", spoilt, subtype="FLOAT")
+    write(tmp_path / "short.wav", noise(0.001))
+    (tmp_path / "text.wav").write_text("This is no sound.\n")
+    (tmp_path / "cut.flac").write_bytes(write(tmp_path / "z.flac", noise()).read_bytes()[:900])
+    assert main(["predict", str(packed), str(tmp_path), "--format", "csv", "--out", str(tmp_path / "o.csv")]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    errors = {line.split(": ")[1].rsplit("/")[-1]: line for line in said.err.splitlines() if line.startswith("error")}
+    assert sorted(errors) == ["cut.flac", "empty.wav", "header.wav", "nan.wav", "text.wav"]
+    assert "empty file" in errors["empty.wav"]
+    assert "sample 1234 is not a number" in errors["nan.wav"]
+    assert "text, not audio" in errors["text.wav"]
+    assert "5 of 8 could not be read" in said.err
+    rows = (tmp_path / "o.csv").read_text().splitlines()
+    assert len(rows) == 9
+    answered = [row for row in rows[1:] if row.endswith(",")]
+    assert [Path(row.split(",")[0]).name for row in answered] == ["a.wav", "short.wav", "z.flac"]
+    assert_same(model.predict(tmp_path / "a.wav")[0], model.predict(tmp_path)[0])
+
+
+def test_a_bad_stretch_of_a_long_file_is_an_error_of_that_file(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("ser.inference.answers.WINDOW", 1.0)
+    spoilt = noise(5, channels=2)
+    spoilt[30000] = np.inf
+    path = write(tmp_path / "long.wav", spoilt, subtype="FLOAT")
+    other = write(tmp_path / "other.wav", noise())
+    left, right, good = model.predict([path, other], channel="each")
+    assert "sample 30000 is not a number" in left.error
+    assert "sample 30000 is not a number" in right.error
+    assert good.id == str(other)
+    assert not good.error
+
+
+# -- length and rate --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_outside_of_training_is_warned_of(model, tmp_path):
+    low, high = model.model.description["trained"]["seconds"]
+    frame = model.model.experiment.features.frame_length
+    inside, tiny, long, narrow, silent = model.predict(
+        [
+            noise((low + high) / 2)[:, 0],
+            noise(0.001)[:, 0],
+            noise(high + 0.1)[:, 0],
+            write(tmp_path / "n.wav", noise((low + high) / 2, 6000), 6000),
+            np.zeros(round(8000 * high), np.float32),
+        ],
+        8000,
+    )
+    span = f"the {low:.1f} to {high:.1f} s of training"
+    assert frame > 8
+    assert inside.warnings == ()
+    assert tiny.warnings == (f"shorter than {span}", "less than one frame, padded with zeros")
+    assert long.warnings == (f"longer than {span}",)
+    assert narrow.warnings == ("sampled at 6000 Hz, so without the upper part of the trained band",)
+    assert silent.warnings == ("silent",)
+    assert all(a.label for a in (tiny, long, narrow, silent))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_a_long_file_is_the_mean_of_equal_windows(packed, tmp_path, monkeypatch, rate, channels):
+    monkeypatch.setattr("ser.inference.answers.WINDOW", 0.7)
+    monkeypatch.setattr(sound, "read_blocks", lambda *given: read_blocks(*given, block=1000))
+    from ser.audio import read_audio, read_blocks, resample
+
+    path = write(tmp_path / "long.wav", noise(3, rate, channels, level=0.3), rate, subtype="FLOAT")
+    predictor = Predictor(open_model(packed))
+    answers = list(Answers(predictor, [Source("x", path)], "each"))
+    assert len(answers) == channels
+    for answer, samples in zip(answers, read_audio(path).samples, strict=True):
+        whole = resample(samples, rate, 8000)
+        edges = [len(whole) * i // 5 for i in range(6)]  # five windows of 0.6 s, none above 0.7 s
+        prepared = [predictor.prepare(predictor.spectrum(whole[a:b])) for a, b in pairwise(edges)]
+        np.testing.assert_allclose(values(answer), predictor.posteriors(prepared).mean(0), atol=1e-4)
+        assert "the mean of its windows" in answer.warnings[0]
+
+
+def test_ten_hours_are_never_held(packed, tmp_path, monkeypatch):
+    """The network is left out; what is held at once is what counts."""
+    path = tmp_path / "long.wav"
+    with soundfile.SoundFile(path, "w", 8000, 1) as file:
+        for i in range(100):
+            file.write(noise(360, seed=i)[:, 0])
+    answers = Answers(Predictor(open_model(packed)), [Source("x", path)])
+    held, seconds = [], 0.0
+
+    def answer(gathered):
+        nonlocal seconds
+        held.append(sum(values.nbytes for _, values, _ in gathered))
+        for row, _, own in gathered:
+            row.total, row.weight, row.waiting = np.full(4, 0.25), 1.0, row.waiting - 1
+            seconds += own
+
+    monkeypatch.setattr(answers, "_answer", answer)
+    monkeypatch.setattr(answers.predictor, "spectrum", lambda samples: np.zeros((len(samples) // 128, 257), np.float32))
+    (found,) = answers
+    assert found.seconds == seconds == 36000
+    assert max(held) < 25e6
+
+
+def test_scratch_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(sys, "stdin", type("In", (), {"buffer": io.BytesIO(b"x")}))
+    with scratch() as folder, warnings.catch_warnings():
+        assert sources_of("-", folder)[0].path.read_bytes() == b"x"
+    assert not list(tmp_path.iterdir())
