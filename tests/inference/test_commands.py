@@ -43,7 +43,7 @@ def unsure(made, packed, tmp_path):
     values = json.loads((own / "model.json").read_text())
     rows = np.array([list(a.posteriors.values()) for a in load_model(packed).predict(files_of(made))])
     middle = float(np.median(tempered(rows, 0.2).max(1)))
-    confidence = [round(0.01 * i, 2) for i in range(20, 101)]
+    confidence = [round(0.002 * i, 3) for i in range(100, 501)]
     values["calibration"]["mean"] |= {
         "temperature": 0.2,
         "confidence": confidence,
@@ -94,7 +94,7 @@ def test_confidence_is_calibrated_and_posteriors_are_not(made, unsure, packed):
 
 def test_labels_are_withheld_for_a_precision(made, unsure, tmp_path, capsys):
     everything = load_model(unsure).predict(files_of(made))
-    precision = 0.9
+    precision = 1.0
     own = json.loads((unsure / "model.json").read_text())["calibration"]["mean"]
     threshold, coverage, reached = threshold_for(np.array(own["confidence"]), np.array(own["right"]), precision)
     expected = [a.label if a.confidence >= threshold else None for a in everything]
@@ -116,7 +116,7 @@ def test_a_precision_that_was_never_reached(unsure, packed_with, made, capsys):
     from ser.inference.model import write_sums
 
     values = json.loads((unsure / "model.json").read_text())
-    values["calibration"]["mean"]["right"] = [0] * 81
+    values["calibration"]["mean"]["right"] = [0] * 401
     (unsure / "model.json").write_text(json.dumps(values))
     write_sums(unsure)
     assert main(["predict", str(unsure), *files_of(made), "--abstain", "0.9"]) == 1
