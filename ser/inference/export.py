@@ -110,6 +110,11 @@ def metadata(predictor: Predictor, kind: str) -> dict[str, str]:
         "input": kind,
         "sampling_rate": predictor.features.sampling_rate,
         "normalisation": predictor.batches.normalisation,
+        "temperature": {
+            key: description[key][predictor.head]["temperature"]
+            for key in ("calibration", "calibration_without_speakers")
+            if predictor.head in description.get(key, {})
+        },
         "settings": description.get("settings"),
         "licences": {corpus: told.get("licence") for corpus, told in description.get("corpora", {}).items()},
         "provenance": description.get("provenance"),

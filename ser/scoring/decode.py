@@ -61,7 +61,7 @@ class Decoder:
     def decode_parts(self, data: Data, name: str) -> list[str]:
         """The parts of that name of all corpora of the experiment, and a line on each.
 
-        With the test parts go the validation parts, on which their confidence is calibrated.
+        With the test parts go the validation parts of these corpora, on which their confidence is calibrated.
 
         Raises:
             InputError: no corpus has such a part.
@@ -69,8 +69,9 @@ class Decoder:
         parts = data.parts(name)
         if not parts:
             raise InputError(f"{self.folder}: none of {', '.join(self.experiment.corpora)} has {name} speakers")
-        calibrating = data.parts("valid") if name == "test" else {}
-        return [self.decode_part(part) for part in (*parts.values(), *calibrating.values())]
+        valid = data.parts("valid") if name == "test" else {}
+        calibrating = [part for corpus, part in valid.items() if corpus in parts]
+        return [self.decode_part(part) for part in (*parts.values(), *calibrating)]
 
 
 def decoded_as(folder: Path, mark: Mapping[str, object]) -> bool:
