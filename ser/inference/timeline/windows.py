@@ -21,6 +21,8 @@ from ser.common.progress import progress
 from ser.inference.predictor import Predictor
 from ser.inference.timeline.settings import Settings
 
+# Samples of a file read together. itertools.tee frees what all have taken by 57 items only, so they are not many.
+BLOCK = 1 << 15
 # Windows that go through the network together.
 TOGETHER = 64
 # dB of full scale: below, there is nothing.
@@ -93,7 +95,7 @@ def blocks_at(path: Path, rate: int) -> Iterator[np.ndarray]:
     Raises:
         InputError: the file cannot be read, when it comes to the fault.
     """
-    audio = read_blocks(path)
+    audio = read_blocks(path, block=BLOCK)
     first = next(audio)
     samples = (block.samples for block in chain([first], audio))
     streams = [

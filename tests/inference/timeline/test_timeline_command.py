@@ -1,0 +1,137 @@
+"""`ser timeline` as a user runs it."""
+
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser.cli import main
+from ser.common import InputError
+from ser.inference.timeline import decoders, k2_decoder, viterbi
+from ser.inference.timeline.writers import read_rttm, read_textgrid
+
+RATE = 8000
+
+
+@pytest.fixture
+def call(tmp_path):
+    """Two speakers in turn, each on a channel."""
+    rng = np.random.default_rng(0)
+    speech = rng.normal(0, 0.1, (3, 3 * RATE))
+    silence = np.zeros(3 * RATE)
+    left = np.concatenate([speech[0], silence, np.convolve(speech[1], np.ones(4) / 4, "same")])
+    right = np.concatenate([silence, speech[2], silence])
+    soundfile.write(tmp_path / "call.wav", np.stack([left, right], axis=1), RATE)
+    return tmp_path / "call.wav"
+
+
+def test_a_call_gives_a_timeline_a_speaker(packed, call, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--decoder", "viterbi", "--nbest", "3", "--posteriors", "true", "--window", "1", "--minimum", "0.5"]
+    assert main(["timeline", str(packed), str(call), "--out", str(out), *options]) == 0
+    assert "call.wav: 9.00 s, channel 1: " in capsys.readouterr().out
+    assert len(list(out.iterdir())) == 6
+    segments = read_rttm(out / "call.rttm")
+    assert set(segments) == {("call", 1), ("call", 2)}
+    for (_, channel), own in segments.items():
+        spoken = [(0, 3), (6, 9)] if channel == 1 else [(3, 6)]
+        covered = sum(s.end - s.start for s in own)
+        assert covered == pytest.approx(3 * len(spoken), abs=0.51)
+        assert all(any(a - 0.26 <= s.start and s.end <= b + 0.26 for a, b in spoken) for s in own)
+        assert all(s.end - s.start >= 0.5 for s in own)
+    assert list(read_textgrid(out / "call.TextGrid")) == ["channel 1", "channel 2"]
+    found = json.loads((out / "call.json").read_text())
+    assert [len(channel["nbest"]) for channel in found["channels"]] == [3, 3]
+    assert len(found["channels"][0]["posteriors"]) == 36
+
+
+def test_a_settings_file_decides(packed, call, tmp_path):
+    (tmp_path / "own.yaml").write_text("window: 1\nminimum: 9\nno_speech_cost: 50\nno_speech_decibels: 90\n")
+    arguments = ["timeline", str(packed), str(call), "--out", str(tmp_path), "--format", "rttm", "--decoder", "viterbi"]
+    assert main([*arguments, "--settings", str(tmp_path / "own.yaml")]) == 0
+    assert len(read_rttm(tmp_path / "call.rttm")[("call", 1)]) == 1
+
+
+def test_bad_files_do_not_lose_the_others(packed, call, tmp_path, capsys):
+    (tmp_path / "text.wav").write_text("no audio at all\n")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    bad = np.full(RATE, 0.1)
+    bad[77] = np.nan
+    soundfile.write(tmp_path / "nan.wav", bad, RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "short.wav", bad[:8], RATE)
+    files = [str(tmp_path / f"{name}.wav") for name in ("text", "empty", "nan", "absent", "short")] + [str(call)]
+    out = tmp_path / "out"
+    code = main(["timeline", str(packed), *files, "--out", str(out), "--format", "csv", "--decoder", "viterbi"])
+    said = capsys.readouterr().err.splitlines()
+    assert code == 1
+    assert [line.partition(".wav: ")[2].split(";")[0] for line in said[:4]] == [
+        "text, not audio (Format not recognised)",
+        "empty file",
+        "sample 77 is not a number",
+        "no such file, or a link to none",
+    ]
+    assert said[4] == "4 of 6 files have no timeline"
+    assert sorted(path.name for path in out.iterdir()) == ["call.csv", "short.csv"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--format", "rttm,doc"], "--format doc: give one or more of rttm, textgrid, csv, json, png"),
+        (["--format", ","], "--format: give one or more of"),
+        (["--decoder", "beam"], "--decoder beam: give one of auto, k2, viterbi"),
+        (["--nbest", "0"], "--nbest 0: give 1 or more"),
+        (["--posteriors", "yes"], "--posteriors yes: give one of true, false"),
+        (["--hop", "9"], "hop = 9.0 s, window = 2.0 s"),
+        (["--head", "three"], "no head three"),
+    ],
+)
+def test_wrong_options_are_one_line(packed, call, capsys, options, said):
+    assert main(["timeline", str(packed), str(call), "--decoder", "viterbi", *options]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_two_recordings_of_one_name_are_refused(packed, call, tmp_path, capsys):
+    other = tmp_path / "b" / "call.flac"
+    assert main(["timeline", str(packed), str(call), str(other)]) == 1
+    assert "would be written over what comes of" in capsys.readouterr().err
+
+
+class TestWithoutK2:
+    @pytest.fixture(autouse=True)
+    def no_k2(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "k2", None)
+
+    def test_k2_is_refused_with_the_line_that_installs_it(self):
+        with pytest.raises(
+            InputError, match=r"k2 cannot be imported .*install it with: pip install --pre k2 torch==\S+ -f"
+        ):
+            decoders.find_decoder("k2")
+
+    def test_auto_says_so_and_goes_on(self):
+        with pytest.warns(UserWarning, match=r"pip install --pre k2 .* Decoded with Viterbi"):
+            assert decoders.find_decoder("auto") is viterbi.best_paths
+
+
+class TestWithAnyK2:
+    """A stand-in that can be imported; the real one has a lane of its own."""
+
+    @pytest.fixture(autouse=True)
+    def some_k2(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "k2", types.ModuleType("k2"))
+        monkeypatch.setattr(k2_decoder, "best_paths", lambda graph, scores, count: "k2")
+        monkeypatch.setattr(viterbi, "best_paths", lambda graph, scores, count: "viterbi")
+
+    @pytest.mark.parametrize(("windows", "who"), [(65_534, "k2"), (65_535, "viterbi")])
+    def test_auto_is_k2_as_far_as_that_goes(self, windows, who):
+        assert decoders.find_decoder("auto")(None, np.zeros((windows, 2)), 1) == who
+
+    def test_k2_refuses_more_than_it_takes(self):
+        with pytest.raises(InputError, match="65535 windows, and k2 takes 65534"):
+            decoders.find_decoder("k2")(None, np.zeros((65_535, 2)), 1)

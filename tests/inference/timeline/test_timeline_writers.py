@@ -1,0 +1,128 @@
+"""Segments, and files that say them back."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser.common import InputError
+from ser.inference.timeline.segments import Channel, Path, Segment, Timeline, segments_of
+from ser.inference.timeline.writers import FORMATS, read_rttm, read_table, read_textgrid, write
+
+CLASSES = ("angry", "happy", "no_speech")
+
+
+def timeline(name="a call", labels=("angry", "happy"), channels=2):
+    first, second = labels
+    segments = (Segment(0.5, 1.25, first, 0.75), Segment(1.25, 2.0, second, 0.5), Segment(2.5, 3.1, first, 1.0))
+    other = (Segment(0.0, 3.1, second, 0.25),)
+    posteriors = np.full((12, 3), 1 / 3, np.float32)
+    levels, extremes = np.linspace(-60, -20, 12), np.tile([-0.5, 0.5], (12, 1))
+    made = [
+        Channel(number + 1, (Path(own, -3.25), Path(other, -4.5)), posteriors, levels, extremes)
+        for number, own in enumerate([segments, ()][:channels])
+    ]
+    return Timeline(name, 3.1, 0.25, (*labels, "no_speech"), tuple(made))
+
+
+def test_segments_are_runs_without_no_speech():
+    labels = np.array([2, 0, 0, 1, 1, 2, 0])
+    scores = np.log(np.array([[0.1, 0.2, 0.7]] * 6 + [[0.4, 0.2, 0.4]]))
+    assert segments_of(labels, scores, ("angry", "happy"), 0.25, 1.8) == (
+        Segment(0.25, 0.75, "angry", 0.1),
+        Segment(0.75, 1.25, "happy", 0.2),
+        Segment(1.5, 1.8, "angry", 0.4),
+    )
+    assert segments_of(np.array([2, 2]), scores, ("angry", "happy"), 0.25, 0.5) == ()
+
+
+def test_rttm_by_hand(tmp_path):
+    write(timeline(), tmp_path, ["rttm"], False)
+    assert (tmp_path / "a call.rttm").read_text().splitlines() == [
+        "SPEAKER a%20call 1 0.500 0.750 <NA> <NA> angry 0.7500 <NA>",
+        "SPEAKER a%20call 1 1.250 0.750 <NA> <NA> happy 0.5000 <NA>",
+        "SPEAKER a%20call 1 2.500 0.600 <NA> <NA> angry 1.0000 <NA>",
+    ]
+
+
+def test_textgrid_by_hand(tmp_path):
+    write(timeline(labels=('"so-called"', "b")), tmp_path, ["textgrid"], False)
+    text = (tmp_path / "a call.TextGrid").read_text()
+    assert text.startswith(
+        'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 3.1\ntiers? <exists>\n'
+    )
+    assert '            text = """so-called"""\n' in text
+    assert read_textgrid(tmp_path / "a call.TextGrid") == {
+        "channel 1": [
+            (0, 0.5, ""),
+            (0.5, 1.25, '"so-called"'),
+            (1.25, 2, "b"),
+            (2, 2.5, ""),
+            (2.5, 3.1, '"so-called"'),
+        ],
+        "channel 2": [(0, 3.1, "")],
+    }
+
+
+NAMES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0/"), min_size=1, max_size=12)
+
+
+@given(name=NAMES, labels=st.tuples(NAMES, NAMES))
+def test_any_name_is_read_back(tmp_path_factory, name, labels):
+    folder = tmp_path_factory.mktemp("any")
+    made = timeline(name, labels)
+    folder_name = Timeline("x", made.duration, made.hop, made.classes, made.channels)
+    own = list(made.channels[0].paths[0].segments)
+    from ser.inference.timeline.writers import rttm, table, textgrid
+
+    for ending, text in (("rttm", rttm(made)), ("csv", table(made)), ("TextGrid", textgrid(made))):
+        (folder / f"a.{ending}").write_text(text, encoding="utf-8", newline="")
+    assert read_rttm(folder / "a.rttm") == {(name, 1): own}
+    assert read_table(folder / "a.csv") == {(name, 1): own}
+    spoken = [text for _, _, text in read_textgrid(folder / "a.TextGrid")["channel 1"] if text]
+    assert spoken == [" ".join(s.label.splitlines()) for s in own if " ".join(s.label.splitlines())]
+    assert folder_name.classes[-1] == "no_speech"
+
+
+def test_all_formats_and_posteriors(tmp_path):
+    made = timeline()
+    written = write(made, tmp_path, list(FORMATS), True)
+    names = {"a call.rttm", "a call.TextGrid", "a call.csv", "a call.json", "a call.png", "a call.posteriors.csv"}
+    assert {path.name for path in written} == {path.name for path in tmp_path.iterdir()} == names
+    assert read_table(tmp_path / "a call.csv") == {("a call", 1): list(made.channels[0].paths[0].segments)}
+    found = json.loads((tmp_path / "a call.json").read_text())
+    assert found["classes"] == list(CLASSES)
+    assert [c["channel"] for c in found["channels"]] == [1, 2]
+    first = found["channels"][0]
+    assert first["segments"][0] == {"start": 0.5, "end": 1.25, "emotion": "angry", "confidence": 0.75}
+    assert [path["score"] for path in first["nbest"]] == [-3.25, -4.5]
+    assert np.shape(first["posteriors"]) == (12, 3)
+    rows = (tmp_path / "a call.posteriors.csv").read_text().splitlines()
+    assert rows[0] == "channel,start,end,level,angry,happy,no_speech"
+    assert rows[12] == "1,2.75,3.1,-20.0,0.333333,0.333333,0.333333"
+    assert len(rows) == 25
+    assert (tmp_path / "a call.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_one_channel_and_of_an_hour(tmp_path):
+    import matplotlib.image
+
+    from ser.inference.timeline.picture import draw
+
+    draw(timeline(channels=1), tmp_path / "one.png")
+    draw(timeline(channels=2), tmp_path / "two.png")
+    one, two = (matplotlib.image.imread(tmp_path / f"{name}.png") for name in ("one", "two"))
+    assert two.shape[0] > 1.5 * one.shape[0]
+    angry = np.array([0xD5, 0x5E, 0x00]) / 255
+    assert (np.abs(one[..., :3] - angry).max(-1) < 0.01).mean() > 0.01
+
+
+def test_what_is_not_of_the_format_is_refused(tmp_path):
+    (tmp_path / "a.rttm").write_text("SPEAKER a 1 zero 1 <NA> <NA> angry <NA> <NA>\n")
+    with pytest.raises(InputError, match=r"a.rttm:1: not a line of RTTM"):
+        read_rttm(tmp_path / "a.rttm")
+    (tmp_path / "a.TextGrid").write_text("text")
+    with pytest.raises(InputError, match="not a TextGrid"):
+        read_textgrid(tmp_path / "a.TextGrid")
