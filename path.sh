@@ -14,8 +14,8 @@ export SER_ROOT LC_ALL=C PYTHONUTF8=1
 ser_environment() {
   local extra environment=${SER_ENV:-$SER_ROOT/.venv}
   for extra in "$@"; do
-    [[ $extra =~ ^(mini|tensorboard|opensmile|dev)$ ]] ||
-      _ser_error "ser_environment: no extra named $extra (mini, tensorboard, opensmile, dev)" || return 1
+    [[ $extra =~ ^(mini|tensorboard|opensmile|onnx|dev)$ ]] ||
+      _ser_error "ser_environment: no extra named $extra (mini, tensorboard, opensmile, onnx, dev)" || return 1
   done
   if [[ -n ${SER_ENV:-} ]]; then
     _ser_check_own "$@" || return 1
@@ -48,7 +48,8 @@ packages = {
     "mini": "espeakng_loader",
     "tensorboard": "tensorboard",
     "opensmile": "opensmile",
-    "dev": "pytest hypothesis ruff mypy importlinter pre_commit kaldi_native_io tensorboard audiomentations librosa",
+    "onnx": "onnx onnxruntime",
+    "dev": "pytest hypothesis ruff mypy importlinter pre_commit kaldi_native_io tensorboard audiomentations librosa onnx onnxruntime",
 }
 wanted = [name for extra in ["core", *sys.argv[1:]] for name in packages[extra].split()]
 print(", ".join(name for name in wanted if importlib.util.find_spec(name) is None))

@@ -53,6 +53,7 @@ setup(
         "mini": ["espeakng-loader"],
         "tensorboard": ["tensorboard"],
         "opensmile": ["opensmile"],
+        "onnx": ["onnx", "onnxruntime"],
         "dev": [
             "pytest",
             "hypothesis",
@@ -63,6 +64,8 @@ setup(
             "pre-commit",
             "kaldi_native_io",
             "tensorboard",
+            "onnx",
+            "onnxruntime",
             "types-PyYAML",
             "audiomentations",  # which the benchmark of augmentation compares with, as librosa
             "librosa",
