@@ -1,0 +1,140 @@
+"""Joined recordings, the settings chosen on them, and the section of results."""
+
+import os
+import re
+import subprocess
+import sys
+from itertools import groupby, pairwise, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser.common import InputError
+from ser.corpora import read_protocol
+from ser.corpora.splits import with_splits
+from ser.inference.timeline import tune as tuning
+from ser.inference.timeline import viterbi
+from ser.inference.timeline.joined import LONGEST, PAUSES, TURN, join_all, known_utterances
+from ser.inference.timeline.settings import read_settings
+from ser.inference.timeline.trial import Trial
+from ser.inference.timeline.writers import read_rttm
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def known(made, parts, corpus="one"):
+    experiment = made.experiment()
+    protocol = with_splits(read_protocol(corpus, made.recipe), made.data_root / corpus)
+    return known_utterances(made.data_root, protocol, experiment, parts)
+
+
+def test_joined_recordings_are_of_one_speaker_of_the_part(made):
+    utterances = known(made, ("valid",))
+    found = join_all(utterances, made.experiment().features, 0, 2, "one")
+    speakers = {one.speaker for one in utterances}
+    assert speakers == {one.speaker for one in known(made, ("train", "valid", "test"))} - {
+        one.speaker for part in ("train", "test") for one in known(made, (part,))
+    }
+    assert [one.name for one in found] == [f"one_{speaker}_{order}" for speaker in sorted(speakers) for order in (1, 2)]
+    first, second = found
+    assert [s.label for s in first.reference] != [s.label for s in second.reference]
+    again = join_all(utterances, made.experiment().features, 0, 2, "one")
+    np.testing.assert_array_equal(first.samples, again[0].samples)
+    other = join_all(utterances, made.experiment().features, 1, 1, "one")
+    assert other[0].reference != first.reference
+
+
+def test_the_reference_is_where_the_utterances_are(made):
+    joined = join_all(known(made, ("valid",)), made.experiment().features, 0, 1, "one")[0]
+    assert sorted(s.label for s in joined.reference) == sorted(one.emotion for one in known(made, ("valid",)))
+    times = [0.0, *(t for s in joined.reference for t in (s.start, s.end)), len(joined.samples) / joined.rate]
+    pauses = [end - start for start, end in list(pairwise(times))[::2]]
+    assert all(PAUSES[0] - 0.001 <= pause <= PAUSES[1] + 0.001 for pause in pauses)
+
+    def power(start, end):
+        return np.mean(np.square(joined.samples[round(start * joined.rate) : round(end * joined.rate)]))
+
+    inside = [power(s.start, s.end) for s in joined.reference]
+    # The reference is in whole milliseconds.
+    between = [power(start + 0.001, end - 0.001) for start, end in list(pairwise(times))[::2]]
+    assert min(inside) > 100 * max(between) > 0
+
+
+def test_turns_change_emotion_and_recordings_end(made):
+    many = known(made, ("train", "valid", "test")) * 9
+    for joined in join_all(many, made.experiment().features, 0, 1, "one"):
+        runs = [len(list(run)) for _, run in groupby(s.label for s in joined.reference)]
+        assert max(runs) <= TURN[-1]
+        assert len(joined.reference) == LONGEST
+
+
+def test_nothing_to_join_is_an_error(made):
+    with pytest.raises(InputError, match="two: no utterances to join"):
+        join_all(known(made, ("test",), "two"), made.experiment().features, 0, 1, "two")
+
+
+@pytest.fixture
+def trial(packed, made, tmp_path):
+    return Trial(packed, made.data_root, made.recipe, tmp_path, 0, 1)
+
+
+def test_tuning_takes_the_most_accurate_of_all_settings(trial, monkeypatch):
+    values = {"WINDOWS": (0.5, 1.0), "MINIMA": (0.25, 1.0), "SWITCHING": (0.0, 3.0), "NO_SPEECH": (1.0,)}
+    values["DECIBELS"] = (10.0, 30.0)
+    for name, given in values.items():
+        monkeypatch.setattr(tuning, name, given)
+    recordings, start = trial.join("one", ("valid",)), read_settings()
+    settings, found = tuning.tune(recordings, trial.predictor, start, viterbi.best_paths)
+    every = []
+    for window, minimum, switching, decibels in product(
+        *(values[k] for k in ("WINDOWS", "MINIMA", "SWITCHING", "DECIBELS"))
+    ):
+        changes = {"window": window, "minimum": minimum, "switching_cost": switching, "no_speech_decibels": decibels}
+        own = read_settings(None, {**changes, "no_speech_cost": 1.0})
+        result = tuning.measure(tuning.hear_all(recordings, trial.predictor, own), own, viterbi.best_paths)
+        every.append((-result.frame_accuracy, result.segment_error, own, result))
+    best = min(every, key=lambda one: one[:2])
+    assert (found.frame_accuracy, found.segment_error) == (best[3].frame_accuracy, best[3].segment_error)
+    assert settings in [own for *errors, own, _ in every if tuple(errors) == best[:2]]
+
+
+def test_without_the_decoder_every_window_has_its_likeliest_label(trial):
+    recordings, settings = trial.join("one", ("valid",)), read_settings(None, {"window": 1.0})
+    heard = tuning.hear_all(recordings, trial.predictor, settings)
+    free = read_settings(
+        None, {"window": 1.0, "minimum": 0, "no_speech_minimum": 0, "switching_cost": 0, "no_speech_cost": 0}
+    )
+    plain = tuning.measure(heard, settings, None)
+    np.testing.assert_array_equal(plain.confusion, tuning.measure(heard, free, viterbi.best_paths).confusion)
+
+
+def test_a_corpus_that_was_trained_on_is_not_unseen(trial):
+    with pytest.raises(InputError, match="was trained on two"):
+        trial.run(read_settings(), viterbi.best_paths, ["two"])
+
+
+def test_the_step_writes_its_section_and_replaces_it(packed_with, made, tmp_path):
+    _, model = packed_with(corpora="one")
+    results = tmp_path / "RESULTS.md"
+    results.write_text("# Results\n\n## Timeline of joined recordings\n\nold\n\n## Other\n\nkept\n")
+    command = [sys.executable, ROOT / "steps" / "timeline.py", model, "--data", made.data_root, "--recipe", made.recipe]
+    options = ["--out", tmp_path / "out", "--orders", "1", "--unseen", "two", "--append", results]
+    run = subprocess.run(
+        [*command, *options], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert run.returncode == 0, run.stderr
+    text = results.read_text()
+    assert text == f"# Results\n\n## Other\n\nkept\n\n{run.stdout}"
+    rows = re.findall(r"^\| (one|two) +\| (\d+) +\| (\d+) .*\| (likeliest label of each window|decoded) ", text, re.M)
+    likeliest = "likeliest label of each window"
+    assert rows == [(c, "1", n, way) for c, n in (("one", "1"), ("two", "2")) for way in (likeliest, "decoded")]
+    tuned = read_settings(tmp_path / "out" / model.name / "timeline.yaml")
+    assert f"| {tuned.window} " in text
+    for part, speakers in (("valid", {"one2"}), ("test", {"one1"}), ("train-valid-test", {"two1", "two2"})):
+        folder = tmp_path / "out" / model.name / part
+        assert {path.stem.split("_")[1] for path in folder.glob("*.wav")} == speakers
+        for path in folder.glob("*.rttm"):
+            (reference,) = read_rttm(path).values()
+            assert reference[-1].end < soundfile.info(path.with_suffix(".wav")).duration
