@@ -24,6 +24,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["ser", "ser.*"]),
     package_data={"ser.findings.html": ["page.html", "style.css"]},
+    entry_points={"console_scripts": ["ser=ser.cli:main"]},
     python_requires=">=3.11",
     install_requires=[
         "torch>=2.6",
