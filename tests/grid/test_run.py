@@ -88,8 +88,9 @@ def test_a_shard_makes_all_and_a_second_one_finds_it_done(own: StandIns, capsys:
         ["ravdess"],
         12,
     )
+    assert result["calibration"]["ravdess"]["n"] > 0
     before = written(grid)
-    assert len(before) == 4 * 7
+    assert len(before) == 4 * 10
     assert Runner(grid, "second").shard(1) == []
     assert written(grid) == before
     assert capsys.readouterr().out == ""
@@ -207,11 +208,11 @@ def test_a_damaged_result_is_named_and_made_anew(own: StandIns, damage: Callable
     }
 
 
-@pytest.mark.parametrize("name", ["hyp", "decode.json", "post.ark"])
+@pytest.mark.parametrize("name", ["test/hyp", "test/decode.json", "test/post.ark", "valid/post.ark"])
 def test_what_is_damaged_of_a_decoding_is_made_anew_with_the_result(own: StandIns, name: str) -> None:
     grid = own.grid()
     folder = grid.folder(grid.experiments[0])
-    path = folder / "decode_ravdess_test" / name
+    path = folder / f"decode_ravdess_{name}"
     whole = path.read_bytes()
     path.write_bytes(whole[:20])
     (folder / "result.json").unlink()
