@@ -29,7 +29,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("data"), help="where stage 1 wrote")
     parser.add_argument("--recipe", type=Path, help="recipe folder whose conf/ comes first")
     parser.add_argument("--unseen", nargs="*", default=[], metavar="CORPUS", help="measure on all of these too")
-    parser.add_argument("--normalisation", help="model, or channel: statistics of each recording itself")
+    parser.add_argument(
+        "--normalisation", nargs="+", help="model, channel (statistics of each recording itself), or both in turn"
+    )
     parser.add_argument("--decoder", default="viterbi", help="k2, viterbi or auto")
     parser.add_argument("--orders", type=int, default=3, help="recordings of each speaker, in other orders")
     parser.add_argument("--seed", type=int, default=0)
@@ -39,13 +41,13 @@ def main() -> int:
     from ser.inference.timeline.settings import read_settings
     from ser.inference.timeline.trial import Trial, section
 
-    start = read_settings(None, {"normalisation": options.normalisation})
+    starts = [read_settings(None, {"normalisation": name}) for name in options.normalisation or [None]]
     trials = [
         Trial(model, options.data, options.recipe, options.out, options.seed, options.orders)
         for model in options.models
     ]
     decoder = find_decoder(options.decoder)
-    found = [trial.run(start, decoder, options.unseen) for trial in trials]
+    found = [trial.run(start, decoder, options.unseen) for start in starts for trial in trials]
     text = section(TITLE, found, f"steps/timeline.py {shlex.join(sys.argv[1:])}")
     print(text, end="")
     if options.append:

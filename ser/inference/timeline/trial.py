@@ -65,7 +65,7 @@ class Trial:
         self.experiment = self.predictor.model.experiment
 
     def run(self, start: Settings, decoder: Decoder, unseen: Sequence[str]) -> Outcome:
-        """Tune, write <out>/<model>/timeline.yaml, measure.
+        """Tune, write <out>/<model>/timeline_<normalisation>.yaml, measure.
 
         Raises:
             InputError: a corpus of `unseen` was trained on, or one is not prepared.
@@ -76,7 +76,8 @@ class Trial:
                 raise InputError(f"{self.name} was trained on {corpus}: it is not unseen; leave it out of --unseen")
         valid = [one for corpus in known for one in self.join(corpus, ("valid",))]
         settings, tuned = tune(valid, self.predictor, start, decoder)
-        write_settings(settings, self.out / "timeline.yaml", f"tuned for {self.name} on {len(valid)} joined recordings")
+        path = self.out / f"timeline_{settings.normalisation}.yaml"
+        write_settings(settings, path, f"tuned for {self.name} on {len(valid)} joined recordings")
         measured = {}
         for corpus in (*known, *unseen):
             recordings = self.join(corpus, PARTS if corpus in unseen else ("test",))
@@ -118,15 +119,18 @@ def section(title: str, outcomes: Sequence[Outcome], command: str) -> str:
 
     figures = ["frame accuracy %", "frame UA %", "segment error %"]
     rows = []
-    for corpus in dict.fromkeys(corpus for outcome in outcomes for corpus in outcome.measured):
-        own = [outcome.measured[corpus] for outcome in outcomes if corpus in outcome.measured]
+    groups = dict.fromkeys((corpus, o.settings.normalisation) for o in outcomes for corpus in o.measured)
+    for corpus, normalisation in sorted(groups):
+        alike = [o for o in outcomes if o.settings.normalisation == normalisation]
+        own = [outcome.measured[corpus] for outcome in alike if corpus in outcome.measured]
         for way, totals in (
             ("likeliest label of each window", [found.without for found in own]),
             ("decoded", [found.decoded for found in own]),
         ):
             total = sum(totals[1:], totals[0])
             count, minutes = sum(found.recordings for found in own), total.confusion.sum() * FRAME / 60
-            rows.append([corpus, len(own), count, f"{minutes:.1f}", total.segments, way, *_percents(total)])
+            counts = [len(own), count, f"{minutes:.1f}", total.segments]
+            rows.append([corpus, *counts, normalisation, way, *_percents(total)])
     tuned = [[o.model, *(getattr(o.settings, key) for key in TUNED), *_percents(o.tuned)] for o in outcomes]
     low, high = PAUSES
     notes = f"""\
@@ -139,7 +143,7 @@ def section(title: str, outcomes: Sequence[Outcome], command: str) -> str:
 - Settings: those of the highest frame accuracy on recordings of the model's validation speakers, as below, with
   hop {outcomes[0].settings.hop} s; windows and no-speech level are the same with and without the decoder.
 - Printed by `{command}`."""
-    head = ["corpus", "models", "recordings", "min", "segments", "timeline", *figures]
+    head = ["corpus", "models", "recordings", "min", "segments", "normalisation", "timeline", *figures]
     return "\n\n".join([title, shown(head, rows), notes, shown(["model", *TUNED, *figures], tuned)]) + "\n"
 
 

@@ -18,10 +18,10 @@ from ser.inference.timeline.settings import Settings
 from ser.inference.timeline.windows import Survey, Windows, hear, speech, survey
 
 WINDOWS = (1.5, 2.0, 3.0)
-MINIMA = (0.5, 1.0, 1.5, 2.0)
-SWITCHING = (1.0, 2.0, 4.0, 8.0, 16.0)
-NO_SPEECH = (0.25, 1.0, 4.0)
-DECIBELS = (25.0, 30.0, 35.0, 40.0)
+MINIMA = (0.5, 1.0, 1.5)
+SWITCHING = (2.0, 4.0, 8.0, 16.0)
+NO_SPEECH = (0.25, 1.0)
+DECIBELS = (35.0, 40.0, 45.0)
 
 
 @dataclass(frozen=True)
