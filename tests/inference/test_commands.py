@@ -217,20 +217,6 @@ def test_answers_from_python(made, packed):
     assert "none.wav: no such file" in wrong.error
 
 
-@pytest.mark.slow
-def test_real_ravdess(real_ravdess, made, packed):
-    """Real speech at its own rate goes through, in any order, and differs from emotion to emotion."""
-    files = sorted(path for path in real_ravdess.rglob("03-01-0[1345]-02-01-01-01.*") if not path.name.startswith("."))
-    assert len(files) == 3  # neutral has no strong intensity
-    model = load_model(packed)
-    answers = model.predict(files)
-    backwards = model.predict(files[::-1])[::-1]
-    found = np.array([list(a.posteriors.values()) for a in answers])
-    np.testing.assert_allclose(found, [list(a.posteriors.values()) for a in backwards], atol=1e-5)
-    assert (found.std(0) > 1e-4).any()
-    assert all("longer than" in a.warnings[0] for a in answers)
-
-
 def test_the_step_and_the_launcher_are_the_command(made, packed):
     expected = ser("predict", packed, files_of(made)[0])
     step = subprocess.run(

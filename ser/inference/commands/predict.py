@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     from ser.inference.model import open_model
     from ser.inference.outputs import writer
     from ser.inference.predictor import Predictor
+    from ser.inference.sound import EACH
     from ser.training.machine import available_cores
 
     if "OMP_NUM_THREADS" not in os.environ:
@@ -62,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
         answers = Answers(predictor, sources, options.channel, options.abstain)
         ids = [source.id for source in sources]
         with writer(options.format, options.out, predictor.classes, ids) as write:
-            shown = progress(answers, text="predict", unit="file", total=len(sources), show=options.out is not None)
+            total = None if options.channel == EACH else len(sources)
+            shown = progress(answers, text="predict", unit="answer", total=total, show=options.out is not None)
             for prediction in shown:
                 write(prediction)
                 failed += bool(prediction.error)

@@ -1,0 +1,39 @@
+"""From real corpora to a model folder and its answers."""
+
+import kaldiio
+import numpy as np
+import pytest
+from made import Made
+
+from ser import load_model
+from ser.config import load
+from ser.corpora import read_protocol
+from ser.corpora.prepare import prepare
+from ser.corpora.preparers import load_preparer
+from ser.features import FeatureStore
+from ser.inference.pack import pack
+
+SMALL = ["network.prep_size=32", "network.hidden_size=16", "training.max_epochs=1", "training.steps_per_epoch=10"]
+
+
+@pytest.mark.slow
+def test_real_speech_gives_the_decoded_posteriors(real_ravdess, tmp_path):
+    """Preset strong: trimmed, floored, every second frame, statistics of speakers; 48 or 16 kHz, some files stereo."""
+    from packed import finish
+
+    made = Made(tmp_path)
+    experiment = load("strong", None, ["corpora=[ravdess]", *SMALL])
+    data_dir = made.data_root / "ravdess"
+    prepare(load_preparer("ravdess", None), read_protocol("ravdess"), real_ravdess, data_dir, allow_partial=True)
+    store = FeatureStore(made.dump, data_dir, experiment.features)
+    store.compute(1, 1)
+    store.finish()
+    store.link()
+    folder = finish(made, tmp_path, experiment)
+    description = pack(folder, tmp_path / "model", made.recipe, made.data_root, made.dump)
+    assert description["corpora"]["ravdess"]["licence"] == "CC BY-NC-SA 4.0"
+    answers = load_model(tmp_path / "model").predict(data_dir / "strict_fold1" / "test")
+    expected = kaldiio.load_scp(str(folder / "decode_ravdess_test" / "post.scp"))
+    assert len(answers) == len(expected) > 50
+    for answer in answers:
+        np.testing.assert_allclose(list(answer.posteriors.values()), expected[answer.id], atol=1e-5)
