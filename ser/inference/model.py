@@ -214,13 +214,13 @@ def verify(folder: Path) -> None:
                 raise InputError(f"{path}: not the file that was packed (SHA-256 differs from {SUMS}); {AGAIN}")
 
 
-def write_sums(folder: Path) -> None:
-    """Write SHA256SUMS of the files of a model folder, and of what else it names already."""
+def write_sums(folder: Path, *others: str) -> None:
+    """Write SHA256SUMS of the files of a model folder, of `others`, and of what else it names already."""
     from ser.common import write_text
 
     path = folder / SUMS
     named = [line[66:] for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
-    names = list(dict.fromkeys([*FILES, *(name for name in named if (folder / name).is_file())]))
+    names = list(dict.fromkeys([*FILES, *others, *(name for name in named if (folder / name).is_file())]))
     write_text(path, "".join(f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in names))
 
 

@@ -1,0 +1,113 @@
+"""What a check has found as text, JSON and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from ser.common import write_json, write_text
+from ser.common.pictures import save_picture
+from ser.common.provenance import provenance
+from ser.inference.check import Check, Row
+from ser.inference.predictor import Predictor
+
+FILES = ("check.json", "check.md", "check.png")
+NAMED = 3  # of the utterances that a warning is of
+HOW = (
+    "UA: mean recall of the classes; WA: share that is right; flipped: share of decisions that differ from those on "
+    "recordings as they are. Louder and quieter in floating point, never clipped; noise and telephone band at the rate "
+    "of the model, MP3 at that of the recording, or the next that MP3 has."
+)
+
+
+def remarks(found: Check, utterances: int) -> list[str]:
+    """What the reader must know beside the table; first of all whether the model has seen the data."""
+    said = []
+    for corpus, ids in found.seen.items():
+        names = ", ".join([*ids[:NAMED], *(["..."] if len(ids) > NAMED else [])])
+        said.append(
+            f"{corpus}: the model was trained on {len(ids)} of these utterances ({names}): a check on training data is "
+            "no check"
+        )
+    if found.unread:
+        said.append(f"{len(found.unread)} of {utterances} utterances could not be read, and do not count")
+    said += [
+        f"{name}: {count} utterances are too short for it, and left out" for name, count in found.too_short.items()
+    ]
+    if found.over:
+        said.append(
+            f"10 dB louder, {found.over} of {utterances - len(found.unread)} utterances would peak above full scale; "
+            "a file of integers would clip them"
+        )
+    return said
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Of all corpora, in Markdown."""
+    lines, before = [], ""
+    for row in rows:
+        flipped = "" if row.flipped is None else f"{100 * row.flipped:.1f}"
+        corpus = row.corpus if row.corpus != before else ""
+        lines.append([corpus, row.name, row.n, f"{100 * row.ua:.1f}", f"{100 * row.wa:.1f}", flipped])
+        before = row.corpus
+    return tabulate(
+        lines,
+        ["data", "condition", "n", "UA %", "WA %", "flipped %"],
+        tablefmt="github",
+        disable_numparse=True,
+        colalign=("left", "left", "right", "right", "right", "right"),
+    )
+
+
+def write_check(folder: Path, predictor: Predictor, data: Sequence[str], found: Check, said: Sequence[str]) -> None:
+    """check.json, check.md and check.png.
+
+    Args:
+        data: as given.
+        said: `remarks`.
+    """
+    description = predictor.model.description
+    values: dict[str, Any] = {
+        "model": {key: description["provenance"][key] for key in ("experiment", "weights")},
+        "head": predictor.head,
+        "classes": list(predictor.classes),
+        "data": list(data),
+        **asdict(found),
+        "made_with": provenance(),
+    }
+    title = f"{description['provenance']['experiment']}, head {predictor.head}"
+    notes = "\n".join(f"- {text}" for text in said)
+    parts = [f"# Check of {title}", notes, table(found.rows), "![UA and flipped decisions](check.png)", HOW]
+    write_json(folder / "check.json", values)
+    write_text(folder / "check.md", "\n\n".join(part for part in parts if part) + "\n")
+    draw(found.rows, title, folder / "check.png")
+
+
+def draw(rows: Sequence[Row], title: str, path: Path) -> None:
+    """UA to the left, flipped decisions to the right; a bar a corpus."""
+    from matplotlib.figure import Figure
+
+    corpora = list(dict.fromkeys(row.corpus for row in rows))
+    names = list(dict.fromkeys(row.name for row in rows))
+    height = 0.8 / len(corpora)
+    figure = Figure(figsize=(10, 1.6 + len(names) * max(0.3, 0.16 * len(corpora))), layout="constrained")
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for number, corpus in enumerate(corpora):
+        own = [row for row in rows if row.corpus == corpus]
+        places = [names.index(row.name) + (number + 0.5) * height - 0.4 for row in own]
+        n = next(row.n for row in own)
+        for axes, values in ((left, [r.ua for r in own]), (right, [r.flipped for r in own])):
+            there = [(place, 100 * value) for place, value in zip(places, values, strict=True) if value is not None]
+            bars = axes.barh(*zip(*there, strict=True), height, label=f"{corpus} (n {n})", color=f"C{number}")
+            axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
+    left.set_yticks(range(len(names)), names)
+    left.invert_yaxis()
+    left.set(xlabel="UA %", xlim=(0, 105))
+    right.set(xlabel="decisions flipped %", xlim=(0, 105))
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=max(1, len(corpora)))
+    save_picture(figure, path)

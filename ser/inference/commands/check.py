@@ -1,0 +1,61 @@
+"""ser check."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the command line."""
+    parser.add_argument("model", type=Path, help="model folder, as `ser pack` makes it")
+    parser.add_argument(
+        "data",
+        nargs="+",
+        help="data dirs with wav.scp and utt2emo (spk2gender beside them tells of gender), as stage 1 writes them, or "
+        "cut manifests with emotions; of speakers that are not in training",
+    )
+    parser.add_argument("--out", type=Path, help="folder for check.md, check.json and check.png")
+    parser.add_argument("--card", choices=["true", "false"], default="false", help="put them into the model card too")
+    parser.add_argument("--head", default="mean", help="corpus whose head answers (default: the mean of all heads)")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table; the exit code is 1 where an utterance could not be read."""
+    import os
+    import sys
+
+    import torch
+
+    from ser.common import InputError
+    from ser.inference.card import write_card
+    from ser.inference.check import check
+    from ser.inference.check_report import FILES, remarks, table, write_check
+    from ser.inference.inputs import scratch
+    from ser.inference.labelled import read_labelled
+    from ser.inference.model import open_model, write_sums
+    from ser.inference.predictor import Predictor
+    from ser.training.machine import available_cores
+
+    places = [place for place in (options.out, options.model if options.card == "true" else None) if place]
+    if not places:
+        raise InputError("nowhere to write to; give --out FOLDER, or --card true for the model folder")
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(available_cores())
+    predictor = Predictor(open_model(options.model, options.device), options.head)
+    with scratch() as folder:
+        utterances = read_labelled(options.data, predictor.classes, folder)
+        found = check(predictor, utterances)
+    said = remarks(found, len(utterances))
+    for error in found.unread.values():
+        print(f"error: {error}", file=sys.stderr)
+    for text in said:
+        print(f"warning: {text}", file=sys.stderr)
+    print(table(found.rows))
+    for place in places:
+        write_check(place, predictor, options.data, found, said)
+    if options.card == "true":
+        write_card(options.model)
+        write_sums(options.model, *FILES)
+    return int(bool(found.unread))
