@@ -55,9 +55,11 @@ def unsure(made, packed, tmp_path):
 
 
 def test_help_is_instant_and_names_all_commands():
-    run = ser(code="import sys; from ser.cli import main\ntry: main(['--help'])\nfinally: print(*sys.modules)")
-    assert all(name in run.stdout for name in COMMANDS)
-    assert not {"torch", "jsonargparse", "soundfile"} & set(run.stdout.split())
+    for arguments in ([], *([name] for name in COMMANDS)):
+        given = [*arguments, "--help"]
+        run = ser(code=f"import sys; from ser.cli import main\ntry: main({given!r})\nfinally: print(*sys.modules)")
+        assert arguments or all(name in run.stdout for name in COMMANDS)
+        assert not {"torch", "jsonargparse", "soundfile"} & set(run.stdout.splitlines()[-1].split()), given
     assert ser(code="import sys, ser; print('torch' in sys.modules)").stdout == "False\n"
 
 
