@@ -44,7 +44,7 @@ class EmotionModel:
         sampling_rate: int | None = None,
         *,
         head: str = MEAN,
-        channel: str = MIX,
+        channel: str | int = MIX,
         speakers: Sequence[str] | None = None,
         precision: float | None = None,
     ) -> list[Prediction]:
@@ -69,12 +69,12 @@ class EmotionModel:
         with scratch() as folder:
             sources: list[Source] = []
             for number, item in enumerate(given):
-                if isinstance(item, np.ndarray):
-                    own = [_samples(item, sampling_rate, f"[{number}]")]
-                else:
+                if isinstance(item, str | os.PathLike):
                     own = sources_of(os.fspath(item), folder)
+                else:
+                    own = [_samples(np.asarray(item), sampling_rate, f"[{number}]")]
                 sources += own if speakers is None else [replace(s, speaker=speakers[number]) for s in own]
-            return list(Answers(Predictor(self.model, head), sources, channel, precision))
+            return list(Answers(Predictor(self.model, head), sources, str(channel), precision))
 
 
 def _samples(samples: np.ndarray, sampling_rate: int | None, name: str) -> Source:
@@ -84,7 +84,7 @@ def _samples(samples: np.ndarray, sampling_rate: int | None, name: str) -> Sourc
     if not np.issubdtype(samples.dtype, np.floating):
         raise InputError(f"{name}: samples of type {samples.dtype}; give floats of full scale 1, such as int16 / 32768")
     own = np.atleast_2d(samples)
-    if own.ndim != 2 or not own.shape[1]:
+    if not samples.ndim or own.ndim != 2 or own.shape[1] < own.shape[0]:  # (samples, channels), or none
         return Source(name, problem=f"{name}: of shape {samples.shape}; give (samples,) or (channels, samples)")
     if not np.isfinite(own).all():
         return Source(name, problem=f"{name}: sample {np.argmin(np.isfinite(own).all(0))} is not a number; mend it")

@@ -193,7 +193,7 @@ def test_channels(packed, model, tmp_path, capsys):
     mixed, (left, right) = model.predict(path)[0], model.predict(path, channel="each")
     assert_same(mixed, model.predict(stereo.mean(1), 8000)[0])
     assert_same(left, model.predict(stereo[:, 0], 8000)[0])
-    assert_same(right, model.predict(path, channel="1")[0])
+    assert_same(right, model.predict(path, channel=1)[0])
     assert [a.channel for a in (mixed, left, right)] == [None, 0, 1]
     assert "has channels 0 to 1, and none is 2" in model.predict(path, channel="2")[0].error
     assert main(["predict", str(packed), str(path), "--channel", "each"]) == 0
@@ -207,6 +207,8 @@ def test_samples_that_are_wrong(model):
     for odd, message in (
         (np.array([]), "give .samples"),
         (np.zeros((2, 3, 4)), "give .samples"),
+        (np.zeros((2400, 2)), "give .samples"),
+        (np.array(0.5), "give .samples"),
         (np.where(np.arange(2400) == 7, np.nan, good), "sample 7 is not a number"),
     ):
         one, two = model.predict([odd, good], 8000)
