@@ -29,7 +29,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Path:
+class Cutting:
     """One way of cutting a channel into segments. What no segment covers is no speech.
 
     Attributes:
@@ -53,7 +53,7 @@ class Channel:
     """
 
     number: int
-    paths: tuple[Path, ...]
+    paths: tuple[Cutting, ...]
     posteriors: np.ndarray
     levels: np.ndarray
     extremes: np.ndarray
@@ -80,13 +80,13 @@ class Timeline:
     channels: tuple[Channel, ...]
 
 
-def decode(windows: Windows, settings: Settings, decoder: Decoder, duration: float, count: int = 1) -> list[Path]:
+def decode(windows: Windows, settings: Settings, decoder: Decoder, duration: float, count: int = 1) -> list[Cutting]:
     """The `count` best ways of cutting a channel into segments."""
     scores = windows.scores
     graph = chain_graph(settings.minima(len(windows.classes), len(scores)), settings.costs(windows.classes))
     found = decoder(graph, scores, count)
     hop, classes = settings.hop, windows.classes
-    return [Path(segments_of(labels, scores, classes, hop, duration), score) for labels, score in found]
+    return [Cutting(segments_of(labels, scores, classes, hop, duration), score) for labels, score in found]
 
 
 def segments_of(

@@ -17,8 +17,7 @@ from ser.inference.predictor import Predictor
 from ser.inference.timeline.decoders import Decoder
 from ser.inference.timeline.joined import ENDS, PAUSES, TURN, join_all, known_utterances
 from ser.inference.timeline.measure import FRAME, Agreement
-from ser.inference.timeline.segments import Channel, Segment, Timeline, names
-from ser.inference.timeline.segments import Path as Cutting
+from ser.inference.timeline.segments import Channel, Cutting, Segment, Timeline, names
 from ser.inference.timeline.settings import Settings, write_settings
 from ser.inference.timeline.tune import hear_all, measure, tune
 from ser.inference.timeline.writers import rttm

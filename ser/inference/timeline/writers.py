@@ -11,8 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ser.common import InputError, write_text
-from ser.inference.timeline.segments import Channel, Segment, Timeline
-from ser.inference.timeline.segments import Path as Cutting
+from ser.inference.timeline.segments import Channel, Cutting, Segment, Timeline
 
 
 def rttm(timeline: Timeline) -> str:
@@ -178,11 +177,13 @@ def _cutting(path: Cutting) -> dict[str, object]:
 
 
 def _csv(head: list[str], rows: list[list[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return text.getvalue()
+    """Lines end in a line feed; quoted is what the csv module quotes where they end in a carriage return too."""
+    lines = []
+    for row in (head, *rows):
+        line = io.StringIO()
+        csv.writer(line).writerow(row)
+        lines.append(line.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)
 
 
 # By the name that --format takes, which is the ending of the file too.
