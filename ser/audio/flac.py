@@ -11,7 +11,7 @@ HEADER = 4 + 4 + 34
 
 
 def read_flac(path: Path) -> tuple[np.ndarray, int] | None:
-    """Samples, float32, (samples, channels), and Hz; None for what is no FLAC or not wholly right, for others to tell."""
+    """Samples, float32, (samples, channels), and Hz; None for what is no FLAC or not wholly right."""
     import miniaudio
 
     with path.open("rb") as file:
