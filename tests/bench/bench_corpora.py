@@ -16,13 +16,18 @@ from ser.features import FeatureStore
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def prepare_corpus(corpus: str, data_root: Path) -> Path:
-    """Prepare a corpus from where the environment says that it lies: its folder below `data_root`."""
+def place_of(corpus: str) -> Path:
+    """Where the environment says that a corpus lies."""
     given = os.environ.get(corpus.upper())
     place = Path(given) if given else ROOT.parent / "shared" / "corpora" / corpus
     if not place.is_dir():
         sys.exit(f"error: {place}: no {corpus.upper()} there; set {corpus.upper()}=<folder of the corpus>")
-    prepare(load_preparer(corpus), read_protocol(corpus), place, data_root / corpus, allow_partial=True)
+    return place
+
+
+def prepare_corpus(corpus: str, data_root: Path) -> Path:
+    """Prepare a corpus: its folder below `data_root`."""
+    prepare(load_preparer(corpus), read_protocol(corpus), place_of(corpus), data_root / corpus, allow_partial=True)
     return data_root / corpus
 
 

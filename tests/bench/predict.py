@@ -1,0 +1,347 @@
+#!/usr/bin/env python3
+"""Speed and memory of predict on real RAVDESS, on one core, each the median of five; ratios within one run.
+
+    python tests/bench/predict.py [--json] [--rounds 5] [--files 192] [--peer PYTHON | --peer none]
+
+RAVDESS is looked for in the environment, as in db.sh; its files are written as FLAC first. The model is a BLSTM at
+8 kHz of the preset `strict` with weights from a seed. What is measured:
+
+- xrt, xrt_bare: seconds of audio answered a second, `load_model(...).predict(files)` from FLAC to labels; and of
+  the network alone, on the same batches in memory.
+- vs_bare: rate of the one over that of the other, in turns.
+- bound: what vs_bare could be at most on one core, if nothing but reading, resampling and STFT came to the network.
+- first_answer_s: from the start of `ser predict MODEL FILE` to the line of the answer.
+- peak_mb_1h: greatest resident size of `ser predict` on one hour of audio, the whole process.
+- vs_peer: rate over that of SpeechBrain's EncoderClassifier with its x-vector on the same files, weights from a seed
+  too (peer_speechbrain.py), in an environment that is made for it, or that of --peer; null where that cannot be made.
+- xrt_onnx, xrt_int8: as xrt, by onnxruntime, from reading on: a graph of waveforms, batches sorted by length.
+
+Without --json, the milliseconds of each part are printed too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from bench_corpora import place_of  # noqa: E402
+
+from ser import load_model  # noqa: E402
+from ser.audio import read_audio, resample  # noqa: E402
+from ser.batches.view import Moments  # noqa: E402
+from ser.config import load  # noqa: E402
+from ser.inference import Predictor  # noqa: E402
+from ser.inference.export import answers, export, quantise, session  # noqa: E402
+from ser.inference.model import CARD, DESCRIPTION, FORMAT, SEEN, WEIGHTS, write_sums  # noqa: E402
+from ser.nets import build  # noqa: E402
+from ser.training.checkpoint import save_tensors  # noqa: E402
+
+HEADS = {"ravdess": ("angry", "happy", "neutral", "sad")}
+GRAPH_BATCH = 16
+HOUR = 3600
+TURNS = 3  # of predict and the bare network in a round, since neighbours on the machine come and go within seconds
+# `ser` with its greatest resident size in KiB as the last line; getrusage would count that of the process which forked.
+WITH_PEAK = """
+import sys
+from ser.cli import main
+code = main(sys.argv[1:])
+print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+sys.exit(code)
+"""
+
+
+def flac_files(count: int, folder: Path) -> list[str]:
+    """Files of RAVDESS, evenly from all, as FLAC at their own rate."""
+    paths = sorted(path for path in place_of("ravdess").rglob("03-01-*") if path.suffix in (".wav", ".flac"))
+    chosen = paths[:: max(1, len(paths) // count)][:count]
+    for path in chosen:
+        audio = read_audio(path)
+        soundfile.write(folder / f"{path.stem}.flac", audio.mono, audio.sampling_rate, subtype="PCM_16")
+    return [str(folder / f"{path.stem}.flac") for path in chosen]
+
+
+def write_model(folder: Path, files: list[str]) -> None:
+    """A model folder with weights from a seed, normalised as the files ask."""
+    from ser.features import log_stft
+
+    torch.manual_seed(0)
+    experiment = load("strict", None, ["corpora=[ravdess]", "temporal=blstm"])
+    network, rate = build(experiment, HEADS), experiment.features.sampling_rate
+    moments = Moments(experiment.features.bins)
+    audio = [read_audio(Path(file)) for file in files]
+    for one in audio:
+        moments.add(log_stft(resample(one.mono, one.sampling_rate, rate), experiment.features))
+    for buffer, values in zip((network.mean, network.deviation), moments.finish(), strict=True):
+        buffer.copy_(torch.from_numpy(values))
+    seconds = [one.samples.shape[1] / one.sampling_rate for one in audio]
+    description = {
+        "format": FORMAT,
+        "settings": asdict(experiment),
+        "heads": HEADS,
+        "corpora": {"ravdess": {"licence": "none"}},
+        "trained": {
+            "seconds": [min(seconds), max(seconds)],
+            "sampling_rates": {str(audio[0].sampling_rate): len(files)},
+        },
+        "calibration": {},
+        "provenance": {},
+    }
+    folder.mkdir()
+    save_tensors(folder / WEIGHTS, network.state_dict(), {"classes": HEADS})
+    (folder / DESCRIPTION).write_text(json.dumps(description))
+    for name in (SEEN, CARD):
+        (folder / name).write_text("")
+    write_sums(folder)
+
+
+class Bench:
+    """Files, a model folder, and what is timed."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder, self.files = folder, flac_files(count, folder)
+        self.model_folder = folder / "model"
+        write_model(self.model_folder, self.files)
+        self.audio_seconds = sum(soundfile.info(file).duration for file in self.files)
+        self.model = load_model(self.model_folder)
+        self.predictor = Predictor(self.model.model)
+        self.features = self.predictor.features
+        self.batches = self._batches()
+
+    def _batches(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The batches that the network gets, as predict makes them."""
+        found: list[tuple[torch.Tensor, torch.Tensor]] = []
+        own = Predictor._answers
+
+        def keep(predictor: Predictor, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            found.append((features, lengths))
+            return own(predictor, features, lengths)
+
+        Predictor._answers = keep  # type: ignore[method-assign]
+        self.ours()
+        Predictor._answers = own  # type: ignore[method-assign]
+        return found
+
+    def ours(self) -> float:
+        return seconds(lambda: self.model.predict(self.files))
+
+    @torch.inference_mode()
+    def bare(self) -> float:
+        return seconds(lambda: [self.predictor._answers(*batch) for batch in self.batches])
+
+    def both(self) -> tuple[float, float]:
+        """Seconds of the network alone and of predict, in turns, the network before and after."""
+        bare, ours = self.bare() / 2, 0.0
+        for turn in range(1, TURNS + 1):
+            ours += self.ours()
+            bare += self.bare() / (2 if turn == TURNS else 1)
+        return bare / TURNS, ours / TURNS
+
+    def parts(self) -> dict[str, float]:
+        """Seconds of each part on all files, one after the other."""
+        spent: dict[str, float] = {}
+        read: list[tuple[np.ndarray, int]] = []
+        samples: list[np.ndarray] = []
+        spectra: list[np.ndarray] = []
+        rate = self.features.sampling_rate
+        spent["read"] = seconds(
+            lambda: read.extend((a.mono, a.sampling_rate) for a in map(read_audio, map(Path, self.files)))
+        )
+        spent["resample"] = seconds(lambda: samples.extend(resample(x, own, rate) for x, own in read))
+        spent["STFT"] = seconds(lambda: spectra.extend(map(self.predictor.spectrum, samples)))
+        spent["network"] = self.bare()
+        return spent
+
+    def graph(self, path: Path) -> Callable[[], float]:
+        """Of the seconds that onnxruntime takes from the files on."""
+        answer, rate = session(path), self.features.sampling_rate
+
+        def run() -> None:
+            read = map(read_audio, map(Path, self.files))
+            samples = sorted((resample(a.mono, a.sampling_rate, rate) for a in read), key=len)
+            for start in range(0, len(samples), GRAPH_BATCH):
+                answers(self.predictor, "waveform", answer, samples[start : start + GRAPH_BATCH])
+
+        return partial(seconds, run)
+
+    def first_answer(self) -> float:
+        """Seconds to the second line of a table, whose first is its head."""
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "ser", "predict", self.model_folder, self.files[0]]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+            assert process.stdout
+            process.stdout.readline()
+            line = process.stdout.readline()
+            spent = time.perf_counter() - started
+        assert line.startswith(self.files[0]), line
+        return spent
+
+    def peak_mb(self) -> float:
+        """Of an hour of the files, one after the other, as one FLAC."""
+        path, rate = self.folder / "hour.flac", soundfile.info(self.files[0]).samplerate
+        left = HOUR * rate
+        with soundfile.SoundFile(path, "w", rate, 1) as out:
+            while left:
+                for file in self.files:
+                    samples = read_audio(Path(file)).mono[:left]
+                    out.write(samples)
+                    left -= len(samples)
+        command = [sys.executable, "-c", WITH_PEAK, "predict", self.model_folder, path]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+        return int(done.stdout.split()[-1]) / 1024
+
+
+class Peer:
+    """SpeechBrain in a process that waits for its turn.
+
+    Attributes:
+        reason: why it is not there.
+        weights: how many it has.
+    """
+
+    def __init__(self, python: str | None, folder: Path, files: list[str]) -> None:
+        self.reason, self.weights = "", 0
+        if python == "none":
+            self.reason = "not asked for"
+            return
+        try:
+            python = python or environment_of_speechbrain(folder)
+            command = [python, str(ROOT / "tests" / "bench" / "peer_speechbrain.py"), *files]
+            pipe = subprocess.PIPE
+            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment(), cwd=folder)
+            self.weights = int(self.process.stdout.readline())  # type: ignore[union-attr]
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self.reason = f"{error} {getattr(error, 'stderr', None) or ''}".strip()
+            print(f"no peer: {self.reason}", file=sys.stderr)
+
+    def run(self) -> float:
+        assert self.process.stdin
+        assert self.process.stdout
+        print(file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline())
+
+    def end(self) -> None:
+        if not self.reason:
+            self.process.communicate()
+
+
+def environment_of_speechbrain(folder: Path) -> str:
+    """A virtual environment with SpeechBrain, beside what is installed here: its python.
+
+    torchaudio from PyPI is built for CUDA, and cannot be imported without; nothing here calls what is compiled in it.
+    """
+    place = folder / "speechbrain"
+    venv.create(place, with_pip=True)
+    packages = next((place / "lib").glob("python3*")) / "site-packages"
+    (packages / "here.pth").write_text(str(Path(torch.__file__).parents[1]))
+    python = str(place / "bin" / "python")
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", "speechbrain"], check=True, capture_output=True, text=True, timeout=900
+    )
+    for library in (packages / "torchaudio" / "lib").glob("*.so"):
+        library.unlink()
+    return python
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def seconds(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def ratio(one: list[float], other: list[float]) -> float:
+    """Median of the ratios of a round."""
+    return round(median(a / b for a, b in zip(one, other, strict=True)), 3)
+
+
+def measure(rounds: int, count: int, python: str | None, folder: Path) -> tuple[dict[str, Any], str]:
+    peer_folder, flac = folder / "peer", folder / "flac"
+    peer_folder.mkdir()
+    flac.mkdir()
+    bench = Bench(flac, count)
+    peer = Peer(python, peer_folder, bench.files)
+    graphs = [folder / "model.onnx", folder / "model.int8.onnx"]
+    export(bench.predictor, "waveform", graphs[0])
+    quantise(*graphs)
+    runs: dict[str, Callable[[], Any]] = {
+        "both": bench.both,
+        "onnx": bench.graph(graphs[0]),
+        "int8": bench.graph(graphs[1]),
+    }
+    if not peer.reason:
+        runs["peer"] = peer.run
+    for run in runs.values():
+        run()  # warm
+    times: dict[str, list[Any]] = {name: [] for name in runs}
+    parts: list[dict[str, float]] = []
+    for _ in range(rounds):
+        for name, run in runs.items():
+            times[name].append(run())
+        parts.append(bench.parts())
+    peer.end()
+    times["bare"], times["ours"] = ([both[i] for both in times["both"]] for i in range(2))
+
+    def xrt(name: str) -> int:
+        return round(bench.audio_seconds / median(times[name]))
+
+    found = {
+        "xrt": xrt("ours"),
+        "xrt_bare": xrt("bare"),
+        "vs_bare": ratio(times["bare"], times["ours"]),
+        "bound": ratio([p["network"] for p in parts], [sum(p.values()) for p in parts]),
+        "first_answer_s": round(median(bench.first_answer() for _ in range(rounds)), 2),
+        "peak_mb_1h": round(bench.peak_mb()),
+        "vs_peer": None if peer.reason else ratio(times["peer"], times["ours"]),
+        "xrt_onnx": xrt("onnx"),
+        "xrt_int8": xrt("int8"),
+    }
+    own = sum(weight.numel() for weight in bench.model.model.network.parameters())
+    lines = [f"{len(bench.files)} files, {bench.audio_seconds:.0f} s of audio; {own:,} weights"]
+    lines.append(f"peer: {peer.reason or f'{peer.weights:,} weights'}")
+    means = {name: 1000 * median(p[name] for p in parts) / len(bench.files) for name in parts[0]}
+    lines.append("ms a file: " + ", ".join(f"{name} {value:.2f}" for name, value in means.items()))
+    lines.append(f"together {sum(means.values()):.2f}; predict {1000 * median(times['ours']) / len(bench.files):.2f}")
+    return found, "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--files", type=int, default=192)
+    parser.add_argument("--peer", metavar="PYTHON", help="of an environment with SpeechBrain; none: without it")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # of the compared libraries
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        found, text = measure(options.rounds, options.files, options.peer, Path(folder))
+    print(json.dumps(found) if options.json else "\n".join([*(f"{k:16} {v}" for k, v in found.items()), "", text]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
