@@ -39,12 +39,14 @@ class Outcome:
     """Of one model.
 
     Attributes:
+        cell: what was trained: corpora, task, blocks, preset.
         settings: as tuned.
         tuned: agreement on the recordings that they were tuned on.
         measured: by corpus.
     """
 
     model: str
+    cell: str
     settings: Settings
     tuned: Agreement
     measured: dict[str, Measured]
@@ -84,7 +86,9 @@ class Trial:
                 heard = hear_all(recordings, self.predictor, settings)
                 without, decoded = (measure(heard, settings, way) for way in (None, decoder))
                 measured[corpus] = Measured(len(recordings), without, decoded)
-        return Outcome(self.name, settings, tuned, measured)
+        e = self.experiment
+        cell = f"{e.combination} {e.task}_{e.temporal}_{e.pooling}, preset {e.preset}, split {e.split}"
+        return Outcome(self.name, cell, settings, tuned, measured)
 
     def join(self, corpus: str, parts: Sequence[str]) -> Recordings:
         """Recordings of the speakers of some parts, below <out>/<model>/, with their references; none where a part has
@@ -132,7 +136,9 @@ def section(title: str, outcomes: Sequence[Outcome], command: str) -> str:
             rows.append([corpus, *counts, normalisation, way, *_percents(total)])
     tuned = [[o.model, *(getattr(o.settings, key) for key in TUNED), *_percents(o.tuned)] for o in outcomes]
     low, high = PAUSES
+    cells = "; ".join(dict.fromkeys(outcome.cell for outcome in outcomes))
     notes = f"""\
+- Models: {cells}.
 - Recordings: utterances of one speaker in turns of {TURN[0]} to {TURN[-1]} of one emotion; ends {ENDS:.0f} dB
   softer than the loudest frame are cut off; between them pauses of {low} to {high} s. Speakers of the test part; all
   speakers of a corpus that a model was not trained on.
