@@ -176,10 +176,10 @@ def _cutting(path: Cutting) -> dict[str, object]:
     return {"score": round(path.score, 4), "segments": segments}
 
 
-def _csv(head: list[str], rows: list[list[object]]) -> str:
+def _csv(head: list[object], rows: list[list[object]]) -> str:
     """Lines end in a line feed; quoted is what the csv module quotes where they end in a carriage return too."""
     lines = []
-    for row in (head, *rows):
+    for row in [head, *rows]:
         line = io.StringIO()
         csv.writer(line).writerow(row)
         lines.append(line.getvalue().removesuffix("\r\n") + "\n")
