@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
-from ser.common import guarded, write_text
+from ser.common import guarded, write_section
 
 
 @guarded
@@ -27,8 +27,7 @@ def main() -> int:
     text = pooled_table(read_pools(options.exp_dir), f"steps/pool.py {shlex.join(sys.argv[1:])}")
     print(text, end="")
     if options.append:
-        before = options.append.read_text(encoding="utf-8").split("## All folds together")[0].rstrip()
-        write_text(options.append, f"{before}\n\n{text}")
+        write_section(options.append, text)
     return 0
 
 

@@ -8,14 +8,13 @@ trained on has no validation speaker for it: it is measured with the settings th
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
-from ser.common import guarded, write_text
+from ser.common import guarded, write_section
 
 TITLE = "## Timeline of joined recordings"
 
@@ -51,9 +50,7 @@ def main() -> int:
     text = section(TITLE, found, f"steps/timeline.py {shlex.join(sys.argv[1:])}")
     print(text, end="")
     if options.append:
-        sections = re.split(r"(?m)^(?=## )", options.append.read_text(encoding="utf-8"))
-        kept = [part.rstrip() for part in sections if not part.startswith(f"{TITLE}\n") and part.strip()]
-        write_text(options.append, "\n\n".join([*kept, text]))
+        write_section(options.append, text)
     return 0
 
 

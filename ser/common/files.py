@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -87,6 +88,15 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_section(path: Path, text: str) -> None:
+    """Put a section of Markdown, which begins with its `## ` line, at the end of a file; one of that name goes."""
+    title = text.partition("\n")[0]
+    there = path.read_text(encoding="utf-8") if path.is_file() else ""
+    sections = [part.strip() for part in re.split(r"(?m)^(?=## )", there)]
+    kept = [part for part in sections if part and part.partition("\n")[0] != title]
+    write_text(path, "\n\n".join([*kept, text]))
 
 
 def write_json(path: Path, value: Any) -> None:

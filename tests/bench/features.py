@@ -198,10 +198,10 @@ class Bench:
     def peak_mb(self) -> float:
         """Of the whole set, in a process of its own, as stage 3 runs it."""
         save(self.experiment, self.folder / "config.yaml")
-        program = "import resource, runpy, sys; sys.argv = sys.argv[1:]\n"
+        program = "import runpy, sys; sys.argv = sys.argv[1:]\n"
         program += "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
         program += "except SystemExit as end: assert not end.code, end\n"
-        program += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        program += "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
         step = ROOT / "steps" / "make_stft.py"
         words = [step, "--job", "1", "--nj", "1", self.folder / "config.yaml", self.whole.folder, self.folder / "dump"]
         done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)

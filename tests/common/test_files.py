@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ser.common import InputError, atomic_path, digest, read_json, write_json, write_text
+from ser.common import InputError, atomic_path, digest, read_json, write_json, write_section, write_text
 
 
 def names(folder) -> list[str]:
@@ -113,3 +113,13 @@ def test_a_digest_names_content_and_not_its_place(tmp_path):
     assert digest({"x": 1, "y": 2}) == digest({"y": 2, "x": 1})
     # parts keep their borders
     assert len({digest("ab", "c"), digest("a", "bc"), digest("abc"), digest("abc", "")}) == 4
+
+
+def test_a_section_takes_the_place_of_one_of_its_name(tmp_path):
+    path = tmp_path / "RESULTS.md"
+    write_section(path, "## A\n\nold\n")
+    write_section(path, "## B\n\n### deeper\n")
+    assert path.read_text() == "## A\n\nold\n\n## B\n\n### deeper\n"
+    path.write_text("# Results\n\n" + path.read_text())
+    write_section(path, "## A\n\nnew\n")
+    assert path.read_text() == "# Results\n\n## B\n\n### deeper\n\n## A\n\nnew\n"
