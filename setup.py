@@ -57,6 +57,7 @@ setup(
         "onnx": ["onnx", "onnxruntime"],
         "dev": [
             "pytest",
+            "pytest-xdist",
             "hypothesis",
             "ruff",
             "mypy",
