@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
-from ser.common import InputError, guarded
+from ser.common import InputError, guarded, write_section
 
 
 @guarded
@@ -25,6 +25,7 @@ def main() -> int:
         parser.add_argument(f"--{factor}", help="these of the grid alone, with commas between them (default: all)")
     parser.add_argument("--only", action="append", default=[], metavar="COLUMN=VALUE", help="runs that count")
     parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap (%(default)s)")
+    parser.add_argument("--append", type=Path, help="Markdown file, such as RESULTS.md, to put all tables in")
     options = parser.parse_args()
     if options.resamples < 100:
         raise InputError(f"--resamples {options.resamples}: at least 100")
@@ -45,6 +46,16 @@ def main() -> int:
     found = Found(ledger, design, command, options.resamples)
     sheets = write_findings(found, out)
     print("\n".join([*map(markdown, sheets), *found.notes]))
+    if options.append:
+        run = ledger.runs[0]
+        title = f"## Grid {options.grid}, preset {run['preset']}, settings {run['settings_hash'][:8]}"
+        parts = [
+            *(f"##{markdown(sheet)}" for sheet in sheets),
+            "### Of all tables",
+            "",
+            *(f"- {n}" for n in found.notes),
+        ]
+        write_section(options.append, "\n".join([title, "", *parts, ""]))
     print(f"{out}: {', '.join(sheet.name for sheet in sheets)}", file=sys.stderr)
     return 0
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,19 @@ def test_findings_json_has_every_figure(findings):
     assert found["table3"]["records"][0]["chance"] == 1 / 12
     for name in ("transfer_wa", "transfer_ua", "shapley_wa", "shapley_ua"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_all_tables_are_a_section_of_a_file_of_results(findings, exp, tmp_path):
+    path = tmp_path / "RESULTS.md"
+    path.write_text("# Results\n")
+    for _ in range(2):
+        done = call("findings", exp / "ledger", "--resamples", "200", "--out", tmp_path / "out", "--append", path)
+        assert done.returncode == 0, done.stderr
+    text = path.read_text()
+    assert re.findall("^##? .*", text, re.MULTILINE)[0] == "# Results"
+    assert len(re.findall("^## Grid paper, preset ", text, re.MULTILINE)) == 1
+    assert len(re.findall("^### ", text, re.MULTILINE)) == len(SHEETS) + 1
+    assert text.count(f"--append {path}`.") == 1
 
 
 def test_what_cannot_be_computed_is_said(findings, exp):
