@@ -51,8 +51,8 @@ from ser.audio import read_audio, resample  # noqa: E402
 from ser.batches.view import Moments  # noqa: E402
 from ser.config import load  # noqa: E402
 from ser.inference import Predictor  # noqa: E402
-from ser.inference.export import answers, export, quantise, session  # noqa: E402
 from ser.inference.model import CARD, DESCRIPTION, FORMAT, SEEN, WEIGHTS, write_sums  # noqa: E402
+from ser.inference.onnx.export import answers, export, quantise, session  # noqa: E402
 from ser.nets import build  # noqa: E402
 from ser.training.checkpoint import save_tensors  # noqa: E402
 

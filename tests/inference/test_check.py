@@ -15,10 +15,11 @@ from ser.augment.kinds import Volume
 from ser.cli import main
 from ser.common import InputError
 from ser.corpora.kaldi import read_table, write_table
-from ser.inference import Predictor, check, open_model
-from ser.inference.check import CONDITIONS, LOUDER, Changed, Condition
-from ser.inference.inputs import Source
-from ser.inference.labelled import read_labelled
+from ser.inference import Predictor, open_model
+from ser.inference.check import measure as check
+from ser.inference.check.labelled import read_labelled
+from ser.inference.check.measure import CONDITIONS, LOUDER, Changed, Condition
+from ser.inference.predict.inputs import Source
 
 CLASSES = ("angry", "happy", "neutral", "sad")
 

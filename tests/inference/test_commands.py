@@ -15,9 +15,10 @@ from conftest import ROOT
 
 from ser import load_model
 from ser.cli import COMMANDS, main
-from ser.inference import Predictor, api, open_model
-from ser.inference.answers import Answers
-from ser.inference.inputs import Source
+from ser.inference import Predictor, open_model
+from ser.inference.predict import api
+from ser.inference.predict.answers import Answers
+from ser.inference.predict.inputs import Source
 from ser.scoring.calibration import tempered, threshold_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
@@ -194,7 +195,7 @@ def test_a_mistake_is_one_line(packed, capsys, arguments, message):
 
 
 def test_the_example_of_the_documentation_runs(made, packed, monkeypatch, tmp_path, capsys):
-    """The lines of ser/inference/api.py, as they stand there."""
+    """The lines of ser/inference/predict/api.py, as they stand there."""
     lines = str(api.__doc__).split("\n\n", 1)[1]
     shutil.copytree(packed, tmp_path / "models" / "ravdess")
     one, two = files_of(made)[:2]

@@ -16,9 +16,10 @@ import soundfile
 from ser import load_model
 from ser.cli import main
 from ser.common import InputError
-from ser.inference import Predictor, open_model, sound
-from ser.inference.answers import Answers
-from ser.inference.inputs import Source, scratch, sources_of
+from ser.inference import Predictor, open_model
+from ser.inference.predict import sound
+from ser.inference.predict.answers import Answers
+from ser.inference.predict.inputs import Source, scratch, sources_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
 
@@ -254,7 +255,7 @@ def test_bad_files_are_reported_and_the_others_answered(packed, model, tmp_path,
 
 
 def test_a_bad_stretch_of_a_long_file_is_an_error_of_that_file(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("ser.inference.answers.WINDOW", 1.0)
+    monkeypatch.setattr("ser.inference.predict.answers.WINDOW", 1.0)
     spoilt = noise(5, channels=2)
     spoilt[30000] = np.inf
     path = write(tmp_path / "long.wav", spoilt, subtype="FLOAT")
@@ -295,7 +296,7 @@ def test_what_is_outside_of_training_is_warned_of(model, tmp_path):
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", [8000, 44100])
 def test_a_long_file_is_the_mean_of_equal_windows(packed, tmp_path, monkeypatch, rate, channels):
-    monkeypatch.setattr("ser.inference.answers.WINDOW", 0.7)
+    monkeypatch.setattr("ser.inference.predict.answers.WINDOW", 0.7)
     monkeypatch.setattr(sound, "read_blocks", lambda *given: read_blocks(*given, block=1000))
     from ser.audio import read_audio, read_blocks, resample
 

@@ -11,8 +11,8 @@ from ser.cli import main
 from ser.common import InputError
 from ser.config import save
 from ser.config.registry import POOLING, TEMPORAL
-from ser.inference import export as exporting
-from ser.inference.export import INPUTS, STATISTICS, answers, compare, export, predicted, quantise, session
+from ser.inference.onnx import export as exporting
+from ser.inference.onnx.export import INPUTS, STATISTICS, answers, compare, export, predicted, quantise, session
 from ser.inference.pack import pack
 from ser.inference.predictor import Predictor
 from ser.scoring import score

@@ -30,11 +30,11 @@ def run(options: argparse.Namespace) -> int:
 
     from ser.common import InputError
     from ser.inference.card import write_card
-    from ser.inference.check import check
-    from ser.inference.check_report import FILES, remarks, table, write_check
-    from ser.inference.inputs import scratch
-    from ser.inference.labelled import read_labelled
+    from ser.inference.check.labelled import read_labelled
+    from ser.inference.check.measure import check
+    from ser.inference.check.report import FILES, remarks, table, write_check
     from ser.inference.model import open_model, write_sums
+    from ser.inference.predict.inputs import scratch
     from ser.inference.predictor import Predictor
     from ser.training.machine import available_cores
 

@@ -26,8 +26,8 @@ def run(options: argparse.Namespace) -> int:
 
     if options.out.suffix != ".onnx":
         raise InputError(f"{options.out}: must end in .onnx")
-    from ser.inference.export import compare, export, quantise
     from ser.inference.model import open_model
+    from ser.inference.onnx.export import compare, export, quantise
     from ser.inference.predictor import Predictor
 
     predictor = Predictor(open_model(options.model), options.head)

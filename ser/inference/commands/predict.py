@@ -43,12 +43,12 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from ser.common.progress import progress
-    from ser.inference.answers import Answers
-    from ser.inference.inputs import scratch, sources_of, with_speakers
     from ser.inference.model import open_model
-    from ser.inference.outputs import writer
+    from ser.inference.predict.answers import Answers
+    from ser.inference.predict.inputs import scratch, sources_of, with_speakers
+    from ser.inference.predict.outputs import writer
+    from ser.inference.predict.sound import EACH
     from ser.inference.predictor import Predictor
-    from ser.inference.sound import EACH
     from ser.training.machine import available_cores
 
     if "OMP_NUM_THREADS" not in os.environ:

@@ -19,9 +19,9 @@ import numpy as np
 
 from ser.audio import Audio
 from ser.common import InputError
-from ser.inference.answers import MIX, Answers, Prediction
-from ser.inference.inputs import Source, scratch, sources_of
 from ser.inference.model import Model, open_model
+from ser.inference.predict.answers import MIX, Answers, Prediction
+from ser.inference.predict.inputs import Source, scratch, sources_of
 from ser.inference.predictor import MEAN, Predictor
 
 Given = str | os.PathLike[str] | np.ndarray

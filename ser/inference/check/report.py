@@ -12,7 +12,7 @@ from tabulate import tabulate
 from ser.common import write_json, write_text
 from ser.common.pictures import save_picture
 from ser.common.provenance import provenance
-from ser.inference.check import Check, Row
+from ser.inference.check.measure import Check, Row
 from ser.inference.predictor import Predictor
 
 FILES = ("check.json", "check.md", "check.png")

@@ -15,7 +15,7 @@ from typing import IO
 import numpy as np
 
 from ser.common import InputError, atomic_path, write_text
-from ser.inference.answers import Prediction
+from ser.inference.predict.answers import Prediction
 
 Write = Callable[[Prediction], None]
 WITHHELD = "-"

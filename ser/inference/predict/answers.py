@@ -13,10 +13,10 @@ import numpy as np
 from ser.audio.reader import is_silent
 from ser.batches.view import Moments
 from ser.common import InputError
-from ser.inference.inputs import Source
 from ser.inference.model import GROUPED
+from ser.inference.predict.inputs import Source
+from ser.inference.predict.sound import EACH, MIX, Sound, heard
 from ser.inference.predictor import Predictor, Statistics
-from ser.inference.sound import EACH, MIX, Sound, heard
 from ser.scoring.calibration import tempered, threshold_for
 
 WINDOW = 60.0  # seconds that are answered in one piece, where no training utterance was longer

@@ -16,13 +16,13 @@ from ser.augment.noise import Noise
 from ser.common import InputError
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.progress import progress
-from ser.inference.answers import Answers
 from ser.inference.card import seen
-from ser.inference.inputs import Source
-from ser.inference.labelled import GENDERS, Labelled
+from ser.inference.check.labelled import GENDERS, Labelled
 from ser.inference.pack import seen_name
+from ser.inference.predict.answers import Answers
+from ser.inference.predict.inputs import Source
+from ser.inference.predict.sound import MIX, heard
 from ser.inference.predictor import Predictor
-from ser.inference.sound import MIX, heard
 
 AS_IT_IS = "as it is"
 LOUDER = "10 dB louder"

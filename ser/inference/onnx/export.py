@@ -21,9 +21,9 @@ from ser.common import InputError, atomic_path
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.progress import progress
 from ser.corpora.kaldi import read_table
-from ser.inference.graph import Graph
-from ser.inference.inputs import Source, at_hand, sources_of
 from ser.inference.model import WEIGHTS
+from ser.inference.onnx.graph import Graph
+from ser.inference.predict.inputs import Source, at_hand, sources_of
 from ser.inference.predictor import Predictor, Statistics
 
 INPUTS = ("waveform", "spectrum")

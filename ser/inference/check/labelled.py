@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ser.common import InputError
 from ser.corpora.kaldi import read_table
-from ser.inference.inputs import Source, sources_of
+from ser.inference.predict.inputs import Source, sources_of
 
 MANIFESTS = (".jsonl", ".jsonl.gz")
 GENDERS = {"f": "women", "m": "men"}

@@ -15,7 +15,7 @@ import numpy as np
 from ser.audio import AudioInfo, audio_info, read_audio, read_blocks, resample, resample_blocks
 from ser.common import InputError
 from ser.corpora.items import FRAME
-from ser.inference.inputs import Source, at_hand
+from ser.inference.predict.inputs import Source, at_hand
 
 MIX, EACH = "mix", "each"
 
