@@ -35,6 +35,8 @@ def refused(*arguments) -> str:
 def test_every_key_has_one_home():
     homes = []
     for path in (ROOT / "conf").glob("*.yaml"):
+        if path.stem == "timeline":
+            continue  # of a use of models, not of their training
         prefix = "" if path.stem == "experiment" else f"{path.stem}."
         for key, value in yaml.safe_load(path.read_text()).items():
             homes += [f"{prefix}{key}.{inner}" for inner in value] if isinstance(value, dict) else [prefix + key]
