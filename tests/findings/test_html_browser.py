@@ -122,6 +122,7 @@ def opened(folder):
         os.dup2(theirs_out, 4)
 
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+    options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     browser = subprocess.Popen(
         [command, *options, "--remote-debugging-pipe", f"--user-data-dir={folder}"],
         preexec_fn=place,
