@@ -80,6 +80,14 @@ class Daemons:
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def told(self) -> str:
+        """The last lines of all daemons, for a test that fails."""
+        return "\n".join(
+            line
+            for path in sorted(self.folder.glob("*.out"))
+            for line in [f"== {path.name}", *path.read_text().splitlines()[-40:]]
+        )
+
     def processes(self) -> list[int]:
         """Every process that has the mark: daemons, and jobs that one of them has left."""
         line = f"{self.mark}={self.environment[self.mark]}".encode()

@@ -3,6 +3,7 @@
 import re
 import signal
 import sys
+import time
 
 import pytest
 
@@ -158,6 +159,7 @@ def test_a_scheduler_that_is_away_is_waited_for(launchers) -> None:
     cluster = launchers.cluster
     launcher = launchers.start("NR=1:2", "x.NR.log", "bash", "-c", f"touch begun.NR; {WAIT}")
     launchers.wait_for("begun.1", "begun.2")
+    time.sleep(6)  # Slurm writes its jobs down every five seconds; the number of one that it forgets is given out again
     cluster.kill(cluster.controller)
     launchers.wait_to_hear("; waiting for it")
     cluster.start_controller()
