@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import numpy as np
 
@@ -17,13 +18,15 @@ def resample(samples: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
 
 
 def resample_blocks(blocks: Iterable[np.ndarray], rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    """The same of a signal that comes in blocks, (samples,) each; the blocks that it gives are of other lengths."""
+    """The same of a signal in blocks, (samples,) or (channels, samples) each; those it gives have other lengths."""
     if rate == to_rate:
         yield from blocks
         return
     import soxr
 
-    stream = soxr.ResampleStream(rate, to_rate, 1, dtype="float32", quality="HQ")
-    for block in blocks:
-        yield stream.resample_chunk(block)
-    yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+    blocks = iter(blocks)
+    for first in blocks:
+        stream = soxr.ResampleStream(rate, to_rate, 1 if first.ndim == 1 else len(first), dtype="float32", quality="HQ")
+        for block in chain([first], blocks):
+            yield stream.resample_chunk(np.ascontiguousarray(block.T)).T
+        yield stream.resample_chunk(np.ascontiguousarray(first[..., :0].T), last=True).T

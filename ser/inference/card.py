@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,13 @@ def write_card(folder: Path) -> None:
     write_text(folder / CARD, card(read_description(folder), sorted(p.name for p in folder.glob("check*"))))
 
 
+def seen_name(utterance: str) -> str:
+    """What seen.txt holds of "<corpus>/<utterance id>"."""
+    return hashlib.sha256(utterance.encode()).hexdigest()
+
+
 def seen(folder: Path) -> frozenset[str]:
-    """SHA-256 of "<corpus>/<utterance id>" of each training utterance."""
+    """`seen_name` of each training utterance."""
     return frozenset((folder / SEEN).read_text(encoding="utf-8").split())
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ser.audio import audio_info, read_audio, resample
+from ser.audio import audio_info
 from ser.augment.spectral import NEPERS_PER_DECIBEL, trim
 from ser.common import InputError
 from ser.common.pictures import save_picture
+from ser.inference.predict.inputs import Source
+from ser.inference.predict.sound import whole
 from ser.inference.predictor import Predictor
 from ser.nets.pooling import AttentionPooling
 
@@ -52,8 +54,7 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
     seconds = info.num_samples / info.sampling_rate
     if seconds > LONGEST:
         raise InputError(f"{path}: {seconds:.0f} s, and a picture holds {LONGEST:.0f} s; use `ser timeline`")
-    audio = read_audio(path)
-    spectrum = predictor.spectrum(resample(audio.mono, audio.sampling_rate, predictor.features.sampling_rate))
+    spectrum = predictor.spectrum(whole(Source(str(path), path), predictor.features.sampling_rate))
     prepared = predictor.prepare(spectrum)
     used = trim(spectrum, config.trim_decibels) if config.trim_decibels else (0, len(spectrum))
     with torch.inference_mode():

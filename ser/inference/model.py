@@ -181,6 +181,12 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     return plain(hint(value))
 
 
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def verify(folder: Path) -> None:
     """Compare every file with SHA256SUMS.
 
@@ -208,10 +214,9 @@ def verify(folder: Path) -> None:
         path = folder / name
         if path.is_symlink() or not path.is_file():
             raise InputError(f"{path}: missing, or a link; {AGAIN}")
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
-                _refuse_pickle(path)
-                raise InputError(f"{path}: not the file that was packed (SHA-256 differs from {SUMS}); {AGAIN}")
+        if sha256(path) != wanted:
+            _refuse_pickle(path)
+            raise InputError(f"{path}: not the file that was packed (SHA-256 differs from {SUMS}); {AGAIN}")
 
 
 def write_sums(folder: Path, *others: str) -> None:
@@ -221,7 +226,7 @@ def write_sums(folder: Path, *others: str) -> None:
     path = folder / SUMS
     named = [line[66:] for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
     names = list(dict.fromkeys([*FILES, *others, *(name for name in named if (folder / name).is_file())]))
-    write_text(path, "".join(f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in names))
+    write_text(path, "".join(f"{sha256(folder / n)}  {n}\n" for n in names))
 
 
 def _refuse_pickle(path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
 import shutil
 from collections import Counter
@@ -21,8 +19,9 @@ from ser.common.provenance import provenance
 from ser.config import read_experiment
 from ser.config.load import ROOT
 from ser.inference import model as folders
-from ser.inference.card import write_card
-from ser.inference.model import Model, write_sums
+from ser.inference.card import seen_name, write_card
+from ser.inference.model import Model, sha256, write_sums
+from ser.inference.predict.inputs import manifest_rows
 from ser.inference.predictor import MEAN, Predictor, routes
 from ser.nets import build
 from ser.scoring.calibration import expected_calibration_error, fit_temperature, tempered
@@ -74,7 +73,7 @@ def pack(
         },
         "provenance": {
             "experiment": data.experiment.folder,
-            "weights": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "weights": sha256(weights),
             **{k: result[k] for k in ("config_hash", "data_hash", "split_hash", "protocol_hash", "code_hash")},
             **{k: result[k] for k in ("git_revision", "versions")},
             "packed_with": provenance(),
@@ -89,11 +88,6 @@ def pack(
         write_card(folder)
         write_sums(folder)
     return description
-
-
-def seen_name(utterance: str) -> str:
-    """What seen.txt holds of "<corpus>/<utterance id>"."""
-    return hashlib.sha256(utterance.encode()).hexdigest()
 
 
 def _open(folder: Path, recipe: Path | None, data_root: Path | None, dump_root: Path | None) -> Data:
@@ -148,8 +142,7 @@ def _trained(data: Data) -> tuple[list[str], dict[str, Any]]:
         ids = {key for key, original in zip(part.ids, part.original, strict=True) if original}
         seen += [seen_name(f"{corpus}/{key}") for key in ids]
         counts[corpus] = {"utterances": len(ids), "speakers": len(set(part.speakers))}
-        with gzip.open(data.data_root / corpus / "cuts.jsonl.gz", "rt", encoding="utf-8") as file:
-            cuts = [cut for line in file if (cut := json.loads(line))["id"] in ids]
+        cuts = [cut for cut in manifest_rows(data.data_root / corpus / "cuts.jsonl.gz") if cut["id"] in ids]
         seconds += [cut["duration"] for cut in cuts]
         rates.update(cut["recording"]["sampling_rate"] for cut in cuts)
     return sorted(seen), {

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ser.common import InputError
 from ser.corpora.kaldi import read_table
-from ser.inference.predict.inputs import Source, sources_of
+from ser.inference.predict.inputs import MANIFESTS, Source, manifest_rows, sources_of
 
-MANIFESTS = (".jsonl", ".jsonl.gz")
 GENDERS = {"f": "women", "m": "men"}
 
 
@@ -77,12 +74,11 @@ def _of_tables(folder: Path, sources: Sequence[Source]) -> tuple[dict[str, str],
 def _of_manifest(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """As stage 1 writes cuts: the emotion in the `custom` of the supervision. `sources_of` has found lines of cuts."""
     emotions, genders = {}, {}
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-        for row in (json.loads(line) for line in file if line.strip()):
-            for told in (row.get("supervisions") or [])[:1]:
-                if emotion := (told.get("custom") or {}).get("emotion"):
-                    emotions[row["id"]] = str(emotion)
-                genders[row["id"]] = str(told.get("gender") or "")
+    for row in manifest_rows(path):
+        for told in (row.get("supervisions") or [])[:1]:
+            if emotion := (told.get("custom") or {}).get("emotion"):
+                emotions[row["id"]] = str(emotion)
+            genders[row["id"]] = str(told.get("gender") or "")
     return emotions, genders
 
 

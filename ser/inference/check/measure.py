@@ -16,17 +16,15 @@ from ser.augment.noise import Noise
 from ser.common import InputError
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.progress import progress
-from ser.inference.card import seen
+from ser.inference.card import seen, seen_name
 from ser.inference.check.labelled import GENDERS, Labelled
-from ser.inference.pack import seen_name
 from ser.inference.predict.answers import Answers
 from ser.inference.predict.inputs import Source
-from ser.inference.predict.sound import MIX, heard
+from ser.inference.predict.sound import whole
 from ser.inference.predictor import Predictor
 
 AS_IT_IS = "as it is"
 LOUDER = "10 dB louder"
-WHOLE = 1e9  # seconds: no recording is cut into windows before it is changed
 
 
 @dataclass(frozen=True)
@@ -85,8 +83,7 @@ class Changed(Sequence[Source]):
         try:
             own = audio_info(source.path).sampling_rate if source.path else self.model_rate
             rate = condition.rate(own, self.model_rate)
-            with heard(source, MIX, rate, WHOLE) as sound:
-                samples = next(iter(sound.windows))[0]
+            samples = whole(source, rate)
             values = condition.kind.draw(copy_rng(source.id, 1, f"check {self.name}"))
             samples = condition.kind.apply(samples, rate, values)
         except TooShort as error:

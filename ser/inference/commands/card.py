@@ -16,16 +16,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write README.md anew, or answer."""
-    import hashlib
-
-    from ser.inference.card import seen, write_card
+    from ser.inference.card import seen, seen_name, write_card
     from ser.inference.model import CARD, verify, write_sums
 
     verify(options.model)
     if options.seen:
         known = seen(options.model)
         for name in options.seen:
-            print(f"{name}: {'trained on' if hashlib.sha256(name.encode()).hexdigest() in known else 'not trained on'}")
+            print(f"{name}: {'trained on' if seen_name(name) in known else 'not trained on'}")
         return 0
     write_card(options.model)
     write_sums(options.model)

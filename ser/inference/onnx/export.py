@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ser.audio import audio_info, read_audio, resample
 from ser.batches.view import Moments
 from ser.common import InputError, atomic_path
 from ser.common.metrics import confusion_matrix, scores
@@ -23,7 +22,8 @@ from ser.common.progress import progress
 from ser.corpora.kaldi import read_table
 from ser.inference.model import WEIGHTS
 from ser.inference.onnx.graph import Graph
-from ser.inference.predict.inputs import Source, at_hand, sources_of
+from ser.inference.predict.inputs import sources_of
+from ser.inference.predict.sound import whole
 from ser.inference.predictor import Predictor, Statistics
 
 INPUTS = ("waveform", "spectrum")
@@ -194,7 +194,7 @@ def compare(predictor: Predictor, kind: str, graphs: Sequence[Path], data_dir: P
             )
         targets.append(index[truth[source.id]])
         group = source.speaker if predictor.batches.normalisation == "speaker" else data_dir.name
-        utterances.append((group, _samples(source, predictor.features.sampling_rate)))
+        utterances.append((group, whole(source, predictor.features.sampling_rate)))
     statistics = _statistics(predictor, utterances)
     for group, samples in progress(utterances, text="test", unit="utt"):
         own = statistics.get(group)
@@ -220,17 +220,6 @@ def _statistics(predictor: Predictor, utterances: Sequence[tuple[str, np.ndarray
             own = moments.setdefault(group, Moments(predictor.features.bins))
             own.add(predictor.shaped(predictor.spectrum(samples)))
     return {group: own.finish() for group, own in moments.items()}
-
-
-def _samples(source: Source, rate: int) -> np.ndarray:
-    """Mono, float32, (samples,)."""
-    if source.problem:
-        raise InputError(source.problem)
-    with at_hand(source) as path:
-        own = audio_info(path).sampling_rate
-        start = round(source.start * own)
-        audio = read_audio(path, start, None if source.end is None else round(source.end * own) - start)
-    return resample(audio.mono if source.channel is None else audio.samples[source.channel], audio.sampling_rate, rate)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from ser.corpora.utterance import audio_files, hidden_files
 PIPES = "if you trust every command of the list, have them run with --allow-pipes true"
 CHANNELS = {"A": 0, "B": 1, "1": 0, "2": 1}  # of Kaldi's reco2file_and_channel
 STDIN = "-"
+MANIFESTS = (".jsonl", ".jsonl.gz")
 OWN = "ser-audio-"  # temporary folders
 
 
@@ -83,7 +84,7 @@ def sources_of(name: str, folder: Path, allow_pipes: bool = False) -> list[Sourc
         return [Source(str(file), file) for file, _ in audio_files(path, re.compile(".*", re.DOTALL))]
     if path.suffix == ".scp":
         return _kaldi(path, allow_pipes)
-    if name.endswith((".jsonl", ".jsonl.gz")):
+    if name.endswith(MANIFESTS):
         return list(_cuts(path, allow_pipes))
     return [Source(name, path)]
 
@@ -177,16 +178,23 @@ def _segment(key: str, value: str, recordings: Mapping[str, Source], origin: Pat
     return replace(recordings[name], id=key, start=times[0], end=None if times[1] == -1 else times[1])
 
 
-def _cuts(path: Path, allow_pipes: bool) -> Iterator[Source]:
-    """A cut manifest of lhotse, read as plain JSON."""
+def manifest_rows(path: Path) -> list[Any]:
+    """Of a manifest of lhotse (.jsonl, .jsonl.gz), read as plain JSON.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            rows = [json.loads(line) for line in file if line.strip()]
+            return [json.loads(line) for line in file if line.strip()]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; mend the path") from None
     except (OSError, EOFError, ValueError) as error:
         raise InputError(f"{path}: not readable as JSON lines ({error}); replace it by an intact copy") from None
-    for number, row in enumerate(rows, 1):
+
+
+def _cuts(path: Path, allow_pipes: bool) -> Iterator[Source]:
+    for number, row in enumerate(manifest_rows(path), 1):
         if not isinstance(row, dict) or not {"id", "start", "duration"} <= row.keys():
             raise InputError(f"{path}:{number}: no cut; give a cut manifest (`lhotse cut simple` makes one)")
         try:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import pairwise, tee
-from operator import itemgetter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +56,7 @@ def heard(source: Source, channel: str, rate: int, longest: float) -> Iterator[S
         info = _info(source, path)
         first, count = _stretch(source, info)
         rows, channels = _rows(source, channel, info)
-        parts = math.ceil(count / info.sampling_rate / longest)
+        parts = max(1, math.ceil(count / info.sampling_rate / longest))
         if path is None or parts == 1:
             whole = count == info.num_samples
             audio = source.audio or read_audio(path or Path(), *(() if whole else (first, count)))
@@ -67,8 +66,18 @@ def heard(source: Source, channel: str, rate: int, longest: float) -> Iterator[S
         else:
             blocks = (_picked(block.samples, rows) for block in read_blocks(path, first, count))
             total = round(count * rate / info.sampling_rate)
-            windows = _windows(_resampled(blocks, len(channels), info.sampling_rate, rate), total, parts)
+            windows = _windows(resample_blocks(blocks, info.sampling_rate, rate), total, parts)
         yield Sound(windows, channels, count / info.sampling_rate, info.sampling_rate, parts)
+
+
+def whole(source: Source, rate: int) -> np.ndarray:
+    """All that is heard of a source, its channels mixed, at `rate` Hz, float32, (samples,).
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with heard(source, MIX, rate, math.inf) as sound:
+        return next(sound.windows)[0]
 
 
 def _info(source: Source, path: Path | None) -> AudioInfo:
@@ -108,12 +117,6 @@ def _picked(samples: np.ndarray, rows: list[int] | None) -> np.ndarray:
     if rows is None:
         return samples if len(samples) == 1 else samples.mean(axis=0)[None]
     return samples[rows]
-
-
-def _resampled(blocks: Iterable[np.ndarray], rows: int, rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    """Every row by itself, all at the same pace."""
-    streams = [resample_blocks(map(itemgetter(i), own), rate, to_rate) for i, own in enumerate(tee(blocks, rows))]
-    return map(np.stack, zip(*streams, strict=True))
 
 
 def _windows(blocks: Iterator[np.ndarray], total: int, parts: int) -> Iterator[np.ndarray]:

@@ -7,9 +7,9 @@ as a file of its own is by the predictor: its posteriors are those of `ser predi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, tee
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,6 @@ from ser.common.progress import progress
 from ser.inference.predictor import Predictor
 from ser.inference.timeline.settings import Settings
 
-# Samples of a file read together. itertools.tee frees what all have taken by 57 items only, so they are not many.
-BLOCK = 1 << 15
 # Windows that go through the network together.
 TOGETHER = 64
 # dB of full scale: below, there is nothing.
@@ -95,20 +93,12 @@ def blocks_at(path: Path, rate: int) -> Iterator[np.ndarray]:
     Raises:
         InputError: the file cannot be read, when it comes to the fault.
     """
-    audio = read_blocks(path, block=BLOCK)
+    audio = read_blocks(path)
     first = next(audio)
-    samples = (block.samples for block in chain([first], audio))
-    streams = [
-        resample_blocks(_channel(copy, number), first.sampling_rate, rate)
-        for number, copy in enumerate(tee(samples, len(first.samples)))
-    ]
-    for parts in zip(*streams, strict=True):
-        if len(parts[0]):
-            yield np.stack(parts)
-
-
-def _channel(blocks: Iterable[np.ndarray], number: int) -> Iterator[np.ndarray]:
-    return (block[number] for block in blocks)
+    blocks = (block.samples for block in chain([first], audio))
+    for block in resample_blocks(blocks, first.sampling_rate, rate):
+        if block.shape[1]:
+            yield block
 
 
 def survey(path: Path, rate: int, hop: float) -> Survey:
