@@ -1,4 +1,4 @@
-"""Timelines as files: RTTM, Praat's TextGrid, CSV, JSON; and RTTM, TextGrid and CSV read back."""
+"""Timelines as files: RTTM, Praat's TextGrid, CSV, JSON."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote
 
-from ser.common import InputError, write_text
-from ser.inference.timeline.segments import Channel, Cutting, Segment, Timeline
+from ser.common import write_text
+from ser.inference.timeline.segments import Channel, Cutting, Timeline
 
 
 def rttm(timeline: Timeline) -> str:
@@ -26,31 +25,6 @@ def rttm(timeline: Timeline) -> str:
         for channel in timeline.channels
         for segment in channel.paths[0].segments
     )
-
-
-def read_rttm(path: Path) -> dict[tuple[str, int], list[Segment]]:
-    """(recording, channel) -> its segments.
-
-    Raises:
-        InputError: a line that is not of the format.
-    """
-    found: dict[tuple[str, int], list[Segment]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        fields = line.split()
-        if not fields or fields[0] != "SPEAKER":
-            continue
-        try:
-            _, name, channel, start, length, _, _, label, confidence, *_ = fields
-            segment = Segment(
-                float(start),
-                round(float(start) + float(length), 3),
-                unquote(label),
-                1.0 if confidence == "<NA>" else float(confidence),
-            )
-            found.setdefault((unquote(name), int(channel)), []).append(segment)
-        except ValueError:
-            raise InputError(f"{path}:{number}: not a line of RTTM; mend it") from None
-    return found
 
 
 def _field(text: str) -> str:
@@ -74,26 +48,6 @@ def textgrid(timeline: Timeline) -> str:
             lines += [f"        intervals [{number}]:", f"            xmin = {_number(start)}"]
             lines += [f"            xmax = {_number(stop)}", f"            text = {_quoted(text)}"]
     return "\n".join(lines) + "\n"
-
-
-def read_textgrid(path: Path) -> dict[str, list[tuple[float, float, str]]]:
-    """Tier -> its intervals (start, end, text), those without text too.
-
-    Raises:
-        InputError: it is no TextGrid in the long text format.
-    """
-    text = path.read_text(encoding="utf-8")
-    if not text.startswith('File type = "ooTextFile"'):
-        raise InputError(f"{path}: not a TextGrid in Praat's text format")
-    found: dict[str, list[tuple[float, float, str]]] = {}
-    quoted = r'"((?:[^"]|"")*)"'
-    for tier in re.split(r"\n    item \[\d+\]:", text)[1:]:
-        name = re.search(rf"name = {quoted}", tier)
-        if name is None:
-            raise InputError(f"{path}: a tier without a name; mend it")
-        parts = re.findall(rf"intervals \[\d+\]:\s+xmin = (\S+)\s+xmax = (\S+)\s+text = {quoted}", tier)
-        found[name[1].replace('""', '"')] = [(float(a), float(b), text.replace('""', '"')) for a, b, text in parts]
-    return found
 
 
 def _intervals(channel: Channel, duration: float) -> list[tuple[float, float, str]]:
@@ -127,16 +81,6 @@ def table(timeline: Timeline) -> str:
             for segment in channel.paths[0].segments
         ],
     )
-
-
-def read_table(path: Path) -> dict[tuple[str, int], list[Segment]]:
-    """(recording, channel) -> its segments."""
-    found: dict[tuple[str, int], list[Segment]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            segment = Segment(float(row["start"]), float(row["end"]), row["emotion"], float(row["confidence"]))
-            found.setdefault((row["recording"], int(row["channel"])), []).append(segment)
-    return found
 
 
 def posteriors(timeline: Timeline) -> str:

@@ -7,11 +7,11 @@ import types
 import numpy as np
 import pytest
 import soundfile
+from read_timelines import read_rttm, read_textgrid
 
 from ser.cli import main
 from ser.common import InputError
 from ser.inference.timeline import decoders, k2_decoder, viterbi
-from ser.inference.timeline.writers import read_rttm, read_textgrid
 
 RATE = 8000
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from read_timelines import read_rttm
 
 from ser.common import InputError
 from ser.corpora import read_protocol
@@ -19,7 +20,6 @@ from ser.inference.timeline import viterbi
 from ser.inference.timeline.joined import LONGEST, PAUSES, TURN, join_all, known_utterances
 from ser.inference.timeline.settings import read_settings
 from ser.inference.timeline.trial import Trial
-from ser.inference.timeline.writers import read_rttm
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from read_timelines import read_rttm, read_table, read_textgrid
 
 from ser.common import InputError
 from ser.inference.timeline.picture import draw
 from ser.inference.timeline.segments import Channel, Cutting, Segment, Timeline, segments_of
-from ser.inference.timeline.writers import FORMATS, read_rttm, read_table, read_textgrid, rttm, table, textgrid, write
+from ser.inference.timeline.writers import FORMATS, rttm, table, textgrid, write
 
 CLASSES = ("angry", "happy", "no_speech")
 
