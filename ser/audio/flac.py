@@ -1,4 +1,4 @@
-"""Whole FLAC files, decoded by dr_flac (miniaudio), which takes half the time that libsndfile's decoder takes."""
+"""Whole FLAC files, decoded by dr_flac (miniaudio), which is faster than libsndfile's decoder."""
 
 from __future__ import annotations
 
