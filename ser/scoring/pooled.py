@@ -13,7 +13,7 @@ from tabulate import tabulate
 from ser.common import InputError, read_json
 from ser.common.metrics import confusion_matrix, scores
 from ser.config import Experiment
-from ser.scoring.tables import experiment_of, telling_settings, told
+from ser.scoring.tables import experiment_of, result_paths, telling_settings, told
 
 RESAMPLES = 2000
 COVERAGE = 0.9
@@ -31,6 +31,8 @@ class Pool:
         speakers: in order; the second axis of `by_seed`.
         by_seed: confusion matrices, (seeds, speakers, classes, classes).
         experiment: its settings; None for a baseline.
+        machines: devices and precisions that it was trained on and in, such as "cuda in bfloat16".
+        code: revisions of the toolkit.
     """
 
     combination: str
@@ -44,6 +46,8 @@ class Pool:
     speakers: list[str]
     by_seed: np.ndarray
     experiment: Experiment | None
+    machines: frozenset[str] = frozenset()
+    code: frozenset[str] = frozenset()
 
     @property
     def confusions(self) -> np.ndarray:
@@ -69,17 +73,15 @@ def read_pools(exp_dirs: Sequence[Path]) -> list[Pool]:
     """Pool every cell below some folders, in the order of their paths.
 
     Raises:
-        InputError: no result, or a seed that lacks folds which another has.
+        InputError: a folder without results, or a seed that lacks folds which another has.
     """
     groups: dict[tuple[str, ...], list[tuple[dict[str, Any], Path]]] = {}
     for exp_dir in exp_dirs:
-        for path in sorted(exp_dir.glob("*/*/*/result.json")):
+        for path in result_paths(exp_dir):
             result = read_json(path)
             for target in result["targets"]:
                 key = (str(exp_dir), result["combination"], target, path.parents[1].name)
                 groups.setdefault(key, []).append((result, path.parent))
-    if not groups:
-        raise InputError(f"{exp_dirs[0]}: holds no result.json; run stages 4 to 6")
     return [_pool(target, cell, runs) for (_, _, target, cell), runs in groups.items()]
 
 
@@ -117,6 +119,8 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -
         speakers,
         np.stack([sums[s] for s in speakers], axis=1),
         experiment_of(runs[0][1]),
+        frozenset("{device} in {precision}".format(**result["machine"]) for result, _ in runs if "machine" in result),
+        frozenset(result.get("git_revision", "not recorded") for result, _ in runs),
     )
 
 
@@ -178,6 +182,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
             }
         )
     table = tabulate([list(r.values()) for r in rows], list(rows[0]), tablefmt="github", disable_numparse=True)
+    machines, code = (sorted(frozenset().union(*found)) for found in ([p.machines for p in pools if not p.is_baseline], [p.code for p in pools]))
     notes = [
         f"In brackets: {COVERAGE:.0%} of {RESAMPLES} resamples of the test speakers; seeds of a speaker go together.",
         "UA minus first: to the first row of the same target; minus SVM: to that of the same normalisation; paired by "
@@ -185,7 +190,8 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         *([f"Within noise of the first, for their interval holds 0: rows {', '.join(noise)}."] if noise else []),
         "No interval holds the noise of training: the UAs of the seeds of one row show it.",
         "Normalisation by speaker uses all test utterances of the speaker, unlabelled (transductive).",
-        f"Printed by `{command}`.",
+        *([f"Networks were trained on {', '.join(machines)}."] if machines else []),
+        f"Code: {', '.join(code)}. Printed by `{command}`.",
     ]
     return "\n".join(["## All folds together", "", table, "", *(f"- {note}" for note in notes), ""])
 

@@ -24,12 +24,25 @@ def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     """Every result.json below some folders, in the order of their paths.
 
     Raises:
-        InputError: there is none, or one is not readable.
+        InputError: a folder holds none, or one is not readable.
     """
-    paths = [path for exp_dir in exp_dirs for path in sorted(exp_dir.glob("*/*/*/result.json"))]
+    return [
+        {**read_json(path), "folder": path.parent, "experiment": experiment_of(path.parent)}
+        for exp_dir in exp_dirs
+        for path in result_paths(exp_dir)
+    ]
+
+
+def result_paths(exp_dir: Path) -> list[Path]:
+    """The result.json below a folder, in order.
+
+    Raises:
+        InputError: there is none.
+    """
+    paths = sorted(exp_dir.glob("*/*/*/result.json"))
     if not paths:
-        raise InputError(f"{exp_dirs[0]}: holds no result.json; run stages 4 to 6")
-    return [{**read_json(path), "folder": path.parent, "experiment": experiment_of(path.parent)} for path in paths]
+        raise InputError(f"{exp_dir}: holds no result.json; run stages 4 to 6")
+    return paths
 
 
 def experiment_of(folder: Path) -> Experiment | None:

@@ -51,6 +51,7 @@ def find_machine(config: Training) -> Machine:
         raise InputError(f"training.device = {name}: {reason}; use cpu, or auto") from None
     if device.type == "cpu":
         keep_freed_memory()
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32: posteriors are those of a CPU
     threads = config.threads or available_cores()
     torch.set_num_threads(threads)
     precision = config.precision

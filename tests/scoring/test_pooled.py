@@ -86,3 +86,9 @@ def test_intervals_cover_what_they_say():
         low, high = interval(ua_samples(pool, draws(24)))
         held += low <= 60 <= high
     assert held / 300 == pytest.approx(0.9, abs=0.05)
+
+
+def test_a_folder_without_results_is_named(tmp_path):
+    write_run(tmp_path / "exp", "net", 1, 0, [("x", "a", "a"), ("x", "b", "b")])
+    with pytest.raises(InputError, match="exp_typo: holds no result.json"):
+        read_pools([tmp_path / "exp", tmp_path / "exp_typo"])
