@@ -89,7 +89,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for block in BLOCKS:
         for connection in connections:
             connection.send(block)
-        precision = [connection.recv() for connection in connections][0]
+        precision = [connection.recv() for connection in connections].pop()
         rates = {}
         for count in options.processes:
             rounds = []
