@@ -47,6 +47,7 @@ def repeated(part: Part, times: int, folder: Path) -> Part:
         speakers=part.speakers * times,
         targets=np.tile(part.targets, times),
         frames=np.tile(part.frames, times),
+        original=np.tile(part.original, times),
         genders=np.tile(part.genders, times),
         votes=np.tile(part.votes, (times, 1)),
     )
@@ -88,7 +89,7 @@ def main() -> int:
         prepared(Path(name), ("tess", "ravdess"))
         for times in (1, options.times):
             command = [sys.executable, __file__, "--alone", str(times), "--folder", name, "--steps", str(options.steps)]
-            result = subprocess.run(command, check=True, capture_output=True, text=True)
+            result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             found |= {f"{key}_{times}x": value for key, value in json.loads(result.stdout).items()}
     found["peak_ratio"] = round(found[f"peak_mb_{options.times}x"] / found["peak_mb_1x"], 3)
     print(json.dumps(found) if options.json else "\n".join(f"{key:16} {value}" for key, value in found.items()))
