@@ -71,18 +71,13 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
         _check(description, experiment)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{folder / DESCRIPTION}: not a description of a model ({error}); {AGAIN}") from None
-    import torch
-
     from ser.nets import build
     from ser.training.checkpoint import load_tensors
+    from ser.training.machine import open_device
 
     path = folder / WEIGHTS
     _refuse_pickle(path)
-    try:
-        place = torch.device(device)
-        torch.empty(1, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device}: {str(error).splitlines()[0]}; use cpu") from None
+    place = open_device(device)
     try:
         tensors, meta = load_tensors(path)
     except InputError as error:

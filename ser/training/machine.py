@@ -43,21 +43,30 @@ def find_machine(config: Training) -> Machine:
     name = config.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"training.device = {name}: {reason}; use cpu, or auto") from None
+    device = open_device(name)
     if device.type == "cpu":
         keep_freed_memory()
-    torch.backends.cudnn.allow_tf32 = False  # float32 means float32: posteriors are those of a CPU
     threads = config.threads or available_cores()
     torch.set_num_threads(threads)
     precision = config.precision
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(device) else "float32"
     return Machine(device, precision, threads, device.type != "cpu" or threads < available_cores())
+
+
+def open_device(name: str) -> torch.device:
+    """A device by its name, where what is in float32 is computed in float32, so that answers are those of a CPU.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name}: {str(error).splitlines()[0]}; use cpu") from None
+    torch.backends.cudnn.allow_tf32 = False
+    return device
 
 
 def keep_freed_memory() -> None:

@@ -21,8 +21,15 @@ def test_a_processor_without_it_gets_float32(monkeypatch):
 
 
 def test_an_absent_device_is_an_error():
-    with pytest.raises(InputError, match=r"training.device = nonsense: .*; use cpu, or auto"):
+    with pytest.raises(InputError, match=r"device nonsense: .*; use cpu"):
         find_machine(dataclasses.replace(CONFIG, device="nonsense"))
     if not torch.cuda.is_available():
-        with pytest.raises(InputError, match=r"training.device = cuda: "):
+        with pytest.raises(InputError, match=r"device cuda: "):
             find_machine(dataclasses.replace(CONFIG, device="cuda"))
+
+
+def test_float32_is_float32():
+    """Not TF32, which a GPU would take for convolutions and recurrent layers."""
+    torch.backends.cudnn.allow_tf32 = True
+    find_machine(dataclasses.replace(CONFIG, device="cpu"))
+    assert not torch.backends.cudnn.allow_tf32
