@@ -14,9 +14,9 @@ from ser.batches.view import Moments
 from ser.common import InputError
 from ser.features import as_stored, log_stft
 from ser.inference.model import GROUPED, Model
+from ser.nets.evaluate import BATCH_FRAMES
 
 MEAN = "mean"
-BATCH_FRAMES = 4_000  # padded frames in a batch: more take more memory and no less time
 Statistics = tuple[np.ndarray, np.ndarray]
 
 

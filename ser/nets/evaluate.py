@@ -8,7 +8,7 @@ import torch
 from ser.batches import View, by_length, collate
 from ser.nets.network import SpeechEmotionNetwork
 
-BATCH_FRAMES = 20_000
+BATCH_FRAMES = 4_000  # padded frames in a batch: more take more memory and no less time
 
 
 @torch.inference_mode()
