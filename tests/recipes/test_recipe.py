@@ -236,6 +236,13 @@ def test_jobs_need_nothing_but_path_from_their_launcher(recipe: Recipe, tmp_path
     assert (recipe.cell / "result.json").is_file()
 
 
+def test_every_step_can_be_called_by_its_path() -> None:
+    """As README and the tables call them: steps/pool.py exp."""
+    steps = [path for path in (ROOT / "steps").iterdir() if path.suffix in (".py", ".sh")]
+    assert len(steps) > 10
+    assert [path.name for path in steps if not os.access(path, os.X_OK)] == []
+
+
 def test_every_recipe_only_declares() -> None:
     scripts = sorted((ROOT / "egs").glob("*/run.sh"))
     assert len(scripts) >= 2
