@@ -182,10 +182,8 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
             }
         )
     table = tabulate([list(r.values()) for r in rows], list(rows[0]), tablefmt="github", disable_numparse=True)
-    machines, code = (
-        sorted(frozenset().union(*found))
-        for found in ([p.machines for p in pools if not p.is_baseline], [p.code for p in pools])
-    )
+    machines = sorted({machine for pool in pools if not pool.is_baseline for machine in pool.machines})
+    code = sorted({revision for pool in pools for revision in pool.code})
     notes = [
         f"In brackets: {COVERAGE:.0%} of {RESAMPLES} resamples of the test speakers; seeds of a speaker go together.",
         "UA minus first: to the first row of the same target; minus SVM: to that of the same normalisation; paired by "

@@ -29,21 +29,15 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "bench")]
 
 from bench_corpora import prepared  # noqa: E402
+from training import BLOCKS, our_loop, trainer_of  # noqa: E402
 
-from ser.batches import open_data  # noqa: E402
-from ser.config import load  # noqa: E402
 from ser.nets.evaluate import log_posteriors  # noqa: E402
 from ser.training import Trainer  # noqa: E402
 
-BLOCKS = ("lstm", "blstm", "tdnn")
 WARM_UP = 30
-
-
-def trainer_of(block: str, device: str, roots: tuple[Path, Path], folder: Path) -> Trainer:
-    settings = [f"temporal={block}", "pooling=mu_sigma2", f"training.device={device}", "training.threads=1"]
-    experiment = load("strict", None, ["corpora=[ravdess]", "augment.copies=0", *settings])
-    data = open_data(experiment, None, *roots)
-    return Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), {})
+STEPS = 5  # between two looks at the clock; the first batch of them is not read ahead, so rates are a little low
+# Of this corpus alone, one CPU thread a process.
+SETTINGS = ("corpora=[ravdess]", "pooling=mu_sigma2", "training.threads=1")
 
 
 def work(connection: Connection, device: str, roots: tuple[Path, Path], folder: Path, seconds: float) -> None:
@@ -51,7 +45,7 @@ def work(connection: Connection, device: str, roots: tuple[Path, Path], folder: 
     trainer: Trainer | None = None
     while (message := connection.recv()) is not None:
         if message in BLOCKS:
-            trainer = trainer_of(message, device, roots, folder)
+            trainer = trainer_of(*roots, folder, f"temporal={message}", f"training.device={device}", *SETTINGS)
             trainer.run_steps(WARM_UP)
             connection.send(str(trainer.machine.precision))
         elif message == "apart":
@@ -61,8 +55,7 @@ def work(connection: Connection, device: str, roots: tuple[Path, Path], folder: 
             assert trainer is not None
             started, first = time.perf_counter(), trainer.step
             while time.perf_counter() - started < seconds:
-                trainer.kept = time.monotonic()
-                trainer.run_steps(trainer.step + 5)
+                our_loop(trainer, STEPS)
             connection.send((trainer.step - first) / (time.perf_counter() - started))
 
 
