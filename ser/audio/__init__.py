@@ -2,5 +2,16 @@
 
 from ser.audio.reader import Audio, AudioInfo, audio_info, read_audio, read_blocks
 from ser.audio.resample import resample, resample_blocks
+from ser.audio.suffixes import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
 
-__all__ = ["Audio", "AudioInfo", "audio_info", "read_audio", "read_blocks", "resample", "resample_blocks"]
+__all__ = [
+    "READABLE_SUFFIXES",
+    "UNREADABLE_SUFFIXES",
+    "Audio",
+    "AudioInfo",
+    "audio_info",
+    "read_audio",
+    "read_blocks",
+    "resample",
+    "resample_blocks",
+]
