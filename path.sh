@@ -49,7 +49,7 @@ packages = {
     "tensorboard": "tensorboard",
     "opensmile": "opensmile",
     "onnx": "onnx onnxruntime",
-    "dev": "pytest xdist hypothesis ruff mypy importlinter pre_commit kaldi_native_io tensorboard audiomentations librosa onnx onnxruntime",
+    "dev": "pytest xdist hypothesis ruff mypy importlinter pre_commit kaldi_native_io praatio tensorboard audiomentations librosa onnx onnxruntime",
 }
 wanted = [name for extra in ["core", *sys.argv[1:]] for name in packages[extra].split()]
 print(", ".join(name for name in wanted if importlib.util.find_spec(name) is None))

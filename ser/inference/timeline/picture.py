@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ser.common.pictures import save_picture
-from ser.inference.timeline.segments import Channel, Timeline
+from ser.inference.timeline.segments import Channel, Timeline, cell_edges
 
 # Okabe and Ito's colours, which people with any kind of colour vision tell apart, without black.
 COLOURS = ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7", "#56B4E9", "#F0E442")
@@ -28,7 +28,7 @@ def draw(timeline: Timeline, path: Path) -> None:
     colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(timeline.classes[:-1])}
     colours[timeline.classes[-1]] = GREY
     for place, channel in enumerate(timeline.channels):
-        edges = np.append(np.arange(len(channel.levels)) * timeline.hop, timeline.duration) / divisor
+        edges = np.array(cell_edges(len(channel.levels), timeline.hop, timeline.duration)) / divisor
         wave, stack, bars = axes[3 * place : 3 * place + 3]
         _waveform(wave, channel, edges)
         _posteriors(stack, channel, edges, colours)

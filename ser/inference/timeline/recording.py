@@ -31,4 +31,4 @@ def timeline_of(
         number = windows.channel
         levels, extremes = found.levels[number], found.extremes[number]
         channels.append(Channel(number + 1, paths, np.exp(windows.scores), levels, extremes))
-    return Timeline(path.stem, found.duration, settings.hop, names(predictor.classes), tuple(channels))
+    return Timeline(path.stem, found.duration, found.hop, names(predictor.classes), tuple(channels))

@@ -85,18 +85,27 @@ def decode(windows: Windows, settings: Settings, decoder: Decoder, duration: flo
     scores = windows.scores
     graph = chain_graph(settings.minima(len(windows.classes), len(scores)), settings.costs(windows.classes))
     found = decoder(graph, scores, count)
-    hop, classes = settings.hop, windows.classes
-    return [Cutting(segments_of(labels, scores, classes, hop, duration), score) for labels, score in found]
+    edges = cell_edges(len(scores), windows.hop, duration)
+    return [Cutting(segments_of(labels, scores, windows.classes, edges), score) for labels, score in found]
+
+
+def cell_edges(cells: int, hop: float, duration: float) -> list[float]:
+    """Where each cell begins and, last, where the recording ends; seconds, (cells + 1,).
+
+    The end is not rounded, so that no segment is longer than the recording and none is empty.
+    """
+    return [*(round(cell * hop, 6) for cell in range(cells)), duration]
 
 
 def segments_of(
-    labels: np.ndarray, scores: np.ndarray, classes: Sequence[str], hop: float, duration: float
+    labels: np.ndarray, scores: np.ndarray, classes: Sequence[str], edges: Sequence[float]
 ) -> tuple[Segment, ...]:
     """Runs of equal labels, but those of no speech.
 
     Args:
         labels: indices of classes, int64, (cells,); any number above is no speech.
         scores: log-posteriors, float32, (cells, classes + 1).
+        edges: of the cells, seconds, (cells + 1,).
     """
     ends = np.append(np.flatnonzero(np.diff(labels)) + 1, len(labels))
     starts = np.append(0, ends[:-1])
@@ -105,9 +114,8 @@ def segments_of(
         label = int(labels[start])
         if label >= len(classes):
             continue
-        last = duration if end == len(labels) else end * hop
         confidence = float(np.exp(scores[start:end, label]).mean())
-        found.append(Segment(round(start * hop, 3), round(float(last), 3), classes[label], round(confidence, 4)))
+        found.append(Segment(edges[start], edges[end], classes[label], round(confidence, 4)))
     return tuple(found)
 
 

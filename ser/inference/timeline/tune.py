@@ -13,7 +13,7 @@ from ser.common.progress import progress
 from ser.inference.predictor import Predictor
 from ser.inference.timeline.decoders import Decoder
 from ser.inference.timeline.measure import Agreement, agree
-from ser.inference.timeline.segments import Segment, decode, segments_of
+from ser.inference.timeline.segments import Segment, cell_edges, decode, segments_of
 from ser.inference.timeline.settings import Settings
 from ser.inference.timeline.windows import Survey, Windows, hear, speech, survey
 
@@ -87,7 +87,8 @@ def measure(heard: Sequence[Heard], settings: Settings, decoder: Decoder | None)
         duration = one.survey.duration
         if decoder is None:
             labels = windows.scores.argmax(1).astype(np.int64)
-            segments = segments_of(labels, windows.scores, windows.classes, settings.hop, duration)
+            edges = cell_edges(len(labels), windows.hop, duration)
+            segments = segments_of(labels, windows.scores, windows.classes, edges)
         else:
             segments = decode(windows, settings, decoder, duration)[0].segments
         found = agree(segments, one.reference, duration, windows.classes)

@@ -40,22 +40,26 @@ class Survey:
     """How loud a recording is.
 
     Attributes:
-        samples: at the features' rate.
+        duration: seconds, from the count of samples at the file's own rate.
+        samples, rate: at the features' rate.
+        cell: samples of a cell, at the features' rate.
         levels: dB of full scale of each cell, float32, (channels, cells).
         extremes: least and greatest sample of each cell, float32, (channels, cells, 2).
         equal: whether there are several channels and all hold the same, as a mono recording stored as stereo does.
     """
 
+    duration: float
     samples: int
     rate: int
+    cell: int
     levels: np.ndarray
     extremes: np.ndarray
     equal: bool
 
     @property
-    def duration(self) -> float:
-        """Seconds."""
-        return self.samples / self.rate
+    def hop(self) -> float:
+        """Seconds of a cell, which is a whole number of samples."""
+        return self.cell / self.rate
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,14 @@ class Windows:
     Attributes:
         channel: from 0.
         classes: of the posteriors, in order.
+        hop: seconds of a cell.
         posteriors: of the emotions, float32, (cells, classes).
         speech: how likely each cell is no pause, float32, (cells,).
     """
 
     channel: int
     classes: tuple[str, ...]
+    hop: float
     posteriors: np.ndarray
     speech: np.ndarray
 
@@ -108,8 +114,17 @@ def survey(path: Path, rate: int, hop: float) -> Survey:
         InputError: the file cannot be read, to its end.
     """
     size = round(hop * rate)
-    powers, extremes, equal, samples = [], [], True, 0
-    for block in _regular(blocks_at(path, rate), size):
+    powers, extremes, equal, samples, read = [], [], True, 0, 0
+    audio = read_blocks(path)
+    first = next(audio)
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal read
+        for block in chain([first], audio):
+            read += block.samples.shape[1]
+            yield block.samples
+
+    for block in _regular(resample_blocks(counted(), first.sampling_rate, rate), size):
         samples += block.shape[1]
         equal = equal and bool((block == block[0]).all())
         starts = np.arange(0, block.shape[1], size)
@@ -122,9 +137,9 @@ def survey(path: Path, rate: int, hop: float) -> Survey:
     cells = count_cells(samples, size)
     power = np.concatenate(powers, axis=1)[:, :cells]  # what is left over at the end is too short to count
     levels = 10 * np.log10(np.maximum(power, 10 ** (QUIETEST / 10)))
-    return Survey(
-        samples, rate, levels.astype(np.float32), np.concatenate(extremes, axis=1)[:, :cells], equal and len(power) > 1
-    )
+    extreme = np.concatenate(extremes, axis=1)[:, :cells]
+    duration = read / first.sampling_rate
+    return Survey(duration, samples, rate, size, levels.astype(np.float32), extreme, equal and len(power) > 1)
 
 
 def count_cells(samples: int, hop: int) -> int:
@@ -152,7 +167,7 @@ def hear(path: Path, predictor: Predictor, settings: Settings, found: Survey, sh
         found: what `survey` gave of the file with the settings' hop.
     """
     rate = found.rate
-    hop, window = round(settings.hop * rate), round(settings.window * rate)
+    hop, window = found.cell, round(settings.window * rate)
     channels = 1 if found.equal else len(found.levels)
     spoken = [speech(found.levels[channel], settings.no_speech_decibels) for channel in range(channels)]
     own = settings.normalisation == "channel" and predictor.batches.normalisation in ("speaker", "corpus")
@@ -169,10 +184,10 @@ def hear(path: Path, predictor: Predictor, settings: Settings, found: Survey, sh
             for channel in range(channels):
                 posteriors[channel, done : index + 1] = predictor.posteriors(prepared[channel])
                 prepared[channel].clear()
-            bar.update(round((index + 1) * settings.hop) - round(done * settings.hop))
+            bar.update(round((index + 1) * found.hop) - round(done * found.hop))
             done = index + 1
     bar.close()
-    return [Windows(c, predictor.classes, posteriors[c], spoken[c]) for c in range(channels)]
+    return [Windows(c, predictor.classes, found.hop, posteriors[c], spoken[c]) for c in range(channels)]
 
 
 def cut(blocks: Iterator[np.ndarray], hop: int, window: int) -> Iterator[np.ndarray]:

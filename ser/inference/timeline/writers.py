@@ -7,10 +7,13 @@ import io
 import json
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
+
 from ser.common import write_text
-from ser.inference.timeline.segments import Channel, Cutting, Timeline
+from ser.inference.timeline.segments import Channel, Cutting, Timeline, cell_edges
 
 
 def rttm(timeline: Timeline) -> str:
@@ -19,12 +22,19 @@ def rttm(timeline: Timeline) -> str:
     The format of NIST's Rich Transcription evaluations, with the emotion where they have the speaker, who here is the
     channel. Fields end at white space, so that (and %) is written as in a URL, %20.
     """
-    return "".join(
-        f"SPEAKER {_field(timeline.recording)} {channel.number} {segment.start:.3f} {segment.end - segment.start:.3f} "
-        f"<NA> <NA> {_field(segment.label)} {segment.confidence:.4f} <NA>\n"
-        for channel in timeline.channels
-        for segment in channel.paths[0].segments
-    )
+    lines = []
+    for channel in timeline.channels:
+        for segment in channel.paths[0].segments:
+            start, end = _microseconds(segment.start), _microseconds(segment.end)
+            times = f"{start / 1e6:.6f} {(end - start) / 1e6:.6f}"
+            about = f"<NA> <NA> {_field(segment.label)} {segment.confidence:.4f} <NA>"
+            lines.append(f"SPEAKER {_field(timeline.recording)} {channel.number} {times} {about}\n")
+    return "".join(lines)
+
+
+def _microseconds(seconds: float) -> int:
+    """Rounded down, so that start and duration never add up to more than the recording has."""
+    return int(Decimal(repr(seconds)) * 1_000_000)
 
 
 def _field(text: str) -> str:
@@ -58,7 +68,7 @@ def _intervals(channel: Channel, duration: float) -> list[tuple[float, float, st
             found.append((at, segment.start, ""))
         found.append((segment.start, segment.end, segment.label))
         at = segment.end
-    if round(duration, 6) > at:
+    if duration > at:
         found.append((at, duration, ""))
     return found
 
@@ -67,8 +77,9 @@ def _quoted(text: str) -> str:
     return '"' + " ".join(text.splitlines()).replace('"', '""') + '"'
 
 
-def _number(value: float) -> str:
-    return f"{value:.6f}".rstrip("0").rstrip(".")
+def _number(seconds: float) -> str:
+    """The shortest decimal that is read back as the same number."""
+    return np.format_float_positional(seconds, trim="-")
 
 
 def table(timeline: Timeline) -> str:
@@ -76,9 +87,9 @@ def table(timeline: Timeline) -> str:
     return _csv(
         ["recording", "channel", "start", "end", "emotion", "confidence"],
         [
-            [timeline.recording, channel.number, segment.start, segment.end, segment.label, segment.confidence]
+            [timeline.recording, channel.number, _number(s.start), _number(s.end), s.label, s.confidence]
             for channel in timeline.channels
-            for segment in channel.paths[0].segments
+            for s in channel.paths[0].segments
         ],
     )
 
@@ -87,10 +98,9 @@ def posteriors(timeline: Timeline) -> str:
     """CSV of each window: channel, start and end of its cell, level in dB, posterior of each class and of no speech."""
     rows = []
     for channel in timeline.channels:
+        edges = cell_edges(len(channel.posteriors), timeline.hop, timeline.duration)
         for cell, (values, level) in enumerate(zip(channel.posteriors, channel.levels, strict=True)):
-            last = cell + 1 == len(channel.posteriors)
-            end = timeline.duration if last else (cell + 1) * timeline.hop
-            times = [round(cell * timeline.hop, 3), round(end, 3)]
+            times = [_number(edges[cell]), _number(edges[cell + 1])]
             rows.append([channel.number, *times, f"{level:.1f}", *(f"{value:.6f}" for value in values)])
     return _csv(["channel", "start", "end", "level", *timeline.classes], rows)
 
@@ -107,7 +117,7 @@ def as_json(timeline: Timeline, with_posteriors: bool = False) -> str:
         channels.append(values)
     found = {
         "recording": timeline.recording,
-        "duration": round(timeline.duration, 3),
+        "duration": timeline.duration,
         "hop": timeline.hop,
         "classes": timeline.classes,
         "channels": channels,

@@ -24,7 +24,7 @@ def read_rttm(path: Path) -> dict[tuple[str, int], list[Segment]]:
             _, name, channel, start, length, _, _, label, confidence, *_ = fields
             segment = Segment(
                 float(start),
-                round(float(start) + float(length), 3),
+                round(float(start) + float(length), 6),
                 unquote(label),
                 1.0 if confidence == "<NA>" else float(confidence),
             )

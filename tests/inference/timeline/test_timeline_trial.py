@@ -14,6 +14,7 @@ from read_timelines import read_rttm
 
 from ser.common import InputError
 from ser.corpora import read_protocol
+from ser.corpora.protocol import PARTS
 from ser.corpora.splits import with_splits
 from ser.inference.timeline import tune as tuning
 from ser.inference.timeline import viterbi
@@ -44,6 +45,16 @@ def test_joined_recordings_are_of_one_speaker_of_the_part(made):
     np.testing.assert_array_equal(first.samples, again[0].samples)
     other = join_all(utterances, made.experiment().features, 1, 1, "one")
     assert other[0].reference != first.reference
+
+
+def test_a_corpus_of_fewer_folds_starts_again_at_its_first(made):
+    experiment = made.experiment("fold=6")  # of a corpus with six; this one has four
+    protocol = with_splits(read_protocol("one", made.recipe), made.data_root / "one")
+    speakers = {
+        part: {one.speaker for one in known_utterances(made.data_root, protocol, experiment, (part,))} for part in PARTS
+    }
+    assert speakers == {part: set(names) for part, names in protocol.fold("strict", 2).items()}
+    assert speakers["test"] == {"one2"}
 
 
 def test_the_reference_is_where_the_utterances_are(made):

@@ -1,16 +1,23 @@
 """Segments, and files that say them back."""
 
+import csv
 import json
+from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from read_timelines import read_rttm, read_table, read_textgrid
 
 from ser.common import InputError
 from ser.inference.timeline.picture import draw
-from ser.inference.timeline.segments import Channel, Cutting, Segment, Timeline, segments_of
+from ser.inference.timeline.recording import timeline_of
+from ser.inference.timeline.segments import Channel, Cutting, Segment, Timeline, cell_edges, segments_of
+from ser.inference.timeline.settings import read_settings
+from ser.inference.timeline.viterbi import best_paths
 from ser.inference.timeline.writers import FORMATS, rttm, table, textgrid, write
 
 CLASSES = ("angry", "happy", "no_speech")
@@ -32,20 +39,20 @@ def timeline(name="a call", labels=("angry", "happy"), channels=2):
 def test_segments_are_runs_without_no_speech():
     labels = np.array([2, 0, 0, 1, 1, 2, 0])
     scores = np.log(np.array([[0.1, 0.2, 0.7]] * 6 + [[0.4, 0.2, 0.4]]))
-    assert segments_of(labels, scores, ("angry", "happy"), 0.25, 1.8) == (
+    assert segments_of(labels, scores, ("angry", "happy"), cell_edges(7, 0.25, 1.8)) == (
         Segment(0.25, 0.75, "angry", 0.1),
         Segment(0.75, 1.25, "happy", 0.2),
         Segment(1.5, 1.8, "angry", 0.4),
     )
-    assert segments_of(np.array([2, 2]), scores, ("angry", "happy"), 0.25, 0.5) == ()
+    assert segments_of(np.array([2, 2]), scores, ("angry", "happy"), cell_edges(2, 0.25, 0.5)) == ()
 
 
 def test_rttm_by_hand(tmp_path):
     write(timeline(), tmp_path, ["rttm"], False)
     assert (tmp_path / "a call.rttm").read_text().splitlines() == [
-        "SPEAKER a%20call 1 0.500 0.750 <NA> <NA> angry 0.7500 <NA>",
-        "SPEAKER a%20call 1 1.250 0.750 <NA> <NA> happy 0.5000 <NA>",
-        "SPEAKER a%20call 1 2.500 0.600 <NA> <NA> angry 1.0000 <NA>",
+        "SPEAKER a%20call 1 0.500000 0.750000 <NA> <NA> angry 0.7500 <NA>",
+        "SPEAKER a%20call 1 1.250000 0.750000 <NA> <NA> happy 0.5000 <NA>",
+        "SPEAKER a%20call 1 2.500000 0.600000 <NA> <NA> angry 1.0000 <NA>",
     ]
 
 
@@ -82,6 +89,61 @@ def test_any_name_is_read_back(tmp_path_factory, name, labels):
     assert read_table(folder / "a.csv") == {(name, 1): own}
     spoken = [text for _, _, text in read_textgrid(folder / "a.TextGrid")["channel 1"] if text]
     assert spoken == [" ".join(s.label.splitlines()) for s in own if " ".join(s.label.splitlines())]
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "hop"),
+    [
+        (12_349, 8000, 0.25),  # 1.543625 s, above it in whole milliseconds
+        (12_345, 8000, 0.25),  # 1.543125 s, below it
+        (48_001, 48_000, 0.25),  # no finite decimal, and more samples than 8 kHz can say
+        (70_000, 44_100, 0.3),
+        (100_000, 8000, 0.0501),  # a cell is 401 samples, not 0.0501 s
+        (1, 8000, 0.25),
+        (4, 22_050, 0.25),
+    ],
+)
+def test_all_files_end_where_the_recording_ends(packed, tmp_path, samples, rate, hop):
+    from lhotse import SupervisionSet
+    from praatio import textgrid as praat
+
+    from ser.inference.model import open_model
+    from ser.inference.predictor import Predictor
+
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, samples)
+    noise[samples // 3 : samples // 2] = 0
+    soundfile.write(tmp_path / "a.wav", noise, rate)
+    settings = read_settings(None, {"hop": hop, "window": 1.0, "minimum": hop, "no_speech_minimum": hop})
+    made = timeline_of(tmp_path / "a.wav", Predictor(open_model(packed)), settings, best_paths, show=False)
+    write(made, tmp_path, ["rttm", "textgrid", "csv", "json"], True)
+
+    end = samples / rate
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["duration"] == end
+    segments = [(s["start"], s["end"], s["emotion"]) for s in found["channels"][0]["segments"]]
+    assert segments[-1][1] == end
+    assert all(start < stop for start, stop, _ in segments)
+    assert all(one[1] <= two[0] for one, two in pairwise(segments))
+    (rows,) = read_table(tmp_path / "a.csv").values()
+    assert [(s.start, s.end, s.label) for s in rows] == segments
+    grid = praat.openTextgrid(str(tmp_path / "a.TextGrid"), includeEmptyIntervals=True, reportingMode="error")
+    tier = grid.getTier("channel 1")
+    assert grid.maxTimestamp == tier.maxTimestamp == tier.entries[-1].end == end
+    assert [tuple(entry) for entry in tier.entries if entry.label] == segments
+    assert all(entry.start < entry.end for entry in tier.entries)
+    assert all(one.end == two.start for one, two in pairwise(tier.entries))
+    (tmp_path / "a.rttm").rename(tmp_path / "b.rttm")
+    for (start, stop, label), line in zip(segments, (tmp_path / "b.rttm").read_text().splitlines(), strict=True):
+        at, length = map(Decimal, line.split()[3:5])
+        assert line.split()[7] == label
+        assert float(at) == start
+        assert length > 0
+        assert 0 <= Decimal(repr(stop)) - (at + length) < Decimal("1e-6")
+    lhotse = list(SupervisionSet.from_rttm(tmp_path / "b.rttm"))
+    assert [one.end for one in lhotse] == pytest.approx([stop for _, stop, _ in segments], abs=2e-6)
+    cells = list(csv.DictReader((tmp_path / "a.posteriors.csv").open()))
+    assert float(cells[-1]["end"]) == end
+    assert all(one["end"] == two["start"] for one, two in pairwise(cells))
 
 
 def test_all_formats_and_posteriors(tmp_path):
