@@ -39,7 +39,7 @@ setup(
         "pyyaml",
         "tqdm",
         "tabulate",
-        "matplotlib",
+        "matplotlib>=3.11",
         "safetensors",
         "scikit-learn",
         "statsmodels",

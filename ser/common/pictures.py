@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +17,10 @@ if TYPE_CHECKING:
 
 # By ending, what leaves date and version out.
 METADATA = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+
+# Debian's fonts by script; colour emoji are bitmaps, which cannot be drawn.
+PACKAGES = {"Chinese, Japanese or Korean": "fonts-noto-cjk", "emoji": "fonts-symbola"}
+OTHERS = "fonts-noto-core"
 
 
 def check_picture(path: Path) -> None:
@@ -26,8 +34,94 @@ def check_picture(path: Path) -> None:
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure, in the format of its ending."""
+    """Write a figure, in the format of its ending.
+
+    Characters that the font lacks are drawn with other installed fonts; where none has them, boxes stand for them, and
+    one warning names the packages to install. A dollar sign is itself, never the start of a formula.
+    """
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with atomic_path(path) as temporary:
+        missing = _save(figure, temporary)
+        if missing and (families := _find_families(missing)):
+            for text in figure.findobj(Text):
+                text.set_fontfamily([*text.get_fontfamily(), *families])
+            missing = _save(figure, temporary)
+    _warn_of(missing, path)
+
+
+def _save(figure: Figure, path: Path) -> set[str]:
+    """Write a figure; the characters that no font of its texts has."""
     import matplotlib
 
-    with matplotlib.rc_context({"svg.hashsalt": "picture"}), atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120, metadata=METADATA[path.suffix.lower()])
+    with matplotlib.rc_context({"svg.hashsalt": "picture"}), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure.savefig(path, dpi=120, metadata=METADATA[path.suffix.lower()])
+    missing = set()
+    for warning in caught:
+        if match := re.match(r"Glyph (\d+) ", str(warning.message)):
+            missing.add(chr(int(match[1])))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return {c for c in missing if unicodedata.category(c) != "Cf" and not "\ufe00" <= c <= "\ufe0f"}
+
+
+def _find_families(missing: set[str]) -> list[str]:
+    """The fewest font families of this machine that have as many of the characters as any have."""
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    known = {entry.fname for entry in fontManager.ttflist}
+    for file in set(findSystemFonts()) - known:  # installed since matplotlib made its list
+        with suppress(OSError, RuntimeError):
+            fontManager.addfont(file)
+    covered: dict[str, set[str]] = {}
+    for entry in fontManager.ttflist:
+        if entry.name not in covered and "lastresort" not in entry.name.replace(" ", "").lower():
+            covered[entry.name] = _characters(entry.fname, entry.index) & missing
+    families = []
+    while missing and covered:
+        best = max(sorted(covered), key=lambda name: (len(covered[name] & missing), "Sans" in name))
+        if not covered[best] & missing:
+            break
+        families.append(best)
+        missing = missing - covered[best]
+    return families
+
+
+def _characters(file: str, index: int) -> set[str]:
+    """What a font can draw; nothing where it holds bitmaps alone, as colour emoji do."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        font = FT2Font(file, face_index=index)
+        return set(map(chr, font.get_charmap())) if font.scalable else set()
+    except (OSError, RuntimeError):
+        return set()
+
+
+_warned: set[str] = set()  # scripts, so that a run of many pictures warns once of each
+
+
+def _warn_of(missing: set[str], path: Path) -> None:
+    scripts = {_script(character): character for character in sorted(missing)}
+    new = {script: character for script, character in scripts.items() if script not in _warned}
+    if not new:
+        return
+    _warned.update(new)
+    shown = ", ".join(f"{script} characters such as {character}" for script, character in new.items())
+    packages = " ".join(sorted({PACKAGES.get(script, OTHERS) for script in new}))
+    warnings.warn(
+        f"{path}: no installed font has {shown}; this and later pictures show boxes for them. Fix: install fonts (Debian, "
+        f"Ubuntu: apt-get install {packages}; without root: .ttf files in ~/.local/share/fonts), then draw again",
+        stacklevel=3,
+    )
+
+
+def _script(character: str) -> str:
+    """The script of a character, by its Unicode name."""
+    first = re.split("[ -]", unicodedata.name(character, "unprintable"), maxsplit=1)[0]
+    if first in ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "FULLWIDTH", "IDEOGRAPHIC"):
+        return "Chinese, Japanese or Korean"
+    return "emoji" if unicodedata.category(character) in ("So", "Sk") else first.capitalize()
