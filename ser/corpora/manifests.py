@@ -134,9 +134,9 @@ def _recordings(items: Sequence[Item]) -> dict[str, dict[str, str]]:
 
     A wav.scp can pick a channel only by a pipe, which this toolkit does not write. So a channel that is a speaker is a
     recording of its own, <recording>-<channel>, whose line in wav.scp names the file with all channels, and
-    reco2file_and_channel says which of them it is (A, B: Kaldi knows no third, so it is not written where one is
-    needed, nor where others are mixed down). Kaldi's own programs and lhotse's reader of data dirs do not go by it: the
-    manifests have the channel in each cut.
+    reco2file_and_channel says which of them it is. Kaldi's has a line for each recording, A or B: where one is of a
+    third channel, or mixed down, our own reco2channel has the numbers instead, from 0. Kaldi's own programs and
+    lhotse's reader of data dirs go by neither: the manifests have the channel in each cut.
     """
     names = {
         item.utterance.id: item.recording if item.channel is None else f"{item.recording}-{item.channel}"
@@ -152,10 +152,13 @@ def _recordings(items: Sequence[Item]) -> dict[str, dict[str, str]]:
         "reco2dur": {name: f"{item.file_samples / item.sampling_rate:.6f}" for name, item in of.items()},
     }
     channels = {name: 0 if item.num_channels == 1 else item.channel for name, item in of.items()}
-    if any(item.channel is not None for item in items) and set(channels.values()) <= {0, 1}:
-        tables["reco2file_and_channel"] = {
-            n: f"{of[n].recording} {'AB'[c]}" for n, c in channels.items() if c is not None
-        }
+    if any(item.channel is not None for item in items):
+        if set(channels.values()) <= {0, 1}:
+            tables["reco2file_and_channel"] = {
+                n: f"{of[n].recording} {'AB'[c]}" for n, c in channels.items() if c is not None
+            }
+        else:
+            tables["reco2channel"] = {n: str(i.channel) for n, i in of.items() if i.channel is not None}
     return tables
 
 

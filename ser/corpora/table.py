@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 import unicodedata
 import warnings
@@ -41,7 +42,8 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     Raises:
         InputError: absent, or not UTF-8.
     """
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", read_utf8(path)), 1):
+    # splitlines() would also end lines at other signs, such as U+2028.
+    for number, line in enumerate(read_utf8(path).split("\n"), 1):
         if line.strip():
             yield line.strip(), f"{path}:{number}"
 
@@ -61,6 +63,29 @@ def read_utf8(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}:{line}: not UTF-8 text; save the table as UTF-8 (in Excel: `CSV UTF-8`)") from None
+
+
+def existing_file(path: Path) -> Path | None:
+    """The file of that name; each part that is absent as it is written is compared in NFC, as macOS writes NFD.
+
+    Returns:
+        The path as it is on disk; None where no file, or more than one, has that name.
+    """
+    if os.path.isfile(path):  # Path.is_file raises where a name is too long
+        return path
+    place = Path(path.anchor)
+    for part in path.relative_to(path.anchor).parts:
+        if not os.path.lexists(place / part):
+            wanted = unicodedata.normalize("NFC", part)
+            try:
+                same = [] if part.isascii() else [n for n in os.listdir(place) if unicodedata.normalize("NFC", n) == wanted]
+            except OSError:
+                return None
+            if len(same) != 1:
+                return None
+            part = same[0]
+        place /= part
+    return place if os.path.isfile(place) else None
 
 
 class Labels:

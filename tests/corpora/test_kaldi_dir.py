@@ -212,7 +212,7 @@ def test_a_pipe_runs_once_where_it_is_allowed_and_its_audio_is_kept(lab):
         ),
         ("(head -c 4000 wav/bia-sad.wav; exit 1) | cat |", "the command ended with status 1 (and said nothing)"),
         ("no_such_program x |", "the command ended with status 127 ("),
-        ("true |", "the command gives no audio (empty file); mend it: true"),
+        ("true |", "the command gives no audio (empty file); fix it: true"),
         ("echo hello |", "the command gives no audio ("),
         ("head -c 4000 wav/bia-sad.wav |", "the command gives no audio (truncated: "),
     ],

@@ -1,0 +1,205 @@
+"""Kaldi data dirs that others wrote, read in one way by stage 1 and by predict: wav.scp, segments and their fellows.
+
+A byte order mark, blank lines, line ends of Windows and white space around a line are no part of a table. What is wrong
+with a line is an error that names file and line, or an issue where these are collected (`ser.corpora.findings`).
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ser.common import InputError
+from ser.corpora.findings import complain
+from ser.corpora.table import existing_file, read_lines, refuse, seconds
+
+
+class Line(NamedTuple):
+    """The value of a line, and its "<file>:<line>"."""
+
+    value: str
+    origin: str
+
+
+KeyedLines = dict[str, Line]
+
+
+class Segment(NamedTuple):
+    """What an utterance is of its recording.
+
+    Attributes:
+        recording: key of wav.scp.
+        start, end: seconds; None: its end.
+        channel: from 0, where a table has its number.
+        side: the line of reco2file_and_channel, where there is no number; `channel_of` reads it.
+        origin: "<file>:<line>" of the utterance.
+    """
+
+    recording: str
+    start: float
+    end: float | None
+    channel: int | None
+    side: Line | None
+    origin: str
+
+
+def read_keyed(path: Path) -> KeyedLines:
+    """Read `key value` lines; the value is the rest of the line.
+
+    Raises:
+        InputError: absent, not UTF-8, a line without a value, or a key twice.
+    """
+    table: KeyedLines = {}
+    for line, origin in read_lines(path):
+        key, *rest = line.split(maxsplit=1)
+        if not rest:
+            complain("table", f"{origin}: expected `key value`, found {line!r}; fix or remove the line")
+        elif key in table:
+            complain("table", f"{origin}: {key} stands in {table[key].origin} too; remove one of the lines")
+        else:
+            table[key] = Line(rest[0], origin)
+    return table
+
+
+def read_tables(wav_scp: Path, names: Iterable[str] = ()) -> dict[str, KeyedLines]:
+    """wav.scp, what says which part of a recording an utterance is, and others beside it; empty where absent.
+
+    Args:
+        names: of the others.
+
+    Raises:
+        InputError: as `read_keyed`, or wav.scp or segments without a line.
+    """
+    beside = ("segments", "reco2file_and_channel", "reco2channel", *names)
+    tables = {"wav.scp": read_keyed(wav_scp)}
+    tables |= {name: read_keyed(path) if (path := wav_scp.parent / name).is_file() else {} for name in beside}
+    for name, path in (("wav.scp", wav_scp), ("segments", wav_scp.parent / "segments")):
+        if path.is_file() and not tables[name]:
+            complain("table", f"{path}: holds no lines; complete it{', or remove it' if name == 'segments' else ''}")
+    return tables
+
+
+def read_segment(key: str, tables: Mapping[str, KeyedLines]) -> Segment:
+    """The line of `segments` of an utterance; without that table, all of its recording.
+
+    Raises:
+        InputError: a line that is none of a segment.
+        Refused: the same, where issues are collected.
+    """
+    if not tables["segments"]:
+        return Segment(key, 0.0, None, *_channel(key, tables), tables["wav.scp"][key].origin)
+    value, origin = tables["segments"][key]
+    fields = value.split()
+    if len(fields) not in (3, 4) or not re.fullmatch("[0-9]+", "".join(fields[3:]) or "0"):
+        raise refuse(
+            "table", f"{origin}: expected `utterance recording start end` (and a channel from 0), found {value!r}"
+        )
+    start, end = (seconds(text, "time", origin) for text in fields[1:3])
+    if start < 0 or (end != -1 and end <= start):
+        raise refuse(
+            "segments",
+            f"{origin}: {key} starts at {start:g} s and ends at {end:g} s; give an end after the start, "
+            "or -1 for the end of the recording",
+        )
+    channel = (int(fields[3]), None) if len(fields) == 4 else _channel(fields[0], tables)
+    return Segment(fields[0], start, None if end == -1 else end, *channel, origin)
+
+
+def recording_line(segment: Segment, tables: Mapping[str, KeyedLines]) -> Line:
+    """The line of wav.scp of a segment.
+
+    Raises:
+        InputError: there is none (Refused where issues are collected).
+    """
+    line = tables["wav.scp"].get(segment.recording)
+    if line is None:
+        raise refuse("table", f"{segment.origin}: recording {segment.recording} is not in wav.scp; add it")
+    return line
+
+
+def _channel(recording: str, tables: Mapping[str, KeyedLines]) -> tuple[int | None, Line | None]:
+    """The number of reco2channel, or else the line of reco2file_and_channel."""
+    if line := tables["reco2channel"].get(recording):
+        if not re.fullmatch("[0-9]+", line.value):
+            raise refuse("table", f"{line.origin}: channel {line.value!r}: a number from 0")
+        return int(line.value), None
+    return None, tables["reco2file_and_channel"].get(recording)
+
+
+def channel_of(side: Line, num_channels: int) -> int | None:
+    """What the letter of reco2file_and_channel stands for: A is channel 0, B channel 1, and so on.
+
+    Returns:
+        None for a file of one channel, which is that side, taken out of its call already.
+
+    Raises:
+        InputError: no letter (Refused where issues are collected).
+    """
+    letter = side.value.split()[-1]
+    if num_channels == 1:
+        return None
+    if not re.fullmatch("[A-Z]", letter):
+        raise refuse("table", f"{side.origin}: channel {letter!r}: A for the first, B for the second")
+    return ord(letter) - ord("A")
+
+
+def read_speaker(key: str, line: Line) -> str:
+    """The speaker of a line of utt2spk.
+
+    Raises:
+        InputError: more than one word (Refused where issues are collected).
+    """
+    if len(line.value.split()) != 1:
+        raise refuse("table", f"{line.origin}: expected `utterance speaker`, found {key} {line.value!r}")
+    return line.value
+
+
+def command_of(line: Line) -> str:
+    """The command of a line of wav.scp; "" where it names a file."""
+    return line.value.removesuffix("|").strip() if line.value.endswith("|") else ""
+
+
+def recording_file(line: Line, folder: Path) -> Path:
+    """The file that a line of wav.scp names, from the data dir, the two folders above it, or the working directory.
+
+    Raises:
+        InputError: there is none (Refused where issues are collected).
+    """
+    if line.value.startswith("|"):
+        raise refuse("table", f"{line.origin}: {line.value}: a command that takes audio, none that gives it")
+    for place in (folder, *folder.resolve().parents[:2], Path()):
+        if path := existing_file(place / line.value):
+            return path
+    if re.search(r":\d+(\[.*\])?$", line.value):
+        raise refuse(
+            "table",
+            f"{line.origin}: {line.value}: a place in an archive of Kaldi, not a file; write the audio to files "
+            "with wav-copy, and name these",
+        )
+    raise refuse("missing files", f"{line.origin}: {line.value}: no such file; fix the path, or put the file there")
+
+
+def run_command(command: str, output: Path, folder: Path | None = None) -> str:
+    """Write what a command gives on standard output to a file.
+
+    Args:
+        folder: where bash runs it; None: the working directory.
+
+    Returns:
+        "", or how it failed.
+    """
+    with output.open("wb") as file:
+        run = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.PIPE,
+        )
+    if not run.returncode:
+        return ""
+    last = run.stderr.decode(errors="replace").strip().splitlines()[-1:]
+    return f"the command ended with status {run.returncode} ({last[0].strip() if last else 'and said nothing'})"
