@@ -21,7 +21,6 @@ import difflib
 import io
 import os
 import sys
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,17 @@ from ser.common import InputError
 from ser.corpora import Protocol, Utterance
 from ser.corpora.findings import complain
 from ser.corpora.protocol import PARTS
-from ser.corpora.table import Labels, Names, Refused, gender, milliseconds, read_utf8, refuse, seconds
+from ser.corpora.table import (
+    Labels,
+    Names,
+    Refused,
+    existing_file,
+    gender,
+    milliseconds,
+    read_utf8,
+    refuse,
+    seconds,
+)
 
 NEEDED = ("path", "speaker", "emotion")
 OPTIONAL = ("start", "end", "split", "text_id", "channel", "gender", "language", "id")
@@ -184,11 +193,8 @@ def _utterance(table: Path, row: Row, origin: str, names: Names, labels: Labels,
 
 def _path(table: Path, text: str) -> Path | None:
     """The file, also where Windows wrote the path or a Mac the file's name, whose accents are signs of their own."""
-    for spelling in (text, text.replace("\\", "/")):
-        for form in (spelling, unicodedata.normalize("NFC", spelling), unicodedata.normalize("NFD", spelling)):
-            if os.path.isfile(path := table.parent / form):  # Path.is_file raises where a name is too long
-                return path
-    return None
+    spellings = (text, text.replace("\\", "/"))
+    return next((path for spelling in spellings if (path := existing_file(table.parent / spelling))), None)
 
 
 def _recordings(names: Names, found: Iterable[Utterance]) -> dict[Path, str]:

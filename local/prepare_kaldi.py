@@ -164,9 +164,7 @@ def _check_keys(corpus_dir: Path, tables: dict[str, KeyedLines], segments: dict[
         "utt2emo": (keys, "utt2spk"),
         "segments": (keys, "utt2spk"),
         "wav.scp": (recordings, "segments") if tables["segments"] else (keys, "utt2spk"),
-        **dict.fromkeys(
-            ("reco2file_and_channel", "reco2channel", "reco2dur"), (set(tables["wav.scp"]), "wav.scp")
-        ),
+        **dict.fromkeys(("reco2file_and_channel", "reco2channel", "reco2dur"), (set(tables["wav.scp"]), "wav.scp")),
         "spk2gender": ({line.value for line in tables["utt2spk"].values()}, "utt2spk"),
         **dict.fromkeys(("utt2text_id", "utt2lang", "utt2dur"), (keys, "utt2spk")),
     }

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ser.audio import audio_info, read_audio, resample
+from ser.audio import READABLE_SUFFIXES, audio_info, read_audio, resample
 from ser.audio.reader import is_silent
 from ser.augment.kinds import check_choices, check_range, one_of, rms, voiced, within
 from ser.common import InputError, derive_seed, digest, locked, read_json, write_json
 from ser.common.progress import progress
-from ser.corpora.utterance import AUDIO_SUFFIXES, other_files
+from ser.corpora.utterance import other_files
 
 if TYPE_CHECKING:
     from ser.augment.voices import Voices
@@ -62,9 +62,9 @@ def sound_files(folder: str, what: str, cache: str = "") -> Mapping[str, str]:
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"{folder}: no such folder of {what}; name one, or none for made ones")
-    paths = [path for path in other_files(root, ()) if path.suffix.lower() in AUDIO_SUFFIXES]
+    paths = [path for path in other_files(root, ()) if path.suffix.lower() in READABLE_SUFFIXES]
     if not paths:
-        raise InputError(f"{folder}: no sound file of {what} in it ({', '.join(sorted(AUDIO_SUFFIXES))})")
+        raise InputError(f"{folder}: no sound file of {what} in it ({', '.join(sorted(READABLE_SUFFIXES))})")
     kept = Path(cache, f"sounds-{digest(str(root.resolve()))}.json") if cache else None
     firsts: dict[str, str] = {}
     for name, content in _contents(root, paths, what, kept).items():

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ser.common import InputError
 from ser.corpora.findings import complain
 from ser.corpora.table import existing_file, read_lines, refuse, seconds
 

@@ -76,16 +76,23 @@ def existing_file(path: Path) -> Path | None:
     place = Path(path.anchor)
     for part in path.relative_to(path.anchor).parts:
         if not os.path.lexists(place / part):
-            wanted = unicodedata.normalize("NFC", part)
-            try:
-                same = [] if part.isascii() else [n for n in os.listdir(place) if unicodedata.normalize("NFC", n) == wanted]
-            except OSError:
-                return None
+            same = _same_names(place, part)
             if len(same) != 1:
                 return None
             part = same[0]
         place /= part
     return place if os.path.isfile(place) else None
+
+
+def _same_names(folder: Path, name: str) -> list[str]:
+    """What lies in a folder under a name that is the same in NFC."""
+    if name.isascii():
+        return []
+    wanted = unicodedata.normalize("NFC", name)
+    try:
+        return [other for other in os.listdir(folder) if unicodedata.normalize("NFC", other) == wanted]
+    except OSError:
+        return []
 
 
 class Labels:

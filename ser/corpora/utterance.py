@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ser.audio import READABLE_SUFFIXES
 from ser.common import InputError
 from ser.corpora.findings import complain
-
-AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".sph", ".w64", ".rf64"}
 
 
 @dataclass(frozen=True)
@@ -94,33 +93,40 @@ def hidden_files(corpus_dir: Path) -> int:
 def other_files(corpus_dir: Path, named: Iterable[Path]) -> list[Path]:
     """Files that are neither hidden nor among those named, such as a readme."""
     known = {path.resolve() for path in named}
-    return [p for p in _files(corpus_dir) if not is_hidden(p.relative_to(corpus_dir)) and p.resolve() not in known]
+    return [p for p in files_below(corpus_dir) if not is_hidden(p.relative_to(corpus_dir)) and p.resolve() not in known]
 
 
 def _audio_named(corpus_dir: Path) -> list[Path]:
-    return [path for path in _files(corpus_dir) if path.suffix.lower() in AUDIO_SUFFIXES]
+    return [path for path in files_below(corpus_dir) if path.suffix.lower() in READABLE_SUFFIXES]
 
 
-def _files(corpus_dir: Path) -> list[Path]:
-    """Sorted; links to folders are followed, each folder once, and once more where a hidden link leads to it."""
+def _refuse_folder(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be read ({error.strerror}); mend that, or move it away") from None
+
+
+def files_below(folder: Path, unreadable: Callable[[OSError], None] = _refuse_folder) -> list[Path]:
+    """Sorted; links to folders are followed, each folder once, and once more where a hidden link leads to it.
+
+    Args:
+        unreadable: gets the error of a folder that cannot be listed.
+
+    Raises:
+        InputError: such a folder, unless `unreadable` says otherwise.
+    """
     found: list[Path] = []
     seen = set()
-    if not corpus_dir.is_dir():
+    if not folder.is_dir():
         return found  # a table
-    for folder, inner, names in os.walk(corpus_dir, onerror=_refuse_folder, followlinks=True):
-        state = os.stat(folder)
-        key = state.st_dev, state.st_ino, is_hidden(Path(folder).relative_to(corpus_dir))
+    for place, inner, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        state = os.stat(place)
+        key = state.st_dev, state.st_ino, is_hidden(Path(place).relative_to(folder))
         if key in seen:
             inner.clear()
             continue
         seen.add(key)
         inner.sort()
-        found += [Path(folder, name) for name in names]
+        found += [Path(place, name) for name in names]
     return sorted(found)
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise InputError(f"{error.filename}: cannot be read ({error.strerror}); mend that, or move it away") from None
 
 
 def is_hidden(path: Path) -> bool:

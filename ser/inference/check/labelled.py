@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ser.common import InputError
-from ser.corpora.kaldi import read_table
+from ser.corpora.data_dir import read_keyed
 from ser.inference.predict.inputs import MANIFESTS, Source, manifest_rows, sources_of
 
 GENDERS = {"f": "women", "m": "men"}
@@ -64,21 +64,36 @@ def _corpus(path: Path) -> str:
 
 
 def _of_tables(folder: Path, sources: Sequence[Source]) -> tuple[dict[str, str], dict[str, str]]:
-    emotions, genders = read_table(folder / "utt2emo"), {}
+    emotions = {key: line.value for key, line in read_keyed(folder / "utt2emo").items()}
+    genders = {}
     if (folder / "spk2gender").is_file():
-        of_speaker = read_table(folder / "spk2gender")
-        genders = {source.id: of_speaker.get(source.speaker, "") for source in sources}
+        of_speaker = read_keyed(folder / "spk2gender")
+        genders = {source.id: of_speaker[source.speaker].value for source in sources if source.speaker in of_speaker}
     return emotions, genders
 
 
 def _of_manifest(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """As stage 1 writes cuts: the emotion in the `custom` of the supervision. `sources_of` has found lines of cuts."""
+    """As stage 1 writes cuts: the emotion in the `custom` of the supervision. `sources_of` has found lines of cuts.
+
+    Raises:
+        InputError: a supervision without its fields, or several of a cut that differ in emotion.
+    """
     emotions, genders = {}, {}
-    for row in manifest_rows(path):
-        for told in (row.get("supervisions") or [])[:1]:
-            if emotion := (told.get("custom") or {}).get("emotion"):
-                emotions[row["id"]] = str(emotion)
-            genders[row["id"]] = str(told.get("gender") or "")
+    for number, row in enumerate(manifest_rows(path), 1):
+        key = str(row["id"])
+        try:
+            supervisions = row.get("supervisions") or []
+            own = {str(emotion) for s in supervisions if (emotion := (s.get("custom") or {}).get("emotion"))}
+            sexes = {str(s.get("gender") or "") for s in supervisions}
+        except (AttributeError, TypeError) as error:
+            raise InputError(f"{path}:{number}: {key}: not readable as a cut ({error!r}). Fix the line") from None
+        if len(own) > 1:
+            raise InputError(
+                f"{path}:{number}: {key}: several emotions ({', '.join(sorted(own))}). Give a cut for each supervision"
+            )
+        if own:
+            emotions[key] = own.pop()
+        genders[key] = sexes.pop() if len(sexes) == 1 else ""
     return emotions, genders
 
 

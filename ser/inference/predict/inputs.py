@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
+import math
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
+import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ser.audio import Audio
+from ser.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES, Audio
 from ser.common import InputError
-from ser.corpora.kaldi import read_table
-from ser.corpora.utterance import audio_files, hidden_files
+from ser.corpora.data_dir import (
+    Line,
+    command_of,
+    read_segment,
+    read_speaker,
+    read_tables,
+    recording_file,
+    recording_line,
+    run_command,
+)
+from ser.corpora.table import existing_file, read_lines
+from ser.corpora.utterance import files_below, is_hidden
 
 PIPES = "if you trust every command of the list, have them run with --allow-pipes true"
-CHANNELS = {"A": 0, "B": 1, "1": 0, "2": 1}  # of Kaldi's reco2file_and_channel
 STDIN = "-"
 MANIFESTS = (".jsonl", ".jsonl.gz")
+SHOWN = 5  # of the files of a folder that are left out; all are counted
 OWN = "ser-audio-"  # temporary folders
 
 
@@ -36,9 +48,11 @@ class Source:
         id: what answers are printed under.
         path: the file; None: `audio` or `command` gives it.
         start, end: seconds; None: its end.
-        channel: from 0, where the list names one.
+        channels: from 0, where the list names some, which are mixed.
+        side: where the list names the side of a call instead.
         speaker: "" where none is named.
         command: bash gives the audio on its standard output.
+        folder: where that is run; None: the working directory.
         audio: samples at hand.
         problem: why it cannot be read.
     """
@@ -47,9 +61,11 @@ class Source:
     path: Path | None = None
     start: float = 0.0
     end: float | None = None
-    channel: int | None = None
+    channels: tuple[int, ...] = ()
+    side: Line | None = None
     speaker: str = ""
     command: str = ""
+    folder: Path | None = None
     audio: Audio | None = None
     problem: str = ""
 
@@ -71,34 +87,83 @@ def sources_of(name: str, folder: Path, allow_pipes: bool = False) -> list[Sourc
         allow_pipes: run commands that lists hold.
 
     Raises:
-        InputError: a list that cannot be read, or a folder without audio.
+        InputError: a list that cannot be read or is empty, or a folder without audio.
     """
     path = Path(name)
     if name == STDIN:
-        return [Source(STDIN, _received(folder / "audio"))]
+        return [Source(STDIN, _received(Path(tempfile.mkdtemp(dir=folder), "audio")))]
+    if not name:
+        raise InputError("input '': an empty name. Give a file, a folder or a list")
     if (path / "wav.scp").is_file():
         return _kaldi(path / "wav.scp", allow_pipes)
     if path.is_dir():
-        if hidden := hidden_files(path):
-            warnings.warn(f"{path}: passed over {hidden} hidden (such as ._ twins of macOS)", stacklevel=2)
-        return [Source(str(file), file) for file, _ in audio_files(path, re.compile(".*", re.DOTALL))]
+        return _folder(path)
     if path.suffix == ".scp":
         return _kaldi(path, allow_pipes)
     if name.endswith(MANIFESTS):
         return list(_cuts(path, allow_pipes))
-    return [Source(name, path)]
+    return [_file(path)]
+
+
+def _file(path: Path, problem: str = "") -> Source:
+    """A file under its own name, which answers can only be written under where it is text."""
+    try:
+        name = os.fsencode(path).decode("utf-8")
+    except UnicodeEncodeError:
+        return Source(str(path), problem=f"{path}: {sys.getfilesystemencoding()} cannot name it. Set LC_ALL=C.UTF-8")
+    except UnicodeDecodeError:
+        name = os.fsencode(path).decode("utf-8", "backslashreplace")
+        return Source(name, problem=f"{name}: its name is not UTF-8 text. Rename it, such as with `convmv`")
+    return Source(name, existing_file(path) or path, problem=problem)
+
+
+def _folder(folder: Path) -> list[Source]:
+    """What is named as audio below a folder, also where it cannot be read; the rest is counted in a warning."""
+    closed: list[Source] = []
+
+    def unreadable(error: OSError) -> None:
+        place = Path(error.filename)
+        if not is_hidden(place.relative_to(folder)):
+            closed.append(_file(place, f"{place}: folder cannot be read ({error.strerror}). Change its permissions"))
+
+    files = files_below(folder, unreadable)
+    hidden = [path for path in files if is_hidden(path.relative_to(folder))]
+    seen = [path for path in files if not is_hidden(path.relative_to(folder))]
+    audio = [path for path in seen if path.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES]
+    others = [path for path in seen if path.suffix.lower() not in READABLE_SUFFIXES | UNREADABLE_SUFFIXES]
+    for paths, what in ((hidden, "hidden files (such as ._ twins of macOS)"), (others, "files that are not audio")):
+        if paths:
+            names = [ascii(str(path.relative_to(folder)))[1:-1] for path in paths[:SHOWN]]
+            more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+            warnings.warn(f"{folder}: left out {len(paths)} {what}: {', '.join(names)}{more}", stacklevel=3)
+    if not audio and not closed:
+        raise InputError(f"{folder}: holds no audio files. Give a folder that does")
+    return sorted([*map(_file, audio), *closed], key=lambda source: source.id)
 
 
 def with_speakers(sources: Sequence[Source], utt2spk: Path) -> list[Source]:
-    """Speakers as a table names them, by the ids of sources.
+    """Speakers as a table names them, by the ids of sources, which may be file names with spaces.
 
     Raises:
-        InputError: it cannot be read, or names none of them.
+        InputError: it cannot be read, names one of them twice, or none.
     """
-    speakers = read_table(utt2spk)
-    if not any(source.id in speakers for source in sources):
+    speakers: dict[str, Line] = {}
+    for line, origin in read_lines(utt2spk):
+        name, *speaker = line.rsplit(maxsplit=1)
+        if not speaker:
+            raise InputError(f"{origin}: expected `<file or id> <speaker>`, found {line!r}. Fix or remove the line")
+        key = _composed(name)
+        if key in speakers:
+            raise InputError(f"{origin}: {name} stands in {speakers[key].origin} too. Remove one of the lines")
+        speakers[key] = Line(speaker[0], origin)
+    if not any(_composed(source.id) in speakers for source in sources):
         raise InputError(f"{utt2spk}: names none of what is given; its lines must be `<file or id> <speaker>`")
-    return [replace(source, speaker=speakers.get(source.id, source.speaker)) for source in sources]
+    named = ((source, speakers.get(_composed(source.id))) for source in sources)
+    return [replace(source, speaker=line.value) if line else source for source, line in named]
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _received(path: Path) -> Path:
@@ -117,8 +182,8 @@ def at_hand(source: Source) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix=OWN) if source.command else nullcontext("") as folder:
         path = source.path or Path(folder, "audio")
-        if source.command:
-            _run(source, path)
+        if source.command and (failure := run_command(source.command, path, source.folder)):
+            raise InputError(f"{source.id}: {failure}. Fix it: {source.command}")
         try:
             yield path
         except InputError as error:
@@ -130,99 +195,104 @@ def at_hand(source: Source) -> Iterator[Path]:
             raise InputError(text) from None
 
 
-def _run(source: Source, path: Path) -> None:
-    command = ["bash", "-o", "pipefail", "-c", source.command]
-    with path.open("wb") as file:
-        run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.PIPE)
-    if run.returncode:
-        said = run.stderr.decode(errors="replace").strip().splitlines() or ["and said nothing"]
-        raise InputError(f"{source.id}: its command ended with status {run.returncode} ({said[-1].strip()}); mend it")
-
-
 def _kaldi(wav_scp: Path, allow_pipes: bool) -> list[Source]:
-    """wav.scp, with segments, utt2spk and reco2file_and_channel where they stand beside it."""
-    folder = wav_scp.parent
-    recordings = {key: _recording(key, value, wav_scp, allow_pipes) for key, value in read_table(wav_scp).items()}
-    tables = {
-        name: read_table(folder / name) if (folder / name).is_file() else {}
-        for name in ("segments", "utt2spk", "reco2file_and_channel")
-    }
-    for key, value in tables["reco2file_and_channel"].items():
-        if key in recordings and (channel := CHANNELS.get(value.split()[-1])) is not None:
-            recordings[key] = replace(recordings[key], channel=channel)
-    found = list(recordings.values())
-    if tables["segments"]:
-        found = [_segment(key, value, recordings, folder / "segments") for key, value in tables["segments"].items()]
-    return [replace(source, speaker=tables["utt2spk"].get(source.id, "")) for source in found]
+    """wav.scp, with segments, utt2spk and tables of channels where they stand beside it, as stage 1 reads them."""
+    tables = read_tables(wav_scp, ["utt2spk"])
+    recordings: dict[str, Source] = {}
+    found = []
+    for key in tables["segments"] or tables["wav.scp"]:
+        try:
+            segment = read_segment(key, tables)
+            if segment.recording not in recordings:
+                line = recording_line(segment, tables)
+                recordings[segment.recording] = _recording(segment.recording, line, wav_scp.parent, allow_pipes)
+            found.append(
+                replace(
+                    recordings[segment.recording],
+                    id=key,
+                    start=segment.start,
+                    end=segment.end,
+                    channels=() if segment.channel is None else (segment.channel,),
+                    side=segment.side,
+                    speaker=read_speaker(key, tables["utt2spk"][key]) if key in tables["utt2spk"] else "",
+                )
+            )
+        except InputError as error:
+            found.append(Source(key, problem=f"{key}: {error}"))
+    return found
 
 
-def _recording(key: str, value: str, origin: Path, allow_pipes: bool) -> Source:
-    if value.endswith("|"):
-        if not allow_pipes:
-            return Source(key, problem=f"{origin}: {key}: a command ({value}); {PIPES}")
-        return Source(key, command=value.removesuffix("|").strip())
-    places = [folder / value for folder in (origin.parent, *origin.resolve().parent.parents[:2])]
-    return Source(key, next((path for path in places if path.is_file()), Path(value)))
-
-
-def _segment(key: str, value: str, recordings: Mapping[str, Source], origin: Path) -> Source:
+def _recording(key: str, line: Line, folder: Path, allow_pipes: bool) -> Source:
+    if (command := command_of(line)) and not allow_pipes:
+        return Source(key, problem=f"{line.origin}: {key}: a command ({command}). {PIPES}")
+    if command:
+        return Source(key, command=command, folder=folder)
     try:
-        name, start, end = value.split()
-        times = float(start), float(end)
-        if times[0] < 0 or (times[1] <= times[0] and times[1] != -1):
-            raise ValueError
-    except ValueError:
-        return Source(key, problem=f"{origin}: {key} {value}: must be a recording, a start and an end after it")
-    if name not in recordings:
-        return Source(key, problem=f"{origin}: {key}: recording {name} is not in wav.scp")
-    return replace(recordings[name], id=key, start=times[0], end=None if times[1] == -1 else times[1])
+        return Source(key, recording_file(line, folder))
+    except InputError as error:
+        return Source(key, problem=f"{key}: {error}")
 
 
 def manifest_rows(path: Path) -> list[Any]:
     """Of a manifest of lhotse (.jsonl, .jsonl.gz), read as plain JSON.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or is empty.
     """
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            return [json.loads(line) for line in file if line.strip()]
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; mend the path") from None
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         raise InputError(f"{path}: not readable as JSON lines ({error}); replace it by an intact copy") from None
+    if not rows:
+        raise InputError(f"{path}: holds no lines; complete it")
+    return rows
 
 
 def _cuts(path: Path, allow_pipes: bool) -> Iterator[Source]:
     for number, row in enumerate(manifest_rows(path), 1):
         if not isinstance(row, dict) or not {"id", "start", "duration"} <= row.keys():
             raise InputError(f"{path}:{number}: no cut; give a cut manifest (`lhotse cut simple` makes one)")
+        key = str(row["id"])
         try:
-            yield _cut(row, f"{path}:{number}", allow_pipes)
-        except (LookupError, TypeError, AttributeError) as error:
-            yield Source(str(row["id"]), problem=f"{path}:{number}: {row['id']}: not a cut of a recording ({error!r})")
+            yield _cut(key, row, f"{path}:{number}", allow_pipes)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            problem = f"{path}:{number}: {key}: not a cut of a recording ({error!r}). Save its audio in files"
+            yield Source(key, problem=problem)
 
 
-def _cut(row: dict[str, Any], origin: str, allow_pipes: bool) -> Source:
+def _cut(key: str, row: dict[str, Any], origin: str, allow_pipes: bool) -> Source:
     recording = row["recording"]
     others = {t["name"] for t in recording.get("transforms") or ()} - {"Resample"}
     if others:
         changes = ", ".join(sorted(others))
-        return Source(row["id"], problem=f"{origin}: {row['id']}: changed by lhotse ({changes}); save its audio")
-    source = recording["sources"][0]
-    whole = row["start"] == 0 and row["duration"] == recording["duration"]
-    mixed = len(source["channels"]) == 1 or isinstance(row["channel"], list)
-    supervisions = row.get("supervisions") or [{}]
+        return Source(key, problem=f"{origin}: {key}: changed by lhotse ({changes}); save its audio")
+    start, duration = float(row["start"]), float(row["duration"])
+    if not (math.isfinite(start + duration) and start >= 0 and duration > 0):
+        return Source(key, problem=f"{origin}: {key}: starts at {start:g} s and lasts {duration:g} s. Fix the times")
+    wanted = row["channel"] if isinstance(row["channel"], list) else [row["channel"]]
+    sources = [source for source in recording["sources"] if set(wanted) & set(source["channels"])]
+    if len(sources) != 1 or not set(wanted) <= set(sources[0]["channels"]):
+        return Source(
+            key, problem=f"{origin}: {key}: its channels {wanted} lie in {len(sources)} files. Give a cut each"
+        )
+    source = sources[0]
+    speakers = {str(s.get("speaker") or "") for s in row.get("supervisions") or ()}
+    whole = start == 0 and duration == recording["duration"]
     found = Source(
-        row["id"],
-        start=row["start"],
-        end=None if whole else row["start"] + row["duration"],
-        channel=None if mixed else row["channel"],
-        speaker=supervisions[0].get("speaker") or "",
+        key,
+        start=start,
+        end=None if whole else start + duration,
+        channels=() if wanted == source["channels"] else tuple(source["channels"].index(channel) for channel in wanted),
+        speaker=speakers.pop() if len(speakers) == 1 else "",
     )
     if source["type"] == "file":
-        return replace(found, path=Path(source["source"]))
+        path = Path(source["source"])
+        return replace(found, path=existing_file(path) or path)
     if source["type"] == "command" and allow_pipes:
         return replace(found, command=source["source"])
     what = PIPES if source["type"] == "command" else "save its audio in files"
-    return replace(found, problem=f"{origin}: {row['id']}: a source of type {source['type']}; {what}")
+    return replace(found, problem=f"{origin}: {key}: a source of type {source['type']}; {what}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 import sys
 import urllib.parse
 from collections import Counter
@@ -14,7 +16,8 @@ from typing import IO
 
 import numpy as np
 
-from ser.common import InputError, atomic_path, write_text
+from ser.common import InputError, write_text
+from ser.common.files import unwritable
 from ser.inference.predict.answers import Prediction
 
 Write = Callable[[Prediction], None]
@@ -23,15 +26,21 @@ WITHHELD = "-"
 
 @contextmanager
 def writer(form: str, out: Path | None, classes: Sequence[str], ids: Sequence[str]) -> Iterator[Write]:
-    """A function that writes predictions as they come, to a file that appears when all are there, or standard output.
+    """A function that writes predictions as they come, to standard output or a file.
+
+    The file has its name when all are there; until then, and where the run ends early, those that are there lie in
+    <name>.<process>.partial. An ark is whole or absent. CSV and JSON lines are UTF-8, a table on standard output in the
+    encoding of that.
 
     Args:
         form: one of FORMS.
         ids: what will be answered, for the width of a table.
 
     Raises:
-        InputError: an ark to standard output, or of an id that stands twice.
+        InputError: an ark to standard output, or of an id that stands twice; a place that is no file.
     """
+    if out and out.exists() and not out.is_file():
+        raise InputError(f"{out}: not a file that can be replaced. Give another --out, or none for standard output")
     if form == "ark":
         if out is None or out.suffix != ".ark":
             raise InputError("--format ark: give --out <name>.ark; <name>.scp and <name>.labels are written beside it")
@@ -40,10 +49,36 @@ def writer(form: str, out: Path | None, classes: Sequence[str], ids: Sequence[st
         with _ark(out, classes) as write:
             yield write
     elif out is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            encoding = sys.stdout.encoding if form == "table" else "utf-8"
+            sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
         yield FORMS[form](sys.stdout, classes, ids)
     else:
-        with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            yield FORMS[form](file, classes, ids)
+        with _partial(out, lambda file: FORMS[form](file, classes, ids)) as write:
+            yield write
+
+
+@contextmanager
+def _partial(out: Path, begin: Callable[[IO[str]], Write]) -> Iterator[Write]:
+    """Write beside a file, and rename when the block ends well; otherwise what has been answered stays there."""
+    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
+    header = 0
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            write = begin(file)
+            file.flush()
+            header = partial.stat().st_size
+            yield write
+        os.replace(partial, out)
+    except BaseException as error:
+        if partial.is_file() and partial.stat().st_size > header:
+            print(f"warning: {partial}: holds the answers until here", file=sys.stderr)
+        else:
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritable(out, error) from error
+        raise
 
 
 def _table(file: IO[str], classes: Sequence[str], ids: Sequence[str]) -> Write:
@@ -54,7 +89,9 @@ def _table(file: IO[str], classes: Sequence[str], ids: Sequence[str]) -> Write:
     print(f"{'file':<{width}}  {'label':<{names}}  confidence  {heads}", file=file, flush=True)
 
     def write(p: Prediction) -> None:
-        if not p.error:
+        if p.error:
+            print(f"{p.key:<{width}}  error", file=file, flush=True)
+        else:
             values = "  ".join(f"{p.posteriors[n]:>{size}.3f}" for n, size in zip(classes, columns, strict=True))
             answer = f"{p.label or WITHHELD:<{names}}  {p.confidence:>10.3f}"
             print(f"{p.key:<{width}}  {answer}  {values}", file=file, flush=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ser.audio import AudioInfo, audio_info, read_audio, read_blocks, resample, resample_blocks
 from ser.common import InputError
+from ser.corpora.data_dir import channel_of
 from ser.corpora.items import FRAME
 from ser.inference.predict.inputs import Source, at_hand
 
@@ -52,6 +53,7 @@ def heard(source: Source, channel: str, rate: int, longest: float) -> Iterator[S
     if source.problem:
         raise InputError(source.problem)
     with ExitStack() as stack:
+        stack.enter_context(_named(source))
         path = None if source.audio else stack.enter_context(at_hand(source))
         info = _info(source, path)
         first, count = _stretch(source, info)
@@ -62,12 +64,26 @@ def heard(source: Source, channel: str, rate: int, longest: float) -> Iterator[S
             audio = source.audio or read_audio(path or Path(), *(() if whole else (first, count)))
             own = audio.samples[:, first : first + count] if source.audio else audio.samples
             resampled = np.stack([resample(row, info.sampling_rate, rate) for row in _picked(own, rows)])
+            if not resampled.size:
+                raise InputError(f"{source.id}: {count} samples at {info.sampling_rate} Hz are none at {rate} Hz")
             windows = iter(np.array_split(resampled, parts, axis=1))
         else:
             blocks = (_picked(block.samples, rows) for block in read_blocks(path, first, count))
             total = round(count * rate / info.sampling_rate)
             windows = _windows(resample_blocks(blocks, info.sampling_rate, rate), total, parts)
         yield Sound(windows, channels, count / info.sampling_rate, info.sampling_rate, parts)
+
+
+@contextmanager
+def _named(source: Source) -> Iterator[None]:
+    """Whatever goes wrong with a file is an error of that file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        text = f"{source.id}: cannot be read ({type(error).__name__}: {error}). Replace it by an intact copy"
+        raise InputError(text) from error
 
 
 def whole(source: Source, rate: int) -> np.ndarray:
@@ -100,23 +116,29 @@ def _stretch(source: Source, info: AudioInfo) -> tuple[int, int]:
     return first, min(last, length) - first
 
 
-def _rows(source: Source, channel: str, info: AudioInfo) -> tuple[list[int] | None, list[int | None]]:
-    """Channels that are rows, or None for the mean of all; and what the answers to the rows are called by."""
-    if source.channel is None and channel == MIX:
-        return None, [None]
-    if source.channel is None and channel == EACH:
-        return list(range(info.num_channels)), list(range(info.num_channels))
-    number = source.channel if source.channel is not None else int(channel)
-    if number >= info.num_channels:
-        raise InputError(f"{source.id}: has channels 0 to {info.num_channels - 1}, and none is {number}; mend that")
-    return [number], [None if source.channel is not None else number]
+def _rows(source: Source, channel: str, info: AudioInfo) -> tuple[list[tuple[int, ...]], list[int | None]]:
+    """Channels whose mean is a row, for each row; and what the answers to the rows are called by."""
+    there = range(info.num_channels)
+    channels = source.channels
+    if source.side:
+        channels = (channel_of(source.side, info.num_channels) or 0,)
+    rows: list[tuple[int, ...]] = [channels or tuple(there)]
+    names: list[int | None] = [None]
+    if not channels and channel == EACH:
+        rows, names = [(number,) for number in there], list(there)
+    elif not channels and channel != MIX:
+        rows, names = [(int(channel),)], [int(channel)]
+    missing = [str(number) for row in rows for number in row if number not in there]
+    if missing:
+        raise InputError(
+            f"{source.id}: has channels 0 to {info.num_channels - 1}, and none is {', '.join(missing)}; fix the number"
+        )
+    return rows, names
 
 
-def _picked(samples: np.ndarray, rows: list[int] | None) -> np.ndarray:
+def _picked(samples: np.ndarray, rows: list[tuple[int, ...]]) -> np.ndarray:
     """(channels, samples) to (rows, samples)."""
-    if rows is None:
-        return samples if len(samples) == 1 else samples.mean(axis=0)[None]
-    return samples[rows]
+    return np.stack([samples[row[0]] if len(row) == 1 else samples[list(row)].mean(axis=0) for row in rows])
 
 
 def _windows(blocks: Iterator[np.ndarray], total: int, parts: int) -> Iterator[np.ndarray]:
