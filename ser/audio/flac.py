@@ -1,13 +1,38 @@
-"""Whole FLAC files, decoded by dr_flac (miniaudio), which is faster than libsndfile's decoder."""
+"""FLAC files: whole ones by dr_flac (miniaudio), which is faster than libsndfile's decoder, and the streams of a file.
+
+The header's number of samples is compared with the last frame, which tells where it ends, without a sample being
+decoded; where they differ, the samples are counted by decoding them.
+"""
 
 from __future__ import annotations
 
+import mmap
+import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 
+from ser.common import InputError
+
 # The stream's marker, the head of its first block (STREAMINFO) and that block (RFC 9639, section 8.2).
 HEADER = 4 + 4 + 34
+_MARKER = re.compile(rb"fLaC[\0\x80]\0\0\x22")
+_SYNC = re.compile(rb"\xff[\xf8\xf9]")
+# Bytes from the end within which the last frame must begin, where the header does not tell how large one may be.
+_TAIL = 1 << 20
+
+
+def _crc8_table() -> list[int]:
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = (value << 1 ^ 0x07 if value & 0x80 else value << 1) & 0xFF
+        table.append(value)
+    return table
+
+
+_CRC8 = _crc8_table()
 
 
 def read_flac(path: Path) -> tuple[np.ndarray, int] | None:
@@ -19,14 +44,103 @@ def read_flac(path: Path) -> tuple[np.ndarray, int] | None:
         if head[:4] != b"fLaC" or len(head) < HEADER or head[4] & 0x7F:
             return None
         data = head + file.read()
-    # 20 bits of rate, 3 of channels - 1, 5 of bits a sample - 1, 36 of samples, where 0 is unknown.
-    packed = int.from_bytes(head[18:26], "big")
-    rate, channels, samples = packed >> 44, (packed >> 41 & 7) + 1, packed & (1 << 36) - 1
+    rate, channels, samples = _stream_info(data)
+    if _MARKER.search(data, HEADER) or last_sample(data) != samples:
+        return None
     try:
         found = miniaudio.flac_read_f32(data)
     except miniaudio.DecodeError:
         return None
     # A damaged frame is passed over, which the number of samples shows.
-    if not samples or (found.sample_rate, found.nchannels, found.num_frames) != (rate, channels, samples):
+    if (found.sample_rate, found.nchannels, found.num_frames) != (rate, channels, samples):
         return None
     return np.frombuffer(found.samples, np.float32).reshape(-1, channels), rate
+
+
+def flac_streams(path: Path, data: bytes | mmap.mmap) -> list[bytes] | None:
+    """What libsndfile is to read, one after another, each with its right length; None: the file as it is.
+
+    Raises:
+        InputError: truncated or damaged.
+    """
+    starts = [match.start() for match in _MARKER.finditer(data)]
+    if starts == [0] and last_sample(data) == _stream_info(data)[2]:
+        return None
+    ends = [*starts[1:], len(data)]
+    return [_counted(path, data[a:b]) for a, b in zip(starts, ends, strict=True)] or None
+
+
+def _stream_info(data: bytes | mmap.mmap) -> tuple[int, int, int]:
+    """Hz, channels and samples by the header, of which 0 is an unknown number."""
+    # 20 bits of rate, 3 of channels - 1, 5 of bits a sample - 1, 36 of samples.
+    packed = int.from_bytes(data[18:26], "big")
+    return packed >> 44, (packed >> 41 & 7) + 1, packed & (1 << 36) - 1
+
+
+def _counted(path: Path, data: bytes) -> bytes:
+    """A stream whose header has the number of samples that there are."""
+    import miniaudio
+
+    promised, end = _stream_info(data)[2], last_sample(data)
+    if promised == end:
+        return data
+    try:
+        there = miniaudio.flac_read_f32(_with_length(data, 0)).num_frames
+    except miniaudio.DecodeError:
+        there = 0
+    if there < promised:
+        raise InputError(f"{path}: truncated: {there} of {promised} samples; replace it by an intact copy")
+    if there != end:
+        raise InputError(f"{path}: truncated or damaged behind {there} samples; replace it by an intact copy")
+    said = f"counts {promised} of {there} samples" if promised else "gives no size"
+    warnings.warn(f"{path}: the header {said}; read to the end of the file", stacklevel=5)
+    return _with_length(data, there)
+
+
+def _with_length(data: bytes, samples: int) -> bytes:
+    changed = int.from_bytes(data[18:26], "big") >> 36 << 36 | samples
+    return data[:18] + changed.to_bytes(8, "big") + data[26:]
+
+
+def last_sample(data: bytes | mmap.mmap) -> int | None:
+    """How many samples there are up to the end of the last frame, by its header; None: no frame was found."""
+    smallest = int.from_bytes(data[8:10], "big")
+    largest = int.from_bytes(data[15:18], "big") or _TAIL
+    begin = max(HEADER, len(data) - largest - _TAIL // 16)
+    tail = data[begin:]
+    for match in reversed(list(_SYNC.finditer(tail))):
+        if (end := _frame_end(tail[match.start() : match.start() + 16], smallest)) is not None:
+            return end
+    return None
+
+
+def _frame_end(head: bytes, block: int) -> int | None:
+    """The number of the sample behind a frame, from its header (RFC 9639, section 9.1); None: it is no header.
+
+    Args:
+        block: samples of a frame where all but the last have the same.
+    """
+    if len(head) < 6 or not (size_code := head[2] >> 4) or head[2] & 15 == 15 or head[3] >> 4 > 10 or head[3] & 1:
+        return None
+    # The number is written as UTF-8 writes a character, in up to seven bytes.
+    length = 8 - (head[4] ^ 0xFF).bit_length()
+    if length == 1:
+        return None
+    length = max(1, length)
+    number = head[4] & (0x7F if length == 1 else 0x7F >> length)
+    for byte in head[5 : 4 + length]:
+        number = number << 6 | byte & 0x3F
+    at = 4 + length
+    if size_code in (6, 7):
+        extra = size_code - 5
+        size = int.from_bytes(head[at : at + extra], "big") + 1
+        at += extra
+    else:
+        size = 192 if size_code == 1 else 576 << size_code - 2 if size_code < 6 else 256 << size_code - 8
+    at += {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
+    crc = 0
+    for byte in head[:at]:
+        crc = _CRC8[crc ^ byte]
+    if at >= len(head) or crc != head[at]:
+        return None
+    return (number if head[1] & 1 else number * block) + size

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import io
 import mmap
+import os
 import re
-import struct
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ser.audio.flac import read_flac
+from ser.audio.flac import flac_streams, read_flac
+from ser.audio.kinds import begins_as_audio, check_single, what_it_is
+from ser.audio.mp3 import behind_tags, is_mp3, mp3_streams
+from ser.audio.ogg import ogg_streams
 from ser.audio.sox import UnknownFormat, sox_info, sox_read
-from ser.common import InputError
+from ser.audio.wav import PIPED_SIZES, wav_source
+from ser.common import InputError, check_regular
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
 
-# Programs that write a wav to a pipe put 0 for its size, or the greatest number they can, less some header.
-PIPED_SIZES = (range(1), range(0x7FFFEF00, 0x80000001), range(0xFFFFEF00, 0x100000000))
-# Format tags of a wav whose frames are samples: PCM, float, A-law, mu-law, extensible. Others (ADPCM, GSM) have blocks.
-SAMPLE_TAGS = (1, 3, 6, 7, 0xFFFE)
-# Bytes behind the samples of a wav that may be anything, such as a tag.
-BEHIND = 1024
 # More samples than a file can hold: libsndfile's sign for a header without their number.
 UNKNOWN_LENGTH = 2**40
+# Greatest sample: 32-bit integers written as floats as they are. The power of a spectrum of 2**32 such samples,
+# (2**31 * 2**32) ** 2, is still a float32; a greater sample is damage, and makes features that are no numbers.
+LARGEST = 2.0**31
+# Hz. The greatest is beyond any converter; below the least, a second of speech is some hundred numbers.
+_RATES = range(1000, 1_000_001)
+# Samples of a channel that are read at once.
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,15 @@ def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
             wholly within the file.
     """
     path = Path(path)
+    check_regular(path, "put an intact copy there")
     if start == 0 and samples is None and (whole := _whole_flac(path)):
         return whole
     try:
         with _opened(path) as file:
-            info = _info(file)
+            info = file.info
             count = _stretch(path, info, start, samples)
-            data = _read(file, start, count).T
+            file.skip(start)
+            data = file.read(count).T
     except _NotForLibsndfile as error:
         info = _sox_info(path, error)
         count = _stretch(path, info, start, samples)
@@ -102,11 +108,11 @@ def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: i
     path = Path(path)
     try:
         with _opened(path) as file:
-            info = _info(file)
+            info = file.info
             at, end = start, start + _stretch(path, info, start, samples)
-            _skip(file, start)
+            file.skip(start)
             while at < end:
-                data = file.read(min(block, end - at), dtype="float32", always_2d=True).T
+                data = file.read(min(block, end - at)).T
                 if not data.shape[1]:
                     raise _cut_short(path, at, info)
                 yield _audio(path, data, at, info)
@@ -116,11 +122,27 @@ def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: i
 
 
 def _audio(path: Path, data: np.ndarray, start: int, info: AudioInfo) -> Audio:
-    finite = np.isfinite(data)
-    if not finite.all():
-        index = start + int(np.argmin(finite.all(axis=0)))
-        raise InputError(f"{path}: sample {index} is not a number; replace it by an intact copy")
+    check_samples(path, data, start)
     return Audio(np.ascontiguousarray(data), info.sampling_rate)
+
+
+def check_samples(name: Path | str, samples: np.ndarray, first: int = 0) -> None:
+    """Refuse samples of which no power can be computed.
+
+    Args:
+        name: of the file, for the error.
+        samples: (channels, samples).
+        first: number of the first of them.
+
+    Raises:
+        InputError: naming the first sample that is no number, or greater than `LARGEST`.
+    """
+    if samples.size and not (samples.min() >= -LARGEST and samples.max() <= LARGEST):  # false of NaN too
+        good = (np.abs(samples) <= LARGEST).all(axis=0)
+        index = int(np.argmin(good))
+        value = next(v for v in samples[:, index] if not abs(v) <= LARGEST)
+        what = f"{value:g}, far beyond full scale (1)" if np.isfinite(value) else "not a number"
+        raise InputError(f"{name}: sample {first + index} is {what}; replace it by an intact copy")
 
 
 def _cut_short(path: Path, there: int, info: AudioInfo) -> InputError:
@@ -136,7 +158,7 @@ def audio_info(path: Path) -> AudioInfo:
     path = Path(path)
     try:
         with _opened(path) as file:
-            info = _info(file)
+            info = file.info
     except _NotForLibsndfile as error:
         info = _sox_info(path, error)
     _stretch(path, info, 0, None)
@@ -147,56 +169,113 @@ class _NotForLibsndfile(Exception):
     """Not in the way of a known wrong file, so that sox may know it."""
 
 
+class _Decoder:
+    """The samples of a file by libsndfile: of its only stream, or of several, one behind the other."""
+
+    def __init__(self, path: Path, files: list[SoundFile]) -> None:
+        first = files[0]
+        kinds = [f"{file.samplerate} Hz, channels: {file.channels}" for file in files]
+        if odd := next((kind for kind in kinds if kind != kinds[0]), None):
+            raise InputError(f"{path}: a recording of {kinds[0]} and one of {odd}; convert each, then join them")
+        if not _RATES.start <= first.samplerate < _RATES.stop:
+            raise InputError(
+                f"{path}: a sampling rate of {first.samplerate} Hz, which no recording of speech has; replace it by an "
+                "intact copy"
+            )
+        self.info = AudioInfo(first.samplerate, sum(file.frames for file in files), first.channels)
+        self._files = files
+        self._left = files[0].frames
+
+    def skip(self, count: int) -> None:
+        """Go on by so many samples. Where a seek is impossible or not exact, what comes before is decoded too."""
+        while count > self._left and len(self._files) > 1:
+            count -= self._left
+            self._next()
+        if self._files[0].seekable():
+            self._files[0].seek(count, whence=1)
+            self._left -= count
+            return
+        while count and (got := len(self.read(min(count, 1 << 18)))):
+            count -= got
+
+    def read(self, count: int) -> np.ndarray:
+        """(samples, channels), fewer than asked for where there are no more.
+
+        Memory is taken for what is found, not for what the header promises.
+        """
+        parts: list[np.ndarray] = []
+        while count:
+            if not self._left and len(self._files) > 1:
+                self._next()
+            data = self._files[0].read(min(count, self._left, _BLOCK), dtype="float32", always_2d=True)
+            parts.append(data)
+            if not len(data):
+                break
+            self._left -= len(data)
+            count -= len(data)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _next(self) -> None:
+        self._files = self._files[1:]
+        self._left = self._files[0].frames
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[SoundFile]:
+def _opened(path: Path) -> Iterator[_Decoder]:
     """The file, once its header has been found to promise what is there. The content says what it is, not the name."""
     import soundfile
 
+    check_regular(path, "put an intact copy there")
     try:
-        source = _wav_source(path)
-        with path.open("rb") as stream:
-            place = source if isinstance(source, mmap.mmap) else stream.fileno()
-            with _checked(path, soundfile.SoundFile(place, closefd=False, **_headerless(path))) as file:
-                yield file
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, or a link to none; put it there, with an intact copy") from None
+        with path.open("rb") as file, ExitStack() as stack:
+            given = [stack.enter_context(_sound_file(path, source)) for source in _sources(path, file)]
+            yield _Decoder(path, given)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); mend that or replace it") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); fix that or replace it") from None
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
-        if (kind := _what_it_is(path)) is None:
+        if (kind := what_it_is(path)) is None:
             raise _NotForLibsndfile(reason) from None
         raise InputError(f"{path}: {kind} ({reason}); replace it by an intact copy") from None
 
 
-def _checked(path: Path, file: SoundFile) -> SoundFile:
+def _sources(path: Path, file: io.BufferedReader) -> list[Any]:
+    """What libsndfile is given: the file's number, or else the bytes of each of its streams."""
+    if not (size := path.stat().st_size):
+        raise InputError(f"{path}: empty file; replace it by an intact copy")
+    if os.pread(file.fileno(), 4, 0) == b"RIFF":
+        piped = wav_source(path)
+        return [file.fileno() if piped is None else piped]
+    with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
+        streams = _streams(path, data)
+    return [file.fileno()] if streams is None else [io.BytesIO(stream) for stream in streams]
+
+
+def _streams(path: Path, data: mmap.mmap) -> list[bytes] | None:
+    """The streams of a file where libsndfile would not read all that is there; None: it does."""
+    start = behind_tags(data)
+    if data[start : start + 4] == b"fLaC":
+        return flac_streams(path, data)
+    if data[:4] == b"OggS":
+        return ogg_streams(path, data)
+    if is_mp3(data, start) or (what_it_is(path) is None and not begins_as_audio(data) and is_mp3(data, start, 1 << 16)):
+        return mp3_streams(path, data)
+    check_single(path, data)
+    return None
+
+
+def _sound_file(path: Path, source: Any) -> SoundFile:
+    import soundfile
+
+    file = soundfile.SoundFile(source, closefd=False, **(_headerless(path) if isinstance(source, int) else {}))
     if file.frames > UNKNOWN_LENGTH:
         raise InputError(f"{path}: its header does not tell how long it is; convert it with ffmpeg or sox")
     _check_sizes(path, file.extra_info)
     if file.format == "NIST":
         _check_sphere(path, file.frames)
-    if file.format == "MP3":  # where a seek is not exact, and soundfile seeks after every read
+    if file.format == "MP3" or file.subtype == "OPUS":  # where a seek is not exact; soundfile seeks after every read
         file.seekable = lambda: False
     return file
-
-
-def _info(file: SoundFile) -> AudioInfo:
-    return AudioInfo(file.samplerate, file.frames, file.channels)
-
-
-def _read(file: SoundFile, start: int, count: int) -> np.ndarray:
-    """(samples, channels)."""
-    _skip(file, start)
-    return np.asarray(file.read(count, dtype="float32", always_2d=True))
-
-
-def _skip(file: SoundFile, start: int) -> None:
-    """Go on to a sample. Where a seek is impossible or not exact, what comes before is read too."""
-    if file.seekable():
-        file.seek(start)
-        return
-    while start and (got := len(file.read(min(start, 1 << 18), dtype="float32", always_2d=True))):
-        start -= got
 
 
 def _stretch(path: Path, info: AudioInfo, start: int, samples: int | None) -> int:
@@ -234,7 +313,7 @@ def _headerless(path: Path) -> dict[str, Any]:
     if data[:4].tobytes() == b"RIFF":
         return {}
     if (data[::33] >> 4 != 0xD).any():
-        kind = _what_it_is(path) or "no GSM 06.10, as its name says"
+        kind = what_it_is(path) or "no GSM 06.10, as its name says"
         raise InputError(f"{path}: {kind}; replace it by an intact copy")
     if len(data) % 33:
         raise InputError(f"{path}: truncated: it ends within a GSM frame; replace it by an intact copy")
@@ -246,59 +325,6 @@ def is_silent(samples: np.ndarray) -> bool:
     return bool(np.ptp(samples) < 2e-5)
 
 
-def _wav_source(path: Path) -> Path | mmap.mmap:
-    """The path itself, or for a wav of unknown size a map of its bytes with the sizes filled in."""
-    with path.open("rb") as file:
-        head = file.read(12)
-        if not head:
-            raise InputError(f"{path}: empty file; replace it by an intact copy")
-        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return path
-        whole = struct.unpack("<I", head[4:8])[0] + 8 == path.stat().st_size
-        frame, unit, at = _seek_data(file)
-        if frame is None:
-            return path
-        size = struct.unpack("<I", file.read(4).ljust(4, b"\0"))[0]
-        available = path.stat().st_size - file.tell()
-        file.seek(size, io.SEEK_CUR)
-        behind = file.read(9)
-    if size == 0 and whole:
-        return path  # chunks may follow the empty one, and they are no samples
-    if (size == 0 < available or size > available > 0) and any(size in sizes for sizes in PIPED_SIZES):
-        warnings.warn(f"{path}: the header gives no size; read to the end of the file", stacklevel=3)
-        usable = available - available % frame
-        if at + usable >= 1 << 32:
-            raise InputError(f"{path}: the header gives no size, and a wav holds no more than 4 GiB; write it as FLAC")
-        with path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # changed here alone, and never read whole
-        data[at : at + 4] = struct.pack("<I", usable)
-        data[4:8] = struct.pack("<I", at - 4 + usable)
-        return data
-    if size > available:
-        raise InputError(
-            f"{path}: truncated: {available // frame} of {size // frame} {unit}; replace it by an intact copy"
-        )
-    if available - size > BEHIND and not _is_chunk(behind, available - size):
-        warnings.warn(
-            f"{path}: the header counts {size // frame} of {available // frame} {unit}, and no more are read; see "
-            "whether the file was written to its end",
-            stacklevel=3,
-        )
-    return path
-
-
-def _is_chunk(head: bytes, room: int) -> bool:
-    """Whether a chunk begins there, behind a byte that fills up an odd size or without."""
-    return any(
-        len(name) == len(size) == 4 and name.isascii() and name.decode().isprintable() and _number(size) <= room
-        for name, size in ((head[:4], head[4:8]), (head[1:5], head[5:]))
-    )
-
-
-def _number(data: bytes) -> int:
-    return int.from_bytes(data, "little")
-
-
 def _check_sizes(path: Path, log: str) -> None:
     """Formats other than RIFF: what libsndfile notes of sizes that the file does not have.
 
@@ -306,7 +332,7 @@ def _check_sizes(path: Path, log: str) -> None:
         InputError: the header promises more than there is.
     """
     if "RIFF :" in log:
-        return  # `_wav_source` has looked, and a wrong size of the whole does no harm
+        return  # `wav_source` has looked, and a wrong size of the whole does no harm
     if "truncated file" in log:  # VOC
         raise InputError(f"{path}: truncated; replace it by an intact copy")
     sizes = [(int(m[1]), int(m[2])) for m in re.finditer(r" (\d+) \(?should be (\d+)", log)]
@@ -321,61 +347,3 @@ def _check_sphere(path: Path, frames: int) -> None:
         found = re.search(rb"\nsample_count -i (\d+)", file.read(1024))
     if found and int(found[1]) > frames:
         raise InputError(f"{path}: truncated: {frames} of {int(found[1])} samples; replace it by an intact copy")
-
-
-def _seek_data(file: io.BufferedReader) -> tuple[int | None, str, int]:
-    """Go to the size field of the data chunk: bytes a frame, what a frame is, and where that field lies."""
-    frame, unit = None, "samples"
-    while len(chunk := file.read(4)) == 4:
-        at = file.tell()
-        if chunk == b"data":
-            return frame, unit, at
-        size = struct.unpack("<I", file.read(4).ljust(4, b"\0"))[0]
-        if chunk == b"fmt ":
-            body = file.read(size)
-            if len(body) >= 14:
-                frame = max(1, struct.unpack("<H", body[12:14])[0])
-                unit = "samples" if struct.unpack("<H", body[:2])[0] in SAMPLE_TAGS else "blocks"
-            file.seek(size % 2, io.SEEK_CUR)
-        else:
-            file.seek(size + size % 2, io.SEEK_CUR)
-    return None, unit, 0
-
-
-_SIGNATURES: list[tuple[str, Callable[[bytes], bool]]] = [
-    ("nothing but zeros where a header should be", lambda b: not any(b)),
-    (
-        "a git-lfs pointer, not audio: run `git lfs pull` in the corpus",
-        lambda b: b.startswith(b"version https://git-lfs"),
-    ),
-    ("a PNG picture, not audio", lambda b: b.startswith(b"\x89PNG")),
-    ("a JPEG picture, not audio", lambda b: b.startswith(b"\xff\xd8\xff")),
-    ("a GIF picture, not audio", lambda b: b.startswith(b"GIF8")),
-    ("a BMP picture, not audio", lambda b: b.startswith(b"BM") and b[6:10] == bytes(4)),
-    ("a TIFF picture, not audio", lambda b: b.startswith((b"II*\0", b"MM\0*"))),
-    ("a WebP picture, not audio", lambda b: b.startswith(b"RIFF") and b[8:12] == b"WEBP"),
-    ("a PDF document, not audio", lambda b: b.startswith(b"%PDF")),
-    ("an AVI video, from which ffmpeg takes the sound", lambda b: b.startswith(b"RIFF") and b[8:12] == b"AVI "),
-    ("an MP4, M4A or QuickTime file, which ffmpeg converts to wav", lambda b: b[4:8] in (b"ftyp", b"moov")),
-    ("a Matroska or WebM file, which ffmpeg converts to wav", lambda b: b.startswith(b"\x1aE\xdf\xa3")),
-    ("what macOS keeps beside a file (AppleDouble), not audio", lambda b: b.startswith(b"\0\5\x16\7")),
-    ("a zip archive, not audio", lambda b: b.startswith(b"PK\x03\x04")),
-    ("a gzip file, not audio", lambda b: b.startswith(b"\x1f\x8b")),
-    ("a RAR or 7z archive, not audio", lambda b: b.startswith((b"Rar!", b"7z\xbc\xaf"))),
-    ("text in UTF-16, not audio", lambda b: b.startswith((b"\xff\xfe", b"\xfe\xff")) and b"\0" in b),
-    ("a web page, not audio", lambda b: b.lstrip()[:9].lower() in (b"<!doctype", b"<html>")),
-    ("a wav with a broken header or of an unknown kind", lambda b: b.startswith((b"RIFF", b"RIFX", b"RF64"))),
-    ("a FLAC file that cannot be decoded", lambda b: b.startswith(b"fLaC")),
-    ("an Ogg file that cannot be decoded", lambda b: b.startswith(b"OggS")),
-    (
-        "text, not audio",
-        lambda b: all(c in b"\t\r\n\x1b" or c >= 32 for c in b) and not b.startswith(b"NIST_1A"),
-    ),
-]
-
-
-def _what_it_is(path: Path) -> str | None:
-    """The name of something that is no audio, or is damaged; None where it is neither for certain."""
-    with path.open("rb") as file:
-        head = file.read(512)
-    return next((name for name, test in _SIGNATURES if test(head)), None)

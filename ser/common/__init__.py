@@ -1,12 +1,22 @@
 """What every room uses: errors a user can mend, files that are whole or absent, derived seeds."""
 
 from ser.common.errors import InputError, guarded
-from ser.common.files import atomic_path, digest, locked, read_json, write_json, write_section, write_text
+from ser.common.files import (
+    atomic_path,
+    check_regular,
+    digest,
+    locked,
+    read_json,
+    write_json,
+    write_section,
+    write_text,
+)
 from ser.common.seeding import derive_seed
 
 __all__ = [
     "InputError",
     "atomic_path",
+    "check_regular",
     "derive_seed",
     "digest",
     "guarded",

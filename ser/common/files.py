@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -45,6 +46,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             _remove(temporary)
+
+
+def check_regular(path: Path, fix: str) -> None:
+    """Refuse what is no file, before it is opened: a named pipe keeps its reader waiting for ever.
+
+    Args:
+        fix: what to do about it.
+
+    Raises:
+        InputError: absent, a link to nothing, a folder, pipe, socket or device.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file, or a link to none; {fix}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {fix}") from None
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+        raise InputError(f"{path}: a {kinds.get(stat.S_IFMT(mode), 'device')}, not a file; {fix}")
 
 
 def unwritable(path: Path, error: OSError) -> InputError:

@@ -1,11 +1,14 @@
+import os
+import socket
 import struct
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from ser.audio import read_audio
+from ser.audio import audio_info, read_audio, read_blocks
 from ser.audio.reader import Audio, is_silent
 from ser.common import InputError
 
@@ -128,9 +131,9 @@ def test_empty_file(tmp_path):
 def test_absent_file_link_to_nothing_and_folder(tmp_path):
     refused(tmp_path / "none.wav", "no such file")
     (tmp_path / "link.wav").symlink_to(tmp_path / "none.wav")
-    refused(tmp_path / "link.wav", "a link to none")
+    refused(tmp_path / "link.wav", "link to none")
     (tmp_path / "folder.wav").mkdir()
-    refused(tmp_path / "folder.wav", "Is a directory")
+    refused(tmp_path / "folder.wav", "folder")
 
 
 def mu_law(code: int) -> float:
@@ -200,14 +203,6 @@ def test_half_a_big_endian_wav_is_an_error(tmp_path, tone):
     refused(written(tmp_path, content[:8000]), "truncated")
 
 
-def test_a_flac_without_its_length_is_an_error(tmp_path, tone):
-    tone(tmp_path / "a.flac", 1, 8000)
-    content = bytearray((tmp_path / "a.flac").read_bytes())
-    content[21] &= 0xF0  # the 36 bits of STREAMINFO that count the samples
-    content[22:26] = bytes(4)
-    refused(written(tmp_path, bytes(content), "a.flac"), "does not tell how long it is", "convert")
-
-
 def test_a_peak_above_full_scale_is_kept(tmp_path):
     samples = np.array([0, 2, -2, 0.5], np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
@@ -220,6 +215,40 @@ def test_a_sample_that_is_no_number_is_named_by_its_index(tmp_path, value):
     samples[1234, 1] = samples[5000, 0] = value
     soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
     refused(tmp_path / "a.wav", "sample 1234 is not a number", "intact copy")
+
+
+@pytest.mark.parametrize("value", [1e30, -3e9, 3.4e38])
+@pytest.mark.parametrize("function", [read_audio, lambda path: list(read_blocks(path, block=100))])
+def test_a_sample_of_which_no_power_can_be_computed_is_named_by_its_index(tmp_path, value, function):
+    samples = np.zeros((8000, 2), np.float32)
+    samples[1234, 1] = samples[5000, 0] = value
+    soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    with pytest.raises(InputError, match="sample 1234 is"):
+        function(tmp_path / "a.wav")
+
+
+def test_integers_as_floats_are_samples_and_have_a_power(tmp_path):
+    samples = np.full(8000, -(2.0**31), np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    read = read_audio(tmp_path / "a.wav").mono
+    np.testing.assert_array_equal(read, samples)
+    assert np.isfinite(np.square(np.float32(2.0**32) * read)).all()
+
+
+@pytest.mark.parametrize("function", [read_audio, audio_info, lambda path: list(read_blocks(path))])
+def test_what_is_no_file_is_refused_at_once(tmp_path, function):
+    os.mkfifo(tmp_path / "pipe.wav")
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(tmp_path / "socket.wav"))
+        for path, kind in (
+            (tmp_path / "pipe.wav", "pipe"),
+            (tmp_path / "socket.wav", "socket"),
+            (Path("/dev/zero"), "device"),
+            (tmp_path, "folder"),
+        ):
+            with pytest.raises(InputError) as caught:
+                function(path)
+            assert str(caught.value).startswith(f"{path}: a {kind}")
 
 
 @pytest.mark.parametrize(

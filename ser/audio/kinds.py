@@ -1,0 +1,93 @@
+"""What a file is that is no audio, and what it holds beside one recording."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from ser.common import InputError
+
+# How files begin of which libsndfile and sox read the first alone when several are joined. RIFF is walked over chunk by
+# chunk (wav.py); FLAC, Ogg and MP3 have modules of their own.
+_BEGINNINGS = [
+    re.compile(pattern, re.DOTALL)
+    for pattern in (
+        rb"(?:RIFX|RF64|FFIR)....WAVE",
+        rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb",  # W64
+        rb"FORM....(?:AIF[FC]|8SVX|16SV|MAUD)",
+        rb"\.snd\x00\x00[\x00-\x0f].{5}\x00\x00\x00[\x01-\x1f]",
+        rb"dns\..[\x00-\x0f]\x00\x00.{4}[\x01-\x1f]\x00\x00\x00",
+        rb"caff\x00\x01\x00\x00desc",
+        rb"NIST_1A\n   1024\n",
+        rb"Creative Voice File\x1a",
+        rb"2BIT.{8}\0",  # AVR
+        rb" paf\0\0\0\0|fap \0\0\0\0",
+        rb"PVF1\n",
+        rb"Extended Instrument: ",
+        rb"ALawSoundFile\*\*",
+        rb"#!AMR(?:-WB)?\n",
+    )
+]
+
+
+def check_single(path: Path, data: mmap.mmap) -> None:
+    """Refuse a file that begins again behind its first recording.
+
+    Raises:
+        InputError: naming the byte.
+    """
+    pattern = next((pattern for pattern in _BEGINNINGS if pattern.match(data)), None)
+    second = pattern.search(data, 4) if pattern else None
+    if second:
+        raise joined(path, second.start())
+
+
+def begins_as_audio(data: mmap.mmap) -> bool:
+    """Whether a file begins as one of the formats that have a header of their own."""
+    return any(pattern.match(data) for pattern in _BEGINNINGS)
+
+
+def joined(path: Path, at: int) -> InputError:
+    """The error of a file in which a second recording begins at a byte."""
+    return InputError(f"{path}: a second recording begins at byte {at}; split the file there, or convert each with sox")
+
+
+_SIGNATURES: list[tuple[str, Callable[[bytes], bool]]] = [
+    ("nothing but zeros where a header should be", lambda b: not any(b)),
+    (
+        "a git-lfs pointer, not audio: run `git lfs pull` in the corpus",
+        lambda b: b.startswith(b"version https://git-lfs"),
+    ),
+    ("a PNG picture, not audio", lambda b: b.startswith(b"\x89PNG")),
+    ("a JPEG picture, not audio", lambda b: b.startswith(b"\xff\xd8\xff")),
+    ("a GIF picture, not audio", lambda b: b.startswith(b"GIF8")),
+    ("a BMP picture, not audio", lambda b: b.startswith(b"BM") and b[6:10] == bytes(4)),
+    ("a TIFF picture, not audio", lambda b: b.startswith((b"II*\0", b"MM\0*"))),
+    ("a WebP picture, not audio", lambda b: b.startswith(b"RIFF") and b[8:12] == b"WEBP"),
+    ("a PDF document, not audio", lambda b: b.startswith(b"%PDF")),
+    ("an AVI video, from which ffmpeg takes the sound", lambda b: b.startswith(b"RIFF") and b[8:12] == b"AVI "),
+    ("an MP4, M4A or QuickTime file, which ffmpeg converts to wav", lambda b: b[4:8] in (b"ftyp", b"moov")),
+    ("a Matroska or WebM file, which ffmpeg converts to wav", lambda b: b.startswith(b"\x1aE\xdf\xa3")),
+    ("what macOS keeps beside a file (AppleDouble), not audio", lambda b: b.startswith(b"\0\5\x16\7")),
+    ("a zip archive, not audio", lambda b: b.startswith(b"PK\x03\x04")),
+    ("a gzip file, not audio", lambda b: b.startswith(b"\x1f\x8b")),
+    ("a RAR or 7z archive, not audio", lambda b: b.startswith((b"Rar!", b"7z\xbc\xaf"))),
+    ("text in UTF-16, not audio", lambda b: b.startswith((b"\xff\xfe", b"\xfe\xff")) and b"\0" in b),
+    ("a web page, not audio", lambda b: b.lstrip()[:9].lower() in (b"<!doctype", b"<html>")),
+    ("a wav with a broken header or of an unknown kind", lambda b: b.startswith((b"RIFF", b"RIFX", b"RF64"))),
+    ("a FLAC file that cannot be decoded", lambda b: b.startswith(b"fLaC")),
+    ("an Ogg file that cannot be decoded", lambda b: b.startswith(b"OggS")),
+    (
+        "text, not audio",
+        lambda b: all(c in b"\t\r\n\x1b" or c >= 32 for c in b) and not b.startswith(b"NIST_1A"),
+    ),
+]
+
+
+def what_it_is(path: Path) -> str | None:
+    """The name of something that is no audio, or is damaged; None where it is neither for certain."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    return next((name for name, test in _SIGNATURES if test(head)), None)

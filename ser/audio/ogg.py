@@ -1,0 +1,41 @@
+"""The streams of an Ogg file (Vorbis, Opus, FLAC in Ogg), found by walking over its pages (RFC 3533)."""
+
+from __future__ import annotations
+
+import mmap
+import warnings
+from pathlib import Path
+
+from ser.common import InputError
+
+_FIRST, _LAST = 2, 4
+
+
+def ogg_streams(path: Path, data: bytes | mmap.mmap) -> list[bytes] | None:
+    """What libsndfile is to read, one after another; None: the file as it is, which has one stream.
+
+    Raises:
+        InputError: truncated, or damaged between its pages.
+    """
+    starts: list[int] = []
+    at, kind, first = 0, 0, False
+    while data[at : at + 4] == b"OggS":
+        head = data[at : at + 27]
+        table = data[at + 27 : at + 27 + (head[26] if len(head) == 27 else 0)]
+        end = at + 27 + len(table) + sum(table)
+        if len(head) < 27 or len(table) < head[26] or end > len(data):
+            raise InputError(f"{path}: truncated: it ends within a page of Ogg; replace it by an intact copy")
+        kind, before = head[5], first
+        first = bool(kind & _FIRST)
+        if first and not before:  # several begin together where sound and pictures are interleaved
+            starts.append(at)
+        at = end
+    if (following := data.find(b"OggS", at)) != -1:
+        raise InputError(
+            f"{path}: damaged: bytes {at} to {following}, between pages of Ogg, are none; replace it by an intact copy"
+        )
+    if not kind & _LAST:
+        warnings.warn(f"{path}: no page says that it is the last; see whether the recording is whole", stacklevel=3)
+    if len(starts) < 2:
+        return None
+    return [data[a:b] for a, b in zip(starts, [*starts[1:], at], strict=True)]
