@@ -1,6 +1,15 @@
 """Any audio file at its own rate and channel count, and nothing silently wrong."""
 
-from ser.audio.reader import Audio, AudioInfo, audio_info, read_audio, read_blocks
+from ser.audio.reader import (
+    Audio,
+    AudioInfo,
+    audio_info,
+    check_length,
+    check_rate,
+    check_samples,
+    read_audio,
+    read_blocks,
+)
 from ser.audio.resample import resample, resample_blocks
 from ser.audio.suffixes import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
 
@@ -10,6 +19,9 @@ __all__ = [
     "Audio",
     "AudioInfo",
     "audio_info",
+    "check_length",
+    "check_rate",
+    "check_samples",
     "read_audio",
     "read_blocks",
     "resample",

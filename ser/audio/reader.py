@@ -31,7 +31,9 @@ UNKNOWN_LENGTH = 2**40
 # (2**31 * 2**32) ** 2, is still a float32; a greater sample is damage, and makes features that are no numbers.
 LARGEST = 2.0**31
 # Hz. The greatest is beyond any converter; below the least, a second of speech is some hundred numbers.
-_RATES = range(1000, 1_000_001)
+RATES = range(1000, 1_000_001)
+# Seconds: a sample at the least of these rates. What is shorter may be empty at another rate, and holds no speech.
+SHORTEST = 0.001
 # Samples of a channel that are read at once.
 _BLOCK = 1 << 20
 
@@ -96,6 +98,8 @@ def _whole_flac(path: Path) -> Audio | None:
     with suppress(OSError):
         if found := read_flac(path):
             samples, rate = found
+            check_rate(path, rate)
+            check_length(path, len(samples), rate)
             return Audio(np.ascontiguousarray(samples.T), rate)
     return None
 
@@ -124,6 +128,31 @@ def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: i
 def _audio(path: Path, data: np.ndarray, start: int, info: AudioInfo) -> Audio:
     check_samples(path, data, start)
     return Audio(np.ascontiguousarray(data), info.sampling_rate)
+
+
+def check_rate(name: Path | str, rate: float) -> None:
+    """Refuse a sampling rate that no recording has.
+
+    Raises:
+        InputError: it is not among `RATES`.
+    """
+    if not RATES.start <= rate < RATES.stop:
+        raise InputError(
+            f"{name}: a sampling rate of {rate} Hz; give a recording at {RATES.start} to {RATES.stop - 1} Hz"
+        )
+
+
+def check_length(name: Path | str, samples: int, rate: float) -> None:
+    """Refuse an utterance that is too short to be resampled.
+
+    Raises:
+        InputError: it is shorter than `SHORTEST`.
+    """
+    if samples < SHORTEST * rate:
+        raise InputError(
+            f"{name}: too short: {samples} samples at {rate} Hz, less than {1000 * SHORTEST:g} ms; replace it by an "
+            "intact copy, or leave it out"
+        )
 
 
 def check_samples(name: Path | str, samples: np.ndarray, first: int = 0) -> None:
@@ -177,11 +206,7 @@ class _Decoder:
         kinds = [f"{file.samplerate} Hz, channels: {file.channels}" for file in files]
         if odd := next((kind for kind in kinds if kind != kinds[0]), None):
             raise InputError(f"{path}: a recording of {kinds[0]} and one of {odd}; convert each, then join them")
-        if not _RATES.start <= first.samplerate < _RATES.stop:
-            raise InputError(
-                f"{path}: a sampling rate of {first.samplerate} Hz, which no recording of speech has; replace it by an "
-                "intact copy"
-            )
+        check_rate(path, first.samplerate)
         self.info = AudioInfo(first.samplerate, sum(file.frames for file in files), first.channels)
         self._files = files
         self._left = files[0].frames
@@ -282,6 +307,7 @@ def _stretch(path: Path, info: AudioInfo, start: int, samples: int | None) -> in
     """How many samples are to be read."""
     if info.num_samples == 0:
         raise InputError(f"{path}: holds no samples; replace it by an intact copy")
+    check_length(path, info.num_samples, info.sampling_rate)
     count = info.num_samples - start if samples is None else samples
     if start < 0 or count < 1 or start + count > info.num_samples:
         raise InputError(
@@ -293,7 +319,9 @@ def _stretch(path: Path, info: AudioInfo, start: int, samples: int | None) -> in
 
 def _sox_info(path: Path, error: _NotForLibsndfile) -> AudioInfo:
     try:
-        return AudioInfo(*sox_info(path))
+        info = AudioInfo(*sox_info(path))
+        check_rate(path, info.sampling_rate)
+        return info
     except UnknownFormat:
         raise InputError(
             f"{path}: not a known audio format ({error}); replace it by an intact copy, or convert it to wav with sox, "

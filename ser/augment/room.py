@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ser.audio import read_audio, resample
+from ser.audio import check_length, read_audio, resample
 from ser.augment.kinds import at_level, check_range, one_of, within
 from ser.augment.noise import drawn_file, shares, sound_files
 from ser.common import InputError, atomic_path, derive_seed, digest, locked
@@ -187,4 +187,5 @@ def _simulated(bank: str, number: int, rate: int) -> np.ndarray:
 def _measured(path: str, rate: int) -> np.ndarray:
     audio = read_audio(Path(path))
     direct = int(np.argmax(np.abs(audio.mono)))
+    check_length(f"{path}: behind its peak", audio.samples.shape[1] - direct, audio.sampling_rate)
     return resample(audio.mono[direct:], audio.sampling_rate, rate)

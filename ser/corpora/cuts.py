@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ser.audio import read_audio
+from ser.audio import check_length, read_audio
 from ser.common import InputError
 
 
@@ -62,6 +62,7 @@ def read_cut(cut: Cut) -> tuple[np.ndarray, int]:
         InputError: the file cannot be read, or has changed since it was prepared.
     """
     audio = read_audio(cut.path, *(cut.stretch or ()))
+    check_length(f"{cut.path}: {cut.id}", audio.samples.shape[1], audio.sampling_rate)
     if cut.channel is None:
         return audio.mono, audio.sampling_rate
     if cut.channel >= len(audio.samples):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser.audio import read_audio
+from ser.audio import check_length, read_audio
 from ser.audio.reader import is_silent
 from ser.common import InputError, digest
 from ser.common.progress import progress
@@ -154,6 +154,10 @@ def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> Item | Fin
     last = min(last, length)
     if first >= last:
         return "segments", f"{where(u)}: {u.id} is shorter than a sample; mend the times"
+    try:
+        check_length(f"{where(u)}: {u.id}", last - first, rate)
+    except InputError as error:
+        return "too short", str(error)
     item = Item(u, rate, last - first, channels, name, "", first, length)
     return replace(item, sound=hashlib.blake2b(_heard(item, samples).tobytes(), digest_size=8).hexdigest())
 

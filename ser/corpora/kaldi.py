@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ser.common import InputError, write_text
+from ser.common import InputError, check_regular, write_text
 
 Table = dict[str, str]
 
@@ -17,10 +17,9 @@ def read_table(path: Path) -> Table:
         InputError: absent, a line without a value, or a key twice.
     """
     table: Table = {}
+    check_regular(path, "run the stage that writes it")
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that writes it") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; remove it and run the stage that writes it") from None
     # splitlines() would also end lines at other signs, such as U+2028.

@@ -20,7 +20,7 @@ from typing import IO
 
 import numpy as np
 
-from ser.common import InputError, write_text
+from ser.common import InputError, check_regular, write_text
 from ser.corpora.kaldi import read_table, table_text
 
 # Bytes of the archives that a reader keeps mapped in.
@@ -60,8 +60,14 @@ class ArkWriter:
         return self
 
     def write(self, key: str, matrix: np.ndarray) -> None:
-        """Append one float32 matrix, (rows, columns)."""
+        """Append one float32 matrix, (rows, columns).
+
+        Raises:
+            InputError: a value of it is not finite.
+        """
         assert self.file is not None
+        if not np.isfinite(matrix).all():
+            raise InputError(f"{self.path}: {key}: a value that is not a number; see what it is computed from")
         self.offsets[key] = self.size + len(key.encode()) + 1
         for data in {"int16": _two_bytes, "float32": _floats}[self.storage](key, matrix):
             self.checksum = zlib.crc32(data, self.checksum)
@@ -215,6 +221,7 @@ class ArkReader:
 
     def _map(self, path: str) -> mmap.mmap:
         if path not in self.maps:
+            check_regular(Path(path), "run stage 3 again")
             try:
                 with open(path, "rb") as file:
                     if file.read(2) == GZIP:

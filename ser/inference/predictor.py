@@ -87,7 +87,11 @@ class Predictor:
 
     @torch.inference_mode()
     def posteriors(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
-        """float32, (utterances, classes), in the order given, whatever the batches."""
+        """float32, (utterances, classes), in the order given, whatever the batches.
+
+        Raises:
+            InputError: one is not a number.
+        """
         result = np.empty((len(prepared), len(self.classes)), np.float32)
         for crops in by_length(np.array([len(values) for values in prepared]), BATCH_FRAMES):
             indices = [index for index, _, _ in crops]
@@ -97,6 +101,8 @@ class Predictor:
                 row[:rows] = prepared[index]
             lengths = torch.tensor([rows for _, _, rows in crops])
             result[indices] = self._answers(torch.from_numpy(features), lengths).numpy()
+        if not np.isfinite(result).all():
+            raise InputError(f"{self.model.folder}: gives posteriors that are not numbers; pack the model again")
         return result
 
     def _answers(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

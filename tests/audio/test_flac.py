@@ -13,7 +13,7 @@ from ser.common import InputError
 
 @pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
 @pytest.mark.parametrize("channels", [1, 2, 3])
-@pytest.mark.parametrize("samples", [1, 4095, 100_000])
+@pytest.mark.parametrize("samples", [45, 4095, 100_000])
 def test_samples_are_those_of_libsndfile(tmp_path, subtype, channels, samples):
     noise = np.random.default_rng(0).uniform(-1, 1, (samples, channels))
     path = tmp_path / "a.anything"

@@ -204,7 +204,7 @@ def test_half_a_big_endian_wav_is_an_error(tmp_path, tone):
 
 
 def test_a_peak_above_full_scale_is_kept(tmp_path):
-    samples = np.array([0, 2, -2, 0.5], np.float32)
+    samples = np.tile(np.array([0, 2, -2, 0.5], np.float32), 10)
     soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
     np.testing.assert_array_equal(read_audio(tmp_path / "a.wav").samples[0], samples)
 
@@ -225,6 +225,18 @@ def test_a_sample_of_which_no_power_can_be_computed_is_named_by_its_index(tmp_pa
     soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
     with pytest.raises(InputError, match="sample 1234 is"):
         function(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(("rate", "samples"), [(48000, 1), (48000, 2), (48000, 47), (8000, 7)])
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "AU"])
+def test_less_than_a_millisecond_is_too_short_and_a_millisecond_is_not(tmp_path, rate, samples, form):
+    path = tmp_path / "a.bin"
+    for function in (read_audio, audio_info, lambda path: list(read_blocks(path))):
+        soundfile.write(path, np.full(samples, 0.1), rate, format=form)
+        with pytest.raises(InputError, match=f"{path}: too short: {samples} samples"):
+            function(path)
+        soundfile.write(path, np.full(rate // 1000, 0.1), rate, format=form)
+        function(path)
 
 
 def test_integers_as_floats_are_samples_and_have_a_power(tmp_path):

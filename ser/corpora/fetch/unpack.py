@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -70,7 +71,15 @@ def readable(archive: Path) -> Iterator[None]:
     """Turn what zipfile and tarfile say of a damaged archive into an InputError."""
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        NotImplementedError,
+        ValueError,
+    ) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{archive}: no archive, or damaged ({reason}); remove it and fetch it again") from None
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser.audio import Audio
+from ser.audio import Audio, check_length, check_rate, check_samples
 from ser.common import InputError
 from ser.inference.model import Model, open_model
 from ser.inference.predict.answers import MIX, Answers, Prediction
@@ -79,15 +79,19 @@ class EmotionModel:
 
 def _samples(samples: np.ndarray, sampling_rate: int | None, name: str) -> Source:
     """Samples as a source; what is wrong with them is told in their answer."""
-    if sampling_rate is None or sampling_rate <= 0:
+    if sampling_rate is None:
         raise InputError(f"{name}: samples without their rate; give sampling_rate, in Hz")
+    check_rate(name, sampling_rate)
     if not np.issubdtype(samples.dtype, np.floating):
         raise InputError(f"{name}: samples of type {samples.dtype}; give floats of full scale 1, such as int16 / 32768")
     own = np.atleast_2d(samples)
     if not samples.ndim or own.ndim != 2 or own.shape[1] < own.shape[0]:  # (samples, channels), or none
         return Source(name, problem=f"{name}: of shape {samples.shape}; give (samples,) or (channels, samples)")
-    if not np.isfinite(own).all():
-        return Source(name, problem=f"{name}: sample {np.argmin(np.isfinite(own).all(0))} is not a number; mend it")
+    try:
+        check_length(name, own.shape[1], sampling_rate)
+        check_samples(name, own)
+    except InputError as error:
+        return Source(name, problem=str(error))
     return Source(name, audio=Audio(np.ascontiguousarray(own, np.float32), sampling_rate))
 
 

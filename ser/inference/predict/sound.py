@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser.audio import AudioInfo, audio_info, read_audio, read_blocks, resample, resample_blocks
+from ser.audio import AudioInfo, audio_info, check_length, read_audio, read_blocks, resample, resample_blocks
 from ser.common import InputError
 from ser.corpora.data_dir import channel_of
 from ser.corpora.items import FRAME
@@ -115,6 +115,7 @@ def _stretch(source: Source, info: AudioInfo) -> tuple[int, int]:
             f"{source.id}: lies between {source.start:g} and {source.end or length / rate:g} s of a recording of "
             f"{length / rate:g} s; mend the times"
         )
+    check_length(source.id, min(last, length) - first, rate)
     return first, min(last, length) - first
 
 
