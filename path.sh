@@ -6,7 +6,8 @@
 
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || { echo "error: bash 4.4 or newer is needed, this is $BASH_VERSION" >&2; exit 1; }
 
-SER_ROOT=$(CDPATH='' cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+SER_ROOT=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+[[ $SER_ROOT != *$'\n'* ]] || { printf 'error: %q: a line break in the path of the project. Rename that folder\n' "$SER_ROOT" >&2; exit 1; }
 export SER_ROOT LC_ALL=C PYTHONUTF8=1
 [[ ${PYTHONPATH:-} == "$SER_ROOT"?(:*) ]] || export PYTHONPATH=$SER_ROOT${PYTHONPATH:+:$PYTHONPATH}
 [[ :$PATH: == *":$SER_ROOT/utils:"* ]] || export PATH=$SER_ROOT/utils:$PATH

@@ -2,7 +2,7 @@
 # The one recipe. A recipe folder declares its corpora and calls this: see egs/ravdess/run.sh.
 set -euo pipefail
 { # read whole before anything runs, so that an update of this file does no harm to a run that takes hours
-. "$(dirname "${BASH_SOURCE[0]}")/path.sh"
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/path.sh"
 . "$SER_ROOT/db.sh"
 . "$SER_ROOT/cmd.sh"
 
@@ -66,6 +66,9 @@ done
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj $nj: a number of jobs from 1"
 [[ -n $corpora ]] || die "no corpora: call the run.sh of a folder below egs/, or give --corpora ravdess"
 [[ $corpora =~ ^[a-z][a-z0-9_]*(,[a-z][a-z0-9_]*)*$ ]] || die "--corpora $corpora: names such as tess,ravdess"
+for name in recipe data dump exp; do
+  [[ ${!name} != *$'\n'* ]] || die "--$name $(printf %q "${!name}"): a line break in the path. Rename that folder"
+done
 [[ -d $recipe ]] || die "--recipe $recipe: no such folder"
 recipe=$(cd "$recipe" && pwd)
 data=$(realpath -ms "${data:-$recipe/data}") dump=$(realpath -ms "$dump") exp=$(realpath -ms "${exp:-$recipe/exp}")

@@ -3,7 +3,7 @@
 # egs/interaffection/run.sh.
 set -euo pipefail
 { # read whole before anything runs, so that an update of this file does no harm to a run that takes days
-. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../path.sh"
 . "$SER_ROOT/db.sh"
 
 only=               # corpora at hand, such as tess,ravdess; none: all of the grid

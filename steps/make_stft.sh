@@ -17,7 +17,7 @@ below <data-dir>, or into <data-dir>.
 HELP
 }
 
-. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../path.sh"
 . "$SER_ROOT/utils/parse_options.sh"
 
 [[ $# -eq 3 ]] || { help >&2; exit 1; }

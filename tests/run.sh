@@ -5,7 +5,7 @@
 # All checks run, also after one failed; the last line names those that failed.
 set -euo pipefail
 
-root=$(CDPATH='' cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 # shellcheck source=path.sh
 . "$root/path.sh"
 

@@ -42,7 +42,7 @@ augment: {copies: 1, kinds: [volume]}
 """
 RUN = """#!/usr/bin/env bash
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 made=$(dirname "$recipe")
 export IEMOCAP=$made/iemocap TESS=$made/tess RAVDESS=$made/ravdess CUSTOMER_PTBR=$made/customer_ptbr
 exec 'ROOT/steps/grid.sh' --recipe "$recipe" --preset tiny --dump "$recipe/dump" "$@"

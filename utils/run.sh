@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
 # Runs jobs on this machine, with the interface of Kaldi's run.pl. Written to be used as $train_cmd or $cpu_cmd (cmd.sh).
-exec python3 -E -s "$(dirname -- "${BASH_SOURCE[0]}")/launch" run.sh "$@"
+exec python3 -E -s "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/launch" run.sh "$@"

@@ -2,6 +2,6 @@
 # CREMA-D: English, 91 speakers.
 #   CREMA_D=/corpora/crema_d egs/crema_d/run.sh
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 exec "$recipe/../../run.sh" --recipe "$recipe" --corpora crema_d --preset strict "$@"

@@ -2,6 +2,6 @@
 # CustomerPTBR alone: call-centre calls in Brazilian Portuguese, private; your own calls take their place.
 #   CUSTOMER_PTBR=/corpora/calls egs/customer_ptbr/run.sh
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 exec "$recipe/../../run.sh" --recipe "$recipe" --corpora customer_ptbr --preset strict "$@"

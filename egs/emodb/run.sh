@@ -2,6 +2,6 @@
 # EmoDB: German, ten speakers.
 #   EMODB=/corpora/emodb egs/emodb/run.sh
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 exec "$recipe/../../run.sh" --recipe "$recipe" --corpora emodb --preset strict "$@"

@@ -2,6 +2,6 @@
 # IEMOCAP alone: ten speakers in five sessions, five folds by session.
 #   IEMOCAP=/corpora/iemocap egs/iemocap/run.sh
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 exec "$recipe/../../run.sh" --recipe "$recipe" --corpora iemocap --preset strict "$@"

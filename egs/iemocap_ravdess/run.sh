@@ -2,6 +2,6 @@
 # IEMOCAP and RAVDESS together.
 #   IEMOCAP=... RAVDESS=... egs/iemocap_ravdess/run.sh
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 exec "$recipe/../../run.sh" --recipe "$recipe" --corpora iemocap,ravdess --preset strict "$@"

@@ -3,6 +3,6 @@
 #   IEMOCAP=... TESS=... RAVDESS=... CUSTOMER_PTBR=... egs/interaffection/run.sh --seeds "0 1 2 3 4"
 #   TESS=... RAVDESS=... egs/interaffection/run.sh --only tess,ravdess --preset strong     # 24 of the 168 cells
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 exec "$recipe/../../steps/grid.sh" --recipe "$recipe" --grid paper --preset strict "$@"

@@ -2,6 +2,6 @@
 # SAVEE: English, four men.
 #   SAVEE=/corpora/savee egs/savee/run.sh
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 exec "$recipe/../../run.sh" --recipe "$recipe" --corpora savee --preset strict "$@"

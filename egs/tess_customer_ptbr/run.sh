@@ -2,6 +2,6 @@
 # TESS and CustomerPTBR together; TESS is never tested.
 #   TESS=... CUSTOMER_PTBR=... egs/tess_customer_ptbr/run.sh
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 exec "$recipe/../../run.sh" --recipe "$recipe" --corpora tess,customer_ptbr --preset strict "$@"

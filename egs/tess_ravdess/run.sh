@@ -2,6 +2,6 @@
 # TESS and RAVDESS together; TESS is never tested.
 #   TESS=... RAVDESS=... egs/tess_ravdess/run.sh
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 exec "$recipe/../../run.sh" --recipe "$recipe" --corpora tess,ravdess --preset strict "$@"

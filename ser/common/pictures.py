@@ -113,8 +113,9 @@ def _warn_of(missing: set[str], path: Path) -> None:
     shown = ", ".join(f"{script} characters such as {character}" for script, character in new.items())
     packages = " ".join(sorted({PACKAGES.get(script, OTHERS) for script in new}))
     warnings.warn(
-        f"{path}: no installed font has {shown}; this and later pictures show boxes for them. Fix: install fonts (Debian, "
-        f"Ubuntu: apt-get install {packages}; without root: .ttf files in ~/.local/share/fonts), then draw again",
+        f"{path}: no installed font has {shown}; this and later pictures show boxes for them. Fix: install "
+        f"fonts (Debian, Ubuntu: apt-get install {packages}; without root: .ttf files in ~/.local/share/fonts), then "
+        "draw again",
         stacklevel=3,
     )
 

@@ -35,6 +35,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from needs import need
+
+need("audiomentations", "librosa")
+
 import kaldiio
 import numpy as np
 import soundfile
@@ -44,17 +48,17 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from bench_corpora import prepare_corpus  # noqa: E402
+from bench_corpora import prepare_corpus
 
-from ser.audio import resample  # noqa: E402
-from ser.augment import Augment  # noqa: E402
-from ser.augment.copies import perturb  # noqa: E402
-from ser.augment.train_set import TrainSet  # noqa: E402
-from ser.batches.load import open_train_sets  # noqa: E402
-from ser.config import Experiment, load, save  # noqa: E402
-from ser.corpora.cuts import Cut, read_cut, read_cuts  # noqa: E402
-from ser.features import ArkWriter, FeatureStore, log_stft  # noqa: E402
-from ser.features.store import features_of  # noqa: E402
+from ser.audio import resample
+from ser.augment import Augment
+from ser.augment.copies import perturb
+from ser.augment.train_set import TrainSet
+from ser.batches.load import open_train_sets
+from ser.config import Experiment, load, save
+from ser.corpora.cuts import Cut, read_cut, read_cuts
+from ser.features import ArkWriter, FeatureStore, log_stft
+from ser.features.store import features_of
 
 KINDS = ["vtlp", "room", "noise", "band_pass", "mp3", "volume"]
 RATE, FRAME, SHIFT = 8000, 512, 128

@@ -22,17 +22,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from needs import need
+
+need()
+
 import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "bench")]
 
-from bench_corpora import prepared  # noqa: E402
-from training import BLOCKS, our_loop, trainer_of  # noqa: E402
+from bench_corpora import prepared
+from training import BLOCKS, our_loop, trainer_of
 
-from ser.nets.evaluate import log_posteriors  # noqa: E402
-from ser.training import Trainer  # noqa: E402
+from ser.nets.evaluate import log_posteriors
+from ser.training import Trainer
 
 WARM_UP = 30
 STEPS = 5  # between two looks at the clock; the first batch of them is not read ahead, so rates are a little low

@@ -19,16 +19,20 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from needs import need
+
+need()
+
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from bench_corpora import prepared  # noqa: E402
+from bench_corpora import prepared
 
-from ser.batches import Part, open_data  # noqa: E402
-from ser.config import load  # noqa: E402
-from ser.training import Trainer  # noqa: E402
+from ser.batches import Part, open_data
+from ser.config import load
+from ser.training import Trainer
 
 
 def repeated(part: Part, times: int, folder: Path) -> Part:

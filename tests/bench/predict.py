@@ -37,6 +37,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from needs import need
+
+need("onnx", "onnxruntime")
+
 import numpy as np
 import soundfile
 import torch
@@ -44,17 +48,17 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from bench_corpora import place_of  # noqa: E402
+from bench_corpora import place_of
 
-from ser import load_model  # noqa: E402
-from ser.audio import read_audio, resample  # noqa: E402
-from ser.batches.view import Moments  # noqa: E402
-from ser.config import load  # noqa: E402
-from ser.inference import Predictor  # noqa: E402
-from ser.inference.model import CARD, DESCRIPTION, FORMAT, SEEN, WEIGHTS, write_sums  # noqa: E402
-from ser.inference.onnx.export import answers, export, quantise, session  # noqa: E402
-from ser.nets import build  # noqa: E402
-from ser.training.checkpoint import save_tensors  # noqa: E402
+from ser import load_model
+from ser.audio import read_audio, resample
+from ser.batches.view import Moments
+from ser.config import load
+from ser.inference import Predictor
+from ser.inference.model import CARD, DESCRIPTION, FORMAT, SEEN, WEIGHTS, write_sums
+from ser.inference.onnx.export import answers, export, quantise, session
+from ser.nets import build
+from ser.training.checkpoint import save_tensors
 
 HEADS = {"ravdess": ("angry", "happy", "neutral", "sad")}
 GRAPH_BATCH = 16

@@ -26,18 +26,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from needs import need
+
+need()
+
 import kaldiio
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from bench_corpora import prepared  # noqa: E402
+from bench_corpora import prepared
 
-from ser.batches import Batch, Part, open_data  # noqa: E402
-from ser.batches.batch import MULTIPLE  # noqa: E402
-from ser.config import load  # noqa: E402
-from ser.training import Trainer  # noqa: E402
+from ser.batches import Batch, Part, open_data
+from ser.batches.batch import MULTIPLE
+from ser.config import load
+from ser.training import Trainer
 
 BLOCKS = ("lstm", "blstm", "tdnn")
 

@@ -20,6 +20,10 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+from needs import need
+
+need()
+
 import torch
 from torch import Tensor, nn
 

@@ -56,7 +56,7 @@ def recipe(own_made: Made, tmp_path: Path) -> Recipe:
     script = folder / "run.sh"
     script.write_text(
         "#!/usr/bin/env bash\nset -euo pipefail\n"
-        'recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)\n'
+        'recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")\n'
         f'export ONE="${{ONE-{tmp_path}/one}}" TWO="${{TWO-{tmp_path}/two}}"\n'
         f'exec \'{ROOT}/run.sh\' --recipe "$recipe" --corpora one,two --dump "$recipe/dump" "$@"\n'
     )
@@ -172,6 +172,24 @@ def test_a_mistake_names_its_mend(recipe: Recipe, options: list[str], message: s
 def test_a_missing_corpus_is_named_with_its_source(recipe: Recipe) -> None:
     line = error_of(recipe.run(ONE="/nowhere"))
     assert line == "error: /nowhere: no such folder or table; mend the path (one can be had from none)"
+
+
+@pytest.mark.parametrize("script", ["run.sh", "egs/ravdess/run.sh", "egs/interaffection/run.sh"])
+def test_a_link_to_a_recipe_runs_it(tmp_path: Path, script: str) -> None:
+    (tmp_path / "mine").symlink_to(ROOT / script)
+    direct, linked = (
+        subprocess.run([path, "--help"], cwd=tmp_path, capture_output=True, text=True)
+        for path in (ROOT / script, tmp_path / "mine")
+    )
+    assert linked.returncode == 0, linked.stderr
+    assert linked.stdout == direct.stdout.replace(str(ROOT / script), str(tmp_path / "mine"))
+
+
+def test_a_line_break_in_a_path_is_one_line(recipe: Recipe) -> None:
+    done = recipe.run("--exp", "a\nb")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: --exp ")
 
 
 def test_help_lists_stages_options_and_keys_with_their_defaults(recipe: Recipe) -> None:

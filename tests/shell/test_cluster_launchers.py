@@ -103,7 +103,7 @@ def test_a_job_that_the_queue_lost_is_no_success(slurm, tmp_path: Path) -> None:
     (tmp_path / "x.2.log").write_text("# ended yesterday, exit code 0\n")
     done = slurm("JOB=1:2", "x.JOB.log", "true")
     assert done.returncode == 1
-    lost = "not in the queue, and without a word of its end"
+    lost = "not in the queue, and without a status"
     assert done.stderr.splitlines() == [
         f"slurm.sh: 2 of 2 jobs failed; the first log: x.1.log ({lost})",
         f"slurm.sh: also job 2: x.2.log ({lost})",

@@ -216,7 +216,45 @@ def test_a_log_folder_that_cannot_be_made_is_one_line(tmp_path: Path, name: str)
     (tmp_path / "file").touch()
     done = launch(tmp_path, "JOB=1", name, "true")
     assert done.returncode == 1
-    assert re.fullmatch(r"error: run.sh: file\S*: this log folder cannot be written: .*\n", done.stderr)
+    assert re.fullmatch(r"error: run.sh: file\S*: cannot be written: .*\n", done.stderr)
+
+
+def test_the_folder_of_a_killed_launcher_goes_with_the_next_run(tmp_path: Path) -> None:
+    log, program = tmp_path / "log", "touch ready.$1; until [ -e go ]; do sleep 0.05; done"
+    killed, other = (
+        subprocess.Popen([LAUNCHER, f"log/{name}.log", "bash", "-c", program, "x", name], cwd=tmp_path) for name in "ab"
+    )
+    wait_for(lambda: len(list(tmp_path.glob("ready.*"))) == 2, "both jobs run")
+    folders = set(log.glob(".run.sh.*"))
+    assert len(folders) == 2
+    killed.kill()
+    killed.wait()
+    assert launch(tmp_path, "log/c.log", "true").returncode == 0
+    (left,) = log.glob(".run.sh.*")  # of the one that runs
+    (tmp_path / "go").touch()
+    assert left in folders
+    assert other.wait() == 0
+    assert sorted(path.name for path in log.iterdir()) == ["a.log", "b.log", "c.log"]
+
+
+FULL = """
+mount -t tmpfs -o size=64k tmpfs "$1" && cd "$1" && mkdir log || exit 99
+shift
+eval "$1"
+exec "$2" log/x.log bash -c "$3"
+"""
+FILL = "head -c 1M /dev/zero >fill 2>/dev/null"
+
+
+@pytest.mark.parametrize(("before", "job"), [(FILL, "true"), ("", FILL), ("", f"{FILL}; kill -KILL $PPID")])
+def test_a_full_disk_is_named_with_its_folder(tmp_path: Path, before: str, job: str) -> None:
+    command = ["unshare", "--map-root-user", "--mount", "bash", "-c", FULL, "x", tmp_path, before, LAUNCHER, job]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if "unshare" in done.stderr or done.returncode == 99:
+        pytest.skip("no small disk can be mounted here: unshare --map-root-user --mount is not allowed")
+    assert done.returncode == 1
+    assert f"{tmp_path}/log: cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_exit_code_75_starts_a_job_again(tmp_path: Path) -> None:

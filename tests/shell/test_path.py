@@ -60,6 +60,21 @@ def test_sourcing_sets_root_and_exports(tree: Path) -> None:
     assert done.stderr == ""
 
 
+def test_a_root_with_a_line_break_is_one_line(tree: Path) -> None:
+    broken = tree.rename(tree.parent / "a\nroot")
+    done = source(broken, "echo went on")
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "a\\nroot" in line
+
+
+def test_a_link_to_path_sh_finds_the_root(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "path.sh").symlink_to(tree / "path.sh")
+    assert source(tmp_path / "elsewhere", 'printf "%s\\n" "$SER_ROOT"').stdout == f"{tree}\n"
+
+
 def test_sourcing_twice_changes_nothing_more(tree: Path) -> None:
     script = 'before=$PATH$PYTHONPATH; . "$1/path.sh"; [[ $PATH$PYTHONPATH == "$before" ]]'
     assert source(tree, script).returncode == 0

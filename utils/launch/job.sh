@@ -53,7 +53,7 @@ while true; do # until no signal ends the wait
   wait
   [[ -n $sent ]] || break
 done
-code=$(<"$folder/code.$place") || exit 1
+code=$(<"$folder/code.$place") && [[ -n $code ]] || exit 1 # empty on a full disk
 sent=$before
 [[ -z $(tail -c 1 -- "$log") ]] || echo
 printf '# ended %s, %d s, exit code %d\n' "$(date '+%F %T %z')" "$SECONDS" "$code"

@@ -8,12 +8,12 @@ import re
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 from command_line import Call
+from folders import make_folder, remove_leftovers, unwritable, working_folder, writing_fails
 from schedulers import Local, NoAnswer, Refused, Scheduler, State, Submission
 from schedulers.base import DELETED, DISTURBED, HOPELESS, LIMITED, RUNNING, WAITING, Task
 from site_file import WrongCall
@@ -67,15 +67,16 @@ class Launch:
         """Run the jobs; 0 if all of them ended well, 128 + the signal's number after a signal.
 
         Raises:
-            WrongCall: a log folder that cannot be written.
+            WrongCall: a log folder that cannot be written, be it that the disk is full.
             Refused: the scheduler does not take the jobs; those that it took before are cancelled.
-            OSError: a disk that is full.
         """
         self.folder = self._make_folders()
         try:
             return self._run()
-        except (Refused, OSError):
+        except (Refused, OSError) as error:
             self._cancel(time.monotonic() + self.call.settings["kill_wait"])
+            if isinstance(error, OSError):
+                raise WrongCall(unwritable(self.folder.parent.resolve(), error)) from None
             raise
         finally:
             self._show(False)
@@ -116,9 +117,11 @@ class Launch:
             for job in self.jobs:
                 if job.log.is_file():
                     job.log.unlink()
-            made = Path(tempfile.mkdtemp(prefix=f".{self.call.program}.", dir=common))
+            if self.local:  # jobs in a queue may still read theirs
+                remove_leftovers(self.call.program, common)
+            made, self.lock = make_folder(self.call.program, common)
         except OSError as error:
-            raise WrongCall(f"{folder}: this log folder cannot be written: {error.strerror}") from None
+            raise WrongCall(unwritable(folder, error)) from None
         return working_folder() / made
 
     # -- submitting ----------------------------------------------------------------------------------------------------
@@ -249,7 +252,13 @@ class Launch:
                     self.scheduler.cancel(submission, place)
                 self._again(job, state.reason)
             else:
-                self._fail(job, state.reason or "not in the queue, and without a word of its end")
+                self._fail(job, state.reason or self._why_silent(submission.folder))
+
+    def _why_silent(self, folder: Path) -> str:
+        """Why a job has ended without a status."""
+        if error := writing_fails(folder):
+            return unwritable(self.folder.parent.resolve(), error)
+        return "killed, perhaps for want of memory" if self.local else "not in the queue, and without a status"
 
     def _again(self, job: Job, reason: str) -> None:
         most = self.call.settings["restarts"]
@@ -335,9 +344,3 @@ class Launch:
         ended = len(self.jobs) - len(self._unfinished())
         text = f"{self.call.program}: {ended} of {len(self.jobs)} jobs have ended" if counts else ""
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def working_folder() -> Path:
-    """As the shell names it: a name behind automounted links may be good on this machine alone."""
-    named = os.environ.get("PWD", "")
-    return Path(named) if named and os.path.isdir(named) and os.path.samefile(named, ".") else Path.cwd()

@@ -5,6 +5,6 @@
 # and then, with an interval for the difference of each to the first:
 #   . path.sh && ser_environment && steps/pool.py egs/interaffection/controls/exp/*/
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 exec "$recipe/../../../steps/grid.sh" --recipe "$recipe" --grid controls --preset strong --stop-stage 4 "$@"
