@@ -166,7 +166,7 @@ def check_samples(name: Path | str, samples: np.ndarray, first: int = 0) -> None
     Raises:
         InputError: naming the first sample that is no number, or greater than `LARGEST`.
     """
-    if samples.size and not (samples.min() >= -LARGEST and samples.max() <= LARGEST):  # false of NaN too
+    if samples.size and not (float(samples.min()) >= -LARGEST and float(samples.max()) <= LARGEST):  # false of NaN too
         good = (np.abs(samples) <= LARGEST).all(axis=0)
         index = int(np.argmin(good))
         value = next(v for v in samples[:, index] if not abs(v) <= LARGEST)

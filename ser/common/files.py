@@ -42,6 +42,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         else:
             os.replace(temporary, path)
     except OSError as error:
+        if error.errno is None:  # no error of the system: of a damaged file that is read, such as gzip's
+            raise
         raise unwritable(path, error) from error
     finally:
         with suppress(OSError):
@@ -52,7 +54,7 @@ def check_regular(path: Path, fix: str) -> None:
     """Refuse what is no file, before it is opened: a named pipe keeps its reader waiting for ever.
 
     Args:
-        fix: what to do about it.
+        fix: what to do where there is nothing.
 
     Raises:
         InputError: absent, a link to nothing, a folder, pipe, socket or device.
@@ -65,7 +67,8 @@ def check_regular(path: Path, fix: str) -> None:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {fix}") from None
     if not stat.S_ISREG(mode):
         kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
-        raise InputError(f"{path}: a {kinds.get(stat.S_IFMT(mode), 'device')}, not a file; {fix}")
+        kind = kinds.get(stat.S_IFMT(mode), "device")
+        raise InputError(f"{path}: a {kind}, not a file; save in a file what it gives, and name that")
 
 
 def unwritable(path: Path, error: OSError) -> InputError:
@@ -132,10 +135,9 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: it is absent or is not JSON.
     """
+    check_regular(Path(path), "run the stage that writes it")
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that writes it") from None
     except ValueError as error:
         raise InputError(f"{path}: not readable as JSON ({error}); remove it and run its stage again") from None
 

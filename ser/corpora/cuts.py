@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ser.audio import check_length, read_audio
-from ser.common import InputError
+from ser.common import InputError, check_regular
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,10 @@ class Cut:
 
 def read_cuts(path: Path) -> list[Cut]:
     """The cuts of a cuts.jsonl.gz that stage 1 or, with copies, stage 2 wrote, in its order."""
+    check_regular(path, "run stage 1")
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             cuts = [_cut(json.loads(line)) for line in file]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run stage 1") from None
     except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error) as error:
         raise InputError(f"{path}: not readable as a cut manifest ({error}); remove it and run stage 1") from None
     if not cuts:

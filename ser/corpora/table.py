@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ser.common import InputError
+from ser.common import InputError, check_regular
 from ser.corpora.findings import complain
 
 GENDERS = {
@@ -54,10 +54,8 @@ def read_utf8(path: Path) -> str:
     Raises:
         InputError: absent, or not UTF-8; the line is named.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; put it there") from None
+    check_regular(path, "put it there")
+    data = path.read_bytes()
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -476,6 +476,22 @@ def test_a_cut_archive_is_refused(tmp_path, suffix, share):
     not_unpacked(path, "fetch it again")
 
 
+@pytest.mark.parametrize("suffix", ["tar.gz", "tar.bz2", "tar.xz", "zip"])
+@pytest.mark.parametrize("share", [0, 0.02, 0.2, 0.5, 0.8, 0.98, 1])
+def test_damaged_data_of_every_compression_are_an_error_of_the_archive(tmp_path, suffix, share):
+    members = {f"{i}.wav": DATA[i * 9000 : i * 9000 + 9000] for i in range(10)}
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "zip":
+        zipped(path, members)
+    else:
+        tarred(path, *members.items(), mode=f"w:{suffix[4:]}")
+    content = bytearray(path.read_bytes())
+    at = int((len(content) - 60) * share)
+    content[at : at + 60] = bytes(byte ^ 0x5A for byte in content[at : at + 60])
+    path.write_bytes(content)
+    not_unpacked(path, "fetch it again")
+
+
 def test_a_changed_byte_is_found(tmp_path):
     zipped(tmp_path / "a.zip", {"a.wav": DATA[:9000]})
     content = bytearray((tmp_path / "a.zip").read_bytes())

@@ -1,5 +1,6 @@
 import gzip
 import io
+import os
 import resource
 import subprocess
 import sys
@@ -150,3 +151,25 @@ def test_two_bytes_are_written_bit_for_bit_as_kaldiio_does(tmp_path_factory, row
     expected = io.BytesIO()
     kaldiio.save_ark(expected, {"one": matrix}, compression_method=3)
     assert path.read_bytes() == expected.getvalue()
+
+
+@pytest.mark.parametrize("storage", ["float32", "int16"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_not_stored(tmp_path, matrices, storage, value):
+    matrices["spk-2"][3, 100] = value
+    with pytest.raises(InputError, match="spk-2"):
+        write(tmp_path, matrices, storage)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_list_or_archive_that_is_a_pipe_is_refused_at_once(tmp_path, matrices):
+    scp = write(tmp_path, matrices, "int16")
+    ark = scp.with_suffix(".ark")
+    ark.unlink()
+    os.mkfifo(ark)
+    with pytest.raises(InputError, match=f"{ark}: a pipe"):
+        ArkReader(scp).read("spk-1")
+    scp.unlink()
+    os.mkfifo(scp)
+    with pytest.raises(InputError, match=f"{scp}: a pipe"):
+        ArkReader(scp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import lzma
 import stat
 import tarfile
@@ -76,6 +77,7 @@ def readable(archive: Path) -> Iterator[None]:
         tarfile.TarError,
         zlib.error,
         lzma.LZMAError,
+        gzip.BadGzipFile,
         EOFError,
         NotImplementedError,
         ValueError,
@@ -107,6 +109,9 @@ def _tar_members(archive: Path, limit: int) -> Iterator[tuple[str, int, IO[bytes
             file = tar.extractfile(member)
             assert file is not None
             yield member.name, member.size, file
+        assert tar.fileobj is not None
+        while tar.fileobj.read(BLOCK):  # the checksum of what is compressed stands behind the end of the tar
+            pass
 
 
 def _check_kind(archive: Path, name: str, is_file: bool) -> None:
