@@ -62,7 +62,8 @@ def check_regular(path: Path, fix: str) -> None:
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path}: no such file, or a link to none; {fix}") from None
+        link = ", but a link to none" if os.path.islink(path) else ""
+        raise InputError(f"{path}: no such file{link}; {fix}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {fix}") from None
     if not stat.S_ISREG(mode):
