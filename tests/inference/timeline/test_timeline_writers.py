@@ -99,8 +99,8 @@ def test_any_name_is_read_back(tmp_path_factory, name, labels):
         (48_001, 48_000, 0.25),  # no finite decimal, and more samples than 8 kHz can say
         (70_000, 44_100, 0.3),
         (100_000, 8000, 0.0501),  # a cell is 401 samples, not 0.0501 s
-        (1, 8000, 0.25),
-        (4, 22_050, 0.25),
+        (8, 8000, 0.25),
+        (23, 22_050, 0.25),
     ],
 )
 def test_all_files_end_where_the_recording_ends(packed, tmp_path, samples, rate, hop):
