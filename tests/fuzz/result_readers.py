@@ -5,19 +5,23 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 from lane import Case, Material, Reader
+from made import trainer_of
 from mutate import binary, change, mutator_of, raw
 
 from ser.batches import open_data
-from ser.common import InputError, digest
+from ser.common import InputError, digest, write_json
 from ser.config import read_experiment
 from ser.corpora.describe import describe, read_prepared
+from ser.corpora.fetch import RECORD, is_there
 from ser.findings.html.page import write_page
 from ser.findings.ledger.build import build_ledger
 from ser.findings.ledger.load import load_ledger
@@ -34,6 +38,7 @@ from ser.scoring.curves import read_curves
 from ser.scoring.pooled import pooled_table, read_pools
 from ser.scoring.tables import read_results, results_table
 from ser.training.checkpoint import load_tensors
+from ser.training.engine import Interrupted
 
 CELL = "exp/one_two/multi_blstm_mu_sigma2/fold1_seed0"
 RESULTS = ("result.json", "train.json", "decode_*/hyp", "decode_*/decode.json", "decode_*/post.ark", "config.yaml")
@@ -194,6 +199,24 @@ def _checkpoint(folder: Path, material: Material) -> None:
     shutil.copy(material.experiment / "model.safetensors", folder)
 
 
+def _interrupted(folder: Path, material: Material) -> None:
+    trainer = trainer_of(material.made, folder / "training", "training.max_epochs=1")
+    trainer.signal = signal.SIGTERM
+    with pytest.raises(Interrupted):
+        trainer.run()
+
+
+def _continued(case: Case) -> Any:
+    trainer_of(case.material.made, case.folder / "training", "training.max_epochs=1").run()
+    return [t.numpy() for t in load_tensors(case.folder / "training" / "model.safetensors")[0].values()]
+
+
+def _record(folder: Path, _: object) -> None:
+    (folder / "a.wav").write_bytes(b"RIFF")
+    row = {"url": "https://nowhere/a.wav", "sha256": "0" * 64, "files": {"a.wav": 4}}
+    write_json(folder / RECORD, {"name": "x", "complete": True, "fetched": {"a.wav": row}})
+
+
 def _resealed(folder: Path) -> None:
     """Decoded with the weights as they are now."""
     model = folder / CELL / "model.safetensors"
@@ -215,6 +238,8 @@ READERS = {
         ("*.safetensors",),
         lambda case: [t.numpy() * 0 for t in load_tensors(case.folder / "model.safetensors")[0].values()] and None,
     ),
+    "checkpoint": Reader(_interrupted, ("training/checkpoint.safetensors",), _continued, weight=0.1),
+    "record of a download": Reader(_record, (RECORD,), lambda case: is_there(case.folder)),
     "experiment to score": Reader(_experiment, tuple(f"{CELL}/{name}" for name in RESULTS), _score, weight=0.05),
     "experiment to pack": Reader(
         _experiment, tuple(f"{CELL}/{n}" for n in (*RESULTS, "model.safetensors")), _pack, seal=_resealed, weight=0.1

@@ -17,7 +17,9 @@ import numpy as np
 import soundfile
 import yaml
 from conftest import ROOT
+from corpora_made import write_tree
 from lane import Case, Material, Reader
+from made import CLASSES
 from mutate import yaml_value
 
 from ser.config import load, read_experiment
@@ -28,6 +30,7 @@ from ser.features.archive import ArkReader
 from ser.features.index import read_index
 from ser.findings.design import read_design
 from ser.grid import Places, open_grid
+from ser.inference.check.labelled import read_labelled
 from ser.inference.predict.inputs import scratch, sources_of, with_speakers
 from ser.inference.timeline.settings import read_settings
 
@@ -253,6 +256,35 @@ def _site(case: Case) -> Any:
     return found
 
 
+def _labelled(case: Case) -> Any:
+    classes = list(read_protocol("customer_ptbr", None).labels) + list(CLASSES)
+    with scratch() as temporary:
+        found = [
+            u for name in ("", "cuts.jsonl.gz") for u in read_labelled([str(case.folder / name)], classes, temporary)
+        ]
+    assert {u.emotion for u in found} <= set(classes)
+    assert {u.gender for u in found} <= {"", "f", "m"}
+    return found
+
+
+def _labelled_dir(folder: Path, material: Material) -> None:
+    _kaldi_data_dir(folder, material)
+    _cuts(folder, material)
+
+
+def _evaluations(folder: Path, _: object) -> None:
+    write_tree("iemocap", folder / "tree")
+    shutil.copy(next((folder / "tree").rglob("Ses01F_impro01.txt")), folder)
+    shutil.rmtree(folder / "tree")
+
+
+def _read_evaluations(case: Case) -> Any:
+    found = _module("prepare_iemocap").read_evaluations(case.folder)
+    for evaluation in found.values():
+        assert evaluation.label
+    return [evaluation.means for evaluation in found.values()]
+
+
 def _config(folder: Path, material: Material) -> None:
     shutil.copy(material.experiment / "config.yaml", folder)
 
@@ -267,6 +299,8 @@ READERS = {
     "csv": Reader(_csv, ("table.csv",), _utterances("prepare_csv")),
     "archive": Reader(_archive, ("*.ark", "*.scp"), _matrices),
     "archive index": Reader(_archive, ("*.json",), _index),
+    "data of check": Reader(_labelled_dir, (*TABLES, "cuts.*.gz"), _labelled),
+    "evaluations of IEMOCAP": Reader(_evaluations, ("*.txt",), _read_evaluations),
     "cut manifest": Reader(_cuts, ("cuts.*",), _cut_sources),
     "protocol": Reader(_recipe, ("conf/corpora/*.yaml",), _protocols, yaml_value),
     "settings": Reader(_recipe, ("conf/[abefnt]*.yaml", "conf/presets/*.yaml"), _settings, yaml_value, weight=0.3),
