@@ -64,7 +64,7 @@ def flac_streams(path: Path, data: bytes | mmap.mmap) -> list[bytes] | None:
         InputError: truncated or damaged.
     """
     starts = [match.start() for match in _MARKER.finditer(data)]
-    if starts == [0] and last_sample(data) == _stream_info(data)[2]:
+    if not starts or (starts == [0] and last_sample(data) == _stream_info(data)[2]):
         return None
     ends = [*starts[1:], len(data)]
     return [_counted(path, data[a:b]) for a, b in zip(starts, ends, strict=True)] or None

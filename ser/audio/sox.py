@@ -17,6 +17,8 @@ from ser.common import InputError
 
 INSTALL = "apt-get install sox libsox-fmt-all, or conda install -c conda-forge sox"
 UNKNOWN = "can't determine type"
+# Of some damaged files, such as an AMR that ends within a frame, sox never ends. Intact ones take much less than this.
+LEAST_SECONDS, BYTES_PER_SECOND = 10, 20_000
 
 
 class UnknownFormat(Exception):
@@ -27,7 +29,7 @@ def sox_info(path: Path) -> tuple[int, int, int]:
     """Sampling rate in Hz, number of samples, number of channels.
 
     Raises:
-        InputError: sox is not installed, or the file is truncated or damaged.
+        InputError: sox is not installed or does not end, or the file is truncated or damaged.
         UnknownFormat: it is no audio that sox knows.
     """
     rate, count, channels = (float(_sox(path, "--info", option, "-")) for option in ("-r", "-s", "-c"))
@@ -51,8 +53,14 @@ def _sox(path: Path, *arguments: str) -> bytes:
             f"{path}: not a known audio format to libsndfile; replace it by an intact copy, or, if it is AMR, WavPack "
             f"or another kind that the program sox reads, install that ({INSTALL})"
         )
-    with path.open("rb") as file:
-        run = subprocess.run([program, *arguments], stdin=file, capture_output=True)
+    seconds = LEAST_SECONDS + path.stat().st_size / BYTES_PER_SECOND
+    try:
+        with path.open("rb") as file:
+            run = subprocess.run([program, *arguments], stdin=file, capture_output=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise InputError(
+            f"{path}: sox has not ended after {seconds:.0f} s, as with a damaged file; replace it by an intact copy"
+        ) from None
     said = " ".join(run.stderr.decode(errors="replace").split())
     if UNKNOWN in said:
         raise UnknownFormat(said)

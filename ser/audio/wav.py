@@ -117,11 +117,11 @@ def _seek_data(file: io.BufferedReader) -> tuple[int | None, str, int]:
             return frame, unit, at
         size = struct.unpack("<I", file.read(4).ljust(4, b"\0"))[0]
         if chunk == b"fmt ":
-            body = file.read(size)
+            body = file.read(min(size, 14))  # a damaged size may be larger than the memory
             if len(body) >= 14:
                 frame = max(1, struct.unpack("<H", body[12:14])[0])
                 unit = "samples" if struct.unpack("<H", body[:2])[0] in SAMPLE_TAGS else "blocks"
-            file.seek(size % 2, io.SEEK_CUR)
+            file.seek(size - len(body) + size % 2, io.SEEK_CUR)
         else:
             file.seek(size + size % 2, io.SEEK_CUR)
     return None, unit, 0
