@@ -116,6 +116,19 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def append_text(path: Path, text: str) -> None:
+    """Add text to the end of a file, such as a log.
+
+    Raises:
+        InputError: the disk is full or the place cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
 def write_section(path: Path, text: str) -> None:
     """Put a section of Markdown, which begins with its `## ` line, at the end of a file; one of that name goes."""
     title = text.partition("\n")[0]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ser.batches import Data, open_data
 from ser.common import InputError, digest, read_json
+from ser.common.files import append_text
 from ser.common.progress import progress
 from ser.config import Experiment, decisive, save
 from ser.corpora.protocol import PARTS, own_fold
@@ -259,5 +260,4 @@ def _say(text: str) -> None:
 
 def _append(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
+    append_text(path, text)

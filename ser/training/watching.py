@@ -11,6 +11,7 @@ from typing import Any
 
 from ser.batches import View
 from ser.common import InputError
+from ser.common.files import append_text
 from ser.common.progress import progress
 from ser.config import Training
 
@@ -33,8 +34,7 @@ class Watching:
     def say(self, text: str) -> None:
         """Print a line, and append it to train.log, which tells the whole story however often it was interrupted."""
         print(text, flush=True)
-        with (self.folder / "train.log").open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%F %T')} {text}\n")
+        append_text(self.folder / "train.log", f"{time.strftime('%F %T')} {text}\n")
 
     def say_parts(self, parts: Mapping[str, Mapping[str, View]]) -> None:
         """Count what there is to train and validate on."""

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from ser.common import InputError, atomic_path, digest, read_json, write_json, write_section, write_text
+from ser.common.files import append_text
 
 
 def names(folder) -> list[str]:
@@ -21,6 +22,15 @@ def test_a_file_takes_its_name_when_the_block_ends(tmp_path):
         assert not (tmp_path / "new" / "a.txt").exists()
     assert names(tmp_path / "new") == ["a.txt"]
     assert (tmp_path / "new" / "a.txt").read_text() == "x"
+
+
+def test_a_log_grows_and_one_that_cannot_is_named(tmp_path):
+    append_text(tmp_path / "a.log", "one\n")
+    append_text(tmp_path / "a.log", "é\n")
+    assert (tmp_path / "a.log").read_text(encoding="utf-8") == "one\né\n"
+    (tmp_path / "full").symlink_to("/dev/full")
+    with pytest.raises(InputError, match="full: cannot be written"):
+        append_text(tmp_path / "full", "three\n")
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InputError])

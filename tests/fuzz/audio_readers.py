@@ -121,7 +121,7 @@ READERS = {
     "audio wav": Reader(_wav, ("*",), _read, binary),
     "audio compressed": Reader(_compressed, ("*",), _read, binary),
     "audio containers": Reader(_containers, ("*",), _read, binary),
-    "audio by sox": Reader(_sox, ("*",), _read, binary),
+    "audio by sox": Reader(_sox, ("*",), _read, binary, weight=0.3),
     "zip": Reader(_zip, ("*.zip",), _unpack, binary),
     "tar": Reader(_tar, ("a.*",), _unpack, binary),
 }

@@ -22,7 +22,7 @@ from mutate import Mutator, mutator_of
 
 from ser.common import InputError
 
-SECONDS = 10  # for one case
+SECONDS = 30  # for one case
 MEMORY = 2 << 30  # bytes more than the process has
 
 
