@@ -33,9 +33,9 @@ from ser.inference.card import seen, write_card
 from ser.inference.model import open_model, write_sums
 from ser.inference.pack import pack
 from ser.inference.predict.api import EmotionModel
-from ser.scoring import score
 from ser.scoring.curves import read_curves
 from ser.scoring.pooled import pooled_table, read_pools
+from ser.scoring.result import score
 from ser.scoring.tables import read_results, results_table
 from ser.training.checkpoint import load_tensors
 from ser.training.engine import Interrupted
