@@ -19,6 +19,21 @@ from ser.common import InputError
 HEADER = 4 + 4 + 34
 _MARKER = re.compile(rb"fLaC[\0\x80]\0\0\x22")
 _SYNC = re.compile(rb"\xff[\xf8\xf9]")
+# What a frame's header says of rate and bits a sample; other codes leave it to the stream's.
+_HERTZ = {
+    1: 88200,
+    2: 176400,
+    3: 192000,
+    4: 8000,
+    5: 16000,
+    6: 22050,
+    7: 24000,
+    8: 32000,
+    9: 44100,
+    10: 48000,
+    11: 96000,
+}
+_BITS = {1: 8, 2: 12, 4: 16, 5: 20, 6: 24, 7: 32}
 # Bytes from the end within which the last frame must begin, where the header does not tell how large one may be.
 _TAIL = 1 << 20
 
@@ -45,7 +60,7 @@ def read_flac(path: Path) -> tuple[np.ndarray, int] | None:
             return None
         data = head + file.read()
     rate, channels, samples = _stream_info(data)
-    if _MARKER.search(data, HEADER) or last_sample(data) != samples:
+    if not rate or _MARKER.search(data, HEADER) or last_sample(data) != samples:
         return None
     try:
         found = miniaudio.flac_read_f32(data)
@@ -81,8 +96,8 @@ def _counted(path: Path, data: bytes) -> bytes:
     """A stream whose header has the number of samples that there are."""
     import miniaudio
 
-    promised, end = _stream_info(data)[2], last_sample(data)
-    if promised == end:
+    (rate, _, promised), end = _stream_info(data), last_sample(data)
+    if promised == end or not rate:
         return data
     try:
         there = miniaudio.flac_read_f32(_with_length(data, 0)).num_frames
@@ -104,23 +119,28 @@ def _with_length(data: bytes, samples: int) -> bytes:
 
 def last_sample(data: bytes | mmap.mmap) -> int | None:
     """How many samples there are up to the end of the last frame, by its header; None: no frame was found."""
-    smallest = int.from_bytes(data[8:10], "big")
     largest = int.from_bytes(data[15:18], "big") or _TAIL
     begin = max(HEADER, len(data) - largest - _TAIL // 16)
     tail = data[begin:]
     for match in reversed(list(_SYNC.finditer(tail))):
-        if (end := _frame_end(tail[match.start() : match.start() + 16], smallest)) is not None:
+        if (end := _frame_end(data[:HEADER], tail[match.start() : match.start() + 16])) is not None:
             return end
     return None
 
 
-def _frame_end(head: bytes, block: int) -> int | None:
-    """The number of the sample behind a frame, from its header (RFC 9639, section 9.1); None: it is no header.
+def _frame_end(stream: bytes, head: bytes) -> int | None:
+    """The number of the sample behind a frame, from its header (RFC 9639, section 9.1).
 
-    Args:
-        block: samples of a frame where all but the last have the same.
+    Returns:
+        None for what is no header, or one that does not agree with the stream's.
     """
     if len(head) < 6 or not (size_code := head[2] >> 4) or head[2] & 15 == 15 or head[3] >> 4 > 10 or head[3] & 1:
+        return None
+    rate, channels, _ = _stream_info(stream)
+    bits = (int.from_bytes(stream[20:22], "big") >> 4 & 31) + 1
+    if _HERTZ.get(head[2] & 15, rate) != rate or _BITS.get(head[3] >> 1 & 7, bits) != bits:
+        return None
+    if (head[3] >> 4) + 1 != channels and not (head[3] >> 4 > 7 and channels == 2):
         return None
     # The number is written as UTF-8 writes a character, in up to seven bytes.
     length = 8 - (head[4] ^ 0xFF).bit_length()
@@ -143,4 +163,5 @@ def _frame_end(head: bytes, block: int) -> int | None:
         crc = _CRC8[crc ^ byte]
     if at >= len(head) or crc != head[at]:
         return None
-    return (number if head[1] & 1 else number * block) + size
+    # Numbers are of the sample, or of the frame where all but the last have the same size.
+    return (number if head[1] & 1 else number * int.from_bytes(stream[8:10], "big")) + size

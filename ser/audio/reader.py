@@ -278,6 +278,8 @@ def _sources(path: Path, file: io.BufferedReader) -> list[Any]:
 
 def _streams(path: Path, data: mmap.mmap) -> list[bytes] | None:
     """The streams of a file where libsndfile would not read all that is there; None: it does."""
+    if data[:2] == b"\xf0\x7e" and data[3:4] == b"\x01":  # libsndfile reads over its damage, and prints that on stdout
+        raise InputError(f"{path}: a MIDI sample dump, which is not read; convert it with sox")
     start = behind_tags(data)
     if data[start : start + 4] == b"fLaC":
         return flac_streams(path, data)

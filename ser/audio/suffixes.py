@@ -13,7 +13,7 @@ def _suffixes(names: str) -> frozenset[str]:
 # Read by libsndfile, which soundfile's wheels bring along; without .mat and .htk, which are matrices and features.
 _LIBSNDFILE = _suffixes(
     "wav wave bwf rf64 w64 aiff aif aifc au snd caf flac ogg oga opus mp3 gsm sph nist wv1 wv2 voc avr paf fap pvf "
-    "8svx svx ircam sf sds wve xi"
+    "8svx svx ircam sf wve xi"
 )
 # Read by the program sox where it is installed; where it is not, reading is an InputError that names the package.
 _SOX = _suffixes("amr awb wv amb maud prc smp sndt")
@@ -23,7 +23,7 @@ READABLE_SUFFIXES = _LIBSNDFILE | _SOX
 
 UNREADABLE_SUFFIXES = _suffixes(
     "m4a m4b m4r m4v mp4 3gp 3gpp 3ga 3g2 mov qt aac adts webm weba mkv mka wma wmv asf avi flv f4v f4a mpg mpeg mpa "
-    "mp1 mp2 m2ts mts vob ogv ogx ac3 eac3 dts ape mpc tta tak ofr spx ra ram rm rmvb dsf dff shn sd2 txw hcom "
+    "mp1 mp2 m2ts mts vob ogv ogx ac3 eac3 dts ape mpc tta tak ofr spx ra ram rm rmvb dsf dff shn sd2 sds txw hcom "
     # Without a header: neither rate nor encoding is written in them.
     "raw pcm vox sln ul ulaw al alaw la lu cvs cvsd lpc lpc10 g722 g723 g726 g729 adpcm"
 )

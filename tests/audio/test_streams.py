@@ -198,6 +198,13 @@ def test_a_flac_without_a_length_that_is_cut_or_damaged_is_refused(tmp_path):
     refused(tmp_path, bytes(damaged), "damaged")
 
 
+@pytest.mark.parametrize(("at", "flip"), [(18, 0x10), (19, 0x08), (20, 0x40), (20, 0x02), (20, 0x01), (21, 0x80)])
+def test_a_flac_whose_header_does_not_agree_with_its_frames_is_refused(tmp_path, at, flip):
+    content = bytearray(made(NOW, "FLAC"))
+    content[at] ^= flip  # of the rate, the channels or the bits
+    refused(tmp_path, bytes(content))
+
+
 def test_a_flac_behind_an_id3_tag_is_read(tmp_path):
     content = made(NOW, "FLAC")
     np.testing.assert_array_equal(of(tmp_path, ID3 + content), of(tmp_path, content))
@@ -219,7 +226,7 @@ FORMS = [
     (form, subtype)
     for form in soundfile.available_formats()
     for subtype in soundfile.available_subtypes(form)
-    if form not in ("RAW", "SD2") and subtype not in ("DWVW_16", "DWVW_24", "MPEG_LAYER_I", "MPEG_LAYER_II")
+    if form not in ("RAW", "SD2", "SDS") and subtype not in ("DWVW_16", "DWVW_24", "MPEG_LAYER_I", "MPEG_LAYER_II")
 ]
 
 

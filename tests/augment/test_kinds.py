@@ -199,7 +199,7 @@ def test_noise_folders_that_cannot_be_used(tmp_path):
         recorded_noise(tmp_path / "broken", cache=tmp_path / "cache")
     (tmp_path / "link").mkdir()
     (tmp_path / "link" / "l.wav").symlink_to(tmp_path / "gone.wav")
-    with pytest.raises(InputError, match="l.wav: no such file, or a link to none"):
+    with pytest.raises(InputError, match="l.wav: no such file, but a link to none"):
         recorded_noise(tmp_path / "link")
 
 
