@@ -63,6 +63,11 @@ def read_keyed(path: Path) -> KeyedLines:
     return table
 
 
+def read_values(path: Path) -> dict[str, str]:
+    """The values of `read_keyed`, by key."""
+    return {key: line.value for key, line in read_keyed(path).items()}
+
+
 def read_tables(wav_scp: Path, names: Iterable[str] = ()) -> dict[str, KeyedLines]:
     """wav.scp, what says which part of a recording an utterance is, and others beside it; empty where absent.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ser.common import InputError
-from ser.corpora.data_dir import read_keyed
+from ser.corpora.data_dir import read_values
 from ser.inference.predict.inputs import MANIFESTS, Source, manifest_rows, sources_of
 
 GENDERS = {"f": "women", "m": "men"}
@@ -64,11 +64,10 @@ def _corpus(path: Path) -> str:
 
 
 def _of_tables(folder: Path, sources: Sequence[Source]) -> tuple[dict[str, str], dict[str, str]]:
-    emotions = {key: line.value for key, line in read_keyed(folder / "utt2emo").items()}
-    genders = {}
+    emotions, genders = read_values(folder / "utt2emo"), {}
     if (folder / "spk2gender").is_file():
-        of_speaker = read_keyed(folder / "spk2gender")
-        genders = {source.id: of_speaker[source.speaker].value for source in sources if source.speaker in of_speaker}
+        of_speaker = read_values(folder / "spk2gender")
+        genders = {source.id: of_speaker.get(source.speaker, "") for source in sources}
     return emotions, genders
 
 

@@ -19,7 +19,7 @@ from ser.batches.view import Moments
 from ser.common import InputError, atomic_path
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.progress import progress
-from ser.corpora.kaldi import read_table
+from ser.corpora.data_dir import read_values
 from ser.inference.model import WEIGHTS
 from ser.inference.onnx.graph import Graph
 from ser.inference.predict.inputs import sources_of
@@ -182,7 +182,7 @@ def compare(predictor: Predictor, kind: str, graphs: Sequence[Path], data_dir: P
     Raises:
         InputError: no such data dir, an utterance that cannot be read, or a label that is none of the model's.
     """
-    truth, index = read_table(data_dir / "utt2emo"), {name: i for i, name in enumerate(predictor.classes)}
+    truth, index = read_values(data_dir / "utt2emo"), {name: i for i, name in enumerate(predictor.classes)}
     made = {path: session(path) for path in graphs}
     found: dict[str, list[np.ndarray]] = {name: [] for name in ("predict", *map(str, graphs))}
     utterances, targets = [], []

@@ -135,7 +135,7 @@ class Answers:
                 if frames >= most:
                     self._answer(gathered)
                     gathered, frames, most = [], 0, min(2 * most, FRAMES[1])
-                    yield from self._finished(rows)
+            yield from self._finished(rows)
         self._answer(gathered)
         yield from self._finished(rows)
 

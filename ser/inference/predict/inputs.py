@@ -50,6 +50,7 @@ class Source:
         start, end: seconds; None: its end.
         channels: from 0, where the list names some, which are mixed.
         side: where the list names the side of a call instead.
+        num_channels: of the file, where the list tells it.
         speaker: "" where none is named.
         command: bash gives the audio on its standard output.
         folder: where that is run; None: the working directory.
@@ -63,6 +64,7 @@ class Source:
     end: float | None = None
     channels: tuple[int, ...] = ()
     side: Line | None = None
+    num_channels: int | None = None
     speaker: str = ""
     command: str = ""
     folder: Path | None = None
@@ -190,7 +192,7 @@ def at_hand(source: Source) -> Iterator[Path]:
             text = str(error)
             if OWN in str(path):
                 text = text.replace(str(path), source.id)
-            elif str(path) != source.id:
+            elif str(path) != source.id and not text.startswith(f"{source.id}: "):
                 text = f"{source.id}: {text}"
             raise InputError(text) from None
 
@@ -276,9 +278,8 @@ def _cut(key: str, row: dict[str, Any], origin: str, allow_pipes: bool) -> Sourc
     wanted = row["channel"] if isinstance(row["channel"], list) else [row["channel"]]
     sources = [source for source in recording["sources"] if set(wanted) & set(source["channels"])]
     if len(sources) != 1 or not set(wanted) <= set(sources[0]["channels"]):
-        return Source(
-            key, problem=f"{origin}: {key}: its channels {wanted} lie in {len(sources)} files. Give a cut each"
-        )
+        where = "do not lie in one file of its recording"
+        return Source(key, problem=f"{origin}: {key}: channels {wanted} {where}. Give a cut of each file")
     source = sources[0]
     speakers = {str(s.get("speaker") or "") for s in row.get("supervisions") or ()}
     whole = start == 0 and duration == recording["duration"]
@@ -287,6 +288,7 @@ def _cut(key: str, row: dict[str, Any], origin: str, allow_pipes: bool) -> Sourc
         start=start,
         end=None if whole else start + duration,
         channels=() if wanted == source["channels"] else tuple(source["channels"].index(channel) for channel in wanted),
+        num_channels=len(source["channels"]),
         speaker=speakers.pop() if len(speakers) == 1 else "",
     )
     if source["type"] == "file":

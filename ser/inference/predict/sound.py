@@ -122,6 +122,11 @@ def _stretch(source: Source, info: AudioInfo) -> tuple[int, int]:
 def _rows(source: Source, channel: str, info: AudioInfo) -> tuple[list[tuple[int, ...]], list[int | None]]:
     """Channels whose mean is a row, for each row; and what the answers to the rows are called by."""
     there = range(info.num_channels)
+    if source.num_channels not in (None, len(there)):
+        raise InputError(
+            f"{source.id}: its list tells of {source.num_channels} channels, and the file has {len(there)}. Make the "
+            "list anew from the file"
+        )
     channels = source.channels
     if source.side:
         channels = (channel_of(source.side, info.num_channels) or 0,)

@@ -1,0 +1,145 @@
+"""Stage 1 and predict find the same in a Kaldi data dir, and in what stage 1 writes."""
+
+import numpy as np
+import pytest
+from lab import LABELS, Lab
+
+from ser.audio import read_audio
+from ser.corpora.cuts import read_cut, read_cuts
+from ser.corpora.kaldi import read_table
+from ser.corpora.preparers import load_preparer
+from ser.inference.predict.inputs import scratch, sources_of
+from ser.inference.predict.sound import whole
+
+SPEAKERS = "abcd"
+
+
+def samples_of(folder):
+    """As predict reads them, by id."""
+    with scratch() as own:
+        return {source.id: whole(source, 8000) for source in sources_of(str(folder), own)}
+
+
+def assert_read_alike(lab):
+    """Of every utterance, in the cuts of stage 1, in its data dirs, and in the data dir of the lab."""
+    cuts = {cut.id: read_cut(cut)[0] for cut in read_cuts(lab.out / "cuts.jsonl.gz")}
+    parts = [path.parent for path in (lab.out / "strict_fold1").glob("*/wav.scp")]
+    found = {key: samples for part in parts for key, samples in samples_of(part).items()}
+    assert found.keys() == cuts.keys()
+    for key, samples in found.items():
+        np.testing.assert_allclose(samples, cuts[key], atol=1e-7)
+    with scratch() as own:
+        manifest = sources_of(str(lab.out / "cuts.jsonl.gz"), own)
+        for source in manifest:
+            np.testing.assert_allclose(whole(source, 8000), cuts[source.id], atol=1e-7)
+    return cuts
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A table of four channels, each a speaker, in four recordings."""
+    lab = Lab(tmp_path, "csv")
+    rows = ["path,speaker,emotion,channel"]
+    for n, label in enumerate(LABELS):
+        lab.noise(f"r{n}.wav", channels=4, subtype="FLOAT")
+        rows += [f"r{n}.wav,{speaker},{label},{channel}" for channel, speaker in enumerate(SPEAKERS)]
+    lab.table("t.csv", *rows)
+    return lab, rows
+
+
+def test_four_channels_of_a_table(table):
+    lab, _ = table
+    lab.prepare()
+    found = assert_read_alike(lab)
+    for n in range(4):
+        file = read_audio(lab.corpus / f"r{n}.wav").samples
+        for channel, speaker in enumerate(SPEAKERS):
+            (own,) = [x for key, x in found.items() if key.startswith(f"lab_{speaker}-r{n}")]
+            np.testing.assert_array_equal(own, file[channel])
+    train = lab.out / "strict_fold1" / "train"
+    assert set(read_table(train / "reco2channel").values()) <= set("0123")
+    assert not (train / "reco2file_and_channel").exists()
+
+
+def test_one_channel_beside_a_recording_that_is_mixed_down(table):
+    lab, rows = table
+    lab.noise("mixed.wav", channels=2)
+    lab.table("t.csv", *rows, "mixed.wav,a,sad,")
+    lab.prepare()
+    found = assert_read_alike(lab)
+    (mixed,) = [x for key, x in found.items() if "mixed" in key]
+    np.testing.assert_allclose(mixed, read_audio(lab.corpus / "mixed.wav").samples.mean(0), atol=1e-7)
+
+
+def test_two_channels_are_kaldis_letters(table):
+    lab, rows = table
+    lab.noise("r4.wav", channels=2)
+    lab.table("t.csv", rows[0], *(row for row in rows[1:] if row.endswith((",0", ",1"))), "r4.wav,e,sad,0")
+    lab.prepare()
+    assert_read_alike(lab)
+    train = lab.out / "strict_fold1" / "train"
+    assert {value.split()[-1] for value in read_table(train / "reco2file_and_channel").values()} <= set("AB")
+    assert not (train / "reco2channel").exists()
+
+
+@pytest.fixture
+def calls(tmp_path):
+    """A Kaldi data dir with a byte order mark, blank lines and line ends of Windows in every table."""
+    lab = Lab(tmp_path, "kaldi")
+    names = [f"r{n}" for n in range(len(LABELS))]
+    for name in names:
+        lab.noise(f"{name}.wav", channels=4, subtype="FLOAT")
+    lab.noise("mono.wav", 4000)
+    sides = [(f"{name}-{side}", name, side) for name in names for side in "ABCD"]
+    utterances = [(f"{side}-{name}", f"{name}-{side}", side, LABELS[int(name[1])]) for _, name, side in sides]
+    utterances.append(("B-mono", "mono", "B", "sad"))
+    end = {"end": "\r\n\r\n", "encoding": "utf-8-sig"}
+    lab.table("wav.scp", *(f"{key}\t{name}.wav " for key, name, _ in sides), "mono mono.wav", **end)
+    lab.table("reco2file_and_channel", *(f"{key} {name} {s}" for key, name, s in sides), "mono mono B", **end)
+    lab.table("segments", *(f"{key} {reco} 0.1 -1" for key, reco, _, _ in utterances), **end)
+    lab.table("utt2spk", *(f"{key}  {speaker}" for key, _, speaker, _ in utterances), **end)
+    lab.table("utt2emo", *(f"{key} {label}" for key, _, _, label in utterances), **end)
+    return lab
+
+
+def test_a_data_dir_with_letters_up_to_d(calls):
+    calls.prepare()
+    prepared = assert_read_alike(calls)
+    given = samples_of(calls.corpus)
+    assert len(given) == len(prepared) == 17
+    for key, samples in given.items():
+        np.testing.assert_allclose(samples, prepared[f"lab_{key}"], atol=1e-7)
+    np.testing.assert_array_equal(given["D-r2"], read_audio(calls.corpus / "r2.wav").samples[3, 800:])
+    np.testing.assert_array_equal(given["B-mono"], read_audio(calls.corpus / "mono.wav").samples[0, 800:])
+
+
+def test_speakers_and_places_are_the_same(calls):
+    found = {u.id: u for u in load_preparer("kaldi", calls.recipe).utterances(calls.corpus, protocol=calls.protocol)}
+    with scratch() as own:
+        for source in sources_of(str(calls.corpus), own):
+            u = found[f"lab_{source.id}"]
+            assert (u.speaker, u.path, u.start, u.end) == (
+                f"lab_{source.speaker}",
+                source.path,
+                source.start,
+                source.end,
+            )
+
+
+def test_a_letter_beyond_the_channels_is_named(calls):
+    calls.table("reco2file_and_channel", *(f"r{n}-{s} r{n} {s.replace('D', 'E')}" for n in range(4) for s in "ABCD"))
+    calls.refused("segments:7: ", "channel 4", "channels 0 to 3")
+
+
+def test_our_own_data_dir_of_four_channels_comes_back(table, tmp_path):
+    lab, _ = table
+    lab.prepare()
+    part = lab.out / "strict_fold1" / "train"
+    again = Lab(tmp_path / "again", "kaldi")
+    for path in part.iterdir():
+        (again.corpus / path.name).write_bytes(path.read_bytes())
+    found = {u.id: u for u in load_preparer("kaldi", again.recipe).utterances(again.corpus, protocol=again.protocol)}
+    channels = {key: found[key].channel for key in read_table(part / "utt2spk")}
+    assert set(channels.values()) <= {0, 1, 2, 3}
+    for key, channel in channels.items():
+        assert SPEAKERS[channel] == found[key].speaker.removeprefix("lab_")

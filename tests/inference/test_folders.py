@@ -1,0 +1,289 @@
+"""What `ser predict` makes of a folder, and that one bad file loses no answer, whatever the output."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import kaldiio
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT
+
+from ser import load_model
+from ser.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
+from ser.cli import main
+from ser.common import InputError
+from ser.inference.predict import sound
+from ser.inference.predict.inputs import scratch, sources_of
+from ser.inference.predictor import Predictor
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*left out")
+NAMES = {"WAV": "wav wave", "OGG": "ogg oga", "AU": "au snd", "CAF": "caf", "VOC": "voc", "AIFF": "aiff aif aifc"}
+
+
+def write(path, seconds=0.3, rate=8000, seed=0, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.random.default_rng(seed).normal(0, 0.1, round(seconds * rate))
+    soundfile.write(path, samples, rate, **options)
+    return path
+
+
+def sources(folder):
+    with scratch() as own:
+        return sources_of(str(folder), own)
+
+
+# -- folders ----------------------------------------------------------------------------------------------------------
+
+
+def test_all_that_can_be_read_when_named_is_answered(packed, tmp_path):
+    names = [(form, suffix) for form, suffixes in NAMES.items() for suffix in suffixes.split()]
+    files = [write(tmp_path / f"{n}.{s.upper() if n % 2 else s}", format=form) for n, (form, s) in enumerate(names)]
+    answers = load_model(packed).predict(tmp_path)
+    assert sorted(answer.id for answer in answers) == sorted(map(str, files))
+    assert not any(answer.error for answer in answers)
+
+
+@pytest.mark.parametrize("suffix", ["m4a", "3gp", "webm", "wma", "m4b"])
+def test_audio_that_cannot_be_read_is_an_error_row(packed, tmp_path, capsys, suffix):
+    write(tmp_path / "a.wav")
+    (tmp_path / f"b.{suffix}").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    assert main(["predict", str(packed), str(tmp_path), "--format", "jsonl"]) == 1
+    good, bad = map(json.loads, capsys.readouterr().out.splitlines())
+    assert good["label"]
+    assert bad["file"] == str(tmp_path / f"b.{suffix}")
+    assert bad["file"] in bad["error"]
+
+
+def test_every_suffix_of_the_reader_and_no_other(tmp_path):
+    audio = READABLE_SUFFIXES | UNREADABLE_SUFFIXES
+    for suffix in (*audio, ".txt", ".csv", ".TextGrid", ""):
+        (tmp_path / f"x{suffix}").touch()
+    assert {source.path.suffix for source in sources(tmp_path)} == set(audio)
+
+
+def test_what_is_left_out_is_counted_and_listed(packed, tmp_path):
+    write(tmp_path / "a.wav")
+    for name in (".DS_Store", "in/._a.wav", "notes.txt", *(f"in/{n}.csv" for n in range(7))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    run = ser("predict", packed, tmp_path)
+    assert run.returncode == 0
+    hidden, others = [line for line in run.stderr.decode().splitlines() if "left out" in line]
+    assert "2 hidden" in hidden
+    assert ".DS_Store" in hidden
+    assert "in/._a.wav" in hidden
+    assert "left out 8 files" in others
+    assert "in/0.csv" in others
+    assert "3 more" in others
+
+
+def test_links_that_lead_round_in_circles_or_nowhere(packed, tmp_path):
+    write(tmp_path / "in" / "a.wav")
+    (tmp_path / "in" / "up").symlink_to(tmp_path)
+    (tmp_path / "again").symlink_to(tmp_path / "in")
+    (tmp_path / "self.wav").symlink_to(tmp_path / "self.wav")
+    (tmp_path / "gone.wav").symlink_to(tmp_path / "none.wav")
+    answers = load_model(packed).predict(tmp_path)
+    assert sum(bool(answer.label) for answer in answers) == 1
+    assert {answer.id for answer in answers if answer.error} == {f"{tmp_path}/self.wav", f"{tmp_path}/gone.wav"}
+
+
+def test_a_folder_that_may_not_be_listed_is_an_error_row(packed, tmp_path, monkeypatch):
+    write(tmp_path / "a.wav")
+    for name in ("closed", ".hidden"):
+        (tmp_path / name).mkdir()
+    scandir = os.scandir
+
+    def refused(path):
+        if str(path).endswith(("closed", ".hidden")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    good, closed = load_model(packed).predict(tmp_path)
+    assert good.label
+    assert closed.id == str(tmp_path / "closed")
+    assert closed.id in closed.error
+
+
+def test_no_file_and_an_empty_name(packed, tmp_path):
+    (tmp_path / "a.txt").touch()
+    for given in (tmp_path, ""):
+        with pytest.raises(InputError):
+            load_model(packed).predict(given)
+
+
+# -- one bad file -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder of good files and bad ones; the ids of the good ones, and of the bad ones as they are printed."""
+    folder = tmp_path / "mixed"
+    good = [folder / name for name in ("a.wav", "naïve ☃.wav", "quo\"te, 'x'.wav", "z.wav")]
+    for number, path in enumerate(good):
+        write(path, seed=number)
+    write(folder / "one.wav", 1 / 48000, 48000)
+    (folder / "zero.wav").touch()
+    raw = os.fsencode(folder) + b"/caf\xe9.wav"
+    with open(raw, "wb") as file:
+        file.write(good[0].read_bytes())
+    return folder, sorted(map(str, good)), sorted([f"{folder}/one.wav", f"{folder}/zero.wav", f"{folder}/caf\\xe9.wav"])
+
+
+def ser(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "ser", *map(str, arguments)],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+def rows_of(form, content):
+    """Ids answered, and ids with an error, of what was written."""
+    text = content.decode("utf-8")
+    if form == "jsonl":
+        rows = [json.loads(line) for line in text.splitlines()]
+        return [row["file"] for row in rows if "label" in row], [row["file"] for row in rows if "error" in row]
+    if form == "csv":
+        found = list(csv.DictReader(text.splitlines()))
+        return [row["file"] for row in found if row["label"]], [row["file"] for row in found if row["error"]]
+    lines = text.splitlines()[1:]
+    bad = [line.removesuffix("error").rstrip() for line in lines if line.endswith("  error")]
+    return [line.rsplit(maxsplit=6)[0].rstrip() for line in lines if not line.endswith("  error")], bad
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "jsonl"])
+@pytest.mark.parametrize("place", ["stdout", "out"])
+def test_bad_files_are_rows_and_the_others_are_answered(packed, mixed, tmp_path, form, place):
+    folder, good, bad = mixed
+    out = ["--out", tmp_path / "answers"] if place == "out" else []
+    run = ser("predict", packed, folder, "--format", form, *out)
+    assert run.returncode == 1
+    assert b"Traceback" not in run.stderr
+    answered, failed = rows_of(form, (tmp_path / "answers").read_bytes() if out else run.stdout)
+    assert (sorted(answered), sorted(failed)) == (good, bad)
+    assert run.stderr.decode().count("error: ") == 3
+    assert [path.name for path in tmp_path.iterdir() if path != folder] == (["answers"] if out else [])
+
+
+def test_an_ark_has_the_good_ones(packed, mixed, tmp_path):
+    folder, good, _ = mixed
+    assert ser("predict", packed, folder, "--format", "ark", "--out", tmp_path / "o.ark").returncode == 1
+    found = kaldiio.load_scp(str(tmp_path / "o.scp"))
+    assert sorted(found) == sorted(name.replace(" ", "%20") for name in good)
+    assert all(found[key].sum() == pytest.approx(1, abs=1e-5) for key in found)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    ids=["ascii", "C"],
+)
+@pytest.mark.parametrize("form", ["table", "csv", "jsonl"])
+def test_an_output_that_cannot_hold_a_name(packed, mixed, form, environment):
+    _, good, _ = mixed
+    run = ser("predict", packed, *good, "--format", form, **environment)
+    assert run.returncode == 0
+    answered, failed = rows_of(form, run.stdout)
+    assert failed == []
+    if form == "table":
+        good = [name.encode("ascii", "backslashreplace").decode() for name in good]
+    assert answered == good
+
+
+def test_whatever_goes_wrong_in_a_file_is_an_error_of_that_file(packed, tmp_path, monkeypatch, capsys):
+    paths = [write(tmp_path / f"{name}.wav") for name in "abc"]
+    read_audio = sound.read_audio
+
+    def broken(path, *given):
+        if path == paths[1]:
+            raise ZeroDivisionError("of the decoder")
+        return read_audio(path, *given)
+
+    monkeypatch.setattr(sound, "read_audio", broken)
+    assert main(["predict", str(packed), *map(str, paths), "--format", "jsonl"]) == 1
+    one, two, three = map(json.loads, capsys.readouterr().out.splitlines())
+    assert one["label"]
+    assert three["label"]
+    assert two["file"] == str(paths[1])
+    assert "ZeroDivisionError" in two["error"]
+
+
+@pytest.mark.parametrize(("samples", "rate"), [(1, 48000), (2, 48000), (1, 16000), (1, 192000)])
+def test_a_clip_of_no_sample_at_the_models_rate(packed, tmp_path, samples, rate):
+    good, short = write(tmp_path / "a.wav"), write(tmp_path / "b.wav", samples / rate, rate)
+    one, two = load_model(packed).predict([good, short])
+    assert one.label
+    assert two.error.startswith(f"{short}: ") or two.label
+    model_rate = load_model(packed).model.experiment.features.sampling_rate
+    if samples * model_rate < rate / 2:
+        assert two.error
+
+
+# -- interrupted ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """The second batch of answers is never ready."""
+    monkeypatch.setattr("ser.inference.predict.answers.FRAMES", (1, 1))
+    posteriors, calls = Predictor.posteriors, []
+
+    def stop(self, prepared):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return posteriors(self, prepared)
+
+    monkeypatch.setattr(Predictor, "posteriors", stop)
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "jsonl"])
+def test_an_interrupted_run_leaves_its_answers_under_another_name(packed, tmp_path, capsys, interrupted, form):
+    files = [str(write(tmp_path / f"{n}.wav", seed=n)) for n in range(4)]
+    out = tmp_path / "out" / "answers"
+    out.parent.mkdir()
+    out.write_text("of an earlier run")
+    assert main(["predict", str(packed), *files, "--format", form, "--out", str(out)]) == 130
+    assert out.read_text() == "of an earlier run"
+    (partial,) = set(out.parent.iterdir()) - {out}
+    assert partial.name.endswith(".partial")
+    assert str(partial) in capsys.readouterr().err
+    assert rows_of(form, partial.read_bytes()) == (files[:2], [])
+
+
+def test_a_killed_run_leaves_its_answers(packed, tmp_path):
+    """The rest never comes: a list whose second half is a pipe that sleeps."""
+    write(tmp_path / "a.wav", 30)
+    (tmp_path / "wav.scp").write_text("a a.wav\nb sleep 600 |\n")
+    command = [sys.executable, "-m", "ser", "predict", packed, tmp_path / "wav.scp", "--allow-pipes", "true"]
+    out = tmp_path / "o" / "o.csv"
+    run = subprocess.Popen(
+        [*map(str, command), "--format", "csv", "--out", str(out)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while run.poll() is None and not any(path.read_bytes().count(b"\n") == 2 for path in out.parent.glob("*")):
+            time.sleep(0.1)
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    (partial,) = out.parent.iterdir()
+    assert partial != out
+    assert rows_of("csv", partial.read_bytes()) == (["a"], [])
+
+
+def test_an_output_that_is_no_file(packed, tmp_path, capsys):
+    path = write(tmp_path / "a.wav")
+    assert main(["predict", str(packed), str(path), "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: ")
+    assert list(tmp_path.iterdir()) == [path]
