@@ -3,9 +3,9 @@
 segments, reco2file_and_channel, reco2channel, spk2gender, utt2text_id, utt2lang, reco2dur and utt2dur.
 
 utt2emo holds `<utterance> <label>`; which label counts as which class, and who is in which part, says a protocol with
-`preparer: kaldi`. Its variable names the data dir. Paths in wav.scp may be relative to the data dir or to one of the
-two folders above it. Commands in wav.scp are refused unless --allow-pipes true: then each is run once, by bash in the
-data dir, and what it gives is kept below data/<corpus>/audio until that folder is removed.
+`preparer: kaldi`. Its variable names the data dir. Paths in wav.scp may be relative to the data dir, to one of the two
+folders above it or to the working directory. Commands in wav.scp are refused unless --allow-pipes true: then each is
+run once, by bash in the data dir, and what it gives is kept below data/<corpus>/audio until that folder is removed.
 
 Tables may be unsorted, and have blank lines or lines as Windows ends them. Speakers become <corpus>_<speaker> and
 utterances <corpus>_<speaker>-<the rest of the id>.

@@ -6,6 +6,7 @@ with a line is an error that names file and line, or an issue where these are co
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -79,7 +80,7 @@ def read_tables(wav_scp: Path, names: Iterable[str] = ()) -> dict[str, KeyedLine
     """
     beside = ("segments", "reco2file_and_channel", "reco2channel", *names)
     tables = {"wav.scp": read_keyed(wav_scp)}
-    tables |= {name: read_keyed(path) if (path := wav_scp.parent / name).is_file() else {} for name in beside}
+    tables |= {name: read_keyed(path) if os.path.lexists(path := wav_scp.parent / name) else {} for name in beside}
     for name, path in (("wav.scp", wav_scp), ("segments", wav_scp.parent / "segments")):
         if path.is_file() and not tables[name]:
             complain("table", f"{path}: holds no lines; complete it{', or remove it' if name == 'segments' else ''}")

@@ -21,7 +21,7 @@ from ser.corpora.splits import SPLITS, resolve, resolved
 from ser.corpora.utterance import Utterance, hidden_files, other_files
 
 # Part of the fingerprint: raise it when what is written below data/ changes its meaning.
-VERSION = 1
+VERSION = 2
 # Below data/<corpus>: audio that a preparer makes, and keeps from one preparation to the next.
 AUDIO = "audio"
 

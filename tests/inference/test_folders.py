@@ -221,10 +221,7 @@ def test_a_clip_of_no_sample_at_the_models_rate(packed, tmp_path, samples, rate)
     good, short = write(tmp_path / "a.wav"), write(tmp_path / "b.wav", samples / rate, rate)
     one, two = load_model(packed).predict([good, short])
     assert one.label
-    assert two.error.startswith(f"{short}: ") or two.label
-    model_rate = load_model(packed).model.experiment.features.sampling_rate
-    if samples * model_rate < rate / 2:
-        assert two.error
+    assert two.error.startswith(f"{short}: ")
 
 
 # -- interrupted ------------------------------------------------------------------------------------------------------

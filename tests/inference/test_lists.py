@@ -1,7 +1,9 @@
 """Kaldi data dirs and cut manifests as others write them; stage 1 and predict read the same of them."""
 
 import json
+import os
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import soundfile
 
 from ser import load_model
 from ser.common import InputError
+from ser.inference.check.labelled import read_labelled
 from ser.inference.predict.inputs import scratch, sources_of, with_speakers
 from ser.inference.predict.sound import whole
 
@@ -124,6 +127,16 @@ def test_a_damaged_table_is_named_with_its_line(tmp_path, four, name, text, wher
     with pytest.raises(InputError) as caught:
         sources(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path}/{where}")
+
+
+@pytest.mark.parametrize("name", ["segments", "utt2spk", "reco2file_and_channel"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("none")])
+def test_a_table_that_is_no_file_is_not_passed_over(tmp_path, four, name, make):
+    table(tmp_path, "wav.scp", "u a.wav\n")
+    make(tmp_path / name)
+    with pytest.raises(InputError) as caught:
+        sources(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / name}: ")
 
 
 def test_lines_that_are_wrong_alone(tmp_path, four):
@@ -284,3 +297,31 @@ def test_manifests_that_are_none(model, tmp_path, content):
     (tmp_path / "cuts.jsonl").write_bytes(content)
     with pytest.raises(InputError, match=r"cuts\.jsonl"):
         model.predict(tmp_path / "cuts.jsonl")
+
+
+# -- ser check --------------------------------------------------------------------------------------------------------
+
+
+def test_labels_beside_a_list(tmp_path, four):
+    table(tmp_path, "wav.scp", BOM + b"u a.wav\r\n\r\nv a.wav\r\n")
+    table(tmp_path, "utt2emo", BOM + b"u sad\r\n\r\nv angry\r\n")
+    table(tmp_path, "utt2spk", "u ana\n\nv bia\n")
+    table(tmp_path, "spk2gender", BOM + b"\nana f\n")
+    table(tmp_path, "reco2file_and_channel", "u u C\nv v D\n")
+    with scratch() as folder:
+        found = read_labelled([str(tmp_path)], ["sad", "angry"], folder)
+        assert [(one.source.id, one.emotion, one.gender) for one in found] == [("u", "sad", "f"), ("v", "angry", "")]
+        np.testing.assert_array_equal(whole(found[1].source, 8000), four[:, 3])
+
+
+def test_labels_of_cuts_with_several_supervisions(tmp_path, four):
+    def row(key, *emotions):
+        supervisions = [{"custom": {"emotion": emotion}, "gender": "F"} for emotion in emotions]
+        return cut(key, 0, tmp_path / "a.wav", range(4), supervisions=supervisions)
+
+    with scratch() as folder:
+        (one,) = read_labelled([str(manifest(tmp_path, [row("one", "sad", "sad")]))], ["sad", "angry"], folder)
+        assert (one.emotion, one.gender) == ("sad", "f")
+        for odd in (row("two", "sad", "angry"), row("two") | {"supervisions": [{"custom": "sad"}]}):
+            with pytest.raises(InputError, match=r"cuts\.jsonl:1: two: "):
+                read_labelled([str(manifest(tmp_path, [odd]))], ["sad", "angry"], folder)

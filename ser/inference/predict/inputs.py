@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES, Audio
-from ser.common import InputError
+from ser.common import InputError, check_regular
 from ser.corpora.data_dir import (
     Line,
     command_of,
@@ -241,12 +241,11 @@ def manifest_rows(path: Path) -> list[Any]:
     Raises:
         InputError: it cannot be read, or is empty.
     """
+    check_regular(path, "fix the path")
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
         rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; mend the path") from None
     except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         raise InputError(f"{path}: not readable as JSON lines ({error}); replace it by an intact copy") from None
     if not rows:
