@@ -131,7 +131,7 @@ if wanted 3; then
   mapfile -t data_dirs <<< "$data_dirs"
   for data_dir in "${data_dirs[@]}"; do
     log "stage 3: log-STFT of ${data_dir#"$data/"}"
-    launch "$SER_ROOT/steps/make_stft.sh" --nj "$nj" --cmd "$cpu_cmd" "$folder/config.yaml" "$data_dir" "$dump"
+    launch "$SER_ROOT/steps/extract_features.sh" --nj "$nj" --cmd "$cpu_cmd" "$folder/config.yaml" "$data_dir" "$dump"
   done
 fi
 

@@ -48,6 +48,7 @@ def preview(options: argparse.Namespace, experiment: Experiment) -> int:
     from ser.augment.preview import write_preview
     from ser.batches.load import open_train_sets
     from ser.corpora.kaldi import read_table
+    from ser.frontends import build_frontend
 
     experiment = replace(experiment, augment=experiment.augment | {"copies": 1})
     sets = open_train_sets(experiment, options.recipe, options.data, options.dump)
@@ -60,7 +61,7 @@ def preview(options: argparse.Namespace, experiment: Experiment) -> int:
     speaker = read_table(found[0].train / "utt2spk").get(key, "")
     voices = found[0].voices().without(speaker)
     out = options.out or options.folder / "preview" / key
-    rate = experiment.features.sampling_rate
+    rate = build_frontend(experiment).sampling_rate
     for path in write_preview(found[0].cuts[key], voices, found[0].augment, rate, out):
         print(path)
     return 0

@@ -16,6 +16,7 @@ from ser.corpora.prepare import prepare
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 from ser.features import FeatureStore
+from ser.frontends import build_frontend
 from ser.training import Trainer
 
 CLASSES = ("angry", "happy", "neutral", "sad")
@@ -121,7 +122,7 @@ def make(root: Path) -> Made:
         write_corpus(root / corpus, [f"{corpus}{i}" for i in range(1, number + 1)], 3, seed)
         protocol, preparer = read_protocol(corpus, made.recipe), load_preparer(corpus, made.recipe)
         prepare(preparer, protocol, root / corpus, made.data_root / corpus, allow_partial=False)
-        store = FeatureStore(made.dump, made.data_root / corpus, made.experiment().features)
+        store = FeatureStore(made.dump, made.data_root / corpus, build_frontend(made.experiment()))
         store.compute(1, 1)
         store.finish()
         store.link()

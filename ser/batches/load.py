@@ -19,6 +19,7 @@ from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import PARTS
 from ser.corpora.splits import with_splits
 from ser.features import FeatureStore
+from ser.frontends import build_frontend
 
 UNIFIED = "unified"
 
@@ -84,7 +85,8 @@ def open_data(experiment: Experiment, recipe: Path | None, data_root: Path, dump
         InputError: a corpus without protocol, or whose stages 1 and 3 have not run; an utterance id in two corpora.
     """
     protocols = {c: with_splits(read_protocol(c, recipe), data_root / c) for c in experiment.corpora}
-    stores = {c: FeatureStore(dump_root, data_root / c, experiment.features) for c in experiment.corpora}
+    frontend = build_frontend(experiment)
+    stores = {c: FeatureStore(dump_root, data_root / c, frontend) for c in experiment.corpora}
     _check_ids(stores, data_root)
     _check_speakers(protocols, experiment, data_root)
     folds = max(len(protocol.folds(experiment.split)) for protocol in protocols.values())
@@ -101,7 +103,7 @@ def open_data(experiment: Experiment, recipe: Path | None, data_root: Path, dump
     sets = {c: train_set for c, train_set in found.items() if train_set.examples > 1}
     for train_set in sets.values():
         train_set.check()
-    copied = {c: FeatureStore(dump_root, s.folder, experiment.features, s.augment) for c, s in sets.items()}
+    copied = {c: FeatureStore(dump_root, s.folder, frontend, s.augment) for c, s in sets.items()}
     return Data(experiment, protocols, stores, heads, data_root, sets, copied)
 
 

@@ -163,3 +163,9 @@ def digest(*parts: Any) -> str:
         data = part.read_bytes() if isinstance(part, Path) else json.dumps(part, sort_keys=True).encode()
         state.update(len(data).to_bytes(8, "little") + data)
     return state.hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,7 +14,7 @@ import yaml
 
 from ser.common import InputError, write_text
 from ser.config.augment import settled, types
-from ser.config.registry import check_names
+from ser.config.registry import FRONTENDS, built, check_names
 from ser.config.schema import Experiment
 
 # Where conf/ and local/ lie: beside the library, unless it is installed elsewhere.
@@ -136,6 +136,14 @@ ADDED = {
     "training.loss": "cross_entropy",
     "training.tensorboard": False,
     "augment.copies": 0,
+    "frontend.name": "log_stft",
+    "frontend.bands": 40,
+    "frontend.model": "whisper_tiny.en",
+    "frontend.revision": "",
+    "frontend.layers": "all",
+    "frontend.trim_decibels": 40.0,
+    "network.layers": "weighted",
+    "network.head_dropout": 0.0,
 }
 
 
@@ -242,4 +250,10 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
         what = f"key {wrong} = {values[wrong]!r}: " if wrong else ""
         raise InputError(f"{origin.get(wrong or '', 'conf')}: {what}{text.split(': ', 1)[-1]}") from None
     parsed["experiment.augment"] = _plain(settled(parsed.pop("augment").as_dict(), origin, str(AUGMENT)))
-    return parser.instantiate(parsed).experiment
+    experiment: Experiment = parser.instantiate(parsed).experiment
+    try:
+        built(FRONTENDS, experiment.frontend.name).check(experiment)  # type: ignore[attr-defined]
+    except InputError as error:
+        key = str(error).partition(" ")[0]
+        raise InputError(f"{origin.get(key, last)}: key {error}") from None
+    return experiment

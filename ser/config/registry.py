@@ -14,7 +14,13 @@ from typing import Any
 
 from ser.common import InputError
 
+FRONTENDS = {
+    "log_stft": "ser.frontends.log_stft:LogStft",
+    "logmel": "ser.frontends.logmel:LogMel",
+    "pretrained": "ser.frontends.pretrained:Pretrained",
+}
 TEMPORAL = {
+    "none": "ser.nets.temporal:none",
     "lstm": "ser.nets.temporal:lstm",
     "blstm": "ser.nets.temporal:blstm",
     "tdnn": "ser.nets.temporal:tdnn",
@@ -24,6 +30,9 @@ TEMPORAL = {
 POOLING = {
     "mu": "ser.nets.pooling:mean",
     "mu_sigma2": "ser.nets.pooling:mean_and_variance",
+    "mean": "ser.nets.statistics:mean",
+    "statistics": "ser.nets.statistics:statistics",
+    "attentive_statistics": "ser.nets.statistics:attentive_statistics",
 }
 LOSS = {
     "cross_entropy": "ser.training.losses:soft_cross_entropy",
@@ -38,7 +47,7 @@ KINDS = {
     "mp3": "ser.augment.kinds:Mp3",
     "volume": "ser.augment.kinds:Volume",
 }
-REGISTRIES = {"temporal": TEMPORAL, "pooling": POOLING, "training.loss": LOSS}
+REGISTRIES = {"frontend.name": FRONTENDS, "temporal": TEMPORAL, "pooling": POOLING, "training.loss": LOSS}
 
 
 def check_names(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:

@@ -23,9 +23,17 @@ class Features:
     def bins(self) -> int:
         return self.frame_length // 2 + 1
 
-    def num_frames(self, num_samples: int) -> int:
-        """Frames of `num_samples` samples at `sampling_rate`, without padding."""
-        return max(0, 1 + (num_samples - self.frame_length) // self.frame_shift)
+
+@dataclass(frozen=True)
+class FrontendSettings:
+    """conf/frontend.yaml: which front end, and what those beside log_stft take."""
+
+    name: str
+    bands: PositiveInt
+    model: str
+    revision: str
+    layers: int | str
+    trim_decibels: NonNegativeFloat
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,8 @@ class Network:
     nin_hidden: PositiveInt
     nin_blocks: PositiveInt
     adapter_size: NonNegativeInt
+    layers: Literal["weighted", "concatenated"]
+    head_dropout: ClosedUnitInterval
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,7 @@ class Experiment:
     task: Literal["multi", "unified"]
     temporal: str
     pooling: str
+    frontend: FrontendSettings
     features: Features
     batches: Batches
     network: Network

@@ -1,7 +1,6 @@
 """Log-STFT features and the store of Kaldi archives that every recipe shares."""
 
 from ser.features.archive import ArkReader, ArkWriter, as_stored
-from ser.features.stft import log_stft
 from ser.features.store import FeatureStore
 
-__all__ = ["ArkReader", "ArkWriter", "FeatureStore", "as_stored", "log_stft"]
+__all__ = ["ArkReader", "ArkWriter", "FeatureStore", "as_stored"]

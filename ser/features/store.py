@@ -11,7 +11,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -26,12 +26,11 @@ from ser.augment.copies import perturb
 from ser.augment.voices import Voices
 from ser.common import InputError, atomic_path, digest, read_json, write_json, write_text
 from ser.common.progress import progress
-from ser.config import Features
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.corpora.kaldi import read_table, table_text, validate, write_table
 from ser.features.archive import ArkReader, ArkWriter
 from ser.features.index import Archives, bucket_lock, bucket_of, bucket_path, write_index
-from ser.features.stft import log_stft
+from ser.frontends import Frontend
 
 # Utterances an archive: what is whole stays when a job is stopped or fails.
 ARCHIVE = 500
@@ -54,16 +53,16 @@ class FeatureStore:
         settings: names the configuration.
     """
 
-    def __init__(self, dump_dir: Path, data_dir: Path, config: Features, augment: Augment | None = None) -> None:
-        self.dump_dir, self.data_dir, self.config, self.augment = dump_dir, data_dir, config, augment
+    def __init__(self, dump_dir: Path, data_dir: Path, frontend: Frontend, augment: Augment | None = None) -> None:
+        self.dump_dir, self.data_dir, self.frontend, self.augment = dump_dir, data_dir, frontend, augment
         self.cuts = read_cuts(data_dir / "cuts.jsonl.gz")
         self._originals = {cut.id: cut for cut in self.cuts if cut.original is None}
         # A data dir of stage 2 is two below its corpus.
         self.corpus_dir = data_dir.absolute().parents[1] if (data_dir / "utt2spk").is_file() else data_dir
         # Storage is how values are kept, and part of the key because two bytes round them.
-        self.key = digest(VERSION, asdict(config), [[cut.id, *_content(cut)] for cut in self.cuts])
+        self.key = digest(VERSION, frontend.identity(), [[cut.id, *_content(cut)] for cut in self.cuts])
         self.folder = dump_dir / self.corpus_dir.name / self.key
-        self.settings = digest(VERSION, asdict(config))
+        self.settings = digest(VERSION, frontend.identity())
         self.archives = Archives(dump_dir / self.corpus_dir.name / "archives" / self.settings)
 
     @property
@@ -113,7 +112,7 @@ class FeatureStore:
         """Make what all jobs need, so that they do not wait for each other: the bank of simulated rooms."""
         step = next((step for cut in self.cuts for step in cut.steps if "bank" in step), None)
         if step is not None:
-            perturb(np.ones(1, np.float32), self.config.sampling_rate, [step], self._augment, self._voices)
+            perturb(np.ones(1, np.float32), self.frontend.sampling_rate, [step], self._augment, self._voices)
 
     def compute(self, job: int, jobs: int) -> tuple[int, int]:
         """Compute a job's share of what is missing; of equal contents, one.
@@ -134,7 +133,7 @@ class FeatureStore:
         _mark_used(done[content].place for content in share if content in done)
         self._check_unchanged([share[content] for content in missing])
         computed = 0
-        with progress(text="log-STFT", unit="utt", total=len(missing), show=job == 1) as bar:
+        with progress(text=self.frontend.name, unit="utt", total=len(missing), show=job == 1) as bar:
             for group in _whole_buckets(missing):
                 with ExitStack() as locks:
                     # In rising order, as every process does, so that no two wait for each other.
@@ -185,7 +184,7 @@ class FeatureStore:
                 "corpus": self.corpus_dir.name,
                 "key": self.key,
                 "version": VERSION,
-                "features": asdict(self.config),
+                "features": self.frontend.identity(),
                 "utterances": len(frames),
                 "copies": self.copies,
                 "frames": sum(frames.values()),
@@ -245,10 +244,11 @@ class FeatureStore:
         first = next(iter(cuts))
         path = bucket_path(self.archives.folder, bucket_of(first))
         about: dict[str, dict[str, Any]] = {}
-        with ArkWriter(path.with_name(f"{path.name}.{digest(list(cuts))}.ark"), self.config.storage, scp=False) as ark:
+        place = path.with_name(f"{path.name}.{digest(list(cuts))}.ark")
+        with ArkWriter(place, self.frontend.storage, scp=False) as ark:
             for content, cut in cuts.items():
                 copied = () if cut.original is None else (self._augment, self._voices)
-                values, padded = features_of(cut, self.config, *copied)
+                values, padded = features_of(cut, self.frontend, *copied)
                 ark.write(content, values)
                 about[content] = {"frames": len(values), "utterance": cut.id}
                 if cut.original is not None:
@@ -256,7 +256,7 @@ class FeatureStore:
                 if padded:
                     about[content]["padded"] = True
                 bar.update()
-        write_index(ark, asdict(self.config), about)
+        write_index(ark, self.frontend.identity(), about)
 
     def _check_unchanged(self, cuts: Sequence[Cut]) -> None:
         """Compare the content of files that have been touched since stage 1 with what it read."""
@@ -269,25 +269,25 @@ class FeatureStore:
     def _write_cuts(self, frames: dict[str, int]) -> None:
         import lhotse
 
-        config = self.config
+        frontend = self.frontend
         copies = {cut.id for cut in self.cuts if cut.original is not None}
         cuts = []
         for cut in lhotse.CutSet.from_file(self.data_dir / "cuts.jsonl.gz"):
             # As long as its frames, as lhotse wants it: what is left over after the last one has no features.
-            duration = round(frames[cut.id] * config.frame_shift / config.sampling_rate, 6)
+            duration = round(frames[cut.id] * frontend.frame_shift / frontend.sampling_rate, 6)
             if cut.id in copies:
                 # Its audio is nowhere; what was done to it is in the custom fields of its supervision.
                 own = replace(cut.supervisions[0], recording_id=cut.id, start=0, duration=duration, channel=0)
                 cut = lhotse.MonoCut(cut.id, 0, duration, 0, supervisions=[own])
             else:
                 short = min(duration, cut.duration)
-                cut = cut.resample(config.sampling_rate).truncate(duration=short, preserve_id=True)
+                cut = cut.resample(frontend.sampling_rate).truncate(duration=short, preserve_id=True)
             features = lhotse.Features(
-                type="log-stft",
+                type=frontend.name,
                 num_frames=frames[cut.id],
-                num_features=config.bins,
-                frame_shift=config.frame_shift / config.sampling_rate,
-                sampling_rate=config.sampling_rate,
+                num_features=frontend.width,
+                frame_shift=frontend.frame_shift / frontend.sampling_rate,
+                sampling_rate=frontend.sampling_rate,
                 start=cut.start,
                 duration=duration,
                 storage_type="kaldiio",
@@ -302,7 +302,7 @@ class FeatureStore:
 
 
 def features_of(
-    cut: Cut, config: Features, augment: Augment | None = None, voices: Voices | None = None
+    cut: Cut, frontend: Frontend, augment: Augment | None = None, voices: Voices | None = None
 ) -> tuple[np.ndarray, bool]:
     """Read a cut, its channels mixed down or one of them, resample, do what is done to a copy, transform.
 
@@ -311,15 +311,15 @@ def features_of(
         voices: the training utterances of the corpus, also for a copy alone.
 
     Returns:
-        float32, (frames, bins), and whether there was less than one frame, which is padded with zeros.
+        float32, (frames, width), and whether there was less than one frame, which is padded with zeros.
     """
-    samples = _read(replace(cut, id="", original=None, steps=()), config.sampling_rate)
+    samples = _read(replace(cut, id="", original=None, steps=()), frontend.sampling_rate)
     if augment is not None and voices is not None:
         try:
-            samples = perturb(samples, config.sampling_rate, cut.steps, augment, voices)
+            samples = perturb(samples, frontend.sampling_rate, cut.steps, augment, voices)
         except TooShort as error:
             raise InputError(f"{cut.path}: {cut.id}: {error}; take that kind out of augment.kinds") from None
-    return log_stft(samples, config), len(samples) < config.frame_length
+    return frontend.extract(samples), len(samples) < frontend.shortest
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from ser.augment import augmentation
 from ser.batches.load import open_train_sets
 from ser.common.progress import progress
 from ser.features import FeatureStore
+from ser.frontends import build_frontend
 from ser.grid.cells import Grid
 
 
@@ -69,9 +70,10 @@ def finish(grid: Grid) -> int:
 def stores(grid: Grid) -> list[FeatureStore]:
     """The features of each corpus, and of each training part with its copies, in the order of the grid."""
     places, settings = grid.places, grid.settings
+    frontend = build_frontend(settings)
     kinds = augmentation(settings.augment, places.dump / "rooms") if settings.augment["copies"] else None
     folders: dict[Path, None] = dict.fromkeys(places.data / corpus for corpus in grid.at_hand)
     for experiment in grid.trainings if kinds else []:
         sets = open_train_sets(experiment, places.recipe, places.data, places.dump)
         folders |= dict.fromkeys(s.folder for s in sets.values() if s.examples > 1)
-    return [FeatureStore(places.dump, folder, settings.features, kinds) for folder in folders]
+    return [FeatureStore(places.dump, folder, frontend, kinds) for folder in folders]

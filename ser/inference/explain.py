@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +13,10 @@ from ser.audio import audio_info
 from ser.augment.spectral import NEPERS_PER_DECIBEL, trim
 from ser.common import InputError
 from ser.common.pictures import save_picture
+from ser.frontends.log_stft import LogStft
 from ser.inference.predict.inputs import Source
 from ser.inference.predict.sound import whole
 from ser.inference.predictor import Predictor
-from ser.nets.pooling import AttentionPooling
 
 LONGEST = 60.0  # seconds that a picture has room for
 LEVELS = 80  # decibels that a spectrogram shows
@@ -26,15 +27,16 @@ class Explanation:
     """Of one file.
 
     Attributes:
-        spectrum: natural logarithms of power, (frames, bins), of the whole file.
-        used: first frame that the network gets, and the frame behind the last.
-        attention: weights of those frames, every `step`-th of them, 1 in sum.
+        spectrum: the log-STFT of the whole file, (frames, bins), whatever the front end.
+        used: where the frames that the network gets begin and end, in seconds.
+        step: seconds from one of these to the next.
+        attention: their weights, 1 in sum.
         posteriors: (classes,).
     """
 
     spectrum: np.ndarray
-    used: tuple[int, int]
-    step: int
+    used: tuple[float, float]
+    step: float
     attention: np.ndarray
     posteriors: np.ndarray
 
@@ -48,27 +50,35 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
         InputError: the file cannot be read, or is too long; or the pooling has no weights.
     """
     network, config = predictor.model.network, predictor.batches
-    if not isinstance(network.pooling, AttentionPooling):
+    weights_of: Any = getattr(network.pooling, "weights", None)
+    if weights_of is None:
         raise InputError(f"{predictor.model.folder}: its pooling, {predictor.model.experiment.pooling}, has no weights")
     info = audio_info(path)
     seconds = info.num_samples / info.sampling_rate
     if seconds > LONGEST:
         raise InputError(f"{path}: {seconds:.0f} s, and a picture holds {LONGEST:.0f} s; use `ser timeline`")
-    spectrum = predictor.spectrum(whole(Source(str(path), path), predictor.features.sampling_rate))
-    prepared = predictor.prepare(spectrum)
-    used = trim(spectrum, config.trim_decibels) if config.trim_decibels else (0, len(spectrum))
+    source, frontend = Source(str(path), path), predictor.frontend
+    samples = whole(source, frontend.sampling_rate)
+    values = predictor.spectrum(samples)
+    prepared = predictor.prepare(values)
+    first, last = trim(values, config.trim_decibels) if config.trim_decibels else (0, len(values))
+    picture = LogStft(predictor.model.experiment.features)
+    spectrum = picture.extract(whole(source, picture.sampling_rate))
+    hop = frontend.frame_shift / frontend.sampling_rate
+    start = (frontend.span(samples)[0] + (frontend.frame_length - frontend.frame_shift) / 2) / frontend.sampling_rate
+    used = start + first * hop, start + last * hop
     with torch.inference_mode():
         lengths = torch.tensor([len(prepared)], device=predictor.model.device)
         frames = network.frames(torch.from_numpy(prepared)[None].to(predictor.model.device), lengths)
-        attention = network.pooling.weights(frames, lengths)[0].cpu().numpy()
-    return Explanation(spectrum, used, config.frame_step, attention, predictor.posteriors([prepared])[0])
+        attention = weights_of(frames, lengths)[0].cpu().numpy()
+    return Explanation(spectrum, used, config.frame_step * hop, attention, predictor.posteriors([prepared])[0])
 
 
 def draw(found: Explanation, predictor: Predictor, title: str, path: Path) -> None:
     """One picture: log power in dB over time and frequency, weights on the same time axis, posteriors beside them."""
     from matplotlib.figure import Figure
 
-    features = predictor.features
+    features = predictor.model.experiment.features
     hop, centre = features.frame_shift / features.sampling_rate, features.frame_length / features.sampling_rate / 2
     start, end = centre - hop / 2, centre + (len(found.spectrum) - 0.5) * hop
     decibels = found.spectrum.T / NEPERS_PER_DECIBEL
@@ -89,8 +99,8 @@ def draw(found: Explanation, predictor: Predictor, title: str, path: Path) -> No
     upper.set(ylabel="frequency, kHz")
     upper.tick_params(labelbottom=False)
     lower = figure.add_subplot(grid[1, 0], sharex=upper)
-    first, last = (start + frame * hop for frame in found.used)
-    edges = np.minimum(first + np.arange(len(found.attention) + 1) * found.step * hop, last)
+    first, last = found.used
+    edges = np.minimum(first + np.arange(len(found.attention) + 1) * found.step, last)
     lower.stairs(100 * found.attention, edges, fill=True, color="tab:blue")
     lower.hlines(100 / len(found.attention), first, last, "black", "--", linewidth=1, label="all frames alike")
     for axes in (upper, lower):
@@ -98,7 +108,7 @@ def draw(found: Explanation, predictor: Predictor, title: str, path: Path) -> No
             if outside[1] > outside[0]:
                 axes.axvspan(*outside, color="grey", alpha=0.4, linewidth=0)
     lower.legend(loc="upper right", fontsize="small")
-    cut = " (grey: silence that is cut off)" if predictor.batches.trim_decibels else ""
+    cut = " (grey: silence that is cut off)" if last - first < end - start - hop else ""
     lower.set(xlabel=f"time, s{cut}", ylabel="attention, %", xlim=(start, end))
     lower.set_ylim(bottom=0)
     right = figure.add_subplot(grid[:, 1])

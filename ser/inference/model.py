@@ -9,17 +9,17 @@ SHA256SUMS          of all of these (`sha256sum -c SHA256SUMS`)
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from ser.common import InputError, read_json
+from ser.common import InputError, read_json, sha256
 from ser.config import Experiment
 from ser.config.load import ADDED
 from ser.config.registry import POOLING, TEMPORAL
+from ser.frontends import build_frontend
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +106,10 @@ def _check(description: Mapping[str, Any], experiment: Experiment) -> None:
     if experiment.batches.normalisation in GROUPED:
         kinds.append("calibration_without_speakers")
         for name in ("mean", "deviation"):
-            if len([float(value) for value in description["group_statistics"][name]]) != experiment.features.bins:
+            if (
+                len([float(value) for value in description["group_statistics"][name]])
+                != build_frontend(experiment).width
+            ):
                 raise ValueError(f"group_statistics: {name}")
     for kind in kinds:
         for head, found in description[kind].items():
@@ -174,12 +177,6 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if not isinstance(value, plain) or isinstance(value, bool) != (plain is bool):
         raise ValueError(f"{name} = {value!r} is no {plain.__name__}")
     return plain(hint(value))
-
-
-def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(folder: Path) -> None:

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from ser.batches import UNIFIED, Data, Part, View, open_data
-from ser.common import InputError, atomic_path, digest, read_json, write_json, write_text
+from ser.common import InputError, atomic_path, digest, read_json, sha256, write_json, write_text
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.provenance import provenance
 from ser.config import read_experiment
 from ser.config.load import ROOT
 from ser.inference import model as folders
 from ser.inference.card import seen_name, write_card
-from ser.inference.model import Model, sha256, write_sums
+from ser.inference.model import Model, write_sums
 from ser.inference.predict.inputs import manifest_rows
 from ser.inference.predictor import MEAN, Predictor, routes
 from ser.nets import build

@@ -12,7 +12,8 @@ from ser.batches import UNIFIED, by_length
 from ser.batches.batch import MULTIPLE
 from ser.batches.view import Moments
 from ser.common import InputError
-from ser.features import as_stored, log_stft
+from ser.features import as_stored
+from ser.frontends import build_frontend
 from ser.inference.model import GROUPED, Model
 from ser.nets.evaluate import BATCH_FRAMES
 
@@ -39,7 +40,7 @@ class Predictor:
 
     def __init__(self, model: Model, head: str = MEAN) -> None:
         self.model, self.head = model, head
-        self.features, self.batches = model.experiment.features, model.experiment.batches
+        self.frontend, self.batches = build_frontend(model.experiment), model.experiment.batches
         ways = routes(model)
         if head != MEAN and head not in ways:
             raise InputError(f"{model.folder}: no head {head}; it has {', '.join(ways)}, and {MEAN} of all")
@@ -50,8 +51,8 @@ class Predictor:
             self.statistics = np.array(found["mean"], np.float32), np.array(found["deviation"], np.float32)
 
     def spectrum(self, samples: np.ndarray) -> np.ndarray:
-        """float32, (samples,), at features.sampling_rate to the log-STFT as it is stored, float32, (frames, bins)."""
-        return as_stored(log_stft(samples, self.features), self.features.storage)
+        """float32, (samples,), at the front end's rate to its frames as they are stored, float32, (frames, width)."""
+        return as_stored(self.frontend.extract(samples), self.frontend.storage)
 
     def shaped(self, spectrum: np.ndarray) -> np.ndarray:
         """Trimmed, floored, every n-th frame, as a `View` has it: what statistics are taken of."""
@@ -96,7 +97,7 @@ class Predictor:
         for crops in by_length(np.array([len(values) for values in prepared]), BATCH_FRAMES):
             indices = [index for index, _, _ in crops]
             longest = -(-crops[-1][2] // MULTIPLE) * MULTIPLE
-            features = np.zeros((len(crops), longest, self.features.bins), np.float32)
+            features = np.zeros((len(crops), longest, self.frontend.width), np.float32)
             for row, (index, _, rows) in zip(features, crops, strict=True):
                 row[:rows] = prepared[index]
             lengths = torch.tensor([rows for _, _, rows in crops])

@@ -11,19 +11,22 @@ from torch import Tensor, nn
 from ser.batches.load import UNIFIED
 from ser.config import Experiment, Network
 from ser.config.registry import POOLING, TEMPORAL, built
+from ser.frontends import build_frontend
 from ser.nets.adapter import Adapter
 from ser.nets.adversarial import DomainHead
 from ser.nets.fast import Dropout
+from ser.nets.layers import LayerWeights
 
 # Temporal blocks that take the features directly (da Silva et al. 2020).
 WITHOUT_PREP = {"tdnn", "nin", "attention"}
 
 
 class SpeechEmotionNetwork(nn.Module):
-    """Normalise, prep block (not before a TDNN), temporal block, dropout, attention pooling, heads.
+    """Normalise, weigh layers, pre-net (not before a TDNN), encoder, dropout, pooling, dropout, heads.
 
     Args:
-        bins: features a frame.
+        bins: features a frame, those of all layers of the front end.
+        layers: of the front end.
         heads: head name -> its class list, in the order of its outputs.
         corpora: those that get an adapter of their own, where the settings ask for adapters.
         auxiliaries: heads that only training uses: "gender", "domain" (which corpus, behind a reversed gradient).
@@ -41,12 +44,14 @@ class SpeechEmotionNetwork(nn.Module):
         heads: Mapping[str, Sequence[str]],
         corpora: Sequence[str],
         auxiliaries: Collection[str] = (),
+        layers: int = 1,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(bins))
         self.register_buffer("deviation", torch.ones(bins))
         prep: list[nn.Module] = []
-        size = bins
+        self.layer_weights = LayerWeights(layers) if layers > 1 and config.layers == "weighted" else None
+        size = bins if self.layer_weights is None else bins // layers
         for _ in range(0 if temporal in WITHOUT_PREP else config.prep_layers):
             prep += [nn.Linear(size, config.prep_size), nn.ReLU(), Dropout(config.prep_dropout)]
             size = config.prep_size
@@ -54,6 +59,7 @@ class SpeechEmotionNetwork(nn.Module):
         self.temporal: nn.Module = built(TEMPORAL, temporal)(size, config)
         self.dropout = Dropout(config.dropout)
         self.pooling: nn.Module = built(POOLING, pooling)(cast(int, self.temporal.out_size))
+        self.head_dropout = Dropout(config.head_dropout)
         size = cast(int, self.pooling.out_size)
         self.adapters = nn.ModuleDict(
             {corpus: Adapter(size, config.adapter_size) for corpus in corpora if config.adapter_size}
@@ -70,12 +76,14 @@ class SpeechEmotionNetwork(nn.Module):
 
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
         """(batch, frames, bins) and lengths of at least 1 to pooled float32 vectors, (batch, pooled)."""
-        return self.pooling(self.frames(features, lengths), lengths)
+        return self.head_dropout(self.pooling(self.frames(features, lengths), lengths))
 
     def frames(self, features: Tensor, lengths: Tensor) -> Tensor:
         """The same to what is pooled, (batch, frames, size)."""
         mask = (torch.arange(features.shape[1], device=features.device) < lengths[:, None])[..., None]
         x = (features - self.mean) / self.deviation * mask
+        if self.layer_weights is not None:
+            x = self.layer_weights(x)
         return self.dropout(self.temporal(self.prep(x), lengths))
 
     def forward(self, features: Tensor, lengths: Tensor, head: str, corpus: str) -> Tensor:
@@ -92,8 +100,9 @@ class SpeechEmotionNetwork(nn.Module):
 
 def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechEmotionNetwork:
     """The network of an experiment, with weights from torch's random state."""
+    frontend = build_frontend(experiment)
     return SpeechEmotionNetwork(
-        experiment.features.bins,
+        frontend.width,
         experiment.temporal,
         experiment.pooling,
         experiment.network,
@@ -103,4 +112,5 @@ def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechE
             *(["gender"] if experiment.training.gender_weight else []),
             *(["domain"] if experiment.training.adversarial_weight else []),
         },
+        frontend.layers,
     )

@@ -75,6 +75,21 @@ class TDNN(nn.Module):
         return x.squeeze(2).transpose(1, 2)
 
 
+class NoEncoder(nn.Module):
+    """Frames as they are."""
+
+    def __init__(self, in_size: int) -> None:
+        super().__init__()
+        self.out_size = in_size
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return x
+
+
+def none(in_size: int, config: Network) -> nn.Module:
+    return NoEncoder(in_size)
+
+
 def lstm(in_size: int, config: Network) -> nn.Module:
     return LSTM(in_size, config.hidden_size)
 

@@ -19,6 +19,7 @@ from ser.common import InputError
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.progress import progress
 from ser.config import Features
+from ser.frontends.logmel import mel_bands, mel_filters
 
 BANDS = 40
 PERCENTILES = (10, 50, 90)
@@ -47,22 +48,6 @@ def settings(features: str, normalisation: str) -> dict[str, Any]:
     }
 
 
-def mel(frequency: np.ndarray | float) -> np.ndarray:
-    """Hertz to mel as HTK has it (Young et al., The HTK Book, section 5.4): 2595 log10(1 + f / 700)."""
-    return 2595 * np.log10(1 + np.asarray(frequency, np.float64) / 700)
-
-
-def mel_filters(bins: int, sampling_rate: int, bands: int = BANDS) -> np.ndarray:
-    """Triangles of equal width on the mel scale, from 0 Hz to half the sampling rate, float64, (bins, bands).
-
-    A triangle begins and ends at the centres of its neighbours, so between the first and the last centre a bin's
-    weights sum to 1.
-    """
-    step = mel(sampling_rate / 2) / (bands + 1)
-    position = mel(np.linspace(0, sampling_rate / 2, bins)) / step
-    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(1, bands + 1)))
-
-
 def logmel_functionals(log_power: np.ndarray, filters: np.ndarray, config: Features) -> np.ndarray:
     """Mean, deviation and percentiles over frames of log-mel bands and of their deltas, then the seconds.
 
@@ -75,7 +60,7 @@ def logmel_functionals(log_power: np.ndarray, filters: np.ndarray, config: Featu
     """
     from scipy.signal import savgol_filter
 
-    bands = np.log(np.maximum(np.exp(log_power.astype(np.float64)) @ filters, config.floor))
+    bands = mel_bands(log_power, filters, config.floor)
     # A straight line through five frames, the first and the last repeated: the delta of HTK with a window of 2.
     deltas = savgol_filter(bands, DELTA_FRAMES, 1, deriv=1, axis=0, mode="nearest")
     found = [
@@ -87,7 +72,7 @@ def logmel_functionals(log_power: np.ndarray, filters: np.ndarray, config: Featu
 
 def logmel(part: Part, config: Features) -> np.ndarray:
     """Functionals of the stored log-spectra of a part, float64, (utterances, 401)."""
-    filters = mel_filters(config.bins, config.sampling_rate)
+    filters = mel_filters(config.bins, config.sampling_rate, BANDS)
     keys = progress(part.ids, text=f"functionals {part.corpus} {part.name}", unit="utt")
     return np.stack([logmel_functionals(part.reader.read(key), filters, config) for key in keys])
 

@@ -26,6 +26,7 @@ from ser.common import InputError, derive_seed, digest, locked, write_json, writ
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.provenance import provenance
 from ser.config import Experiment
+from ser.frontends import build_frontend
 from ser.nets import SpeechEmotionNetwork, build
 from ser.nets.averaging import BestStates, LastStates
 from ser.nets.evaluate import log_posteriors
@@ -87,8 +88,9 @@ class Trainer:
         self.device_weights = {c: torch.from_numpy(w).to(self.machine.device) for c, w in self.weights.items()}
         self.corpora = list(train)
         self.steps = self.config.steps_per_epoch * self.config.max_epochs
-        samples = round(experiment.batches.crop_seconds * experiment.features.sampling_rate)
-        crop = max(1, experiment.features.num_frames(samples) // experiment.batches.frame_step)
+        frontend = build_frontend(experiment)
+        samples = round(experiment.batches.crop_seconds * frontend.sampling_rate)
+        crop = max(1, frontend.num_frames(samples) // experiment.batches.frame_step)
         self.samplers = {
             corpus: Sampler(view.frames, experiment.batches.batch_size, crop, self._purpose("batches", corpus))
             for corpus, view in self.train.items()

@@ -20,7 +20,7 @@ from ser.augment import (
     warp_frequency,
 )
 from ser.config import load
-from ser.features import log_stft
+from ser.frontends.log_stft import log_stft
 
 CONFIG = load("strict", None, ["corpora=[ravdess]"]).features
 FLOOR = np.float32(math.log(1e-10))

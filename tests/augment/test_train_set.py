@@ -19,6 +19,7 @@ from ser.config import save
 from ser.corpora.cuts import read_cuts
 from ser.corpora.kaldi import read_table, validate, write_table
 from ser.features import FeatureStore
+from ser.frontends import build_frontend
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("augment.copies=1", "augment.kinds=[volume,noise,speed]", "augment.noise.colours=[white]")
@@ -33,7 +34,7 @@ def copied(tmp_path_factory):
     for train_set in sets.values():
         if train_set.examples > 1:
             train_set.write()
-            store = FeatureStore(made.dump, train_set.folder, experiment.features, train_set.augment)
+            store = FeatureStore(made.dump, train_set.folder, build_frontend(experiment), train_set.augment)
             store.compute(1, 1)
             store.finish()
             store.link()

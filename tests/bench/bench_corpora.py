@@ -12,6 +12,7 @@ from ser.corpora.prepare import prepare
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 from ser.features import FeatureStore
+from ser.frontends import build_frontend
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,7 +37,7 @@ def prepared(folder: Path, corpora: Sequence[str]) -> tuple[Path, Path]:
     settings = load("strict", None, [f"corpora=[{','.join(corpora)}]"])
     for corpus in corpora:
         data_dir = prepare_corpus(corpus, folder / "data")
-        store = FeatureStore(folder / "dump", data_dir, settings.features)
+        store = FeatureStore(folder / "dump", data_dir, build_frontend(settings))
         store.compute(1, 1)
         store.finish()
     return folder / "data", folder / "dump"

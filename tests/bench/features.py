@@ -12,8 +12,8 @@ RAVDESS is looked for in the environment, as in db.sh. One thread, but for two_j
   librosa's STFT and numpy), librosa.stft and kaldiio, with its RoomSimulator for rooms; and vs_plain_wav_rooms the
   same, but that the rooms are responses which our bank has simulated, from wav files, with its ApplyImpulseResponse.
 - two_jobs: rate of two jobs at once over that of one, on six copies of every training utterance.
-- peak_mb: greatest resident size of a job of steps/make_stft.py with all utterances, and six copies of each training
-  utterance.
+- peak_mb: greatest resident size of a job of steps/extract_features.py with all utterances, and six copies of each
+  training utterance.
 
 Without --json, the share of each part in the time of an utterance and of a copy is printed too.
 """
@@ -57,8 +57,9 @@ from ser.augment.train_set import TrainSet
 from ser.batches.load import open_train_sets
 from ser.config import Experiment, load, save
 from ser.corpora.cuts import Cut, read_cut, read_cuts
-from ser.features import ArkWriter, FeatureStore, log_stft
+from ser.features import ArkWriter, FeatureStore
 from ser.features.store import features_of
+from ser.frontends.log_stft import LogStft, log_stft
 
 KINDS = ["vtlp", "room", "noise", "band_pass", "mp3", "volume"]
 RATE, FRAME, SHIFT = 8000, 512, 128
@@ -107,7 +108,7 @@ class Bench:
         """An empty store for some cuts."""
         place = self.folder / "ours"
         shutil.rmtree(place, ignore_errors=True)
-        store = FeatureStore(place, self.whole.folder, self.features, self.augment)
+        store = FeatureStore(place, self.whole.folder, LogStft(self.features), self.augment)
         store.cuts = cuts
         return store
 
@@ -206,7 +207,7 @@ class Bench:
         program += "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
         program += "except SystemExit as end: assert not end.code, end\n"
         program += "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
-        step = ROOT / "steps" / "make_stft.py"
+        step = ROOT / "steps" / "extract_features.py"
         words = [step, "--job", "1", "--nj", "1", self.folder / "config.yaml", self.whole.folder, self.folder / "dump"]
         done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
         return int(done.stdout.split()[-1]) / 1024
@@ -235,7 +236,7 @@ def seconds(function: Callable[[], object]) -> float:
 def job_of(bench: Bench, store: FeatureStore, job: int, jobs: int, barrier: Any) -> None:
     torch.set_num_threads(1)
     for cut in bench.copied[:12]:  # warm
-        features_of(cut, bench.features, bench.augment, bench.voices)
+        features_of(cut, LogStft(bench.features), bench.augment, bench.voices)
     barrier.wait()
     store.compute(job, jobs)
     barrier.wait()

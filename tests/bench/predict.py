@@ -86,7 +86,7 @@ def flac_files(count: int, folder: Path) -> list[str]:
 
 def write_model(folder: Path, files: list[str]) -> None:
     """A model folder with weights from a seed, normalised as the files ask."""
-    from ser.features import log_stft
+    from ser.frontends.log_stft import log_stft
 
     torch.manual_seed(0)
     experiment = load("strict", None, ["corpora=[ravdess]", "temporal=blstm"])

@@ -301,11 +301,6 @@ def test_where_a_run_lies():
     assert experiment.folder == "tess_ravdess/unified_blstm_mu_sigma2/fold2_seed3"
 
 
-def test_frames_without_padding():
-    features = load("strict", None, [CORPORA]).features
-    assert [features.num_frames(n) for n in (0, 511, 512, 639, 640, 8000)] == [0, 0, 1, 1, 2, 59]
-
-
 def test_an_option_that_came_later_leaves_older_results_valid(tmp_path):
     experiment = load("strict", None, [CORPORA])
     save(experiment, tmp_path / "config.yaml")

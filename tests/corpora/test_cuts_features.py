@@ -6,7 +6,8 @@ from lab import LABELS, Lab
 
 from ser.config import load
 from ser.corpora.cuts import read_cut
-from ser.features import FeatureStore, log_stft
+from ser.features import FeatureStore
+from ser.frontends.log_stft import LogStft, log_stft
 
 HEADER = "path,speaker,emotion,start,end,channel"
 CONFIG = load("strict", None, ["corpora=[ravdess]"]).features
@@ -25,7 +26,7 @@ def rows(**changed: str) -> list[str]:
 
 def store_of(lab: Lab) -> FeatureStore:
     lab.prepare()
-    return FeatureStore(lab.root / "dump", lab.out, CONFIG)
+    return FeatureStore(lab.root / "dump", lab.out, LogStft(CONFIG))
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from ser.corpora.cuts import read_cut, read_cuts
 from ser.corpora.items import read_items
 from ser.corpora.kaldi import read_table, validate
 from ser.corpora.utterance import Utterance
-from ser.features import FeatureStore, log_stft
+from ser.features import FeatureStore
+from ser.frontends.log_stft import LogStft, log_stft
 
 HEADER = "path,speaker,emotion,start,end,channel"
 CONFIG = load("strict", None, ["corpora=[ravdess]"]).features
@@ -38,7 +39,7 @@ def calls(tmp_path):
 
 
 def store(lab):
-    store = FeatureStore(lab.root / "dump", lab.out, CONFIG)
+    store = FeatureStore(lab.root / "dump", lab.out, LogStft(CONFIG))
     store.compute(1, 1)
     store.finish()
     store.link()

@@ -49,7 +49,7 @@ def start(made: Made, log: str, job: int, jobs: int, seconds: float) -> subproce
     command, where = [sys.executable, "-c", JOB], [config, made.data_root / "two", made.dump]
     share = ["--job", str(job), "--nj", str(jobs)]
     return subprocess.Popen(
-        [*command, made.root / log, str(seconds), ROOT / "steps" / "make_stft.py", *share, *where],
+        [*command, made.root / log, str(seconds), ROOT / "steps" / "extract_features.py", *share, *where],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -25,8 +25,9 @@ from ser.common import InputError, digest
 from ser.config import save
 from ser.corpora.cuts import read_cut, read_cuts
 from ser.corpora.kaldi import read_table, spk2utt, validate, write_table
-from ser.features import FeatureStore, log_stft
+from ser.features import FeatureStore
 from ser.features.index import bucket_of
+from ser.frontends import build_frontend
 
 LOUDER, QUIETER = {"kind": "volume", "decibels": 20.0}, {"kind": "volume", "decibels": -6.0}
 WHITE = {"kind": "noise", "snr": 10.0, "colour": "white", "seed": 7}
@@ -55,7 +56,8 @@ def write_train_set(made: Made, steps: dict[str, list], name: str = "train_01234
 
 def store_of(made: Made, folder: Path, *overrides: str) -> FeatureStore:
     experiment = made.experiment(*KINDS, *overrides)
-    return FeatureStore(made.dump, folder, experiment.features, augmentation(experiment.augment, made.dump / "rooms"))
+    augment = augmentation(experiment.augment, made.dump / "rooms")
+    return FeatureStore(made.dump, folder, build_frontend(experiment), augment)
 
 
 def computed(made: Made, folder: Path, *overrides: str) -> FeatureStore:
@@ -86,12 +88,12 @@ def test_copies_are_what_was_done_to_their_originals(copied):
     assert np.median(louder) == pytest.approx(2 * np.log(10), abs=1e-3)  # 20 dB
     voices = Voices({cut.id: cut for cut in store.cuts}, {})
     expected = perturb(samples_of(store, "two1-sad-01"), 8000, [WHITE, QUIETER], store.augment, voices)
-    np.testing.assert_allclose(reader.read("two1-sad-01-copy1"), log_stft(expected, store.config), atol=1e-3)
+    np.testing.assert_allclose(reader.read("two1-sad-01-copy1"), store.frontend.extract(expected), atol=1e-3)
 
 
 def test_originals_are_not_computed_again(copied):
     made, store = copied
-    originals = FeatureStore(made.dump, made.data_root / "two", store.config)
+    originals = FeatureStore(made.dump, made.data_root / "two", store.frontend)
     places, with_copies = (read_table(s.folder / "feats.scp") for s in (originals, store))
     utterances = read_table(made.data_root / "two" / "strict_fold1" / "train" / "utt2spk")
     assert {key: with_copies[key] for key in utterances} == {key: places[key] for key in utterances}
@@ -110,7 +112,7 @@ def test_only_its_own_data_dir_is_linked(copied):
     assert validate(store.data_dir) == 15
     assert "two1-sad-00-copy1" in read_table(store.data_dir / "feats.scp")
     before = {path: path.read_text() for path in (train / "feats.scp", store.data_dir / "feats.scp")}
-    originals = FeatureStore(made.dump, made.data_root / "two", store.config)
+    originals = FeatureStore(made.dump, made.data_root / "two", store.frontend)
     originals.link()
     assert {path: path.read_text() for path in before} == before
 
@@ -118,7 +120,7 @@ def test_only_its_own_data_dir_is_linked(copied):
 def test_a_relative_data_dir_finds_its_corpus(copied, monkeypatch):
     made, store = copied
     monkeypatch.chdir(made.data_root / "two" / "strict_fold1")
-    found = FeatureStore(made.dump, Path(store.data_dir.name), store.config)
+    found = FeatureStore(made.dump, Path(store.data_dir.name), store.frontend)
     assert (found.key, found.folder) == (store.key, store.folder)
     assert found.finished
 
@@ -157,9 +159,9 @@ def test_other_steps_have_another_key_and_only_they_are_computed(copied):
 
 def test_another_version_of_the_kinds_has_other_copies_and_the_same_originals(copied, monkeypatch):
     made, store = copied
-    key = FeatureStore(made.dump, made.data_root / "two", store.config).key
+    key = FeatureStore(made.dump, made.data_root / "two", store.frontend).key
     monkeypatch.setattr(module, "COPIES_VERSION", module.COPIES_VERSION + 1)
-    assert FeatureStore(made.dump, made.data_root / "two", store.config).key == key
+    assert FeatureStore(made.dump, made.data_root / "two", store.frontend).key == key
     newer = store_of(made, store.data_dir)
     assert newer.key != store.key
     missing = [cut.id for cut in newer.cuts if newer.content_of(cut) not in newer.archives.entries()]
@@ -194,7 +196,7 @@ def test_babble_is_of_the_training_utterances(copied):
     assert step["colour"] == "babble"
     store = computed(made, write_train_set(made, {key: [step]}, "train_babble", corpus="one"), *overrides)
     expected = perturb(samples_of(store, key), 8000, [step], augment, voices)
-    np.testing.assert_allclose(store.reader().read(f"{key}-copy1"), log_stft(expected, store.config), atol=1e-3)
+    np.testing.assert_allclose(store.reader().read(f"{key}-copy1"), store.frontend.extract(expected), atol=1e-3)
 
 
 def test_a_kind_that_is_not_in_use_is_an_error(copied):
@@ -226,7 +228,7 @@ def stage_3(made: Made, folder: Path, *overrides: str, kinds: str = "volume,nois
     config = made.root / f"config_{digest(list(overrides), kinds)}.yaml"
     save(experiment, config)
     return subprocess.run(
-        [ROOT / "steps" / "make_stft.sh", "--nj", "2", config, folder, made.dump],
+        [ROOT / "steps" / "extract_features.sh", "--nj", "2", config, folder, made.dump],
         capture_output=True,
         text=True,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
@@ -271,7 +273,8 @@ def test_a_job_has_an_utterance_with_all_its_copies_and_reads_it_once(copied, mo
     folder = write_train_set(
         made, {f"two1-sad-0{n}": [{**LOUDER, "decibels": 11.0 + n}] for n in range(3)}, "train_once"
     )
-    store = FeatureStore(made.root / "elsewhere", folder, made.experiment().features, store_of(made, folder).augment)
+    frontend, augment = build_frontend(made.experiment()), store_of(made, folder).augment
+    store = FeatureStore(made.root / "elsewhere", folder, frontend, augment)
     for cut in store.cuts:
         if cut.original:
             original = next(other for other in store.cuts if other.id == cut.original)

@@ -185,7 +185,7 @@ def test_prune_removes_what_killed_jobs_left(two):
     ]
     unfinished = two.dump / "two" / "0123456789abcdef" / "log"
     unfinished.mkdir(parents=True)
-    (unfinished / "make_stft.1.log").write_text("killed\n")
+    (unfinished / "extract_features.1.log").write_text("killed\n")
     for path in left:
         path.write_bytes(b"half")
     assert upkeep.superfluous(two.dump, [two.data_root], 1) == []  # they may be at work

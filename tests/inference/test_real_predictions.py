@@ -11,6 +11,7 @@ from ser.corpora import read_protocol
 from ser.corpora.prepare import prepare
 from ser.corpora.preparers import load_preparer
 from ser.features import FeatureStore
+from ser.frontends import build_frontend
 from ser.inference.pack import pack
 
 SMALL = ["network.prep_size=32", "network.hidden_size=16", "training.max_epochs=1", "training.steps_per_epoch=10"]
@@ -25,7 +26,7 @@ def test_real_speech_gives_the_decoded_posteriors(real_ravdess, tmp_path):
     experiment = load("strong", None, ["corpora=[ravdess]", *SMALL])
     data_dir = made.data_root / "ravdess"
     prepare(load_preparer("ravdess", None), read_protocol("ravdess"), real_ravdess, data_dir, allow_partial=True)
-    store = FeatureStore(made.dump, data_dir, experiment.features)
+    store = FeatureStore(made.dump, data_dir, build_frontend(experiment))
     store.compute(1, 1)
     store.finish()
     store.link()

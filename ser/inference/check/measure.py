@@ -157,7 +157,7 @@ def check(predictor: Predictor, utterances: Sequence[Labelled]) -> Check:
             raise InputError(f"no utterance can be read, such as: {next(iter(found.unread.values()))}")
         found.rows = list(_rows(predictor.classes, utterances, AS_IT_IS, plain))
         for name in CONDITIONS:
-            changed = Changed(sources, name, predictor.features.sampling_rate)
+            changed = Changed(sources, name, predictor.frontend.sampling_rate)
             answers = []
             for prediction in Answers(predictor, changed):
                 answers.append(prediction.label)

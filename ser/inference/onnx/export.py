@@ -58,7 +58,7 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
     import onnx
 
     time = {"waveform": "samples", "spectrum": "frames"}[kind]
-    example = torch.zeros(2, 8192) if kind == "waveform" else torch.zeros(2, 64, predictor.features.bins)
+    example = torch.zeros(2, 8192) if kind == "waveform" else torch.zeros(2, 64, predictor.frontend.width)
     with atomic_path(path) as temporary:
         with torch.no_grad(), _quiet():
             torch.onnx.export(
@@ -73,7 +73,7 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
             )
         graph = onnx.load(temporary)
         for name in {one.name for one in graph.graph.initializer} & set(STATISTICS):  # which may be given then
-            shape = [predictor.features.bins]
+            shape = [predictor.frontend.width]
             graph.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
         onnx.helper.set_model_props(graph, metadata(predictor, kind))
         onnx.save(graph, temporary)
@@ -108,7 +108,7 @@ def metadata(predictor: Predictor, kind: str) -> dict[str, str]:
         "labels": list(predictor.classes),
         "head": predictor.head,
         "input": kind,
-        "sampling_rate": predictor.features.sampling_rate,
+        "sampling_rate": predictor.frontend.sampling_rate,
         "normalisation": predictor.batches.normalisation,
         "temperature": {
             key: description[key][predictor.head]["temperature"]
@@ -162,7 +162,7 @@ def predicted(predictor: Predictor, samples: Sequence[np.ndarray], statistics: S
 
 def largest_difference(predictor: Predictor, kind: str, answer: Answer) -> float:
     """Between the posteriors of a graph and of predict, of noise that swells, in several lengths and batches."""
-    rng, rate, found = np.random.default_rng(0), predictor.features.sampling_rate, []
+    rng, rate, found = np.random.default_rng(0), predictor.frontend.sampling_rate, []
     for size in BATCHES:
         for seconds in LENGTHS:
             samples = []
@@ -194,7 +194,7 @@ def compare(predictor: Predictor, kind: str, graphs: Sequence[Path], data_dir: P
             )
         targets.append(index[truth[source.id]])
         group = source.speaker if predictor.batches.normalisation == "speaker" else data_dir.name
-        utterances.append((group, whole(source, predictor.features.sampling_rate)))
+        utterances.append((group, whole(source, predictor.frontend.sampling_rate)))
     statistics = _statistics(predictor, utterances)
     for group, samples in progress(utterances, text="test", unit="utt"):
         own = statistics.get(group)
@@ -217,7 +217,7 @@ def _statistics(predictor: Predictor, utterances: Sequence[tuple[str, np.ndarray
     moments: dict[str, Moments] = {}
     for group, samples in utterances if predictor.statistics else ():
         if group:
-            own = moments.setdefault(group, Moments(predictor.features.bins))
+            own = moments.setdefault(group, Moments(predictor.frontend.width))
             own.add(predictor.shaped(predictor.spectrum(samples)))
     return {group: own.finish() for group, own in moments.items()}
 

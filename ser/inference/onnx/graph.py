@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from ser.augment.spectral import NEPERS_PER_DECIBEL
 from ser.batches.view import LEAST_DEVIATION
-from ser.features.stft import window
+from ser.frontends.log_stft import window
 from ser.inference.predictor import Predictor
 
 
@@ -31,8 +31,8 @@ class Graph(nn.Module):
     def __init__(self, predictor: Predictor, kind: str) -> None:
         super().__init__()
         self.kind, self.network, self.ways = kind, predictor.model.network, predictor.ways
-        self.features, self.batches = predictor.features, predictor.batches
-        heads, bins = predictor.model.heads, predictor.features.bins
+        self.features, self.batches = predictor.model.experiment.features, predictor.batches
+        heads, bins = predictor.model.heads, predictor.frontend.width
         for number, (head, _) in enumerate(self.ways):
             # (classes of the head, classes answered), one where the names are the same.
             same = [[float(name == other) for other in predictor.classes] for name in heads[head]]

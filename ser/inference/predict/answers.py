@@ -98,7 +98,7 @@ class Answers:
             raise InputError(f"channel {channel}: must be {MIX}, {EACH} or a number from 0")
         self.predictor, self.sources, self.channel = predictor, sources, channel
         description, config = predictor.model.description, predictor.batches
-        self.rate = predictor.features.sampling_rate
+        self.rate = predictor.frontend.sampling_rate
         self.shortest, self.longest = description["trained"]["seconds"]
         self.lowest = min(self.rate, *map(int, description["trained"]["sampling_rates"]))
         self.grouped = config.normalisation in GROUPED
@@ -147,7 +147,7 @@ class Answers:
         moments: dict[str, Moments] = {}
         for source in self.sources if self.named else ():
             if group := self._group(source):
-                own = moments.setdefault(group, Moments(self.predictor.features.bins))
+                own = moments.setdefault(group, Moments(self.predictor.frontend.width))
                 for _, shaped, _ in self._windows(source, deque()):
                     own.add(shaped)
         return {group: found.finish() for group, found in moments.items() if found.count}
@@ -164,7 +164,7 @@ class Answers:
                 rows += own
                 for window in sound.windows:
                     for row, samples in zip(own, window, strict=True):
-                        if len(samples) < self.predictor.features.frame_length:
+                        if len(samples) < self.predictor.frontend.shortest:
                             row.warnings["less than one frame, padded with zeros"] = None
                         if is_silent(samples):
                             row.warnings["silent" if sound.parts == 1 else "silent in parts"] = None

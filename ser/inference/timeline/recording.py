@@ -24,7 +24,7 @@ def timeline_of(
     Raises:
         InputError: the file cannot be read.
     """
-    found = survey(path, predictor.features.sampling_rate, settings.hop)
+    found = survey(path, predictor.frontend.sampling_rate, settings.hop)
     channels = []
     for windows in hear(path, predictor, settings, found, show):
         paths = tuple(decode(windows, settings, decoder, found.duration, count))

@@ -240,7 +240,7 @@ def _statistics(
 ) -> list[tuple[np.ndarray, np.ndarray] | None]:
     """Mean and deviation a bin of each channel over its speech, every part of which is read once."""
     every = max(1, window // hop)
-    moments = [Moments(predictor.features.bins) for _ in spoken]
+    moments = [Moments(predictor.frontend.width) for _ in spoken]
     for cell, samples in enumerate(cut(blocks_at(path, rate), hop, window)):
         if cell % every == every // 2:
             for channel, likely in enumerate(spoken):

@@ -1,16 +1,40 @@
-"""Log-spectrum of the short-time Fourier transform."""
+"""Log-spectrum of the short-time Fourier transform (da Silva et al. 2020)."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser.config import Features
+from ser.config import Features, FrontendSettings
+from ser.frontends.base import Frontend
 
 if TYPE_CHECKING:
     import torch
+
+
+class LogStft(Frontend):
+    """The paper's front end: settings are those of conf/features.yaml."""
+
+    name = "log_stft"
+    log_power = linear_frequency = True
+
+    def __init__(self, features: Features, settings: FrontendSettings | None = None) -> None:
+        self.features = features
+        self.sampling_rate, self.frame_shift = features.sampling_rate, features.frame_shift
+        self.frame_length = self.shortest = features.frame_length
+        self.dim, self.storage = features.bins, features.storage
+
+    def identity(self) -> dict[str, Any]:
+        return asdict(self.features)
+
+    def num_frames(self, num_samples: int) -> int:
+        return max(0, 1 + (num_samples - self.features.frame_length) // self.features.frame_shift)
+
+    def extract(self, samples: np.ndarray) -> np.ndarray:
+        return log_stft(samples, self.features)
 
 
 def log_stft(samples: np.ndarray, config: Features) -> np.ndarray:

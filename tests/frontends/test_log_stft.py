@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import get_window
 
 from ser.config import load
-from ser.features import log_stft
+from ser.frontends.log_stft import LogStft, log_stft
 
 CONFIG = load("strict", None, ["corpora=[ravdess]"]).features
 
@@ -24,7 +24,7 @@ def test_equals_the_definition(length):
     found = log_stft(samples, CONFIG)
     expected = direct(samples)
     assert found.dtype == np.float32
-    assert found.shape == expected.shape == (CONFIG.num_frames(length), 257)
+    assert found.shape == expected.shape == (LogStft(CONFIG).num_frames(length), 257)
     np.testing.assert_allclose(found, expected, atol=2e-3, rtol=1e-4)
 
 
@@ -55,3 +55,7 @@ def test_the_window_is_that_of_the_settings():
     for config in (CONFIG, hamming, CONFIG):
         power = np.abs(np.fft.rfft(samples[:512] * get_window(config.window, 512))) ** 2
         np.testing.assert_allclose(log_stft(samples, config)[0], np.log(power), atol=2e-3)
+
+
+def test_frames_without_padding():
+    assert [LogStft(CONFIG).num_frames(n) for n in (0, 511, 512, 639, 640, 8000)] == [0, 0, 1, 1, 2, 59]

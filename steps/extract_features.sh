@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Log-STFT features of a prepared corpus, or of its training utterances and their copies, in parallel jobs.
+# Features of a prepared corpus, or of its training utterances and their copies, in parallel jobs.
 set -euo pipefail
 
 nj=4       # number of jobs
@@ -7,8 +7,8 @@ cmd=run.sh # launcher, and its options
 
 help() {
   cat <<HELP
-Usage: steps/make_stft.sh [options] <config> <data-dir> <dump-dir>
-  e.g. steps/make_stft.sh --nj 4 exp/ravdess/multi_blstm_mu/fold1_seed0/config.yaml data/ravdess dump
+Usage: steps/extract_features.sh [options] <config> <data-dir> <dump-dir>
+  e.g. steps/extract_features.sh --nj 4 exp/ravdess/multi_blstm_mu/fold1_seed0/config.yaml data/ravdess dump
 Options: --nj <number of jobs> ($nj), --cmd <launcher and its options> ($cmd)
 <data-dir> is data/<corpus> of stage 1, or a train_<digest> folder of stage 2.
 Writes <dump-dir>/<corpus>/archives/<settings>/feats.*.ark, which every recipe and every fold shares; which of these a
@@ -29,11 +29,11 @@ for word in "$@"; do
   [[ $word != *JOB* ]] || { echo "error: $word: a path with JOB in it, which launchers replace; rename it" >&2; exit 1; }
 done
 
-folder=$(python "$SER_ROOT/steps/make_stft.py" "$@")
+folder=$(python "$SER_ROOT/steps/extract_features.py" "$@")
 if [[ ! -f $folder/info.json ]]; then
   logs=$(realpath -ms --relative-to=. "$folder")/log # relative, for Kaldi's run.pl fails on a log path with spaces
   # shellcheck disable=SC2086
-  $cmd JOB=1:"$nj" "$logs/make_stft.JOB.log" \
-    python "$SER_ROOT/steps/make_stft.py" --job JOB --nj "$nj" "$@"
+  $cmd JOB=1:"$nj" "$logs/extract_features.JOB.log" \
+    python "$SER_ROOT/steps/extract_features.py" --job JOB --nj "$nj" "$@"
 fi
-python "$SER_ROOT/steps/make_stft.py" --finish true "$@"
+python "$SER_ROOT/steps/extract_features.py" --finish true "$@"

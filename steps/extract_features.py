@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One job of stage 3, or what stands before and after the jobs; steps/make_stft.sh calls it."""
+"""One job of stage 3, or what stands before and after the jobs; steps/extract_features.sh calls it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ def main() -> int:
     options = parser.parse_args()
     from ser.augment import augmentation
     from ser.features import FeatureStore
+    from ser.frontends import build_frontend
 
     experiment = read_experiment(options.config)
-    store = FeatureStore(options.dump_dir, options.data_dir, experiment.features)
+    store = FeatureStore(options.dump_dir, options.data_dir, build_frontend(experiment))
     if store.copies and (options.job or (options.finish == "false" and not store.finished)):
         store.augment = augmentation(experiment.augment, options.dump_dir / "rooms")
     if options.job:

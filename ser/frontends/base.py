@@ -1,0 +1,81 @@
+"""What every front end offers: from samples to frames."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ser.common import InputError
+
+if TYPE_CHECKING:
+    from ser.config import Experiment
+
+# Settings of batches that need log power, and those that need it on a linear scale of frequency; their values for off.
+OF_LOG_POWER = {"trim_decibels": 0, "floor_decibels": 0}
+OF_LINEAR_FREQUENCY = {"vtlp": 0, "speeds": [1.0]}
+
+
+class Frontend(ABC):
+    """Samples to frames of features.
+
+    Attributes:
+        name: in the registry.
+        sampling_rate: of the samples that it takes, in Hz.
+        frame_shift: samples from frame to frame.
+        frame_length: samples that a frame is of, its context aside.
+        shortest: samples; what is shorter is padded with zeros.
+        dim: values of a frame and layer.
+        layers: a frame's, side by side in one row.
+        storage: how values are stored, "int16" or "float32".
+        log_power: whether values are natural logarithms of power, so that stored frames have levels to trim by.
+        linear_frequency: whether these are at evenly spaced frequencies too, so that they can be warped.
+    """
+
+    name: ClassVar[str]
+    log_power: ClassVar[bool] = False
+    linear_frequency: ClassVar[bool] = False
+    storage: str
+    sampling_rate: int
+    frame_shift: int
+    frame_length: int
+    shortest: int
+    dim: int
+    layers: int = 1
+
+    @property
+    def width(self) -> int:
+        """Columns of a frame."""
+        return self.dim * self.layers
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What decides the values, as JSON: part of the key of stored features."""
+
+    @abstractmethod
+    def num_frames(self, num_samples: int) -> int:
+        """Frames of so many samples, before padding and trimming; 0 where they are too few."""
+
+    @abstractmethod
+    def extract(self, samples: np.ndarray) -> np.ndarray:
+        """Samples, float32, (samples,), of full scale 1, to float32, (frames, width), one frame at least."""
+
+    def span(self, samples: np.ndarray) -> tuple[int, int]:
+        """The first sample that frames are made of, and the one behind the last."""
+        return 0, len(samples)
+
+    @classmethod
+    def check(cls, experiment: Experiment) -> None:
+        """Refuse settings that mean nothing with this front end.
+
+        Raises:
+            InputError: naming the key.
+        """
+        wanted = ({} if cls.log_power else OF_LOG_POWER) | ({} if cls.linear_frequency else OF_LINEAR_FREQUENCY)
+        for name, off in wanted.items():
+            if (value := getattr(experiment.batches, name)) != off:
+                raise InputError(
+                    f"batches.{name} = {value}: works on a log-power spectrum, which front end "
+                    f"{experiment.frontend.name} does not give; set it to {off}"
+                )

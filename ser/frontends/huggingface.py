@@ -1,0 +1,96 @@
+"""Speech encoders that transformers loads (wav2vec 2.0, HuBERT, WavLM, data2vec, ...): safetensors, no remote code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser.common import InputError, read_json
+
+WINDOW = 30  # s that are encoded at once: memory grows with the square of the length
+
+
+@dataclass(frozen=True)
+class About:
+    """What config.json and preprocessor_config.json tell; shapes as in `Frontend`."""
+
+    sampling_rate: int
+    frame_shift: int
+    shortest: int
+    dim: int
+    depth: int
+    normalised: bool
+
+
+def describe(folder: Path, config: Mapping[str, Any]) -> About:
+    """Of a model that takes samples through convolutions and gives hidden states.
+
+    Raises:
+        InputError: transformers is not installed, or a model of another kind.
+    """
+    kind = config.get("model_type")
+    try:
+        strides, kernels = [int(n) for n in config["conv_stride"]], [int(n) for n in config["conv_kernel"]]
+        dim, depth = int(config["hidden_size"]), int(config["num_hidden_layers"])
+    except (LookupError, TypeError, ValueError):
+        raise InputError(
+            f"{folder}: a model of kind {kind!r}, which does not take speech as samples; give Whisper, wav2vec 2.0, "
+            "HuBERT, WavLM or data2vec-audio"
+        ) from None
+    shortest = 1
+    for stride, kernel in zip(reversed(strides), reversed(kernels), strict=True):
+        shortest = (shortest - 1) * stride + kernel
+    path = folder / "preprocessor_config.json"
+    about = read_json(path) if path.is_file() else {}
+    rate = int(about.get("sampling_rate", 16_000))
+    return About(rate, prod(strides), shortest, dim, depth, bool(about.get("do_normalize", True)))
+
+
+class HuggingFaceEncoder:
+    """A frozen encoder.
+
+    Raises:
+        InputError: transformers is not installed, or does not know the model.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.about = folder, describe(folder, read_json(folder / "config.json"))
+        try:
+            from transformers import AutoModel, logging
+        except ImportError:
+            raise InputError(
+                f"{folder}: needs transformers, which is not installed; pip install -e '.[pretrained]', or call run.sh "
+                "with --extras pretrained"
+            ) from None
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            # The safe choices are those of the arguments: nothing of the folder is run.
+            self.model = AutoModel.from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, local_files_only=True
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(f"{folder}: transformers cannot load it ({reason}); fetch the model again") from None
+        self.model.float().eval().requires_grad_(False)
+
+    def encode(self, samples: np.ndarray, layers: tuple[int, ...]) -> np.ndarray:
+        """float32, (samples,), to (frames, layers * dim), so many seconds at a time."""
+        import torch
+
+        if self.about.normalised:  # as their feature extractor does
+            samples = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
+        window, found = WINDOW * self.about.sampling_rate, []
+        with torch.inference_mode():
+            for start in range(0, len(samples), window):
+                piece = torch.from_numpy(np.ascontiguousarray(samples[start : start + window]))
+                if start and len(piece) < self.about.shortest:
+                    break  # less than a frame behind the last window
+                states = self.model(piece[None], output_hidden_states=True).hidden_states
+                found.append(torch.cat([states[i][0] for i in layers], dim=1))
+        return torch.cat(found).numpy()

@@ -1,0 +1,55 @@
+"""Log of mel bands of the short-time Fourier transform's power."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ser.config import Features, FrontendSettings
+from ser.frontends.base import Frontend
+from ser.frontends.log_stft import LogStft
+
+
+class LogMel(Frontend):
+    """Mel bands over the spectrum of `LogStft`, under the same floor."""
+
+    name = "logmel"
+    log_power = True
+
+    def __init__(self, features: Features, settings: FrontendSettings) -> None:
+        self.spectrum, self.features, self.dim = LogStft(features), features, settings.bands
+        self.sampling_rate, self.frame_shift = features.sampling_rate, features.frame_shift
+        self.frame_length = self.shortest = features.frame_length
+        self.storage = features.storage
+        self.filters = mel_filters(features.bins, features.sampling_rate, settings.bands)
+
+    def identity(self) -> dict[str, Any]:
+        return {"frontend": "logmel", "bands": self.dim, **self.spectrum.identity()}
+
+    def num_frames(self, num_samples: int) -> int:
+        return self.spectrum.num_frames(num_samples)
+
+    def extract(self, samples: np.ndarray) -> np.ndarray:
+        return mel_bands(self.spectrum.extract(samples), self.filters, self.features.floor).astype(np.float32)
+
+
+def mel(frequency: np.ndarray | float) -> np.ndarray:
+    """Hertz to mel as HTK has it (Young et al., The HTK Book, section 5.4): 2595 log10(1 + f / 700)."""
+    return 2595 * np.log10(1 + np.asarray(frequency, np.float64) / 700)
+
+
+def mel_filters(bins: int, sampling_rate: int, bands: int) -> np.ndarray:
+    """Triangles of equal width on the mel scale, from 0 Hz to half the sampling rate, float64, (bins, bands).
+
+    A triangle begins and ends at the centres of its neighbours, so between the first and the last centre a bin's
+    weights sum to 1.
+    """
+    step = mel(sampling_rate / 2) / (bands + 1)
+    position = mel(np.linspace(0, sampling_rate / 2, bins)) / step
+    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(1, bands + 1)))
+
+
+def mel_bands(log_power: np.ndarray, filters: np.ndarray, floor: float) -> np.ndarray:
+    """Natural log of power, (frames, bins), to that of bands, float64, (frames, bands), of at least log(floor)."""
+    return np.log(np.maximum(np.exp(log_power.astype(np.float64)) @ filters, floor))

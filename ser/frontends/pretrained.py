@@ -1,0 +1,158 @@
+"""Frozen pretrained encoders: Whisper's, and whatever transformers loads."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ser.common import InputError, read_json
+from ser.config import Features, FrontendSettings
+from ser.frontends.base import Frontend
+from ser.frontends.published import PUBLISHED, folder_of
+from ser.frontends.weights import HUB_NAME, fetch_from_hub, weight_files, weights_digest
+
+# Part of the key: raise it when the same weights and audio give other values.
+VERSION = 1
+TRIM_FRAME, TRIM_SHIFT = 0.025, 0.01  # s
+WHISPER_SHIFT = 320
+
+
+class Encoder(Protocol):
+    """A loaded encoder."""
+
+    def encode(self, samples: np.ndarray, layers: tuple[int, ...]) -> np.ndarray:
+        """Samples, as many as the encoder needs at least, to (frames, layers * dim)."""
+
+
+class Pretrained(Frontend):
+    """Hidden states of some layers of an encoder, side by side.
+
+    Layer 0 is what goes into the first transformer layer, the last one what comes out of the encoder. Ends of the audio
+    that are `frontend.trim_decibels` below its loudest 25 ms are cut off first.
+
+    Raises:
+        InputError: no such model, one of the wrong kind or pickled, or no such layer.
+    """
+
+    name = "pretrained"
+
+    def __init__(self, features: Features, settings: FrontendSettings) -> None:
+        self.storage = features.storage
+        self.folder = find_model(settings.model, settings.revision)
+        self.trim_decibels = settings.trim_decibels
+        weight_files(self.folder)
+        config = read_json(self.folder / "config.json")
+        if not isinstance(config, dict):
+            raise InputError(f"{self.folder / 'config.json'}: holds no settings; fetch the model again")
+        self.kind = "ctranslate2" if (self.folder / "model.bin").is_file() else str(config.get("model_type"))
+        if self.kind in ("ctranslate2", "whisper"):
+            self.sampling_rate, self.frame_shift, self.shortest = 16_000, WHISPER_SHIFT, 400
+            self.dim, depth = self._whisper.size, len(self._whisper.layers)
+        else:
+            from ser.frontends import huggingface
+
+            about = huggingface.describe(self.folder, config)
+            self.sampling_rate, self.frame_shift, self.shortest = about.sampling_rate, about.frame_shift, about.shortest
+            self.dim, depth = about.dim, about.depth
+        self.frame_length = self.frame_shift
+        self.numbers = layer_numbers(settings.layers, depth)
+        self.layers = len(self.numbers)
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "frontend": "pretrained",
+            "version": VERSION,
+            "weights": weights_digest(self.folder),
+            "layers": list(self.numbers),
+            "trim_decibels": self.trim_decibels,
+            "storage": self.storage,
+        }
+
+    def num_frames(self, num_samples: int) -> int:
+        return max(0, num_samples // self.frame_shift)
+
+    def extract(self, samples: np.ndarray) -> np.ndarray:
+        start, end = self.span(samples)
+        samples = samples[start:end]
+        if len(samples) < self.shortest:
+            samples = np.pad(samples, (0, self.shortest - len(samples)))
+        return self._encoder.encode(np.ascontiguousarray(samples), self.numbers)
+
+    def span(self, samples: np.ndarray) -> tuple[int, int]:
+        return trim_samples(samples, self.sampling_rate, self.trim_decibels)
+
+    @cached_property
+    def _whisper(self) -> Any:
+        from ser.frontends import whisper
+
+        read = whisper.read_ctranslate2 if self.kind == "ctranslate2" else whisper.read_safetensors
+        path = self.folder / "model.bin" if self.kind == "ctranslate2" else self.folder
+        return whisper.WhisperEncoder(*read(path)).eval().requires_grad_(False)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        if self.kind in ("ctranslate2", "whisper"):
+            encoder: Encoder = self._whisper
+            return encoder
+        from ser.frontends import huggingface
+
+        return huggingface.HuggingFaceEncoder(self.folder)
+
+
+def find_model(name: str, revision: str) -> Path:
+    """The folder of a model: a folder, a name that the toolkit fetches itself, or a name of the hub.
+
+    Raises:
+        InputError: none of these.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    if name in PUBLISHED:
+        folder = folder_of(name)
+        if not (folder / "model.bin").is_file():
+            raise InputError(f"{folder}: {name} has not been fetched; run steps/fetch_pretrained.py {name} (stage 0)")
+        return folder
+    if HUB_NAME.fullmatch(name):
+        return fetch_from_hub(name, revision)
+    raise InputError(
+        f"frontend.model = {name!r}: no such folder; give a folder, a name of the hub such as facebook/wav2vec2-base, "
+        f"or one of {', '.join(PUBLISHED)}"
+    )
+
+
+def layer_numbers(layers: int | str, depth: int) -> tuple[int, ...]:
+    """`all` (1 to depth), a number, or several with commas.
+
+    Raises:
+        InputError: not of this form, twice the same, or a layer that there is not.
+    """
+    if layers == "all":
+        return tuple(range(1, depth + 1))
+    parts = str(layers).split(",")
+    if not all(part.strip().isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
+        raise InputError(f"frontend.layers = {layers}: must be all, or numbers such as 1,2,3")
+    if wrong := [part for part in parts if int(part) > depth]:
+        raise InputError(
+            f"frontend.layers = {layers}: layer {wrong[0]} of {depth}; choose from 0 (before the first) to {depth}"
+        )
+    return tuple(sorted(map(int, parts)))
+
+
+def trim_samples(samples: np.ndarray, rate: int, decibels: float) -> tuple[int, int]:
+    """Where an utterance begins and ends: from the first to the last 25 ms within `decibels` of the loudest.
+
+    Returns:
+        (start, end), end excluded; all of it where decibels is 0 or it is shorter than one such frame.
+    """
+    length, shift = round(TRIM_FRAME * rate), round(TRIM_SHIFT * rate)
+    if not decibels or len(samples) < length:
+        return 0, len(samples)
+    total = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+    starts = np.arange(0, len(samples) - length + 1, shift)
+    power = total[starts + length] - total[starts]
+    loud = np.flatnonzero(power >= power.max() * 10 ** (-decibels / 10))
+    end = len(samples) if loud[-1] == len(starts) - 1 else int(starts[loud[-1]]) + length
+    return int(starts[loud[0]]), end

@@ -1,0 +1,239 @@
+"""The encoder of Whisper (Radford et al. 2023), from a CTranslate2 folder or from safetensors.
+
+transformers' own asks for 30 s of input. Nothing in the model does: here the positions are cut to the length of the
+audio, so that 3 s of speech cost a tenth.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ser.common import InputError, read_json
+
+RATE = 16_000
+N_FFT, HOP = 400, 160  # samples: 25 and 10 ms
+POSITIONS = 1_500  # of two hops each: 30 s
+FRAME = 2 * HOP
+# Types of CTranslate2's model.bin, version 6, by their number.
+DTYPES = {0: "<f4", 1: "i1", 2: "<i2", 3: "<i4", 4: "<f2"}
+CTRANSLATE2_VERSION = 6
+
+
+class WhisperEncoder(nn.Module):
+    """Convolutions, positions and transformer layers before the decoder.
+
+    Args:
+        tensors: by the names that transformers has below `model.encoder.`.
+        heads: of the attention.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], heads: int) -> None:
+        super().__init__()
+        size, bands, _ = tensors["conv1.weight"].shape
+        self.size, self.bands, self.heads = size, bands, heads
+        depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
+        inner = tensors["layers.0.fc1.weight"].shape[0]
+        self.conv1 = nn.Conv1d(bands, size, 3, padding=1)
+        self.conv2 = nn.Conv1d(size, size, 3, stride=2, padding=1)
+        self.embed_positions = nn.Embedding(*tensors["embed_positions.weight"].shape)
+        self.layers = nn.ModuleList(_Layer(size, inner, heads) for _ in range(depth))
+        self.layer_norm = nn.LayerNorm(size)
+        self.load_state_dict(_stacked(tensors, depth))
+
+    def forward(self, mel: Tensor) -> list[Tensor]:
+        """Log-mel, (batch, bands, frames), to outputs of convolutions and layers, (batch, frames / 2, size) each.
+
+        The last layer's output is normalised, as transformers has it.
+        """
+        x = functional.gelu(self.conv1(mel))
+        x = functional.gelu(self.conv2(x)).transpose(1, 2)
+        found = [x + self.embed_positions.weight[: x.shape[1]]]
+        for layer in self.layers:
+            found.append(layer(found[-1]))
+        found[-1] = self.layer_norm(found[-1])
+        return found
+
+    def encode(self, samples: np.ndarray, layers: tuple[int, ...]) -> np.ndarray:
+        """Outputs of layers, 0 the convolutions, of samples at 16 kHz, 30 s at a time.
+
+        Returns:
+            float32, (frames, layers * size), a frame each 20 ms.
+        """
+        window = POSITIONS * FRAME
+        found: list[Tensor] = []
+        with torch.inference_mode():
+            for start in range(0, len(samples), window):
+                piece = samples[start : start + window]
+                if start and len(piece) < N_FFT:
+                    break  # less than a frame behind the last window
+                outputs = self(log_mel(torch.from_numpy(piece), self.bands)[None])
+                found.append(torch.cat([outputs[i][0] for i in layers], dim=1))
+        return torch.cat(found).numpy()
+
+
+class _Layer(nn.Module):
+    def __init__(self, size: int, inner: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.self_attn_layer_norm = nn.LayerNorm(size)
+        self.qkv = nn.Linear(size, 3 * size)
+        self.out_proj = nn.Linear(size, size)
+        self.final_layer_norm = nn.LayerNorm(size)
+        self.fc1 = nn.Linear(size, inner)
+        self.fc2 = nn.Linear(inner, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, frames, size = x.shape
+        qkv = self.qkv(self.self_attn_layer_norm(x)).view(batch, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        x = x + self.out_proj(attended.transpose(1, 2).reshape(batch, frames, size))
+        return x + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(x))))
+
+
+def _stacked(tensors: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
+    """Names of transformers to those of `WhisperEncoder`: projections to queries, keys and values as one."""
+    found = {name: tensor.float() for name, tensor in tensors.items() if ".self_attn." not in name}
+    for i in range(depth):
+        own = f"layers.{i}.self_attn."
+        query, key, value = (tensors[f"{own}{n}_proj.weight"].float() for n in "qkv")
+        biases = [tensors[f"{own}q_proj.bias"].float(), torch.zeros(len(key)), tensors[f"{own}v_proj.bias"].float()]
+        found[f"layers.{i}.qkv.weight"] = torch.cat([query, key, value])
+        found[f"layers.{i}.qkv.bias"] = torch.cat(biases)
+        for part in ("weight", "bias"):
+            found[f"layers.{i}.out_proj.{part}"] = tensors[f"{own}out_proj.{part}"].float()
+    return found
+
+
+def log_mel(samples: Tensor, bands: int) -> Tensor:
+    """Whisper's input: log10 of mel power, no less than 8 below the maximum, (x + 4) / 4.
+
+    Args:
+        samples: float32, (samples,) at 16 kHz, more than N_FFT / 2 of them.
+
+    Returns:
+        (bands, frames), a frame each 10 ms: samples // 160.
+    """
+    spectrum = torch.stft(samples, N_FFT, HOP, window=_window(), center=True, return_complex=True)
+    power = torch.view_as_real(spectrum[:, :-1]).square().sum(-1)
+    mel = (mel_filters(bands) @ power).clamp(min=1e-10).log10()
+    return (torch.maximum(mel, mel.max() - 8) + 4) / 4
+
+
+@lru_cache(maxsize=1)
+def _window() -> Tensor:
+    return torch.hann_window(N_FFT)
+
+
+@lru_cache(maxsize=2)
+def mel_filters(bands: int) -> Tensor:
+    """Triangles of unit area on Slaney's mel scale (Auditory Toolbox, 1998), 0 to 8 kHz, float32, (bands, 201)."""
+
+    def mel(hertz: float) -> float:
+        return hertz / (200 / 3) if hertz < 1000 else 15 + 27 * np.log(hertz / 1000) / np.log(6.4)
+
+    points = np.linspace(0, mel(RATE / 2), bands + 2)
+    edges = np.where(points < 15, points * 200 / 3, 1000 * np.exp((points - 15) * np.log(6.4) / 27))
+    bins = np.linspace(0, RATE / 2, N_FFT // 2 + 1)
+    rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
+    falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
+    triangles = np.maximum(0, np.minimum(rising, falling)) * 2 / (edges[2:] - edges[:-2])[:, None]
+    return torch.from_numpy(triangles.astype(np.float32))
+
+
+def read_ctranslate2(path: Path) -> tuple[dict[str, Tensor], int]:
+    """The encoder's tensors, by their names in transformers, and the number of heads, of a Whisper model.bin.
+
+    Raises:
+        InputError: of another format or model, quantised, or cut short.
+    """
+    values = _variables(path)
+    try:
+        heads = int(values["encoder/num_heads"].reshape(-1)[0])
+        found = {"embed_positions.weight": values["encoder/position_encodings/encodings"]}
+        for name in ("conv1", "conv2"):
+            found |= {f"{name}.{part}": values[f"encoder/{name}/{part}"] for part in ("weight", "bias")}
+        found |= _norm(values, "encoder/layer_norm", "layer_norm")
+        depth = sum(name.endswith("/ffn/linear_0/weight") for name in values if name.startswith("encoder/layer_"))
+        for i in range(depth):
+            theirs, own = f"encoder/layer_{i}/", f"layers.{i}."
+            found |= _norm(values, f"{theirs}self_attention/layer_norm", f"{own}self_attn_layer_norm")
+            found |= _norm(values, f"{theirs}ffn/layer_norm", f"{own}final_layer_norm")
+            for part in ("weight", "bias"):
+                stacked = np.split(values[f"{theirs}self_attention/linear_0/{part}"], 3)
+                names = {"q": 0, "v": 2} if part == "bias" else {"q": 0, "k": 1, "v": 2}  # keys have no bias
+                found |= {f"{own}self_attn.{n}_proj.{part}": stacked[which] for n, which in names.items()}
+                found[f"{own}self_attn.out_proj.{part}"] = values[f"{theirs}self_attention/linear_1/{part}"]
+                for number in (1, 2):
+                    found[f"{own}fc{number}.{part}"] = values[f"{theirs}ffn/linear_{number - 1}/{part}"]
+    except (LookupError, ValueError):
+        raise InputError(
+            f"{path}: not Whisper's encoder in float32 or float16; convert the model again with "
+            "ct2-transformers-converter --quantization float16"
+        ) from None
+    if any(x.dtype.kind != "f" for x in found.values()) or not depth:
+        raise InputError(
+            f"{path}: its weights are quantised to integers; use the float16 or float32 version of the model"
+        )
+    return {name: torch.from_numpy(x.astype(np.float32)) for name, x in found.items()}, heads
+
+
+def _norm(values: Mapping[str, np.ndarray], theirs: str, own: str) -> dict[str, np.ndarray]:
+    return {f"{own}.weight": values[f"{theirs}/gamma"], f"{own}.bias": values[f"{theirs}/beta"]}
+
+
+def _variables(path: Path) -> dict[str, np.ndarray]:
+    """All variables of a CTranslate2 model.bin (its format: github.com/OpenNMT/CTranslate2, model_spec.py)."""
+    data, at = path.read_bytes(), 0
+
+    def number(kind: str) -> int:
+        nonlocal at
+        value: int = struct.unpack_from(f"<{kind}", data, at)[0]
+        at += struct.calcsize(kind)
+        return value
+
+    def text() -> str:
+        nonlocal at
+        size = number("H")
+        at += size
+        return data[at - size : at].rstrip(b"\0").decode()
+
+    try:
+        if (version := number("I")) != CTRANSLATE2_VERSION:
+            raise InputError(f"{path}: of version {version} of CTranslate2's format; {CTRANSLATE2_VERSION} is read")
+        kind, _ = text(), number("I")
+        if kind != "WhisperSpec":
+            raise InputError(f"{path}: a CTranslate2 model of kind {kind[:40]!r}, not Whisper; give a Whisper folder")
+        found = {}
+        for _ in range(number("I")):
+            name = text()
+            shape = [number("I") for _ in range(number("B"))]
+            dtype = np.dtype(DTYPES[number("B")])
+            size = number("I")
+            if at + size > len(data) or size != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
+                raise ValueError
+            found[name] = np.frombuffer(data, dtype, size // dtype.itemsize, at).reshape(shape)
+            at += size
+        return found
+    except (struct.error, ValueError, LookupError):
+        raise InputError(f"{path}: not a whole CTranslate2 model; fetch it again") from None
+
+
+def read_safetensors(folder: Path) -> tuple[dict[str, Tensor], int]:
+    """The same of a folder of transformers: config.json and model.safetensors."""
+    from ser.frontends.weights import load_safetensors
+
+    config = read_json(folder / "config.json")
+    prefix = "model.encoder."
+    tensors = load_safetensors(folder)
+    found = {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
+    if not found or not isinstance(heads := config.get("encoder_attention_heads"), int):
+        raise InputError(f"{folder}: not Whisper's encoder, though config.json says so; fetch the model again")
+    return found, heads
