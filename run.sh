@@ -15,8 +15,8 @@ split=              # strict: rotating folds; paper: one fixed list
 fold=               # fold, from 1
 seed=               # seed of all random draws
 task=               # multi: one head a corpus; unified: one head for all
-temporal=           # lstm, blstm or tdnn
-pooling=            # mu or mu_sigma2
+temporal=           # lstm, blstm, tdnn, attention, nin or none
+pooling=            # mu, mu_sigma2, mean, statistics or attentive_statistics
 device=             # auto, cpu or cuda
 recipe=$PWD         # recipe folder, whose local/ and conf/ come first
 data=               # prepared corpora; none: data in the recipe folder
@@ -32,10 +32,10 @@ help() {
 Usage: ./run.sh [options]     train and score ${corpora:-corpora} (preset $preset)
 
 Stages (every finished one is a no-op when run again):
-  0  fetch or make the corpora that may be
+  0  fetch or make the corpora that may be, and a pretrained front end
   1  prepare: lhotse manifests, Kaldi data dirs
   2  augment: choose the copies of training utterances (--augment.copies)
-  3  log-STFT features, of utterances and copies
+  3  features of the front end, of utterances and copies
   4  train
   5  decode: posteriors of the test and validation utterances
   6  score: result.json
@@ -48,7 +48,7 @@ $(while read -r name text; do
   done < <(sed -n '/^stage=/,/^allow_partial=/s/^\([a-z_]*\)=[^#]*# */\1 /p' "$SER_ROOT/run.sh"))
 
 Any key of conf/ is an option too, below with its default, which a preset may change:
-$(for section in features augment batches network training; do # keys of a nested section get its name in front
+$(for section in frontend features augment batches network training; do # keys of a nested section get its name in front
     sed -nE -e '/^[a-z0-9_]+:$/ { s/:/./; h }' -e '/^  [a-z]/ { G; s/^ +(.*)\n(.*)/\2\1/ }' \
       -e "s/^([a-z0-9_.]+: .*)/  --$section.\1/p" "$SER_ROOT/conf/$section.yaml"
   done)
@@ -111,6 +111,7 @@ if wanted 0; then
     python "$SER_ROOT/steps/prepare.py" --download true --recipe "$recipe" \
       "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
   done
+  python "$SER_ROOT/steps/fetch_pretrained.py" "$folder/config.yaml"
 fi
 
 if wanted 1; then
@@ -130,7 +131,7 @@ if wanted 3; then
   data_dirs=$(python "$SER_ROOT/steps/augment.py" --dirs true "${where[@]}")
   mapfile -t data_dirs <<< "$data_dirs"
   for data_dir in "${data_dirs[@]}"; do
-    log "stage 3: log-STFT of ${data_dir#"$data/"}"
+    log "stage 3: features of ${data_dir#"$data/"}"
     launch "$SER_ROOT/steps/extract_features.sh" --nj "$nj" --cmd "$cpu_cmd" "$folder/config.yaml" "$data_dir" "$dump"
   done
 fi

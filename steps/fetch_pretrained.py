@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fetch a pretrained model that the toolkit knows by name; what is there is left alone."""
+"""Fetch the pretrained model of an experiment's front end, where it has one; what is there is left alone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import guarded
+from ser.config import read_experiment
 
 
 @guarded
 def main() -> int:
-    """Write downloads/pretrained/<name>/ in the toolkit's folder."""
-    from ser.frontends.published import PUBLISHED, fetch_published
-
+    """Write downloads/pretrained/<name>/ in the toolkit's folder, or the hub's own cache."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=PUBLISHED)
-    fetch_published(parser.parse_args().name)
+    parser.add_argument("config", type=Path, help="config.yaml of an experiment")
+    settings = read_experiment(parser.parse_args().config).frontend
+    if settings.name == "pretrained":
+        from ser.frontends.pretrained import find_model
+        from ser.frontends.published import PUBLISHED, fetch_published
+
+        if settings.model in PUBLISHED:
+            fetch_published(settings.model)
+        else:
+            print(f"{settings.model}: {find_model(settings.model, settings.revision)}")
     return 0
 
 

@@ -113,7 +113,7 @@ def find_model(name: str, revision: str) -> Path:
     if name in PUBLISHED:
         folder = folder_of(name)
         if not (folder / "model.bin").is_file():
-            raise InputError(f"{folder}: {name} has not been fetched; run steps/fetch_pretrained.py {name} (stage 0)")
+            raise InputError(f"{folder}: {name} has not been fetched; run stage 0")
         return folder
     if HUB_NAME.fullmatch(name):
         return fetch_from_hub(name, revision)
