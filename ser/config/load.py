@@ -236,6 +236,8 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
         if values.get(key) is None:
             raise InputError(f"{origin.get(key, last)}: key {key} has no value; give it one")
     check_names(values, origin)
+    if isinstance(layers := values["frontend.layers"], int):  # of one layer, which YAML takes for a number
+        values["frontend.layers"] = str(layers)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Experiment, "experiment")
     for key, kind in types().items():

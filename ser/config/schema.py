@@ -32,7 +32,7 @@ class FrontendSettings:
     bands: PositiveInt
     model: str
     revision: str
-    layers: int | str
+    layers: str
     trim_decibels: NonNegativeFloat
 
 

@@ -123,7 +123,7 @@ def find_model(name: str, revision: str) -> Path:
     )
 
 
-def layer_numbers(layers: int | str, depth: int) -> tuple[int, ...]:
+def layer_numbers(layers: str, depth: int) -> tuple[int, ...]:
     """`all` (1 to depth), a number, or several with commas.
 
     Raises:
@@ -131,7 +131,7 @@ def layer_numbers(layers: int | str, depth: int) -> tuple[int, ...]:
     """
     if layers == "all":
         return tuple(range(1, depth + 1))
-    parts = str(layers).split(",")
+    parts = layers.split(",")
     if not all(part.strip().isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
         raise InputError(f"frontend.layers = {layers}: must be all, or numbers such as 1,2,3")
     if wrong := [part for part in parts if int(part) > depth]:
