@@ -122,6 +122,7 @@ def test_the_mean_of_heads_is_by_class_name(made, packed):
 
 def test_the_command_writes_the_decoded_posteriors_in_every_form(made, packed_with, tmp_path, capsys):
     folder, model = packed_with()
+    capsys.readouterr()  # what training logs, where no test before this one has trained the model
     given = [str(model), str(list_of(made)), "--head", "one"]
     assert main(["predict", *given, "--format", "jsonl"]) == 0
     rows = {row["file"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
