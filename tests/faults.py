@@ -43,8 +43,8 @@ SETTINGS += ["training.checkpoint_seconds=1e-9", "augment.copies=1", "augment.ki
 CELL = "exp/one_two/multi_blstm_mu_sigma2/fold1_seed0"
 COMMITS = ("replace", "rename")  # of the module os: with these, what was written gets its name
 
-# Seconds that something took, and digests of times: of the files of a corpus, and of a gzip file.
-TIMES = re.compile(rb'"(seconds_per_epoch|fingerprint|source)": [^\n]*')
+# Seconds that something took, and digests of times: of the files of a corpus, of a gzip file, of a file with seconds.
+TIMES = re.compile(rb'"(seconds_per_epoch|fingerprint|source|values)": [^\n{]*')
 
 
 @dataclass(frozen=True)

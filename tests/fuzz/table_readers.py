@@ -311,10 +311,11 @@ READERS = {
         ),
         ("overrides.txt",),
         _overrides,
+        weight=0.3,
     ),
     "grid": Reader(_recipe, ("conf/grids/*.yaml",), _grid, yaml_value, weight=0.5),
     "config of an experiment": Reader(
-        _config, ("config.yaml",), lambda case: read_experiment(case.folder / "config.yaml")
+        _config, ("config.yaml",), lambda case: read_experiment(case.folder / "config.yaml"), weight=0.3
     ),
     "site": Reader(
         lambda folder, _: [shutil.copy(p, folder) for p in (ROOT / "conf").glob("*.conf")], ("*.conf",), _site
