@@ -32,7 +32,8 @@ def main() -> int:
             )
         print(f"{model}: done already")
         return 0
-    trainer = Trainer(experiment, options.folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes())
+    parts = data.parts("train"), data.parts("valid")
+    trainer = Trainer(experiment, options.folder, data.heads, *parts, data.hashes(), data.warnings())
     try:
         trainer.run()
     except Interrupted as signal:

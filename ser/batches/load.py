@@ -10,7 +10,8 @@ from typing import Any
 from ser.augment import augmentation
 from ser.augment.copies import examples
 from ser.augment.train_set import TrainSet
-from ser.batches.part import Part, data_dir_of, load_part
+from ser.batches.overlap import Samples, check_equal_audio, samples_of
+from ser.batches.part import TABLES, Part, data_dir_of, load_part
 from ser.common import InputError, digest
 from ser.config import Experiment, decisive
 from ser.corpora import Protocol, read_protocol
@@ -32,6 +33,7 @@ class Data:
         heads: head name -> class list: one a corpus, or one over the union of all class lists.
         train_sets: corpus -> its training utterances with their copies, for those that get any.
         train_stores: corpus -> the features of that.
+        samples: corpus -> part -> utterance -> digest of its samples.
     """
 
     experiment: Experiment
@@ -41,6 +43,7 @@ class Data:
     data_root: Path
     train_sets: dict[str, TrainSet]
     train_stores: dict[str, FeatureStore]
+    samples: Samples
 
     def parts(self, name: str) -> dict[str, Part]:
         """The parts of that name (train, valid or test) of all corpora that have one."""
@@ -55,25 +58,51 @@ class Data:
                 found[corpus] = part
         return found
 
+    def untrained(self, part: str) -> dict[str, list[str]]:
+        """Corpus -> the classes that it has in that part and its head in no training part, where there are any."""
+        there = {(c, name): self._classes(c, name) for c in self.protocols for name in ("train", part)}
+        of_all = set().union(*(found for (_, name), found in there.items() if name == "train"))
+        trained = {c: of_all if UNIFIED in self.heads else there[c, "train"] for c in self.protocols}
+        found = {c: sorted(there[c, part] - trained[c]) for c in self.protocols}
+        return {c: classes for c, classes in found.items() if classes}
+
+    def warnings(self) -> list[str]:
+        """What a reader of the results has to know of these data."""
+        found = [
+            f"{corpus}: {', '.join(names)} to test and none to train: recall 0, which counts in UA"
+            for corpus, names in self.untrained("test").items()
+        ]
+        return found + [
+            f"{', '.join(self.protocols)}: {n} utterances of the {part} part have the samples of another one there"
+            for part, n in check_equal_audio(self.samples).items()
+        ]
+
+    def _classes(self, corpus: str, part: str) -> set[str]:
+        table = data_dir_of(self.data_root, self.protocols[corpus], self.experiment, part) / "utt2emo"
+        return set(read_table(table).values()) if table.is_file() else set()
+
     def differs_in(self, recorded: Mapping[str, Any]) -> str | None:
         """Which of config, data and split is not the one that a result was made with."""
         found = (name for name, value in self.hashes().items() if recorded[name] != value)
         return next((name.removesuffix("_hash") for name in found), None)
 
     def hashes(self) -> dict[str, str]:
-        """config_hash, data_hash (features, labels, speakers of every part), split_hash (who is in which part)."""
+        """config_hash, data_hash (features and tables of every part), split_hash (who is in which part)."""
         e = self.experiment
         tables = [
             path
             for protocol in self.protocols.values()
             for part in PARTS
-            for name in ("utt2spk", "utt2emo")
+            for name in TABLES
             if (path := data_dir_of(self.data_root, protocol, e, part) / name).is_file()
         ]
+        names = [str(path.relative_to(self.data_root)) for path in tables]
         copies = [{c: store.key for c, store in self.train_stores.items()}] if self.train_stores else []
         return {
             "config_hash": digest(decisive(e)),
-            "data_hash": digest({c: store.key for c, store in self.stores.items()}, self.heads, *tables, *copies),
+            "data_hash": digest(
+                {c: store.key for c, store in self.stores.items()}, self.heads, names, *tables, *copies
+            ),
             "split_hash": digest({c: p.fold(e.split, e.fold) for c, p in self.protocols.items()}),
         }
 
@@ -82,13 +111,19 @@ def open_data(experiment: Experiment, recipe: Path | None, data_root: Path, dump
     """Find protocols and features of an experiment.
 
     Raises:
-        InputError: a corpus without protocol, or whose stages 1 and 3 have not run; an utterance id in two corpora.
+        InputError: a corpus without protocol, or whose stages 1 and 3 have not run; an utterance id or a
+            speaker in two corpora; equal audio in two parts.
     """
     protocols = {c: with_splits(read_protocol(c, recipe), data_root / c) for c in experiment.corpora}
     frontend = build_frontend(experiment)
     stores = {c: FeatureStore(dump_root, data_root / c, frontend) for c in experiment.corpora}
     _check_ids(stores, data_root)
     _check_speakers(protocols, experiment, data_root)
+    samples = {
+        c: samples_of({part: data_dir_of(data_root, protocols[c], experiment, part) for part in PARTS}, store.cuts)
+        for c, store in stores.items()
+    }
+    check_equal_audio(samples)
     folds = max(len(protocol.folds(experiment.split)) for protocol in protocols.values())
     if experiment.fold > folds:
         raise InputError(
@@ -104,7 +139,7 @@ def open_data(experiment: Experiment, recipe: Path | None, data_root: Path, dump
     for train_set in sets.values():
         train_set.check()
     copied = {c: FeatureStore(dump_root, s.folder, frontend, s.augment) for c, s in sets.items()}
-    return Data(experiment, protocols, stores, heads, data_root, sets, copied)
+    return Data(experiment, protocols, stores, heads, data_root, sets, copied, samples)
 
 
 def open_train_sets(

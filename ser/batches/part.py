@@ -15,6 +15,8 @@ from ser.corpora.kaldi import read_table
 from ser.features import ArkReader, FeatureStore
 
 GENDERS = {"f": 0, "m": 1}
+# The tables of a data dir that a part is made of: those are loaded, and those name the data (`Data.hashes`).
+TABLES = ("utt2spk", "utt2emo", "utt2text_id", "utt2votes", "spk2gender", "known_spk2gender")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def load_part(
             f"{folder}: fold {experiment.fold} has no {part} utterances in this partial copy of {protocol.name} (it "
             f"wants those of {', '.join(speakers)}); complete the corpus, or choose another --fold"
         )
-    utt2emo, utt2spk = read_table(folder / "utt2emo"), read_table(folder / "utt2spk")
+    tables = {name: _optional_table(folder / name) for name in TABLES[2:]}
+    utt2spk, utt2emo = (read_table(folder / name) for name in TABLES[:2])
     strangers = sorted(set(utt2spk.values()) - set(speakers))
     if strangers:
         raise InputError(f"{folder}: speaker {strangers[0]} is not in this part by {protocol.path}; run stage 1 again")
@@ -106,8 +109,7 @@ def load_part(
     if empty:
         raise InputError(f"{store.folder}: {empty[0]} has no frames; name it under `drop` in {protocol.path}")
     targets = [index[utt2emo[of[key]]] for key in ids]
-    texts = _optional_table(folder / "utt2text_id")
-    gender = _optional_table(folder / "spk2gender") or _optional_table(folder / "known_spk2gender")
+    texts, gender = tables["utt2text_id"], tables["spk2gender"] or tables["known_spk2gender"]
     return Part(
         corpus=protocol.corpus,
         name=part,
@@ -117,7 +119,7 @@ def load_part(
         targets=np.array(targets),
         frames=np.array([frames[key] for key in ids]),
         genders=np.array([GENDERS.get(gender.get(utt2spk[of[key]], ""), -1) for key in ids]),
-        votes=_shares(_optional_table(folder / "utt2votes"), [of[key] for key in ids], targets, index),
+        votes=_shares(tables["utt2votes"], [of[key] for key in ids], targets, index),
         reader=store.reader(),
         original=np.array([of[key] == key for key in ids]),
         texts=[texts.get(of[key], "") for key in ids],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields, is_dataclass
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -16,6 +17,7 @@ from ser.common import InputError, write_text
 from ser.config.augment import settled, types
 from ser.config.registry import FRONTENDS, built, check_names
 from ser.config.schema import Experiment
+from ser.config.yaml_file import QUOTE, parse_option, read_yaml, shown
 
 # Where conf/ and local/ lie: beside the library, unless it is installed elsewhere.
 ROOT = Path(os.environ.get("SER_ROOT") or Path(__file__).resolve().parents[2])
@@ -26,9 +28,15 @@ SECTIONS = {name: kind for name, kind in get_type_hints(Experiment).items() if i
 @lru_cache
 def keys() -> tuple[str, ...]:
     """All dotted keys: the fields of the schema, and what the toolkit's conf/augment.yaml has."""
-    plain = [name for name in get_type_hints(Experiment) if name not in (*SECTIONS, "augment")]
-    nested = [f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in fields(kind)]
-    return (*plain, *nested, *_augment())
+    return (*_types(), *_augment())
+
+
+@lru_cache
+def _types() -> dict[str, Any]:
+    """Dotted keys of the schema and the types of their values."""
+    plain = {key: kind for key, kind in get_type_hints(Experiment).items() if key not in (*SECTIONS, "augment")}
+    nested = {f"{section}.{k}": kind for section, keys in SECTIONS.items() for k, kind in get_type_hints(keys).items()}
+    return {**plain, **nested}
 
 
 @lru_cache
@@ -45,42 +53,13 @@ def find(name: str, recipe: Path | None) -> Path:
     """
     places = [place / name for place in (recipe, ROOT) if place is not None]
     for path in places:
-        if path.is_file():
+        if os.path.isfile(path):  # Path.is_file raises where a name is too long
             return path
     beside = sorted({path.stem for place in places for path in place.parent.glob(f"*{Path(name).suffix}")})
     raise InputError(
         f"{name}: no such file below {' or '.join(str(p.parent) for p in places)}; "
         f"there is: {', '.join(beside) or 'nothing'}"
     )
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without the habit of taking the last of two equal keys in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value} stands twice", key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a mapping from a YAML file, with the line in the error where it is not one."""
-    try:
-        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{line}: not readable as YAML ({getattr(error, 'problem', error)})") from None
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; set SER_ROOT to the toolkit's folder, which has conf/") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: must hold `key: value` lines")
-    return value
 
 
 def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ()) -> Experiment:
@@ -105,7 +84,12 @@ def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ())
             raise InputError(f"command line: {override}: expected key=value, such as training.learning_rate=1e-3")
         if key == "preset":
             raise InputError(f"command line: {override}: sets a name and no values; use --preset {text}")
-        _collect(_nested({key: _scalar(text)}), "command line", values, origin)
+        _collect(
+            _nested({key: parse_option(text, f"command line: key {key} = {shown(text)}")}),
+            "command line",
+            values,
+            origin,
+        )
     return _build(values, origin, "command line")
 
 
@@ -175,19 +159,6 @@ def differences(one: Experiment, other: Experiment) -> dict[str, tuple[Any, Any]
     return {key: (first[key], second[key]) for key in found if first[key] != second[key]}
 
 
-def _scalar(text: str) -> Any:
-    """A value as YAML reads it, and 1e-3 as the number that YAML 1.1 takes for a word."""
-    try:
-        if text.isdecimal():
-            return int(text)  # YAML 1.1 takes 010 for 8
-        return float(text) if "e" in text.lower() else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError):
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError:
-            return text
-
-
 def _plain(value: Any) -> Any:
     """jsonargparse's restricted numbers as int and float, tuples as lists."""
     if isinstance(value, dict):
@@ -202,7 +173,7 @@ def _plain(value: Any) -> Any:
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -229,6 +200,25 @@ def _collect(new: dict[str, Any], source: str, values: dict[str, Any], origin: d
         origin[key] = source
 
 
+def _check_kinds(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
+    """Refuse text in place of a number or a list, which the parser would read as a number or list of its own."""
+    for key, kind in {**_types(), **types()}.items():
+        value = values.get(key)
+        items, many = [value], get_origin(kind) in (list, tuple)
+        if many:
+            if not isinstance(value, list | tuple):
+                raise InputError(f"{origin[key]}: key {key} = {shown(value)}: must be a list, such as [{shown(value)}]")
+            items = list(value)
+        odd = next((item for item in items if isinstance(item, str)), None)
+        if odd is not None and not _takes_text(kind):
+            what = "true or false" if kind is bool else "numbers" if many else "a number"
+            raise InputError(f"{origin[key]}: key {key} = {shown(value)}: must be {what}, and not text")
+
+
+def _takes_text(kind: Any) -> bool:
+    return kind is str or get_origin(kind) is Literal or any(map(_takes_text, get_args(kind)))
+
+
 def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experiment:
     from jsonargparse import ArgumentError, ArgumentParser
 
@@ -238,6 +228,7 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
     check_names(values, origin)
     if isinstance(layers := values["frontend.layers"], int):  # of one layer, which YAML takes for a number
         values["frontend.layers"] = str(layers)
+    _check_kinds(values, origin)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Experiment, "experiment")
     for key, kind in types().items():
@@ -249,8 +240,10 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
     except ArgumentError as error:
         text = " ".join(str(error).split()).replace("typing.Literal", "one of ")
         wrong = next((key for key in keys() if f'"experiment.{key}"' in text or f'"{key}"' in text), None)
-        what = f"key {wrong} = {values[wrong]!r}: " if wrong else ""
-        raise InputError(f"{origin.get(wrong or '', 'conf')}: {what}{text.split(': ', 1)[-1]}") from None
+        what = f"key {wrong} = {shown(values[wrong])}: " if wrong else ""
+        reason = textwrap.shorten(text.split(": ", 1)[-1], 200)
+        hint = QUOTE if "<class 'str'>" in reason else ""
+        raise InputError(f"{origin.get(wrong or '', 'conf')}: {what}{reason}{hint}") from None
     parsed["experiment.augment"] = _plain(settled(parsed.pop("augment").as_dict(), origin, str(AUGMENT)))
     experiment: Experiment = parser.instantiate(parsed).experiment
     try:

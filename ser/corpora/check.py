@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
-from ser.corpora.findings import Finding, collecting
-from ser.corpora.items import check_equal_audio, read_items
-from ser.corpora.prepare import Found, check_classes, check_labels, check_parts, check_there, compare, without_doubles
+from ser.corpora.compare import Found, check_classes, check_labels, check_parts, compare
+from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
+from ser.corpora.findings import Finding, collecting, complain_of
+from ser.corpora.items import Item, read_items
+from ser.corpora.names import unknown_names
+from ser.corpora.prepare import check_there, without_doubles
 from ser.corpora.preparers import Preparer
 from ser.corpora.protocol import PARTS, Protocol, is_rule
 from ser.corpora.splits import resolve, resolved
@@ -46,12 +49,14 @@ def check(preparer: Preparer, protocol: Protocol, corpus_dir: Path, allow_pipes:
         found = compare(protocol, known)
         items, unusable = read_items(protocol, known)
         findings += list(dict.fromkeys(unusable.values()))
-        check_equal_audio(protocol, items)
+        complain_of("equal audio", list(dict.fromkeys(contradicting(protocol, items).values())))
+        if not stopped and not found.wrong:  # else what is missing is named below, and why is not known
+            complain_of("names", unknown_names(protocol, utterances))
         if items:
             _check_splits(protocol, items, findings)
         if found.wrong and not stopped:
             findings += [("missing", text) for text in [*found.wrong, *_by_speaker(protocol, found, known)]]
-    notes = _notes(protocol, corpus_dir, known, doubled)
+    notes = [*_notes(protocol, corpus_dir, known, doubled), *_equal(items)]
     lines = [*_head(preparer, protocol, corpus_dir, found), *notes, *_listed(findings)]
     verdict = f"not complete: {len(findings)} findings" if findings else "complete"
     return os.linesep.join([*lines, f"{protocol.corpus}: {verdict}"]), not findings
@@ -66,6 +71,7 @@ def _check_splits(protocol: Protocol, items: Sequence[Any], findings: list[Findi
         findings.append(("splits", str(error)))
     else:
         check_parts(resolved(protocol, splits), kept, allow_partial=False)
+        check_equal_parts(protocol, kept, splits)
 
 
 def _head(preparer: Preparer, protocol: Protocol, corpus_dir: Path, found: Found) -> list[str]:
@@ -106,6 +112,13 @@ def _notes(protocol: Protocol, corpus_dir: Path, utterances: Sequence[Utterance]
         if found:
             lines += [f"  {len(found)} {text}, passed over:", *_first([str(name) for name in found])]
     return lines
+
+
+def _equal(items: Sequence[Item]) -> list[str]:
+    """Utterances of equal samples, speaker and label, which do no harm in one part."""
+    pairs = [(key, other) for key, other in equal_pairs(items)]
+    head = f"  {len(pairs)} utterances that have the samples of another one of their speaker and label, kept:"
+    return [head, *_first([f"{key} = {other}" for key, other in pairs])] if pairs else []
 
 
 def _listed(findings: Sequence[Finding]) -> list[str]:

@@ -22,6 +22,7 @@ class Cut:
     Attributes:
         start, duration: seconds.
         audio_digest: names the content of the file.
+        samples_digest: names the samples of the cut, whatever the file's format; "": of an earlier version.
         channel: from 0; None: all that the file has, mixed down to mono.
         stretch: first sample and number of samples, at the file's own rate; None: the whole file.
         original: id of the utterance that this is a copy of; None: it is no copy.
@@ -37,6 +38,7 @@ class Cut:
     stretch: tuple[int, int] | None = None
     original: str | None = None
     steps: tuple[dict[str, Any], ...] = ()
+    samples_digest: str = ""
 
 
 def read_cuts(path: Path) -> list[Cut]:
@@ -88,4 +90,5 @@ def _cut(row: dict[str, Any]) -> Cut:
         None if whole else (round(row["start"] * rate), round(row["duration"] * rate)),
         copy["of"],
         tuple(copy["steps"]),
+        str(custom.get("samples_digest", "")),
     )

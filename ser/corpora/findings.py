@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from ser.common import InputError
+from ser.common.errors import listed
 
 # Kind of finding, and the message of its error.
 Finding = tuple[str, str]
-_noted: ContextVar[list[Finding] | None] = ContextVar("_noted", default=None)
+# The list that is being filled, and which kinds go there; None: all.
+_notes: ContextVar[tuple[list[Finding], Container[str] | None]] = ContextVar("_notes", default=([], ()))
+
+
+def complain_of(kind: str, messages: Sequence[str]) -> None:
+    """Refuse several parts of a corpus of one kind at once.
+
+    Raises:
+        InputError: with the first of them and their number, unless findings are being collected or there are none.
+    """
+    if messages and not _is_noted(kind):
+        raise InputError(listed(messages))
+    for message in messages:
+        complain(kind, message)
 
 
 def complain(kind: str, message: str) -> None:
@@ -23,18 +37,26 @@ def complain(kind: str, message: str) -> None:
     Raises:
         InputError: unless findings are being collected.
     """
-    noted = _noted.get()
-    if noted is None:
+    if not _is_noted(kind):
         raise InputError(message)
-    noted.append((kind, message))
+    _notes.get()[0].append((kind, message))
+
+
+def _is_noted(kind: str) -> bool:
+    _, kinds = _notes.get()
+    return kinds is None or kind in kinds
 
 
 @contextmanager
-def collecting() -> Iterator[list[Finding]]:
-    """Note the findings of the block in a list instead of raising the first."""
+def collecting(kinds: Container[str] | None = None) -> Iterator[list[Finding]]:
+    """Note the findings of the block in a list instead of raising the first.
+
+    Args:
+        kinds: those to note, where others are still raised; None: all.
+    """
     found: list[Finding] = []
-    token = _noted.set(found)
+    token = _notes.set((found, kinds))
     try:
         yield found
     finally:
-        _noted.reset(token)
+        _notes.reset(token)

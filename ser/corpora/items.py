@@ -160,20 +160,3 @@ def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> Item | Fin
         return "too short", str(error)
     item = Item(u, rate, last - first, channels, name, "", first, length)
     return replace(item, sound=hashlib.blake2b(_heard(item, samples).tobytes(), digest_size=8).hexdigest())
-
-
-def check_equal_audio(protocol: Protocol, items: Sequence[Item]) -> None:
-    """Equal samples under two ids must agree in label, and no fold may part them.
-
-    Raises:
-        InputError: unless findings are being collected.
-    """
-    groups: dict[str, list[Item]] = {}
-    for item in items:
-        groups.setdefault(item.sound, []).append(item)
-    for group in groups.values():
-        names = " and ".join(where(item.utterance) for item in group)
-        if len({item.utterance.label for item in group}) > 1:
-            complain("equal audio", f"{names}: equal audio with two labels; name both under `drop` in {protocol.path}")
-        elif len({item.utterance.speaker for item in group}) > 1:
-            complain("equal audio", f"{names}: equal audio of two speakers; name one under `drop` in {protocol.path}")

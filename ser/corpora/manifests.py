@@ -20,8 +20,9 @@ def write_manifests(folder: Path, protocol: Protocol, items: Sequence[Item], kep
     """recordings and supervisions of all utterances, cuts of those that are in a class (`*.jsonl.gz`).
 
     A recording is a file, whatever the number of its utterances. A supervision's `custom` holds emotion (the class, or
-    None), label (the corpus's own), text_id, audio_digest and what else the corpus tells. An utterance of one channel
-    is a MonoCut; one of all channels of a file that has several is a MultiCut over them, to be mixed down.
+    None), label (the corpus's own), text_id, audio_digest (of the file), samples_digest (of the utterance) and what
+    else the corpus tells. An utterance of one channel is a MonoCut; one of all channels of a file that has several is a
+    MultiCut over them, to be mixed down.
     """
     from lhotse import CutSet, MonoCut, MultiCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
     from lhotse.audio import AudioSource
@@ -38,11 +39,12 @@ def write_manifests(folder: Path, protocol: Protocol, items: Sequence[Item], kep
                 item.recording, [source], rate, item.file_samples, item.file_samples / rate
             )
         custom = {
+            **u.custom,
             "emotion": protocol.labels[u.label],
             "label": u.label,
             "text_id": u.text_id,
             "audio_digest": item.digest,
-            **u.custom,
+            "samples_digest": item.sound,
         }
         channel: Any = 0 if item.num_channels == 1 else channels if item.channel is None else item.channel
         supervisions.append(

@@ -5,42 +5,29 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, atomic_path, digest, locked, read_json, write_json, write_text
 from ser.common.errors import listed
+from ser.corpora.compare import check_classes, check_labels, check_parts, compare, incomplete
 from ser.corpora.controls import shuffled
-from ser.corpora.findings import complain
-from ser.corpora.items import Item, check_equal_audio, check_times, is_segmented, read_items, where
+from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
+from ser.corpora.findings import Finding, collecting, complain, complain_of
+from ser.corpora.items import Item, check_times, is_segmented, read_items, where
 from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
+from ser.corpora.names import unknown_names
 from ser.corpora.preparers import Preparer
 from ser.corpora.protocol import PARTS, Protocol, is_rule
 from ser.corpora.splits import SPLITS, resolve, resolved
-from ser.corpora.utterance import Utterance, hidden_files, other_files
+from ser.corpora.utterance import STRAY, STRAY_TEXT, Utterance, hidden_files, other_files
 
 # Part of the fingerprint: raise it when what is written below data/ changes its meaning.
 VERSION = 2
 # Below data/<corpus>: audio that a preparer makes, and keeps from one preparation to the next.
 AUDIO = "audio"
-
-
-@dataclass(frozen=True)
-class Found:
-    """How the corpus folder compares with the protocol, before any file is read.
-
-    Attributes:
-        edition: the edition that it is or comes nearest to, or "".
-        expected: what that edition holds: utterances, speakers, labels; as far as the protocol says.
-        counts: what is there, likewise.
-        wrong: the differences, such as "23 of 24 happy".
-    """
-
-    edition: str
-    expected: Mapping[str, Any]
-    counts: Mapping[str, Any]
-    wrong: list[str]
+# Utterances that have the samples of another one, and that one.
+EQUAL = "equal_audio.tsv"
 
 
 def prepare(
@@ -66,8 +53,9 @@ def prepare(
     check_there(protocol, corpus_dir)
     _check_place(corpus_dir, out_dir)
     offered = {"protocol": protocol, "allow_pipes": allow_pipes, "audio_dir": out_dir / AUDIO}
-    utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered))
-    fingerprint = _fingerprint(preparer, protocol, utterances, allow_partial)
+    with collecting([STRAY] if allow_partial else []) as stray:
+        utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered))
+    fingerprint = _fingerprint(preparer, protocol, utterances, allow_partial, stray)
     report_path = out_dir / "report.json"
     if report_path.is_file() and _is_done(out_dir, protocol, report := read_json(report_path), fingerprint):
         return f"{protocol.corpus}: up to date\n{_summary(protocol, report)}"
@@ -75,24 +63,17 @@ def prepare(
     found = compare(protocol, utterances)
     if found.wrong and not allow_partial:
         raise InputError(incomplete(protocol, corpus_dir, found))
+    unknown = unknown_names(protocol, utterances)
+    if not allow_partial:
+        complain_of("names", unknown)
     report = {"edition": found.edition} if found.edition else {}
+    report |= {"stray": len(stray), "unknown_names": unknown}
     report |= {"found": found.counts, "missing": found.wrong}
     report |= {"fingerprint": fingerprint, "doubled": len(doubled), "hidden": hidden_files(corpus_dir)}
-    report["others"] = len(other_files(corpus_dir, [*(u.path for u in utterances), *doubled]))
-    items, unusable = read_items(protocol, utterances)
-    if unusable and not allow_partial:
-        problems = list(dict.fromkeys(message for _, message in unusable.values()))
-        raise InputError(f"{listed(problems)} (or go on without with --allow-partial true)")
-    check_equal_audio(protocol, items)
-    items = shuffled(protocol, items)
-    left_out = [(u.id, protocol.drop[u.id]) for u in utterances if u.id in protocol.drop]
-    left_out += [(key, message) for key, (_, message) in unusable.items()]
+    report["others"] = len(other_files(corpus_dir, [*(u.path for u in utterances), *doubled])) - len(stray)
+    items, unusable = _usable_items(protocol, utterances, allow_partial)
     kept = [item for item in items if protocol.labels[item.utterance.label] is not None]
-    left_out += [
-        (i.utterance.id, f"label {i.utterance.label} is in no class")
-        for i in items
-        if protocol.labels[i.utterance.label] is None
-    ]
+    left_out = _left_out(protocol, utterances, items, unusable, stray)
     if not kept:
         raise InputError(
             f"{corpus_dir}: no utterance that can be read is in a class; complete it (from {protocol.source})"
@@ -100,15 +81,9 @@ def prepare(
     check_classes(protocol, items, allow_partial)
     splits = resolve(protocol, [item.utterance for item in kept])
     check_parts(resolved(protocol, splits), kept, allow_partial)
-    report |= {
-        "utterances": len(items),
-        "speakers": len({item.utterance.speaker for item in items}),
-        "classes": {c: sum(protocol.labels[i.utterance.label] == c for i in kept) for c in protocol.classes},
-        "hours": round(sum(item.duration for item in kept) / 3600, 3),
-        "stereo": sum(item.num_channels > 1 and item.channel is None for item in items),
-        "rates": {str(rate): n for rate, n in sorted(Counter(i.sampling_rate for i in items).items())},
-        "left_out": len(left_out),
-    }
+    check_equal_parts(protocol, kept, splits)
+    equal = equal_pairs(items)
+    report |= {**_counts(protocol, items, kept), "equal_audio": len(equal), "left_out": len(left_out)}
     if is_segmented(utterances):
         report["recordings"] = len({item.recording for item in items})
         report["parted"] = _parted(resolved(protocol, splits), kept)
@@ -125,10 +100,58 @@ def prepare(
         if not_kept:
             report["not_kept"] = not_kept
         write_text(folder / "left_out.tsv", "".join(f"{u}\t{why}\n" for u, why in sorted(left_out)))
+        if equal:
+            write_text(folder / EQUAL, "".join(f"{key}\t{other}\n" for key, other in equal))
         write_json(folder / "report.json", report)
         if (out_dir / AUDIO).is_dir():
             (out_dir / AUDIO).rename(folder / AUDIO)
     return _summary(protocol, report)
+
+
+def _usable_items(
+    protocol: Protocol, utterances: Sequence[Utterance], allow_partial: bool
+) -> tuple[list[Item], dict[str, str]]:
+    """The utterances that can be used, as `shuffle_labels` wants them, and what is wrong with each of the others.
+
+    Raises:
+        InputError: one cannot be used, unless `allow_partial`.
+    """
+    items, found = read_items(protocol, utterances)
+    unusable = {key: message for key, (_, message) in found.items()}
+    unusable |= contradicting(protocol, items)
+    if unusable and not allow_partial:
+        problems = list(dict.fromkeys(unusable.values()))
+        raise InputError(f"{listed(problems)} (or go on without with --allow-partial true)")
+    return shuffled(protocol, [item for item in items if item.utterance.id not in unusable]), unusable
+
+
+def _left_out(
+    protocol: Protocol,
+    utterances: Sequence[Utterance],
+    items: Sequence[Item],
+    unusable: Mapping[str, str],
+    stray: Sequence[Finding],
+) -> list[tuple[str, str]]:
+    """Id, or file where it has none, and why it is left out."""
+    dropped = [(u.id, protocol.drop[u.id]) for u in utterances if u.id in protocol.drop]
+    others = [
+        (item.utterance.id, f"label {item.utterance.label} is in no class")
+        for item in items
+        if protocol.labels[item.utterance.label] is None
+    ]
+    files = [(message.rpartition(STRAY_TEXT)[0], STRAY_TEXT.strip(": ")) for _, message in stray]
+    return [*dropped, *unusable.items(), *files, *others]
+
+
+def _counts(protocol: Protocol, items: Sequence[Item], kept: Sequence[Item]) -> dict[str, Any]:
+    return {
+        "utterances": len(items),
+        "speakers": len({item.utterance.speaker for item in items}),
+        "classes": {c: sum(protocol.labels[i.utterance.label] == c for i in kept) for c in protocol.classes},
+        "hours": round(sum(item.duration for item in kept) / 3600, 3),
+        "stereo": sum(item.num_channels > 1 and item.channel is None for item in items),
+        "rates": {str(rate): n for rate, n in sorted(Counter(i.sampling_rate for i in items).items())},
+    }
 
 
 def check_there(protocol: Protocol, corpus_dir: Path) -> None:
@@ -156,20 +179,30 @@ def _check_place(corpus_dir: Path, out_dir: Path) -> None:
         )
 
 
-def _fingerprint(preparer: Preparer, protocol: Protocol, utterances: Sequence[Utterance], allow_partial: bool) -> str:
+def _fingerprint(
+    preparer: Preparer,
+    protocol: Protocol,
+    utterances: Sequence[Utterance],
+    allow_partial: bool,
+    stray: Sequence[Finding],
+) -> str:
     """Names everything that decides what is written."""
     state = []
     for u in utterances:
         row: list[Any] = [str(u.path.resolve()), _version(u.path), u.id, u.label, u.speaker, u.gender, u.text_id]
         state.append([*row, u.custom, u.start, u.end, u.channel, u.recording, u.language, u.split])
-    return digest(VERSION, protocol.path, preparer.path, state, allow_partial, *protocol.bases)
+    return digest(VERSION, protocol.path, preparer.path, state, allow_partial, sorted(stray), *protocol.bases)
 
 
-def _version(path: Path) -> tuple[int, int]:
-    """Size and time of change; zeros for a link to nothing, which fails when it is read."""
+def _version(path: Path) -> tuple[int, int, int]:
+    """Size and times of change; zeros for a link to nothing, which fails when it is read.
+
+    The time of modification can be set, as by cp -p and rsync, to that of an earlier file; that of the inode cannot.
+    """
     if not path.is_file():
-        return 0, 0
-    return path.stat().st_size, path.stat().st_mtime_ns
+        return 0, 0, 0
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def _is_done(out_dir: Path, protocol: Protocol, report: dict[str, Any], fingerprint: str) -> bool:
@@ -275,108 +308,6 @@ def _check_genders(utterances: Sequence[Utterance]) -> None:
             )
 
 
-def check_labels(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Utterance]:
-    """Raw labels are a closed set.
-
-    Returns:
-        Those with a known label.
-
-    Raises:
-        InputError: an unknown label, unless findings are being collected.
-    """
-    known = []
-    for u in utterances:
-        if u.label in protocol.labels:
-            known.append(u)
-        else:
-            complain(
-                "unknown labels",
-                f"{where(u)}: unknown label {u.label!r}; {protocol.path} knows "
-                f"{', '.join(protocol.labels)}: map it there, or to null to leave it out",
-            )
-    return known
-
-
-def compare(protocol: Protocol, utterances: Sequence[Utterance]) -> Found:
-    """Count, and compare with the edition that comes nearest."""
-    counts: dict[str, Any] = {
-        "utterances": len(utterances),
-        "speakers": len({u.speaker for u in utterances}),
-        "labels": dict(sorted(Counter(u.label for u in utterances).items())),
-    }
-    candidates: list[tuple[bool, int, int, int, Found]] = []
-    for edition, expected in protocol.editions.items():
-        pairs = [(counts[key], expected[key], key) for key in ("utterances", "speakers") if key in expected]
-        pairs += [(counts["labels"].get(label, 0), n, label) for label, n in expected.get("labels", {}).items()]
-        wrong = [f"{there} of {wanted} {what}" for there, wanted, what in pairs if there != wanted]
-        distance = abs(counts["utterances"] - expected.get("utterances", counts["utterances"]))
-        candidates.append((bool(wrong), distance, len(wrong), len(candidates), Found(edition, expected, counts, wrong)))
-    return min(candidates)[-1] if candidates else Found("", {}, counts, [])
-
-
-def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> str:
-    """The error of a corpus that is not as the protocol says."""
-    edition = f" ({found.edition})" if found.edition else ""
-    return (
-        f"{corpus_dir}: not the complete {protocol.name}{edition}: {', '.join(found.wrong)}; complete it "
-        f"(from {protocol.source}), mend `expected` in {protocol.path}, or go on with --allow-partial true"
-    )
-
-
-def check_classes(protocol: Protocol, items: Sequence[Item], allow_partial: bool) -> None:
-    """Every class has a speaker, and, where the corpus is a table, every speaker a class.
-
-    Raises:
-        InputError: unless findings are being collected.
-    """
-    if allow_partial:
-        return
-    named: dict[str, set[str | None]] = {}
-    for item in items:
-        named.setdefault(item.utterance.speaker, set()).add(protocol.labels[item.utterance.label])
-    there = set().union(*named.values())
-    for name in protocol.classes:
-        if name not in there:
-            complain(
-                "classes",
-                f"{protocol.path}: class {name} has no speaker; map a label to it, take it out of `classes`, "
-                "or go on with --allow-partial true",
-            )
-    for item in items:
-        u = item.utterance
-        if u.origin and named.pop(u.speaker, {""}) == {None}:
-            complain(
-                "classes",
-                f"{u.origin}: speaker {u.speaker} has no utterance in a class; mend the labels, remove the lines, "
-                "or go on without with --allow-partial true",
-            )
-
-
-def check_parts(protocol: Protocol, kept: Sequence[Item], allow_partial: bool) -> None:
-    """Every speaker is in a part of every fold, and every part that has speakers has utterances.
-
-    Raises:
-        InputError: unless findings are being collected.
-    """
-    speakers = {item.utterance.speaker for item in kept}
-    for split in protocol.splits:
-        for number, fold in enumerate(protocol.folds(split), 1):
-            placed = {s for part in PARTS for s in fold[part]}
-            for speaker in sorted(speakers - placed):
-                complain(
-                    "splits",
-                    f"{protocol.path}: splits: {split}: speaker {speaker} is in no part of fold {number}; "
-                    "add it to one",
-                )
-            for part in PARTS:
-                if fold[part] and not speakers.intersection(fold[part]) and not allow_partial:
-                    complain(
-                        "splits",
-                        f"{protocol.path}: splits: {split}: fold {number}: no utterances in {part}; "
-                        "give it speakers of the corpus",
-                    )
-
-
 def _unused_splits(protocol: Protocol, utterances: Sequence[Utterance]) -> str:
     """What to say where the corpus has a split of its own that no split of the protocol goes by."""
     given = sum(bool(u.split) for u in utterances)
@@ -416,6 +347,15 @@ def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
         )
     if report.get("others"):
         lines.append(f"  {report['others']} files that are no utterances passed over (--check true lists them)")
+    if report["stray"]:
+        lines.append(
+            f"  {report['stray']} audio files whose names do not follow the corpus's scheme left out (left_out.tsv)"
+        )
+    if report["equal_audio"]:
+        lines.append(
+            f"  {report['equal_audio']} utterances have the samples of another one of their speaker and label ({EQUAL})"
+        )
+    lines += [f"  {message}" for message in report["unknown_names"]]
     if report["missing"]:
         lines.append(f"  partial copy: {', '.join(report['missing'])}")
     for name, number in report.get("other_text", {}).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -10,7 +11,7 @@ from typing import Any
 
 from ser.common import InputError
 from ser.config import find
-from ser.config.load import read_yaml
+from ser.config.yaml_file import QUOTE, read_yaml, shown
 
 PARTS = ("train", "valid", "test")
 MAPPINGS = ("labels", "drop", "expected", "splits")
@@ -18,6 +19,9 @@ KINDS = {list: ("classes",), dict: MAPPINGS, bool: ("shuffle_labels",)}
 KIND_NAMES = {list: "a list", dict: "`key: value` lines, or {} for none", bool: "true or false", str: "text"}
 OPTIONAL = {"note", "base", "preparer", "keep", "shuffle_labels"}
 COUNTS = ("utterances", "speakers", "labels")
+SPLIT_NAME = re.compile(r"\w[\w.-]{0,99}")
+# Behind what is said of a list of speakers or texts.
+NAMES = "; names that YAML takes for numbers, truths or nothing stand in quotes"
 # The forms of a split: the keys of each.
 FORMS = {"groups": {"groups", "seed"}, "shares": {"shares", "seed"}, "given": {"given"}, "train": set(PARTS)}
 
@@ -169,16 +173,22 @@ def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
             continue
         kind = next((kind for kind, keys in KINDS.items() if key in keys), str)
         if not isinstance(value, kind):
-            raise InputError(f"{path}: key {key} must hold {KIND_NAMES[kind]}, not {value!r}")
-    for label in values["labels"]:
-        if not isinstance(label, str):
-            raise InputError(f"{path}: labels: {label}: write it in quotes, since YAML takes it for no text")
+            hint = QUOTE if kind is str else ""
+            raise InputError(f"{path}: key {key} must hold {KIND_NAMES[kind]}, not {shown(value)}{hint}")
+    _check_classes(path, values["classes"])
+    for key, reason in values["drop"].items():
+        if not is_name(reason):
+            raise InputError(f"{path}: drop: {key}: must say why in a line of text, not {shown(reason)}{QUOTE}")
     protocol = Protocol(corpus=corpus, path=path, bases=tuple(bases), **{**values, "classes": tuple(values["classes"])})
     for label, name in protocol.labels.items():
         if name is not None and name not in protocol.classes:
-            raise InputError(f"{path}: labels: {label}: {name} is no class; classes are {', '.join(protocol.classes)}")
+            wrong, hint = (name, "") if is_name(name) else (shown(name), QUOTE)
+            there = ", ".join(protocol.classes)
+            raise InputError(f"{path}: labels: {label}: {wrong} is no class; classes are {there}{hint}")
     _check_expected(protocol)
     for split, spec in protocol.splits.items():
+        if not SPLIT_NAME.fullmatch(split):
+            raise InputError(f"{path}: splits: {shown(split)}: a name of letters, digits and _, which names a folder")
         _check_form(protocol, split, spec)
         if not is_rule(spec):
             _check_speakers(protocol, split)
@@ -196,7 +206,7 @@ def _read(corpus: str, recipe: Path | None, above: tuple[Path, ...]) -> tuple[di
         values.setdefault("preparer", corpus)
         return values, [path]
     if not isinstance(base, str):
-        raise InputError(f"{path}: key base must hold the name of a corpus, not {base!r}")
+        raise InputError(f"{path}: key base must hold the name of a corpus, not {shown(base)}{QUOTE}")
     # A recipe's own version of a corpus may build on the toolkit's of the same name.
     under, paths = _read(base, None if base == corpus else recipe, (*above, path))
     for key in MAPPINGS:
@@ -207,11 +217,27 @@ def _read(corpus: str, recipe: Path | None, above: tuple[Path, ...]) -> tuple[di
     return under | values, [path, *paths]
 
 
+def is_name(value: Any) -> bool:
+    """Whether a value is text of one line, with no space at its ends, and neither empty nor endless."""
+    return isinstance(value, str) and re.fullmatch(r"\S(?:[^\n\t]{0,300}\S)?", value) is not None
+
+
+def _check_classes(path: Path, classes: list[Any]) -> None:
+    odd = [name for name in classes if not is_name(name)]
+    if odd:
+        raise InputError(f"{path}: classes: {shown(odd[0])}: must be text, not empty{QUOTE}")
+    twice = [name for name, n in Counter(classes).items() if n > 1]
+    if twice or not classes:
+        raise InputError(f"{path}: classes: {f'{twice[0]} stands twice' if twice else 'none'}; list each once")
+
+
 def _check_keep(path: Path, keep: Any) -> None:
     hours = isinstance(keep, Mapping) and keep.keys() == {"hours"}
     number = keep["hours"] if hours else keep
     if type(number) not in (int, float) or number <= 0 or (not hours and number > 1):
-        raise InputError(f"{path}: keep: a share of the training utterances up to 1, or {{hours: 0.5}}, not {keep!r}")
+        raise InputError(
+            f"{path}: keep: a share of the training utterances up to 1, or {{hours: 0.5}}, not {shown(keep)}"
+        )
 
 
 def _check_expected(protocol: Protocol) -> None:
@@ -222,7 +248,7 @@ def _check_expected(protocol: Protocol) -> None:
             raise InputError(f"{where}must hold {', '.join(COUNTS)} and no other keys, or such keys for each edition")
         labels = counts.get("labels", {})
         numbers = [counts.get("utterances", 0), counts.get("speakers", 0)]
-        if not isinstance(labels, Mapping) or not all(type(n) is int for n in [*numbers, *labels.values()]):
+        if not isinstance(labels, Mapping) or not all(type(n) is int and n >= 0 for n in [*numbers, *labels.values()]):
             raise InputError(f"{where}utterances and speakers are whole numbers, labels are `label: number` lines")
         unknown = sorted(labels.keys() - protocol.labels.keys())
         if unknown:
@@ -239,7 +265,7 @@ def _check_form(protocol: Protocol, split: str, spec: Any) -> None:
             f"{where}key {key} is unknown; beside {form} may stand {', '.join(sorted(FORMS[form]))}, texts"
         )
     if type(spec.get("seed", 0)) is not int:
-        raise InputError(f"{where}seed: a whole number, not {spec['seed']!r}")
+        raise InputError(f"{where}seed: a whole number, not {shown(spec['seed'])}")
     if form == "groups":
         _check_groups(where, spec)
     elif form == "shares":
@@ -247,12 +273,12 @@ def _check_form(protocol: Protocol, split: str, spec: Any) -> None:
     elif form == "given" and spec["given"] is not True:
         raise InputError(f"{where}given: true, or another form of split")
     elif form == "train" and not all(_is_names(spec.get(part, [])) for part in PARTS):
-        raise InputError(f"{where}train, valid and test are lists of speakers")
+        raise InputError(f"{where}train, valid and test are lists of speakers{NAMES}")
     texts = spec.get("texts", "disjoint")
     if texts != "disjoint" and not (
         isinstance(texts, Mapping) and texts.keys() <= set(PARTS) and all(_is_names(names) for names in texts.values())
     ):
-        raise InputError(f"{where}texts: disjoint, or lists of text ids under train, valid and test")
+        raise InputError(f"{where}texts: disjoint, or lists of text ids under train, valid and test{NAMES}")
 
 
 def _check_groups(where: str, spec: Mapping[str, Any]) -> None:
@@ -261,7 +287,7 @@ def _check_groups(where: str, spec: Mapping[str, Any]) -> None:
     if lists and "seed" in spec:
         raise InputError(f"{where}seed: lists of speakers are not drawn; remove it")
     if not lists and groups != "speakers" and type(groups) is not int:
-        raise InputError(f"{where}groups: lists of speakers, a number of groups, or speakers")
+        raise InputError(f"{where}groups: lists of speakers, a number of groups, or speakers{NAMES}")
     if type(groups) is int and groups < len(PARTS):
         raise InputError(f"{where}groups: {groups}: at least 3: one to test, one to validate on, one to train on")
 
@@ -269,11 +295,13 @@ def _check_groups(where: str, spec: Mapping[str, Any]) -> None:
 def _check_shares(where: str, shares: Any) -> None:
     numbers = isinstance(shares, list) and len(shares) == len(PARTS) and all(type(s) in (int, float) for s in shares)
     if not numbers or min(shares) < 0 or shares[0] <= 0 or abs(sum(shares) - 1) > 1e-6:
-        raise InputError(f"{where}shares: three numbers for train, valid and test that add up to 1, not {shares!r}")
+        raise InputError(
+            f"{where}shares: three numbers for train, valid and test that add up to 1, not {shown(shares)}"
+        )
 
 
 def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return isinstance(value, list) and all(map(is_name, value))
 
 
 def _check_speakers(protocol: Protocol, split: str) -> None:

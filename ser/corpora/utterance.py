@@ -13,6 +13,10 @@ from ser.audio import READABLE_SUFFIXES
 from ser.common import InputError
 from ser.corpora.findings import complain
 
+# Kind of finding of a file whose name does not follow the scheme of its corpus.
+STRAY = "stray files"
+STRAY_TEXT = ": the name does not follow the corpus's scheme"
+
 
 @dataclass(frozen=True)
 class Utterance:
@@ -75,9 +79,9 @@ def audio_files(
             continue
         if match is None:
             complain(
-                "stray files",
-                f"{path}: the name does not follow the corpus's scheme ({pattern.pattern}); "
-                "move the file out of the corpus folder",
+                STRAY,
+                f"{path}{STRAY_TEXT} ({pattern.pattern}); "
+                "move the file out of the corpus folder, or leave such files out with --allow-partial true",
             )
             continue
         yield path, match

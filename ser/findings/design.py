@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ser.common import InputError
 from ser.config import find
-from ser.config.load import read_yaml
+from ser.config.yaml_file import read_yaml
 from ser.grid.cells import Cell
 
 FACTORS = ("task", "temporal", "pooling")

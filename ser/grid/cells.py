@@ -13,8 +13,8 @@ from typing import Any, get_args, get_type_hints
 
 from ser.common import InputError, digest
 from ser.config import Experiment, decisive, find, load
-from ser.config.load import read_yaml
 from ser.config.registry import POOLING, TEMPORAL
+from ser.config.yaml_file import QUOTE, read_yaml, shown
 from ser.corpora import Protocol, read_protocol
 from ser.corpora.splits import with_splits
 
@@ -278,9 +278,9 @@ def _read(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
         if key == "combinations":
             right = value == "all" or (_is_list(value, list) and all(_is_list(names, str) for names in value))
             if not right:
-                raise InputError(f"{path}: key combinations must be all, or list lists of corpora, not {value!r}")
+                raise InputError(f"{path}: key combinations must be all, or list lists of corpora, not {shown(value)}")
         elif not _is_list(value, str) or len(set(value)) < len(value):
-            raise InputError(f"{path}: key {key} must list names, each once, not {value!r}")
+            raise InputError(f"{path}: key {key} must list names, each once, not {shown(value)}{QUOTE}")
     for factor, known in FACTORS.items():
         for name in values[factor]:
             if name not in known:

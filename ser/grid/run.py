@@ -194,8 +194,15 @@ class Runner:
         for corpus in self.grid.unseen(experiment):
             other = self.data(self._alone(experiment, corpus))
             shared = sorted(known & set(other.parts("test")[corpus].speakers))
+            audio = {name for parts in data.samples.values() for part in parts.values() for name in part.values()}
+            equal = [key for key, name in other.samples[corpus]["test"].items() if name in audio]
             if shared:
                 left_out[corpus] = f"{shared[0]} is a speaker of {', '.join(experiment.corpora)}, too"
+            elif equal:
+                left_out[corpus] = (
+                    f"{len(equal)} utterances, {equal[0]} the first, have the samples of some of "
+                    f"{', '.join(experiment.corpora)}"
+                )
             else:
                 others[corpus] = other
         return others, left_out
@@ -213,7 +220,8 @@ def train(data: Data, folder: Path) -> None:
         if what := data.differs_in(load_tensors(model)[1]):
             raise InputError(f"{model}: trained with another {what}; remove {folder}, or give another --exp folder")
         return
-    trainer = Trainer(data.experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes())
+    parts = data.parts("train"), data.parts("valid")
+    trainer = Trainer(data.experiment, folder, data.heads, *parts, data.hashes(), data.warnings())
     trainer.run()
     if trainer.signal is not None:  # too late for the training to end on it
         raise Interrupted(trainer.signal)

@@ -9,6 +9,7 @@ SHA256SUMS          of all of these (`sha256sum -c SHA256SUMS`)
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
@@ -176,6 +177,8 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         value = float(value)
     if not isinstance(value, plain) or isinstance(value, bool) != (plain is bool):
         raise ValueError(f"{name} = {value!r} is no {plain.__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} = {value!r} is not finite")
     return plain(hint(value))
 
 

@@ -80,7 +80,11 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         },
         **_provenance(),
         "machine": {"device": "cpu", "precision": "float64", "threads": 1},
-        "notes": sorted({*(p.note for p in data.protocols.values() if p.note), *NOTES.get(normalisation, ()), FITTED}),
+        "untrained_classes": data.untrained("test"),
+        "notes": sorted(
+            {*(p.note for p in data.protocols.values() if p.note), *NOTES.get(normalisation, ()), FITTED}
+            | set(data.warnings())
+        ),
         **describe_data(data),
         "targets": targets,
     }

@@ -159,7 +159,8 @@ def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
         "folds": {c: p.split_name(experiment.split, experiment.fold) for c, p in data.protocols.items()},
         **describe_data(data),
         "normalisation": experiment.batches.normalisation,
-        "notes": sorted({p.note for p in data.protocols.values() if p.note}),
+        "untrained_classes": data.untrained(part_name),
+        "notes": sorted({*(p.note for p in data.protocols.values() if p.note), *data.warnings()}),
         "targets": targets,
         **({"calibration": _calibrate(data, folder, parts)} if part_name == "test" else {}),
     }

@@ -10,7 +10,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -60,6 +60,7 @@ class Trainer:
         train: training part a corpus, in the order of alternation.
         valid: validation part a corpus; a corpus without one does not watch.
         hashes: of settings, data and split, kept beside the result; a checkpoint of others is refused.
+        warnings: about the data, for the log.
     """
 
     def __init__(
@@ -70,7 +71,10 @@ class Trainer:
         train: dict[str, Part],
         valid: dict[str, Part],
         hashes: dict[str, str],
+        warnings: Sequence[str] = (),
     ) -> None:
+        if not train:
+            raise InputError(f"{folder}: no corpus has training speakers; choose another fold or split")
         if not valid:
             raise InputError(f"{folder}: none of {', '.join(train)} has validation speakers, so nothing can be watched")
         self.experiment, self.folder, self.hashes, self.heads = experiment, folder, hashes, heads
@@ -79,12 +83,7 @@ class Trainer:
         self.train = {corpus: View(part, experiment.batches) for corpus, part in train.items()}
         self.valid = {corpus: View(part, experiment.batches) for corpus, part in valid.items()}
         self.weights = {c: class_weights(part.class_counts, self.config.class_weights) for c, part in train.items()}
-        for corpus, part in valid.items():
-            for missing in np.flatnonzero((part.class_counts > 0) & (self.weights[corpus] == 0)):
-                raise InputError(
-                    f"{folder}: {corpus} has {part.classes[missing]} to validate and none to train; choose "
-                    "another fold or split, or leave the class out in its protocol"
-                )
+        self.warnings = [*warnings, *self._untrained(valid)]
         self.device_weights = {c: torch.from_numpy(w).to(self.machine.device) for c, w in self.weights.items()}
         self.corpora = list(train)
         self.steps = self.config.steps_per_epoch * self.config.max_epochs
@@ -112,6 +111,32 @@ class Trainer:
         self.kept = time.monotonic()
         self.provenance = provenance()  # of the code that runs, which may change on disk meanwhile
         self.code = [self.provenance["code_hash"]]  # of all that had a hand in it
+
+    def _untrained(self, valid: Mapping[str, Part]) -> list[str]:
+        """A warning for each corpus with classes to validate and none to train, which have weight 0 in the loss.
+
+        Raises:
+            InputError: a corpus has no others to validate.
+        """
+        found = []
+        for corpus, part in valid.items():
+            if corpus not in self.weights:
+                raise InputError(
+                    f"{self.folder}: {corpus} has speakers to validate and none to train; choose another fold or split"
+                )
+            unknown = (part.class_counts > 0) & (self.weights[corpus] == 0)
+            names = ", ".join(part.classes[i] for i in np.flatnonzero(unknown))
+            if names and not (part.class_counts[~unknown] > 0).any():
+                raise InputError(
+                    f"{self.folder}: {corpus} has {names} to validate and none of it to train; choose another fold or "
+                    "split"
+                )
+            if names:
+                found.append(
+                    f"{corpus}: {names} to validate and none to train: weight 0 in the validation loss, recall 0, "
+                    "which counts in UA"
+                )
+        return found
 
     def run(self) -> None:
         """Train to the end.
@@ -312,6 +337,8 @@ class Trainer:
         self.watching = Watching(self.folder, self.config, self.history, self.seconds)
         if self.step:
             self.watching.say(f"continued from {self._checkpoint} at step {self.step}")
+        for text in self.warnings:
+            self.watching.say(f"warning: {text}")
         self.watching.say_parts({"train": self.train, "valid": self.valid})
         parameters = sum(p.numel() for p in self.network.parameters())
         self.watching.say(

@@ -1,10 +1,18 @@
+import gzip
 import shutil
+from dataclasses import replace
 
 import pytest
-from made import CLASSES
+import soundfile
+from made import CLASSES, PREPARER, PROTOCOL
 
 from ser.batches import open_data
+from ser.batches.overlap import check_equal_audio
 from ser.common import InputError
+from ser.corpora import read_protocol
+from ser.corpora.kaldi import read_table
+from ser.corpora.prepare import prepare
+from ser.corpora.preparers import load_preparer
 
 
 def test_parts_have_the_speakers_of_the_fold(made):
@@ -86,3 +94,91 @@ def test_a_speaker_in_two_corpora_is_named(made, tmp_path):
 def test_a_fold_that_only_the_prepared_corpus_can_deny(made):
     with pytest.raises(InputError, match="fold = 5: split strict of one, two has folds 1 to 4"):
         made.open(made.experiment("fold=5"))
+
+
+@pytest.mark.parametrize("table", ["utt2votes", "spk2gender", "utt2emo", "utt2spk"])
+def test_every_table_that_a_part_is_made_of_names_the_data(made, tmp_path, table):
+    root = tmp_path / "data"
+    shutil.copytree(made.data_root, root)
+    before = open_data(made.experiment(), made.recipe, root, made.dump).hashes()["data_hash"]
+    for path in root.glob(f"one/strict_fold1/train/{table}"):
+        path.write_text("".join(f"{line}\n" for line in path.read_text().splitlines()[1:]))
+    assert open_data(made.experiment(), made.recipe, root, made.dump).hashes()["data_hash"] != before
+
+
+def test_a_part_reads_no_table_but_those_that_name_the_data(made, monkeypatch):
+    from ser.batches import part as module
+
+    data, loaded = made.open(made.experiment()), set()
+
+    def noted(path):
+        loaded.add(path.name)
+        return read_table(path)
+
+    monkeypatch.setattr(module, "read_table", noted)
+    data.parts("train")
+    assert loaded <= set(module.TABLES)
+    assert {"utt2spk", "utt2emo", "utt2votes", "spk2gender"} <= loaded
+
+
+def copied(made, tmp_path, part):
+    """A copy of corpus `one` under the name `copy`, as FLAC, its speakers in one part; opened with `one`."""
+    recipe = shutil.copytree(made.recipe, tmp_path / "recipe")
+    for path in sorted((made.root / "one").glob("*.wav")):
+        samples, rate = soundfile.read(path, dtype="int16")
+        target = tmp_path / "copy" / f"copy{path.stem[3:]}.flac"
+        target.parent.mkdir(exist_ok=True)
+        soundfile.write(target, samples, rate)
+    split = {"train": [], "valid": [], "test": []}
+    split[part] = [f"copy{n}" for n in (1, 2, 3, 4)]
+    (recipe / "local" / "prepare_copy.py").write_text(PREPARER.replace("wav", "flac"))
+    (recipe / "conf/corpora/copy.yaml").write_text(PROTOCOL.format(corpus="copy", split=split))
+    prepare(
+        load_preparer("copy", recipe), read_protocol("copy", recipe), tmp_path / "copy", tmp_path / "data/copy", False
+    )
+    shutil.copytree(made.data_root / "one", tmp_path / "data" / "one")
+    experiment = made.experiment()
+    experiment = replace(experiment, corpora=["one", "copy"])
+    return open_data(experiment, recipe, tmp_path / "data", made.dump)
+
+
+def test_equal_audio_in_different_parts_of_two_corpora_is_refused(made, tmp_path):
+    with pytest.raises(InputError) as caught:
+        copied(made, tmp_path, "train")
+    message = str(caught.value)
+    assert " 24 utterances " in message  # those of the two speakers that `one` validates on and tests
+    assert "one2-happy-01 (one, valid) = copy2-happy-01 (copy, train)" in message
+    assert "... and 19 more" in message
+
+
+def test_equal_audio_within_a_part_is_counted(made):
+    samples = {"a": {"train": {"a1": "x", "a2": "y"}, "test": {"a3": "z"}}, "b": {"train": {"b1": "x"}}}
+    assert check_equal_audio(samples) == {"train": 1}
+    assert made.open(made.experiment()).warnings() == []
+
+
+def test_data_without_digests_of_samples_ask_for_stage_1(made, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(made.data_root, root)
+    path = root / "one" / "cuts.jsonl.gz"
+    text = gzip.decompress(path.read_bytes()).decode().replace('"samples_digest"', '"other"')
+    path.write_bytes(gzip.compress(text.encode()))
+    with pytest.raises(InputError, match="run stage 1"):
+        open_data(made.experiment(), made.recipe, root, made.dump)
+
+
+def without(made, tmp_path, part, emotion):
+    """The data with no utterance of that emotion in a part of corpus `one`."""
+    root = tmp_path / "data"
+    shutil.copytree(made.data_root, root)
+    for path in (root / "one" / "strict_fold1" / part).iterdir():
+        lines = path.read_text().splitlines()
+        path.write_text("".join(f"{line}\n" for line in lines if f"-{emotion}-" not in line.split()[0]))
+    return open_data(made.experiment(corpora="one"), made.recipe, root, made.dump)
+
+
+def test_a_class_that_is_tested_and_not_trained_is_named(made, tmp_path):
+    data = without(made, tmp_path, "train", "sad")
+    assert data.untrained("test") == {"one": ["sad"]}
+    assert data.untrained("valid") == {"one": ["sad"]}
+    assert "one: sad " in data.warnings()[0]

@@ -6,8 +6,9 @@ from conftest import ROOT
 
 from ser.common import InputError
 from ser.config import decisive, differences, dotted, find, load, read_experiment, save
-from ser.config.load import ADDED, keys, read_yaml
+from ser.config.load import ADDED, keys
 from ser.config.registry import KINDS, built
+from ser.config.yaml_file import read_yaml
 
 CORPORA = "corpora=[ravdess]"
 

@@ -1,6 +1,7 @@
 """Stage 1 on a small corpus in the layout of RAVDESS, with the damage that circulates."""
 
 import os
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -283,7 +284,8 @@ def test_a_part_without_utterances_is_refused(small_ravdess):
     for path in small.corpus.glob("Actor_0[12]/*"):
         path.unlink()
     small.edit(lambda values: values.update(expected={}))
-    refused(small, "splits: paper: fold 1: no utterances in test")
+    with pytest.raises(InputError, match="splits: paper: ravdess_01: "):
+        small.prepare()
     small.prepare(allow_partial=True)
     assert not (small.out / "paper_fold1" / "test").exists()
     assert validate(small.out / "paper_fold1" / "valid") == 20
@@ -382,3 +384,91 @@ def test_real_ravdess(tmp_path, real_ravdess):
         assert [report["parts"][f"strict_fold{k}/{part}"] for part in ("train", "valid", "test")] == [448, 112, 112]
     counts = {part: len(read_table(out / "paper_fold1" / part / "spk2utt")) for part in ("train", "valid", "test")}
     assert counts == {"train": 17, "valid": 5, "test": 2}
+
+
+def test_equal_audio_of_one_speaker_and_label_is_counted_and_listed(small_ravdess):
+    small = small_ravdess(sentences=("01", "02"))
+    pairs = [(small.file(actor, "03", "01"), small.file(actor, "03", "02")) for actor in (7, 8)]
+    for one, other in pairs:
+        shutil.copy(one, other)
+    assert "2 utterances have the samples of another one" in small.prepare()
+    names = [tuple(f"ravdess_{path.stem[-2:]}-{path.stem}" for path in (other, one)) for one, other in pairs]
+    listed = (small.out / "equal_audio.tsv").read_text().splitlines()
+    assert [tuple(line.split("\t")) for line in listed] == names
+    assert read_json(small.out / "report.json")["equal_audio"] == 2
+
+
+def test_equal_audio_under_two_labels_is_left_out_of_a_partial_copy(small_ravdess):
+    small = small_ravdess()
+    one, other = small.file(6, "03"), small.file(6, "04")
+    shutil.copy(one, other)
+    small.prepare(allow_partial=True)
+    keys = {f"ravdess_06-{path.stem}" for path in (one, other)}
+    assert keys <= left_out(small).keys()
+    assert not keys & set(read_table(small.out / "strict_fold1" / "train" / "utt2spk"))
+
+
+@pytest.mark.parametrize(
+    ("change", "named", "near"),
+    [
+        (
+            lambda v: v.update(drop={"ravdess_06-03-01-03-01-01-01-66": "noisy"}),
+            "drop: ravdess_06-03-01-03-01-01-01-66",
+            "ravdess_06-03-01-03-01-01-01-06",
+        ),
+        (lambda v: v["splits"]["paper"]["train"].append("ravdess_077"), "splits: paper: ravdess_077", "ravdess_07"),
+        (lambda v: v["splits"]["strict"]["groups"][0].append("ravdess21"), "splits: strict: ravdess21", "ravdess_21"),
+        (
+            lambda v: v["splits"]["paper"].update(
+                texts={"train": ["ravdess_01", "ravdess_99"], "valid": [], "test": []}
+            ),
+            "splits: paper: texts: ravdess_99",
+            "ravdess_01",
+        ),
+    ],
+)
+def test_a_name_that_the_corpus_does_not_know_is_refused_with_the_nearest(small_ravdess, change, named, near):
+    small = small_ravdess()
+    small.edit(change)
+    with pytest.raises(InputError) as caught:
+        small.prepare()
+    assert f"{small.protocol_path}: {named}: " in str(caught.value)
+    assert near in str(caught.value)
+    run = small.command("--check", "true")
+    assert run.returncode == 1
+    assert named in run.stdout
+
+
+def test_an_unknown_name_is_told_of_a_partial_copy(small_ravdess):
+    small = small_ravdess()
+    small.edit(lambda v: v.update(drop={"ravdess_06-gone": "noisy"}))
+    assert "drop: ravdess_06-gone" in small.prepare(allow_partial=True)
+
+
+def test_a_file_replaced_with_equal_size_and_time_is_prepared_again(small_ravdess):
+    small = small_ravdess()
+    small.prepare()
+    path = small.file(6, "03")
+    state = path.stat()
+    write_noise(path, 999)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (state.st_size, state.st_mtime_ns)
+    assert "up to date" not in small.prepare()
+    assert "up to date" in small.prepare()
+
+
+def test_files_of_other_modalities_and_second_copies_are_left_out_of_a_partial_copy_alone(small_ravdess):
+    small = small_ravdess()
+    one = small.file(6, "03")
+    strays = [
+        one.with_name(f"01{one.name[2:]}"),
+        one.with_name(f"02{one.name[2:]}"),
+        one.with_name(f"{one.stem} (1).wav"),
+    ]
+    for path in strays:
+        shutil.copy(one, path)
+    with pytest.raises(InputError, match=re.escape(str(strays[0]))):
+        small.prepare()
+    assert "3 audio files whose names do not follow" in small.prepare(allow_partial=True)
+    assert {str(path) for path in strays} <= left_out(small).keys()
+    assert read_json(small.out / "report.json")["stray"] == 3

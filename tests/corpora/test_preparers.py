@@ -183,9 +183,12 @@ def test_an_audio_file_whose_name_follows_no_scheme_is_named(tmp_path, tree, cor
     stray = found(corpus, folder)[0].path.with_name("take 1 (copy).wav")
     write_noise(stray, 1)
     with pytest.raises(InputError) as caught:
-        run(corpus, folder, tmp_path / "data")
+        run(corpus, folder, tmp_path / "data", allow_partial=False)
     assert str(stray) in str(caught.value)
     assert "\n" not in str(caught.value)
+    run(corpus, folder, tmp_path / "data")
+    assert str(stray) in left_out(tmp_path / "data")
+    assert read_json(tmp_path / "data" / "report.json")["stray"] == 1
 
 
 @pytest.mark.parametrize("corpus", sorted(set(CORPORA) - {"iemocap"}))

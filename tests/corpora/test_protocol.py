@@ -193,6 +193,66 @@ def test_expected_counts_of_no_known_form(recipe, expected, message):
     assert f"conf/corpora/ravdess.yaml: {message}" in str(caught.value)
 
 
-def test_a_label_that_yaml_takes_for_something_else(recipe):
-    with pytest.raises(InputError, match="labels: False: write it in quotes, since YAML takes it for no text"):
-        read_protocol("ravdess", recipe(lambda v: v["labels"].update({False: "sad"})))
+def test_labels_speakers_and_classes_are_read_as_they_stand(tmp_path):
+    folder = tmp_path / "conf" / "corpora"
+    folder.mkdir(parents=True)
+    lines = [
+        *(f"{key}: none" for key in ("name", "description", "licence", "citation", "source", "language")),
+        "classes: [no, yes, 01, 2024-01-01, 12:30]",
+        "labels: {no: no, 1: yes, 01: 01, true: no, 2024-01-01: 2024-01-01, null: 12:30, 1.50: ~}",
+        "drop: {}",
+        "expected: {}",
+        "splits: {strict: {groups: [[01, no], [off], [0x10]]}}",
+    ]
+    (folder / "mine.yaml").write_text("\n".join(lines))
+    protocol = read_protocol("mine", tmp_path)
+    assert protocol.classes == ("no", "yes", "01", "2024-01-01", "12:30")
+    assert protocol.labels == {
+        "no": "no",
+        "1": "yes",
+        "01": "01",
+        "true": "no",
+        "2024-01-01": "2024-01-01",
+        "null": "12:30",
+        "1.50": None,
+    }
+    assert protocol.folds("strict")[0] == {"test": ["01", "no"], "valid": ["off"], "train": ["0x10"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"classes": ["happy", "1"]}, None),
+        ({"classes": ["happy", 1]}, "classes"),
+        ({"classes": [None]}, "classes"),
+        ({"classes": [True, "sad"]}, "classes"),
+        ({"classes": ["sad", "sad"]}, "classes"),
+        ({"classes": [["sad"]]}, "classes"),
+        ({"classes": ["sad "]}, "classes"),
+        ({"classes": []}, "classes"),
+        ({"labels": {"x": 1}}, "labels: x"),
+        ({"labels": {"x": False}}, "labels: x"),
+        ({"drop": {"x": None}}, "drop: x"),
+        ({"drop": {"x": "one\ntwo"}}, "drop: x"),
+        ({"splits": {"strict": {"train": [1], "valid": [], "test": []}}}, "splits: strict"),
+        ({"splits": {"strict": {"groups": [["a"], ["b"], [3]]}}}, "splits: strict"),
+        ({"splits": {"../strict": {"groups": "speakers"}}}, "splits"),
+        ({"keep": float("inf")}, ""),
+        ({"name": 3}, "name"),
+        ({"preparer": None}, "preparer"),
+        ({"expected": {"utterances": -1}}, "expected"),
+    ],
+)
+def test_what_is_not_text_is_named(tmp_path, change, named):
+    folder = tmp_path / "conf" / "corpora"
+    folder.mkdir(parents=True)
+    values = {**yaml.safe_load((ROOT / "conf/corpora/ravdess.yaml").read_text()), "classes": ["happy"], "expected": {}}
+    values["labels"] = {"happy": "happy"}
+    (folder / "mine.yaml").write_text(yaml.safe_dump({**values, **change}))
+    if named is None:
+        assert read_protocol("mine", tmp_path).classes == ("happy", "1")
+        return
+    with pytest.raises(InputError) as caught:
+        read_protocol("mine", tmp_path)
+    assert f"{folder / 'mine.yaml'}" in str(caught.value)
+    assert named in str(caught.value)

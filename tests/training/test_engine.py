@@ -2,14 +2,16 @@ import errno
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from made import trainer_of
 
-from ser.common import InputError
-from ser.training import checkpoint
+from ser.common import InputError, read_json
+from ser.training import Trainer, checkpoint
 from ser.training.checkpoint import load_tensors
 from ser.training.engine import REQUEUE, Interrupted
 
@@ -236,3 +238,37 @@ def test_an_average_is_the_mean_of_the_last_weights(made, tmp_path):
     trainer.run()
     for name, tensor in outcome(tmp_path)[0].items():
         torch.testing.assert_close(tensor, (states[1][name] + states[2][name]) / 2)
+
+
+def parts_without(made, corpus: str, emotion: str, kept: tuple[str, ...] = ()):
+    """Training parts without utterances of a class (or with those of `kept` alone), and whole validation parts."""
+    data = made.open(made.experiment())
+    train = data.parts("train")
+    part = train[corpus]
+    rows = [i for i, t in enumerate(part.targets) if part.classes[t] != emotion]
+    lists = {name: [getattr(part, name)[i] for i in rows] for name in ("ids", "speakers", "texts")}
+    arrays = {name: getattr(part, name)[rows] for name in ("targets", "frames", "genders", "votes", "original")}
+    return data, {**train, corpus: replace(part, **lists, **arrays)}, data.parts("valid")
+
+
+def test_a_class_to_validate_and_none_to_train_has_weight_0_and_counts_in_ua(made, tmp_path):
+    data, train, valid = parts_without(made, "one", "sad")
+    trainer = Trainer(data.experiment, tmp_path, data.heads, train, valid, data.hashes(), ["of the data"])
+    trainer.run()
+    log = (tmp_path / "train.log").read_text()
+    assert "warning: of the data" in log
+    assert "warning: one: sad " in log
+    result = read_json(tmp_path / "train.json")
+    index = train["one"].classes.index("sad")
+    assert result["class_weights"]["one"][index] == 0
+    assert all(w > 0 for i, w in enumerate(result["class_weights"]["one"]) if i != index)
+    # A quarter of the validation utterances cannot be right.
+    assert result["valid"]["one"]["ua"] <= 0.75
+    assert result["valid"]["one"]["n"] == len(valid["one"])
+    assert np.isfinite(result["valid"]["one"]["loss"])
+
+
+def test_a_corpus_to_validate_and_none_to_train_is_named(made, tmp_path):
+    data, train, valid = parts_without(made, "one", "sad")
+    with pytest.raises(InputError, match="two has speakers to validate and none to train"):
+        Trainer(data.experiment, tmp_path, data.heads, {"one": train["one"]}, valid, {})

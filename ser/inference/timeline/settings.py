@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 
 from ser.common import InputError, write_text
+from ser.config.yaml_file import read_yaml, shown
 
 NO_SPEECH = "no_speech"
 NORMALISATIONS = ("model", "channel")
@@ -62,7 +63,7 @@ def read_settings(path: Path | None = None, changes: Mapping[str, Any] | None = 
     Raises:
         InputError: a key that does not exist (the nearest known one is named), or a value that cannot be.
     """
-    from ser.config.load import find, read_yaml
+    from ser.config import find
 
     known = [field.name for field in fields(Settings)]
     values: dict[str, Any] = {}
@@ -95,7 +96,7 @@ def _checked(values: dict[str, Any]) -> Settings:
     numbers |= {f"transitions.{origin}.{target}": cost for origin, row in rows.items() for target, cost in row.items()}
     for key, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise InputError(f"{key} = {value!r}: must be a number, 0 or more")
+            raise InputError(f"{key} = {shown(value)}: must be a number, 0 or more")
     if values["normalisation"] not in NORMALISATIONS:
         raise InputError(f"normalisation = {values['normalisation']!r}: must be {' or '.join(NORMALISATIONS)}")
     made: dict[str, Any] = {key: float(value) for key, value in numbers.items() if "." not in key}

@@ -1,0 +1,192 @@
+"""The one reader of YAML: conf/, protocols, grids and values of options, none of which is trusted.
+
+Scalars are read as YAML 1.2 reads them, so that text stays text: `no`, `yes`, `01`, dates and 12:30 are words as they
+stand; only true, false, null, ~, whole and decimal numbers are not text. A key is text as it stands in the file.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ser.common import InputError
+
+MOST_BYTES = 2_000_000
+MOST_DEPTH = 20
+# Values and keys, with those that aliases (*name) repeat counted as often as they stand.
+MOST_NODES = 200_000
+MOST_DIGITS = 20
+# What no name, path or sentence holds: control characters and half a character.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+# What to do about a value that should be text, and that YAML takes for something else.
+QUOTE = "; if it is text, write it in quotes"
+PREFIX = "tag:yaml.org,2002:"
+SCALARS = {
+    "null": re.compile(r"(~|null|Null|NULL|)\Z"),
+    "bool": re.compile(r"(true|True|TRUE|false|False|FALSE)\Z"),
+    "int": re.compile(r"[-+]?(0|[1-9][0-9]*)\Z"),
+    "float": re.compile(
+        r"([-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z"
+    ),
+}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a mapping from a YAML file.
+
+    Raises:
+        InputError: absent, too large, not UTF-8, not YAML, or no mapping; the line is named.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file; set SER_ROOT to the toolkit's folder, which has conf/")
+    if not path.is_file():
+        raise InputError(f"{path}: no file; give a YAML file")
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(f"{path}: larger than {MOST_BYTES:,} bytes; give a YAML file of settings")
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); fix that") from None
+    value = parse_yaml(text, str(path))
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: must hold `key: value` lines")
+    return value
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """The value of a YAML text: dict (of text keys), list, str, int, float, bool or None.
+
+    Args:
+        source: what messages name, such as the file.
+
+    Raises:
+        InputError: it is not YAML, too large or nested too deeply, has a key twice, or a number that is not finite.
+    """
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+        finally:
+            loader.dispose()
+        return None if node is None else _value(node, [MOST_NODES], 0)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark and "\n" in text else ""
+        what = getattr(error, "problem", None) or getattr(error, "reason", None) or "see its quotes and indents"
+        raise InputError(f"{source}{line}: not readable as YAML ({what}); fix the line") from None
+    except (ValueError, OverflowError):  # of an escape such as "\UFFFFFFFF"
+        raise InputError(f"{source}: not readable as YAML (an escape or directive that is none); fix it") from None
+
+
+def parse_option(text: str, source: str) -> Any:
+    """The value of an option: a list, mapping or quoted text as YAML has it, else a number, truth or the text itself.
+
+    Args:
+        source: what messages name.
+
+    Raises:
+        InputError: as of `parse_yaml`.
+    """
+    if text.lstrip()[:1] in ("[", "{", "'", '"'):
+        return parse_yaml(text, source)
+    text = re.sub(r"^0+(?=[0-9]+$)", "", text.strip())  # 010 is ten
+    kind = next((kind for kind, pattern in SCALARS.items() if pattern.match(text)), "str")
+    try:
+        return _text(text, None) if kind == "str" else _number(text, kind, None)
+    except yaml.MarkedYAMLError as error:
+        raise InputError(f"{source}: {error.problem}") from None
+
+
+def shown(value: Any) -> str:
+    """A value for a message: its first elements and letters, however large it is."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 80
+    return short.repr(value)
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes; `_value` makes values of them, and no constructor of the library is called."""
+
+    yaml_implicit_resolvers = {None: [(PREFIX + name, pattern) for name, pattern in SCALARS.items()]}  # noqa: RUF012
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.depth += 1
+        if self.depth > MOST_DEPTH:
+            raise _error(f"nested deeper than {MOST_DEPTH}", self.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def _error(problem: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+
+def _value(node: yaml.Node, left: list[int], depth: int) -> Any:
+    """What a node stands for.
+
+    Args:
+        left: how many nodes there may still be.
+        depth: of the node.
+    """
+    left[0] -= 1
+    if left[0] < 0:
+        raise _error(f"more than {MOST_NODES:,} values, with those that aliases repeat", node.start_mark)
+    if depth >= MOST_DEPTH:
+        raise _error("an alias that leads back to itself, or nested too deeply", node.start_mark)
+    kind = node.tag.removeprefix(PREFIX)
+    if isinstance(node, yaml.SequenceNode) and kind == "seq":
+        return [_value(item, left, depth + 1) for item in node.value]
+    if isinstance(node, yaml.MappingNode) and kind == "map":
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = _key(key_node)
+            if key in found:
+                raise _error(f"key {key[:80]} stands twice", key_node.start_mark)
+            found[key] = _value(value_node, left, depth + 1)
+        return found
+    if isinstance(node, yaml.ScalarNode) and kind == "str":
+        return _text(node.value, node.start_mark)
+    if isinstance(node, yaml.ScalarNode) and kind in SCALARS:
+        return _number(node.value, kind, node.start_mark)
+    raise _error(f"tag {node.tag[:80]!r}: remove the tag", node.start_mark)
+
+
+def _key(node: yaml.Node) -> str:
+    if not isinstance(node, yaml.ScalarNode):
+        raise _error("a key that is a list or a mapping, not text", node.start_mark)
+    if node.style is None and node.value in ("", "<<"):
+        raise _error("<<: write the keys out" if node.value else "no key before the colon", node.start_mark)
+    return _text(node.value, node.start_mark)
+
+
+def _text(text: str, mark: Any) -> str:
+    if UNPRINTABLE.search(text):
+        raise _error("a control character in a text", mark)
+    return text
+
+
+def _number(text: str, kind: str, mark: Any) -> int | float | bool | None:
+    """What a scalar stands for that is no text."""
+    if not SCALARS[kind].match(text):
+        raise _error(f"{text[:80]!r} is no {kind}; remove the tag", mark)
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text.lower() == "true"
+    if kind == "int":
+        if len(text) > MOST_DIGITS:
+            raise _error(f"a number of {len(text)} digits{QUOTE}", mark)
+        return int(text)
+    number = math.inf if text[-1].isalpha() else float(text)
+    if not math.isfinite(number):
+        raise _error(f"{text[:80]} is no finite number{QUOTE}", mark)
+    return number

@@ -1,0 +1,133 @@
+"""How a corpus compares with its protocol: labels, counts, classes, parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ser.corpora.findings import complain
+from ser.corpora.items import Item, where
+from ser.corpora.protocol import PARTS, Protocol
+from ser.corpora.utterance import Utterance
+
+
+@dataclass(frozen=True)
+class Found:
+    """How the corpus folder compares with the protocol, before any file is read.
+
+    Attributes:
+        edition: the edition that it is or comes nearest to, or "".
+        expected: what that edition holds: utterances, speakers, labels; as far as the protocol says.
+        counts: what is there, likewise.
+        wrong: the differences, such as "23 of 24 happy".
+    """
+
+    edition: str
+    expected: Mapping[str, Any]
+    counts: Mapping[str, Any]
+    wrong: list[str]
+
+
+def check_labels(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Raw labels are a closed set.
+
+    Returns:
+        Those with a known label.
+
+    Raises:
+        InputError: an unknown label, unless findings are being collected.
+    """
+    known = []
+    for u in utterances:
+        if u.label in protocol.labels:
+            known.append(u)
+        else:
+            complain(
+                "unknown labels",
+                f"{where(u)}: unknown label {u.label!r}; {protocol.path} knows "
+                f"{', '.join(protocol.labels)}: map it there, or to null to leave it out",
+            )
+    return known
+
+
+def compare(protocol: Protocol, utterances: Sequence[Utterance]) -> Found:
+    """Count, and compare with the edition that comes nearest."""
+    counts: dict[str, Any] = {
+        "utterances": len(utterances),
+        "speakers": len({u.speaker for u in utterances}),
+        "labels": dict(sorted(Counter(u.label for u in utterances).items())),
+    }
+    candidates: list[tuple[bool, int, int, int, Found]] = []
+    for edition, expected in protocol.editions.items():
+        pairs = [(counts[key], expected[key], key) for key in ("utterances", "speakers") if key in expected]
+        pairs += [(counts["labels"].get(label, 0), n, label) for label, n in expected.get("labels", {}).items()]
+        wrong = [f"{there} of {wanted} {what}" for there, wanted, what in pairs if there != wanted]
+        distance = abs(counts["utterances"] - expected.get("utterances", counts["utterances"]))
+        candidates.append((bool(wrong), distance, len(wrong), len(candidates), Found(edition, expected, counts, wrong)))
+    return min(candidates)[-1] if candidates else Found("", {}, counts, [])
+
+
+def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> str:
+    """The error of a corpus that is not as the protocol says."""
+    edition = f" ({found.edition})" if found.edition else ""
+    return (
+        f"{corpus_dir}: not the complete {protocol.name}{edition}: {', '.join(found.wrong)}; complete it "
+        f"(from {protocol.source}), mend `expected` in {protocol.path}, or go on with --allow-partial true"
+    )
+
+
+def check_classes(protocol: Protocol, items: Sequence[Item], allow_partial: bool) -> None:
+    """Every class has a speaker, and, where the corpus is a table, every speaker a class.
+
+    Raises:
+        InputError: unless findings are being collected.
+    """
+    if allow_partial:
+        return
+    named: dict[str, set[str | None]] = {}
+    for item in items:
+        named.setdefault(item.utterance.speaker, set()).add(protocol.labels[item.utterance.label])
+    there = set().union(*named.values())
+    for name in protocol.classes:
+        if name not in there:
+            complain(
+                "classes",
+                f"{protocol.path}: class {name} has no speaker; map a label to it, take it out of `classes`, "
+                "or go on with --allow-partial true",
+            )
+    for item in items:
+        u = item.utterance
+        if u.origin and named.pop(u.speaker, {""}) == {None}:
+            complain(
+                "classes",
+                f"{u.origin}: speaker {u.speaker} has no utterance in a class; mend the labels, remove the lines, "
+                "or go on without with --allow-partial true",
+            )
+
+
+def check_parts(protocol: Protocol, kept: Sequence[Item], allow_partial: bool) -> None:
+    """Every speaker is in a part of every fold, and every part that has speakers has utterances.
+
+    Raises:
+        InputError: unless findings are being collected.
+    """
+    speakers = {item.utterance.speaker for item in kept}
+    for split in protocol.splits:
+        for number, fold in enumerate(protocol.folds(split), 1):
+            placed = {s for part in PARTS for s in fold[part]}
+            for speaker in sorted(speakers - placed):
+                complain(
+                    "splits",
+                    f"{protocol.path}: splits: {split}: speaker {speaker} is in no part of fold {number}; "
+                    "add it to one",
+                )
+            for part in PARTS:
+                if fold[part] and not speakers.intersection(fold[part]) and not allow_partial:
+                    complain(
+                        "splits",
+                        f"{protocol.path}: splits: {split}: fold {number}: no utterances in {part}; "
+                        "give it speakers of the corpus",
+                    )

@@ -1,0 +1,63 @@
+"""Utterances of equal samples within a corpus, whatever their files say beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ser.corpora.findings import complain_of
+from ser.corpora.items import Item, where
+from ser.corpora.protocol import PARTS, Protocol
+from ser.corpora.splits import may_hold
+
+
+def equal_groups(items: Sequence[Item]) -> list[list[Item]]:
+    """Items of equal samples, two and more of each."""
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(item.sound, []).append(item)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def contradicting(protocol: Protocol, items: Sequence[Item]) -> dict[str, str]:
+    """Utterances of equal samples that differ in label or speaker, so that one is wrong: id -> what is wrong."""
+    found: dict[str, str] = {}
+    for group in equal_groups(items):
+        names = " and ".join(where(item.utterance) for item in group)
+        if len({item.utterance.label for item in group}) > 1:
+            message = f"{names}: equal audio with two labels; name both under `drop` in {protocol.path}"
+        elif len({item.utterance.speaker for item in group}) > 1:
+            message = f"{names}: equal audio of two speakers; name one under `drop` in {protocol.path}"
+        else:
+            continue
+        found |= {item.utterance.id: message for item in group}
+    return found
+
+
+def check_equal_parts(protocol: Protocol, items: Sequence[Item], splits: Mapping[str, Any]) -> None:
+    """No fold has equal samples in two of its parts, as texts that are told apart may bring about.
+
+    Args:
+        splits: what splits.json holds.
+
+    Raises:
+        InputError: unless findings are being collected.
+    """
+    problems = []
+    for group in equal_groups(items):
+        for split, found in splits.items():
+            for number, fold in enumerate(found["folds"], 1):
+                parts = [part for part in PARTS if any(may_hold(fold, part, item.utterance) for item in group)]
+                if len(parts) > 1:
+                    names = " and ".join(where(item.utterance) for item in group)
+                    problems.append(
+                        f"{names}: equal audio in {' and '.join(parts)} of fold {number} of split {split}; name one "
+                        f"under `drop` in {protocol.path}"
+                    )
+    complain_of("equal audio", problems)
+
+
+def equal_pairs(items: Sequence[Item]) -> list[tuple[str, str]]:
+    """Each utterance that has the samples, label and speaker of one before it, and that one; by id."""
+    groups = [g for g in equal_groups(items) if len({(i.utterance.label, i.utterance.speaker) for i in g}) == 1]
+    return [(item.utterance.id, group[0].utterance.id) for group in groups for item in group[1:]]

@@ -1,0 +1,156 @@
+import re
+
+import pytest
+from conftest import ROOT
+
+from ser.common import InputError
+from ser.config import load
+from ser.config.yaml_file import parse_option, parse_yaml, read_yaml, shown
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{two}: &{two} [{', '.join([f'*{one}'] * 10)}]\n" for one, two in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("no", "no"),
+        ("yes", "yes"),
+        ("off", "off"),
+        ("01", "01"),
+        ("0x10", "0x10"),
+        ("0o7", "0o7"),
+        ("1_000", "1_000"),
+        ("12:30", "12:30"),
+        ("2024-01-01", "2024-01-01"),
+        ("2024-13-99", "2024-13-99"),
+        ("!!str 1", "1"),
+        ("'1'", "1"),
+        ("1", 1),
+        ("-3", -3),
+        ("1e-3", 0.001),
+        ("1.5", 1.5),
+        (".5", 0.5),
+        ("true", True),
+        ("False", False),
+        ("~", None),
+        ("null", None),
+        ("[1, a, &x b, *x]", [1, "a", "b", "b"]),
+        ("{1: no, yes: 2, null: 01}", {"1": "no", "yes": 2, "null": "01"}),
+        ("", None),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(text, value):
+    found = parse_yaml(text, "here")
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!int abc",
+        "!!float q",
+        "!!bool maybe",
+        "!!timestamp 2024-01-01",
+        "!!binary aGk=",
+        "!!set {a, b}",
+        "!!python/object/apply:os.system [x]",
+        "!own x",
+        "1" * 5000,
+        "[" * 5000,
+        "{a: " * 5000,
+        "&a [*a]",
+        "&a {b: *a}",
+        "{a: 1, a: 2}",
+        "{1: 1, '1': 2}",
+        "{[a]: 1}",
+        "{<<: {a: 1}}",
+        ": 1",
+        ".inf",
+        "-.inf",
+        ".nan",
+        "1e999",
+        "*x",
+        "[1",
+        '"\\UFFFFFFFF"',
+        '"\\uD800"',
+        '"\\e[31m"',
+        "a: 1\n---\nb: 2",
+        f"%YAML {'9' * 5000}.1\n--- a",
+        "\0",
+        BOMB,
+    ],
+)
+def test_what_is_refused_names_its_source(text):
+    with pytest.raises(InputError) as caught:
+        parse_yaml(text, "here")
+    assert str(caught.value).startswith("here")
+    assert len(str(caught.value)) < 400
+
+
+def test_the_line_is_named(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("a: 1\nb:\n  c: .nan\n")
+    with pytest.raises(InputError, match=re.escape(f"{path}:3: ")):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"", b"- a", b"x" * 3_000_000])
+def test_a_file_that_is_no_mapping_is_named(tmp_path, data):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        read_yaml(path)
+    for place in (tmp_path, tmp_path / "absent.yaml"):
+        with pytest.raises(InputError, match=re.escape(str(place))):
+            read_yaml(place)
+
+
+def test_options_are_numbers_or_text_as_it_stands():
+    texts = {"010": 10, "1e-3": 0.001, "/a: b #c": "/a: b #c", "[1, a]": [1, "a"], "'1'": "1", "*a": "*a", "": None}
+    assert {text: parse_option(text, "x") for text in texts} == texts
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=2024-13-99",
+        "seed=!!int abc",
+        f"seed={'1' * 5000}",
+        f"fold={'[' * 900}",
+        "fold='1'",
+        "training.learning_rate=inf",
+        "training.learning_rate=.inf",
+        "training.learning_rate=1e999",
+        "features.floor=.inf",
+        "features.floor='.inf'",
+        "batches.speeds=[1.0, .inf]",
+        "batches.speeds=['inf']",
+        "batches.speeds=&a [*a]",
+        "training.soft_labels=yes",
+        "split=1",
+        "split={}",
+    ],
+)
+def test_a_number_is_one_and_finite(override):
+    with pytest.raises(InputError) as caught:
+        load("strict", None, ["corpora=[ravdess]", override])
+    assert str(caught.value).startswith(f"command line: key {override.partition('=')[0]} ")
+    assert len(str(caught.value)) < 600
+
+
+def test_a_large_value_is_shown_in_part():
+    assert len(shown(["x" * 10_000] * 10_000)) < 1000
+
+
+def test_yaml_is_read_in_one_place():
+    readers = re.compile(r"yaml\.\w*load\w*\(|yaml\.compose|SafeLoader")
+    found = {
+        str(path.relative_to(ROOT))
+        for folder in ("ser", "steps", "local", "utils", "egs")
+        for path in (ROOT / folder).rglob("*.py")
+        if readers.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"ser/config/yaml_file.py"}
