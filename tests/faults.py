@@ -71,7 +71,7 @@ def _features(root: Path) -> list[list[str]]:
     found = []
     for folder in ("data/one", "data/two", *copied):
         for options in ([], ["--job", "1", "--nj", "1"], ["--finish", "true"]):
-            found.append(["make_stft.py", *options, f"{CELL}/config.yaml", folder, "dump"])
+            found.append(["extract_features.py", *options, f"{CELL}/config.yaml", folder, "dump"])
     return found
 
 
