@@ -1,6 +1,8 @@
 """Front ends: samples to frames of features, each behind one interface and in one registry."""
 
-from ser.config import Experiment
+from functools import lru_cache
+
+from ser.config import Experiment, Features, FrontendSettings
 from ser.config.registry import FRONTENDS, built
 from ser.frontends.base import Frontend
 
@@ -13,5 +15,10 @@ def build_frontend(experiment: Experiment) -> Frontend:
     Raises:
         InputError: a model that is absent or of the wrong kind, or a layer that it does not have.
     """
-    frontend: Frontend = built(FRONTENDS, experiment.frontend.name)(experiment.features, experiment.frontend)
+    return _build(experiment.features, experiment.frontend)
+
+
+@lru_cache(maxsize=4)  # weights are read once
+def _build(features: Features, settings: FrontendSettings) -> Frontend:
+    frontend: Frontend = built(FRONTENDS, settings.name)(features, settings)
     return frontend

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from ser.frontends.weights import HUB_NAME, fetch_from_hub, weight_files, weight
 VERSION = 1
 TRIM_FRAME, TRIM_SHIFT = 0.025, 0.01  # s
 WHISPER_SHIFT = 320
+WHISPER = ("ctranslate2", "whisper")
 
 
 class Encoder(Protocol):
@@ -40,7 +42,7 @@ class Pretrained(Frontend):
     name = "pretrained"
 
     def __init__(self, features: Features, settings: FrontendSettings) -> None:
-        self.storage = features.storage
+        self.settings, self.storage = settings, features.storage
         self.folder = find_model(settings.model, settings.revision)
         self.trim_decibels = settings.trim_decibels
         weight_files(self.folder)
@@ -48,7 +50,7 @@ class Pretrained(Frontend):
         if not isinstance(config, dict):
             raise InputError(f"{self.folder / 'config.json'}: holds no settings; fetch the model again")
         self.kind = "ctranslate2" if (self.folder / "model.bin").is_file() else str(config.get("model_type"))
-        if self.kind in ("ctranslate2", "whisper"):
+        if self.kind in WHISPER:
             self.sampling_rate, self.frame_shift, self.shortest = 16_000, WHISPER_SHIFT, 400
             self.dim, depth = self._whisper.size, len(self._whisper.layers)
         else:
@@ -72,7 +74,9 @@ class Pretrained(Frontend):
         }
 
     def num_frames(self, num_samples: int) -> int:
-        return max(0, num_samples // self.frame_shift)
+        if self.kind in WHISPER:  # two mel frames each, and one where only one is left
+            return (num_samples // (self.frame_shift // 2) + 1) // 2
+        return num_samples // self.frame_shift
 
     def extract(self, samples: np.ndarray) -> np.ndarray:
         start, end = self.span(samples)
@@ -84,17 +88,47 @@ class Pretrained(Frontend):
     def span(self, samples: np.ndarray) -> tuple[int, int]:
         return trim_samples(samples, self.sampling_rate, self.trim_decibels)
 
+    def describe(self) -> dict[str, str]:
+        """What a model package says of the encoder: name, revision, SHA-256 of the weights, licence."""
+        known = PUBLISHED.get(self.settings.model)
+        return {
+            "model": self.settings.model,
+            "revision": self.settings.revision,
+            "weights": weights_digest(self.folder),
+            "licence": known.licence if known else "that of its publisher",
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write configuration and weights, in safetensors, so that frontend.model = `folder` gives the same values."""
+        folder.mkdir()
+        if self.kind in WHISPER:
+            from ser.frontends import whisper
+
+            tensors, heads = self._weights()
+            whisper.save(tensors, heads, folder)
+            return
+        for name in ("config.json", "preprocessor_config.json"):
+            if (self.folder / name).is_file():
+                shutil.copyfile(self.folder / name, folder / name)
+        for path in weight_files(self.folder):
+            shutil.copyfile(path, folder / path.name)
+
+    def _weights(self) -> Any:
+        from ser.frontends import whisper
+
+        if self.kind == "ctranslate2":
+            return whisper.read_ctranslate2(self.folder / "model.bin")
+        return whisper.read_safetensors(self.folder)
+
     @cached_property
     def _whisper(self) -> Any:
         from ser.frontends import whisper
 
-        read = whisper.read_ctranslate2 if self.kind == "ctranslate2" else whisper.read_safetensors
-        path = self.folder / "model.bin" if self.kind == "ctranslate2" else self.folder
-        return whisper.WhisperEncoder(*read(path)).eval().requires_grad_(False)
+        return whisper.WhisperEncoder(*self._weights()).eval().requires_grad_(False)
 
     @cached_property
     def _encoder(self) -> Encoder:
-        if self.kind in ("ctranslate2", "whisper"):
+        if self.kind in WHISPER:
             encoder: Encoder = self._whisper
             return encoder
         from ser.frontends import huggingface

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ser.common import InputError, read_json
+from ser.common import InputError, read_json, write_json
 
 RATE = 16_000
 N_FFT, HOP = 400, 160  # samples: 25 and 10 ms
@@ -25,6 +25,7 @@ FRAME = 2 * HOP
 # Types of CTranslate2's model.bin, version 6, by their number.
 DTYPES = {0: "<f4", 1: "i1", 2: "<i2", 3: "<i4", 4: "<f2"}
 CTRANSLATE2_VERSION = 6
+PREFIX = "model.encoder."  # of the names that transformers gives
 
 
 class WhisperEncoder(nn.Module):
@@ -72,7 +73,7 @@ class WhisperEncoder(nn.Module):
         with torch.inference_mode():
             for start in range(0, len(samples), window):
                 piece = samples[start : start + window]
-                if start and len(piece) < N_FFT:
+                if start and len(piece) < FRAME:
                     break  # less than a frame behind the last window
                 outputs = self(log_mel(torch.from_numpy(piece), self.bands)[None])
                 found.append(torch.cat([outputs[i][0] for i in layers], dim=1))
@@ -185,6 +186,18 @@ def read_ctranslate2(path: Path) -> tuple[dict[str, Tensor], int]:
     return {name: torch.from_numpy(x.astype(np.float32)) for name, x in found.items()}, heads
 
 
+def save(tensors: Mapping[str, Tensor], heads: int, folder: Path) -> None:
+    """Write an encoder as `read_safetensors` reads it, in float16 where that loses nothing."""
+    from safetensors.torch import save_file
+
+    found = {}
+    for name, tensor in tensors.items():
+        half = tensor.half()
+        found[PREFIX + name] = (half if torch.equal(half.float(), tensor) else tensor).contiguous()
+    save_file(found, folder / "model.safetensors")
+    write_json(folder / "config.json", {"model_type": "whisper", "encoder_attention_heads": heads})
+
+
 def _norm(values: Mapping[str, np.ndarray], theirs: str, own: str) -> dict[str, np.ndarray]:
     return {f"{own}.weight": values[f"{theirs}/gamma"], f"{own}.bias": values[f"{theirs}/beta"]}
 
@@ -231,9 +244,8 @@ def read_safetensors(folder: Path) -> tuple[dict[str, Tensor], int]:
     from ser.frontends.weights import load_safetensors
 
     config = read_json(folder / "config.json")
-    prefix = "model.encoder."
     tensors = load_safetensors(folder)
-    found = {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
+    found = {name.removeprefix(PREFIX): x.float() for name, x in tensors.items() if name.startswith(PREFIX)}
     if not found or not isinstance(heads := config.get("encoder_attention_heads"), int):
         raise InputError(f"{folder}: not Whisper's encoder, though config.json says so; fetch the model again")
     return found, heads

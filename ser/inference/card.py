@@ -45,8 +45,8 @@ def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
     rates = ", ".join(f"{int(rate):,} Hz" for rate in trained["sampling_rates"])
     parts = [
         f"# Speech emotion model: {names}",
-        f"A `{settings['temporal']}` network with `{settings['pooling']}` pooling on the log-STFT at "
-        f"{settings['features']['sampling_rate']:,} Hz (da Silva et al. 2020). It answers one emotion an utterance.",
+        f"A `{settings['temporal']}` network with `{settings['pooling']}` pooling on {_frontend(description)}. It "
+        "answers one emotion an utterance.",
         "## Use\n\n```sh\nser predict <this folder> some.wav\n```",
         _heads(description["heads"]),
         _results(description),
@@ -62,6 +62,21 @@ def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
         _provenance(description["provenance"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _frontend(description: Mapping[str, Any]) -> str:
+    settings = description["settings"]
+    rate = f"{settings['features']['sampling_rate']:,} Hz"
+    if "frontend" in description:
+        encoder, layers = description["frontend"], settings["frontend"]["layers"]
+        at = f" at {encoder['revision']}" if encoder["revision"] else ""
+        return (
+            f"layers {layers} of the frozen pretrained encoder {encoder['model']}{at} (SHA-256 of its weights "
+            f"`{encoder['weights']}`; licence: {encoder['licence']})"
+        )
+    if settings.get("frontend", {}).get("name") == "logmel":
+        return f"{settings['frontend']['bands']} log-mel bands at {rate}"
+    return f"the log-STFT at {rate} (da Silva et al. 2020)"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

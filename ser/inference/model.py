@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -21,6 +21,8 @@ from ser.config import Experiment
 from ser.config.load import ADDED
 from ser.config.registry import POOLING, TEMPORAL
 from ser.frontends import build_frontend
+from ser.frontends.pretrained import find_model
+from ser.frontends.weights import weights_digest
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 # Raise it when the folder cannot be read by the code before.
 FORMAT = 1
+FRONTEND = "frontend"  # folder of a pretrained encoder
 WEIGHTS, DESCRIPTION, SEEN, CARD, SUMS = "model.safetensors", "model.json", "seen.txt", "README.md", "SHA256SUMS"
 FILES = (WEIGHTS, DESCRIPTION, SEEN, CARD)
 # Normalisations that take out statistics of more than the file.
@@ -65,7 +68,7 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
     verify(folder)
     description = read_description(folder)
     try:
-        experiment = experiment_of(description["settings"])
+        experiment = _with_frontend(folder, description, experiment_of(description["settings"]))
         heads = {str(head): tuple(map(str, classes)) for head, classes in description["heads"].items()}
         if not heads or not all(heads.values()):
             raise ValueError("no heads or no classes")
@@ -96,6 +99,25 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
         raise InputError(f"{path}: weights of another network than {DESCRIPTION} says ({reason}); {AGAIN}") from None
     network.eval().requires_grad_(False)
     return Model(folder, experiment, network.to(place), place, description, heads)
+
+
+def _with_frontend(folder: Path, description: Mapping[str, Any], experiment: Experiment) -> Experiment:
+    """The experiment with the pretrained encoder that the package holds, or the one that it refers to.
+
+    Raises:
+        InputError: that one is absent, or has other weights.
+    """
+    if "frontend" not in description:
+        return experiment
+    place = folder / FRONTEND
+    if place.is_dir():
+        return replace(experiment, frontend=replace(experiment.frontend, model=str(place)))
+    settings, wanted = experiment.frontend, description["frontend"]["weights"]
+    if (found := weights_digest(find_model(settings.model, settings.revision))) != wanted:
+        raise InputError(
+            f"{folder}: made with {settings.model} of SHA-256 {wanted}, and the one here has {found}; get that one"
+        )
+    return experiment
 
 
 def _check(description: Mapping[str, Any], experiment: Experiment) -> None:
@@ -198,7 +220,7 @@ def verify(folder: Path) -> None:
         raise InputError(f"{folder / SUMS}: not text; {AGAIN}") from None
     sums: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
-        match = re.fullmatch(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][\w.-]*)", line)
+        match = re.fullmatch(r"([0-9a-f]{64}) [ *]((?:frontend/)?[A-Za-z0-9][\w.-]*)", line)
         if match is None:
             raise InputError(f"{folder / SUMS}:{number}: not `<SHA-256>  <name of a file in this folder>`; {AGAIN}")
         sums[match[2]] = match[1]

@@ -18,6 +18,8 @@ from ser.common.metrics import confusion_matrix, scores
 from ser.common.provenance import provenance
 from ser.config import read_experiment
 from ser.config.load import ROOT
+from ser.frontends import build_frontend
+from ser.frontends.pretrained import Pretrained
 from ser.inference import model as folders
 from ser.inference.card import seen_name, write_card
 from ser.inference.model import Model, write_sums
@@ -38,6 +40,7 @@ def pack(
     recipe: Path | None = None,
     data_root: Path | None = None,
     dump_root: Path | None = None,
+    reference: bool = False,
 ) -> dict[str, Any]:
     """Write the model folder of a finished experiment, whole or not at all.
 
@@ -45,6 +48,7 @@ def pack(
         recipe: the recipe folder; None: the one that holds the exp folder, as run.sh has it.
         data_root: prepared corpora; None: data in the recipe folder.
         dump_root: feature store; None: the toolkit's.
+        reference: name a pretrained encoder by its hash, in place of a copy of its weights.
 
     Returns:
         What model.json holds.
@@ -56,6 +60,8 @@ def pack(
     result = _finished(experiment_folder, data)
     if out.exists() and not (out / folders.SUMS).is_file():
         raise InputError(f"{out}: exists, and is no model folder; give another name")
+    built = build_frontend(data.experiment)
+    frontend = built if isinstance(built, Pretrained) else None
     weights = experiment_folder / folders.WEIGHTS
     seen, trained = _trained(data)
     description: dict[str, Any] = {
@@ -64,6 +70,7 @@ def pack(
         "heads": {head: list(classes) for head, classes in data.heads.items()},
         "corpora": {c: {key: getattr(p, key) for key in TOLD} for c, p in data.protocols.items()},
         "trained": trained,
+        **({"frontend": frontend.describe()} if frontend is not None else {}),
         **_group_statistics(data),
         "metrics": {
             "part": result["part"],
@@ -85,8 +92,12 @@ def pack(
         shutil.copyfile(weights, folder / folders.WEIGHTS)
         write_json(folder / folders.DESCRIPTION, description)
         write_text(folder / folders.SEEN, "".join(f"{name}\n" for name in seen))
+        encoder: list[str] = []
+        if frontend is not None and not reference:
+            frontend.save(folder / folders.FRONTEND)
+            encoder = [f"{folders.FRONTEND}/{path.name}" for path in sorted((folder / folders.FRONTEND).iterdir())]
         write_card(folder)
-        write_sums(folder)
+        write_sums(folder, *encoder)
     return description
 
 

@@ -12,6 +12,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="the model folder to write")
     parser.add_argument("--recipe", type=Path, help="recipe folder (default: the one that holds the exp folder)")
     parser.add_argument("--data", type=Path, help="prepared corpora (default: data in the recipe folder)")
+    parser.add_argument(
+        "--reference",
+        choices=["true", "false"],
+        default="false",
+        help="name a pretrained encoder by its hash, in place of a copy of its weights",
+    )
     parser.add_argument("--dump", type=Path, help="feature store (default: dump in the toolkit's folder)")
 
 
@@ -19,7 +25,9 @@ def run(options: argparse.Namespace) -> int:
     """Write the folder and say what it is worth."""
     from ser.inference.pack import pack
 
-    found = pack(options.experiment, options.out, options.recipe, options.data, options.dump)
+    found = pack(
+        options.experiment, options.out, options.recipe, options.data, options.dump, options.reference == "true"
+    )
     print(f"{options.out}: {', '.join(f'{head} ({len(c)} labels)' for head, c in found['heads'].items())}")
     for head, c in found["calibration"].items():
         print(
