@@ -15,8 +15,8 @@ export SER_ROOT LC_ALL=C PYTHONUTF8=1
 ser_environment() {
   local extra environment=${SER_ENV:-$SER_ROOT/.venv}
   for extra in "$@"; do
-    [[ $extra =~ ^(mini|tensorboard|opensmile|onnx|dev)$ ]] ||
-      _ser_error "ser_environment: no extra named $extra (mini, tensorboard, opensmile, onnx, dev)" || return 1
+    [[ $extra =~ ^(mini|tensorboard|opensmile|onnx|pretrained|dev)$ ]] ||
+      _ser_error "ser_environment: no extra named $extra (mini, tensorboard, opensmile, onnx, pretrained, dev)" || return 1
   done
   if [[ -n ${SER_ENV:-} ]]; then
     _ser_check_own "$@" || return 1
@@ -50,7 +50,8 @@ packages = {
     "tensorboard": "tensorboard",
     "opensmile": "opensmile",
     "onnx": "onnx onnxruntime",
-    "dev": "pytest xdist hypothesis ruff mypy importlinter pre_commit kaldi_native_io praatio tensorboard audiomentations librosa onnx onnxruntime",
+    "pretrained": "transformers huggingface_hub",
+    "dev": "pytest xdist hypothesis ruff mypy importlinter pre_commit kaldi_native_io praatio tensorboard audiomentations librosa onnx onnxruntime transformers",
 }
 wanted = [name for extra in ["core", *sys.argv[1:]] for name in packages[extra].split()]
 print(", ".join(name for name in wanted if importlib.util.find_spec(name) is None))

@@ -55,6 +55,7 @@ setup(
         "tensorboard": ["tensorboard"],
         "opensmile": ["opensmile"],
         "onnx": ["onnx", "onnxruntime"],
+        "pretrained": ["transformers>=5", "huggingface_hub"],
         "dev": [
             "pytest",
             "pytest-xdist",
@@ -72,6 +73,7 @@ setup(
             "types-PyYAML",
             "audiomentations",  # which the benchmark of augmentation compares with, as librosa
             "librosa",
+            "transformers>=5",
         ],
     },
 )
