@@ -133,7 +133,7 @@ def test_an_unknown_extra_is_refused(tree: Path) -> None:
     done = source(tree, "ser_environment minni")
     assert (done.returncode, done.stderr) == (
         1,
-        "error: ser_environment: no extra named minni (mini, tensorboard, opensmile, onnx, dev)\n",
+        "error: ser_environment: no extra named minni (mini, tensorboard, opensmile, onnx, pretrained, dev)\n",
     )
 
 
