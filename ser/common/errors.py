@@ -42,6 +42,10 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
             return 130
         finally:
             warnings.formatwarning = form
+            from ser.common.records import unchecked_note  # which imports this module
+
+            if note := unchecked_note():
+                print(f"warning: {note}", file=sys.stderr)
         return 1
 
     return run

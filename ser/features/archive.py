@@ -1,22 +1,24 @@
 """Kaldi archives: written whole, read through a memory map.
 
-kaldiio reads an archive entry whole; a training step wants some rows of it, again and again, and many processes want
-to share the pages. So reading stands here, for the two kinds of matrix that `ArkWriter` writes. Two bytes a value are
-written here too, bit for bit as kaldiio does, which takes as long for it as the Fourier transform takes.
+A training step wants some rows of a matrix, again and again, and many processes want to share the pages. An archive
+from elsewhere is input, not code: kaldiio unpickles an entry that begins with `PKL`. So archives are read here and
+nowhere else: float32 vectors and matrices and Kaldi's two-byte matrices, little endian; any other kind is refused by
+name.
 """
 
 from __future__ import annotations
 
-import io
+import math
 import mmap
 import os
 import re
 import secrets
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -29,7 +31,23 @@ RANGE = re.compile(r"\[(\d+):(\d+)\]$")
 GZIP = b"\x1f\x8b"
 # What to do about an archive that is not as it was written.
 MEND = "run steps/store.py verify, which removes what is damaged, then stage 3 again"
-FLOAT, TWO_BYTE = b"\0BFM ", b"\0BCM2 "
+VECTOR, MATRIX, TWO_BYTE = b"\0BFV ", b"\0BFM ", b"\0BCM2 "
+# What an entry of another kind begins with, and what it is.
+OTHERS = {
+    b"PKL": "a Python pickle, which may hold code and is never opened",
+    b"\x93NUMPY": "a NumPy array",
+    b"NPY": "a NumPy array",
+    b"AUDIO": "audio",
+    b"RIFF": "audio",
+    b"\0BDV ": "a double-precision vector",
+    b"\0BDM ": "a double-precision matrix",
+    b"\0BCM ": "a one-byte compressed matrix",
+    b"\0BCM3 ": "a one-byte compressed matrix",
+    b"\0B": "a binary object of another kind",
+    b" [": "text",
+    b"[": "text",
+}
+KEY = re.compile(rb"([^\s\0]+) ")
 
 
 class ArkWriter:
@@ -60,7 +78,7 @@ class ArkWriter:
         return self
 
     def write(self, key: str, matrix: np.ndarray) -> None:
-        """Append one float32 matrix, (rows, columns).
+        """Append one float32 matrix, (rows, columns), or, as "float32", vector.
 
         Raises:
             InputError: a value of it is not finite.
@@ -131,12 +149,121 @@ def _two_bytes(key: str, matrix: np.ndarray) -> tuple[bytes, bytes]:
     return header, stored.tobytes()
 
 
-def _floats(key: str, matrix: np.ndarray) -> tuple[bytes]:
-    import kaldiio
+def _floats(key: str, values: np.ndarray) -> tuple[bytes, bytes]:
+    """Header and values of a float32 vector or matrix."""
+    sizes = b"".join(b"\4" + struct.pack("<i", size) for size in values.shape)
+    return f"{key} ".encode() + (VECTOR if values.ndim == 1 else MATRIX) + sizes, values.astype("<f4").tobytes()
 
-    entry = io.BytesIO()
-    kaldiio.save_ark(entry, {key: matrix})
-    return (entry.getvalue(),)
+
+class Header(NamedTuple):
+    """Where the values of an entry are.
+
+    Attributes:
+        at: offset of the first value.
+        size: bytes a value: 4, or 2, which stand for low + step * value.
+    """
+
+    shape: tuple[int, ...]
+    at: int
+    size: int
+    low: np.float32
+    step: np.float32
+
+    @property
+    def end(self) -> int:
+        """Offset behind the last value."""
+        return self.at + self.size * math.prod(self.shape)
+
+
+def read_header(data: bytes | mmap.mmap, offset: int, total: int, where: str) -> Header:
+    """Read the header of the entry at an offset.
+
+    Args:
+        data: the archive.
+        total: bytes of the archive.
+        where: the archive and the key, for messages.
+
+    Raises:
+        InputError: another kind than the three that are read, or more values than the archive holds.
+    """
+    head = data[offset : offset + 22]
+    kind = next((kind for kind in (VECTOR, MATRIX, TWO_BYTE) if head.startswith(kind)), None)
+    if kind is None:
+        what = next((name for start, name in OTHERS.items() if head.startswith(start)), "no Kaldi object")
+        raise InputError(
+            f"{where}: {what} at offset {offset}, expected a float32 vector or matrix or a two-byte matrix; {MEND}"
+        )
+    little = _unpack(head, kind, "<", offset, total)
+    if little is None:
+        big = _unpack(head, kind, ">", offset, total)
+        what = "big endian, and only little endian is read" if big else "the archive ends within it"
+        raise InputError(f"{where}: {what}; {MEND}")
+    if not math.isfinite(little.low) or not math.isfinite(little.step):
+        raise InputError(f"{where}: holds values that are not finite; {MEND}")
+    return little
+
+
+def _unpack(head: bytes, kind: bytes, order: str, offset: int, total: int) -> Header | None:
+    """The sizes of an entry in a byte order; None where the archive does not hold so much."""
+    form = order + {VECTOR: "xi", MATRIX: "xixi", TWO_BYTE: "ffii"}[kind]
+    at = len(kind) + struct.calcsize(form)
+    if len(head) < at:
+        return None
+    values = struct.unpack_from(form, head, len(kind))
+    shape = values[-1:] if kind == VECTOR else values[-2:]
+    low, step, size = np.float32(0), np.float32(1), 4
+    if kind == TWO_BYTE:
+        low, step, size = np.float32(values[0]), _step(values[1]), 2
+    header = Header(shape, offset + at, size, low, step)
+    return header if min(shape) >= 0 and header.end <= total else None
+
+
+def read_archive(path: Path) -> dict[str, np.ndarray]:
+    """Every entry of an archive in its order, float32: vectors, and matrices of (rows, columns).
+
+    Raises:
+        InputError: absent, cut short, a key twice, an entry of another kind, or a value that is not finite.
+    """
+    check_regular(path, "run its stage again")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); run its stage again") from None
+    found: dict[str, np.ndarray] = {}
+    at = 0
+    while at < len(data):
+        match = KEY.match(data, at)
+        try:
+            key = match[1].decode() if match else ""
+        except UnicodeDecodeError:
+            key = ""
+        if match is None or not key or key in found:
+            what = f"{key} stands twice" if key else "no key"
+            raise InputError(f"{path}: {what} at offset {at}; run its stage again")
+        header = read_header(data, match.end(), len(data), f"{path}: {key}")
+        found[key] = values_of(data, header)
+        if not np.isfinite(found[key]).all():
+            raise InputError(f"{path}: {key}: holds values that are not finite; run its stage again")
+        at = header.end
+    return found
+
+
+def values_of(
+    data: bytes | mmap.mmap, header: Header, start: int = 0, rows: int | None = None, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Some rows of an entry (of a vector, some values), all where `rows` is None, as float32, in `out` where given."""
+    rows = header.shape[0] - start if rows is None else rows
+    shape = (rows, *header.shape[1:])
+    width = math.prod(header.shape[1:])
+    stored = np.frombuffer(
+        data, f"<{'f' if header.size == 4 else 'u'}{header.size}", rows * width, header.at + header.size * start * width
+    ).reshape(shape)
+    values = np.empty(shape, np.float32) if out is None else out
+    values[:] = stored
+    if header.size == 2:
+        values *= header.step
+        values += header.low
+    return values
 
 
 class ArkReader:
@@ -144,13 +271,14 @@ class ArkReader:
 
     Args:
         scp: `key path:offset` lines; a range such as `[0:9]` behind takes these rows, both ends among them.
+        check: called with an archive and its bytes before the first of them is used.
 
     Raises:
         InputError: a line that names no archive position, or an entry that is cut short or of another kind.
     """
 
-    def __init__(self, scp: Path) -> None:
-        self.scp = scp
+    def __init__(self, scp: Path, check: Callable[[Path, mmap.mmap], None] | None = None) -> None:
+        self.scp, self.check = scp, check
         self.places: dict[str, tuple[str, int]] = {}
         self.ranges: dict[str, tuple[int, int]] = {}
         for key, value in read_table(scp).items():
@@ -169,47 +297,38 @@ class ArkReader:
 
     def shape(self, key: str) -> tuple[int, int]:
         """(rows, columns) of a matrix."""
-        return self._entry(key)[1]
+        first, end = self._rows(key, self._entry(key)[1])
+        return end - first, self._entry(key)[1].shape[1]
 
     def read(self, key: str, start: int = 0, rows: int | None = None, out: np.ndarray | None = None) -> np.ndarray:
         """Rows `start` to `start + rows` (to the end where None) as float32, (rows, columns), in `out` where given."""
-        data, (total, columns), at, low, step = self._entry(key)
-        rows = total - start if rows is None else rows
-        if not 0 <= start <= start + rows <= total:
-            raise InputError(f"{self.scp}: {key}: rows {start} to {start + rows} of {total}")
-        self._let_go(rows * columns * (4 if step is None else 2))
-        kind, size = ("<f4", 4) if step is None else ("<u2", 2)
-        stored = np.frombuffer(data, kind, rows * columns, at + size * start * columns).reshape(rows, columns)
-        values = np.empty((rows, columns), np.float32) if out is None else out
-        values[:] = stored
-        if step is not None:
-            values *= step
-            values += low
-        return values
+        data, header = self._entry(key)
+        first, end = self._rows(key, header)
+        rows = end - first - start if rows is None else rows
+        if not 0 <= start <= start + rows <= end - first:
+            raise InputError(f"{self.scp}: {key}: rows {start} to {start + rows} of {end - first}")
+        self._let_go(rows * header.shape[1] * header.size)
+        return values_of(data, header, first + start, rows, out)
 
-    def _entry(self, key: str) -> tuple[mmap.mmap, tuple[int, int], int, np.float32, np.float32 | None]:
+    def _entry(self, key: str) -> tuple[mmap.mmap, Header]:
         if key not in self.places:
             raise InputError(f"{self.scp}: no entry {key}; run stage 3 again")
         path, offset = self.places[key]
         data = self._map(path)
-        if offset + 22 > data.size():  # the file's size as it is now: a map must not be read beyond it
-            raise InputError(f"{path}: {key}: the archive ends within it; {MEND}")
-        low, step = np.float32(0), None
-        if data[offset : offset + 6] == TWO_BYTE:
-            low, span, rows, columns = struct.unpack_from("<ffii", data, offset + 6)
-            low, step = np.float32(low), _step(span)
-            at, size = offset + 22, 2
-        elif data[offset : offset + 5] == FLOAT:
-            rows, columns = struct.unpack_from("<xixi", data, offset + 5)
-            at, size = offset + 15, 4
-        else:
-            raise InputError(f"{path}: {key}: no float or two-byte matrix at offset {offset}; {MEND}")
-        if at + size * rows * columns > data.size():
-            raise InputError(f"{path}: {key}: the archive ends within it; {MEND}")
-        first, end = self.ranges.get(key, (0, rows))
-        if not first < end <= rows:
-            raise InputError(f"{self.scp}: {key}: rows {first} to {end - 1} of a matrix of {rows}; mend the range")
-        return data, (end - first, columns), at + size * first * columns, low, step
+        # The file's size as it is now: a map must not be read beyond it.
+        header = read_header(data, offset, data.size(), f"{path}: {key}")
+        if len(header.shape) != 2:
+            raise InputError(f"{path}: {key}: a vector, expected a matrix; {MEND}")
+        return data, header
+
+    def _rows(self, key: str, header: Header) -> tuple[int, int]:
+        """The first row that the scp names, and the one behind the last."""
+        first, end = self.ranges.get(key, (0, header.shape[0]))
+        if not first < end <= header.shape[0]:
+            raise InputError(
+                f"{self.scp}: {key}: rows {first} to {end - 1} of a matrix of {header.shape[0]}; mend the range"
+            )
+        return first, end
 
     def _let_go(self, size: int) -> None:
         """Give pages back now and then, which stay in the system's cache: a process does not grow by what it reads."""
@@ -226,7 +345,10 @@ class ArkReader:
                 with open(path, "rb") as file:
                     if file.read(2) == GZIP:
                         raise InputError(f"{path}: a gzip file, in which nothing can be looked up; unpack it (gunzip)")
-                    self.maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
                 raise InputError(f"{path}: cannot be read ({error}); run stage 3 again") from None
+            if self.check is not None:
+                self.check(Path(path), data)
+            self.maps[path] = data
         return self.maps[path]

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ser.batches import Data, open_data
-from ser.common import InputError, digest, read_json
+from ser.common import InputError, digest
 from ser.common.files import append_text
 from ser.common.progress import progress
 from ser.config import Experiment, decisive, save
@@ -23,6 +23,7 @@ from ser.corpora.splits import with_splits
 from ser.grid.cells import Grid
 from ser.grid.state import MARKER, Failure, claimed, mark_failed, read_failure, wrong_with, zero_shot_found
 from ser.scoring.decode import Decoder
+from ser.scoring.files import read_result, read_zero_shot
 from ser.scoring.result import score, score_zero_shot, target_hashes
 from ser.training import Trainer
 from ser.training.checkpoint import load_tensors
@@ -132,8 +133,8 @@ class Runner:
         for corpus, other in others.items():
             print(decoder.decode_part(other.parts("test")[corpus], other))
         score_zero_shot(data, folder, others, left_out)
-        for name in ("result", "zero_shot"):
-            for corpus, scores in read_json(folder / f"{name}.json")["targets"].items():
+        for name, read in (("result", read_result), ("zero_shot", read_zero_shot)):
+            for corpus, scores in read(folder / f"{name}.json")["targets"].items():
                 print(f"{name}: {corpus} WA {scores['wa']:.3f}, UA {scores['ua']:.3f}, n {scores['n']}")
 
     def is_done(self, experiment: Experiment) -> bool:
@@ -154,7 +155,7 @@ class Runner:
         folder = self.grid.folder(experiment)
         if not (folder / "result.json").is_file() or wrong_with(folder, experiment):
             return False
-        result = read_json(folder / "result.json")
+        result = read_result(folder / "result.json")
         return all(result[key] == value for key, value in self.hashes(experiment).items())
 
     def data(self, experiment: Experiment) -> Data:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ser.common import InputError, read_json, write_json
 from ser.config import Experiment
+from ser.scoring.files import read_result, read_train, read_zero_shot
 
 IDENTITY = ("corpora", "task", "temporal", "pooling", "fold", "seed")
 HASHES = ("config_hash", "data_hash", "split_hash")
@@ -69,7 +70,7 @@ def wrong_with(folder: Path, experiment: Experiment) -> str:
     """What is wrong with result.json; "" for nothing. It has to be whole, of this experiment, and as it was scored."""
     path = folder / "result.json"
     try:
-        result, train = read_json(path), read_json(folder / "train.json")
+        result, train = read_result(path), read_train(folder)
         odd = [key for key in IDENTITY if result[key] != getattr(experiment, key)]
         odd += [key for key in HASHES if result[key] != train[key]]
         odd += [
@@ -90,7 +91,7 @@ def zero_shot_found(folder: Path) -> dict[str, Any] | None:
     None where there is no such file, or it is of another model.
     """
     try:
-        found, train = read_json(folder / "zero_shot.json"), read_json(folder / "train.json")
+        found, train = read_zero_shot(folder / "zero_shot.json"), read_train(folder)
         same = all(found[key] == train[key] for key in HASHES)
         return {**{c: found["target_hashes"][c] for c in found["targets"]}, **found["left_out"]} if same else None
     except (InputError, LookupError, TypeError):

@@ -12,11 +12,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
-from ser.common import InputError, read_json, sha256
+from ser.common import InputError, read_json
+from ser.common.files import sha256
+from ser.common.kinds import of_kind
 from ser.config import Experiment
 from ser.config.load import ADDED
 from ser.config.registry import POOLING, TEMPORAL
@@ -83,7 +85,7 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
     _refuse_pickle(path)
     place = open_device(device)
     try:
-        tensors, meta = load_tensors(path)
+        tensors, meta = load_tensors(path, vouched=True)
     except InputError as error:
         raise InputError(f"{str(error).rpartition(';')[0]}; {AGAIN}") from None
     weighed = {head: tuple(classes) for head, classes in meta.get("classes", {}).items()}
@@ -166,42 +168,12 @@ def experiment_of(settings: Mapping[str, Any]) -> Experiment:
     for key, value in ADDED.items():
         section, _, name = key.partition(".")
         later.setdefault(section, {})[name] = value
-    made = _made(
-        Experiment, {k: {**later.get(k, {}), **v} if isinstance(v, Mapping) else v for k, v in settings.items()}
-    )
+    filled = {k: {**later.get(k, {}), **v} if isinstance(v, Mapping) else v for k, v in settings.items()}
+    made: Experiment = of_kind(Experiment, filled, "settings")
     for name, known in ((made.temporal, TEMPORAL), (made.pooling, POOLING)):
         if name not in known:
             raise ValueError(f"{name} is none of {', '.join(known)}")
     return made
-
-
-def _made(kind: type, values: Mapping[str, Any], where: str = "") -> Any:
-    hints = get_type_hints(kind)
-    odd = sorted(hints.keys() ^ values.keys())
-    if odd:
-        raise ValueError(f"{where}{odd[0]} is {'missing' if odd[0] in hints else 'unknown'}")
-    return kind(**{name: _value(hint, values[name], f"{where}{name}") for name, hint in hints.items()})
-
-
-def _value(hint: Any, value: Any, name: str) -> Any:
-    if is_dataclass(hint):
-        return _made(hint, value, f"{name}.")  # type: ignore[arg-type]
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise ValueError(f"{name} = {value!r} is none of {', '.join(get_args(hint))}")
-        return value
-    if get_origin(hint) is list:
-        return [_value(get_args(hint)[0], item, name) for item in value]
-    if get_origin(hint) is dict:
-        return dict(value)
-    plain = next(base for base in (bool, int, float, str) if issubclass(hint, base))
-    if plain is float and isinstance(value, int):
-        value = float(value)
-    if not isinstance(value, plain) or isinstance(value, bool) != (plain is bool):
-        raise ValueError(f"{name} = {value!r} is no {plain.__name__}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name} = {value!r} is not finite")
-    return plain(hint(value))
 
 
 def verify(folder: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ser.batches import UNIFIED, Data, Part, View, open_data
-from ser.common import InputError, atomic_path, digest, read_json, sha256, write_json, write_text
+from ser.common import InputError, atomic_path, digest, write_json, write_text
+from ser.common.files import sha256
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.provenance import provenance
 from ser.config import read_experiment
@@ -26,7 +27,9 @@ from ser.inference.model import Model, write_sums
 from ser.inference.predict.inputs import manifest_rows
 from ser.inference.predictor import MEAN, Predictor, routes
 from ser.nets import build
+from ser.scoring import files
 from ser.scoring.calibration import expected_calibration_error, fit_temperature, tempered
+from ser.scoring.files import read_decode, read_result
 from ser.scoring.result import read_train
 from ser.training.checkpoint import load_tensors
 
@@ -123,13 +126,14 @@ def _finished(folder: Path, data: Data) -> dict[str, Any]:
     for needed in (weights, folder / "train.json", path):
         if not needed.is_file():
             raise InputError(f"{folder}: not finished, for it has no {needed.name}; run stages 4 to 6")
-    train, result = read_train(data, folder), read_json(path)
-    meta = load_tensors(weights)[1]
+    train, result = read_train(data, folder), read_result(path)
+    files.read_train(folder, [folders.WEIGHTS])
+    meta = load_tensors(weights, vouched=True)[1]
     hashes = data.hashes()
     if any(meta.get(key) != value or result.get(key) != value for key, value in hashes.items()):
         raise InputError(f"{folder}: weights, train.json and result.json are of different trainings; run stages 4 to 6")
     for corpus in result["targets"]:
-        if read_json(folder / f"decode_{corpus}_{result['part']}" / "decode.json").get("model") != digest(weights):
+        if read_decode(folder / f"decode_{corpus}_{result['part']}").get("model") != digest(weights):
             raise InputError(f"{weights}: not the weights that result.json is of; run stages 5 and 6 again")
     return {**train, **result}
 
@@ -138,7 +142,7 @@ def _model(folder: Path, data: Data, description: dict[str, Any]) -> Model:
     import torch
 
     network = build(data.experiment, data.heads)
-    network.load_state_dict(load_tensors(folder / folders.WEIGHTS)[0])
+    network.load_state_dict(load_tensors(folder / folders.WEIGHTS, vouched=True)[0])
     device = torch.device("cpu")
     return Model(folder, data.experiment, network.eval().requires_grad_(False), device, description, data.heads)
 

@@ -13,10 +13,12 @@ import numpy as np
 
 from ser.batches import UNIFIED, Data, Part
 from ser.batches.part import data_dir_of
-from ser.common import InputError, digest, read_json, write_json
+from ser.common import InputError, digest
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.provenance import provenance
+from ser.common.records import write_record
 from ser.corpora.kaldi import read_table, write_table
+from ser.scoring.files import answers_of, read_result
 from ser.scoring.result import describe_data, score_part
 from ser.training import baseline as svm
 from ser.training.loss import class_weights
@@ -53,8 +55,8 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
     identity = _identity(data, features, normalisation)
     path = folder / "result.json"
     if path.is_file():
-        found = read_json(path)
-        if found["fingerprint"] != identity["fingerprint"]:
+        found = read_result(path)
+        if found.get("fingerprint") != identity["fingerprint"]:
             raise InputError(f"{path}: of other settings or data; remove {folder}, or give another --exp folder")
         return found, True
     train, valid, test = (data.parts(name) for name in ("train", "valid", "test"))
@@ -88,7 +90,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         **describe_data(data),
         "targets": targets,
     }
-    write_json(path, result)
+    write_record(path, result, [answers_of(folder, corpus, "test") for corpus in targets])
     return result, False
 
 
@@ -149,7 +151,8 @@ def _decode(model: svm.Baseline, part: Part, values: np.ndarray, folder: Path, f
     """Write hyp and decode.json; a support vector machine has no posteriors."""
     best = model.predict(values)
     write_table(folder / "hyp", {key: part.classes[i] for key, i in zip(part.ids, best, strict=True)})
-    write_json(folder / "decode.json", {"classes": part.classes, "utterances": len(part), "fingerprint": fingerprint})
+    about = {"classes": part.classes, "utterances": len(part), "fingerprint": fingerprint}
+    write_record(folder / "decode.json", about, [folder / "hyp"])
 
 
 def _provenance() -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser.common import InputError, read_json
+from ser.common import InputError
 from ser.common.pictures import check_picture, save_picture
+from ser.scoring import files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,6 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 OVERLAID = len(PALETTE)  # more trainings than that get panels of their own
 MOST = 100
 LABELS = {"train_loss": "training loss", "valid_loss": "validation loss", "ua": "validation UA"}
-KEYS = ("epoch", "train_loss", "valid_loss", "valid", "best_epoch")
 
 
 @dataclass(frozen=True)
@@ -87,19 +86,12 @@ def read_curves(folder: Path) -> Curves:
     Raises:
         InputError: epochs.jsonl has no line, or one that is not JSON or lacks a key.
     """
-    path, rows = folder / "epochs.jsonl", []
-    mend = "copy the file anew from where the training runs, or remove the line"
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            raise InputError(f"{path}:{number}: not JSON; {mend}") from None
-        if missing := [key for key in KEYS if not isinstance(rows[-1], dict) or key not in rows[-1]]:
-            raise InputError(f"{path}:{number}: lacks {missing[0]}; {mend}")
-    if not rows:
-        raise InputError(f"{path}: holds no epoch; remove it and run stage 4 again")
-    train = folder / "train.json"
-    return curves_of(rows, read_json(train) if train.is_file() else None)
+    path = folder / "epochs.jsonl"
+    rows = files.read_epochs(path)
+    train = files.read_train(folder) if (folder / "train.json").is_file() else None
+    if train and train["epochs"] == len(rows):  # otherwise it is of an earlier training
+        files.read_train(folder, [path.name])
+    return curves_of(rows, train)
 
 
 def find_trainings(folders: Iterable[Path]) -> list[Path]:

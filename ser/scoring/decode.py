@@ -9,12 +9,14 @@ import numpy as np
 import torch
 
 from ser.batches import Data, Part, View, by_length, collate
-from ser.common import InputError, digest, read_json, write_json
+from ser.common import InputError, digest
+from ser.common.records import write_record
 from ser.config import Batches, Experiment
 from ser.corpora.kaldi import write_table
 from ser.features import ArkWriter
 from ser.nets import SpeechEmotionNetwork, build
 from ser.nets.evaluate import BATCH_FRAMES, log_posteriors
+from ser.scoring.files import read_decode, read_train
 from ser.training.checkpoint import load_tensors
 from ser.training.machine import find_machine
 
@@ -31,7 +33,8 @@ class Decoder:
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         path = folder / "model.safetensors"
-        tensors, meta = load_tensors(path)
+        read_train(folder, ["model.safetensors"])
+        tensors, meta = load_tensors(path, vouched=True)
         self.experiment, self.folder, self.model = experiment, folder, digest(path)
         self.network = build(experiment, meta["classes"])
         self.network.load_state_dict(tensors)
@@ -77,10 +80,10 @@ class Decoder:
 def decoded_as(folder: Path, mark: Mapping[str, object]) -> bool:
     """Whether a decode_<corpus>_<part>/ is there, whole, and of that model and those data."""
     try:
-        found = read_json(folder / "decode.json")
-        return all(found[key] == value for key, value in mark.items())
-    except (InputError, LookupError, TypeError):
+        found = read_decode(folder)
+    except InputError:
         return False
+    return all(found.get(key) == value for key, value in mark.items())
 
 
 def decode(
@@ -111,7 +114,11 @@ def write_decoded(folder: Path, part: Part, posteriors: np.ndarray, description:
             writer.write(key, row)
     best = posteriors.argmax(1)
     write_table(folder / "hyp", {key: part.classes[i] for key, i in zip(part.ids, best, strict=True)})
-    write_json(folder / "decode.json", {"classes": part.classes, "utterances": len(part), **description})
+    write_record(
+        folder / "decode.json",
+        {"classes": part.classes, "utterances": len(part), **description},
+        [folder / "post.ark", folder / "hyp"],
+    )
 
 
 @torch.inference_mode()

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from ser.common import InputError, read_json
-from ser.common.metrics import confusion_matrix, scores
+from ser.common import InputError
+from ser.common.metrics import scores
 from ser.config import Experiment
+from ser.scoring.files import RESCORE, answers_of, read_answers, read_result
 from ser.scoring.tables import experiment_of, result_paths, telling_settings, told
 
 RESAMPLES = 2000
@@ -78,7 +79,7 @@ def read_pools(exp_dirs: Sequence[Path]) -> list[Pool]:
     groups: dict[tuple[str, ...], list[tuple[dict[str, Any], Path]]] = {}
     for exp_dir in exp_dirs:
         for path in result_paths(exp_dir):
-            result = read_json(path)
+            result = read_result(path, answers=True)
             for target in result["targets"]:
                 key = (str(exp_dir), result["combination"], target, path.parents[1].name)
                 groups.setdefault(key, []).append((result, path.parent))
@@ -95,15 +96,14 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -
     index = {name: i for i, name in enumerate(classes)}
     sums: dict[str, np.ndarray] = {}  # by speaker
     for result, folder in runs:
-        table = folder / f"decode_{target}_{result['part']}" / "scoring" / "utterances.tsv"
-        if not table.is_file():
-            raise InputError(f"{table}: no such file; run stage 6 again")
-        for line in table.read_text(encoding="utf-8").splitlines():
-            _, speaker, truth, hypothesis = line.split("\t")[:4]
-            own = sums.setdefault(speaker, np.zeros((len(seeds), len(classes), len(classes))))
-            own[seeds.index(result["seed"])] += confusion_matrix(
-                np.array([index[truth]]), np.array([index[hypothesis]]), len(classes)
-            )
+        table = answers_of(folder, target, result["part"])
+        for utterance, speaker, truth, hypothesis, _ in read_answers(table):
+            if truth not in index or hypothesis not in index:
+                raise InputError(
+                    f"{table}: {utterance}: {truth} or {hypothesis} is none of {', '.join(classes)}; {RESCORE}"
+                )
+            own = sums.setdefault(str(speaker), np.zeros((len(seeds), len(classes), len(classes))))
+            own[seeds.index(result["seed"]), index[truth], index[hypothesis]] += 1
     first = runs[0][0]
     speakers = sorted(sums)
     hashes = {result.get("protocol_hash", {}).get(target, "not recorded") for result, _ in runs}

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from struct import error as StructError
 from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
 from ser.batches import Data, Part
-from ser.common import InputError, digest, read_json, write_json, write_text
+from ser.common import InputError, digest, write_json, write_text
 from ser.common.metrics import confusion_matrix, scores
+from ser.common.records import write_record
 from ser.config import Experiment
 from ser.corpora.describe import protocol_hash, read_prepared
 from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import own_fold
+from ser.features.archive import read_archive
+from ser.scoring import files
 from ser.scoring.calibration import expected_calibration_error, fit_temperature, reliability, tempered
 from ser.scoring.curves import plot_curves
-from ser.scoring.decode import decoded_as
+from ser.scoring.files import answers_of, read_decode
 from ser.scoring.plots import plot_confusion, plot_reliability
 
 
@@ -37,6 +39,12 @@ def score_part(part: Part, folder: Path) -> dict[str, Any]:
             f"{folder / 'hyp'}: {odd[0]} stands in only one of hyp and the {part.name} part; run stage 5 again"
         )
     index = {name: i for i, name in enumerate(part.classes)}
+    unknown = [key for key in part.ids if hypothesis[key] not in index]
+    if unknown:
+        raise InputError(
+            f"{folder / 'hyp'}: {unknown[0]}: {hypothesis[unknown[0]]!r} is none of {', '.join(part.classes)}; run "
+            "stage 5 again"
+        )
     confusion = confusion_matrix(
         part.targets, np.array([index[hypothesis[key]] for key in part.ids]), len(part.classes)
     )
@@ -71,7 +79,7 @@ def read_train(data: Data, folder: Path) -> dict[str, Any]:
     Raises:
         InputError: the training was of other settings, data or split than these.
     """
-    train: dict[str, Any] = read_json(folder / "train.json")
+    train = files.read_train(folder)
     if what := data.differs_in(train):
         raise InputError(
             f"{folder}: trained with another {what}; remove it and run stages 4 to 6, or give another --exp folder"
@@ -83,19 +91,24 @@ def _score_parts(parts: Mapping[str, Part], folder: Path) -> dict[str, Any]:
     model, targets = digest(folder / "model.safetensors"), {}
     for corpus, part in parts.items():
         decoded = folder / f"decode_{corpus}_{part.name}"
-        if read_json(decoded / "decode.json").get("model") != model:
-            raise InputError(f"{decoded}: decoded with another model; run stage 5 again")
+        _check_decoded(decoded, model)
         targets[corpus] = score_part(part, decoded)
     return targets
+
+
+def _check_decoded(decoded: Path, model: str) -> None:
+    if read_decode(decoded).get("model") != model:
+        raise InputError(f"{decoded}: decoded with another model; run stage 5 again")
 
 
 def _calibrate(data: Data, folder: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
     """Corpus -> how far its confidence holds, before and after temperature scaling; None without validation answers."""
     found: dict[str, Any] = dict.fromkeys(parts)
-    mark, valid = {"model": digest(folder / "model.safetensors")}, data.parts("valid")
+    model, valid = digest(folder / "model.safetensors"), data.parts("valid")
     for corpus, part in parts.items():
         tuned = folder / f"decode_{corpus}_valid"
-        if corpus in valid and decoded_as(tuned, mark):
+        if corpus in valid and (tuned / "decode.json").is_file():
+            _check_decoded(tuned, model)
             decoded = folder / f"decode_{corpus}_{part.name}"
             temperature = fit_temperature(read_posteriors(tuned, valid[corpus]), valid[corpus].targets)
             found[corpus] = {"temperature": temperature, "n": len(valid[corpus])}
@@ -123,14 +136,13 @@ def read_posteriors(decoded: Path, part: Part) -> np.ndarray:
     Raises:
         InputError: absent, cut short, or of other utterances.
     """
-    import kaldiio
-
     path = decoded / "post.ark"
-    try:
-        found = dict(kaldiio.load_ark(str(path)))
-        return np.stack([found[key] for key in part.ids]).reshape(len(part), len(part.classes))
-    except (OSError, ValueError, LookupError, RuntimeError, AssertionError, StructError):
-        raise InputError(f"{path}: not the posteriors of the {part.name} part; run stage 5 again") from None
+    found = read_archive(path)
+    odd = next((key for key in part.ids if key not in found or found[key].shape != (len(part.classes),)), None)
+    if odd is not None or len(found) != len(part):
+        what = "holds other utterances" if odd is None else f"{odd}: no posterior for each of its classes"
+        raise InputError(f"{path}: {what}: not the posteriors of the {part.name} part; run stage 5 again")
+    return np.stack([found[key] for key in part.ids])
 
 
 def _identity(experiment: Experiment) -> dict[str, Any]:
@@ -164,7 +176,8 @@ def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
         "targets": targets,
         **({"calibration": _calibrate(data, folder, parts)} if part_name == "test" else {}),
     }
-    write_json(folder / ("result.json" if part_name == "test" else f"result_{part_name}.json"), result)
+    path = folder / ("result.json" if part_name == "test" else f"result_{part_name}.json")
+    write_record(path, result, [answers_of(folder, corpus, part_name) for corpus in targets])
     plot_curves([folder], folder / "curves.png")
     return result
 
@@ -208,5 +221,5 @@ def score_zero_shot(
         "left_out": dict(left_out),
         "targets": _score_parts(parts, folder),
     }
-    write_json(folder / "zero_shot.json", result)
+    write_record(folder / "zero_shot.json", result, [answers_of(folder, corpus, "test") for corpus in parts])
     return result

@@ -11,9 +11,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ser.common import InputError, read_json
+from ser.common import InputError
 from ser.config import Experiment, decisive, differences, dotted, load, read_experiment
 from ser.config.load import ADDED, ROOT
+from ser.scoring.files import read_result
 
 # Settings with a column of their own, or named by one.
 SHOWN = {"preset", "corpora", "split", "task", "temporal", "pooling", "fold", "seed"}
@@ -27,7 +28,7 @@ def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
         InputError: a folder holds none, or one is not readable.
     """
     return [
-        {**read_json(path), "folder": path.parent, "experiment": experiment_of(path.parent)}
+        {**read_result(path), "folder": path.parent, "experiment": experiment_of(path.parent)}
         for exp_dir in exp_dirs
         for path in result_paths(exp_dir)
     ]

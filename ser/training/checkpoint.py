@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ser.common import InputError, atomic_path
+from ser.common.kinds import of_kind
+from ser.common.records import unchecked
 
 State = dict[str, Tensor]
 # Raise it when a file of this version cannot be read by the code before.
@@ -21,35 +24,57 @@ FORMAT = 1
 def save_tensors(path: Path, tensors: State, meta: dict[str, Any]) -> None:
     """Write tensors and a JSON-able description, whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_bytes(
-            save(
-                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-                {"meta": json.dumps({"format": FORMAT, **meta})},
-            )
-        )
+        temporary.write_bytes(tensor_bytes(tensors, meta))
 
 
-def load_tensors(path: Path) -> tuple[State, dict[str, Any]]:
+def tensor_bytes(tensors: State, meta: dict[str, Any]) -> bytes:
+    """What `save_tensors` writes: the description records a checksum of itself and of the tensors."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    described = json.loads(json.dumps({"format": FORMAT, **meta}))
+    return save(plain, {"meta": json.dumps({**described, "checksum": _checksum(plain, described)})})
+
+
+def load_tensors(path: Path, vouched: bool = False) -> tuple[State, dict[str, Any]]:
     """Read what `save_tensors` wrote.
 
+    Args:
+        vouched: whether another file has a checksum of it, so that one of an older version needs none of its own.
+
     Raises:
-        InputError: absent, no such file, or written by a newer version.
+        InputError: absent, no such file, damaged, or written by a newer version.
     """
     try:
         with safe_open(path, "pt") as file:
-            meta = json.loads((file.metadata() or {})["meta"])
-            if meta.get("format", FORMAT) > FORMAT:
+            meta = of_kind(dict[str, Any], json.loads((file.metadata() or {})["meta"]), "meta")
+            if of_kind(int, meta.get("format", FORMAT), "format") > FORMAT:
                 raise InputError(
                     f"{path}: written by a newer version of this toolkit (format {meta['format']}, this one reads "
                     f"{FORMAT}); update the toolkit, or give another --exp folder"
                 )
-            return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run stage 4") from None
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, RecursionError, OSError) as error:
         raise InputError(
             f"{path}: not readable as a model of this toolkit ({error}); remove it and run stage 4"
         ) from None
+    checksum = meta.pop("checksum", None)
+    if checksum is None:
+        if not vouched:
+            unchecked[path] = None
+    elif checksum != _checksum(tensors, meta):
+        raise InputError(f"{path}: damaged, for its checksum is of other values; remove it and run stage 4")
+    return tensors, meta
+
+
+def _checksum(tensors: State, meta: dict[str, Any]) -> str:
+    """SHA-256, in hexadecimal digits, of a description and of names, types, shapes and values of tensors."""
+    state = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        state.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        state.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return state.hexdigest()
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> State:

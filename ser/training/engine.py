@@ -6,6 +6,7 @@ a run that is killed and continued ends bit for bit like one that was not (on th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import signal
@@ -22,9 +23,11 @@ import numpy as np
 import torch
 
 from ser.batches import Batch, Part, Sampler, View, collate, fit_statistics
-from ser.common import InputError, derive_seed, digest, locked, write_json, write_text
+from ser.common import InputError, atomic_path, derive_seed, digest, locked, write_text
+from ser.common.files import sha256
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.provenance import provenance
+from ser.common.records import write_record
 from ser.config import Experiment
 from ser.frontends import build_frontend
 from ser.nets import SpeechEmotionNetwork, build
@@ -348,7 +351,12 @@ class Trainer:
 
     def _finish(self) -> None:
         """Write train.json, then the best model, whose presence says that the training is done."""
-        write_json(
+        model = files.tensor_bytes(self.kept_states.state(), {**self.hashes, "classes": self.network.classes})
+        sums = {
+            "model.safetensors": hashlib.sha256(model).hexdigest(),
+            "epochs.jsonl": sha256(self.folder / "epochs.jsonl"),
+        }
+        write_record(
             self.folder / "train.json",
             {
                 **self.hashes,
@@ -367,12 +375,10 @@ class Trainer:
                     "threads": self.machine.threads,
                 },
             },
+            sums,
         )
-        files.save_tensors(
-            self.folder / "model.safetensors",
-            self.kept_states.state(),
-            {**self.hashes, "classes": self.network.classes},
-        )
+        with atomic_path(self.folder / "model.safetensors") as temporary:
+            temporary.write_bytes(model)
         for path in (self._checkpoint, *self.folder.glob(".tmp*")):  # and what killed runs left
             path.unlink(missing_ok=True)
         self.watching.say(

@@ -8,22 +8,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError, digest, read_json
+from ser.common import InputError, digest
 from ser.config import Experiment, decisive, dotted, read_experiment
-from ser.findings.ledger.target import COLUMNS, read_curves, read_target
+from ser.findings.ledger.target import read_curves, read_target
+from ser.scoring.files import COLUMNS, read_result, read_train, read_zero_shot
 
 AGAIN = "remove the folder and run the experiment again"
 RESCORE = "run stages 5 and 6 again"
 HASHES = ("config_hash", "data_hash", "split_hash")
 IDENTITY = ("combination", "corpora", "task", "temporal", "pooling", "fold", "seed", "split", *HASHES)
-# Keys of a result.json and what they hold.
-KINDS: dict[str, type] = {
-    **dict.fromkeys(("combination", "task", "temporal", "pooling", "preset", "split", *HASHES), str),
-    **dict.fromkeys(("normalisation", "code_hash", "git_revision"), str),
-    **dict.fromkeys(("fold", "seed", "chosen_epoch", "epochs"), int),
-    **dict.fromkeys(("corpora", "notes"), list),
-    **dict.fromkeys(("updates", "folds", "versions"), dict),
-}
+# Keys of a result.json that are columns as they are.
+COPIED = (
+    "combination", "task", "temporal", "pooling", "preset", "split", *HASHES, "normalisation", "code_hash",
+    "git_revision", "fold", "seed", "chosen_epoch", "epochs", "corpora", "notes", "updates", "folds", "versions",
+)  # fmt: skip
 OF_TARGETS = ("folds", "protocol_hash", "counts")  # by corpus; zero_shot.json has those of the corpora that it scored
 # Runs of one cell differ in these lines of config.yaml alone.
 VARIED = re.compile(r"^(fold|seed): (\d+)$", re.MULTILINE)
@@ -76,7 +74,7 @@ class RunReader:
         parts, problem = [_read_targets(folder, result, zero_shot=False)], ""
         path = folder / "zero_shot.json"
         try:
-            unseen = read_json(path) if path.is_file() else None
+            unseen = read_zero_shot(path, answers=True) if path.is_file() else None
             if unseen is not None:
                 _check_zero_shot(path, unseen, result)
                 parts.append(_read_targets(folder, unseen, zero_shot=True))
@@ -86,7 +84,7 @@ class RunReader:
         row = {
             "run": digest({key: result[key] for key in HASHES}),
             "folder": str(folder),
-            **{key: result[key] for key in KINDS},
+            **{key: result[key] for key in COPIED},
             **described,
             **settings,
             "code_hashes": result.get("code_hashes", [result["code_hash"]]),
@@ -137,28 +135,21 @@ class RunReader:
 
 
 def _read_result(path: Path) -> dict[str, Any]:
-    result = read_json(path)
-    for key, kind in KINDS.items():
-        value = result.get(key) if isinstance(result, dict) else None
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise InputError(f"{path}: {key} is missing or of another kind; {RESCORE}")
-    train = path.with_name("train.json")
-    if train.is_file():
-        odd = [key for key, value in read_json(train).items() if result.get(key) != value]
+    result = read_result(path, answers=True)
+    if path.with_name("train.json").is_file():
+        train = read_train(path.parent, ["epochs.jsonl"] if result["epochs"] else ())
+        odd = [key for key, value in train.items() if result.get(key) != value]
         if odd:
             raise InputError(f"{path}: {odd[0]} is not as in train.json: edited, or of another training; {RESCORE}")
-    tested = [c for c, counts in (result.get("counts") or {}).items() if any(counts["test"].values())]
-    missing = sorted(set(tested) - set(result.get("targets") or {}))
+    tested = [c for c, counts in result.get("counts", {}).items() if any(counts.get("test", {}).values())]
+    missing = sorted(set(tested) - set(result["targets"]))
     if missing:
         raise InputError(f"{path}: lacks the target {missing[0]}, of which it counts test utterances; {RESCORE}")
-    return dict(result)
+    return result
 
 
-def _check_zero_shot(path: Path, unseen: Any, result: Mapping[str, Any]) -> None:
-    if not isinstance(unseen, dict) or not isinstance(unseen.get("targets"), dict):
-        raise InputError(f"{path}: targets is missing; {RESCORE}")
+def _check_zero_shot(path: Path, unseen: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     odd = [key for key in IDENTITY if key in unseen and unseen[key] != result[key]]
-    odd += [key for key in HASHES if key not in unseen]
     if odd:
         raise InputError(f"{path}: {odd[0]} is not as in result.json: edited, or of another training; {RESCORE}")
     own = sorted(set(unseen["targets"]) & set(result["corpora"]))
@@ -173,12 +164,10 @@ def _read_targets(
     path = folder / ("zero_shot.json" if zero_shot else "result.json")
     columns: dict[str, list[Any]] = {key: [] for key in (*COLUMNS, "classes", "posteriors", "target", "zero_shot")}
     targets = {}
-    for corpus, found in (result.get("targets") or {}).items():
+    for corpus, found in result["targets"].items():
         own = read_target(folder / f"decode_{corpus}_test", found, path)
         count = len(own["utterance"])
         for key, values in {**own, "target": [corpus] * count, "zero_shot": [zero_shot] * count}.items():
             columns[key] += values
         targets[corpus] = {**found, "zero_shot": zero_shot}
-    if not targets and not zero_shot:
-        raise InputError(f"{path}: scores no target; {RESCORE}")
     return targets, columns
