@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 
 def of_kind(hint: Any, value: Any, name: str) -> Any:
@@ -53,7 +53,9 @@ def _with_keys(hint: Any, value: Any, name: str) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError(_differs(name, value, "an object"))
     hints = get_type_hints(hint)
-    required = hint.__required_keys__ if is_typeddict(hint) else hints.keys()
+    # Of annotations that are kept as text, __required_keys__ does not know which are NotRequired.
+    marked = get_type_hints(hint, include_extras=True)
+    required = {key for key, inner in marked.items() if get_origin(inner) is not NotRequired}
     if missing := sorted(required - value.keys()):
         raise ValueError(f"{_inner(name, missing[0])} is missing")
     made = {key: of_kind(hints[key], value[key], _inner(name, key)) for key in hints if key in value}
@@ -80,7 +82,7 @@ def _plain(hint: Any, value: Any, name: str) -> Any:
         value = float(value) if abs(value) < 2**1000 else math.inf
     if not isinstance(value, plain) or isinstance(value, bool) != (plain is bool):
         raise ValueError(_differs(name, value, {bool: "true or false", str: "text"}.get(plain, "a number")))
-    if plain is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(_differs(name, value, "a finite number"))
     return plain(hint(value))
 

@@ -186,8 +186,10 @@ def read_header(data: bytes | mmap.mmap, offset: int, total: int, where: str) ->
     Raises:
         InputError: another kind than the three that are read, or more values than the archive holds.
     """
-    head = data[offset : offset + 22]
+    head = data[offset : max(offset, min(offset + 22, total))]  # beyond the total a map is no longer a file's
     kind = next((kind for kind in (VECTOR, MATRIX, TWO_BYTE) if head.startswith(kind)), None)
+    if kind is None and len(head) < 6:
+        raise InputError(f"{where}: the archive ends within it; {MEND}")
     if kind is None:
         what = next((name for start, name in OTHERS.items() if head.startswith(start)), "no Kaldi object")
         raise InputError(

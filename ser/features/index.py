@@ -6,15 +6,20 @@ nobody's: of a job that was killed, or is at work.
 
 from __future__ import annotations
 
+import mmap
+import zlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from ser.common import InputError, locked, read_json, write_json
+from ser.common.kinds import of_kind
+from ser.common.records import unchecked
 from ser.features.archive import MEND, ArkWriter
 
+_checked: set[tuple[Path, int, int, int]] = set()
 # What is missing of a bucket is computed under the bucket's lock, so that nothing is computed twice.
 BUCKETS = 64
 
@@ -71,6 +76,18 @@ class Index:
         return self.archive.is_file() and self.archive.stat().st_size == self.size
 
 
+class _Entry(TypedDict):
+    offset: int
+    frames: int
+
+
+class _Index(TypedDict):
+    features: dict[str, Any]
+    size: int
+    checksum: int
+    entries: dict[str, _Entry]
+
+
 def read_index(path: Path) -> Index:
     """Read the index of an archive.
 
@@ -79,14 +96,14 @@ def read_index(path: Path) -> Index:
     """
     archive = path.with_suffix(".ark").resolve()
     try:
-        values = read_json(path)
-        entries = {
-            content: Entry(f"{archive}:{e['offset']}", e["frames"], "copy_of" in e, "padded" in e)
-            for content, e in values["entries"].items()
-        }
-        return Index(archive, values["size"], values["checksum"], values["features"], entries)
-    except (InputError, LookupError, TypeError, AttributeError) as error:
+        values = of_kind(_Index, read_json(path), "")
+    except (InputError, ValueError) as error:
         raise InputError(f"{path}: not the index of an archive ({error}); {MEND}") from None
+    entries = {
+        content: Entry(f"{archive}:{e['offset']}", e["frames"], "copy_of" in e, "padded" in e)
+        for content, e in values["entries"].items()
+    }
+    return Index(archive, values["size"], values["checksum"], values["features"], entries)
 
 
 def write_index(writer: ArkWriter, features: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -100,6 +117,26 @@ def write_index(writer: ArkWriter, features: Mapping[str, Any], entries: Mapping
         writer.path.with_suffix(".json"),
         {"features": features, "size": writer.size, "checksum": writer.checksum, "entries": values},
     )
+
+
+def check_archive(archive: Path, data: mmap.mmap) -> None:
+    """Compare an archive with size and checksum of its index; once in a process, until it is written again.
+
+    Raises:
+        InputError: it is not as it was written.
+    """
+    found = archive.stat()
+    key = archive, found.st_ino, found.st_size, found.st_mtime_ns
+    if key in _checked:
+        return
+    path = archive.with_suffix(".json")
+    if not path.is_file():
+        unchecked[archive] = None
+    else:
+        index = read_index(path)
+        if data.size() != index.size or zlib.crc32(data) != index.checksum:
+            raise InputError(f"{archive}: not the bytes that were written; {MEND}")
+    _checked.add(key)
 
 
 class Archives:

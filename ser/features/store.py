@@ -29,7 +29,7 @@ from ser.common.progress import progress
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.corpora.kaldi import read_table, table_text, validate, write_table
 from ser.features.archive import ArkReader, ArkWriter
-from ser.features.index import Archives, bucket_lock, bucket_of, bucket_path, write_index
+from ser.features.index import Archives, bucket_lock, bucket_of, bucket_path, check_archive, write_index
 from ser.frontends import Frontend
 
 # Utterances an archive: what is whole stays when a job is stopped or fails.
@@ -86,7 +86,7 @@ class FeatureStore:
             InputError: they are not all there.
         """
         self._check_finished()
-        return ArkReader(self.folder / "feats.scp")
+        return ArkReader(self.folder / "feats.scp", check_archive)
 
     def num_frames(self) -> dict[str, int]:
         """utt2num_frames.

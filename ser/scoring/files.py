@@ -17,9 +17,9 @@ from ser.common.kinds import of_kind
 from ser.common.metrics import scores
 from ser.common.records import read_record
 
-RETRAIN = "remove the folder and run stages 4 to 6 again"
-REDECODE = "run stages 5 and 6 again"
-RESCORE = "run stage 6 again"
+RETRAIN = "Remove the folder and run stages 4 to 6 again"
+REDECODE = "Run stages 5 and 6 again"
+RESCORE = "Run stage 6 again"
 # Of scoring/utterances.tsv.
 COLUMNS = ("utterance", "speaker", "truth", "hypothesis", "text_id")
 
@@ -53,7 +53,7 @@ class Machine(TypedDict):
 
     device: str
     precision: str
-    threads: int
+    threads: NotRequired[int]
 
 
 class Train(Hashes):
@@ -77,9 +77,9 @@ class EpochLoss(TypedDict):
     """Of a corpus in an epoch."""
 
     loss: float
-    wa: float
     ua: float
-    macro_f1: float
+    wa: NotRequired[float]
+    macro_f1: NotRequired[float]
 
 
 class Epoch(TypedDict):
@@ -101,6 +101,14 @@ class Decode(TypedDict):
     fingerprint: NotRequired[str]
     zero_shot: NotRequired[bool]
     data_hash: NotRequired[str]
+
+
+class Counts(TypedDict):
+    """Utterances of a corpus by part and class."""
+
+    train: dict[str, int]
+    valid: dict[str, int]
+    test: dict[str, int]
 
 
 class Calibration(TypedDict):
@@ -133,7 +141,7 @@ class Result(Identity, Train):
     part: str
     folds: dict[str, str]
     protocol_hash: NotRequired[dict[str, str]]
-    counts: NotRequired[dict[str, dict[str, dict[str, int]]]]
+    counts: NotRequired[dict[str, Counts]]
     normalisation: str
     notes: list[str]
     targets: dict[str, TargetScores]
@@ -147,7 +155,7 @@ class ZeroShot(Hashes):
     target_hashes: NotRequired[dict[str, dict[str, str]]]
     folds: NotRequired[dict[str, str]]
     protocol_hash: NotRequired[dict[str, str]]
-    counts: NotRequired[dict[str, dict[str, dict[str, int]]]]
+    counts: NotRequired[dict[str, Counts]]
     left_out: NotRequired[dict[str, str]]
     targets: dict[str, TargetScores]
 
@@ -199,20 +207,14 @@ def read_result(path: Path, answers: bool = False) -> dict[str, Any]:
         raise InputError(f"{path}: names no corpora or no targets. {RESCORE}")
     if not 0 <= found["chosen_epoch"] <= found["epochs"] or found["fold"] < 1:
         raise InputError(f"{path}: chosen_epoch, epochs or fold is not the number of one. {RESCORE}")
-    for corpus, name in found["folds"].items():
-        if not re.search(r"_fold\d+$", name):
-            raise InputError(f"{path}: folds.{corpus} = {name!r}, expected <split>_fold<number>. {RESCORE}")
-    missing = sorted({*found.get("protocol_hash", {})} - {*found.get("counts", {})} & {*found["folds"]})
-    if missing:
-        raise InputError(f"{path}: counts or folds lacks {missing[0]}. {RESCORE}")
-    _check_targets(path, found)
+    _check(path, found)
     return found
 
 
 def read_zero_shot(path: Path, answers: bool = False) -> dict[str, Any]:
     """What a zero_shot.json holds, as of `read_result`; its targets may be none."""
     found = read_record(path, ZeroShot, REDECODE, None if answers else ())
-    _check_targets(path, found)
+    _check(path, found)
     return found
 
 
@@ -230,29 +232,48 @@ def read_answers(path: Path) -> list[list[str | None]]:
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError):
-        raise InputError(f"{path}: absent or not text; {REDECODE}") from None
+        raise InputError(f"{path}: absent or not text. {REDECODE}") from None
     rows: dict[str, list[str | None]] = {}
     for number, line in enumerate(lines, 1):
         fields: list[str | None] = [*line.split("\t")]
         if len(fields) == len(COLUMNS) - 1:
             fields.append(None)
         if len(fields) != len(COLUMNS) or not all(fields[:4]):
-            raise InputError(f"{path}:{number}: must hold {', '.join(COLUMNS)} with tabs between them; {REDECODE}")
+            raise InputError(f"{path}:{number}: must hold {', '.join(COLUMNS)} with tabs between them. {REDECODE}")
         if str(fields[0]) in rows:
-            raise InputError(f"{path}:{number}: {fields[0]} stands twice; {REDECODE}")
+            raise InputError(f"{path}:{number}: {fields[0]} stands twice. {REDECODE}")
         rows[str(fields[0])] = [*fields[:4], fields[4] or None]
     return list(rows.values())
 
 
-def _check_targets(path: Path, found: Mapping[str, Any]) -> None:
-    for corpus, target in found["targets"].items():
-        try:
-            check_scores(target)
-        except ValueError as error:
-            raise InputError(f"{path}: targets.{corpus}: {error}: edited, or damaged. {RESCORE}") from None
+def _check(path: Path, found: Mapping[str, Any]) -> None:
+    try:
+        check_described(found)
+        for corpus, target in found["targets"].items():
+            _check_scores(corpus, target)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}. {RESCORE}") from None
 
 
-def check_scores(found: Mapping[str, Any]) -> None:
+def check_described(found: Mapping[str, Any]) -> None:
+    """Whether folds, counts and protocols, where they are recorded, are of the same corpora.
+
+    Raises:
+        ValueError: naming the first that is not, or a fold that is not named as one.
+    """
+    folds, counts = found.get("folds", {}), found.get("counts", {})
+    for corpus, name in folds.items():
+        if not re.search(r"_fold\d{1,9}$", name):
+            raise ValueError(f"folds.{corpus} = {name!r}, expected <split>_fold<number>")
+    for key, others in (("counts", folds), ("protocol_hash", counts)):
+        if missing := sorted(found.get(key, {}).keys() - others.keys()):
+            raise ValueError(f"{missing[0]} is in {key} alone, expected folds, counts and protocol_hash of a corpus")
+    for corpus, parts in counts.items():
+        if not parts["train"].keys() == parts["valid"].keys() == parts["test"].keys():
+            raise ValueError(f"counts.{corpus}: the parts have different classes")
+
+
+def _check_scores(corpus: str, found: Mapping[str, Any]) -> None:
     """Whether scores are those of their confusion matrix.
 
     Raises:
@@ -260,10 +281,10 @@ def check_scores(found: Mapping[str, Any]) -> None:
     """
     classes, confusion = found["classes"], found["confusion"]
     if len({*classes}) < len(classes) or any(len(row) != len(classes) for row in [confusion, *confusion]):
-        raise ValueError("confusion has not a row and a column for each of different classes")
+        raise ValueError(f"targets.{corpus}: confusion has not a row and a column for each of different classes")
     counts = np.array(confusion, dtype=object)
     if not counts.size or counts.min() < 0 or not 0 < counts.sum() < 2**53:
-        raise ValueError("confusion holds no utterances")
+        raise ValueError(f"targets.{corpus}: confusion holds no utterances")
     for key, value in asdict(scores(counts.astype(np.int64))).items():
         if not math.isclose(found[key], value, abs_tol=1e-9):
-            raise ValueError(f"{key} does not follow from confusion")
+            raise ValueError(f"targets.{corpus}: {key} does not follow from confusion")

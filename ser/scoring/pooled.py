@@ -100,7 +100,7 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -
         for utterance, speaker, truth, hypothesis, _ in read_answers(table):
             if truth not in index or hypothesis not in index:
                 raise InputError(
-                    f"{table}: {utterance}: {truth} or {hypothesis} is none of {', '.join(classes)}; {RESCORE}"
+                    f"{table}: {utterance}: {truth} or {hypothesis} is none of {', '.join(classes)}. {RESCORE}"
                 )
             own = sums.setdefault(str(speaker), np.zeros((len(seeds), len(classes), len(classes))))
             own[seeds.index(result["seed"]), index[truth], index[hypothesis]] += 1
@@ -119,8 +119,8 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -
         speakers,
         np.stack([sums[s] for s in speakers], axis=1),
         experiment_of(runs[0][1]),
-        frozenset("{device} in {precision}".format(**result["machine"]) for result, _ in runs if "machine" in result),
-        frozenset(result.get("git_revision", "not recorded") for result, _ in runs),
+        frozenset("{device} in {precision}".format(**result["machine"]) for result, _ in runs),
+        frozenset(result["git_revision"] for result, _ in runs),
     )
 
 

@@ -6,12 +6,15 @@ from functools import cache
 
 import kaldiio
 import numpy as np
+from scored import whole_train
 
 from ser.common import digest
 from ser.common.metrics import confusion_matrix, scores
+from ser.common.records import write_record
 from ser.config import decisive, load, save
 from ser.findings.design import Design
 from ser.findings.scores import make_target
+from ser.scoring.files import answers_of
 
 PAPER = Design(
     ("iemocap", "tess", "ravdess", "customer_ptbr"),
@@ -127,12 +130,13 @@ def write_run(exp, corpora, configuration, fold, seed, answers, zero_shot=None, 
     folder = exp / experiment.folder
     save(experiment, folder / "config.yaml")
     hashes = {"config_hash": digest(decisive(experiment)), "data_hash": "data", "split_hash": f"split{fold}"}
-    train = {**hashes, "chosen_epoch": 2, "epochs": 2, "updates": dict.fromkeys(corpora, 10), "code_hash": "code"}
-    train |= {"git_revision": "abc", "versions": {}, "machine": {"device": "cpu", "precision": "float32"}}
-    write(folder / "train.json", train)
     valid = {c: {"loss": 1.0, "wa": 0.5, "ua": 0.5, "macro_f1": 0.5, "n": 4} for c in corpora}
-    epochs = [{"epoch": e, "train_loss": dict.fromkeys(corpora, 1.5 - e / 10), "valid": valid} for e in (1, 2)]
+    losses = {"valid_loss": 1.0, "valid": valid, "best_epoch": 1}
+    epochs = [{"epoch": e, "train_loss": dict.fromkeys(corpora, 1.5 - e / 10), **losses} for e in (1, 2)]
     (folder / "epochs.jsonl").write_text("".join(json.dumps(e) + "\n" for e in epochs))
+    train = whole_train(**hashes, chosen_epoch=2, updates=dict.fromkeys(corpora, 10), code_hash="code", valid=valid)
+    train |= {"git_revision": "abc", "versions": {}}
+    write_record(folder / "train.json", train, [folder / "epochs.jsonl"])
     identity = {
         **{key: getattr(experiment, key) for key in ("combination", "corpora", "task", "temporal", "pooling")},
         **{key: getattr(experiment, key) for key in ("fold", "seed", "preset", "split")},
@@ -149,9 +153,10 @@ def write_run(exp, corpora, configuration, fold, seed, answers, zero_shot=None, 
         }
 
     result = {**identity, "part": "test", **train, "normalisation": "global", "notes": [], **described(answers)}
-    write(folder / "result.json", result)
+    write_record(folder / "result.json", result, [answers_of(folder, c, "test") for c in answers])
     if zero_shot is not None:
-        write(folder / "zero_shot.json", {**identity, **hashes, "left_out": {}, **described(zero_shot)})
+        unseen = {**identity, **hashes, "left_out": {}, **described(zero_shot)}
+        write_record(folder / "zero_shot.json", unseen, [answers_of(folder, c, "test") for c in zero_shot])
     return folder
 
 
@@ -166,7 +171,8 @@ def write_decoded(folder, rows):
     (folder / "scoring" / "utterances.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
     posteriors = {row[0]: np.full(4, 0.1, np.float32) + 0.6 * (np.array(CLASSES) == row[3]) for row in rows}
     kaldiio.save_ark(str(folder / "post.ark"), {key: value.astype(np.float32) for key, value in posteriors.items()})
-    write(folder / "decode.json", {"classes": CLASSES, "model": "m", "utterances": len(rows)})
+    about = {"classes": CLASSES, "model": "m", "utterances": len(rows)}
+    write_record(folder / "decode.json", about, [folder / "post.ark"])
     index = {name: i for i, name in enumerate(CLASSES)}
     truth, hypothesis = (np.array([index[row[i]] for row in rows]) for i in (2, 3))
     confusion = confusion_matrix(truth, hypothesis, len(CLASSES))

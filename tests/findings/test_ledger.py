@@ -3,11 +3,13 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from made_ledgers import PAPER, answered, write, write_run
+from made_ledgers import CLASSES, PAPER, answered, write_run
+from scored import edited, recorded_again
 
 from ser.common import InputError
+from ser.common.records import write_record
 from ser.findings.ledger import build_ledger
-from ser.findings.ledger.load import load_ledger
+from ser.findings.ledger.load import load_ledger, read_summary
 from ser.findings.ledger.schema import FILES
 
 CONFIGURATION = ("multi", "lstm", "mu")
@@ -104,6 +106,9 @@ def test_cells_share_their_settings_hash_and_others_do_not(exp):
 def test_utterances_without_text_id_have_none(exp):
     for path in exp.rglob("utterances.tsv"):
         path.write_text("".join(line.rsplit("\t", 1)[0] + "\n" for line in path.read_text().splitlines()))
+    for name in ("result", "zero_shot"):
+        for path in exp.rglob(f"{name}.json"):
+            recorded_again(path)
     assert build(exp)["problems"] == []
     assert {row["text_id"] for row in rows_of(exp.parent / "ledger", "predictions")} == {None}
 
@@ -116,13 +121,13 @@ def damage_cut(folder):
 def damage_scores(folder):
     result = json.loads((folder / "result.json").read_text())
     result["targets"]["ravdess"]["ua"] += 0.05
-    write(folder / "result.json", result)
+    recorded_again(folder / "result.json", **result)
 
 
 def damage_confusion(folder):
     result = json.loads((folder / "result.json").read_text())
     result["targets"]["ravdess"]["confusion"][0] = [0, 1, 0, 0]
-    write(folder / "result.json", result)
+    recorded_again(folder / "result.json", **result)
 
 
 def damage_hypothesis(folder):
@@ -131,19 +136,15 @@ def damage_hypothesis(folder):
 
 
 def damage_target(folder):
-    result = json.loads((folder / "result.json").read_text())
-    del result["targets"]["ravdess"]
-    write(folder / "result.json", result)
+    recorded_again(folder / "result.json", targets={})
 
 
 def damage_combination(folder):
-    result = json.loads((folder / "result.json").read_text())
-    write(folder / "result.json", {**result, "combination": "ravdess_emodb", "corpora": ["ravdess", "emodb"]})
+    recorded_again(folder / "result.json", combination="ravdess_emodb", corpora=["ravdess", "emodb"])
 
 
 def damage_epoch(folder):
-    result = json.loads((folder / "result.json").read_text())
-    write(folder / "result.json", {**result, "chosen_epoch": 1})
+    recorded_again(folder / "result.json", chosen_epoch=1)
 
 
 def damage_config(folder):
@@ -167,23 +168,40 @@ def damage_curves(folder):
 
 
 def damage_kind(folder):
-    result = json.loads((folder / "result.json").read_text())
-    write(folder / "result.json", {**result, "counts": {"ravdess": "many"}})
+    recorded_again(folder / "result.json", counts={"ravdess": "many"})
+
+
+def damage_edit(folder):
+    edited(folder / "result.json", notes=["all is well"])
+
+
+def damage_answers(folder):
+    damage_hypothesis(folder)
+    recorded_again(folder / "result.json")
+
+
+def damage_entry(folder):
+    path = folder / "decode_ravdess_test" / "post.ark"
+    path.write_bytes(path.read_bytes().replace(b"\0BFV ", b"PKL   ", 1))
+    recorded_again(folder / "decode_ravdess_test" / "decode.json")
 
 
 DAMAGES = {
+    damage_edit: "result.json: changed since it was written",
+    damage_answers: "ravdess: confusion does not follow from scoring/utterances.tsv",
+    damage_entry: "post.ark: ravdess",
     damage_cut: "result.json: not readable as JSON",
-    damage_scores: "ravdess: ua does not follow from scoring/utterances.tsv",
-    damage_confusion: "ravdess: confusion does not follow",
-    damage_hypothesis: "does not follow from scoring/utterances.tsv",
-    damage_target: "lacks the target ravdess",
+    damage_scores: "targets.ravdess: ua does not follow from confusion",
+    damage_confusion: "targets.ravdess: wa does not follow from confusion",
+    damage_hypothesis: "utterances.tsv: changed since it was written",
+    damage_target: "names no corpora or no targets",
     damage_combination: "unknown combination ravdess_emodb",
     damage_epoch: "chosen_epoch is not as in train.json",
     damage_config: "config.yaml: not the settings of result.json",
     damage_seed: "config.yaml: not the settings of result.json",
-    damage_posteriors: "post.ark: absent or cut short",
-    damage_curves: "epochs.jsonl: absent or cut short",
-    damage_kind: "hold what no stage writes",
+    damage_posteriors: "post.ark: changed since it was written",
+    damage_curves: "epochs.jsonl: changed since it was written",
+    damage_kind: "counts.ravdess = 'many', expected an object",
 }
 
 
@@ -198,7 +216,7 @@ def test_what_is_damaged_is_named_and_left_out_and_a_rerun_mends_it(exp, damage)
     assert str(folder) in problem["problem"]
     assert DAMAGES[damage] in problem["problem"]
     assert (summary["runs"], summary["predictions"]) == (3, 16)
-    assert json.loads((exp.parent / "ledger" / "ledger.json").read_text()) == summary
+    assert read_summary(exp.parent / "ledger", ["runs.jsonl", "predictions.jsonl"]) == summary
     shutil.rmtree(folder)
     shutil.copytree(exp.parent / "rerun", folder)
     assert build(exp)["problems"] == []
@@ -223,8 +241,7 @@ def test_one_hash_twice_counts_once(exp):
 
 def test_damaged_zero_shot_scores_cost_no_more_than_themselves(exp):
     folder = exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
-    found = json.loads((folder / "zero_shot.json").read_text())
-    write(folder / "zero_shot.json", {**found, "config_hash": "another"})
+    recorded_again(folder / "zero_shot.json", config_hash="another")
     summary = build(exp)
     (problem,) = summary["problems"]
     assert "config_hash is not as in result.json" in problem["problem"]
@@ -238,10 +255,17 @@ def test_a_baseline_has_a_row_and_no_posteriors(exp):
     for name in ("config.yaml", "train.json", "epochs.jsonl", "zero_shot.json", "decode_ravdess_test/post.ark"):
         (folder / name).unlink()
     result = json.loads((folder / "result.json").read_text())
-    result |= {"task": "unified", "temporal": "svm", "pooling": "logmel", "config_hash": "svm", "epochs": 0}
-    write(folder / "result.json", result)
-    decoded = json.loads((folder / "decode_ravdess_test" / "decode.json").read_text())
-    write(folder / "decode_ravdess_test" / "decode.json", {"classes": decoded["classes"]})
+    result |= {
+        "task": "unified",
+        "temporal": "svm",
+        "pooling": "logmel",
+        "config_hash": "svm",
+        "epochs": 0,
+        "chosen_epoch": 0,
+    }
+    recorded_again(folder / "result.json", **result)
+    decoded = {"classes": CLASSES, "utterances": 4}
+    write_record(folder / "decode_ravdess_test" / "decode.json", {**decoded, "fingerprint": "f"})
     assert build(exp)["problems"] == []
     rows = [row for row in rows_of(exp.parent / "ledger", "predictions") if row["temporal"] == "svm"]
     assert [row["posteriors"] for row in rows] == [None] * 4
@@ -342,8 +366,7 @@ def test_a_seed_that_one_cell_lacks_does_not_count(exp):
 
 def test_two_protocols_of_a_target_are_an_error(exp):
     folder = exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
-    result = json.loads((folder / "result.json").read_text())
-    write(folder / "result.json", {**result, "protocol_hash": {"ravdess": "older"}})
+    recorded_again(folder / "result.json", protocol_hash={"ravdess": "older"})
     build(exp)
     with pytest.raises(InputError, match=r"prepared in several ways.*older \(1 runs\)"):
         load_ledger(exp.parent / "ledger", PAPER, {})
@@ -361,5 +384,8 @@ def test_a_cut_ledger_is_an_error(exp):
     build(exp)
     path = exp.parent / "ledger" / "predictions.parquet"
     path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"predictions.parquet: changed since it was written"):
+        load_ledger(exp.parent / "ledger", PAPER, {})
+    recorded_again(exp.parent / "ledger" / "ledger.json")
     with pytest.raises(InputError, match=r"predictions.parquet: not readable.*run steps/ledger.py again"):
         load_ledger(exp.parent / "ledger", PAPER, {})

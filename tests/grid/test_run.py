@@ -180,10 +180,13 @@ def test_a_failed_experiment_is_named_with_its_log_and_stops_no_other(
     ("damage", "words"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:100]), "result.json: not readable as JSON"),
-        (lambda path: path.write_text("[]"), "result.json: not a result"),
-        (lambda path: set_key(path, "targets", "ravdess", "ua", value=0.99), "result.json: targets, ravdess: not as"),
-        (lambda path: set_key(path, "seed", value=1), "result.json: seed: not as"),
-        (lambda path: set_key(path, "data_hash", value="0"), "result.json: data_hash: not as"),
+        (lambda path: path.write_text("[]"), "result.json: expected an object, found list"),
+        (
+            lambda path: set_key(path, "targets", "ravdess", "ua", value=0.99),
+            "result.json: changed since it was written",
+        ),
+        (lambda path: set_key(path, "seed", value=1), "result.json: changed since it was written"),
+        (lambda path: set_key(path, "data_hash", value="0"), "result.json: changed since it was written"),
         (
             lambda path: (path.parent / "decode_ravdess_test" / "scoring" / "scores.json").unlink(),
             "scores.json: no such",

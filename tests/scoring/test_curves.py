@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scored import whole_train
 
 from ser.common import InputError
+from ser.common.records import write_record
 from ser.scoring.curves import curves_of, draw, find_trainings, plot_curves, read_curves
 from ser.training import Trainer
 
@@ -28,7 +30,7 @@ def write_training(folder, rows=ROWS, train=None):
     folder.mkdir(parents=True)
     (folder / "epochs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if train:
-        (folder / "train.json").write_text(json.dumps(train))
+        write_record(folder / "train.json", whole_train(**train), [folder / "epochs.jsonl"])
     return folder
 
 
@@ -193,10 +195,11 @@ def test_trainings_are_found_below_folders_once_each(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"epoch": 1', r"epochs.jsonl:2: not JSON; copy the file anew"),
-        ("\xff", r"epochs.jsonl:2: not JSON"),
-        ("3", r"epochs.jsonl:2: lacks epoch"),
-        (json.dumps({k: v for k, v in ROWS[1].items() if k != "valid"}), r"epochs.jsonl:2: lacks valid"),
+        ('{"epoch": 1', r"epochs.jsonl:2: no epoch of a training"),
+        ("\xff", r"epochs.jsonl:2: no epoch of a training"),
+        ("3", r"epochs.jsonl:2: .*= 3, expected an object"),
+        (json.dumps({k: v for k, v in ROWS[1].items() if k != "valid"}), r"epochs.jsonl:2: .*valid is missing"),
+        (json.dumps({**ROWS[1], "valid_loss": float("nan")}), r"epochs.jsonl:2: .*valid_loss = nan, expected a finite"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path, text, message):

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from scored import whole_result
 
 from ser.common import InputError
 from ser.scoring.pooled import Pool, draws, interval, pooled_table, read_pools, ua_samples
@@ -14,8 +15,8 @@ def write_run(exp, cell, fold, seed, rows, normalisation="global"):
     scoring.mkdir(parents=True)
     lines = [f"{s}-{i}\t{s}\t{t}\t{h}\n" for i, (s, t, h) in enumerate(rows)]
     (scoring / "utterances.tsv").write_text("".join(lines))
-    result = {"combination": "c", "preset": "p", "normalisation": normalisation, "fold": fold, "seed": seed}
-    result |= {"part": "test", "targets": {"c": {"classes": ["a", "b"]}}}
+    confusion = [[sum(row[1:] == (t, h) for row in rows) for h in "ab"] for t in "ab"]
+    result = whole_result(confusion, "ab", fold, seed=seed, preset="p", normalisation=normalisation)
     (folder / "result.json").write_text(json.dumps(result))
 
 

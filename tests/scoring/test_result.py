@@ -4,6 +4,7 @@ import kaldiio
 import numpy as np
 import pytest
 from safetensors.torch import load_file
+from scored import recorded_again
 
 from ser.batches import View
 from ser.common import InputError, digest
@@ -13,6 +14,7 @@ from ser.nets.evaluate import log_posteriors
 from ser.scoring import decode, score
 from ser.scoring.calibration import expected_calibration_error, fit_temperature, tempered
 from ser.scoring.decode import Decoder
+from ser.scoring.files import read_result
 from ser.scoring.tables import read_results, results_table
 from ser.training import Trainer
 from ser.training.machine import find_machine
@@ -63,6 +65,7 @@ def test_scores_join_by_utterance_and_not_by_line(trained):
     hyp = {**truth, wrong: "neutral"}
     text = "".join(f"{key} {hyp[key]}\n" for key in reversed(part.ids))
     (folder / "decode_one_test" / "hyp").write_text(text)
+    recorded_again(folder / "decode_one_test" / "decode.json")
     result = score(data, folder, "test")
     s = result["targets"]["one"]
     assert s["n"] == 12
@@ -70,7 +73,7 @@ def test_scores_join_by_utterance_and_not_by_line(trained):
     assert s["ua"] == pytest.approx((3 + 2 / 3) / 4)
     assert s["macro_f1"] == pytest.approx((1 + 1 + 6 / 7 + 4 / 5) / 4)
     assert s["confusion"] == [[3, 0, 0, 0], [0, 3, 0, 0], [0, 0, 3, 0], [0, 0, 1, 2]]
-    assert json.loads((folder / "result.json").read_text()) == result
+    assert read_result(folder / "result.json", answers=True) == result
     for name in ("curves.png", "decode_one_test/scoring/confusion.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
@@ -98,6 +101,7 @@ def test_a_missing_hypothesis_is_named(trained):
     hyp = read_table(folder / "decode_one_test" / "hyp")
     gone = sorted(hyp)[4]
     write_table(folder / "decode_one_test" / "hyp", {k: v for k, v in hyp.items() if k != gone})
+    recorded_again(folder / "decode_one_test" / "decode.json")
     with pytest.raises(InputError, match=f"hyp: {gone} stands in only one of hyp and the test part"):
         score(data, folder, "test")
 
@@ -105,7 +109,7 @@ def test_a_missing_hypothesis_is_named(trained):
 def test_posteriors_of_another_model_are_refused(trained):
     data, folder, _, _ = trained
     path = folder / "decode_one_test" / "decode.json"
-    path.write_text(path.read_text().replace('"model": "', '"model": "0'))
+    recorded_again(path, model="0" * 16)
     with pytest.raises(InputError, match="decoded with another model; run stage 5 again"):
         score(data, folder, "test")
 
@@ -137,7 +141,7 @@ def test_confidence_is_calibrated_on_validation_and_measured_on_test(trained):
     before = json.loads((folder / "decode_one_test" / "scoring" / "scores.json").read_text())
     result = score(data, folder, "test")
     found = result["calibration"]["one"]
-    assert json.loads((folder / "result.json").read_text()) == result
+    assert read_result(folder / "result.json", answers=True) == result
     assert result["targets"]["one"] == before  # which the state of a grid compares
     valid, test = data.parts("valid")["one"], data.parts("test")["one"]
     post = {name: kaldiio.load_scp(str(folder / f"decode_one_{name}" / "post.scp")) for name in ("valid", "test")}
@@ -160,7 +164,8 @@ def test_damaged_posteriors_are_named(trained):
     Decoder(data.experiment, folder).decode_parts(data, "test")
     path = folder / "decode_one_valid" / "post.ark"
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(
-        InputError, match=r"decode_one_valid/post.ark: not the posteriors of the valid part; run stage 5"
-    ):
+    with pytest.raises(InputError, match=r"decode_one_valid/post.ark: changed since it was written"):
+        score(data, folder, "test")
+    recorded_again(folder / "decode_one_valid" / "decode.json")
+    with pytest.raises(InputError, match=r"decode_one_valid/post.ark: \S+: the archive ends within it"):
         score(data, folder, "test")

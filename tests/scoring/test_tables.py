@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from scored import whole_result
 
 from ser.config import save
 from ser.scoring.result import describe_data
@@ -22,14 +23,7 @@ def test_hash_and_counts_are_those_of_the_fold(made):
 
 
 def result(fold, **described):
-    target = {"wa": 0.5, "ua": 0.5, "macro_f1": 0.5, "n": 3}
-    return {
-        **{"combination": "c", "corpora": ["c"], "task": "multi", "temporal": "lstm", "pooling": "mu", "seed": 0},
-        **{"preset": "strict", "split": "strict", "fold": fold, "folds": {"c": f"strict_fold{fold}"}, "valid": {}},
-        **{"normalisation": "global", "machine": {"precision": "float32"}, "seconds_per_epoch": 1.0, "epochs": 2},
-        **{"chosen_epoch": 1, "notes": [], "git_revision": "0123456789", "targets": {"c": target}},
-        **described,
-    }
+    return whole_result(fold=fold, **described)
 
 
 def described(name, sad):

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError, digest, read_json, write_text
+from ser.common import InputError, digest, write_text
+from ser.common.records import read_record
 from ser.findings.html.pictures import confusions_of, donors_of, scores_of, transfer_of
 from ser.findings.html.runs import Runs, colour_of, hashes_of, panels_of, read_runs, settings_of
 from ser.findings.html.status import read_standing
@@ -29,8 +30,8 @@ def write_page(findings: Path, out: Path, ledger: Path | None = None, grid_statu
         InputError: one of these is absent or damaged.
     """
     path = findings / FIGURES
-    found = read_json(path)
-    missing = [key for key in (*KEYS, *SHEETS) if not isinstance(found, dict) or key not in found]
+    found = read_record(path, dict[str, Any], "run steps/findings.py again")
+    missing = [key for key in (*KEYS, *SHEETS) if key not in found]
     if missing:
         raise InputError(f"{path}: lacks {missing[0]}; run steps/findings.py again")
     beside = findings.parent / "ledger"

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from ser.common import InputError
 from ser.findings.design import FACTORS
 from ser.findings.html.figures import chart, rounded_up
+from ser.findings.ledger.load import read_summary
 
 MOST = 120  # points of a line
 KEYS = ("combination", "corpora", *FACTORS, "settings_hash", "curves", "chosen_epoch", "configuration")
@@ -99,6 +100,7 @@ def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
         InputError: the file is damaged, or has no such run.
     """
     path, grid = ledger / "runs.jsonl", findings["grid"]
+    read_summary(ledger, [path.name])
     found = Runs([], {})
     for number, row in _rows(path):
         missing = [key for key in KEYS if key not in row]

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ser.common import InputError, atomic_path, write_json, write_text
+from ser.common import InputError, atomic_path, write_text
 from ser.common.progress import progress
+from ser.common.records import write_record
 from ser.findings.ledger.run import Run, RunReader
 from ser.findings.ledger.schema import FILES, PREDICTIONS, arrow_schema, description
 
@@ -68,7 +69,8 @@ def build_ledger(exp_dirs: Sequence[Path], out: Path, corpora: Sequence[str], co
             "predictions": files.predictions,
             "problems": problems,
         }
-        write_json(temporary / "ledger.json", summary)
+        names = [f"{name}.{form}" for name in FILES for form in ("parquet", "jsonl")]
+        write_record(temporary / "ledger.json", summary, [temporary / name for name in names])
         write_text(temporary / "README.md", description())
     return summary
 

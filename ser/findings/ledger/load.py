@@ -6,20 +6,49 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 import numpy as np
 
-from ser.common import InputError, read_json
+from ser.common import InputError
+from ser.common.kinds import of_kind
+from ser.common.records import read_record
 from ser.findings.design import Design
+from ser.findings.ledger.schema import PREDICTIONS, RUNS, arrow_schema
 from ser.findings.scores import Target, make_target
 from ser.grid.cells import Cell
+from ser.scoring.files import Counts, check_described
 
 if TYPE_CHECKING:
     import pyarrow
 
 PREDICTED = ("run", "target", "speaker", "utterance", "truth", "hypothesis")
 AGAIN = "run steps/ledger.py again"
+# Columns that may have gaps.
+MISSING = {"seconds_per_epoch", "device", "precision", "text_id", "posteriors"}
+
+
+class Problem(TypedDict):
+    """A folder that was left out, in whole or in part."""
+
+    folder: str
+    problem: str
+
+
+class Summary(TypedDict):
+    """ledger.json."""
+
+    command: str
+    corpora: list[str]
+    runs: int
+    predictions: int
+    problems: list[Problem]
+
+
+class _Described(TypedDict):
+    folds: dict[str, str]
+    protocol_hash: dict[str, str]
+    counts: dict[str, Counts]
 
 
 class NoneWhole(Exception):
@@ -55,9 +84,9 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str]) -> tuple[
     Raises:
         InputError: no ledger, none of its runs is of the grid, or these are of several settings or protocols.
     """
-    summary = read_json(folder / "ledger.json")
-    table = _table(folder / "runs.parquet")
-    rows = table.to_pylist()
+    summary = read_summary(folder, ["runs.parquet", "predictions.parquet"])
+    table = _table(folder / "runs.parquet", RUNS)
+    rows = [_valid(folder / "runs.parquet", row) for row in table.to_pylist()]
     for key, value in only.items():
         if key not in table.column_names:
             known = ", ".join(table.column_names)
@@ -78,14 +107,49 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str]) -> tuple[
     return Ledger(kept, targets, summary, [*notes, *more]), design
 
 
-def _table(path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
+def read_summary(folder: Path, files: Sequence[str]) -> dict[str, Any]:
+    """What ledger.json holds.
+
+    Args:
+        files: those of the ledger that are about to be read.
+
+    Raises:
+        InputError: it, or one of these, is absent, of another kind or not as it was written.
+    """
+    return read_record(folder / "ledger.json", Summary, AGAIN, files)
+
+
+def _table(path: Path, columns: Mapping[str, tuple[str, str]]) -> pyarrow.Table:
+    """The columns of a Parquet file, each of its type and, but for those of `MISSING`, without gaps."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    schema = arrow_schema(dict(columns))
     try:
-        return pq.read_table(path, columns=list(columns) if columns else None)
-    except (OSError, pa.ArrowException) as error:
+        found = pq.read_schema(path)
+        for field in schema:
+            place = found.get_field_index(field.name)
+            if place < 0 or found.field(place).type != field.type:
+                what = "lacks" if place < 0 else "has values of another type in"
+                raise InputError(f"{path}: {what} the column {field.name}; {AGAIN}")
+        table = pq.read_table(path, columns=schema.names)
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{path}: not readable ({' '.join(str(error).split())}); {AGAIN}") from None
+    for field in schema:
+        if table.column(field.name).null_count and field.name not in MISSING:
+            raise InputError(f"{path}: has gaps in the column {field.name}; {AGAIN}")
+    return table
+
+
+def _valid(path: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the file `runs` whose JSON can be read."""
+    try:
+        parsed = {key: json.loads(row[key]) for key in get_type_hints(_Described)}
+        check_described(of_kind(_Described, parsed, ""))
+        of_kind(dict[str, list[str]], {key: row[key] for key in ("corpora", "notes")}, "")
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: {row['folder']}: {error}; {AGAIN}") from None
+    return row
 
 
 def _is_of(row: Mapping[str, Any], design: Design) -> bool:
@@ -110,7 +174,7 @@ def _check_settings(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _targets(folder: Path, rows: Sequence[Mapping[str, Any]], design: Design) -> tuple[dict[str, Target], list[str]]:
     """Targets by corpus, and notes on those that have no whole cell."""
-    table = _table(folder / "predictions.parquet", PREDICTED)
+    table = _table(folder / "predictions.parquet", {name: PREDICTIONS[name] for name in PREDICTED})
     codes, names = {}, {}
     for name in PREDICTED:
         column = table.column(name).unify_dictionaries().combine_chunks()

@@ -141,7 +141,7 @@ def _read_result(path: Path) -> dict[str, Any]:
         odd = [key for key, value in train.items() if result.get(key) != value]
         if odd:
             raise InputError(f"{path}: {odd[0]} is not as in train.json: edited, or of another training; {RESCORE}")
-    tested = [c for c, counts in result.get("counts", {}).items() if any(counts.get("test", {}).values())]
+    tested = [c for c, counts in result.get("counts", {}).items() if any(counts["test"].values())]
     missing = sorted(set(tested) - set(result["targets"]))
     if missing:
         raise InputError(f"{path}: lacks the target {missing[0]}, of which it counts test utterances; {RESCORE}")

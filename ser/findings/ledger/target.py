@@ -47,8 +47,8 @@ def _check_scores(where: str, found: Mapping[str, Any], truth: Sequence[str], hy
     index = {name: i for i, name in enumerate(found["classes"])}
     if not {*truth, *hypothesis} <= index.keys():
         raise InputError(f"{where}: its classes are not those of scoring/utterances.tsv; {AGAIN}")
-    indices = (np.array([index[name] for name in names]) for names in (truth, hypothesis))
-    if confusion_matrix(*indices, len(index)).tolist() != found["confusion"]:
+    rows, columns = (np.array([index[name] for name in names]) for names in (truth, hypothesis))
+    if confusion_matrix(rows, columns, len(index)).tolist() != found["confusion"]:
         raise InputError(
             f"{where}: confusion does not follow from scoring/utterances.tsv: one of them was edited or is of another "
             f"model; {AGAIN}"

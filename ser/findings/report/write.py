@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ser.common import InputError, atomic_path, write_json
+from ser.common import InputError, atomic_path
+from ser.common.records import write_record
 from ser.findings.design import FACTORS
 from ser.findings.report.checks import placebo_sheet, variance_sheet
 from ser.findings.report.effects import effects_sheet, transfer_sheet
@@ -43,7 +44,7 @@ def write_findings(found: Found, out: Path) -> list[Sheet]:
         for metric in METRICS:
             plot_transfer(transfer, metric, found.design.corpora, temporary / f"transfer_{metric}.png")
             plot_shapley(effects, metric, found.design.corpora, temporary / f"shapley_{metric}.png")
-        write_json(temporary / FIGURES, plain(figures(found, [*tables, *others])))
+        write_record(temporary / FIGURES, plain(figures(found, [*tables, *others])))
     return [*tables, *others]
 
 

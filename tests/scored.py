@@ -1,0 +1,57 @@
+"""Files of experiments for tests: whole, as stages 4 to 6 write them, and edited with or without a new record."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+
+from ser.common.metrics import scores
+from ser.common.records import write_record
+
+
+def target_scores(confusion, classes):
+    """What result.json says of a target."""
+    return {**asdict(scores(np.array(confusion))), "classes": list(classes), "confusion": confusion}
+
+
+def whole_train(**values):
+    """What train.json holds."""
+    return {
+        **{
+            "config_hash": "c",
+            "data_hash": "d",
+            "split_hash": "s",
+            "chosen_epoch": 1,
+            "epochs": 2,
+            "updates": {"c": 4},
+        },
+        **{"class_counts": {"c": [5, 5]}, "class_weights": {"c": [1.0, 1.0]}, "seconds_per_epoch": 1.0, "valid": {}},
+        **{"code_hash": "h", "git_revision": "0123456789", "versions": {"python": "3.11"}},
+        **{"machine": {"device": "cpu", "precision": "float32", "threads": 1}},
+        **values,
+    }
+
+
+def whole_result(confusion=((2, 0), (1, 0)), classes=("a", "b"), fold=1, **values):
+    """What result.json holds of one target, c."""
+    return {
+        **{"combination": "c", "corpora": ["c"], "task": "multi", "temporal": "lstm", "pooling": "mu", "seed": 0},
+        **{"preset": "strict", "split": "strict", "fold": fold, "folds": {"c": f"strict_fold{fold}"}, "part": "test"},
+        **whole_train(),
+        **{"normalisation": "global", "notes": []},
+        "targets": {"c": target_scores([list(row) for row in confusion], classes)},
+        **values,
+    }
+
+
+def edited(path, **values):
+    """Change values of a JSON file and leave its record as it was."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def recorded_again(path, **values):
+    """Change values of a JSON file, and have it record itself and its files as they are now."""
+    found = json.loads(path.read_text())
+    files = found.pop("recorded", {"files": []})["files"]
+    values.pop("recorded", None)
+    write_record(path, {**found, **values}, [path.parent / name for name in files])
