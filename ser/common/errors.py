@@ -9,6 +9,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ser.common.output import SafeStream, line
+
+LISTED = "\n       "  # between the lines of one message
+
 
 class InputError(Exception):
     """Something outside the program is wrong: one line that names file, reason and mend."""
@@ -17,8 +21,9 @@ class InputError(Exception):
 def listed(problems: Sequence[str], shown: int = 5) -> str:
     """The first problems, one a line, and how many more there are."""
     rest = len(problems) - shown
+    problems = [line(problem) for problem in problems]
     tail = [f"... and {rest} more"] if rest > 0 else []
-    return "\n       ".join([*problems[:shown], *tail])
+    return LISTED.join([*problems[:shown], *tail])
 
 
 def guarded(main: Callable[..., int]) -> Callable[..., int]:
@@ -27,15 +32,17 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(main)
     def run(*args: Any, **kwargs: Any) -> int:
         form, warnings.formatwarning = warnings.formatwarning, _one_line
+        streams = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = map(SafeStream, streams)
         try:
             return main(*args, **kwargs)
         except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print("error:", LISTED.join(map(line, str(error).split(LISTED))), file=sys.stderr)
         except BrokenPipeError:
             # The reader of our output has gone (`... | head`): nothing to say, and nobody to say it to.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
-            name = f"{error.filename}: " if error.filename else ""
+            name = f"{line(error.filename)}: " if error.filename else ""
             print(f"error: {name}{error.strerror or error}; mend that and run the same command again", file=sys.stderr)
         except KeyboardInterrupt:
             print("error: interrupted; the same command continues", file=sys.stderr)
@@ -46,6 +53,7 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
 
             if note := unchecked_note():
                 print(f"warning: {note}", file=sys.stderr)
+            sys.stdout, sys.stderr = streams
         return 1
 
     return run
@@ -53,4 +61,4 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
 
 def _one_line(message: Warning | str, *_: Any, **__: Any) -> str:
     """A warning without the line of code that gave it."""
-    return f"warning: {message}\n"
+    return f"warning: {line(message)}\n"

@@ -7,14 +7,17 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
 
+from ser.common.output import SafeStream, line
+
 # run.sh keeps the terminal open under this file descriptor for the first job of a stage.
 VARIABLE = "SER_TERMINAL_FD"
 
 
 def terminal() -> TextIO | None:
     """Where a person is looking, or None."""
-    if sys.stderr.isatty():
-        return sys.stderr
+    stream = sys.stderr.stream if isinstance(sys.stderr, SafeStream) else sys.stderr  # a bar moves the cursor
+    if stream.isatty():
+        return stream
     number = os.environ.get(VARIABLE, "")
     try:
         if number.isdigit() and os.isatty(int(number)):
@@ -33,7 +36,7 @@ def progress(
     place = terminal() if show else None
     return tqdm(
         iterable,
-        text,
+        line(text),
         total,
         unit=unit,
         file=place or sys.stderr,

@@ -14,6 +14,7 @@ from typing import Any
 from ser.common.errors import InputError
 from ser.common.files import digest, read_json, sha256, write_json
 from ser.common.kinds import of_kind
+from ser.common.output import line
 
 RECORDED = "recorded"
 # Files without a record, as older versions wrote them: read, and reported at the end of the command.
@@ -89,7 +90,7 @@ def unchecked_note() -> str:
         return ""
     return (
         f"{len(paths)} files were written by an older version, without a checksum, and are used unchecked; the first: "
-        f"{paths[0]}"
+        f"{line(paths[0])}"
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser.common import InputError, digest, read_json
+from ser.common.output import line, markdown, markdown_table
 from ser.common.pictures import check_picture, save_picture
 from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import PARTS
@@ -250,11 +251,12 @@ def describe(corpora: Sequence[Prepared], tablefmt: str = "simple") -> str:
     """
     from tabulate import tabulate
 
-    markdown = tablefmt == "github"
-
     def block(level: int, title: str, rows: Table) -> list[str]:
-        table = tabulate([list(r.values()) for r in rows], list(rows[0]), tablefmt=tablefmt, disable_numparse=True)
-        return [f"{'#' * level} {title}" if markdown else title, "", table, ""]
+        head, cells = list(rows[0]), [list(r.values()) for r in rows]
+        if tablefmt == "github":
+            return [f"{'#' * level} {markdown(title)}", "", markdown_table(head, cells), ""]
+        text = [[line(cell) for cell in row] for row in (head, *cells)]
+        return [line(title), "", tabulate(text[1:], text[0], tablefmt=tablefmt, disable_numparse=True), ""]
 
     lines = block(2, "Corpora (hours and seconds: of the utterances in the classes)", overview(corpora))
     for prepared in corpora:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ser.common import write_text
+from ser.common.output import markdown, markdown_code, markdown_table
 from ser.inference.model import CARD, SEEN, read_description
 
 LIMITS = """## Limits
@@ -40,13 +42,13 @@ def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
         beside: files of `ser check` in the same folder.
     """
     settings, corpora, trained = description["settings"], description["corpora"], description["trained"]
-    names = ", ".join(told["name"] for told in corpora.values())
+    names = markdown(", ".join(told["name"] for told in corpora.values()))
     low, high = trained["seconds"]
     rates = ", ".join(f"{int(rate):,} Hz" for rate in trained["sampling_rates"])
     parts = [
         f"# Speech emotion model: {names}",
-        f"A `{settings['temporal']}` network with `{settings['pooling']}` pooling on {_frontend(description)}. It "
-        "answers one emotion an utterance.",
+        f"A {markdown_code(settings['temporal'])} network with {markdown_code(settings['pooling'])} pooling on "
+        f"{_frontend(description)}. It answers one emotion an utterance.",
         "## Use\n\n```sh\nser predict <this folder> some.wav\n```",
         _heads(description["heads"]),
         _results(description),
@@ -56,7 +58,7 @@ def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
         "answers outside of it are worth, and `ser predict` warns.",
         _corpora(corpora, trained["corpora"]),
         f"## Has it seen an utterance?\n\n`{SEEN}` holds the SHA-256 of `<corpus>/<utterance id>` of each training "
-        f"utterance: `ser card <this folder> --seen {next(iter(corpora))}/<id>` tells.",
+        f"utterance: {markdown_code(f'ser card <this folder> --seen {next(iter(corpora))}/<id>')} tells.",
         LIMITS,
         *([_check(beside)] if beside else []),
         _provenance(description["provenance"]),
@@ -71,22 +73,19 @@ def _frontend(description: Mapping[str, Any]) -> str:
         encoder, layers = description["frontend"], settings["frontend"]["layers"]
         at = f" at {encoder['revision']}" if encoder["revision"] else ""
         return (
-            f"layers {layers} of the frozen pretrained encoder {encoder['model']}{at} (SHA-256 of its weights "
-            f"`{encoder['weights']}`; licence: {encoder['licence']})"
+            f"layers {markdown(layers)} of the frozen pretrained encoder {markdown(encoder['model'] + at)} (SHA-256 of "
+            f"its weights {markdown_code(encoder['weights'])}; licence: {markdown(encoder['licence'])})"
         )
     if settings.get("frontend", {}).get("name") == "logmel":
         return f"{settings['frontend']['bands']} log-mel bands at {rate}"
     return f"the log-STFT at {rate} (da Silva et al. 2020)"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
 def _heads(heads: Mapping[str, Sequence[str]]) -> str:
     rows = [(head, ", ".join(classes)) for head, classes in heads.items()]
-    return f"## Labels\n\n{_table(('head', 'labels'), rows)}\n\nWithout `--head`, the mean of all heads answers."
+    return (
+        f"## Labels\n\n{markdown_table(('head', 'labels'), rows)}\n\nWithout `--head`, the mean of all heads answers."
+    )
 
 
 def _results(description: Mapping[str, Any]) -> str:
@@ -95,8 +94,8 @@ def _results(description: Mapping[str, Any]) -> str:
     for part, found in ((metrics["part"], metrics["test"]), ("validation", metrics["valid"])):
         for corpus, s in found.items():
             rows.append((corpus, part, f"{100 * s['wa']:.1f}", f"{100 * s['ua']:.1f}", s["n"]))
-    table = _table(("corpus", "part", "WA %", "UA %", "utterances"), rows)
-    who = f"Of speakers that are not in training ({metrics['split']}), each corpus by its own head."
+    table = markdown_table(("corpus", "part", "WA %", "UA %", "utterances"), rows)
+    who = f"Of speakers that are not in training ({markdown(metrics['split'])}), each corpus by its own head."
     return f"## Results\n\n{who}\n\n{table}"
 
 
@@ -123,7 +122,7 @@ def _calibration(description: Mapping[str, Any]) -> str:
         for head, c in description.get(key, {}).items():
             errors = f"{100 * c['ece_before']:.1f}", f"{100 * c['ece_after']:.1f}"
             rows.append((head + which, f"{c['temperature']:.2f}", *errors, c["n"]))
-    table = _table(("head", "temperature", "ECE before %", "ECE after %", "utterances"), rows)
+    table = markdown_table(("head", "temperature", "ECE before %", "ECE after %", "utterances"), rows)
     what = "Temperature scaling fitted on validation; ECE: expected calibration error, on the same."
     return f"## Confidence\n\n{what}\n\n{table}"
 
@@ -132,11 +131,12 @@ def _corpora(corpora: Mapping[str, Mapping[str, str]], counts: Mapping[str, Mapp
     items = []
     for corpus, told in corpora.items():
         n = counts.get(corpus, {"utterances": 0, "speakers": 0})
-        note = f" {told['note']}" if told["note"] else ""
+        t = {key: markdown(text) for key, text in told.items()}
+        note = f" {t['note']}" if t["note"] else ""
         items.append(
-            f"- **{told['name']}** (`{corpus}`, {told['language']}): {n['utterances']} training utterances, "
-            f"{n['speakers']} speakers. {told['description']} Licence: {told['licence']}. Cite: {told['citation']}. "
-            f"From: {told['source']}.{note}"
+            f"- **{t['name']}** ({markdown_code(corpus)}, {t['language']}): {n['utterances']} training utterances, "
+            f"{n['speakers']} speakers. {t['description']} Licence: {t['licence']}. Cite: {t['citation']}. "
+            f"From: {t['source']}.{note}"
         )
     return (
         "## Trained on\n\n"
@@ -146,10 +146,12 @@ def _corpora(corpora: Mapping[str, Mapping[str, str]], counts: Mapping[str, Mapp
 
 
 def _check(beside: Sequence[str]) -> str:
-    lines = [f"![{name}]({name})" if name.endswith(".png") else f"- [{name}]({name})" for name in beside]
+    lines = [
+        f"{'!' if name.endswith('.png') else '- '}[{markdown(name)}]({urllib.parse.quote(name)})" for name in beside
+    ]
     return "## What it is worth elsewhere\n\n" + "\n".join(lines)
 
 
 def _provenance(found: Mapping[str, Any]) -> str:
     keys = ("experiment", "weights", "config_hash", "data_hash", "split_hash", "code_hash", "git_revision")
-    return f"## Provenance\n\n{_table(('what', 'value'), [(key, f'`{found[key]}`') for key in keys])}"
+    return f"## Provenance\n\n{markdown_table(('what', 'value'), [(key, found[key]) for key in keys])}"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tabulate import tabulate
 
 from ser.common import InputError
 from ser.common.metrics import scores
+from ser.common.output import markdown, markdown_code, markdown_table
 from ser.config import Experiment
 from ser.scoring.files import RESCORE, answers_of, read_answers, read_result
 from ser.scoring.tables import experiment_of, result_paths, telling_settings, told
@@ -181,7 +181,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
                 "UA minus SVM": _said(to_svm),
             }
         )
-    table = tabulate([list(r.values()) for r in rows], list(rows[0]), tablefmt="github", disable_numparse=True)
+    table = markdown_table(list(rows[0]), [list(r.values()) for r in rows])
     machines = sorted({machine for pool in pools if not pool.is_baseline for machine in pool.machines})
     code = sorted({revision for pool in pools for revision in pool.code})
     notes = [
@@ -191,8 +191,8 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         *([f"Within noise of the first, for their interval holds 0: rows {', '.join(noise)}."] if noise else []),
         "No interval holds the noise of training: the UAs of the seeds of one row show it.",
         "Normalisation by speaker uses all test utterances of the speaker, unlabelled (transductive).",
-        *([f"Networks were trained on {', '.join(machines)}."] if machines else []),
-        f"Code: {', '.join(code)}. Printed by `{command}`.",
+        *([f"Networks were trained on {markdown(', '.join(machines))}."] if machines else []),
+        f"Code: {markdown(', '.join(code))}. Printed by {markdown_code(command)}.",
     ]
     return "\n".join(["## All folds together", "", table, "", *(f"- {note}" for note in notes), ""])
 

@@ -9,9 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from ser.common import InputError
+from ser.common.output import markdown, markdown_code, markdown_table
 from ser.config import Experiment, decisive, differences, dotted, load, read_experiment
 from ser.config.load import ADDED, ROOT
 from ser.scoring.files import read_result
@@ -113,19 +112,21 @@ def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) 
     """
     telling = telling_settings([(result["preset"], result.get("experiment")) for result in results])
     rows = [_row(result, target, telling) for result in results for target in result["targets"]]
-    table = tabulate([list(row.values()) for row in rows], list(rows[0]), tablefmt="github", disable_numparse=True)
-    notes = sorted({note for r in results for note in r["notes"]})
+    table = markdown_table(list(rows[0]), [list(row.values()) for row in rows])
+    notes = [markdown(note) for note in sorted({note for r in results for note in r["notes"]})]
     transductive = sorted({r["normalisation"] for r in results if r["epochs"]} & {"speaker", "corpus"})
     notes += [
         f"Normalisation by {k} uses all test utterances of the {k}, unlabelled (transductive)." for k in transductive
     ]
     first = next((r for r in results if r["epochs"]), results[0])
+    made = f"{recipe} {shlex.join(_arguments(first, recipe))}"
+    code = ", ".join(sorted({r["git_revision"] for r in results}))
     notes += [
         "WA: accuracy over utterances; UA: mean of the recalls of the classes; n: test utterances.",
         "Valid UA: of the kept epoch.",
-        *_data_lines(results),
-        f"A row is made by its settings, the first by `{recipe} {shlex.join(_arguments(first, recipe))}`.",
-        f"Code: {', '.join(sorted({r['git_revision'] for r in results}))}. Printed by `{command}`.",
+        *map(markdown, _data_lines(results)),
+        f"A row is made by its settings, the first by {markdown_code(made)}.",
+        f"Code: {markdown(code)}. Printed by {markdown_code(command)}.",
     ]
     return "\n".join(["# Results", "", table, "", *(f"- {note}" for note in notes), ""])
 

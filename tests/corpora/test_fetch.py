@@ -23,7 +23,7 @@ from conftest import ROOT
 
 from ser.common import InputError, read_json
 from ser.corpora import fetch as stage0
-from ser.corpora.fetch import FetchError, Remote, by_hand, dataverse, fetch_corpus, github, http, zenodo
+from ser.corpora.fetch import FetchError, Remote, by_hand, dataverse, fetch_corpus, github, http, is_there, zenodo
 from ser.corpora.fetch.http import fetch
 from ser.corpora.fetch.unpack import unpack
 from ser.corpora.preparers import load_preparer
@@ -49,6 +49,8 @@ class Page:
         promise: Content-Length, whatever is sent.
         refusals: status codes of the first answers.
         slow: stops for so many seconds after `most` bytes.
+        location: another address to which it sends on.
+        no_length: whether it leaves out Content-Length.
     """
 
     content: bytes = DATA
@@ -58,6 +60,8 @@ class Page:
     refusals: list[int] = field(default_factory=list)
     kind: str = "application/octet-stream"
     slow: float = 0.0
+    location: str = ""
+    no_length: bool = False
 
 
 class Server(ThreadingHTTPServer):
@@ -95,6 +99,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_error(404)
         if page.refusals:
             return self.send_error(page.refusals.pop(0))
+        if page.location:
+            self.send_response(302)
+            self.send_header("Location", page.location)
+            return self.end_headers()
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and page.ranges else 0
         whole = len(page.content) if page.promise is None else page.promise
         if start and start >= len(page.content) and page.promise is None:
@@ -103,7 +111,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.end_headers()
         self.send_response(206 if start else 200)
         self.send_header("Content-Type", page.kind)
-        self.send_header("Content-Length", str(whole - start))
+        if not page.no_length:
+            self.send_header("Content-Length", str(whole - start))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
         self.end_headers()
@@ -800,3 +809,60 @@ def test_stage_0_of_a_corpus_as_a_user_runs_it(mirror, tmp_path):
         assert run.returncode == 0, run.stderr
         assert words in run.stdout
         assert run.stderr == ""
+
+
+@pytest.mark.parametrize("address", ["file:///etc", "ftp://mirror.lab", "/srv/mirror", "gopher://x"])
+def test_a_mirror_is_a_web_server(server, tmp_path, monkeypatch, address):
+    monkeypatch.setenv("SER_MIRROR", address)
+    refused(lambda: fetch(f"{server.url}/a.wav", tmp_path / "a.wav"), f"SER_MIRROR={address}", kind=FetchError)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/a.wav", "data:text/plain,hello"])
+def test_a_server_cannot_send_on_to_anything_but_a_web_server(server, tmp_path, target):
+    server.add("/a.wav", location=target)
+    refused(lambda: fetch(f"{server.url}/a.wav", tmp_path / "a.wav"), f"{server.url}/a.wav", kind=FetchError)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_may_send_on_to_a_web_server(server, tmp_path):
+    server.add("/a.wav", location=f"{server.url}/b.wav")
+    server.add("/b.wav")
+    fetch(f"{server.url}/a.wav", tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("way", [{}, {"no_length": True}])
+def test_without_a_size_from_the_publisher_there_is_a_limit(server, tmp_path, way):
+    server.add("/a.wav", **way)
+    refused(lambda: fetch(f"{server.url}/a.wav", tmp_path / "a.wav", limit=len(DATA) - 1), "/a.wav", kind=FetchError)
+    assert list(tmp_path.iterdir()) == []
+    fetch(f"{server.url}/a.wav", tmp_path / "a.wav", limit=len(DATA))
+    assert (tmp_path / "a.wav").stat().st_size == len(DATA)
+
+
+@pytest.mark.parametrize("record", ["[]", "{}", '{"complete": true, "fetched": {"a": {"files": {"b": "many"}}}}', "3"])
+def test_a_record_of_another_kind_is_named(tmp_path, record):
+    (tmp_path / "FETCHED.json").write_text(record)
+    refused(lambda: is_there(tmp_path), "FETCHED.json")
+
+
+@pytest.mark.parametrize("suffix", [".tar.xz", ".tar.bz2", ".tar.gz", ".zip"])
+def test_any_damage_of_an_archive_is_one_line(tmp_path, suffix):
+    """A byte changed at each of forty places: it is refused or, where the byte means nothing, comes out."""
+    rng = np.random.default_rng(0)
+    members = {"a.txt": rng.bytes(3000), "b/c.txt": b"c" * 2000}
+    whole = (
+        zipped(tmp_path / "x.zip", members)
+        if suffix == ".zip"
+        else tarred(tmp_path / f"x{suffix}", *members.items(), mode=f"w:{suffix.rpartition('.')[2]}")
+    )
+    data = whole.read_bytes()
+    outcomes = set()
+    for place in rng.integers(0, len(data), 40):
+        whole.write_bytes(data[:place] + bytes([data[place] ^ 0x5A]) + data[place + 1 :])
+        try:
+            unpack(whole, tmp_path / "out", limit=1 << 20)
+        except InputError as error:
+            outcomes.add(str(error).partition(": ")[0])
+    assert outcomes == {str(whole)}

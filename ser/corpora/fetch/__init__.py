@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ser.common import InputError, read_json, write_json
+from ser.common.kinds import of_kind
 from ser.common.progress import progress
 from ser.corpora.fetch.http import FetchError, fetch
 from ser.corpora.fetch.publishers import Remote, dataverse, github, zenodo
@@ -43,7 +44,7 @@ def fetch_corpus(corpus_dir: Path, corpus: str, remotes: Callable[[], Sequence[R
     _check_names(protocol, wanted)
     fetched: dict[str, Any] = {}
     if path.is_file():
-        fetched = read_json(path)["fetched"]
+        fetched = _read_record(path)["fetched"]
     else:
         print(f"{protocol.name}: licence {protocol.licence}; cite {protocol.citation}")
     record = {key: getattr(protocol, key) for key in ("name", "licence", "citation", "source")}
@@ -63,8 +64,24 @@ def is_there(corpus_dir: Path) -> bool:
     path = corpus_dir / RECORD
     if not path.is_file():
         return corpus_dir.is_dir() and any(not entry.name.startswith(".") for entry in corpus_dir.iterdir())
-    record = read_json(path)
-    return bool(record["complete"]) and all(_holds(corpus_dir, row) for row in record["fetched"].values())
+    record = _read_record(path)
+    return record["complete"] and all(_holds(corpus_dir, row) for row in record["fetched"].values())
+
+
+class _Row(TypedDict):
+    files: dict[str, int]
+
+
+class _Record(TypedDict):
+    complete: bool
+    fetched: dict[str, _Row]
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        return dict(of_kind(_Record, read_json(path), ""))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}. Remove it and run stage 0 again") from None
 
 
 def by_hand(corpus_dir: Path, how: str) -> None:

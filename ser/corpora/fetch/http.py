@@ -17,8 +17,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPMessage
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import ser
 from ser.common import InputError
@@ -29,18 +30,23 @@ WAIT = 1.0  # seconds before the second of these, doubled for each one after
 LONGEST_WAIT = 60.0
 TIMEOUT = 60.0  # seconds without a byte
 BLOCK = 1 << 18
+LIMIT = 4 << 30  # bytes of a file whose size the publisher does not list
+SCHEMES = ("http", "https")
 
 
 class FetchError(InputError):
     """The publisher's server did not give the file."""
 
 
-def fetch(url: str, path: Path, digest: str = "", size: int | None = None, show: bool = True) -> str:
+def fetch(
+    url: str, path: Path, digest: str = "", size: int | None = None, show: bool = True, limit: int = LIMIT
+) -> str:
     """Fetch a file, from where an earlier call was interrupted.
 
     Args:
         digest: "md5:<hex>", "sha256:<hex>" or the like, from the publisher; without it only the length is checked.
         size: bytes, where the publisher tells.
+        limit: most bytes that are taken where it does not.
 
     Returns:
         The checksum that was verified, or the SHA-256 of what came where none was given.
@@ -55,7 +61,7 @@ def fetch(url: str, path: Path, digest: str = "", size: int | None = None, show:
         if (digest and found != digest) or size not in (None, path.stat().st_size):
             raise InputError(f"{path}: not what {url} publishes; remove it and run the same command again")
         return found
-    part = _Part(url, path.with_name(f"{path.name}.part"), size, size)
+    part = _Part(url, path.with_name(f"{path.name}.part"), size, size, limit)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with progress(text=path.name, unit="B", total=size, show=show) as bar:
@@ -106,12 +112,14 @@ class _Part:
         path: where its beginning lies.
         size: bytes of the whole, from the publisher's list.
         total: the same, or what the server promised last.
+        limit: most bytes that are taken where the size is not known.
     """
 
     url: str
     path: Path
     size: int | None
     total: int | None
+    limit: int
 
     @property
     def there(self) -> int:
@@ -190,16 +198,45 @@ def _refusal(part: _Part, error: urllib.error.HTTPError) -> _Failure | None:
 
 def _request(url: str, start: int) -> http.client.HTTPResponse:
     parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https"):
-        raise FetchError(f"{url}: neither http nor https; mend the address")
+    if parts.scheme not in SCHEMES:
+        raise FetchError(f"{url}: neither http nor https; correct the address")
     if mirror := os.environ.get("SER_MIRROR"):
+        if urllib.parse.urlsplit(mirror).scheme not in SCHEMES:
+            raise FetchError(f"SER_MIRROR={mirror}: neither http nor https. Give the address of a web server")
         url = f"{mirror.rstrip('/')}/{url.removeprefix(f'{parts.scheme}://')}"
     headers = {"User-Agent": f"ser/{ser.__version__}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
     request = urllib.request.Request(url, headers=headers)
-    response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
+    response: http.client.HTTPResponse = _opener().open(request, timeout=TIMEOUT)
     return response
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows to web servers alone; urllib's own goes to ftp too."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        if urllib.parse.urlsplit(newurl).scheme not in SCHEMES:
+            raise FetchError(f"{req.full_url}: sends on to {newurl}, neither http nor https. Fetch it in a browser")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """What opens addresses of web servers, through a proxy where the environment names one, and no others."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.UnknownHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        _Redirects,
+        urllib.request.HTTPErrorProcessor,
+    ):
+        opener.add_handler(handler())
+    return opener
 
 
 def _receive(part: _Part, response: http.client.HTTPResponse, bar: Any) -> None:
@@ -217,6 +254,8 @@ def _receive(part: _Part, response: http.client.HTTPResponse, bar: Any) -> None:
         )
     length = response.headers.get("Content-Length", "")
     part.total = part.size or (start + int(length) if length.isdigit() else None)
+    if part.size is None and (part.total or 0) > part.limit:
+        raise _too_large(part)
     check_room(part.path.parent, (part.total or start) - start)
     bar.total, bar.initial, bar.n = part.total, start, start
     with part.path.open("ab" if start else "wb") as file:
@@ -225,3 +264,12 @@ def _receive(part: _Part, response: http.client.HTTPResponse, bar: Any) -> None:
             bar.update(len(block))
             if part.size and file.tell() > part.size:
                 return
+            if part.size is None and file.tell() > part.limit:
+                raise _too_large(part)
+
+
+def _too_large(part: _Part) -> FetchError:
+    part.clear()
+    return FetchError(
+        f"{part.url}: more than {part.limit} bytes, and the publisher does not list its size. Fetch it by hand"
+    )

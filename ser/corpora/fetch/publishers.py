@@ -14,9 +14,10 @@ from typing import Any
 
 from ser.common import InputError, read_json
 from ser.corpora.fetch.http import FetchError, fetch
-from ser.corpora.fetch.unpack import readable
+from ser.corpora.fetch.unpack import FACTOR, check_limit, readable
 
 DIGEST = re.compile(r"md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+LISTING = 64 << 20  # most bytes of a list of files
 # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid (sha256:[0-9a-f]{64})\nsize (\d+)\n")
 
@@ -80,7 +81,10 @@ def github(repository: str, branch: str, wanted: str) -> list[Remote]:
         archive = Path(temporary, f"{repository.rpartition('/')[2]}.tar.gz")
         fetch(f"https://codeload.github.com/{repository}/tar.gz/refs/heads/{branch}", archive)
         with readable(archive), tarfile.open(archive) as tar:
+            total = 0
             for member in tar:
+                total += member.size
+                check_limit(archive, total, archive.stat().st_size * FACTOR)
                 path = member.name.partition("/")[2]
                 if member.isfile() and re.fullmatch(wanted, path):
                     file = tar.extractfile(member)
@@ -100,7 +104,7 @@ def _github_file(repository: str, branch: str, path: str, content: bytes) -> Rem
 def _listed(url: str, remotes: Callable[[Any], list[Remote]]) -> list[Remote]:
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary, "answer.json")
-        fetch(url, path, show=False)
+        fetch(url, path, show=False, limit=LISTING)
         try:
             return remotes(read_json(path))
         except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -20,6 +21,11 @@ from ser.corpora.fetch.http import check_room
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 FACTOR = 20  # an archive may unpack to so many times its size
 BLOCK = 1 << 18
+# What the readers raise of damaged data.
+DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, NotImplementedError, RuntimeError, ValueError, OSError),
+)
 
 
 def unpack(archive: Path, folder: Path, limit: int | None = None) -> dict[str, int]:
@@ -72,16 +78,9 @@ def readable(archive: Path) -> Iterator[None]:
     """Turn what zipfile and tarfile say of a damaged archive into an InputError."""
     try:
         yield
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        zlib.error,
-        lzma.LZMAError,
-        gzip.BadGzipFile,
-        EOFError,
-        NotImplementedError,
-        ValueError,
-    ) as error:
+    except DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk; bz2 has none for damaged data
+            raise
         reason = " ".join(str(error).split())
         raise InputError(f"{archive}: no archive, or damaged ({reason}); remove it and fetch it again") from None
 
@@ -89,7 +88,7 @@ def readable(archive: Path) -> Iterator[None]:
 def _zip_members(archive: Path, limit: int) -> Iterator[tuple[str, int, IO[bytes]]]:
     with zipfile.ZipFile(archive) as file:
         infos = [info for info in file.infolist() if not info.is_dir()]
-        _check_limit(archive, sum(info.file_size for info in infos), limit)
+        check_limit(archive, sum(info.file_size for info in infos), limit)
         for info in infos:
             if info.flag_bits & 1:
                 raise InputError(f"{archive}: {info.filename!r} is encrypted; get the corpus by hand")
@@ -102,7 +101,7 @@ def _tar_members(archive: Path, limit: int) -> Iterator[tuple[str, int, IO[bytes
     with tarfile.open(archive) as tar:
         for member in tar:
             total += member.size
-            _check_limit(archive, total, limit)
+            check_limit(archive, total, limit)
             if member.isdir():
                 continue
             _check_kind(archive, member.name, member.isfile())
@@ -119,7 +118,8 @@ def _check_kind(archive: Path, name: str, is_file: bool) -> None:
         raise InputError(f"{archive}: {name!r} is a link or a device, not a file; get the corpus by hand")
 
 
-def _check_limit(archive: Path, size: int, limit: int) -> None:
+def check_limit(archive: Path, size: int, limit: int) -> None:
+    """Refuse an archive that unpacks to more bytes than a limit."""
     if size > limit:
         raise InputError(
             f"{archive}: would unpack to more than {limit} bytes, which no corpus does; get the corpus by hand"

@@ -87,7 +87,7 @@ class Found:
         problems = self.ledger.summary["problems"]
         if problems:
             lines.append(f"{len(problems)} folders were left out of the ledger: {problems[0]['problem']}")
-        return [*lines, f"Printed by `{self.command}`."]
+        return [*lines, f"Printed by {self.command}."]
 
     @property
     def intervals(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import write_text
+from ser.common.output import csv_cell
 from ser.grid.cells import Cell
 
 Record = Mapping[str, Any]
@@ -50,12 +51,9 @@ def write_sheet(sheet: Sheet, folder: Path, notes: Sequence[str], origin: Record
 
 def markdown(sheet: Sheet, notes: Sequence[str] = ()) -> str:
     """A GitHub table with its notes below."""
-    from tabulate import tabulate
-
-    table = tabulate(sheet.rows, sheet.header, tablefmt="github", disable_numparse=True)
-    return "\n".join(
-        [f"# {sheet.title}", "", *([table, ""] if sheet.rows else []), *(f"- {n}" for n in (*sheet.notes, *notes)), ""]
-    )
+    table = output.markdown_table(sheet.header, sheet.rows)
+    lines = [f"- {output.markdown(note)}" for note in (*sheet.notes, *notes)]
+    return "\n".join([f"# {output.markdown(sheet.title)}", "", *([table, ""] if sheet.rows else []), *lines, ""])
 
 
 def booktabs(sheet: Sheet, notes: Sequence[str] = ()) -> str:
@@ -72,9 +70,9 @@ def comma_separated(sheet: Sheet, origin: Record) -> str:
     text = io.StringIO()
     columns = list(dict.fromkeys(key for record in sheet.records for key in record)) or ["note"]
     writer = csv.DictWriter(text, [*columns, *origin], lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({key: csv_cell(key) for key in writer.fieldnames})
     for record in sheet.records or [{"note": note} for note in sheet.notes[:1]]:
-        writer.writerow({**record, **origin})
+        writer.writerow({key: csv_cell(value) for key, value in {**record, **origin}.items()})
     return text.getvalue()
 
 

@@ -7,9 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from ser.common import write_json, write_text
+from ser.common.output import markdown, markdown_table
 from ser.common.pictures import save_picture
 from ser.common.provenance import provenance
 from ser.inference.check.measure import Check, Row
@@ -54,11 +53,9 @@ def table(rows: Sequence[Row]) -> str:
         corpus = row.corpus if row.corpus != before else ""
         lines.append([corpus, row.name, row.n, f"{100 * row.ua:.1f}", f"{100 * row.wa:.1f}", flipped])
         before = row.corpus
-    return tabulate(
-        lines,
+    return markdown_table(
         ["data", "condition", "n", "UA %", "WA %", "flipped %"],
-        tablefmt="github",
-        disable_numparse=True,
+        lines,
         colalign=("left", "left", "right", "right", "right", "right"),
     )
 
@@ -80,8 +77,8 @@ def write_check(folder: Path, predictor: Predictor, data: Sequence[str], found: 
         "made_with": provenance(),
     }
     title = f"{description['provenance']['experiment']}, head {predictor.head}"
-    notes = "\n".join(f"- {text}" for text in said)
-    parts = [f"# Check of {title}", notes, table(found.rows), "![UA and flipped decisions](check.png)", HOW]
+    notes = "\n".join(f"- {markdown(text)}" for text in said)
+    parts = [f"# Check of {markdown(title)}", notes, table(found.rows), "![UA and flipped decisions](check.png)", HOW]
     write_json(folder / "check.json", values)
     write_text(folder / "check.md", "\n\n".join(part for part in parts if part) + "\n")
     draw(found.rows, title, folder / "check.png")

@@ -29,6 +29,7 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from ser.common import InputError
+    from ser.common.output import line
     from ser.inference.card import write_card
     from ser.inference.check.labelled import read_labelled
     from ser.inference.check.measure import check
@@ -49,9 +50,9 @@ def run(options: argparse.Namespace) -> int:
         found = check(predictor, utterances)
     said = remarks(found, len(utterances))
     for error in found.unread.values():
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {line(error)}", file=sys.stderr)
     for text in said:
-        print(f"warning: {text}", file=sys.stderr)
+        print(f"warning: {line(text)}", file=sys.stderr)
     print(table(found.rows))
     for place in places:
         write_check(place, predictor, options.data, found, said)

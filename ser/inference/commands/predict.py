@@ -42,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
     import torch
 
+    from ser.common.output import line
     from ser.common.progress import progress
     from ser.inference.model import open_model
     from ser.inference.predict.answers import Answers
@@ -71,14 +72,14 @@ def run(options: argparse.Namespace) -> int:
                 answered += not prediction.error
                 withheld += not prediction.error and prediction.label is None
                 if prediction.error:
-                    print(f"error: {prediction.error}", file=sys.stderr)
+                    print(f"error: {line(prediction.error)}", file=sys.stderr)
                 for text in prediction.warnings:
                     warned[text] += 1
                     if warned[text] <= SHOWN:
-                        print(f"warning: {prediction.key}: {text}", file=sys.stderr)
+                        print(f"warning: {line(prediction.key)}: {line(text)}", file=sys.stderr)
     for text, count in warned.items():
         if count > SHOWN:
-            print(f"warning: {count} of {answered}: {text}", file=sys.stderr)
+            print(f"warning: {count} of {answered}: {line(text)}", file=sys.stderr)
     if options.abstain is not None and answered:
         coverage, precision = answers.promised
         print(

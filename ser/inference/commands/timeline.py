@@ -38,6 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the timelines of all files, and a line on each; a file that cannot be read does not stop the others."""
     from ser.common import InputError
+    from ser.common.output import line
     from ser.inference import Predictor, open_model
     from ser.inference.timeline.decoders import NAMES, find_decoder
     from ser.inference.timeline.recording import timeline_of
@@ -62,11 +63,11 @@ def run(options: argparse.Namespace) -> int:
             timeline = timeline_of(path, predictor, settings, decoder, options.nbest)
         except InputError as error:
             failed += 1
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {line(error)}", file=sys.stderr)
             continue
         written = write(timeline, options.out, formats, options.posteriors == "true")
         counts = ", ".join(f"{c.name}: {len(c.paths[0].segments)} segments" for c in timeline.channels)
-        print(f"{path}: {timeline.duration:.2f} s, {counts}; {', '.join(map(str, written))}")
+        print(line(f"{path}: {timeline.duration:.2f} s, {counts}; {', '.join(map(str, written))}"))
     if failed:
         print(f"{failed} of {len(options.files)} files have no timeline", file=sys.stderr)
     return 1 if failed else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import sys
 import urllib.parse
@@ -18,6 +17,7 @@ import numpy as np
 
 from ser.common import InputError, write_text
 from ser.common.files import unwritable
+from ser.common.output import UNSAFE, SafeStream, csv_cell, json_line, line
 from ser.inference.predict.answers import Prediction
 
 Write = Callable[[Prediction], None]
@@ -49,9 +49,10 @@ def writer(form: str, out: Path | None, classes: Sequence[str], ids: Sequence[st
         with _ark(out, classes) as write:
             yield write
     elif out is None:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            encoding = sys.stdout.encoding if form == "table" else "utf-8"
-            sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
+        stream = sys.stdout.stream if isinstance(sys.stdout, SafeStream) else sys.stdout
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding if form == "table" else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
         yield FORMS[form](sys.stdout, classes, ids)
     else:
         with _partial(out, lambda file: FORMS[form](file, classes, ids)) as write:
@@ -82,26 +83,27 @@ def _partial(out: Path, begin: Callable[[IO[str]], Write]) -> Iterator[Write]:
 
 
 def _table(file: IO[str], classes: Sequence[str], ids: Sequence[str]) -> Write:
-    width = max([4, *(len(name) for name in ids)]) + 2  # room for a channel
-    names = max(5, *(len(name) for name in classes))
-    columns = [max(6, len(name)) for name in classes]
-    heads = "  ".join(f"{name:>{size}}" for name, size in zip(classes, columns, strict=True))
+    width = max([4, *(len(line(name)) for name in ids)]) + 2  # room for a channel
+    names = max(5, *(len(line(name)) for name in classes))
+    columns = [max(6, len(line(name))) for name in classes]
+    heads = "  ".join(f"{line(name):>{size}}" for name, size in zip(classes, columns, strict=True))
     print(f"{'file':<{width}}  {'label':<{names}}  confidence  {heads}", file=file, flush=True)
 
     def write(p: Prediction) -> None:
         if p.error:
-            print(f"{p.key:<{width}}  error", file=file, flush=True)
+            print(f"{line(p.key):<{width}}  error", file=file, flush=True)
         else:
             values = "  ".join(f"{p.posteriors[n]:>{size}.3f}" for n, size in zip(classes, columns, strict=True))
-            answer = f"{p.label or WITHHELD:<{names}}  {p.confidence:>10.3f}"
-            print(f"{p.key:<{width}}  {answer}  {values}", file=file, flush=True)
+            answer = f"{line(p.label or WITHHELD):<{names}}  {p.confidence:>10.3f}"
+            print(f"{line(p.key):<{width}}  {answer}  {values}", file=file, flush=True)
 
     return write
 
 
 def _csv(file: IO[str], classes: Sequence[str], ids: Sequence[str]) -> Write:
     rows = csv.writer(file, lineterminator="\n")
-    rows.writerow(["file", "channel", "seconds", "label", "confidence", *classes, "warnings", "error"])
+    head = ["file", "channel", "seconds", "label", "confidence", *classes, "warnings", "error"]
+    rows.writerow(map(csv_cell, head))
 
     def write(p: Prediction) -> None:
         channel = "" if p.channel is None else p.channel
@@ -109,7 +111,7 @@ def _csv(file: IO[str], classes: Sequence[str], ids: Sequence[str]) -> Write:
         if not p.error:
             found = (round(p.posteriors[name], 7) for name in classes)
             values = [round(p.seconds, 6), p.label or WITHHELD, round(p.confidence, 7), *found]
-        rows.writerow([p.id, channel, *values, "; ".join(p.warnings), p.error])
+        rows.writerow(map(csv_cell, [p.id, channel, *values, "; ".join(p.warnings), p.error]))
         file.flush()
 
     return write
@@ -124,7 +126,7 @@ def _jsonl(file: IO[str], classes: Sequence[str], ids: Sequence[str]) -> Write:
             row |= {"seconds": round(p.seconds, 6), "label": p.label, "confidence": round(p.confidence, 7)}
             row |= {"posteriors": {name: round(value, 7) for name, value in p.posteriors.items()}}
             row |= {"warnings": list(p.warnings)}
-        print(json.dumps(row, ensure_ascii=False), file=file, flush=True)
+        print(json_line(row), file=file, flush=True)
 
     return write
 
@@ -138,7 +140,10 @@ def _ark(out: Path, classes: Sequence[str]) -> Iterator[Write]:
 
         def write(p: Prediction) -> None:
             if not p.error:
-                key = "".join(urllib.parse.quote(sign) if sign.isspace() else sign for sign in p.key)
+                key = "".join(
+                    urllib.parse.quote(sign, errors="surrogateescape") if sign.isspace() or UNSAFE.match(sign) else sign
+                    for sign in p.key
+                )
                 ark.write(key, np.array([p.posteriors[name] for name in classes], np.float32))
 
         yield write

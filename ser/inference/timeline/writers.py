@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ser.common import write_text
+from ser.common.output import csv_cell, line
 from ser.inference.timeline.segments import Channel, Cutting, Timeline, cell_edges
 
 
@@ -74,7 +75,7 @@ def _intervals(channel: Channel, duration: float) -> list[tuple[float, float, st
 
 
 def _quoted(text: str) -> str:
-    return '"' + " ".join(text.splitlines()).replace('"', '""') + '"'
+    return '"' + line(" ".join(text.splitlines())).replace('"', '""') + '"'
 
 
 def _number(seconds: float) -> str:
@@ -134,9 +135,9 @@ def _csv(head: list[object], rows: list[list[object]]) -> str:
     """Lines end in a line feed; quoted is what the csv module quotes where they end in a carriage return too."""
     lines = []
     for row in [head, *rows]:
-        line = io.StringIO()
-        csv.writer(line).writerow(row)
-        lines.append(line.getvalue().removesuffix("\r\n") + "\n")
+        text = io.StringIO()
+        csv.writer(text).writerow(map(csv_cell, row))
+        lines.append(text.getvalue().removesuffix("\r\n") + "\n")
     return "".join(lines)
 
 
