@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser.common import write_text
+from ser.common import output, write_text
 from ser.common.output import csv_cell
 from ser.grid.cells import Cell
 
