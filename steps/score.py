@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--part", choices=["train", "valid", "test"], default="test")
     options = parser.parse_args()
     from ser.batches import open_data
-    from ser.scoring import score
+    from ser.scoring.result import score
 
     experiment = read_experiment(options.folder / "config.yaml")
     data = open_data(experiment, options.recipe, options.data, options.dump)

@@ -10,8 +10,8 @@ from made import Made
 
 from ser.config import Experiment, save
 from ser.inference.pack import pack
-from ser.scoring import score
 from ser.scoring.decode import Decoder
+from ser.scoring.result import score
 from ser.training import Trainer
 
 

@@ -31,11 +31,16 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def run(*args: Any, **kwargs: Any) -> int:
+        from ser.common.records import unchecked_note  # which imports this module
+
         form, warnings.formatwarning = warnings.formatwarning, _one_line
         streams = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = map(SafeStream, streams)
         try:
-            return main(*args, **kwargs)
+            code = main(*args, **kwargs)
+            if note := unchecked_note():
+                print(f"warning: {note}", file=sys.stderr)
+            return code
         except InputError as error:
             print("error:", LISTED.join(map(line, str(error).split(LISTED))), file=sys.stderr)
         except BrokenPipeError:
@@ -49,10 +54,6 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
             return 130
         finally:
             warnings.formatwarning = form
-            from ser.common.records import unchecked_note  # which imports this module
-
-            if note := unchecked_note():
-                print(f"warning: {note}", file=sys.stderr)
             sys.stdout, sys.stderr = streams
         return 1
 

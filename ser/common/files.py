@@ -156,12 +156,6 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not readable as JSON ({error}); remove it and run its stage again") from None
 
 
-def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def digest(*parts: Any) -> str:
     """Sixteen hexadecimal digits that name a value: paths by content, anything else by its JSON form."""
     state = hashlib.blake2b(digest_size=8)

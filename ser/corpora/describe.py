@@ -5,16 +5,18 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 from ser.common import InputError, digest, read_json
+from ser.common.kinds import of_kind
 from ser.common.output import line, markdown, markdown_table
 from ser.common.pictures import check_picture, save_picture
 from ser.corpora.kaldi import read_table
@@ -80,6 +82,11 @@ class Prepared:
         return {name: found[name] for name in self.classes}
 
 
+class _Report(TypedDict):
+    parts: dict[str, int]
+    classes: list[str]
+
+
 def read_prepared(folder: Path, only: str | None = None) -> Prepared:
     """Read what stage 1 wrote to data/<corpus>/.
 
@@ -92,9 +99,15 @@ def read_prepared(folder: Path, only: str | None = None) -> Prepared:
     """
     if not (folder / "report.json").is_file():
         raise InputError(f"{folder}: not a prepared corpus (it has no report.json); run stage 1, which writes it")
-    report = read_json(folder / "report.json")
-    if not isinstance(report, dict) or not {"parts", "classes"} <= report.keys():
-        raise InputError(f"{folder / 'report.json'}: not one of stage 1; remove {folder} and run stage 1")
+    try:
+        report = of_kind(_Report, read_json(folder / "report.json"), "")
+        for name in report["parts"]:
+            if not re.fullmatch(r".+_fold\d{1,9}/(train|valid|test)", name):
+                raise ValueError(f"parts.{name}: expected <split>_fold<number>/<part>")
+    except ValueError as error:
+        raise InputError(
+            f"{folder / 'report.json'}: not one of stage 1 ({error}); remove {folder} and run stage 1"
+        ) from None
     utterances = _read_supervisions(folder / "supervisions.jsonl.gz")
     known = {key: u.speaker for key, u in utterances.items() if u.emotion is not None}
     splits: dict[str, dict[int, dict[str, list[str]]]] = {}

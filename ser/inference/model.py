@@ -9,12 +9,11 @@ SHA256SUMS          of all of these (`sha256sum -c SHA256SUMS`)
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from ser.common import InputError, read_json
 from ser.common.files import sha256
@@ -25,6 +24,7 @@ from ser.config.registry import POOLING, TEMPORAL
 from ser.frontends import build_frontend
 from ser.frontends.pretrained import find_model
 from ser.frontends.weights import weights_digest
+from ser.scoring.files import Scores
 
 if TYPE_CHECKING:
     import torch
@@ -69,14 +69,12 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
     folder = Path(folder)
     verify(folder)
     description = read_description(folder)
-    try:
-        experiment = _with_frontend(folder, description, experiment_of(description["settings"]))
-        heads = {str(head): tuple(map(str, classes)) for head, classes in description["heads"].items()}
-        if not heads or not all(heads.values()):
-            raise ValueError("no heads or no classes")
-        _check(description, experiment)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{folder / DESCRIPTION}: not a description of a model ({error}); {AGAIN}") from None
+    experiment = _with_frontend(folder, description, experiment_of(description["settings"]))
+    if "group_statistics" in description:
+        width = build_frontend(experiment).width
+        if any(len(description["group_statistics"][name]) != width for name in ("mean", "deviation")):
+            raise InputError(f"{folder / DESCRIPTION}: group_statistics: not {width} numbers; {AGAIN}")
+    heads = {head: tuple(classes) for head, classes in description["heads"].items()}
     from ser.nets import build
     from ser.training.checkpoint import load_tensors
     from ser.training.machine import open_device
@@ -88,7 +86,10 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
         tensors, meta = load_tensors(path, vouched=True)
     except InputError as error:
         raise InputError(f"{str(error).rpartition(';')[0]}; {AGAIN}") from None
-    weighed = {head: tuple(classes) for head, classes in meta.get("classes", {}).items()}
+    try:
+        weighed = {head: tuple(names) for head, names in of_kind(_Meta, meta, "")["classes"].items()}
+    except ValueError as error:
+        raise InputError(f"{path}: not the weights of a model ({error}); {AGAIN}") from None
     if weighed != heads:
         raise InputError(
             f"{folder}: the weights answer {_told(weighed)}, and {DESCRIPTION} says {_told(heads)}; {AGAIN}"
@@ -122,40 +123,153 @@ def _with_frontend(folder: Path, description: Mapping[str, Any], experiment: Exp
     return experiment
 
 
-def _check(description: Mapping[str, Any], experiment: Experiment) -> None:
-    """That what answers follow from is there and of the right kind; otherwise any of the errors of looking it up."""
-    low, high = map(float, description["trained"]["seconds"])
-    if not 0 < low <= high or not all(int(rate) > 0 for rate in description["trained"]["sampling_rates"]):
-        raise ValueError("trained")
-    kinds = ["calibration"]
-    if experiment.batches.normalisation in GROUPED:
-        kinds.append("calibration_without_speakers")
-        for name in ("mean", "deviation"):
-            if (
-                len([float(value) for value in description["group_statistics"][name]])
-                != build_frontend(experiment).width
-            ):
-                raise ValueError(f"group_statistics: {name}")
-    for kind in kinds:
-        for head, found in description[kind].items():
-            if not float(found["temperature"]) > 0 or len(found["confidence"]) != len(found["right"]):
-                raise ValueError(f"{kind}: {head}")
+class _Meta(TypedDict):
+    classes: dict[str, list[str]]
+
+
+class About(TypedDict):
+    """A corpus of the training, as its protocol has it."""
+
+    name: str
+    description: str
+    licence: str
+    citation: str
+    source: str
+    language: str
+    note: str
+
+
+class Counts(TypedDict):
+    """Of the training part of a corpus."""
+
+    utterances: int
+    speakers: int
+
+
+class Trained(TypedDict):
+    """What the training part spans: seconds, and how often each rate, in Hz, is in it."""
+
+    seconds: list[float]
+    sampling_rates: dict[str, int]
+    corpora: dict[str, Counts]
+
+
+class Metrics(TypedDict):
+    """Scores of a part and of validation, by corpus."""
+
+    part: str
+    split: str
+    test: dict[str, Scores]
+    valid: dict[str, Scores]
+
+
+class Statistics(TypedDict):
+    """Mean over groups of what normalisation takes out, by bin."""
+
+    groups: int
+    mean: list[float]
+    deviation: list[float]
+
+
+class Calibration(TypedDict):
+    """Of a head on validation: confidences, sorted, and whether the answer of each is right, 1 or 0."""
+
+    temperature: float
+    n: int
+    ua: float
+    ece_before: float
+    ece_after: float
+    confidence: list[float]
+    right: list[int]
+
+
+class Provenance(TypedDict):
+    """Where the weights come from."""
+
+    experiment: str
+    weights: str
+    config_hash: str
+    data_hash: str
+    split_hash: str
+    code_hash: str
+    git_revision: str
+
+
+class Encoder(TypedDict):
+    """A pretrained encoder in front of the network, and the SHA-256 of its weights."""
+
+    model: str
+    revision: str
+    weights: str
+    licence: str
+
+
+class Description(TypedDict):
+    """model.json."""
+
+    settings: dict[str, Any]
+    heads: dict[str, list[str]]
+    corpora: dict[str, About]
+    trained: Trained
+    group_statistics: NotRequired[Statistics]
+    frontend: NotRequired[Encoder]
+    metrics: Metrics
+    provenance: Provenance
+    calibration: dict[str, Calibration]
+    calibration_without_speakers: NotRequired[dict[str, Calibration]]
 
 
 def read_description(folder: Path) -> dict[str, Any]:
     """What model.json holds.
 
     Raises:
-        InputError: it is no such file, or of a format that this version does not know.
+        InputError: it is no such file, of a format that this version does not know, or of values of another kind.
     """
     path = folder / DESCRIPTION
     found = read_json(path)
     number = found.get("format") if isinstance(found, dict) else None
-    if number != FORMAT:
+    if number != FORMAT or isinstance(number, bool):
         raise InputError(
             f"{path}: format {number}, and this version reads {FORMAT}; update the toolkit, or pack it again"
         )
-    return dict(found)
+    try:
+        found = dict(of_kind(Description, found, ""))
+        _check(found, experiment_of(found["settings"]))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: not a description of a model ({error}); {AGAIN}") from None
+    return found
+
+
+def _check(description: Mapping[str, Any], experiment: Experiment) -> None:
+    """Whether values of the right kind are possible.
+
+    Raises:
+        ValueError: naming the first that is not.
+    """
+    heads, seconds = description["heads"], description["trained"]["seconds"]
+    if not heads or not all(heads.values()) or any(len({*names}) < len(names) for names in heads.values()):
+        raise ValueError("heads: no heads, no classes, or a class twice")
+    if not description["corpora"]:
+        raise ValueError("corpora: none")
+    rates = description["trained"]["sampling_rates"]
+    if len(seconds) != 2 or not 0 < seconds[0] <= seconds[1]:
+        raise ValueError(f"trained.seconds = {seconds}, expected the shortest and the longest")
+    if not rates or not all(re.fullmatch(r"[1-9]\d{0,8}", rate) for rate in rates):
+        raise ValueError("trained.sampling_rates: expected numbers of Hz")
+    kinds = ["calibration"]
+    if experiment.batches.normalisation in GROUPED:
+        kinds.append("calibration_without_speakers")
+        if missing := {"group_statistics", *kinds} - description.keys():
+            raise ValueError(f"{min(missing)} is missing")
+        if min(description["group_statistics"]["deviation"], default=0) < 0:
+            raise ValueError("group_statistics.deviation: below 0")
+    for kind in kinds:
+        for head, found in description[kind].items():
+            confidence, right = found["confidence"], found["right"]
+            if not found["temperature"] > 0 or len(confidence) != len(right) or not {*right} <= {0, 1}:
+                raise ValueError(f"{kind}.{head}: temperature, confidence or right")
+            if any(not 0 <= value <= 1 for value in confidence):
+                raise ValueError(f"{kind}.{head}.confidence: expected numbers of 0 to 1")
 
 
 def experiment_of(settings: Mapping[str, Any]) -> Experiment:

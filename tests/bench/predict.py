@@ -35,7 +35,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_type_hints
 
 from needs import need
 
@@ -55,8 +55,9 @@ from ser.audio import read_audio, resample
 from ser.batches.view import Moments
 from ser.config import load
 from ser.inference import Predictor
-from ser.inference.model import CARD, DESCRIPTION, FORMAT, SEEN, WEIGHTS, write_sums
+from ser.inference.model import CARD, DESCRIPTION, FORMAT, SEEN, WEIGHTS, Provenance, write_sums
 from ser.inference.onnx.export import answers, export, quantise, session
+from ser.inference.pack import TOLD
 from ser.nets import build
 from ser.training.checkpoint import save_tensors
 
@@ -102,13 +103,15 @@ def write_model(folder: Path, files: list[str]) -> None:
         "format": FORMAT,
         "settings": asdict(experiment),
         "heads": HEADS,
-        "corpora": {"ravdess": {"licence": "none"}},
+        "corpora": {"ravdess": dict.fromkeys(TOLD, "none")},
         "trained": {
             "seconds": [min(seconds), max(seconds)],
             "sampling_rates": {str(audio[0].sampling_rate): len(files)},
+            "corpora": {"ravdess": {"utterances": len(files), "speakers": 1}},
         },
+        "metrics": {"part": "test", "split": "none", "test": {}, "valid": {}},
         "calibration": {},
-        "provenance": {},
+        "provenance": dict.fromkeys(get_type_hints(Provenance), "none"),
     }
     folder.mkdir()
     save_tensors(folder / WEIGHTS, network.state_dict(), {"classes": HEADS})

@@ -9,6 +9,7 @@ from pathlib import Path
 import made_ledgers
 import pytest
 from made_ledgers import TWO, answered, write_run
+from scored import recorded_again
 
 from ser.common import InputError
 from ser.findings.design import Design
@@ -239,6 +240,9 @@ def test_findings_of_another_form_are_refused(root, tmp_path):
     findings = json.loads((root / "findings" / "findings.json").read_text())
     del findings["table3"]["records"][0]["chance"]
     (tmp_path / "findings.json").write_text(json.dumps(findings))
+    with pytest.raises(InputError, match=r"findings.json: changed since it was written"):
+        write_page(tmp_path, tmp_path / "out.html", root / "ledger")
+    recorded_again(tmp_path / "findings.json")
     with pytest.raises(InputError, match="not as steps/findings.py writes it .KeyError: 'chance'.; run that again"):
         write_page(tmp_path, tmp_path / "out.html", root / "ledger")
     assert not (tmp_path / "out.html").exists()
@@ -249,6 +253,7 @@ def test_tables_that_cannot_be_computed_say_why(root, tmp_path):
     for name in ("table5", "effects", "transfer", "variance", "placebo"):
         findings[name] |= {"records": [], "notes": [f"Cannot be computed: no {name}."]}
     (tmp_path / "findings.json").write_text(json.dumps(findings))
+    recorded_again(tmp_path / "findings.json")
     write_page(tmp_path, tmp_path / "out.html", root / "ledger")
     texts = Parsed((tmp_path / "out.html").read_text()).texts
     assert all(f"Cannot be computed: no {name}." in texts for name in ("table5", "effects", "transfer", "variance"))
@@ -290,8 +295,7 @@ def test_states_are_read_from_folders(tmp_path):
     result = json.loads((folders[0] / "result.json").read_text())
     scoring = folders[0] / "decode_ravdess_test" / "scoring"
     (scoring / "scores.json").write_text(json.dumps(result["targets"]["ravdess"]))
-    unseen = json.loads((folders[0] / "zero_shot.json").read_text())
-    (folders[0] / "zero_shot.json").write_text(json.dumps({**unseen, "target_hashes": {}}))
+    recorded_again(folders[0] / "zero_shot.json", target_hashes={})
     failure = {"run": "r", "job": 1, "error": "out of memory", "log": "train.log"}
     (folders[1] / "failed.json").write_text(json.dumps(failure))
     grid = {"corpora": ["tess", "ravdess"], "task": ["multi"], "temporal": ["lstm"], "pooling": ["mu", "mu_sigma2"]}

@@ -15,8 +15,8 @@ from ser.inference.onnx import export as exporting
 from ser.inference.onnx.export import INPUTS, STATISTICS, answers, compare, export, predicted, quantise, session
 from ser.inference.pack import pack
 from ser.inference.predictor import Predictor
-from ser.scoring import score
 from ser.scoring.decode import Decoder
+from ser.scoring.result import score
 from ser.training import Trainer
 
 # Three lengths; the second batch holds all of them.

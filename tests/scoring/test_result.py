@@ -11,10 +11,10 @@ from ser.common import InputError, digest
 from ser.corpora.kaldi import read_table, write_table
 from ser.nets import build
 from ser.nets.evaluate import log_posteriors
-from ser.scoring import decode, score
 from ser.scoring.calibration import expected_calibration_error, fit_temperature, tempered
-from ser.scoring.decode import Decoder
+from ser.scoring.decode import Decoder, decode
 from ser.scoring.files import read_result
+from ser.scoring.result import score
 from ser.scoring.tables import read_results, results_table
 from ser.training import Trainer
 from ser.training.machine import find_machine

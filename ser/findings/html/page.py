@@ -34,16 +34,19 @@ def write_page(findings: Path, out: Path, ledger: Path | None = None, grid_statu
     missing = [key for key in (*KEYS, *SHEETS) if key not in found]
     if missing:
         raise InputError(f"{path}: lacks {missing[0]}; run steps/findings.py again")
+    from jinja2 import UndefinedError
+
     beside = findings.parent / "ledger"
     runs = read_runs(ledger or beside, found) if ledger or beside.is_dir() else Runs([], {})
     try:
         context = _context(found, runs)
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        context["standing"] = read_standing(grid_status, found["grid"]) if grid_status else None
+        context["digest"] = digest(path)
+        text = render(context)
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, UndefinedError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{path}: not as steps/findings.py writes it ({reason}); run that again") from None
-    context["standing"] = read_standing(grid_status, found["grid"]) if grid_status else None
-    context["digest"] = digest(path)
-    write_text(out, render(context))
+    write_text(out, text)
 
 
 def _context(found: Mapping[str, Any], runs: Runs) -> dict[str, Any]:

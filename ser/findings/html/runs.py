@@ -100,7 +100,8 @@ def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
         InputError: the file is damaged, or has no such run.
     """
     path, grid = ledger / "runs.jsonl", findings["grid"]
-    read_summary(ledger, [path.name])
+    if (ledger / "ledger.json").is_file():
+        read_summary(ledger, [path.name])
     found = Runs([], {})
     for number, row in _rows(path):
         missing = [key for key in KEYS if key not in row]
