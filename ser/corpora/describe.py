@@ -84,7 +84,7 @@ class Prepared:
 
 class _Report(TypedDict):
     parts: dict[str, int]
-    classes: list[str]
+    classes: dict[str, int]
 
 
 def read_prepared(folder: Path, only: str | None = None) -> Prepared:

@@ -1,7 +1,9 @@
 import gzip
 import io
 import os
+import pickle
 import resource
+import struct
 import subprocess
 import sys
 import zlib
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from ser.common import InputError
 from ser.features import ArkReader, ArkWriter
+from ser.features.archive import read_archive
 
 
 @pytest.fixture
@@ -173,3 +176,103 @@ def test_a_list_or_archive_that_is_a_pipe_is_refused_at_once(tmp_path, matrices)
     os.mkfifo(scp)
     with pytest.raises(InputError, match=f"{scp}: a pipe"):
         ArkReader(scp)
+def entry(kind: bytes, order: str, *sizes: int, values: bytes = b"") -> bytes:
+    return b"key " + kind + b"".join(b"\4" + struct.pack(f"{order}i", size) for size in sizes) + values
+
+
+TEN = np.arange(10, dtype=np.float64)
+
+
+class Trap:
+    """Runs when it is unpickled."""
+
+    def __reduce__(self):
+        return (open, ("unpickled", "w"))
+
+
+def numpy_file(value) -> bytes:
+    file = io.BytesIO()
+    np.save(file, value, allow_pickle=True)
+    return file.getvalue()
+
+
+OTHER_KINDS = {
+    "pickle": (b"key PKL" + pickle.dumps(Trap()), "a Python pickle"),
+    "pickle in an array": (b"key " + numpy_file(np.array([Trap()], object)), "a NumPy array"),
+    "kaldiio's array": (b"key NPY" + numpy_file(np.array([Trap()], object)), "a NumPy array"),
+    "array": (numpy_file(TEN), "no key|a NumPy array|no Kaldi object"),
+    "double vector": (entry(b"\0BDV ", "<", 10, values=TEN.tobytes()), "a double-precision vector"),
+    "double matrix": (entry(b"\0BDM ", "<", 2, 5, values=TEN.tobytes()), "a double-precision matrix"),
+    "one byte": (b"key \0BCM " + struct.pack("<ffii", 0, 1, 2, 5) + bytes(100), "a one-byte compressed matrix"),
+    "text": (b"key  [ 1 2 3 ]\n", "text"),
+    "big endian": (entry(b"\0BFV ", ">", 10, values=TEN.astype(">f4").tobytes()), "big endian"),
+    "big endian matrix": (entry(b"\0BFM ", ">", 2, 5, values=TEN.astype(">f4").tobytes()), "big endian"),
+    "negative": (entry(b"\0BFM ", "<", -2, -5, values=bytes(40)), "ends within it"),
+    "promises": (entry(b"\0BFM ", "<", 2**31 - 1, 2**31 - 1), "ends within it"),
+    "cut": (entry(b"\0BFV ", "<", 10, values=bytes(39)), "ends within it"),
+    "cut header": (b"key \0BFM \4", "ends within it"),
+    "not finite": (entry(b"\0BFV ", "<", 1, values=struct.pack("<f", np.nan)), "not finite"),
+    "span not finite": (b"key \0BCM2 " + struct.pack("<ffii", 0, np.inf, 1, 1) + bytes(2), "not finite"),
+    "twice": (2 * entry(b"\0BFV ", "<", 1, values=bytes(4)), "key stands twice"),
+    "no key": (b"\0" * 20, "no key"),
+    "key of bytes": (b"\xff\xfe \0BFV ", "no key"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_KINDS)
+def test_what_is_no_float_or_two_byte_entry_is_refused_by_name_and_never_run(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    data, message = OTHER_KINDS[name]
+    (tmp_path / "post.ark").write_bytes(data)
+    with pytest.raises(InputError, match=f"post.ark: .*({message})"):
+        read_archive(tmp_path / "post.ark")
+    if b"key " in data and name != "twice":
+        (tmp_path / "feats.scp").write_text(f"key {tmp_path / 'post.ark'}:4\n")
+        reader = ArkReader(tmp_path / "feats.scp")
+        with pytest.raises(InputError, match=r"post.ark: key: "):
+            reader.read("key")
+    assert not (tmp_path / "unpickled").exists()
+
+
+def test_vectors_and_matrices_are_read_back_as_kaldi_writes_them(tmp_path):
+    rng = np.random.default_rng(0)
+    vector, matrix = rng.normal(size=7).astype(np.float32), rng.normal(size=(3, 4)).astype(np.float32)
+    with kaldi_native_io.FloatVectorWriter(f"ark:{tmp_path}/v.ark") as writer:
+        writer.write("a", vector)
+        writer.write("b", vector[:0])
+    found = read_archive(tmp_path / "v.ark")
+    np.testing.assert_array_equal(found["a"], vector)
+    assert (list(found), found["b"].shape) == (["a", "b"], (0,))
+    for storage, error in (("float32", 0), ("int16", 1e-4)):
+        with ArkWriter(tmp_path / "m.ark", storage) as writer:
+            writer.write("a", matrix)
+        np.testing.assert_allclose(read_archive(tmp_path / "m.ark")["a"], matrix, atol=error, rtol=0)
+        np.testing.assert_allclose(dict(kaldiio.load_ark(str(tmp_path / "m.ark")))["a"], matrix, atol=error, rtol=0)
+
+
+@pytest.mark.parametrize("value", ["cat {} |:4", "| cat {}:4", "{}|:4", "/dev/zero:4", "/etc:4", "/dev/stdin:0"])
+def test_an_scp_runs_nothing_and_reads_files_alone(tmp_path, matrices, value):
+    write(tmp_path, matrices, "int16")
+    (tmp_path / "x.scp").write_text(f"spk-0 {value.format(tmp_path / 'feats.ark')}\n")
+    with pytest.raises(InputError):
+        ArkReader(tmp_path / "x.scp").read("spk-0")
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_damage_of_an_archive_gives_values_or_one_error(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("ark") / "a.ark"
+    with ArkWriter(path, data.draw(st.sampled_from(["int16", "float32"]))) as writer:
+        writer.write("one", np.ones((2, 3), np.float32))
+        writer.write("two", np.ones((1, 3), np.float32))
+    whole = bytearray(path.read_bytes())
+    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=4)):
+        whole[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole)))])
+    named = []
+    for read in (lambda: read_archive(path), lambda: ArkReader(path.with_suffix(".scp")).read("two")):
+        try:
+            read()
+        except InputError as error:
+            named.append(str(error).partition(":")[0])
+    assert {*named} <= {str(path), str(path.with_suffix(".scp"))}
