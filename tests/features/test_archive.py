@@ -176,6 +176,8 @@ def test_a_list_or_archive_that_is_a_pipe_is_refused_at_once(tmp_path, matrices)
     os.mkfifo(scp)
     with pytest.raises(InputError, match=f"{scp}: a pipe"):
         ArkReader(scp)
+
+
 def entry(kind: bytes, order: str, *sizes: int, values: bytes = b"") -> bytes:
     return b"key " + kind + b"".join(b"\4" + struct.pack(f"{order}i", size) for size in sizes) + values
 

@@ -229,6 +229,23 @@ def _resealed(folder: Path) -> None:
             path.write_text(json.dumps(found | {"model": digest(model)}))
 
 
+def _unrecorded(folder: Path) -> None:
+    """Without the records of what was written, which would refuse what was changed before its values are looked at."""
+    for path in folder.rglob("*.json"):
+        try:
+            found = json.loads(path.read_text())
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict) and "recorded" in found:
+            del found["recorded"]
+            path.write_text(json.dumps(found))
+
+
+def _packable(folder: Path) -> None:
+    _resealed(folder)
+    _unrecorded(folder)
+
+
 STRICT = "data/one/strict_fold1"
 READERS = {
     "model package": Reader(_package, ("model/*",), _answers, seal=_seal),
@@ -240,17 +257,31 @@ READERS = {
     ),
     "checkpoint": Reader(_interrupted, ("training/checkpoint.safetensors",), _continued, weight=0.1),
     "record of a download": Reader(_record, (RECORD,), lambda case: is_there(case.folder)),
-    "experiment to score": Reader(_experiment, tuple(f"{CELL}/{name}" for name in RESULTS), _score, weight=0.05),
-    "experiment to pack": Reader(
-        _experiment, tuple(f"{CELL}/{n}" for n in (*RESULTS, "model.safetensors")), _pack, seal=_resealed, weight=0.1
+    "experiment to score": Reader(
+        _experiment, tuple(f"{CELL}/{name}" for name in RESULTS), _score, seal=_unrecorded, weight=0.05
     ),
-    "results": Reader(_experiment, (f"{CELL}/result.json", f"{CELL}/config.yaml"), _tables, weight=0.15),
-    "results of folds": Reader(_experiment, (f"{CELL}/result.json", f"{CELL}/decode_*/scoring/*"), _pools, weight=0.15),
-    "epochs": Reader(_experiment, (f"{CELL}/epochs.jsonl", f"{CELL}/train.json"), _curves),
-    "state of a cell": Reader(_experiment, tuple(f"{CELL}/{name}" for name in RESULTS), _state, weight=0.5),
-    "run of a ledger": Reader(_experiment, tuple(f"{CELL}/{name}" for name in RESULTS), _run, weight=0.15),
-    "ledger": Reader(_ledger, ("ledger/*.parquet", "ledger/ledger.json"), _findings, _ledger_file, weight=0.05),
-    "findings": Reader(_written_findings, ("findings/*.json", "ledger/runs.jsonl"), _page, weight=0.25),
+    "experiment to pack": Reader(
+        _experiment, tuple(f"{CELL}/{n}" for n in (*RESULTS, "model.safetensors")), _pack, seal=_packable, weight=0.1
+    ),
+    "results": Reader(
+        _experiment, (f"{CELL}/result.json", f"{CELL}/config.yaml"), _tables, seal=_unrecorded, weight=0.15
+    ),
+    "results of folds": Reader(
+        _experiment, (f"{CELL}/result.json", f"{CELL}/decode_*/scoring/*"), _pools, seal=_unrecorded, weight=0.15
+    ),
+    "epochs": Reader(_experiment, (f"{CELL}/epochs.jsonl", f"{CELL}/train.json"), _curves, seal=_unrecorded),
+    "state of a cell": Reader(
+        _experiment, tuple(f"{CELL}/{name}" for name in RESULTS), _state, seal=_unrecorded, weight=0.5
+    ),
+    "run of a ledger": Reader(
+        _experiment, tuple(f"{CELL}/{name}" for name in RESULTS), _run, seal=_unrecorded, weight=0.15
+    ),
+    "ledger": Reader(
+        _ledger, ("ledger/*.parquet", "ledger/ledger.json"), _findings, _ledger_file, seal=_unrecorded, weight=0.05
+    ),
+    "findings": Reader(
+        _written_findings, ("findings/*.json", "ledger/runs.jsonl"), _page, seal=_unrecorded, weight=0.25
+    ),
     "prepared corpus": Reader(_prepared, (f"{STRICT}/*/*", "data/one/*.json*"), _parts, weight=0.1),
     "prepared corpus, described": Reader(_prepared, (f"{STRICT}/*/utt2*", "data/one/*.json*"), _described, weight=0.3),
 }
