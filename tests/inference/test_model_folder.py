@@ -135,7 +135,7 @@ def test_weights_without_a_head_are_refused(own):
     [
         (lambda v: v.update(format=2), "format 2, and this version reads 1; update"),
         (lambda v: v.pop("format"), "format None"),
-        (lambda v: v["settings"].update(temporal="os:system"), "os:system is none of lstm"),
+        (lambda v: v["settings"].update(temporal="os:system"), "os:system is none of"),
         (lambda v: v["settings"]["network"].update(hidden_size=-3), "not a description of a model"),
         (lambda v: v["settings"]["network"].update(hidden_size="8"), "network.hidden_size = '8', expected a number"),
         (lambda v: v["settings"]["network"].update(new=1), "network.new is unknown"),
