@@ -55,14 +55,14 @@ def test_every_cell_is_done_in_the_end_and_none_is_called_so_before(
         return found
 
     try:
-        wait_for(a_result, "two jobs run, and a cell is done", 120)
+        wait_for(a_result, "two jobs run, and a cell is done", 300)
         cluster.delete(first_task(cluster))
         for node in cluster.nodes:
             cluster.kill(node)  # its jobs run on
         assert status()[0] < 12
         for node in cluster.nodes:
             cluster.start_node(node)
-        wait_for(lambda: len(with_results(stand_ins.exp)) >= 4, "the other job goes on", 120)
+        wait_for(lambda: len(with_results(stand_ins.exp)) >= 4, "the other job goes on", 300)
         cluster.lose_node(first_node(cluster))
         found = status()
         assert found[0] < 12, "too few cells for this test"
