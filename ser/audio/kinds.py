@@ -28,6 +28,8 @@ _BEGINNINGS = [
         rb"Extended Instrument: ",
         rb"ALawSoundFile\*\*",
         rb"#!AMR(?:-WB)?\n",
+        # WavPack: a first block, by its index and its flags.
+        rb"wvpk....[\x02-\x10]\x04.{6}\x00{4}.{5}[" + re.escape(bytes(b for b in range(256) if b & 8)) + rb"]",
     )
 ]
 
@@ -39,9 +41,12 @@ def check_single(path: Path, data: mmap.mmap) -> None:
         InputError: naming the byte.
     """
     pattern = next((pattern for pattern in _BEGINNINGS if pattern.match(data)), None)
-    second = pattern.search(data, 4) if pattern else None
-    if second:
-        raise joined(path, second.start())
+    if pattern:
+        at = second.start() if (second := pattern.search(data, 4)) else -1
+    else:  # another header, which would begin again as it begins
+        at = data.find(data[:16], 16) if len(set(data[:16])) > 5 and path.suffix.lower() != ".gsm" else -1
+    if at != -1:
+        raise joined(path, at)
 
 
 def begins_as_audio(data: mmap.mmap) -> bool:
@@ -77,6 +82,7 @@ _SIGNATURES: list[tuple[str, Callable[[bytes], bool]]] = [
     ("text in UTF-16, not audio", lambda b: b.startswith((b"\xff\xfe", b"\xfe\xff")) and b"\0" in b),
     ("a web page, not audio", lambda b: b.lstrip()[:9].lower() in (b"<!doctype", b"<html>")),
     ("a wav with a broken header or of an unknown kind", lambda b: b.startswith((b"RIFF", b"RIFX", b"RF64"))),
+    ("an AIFF file with a broken header or of an unknown kind", lambda b: b[:4] == b"FORM" and b[8:11] == b"AIF"),
     ("a FLAC file that cannot be decoded", lambda b: b.startswith(b"fLaC")),
     ("an Ogg file that cannot be decoded", lambda b: b.startswith(b"OggS")),
     (

@@ -1,6 +1,8 @@
 """A file's length is what decoding it to its end gives, and a second stream is read or refused."""
 
 import io
+import shutil
+import subprocess
 import warnings
 
 import numpy as np
@@ -135,6 +137,24 @@ def test_a_second_recording_in_one_file_is_refused_by_its_byte(tmp_path, form):
     first = made(NOW, form)
     assert of(tmp_path, first).shape == (1, len(NOW))
     refused(tmp_path, first + made(NEXT, form), f"byte {len(first)}")
+
+
+@pytest.mark.parametrize("form", ["IRCAM", "PVF", "WVE", "XI", "wv", "prc", "smp", "maud", "amr-nb"])
+def test_a_second_recording_of_an_old_kind_is_refused_by_its_byte(tmp_path, form):
+    if form.isupper():
+        first = made(NOW[:8000], form, 8000)
+    elif shutil.which("sox"):
+        soundfile.write(tmp_path / "a.wav", NOW[:8000], 8000)
+        run = subprocess.run(
+            ["sox", tmp_path / "a.wav", "-t", form, tmp_path / "a.old"], capture_output=True, text=True
+        )
+        if run.returncode:
+            pytest.skip(f"this sox does not write {form}: {run.stderr.strip()}")
+        first = (tmp_path / "a.old").read_bytes()
+    else:
+        pytest.skip("no program sox, which writes and reads this")
+    assert of(tmp_path, first).shape[0] == 1
+    refused(tmp_path, first * 2, f"byte {len(first)}")
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
