@@ -236,7 +236,7 @@ def write_over(name, content):
     ("damage", "message"),
     [
         (lambda f: (f / "report.json").unlink(), r"one: not a prepared corpus .*; run stage 1"),
-        (write_over("report.json", b"{}"), r"report\.json: not one of stage 1; remove .*one and run stage 1"),
+        (write_over("report.json", b"{}"), r"report\.json: not one of stage 1 .*; remove .*one and run stage 1"),
         (write_over("report.json", b"{"), r"report\.json: not readable as JSON"),
         (lambda f: (f / "supervisions.jsonl.gz").unlink(), r"supervisions\.jsonl\.gz: no such file; run stage 1"),
         (write_over("supervisions.jsonl.gz", b"text"), r"gz: not readable as supervisions .*; remove it and run"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from read_timelines import read_rttm, read_table, read_textgrid
 
-from ser.common import InputError
+from ser.common import InputError, output
+from ser.common.output import csv_cell
 from ser.inference.timeline.picture import draw
 from ser.inference.timeline.recording import timeline_of
 from ser.inference.timeline.segments import Channel, Cutting, Segment, Timeline, cell_edges, segments_of
@@ -86,9 +88,17 @@ def test_any_name_is_read_back(tmp_path_factory, name, labels):
     for ending, text in (("rttm", rttm(made)), ("csv", table(made)), ("TextGrid", textgrid(made))):
         (folder / f"a.{ending}").write_text(text, encoding="utf-8", newline="")
     assert read_rttm(folder / "a.rttm") == {(name, 1): own}
-    assert read_table(folder / "a.csv") == {(name, 1): own}
+    assert read_table(folder / "a.csv") == {(csv_cell(name), 1): [replace(s, label=csv_cell(s.label)) for s in own]}
     spoken = [text for _, _, text in read_textgrid(folder / "a.TextGrid")["channel 1"] if text]
-    assert spoken == [" ".join(s.label.splitlines()) for s in own if " ".join(s.label.splitlines())]
+    assert spoken == [output.line(" ".join(s.label.splitlines())) for s in own if " ".join(s.label.splitlines())]
+
+
+def test_labels_cannot_move_a_cursor_or_become_a_formula(tmp_path):
+    made = timeline("a\x1b[2J call", ("=1+1", 'so\x1b[31m "x"'))
+    for text in (rttm(made), table(made), textgrid(made)):
+        assert "\x1b" not in text
+    assert "'=1+1" in table(made)
+    assert '"so\\x1b[31m ""x"""' in textgrid(made)
 
 
 @pytest.mark.parametrize(
