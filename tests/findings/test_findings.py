@@ -70,7 +70,7 @@ def test_every_table_is_there_with_protocol_counts_and_command(findings, exp):
     command = f"steps/findings.py {exp / 'ledger'} --resamples 200"
     for name in SHEETS:
         text = (folder / f"{name}.md").read_text()
-        assert f"Printed by `{command}`." in text
+        assert f"Printed by {command}." in text
         assert "No target, for no run was tested on it: tess." in text
         assert "Target ravdess: protocol protocol, 48 utterances of 4 speakers in 2 folds, 24 cells, seeds 0." in text
         rows = rows_of(folder / f"{name}.csv")
@@ -124,7 +124,7 @@ def test_all_tables_are_a_section_of_a_file_of_results(findings, exp, tmp_path):
     assert re.findall("^##? .*", text, re.MULTILINE)[0] == "# Results"
     assert len(re.findall("^## Grid paper, preset ", text, re.MULTILINE)) == 1
     assert len(re.findall("^### ", text, re.MULTILINE)) == len(SHEETS) + 1
-    assert text.count(f"--append {path}`.") == 1
+    assert text.count(f"--append {path}.") == 1
 
 
 def test_what_cannot_be_computed_is_said(findings, exp):
