@@ -78,7 +78,7 @@ def test_every_table_is_there_with_protocol_counts_and_command(findings, exp):
     for number in range(1, 6):
         latex = (folder / f"table{number}.tex").read_text()
         assert all(word in latex for word in (r"\toprule", r"\midrule", r"\bottomrule", "% Target ravdess: protocol"))
-        assert f"% Printed by `{command}`." in latex
+        assert f"% Printed by {command}." in latex
         assert "mu_sigma2" not in latex.replace(r"mu\_sigma2", "")
 
 
