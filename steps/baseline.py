@@ -20,7 +20,12 @@ NORMALISATIONS = ("global", "speaker", "none")
 def main() -> int:
     """Write svm_<features>_<normalisation>/fold<k>_seed<s>/ beside the experiment, with hypotheses and result.json."""
     parser = experiment_arguments(str(__doc__))
-    parser.add_argument("--features", choices=["logmel", "opensmile"], default="logmel", help="what is summarised")
+    parser.add_argument(
+        "--features",
+        choices=["logmel", "statistics", "opensmile"],
+        help="what is summarised: log-mel bands of the log-STFT, mean and deviation of what the front end gives, or "
+        "audio (default: logmel of the log-STFT, statistics of other front ends)",
+    )
     parser.add_argument(
         "--normalisation",
         choices=NORMALISATIONS,
@@ -31,6 +36,7 @@ def main() -> int:
     experiment = read_experiment(options.folder / "config.yaml")
     if options.folder.resolve().parts[-3:] != tuple(experiment.folder.split("/")):
         raise InputError(f"{options.folder}: its config.yaml is of {experiment.folder}; run steps/configure.py")
+    features = options.features or ("logmel" if experiment.frontend.name == "log_stft" else "statistics")
     normalisation = options.normalisation or experiment.batches.normalisation
     if normalisation not in NORMALISATIONS:
         raise InputError(
@@ -41,7 +47,7 @@ def main() -> int:
     from ser.scoring.baseline import folder_of, run
 
     data = open_data(replace(experiment, task="unified"), options.recipe, options.data, options.dump)
-    folder = folder_of(options.folder, options.features, normalisation)
+    folder = folder_of(options.folder, features, normalisation)
     result, was_there = run(data, options.features, normalisation, folder)
     if was_there:
         print(f"{folder / 'result.json'}: done already")

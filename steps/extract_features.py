@@ -55,6 +55,7 @@ def main() -> int:
     else:
         if not store.finished:
             (store.folder / "info.json").unlink(missing_ok=True)
+            print(store.estimate(), file=sys.stderr)
             store.prepare()
         print(store.folder)
     return 0

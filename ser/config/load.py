@@ -127,6 +127,7 @@ ADDED = {
     "frontend.layers": "all",
     "frontend.trim_decibels": 40.0,
     "network.layers": "weighted",
+    "network.pooled_norm": "none",
     "network.head_dropout": 0.0,
 }
 

@@ -77,6 +77,7 @@ class Network:
     nin_blocks: PositiveInt
     adapter_size: NonNegativeInt
     layers: Literal["weighted", "concatenated"]
+    pooled_norm: Literal["none", "batch"]
     head_dropout: ClosedUnitInterval
 
 

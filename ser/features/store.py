@@ -34,6 +34,8 @@ from ser.frontends import Frontend
 
 # Utterances an archive: what is whole stays when a job is stopped or fails.
 ARCHIVE = 500
+# Gigabytes above which a smaller way is named.
+LARGE = 20
 # Part of the key: raise it when the same audio and settings give other values.
 VERSION = 1
 
@@ -107,6 +109,20 @@ class FeatureStore:
         An utterance and its copies begin alike: they are in one bucket, and of one job, which reads the audio once.
         """
         return digest(_audio(cut))[:2] + digest(self.settings, _content(cut))[2:]
+
+    def estimate(self) -> str:
+        """How large the features will be, and what makes them smaller where that is much."""
+        seconds = sum(cut.duration for cut in self.cuts)
+        frames = seconds * self.frontend.sampling_rate / self.frontend.frame_shift
+        gigabytes = frames * self.frontend.width * {"int16": 2, "float32": 4}[self.frontend.storage] / 1e9
+        shape = f"{self.frontend.layers} layers of " if self.frontend.layers > 1 else ""
+        found = (
+            f"{self.frontend.name}: {seconds / 3600:.2f} hours, {frames:.3g} frames of {shape}{self.frontend.dim} "
+            f"values, up to {gigabytes:.3g} GB in {self.dump_dir}"
+        )
+        if gigabytes > LARGE and self.frontend.layers > 1:
+            found += "; --frontend.layers with fewer numbers, such as the middle ones, makes it smaller"
+        return found
 
     def prepare(self) -> None:
         """Make what all jobs need, so that they do not wait for each other: the bank of simulated rooms."""

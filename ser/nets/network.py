@@ -59,8 +59,9 @@ class SpeechEmotionNetwork(nn.Module):
         self.temporal: nn.Module = built(TEMPORAL, temporal)(size, config)
         self.dropout = Dropout(config.dropout)
         self.pooling: nn.Module = built(POOLING, pooling)(cast(int, self.temporal.out_size))
-        self.head_dropout = Dropout(config.head_dropout)
         size = cast(int, self.pooling.out_size)
+        self.pooled_norm = nn.BatchNorm1d(size) if config.pooled_norm == "batch" else nn.Identity()
+        self.head_dropout = Dropout(config.head_dropout)
         self.adapters = nn.ModuleDict(
             {corpus: Adapter(size, config.adapter_size) for corpus in corpora if config.adapter_size}
         )
@@ -76,7 +77,8 @@ class SpeechEmotionNetwork(nn.Module):
 
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
         """(batch, frames, bins) and lengths of at least 1 to pooled float32 vectors, (batch, pooled)."""
-        return self.head_dropout(self.pooling(self.frames(features, lengths), lengths))
+        pooled = self.pooling(self.frames(features, lengths), lengths)
+        return self.head_dropout(self.pooled_norm(pooled.float()))
 
     def frames(self, features: Tensor, lengths: Tensor) -> Tensor:
         """The same to what is pooled, (batch, frames, size)."""

@@ -138,7 +138,13 @@ def _samples(data: Data, parts: Mapping[str, Part], features: str, normalisation
 
 def _functionals(data: Data, part: Part, features: str, normalisation: str) -> np.ndarray:
     """(utterances, functionals), by speaker where that is asked."""
-    if features == "logmel":
+    if features == "statistics":
+        values = svm.statistics(part)
+    elif features == "logmel":
+        if data.experiment.frontend.name != "log_stft":
+            raise InputError(
+                "--features logmel: summarises the log-STFT; give --features statistics with other front ends"
+            )
         values = svm.logmel(part, data.experiment.features)
     else:
         table = data_dir_of(data.data_root, data.protocols[part.corpus], data.experiment, part.name) / "wav.scp"

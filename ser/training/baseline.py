@@ -37,6 +37,7 @@ def settings(features: str, normalisation: str) -> dict[str, Any]:
     """What decides a model beside the data; as text, for digests and results."""
     kinds: dict[str, dict[str, Any]] = {
         "logmel": {"bands": BANDS, "percentiles": list(PERCENTILES), "delta_frames": DELTA_FRAMES},
+        "statistics": {"over_frames": ["mean", "deviation"]},
         "opensmile": {"set": "ComParE_2016"},
     }
     return {
@@ -75,6 +76,15 @@ def logmel(part: Part, config: Features) -> np.ndarray:
     filters = mel_filters(config.bins, config.sampling_rate, BANDS)
     keys = progress(part.ids, text=f"functionals {part.corpus} {part.name}", unit="utt")
     return np.stack([logmel_functionals(part.reader.read(key), filters, config) for key in keys])
+
+
+def statistics(part: Part) -> np.ndarray:
+    """Mean and deviation over frames of stored features of any front end, float64, (utterances, 2 * width)."""
+    found = []
+    for key in progress(part.ids, text=f"functionals {part.corpus} {part.name}", unit="utt"):
+        values = part.reader.read(key).astype(np.float64)
+        found.append(np.concatenate([values.mean(0), values.std(0)]))
+    return np.stack(found)
 
 
 def opensmile(paths: Sequence[Path]) -> np.ndarray:
