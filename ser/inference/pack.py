@@ -25,7 +25,7 @@ from ser.inference import model as folders
 from ser.inference.card import seen_name, write_card
 from ser.inference.model import Model, write_sums
 from ser.inference.predict.inputs import manifest_rows
-from ser.inference.predictor import MEAN, Predictor, routes
+from ser.inference.predictor import MEAN, Predictor
 from ser.nets import build
 from ser.scoring import files
 from ser.scoring.calibration import expected_calibration_error, fit_temperature, tempered
@@ -180,7 +180,7 @@ def _group_statistics(data: Data) -> dict[str, Any]:
 def _calibrations(model: Model, data: Data) -> dict[str, Any]:
     """Of every head and their mean on validation; where speakers are normalised, also as if none were named."""
     parts = data.parts("valid")
-    heads = [*routes(model), MEAN]
+    heads = [*model.network.routes(), MEAN]
     serves = {head: {c: p for c, p in parts.items() if head in (c, UNIFIED, MEAN)} for head in heads}
     named = {h: _calibration(Predictor(model, h), own, named=True) for h, own in serves.items() if own}
     if "group_statistics" not in model.description:

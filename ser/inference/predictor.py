@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ser.augment.spectral import relative_floor, trim
-from ser.batches import UNIFIED, by_length
+from ser.batches import by_length
 from ser.batches.batch import MULTIPLE
 from ser.batches.view import Moments
 from ser.common import InputError
@@ -41,7 +41,7 @@ class Predictor:
     def __init__(self, model: Model, head: str = MEAN) -> None:
         self.model, self.head = model, head
         self.frontend, self.batches = build_frontend(model.experiment), model.experiment.batches
-        ways = routes(model)
+        ways = model.network.routes()
         if head != MEAN and head not in ways:
             raise InputError(f"{model.folder}: no head {head}; it has {', '.join(ways)}, and {MEAN} of all")
         self.ways = list(ways.values()) if head == MEAN else [ways[head]]
@@ -110,16 +110,4 @@ class Predictor:
         """Mean of the posteriors of the heads asked for, (batch, classes), on the CPU."""
         network, device = self.model.network, self.model.device
         pooled = network.embed(features.to(device), lengths.to(device))
-        total = torch.zeros(len(features), len(self.classes), device=device)
-        for head, corpus in self.ways:
-            columns = [self.classes.index(name) for name in self.model.heads[head]]
-            total[:, columns] += torch.softmax(network.classify(pooled, head, corpus), dim=1)
-        return (total / len(self.ways)).cpu()
-
-
-def routes(model: Model) -> dict[str, tuple[str, str]]:
-    """What --head may name -> (head, corpus whose adapter is used)."""
-    corpora = model.experiment.corpora
-    if UNIFIED in model.heads and model.experiment.network.adapter_size:
-        return {corpus: (UNIFIED, corpus) for corpus in corpora}
-    return {head: (head, head) for head in model.heads}
+        return network.average(pooled, self.ways, self.classes).cpu()

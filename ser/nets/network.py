@@ -99,6 +99,27 @@ class SpeechEmotionNetwork(nn.Module):
                 pooled = self.adapters[corpus](pooled)
             return self.heads[head](pooled)
 
+    def routes(self) -> dict[str, tuple[str, str]]:
+        """What may answer: its name -> (head, corpus whose adapter is used).
+
+        A name is that of a head; or, where one head serves all and each corpus has an adapter, of a corpus.
+        """
+        if UNIFIED in self.classes and len(self.adapters):
+            return {corpus: (UNIFIED, corpus) for corpus in self.corpora}
+        return {head: (head, head) for head in self.classes}
+
+    def average(self, pooled: Tensor, routes: Sequence[tuple[str, str]], classes: Sequence[str]) -> Tensor:
+        """Mean over routes of their posteriors of some classes, (batch, classes), rows that sum to 1.
+
+        A head that does not know a class gives it 0; what it gives to others than `classes` is left out.
+        """
+        total = torch.zeros(len(pooled), len(classes), device=pooled.device)
+        for head, corpus in routes:
+            # (classes of the head, classes), one where the names are the same.
+            same = [[float(one == other) for other in classes] for one in self.classes[head]]
+            total = total + torch.softmax(self.classify(pooled, head, corpus), dim=1) @ torch.tensor(same).to(total)
+        return total / total.sum(1, keepdim=True)
+
 
 def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechEmotionNetwork:
     """The network of an experiment, with weights from torch's random state."""

@@ -131,19 +131,12 @@ def mean_posteriors(network: SpeechEmotionNetwork, view: View, device: torch.dev
         InputError: no head knows any class of the part.
     """
     classes = view.part.classes
-    # (classes of the head, classes of the part), one where the names are the same.
-    maps = {
-        head: torch.tensor([[float(one == other) for other in classes] for one in names], device=device)
-        for head, names in network.classes.items()
-    }
-    if not any(bool(found.any()) for found in maps.values()):
+    if not any(set(classes) & set(names) for names in network.classes.values()):
         raise InputError(f"{view.part.corpus}: none of its classes ({', '.join(classes)}) is one of the model's")
     network.eval()
     result = np.empty((len(view), len(classes)), np.float32)
     for crops in by_length(view.frames, BATCH_FRAMES):
         batch = collate(view, crops)
         pooled = network.embed(batch.features.to(device), batch.lengths.to(device))
-        heads = [torch.softmax(network.classify(pooled, head, head), dim=1) @ mapped for head, mapped in maps.items()]
-        summed = torch.stack(heads).sum(0)
-        result[batch.indices] = (summed / summed.sum(1, keepdim=True)).cpu().numpy()
+        result[batch.indices] = network.average(pooled, list(network.routes().values()), classes).cpu().numpy()
     return result

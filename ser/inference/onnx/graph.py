@@ -32,11 +32,7 @@ class Graph(nn.Module):
         super().__init__()
         self.kind, self.network, self.ways = kind, predictor.model.network, predictor.ways
         self.features, self.batches = predictor.model.experiment.features, predictor.batches
-        heads, bins = predictor.model.heads, predictor.frontend.width
-        for number, (head, _) in enumerate(self.ways):
-            # (classes of the head, classes answered), one where the names are the same.
-            same = [[float(name == other) for other in predictor.classes] for name in heads[head]]
-            self.register_buffer(f"map{number}", torch.tensor(same), persistent=False)
+        self.classes, bins = predictor.classes, predictor.frontend.width
         mean, deviation = predictor.statistics or (np.zeros(bins, np.float32), np.ones(bins, np.float32))
         self.register_buffer("group_mean", torch.from_numpy(mean))
         self.register_buffer("group_deviation", torch.from_numpy(deviation))
@@ -48,11 +44,7 @@ class Graph(nn.Module):
             x, lengths = self._spectrum(x, lengths)
         x, lengths = self._shaped(x, lengths)
         pooled = self.network.embed(self._normalised(x, lengths), lengths)
-        answers = [
-            torch.softmax(self.network.classify(pooled, head, corpus), dim=1) @ self.get_buffer(f"map{number}")
-            for number, (head, corpus) in enumerate(self.ways)
-        ]
-        return torch.stack(answers).sum(0) / len(answers)
+        return self.network.average(pooled, self.ways, self.classes)
 
     def _spectrum(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """As `log_stft`: a row of less than a frame is one frame, with zeros."""
