@@ -113,11 +113,13 @@ class SpeechEmotionNetwork(nn.Module):
 
         A head that does not know a class gives it 0; what it gives to others than `classes` is left out.
         """
-        total = torch.zeros(len(pooled), len(classes), device=pooled.device)
+        found = []
         for head, corpus in routes:
             # (classes of the head, classes), one where the names are the same.
             same = [[float(one == other) for other in classes] for one in self.classes[head]]
-            total = total + torch.softmax(self.classify(pooled, head, corpus), dim=1) @ torch.tensor(same).to(total)
+            answer = torch.softmax(self.classify(pooled, head, corpus), dim=1)
+            found.append(answer @ torch.tensor(same).to(pooled.device))
+        total = torch.stack(found).sum(0)
         return total / total.sum(1, keepdim=True)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ser.batches import View
 from ser.common import InputError
 from ser.grid.run import Runner
+from ser.nets import SpeechEmotionNetwork
 from ser.scoring.decode import mean_posteriors
 
 CPU = torch.device("cpu")
@@ -21,6 +22,9 @@ CPU = torch.device("cpu")
 
 class Fixed(nn.Module):
     """A network whose heads answer the same whatever they hear."""
+
+    routes = SpeechEmotionNetwork.routes
+    average = SpeechEmotionNetwork.average
 
     def __init__(self, heads: dict[str, dict[str, float]]) -> None:
         super().__init__()
