@@ -276,7 +276,8 @@ class ArkReader:
         check: called with an archive and its bytes before the first of them is used.
 
     Raises:
-        InputError: a line that names no archive position, or an entry that is cut short or of another kind.
+        InputError: a line that names no archive position, or an entry that is cut short, of another kind, or holds a
+            value that is not finite.
     """
 
     def __init__(self, scp: Path, check: Callable[[Path, mmap.mmap], None] | None = None) -> None:
@@ -310,7 +311,10 @@ class ArkReader:
         if not 0 <= start <= start + rows <= end - first:
             raise InputError(f"{self.scp}: {key}: rows {start} to {start + rows} of {end - first}")
         self._let_go(rows * header.shape[1] * header.size)
-        return values_of(data, header, first + start, rows, out)
+        values = values_of(data, header, first + start, rows, out)
+        if header.size == 4 and not np.isfinite(values).all():  # two bytes are of a span that is finite
+            raise InputError(f"{self.places[key][0]}: {key}: holds values that are not finite; {MEND}")
+        return values
 
     def _entry(self, key: str) -> tuple[mmap.mmap, Header]:
         if key not in self.places:

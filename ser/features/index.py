@@ -97,6 +97,9 @@ def read_index(path: Path) -> Index:
     archive = path.with_suffix(".ark").resolve()
     try:
         values = of_kind(_Index, read_json(path), "")
+        for content, e in values["entries"].items():
+            if e["frames"] < 1 or e["offset"] < 0:
+                raise ValueError(f"entries.{content}: {e['frames']} frames at {e['offset']}")
     except (InputError, ValueError) as error:
         raise InputError(f"{path}: not the index of an archive ({error}); {MEND}") from None
     entries = {

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ser.common import write_text
+from ser.common import InputError, write_text
 from ser.common.output import markdown, markdown_code, markdown_table
-from ser.inference.model import CARD, SEEN, read_description
+from ser.inference.model import AGAIN, CARD, SEEN, read_description
 
 LIMITS = """## Limits
 
@@ -31,8 +31,15 @@ def seen_name(utterance: str) -> str:
 
 
 def seen(folder: Path) -> frozenset[str]:
-    """`seen_name` of each training utterance."""
-    return frozenset((folder / SEEN).read_text(encoding="utf-8").split())
+    """`seen_name` of each training utterance.
+
+    Raises:
+        InputError: the list of a model folder is not text.
+    """
+    try:
+        return frozenset((folder / SEEN).read_text(encoding="utf-8").split())
+    except UnicodeDecodeError:
+        raise InputError(f"{folder / SEEN}: not text; {AGAIN}") from None
 
 
 def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:

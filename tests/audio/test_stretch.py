@@ -225,6 +225,15 @@ def test_without_sox_the_error_tells_how_to_install_it(tmp_path, monkeypatch):
     refused(tmp_path / "call.amr", "AMR", "install that (apt-get install sox libsox-fmt-all")
 
 
+def test_a_sox_that_does_not_end_is_stopped(tmp_path, monkeypatch):
+    (tmp_path / "call.amr").write_bytes(b"#!AMR\n" + bytes(100))
+    (tmp_path / "sox").write_text("#!/bin/sh\nexec sleep 600\n")
+    (tmp_path / "sox").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("ser.audio.sox.LEAST_SECONDS", 0.5)
+    refused(tmp_path / "call.amr", "sox has not ended")
+
+
 def test_a_sox_that_fails_or_complains_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "call.amr").write_bytes(b"#!AMR\n" + bytes(100))
     program = tmp_path / "sox"

@@ -121,6 +121,18 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_behind(tmp_path, limit):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_stored_value_that_is_not_finite_names_the_key(tmp_path, matrices, value):
+    scp = write(tmp_path, matrices, "float32")
+    path, _, offset = scp.read_text().splitlines()[1].split()[1].rpartition(":")
+    data = bytearray(Path(path).read_bytes())
+    data[int(offset) + 15 : int(offset) + 19] = np.float32(value).tobytes()
+    Path(path).write_bytes(data)
+    np.testing.assert_array_equal(ArkReader(scp).read("spk-0"), matrices["spk-0"])
+    with pytest.raises(InputError, match="spk-1: holds values that are not finite"):
+        ArkReader(scp).read("spk-1")
+
+
 @pytest.mark.parametrize("storage", ["float32", "int16"])
 def test_a_range_of_an_scp_counts_both_ends(tmp_path, matrices, storage):
     scp = write(tmp_path, matrices, storage)

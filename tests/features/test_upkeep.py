@@ -107,7 +107,12 @@ def test_verify_keeps_what_is_whole(changed):
     assert store_of(made).compute(1, 1) == (1, 23)
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"size": 1, "checksum": "a", "features": {}, "entries": {"ab": []}}'])
+NO_FRAMES = '{"size": 1, "checksum": 1, "features": {}, "entries": {"ab": {"offset": 0, "frames": 0}}}'
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", NO_FRAMES, '{"size": 1, "checksum": "a", "features": {}, "entries": {"ab": []}}']
+)
 def test_verify_removes_a_damaged_index_with_its_archive(two, text):
     (path,) = archives(two)
     path.with_suffix(".json").write_text(text)

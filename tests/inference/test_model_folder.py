@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from ser.cli import main
 from ser.common import InputError
 from ser.inference import open_model
+from ser.inference.card import seen
 from ser.inference.model import FILES, experiment_of, write_sums
 from ser.inference.pack import pack
 from ser.training.checkpoint import save_tensors
@@ -72,6 +73,13 @@ def test_seen_names_the_training_utterances_and_no_others(made, packed):
     train_two = (made.data_root / "two/strict_fold1/train/utt2spk").read_text().splitlines()
     names = [f"one/{key}" for key in train] + [f"two/{line.split()[0]}" for line in train_two]
     assert set(seen) == {hashlib.sha256(name.encode()).hexdigest() for name in names}
+
+
+def test_a_list_of_training_utterances_that_is_no_text_is_named(own):
+    (own / "seen.txt").write_bytes(b"\xff\n")
+    write_sums(own)
+    with pytest.raises(InputError, match=r"seen\.txt: not text"):
+        seen(own)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -24,6 +24,7 @@ BLOCK = 1 << 18
 DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, NotImplementedError, RuntimeError, ValueError, OSError),
+    MemoryError,  # of the dictionary that the header of an LZMA stream asks for
 )
 
 
