@@ -510,9 +510,9 @@ def main() -> int:
             rows.append(line)
             right += good
             print(line, flush=True)
-    revision = provenance()["git_revision"]
+    code = provenance()["code_hash"]
     command = f"python tests/faults.py{f' --only {options.only!r}' if options.only else ''}"
-    rows += ["", f"{right} of {len(cells)} as expected. Printed by `{command}` at {revision}."]
+    rows += ["", f"{right} of {len(cells)} as expected. Printed by `{command}` with the code {code}."]
     print(rows[-1], f"{time.monotonic() - started:.0f} s")
     if options.out:
         write_between(options.out, "\n".join(rows))

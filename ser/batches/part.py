@@ -101,6 +101,10 @@ def load_part(
                 f"({', '.join(classes)}); run stage 1 again"
             )
     of = originals or {key: key for key in utt2spk}
+    for name, table in (("utt2emo", utt2emo), ("utt2spk", utt2spk)):
+        absent = next((key for key in of.values() if key not in table), None)
+        if absent is not None:
+            raise InputError(f"{folder / name}: no line of {absent}. Run stage 1 again")
     ids, frames = list(of), store.num_frames()
     missing = [key for key in ids if key not in frames]
     if missing:

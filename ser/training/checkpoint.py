@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,24 @@ from ser.common.records import unchecked
 State = dict[str, Tensor]
 # Raise it when a file of this version cannot be read by the code before.
 FORMAT = 1
+
+
+class Progress(TypedDict):
+    """How far a training is, beside the tensors of its checkpoint.
+
+    Attributes:
+        stopping: the fields of `Stopping`.
+        losses: by corpus, those of the epoch at work.
+        seconds: of each epoch.
+    """
+
+    fingerprint: str
+    code: list[str]
+    step: int
+    stopping: dict[str, Any]
+    history: list[dict[str, Any]]
+    losses: dict[str, list[float]]
+    seconds: list[float]
 
 
 def save_tensors(path: Path, tensors: State, meta: dict[str, Any]) -> None:

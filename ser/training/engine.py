@@ -25,6 +25,7 @@ import torch
 from ser.batches import Batch, Part, Sampler, View, collate, fit_statistics
 from ser.common import InputError, atomic_path, derive_seed, digest, locked, write_text
 from ser.common.files import sha256
+from ser.common.kinds import of_kind
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.provenance import provenance
 from ser.common.records import write_record
@@ -309,17 +310,25 @@ class Trainer:
         if not self._checkpoint.is_file():
             return
         tensors, meta = files.load_tensors(self._checkpoint)
-        if meta["fingerprint"] != self._fingerprint():
+        if meta.get("fingerprint") != self._fingerprint():
             raise InputError(
                 f"{self._checkpoint}: of other settings, data or split, or not in {self.machine.precision}; remove "
                 f"{self.folder} to start anew, or give another --exp folder"
             )
-        self.network.load_state_dict(files.part_of(tensors, "network."))
-        self.kept_states.load(files.part_of(tensors, "kept."))
-        files.restore_optimizer(self.optimizer, files.part_of(tensors, "optimizer."))
-        self.code = list(dict.fromkeys([*meta["code"], *self.code]))
-        self.step, self.stopping = meta["step"], Stopping(**meta["stopping"])
-        self.history, self.losses, self.seconds = meta["history"], meta["losses"], meta["seconds"]
+        try:
+            state = of_kind(files.Progress, meta, "")
+            self.network.load_state_dict(files.part_of(tensors, "network."))
+            self.kept_states.load(files.part_of(tensors, "kept."))
+            files.restore_optimizer(self.optimizer, files.part_of(tensors, "optimizer."))
+            self.stopping = Stopping(**state["stopping"])
+            self.losses = {corpus: state["losses"][corpus] for corpus in self.corpora}
+        except (ValueError, LookupError, TypeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{self._checkpoint}: not of this training ({reason}). Remove it and run stage 4"
+            ) from None
+        self.code, self.step = list(dict.fromkeys([*state["code"], *self.code])), state["step"]
+        self.history, self.seconds = state["history"], state["seconds"]
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

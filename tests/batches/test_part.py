@@ -46,6 +46,16 @@ def test_hashes_name_settings_split_and_data(made):
     assert again == one
 
 
+def test_a_table_that_lacks_an_utterance_is_named(made, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(made.data_root, root)
+    table = root / "one" / "strict_fold1" / "train" / "utt2emo"
+    first, *rest = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(rest))
+    with pytest.raises(InputError, match=f"utt2emo: no line of {first.split()[0]}"):
+        open_data(made.experiment(), made.recipe, root, made.dump).parts("train")
+
+
 def test_another_label_is_other_data(made, tmp_path):
     root = tmp_path / "data"
     shutil.copytree(made.data_root, root)

@@ -96,6 +96,17 @@ def test_a_checkpoint_of_other_settings_is_refused(made, tmp_path):
         trainer_of(made, tmp_path, hashes={"data_hash": "g"}).run()
 
 
+@pytest.mark.parametrize("change", [{"stopping": {"x": 1}}, {"step": "3"}, {"losses": {}}, {"history": [1]}], ids=str)
+def test_a_checkpoint_that_no_training_writes_is_refused(made, tmp_path, change):
+    trainer = trainer_of(made, tmp_path)
+    trainer._save()
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, meta = load_tensors(path)
+    checkpoint.save_tensors(path, tensors, {**meta, **change})
+    with pytest.raises(InputError, match=r"checkpoint.safetensors: not of this training .*Remove it"):
+        trainer_of(made, tmp_path).run()
+
+
 def test_a_checkpoint_of_a_newer_version_is_refused(made, tmp_path, monkeypatch):
     trainer = trainer_of(made, tmp_path)
     monkeypatch.setattr(checkpoint, "FORMAT", 7)
