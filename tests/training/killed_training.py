@@ -50,7 +50,7 @@ def main(root: str, folder: str, place: str, count: int) -> None:
     elif place == "epochs":
         ser.training.engine.write_text = counted(ser.training.engine.write_text)
     elif place == "end":  # train.json is there, the model is not
-        ser.training.engine.write_json = counted(ser.training.engine.write_json, ser.training.engine.write_json)
+        ser.training.engine.write_record = counted(ser.training.engine.write_record, ser.training.engine.write_record)
     trainer.run()
 
 
