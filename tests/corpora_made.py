@@ -8,6 +8,17 @@ from pathlib import Path
 from conftest import write_noise
 
 IEMOCAP_LABELS = ("ang", "hap", "exc", "neu", "sad", "fru", "xxx")
+NEMO_GENDERS = {
+    **dict.fromkeys(("EB0", "IC0", "KD0", "MK0"), "female"),
+    **dict.fromkeys(("KS0", "MP0", "SM0", "TP0", "WR0"), "male"),
+}
+# who speaks in which emotion, as published
+URDU_SPEAKERS = {
+    "Angry": "SM1 SM2 SM3 SM4",
+    "Happy": "SF1 SF2 SF3 SF4 SF5 SF6 SF7 SF8 SM17 SM18 SM19 SM3 SM5 SM6 SM7",
+    "Neutral": "SF9 SM20 SM21 SM22 SM3 SM5",
+    "Sad": "SF10 SF11 SM23 SM24 SM25 SM26 SM27 SM6",
+}
 
 
 def _iemocap() -> list[str]:
@@ -65,6 +76,18 @@ FILES: dict[str, list[str]] = {
         for emotion in ("a", "d", "f", "h", "n", "sa", "su")
         for number in (1, 2)
     ],
+    "nemo": [
+        f"samples/{speaker}_{emotion}_{sentence}.wav"
+        for speaker in NEMO_GENDERS
+        for emotion in ("anger", "fear", "happiness", "neutral", "sadness", "surprised")
+        for sentence in (1, 90)
+    ],
+    "urdu": [
+        f"{folder}/{speaker}_F{number}_{folder[0]}0{number}.wav"
+        for folder, speakers in URDU_SPEAKERS.items()
+        for speaker in speakers.split()
+        for number in (1, 2)
+    ],
 }
 
 
@@ -75,7 +98,19 @@ def write_tree(corpus: str, folder: Path) -> Path:
         write_noise(folder / name, zlib.crc32(name.encode()), seconds=0.05, rate=8000)
     if corpus == "iemocap":
         write_evaluations(folder)
+    if corpus == "nemo":
+        write_nemo_table(folder)
     return folder
+
+
+def write_nemo_table(folder: Path) -> None:
+    """data.tsv of the small nEMO, in no order and with the spaces before the speaker, as published."""
+    lines = ["file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage"]
+    for name in reversed(FILES["nemo"]):
+        speaker, emotion, _ = Path(name).stem.split("_")
+        text = "Kupiłem nową szafę do sypialni."
+        lines.append(f"{Path(name).name}\t{emotion}\t{text}\t{text.lower()}\t        {speaker}\t{NEMO_GENDERS[speaker]}\t27")
+    (folder / "data.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_evaluations(folder: Path) -> None:

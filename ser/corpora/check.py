@@ -55,7 +55,8 @@ def check(preparer: Preparer, protocol: Protocol, corpus_dir: Path, allow_pipes:
         if items:
             _check_splits(protocol, items, findings)
         if found.wrong and not stopped:
-            findings += [("missing", text) for text in [*found.wrong, *_by_speaker(protocol, found, known)]]
+            there = [u for u in known if u.path not in found.absent]
+            findings += [("missing", text) for text in [*found.wrong, *_by_speaker(protocol, found, there)]]
     notes = [*_notes(protocol, corpus_dir, known, doubled), *_equal(items)]
     lines = [*_head(preparer, protocol, corpus_dir, found), *notes, *_listed(findings)]
     verdict = f"not complete: {len(findings)} findings" if findings else "complete"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +24,14 @@ class Found:
         expected: what that edition holds: utterances, speakers, labels; as far as the protocol says.
         counts: what is there, likewise.
         wrong: the differences, such as "23 of 24 happy".
+        absent: files that the corpus's own table names and that are not there; they are not counted.
     """
 
     edition: str
     expected: Mapping[str, Any]
     counts: Mapping[str, Any]
     wrong: list[str]
+    absent: list[Path]
 
 
 def check_labels(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Utterance]:
@@ -54,11 +57,13 @@ def check_labels(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Ut
 
 
 def compare(protocol: Protocol, utterances: Sequence[Utterance]) -> Found:
-    """Count, and compare with the edition that comes nearest."""
+    """Count those whose file is there, and compare with the edition that comes nearest."""
+    absent = {u.path for u in utterances if not os.path.lexists(u.path)}
+    there = [u for u in utterances if u.path not in absent]
     counts: dict[str, Any] = {
-        "utterances": len(utterances),
-        "speakers": len({u.speaker for u in utterances}),
-        "labels": dict(sorted(Counter(u.label for u in utterances).items())),
+        "utterances": len(there),
+        "speakers": len({u.speaker for u in there}),
+        "labels": dict(sorted(Counter(u.label for u in there).items())),
     }
     candidates: list[tuple[bool, int, int, int, Found]] = []
     for edition, expected in protocol.editions.items():
@@ -66,15 +71,17 @@ def compare(protocol: Protocol, utterances: Sequence[Utterance]) -> Found:
         pairs += [(counts["labels"].get(label, 0), n, label) for label, n in expected.get("labels", {}).items()]
         wrong = [f"{there} of {wanted} {what}" for there, wanted, what in pairs if there != wanted]
         distance = abs(counts["utterances"] - expected.get("utterances", counts["utterances"]))
-        candidates.append((bool(wrong), distance, len(wrong), len(candidates), Found(edition, expected, counts, wrong)))
-    return min(candidates)[-1] if candidates else Found("", {}, counts, [])
+        compared = Found(edition, expected, counts, wrong, sorted(absent))
+        candidates.append((bool(wrong), distance, len(wrong), len(candidates), compared))
+    return min(candidates)[-1] if candidates else Found("", {}, counts, [], sorted(absent))
 
 
 def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> str:
     """The error of a corpus that is not as the protocol says."""
     edition = f" ({found.edition})" if found.edition else ""
+    absent = f"; {len(found.absent)} files are not there (such as {found.absent[0]})" if found.absent else ""
     return (
-        f"{corpus_dir}: not the complete {protocol.name}{edition}: {', '.join(found.wrong)}; complete it "
+        f"{corpus_dir}: not the complete {protocol.name}{edition}: {', '.join(found.wrong)}{absent}; complete it "
         f"(from {protocol.source}), mend `expected` in {protocol.path}, or go on with --allow-partial true"
     )
 

@@ -78,15 +78,27 @@ def audio_files(
         if match is None and strays:
             continue
         if match is None:
-            complain(
-                STRAY,
-                f"{path}{STRAY_TEXT} ({pattern.pattern}); "
-                "move the file out of the corpus folder, or leave such files out with --allow-partial true",
-            )
+            refuse_stray(path, pattern.pattern)
             continue
         yield path, match
     if not found:
         complain("files", f"{corpus_dir}: holds no audio files; give the folder that holds the corpus")
+
+
+def refuse_stray(path: Path, scheme: str) -> None:
+    """Refuse an audio file that is none of the corpus; the caller passes over it where this returns.
+
+    Args:
+        scheme: the pattern that its name does not match, or the table that does not name it.
+
+    Raises:
+        InputError: unless findings are being collected.
+    """
+    complain(
+        STRAY,
+        f"{path}{STRAY_TEXT} ({scheme}); "
+        "move the file out of the corpus folder, or leave such files out with --allow-partial true",
+    )
 
 
 def hidden_files(corpus_dir: Path) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from corpora_made import write_tree
 
 from ser.common import InputError, read_json
 from ser.corpora import fetch as stage0
@@ -676,18 +677,23 @@ def pointer(content: bytes) -> bytes:
     return f"version https://git-lfs.github.com/spec/v1\noid {sha256(content)}\nsize {len(content)}\n".encode()
 
 
+def publish_github(mirror, repository: str, branch: str, members: dict[str, bytes]) -> None:
+    folder = f"{repository.rpartition('/')[2]}-{branch}"
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as file:
+        file.addfile(tar_member(folder, tarfile.DIRTYPE))
+        for name, content in members.items():
+            info = tarfile.TarInfo(f"{folder}/{name}")
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    mirror.add(f"/codeload.github.com/{repository}/tar.gz/refs/heads/{branch}", stream.getvalue())
+
+
 def publish_crema_d(mirror, clips: dict[str, bytes]) -> None:
     plain = {"VideoDemographics.csv": b"ActorID,Age\n", "LICENSE.txt": b"ODbL", "summarizeVotes.r": b"x"}
     members = {**{name: pointer(content) for name, content in clips.items()}, **plain, "VideoFlash/a.flv": b"x"}
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as file:
-        file.addfile(tar_member("CREMA-D-master", tarfile.DIRTYPE))
-        for name, content in members.items():
-            info = tarfile.TarInfo(f"CREMA-D-master/{name}")
-            info.size = len(content)
-            file.addfile(info, io.BytesIO(content))
     repository = "CheyneyComputerScience/CREMA-D"
-    mirror.add(f"/codeload.github.com/{repository}/tar.gz/refs/heads/master", stream.getvalue())
+    publish_github(mirror, repository, "master", members)
     for name, content in clips.items():
         mirror.add(f"/media.githubusercontent.com/media/{repository}/master/{name}", content)
     for name, content in plain.items():
@@ -760,6 +766,22 @@ def test_crema_d_is_its_clips_demographics_and_licence(mirror, tmp_path):
         "VideoDemographics.csv": b"ActorID,Age\n",
         "LICENSE.txt": b"ODbL",
     }
+
+
+@pytest.mark.parametrize(
+    ("corpus", "repository", "branch"),
+    [("nemo", "amu-cai/nEMO", "main"), ("urdu", "siddiquelatif/URDU-Dataset", "master")],
+)
+def test_a_corpus_that_lies_in_a_repository_is_its_archive(mirror, tmp_path, corpus, repository, branch):
+    tree = write_tree(corpus, tmp_path / "tree")
+    files = contents(tree)
+    publish_github(mirror, repository, branch, files | {"README.md": b"read me"})
+    name = repository.partition("/")[2]
+    folder = f"{name}/{name}-{branch}"
+    found = download(corpus, tmp_path / "c")
+    assert found == {f"{folder}/{path}": content for path, content in (files | {"README.md": b"read me"}).items()}
+    utterances = load_preparer(corpus).utterances
+    assert {u.id for u in utterances(tmp_path / "c")} == {u.id for u in utterances(tree)}
 
 
 def test_emodb_comes_without_https_only_where_there_is_none(mirror, tmp_path, capsys, monkeypatch):

@@ -26,7 +26,9 @@ CORPORA = sorted(FILES)
 # Without audio of their own: any folder's tables.
 TABLES = {"csv", "kaldi"}
 # Published in no name that we could find: which sentence was said.
-WITHOUT_TEXTS = {"emouerj", "savee"}
+WITHOUT_TEXTS = {"emouerj", "savee", "urdu"}
+# Files of the small tree that are no clips: EmoEvaluation, data.tsv
+OTHERS = {"iemocap": 10, "nemo": 1}
 
 
 def found(corpus: str, folder: Path) -> list:
@@ -47,7 +49,7 @@ def tree(tmp_path):
     return lambda corpus: write_tree(corpus, tmp_path / corpus)
 
 
-def check_contract(corpus: str, folder: Path) -> list:
+def check_contract(corpus: str, folder: Path, is_complete: bool = True) -> list:
     """What later stages build on, of every utterance."""
     utterances, protocol = found(corpus, folder), read_protocol(corpus)
     genders: dict[str, set[str]] = {}
@@ -55,7 +57,7 @@ def check_contract(corpus: str, folder: Path) -> list:
         assert u.id.startswith(f"{u.speaker}-")
         assert u.speaker.startswith(f"{corpus}_")
         assert u.label in protocol.labels
-        assert u.path.is_file()
+        assert u.path.is_file() or not is_complete
         assert folder in u.path.parents
         assert u.text_id.startswith(f"{corpus}_") != (corpus in WITHOUT_TEXTS)
         genders.setdefault(u.speaker, set()).add(u.gender)
@@ -78,13 +80,17 @@ def test_every_file_becomes_an_utterance_that_keeps_the_contract(tree, corpus):
     }
 
 
-@pytest.mark.parametrize("corpus", ["ravdess", "tess"])
+@pytest.mark.parametrize("corpus", ["ravdess", "tess", "emodb", "nemo", "urdu"])
 def test_real_corpora_keep_the_contract(corpus):
-    utterances = check_contract(corpus, real_corpus(corpus))
+    utterances = check_contract(corpus, real_corpus(corpus), is_complete=corpus != "nemo")
     counts = Counter(u.label for u in utterances)
     expected = {
         "ravdess": {"angry": 192, "happy": 192, "neutral": 96, "sad": 192},
         "tess": dict.fromkeys(("angry", "happy", "neutral", "sad"), 400),
+        "emodb": {"anger": 127, "happiness": 71, "neutral": 79, "sadness": 62},
+        # of its table: which of the clips are there is another matter
+        "nemo": {"anger": 749, "fear": 736, "happiness": 749, "neutral": 809, "sadness": 769, "surprised": 669},
+        "urdu": dict.fromkeys(("angry", "happy", "neutral", "sad"), 100),
     }
     assert {label: counts[label] for label in expected[corpus]} == expected[corpus]
 
@@ -101,6 +107,30 @@ def test_real_tess_is_prepared(tmp_path, real_tess):
     }
     speakers = read_table(tmp_path / "data" / "strict_fold1" / "train" / "spk2utt")
     assert "tess_oaf-bite-neutral" in speakers["tess_oaf"].split()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("corpus", ["emodb", "urdu"])
+def test_real_complete_corpora_are_prepared_in_full(tmp_path, corpus):
+    folder, protocol = real_corpus(corpus), read_protocol(corpus)
+    run(corpus, folder, tmp_path / "data", allow_partial=False)
+    report = read_json(tmp_path / "data" / "report.json")
+    assert report["found"] in [{**counts} for counts in protocol.editions.values()]
+    assert sum(report["classes"].values()) == IN_CLASSES[corpus]
+    assert all(sizes > 0 for sizes in report["parts"].values())
+
+
+@pytest.mark.slow
+def test_real_nemo_is_prepared_as_far_as_it_is_there(tmp_path):
+    folder = real_corpus("nemo")
+    there = [path.stem for path in folder.rglob("*") if path.suffix in (".wav", ".flac")]
+    run("nemo", folder, tmp_path / "data")
+    report = read_json(tmp_path / "data" / "report.json")
+    in_class = [stem for stem in there if stem.split("_")[1] not in ("fear", "surprised")]
+    assert sum(report["classes"].values()) == len(in_class)
+    assert report["found"]["utterances"] == len(there)
+    assert report["left_out"] == 4481 - len(in_class)
+    assert report["speakers"] == 9
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
@@ -174,7 +204,7 @@ def test_hidden_files_and_files_that_are_no_audio_change_nothing(tmp_path, tree,
     run(corpus, folder, tmp_path / "data")
     report = read_json(tmp_path / "data" / "report.json")
     assert report["hidden"] == 2
-    assert report["others"] == 3 + (corpus == "iemocap") * 10  # EmoEvaluation
+    assert report["others"] == 3 + OTHERS.get(corpus, 0)
 
 
 @pytest.mark.parametrize("corpus", sorted(set(CORPORA) - {"emouerj"}))
@@ -491,9 +521,13 @@ def test_an_emouerj_name_is_taken_apart(tmp_path):
     assert (man.id, man.speaker, man.label, man.gender) == ("emouerj_m01-m01h01", "emouerj_m01", "happiness", "m")
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_an_unknown_emotion_is_refused_by_file_and_label(tmp_path, tree, number):
-    corpus, name, label = [("emouerj", "m01x01.wav", "x"), ("emodb", "wav/03a01Xa.wav", "X")][number]
+    corpus, name, label = [
+        ("emouerj", "m01x01.wav", "x"),
+        ("emodb", "wav/03a01Xa.wav", "X"),
+        ("urdu", "Angry/SM1_F3_X01.wav", "X"),
+    ][number]
     folder = tree(corpus)
     write_noise(folder / name, 1)
     with pytest.raises(InputError, match=f"{folder / name}: unknown label '{label}'"):
@@ -547,6 +581,118 @@ def test_a_savee_file_of_no_speaker_is_named(tmp_path):
     assert found("savee", tmp_path)[0].speaker == "savee_dc"
 
 
+def test_a_line_of_nemo_is_taken_apart(tree):
+    folder = tree("nemo")
+    utterance = {u.path.stem: u for u in found("nemo", folder)}["WR0_sadness_1"]
+    assert (utterance.id, utterance.speaker, utterance.label, utterance.gender, utterance.text_id) == (
+        "nemo_WR0-WR0_sadness_1", "nemo_WR0", "sadness", "m", "nemo_01"
+    )  # fmt: skip
+    assert utterance.custom == {"raw_text": "Kupiłem nową szafę do sypialni.", "age": "27"}
+    assert utterance.path == folder / "samples" / "WR0_sadness_1.wav"
+
+
+def test_nemo_clips_may_have_become_flac(tree):
+    folder = tree("nemo")
+    before = [u.id for u in found("nemo", folder)]
+    for path in list(folder.rglob("*.wav")):
+        soundfile.write(path.with_suffix(".flac"), *soundfile.read(path))
+        path.unlink()
+    utterances = found("nemo", folder)
+    assert [u.id for u in utterances] == before
+    assert {u.path.suffix for u in utterances} == {".flac"}
+
+
+def test_a_clip_that_the_table_of_nemo_names_and_that_is_not_there_is_missing(tmp_path, tree):
+    folder, out = tree("nemo"), tmp_path / "data"
+    gone = folder / "samples" / "KD0_neutral_90.wav"
+    gone.unlink()
+    with pytest.raises(InputError) as caught:
+        run("nemo", folder, out, allow_partial=False)
+    assert f"{len(FILES['nemo']) - 1} of 4481 utterances" in str(caught.value)
+    assert str(gone) in str(caught.value)
+    run("nemo", folder, out)
+    assert left_out(out)["nemo_KD0-KD0_neutral_90"].startswith(str(gone))
+    report = read_json(out / "report.json")
+    assert report["found"]["utterances"] == report["utterances"] == len(FILES["nemo"]) - 1
+    text, _ = check(load_preparer("nemo"), read_protocol("nemo"), folder)
+    assert f"holds: {len(FILES['nemo']) - 1} utterances, " in text
+    assert str(gone) in text
+
+
+def test_a_clip_that_the_table_of_nemo_does_not_name_is_refused_or_left_out(tmp_path, tree):
+    folder, out = tree("nemo"), tmp_path / "data"
+    stray = folder / "samples" / "KD0_neutral_91.wav"
+    write_noise(stray, 1)
+    with pytest.raises(InputError) as caught:
+        run("nemo", folder, out, allow_partial=False)
+    assert str(caught.value).startswith(f"{stray}: ")
+    assert str(folder / "data.tsv") in str(caught.value)
+    run("nemo", folder, out)
+    report = read_json(out / "report.json")
+    assert (report["stray"], report["utterances"]) == (1, len(FILES["nemo"]))
+    assert str(stray) in left_out(out)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("emotion\t", "feeling\t", 1),
+        ("WR0_surprised_90.wav\tsurprised", "WR0_surprised_90.wav\tfear", 2),
+        ("WR0_surprised_90.wav", "surprised.wav", 2),
+        ("WR0_surprised_1.wav\t", "WR0_surprised_90.wav\t", 3),
+        ("\tmale\t27", "\tmale", 2),
+        ("\tmale\t", "\tmle\t", 2),
+    ],
+)
+def test_a_line_of_nemo_that_cannot_be_is_refused_by_its_number(tree, old, new, line):
+    folder = tree("nemo")
+    table = folder / "data.tsv"
+    table.write_text(table.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        found("nemo", folder)
+    assert str(caught.value).startswith(f"{table}:{line}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_nemo_without_its_table_or_with_two_that_differ_is_refused(tree):
+    folder = tree("nemo")
+    (folder / "copy").mkdir()
+    shutil.copy(folder / "data.tsv", folder / "copy")
+    assert len(found("nemo", folder)) == len(FILES["nemo"])
+    with (folder / "copy" / "data.tsv").open("a") as file:
+        file.write("\n")
+    with pytest.raises(InputError, match=f"^{folder}/copy/data.tsv: "):
+        found("nemo", folder)
+    for path in list(folder.rglob("data.tsv")):
+        path.unlink()
+    with pytest.raises(InputError, match=f"^{folder}: .*data.tsv"):
+        found("nemo", folder)
+
+
+def test_an_urdu_name_is_taken_apart(tree):
+    utterances = {u.path.stem: u for u in found("urdu", tree("urdu"))}
+    man, woman = utterances["SM4_F1_A01"], utterances["SF10_F2_S02"]
+    assert (man.id, man.speaker, man.label, man.gender) == ("urdu_SM4-SM4_F1_A01", "urdu_SM4", "angry", "m")
+    assert (woman.id, woman.speaker, woman.label, woman.gender) == ("urdu_SF10-SF10_F2_S02", "urdu_SF10", "sad", "f")
+    labels: dict[str, set[str]] = {}
+    for u in utterances.values():
+        labels.setdefault(u.speaker, set()).add(u.label)
+    assert Counter(map(len, labels.values())) == {1: 26, 2: 2, 3: 1}
+    assert Counter(speaker[5:7] for speaker in labels) == {"SM": 18, "SF": 11}
+
+
+def test_every_class_is_in_every_part_of_every_fold_of_urdu(tmp_path, tree):
+    run("urdu", tree("urdu"), tmp_path / "data")
+    parts = list((tmp_path / "data").glob("*_fold*/*/utt2emo"))
+    assert len(parts) == 4 * 3
+    for part in parts:
+        assert set(read_table(part).values()) == {"angry", "happy", "neutral", "sad"}
+
+
+def test_urdu_tells_beside_its_figures_that_speaker_and_emotion_are_confounded():
+    assert "26 of its 29 speakers have one emotion only" in read_protocol("urdu").note
+
+
 # class sums as the literature reports them
 IN_CLASSES = {
     "crema_d": 4895,
@@ -554,12 +700,14 @@ IN_CLASSES = {
     "emouerj": 377,
     "iemocap": 5531,
     "iemocap_without_excited": 4490,
+    "nemo": 3076,
     "ravdess": 672,
     "ravdess_calm": 864,
     "ravdess_song": 1316,
     "savee": 300,
     "tess": 1600,
     "tess_swapped": 1600,
+    "urdu": 400,
 }
 
 

@@ -285,6 +285,21 @@ def _read_evaluations(case: Case) -> Any:
     return [evaluation.means for evaluation in found.values()]
 
 
+def _nemo(folder: Path, _: object) -> None:
+    write_tree("nemo", folder)
+    for path in sorted((folder / "samples").iterdir())[5:]:
+        path.unlink()
+
+
+def _nemo_utterances(case: Case) -> Any:
+    found = list(_module("prepare_nemo").utterances(case.folder))
+    for u in found:
+        assert u.id.startswith(f"{u.speaker}-"), u
+        assert len(u.id.split()) == 1, u
+        assert u.gender in ("", "f", "m"), u
+    return found
+
+
 def _config(folder: Path, material: Material) -> None:
     shutil.copy(material.experiment / "config.yaml", folder)
 
@@ -301,6 +316,7 @@ READERS = {
     "archive index": Reader(_archive, ("*.json",), _index),
     "data of check": Reader(_labelled_dir, (*TABLES, "cuts.*.gz"), _labelled),
     "evaluations of IEMOCAP": Reader(_evaluations, ("*.txt",), _read_evaluations),
+    "table of nEMO": Reader(_nemo, ("data.tsv",), _nemo_utterances),
     "cut manifest": Reader(_cuts, ("cuts.*",), _cut_sources),
     "protocol": Reader(_recipe, ("conf/corpora/*.yaml",), _protocols, yaml_value),
     "settings": Reader(_recipe, ("conf/[abefnt]*.yaml", "conf/presets/*.yaml"), _settings, yaml_value, weight=0.3),

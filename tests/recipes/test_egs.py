@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = ("iemocap", "tess", "ravdess", "customer_ptbr")
 COMBINATIONS = [c for n in range(1, 5) for c in combinations(PAPER, n) if c != ("tess",)]
-ALONE = ["emodb", "crema_d", "emouerj", "savee"]
+ALONE = ["emodb", "crema_d", "emouerj", "savee", "nemo", "urdu"]
 CORPORA = [*PAPER, *ALONE]
 RECIPES = ["_".join(c) for c in COMBINATIONS] + ALONE
 DECLARED = re.compile(r"--corpora (\S+)")

@@ -13,11 +13,11 @@ from ser.common import InputError, read_json, write_json
 from ser.common.kinds import of_kind
 from ser.common.progress import progress
 from ser.corpora.fetch.http import FetchError, fetch
-from ser.corpora.fetch.publishers import Remote, dataverse, github, zenodo
+from ser.corpora.fetch.publishers import Remote, dataverse, github, github_archive, zenodo
 from ser.corpora.fetch.unpack import ARCHIVES, inside, unpack
 from ser.corpora.protocol import Protocol, read_protocol
 
-__all__ = ["FetchError", "Remote", "by_hand", "dataverse", "fetch_corpus", "github", "zenodo"]
+__all__ = ["FetchError", "Remote", "by_hand", "dataverse", "fetch_corpus", "github", "github_archive", "zenodo"]
 
 AT_ONCE = 4  # small files fetched at the same time
 RECORD = "FETCHED.json"

@@ -71,6 +71,12 @@ def dataverse(server: str, persistent_id: str) -> list[Remote]:
     return _listed(url, lambda answer: [remote(row) for row in answer["data"]["latestVersion"]["files"]])
 
 
+def github_archive(repository: str, branch: str) -> Remote:
+    """All of a GitHub repository in one archive, for one that keeps its audio without git-lfs."""
+    name = f"{repository.rpartition('/')[2]}.tar.gz"
+    return Remote(name, f"https://codeload.github.com/{repository}/tar.gz/refs/heads/{branch}")
+
+
 def github(repository: str, branch: str, wanted: str) -> list[Remote]:
     """The files of a GitHub repository whose path matches a pattern, also those that it keeps with git-lfs.
 
@@ -78,8 +84,9 @@ def github(repository: str, branch: str, wanted: str) -> list[Remote]:
     """
     remotes = []
     with tempfile.TemporaryDirectory() as temporary:
-        archive = Path(temporary, f"{repository.rpartition('/')[2]}.tar.gz")
-        fetch(f"https://codeload.github.com/{repository}/tar.gz/refs/heads/{branch}", archive)
+        remote = github_archive(repository, branch)
+        archive = Path(temporary, remote.name)
+        fetch(remote.url, archive)
         with readable(archive), tarfile.open(archive) as tar:
             total = 0
             for member in tar:

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""nEMO: nine actors (five men, four women) say 90 sentences in six emotional states, Polish, 24 kHz: 4481 clips.
+
+Christop (2024), LREC-COLING, 12111-12116. CC BY-NC-SA 4.0. https://github.com/amu-cai/nEMO: samples/EB0_anger_1.wav
+(speaker, state, sentence), and data.tsv with a line a clip: file_id, emotion, raw_text, normalized_text, speaker_id (with
+spaces before it), gender, age. anger 749, fear 736, happiness 749, neutral 809, sadness 769, surprised 669; by speaker
+EB0 539, IC0 540, KD0 540, KS0 540, MK0 450, MP0 256, SM0 538, TP0 539, WR0 539: MK0 and MP0 lack sentences in some
+states. The copy on the Hugging Face Hub keeps the audio in Parquet files, which are not read here.
+
+data.tsv says what the corpus holds: a clip that it names and that is not there is missing, and one that it does not name
+is no clip of the corpus. A clip may have been converted to FLAC.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ser.common import InputError
+from ser.corpora import Utterance, audio_files
+from ser.corpora.fetch import fetch_corpus, github_archive
+from ser.corpora.findings import complain
+from ser.corpora.table import Refused, gender, read_lines, refuse
+from ser.corpora.utterance import files_below, is_hidden, refuse_stray
+
+NAME = re.compile(r"([A-Z]{2}\d)_([a-z]+)_(\d+)\.(?i:wav|flac)")
+TABLE = "data.tsv"
+COLUMNS = ("file_id", "emotion", "raw_text", "speaker_id", "gender", "age")
+
+
+def download(corpus_dir: Path) -> None:
+    """Fetch the repository, which holds clips, table and licence."""
+    fetch_corpus(corpus_dir, "nemo", lambda: [github_archive("amu-cai/nEMO", "main")])
+
+
+def utterances(corpus_dir: Path) -> Iterator[Utterance]:
+    """Every clip of the table, also where its file is missing.
+
+    Raises:
+        InputError: no table, or one that cannot be understood, or a file that it does not name, unless findings are
+            being collected.
+    """
+    table = _table(corpus_dir)
+    rows = _read(table)
+    there = set()
+    for path, _ in audio_files(corpus_dir, NAME):
+        if path.stem not in rows:
+            refuse_stray(path, f"{table} does not name it")
+            continue
+        there.add(path.stem)
+        yield _utterance(path, rows[path.stem])
+    for stem in sorted(rows.keys() - there):
+        yield _utterance(table.parent / "samples" / rows[stem]["file_id"], rows[stem])
+
+
+def _table(corpus_dir: Path) -> Path:
+    """The table, which has to be the same wherever a copy of it lies."""
+    tables = [p for p in files_below(corpus_dir) if p.name == TABLE and not is_hidden(p.relative_to(corpus_dir))]
+    if not tables:
+        raise InputError(f"{corpus_dir}: holds no {TABLE}. Give the folder that holds {TABLE} and samples, as published")
+    first = min(tables, key=lambda path: len(path.parts))
+    for other in tables:
+        if other.read_bytes() != first.read_bytes():
+            raise InputError(f"{other}: differs from {first}. Remove the wrong one")
+    return first
+
+
+def _read(table: Path) -> dict[str, dict[str, str]]:
+    """Name of a clip without its suffix -> what the table says of it by column, and its "<file>:<line>" as origin."""
+    lines = read_lines(table)
+    head, origin = next(lines, ("", f"{table}:1"))
+    columns = [name.strip() for name in head.split("\t")]
+    if absent := [name for name in COLUMNS if name not in columns]:
+        raise InputError(f"{origin}: no column {absent[0]}. Give the {TABLE} of the corpus as published")
+    rows: dict[str, dict[str, str]] = {}
+    for line, origin in lines:
+        try:
+            row = _row(columns, [field.strip() for field in line.split("\t")], origin)
+        except Refused:
+            continue
+        stem = row["file_id"].rpartition(".")[0]
+        if stem in rows:
+            complain("table", f"{origin}: {row['file_id']} stands also in {rows[stem]['origin']}. Remove the wrong line")
+            continue
+        rows[stem] = row
+    return rows
+
+
+def _row(columns: list[str], fields: list[str], origin: str) -> dict[str, str]:
+    """A line of the table by column.
+
+    Raises:
+        Refused: it cannot be understood, or contradicts the name of its clip.
+    """
+    if len(fields) != len(columns):
+        raise refuse("table", f"{origin}: {len(fields)} fields, and there are {len(columns)} columns. Correct the line")
+    row = dict(zip(columns, fields, strict=True)) | {"origin": origin}
+    match = NAME.fullmatch(row["file_id"])
+    if match is None or match.group(1, 2) != (row["speaker_id"], row["emotion"]):
+        raise refuse(
+            "table",
+            f"{origin}: file_id {row['file_id']!r} is not <speaker_id>_<emotion>_<sentence>.wav of speaker_id "
+            f"{row['speaker_id']!r} and emotion {row['emotion']!r}. Correct the line",
+        )
+    return row | {"gender": gender(row["gender"], origin), "sentence": match[3]}
+
+
+def _utterance(path: Path, row: dict[str, str]) -> Utterance:
+    speaker = f"nemo_{row['speaker_id']}"
+    return Utterance(
+        id=f"{speaker}-{path.stem}",
+        path=path,
+        speaker=speaker,
+        label=row["emotion"],
+        gender=row["gender"],
+        text_id=f"nemo_{int(row['sentence']):02d}",
+        custom={"raw_text": row["raw_text"], "age": row["age"]},
+        origin=row["origin"],
+    )
+
+
+if __name__ == "__main__":
+    from ser.corpora.main import main
+
+    sys.exit(main("nemo"))

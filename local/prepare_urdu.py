@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""URDU: speech of Urdu talk shows in four emotions, spontaneous, 44.1 kHz: 400 clips, 100 an emotion.
+
+Latif et al. (2018), International Conference on Frontiers of Information Technology, 88-93. Taken from YouTube, for
+research purposes only. https://github.com/siddiquelatif/URDU-Dataset: Angry/SM1_F10_A010.wav: speaker (M or F, and a
+number that holds in all emotions), the speaker's file, emotion (A, H, N or S) and number.
+
+The paper counts 38 speakers (27 men, 11 women); the names give 29, since no man has one of the numbers 8 to 16. 26 of
+them speak in one emotion only; SM3 does in three, SM5 and SM6 in two. Which words were said is not published.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ser.corpora import Utterance, audio_files
+from ser.corpora.fetch import fetch_corpus, github_archive
+
+NAME = re.compile(r"(S([MF])\d+)_F\d+_([A-Z])\d+\.(?i:wav|flac)")
+EMOTIONS = {"A": "angry", "H": "happy", "N": "neutral", "S": "sad"}
+
+
+def download(corpus_dir: Path) -> None:
+    """Fetch the repository; its readme says what the clips may be used for."""
+    fetch_corpus(corpus_dir, "urdu", lambda: [github_archive("siddiquelatif/URDU-Dataset", "master")])
+
+
+def utterances(corpus_dir: Path) -> Iterator[Utterance]:
+    """Every clip, with label and speaker from its own name; the closed set refuses an unknown letter, passed on."""
+    for path, match in audio_files(corpus_dir, NAME):
+        name, letter, emotion = match.groups()
+        speaker = f"urdu_{name}"
+        yield Utterance(
+            id=f"{speaker}-{path.stem}",
+            path=path,
+            speaker=speaker,
+            label=EMOTIONS.get(emotion, emotion),
+            gender=letter.lower(),
+        )
+
+
+if __name__ == "__main__":
+    from ser.corpora.main import main
+
+    sys.exit(main("urdu"))
