@@ -2,13 +2,13 @@
 """nEMO: nine actors (five men, four women) say 90 sentences in six emotional states, Polish, 24 kHz: 4481 clips.
 
 Christop (2024), LREC-COLING, 12111-12116. CC BY-NC-SA 4.0. https://github.com/amu-cai/nEMO: samples/EB0_anger_1.wav
-(speaker, state, sentence), and data.tsv with a line a clip: file_id, emotion, raw_text, normalized_text, speaker_id (with
-spaces before it), gender, age. anger 749, fear 736, happiness 749, neutral 809, sadness 769, surprised 669; by speaker
-EB0 539, IC0 540, KD0 540, KS0 540, MK0 450, MP0 256, SM0 538, TP0 539, WR0 539: MK0 and MP0 lack sentences in some
-states. The copy on the Hugging Face Hub keeps the audio in Parquet files, which are not read here.
+(speaker, state, sentence), and data.tsv with a line a clip: file_id, emotion, raw_text, normalized_text, speaker_id
+(with spaces before it), gender, age. anger 749, fear 736, happiness 749, neutral 809, sadness 769, surprised 669; by
+speaker EB0 539, IC0 540, KD0 540, KS0 540, MK0 450 (none surprised), MP0 256 (no state but neutral complete), SM0 538,
+TP0 539, WR0 539. The copy on the Hugging Face Hub keeps the audio in Parquet files, which are not read here.
 
-data.tsv says what the corpus holds: a clip that it names and that is not there is missing, and one that it does not name
-is no clip of the corpus. A clip may have been converted to FLAC.
+data.tsv says what the corpus holds: a clip that it names and that is not there is missing, and one that it does not
+name is no clip of the corpus. A clip may have been converted to FLAC.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ser.corpora.findings import complain
 from ser.corpora.table import Refused, gender, read_lines, refuse
 from ser.corpora.utterance import files_below, is_hidden, refuse_stray
 
-NAME = re.compile(r"([A-Z]{2}\d)_([a-z]+)_(\d+)\.(?i:wav|flac)")
+NAME = re.compile(r"([A-Z]{2}\d)_([a-z]+)_(\d{1,2})\.(?i:wav|flac)")
 TABLE = "data.tsv"
 COLUMNS = ("file_id", "emotion", "raw_text", "speaker_id", "gender", "age")
 
@@ -59,7 +59,9 @@ def _table(corpus_dir: Path) -> Path:
     """The table, which has to be the same wherever a copy of it lies."""
     tables = [p for p in files_below(corpus_dir) if p.name == TABLE and not is_hidden(p.relative_to(corpus_dir))]
     if not tables:
-        raise InputError(f"{corpus_dir}: holds no {TABLE}. Give the folder that holds {TABLE} and samples, as published")
+        raise InputError(
+            f"{corpus_dir}: holds no {TABLE}. Give the folder that holds {TABLE} and samples, as published"
+        )
     first = min(tables, key=lambda path: len(path.parts))
     for other in tables:
         if other.read_bytes() != first.read_bytes():
@@ -82,7 +84,9 @@ def _read(table: Path) -> dict[str, dict[str, str]]:
             continue
         stem = row["file_id"].rpartition(".")[0]
         if stem in rows:
-            complain("table", f"{origin}: {row['file_id']} stands also in {rows[stem]['origin']}. Remove the wrong line")
+            complain(
+                "table", f"{origin}: {row['file_id']} stands also in {rows[stem]['origin']}. Remove the wrong line"
+            )
             continue
         rows[stem] = row
     return rows

@@ -109,7 +109,9 @@ def write_nemo_table(folder: Path) -> None:
     for name in reversed(FILES["nemo"]):
         speaker, emotion, _ = Path(name).stem.split("_")
         text = "Kupiłem nową szafę do sypialni."
-        lines.append(f"{Path(name).name}\t{emotion}\t{text}\t{text.lower()}\t        {speaker}\t{NEMO_GENDERS[speaker]}\t27")
+        lines.append(
+            f"{Path(name).name}\t{emotion}\t{text}\t{text.lower()}\t        {speaker}\t{NEMO_GENDERS[speaker]}\t27"
+        )
     (folder / "data.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

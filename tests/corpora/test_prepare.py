@@ -79,7 +79,7 @@ DAMAGE = [
     (no_samples, "holds no samples; replace it by an intact copy"),
     (not_a_number, "sample 0 is not a number; replace it by an intact copy"),
     (text, "a git-lfs pointer, not audio: run `git lfs pull` in the corpus"),
-    (link_to_nothing, "no such file, or a link to none"),
+    (link_to_nothing, "no such file, but a link to none"),
 ]
 
 
