@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Whisper tiny.en as a front end, on one core and RAVDESS, side by side in each round.
+
+- xrt_whisper_tiny: times real time of stage 3, from audio files to the store: seconds of audio, its silent ends among
+  them, a second.
+- vs_bare: its rate over that of the encoder alone, on log-mel tensors in memory in batches of similar length.
+- vs_transformers: its rate over that of transformers' feature extractor and encoder, as their documentation has it: an
+  utterance at a time, padded to 30 s (measured on a sixth of the utterances).
+- peak_mb: greatest resident size of a process that does stage 3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from needs import need
+
+need("transformers")
+
+import numpy as np
+import torch
+from bench_corpora import prepare_corpus
+
+from ser.audio import resample
+from ser.config import load
+from ser.corpora.cuts import Cut, read_cut
+from ser.features import FeatureStore
+from ser.frontends import build_frontend
+from ser.frontends.published import fetch_published
+from ser.frontends.whisper import log_mel, read_ctranslate2
+
+BATCH = 8
+SIXTH = 6
+
+
+class Bench:
+    """The utterances, prepared, and the encoder in three guises."""
+
+    def __init__(self, folder: Path, utterances: int) -> None:
+        torch.set_num_threads(1)
+        self.folder = folder
+        model = fetch_published("whisper_tiny.en")
+        experiment = load("pretrained", None, ["corpora=[ravdess]"])
+        self.frontend: Any = build_frontend(experiment)
+        self.data_dir = prepare_corpus("ravdess", folder / "data")
+        cuts = FeatureStore(folder / "ours", self.data_dir, self.frontend).cuts
+        self.cuts: list[Cut] = cuts[:: max(1, len(cuts) // utterances)][:utterances]
+        self.seconds = sum(cut.duration for cut in self.cuts)
+        samples = [resample(*read_cut(cut), self.frontend.sampling_rate) for cut in self.cuts]
+        self.whole = samples[::SIXTH]
+        trimmed = [x[slice(*self.frontend.span(x))] for x in samples]
+        mels = sorted((log_mel(torch.from_numpy(x), 80) for x in trimmed), key=lambda mel: mel.shape[1])
+        self.batches = [_padded(mels[i : i + BATCH]) for i in range(0, len(mels), BATCH)]
+        self.encoder = self.frontend._whisper
+        self.extractor, self.theirs = _transformers(model)
+
+    def ours(self) -> None:
+        shutil.rmtree(self.folder / "ours", ignore_errors=True)
+        store = FeatureStore(self.folder / "ours", self.data_dir, self.frontend)
+        store.cuts = self.cuts
+        store.compute(1, 1)
+
+    @torch.inference_mode()
+    def bare(self) -> None:
+        for batch in self.batches:
+            self.encoder(batch)
+
+    @torch.inference_mode()
+    def transformers(self) -> None:
+        for x in self.whole:
+            mel = self.extractor(x, sampling_rate=16_000, return_tensors="pt").input_features
+            self.theirs(mel, output_hidden_states=True)
+
+
+def _padded(mels: list[torch.Tensor]) -> torch.Tensor:
+    longest = max(mel.shape[1] for mel in mels)
+    return torch.stack([torch.nn.functional.pad(mel, (0, longest - mel.shape[1])) for mel in mels])
+
+
+def _transformers(folder: Path) -> tuple[Any, Any]:
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+    tensors, heads = read_ctranslate2(folder / "model.bin")
+    size = tensors["conv1.weight"].shape[0]
+    depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
+    special = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 0)
+    config = WhisperConfig(
+        d_model=size,
+        encoder_layers=depth,
+        encoder_attention_heads=heads,
+        encoder_ffn_dim=tensors["layers.0.fc1.weight"].shape[0],
+        decoder_layers=1,
+        vocab_size=8,
+        **special,
+    )
+    encoder = WhisperModel(config).encoder.eval()
+    encoder.load_state_dict(tensors)
+    return WhisperFeatureExtractor(feature_size=80), encoder
+
+
+def peak_mb(folder: Path, data_dir: Path, cuts: list[Cut]) -> float:
+    """Of a fresh process, which does as much as `Bench.ours`."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (folder, data_dir, cuts))
+
+
+def _peak(folder: Path, data_dir: Path, cuts: list[Cut]) -> float:
+    torch.set_num_threads(1)
+    store = FeatureStore(folder / "peak", data_dir, build_frontend(load("pretrained", None, ["corpora=[ravdess]"])))
+    store.cuts = [replace(cut) for cut in cuts]
+    store.compute(1, 1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(rounds: int, utterances: int, folder: Path) -> dict[str, Any]:
+    bench = Bench(folder, utterances)
+    runs: dict[str, Callable[[], None]] = {"ours": bench.ours, "bare": bench.bare, "theirs": bench.transformers}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if number:  # the first is to warm up
+                times[name].append(time.perf_counter() - start)
+    share = sum(map(len, bench.whole)) / 16_000 / bench.seconds
+    ours = np.array(times["ours"])
+    return {
+        "xrt_whisper_tiny": round(bench.seconds / median(times["ours"]), 1),
+        "vs_bare": round(float(np.median(np.array(times["bare"]) / ours)), 3),
+        "vs_transformers": round(float(np.median(np.array(times["theirs"]) / share / ours)), 2),
+        "peak_mb": round(peak_mb(folder, bench.data_dir, bench.cuts)),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--utterances", type=int, default=96)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(options.rounds, options.utterances, Path(folder))
+    print(json.dumps(found) if options.json else "\n".join(f"{key:18} {value}" for key, value in found.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
