@@ -19,14 +19,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path, help="config.yaml of an experiment")
     settings = read_experiment(parser.parse_args().config).frontend
-    if settings.name == "pretrained":
-        from ser.frontends.pretrained import find_model
-        from ser.frontends.published import PUBLISHED, fetch_published
+    from ser.frontends.pretrained import fetch_model
 
-        if settings.model in PUBLISHED:
-            fetch_published(settings.model)
-        else:
-            print(f"{settings.model}: {find_model(settings.model, settings.revision)}")
+    fetch_model(settings)
     return 0
 
 

@@ -19,6 +19,7 @@ COMMANDS = """commands:
   list       print the folder of each cell, a line a cell
   root       print the folder of the experiments, which the settings name
   corpora    print the corpora at hand, and the variable that says where each lies
+  fetch      stage 0 of the front end: a pretrained model
   status     print what is done, running, failed and missing, and draw a picture of it
   features   stages 2 and 3 of all experiments: before the jobs (no option), a job (--job), after them (--finish true)
   run        stages 4 to 6 and zero-shot scoring of all that is missing; any number of these may run at once"""
@@ -30,7 +31,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=COMMANDS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = {"list": None, "root": None, "corpora": None, "status": status, "features": features, "run": run}
+    commands = {
+        "list": None,
+        "root": None,
+        "corpora": None,
+        "fetch": fetch,
+        "status": status,
+        "features": features,
+        "run": run,
+    }
     parser.add_argument("command", choices=list(commands), metavar="command", help="see below")
     parser.add_argument("overrides", nargs="*", help="settings, such as training.patience=3")
     parser.add_argument("--grid", default="paper", help="conf/grids/<grid>.yaml (default: %(default)s)")
@@ -89,6 +98,14 @@ def status(grid: Grid, options: argparse.Namespace) -> int:
     write_json(out.with_suffix(".json"), {"experiments": rows})
     print(text_of(found), f"picture: {out}", sep="\n")
     return 1 if options.complete == "true" and not found.complete else 0
+
+
+def fetch(grid: Grid, options: argparse.Namespace) -> int:
+    """Fetch what the front end needs."""
+    from ser.frontends.pretrained import fetch_model
+
+    fetch_model(grid.settings.frontend)
+    return 0
 
 
 def features(grid: Grid, options: argparse.Namespace) -> int:

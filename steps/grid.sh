@@ -101,6 +101,7 @@ if ((stage <= 1)); then
         --recipe "$recipe" "$corpus" "$folder" "$data/$corpus"
     fi
   done <<< "$corpora"
+  ! wanted 0 || steps fetch
 fi
 
 if wanted 2; then
@@ -110,7 +111,7 @@ fi
 
 # shellcheck disable=SC2086
 if wanted 3; then
-  log "stage 3: log-STFT of all corpora and copies"
+  log "stage 3: features of all corpora and copies"
   launch $cpu_cmd JOB=1:"$nj" "$logs/features.JOB.log" \
     python "$SER_ROOT/steps/grid.py" features --job JOB --nj "$nj" "${where[@]}"
   steps features --finish true

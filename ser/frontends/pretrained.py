@@ -12,7 +12,7 @@ import numpy as np
 from ser.common import InputError, read_json
 from ser.config import Features, FrontendSettings
 from ser.frontends.base import Frontend
-from ser.frontends.published import PUBLISHED, folder_of
+from ser.frontends.published import PUBLISHED, fetch_published, folder_of
 from ser.frontends.weights import HUB_NAME, fetch_from_hub, weight_files, weights_digest
 
 # Part of the key: raise it when the same weights and audio give other values.
@@ -155,6 +155,20 @@ def find_model(name: str, revision: str) -> Path:
         f"frontend.model = {name!r}: no such folder; give a folder, a name of the hub such as facebook/wav2vec2-base, "
         f"or one of {', '.join(PUBLISHED)}"
     )
+
+
+def fetch_model(settings: FrontendSettings) -> None:
+    """Stage 0: fetch the pretrained model that the settings name, where they name one and it is not there.
+
+    Raises:
+        InputError: it cannot be fetched, or is not what it must be.
+    """
+    if settings.name != Pretrained.name:
+        return
+    if settings.model in PUBLISHED:
+        fetch_published(settings.model)
+    else:
+        print(f"{settings.model}: {find_model(settings.model, settings.revision)}")
 
 
 def layer_numbers(layers: str, depth: int) -> tuple[int, ...]:
