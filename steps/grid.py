@@ -31,15 +31,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=COMMANDS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = {
-        "list": None,
-        "root": None,
-        "corpora": None,
-        "fetch": fetch,
-        "status": status,
-        "features": features,
-        "run": run,
-    }
+    functions = {"fetch": fetch, "status": status, "features": features, "run": run}
+    commands = {"list": None, "root": None, "corpora": None, **functions}
     parser.add_argument("command", choices=list(commands), metavar="command", help="see below")
     parser.add_argument("overrides", nargs="*", help="settings, such as training.patience=3")
     parser.add_argument("--grid", default="paper", help="conf/grids/<grid>.yaml (default: %(default)s)")

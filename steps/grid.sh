@@ -33,7 +33,7 @@ Stages (every finished one is a no-op when run again):
   0  fetch or make the corpora that may be
   1  prepare: lhotse manifests, Kaldi data dirs
   2  augment: choose the copies of training utterances, of all combinations and folds
-  3  log-STFT features, of utterances and copies
+  3  features of the front end, of utterances and copies
   4  train, decode and score what is missing, also on the corpora that a model has not seen
   5  ledger of all predictions
   6  tables, what they are worth, and report/index.html with all of it
