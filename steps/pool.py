@@ -21,10 +21,17 @@ def main() -> int:
     parser.add_argument(
         "--append", type=Path, help="Markdown file, such as one of steps/tables.py, to add the table to"
     )
+    parser.add_argument(
+        "--ensemble",
+        choices=["true", "false"],
+        default="false",
+        help="whether a row with the mean of the seeds' posteriors follows each network of several seeds",
+    )
     options = parser.parse_args()
     from ser.scoring.pooled import pooled_table, read_pools
 
-    text = pooled_table(read_pools(options.exp_dir), f"steps/pool.py {shlex.join(sys.argv[1:])}")
+    pools = read_pools(options.exp_dir, ensembles=options.ensemble == "true")
+    text = pooled_table(pools, f"steps/pool.py {shlex.join(sys.argv[1:])}")
     print(text, end="")
     if options.append:
         write_section(options.append, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import urllib.parse
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,14 +49,13 @@ def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
     Args:
         beside: files of `ser check` in the same folder.
     """
-    settings, corpora, trained = description["settings"], description["corpora"], description["trained"]
+    corpora, trained = description["corpora"], description["trained"]
     names = markdown(", ".join(told["name"] for told in corpora.values()))
     low, high = trained["seconds"]
     rates = ", ".join(f"{int(rate):,} Hz" for rate in trained["sampling_rates"])
     parts = [
         f"# Speech emotion model: {names}",
-        f"A {markdown_code(settings['temporal'])} network with {markdown_code(settings['pooling'])} pooling on "
-        f"{_frontend(description)}. It answers one emotion an utterance.",
+        f"{_networks(description)} on {_frontend(description)}. It answers one emotion an utterance.",
         "## Use\n\n```sh\nser predict <this folder> some.wav\n```",
         _heads(description["heads"]),
         _results(description),
@@ -71,6 +71,20 @@ def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
         _provenance(description["provenance"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _networks(description: Mapping[str, Any]) -> str:
+    members = description.get("members", [description["settings"]])
+    kinds = Counter(
+        f"{markdown_code(one['temporal'])} network with {markdown_code(one['pooling'])} pooling" for one in members
+    )
+    if len(members) == 1:
+        return f"A {next(iter(kinds))}"
+    each = "; ".join(f"{kind} ({number})" for kind, number in kinds.items())
+    return (
+        f"An ensemble of {len(members)} networks. Answers are the mean of their posteriors, of which all scores below "
+        f"are. Members: {each};"
+    )
 
 
 def _frontend(description: Mapping[str, Any]) -> str:

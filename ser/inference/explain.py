@@ -17,6 +17,7 @@ from ser.frontends.log_stft import LogStft
 from ser.inference.predict.inputs import Source
 from ser.inference.predict.sound import whole
 from ser.inference.predictor import Predictor
+from ser.nets import Ensemble
 
 LONGEST = 60.0  # seconds that a picture has room for
 LEVELS = 80  # decibels that a spectrogram shows
@@ -47,9 +48,14 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
     The weights are of the trunk, so they are the same for every head.
 
     Raises:
-        InputError: the file cannot be read, or is too long; or the pooling has no weights.
+        InputError: the file cannot be read, or is too long; the pooling has no weights; or the model is an ensemble.
     """
     network, config = predictor.model.network, predictor.batches
+    if isinstance(network, Ensemble):
+        raise InputError(
+            f"{predictor.model.folder}: an ensemble, whose members attend each in its own way. Pack one of its "
+            "experiments by itself and explain that"
+        )
     weights_of: Any = getattr(network.pooling, "weights", None)
     if weights_of is None:
         raise InputError(f"{predictor.model.folder}: its pooling, {predictor.model.experiment.pooling}, has no weights")

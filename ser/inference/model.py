@@ -1,6 +1,6 @@
 """The model folder: everything that answers follow from, and nothing that runs.
 
-model.safetensors   weights and normalisation, as training wrote them
+model.safetensors   weights and normalisation, as training wrote them; of an ensemble those of all members
 model.json          settings, class lists, trained range, statistics, calibration, metrics, licences, provenance
 seen.txt            SHA-256 of "<corpus>/<utterance id>" of each training utterance, sorted
 README.md           the model card
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 from ser.common import InputError, read_json
 from ser.common.files import sha256
 from ser.common.kinds import of_kind
-from ser.config import Experiment
+from ser.config import Experiment, differences
 from ser.config.load import ADDED
 from ser.config.registry import POOLING, TEMPORAL
 from ser.frontends import build_frontend
@@ -29,13 +29,15 @@ from ser.scoring.files import Scores
 if TYPE_CHECKING:
     import torch
 
-    from ser.nets import SpeechEmotionNetwork
+    from ser.nets import Ensemble, SpeechEmotionNetwork
 
 # Raise it when the folder cannot be read by the code before.
 FORMAT = 1
 FRONTEND = "frontend"  # folder of a pretrained encoder
 WEIGHTS, DESCRIPTION, SEEN, CARD, SUMS = "model.safetensors", "model.json", "seen.txt", "README.md", "SHA256SUMS"
 FILES = (WEIGHTS, DESCRIPTION, SEEN, CARD)
+# Settings that the members of an ensemble share, by section or by name: what they get, and whom they are tested on.
+SHARED = ("corpora", "split", "fold", "task", "frontend", "features", "batches")
 # Normalisations that take out statistics of more than the file.
 GROUPED = ("speaker", "corpus")
 AGAIN = "take an intact copy, or make it again with `ser pack`"
@@ -46,6 +48,7 @@ class Model:
     """An opened model folder.
 
     Attributes:
+        experiment: its settings; of an ensemble those of the first member.
         network: float32, in evaluation mode, on `device`.
         description: what model.json holds.
         heads: head -> its class list, in the order of its outputs.
@@ -53,7 +56,7 @@ class Model:
 
     folder: Path
     experiment: Experiment
-    network: SpeechEmotionNetwork
+    network: SpeechEmotionNetwork | Ensemble
     device: torch.device
     description: dict[str, Any]
     heads: dict[str, tuple[str, ...]]
@@ -75,7 +78,6 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
         if any(len(description["group_statistics"][name]) != width for name in ("mean", "deviation")):
             raise InputError(f"{folder / DESCRIPTION}: group_statistics: not {width} numbers; {AGAIN}")
     heads = {head: tuple(classes) for head, classes in description["heads"].items()}
-    from ser.nets import build
     from ser.training.checkpoint import load_tensors
     from ser.training.machine import open_device
 
@@ -94,7 +96,7 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
         raise InputError(
             f"{folder}: the weights answer {_told(weighed)}, and {DESCRIPTION} says {_told(heads)}; {AGAIN}"
         )
-    network = build(experiment, heads)
+    network = _network(description, experiment, heads)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
@@ -102,6 +104,24 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
         raise InputError(f"{path}: weights of another network than {DESCRIPTION} says ({reason}); {AGAIN}") from None
     network.eval().requires_grad_(False)
     return Model(folder, experiment, network.to(place), place, description, heads)
+
+
+def _network(
+    description: Mapping[str, Any], experiment: Experiment, heads: Mapping[str, tuple[str, ...]]
+) -> SpeechEmotionNetwork | Ensemble:
+    from ser.nets import Ensemble, build
+
+    if "members" not in description:
+        return build(experiment, heads)
+    members = map(experiment_of, description["members"])
+    return Ensemble([build(replace(one, frontend=experiment.frontend), heads) for one in members])
+
+
+def difference(one: Experiment, other: Experiment) -> str:
+    """The first setting that differs of those that members of an ensemble share, with both values; "" for none."""
+    found = differences(one, other)
+    keys = (key for key in found if key.partition(".")[0] in SHARED)
+    return next((f"{key} = {found[key][0]} and {found[key][1]}" for key in keys), "")
 
 
 def _with_frontend(folder: Path, description: Mapping[str, Any], experiment: Experiment) -> Experiment:
@@ -208,6 +228,7 @@ class Description(TypedDict):
     """model.json."""
 
     settings: dict[str, Any]
+    members: NotRequired[list[dict[str, Any]]]  # settings of each member of an ensemble
     heads: dict[str, list[str]]
     corpora: dict[str, About]
     trained: Trained
@@ -251,6 +272,11 @@ def _check(description: Mapping[str, Any], experiment: Experiment) -> None:
         raise ValueError("heads: no heads, no classes, or a class twice")
     if not description["corpora"]:
         raise ValueError("corpora: none")
+    for number, settings in enumerate(description.get("members", ())):
+        if what := difference(experiment, experiment_of(settings)):
+            raise ValueError(f"members[{number}]: {what}")
+    if description.get("members") == []:
+        raise ValueError("members: none")
     rates = description["trained"]["sampling_rates"]
     if len(seconds) != 2 or not 0 < seconds[0] <= seconds[1]:
         raise ValueError(f"trained.seconds = {seconds}, expected the shortest and the longest")

@@ -1,12 +1,12 @@
-"""From a finished experiment to a model folder."""
+"""From a finished experiment, or several as an ensemble, to a model folder."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +26,48 @@ from ser.inference.card import seen_name, write_card
 from ser.inference.model import Model, write_sums
 from ser.inference.predict.inputs import manifest_rows
 from ser.inference.predictor import MEAN, Predictor
-from ser.nets import build
+from ser.nets import Ensemble, build
 from ser.scoring import files
 from ser.scoring.calibration import expected_calibration_error, fit_temperature, tempered
 from ser.scoring.files import read_decode, read_result
-from ser.scoring.result import read_train
-from ser.training.checkpoint import load_tensors
+from ser.scoring.result import read_posteriors, read_train
+from ser.training.checkpoint import load_tensors, save_tensors
 
 TOLD = ("name", "description", "licence", "citation", "source", "language", "note")
 IN_ONE_GO = 256  # utterances whose features are held
 
 
+@dataclass(frozen=True)
+class _Member:
+    """A finished experiment.
+
+    Attributes:
+        result: what train.json and result.json hold.
+    """
+
+    folder: Path
+    data: Data
+    result: dict[str, Any]
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / folders.WEIGHTS
+
+
 def pack(
-    experiment_folder: Path,
+    experiments: Path | Sequence[Path],
     out: Path,
     recipe: Path | None = None,
     data_root: Path | None = None,
     dump_root: Path | None = None,
     reference: bool = False,
 ) -> dict[str, Any]:
-    """Write the model folder of a finished experiment, whole or not at all.
+    """Write the model folder of a finished experiment, or of an ensemble of several, whole or not at all.
+
+    An ensemble answers by the mean of its members' posteriors.
 
     Args:
+        experiments: folder of an experiment, or of each member.
         recipe: the recipe folder; None: the one that holds the exp folder, as run.sh has it.
         data_root: prepared corpora; None: data in the recipe folder.
         dump_root: feature store; None: the toolkit's.
@@ -57,42 +77,41 @@ def pack(
         What model.json holds.
 
     Raises:
-        InputError: the experiment is not finished, or its settings, data or results are not those of its weights.
+        InputError: an experiment is not finished, or its settings, data or results are not those of its weights; or
+            members differ in what they get, in their labels or in their speakers.
     """
-    data = _open(experiment_folder, recipe, data_root, dump_root)
-    result = _finished(experiment_folder, data)
+    members = []
+    for path in [experiments] if isinstance(experiments, Path) else experiments:
+        data = _open(path, recipe, data_root, dump_root)
+        members.append(_Member(path, data, _finished(path, data)))
+    for number, member in enumerate(members):
+        _check_members(members[:number], member)
+    data = members[0].data
     if out.exists() and not (out / folders.SUMS).is_file():
         raise InputError(f"{out}: exists, and is no model folder; give another name")
     built = build_frontend(data.experiment)
     frontend = built if isinstance(built, Pretrained) else None
-    weights = experiment_folder / folders.WEIGHTS
     seen, trained = _trained(data)
     description: dict[str, Any] = {
         "format": folders.FORMAT,
-        "settings": json.loads(json.dumps(asdict(data.experiment))),
+        "settings": _settings(members[0]),
+        **({"members": [_settings(member) for member in members]} if len(members) > 1 else {}),
         "heads": {head: list(classes) for head, classes in data.heads.items()},
         "corpora": {c: {key: getattr(p, key) for key in TOLD} for c, p in data.protocols.items()},
         "trained": trained,
         **({"frontend": frontend.describe()} if frontend is not None else {}),
         **_group_statistics(data),
-        "metrics": {
-            "part": result["part"],
-            "split": f"{result['split']}, fold {result['fold']}",
-            "test": result["targets"],
-            "valid": result["valid"],
-        },
-        "provenance": {
-            "experiment": data.experiment.folder,
-            "weights": sha256(weights),
-            **{k: result[k] for k in ("config_hash", "data_hash", "split_hash", "protocol_hash", "code_hash")},
-            **{k: result[k] for k in ("git_revision", "versions")},
-            "packed_with": provenance(),
-        },
+        "provenance": {**_provenance(members), "packed_with": provenance()},
     }
-    description |= _calibrations(_model(experiment_folder, data, description), data)
+    model = _model(members, description)
+    description["metrics"] = _metrics(members, model)
+    description |= _calibrations(model, data)
     with atomic_path(out) as folder:
         folder.mkdir()
-        shutil.copyfile(weights, folder / folders.WEIGHTS)
+        if len(members) == 1:
+            shutil.copyfile(members[0].weights, folder / folders.WEIGHTS)
+        else:
+            save_tensors(folder / folders.WEIGHTS, model.network.state_dict(), {"classes": model.network.classes})
         write_json(folder / folders.DESCRIPTION, description)
         write_text(folder / folders.SEEN, "".join(f"{name}\n" for name in seen))
         encoder: list[str] = []
@@ -138,13 +157,83 @@ def _finished(folder: Path, data: Data) -> dict[str, Any]:
     return {**train, **result}
 
 
-def _model(folder: Path, data: Data, description: dict[str, Any]) -> Model:
+def _check_members(others: Sequence[_Member], member: _Member) -> None:
+    """Refuse a member of an ensemble that is of something else than those before it, or one of them.
+
+    Raises:
+        InputError: naming the difference.
+    """
+    for other in others:
+        if digest(member.weights) == digest(other.weights):
+            raise InputError(f"{member.folder}: has the weights of {other.folder}. Give each experiment once")
+    for first in others[:1]:
+        what = folders.difference(first.data.experiment, member.data.experiment)
+        stores = [{corpus: store.key for corpus, store in one.data.stores.items()} for one in (first, member)]
+        if not what and stores[0] != stores[1]:
+            what = "features of other recordings"
+        if not what:
+            keys = ("split_hash", "protocol_hash", "part")
+            what = next((f"another {key}" for key in keys if first.result[key] != member.result[key]), "")
+        if not what and first.data.heads != member.data.heads:
+            what = "other heads"
+        if what:
+            raise InputError(
+                f"{member.folder}: differs from {first.folder}: {what}. Give experiments of the same corpora, fold, "
+                "front end and preprocessing, such as the seeds of one cell"
+            )
+
+
+def _settings(member: _Member) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(asdict(member.data.experiment)))
+    return found
+
+
+def _provenance(members: Sequence[_Member]) -> dict[str, Any]:
+    """Where the weights come from; of an ensemble, the different values of its members, in their order."""
+    keys = ("config_hash", "data_hash", "split_hash", "code_hash", "git_revision")
+    each = [
+        {"experiment": m.data.experiment.folder, "weights": sha256(m.weights), **{k: m.result[k] for k in keys}}
+        for m in members
+    ]
+    found: dict[str, Any] = {key: ", ".join(dict.fromkeys(one[key] for one in each)) for key in each[0]}
+    return found | {key: members[0].result[key] for key in ("protocol_hash", "versions")}
+
+
+def _metrics(members: Sequence[_Member], model: Model) -> dict[str, Any]:
+    """Scores as stage 6 and the training have them; of an ensemble, of the mean of its members' posteriors."""
+    data, result = members[0].data, members[0].result
+    test, valid = result["targets"], result["valid"]
+    if len(members) > 1:
+        test = {}
+        for corpus, part in data.parts(result["part"]).items():
+            decoded = [read_posteriors(m.folder / f"decode_{corpus}_{part.name}", part) for m in members]
+            test[corpus] = _scored(part, np.stack(decoded).mean(0, np.float64))
+        routes = model.network.routes()
+        valid = {
+            corpus: _scored(part, _posteriors(Predictor(model, corpus if corpus in routes else UNIFIED), part, True))
+            for corpus, part in data.parts("valid").items()
+        }
+    split = f"{result['split']}, fold {result['fold']}"
+    return {"part": result["part"], "split": split, "test": test, "valid": valid}
+
+
+def _scored(part: Part, posteriors: np.ndarray) -> dict[str, Any]:
+    confusion = confusion_matrix(part.targets, posteriors.argmax(1), len(part.classes))
+    return {**asdict(scores(confusion)), "classes": list(part.classes), "confusion": confusion.tolist()}
+
+
+def _model(members: Sequence[_Member], description: dict[str, Any]) -> Model:
     import torch
 
-    network = build(data.experiment, data.heads)
-    network.load_state_dict(load_tensors(folder / folders.WEIGHTS, vouched=True)[0])
+    networks = []
+    for member in members:
+        networks.append(build(member.data.experiment, member.data.heads))
+        networks[-1].load_state_dict(load_tensors(member.weights, vouched=True)[0])
+    network = networks[0] if len(networks) == 1 else Ensemble(networks)
+    network.eval().requires_grad_(False)
+    first = members[0]
     device = torch.device("cpu")
-    return Model(folder, data.experiment, network.eval().requires_grad_(False), device, description, data.heads)
+    return Model(first.folder, first.data.experiment, network, device, description, first.data.heads)
 
 
 def _trained(data: Data) -> tuple[list[str], dict[str, Any]]:

@@ -65,6 +65,7 @@ class SpeechEmotionNetwork(nn.Module):
         self.adapters = nn.ModuleDict(
             {corpus: Adapter(size, config.adapter_size) for corpus in corpora if config.adapter_size}
         )
+        self.pooled_size = size
         self.classes = {name: tuple(classes) for name, classes in heads.items()}
         self.heads = nn.ModuleDict({name: nn.Linear(size, len(classes)) for name, classes in heads.items()})
         self.corpora = list(corpora)
@@ -113,14 +114,26 @@ class SpeechEmotionNetwork(nn.Module):
 
         A head that does not know a class gives it 0; what it gives to others than `classes` is left out.
         """
-        found = []
-        for head, corpus in routes:
-            # (classes of the head, classes), one where the names are the same.
-            same = [[float(one == other) for other in classes] for one in self.classes[head]]
-            answer = torch.softmax(self.classify(pooled, head, corpus), dim=1)
-            found.append(answer @ torch.tensor(same).to(pooled.device))
-        total = torch.stack(found).sum(0)
-        return total / total.sum(1, keepdim=True)
+        return mean_of_heads([(self.classes[h], self.posteriors(pooled, h, corpus)) for h, corpus in routes], classes)
+
+    def posteriors(self, pooled: Tensor, head: str, corpus: str) -> Tensor:
+        """Pooled vectors to posteriors of one head, (batch, classes)."""
+        return torch.softmax(self.classify(pooled, head, corpus), dim=1)
+
+
+def mean_of_heads(answers: Sequence[tuple[Sequence[str], Tensor]], classes: Sequence[str]) -> Tensor:
+    """Mean of the posteriors of heads, (batch, classes), rows that sum to 1.
+
+    Args:
+        answers: class list and posteriors, (batch, classes of the head), of each head.
+    """
+    found = []
+    for names, posteriors in answers:
+        # (classes of the head, classes), one where the names are the same.
+        same = [[float(one == other) for other in classes] for one in names]
+        found.append(posteriors @ torch.tensor(same).to(posteriors.device))
+    total = torch.stack(found).sum(0)
+    return total / total.sum(1, keepdim=True)
 
 
 def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechEmotionNetwork:

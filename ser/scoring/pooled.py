@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from ser.common import InputError
 from ser.common.metrics import scores
 from ser.common.output import markdown, markdown_code, markdown_table
 from ser.config import Experiment
-from ser.scoring.files import RESCORE, answers_of, read_answers, read_result
+from ser.features.archive import read_archive
+from ser.scoring.files import REDECODE, RESCORE, answers_of, read_answers, read_decode, read_result
 from ser.scoring.tables import experiment_of, result_paths, telling_settings, told
 
 RESAMPLES = 2000
@@ -34,6 +35,7 @@ class Pool:
         experiment: its settings; None for a baseline.
         machines: devices and precisions that it was trained on and in, such as "cuda in bfloat16".
         code: revisions of the toolkit.
+        members: 1; of an ensemble, the number of its seeds.
     """
 
     combination: str
@@ -49,6 +51,7 @@ class Pool:
     experiment: Experiment | None
     machines: frozenset[str] = frozenset()
     code: frozenset[str] = frozenset()
+    members: int = 1
 
     @property
     def confusions(self) -> np.ndarray:
@@ -70,11 +73,15 @@ class Pool:
         return self.cell.startswith("svm_")
 
 
-def read_pools(exp_dirs: Sequence[Path]) -> list[Pool]:
+def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
     """Pool every cell below some folders, in the order of their paths.
 
+    Args:
+        ensembles: whether a network of several seeds is followed by the mean of their posteriors.
+
     Raises:
-        InputError: a folder without results, or a seed that lacks folds which another has.
+        InputError: a folder without results, a seed that lacks folds which another has, or, for ensembles, posteriors
+            that are absent or not those of the results.
     """
     groups: dict[tuple[str, ...], list[tuple[dict[str, Any], Path]]] = {}
     for exp_dir in exp_dirs:
@@ -83,7 +90,15 @@ def read_pools(exp_dirs: Sequence[Path]) -> list[Pool]:
             for target in result["targets"]:
                 key = (str(exp_dir), result["combination"], target, path.parents[1].name)
                 groups.setdefault(key, []).append((result, path.parent))
-    return [_pool(target, cell, runs) for (_, _, target, cell), runs in groups.items()]
+    found = []
+    for (_, _, target, cell), runs in groups.items():
+        pool = _pool(target, cell, runs)
+        found.append(pool)
+        if ensembles and len(pool.seeds) > 1 and not pool.is_baseline:  # a baseline has no posteriors
+            found.append(_ensemble(pool, runs))
+    if ensembles and all(pool.members == 1 for pool in found):
+        raise InputError(f"--ensemble: no network below {', '.join(map(str, exp_dirs))} has several seeds. Train more")
+    return found
 
 
 def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
@@ -122,6 +137,47 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -
         frozenset("{device} in {precision}".format(**result["machine"]) for result, _ in runs),
         frozenset(result["git_revision"] for result, _ in runs),
     )
+
+
+def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
+    """The mean of the posteriors of the seeds of a pool, fold by fold, as one seed."""
+    classes = runs[0][0]["targets"][pool.target]["classes"]
+    total = np.zeros((len(pool.speakers), len(classes), len(classes)))
+    speakers = {speaker: i for i, speaker in enumerate(pool.speakers)}
+    for fold in pool.folds:
+        truth: dict[str, tuple[int, int]] = {}  # utterance -> indices of speaker and class
+        sums: dict[str, np.ndarray] = {}
+        for result, folder in runs:
+            if result["fold"] != fold:
+                continue
+            table = answers_of(folder, pool.target, result["part"])
+            posteriors = _posteriors(table.parents[1], classes)
+            own = {}
+            for utterance, speaker, label, hypothesis, _ in read_answers(table):
+                key = str(utterance)
+                if key not in posteriors or classes[posteriors[key].argmax()] != hypothesis:
+                    raise InputError(f"{table}: {key}: {hypothesis} does not follow from post.ark beside it. {RESCORE}")
+                own[key] = speakers[str(speaker)], classes.index(str(label))
+                sums[key] = sums.get(key, 0.0) + posteriors[key].astype(np.float64)
+            if truth and own != truth:
+                odd = min(key for key in own.keys() | truth.keys() if own.get(key) != truth.get(key))
+                raise InputError(f"{table}: {odd}: another seed has it not, or of another truth. {RESCORE}")
+            truth = own
+        for key, (speaker_index, label_index) in truth.items():
+            total[speaker_index, label_index, sums[key].argmax()] += 1
+    return replace(pool, cell=f"{pool.cell}, mean of posteriors", by_seed=total[None], members=len(pool.seeds))
+
+
+def _posteriors(decoded: Path, classes: Sequence[str]) -> dict[str, np.ndarray]:
+    """Utterance -> posteriors, (classes,), of a decode_<corpus>_<part>/."""
+    path = decoded / "post.ark"
+    if read_decode(decoded)["classes"] != list(classes):
+        raise InputError(f"{path}: of other classes than the result. {RESCORE}")
+    found = read_archive(path)
+    odd = next((key for key, row in found.items() if row.shape != (len(classes),)), None)
+    if odd is not None:
+        raise InputError(f"{path}: {odd}: no posterior for each of {', '.join(classes)}. {REDECODE}")
+    return found
 
 
 def ua_samples(pool: Pool, weights: np.ndarray) -> np.ndarray:
@@ -176,7 +232,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
                 "n": round(float(pool.confusions.sum())),
                 "WA %": f"{100 * scores(pool.confusions.sum(0)).wa:.1f}",
                 "UA %": f"{pool.ua:.1f} ({low:.1f} to {high:.1f})",
-                "UA of each seed %": ", ".join(f"{ua:.1f}" for ua in pool.seed_uas),
+                "UA of each seed %": "" if pool.members > 1 else ", ".join(f"{ua:.1f}" for ua in pool.seed_uas),
                 "UA minus first": _said(to_first),
                 "UA minus SVM": _said(to_svm),
             }
@@ -188,6 +244,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         f"In brackets: {COVERAGE:.0%} of {RESAMPLES} resamples of the test speakers; seeds of a speaker go together.",
         "UA minus first: to the first row of the same target; minus SVM: to that of the same normalisation; paired by "
         "speaker, in points.",
+        *_ensemble_notes(pools),
         *([f"Within noise of the first, for their interval holds 0: rows {', '.join(noise)}."] if noise else []),
         "No interval holds the noise of training: the UAs of the seeds of one row show it.",
         "Normalisation by speaker uses all test utterances of the speaker, unlabelled (transductive).",
@@ -195,6 +252,16 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         f"Code: {markdown(', '.join(code))}. Printed by {markdown_code(command)}.",
     ]
     return "\n".join(["## All folds together", "", table, "", *(f"- {note}" for note in notes), ""])
+
+
+def _ensemble_notes(pools: Sequence[Pool]) -> list[str]:
+    """What ensembles are, and which rows have none."""
+    if all(pool.members == 1 for pool in pools):
+        return []
+    after = [pool.members for pool in pools[1:]] + [1]  # an ensemble's row is the next
+    without = [str(i) for i, pool in enumerate(pools, 1) if pool.members == after[i - 1] == 1]
+    found = "Mean of posteriors: the seeds of a fold answer together, as `ser pack` makes one model of them."
+    return [found, *([f"None of rows {', '.join(without)}, of one seed or without posteriors."] if without else [])]
 
 
 def _comparable(pool: Pool, other: Pool, same: bool = False) -> bool:

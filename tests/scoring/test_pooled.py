@@ -1,10 +1,16 @@
 import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scored import whole_result
 
 from ser.common import InputError
+from ser.common.records import write_record
+from ser.features import ArkWriter
 from ser.scoring.pooled import Pool, draws, interval, pooled_table, read_pools, ua_samples
 
 
@@ -93,3 +99,83 @@ def test_a_folder_without_results_is_named(tmp_path):
     write_run(tmp_path / "exp", "net", 1, 0, [("x", "a", "a"), ("x", "b", "b")])
     with pytest.raises(InputError, match="exp_typo: holds no result.json"):
         read_pools([tmp_path / "exp", tmp_path / "exp_typo"])
+
+
+def write_posteriors(exp, cell, fold, seed, rows):
+    """A run of hand-made posteriors: rows are (speaker, truth, probability of a), the hypothesis is the greater."""
+    write_run(exp, cell, fold, seed, [(s, t, "a" if p > 0.5 else "b") for s, t, p in rows])
+    decoded = exp / "c" / cell / f"fold{fold}_seed{seed}" / "decode_c_test"
+    with ArkWriter(decoded / "post.ark", "float32") as writer:
+        for i, (speaker, _, p) in enumerate(rows):
+            writer.write(f"{speaker}-{i}", np.array([p, 1 - p], np.float32))
+    about = {"classes": ["a", "b"], "utterances": len(rows), "model": f"seed {seed}"}
+    write_record(decoded / "decode.json", about, [decoded / "post.ark"])
+    return decoded
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    """Two folds of two seeds: x and y, each an utterance of a and one of b.
+
+    Seed 0 is wrong in x's a, by little, and seed 1 in y's b, by little: the mean has both right. Of x's b the mean is
+    wrong, though seed 0 is right.
+    """
+    write_posteriors(tmp_path, "net", 1, 0, [("x", "a", 0.4), ("x", "b", 0.4)])
+    write_posteriors(tmp_path, "net", 1, 1, [("x", "a", 0.9), ("x", "b", 0.8)])
+    write_posteriors(tmp_path, "net", 2, 0, [("y", "a", 0.7), ("y", "b", 0.1)])
+    write_posteriors(tmp_path, "net", 2, 1, [("y", "a", 0.8), ("y", "b", 0.6)])
+    return tmp_path
+
+
+def test_an_ensemble_is_the_mean_of_the_posteriors_of_its_seeds(seeds):
+    single, ensemble = read_pools([seeds], ensembles=True)
+    assert single.confusions.tolist() == [[[0.5, 0.5], [0.5, 0.5]], [[1, 0], [0.5, 0.5]]]
+    assert (ensemble.seeds, ensemble.folds, ensemble.speakers) == ([0, 1], [1, 2], ["x", "y"])
+    # x: a 0.65 (right), b 0.60 (taken for a); y: a 0.75 and b 0.35 (both right)
+    assert ensemble.by_seed.tolist() == [[[[1, 0], [1, 0]], [[1, 0], [0, 1]]]]
+    assert (single.ua, ensemble.ua) == (62.5, 75.0)
+
+
+def test_the_row_of_an_ensemble_and_its_difference(seeds):
+    write_run(seeds, "svm_x", 1, 0, [("x", "a", "a"), ("x", "b", "a")])
+    write_run(seeds, "svm_x", 2, 0, [("y", "a", "a"), ("y", "b", "a")])
+    step = Path(__file__).parents[2] / "steps" / "pool.py"
+    command = [sys.executable, str(step), str(seeds), "--ensemble", "true"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("|")]
+    named = {row[rows[0].index("cell")]: dict(zip(rows[0], row, strict=True)) for row in rows[2:]}
+    own = named["net, mean of posteriors"]
+    # Resamples of x alone have UA 50, as the single seeds' have, and of y alone 100 against 75.
+    assert own["UA %"] == "75.0 (50.0 to 100.0)"
+    assert own["UA minus first"] == "+12.5 (+0.0 to +25.0)"
+    assert own["UA minus SVM"] == "+25.0 (+0.0 to +50.0)"
+    assert own["n"] == "4"
+    assert "None of rows 3," in text
+
+
+def test_without_the_option_and_with_one_seed_there_is_no_ensemble(seeds):
+    assert [pool.cell for pool in read_pools([seeds])] == ["net"]
+    for fold in (1, 2):
+        shutil.rmtree(seeds / "c" / "net" / f"fold{fold}_seed1")
+    with pytest.raises(InputError, match=str(seeds)):
+        read_pools([seeds], ensembles=True)
+
+
+def test_posteriors_that_are_not_those_of_the_results_are_refused(seeds):
+    decoded = seeds / "c" / "net" / "fold2_seed1" / "decode_c_test"
+    (decoded / "post.ark").write_bytes((decoded.parents[1] / "fold2_seed0/decode_c_test/post.ark").read_bytes())
+    with pytest.raises(InputError, match="fold2_seed1/decode_c_test/post.ark: changed since"):
+        read_pools([seeds], ensembles=True)
+    shutil.rmtree(decoded.parent)
+    write_posteriors(seeds, "net", 2, 1, [("y", "a", 0.8), ("y", "b", 0.6)])
+    table = decoded / "scoring" / "utterances.tsv"
+    table.write_text(table.read_text().replace("y-1\ty\tb\ta", "y-1\ty\tb\tb"))
+    with pytest.raises(InputError, match="utterances.tsv: y-1"):
+        read_pools([seeds], ensembles=True)
+
+
+def test_seeds_of_other_utterances_are_refused(seeds):
+    shutil.rmtree(seeds / "c" / "net" / "fold2_seed1")
+    write_posteriors(seeds, "net", 2, 1, [("y", "a", 0.8), ("y", "a", 0.6)])
+    with pytest.raises(InputError, match="fold2_seed1.*y-1"):
+        read_pools([seeds], ensembles=True)

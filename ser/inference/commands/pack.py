@@ -8,7 +8,13 @@ from pathlib import Path
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("experiment", type=Path, help="folder of a finished experiment")
+    parser.add_argument(
+        "experiment",
+        type=Path,
+        nargs="+",
+        help="folder of a finished experiment; of several, such as the seeds of a cell, the mean of their posteriors "
+        "answers",
+    )
     parser.add_argument("out", type=Path, help="the model folder to write")
     parser.add_argument("--recipe", type=Path, help="recipe folder (default: the one that holds the exp folder)")
     parser.add_argument("--data", type=Path, help="prepared corpora (default: data in the recipe folder)")

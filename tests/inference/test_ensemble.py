@@ -1,0 +1,159 @@
+"""Several experiments as one model: the mean of their posteriors, in predict, card, calibration and graph."""
+
+import json
+
+import kaldiio
+import numpy as np
+import pytest
+import soundfile
+from made_models import SMALL, made_model, swelling
+from packed import finish
+
+from ser import load_model
+from ser.cli import main
+from ser.common import InputError
+from ser.corpora.kaldi import read_table
+from ser.inference import open_model
+from ser.inference.model import DESCRIPTION, write_sums
+from ser.inference.onnx.export import export
+from ser.inference.pack import pack
+from ser.inference.predictor import Predictor
+from ser.nets import Ensemble
+
+SETTINGS = ["training.max_epochs=1", "batches.normalisation=speaker"]
+
+
+@pytest.fixture(scope="module")
+def members(made, tmp_path_factory):
+    """Three experiments: two seeds, and another encoder with another pooling."""
+    root = tmp_path_factory.mktemp("members")
+    own = [("seed=0",), ("seed=1",), ("seed=2", "temporal=tdnn", "pooling=statistics")]
+    return [finish(made, root, made.experiment(*SETTINGS, *settings)) for settings in own]
+
+
+@pytest.fixture(scope="module")
+def ensemble(made, members, tmp_path_factory):
+    out = tmp_path_factory.mktemp("ensemble") / "model"
+    pack(members, out, made.recipe, made.data_root, made.dump)
+    return out
+
+
+def mean_decoded(members, corpus, part):
+    """Utterance -> mean over members of the decoded posteriors, as another reader has them."""
+    found = [kaldiio.load_scp(str(folder / f"decode_{corpus}_{part}" / "post.scp")) for folder in members]
+    return {key: np.mean([rows[key] for rows in found], axis=0) for key in found[0]}
+
+
+def test_predict_is_the_mean_of_what_the_members_decoded(made, members, ensemble):
+    expected = mean_decoded(members, "one", "test")
+    answers = load_model(ensemble).predict(made.data_root / "one" / "strict_fold1" / "test", head="one")
+    assert len(answers) == len(expected) == 12
+    for answer in answers:
+        np.testing.assert_allclose(list(answer.posteriors.values()), expected[answer.id], atol=1e-5)
+    single = kaldiio.load_scp(str(members[0] / "decode_one_test" / "post.scp"))
+    assert max(np.abs(single[key] - row).max() for key, row in expected.items()) > 1e-3
+
+
+def test_the_mean_of_heads_is_of_the_means_of_members(made, ensemble):
+    model, given = load_model(ensemble), made.data_root / "one" / "strict_fold1" / "test"
+    one, two, mean = (model.predict(given, head=head) for head in ("one", "two", "mean"))
+    for a, b, m in zip(one, two, mean, strict=True):
+        expected = [(a.posteriors[name] + b.posteriors[name]) / 2 for name in m.posteriors]
+        np.testing.assert_allclose(list(m.posteriors.values()), expected, atol=1e-6)
+
+
+def recall(posteriors, truth, classes):
+    """Unweighted average recall, fraction."""
+    recalls = []
+    for index, name in enumerate(classes):
+        own = [row.argmax() == index for key, row in posteriors.items() if truth[key] == name]
+        recalls.append(np.mean(own))
+    return float(np.mean(recalls))
+
+
+def test_scores_and_calibration_are_those_of_the_ensemble(made, members, ensemble):
+    found = json.loads((ensemble / DESCRIPTION).read_text())
+    for part, key in (("test", "test"), ("valid", "valid")):
+        posteriors = mean_decoded(members, "one", part)
+        truth = read_table(made.data_root / "one" / "strict_fold1" / part / "utt2emo")
+        ua = recall(posteriors, truth, found["heads"]["one"])
+        assert found["metrics"][key]["one"]["ua"] == pytest.approx(ua)
+    assert found["metrics"]["valid"].keys() == {"one", "two"}
+    assert found["calibration"]["one"]["ua"] == pytest.approx(found["metrics"]["valid"]["one"]["ua"])
+    temperature = found["calibration"]["one"]["temperature"]
+    rows = np.log(list(mean_decoded(members, "one", "valid").values())) / temperature
+    after = np.exp(rows) / np.exp(rows).sum(1, keepdims=True)
+    np.testing.assert_allclose(found["calibration"]["one"]["confidence"], np.sort(after.max(1)), atol=1e-4)
+
+
+def test_the_package_holds_all_members(members, ensemble):
+    opened = open_model(ensemble)
+    assert isinstance(opened.network, Ensemble)
+    assert len(opened.network.members) == 3
+    assert [one["temporal"] for one in opened.description["members"]] == ["blstm", "blstm", "tdnn"]
+    assert [one["seed"] for one in opened.description["members"]] == [0, 1, 2]
+    card = (ensemble / "README.md").read_text()
+    assert "An ensemble of 3 networks" in card
+    assert "`blstm` network with `mu_sigma2` pooling (2)" in card
+    assert "`tdnn` network with `statistics` pooling (1)" in card
+    assert "fold1_seed2" in card
+
+
+def test_a_description_of_members_that_differ_is_refused(made, members, tmp_path):
+    pack(members[:2], tmp_path / "model", made.recipe, made.data_root, made.dump)
+    path = tmp_path / "model" / DESCRIPTION
+    whole = json.loads(path.read_text())
+    for change in ({"members": []}, {"members": [{**whole["settings"], "fold": 2}]}, {"members": [{}]}):
+        path.write_text(json.dumps({**whole, **change}))
+        write_sums(tmp_path / "model")
+        with pytest.raises(InputError, match=r"model\.json: .*(members|settings)"):
+            open_model(tmp_path / "model")
+    path.write_text(json.dumps({**whole, "members": [*whole["members"], whole["settings"]]}))
+    write_sums(tmp_path / "model")
+    with pytest.raises(InputError, match=r"model\.safetensors"):
+        open_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"overrides": ["fold=2"]}, "fold = 1 and 2"),
+        ({"overrides": ["batches.frame_step=2"]}, "batches.frame_step = 1 and 2"),
+        ({"overrides": ["batches.normalisation=global"]}, "batches.normalisation = speaker and global"),
+        ({"overrides": ["task=unified"]}, "task = multi and unified"),
+        ({"corpora": "one"}, "corpora"),
+    ],
+    ids=["fold", "frames", "normalisation", "task", "corpora"],
+)
+def test_experiments_of_something_else_are_refused(made, members, tmp_path, settings, name):
+    experiment = made.experiment(*SETTINGS, "seed=5", *settings.pop("overrides", []), **settings)
+    other = finish(made, tmp_path, experiment)
+    with pytest.raises(InputError, match=name) as caught:
+        pack([members[0], other], tmp_path / "model", made.recipe, made.data_root, made.dump)
+    assert str(other) in str(caught.value)
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_experiment_given_twice_is_refused(made, members, tmp_path):
+    with pytest.raises(InputError, match=str(members[1])):
+        pack([*members, members[1]], tmp_path / "model", made.recipe, made.data_root, made.dump)
+
+
+def test_the_command_takes_several_experiments(made, members, tmp_path, capsys):
+    roots = ["--recipe", str(made.recipe), "--data", str(made.data_root), "--dump", str(made.dump)]
+    assert main(["pack", *map(str, members[:2]), str(tmp_path / "model"), *roots]) == 0
+    assert len(open_model(tmp_path / "model").description["members"]) == 2
+    clip = tmp_path / "clip.wav"
+    soundfile.write(clip, np.random.default_rng(0).normal(0, 0.1, 4000), 8000)
+    capsys.readouterr()
+    assert main(["explain", str(tmp_path / "model"), str(clip), "--out", str(tmp_path / "a.png")]) == 1
+    assert str(tmp_path / "model") in capsys.readouterr().err
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_the_graph_of_an_ensemble_answers_as_predict(tmp_path):
+    pytest.importorskip("onnxruntime")
+    samples = swelling(5000, 20_000)
+    made, other = (made_model(samples, *SMALL, f"temporal={name}", "pooling=mu") for name in ("lstm", "tdnn"))
+    made = type(made)(**{**vars(made), "network": Ensemble([made.network, other.network]).eval()})
+    assert export(Predictor(made), "waveform", tmp_path / "a.onnx") < 1e-4
