@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import zlib
+import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -97,6 +98,7 @@ def read_index(path: Path) -> Index:
     archive = path.with_suffix(".ark").resolve()
     try:
         values = of_kind(_Index, read_json(path), "")
+        json.dumps(values["features"], allow_nan=False)  # settings are finite
         for content, e in values["entries"].items():
             if e["frames"] < 1 or e["offset"] < 0:
                 raise ValueError(f"entries.{content}: {e['frames']} frames at {e['offset']}")

@@ -108,10 +108,11 @@ def test_verify_keeps_what_is_whole(changed):
 
 
 NO_FRAMES = '{"size": 1, "checksum": 1, "features": {}, "entries": {"ab": {"offset": 0, "frames": 0}}}'
+NAN = '{"size": 1, "checksum": 1, "features": {"floor": NaN}, "entries": {}}'
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", NO_FRAMES, '{"size": 1, "checksum": "a", "features": {}, "entries": {"ab": []}}']
+    "text", ["", "{}", NO_FRAMES, NAN, '{"size": 1, "checksum": "a", "features": {}, "entries": {"ab": []}}']
 )
 def test_verify_removes_a_damaged_index_with_its_archive(two, text):
     (path,) = archives(two)
