@@ -6,9 +6,9 @@ nobody's: of a job that was killed, or is at work.
 
 from __future__ import annotations
 
+import json
 import mmap
 import zlib
-import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
