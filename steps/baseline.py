@@ -48,7 +48,7 @@ def main() -> int:
 
     data = open_data(replace(experiment, task="unified"), options.recipe, options.data, options.dump)
     folder = folder_of(options.folder, features, normalisation)
-    result, was_there = run(data, options.features, normalisation, folder)
+    result, was_there = run(data, features, normalisation, folder)
     if was_there:
         print(f"{folder / 'result.json'}: done already")
     for corpus, s in result["targets"].items():

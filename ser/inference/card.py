@@ -74,6 +74,12 @@ def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
 
 
 def _networks(description: Mapping[str, Any]) -> str:
+    if "svm" in description:
+        own = description["svm"]
+        what = "percentiles, mean and deviation of log-mel bands and their deltas"
+        if own["features"] == "statistics":
+            what = "mean and deviation over frames"
+        return f"A linear SVM (C = {own['C']:g}; one-vs-one, classes balanced) on functionals ({what})"
     members = description.get("members", [description["settings"]])
     kinds = Counter(
         f"{markdown_code(one['temporal'])} network with {markdown_code(one['pooling'])} pooling" for one in members
@@ -131,6 +137,8 @@ def _normalisation(description: Mapping[str, Any]) -> str:
         if one is None
         else f" UA on validation, mean of heads: {100 * one:.1f} % in the first way, {100 * other:.1f} % in the second."
     )
+    if "svm" in description:
+        worth = f" These are of functionals, over the files given.{worth}"
     return (
         f"## Normalisation\n\n`{kind}`: where the input names speakers, the statistics of all given files of "
         f"{NAMED[kind]} are taken out, without labels (as in the results above); else those of the training.{worth}"
@@ -145,6 +153,11 @@ def _calibration(description: Mapping[str, Any]) -> str:
             rows.append((head + which, f"{c['temperature']:.2f}", *errors, c["n"]))
     table = markdown_table(("head", "temperature", "ECE before %", "ECE after %", "utterances"), rows)
     what = "Temperature scaling fitted on validation; ECE: expected calibration error, on the same."
+    if "svm" in description:
+        what = (
+            "An SVM has no probabilities: posteriors are the softmax of its one-vs-one votes and summed margins, and "
+            f"the label is that of the votes, as libsvm has it. {what}"
+        )
     return f"## Confidence\n\n{what}\n\n{table}"
 
 

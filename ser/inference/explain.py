@@ -17,7 +17,7 @@ from ser.frontends.log_stft import LogStft
 from ser.inference.predict.inputs import Source
 from ser.inference.predict.sound import whole
 from ser.inference.predictor import Predictor
-from ser.nets import Ensemble
+from ser.nets import SpeechEmotionNetwork
 
 LONGEST = 60.0  # seconds that a picture has room for
 LEVELS = 80  # decibels that a spectrogram shows
@@ -48,13 +48,14 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
     The weights are of the trunk, so they are the same for every head.
 
     Raises:
-        InputError: the file cannot be read, or is too long; the pooling has no weights; or the model is an ensemble.
+        InputError: the file cannot be read, or is too long; the pooling has no weights; or the model is no
+            single network.
     """
     network, config = predictor.model.network, predictor.batches
-    if isinstance(network, Ensemble):
+    if not isinstance(network, SpeechEmotionNetwork):
         raise InputError(
-            f"{predictor.model.folder}: an ensemble, whose members attend each in its own way. Pack one of its "
-            "experiments by itself and explain that"
+            f"{predictor.model.folder}: an ensemble or an SVM, which has no attention of its own. Give the package of "
+            "a single network"
         )
     weights_of: Any = getattr(network.pooling, "weights", None)
     if weights_of is None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from ser.common import InputError, read_json
 from ser.common.files import sha256
@@ -29,7 +29,7 @@ from ser.scoring.files import Scores
 if TYPE_CHECKING:
     import torch
 
-    from ser.nets import Ensemble, SpeechEmotionNetwork
+    from ser.nets import Ensemble, LinearSVM, SpeechEmotionNetwork
 
 # Raise it when the folder cannot be read by the code before.
 FORMAT = 1
@@ -56,7 +56,7 @@ class Model:
 
     folder: Path
     experiment: Experiment
-    network: SpeechEmotionNetwork | Ensemble
+    network: SpeechEmotionNetwork | Ensemble | LinearSVM
     device: torch.device
     description: dict[str, Any]
     heads: dict[str, tuple[str, ...]]
@@ -75,6 +75,10 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
     experiment = _with_frontend(folder, description, experiment_of(description["settings"]))
     if "group_statistics" in description:
         width = build_frontend(experiment).width
+        if "svm" in description:
+            from ser.training import baseline as svm
+
+            width = svm.size_of(description["svm"]["features"], width)
         if any(len(description["group_statistics"][name]) != width for name in ("mean", "deviation")):
             raise InputError(f"{folder / DESCRIPTION}: group_statistics: not {width} numbers; {AGAIN}")
     heads = {head: tuple(classes) for head, classes in description["heads"].items()}
@@ -108,13 +112,28 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
 
 def _network(
     description: Mapping[str, Any], experiment: Experiment, heads: Mapping[str, tuple[str, ...]]
-) -> SpeechEmotionNetwork | Ensemble:
+) -> SpeechEmotionNetwork | Ensemble | LinearSVM:
     from ser.nets import Ensemble, build
 
+    if "svm" in description:
+        return build_svm(description["svm"], experiment, heads)
     if "members" not in description:
         return build(experiment, heads)
     members = map(experiment_of, description["members"])
     return Ensemble([build(replace(one, frontend=experiment.frontend), heads) for one in members])
+
+
+def build_svm(found: Mapping[str, Any], experiment: Experiment, heads: Mapping[str, tuple[str, ...]]) -> LinearSVM:
+    """A linear SVM without its arrays.
+
+    Args:
+        found: as of `SVM`.
+    """
+    from ser.nets import LinearSVM
+    from ser.training import baseline as svm
+
+    ((head, classes),) = heads.items()
+    return LinearSVM(head, classes, found["trained"], svm.size_of(found["features"], build_frontend(experiment).width))
 
 
 def difference(one: Experiment, other: Experiment) -> str:
@@ -224,11 +243,21 @@ class Encoder(TypedDict):
     licence: str
 
 
+class SVM(TypedDict):
+    """A linear SVM in place of a network: what it summarises and how, its trained classes, and its C."""
+
+    features: Literal["logmel", "statistics"]
+    functionals: dict[str, Any]
+    trained: list[str]
+    C: float
+
+
 class Description(TypedDict):
     """model.json."""
 
     settings: dict[str, Any]
     members: NotRequired[list[dict[str, Any]]]  # settings of each member of an ensemble
+    svm: NotRequired[SVM]
     heads: dict[str, list[str]]
     corpora: dict[str, About]
     trained: Trained
@@ -270,6 +299,8 @@ def _check(description: Mapping[str, Any], experiment: Experiment) -> None:
     heads, seconds = description["heads"], description["trained"]["seconds"]
     if not heads or not all(heads.values()) or any(len({*names}) < len(names) for names in heads.values()):
         raise ValueError("heads: no heads, no classes, or a class twice")
+    if "svm" in description:
+        _check_svm(description["svm"], heads)
     if not description["corpora"]:
         raise ValueError("corpora: none")
     for number, settings in enumerate(description.get("members", ())):
@@ -296,6 +327,18 @@ def _check(description: Mapping[str, Any], experiment: Experiment) -> None:
                 raise ValueError(f"{kind}.{head}: temperature, confidence or right")
             if any(not 0 <= value <= 1 for value in confidence):
                 raise ValueError(f"{kind}.{head}.confidence: expected numbers of 0 to 1")
+
+
+def _check_svm(found: Mapping[str, Any], heads: Mapping[str, list[str]]) -> None:
+    from ser.training import baseline as svm
+
+    if found["functionals"] != svm.functional_settings(found["features"]):
+        raise ValueError(f"svm.functionals = {found['functionals']}, which this version does not compute")
+    if len(heads) != 1:
+        raise ValueError("svm: of several heads")
+    (classes,) = heads.values()
+    if len(found["trained"]) < 2 or found["trained"] != [name for name in classes if name in found["trained"]]:
+        raise ValueError("svm.trained: expected at least two of the classes, in their order")
 
 
 def experiment_of(settings: Mapping[str, Any]) -> Experiment:

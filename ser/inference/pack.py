@@ -8,26 +8,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
-from ser.batches import UNIFIED, Data, Part, View, open_data
+from ser.batches import UNIFIED, Data, Part, open_data
 from ser.common import InputError, atomic_path, digest, write_json, write_text
 from ser.common.files import sha256
+from ser.common.kinds import of_kind
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.provenance import provenance
-from ser.config import read_experiment
+from ser.config import Experiment, read_experiment
 from ser.config.load import ROOT
 from ser.frontends import build_frontend
 from ser.frontends.pretrained import Pretrained
 from ser.inference import model as folders
 from ser.inference.card import seen_name, write_card
-from ser.inference.model import Model, write_sums
+from ser.inference.model import GROUPED, Model, build_svm, write_sums
 from ser.inference.predict.inputs import manifest_rows
-from ser.inference.predictor import MEAN, Predictor
+from ser.inference.predictor import MEAN, Predictor, Statistics
 from ser.nets import Ensemble, build
-from ser.scoring import files
+from ser.scoring import baseline, files
 from ser.scoring.calibration import expected_calibration_error, fit_temperature, tempered
 from ser.scoring.files import read_decode, read_result
 from ser.scoring.result import read_posteriors, read_train
@@ -43,15 +44,22 @@ class _Member:
 
     Attributes:
         result: what train.json and result.json hold.
+        svm: what the package says of it, of a baseline.
     """
 
     folder: Path
     data: Data
     result: dict[str, Any]
+    svm: dict[str, Any] | None = None
 
     @property
     def weights(self) -> Path:
-        return self.folder / folders.WEIGHTS
+        return self.folder / (baseline.MODEL if self.svm else folders.WEIGHTS)
+
+    @property
+    def name(self) -> str:
+        """Its place below the exp folder."""
+        return "/".join(self.folder.resolve().parts[-3:]) if self.svm else self.data.experiment.folder
 
 
 def pack(
@@ -62,12 +70,12 @@ def pack(
     dump_root: Path | None = None,
     reference: bool = False,
 ) -> dict[str, Any]:
-    """Write the model folder of a finished experiment, or of an ensemble of several, whole or not at all.
+    """Write the model folder of an experiment, an SVM or an ensemble of experiments, whole or not at all.
 
     An ensemble answers by the mean of its members' posteriors.
 
     Args:
-        experiments: folder of an experiment, or of each member.
+        experiments: folder of a finished experiment or of steps/baseline.py, or of each member.
         recipe: the recipe folder; None: the one that holds the exp folder, as run.sh has it.
         data_root: prepared corpora; None: data in the recipe folder.
         dump_root: feature store; None: the toolkit's.
@@ -82,8 +90,11 @@ def pack(
     """
     members = []
     for path in [experiments] if isinstance(experiments, Path) else experiments:
-        data = _open(path, recipe, data_root, dump_root)
-        members.append(_Member(path, data, _finished(path, data)))
+        if (path / baseline.MODEL).is_file() or path.parent.name.startswith("svm_"):
+            members.append(_baseline(path, recipe, data_root, dump_root))
+        else:
+            data = _open(path, recipe, data_root, dump_root)
+            members.append(_Member(path, data, _finished(path, data)))
     for number, member in enumerate(members):
         _check_members(members[:number], member)
     data = members[0].data
@@ -95,15 +106,16 @@ def pack(
     description: dict[str, Any] = {
         "format": folders.FORMAT,
         "settings": _settings(members[0]),
+        **({"svm": members[0].svm} if members[0].svm else {}),
         **({"members": [_settings(member) for member in members]} if len(members) > 1 else {}),
         "heads": {head: list(classes) for head, classes in data.heads.items()},
         "corpora": {c: {key: getattr(p, key) for key in TOLD} for c, p in data.protocols.items()},
         "trained": trained,
         **({"frontend": frontend.describe()} if frontend is not None else {}),
-        **_group_statistics(data),
         "provenance": {**_provenance(members), "packed_with": provenance()},
     }
     model = _model(members, description)
+    description |= _group_statistics(model, data)
     description["metrics"] = _metrics(members, model)
     description |= _calibrations(model, data)
     with atomic_path(out) as folder:
@@ -126,13 +138,52 @@ def pack(
 def _open(folder: Path, recipe: Path | None, data_root: Path | None, dump_root: Path | None) -> Data:
     if not (folder / "config.yaml").is_file():
         raise InputError(f"{folder}: no experiment, for it has no config.yaml; give <exp>/<corpora>/<cell>/<fold>")
+    return _data(read_experiment(folder / "config.yaml"), folder, recipe, data_root, dump_root)
+
+
+def _data(
+    experiment: Experiment, folder: Path, recipe: Path | None, data_root: Path | None, dump_root: Path | None
+) -> Data:
     around = folder.resolve().parents  # <recipe>/exp/<combination>/<cell>/<fold and seed>
     recipe = recipe or (around[3] if len(around) > 3 else folder)
     data_root, dump_root = data_root or recipe / "data", dump_root or ROOT / "dump"
     for place, option, what in ((data_root, "data", "prepared corpora"), (dump_root, "dump", "feature store")):
         if not place.is_dir():
             raise InputError(f"{folder}: no {what} in {place}; give --recipe and --{option} as run.sh got them")
-    return open_data(read_experiment(folder / "config.yaml"), recipe, data_root, dump_root)
+    return open_data(experiment, recipe, data_root, dump_root)
+
+
+def _baseline(folder: Path, recipe: Path | None, data_root: Path | None, dump_root: Path | None) -> _Member:
+    """A finished baseline.
+
+    Raises:
+        InputError: it has no model, summarises what a package cannot, or is not of these data.
+    """
+    path, again = folder / baseline.MODEL, "Remove the folder and run steps/baseline.py again"
+    if not path.is_file():
+        raise InputError(f"{folder}: holds no {baseline.MODEL}. {again}")
+    result, meta = read_result(folder / "result.json"), load_tensors(path)[1]
+    try:
+        own = of_kind(_SavedSVM, meta, "")
+        experiment = folders.experiment_of(own["settings"])
+    except ValueError as error:
+        raise InputError(f"{path}: not a baseline of this version ({error}). {again}") from None
+    if own["features"] == "opensmile":
+        raise InputError(f"{folder}: of openSMILE's functionals, which a package cannot compute. Give another baseline")
+    data = _data(experiment, folder, recipe, data_root, dump_root)
+    identity = baseline.identity_of(data, own["features"], experiment.batches.normalisation)
+    if not own["fingerprint"] == result.get("fingerprint") == identity["fingerprint"]:
+        raise InputError(f"{folder}: its model, its result and the prepared data are not of each other. {again}")
+    return _Member(folder, data, result, {key: own[key] for key in ("features", "functionals", "trained", "C")})
+
+
+class _SavedSVM(TypedDict):
+    features: str
+    functionals: dict[str, Any]
+    trained: list[str]
+    C: float
+    settings: dict[str, Any]
+    fingerprint: str
 
 
 def _finished(folder: Path, data: Data) -> dict[str, Any]:
@@ -166,6 +217,8 @@ def _check_members(others: Sequence[_Member], member: _Member) -> None:
     for other in others:
         if digest(member.weights) == digest(other.weights):
             raise InputError(f"{member.folder}: has the weights of {other.folder}. Give each experiment once")
+    if others and (member.svm or others[0].svm):
+        raise InputError(f"{(member if member.svm else others[0]).folder}: an SVM. Pack it by itself")
     for first in others[:1]:
         what = folders.difference(first.data.experiment, member.data.experiment)
         stores = [{corpus: store.key for corpus, store in one.data.stores.items()} for one in (first, member)]
@@ -191,10 +244,7 @@ def _settings(member: _Member) -> dict[str, Any]:
 def _provenance(members: Sequence[_Member]) -> dict[str, Any]:
     """Where the weights come from; of an ensemble, the different values of its members, in their order."""
     keys = ("config_hash", "data_hash", "split_hash", "code_hash", "git_revision")
-    each = [
-        {"experiment": m.data.experiment.folder, "weights": sha256(m.weights), **{k: m.result[k] for k in keys}}
-        for m in members
-    ]
+    each = [{"experiment": m.name, "weights": sha256(m.weights), **{k: m.result[k] for k in keys}} for m in members]
     found: dict[str, Any] = {key: ", ".join(dict.fromkeys(one[key] for one in each)) for key in each[0]}
     return found | {key: members[0].result[key] for key in ("protocol_hash", "versions")}
 
@@ -225,8 +275,12 @@ def _scored(part: Part, posteriors: np.ndarray) -> dict[str, Any]:
 def _model(members: Sequence[_Member], description: dict[str, Any]) -> Model:
     import torch
 
-    networks = []
+    networks: list[Any] = []
     for member in members:
+        if member.svm:
+            networks.append(build_svm(member.svm, member.data.experiment, member.data.heads))
+            networks[-1].load_state_dict(load_tensors(member.weights, vouched=True)[0])
+            continue
         networks.append(build(member.data.experiment, member.data.heads))
         networks[-1].load_state_dict(load_tensors(member.weights, vouched=True)[0])
     network = networks[0] if len(networks) == 1 else Ensemble(networks)
@@ -256,12 +310,12 @@ def _trained(data: Data) -> tuple[list[str], dict[str, Any]]:
     }
 
 
-def _group_statistics(data: Data) -> dict[str, Any]:
+def _group_statistics(model: Model, data: Data) -> dict[str, Any]:
     """Mean over training speakers or corpora of what normalisation takes out, for files of unknown speakers."""
-    config = data.experiment.batches
-    if config.normalisation not in folders.GROUPED:
+    if data.experiment.batches.normalisation not in GROUPED:
         return {}
-    found = [s for part in data.parts("train").values() for s in View(part, config).statistics.values()]
+    predictor = Predictor(model)
+    found = [s for part in data.parts("train").values() for s in _statistics(predictor, part).values()]
     means = {name: _rounded(np.stack([s[i] for s in found]).mean(0)) for i, name in enumerate(("mean", "deviation"))}
     return {"group_statistics": {"groups": len(found), **means}}
 
@@ -301,15 +355,31 @@ def _calibration(predictor: Predictor, parts: Mapping[str, Part], named: bool) -
 
 def _posteriors(predictor: Predictor, part: Part, named: bool) -> np.ndarray:
     """(utterances, classes) of a part, its speakers or corpus known or not."""
-    view = View(part, predictor.batches) if named else None
+    statistics = _statistics(predictor, part) if named else {}
+    groups = _groups(predictor, part)
     found = []
     for start in range(0, len(part), IN_ONE_GO):
         prepared = []
         for index in range(start, min(start + IN_ONE_GO, len(part))):
-            known = view.statistics[view.groups[index]] if view is not None and view.groups else None
+            known = statistics.get(groups[index])
             prepared.append(predictor.prepare(part.reader.read(part.ids[index]), known))
         found.append(predictor.posteriors(prepared))
     return np.concatenate(found)
+
+
+def _statistics(predictor: Predictor, part: Part) -> dict[str, Statistics]:
+    """Of each speaker, or of the corpus, over its originals; none where the normalisation takes out none."""
+    moments: dict[str, Any] = {}
+    if predictor.batches.normalisation in GROUPED:
+        for key, group, original in zip(part.ids, _groups(predictor, part), part.original, strict=True):
+            if original:
+                own = moments.setdefault(group, predictor.moments())
+                own.add(predictor.shaped(part.reader.read(key)))
+    return {group: found.finish() for group, found in moments.items()}
+
+
+def _groups(predictor: Predictor, part: Part) -> list[str]:
+    return part.speakers if predictor.batches.normalisation == "speaker" else [part.corpus] * len(part)
 
 
 def _rounded(values: np.ndarray) -> list[float]:

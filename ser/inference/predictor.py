@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from ser.features import as_stored
 from ser.frontends import build_frontend
 from ser.inference.model import GROUPED, Model
 from ser.nets.evaluate import BATCH_FRAMES
+
+if TYPE_CHECKING:
+    from ser.training.baseline import RunningMoments
 
 MEAN = "mean"
 Statistics = tuple[np.ndarray, np.ndarray]
@@ -49,19 +53,37 @@ class Predictor:
         self.statistics: Statistics | None = None
         if (found := model.description.get("group_statistics")) is not None:
             self.statistics = np.array(found["mean"], np.float32), np.array(found["deviation"], np.float32)
+        self._summary: Callable[[np.ndarray], np.ndarray] | None = None
+        if (own := model.description.get("svm")) is not None:
+            from ser.training.baseline import summary
+
+            self._summary = summary(own["features"], model.experiment.features)
 
     def spectrum(self, samples: np.ndarray) -> np.ndarray:
         """float32, (samples,), at the front end's rate to its frames as they are stored, float32, (frames, width)."""
         return as_stored(self.frontend.extract(samples), self.frontend.storage)
 
     def shaped(self, spectrum: np.ndarray) -> np.ndarray:
-        """Trimmed, floored, every n-th frame, as a `View` has it: what statistics are taken of."""
+        """Trimmed, floored, every n-th frame, as a `View` has it: what statistics are taken of.
+
+        For an SVM, the functionals of all frames, float64, as one frame.
+        """
+        if self._summary is not None:
+            return self._summary(spectrum)[None]
         config = self.batches
         first, last = trim(spectrum, config.trim_decibels) if config.trim_decibels else (0, len(spectrum))
         values = spectrum[first:last]
         if config.floor_decibels:
             values = np.maximum(values, relative_floor(spectrum, config.floor_decibels).min())
         return np.ascontiguousarray(values[:: config.frame_step])
+
+    def moments(self) -> Moments | RunningMoments:
+        """What takes the statistics of a speaker or corpus, of what `shaped` gives of each of its files."""
+        if self._summary is None:
+            return Moments(self.frontend.width)
+        from ser.training.baseline import RunningMoments
+
+        return RunningMoments()
 
     def normalised(self, shaped: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
         """What the network gets, of what `shaped` gave.
@@ -97,7 +119,8 @@ class Predictor:
         for crops in by_length(np.array([len(values) for values in prepared]), BATCH_FRAMES):
             indices = [index for index, _, _ in crops]
             longest = -(-crops[-1][2] // MULTIPLE) * MULTIPLE
-            features = np.zeros((len(crops), longest, self.frontend.width), np.float32)
+            first = prepared[indices[0]]
+            features = np.zeros((len(crops), longest, first.shape[1]), first.dtype)
             for row, (index, _, rows) in zip(features, crops, strict=True):
                 row[:rows] = prepared[index]
             lengths = torch.tensor([rows for _, _, rows in crops])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from ser.corpora.kaldi import read_table, write_table
 from ser.scoring.files import answers_of, read_result
 from ser.scoring.result import describe_data, score_part
 from ser.training import baseline as svm
+from ser.training.checkpoint import save_tensors
 from ser.training.loss import class_weights
 
+MODEL = "svm.safetensors"
 FITTED = "SVM: fitted on the training speakers of all corpora together; C chosen by UA on validation speakers."
 NOTES = {
     "speaker": (
@@ -43,7 +45,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
 
     Args:
         data: opened with the task "unified".
-        folder: of the baseline, where decode_<corpus>_test/ and, last, result.json go.
+        folder: of the baseline, where svm.safetensors, decode_<corpus>_test/ and, last, result.json go.
 
     Returns:
         What result.json says, and whether it was there already.
@@ -52,7 +54,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         InputError: the folder holds another baseline, or no corpus has validation or test speakers.
     """
     started = time.monotonic()
-    identity = _identity(data, features, normalisation)
+    identity = identity_of(data, features, normalisation)
     path = folder / "result.json"
     if path.is_file():
         found = read_result(path)
@@ -66,6 +68,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
     classes = len(data.heads[UNIFIED])
     train_samples, valid_samples = (_samples(data, parts, features, normalisation) for parts in (train, valid))
     model = svm.fit(list(train_samples.values()), valid_samples, classes, normalisation)
+    _save(model, data, features, normalisation, folder / MODEL, identity["fingerprint"])
     targets = {}
     for corpus, part in test.items():
         values = _functionals(data, part, features, normalisation)
@@ -94,7 +97,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
     return result, False
 
 
-def _identity(data: Data, features: str, normalisation: str) -> dict[str, Any]:
+def identity_of(data: Data, features: str, normalisation: str) -> dict[str, Any]:
     """What the result is of, under the keys that a network's has, and the fingerprint of all of it."""
     e = data.experiment
     identity = {
@@ -114,6 +117,24 @@ def _identity(data: Data, features: str, normalisation: str) -> dict[str, Any]:
     # The settings of a network say nothing about the baseline.
     hashes = {**data.hashes(), "config_hash": digest(identity)}
     return {**identity, **hashes, "fingerprint": digest(hashes)}
+
+
+def _save(model: svm.Baseline, data: Data, features: str, normalisation: Any, path: Path, fingerprint: str) -> None:
+    """Write what `ser pack` needs: arrays, class names, and the settings as far as the SVM follows them."""
+    raw = replace(
+        data.experiment.batches, normalisation=normalisation, trim_decibels=0.0, floor_decibels=0.0, frame_step=1
+    )
+    classes = data.heads[UNIFIED]
+    about = {
+        "classes": {UNIFIED: classes},
+        "trained": [classes[i] for i in model.model.classes_],
+        "features": features,
+        "functionals": svm.functional_settings(features),
+        "C": model.penalty,
+        "settings": asdict(replace(data.experiment, batches=raw)),
+        "fingerprint": fingerprint,
+    }
+    save_tensors(path, model.tensors(), about)
 
 
 def _training(model: svm.Baseline, train: Mapping[str, Part]) -> dict[str, Any]:
@@ -138,14 +159,10 @@ def _samples(data: Data, parts: Mapping[str, Part], features: str, normalisation
 
 def _functionals(data: Data, part: Part, features: str, normalisation: str) -> np.ndarray:
     """(utterances, functionals), by speaker where that is asked."""
-    if features == "statistics":
-        values = svm.statistics(part)
-    elif features == "logmel":
-        if data.experiment.frontend.name != "log_stft":
-            raise InputError(
-                "--features logmel: summarises the log-STFT; give --features statistics with other front ends"
-            )
-        values = svm.logmel(part, data.experiment.features)
+    if features == "logmel" and data.experiment.frontend.name != "log_stft":
+        raise InputError("--features logmel: summarises the log-STFT; give --features statistics with other front ends")
+    if features != "opensmile":
+        values = svm.functionals(part, features, data.experiment.features)
     else:
         table = data_dir_of(data.data_root, data.protocols[part.corpus], data.experiment, part.name) / "wav.scp"
         paths = read_table(table)

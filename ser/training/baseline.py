@@ -6,7 +6,7 @@ No label goes into the functionals, and no test utterance into the fit: `fit` is
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from ser.common.metrics import confusion_matrix, scores
 from ser.common.progress import progress
 from ser.config import Features
 from ser.frontends.logmel import mel_bands, mel_filters
+from ser.training.checkpoint import State
 
 BANDS = 40
 PERCENTILES = (10, 50, 90)
@@ -35,18 +36,46 @@ Sample = tuple[np.ndarray, np.ndarray]  # functionals, float64, (utterances, val
 
 def settings(features: str, normalisation: str) -> dict[str, Any]:
     """What decides a model beside the data; as text, for digests and results."""
+    return {
+        "features": features,
+        **functional_settings(features),
+        "normalisation": normalisation,
+        "classifier": "SVC, linear, balanced",
+        "penalties": list(PENALTIES),
+    }
+
+
+def functional_settings(features: str) -> dict[str, Any]:
+    """What the functionals are."""
     kinds: dict[str, dict[str, Any]] = {
         "logmel": {"bands": BANDS, "percentiles": list(PERCENTILES), "delta_frames": DELTA_FRAMES},
         "statistics": {"over_frames": ["mean", "deviation"]},
         "opensmile": {"set": "ComParE_2016"},
     }
-    return {
-        "features": features,
-        **kinds[features],
-        "normalisation": normalisation,
-        "classifier": "SVC, linear, balanced",
-        "penalties": list(PENALTIES),
-    }
+    return kinds[features]
+
+
+def size_of(features: str, width: int) -> int:
+    """How many functionals `summary` gives of features of some width."""
+    return 2 * width if features == "statistics" else 2 * (2 + len(PERCENTILES)) * BANDS + 1
+
+
+def summary(features: str, config: Features) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes functionals, float64, (values,), of the stored features of an utterance, (frames, width).
+
+    Args:
+        features: "statistics", of any front end, or "logmel", of the log-STFT.
+    """
+    if features == "statistics":
+        return frame_statistics
+    filters = mel_filters(config.bins, config.sampling_rate, BANDS)
+    return lambda values: logmel_functionals(values, filters, config)
+
+
+def frame_statistics(values: np.ndarray) -> np.ndarray:
+    """Mean and deviation over frames, float64, (2 * width,)."""
+    wide = values.astype(np.float64)
+    return np.concatenate([wide.mean(0), wide.std(0)])
 
 
 def logmel_functionals(log_power: np.ndarray, filters: np.ndarray, config: Features) -> np.ndarray:
@@ -71,20 +100,11 @@ def logmel_functionals(log_power: np.ndarray, filters: np.ndarray, config: Featu
     return np.concatenate([*found, [seconds]])
 
 
-def logmel(part: Part, config: Features) -> np.ndarray:
-    """Functionals of the stored log-spectra of a part, float64, (utterances, 401)."""
-    filters = mel_filters(config.bins, config.sampling_rate, BANDS)
+def functionals(part: Part, features: str, config: Features) -> np.ndarray:
+    """Functionals of the stored features of a part, as of `summary`, float64, (utterances, values)."""
+    of = summary(features, config)
     keys = progress(part.ids, text=f"functionals {part.corpus} {part.name}", unit="utt")
-    return np.stack([logmel_functionals(part.reader.read(key), filters, config) for key in keys])
-
-
-def statistics(part: Part) -> np.ndarray:
-    """Mean and deviation over frames of stored features of any front end, float64, (utterances, 2 * width)."""
-    found = []
-    for key in progress(part.ids, text=f"functionals {part.corpus} {part.name}", unit="utt"):
-        values = part.reader.read(key).astype(np.float64)
-        found.append(np.concatenate([values.mean(0), values.std(0)]))
-    return np.stack(found)
+    return np.stack([of(part.reader.read(key)) for key in keys])
 
 
 def opensmile(paths: Sequence[Path]) -> np.ndarray:
@@ -123,6 +143,23 @@ def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(0), np.where(deviation > CONSTANT * np.abs(values).max(0), deviation, 1.0)
 
 
+class RunningMoments:
+    """Mean and deviation, as of `moments`, of rows that come one after another, (rows, values) each."""
+
+    def __init__(self) -> None:
+        self._rows: list[np.ndarray] = []
+
+    @property
+    def count(self) -> int:
+        return len(self._rows)
+
+    def add(self, values: np.ndarray) -> None:
+        self._rows.append(values)
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        return moments(np.concatenate(self._rows))
+
+
 def standardise(values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Values in deviations from the mean."""
     return (values - mean) / deviation
@@ -147,6 +184,20 @@ class Baseline:
     def predict(self, values: np.ndarray) -> np.ndarray:
         """Class indices, (utterances,), of functionals that are normalised by speaker already where that is asked."""
         return self.model.predict(standardise(values, self.mean, self.deviation))
+
+    def tensors(self) -> State:
+        """The arrays of `ser.nets.LinearSVM`."""
+        import torch
+
+        # Of two classes alone, scikit-learn turns the sign: above 0 is the second.
+        sign = -1 if len(self.model.classes_) == 2 else 1
+        arrays = {
+            "mean": self.mean,
+            "deviation": self.deviation,
+            "weights": sign * self.model.coef_,
+            "intercepts": sign * self.model.intercept_,
+        }
+        return {name: torch.from_numpy(np.array(values, np.float64)) for name, values in arrays.items()}
 
 
 def fit(train: Sequence[Sample], valid: Mapping[str, Sample], classes: int, normalisation: str) -> Baseline:

@@ -79,7 +79,7 @@ def test_silence_is_at_the_floor():
 def test_normalisation_by_speaker_makes_each_mean_zero(made):
     data = made.open(made.experiment("task=unified"))
     part = data.parts("train")["one"]
-    values = svm.standardise_groups(svm.logmel(part, data.experiment.features), part.speakers)
+    values = svm.standardise_groups(svm.functionals(part, "logmel", data.experiment.features), part.speakers)
     assert len(set(part.speakers)) == 2
     for speaker in set(part.speakers):
         own = values[[s == speaker for s in part.speakers]]

@@ -31,6 +31,8 @@ def run(options: argparse.Namespace) -> int:
     from ser.inference.predictor import Predictor
 
     predictor = Predictor(open_model(options.model), options.head)
+    if "svm" in predictor.model.description:
+        raise InputError(f"{options.model}: an SVM, of which there is no graph. Give the package of a network")
     graphs = [options.out]
     difference = export(predictor, options.input, options.out)
     print(f"{options.out}: {options.input} to {', '.join(predictor.classes)}; within {difference:.1g} of predict")

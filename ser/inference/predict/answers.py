@@ -7,11 +7,11 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ser.audio.reader import is_silent
-from ser.batches.view import Moments
 from ser.common import InputError
 from ser.inference.model import GROUPED
 from ser.inference.predict.inputs import Source
@@ -144,10 +144,10 @@ class Answers:
 
         Every file is read for it, and once more for its answer, so that nothing is held.
         """
-        moments: dict[str, Moments] = {}
+        moments: dict[str, Any] = {}
         for source in self.sources if self.named else ():
             if group := self._group(source):
-                own = moments.setdefault(group, Moments(self.predictor.frontend.width))
+                own = moments.setdefault(group, self.predictor.moments())
                 for _, shaped, _ in self._windows(source, deque()):
                     own.add(shaped)
         return {group: found.finish() for group, found in moments.items() if found.count}

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from ser.audio import read_blocks, resample_blocks
-from ser.batches.view import Moments
 from ser.common import InputError
 from ser.common.progress import progress
 from ser.inference.predictor import Predictor
@@ -240,7 +239,7 @@ def _statistics(
 ) -> list[tuple[np.ndarray, np.ndarray] | None]:
     """Mean and deviation a bin of each channel over its speech, every part of which is read once."""
     every = max(1, window // hop)
-    moments = [Moments(predictor.frontend.width) for _ in spoken]
+    moments = [predictor.moments() for _ in spoken]
     for cell, samples in enumerate(cut(blocks_at(path, rate), hop, window)):
         if cell % every == every // 2:
             for channel, likely in enumerate(spoken):

@@ -1,0 +1,70 @@
+"""A linear support vector machine as a network: functionals of an utterance to posteriors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ser.nets.network import mean_of_heads
+
+
+class LinearSVM(nn.Module):
+    """One-vs-one votes of linear margins, with the methods of `SpeechEmotionNetwork` by which a model answers.
+
+    It has no probabilities of its own. The score of a class is its number of votes plus s / (3 (|s| + 1)), where s is
+    the sum of its margins, so that votes decide. Posteriors are the softmax of scores; confidence needs a temperature
+    that is fitted on validation. The most probable class is the one that libsvm answers: in a tie of votes the first,
+    which then takes the greatest score of those.
+
+    Args:
+        head: name of the one head.
+        classes: its class list.
+        trained: those of the classes that are trained, in the order of the list; others get 0.
+        size: functionals of an utterance.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    weights: Tensor
+    intercepts: Tensor
+
+    def __init__(self, head: str, classes: Sequence[str], trained: Sequence[str], size: int) -> None:
+        super().__init__()
+        self.classes = {head: tuple(classes)}
+        self.columns = [self.classes[head].index(name) for name in trained]
+        pairs = len(trained) * (len(trained) - 1) // 2
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("deviation", torch.ones(size, dtype=torch.float64))
+        # Of each pair of trained classes, (0, 1), (0, 2) ... (1, 2) ...: a margin above 0 is a vote for the first.
+        self.register_buffer("weights", torch.zeros(pairs, size, dtype=torch.float64))
+        self.register_buffer("intercepts", torch.zeros(pairs, dtype=torch.float64))
+
+    def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, frames, functionals), the first frame holding those of the utterance, to margins, (batch, pairs)."""
+        values = (features[:, 0].double() - self.mean) / self.deviation
+        return values @ self.weights.T + self.intercepts
+
+    def posteriors(self, pooled: Tensor, head: str, corpus: str) -> Tensor:
+        """Margins to posteriors, float32, (batch, classes)."""
+        first, second = torch.triu_indices(len(self.columns), len(self.columns), 1, device=pooled.device)
+        won = (pooled > 0).double()
+        votes = pooled.new_zeros(len(pooled), len(self.columns))
+        sums = votes.index_add(1, first, pooled).index_add(1, second, -pooled)
+        votes = votes.index_add(1, first, won).index_add(1, second, 1 - won)
+        scores = votes + sums / (3 * (sums.abs() + 1))
+        answer, top = votes.argmax(1, keepdim=True), scores.argmax(1, keepdim=True)
+        tied = scores.gather(1, top), scores.gather(1, answer)  # of equal votes: the greater goes to the answer
+        scores = scores.scatter(1, answer, tied[0]).scatter(1, top, tied[1])
+        found = scores.new_zeros(len(scores), len(self.classes[head]))
+        found[:, self.columns] = torch.softmax(scores, dim=1)
+        return found.float()
+
+    def routes(self) -> dict[str, tuple[str, str]]:
+        """The one head."""
+        return {head: (head, head) for head in self.classes}
+
+    def average(self, pooled: Tensor, routes: Sequence[tuple[str, str]], classes: Sequence[str]) -> Tensor:
+        """As `SpeechEmotionNetwork.average`."""
+        return mean_of_heads([(self.classes[h], self.posteriors(pooled, h, corpus)) for h, corpus in routes], classes)
