@@ -55,7 +55,7 @@ def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
     rates = ", ".join(f"{int(rate):,} Hz" for rate in trained["sampling_rates"])
     parts = [
         f"# Speech emotion model: {names}",
-        f"{_networks(description)} on {_frontend(description)}. It answers one emotion an utterance.",
+        f"{_networks(description)} It answers one emotion an utterance.",
         "## Use\n\n```sh\nser predict <this folder> some.wav\n```",
         _heads(description["heads"]),
         _results(description),
@@ -74,22 +74,23 @@ def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
 
 
 def _networks(description: Mapping[str, Any]) -> str:
+    frontend = _frontend(description)
     if "svm" in description:
         own = description["svm"]
         what = "percentiles, mean and deviation of log-mel bands and their deltas"
         if own["features"] == "statistics":
             what = "mean and deviation over frames"
-        return f"A linear SVM (C = {own['C']:g}; one-vs-one, classes balanced) on functionals ({what})"
+        return f"A linear SVM (C = {own['C']:g}; one-vs-one, classes balanced) on functionals ({what}) of {frontend}."
     members = description.get("members", [description["settings"]])
     kinds = Counter(
         f"{markdown_code(one['temporal'])} network with {markdown_code(one['pooling'])} pooling" for one in members
     )
     if len(members) == 1:
-        return f"A {next(iter(kinds))}"
+        return f"A {next(iter(kinds))} on {frontend}."
     each = "; ".join(f"{kind} ({number})" for kind, number in kinds.items())
     return (
-        f"An ensemble of {len(members)} networks. Answers are the mean of their posteriors, of which all scores below "
-        f"are. Members: {each};"
+        f"An ensemble of {len(members)} networks on {frontend}. Members: {each}. Answers are the mean of their "
+        "posteriors, and all scores below are of that mean."
     )
 
 
