@@ -10,6 +10,8 @@ import numpy as np
 from ser.common import InputError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ser.config import Experiment
 
 # Settings of batches that need log power, and those that need it on a linear scale of frequency; their values for off.
@@ -64,6 +66,17 @@ class Frontend(ABC):
     def span(self, samples: np.ndarray) -> tuple[int, int]:
         """The first sample that frames are made of, and the one behind the last."""
         return 0, len(samples)
+
+    def graph(self) -> nn.Module:
+        """`extract` in tensor operations alone, for graphs: a module from padded samples, (batch, samples), and their
+        lengths, (batch,), to features, (batch, frames, width), and theirs.
+
+        Raises:
+            InputError: there is none.
+        """
+        raise InputError(
+            f"front end {self.name}: cannot be part of a graph; export from its features with --input spectrum"
+        )
 
     @classmethod
     def check(cls, experiment: Experiment) -> None:

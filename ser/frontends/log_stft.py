@@ -13,6 +13,7 @@ from ser.frontends.base import Frontend
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
 class LogStft(Frontend):
@@ -35,6 +36,11 @@ class LogStft(Frontend):
 
     def extract(self, samples: np.ndarray) -> np.ndarray:
         return log_stft(samples, self.features)
+
+    def graph(self) -> nn.Module:
+        from ser.frontends.graph import SpectrumGraph
+
+        return SpectrumGraph(self.features)
 
 
 def log_stft(samples: np.ndarray, config: Features) -> np.ndarray:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ser.config import Features, FrontendSettings
 from ser.frontends.base import Frontend
 from ser.frontends.log_stft import LogStft
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class LogMel(Frontend):
@@ -32,6 +35,11 @@ class LogMel(Frontend):
 
     def extract(self, samples: np.ndarray) -> np.ndarray:
         return mel_bands(self.spectrum.extract(samples), self.filters, self.features.floor).astype(np.float32)
+
+    def graph(self) -> nn.Module:
+        from ser.frontends.graph import MelGraph
+
+        return MelGraph(self.features, self.filters)
 
 
 def mel(frequency: np.ndarray | float) -> np.ndarray:

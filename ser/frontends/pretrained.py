@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ser.config import Features, FrontendSettings
 from ser.frontends.base import Frontend
 from ser.frontends.published import PUBLISHED, fetch_published, folder_of
 from ser.frontends.weights import HUB_NAME, fetch_from_hub, weight_files, weights_digest
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Part of the key: raise it when the same weights and audio give other values.
 VERSION = 1
@@ -87,6 +90,17 @@ class Pretrained(Frontend):
 
     def span(self, samples: np.ndarray) -> tuple[int, int]:
         return trim_samples(samples, self.sampling_rate, self.trim_decibels)
+
+    def graph(self) -> nn.Module:
+        if self.kind not in WHISPER:
+            raise InputError(
+                f"{self.folder}: an encoder of kind {self.kind} cannot be part of a graph; export from its features "
+                "with --input spectrum"
+            )
+        from ser.frontends.graph import WhisperGraph
+
+        trim = trim_frames(self.sampling_rate)
+        return WhisperGraph(self._whisper, self.numbers, trim, self.trim_decibels, self.shortest)
 
     def describe(self) -> dict[str, str]:
         """What a model package says of the encoder: name, revision, SHA-256 of the weights, licence."""
@@ -189,13 +203,18 @@ def layer_numbers(layers: str, depth: int) -> tuple[int, ...]:
     return tuple(sorted(map(int, parts)))
 
 
+def trim_frames(rate: int) -> tuple[int, int]:
+    """Length and shift, in samples, of the frames whose level `trim_samples` compares."""
+    return round(TRIM_FRAME * rate), round(TRIM_SHIFT * rate)
+
+
 def trim_samples(samples: np.ndarray, rate: int, decibels: float) -> tuple[int, int]:
     """Where an utterance begins and ends: from the first to the last 25 ms within `decibels` of the loudest.
 
     Returns:
         (start, end), end excluded; all of it where decibels is 0 or it is shorter than one such frame.
     """
-    length, shift = round(TRIM_FRAME * rate), round(TRIM_SHIFT * rate)
+    length, shift = trim_frames(rate)
     if not decibels or len(samples) < length:
         return 0, len(samples)
     total = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])

@@ -49,16 +49,24 @@ class WhisperEncoder(nn.Module):
         self.layer_norm = nn.LayerNorm(size)
         self.load_state_dict(_stacked(tensors, depth))
 
-    def forward(self, mel: Tensor) -> list[Tensor]:
+    def forward(self, mel: Tensor, lengths: Tensor | None = None) -> list[Tensor]:
         """Log-mel, (batch, bands, frames), to outputs of convolutions and layers, (batch, frames / 2, size) each.
 
         The last layer's output is normalised, as transformers has it.
+
+        Args:
+            lengths: frames of each row, zeros behind them, where they differ: a row's outputs are then those that it
+                has alone, for all of its (frames + 1) // 2.
         """
-        x = functional.gelu(self.conv1(mel))
+        x, mask = functional.gelu(self.conv1(mel)), None
+        if lengths is not None:
+            x = x * (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None]
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
+        if lengths is not None:
+            mask = (torch.arange(x.shape[1], device=x.device) < (lengths[:, None] + 1) // 2)[:, None, None]
         found = [x + self.embed_positions.weight[: x.shape[1]]]
         for layer in self.layers:
-            found.append(layer(found[-1]))
+            found.append(layer(found[-1], mask))
         found[-1] = self.layer_norm(found[-1])
         return found
 
@@ -91,10 +99,10 @@ class _Layer(nn.Module):
         self.fc1 = nn.Linear(size, inner)
         self.fc2 = nn.Linear(inner, size)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         batch, frames, size = x.shape
         qkv = self.qkv(self.self_attn_layer_norm(x)).view(batch, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        attended = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=mask)
         x = x + self.out_proj(attended.transpose(1, 2).reshape(batch, frames, size))
         return x + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(x))))
 

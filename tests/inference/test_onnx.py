@@ -137,7 +137,7 @@ def test_eight_bits_but_for_the_fourier_transform(temporal, integer, tmp_path):
     quantise(tmp_path / "a.onnx", tmp_path / "b.onnx")
     nodes = list(onnx.load(tmp_path / "b.onnx").graph.node)
     assert integer in {node.op_type for node in nodes}
-    assert [node.op_type for node in nodes if "basis" in node.input] == ["Conv"]
+    assert [node.op_type for node in nodes if any(n.endswith("basis") for n in node.input)] == ["Conv"]
     assert (tmp_path / "b.onnx").stat().st_size < 0.5 * (tmp_path / "a.onnx").stat().st_size
     difference = np.abs(run(tmp_path / "b.onnx", samples[-1:]) - run(tmp_path / "a.onnx", samples[-1:])).max()
     assert 0 < difference < 0.1

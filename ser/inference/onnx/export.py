@@ -20,6 +20,7 @@ from ser.common import InputError, atomic_path
 from ser.common.metrics import confusion_matrix, scores
 from ser.common.progress import progress
 from ser.corpora.data_dir import read_values
+from ser.frontends.graph import ANALYSIS
 from ser.inference.model import WEIGHTS
 from ser.inference.onnx.graph import Graph
 from ser.inference.predict.inputs import sources_of
@@ -89,16 +90,17 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
 def quantise(path: Path, out: Path) -> None:
     """Write a graph with weights in eight bits, and activations in as many where they meet these.
 
-    The Fourier transform stays as it is. Activations are scaled by the greatest in the batch, so answers depend on what
+    The Fourier transform and mel bands stay as they are. Activations are scaled by the greatest in the batch, so answers depend on what
     else is in it.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
 
-    fourier = [node.name for node in onnx.load(path).graph.node if "basis" in node.input]
+    nodes = onnx.load(path).graph.node
+    analysis = [node.name for node in nodes if any(name.endswith(ANALYSIS) for name in node.input)]
     with atomic_path(out) as temporary, _quiet():
         # Not signed: ConvInteger is three times as slow with these as in 32 bits.
-        quantize_dynamic(path, temporary, weight_type=QuantType.QUInt8, nodes_to_exclude=fourier)
+        quantize_dynamic(path, temporary, weight_type=QuantType.QUInt8, nodes_to_exclude=analysis)
 
 
 def metadata(predictor: Predictor, kind: str) -> dict[str, str]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ser.augment.spectral import NEPERS_PER_DECIBEL
 from ser.batches.view import LEAST_DEVIATION
-from ser.frontends.log_stft import window
+from ser.frontends.graph import within
 from ser.inference.predictor import Predictor
 
 
@@ -24,35 +23,26 @@ class Graph(nn.Module):
         kind: "waveform": (batch, samples) and (batch,) samples; "spectrum": (batch, frames, bins) and (batch,) frames.
     """
 
-    basis: Tensor
     group_mean: Tensor
     group_deviation: Tensor
 
     def __init__(self, predictor: Predictor, kind: str) -> None:
         super().__init__()
-        self.kind, self.network, self.ways = kind, predictor.model.network, predictor.ways
-        self.features, self.batches = predictor.model.experiment.features, predictor.batches
+        self.network, self.ways = predictor.model.network, predictor.ways
+        self.frontend = predictor.frontend.graph() if kind == "waveform" else None
+        self.batches = predictor.batches
         self.classes, bins = predictor.classes, predictor.frontend.width
         mean, deviation = predictor.statistics or (np.zeros(bins, np.float32), np.ones(bins, np.float32))
         self.register_buffer("group_mean", torch.from_numpy(mean))
         self.register_buffer("group_deviation", torch.from_numpy(deviation))
-        self.register_buffer("basis", fourier_basis(self.features.frame_length, self.features.window))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Posteriors, (batch, classes)."""
-        if self.kind == "waveform":
-            x, lengths = self._spectrum(x, lengths)
+        if self.frontend is not None:
+            x, lengths = self.frontend(x, lengths)
         x, lengths = self._shaped(x, lengths)
         pooled = self.network.embed(self._normalised(x, lengths), lengths)
         return self.network.average(pooled, self.ways, self.classes)
-
-    def _spectrum(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """As `log_stft`: a row of less than a frame is one frame, with zeros."""
-        length, shift = self.features.frame_length, self.features.frame_shift
-        samples = functional.pad(torch.where(within(samples, lengths), samples, 0.0), (0, length - 1))
-        real, imaginary = functional.conv1d(samples[:, None], self.basis, stride=shift).chunk(2, dim=1)
-        power = (real.square() + imaginary.square()).transpose(1, 2)
-        return power.clamp(min=self.features.floor).log(), (lengths - length).clamp(min=0) // shift + 1
 
     def _shaped(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """As `Predictor.shaped`."""
@@ -83,15 +73,3 @@ class Graph(nn.Module):
         centred = x - (x * there).sum(1, keepdim=True) / count
         variance = (centred.square() * there).sum(1, keepdim=True) / count
         return centred / variance.clamp(min=LEAST_DEVIATION**2).sqrt()
-
-
-def within(x: Tensor, lengths: Tensor) -> Tensor:
-    """bool, (batch, time): whether it is no padding."""
-    return torch.arange(x.shape[1]) < lengths[:, None]
-
-
-def fourier_basis(length: int, name: str) -> Tensor:
-    """A window's real Fourier transform as kernels of a convolution: cosines, then sines, (length + 2, 1, length)."""
-    transform = torch.fft.rfft(torch.eye(length, dtype=torch.float64))
-    basis = torch.cat([transform.real, transform.imag], dim=1) * window(name, length).double()[:, None]
-    return basis.T[:, None].float().contiguous()

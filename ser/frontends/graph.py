@@ -1,0 +1,157 @@
+"""Front ends as torch modules of padded batches, for graphs: (samples, lengths) to (features, lengths)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ser.config import Features
+from ser.frontends import whisper
+from ser.frontends.log_stft import window
+
+# Buffers that are fixed analysis, by the ends of their names: no weights, and kept in full precision.
+ANALYSIS = ("basis", "filters")
+
+
+class SpectrumGraph(nn.Module):
+    """As `log_stft`: a row of less than a frame is one frame, with zeros."""
+
+    basis: Tensor
+
+    def __init__(self, features: Features) -> None:
+        super().__init__()
+        self.length, self.shift, self.floor = features.frame_length, features.frame_shift, features.floor
+        self.register_buffer("basis", fourier_basis(window(features.window, features.frame_length)))
+
+    def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, samples) and (batch,) samples to (batch, frames, bins) and (batch,) frames."""
+        power, lengths = self.power(samples, lengths)
+        return power.log(), lengths
+
+    def power(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The same before the logarithm is taken."""
+        samples = functional.pad(torch.where(within(samples, lengths), samples, 0.0), (0, self.length - 1))
+        power = power_spectrum(samples, self.basis, self.shift).transpose(1, 2).clamp(min=self.floor)
+        return power, (lengths - self.length).clamp(min=0) // self.shift + 1
+
+
+class MelGraph(nn.Module):
+    """As `LogMel`.
+
+    Args:
+        filters: (bins, bands).
+    """
+
+    filters: Tensor
+
+    def __init__(self, features: Features, filters: np.ndarray) -> None:
+        super().__init__()
+        self.spectrum = SpectrumGraph(features)
+        self.register_buffer("filters", torch.from_numpy(filters).float())
+
+    def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, samples) and (batch,) samples to (batch, frames, bands) and (batch,) frames."""
+        power, lengths = self.spectrum.power(samples, lengths)
+        return (power @ self.filters).clamp(min=self.spectrum.floor).log(), lengths
+
+
+class WhisperGraph(nn.Module):
+    """As `Pretrained` with Whisper's encoder; the windows of long audio, of 30 s each, are encoded at once.
+
+    Args:
+        numbers: of the layers, 0 the convolutions.
+        trim: length and shift in samples of the frames whose level decides where the audio begins and ends.
+        decibels: below the loudest of these; 0 keeps all.
+        shortest: samples; what is shorter is padded with zeros.
+    """
+
+    basis: Tensor
+    filters: Tensor
+
+    def __init__(
+        self,
+        encoder: whisper.WhisperEncoder,
+        numbers: tuple[int, ...],
+        trim: tuple[int, int],
+        decibels: float,
+        shortest: int,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.numbers, self.shortest = encoder, numbers, shortest
+        self.trim, self.decibels = trim, decibels
+        self.register_buffer("basis", fourier_basis(torch.hann_window(whisper.N_FFT)))
+        self.register_buffer("filters", whisper.mel_filters(encoder.bands))
+
+    def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, samples) and (batch,) samples to (batch, frames, layers * size) and (batch,) frames."""
+        samples = torch.where(within(samples, lengths), samples, 0.0)
+        start, count = self._span(samples, lengths)
+        mel, frames = self._log_mel(samples, start, count)
+        layers = self.encoder(mel.flatten(0, 1), frames.flatten().clamp(min=1))
+        # All windows of a row but its last are full, so its frames lie side by side.
+        found = torch.cat([layers[i] for i in self.numbers], dim=2)
+        return found.reshape(samples.shape[0], -1, found.shape[2]), ((frames + 1) // 2).sum(1)
+
+    def _span(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """As `trim_samples`: the first sample that is used, and how many, (batch,) each."""
+        if not self.decibels:
+            return torch.zeros_like(lengths), lengths
+        length, shift = self.trim
+        total = functional.pad(samples.double().square().cumsum(1), (1, 0))
+        total = functional.pad(total, (0, length))  # a row of fewer samples still has a frame, which is not used
+        power = total[:, length::shift] - total[:, :-length:shift]
+        first = torch.arange(power.shape[1]) * shift
+        whole = first + length <= lengths[:, None]
+        power = power.masked_fill(~whole, -1.0)
+        loud = whole & (power >= power.amax(1, keepdim=True) * 10 ** (-self.decibels / 10))
+        start = torch.where(loud, first, samples.shape[1]).amin(1)
+        end = torch.where(loud, first, -1).amax(1) + length
+        end = torch.where(end + shift > lengths, lengths, end)  # the last frame is loud: to the end
+        short = lengths < length
+        return torch.where(short, 0, start), torch.where(short, lengths, end - start)
+
+    def _log_mel(self, samples: Tensor, start: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        """As `whisper.log_mel` of the windows of the samples from `start`.
+
+        Returns:
+            (batch, windows, bands, frames), and how many frames there are, zeros behind them, (batch, windows).
+        """
+        length = count.clamp(min=self.shortest)
+        size = length.amax().clamp(max=whisper.POSITIONS * whisper.FRAME)
+        first = torch.arange((length.amax() + size - 1) // size) * size  # of each window
+        length = torch.minimum(length[:, None] - first, size)
+        length = torch.where((first > 0) & (length < whisper.FRAME), 0, length)[..., None]
+        half = whisper.N_FFT // 2
+        index = (torch.arange(size + 2 * half) - half).abs()
+        index = torch.where(index < length, index, 2 * (length - 1) - index).clamp(min=0) + first[:, None]
+        place = (start[:, None, None] + index).clamp(max=samples.shape[1] - 1)
+        reflected = samples.gather(1, place.flatten(1)).reshape(place.shape) * (index < count[:, None, None])
+        power = power_spectrum(reflected.flatten(0, 1), self.basis, whisper.HOP)[:, :, :-1]
+        mel = (self.filters @ power).clamp(min=1e-10).log10()
+        mel = mel.reshape(place.shape[0], place.shape[1], mel.shape[1], -1)
+        frames = length // whisper.HOP
+        there = (torch.arange(mel.shape[3]) < frames)[:, :, None]
+        peak = mel.masked_fill(~there, -math.inf).amax((2, 3), keepdim=True)
+        return (torch.maximum(mel, peak - 8) + 4) / 4 * there, frames[..., 0]
+
+
+def within(x: Tensor, lengths: Tensor) -> Tensor:
+    """bool, (batch, time): whether it is no padding."""
+    return torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+
+
+def fourier_basis(window: Tensor) -> Tensor:
+    """A window's real Fourier transform as kernels of a convolution: cosines, then sines, (length + 2, 1, length)."""
+    transform = torch.fft.rfft(torch.eye(len(window), dtype=torch.float64))
+    basis = torch.cat([transform.real, transform.imag], dim=1) * window.double()[:, None]
+    return basis.T[:, None].float().contiguous()
+
+
+def power_spectrum(samples: Tensor, basis: Tensor, shift: int) -> Tensor:
+    """(batch, samples) to the power of frames, (batch, bins, frames)."""
+    real, imaginary = functional.conv1d(samples[:, None], basis, stride=shift).chunk(2, dim=1)
+    return real.square() + imaginary.square()
