@@ -16,4 +16,5 @@ class LayerWeights(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, frames, layers * dim), layers side by side, to (batch, frames, dim)."""
         weights = torch.softmax(self.scores, dim=0)
-        return (x.unflatten(2, (len(weights), -1)) * weights[:, None]).sum(2)
+        # Not by unflatten, which ONNX export writes with the batch and frames of its example.
+        return (x.reshape(*x.shape[:2], len(weights), -1) * weights[:, None]).sum(2)

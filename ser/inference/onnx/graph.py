@@ -15,7 +15,7 @@ from ser.inference.predictor import Predictor
 class Graph(nn.Module):
     """What `Predictor` does, from samples or log-spectrum on, of a padded batch and in tensor operations alone.
 
-    Not in it: resampling, mixing down of channels, and the storage of features in two bytes (7e-5 of a log power).
+    Not in it: resampling and mixing down of channels.
     Where the normalisation is by speaker or corpus, the training's statistics are in it as group_mean and
     group_deviation, (bins,) each.
 
@@ -30,7 +30,7 @@ class Graph(nn.Module):
         super().__init__()
         self.network, self.ways = predictor.model.network, predictor.ways
         self.frontend = predictor.frontend.graph() if kind == "waveform" else None
-        self.batches = predictor.batches
+        self.storage, self.batches = predictor.frontend.storage, predictor.batches
         self.classes, bins = predictor.classes, predictor.frontend.width
         mean, deviation = predictor.statistics or (np.zeros(bins, np.float32), np.ones(bins, np.float32))
         self.register_buffer("group_mean", torch.from_numpy(mean))
@@ -40,6 +40,7 @@ class Graph(nn.Module):
         """Posteriors, (batch, classes)."""
         if self.frontend is not None:
             x, lengths = self.frontend(x, lengths)
+            x = as_stored(x, lengths) if self.storage == "int16" else x
         x, lengths = self._shaped(x, lengths)
         pooled = self.network.embed(self._normalised(x, lengths), lengths)
         return self.network.average(pooled, self.ways, self.classes)
@@ -73,3 +74,12 @@ class Graph(nn.Module):
         centred = x - (x * there).sum(1, keepdim=True) / count
         variance = (centred.square() * there).sum(1, keepdim=True) / count
         return centred / variance.clamp(min=LEAST_DEVIATION**2).sqrt()
+
+
+def as_stored(x: Tensor, lengths: Tensor) -> Tensor:
+    """As `ser.features.as_stored` rounds them to two bytes, each row by its own least and greatest value."""
+    padding = ~within(x, lengths)[..., None]
+    low = x.masked_fill(padding, float("inf")).amin((1, 2), keepdim=True)
+    high = x.masked_fill(padding, float("-inf")).amax((1, 2), keepdim=True)
+    span = torch.where(high > low, high - low, 1 + low.abs())
+    return ((x - low) / span * 65535 + 0.499).floor() * (span / 65535) + low
