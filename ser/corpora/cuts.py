@@ -26,6 +26,7 @@ class Cut:
         channel: from 0; None: all that the file has, mixed down to mono.
         stretch: first sample and number of samples, at the file's own rate; None: the whole file.
         original: id of the utterance that this is a copy of; None: it is no copy.
+        sampling_rate: of the file, in Hz; 0: not known.
         steps: what is done to a copy, in order: `{"kind": name, ...values}` each.
     """
 
@@ -39,6 +40,7 @@ class Cut:
     original: str | None = None
     steps: tuple[dict[str, Any], ...] = ()
     samples_digest: str = ""
+    sampling_rate: int = 0
 
 
 def read_cuts(path: Path) -> list[Cut]:
@@ -91,4 +93,5 @@ def _cut(row: dict[str, Any]) -> Cut:
         copy["of"],
         tuple(copy["steps"]),
         str(custom.get("samples_digest", "")),
+        rate,
     )

@@ -113,7 +113,8 @@ class FeatureStore:
     def estimate(self) -> str:
         """How large the features will be, and what makes them smaller where that is much."""
         seconds = sum(cut.duration for cut in self.cuts)
-        frames = seconds * self.frontend.sampling_rate / self.frontend.frame_shift
+        rate = self.frontend.sampling_rate
+        frames = seconds * rate / self.frontend.frame_shift
         gigabytes = frames * self.frontend.width * {"int16": 2, "float32": 4}[self.frontend.storage] / 1e9
         shape = f"{self.frontend.layers} layers of " if self.frontend.layers > 1 else ""
         found = (
@@ -122,6 +123,12 @@ class FeatureStore:
         )
         if gigabytes > LARGE and self.frontend.layers > 1:
             found += "; --frontend.layers with fewer numbers, such as the middle ones, makes it smaller"
+        below = [cut.sampling_rate for cut in self.cuts if 0 < cut.sampling_rate < rate]
+        if below:
+            found += (
+                f"; {len(below)} of {len(self.cuts)} utterances are sampled below {rate} Hz, from {min(below)} Hz on, "
+                "and leave the upper part of the band empty"
+            )
         return found
 
     def prepare(self) -> None:

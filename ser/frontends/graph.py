@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 import torch
@@ -122,11 +123,11 @@ class WhisperGraph(nn.Module):
         """
         length = count.clamp(min=self.shortest)
         size = length.amax().clamp(max=whisper.POSITIONS * whisper.FRAME)
-        first = torch.arange((length.amax() + size - 1) // size) * size  # of each window
+        first = torch.arange(cast(int, (length.amax() + size - 1) // size)) * size  # of each window
         length = torch.minimum(length[:, None] - first, size)
         length = torch.where((first > 0) & (length < whisper.FRAME), 0, length)[..., None]
         half = whisper.N_FFT // 2
-        index = (torch.arange(size + 2 * half) - half).abs()
+        index = (torch.arange(cast(int, size + 2 * half)) - half).abs()
         index = torch.where(index < length, index, 2 * (length - 1) - index).clamp(min=0) + first[:, None]
         place = (start[:, None, None] + index).clamp(max=samples.shape[1] - 1)
         reflected = samples.gather(1, place.flatten(1)).reshape(place.shape) * (index < count[:, None, None])

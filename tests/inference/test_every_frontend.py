@@ -5,6 +5,7 @@ import shutil
 import tracemalloc
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 import tiny
@@ -96,6 +97,15 @@ def test_graphs_give_what_predict_does(recipe, packed_case, case, tmp_path):
         assert difference < 1e-4, kind
 
 
+def test_in_eight_bits_the_analysis_stays_as_it_is(packed_case, tmp_path):
+    out = tmp_path / "a.onnx"
+    assert main(["export", str(packed_case("concatenated")[1]), str(out), "--int8", "true"]) == 0
+    nodes = onnx.load(tmp_path / "a.int8.onnx").graph.node
+    kept = {name.rpartition(".")[2]: node.op_type for node in nodes for name in node.input}
+    assert (kept["basis"], kept["filters"]) == ("Conv", "MatMul")
+    assert {"ConvInteger", "MatMulInteger"} <= {node.op_type for node in nodes}
+
+
 def test_commands_run_on_a_pretrained_front_end(recipe, packed_case, tmp_path, capsys):
     model, audio = str(packed_case("attentive")[1]), next(iter(files_of(recipe).values()))
     assert main(["check", model, str(list_of(recipe)), "--out", str(tmp_path / "checked")]) == 0
@@ -163,3 +173,13 @@ def test_audio_of_any_length_is_answered(packed_case, case, tmp_path):
         assert not answer.error
         assert sum(answer.posteriors.values()) == pytest.approx(1, abs=1e-5)
     assert peaks["6"] < 1.5 * peaks["1"]
+
+
+def test_audio_below_the_rate_of_the_front_end_is_counted(recipe, whisper):
+    estimates = {}
+    for name in ("pretrained", "log_stft"):
+        experiment = recipe.experiment(f"frontend.name={name}", f"frontend.model={whisper}")
+        store = FeatureStore(recipe.dump, recipe.data_root / "one", build_frontend(experiment))
+        estimates[name] = store.estimate()
+    assert "48 of 48 utterances are sampled below 16000 Hz, from 8000 Hz on" in estimates["pretrained"]
+    assert "sampled below" not in estimates["log_stft"]

@@ -92,8 +92,8 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
 def quantise(path: Path, out: Path) -> None:
     """Write a graph with weights in eight bits, and activations in as many where they meet these.
 
-    The Fourier transform and mel bands stay as they are. Activations are scaled by the greatest in the batch, so answers depend on what
-    else is in it.
+    Fourier transform and mel bands stay as they are. Activations are scaled by the greatest in the batch, so answers
+    depend on what else is in it.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
