@@ -118,6 +118,7 @@ ADDED = {
     "training.gender_weight": 0.0,
     "training.soft_labels": False,
     "training.loss": "cross_entropy",
+    "training.focal_gamma": 2.0,
     "training.tensorboard": False,
     "augment.copies": 0,
     "frontend.name": "log_stft",

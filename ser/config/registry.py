@@ -1,8 +1,9 @@
 """The parts that a setting names, and where each is built: adding one is one file and one line here.
 
-Kept as text, so that a name is checked without importing torch. A temporal block is built by (input size, settings of
-the network), a pooling by (frame size); a loss is called with (logits, target probabilities, class weights); a kind of
-augmentation is a dataclass, whose fields without a default are keys of its section in conf/augment.yaml.
+Kept as text, so that a name is checked without importing torch. A front end is built by (settings of the features, of
+the front end), a temporal block by (input size, settings of the network), a pooling by (frame size), a loss by (settings
+of the training); a kind of augmentation is a dataclass, whose fields without a default are keys of its section in
+conf/augment.yaml.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ POOLING = {
     "attentive_statistics": "ser.nets.statistics:attentive_statistics",
 }
 LOSS = {
-    "cross_entropy": "ser.training.losses:soft_cross_entropy",
+    "cross_entropy": "ser.training.losses:CrossEntropy",
+    "focal": "ser.training.losses:Focal",
 }
 # In the order in which a copy goes through them: the speaker, the room, the noise at the microphone, the line.
 KINDS = {

@@ -106,6 +106,7 @@ class Training:
     gender_weight: NonNegativeFloat
     soft_labels: bool
     loss: str
+    focal_gamma: NonNegativeFloat
     tensorboard: bool
 
 

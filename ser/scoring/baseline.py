@@ -22,7 +22,7 @@ from ser.scoring.files import answers_of, read_result
 from ser.scoring.result import describe_data, score_part
 from ser.training import baseline as svm
 from ser.training.checkpoint import save_tensors
-from ser.training.loss import class_weights
+from ser.training.class_weights import class_weights
 
 MODEL = "svm.safetensors"
 FITTED = "SVM: fitted on the training speakers of all corpora together; C chosen by UA on validation speakers."

@@ -30,14 +30,15 @@ from ser.common.metrics import confusion_matrix, scores
 from ser.common.provenance import provenance
 from ser.common.records import write_record
 from ser.config import Experiment
+from ser.config.registry import LOSS, built
 from ser.frontends import build_frontend
 from ser.nets import SpeechEmotionNetwork, build
 from ser.nets.averaging import BestStates, LastStates
 from ser.nets.evaluate import log_posteriors
 from ser.training import checkpoint as files
-from ser.training.loss import class_weights, weighted_loss
+from ser.training.class_weights import class_weights
 from ser.training.machine import Machine, find_machine
-from ser.training.objective import batch_loss
+from ser.training.objective import batch_loss, validation_loss
 from ser.training.schedule import ranks, rate_factor, turns
 from ser.training.stopping import Stopping
 from ser.training.watching import Watching
@@ -102,8 +103,10 @@ class Trainer:
         self.turns = turns(sizes, self.steps, experiment.batches.temperature, self._purpose("turns"))
         self.ranks = ranks(self.turns)
         self.network = self._new_network()
+        self.loss = self._new_loss()
+        self.parameters = [*self.network.parameters(), *self.loss.parameters()]
         self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
+            self.parameters, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
         )
         self.step = 0
         self.stopping = Stopping()
@@ -202,11 +205,13 @@ class Trainer:
     def _update(self, batch: Batch) -> float:
         """One update; heads of corpora that are not in the batch get no gradient, so Adam leaves them alone."""
         self.network.train()
+        self.loss.train()
         self.optimizer.zero_grad(set_to_none=True)
         torch.manual_seed(derive_seed(*self._purpose("dropout"), self.step))
         rng = np.random.default_rng(derive_seed(*self._purpose("mixup"), self.step))
         weights = self.device_weights[batch.corpus]
-        loss = batch_loss(self.network, batch, weights, self.config, self.machine, rng, self.step / self.steps)
+        done = self.step / self.steps
+        loss = batch_loss(self.network, self.loss, batch, weights, self.config, self.machine, rng, done)
         value = float(loss.detach())
         if not math.isfinite(value):
             part = self.train[batch.corpus].part
@@ -216,7 +221,7 @@ class Trainer:
                 "at these, or lower training.learning_rate (the last checkpoint is kept)"
             )
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
         rate = self.config.learning_rate * rate_factor(self.step, self.steps, self.config.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -229,7 +234,8 @@ class Trainer:
             part = view.part
             found = log_posteriors(self.network, view, self.network.head_of(corpus), self.machine.device)
             s = scores(confusion_matrix(part.targets, found.argmax(1), len(part.classes)))
-            valid[corpus] = {"loss": weighted_loss(found, part.targets, self.weights[corpus]), **asdict(s)}
+            loss = validation_loss(self.loss, found, part.targets, self.device_weights[corpus])
+            valid[corpus] = {"loss": loss, **asdict(s)}
         watched = float(np.mean([v["loss"] for v in valid.values()]))
         if not math.isfinite(watched):
             raise InputError(
@@ -272,6 +278,11 @@ class Trainer:
         network.deviation.copy_(torch.from_numpy(deviation))
         return network.to(self.machine.device)
 
+    def _new_loss(self) -> torch.nn.Module:
+        torch.manual_seed(derive_seed(*self._purpose("loss")))
+        loss: torch.nn.Module = built(LOSS, self.config.loss)(self.config)
+        return loss.to(self.machine.device)
+
     def _fingerprint(self) -> str:
         """Names what may not change while a training goes on; `auto` precision may resolve otherwise elsewhere."""
         return digest(self.hashes, self.machine.precision)
@@ -289,6 +300,7 @@ class Trainer:
 
     def _save(self) -> None:
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"loss.{name}": tensor for name, tensor in self.loss.state_dict().items()}
         tensors |= {f"kept.{name}": tensor for name, tensor in self.kept_states.tensors().items()}
         tensors |= {f"optimizer.{k}": tensor for k, tensor in files.optimizer_tensors(self.optimizer).items()}
         files.save_tensors(
@@ -318,6 +330,7 @@ class Trainer:
         try:
             state = of_kind(files.Progress, meta, "")
             self.network.load_state_dict(files.part_of(tensors, "network."))
+            self.loss.load_state_dict(files.part_of(tensors, "loss."))
             self.kept_states.load(files.part_of(tensors, "kept."))
             files.restore_optimizer(self.optimizer, files.part_of(tensors, "optimizer."))
             self.stopping = Stopping(**state["stopping"])

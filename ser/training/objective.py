@@ -1,16 +1,15 @@
-"""The loss of a batch: that of the registry, with smoothed, mixed or voted targets where asked for."""
+"""The loss of a batch, with smoothed, mixed or voted targets where asked for, and of a whole validation part."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ser.augment.spectral import mixup_weights
 from ser.batches import Batch
 from ser.config import Training
-from ser.config.registry import LOSS, built
 from ser.nets import SpeechEmotionNetwork
 from ser.nets.adversarial import weight_at
 from ser.training.losses import mixed_targets, smoothed_targets
@@ -19,6 +18,7 @@ from ser.training.machine import Machine
 
 def batch_loss(
     network: SpeechEmotionNetwork,
+    loss: nn.Module,
     batch: Batch,
     weights: Tensor,
     config: Training,
@@ -29,6 +29,7 @@ def batch_loss(
     """A scalar, float32.
 
     Args:
+        loss: of (logits, target probabilities, class weights), from the registry.
         weights: of the classes of the batch's head, (classes,).
         rng: draws the mixing.
         done: share of the training that is done, 0 to 1.
@@ -48,8 +49,22 @@ def batch_loss(
     with machine.autocast():
         pooled = network.embed(features, lengths)
     logits = network.classify(pooled, network.head_of(batch.corpus), batch.corpus)
-    loss = built(LOSS, config.loss)(logits, soft, weights)
-    return loss + auxiliary_loss(network, batch, pooled, config, done)
+    return loss(logits, soft, weights) + auxiliary_loss(network, batch, pooled, config, done)
+
+
+@torch.no_grad()
+def validation_loss(loss: nn.Module, log_posteriors: np.ndarray, targets: np.ndarray, weights: Tensor) -> float:
+    """The loss of a whole part at once, without smoothing, in float64.
+
+    Args:
+        loss: as of `batch_loss`; left in evaluation mode.
+        log_posteriors: (utterances, classes).
+        targets: class indices, (utterances,).
+        weights: of the classes, (classes,), on the device of the loss.
+    """
+    logits = torch.from_numpy(log_posteriors).double().to(weights.device)
+    hard = smoothed_targets(torch.from_numpy(targets).to(weights.device), len(weights), 0.0)
+    return float(loss.eval()(logits, hard, weights))
 
 
 def auxiliary_loss(

@@ -202,6 +202,7 @@ OPTIONS = [
     ["training.adversarial_weight=0.5"],
     ["training.gender_weight=0.5"],
     ["training.soft_labels=true"],
+    ["training.loss=focal", "training.focal_gamma=1"],
     ["temporal=attention", "network.attention_size=8", "network.attention_heads=2"],
     ["temporal=tdnn", "network.tdnn_norm=layer"],
     ["temporal=nin", "network.nin_size=16", "network.nin_hidden=16", "network.nin_blocks=4"],

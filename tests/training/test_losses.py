@@ -1,11 +1,17 @@
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from ser.training.losses import mixed_targets, smoothed_targets, soft_cross_entropy
+from ser.config import load
+from ser.training.losses import CrossEntropy, Focal, mixed_targets, smoothed_targets
+from ser.training.objective import validation_loss
 
+CONFIG = load("strict", overrides=["corpora=[ravdess]"]).training
+CROSS_ENTROPY = CrossEntropy(CONFIG)
 WEIGHTS = torch.tensor([0.5, 2.0, 0.0, 1.0])
 
 
@@ -20,7 +26,7 @@ def test_soft_cross_entropy_by_hand():
     # p = (1/2, 1/2) and (1/4, 3/4); w q = (2 * 0.5, 1 * 0.5) and (2 * 0, 1 * 1)
     logits = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
     targets = torch.tensor([[0.5, 0.5], [0.0, 1.0]])
-    found = soft_cross_entropy(logits, targets, torch.tensor([2.0, 1.0]))
+    found = CROSS_ENTROPY(logits, targets, torch.tensor([2.0, 1.0]))
     assert float(found) == pytest.approx((1.5 * math.log(2) + math.log(4 / 3)) / 2.5, abs=1e-6)
 
 
@@ -29,7 +35,7 @@ def test_of_one_hot_targets_it_is_torchs_weighted_cross_entropy():
     one, other = (torch.randn(9, 4).requires_grad_() for _ in range(2))
     other.data.copy_(one.data)
     targets = torch.tensor([0, 1, 3, 1, 0, 3, 3, 1, 0])
-    found = soft_cross_entropy(one, smoothed_targets(targets, 4, 0.0), WEIGHTS)
+    found = CROSS_ENTROPY(one, smoothed_targets(targets, 4, 0.0), WEIGHTS)
     expected = functional.cross_entropy(other, targets, weight=WEIGHTS)
     torch.testing.assert_close(found, expected)
     found.backward()
@@ -40,7 +46,7 @@ def test_of_one_hot_targets_it_is_torchs_weighted_cross_entropy():
 def test_gradient_is_that_of_the_formula():
     torch.manual_seed(0)
     logits, q = torch.randn(5, 4, requires_grad=True), torch.softmax(torch.randn(5, 4), 1)
-    soft_cross_entropy(logits, q, WEIGHTS).backward()
+    CROSS_ENTROPY(logits, q, WEIGHTS).backward()
     weighted = WEIGHTS * q
     expected = (logits.softmax(1) * weighted.sum(1, keepdim=True) - weighted) / weighted.sum()
     torch.testing.assert_close(logits.grad, expected.detach())
@@ -50,9 +56,48 @@ def test_soft_cross_entropy_is_in_float32():
     torch.manual_seed(0)
     logits, q = torch.randn(5, 4).bfloat16(), torch.softmax(torch.randn(5, 4), 1)
     with torch.autocast("cpu", torch.bfloat16):
-        found = soft_cross_entropy(logits, q, WEIGHTS)
+        found = CROSS_ENTROPY(logits, q, WEIGHTS)
     assert found.dtype == torch.float32
-    assert torch.equal(found, soft_cross_entropy(logits.float(), q, WEIGHTS))
+    assert torch.equal(found, CROSS_ENTROPY(logits.float(), q, WEIGHTS))
+
+
+def focal(gamma):
+    return Focal(replace(CONFIG, focal_gamma=gamma))
+
+
+def test_focal_by_hand():
+    # p = (1/2, 1/2) and (1/4, 3/4); w q = (2, 0) and (0, 1): 2 (1/2)^2 ln 2 and (1/4)^2 ln 4/3
+    logits = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
+    targets, weights = torch.eye(2), torch.tensor([2.0, 1.0])
+    found = focal(2.0)(logits, targets, weights)
+    assert float(found) == pytest.approx((0.5 * math.log(2) + math.log(4 / 3) / 16) / 3, abs=1e-6)
+    torch.testing.assert_close(focal(0.0)(logits, targets, weights), CROSS_ENTROPY(logits, targets, weights))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_of_a_sure_answer_has_a_finite_gradient(gamma):
+    logits = torch.tensor([[200.0, 0.0], [200.0, 0.0]], requires_grad=True)
+    focal(gamma)(logits, torch.eye(2), torch.ones(2)).backward()
+    assert bool(logits.grad.isfinite().all())
+    assert logits.grad[0].abs().max() < 1e-6 < logits.grad[1].abs().min()
+
+
+def test_validation_loss_by_hand():
+    # -(2 ln 0.5 + 1 ln 0.25) / 3
+    log = np.log(np.array([[0.5, 0.5], [0.75, 0.25]], np.float32))
+    found = validation_loss(CROSS_ENTROPY, log, np.array([0, 1]), torch.tensor([2.0, 1.0]))
+    assert found == pytest.approx((2 * np.log(2) + np.log(4)) / 3, abs=1e-6)
+
+
+def test_validation_loss_of_many_utterances_is_exact():
+    rng = np.random.default_rng(0)
+    log = torch.log_softmax(torch.from_numpy(rng.normal(0, 4, (20_000, 4))).float(), 1).numpy()
+    targets, weights = rng.integers(0, 4, 20_000), np.array([0.5, 2.0, 0.0, 1.0])
+    w = weights[targets]
+    expected = -(w * log[np.arange(20_000), targets].astype(np.float64)).sum() / w.sum()
+    assert validation_loss(CROSS_ENTROPY, log, targets, torch.from_numpy(weights).float()) == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_mixed_targets_by_hand():

@@ -1,4 +1,4 @@
-"""Class weights, and the validation loss that they weigh."""
+"""Weights of the classes in the loss."""
 
 from __future__ import annotations
 
@@ -16,10 +16,3 @@ def class_weights(counts: np.ndarray, kind: str = "balanced") -> np.ndarray:
     weights = np.zeros(len(counts), np.float32)
     weights[there] = 1 if kind == "none" else counts.sum() / (there.sum() * counts[there])
     return weights
-
-
-def weighted_loss(log_posteriors: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
-    """Sum of w_y (-log p_y) over the sum of w_y, from log-posteriors of a whole part, in float64."""
-    w = weights[targets].astype(np.float64)
-    own = log_posteriors[np.arange(len(targets)), targets].astype(np.float64)
-    return float(-(w * own).sum() / w.sum())
