@@ -44,6 +44,7 @@ def main() -> int:
             f"give --normalisation {'|'.join(NORMALISATIONS)}"
         )
     from ser.batches import open_data
+    from ser.config.metrics import summary
     from ser.scoring.baseline import folder_of, run
 
     data = open_data(replace(experiment, task="unified"), options.recipe, options.data, options.dump)
@@ -52,7 +53,7 @@ def main() -> int:
     if was_there:
         print(f"{folder / 'result.json'}: done already")
     for corpus, s in result["targets"].items():
-        print(f"{corpus} test: WA {s['wa']:.3f}, UA {s['ua']:.3f}, n {s['n']}; C {result['C']:g}")
+        print(f"{corpus} test: {summary(s)}, n {s['n']}; C {result['C']:g}")
     return 0
 
 

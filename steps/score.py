@@ -20,13 +20,14 @@ def main() -> int:
     parser.add_argument("--part", choices=["train", "valid", "test"], default="test")
     options = parser.parse_args()
     from ser.batches import open_data
+    from ser.config.metrics import summary
     from ser.scoring.result import score
 
     experiment = read_experiment(options.folder / "config.yaml")
     data = open_data(experiment, options.recipe, options.data, options.dump)
     result = score(data, options.folder, options.part)
     for corpus, s in result["targets"].items():
-        print(f"{corpus} {options.part}: WA {s['wa']:.3f}, UA {s['ua']:.3f}, macro F1 {s['macro_f1']:.3f}, n {s['n']}")
+        print(f"{corpus} {options.part}: {summary(s)}, n {s['n']}")
     return 0
 
 

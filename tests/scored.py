@@ -1,17 +1,16 @@
 """Files of experiments for tests: whole, as stages 4 to 6 write them, and edited with or without a new record."""
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 
-from ser.common.metrics import scores
 from ser.common.records import write_record
+from ser.config.metrics import scores
 
 
 def target_scores(confusion, classes):
     """What result.json says of a target."""
-    return {**asdict(scores(np.array(confusion))), "classes": list(classes), "confusion": confusion}
+    return {**scores(np.array(confusion)), "classes": list(classes), "confusion": confusion}
 
 
 def whole_train(**values):

@@ -1,26 +1,58 @@
-"""Scores of a classifier, from its confusion matrix."""
+"""Metrics of a classifier. Those that scores are made of are named in METRICS of ser/config/registry.py."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Fractions, not percent.
+class Metric:
+    """A metric of posteriors and targets.
 
     Attributes:
-        wa: weighted accuracy: the share of utterances that are right.
-        ua: unweighted accuracy: the mean of the per-class recalls.
-        macro_f1: the mean of the per-class F1; a class that is neither there nor ever answered does not count.
+        title: of its column.
+        function: posteriors, (utterances, classes), and targets, class indices, (utterances,), to a value; NaN where it
+            is not defined.
+        percent: whether tables show it in percent.
     """
 
-    wa: float
-    ua: float
-    macro_f1: float
-    n: int
+    title: str
+    function: Callable[..., float]
+    percent: bool = True
+
+    def __call__(self, posteriors: np.ndarray, targets: np.ndarray) -> float:
+        """Its value."""
+        return self.function(posteriors, targets)
+
+    @property
+    def column(self) -> str:
+        """Its heading in a table."""
+        return f"{self.title} %" if self.percent else self.title
+
+    def cell(self, value: float | None) -> str:
+        """A value as a table shows it; empty where there is none."""
+        if value is None:
+            return ""
+        return f"{100 * value:.1f}" if self.percent else f"{value:.3f}"
+
+
+@dataclass(frozen=True)
+class ConfusionMetric(Metric):
+    """A metric that follows from the confusion matrix: answers without posteriors have it too.
+
+    Attributes:
+        function: (classes, classes), row the truth, column the hypothesis, to a value.
+    """
+
+    def __call__(self, posteriors: np.ndarray, targets: np.ndarray) -> float:
+        return self.of_confusion(confusion_matrix(targets, posteriors.argmax(1), posteriors.shape[1]))
+
+    def of_confusion(self, confusion: np.ndarray) -> float:
+        """Its value."""
+        return self.function(confusion)
 
 
 def confusion_matrix(truth: np.ndarray, hypothesis: np.ndarray, classes: int) -> np.ndarray:
@@ -28,15 +60,33 @@ def confusion_matrix(truth: np.ndarray, hypothesis: np.ndarray, classes: int) ->
     return np.bincount(truth * classes + hypothesis, minlength=classes * classes).reshape(classes, classes)
 
 
-def scores(confusion: np.ndarray) -> Scores:
-    """Scores of a confusion matrix; the recall of a class that has no utterances is undefined and left out."""
-    right, of_class, answered = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+def mean_recall(right: np.ndarray, of_class: np.ndarray) -> np.ndarray:
+    """Mean of the recalls over the last axis; that of a class without utterances is undefined and left out.
+
+    Args:
+        right: utterances of each class that are right, (..., classes).
+        of_class: utterances of each class, of a shape that broadcasts with it.
+    """
     there = of_class > 0
-    seen = of_class + answered > 0
-    n = int(confusion.sum())
-    return Scores(
-        wa=float(right.sum() / n),
-        ua=float(np.mean(right[there] / of_class[there])),
-        macro_f1=float(np.mean(2 * right[seen] / (of_class + answered)[seen])),
-        n=n,
-    )
+    return np.asarray((right / np.where(there, of_class, 1)).sum(-1) / there.sum(-1))
+
+
+def wa(confusion: np.ndarray) -> float:
+    """Weighted accuracy: the share of utterances that are right."""
+    return float(np.trace(confusion) / confusion.sum())
+
+
+def ua(confusion: np.ndarray) -> float:
+    """Unweighted accuracy: the mean of the recalls of the classes."""
+    return float(mean_recall(np.diag(confusion), confusion.sum(1)))
+
+
+def macro_f1(confusion: np.ndarray) -> float:
+    """Mean of the F1 of the classes; a class that is neither there nor ever answered does not count."""
+    both = confusion.sum(1) + confusion.sum(0)
+    return float(np.mean(2 * np.diag(confusion)[both > 0] / both[both > 0]))
+
+
+WA = ConfusionMetric("WA", wa)
+UA = ConfusionMetric("UA", ua)
+MACRO_F1 = ConfusionMetric("macro F1", macro_f1)

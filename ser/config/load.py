@@ -249,7 +249,7 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
     parsed["experiment.augment"] = _plain(settled(parsed.pop("augment").as_dict(), origin, str(AUGMENT)))
     experiment: Experiment = parser.instantiate(parsed).experiment
     try:
-        built(FRONTENDS, experiment.frontend.name).check(experiment)  # type: ignore[attr-defined]
+        built(FRONTENDS, experiment.frontend.name).check(experiment)
     except InputError as error:
         key = str(error).partition(" ")[0]
         raise InputError(f"{origin.get(key, last)}: key {error}") from None

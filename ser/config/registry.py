@@ -1,15 +1,15 @@
 """The parts that a setting names, and where each is built: adding one is one file and one line here.
 
 Kept as text, so that a name is checked without importing torch. A front end is built by (settings of the features, of
-the front end), a temporal block by (input size, settings of the network), a pooling by (frame size), a loss by (settings
-of the training); a kind of augmentation is a dataclass, whose fields without a default are keys of its section in
-conf/augment.yaml.
+the front end), a temporal block by (input size, settings of the network), a pooling by (frame size), a loss by
+(settings of the training). A metric is a `Metric`. A kind of augmentation is a dataclass, whose fields without default
+are keys of its section in conf/augment.yaml.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -39,6 +39,12 @@ POOLING = {
 LOSS = {
     "cross_entropy": "ser.training.losses:CrossEntropy",
     "focal": "ser.training.losses:Focal",
+}
+# In the order of columns. A metric that is new leaves its cell empty for results that were made before.
+METRICS = {
+    "wa": "ser.common.metrics:WA",
+    "ua": "ser.common.metrics:UA",
+    "macro_f1": "ser.common.metrics:MACRO_F1",
 }
 # In the order in which a copy goes through them: the speaker, the room, the noise at the microphone, the line.
 KINDS = {
@@ -82,8 +88,7 @@ def _check_name(key: str, name: str, known: Mapping[str, str], origin: Mapping[s
         raise InputError(f"{origin[key]}: key {key} = {shown(name)}: {hint}there is: {', '.join(known)}")
 
 
-def built(registry: Mapping[str, str], name: str) -> Callable[..., Any]:
-    """The builder that a registry has under a name."""
+def built(registry: Mapping[str, str], name: str) -> Any:
+    """What a registry has under a name: a builder, or a metric."""
     module, _, attribute = registry[name].partition(":")
-    builder: Callable[..., Any] = getattr(import_module(module), attribute)
-    return builder
+    return getattr(import_module(module), attribute)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ser.grid.cells import Cell
 
+# Of the paper's tables, whose statistics are computed from confusion matrices; all metrics: ser/config/registry.py.
 METRICS = ("wa", "ua")
 
 

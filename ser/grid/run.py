@@ -18,6 +18,7 @@ from ser.common import InputError, digest
 from ser.common.files import append_text
 from ser.common.progress import progress
 from ser.config import Experiment, decisive, save
+from ser.config.metrics import summary
 from ser.corpora.protocol import PARTS, own_fold
 from ser.corpora.splits import with_splits
 from ser.grid.cells import Grid
@@ -135,7 +136,7 @@ class Runner:
         score_zero_shot(data, folder, others, left_out)
         for name, read in (("result", read_result), ("zero_shot", read_zero_shot)):
             for corpus, scores in read(folder / f"{name}.json")["targets"].items():
-                print(f"{name}: {corpus} WA {scores['wa']:.3f}, UA {scores['ua']:.3f}, n {scores['n']}")
+                print(f"{name}: {corpus} {summary(scores)}, n {scores['n']}")
 
     def is_done(self, experiment: Experiment) -> bool:
         """Whether all results are there, whole, and of these settings and data."""

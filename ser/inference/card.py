@@ -11,6 +11,7 @@ from typing import Any
 
 from ser.common import InputError, write_text
 from ser.common.output import markdown, markdown_code, markdown_table
+from ser.config.metrics import columns
 from ser.inference.model import AGAIN, CARD, SEEN, read_description
 
 LIMITS = """## Limits
@@ -121,8 +122,8 @@ def _results(description: Mapping[str, Any]) -> str:
     rows = []
     for part, found in ((metrics["part"], metrics["test"]), ("validation", metrics["valid"])):
         for corpus, s in found.items():
-            rows.append((corpus, part, f"{100 * s['wa']:.1f}", f"{100 * s['ua']:.1f}", s["n"]))
-    table = markdown_table(("corpus", "part", "WA %", "UA %", "utterances"), rows)
+            rows.append((corpus, part, *columns(s).values(), s["n"]))
+    table = markdown_table(("corpus", "part", *columns({}), "utterances"), rows)
     who = f"Of speakers that are not in training ({markdown(metrics['split'])}), each corpus by its own head."
     return f"## Results\n\n{who}\n\n{table}"
 

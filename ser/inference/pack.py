@@ -16,7 +16,7 @@ from ser.batches import UNIFIED, Data, Part, open_data
 from ser.common import InputError, atomic_path, digest, write_json, write_text
 from ser.common.files import sha256
 from ser.common.kinds import of_kind
-from ser.common.metrics import confusion_matrix, scores
+from ser.common.metrics import confusion_matrix, ua
 from ser.common.provenance import provenance
 from ser.config import Experiment, read_experiment
 from ser.config.load import ROOT
@@ -345,7 +345,7 @@ def _calibration(predictor: Predictor, parts: Mapping[str, Part], named: bool) -
     return {
         "temperature": temperature,
         "n": len(targets),
-        "ua": scores(confusion_matrix(targets, answers, len(index))).ua,
+        "ua": ua(confusion_matrix(targets, answers, len(index))),
         "ece_before": expected_calibration_error(before, right),
         "ece_after": expected_calibration_error(after, right),
         "confidence": _rounded(after[order]),

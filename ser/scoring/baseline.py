@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ import numpy as np
 from ser.batches import UNIFIED, Data, Part
 from ser.batches.part import data_dir_of
 from ser.common import InputError, digest
-from ser.common.metrics import confusion_matrix, scores
+from ser.common.metrics import confusion_matrix
 from ser.common.provenance import provenance
 from ser.common.records import write_record
+from ser.config.metrics import scores
 from ser.corpora.kaldi import read_table, write_table
 from ser.scoring.files import answers_of, read_result
 from ser.scoring.result import describe_data, score_part
@@ -80,7 +81,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         "folds": {c: p.split_name(data.experiment.split, data.experiment.fold) for c, p in data.protocols.items()},
         "seconds": round(time.monotonic() - started, 2),
         "valid": {
-            corpus: asdict(scores(confusion_matrix(truth, model.predict(values), classes)))
+            corpus: scores(confusion_matrix(truth, model.predict(values), classes))
             for corpus, (values, truth) in valid_samples.items()
         },
         **_provenance(),

@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -14,8 +13,9 @@ import numpy as np
 
 from ser.common import InputError
 from ser.common.kinds import of_kind
-from ser.common.metrics import scores
+from ser.common.metrics import ConfusionMetric
 from ser.common.records import read_record
+from ser.config.metrics import metrics
 
 RETRAIN = "Remove the folder and run stages 4 to 6 again"
 REDECODE = "Run stages 5 and 6 again"
@@ -33,7 +33,7 @@ class Hashes(TypedDict):
 
 
 class Scores(TypedDict):
-    """Fractions, of n utterances."""
+    """Fractions, of n utterances: those that every result has. Other metrics of the registry may be beside them."""
 
     wa: float
     ua: float
@@ -274,7 +274,7 @@ def check_described(found: Mapping[str, Any]) -> None:
 
 
 def _check_scores(corpus: str, found: Mapping[str, Any]) -> None:
-    """Whether scores are those of their confusion matrix.
+    """Whether scores are numbers, and those that follow from the confusion matrix are its own.
 
     Raises:
         ValueError: naming the first that is not.
@@ -285,6 +285,13 @@ def _check_scores(corpus: str, found: Mapping[str, Any]) -> None:
     counts = np.array(confusion, dtype=object)
     if not counts.size or counts.min() < 0 or not 0 < counts.sum() < 2**53:
         raise ValueError(f"targets.{corpus}: confusion holds no utterances")
-    for key, value in asdict(scores(counts.astype(np.int64))).items():
-        if not math.isclose(found[key], value, abs_tol=1e-9):
-            raise ValueError(f"targets.{corpus}: {key} does not follow from confusion")
+    counts = counts.astype(np.int64)
+    expected: dict[str, float] = {"n": int(counts.sum())}
+    for name, metric in metrics().items():
+        if name in found and isinstance(metric, ConfusionMetric):
+            expected[name] = metric.of_confusion(counts)
+        elif name in found:
+            of_kind(float, found[name], f"targets.{corpus}.{name}")
+    for name, value in expected.items():
+        if not math.isclose(of_kind(float, found[name], f"targets.{corpus}.{name}"), value, abs_tol=1e-9):
+            raise ValueError(f"targets.{corpus}: {name} does not follow from confusion")

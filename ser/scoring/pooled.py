@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ser.common import InputError
-from ser.common.metrics import scores
+from ser.common.metrics import mean_recall, ua
 from ser.common.output import markdown, markdown_code, markdown_table
 from ser.config import Experiment
+from ser.config.metrics import columns, scores
 from ser.features.archive import read_archive
 from ser.scoring.files import REDECODE, RESCORE, answers_of, read_answers, read_decode, read_result
 from ser.scoring.tables import experiment_of, result_paths, telling_settings, told
@@ -61,12 +62,12 @@ class Pool:
     @property
     def ua(self) -> float:
         """Over all folds, percent, mean over seeds' confusions."""
-        return 100 * scores(self.confusions.sum(0)).ua
+        return 100 * ua(self.confusions.sum(0))
 
     @property
     def seed_uas(self) -> list[float]:
         """UA over all folds of each seed, percent."""
-        return [100 * scores(confusions.sum(0)).ua for confusions in self.by_seed]
+        return [100 * ua(confusions.sum(0)) for confusions in self.by_seed]
 
     @property
     def is_baseline(self) -> bool:
@@ -187,7 +188,9 @@ def ua_samples(pool: Pool, weights: np.ndarray) -> np.ndarray:
         weights: how often each speaker was drawn, (resamples, speakers).
     """
     summed = np.einsum("bs,sij->bij", weights, pool.confusions)
-    return np.asarray(100 * np.mean(np.diagonal(summed, axis1=1, axis2=2) / summed.sum(2), axis=1))
+    of_class = summed.sum(2)
+    values = 100 * mean_recall(np.diagonal(summed, axis1=1, axis2=2), of_class)
+    return np.where((of_class > 0).all(1), values, np.nan)
 
 
 def draws(speakers: int) -> np.ndarray:
@@ -230,9 +233,9 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
                 "folds": len(pool.folds),
                 "speakers": len(pool.speakers),
                 "n": round(float(pool.confusions.sum())),
-                "WA %": f"{100 * scores(pool.confusions.sum(0)).wa:.1f}",
+                **columns(scores(pool.confusions.sum(0))),
                 "UA %": f"{pool.ua:.1f} ({low:.1f} to {high:.1f})",
-                "UA of each seed %": "" if pool.members > 1 else ", ".join(f"{ua:.1f}" for ua in pool.seed_uas),
+                "UA of each seed %": "" if pool.members > 1 else ", ".join(f"{v:.1f}" for v in pool.seed_uas),
                 "UA minus first": _said(to_first),
                 "UA minus SVM": _said(to_svm),
             }

@@ -12,9 +12,10 @@ from tabulate import tabulate
 
 from ser.batches import Data, Part
 from ser.common import InputError, digest, write_json, write_text
-from ser.common.metrics import confusion_matrix, scores
+from ser.common.metrics import confusion_matrix
 from ser.common.records import write_record
 from ser.config import Experiment
+from ser.config.metrics import scores, summary
 from ser.corpora.describe import protocol_hash, read_prepared
 from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import own_fold
@@ -48,13 +49,18 @@ def score_part(part: Part, folder: Path) -> dict[str, Any]:
     confusion = confusion_matrix(
         part.targets, np.array([index[hypothesis[key]] for key in part.ids]), len(part.classes)
     )
-    found = {**asdict(scores(confusion)), "classes": list(part.classes), "confusion": confusion.tolist()}
+    posteriors = read_posteriors(folder, part) if (folder / "post.ark").is_file() else None  # a baseline has none
+    found = {
+        **scores(confusion, posteriors, part.targets),
+        "classes": list(part.classes),
+        "confusion": confusion.tolist(),
+    }
     lines = [
         f"{key}\t{speaker}\t{part.classes[truth]}\t{hypothesis[key]}\t{text}\n"
         for key, speaker, truth, text in zip(part.ids, part.speakers, part.targets, part.texts, strict=True)
     ]
     write_text(folder / "scoring" / "utterances.tsv", "".join(lines))
-    title = f"{part.corpus} {part.name}: UA {found['ua']:.3f}, WA {found['wa']:.3f}, n = {found['n']}"
+    title = f"{part.corpus} {part.name}: {summary(found)}, n = {found['n']}"
     write_json(folder / "scoring" / "scores.json", found)
     rows = [[name, *row] for name, row in zip(part.classes, confusion.tolist(), strict=True)]
     table = tabulate(rows, ["truth / hypothesis", *part.classes])

@@ -13,6 +13,7 @@ from ser.common import InputError
 from ser.common.output import markdown, markdown_code, markdown_table
 from ser.config import Experiment, decisive, differences, dotted, load, read_experiment
 from ser.config.load import ADDED, ROOT
+from ser.config.metrics import columns
 from ser.scoring.files import read_result
 
 # Settings with a column of their own, or named by one.
@@ -167,9 +168,6 @@ def _row(result: dict[str, Any], target: str, telling: Sequence[str]) -> dict[st
         "s/epoch": result["seconds_per_epoch"],
         "epoch": f"{result['chosen_epoch']} of {result['epochs']}" if result["epochs"] else "",
         "valid UA %": f"{100 * valid['ua']:.1f}" if valid else "",
-        **{
-            f"{name} %": f"{100 * scores[key]:.1f}"
-            for name, key in (("WA", "wa"), ("UA", "ua"), ("macro F1", "macro_f1"))
-        },
+        **columns(scores),
         "n": scores["n"],
     }

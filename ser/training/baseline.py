@@ -16,7 +16,7 @@ import numpy as np
 
 from ser.batches import Part
 from ser.common import InputError
-from ser.common.metrics import confusion_matrix, scores
+from ser.common.metrics import confusion_matrix, ua
 from ser.common.progress import progress
 from ser.config import Features
 from ser.frontends.logmel import mel_bands, mel_filters
@@ -223,11 +223,11 @@ def fit(train: Sequence[Sample], valid: Mapping[str, Sample], classes: int, norm
     # It draws nothing, so it needs no seed.
     make = partial(SVC, kernel="linear", class_weight="balanced", max_iter=MAX_ITERATIONS)
     fitted = [Baseline(c, {}, mean, deviation, make(C=c).fit(scaled, targets)) for c in PENALTIES]
-    ua = [float(np.mean([_ua(b, sample, classes) for sample in valid.values()])) for b in fitted]
-    best = fitted[int(np.argmax(ua))]
-    return Baseline(best.penalty, dict(zip(PENALTIES, ua, strict=True)), mean, deviation, best.model)
+    uas = [float(np.mean([_ua(b, sample, classes) for sample in valid.values()])) for b in fitted]
+    best = fitted[int(np.argmax(uas))]
+    return Baseline(best.penalty, dict(zip(PENALTIES, uas, strict=True)), mean, deviation, best.model)
 
 
 def _ua(baseline: Baseline, sample: Sample, classes: int) -> float:
     values, targets = sample
-    return scores(confusion_matrix(targets, baseline.predict(values), classes)).ua
+    return ua(confusion_matrix(targets, baseline.predict(values), classes))

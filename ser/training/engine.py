@@ -26,10 +26,11 @@ from ser.batches import Batch, Part, Sampler, View, collate, fit_statistics
 from ser.common import InputError, atomic_path, derive_seed, digest, locked, write_text
 from ser.common.files import sha256
 from ser.common.kinds import of_kind
-from ser.common.metrics import confusion_matrix, scores
+from ser.common.metrics import confusion_matrix
 from ser.common.provenance import provenance
 from ser.common.records import write_record
 from ser.config import Experiment
+from ser.config.metrics import scores
 from ser.config.registry import LOSS, built
 from ser.frontends import build_frontend
 from ser.nets import SpeechEmotionNetwork, build
@@ -233,9 +234,9 @@ class Trainer:
         for corpus, view in self.valid.items():
             part = view.part
             found = log_posteriors(self.network, view, self.network.head_of(corpus), self.machine.device)
-            s = scores(confusion_matrix(part.targets, found.argmax(1), len(part.classes)))
+            confusion = confusion_matrix(part.targets, found.argmax(1), len(part.classes))
             loss = validation_loss(self.loss, found, part.targets, self.device_weights[corpus])
-            valid[corpus] = {"loss": loss, **asdict(s)}
+            valid[corpus] = {"loss": loss, **scores(confusion, np.exp(found), part.targets)}
         watched = float(np.mean([v["loss"] for v in valid.values()]))
         if not math.isfinite(watched):
             raise InputError(

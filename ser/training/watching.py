@@ -14,6 +14,8 @@ from ser.common import InputError
 from ser.common.files import append_text
 from ser.common.progress import progress
 from ser.config import Training
+from ser.config.metrics import summary
+from ser.config.registry import METRICS
 
 
 class Watching:
@@ -62,11 +64,11 @@ class Watching:
             yield bar
 
     def _figures(self) -> list[str]:
-        """WA and UA of the last validation, and when the training ends if nothing improves any more."""
+        """Scores of the last validation, and when the training ends if nothing improves any more."""
         if not self.history:
             return []
         row = self.history[-1]
-        found = [f"{corpus} WA {v['wa']:.3f} UA {v['ua']:.3f}" for corpus, v in row["valid"].items()]
+        found = [f"{corpus} {summary(v, ' ')}" for corpus, v in row["valid"].items()]
         epochs = min(self.config.max_epochs - len(self.history), self.config.patience - row["waited"])
         return [*found, f"{_clock(epochs * median(self.seconds))} left unless it improves"]
 
@@ -74,7 +76,7 @@ class Watching:
         """A line on the last epoch, and its scalars for TensorBoard."""
         row = self.history[-1]
         loss = ", ".join(f"{corpus} {v:.4f}" for corpus, v in row["train_loss"].items())
-        valid = ", ".join(f"{corpus} WA {v['wa']:.3f} UA {v['ua']:.3f}" for corpus, v in row["valid"].items())
+        valid = ", ".join(f"{corpus} {summary(v, ' ')}" for corpus, v in row["valid"].items())
         self.say(
             f"epoch {row['epoch']}: train loss {loss}; valid loss {row['valid_loss']:.4f}, {valid}; best epoch "
             f"{row['best_epoch']}, waited {row['waited']} of {self.config.patience}; {self.seconds[-1]:.1f} s"
@@ -90,7 +92,7 @@ def scalars(row: Mapping[str, Any]) -> dict[str, float]:
     found = {f"loss/train_{corpus}": value for corpus, value in row["train_loss"].items()}
     found["loss/valid"] = row["valid_loss"]
     for corpus, values in row["valid"].items():
-        found |= {f"{name}/valid_{corpus}": values[name] for name in ("loss", "wa", "ua")}
+        found |= {f"{name}/valid_{corpus}": values[name] for name in ("loss", *METRICS) if name in values}
     return found
 
 

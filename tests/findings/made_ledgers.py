@@ -9,9 +9,10 @@ import numpy as np
 from scored import whole_train
 
 from ser.common import digest
-from ser.common.metrics import confusion_matrix, scores
+from ser.common.metrics import confusion_matrix
 from ser.common.records import write_record
 from ser.config import decisive, load, save
+from ser.config.metrics import scores
 from ser.findings.design import Design
 from ser.findings.scores import make_target
 from ser.scoring.files import answers_of
@@ -176,8 +177,7 @@ def write_decoded(folder, rows):
     index = {name: i for i, name in enumerate(CLASSES)}
     truth, hypothesis = (np.array([index[row[i]] for row in rows]) for i in (2, 3))
     confusion = confusion_matrix(truth, hypothesis, len(CLASSES))
-    found = scores(confusion)
-    return {**vars(found), "classes": CLASSES, "confusion": confusion.tolist()}
+    return {**scores(confusion), "classes": CLASSES, "confusion": confusion.tolist()}
 
 
 def write(path, value):

@@ -81,7 +81,7 @@ def test_a_row_has_all_that_the_files_of_its_run_say(exp):
         "valid_loss": 1.0,
         "valid_wa": 0.5,
         "valid_ua": 0.5,
-        "valid_f1": 0.5,
+        "valid_macro_f1": 0.5,
     }
     assert run["configuration"]["temporal"] == "lstm"
     assert run["targets"]["ravdess"]["zero_shot"] is False

@@ -11,7 +11,7 @@ from sklearn.svm import SVC
 
 from ser.batches import open_data
 from ser.common import InputError, read_json
-from ser.common.metrics import confusion_matrix, scores
+from ser.common.metrics import confusion_matrix, ua
 from ser.config import save
 from ser.config.schema import Features
 from ser.corpora.kaldi import read_table, write_table
@@ -112,7 +112,7 @@ def test_c_is_the_best_on_validation_and_the_fit_is_of_train_alone():
     mean, deviation = train[0].mean(0), train[0].std(0)
     for c in svm.PENALTIES:
         model = SVC(kernel="linear", C=c, class_weight="balanced").fit((train[0] - mean) / deviation, train[1])
-        uas = [scores(confusion_matrix(y, model.predict((x - mean) / deviation), 2)).ua for x, y in valid.values()]
+        uas = [ua(confusion_matrix(y, model.predict((x - mean) / deviation), 2)) for x, y in valid.values()]
         assert found.valid_ua[c] == pytest.approx(np.mean(uas))
         if c == found.penalty:
             np.testing.assert_allclose(found.model.coef_, model.coef_)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ser.config.registry import METRICS
+
 if TYPE_CHECKING:
     import pyarrow
 
@@ -37,14 +39,14 @@ RUNS = {
     "updates": ("json", "corpus -> updates that it got"),
     "curves": (
         "json",
-        "a row an epoch and corpus: epoch, corpus, train_loss, valid_loss, valid_wa, valid_ua, valid_f1",
+        f"a row an epoch and corpus: epoch, corpus, train_loss, valid_loss, {', '.join(f'valid_{m}' for m in METRICS)}",
     ),
     "seconds_per_epoch": ("float", "wall clock"),
     "device": ("word", "where it trained"),
     "precision": ("word", "number format of the training"),
     "versions": ("json", "package -> version"),
     "notes": ("words", "what every table with these corpora has to say"),
-    "targets": ("json", "target -> wa, ua, macro_f1, n, classes, confusion (row truth), zero_shot"),
+    "targets": ("json", f"target -> {', '.join(METRICS)}, n, classes, confusion (row truth), zero_shot"),
 }
 PREDICTIONS = {
     "run": ("word", "the run, as in the other file"),

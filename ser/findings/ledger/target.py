@@ -10,6 +10,7 @@ import numpy as np
 
 from ser.common import InputError
 from ser.common.metrics import confusion_matrix
+from ser.config.registry import METRICS
 from ser.features.archive import read_archive
 from ser.scoring.files import COLUMNS, read_answers, read_decode, read_epochs
 
@@ -90,9 +91,7 @@ def read_curves(path: Path) -> list[dict[str, Any]]:
                     "corpus": corpus,
                     "train_loss": epoch["train_loss"].get(corpus),
                     "valid_loss": valid.get("loss"),
-                    "valid_wa": valid.get("wa"),
-                    "valid_ua": valid.get("ua"),
-                    "valid_f1": valid.get("macro_f1"),
+                    **{f"valid_{name}": valid.get(name) for name in METRICS},
                 }
             )
     return rows

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser.common import derive_seed
+from ser.common.metrics import mean_recall
 from ser.findings.scores import Target
 
 RESAMPLES = 2000
@@ -109,9 +110,8 @@ def weighted_scores(hits: np.ndarray, counts: np.ndarray, weights: np.ndarray) -
     flat = hits.transpose(2, 1, 0, 3).reshape(speakers * seeds, cells * classes)
     right = (weights.reshape(len(weights), -1) @ flat).reshape(len(weights), cells, classes)
     of_class = weights.sum(2) @ counts
-    there = of_class > 0
-    recall = right / np.where(there, of_class, 1)[:, None]
-    return np.stack([right.sum(2) / of_class.sum(1)[:, None], recall.sum(2) / there.sum(1)[:, None]])
+    of_class = of_class[:, None]
+    return np.stack([right.sum(2) / of_class.sum(2), mean_recall(right, of_class)])
 
 
 def estimate(resampled: Resampled, weights: np.ndarray) -> Estimate:

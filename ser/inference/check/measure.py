@@ -14,7 +14,7 @@ from ser.augment import Kind, TooShort, copy_rng
 from ser.augment.kinds import BandPass, Mp3, Volume
 from ser.augment.noise import Noise
 from ser.common import InputError
-from ser.common.metrics import confusion_matrix, scores
+from ser.common.metrics import confusion_matrix, ua, wa
 from ser.common.progress import progress
 from ser.inference.card import seen, seen_name
 from ser.inference.check.labelled import GENDERS, Labelled
@@ -207,6 +207,6 @@ def _rows(
                     np.array([classes.index(str(label)) for label in labels])
                     for labels in ([utterances[i].emotion for i in own], [answers[i] for i in own])
                 )
-                scored = scores(confusion_matrix(truth, given, len(classes)))
+                scored = confusion_matrix(truth, given, len(classes))
                 flipped = None if plain is None else math.fsum(answers[i] != plain[i] for i in own) / len(own)
-                yield Row(corpus, gender, condition, scored.n, scored.ua, scored.wa, flipped)
+                yield Row(corpus, gender, condition, len(own), ua(scored), wa(scored), flipped)

@@ -17,7 +17,7 @@ import torch
 
 from ser.batches.view import Moments
 from ser.common import InputError, atomic_path
-from ser.common.metrics import confusion_matrix, scores
+from ser.common.metrics import confusion_matrix, ua, wa
 from ser.common.progress import progress
 from ser.corpora.data_dir import read_values
 from ser.frontends.graph import ANALYSIS
@@ -209,10 +209,11 @@ def compare(predictor: Predictor, kind: str, graphs: Sequence[Path], data_dir: P
     right = np.concatenate(found["predict"])
     for name, values in found.items():
         posteriors = np.concatenate(values)
-        scored = scores(confusion_matrix(np.array(targets), posteriors.argmax(1), len(index)))
+        scored = confusion_matrix(np.array(targets), posteriors.argmax(1), len(index))
         size = Path(name).stat().st_size if name != "predict" else (predictor.model.folder / WEIGHTS).stat().st_size
         worst = float(np.abs(posteriors - right).max())
-        rows.append({"name": name, "MB": size / 1e6, "ua": scored.ua, "wa": scored.wa, "n": scored.n, "worst": worst})
+        row = {"ua": ua(scored), "wa": wa(scored), "n": len(targets), "worst": worst}
+        rows.append({"name": name, "MB": size / 1e6, **row})
     return rows
 
 

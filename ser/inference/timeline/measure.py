@@ -8,6 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
+from ser.common.metrics import mean_recall
 from ser.inference.timeline.segments import Segment
 
 # Seconds of a frame that is right or wrong.
@@ -40,8 +41,7 @@ class Agreement:
     def frame_ua(self) -> float:
         """Mean over the emotions that are there of the share of their frames that is right."""
         rows = self.confusion[:-1]
-        there = rows.sum(1) > 0
-        return float(np.mean(np.diag(self.confusion)[:-1][there] / rows[there].sum(1)))
+        return float(mean_recall(np.diag(self.confusion)[:-1], rows.sum(1)))
 
     @property
     def segment_error(self) -> float:
