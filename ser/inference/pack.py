@@ -20,6 +20,7 @@ from ser.common.metrics import confusion_matrix, ua
 from ser.common.provenance import provenance
 from ser.config import Experiment, read_experiment
 from ser.config.load import ROOT
+from ser.config.metrics import scores
 from ser.frontends import build_frontend
 from ser.frontends.pretrained import Pretrained
 from ser.inference import model as folders
@@ -269,7 +270,11 @@ def _metrics(members: Sequence[_Member], model: Model) -> dict[str, Any]:
 
 def _scored(part: Part, posteriors: np.ndarray) -> dict[str, Any]:
     confusion = confusion_matrix(part.targets, posteriors.argmax(1), len(part.classes))
-    return {**asdict(scores(confusion)), "classes": list(part.classes), "confusion": confusion.tolist()}
+    return {
+        **scores(confusion, posteriors, part.targets),
+        "classes": list(part.classes),
+        "confusion": confusion.tolist(),
+    }
 
 
 def _model(members: Sequence[_Member], description: dict[str, Any]) -> Model:
