@@ -330,11 +330,15 @@ class Trainer:
             )
         try:
             state = of_kind(files.Progress, meta, "")
-            self.network.load_state_dict(files.part_of(tensors, "network."))
             self.loss.load_state_dict(files.part_of(tensors, "loss."))
             self.kept_states.load(files.part_of(tensors, "kept."))
+            if state["history"]:  # an epoch has ended: what is kept is of this network
+                self.network.load_state_dict(self.kept_states.state())
+            self.network.load_state_dict(files.part_of(tensors, "network."))
             files.restore_optimizer(self.optimizer, files.part_of(tensors, "optimizer."))
             self.stopping = Stopping(**state["stopping"])
+            if not all(isinstance(value, int | float) for value in state["stopping"].values()):
+                raise TypeError(f"stopping = {state['stopping']}")
             self.losses = {corpus: state["losses"][corpus] for corpus in self.corpora}
         except (ValueError, LookupError, TypeError, RuntimeError) as error:
             reason = " ".join(str(error).split())

@@ -96,7 +96,11 @@ def test_a_checkpoint_of_other_settings_is_refused(made, tmp_path):
         trainer_of(made, tmp_path, hashes={"data_hash": "g"}).run()
 
 
-@pytest.mark.parametrize("change", [{"stopping": {"x": 1}}, {"step": "3"}, {"losses": {}}, {"history": [1]}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [{"stopping": {"x": 1}}, {"stopping": {"best": []}}, {"step": "3"}, {"losses": {}}, {"history": [1]}],
+    ids=str,
+)
 def test_a_checkpoint_that_no_training_writes_is_refused(made, tmp_path, change):
     trainer = trainer_of(made, tmp_path)
     trainer._save()
