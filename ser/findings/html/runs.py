@@ -6,17 +6,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from markupsafe import Markup
 
 from ser.common import InputError
+from ser.common.kinds import of_kind
 from ser.findings.design import FACTORS
 from ser.findings.html.figures import chart, rounded_up
 from ser.findings.ledger.load import read_summary
 
 MOST = 120  # points of a line
-KEYS = ("combination", "corpora", *FACTORS, "settings_hash", "curves", "chosen_epoch", "configuration")
 HASHES = {
     "preset": "preset",
     "split": "split",
@@ -29,9 +29,33 @@ HASHES = {
     "data_hash": "data",
     "split_hash": "splits",
 }
-COLUMNS = ("epoch", "corpus", "train_loss", "valid_loss", "valid_ua")
+COLUMNS = ("train_loss", "valid_loss", "valid_ua")
 BY_CELL = ("config_hash", "data_hash", "split_hash")
 Points = dict[tuple[str, str], list[tuple[float, float]]]  # corpus, column of the curves -> epoch and mean
+
+
+class _Point(TypedDict):
+    """A row of the curves of a run; None where an epoch has no value."""
+
+    epoch: int
+    corpus: str
+    train_loss: float | None
+    valid_loss: float | None
+    valid_ua: float | None
+
+
+class _Run(TypedDict):
+    """What is read of a line of runs.jsonl."""
+
+    combination: str
+    corpora: list[str]
+    task: str
+    temporal: str
+    pooling: str
+    settings_hash: str
+    curves: list[_Point] | None
+    chosen_epoch: int
+    configuration: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,7 +93,7 @@ class Curves:
         self.kept.append(kept)
         for row in rows:
             self.last = max(self.last, row["epoch"])
-            for column in COLUMNS[2:]:
+            for column in COLUMNS:
                 if row[column] is not None:
                     by_epoch = self._sums.setdefault((row["corpus"], column), {})
                     total, count = by_epoch.get(row["epoch"], (0.0, 0))
@@ -103,11 +127,7 @@ def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
     if (ledger / "ledger.json").is_file():
         read_summary(ledger, [path.name])
     found = Runs([], {})
-    for number, row in _rows(path):
-        missing = [key for key in KEYS if key not in row]
-        missing += [column for point in row.get("curves") or [] for column in COLUMNS if column not in point]
-        if missing:
-            raise InputError(f"{path}:{number}: lacks {missing[0]}; run steps/ledger.py again")
+    for row in _rows(path):
         of_grid = set(row["corpora"]) <= set(grid["corpora"]) and all(row[f] in grid[f] for f in FACTORS)
         if not of_grid or row["settings_hash"] != findings["origin"]["settings"]:
             continue
@@ -122,18 +142,26 @@ def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
     return found
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise InputError(f"{path}:{number}: not a run; run steps/ledger.py again")
-                yield number, row
+                yield _run(line, f"{path}:{number}")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run steps/ledger.py, or give its folder by --ledger") from None
-    except ValueError:
-        raise InputError(f"{path}: cut short or not JSON; run steps/ledger.py again") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not text; run steps/ledger.py again") from None
+
+
+def _run(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        raise InputError(f"{where}: cut short or not JSON; run steps/ledger.py again") from None
+    try:
+        return dict(of_kind(_Run, row, ""))
+    except ValueError as error:
+        raise InputError(f"{where}: {error}; run steps/ledger.py again") from None
 
 
 def panels_of(curves: Mapping[str, Mapping[str, Curves]], corpora: Sequence[str]) -> dict[str, list[Panel]]:
