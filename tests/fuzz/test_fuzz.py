@@ -23,6 +23,7 @@ READERS = {**table_readers.READERS, **audio_readers.READERS, **result_readers.RE
 CASES = int(os.environ.get("SER_FUZZ_CASES", 1500))
 ONE, _, NUMBER = os.environ.get("SER_FUZZ_CASE", "").rpartition(":")
 SHOWN = 20
+ENOUGH = 100  # cases, of which any reader refuses one
 
 
 @pytest.fixture(scope="session")
@@ -49,4 +50,4 @@ def test_a_mutated_file_is_read_or_refused(name: str, material: Material, tmp_pa
             wrong.setdefault(error.what.partition(": ")[0], []).append(f"{error} input: {kept}")
     found = [f"{len(texts)} x {texts[0]}" for texts in wrong.values()]
     assert not wrong, "\n".join([f"{name}: {sum(map(len, wrong.values()))} of {len(numbers)} cases", *found[:SHOWN]])
-    assert ONE or refused, "no mutation was noticed"
+    assert refused or len(numbers) < ENOUGH, "no mutation was noticed"
