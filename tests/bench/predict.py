@@ -131,7 +131,7 @@ class Bench:
         self.audio_seconds = sum(soundfile.info(file).duration for file in self.files)
         self.model = load_model(self.model_folder)
         self.predictor = Predictor(self.model.model)
-        self.features = self.predictor.features
+        self.frontend = self.predictor.frontend
         self.batches = self._batches()
 
     def _batches(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -169,7 +169,7 @@ class Bench:
         read: list[tuple[np.ndarray, int]] = []
         samples: list[np.ndarray] = []
         spectra: list[np.ndarray] = []
-        rate = self.features.sampling_rate
+        rate = self.frontend.sampling_rate
         spent["read"] = seconds(
             lambda: read.extend((a.mono, a.sampling_rate) for a in map(read_audio, map(Path, self.files)))
         )
@@ -180,7 +180,7 @@ class Bench:
 
     def graph(self, path: Path) -> Callable[[], float]:
         """Of the seconds that onnxruntime takes from the files on."""
-        answer, rate = session(path), self.features.sampling_rate
+        answer, rate = session(path), self.frontend.sampling_rate
 
         def run() -> None:
             read = map(read_audio, map(Path, self.files))

@@ -90,7 +90,7 @@ def test_a_posterior_that_is_no_number_is_an_error(packed):
     with torch.no_grad():
         next(predictor.model.network.parameters()).fill_(float("nan"))
     with pytest.raises(InputError, match=str(packed)):
-        predictor.posteriors([np.zeros((10, predictor.features.bins), np.float32)])
+        predictor.posteriors([np.zeros((10, predictor.frontend.width), np.float32)])
 
 
 def test_a_pipe_is_refused_at_once(packed, tmp_path, capsys):
