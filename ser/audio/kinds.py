@@ -44,7 +44,9 @@ def check_single(path: Path, data: mmap.mmap) -> None:
     if pattern:
         at = second.start() if (second := pattern.search(data, 4)) else -1
     else:  # another header, which would begin again as it begins
-        at = data.find(data[:16], 16) if len(set(data[:16])) > 5 and path.suffix.lower() != ".gsm" else -1
+        head = data[:16]
+        text = all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in data[:256])
+        at = data.find(head, 16) if len(set(head)) > 5 and not text and path.suffix.lower() != ".gsm" else -1
     if at != -1:
         raise joined(path, at)
 

@@ -190,6 +190,7 @@ def test_a_speaker_in_no_class_and_a_class_without_speaker(lab):
     lab.write(drop={"lab_ana-ana_angry": "equal"})
     lab.refused(f"{lab.corpus / 'lab.csv'}:14: speaker lab_dora has no utterance in a class; mend the labels")
     lab.table("lab.csv", *(line for line in text if "angry" not in line))
+    lab.write(drop={})
     lab.refused(f"{lab.protocol.path}: class angry has no speaker; map a label to it")
 
 

@@ -127,7 +127,7 @@ def test_what_the_grid_varies_is_no_setting(override: str, mend: str) -> None:
     ("change", "words"),
     [
         ({"poolings": "[mu]"}, "key poolings is unknown; a grid has: corpora, combinations, task, temporal, pooling"),
-        ({"pooling": "[mu, mean]"}, "key pooling: mean is unknown; there is: mu, mu_sigma2"),
+        ({"pooling": "[mu, median]"}, "key pooling: median is unknown; there is: mu, mu_sigma2"),
         ({"task": "[multi, multi]"}, "key task must list names, each once"),
         ({"temporal": "lstm"}, "key temporal must list names, each once, not 'lstm'"),
         ({"corpora": "[]"}, "key corpora must list names"),

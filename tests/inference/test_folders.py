@@ -188,6 +188,8 @@ def test_an_ark_has_the_good_ones(packed, mixed, tmp_path):
 )
 @pytest.mark.parametrize("form", ["table", "csv", "jsonl"])
 def test_an_output_that_cannot_hold_a_name(packed, mixed, form, environment):
+    if "LC_ALL" in environment and not sys.prefix.isascii():
+        pytest.skip(f"{sys.prefix}: a C locale cannot import packages from such a path")
     _, good, _ = mixed
     run = ser("predict", packed, *good, "--format", form, **environment)
     assert run.returncode == 0
