@@ -25,6 +25,7 @@ class Fixed(nn.Module):
 
     routes = SpeechEmotionNetwork.routes
     average = SpeechEmotionNetwork.average
+    posteriors = SpeechEmotionNetwork.posteriors
 
     def __init__(self, heads: dict[str, dict[str, float]]) -> None:
         super().__init__()
@@ -83,7 +84,8 @@ def test_a_corpus_with_speakers_of_the_training_is_not_unseen(made: Made, monkey
     part = data.parts("test")["one"]
     for speakers, expected in ((["one4"], {"other": "one4 is a speaker of one, too"}), (["else"], {})):
         strange = replace(part, corpus="other", speakers=speakers * len(part))
-        other = SimpleNamespace(parts=lambda _, found=strange: {"other": found})
+        samples = {"other": {"test": {key: "of its own" for key in strange.ids}}}
+        other = SimpleNamespace(parts=lambda _, found=strange: {"other": found}, samples=samples)
         monkeypatch.setattr(runner, "_alone", lambda e, _: e)
         monkeypatch.setattr(runner, "data", lambda _, found=other: found)
         others, left_out = runner._others(data)
