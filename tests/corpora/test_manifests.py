@@ -61,7 +61,7 @@ def test_lhotse_reads_the_manifests_back(small_ravdess):
     assert (supervision.speaker, supervision.gender, supervision.language) == ("ravdess_01", "m", "en")
     assert supervision.channel == [0, 1]
     custom = dict(supervision.custom)
-    assert len(custom.pop("audio_digest")) == 16
+    assert len(custom.pop("audio_digest")) == len(custom.pop("samples_digest")) == 16
     assert custom == {"emotion": "happy", "label": "happy", "text_id": "ravdess_01", "intensity": "normal",
                       "repetition": "01"}  # fmt: skip
     assert supervisions["ravdess_01-03-01-02-01-01-01-01"].custom["emotion"] is None

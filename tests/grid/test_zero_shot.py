@@ -84,7 +84,7 @@ def test_a_corpus_with_speakers_of_the_training_is_not_unseen(made: Made, monkey
     part = data.parts("test")["one"]
     for speakers, expected in ((["one4"], {"other": "one4 is a speaker of one, too"}), (["else"], {})):
         strange = replace(part, corpus="other", speakers=speakers * len(part))
-        samples = {"other": {"test": {key: "of its own" for key in strange.ids}}}
+        samples = {"other": {"test": dict.fromkeys(strange.ids, "of its own")}}
         other = SimpleNamespace(parts=lambda _, found=strange: {"other": found}, samples=samples)
         monkeypatch.setattr(runner, "_alone", lambda e, _: e)
         monkeypatch.setattr(runner, "data", lambda _, found=other: found)
