@@ -82,7 +82,7 @@ def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> str:
     absent = f"; {len(found.absent)} files are not there (such as {found.absent[0]})" if found.absent else ""
     return (
         f"{corpus_dir}: not the complete {protocol.name}{edition}: {', '.join(found.wrong)}{absent}; complete it "
-        f"(from {protocol.source}), mend `expected` in {protocol.path}, or go on with --allow-partial true"
+        f"(from {protocol.source}), fix `expected` in {protocol.path}, or go on with --allow-partial true"
     )
 
 

@@ -42,11 +42,12 @@ class WhisperEncoder(nn.Module):
         self.size, self.bands, self.heads = size, bands, heads
         depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
         inner = tensors["layers.0.fc1.weight"].shape[0]
-        self.conv1 = nn.Conv1d(bands, size, 3, padding=1)
-        self.conv2 = nn.Conv1d(size, size, 3, stride=2, padding=1)
-        self.embed_positions = nn.Embedding(*tensors["embed_positions.weight"].shape)
-        self.layers = nn.ModuleList(_Layer(size, inner, heads) for _ in range(depth))
-        self.layer_norm = nn.LayerNorm(size)
+        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and then replaced
+            self.conv1 = nn.Conv1d(bands, size, 3, padding=1)
+            self.conv2 = nn.Conv1d(size, size, 3, stride=2, padding=1)
+            self.embed_positions = nn.Embedding(*tensors["embed_positions.weight"].shape)
+            self.layers = nn.ModuleList(_Layer(size, inner, heads) for _ in range(depth))
+            self.layer_norm = nn.LayerNorm(size)
         self.load_state_dict(_stacked(tensors, depth))
 
     def forward(self, mel: Tensor, lengths: Tensor | None = None) -> list[Tensor]:

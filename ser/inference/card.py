@@ -51,7 +51,7 @@ def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
         beside: files of `ser check` in the same folder.
     """
     corpora, trained = description["corpora"], description["trained"]
-    names = markdown(", ".join(told["name"] for told in corpora.values()))
+    names = markdown(", ".join(about["name"] for about in corpora.values()))
     low, high = trained["seconds"]
     rates = ", ".join(f"{int(rate):,} Hz" for rate in trained["sampling_rates"])
     parts = [

@@ -69,6 +69,13 @@ def test_whisper_is_that_of_transformers(whisper):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
 
 
+def test_opening_an_encoder_draws_no_random_number(tmp_path):
+    folder = tiny.write_ctranslate2(tmp_path / "model")
+    before = torch.get_rng_state()
+    frontend_of(folder).extract(speech(1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_mel_filters_have_slaneys_shape():
     filters = mel_filters(80).numpy()
     assert filters.shape == (80, 201)
