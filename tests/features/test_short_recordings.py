@@ -9,8 +9,9 @@ from ser.config import load
 from ser.corpora.items import read_items
 from ser.corpora.utterance import Utterance
 from ser.features import FeatureStore
+from ser.frontends import build_frontend
 
-CONFIG = load("strict", None, ["corpora=[ravdess]"]).features
+EXPERIMENT = load("strict", None, ["corpora=[ravdess]"])
 
 
 def noise(samples):
@@ -30,7 +31,7 @@ def test_both_stages_have_one_rule(small_ravdess, tmp_path):
     small.prepare(allow_partial=True)
     left_out = [line.split("\t")[1] for line in (small.out / "left_out.tsv").read_text().splitlines()]
     assert sorted(why.partition(": ")[0] for why in left_out if "too short" in why) == sorted(map(str, short.values()))
-    store = FeatureStore(tmp_path / "dump", small.out, CONFIG)
+    store = FeatureStore(tmp_path / "dump", small.out, build_frontend(EXPERIMENT))
     store.compute(1, 1)
     assert store.finish() == 24 * 4 - 3  # one label of five is in no class
     assert len(store.padded()) == 1
