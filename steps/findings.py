@@ -24,6 +24,12 @@ def main() -> int:
     for factor in ("corpora", "task", "temporal", "pooling"):
         parser.add_argument(f"--{factor}", help="these of the grid alone, with commas between them (default: all)")
     parser.add_argument("--only", action="append", default=[], metavar="COLUMN=VALUE", help="runs that count")
+    parser.add_argument(
+        "--budget",
+        choices=["total", "per_corpus"],
+        default="",
+        help="training.budget of the runs of all tables but that of budgets (default: per_corpus, if it is there)",
+    )
     parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap (%(default)s)")
     parser.add_argument("--append", type=Path, help="Markdown file, such as RESULTS.md, to put all tables in")
     options = parser.parse_args()
@@ -40,7 +46,7 @@ def main() -> int:
         f: getattr(options, f).split(",") for f in ("corpora", "task", "temporal", "pooling") if getattr(options, f)
     }
     design = read_design(options.grid, options.recipe).narrowed(levels)
-    ledger, design = load_ledger(options.ledger, design, only)
+    ledger, design = load_ledger(options.ledger, design, only, options.budget)
     command = f"steps/findings.py {shlex.join(sys.argv[1:])}"
     out = options.out or options.ledger.parent / "findings"
     found = Found(ledger, design, command, options.resamples)

@@ -1,15 +1,27 @@
 """One home a value: a key of conf/*.yaml = a field of a frozen dataclass = an option of the command line."""
 
-from ser.config.load import decisive, differences, dotted, find, load, read_experiment, save
+from ser.config.load import (
+    ExperimentReader,
+    deciding,
+    decisive,
+    differences,
+    dotted,
+    find,
+    load,
+    read_experiment,
+    save,
+)
 from ser.config.schema import Batches, Experiment, Features, FrontendSettings, Network, Training
 
 __all__ = [
     "Batches",
     "Experiment",
+    "ExperimentReader",
     "Features",
     "FrontendSettings",
     "Network",
     "Training",
+    "deciding",
     "decisive",
     "differences",
     "dotted",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -22,6 +23,8 @@ from ser.config.yaml_file import QUOTE, parse_option, read_yaml, shown
 # Where conf/ and local/ lie: beside the library, unless it is installed elsewhere.
 ROOT = Path(os.environ.get("SER_ROOT") or Path(__file__).resolve().parents[2])
 AUGMENT = ROOT / "conf" / "augment.yaml"
+# Lines of config.yaml in which the runs of a cell differ.
+NUMBERS = re.compile(r"^(fold|seed): (\d+)$", re.MULTILINE)
 SECTIONS = {name: kind for name, kind in get_type_hints(Experiment).items() if is_dataclass(kind)}
 
 
@@ -108,10 +111,30 @@ def read_experiment(path: Path) -> Experiment:
     return _build(values, origin, str(path))
 
 
+class ExperimentReader:
+    """Reads many config.yaml: those that differ in fold and seed alone are parsed once, for parsing takes long."""
+
+    def __init__(self) -> None:
+        self._parsed: dict[str, Experiment] = {}
+
+    def read(self, path: Path) -> Experiment:
+        """As `read_experiment` does."""
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        numbers: dict[str, Any] = {key: int(value) for key, value in NUMBERS.findall(text)}
+        if numbers.keys() != {"fold", "seed"} or numbers["fold"] < 1:
+            return read_experiment(path)  # which says what is wrong
+        rest = NUMBERS.sub("", text)
+        if rest not in self._parsed:
+            self._parsed[rest] = read_experiment(path)
+        return replace(self._parsed[rest], **numbers)
+
+
 # How a run is carried out, which decides neither what is learnt nor from what.
 HOW = {"training.device", "training.threads", "training.checkpoint_seconds", "training.tensorboard"}
 
 
+# How updates are divided among corpora, which decides nothing where there is one.
+BUDGET = "training.budget"
 # Options that came later, with the value that leaves them off: results made before stay valid.
 ADDED = {
     "training.adversarial_weight": 0.0,
@@ -120,6 +143,7 @@ ADDED = {
     "training.loss": "cross_entropy",
     "training.focal_gamma": 2.0,
     "training.tensorboard": False,
+    BUDGET: "total",
     "augment.copies": 0,
     "frontend.name": "log_stft",
     "frontend.bands": 40,
@@ -138,6 +162,11 @@ def dotted(experiment: Experiment) -> dict[str, Any]:
     return dict(_flatten(_plain(asdict(experiment))))
 
 
+def _compared(experiment: Experiment) -> dict[str, Any]:
+    """Dotted keys and values; the budget of a single corpus counts as the one that older results have."""
+    return dotted(experiment) | ({BUDGET: ADDED[BUDGET]} if len(experiment.corpora) == 1 else {})
+
+
 def decisive(experiment: Experiment) -> dict[str, Any]:
     """Dotted keys and values of what decides a result.
 
@@ -149,14 +178,20 @@ def decisive(experiment: Experiment) -> dict[str, Any]:
     used = ["copies", "chain", "kinds", *section["kinds"]] if section["copies"] >= least else []
     return {
         key: value
-        for key, value in dotted(experiment).items()
+        for key, value in _compared(experiment).items()
         if key not in HOW and ADDED.get(key) != value and (not key.startswith("augment.") or key.split(".")[1] in used)
     }
 
 
+def deciding(experiment: Experiment) -> set[str]:
+    """Dotted keys of what decides a result or, as an option that came later, is off."""
+    idle = {BUDGET} if len(experiment.corpora) == 1 else set()
+    return {*decisive(experiment), *ADDED} - idle
+
+
 def differences(one: Experiment, other: Experiment) -> dict[str, tuple[Any, Any]]:
     """Dotted keys that decide the result of either and differ, with both values."""
-    first, second = dotted(one), dotted(other)
+    first, second = _compared(one), _compared(other)
     found = dict.fromkeys([*decisive(one), *decisive(other)])
     return {key: (first[key], second[key]) for key in found if first[key] != second[key]}
 

@@ -89,6 +89,7 @@ class Training:
     weight_decay: NonNegativeFloat
     gradient_clip: PositiveFloat
     steps_per_epoch: PositiveInt
+    budget: Literal["total", "per_corpus"]
     patience: PositiveInt
     improvement: ClosedUnitInterval
     max_epochs: PositiveInt

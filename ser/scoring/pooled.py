@@ -12,11 +12,11 @@ import numpy as np
 from ser.common import InputError
 from ser.common.metrics import mean_recall, ua
 from ser.common.output import markdown, markdown_code, markdown_table
-from ser.config import Experiment
+from ser.config import Experiment, ExperimentReader, differences
 from ser.config.metrics import columns, scores
 from ser.features.archive import read_archive
 from ser.scoring.files import REDECODE, RESCORE, answers_of, read_answers, read_decode, read_result
-from ser.scoring.tables import experiment_of, result_paths, telling_settings, told
+from ser.scoring.tables import budget_notes, experiment_of, result_paths, telling_settings, told
 
 RESAMPLES = 2000
 COVERAGE = 0.9
@@ -91,9 +91,9 @@ def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
             for target in result["targets"]:
                 key = (str(exp_dir), result["combination"], target, path.parents[1].name)
                 groups.setdefault(key, []).append((result, path.parent))
-    found = []
+    found, reader = [], ExperimentReader()
     for (_, _, target, cell), runs in groups.items():
-        pool = _pool(target, cell, runs)
+        pool = _pool(target, cell, runs, reader)
         found.append(pool)
         if ensembles and len(pool.seeds) > 1 and not pool.is_baseline:  # a baseline has no posteriors
             found.append(_ensemble(pool, runs))
@@ -102,7 +102,7 @@ def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
     return found
 
 
-def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
+def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], reader: ExperimentReader) -> Pool:
     found = {(result["seed"], result["fold"]) for result, _ in runs}
     seeds, folds = sorted({s for s, _ in found}), sorted({f for _, f in found})
     missing = [f"seed {s} fold {f}" for s in seeds for f in folds if (s, f) not in found]
@@ -120,7 +120,7 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -
                 )
             own = sums.setdefault(str(speaker), np.zeros((len(seeds), len(classes), len(classes))))
             own[seeds.index(result["seed"]), index[truth], index[hypothesis]] += 1
-    first = runs[0][0]
+    first, experiment = runs[0][0], _settings(runs, reader)
     speakers = sorted(sums)
     hashes = {result.get("protocol_hash", {}).get(target, "not recorded") for result, _ in runs}
     return Pool(
@@ -134,10 +134,29 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -
         seeds,
         speakers,
         np.stack([sums[s] for s in speakers], axis=1),
-        experiment_of(runs[0][1]),
+        experiment,
         frozenset("{device} in {precision}".format(**result["machine"]) for result, _ in runs),
         frozenset(result["git_revision"] for result, _ in runs),
     )
+
+
+def _settings(runs: Sequence[tuple[dict[str, Any], Path]], reader: ExperimentReader) -> Experiment | None:
+    """The settings of a cell's runs; None for a baseline.
+
+    Raises:
+        InputError: they differ in more than fold and seed.
+    """
+    first = experiment_of(runs[0][1], reader)
+    for _, folder in runs[1:]:
+        other = experiment_of(folder, reader)
+        found = differences(first, other) if first and other else {}
+        changed = [f"{key}: {a} there, {b} here" for key, (a, b) in found.items() if key not in ("fold", "seed")]
+        if changed:
+            raise InputError(
+                f"{folder}: of other settings than {runs[0][1].name} ({'; '.join(changed)}). Keep one --exp folder for "
+                "each settings"
+            )
+    return first
 
 
 def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
@@ -251,6 +270,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         *([f"Within noise of the first, for their interval holds 0: rows {', '.join(noise)}."] if noise else []),
         "No interval holds the noise of training: the UAs of the seeds of one row show it.",
         "Normalisation by speaker uses all test utterances of the speaker, unlabelled (transductive).",
+        *map(markdown, budget_notes(pool.experiment for pool in pools)),
         *([f"Networks were trained on {markdown(', '.join(machines))}."] if machines else []),
         f"Code: {markdown(', '.join(code))}. Printed by {markdown_code(command)}.",
     ]

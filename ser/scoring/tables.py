@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
 from ser.common.output import markdown, markdown_code, markdown_table
-from ser.config import Experiment, decisive, differences, dotted, load, read_experiment
-from ser.config.load import ADDED, ROOT
+from ser.config import Experiment, ExperimentReader, deciding, differences, dotted, load
+from ser.config.load import ROOT
 from ser.config.metrics import columns
 from ser.scoring.files import read_result
 
 # Settings with a column of their own, or named by one.
 SHOWN = {"preset", "corpora", "split", "task", "temporal", "pooling", "fold", "seed"}
 SHOWN |= {"batches.normalisation", "training.precision"}
+# What a budget says of a row of several corpora.
+BUDGETS = {
+    "total": "the corpora of a row share as many updates as one has alone, so a second one takes some of the target's",
+    "per_corpus": "each corpus of a row has as many updates as it has alone",
+}
 
 
 def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
@@ -27,8 +32,9 @@ def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     Raises:
         InputError: a folder holds none, or one is not readable.
     """
+    reader = ExperimentReader()
     return [
-        {**read_result(path), "folder": path.parent, "experiment": experiment_of(path.parent)}
+        {**read_result(path), "folder": path.parent, "experiment": experiment_of(path.parent, reader)}
         for exp_dir in exp_dirs
         for path in result_paths(exp_dir)
     ]
@@ -46,10 +52,10 @@ def result_paths(exp_dir: Path) -> list[Path]:
     return paths
 
 
-def experiment_of(folder: Path) -> Experiment | None:
+def experiment_of(folder: Path, reader: ExperimentReader) -> Experiment | None:
     """The settings of a result; none for a baseline."""
     config = folder / "config.yaml"
-    return read_experiment(config) if config.is_file() else None
+    return reader.read(config) if config.is_file() else None
 
 
 def _different(one: Experiment, other: Experiment) -> dict[str, Any]:
@@ -95,9 +101,14 @@ def told(experiment: Experiment | None, telling: Sequence[str]) -> dict[str, str
     """The telling settings of a row; what decides nothing there is left empty."""
     if experiment is None:
         return dict.fromkeys(telling, "")
-    values = dotted(experiment)
-    decides = {*decisive(experiment), *ADDED}
+    values, decides = dotted(experiment), deciding(experiment)
     return {key: _told(values[key]) if key in decides else "" for key in telling}
+
+
+def budget_notes(experiments: Iterable[Experiment | None]) -> list[str]:
+    """How the rows of several corpora divide the updates among these."""
+    found = {e.training.budget for e in experiments if e is not None and len(e.corpora) > 1}
+    return [f"training.budget {name}: {BUDGETS[name]}." for name in BUDGETS if name in found]
 
 
 def _told(value: Any) -> str:
@@ -125,6 +136,7 @@ def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) 
     notes += [
         "WA: accuracy over utterances; UA: mean of the recalls of the classes; n: test utterances.",
         "Valid UA: of the kept epoch.",
+        *map(markdown, budget_notes(result.get("experiment") for result in results)),
         *map(markdown, _data_lines(results)),
         f"A row is made by its settings, the first by {markdown_code(made)}.",
         f"Code: {markdown(code)}. Printed by {markdown_code(command)}.",

@@ -40,7 +40,7 @@ from ser.training import checkpoint as files
 from ser.training.class_weights import class_weights
 from ser.training.machine import Machine, find_machine
 from ser.training.objective import batch_loss, validation_loss
-from ser.training.schedule import ranks, rate_factor, turns
+from ser.training.schedule import ranks, rate_factor, turns, updates_per_epoch
 from ser.training.stopping import Stopping
 from ser.training.watching import Watching
 
@@ -92,7 +92,8 @@ class Trainer:
         self.warnings = [*warnings, *self._untrained(valid)]
         self.device_weights = {c: torch.from_numpy(w).to(self.machine.device) for c, w in self.weights.items()}
         self.corpora = list(train)
-        self.steps = self.config.steps_per_epoch * self.config.max_epochs
+        self.epoch_steps = updates_per_epoch(self.config, len(self.corpora))
+        self.steps = self.epoch_steps * self.config.max_epochs
         frontend = build_frontend(experiment)
         samples = round(experiment.batches.crop_seconds * frontend.sampling_rate)
         crop = max(1, frontend.num_frames(samples) // experiment.batches.frame_step)
@@ -166,7 +167,7 @@ class Trainer:
 
     def _run_epoch(self) -> None:
         epoch, started = len(self.history) + 1, time.monotonic()
-        steps = self.config.steps_per_epoch
+        steps = self.epoch_steps
         with self.watching.epoch_bar(steps, self.step - (epoch - 1) * steps) as bar:
             self.run_steps(epoch * steps, bar.step)
         self._validate(epoch)

@@ -1,10 +1,19 @@
-"""What depends on the step alone: whose turn it is, and how large an update is."""
+"""How many updates there are, and what depends on the step alone: whose turn it is, and how large an update is."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ser.common import derive_seed
+from ser.config import Training
+
+
+def updates_per_epoch(config: Training, corpora: int) -> int:
+    """Updates of an epoch with so many training corpora.
+
+    Budget `per_corpus` gives each corpus as many as it has alone (with a temperature above 0 on average over corpora).
+    """
+    return config.steps_per_epoch * (corpora if config.budget == "per_corpus" else 1)
 
 
 def turns(sizes: list[int], steps: int, temperature: float, purpose: tuple[str | int, ...]) -> np.ndarray:

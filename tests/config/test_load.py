@@ -5,7 +5,7 @@ import yaml
 from conftest import ROOT
 
 from ser.common import InputError
-from ser.config import decisive, differences, dotted, find, load, read_experiment, save
+from ser.config import ExperimentReader, decisive, differences, dotted, find, load, read_experiment, save
 from ser.config.load import ADDED, keys
 from ser.config.registry import KINDS, built
 from ser.config.yaml_file import read_yaml
@@ -104,6 +104,7 @@ def test_an_unknown_key_names_its_file_and_the_nearest(preset):
     [
         ("training.patience=many", "training.patience"),
         ("training.patience=0", "training.patience"),
+        ("training.budget=both", "training.budget"),
         ("fold=1.5", "fold"),
         ("fold=true", "fold"),
         ("seed=-1", "seed"),
@@ -313,6 +314,42 @@ def test_an_option_that_came_later_leaves_older_results_valid(tmp_path):
     assert read_experiment(tmp_path / "older.yaml") == experiment
     assert "training.adversarial_weight" not in decisive(experiment)
     assert "training.adversarial_weight" in decisive(load("strict", None, [CORPORA, "training.adversarial_weight=1"]))
+
+
+def test_budgets_of_the_presets():
+    two = "corpora=[tess, ravdess]"
+    presets = ("paper", "strict", "strong", "strong_global", "pretrained", "pretrained_global")
+    found = {name: load(name, None, [two]).training.budget for name in presets}
+    assert found == dict.fromkeys(presets[:2], "total") | dict.fromkeys(presets[2:], "per_corpus")
+
+
+def test_a_budget_decides_where_there_are_several_corpora(tmp_path):
+    def experiment(corpora, budget):
+        return load("strict", None, [f"corpora={corpora}", f"training.budget={budget}"])
+
+    total, per_corpus = (experiment("[tess, ravdess]", budget) for budget in ("total", "per_corpus"))
+    assert differences(total, per_corpus) == {"training.budget": ("total", "per_corpus")}
+    assert decisive(per_corpus) == {**decisive(total), "training.budget": "per_corpus"}
+    alone = [experiment("[ravdess]", budget) for budget in ("total", "per_corpus")]
+    assert decisive(alone[0]) == decisive(alone[1])
+    assert differences(*alone) == {}
+    for one in alone:
+        assert differences(one, per_corpus)["training.budget"] == ("total", "per_corpus")
+        assert "training.budget" not in differences(one, total)
+    save(total, tmp_path / "config.yaml")
+    text = (tmp_path / "config.yaml").read_text()
+    (tmp_path / "config.yaml").write_text(text.replace("  budget: total\n", ""))
+    assert read_experiment(tmp_path / "config.yaml") == total
+
+
+def test_settings_that_differ_in_fold_and_seed_are_read_alike(tmp_path):
+    reader = ExperimentReader()
+    experiments = [load("strict", None, [CORPORA, f"fold={f}", f"seed={s}"]) for f, s in ((1, 0), (2, 7))]
+    for number, experiment in enumerate(experiments):
+        save(experiment, tmp_path / f"{number}.yaml")
+    assert [reader.read(tmp_path / f"{number}.yaml") for number in (0, 1, 0)] == [*experiments, experiments[0]]
+    with pytest.raises(InputError, match="2.yaml"):
+        reader.read(tmp_path / "2.yaml")
 
 
 def augment_keys(corpora, *overrides):

@@ -18,7 +18,7 @@ from ser.findings.report.layout import Sheet, booktabs, comma_separated, markdow
 from ser.findings.report.write import write_findings
 
 ROOT = Path(__file__).resolve().parents[2]
-SHEETS = ("table1", "table2", "table3", "table4", "table5", "effects", "transfer", "variance", "placebo")
+SHEETS = ("table1", "table2", "table3", "table4", "table5", "effects", "transfer", "budgets", "variance", "placebo")
 
 
 def call(step, *arguments):
@@ -178,6 +178,7 @@ def test_a_mistake_is_one_line(tmp_path, findings, exp, arguments):
 
 RUN = {
     "settings_hash": "settings",
+    "comparable_hash": "comparable",
     "preset": "strict",
     "precision": "float32",
     "git_revision": "abc",
@@ -207,6 +208,7 @@ def test_the_whole_grid_has_all_cells_of_the_paper(tmp_path):
         "table5": 13,
         "effects": 3 * (3 + 3 + 3 + 1),
         "transfer": 3 * (4 + 3 + 1 + 4),
+        "budgets": 0,  # nor names a budget
         "variance": 3 * 2 * 12,
         "placebo": 6,
     }

@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT, LABEL = "<script>", "a&b"
 VOID = {"meta", "br", "link", "img", "circle", "line", "polyline", "colgroup"}
 FACTORS = ("task", "temporal", "pooling")
-SECTIONS = ["reading", *(f"table{i}" for i in range(1, 6)), "donors", "effects", "transfer", "variance", "placebo"]
-SECTIONS += ["confusions", "scores", "curves", "status", "settings"]
+SECTIONS = ["reading", *(f"table{i}" for i in range(1, 6)), "donors", "effects", "transfer", "budgets"]
+SECTIONS += ["variance", "placebo", "confusions", "scores", "curves", "status", "settings"]
 
 
 def made_findings(root):

@@ -150,7 +150,10 @@ def test_killed_in_training_the_rerun_continues(recipe: Recipe) -> None:
         (["train"], "train: an argument that is no option"),
         (["--training.lr", "1"], r"command line: unknown key training.lr; did you mean training.\w+\?"),
         (["--fold", "5"], "error: fold = 5: split strict of one, two has folds 1 to 4"),
-        (["--temporal", "gru"], "command line: key temporal = 'gru': there is: lstm, blstm, tdnn, attention, nin, none"),
+        (
+            ["--temporal", "gru"],
+            "command line: key temporal = 'gru': there is: lstm, blstm, tdnn, attention, nin, none",
+        ),
         (["--preset", "strikt"], "strikt.yaml: no such file below .*; there is: paper, pretrained, .*strict, strong"),
         (["--corpora", "three"], "error: three: no conf/corpora/three.yaml below .*; there is: .*ravdess.yaml"),
         (

@@ -10,6 +10,7 @@ from scored import whole_result
 
 from ser.common import InputError
 from ser.common.records import write_record
+from ser.config import save
 from ser.features import ArkWriter
 from ser.scoring.pooled import Pool, draws, interval, pooled_table, read_pools, ua_samples
 
@@ -44,6 +45,20 @@ def test_a_seed_that_lacks_a_fold_is_named(tmp_path):
     write_run(tmp_path, "net", 2, 0, [("y", "a", "b"), ("y", "b", "b")])
     write_run(tmp_path, "net", 1, 1, [("x", "a", "a"), ("x", "b", "b")])
     with pytest.raises(InputError, match="seed 1 fold 2 is missing"):
+        read_pools([tmp_path])
+
+
+def test_a_cell_of_two_settings_is_refused(made, tmp_path):
+    """Fold and seed differ; the budget of one corpus decides nothing, and that of two does."""
+    for fold, budget in ((1, "total"), (2, "per_corpus")):
+        write_run(tmp_path, "net", fold, 0, [("x", "a", "a"), ("x", "b", "b")])
+        folder = tmp_path / "c" / "net" / f"fold{fold}_seed0"
+        save(made.experiment(f"fold={fold}", f"training.budget={budget}", corpora="one"), folder / "config.yaml")
+    assert len(read_pools([tmp_path])) == 1
+    for fold, budget in ((1, "total"), (2, "per_corpus")):
+        folder = tmp_path / "c" / "net" / f"fold{fold}_seed0"
+        save(made.experiment(f"fold={fold}", f"training.budget={budget}"), folder / "config.yaml")
+    with pytest.raises(InputError, match=r"fold2_seed0: .*training.budget"):
         read_pools([tmp_path])
 
 

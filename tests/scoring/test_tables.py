@@ -81,6 +81,22 @@ def test_a_setting_in_which_rows_of_a_preset_differ_is_a_column(made, tmp_path):
     assert [rows[i].split("|")[column].strip() for i in range(2)] == ["3", "7"]
 
 
+@pytest.mark.parametrize("alone", ["total", "per_corpus"])
+def test_budgets_of_several_corpora_are_told_apart(made, tmp_path, alone):
+    """A row of one corpus, whose budget decides nothing, has none."""
+    for corpora, budget in (("one", alone), ("one,two", "per_corpus"), ("two,one", "total")):
+        folder = tmp_path / "exp" / corpora.replace(",", "_") / "cell" / "fold1_seed0"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(result(1)))
+        save(made.experiment(f"training.budget={budget}", corpora=corpora), folder / "config.yaml")
+    text = results_table(read_results([tmp_path / "exp"]), "the command", "./run.sh")
+    _, _, head, _, *rows = text.splitlines()
+    column = [cell.strip() for cell in head.split("|")].index("training.budget")
+    assert [rows[i].split("|")[column].strip() for i in range(3)] == ["", "per_corpus", "total"]
+    notes = [line for line in text.splitlines() if line.startswith("- training.budget ")]
+    assert [line.split()[2] for line in notes] == ["total:", "per_corpus:"]
+
+
 def test_the_command_of_a_row_names_what_its_preset_has_otherwise(made, tmp_path):
     folder = tmp_path / "exp_try" / "one_two" / "cell" / "fold1_seed0"
     folder.mkdir(parents=True)

@@ -57,6 +57,69 @@ def test_corpora_alternate_and_updates_are_counted(made, tmp_path):
     assert json.loads((tmp_path / "train.json").read_text())["updates"] == {"one": 3, "two": 2}
 
 
+def updates_of(folder):
+    return json.loads((folder / "train.json").read_text())["updates"]
+
+
+def seen_by(trainer):
+    """For each update on `one`: the utterances, and the learning rate."""
+    found = []
+    update = trainer._update
+
+    def watched(batch):
+        loss = update(batch)
+        if batch.corpus == "one":
+            found.append((list(batch.indices), trainer.optimizer.param_groups[0]["lr"]))
+        return loss
+
+    trainer._update = watched
+    trainer.run()
+    return found
+
+
+def test_a_budget_per_corpus_gives_each_corpus_the_updates_that_it_has_alone(made, tmp_path):
+    settings = ("training.budget=per_corpus", "training.schedule=half_linear")
+    alone = seen_by(trainer_of(made, tmp_path / "alone", *settings, corpora="one"))
+    both = seen_by(trainer_of(made, tmp_path / "both", *settings))
+    assert updates_of(tmp_path / "alone") == {"one": 12}
+    assert updates_of(tmp_path / "both") == {"one": 12, "two": 12}
+    assert [indices for indices, _ in both] == [indices for indices, _ in alone]
+    # Every other one of twice as many steps is at the same place of the schedule.
+    assert [rate for _, rate in both] == pytest.approx([rate for _, rate in alone])
+    rows = [json.loads(line) for line in (tmp_path / "both" / "epochs.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [8, 16, 24]
+
+
+@pytest.mark.parametrize(("budget", "updates"), [("total", {"one": 2, "two": 2}), ("per_corpus", {"one": 4, "two": 4})])
+def test_early_stopping_counts_epochs_at_any_budget(made, tmp_path, budget, updates):
+    trainer_of(made, tmp_path, f"training.budget={budget}", "training.improvement=1", "training.patience=1").run()
+    assert updates_of(tmp_path) == updates
+
+
+def test_drawn_corpora_share_the_sum_of_their_budgets(made, tmp_path):
+    trainer_of(made, tmp_path, "training.budget=per_corpus", "batches.temperature=1").run()
+    found = updates_of(tmp_path)
+    assert sum(found.values()) == 24
+    assert found["one"] != found["two"]
+
+
+def test_a_killed_training_with_a_budget_per_corpus_goes_on(made, tmp_path):
+    trainer_of(made, tmp_path / "straight", "training.budget=per_corpus").run()
+    trainer = trainer_of(made, tmp_path / "killed", "training.budget=per_corpus")
+    update = trainer._update
+
+    def interrupting(batch):
+        if trainer.step == 9:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return update(batch)
+
+    trainer._update = interrupting
+    with pytest.raises(Interrupted):
+        trainer.run()
+    trainer_of(made, tmp_path / "killed", "training.budget=per_corpus").run()
+    assert_same(outcome(tmp_path / "killed"), outcome(tmp_path / "straight"))
+
+
 def test_the_same_seed_gives_the_same_training(made, tmp_path, straight):
     trainer_of(made, tmp_path).run()
     assert_same(outcome(tmp_path), straight)

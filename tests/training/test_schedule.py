@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from ser.training.schedule import ranks, rate_factor, turns
+from ser.config import load
+from ser.training.schedule import ranks, rate_factor, turns, updates_per_epoch
+
+
+@pytest.mark.parametrize(("budget", "updates"), [("total", [14, 14, 14]), ("per_corpus", [14, 28, 42])])
+def test_updates_of_an_epoch(budget, updates):
+    config = load("strict", None, ["corpora=[a]", "training.steps_per_epoch=14", f"training.budget={budget}"]).training
+    assert [updates_per_epoch(config, corpora) for corpora in (1, 2, 3)] == updates
 
 
 def test_corpora_in_turn():

@@ -14,8 +14,8 @@ from ser.findings.html.status import read_standing
 from ser.findings.html.tables import tables_of
 from ser.findings.report.write import FIGURES
 
-KEYS = ("command", "ledger", "grid", "runs", "resamples", "coverage", "origin", "notes", "targets")
-SHEETS = ("table1", "table2", "table3", "table4", "table5", "effects", "transfer", "variance", "placebo")
+KEYS = ("command", "ledger", "grid", "runs", "resamples", "coverage", "origin", "notes", "targets", "comparable_hash")
+SHEETS = ("table1", "table2", "table3", "table4", "table5", "effects", "transfer", "budgets", "variance", "placebo")
 
 
 def write_page(findings: Path, out: Path, ledger: Path | None = None, grid_status: Path | None = None) -> None:

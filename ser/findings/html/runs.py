@@ -53,6 +53,7 @@ class _Run(TypedDict):
     temporal: str
     pooling: str
     settings_hash: str
+    comparable_hash: str
     curves: list[_Point] | None
     chosen_epoch: int
     configuration: dict[str, Any]
@@ -129,7 +130,10 @@ def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
     found = Runs([], {})
     for row in _rows(path):
         of_grid = set(row["corpora"]) <= set(grid["corpora"]) and all(row[f] in grid[f] for f in FACTORS)
-        if not of_grid or row["settings_hash"] != findings["origin"]["settings"]:
+        key, name = ("settings_hash", findings["origin"]["settings"])
+        if len(row["corpora"]) == 1:  # whose updates are the same at any budget
+            key, name = ("comparable_hash", findings["comparable_hash"])
+        if not of_grid or row[key] != name:
             continue
         curves = row.pop("curves")
         found.rows.append({key: row.get(key) for key in (*HASHES, "configuration", "versions")})

@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ser.findings.html.figures import rounded_up, span
+from ser.findings.report.budgets import EQUAL
 from ser.findings.report.effects import p_value
 from ser.findings.report.layout import interval, percent, points
 from ser.findings.scores import METRICS
@@ -59,7 +60,7 @@ class Table:
 def tables_of(findings: Mapping[str, Any]) -> dict[str, Table]:
     """Every sheet but the transfer matrix, by name."""
     makers = {"table1": _plain, "table2": _best, "table3": _shares, "table4": _shares, "table5": _shares,
-              "effects": _effects, "variance": _variance, "placebo": _placebo}  # fmt: skip
+              "effects": _effects, "budgets": _budgets, "variance": _variance, "placebo": _placebo}  # fmt: skip
     found = {}
     for name, make in makers.items():
         sheet = findings[name]
@@ -205,6 +206,29 @@ def _effects(records: Sequence[Record]) -> Columns:
             ]
         rows.append([*row, number(str(by_metric[METRICS[0]]["pairs"]))])
     return groups, [*header, number("pairs")], rows
+
+
+def _budgets(records: Sequence[Record]) -> Columns:
+    groups = [("", 2)]
+    bound = bound_of(triple(r, "value", "low", "high") for r in records)
+    header, rows = [*map(Field, ("target", "source corpus"))], []
+    for equal in EQUAL.values():
+        groups += [(f"{metric.upper()}, {equal}", 2) for metric in METRICS] + [("", 1)]
+        header += [number("points"), Field(around_0(bound))] * len(METRICS) + [number("pairs")]
+    known_records = {(r["target"], r["source"], r["budget"], r["metric"]): r for r in records}
+    for target, source in dict.fromkeys((r["target"], r["source"]) for r in records):
+        row = [label(target), label(source)]
+        for budget in EQUAL:
+            own = [known_records.get((target, source, budget, metric)) for metric in METRICS]
+            for r in own:
+                estimate = triple(r, "value", "low", "high") if r else (NAN, NAN, NAN)
+                row += [
+                    difference(*estimate) if r else Field("not in the ledger"),
+                    Field(span(*estimate, (-bound, bound), 0)),
+                ]
+            row.append(number(str(own[0]["pairs"] if own[0] else 0)))
+        rows.append(row)
+    return groups, header, rows
 
 
 def _variance(records: Sequence[Record]) -> Columns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
@@ -64,19 +64,24 @@ class Ledger:
         targets: by corpus.
         summary: ledger.json.
         notes: what does not count, and why.
+        budget: training.budget of the runs of several corpora; "" where there are none.
+        other: the same of the other budget, where the ledger has it.
     """
 
     runs: list[dict[str, Any]]
     targets: dict[str, Target]
     summary: dict[str, Any]
     notes: list[str]
+    budget: str = ""
+    other: Ledger | None = None
 
 
-def load_ledger(folder: Path, design: Design, only: Mapping[str, str]) -> tuple[Ledger, Design]:
+def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: str = "") -> tuple[Ledger, Design]:
     """Read a ledger.
 
     Args:
         only: column of `runs` -> the one value that counts.
+        budget: training.budget of the runs that are read, the other's being `other`; "": per_corpus, if it is there.
 
     Returns:
         The ledger, and the design with those of its corpora that the runs have.
@@ -101,10 +106,22 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str]) -> tuple[
     _check_settings(folder, kept)
     corpora = {corpus for row in kept for corpus in row["corpora"]}
     design = design.narrowed({"corpora": [c for c in design.corpora if c in corpora]})
-    targets, more = _targets(folder, kept, design)
-    if not targets:
-        raise InputError(f"{folder}: no test set has been scored whole ({'; '.join(more)}); run what is missing")
-    return Ledger(kept, targets, summary, [*notes, *more]), design
+    budgets = sorted({row["budget"] for row in kept if len(row["corpora"]) > 1}) or [""]
+    if budget and budget not in budgets:
+        raise InputError(f"--budget {budget}: {folder} has no such runs of several corpora; leave the option out")
+    budgets.sort(key=lambda name: name != budget)
+    ledgers = []
+    for name in budgets:
+        rows = _of_budget(kept, name)
+        targets, more = _targets(folder, rows, design)
+        ledgers.append(Ledger(rows, targets, summary, [*notes, *more], name))
+    first, *others = ledgers
+    if not first.targets:
+        raise InputError(f"{folder}: no test set has been scored whole ({'; '.join(first.notes)}); run what is missing")
+    if others:
+        text = f"runs of training.budget {others[0].budget} are in the table of budgets alone"
+        first = replace(first, notes=[*first.notes, text], other=others[0])
+    return first, design
 
 
 def read_summary(folder: Path, files: Sequence[str]) -> dict[str, Any]:
@@ -161,15 +178,22 @@ def _said(design: Design) -> str:
     return "; ".join(", ".join(getattr(design, name)) for name in ("corpora", "task", "temporal", "pooling"))
 
 
+def _of_budget(rows: Sequence[dict[str, Any]], budget: str) -> list[dict[str, Any]]:
+    """The runs of a budget: those of one corpus, whose updates are the same at any, are of the settings of the rest."""
+    found = [row for row in rows if len(row["corpora"]) == 1 or row["budget"] == budget]
+    name = next((row["settings_hash"] for row in found if len(row["corpora"]) > 1), found[0]["settings_hash"])
+    return [{**row, "settings_hash": name} for row in found]
+
+
 def _check_settings(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Results of other settings are not comparable."""
+    """Results of other settings are not comparable, but for those of another budget, which are kept apart."""
     counts: dict[tuple[str, str], int] = {}
     for row in rows:
-        key = row["settings_hash"], row["preset"]
+        key = row["comparable_hash"], row["preset"]
         counts[key] = counts.get(key, 0) + 1
     if len(counts) > 1:
         found = "; ".join(f"{name} (preset {preset}, {n} runs)" for (name, preset), n in sorted(counts.items()))
-        raise InputError(f"{folder}: runs of several settings: {found}; choose with --only settings_hash=...")
+        raise InputError(f"{folder}: runs of several settings: {found}; choose with --only comparable_hash=...")
 
 
 def _targets(folder: Path, rows: Sequence[Mapping[str, Any]], design: Design) -> tuple[dict[str, Target], list[str]]:

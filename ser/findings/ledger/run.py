@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, digest
-from ser.config import Experiment, decisive, dotted, read_experiment
+from ser.config import ExperimentReader, decisive, dotted
+from ser.config.load import BUDGET
 from ser.findings.ledger.target import read_curves, read_target
 from ser.scoring.files import COLUMNS, read_result, read_train, read_zero_shot
 
@@ -23,8 +23,6 @@ COPIED = (
     "git_revision", "fold", "seed", "chosen_epoch", "epochs", "corpora", "notes", "updates", "folds", "versions",
 )  # fmt: skip
 OF_TARGETS = ("folds", "protocol_hash", "counts")  # by corpus; zero_shot.json has those of the corpora that it scored
-# Runs of one cell differ in these lines of config.yaml alone.
-VARIED = re.compile(r"^(fold|seed): (\d+)$", re.MULTILINE)
 BASELINE = "svm"
 
 
@@ -52,7 +50,7 @@ class RunReader:
     """
 
     corpora: Sequence[str]
-    _parsed: dict[str, Experiment] = field(default_factory=dict)
+    _experiments: ExperimentReader = field(default_factory=ExperimentReader)
 
     def read(self, folder: Path) -> Run:
         """Read a run and check it.
@@ -111,27 +109,23 @@ class RunReader:
             raise InputError(f"{folder / 'result.json'}: of {'/'.join(place)}: copied from there, or edited; {AGAIN}")
 
     def _settings(self, folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
-        """settings_hash and configuration, which must be those of the training."""
+        """settings_hash, comparable_hash, budget and configuration, which must be those of the training."""
         if result["temporal"] == BASELINE:
             settings = {"normalisation": result["normalisation"], **result.get("settings", {})}
-            return {"settings_hash": digest(settings), "configuration": settings}
-        experiment = self._experiment(folder / "config.yaml")
+            name = digest(settings)
+            return {"settings_hash": name, "comparable_hash": name, "budget": "", "configuration": settings}
+        experiment = self._experiments.read(folder / "config.yaml")
         if digest(decisive(experiment)) != result["config_hash"]:
             raise InputError(f"{folder / 'config.yaml'}: not the settings of result.json: one was edited; {AGAIN}")
         # Two corpora, so that the settings of augmentation are among them for every cell, or for none.
         shared = replace(experiment, corpora=["", ""], task="multi", temporal="", pooling="", fold=1, seed=0)
-        return {"settings_hash": digest(decisive(shared)), "configuration": dotted(experiment)}
-
-    def _experiment(self, path: Path) -> Experiment:
-        """Read settings; a cell's other folds and seeds are not parsed anew, which takes long."""
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        numbers: dict[str, Any] = {key: int(value) for key, value in VARIED.findall(text)}
-        if numbers.keys() != {"fold", "seed"} or numbers["fold"] < 1:
-            return read_experiment(path)  # which says what is wrong
-        rest = VARIED.sub("", text)
-        if rest not in self._parsed:
-            self._parsed[rest] = read_experiment(path)
-        return replace(self._parsed[rest], **numbers)
+        settings = decisive(shared)
+        return {
+            "settings_hash": digest(settings),
+            "comparable_hash": digest({key: value for key, value in settings.items() if key != BUDGET}),
+            "budget": experiment.training.budget,
+            "configuration": dotted(experiment),
+        }
 
 
 def _read_result(path: Path) -> dict[str, Any]:

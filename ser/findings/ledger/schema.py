@@ -25,6 +25,8 @@ RUNS = {
     "folds": ("json", "corpus -> its own fold; one with fewer folds than another starts again at its first"),
     "normalisation": ("word", "of the features; speaker and corpus are transductive"),
     "settings_hash": ("word", "digest of what decides a result, but for corpora, task, temporal, pooling, fold, seed"),
+    "comparable_hash": ("word", "the same but for training.budget"),
+    "budget": ("word", "training.budget, which decides nothing with one corpus; none for a baseline"),
     "config_hash": ("word", "digest of what decides a result, all of it"),
     "data_hash": ("word", "digest of features, labels and speakers"),
     "split_hash": ("word", "digest of who is in which part"),

@@ -16,6 +16,7 @@ from ser.findings.ledger.load import Ledger
 from ser.findings.scores import Target
 from ser.findings.stats.bootstrap import COVERAGE, Estimate, Resampled, estimate, resample
 from ser.findings.stats.effects import Contrast
+from ser.scoring.tables import BUDGETS
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,12 @@ class Found:
         return Estimate(*(np.where(unknown, np.nan, v) for v in (found.value, found.low, found.high)))
 
     @cached_property
+    def other(self) -> Found | None:
+        """The same of the runs of the other budget."""
+        ledger = self.ledger.other
+        return Found(ledger, self.design, self.command, self.resamples) if ledger else None
+
+    @cached_property
     def origin(self) -> dict[str, str]:
         """Columns of every CSV."""
         return {
@@ -78,6 +85,8 @@ class Found:
             f"Preset {runs[0]['preset']}, settings {runs[0]['settings_hash']}, {len(runs)} runs; precision "
             f"{_values(runs, 'precision')}; code {_values(runs, 'git_revision')}."
         )
+        budget = self.ledger.budget
+        lines += [f"training.budget {budget}: {BUDGETS[budget]}."] if budget else []
         normalisation = {row["normalisation"] for row in runs} & {"speaker", "corpus"}
         lines += [
             f"Normalisation by {k} uses all test utterances of the {k}, unlabelled (transductive)."

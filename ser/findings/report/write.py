@@ -10,6 +10,7 @@ import numpy as np
 from ser.common import InputError, atomic_path
 from ser.common.records import write_record
 from ser.findings.design import FACTORS
+from ser.findings.report.budgets import budgets_sheet
 from ser.findings.report.checks import placebo_sheet, variance_sheet
 from ser.findings.report.effects import effects_sheet, transfer_sheet
 from ser.findings.report.found import Found
@@ -21,13 +22,14 @@ from ser.findings.stats.bootstrap import COVERAGE, estimate
 from ser.findings.tables import table2
 
 FIGURES = "findings.json"
+SHEETS = (effects_sheet, transfer_sheet, budgets_sheet, variance_sheet, placebo_sheet)
 
 
 def write_findings(found: Found, out: Path) -> list[Sheet]:
     """Write all tables, pictures and findings.json; an earlier folder is replaced whole.
 
-    table1 to table5 (md, tex, csv), effects, transfer, variance and placebo (md, csv), and pictures of the transfer
-    matrix and of the Shapley values.
+    table1 to table5 (md, tex, csv), effects, transfer, budgets, variance and placebo (md, csv), and pictures of the
+    transfer matrix and of the Shapley values.
 
     Raises:
         InputError: the folder holds something else.
@@ -35,7 +37,7 @@ def write_findings(found: Found, out: Path) -> list[Sheet]:
     if out.is_dir() and any(out.iterdir()) and not (out / FIGURES).is_file():
         raise InputError(f"{out}: holds something else, which would be replaced; choose another --out")
     tables = paper_tables(found)
-    others = [make(found) for make in (effects_sheet, transfer_sheet, variance_sheet, placebo_sheet)]
+    others = [make(found) for make in SHEETS]
     effects, transfer = (list(map(dict, sheet.records)) for sheet in others[:2])
     with atomic_path(out) as temporary:
         temporary.mkdir()
@@ -58,6 +60,7 @@ def figures(found: Found, sheets: list[Sheet]) -> dict[str, Any]:
         "resamples": found.resamples,
         "coverage": COVERAGE,
         "origin": found.origin,
+        "comparable_hash": found.ledger.runs[0]["comparable_hash"],
         "notes": found.notes,
         "targets": {target.name: _target(found, target) for target in found.targets},
         **{s.name: {"title": s.title, "records": s.records, "notes": s.notes} for s in sheets},
