@@ -44,6 +44,8 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("data"), help="where stage 1 wrote")
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="root of the feature store")
     parser.add_argument("--exp", type=Path, default=Path("exp"), help="where the experiments of all settings lie")
+    parser.add_argument("--kept", type=Path, help="ledgers that are kept: what they hold is done")
+    parser.add_argument("--kept-code", choices=["same", "any"], default="same", help="code of kept runs that count")
     parser.add_argument("--out", type=Path, help="status: the picture (default: status.png in the root)")
     parser.add_argument("--complete", choices=["true", "false"], default="false", help="status: 1 unless all is done")
     parser.add_argument("--job", type=int, default=0, help="features, run: this job, from 1")
@@ -51,7 +53,8 @@ def main() -> int:
     parser.add_argument("--finish", choices=["true", "false"], default="false", help="features: join what jobs made")
     parser.add_argument("--run", default="", help="run: a name that all its jobs have: none tries again what failed")
     options = parser.parse_intermixed_args()
-    places = Places(options.recipe, options.data, options.dump, options.exp)
+    kept = options.kept, options.kept_code == "any"
+    places = Places(options.recipe, options.data, options.dump, options.exp, *kept)
     only = options.only.replace(",", " ").split()
     folds, seeds = _numbers("--folds", options.folds), _numbers("--seeds", options.seeds)
     grid = open_grid(places, options.preset, options.overrides, options.grid, only, folds, seeds)

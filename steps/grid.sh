@@ -20,6 +20,9 @@ recipe=$PWD         # recipe folder, whose local/ and conf/ come first
 data=               # prepared corpora; none: data in the recipe folder
 dump=$SER_ROOT/dump # feature store, shared by all recipes
 exp=                # experiments; none: exp in the recipe folder
+kept=               # ledgers that are kept with the code: what they hold is done; none: no such
+kept_code=same      # code that made kept runs that count: same, as this, or any
+tables=             # folder, below that of the experiments, of ledger, tables and report; none: that folder
 extras=             # extra packages that the recipe needs
 allow_pipes=false   # run the commands in the wav.scp of a Kaldi data dir
 allow_partial=false # go on with an incomplete corpus, and list what is missing
@@ -61,6 +64,7 @@ done
 [[ -d $recipe ]] || die "--recipe $recipe: no such folder"
 recipe=$(cd "$recipe" && pwd)
 data=$(realpath -ms "${data:-$recipe/data}") dump=$(realpath -ms "$dump") exp=$(realpath -ms "${exp:-$recipe/exp}")
+kept=${kept:+$(realpath -ms "$kept")}
 
 if [[ -z ${train_cmd:-} ]]; then # jobs side by side on this machine
   train_cmd="run.sh --max-jobs-run $nj"
@@ -74,7 +78,8 @@ ser_environment ${extras//,/ }
 if [[ -t 2 ]]; then exec 3>&2 && export SER_TERMINAL_FD=3; fi
 
 where=(--grid "$grid" --preset "$preset" --only "$only" --folds "$folds" --seeds "$seeds"
-  --recipe "$recipe" --data "$data" --dump "$dump" --exp "$exp" ${config_options[@]+"${config_options[@]#--}"})
+  --recipe "$recipe" --data "$data" --dump "$dump" --exp "$exp" ${kept:+--kept "$kept" --kept-code "$kept_code"}
+  ${config_options[@]+"${config_options[@]#--}"})
 steps() { python "$SER_ROOT/steps/grid.py" "$@" "${where[@]}"; }
 
 if [[ $list == true ]]; then steps list; exit; fi
@@ -126,16 +131,19 @@ if wanted 4; then
   steps status --complete true || failed=true
 fi
 
+out=$root${tables:+/$tables}
 if wanted 5; then
   log "stage 5: ledger"
-  python "$SER_ROOT/steps/ledger.py" --grid "$grid" --recipe "$recipe" "$root" --out "$root/ledger" || failed=true
+  python "$SER_ROOT/steps/ledger.py" --grid "$grid" --recipe "$recipe" ${kept:+--kept "$kept/${root##*/}"} "$root" \
+    --out "$out/ledger" || failed=true
 fi
 
 if wanted 6; then
   log "stage 6: tables"
-  python "$SER_ROOT/steps/findings.py" --grid "$grid" --recipe "$recipe" "$root/ledger" --out "$root/findings"
-  python "$SER_ROOT/steps/report.py" "$root/findings" --ledger "$root/ledger" --grid-status "$root/status.json" \
-    --out "$root/report/index.html"
+  python "$SER_ROOT/steps/findings.py" --grid "$grid" --recipe "$recipe" "$out/ledger" --out "$out/findings"
+  steps status --out "$out/status.png" > /dev/null
+  python "$SER_ROOT/steps/report.py" "$out/findings" --ledger "$out/ledger" --grid-status "$out/status.json" \
+    --out "$out/report/index.html"
 fi
 
 [[ $failed == false ]] || die "not all is done (see above); the same command tries again what is not"

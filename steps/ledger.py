@@ -21,6 +21,9 @@ def main() -> int:
     parser.add_argument("exp_dir", type=Path, nargs="+", help="root of experiments, which lie at any depth below it")
     parser.add_argument("--out", type=Path, help="folder to write (default: ledger in the first root)")
     parser.add_argument("--grid", default="paper", help="conf/grids/<grid>.yaml has the corpora (%(default)s)")
+    parser.add_argument(
+        "--kept", type=Path, help="folder of a kept ledger, which takes what it lacks and is then joined"
+    )
     parser.add_argument("--recipe", type=Path, help="recipe folder whose conf/ comes first")
     options = parser.parse_args()
     from ser.findings.design import read_design
@@ -29,7 +32,7 @@ def main() -> int:
     out = options.out or options.exp_dir[0] / "ledger"
     command = f"steps/ledger.py {shlex.join(sys.argv[1:])}"
     corpora = read_design(options.grid, options.recipe).corpora
-    summary = build_ledger(options.exp_dir, out, corpora, command)
+    summary = build_ledger(options.exp_dir, out, corpora, command, options.kept)
     print(f"{out}: {summary['runs']} runs, {summary['predictions']} predictions")
     problems = [problem["problem"] for problem in summary["problems"]]
     if problems:

@@ -107,8 +107,13 @@ class Data:
         }
 
 
-def open_data(experiment: Experiment, recipe: Path | None, data_root: Path, dump_root: Path) -> Data:
+def open_data(
+    experiment: Experiment, recipe: Path | None, data_root: Path, dump_root: Path, most_folds: int = 1
+) -> Data:
     """Find protocols and features of an experiment.
+
+    Args:
+        most_folds: folds that there may be, where the corpora have fewer: those of a grid with other corpora.
 
     Raises:
         InputError: a corpus without protocol, or whose stages 1 and 3 have not run; an utterance id or a
@@ -124,7 +129,7 @@ def open_data(experiment: Experiment, recipe: Path | None, data_root: Path, dump
         for c, store in stores.items()
     }
     check_equal_audio(samples)
-    folds = max(len(protocol.folds(experiment.split)) for protocol in protocols.values())
+    folds = max(most_folds, *(len(protocol.folds(experiment.split)) for protocol in protocols.values()))
     if experiment.fold > folds:
         raise InputError(
             f"fold = {experiment.fold}: split {experiment.split} of {', '.join(protocols)} has folds 1 to {folds}"

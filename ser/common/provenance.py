@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,32 @@ from ser.common.files import digest
 PACKAGES = ("torch", "numpy", "lhotse", "kaldiio", "soundfile", "soxr")
 
 
+# What makes a result of settings and data; the hash of the data names features, labels and splits.
+DECIDING = ("augment/spectral.py", "batches/*.py", "nets/*.py", "training/*.py", "scoring/decode.py")
+
+
 def provenance() -> dict[str, Any]:
-    """code_hash (the library's source files by content), git_revision, and the versions that decide numbers."""
-    files = sorted(Path(ser.__file__).parent.rglob("*.py"))
-    return {"code_hash": digest(*files), "git_revision": _git_revision(), "versions": _versions()}
+    """code_hash, git_revision, and the versions that decide numbers."""
+    return {"code_hash": code_hash(), "git_revision": _git_revision(), "versions": _versions()}
+
+
+@cache
+def code_hash() -> str:
+    """Digest of the source files that make a result of settings and data, without docstrings and lines of comments."""
+    root = Path(ser.__file__).parent
+    files = {path.relative_to(root).as_posix(): path for name in DECIDING for path in root.glob(name)}
+    return digest({name: _meaning(path) for name, path in files.items()})
+
+
+def _meaning(path: Path) -> list[str]:
+    """The lines of a source file without those of docstrings, comments and blank ones."""
+    text = path.read_text(encoding="utf-8")
+    documented = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, False) is not None:
+            documented |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    lines = enumerate(text.splitlines(), 1)
+    return [line for n, line in lines if n not in documented and line.strip() and not line.lstrip().startswith("#")]
 
 
 def _git_revision() -> str:

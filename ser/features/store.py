@@ -78,7 +78,7 @@ class FeatureStore:
         scp = self.folder / "feats.scp"
         if not (self.folder / "info.json").is_file() or not scp.is_file():
             return False
-        archives = {Path(value.rpartition(":")[0]) for value in read_table(scp).values()}
+        archives = map(Path, {value.rpartition(":")[0] for value in read_table(scp).values()})
         return all(path.is_file() and path.is_relative_to(self.dump_dir.resolve()) for path in archives)
 
     def reader(self) -> ArkReader:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from ser.common import InputError, digest
+from ser.common.provenance import code_hash
 from ser.config import Experiment, decisive, find, load
 from ser.config.registry import POOLING, TEMPORAL
 from ser.config.yaml_file import QUOTE, read_yaml, shown
 from ser.corpora import Protocol, read_protocol
 from ser.corpora.splits import with_splits
+from ser.grid.kept import read_kept
 
 FACTORS = {"task": get_args(get_type_hints(Experiment)["task"]), "temporal": TEMPORAL, "pooling": POOLING}
 KEYS = ("corpora", "combinations", *FACTORS)
@@ -52,12 +54,16 @@ class Places:
         data: what stage 1 wrote.
         dump: root of the feature store.
         exp: experiments of all settings.
+        kept: ledgers that are kept of all settings; None: no grid goes on from one.
+        any_code: whether kept runs of other code count, too.
     """
 
     recipe: Path | None
     data: Path
     dump: Path
     exp: Path
+    kept: Path | None = None
+    any_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,18 @@ class Grid:
         shared = {key: value for key, value in decisive(self.settings).items() if key not in VARIED}
         return self.places.exp / f"{self.settings.preset}_{digest(shared)[:8]}"
 
+    @cached_property
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """config_hash -> hashes of the runs that the kept ledger of these settings has."""
+        places = self.places
+        code = None if places.any_code else code_hash()
+        return read_kept(places.kept / self.root.name, code) if places.kept else {}
+
+    def kept_run(self, experiment: Experiment) -> dict[str, Any] | None:
+        """What the kept ledger has of an experiment, if it is scored on all that it has to be."""
+        row = self.kept.get(digest(decisive(experiment))) if self.kept else None
+        return row if row is not None and row["zero_shot"].keys() >= set(self.unseen(experiment)) else None
+
     @property
     def summary(self) -> str:
         """How much of the grid there is with the corpora at hand."""
@@ -109,19 +127,18 @@ class Grid:
         """Seed by seed, in each all folds of a cell together.
 
         Raises:
-            InputError: a fold that no combination has, or a corpus whose folds are known after stage 1, which has not
+            InputError: a fold that no corpus has, or a corpus whose folds are known after stage 1, which has not
                 run.
         """
-        folds = {combination: self._folds(combination) for combination in self.combinations}
-        if odd := set(self.folds).difference(*folds.values()):
-            most = max(chain(*folds.values()))
-            raise InputError(f"--folds {max(odd)}: split {self.settings.split} of these corpora has folds 1 to {most}")
+        if odd := set(self.folds).difference(range(1, self.most_folds + 1)):
+            raise InputError(
+                f"--folds {max(odd)}: split {self.settings.split} of these corpora has folds 1 to {self.most_folds}"
+            )
         return [
             self._experiment(cell, fold, seed)
             for seed in self.seeds
             for cell in self.cells
-            for fold in folds[cell.corpora]
-            if not self.folds or fold in self.folds
+            for fold in self.folds or range(1, self.most_folds + 1)
         ]
 
     @property
@@ -165,16 +182,22 @@ class Grid:
         values: dict[str, Any] = {factor: getattr(cell, factor) for factor in FACTORS}
         return replace(self.settings, corpora=list(cell.corpora), fold=fold, seed=seed, **values)
 
-    def _folds(self, corpora: Sequence[str]) -> range:
-        """As many as that corpus has which has most; the others start again at their first."""
-        split = self.settings.split
-        numbers = {c: with_splits(self.protocols[c], self.places.data / c).num_folds(split) for c in corpora}
-        for corpus, number in numbers.items():
+    @cached_property
+    def most_folds(self) -> int:
+        """Folds of every cell: those of the corpus with most among all combinations; others start again at their first.
+
+        A cell whose own corpora have fewer has them all the same, so that it is scored on all test speakers of the
+        corpora that it has not seen.
+        """
+        split, numbers = self.settings.split, [1]
+        for corpus in dict.fromkeys(chain(*self.combinations)):
+            number = with_splits(self.protocols[corpus], self.places.data / corpus).num_folds(split)
             if number is None:
                 raise InputError(
                     f"{self.places.data / corpus}: its speakers, and so its folds, are unknown; run stage 1"
                 )
-        return range(1, max(number for number in numbers.values() if number) + 1)
+            numbers.append(number)
+        return max(numbers)
 
 
 def open_grid(

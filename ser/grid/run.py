@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ser.batches import Data, open_data
 from ser.common import InputError, digest
@@ -63,7 +64,7 @@ class Runner:
         Raises:
             Interrupted: SIGTERM, SIGUSR1 or SIGINT came; a training has written its checkpoint.
         """
-        experiments = self.grid.experiments
+        experiments = [e for e in self.grid.experiments if not self.is_kept(e)]
         todo = [e for k in range(jobs) for e in experiments[(self.job - 1 + k) % jobs :: jobs]]
         failures = []
         with _signals(), progress(text="experiments", unit="exp", total=len(todo), show=self.job == 1) as bar:
@@ -128,7 +129,7 @@ class Runner:
         if not self._is_scored(experiment):
             _forget(folder, experiment.corpora)
             print(*decoder.decode_parts(data, "test"), sep="\n")
-            score(data, folder, "test")
+            score(data, folder, "test", pictures=False)  # steps/score.py draws them
         others, left_out = self._others(data)
         _forget(folder, set(others) - (zero_shot_found(folder) or {}).keys())
         for corpus, other in others.items():
@@ -143,7 +144,17 @@ class Runner:
         folder = self.grid.folder(experiment)
         if not self._is_scored(experiment):
             return False
-        scored, unseen = zero_shot_found(folder), self.grid.unseen(experiment)
+        return self._is_scored_zero_shot(experiment, zero_shot_found(folder))
+
+    def is_kept(self, experiment: Experiment) -> bool:
+        """Whether the kept ledger holds an experiment, of these settings and data."""
+        row = self.grid.kept_run(experiment)
+        if row is None or any(row[key] != value for key, value in self.hashes(experiment).items()):
+            return False
+        return self._is_scored_zero_shot(experiment, row["zero_shot"])
+
+    def _is_scored_zero_shot(self, experiment: Experiment, scored: Mapping[str, Any] | None) -> bool:
+        unseen = self.grid.unseen(experiment)
         if scored is None or not scored.keys() >= set(unseen):
             return False
         return all(
@@ -166,7 +177,8 @@ class Runner:
             if len(self._opened) >= OPEN:
                 del self._opened[next(iter(self._opened))]
             places = self.grid.places
-            self._opened[key] = open_data(experiment, places.recipe, places.data, places.dump)
+            most = self.grid.most_folds
+            self._opened[key] = open_data(experiment, places.recipe, places.data, places.dump, most)
         return replace(self._opened[key], experiment=experiment)
 
     def hashes(self, experiment: Experiment) -> dict[str, str]:

@@ -42,8 +42,14 @@ class Status:
 
 
 def read_status(grid: Grid) -> Status:
-    """Look at the folder of each experiment."""
-    return Status(grid, [(e, look(grid.folder(e), e, grid.unseen(e))) for e in grid.experiments])
+    """Look at the folder of each experiment that the kept ledger lacks."""
+    return Status(
+        grid,
+        [
+            (e, Found(State.DONE) if grid.kept_run(e) else look(grid.folder(e), e, grid.unseen(e)))
+            for e in grid.experiments
+        ],
+    )
 
 
 def text_of(status: Status) -> str:

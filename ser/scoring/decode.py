@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,15 +47,19 @@ class Decoder:
 
         Args:
             unseen: the data that the part is of, where the model knows nothing of them: it answers by the mean of its
-                heads.
+                heads. Where most speakers of the part have one class only, the statistics of the whole part stand in
+                for those of each speaker, which would take the class away.
         """
         folder = self.folder / f"decode_{part.corpus}_{part.name}"
         mark: dict[str, object] = {"model": self.model}
         if unseen:
             mark |= {"zero_shot": True, "data_hash": unseen.hashes()["data_hash"]}
+        config = self.experiment.batches
+        if unseen and part.confounded and config.normalisation == "speaker":
+            config = replace(config, normalisation="corpus")
+            mark["normalisation"] = config.normalisation
         if decoded_as(folder, mark):
             return f"{folder}: done already"
-        config = self.experiment.batches
         if unseen:
             write_decoded(folder, part, mean_posteriors(self.network, View(part, config), self.device), mark)
         else:

@@ -27,7 +27,7 @@ from ser.scoring.files import answers_of, read_decode
 from ser.scoring.plots import plot_confusion, plot_reliability
 
 
-def score_part(part: Part, folder: Path) -> dict[str, Any]:
+def score_part(part: Part, folder: Path, pictures: bool = True) -> dict[str, Any]:
     """Score folder/hyp against a part and write folder/scoring/.
 
     Raises:
@@ -65,7 +65,8 @@ def score_part(part: Part, folder: Path) -> dict[str, Any]:
     rows = [[name, *row] for name, row in zip(part.classes, confusion.tolist(), strict=True)]
     table = tabulate(rows, ["truth / hypothesis", *part.classes])
     write_text(folder / "scoring" / "confusion.txt", f"{title}\n{table}\n")
-    plot_confusion(confusion, part.classes, title, folder / "scoring" / "confusion.png")
+    if pictures:
+        plot_confusion(confusion, part.classes, title, folder / "scoring" / "confusion.png")
     return found
 
 
@@ -93,12 +94,12 @@ def read_train(data: Data, folder: Path) -> dict[str, Any]:
     return train
 
 
-def _score_parts(parts: Mapping[str, Part], folder: Path) -> dict[str, Any]:
+def _score_parts(parts: Mapping[str, Part], folder: Path, pictures: bool = True) -> dict[str, Any]:
     model, targets = digest(folder / "model.safetensors"), {}
     for corpus, part in parts.items():
         decoded = folder / f"decode_{corpus}_{part.name}"
         _check_decoded(decoded, model)
-        targets[corpus] = score_part(part, decoded)
+        targets[corpus] = score_part(part, decoded, pictures)
     return targets
 
 
@@ -107,7 +108,7 @@ def _check_decoded(decoded: Path, model: str) -> None:
         raise InputError(f"{decoded}: decoded with another model; run stage 5 again")
 
 
-def _calibrate(data: Data, folder: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
+def _calibrate(data: Data, folder: Path, parts: Mapping[str, Part], pictures: bool) -> dict[str, Any]:
     """Corpus -> how far its confidence holds, before and after temperature scaling; None without validation answers."""
     found: dict[str, Any] = dict.fromkeys(parts)
     model, valid = digest(folder / "model.safetensors"), data.parts("valid")
@@ -119,10 +120,9 @@ def _calibrate(data: Data, folder: Path, parts: Mapping[str, Part]) -> dict[str,
             temperature = fit_temperature(read_posteriors(tuned, valid[corpus]), valid[corpus].targets)
             found[corpus] = {"temperature": temperature, "n": len(valid[corpus])}
             found[corpus] |= calibration(read_posteriors(decoded, part), part.targets, temperature)
-            title = (
-                f"{corpus} {part.name}: temperature {temperature:.2f} from {len(valid[corpus])} validation utterances"
-            )
-            plot_reliability(found[corpus], title, decoded / "scoring" / "reliability.png")
+            if pictures:
+                title = f"{corpus} {part.name}: temperature {temperature:.2f} from {len(valid[corpus])} validation utterances"
+                plot_reliability(found[corpus], title, decoded / "scoring" / "reliability.png")
     return found
 
 
@@ -156,16 +156,17 @@ def _identity(experiment: Experiment) -> dict[str, Any]:
     return {key: getattr(experiment, key) for key in keys}
 
 
-def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
+def score(data: Data, folder: Path, part_name: str, pictures: bool = True) -> dict[str, Any]:
     """Score every decoded corpus of an experiment and write result.json and curves.png.
 
     Args:
         folder: the experiment's.
         part_name: "test" gives result.json, with calibration, another part result_<part>.json.
+        pictures: draw curves, confusion matrices and reliability, which takes 3 s.
     """
     experiment, train = data.experiment, read_train(data, folder)
     parts = data.parts(part_name)
-    targets = _score_parts(parts, folder)
+    targets = _score_parts(parts, folder, pictures)
     if not targets:
         raise InputError(
             f"{folder}: none of {', '.join(experiment.corpora)} has {part_name} speakers; add a corpus that has"
@@ -180,11 +181,12 @@ def score(data: Data, folder: Path, part_name: str) -> dict[str, Any]:
         "untrained_classes": data.untrained(part_name),
         "notes": sorted({*(p.note for p in data.protocols.values() if p.note), *data.warnings()}),
         "targets": targets,
-        **({"calibration": _calibrate(data, folder, parts)} if part_name == "test" else {}),
+        **({"calibration": _calibrate(data, folder, parts, pictures)} if part_name == "test" else {}),
     }
     path = folder / ("result.json" if part_name == "test" else f"result_{part_name}.json")
     write_record(path, result, [answers_of(folder, corpus, part_name) for corpus in targets])
-    plot_curves([folder], folder / "curves.png")
+    if pictures:
+        plot_curves([folder], folder / "curves.png")
     return result
 
 
@@ -225,7 +227,7 @@ def score_zero_shot(
         "normalisation": data.experiment.batches.normalisation,
         "notes": sorted({p.note for other in others.values() for p in other.protocols.values() if p.note}),
         "left_out": dict(left_out),
-        "targets": _score_parts(parts, folder),
+        "targets": _score_parts(parts, folder, pictures=False),
     }
     write_record(folder / "zero_shot.json", result, [answers_of(folder, corpus, "test") for corpus in parts])
     return result

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ser.common.cli import experiment_arguments
 from ser.common.progress import progress
-from ser.common.provenance import provenance
+from ser.common.provenance import code_hash, provenance
 
 
 def test_a_result_says_what_made_it():
@@ -15,6 +15,25 @@ def test_a_result_says_what_made_it():
     assert found["versions"]["python"] == platform.python_version()
     assert found["versions"]["torch"] == version("torch")
     assert found == provenance()
+
+
+def test_the_code_hash_is_of_what_decides_results_without_comments(tmp_path, monkeypatch):
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "inference").mkdir()
+    monkeypatch.setattr("ser.__file__", str(tmp_path / "__init__.py"))
+
+    def hash_of(text, name="nets/a.py"):
+        (tmp_path / name).write_text(text)
+        code_hash.cache_clear()
+        return code_hash()
+
+    try:
+        first = hash_of('"""What it is."""\n\n\ndef f(x):\n    return x + 1\n')
+        assert hash_of('"""Other words."""\n# why\ndef f(x):\n    """One more."""\n    return x + 1\n') == first
+        assert hash_of("other", "inference/b.py") == first
+        assert hash_of("def f(x):\n    return x + 2\n") != first
+    finally:
+        code_hash.cache_clear()
 
 
 def test_arguments_that_stages_share():

@@ -56,13 +56,30 @@ def test_with_two_corpora_at_hand_24_cells_remain() -> None:
     assert [grid.unseen(e) for e in grid.experiments[:1]] == [[]]  # TESS is never tested
 
 
-def test_a_combination_has_as_many_folds_as_the_corpus_with_most() -> None:
+def test_every_combination_has_as_many_folds_as_the_corpus_with_most() -> None:
+    """So that a model of five folds is scored on the sixth of a corpus that it has not seen, too."""
     grid = paper_grid(only=["iemocap", "ravdess"])
     folds = Counter(e.combination for e in grid.experiments)
-    assert folds == {"iemocap": 5 * 12, "ravdess": 6 * 12, "iemocap_ravdess": 6 * 12}
+    assert folds == {"iemocap": 6 * 12, "ravdess": 6 * 12, "iemocap_ravdess": 6 * 12}
+    assert Counter(e.combination for e in paper_grid(only=["iemocap"]).experiments) == {"iemocap": 5 * 12}
     sixth = paper_grid(only=["iemocap", "ravdess"], folds=[6], seeds=[3, 1])
-    assert Counter(e.combination for e in sixth.experiments) == {"ravdess": 24, "iemocap_ravdess": 24}
-    assert [e.seed for e in sixth.experiments] == [3] * 24 + [1] * 24
+    assert [e.seed for e in sixth.experiments] == [3] * 36 + [1] * 36
+
+
+def test_the_public_grid_has_168_cells_and_six_folds_and_scores_all_on_urdu() -> None:
+    recipe = ROOT / "egs" / "public"
+    grid = paper_grid(recipe=recipe, name="public", preset="public")
+    corpora = ("tess", "ravdess", "emodb", "nemo")
+    expected = [c for n in range(1, 5) for c in combinations(corpora, n) if c != ("tess",)]
+    assert grid.combinations == expected
+    assert (len(grid.cells), len(grid.experiments)) == (168, 168 * 6)
+    for e in grid.experiments:
+        assert grid.unseen(e) == [c for c in ("ravdess", "emodb", "nemo", "urdu") if c not in e.corpora]
+    seeds = paper_grid(recipe=recipe, name="blstm", preset="public", seeds=[0, 1, 2, 3, 4])
+    assert len(seeds.experiments) == 56 * 6 * 5
+    assert seeds.root == grid.root
+    without = paper_grid(recipe=recipe, name="public", preset="public", only=["emodb", "nemo"])
+    assert (len(without.cells), without.unseen(without.experiments[0])) == (36, ["nemo"])
 
 
 def test_all_that_an_experiment_does_not_vary_is_as_the_settings_say() -> None:

@@ -47,8 +47,8 @@ def test_the_list_is_a_line_a_cell_and_nothing_else(stand_ins: StandIns) -> None
 
 
 def test_every_recipe_of_a_grid_only_declares() -> None:
-    scripts = sorted((ROOT / "egs" / "interaffection").rglob("run.sh"))
-    assert [script.parent.name for script in scripts] == ["controls", "mini", "interaffection"]
+    scripts = [*sorted((ROOT / "egs" / "interaffection").rglob("run.sh")), ROOT / "egs" / "public" / "run.sh"]
+    assert [script.parent.name for script in scripts] == ["controls", "mini", "interaffection", "public"]
     for script in scripts:
         lines = script.read_text().splitlines()
         assert len(lines) <= 40

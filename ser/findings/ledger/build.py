@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
 
 from ser.common import InputError, atomic_path, write_text
 from ser.common.progress import progress
 from ser.common.records import write_record
+from ser.findings.ledger.kept import grow, join
 from ser.findings.ledger.run import Run, RunReader
 from ser.findings.ledger.schema import FILES, PREDICTIONS, arrow_schema, description
+from ser.grid.kept import read_kept
+from ser.grid.state import zero_shot_found
+from ser.scoring.files import read_train
 
 if TYPE_CHECKING:
     import pyarrow.parquet
@@ -39,11 +45,14 @@ def find_runs(exp_dirs: Sequence[Path]) -> list[Path]:
     return list({path.resolve(): path for path in found}.values())
 
 
-def build_ledger(exp_dirs: Sequence[Path], out: Path, corpora: Sequence[str], command: str) -> dict[str, Any]:
+def build_ledger(
+    exp_dirs: Sequence[Path], out: Path, corpora: Sequence[str], command: str, kept: Path | None = None
+) -> dict[str, Any]:
     """Read all runs and write runs and predictions, ledger.json and README.md; an earlier ledger is replaced whole.
 
     Args:
         corpora: those of the grid, in order.
+        kept: a kept ledger, which takes what it lacks of the runs; what is written are then all that it has.
 
     Returns:
         What ledger.json holds: command, corpora, counts, and problems, one for each folder that was left out.
@@ -51,7 +60,43 @@ def build_ledger(exp_dirs: Sequence[Path], out: Path, corpora: Sequence[str], co
     Raises:
         InputError: there is no run at all, or no whole one.
     """
+    if kept is not None:
+        return _build_kept(exp_dirs, out, corpora, command, kept)
     folders = find_runs(exp_dirs)
+    return _build(folders, out, corpora, command)
+
+
+def _build_kept(
+    exp_dirs: Sequence[Path], out: Path, corpora: Sequence[str], command: str, kept: Path
+) -> dict[str, Any]:
+    there = read_kept(kept, None)
+    new = [
+        folder
+        for exp_dir in exp_dirs
+        for folder in sorted(path.parent for path in exp_dir.rglob("fold*_seed*/result.json"))
+        if not _is_kept(folder, there)
+    ]
+    problems = []
+    if new:
+        with TemporaryDirectory() as temporary:
+            problems = _build(new, Path(temporary, "new"), corpora, command)["problems"]
+            print(grow(kept, Path(temporary, "new"), exp_dirs, corpora), file=sys.stderr)
+    return join(kept, out, corpora, command, problems)
+
+
+def _is_kept(folder: Path, there: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a kept ledger has a run, as it is."""
+    try:
+        train = read_train(folder)
+    except InputError:
+        return False
+    row = there.get(train["config_hash"])
+    keys = ("data_hash", "split_hash", "code_hashes")
+    same = row is not None and all(row[key] == train.get(key, [train["code_hash"]]) for key in keys)
+    return same and row is not None and row["zero_shot"].keys() >= (zero_shot_found(folder) or {}).keys()
+
+
+def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: str) -> dict[str, Any]:
     if out.is_dir() and any(out.iterdir()) and not (out / "ledger.json").is_file():
         raise InputError(f"{out}: is not a ledger, which would be replaced; choose another --out")
     problems: list[dict[str, str]] = []
@@ -61,7 +106,7 @@ def build_ledger(exp_dirs: Sequence[Path], out: Path, corpora: Sequence[str], co
             for run in _runs(folders, RunReader(corpora), problems):
                 files.add(run)
         if not files.runs:
-            raise InputError(f"{exp_dirs[0]}: no run can be used; the first: {problems[0]['problem']}")
+            raise InputError(f"{len(folders)} folders: no run can be used; the first: {problems[0]['problem']}")
         summary = {
             "command": command,
             "corpora": list(corpora),

@@ -70,12 +70,14 @@ class RunReader:
         settings = self._settings(folder, result)
         described = {key: dict(result.get(key) or {}) for key in OF_TARGETS}
         parts, problem = [_read_targets(folder, result, zero_shot=False)], ""
+        scored: dict[str, Any] = {}
         path = folder / "zero_shot.json"
         try:
             unseen = read_zero_shot(path, answers=True) if path.is_file() else None
             if unseen is not None:
                 _check_zero_shot(path, unseen, result)
                 parts.append(_read_targets(folder, unseen, zero_shot=True))
+                scored = {**unseen.get("target_hashes", {}), **unseen.get("left_out", {})}
                 described = {key: {**(unseen.get(key) or {}), **values} for key, values in described.items()}
         except InputError as error:
             problem = str(error)
@@ -85,6 +87,7 @@ class RunReader:
             **{key: result[key] for key in COPIED},
             **described,
             **settings,
+            "zero_shot": scored,
             "code_hashes": result.get("code_hashes", [result["code_hash"]]),
             "curves": read_curves(folder / "epochs.jsonl") if result["epochs"] else [],
             "seconds_per_epoch": result.get("seconds_per_epoch"),

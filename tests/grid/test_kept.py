@@ -1,0 +1,178 @@
+"""A kept ledger: what it holds counts as done, and all tables come of it alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from stand_ins import CORPORA, StandIns, make, prepare_all
+
+from ser.common import InputError
+from ser.common.provenance import code_hash
+from ser.findings.ledger import build_ledger
+from ser.grid import Grid
+from ser.grid.run import Runner
+from ser.grid.state import State
+from ser.grid.status import read_status
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> StandIns:
+    """Two combinations are trained, and kept in `kept` as the ledger stage does it."""
+    root = tmp_path_factory.mktemp("kept")
+    make(root)
+    stand_ins = StandIns(root, root / "exp")
+    prepare_all(stand_ins)
+    grid = stand_ins.grid()
+    assert Runner(grid, "x").shard(1) == []
+    keep(stand_ins, grid, root / "direct", None)
+    keep(stand_ins, grid, root / "ledger", root / "kept")
+    return stand_ins
+
+
+def keep(stand_ins: StandIns, grid: Grid, out: Path, kept: Path | None) -> dict:
+    return build_ledger([grid.root], out, [*CORPORA], "a test", kept and kept / grid.root.name)
+
+
+def fresh(done: StandIns, tmp_path: Path, only: Sequence[str] = ("tess", "ravdess"), **changes: object) -> Grid:
+    """The grid where there is a kept ledger, of its own, and no experiment."""
+    shutil.copytree(done.root / "kept", tmp_path / "kept")
+    grid = done.grid(only=only)
+    return replace(grid, places=replace(grid.places, exp=tmp_path / "exp", kept=tmp_path / "kept", **changes))
+
+
+def states(grid: Grid) -> set[State]:
+    return {found.state for _, found in read_status(grid).found}
+
+
+def edit_runs(folder: Path, column: str, value: object) -> None:
+    """Change a column of all kept runs of a combination, as an honest writer would have written it."""
+    import pyarrow as pa
+
+    from ser.common.records import read_record, write_record
+
+    path = folder / "runs.parquet"
+    table = pq.read_table(path)
+    rows = [{**row, column: value} for row in table.to_pylist()]
+    summary = read_record(folder / "ledger.json", dict, "")
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+    write_record(folder / "ledger.json", summary, [path, folder / "predictions.parquet"])
+
+
+def test_what_is_kept_is_not_trained_again(done: StandIns, tmp_path: Path) -> None:
+    grid = fresh(done, tmp_path)
+    assert states(grid) == {State.DONE}
+    assert Runner(grid, "y").shard(1) == []
+    assert not list(tmp_path.rglob("model.safetensors"))
+
+
+def test_what_is_not_kept_is_trained_and_appended(done: StandIns, tmp_path: Path) -> None:
+    grid = fresh(done, tmp_path)
+    shutil.rmtree(tmp_path / "kept" / grid.root.name / "tess_ravdess")
+    assert Runner(grid, "y").shard(1) == []
+    trained = {path.parents[2].name for path in tmp_path.rglob("model.safetensors")}
+    assert trained == {"tess_ravdess"}
+    summary = keep(done, grid, tmp_path / "ledger", tmp_path / "kept")
+    assert summary["runs"] == len(grid.experiments)
+    again = {path: path.read_bytes() for path in (tmp_path / "kept").rglob("*.parquet")}
+    keep(done, grid, tmp_path / "ledger", tmp_path / "kept")
+    assert {path: path.read_bytes() for path in (tmp_path / "kept").rglob("*.parquet")} == again
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("data_hash", "other"), ("split_hash", "other"), ("config_hash", "other"), ("code_hashes", ["other"])],
+)
+def test_a_kept_run_of_something_else_does_not_count(
+    done: StandIns, tmp_path: Path, column: str, value: object
+) -> None:
+    grid = fresh(done, tmp_path)
+    edit_runs(tmp_path / "kept" / grid.root.name / "ravdess", column, value)
+    kept = {e.folder: Runner(grid, "y").is_kept(e) for e in grid.experiments}
+    assert kept == {e.folder: e.combination != "ravdess" for e in grid.experiments}
+    if column == "code_hashes":
+        any_code = replace(grid, places=replace(grid.places, any_code=True))
+        assert all(Runner(any_code, "y").is_kept(e) for e in any_code.experiments)
+
+
+def test_a_run_that_takes_the_place_of_a_kept_one_of_its_settings(done: StandIns, tmp_path: Path) -> None:
+    grid = fresh(done, tmp_path)
+    folder = tmp_path / "kept" / grid.root.name / "ravdess"
+    edit_runs(folder, "data_hash", "other")
+    assert Runner(grid, "y").shard(1) == []
+    summary = keep(done, grid, tmp_path / "ledger", tmp_path / "kept")
+    assert summary["runs"] == len(grid.experiments)
+    assert "other" not in pq.read_table(folder / "runs.parquet")["data_hash"].to_pylist()
+
+
+def test_a_corpus_to_be_scored_that_kept_runs_have_not_seen_is_missing(done: StandIns, tmp_path: Path) -> None:
+    grid = fresh(done, tmp_path, only=("tess", "ravdess", "customer_ptbr"))
+    assert not any(grid.kept_run(e) for e in grid.experiments)
+
+
+def test_the_kept_ledger_holds_what_the_experiments_say(done: StandIns) -> None:
+    for name in ("runs", "predictions"):
+        direct, kept = (
+            sorted(pq.read_table(done.root / f / f"{name}.parquet").to_pylist(), key=lambda r: (r["run"], str(r)))
+            for f in ("direct", "ledger")
+        )
+        assert len(direct) == len(kept) > 0
+        rounded = {"posteriors", "curves", "folder"}
+        strip = [[{k: v for k, v in row.items() if k not in rounded} for row in rows] for rows in (direct, kept)]
+        key = json.dumps
+        assert sorted(map(key, strip[0])) == sorted(map(key, strip[1]))
+    posteriors = []
+    for folder in ("direct", "ledger"):
+        rows = pq.read_table(done.root / folder / "predictions.parquet").to_pylist()
+        rows.sort(key=lambda row: (row["run"], row["fold"], row["utterance"]))
+        posteriors.append(np.array([row["posteriors"] for row in rows]))
+    np.testing.assert_allclose(*posteriors, atol=0.0051)
+    folders = pq.read_table(done.root / "ledger" / "runs.parquet")["folder"].to_pylist()
+    assert not any(Path(folder).is_absolute() for folder in folders)
+    for path in (done.root / "kept").rglob("*"):
+        assert path.is_dir() or str(done.root).encode() not in path.read_bytes()
+
+
+def test_a_damaged_kept_ledger_is_named(done: StandIns, tmp_path: Path) -> None:
+    grid = fresh(done, tmp_path)
+    path = tmp_path / "kept" / grid.root.name / "ravdess" / "runs.parquet"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(InputError, match=r"ravdess/runs\.parquet"):
+        _ = grid.kept
+    with pytest.raises(InputError, match=r"ravdess/runs\.parquet"):
+        keep(done, grid, tmp_path / "ledger", tmp_path / "kept")
+
+
+def test_nothing_kept_and_nothing_made_is_an_error(done: StandIns, tmp_path: Path) -> None:
+    grid = done.grid()
+    grid = replace(grid, places=replace(grid.places, exp=tmp_path / "exp"))
+    with pytest.raises(InputError, match="kept"):
+        keep(done, grid, tmp_path / "ledger", tmp_path / "kept")
+
+
+def test_all_tables_come_of_the_kept_ledger_alone(done: StandIns, tmp_path: Path) -> None:
+    """Without corpora, features, experiments: a clone has the code, the recipe and what is kept."""
+    recipe = done.recipe
+    clone = tmp_path / "a recipe"
+    clone.mkdir()
+    for name in ("local", "conf", "run.sh"):
+        copy = shutil.copytree if (recipe / name).is_dir() else shutil.copy2
+        copy(recipe / name, clone / name)
+    shutil.copytree(done.root / "kept", clone / "results")
+    stand_ins = StandIns(tmp_path, clone / "exp")
+    options = ["--stage", "5", "--kept", str(clone / "results"), "--only", "tess,ravdess", "--folds", "1"]
+    found = stand_ins.run(*options, IEMOCAP="", TESS="", RAVDESS="", CUSTOMER_PTBR="")
+    assert found.returncode == 0, found.stderr
+    (root,) = (clone / "exp").glob("tiny_*")
+    table = pq.read_table(root / "ledger" / "runs.parquet")
+    assert set(table["code_hash"].to_pylist()) == {code_hash()}
+    assert (root / "report" / "index.html").stat().st_size > 10_000
+    findings = json.loads((root / "findings" / "findings.json").read_text())
+    assert findings["targets"].keys() == {"ravdess"}
+    assert not list((clone / "exp").rglob("model.safetensors"))
