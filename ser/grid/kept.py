@@ -1,4 +1,4 @@
-"""Runs that a kept ledger holds (ser/findings/ledger/kept.py): they count as done where nothing else of them is left."""
+"""Runs that a kept ledger holds (ser/findings/ledger/kept.py): they count as done where nothing else is left."""
 
 from __future__ import annotations
 

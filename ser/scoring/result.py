@@ -121,7 +121,8 @@ def _calibrate(data: Data, folder: Path, parts: Mapping[str, Part], pictures: bo
             found[corpus] = {"temperature": temperature, "n": len(valid[corpus])}
             found[corpus] |= calibration(read_posteriors(decoded, part), part.targets, temperature)
             if pictures:
-                title = f"{corpus} {part.name}: temperature {temperature:.2f} from {len(valid[corpus])} validation utterances"
+                name = f"{corpus} {part.name}"
+                title = f"{name}: temperature {temperature:.2f} from {len(valid[corpus])} validation utterances"
                 plot_reliability(found[corpus], title, decoded / "scoring" / "reliability.png")
     return found
 

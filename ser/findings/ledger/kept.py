@@ -6,7 +6,7 @@ It has the Parquet files of any ledger, with posteriors and curves rounded, and 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ Tables = dict[str, "pyarrow.Table"]  # by file
 
 
 def grow(kept: Path, new: Path, exp_dirs: Sequence[Path], corpora: Sequence[str]) -> str:
-    """Put the runs of a ledger into the kept ones of their combinations, in the place of earlier ones of their settings.
+    """Put the runs of a ledger into the kept ones of their combinations; earlier ones of their settings are replaced.
 
     Args:
         new: ledger of the runs below `exp_dirs`.
