@@ -7,8 +7,6 @@ from ser.augment.spectral import (
     draw_distortion,
     mask,
     mixup_weights,
-    relative_floor,
-    trim,
     warp_frequency,
 )
 
@@ -22,7 +20,5 @@ __all__ = [
     "draw_distortion",
     "mask",
     "mixup_weights",
-    "relative_floor",
-    "trim",
     "warp_frequency",
 ]

@@ -14,27 +14,6 @@ import numpy as np
 NEPERS_PER_DECIBEL = math.log(10) / 10  # of power
 
 
-def trim(values: np.ndarray, decibels: float) -> tuple[int, int]:
-    """Where an utterance begins and ends: its frames within `decibels` of the loudest, quieter ones between included.
-
-    A frame's level is its total power, the sum over bins of exp(values).
-
-    Returns:
-        (start, end), end excluded: values[start:end] is never empty, for the loudest frame is in it.
-
-    Raises:
-        ValueError: no frames.
-    """
-    power = np.exp(values - values.max()).sum(axis=1)
-    loud = np.flatnonzero(power >= power.max() * 10 ** (-decibels / 10))
-    return int(loud[0]), int(loud[-1]) + 1
-
-
-def relative_floor(values: np.ndarray, decibels: float) -> np.ndarray:
-    """values, none of them more than `decibels` below the utterance's maximum over all frames and bins."""
-    return np.maximum(values, values.max() - decibels * NEPERS_PER_DECIBEL)
-
-
 def warp_frequency(values: np.ndarray, alpha: float, boundary: float = 0.6) -> np.ndarray:
     """Vocal tract length perturbation: Jaitly and Hinton (2013), on the spectrum in place of mel filters.
 

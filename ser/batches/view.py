@@ -5,30 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from ser.augment.spectral import change_speed, draw_distortion, mask, relative_floor, trim, warp_frequency
+from ser.augment.spectral import change_speed, draw_distortion, mask, warp_frequency
 from ser.batches.part import Part
 from ser.config import Batches
-
-LEAST_DEVIATION = 1e-3
-
-
-class Moments:
-    """Running mean and deviation a bin."""
-
-    def __init__(self, bins: int) -> None:
-        self.count = 0
-        self.sums = np.zeros((2, bins))
-
-    def add(self, values: np.ndarray) -> None:
-        wide = values.astype(np.float64)
-        self.count += len(wide)
-        self.sums += wide.sum(0), np.square(wide).sum(0)
-
-    def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation, float32, (bins,) each."""
-        mean, square = self.sums / max(self.count, 1)
-        return mean.astype(np.float32), np.sqrt(np.maximum(square - mean**2, LEAST_DEVIATION**2)).astype(np.float32)
+from ser.frontends.preprocess import Moments, Preprocess
 
 
 class View:
@@ -45,10 +28,11 @@ class View:
 
     def __init__(self, part: Part, config: Batches) -> None:
         self.part, self.config = part, config
+        self.preprocess = Preprocess(config)
         self.bins = part.reader.shape(part.ids[0])[1]
         # First and last frame in the archive, and the maximum, of each utterance.
         self.ranges = np.stack([np.zeros_like(part.frames), part.frames], axis=1)
-        self.floors = np.full(len(part), -np.inf, np.float32)
+        self.floors = torch.full((len(part),), -torch.inf)
         if config.trim_decibels or config.floor_decibels:
             self._look_at_levels()
         self.frames = -(-(self.ranges[:, 1] - self.ranges[:, 0]) // config.frame_step)
@@ -57,14 +41,16 @@ class View:
             "speaker": part.speakers,
             "corpus": [part.corpus] * len(part),
         }.get(config.normalisation)
-        self.statistics: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.statistics: dict[str, tuple[Tensor, Tensor]] = {}
         if self.groups is not None:
             moments = {group: Moments(self.bins) for group in self.groups}
             # A copy is seen as the originals of its speaker or corpus are.
             counted = part.original | (config.normalisation == "utterance")
             for index in map(int, np.flatnonzero(counted)):
                 moments[self.groups[index]].add(self._undistorted(index, 0, None))
-            self.statistics = {group: m.finish() for group, m in moments.items()}
+            for group, found in moments.items():
+                mean, deviation = map(torch.from_numpy, found.finish())
+                self.statistics[group] = mean, deviation
 
     def __len__(self) -> int:
         return len(self.part)
@@ -110,11 +96,11 @@ class View:
 
     def _look_at_levels(self) -> None:
         for index, key in enumerate(self.part.ids):
-            values = self.part.reader.read(key)
-            if self.config.trim_decibels:
-                self.ranges[index] = trim(values, self.config.trim_decibels)
+            values = torch.from_numpy(self.part.reader.read(key))[None]
+            lengths = torch.tensor([values.shape[1]])
+            self.ranges[index] = [int(edge) for edge in self.preprocess.span(values, lengths)]
             if self.config.floor_decibels:
-                self.floors[index] = relative_floor(values, self.config.floor_decibels).min()
+                self.floors[index] = self.preprocess.floor(values, lengths)
 
     def _source(self, index: int, start: int, rows: int | None, out: np.ndarray | None = None) -> np.ndarray:
         """Every frame of the archive below frames `start` to `start + rows` of the view, floored."""
@@ -124,7 +110,7 @@ class View:
         end = last if rows is None else min(last, begin + (rows - 1) * step + 1)
         values = self.part.reader.read(self.part.ids[index], int(begin), int(end - begin), out)
         if self.config.floor_decibels:
-            np.maximum(values, self.floors[index], out=values)
+            np.maximum(values, self.floors[index].numpy(), out=values)
         return values
 
     def _undistorted(self, index: int, start: int, rows: int | None) -> np.ndarray:
@@ -133,9 +119,8 @@ class View:
 
     def _normalised(self, index: int, values: np.ndarray) -> np.ndarray:
         if self.groups is not None:
-            mean, deviation = self.statistics[self.groups[index]]
-            values -= mean
-            values /= deviation
+            x = torch.from_numpy(values)
+            x.copy_(self.preprocess.normalise(x, torch.tensor(len(x)), *self.statistics[self.groups[index]]))
         return values
 
 

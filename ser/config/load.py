@@ -151,6 +151,8 @@ ADDED = {
     "frontend.revision": "",
     "frontend.layers": "all",
     "frontend.trim_decibels": 40.0,
+    "frontend.trainable": "none",
+    "frontend.learning_rate": 1e-5,
     "network.layers": "weighted",
     "network.pooled_norm": "none",
     "network.head_dropout": 0.0,

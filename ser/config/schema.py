@@ -34,6 +34,8 @@ class FrontendSettings:
     revision: str
     layers: str
     trim_decibels: NonNegativeFloat
+    trainable: str
+    learning_rate: PositiveFloat
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from ser.config import Experiment
 
-# Settings of batches that need log power, and those that need it on a linear scale of frequency; their values for off.
+# Settings of batches that need log power, those that need it on a linear scale of frequency, and those that change what
+# layers that are trained get; their values for off.
 OF_LOG_POWER = {"trim_decibels": 0, "floor_decibels": 0}
+OF_TRAINABLE = {"normalisation": "none", "frame_step": 1}
 OF_LINEAR_FREQUENCY = {"vtlp": 0, "speeds": [1.0]}
 
 
@@ -78,6 +80,11 @@ class Frontend(ABC):
             f"front end {self.name}: cannot be part of a graph; export from its features with --input spectrum"
         )
 
+    def trainable(self) -> nn.Module | None:
+        """What of it is trained as part of the network: a module from stored frames, (batch, frames, width), and their
+        lengths, (batch,), to others of its `width` and `layers`, and their lengths. None: it is frozen."""
+        return None
+
     @classmethod
     def check(cls, experiment: Experiment) -> None:
         """Refuse settings that mean nothing with this front end.
@@ -85,6 +92,17 @@ class Frontend(ABC):
         Raises:
             InputError: naming the key.
         """
+        if (trainable := experiment.frontend.trainable) != "none":
+            if cls.name != "pretrained":
+                raise InputError(
+                    f"frontend.trainable = {trainable}: front end {cls.name} has no weights; set it to none"
+                )
+            for name, needed in OF_TRAINABLE.items():
+                if (value := getattr(experiment.batches, name)) != needed:
+                    raise InputError(
+                        f"batches.{name} = {value}: frontend.trainable = {trainable} needs the frames as the encoder "
+                        f"gives them; set it to {needed}"
+                    )
         wanted = ({} if cls.log_power else OF_LOG_POWER) | ({} if cls.linear_frequency else OF_LINEAR_FREQUENCY)
         for name, off in wanted.items():
             if (value := getattr(experiment.batches, name)) != off:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from ser.config import Features
 from ser.frontends import whisper
 from ser.frontends.log_stft import window
+from ser.frontends.preprocess import within
 
 # Buffers that are fixed analysis, by the ends of their names: no weights, and kept in full precision.
 ANALYSIS = ("basis", "filters")
@@ -64,7 +65,7 @@ class WhisperGraph(nn.Module):
     """As `Pretrained` with Whisper's encoder; the windows of long audio, of 30 s each, are encoded at once.
 
     Args:
-        numbers: of the layers, 0 the convolutions.
+        numbers: of the layers, 0 the convolutions; none: log-mel frames.
         trim: length and shift in samples of the frames whose level decides where the audio begins and ends.
         decibels: below the loudest of these; 0 keeps all.
         shortest: samples; what is shorter is padded with zeros.
@@ -92,6 +93,8 @@ class WhisperGraph(nn.Module):
         samples = torch.where(within(samples, lengths), samples, 0.0)
         start, count = self._span(samples, lengths)
         mel, frames = self._log_mel(samples, start, count)
+        if not self.numbers:
+            return mel.transpose(2, 3).flatten(1, 2), frames.sum(1)
         layers = self.encoder(mel.flatten(0, 1), frames.flatten().clamp(min=1))
         # All windows of a row but its last are full, so its frames lie side by side.
         found = torch.cat([layers[i] for i in self.numbers], dim=2)
@@ -138,11 +141,6 @@ class WhisperGraph(nn.Module):
         there = (torch.arange(mel.shape[3]) < frames)[:, :, None]
         peak = mel.masked_fill(~there, -math.inf).amax((2, 3), keepdim=True)
         return (torch.maximum(mel, peak - 8) + 4) / 4 * there, frames[..., 0]
-
-
-def within(x: Tensor, lengths: Tensor) -> Tensor:
-    """bool, (batch, time): whether it is no padding."""
-    return torch.arange(x.shape[1], device=x.device) < lengths[:, None]
 
 
 def fourier_basis(window: Tensor) -> Tensor:

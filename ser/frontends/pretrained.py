@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,8 @@ from ser.frontends.weights import HUB_NAME, fetch_from_hub, weight_files, weight
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from ser.frontends.trainable import TrainableLayers
 
 # Part of the key: raise it when the same weights and audio give other values.
 VERSION = 1
@@ -36,7 +39,8 @@ class Pretrained(Frontend):
     """Hidden states of some layers of an encoder, side by side.
 
     Layer 0 is what goes into the first transformer layer, the last one what comes out of the encoder. Ends of the audio
-    that are `frontend.trim_decibels` below its loudest 25 ms are cut off first.
+    that are `frontend.trim_decibels` below its loudest 25 ms are cut off first. Where layers are trained, frames are
+    what goes into the lowest of these: log-mel where all are.
 
     Raises:
         InputError: no such model, one of the wrong kind or pickled, or no such layer.
@@ -62,9 +66,20 @@ class Pretrained(Frontend):
             about = huggingface.describe(self.folder, config)
             self.sampling_rate, self.frame_shift, self.shortest = about.sampling_rate, about.frame_shift, about.shortest
             self.dim, depth = about.dim, about.depth
+        self.numbers = self.wanted = layer_numbers(settings.layers, depth)
+        self.trained = trained_layers(settings.trainable, depth)
+        if self.trained and self.kind not in WHISPER:
+            raise InputError(
+                f"frontend.trainable = {settings.trainable}: {self.folder} is of kind {self.kind}, and only Whisper's "
+                "encoder can be trained here; set it to none"
+            )
+        if self.trained > depth:
+            self.numbers, self.dim, self.frame_shift = (), self._whisper.bands, WHISPER_SHIFT // 2
+        elif self.trained:
+            lower = depth - self.trained
+            self.numbers = tuple(sorted({lower, *(n for n in self.wanted if n < lower)}))
+        self.layers = len(self.numbers) or 1
         self.frame_length = self.frame_shift
-        self.numbers = layer_numbers(settings.layers, depth)
-        self.layers = len(self.numbers)
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -78,7 +93,8 @@ class Pretrained(Frontend):
 
     def num_frames(self, num_samples: int) -> int:
         if self.kind in WHISPER:  # two mel frames each, and one where only one is left
-            return (num_samples // (self.frame_shift // 2) + 1) // 2
+            mel = num_samples // (WHISPER_SHIFT // 2)
+            return (mel + 1) // 2 if self.numbers else mel
         return num_samples // self.frame_shift
 
     def extract(self, samples: np.ndarray) -> np.ndarray:
@@ -86,6 +102,10 @@ class Pretrained(Frontend):
         samples = samples[start:end]
         if len(samples) < self.shortest:
             samples = np.pad(samples, (0, self.shortest - len(samples)))
+        if not self.numbers:
+            from ser.frontends.whisper import windows
+
+            return np.concatenate([mel.T.numpy() for mel in windows(np.ascontiguousarray(samples), self.dim)])
         return self._encoder.encode(np.ascontiguousarray(samples), self.numbers)
 
     def span(self, samples: np.ndarray) -> tuple[int, int]:
@@ -101,6 +121,11 @@ class Pretrained(Frontend):
 
         trim = trim_frames(self.sampling_rate)
         return WhisperGraph(self._whisper, self.numbers, trim, self.trim_decibels, self.shortest)
+
+    def trainable(self) -> TrainableLayers | None:
+        from ser.frontends.trainable import TrainableLayers
+
+        return TrainableLayers(self._whisper, self.trained, self.numbers, self.wanted) if self.trained else None
 
     def describe(self) -> dict[str, str]:
         """What a model package says of the encoder: name, revision, SHA-256 of the weights, licence."""
@@ -201,6 +226,20 @@ def layer_numbers(layers: str, depth: int) -> tuple[int, ...]:
             f"frontend.layers = {layers}: layer {wrong[0]} of {depth}; choose from 0 (before the first) to {depth}"
         )
     return tuple(sorted(map(int, parts)))
+
+
+def trained_layers(trainable: str, depth: int) -> int:
+    """How many layers are trained: 0 for `none`, n for `last_n`, and depth + 1, convolutions too, for `all`.
+
+    Raises:
+        InputError: not of this form, or more layers than there are.
+    """
+    if trainable in ("none", "all"):
+        return 0 if trainable == "none" else depth + 1
+    found = re.fullmatch(r"last_([1-9]\d{0,3})", trainable)
+    if not found or int(found[1]) > depth:
+        raise InputError(f"frontend.trainable = {trainable}: must be none, all, or last_1 to last_{depth}")
+    return int(found[1])
 
 
 def trim_frames(rate: int) -> tuple[int, int]:

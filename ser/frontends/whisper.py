@@ -7,7 +7,7 @@ audio, so that 3 s of speech cost a tenth.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -65,10 +65,16 @@ class WhisperEncoder(nn.Module):
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
         if lengths is not None:
             mask = (torch.arange(x.shape[1], device=x.device) < (lengths[:, None] + 1) // 2)[:, None, None]
-        found = [x + self.embed_positions.weight[: x.shape[1]]]
+        x = x + self.embed_positions.weight[: x.shape[1]]
+        return [x, *self.upper(x, mask)]
+
+    def upper(self, x: Tensor, mask: Tensor | None) -> list[Tensor]:
+        """Outputs of the layers alone, (batch, frames, size) each, of what goes into the first of them."""
+        found = []
         for layer in self.layers:
-            found.append(layer(found[-1], mask))
-        found[-1] = self.layer_norm(found[-1])
+            x = layer(x, mask)
+            found.append(x)
+        found[-1] = self.layer_norm(x)
         return found
 
     def encode(self, samples: np.ndarray, layers: tuple[int, ...]) -> np.ndarray:
@@ -77,14 +83,10 @@ class WhisperEncoder(nn.Module):
         Returns:
             float32, (frames, layers * size), a frame each 20 ms.
         """
-        window = POSITIONS * FRAME
         found: list[Tensor] = []
         with torch.inference_mode():
-            for start in range(0, len(samples), window):
-                piece = samples[start : start + window]
-                if start and len(piece) < FRAME:
-                    break  # less than a frame behind the last window
-                outputs = self(log_mel(torch.from_numpy(piece), self.bands)[None])
+            for mel in windows(samples, self.bands):
+                outputs = self(mel[None])
                 found.append(torch.cat([outputs[i][0] for i in layers], dim=1))
         return torch.cat(found).numpy()
 
@@ -135,6 +137,16 @@ def log_mel(samples: Tensor, bands: int) -> Tensor:
     power = torch.view_as_real(spectrum[:, :-1]).square().sum(-1)
     mel = (mel_filters(bands) @ power).clamp(min=1e-10).log10()
     return (torch.maximum(mel, mel.max() - 8) + 4) / 4
+
+
+def windows(samples: np.ndarray, bands: int) -> Iterator[Tensor]:
+    """`log_mel` of samples, 30 s at a time."""
+    window = POSITIONS * FRAME
+    for start in range(0, len(samples), window):
+        piece = samples[start : start + window]
+        if start and len(piece) < FRAME:
+            break  # less than a frame behind the last window
+        yield log_mel(torch.from_numpy(piece), bands)
 
 
 @lru_cache(maxsize=1)

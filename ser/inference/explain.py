@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ser.audio import audio_info
-from ser.augment.spectral import NEPERS_PER_DECIBEL, trim
+from ser.augment.spectral import NEPERS_PER_DECIBEL
 from ser.common import InputError
 from ser.common.pictures import save_picture
 from ser.frontends.log_stft import LogStft
@@ -68,7 +68,7 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
     samples = whole(source, frontend.sampling_rate)
     values = predictor.spectrum(samples)
     prepared = predictor.prepare(values)
-    first, last = trim(values, config.trim_decibels) if config.trim_decibels else (0, len(values))
+    first, last = map(int, predictor.preprocess.span(torch.from_numpy(values)[None], torch.tensor([len(values)])))
     picture = LogStft(predictor.model.experiment.features)
     spectrum = picture.extract(whole(source, picture.sampling_rate))
     hop = frontend.frame_shift / frontend.sampling_rate
@@ -77,8 +77,9 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
     with torch.inference_mode():
         lengths = torch.tensor([len(prepared)], device=predictor.model.device)
         frames = network.frames(torch.from_numpy(prepared)[None].to(predictor.model.device), lengths)
-        attention = weights_of(frames, lengths)[0].cpu().numpy()
-    return Explanation(spectrum, used, config.frame_step * hop, attention, predictor.posteriors([prepared])[0])
+        attention = weights_of(*frames)[0].cpu().numpy()
+    step = config.frame_step * hop * getattr(network.front, "subsampling", 1)
+    return Explanation(spectrum, used, step, attention, predictor.posteriors([prepared])[0])
 
 
 def draw(found: Explanation, predictor: Predictor, title: str, path: Path) -> None:

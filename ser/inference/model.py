@@ -22,6 +22,7 @@ from ser.config import Experiment, differences
 from ser.config.load import ADDED
 from ser.config.registry import POOLING, TEMPORAL
 from ser.frontends import build_frontend
+from ser.frontends.preprocess import GROUPED
 from ser.frontends.pretrained import find_model
 from ser.frontends.weights import weights_digest
 from ser.scoring.files import Scores
@@ -38,8 +39,6 @@ WEIGHTS, DESCRIPTION, SEEN, CARD, SUMS = "model.safetensors", "model.json", "see
 FILES = (WEIGHTS, DESCRIPTION, SEEN, CARD)
 # Settings that the members of an ensemble share, by section or by name: what they get, and whom they are tested on.
 SHARED = ("corpora", "split", "fold", "task", "frontend", "features", "batches")
-# Normalisations that take out statistics of more than the file.
-GROUPED = ("speaker", "corpus")
 AGAIN = "take an intact copy, or make it again with `ser pack`"
 
 

@@ -22,10 +22,11 @@ from ser.config import Experiment, read_experiment
 from ser.config.load import ROOT
 from ser.config.metrics import scores
 from ser.frontends import build_frontend
+from ser.frontends.preprocess import GROUPED
 from ser.frontends.pretrained import Pretrained
 from ser.inference import model as folders
 from ser.inference.card import seen_name, write_card
-from ser.inference.model import GROUPED, Model, build_svm, write_sums
+from ser.inference.model import Model, build_svm, write_sums
 from ser.inference.predict.inputs import manifest_rows
 from ser.inference.predictor import MEAN, Predictor, Statistics
 from ser.nets import Ensemble, build

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ser.augment.spectral import relative_floor, trim
 from ser.batches import by_length
 from ser.batches.batch import MULTIPLE
-from ser.batches.view import Moments
 from ser.common import InputError
 from ser.features import as_stored
 from ser.frontends import build_frontend
-from ser.inference.model import GROUPED, Model
+from ser.frontends.preprocess import Moments, Preprocess
+from ser.inference.model import Model
 from ser.nets.evaluate import BATCH_FRAMES
 
 if TYPE_CHECKING:
@@ -53,6 +52,7 @@ class Predictor:
         self.statistics: Statistics | None = None
         if (found := model.description.get("group_statistics")) is not None:
             self.statistics = np.array(found["mean"], np.float32), np.array(found["deviation"], np.float32)
+        self.preprocess = Preprocess(self.batches)
         self._summary: Callable[[np.ndarray], np.ndarray] | None = None
         if (own := model.description.get("svm")) is not None:
             from ser.training.baseline import summary
@@ -70,12 +70,8 @@ class Predictor:
         """
         if self._summary is not None:
             return self._summary(spectrum)[None]
-        config = self.batches
-        first, last = trim(spectrum, config.trim_decibels) if config.trim_decibels else (0, len(spectrum))
-        values = spectrum[first:last]
-        if config.floor_decibels:
-            values = np.maximum(values, relative_floor(spectrum, config.floor_decibels).min())
-        return np.ascontiguousarray(values[:: config.frame_step])
+        x, lengths = self.preprocess.select(torch.from_numpy(spectrum)[None], torch.tensor([len(spectrum)]))
+        return np.ascontiguousarray(x[0, : int(lengths)])
 
     def moments(self) -> Moments | RunningMoments:
         """What takes the statistics of a speaker or corpus, of what `shaped` gives of each of its files."""
@@ -92,17 +88,9 @@ class Predictor:
             statistics: of the speaker or corpus; None: the training's. "utterance" uses its own, "global" and "none"
                 need none.
         """
-        kind = self.batches.normalisation
-        if kind == "utterance":
-            moments = Moments(shaped.shape[1])
-            moments.add(shaped)
-            statistics = moments.finish()
-        elif kind in GROUPED:
-            statistics = statistics or self.statistics
-        else:
-            return shaped
-        assert statistics is not None
-        return (shaped - statistics[0]) / statistics[1]
+        given = [torch.from_numpy(values) for values in statistics or self.statistics or ()]
+        x, lengths = torch.from_numpy(shaped)[None], torch.tensor([len(shaped)])
+        return self.preprocess.normalise(x, lengths, *given)[0].numpy()
 
     def prepare(self, spectrum: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
         """What the network gets, float32, (frames, bins)."""

@@ -12,6 +12,7 @@ from ser.batches.load import UNIFIED
 from ser.config import Experiment, Network
 from ser.config.registry import POOLING, TEMPORAL, built
 from ser.frontends import build_frontend
+from ser.frontends.preprocess import within
 from ser.nets.adapter import Adapter
 from ser.nets.adversarial import DomainHead
 from ser.nets.fast import Dropout
@@ -22,11 +23,12 @@ WITHOUT_PREP = {"tdnn", "nin", "attention"}
 
 
 class SpeechEmotionNetwork(nn.Module):
-    """Normalise, weigh layers, pre-net (not before a TDNN), encoder, dropout, pooling, dropout, heads.
+    """Normalise, layers that are trained, layer weights, pre-net (not before a TDNN), encoder, pooling, heads.
 
     Args:
         bins: features a frame, those of all layers of the front end.
         layers: of the front end.
+        front: the layers of the front end that are trained, as of `Frontend.trainable`; None where it is frozen.
         heads: head name -> its class list, in the order of its outputs.
         corpora: those that get an adapter of their own, where the settings ask for adapters.
         auxiliaries: heads that only training uses: "gender", "domain" (which corpus, behind a reversed gradient).
@@ -45,10 +47,14 @@ class SpeechEmotionNetwork(nn.Module):
         corpora: Sequence[str],
         auxiliaries: Collection[str] = (),
         layers: int = 1,
+        front: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.front = front
         self.register_buffer("mean", torch.zeros(bins))
         self.register_buffer("deviation", torch.ones(bins))
+        if front is not None:
+            bins, layers = cast(int, front.width), cast(int, front.layers)
         prep: list[nn.Module] = []
         self.layer_weights = LayerWeights(layers) if layers > 1 and config.layers == "weighted" else None
         size = bins if self.layer_weights is None else bins // layers
@@ -78,16 +84,18 @@ class SpeechEmotionNetwork(nn.Module):
 
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
         """(batch, frames, bins) and lengths of at least 1 to pooled float32 vectors, (batch, pooled)."""
-        pooled = self.pooling(self.frames(features, lengths), lengths)
+        pooled = self.pooling(*self.frames(features, lengths))
         return self.head_dropout(self.pooled_norm(pooled.float()))
 
-    def frames(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """The same to what is pooled, (batch, frames, size)."""
-        mask = (torch.arange(features.shape[1], device=features.device) < lengths[:, None])[..., None]
-        x = (features - self.mean) / self.deviation * mask
+    def frames(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The same to what is pooled, (batch, frames, size), and its lengths."""
+        x = (features - self.mean) / self.deviation * within(features, lengths)[..., None]
+        if self.front is not None:
+            x, lengths = self.front(x, lengths)
+            x = x * within(x, lengths)[..., None]
         if self.layer_weights is not None:
             x = self.layer_weights(x)
-        return self.dropout(self.temporal(self.prep(x), lengths))
+        return self.dropout(self.temporal(self.prep(x), lengths)), lengths
 
     def forward(self, features: Tensor, lengths: Tensor, head: str, corpus: str) -> Tensor:
         """Logits of one head, float32, (batch, classes)."""
@@ -151,4 +159,5 @@ def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechE
             *(["domain"] if experiment.training.adversarial_weight else []),
         },
         frontend.layers,
+        frontend.trainable(),
     )

@@ -106,10 +106,15 @@ class Trainer:
         self.ranks = ranks(self.turns)
         self.network = self._new_network()
         self.loss = self._new_loss()
-        self.parameters = [*self.network.parameters(), *self.loss.parameters()]
-        self.optimizer = torch.optim.Adam(
-            self.parameters, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
-        )
+        front = [] if self.network.front is None else [p for p in self.network.front.parameters() if p.requires_grad]
+        known = {id(p) for p in front}
+        others = [p for p in self.network.parameters() if p.requires_grad and id(p) not in known]
+        groups = [
+            {"params": [*others, *self.loss.parameters()], "rate": self.config.learning_rate},
+            {"params": front, "rate": experiment.frontend.learning_rate},
+        ]
+        self.parameters = [p for group in groups for p in group["params"]]
+        self.optimizer = torch.optim.Adam(groups, weight_decay=self.config.weight_decay, fused=True)
         self.step = 0
         self.stopping = Stopping()
         self.history: list[dict[str, Any]] = []
@@ -224,9 +229,9 @@ class Trainer:
             )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
-        rate = self.config.learning_rate * rate_factor(self.step, self.steps, self.config.schedule)
+        factor = rate_factor(self.step, self.steps, self.config.schedule)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = group["rate"] * factor
         self.optimizer.step()
         return value
 

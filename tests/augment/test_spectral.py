@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import soxr
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -15,12 +16,11 @@ from ser.augment import (
     draw_distortion,
     mask,
     mixup_weights,
-    relative_floor,
-    trim,
     warp_frequency,
 )
 from ser.config import load
 from ser.frontends.log_stft import log_stft
+from ser.frontends.preprocess import loud_span
 
 CONFIG = load("strict", None, ["corpora=[ravdess]"]).features
 FLOOR = np.float32(math.log(1e-10))
@@ -45,7 +45,6 @@ def peak_at(bins: int, where: int) -> np.ndarray:
 
 
 OPERATIONS: dict[str, Callable[[np.ndarray, float, int], np.ndarray]] = {
-    "relative_floor": lambda values, factor, seed: relative_floor(values, 40 * factor),
     "warp_frequency": lambda values, factor, seed: warp_frequency(values, factor),
     "change_speed": lambda values, factor, seed: change_speed(values, factor),
     "mask": lambda values, factor, seed: mask(values, rng_of(seed), 2, 9, 2, 9, 0.0),
@@ -67,60 +66,6 @@ def test_new_float32_values_within_the_old_ones_range(name, values, factor, seed
     # A mask may bring in its fill, 0.
     assert found.min() >= min(values.min(), 0 if name == "mask" else np.inf) - 1e-4
     assert found.max() <= max(values.max(), 0 if name == "mask" else -np.inf) + 1e-4
-
-
-# Trim
-
-
-def spectrum_of_levels(decibels: list[float], bins: int = 4) -> np.ndarray:
-    """Frames whose power, summed over bins, has these levels."""
-    return np.repeat(np.array(decibels)[:, None] * math.log(10) / 10 - math.log(bins), bins, axis=1).astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("decibels", "expected"),
-    [(35, (1, 6)), (41, (0, 6)), (10, (2, 5)), (3, (4, 5)), (0, (4, 5)), (100, (0, 7))],
-)
-def test_trim_keeps_from_the_first_loud_frame_to_the_last(decibels, expected):
-    values = spectrum_of_levels([-20, -10, 15, -60, 20, -11, -79])
-    assert trim(values, decibels) == expected
-
-
-def test_trim_sums_over_bins():
-    # 256 bins at -20 dB have together 4 dB more than one at 0 dB.
-    values = np.full((2, 257), np.float32(-20 * math.log(10) / 10))
-    values[1, 1:] = FLOOR
-    values[1, 0] = 0
-    assert trim(values, 3) == (0, 1)
-    assert trim(values, 5) == (0, 2)
-
-
-@given(values=SPECTRA, decibels=st.floats(0, 200))
-def test_trim_is_never_empty_and_has_the_loudest_frame(values, decibels):
-    start, end = trim(values, decibels)
-    assert 0 <= start < end <= len(values)
-    power = np.exp(values.astype(np.float64)).sum(1)
-    assert power[start:end].max() == pytest.approx(power.max(), rel=1e-5)
-
-
-def test_trim_of_one_frame_and_of_silence():
-    assert trim(np.full((1, 257), FLOOR), 35) == (0, 1)
-    assert trim(np.full((9, 257), FLOOR), 35) == (0, 9)
-
-
-# Floor
-
-
-def test_floor_by_hand():
-    values = np.array([[1.0, -1.3], [-1.31, -23.0]], np.float32)
-    # 10 dB of power are ln 10 = 2.302585
-    np.testing.assert_allclose(relative_floor(values, 10), [[1.0, -1.3], [-1.302585, -1.302585]], rtol=1e-6)
-
-
-@given(values=SPECTRA, decibels=st.floats(0, 200))
-def test_floor_twice_is_floor_once(values, decibels):
-    once = relative_floor(values, decibels)
-    np.testing.assert_array_equal(relative_floor(once, decibels), once)
 
 
 # Warp
@@ -213,6 +158,11 @@ def test_speed_of_a_sweep_is_that_of_the_waveform(factor):
     assert np.abs(found[:frames].max(1) - truth[:frames].max(1))[inner].max() < 0.65
 
 
+def trimmed(values: np.ndarray, decibels: float) -> tuple[int, int]:
+    first, last = loud_span(torch.from_numpy(values)[None], torch.tensor([len(values)]), decibels)
+    return int(first), int(last)
+
+
 @pytest.mark.parametrize("factor", [0.9, 1.1])
 def test_speed_of_a_noise_burst_is_that_of_the_waveform(factor):
     samples = 1e-3 * rng_of(1).standard_normal(16000)
@@ -220,8 +170,8 @@ def test_speed_of_a_noise_burst_is_that_of_the_waveform(factor):
     samples = samples.astype(np.float32)
     found, truth = change_speed(log_stft(samples, CONFIG), factor), played(samples, factor)
     assert abs(len(found) - len(truth)) <= 1
-    assert np.abs(np.subtract(trim(found, 20), trim(truth, 20))).max() <= 1
-    start, end = trim(truth, 3)
+    assert np.abs(np.subtract(trimmed(found, 20), trimmed(truth, 20))).max() <= 1
+    start, end = trimmed(truth, 3)
     top = int(0.88 * 256)  # above, a slowed waveform has nothing
     difference = found[start:end, :top].mean() - truth[start:end, :top].mean()
     # The waveform's noise has spread over a band wider by the factor; ours has not.

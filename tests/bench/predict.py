@@ -52,8 +52,8 @@ from bench_corpora import place_of
 
 from ser import load_model
 from ser.audio import read_audio, resample
-from ser.batches.view import Moments
 from ser.config import load
+from ser.frontends.preprocess import Moments
 from ser.inference import Predictor
 from ser.inference.model import CARD, DESCRIPTION, FORMAT, SEEN, WEIGHTS, Provenance, write_sums
 from ser.inference.onnx.export import answers, export, quantise, session

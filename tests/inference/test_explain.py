@@ -57,7 +57,7 @@ def test_an_explanation_is_of_what_predict_answers(heard):
     # The pooled mean is that of the frames by these weights.
     network = predictor.model.network
     x, lengths = torch.from_numpy(predictor.prepare(spectrum))[None], torch.tensor([len(found.attention)])
-    by_hand = torch.from_numpy(found.attention) @ network.frames(x, lengths)[0]
+    by_hand = torch.from_numpy(found.attention) @ network.frames(x, lengths)[0][0]
     torch.testing.assert_close(network.embed(x, lengths)[0, : len(by_hand)], by_hand, rtol=1e-4, atol=1e-5)
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ser.batches.view import Moments
 from ser.common import InputError, atomic_path
 from ser.common.metrics import confusion_matrix, ua, wa
 from ser.common.progress import progress
 from ser.corpora.data_dir import read_values
 from ser.frontends.graph import ANALYSIS
+from ser.frontends.preprocess import Moments
 from ser.inference.model import WEIGHTS
 from ser.inference.onnx.graph import Graph
 from ser.inference.predict.inputs import sources_of

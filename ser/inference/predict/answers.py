@@ -13,7 +13,7 @@ import numpy as np
 
 from ser.audio.reader import is_silent
 from ser.common import InputError
-from ser.inference.model import GROUPED
+from ser.frontends.preprocess import GROUPED
 from ser.inference.predict.inputs import Source
 from ser.inference.predict.sound import EACH, MIX, Sound, heard
 from ser.inference.predictor import Predictor, Statistics

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ser.audio import resample
-from ser.augment.spectral import trim
 from ser.batches.part import data_dir_of
 from ser.common import InputError, atomic_path, derive_seed
 from ser.config import Experiment, Features
@@ -18,6 +18,7 @@ from ser.corpora import Protocol
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.corpora.kaldi import read_table
 from ser.frontends.log_stft import log_stft
+from ser.frontends.preprocess import loud_span
 from ser.inference.timeline.segments import Segment
 
 # dB below an utterance's loudest frame: softer ends are taken off, so that pauses are where the reference has them.
@@ -140,5 +141,6 @@ def _spoken(cut: Cut, features: Features) -> np.ndarray:
     """An utterance without its soft ends, float32, (samples,), at the features' rate."""
     samples, rate = read_cut(cut)
     samples = resample(samples, rate, features.sampling_rate)
-    first, last = trim(log_stft(samples, features), ENDS)
+    frames = torch.from_numpy(log_stft(samples, features))[None]
+    first, last = map(int, loud_span(frames, torch.tensor([frames.shape[1]]), ENDS))
     return samples[first * features.frame_shift : (last - 1) * features.frame_shift + features.frame_length]

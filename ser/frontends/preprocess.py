@@ -1,0 +1,120 @@
+"""From a front end's frames to what a network takes, the same in training, evaluation, predict and graphs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ser.augment.spectral import NEPERS_PER_DECIBEL
+from ser.config import Batches
+
+LEAST_DEVIATION = 1e-3
+GROUPED = ("speaker", "corpus")  # normalisations that need statistics of other utterances
+
+
+class Preprocess(nn.Module):
+    """Ends trimmed by level, a floor below the maximum, every n-th frame, and the statistics of a group taken out.
+
+    Only what lies within the lengths counts. Global statistics are the network's.
+    """
+
+    def __init__(self, config: Batches) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(
+        self, x: Tensor, lengths: Tensor, mean: Tensor | None = None, deviation: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(batch, frames, bins) and (batch,) lengths of at least 1 to the same of what the network takes.
+
+        Args:
+            mean, deviation: of the speaker or corpus, (bins,) each, where the normalisation is by these.
+        """
+        x, lengths = self.select(x, lengths)
+        return self.normalise(x, lengths, mean, deviation), lengths
+
+    def select(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The same before statistics are taken out: what they are taken of."""
+        first, last = self.span(x, lengths)
+        if self.config.floor_decibels:
+            x = torch.maximum(x, self.floor(x, lengths)[:, None, None])
+        if self.config.trim_decibels:
+            index = (first[:, None] + torch.arange(x.shape[1], device=x.device)).clamp(max=x.shape[1] - 1)
+            x = x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
+        step = self.config.frame_step
+        return x[:, ::step] if step > 1 else x, (last - first + step - 1) // step
+
+    def span(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The first frame that is used and the one behind the last, int64, (batch,) each."""
+        if not self.config.trim_decibels:
+            return torch.zeros_like(lengths), lengths
+        return loud_span(x, lengths, self.config.trim_decibels)
+
+    def floor(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The least value that is kept, (batch,)."""
+        return _peak(x, lengths) - self.config.floor_decibels * NEPERS_PER_DECIBEL
+
+    def normalise(
+        self, x: Tensor, lengths: Tensor, mean: Tensor | None = None, deviation: Tensor | None = None
+    ) -> Tensor:
+        """Take out the statistics given, (bins,) each, or the utterance's own where the normalisation is by it."""
+        if mean is None or deviation is None:
+            if self.config.normalisation != "utterance":
+                return x
+            wide = x.double() * within(x, lengths)[..., None]
+            mean, deviation = (m[:, None] for m in _moments(lengths[:, None], wide.sum(1), wide.square().sum(1)))
+        return (x - mean) / deviation
+
+
+class Moments:
+    """Running mean and deviation a bin."""
+
+    def __init__(self, bins: int) -> None:
+        self.count = 0
+        self.sums = torch.zeros(2, bins, dtype=torch.float64)
+
+    def add(self, values: np.ndarray) -> None:
+        """Frames, (frames, bins)."""
+        wide = torch.from_numpy(values).double()
+        self.count += len(wide)
+        self.sums += torch.stack([wide.sum(0), wide.square().sum(0)])
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation, float32, (bins,) each."""
+        mean, deviation = _moments(torch.tensor(max(self.count, 1)), *self.sums)
+        return mean.numpy(), deviation.numpy()
+
+
+def loud_span(x: Tensor, lengths: Tensor, decibels: float) -> tuple[Tensor, Tensor]:
+    """Where utterances begin and end: from the first to the last frame within `decibels` of the loudest.
+
+    A frame's level is its total power, the sum over bins of exp(x).
+
+    Args:
+        x: natural logarithms of power, (batch, frames, bins).
+        lengths: frames of each, at least 1, (batch,).
+
+    Returns:
+        First frame and the one behind the last, int64, (batch,) each; the loudest lies between.
+    """
+    there = within(x, lengths)
+    power = (x.masked_fill(~there[..., None], -torch.inf) - _peak(x, lengths)[:, None, None]).exp().sum(2)
+    loud = power >= power.amax(1, keepdim=True) * 10 ** (-decibels / 10)
+    frames = torch.arange(x.shape[1], device=x.device)
+    return torch.where(loud, frames, x.shape[1]).amin(1), torch.where(loud, frames, -1).amax(1) + 1
+
+
+def within(x: Tensor, lengths: Tensor) -> Tensor:
+    """bool, (batch, time): whether it is no padding."""
+    return torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+
+
+def _peak(x: Tensor, lengths: Tensor) -> Tensor:
+    return x.masked_fill(~within(x, lengths)[..., None], -torch.inf).amax((1, 2))
+
+
+def _moments(count: Tensor, total: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, float32, of sums in float64."""
+    mean = total / count
+    return mean.float(), (squares / count - mean.square()).clamp(min=LEAST_DEVIATION**2).sqrt().float()
