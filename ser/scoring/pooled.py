@@ -19,7 +19,7 @@ from ser.scoring.files import REDECODE, RESCORE, answers_of, read_answers, read_
 from ser.scoring.tables import budget_notes, experiment_of, result_paths, telling_settings, told
 
 RESAMPLES = 2000
-COVERAGE = 0.9
+COVERAGE = 0.95
 Interval = tuple[float, float]
 
 

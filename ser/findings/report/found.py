@@ -14,8 +14,9 @@ from ser.common.progress import progress
 from ser.findings.design import Design
 from ser.findings.ledger.load import Ledger
 from ser.findings.scores import Target
-from ser.findings.stats.bootstrap import COVERAGE, Estimate, Resampled, estimate, resample
+from ser.findings.stats.bootstrap import Estimate, Resampled, estimate, resample
 from ser.findings.stats.effects import Contrast
+from ser.scoring.pooled import COVERAGE
 from ser.scoring.tables import BUDGETS
 
 

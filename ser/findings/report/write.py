@@ -18,8 +18,9 @@ from ser.findings.report.layout import Sheet, plain, write_sheet
 from ser.findings.report.paper import paper_tables
 from ser.findings.report.pictures import plot_shapley, plot_transfer
 from ser.findings.scores import METRICS, Target
-from ser.findings.stats.bootstrap import COVERAGE, estimate
+from ser.findings.stats.bootstrap import estimate
 from ser.findings.tables import table2
+from ser.scoring.pooled import COVERAGE
 
 FIGURES = "findings.json"
 SHEETS = (effects_sheet, transfer_sheet, budgets_sheet, variance_sheet, placebo_sheet)

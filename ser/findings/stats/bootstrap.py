@@ -23,9 +23,9 @@ import numpy as np
 from ser.common import derive_seed
 from ser.common.metrics import mean_recall
 from ser.findings.scores import Target
+from ser.scoring.pooled import COVERAGE
 
 RESAMPLES = 2000
-COVERAGE = 0.95
 CHUNK = 250  # resamples at once: some 40 MB for the full grid
 
 
