@@ -13,6 +13,8 @@ from ser.batches.part import Part
 from ser.config import Batches
 from ser.frontends.preprocess import Moments, Preprocess
 
+IN_MEMORY = 2**28  # bytes of utterances that a view holds at most
+
 
 class View:
     """The utterances of a part as the settings ask for them.
@@ -36,6 +38,8 @@ class View:
         if config.trim_decibels or config.floor_decibels:
             self._look_at_levels()
         self.frames = -(-(self.ranges[:, 1] - self.ranges[:, 0]) // config.frame_step)
+        self.in_memory: dict[int, np.ndarray] = {}
+        self.room = IN_MEMORY if config.frame_step > 1 else 0
         self.groups = {
             "utterance": part.ids,
             "speaker": part.speakers,
@@ -56,8 +60,18 @@ class View:
         return len(self.part)
 
     def read(self, index: int, start: int = 0, rows: int | None = None) -> np.ndarray:
-        """Frames `start` to `start + rows` of an utterance (to the end where None), float32, (rows, bins)."""
-        return self._normalised(index, self._undistorted(index, start, rows))
+        """Frames `start` to `start + rows` of an utterance (to the end where None), float32, (rows, bins).
+
+        Where not every frame is taken, utterances stay in memory as they are seen, as many as there is room for; what is
+        returned is not to be changed.
+        """
+        if index not in self.in_memory:
+            size = int(self.frames[index]) * self.bins * 4
+            if size > self.room:
+                return self._normalised(index, self._undistorted(index, start, rows))
+            self.room -= size
+            self.in_memory[index] = self._normalised(index, self._undistorted(index, 0, None))
+        return self.in_memory[index][start : None if rows is None else start + rows]
 
     def read_into(self, out: np.ndarray, index: int, start: int) -> None:
         """The same, as many frames as `out`, (rows, bins), has, without a copy where every frame is taken."""

@@ -17,7 +17,10 @@ PACKAGES = ("torch", "numpy", "lhotse", "kaldiio", "soundfile", "soxr")
 
 
 # What makes a result of settings and data; the hash of the data names features, labels and splits.
-DECIDING = ("augment/spectral.py", "batches/*.py", "nets/*.py", "training/*.py", "scoring/decode.py")
+DECIDING = (
+    *("augment/spectral.py", "frontends/preprocess.py", "frontends/trainable.py"),
+    *("batches/*.py", "nets/*.py", "training/*.py", "scoring/decode.py"),
+)
 
 
 def provenance() -> dict[str, Any]:

@@ -98,3 +98,18 @@ def test_masks_cover_whole_frames_or_bins(parts):
     plain, masked = view.read(0, 0, 8), view.read_distorted(0, 0, 8, np.random.default_rng(3))
     changed = (plain != masked).all(axis=1)
     assert (plain == masked).all(axis=1).sum() + changed.sum() == 8
+
+
+def test_what_is_held_in_memory_is_what_is_read(parts, monkeypatch):
+    config = replace(SETTINGS, frame_step=2, normalisation="speaker")
+    monkeypatch.setattr("ser.batches.view.IN_MEMORY", 0)
+    read = View(parts["one"], config)
+    monkeypatch.setattr("ser.batches.view.IN_MEMORY", 2 * read.read(0).nbytes)
+    held = View(parts["one"], config)
+    for _ in range(2):
+        for i in range(len(parts["one"])):
+            np.testing.assert_array_equal(held.read(i), read.read(i))
+            np.testing.assert_array_equal(held.read(i, 1, 3), read.read(i, 1, 3))
+    assert 0 in held.in_memory
+    assert len(held.in_memory) < len(parts["one"])
+    assert not read.in_memory
