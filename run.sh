@@ -25,6 +25,7 @@ exp=                # experiments; none: exp in the recipe folder
 extras=             # extra packages that the recipe needs
 allow_pipes=false   # run the commands in the wav.scp of a Kaldi data dir
 allow_partial=false # go on with an incomplete corpus, and list what is missing
+allow_confounded=   # true: speaker statistics also where the class follows from the speaker
 declare -a config_options=()
 
 help() {
@@ -45,7 +46,7 @@ Options (default):
 $(while read -r name text; do
     value=${!name:-$(sed -n "s/^$name: *\([^ ]*\).*/\1/p" "$SER_ROOT"/conf/{experiment,training}.yaml)}
     printf '  --%-15s %s (%s)\n' "${name//_/-}" "$text" "${value:-none}"
-  done < <(sed -n '/^stage=/,/^allow_partial=/s/^\([a-z_]*\)=[^#]*# */\1 /p' "$SER_ROOT/run.sh"))
+  done < <(sed -n '/^stage=/,/^allow_confounded=/s/^\([a-z_]*\)=[^#]*# */\1 /p' "$SER_ROOT/run.sh"))
 
 Any key of conf/ is an option too, below with its default, which a preset may change:
 $(for section in frontend features augment batches network training; do # keys of a nested section get its name in front
@@ -98,6 +99,7 @@ ser_environment ${extras//,/ }
 if [[ -t 2 ]]; then exec 3>&2 && export SER_TERMINAL_FD=3; fi
 
 set -- "corpora=[$corpora]" "${config_options[@]#--}" \
+  ${allow_confounded:+"batches.allow_confounded=$allow_confounded"} \
   ${split:+"split=$split"} ${fold:+"fold=$fold"} ${seed:+"seed=$seed"} ${task:+"task=$task"} \
   ${temporal:+"temporal=$temporal"} ${pooling:+"pooling=$pooling"} ${device:+"training.device=$device"}
 folder=$(python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" "$exp" "$@")
@@ -118,7 +120,7 @@ if wanted 1; then
   for corpus in ${corpora//,/ }; do
     log "stage 1: prepare $corpus"
     python "$SER_ROOT/steps/prepare.py" --allow-partial "$allow_partial" --allow-pipes "$allow_pipes" --recipe "$recipe" \
-      "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
+      --experiment "$folder/config.yaml" "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
   done
 fi
 

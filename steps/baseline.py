@@ -31,6 +31,12 @@ def main() -> int:
         choices=NORMALISATIONS,
         help="whose mean and deviation are taken out (default: as in config.yaml)",
     )
+    parser.add_argument(
+        "--allow-confounded",
+        choices=["true", "false"],
+        default="false",
+        help="speaker statistics also where the class follows from the speaker",
+    )
     options = parser.parse_args()
 
     experiment = read_experiment(options.folder / "config.yaml")
@@ -47,7 +53,9 @@ def main() -> int:
     from ser.config.metrics import summary
     from ser.scoring.baseline import folder_of, run
 
-    data = open_data(replace(experiment, task="unified"), options.recipe, options.data, options.dump)
+    allow = experiment.batches.allow_confounded or options.allow_confounded == "true"
+    experiment = replace(experiment, task="unified", batches=replace(experiment.batches, allow_confounded=allow))
+    data = open_data(experiment, options.recipe, options.data, options.dump)
     folder = folder_of(options.folder, features, normalisation)
     result, was_there = run(data, features, normalisation, folder)
     if was_there:

@@ -26,6 +26,7 @@ tables=             # folder, below that of the experiments, of ledger, tables a
 extras=             # extra packages that the recipe needs
 allow_pipes=false   # run the commands in the wav.scp of a Kaldi data dir
 allow_partial=false # go on with an incomplete corpus, and list what is missing
+allow_confounded=   # true: speaker statistics also where the class follows from the speaker
 declare -a config_options=()
 
 help() {
@@ -44,7 +45,7 @@ Stages (every finished one is a no-op when run again):
 Options (default):
 $(while read -r name text; do
     printf '  --%-15s %s (%s)\n' "${name//_/-}" "$text" "${!name:-none}"
-  done < <(sed -n '/^only=/,/^allow_partial=/s/^\([a-z_]*\)=[^#]*# */\1 /p' "$SER_ROOT/steps/grid.sh"))
+  done < <(sed -n '/^only=/,/^allow_confounded=/s/^\([a-z_]*\)=[^#]*# */\1 /p' "$SER_ROOT/steps/grid.sh"))
 
 Any key of conf/ is an option too, such as --training.patience 10: egs/ravdess/run.sh --help lists them. Experiments of
 other settings lie in another folder, exp/<preset>_<digest>. Jobs of stage 4 share no fixed parts: each takes the next
@@ -77,6 +78,7 @@ ser_environment ${extras//,/ }
 # The first job of a stage shows its progress on this terminal, though its output goes to a log.
 if [[ -t 2 ]]; then exec 3>&2 && export SER_TERMINAL_FD=3; fi
 
+if [[ -n $allow_confounded ]]; then config_options+=("--batches.allow_confounded=$allow_confounded"); fi
 where=(--grid "$grid" --preset "$preset" --only "$only" --folds "$folds" --seeds "$seeds"
   --recipe "$recipe" --data "$data" --dump "$dump" --exp "$exp" ${kept:+--kept "$kept" --kept-code "$kept_code"}
   ${config_options[@]+"${config_options[@]#--}"})

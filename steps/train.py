@@ -32,6 +32,7 @@ def main() -> int:
             )
         print(f"{model}: done already")
         return 0
+    data.check_confounded(experiment.batches.normalisation)
     parts = data.parts("train"), data.parts("valid")
     trainer = Trainer(experiment, options.folder, data.heads, *parts, data.hashes(), data.warnings())
     try:

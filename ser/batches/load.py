@@ -18,6 +18,7 @@ from ser.corpora import Protocol, read_protocol
 from ser.corpora.cuts import Cut, read_cuts
 from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import PARTS
+from ser.corpora.speaker_statistics import check_confounded, confounded
 from ser.corpora.splits import with_splits
 from ser.features import FeatureStore
 from ser.frontends import build_frontend
@@ -66,16 +67,33 @@ class Data:
         found = {c: sorted(there[c, part] - trained[c]) for c in self.protocols}
         return {c: classes for c, classes in found.items() if classes}
 
-    def warnings(self) -> list[str]:
-        """What a reader of the results has to know of these data."""
+    def check_confounded(self, normalisation: str) -> None:
+        """Refuse normalisation by speaker of a corpus whose classes follow from its speakers, unless it is allowed."""
+        check_confounded(self.data_root, self.protocols, normalisation, self.experiment.batches.allow_confounded)
+
+    def confounded(self, normalisation: str | None = None) -> list[str]:
+        """A line on each corpus from which a normalisation, by default the experiment's, takes the classes away."""
+        found = confounded(self.data_root, self.protocols, normalisation or self.experiment.batches.normalisation)
+        return [f"{c}: statistics of a speaker take the classes away ({figures})" for c, figures in found.items()]
+
+    def warnings(self, normalisation: str | None = None) -> list[str]:
+        """What a reader of the results has to know of these data.
+
+        Args:
+            normalisation: where it is not the experiment's.
+        """
         found = [
             f"{corpus}: {', '.join(names)} to test and none to train: recall 0, which counts in UA"
             for corpus, names in self.untrained("test").items()
         ]
-        return found + [
-            f"{', '.join(self.protocols)}: {n} utterances of the {part} part have the samples of another one there"
-            for part, n in check_equal_audio(self.samples).items()
-        ]
+        return (
+            found
+            + self.confounded()
+            + [
+                f"{', '.join(self.protocols)}: {n} utterances of the {part} part have the samples of another one there"
+                for part, n in check_equal_audio(self.samples).items()
+            ]
+        )
 
     def _classes(self, corpus: str, part: str) -> set[str]:
         table = data_dir_of(self.data_root, self.protocols[corpus], self.experiment, part) / "utt2emo"

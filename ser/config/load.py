@@ -131,6 +131,7 @@ class ExperimentReader:
 
 # How a run is carried out, which decides neither what is learnt nor from what.
 HOW = {"training.device", "training.threads", "training.checkpoint_seconds", "training.tensorboard"}
+HOW |= {"batches.allow_confounded"}
 
 
 # How updates are divided among corpora, which decides nothing where there is one.
@@ -144,6 +145,7 @@ ADDED = {
     "training.focal_gamma": 2.0,
     "training.tensorboard": False,
     BUDGET: "total",
+    "batches.allow_confounded": False,
     "augment.copies": 0,
     "frontend.name": "log_stft",
     "frontend.bands": 40,

@@ -45,6 +45,7 @@ class Batches:
     batch_size: PositiveInt
     crop_seconds: PositiveFloat
     normalisation: Literal["global", "none", "utterance", "speaker", "corpus"]
+    allow_confounded: bool
     temperature: NonNegativeFloat
     frame_step: PositiveInt
     trim_decibels: NonNegativeFloat

@@ -19,13 +19,14 @@ from ser.common import InputError, digest, read_json
 from ser.common.kinds import of_kind
 from ser.common.output import line, markdown, markdown_table
 from ser.common.pictures import check_picture, save_picture
+from ser.corpora.confounding import Confounding, confounding
 from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import PARTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LISTED = 8  # more training speakers than that are "the other N", where they are
+LISTED = 8  # more training speakers than that are "the other N", where they are; and more folds than that, "N more"
 GENDERS = {"f": "women", "m": "men", "": "unknown"}
 Table = list[dict[str, Any]]
 
@@ -68,6 +69,34 @@ class Prepared:
     def kept(self) -> list[Spoken]:
         """The utterances that are in a class."""
         return [u for u in self.utterances.values() if u.emotion is not None]
+
+    @property
+    def confounding(self) -> Confounding:
+        """How far classes follow from speakers."""
+        return confounding((u.speaker, str(u.emotion)) for u in self.kept)
+
+    def missing(self) -> list[str]:
+        """A line a split and part of which some folds lack a class of the corpus; a part without speakers lacks none.
+
+        A class without an utterance in the whole corpus is in none of them.
+        """
+        there = {u.emotion for u in self.kept}
+        lines = []
+        for split, folds in self.splits.items():
+            for part in PARTS:
+                found = {}
+                for fold in folds:
+                    counts = self.counts(split, fold)[part]
+                    lacking = [name for name in self.classes if name in there and not counts[name]]
+                    if lacking and any(counts.values()):
+                        found[fold] = f"fold {fold} {', '.join(lacking)}"
+                if found:
+                    more = f"; and {len(found) - LISTED} folds more" if len(found) > LISTED else ""
+                    lines.append(
+                        f"{split} {part}: no utterance of some class in {len(found)} of {len(folds)} folds: "
+                        f"{'; '.join([*found.values()][:LISTED])}{more}"
+                    )
+        return lines
 
     def of(self, split: str, fold: int, part: str) -> list[Spoken]:
         """The utterances of a part."""
@@ -272,10 +301,12 @@ def describe(corpora: Sequence[Prepared], tablefmt: str = "simple") -> str:
         return [line(title), "", tabulate(text[1:], text[0], tablefmt=tablefmt, disable_numparse=True), ""]
 
     lines = block(2, "Corpora (hours and seconds: of the utterances in the classes)", overview(corpora))
+    lines += [f"{prepared.corpus}: {prepared.confounding}." for prepared in corpora] + [""]
     for prepared in corpora:
         for split in prepared.splits:
             title = f"{prepared.corpus}, split {split}, protocol {protocol_hash(prepared, split)}"
             lines += block(3, title, split_table(prepared, split))
+    lines += [f"{prepared.corpus}: {text}." for prepared in corpora for text in prepared.missing()]
     return "\n".join([*lines, "No speaker is in two parts of a fold."])
 
 

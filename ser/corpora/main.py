@@ -7,11 +7,14 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from ser.common import guarded, locked
+from ser.config import read_experiment
 from ser.corpora.check import check
+from ser.corpora.describe import read_prepared
 from ser.corpora.fetch import is_there
 from ser.corpora.prepare import check_there, prepare
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
+from ser.corpora.speaker_statistics import check_confounded
 
 
 @guarded
@@ -46,6 +49,11 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
         default="false",
         help="run the commands in the wav.scp of a Kaldi data dir, once, and keep their audio below out_dir",
     )
+    parser.add_argument(
+        "--experiment",
+        type=Path,
+        help="config.yaml of the experiment that the corpus is prepared for: whether it can be normalised as that asks",
+    )
     options = parser.parse_args(arguments)
     protocol = read_protocol(corpus or options.corpus, options.recipe)
     preparer, allow_pipes = load_preparer(protocol.preparer, options.recipe), options.allow_pipes == "true"
@@ -65,4 +73,10 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
         parser.error("the folder to write is missing, such as data/ravdess")
     allow_partial = options.allow_partial == "true"
     print(prepare(preparer, protocol, options.corpus_dir, options.out_dir, allow_partial, allow_pipes))
+    prepared = read_prepared(options.out_dir)
+    print(*(f"  {text}" for text in (prepared.confounding, *prepared.missing())), sep="\n")
+    if options.experiment is not None:
+        batches = read_experiment(options.experiment).batches
+        folder = options.out_dir.resolve()
+        check_confounded(folder.parent, [folder.name], batches.normalisation, batches.allow_confounded)
     return 0

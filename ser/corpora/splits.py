@@ -17,6 +17,8 @@ from ser.corpora.utterance import Utterance
 SPLITS = "splits.json"
 # With `texts: disjoint`, this share of the shared texts is kept for validation and test.
 TEXT_GROUPS = 3
+# Less than any share of a class; what remains of a sum from which all is taken.
+TINY = 1e-9
 
 
 def resolve(protocol: Protocol, kept: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
@@ -106,7 +108,8 @@ def _folds(
 def partition(counts: np.ndarray, shares: Sequence[float], order: Sequence[int]) -> list[int]:
     """Deal speakers into parts so that each part has about its share of every column, and none stays empty.
 
-    Greedy, the largest speakers first, then bettered by moves and exchanges for as long as one helps.
+    Greedy, the largest speakers first, then bettered by moves and exchanges for as long as one helps: first to fewer
+    classes that a part has not, then to a better balance.
 
     Args:
         counts: utterances of each speaker in each class, and in all: (speakers, columns).
@@ -126,6 +129,10 @@ def partition(counts: np.ndarray, shares: Sequence[float], order: Sequence[int])
         """Of (..., parts, columns); rounded, so that no processor's last bit decides."""
         return np.round((np.square(filled - target) / target).sum((-2, -1)), 9)
 
+    def gaps(filled: np.ndarray) -> np.ndarray:
+        """How many columns some part has nothing of, of (..., parts, columns)."""
+        return np.asarray((filled < TINY).sum((-2, -1)))
+
     turn = sorted(range(len(counts)), key=lambda s: (-counts[s, -1], order[s]))
     for rank, speaker in enumerate(turn):
         empty = [k for k in range(len(used)) if k not in part]
@@ -137,7 +144,7 @@ def partition(counts: np.ndarray, shares: Sequence[float], order: Sequence[int])
     while better:
         better = False
         for speaker in turn:
-            own, before = part[speaker], cost(filled)
+            own, before = part[speaker], (int(gaps(filled)), float(cost(filled)))
             # Exchanges with every other speaker, then moves into every part.
             others = np.arange(len(counts))
             change = share[others] - share[speaker]
@@ -148,9 +155,9 @@ def partition(counts: np.ndarray, shares: Sequence[float], order: Sequence[int])
                 moved = len(others) + np.arange(len(used))
                 tried[moved, own] -= share[speaker]
                 tried[moved, np.arange(len(used))] += share[speaker]
-            costs = cost(tried)
-            best = int(costs.argmin())
-            if costs[best] < before:
+            missing, costs = gaps(tried), cost(tried)
+            best = int(np.lexsort((costs, missing))[0])
+            if (int(missing[best]), float(costs[best])) < before:
                 better, filled = True, tried[best]
                 if best < len(others):
                     part[speaker], part[best] = part[best], own

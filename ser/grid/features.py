@@ -9,6 +9,7 @@ from tabulate import tabulate
 from ser.augment import augmentation
 from ser.batches.load import open_train_sets
 from ser.common.progress import progress
+from ser.corpora.speaker_statistics import check_confounded
 from ser.features import FeatureStore
 from ser.frontends import build_frontend
 from ser.grid.cells import Grid
@@ -20,7 +21,9 @@ def prepare(grid: Grid) -> str:
     Returns:
         A table of the number of examples that each combination has of each training utterance.
     """
-    places = grid.places
+    places, batches = grid.places, grid.settings.batches
+    trained = [c for c in grid.at_hand if any(c in combination for combination in grid.combinations)]
+    check_confounded(places.data, trained, batches.normalisation, batches.allow_confounded)
     rows: dict[str, dict[str, int]] = {}
     for experiment in progress(grid.trainings, text="copies", unit="training", total=len(grid.trainings)):
         sets = open_train_sets(experiment, places.recipe, places.data, places.dump)

@@ -234,6 +234,7 @@ def train(data: Data, folder: Path) -> None:
         if what := data.differs_in(load_tensors(model)[1]):
             raise InputError(f"{model}: trained with another {what}; remove {folder}, or give another --exp folder")
         return
+    data.check_confounded(data.experiment.batches.normalisation)
     parts = data.parts("train"), data.parts("valid")
     trainer = Trainer(data.experiment, folder, data.heads, *parts, data.hashes(), data.warnings())
     trainer.run()

@@ -62,6 +62,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         if found.get("fingerprint") != identity["fingerprint"]:
             raise InputError(f"{path}: of other settings or data; remove {folder}, or give another --exp folder")
         return found, True
+    data.check_confounded(normalisation)
     train, valid, test = (data.parts(name) for name in ("train", "valid", "test"))
     if not test:
         corpora = ", ".join(data.experiment.corpora)
@@ -89,7 +90,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         "untrained_classes": data.untrained("test"),
         "notes": sorted(
             {*(p.note for p in data.protocols.values() if p.note), *NOTES.get(normalisation, ()), FITTED}
-            | set(data.warnings())
+            | set(data.warnings(normalisation))
         ),
         **describe_data(data),
         "targets": targets,

@@ -226,7 +226,11 @@ def score_zero_shot(
             for key in ("protocol_hash", "counts")
         },
         "normalisation": data.experiment.batches.normalisation,
-        "notes": sorted({p.note for other in others.values() for p in other.protocols.values() if p.note}),
+        "notes": sorted(
+            {p.note for other in others.values() for p in other.protocols.values() if p.note}.union(
+                *(other.confounded() for other in others.values())
+            )
+        ),
         "left_out": dict(left_out),
         "targets": _score_parts(parts, folder, pictures=False),
     }

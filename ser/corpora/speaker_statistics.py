@@ -1,0 +1,38 @@
+"""Whether statistics of a speaker may be removed from the features of a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ser.common import InputError
+from ser.corpora.describe import read_prepared
+
+
+def confounded(data_root: Path, corpora: Iterable[str], normalisation: str) -> dict[str, str]:
+    """Corpus -> figures, of those where normalisation by speaker takes the classes away.
+
+    Args:
+        data_root: what stage 1 wrote.
+        normalisation: as in conf/batches.yaml; {} for any but speaker.
+    """
+    if normalisation != "speaker":
+        return {}
+    found = {corpus: read_prepared(data_root / corpus).confounding for corpus in corpora}
+    return {corpus: str(measured) for corpus, measured in found.items() if measured.is_confounded}
+
+
+def check_confounded(data_root: Path, corpora: Iterable[str], normalisation: str, allow: bool) -> None:
+    """Refuse to normalise such a corpus by speaker.
+
+    Raises:
+        InputError: unless `allow`.
+    """
+    for corpus, figures in confounded(data_root, corpora, normalisation).items():
+        if not allow:
+            raise InputError(
+                f"batches.normalisation = speaker: the classes of {corpus} follow from its speakers ({figures}), so "
+                "that statistics of a speaker take away what is to be recognised. Give another normalisation, as "
+                "--preset strong_global or pretrained_global or --batches.normalisation global, or go on with "
+                "--allow-confounded true"
+            )
