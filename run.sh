@@ -25,7 +25,7 @@ exp=                # experiments; none: exp in the recipe folder
 extras=             # extra packages that the recipe needs
 allow_pipes=false   # run the commands in the wav.scp of a Kaldi data dir
 allow_partial=false # go on with an incomplete corpus, and list what is missing
-allow_confounded=   # true: speaker statistics also where the class follows from the speaker
+allow_confounded=false # go on with speaker statistics where the class follows from the speaker
 declare -a config_options=()
 
 help() {
@@ -98,8 +98,9 @@ ser_environment ${extras//,/ }
 # The first job of a stage shows its progress on this terminal, though its output goes to a log.
 if [[ -t 2 ]]; then exec 3>&2 && export SER_TERMINAL_FD=3; fi
 
+allowed=${allow_confounded#false}
 set -- "corpora=[$corpora]" "${config_options[@]#--}" \
-  ${allow_confounded:+"batches.allow_confounded=$allow_confounded"} \
+  ${allowed:+"batches.allow_confounded=$allowed"} \
   ${split:+"split=$split"} ${fold:+"fold=$fold"} ${seed:+"seed=$seed"} ${task:+"task=$task"} \
   ${temporal:+"temporal=$temporal"} ${pooling:+"pooling=$pooling"} ${device:+"training.device=$device"}
 folder=$(python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" "$exp" "$@")

@@ -26,7 +26,7 @@ tables=             # folder, below that of the experiments, of ledger, tables a
 extras=             # extra packages that the recipe needs
 allow_pipes=false   # run the commands in the wav.scp of a Kaldi data dir
 allow_partial=false # go on with an incomplete corpus, and list what is missing
-allow_confounded=   # true: speaker statistics also where the class follows from the speaker
+allow_confounded=false # go on with speaker statistics where the class follows from the speaker
 declare -a config_options=()
 
 help() {
@@ -78,7 +78,7 @@ ser_environment ${extras//,/ }
 # The first job of a stage shows its progress on this terminal, though its output goes to a log.
 if [[ -t 2 ]]; then exec 3>&2 && export SER_TERMINAL_FD=3; fi
 
-if [[ -n $allow_confounded ]]; then config_options+=("--batches.allow_confounded=$allow_confounded"); fi
+if [[ $allow_confounded != false ]]; then config_options+=("--batches.allow_confounded=$allow_confounded"); fi
 where=(--grid "$grid" --preset "$preset" --only "$only" --folds "$folds" --seeds "$seeds"
   --recipe "$recipe" --data "$data" --dump "$dump" --exp "$exp" ${kept:+--kept "$kept" --kept-code "$kept_code"}
   ${config_options[@]+"${config_options[@]#--}"})

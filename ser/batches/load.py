@@ -88,7 +88,7 @@ class Data:
         ]
         return (
             found
-            + self.confounded()
+            + self.confounded(normalisation)
             + [
                 f"{', '.join(self.protocols)}: {n} utterances of the {part} part have the samples of another one there"
                 for part, n in check_equal_audio(self.samples).items()

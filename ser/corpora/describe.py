@@ -301,12 +301,12 @@ def describe(corpora: Sequence[Prepared], tablefmt: str = "simple") -> str:
         return [line(title), "", tabulate(text[1:], text[0], tablefmt=tablefmt, disable_numparse=True), ""]
 
     lines = block(2, "Corpora (hours and seconds: of the utterances in the classes)", overview(corpora))
-    lines += [f"{prepared.corpus}: {prepared.confounding}." for prepared in corpora] + [""]
+    said = [f"{p.corpus}: {text}." for p in corpora for text in (p.confounding, *p.missing())]
+    lines += [f"- {markdown(text) if tablefmt == 'github' else line(text)}" for text in said] + [""]
     for prepared in corpora:
         for split in prepared.splits:
             title = f"{prepared.corpus}, split {split}, protocol {protocol_hash(prepared, split)}"
             lines += block(3, title, split_table(prepared, split))
-    lines += [f"{prepared.corpus}: {text}." for prepared in corpora for text in prepared.missing()]
     return "\n".join([*lines, "No speaker is in two parts of a fold."])
 
 

@@ -1,0 +1,179 @@
+"""Speakers that tell the class: how that is measured, and what it stops."""
+
+import gzip
+import json
+import shutil
+from math import log
+
+import numpy as np
+import pytest
+from made import Made
+
+from ser.common import InputError
+from ser.corpora.confounding import confounding
+from ser.corpora.describe import read_prepared
+from ser.corpora.main import main
+from ser.corpora.splits import partition
+from ser.grid.run import train
+
+# Utterances of each speaker in angry, happy, neutral, sad: URDU's.
+URDU = [
+    *([n, 0, 0, 0] for n in (22, 28, 48)),
+    *([0, n, 0, 0] for n in (12, 2, 2, 4, 4, 14, 6, 2, 2, 2, 2, 28)),
+    *([0, 0, n, 0] for n in (4, 10, 4, 2)),
+    *([0, 0, 0, n] for n in (2, 4, 6, 38, 40, 2, 4)),
+    *([2, 2, 8, 0], [0, 8, 72, 0], [0, 10, 0, 4]),
+]
+
+
+def measured(rows):
+    return confounding((f"s{i}", "ahns"[c]) for i, row in enumerate(rows) for c, n in enumerate(row) for _ in range(n))
+
+
+def test_the_measures_by_hand():
+    """Speaker 0 has 3 a and 1 h, speaker 1 has 4 h: H(class) of 3 and 5, H(class | speaker) half of 3 and 1."""
+    found = measured([[3, 1], [0, 4]])
+    whole = -(3 / 8 * log(3 / 8) + 5 / 8 * log(5 / 8))
+    within = -(3 / 4 * log(3 / 4) + 1 / 4 * log(1 / 4)) / 2
+    assert found.information == pytest.approx((whole - within) / whole)
+    assert (found.speakers, found.single, found.share, found.largest) == (2, 1, 1.0, ("s0", "a"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "single", "confounded"),
+    [
+        (URDU, 26, True),
+        ([[9, 0, 0, 0], [0, 9, 0, 0], [0, 0, 9, 0], [0, 0, 0, 9]], 4, True),
+        ([[5, 5, 0, 0], [0, 0, 5, 5]], 0, True),  # the speaker tells half of the class
+        ([[98, 1, 1, 0], [1, 98, 0, 1], [0, 1, 98, 1]], 0, True),
+        ([[8, 8, 4, 8]] * 24, 0, False),
+        ([[200, 200, 200, 200]] * 2, 0, False),
+        ([[14, 5, 11, 4], [6, 11, 9, 10], [16, 2, 10, 4]], 0, False),
+        ([[10, 10, 10, 10]] * 8 + [[10, 0, 0, 0], [0, 10, 0, 0]], 2, False),  # a few speakers of one class
+        ([[7], [9]], 0, False),  # nothing to be told
+    ],
+)
+def test_the_rule(rows, single, confounded):
+    found = measured(rows)
+    assert (found.single, found.is_confounded) == (single, confounded)
+
+
+@pytest.mark.parametrize("groups", [3, 4, 5])
+def test_no_group_lacks_a_class_that_enough_speakers_have(groups):
+    """Angry has four speakers, one of them with two utterances: of five groups one lacks it."""
+    counts = np.array(URDU, float)
+    counts = np.c_[counts, counts.sum(1)]
+    found = np.array(partition(counts, [1 / groups] * groups, range(len(counts))))
+    filled = np.array([counts[found == k].sum(0) for k in range(groups)])
+    lacking = max(0, groups - int((counts[:, 0] > 0).sum()))
+    assert int((filled == 0).sum()) == lacking
+    assert found.tolist() == partition(counts, [1 / groups] * groups, range(len(counts)))
+
+
+def test_a_class_in_every_group_comes_before_balance():
+    """By size alone the second speaker, who has no utterance of the second class, would be a group alone."""
+    counts = np.array([[32, 6, 38], [33, 0, 33], [10, 1, 11], [10, 25, 35]], float)
+    found = partition(counts, [1 / 3] * 3, range(4))
+    assert found[1] == found[2]
+    assert len(set(found)) == 3
+
+
+@pytest.fixture
+def by_speaker(made, tmp_path):
+    """The made corpora, in `one` of which every speaker has one class as the manifests have it."""
+    root = tmp_path / "data"
+    shutil.copytree(made.data_root, root, symlinks=True)
+    path = root / "one" / "supervisions.jsonl.gz"
+    with gzip.open(path, "rt") as file:
+        rows = [json.loads(line) for line in file]
+    names = {f"one{i}": name for i, name in enumerate(("angry", "happy", "neutral", "sad"), 1)}
+    for row in rows:
+        row["custom"]["emotion"] = names[row["speaker"]]
+    with gzip.open(path, "wt") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+    class Changed(Made):
+        data_root = root
+
+    return Changed(made.root)
+
+
+def test_a_training_stops_before_it_begins(by_speaker, tmp_path):
+    data = by_speaker.open(by_speaker.experiment("batches.normalisation=speaker"))
+    with pytest.raises(InputError, match=r"one .*4 of 4 speakers.* 1\.00.*strong_global.*--allow-confounded true"):
+        train(data, tmp_path / "exp")
+    assert not (tmp_path / "exp").exists()
+    with pytest.raises(InputError, match="4 of 4 speakers"):
+        data.check_confounded("speaker")
+    data.check_confounded("global")
+    allowed = by_speaker.open(
+        by_speaker.experiment("batches.normalisation=speaker", "batches.allow_confounded=true", "training.max_epochs=1")
+    )
+    assert allowed.hashes() | {"config_hash": ""} == data.hashes() | {"config_hash": ""}
+    assert any("4 of 4 speakers" in text for text in allowed.warnings())
+    assert not any("4 of 4 speakers" in text for text in allowed.warnings("global"))
+    allowed.check_confounded("speaker")
+
+
+def test_folds_without_a_class_are_listed(made, tmp_path):
+    """Each fold of `one` tests one speaker; here fold 1 tests one1, who has angry alone of the manifests' classes."""
+    root = tmp_path / "data"
+    shutil.copytree(made.data_root / "one", root, symlinks=True)
+    assert read_prepared(root).missing() == []
+    with gzip.open(root / "supervisions.jsonl.gz", "rt") as file:
+        rows = [json.loads(line) for line in file]
+    for row in rows:
+        if row["speaker"] == "one1":
+            row["custom"]["emotion"] = "angry"
+    with gzip.open(root / "supervisions.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    lines = read_prepared(root).missing()
+    assert [line.split(":")[0] for line in lines] == ["strict valid", "strict test"]
+    assert "1 of 4 folds: fold 4 happy, neutral, sad" in lines[0]
+    assert "1 of 4 folds: fold 1 happy, neutral, sad" in lines[1]
+
+
+def test_stage_1_prints_the_figures_and_stops_where_they_forbid_speaker_statistics(tmp_path, capsys):
+    recipe = tmp_path / "recipe"
+    (recipe / "conf" / "corpora").mkdir(parents=True)
+    (recipe / "conf" / "corpora" / "calls.yaml").write_text(PROTOCOL)
+    rng = np.random.default_rng(0)
+    import soundfile
+
+    from ser.config import load, save
+
+    lines = ["path,speaker,emotion"]
+    for i in range(8):
+        for n in range(2):
+            soundfile.write(tmp_path / f"{i}_{n}.wav", 0.1 * rng.standard_normal(4000), 8000)
+            lines.append(f"{i}_{n}.wav,s{i},{('angry', 'sad')[i % 2]}")
+    (tmp_path / "calls.csv").write_text("\n".join(lines) + "\n")
+    for name, normalisation in (("speaker", "speaker"), ("global", "global")):
+        settings = ["corpora=[calls]", f"batches.normalisation={normalisation}"]
+        save(load("strict", recipe, settings), tmp_path / f"{name}.yaml")
+    arguments = [str(tmp_path / "calls.csv"), str(tmp_path / "data" / "calls"), "--recipe", str(recipe)]
+    assert main("calls", [*arguments, "--experiment", str(tmp_path / "global.yaml")]) == 0
+    printed = capsys.readouterr().out
+    assert "8 of 8 speakers have one class only" in printed
+    assert "strict test" not in printed
+    assert "loso test: no utterance of some class in 8 of 8 folds: fold 1 sad; fold 2 angry" in printed
+    assert main("calls", [*arguments, "--experiment", str(tmp_path / "speaker.yaml")]) == 1
+    assert "8 of 8 speakers" in capsys.readouterr().err
+
+
+PROTOCOL = """
+name: calls
+description: noise
+licence: none
+citation: none
+source: none
+language: none
+preparer: csv
+classes: [angry, sad]
+labels: {angry: angry, sad: sad}
+drop: {}
+expected: {}
+splits:
+  strict: {groups: 4}
+  loso: {groups: speakers}
+"""
