@@ -23,11 +23,11 @@ fi
 echo "$*" >>"$FAKE/submitted"
 [[ $* =~ --job-name=([^ ]*) ]] && name=${BASH_REMATCH[1]}
 [[ $* =~ --array=1-([0-9]+) ]] && size=${BASH_REMATCH[1]}
-cat >"$FAKE/script"
+cat >"$FAKE/script.$name"
 if [[ ! -e $FAKE/lazy ]]; then
   for ((i = 1; i <= size; i++)); do
     echo "7_$i|$name|RUNNING|None" >>"$FAKE/queue"
-    SLURM_ARRAY_TASK_ID=$i bash "$FAKE/script" >/dev/null 2>&1 &
+    SLURM_ARRAY_TASK_ID=$i bash "$FAKE/script.$name" >/dev/null 2>&1 &
   done
 fi
 [[ ! -e $FAKE/deaf ]] || { echo "sbatch: error: Socket timed out on send/recv operation" >&2; exit 1; }
