@@ -5,16 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from stand_ins import StandIns, make
+from stand_ins import StandIns, make, prepare_all
 
-from clusters.conftest import Cluster, heed_interrupts
+from clusters.conftest import BOTH, Cluster, heed_interrupts
 from clusters.daemons import wait_for
 
 pytestmark = pytest.mark.slow
 
 # Twelve cells, long enough to be disturbed.
 OPTIONS = ["--only", "tess,ravdess,customer_ptbr", "--folds", "1", "--nj", "2"]
-OPTIONS += ["--training.max_epochs", "40", "--training.patience", "40"]
+OPTIONS += ["--stage", "3", "--training.max_epochs", "20", "--training.patience", "20"]
 
 
 def with_results(exp: Path) -> set[str]:
@@ -27,13 +27,14 @@ def counts(text: str) -> list[int]:
     return [int(word) for word in text.split("\nall ")[1].splitlines()[0].split()]
 
 
-@pytest.mark.parametrize("name", ["slurm", "gridengine"])
+@pytest.mark.parametrize("name", BOTH)
 def test_every_cell_is_done_in_the_end_and_none_is_called_so_before(
     request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
     cluster: Cluster = request.getfixturevalue(name)
     make(tmp_path / "stand ins")
     stand_ins = StandIns(tmp_path / "stand ins", tmp_path / "stand ins" / "exp")
+    prepare_all(stand_ins)
     run = [stand_ins.recipe / "run.sh", *OPTIONS, "--exp", stand_ins.exp]
     launcher = {"slurm.sh": "slurm.sh --mem 900M", "queue.sh": "queue.sh"}[cluster.program]
     environment = {**cluster.environment, "SER_ENV": sys.prefix, "train_cmd": launcher, "cpu_cmd": launcher}

@@ -1,10 +1,9 @@
 """kill -9 at any moment, then the same command: weights and epochs.jsonl as without."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
 from safetensors.torch import load_file
 
@@ -14,8 +13,7 @@ HERE = Path(__file__).resolve().parent
 def train(made, folder: Path, place: str = "nowhere", count: int = 0) -> int:
     folder.mkdir(exist_ok=True)
     path = os.pathsep.join([str(HERE.parents[1]), str(HERE.parent)])
-    command = [sys.executable, HERE / "killed_training.py", made.root, folder, place, str(count)]
-    return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL).returncode
+    return programs.run(HERE / "killed_training.py", made.root, folder, place, count, PYTHONPATH=path).returncode
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +27,11 @@ def straight(made, tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     "kills",
     [
-        [("step", 1)],
-        [("step", 6), ("step", 2)],
-        [("validation", 3)],
+        [("step", 1), ("step", 6), ("step", 2)],
         [("validation", 2), ("step", 4), ("validation", 2)],
-        [("checkpoint", 1)],
-        [("checkpoint", 7), ("checkpoint", 2)],
+        [("checkpoint", 1), ("checkpoint", 7), ("checkpoint", 2)],
+        [("validation", 3), ("end", 1)],
         [("epochs", 2)],
-        [("end", 1)],
     ],
     ids=str,
 )
