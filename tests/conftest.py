@@ -1,13 +1,13 @@
 """Shared fixtures: the real corpora where they lie, sound files, and a small corpus in the official RAVDESS layout."""
 
 import os
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
+import programs
 import pytest
 import soundfile
 import yaml
@@ -88,16 +88,10 @@ class SmallRavdess:
 
         return read_protocol("ravdess", self.recipe)
 
-    def command(self, *options: str, corpus=None, out=None, cwd=None) -> subprocess.CompletedProcess:
+    def command(self, *options: str, corpus=None, out=None, cwd=None) -> CompletedProcess:
         """steps/prepare.py as a user runs it."""
-        command = [sys.executable, ROOT / "steps" / "prepare.py"]
-        return subprocess.run(
-            [*command, "--recipe", self.recipe, *options, "ravdess", corpus or self.corpus, out or self.out],
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
+        words = ["--recipe", self.recipe, *options, "ravdess", corpus or self.corpus, out or self.out]
+        return programs.run(ROOT / "steps" / "prepare.py", *words, cwd=cwd)
 
 
 EMOTIONS = {"01": "neutral", "02": "calm", "03": "happy", "04": "sad", "05": "angry"}
@@ -126,7 +120,7 @@ def small_ravdess(tmp_path):
     return make
 
 
-def one_line(run: subprocess.CompletedProcess) -> str:
+def one_line(run: CompletedProcess) -> str:
     """The only line of a failed command, which has exit code 1 and no traceback."""
     assert run.returncode == 1, run.stdout + run.stderr
     assert run.stdout == ""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jsonargparse  # noqa: F401
 import lhotse  # noqa: F401
+import matplotlib.backends.backend_agg  # noqa: F401
 import sklearn.svm  # noqa: F401
 import torch._dynamo  # noqa: F401  # which optimizers import
 

@@ -2,11 +2,10 @@
 
 import gzip
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 import soundfile
 from made import make
@@ -194,9 +193,7 @@ def step(made, experiment, *options):
     folder.mkdir(exist_ok=True)
     save(experiment, folder / "config.yaml")
     where = ["--recipe", made.recipe, "--data", made.data_root, "--dump", made.dump, folder]
-    return subprocess.run(
-        [sys.executable, ROOT / "steps" / "augment.py", *options, *where], capture_output=True, text=True
-    )
+    return programs.run(ROOT / "steps" / "augment.py", *options, *where)
 
 
 def test_stage_2_prints_counts_before_and_after(tmp_path):

@@ -1,9 +1,8 @@
 """steps/configure.py as run.sh calls it."""
 
-import os
-import subprocess
-import sys
+from subprocess import CompletedProcess
 
+import programs
 import pytest
 from conftest import ROOT
 
@@ -12,10 +11,8 @@ from ser.config import read_experiment
 
 @pytest.fixture
 def configure(tmp_path):
-    def run(*options: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, ROOT / "steps" / "configure.py", tmp_path / "exp", *options]
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.run(command, capture_output=True, text=True, env=env)
+    def run(*options: str) -> CompletedProcess:
+        return programs.run(ROOT / "steps" / "configure.py", tmp_path / "exp", *options)
 
     return run
 

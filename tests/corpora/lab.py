@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
+import programs
 import pytest
 import soundfile
 import yaml
@@ -98,19 +97,8 @@ class Lab:
         assert [path.name for path in self.out.parent.glob("*")] == []
         return message
 
-    def command(self, *options: object, corpus: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def command(self, *options: object, corpus: Path | None = None) -> CompletedProcess[str]:
         """steps/prepare.py as a user runs it, without a folder to write."""
-        return subprocess.run(
-            [
-                sys.executable,
-                ROOT / "steps" / "prepare.py",
-                "--recipe",
-                self.recipe,
-                "lab",
-                corpus or self.corpus,
-                *options,
-            ],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        return programs.run(
+            ROOT / "steps" / "prepare.py", "--recipe", self.recipe, "lab", corpus or self.corpus, *options
         )

@@ -1,12 +1,10 @@
 import gzip
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import programs
 import pytest
 
 from ser.common import InputError
@@ -266,12 +264,7 @@ def test_the_picture_has_a_row_of_panels_a_corpus(small, tmp_path):
 
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, ROOT / "steps" / "describe.py", *arguments],
-        capture_output=True,
-        text=True,
-        env={"PATH": os.environ["PATH"]},
-    )
+    return programs.run(ROOT / "steps" / "describe.py", *arguments)
 
 
 def test_the_command_prints_and_draws(made, tmp_path):

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 from conftest import ROOT
 from corpora_made import write_tree
@@ -825,9 +826,9 @@ def test_what_has_to_be_signed_for_is_explained(tmp_path, corpus, words):
 @pytest.mark.slow
 def test_stage_0_of_a_corpus_as_a_user_runs_it(mirror, tmp_path):
     publish_zenodo(mirror, "5427549", {"emoUERJ.zip": zip_bytes({"m01h01.wav": b"x"})})
-    command = [sys.executable, ROOT / "steps" / "prepare.py", "--download", "true", "emouerj", tmp_path / "c"]
+    command = [ROOT / "steps" / "prepare.py", "--download", "true", "emouerj", tmp_path / "c"]
     for words in ("emoUERJ: licence CC BY 4.0", "there already; nothing to fetch"):
-        run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        run = programs.run(*command)
         assert run.returncode == 0, run.stderr
         assert words in run.stdout
         assert run.stderr == ""

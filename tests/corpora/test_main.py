@@ -1,10 +1,9 @@
 """steps/prepare.py as a user runs it."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 from ser.common import read_json
@@ -57,8 +56,8 @@ def test_stage_0_says_where_the_corpus_is(tmp_path, small_ravdess, one_line):
     assert (there.returncode, there.stdout) == (0, f"{small.corpus}: there already; nothing to fetch\n")
     assert not small.out.parent.exists()
     assert not list(small.corpus.parent.glob(".*.lock"))
-    step = [sys.executable, ROOT / "steps/prepare.py", "--download", "true", "customer_ptbr", tmp_path / "none"]
-    line = one_line(subprocess.run(step, capture_output=True, text=True))
+    step = ROOT / "steps/prepare.py"
+    line = one_line(programs.run(step, "--download", "true", "customer_ptbr", tmp_path / "none"))
     assert line.startswith(f"error: {tmp_path / 'none'}: no such")
     assert "CustomerPTBR can be had from your own calls" in line
 

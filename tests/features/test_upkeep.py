@@ -3,10 +3,10 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
+from subprocess import CompletedProcess
 
+import programs
 import pytest
 from conftest import ROOT
 from made import Made
@@ -18,8 +18,8 @@ from ser.features import upkeep
 DAY = 86400
 
 
-def command(*arguments) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, ROOT / "steps" / "store.py", *arguments], capture_output=True, text=True)
+def command(*arguments) -> CompletedProcess:
+    return programs.run(ROOT / "steps" / "store.py", *arguments)
 
 
 def age(made: Made, days: float = 2) -> None:

@@ -3,11 +3,10 @@
 import csv
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 from made_ledgers import PAPER, TWO, answered, drawn_target, write_run
 
@@ -22,9 +21,7 @@ SHEETS = ("table1", "table2", "table3", "table4", "table5", "effects", "transfer
 
 
 def call(step, *arguments):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "steps" / f"{step}.py"), *map(str, arguments)], capture_output=True, text=True
-    )
+    return programs.run(ROOT / "steps" / f"{step}.py", *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """The page: everything is in it, escaped, and it needs nothing beside it."""
 
 import json
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import made_ledgers
+import programs
 import pytest
 from made_ledgers import TWO, answered, write_run
 from scored import recorded_again
@@ -225,8 +224,7 @@ def test_the_same_input_gives_the_same_bytes(root, tmp_path):
 def test_what_is_absent_is_said(root, tmp_path):
     (tmp_path / "findings").mkdir()
     (tmp_path / "findings" / "findings.json").write_bytes((root / "findings" / "findings.json").read_bytes())
-    command = [sys.executable, ROOT / "steps" / "report.py", tmp_path / "findings"]
-    made = subprocess.run(command, capture_output=True, text=True)
+    made = programs.run(ROOT / "steps" / "report.py", tmp_path / "findings")
     out = tmp_path / "report" / "index.html"
     assert (made.returncode, made.stderr) == (0, "")
     assert made.stdout.startswith(f"{out}: ")
@@ -281,8 +279,7 @@ def test_a_mistake_is_one_line_and_leaves_no_page(root, tmp_path, one_line, name
         path.write_bytes((root / known).read_bytes())
     (tmp_path / name).unlink() if content is None else (tmp_path / name).write_text(content)
     options = ["--grid-status", tmp_path / "status.json"]
-    command = [sys.executable, ROOT / "steps" / "report.py", tmp_path / "findings", *options]
-    made = subprocess.run(command, capture_output=True, text=True)
+    made = programs.run(ROOT / "steps" / "report.py", tmp_path / "findings", *options)
     assert said in one_line(made)
     assert not (tmp_path / "report").exists()
 

@@ -9,6 +9,7 @@ import sys
 import textwrap
 
 import numpy as np
+import programs
 import pytest
 import soundfile
 from conftest import ROOT
@@ -28,9 +29,9 @@ def files_of(made):
     return sorted(str(path) for path in (made.root / "one").glob("one1_*.wav"))
 
 
-def ser(*arguments, code=None):
-    """`python -m ser` as a user runs it, or a piece of Python beside it."""
-    command = [sys.executable, *(["-c", code] if code else ["-m", "ser"]), *map(str, arguments)]
+def python(code):
+    """A piece of Python in a process of its own."""
+    command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
@@ -58,15 +59,15 @@ def unsure(made, packed, tmp_path):
 def test_help_is_instant_and_names_all_commands():
     for arguments in ([], *([name] for name in COMMANDS)):
         given = [*arguments, "--help"]
-        run = ser(code=f"import sys; from ser.cli import main\ntry: main({given!r})\nfinally: print(*sys.modules)")
+        run = python(f"import sys; from ser.cli import main\ntry: main({given!r})\nfinally: print(*sys.modules)")
         assert arguments or all(name in run.stdout for name in COMMANDS)
         assert not {"torch", "jsonargparse", "soundfile"} & set(run.stdout.splitlines()[-1].split()), given
-    assert ser(code="import sys, ser; print('torch' in sys.modules)").stdout == "False\n"
+    assert python("import sys, ser; print('torch' in sys.modules)").stdout == "False\n"
 
 
 def test_predict_imports_what_it_needs_and_no_more(made, packed):
     code = f"import sys; from ser.cli import main\nmain(['predict', {str(packed)!r}, {files_of(made)[0]!r}])\n"
-    run = ser(code=code + "print(*sys.modules)")
+    run = python(code + "print(*sys.modules)")
     modules = set(run.stdout.splitlines()[-1].split())
     assert "torch" in modules
     heavy = {"lhotse", "scipy", "sklearn", "matplotlib", "pandas", "kaldiio", "pyroomacoustics", "torchaudio", "jinja2"}
@@ -221,8 +222,6 @@ def test_answers_from_python(made, packed):
 
 
 def test_the_step_and_the_launcher_are_the_command(made, packed):
-    expected = ser("predict", packed, files_of(made)[0])
-    step = subprocess.run(
-        [sys.executable, ROOT / "steps" / "predict.py", packed, files_of(made)[0]], capture_output=True, text=True
-    )
+    expected = programs.run("-m", "ser", "predict", packed, files_of(made)[0])
+    step = programs.run(ROOT / "steps" / "predict.py", packed, files_of(made)[0])
     assert step.stdout == expected.stdout != ""

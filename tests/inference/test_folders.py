@@ -10,6 +10,7 @@ import time
 
 import kaldiio
 import numpy as np
+import programs
 import pytest
 import soundfile
 from conftest import ROOT
@@ -137,12 +138,8 @@ def mixed(tmp_path):
     return folder, sorted(map(str, good)), sorted([f"{folder}/one.wav", f"{folder}/zero.wav", f"{folder}/caf\\xe9.wav"])
 
 
-def ser(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "ser", *map(str, arguments)],
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-    )
+def ser(*arguments):
+    return programs.run("-m", "ser", *arguments, text=False)
 
 
 def rows_of(form, content):
@@ -191,7 +188,11 @@ def test_an_output_that_cannot_hold_a_name(packed, mixed, form, environment):
     if "LC_ALL" in environment and not sys.prefix.isascii():
         pytest.skip(f"{sys.prefix}: a C locale cannot import packages from such a path")
     _, good, _ = mixed
-    run = ser("predict", packed, *good, "--format", form, **environment)
+    run = subprocess.run(
+        [sys.executable, "-m", "ser", "predict", packed, *good, "--format", form],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
     assert run.returncode == 0
     answered, failed = rows_of(form, run.stdout)
     assert failed == []

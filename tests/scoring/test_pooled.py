@@ -1,10 +1,9 @@
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 from scored import whole_result
 
@@ -155,8 +154,7 @@ def test_the_row_of_an_ensemble_and_its_difference(seeds):
     write_run(seeds, "svm_x", 1, 0, [("x", "a", "a"), ("x", "b", "a")])
     write_run(seeds, "svm_x", 2, 0, [("y", "a", "a"), ("y", "b", "a")])
     step = Path(__file__).parents[2] / "steps" / "pool.py"
-    command = [sys.executable, str(step), str(seeds), "--ensemble", "true"]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    text = programs.run(step, seeds, "--ensemble", "true").stdout
     rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("|")]
     named = {row[rows[0].index("cell")]: dict(zip(rows[0], row, strict=True)) for row in rows[2:]}
     own = named["net, mean of posteriors"]

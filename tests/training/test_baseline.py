@@ -1,11 +1,10 @@
-import os
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 from sklearn.svm import SVC
 
@@ -167,12 +166,7 @@ def experiment_folder(made, tmp_path):
 
 def command(made, folder, *options):
     places = ["--recipe", made.recipe, "--data", made.data_root, "--dump", made.dump]
-    return subprocess.run(
-        [sys.executable, ROOT / "steps" / "baseline.py", folder, *places, *options],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    return programs.run(ROOT / "steps" / "baseline.py", folder, *places, *options)
 
 
 def test_result_stands_beside_those_of_the_networks(made, experiment_folder):

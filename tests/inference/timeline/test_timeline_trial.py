@@ -1,13 +1,11 @@
 """Joined recordings, the settings chosen on them, and the section of results."""
 
-import os
 import re
-import subprocess
-import sys
 from itertools import groupby, pairwise, product
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 import soundfile
 from read_timelines import read_rttm
@@ -130,11 +128,9 @@ def test_the_step_writes_its_section_and_replaces_it(packed_with, made, tmp_path
     _, model = packed_with(corpora="one")
     results = tmp_path / "RESULTS.md"
     results.write_text("# Results\n\n## Timeline of joined recordings\n\nold\n\n## Other\n\nkept\n")
-    command = [sys.executable, ROOT / "steps" / "timeline.py", model, "--data", made.data_root, "--recipe", made.recipe]
+    command = [ROOT / "steps" / "timeline.py", model, "--data", made.data_root, "--recipe", made.recipe]
     options = ["--out", tmp_path / "out", "--orders", "1", "--unseen", "two", "--append", results]
-    run = subprocess.run(
-        [*command, *options], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    run = programs.run(*command, *options)
     assert run.returncode == 0, run.stderr
     text = results.read_text()
     assert text == f"# Results\n\n## Other\n\nkept\n\n{run.stdout}"
