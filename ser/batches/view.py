@@ -62,8 +62,8 @@ class View:
     def read(self, index: int, start: int = 0, rows: int | None = None) -> np.ndarray:
         """Frames `start` to `start + rows` of an utterance (to the end where None), float32, (rows, bins).
 
-        Where not every frame is taken, utterances stay in memory as they are seen, as many as there is room for; what is
-        returned is not to be changed.
+        Where not every frame is taken, utterances stay in memory as they are seen, as many as there is room for; what
+        is returned is not to be changed.
         """
         if index not in self.in_memory:
             size = int(self.frames[index]) * self.bins * 4
