@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from ser.corpora.protocol import read_protocol
 from ser.features import FeatureStore
 from ser.frontends import build_frontend
 from ser.training import Trainer
+from ser.training.engine import Interrupted
 
 CLASSES = ("angry", "happy", "neutral", "sad")
 
@@ -97,6 +101,21 @@ def trainer_of(made: Made, folder: Path, *overrides: str, corpora: str = "one,tw
     return Trainer(
         experiment, folder, data.heads, data.parts("train"), data.parts("valid"), hashes or {"data_hash": "f"}
     )
+
+
+def interrupt(trainer: Trainer, step: int, number: int = signal.SIGTERM) -> Interrupted:
+    """Run a training that gets a signal before the end of an update, and stops after it."""
+    update = trainer._update
+
+    def interrupting(batch: Any) -> Any:
+        if trainer.step == step - 1:
+            os.kill(os.getpid(), number)
+        return update(batch)
+
+    trainer._update = interrupting
+    with pytest.raises(Interrupted) as caught:
+        trainer.run()
+    return caught.value
 
 
 def write_corpus(folder: Path, speakers: list[str], each: int, seed: int) -> None:

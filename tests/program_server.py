@@ -3,7 +3,9 @@
 import atexit
 import json
 import os
+import resource
 import runpy
+import signal
 import sys
 import threading
 import traceback
@@ -17,17 +19,26 @@ import sklearn.svm  # noqa: F401
 import torch._dynamo  # noqa: F401  # which optimizers import
 
 
-def child(folder: Path, words: list[str], cwd: str, environment: dict[str, str]) -> int:
+def child(folder: Path, words: list[str], cwd: str, environment: dict[str, str], file_size: int) -> int:
     """Run a program as if Python had been started for it; its exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as on a terminal
     for number in (1, 2):
-        os.dup2(os.open(folder / str(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+        os.dup2(os.open(folder / str(number), os.O_WRONLY | os.O_APPEND), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    new = folder / "pid.new"
+    new.write_text(str(os.getpid()))
+    new.rename(folder / "pid")
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+    if file_size:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     try:
-        if words[0] == "-m":
+        if words[0] == "-c":
+            sys.argv = ["-c", *words[2:]]
+            exec(words[1], {"__name__": "__main__"})
+        elif words[0] == "-m":
             sys.argv = words[1:]
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         else:

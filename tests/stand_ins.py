@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import programs
+import pytest
 from conftest import ROOT
 from made import PREPARER, PROTOCOL, write_corpus
 
@@ -17,6 +19,7 @@ from ser.corpora.prepare import prepare
 from ser.corpora.preparers import load_preparer
 from ser.grid import Grid, Places, open_grid
 from ser.grid import features as stages
+from ser.grid.run import Runner
 
 # Speakers of each, and splits; TESS is never tested.
 GROUPS = "{groups: [[%s1], [%s2], [%s3], [%s4]]}"
@@ -68,24 +71,20 @@ class StandIns:
     def grid(self, *overrides: str, only: Sequence[str] = ("tess", "ravdess"), **options: Sequence[int]) -> Grid:
         return open_grid(self.places, "tiny", overrides, only=only, **{"folds": (1,), **options})
 
-    def command(self, command: str, *options: str) -> list[str]:
+    def start(self, command: str, *options: str, **more: object) -> programs.Program:
         """steps/grid.py on fold 1 of TESS and RAVDESS, unless told otherwise."""
         places = self.places
         named = [("preset", "tiny"), ("only", "tess,ravdess"), ("folds", "1"), ("recipe", places.recipe)]
         named += [("data", places.data), ("dump", places.dump), ("exp", places.exp)]
         words = [str(word) for name, value in named for word in (f"--{name}", value)]
-        return [sys.executable, str(ROOT / "steps" / "grid.py"), command, *words, *options]
-
-    def start(self, command: str, *options: str, **more: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command(command, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
-        )
+        return programs.start(ROOT / "steps" / "grid.py", command, *words, *options, **more)
 
     def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """run.sh of the recipe, as a user calls it."""
         environment = {**os.environ, "SER_ENV": sys.prefix, **variables}
+        place = [] if self.exp == self.recipe / "exp" else ["--exp", str(self.exp)]
         return subprocess.run(
-            [self.recipe / "run.sh", *options], env=environment, cwd=self.root, capture_output=True, text=True
+            [self.recipe / "run.sh", *place, *options], env=environment, cwd=self.root, capture_output=True, text=True
         )
 
 
@@ -115,3 +114,20 @@ def prepare_all(stand_ins: StandIns) -> None:
     stages.prepare(grid)
     stages.compute(grid, 1, 1)
     stages.finish(grid)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stages 1 to 3 have run; not to be written into."""
+    root = tmp_path_factory.mktemp("stand ins")
+    make(root)
+    prepare_all(StandIns(root, root / "exp"))
+    return root
+
+
+@pytest.fixture(scope="session")
+def finished(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> StandIns:
+    """All experiments of TESS and RAVDESS have been made; not to be written into."""
+    made = StandIns(prepared, tmp_path_factory.mktemp("finished") / "exp")
+    assert Runner(made.grid(), "first").shard(1) == []
+    return made

@@ -1,14 +1,12 @@
 """What CONTRIBUTING.md shows of new parts, done: each is one file and one registry line."""
 
 import json
-import os
 import shutil
-import signal
 
 import numpy as np
 import pytest
 import torch
-from made import Made, trainer_of
+from made import Made, interrupt, trainer_of
 from scored import recorded_again
 
 from ser.common import InputError, digest
@@ -24,7 +22,6 @@ from ser.scoring.result import score
 from ser.scoring.tables import read_results, results_table
 from ser.training import Trainer
 from ser.training.checkpoint import load_tensors
-from ser.training.engine import Interrupted
 
 FRONTEND = '''
 import numpy as np
@@ -200,16 +197,7 @@ def test_a_loss_with_parameters_of_its_own(made, tmp_path, add):
     assert last["loss"] == pytest.approx(float(errors.mean()), abs=1e-6)  # as many of each class, so of equal weight
 
     first = trainer_of(made, tmp_path / "parts", "training.loss=squared")
-    update = first._update
-
-    def interrupting(batch):
-        if first.step == 6:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return update(batch)
-
-    first._update = interrupting
-    with pytest.raises(Interrupted):
-        first.run()
+    interrupt(first, 7)
     assert "loss.scale" in load_tensors(tmp_path / "parts/checkpoint.safetensors")[0]
     second = trainer_of(made, tmp_path / "parts", "training.loss=squared")
     second.run()

@@ -1,14 +1,13 @@
 """Several processes on one store at once, and processes that are killed."""
 
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 from conftest import ROOT
 from made import Made
@@ -42,27 +41,22 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def start(made: Made, log: str, job: int, jobs: int, seconds: float) -> subprocess.Popen:
+def start(made: Made, log: str, job: int, jobs: int, seconds: float) -> programs.Program:
     config = made.root / "config.yaml"
     if not config.is_file():
         save(made.experiment(), config)
-    command, where = [sys.executable, "-c", JOB], [config, made.data_root / "two", made.dump]
+    where = [config, made.data_root / "two", made.dump]
     share = ["--job", str(job), "--nj", str(jobs)]
-    return subprocess.Popen(
-        [*command, made.root / log, str(seconds), ROOT / "steps" / "extract_features.py", *share, *where],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as on a terminal
+    return programs.start(
+        "-c", JOB, made.root / log, seconds, ROOT / "steps" / "extract_features.py", *share, *where, cwd=ROOT
     )
 
 
-def wait_for(what, process: subprocess.Popen | None = None) -> None:
+def wait_for(what, process: programs.Program | None = None) -> None:
     end = time.monotonic() + 120
     while not what():
         assert time.monotonic() < end, "waited in vain"
-        assert process is None or process.poll() is None, process.stderr.read()
+        assert process is None or process.poll() is None, process.printed()[1]
         time.sleep(0.01)
 
 
@@ -128,7 +122,7 @@ def test_a_signal_leaves_nothing_half_written(own_made, number, code):
     wait_for(lambda: archives(own_made) and list(own_made.dump.rglob(".tmp.*.ark")), process)
     process.send_signal(number)
     assert process.wait(timeout=60) == code
-    assert "Traceback" not in process.stderr.read()
+    assert "Traceback" not in process.printed()[1]
     assert not list(own_made.dump.rglob(".tmp.*"))
     kept = len(store_of(own_made).archives.entries())
     assert 0 < kept < 24
@@ -144,7 +138,7 @@ def test_a_process_waits_for_another_that_is_at_work_and_takes_what_it_made(own_
         for bucket in range(BUCKETS):
             locks.enter_context(bucket_lock(bucket_path(store.archives.folder, bucket)))
         process = start(own_made, "log", 1, 1, 0)
-        assert "features are being computed by another process; waiting for it" in process.stderr.readline()
+        wait_for(lambda: "features are being computed by another process; waiting for it" in process.printed()[1])
         assert archives(own_made) == []
         share = {store.content_of(cut): cut for cut in store.cuts[:10]}
         store._write_archive(share, progress(text="", unit=""))

@@ -54,22 +54,31 @@ def _audio(folder: Path) -> None:
         soundfile.write(folder / f"{name}.wav", noise, 8000)
 
 
+# Utterances of two recordings: tables that a data dir of a user and one of stage 1 share.
+COMMON = {
+    "utt2spk": "ana-1 ana\nana-2 ana\nbia-1 bia\n",
+    "utt2dur": "ana-1 0.25\nana-2 0.25\nbia-1 0.3\n",
+}
+
+
+def _write(folder: Path, **tables: str) -> None:
+    for name, text in (COMMON | tables).items():
+        (folder / name.replace("wav_scp", "wav.scp")).write_text(text)
+
+
 def _data_dir(folder: Path, _: object) -> None:
     _audio(folder)
-    tables = {
-        "wav.scp": "rec-a a.wav\nrec-b b.wav\n",
-        "segments": "ana-1 rec-a 0.0 0.25\nana-2 rec-a 0.25 -1\nbia-1 rec-b 0.1 0.4\n",
-        "utt2spk": "ana-1 ana\nana-2 ana\nbia-1 bia\n",
-        "utt2emo": "ana-1 happy\nana-2 sad\nbia-1 angry\n",
-        "reco2file_and_channel": "rec-a rec-a A\nrec-b rec-b B\n",
-        "spk2gender": "ana f\nbia m\n",
-        "reco2dur": "rec-a 0.5\nrec-b 0.5\n",
-        "utt2dur": "ana-1 0.25\nana-2 0.25\nbia-1 0.3\n",
-        "utt2text_id": "ana-1 t1\nana-2 t2\nbia-1 t1\n",
-        "utt2lang": "ana-1 pt\nana-2 pt\nbia-1 en\n",
-    }
-    for name, text in tables.items():
-        (folder / name).write_text(text)
+    _write(
+        folder,
+        wav_scp="rec-a a.wav\nrec-b b.wav\n",
+        segments="ana-1 rec-a 0.0 0.25\nana-2 rec-a 0.25 -1\nbia-1 rec-b 0.1 0.4\n",
+        utt2emo="ana-1 happy\nana-2 sad\nbia-1 angry\n",
+        reco2file_and_channel="rec-a rec-a A\nrec-b rec-b B\n",
+        spk2gender="ana f\nbia m\n",
+        reco2dur="rec-a 0.5\nrec-b 0.5\n",
+        utt2text_id="ana-1 t1\nana-2 t2\nbia-1 t1\n",
+        utt2lang="ana-1 pt\nana-2 pt\nbia-1 en\n",
+    )
 
 
 TABLES = ("wav.scp", "segments", "utt2*", "reco2*", "spk2gender")
@@ -120,16 +129,13 @@ def _kaldi_data_dir(folder: Path, material: Material) -> None:
 
 
 def _written_dir(folder: Path, _: object) -> None:
-    tables = {
-        "wav.scp": "rec-a /a.wav\nrec-b /b.wav\n",
-        "segments": "ana-1 rec-a 0.0 0.25\nana-2 rec-a 0.25 0.5\nbia-1 rec-b 0.1 0.4\n",
-        "utt2spk": "ana-1 ana\nana-2 ana\nbia-1 bia\n",
-        "spk2utt": "ana ana-1 ana-2\nbia bia-1\n",
-        "utt2dur": "ana-1 0.25\nana-2 0.25\nbia-1 0.3\n",
-        "utt2num_frames": "ana-1 20\nana-2 20\nbia-1 30\n",
-    }
-    for name, text in tables.items():
-        (folder / name).write_text(text)
+    _write(
+        folder,
+        wav_scp="rec-a /a.wav\nrec-b /b.wav\n",
+        segments="ana-1 rec-a 0.0 0.25\nana-2 rec-a 0.25 0.5\nbia-1 rec-b 0.1 0.4\n",
+        spk2utt="ana ana-1 ana-2\nbia bia-1\n",
+        utt2num_frames="ana-1 20\nana-2 20\nbia-1 30\n",
+    )
 
 
 def _archive(folder: Path, _: object) -> None:

@@ -25,6 +25,12 @@ def stand_ins(tmp_path: Path) -> StandIns:
     return StandIns(root, root / "a recipe" / "exp")
 
 
+@pytest.fixture
+def ready(prepared: Path, tmp_path: Path) -> StandIns:
+    """Stages 1 to 3 have run, for other tests too."""
+    return StandIns(prepared, tmp_path / "exp")
+
+
 def last_error(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
@@ -90,63 +96,61 @@ def test_a_cut_of_the_grid_goes_through_and_a_second_run_has_nothing_to_do(stand
     assert len(list(data.glob("tess/strict_fold1/train_*"))) == 1
     assert not list(data.glob("ravdess/strict_fold1/train_*"))
     before = written(stand_ins.recipe)
-    again = stand_ins.run(*options)
+    again = stand_ins.run(*options, "--stage", "2", "--stop-stage", "4")
     assert again.returncode == 0, again.stderr
     assert written(stand_ins.recipe) == before
 
 
 @pytest.mark.slow
-def test_terminated_it_takes_its_jobs_along_and_goes_on_later(stand_ins: StandIns) -> None:
-    long = [*ONLY, "--folds", "1", "--training.max_epochs", "200", "--training.patience", "200", "--stop-stage", "4"]
+def test_terminated_it_takes_its_jobs_along_and_goes_on_later(ready: StandIns) -> None:
+    long = [*ONLY, "--folds", "1", "--training.max_epochs", "200", "--training.patience", "200"]
     started = subprocess.Popen(
-        [stand_ins.recipe / "run.sh", *long],
+        [ready.recipe / "run.sh", *long, "--exp", ready.exp, "--stage", "4", "--stop-stage", "4"],
         env={**os.environ, "SER_ENV": sys.prefix},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
     end = time.monotonic() + 600
-    while not list(stand_ins.exp.glob("*/*/*/*/epochs.jsonl")):
+    while not list(ready.exp.glob("*/*/*/*/epochs.jsonl")):
         assert started.poll() is None, started.stderr.read() if started.stderr else ""
         assert time.monotonic() < end
         time.sleep(0.05)
     started.send_signal(signal.SIGTERM)
     _, errors = started.communicate(timeout=600)
     assert started.returncode == 143, errors
-    found = subprocess.run(["pgrep", "-f", f"steps/grid.py run.*{stand_ins.exp}"], capture_output=True, text=True)
+    found = subprocess.run(["pgrep", "-f", f"steps/grid.py run.*{ready.exp}"], capture_output=True, text=True)
     assert found.stdout == ""
-    status = stand_ins.run(*long[:-2], "--status", "true")
+    status = ready.run(*long, "--status", "true")
     assert status.returncode == 0, status.stderr
     done, running, failed, missing, every = map(int, status.stdout.split("\nall ")[1].splitlines()[0].split())
     assert (running, failed, every) == (0, 0, 12)
     assert missing > 0
-    assert done == len(list(stand_ins.exp.glob("*/*/*/*/zero_shot.json")))
+    assert done == len(list(ready.exp.glob("*/*/*/*/zero_shot.json")))
 
 
 @pytest.mark.slow
-def test_a_job_that_is_lost_costs_nothing_where_another_makes_the_rest(stand_ins: StandIns) -> None:
+def test_a_job_that_is_lost_costs_nothing_where_another_makes_the_rest(ready: StandIns) -> None:
     options = ["--only", "tess,ravdess", "--folds", "1"]
-    assert stand_ins.run(*options, "--stop-stage", "3").returncode == 0
     # A launcher that loses the first of two jobs before it begins.
-    launcher = stand_ins.root / "loses.sh"
+    launcher = ready.exp.parent / "loses.sh"
     launcher.write_text('#!/usr/bin/env bash\nshift 2\n"${@//JOB/2}" || exit\necho "job 1 is lost" >&2\nexit 1\n')
     launcher.chmod(0o755)
     words = str(launcher).replace(" ", "?")  # the words of a launcher are split at spaces, and patterns filled in
-    done = stand_ins.run(*options, "--stage", "4", "--stop-stage", "4", train_cmd=words)
+    done = ready.run(*options, "--stage", "4", "--stop-stage", "4", train_cmd=words)
     assert "job 1 is lost" in done.stderr
     assert ["all", "4", "0", "0", "0", "4"] in [line.split() for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
-def test_a_failed_cell_is_named_the_rest_is_made_and_the_run_says_so(stand_ins: StandIns) -> None:
+def test_a_failed_cell_is_named_the_rest_is_made_and_the_run_says_so(ready: StandIns) -> None:
     options = ["--only", "tess,ravdess", "--folds", "1", "--stage", "4", "--stop-stage", "4"]
-    assert stand_ins.run(*options[:4], "--stop-stage", "3").returncode == 0
-    root = Path(subprocess.check_output(stand_ins.command("root"), text=True).strip())
+    root = ready.grid().root
     bad = root / "ravdess" / "unified_lstm_mu" / "fold1_seed0"
     bad.mkdir(parents=True)
     (bad / "model.safetensors").write_bytes(b"no model")
-    done = stand_ins.run(*options)
+    done = ready.run(*options)
     assert last_error(done).startswith("error: not all is done")
     assert (
         f"failed: ravdess/unified_lstm_mu/fold1_seed0: {bad}/model.safetensors: not readable as a model" in done.stdout
@@ -154,7 +158,7 @@ def test_a_failed_cell_is_named_the_rest_is_made_and_the_run_says_so(stand_ins: 
     assert f"log: {bad}/log/grid.log" in done.stdout
     assert ["all", "3", "0", "1", "0", "4"] in [line.split() for line in done.stdout.splitlines()]
     (bad / "model.safetensors").unlink()
-    again = stand_ins.run(*options)
+    again = ready.run(*options)
     assert again.returncode == 0, again.stderr
     assert ["all", "4", "0", "0", "0", "4"] in [line.split() for line in again.stdout.splitlines()]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import signal
 import time
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stand_ins import StandIns, make, prepare_all
+from stand_ins import StandIns
 
 from ser.grid import Grid
 from ser.grid.run import LOG, Runner
@@ -48,27 +47,10 @@ def set_key(path: Path, *keys: str, value: object) -> None:
     path.write_text(json.dumps(whole))
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stages 1 to 3 have run; not to be written into."""
-    root = tmp_path_factory.mktemp("stand_ins")
-    make(root)
-    prepare_all(StandIns(root, root / "exp"))
-    return root
-
-
 @pytest.fixture
 def stand_ins(prepared: Path, tmp_path: Path) -> StandIns:
     """No experiment has been made."""
     return StandIns(prepared, tmp_path / "exp")
-
-
-@pytest.fixture(scope="module")
-def finished(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> StandIns:
-    """All experiments of TESS and RAVDESS have been made; not to be written into."""
-    made = StandIns(prepared, tmp_path_factory.mktemp("finished") / "exp")
-    assert Runner(made.grid(), "first").shard(1) == []
-    return made
 
 
 @pytest.fixture
@@ -105,27 +87,27 @@ def test_what_an_experiment_says_goes_to_its_own_log(own: StandIns) -> None:
         assert "result: ravdess WA" in text
 
 
-def test_every_model_is_scored_on_the_corpora_it_has_not_seen(stand_ins: StandIns) -> None:
-    grid = stand_ins.grid(only=("tess", "ravdess", "customer_ptbr"))
+def test_every_model_is_scored_on_the_corpora_it_has_not_seen(own: StandIns) -> None:
+    grid = own.grid(only=("tess", "ravdess", "customer_ptbr"))
     assert len(grid.cells) == 12
     assert Runner(grid, "a").shard(1) == []
     scored = {}
     for e in grid.experiments:
         folder = grid.folder(e)
-        own, unseen = (json.loads((folder / name).read_text()) for name in ("result.json", "zero_shot.json"))
-        scored[e.folder] = set(own["targets"]), set(unseen["targets"])
-        assert all(unseen[key] == own[key] for key in ("config_hash", "data_hash", "split_hash", "seed", "task"))
+        known, unseen = (json.loads((folder / name).read_text()) for name in ("result.json", "zero_shot.json"))
+        scored[e.folder] = set(known["targets"]), set(unseen["targets"])
+        assert all(unseen[key] == known[key] for key in ("config_hash", "data_hash", "split_hash", "seed", "task"))
         for corpus in unseen["targets"]:
             marked = json.loads((folder / f"decode_{corpus}_test" / "decode.json").read_text())
             assert marked["zero_shot"] is True
             assert unseen["targets"][corpus]["n"] == 12
             assert unseen["folds"][corpus] == "strict_fold1"
-        for corpus in own["targets"]:
+        for corpus in known["targets"]:
             assert "zero_shot" not in json.loads((folder / f"decode_{corpus}_test" / "decode.json").read_text())
     assert scored["tess_ravdess/unified_lstm_mu/fold1_seed0"] == ({"ravdess"}, {"customer_ptbr"})
     assert scored["tess_customer_ptbr/multi_lstm_mu/fold1_seed0"] == ({"customer_ptbr"}, {"ravdess"})
     assert scored["ravdess_customer_ptbr/multi_lstm_mu/fold1_seed0"] == ({"ravdess", "customer_ptbr"}, set())
-    assert sum(len(own) + len(unseen) for own, unseen in scored.values()) == 12 * 2
+    assert sum(len(known) + len(unseen) for known, unseen in scored.values()) == 12 * 2
 
 
 def test_a_corpus_that_comes_to_hand_later_is_all_that_is_added(own: StandIns) -> None:
@@ -323,12 +305,7 @@ def begun(grid: Grid) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGKILL])
 def test_stopped_in_the_middle_nothing_is_called_done_that_is_not(stand_ins: StandIns, number: signal.Signals) -> None:
     grid = stand_ins.grid(*LONG)
-    process = stand_ins.start(
-        "run",
-        *LONG,
-        "training.checkpoint_seconds=0.001",
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    process = stand_ins.start("run", *LONG, "training.checkpoint_seconds=0.001")
     wait_for(lambda: begun(grid) or process.poll() is not None)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
@@ -349,7 +326,7 @@ def test_on_a_full_disk_all_is_named_and_the_rerun_makes_it(stand_ins: StandIns)
     grid = stand_ins.grid()
     limit = 8192  # bytes a file, less than a model
 
-    process = stand_ins.start("run", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    process = stand_ins.start("run", file_size=limit)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "Traceback" not in output + errors

@@ -178,12 +178,10 @@ def test_an_ark_has_the_good_ones(packed, mixed, tmp_path):
     assert all(found[key].sum() == pytest.approx(1, abs=1e-5) for key in found)
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
-    ids=["ascii", "C"],
-)
-@pytest.mark.parametrize("form", ["table", "csv", "jsonl"])
+ASCII, C = {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize(("form", "environment"), [("table", ASCII), ("table", C), ("csv", ASCII), ("jsonl", C)])
 def test_an_output_that_cannot_hold_a_name(packed, mixed, form, environment):
     if "LC_ALL" in environment and not sys.prefix.isascii():
         pytest.skip(f"{sys.prefix}: a C locale cannot import packages from such a path")

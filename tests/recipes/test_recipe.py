@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from made import Made
+from made import SPLITS, Made
+
+from ser.corpora.prepare import prepare
+from ser.corpora.preparers import load_preparer
+from ser.corpora.protocol import read_protocol
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--network.prep_size", "16", "--network.hidden_size=8", "--batches.batch_size", "8", "--training.threads", "1"]
@@ -34,34 +39,71 @@ done
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe folder outside the toolkit."""
+    """A recipe folder outside the toolkit, and the folder in it where experiments go."""
 
     folder: Path
+    exp: str = "exp"
 
     def run(self, *options: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "SER_ENV": sys.prefix, "TESS": "", **variables}
         return subprocess.run(
-            [self.folder / "run.sh", *options], cwd=cwd or self.folder, env=environment, capture_output=True, text=True
+            [*self.command, *options], cwd=cwd or self.folder, env=environment, capture_output=True, text=True
+        )
+
+    def start(self, *options: str, **more: object) -> subprocess.Popen[bytes]:
+        """In a process group of its own, which heeds Ctrl-C, as on a terminal."""
+        return subprocess.Popen(
+            [*self.command, *options],
+            env={**os.environ, "SER_ENV": sys.prefix},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     @property
+    def command(self) -> list[str]:
+        return [str(self.folder / "run.sh"), *(["--exp", str(self.folder / self.exp)] if self.exp != "exp" else [])]
+
+    @property
     def cell(self) -> Path:
-        return self.folder / "exp" / "one_two" / "multi_blstm_mu_sigma2" / "fold1_seed0"
+        return self.folder / self.exp / "one_two" / "multi_blstm_mu_sigma2" / "fold1_seed0"
 
 
-@pytest.fixture
-def recipe(own_made: Made, tmp_path: Path) -> Recipe:
-    folder = tmp_path / "a recipe of mine"
-    own_made.recipe.rename(folder)
+def recipe_of(made: Made, root: Path) -> Recipe:
+    """In a folder with spaces in its name, beside the corpora; nothing has been made."""
+    folder = root / "a recipe of mine"
+    shutil.copytree(made.recipe, folder)
+    for corpus in SPLITS:
+        shutil.copytree(made.root / corpus, root / corpus)
     script = folder / "run.sh"
     script.write_text(
         "#!/usr/bin/env bash\nset -euo pipefail\n"
         'recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")\n'
-        f'export ONE="${{ONE-{tmp_path}/one}}" TWO="${{TWO-{tmp_path}/two}}"\n'
+        f'export ONE="${{ONE-{root}/one}}" TWO="${{TWO-{root}/two}}"\n'
         f'exec \'{ROOT}/run.sh\' --recipe "$recipe" --corpora one,two --dump "$recipe/dump" "$@"\n'
     )
     script.chmod(0o755)
     return Recipe(folder)
+
+
+@pytest.fixture
+def recipe(made: Made, tmp_path: Path) -> Recipe:
+    return recipe_of(made, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, subprocess.CompletedProcess[str]]:
+    """A recipe that has gone through all stages, and what that printed; tests give it an `exp` of their own."""
+    root = tmp_path_factory.mktemp("whole")
+    recipe = recipe_of(made, root)
+    return recipe, recipe.run(*SMALL, cwd=root)
+
+
+@pytest.fixture
+def prepared(whole: tuple[Recipe, object], request: pytest.FixtureRequest) -> Recipe:
+    """Stages 0 to 3 have run, and no other."""
+    return replace(whole[0], exp=f"exp_{request.node.name}")
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:
@@ -78,8 +120,8 @@ def written(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_a_bare_run_goes_through_and_a_second_one_has_nothing_to_do(recipe: Recipe, tmp_path: Path) -> None:
-    done = recipe.run(*SMALL, cwd=tmp_path)
+def test_a_bare_run_goes_through_and_a_second_one_has_nothing_to_do(whole) -> None:
+    recipe, done = whole
     assert done.returncode == 0, done.stderr
     result = json.loads((recipe.cell / "result.json").read_text())
     assert result["targets"]["one"]["n"] == 12
@@ -97,46 +139,49 @@ def test_a_bare_run_goes_through_and_a_second_one_has_nothing_to_do(recipe: Reci
 
 
 @pytest.mark.slow
-def test_every_block_pooling_and_task_goes_through(recipe: Recipe) -> None:
-    first = recipe.run(*SMALL, "--stop-stage", "3")
-    assert first.returncode == 0, first.stderr
-    assert not (recipe.cell / "train.json").exists()
-    for temporal, pooling, task in (("lstm", "mu", "unified"), ("tdnn", "mu_sigma2", "multi")):
-        done = recipe.run(*SMALL, "--stage", "4", "--temporal", temporal, "--pooling", pooling, "--task", task)
-        assert done.returncode == 0, done.stderr
-        cell = recipe.folder / "exp" / "one_two" / f"{task}_{temporal}_{pooling}" / "fold1_seed0"
-        assert set(json.loads((cell / "result.json").read_text())["targets"]) == {"one"}
-    table = (recipe.folder / "exp" / "RESULTS.md").read_text()
-    assert table.count("| one_two") == 2
+def test_block_pooling_and_task_are_options(whole) -> None:
+    recipe, _ = whole
+    done = recipe.run(*SMALL, "--stage", "4", "--temporal", "tdnn", "--pooling", "mu", "--task", "unified")
+    assert done.returncode == 0, done.stderr
+    cell = recipe.folder / "exp" / "one_two" / "unified_tdnn_mu" / "fold1_seed0"
+    assert set(json.loads((cell / "result.json").read_text())["targets"]) == {"one"}
+    assert (recipe.folder / "exp" / "RESULTS.md").read_text().count("| one_two") == 2
 
 
 @pytest.mark.slow
-def test_killed_in_training_the_rerun_continues(recipe: Recipe) -> None:
-    assert recipe.run(*SMALL, "--stop-stage", "3").returncode == 0
+def test_stopped_in_training_it_takes_its_jobs_along_and_the_rerun_continues(prepared: Recipe) -> None:
     long = [*SMALL, "--training.max_epochs", "150", "--training.patience", "150", "--stage", "4", "--stop-stage", "4"]
-    started = subprocess.Popen(
-        [recipe.folder / "run.sh", *long],
-        env={**os.environ, "SER_ENV": sys.prefix},
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as on a terminal
-    )
-    while not (recipe.cell / "epochs.jsonl").exists():
-        assert started.poll() is None
-        time.sleep(0.05)
-    os.killpg(started.pid, signal.SIGINT)  # as Ctrl-C does
-    assert started.wait() == 130
-    assert (recipe.cell / "checkpoint.safetensors").is_file()
-    assert not (recipe.cell / "model.safetensors").exists()
-    other = recipe.run(*long, "--training.learning_rate", "1e-3")
+    epochs = prepared.cell / "epochs.jsonl"
+
+    def started() -> subprocess.Popen[bytes]:
+        before = epochs.stat().st_size if epochs.exists() else 0
+        process = prepared.start(*long)
+        while not epochs.exists() or epochs.stat().st_size <= before:
+            assert process.poll() is None
+            time.sleep(0.02)
+        return process
+
+    process = started()
+    process.terminate()
+    assert process.wait() == 143
+    found = subprocess.run(["pgrep", "-f", f"steps/train.py.*{prepared.cell}"], capture_output=True, text=True)
+    assert found.stdout == ""
+    assert (prepared.cell / "checkpoint.safetensors").is_file()
+
+    process = started()
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+    assert process.wait() == 130
+    assert (prepared.cell / "checkpoint.safetensors").is_file()
+    assert not (prepared.cell / "model.safetensors").exists()
+    other = prepared.run(*long, "--training.learning_rate", "1e-3")
     assert error_of(other).startswith(
-        f"error: {recipe.cell}: holds a training with other settings (training.learning_rate: 0.0003 there, 0.001 now)"
+        f"error: {prepared.cell}: holds a training with other settings "
+        "(training.learning_rate: 0.0003 there, 0.001 now)"
     )
-    again = recipe.run(*long)
+    again = prepared.run(*long)
     assert again.returncode == 0, again.stderr
-    assert "continued from" in (recipe.cell / "train.log").read_text()
-    assert json.loads((recipe.cell / "train.json").read_text())["epochs"] == 150
+    assert "continued from" in (prepared.cell / "train.log").read_text()
+    assert json.loads((prepared.cell / "train.json").read_text())["epochs"] == 150
 
 
 @pytest.mark.parametrize(
@@ -211,18 +256,21 @@ def test_a_bad_file_stops_stage_1_and_the_rerun_goes_on(recipe: Recipe, tmp_path
     bad = tmp_path / "two" / "two1_sad_00.wav"
     whole = bad.read_bytes()
     bad.write_bytes(whole[:2000])
-    line = error_of(recipe.run(*SMALL, "--stop-stage", "1"))
+    stage_1 = [*SMALL, "--stage", "1", "--stop-stage", "1"]
+    line = error_of(recipe.run(*stage_1))
     assert line.startswith(f"error: {bad}: truncated: 978 of ")
     assert "intact copy" in line
     assert not (recipe.folder / "data" / "two").exists()
     bad.write_bytes(whole)
-    assert recipe.run(*SMALL, "--stop-stage", "1").returncode == 0
+    assert recipe.run(*stage_1).returncode == 0
     assert (recipe.folder / "data" / "two" / "report.json").is_file()
 
 
 @pytest.mark.slow
 def test_a_failing_job_names_its_log(recipe: Recipe, tmp_path: Path) -> None:
-    assert recipe.run(*SMALL, "--stop-stage", "1").returncode == 0
+    for corpus in SPLITS:
+        protocol, preparer = read_protocol(corpus, recipe.folder), load_preparer(corpus, recipe.folder)
+        prepare(preparer, protocol, tmp_path / corpus, recipe.folder / "data" / corpus, allow_partial=False)
     (tmp_path / "one" / "one1_sad_00.wav").unlink()
     done = recipe.run(*SMALL, "--stage", "3", "--stop-stage", "3")
     assert "jobs failed; the first log: " in done.stderr
@@ -230,31 +278,14 @@ def test_a_failing_job_names_its_log(recipe: Recipe, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_terminated_it_takes_its_jobs_along(recipe: Recipe) -> None:
-    assert recipe.run(*SMALL, "--stop-stage", "3").returncode == 0
-    long = [*SMALL, "--training.max_epochs", "100000", "--training.patience", "100000", "--stage", "4"]
-    started = subprocess.Popen(
-        [recipe.folder / "run.sh", *long], env={**os.environ, "SER_ENV": sys.prefix}, stderr=subprocess.DEVNULL
-    )
-    while not (recipe.cell / "epochs.jsonl").exists():
-        assert started.poll() is None
-        time.sleep(0.05)
-    started.terminate()
-    assert started.wait() == 143
-    assert (recipe.cell / "checkpoint.safetensors").is_file()
-    found = subprocess.run(["pgrep", "-f", f"steps/train.py.*{recipe.cell}"], capture_output=True, text=True)
-    assert found.stdout == ""
-
-
-@pytest.mark.slow
-def test_jobs_need_nothing_but_path_from_their_launcher(recipe: Recipe, tmp_path: Path) -> None:
+def test_jobs_need_nothing_but_path_from_their_launcher(prepared: Recipe, tmp_path: Path) -> None:
     """Launchers of clusters hand PATH alone to a job (qsub -v PATH, sbatch --export=PATH)."""
     launcher = tmp_path / "bare.sh"
     launcher.write_text(BARE_LAUNCHER)
     launcher.chmod(0o755)
-    done = recipe.run(*SMALL, train_cmd=str(launcher), cpu_cmd=str(launcher))
+    done = prepared.run(*SMALL, "--stage", "3", train_cmd=str(launcher), cpu_cmd=str(launcher))
     assert done.returncode == 0, done.stderr
-    assert (recipe.cell / "result.json").is_file()
+    assert (prepared.cell / "result.json").is_file()
 
 
 def test_every_step_can_be_called_by_its_path() -> None:

@@ -1,6 +1,5 @@
 import errno
 import json
-import os
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import trainer_of
+from made import interrupt, trainer_of
 
 from ser.common import InputError, read_json
 from ser.training import Trainer, checkpoint
 from ser.training.checkpoint import load_tensors
-from ser.training.engine import REQUEUE, Interrupted
+from ser.training.engine import REQUEUE
 
 
 def outcome(folder):
@@ -105,17 +104,7 @@ def test_drawn_corpora_share_the_sum_of_their_budgets(made, tmp_path):
 
 def test_a_killed_training_with_a_budget_per_corpus_goes_on(made, tmp_path):
     trainer_of(made, tmp_path / "straight", "training.budget=per_corpus").run()
-    trainer = trainer_of(made, tmp_path / "killed", "training.budget=per_corpus")
-    update = trainer._update
-
-    def interrupting(batch):
-        if trainer.step == 9:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return update(batch)
-
-    trainer._update = interrupting
-    with pytest.raises(Interrupted):
-        trainer.run()
+    interrupt(trainer_of(made, tmp_path / "killed", "training.budget=per_corpus"), 10)
     trainer_of(made, tmp_path / "killed", "training.budget=per_corpus").run()
     assert_same(outcome(tmp_path / "killed"), outcome(tmp_path / "straight"))
 
@@ -131,21 +120,13 @@ def test_other_draws_for_another_seed_fold_or_task(made, tmp_path, straight, ove
     assert outcome(tmp_path)[2] != straight[2]
 
 
-@pytest.mark.parametrize("step", [1, 4, 6, 11, 12])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [*((step, signal.SIGTERM) for step in (1, 4, 6, 11, 12)), (6, signal.SIGUSR1), (12, signal.SIGINT)],
+)
 def test_a_signal_writes_a_checkpoint_and_the_rest_is_the_same(made, tmp_path, straight, step, number):
-    trainer = trainer_of(made, tmp_path)
-    update = trainer._update
-
-    def interrupting(batch):
-        if trainer.step == step - 1:
-            os.kill(os.getpid(), number)
-        return update(batch)
-
-    trainer._update = interrupting
-    with pytest.raises(Interrupted) as caught:
-        trainer.run()
-    assert caught.value.exit_code == (130 if number == signal.SIGINT else REQUEUE)
+    caught = interrupt(trainer_of(made, tmp_path), step, number)
+    assert caught.exit_code == (130 if number == signal.SIGINT else REQUEUE)
     assert not (tmp_path / "model.safetensors").exists()
     again = trainer_of(made, tmp_path)
     again.run()
@@ -281,17 +262,7 @@ def test_every_option_changes_the_training_and_resumes_exactly(made, tmp_path, s
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     trainer_of(made, whole, *options).run()
     assert outcome(whole)[2] != straight[2]
-    first = trainer_of(made, parts, *options)
-    update = first._update
-
-    def interrupting(batch):
-        if first.step == 6:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return update(batch)
-
-    first._update = interrupting
-    with pytest.raises(Interrupted):
-        first.run()
+    interrupt(trainer_of(made, parts, *options), 7)
     trainer_of(made, parts, *options).run()
     assert_same(outcome(parts), outcome(whole))
 
