@@ -1,7 +1,4 @@
-"""The clusters: each is started once, for all tests, and ended after them.
-
-With `-n 2 --dist loadgroup` the tests of the two run side by side, each in a process of its own.
-"""
+"""The clusters: each is started once, for all tests, and ended after them."""
 
 import os
 import re
@@ -107,10 +104,7 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-BOTH = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("slurm", "gridengine")]
-
-
-@pytest.fixture(params=BOTH)
+@pytest.fixture(params=["slurm", "gridengine"])
 def launchers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Launchers]:
     """Of each cluster in turn, with an empty queue."""
     cluster = request.getfixturevalue(request.param)

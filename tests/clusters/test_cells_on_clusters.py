@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from stand_ins import StandIns, make, prepare_all
 
-from clusters.conftest import BOTH, Cluster, heed_interrupts
+from clusters.conftest import Cluster, heed_interrupts
 from clusters.daemons import wait_for
 
 pytestmark = pytest.mark.slow
@@ -27,7 +27,7 @@ def counts(text: str) -> list[int]:
     return [int(word) for word in text.split("\nall ")[1].splitlines()[0].split()]
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", ["slurm", "gridengine"])
 def test_every_cell_is_done_in_the_end_and_none_is_called_so_before(
     request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
