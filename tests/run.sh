@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every check of this repository: ./tests/run.sh [--fast] [--lint-only] [arguments of pytest]
-#   --fast        leaves out the tests marked slow
+#   --fast        leaves out the tests marked slow, and runs the others on up to four cores
 #   --lint-only   no tests
 # All checks run, also after one failed; the last line names those that failed.
 set -euo pipefail
@@ -12,7 +12,7 @@ root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 selection=() lint_only=false
 while [[ ${1-} == --fast || ${1-} == --lint-only || ${1-} == --help ]]; do
   case $1 in
-    --fast) selection=(-m "not slow") ;;
+    --fast) selection=(-m "not slow" -n logical --maxprocesses 4 --dist loadfile) ;;
     --lint-only) lint_only=true ;;
     --help) sed -n '2,5s/^# //p' "${BASH_SOURCE[0]}" && exit 0 ;;
   esac

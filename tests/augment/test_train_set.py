@@ -196,6 +196,7 @@ def step(made, experiment, *options):
     return programs.run(ROOT / "steps" / "augment.py", *options, *where)
 
 
+@pytest.mark.slow
 def test_stage_2_prints_counts_before_and_after(tmp_path):
     made = make(tmp_path)
     done = step(made, made.experiment(*SMALL))
@@ -211,6 +212,7 @@ def test_stage_2_prints_counts_before_and_after(tmp_path):
     assert step(made, made.experiment()).stdout == "augment.copies is 0: no copies\n"
 
 
+@pytest.mark.slow
 def test_a_preview_has_a_wav_a_kind_and_a_picture(tmp_path):
     made = make(tmp_path)
     key = next(iter(read_table(made.data_root / "two" / "strict_fold1" / "train" / "utt2spk")))

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 # Twelve cells, long enough to be disturbed.
 OPTIONS = ["--only", "tess,ravdess,customer_ptbr", "--folds", "1", "--nj", "2"]
-OPTIONS += ["--stage", "3", "--training.max_epochs", "20", "--training.patience", "20"]
+OPTIONS += ["--stage", "3", "--training.max_epochs", "60", "--training.patience", "60"]
 
 
 def with_results(exp: Path) -> set[str]:

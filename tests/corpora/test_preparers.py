@@ -142,6 +142,7 @@ def test_no_folder_above_tells_label_or_speaker(tmp_path, tree, corpus):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_a_partial_copy_says_what_is_missing_and_goes_on_when_asked(tmp_path, tree, corpus):
     folder, out = tree(corpus), tmp_path / "data"

@@ -16,6 +16,8 @@ from ser.findings.report.found import Found
 from ser.findings.report.layout import Sheet, booktabs, comma_separated, markdown
 from ser.findings.report.write import write_findings
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SHEETS = ("table1", "table2", "table3", "table4", "table5", "effects", "transfer", "budgets", "variance", "placebo")
 

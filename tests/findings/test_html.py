@@ -20,6 +20,8 @@ from ser.findings.ledger.load import load_ledger
 from ser.findings.report.found import Found
 from ser.findings.report.write import write_findings
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT, LABEL = "<script>", "a&b"
 VOID = {"meta", "br", "link", "img", "circle", "line", "polyline", "colgroup"}

@@ -19,6 +19,8 @@ import result_readers
 import table_readers
 from lane import Material, Wrong, run, unchanged
 
+pytestmark = pytest.mark.slow
+
 READERS = {**table_readers.READERS, **audio_readers.READERS, **result_readers.READERS}
 CASES = int(os.environ.get("SER_FUZZ_CASES", 1500))
 ONE, _, NUMBER = os.environ.get("SER_FUZZ_CASE", "").rpartition(":")

@@ -21,6 +21,8 @@ from ser.grid.run import Runner
 from ser.grid.state import State
 from ser.grid.status import read_status
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def done(finished: StandIns, tmp_path_factory: pytest.TempPathFactory) -> StandIns:

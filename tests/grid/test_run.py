@@ -20,6 +20,8 @@ from ser.grid.status import draw, read_status, text_of
 from ser.training import Trainer
 from ser.training.engine import REQUEUE
 
+pytestmark = pytest.mark.slow
+
 
 def states(grid: Grid) -> dict[str, State]:
     return {e.folder: found.state for e, found in read_status(grid).found}
@@ -260,7 +262,6 @@ def test_other_settings_make_other_cells(own: StandIns) -> None:
     assert written(own.grid()) == before
 
 
-@pytest.mark.slow
 def test_an_experiment_in_other_hands_is_running_and_is_picked_up_when_they_let_go(stand_ins: StandIns) -> None:
     grid = stand_ins.grid()
     held = grid.experiments[0]
@@ -280,7 +281,6 @@ def test_an_experiment_in_other_hands_is_running_and_is_picked_up_when_they_let_
     assert set(states(grid).values()) == {State.DONE}
 
 
-@pytest.mark.slow
 def test_runs_at_once_make_each_experiment_once(stand_ins: StandIns) -> None:
     """Two shards of one run, and another run."""
     grid = stand_ins.grid()
@@ -301,7 +301,6 @@ def begun(grid: Grid) -> bool:
     return any((grid.folder(e) / "checkpoint.safetensors").is_file() for e in grid.experiments)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGKILL])
 def test_stopped_in_the_middle_nothing_is_called_done_that_is_not(stand_ins: StandIns, number: signal.Signals) -> None:
     grid = stand_ins.grid(*LONG)
@@ -321,7 +320,6 @@ def test_stopped_in_the_middle_nothing_is_called_done_that_is_not(stand_ins: Sta
     assert [state for state in states(grid).values() if state is not State.MISSING] == [State.DONE]
 
 
-@pytest.mark.slow
 def test_on_a_full_disk_all_is_named_and_the_rerun_makes_it(stand_ins: StandIns) -> None:
     grid = stand_ins.grid()
     limit = 8192  # bytes a file, less than a model

@@ -65,6 +65,7 @@ def test_help_is_instant_and_names_all_commands():
     assert python("import sys, ser; print('torch' in sys.modules)").stdout == "False\n"
 
 
+@pytest.mark.slow
 def test_predict_imports_what_it_needs_and_no_more(made, packed):
     code = f"import sys; from ser.cli import main\nmain(['predict', {str(packed)!r}, {files_of(made)[0]!r}])\n"
     run = python(code + "print(*sys.modules)")

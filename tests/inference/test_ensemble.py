@@ -20,6 +20,8 @@ from ser.inference.pack import pack
 from ser.inference.predictor import Predictor
 from ser.nets import Ensemble
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ["training.max_epochs=1", "batches.normalisation=speaker"]
 
 

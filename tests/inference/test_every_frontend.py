@@ -24,7 +24,7 @@ from ser.inference.model import open_model
 from ser.inference.pack import pack
 from ser.inference.predictor import Predictor
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*no speakers are named")]
 
 STATISTICS = ("temporal=none", "pooling=statistics", "network.prep_layers=0")
 CASES = {

@@ -181,6 +181,7 @@ def test_an_ark_has_the_good_ones(packed, mixed, tmp_path):
 ASCII, C = {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "environment"), [("table", ASCII), ("table", C), ("csv", ASCII), ("jsonl", C)])
 def test_an_output_that_cannot_hold_a_name(packed, mixed, form, environment):
     if "LC_ALL" in environment and not sys.prefix.isascii():

@@ -312,6 +312,7 @@ def test_a_long_file_is_the_mean_of_equal_windows(packed, tmp_path, monkeypatch,
         assert "the mean of its windows" in answer.warnings[0]
 
 
+@pytest.mark.slow
 def test_ten_hours_are_never_held(packed, tmp_path, monkeypatch):
     """The network is left out; what is held at once is what counts."""
     path = tmp_path / "long.wav"

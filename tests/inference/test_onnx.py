@@ -1,4 +1,5 @@
 import json
+from itertools import cycle, product
 
 import numpy as np
 import onnx
@@ -44,8 +45,12 @@ def worst(path, predictor, kind, samples, padding=0.0):
     return max(np.abs(alone - right).max(), np.abs(together - right).max()), np.ptp(right, axis=0).max()
 
 
-@pytest.mark.parametrize("pooling", POOLING)
-@pytest.mark.parametrize("temporal", TEMPORAL)
+# Each of both; the other pairs are slow.
+FIRST = set(zip(TEMPORAL, cycle(POOLING)))
+PAIRS = [pytest.param(*p, marks=() if p in FIRST else pytest.mark.slow) for p in product(TEMPORAL, POOLING)]
+
+
+@pytest.mark.parametrize(("temporal", "pooling"), PAIRS)
 def test_graph_answers_as_predict(temporal, pooling, tmp_path):
     samples = swelling(*LENGTHS)
     predictor = Predictor(made_model(samples, *SMALL, f"temporal={temporal}", f"pooling={pooling}"))

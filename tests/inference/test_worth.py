@@ -21,6 +21,8 @@ from ser.inference.check.labelled import read_labelled
 from ser.inference.check.measure import CONDITIONS, LOUDER, Changed, Condition
 from ser.inference.predict.inputs import Source
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("angry", "happy", "neutral", "sad")
 
 

@@ -2,6 +2,9 @@
 
 import golden
 import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
 
 
 def test_posteriors_of_the_log_stft_path_stay_what_they_were(made):

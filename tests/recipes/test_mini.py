@@ -51,6 +51,7 @@ def test_mini_ends_with_its_table(tmp_path: Path) -> None:
     assert again.stdout.count("up to date") == 2
 
 
+@pytest.mark.slow
 def test_speech_is_a_function_of_what_is_said(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         done = run(tmp_path, "--stop-stage", "0", "--exp", str(tmp_path / folder / "exp"))

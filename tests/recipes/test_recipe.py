@@ -252,6 +252,7 @@ def test_help_lists_stages_options_and_keys_with_their_defaults(recipe: Recipe) 
     assert "  --training.learning_rate: 3.0e-4" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_bad_file_stops_stage_1_and_the_rerun_goes_on(recipe: Recipe, tmp_path: Path) -> None:
     bad = tmp_path / "two" / "two1_sad_00.wav"
     whole = bad.read_bytes()

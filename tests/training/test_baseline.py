@@ -169,6 +169,7 @@ def command(made, folder, *options):
     return programs.run(ROOT / "steps" / "baseline.py", folder, *places, *options)
 
 
+@pytest.mark.slow
 def test_result_stands_beside_those_of_the_networks(made, experiment_folder):
     folder = experiment_folder()
     first = command(made, folder)
@@ -201,6 +202,7 @@ def test_result_stands_beside_those_of_the_networks(made, experiment_folder):
     assert (own / "result.json").stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_normalisation_is_that_of_the_experiment_and_an_option(made, experiment_folder, one_line):
     folder = experiment_folder("batches.normalisation=utterance")
     assert "no normalisation by utterance; give --normalisation global|speaker|none" in one_line(command(made, folder))

@@ -124,6 +124,7 @@ def test_a_corpus_that_was_trained_on_is_not_unseen(trial):
         trial.run(read_settings(), viterbi.best_paths, ["two"])
 
 
+@pytest.mark.slow
 def test_the_step_writes_its_section_and_replaces_it(packed_with, made, tmp_path):
     _, model = packed_with(corpora="one")
     results = tmp_path / "RESULTS.md"

@@ -148,6 +148,7 @@ def test_statistics_of_a_channel_make_up_for_its_level_and_leave_pauses_out(pack
     assert by_pauses < 0.2 * by_model
 
 
+@pytest.mark.slow
 def test_a_long_recording_is_never_held(tmp_path):
     path = tmp_path / "long.wav"
     with soundfile.SoundFile(path, "w", RATE, 2, subtype="PCM_16") as file:
