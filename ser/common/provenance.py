@@ -59,8 +59,8 @@ def _git_revision() -> str:
         revision = subprocess.run(
             ["git", "-C", str(root), "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "-C", str(root), "status", "--porcelain", "--", "ser", "steps", "local"],
+        changed = subprocess.run(  # without a lock, which a killed process would leave in the checkout
+            ["git", "--no-optional-locks", "-C", str(root), "status", "--porcelain", "--", "ser", "steps", "local"],
             capture_output=True,
             text=True,
             check=True,

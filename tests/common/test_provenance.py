@@ -1,5 +1,7 @@
+import os
 import platform
 import re
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +17,23 @@ def test_a_result_says_what_made_it():
     assert found["versions"]["python"] == platform.python_version()
     assert found["versions"]["torch"] == version("torch")
     assert found == provenance()
+
+
+def test_the_checkout_is_read_and_never_locked(tmp_path, monkeypatch):
+    """A process that is killed meanwhile would leave the lock behind, and git would work no more."""
+    file = tmp_path / "ser" / "a.py"
+    file.parent.mkdir()
+    file.write_text("x = 1\n")
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "ser"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr("ser.common.provenance.__file__", str(tmp_path / "ser" / "common" / "provenance.py"))
+    os.utime(file, (1, 1))  # git would note that it is the same file nevertheless
+    before = (tmp_path / ".git" / "index").read_bytes()
+    assert re.fullmatch(r"[0-9a-f]{10}", provenance()["git_revision"])
+    assert (tmp_path / ".git" / "index").read_bytes() == before
+    file.write_text("x = 2\n")
+    assert provenance()["git_revision"].endswith("+")
 
 
 def test_the_code_hash_is_of_what_decides_results_without_comments(tmp_path, monkeypatch):
