@@ -50,7 +50,7 @@ def test_the_measures_by_hand():
         ([[200, 200, 200, 200]] * 2, 0, False),
         ([[14, 5, 11, 4], [6, 11, 9, 10], [16, 2, 10, 4]], 0, False),
         ([[10, 10, 10, 10]] * 8 + [[10, 0, 0, 0], [0, 10, 0, 0]], 2, False),  # a few speakers of one class
-        ([[7], [9]], 0, False),  # nothing to be told
+        ([[7], [9]], 0, False),  # no shares to compare
     ],
 )
 def test_the_rule(rows, single, confounded):
