@@ -50,7 +50,7 @@ $(while read -r name text; do
 
 Any key of conf/ is an option too, below with its default, which a preset may change:
 $(for section in frontend features augment batches network training; do # keys of a nested section get its name in front
-    sed -nE -e '/^[a-z0-9_]+:$/ { s/:/./; h }' -e '/^  [a-z]/ { G; s/^ +(.*)\n(.*)/\2\1/ }' \
+    sed -nE -e '/^[a-z0-9_]+: *(#.*)?$/ { s/:.*/./; h }' -e '/^  [a-z]/ { G; s/^ +(.*)\n(.*)/\2\1/ }' \
       -e "s/^([a-z0-9_.]+: .*)/  --$section.\1/p" "$SER_ROOT/conf/$section.yaml"
   done)
 HELP

@@ -37,7 +37,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"
 HEADER = "| Stage | Fault | Expected | Seen | |"
-SETTINGS = ["corpora=[one,two]", "network.prep_size=16", "network.hidden_size=8", "batches.batch_size=8"]
+SETTINGS = ["corpora=[one,two]", "network.prep_size=16", "network.lstm.hidden_size=8", "batches.batch_size=8"]
 SETTINGS += ["training.steps_per_epoch=4", "training.max_epochs=3", "training.precision=float32", "training.threads=1"]
 SETTINGS += ["training.checkpoint_seconds=1e-9", "augment.copies=1", "augment.kinds=[volume]"]
 CELL = "exp/one_two/multi_blstm_mu_sigma2/fold1_seed0"

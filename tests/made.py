@@ -78,9 +78,9 @@ class Made:
     def experiment(self, *overrides: str, corpora: str = "one,two") -> Experiment:
         small = [
             "network.prep_size=16",
-            "network.hidden_size=8",
-            "network.tdnn_size=16",
-            "network.tdnn_layers=2",
+            "network.lstm.hidden_size=8",
+            "network.tdnn.size=16",
+            "network.tdnn.layers=2",
             "batches.batch_size=8",
             "training.steps_per_epoch=4",
             "training.max_epochs=3",

@@ -39,7 +39,7 @@ pooling: [mu]
 PRESET = """
 split: strict
 batches: {batch_size: 8}
-network: {prep_size: 16, hidden_size: 8, tdnn_size: 16, tdnn_layers: 2}
+network: {prep_size: 16, lstm: {hidden_size: 8}, tdnn: {size: 16, layers: 2}}
 training: {learning_rate: 1.0e-2, steps_per_epoch: 4, max_epochs: 2, precision: float32, threads: 1}
 augment: {copies: 1, kinds: [volume]}
 """

@@ -84,7 +84,7 @@ class Greatest(nn.Module):
 
 
 def smooth(in_size, config):
-    return Smooth(in_size, config.hidden_size)
+    return Smooth(in_size, config.lstm.hidden_size)
 '''
 
 LOSS = '''

@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass, replace
 from functools import lru_cache
@@ -37,9 +38,17 @@ def keys() -> tuple[str, ...]:
 @lru_cache
 def _types() -> dict[str, Any]:
     """Dotted keys of the schema and the types of their values."""
-    plain = {key: kind for key, kind in get_type_hints(Experiment).items() if key not in (*SECTIONS, "augment")}
-    nested = {f"{section}.{k}": kind for section, keys in SECTIONS.items() for k, kind in get_type_hints(keys).items()}
-    return {**plain, **nested}
+    found = dict(_fields(Experiment))
+    del found["augment"]
+    return found
+
+
+def _fields(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, own in get_type_hints(kind).items():
+        if is_dataclass(own):
+            yield from _fields(own, f"{prefix}{name}.")
+        else:
+            yield prefix + name, own
 
 
 @lru_cache
@@ -107,7 +116,7 @@ def read_experiment(path: Path) -> Experiment:
         raise InputError(f"{path}: no such file; ./run.sh writes it")
     values: dict[str, Any] = {**_augment(), **ADDED}
     origin = dict.fromkeys(values, str(AUGMENT))
-    _collect(read_yaml(path), str(path), values, origin)
+    _collect(with_new_names(read_yaml(path)), str(path), values, origin)
     return _build(values, origin, str(path))
 
 
@@ -161,6 +170,21 @@ ADDED = {
 }
 
 
+# Old name of a key -> its name.
+RENAMED = {
+    "network.hidden_size": "network.lstm.hidden_size",
+    **{f"network.tdnn_{key}": f"network.tdnn.{key}" for key in ("layers", "size", "norm")},
+    **{f"network.attention_{key}": f"network.attention.{key}" for key in ("layers", "size", "heads", "context")},
+    **{f"network.nin_{key}": f"network.nin.{key}" for key in ("layers", "size", "hidden", "blocks")},
+}
+FIRST_NAMES = {new: old for old, new in RENAMED.items()}
+
+
+def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings of an earlier version, with the names that the keys have now."""
+    return _nested({RENAMED.get(key, key): value for key, value in _flatten(values)})
+
+
 def dotted(experiment: Experiment) -> dict[str, Any]:
     """Dotted keys and values of all settings."""
     return dict(_flatten(_plain(asdict(experiment))))
@@ -172,7 +196,15 @@ def _compared(experiment: Experiment) -> dict[str, Any]:
 
 
 def decisive(experiment: Experiment) -> dict[str, Any]:
-    """Dotted keys and values of what decides a result.
+    """Dotted keys and values of what decides a result, for digests: each key under its first name.
+
+    So a result made before a key was renamed stays valid.
+    """
+    return {FIRST_NAMES.get(key, key): value for key, value in _decisive(experiment).items()}
+
+
+def _decisive(experiment: Experiment) -> dict[str, Any]:
+    """The same under the names of today.
 
     Of augmentation these are the kinds in use, and only where copies can come of them: with copies = 1 the largest
     corpus gets none, and so a single one.
@@ -190,13 +222,13 @@ def decisive(experiment: Experiment) -> dict[str, Any]:
 def deciding(experiment: Experiment) -> set[str]:
     """Dotted keys of what decides a result or, as an option that came later, is off."""
     idle = {BUDGET} if len(experiment.corpora) == 1 else set()
-    return {*decisive(experiment), *ADDED} - idle
+    return {*_decisive(experiment), *ADDED} - idle
 
 
 def differences(one: Experiment, other: Experiment) -> dict[str, tuple[Any, Any]]:
     """Dotted keys that decide the result of either and differ, with both values."""
     first, second = _compared(one), _compared(other)
-    found = dict.fromkeys([*decisive(one), *decisive(other)])
+    found = dict.fromkeys([*_decisive(one), *_decisive(other)])
     return {key: (first[key], second[key]) for key in found if first[key] != second[key]}
 
 
@@ -212,7 +244,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, dict) and value:
             yield from _flatten(value, f"{prefix}{key}.")
@@ -233,6 +265,9 @@ def _nested(values: dict[str, Any]) -> dict[str, Any]:
 
 def _collect(new: dict[str, Any], source: str, values: dict[str, Any], origin: dict[str, str]) -> None:
     for key, value in _flatten(new):
+        if key in RENAMED:
+            warnings.warn(f"{source}: {key} is now called {RENAMED[key]}", stacklevel=2)
+            key = RENAMED[key]
         if key not in keys():
             near = difflib.get_close_matches(key, keys(), n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]}?" if near else ""

@@ -59,25 +59,53 @@ class Batches:
 
 
 @dataclass(frozen=True)
+class Lstm:
+    """network.lstm: of one direction, for lstm and blstm."""
+
+    hidden_size: PositiveInt
+
+
+@dataclass(frozen=True)
+class Tdnn:
+    """network.tdnn."""
+
+    layers: PositiveInt
+    size: PositiveInt
+    norm: Literal["none", "layer"]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """network.attention: restricted self-attention."""
+
+    layers: PositiveInt
+    size: PositiveInt
+    heads: PositiveInt
+    context: NonNegativeInt
+
+
+@dataclass(frozen=True)
+class Nin:
+    """network.nin: network in network."""
+
+    layers: PositiveInt
+    size: PositiveInt
+    hidden: PositiveInt
+    blocks: PositiveInt
+
+
+@dataclass(frozen=True)
 class Network:
-    """conf/network.yaml: sizes of the blocks."""
+    """conf/network.yaml: a block for each encoder that has settings, and what all share."""
 
     prep_layers: NonNegativeInt
     prep_size: PositiveInt
     prep_dropout: ClosedUnitInterval
-    hidden_size: PositiveInt
-    tdnn_layers: PositiveInt
-    tdnn_size: PositiveInt
-    tdnn_norm: Literal["none", "layer"]
+    lstm: Lstm
+    tdnn: Tdnn
+    attention: Attention
+    nin: Nin
     dropout: ClosedUnitInterval
-    attention_layers: PositiveInt
-    attention_size: PositiveInt
-    attention_heads: PositiveInt
-    attention_context: NonNegativeInt
-    nin_layers: PositiveInt
-    nin_size: PositiveInt
-    nin_hidden: PositiveInt
-    nin_blocks: PositiveInt
     adapter_size: NonNegativeInt
     layers: Literal["weighted", "concatenated"]
     pooled_norm: Literal["none", "batch"]

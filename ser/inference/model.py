@@ -19,7 +19,7 @@ from ser.common import InputError, read_json
 from ser.common.files import sha256
 from ser.common.kinds import of_kind
 from ser.config import Experiment, differences
-from ser.config.load import ADDED
+from ser.config.load import ADDED, with_new_names
 from ser.config.registry import POOLING, TEMPORAL
 from ser.frontends import build_frontend
 from ser.frontends.preprocess import GROUPED
@@ -346,7 +346,7 @@ def experiment_of(settings: Mapping[str, Any]) -> Experiment:
     Raises:
         ValueError: a key that is missing, unknown or of another kind; a block that this version does not know.
     """
-    later: dict[str, Any] = {}
+    settings, later = with_new_names(settings), dict[str, Any]()
     for key, value in ADDED.items():
         section, _, name = key.partition(".")
         later.setdefault(section, {})[name] = value

@@ -91,22 +91,21 @@ def none(in_size: int, config: Network) -> nn.Module:
 
 
 def lstm(in_size: int, config: Network) -> nn.Module:
-    return LSTM(in_size, config.hidden_size)
+    return LSTM(in_size, config.lstm.hidden_size)
 
 
 def blstm(in_size: int, config: Network) -> nn.Module:
-    return BLSTM(in_size, config.hidden_size)
+    return BLSTM(in_size, config.lstm.hidden_size)
 
 
 def tdnn(in_size: int, config: Network) -> nn.Module:
-    return TDNN(in_size, config.tdnn_size, config.tdnn_layers, config.tdnn_norm)
+    return TDNN(in_size, config.tdnn.size, config.tdnn.layers, config.tdnn.norm)
 
 
 def attention(in_size: int, config: Network) -> nn.Module:
-    return RestrictedSelfAttention(
-        in_size, config.attention_size, config.attention_layers, config.attention_heads, config.attention_context
-    )
+    a = config.attention
+    return RestrictedSelfAttention(in_size, a.size, a.layers, a.heads, a.context)
 
 
 def nin(in_size: int, config: Network) -> nn.Module:
-    return NetworkInNetwork(in_size, config.nin_size, config.nin_layers, config.nin_hidden, config.nin_blocks)
+    return NetworkInNetwork(in_size, config.nin.size, config.nin.layers, config.nin.hidden, config.nin.blocks)

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 import yaml
@@ -6,7 +7,7 @@ from conftest import ROOT
 
 from ser.common import InputError
 from ser.config import ExperimentReader, decisive, differences, dotted, find, load, read_experiment, save
-from ser.config.load import ADDED, keys
+from ser.config.load import ADDED, FIRST_NAMES, keys
 from ser.config.registry import KINDS, built
 from ser.config.yaml_file import read_yaml
 
@@ -70,7 +71,7 @@ def test_the_values_of_the_paper():
     assert (experiment.preset, experiment.split, experiment.corpora) == ("paper", "paper", ["ravdess"])
     assert (f.sampling_rate, f.frame_length, f.frame_shift, f.bins, f.floor) == (8000, 512, 128, 257, 1e-10)
     assert (b.batch_size, b.crop_seconds, b.normalisation) == (32, 10, "global")
-    assert (n.prep_layers, n.prep_size, n.hidden_size, n.tdnn_layers, n.tdnn_size) == (2, 512, 128, 6, 512)
+    assert (n.prep_layers, n.prep_size, n.lstm.hidden_size, n.tdnn.layers, n.tdnn.size) == (2, 512, 128, 6, 512)
     assert n.dropout == 0.5
     assert (t.learning_rate, t.weight_decay, t.gradient_clip) == (3e-4, 2e-5, 10)
     assert (t.steps_per_epoch, t.patience, t.improvement, t.max_epochs) == (100, 20, 0.002, 300)
@@ -294,7 +295,8 @@ def test_how_a_run_is_carried_out_decides_nothing():
     how = ["training.threads=3", "training.device=cuda", "training.checkpoint_seconds=1"]
     assert decisive(load("strict", None, [CORPORA, *how])) == decisive(one)
     how_and_later = {"training.threads", "training.device", "training.checkpoint_seconds", *ADDED}
-    assert set(decisive(one)) == {key for key in keys() if not key.startswith("augment.")} - how_and_later
+    deciding = {key for key in keys() if not key.startswith("augment.")} - how_and_later
+    assert set(decisive(one)) == {FIRST_NAMES.get(key, key) for key in deciding}
     assert set(dotted(one)) == set(keys())
     assert decisive(load("strict", None, [CORPORA, "training.patience=3"])) != decisive(one)
 
@@ -314,6 +316,23 @@ def test_an_option_that_came_later_leaves_older_results_valid(tmp_path):
     assert read_experiment(tmp_path / "older.yaml") == experiment
     assert "training.adversarial_weight" not in decisive(experiment)
     assert "training.adversarial_weight" in decisive(load("strict", None, [CORPORA, "training.adversarial_weight=1"]))
+
+
+def test_a_renamed_key_is_read_under_its_old_name_and_leaves_older_results_valid(tmp_path):
+    with pytest.warns(UserWarning, match="command line: network.tdnn_size is now called network.tdnn.size"):
+        experiment = load("strict", None, [CORPORA, "network.tdnn_size=7"])
+    assert experiment.network.tdnn.size == 7
+    assert experiment == load("strict", None, [CORPORA, "network.tdnn.size=7"])
+    values = dataclasses.asdict(experiment)
+    network = values["network"]
+    network["hidden_size"] = network.pop("lstm")["hidden_size"]
+    for block in ("tdnn", "attention", "nin"):
+        network.update({f"{block}_{key}": value for key, value in network.pop(block).items()})
+    (tmp_path / "older.yaml").write_text(json.dumps(values))
+    assert read_experiment(tmp_path / "older.yaml") == experiment
+    assert decisive(experiment)["network.tdnn_size"] == 7
+    other = load("strict", None, [CORPORA, "network.tdnn.size=8"])
+    assert differences(experiment, other) == {"network.tdnn.size": (7, 8)}
 
 
 def test_budgets_of_the_presets():

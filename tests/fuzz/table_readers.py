@@ -329,7 +329,7 @@ READERS = {
     "settings of timelines": Reader(_recipe, ("conf/timeline.yaml",), _own_settings, yaml_value),
     "settings of a command": Reader(
         lambda folder, _: (folder / "overrides.txt").write_text(
-            "seed=3\ntraining.learning_rate=1e-3\nfold=1\nnetwork.hidden_size=8\naugment.kinds=[noise]\naugment.copies=1\n"
+            "seed=3\ntraining.learning_rate=1e-3\nfold=1\nnetwork.lstm.hidden_size=8\naugment.kinds=[noise]\naugment.copies=1\n"
         ),
         ("overrides.txt",),
         _overrides,

@@ -14,9 +14,9 @@ from ser.nets import build
 
 HEADS = {"one": ("angry", "happy", "neutral", "sad"), "two": ("sad", "calm", "angry")}
 SMALL = [
-    *("network.prep_size=16", "network.hidden_size=8", "network.tdnn_size=16", "network.tdnn_layers=2"),
-    *("network.attention_size=16", "network.attention_layers=2", "network.attention_heads=2"),
-    *("network.nin_size=16", "network.nin_hidden=32", "network.nin_blocks=4", "network.nin_layers=2"),
+    *("network.prep_size=16", "network.lstm.hidden_size=8", "network.tdnn.size=16", "network.tdnn.layers=2"),
+    *("network.attention.size=16", "network.attention.layers=2", "network.attention.heads=2"),
+    *("network.nin.size=16", "network.nin.hidden=32", "network.nin.blocks=4", "network.nin.layers=2"),
 ]
 
 

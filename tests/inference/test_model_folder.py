@@ -117,7 +117,7 @@ def test_weights_of_another_network_or_label_set_are_refused(own, packed_with):
     refused(own, "the weights answer")
     edit(own, lambda values: values["heads"].update(one=["angry", "happy", "neutral", "sad"]))
     open_model(own)
-    edit(own, lambda values: values["settings"]["network"].update(hidden_size=9))
+    edit(own, lambda values: values["settings"]["network"]["lstm"].update(hidden_size=9))
     refused(own, "weights of another network than model.json says")
 
 
@@ -144,8 +144,8 @@ def test_weights_without_a_head_are_refused(own):
         (lambda v: v.update(format=2), "format 2, and this version reads 1; update"),
         (lambda v: v.pop("format"), "format None"),
         (lambda v: v["settings"].update(temporal="os:system"), "os:system is none of"),
-        (lambda v: v["settings"]["network"].update(hidden_size=-3), "not a description of a model"),
-        (lambda v: v["settings"]["network"].update(hidden_size="8"), "network.hidden_size = '8', expected a number"),
+        (lambda v: v["settings"]["network"]["lstm"].update(hidden_size=-3), "not a description of a model"),
+        (lambda v: v["settings"]["network"]["lstm"].update(hidden_size="8"), "network.lstm.hidden_size = '8', expected a number"),
         (lambda v: v["settings"]["network"].update(new=1), "network.new is unknown"),
         (lambda v: v["settings"].pop("features"), "features is missing"),
         (
@@ -192,7 +192,7 @@ def test_folders_that_are_no_models(tmp_path):
     refused(tmp_path, "no model folder, for it has no SHA256SUMS")
 
 
-def test_settings_that_came_later_are_off():
+def test_settings_that_came_later_are_off_and_old_names_are_read():
     from dataclasses import asdict
 
     from ser.config import load
@@ -201,6 +201,7 @@ def test_settings_that_came_later_are_off():
     settings = json.loads(json.dumps(asdict(experiment)))
     assert experiment_of(settings) == experiment
     del settings["training"]["gender_weight"]
+    settings["network"]["hidden_size"] = settings["network"].pop("lstm")["hidden_size"]
     assert experiment_of(settings) == experiment
 
 

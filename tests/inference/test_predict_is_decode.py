@@ -106,7 +106,7 @@ def test_without_named_speakers_no_answer_depends_on_other_files(made, packed_wi
 )
 def test_every_network_with_its_adapters(made, packed_with, task, temporal):
     folder, model = packed_with(
-        f"task={task}", f"temporal={temporal}", "network.adapter_size=4", "network.nin_size=16", "network.nin_hidden=16"
+        f"task={task}", f"temporal={temporal}", "network.adapter_size=4", "network.nin.size=16", "network.nin.hidden=16"
     )
     assert_decoded(load_model(model).predict(list_of(made), head="one"), folder)
 

@@ -44,7 +44,7 @@ def posteriors(made: Made) -> Iterator[tuple[str, np.ndarray]]:
         network = build(experiment, data.heads)
         for name, tensor in network.named_parameters():
             rng = np.random.default_rng(zlib.crc32(name.encode()))
-            values = rng.normal(0, 1 / np.sqrt(tensor.shape[-1]), tuple(tensor.shape))
+            values = rng.normal(0, 1 / np.sqrt(max(1, tensor[0].numel())), tuple(tensor.shape))
             tensor.data.copy_(torch.from_numpy(values.astype(np.float32)))
         view = View(data.parts("train")["one"], experiment.batches)
         for buffer, value in zip((network.mean, network.deviation), fit_statistics([view]), strict=True):

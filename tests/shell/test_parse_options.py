@@ -58,9 +58,9 @@ def test_two_dashes_end_the_options() -> None:
 
 
 def test_dotted_options_go_to_the_configuration() -> None:
-    done = parse("--training.learning_rate", "1e-3", "--network.hidden-size=64", "--stage", "3", "x")
+    done = parse("--training.learning_rate", "1e-3", "--network.lstm.hidden-size=64", "--stage", "3", "x")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[1] == "<--training.learning_rate=1e-3><--network.hidden_size=64>"
+    assert done.stdout.splitlines()[1] == "<--training.learning_rate=1e-3><--network.lstm.hidden_size=64>"
     assert "stage=3 " in done.stdout
 
 

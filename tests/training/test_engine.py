@@ -251,9 +251,9 @@ OPTIONS = [
     ["training.gender_weight=0.5"],
     ["training.soft_labels=true"],
     ["training.loss=focal", "training.focal_gamma=1"],
-    ["temporal=attention", "network.attention_size=8", "network.attention_heads=2"],
-    ["temporal=tdnn", "network.tdnn_norm=layer"],
-    ["temporal=nin", "network.nin_size=16", "network.nin_hidden=16", "network.nin_blocks=4"],
+    ["temporal=attention", "network.attention.size=8", "network.attention.heads=2"],
+    ["temporal=tdnn", "network.tdnn.norm=layer"],
+    ["temporal=nin", "network.nin.size=16", "network.nin.hidden=16", "network.nin.blocks=4"],
 ]
 
 
