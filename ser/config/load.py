@@ -43,7 +43,7 @@ def _types() -> dict[str, Any]:
     return found
 
 
-def _fields(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _fields(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, own in get_type_hints(kind).items():
         if is_dataclass(own):
             yield from _fields(own, f"{prefix}{name}.")

@@ -145,7 +145,10 @@ def test_weights_without_a_head_are_refused(own):
         (lambda v: v.pop("format"), "format None"),
         (lambda v: v["settings"].update(temporal="os:system"), "os:system is none of"),
         (lambda v: v["settings"]["network"]["lstm"].update(hidden_size=-3), "not a description of a model"),
-        (lambda v: v["settings"]["network"]["lstm"].update(hidden_size="8"), "network.lstm.hidden_size = '8', expected a number"),
+        (
+            lambda v: v["settings"]["network"]["lstm"].update(hidden_size="8"),
+            "network.lstm.hidden_size = '8', expected a number",
+        ),
         (lambda v: v["settings"]["network"].update(new=1), "network.new is unknown"),
         (lambda v: v["settings"].pop("features"), "features is missing"),
         (

@@ -21,7 +21,15 @@ from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ["--network.prep_size", "16", "--network.lstm.hidden_size=8", "--batches.batch_size", "8", "--training.threads", "1"]
+SMALL = [
+    "--network.prep_size",
+    "16",
+    "--network.lstm.hidden_size=8",
+    "--batches.batch_size",
+    "8",
+    "--training.threads",
+    "1",
+]
 SMALL += ["--training.steps_per_epoch", "4", "--training.max_epochs", "2", "--nj", "2"]
 
 
