@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Tables 1 to 5 of a ledger and what they are worth: intervals, effects of donors, transfer, variance, placebo."""
+"""Tables 1 to 5 of a ledger with intervals, effects of source corpora, variance shares, a negative control."""
 
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import InputError, guarded, write_section
+from ser.common.output import command_line
 
 
 @guarded
@@ -36,7 +36,7 @@ def main() -> int:
     if options.resamples < 100:
         raise InputError(f"--resamples {options.resamples}: at least 100")
     only = dict(word.partition("=")[::2] for word in options.only)
-    from ser.findings.design import read_design
+    from ser.findings.design import read_design, synthetic
     from ser.findings.ledger.load import load_ledger
     from ser.findings.report.found import Found
     from ser.findings.report.layout import markdown
@@ -47,9 +47,9 @@ def main() -> int:
     }
     design = read_design(options.grid, options.recipe).narrowed(levels)
     ledger, design = load_ledger(options.ledger, design, only, options.budget)
-    command = f"steps/findings.py {shlex.join(sys.argv[1:])}"
+    command = command_line("steps/findings.py")
     out = options.out or options.ledger.parent / "findings"
-    found = Found(ledger, design, command, options.resamples)
+    found = Found(ledger, design, command, options.resamples, synthetic(design.corpora, options.recipe))
     sheets = write_findings(found, out)
     print("\n".join([*map(markdown, sheets), *found.notes]))
     if options.append:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 
 from ser.common import guarded
 from ser.common.errors import listed
+from ser.common.output import command_line
 
 
 @guarded
@@ -30,7 +30,7 @@ def main() -> int:
     from ser.findings.ledger import build_ledger
 
     out = options.out or options.exp_dir[0] / "ledger"
-    command = f"steps/ledger.py {shlex.join(sys.argv[1:])}"
+    command = command_line("steps/ledger.py")
     corpora = read_design(options.grid, options.recipe).corpora
     summary = build_ledger(options.exp_dir, out, corpora, command, options.kept)
     print(f"{out}: {summary['runs']} runs, {summary['predictions']} predictions")

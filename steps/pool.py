@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import guarded, write_section
+from ser.common.output import command_line
 
 
 @guarded
@@ -31,7 +31,7 @@ def main() -> int:
     from ser.scoring.pooled import pooled_table, read_pools
 
     pools = read_pools(options.exp_dir, ensembles=options.ensemble == "true")
-    text = pooled_table(pools, f"steps/pool.py {shlex.join(sys.argv[1:])}")
+    text = pooled_table(pools, command_line("steps/pool.py"))
     print(text, end="")
     if options.append:
         write_section(options.append, text)

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import guarded, write_text
+from ser.common.output import command_line
 
 
 @guarded
@@ -23,7 +23,7 @@ def main() -> int:
     options = parser.parse_args()
     from ser.scoring.tables import read_results, results_table
 
-    command = f"steps/tables.py {shlex.join(sys.argv[1:])}"
+    command = command_line("steps/tables.py")
     text = results_table(read_results(options.exp_dir), command, options.recipe)
     write_text(options.out or options.exp_dir[0] / "RESULTS.md", text)
     print(text, end="")

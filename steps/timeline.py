@@ -8,13 +8,13 @@ trained on has no validation speaker for it: it is measured with the settings th
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import guarded, write_section
+from ser.common.output import command_line
 
 TITLE = "## Timeline of joined recordings"
 
@@ -47,7 +47,7 @@ def main() -> int:
     ]
     decoder = find_decoder(options.decoder)
     found = [trial.run(start, decoder, options.unseen) for start in starts for trial in trials]
-    text = section(TITLE, found, f"steps/timeline.py {shlex.join(sys.argv[1:])}")
+    text = section(TITLE, found, command_line("steps/timeline.py"))
     print(text, end="")
     if options.append:
         write_section(options.append, text)

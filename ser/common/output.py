@@ -6,9 +6,15 @@ A file name may hold a line break, an escape sequence of the terminal, or a form
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TextIO
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # Control characters, line separators, changes of the direction of writing, and halves of characters, which stand for
 # bytes of a file name that are no UTF-8.
@@ -35,6 +41,16 @@ def csv_cell(value: Any) -> Any:
         return value
     text = line(value)
     return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
+
+
+def command_line(script: str) -> str:
+    """The command that runs, as a shell reads it; absolute paths become relative to the toolkit's folder.
+
+    Args:
+        script: such as steps/pool.py.
+    """
+    words = [os.path.relpath(word, ROOT) if os.path.isabs(word) else word for word in sys.argv[1:]]
+    return shlex.join([script, *words])
 
 
 def json_line(value: Any) -> str:

@@ -15,9 +15,9 @@ from ser.config.yaml_file import QUOTE, read_yaml, shown
 
 PARTS = ("train", "valid", "test")
 MAPPINGS = ("labels", "drop", "expected", "splits")
-KINDS = {list: ("classes",), dict: MAPPINGS, bool: ("shuffle_labels",)}
+KINDS = {list: ("classes",), dict: MAPPINGS, bool: ("shuffle_labels", "synthetic")}
 KIND_NAMES = {list: "a list", dict: "`key: value` lines, or {} for none", bool: "true or false", str: "text"}
-OPTIONAL = {"note", "base", "preparer", "keep", "shuffle_labels"}
+OPTIONAL = {"note", "base", "preparer", "keep", "shuffle_labels", "synthetic"}
 COUNTS = ("utterances", "speakers", "labels")
 SPLIT_NAME = re.compile(r"\w[\w.-]{0,99}")
 # Behind what is said of a list of speakers or texts.
@@ -51,6 +51,7 @@ class Protocol:
         keep: for control experiments, the share of the training utterances of each fold that stay, or
             {"hours": so many}; None: all.
         shuffle_labels: for control experiments, whether the labels of a speaker are dealt anew.
+        synthetic: whether a machine speaks: figures then say nothing of people.
         bases: the files of the bases.
     """
 
@@ -72,6 +73,7 @@ class Protocol:
     preparer: str = ""
     keep: float | Mapping[str, float] | None = None
     shuffle_labels: bool = False
+    synthetic: bool = False
     bases: tuple[Path, ...] = ()
 
     @property

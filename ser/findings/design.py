@@ -10,6 +10,7 @@ from pathlib import Path
 from ser.common import InputError
 from ser.config import find
 from ser.config.yaml_file import read_yaml
+from ser.corpora.protocol import read_protocol
 from ser.grid.cells import Cell
 
 FACTORS = ("task", "temporal", "pooling")
@@ -30,14 +31,14 @@ class Design:
         """Twelve in the paper."""
         return list(product(self.task, self.temporal, self.pooling))
 
-    def donors(self, target: str) -> list[str]:
+    def sources(self, target: str) -> list[str]:
         """The other corpora."""
         return [corpus for corpus in self.corpora if corpus != target]
 
     def mixes(self, target: str) -> list[frozenset[str]]:
-        """All sets of donors, from none to all; each with the target is a combination: eight in the paper."""
-        donors = self.donors(target)
-        return [frozenset(s) for s in chain(*(combinations(donors, n) for n in range(len(donors) + 1)))]
+        """All sets of source corpora, from none to all; each with the target is a combination: eight in the paper."""
+        sources = self.sources(target)
+        return [frozenset(s) for s in chain(*(combinations(sources, n) for n in range(len(sources) + 1)))]
 
     def cell(self, corpora: frozenset[str], configuration: Configuration) -> Cell:
         """The cell that trains on some corpora."""
@@ -56,6 +57,15 @@ class Design:
                     raise InputError(f"--{factor} {','.join(names)}: {name} is not in the grid, which has {known}")
         kept = {f: tuple(level for level in getattr(self, f) if level in names) for f, names in levels.items()}
         return replace(self, **kept)
+
+
+def synthetic(corpora: Sequence[str], recipe: Path | None = None) -> list[str]:
+    """Those whose protocol says that their speech is synthetic.
+
+    Raises:
+        InputError: a corpus has no protocol, or a wrong one.
+    """
+    return [corpus for corpus in corpora if read_protocol(corpus, recipe).synthetic]
 
 
 def read_design(grid: str = "paper", recipe: Path | None = None) -> Design:

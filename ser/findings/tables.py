@@ -52,7 +52,7 @@ class Best:
     """A row of Table 2.
 
     Attributes:
-        best, single: the cells with the highest score, several of a tie; any mix, and the target alone.
+        best, single: the cells with the highest score, several of a tie; any mix, and the single-corpus baseline.
         best_score, single_score: fractions; NaN where no cell is there.
         p_best: in how many of the resamples one of `best` has the highest score.
         cells: how many cells were there to choose from.
@@ -84,7 +84,7 @@ def places(target: Target, design: Design) -> np.ndarray:
 
 
 def table2(target: Target, resampled: Resampled, design: Design) -> list[Best]:
-    """Best(t): the highest score over all mixes and configurations; Single(t): that of the target alone."""
+    """Best(t): the highest score over all mixes and configurations; Single(t): that of the single-corpus baseline."""
     place = places(target, design)
     every, alone = place[place >= 0], place[0][place[0] >= 0]
     if not len(every):
@@ -156,13 +156,13 @@ def table4(wins: np.ndarray, configurations: Sequence[Configuration]) -> dict[st
     return found
 
 
-def table5(wins: np.ndarray, mixes: Sequence[frozenset[str]], donors: Sequence[str]) -> np.ndarray:
-    """How many configurations have a best mix with a donor, (..., donors).
+def table5(wins: np.ndarray, mixes: Sequence[frozenset[str]], sources: Sequence[str]) -> np.ndarray:
+    """How many configurations have a best mix with a source corpus, (..., sources).
 
     Args:
         wins: of the mixes in each configuration, (..., mixes, configurations).
     """
-    within = np.array([[d in mix for d in donors] for mix in mixes], np.float64)
+    within = np.array([[d in mix for d in sources] for mix in mixes], np.float64)
     return np.asarray(np.einsum("...mc,md->...d", wins, within))
 
 
@@ -201,19 +201,19 @@ def shares5(
         place = places(target, design)
         whole = place[:, (place >= 0).all(0)]
         counts[target.name] = whole.shape[1]
-        donors = design.donors(target.name)
-        if not whole.size or not donors:
+        sources = design.sources(target.name)
+        if not whole.size or not sources:
             continue
         scores = resampled[target.name].observed[:, whole]
         tied[target.name] = ties(scores, 1)
         one, many = (
-            table5(winners(s, s.ndim - 2), design.mixes(target.name), donors)
+            table5(winners(s, s.ndim - 2), design.mixes(target.name), sources)
             for s in (scores, resampled[target.name].both[:, :, whole])
         )
-        labels = [{"target": target.name, "donor": d} for d in donors]
-        found += _shares(one, many, whole.shape[1], labels, [0.5] * len(donors))
-        for i, donor in enumerate(donors):
-            sums.setdefault(donor, []).append((one[..., i], many[..., i], whole.shape[1]))
+        labels = [{"target": target.name, "source": d} for d in sources]
+        found += _shares(one, many, whole.shape[1], labels, [0.5] * len(sources))
+        for i, source in enumerate(sources):
+            sums.setdefault(source, []).append((one[..., i], many[..., i], whole.shape[1]))
     if len(tied) > 1:
         pooled = {}
         for d in (d for d in design.corpora if d in sums):
@@ -221,8 +221,8 @@ def shares5(
             pooled[d] = np.sum(ones, 0), np.sum(manys, 0), sum(ofs)
         many = np.stack([samples / of for _, samples, of in pooled.values()], axis=-1)
         best = winners(many, -1).mean(1)
-        for i, (donor, (one, samples, of)) in enumerate(pooled.items()):
-            labels = [{"target": ALL, "donor": donor}]
+        for i, (source, (one, samples, of)) in enumerate(pooled.items()):
+            labels = [{"target": ALL, "source": source}]
             row = _shares(one[..., None], samples[..., None], of, labels, [0.5])
             found += [_with_best(share, float(best[METRICS.index(share.metric), i])) for share in row]
     return found, counts, tied

@@ -34,10 +34,10 @@ def drawn_target(
     speakers=24,
     folds=6,
     seeds=5,
-    donors=None,
+    sources=None,
     best=None,
     speaker_sd=0.6,
-    donor_sd=0.2,
+    source_sd=0.2,
     cell_sd=0.1,
     run_sd=0.2,
     per_class=8,
@@ -46,16 +46,16 @@ def drawn_target(
     """A target whose every utterance is answered right by a logistic model.
 
     Args:
-        donors: donor -> planted effect on the logit; none: no corpus helps anybody but by chance.
+        sources: source -> planted effect on the logit; none: no corpus helps anybody but by chance.
         best: (configuration, effect on the logit).
-        speaker_sd, donor_sd, cell_sd: what speakers, a donor for a speaker, a cell for a speaker have of their own.
+        speaker_sd, source_sd, cell_sd: spread between speakers, of a source corpus by speaker, of a cell by speaker.
         run_sd: what a cell, fold and seed has of its own.
     """
     fold = np.arange(speakers) % folds
     mixes, configurations = design.mixes(name), design.configurations
-    planted = donors or {}
+    planted = sources or {}
     cells, effects = [], []
-    own = rng.normal(0, donor_sd, (len(design.corpora), speakers))
+    own = rng.normal(0, source_sd, (len(design.corpora), speakers))
     for mix in mixes:
         for configuration in configurations:
             cells.append(design.cell(mix | {name}, configuration))

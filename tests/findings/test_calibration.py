@@ -8,22 +8,22 @@ from made_ledgers import PAPER, drawn_target
 from threadpoolctl import threadpool_limits
 
 from ser.findings.stats.bootstrap import estimate, percentiles, resample
-from ser.findings.stats.effects import donor_effects
-from ser.findings.stats.tests import by_speaker, holm, placebo, sign_flip
+from ser.findings.stats.effects import source_effects
+from ser.findings.stats.tests import by_speaker, holm, negative_control, sign_flip
 from ser.findings.tables import cases, shares3, shares4, shares5, winners
 
 pytestmark = pytest.mark.slow
 
-# Effects of donors do not depend on how many configurations there are.
+# Effects of source corpora do not depend on how many configurations there are.
 FEW = PAPER.narrowed({"temporal": ["blstm"], "pooling": ["mu"]})
 GRIDS = 400
 RESAMPLES = 300
-# Where noise comes from: speakers that take a donor each in their own way; few of them; trainings; nothing but answers.
+# Where noise comes from: an effect of a source corpus for each speaker; few speakers; trainings; nothing but answers.
 WORLDS = {
     "speakers": {},
-    "few speakers": {"speakers": 8, "folds": 4, "donor_sd": 0.3},
-    "trainings": {"donor_sd": 0.0, "cell_sd": 0.0, "run_sd": 0.5},
-    "answers": {"donor_sd": 0.0, "cell_sd": 0.0, "run_sd": 0.0},
+    "few speakers": {"speakers": 8, "folds": 4, "source_sd": 0.3},
+    "trainings": {"source_sd": 0.0, "cell_sd": 0.0, "run_sd": 0.5},
+    "answers": {"source_sd": 0.0, "cell_sd": 0.0, "run_sd": 0.0},
 }
 
 
@@ -41,7 +41,7 @@ def null(number, design=FEW, **world):
 @cache
 def effects():
     target = null(0, seeds=1)
-    return donor_effects(target, FEW), placebo(target, FEW).mean_weights
+    return source_effects(target, FEW), negative_control(target, FEW).mean_weights
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -100,17 +100,17 @@ def shares_of(target):
     return [share for share in found if share.metric == "ua"]
 
 
-def test_a_planted_donor_is_found_by_every_figure():
+def test_a_planted_source_is_found_by_every_figure():
     """tess is worth some five points of UA to ravdess, iemocap and customer_ptbr nothing."""
     found, others = [], []
     for number in range(20):
-        target = null(number, PAPER, donors={"tess": 0.3})
-        own = {(e.kind, e.donors): e.weights for e in donor_effects(target, PAPER)}
+        target = null(number, PAPER, sources={"tess": 0.3})
+        own = {(e.kind, e.sources): e.weights for e in source_effects(target, PAPER)}
         e = estimate(resample(target, RESAMPLES), np.array([*own.values()]))
         low = dict(zip(own, e.low[1], strict=True))
-        donors = [key for key in own if key[0] == "main effect"]
-        p = dict(zip(donors, holm([sign_flip(by_speaker(target, own[key])[1]).p for key in donors]), strict=True))
-        share = next(s for s in shares_of(target) if s.labels == {"target": "ravdess", "donor": "tess"})
+        sources = [key for key in own if key[0] == "main effect"]
+        p = dict(zip(sources, holm([sign_flip(by_speaker(target, own[key])[1]).p for key in sources]), strict=True))
+        share = next(s for s in shares_of(target) if s.labels == {"target": "ravdess", "source": "tess"})
         tess = ("tess",)
         found.append(
             [
@@ -121,7 +121,7 @@ def test_a_planted_donor_is_found_by_every_figure():
                 share.best > 0.9,
             ]
         )
-        others += [p[key] < 0.05 for key in donors if key[1] != tess]
+        others += [p[key] < 0.05 for key in sources if key[1] != tess]
     assert np.mean(found, axis=0).min() >= 0.9
     assert np.mean(others) <= 0.1
 

@@ -1,11 +1,11 @@
-"""Effects of donors, worked out by hand: v(S), the right answers of 100 of ravdess trained with the donors S."""
+"""Effects of source corpora, worked out by hand: v(S), the right answers of 100 of ravdess trained with S as well."""
 
 import numpy as np
 import pytest
 from made_ledgers import PAPER, TWO, drawn_target, scored_target
 
 from ser.findings.stats.bootstrap import estimate, resample
-from ser.findings.stats.effects import donor_effects, transfer
+from ser.findings.stats.effects import mixing, multi_task, source_effects, transfer
 
 IEMOCAP, TESS, PTBR = "iemocap", "tess", "customer_ptbr"
 VALUES = {"": 50, "I": 52, "T": 56, "C": 49, "IT": 60, "IC": 53, "TC": 55, "ITC": 64}
@@ -26,8 +26,8 @@ def target():
 
 
 def found(target, kind):
-    effects = [e for e in donor_effects(target, PAPER) if e.kind == kind]
-    return {e.donors: (pytest.approx(value_of(target, e)), e.pairs) for e in effects}
+    effects = [e for e in source_effects(target, PAPER) if e.kind == kind]
+    return {e.sources: (pytest.approx(value_of(target, e)), e.pairs) for e in effects}
 
 
 def test_a_main_effect_is_the_mean_of_48_matched_pairs(target):
@@ -49,16 +49,16 @@ def test_shapley_values_weight_the_pairs_by_a_third_and_a_sixth(target):
     }
 
 
-def test_shapley_values_add_up_to_what_all_donors_do(target):
-    effects = {(e.kind, e.donors): e.weights for e in donor_effects(target, PAPER)}
+def test_shapley_values_add_up_to_what_all_sources_do(target):
+    effects = {(e.kind, e.sources): e.weights for e in source_effects(target, PAPER)}
     parts = sum(weights for (kind, _), weights in effects.items() if kind == "Shapley value")
-    np.testing.assert_allclose(parts, effects["all donors", (IEMOCAP, TESS, PTBR)], atol=1e-12)
-    assert found(target, "all donors") == {(IEMOCAP, TESS, PTBR): (14, 12)}
+    np.testing.assert_allclose(parts, effects["all source corpora", (IEMOCAP, TESS, PTBR)], atol=1e-12)
+    assert found(target, "all source corpora") == {(IEMOCAP, TESS, PTBR): (14, 12)}
 
 
 def test_shapley_values_add_up_in_a_grid_of_noise():
     drawn = drawn_target(np.random.default_rng(1), seeds=2)
-    effects = donor_effects(drawn, PAPER)
+    effects = source_effects(drawn, PAPER)
     e = estimate(resample(drawn, 100), np.array([x.weights for x in effects]))
     parts = [i for i, x in enumerate(effects) if x.kind == "Shapley value"]
     np.testing.assert_allclose(e.value[:, parts].sum(1), e.value[:, -1], atol=1e-12)
@@ -74,10 +74,32 @@ def test_an_interaction_is_a_difference_of_differences(target):
     }
 
 
-def test_with_one_donor_all_effects_are_one():
+def test_mixing_is_the_mean_of_all_training_sets_minus_the_baseline(target):
+    """52, 56, 49, 60, 53, 55, 64 against 50."""
+    effect = mixing(target, PAPER)
+    assert value_of(target, effect) == pytest.approx(sum(V.values()) / 7 - 50 / 7 - 50)
+    assert effect.pairs == 7 * 12
+
+
+def test_multi_task_is_multi_minus_unified_over_matched_cells_with_a_source_corpus():
+    """The unified cells score 4 less, the one on ravdess alone 10 less, which does not count; one cell is missing."""
+
+    def score(corpora, configuration, seed):
+        if (len(corpora), *configuration) == (4, "unified", "lstm", "mu"):
+            return None
+        less = 10 if len(corpora) == 1 else 4
+        return 60 + len(corpora) - less * (configuration[0] == "unified")
+
+    target = scored_target("ravdess", PAPER, score)
+    (effect,) = multi_task(target, PAPER)
+    assert (value_of(target, effect), effect.pairs) == (pytest.approx(4), 7 * 6 - 1)
+    assert multi_task(target, PAPER.narrowed({"task": ["multi"]})) == []
+
+
+def test_with_one_source_all_effects_are_one():
     target = scored_target("ravdess", TWO, lambda s, c, seed: 60 if TESS in s else 50)
-    values = {e.kind: (pytest.approx(value_of(target, e)), e.pairs) for e in donor_effects(target, TWO)}
-    assert values == {"main effect": (10, 12), "Shapley value": (10, 12), "all donors": (10, 12)}
+    values = {e.kind: (pytest.approx(value_of(target, e)), e.pairs) for e in source_effects(target, TWO)}
+    assert values == {"main effect": (10, 12), "Shapley value": (10, 12), "all source corpora": (10, 12)}
 
 
 def test_pairs_of_configurations_that_lack_a_cell_are_left_out():
@@ -94,10 +116,10 @@ def test_pairs_of_configurations_that_lack_a_cell_are_left_out():
 
 def test_what_no_configuration_has_cannot_be_computed():
     target = scored_target("ravdess", PAPER, lambda s, c, seed: None if len(s) == 4 else 50)
-    effects = {(e.kind, e.donors): e for e in donor_effects(target, PAPER)}
+    effects = {(e.kind, e.sources): e for e in source_effects(target, PAPER)}
     assert effects["main effect", (TESS,)].weights is None
     assert effects["main effect", (TESS,)].configurations == 0
-    gains = {e.donors: e.weights is None for e in transfer(target, PAPER) if e.kind == "in-domain gain"}
+    gains = {e.sources: e.weights is None for e in transfer(target, PAPER) if e.kind == "in-domain gain"}
     assert not any(gains.values())
 
 
@@ -105,7 +127,7 @@ def test_the_transfer_matrix_has_four_panels():
     drawn = drawn_target(np.random.default_rng(0), seeds=1, zero_shot=True)
     accuracy = 100 * drawn.hits.sum((1, 2, 3)) / drawn.counts.sum()
     means = {c.corpora: np.mean(accuracy[[c.corpora == d.corpora for d in drawn.cells]]) for c in drawn.cells}
-    found = {(e.kind, e.donors): value_of_wa(drawn, e) for e in transfer(drawn, PAPER)}
+    found = {(e.kind, e.sources): value_of_wa(drawn, e) for e in transfer(drawn, PAPER)}
     alone, every = means["ravdess",], means[PAPER.corpora]
     assert found["in-domain gain", ("ravdess",)] == pytest.approx(alone)
     assert found["in-domain gain", (IEMOCAP,)] == pytest.approx(means[IEMOCAP, "ravdess"] - alone)

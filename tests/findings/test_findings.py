@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 from pathlib import Path
 
@@ -19,7 +20,19 @@ from ser.findings.report.write import write_findings
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-SHEETS = ("table1", "table2", "table3", "table4", "table5", "effects", "transfer", "budgets", "variance", "placebo")
+SHEETS = (
+    "table1",
+    "table2",
+    "table3",
+    "table4",
+    "table5",
+    "answers",
+    "effects",
+    "transfer",
+    "budgets",
+    "variance",
+    "negative_control",
+)
 
 
 def call(step, *arguments):
@@ -66,7 +79,7 @@ def rows_of(path):
 
 def test_every_table_is_there_with_protocol_counts_and_command(findings, exp):
     folder, _ = findings
-    command = f"steps/findings.py {exp / 'ledger'} --resamples 200"
+    command = f"steps/findings.py {os.path.relpath(exp / 'ledger', ROOT)} --resamples 200"
     for name in SHEETS:
         text = (folder / f"{name}.md").read_text()
         assert f"Printed by {command}." in text
@@ -90,7 +103,7 @@ def test_the_figures_are_those_of_the_folders(findings):
     assert int(best["tied"]) == 8
     effect = next(r for r in rows_of(folder / "effects.csv") if (r["effect"], r["metric"]) == ("main effect", "wa"))
     assert float(effect["value"]) == pytest.approx(22 / 48)
-    assert (effect["target"], effect["donors"], effect["pairs"]) == ("ravdess", "tess", "12")
+    assert (effect["target"], effect["sources"], effect["pairs"]) == ("ravdess", "tess", "12")
     shares = {r["level"]: float(r["share"]) for r in rows_of(folder / "table4.csv") if r["metric"] == "ua"}
     assert shares == pytest.approx(
         {"multi": 0.5, "unified": 0.5, "lstm": 0.5, "blstm": 0.5, "tdnn": 0, "mu": 0.5, "mu_sigma2": 0.5}
@@ -123,7 +136,7 @@ def test_all_tables_are_a_section_of_a_file_of_results(findings, exp, tmp_path):
     assert re.findall("^##? .*", text, re.MULTILINE)[0] == "# Results"
     assert len(re.findall("^## Grid paper, preset ", text, re.MULTILINE)) == 1
     assert len(re.findall("^### ", text, re.MULTILINE)) == len(SHEETS) + 1
-    assert text.count(f"--append {path}.") == 1
+    assert text.count(f"--append {os.path.relpath(path, ROOT)}.") == 1
 
 
 def test_what_cannot_be_computed_is_said(findings, exp):
@@ -205,11 +218,12 @@ def test_the_whole_grid_has_all_cells_of_the_paper(tmp_path):
         "table3": 12,
         "table4": 7,
         "table5": 13,
+        "answers": 3 * (3 + 1 + 1),
         "effects": 3 * (3 + 3 + 3 + 1),
         "transfer": 3 * (4 + 3 + 1 + 4),
         "budgets": 0,  # nor names a budget
         "variance": 3 * 2 * 12,
-        "placebo": 6,
+        "negative_control": 6,
     }
     assert "Holm: within the family of the 9 main effects of a metric" in markdown(sheets["effects"])
     assert (

@@ -79,10 +79,10 @@ def test_table_4_has_the_same_wins_by_one_factor():
     }
 
 
-def test_table_5_counts_the_configurations_whose_best_mix_has_the_donor():
+def test_table_5_counts_the_configurations_whose_best_mix_has_the_source():
     """a gains by b in all four configurations, b by a in none."""
     shares, counts, tied = shares5(*small(), SMALL)
-    assert by_label(shares, "target", "donor") == {
+    assert by_label(shares, "target", "source") == {
         ("a", "b"): (4.0, 4, 0.5),
         ("b", "a"): (0.0, 4, 0.5),
         ("All", "a"): (0.0, 4, 0.5),
@@ -105,7 +105,7 @@ def test_the_row_all_pools_the_rows_of_other_targets():
         for name, w in wanted.items()
     ]
     shares, _, _ = shares5(targets, {t.name: resample(t, 100) for t in targets}, PAPER)
-    found = by_label(shares, "target", "donor")
+    found = by_label(shares, "target", "source")
     assert found["ravdess", "tess"] == (6.0, 12, 0.5)
     assert {key[1]: value for key, value in found.items() if key[0] == "All"} == {
         "iemocap": (24.0, 24, 0.5),
@@ -118,7 +118,7 @@ def test_the_row_all_pools_the_rows_of_other_targets():
 def test_a_tie_of_mixes_is_split_among_them():
     target = scored_target("a", SMALL, lambda *_: 50)
     shares, _, tied = shares5([target], {"a": resample(target, 100)}, SMALL)
-    assert by_label(shares, "target", "donor") == {("a", "b"): (2.0, 4, 0.5)}
+    assert by_label(shares, "target", "source") == {("a", "b"): (2.0, 4, 0.5)}
     assert tied["a"].tolist() == [4, 4]
 
 
@@ -139,9 +139,9 @@ def test_a_case_that_lacks_a_configuration_does_not_count():
     observed, _ = cases(targets, resampled, SMALL)
     assert observed.shape == (2, 3, 4)
     shares, counts, _ = shares5(targets, resampled, SMALL)
-    assert by_label(shares, "target", "donor")["a", "b"] == (3.0, 3, 0.5)
+    assert by_label(shares, "target", "source")["a", "b"] == (3.0, 3, 0.5)
     assert counts == {"a": 3, "b": 4}
-    assert by_label(shares, "target", "donor")["All", "b"] == (3.0, 3, 0.5)
+    assert by_label(shares, "target", "source")["All", "b"] == (3.0, 3, 0.5)
 
 
 def test_a_grid_of_two_corpora_has_one_target_and_two_cases():
@@ -152,7 +152,7 @@ def test_a_grid_of_two_corpora_has_one_target_and_two_cases():
     assert {(s.of, s.chance) for s in three} == {(2, 1 / 12)}
     shares, _, _ = shares5([target], resampled, two)
     assert [(s.labels, s.of, s.best) for s in shares if s.metric == "ua"] == [
-        ({"target": "ravdess", "donor": "tess"}, 12, None)
+        ({"target": "ravdess", "source": "tess"}, 12, None)
     ]
 
 
@@ -173,7 +173,7 @@ def test_shares_of_the_whole_grid_add_up():
             levels = [s for s in four if s.metric == metric and s.labels["factor"] == factor]
             assert sum(s.share for s in levels) == pytest.approx(1)
             assert [s.chance for s in levels] == [1 / len(levels)] * len(levels)
-    # a donor is in four of the eight mixes of a target
+    # a source corpus is in four of the eight mixes of a target
     assert {s.of for s in shares5(targets, resampled, PAPER)[0]} == {12, 24, 36}
 
 

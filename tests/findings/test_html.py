@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT, LABEL = "<script>", "a&b"
 VOID = {"meta", "br", "link", "img", "circle", "line", "polyline", "colgroup"}
 FACTORS = ("task", "temporal", "pooling")
-SECTIONS = ["reading", *(f"table{i}" for i in range(1, 6)), "donors", "effects", "transfer", "budgets"]
-SECTIONS += ["variance", "placebo", "confusions", "scores", "curves", "status", "settings"]
+SECTIONS = [*(f"table{i}" for i in range(1, 6)), "sources", "effects", "transfer", "budgets"]
+SECTIONS += ["variance", "negative_control", "confusions", "scores", "curves", "status", "reading", "settings"]
 
 
 def made_findings(root):
@@ -165,12 +165,12 @@ def test_every_table_has_its_rows_with_interval_chance_and_p_best(root, text):
     }
     assert {name: counts[name] for name in by_metric} == by_metric
     assert by_metric["table3"] == 12
-    assert (counts["table1"], counts["table2"], counts["placebo"]) == (2, 2, 2)
+    assert (counts["table1"], counts["table2"], counts["negative_control"]) == (2, 2, 2)
     assert counts["transfer"] == 2 * 4
-    assert counts["donors"] == 2
+    assert counts["sources"] == 2
     assert counts["scores"] == 24
     for name in ("table3", "table4", "table5"):
-        assert all(head in section(text, name) for head in ("chance %", "P(best) %", "share %"))
+        assert all(head in section(text, name) for head in ("chance %", "prob. best %", "share %"))
     (multi,) = (r for r in findings["table4"]["records"] if (r["level"], r["metric"]) == ("multi", "ua"))
     row = next(r for r in rows(section(text, "table4")) if r[1] == "multi")
     interval = f"{100 * multi['low']:.1f} to {100 * multi['high']:.1f}"
@@ -250,14 +250,14 @@ def test_findings_of_another_form_are_refused(root, tmp_path):
 
 def test_tables_that_cannot_be_computed_say_why(root, tmp_path):
     findings = json.loads((root / "findings" / "findings.json").read_text())
-    for name in ("table5", "effects", "transfer", "variance", "placebo"):
+    for name in ("table5", "effects", "transfer", "variance", "negative_control"):
         findings[name] |= {"records": [], "notes": [f"Cannot be computed: no {name}."]}
     (tmp_path / "findings.json").write_text(json.dumps(findings))
     recorded_again(tmp_path / "findings.json")
     write_page(tmp_path, tmp_path / "out.html", root / "ledger")
     texts = Parsed((tmp_path / "out.html").read_text()).texts
     assert all(f"Cannot be computed: no {name}." in texts for name in ("table5", "effects", "transfer", "variance"))
-    assert "Cannot be computed: no matched pairs of mixes with and without a donor are there." in texts
+    assert "Cannot be computed: no matched pairs of mixes with and without a source corpus are there." in texts
 
 
 @pytest.mark.parametrize(

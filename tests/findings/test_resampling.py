@@ -5,15 +5,15 @@ from made_ledgers import TWO, drawn_target, scored_target
 from ser.common.metrics import ua, wa
 from ser.findings.scores import make_target
 from ser.findings.stats.bootstrap import estimate, resample, weighted_scores
-from ser.findings.stats.effects import donor_effects
-from ser.findings.stats.tests import by_seed, by_speaker, holm, placebo, sign_flip
+from ser.findings.stats.effects import source_effects
+from ser.findings.stats.tests import by_seed, by_speaker, holm, negative_control, sign_flip
 from ser.findings.stats.variance import variance_shares
 from ser.grid.cells import Cell
 
 
 @pytest.fixture(scope="module")
 def target():
-    return drawn_target(np.random.default_rng(0), design=TWO, donors={"tess": 0.5}, seeds=3)
+    return drawn_target(np.random.default_rng(0), design=TWO, sources={"tess": 0.5}, seeds=3)
 
 
 def test_scores_are_those_of_the_pooled_confusion_matrix(target):
@@ -122,7 +122,7 @@ def test_holm_by_hand():
 
 
 def test_speakers_and_seeds_contribute_the_effect(target):
-    effect = donor_effects(target, TWO)[0]
+    effect = source_effects(target, TWO)[0]
     value = estimate(resample(target, 100), effect.weights[None]).value[:, 0]
     np.testing.assert_allclose(by_speaker(target, effect.weights).sum(1), value)
     np.testing.assert_allclose(by_seed(target, effect.weights).mean(1), value)
@@ -138,11 +138,14 @@ def test_the_placebo_is_the_target_alone_as_multi_and_as_unified():
             n = n if pooling == "mu" else 5
             cell = Cell(("ravdess",), task, "lstm", pooling)
             found[cell, seed] = np.array([[[n, 10 - n], [10 - n, n]]], float)
-    pairs = placebo(make_target("ravdess", ["a", "b"], ["s"], [1], found), design)
+    pairs = negative_control(make_target("ravdess", ["a", "b"], ["s"], [1], found), design)
     np.testing.assert_allclose(pairs.differences[0], [-0.1, 0], atol=1e-12)
     # squares 0.01, 0.09, 0, 0: their mean halved is 0.0125
     assert pairs.run_sd == pytest.approx([np.sqrt(0.0125)] * 2)
-    assert placebo(drawn_target(np.random.default_rng(0), design=design.narrowed({"task": ["multi"]})), design) is None
+    assert (
+        negative_control(drawn_target(np.random.default_rng(0), design=design.narrowed({"task": ["multi"]})), design)
+        is None
+    )
 
 
 def test_variance_shares_by_hand():
@@ -150,13 +153,13 @@ def test_variance_shares_by_hand():
     shift = {"lstm": -2, "blstm": 0, "tdnn": 2}
     target = scored_target("ravdess", TWO, lambda s, c, _: 50 + 4 * ("tess" in s) + shift[c[1]])
     parts = {part.term: (part.df, pytest.approx(part.share, abs=1e-9)) for part in variance_shares(target, TWO, "ua")}
-    # 24 cells: donors 24 * 2 * 2, temporal 8 * (4 + 0 + 4)
-    assert parts["donors"] == (1, 96 / 160)
+    # 24 cells: sources 24 * 2 * 2, temporal 8 * (4 + 0 + 4)
+    assert parts["sources"] == (1, 96 / 160)
     assert parts["temporal"] == (2, 64 / 160)
     assert parts["rest"][1] == 0
     assert sum(part.share for part in variance_shares(target, TWO, "ua")) == pytest.approx(1)
     assert set(parts) == {
-        "donors", "task", "temporal", "pooling", "donors x task", "donors x temporal", "donors x pooling",
+        "sources", "task", "temporal", "pooling", "sources x task", "sources x temporal", "sources x pooling",
         "task x temporal", "task x pooling", "temporal x pooling", "rest",
     }  # fmt: skip
 
@@ -180,6 +183,6 @@ def test_without_a_rest_there_is_no_noise_to_take_off():
     """One factor of two levels: a gain of tess is all there is."""
     design = TWO.narrowed({"task": ["multi"], "temporal": ["lstm"], "pooling": ["mu"]})
     target = scored_target("ravdess", design, lambda s, c, _: 50 + 4 * ("tess" in s))
-    (donors, rest) = variance_shares(target, design, "ua")
-    assert (donors.term, donors.df, donors.share, donors.beyond_noise) == ("donors", 1, pytest.approx(1), None)
+    (sources, rest) = variance_shares(target, design, "ua")
+    assert (sources.term, sources.df, sources.share, sources.beyond_noise) == ("sources", 1, pytest.approx(1), None)
     assert (rest.df, rest.share) == (0, pytest.approx(0))

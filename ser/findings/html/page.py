@@ -8,14 +8,15 @@ from typing import Any
 
 from ser.common import InputError, digest, write_text
 from ser.common.records import read_record
-from ser.findings.html.pictures import confusions_of, donors_of, scores_of, transfer_of
+from ser.findings.html.pictures import confusions_of, matrix_of, scores_of, sources_of, transfer_of
 from ser.findings.html.runs import Runs, colour_of, hashes_of, panels_of, read_runs, settings_of
 from ser.findings.html.status import read_standing
 from ser.findings.html.tables import tables_of
 from ser.findings.report.write import FIGURES
 
 KEYS = ("command", "ledger", "grid", "runs", "resamples", "coverage", "origin", "notes", "targets", "comparable_hash")
-SHEETS = ("table1", "table2", "table3", "table4", "table5", "effects", "transfer", "budgets", "variance", "placebo")
+SHEETS = [f"table{i}" for i in range(1, 6)]
+SHEETS += ["answers", "effects", "transfer", "budgets", "variance", "negative_control"]
 
 
 def write_page(findings: Path, out: Path, ledger: Path | None = None, grid_status: Path | None = None) -> None:
@@ -31,7 +32,7 @@ def write_page(findings: Path, out: Path, ledger: Path | None = None, grid_statu
     """
     path = findings / FIGURES
     found = read_record(path, dict[str, Any], "run steps/findings.py again")
-    missing = [key for key in (*KEYS, *SHEETS) if key not in found]
+    missing = [key for key in (*KEYS, "synthetic", *SHEETS) if key not in found]
     if missing:
         raise InputError(f"{path}: lacks {missing[0]}; run steps/findings.py again")
     from jinja2 import UndefinedError
@@ -57,8 +58,9 @@ def _context(found: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
         "tables": tables_of(found),
         "confusions": {name: confusions_of(target) for name, target in found["targets"].items()},
         "scores": {name: scores_of(target) for name, target in found["targets"].items()},
+        "matrix": matrix_of(found),
         "transfer": transfer_of(found),
-        "donors": donors_of(found),
+        "sources": sources_of(found),
         "curves": panels_of(runs.curves, corpora),
         "colours": {corpus: colour_of(i) for i, corpus in enumerate(corpora)},
         "runs": len(runs.rows),

@@ -1,4 +1,4 @@
-"""Confusion matrices, the transfer matrix, donors in pictures, and the scores of all cells, as tables of the page."""
+"""Confusion matrices, the transfer matrix, sources in pictures, and the scores of all cells, as tables of the page."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from ser.findings.html.tables import (
     score,
     triple,
 )
+from ser.findings.report.answers import SOURCE
 from ser.findings.scores import METRICS
 from ser.findings.stats.effects import PANELS
 
+SCALE = 0.1  # ends of the colours of differences
 MOST = 4  # tied cells whose confusion matrices are shown
 SAID = {"best": "best", "single": "best alone"}
-DRAWN = {"Shapley value": "Shapley value of each donor", "main effect": "Main effect of each donor"}
+DRAWN = {"Shapley value": "Shapley value of each source corpus", "main effect": "Main effect of each source corpus"}
 
 
 def confusions_of(target: Mapping[str, Any]) -> tuple[list[Table], list[str]]:
@@ -75,20 +77,48 @@ def transfer_of(findings: Mapping[str, Any]) -> dict[str, list[Table]]:
             entries = [r for r in own if r["panel"] == panel]
             if entries:
                 alone = panel == "leave one corpus out"
-                donors = ["all but target"] if alone else findings["grid"]["corpora"]
-                found.setdefault(metric, []).append(_panel(f"{panel}: {PANELS[panel]}", entries, donors, alone))
+                sources = ["all but target"] if alone else findings["grid"]["corpora"]
+                found.setdefault(metric, []).append(_panel(f"{panel}: {PANELS[panel]}", entries, sources, alone))
     return found
 
 
-def _panel(title: str, records: Sequence[Record], donors: Sequence[str], alone: bool) -> Table:
-    differences = [abs(r["value"]) for r in records if r["kind"] == "difference" and r["value"] is not None]
-    bound = max(differences, default=0) or 1.0
-    by_place = {(r["target"], donors[0] if alone else r["donor"]): r for r in records}
+def coloured(value: float, low: float, high: float) -> Field:
+    """A difference in points on SCALE; one whose interval holds 0, or that has none, is grey."""
+    told_apart = low > 0 or high < 0
+    tone = ("plus" if value >= 0 else "minus") if told_apart else "unclear"
+    shade = min(abs(value) / SCALE, 1) if told_apart else 0
+    return replace(difference(value, low, high), kind="centre", tone=tone, shade=shade)
+
+
+def matrix_of(findings: Mapping[str, Any]) -> Table:
+    """Main effects of source corpora, rows targets."""
+    found = {
+        (r["target"], r["source"]): triple(r, "value", "low", "high")
+        for r in findings["answers"]["records"]
+        if r["question"] == SOURCE
+    }
+    sources = [corpus for corpus in findings["grid"]["corpora"] if any(corpus == source for _, source in found)]
+    rows = [
+        [
+            label(target),
+            *(
+                coloured(*found[target, source]) if (target, source) in found else Field("–", "centre")
+                for source in sources
+            ),
+        ]
+        for target in dict.fromkeys(target for target, _ in found)
+    ]
+    groups = [("", 1), ("source corpus", len(sources))]
+    return Table("", groups, [Field("target"), *(Field(source, "centre") for source in sources)], rows)
+
+
+def _panel(title: str, records: Sequence[Record], sources: Sequence[str], alone: bool) -> Table:
+    by_place = {(r["target"], sources[0] if alone else r["source"]): r for r in records}
     rows = []
     for target in dict.fromkeys(r["target"] for r in records):
         row = [label(target)]
-        for donor in donors:
-            r = by_place.get((target, donor))
+        for source in sources:
+            r = by_place.get((target, source))
             if r is None or r["value"] is None:
                 row.append(Field("–", "centre"))
                 continue
@@ -96,29 +126,28 @@ def _panel(title: str, records: Sequence[Record], donors: Sequence[str], alone: 
             if r["kind"] == "score":
                 row.append(replace(score(value, low, high), kind="centre"))
             else:
-                tone = "plus" if value >= 0 else "minus"
-                row.append(replace(difference(value, low, high), kind="centre", tone=tone, shade=abs(value) / bound))
+                row.append(coloured(value, low, high))
         rows.append(row)
-    return Table(title, [], [Field("target"), *(Field(donor, "centre") for donor in donors)], rows)
+    return Table(title, [], [Field("target"), *(Field(source, "centre") for source in sources)], rows)
 
 
-def donors_of(findings: Mapping[str, Any]) -> list[Table]:
-    """A picture of Shapley values and one of main effects, a row a target and donor, on one scale."""
+def sources_of(findings: Mapping[str, Any]) -> list[Table]:
+    """A picture of Shapley values and one of main effects, a row a target and source corpus, on one scale."""
     records = [r for r in findings["effects"]["records"] if r["effect"] in DRAWN and r["value"] is not None]
     bound = bound_of(triple(r, "value", "low", "high") for r in records)
     tables = []
     for effect, title in DRAWN.items():
         own = [r for r in records if r["effect"] == effect]
         rows = []
-        for target, donor in dict.fromkeys((r["target"], r["donors"]) for r in own):
-            row = [label(target), label(donor)]
+        for target, source in dict.fromkeys((r["target"], r["sources"]) for r in own):
+            row = [label(target), label(source)]
             for metric in METRICS:
-                r = next(r for r in own if (r["target"], r["donors"], r["metric"]) == (target, donor, metric))
+                r = next(r for r in own if (r["target"], r["sources"], r["metric"]) == (target, source, metric))
                 estimate = triple(r, "value", "low", "high")
                 row += [Field(span(*estimate, (-bound, bound), 0), "picture"), difference(*estimate)]
             rows.append(row)
         groups = [("", 2), *((metric.upper(), 2) for metric in METRICS)]
-        header = [Field("target"), Field("donor"), *[Field(around_0(bound)), number("points")] * 2]
+        header = [Field("target"), Field("source"), *[Field(around_0(bound)), number("points")] * 2]
         if rows:
             tables.append(Table(title, groups, header, rows))
     return tables

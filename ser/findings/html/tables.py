@@ -60,7 +60,8 @@ class Table:
 def tables_of(findings: Mapping[str, Any]) -> dict[str, Table]:
     """Every sheet but the transfer matrix, by name."""
     makers = {"table1": _plain, "table2": _best, "table3": _shares, "table4": _shares, "table5": _shares,
-              "effects": _effects, "budgets": _budgets, "variance": _variance, "placebo": _placebo}  # fmt: skip
+              "effects": _effects, "budgets": _budgets, "variance": _variance,
+              "negative_control": _negative_control}  # fmt: skip
     found = {}
     for name, make in makers.items():
         sheet = findings[name]
@@ -109,8 +110,14 @@ def _plain(records: Sequence[Record]) -> Columns:
 def _best(records: Sequence[Record]) -> Columns:
     gains = [triple(r, "gain", "gain_low", "gain_high") for r in records]
     bound = bound_of(gains)
-    groups = [("", 2), ("best of all mixes", 4), ("target alone", 2), ("best minus alone", 2), ("paper", 2)]
-    header = [*map(Field, ("target", "")), number("%"), Field("0 to 100 %"), Field("cell"), number("P(best) %")]
+    groups = [("", 2), ("best of all mixes", 4), ("single-corpus baseline", 2), ("best minus alone", 2), ("paper", 2)]
+    header = [
+        *map(Field, ("target", "")),
+        number("%"),
+        Field("0 to 100 %"),
+        Field("cell"),
+        number("prob. best %"),
+    ]
     header += [number("%"), Field("cell"), number("points"), Field(around_0(bound))]
     header += map(number, ("best %", "alone %"))
     rows = []
@@ -169,11 +176,15 @@ def _by_row(records: Iterable[Record], keys: Sequence[str]) -> dict[tuple[str, .
 
 def _shares(records: Sequence[Record]) -> Columns:
     """WA and UA side by side."""
-    keys = [key for key in records[0] if key in ("task", "temporal", "pooling", "factor", "level", "target", "donor")]
+    keys = [key for key in records[0] if key in ("task", "temporal", "pooling", "factor", "level", "target", "source")]
     groups = [("", len(keys) + 1), *((metric.upper(), 4) for metric in METRICS)]
     end = min(rounded_up(max(r["high"] for r in records)), 1.0)
     header = [*map(Field, keys), number("chance %")]
-    header += [number("share %"), Field(f"0 to {100 * end:g} %"), *map(number, ("P(best) %", "wins"))] * 2
+    header += [
+        number("share %"),
+        Field(f"0 to {100 * end:g} %"),
+        *map(number, ("prob. best %", "wins")),
+    ] * 2
     rows = []
     for names, by_metric in _by_row(records, keys).items():
         row = [*map(label, names), number(percent(next(iter(by_metric.values()))["chance"]))]
@@ -192,10 +203,10 @@ def _shares(records: Sequence[Record]) -> Columns:
 def _effects(records: Sequence[Record]) -> Columns:
     groups = [("", 3), *((metric.upper(), 5) for metric in METRICS), ("", 1)]
     bound = bound_of(triple(r, "value", "low", "high") for r in records)
-    header = [*map(Field, ("target", "effect", "donor"))]
+    header = [*map(Field, ("target", "effect", "source"))]
     header += [number("points"), Field(around_0(bound)), *map(number, ("p", "p, Holm", "p of seeds"))] * 2
     rows = []
-    for names, by_metric in _by_row(records, ("target", "effect", "donors")).items():
+    for names, by_metric in _by_row(records, ("target", "effect", "sources")).items():
         row = [*map(label, names[:2]), label(names[2].replace(" ", ", "))]
         for r in (by_metric[metric] for metric in METRICS):
             estimate = triple(r, "value", "low", "high")
@@ -246,12 +257,12 @@ def _variance(records: Sequence[Record]) -> Columns:
     return groups, header, rows
 
 
-def _placebo(records: Sequence[Record]) -> Columns:
+def _negative_control(records: Sequence[Record]) -> Columns:
     ends = [triple(r, "mean", "low", "high") for r in records]
     bound = bound_of(ends)
     header = [*map(Field, ("target", "")), *map(number, ("pairs", "mean, points"))]
     header += [Field(around_0(bound))]
-    header += [*map(number, ("p", "run SD", "largest", "donor pairs", "of these beyond %"))]
+    header += [*map(number, ("p", "run SD", "largest", "source pairs", "of these beyond %"))]
     rows = [
         [
             label(r["target"]),
@@ -261,8 +272,8 @@ def _placebo(records: Sequence[Record]) -> Columns:
             Field(span(*estimate, (-bound, bound), 0)),
             number(p_value(r["p"])),
             *(number(percent(known(r[key]))) for key in ("run_sd", "largest")),
-            number(str(r["donor_pairs"])),
-            number(percent(known(r["donor_pairs_beyond"]))),
+            number(str(r["source_pairs"])),
+            number(percent(known(r["source_pairs_beyond"]))),
         ]
         for r, estimate in zip(records, ends, strict=True)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
@@ -62,6 +62,7 @@ class Ledger:
     Attributes:
         runs: rows of the file `runs` that are of the grid, JSON not yet read.
         targets: by corpus.
+        unseen: the same of corpora that no run was trained on, all zero-shot.
         summary: ledger.json.
         notes: what does not count, and why.
         budget: training.budget of the runs of several corpora; "" where there are none.
@@ -74,6 +75,7 @@ class Ledger:
     notes: list[str]
     budget: str = ""
     other: Ledger | None = None
+    unseen: dict[str, Target] = field(default_factory=dict)
 
 
 def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: str = "") -> tuple[Ledger, Design]:
@@ -105,6 +107,7 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
     )
     _check_settings(folder, kept)
     corpora = {corpus for row in kept for corpus in row["corpora"]}
+    untrained = [c for c in design.corpora if c not in corpora]
     design = design.narrowed({"corpora": [c for c in design.corpora if c in corpora]})
     budgets = sorted({row["budget"] for row in kept if len(row["corpora"]) > 1}) or [""]
     if budget and budget not in budgets:
@@ -113,8 +116,9 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
     ledgers = []
     for name in budgets:
         rows = _of_budget(kept, name)
-        targets, more = _targets(folder, rows, design)
-        ledgers.append(Ledger(rows, targets, summary, [*notes, *more], name))
+        targets, more = _targets(folder, rows, design.corpora)
+        unseen, _ = _targets(folder, rows, untrained)
+        ledgers.append(Ledger(rows, targets, summary, [*notes, *more], name, unseen=unseen))
     first, *others = ledgers
     if not first.targets:
         raise InputError(f"{folder}: no test set has been scored whole ({'; '.join(first.notes)}); run what is missing")
@@ -196,7 +200,9 @@ def _check_settings(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         raise InputError(f"{folder}: runs of several settings: {found}; choose with --only comparable_hash=...")
 
 
-def _targets(folder: Path, rows: Sequence[Mapping[str, Any]], design: Design) -> tuple[dict[str, Target], list[str]]:
+def _targets(
+    folder: Path, rows: Sequence[Mapping[str, Any]], corpora: Sequence[str]
+) -> tuple[dict[str, Target], list[str]]:
     """Targets by corpus, and notes on those that have no whole cell."""
     table = _table(folder / "predictions.parquet", {name: PREDICTIONS[name] for name in PREDICTED})
     codes, names = {}, {}
@@ -212,7 +218,7 @@ def _targets(folder: Path, rows: Sequence[Mapping[str, Any]], design: Design) ->
             found[name] = found.get(name, 0) + 1
     targets: dict[str, Target] = {}
     notes: list[str] = []
-    for corpus in design.corpora:
+    for corpus in corpora:
         if corpus not in names["target"]:
             continue
         found = protocols.get(corpus, {})

@@ -8,7 +8,7 @@ from ser.findings.report.effects import TESTED
 from ser.findings.report.found import Found
 from ser.findings.report.layout import Sheet, points
 from ser.findings.scores import METRICS
-from ser.findings.stats.effects import donor_effects
+from ser.findings.stats.effects import source_effects
 from ser.scoring.tables import BUDGETS
 
 # What is equal in trainings with and without a source corpus.
@@ -49,7 +49,7 @@ def _records(found: Found) -> list[dict[str, Any]]:
     """A record a target, source corpus and metric of the runs of one budget."""
     records = []
     for target in found.targets:
-        effects = [effect for effect in donor_effects(target, found.design) if effect.kind == TESTED]
+        effects = [effect for effect in source_effects(target, found.design) if effect.kind == TESTED]
         estimates = found.estimates(target.name, effects)
         for i, effect in enumerate(effects):
             for m, metric in enumerate(METRICS):
@@ -57,7 +57,7 @@ def _records(found: Found) -> list[dict[str, Any]]:
                 records.append(
                     {
                         "target": target.name,
-                        "source": effect.donors[0],
+                        "source": effect.sources[0],
                         "budget": found.ledger.budget,
                         "metric": metric,
                         "value": value,

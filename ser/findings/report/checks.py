@@ -11,7 +11,7 @@ from ser.findings.report.found import Found
 from ser.findings.report.layout import Sheet, percent, points
 from ser.findings.scores import METRICS, Target
 from ser.findings.stats.effects import Contrast
-from ser.findings.stats.tests import by_speaker, placebo, sign_flip
+from ser.findings.stats.tests import by_speaker, negative_control, sign_flip
 from ser.findings.stats.variance import variance_shares
 
 
@@ -38,22 +38,22 @@ def variance_sheet(found: Found) -> Sheet:
     return Sheet("variance", "Variance shares", header, rows, records, notes)
 
 
-def placebo_sheet(found: Found) -> Sheet:
-    """Runs on the target alone, which are the same network as multi and as unified."""
+def control_sheet(found: Found) -> Sheet:
+    """Runs of the single-corpus baseline, which are the same network as multi and as unified."""
     rows, records, missing = [], [], []
     for target in found.targets:
-        pairs = placebo(target, found.design)
+        pairs = negative_control(target, found.design)
         if pairs is None:
             missing.append(target.name)
             continue
-        mean = Contrast("placebo", target.name, (), pairs.mean_weights, len(pairs.cells))
+        mean = Contrast("negative_control", target.name, (), pairs.mean_weights, len(pairs.cells))
         estimates = found.estimates(target.name, [mean])
         for m, metric in enumerate(METRICS):
             value, low, high = (float(v[m, 0]) for v in (estimates.value, estimates.low, estimates.high))
             flip = sign_flip(by_speaker(target, pairs.mean_weights)[m])
             largest = float(np.abs(pairs.differences[m]).max())
-            donors = _pair_differences(found, target, m)
-            beyond = float((np.abs(donors) > largest).mean()) if len(donors) else float("nan")
+            sources = _pair_differences(found, target, m)
+            beyond = float((np.abs(sources) > largest).mean()) if len(sources) else float("nan")
             records.append(
                 {
                     "target": target.name,
@@ -65,24 +65,24 @@ def placebo_sheet(found: Found) -> Sheet:
                     "p": flip.p,
                     "run_sd": float(pairs.run_sd[m]),
                     "largest": largest,
-                    "donor_pairs": len(donors),
-                    "donor_pairs_beyond": beyond,
+                    "source_pairs": len(sources),
+                    "source_pairs_beyond": beyond,
                     "differences": " ".join(f"{d:.6f}" for d in pairs.differences[m]),
                 }
             )
             rows.append([target.name, metric.upper(), str(len(pairs.cells)), points(value, low, high), p_value(flip.p),
                          percent(float(pairs.run_sd[m])), percent(largest),
-                         f"{percent(beyond)} of {len(donors)}" if len(donors) else ""])  # fmt: skip
+                         f"{percent(beyond)} of {len(sources)}" if len(sources) else ""])  # fmt: skip
     notes = [
         *([f"Cannot be computed, for no such pair is there: {', '.join(missing)}."] if missing else []),
-        "A pair: the target alone, as multi and as unified, which is one network with other random draws; the mean "
-        "difference should be 0. Run SD: standard deviation of one run's score on all test speakers, in points. "
-        "Largest: difference of a pair, mean over seeds. Beyond: matched pairs with and without a donor that differ "
-        "by more.",
+        "A pair: the single-corpus baseline, as multi and as unified, which is one network with other random draws; "
+        "the mean difference should be 0. Run SD: standard deviation of one run's score on all test speakers, points. "
+        "Largest: difference of a pair, mean over seeds. Beyond: matched pairs with and without a source corpus that "
+        "differ by more.",
         f"{found.intervals}; value +- t * SE. p: sign-flip test over speakers.",
     ]
-    header = ["target", "metric", "pairs", "mean, points", "p", "run SD", "largest", "donor pairs beyond %"]
-    return Sheet("placebo", "Placebo: the same network twice", header, rows, records, notes)
+    header = ["target", "metric", "pairs", "mean, points", "p", "run SD", "largest", "source pairs beyond %"]
+    return Sheet("negative_control", "Negative control: the same network twice", header, rows, records, notes)
 
 
 def _pair_differences(found: Found, target: Target, metric: int) -> np.ndarray:
@@ -91,9 +91,9 @@ def _pair_differences(found: Found, target: Target, metric: int) -> np.ndarray:
     observed = found.resampled[target.name].observed[metric]
     differences = []
     for mix in design.mixes(target.name):
-        for donor in set(design.donors(target.name)) - mix:
+        for source in set(design.sources(target.name)) - mix:
             for c in design.configurations:
-                one, other = index.get(design.cell(own | mix | {donor}, c)), index.get(design.cell(own | mix, c))
+                one, other = index.get(design.cell(own | mix | {source}, c)), index.get(design.cell(own | mix, c))
                 if one is not None and other is not None:
                     differences.append(observed[one] - observed[other])
     return np.array(differences)

@@ -1,4 +1,4 @@
-"""What donors do for targets: effects with tests, and the transfer matrix."""
+"""What source corpora do for targets: effects with tests, and the transfer matrix."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from ser.findings.report.found import Found
 from ser.findings.report.layout import Sheet, percent, points
 from ser.findings.scores import METRICS, Target
-from ser.findings.stats.effects import PANELS, Contrast, donor_effects, transfer
+from ser.findings.stats.effects import PANELS, Contrast, source_effects, transfer
 from ser.findings.stats.tests import SignFlip, by_seed, by_speaker, holm, sign_flip
 
 TESTED = "main effect"
-Key = tuple[str, tuple[str, ...], int]  # target, donors, metric
+Key = tuple[str, tuple[str, ...], int]  # target, sources, metric
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Tested:
 
 def effects_sheet(found: Found) -> Sheet:
     """Main effects with sign-flip tests, Shapley values, interactions."""
-    listed = {target.name: donor_effects(target, found.design) for target in found.targets}
+    listed = {target.name: source_effects(target, found.design) for target in found.targets}
     tests = _test(found.targets, listed)
     rows, records, notes = [], [], []
     for target in found.targets:
@@ -38,12 +38,12 @@ def effects_sheet(found: Found) -> Sheet:
             said = []
             for m, metric in enumerate(METRICS):
                 value, low, high = (float(v[m, i]) for v in (estimates.value, estimates.low, estimates.high))
-                test = tests.get((target.name, effect.donors, m)) if effect.kind == TESTED else None
+                test = tests.get((target.name, effect.sources, m)) if effect.kind == TESTED else None
                 p = (test.speakers.p, test.holm, test.seeds.p) if test else (None,) * 3
                 record = {
                     "target": target.name,
                     "effect": effect.kind,
-                    "donors": " ".join(effect.donors),
+                    "sources": " ".join(effect.sources),
                     "metric": metric,
                     "value": value,
                     "low": low,
@@ -53,24 +53,24 @@ def effects_sheet(found: Found) -> Sheet:
                 }
                 records.append(record | dict(zip(("p_speakers", "p_holm", "p_seeds"), p, strict=True)))
                 said += [points(value, low, high) or "cannot be computed", *map(p_value, p)]
-            rows.append([target.name, effect.kind, ", ".join(effect.donors), *said, str(effect.pairs)])
+            rows.append([target.name, effect.kind, ", ".join(effect.sources), *said, str(effect.pairs)])
         notes += _additivity(target, own, estimates.value)
-    header = ["target", "effect", "donor"]
+    header = ["target", "effect", "source"]
     for metric in METRICS:
         header += [f"{metric.upper()}, points", "p", "p, Holm", "p of seeds"]
     notes += _effect_notes(found, tests)
-    return Sheet("effects", "Effects of donors", [*header, "pairs"], rows, records, notes)
+    return Sheet("effects", "Effects of source corpora", [*header, "pairs"], rows, records, notes)
 
 
 def _test(targets: Sequence[Target], listed: Mapping[str, Sequence[Contrast]]) -> dict[Key, Tested]:
-    """Test every main effect; those of all targets and donors are the family of a metric."""
+    """Test every main effect; those of all targets and source corpora are the family of a metric."""
     flips: dict[Key, tuple[SignFlip, SignFlip]] = {}
     for target in targets:
         for effect in listed[target.name]:
             if effect.kind == TESTED and effect.weights is not None:
                 speakers, seeds = by_speaker(target, effect.weights), by_seed(target, effect.weights)
                 for m in range(len(METRICS)):
-                    flips[target.name, effect.donors, m] = sign_flip(speakers[m]), sign_flip(seeds[m])
+                    flips[target.name, effect.sources, m] = sign_flip(speakers[m]), sign_flip(seeds[m])
     corrected: dict[Key, float] = {}
     for m in range(len(METRICS)):
         family = {key: one.p for key, (one, _) in flips.items() if key[2] == m and one.p is not None}
@@ -80,9 +80,9 @@ def _test(targets: Sequence[Target], listed: Mapping[str, Sequence[Contrast]]) -
 
 def _effect_notes(found: Found, tests: Mapping[Key, Tested]) -> list[str]:
     notes = [
-        "With v(S) the mean score over configurations when the donors S are trained on besides the target: main "
-        "effect, the mean of v(S + d) - v(S) over all S, of matched pairs; Shapley value, the same weighted so that "
-        "all add up to v(all) - v(none); interaction, the mean of v(S + d + e) - v(S + d) - v(S + e) + v(S).",
+        "With v(S) the mean score over configurations when the source corpora S are trained on besides the target: "
+        "main effect, the mean of v(S + d) - v(S) over all S, of matched pairs; Shapley value, the same weighted so "
+        "that all add up to v(all) - v(none); interaction, the mean of v(S + d + e) - v(S + d) - v(S + e) + v(S).",
         f"{found.intervals}; value +- t * SE.",
     ]
     if tests:
@@ -105,9 +105,9 @@ def p_value(value: float | None) -> str:
 
 
 def _additivity(target: Target, effects: Sequence[Contrast], values: np.ndarray) -> list[str]:
-    """A line that holds the Shapley values against what all donors do together."""
+    """A line that holds the Shapley values against what all source corpora do together."""
     parts = [i for i, e in enumerate(effects) if e.kind == "Shapley value"]
-    whole = [i for i, e in enumerate(effects) if e.kind == "all donors"]
+    whole = [i for i, e in enumerate(effects) if e.kind == "all source corpora"]
     # With mixes missing the two may be over different configurations.
     if not whole or effects[whole[0]].configurations != effects[parts[0]].configurations:
         return []
@@ -121,9 +121,9 @@ def _additivity(target: Target, effects: Sequence[Contrast], values: np.ndarray)
 
 
 def transfer_sheet(found: Found) -> Sheet:
-    """The four panels, a row a target and donor."""
+    """The four panels, a row a target and source corpus."""
     rows, records = [], []
-    for target in found.targets:
+    for target in (*found.targets, *found.unseen):
         own = transfer(target, found.design)
         estimates = found.estimates(target.name, own)
         for i, entry in enumerate(own):
@@ -135,7 +135,7 @@ def transfer_sheet(found: Found) -> Sheet:
                     {
                         "panel": entry.kind,
                         "target": target.name,
-                        "donor": " ".join(entry.donors),
+                        "source": " ".join(entry.sources),
                         "metric": metric,
                         "kind": "score" if level else "difference",
                         "value": value,
@@ -145,9 +145,11 @@ def transfer_sheet(found: Found) -> Sheet:
                     }
                 )
                 said.append(_score(value, low, high) if level else points(value, low, high) or "cannot be computed")
-            rows.append([entry.kind, target.name, ", ".join(entry.donors), *said, str(entry.configurations)])
+            rows.append([entry.kind, target.name, ", ".join(entry.sources), *said, str(entry.configurations)])
     rows.sort(key=lambda row: list(PANELS).index(row[0]))
-    classes = ", ".join(f"{t.name} {100 / np.count_nonzero(t.counts.sum(0)):.0f} %" for t in found.targets)
+    classes = ", ".join(
+        f"{t.name} {100 / np.count_nonzero(t.counts.sum(0)):.0f} %" for t in (*found.targets, *found.unseen)
+    )
     notes = [
         *(f"{name}: {text}." for name, text in PANELS.items()),
         "Scores without a sign, differences in points with one; means over the configurations that have all cells. "
@@ -155,7 +157,7 @@ def transfer_sheet(found: Found) -> Sheet:
         f"A model scores a corpus that it has not seen by the mean of its heads. UA by chance: {classes}.",
         f"{found.intervals}; value +- t * SE.",
     ]
-    header = ["panel", "target", "donor", *(m.upper() for m in METRICS), "configurations"]
+    header = ["panel", "target", "source", *(m.upper() for m in METRICS), "configurations"]
     return Sheet("transfer", "Transfer matrix", header, rows, records, notes)
 
 

@@ -14,7 +14,7 @@ from ser.common.progress import progress
 from ser.findings.design import Design
 from ser.findings.ledger.load import Ledger
 from ser.findings.scores import Target
-from ser.findings.stats.bootstrap import Estimate, Resampled, estimate, resample
+from ser.findings.stats.bootstrap import LEAST_SPEAKERS, Estimate, Resampled, estimate, resample
 from ser.findings.stats.effects import Contrast
 from ser.scoring.pooled import COVERAGE
 from ser.scoring.tables import BUDGETS
@@ -26,17 +26,19 @@ class Found:
 
     Attributes:
         command: what prints the tables.
+        synthetic: corpora of synthetic speech.
     """
 
     ledger: Ledger
     design: Design
     command: str
     resamples: int
+    synthetic: Sequence[str] = ()
 
     @cached_property
     def resampled(self) -> dict[str, Resampled]:
         """By target."""
-        bar = progress(self.targets, text="resamples", unit="target")
+        bar = progress([*self.targets, *self.unseen], text="resamples", unit="target")
         return {target.name: resample(target, self.resamples) for target in bar}
 
     @property
@@ -44,9 +46,14 @@ class Found:
         """In the order of tables."""
         return list(self.ledger.targets.values())
 
+    @property
+    def unseen(self) -> list[Target]:
+        """Those that no run was trained on."""
+        return list(self.ledger.unseen.values())
+
     def estimates(self, target: str, contrasts: Sequence[Contrast]) -> Estimate:
         """Values with intervals of contrasts that can be computed; NaN for the others; (metrics, contrasts)."""
-        cells = len(self.ledger.targets[target].cells)
+        cells = len((self.ledger.targets | self.ledger.unseen)[target].cells)
         weights = np.array([np.zeros(cells) if c.weights is None else c.weights for c in contrasts]).reshape(-1, cells)
         found = estimate(self.resampled[target], weights)
         unknown = np.array([c.weights is None for c in contrasts], bool)
@@ -56,7 +63,7 @@ class Found:
     def other(self) -> Found | None:
         """The same of the runs of the other budget."""
         ledger = self.ledger.other
-        return Found(ledger, self.design, self.command, self.resamples) if ledger else None
+        return Found(ledger, self.design, self.command, self.resamples, self.synthetic) if ledger else None
 
     @cached_property
     def origin(self) -> dict[str, str]:
@@ -76,9 +83,14 @@ class Found:
         lines = [
             f"Target {t.name}: protocol {t.protocol}, {t.utterances} utterances of {len(t.speakers)} speakers in "
             f"{len(set(t.folds.tolist()))} folds, {len(t.cells)} cells, seeds {', '.join(map(str, t.seeds))}."
-            for t in self.targets
+            for t in (*self.targets, *self.unseen)
         ]
-        lines += [f"Target {t.name}: {note}." for t in self.targets for note in t.notes]
+        lines += [f"Target {t.name}: {note}." for t in (*self.targets, *self.unseen) for note in t.notes]
+        lines += [
+            f"Target {t.name}: {len(t.speakers)} speakers, too few for intervals, which need {LEAST_SPEAKERS}."
+            for t in (*self.targets, *self.unseen)
+            if len(t.speakers) < LEAST_SPEAKERS
+        ]
         never = [corpus for corpus in self.design.corpora if corpus not in self.ledger.targets]
         lines += [f"No target, for no run was tested on it: {', '.join(never)}."] if never else []
         lines += [f"{note}." for note in self.ledger.notes]

@@ -1,4 +1,4 @@
-"""Tables 1 to 5 of the paper, with intervals, chance level and P(best) beside each share."""
+"""Tables 1 to 5 of the paper, with intervals, chance level and probability of being best beside each share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ser.findings.scores import METRICS
 from ser.findings.stats.bootstrap import estimate
 from ser.findings.tables import ALL, Share, cases, places, shares3, shares4, shares5, table2, ties, winners
 
-# da Silva et al. 2020, Table 2: best and target alone, in percent. Their test speakers are not published.
+# da Silva et al. 2020, Table 2: best and single-corpus baseline, in percent. Their test speakers are not published.
 REPORTED = {
     ("iemocap", "wa"): (58.8, 58.8),
     ("ravdess", "wa"): (81.3, 79.2),
@@ -31,7 +31,7 @@ SHARES = (
 
 def paper_tables(found: Found) -> list[Sheet]:
     """The five, in order."""
-    return [_corpora(found), _best(found), *_configurations(found), _donors(found)]
+    return [_corpora(found), _best(found), *_configurations(found), _sources(found)]
 
 
 def _corpora(found: Found) -> Sheet:
@@ -76,7 +76,7 @@ def _range(values: Sequence[int]) -> str:
 
 
 def _best(found: Found) -> Sheet:
-    """Table 2: the best of all mixes, beside the target alone."""
+    """Table 2: the best of all mixes, beside the single-corpus baseline."""
     rows, records = [], []
     for target in found.targets:
         for best in table2(target, found.resampled[target.name], found.design):
@@ -130,17 +130,17 @@ def _best(found: Found) -> Sheet:
                     percent(reported[1] / 100),
                 ]
             )
-    header = ["target", "", "best %", "95 %", "of", "P(best) %", "alone %", "95 %", "of", "best minus alone",
+    header = ["target", "", "best %", "95 %", "of", "prob. best %", "alone %", "95 %", "of", "best minus alone",
               "paper: best %", "paper: alone %"]  # fmt: skip
     notes = [
         *_not_run(found),
         "The best is the highest of many noisy scores, so it is too high, and its interval does not know that it was "
-        "chosen: the effects of donors are the fair comparison. Cells of a tie are all named.",
-        "P(best): in how many of the resamples one of these cells has the highest score of all.",
+        "chosen: the effects of source corpora are the fair comparison. Cells of a tie are all named.",
+        "probability of being best: in how many of the resamples one of these cells has the highest score of all.",
         "Paper: the best figures of da Silva et al. (2020), of other, unpublished test speakers.",
         f"{found.intervals}; value +- t * SE.",
     ]
-    title = "Table 2: best score on each target, of all mixes and of the target alone"
+    title = "Table 2: best score on each target, of all mixes and of the single-corpus baseline"
     return Sheet("table2", title, header, rows, records, notes)
 
 
@@ -190,9 +190,9 @@ def _configurations(found: Found) -> list[Sheet]:
     ]
 
 
-def _donors(found: Found) -> Sheet:
+def _sources(found: Found) -> Sheet:
     """Table 5: which corpora the best mix of a configuration contains."""
-    title = "Table 5: share of the configurations whose best mix contains a donor"
+    title = "Table 5: share of the configurations whose best mix contains a source corpus"
     shares, counts, tied = shares5(found.targets, found.resampled, found.design)
     number = len(found.design.configurations)
     notes = [f"Target {name}: {n} of {number} configurations have all mixes and count." for name, n in counts.items()]
@@ -204,14 +204,15 @@ def _donors(found: Found) -> Sheet:
         for name, (wa, ua) in tied.items()
     ]
     notes += [
-        "A target is in all of its own mixes, so that a row has no share of it. Chance: a donor is in half of them.",
-        f"{ALL}: over all targets but the donor itself."
+        "A target is in all of its own mixes, so that a row has no share of it. Chance: a source corpus is in half of "
+        "them.",
+        f"{ALL}: over all targets but the source corpus itself."
         if len(tied) > 1
         else f"No row {ALL}: it needs two targets whose mixes are all there.",
         SHARES,
         f"{found.intervals}; percentiles.",
     ]
-    return _share_sheet("table5", title, shares, ("target", "donor"), notes)
+    return _share_sheet("table5", title, shares, ("target", "source"), notes)
 
 
 def _share_sheet(name: str, title: str, shares: Sequence[Share], labels: Sequence[str], notes: Sequence[str]) -> Sheet:

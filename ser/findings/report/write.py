@@ -10,8 +10,9 @@ import numpy as np
 from ser.common import InputError, atomic_path
 from ser.common.records import write_record
 from ser.findings.design import FACTORS
+from ser.findings.report.answers import answers_sheet
 from ser.findings.report.budgets import budgets_sheet
-from ser.findings.report.checks import placebo_sheet, variance_sheet
+from ser.findings.report.checks import control_sheet, variance_sheet
 from ser.findings.report.effects import effects_sheet, transfer_sheet
 from ser.findings.report.found import Found
 from ser.findings.report.layout import Sheet, plain, write_sheet
@@ -23,14 +24,14 @@ from ser.findings.tables import table2
 from ser.scoring.pooled import COVERAGE
 
 FIGURES = "findings.json"
-SHEETS = (effects_sheet, transfer_sheet, budgets_sheet, variance_sheet, placebo_sheet)
+SHEETS = (answers_sheet, effects_sheet, transfer_sheet, budgets_sheet, variance_sheet, control_sheet)
 
 
 def write_findings(found: Found, out: Path) -> list[Sheet]:
     """Write all tables, pictures and findings.json; an earlier folder is replaced whole.
 
-    table1 to table5 (md, tex, csv), effects, transfer, budgets, variance and placebo (md, csv), and pictures of the
-    transfer matrix and of the Shapley values.
+    table1 to table5 (md, tex, csv), answers, effects, transfer, budgets, variance and negative_control (md, csv), and
+    pictures of the transfer matrix and of the Shapley values.
 
     Raises:
         InputError: the folder holds something else.
@@ -39,7 +40,7 @@ def write_findings(found: Found, out: Path) -> list[Sheet]:
         raise InputError(f"{out}: holds something else, which would be replaced; choose another --out")
     tables = paper_tables(found)
     others = [make(found) for make in SHEETS]
-    effects, transfer = (list(map(dict, sheet.records)) for sheet in others[:2])
+    effects, transfer = (list(map(dict, sheet.records)) for sheet in others[1:3])
     with atomic_path(out) as temporary:
         temporary.mkdir()
         for sheet in (*tables, *others):
@@ -63,6 +64,7 @@ def figures(found: Found, sheets: list[Sheet]) -> dict[str, Any]:
         "origin": found.origin,
         "comparable_hash": found.ledger.runs[0]["comparable_hash"],
         "notes": found.notes,
+        "synthetic": found.synthetic,
         "targets": {target.name: _target(found, target) for target in found.targets},
         **{s.name: {"title": s.title, "records": s.records, "notes": s.notes} for s in sheets},
     }

@@ -1,1 +1,1 @@
-"""How far a figure can be trusted: resampling, effects of donors, tests, variance shares."""
+"""How far a figure can be trusted: resampling, effects of source corpora, tests, variance shares."""

@@ -26,6 +26,7 @@ from ser.findings.scores import Target
 from ser.scoring.pooled import COVERAGE
 
 RESAMPLES = 2000
+LEAST_SPEAKERS = 5  # below, there is no interval
 CHUNK = 250  # resamples at once: some 40 MB for the full grid
 
 
@@ -121,7 +122,7 @@ def estimate(resampled: Resampled, weights: np.ndarray) -> Estimate:
         weights: (effects, cells).
 
     Returns:
-        Of one speaker the interval is NaN; of one seed it says nothing of the noise between trainings.
+        Below LEAST_SPEAKERS the interval is NaN; of one seed it says nothing of the noise between trainings.
     """
     from scipy.stats import t
 
@@ -130,7 +131,7 @@ def estimate(resampled: Resampled, weights: np.ndarray) -> Estimate:
 
     value = resampled.observed @ weights.T
     count, folds, runs = resampled.counts
-    if count < 2:
+    if count < LEAST_SPEAKERS:
         return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
     speakers = variance(resampled.speakers) * count / (count - 1)
     seeds = np.zeros_like(speakers)

@@ -1,4 +1,4 @@
-"""Paired sign-flip test by blocks, Holm's correction, and the placebo of runs that are the same network twice."""
+"""Paired sign-flip test by blocks, Holm's correction, and a negative control: runs that are the same network twice."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def seed_scores(target: Target) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Placebo:
-    """Runs on the target alone, as multi and as unified, which are the same network drawn twice.
+    """Runs of the single-corpus baseline, as multi and as unified, which are the same network drawn twice.
 
     Attributes:
         cells: indices of each pair, multi first.
@@ -99,7 +99,7 @@ class Placebo:
     mean_weights: np.ndarray
 
 
-def placebo(target: Target, design: Design) -> Placebo | None:
+def negative_control(target: Target, design: Design) -> Placebo | None:
     """The pairs that are there, or None."""
     index, alone = target.index, frozenset([target.name])
     pairs = []

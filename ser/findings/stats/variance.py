@@ -15,7 +15,7 @@ class Part:
     """A term of the analysis of variance.
 
     Attributes:
-        term: "donors" (all of them), a factor, two of these joined by " x ", or "rest": higher interactions and the
+        term: "sources" (all of them), a factor, two of these joined by " x ", or "rest": higher interactions and the
             noise of seeds.
         share: of the sum of squares.
         beyond_noise: the same less what noise alone gives it (omega squared); may be below 0; None for the rest.
@@ -28,7 +28,7 @@ class Part:
 
 
 def variance_shares(target: Target, design: Design, metric: str) -> list[Part]:
-    """Main effects and two-way interactions of donors, temporal block, pooling and task, over cells and seeds.
+    """Main effects and two-way interactions of source corpora, temporal block, pooling and task, over cells and seeds.
 
     Returns:
         Nothing where a cell of the full factorial is missing: then the terms would not add up.
@@ -38,7 +38,7 @@ def variance_shares(target: Target, design: Design, metric: str) -> list[Part]:
     from statsmodels.stats.anova import anova_lm
 
     index, own = target.index, frozenset([target.name])
-    donors = design.donors(target.name)
+    sources = design.sources(target.name)
     cells = [(mix, c, index.get(design.cell(own | mix, c))) for mix in design.mixes(target.name)
              for c in design.configurations]  # fmt: skip
     if any(place is None for _, _, place in cells):
@@ -47,13 +47,13 @@ def variance_shares(target: Target, design: Design, metric: str) -> list[Part]:
     frame = pd.DataFrame(
         {
             "score": float(scores[seed, place]),
-            **{f"donor{i}": 0.5 if donor in mix else -0.5 for i, donor in enumerate(donors)},
+            **{f"source{i}": 0.5 if source in mix else -0.5 for i, source in enumerate(sources)},
             **dict(zip(FACTORS, configuration, strict=True)),
         }
         for seed in range(len(target.seeds))
         for mix, configuration, place in cells
     )
-    factors = {f"donor{i}": "donors" for i in range(len(donors))}
+    factors = {f"source{i}": "sources" for i in range(len(sources))}
     factors |= {f"C({factor}, Sum)": factor for factor in FACTORS if len(getattr(design, factor)) > 1}
     if not factors:
         return []

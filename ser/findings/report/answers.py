@@ -1,0 +1,108 @@
+"""The answers of a grid, a sentence a target: which source corpora help, whether mixing helps, which task is better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ser.findings.report.found import Found
+from ser.findings.report.layout import Sheet, interval, percent, points
+from ser.findings.scores import METRICS, Target
+from ser.findings.stats.bootstrap import LEAST_SPEAKERS
+from ser.findings.stats.effects import MIXING, MULTI_TASK, Contrast, mixing, multi_task, source_effects, transfer
+
+SOURCE = "main effect"
+METRIC = "ua"
+BETTER, WORSE, UNCLEAR, FEW = "better", "worse", "no effect shown", "too few speakers"
+SAID = {
+    BETTER: "helped by",
+    WORSE: "hurt by",
+    UNCLEAR: "no effect shown of",
+    FEW: f"fewer than {LEAST_SPEAKERS} speakers, too few for intervals:",
+}
+Record = dict[str, Any]
+
+
+def answers_sheet(found: Found) -> Sheet:
+    """A record a target and question; the notes are the sentences."""
+    records, sentences = [], []
+    for target in found.targets:
+        effects = [e for e in source_effects(target, found.design) if e.kind == SOURCE]
+        own = _records(found, target, [*effects, mixing(target, found.design), *multi_task(target, found.design)])
+        sentences.append(f"{target.name} ({len(target.speakers)} speakers): {_effects(own)}.")
+        records += own
+    claims = _claims(records)
+    for target in found.unseen:
+        own = _records(found, target, transfer(target, found.design))
+        sentences.append(f"{target.name} ({len(target.speakers)} speakers), in no training: {_scores(own, target)}.")
+        records += own
+    rows = [[r["target"], r["question"], r["source"].replace(" ", ", "), _figure(r), r["verdict"]] for r in records]
+    header = ["target", "question", "source corpora", f"{METRIC.upper()}: points, or % without a sign", "answer"]
+    return Sheet("answers", "Which corpora help which", header, rows, records, [*sentences, *claims])
+
+
+def _records(found: Found, target: Target, asked: Sequence[Contrast]) -> list[Record]:
+    """Those that can be computed."""
+    estimates = found.estimates(target.name, asked)
+    m = METRICS.index(METRIC)
+    records = []
+    for i, effect in enumerate(asked):
+        value, low, high = (float(v[m, i]) for v in (estimates.value, estimates.low, estimates.high))
+        if np.isnan(value) or effect.weights is None:
+            continue
+        level = effect.weights.min() >= 0
+        verdict = FEW if np.isnan(low) else BETTER if low > 0 else WORSE if high < 0 else UNCLEAR
+        records.append(
+            {
+                "target": target.name,
+                "question": effect.kind,
+                "source": " ".join(effect.sources),
+                "metric": METRIC,
+                "kind": "score" if level else "difference",
+                "value": value,
+                "low": low,
+                "high": high,
+                "verdict": "" if level else verdict,
+            }
+        )
+    return records
+
+
+def _figure(record: Record) -> str:
+    ends = record["low"], record["high"]
+    if record["kind"] == "difference":
+        return points(record["value"], *ends)
+    return percent(record["value"]) + ("" if np.isnan(ends[0]) else f" ({interval(max(ends[0], 0), min(ends[1], 1))})")
+
+
+def _effects(records: Sequence[Record]) -> str:
+    """What a target gains from each source corpus, from mixing, and from a head for each corpus."""
+    if not records:
+        return "no matched pair of trainings with and without a source corpus is there"
+    parts = []
+    for verdict, said in SAID.items():
+        own = [r for r in records if (r["question"], r["verdict"]) == (SOURCE, verdict)]
+        figures = ", ".join(f"{r['source']} {_figure(r)}" for r in own)
+        parts += [f"{said} {figures}"] if own else []
+    named = {MIXING: "any mixture minus the target by itself", MULTI_TASK: "a head for each corpus minus one for all"}
+    parts += [f"{named[r['question']]} {_figure(r)}" for r in records if r["question"] in named]
+    return "; ".join(parts)
+
+
+def _scores(records: Sequence[Record], target: Target) -> str:
+    """Zero-shot scores, best first."""
+    best = sorted(records, key=lambda r: -r["value"])
+    said = [f"{_figure(r)} from {r['source'].replace(' ', ', ')}" for r in best]
+    return f"UA {'; '.join(said) or 'not scored'}; chance {100 / np.count_nonzero(target.counts.sum(0)):.0f}"
+
+
+def _claims(records: Sequence[Record]) -> list[str]:
+    """Whether the paper's claims hold: mixing helps, and multi-task learning is best."""
+    lines = []
+    for question, said in ((MIXING, "Mixing corpora"), (MULTI_TASK, "A head for each corpus (multi-task)")):
+        own = [r["verdict"] for r in records if r["question"] == question]
+        counts = ", ".join(f"{verdict} on {own.count(verdict)}" for verdict in SAID if verdict in own)
+        lines += [f"{said}: {counts} of {len(own)} targets."] if own else []
+    return lines
