@@ -38,7 +38,7 @@ def done(finished: StandIns, tmp_path_factory: pytest.TempPathFactory) -> StandI
 
 
 def keep(stand_ins: StandIns, grid: Grid, out: Path, kept: Path | None) -> dict:
-    return build_ledger([grid.root], out, [*CORPORA], "a test", kept and kept / grid.root.name)
+    return build_ledger([grid.root], out, [*CORPORA], "a test", [kept / grid.root.name] if kept else ())
 
 
 def fresh(done: StandIns, tmp_path: Path, only: Sequence[str] = ("tess", "ravdess"), **changes: object) -> Grid:
@@ -138,6 +138,18 @@ def test_the_kept_ledger_holds_what_the_experiments_say(done: StandIns) -> None:
     assert not any(Path(folder).is_absolute() for folder in folders)
     for path in (done.root / "kept").rglob("*"):
         assert path.is_dir() or str(done.root).encode() not in path.read_bytes()
+
+
+def test_kept_ledgers_are_joined_and_a_run_of_several_counts_once(done: StandIns, tmp_path: Path) -> None:
+    one, other = (tmp_path / name for name in ("one", "other"))
+    for folder in (one, other):
+        shutil.copytree(done.root / "kept" / done.grid().root.name, folder)
+    shutil.rmtree(one / "tess_ravdess")
+    summary = build_ledger([], tmp_path / "ledger", [*CORPORA], "a test", [one, other])
+    assert summary["runs"] == pq.read_metadata(done.root / "ledger" / "runs.parquet").num_rows
+    assert summary["predictions"] == pq.read_metadata(done.root / "ledger" / "predictions.parquet").num_rows
+    runs = pq.read_table(tmp_path / "ledger" / "runs.parquet")["config_hash"].to_pylist()
+    assert len(set(runs)) == len(runs)
 
 
 def test_a_damaged_kept_ledger_is_named(done: StandIns, tmp_path: Path) -> None:

@@ -46,13 +46,14 @@ def find_runs(exp_dirs: Sequence[Path]) -> list[Path]:
 
 
 def build_ledger(
-    exp_dirs: Sequence[Path], out: Path, corpora: Sequence[str], command: str, kept: Path | None = None
+    exp_dirs: Sequence[Path], out: Path, corpora: Sequence[str], command: str, kept: Sequence[Path] = ()
 ) -> dict[str, Any]:
     """Read all runs and write runs and predictions, ledger.json and README.md; an earlier ledger is replaced whole.
 
     Args:
         corpora: those of the grid, in order.
-        kept: a kept ledger, which takes what it lacks of the runs; what is written are then all that it has.
+        kept: kept ledgers, of which the first takes what it lacks of the runs; what is written are then all that they
+            have.
 
     Returns:
         What ledger.json holds: command, corpora, counts, and problems, one for each folder that was left out.
@@ -60,16 +61,16 @@ def build_ledger(
     Raises:
         InputError: there is no run at all, or no whole one.
     """
-    if kept is not None:
+    if kept:
         return _build_kept(exp_dirs, out, corpora, command, kept)
     folders = find_runs(exp_dirs)
     return _build(folders, out, corpora, command)
 
 
 def _build_kept(
-    exp_dirs: Sequence[Path], out: Path, corpora: Sequence[str], command: str, kept: Path
+    exp_dirs: Sequence[Path], out: Path, corpora: Sequence[str], command: str, kept: Sequence[Path]
 ) -> dict[str, Any]:
-    there = read_kept(kept, None)
+    there = read_kept(kept[0], None)
     new = [
         folder
         for exp_dir in exp_dirs
@@ -80,7 +81,7 @@ def _build_kept(
     if new:
         with TemporaryDirectory() as temporary:
             problems = _build(new, Path(temporary, "new"), corpora, command)["problems"]
-            print(grow(kept, Path(temporary, "new"), exp_dirs, corpora), file=sys.stderr)
+            print(grow(kept[0], Path(temporary, "new"), exp_dirs, corpora), file=sys.stderr)
     return join(kept, out, corpora, command, problems)
 
 

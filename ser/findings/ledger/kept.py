@@ -54,10 +54,13 @@ def grow(kept: Path, new: Path, exp_dirs: Sequence[Path], corpora: Sequence[str]
     return f"{kept}: {added} runs added, {replaced} of them in the place of earlier ones"
 
 
-def join(kept: Path, out: Path, corpora: Sequence[str], command: str, problems: list[dict[str, str]]) -> dict[str, Any]:
-    """Write one ledger of all kept ones.
+def join(
+    kept: Sequence[Path], out: Path, corpora: Sequence[str], command: str, problems: list[dict[str, str]]
+) -> dict[str, Any]:
+    """Write one ledger of all kept ones; a run that several have is taken from the first.
 
     Args:
+        kept: a folder for each version of the settings.
         problems: what is wrong with folders that were to be kept.
 
     Returns:
@@ -66,9 +69,21 @@ def join(kept: Path, out: Path, corpora: Sequence[str], command: str, problems: 
     Raises:
         InputError: nothing is kept, or it is damaged.
     """
-    found = [_read(path.parent) for path in sorted(kept.glob("*/ledger.json"))]
-    if not found:
-        raise InputError(f"{kept}: no ledger is kept there. Run stages 0 to 5")
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found: list[Tables] = []
+    seen: set[str] = set()
+    for folder in kept:
+        paths = sorted(folder.glob("*/ledger.json"))
+        if not paths:
+            raise InputError(f"{folder}: no ledger is kept there. Run stages 0 to 5")
+        for tables in (_read(path.parent) for path in paths):
+            hashes = tables["runs"]["config_hash"]
+            twice = pc.is_in(hashes.cast("string"), value_set=pa.array(sorted(seen), pa.string()))
+            gone = tables["runs"]["run"].filter(twice)
+            found.append({name: table.filter(pc.invert(_among(table["run"], gone))) for name, table in tables.items()})
+            seen |= set(hashes.to_pylist())
     tables = {name: _joined([tables[name] for tables in found]) for name in FILES}
     with atomic_path(out) as temporary:
         lines = [
