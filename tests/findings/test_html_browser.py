@@ -1,15 +1,24 @@
 """The page in a real browser: on a phone and on a desk, by day and by night, printed, with nothing loaded."""
 
+import base64
 import fcntl
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
+from made_ledgers import PAPER, drawn_target
 from test_html import made_page
+
+from ser.findings.html import write_page
+from ser.findings.ledger.load import Ledger
+from ser.findings.report.found import Found
+from ser.findings.report.write import write_findings
 
 pytestmark = pytest.mark.slow
 
@@ -202,18 +211,35 @@ def test_drawings_are_seen(page):
     assert page.evaluate(small) == 0
 
 
-def test_it_can_be_printed_with_what_is_folded(page):
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = false)")
+def test_it_is_printed_without_what_is_folded(page):
+    table = "document.querySelector('#scores').parentElement.querySelector('table').checkVisibility()"
+    page.call("Emulation.setEmulatedMedia", media="print")
     shown = {}
-    for media in ("", "print"):
-        page.call("Emulation.setEmulatedMedia", media=media)
-        assert page.evaluate("document.body.offsetHeight") > 0  # lays the page out anew
-        shown[media] = page.evaluate(
-            "document.querySelector('#scores').parentElement.querySelector('table').checkVisibility()"
-        )
-    assert shown == {"": False, "print": True}
+    for unfolded in (True, False):
+        page.evaluate(f"document.querySelectorAll('details').forEach(d => d.open = {str(unfolded).lower()})")
+        assert page.evaluate("document.body.offsetHeight") > 0  # lays the page out again
+        shown[unfolded] = page.evaluate(table)
+    assert shown == {True: True, False: False}
     page.resize("paper")
     page.call("Emulation.setEmulatedMedia", media="print")
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES["paper"][0]
     assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
     page.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_the_paper_s_grid_is_printed_on_twelve_pages_at_most(page, tmp_path):
+    """168 cells of three targets."""
+    rng = np.random.default_rng(0)
+    sizes = {"iemocap": (10, 5), "ravdess": (24, 6), "customer_ptbr": (8, 4)}
+    targets = {
+        name: drawn_target(rng, name, speakers=n, folds=f, seeds=2, zero_shot=True, per_class=4)
+        for name, (n, f) in sizes.items()
+    }
+    run = {"settings_hash": "s", "comparable_hash": "c", "preset": "strict", "precision": "float32"}
+    run |= {"git_revision": "r", "normalisation": "global", "notes": [], "folds": "{}", "counts": "{}"}
+    ledger = Ledger([run | {"protocol_hash": "{}"}], targets, {"problems": [], "command": "x"}, [])
+    write_findings(Found(ledger, PAPER, "x", 100), tmp_path / "findings")
+    write_page(tmp_path / "findings", tmp_path / "page.html")
+    page.open(tmp_path / "page.html")
+    pdf = base64.b64decode(page.call("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"])
+    assert 4 <= len(re.findall(rb"/Type */Page\b", pdf)) <= 12

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Records = Sequence[dict[str, Any]]
 SCALE = 10.0  # ends of the colours of differences, points
+COLOURS_OF_SCORES = ("#ffffff", "#7fb3d5")
 COLOURS_OF_DIFFERENCES = ("#e08214", "#e6e6e6", "#8f86c9")  # black text reads on all of them
 ALL_BUT = "all but target"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # told apart also by the colour-blind (Okabe and Ito)
@@ -43,7 +44,7 @@ def plot_transfer(records: Records, metric: str, corpora: Sequence[str], path: P
             if r["panel"] == panel
         }
         images.append(_heat_map(axes, (len(targets), len(columns)), places))
-        axes.set_xticks(range(len(columns)), columns)
+        axes.set_xticks(range(len(columns)), columns, rotation=20 if max(map(len, columns)) > 9 else 0)
         axes.set_yticks(range(len(targets)), targets)
         axes.set_title(panel)
     for (scores, differences), row in zip(images[::2], grid, strict=True):
@@ -68,10 +69,10 @@ def _heat_map(axes: Any, shape: tuple[int, int], places: Mapping[tuple[int, int]
             clear = r["low"] > 0 or r["high"] < 0
             differences[place] = 100 * r["value"] if clear else 0
             texts[place] = f"{100 * r['value']:+.1f}"
-    purple = LinearSegmentedColormap.from_list("", COLOURS_OF_DIFFERENCES)
+    levels, both_ways = (LinearSegmentedColormap.from_list("", c) for c in (COLOURS_OF_SCORES, COLOURS_OF_DIFFERENCES))
     images = (
-        axes.imshow(scores, cmap="Greys", vmin=0, vmax=200, aspect="auto"),
-        axes.imshow(differences, cmap=purple, vmin=-SCALE, vmax=SCALE, aspect="auto"),
+        axes.imshow(scores, cmap=levels, vmin=0, vmax=100, aspect="auto"),
+        axes.imshow(differences, cmap=both_ways, vmin=-SCALE, vmax=SCALE, aspect="auto"),
     )
     for (i, j), text in texts.items():
         axes.text(j, i, text, ha="center", va="center")
