@@ -45,7 +45,7 @@ import importlib.util
 import sys
 
 packages = {
-    "core": "torch lhotse kaldiio soundfile miniaudio soxr scipy numpy jsonargparse yaml tqdm tabulate matplotlib safetensors sklearn pyroomacoustics fast_mp3_augment statsmodels pyarrow",
+    "core": "torch lhotse kaldiio soundfile miniaudio soxr scipy numpy jsonargparse yaml tqdm tabulate openpyxl matplotlib safetensors sklearn pyroomacoustics fast_mp3_augment statsmodels pyarrow",
     "mini": "espeakng_loader",
     "tensorboard": "tensorboard",
     "opensmile": "opensmile",

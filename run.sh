@@ -6,6 +6,7 @@ set -euo pipefail
 . "$SER_ROOT/db.sh"
 . "$SER_ROOT/cmd.sh"
 
+given=("$@")
 stage=0             # first stage to run
 stop_stage=7        # last stage to run
 nj=4                # jobs of stage 3
@@ -13,6 +14,7 @@ corpora=            # comma-separated names of conf/corpora/*.yaml
 preset=strict       # conf/presets/<preset>.yaml
 split=              # strict: rotating folds; paper: one fixed list
 fold=               # fold, from 1
+folds=              # several in turn, then the table of all together: all, or such as "1 2"
 seed=               # seed of all random draws
 task=               # multi: one head a corpus; unified: one head for all
 temporal=           # lstm, blstm, tdnn, attention, nin or none
@@ -22,6 +24,7 @@ recipe=$PWD         # recipe folder, whose local/ and conf/ come first
 data=               # prepared corpora; none: data in the recipe folder
 dump=$SER_ROOT/dump # feature store, shared by all recipes
 exp=                # experiments; none: exp in the recipe folder
+tag=                # a name for these experiments, which then lie in exp_<tag>
 extras=             # extra packages that the recipe needs
 allow_pipes=false   # run the commands in the wav.scp of a Kaldi data dir
 allow_partial=false # go on with an incomplete corpus, and list what is missing
@@ -67,12 +70,14 @@ done
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj $nj: a number of jobs from 1"
 [[ -n $corpora ]] || die "no corpora: call the run.sh of a folder below egs/, or give --corpora ravdess"
 [[ $corpora =~ ^[a-z][a-z0-9_]*(,[a-z][a-z0-9_]*)*$ ]] || die "--corpora $corpora: names such as tess,ravdess"
+[[ $tag =~ ^[A-Za-z0-9_.-]*$ && (-z $tag || -z $exp) ]] || die "--tag $tag: letters, digits, _, . and -, and no --exp beside it"
+[[ $folds =~ ^(all|[0-9\ ]*)$ && (-z $folds || -z $fold) ]] || die "--folds $folds: all, or numbers from 1, and no --fold beside it"
 for name in recipe data dump exp; do
   [[ ${!name} != *$'\n'* ]] || die "--$name $(printf %q "${!name}"): a line break in the path. Rename that folder"
 done
 [[ -d $recipe ]] || die "--recipe $recipe: no such folder"
 recipe=$(cd "$recipe" && pwd)
-data=$(realpath -ms "${data:-$recipe/data}") dump=$(realpath -ms "$dump") exp=$(realpath -ms "${exp:-$recipe/exp}")
+data=$(realpath -ms "${data:-$recipe/data}") dump=$(realpath -ms "$dump") exp=$(realpath -ms "${exp:-$recipe/exp${tag:+_$tag}}")
 
 # Where each corpus lies: RAVDESS for ravdess, from db.sh or the environment; else where the base of its protocol lies.
 declare -A corpus_dir=()
@@ -95,6 +100,7 @@ done
 
 # shellcheck disable=SC2086
 ser_environment ${extras//,/ }
+if [[ -n $folds ]]; then . "$SER_ROOT/utils/all_folds.sh" && exit; fi
 # The first job of a stage shows its progress on this terminal, though its output goes to a log.
 if [[ -t 2 ]]; then exec 3>&2 && export SER_TERMINAL_FD=3; fi
 

@@ -39,6 +39,7 @@ setup(
         "pyyaml",
         "tqdm",
         "tabulate",
+        "openpyxl",
         "matplotlib>=3.11",
         "safetensors",
         "scikit-learn",

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Any corpus that a CSV or TSV file lists, with no code: one line an utterance, a line of column names above.
+"""Any corpus that a CSV, TSV or Excel file lists, with no code: one line an utterance, a line of column names above.
 
     path,speaker,emotion,start,end,channel,split
     calls/0001.wav,ana,raiva,12.5,17.25,0,train
 
 path (relative to the folder of the table, or absolute), speaker and emotion must be there; start and end (seconds;
 empty or -1: the end of the file), channel (from 0), split (train, valid, test), text_id, gender (f, m), language and id
-may be; other columns are kept in the manifests. Column names in any case; comma, semicolon or tab; UTF-8. Which emotion
-counts as which class, and who is in which part, says the protocol: conf/corpora/customer_ptbr.yaml, or one of your own
-with `preparer: csv`. Its variable (CUSTOMER_PTBR) names the table, or the folder that holds it.
+may be; other columns are kept in the manifests. Column names in any case (`columns` of a protocol maps others, such as
+{emotion: Gefühl}); comma, semicolon or tab; UTF-8. `ser init-corpus` writes protocol and recipe of a table. Which
+emotion counts as which class, and who is in which part, says the protocol: conf/corpora/customer_ptbr.yaml, or one of
+your own with `preparer: csv`. Its variable (CUSTOMER_PTBR) names the table, or the folder that holds it.
 
 Speakers become <corpus>_<speaker>, utterances <corpus>_<speaker>-<file name or id>, and of a stretch
 ...-<start>-<end> in milliseconds, of a channel ...-<channel>.
@@ -16,12 +17,10 @@ Speakers become <corpus>_<speaker>, utterances <corpus>_<speaker>-<file name or 
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +35,7 @@ from ser.corpora.table import (
     existing_file,
     gender,
     milliseconds,
-    read_utf8,
+    read_table,
     refuse,
     seconds,
 )
@@ -57,7 +56,7 @@ def utterances(corpus_dir: Path, protocol: Protocol) -> Iterator[Utterance]:
     """
     table = _table(corpus_dir)
     names, labels = Names(protocol.corpus), Labels(protocol.labels, protocol.path)
-    rows, comma = _rows(table)
+    rows, comma = _rows(table, protocol.columns)
     found: dict[str, Utterance] = {}
     for row, origin in rows:
         try:
@@ -84,51 +83,35 @@ def _table(corpus_dir: Path) -> Path:
     tables = sorted(
         path
         for path in corpus_dir.iterdir()
-        if path.suffix.lower() in (".csv", ".tsv") and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in (".csv", ".tsv", ".xlsx") and path.is_file() and not path.name.startswith(".")
     )
     if not tables and (corpus_dir / "wav.scp").is_file():
         raise InputError(f"{corpus_dir}: a Kaldi data dir; it wants a protocol that says `preparer: kaldi`")
     if len(tables) != 1:
         there = f"{len(tables)} of them ({', '.join(path.name for path in tables)})" if tables else "none"
-        raise InputError(f"{corpus_dir}: wants to hold one .csv or .tsv file, and holds {there}; give the file")
+        raise InputError(f"{corpus_dir}: wants to hold one .csv, .tsv or .xlsx file, and holds {there}; give the file")
     return tables[0]
 
 
-def _rows(table: Path) -> tuple[list[tuple[Row, str]], bool]:
-    """The rows by column, each with its "<file>:<line>", and whether numbers may have a decimal comma."""
-    text = read_utf8(table)
-    skipped = int(text.startswith("sep="))  # a line for Excel
-    text = text.partition("\n")[2] if skipped else text
-    header = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[tuple[Row, str]] = []
-    columns: list[str] | None = None
-    line = skipped + 1
-    try:
-        for fields in reader:
-            origin, line = f"{table}:{line}", skipped + reader.line_num + 1
-            fields = [field.strip() for field in fields]
-            if not any(fields):
-                continue
-            if columns is None:
-                columns = _columns(fields, origin)
-            else:
-                if len(fields) == len(columns):
-                    rows.append((dict(zip(columns, fields, strict=True)), origin))
-                else:
-                    complain(
-                        "table", f"{origin}: {len(fields)} fields, and there are {len(columns)} columns; mend the line"
-                    )
-    except csv.Error as error:
-        raise InputError(f"{table}:{line}: not readable as a table ({error}); mend the quotes") from None
+def _rows(table: Path, columns: Mapping[str, str]) -> tuple[list[tuple[Row, str]], bool]:
+    """The rows by column, each with its "<file>:<line>", and whether numbers may have a decimal comma.
+
+    Args:
+        columns: our name of a column -> the table's, where these differ.
+    """
+    header, rows, comma = read_table(table)
+    names = _columns(header, f"{table}:1", columns)
     if not rows:
         complain("table", f"{table}: has no lines below the column names; list the utterances")
-    return rows, delimiter != ","
+    return [(dict(zip(names, fields, strict=True)), origin) for fields, origin in rows], comma
 
 
-def _columns(fields: list[str], origin: str) -> list[str]:
-    columns = ["_".join(field.casefold().replace("-", " ").split()) for field in fields]
+def _columns(fields: list[str], origin: str, given: Mapping[str, str]) -> list[str]:
+    ours = {name: column for column, name in given.items()}
+    columns = [ours.get(field, "_".join(field.casefold().replace("-", " ").split())) for field in fields]
+    for column, name in given.items():
+        if name not in fields:
+            raise InputError(f"{origin}: column {name} is missing, which the protocol takes for {column}")
     for number, column in enumerate(columns):
         if not column:
             raise InputError(f"{origin}: column {number + 1} has no name; give it one")

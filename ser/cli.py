@@ -1,4 +1,4 @@
-"""`ser <command> ...`: what is done with a trained model."""
+"""`ser <command> ...`: a recipe of a table of one's own, and what is done with a trained model."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from importlib import import_module
 
 from ser.common import guarded
 
+MODULES = {"init-corpus": "ser.corpora.init_corpus"}  # the others: ser.inference.commands.<name>
 # A module is imported only when its command is given, so that --help is instant.
 COMMANDS = {
+    "init-corpus": "make protocol and recipe of a table of recordings (CSV, TSV, Excel)",
     "predict": "emotions of files, folders, lists, or audio on standard input",
     "timeline": "emotions over time in a long recording",
     "explain": "a picture of what the network attends to in a file",
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, help_line in COMMANDS.items():
         command = commands.add_parser(name, help=help_line, description=help_line)
         if given[:1] == [name]:
-            module = import_module(f"ser.inference.commands.{name}")
+            module = import_module(MODULES.get(name, f"ser.inference.commands.{name}"))
             module.arguments(command)
             command.set_defaults(run=module.run)
     options = parser.parse_args(given)

@@ -21,10 +21,21 @@ def main() -> int:
     parser.add_argument("overrides", nargs="*", help="such as fold=2 training.learning_rate=1e-3")
     parser.add_argument("--preset", default="strict", help="conf/presets/<preset>.yaml")
     parser.add_argument("--recipe", type=Path, help="recipe folder whose conf/ comes first")
+    parser.add_argument(
+        "--count-folds",
+        type=Path,
+        metavar="DATA",
+        help="print the number of folds of corpora prepared there; write nothing",
+    )
     options = parser.parse_intermixed_args()
     from ser.corpora import read_protocol
+    from ser.corpora.splits import with_splits
 
     experiment = load(options.preset, options.recipe, options.overrides)
+    if options.count_folds:
+        prepared = [with_splits(read_protocol(c, options.recipe), options.count_folds / c) for c in experiment.corpora]
+        print(max(len(protocol.folds(experiment.split)) for protocol in prepared))
+        return 0
     if len(set(experiment.corpora)) != len(experiment.corpora) or not experiment.corpora:
         raise InputError(f"corpora = {','.join(experiment.corpora)}: name each corpus once, and at least one")
     protocols = {c: read_protocol(c, options.recipe) for c in experiment.corpora}

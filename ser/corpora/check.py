@@ -13,7 +13,7 @@ from ser.common import InputError
 from ser.corpora.compare import Found, check_classes, check_labels, check_parts, compare
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
 from ser.corpora.findings import Finding, collecting, complain_of
-from ser.corpora.items import Item, read_items
+from ser.corpora.items import read_items
 from ser.corpora.names import unknown_names
 from ser.corpora.prepare import check_there, without_doubles
 from ser.corpora.preparers import Preparer
@@ -57,9 +57,11 @@ def check(preparer: Preparer, protocol: Protocol, corpus_dir: Path, allow_pipes:
         if found.wrong and not stopped:
             there = [u for u in known if u.path not in found.absent]
             findings += [("missing", text) for text in [*found.wrong, *_by_speaker(protocol, found, there)]]
-    notes = [*_notes(protocol, corpus_dir, known, doubled), *_equal(items)]
+    pairs = equal_pairs(items)
+    notes = [*_notes(protocol, corpus_dir, known, doubled), *_equal(pairs)]
     lines = [*_head(preparer, protocol, corpus_dir, found), *notes, *_listed(findings)]
-    verdict = f"not complete: {len(findings)} findings" if findings else "complete"
+    twice = f"; {len(pairs)} recordings stand twice, under two ids" if pairs else ""
+    verdict = (f"not complete: {len(findings)} findings" if findings else "complete") + twice
     return os.linesep.join([*lines, f"{protocol.corpus}: {verdict}"]), not findings
 
 
@@ -115,9 +117,8 @@ def _notes(protocol: Protocol, corpus_dir: Path, utterances: Sequence[Utterance]
     return lines
 
 
-def _equal(items: Sequence[Item]) -> list[str]:
+def _equal(pairs: Sequence[tuple[str, str]]) -> list[str]:
     """Utterances of equal samples, speaker and label, which do no harm in one part."""
-    pairs = [(key, other) for key, other in equal_pairs(items)]
     head = f"  {len(pairs)} utterances that have the samples of another one of their speaker and label, kept:"
     return [head, *_first([f"{key} = {other}" for key, other in pairs])] if pairs else []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from ser.config import find
 from ser.config.yaml_file import QUOTE, read_yaml, shown
 
 PARTS = ("train", "valid", "test")
-MAPPINGS = ("labels", "drop", "expected", "splits")
+MAPPINGS = ("labels", "drop", "expected", "splits", "columns")
 KINDS = {list: ("classes",), dict: MAPPINGS, bool: ("shuffle_labels", "synthetic")}
 KIND_NAMES = {list: "a list", dict: "`key: value` lines, or {} for none", bool: "true or false", str: "text"}
-OPTIONAL = {"note", "base", "preparer", "keep", "shuffle_labels", "synthetic"}
+OPTIONAL = {"note", "base", "preparer", "keep", "shuffle_labels", "synthetic", "columns"}
 COUNTS = ("utterances", "speakers", "labels")
 SPLIT_NAME = re.compile(r"\w[\w.-]{0,99}")
 # Behind what is said of a list of speakers or texts.
@@ -52,6 +52,7 @@ class Protocol:
             {"hours": so many}; None: all.
         shuffle_labels: for control experiments, whether the labels of a speaker are dealt anew.
         synthetic: whether a machine speaks: figures then say nothing of people.
+        columns: for the preparer csv, its name of a column -> the table's, where these differ.
         bases: the files of the bases.
     """
 
@@ -74,6 +75,7 @@ class Protocol:
     keep: float | Mapping[str, float] | None = None
     shuffle_labels: bool = False
     synthetic: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
     bases: tuple[Path, ...] = ()
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
+import io
 import math
 import os
 import re
@@ -63,6 +65,74 @@ def read_utf8(path: Path) -> str:
         raise InputError(f"{path}:{line}: not UTF-8 text; save the table as UTF-8 (in Excel: `CSV UTF-8`)") from None
 
 
+def read_table(path: Path) -> tuple[list[str], list[tuple[list[str], str]], bool]:
+    """A CSV, TSV or Excel (.xlsx, the first sheet) file.
+
+    Returns:
+        Column names; the rows that are not empty, each with its "<file>:<line>"; whether numbers may have a decimal
+        comma. A row of another number of fields is complained of and left out.
+
+    Raises:
+        InputError: absent, not readable, or without column names.
+    """
+    if path.suffix.lower() == ".xlsx":
+        read, comma = _read_xlsx(path), False
+    else:
+        read, comma = _read_csv(path)
+    header: list[str] | None = None
+    rows: list[tuple[list[str], str]] = []
+    for line, fields in read:
+        if header is None:
+            header = fields
+        elif len(fields) == len(header):
+            rows.append((fields, f"{path}:{line}"))
+        else:
+            complain("table", f"{path}:{line}: {len(fields)} fields, and there are {len(header)} columns; fix the line")
+    if header is None:
+        raise InputError(f"{path}: empty; the first line names the columns, such as path, speaker, emotion")
+    return header, rows, comma
+
+
+def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], bool]:
+    text = read_utf8(path)
+    skipped = int(text.startswith("sep="))  # a line for Excel
+    text = text.partition("\n")[2] if skipped else text
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    found: list[tuple[int, list[str]]] = []
+    line = skipped + 1
+    try:
+        for fields in reader:
+            if any(stripped := [field.strip() for field in fields]):
+                found.append((line, stripped))
+            line = skipped + reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}:{line}: not readable as a table ({error}); fix the quotes") from None
+    return found, delimiter != ","
+
+
+def _read_xlsx(path: Path) -> list[tuple[int, list[str]]]:
+    check_regular(path, "put it there")
+    from openpyxl import load_workbook
+
+    try:
+        book = load_workbook(path, read_only=True, data_only=True)
+        rows = [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
+    except Exception as error:  # what a damaged file raises is not documented
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not readable as an Excel file ({reason}); save it as `CSV UTF-8`") from None
+    width = max((i + 1 for row in rows[:1] for i, value in enumerate(row) if value is not None), default=0)
+    texts = [["" if v is None else str(v).strip() for v in row[:width]] for row in rows]
+    return [(line, fields + [""] * (width - len(fields))) for line, fields in enumerate(texts, 1) if any(fields)]
+
+
+def without_accents(text: str) -> str:
+    """Letters without the signs above or below them; ß as ss."""
+    parts = unicodedata.normalize("NFD", text.replace("ß", "ss"))
+    return "".join(sign for sign in parts if not unicodedata.combining(sign))
+
+
 def existing_file(path: Path) -> Path | None:
     """The file of that name; each part that is absent as it is written is compared in NFC, as macOS writes NFD.
 
@@ -104,7 +174,7 @@ class Labels:
     def __init__(self, labels: Mapping[str, str | None], protocol: Path) -> None:
         self.labels = labels
         self.protocol = protocol
-        self.folded = {_folded(label): label for label in reversed(list(labels))}
+        self.folded = {folded(label): label for label in reversed(list(labels))}
 
     def find(self, text: str, origin: str) -> str:
         """The protocol's spelling of a label.
@@ -114,9 +184,9 @@ class Labels:
         """
         if text in self.labels:
             return text
-        label = self.folded.get(_folded(text))
+        label = self.folded.get(folded(text))
         if label is None:
-            near = difflib.get_close_matches(_folded(text), self.folded, n=1)
+            near = difflib.get_close_matches(folded(text), self.folded, n=1)
             hint = f" (did you mean {self.folded[near[0]]}?)" if near else ""
             raise refuse(
                 "unknown labels",
@@ -212,5 +282,6 @@ def milliseconds(start: float, end: float | None) -> str:
     return f"{round(start * 1000):06d}-{'end' if end is None else f'{round(end * 1000):06d}'}"
 
 
-def _folded(label: str) -> str:
+def folded(label: str) -> str:
+    """What labels are compared by: their white space and case do not count."""
     return " ".join(unicodedata.normalize("NFC", label).split()).casefold()

@@ -266,6 +266,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         f"In brackets: {COVERAGE:.0%} of {RESAMPLES} resamples of the test speakers; seeds of a speaker go together.",
         "UA minus first: to the first row of the same target; minus SVM: to that of the same normalisation; paired by "
         "speaker, in points.",
+        *_chance_notes(pools),
         *_ensemble_notes(pools),
         *([f"Within noise of the first, for their interval holds 0: rows {', '.join(noise)}."] if noise else []),
         "No interval holds the noise of training: the UAs of the seeds of one row show it.",
@@ -275,6 +276,22 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         f"Code: {markdown(', '.join(code))}. Printed by {markdown_code(command)}.",
     ]
     return "\n".join(["## All folds together", "", table, "", *(f"- {note}" for note in notes), ""])
+
+
+def _chance_notes(pools: Sequence[Pool]) -> list[str]:
+    """Chance level, and the rows whose interval holds it."""
+    chances, collapsed = {}, []
+    for number, pool in enumerate(pools, 1):
+        chance = 100 / np.count_nonzero(pool.confusions.sum((0, 2)))
+        chances[pool.target] = f"{markdown(pool.target)} {chance:.1f} %"
+        low, high = interval(ua_samples(pool, draws(len(pool.speakers))))
+        if low <= chance <= high or pool.ua < chance:
+            answered = np.count_nonzero(pool.confusions.sum((0, 1)))
+            collapsed.append(f"{number}" + (" (one answer for all utterances)" if answered == 1 else ""))
+    notes = [f"UA by chance: {', '.join(chances.values())}."]
+    return notes + (
+        [f"No better than chance, collapsed or not trained: rows {', '.join(collapsed)}."] if collapsed else []
+    )
 
 
 def _ensemble_notes(pools: Sequence[Pool]) -> list[str]:

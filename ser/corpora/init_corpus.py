@@ -1,0 +1,253 @@
+"""A recipe of a table of one's own: `ser init-corpus <name> <table>`.
+
+Columns and labels are recognised by name, in English, Portuguese, German, French, Spanish and Italian.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from ser.common import InputError, atomic_path, write_text
+from ser.config.load import ROOT
+from ser.corpora.check import check
+from ser.corpora.findings import collecting
+from ser.corpora.preparers import load_preparer
+from ser.corpora.protocol import PARTS, read_protocol
+from ser.corpora.table import folded, read_table, without_accents
+
+# Column of the preparer csv -> names that tables have for it.
+COLUMNS = {
+    "path": "path file filename file_name filepath file_path audio wav recording arquivo audio_arquivo datei dateiname "
+    "fichier chemin archivo fichero ruta percorso",
+    "speaker": "speaker speaker_id spk subject actor participant falante locutor orador sprecher sprecherin "
+    "sprecher_id locuteur locutrice hablante parlante",
+    "emotion": "emotion label class emotion_label emocao sentimento gefuhl gefuehl emotion_annotee emocion emozione",
+    "gender": "gender sex genero sexo geschlecht genre sexe genere sesso",
+    "text_id": "text_id sentence sentence_id frase satz phrase",
+    "start": "start begin onset inicio beginn debut inizio",
+    "end": "end offset fim ende fin fine",
+    "split": "split part subset",
+}
+# Class -> labels for it.
+LABELS = {
+    "angry": "angry anger ang rage furious raiva irritado irritada zangado zangada furioso furiosa ira wut "
+    "wutend wuetend arger aerger argerlich aergerlich verargert veraergert zorn zornig colere en_colere fache fachee "
+    "furieux furieuse enfado enfadado enfadada enojo enojado enojada rabia rabbia arrabbiato arrabbiata",
+    "happy": "happy happiness hap joy joyful feliz felicidade alegria alegre contente freude frohlich froehlich froh "
+    "glucklich gluecklich joie joyeux joyeuse heureux heureuse felicidad contento contenta gioia felice felicita "
+    "allegro allegra",
+    "neutral": "neutral neu neutrality neutro neutra neutralidade neutre neutrale neutralidad",
+    "sad": "sad sadness triste tristeza traurig traurigkeit trauer tristesse tristezza",
+    "fearful": "fear fearful afraid scared medo assustado assustada angst angstlich aengstlich furcht peur "
+    "apeure apeuree effraye effrayee miedo temor asustado asustada paura spaventato spaventata impaurito impaurita",
+    "disgusted": "disgust disgusted nojo ekel angeekelt degout degoute degoutee asco repugnancia disgusto "
+    "disgustato disgustata",
+    "surprised": "surprise surprised surpresa surpreso uberraschung ueberraschung uberrascht ueberrascht surpris "
+    "sorpresa sorprendido sorprendida sorpreso",
+    "calm": "calm calmness calmo calma ruhig ruhe calme tranquilo tranquila tranquillo tranquilla",
+    "bored": "bored boredom tedio entediado entediada langeweile gelangweilt ennui ennuye ennuyee aburrido aburrida "
+    "aburrimiento noia annoiato annoiata",
+}
+FEW = 10  # below so many speakers each is a fold of its own
+RUN = """#!/usr/bin/env bash
+# {name} alone, from {table}.
+set -euo pipefail
+recipe=$(dirname "$(readlink -f "${{BASH_SOURCE[0]}}")")
+export {variable}=${{{variable}:-{quoted}}}
+
+exec {toolkit}/run.sh --recipe "$recipe" --corpora {name} --preset pretrained "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a table is taken for.
+
+    Attributes:
+        columns: column of the preparer csv -> name in the table.
+        others: columns that are kept in the manifests as they are.
+        labels: label as written -> class, or None where none is known.
+        counts: label -> rows.
+        speakers: rows by speaker.
+        given: whether each row names its part.
+    """
+
+    columns: dict[str, str]
+    others: list[str]
+    labels: dict[str, str | None]
+    counts: Counter[str]
+    speakers: Counter[str]
+    given: bool
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="of the corpus: lower-case letters, digits and _, such as mine")
+    parser.add_argument(
+        "table", type=Path, help="CSV, TSV or Excel file: a row an utterance, column names in the first"
+    )
+    parser.add_argument(
+        "--column", action="append", default=[], metavar="emotion=Gefühl", help="a column by hand; may be repeated"
+    )
+    parser.add_argument(
+        "--label", action="append", default=[], metavar="wütend=angry", help="a label by hand (=: left out)"
+    )
+    parser.add_argument("--language", default="und", help="BCP 47 code, such as de (%(default)s: undetermined)")
+    parser.add_argument("--out", type=Path, help="recipe folder to make (default: egs/<name> of the toolkit)")
+    parser.add_argument("--force", action="store_true", help="replace the protocol and run.sh of an earlier call")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write protocol and recipe, report what was recognised and everything that is wrong; 1 if anything is."""
+    name, table = options.name, options.table
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise InputError(f"{name}: a name of lower-case letters, digits and _, such as mine")
+    recognised = recognise(table, _pairs("--column", options.column), _pairs("--label", options.label))
+    out = options.out or ROOT / "egs" / name
+    path = out / "conf" / "corpora" / f"{name}.yaml"
+    if out.exists() and not options.force:
+        raise InputError(f"{out}: there already. Choose another name or --out, or give --force to replace its protocol")
+    write_text(path, _protocol(name, table, recognised, options.language))
+    _write_run(out, name, table)
+    print(_report(table, recognised), f"written: {path}, {out / 'run.sh'}", sep="\n")
+    protocol = read_protocol(name, out)
+    text, complete = check(load_preparer(protocol.preparer, out), protocol, table)
+    print(text)
+    script = shlex.quote(os.path.relpath(out / "run.sh"))
+    if complete:
+        print(f"Next: {script} --folds all")
+    else:
+        print("Next: fix these and run the same command with --force, or go on without what is wrong:")
+        print(f"{script} --folds all --allow-partial true")
+    return 0 if complete else 1
+
+
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for text in given:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise InputError(f"{option} {text}: expected two names with = between them")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]) -> Recognised:
+    """Find the columns and labels of a table.
+
+    Args:
+        columns: column of the preparer csv -> name in the table, by hand.
+        labels: label -> class, or "" to leave it out, by hand.
+
+    Raises:
+        InputError: the table cannot be read, or lacks columns; all of them are named at once.
+    """
+    with collecting():  # the check reports them
+        header, rows, _ = read_table(table)
+    if unknown := [key for key in columns if key not in COLUMNS]:
+        raise InputError(f"--column {unknown[0]}={columns[unknown[0]]}: columns are {', '.join(COLUMNS)}")
+    absent = [
+        f"--column {key}={value}: {table} has no such column" for key, value in columns.items() if value not in header
+    ]
+    found = dict(columns)
+    for column, names in COLUMNS.items():
+        if column not in found:
+            match = next((h for h in header if _plain(h) in names.split() and h not in found.values()), None)
+            if match is not None:
+                found[column] = match
+    needed = [c for c in ("path", "speaker", "emotion") if c not in found]
+    problems = absent + [f"{table}: no column for {c} was found; name it: --column {c}=..." for c in needed]
+    if problems:
+        raise InputError("; ".join(problems) + f" (its columns: {', '.join(header)})")
+    written = [dict(zip(header, row, strict=True)) for row, _ in rows]
+    counts = Counter(row[found["emotion"]] for row in written if row[found["emotion"]])
+    by_hand = {folded(label): name or None for label, name in labels.items()}
+    classes = {word: name for name, words in LABELS.items() for word in words.split()}
+    mapped = {
+        label: by_hand[folded(label)] if folded(label) in by_hand else classes.get(_plain(label)) for label in counts
+    }
+    given = "split" in found and all(row[found["split"]].casefold() in PARTS for row in written)
+    others = [h for h in header if h not in found.values()]
+    return Recognised(found, others, mapped, counts, Counter(row[found["speaker"]] for row in written), given)
+
+
+def _plain(text: str) -> str:
+    """Lower case, without accents, words joined by _."""
+    return "_".join(without_accents(text).casefold().replace("-", " ").split())
+
+
+def _report(table: Path, found: Recognised) -> str:
+    rows = sum(found.speakers.values())
+    lines = [
+        f"{table}: {rows} rows, {len(found.speakers)} speakers",
+        "  columns: " + ", ".join(f"{name} -> {column}" for column, name in found.columns.items()),
+        *([f"  kept as they are: {', '.join(found.others)}"] if found.others else []),
+        "  labels: "
+        + (
+            ", ".join(f"{label} ({found.counts[label]}) -> {name}" for label, name in found.labels.items() if name)
+            or "none"
+        ),
+    ]
+    unknown = [f"{label} ({found.counts[label]})" for label, name in found.labels.items() if name is None]
+    if unknown:
+        lines.append(f"  left out, for their class is not known: {', '.join(unknown)}; fix: --label <label>=<class>")
+    return "\n".join(lines)
+
+
+def _protocol(name: str, table: Path, found: Recognised, language: str) -> str:
+    classes = sorted({c for c in found.labels.values() if c is not None})
+    if len(classes) < 2:
+        raise InputError(
+            f"{table}: labels of {len(classes)} classes were recognised, and two are needed; the column "
+            f"{found.columns['emotion']} has {', '.join(found.counts) or 'none'}; fix: --label <label>=<class>, or "
+            "--column emotion=..."
+        )
+    if found.given:
+        splits: dict[str, object] = {"strict": {"given": True}}
+    elif len(found.speakers) < 3:
+        raise InputError(
+            f"{table}: {len(found.speakers)} speakers; to train, validate and test on other speakers takes three. Add "
+            f"a column `split` with {', '.join(PARTS)} to divide the utterances by hand"
+        )
+    else:
+        splits = {"strict": {"groups": "speakers" if len(found.speakers) < FEW else 5}}
+    values = {
+        "name": name,
+        "description": f"Utterances that {table.name} lists.",
+        "licence": "yours",
+        "citation": "none",
+        "source": f"a table with the columns {', '.join(found.columns.values())}",
+        "language": language,
+        "preparer": "csv",
+        "columns": found.columns,
+        "classes": classes,
+        "labels": dict(found.labels),
+        "drop": {},
+        "expected": {"utterances": sum(found.speakers.values()), "speakers": len(found.speakers)},
+        "splits": splits,
+    }
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _write_run(out: Path, name: str, table: Path) -> None:
+    place = os.path.abspath(table)
+    inside = out.resolve().is_relative_to(ROOT.resolve())
+    up = os.path.relpath(ROOT, out.resolve())
+    text = RUN.format(
+        name=name,
+        table=table.name,
+        variable=name.upper(),
+        quoted=shlex.quote(place),
+        toolkit=f'"$recipe/{up}"' if inside else shlex.quote(str(ROOT.resolve())),
+    )
+    with atomic_path(out / "run.sh") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.chmod(0o755)

@@ -1,0 +1,25 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # run.sh, which sources it, sets all of these
+# run.sh for each fold in turn, then the table over all of them: UA with its interval over speakers, and chance level.
+
+arguments=()
+for ((i = 0; i < ${#given[@]}; i++)); do
+  case ${given[i]} in
+    --folds) ((++i)) ;;
+    --folds=*) ;;
+    *) arguments+=("${given[i]}") ;;
+  esac
+done
+if [[ $folds == all ]]; then
+  launch "$SER_ROOT/run.sh" "${arguments[@]}" --fold 1 # which prepares the corpora, so that their folds are known
+  number=$(python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" --count-folds "$data" "$exp" \
+    "corpora=[$corpora]" "${config_options[@]#--}" ${split:+"split=$split"})
+  folds=$(seq -s " " 2 "$number")
+fi
+for fold in $folds; do
+  launch "$SER_ROOT/run.sh" "${arguments[@]}" --fold "$fold"
+done
+if wanted 7; then
+  log "all folds together"
+  python "$SER_ROOT/steps/pool.py" "$exp/${corpora//,/_}"
+fi
