@@ -25,6 +25,7 @@ data=               # prepared corpora; none: data in the recipe folder
 dump=$SER_ROOT/dump # feature store, shared by all recipes
 exp=                # experiments; none: exp in the recipe folder
 tag=                # a name for these experiments, which then lie in exp_<tag>
+dry_run=false       # print what would run, what is done and how long a training takes, and stop
 extras=             # extra packages that the recipe needs
 allow_pipes=false   # run the commands in the wav.scp of a Kaldi data dir
 allow_partial=false # go on with an incomplete corpus, and list what is missing
@@ -109,6 +110,10 @@ set -- "corpora=[$corpora]" "${config_options[@]#--}" \
   ${allowed:+"batches.allow_confounded=$allowed"} \
   ${split:+"split=$split"} ${fold:+"fold=$fold"} ${seed:+"seed=$seed"} ${task:+"task=$task"} \
   ${temporal:+"temporal=$temporal"} ${pooling:+"pooling=$pooling"} ${device:+"training.device=$device"}
+if [[ $dry_run == true ]]; then
+  python "$SER_ROOT/steps/plan.py" --preset "$preset" --recipe "$recipe" --data "$data" --dump "$dump" "$exp" "$@"
+  exit
+fi
 folder=$(python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" "$exp" "$@")
 cd "$recipe"
 logs=$(realpath -ms --relative-to=. "$folder")/log # relative, for Kaldi's run.pl fails on a log path with spaces
@@ -147,7 +152,7 @@ fi
 
 # shellcheck disable=SC2086
 if wanted 4; then
-  log "stage 4: train ${folder#"$exp/"} (story: $folder/train.log)"
+  log "stage 4: train ${folder#"$exp/"} (log: $folder/train.log)"
   launch $train_cmd "$logs/train.log" python "$SER_ROOT/steps/train.py" "${where[@]}"
 fi
 

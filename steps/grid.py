@@ -137,7 +137,7 @@ def run(grid: Grid, options: argparse.Namespace) -> int:
     try:
         failures = Runner(grid, options.run or secrets.token_hex(4), job).shard(options.nj)
     except Interrupted as signal:
-        print(f"error: {signal}; what was made is kept, the same command continues", file=sys.stderr)
+        print(f"error: {signal}. What is done is saved. Rerun the same command to resume.", file=sys.stderr)
         return signal.exit_code
     return 1 if failures else 0
 

@@ -21,12 +21,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="Markdown file to write (default: RESULTS.md in the first)")
     parser.add_argument("--recipe", default="./run.sh", help="the run.sh that made them, as the table names it")
     options = parser.parse_args()
-    from ser.scoring.tables import read_results, results_table
+    from ser.scoring.tables import read_results, results_table, short_table
 
     command = command_line("steps/tables.py")
-    text = results_table(read_results(options.exp_dir), command, options.recipe)
-    write_text(options.out or options.exp_dir[0] / "RESULTS.md", text)
-    print(text, end="")
+    results = read_results(options.exp_dir)
+    out = options.out or options.exp_dir[0] / "RESULTS.md"
+    write_text(out, results_table(results, command, options.recipe))
+    print(short_table(results))
+    print(f"all columns, settings and data: {out}")
     return 0
 
 

@@ -39,7 +39,7 @@ def main() -> int:
         trainer.run()
     except Interrupted as signal:
         print(
-            f"error: {signal} at step {trainer.step}; the checkpoint is written, the same command continues",
+            f"error: {signal} at step {trainer.step}. Checkpoint saved. Rerun the same command to resume.",
             file=sys.stderr,
         )
         return signal.exit_code

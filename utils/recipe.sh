@@ -23,7 +23,7 @@ launch() {
   child=$!
   set +m
   trap 'end "$child"; exit 143' TERM HUP
-  trap 'end "$child"; echo "error: interrupted; the same command continues" >&2; exit 130' INT
+  trap 'end "$child"; echo "error: interrupted. Rerun the same command to resume." >&2; exit 130' INT
   wait "$child" || code=$?
   trap - INT TERM HUP
   return "$code"

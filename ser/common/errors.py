@@ -48,9 +48,9 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             name = f"{line(error.filename)}: " if error.filename else ""
-            print(f"error: {name}{error.strerror or error}; mend that and run the same command again", file=sys.stderr)
+            print(f"error: {name}{error.strerror or error}; fix that and rerun the same command", file=sys.stderr)
         except KeyboardInterrupt:
-            print("error: interrupted; the same command continues", file=sys.stderr)
+            print("error: interrupted. Rerun the same command to resume.", file=sys.stderr)
             return 130
         finally:
             warnings.formatwarning = form

@@ -27,6 +27,16 @@ def terminal() -> TextIO | None:
     return None
 
 
+def report(text: str) -> None:
+    """Print a line, and where the output goes to the log of a launcher, show it on the terminal as well."""
+    from tqdm import tqdm
+
+    print(text, flush=True)
+    place = terminal()
+    if place is not None and not sys.stderr.isatty():
+        tqdm.write(line(text), file=place)
+
+
 def progress(
     iterable: Iterable[Any] | None = None, *, text: str, unit: str, total: int | None = None, show: bool = True
 ) -> Any:

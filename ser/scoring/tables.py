@@ -136,12 +136,43 @@ def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) 
     notes += [
         "WA: accuracy over utterances; UA: mean of the recalls of the classes; n: test utterances.",
         "Valid UA: of the kept epoch.",
+        *collapsed_notes(results),
         *map(markdown, budget_notes(result.get("experiment") for result in results)),
         *map(markdown, _data_lines(results)),
         f"A row is made by its settings, the first by {markdown_code(made)}.",
         f"Code: {markdown(code)}. Printed by {markdown_code(command)}.",
     ]
     return "\n".join(["# Results", "", table, "", *(f"- {note}" for note in notes), ""])
+
+
+def short_table(results: Sequence[dict[str, Any]]) -> str:
+    """The same for a terminal: what is scored, and its scores."""
+    rows = [
+        {
+            "combination": result["combination"],
+            "cell": "_".join(result[key] for key in ("task", "temporal", "pooling")),
+            **{key: result[key] for key in ("fold", "seed")},
+            "target": target,
+            **columns(result["targets"][target]),
+            "n": result["targets"][target]["n"],
+        }
+        for result in results
+        for target in result["targets"]
+    ]
+    table = markdown_table(list(rows[0]), [list(row.values()) for row in rows])
+    notes = sorted({note for result in results for note in result["notes"]})
+    return "\n".join([table, "", *(f"- {note}" for note in [*collapsed_notes(results), *notes]), ""])
+
+
+def collapsed_notes(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Which rows have one answer for all test utterances, as a network that has learnt nothing gives."""
+    pairs = [(result, target) for result in results for target in result["targets"]]
+    rows = [
+        str(number)
+        for number, (result, target) in enumerate(pairs, 1)
+        if sum(any(column) for column in zip(*result["targets"][target]["confusion"], strict=True)) == 1
+    ]
+    return [f"One answer for all utterances, a collapsed training: rows {', '.join(rows)}."] if rows else []
 
 
 def _data_lines(results: Sequence[dict[str, Any]]) -> list[str]:

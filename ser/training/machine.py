@@ -46,7 +46,7 @@ def find_machine(config: Training) -> Machine:
     device = open_device(name)
     if device.type == "cpu":
         keep_freed_memory()
-    threads = config.threads or available_cores()
+    threads = config.threads or _asked_threads() or available_cores()
     torch.set_num_threads(threads)
     precision = config.precision
     if precision == "auto":
@@ -77,6 +77,12 @@ def keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt and mallopt(M_MMAP_THRESHOLD, 2**30):
         mallopt(M_TRIM_THRESHOLD, 2**30)
+
+
+def _asked_threads() -> int:
+    """OMP_NUM_THREADS, which schedulers and people set; 0 where it is not set."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdigit() else 0
 
 
 def available_cores() -> int:

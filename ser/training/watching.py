@@ -12,7 +12,7 @@ from typing import Any
 from ser.batches import View
 from ser.common import InputError
 from ser.common.files import append_text
-from ser.common.progress import progress
+from ser.common.progress import progress, report
 from ser.config import Training
 from ser.config.metrics import summary
 from ser.config.registry import METRICS
@@ -34,8 +34,8 @@ class Watching:
         self.board = _board(folder / "events", len(history)) if config.tensorboard else None
 
     def say(self, text: str) -> None:
-        """Print a line, and append it to train.log, which tells the whole story however often it was interrupted."""
-        print(text, flush=True)
+        """Print a line, and append it to train.log, the log of all runs of the training."""
+        report(text)
         append_text(self.folder / "train.log", f"{time.strftime('%F %T')} {text}\n")
 
     def say_parts(self, parts: Mapping[str, Mapping[str, View]]) -> None:
@@ -64,13 +64,17 @@ class Watching:
             yield bar
 
     def _figures(self) -> list[str]:
-        """Scores of the last validation, and when the training ends if nothing improves any more."""
+        """UA of the last validation, and the time left."""
         if not self.history:
             return []
-        row = self.history[-1]
-        found = [f"{corpus} {summary(v, ' ')}" for corpus, v in row["valid"].items()]
-        epochs = min(self.config.max_epochs - len(self.history), self.config.patience - row["waited"])
-        return [*found, f"{_clock(epochs * median(self.seconds))} left unless it improves"]
+        scores = [f"{corpus} UA {100 * v['ua']:.1f}" for corpus, v in self.history[-1]["valid"].items()]
+        return [*scores, self._time_left()]
+
+    def _time_left(self) -> str:
+        """To the end of the training, if nothing improves any more."""
+        to_the_end = self.config.max_epochs - len(self.history)
+        epochs = min(to_the_end, self.config.patience - self.history[-1]["waited"])
+        return f"{_clock(epochs * median(self.seconds))} left{' unless it improves' if epochs < to_the_end else ''}"
 
     def say_epoch(self) -> None:
         """A line on the last epoch, and its scalars for TensorBoard."""
@@ -79,7 +83,8 @@ class Watching:
         valid = ", ".join(f"{corpus} {summary(v, ' ')}" for corpus, v in row["valid"].items())
         self.say(
             f"epoch {row['epoch']}: train loss {loss}; valid loss {row['valid_loss']:.4f}, {valid}; best epoch "
-            f"{row['best_epoch']}, waited {row['waited']} of {self.config.patience}; {self.seconds[-1]:.1f} s"
+            f"{row['best_epoch']}, waited {row['waited']} of {self.config.patience}; {self.seconds[-1]:.1f} s, "
+            f"{self._time_left()}"
         )
         if self.board is not None:
             for name, value in scalars(row).items():

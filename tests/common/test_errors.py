@@ -18,9 +18,9 @@ def raising(error):
     ("error", "code", "line"),
     [
         (InputError("a.wav: bad; mend it"), 1, "error: a.wav: bad; mend it\n"),
-        (PermissionError(13, "Permission denied", "a.wav"), 1, "error: a.wav: Permission denied; mend that"),
+        (PermissionError(13, "Permission denied", "a.wav"), 1, "error: a.wav: Permission denied; fix that"),
         (OSError("odd"), 1, "error: odd"),
-        (KeyboardInterrupt(), 130, "error: interrupted; the same command continues\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted. Rerun the same command to resume.\n"),
     ],
 )
 def test_a_users_error_is_one_line_and_an_exit_code(capsys, error, code, line):

@@ -107,9 +107,9 @@ def test_names_with_accents_are_found_however_they_are_coded(lab):
         (["path,speaker,emotion,", "a,b,c,"], ":1: column 4 has no name"),
         (["path,speaker,emotion,Path", "a,b,c,d"], ":1: column Path stands twice"),
         ([HEADER], ": has no lines below the column names"),
-        ([], ": has no lines below the column names"),
-        ([HEADER, "wav/ana_sad.wav,ana"], ":2: 2 fields, and there are 3 columns; mend the line"),
-        ([HEADER, "wav/ana_sad.wav,ana,sad,x"], ":2: 4 fields, and there are 3 columns; mend the line"),
+        ([], ": empty; the first line names the columns"),
+        ([HEADER, "wav/ana_sad.wav,ana"], ":2: 2 fields, and there are 3 columns; fix the line"),
+        ([HEADER, "wav/ana_sad.wav,ana,sad,x"], ":2: 4 fields, and there are 3 columns; fix the line"),
         ([HEADER, "", "wav/none.wav,ana,sad"], ":3: {corpus}/wav/none.wav: no such file; mend the path"),
         ([HEADER, "wav,ana,sad"], ":2: {corpus}/wav: no such file"),
         ([HEADER, "wav/ana_sad.wav,,sad"], ":2: speaker is empty; fill it in, or remove the line"),
@@ -158,7 +158,7 @@ def test_another_encoding_is_named_with_its_line(lab):
 
 
 def test_the_folder_holds_one_table(lab):
-    lab.refused(f"{lab.corpus}: wants to hold one .csv or .tsv file, and holds none; give the file")
+    lab.refused(f"{lab.corpus}: wants to hold one .csv, .tsv or .xlsx file, and holds none; give the file")
     lab.table("a.csv", HEADER)
     lab.table("b.tsv", HEADER)
     lab.refused("2 of them (a.csv, b.tsv)", "give the file")

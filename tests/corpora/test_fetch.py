@@ -346,7 +346,7 @@ def test_ctrl_c_leaves_the_part_and_the_same_command_goes_on(server, tmp_path):
         time.sleep(0.05)
     run.send_signal(signal.SIGINT)
     assert run.wait(10) == 130
-    assert run.stderr.read() == "error: interrupted; the same command continues\n"
+    assert run.stderr.read() == "error: interrupted. Rerun the same command to resume.\n"
     assert os.listdir(tmp_path) == ["a.part"]
     assert DATA.startswith(part.read_bytes())
     there = part.stat().st_size

@@ -109,14 +109,17 @@ class Launch:
         return Path(name.replace(self.call.variable, str(number)) if self.call.variable else name)
 
     def _make_folders(self) -> Path:
-        """Make those of the logs, remove older logs of these names, and give a new folder for this call alone."""
+        """Make those of the logs, move older logs into .backup, and give a new folder for this call alone."""
         folder = common = Path(os.path.commonpath([job.log.parent for job in self.jobs]))
         try:
             for folder in sorted({job.log.parent for job in self.jobs}):
                 folder.mkdir(parents=True, exist_ok=True)
             for job in self.jobs:
                 if job.log.is_file():
-                    job.log.unlink()
+                    written = time.strftime("%Y%m%d-%H%M%S", time.localtime(job.log.stat().st_mtime))
+                    backup = job.log.parent / ".backup"
+                    backup.mkdir(exist_ok=True)
+                    job.log.replace(backup / f"{job.log.name}.{written}")
             if self.local:  # jobs in a queue may still read theirs
                 remove_leftovers(self.call.program, common)
             made, self.lock = make_folder(self.call.program, common)
