@@ -56,6 +56,7 @@ setup(
         "tensorboard": ["tensorboard"],
         "opensmile": ["opensmile"],
         "onnx": ["onnx", "onnxruntime"],
+        "hub": ["huggingface_hub"],
         "pretrained": ["transformers>=5", "huggingface_hub"],
         "dev": [
             "pytest",

@@ -68,7 +68,9 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
         InputError: no model folder, a file that is missing or not as it was packed, weights that are no safetensors
             or of another network or label set, or a format that this version does not know.
     """
-    folder = Path(folder)
+    from ser.inference.hub import find_package
+
+    folder = find_package(Path(folder))
     verify(folder)
     description = read_description(folder)
     experiment = _with_frontend(folder, description, experiment_of(description["settings"]))

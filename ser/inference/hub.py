@@ -1,0 +1,124 @@
+"""Model packages on a model hub: fetched by name and revision, and made ready to be uploaded."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ser.common import InputError, atomic_path, write_text
+from ser.frontends.weights import COMMIT, HUB_NAME
+from ser.inference.card import card
+from ser.inference.model import CARD, DESCRIPTION, SUMS, read_description, verify, write_sums
+
+INSTALL = "huggingface_hub is not installed; pip install 'ser[hub]'"
+
+
+def find_package(model: Path) -> Path:
+    """The folder of a model package: a folder, or <owner>/<name>[@<revision>] of the hub, which is fetched once.
+
+    Without a revision the newest is taken, and its commit is printed: name it to get the same again.
+
+    Raises:
+        InputError: neither a folder nor a name of the hub; or it cannot be fetched.
+    """
+    name, _, revision = str(model).partition("@")
+    if model.is_dir() or not HUB_NAME.fullmatch(name):
+        return model  # what is no package is refused where it is opened
+    try:
+        import huggingface_hub
+        from huggingface_hub.constants import HF_HOME
+    except ImportError:
+        raise InputError(f"{model}: no such folder; to fetch a model of that name from the hub, {INSTALL}") from None
+    # Files themselves in place of the links of the hub's cache, of which nobody knows where they lead.
+    place = Path(HF_HOME, "ser", *name.split("/"))
+    if COMMIT.fullmatch(revision) and (place / revision / SUMS).is_file():
+        return place / revision
+    try:
+        commit = str(huggingface_hub.HfApi().model_info(name, revision=revision or None).sha)
+        found = place / commit
+        with atomic_path(found) as temporary:
+            huggingface_hub.snapshot_download(name, revision=commit, local_dir=temporary)
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError) as error:  # the last of what is no hub
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{model}: no such folder, and no model that can be fetched from the hub ({reason}); check path, name, "
+            "revision and network"
+        ) from None
+    if not revision:
+        print(f"{name}@{commit}: the newest revision", file=sys.stderr)
+    return found
+
+
+def publish(folder: Path, out: Path, name: str, upload: bool = False) -> None:
+    """Copy a model package with a card that a model hub understands, checked and with new checksums.
+
+    Args:
+        name: <owner>/<name> on the hub.
+        upload: to the hub, with the token of `hf auth login`.
+
+    Raises:
+        InputError: no model package, or one that is damaged; a name of another form; the hub refuses.
+    """
+    if not HUB_NAME.fullmatch(name):
+        raise InputError(f"--name {name}: <owner>/<name>, such as lab/ser-public")
+    verify(folder)
+    description = read_description(folder)
+    if out.exists():
+        raise InputError(f"{out}: there already; choose another folder")
+    text = card(description, sorted(path.name for path in folder.glob("check*")))
+    with atomic_path(out) as temporary:
+        shutil.copytree(folder, temporary)
+        write_text(temporary / CARD, front_matter(description, name) + text.replace("<this folder>", name))
+        (temporary / SUMS).unlink()
+        write_sums(temporary)
+        verify(temporary)
+    if upload:
+        _upload(out, name)
+
+
+def front_matter(description: Mapping[str, Any], name: str) -> str:
+    """The head of a card in YAML: licence, languages, corpora, and test scores as a model index."""
+    corpora = description["corpora"]
+    languages = sorted({about["language"] for about in corpora.values()})
+    results = [
+        {
+            "task": {"type": "audio-classification", "name": "Speech emotion recognition"},
+            "dataset": {"type": corpus, "name": corpora.get(corpus, {}).get("name", corpus)},
+            "metrics": [
+                {"type": "recall", "name": "UA (unweighted average recall), speakers unseen", "value": scores["ua"]},
+                {"type": "accuracy", "name": "WA (accuracy), speakers unseen", "value": scores["wa"]},
+            ],
+        }
+        for corpus, scores in description["metrics"]["test"].items()
+    ]
+    values = {
+        "license": "other",
+        "license_name": "licences of the corpora, listed below",
+        "language": languages,
+        "library_name": "ser",
+        "pipeline_tag": "audio-classification",
+        "tags": ["speech-emotion-recognition", "audio"],
+        "datasets": [about["name"] for about in corpora.values()],
+        "metrics": ["recall", "accuracy"],
+        "model-index": [{"name": name, "results": results}],
+    }
+    return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n"
+
+
+def _upload(folder: Path, name: str) -> None:
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise InputError(f"--upload: {INSTALL}") from None
+    try:
+        api = HfApi()
+        api.create_repo(name, exist_ok=True)
+        api.upload_folder(repo_id=name, folder_path=folder, commit_message=f"{DESCRIPTION} and weights")
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"--upload: {name}: {reason}. {folder} is ready; upload it by hand") from None

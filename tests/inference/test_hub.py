@@ -1,0 +1,116 @@
+"""Model packages made ready for a hub, and fetched from one: a server on this machine that answers as the hub does."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from ser.cli import main
+from ser.inference.model import open_model, verify
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+NAME = "lab/ser-one"
+
+
+@pytest.fixture
+def published(packed, tmp_path):
+    assert main(["publish", str(packed), str(tmp_path / "ready"), "--name", NAME]) == 0
+    return tmp_path / "ready"
+
+
+@pytest.fixture
+def hub(published):
+    """The address of a hub that has the package in one revision, which is the newest."""
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path.startswith(f"/api/models/{NAME}"):
+                if "/revision/" in self.path and self.path.rpartition("/")[2] not in ("main", COMMIT):
+                    return self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+                if "/tree/" in self.path:
+                    sizes = {path.name: path.stat().st_size for path in published.iterdir()}
+                    entries = [{"type": "file", "path": n, "size": size, "oid": "0"} for n, size in sizes.items()]
+                    return self.answer(200, json.dumps(entries).encode(), {"Content-Type": "application/json"})
+                files = [{"rfilename": path.name} for path in sorted(published.iterdir())]
+                body = json.dumps({"id": NAME, "sha": COMMIT, "siblings": files}).encode()
+                return self.answer(200, body, {"Content-Type": "application/json"})
+            prefix = f"/{NAME}/resolve/{COMMIT}/"
+            if self.path.startswith(prefix) and (path := published / self.path.removeprefix(prefix)).is_file():
+                body = path.read_bytes()
+                tag = hashlib.sha256(body).hexdigest()
+                return self.answer(200, body, {"ETag": f'"{tag}"', "X-Repo-Commit": COMMIT})
+            return self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+
+        do_HEAD = do_GET
+
+        def answer(self, status, body, headers):
+            self.send_response(status)
+            for key, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def predict(model, file, hub, home):
+    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "ser", "predict", model, str(file), "--format", "jsonl"]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+
+def test_a_published_package_is_whole_and_has_a_card_for_a_hub(packed, published):
+    verify(published)
+    assert open_model(published).heads == open_model(packed).heads
+    text = (published / "README.md").read_text()
+    values = yaml.safe_load(text.split("---\n")[1])
+    assert (values["library_name"], values["pipeline_tag"]) == ("ser", "audio-classification")
+    metrics = json.loads((published / "model.json").read_text())["metrics"]["test"]
+    index = values["model-index"][0]
+    assert {r["dataset"]["type"]: r["metrics"][0]["value"] for r in index["results"]} == {
+        corpus: scores["ua"] for corpus, scores in metrics.items()
+    }
+    assert f"ser predict {NAME} some.wav" in text
+    assert not (packed / "README.md").read_text().startswith("---")
+
+
+def test_a_package_is_fetched_by_name_and_revision_and_answers_as_the_folder_does(made, packed, hub, tmp_path):
+    pytest.importorskip("huggingface_hub")
+    file = min((made.root / "one").glob("one1_*.wav"))
+    here = predict(str(packed), file, hub, tmp_path / "none")
+    assert here.returncode == 0, here.stderr
+    pinned = predict(f"{NAME}@{COMMIT}", file, hub, tmp_path / "home")
+    assert pinned.returncode == 0, pinned.stderr
+    assert pinned.stdout == here.stdout
+    newest = predict(NAME, file, hub, tmp_path / "home")
+    assert newest.returncode == 0, newest.stderr
+    assert f"{NAME}@{COMMIT}: the newest revision" in newest.stderr + newest.stdout
+    for model in ("lab/none", f"{NAME}@{'f' * 40}"):
+        refused = predict(model, file, hub, tmp_path / "home")
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(f"error: {model}: no such folder, and no model that can be fetched")
+        assert refused.stderr.count("\n") == 1
+
+
+def test_what_cannot_be_published(packed, tmp_path, capsys):
+    for arguments, text in (
+        ([packed, tmp_path / "a", "--name", "no slash"], "--name no slash: <owner>/<name>"),
+        ([tmp_path / "none", tmp_path / "a", "--name", NAME], "no such folder"),
+        ([packed, tmp_path, "--name", NAME], "there already"),
+    ):
+        assert main(["publish", *map(str, arguments)]) == 1
+        assert text in capsys.readouterr().err
