@@ -62,9 +62,10 @@ PYTHON
     "-c '$SER_ROOT/constraints.txt' '$SER_ROOT$(_ser_extras "$@")', or unset SER_ENV" || return 1
 }
 
-_ser_extras() { # mini dev -> [mini,dev]
+_ser_extras() { # mini dev -> [train,mini,dev]
   local IFS=,
-  [[ $# -eq 0 ]] || printf '[%s]' "$*"
+  set -- train "$@"
+  printf '[%s]' "$*"
 }
 
 # Does .venv hold the core and the extras asked for, as setup.py and constraints.txt now want them?

@@ -43,6 +43,10 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
             return code
         except InputError as error:
             print("error:", LISTED.join(map(line, str(error).split(LISTED))), file=sys.stderr)
+        except ModuleNotFoundError as error:
+            if (error.name or "ser").partition(".")[0] == "ser":
+                raise
+            print(f"error: the package {error.name} is not installed. Fix: pip install 'ser[train]'", file=sys.stderr)
         except BrokenPipeError:
             # The reader of our output has gone (`... | head`): nothing to say, and nobody to say it to.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
