@@ -50,6 +50,7 @@ packages = {
     "tensorboard": "tensorboard",
     "opensmile": "opensmile",
     "onnx": "onnx onnxruntime",
+    "search": "optuna",
     "hub": "huggingface_hub",
     "pretrained": "transformers huggingface_hub",
     "dev": "pytest xdist hypothesis ruff mypy importlinter pre_commit kaldi_native_io praatio tensorboard audiomentations librosa onnx onnxruntime transformers",

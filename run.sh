@@ -25,6 +25,7 @@ data=               # prepared corpora; none: data in the recipe folder
 dump=$SER_ROOT/dump # feature store, shared by all recipes
 exp=                # experiments; none: exp in the recipe folder
 tag=                # a name for these experiments, which then lie in exp_<tag>
+search=             # search for settings with so many trials (Optuna), on validation speakers, and stop
 dry_run=false       # print what would run, what is done and how long a training takes, and stop
 extras=             # extra packages that the recipe needs
 allow_pipes=false   # run the commands in the wav.scp of a Kaldi data dir
@@ -67,6 +68,7 @@ HELP
 for name in stage stop_stage; do
   [[ ${!name} =~ ^[0-7]$ ]] || die "--${name//_/-} ${!name}: stages are 0 to 7; ./run.sh --help lists them"
 done
+[[ $search =~ ^([1-9][0-9]*)?$ ]] || die "--search $search: a number of trials"
 ((stage <= stop_stage)) || die "--stage $stage --stop-stage $stop_stage: nothing lies between them"
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj $nj: a number of jobs from 1"
 [[ -n $corpora ]] || die "no corpora: call the run.sh of a folder below egs/, or give --corpora ravdess"
@@ -148,6 +150,12 @@ if wanted 3; then
     log "stage 3: features of ${data_dir#"$data/"}"
     launch "$SER_ROOT/steps/extract_features.sh" --nj "$nj" --cmd "$cpu_cmd" "$folder/config.yaml" "$data_dir" "$dump"
   done
+fi
+
+if [[ -n $search ]]; then
+  log "search: $search trials"
+  launch python "$SER_ROOT/steps/search.py" --trials "$search" "${where[@]}"
+  exit
 fi
 
 # shellcheck disable=SC2086

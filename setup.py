@@ -58,6 +58,7 @@ setup(
         "mini": ["espeakng-loader"],
         "tensorboard": ["tensorboard"],
         "opensmile": ["opensmile"],
+        "search": ["optuna"],
         "onnx": ["onnx", "onnxruntime"],
         "hub": ["huggingface_hub"],
         "pretrained": ["transformers>=5", "huggingface_hub"],
@@ -78,6 +79,7 @@ setup(
             "types-PyYAML",
             "audiomentations",  # which the benchmark of augmentation compares with, as librosa
             "librosa",
+            "optuna",
             "transformers>=5",
         ],
     },

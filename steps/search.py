@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Search for settings with Optuna, by UA on validation speakers; test speakers are never looked at."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
+
+import yaml
+
+from ser.common import InputError, guarded, write_text
+from ser.common.output import markdown_table
+from ser.config import Experiment, dotted, read_experiment
+
+SPACE = ("training.learning_rate=3e-4:1e-2:log", "training.weight_decay=1e-6:1e-3:log", "network.head_dropout=0:0.7")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values that a setting may take: numbers between two, or one of several."""
+
+    key: str
+    choices: tuple[Any, ...] = ()
+    low: float = 0
+    high: float = 0
+    log: bool = False
+
+    def suggest(self, trial: Any) -> Any:
+        if self.choices:
+            return trial.suggest_categorical(self.key, self.choices)
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(self.key, self.low, self.high, log=self.log)
+        return trial.suggest_float(self.key, self.low, self.high, log=self.log)
+
+
+def read_range(text: str, experiment: Experiment) -> Range:
+    """Read "key=low:high", "key=low:high:log" or "key=a,b,c".
+
+    Raises:
+        InputError: another form, or a key that there is not.
+    """
+    key, sign, values = text.partition("=")
+    if not sign or key not in dotted(experiment):
+        raise InputError(f"--space {text}: expected a key of conf/ and a range, such as {SPACE[0]}")
+    low, *more = values.split(":")
+    if not more:
+        return Range(key, tuple(yaml.safe_load(word) for word in values.split(",")))
+    try:
+        ends = [yaml.safe_load(end) if end.lstrip("-").isdecimal() else float(end) for end in (low, more[0])]
+        log = more[1:] == ["log"]
+        if not ends[0] < ends[1] or (more[1:] and not log) or (log and ends[0] <= 0):
+            raise ValueError
+    except ValueError:
+        raise InputError(f"--space {text}: low:high or low:high:log, with low below high (above 0 with log)") from None
+    return Range(key, (), ends[0], ends[1], log)
+
+
+@guarded
+def main() -> int:
+    """Run trials until there are as many as asked for; a search that was stopped goes on."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="of an experiment whose stages 1 to 3 have run")
+    parser.add_argument("--recipe", type=Path, help="recipe folder whose conf/ comes first")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where stage 1 wrote")
+    parser.add_argument("--dump", type=Path, default=Path("dump"), help="root of the feature store")
+    parser.add_argument("--trials", type=int, default=20, help="in all (%(default)s)")
+    parser.add_argument("--space", action="append", default=[], metavar="KEY=LOW:HIGH[:log]", help="or KEY=A,B,C")
+    options = parser.parse_args()
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError:
+        raise InputError("optuna is not installed; pip install 'ser[search]', or give --extras search") from None
+    experiment = read_experiment(options.folder / "config.yaml")
+    ranges = [read_range(text, experiment) for text in options.space or SPACE]
+    out = options.folder / "search"
+    out.mkdir(exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(out / "study.log"))),
+        study_name=" ".join(options.space or SPACE),
+        sampler=optuna.samplers.TPESampler(seed=experiment.seed),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    print(f"{out}: {len(done)} of {options.trials} trials are there")
+
+    def objective(trial: Any) -> float:
+        values = {r.key: r.suggest(trial) for r in ranges}
+        score = validated(experiment, values, out / f"trial{trial.number}", options)
+        print(f"trial {trial.number}: valid UA {100 * score:.1f} %, {values}", flush=True)
+        return score
+
+    study.optimize(objective, n_trials=max(0, options.trials - len(done)))
+    complete = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    best = sorted(complete, key=lambda t: -float(t.values[0]))[:5]
+    rows = [[t.number, f"{100 * t.values[0]:.1f}", *(shown(t.params[r.key]) for r in ranges)] for t in best]
+    print(markdown_table(["trial", "valid UA %", *(r.key for r in ranges)], rows))
+    write_text(out / "best.yaml", yaml.safe_dump(dict(best[0].params)))
+    print(f"{out / 'best.yaml'}: ", *(f"--{key} {shown(value)}" for key, value in best[0].params.items()))
+    return 0
+
+
+def shown(value: Any) -> str:
+    """A value as a table and the command line have it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def validated(experiment: Experiment, values: Mapping[str, Any], folder: Path, options: argparse.Namespace) -> float:
+    """Train with some settings; the mean of the corpora's UA on validation speakers, at the epoch that is kept."""
+    from ser.batches import open_data
+    from ser.scoring.files import read_train
+    from ser.training import Trainer
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    changed = asdict(experiment)
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        place = changed
+        for section in sections:
+            place = place[section]
+        place[name] = value
+    write_text(folder / "config.yaml", yaml.safe_dump(json.loads(json.dumps(changed))))
+    data = open_data(read_experiment(folder / "config.yaml"), options.recipe, options.data, options.dump)
+    Trainer(data.experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes(), []).run()
+    found = read_train(folder)["valid"]
+    shutil.rmtree(folder)
+    return float(sum(scores["ua"] for scores in found.values()) / len(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
