@@ -59,6 +59,7 @@ setup(
         "tensorboard": ["tensorboard"],
         "opensmile": ["opensmile"],
         "search": ["optuna"],
+        "wandb": ["wandb"],
         "onnx": ["onnx", "onnxruntime"],
         "hub": ["huggingface_hub"],
         "pretrained": ["transformers>=5", "huggingface_hub"],
@@ -80,6 +81,7 @@ setup(
             "audiomentations",  # which the benchmark of augmentation compares with, as librosa
             "librosa",
             "optuna",
+            "wandb",
             "transformers>=5",
         ],
     },

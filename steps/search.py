@@ -19,6 +19,7 @@ import yaml
 from ser.common import InputError, guarded, write_text
 from ser.common.output import markdown_table
 from ser.config import Experiment, dotted, read_experiment
+from ser.config.yaml_file import parse_option
 
 SPACE = ("training.learning_rate=3e-4:1e-2:log", "training.weight_decay=1e-6:1e-3:log", "network.head_dropout=0:0.7")
 
@@ -52,9 +53,9 @@ def read_range(text: str, experiment: Experiment) -> Range:
         raise InputError(f"--space {text}: expected a key of conf/ and a range, such as {SPACE[0]}")
     low, *more = values.split(":")
     if not more:
-        return Range(key, tuple(yaml.safe_load(word) for word in values.split(",")))
+        return Range(key, tuple(parse_option(word, f"--space {text}") for word in values.split(",")))
     try:
-        ends = [yaml.safe_load(end) if end.lstrip("-").isdecimal() else float(end) for end in (low, more[0])]
+        ends = [int(end) if end.lstrip("-").isdecimal() else float(end) for end in (low, more[0])]
         log = more[1:] == ["log"]
         if not ends[0] < ends[1] or (more[1:] and not log) or (log and ends[0] <= 0):
             raise ValueError

@@ -139,7 +139,7 @@ class ExperimentReader:
 
 
 # How a run is carried out, which decides neither what is learnt nor from what.
-HOW = {"training.device", "training.threads", "training.checkpoint_seconds", "training.tensorboard"}
+HOW = {"training.device", "training.threads", "training.checkpoint_seconds", "training.tensorboard", "training.wandb"}
 HOW |= {"batches.allow_confounded"}
 
 
@@ -153,6 +153,7 @@ ADDED = {
     "training.loss": "cross_entropy",
     "training.focal_gamma": 2.0,
     "training.tensorboard": False,
+    "training.wandb": "none",
     BUDGET: "total",
     "batches.allow_confounded": False,
     "augment.copies": 0,

@@ -140,6 +140,7 @@ class Training:
     loss: str
     focal_gamma: NonNegativeFloat
     tensorboard: bool
+    wandb: Literal["none", "offline", "online"]
 
 
 @dataclass(frozen=True)

@@ -418,3 +418,4 @@ class Trainer:
             f"stopped after {len(self.history)} epochs; kept epoch {self._chosen()}, least validation loss "
             f"{self.stopping.best:.4f}"
         )
+        self.watching.end()

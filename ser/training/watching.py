@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from ser.batches import View
-from ser.common import InputError
+from ser.common import InputError, digest
 from ser.common.files import append_text
 from ser.common.progress import progress, report
 from ser.config import Training
@@ -32,6 +32,7 @@ class Watching:
     ) -> None:
         self.folder, self.config, self.history, self.seconds = folder, config, history, seconds
         self.board = _board(folder / "events", len(history)) if config.tensorboard else None
+        self.wandb = _wandb(folder, config.wandb) if config.wandb != "none" else None
 
     def say(self, text: str) -> None:
         """Print a line, and append it to train.log, the log of all runs of the training."""
@@ -90,6 +91,13 @@ class Watching:
             for name, value in scalars(row).items():
                 self.board.add_scalar(name, value, row["epoch"])
             self.board.flush()
+        if self.wandb is not None:
+            self.wandb.log(scalars(row), step=row["epoch"])
+
+    def end(self) -> None:
+        """Close what is open."""
+        if self.wandb is not None:
+            self.wandb.finish()
 
 
 def scalars(row: Mapping[str, Any]) -> dict[str, float]:
@@ -111,6 +119,22 @@ def _board(folder: Path, epochs: int) -> Any:
             "--extras tensorboard, or leave the option off"
         ) from None
     return SummaryWriter(str(folder), purge_step=epochs + 1)
+
+
+def _wandb(folder: Path, mode: Literal["offline", "online"]) -> Any:
+    """A run of Weights & Biases; a training that is continued goes on in the same."""
+    try:
+        import wandb
+    except ImportError:
+        raise InputError(
+            "training.wandb: the package wandb is not installed; `pip install wandb`, give --extras wandb, or leave "
+            "the option off"
+        ) from None
+    name = "/".join(folder.resolve().parts[-3:])
+    settings = wandb.Settings(silent=True, console="off")
+    return wandb.init(
+        project="ser", id=digest(name), name=name, dir=folder, mode=mode, resume="allow", settings=settings
+    )
 
 
 def _clock(seconds: float) -> str:

@@ -133,7 +133,8 @@ def test_an_unknown_extra_is_refused(tree: Path) -> None:
     done = source(tree, "ser_environment minni")
     assert (done.returncode, done.stderr) == (
         1,
-        "error: ser_environment: no extra named minni (mini, tensorboard, opensmile, onnx, pretrained, dev)\n",
+        "error: ser_environment: no extra named minni "
+        "(mini, tensorboard, opensmile, search, wandb, hub, onnx, pretrained, dev)\n",
     )
 
 

@@ -69,6 +69,16 @@ def test_tensorboard_gets_every_epoch_once_also_after_an_interruption(made, tmp_
         assert found == [(row["epoch"], pytest.approx(scalars(row)[name], rel=1e-6)) for row in rows]
 
 
+def test_wandb_offline_gets_every_epoch(made, tmp_path):
+    pytest.importorskip("wandb")
+    trainer = trainer_of(made, tmp_path, "training.wandb=offline")
+    trainer.run()
+    (run,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    content = run.read_bytes()
+    assert b"ua/valid_one" in content
+    assert b"loss/valid" in content
+
+
 def test_without_the_package_tensorboard_is_an_error(made, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with pytest.raises(InputError, match="tensorboard is not installed; `pip install tensorboard`"):
