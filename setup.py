@@ -82,6 +82,8 @@ setup(
             "librosa",
             "optuna",
             "wandb",
+            "nbmake",
+            "ipykernel",
             "transformers>=5",
         ],
     },
