@@ -35,11 +35,11 @@ _ser_error() {
 # Is SER_ENV fit? Looks for the packages without importing them.
 _ser_check_own() {
   local missing python=$SER_ENV/bin/python
-  local mend="give an environment of Python 3.11 or newer, or unset SER_ENV and .venv is made for you"
+  local fix="give an environment of Python 3.11 or newer, or unset SER_ENV and .venv is made for you"
   [[ $SER_ENV == /* ]] || _ser_error "SER_ENV=$SER_ENV: not a full path (it must begin with /)" || return 1
-  [[ -x $python ]] || _ser_error "SER_ENV=$SER_ENV: holds no bin/python; $mend" || return 1
+  [[ -x $python ]] || _ser_error "SER_ENV=$SER_ENV: holds no bin/python; $fix" || return 1
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-    _ser_error "SER_ENV=$SER_ENV: its Python does not start or is older than 3.11; $mend" || return 1
+    _ser_error "SER_ENV=$SER_ENV: its Python does not start or is older than 3.11; $fix" || return 1
   missing=$("$python" -P - "$@" <<'PYTHON'
 import importlib.util
 import sys
@@ -60,7 +60,7 @@ wanted = [name for extra in ["core", *sys.argv[1:]] for name in packages[extra].
 print(", ".join(name for name in wanted if importlib.util.find_spec(name) is None))
 PYTHON
   ) || _ser_error "SER_ENV=$SER_ENV: its packages cannot be listed (see above)" || return 1
-  [[ -z $missing ]] || _ser_error "SER_ENV=$SER_ENV: lacks $missing; mend: '$python' -m pip install" \
+  [[ -z $missing ]] || _ser_error "SER_ENV=$SER_ENV: lacks $missing; fix: '$python' -m pip install" \
     "-c '$SER_ROOT/constraints.txt' '$SER_ROOT$(_ser_extras "$@")', or unset SER_ENV" || return 1
 }
 
@@ -118,7 +118,7 @@ _ser_install() (
   fi
   _ser_pip "$venv" -e "$SER_ROOT$(_ser_extras "$@")" || {
     tail -n 8 "$log" >&2
-    _ser_error "packages could not be installed; the whole story: $log. Call again to go on, or set SER_ENV" || exit 1
+    _ser_error "packages could not be installed; the log: $log. Call again to go on, or set SER_ENV" || exit 1
   }
   for part in core "$@"; do
     printf '%s\n' "$sum" >"$venv/.installed-$part"
@@ -145,13 +145,13 @@ _ser_make_venv() {
     found=$python
     "$python" -c 'import ensurepip, venv' 2>/dev/null || continue
     "$1/bin/python" -c '' 2>/dev/null || rm -f "$1"/bin/python* # left by a Python that is no more
-    messages=$("$python" -m venv "$1" 2>&1) || _ser_error "$python -m venv $1: ${messages##*$'\n'}; mend: remove" \
+    messages=$("$python" -m venv "$1" 2>&1) || _ser_error "$python -m venv $1: ${messages##*$'\n'}; fix: remove" \
       "that folder and call again, or set SER_ENV to an environment of your own"
     return
   done
-  [[ -z $found ]] || _ser_error "$found has no ensurepip, so it makes no virtual environment; mend: install your" \
+  [[ -z $found ]] || _ser_error "$found has no ensurepip, so it makes no virtual environment; fix: install your" \
     "distribution's package python3-venv, or set SER_ENV to an environment of your own" || return 1
-  _ser_error "no Python 3.11 or newer (tried python3, python3.14 to python3.11); mend: install one, or set SER_ENV"
+  _ser_error "no Python 3.11 or newer (tried python3, python3.14 to python3.11); fix: install one, or set SER_ENV"
 }
 
 _ser_pip() { # <venv> <arguments of pip install>

@@ -134,14 +134,12 @@ def _utterance(table: Path, row: Row, origin: str, names: Names, labels: Labels,
     path = _path(table, row["path"])
     if path is None:
         place = table.parent / row["path"]
-        raise refuse("missing files", f"{origin}: {place}: no such file; mend the path, or put the file there")
+        raise refuse("missing files", f"{origin}: {place}: no such file; fix the path, or put the file there")
     start = seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0
     end = seconds(row["end"], "end", origin, comma) if row.get("end") else None
     end = None if end == -1 else end
     if start < 0 or (end is not None and end <= start):
-        raise refuse(
-            "segments", f"{origin}: starts at {start:g} s and ends at {row.get('end') or -1} s; mend the times"
-        )
+        raise refuse("segments", f"{origin}: starts at {start:g} s and ends at {row.get('end') or -1} s; fix the times")
     channel = None
     if row.get("channel"):
         if not (row["channel"].isascii() and row["channel"].isdigit()):

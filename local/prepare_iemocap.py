@@ -40,7 +40,7 @@ FILE = re.compile(TURN.pattern + r"\.(?i:wav|flac)")
 NUMBER = r"\s*(\d+(?:\.\d*)?)\s*"
 LINE = re.compile(rf"\[{NUMBER}-{NUMBER}\]\s+(\S+)\s+(\S+)\s+\[{NUMBER},{NUMBER},{NUMBER}\]")
 VOTE = re.compile(r"C-([EFM])\d*:([^(]*)")
-MEND = "replace the file by an intact copy"
+FIX = "replace the file by an intact copy"
 LABELS = {
     "neutral": "neu",
     "neutral state": "neu",
@@ -101,7 +101,7 @@ def utterances(corpus_dir: Path) -> Iterator[Utterance]:
         for turn in sorted(evaluations.keys() - there):
             name = TURN.fullmatch(turn)
             if name is None:
-                complain("evaluations", f"{evaluations[turn].origin}: {turn} is no turn's name; {MEND}")
+                complain("evaluations", f"{evaluations[turn].origin}: {turn} is no turn's name; {FIX}")
                 continue
             yield _utterance(folder / name[1] / f"{turn}.wav", name, evaluations[turn])
 
@@ -138,7 +138,7 @@ def _evaluation(line: str, origin: str, found: dict[str, Evaluation]) -> Evaluat
     match = LINE.match(line)
     if match is None:
         form = "[start - end] turn emotion [valence, activation, dominance]"
-        complain("evaluations", f"{origin}: expected `{form}`, found {line!r}; {MEND}")
+        complain("evaluations", f"{origin}: expected `{form}`, found {line!r}; {FIX}")
         return None
     _, _, turn, label, *means = match.groups()
     if turn in found:

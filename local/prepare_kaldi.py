@@ -235,7 +235,7 @@ def _check_duration(line: Line | None, start: float, end: float | None, path: Pa
         raise refuse(
             "durations",
             f"{line.origin}: {given:g} s, and by its header {path} has {there:g} s ({info.num_samples} samples at "
-            f"{info.sampling_rate} Hz){rate}; mend the table, or the header",
+            f"{info.sampling_rate} Hz){rate}; fix the table, or the header",
         )
 
 

@@ -18,7 +18,7 @@ COMMANDS = {
     "explain": "a picture of what the network attends to in a file",
     "pack": "make a model folder of a finished experiment",
     "publish": "make a model package ready for a model hub, and upload it",
-    "card": "write the card of a model folder anew, or ask what the model was trained on",
+    "card": "write the card of a model folder again, or ask what the model was trained on",
     "check": "how a model does on data by gender and corpus, and how it bears noise and lines",
     "export": "make an ONNX graph of a model folder",
 }

@@ -18,7 +18,7 @@ from ser.grid import Grid, Places, open_grid
 COMMANDS = """commands:
   list       print the folder of each cell, a line a cell
   root       print the folder of the experiments, which the settings name
-  corpora    print the corpora at hand, and the variable that says where each lies
+  corpora    print the available corpora, and the variable that says where each lies
   fetch      stage 0 of the front end: a pretrained model
   status     print what is done, running, failed and missing, and draw a picture of it
   features   stages 2 and 3 of all experiments: before the jobs (no option), a job (--job), after them (--finish true)
@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("overrides", nargs="*", help="settings, such as training.patience=3")
     parser.add_argument("--grid", default="paper", help="conf/grids/<grid>.yaml (default: %(default)s)")
     parser.add_argument("--preset", default="strict", help="conf/presets/<preset>.yaml (default: %(default)s)")
-    parser.add_argument("--only", default="", help="corpora at hand, such as tess,ravdess (default: all)")
+    parser.add_argument("--only", default="", help="available corpora, such as tess,ravdess (default: all)")
     parser.add_argument("--folds", default="", help='such as "1 2" (default: all)')
     parser.add_argument("--seeds", default="0", help='such as "0 1 2" (default: %(default)s)')
     parser.add_argument("--recipe", type=Path, help="recipe folder whose conf/ comes first")

@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../path.sh"
 . "$SER_ROOT/db.sh"
 
-only=               # corpora at hand, such as tess,ravdess; none: all of the grid
+only=               # available corpora, such as tess,ravdess; none: all of the grid
 folds=              # such as "1 2"; none: all
 seeds=0             # such as "0 1 2 3 4"
 preset=strict       # conf/presets/<preset>.yaml

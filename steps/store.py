@@ -21,7 +21,7 @@ def main() -> int:
     common.add_argument("--dump", type=Path, default=ROOT / "dump", help="root of the store (default: %(default)s)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("list", parents=[common], help="archives by corpus and settings")
-    text = "compare archives with their checksums and remove what is damaged, which stage 3 makes anew"
+    text = "compare archives with their checksums and remove what is damaged, which stage 3 makes again"
     commands.add_parser("verify", parents=[common], help=text)
     prune = commands.add_parser("prune", parents=[common], help="remove what no prepared data use")
     prune.add_argument(
@@ -38,7 +38,7 @@ def main() -> int:
     if options.command == "verify":
         damaged, count = upkeep.verify(options.dump)
         for line in damaged:
-            print(f"{line}; removed, and stage 3 makes it anew")
+            print(f"{line}; removed, and stage 3 makes it again")
         print(f"{count - len(damaged)} of {count} archives are as they were written")
         return 1 if damaged else 0
     if options.days < 0:

@@ -314,7 +314,7 @@ def _stretch(path: Path, info: AudioInfo, start: int, samples: int | None) -> in
     if start < 0 or count < 1 or start + count > info.num_samples:
         raise InputError(
             f"{path}: samples {start} to {start + count} are asked of a recording of {info.num_samples} "
-            f"({info.num_samples / info.sampling_rate:.3f} s); mend start and end"
+            f"({info.num_samples / info.sampling_rate:.3f} s); fix start and end"
         )
     return count
 

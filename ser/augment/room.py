@@ -175,7 +175,7 @@ def _read_bank(path: str) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
             responses = np.split(file["samples"], np.cumsum(file["sizes"])[:-1])
             return responses, json.loads(str(file["about"]))
     except (ValueError, KeyError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not a readable bank of rooms ({error}); remove it, and it is made anew") from None
+        raise InputError(f"{path}: not a readable bank of rooms ({error}); remove it, and it is made again") from None
 
 
 @lru_cache(maxsize=4096)

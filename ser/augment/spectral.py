@@ -1,4 +1,4 @@
-"""Operations on stored log spectra, cheap enough to be drawn anew for every utterance of every batch.
+"""Operations on stored log spectra, cheap enough to be drawn again for every utterance of every batch.
 
 `values` is always float32, (frames, bins): natural logarithms of power, bins evenly spaced from 0 Hz to half the
 sampling rate. No function changes its argument; each returns new values in float32.

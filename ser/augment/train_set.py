@@ -58,7 +58,7 @@ class TrainSet:
         return Voices(self._originals(), read_table(self.train / "utt2spk"))
 
     def write(self) -> None:
-        """Draw the copies; write the data dir (no wav.scp: copies are made anew wherever their features are), the
+        """Draw the copies; write the data dir (no wav.scp: copies are made again wherever their features are), the
         cuts of originals and copies, and in left_out.tsv the copies that cannot be made."""
         folder, utt2spk = self.folder, read_table(self.train / "utt2spk")
         rows = {row["id"]: row for row in _rows(self.train.parents[1] / "cuts.jsonl.gz") if row["id"] in utt2spk}

@@ -1,4 +1,4 @@
-"""The utterances of one corpus in one part of a fold, with their features at hand."""
+"""The utterances of one corpus in one part of a fold, with their features."""
 
 from __future__ import annotations
 

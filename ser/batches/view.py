@@ -81,7 +81,7 @@ class View:
             out[:] = self.read(index, start, len(out))
 
     def read_distorted(self, index: int, start: int, rows: int, rng: np.random.Generator) -> np.ndarray:
-        """About as many frames, with speed, warp and masks drawn anew, float32, (rows, bins)."""
+        """About as many frames, with speed, warp and masks drawn again, float32, (rows, bins)."""
         config = self.config
         speed, alpha = draw_distortion(rng, config.speeds, config.vtlp)
         values = self._source(index, start, round(rows * speed))

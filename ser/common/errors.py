@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and how an entry point reports them."""
+"""Errors that a user can fix, and how an entry point reports them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LISTED = "\n       "  # between the lines of one message
 
 
 class InputError(Exception):
-    """Something outside the program is wrong: one line that names file, reason and mend."""
+    """Something outside the program is wrong: one line that names file, reason and fix."""
 
 
 def listed(problems: Sequence[str], shown: int = 5) -> str:

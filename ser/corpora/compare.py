@@ -110,7 +110,7 @@ def check_classes(protocol: Protocol, items: Sequence[Item], allow_partial: bool
         if u.origin and named.pop(u.speaker, {""}) == {None}:
             complain(
                 "classes",
-                f"{u.origin}: speaker {u.speaker} has no utterance in a class; mend the labels, remove the lines, "
+                f"{u.origin}: speaker {u.speaker} has no utterance in a class; fix the labels, remove the lines, "
                 "or go on without with --allow-partial true",
             )
 

@@ -1,4 +1,4 @@
-"""What control experiments do to a corpus: keep less of its training utterances, or deal its labels anew."""
+"""What control experiments do to a corpus: keep less of its training utterances, or permute its labels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def thinned(protocol: Protocol, items: Sequence[Item]) -> list[Item]:
 
 
 def shuffled(protocol: Protocol, items: Sequence[Item]) -> list[Item]:
-    """Where `shuffle_labels` asks for it, the labels of each speaker's utterances in a class, dealt anew among them.
+    """Where `shuffle_labels` asks for it, the labels of each speaker's utterances in a class, permuted among them.
 
     Counts by speaker and label stay; the corpus's own label is kept as custom["own_label"], and votes are left out.
     """
@@ -52,6 +52,6 @@ def shuffled(protocol: Protocol, items: Sequence[Item]) -> list[Item]:
         for index, other in zip(indices, order, strict=True):
             u = items[index].utterance
             custom = {**{key: value for key, value in u.custom.items() if key != "votes"}, "own_label": u.label}
-            dealt = items[indices[other]].utterance.label
-            result[index] = replace(items[index], utterance=replace(u, label=dealt, custom=custom))
+            permuted = items[indices[other]].utterance.label
+            result[index] = replace(items[index], utterance=replace(u, label=permuted, custom=custom))
     return result

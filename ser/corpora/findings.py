@@ -32,7 +32,7 @@ def complain(kind: str, message: str) -> None:
 
     Args:
         kind: heads the list in which a check shows it, such as "stray files".
-        message: file, reason and mend.
+        message: file, reason and fix.
 
     Raises:
         InputError: unless findings are being collected.

@@ -141,19 +141,19 @@ def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> Item | Fin
     channels, length = samples.shape
     if u.channel is not None and not 0 <= u.channel < channels:
         there = "channel 0 only" if channels == 1 else f"channels 0 to {channels - 1}"
-        return "segments", f"{where(u)}: {u.id} wants channel {u.channel}, and {u.path} has {there}; mend the number"
+        return "segments", f"{where(u)}: {u.id} wants channel {u.channel}, and {u.path} has {there}; fix the number"
     first = round(u.start * rate)
     last = length if u.end is None or u.end == -1 else round(u.end * rate)
     if last > length + round(FRAME * rate) or first >= length:
         return (
             "segments",
             f"{where(u)}: {u.id} lies between {u.start:g} s and {'the end' if last == length else f'{u.end:g} s'}, and "
-            f"{u.path} ends at {length / rate:g} s ({length} samples at {rate} Hz); mend the times, or replace "
+            f"{u.path} ends at {length / rate:g} s ({length} samples at {rate} Hz); fix the times, or replace "
             "the file by an intact copy",
         )
     last = min(last, length)
     if first >= last:
-        return "segments", f"{where(u)}: {u.id} is shorter than a sample; mend the times"
+        return "segments", f"{where(u)}: {u.id} is shorter than a sample; fix the times"
     try:
         check_length(f"{where(u)}: {u.id}", last - first, rate)
     except InputError as error:

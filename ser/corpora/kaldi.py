@@ -27,7 +27,7 @@ def read_table(path: Path) -> Table:
     for number, line in enumerate(lines, 1):
         parts = line.strip().split(maxsplit=1)
         if len(parts) < 2:
-            raise InputError(f"{path}:{number}: expected `key value`, found {line!r}; mend or remove the line")
+            raise InputError(f"{path}:{number}: expected `key value`, found {line!r}; fix or remove the line")
         key, value = parts
         if key in table:
             raise InputError(f"{path}:{number}: {key} stands twice; remove one of the lines")

@@ -158,7 +158,7 @@ def check_there(protocol: Protocol, corpus_dir: Path) -> None:
     """The corpus has been fetched: a folder, or the table that names its files."""
     if not corpus_dir.exists():
         raise InputError(
-            f"{corpus_dir}: no such folder or table; mend the path ({protocol.name} can be had from {protocol.source})"
+            f"{corpus_dir}: no such folder or table; fix the path ({protocol.name} can be had from {protocol.source})"
         )
 
 
@@ -266,15 +266,15 @@ def _check_names(utterance: Utterance) -> None:
         if len(name.split()) != 1:
             raise InputError(
                 f"{where(utterance)}: {name!r} cannot name an utterance or a speaker, which have no spaces; "
-                "mend the preparer"
+                "fix the preparer"
             )
     if not utterance.id.startswith(f"{utterance.speaker}-"):
         raise InputError(
             f"{where(utterance)}: utterance id {utterance.id} does not start with its speaker "
-            f"{utterance.speaker} and a dash; mend the preparer"
+            f"{utterance.speaker} and a dash; fix the preparer"
         )
     if utterance.gender not in ("f", "m", ""):
-        raise InputError(f"{where(utterance)}: gender {utterance.gender!r} is not f, m or empty; mend the preparer")
+        raise InputError(f"{where(utterance)}: gender {utterance.gender!r} is not f, m or empty; fix the preparer")
     path = str(utterance.path.resolve())
     if "\n" in path or path != path.encode("utf-8", "replace").decode():
         raise InputError(f"{path!r}: a path that is no line of UTF-8 text; rename it")
@@ -304,7 +304,7 @@ def _check_genders(utterances: Sequence[Utterance]) -> None:
         if other.gender != u.gender:
             complain(
                 "speakers",
-                f"{where(u)}: speaker {u.speaker} is {u.gender} here and {other.gender} in {where(other)}; mend one",
+                f"{where(u)}: speaker {u.speaker} is {u.gender} here and {other.gender} in {where(other)}; fix one",
             )
 
 
@@ -363,7 +363,7 @@ def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
     for name, number in report.get("not_kept", {}).items():
         lines.append(f"  {name}: {number} utterances left out (keep: {protocol.keep})")
     if protocol.shuffle_labels:
-        lines.append("  labels are dealt anew among the utterances of each speaker (shuffle_labels)")
+        lines.append("  labels are permuted among the utterances of each speaker (shuffle_labels)")
     for name, number in report.get("parted", {}).items():
         lines.append(f"  {name}: {number} recordings have speakers in several parts, who may be heard in each other's")
     if report.get("unused_splits"):

@@ -81,10 +81,10 @@ def _told_of(path: Path) -> Iterator[None]:
     except (InputError, OSError):
         raise
     except SyntaxError as error:
-        raise InputError(f"{error.filename}:{error.lineno}: {error.msg}; mend the preparer") from None
+        raise InputError(f"{error.filename}:{error.lineno}: {error.msg}; fix the preparer") from None
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if Path(frame.filename).parent == path.parent]
         line = f":{own[-1].lineno}" if own else ""
         place = own[-1].filename if own else path
-        raise InputError(f"{place}{line}: {type(error).__name__}: {error}; mend the preparer") from error
+        raise InputError(f"{place}{line}: {type(error).__name__}: {error}; fix the preparer") from error

@@ -50,7 +50,7 @@ class Protocol:
         preparer: local/prepare_<preparer>.py lists the utterances.
         keep: for control experiments, the share of the training utterances of each fold that stay, or
             {"hours": so many}; None: all.
-        shuffle_labels: for control experiments, whether the labels of a speaker are dealt anew.
+        shuffle_labels: for control experiments, whether the labels of a speaker are permuted.
         synthetic: whether a machine speaks: figures then say nothing of people.
         columns: for the preparer csv, its name of a column -> the table's, where these differ.
         bases: the files of the bases.

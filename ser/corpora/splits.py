@@ -207,9 +207,9 @@ def _texts(
         if not any(said.values()):
             raise InputError(f"{where}texts: disjoint: the corpus gives no texts; remove it")
         common = said["train"] & (said["valid"] | said["test"])
-        dealt = sorted(common, key=lambda text: (derive_seed(spec.get("seed", 0), "texts", text), text))
-        groups = max(1, min(TEXT_GROUPS, len(dealt)))
-        held = {text for rank, text in enumerate(dealt) if rank % groups == number % groups}
+        ordered = sorted(common, key=lambda text: (derive_seed(spec.get("seed", 0), "texts", text), text))
+        groups = max(1, min(TEXT_GROUPS, len(ordered)))
+        held = {text for rank, text in enumerate(ordered) if rank % groups == number % groups}
         allowed = {part: said[part] - (held if part == "train" else common - held) for part in PARTS}
     for part in PARTS:
         speakers = set(fold[part])

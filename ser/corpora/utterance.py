@@ -117,7 +117,7 @@ def _audio_named(corpus_dir: Path) -> list[Path]:
 
 
 def _refuse_folder(error: OSError) -> None:
-    raise InputError(f"{error.filename}: cannot be read ({error.strerror}); mend that, or move it away") from None
+    raise InputError(f"{error.filename}: cannot be read ({error.strerror}); fix that, or move it away") from None
 
 
 def files_below(folder: Path, unreadable: Callable[[OSError], None] = _refuse_folder) -> list[Path]:

@@ -30,7 +30,7 @@ RESIDENT = 16 << 20
 RANGE = re.compile(r"\[(\d+):(\d+)\]$")
 GZIP = b"\x1f\x8b"
 # What to do about an archive that is not as it was written.
-MEND = "run steps/store.py verify, which removes what is damaged, then stage 3 again"
+FIX = "run steps/store.py verify, which removes what is damaged, then stage 3 again"
 VECTOR, MATRIX, TWO_BYTE = b"\0BFV ", b"\0BFM ", b"\0BCM2 "
 # What an entry of another kind begins with, and what it is.
 OTHERS = {
@@ -189,19 +189,19 @@ def read_header(data: bytes | mmap.mmap, offset: int, total: int, where: str) ->
     head = data[offset : max(offset, min(offset + 22, total))]  # beyond the total a map is no longer a file's
     kind = next((kind for kind in (VECTOR, MATRIX, TWO_BYTE) if head.startswith(kind)), None)
     if kind is None and len(head) < 6:
-        raise InputError(f"{where}: the archive ends within it; {MEND}")
+        raise InputError(f"{where}: the archive ends within it; {FIX}")
     if kind is None:
         what = next((name for start, name in OTHERS.items() if head.startswith(start)), "no Kaldi object")
         raise InputError(
-            f"{where}: {what} at offset {offset}, expected a float32 vector or matrix or a two-byte matrix; {MEND}"
+            f"{where}: {what} at offset {offset}, expected a float32 vector or matrix or a two-byte matrix; {FIX}"
         )
     little = _unpack(head, kind, "<", offset, total)
     if little is None:
         big = _unpack(head, kind, ">", offset, total)
         what = "big endian, and only little endian is read" if big else "the archive ends within it"
-        raise InputError(f"{where}: {what}; {MEND}")
+        raise InputError(f"{where}: {what}; {FIX}")
     if not math.isfinite(little.low) or not math.isfinite(little.step):
-        raise InputError(f"{where}: holds values that are not finite; {MEND}")
+        raise InputError(f"{where}: holds values that are not finite; {FIX}")
     return little
 
 
@@ -313,7 +313,7 @@ class ArkReader:
         self._let_go(rows * header.shape[1] * header.size)
         values = values_of(data, header, first + start, rows, out)
         if header.size == 4 and not np.isfinite(values).all():  # two bytes are of a span that is finite
-            raise InputError(f"{self.places[key][0]}: {key}: holds values that are not finite; {MEND}")
+            raise InputError(f"{self.places[key][0]}: {key}: holds values that are not finite; {FIX}")
         return values
 
     def _entry(self, key: str) -> tuple[mmap.mmap, Header]:
@@ -324,7 +324,7 @@ class ArkReader:
         # The file's size as it is now: a map must not be read beyond it.
         header = read_header(data, offset, data.size(), f"{path}: {key}")
         if len(header.shape) != 2:
-            raise InputError(f"{path}: {key}: a vector, expected a matrix; {MEND}")
+            raise InputError(f"{path}: {key}: a vector, expected a matrix; {FIX}")
         return data, header
 
     def _rows(self, key: str, header: Header) -> tuple[int, int]:
@@ -332,7 +332,7 @@ class ArkReader:
         first, end = self.ranges.get(key, (0, header.shape[0]))
         if not first < end <= header.shape[0]:
             raise InputError(
-                f"{self.scp}: {key}: rows {first} to {end - 1} of a matrix of {header.shape[0]}; mend the range"
+                f"{self.scp}: {key}: rows {first} to {end - 1} of a matrix of {header.shape[0]}; fix the range"
             )
         return first, end
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypedDict
 from ser.common import InputError, locked, read_json, write_json
 from ser.common.kinds import of_kind
 from ser.common.records import unchecked
-from ser.features.archive import MEND, ArkWriter
+from ser.features.archive import FIX, ArkWriter
 
 _checked: set[tuple[Path, int, int, int]] = set()
 # What is missing of a bucket is computed under the bucket's lock, so that nothing is computed twice.
@@ -103,7 +103,7 @@ def read_index(path: Path) -> Index:
             if e["frames"] < 1 or e["offset"] < 0:
                 raise ValueError(f"entries.{content}: {e['frames']} frames at {e['offset']}")
     except (InputError, ValueError) as error:
-        raise InputError(f"{path}: not the index of an archive ({error}); {MEND}") from None
+        raise InputError(f"{path}: not the index of an archive ({error}); {FIX}") from None
     entries = {
         content: Entry(f"{archive}:{e['offset']}", e["frames"], "copy_of" in e, "padded" in e)
         for content, e in values["entries"].items()
@@ -140,7 +140,7 @@ def check_archive(archive: Path, data: mmap.mmap) -> None:
     else:
         index = read_index(path)
         if data.size() != index.size or zlib.crc32(data) != index.checksum:
-            raise InputError(f"{archive}: not the bytes that were written; {MEND}")
+            raise InputError(f"{archive}: not the bytes that were written; {FIX}")
     _checked.add(key)
 
 

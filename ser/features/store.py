@@ -74,7 +74,7 @@ class FeatureStore:
 
     @property
     def finished(self) -> bool:
-        """Whether all is there, and in this place: a store that was moved is joined anew."""
+        """Whether all is there, and in this place: a store that was moved is joined again."""
         scp = self.folder / "feats.scp"
         if not (self.folder / "info.json").is_file() or not scp.is_file():
             return False
@@ -173,7 +173,7 @@ class FeatureStore:
     def finish(self) -> int:
         """Say where all features are: feats.scp, utt2num_frames, and lhotse's cuts with features.
 
-        What is there is kept, but for the cuts where stage 1 or 2 has written its own anew, maybe with other labels.
+        What is there is kept, but for the cuts where stage 1 or 2 has written its own again, maybe with other labels.
 
         Returns:
             The number of utterances and copies.

@@ -96,7 +96,7 @@ def verify(dump: Path) -> tuple[list[str], int]:
         if not _damage(path):
             continue
         with bucket_lock(path):
-            what = _damage(path)  # another process may have made it anew meanwhile
+            what = _damage(path)  # another process may have made it again meanwhile
             if what:
                 damaged.append(f"{path.with_suffix('.ark')}: {what}")
                 _remove_archive(path.with_suffix(".ark"))

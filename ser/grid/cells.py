@@ -71,9 +71,9 @@ class Grid:
     """The experiments that are asked for.
 
     Attributes:
-        settings: what all of them share; its corpora are all of the grid, at hand or not.
-        cells: those whose corpora are all at hand.
-        size: how many cells there would be with every corpus at hand.
+        settings: what all of them share; its corpora are all of the grid, available or not.
+        cells: those whose corpora are all available.
+        size: how many cells there would be with every available corpus.
         at_hand: corpora, in order.
         protocols: of these.
         lines: of these, the name and those that the protocol builds on.
@@ -114,7 +114,7 @@ class Grid:
 
     @property
     def summary(self) -> str:
-        """How much of the grid there is with the corpora at hand."""
+        """How much of the grid there is with the available corpora."""
         names = ", ".join(map("_".join, self.combinations))
         return f"{len(self.cells)} of {self.size} cells with {', '.join(self.at_hand)}: those of {names}"
 
@@ -153,7 +153,7 @@ class Grid:
         return self.root / experiment.folder
 
     def variables(self) -> dict[str, str]:
-        """Of each corpus at hand, the environment variable that names its folder: RAVDESS, or that of its base.
+        """Of each available corpus, the environment variable that names its folder: RAVDESS, or that of its base.
 
         Raises:
             InputError: one is not set.
@@ -171,7 +171,7 @@ class Grid:
         return found
 
     def unseen(self, experiment: Experiment) -> list[str]:
-        """The corpora for zero-shot scoring: those at hand that have test speakers, and labels of their own, and are no
+        """The corpora for zero-shot scoring: those available that have test speakers, and labels of their own, and are no
         reading of one that the experiment trains on."""
         split, fold = experiment.split, experiment.fold
         known = {name for corpus in experiment.corpora for name in self.lines[corpus]}
@@ -213,7 +213,7 @@ def open_grid(
 
     Args:
         overrides: settings, such as "training.patience=3".
-        only: corpora at hand, and with each the readings of it that build on its protocol; none: all of the grid.
+        only: available corpora, and with each the readings of it that build on its protocol; none: all of the grid.
         folds: from 1; none: all.
         seeds: one at least.
 
@@ -225,10 +225,8 @@ def open_grid(
     for override in overrides:
         key = override.partition("=")[0]
         if key in VARIED:
-            mend = (
-                "give --only" if key == "corpora" else f"give --{key}s" if key in ("fold", "seed") else f"edit {path}"
-            )
-            raise InputError(f"command line: {override}: the grid varies {key}; {mend}")
+            fix = "give --only" if key == "corpora" else f"give --{key}s" if key in ("fold", "seed") else f"edit {path}"
+            raise InputError(f"command line: {override}: the grid varies {key}; {fix}")
     for corpus in only:
         if corpus not in corpora:
             near = difflib.get_close_matches(corpus, corpora, n=1)

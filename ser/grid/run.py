@@ -243,7 +243,7 @@ def train(data: Data, folder: Path) -> None:
 
 
 def _forget(folder: Path, corpora: Iterable[str]) -> None:
-    """Have these corpora decoded anew: without a score that is whole, nothing says that what is there is."""
+    """Have these corpora decoded again: without a score that is whole, nothing says that what is there is."""
     for corpus in corpora:
         for part in ("valid", "test"):
             (folder / f"decode_{corpus}_{part}" / "decode.json").unlink(missing_ok=True)

@@ -38,7 +38,7 @@ class Found:
 
     Attributes:
         reason: of a failed one, one line.
-        log: of a failed one, where the story is.
+        log: of a failed one, its log.
     """
 
     state: State
@@ -81,8 +81,8 @@ def wrong_with(folder: Path, experiment: Experiment) -> str:
     except InputError as error:
         return str(error)
     except (LookupError, TypeError, AttributeError):
-        return f"{path}: not a result; the next run makes it anew"
-    return f"{path}: {odd[0]}: not as the files beside it have it; the next run makes it anew" if odd else ""
+        return f"{path}: not a result; the next run makes it again"
+    return f"{path}: {odd[0]}: not as the files beside it have it; the next run makes it again" if odd else ""
 
 
 def zero_shot_found(folder: Path) -> dict[str, Any] | None:
@@ -105,7 +105,7 @@ class Failure:
     Attributes:
         run: names the run of the grid, which does not try it again.
         job: the shard, from 1.
-        log: where the story is, in the folder of the experiment.
+        log: its log, in the folder of the experiment.
     """
 
     run: str
@@ -128,7 +128,7 @@ def read_failure(folder: Path) -> Failure | None:
         found = read_json(path)
         return Failure(str(found["run"]), int(found["job"]), str(found["error"]), str(found["log"]))
     except (InputError, LookupError, TypeError, ValueError):
-        return Failure("", 0, f"{path}: not readable; the next run makes it anew", MARKER)
+        return Failure("", 0, f"{path}: not readable; the next run makes it again", MARKER)
 
 
 def is_locked(path: Path) -> bool:

@@ -332,7 +332,7 @@ class Trainer:
         if meta.get("fingerprint") != self._fingerprint():
             raise InputError(
                 f"{self._checkpoint}: of other settings, data or split, or not in {self.machine.precision}; remove "
-                f"{self.folder} to start anew, or give another --exp folder"
+                f"{self.folder} to start again, or give another --exp folder"
             )
         try:
             state = of_kind(files.Progress, meta, "")

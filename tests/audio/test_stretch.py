@@ -95,7 +95,7 @@ def test_both_channels_of_a_call(tmp_path):
 )
 def test_a_stretch_that_is_not_within_the_recording_is_refused(tmp_path, start, samples):
     path = written(tmp_path / "call.wav")
-    refused(path, "of a recording of 16000 (2.000 s)", "mend start and end", start=start, samples=samples)
+    refused(path, "of a recording of 16000 (2.000 s)", "fix start and end", start=start, samples=samples)
 
 
 def test_a_sample_that_is_no_number_is_named_by_its_place_in_the_recording(tmp_path):

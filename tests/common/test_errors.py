@@ -17,7 +17,7 @@ def raising(error):
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (InputError("a.wav: bad; mend it"), 1, "error: a.wav: bad; mend it\n"),
+        (InputError("a.wav: bad; fix it"), 1, "error: a.wav: bad; fix it\n"),
         (PermissionError(13, "Permission denied", "a.wav"), 1, "error: a.wav: Permission denied; fix that"),
         (OSError("odd"), 1, "error: odd"),
         (KeyboardInterrupt(), 130, "error: interrupted. Rerun the same command to resume.\n"),

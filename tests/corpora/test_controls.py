@@ -1,4 +1,4 @@
-"""Protocols of control experiments: fewer training utterances, labels dealt anew."""
+"""Protocols of control experiments: fewer training utterances, labels permuted."""
 
 from __future__ import annotations
 
@@ -75,21 +75,21 @@ def test_hours_are_filled_and_not_passed(recipe: Path, tmp_path: Path) -> None:
     assert emotions(tmp_path / "more") == emotions(tmp_path / "whole")
 
 
-def test_labels_are_dealt_anew_within_each_speaker(recipe: Path, tmp_path: Path) -> None:
+def test_labels_are_permuted_within_each_speaker(recipe: Path, tmp_path: Path) -> None:
     prepared(recipe, tmp_path / "own")
-    text = prepared(recipe, tmp_path / "dealt", shuffle_labels=True)
-    assert "labels are dealt anew" in text
+    text = prepared(recipe, tmp_path / "permuted", shuffle_labels=True)
+    assert "labels are permuted" in text
     own = read_prepared(tmp_path / "own")
-    dealt = read_prepared(tmp_path / "dealt")
-    assert own.utterances.keys() == dealt.utterances.keys()
-    by_speaker = [Counter((u.speaker, u.emotion) for u in found.utterances.values()) for found in (own, dealt)]
+    permuted = read_prepared(tmp_path / "permuted")
+    assert own.utterances.keys() == permuted.utterances.keys()
+    by_speaker = [Counter((u.speaker, u.emotion) for u in found.utterances.values()) for found in (own, permuted)]
     assert by_speaker[0] == by_speaker[1]
-    same = sum(own.utterances[key].emotion == u.emotion for key, u in dealt.utterances.items())
+    same = sum(own.utterances[key].emotion == u.emotion for key, u in permuted.utterances.items())
     assert same < 0.5 * len(own.utterances)  # a quarter by chance
-    assert not (tmp_path / "dealt" / "strict_fold1" / "train" / "utt2votes").exists()
-    before = emotions(tmp_path / "dealt")
-    assert "up to date" in prepared(recipe, tmp_path / "dealt", shuffle_labels=True)
-    assert emotions(tmp_path / "dealt") == before
+    assert not (tmp_path / "permuted" / "strict_fold1" / "train" / "utt2votes").exists()
+    before = emotions(tmp_path / "permuted")
+    assert "up to date" in prepared(recipe, tmp_path / "permuted", shuffle_labels=True)
+    assert emotions(tmp_path / "permuted") == before
 
 
 @pytest.mark.parametrize("keep", [0, 1.5, -0.5, "half", True, {"hours": 0}, {"minutes": 3}, [0.5]])

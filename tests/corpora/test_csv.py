@@ -110,7 +110,7 @@ def test_names_with_accents_are_found_however_they_are_coded(lab):
         ([], ": empty; the first line names the columns"),
         ([HEADER, "wav/ana_sad.wav,ana"], ":2: 2 fields, and there are 3 columns; fix the line"),
         ([HEADER, "wav/ana_sad.wav,ana,sad,x"], ":2: 4 fields, and there are 3 columns; fix the line"),
-        ([HEADER, "", "wav/none.wav,ana,sad"], ":3: {corpus}/wav/none.wav: no such file; mend the path"),
+        ([HEADER, "", "wav/none.wav,ana,sad"], ":3: {corpus}/wav/none.wav: no such file; fix the path"),
         ([HEADER, "wav,ana,sad"], ":2: {corpus}/wav: no such file"),
         ([HEADER, "wav/ana_sad.wav,,sad"], ":2: speaker is empty; fill it in, or remove the line"),
         ([HEADER, "wav/ana_sad.wav,ana, "], ":2: emotion is empty"),
@@ -171,8 +171,7 @@ def test_the_folder_holds_one_table(lab):
 def test_a_table_that_is_not_there(lab, one_line):
     line = one_line(lab.command(lab.out, corpus=lab.corpus / "none.csv"))
     assert (
-        line
-        == f"error: {lab.corpus / 'none.csv'}: no such folder or table; mend the path (Lab can be had from the lab)"
+        line == f"error: {lab.corpus / 'none.csv'}: no such folder or table; fix the path (Lab can be had from the lab)"
     )
 
 
@@ -188,7 +187,7 @@ def test_a_speaker_in_no_class_and_a_class_without_speaker(lab):
     text = lines()
     lab.table("lab.csv", *text, *(f"wav/ana_{label}.wav,dora,other" for label in LABELS[:1]))
     lab.write(drop={"lab_ana-ana_angry": "equal"})
-    lab.refused(f"{lab.corpus / 'lab.csv'}:14: speaker lab_dora has no utterance in a class; mend the labels")
+    lab.refused(f"{lab.corpus / 'lab.csv'}:14: speaker lab_dora has no utterance in a class; fix the labels")
     lab.table("lab.csv", *(line for line in text if "angry" not in line))
     lab.write(drop={})
     lab.refused(f"{lab.protocol.path}: class angry has no speaker; map a label to it")

@@ -40,9 +40,7 @@ def test_relative_folders(tmp_path, small_ravdess):
 def test_missing_and_empty_folders(tmp_path, small_ravdess, one_line):
     small = small_ravdess()
     line = one_line(small.command(corpus=tmp_path / "none"))
-    start = (
-        f"error: {tmp_path / 'none'}: no such folder or table; mend the path (RAVDESS can be had from https://zenodo"
-    )
+    start = f"error: {tmp_path / 'none'}: no such folder or table; fix the path (RAVDESS can be had from https://zenodo"
     assert line.startswith(start)
     (tmp_path / "empty").mkdir()
     line = one_line(small.command(corpus=tmp_path / "empty"))

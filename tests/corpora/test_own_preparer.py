@@ -37,12 +37,12 @@ def prepare_own(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def utterances(corpus_dir)\n    pass\n", r"prepare_own.py:1: expected ':'; mend the preparer"),
-        ("import nosuchmodule\n", r"prepare_own.py:1: ModuleNotFoundError: No module named 'nosuchmodule'; mend"),
+        ("def utterances(corpus_dir)\n    pass\n", r"prepare_own.py:1: expected ':'; fix the preparer"),
+        ("import nosuchmodule\n", r"prepare_own.py:1: ModuleNotFoundError: No module named 'nosuchmodule'; fix"),
         ("def utterances(d):\n    x = 1\n    yield x.y\n", r"prepare_own.py:3: AttributeError: 'int' object has"),
         ("def utterances(d):\n    pass\n", r"prepare_own.py: utterances\(corpus_dir\) gives None; it is to yield"),
         ("def utterances(d):\n    yield {}\n", r"prepare_own.py: utterances\(corpus_dir\) yields {}, which is no Utt"),
-        (GENDER, r"x.wav: gender 'male' is not f, m or empty; mend the preparer"),
+        (GENDER, r"x.wav: gender 'male' is not f, m or empty; fix the preparer"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path, text, message):

@@ -338,8 +338,8 @@ def test_a_damaged_report_is_removed_as_it_says(small_ravdess):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ("'x-1', path, 'y'", "utterance id x-1 does not start with its speaker y and a dash; mend the preparer"),
-        ("'y-1 2', path, 'y'", "'y-1 2' cannot name an utterance or a speaker, which have no spaces; mend the"),
+        ("'x-1', path, 'y'", "utterance id x-1 does not start with its speaker y and a dash; fix the preparer"),
+        ("'y-1 2', path, 'y'", "'y-1 2' cannot name an utterance or a speaker, which have no spaces; fix the"),
     ],
 )
 def test_a_preparer_that_names_badly(small_ravdess, names, words):

@@ -203,7 +203,7 @@ def test_the_end_of_a_segment(tmp_path):
     none, wrong = items_of(lab, stretch(lab, 0.5, (8001 + 129) / 8000))
     assert none == []
     assert wrong["s-1"][1].startswith("segments:7: s-1 lies between 0.5 s and 1.01625 s, and ")
-    assert "ends at 1.00012 s (8001 samples at 8000 Hz); mend the times" in wrong["s-1"][1]
+    assert "ends at 1.00012 s (8001 samples at 8000 Hz); fix the times" in wrong["s-1"][1]
 
 
 def test_segments_may_overlap_and_silence_is_that_of_the_stretch(tmp_path):

@@ -143,7 +143,7 @@ def test_a_range_of_an_scp_counts_both_ends(tmp_path, matrices, storage):
     np.testing.assert_allclose(ours.read("spk-3"), native["spk-3"], atol=4e-6)
     np.testing.assert_array_equal(ours.read("spk-3", 4, 3), ours.read("spk-3")[4:7])
     scp.write_text(lines[0].replace("[2:11]", "[2:14]"))
-    with pytest.raises(InputError, match="feats.scp: spk-3: rows 2 to 14 of a matrix of 14; mend the range"):
+    with pytest.raises(InputError, match="feats.scp: spk-3: rows 2 to 14 of a matrix of 14; fix the range"):
         ArkReader(scp).read("spk-3")
 
 

@@ -169,7 +169,7 @@ def test_another_version_of_the_kinds_has_other_copies_and_the_same_originals(co
 
 
 def test_other_audio_has_other_copies(copied, tmp_path):
-    """Audio that is made anew under the same name, with the same steps."""
+    """Audio that is made again under the same name, with the same steps."""
     made = make(tmp_path)
     steps = {"two1-sad-00": [LOUDER]}
     before = computed(made, write_train_set(made, steps))

@@ -85,7 +85,7 @@ def test_verify_removes_what_is_damaged_and_stage_3_makes_it_anew(two, damage, w
     assert run.returncode == 1
     assert run.stderr == ""
     first, last = run.stdout.splitlines()
-    assert re.fullmatch(f"{path}: {what}; removed, and stage 3 makes it anew", first)
+    assert re.fullmatch(f"{path}: {what}; removed, and stage 3 makes it again", first)
     assert last == "0 of 1 archives are as they were written"
     assert not path.exists()
     assert not path.with_suffix(".json").exists()

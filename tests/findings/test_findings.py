@@ -41,7 +41,7 @@ def call(step, *arguments):
 
 @pytest.fixture(scope="module")
 def exp(tmp_path_factory):
-    """The 24 cells of tess and ravdess, two folds, one seed: TESS mends a speaker, a tdnn has another wrong."""
+    """The 24 cells of tess and ravdess, two folds, one seed: TESS corrects a speaker, a tdnn has another wrong."""
     root = tmp_path_factory.mktemp("grid") / "exp"
     for corpora in (["ravdess"], ["tess", "ravdess"]):
         for i, configuration in enumerate(TWO.configurations):

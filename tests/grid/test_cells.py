@@ -133,11 +133,11 @@ def test_a_wrong_argument_is_named(options: dict, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "mend"),
+    ("override", "fix"),
     [("fold=2", "give --folds"), ("corpora=[tess]", "give --only"), ("temporal=lstm", "grids/paper.yaml")],
 )
-def test_what_the_grid_varies_is_no_setting(override: str, mend: str) -> None:
-    assert mend in refused(override)
+def test_what_the_grid_varies_is_no_setting(override: str, fix: str) -> None:
+    assert fix in refused(override)
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,7 @@ def test_a_damaged_marker_is_a_failure_that_the_next_run_clears(own: StandIns) -
     marker = grid.folder(grid.experiments[0]) / MARKER
     marker.write_text('{"run": "a"')
     ((_, found),) = read_status(grid).failed
-    assert found.reason == f"{marker}: not readable; the next run makes it anew"
+    assert found.reason == f"{marker}: not readable; the next run makes it again"
     assert Runner(grid, "a").shard(1) == []
     assert set(states(grid).values()) == {State.DONE}
 

@@ -120,7 +120,7 @@ def test_a_reading_of_a_corpus_lies_where_its_base_lies(recipe: Path, corpus: st
 def test_a_variable_of_its_own_comes_first(recipe: Path, variables: dict[str, str], folder: str) -> None:
     done = run(recipe, "--corpora", "tess_other,ravdess", "--stage", "1", RAVDESS="/nowhere", **variables)
     assert last_error(done).startswith(
-        f"error: {folder}: no such folder or table; mend the path (tess_other can be had from "
+        f"error: {folder}: no such folder or table; fix the path (tess_other can be had from "
     )
 
 

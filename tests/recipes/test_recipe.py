@@ -228,7 +228,7 @@ def test_a_mistake_names_its_mend(recipe: Recipe, options: list[str], message: s
 
 def test_a_missing_corpus_is_named_with_its_source(recipe: Recipe) -> None:
     line = error_of(recipe.run(ONE="/nowhere"))
-    assert line == "error: /nowhere: no such folder or table; mend the path (one can be had from none)"
+    assert line == "error: /nowhere: no such folder or table; fix the path (one can be had from none)"
 
 
 @pytest.mark.parametrize("script", ["run.sh", "egs/ravdess/run.sh", "egs/interaffection/run.sh"])

@@ -97,7 +97,7 @@ def test_launchers_come_from_the_environment(tree: Path) -> None:
     [
         (None, "holds no bin/python"),
         ("exit 1", "does not start or is older than 3.11"),
-        ('[ "$1" = -c ] || echo torch, lhotse', "lacks torch, lhotse; mend:"),
+        ('[ "$1" = -c ] || echo torch, lhotse', "lacks torch, lhotse; fix:"),
     ],
 )
 def test_an_unfit_environment_is_one_line(tree: Path, tmp_path: Path, script: str | None, message: str) -> None:
@@ -117,7 +117,7 @@ def test_a_bare_python_lacks_every_package(tree: Path, tmp_path: Path) -> None:
     done = source(tree, "ser_environment mini", SER_ENV=str(environment))
     assert done.returncode == 1
     assert "lacks torch, lhotse, kaldiio, soundfile" in done.stderr
-    assert "espeakng_loader; mend:" in done.stderr
+    assert "espeakng_loader; fix:" in done.stderr
 
 
 def test_the_environment_of_these_tests_is_fit(tree: Path) -> None:

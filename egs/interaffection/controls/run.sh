@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Controls on RAVDESS: the donors as they are, with labels dealt anew, and cut to equal hours, a half and a quarter.
+# Controls on RAVDESS: the source corpora as they are, with labels permuted, and cut to equal hours, a half and a quarter.
 #   TESS=... RAVDESS=... egs/interaffection/controls/run.sh --only tess,ravdess
 #   TESS=... RAVDESS=... egs/interaffection/controls/run.sh --only tess,ravdess --grid copies --augment.copies 3
 # and then, with an interval for the difference of each to the first:

@@ -130,7 +130,7 @@ class _Part:
 
 
 def _fetch(part: _Part, bar: Any) -> None:
-    """Try until all is there; a try that brings something new starts the count anew."""
+    """Try until all is there; a try that brings something new starts the count again."""
     failed, most = 0, part.there
     while reason := _try(part, bar):
         if part.there > most:
@@ -240,7 +240,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _receive(part: _Part, response: http.client.HTTPResponse, bar: Any) -> None:
-    """Append the body to the part, or begin anew where the server sends the whole."""
+    """Append the body to the part, or begin again where the server sends the whole."""
     start = 0
     if response.status == 206:
         told = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
