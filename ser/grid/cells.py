@@ -171,7 +171,7 @@ class Grid:
         return found
 
     def unseen(self, experiment: Experiment) -> list[str]:
-        """The corpora for zero-shot scoring: those available that have test speakers, and labels of their own, and are no
+        """The corpora for zero-shot scoring: available, with test speakers and labels of their own, and no
         reading of one that the experiment trains on."""
         split, fold = experiment.split, experiment.fold
         known = {name for corpus in experiment.corpora for name in self.lines[corpus]}
