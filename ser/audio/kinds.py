@@ -61,6 +61,31 @@ def joined(path: Path, at: int) -> InputError:
     return InputError(f"{path}: a second recording begins at byte {at}; split the file there, or convert each with sox")
 
 
+# How files begin that only ffmpeg reads, among them video.
+_CONTAINERS = re.compile(
+    rb"....(?:ftyp|moov|mdat|wide)"  # MP4, M4A, 3GP, QuickTime
+    rb"|\x1aE\xdf\xa3"  # Matroska, WebM
+    rb"|RIFF....AVI "
+    rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11"  # ASF: WMA, WMV
+    rb"|FLV\x01"
+    rb"|\x00\x00\x01[\xba\xb3]"  # MPEG program stream
+    rb"|(?:.{4})?\x47.{187}(?:.{4})?\x47.{187}"  # MPEG transport stream, with or without time codes
+    rb"|\xff[\xf0\xf1\xf8\xf9]"  # AAC in ADTS
+    rb"|\xff[\xfc\xfd\xff\xf4-\xf7][\x10-\xef]"  # MPEG audio, layers I and II
+    rb"|\x0b\x77"  # AC-3
+    rb"|\x7f\xfe\x80\x01|\xfe\x7f\x01\x80"  # DTS
+    rb"|OggS.{24,120}?(?:Speex   |\x80theora)"
+    rb"|MAC |MP\+|MPCK|TTA1|tBaK|\.RMF\x00|\.ra\xfd|DSD |FRM8|ajkg",
+    re.DOTALL,
+)
+
+
+def is_container(path: Path) -> bool:
+    """Whether a file begins as one that only ffmpeg reads."""
+    with path.open("rb") as file:
+        return _CONTAINERS.match(file.read(512)) is not None
+
+
 _SIGNATURES: list[tuple[str, Callable[[bytes], bool]]] = [
     ("nothing but zeros where a header should be", lambda b: not any(b)),
     (
@@ -74,9 +99,9 @@ _SIGNATURES: list[tuple[str, Callable[[bytes], bool]]] = [
     ("a TIFF picture, not audio", lambda b: b.startswith((b"II*\0", b"MM\0*"))),
     ("a WebP picture, not audio", lambda b: b.startswith(b"RIFF") and b[8:12] == b"WEBP"),
     ("a PDF document, not audio", lambda b: b.startswith(b"%PDF")),
-    ("an AVI video, from which ffmpeg takes the sound", lambda b: b.startswith(b"RIFF") and b[8:12] == b"AVI "),
-    ("an MP4, M4A or QuickTime file, which ffmpeg converts to wav", lambda b: b[4:8] in (b"ftyp", b"moov")),
-    ("a Matroska or WebM file, which ffmpeg converts to wav", lambda b: b.startswith(b"\x1aE\xdf\xa3")),
+    ("an AVI video", lambda b: b.startswith(b"RIFF") and b[8:12] == b"AVI "),
+    ("an MP4, M4A or QuickTime file", lambda b: b[4:8] in (b"ftyp", b"moov")),
+    ("a Matroska or WebM file", lambda b: b.startswith(b"\x1aE\xdf\xa3")),
     ("what macOS keeps beside a file (AppleDouble), not audio", lambda b: b.startswith(b"\0\5\x16\7")),
     ("a zip archive, not audio", lambda b: b.startswith(b"PK\x03\x04")),
     ("a gzip file, not audio", lambda b: b.startswith(b"\x1f\x8b")),

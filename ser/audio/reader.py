@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ser.audio.ffmpeg import INSTALL, ffmpeg_info, ffmpeg_stream, has_ffmpeg
 from ser.audio.flac import flac_streams, read_flac
-from ser.audio.kinds import begins_as_audio, check_single, what_it_is
+from ser.audio.kinds import begins_as_audio, check_single, is_container, what_it_is
 from ser.audio.mp3 import behind_tags, is_mp3, mp3_streams
 from ser.audio.ogg import ogg_streams
-from ser.audio.sox import UnknownFormat, sox_info, sox_read
+from ser.audio.sox import UnknownFormat, has_sox, sox_info, sox_read
 from ser.audio.wav import PIPED_SIZES, wav_source
 from ser.common import InputError, check_regular
 
@@ -86,9 +87,13 @@ def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
             file.skip(start)
             data = file.read(count).T
     except _NotForLibsndfile as error:
-        info = _sox_info(path, error)
+        found = _program_info(path, error)
+        info = found.info
         count = _stretch(path, info, start, samples)
-        data = sox_read(path, info.num_channels, start, samples)
+        if found.by_ffmpeg:
+            data = np.concatenate([*_ffmpeg_blocks(path, start, count, _BLOCK)], axis=1)
+        else:
+            data = sox_read(path, info.num_channels, start, samples)
     if data.shape[1] < count:
         raise _cut_short(path, start + data.shape[1], info)
     return _audio(path, data, start, info)
@@ -107,7 +112,7 @@ def _whole_flac(path: Path) -> Audio | None:
 def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: int = 1 << 18) -> Iterator[Audio]:
     """The same, so many samples at a time, so that a long recording need not be held; errors may come late.
 
-    What only the program sox reads comes in one block.
+    What the program sox reads comes in one block.
     """
     path = Path(path)
     try:
@@ -121,8 +126,17 @@ def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: i
                     raise _cut_short(path, at, info)
                 yield _audio(path, data, at, info)
                 at += data.shape[1]
-    except _NotForLibsndfile:
-        yield read_audio(path, start, samples)
+    except _NotForLibsndfile as error:
+        found = _program_info(path, error)
+        if not found.by_ffmpeg:
+            yield read_audio(path, start, samples)
+            return
+        at, end = start, start + _stretch(path, found.info, start, samples)
+        for data in _ffmpeg_blocks(path, start, end - start, block):
+            yield _audio(path, data, at, found.info)
+            at += data.shape[1]
+        if at < end:
+            raise _cut_short(path, at, found.info) from None
 
 
 def _audio(path: Path, data: np.ndarray, start: int, info: AudioInfo) -> Audio:
@@ -189,13 +203,20 @@ def audio_info(path: Path) -> AudioInfo:
         with _opened(path) as file:
             info = file.info
     except _NotForLibsndfile as error:
-        info = _sox_info(path, error)
+        info = _program_info(path, error).info
     _stretch(path, info, 0, None)
     return info
 
 
 class _NotForLibsndfile(Exception):
-    """Not in the way of a known wrong file, so that sox may know it."""
+    """Not in the way of a known wrong file, so that sox or ffmpeg may know it."""
+
+
+class _ByProgram(NamedTuple):
+    """What a program tells of a file, and whether that is ffmpeg, not sox."""
+
+    info: AudioInfo
+    by_ffmpeg: bool
 
 
 class _Decoder:
@@ -259,7 +280,7 @@ def _opened(path: Path) -> Iterator[_Decoder]:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); fix that or replace it") from None
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
-        if (kind := what_it_is(path)) is None:
+        if is_container(path) or (kind := what_it_is(path)) is None:
             raise _NotForLibsndfile(reason) from None
         raise InputError(f"{path}: {kind} ({reason}); replace it by an intact copy") from None
 
@@ -280,6 +301,8 @@ def _streams(path: Path, data: mmap.mmap) -> list[bytes] | None:
     """The streams of a file where libsndfile would not read all that is there; None: it does."""
     if data[:2] == b"\xf0\x7e" and data[3:4] == b"\x01":  # libsndfile reads over its damage, and prints that on stdout
         raise InputError(f"{path}: a MIDI sample dump, which is not read; convert it with sox")
+    if is_container(path):
+        return None
     start = behind_tags(data)
     if data[start : start + 4] == b"fLaC":
         return flac_streams(path, data)
@@ -319,16 +342,40 @@ def _stretch(path: Path, info: AudioInfo, start: int, samples: int | None) -> in
     return count
 
 
-def _sox_info(path: Path, error: _NotForLibsndfile) -> AudioInfo:
-    try:
-        info = AudioInfo(*sox_info(path))
-        check_rate(path, info.sampling_rate)
-        return info
-    except UnknownFormat:
+def _program_info(path: Path, error: _NotForLibsndfile) -> _ByProgram:
+    """By sox where it is installed and knows the file, else by ffmpeg; what only ffmpeg reads goes to it at once.
+
+    Raises:
+        InputError: neither is installed, neither knows the file, or it is truncated or damaged.
+    """
+    found: _ByProgram | None = None
+    if not is_container(path) and (has_sox() or not has_ffmpeg()):
+        with suppress(UnknownFormat):
+            found = _ByProgram(AudioInfo(*sox_info(path)), False)
+    if found is None and (is_container(path) or has_ffmpeg()):
+        try:
+            found = _ByProgram(AudioInfo(*ffmpeg_info(path)), True)
+        except UnknownFormat as reason:
+            if kind := what_it_is(path):
+                text = f"{path}: {kind}, in which ffmpeg finds no sound ({reason}); replace it by an intact copy"
+                raise InputError(text) from None
+    if found is None:
         raise InputError(
-            f"{path}: not a known audio format ({error}); replace it by an intact copy, or convert it to wav with sox, "
-            "which can be told what a file without a header is"
-        ) from None
+            f"{path}: not a known audio format ({error}); replace it by an intact copy, install ffmpeg ({INSTALL}), or "
+            "convert it to wav with sox, which can be told what a file without a header is"
+        )
+    check_rate(path, found.info.sampling_rate)
+    return found
+
+
+def _ffmpeg_blocks(path: Path, start: int, count: int, block: int) -> Iterator[np.ndarray]:
+    """(channels, samples) each, fewer than `count` together where the file ends before."""
+    with ffmpeg_stream(path) as stream:
+        while start and (skipped := stream.read(min(start, block)).shape[1]):
+            start -= skipped
+        while count and (data := stream.read(min(count, block))).shape[1]:
+            count -= data.shape[1]
+            yield data
 
 
 def _headerless(path: Path) -> dict[str, Any]:

@@ -25,6 +25,11 @@ class UnknownFormat(Exception):
     """sox does not know what the file is either."""
 
 
+def has_sox() -> bool:
+    """Whether the program is on PATH."""
+    return shutil.which("sox") is not None
+
+
 def sox_info(path: Path) -> tuple[int, int, int]:
     """Sampling rate in Hz, number of samples, number of channels.
 

@@ -1,13 +1,25 @@
 """Every suffix that is listed as readable names a file that is read, wherever this machine can write one."""
 
+import os
 import shutil
 import subprocess
+import time
 
 import numpy as np
 import pytest
 import soundfile
 
-from ser.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES, audio_info, read_audio
+from ser.audio import (
+    AUDIO_SUFFIXES,
+    FFMPEG_SUFFIXES,
+    READABLE_SUFFIXES,
+    UNREADABLE_SUFFIXES,
+    audio_info,
+    ffmpeg,
+    read_audio,
+    read_blocks,
+)
+from ser.common import InputError
 
 # What libsndfile writes under each suffix.
 FORMATS = {
@@ -84,7 +96,97 @@ def test_what_libsndfile_reads_by_content_is_listed():
 
 
 def test_the_lists_are_lower_case_and_apart():
-    both = READABLE_SUFFIXES | UNREADABLE_SUFFIXES
-    assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in both)
-    assert not READABLE_SUFFIXES & UNREADABLE_SUFFIXES
-    assert {".m4a", ".3gp", ".webm", ".wma", ".aac", ".mp4", ".mkv"} <= UNREADABLE_SUFFIXES
+    lists = READABLE_SUFFIXES, FFMPEG_SUFFIXES, UNREADABLE_SUFFIXES
+    assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in AUDIO_SUFFIXES)
+    assert sum(map(len, lists)) == len(AUDIO_SUFFIXES)
+    assert {".m4a", ".3gp", ".webm", ".wma", ".aac", ".mp4", ".mkv"} <= FFMPEG_SUFFIXES
+
+
+# Options of ffmpeg to write what the suffix alone does not choose.
+BY_FFMPEG = {
+    "f4a": ["-f", "mp4"],
+    "qt": ["-f", "mov"],
+    "m2ts": ["-f", "mpegts"],
+    "weba": ["-f", "webm"],
+    "3ga": ["-f", "mp4"],
+    "3gpp": ["-f", "3gp", "-c:a", "aac"],
+    "3gp": ["-c:a", "aac"],
+    "3g2": ["-c:a", "aac"],
+    "flv": ["-c:a", "aac"],
+    "f4v": ["-c:a", "aac"],
+    "mp1": ["-f", "mp2"],
+    "mpa": ["-f", "mp2"],
+    "vob": ["-f", "mpeg"],
+    "rmvb": ["-f", "rm"],
+    "ram": ["-f", "rm"],
+    "ogx": ["-f", "ogg", "-c:a", "libspeex"],
+    "ogv": ["-f", "ogg", "-c:a", "libspeex"],
+    "dts": ["-strict", "-2", "-ar", "48000"],
+}
+
+
+@pytest.fixture(scope="module")
+def by_ffmpeg(tmp_path_factory):
+    """A factory: suffix to a file of 4 s of a tone that ffmpeg writes."""
+    folder = tmp_path_factory.mktemp("ffmpeg")
+    soundfile.write(folder / "tone.wav", np.tile(TONE, 4), 8000)
+
+    def make(suffix):
+        if not shutil.which("ffmpeg"):
+            pytest.skip("no program ffmpeg, which writes and reads this")
+        path = folder / f"a.{suffix}"
+        options = BY_FFMPEG.get(suffix, [])
+        command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", folder / "tone.wav", "-ar", "16000", *options, path]
+        run = subprocess.run(command, capture_output=True, text=True)
+        if run.returncode:
+            pytest.skip(f"this ffmpeg does not write {suffix}: {run.stderr.strip()[-100:]}")
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("suffix", sorted(FFMPEG_SUFFIXES))
+def test_a_suffix_of_ffmpeg_is_read(by_ffmpeg, suffix):
+    path = by_ffmpeg(suffix[1:])
+    audio, info = read_audio(path), audio_info(path)
+    assert info == (audio.sampling_rate, audio.samples.shape[1], 1)
+    assert abs(info.num_samples / info.sampling_rate - 4) < 0.2
+    assert 0.3 < np.abs(audio.samples).max() < 0.7
+
+
+def test_a_stretch_and_blocks_of_ffmpeg_are_of_the_whole(by_ffmpeg):
+    path = by_ffmpeg("m4a")
+    whole = read_audio(path).samples
+    np.testing.assert_array_equal(read_audio(path, 1000, 3000).samples, whole[:, 1000:4000])
+    blocks = [block.samples for block in read_blocks(path, 500, None, 7000)]
+    assert max(block.shape[1] for block in blocks) == 7000
+    np.testing.assert_array_equal(np.concatenate(blocks, axis=1), whole[:, 500:])
+
+
+@pytest.mark.parametrize("suffix", ["m4a", "webm", "mkv"])
+def test_a_truncated_file_of_ffmpeg_is_an_error(by_ffmpeg, tmp_path, suffix):
+    data = by_ffmpeg(suffix).read_bytes()
+    path = tmp_path / f"cut.{suffix}"
+    path.write_bytes(data[: len(data) * 2 // 3])
+    with pytest.raises(InputError, match="cut"):
+        read_audio(path)
+
+
+def test_without_ffmpeg_the_error_says_what_to_install(by_ffmpeg, monkeypatch):
+    path = by_ffmpeg("m4a")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(InputError, match="install ffmpeg"):
+        read_audio(path)
+
+
+def test_an_ffmpeg_that_gives_nothing_is_stopped(by_ffmpeg, tmp_path, monkeypatch):
+    path = by_ffmpeg("webm")
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(ffmpeg, "STALLED_SECONDS", 0.5)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="given nothing"), ffmpeg.ffmpeg_stream(path):
+        pass
+    assert time.monotonic() - started < 10
