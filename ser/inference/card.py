@@ -148,11 +148,16 @@ def _normalisation(description: Mapping[str, Any]) -> str:
 
 
 def _calibration(description: Mapping[str, Any]) -> str:
-    rows = []
+    rows, rejected = [], list[str]()
     for key, which in (("calibration", ""), ("calibration_without_speakers", ", unnamed")):
         for head, c in description.get(key, {}).items():
             errors = f"{100 * c['ece_before']:.1f}", f"{100 * c['ece_after']:.1f}"
             rows.append((head + which, f"{c['temperature']:.2f}", *errors, c["n"]))
+            if other := c.get("rejected"):
+                rejected.append(
+                    f"{markdown(head + which)}: the fitted temperature {other['temperature']:.2f} is not applied, for "
+                    f"ECE would be {100 * other['ece']:.1f} % in place of {errors[0]} %."
+                )
     table = markdown_table(("head", "temperature", "ECE before %", "ECE after %", "utterances"), rows)
     what = "Temperature scaling fitted on validation; ECE: expected calibration error, on the same."
     if "svm" in description:
@@ -160,7 +165,7 @@ def _calibration(description: Mapping[str, Any]) -> str:
             "An SVM has no probabilities: posteriors are the softmax of its one-vs-one votes and summed margins, and "
             f"the label is that of the votes, as libsvm has it. {what}"
         )
-    return f"## Confidence\n\n{what}\n\n{table}"
+    return "\n\n".join(["## Confidence", what, table, *rejected])
 
 
 def _corpora(corpora: Mapping[str, Mapping[str, str]], counts: Mapping[str, Mapping[str, int]]) -> str:

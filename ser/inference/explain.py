@@ -18,6 +18,7 @@ from ser.inference.predict.inputs import Source
 from ser.inference.predict.sound import whole
 from ser.inference.predictor import Predictor
 from ser.nets import SpeechEmotionNetwork
+from ser.scoring.calibration import tempered
 
 LONGEST = 60.0  # seconds that a picture has room for
 LEVELS = 80  # decibels that a spectrogram shows
@@ -32,7 +33,7 @@ class Explanation:
         used: where the frames that the network gets begin and end, in seconds.
         step: seconds from one of these to the next.
         attention: their weights, 1 in sum.
-        posteriors: (classes,).
+        posteriors: (classes,), calibrated as those of `ser predict`.
     """
 
     spectrum: np.ndarray
@@ -79,7 +80,9 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
         frames = network.frames(torch.from_numpy(prepared)[None].to(predictor.model.device), lengths)
         attention = weights_of(*frames)[0].cpu().numpy()
     step = config.frame_step * hop * getattr(network.front, "subsampling", 1)
-    return Explanation(spectrum, used, step, attention, predictor.posteriors([prepared])[0])
+    temperature = float(predictor.calibration().get("temperature", 1.0))
+    posteriors = tempered(predictor.posteriors([prepared]), temperature)[0]
+    return Explanation(spectrum, used, step, attention, posteriors)
 
 
 def draw(found: Explanation, predictor: Predictor, title: str, path: Path) -> None:

@@ -211,10 +211,18 @@ class Statistics(TypedDict):
     deviation: list[float]
 
 
+class RejectedTemperature(TypedDict):
+    """A fitted temperature that is not applied (1 is), since it makes the calibration error on validation worse."""
+
+    temperature: float
+    ece: float
+
+
 class Calibration(TypedDict):
     """Of a head on validation: confidences, sorted, and whether the answer of each is right, 1 or 0."""
 
     temperature: float
+    rejected: NotRequired[RejectedTemperature]
     n: int
     ua: float
     ece_before: float

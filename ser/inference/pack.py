@@ -31,7 +31,7 @@ from ser.inference.predict.inputs import manifest_rows
 from ser.inference.predictor import MEAN, Predictor, Statistics
 from ser.nets import Ensemble, build
 from ser.scoring import baseline, files
-from ser.scoring.calibration import expected_calibration_error, fit_temperature, tempered
+from ser.scoring.calibration import choose_temperature, expected_calibration_error, tempered
 from ser.scoring.files import read_decode, read_result
 from ser.scoring.result import read_posteriors, read_train
 from ser.training.checkpoint import load_tensors, save_tensors
@@ -345,11 +345,16 @@ def _calibration(predictor: Predictor, parts: Mapping[str, Part], named: bool) -
     targets = np.concatenate([[index[part.classes[t]] for t in part.targets] for part in parts.values()])
     answers = posteriors.argmax(1)
     right = answers == targets
-    temperature = fit_temperature(posteriors, targets)
+    temperature, fitted = choose_temperature(posteriors, targets)
+    rejected: dict[str, Any] = {}
+    if fitted != temperature:
+        ece = expected_calibration_error(tempered(posteriors, fitted).max(1), right)
+        rejected = {"rejected": {"temperature": fitted, "ece": ece}}
     before, after = posteriors.max(1), tempered(posteriors, temperature).max(1)
     order = np.argsort(after, kind="stable")
     return {
         "temperature": temperature,
+        **rejected,
         "n": len(targets),
         "ua": ua(confusion_matrix(targets, answers, len(index))),
         "ece_before": expected_calibration_error(before, right),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from ser.batches.batch import MULTIPLE
 from ser.common import InputError
 from ser.features import as_stored
 from ser.frontends import build_frontend
-from ser.frontends.preprocess import Moments, Preprocess
+from ser.frontends.preprocess import GROUPED, Moments, Preprocess
 from ser.inference.model import Model
 from ser.nets.evaluate import BATCH_FRAMES
 
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
 
 MEAN = "mean"
 Statistics = tuple[np.ndarray, np.ndarray]
+
+
+def head_of(model: Model, head: str | None) -> str:
+    """The head that answers: the one asked for, else the mean of all.
+
+    Raises:
+        InputError: none is asked for, and the heads answer different sets of labels, whose mean would mix them.
+    """
+    if head is None and len({frozenset(classes) for classes in model.heads.values()}) > 1:
+        known = "; ".join(f"{name} ({', '.join(classes)})" for name, classes in model.heads.items())
+        raise InputError(f"--head: {model.folder}: the heads answer different labels: {known}. Give one of them")
+    return head or MEAN
 
 
 class Predictor:
@@ -95,6 +107,16 @@ class Predictor:
     def prepare(self, spectrum: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
         """What the network gets, float32, (frames, bins)."""
         return self.normalised(self.shaped(spectrum), statistics)
+
+    def calibration(self, named: bool = False) -> Mapping[str, Any]:
+        """Of the head on validation, as model.json has it; empty where there is none.
+
+        Args:
+            named: whether the statistics are of the speakers or corpora of the files.
+        """
+        kind = "calibration" if named or self.batches.normalisation not in GROUPED else "calibration_without_speakers"
+        found: Mapping[str, Any] = self.model.description.get(kind, {}).get(self.head, {})
+        return found
 
     @torch.inference_mode()
     def posteriors(self, prepared: Sequence[np.ndarray]) -> np.ndarray:

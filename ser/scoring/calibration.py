@@ -44,6 +44,22 @@ def fit_temperature(posteriors: np.ndarray, targets: np.ndarray) -> float:
     return float(np.exp(best)) if loss(best) < loss(0) - 1e-12 else 1.0
 
 
+def choose_temperature(posteriors: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+    """The temperature to apply: the fitted one, or 1 where that has the lower calibration error on the same utterances.
+
+    Args:
+        posteriors: (utterances, classes), as for `fit_temperature`.
+        targets: (utterances,), indices of classes.
+
+    Returns:
+        The temperature to apply, and the fitted one.
+    """
+    fitted = fit_temperature(posteriors, targets)
+    correct = posteriors.argmax(1) == targets
+    before, after = (expected_calibration_error(tempered(posteriors, t).max(1), correct) for t in (1.0, fitted))
+    return (fitted if after <= before else 1.0), fitted
+
+
 def tempered(posteriors: np.ndarray, temperature: float) -> np.ndarray:
     """Rows p to softmax(log p / T), float32. The order of the classes in a row stays."""
     return np.exp(_log_softmax(_logs(posteriors) / temperature)).astype(np.float32)

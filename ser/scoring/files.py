@@ -115,6 +115,7 @@ class Calibration(TypedDict):
     """How far the confidence on a target holds."""
 
     temperature: float
+    rejected_temperature: NotRequired[float]  # fitted, and not applied, since it makes the validation ECE worse
     n: int
     ece_before: float
     ece_after: float

@@ -10,6 +10,8 @@ import numpy as np
 
 from ser.common.pictures import save_picture
 
+FEWEST = 20  # utterances of a reliability bin that is drawn
+
 
 def plot_confusion(confusion: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
     """Draw a confusion matrix: colour and text give the row's share, and the count."""
@@ -35,7 +37,9 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], title: str, pa
 
 
 def plot_reliability(calibration: Mapping[str, Any], title: str, path: Path) -> None:
-    """Draw the share that is right over confidence, before and after temperature scaling, and how many are where.
+    """Draw accuracy over confidence, before and after temperature scaling, and the number of utterances in each bin.
+
+    The accuracy of a bin of fewer than FEWEST utterances is not drawn.
 
     Args:
         calibration: ece_before, ece_after, reliability, as result.json has them.
@@ -48,7 +52,7 @@ def plot_reliability(calibration: Mapping[str, Any], title: str, path: Path) -> 
     for (upper, lower), when in zip(axes.T, ("before", "after"), strict=True):
         bins = calibration["reliability"][when]
         width = 1 / len(bins)
-        there = [b for b in bins if b["count"]]
+        there = [b for b in bins if b["count"] >= FEWEST]
         upper.plot([0, 1], [0, 1], "--", color="grey")
         upper.plot([b["confidence"] for b in there], [b["accuracy"] for b in there], "o-")
         upper.set(
@@ -56,6 +60,6 @@ def plot_reliability(calibration: Mapping[str, Any], title: str, path: Path) -> 
         )
         lower.bar([(i + 0.5) * width for i in range(len(bins))], [b["count"] for b in bins], 0.9 * width)
         lower.set(xlabel="confidence")
-    axes[0, 0].set(ylabel="share that is right")
+    axes[0, 0].set(ylabel=f"accuracy (bins of {FEWEST} or more)")
     axes[1, 0].set(ylabel="utterances")
     save_picture(figure, path)

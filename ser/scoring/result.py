@@ -21,7 +21,7 @@ from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import own_fold
 from ser.features.archive import read_archive
 from ser.scoring import files
-from ser.scoring.calibration import expected_calibration_error, fit_temperature, reliability, tempered
+from ser.scoring.calibration import choose_temperature, expected_calibration_error, reliability, tempered
 from ser.scoring.curves import plot_curves
 from ser.scoring.files import answers_of, read_decode
 from ser.scoring.plots import plot_confusion, plot_reliability
@@ -117,8 +117,9 @@ def _calibrate(data: Data, folder: Path, parts: Mapping[str, Part], pictures: bo
         if corpus in valid and (tuned / "decode.json").is_file():
             _check_decoded(tuned, model)
             decoded = folder / f"decode_{corpus}_{part.name}"
-            temperature = fit_temperature(read_posteriors(tuned, valid[corpus]), valid[corpus].targets)
+            temperature, fitted = choose_temperature(read_posteriors(tuned, valid[corpus]), valid[corpus].targets)
             found[corpus] = {"temperature": temperature, "n": len(valid[corpus])}
+            found[corpus] |= {"rejected_temperature": fitted} if fitted != temperature else {}
             found[corpus] |= calibration(read_posteriors(decoded, part), part.targets, temperature)
             if pictures:
                 name = f"{corpus} {part.name}"

@@ -11,7 +11,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="model folder, as `ser pack` makes it")
     parser.add_argument("file", type=Path, help="audio file")
     parser.add_argument("--out", type=Path, required=True, help="picture to write (.png, .pdf or .svg)")
-    parser.add_argument("--head", default="mean", help="corpus whose head answers (default: the mean of all heads)")
+    parser.add_argument(
+        "--head", help="corpus whose head answers (default: the mean of all heads, if they have one set of labels)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -23,9 +25,10 @@ def run(options: argparse.Namespace) -> int:
     check_picture(options.out)
     from ser.inference.explain import draw, explain
     from ser.inference.model import open_model
-    from ser.inference.predictor import Predictor
+    from ser.inference.predictor import Predictor, head_of
 
-    predictor = Predictor(open_model(options.model), options.head)
+    model = open_model(options.model)
+    predictor = Predictor(model, head_of(model, options.head))
     if predictor.statistics:
         kind = predictor.batches.normalisation
         print(

@@ -17,7 +17,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="audio files, folders of them, wav.scp (with segments and utt2spk beside it) or the folder that has it, "
         "lhotse cut manifests (.jsonl, .jsonl.gz), or - for audio on standard input",
     )
-    parser.add_argument("--head", default="mean", help="corpus whose head answers (default: the mean of all heads)")
+    parser.add_argument(
+        "--head", help="corpus whose head answers (default: the mean of all heads, if they have one set of labels)"
+    )
     parser.add_argument(
         "--channel", default="mix", help="mix (default): the mean of all, as in training; each: a row each; or a number"
     )
@@ -28,6 +30,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="PRECISION",
         help="give no label below the confidence from which on so many answers were right on validation, such as 0.9",
+    )
+    parser.add_argument(
+        "--raw", action="store_true", help="posteriors and confidence as decoding gives them, without calibration"
     )
     parser.add_argument("--utt2spk", type=Path, help="`<file or id> <speaker>` lines, where speakers are normalised")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run the commands of a list")
@@ -49,19 +54,20 @@ def run(options: argparse.Namespace) -> int:
     from ser.inference.predict.inputs import scratch, sources_of, with_speakers
     from ser.inference.predict.outputs import writer
     from ser.inference.predict.sound import EACH
-    from ser.inference.predictor import Predictor
+    from ser.inference.predictor import Predictor, head_of
     from ser.training.machine import available_cores
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(available_cores())
-    predictor = Predictor(open_model(options.model, options.device), options.head)
+    model = open_model(options.model, options.device)
+    predictor = Predictor(model, head_of(model, options.head))
     warned: Counter[str] = Counter()
     answered = withheld = failed = 0
     with scratch() as folder:
         sources = [s for name in options.inputs for s in sources_of(name, folder, options.allow_pipes == "true")]
         if options.utt2spk:
             sources = with_speakers(sources, options.utt2spk)
-        answers = Answers(predictor, sources, options.channel, options.abstain)
+        answers = Answers(predictor, sources, options.channel, options.abstain, options.raw)
         ids = [source.id for source in sources]
         with writer(options.format, options.out, predictor.classes, ids) as write:
             total = None if options.channel == EACH else len(sources)
@@ -73,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
                 withheld += not prediction.error and prediction.label is None
                 if prediction.error:
                     print(f"error: {line(prediction.error)}", file=sys.stderr)
-                for text in prediction.warnings:
+                for text in (text for text in prediction.warnings if text not in answers.common):
                     warned[text] += 1
                     if warned[text] <= SHOWN:
                         print(f"warning: {line(prediction.key)}: {line(text)}", file=sys.stderr)

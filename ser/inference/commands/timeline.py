@@ -23,7 +23,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recordings; each channel is a speaker")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder to write to (default: this one)")
     parser.add_argument("--format", default="rttm,textgrid,csv,json,png", help="of these, by commas (default: all)")
-    parser.add_argument("--head", default="mean", help="corpus head, or the mean of all (default)")
+    parser.add_argument(
+        "--head", help="corpus whose head answers (default: the mean of all heads, if they have one set of labels)"
+    )
     parser.add_argument("--decoder", default="auto", help="k2, viterbi, or auto: k2 where it is installed (default)")
     parser.add_argument("--nbest", type=int, default=1, metavar="N", help="write the N best paths into the JSON")
     parser.add_argument("--posteriors", default="false", metavar="true", help="write those of each window too")
@@ -39,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     """Write the timelines of all files, and a line on each; a file that cannot be read does not stop the others."""
     from ser.common import InputError
     from ser.common.output import line
-    from ser.inference import Predictor, open_model
+    from ser.inference import Predictor, head_of, open_model
     from ser.inference.timeline.decoders import NAMES, find_decoder
     from ser.inference.timeline.recording import timeline_of
     from ser.inference.timeline.settings import read_settings
@@ -55,7 +57,8 @@ def run(options: argparse.Namespace) -> int:
     keys = [*(key.replace("-", "_") for key in KEYS), "normalisation"]
     settings = read_settings(options.settings, {key: getattr(options, key) for key in keys})
     decoder = find_decoder(options.decoder)
-    predictor = Predictor(open_model(options.model, options.device), options.head)
+    model = open_model(options.model, options.device)
+    predictor = Predictor(model, head_of(model, options.head))
     settings.costs(predictor.classes)  # refuses a class that the model does not know before anything is heard
     failed = 0
     for path in options.files:

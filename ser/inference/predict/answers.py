@@ -32,8 +32,8 @@ class Prediction:
         channel: where it is one of several.
         seconds: how long it is.
         label: the most probable class; None where it is withheld or there is no answer.
-        confidence: the calibrated posterior of the most probable class.
-        posteriors: class -> probability, as decoding gives it, not calibrated.
+        confidence: the posterior of the most probable class.
+        posteriors: class -> probability, calibrated unless raw ones are asked for.
         warnings: why the answer may be worth less.
         error: why there is no answer; "" where there is.
     """
@@ -81,19 +81,28 @@ class Answers:
         channel: "mix": the mean of all channels, as in training; "each": every channel by itself; or a number from 0.
         precision: the share of right answers that is wanted, on validation; labels of too little confidence are
             withheld for it.
+        raw: posteriors and confidence without calibration, as decoding gives them.
 
     Attributes:
+        common: warnings that are in every answer.
         named: whether statistics are of the speakers that the sources name.
         threshold: confidence below which no label is given.
         promised: share of utterances answered, and of right ones among them, at that threshold on validation.
 
     Raises:
-        InputError: no such channel, or a precision that was not reached on validation.
+        InputError: no such channel, a precision that was not reached on validation, or one with `raw`.
     """
 
     def __init__(
-        self, predictor: Predictor, sources: Sequence[Source], channel: str = MIX, precision: float | None = None
+        self,
+        predictor: Predictor,
+        sources: Sequence[Source],
+        channel: str = MIX,
+        precision: float | None = None,
+        raw: bool = False,
     ) -> None:
+        if raw and precision is not None:
+            raise InputError("--raw: the thresholds of --abstain are of calibrated confidence. Give one of the two")
         if channel not in (MIX, EACH) and not channel.isdecimal():
             raise InputError(f"channel {channel}: must be {MIX}, {EACH} or a number from 0")
         self.predictor, self.sources, self.channel = predictor, sources, channel
@@ -103,15 +112,18 @@ class Answers:
         self.lowest = min(self.rate, *map(int, description["trained"]["sampling_rates"]))
         self.grouped = config.normalisation in GROUPED
         self.named = self.grouped and any(source.speaker for source in sources)
+        calibration = predictor.calibration(self.named)
+        self.common: list[str] = []
         if self.grouped and not self.named:
-            warnings.warn(
+            self.common.append(
                 f"trained with statistics of each {config.normalisation}, and no speakers are named (--utt2spk, or a "
-                "list that does): the mean of those in training is used",
-                stacklevel=2,
+                "list that does): the mean of those in training is used"
             )
-        key = "calibration" if self.named or not self.grouped else "calibration_without_speakers"
-        calibration = description[key].get(predictor.head, {})
-        self.temperature = float(calibration.get("temperature", 1.0))
+        if not calibration and not raw:
+            self.common.append(f"head {predictor.head} has no validation utterances, so nothing is calibrated")
+        for text in self.common:
+            warnings.warn(text, stacklevel=2)
+        self.temperature = 1.0 if raw else float(calibration.get("temperature", 1.0))
         self.threshold, self.promised = 0.0, (1.0, math.nan)
         if precision is not None:
             confidence, right = (np.array(calibration.get(name, ())) for name in ("confidence", "right"))
@@ -180,7 +192,7 @@ class Answers:
             row.whole = True
 
     def _warnings(self, source: Source, sound: Sound) -> dict[str, None]:
-        found = []
+        found = [*self.common]
         span = f"the {self.shortest:.1f} to {self.longest:.1f} s of training"
         if sound.seconds < self.shortest - 0.0005:
             found.append(f"shorter than {span}")
@@ -208,8 +220,10 @@ class Answers:
                 yield Prediction(row.id, row.channel, error=row.error)
                 continue
             posteriors = np.asarray(row.total) / row.weight
+            if self.temperature != 1:
+                posteriors = tempered(posteriors[None], self.temperature)[0]
             best = int(posteriors.argmax())
-            confidence = float(tempered(posteriors[None], self.temperature)[0, best])
+            confidence = float(posteriors[best])
             classes = self.predictor.classes
             yield Prediction(
                 row.id,

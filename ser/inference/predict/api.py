@@ -22,7 +22,7 @@ from ser.common import InputError
 from ser.inference.model import Model, open_model
 from ser.inference.predict.answers import MIX, Answers, Prediction
 from ser.inference.predict.inputs import Source, scratch, sources_of
-from ser.inference.predictor import MEAN, Predictor
+from ser.inference.predictor import Predictor, head_of
 
 Given = str | os.PathLike[str] | np.ndarray
 
@@ -43,10 +43,11 @@ class EmotionModel:
         audio: Given | Sequence[Given],
         sampling_rate: int | None = None,
         *,
-        head: str = MEAN,
+        head: str | None = None,
         channel: str | int = MIX,
         speakers: Sequence[str] | None = None,
         precision: float | None = None,
+        raw: bool = False,
     ) -> list[Prediction]:
         """Answer files, folders, lists (as `ser predict` takes them) or samples, in the order given.
 
@@ -55,13 +56,15 @@ class EmotionModel:
         Args:
             audio: one or several: paths, or samples, float, (samples,) or (channels, samples), of full scale 1.
             sampling_rate: of samples, in Hz.
-            head: whose labels; "mean": of all.
+            head: whose labels; "mean": the mean of all, which None means too where their labels are the same.
             channel: "mix", "each", or a number from 0.
             speakers: one for each of `audio`, where the model normalises by speaker.
             precision: the share of right answers that is wanted, on validation; other labels are withheld (None).
+            raw: posteriors and confidence without calibration, as decoding gives them.
 
         Raises:
-            InputError: a folder without audio, a list that cannot be read, samples without a rate, no such head.
+            InputError: a folder without audio, a list that cannot be read, samples without a rate, no such head, or
+                none is given and labels of heads differ.
         """
         given: list[Given] = list(audio) if isinstance(audio, list | tuple) else [audio]  # type: ignore[list-item]
         if speakers is not None and len(speakers) != len(given):
@@ -74,7 +77,8 @@ class EmotionModel:
                 else:
                     own = [_samples(np.asarray(item), sampling_rate, f"[{number}]")]
                 sources += own if speakers is None else [replace(s, speaker=speakers[number]) for s in own]
-            return list(Answers(Predictor(self.model, head), sources, str(channel), precision))
+            predictor = Predictor(self.model, head_of(self.model, head))
+            return list(Answers(predictor, sources, str(channel), precision, raw))
 
 
 def _samples(samples: np.ndarray, sampling_rate: int | None, name: str) -> Source:
