@@ -62,6 +62,7 @@ setup(
         "wandb": ["wandb"],
         "onnx": ["onnx", "onnxruntime"],
         "hub": ["huggingface_hub"],
+        "xlsx": ["openpyxl"],
         "pretrained": ["transformers>=5", "huggingface_hub"],
         "dev": [
             "pytest",
@@ -77,6 +78,7 @@ setup(
             "tensorboard",
             "onnx",
             "onnxruntime",
+            "openpyxl",
             "types-PyYAML",
             "audiomentations",  # which the benchmark of augmentation compares with, as librosa
             "librosa",

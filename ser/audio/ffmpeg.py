@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class FfmpegStream:
         num_channels: of the samples.
     """
 
-    def __init__(self, path: Path, process: subprocess.Popen[bytes], messages: tempfile._TemporaryFileWrapper) -> None:
+    def __init__(self, path: Path, process: subprocess.Popen[bytes], messages: IO[bytes]) -> None:
         self._path, self._process, self._messages = path, process, messages
         assert process.stdout is not None
         self._output = process.stdout.fileno()

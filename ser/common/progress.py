@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, TextIO
 
 from ser.common.output import SafeStream, line
 
 # run.sh keeps the terminal open under this file descriptor for the first job of a stage.
 VARIABLE = "SER_TERMINAL_FD"
+SECONDS = 60  # between two lines of `Rate`
 
 
 def terminal() -> TextIO | None:
@@ -54,3 +57,27 @@ def progress(
         leave=False,
         dynamic_ncols=True,
     )
+
+
+class Rate:
+    """A line on standard error each minute where there is no terminal: count, rate and time left.
+
+    Args:
+        total: how many there are.
+        unit: what is counted.
+    """
+
+    def __init__(self, text: str, total: int, unit: str, show: bool = True) -> None:
+        self.text, self.total, self.unit = text, total, unit
+        self.show = show and terminal() is None
+        self.count = 0
+        self.begun = self.last = time.monotonic()
+
+    def update(self) -> None:
+        """Count one more."""
+        self.count += 1
+        now = time.monotonic()
+        if self.show and now - self.last >= SECONDS:
+            self.last, rate = now, self.count / (now - self.begun)
+            left = str(timedelta(seconds=round((self.total - self.count) / rate)))
+            print(f"{self.text}: {self.count} of {self.total}, {rate:.1f} {self.unit}s/s, {left} left", file=sys.stderr)

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ser.inference.predict.answers import Answers, Prediction
+    from ser.inference.predict.inputs import Source
+    from ser.inference.predict.outputs import Layout
 
 SHOWN = 3  # files that a warning is shown for; the rest is counted
+SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".xlsx": "xlsx", ".ark": "ark"}  # of --out, where no --format is given
+SOME_FAILED, SOME_LEFT_OUT = 1, 3  # exit codes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
+    true_false = ["true", "false"]
     parser.add_argument("model", type=Path, help="model folder, as `ser pack` makes it")
     parser.add_argument(
         "inputs",
         nargs="+",
         help="audio files, folders of them, wav.scp (with segments and utt2spk beside it) or the folder that has it, "
-        "lhotse cut manifests (.jsonl, .jsonl.gz), or - for audio on standard input",
+        "lhotse cut manifests (.jsonl, .jsonl.gz), a table of paths (.csv, .tsv, .xlsx), or - for audio on standard "
+        "input",
     )
     parser.add_argument(
         "--head", help="corpus whose head answers (default: the mean of all heads, if they have one set of labels)"
@@ -23,8 +35,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--channel", default="mix", help="mix (default): the mean of all, as in training; each: a row each; or a number"
     )
-    parser.add_argument("--format", choices=["table", "csv", "jsonl", "ark"], default="table", help="(default: table)")
+    parser.add_argument(
+        "--format", choices=["table", "csv", "jsonl", "xlsx", "ark"], help="(default: by the suffix of --out, or table)"
+    )
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
+    parser.add_argument("--excel", action="store_true", help="CSV that Excel opens as UTF-8 (with a byte order mark)")
+    parser.add_argument(
+        "--decimal", choices=["point", "comma"], default="point", help="comma: CSV with ; and decimal commas"
+    )
+    parser.add_argument("--path-column", help="column of a table that names the files (default: path, file, audio ...)")
+    parser.add_argument(
+        "--resume", choices=true_false, default="true", help="go on where an interrupted run with the same --out ended"
+    )
+    parser.add_argument(
+        "--append", choices=true_false, default="false", help="keep the answers in --out, and answer new files alone"
+    )
     parser.add_argument(
         "--abstain",
         type=float,
@@ -35,65 +60,179 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--raw", action="store_true", help="posteriors and confidence as decoding gives them, without calibration"
     )
     parser.add_argument("--utt2spk", type=Path, help="`<file or id> <speaker>` lines, where speakers are normalised")
-    parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run the commands of a list")
+    parser.add_argument("--allow-pipes", choices=true_false, default="false", help="run the commands of a list")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Answer; the exit code is 1 where a file could not be read."""
+    """Answer; the exit code is 1 where a file could not be read, 3 where files of a folder are left out."""
     import os
-    import sys
-    from collections import Counter
+    from contextlib import ExitStack
 
     import torch
 
-    from ser.common.output import line
-    from ser.common.progress import progress
+    from ser.common import InputError
+    from ser.common.progress import Rate, progress
     from ser.inference.model import open_model
     from ser.inference.predict.answers import Answers
     from ser.inference.predict.inputs import scratch, sources_of, with_speakers
-    from ser.inference.predict.outputs import writer
+    from ser.inference.predict.outputs import check_out, names_of, writer
+    from ser.inference.predict.resume import RESUMABLE, partial_answers
     from ser.inference.predict.sound import EACH
     from ser.inference.predictor import Predictor, head_of
     from ser.training.machine import available_cores
 
+    form = _format(options)
+    append, out = options.append == "true", options.out
+    if append and (out is None or form not in RESUMABLE):
+        raise InputError("--append: give --out with --format csv or jsonl")
+    if out:
+        check_out(out)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(available_cores())
     model = open_model(options.model, options.device)
     predictor = Predictor(model, head_of(model, options.head))
-    warned: Counter[str] = Counter()
-    answered = withheld = failed = 0
-    with scratch() as folder:
-        sources = [s for name in options.inputs for s in sources_of(name, folder, options.allow_pipes == "true")]
+    with scratch() as folder, ExitStack() as stack:
+        sources = [
+            source
+            for name in options.inputs
+            for source in sources_of(name, folder, options.allow_pipes == "true", options.path_column)
+        ]
+        if out:
+            own = {path.absolute() for path in names_of(out)}
+            sources = [s for s in sources if not (s.left_out and s.path and s.path.absolute() in own)]
         if options.utt2spk:
             sources = with_speakers(sources, options.utt2spk)
         answers = Answers(predictor, sources, options.channel, options.abstain, options.raw)
-        ids = [source.id for source in sources]
-        with writer(options.format, options.out, predictor.classes, ids) as write:
-            total = None if options.channel == EACH else len(sources)
-            shown = progress(answers, text="predict", unit="answer", total=total, show=options.out is not None)
-            for prediction in shown:
+        if append and answers.named:
+            raise InputError("--append: answers of a model normalised by speaker depend on all files. Leave it out")
+        layout = _layout(options, sources, predictor.classes)
+        report = _Report(answers)
+        place = out
+        if out and form not in ("ark", "xlsx"):
+            identity = _identity(options, answers, form, layout.columns)
+            partial = stack.enter_context(
+                partial_answers(out, form, layout, identity, options.resume == "true", append)
+            )
+            answers.pending, place = [s for s in sources if not report.found(s, partial.take(s))], partial.file
+            report.resumed(partial.path, len(answers.pending))
+        with writer(form, place, layout, [source.id for source in sources]) as write:
+            pending = len(answers.pending)
+            bar = stack.enter_context(progress(text="predict", unit="file", total=pending, show=out is not None))
+            rate = Rate("predict", pending, "file", show=out is not None)
+            for prediction in answers:
                 write(prediction)
-                failed += bool(prediction.error)
-                answered += not prediction.error
-                withheld += not prediction.error and prediction.label is None
-                if prediction.error:
-                    print(f"error: {line(prediction.error)}", file=sys.stderr)
-                for text in (text for text in prediction.warnings if text not in answers.common):
-                    warned[text] += 1
-                    if warned[text] <= SHOWN:
-                        print(f"warning: {line(prediction.key)}: {line(text)}", file=sys.stderr)
-    for text, count in warned.items():
-        if count > SHOWN:
-            print(f"warning: {count} of {answered}: {line(text)}", file=sys.stderr)
-    if options.abstain is not None and answered:
-        coverage, precision = answers.promised
-        print(
-            f"labels from confidence {answers.threshold:.3f} on: {answered - withheld} of {answered} "
-            f"({100 * (answered - withheld) / answered:.0f} %) here; on validation {100 * coverage:.0f} %, of which "
-            f"{100 * precision:.1f} % were right",
-            file=sys.stderr,
-        )
-    if failed:
-        print(f"{failed} of {failed + answered} could not be read", file=sys.stderr)
-    return int(failed > 0)
+                report.add(prediction)
+                if options.channel != EACH or not prediction.channel:  # the first row of a file
+                    bar.update()
+                    rate.update()
+    return report.finish(options.abstain is not None)
+
+
+def _format(options: argparse.Namespace) -> str:
+    from ser.common import InputError
+
+    for_csv = options.excel or options.decimal == "comma"
+    suffix = options.out.suffix.lower() if options.out else ""
+    form: str = options.format or SUFFIXES.get(suffix) or ("csv" if for_csv else "table")
+    if for_csv and form != "csv":
+        raise InputError(f"--excel, --decimal: of CSV, and the format is {form}. Give --format csv")
+    return form
+
+
+def _layout(options: argparse.Namespace, sources: Sequence[Source], classes: tuple[str, ...]) -> Layout:
+    from ser.common import InputError
+    from ser.inference.predict.outputs import FILE, Layout
+
+    kinds = {(tuple(source.columns), source.path_column) for source in sources}
+    if len(kinds) > 1:
+        raise InputError("inputs: a table and something else, or tables of other columns. Answer each by itself")
+    columns, path_column = next(iter(kinds), ((), ""))
+    return Layout(classes, columns or (FILE,), path_column or FILE, options.excel, options.decimal == "comma")
+
+
+def _identity(options: argparse.Namespace, answers: Answers, form: str, columns: tuple[str, ...]) -> dict[str, object]:
+    """What rows that one file holds must have in common."""
+    from ser.common.files import digest, sha256
+    from ser.inference.model import SUMS
+
+    speakers = digest([(source.id, source.speaker) for source in answers.sources]) if answers.named else None
+    keys = ("channel", "abstain", "raw", "excel", "decimal")
+    return {
+        "model": sha256(answers.predictor.model.folder / SUMS),
+        "head": answers.predictor.head,
+        "format": form,
+        **{key: getattr(options, key) for key in keys},
+        "columns": list(columns),
+        "speakers": speakers,
+    }
+
+
+class _Report:
+    """What standard error gets: errors and warnings as they come, at first one by one, and their counts."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+        self.warned: Counter[str] = Counter()
+        self.answered = self.withheld = self.failed = self.left_out = self.before = 0
+
+    def found(self, source: Source, error: bool | None) -> bool:
+        """Note what an earlier run has answered."""
+        if error is None:
+            return False
+        self.before += 1
+        self.left_out += error and source.left_out
+        self.failed += error and not source.left_out
+        return True
+
+    def resumed(self, path: Path, pending: int) -> None:
+        """Report where the run begins."""
+        if self.before:
+            _say(f"{path}: {self.before} answers are there, {pending} files are left")
+
+    def add(self, prediction: Prediction) -> None:
+        """Note an answer."""
+        from ser.common.output import line
+
+        if prediction.left_out:
+            self.left_out += 1
+            if self.left_out <= SHOWN:
+                _say(f"warning: {line(prediction.error)}")
+            return
+        self.failed += bool(prediction.error)
+        self.answered += not prediction.error
+        self.withheld += not prediction.error and prediction.label is None
+        if prediction.error:
+            _say(f"error: {line(prediction.error)}")
+        for text in prediction.warnings:
+            if text not in self.answers.common:  # which is given once, as a warning of Python
+                self.warned[text] += 1
+                if self.warned[text] <= SHOWN:
+                    _say(f"warning: {line(prediction.key)}: {line(text)}")
+
+    def finish(self, abstained: bool) -> int:
+        """Report the counts; the exit code."""
+        from ser.common.output import line
+
+        for text, count in self.warned.items():
+            if count > SHOWN:
+                _say(f"warning: {count} of {self.answered}: {line(text)}")
+        if abstained and self.answered:
+            coverage, precision = self.answers.promised
+            given = self.answered - self.withheld
+            _say(
+                f"labels from confidence {self.answers.threshold:.3f} on: {given} of {self.answered} "
+                f"({100 * given / self.answered:.0f} %) here; on validation {100 * coverage:.0f} %, of which "
+                f"{100 * precision:.1f} % were right"
+            )
+        if self.left_out:
+            _say(f"{self.left_out} files that are not audio, or hidden, are left out; the output lists each")
+        if self.failed:
+            _say(f"{self.failed} of {len(self.answers.sources) - self.left_out} could not be read")
+        return SOME_FAILED if self.failed else SOME_LEFT_OUT if self.left_out else 0
+
+
+def _say(text: str) -> None:
+    import sys
+
+    print(text, file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,8 @@ class Prediction:
         posteriors: class -> probability, calibrated unless raw ones are asked for.
         warnings: why the answer may be worth less.
         error: why there is no answer; "" where there is.
+        left_out: whether that is a file of a folder that is not meant to be answered, such as a readme.
+        columns: of the row of a table that names the file.
     """
 
     id: str
@@ -46,6 +48,8 @@ class Prediction:
     posteriors: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     error: str = ""
+    left_out: bool = False
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -63,7 +67,7 @@ class _Row:
         total: sum of the posteriors of the others, weighted by `weight`, their seconds.
     """
 
-    id: str
+    source: Source
     channel: int | None = None
     seconds: float = 0.0
     warnings: dict[str, None] = field(default_factory=dict)
@@ -85,6 +89,7 @@ class Answers:
 
     Attributes:
         common: warnings that are in every answer.
+        pending: the sources that are answered, at first all; statistics of speakers are of all in any case.
         named: whether statistics are of the speakers that the sources name.
         threshold: confidence below which no label is given.
         promised: share of utterances answered, and of right ones among them, at that threshold on validation.
@@ -106,6 +111,7 @@ class Answers:
         if channel not in (MIX, EACH) and not channel.isdecimal():
             raise InputError(f"channel {channel}: must be {MIX}, {EACH} or a number from 0")
         self.predictor, self.sources, self.channel = predictor, sources, channel
+        self.pending = sources
         description, config = predictor.model.description, predictor.batches
         self.rate = predictor.frontend.sampling_rate
         self.shortest, self.longest = description["trained"]["seconds"]
@@ -134,11 +140,11 @@ class Answers:
             self.promised = rest[0], rest[1]
 
     def __iter__(self) -> Iterator[Prediction]:
-        statistics = self.statistics()
+        statistics = self.statistics() if self.pending else {}
         rows: deque[_Row] = deque()
         gathered: list[tuple[_Row, np.ndarray, float]] = []
         frames, most = 0, FRAMES[0]
-        for source in self.sources:
+        for source in self.pending:
             own = statistics.get(self._group(source))
             for row, shaped, seconds in self._windows(source, rows):
                 gathered.append((row, self.predictor.normalised(shaped, own), seconds))
@@ -172,7 +178,7 @@ class Answers:
         own: list[_Row] = []
         try:
             with heard(source, self.channel, self.rate, max(WINDOW, self.longest)) as sound:
-                own = [_Row(source.id, c, sound.seconds, self._warnings(source, sound)) for c in sound.channels]
+                own = [_Row(source, c, sound.seconds, self._warnings(source, sound)) for c in sound.channels]
                 rows += own
                 for window in sound.windows:
                     for row, samples in zip(own, window, strict=True):
@@ -184,7 +190,7 @@ class Answers:
                         yield row, shaped, len(samples) / self.rate
         except InputError as error:
             if not own:
-                own = [_Row(source.id)]
+                own = [_Row(source)]
                 rows += own
             for row in own:
                 row.error = str(error)
@@ -217,7 +223,10 @@ class Answers:
         while rows and rows[0].whole and not rows[0].waiting:
             row = rows.popleft()
             if row.error:
-                yield Prediction(row.id, row.channel, error=row.error)
+                source = row.source
+                yield Prediction(
+                    source.id, row.channel, error=row.error, left_out=source.left_out, columns=source.columns
+                )
                 continue
             posteriors = np.asarray(row.total) / row.weight
             if self.temperature != 1:
@@ -226,11 +235,12 @@ class Answers:
             confidence = float(posteriors[best])
             classes = self.predictor.classes
             yield Prediction(
-                row.id,
+                row.source.id,
                 row.channel,
                 row.seconds,
                 classes[best] if confidence >= self.threshold else None,
                 confidence,
                 dict(zip(classes, posteriors.tolist(), strict=True)),
                 tuple(row.warnings),
+                columns=row.source.columns,
             )

@@ -12,13 +12,13 @@ import tempfile
 import unicodedata
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ser.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES, Audio
+from ser.audio import AUDIO_SUFFIXES, Audio
 from ser.common import InputError, check_regular
 from ser.corpora.data_dir import (
     Line,
@@ -32,11 +32,11 @@ from ser.corpora.data_dir import (
 )
 from ser.corpora.table import existing_file, read_lines
 from ser.corpora.utterance import files_below, is_hidden
+from ser.inference.predict.tables import TABLES, read_rows
 
 PIPES = "if you trust every command of the list, have them run with --allow-pipes true"
 STDIN = "-"
 MANIFESTS = (".jsonl", ".jsonl.gz")
-SHOWN = 5  # of the files of a folder that are left out; all are counted
 OWN = "ser-audio-"  # temporary folders
 
 
@@ -56,6 +56,9 @@ class Source:
         folder: where that is run; None: the working directory.
         audio: samples at hand.
         problem: why it cannot be read.
+        left_out: whether it is a file of a folder that is not meant to be answered; `problem` says why.
+        columns: of the row of a table that names it.
+        path_column: which of these does.
     """
 
     id: str
@@ -70,6 +73,9 @@ class Source:
     folder: Path | None = None
     audio: Audio | None = None
     problem: str = ""
+    left_out: bool = False
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    path_column: str = ""
 
 
 @contextmanager
@@ -80,13 +86,14 @@ def scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
-def sources_of(name: str, folder: Path, allow_pipes: bool = False) -> list[Source]:
+def sources_of(name: str, folder: Path, allow_pipes: bool = False, path_column: str | None = None) -> list[Source]:
     """What an argument stands for, in its order.
 
     Args:
-        name: an audio file, a folder, a wav.scp, a cut manifest, or "-".
+        name: an audio file, a folder, a wav.scp, a cut manifest, a table (.csv, .tsv, .xlsx), or "-".
         folder: of `scratch`, as long as the sources are used.
         allow_pipes: run commands that lists hold.
+        path_column: of a table; None: the one that `tables.read_rows` finds.
 
     Raises:
         InputError: a list that cannot be read or is empty, or a folder without audio.
@@ -104,7 +111,25 @@ def sources_of(name: str, folder: Path, allow_pipes: bool = False) -> list[Sourc
         return _kaldi(path, allow_pipes)
     if name.endswith(MANIFESTS):
         return list(_cuts(path, allow_pipes))
+    if path.suffix.lower() in TABLES:
+        return _table(path, path_column)
     return [_file(path)]
+
+
+def _table(table: Path, path_column: str | None) -> list[Source]:
+    """A row each, under the path as it stands there, which is relative to the table or the working directory."""
+    column, rows = read_rows(table, path_column)
+    found = []
+    for number, row in enumerate(rows, 1):
+        name = str("" if row[column] is None else row[column]).strip()
+        if name:
+            source = replace(_file(Path(name)), id=name)
+            if not source.problem and (path := existing_file(table.parent / name)):
+                source = replace(source, path=path)
+        else:
+            source = Source(name, problem=f"{table}: {column} is empty in row {number} below the header")
+        found.append(replace(source, columns={**row, column: name}, path_column=column))
+    return found
 
 
 def _file(path: Path, problem: str = "") -> Source:
@@ -120,27 +145,25 @@ def _file(path: Path, problem: str = "") -> Source:
 
 
 def _folder(folder: Path) -> list[Source]:
-    """What is named as audio below a folder, also where it cannot be read; the rest is counted in a warning."""
+    """All files below a folder; what is hidden or not named as audio is left out, with the reason."""
     closed: list[Source] = []
 
     def unreadable(error: OSError) -> None:
         place = Path(error.filename)
-        if not is_hidden(place.relative_to(folder)):
-            closed.append(_file(place, f"{place}: folder cannot be read ({error.strerror}). Change its permissions"))
+        closed.append(_file(place, f"{place}: folder cannot be read ({error.strerror}). Change its permissions"))
 
-    files = files_below(folder, unreadable)
-    hidden = [path for path in files if is_hidden(path.relative_to(folder))]
-    seen = [path for path in files if not is_hidden(path.relative_to(folder))]
-    audio = [path for path in seen if path.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES]
-    others = [path for path in seen if path.suffix.lower() not in READABLE_SUFFIXES | UNREADABLE_SUFFIXES]
-    for paths, what in ((hidden, "hidden files (such as ._ twins of macOS)"), (others, "files that are not audio")):
-        if paths:
-            names = [ascii(str(path.relative_to(folder)))[1:-1] for path in paths[:SHOWN]]
-            more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-            warnings.warn(f"{folder}: left out {len(paths)} {what}: {', '.join(names)}{more}", stacklevel=3)
-    if not audio and not closed:
+    found = []
+    for path in files_below(folder, unreadable):
+        why = ""
+        if is_hidden(path.relative_to(folder)):
+            why = "a hidden file (such as the ._ twins of macOS)"
+        elif path.suffix.lower() not in AUDIO_SUFFIXES:
+            why = "not named as audio"
+        source = _file(path)
+        found.append(replace(source, problem=f"{source.id}: left out: {why}", left_out=True) if why else source)
+    if all(source.left_out for source in found) and not closed:
         raise InputError(f"{folder}: holds no audio files. Give a folder that does")
-    return sorted([*map(_file, audio), *closed], key=lambda source: source.id)
+    return sorted([*found, *closed], key=lambda source: source.id)
 
 
 def with_speakers(sources: Sequence[Source], utt2spk: Path) -> list[Source]:

@@ -1,123 +1,163 @@
-"""Predictions as a table, CSV, JSON lines or a Kaldi ark; always with the names of the labels."""
+"""Predictions as a table, CSV, JSON lines, an Excel workbook or a Kaldi ark; always with the names of the labels."""
 
 from __future__ import annotations
 
 import csv
 import io
-import os
 import sys
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
-from ser.common import InputError, write_text
-from ser.common.files import unwritable
+from ser.common import InputError, atomic_path, write_text
 from ser.common.output import UNSAFE, SafeStream, csv_cell, json_line, line
 from ser.inference.predict.answers import Prediction
 
 Write = Callable[[Prediction], None]
 WITHHELD = "-"
+FILE = "file"
+BOM = "\ufeff"
+BESIDE = (".partial", ".partial.run.json", ".run.json")  # what lies beside a file of answers, by what its name ends in
+OF_ARK = (".scp", ".labels", ".warnings", ".errors")
+MOST_ROWS = 1_048_575  # of a sheet of Excel, behind its header
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Columns of a table of answers, and how CSV is written.
+
+    Attributes:
+        classes: whose posteriors have a column each.
+        columns: of the table given as input, which come first; otherwise the file.
+        path_column: which of these names the file.
+        excel: CSV begins with a byte order mark, by which Excel knows UTF-8.
+        comma: CSV has decimal commas, and semicolons between cells.
+    """
+
+    classes: tuple[str, ...]
+    columns: tuple[str, ...] = (FILE,)
+    path_column: str = FILE
+    excel: bool = False
+    comma: bool = False
+
+    @property
+    def delimiter(self) -> str:
+        """Between the cells of CSV."""
+        return ";" if self.comma else ","
+
+    @property
+    def heading(self) -> list[str]:
+        """Names of the columns; one of an answer that the input has too gets the prefix predicted_."""
+        names = ["channel", "seconds", "label", "confidence", *self.classes, "warnings", "error"]
+        for number, name in enumerate(names):
+            while name in self.columns:
+                name = f"predicted_{name}"
+            names[number] = name
+        return [*self.columns, *names]
+
+    def values(self, p: Prediction) -> list[Any]:
+        """Cells of an answer, None where there is nothing; numbers as numbers."""
+        own = [p.columns[name] for name in self.columns] if p.columns else [p.id]
+        values: list[Any] = [None] * (3 + len(self.classes))
+        if not p.error:
+            found = (round(p.posteriors[name], 7) for name in self.classes)
+            values = [round(p.seconds, 6), p.label or WITHHELD, round(p.confidence, 7), *found]
+        return [*own, p.channel, *values, "; ".join(p.warnings) or None, p.error or None]
+
+    def csv_line(self, values: Sequence[Any]) -> str:
+        """A line of CSV, as it is written to a file."""
+        text = io.StringIO()
+        cells = (csv_cell(value) for value in values)
+        if self.comma:
+            cells = (str(cell).replace(".", ",") if isinstance(cell, float) else cell for cell in cells)
+        csv.writer(text, delimiter=self.delimiter, lineterminator="\n").writerow(cells)
+        return text.getvalue()
+
+    @property
+    def csv_heading(self) -> str:
+        """The first line of CSV."""
+        return (BOM if self.excel else "") + self.csv_line(self.heading)
 
 
 @contextmanager
-def writer(form: str, out: Path | None, classes: Sequence[str], ids: Sequence[str]) -> Iterator[Write]:
+def writer(form: str, out: Path | IO[str] | None, layout: Layout, ids: Sequence[str]) -> Iterator[Write]:
     """A function that writes predictions as they come, to standard output or a file.
 
-    The file has its name when all are there; until then, and where the run ends early, those that are there lie in
-    <name>.<process>.partial. An ark is whole or absent. CSV and JSON lines are UTF-8, a table on standard output in the
-    encoding of that.
+    A workbook and an ark are whole or absent; for other formats `out` is an open file (`resume.partial_answers`), and
+    gets a header where it is empty. CSV and JSON lines are UTF-8, a table on standard output in the encoding of that.
 
     Args:
-        form: one of FORMS.
+        form: "xlsx", "ark" or one of FORMS.
         ids: what will be answered, for the width of a table.
 
     Raises:
-        InputError: an ark to standard output, or of an id that stands twice; a place that is no file.
+        InputError: a workbook or an ark to standard output, an ark of an id that stands twice, or a workbook without
+            openpyxl or of too many rows.
     """
-    if out and out.exists() and not out.is_file():
-        raise InputError(f"{out}: not a file that can be replaced. Give another --out, or none for standard output")
     if form == "ark":
-        if out is None or out.suffix != ".ark":
+        if not isinstance(out, Path) or out.suffix != ".ark":
             raise InputError("--format ark: give --out <name>.ark; <name>.scp and <name>.labels are written beside it")
         if twice := next((name for name, count in Counter(ids).items() if count > 1), ""):
             raise InputError(f"--format ark: {twice} is given twice; give it once, or choose another format")
-        with _ark(out, classes) as write:
+        with _ark(out, layout.classes) as write:
+            yield write
+    elif form == "xlsx":
+        if not isinstance(out, Path) or out.suffix != ".xlsx":
+            raise InputError("--format xlsx: give --out <name>.xlsx")
+        if len(ids) > MOST_ROWS:
+            raise InputError(f"--format xlsx: {len(ids)} rows, and a sheet holds {MOST_ROWS}. Choose --format csv")
+        with _workbook(out, layout) as write:
             yield write
     elif out is None:
         stream = sys.stdout.stream if isinstance(sys.stdout, SafeStream) else sys.stdout
         if isinstance(stream, io.TextIOWrapper):
             encoding = stream.encoding if form == "table" else "utf-8"
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
-        yield FORMS[form](sys.stdout, classes, ids)
+        yield FORMS[form](sys.stdout, layout, ids, True)
     else:
-        with _partial(out, lambda file: FORMS[form](file, classes, ids)) as write:
-            yield write
+        assert not isinstance(out, Path)
+        yield FORMS[form](out, layout, ids, not out.tell())
 
 
-@contextmanager
-def _partial(out: Path, begin: Callable[[IO[str]], Write]) -> Iterator[Write]:
-    """Write beside a file, and rename when the block ends well; otherwise what has been answered stays there."""
-    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
-    header = 0
-    try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            write = begin(file)
-            file.flush()
-            header = partial.stat().st_size
-            yield write
-        os.replace(partial, out)
-    except BaseException as error:
-        if partial.is_file() and partial.stat().st_size > header:
-            print(f"warning: {partial}: holds the answers until here", file=sys.stderr)
-        else:
-            partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise unwritable(out, error) from error
-        raise
-
-
-def _table(file: IO[str], classes: Sequence[str], ids: Sequence[str]) -> Write:
+def _table(file: IO[str], layout: Layout, ids: Sequence[str], header: bool) -> Write:
+    classes = layout.classes
     width = max([4, *(len(line(name)) for name in ids)]) + 2  # room for a channel
     names = max(5, *(len(line(name)) for name in classes))
     columns = [max(6, len(line(name))) for name in classes]
     heads = "  ".join(f"{line(name):>{size}}" for name, size in zip(classes, columns, strict=True))
-    print(f"{'file':<{width}}  {'label':<{names}}  confidence  {heads}", file=file, flush=True)
+    if header:
+        print(f"{'file':<{width}}  {'label':<{names}}  confidence  {heads}  warnings", file=file, flush=True)
 
     def write(p: Prediction) -> None:
         if p.error:
-            print(f"{line(p.key):<{width}}  error", file=file, flush=True)
+            print(f"{line(p.key):<{width}}  error: {line(p.error)}", file=file, flush=True)
         else:
             values = "  ".join(f"{p.posteriors[n]:>{size}.3f}" for n, size in zip(classes, columns, strict=True))
             answer = f"{line(p.label or WITHHELD):<{names}}  {p.confidence:>10.3f}"
-            print(f"{line(p.key):<{width}}  {answer}  {values}", file=file, flush=True)
+            text = f"{line(p.key):<{width}}  {answer}  {values}  {line('; '.join(p.warnings))}"
+            print(text.rstrip(), file=file, flush=True)
 
     return write
 
 
-def _csv(file: IO[str], classes: Sequence[str], ids: Sequence[str]) -> Write:
-    rows = csv.writer(file, lineterminator="\n")
-    head = ["file", "channel", "seconds", "label", "confidence", *classes, "warnings", "error"]
-    rows.writerow(map(csv_cell, head))
+def _csv(file: IO[str], layout: Layout, ids: Sequence[str], header: bool) -> Write:
+    if header:
+        file.write(layout.csv_heading)
 
     def write(p: Prediction) -> None:
-        channel = "" if p.channel is None else p.channel
-        values: list[object] = [""] * (3 + len(classes))
-        if not p.error:
-            found = (round(p.posteriors[name], 7) for name in classes)
-            values = [round(p.seconds, 6), p.label or WITHHELD, round(p.confidence, 7), *found]
-        rows.writerow(map(csv_cell, [p.id, channel, *values, "; ".join(p.warnings), p.error]))
+        file.write(layout.csv_line(layout.values(p)))
         file.flush()
 
     return write
 
 
-def _jsonl(file: IO[str], classes: Sequence[str], ids: Sequence[str]) -> Write:
+def _jsonl(file: IO[str], layout: Layout, ids: Sequence[str], header: bool) -> Write:
     def write(p: Prediction) -> None:
         row: dict[str, object] = {"file": p.id, "channel": p.channel}
         if p.error:
@@ -125,33 +165,86 @@ def _jsonl(file: IO[str], classes: Sequence[str], ids: Sequence[str]) -> Write:
         else:
             row |= {"seconds": round(p.seconds, 6), "label": p.label, "confidence": round(p.confidence, 7)}
             row |= {"posteriors": {name: round(value, 7) for name, value in p.posteriors.items()}}
-            row |= {"warnings": list(p.warnings)}
+        row |= {"warnings": list(p.warnings)}
+        if p.columns:
+            row["table"] = dict(p.columns)
         print(json_line(row), file=file, flush=True)
 
     return write
 
 
 @contextmanager
+def _workbook(out: Path, layout: Layout) -> Iterator[Write]:
+    """One sheet under one frozen row of names. Text is text, also where it begins as a formula does."""
+    try:
+        from openpyxl import Workbook
+        from openpyxl.cell import WriteOnlyCell
+    except ImportError:
+        raise InputError("--format xlsx: needs the package openpyxl. Run: pip install openpyxl") from None
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet("answers")
+    sheet.freeze_panes = "A2"
+
+    def append(values: Sequence[Any]) -> None:
+        cells = []
+        for value in values:
+            text = isinstance(value, str)
+            cell = WriteOnlyCell(sheet, line(value)[:32_767] if text else value)
+            if text:
+                cell.data_type = "s"
+            cells.append(cell)
+        sheet.append(cells)
+
+    append(layout.heading)
+    with atomic_path(out) as temporary:
+        yield lambda p: append(layout.values(p))
+        book.save(temporary)
+
+
+@contextmanager
 def _ark(out: Path, classes: Sequence[str]) -> Iterator[Write]:
-    """Vectors of posteriors; their order of labels stands beside it in <name>.labels, one a line."""
+    """Vectors of posteriors by id, and beside them as text: <name>.labels, their order, one a line; <name>.warnings and
+    <name>.errors, lines of an id and what is to be said of it.
+    """
     from ser.features import ArkWriter
 
+    notes: dict[str, list[str]] = {".warnings": [], ".errors": []}
     with ArkWriter(out, "float32") as ark:
 
         def write(p: Prediction) -> None:
-            if not p.error:
-                key = "".join(
-                    urllib.parse.quote(sign, errors="surrogateescape") if sign.isspace() or UNSAFE.match(sign) else sign
-                    for sign in p.key
-                )
+            key = "".join(
+                urllib.parse.quote(sign, errors="surrogateescape") if sign.isspace() or UNSAFE.match(sign) else sign
+                for sign in p.key
+            )
+            if p.error:
+                notes[".errors"].append(f"{key} {line(p.error)}\n")
+            else:
                 ark.write(key, np.array([p.posteriors[name] for name in classes], np.float32))
+                notes[".warnings"] += [f"{key} {line(text)}\n" for text in p.warnings]
 
         yield write
         write_text(out.with_suffix(".labels"), "".join(f"{name}\n" for name in classes))
+        for suffix, lines in notes.items():
+            write_text(out.with_suffix(suffix), "".join(lines))
 
 
-FORMS: dict[str, Callable[[IO[str], Sequence[str], Sequence[str]], Write]] = {
+FORMS: dict[str, Callable[[IO[str], Layout, Sequence[str], bool], Write]] = {
     "table": _table,
     "csv": _csv,
     "jsonl": _jsonl,
 }
+
+
+def check_out(out: Path) -> None:
+    """Refuse an --out that is a folder or device, before anything is computed.
+
+    Raises:
+        InputError: it is.
+    """
+    if not out.name or (out.exists() and not out.is_file()):
+        raise InputError(f"{out}: not a file that can be replaced. Give another --out, or none for standard output")
+
+
+def names_of(out: Path) -> set[Path]:
+    """Files that a run with this --out writes, or has written before."""
+    return {out, *(out.with_name(out.name + end) for end in BESIDE), *(out.with_suffix(end) for end in OF_ARK)}

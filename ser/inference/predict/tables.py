@@ -1,0 +1,79 @@
+"""A table whose rows name audio files, as CSV or an Excel workbook."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ser.common import InputError, check_regular
+from ser.corpora.table import read_utf8
+
+TABLES = (".csv", ".tsv", ".xlsx")
+PATH_COLUMNS = ("path", "file", "audio", "filename")
+
+
+def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str, Any]]]:
+    """The column of paths, and the rows by the names of columns.
+
+    CSV has one row of names, and commas, semicolons or tabs between cells, whichever the first line has most of.
+
+    Args:
+        column: of the paths; None: the one that is named as in PATH_COLUMNS, in any case.
+
+    Raises:
+        InputError: it cannot be read, has no rows, a row of other cells than its header, a name twice, or not one
+            column of paths.
+    """
+    check_regular(path, "fix the path")
+    if path.suffix.lower() == ".xlsx":
+        head, rows = _workbook(path)
+    else:
+        text = read_utf8(path)
+        first = text.partition("\n")[0]
+        delimiter = max(",;\t", key=first.count)
+        try:
+            head, *rows = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+        except (ValueError, csv.Error) as error:
+            raise InputError(f"{path}: not readable as CSV ({error}). Save it as CSV in UTF-8") from None
+    if odd := next((name or "(no name)" for name in head if not name or head.count(name) > 1), None):
+        raise InputError(f"{path}: column {odd}: each column needs a name of its own in the first row. Rename it")
+    rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(head):
+            raise InputError(f"{path}: row {number} has {len(row)} cells, and the header {len(head)}. Fix the row")
+    if not rows:
+        raise InputError(f"{path}: holds no rows below its header. Complete it")
+    return _path_column(path, head, column), [dict(zip(head, row, strict=True)) for row in rows]
+
+
+def _path_column(path: Path, head: Sequence[str], column: str | None) -> str:
+    found = [name for name in head if (name == column if column else name.strip().lower() in PATH_COLUMNS)]
+    if len(found) != 1:
+        wanted = f"no column {column}" if column else f"{len(found)} columns named {', '.join(PATH_COLUMNS)}"
+        raise InputError(f"{path}: {wanted}; it has {', '.join(head)}. Name the one of paths with --path-column")
+    return found[0]
+
+
+def _workbook(path: Path) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows of the first sheet; dates and times as text."""
+    try:
+        from openpyxl import load_workbook
+    except ImportError:
+        raise InputError(f"{path}: needs the package openpyxl. Run: pip install openpyxl, or save it as CSV") from None
+    try:
+        book = load_workbook(path, read_only=True, data_only=True)
+        cells = [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
+        book.close()
+    except Exception as error:  # openpyxl names no class of its own for damage of zip, XML or sheets
+        raise InputError(f"{path}: not readable as an Excel workbook ({error}). Save it again, or as CSV") from None
+    head, *rows = cells or [[]]
+    while head and head[-1] is None and all(len(row) < len(head) or row[-1] is None for row in rows):
+        head.pop()
+        rows = [row[: len(head)] for row in rows]
+    rows = [[*row, *[None] * (len(head) - len(row))] for row in rows]
+    rows = [
+        [cell if cell is None or isinstance(cell, str | int | float) else str(cell) for cell in row] for row in rows
+    ]
+    return ["" if name is None else str(name) for name in head], rows
