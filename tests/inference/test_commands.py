@@ -1,5 +1,6 @@
 """The console command, and the toolkit from Python."""
 
+import csv
 import json
 import math
 import os
@@ -7,18 +8,26 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
+from pathlib import Path
 
+import kaldiio
 import numpy as np
 import programs
 import pytest
 import soundfile
 from conftest import ROOT
+from made_models import SMALL, made_model, swelling
 
 from ser import load_model
 from ser.cli import COMMANDS, main
-from ser.inference import Predictor, open_model
+from ser.common import InputError
+from ser.inference import Predictor, head_of, open_model
+from ser.inference.explain import explain
+from ser.inference.model import write_sums
 from ser.inference.predict import api
 from ser.inference.predict.answers import Answers
+from ser.inference.predict.api import EmotionModel
 from ser.inference.predict.inputs import Source
 from ser.scoring.calibration import tempered, threshold_for
 
@@ -38,12 +47,10 @@ def python(code):
 @pytest.fixture
 def unsure(made, packed, tmp_path):
     """A model whose validation says that confidence above the median of these files is right, and below it never."""
-    from ser.inference.model import write_sums
-
     own = tmp_path / "unsure"
     shutil.copytree(packed, own)
     values = json.loads((own / "model.json").read_text())
-    rows = np.array([list(a.posteriors.values()) for a in load_model(packed).predict(files_of(made))])
+    rows = np.array([list(a.posteriors.values()) for a in load_model(packed).predict(files_of(made), raw=True)])
     middle = float(np.median(tempered(rows, 0.2).max(1)))
     confidence = [round(0.002 * i, 3) for i in range(100, 501)]
     values["calibration"]["mean"] |= {
@@ -79,22 +86,77 @@ def test_a_table_as_a_user_sees_it(made, packed, capsys):
     files = files_of(made)[:2]
     assert main(["predict", str(packed), *files]) == 0
     head, *rows = capsys.readouterr().out.splitlines()
-    assert head.split() == ["file", "label", "confidence", "angry", "happy", "neutral", "sad"]
+    assert head.split() == ["file", "label", "confidence", "angry", "happy", "neutral", "sad", "warnings"]
+    head = head.removesuffix("warnings").rstrip()
     assert [row.split()[0] for row in rows] == files
+    rows = [row[: len(head)] for row in rows]
     for row in rows:
-        _, label, _, *values = row.split()
+        _, label, confidence, *values = row.split()
         assert label == head.split()[3:][int(np.argmax(np.array(values, float)))]
         assert sum(map(float, values)) == pytest.approx(1, abs=0.003)
+        assert confidence == max(values)
     assert len({len(row) for row in (head, *rows)}) == 1
 
 
-def test_confidence_is_calibrated_and_posteriors_are_not(made, unsure, packed):
-    answers = (load_model(folder).predict(files_of(made)) for folder in (unsure, packed))
-    for one, two in zip(*answers, strict=True):
-        assert one.posteriors == two.posteriors
-        row = np.array([list(one.posteriors.values())])
-        assert one.confidence == pytest.approx(float(tempered(row, 0.2).max()), abs=1e-6)
-        assert one.label == max(one.posteriors, key=one.posteriors.get)
+def test_confidence_is_the_posterior_of_the_label_calibrated_or_raw(made, unsure):
+    model = load_model(unsure)
+    for one, raw in zip(model.predict(files_of(made)), model.predict(files_of(made), raw=True), strict=True):
+        wanted = tempered(np.array([list(raw.posteriors.values())]), 0.2)[0]
+        np.testing.assert_allclose(list(one.posteriors.values()), wanted, atol=1e-6)
+        for answer in (one, raw):
+            assert answer.confidence == answer.posteriors[answer.label] == max(answer.posteriors.values())
+        assert abs(one.confidence - raw.confidence) > 1e-3
+    with pytest.raises(InputError, match="--abstain"):
+        model.predict(files_of(made), raw=True, precision=0.5)
+
+
+def test_explain_and_every_format_give_the_numbers_of_python(made, packed, tmp_path):
+    values = json.loads((packed / "model.json").read_text())
+    values["calibration"]["mean"] |= {"temperature": 0.2}
+    unsure = tmp_path / "own"
+    shutil.copytree(packed, unsure)
+    (unsure / "model.json").write_text(json.dumps(values))
+    write_sums(unsure)
+    path = files_of(made)[0]
+    (answer,) = load_model(unsure).predict(path)
+    wanted = list(answer.posteriors.values())
+    np.testing.assert_allclose(explain(Predictor(open_model(unsure)), Path(path)).posteriors, wanted, atol=1e-6)
+    out = tmp_path / "o"
+    for form in ("csv", "jsonl", "ark"):
+        assert main(["predict", str(unsure), path, "--out", str(out.with_suffix(f".{form}"))]) == 0
+    (row,) = csv.DictReader(out.with_suffix(".csv").open())
+    assert row["confidence"] == row[answer.label] == str(round(answer.confidence, 7))
+    assert json.loads(out.with_suffix(".jsonl").read_text())["posteriors"] == pytest.approx(answer.posteriors, abs=1e-6)
+    np.testing.assert_allclose(kaldiio.load_scp(str(out.with_suffix(".scp")))[path], wanted, atol=1e-6)
+
+
+def test_warnings_are_in_the_row_of_every_format(packed, tmp_path, capsys):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 200), 8000)
+    (answer,) = load_model(packed).predict(path)
+    assert any("less than one frame" in text for text in answer.warnings)
+    for form in ("table", "csv", "jsonl"):
+        assert main(["predict", str(packed), str(path), "--format", form]) == 0
+        printed = capsys.readouterr().out
+        assert all(text in printed for text in answer.warnings)
+    assert main(["predict", str(packed), str(path), "--out", str(tmp_path / "o.ark")]) == 0
+    assert (tmp_path / "o.warnings").read_text().splitlines() == [f"{path} {text}" for text in answer.warnings]
+
+
+@pytest.mark.filterwarnings("ignore:trained with")
+def test_a_warning_of_all_is_in_each_answer(made, packed_with):
+    _, folder = packed_with("batches.normalisation=speaker")
+    for answer in load_model(folder).predict(files_of(made)[:2]):
+        assert any("no speakers are named" in text for text in answer.warnings)
+
+
+def test_heads_of_different_labels_are_not_mixed_unasked():
+    model = made_model(swelling(4000, 9000), *SMALL, "temporal=blstm")
+    with pytest.raises(InputError, match=r"one \(angry, happy, neutral, sad\); two \(sad, calm, angry\)"):
+        EmotionModel(model).predict("a.wav")
+    assert head_of(model, "two") == "two"
+    assert head_of(model, "mean") == "mean"
+    assert head_of(replace(model, heads={"one": ("a", "b"), "two": ("b", "a")}), None) == "mean"
 
 
 def test_labels_are_withheld_for_a_precision(made, unsure, tmp_path, capsys):
@@ -118,8 +180,6 @@ def test_labels_are_withheld_for_a_precision(made, unsure, tmp_path, capsys):
 
 
 def test_a_precision_that_was_never_reached(unsure, packed_with, made, capsys):
-    from ser.inference.model import write_sums
-
     values = json.loads((unsure / "model.json").read_text())
     values["calibration"]["mean"]["right"] = [0] * 401
     (unsure / "model.json").write_text(json.dumps(values))

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import soundfile
 from conftest import ROOT
 
 from ser import load_model
-from ser.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
+from ser.audio import AUDIO_SUFFIXES
 from ser.cli import main
 from ser.common import InputError
 from ser.inference.predict import sound
@@ -62,26 +63,29 @@ def test_audio_that_cannot_be_read_is_an_error_row(packed, tmp_path, capsys, suf
 
 
 def test_every_suffix_of_the_reader_and_no_other(tmp_path):
-    audio = READABLE_SUFFIXES | UNREADABLE_SUFFIXES
-    for suffix in (*audio, ".txt", ".csv", ".TextGrid", ""):
+    others = (".txt", ".csv", ".TextGrid", "")
+    for suffix in (*AUDIO_SUFFIXES, *others):
         (tmp_path / f"x{suffix}").touch()
-    assert {source.path.suffix for source in sources(tmp_path)} == set(audio)
+    found = sources(tmp_path)
+    assert {source.path.suffix for source in found if not source.left_out} == set(AUDIO_SUFFIXES)
+    assert {source.path.suffix for source in found if source.left_out} == set(others)
 
 
-def test_what_is_left_out_is_counted_and_listed(packed, tmp_path):
+@pytest.mark.parametrize("form", ["table", "csv", "jsonl"])
+def test_what_is_left_out_is_listed_in_the_output(packed, tmp_path, capsys, form):
     write(tmp_path / "a.wav")
-    for name in (".DS_Store", "in/._a.wav", "notes.txt", *(f"in/{n}.csv" for n in range(7))):
+    others = [".DS_Store", "in/._a.wav", "notes.txt", *(f"in/{n}.csv" for n in range(7))]
+    for name in others:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    run = ser("predict", packed, tmp_path)
-    assert run.returncode == 0
-    hidden, others = [line for line in run.stderr.decode().splitlines() if "left out" in line]
-    assert "2 hidden" in hidden
-    assert ".DS_Store" in hidden
-    assert "in/._a.wav" in hidden
-    assert "left out 8 files" in others
-    assert "in/0.csv" in others
-    assert "3 more" in others
+    assert main(["predict", str(packed), str(tmp_path), "--format", form]) == 3
+    found = capsys.readouterr()
+    answered, listed = rows_of(form, found.out.encode())
+    assert answered == [str(tmp_path / "a.wav")]
+    assert sorted(listed) == sorted(str(tmp_path / name) for name in others)
+    assert "10 files" in found.err
+    write(tmp_path / "b.wav").write_bytes(b"")
+    assert main(["predict", str(packed), str(tmp_path), "--format", form]) == 1
 
 
 def test_links_that_lead_round_in_circles_or_nowhere(packed, tmp_path):
@@ -107,10 +111,11 @@ def test_a_folder_that_may_not_be_listed_is_an_error_row(packed, tmp_path, monke
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refused)
-    good, closed = load_model(packed).predict(tmp_path)
+    hidden, good, closed = load_model(packed).predict(tmp_path)
     assert good.label
-    assert closed.id == str(tmp_path / "closed")
-    assert closed.id in closed.error
+    for answer, name in ((hidden, ".hidden"), (closed, "closed")):
+        assert answer.id == str(tmp_path / name)
+        assert answer.id in answer.error
 
 
 def test_no_file_and_an_empty_name(packed, tmp_path):
@@ -152,8 +157,9 @@ def rows_of(form, content):
         found = list(csv.DictReader(text.splitlines()))
         return [row["file"] for row in found if row["label"]], [row["file"] for row in found if row["error"]]
     lines = text.splitlines()[1:]
-    bad = [line.removesuffix("error").rstrip() for line in lines if line.endswith("  error")]
-    return [line.rsplit(maxsplit=6)[0].rstrip() for line in lines if not line.endswith("  error")], bad
+    names = [re.split(r"  +(?=error: |angry |happy |neutral |sad )", line) for line in lines]
+    good = [name for name, rest in names if not rest.startswith("error: ")]
+    return good, [name for name, rest in names if rest.startswith("error: ")]
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "jsonl"])
@@ -167,7 +173,8 @@ def test_bad_files_are_rows_and_the_others_are_answered(packed, mixed, tmp_path,
     answered, failed = rows_of(form, (tmp_path / "answers").read_bytes() if out else run.stdout)
     assert (sorted(answered), sorted(failed)) == (good, bad)
     assert run.stderr.decode().count("error: ") == 3
-    assert [path.name for path in tmp_path.iterdir() if path != folder] == (["answers"] if out else [])
+    left = ["answers", *(["answers.run.json"] if form != "table" else [])] if out else []
+    assert sorted(path.name for path in tmp_path.iterdir() if path != folder) == left
 
 
 def test_an_ark_has_the_good_ones(packed, mixed, tmp_path):
@@ -252,8 +259,7 @@ def test_an_interrupted_run_leaves_its_answers_under_another_name(packed, tmp_pa
     out.write_text("of an earlier run")
     assert main(["predict", str(packed), *files, "--format", form, "--out", str(out)]) == 130
     assert out.read_text() == "of an earlier run"
-    (partial,) = set(out.parent.iterdir()) - {out}
-    assert partial.name.endswith(".partial")
+    partial = out.with_name("answers.partial")
     assert str(partial) in capsys.readouterr().err
     assert rows_of(form, partial.read_bytes()) == (files[:2], [])
 
@@ -276,8 +282,8 @@ def test_a_killed_run_leaves_its_answers(packed, tmp_path):
     finally:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
-    (partial,) = out.parent.iterdir()
-    assert partial != out
+    assert not out.exists()
+    partial = out.with_name("o.csv.partial")
     assert rows_of("csv", partial.read_bytes()) == (["a"], [])
 
 

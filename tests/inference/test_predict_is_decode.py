@@ -42,7 +42,7 @@ def files_of(made):
 def test_the_list_of_an_experiment_gives_the_decoded_posteriors(made, packed_with, normalisation, settings):
     folder, model = packed_with(f"batches.normalisation={normalisation}", *settings)
     for given in (list_of(made), list_of(made) / "wav.scp"):
-        assert_decoded(load_model(model).predict(given, head="one"), folder)
+        assert_decoded(load_model(model).predict(given, head="one", raw=True), folder)
 
 
 @pytest.mark.parametrize("normalisation", ["global", "none", "utterance"])
@@ -50,16 +50,18 @@ def test_order_batch_and_way_do_not_matter(made, packed_with, tmp_path, normalis
     folder, model = packed_with(f"batches.normalisation={normalisation}")
     files, model = files_of(made), load_model(model)
     names = {path: key for key, path in files.items()}
-    backwards = model.predict(list(reversed(files.values())), head="one")
+    backwards = model.predict(list(reversed(files.values())), head="one", raw=True)
     assert [answer.id for answer in backwards] == list(reversed(files.values()))
     assert_decoded(backwards, folder, lambda p: names[p.id])
-    singly = [model.predict(path, head="one")[0] for path in files.values()]
+    singly = [model.predict(path, head="one", raw=True)[0] for path in files.values()]
     assert_decoded(singly, folder, lambda p: names[p.id])
     for path in files.values():
         shutil.copy(path, tmp_path)
-    assert_decoded(model.predict(tmp_path, head="one"), folder, lambda p: p.id.split("/")[-1][:-4].replace("_", "-"))
+    assert_decoded(
+        model.predict(tmp_path, head="one", raw=True), folder, lambda p: p.id.split("/")[-1][:-4].replace("_", "-")
+    )
     samples = [soundfile.read(path, dtype="float32")[0] for path in files.values()]
-    for key, answer in zip(files, model.predict(samples, 8000, head="one"), strict=True):
+    for key, answer in zip(files, model.predict(samples, 8000, head="one", raw=True), strict=True):
         np.testing.assert_allclose(list(answer.posteriors.values()), decoded(folder)[key], atol=1e-5)
 
 
@@ -74,7 +76,7 @@ def test_normalisation_of_the_training_is_used_and_not_that_of_the_file(made, pa
 
 def test_the_manifest_of_a_corpus_gives_the_decoded_posteriors(made, packed_with):
     folder, model = packed_with("batches.normalisation=speaker")
-    answers = load_model(model).predict(made.data_root / "one" / "cuts.jsonl.gz", head="one")
+    answers = load_model(model).predict(made.data_root / "one" / "cuts.jsonl.gz", head="one", raw=True)
     expected = decoded(folder)
     found = {answer.id: list(answer.posteriors.values()) for answer in answers}
     assert len(found) > len(expected)
@@ -85,7 +87,9 @@ def test_the_manifest_of_a_corpus_gives_the_decoded_posteriors(made, packed_with
 def test_speakers_by_option_are_speakers_of_a_list(made, packed_with):
     folder, model = packed_with("batches.normalisation=speaker")
     files, speakers = files_of(made), read_table(list_of(made) / "utt2spk")
-    answers = load_model(model).predict(list(files.values()), head="one", speakers=[speakers[key] for key in files])
+    answers = load_model(model).predict(
+        list(files.values()), head="one", speakers=[speakers[key] for key in files], raw=True
+    )
     names = {path: key for key, path in files.items()}
     assert_decoded(answers, folder, lambda p: names[p.id])
 
@@ -108,12 +112,12 @@ def test_every_network_with_its_adapters(made, packed_with, task, temporal):
     folder, model = packed_with(
         f"task={task}", f"temporal={temporal}", "network.adapter_size=4", "network.nin.size=16", "network.nin.hidden=16"
     )
-    assert_decoded(load_model(model).predict(list_of(made), head="one"), folder)
+    assert_decoded(load_model(model).predict(list_of(made), head="one", raw=True), folder)
 
 
 def test_the_mean_of_heads_is_by_class_name(made, packed):
     model, given = load_model(packed), list_of(made)
-    one, two, mean = (model.predict(given, head=head) for head in ("one", "two", "mean"))
+    one, two, mean = (model.predict(given, head=head, raw=True) for head in ("one", "two", "mean"))
     for a, b, m in zip(one, two, mean, strict=True):
         assert list(m.posteriors) == ["angry", "happy", "neutral", "sad"]
         expected = [(a.posteriors[name] + b.posteriors[name]) / 2 for name in m.posteriors]
@@ -123,7 +127,7 @@ def test_the_mean_of_heads_is_by_class_name(made, packed):
 def test_the_command_writes_the_decoded_posteriors_in_every_form(made, packed_with, tmp_path, capsys):
     folder, model = packed_with()
     capsys.readouterr()  # what training logs, where no test before this one has trained the model
-    given = [str(model), str(list_of(made)), "--head", "one"]
+    given = [str(model), str(list_of(made)), "--head", "one", "--raw"]
     assert main(["predict", *given, "--format", "jsonl"]) == 0
     rows = {row["file"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
     assert main(["predict", *given, "--format", "ark", "--out", str(tmp_path / "post.ark")]) == 0
