@@ -48,7 +48,7 @@ def mean_decoded(members, corpus, part):
 
 def test_predict_is_the_mean_of_what_the_members_decoded(made, members, ensemble):
     expected = mean_decoded(members, "one", "test")
-    answers = load_model(ensemble).predict(made.data_root / "one" / "strict_fold1" / "test", head="one")
+    answers = load_model(ensemble).predict(made.data_root / "one" / "strict_fold1" / "test", head="one", raw=True)
     assert len(answers) == len(expected) == 12
     for answer in answers:
         np.testing.assert_allclose(list(answer.posteriors.values()), expected[answer.id], atol=1e-5)
@@ -58,7 +58,7 @@ def test_predict_is_the_mean_of_what_the_members_decoded(made, members, ensemble
 
 def test_the_mean_of_heads_is_of_the_means_of_members(made, ensemble):
     model, given = load_model(ensemble), made.data_root / "one" / "strict_fold1" / "test"
-    one, two, mean = (model.predict(given, head=head) for head in ("one", "two", "mean"))
+    one, two, mean = (model.predict(given, head=head, raw=True) for head in ("one", "two", "mean"))
     for a, b, m in zip(one, two, mean, strict=True):
         expected = [(a.posteriors[name] + b.posteriors[name]) / 2 for name in m.posteriors]
         np.testing.assert_allclose(list(m.posteriors.values()), expected, atol=1e-6)

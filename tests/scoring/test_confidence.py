@@ -1,10 +1,14 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from scipy.special import softmax
 
+from ser.scoring import plots
 from ser.scoring.calibration import (
     TEMPERATURES,
     Bin,
+    choose_temperature,
     expected_calibration_error,
     fit_temperature,
     reliability,
@@ -26,6 +30,27 @@ def test_temperature_by_hand():
     posteriors = np.array([[0.9, 0.1]] * 4, np.float32)
     assert fit_temperature(posteriors, np.array([0, 0, 0, 1])) == pytest.approx(2, abs=1e-4)
     np.testing.assert_allclose(tempered(posteriors, 2), [[0.75, 0.25]] * 4, atol=1e-6)
+
+
+def test_a_temperature_that_makes_the_calibration_error_worse_is_not_applied():
+    """(0.5, 0.4, 0.1), half of it right: no error as it is. The rest is all of the third class, so flatter is likelier."""
+    posteriors = np.array([[0.5, 0.4, 0.1]] * 4, np.float32)
+    targets = np.array([0, 0, 2, 2])
+    applied, fitted = choose_temperature(posteriors, targets)
+    assert (applied, fitted) == (1, pytest.approx(fit_temperature(posteriors, targets)))
+    assert fitted > 1.5
+    sharp = np.array([[0.9, 0.1]] * 4, np.float32)
+    assert choose_temperature(sharp, np.array([0, 0, 0, 1])) == pytest.approx((2, 2), abs=1e-4)
+
+
+def test_a_bin_of_few_utterances_is_not_drawn(monkeypatch, tmp_path):
+    bins = [asdict(b) for b in reliability(np.array([0.5] * 19 + [0.9] * 20), np.array([True] * 39))]
+    drawn = []
+    monkeypatch.setattr(plots, "save_picture", lambda figure, path: drawn.extend(figure.axes))
+    found = {"ece_before": 0.1, "ece_after": 0.1, "reliability": {"before": bins, "after": bins}}
+    plots.plot_reliability(found, "", tmp_path / "a.png")
+    np.testing.assert_allclose(drawn[0].lines[1].get_xdata(), [0.9])
+    assert sum(bar.get_height() for bar in drawn[2].patches) == 39
 
 
 def test_temperature_at_its_ends():

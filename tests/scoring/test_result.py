@@ -11,7 +11,7 @@ from ser.common import InputError, digest
 from ser.corpora.kaldi import read_table, write_table
 from ser.nets import build
 from ser.nets.evaluate import log_posteriors
-from ser.scoring.calibration import expected_calibration_error, fit_temperature, tempered
+from ser.scoring.calibration import choose_temperature, expected_calibration_error, tempered
 from ser.scoring.decode import Decoder, decode
 from ser.scoring.files import read_result
 from ser.scoring.result import score
@@ -147,7 +147,8 @@ def test_confidence_is_calibrated_on_validation_and_measured_on_test(trained):
     post = {name: kaldiio.load_scp(str(folder / f"decode_one_{name}" / "post.scp")) for name in ("valid", "test")}
     rows = np.stack([post["valid"][key] for key in valid.ids])
     assert found["n"] == len(valid)
-    assert found["temperature"] == pytest.approx(fit_temperature(rows, valid.targets))
+    applied, fitted = choose_temperature(rows, valid.targets)
+    assert (found["temperature"], found.get("rejected_temperature", applied)) == pytest.approx((applied, fitted))
     rows = np.stack([post["test"][key] for key in test.ids])
     right = rows.argmax(1) == test.targets
     assert found["ece_before"] == pytest.approx(expected_calibration_error(rows.max(1), right))
