@@ -33,7 +33,7 @@ def test_temperature_by_hand():
 
 
 def test_a_temperature_that_makes_the_calibration_error_worse_is_not_applied():
-    """(0.5, 0.4, 0.1), half of it right: no error as it is. The rest is all of the third class, so flatter is likelier."""
+    """(0.5, 0.4, 0.1), half of it right: no error as it is. The rest is all of the third class: flatter is likelier."""
     posteriors = np.array([[0.5, 0.4, 0.1]] * 4, np.float32)
     targets = np.array([0, 0, 2, 2])
     applied, fitted = choose_temperature(posteriors, targets)
