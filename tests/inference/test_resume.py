@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import soundfile
 from ser import load_model
 from ser.cli import main
 from ser.common import InputError, progress
+from ser.inference.model import write_sums
 from ser.inference.predict import answers as answers_module
 from ser.inference.predictor import Predictor
 
@@ -94,13 +96,17 @@ def test_answers_of_another_model_or_options_are_not_gone_on_with(packed, folder
 
 
 def test_new_files_alone_are_answered_and_errors_count_still(packed, folder, calls):
-    out = folder / "answers.csv"
+    out, model = folder / "answers.csv", folder.parent / "model"
+    shutil.copytree(packed, model)
     (folder / "bad.wav").touch()
-    assert predict(packed, folder, "--out", out) == 1
+    assert predict(model, folder, "--out", out) == 1
     first = out.read_text()
     write(folder / "new.wav", seed=9)
     calls.count = 0
-    assert predict(packed, folder, "--out", out, "--append", "true") == 1
+    with (model / "README.md").open("a") as card:  # as `ser check --card true` does
+        card.write("more")
+    write_sums(model)
+    assert predict(model, folder, "--out", out, "--append", "true") == 1
     assert calls.count == 1
     assert out.read_text().startswith(first)
     (row,) = csv.DictReader([first.splitlines()[0], out.read_text().splitlines()[-1]])
@@ -175,6 +181,8 @@ def test_the_column_of_paths_by_name(packed, folder):
     (folder / "t.csv").write_text("which,file\n0.wav,x\n")
     out = folder / "o.csv"
     assert predict(packed, folder / "t.csv", "--path-column", "which", "--out", out) == 0
+    (answer,) = load_model(packed).predict(folder / "t.csv", path_column="which")
+    assert answer.columns == {"which": "0.wav", "file": "x"}
     (row,) = csv.DictReader(out.open())
     assert (row["which"], row["file"]) == ("0.wav", "x")
 

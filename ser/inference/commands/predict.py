@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ser.common import InputError
+from ser.common.output import line
 
 if TYPE_CHECKING:
     from ser.inference.predict.answers import Answers, Prediction
@@ -71,7 +75,6 @@ def run(options: argparse.Namespace) -> int:
 
     import torch
 
-    from ser.common import InputError
     from ser.common.progress import Rate, progress
     from ser.inference.model import open_model
     from ser.inference.predict.answers import Answers
@@ -130,7 +133,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _format(options: argparse.Namespace) -> str:
-    from ser.common import InputError
 
     for_csv = options.excel or options.decimal == "comma"
     suffix = options.out.suffix.lower() if options.out else ""
@@ -141,7 +143,6 @@ def _format(options: argparse.Namespace) -> str:
 
 
 def _layout(options: argparse.Namespace, sources: Sequence[Source], classes: tuple[str, ...]) -> Layout:
-    from ser.common import InputError
     from ser.inference.predict.outputs import FILE, Layout
 
     kinds = {(tuple(source.columns), source.path_column) for source in sources}
@@ -153,13 +154,16 @@ def _layout(options: argparse.Namespace, sources: Sequence[Source], classes: tup
 
 def _identity(options: argparse.Namespace, answers: Answers, form: str, columns: tuple[str, ...]) -> dict[str, object]:
     """What rows that one file holds must have in common."""
-    from ser.common.files import digest, sha256
-    from ser.inference.model import SUMS
+    from ser.common.files import digest
+    from ser.inference.model import CARD, SUMS
 
+    folder = answers.predictor.model.folder
+    sums = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    files = [text for text in sums if not text[66:].startswith((CARD, "check"))]  # which a later check changes
     speakers = digest([(source.id, source.speaker) for source in answers.sources]) if answers.named else None
     keys = ("channel", "abstain", "raw", "excel", "decimal")
     return {
-        "model": sha256(answers.predictor.model.folder / SUMS),
+        "model": digest(files),
         "head": answers.predictor.head,
         "format": form,
         **{key: getattr(options, key) for key in keys},
@@ -192,7 +196,6 @@ class _Report:
 
     def add(self, prediction: Prediction) -> None:
         """Note an answer."""
-        from ser.common.output import line
 
         if prediction.left_out:
             self.left_out += 1
@@ -212,7 +215,6 @@ class _Report:
 
     def finish(self, abstained: bool) -> int:
         """Report the counts; the exit code."""
-        from ser.common.output import line
 
         for text, count in self.warned.items():
             if count > SHOWN:
@@ -233,6 +235,4 @@ class _Report:
 
 
 def _say(text: str) -> None:
-    import sys
-
     print(text, file=sys.stderr)

@@ -48,6 +48,7 @@ class EmotionModel:
         speakers: Sequence[str] | None = None,
         precision: float | None = None,
         raw: bool = False,
+        path_column: str | None = None,
     ) -> list[Prediction]:
         """Answer files, folders, lists (as `ser predict` takes them) or samples, in the order given.
 
@@ -61,6 +62,7 @@ class EmotionModel:
             speakers: one for each of `audio`, where the model normalises by speaker.
             precision: the share of right answers that is wanted, on validation; other labels are withheld (None).
             raw: posteriors and confidence without calibration, as decoding gives them.
+            path_column: of a table, where its name does not tell which has the paths.
 
         Raises:
             InputError: a folder without audio, a list that cannot be read, samples without a rate, no such head, or
@@ -73,7 +75,7 @@ class EmotionModel:
             sources: list[Source] = []
             for number, item in enumerate(given):
                 if isinstance(item, str | os.PathLike):
-                    own = sources_of(os.fspath(item), folder)
+                    own = sources_of(os.fspath(item), folder, path_column=path_column)
                 else:
                     own = [_samples(np.asarray(item), sampling_rate, f"[{number}]")]
                 sources += own if speakers is None else [replace(s, speaker=speakers[number]) for s in own]

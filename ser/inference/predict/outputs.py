@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from ser.common import InputError, atomic_path, write_text
-from ser.common.output import UNSAFE, SafeStream, csv_cell, json_line, line
+from ser.common.output import UNSAFE, SafeStream, csv_cell, json_line, line, lines
 from ser.inference.predict.answers import Prediction
 
 Write = Callable[[Prediction], None]
@@ -26,6 +26,7 @@ BOM = "\ufeff"
 BESIDE = (".partial", ".partial.run.json", ".run.json")  # what lies beside a file of answers, by what its name ends in
 OF_ARK = (".scp", ".labels", ".warnings", ".errors")
 MOST_ROWS = 1_048_575  # of a sheet of Excel, behind its header
+LONGEST_CELL = 32_767
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,11 @@ def _workbook(out: Path, layout: Layout) -> Iterator[Write]:
         cells = []
         for value in values:
             text = isinstance(value, str)
-            cell = WriteOnlyCell(sheet, line(value)[:32_767] if text else value)
+            if text and len(value) > LONGEST_CELL:
+                raise InputError(
+                    f"--format xlsx: a cell of {len(value)} signs, and Excel holds {LONGEST_CELL}. Choose csv"
+                )
+            cell = WriteOnlyCell(sheet, lines(value) if text else value)
             if text:
                 cell.data_type = "s"
             cells.append(cell)
@@ -224,8 +229,8 @@ def _ark(out: Path, classes: Sequence[str]) -> Iterator[Write]:
 
         yield write
         write_text(out.with_suffix(".labels"), "".join(f"{name}\n" for name in classes))
-        for suffix, lines in notes.items():
-            write_text(out.with_suffix(suffix), "".join(lines))
+        for suffix, own in notes.items():
+            write_text(out.with_suffix(suffix), "".join(own))
 
 
 FORMS: dict[str, Callable[[IO[str], Layout, Sequence[str], bool], Write]] = {

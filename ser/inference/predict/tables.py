@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str
         first = text.partition("\n")[0]
         delimiter = max(",;\t", key=first.count)
         try:
-            head, *rows = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+            head, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         except (ValueError, csv.Error) as error:
             raise InputError(f"{path}: not readable as CSV ({error}). Save it as CSV in UTF-8") from None
     if odd := next((name or "(no name)" for name in head if not name or head.count(name) > 1), None):
