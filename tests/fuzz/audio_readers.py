@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -74,6 +75,16 @@ def _sox(folder: Path, _: object) -> None:
     (folder / "sample.wav").unlink()
 
 
+def _ffmpeg(folder: Path, _: object) -> None:
+    """What only ffmpeg reads, where the program is installed."""
+    soundfile.write(folder / "sample.wav", SAMPLES, RATE)
+    for suffix in ("m4a", "mkv", "wma", "aac", "ac3", "ts") if shutil.which("ffmpeg") else ():
+        path = folder / f"sample.{suffix}"
+        command = ["ffmpeg", "-nostdin", "-v", "quiet", "-i", folder / "sample.wav", "-ar", "16000", path]
+        if subprocess.run(command).returncode:
+            path.unlink(missing_ok=True)
+
+
 def _read(case: Case) -> Any:
     found = []
     for name in case.chosen:
@@ -122,6 +133,7 @@ READERS = {
     "audio compressed": Reader(_compressed, ("*",), _read, binary),
     "audio containers": Reader(_containers, ("*",), _read, binary),
     "audio by sox": Reader(_sox, ("*",), _read, binary, weight=0.3),
+    "audio by ffmpeg": Reader(_ffmpeg, ("*",), _read, binary, weight=0.3),
     "zip": Reader(_zip, ("*.zip",), _unpack, binary),
     "tar": Reader(_tar, ("a.*",), _unpack, binary),
 }

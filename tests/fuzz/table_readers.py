@@ -197,6 +197,21 @@ def _cut_sources(case: Case) -> Any:
     return found
 
 
+def _paths(folder: Path, _: object) -> None:
+    _audio(folder)
+    (folder / "comma.csv").write_text('path,label,note\na.wav,sad,"x, y"\nb.wav,happy,\n')
+    (folder / "tab.tsv").write_text("file\tlabel\na.wav\tsad\nnone.wav\thappy\n")
+
+
+def _path_sources(case: Case) -> Any:
+    with scratch() as temporary:
+        found = [source for name in case.chosen for source in sources_of(str(case.folder / name), temporary)]
+    for source in found:
+        assert (source.path is None) == bool(source.problem), source
+        assert source.columns[source.path_column] == source.id
+    return found
+
+
 def _recipe(folder: Path, _: object) -> None:
     """A recipe folder with everything of conf/ that a person may write."""
     for name in ("conf/corpora", "conf/presets", "conf/grids"):
@@ -323,6 +338,7 @@ READERS = {
     "data of check": Reader(_labelled_dir, (*TABLES, "cuts.*.gz"), _labelled),
     "evaluations of IEMOCAP": Reader(_evaluations, ("*.txt",), _read_evaluations),
     "table of nEMO": Reader(_nemo, ("data.tsv",), _nemo_utterances),
+    "table of paths": Reader(_paths, ("*.csv", "*.tsv"), _path_sources),
     "cut manifest": Reader(_cuts, ("cuts.*",), _cut_sources),
     "protocol": Reader(_recipe, ("conf/corpora/*.yaml",), _protocols, yaml_value),
     "settings": Reader(_recipe, ("conf/[abefnt]*.yaml", "conf/presets/*.yaml"), _settings, yaml_value, weight=0.3),
