@@ -15,8 +15,8 @@ export SER_ROOT LC_ALL=C PYTHONUTF8=1
 ser_environment() {
   local extra environment=${SER_ENV:-$SER_ROOT/.venv}
   for extra in "$@"; do
-    [[ $extra =~ ^(mini|tensorboard|opensmile|search|wandb|hub|onnx|xlsx|pretrained|dev)$ ]] ||
-      _ser_error "ser_environment: no extra named $extra (mini, tensorboard, opensmile, search, wandb, hub, onnx, xlsx, pretrained, dev)" || return 1
+    [[ $extra =~ ^(mini|tensorboard|opensmile|search|wandb|hub|onnx|pretrained|dev)$ ]] ||
+      _ser_error "ser_environment: no extra named $extra (mini, tensorboard, opensmile, search, wandb, hub, onnx, pretrained, dev)" || return 1
   done
   if [[ -n ${SER_ENV:-} ]]; then
     _ser_check_own "$@" || return 1
@@ -53,7 +53,6 @@ packages = {
     "search": "optuna",
     "wandb": "wandb",
     "hub": "huggingface_hub",
-    "xlsx": "openpyxl",
     "pretrained": "transformers huggingface_hub",
     "dev": "pytest xdist hypothesis ruff mypy importlinter pre_commit kaldi_native_io praatio tensorboard audiomentations librosa onnx onnxruntime transformers",
 }

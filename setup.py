@@ -62,7 +62,6 @@ setup(
         "wandb": ["wandb"],
         "onnx": ["onnx", "onnxruntime"],
         "hub": ["huggingface_hub"],
-        "xlsx": ["openpyxl"],
         "pretrained": ["transformers>=5", "huggingface_hub"],
         "dev": [
             "pytest",
@@ -78,7 +77,6 @@ setup(
             "tensorboard",
             "onnx",
             "onnxruntime",
-            "openpyxl",
             "types-PyYAML",
             "audiomentations",  # which the benchmark of augmentation compares with, as librosa
             "librosa",

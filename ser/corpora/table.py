@@ -12,6 +12,7 @@ import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ser.common import InputError, check_regular
 from ser.corpora.findings import complain
@@ -113,18 +114,27 @@ def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], bool]:
 
 
 def _read_xlsx(path: Path) -> list[tuple[int, list[str]]]:
+    rows = read_workbook(path)
+    width = max((i + 1 for row in rows[:1] for i, value in enumerate(row) if value is not None), default=0)
+    texts = [["" if v is None else str(v).strip() for v in row[:width]] for row in rows]
+    return [(line, fields + [""] * (width - len(fields))) for line, fields in enumerate(texts, 1) if any(fields)]
+
+
+def read_workbook(path: Path) -> list[list[Any]]:
+    """Cells of the first sheet of an Excel file, as openpyxl gives them; None where one is empty.
+
+    Raises:
+        InputError: absent or not readable.
+    """
     check_regular(path, "put it there")
     from openpyxl import load_workbook
 
     try:
         book = load_workbook(path, read_only=True, data_only=True)
-        rows = [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
+        return [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
     except Exception as error:  # what a damaged file raises is not documented
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not readable as an Excel file ({reason}); save it as `CSV UTF-8`") from None
-    width = max((i + 1 for row in rows[:1] for i, value in enumerate(row) if value is not None), default=0)
-    texts = [["" if v is None else str(v).strip() for v in row[:width]] for row in rows]
-    return [(line, fields + [""] * (width - len(fields))) for line, fields in enumerate(texts, 1) if any(fields)]
 
 
 def without_accents(text: str) -> str:

@@ -134,7 +134,7 @@ def test_an_unknown_extra_is_refused(tree: Path) -> None:
     assert (done.returncode, done.stderr) == (
         1,
         "error: ser_environment: no extra named minni "
-        "(mini, tensorboard, opensmile, search, wandb, hub, onnx, xlsx, pretrained, dev)\n",
+        "(mini, tensorboard, opensmile, search, wandb, hub, onnx, pretrained, dev)\n",
     )
 
 

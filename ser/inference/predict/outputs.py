@@ -98,8 +98,8 @@ def writer(form: str, out: Path | IO[str] | None, layout: Layout, ids: Sequence[
         ids: what will be answered, for the width of a table.
 
     Raises:
-        InputError: a workbook or an ark to standard output, an ark of an id that stands twice, or a workbook without
-            openpyxl or of too many rows.
+        InputError: a workbook or an ark to standard output, an ark of an id that stands twice, or a workbook of too
+            many rows.
     """
     if form == "ark":
         if not isinstance(out, Path) or out.suffix != ".ark":
@@ -177,11 +177,9 @@ def _jsonl(file: IO[str], layout: Layout, ids: Sequence[str], header: bool) -> W
 @contextmanager
 def _workbook(out: Path, layout: Layout) -> Iterator[Write]:
     """One sheet under one frozen row of names. Text is text, also where it begins as a formula does."""
-    try:
-        from openpyxl import Workbook
-        from openpyxl.cell import WriteOnlyCell
-    except ImportError:
-        raise InputError("--format xlsx: needs the package openpyxl. Run: pip install openpyxl") from None
+    from openpyxl import Workbook
+    from openpyxl.cell import WriteOnlyCell
+
     book = Workbook(write_only=True)
     sheet = book.create_sheet("answers")
     sheet.freeze_panes = "A2"

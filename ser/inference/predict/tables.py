@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError, check_regular
-from ser.corpora.table import read_utf8
+from ser.common import InputError
+from ser.corpora.table import read_table, read_workbook
 
 TABLES = (".csv", ".tsv", ".xlsx")
 PATH_COLUMNS = ("path", "file", "audio", "filename")
@@ -18,7 +16,7 @@ PATH_COLUMNS = ("path", "file", "audio", "filename")
 def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str, Any]]]:
     """The column of paths, and the rows by the names of columns.
 
-    CSV has one row of names, and commas, semicolons or tabs between cells, whichever the first line has most of.
+    CSV is read as that of a corpus (`read_table`), of a workbook the first sheet, whose numbers stay numbers.
 
     Args:
         column: of the paths; None: the one that is named as in PATH_COLUMNS, in any case.
@@ -27,17 +25,11 @@ def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str
         InputError: it cannot be read, has no rows, a row of other cells than its header, a name twice, or not one
             column of paths.
     """
-    check_regular(path, "fix the path")
     if path.suffix.lower() == ".xlsx":
         head, rows = _workbook(path)
     else:
-        text = read_utf8(path)
-        first = text.partition("\n")[0]
-        delimiter = max(",;\t", key=first.count)
-        try:
-            head, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        except (ValueError, csv.Error) as error:
-            raise InputError(f"{path}: not readable as CSV ({error}). Save it as CSV in UTF-8") from None
+        head, lines, _ = read_table(path)
+        rows = [cells for cells, _ in lines]
     if odd := next((name or "(no name)" for name in head if not name or head.count(name) > 1), None):
         raise InputError(f"{path}: column {odd}: each column needs a name of its own in the first row. Rename it")
     rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
@@ -59,17 +51,7 @@ def _path_column(path: Path, head: Sequence[str], column: str | None) -> str:
 
 def _workbook(path: Path) -> tuple[list[str], list[list[Any]]]:
     """Header and rows of the first sheet; dates and times as text."""
-    try:
-        from openpyxl import load_workbook
-    except ImportError:
-        raise InputError(f"{path}: needs the package openpyxl. Run: pip install openpyxl, or save it as CSV") from None
-    try:
-        book = load_workbook(path, read_only=True, data_only=True)
-        cells = [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
-        book.close()
-    except Exception as error:  # openpyxl names no class of its own for damage of zip, XML or sheets
-        raise InputError(f"{path}: not readable as an Excel workbook ({error}). Save it again, or as CSV") from None
-    head, *rows = cells or [[]]
+    head, *rows = read_workbook(path) or [[]]
     while head and head[-1] is None and all(len(row) < len(head) or row[-1] is None for row in rows):
         head.pop()
         rows = [row[: len(head)] for row in rows]
