@@ -13,6 +13,7 @@ KEYS = {
     "switching-cost": "of a change of emotion",
     "no-speech-minimum": "seconds of the shortest pause",
     "no-speech-cost": "of going into a pause or out of it",
+    "statistics-minimum": "seconds of speech from which on a channel has statistics of its own",
     "no-speech-decibels": "so far below the loud parts of the channel there is as likely a pause as speech",
 }
 
@@ -25,6 +26,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", default="rttm,textgrid,csv,json,png", help="of these, by commas (default: all)")
     parser.add_argument("--head", default="mean", help="corpus head, or the mean of all (default)")
     parser.add_argument("--decoder", default="auto", help="k2, viterbi, or auto: k2 where it is installed (default)")
+    parser.add_argument(
+        "--abstain",
+        type=float,
+        metavar="PRECISION",
+        help="give no label (-) to segments below the confidence from which on so many answers were right on "
+        "validation, such as 0.9",
+    )
+    parser.add_argument(
+        "--utt2spk",
+        type=Path,
+        metavar="FILE",
+        help="`<file> <speaker>` lines, or `<file>:<channel> <speaker>` with channels from 1: statistics of a speaker "
+        "are those of all his or her recordings given",
+    )
     parser.add_argument("--nbest", type=int, default=1, metavar="N", help="write the N best paths into the JSON")
     parser.add_argument("--posteriors", default="false", metavar="true", help="write those of each window too")
     parser.add_argument("--device", default="cpu", help="of torch")
@@ -32,7 +47,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--settings", type=Path, metavar="FILE", help="of the keys of conf/timeline.yaml, as tuned")
     for key, text in KEYS.items():
         group.add_argument(f"--{key}", type=float, metavar="X", help=text)
-    group.add_argument("--normalisation", help="model, or channel: statistics of each channel itself")
+    group.add_argument(
+        "--normalisation", help="statistics of the channel or named speaker: channel; or of training: model"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,9 +57,11 @@ def run(options: argparse.Namespace) -> int:
     from ser.common import InputError
     from ser.common.output import line
     from ser.inference import Predictor, open_model
+    from ser.inference.confidence import Confidence
     from ser.inference.timeline.decoders import NAMES, find_decoder
-    from ser.inference.timeline.recording import timeline_of
-    from ser.inference.timeline.settings import read_settings
+    from ser.inference.timeline.recording import read_speakers, timeline_of
+    from ser.inference.timeline.settings import WITHHELD, read_settings
+    from ser.inference.timeline.windows import speaker_statistics
     from ser.inference.timeline.writers import FORMATS, write
 
     formats = [name for name in options.format.split(",") if name]
@@ -57,17 +76,39 @@ def run(options: argparse.Namespace) -> int:
     decoder = find_decoder(options.decoder)
     predictor = Predictor(open_model(options.model, options.device), options.head)
     settings.costs(predictor.classes)  # refuses a class that the model does not know before anything is heard
+    named = read_speakers(options.utt2spk, options.files) if options.utt2spk else {}
+    speakers = speaker_statistics(named, predictor, settings)
     failed = 0
+    given: dict[Confidence, list[bool]] = {}  # whether each segment has a label
     for path in options.files:
         try:
-            timeline = timeline_of(path, predictor, settings, decoder, options.nbest)
+            own = {channel: speakers[name] for channel, name in named.get(path, {}).items() if name in speakers}
+            timeline = timeline_of(
+                path, predictor, settings, decoder, options.nbest, speakers=own, precision=options.abstain
+            )
         except InputError as error:
             failed += 1
             print(f"error: {line(error)}", file=sys.stderr)
             continue
         written = write(timeline, options.out, formats, options.posteriors == "true")
-        counts = ", ".join(f"{c.name}: {len(c.paths[0].segments)} segments" for c in timeline.channels)
-        print(line(f"{path}: {timeline.duration:.2f} s, {counts}; {', '.join(map(str, written))}"))
+        for text in timeline.warnings:
+            print(f"warning: {line(path)}: {line(text)}", file=sys.stderr)
+        for channel in timeline.channels:
+            labels = [segment.label != WITHHELD for segment in channel.paths[0].segments]
+            given.setdefault(channel.confidence, []).extend(labels)
+        counts = "; ".join(
+            f"{c.name}: {len(c.paths[0].segments)} segments{f', {c.statistics}' if c.statistics.source else ''}"
+            for c in timeline.channels
+        )
+        print(line(f"{path}: {timeline.duration:.2f} s; {counts}; {', '.join(map(str, written))}"))
+    for confidence, labels in given.items():
+        if options.abstain is not None:
+            print(
+                f"labels from confidence {confidence.threshold:.3f} on: {sum(labels)} of {len(labels)} segments here; "
+                f"on validation {100 * confidence.coverage:.0f} % of utterances, of which "
+                f"{100 * confidence.precision:.1f} % were right",
+                file=sys.stderr,
+            )
     if failed:
         print(f"{failed} of {len(options.files)} files have no timeline", file=sys.stderr)
     return 1 if failed else 0

@@ -9,10 +9,11 @@ import numpy as np
 
 from ser.common.pictures import save_picture
 from ser.inference.timeline.segments import Channel, Timeline, cell_edges
+from ser.inference.timeline.settings import WITHHELD
 
 # Okabe and Ito's colours, which people with any kind of colour vision tell apart, without black.
 COLOURS = ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7", "#56B4E9", "#F0E442")
-GREY = "#BBBBBB"
+GREY, WHITE = "#BBBBBB", "#FFFFFF"
 # Segments of a smaller share of the width get no name: it would not fit.
 NAMED = 0.05
 
@@ -27,13 +28,15 @@ def draw(timeline: Timeline, path: Path) -> None:
     unit, divisor = ("min", 60.0) if timeline.duration > 600 else ("s", 1.0)
     colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(timeline.classes[:-1])}
     colours[timeline.classes[-1]] = GREY
+    marks = colours | {WITHHELD: WHITE}
     for place, channel in enumerate(timeline.channels):
         edges = np.array(cell_edges(len(channel.levels), timeline.hop, timeline.duration)) / divisor
         wave, stack, bars = axes[3 * place : 3 * place + 3]
         _waveform(wave, channel, edges)
         _posteriors(stack, channel, edges, colours)
-        _segments(bars, channel, timeline.duration / divisor, divisor, colours)
-        wave.set_title(f"{timeline.recording}, {channel.name}" if count > 1 else timeline.recording, loc="left")
+        _segments(bars, channel, timeline.duration / divisor, divisor, marks)
+        name = f"{timeline.recording}, {channel.name}" if count > 1 else timeline.recording
+        wave.set_title(f"{name}; {channel.statistics}" if channel.statistics.source else name, loc="left")
     axes[-1].set_xlabel(unit)
     axes[-1].set_xlim(0, timeline.duration / divisor)
     handles, labels = axes[1].get_legend_handles_labels()
@@ -59,9 +62,9 @@ def _posteriors(axes: Any, channel: Channel, edges: np.ndarray, colours: dict[st
 def _segments(axes: Any, channel: Channel, width: float, divisor: float, colours: dict[str, str]) -> None:
     for segment in channel.paths[0].segments:
         start, end = segment.start / divisor, segment.end / divisor
-        axes.barh(0, end - start, left=start, height=1, color=colours[segment.label], edgecolor="white", lw=0.5)
+        axes.barh(0, end - start, left=start, height=1, color=colours[segment.label], edgecolor=GREY, lw=0.5)
         if end - start > NAMED * width:
-            axes.text((start + end) / 2, 0, segment.label, ha="center", va="center", color="white", fontsize=8)
+            axes.text((start + end) / 2, 0, segment.label, ha="center", va="center", color="black", fontsize=8)
     axes.set_ylim(-0.5, 0.5)
     axes.set_yticks([])
     axes.set_ylabel("decoded", rotation=0, ha="right", va="center")

@@ -120,7 +120,7 @@ def section(title: str, outcomes: Sequence[Outcome], command: str) -> str:
     def shown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         return str(tabulate(rows, head, "github", disable_numparse=True))
 
-    figures = ["frame accuracy %", "frame UA %", "segment error %"]
+    figures = ["EDER %", "frame accuracy %", "frame UA %", "segment error %"]
     rows = []
     groups = dict.fromkeys((corpus, o.settings.normalisation) for o in outcomes for corpus in o.measured)
     for corpus, normalisation in sorted(groups):
@@ -142,6 +142,8 @@ def section(title: str, outcomes: Sequence[Outcome], command: str) -> str:
 - Recordings: utterances of one speaker in turns of {TURN[0]} to {TURN[-1]} of one emotion; ends {ENDS:.0f} dB
   softer than the loudest frame are cut off; between them pauses of {low} to {high} s. Speakers of the test part; all
   speakers of a corpus that a model was not trained on.
+- EDER: emotion diarization error rate (Wang et al. 2023), (missed + false alarm + confusion) / duration; neutral speech
+  and pauses are no emotion.
 - Frame accuracy: share of the time with the right emotion, or none in pauses. Frame UA: mean over the emotions of the
   share of their time that is right. Segment error: edits to the row of emotions a segment of the reference, where
   neighbours of one emotion are one segment.
@@ -153,4 +155,5 @@ def section(title: str, outcomes: Sequence[Outcome], command: str) -> str:
 
 
 def _percents(found: Agreement) -> list[str]:
-    return [f"{100 * value:.1f}" for value in (found.frame_accuracy, found.frame_ua, found.segment_error)]
+    figures = found.errors.eder, found.frame_accuracy, found.frame_ua, found.segment_error
+    return [f"{100 * value:.1f}" for value in figures]

@@ -1,6 +1,7 @@
 """`ser timeline` as a user runs it."""
 
 import json
+import re
 import sys
 import types
 
@@ -32,7 +33,7 @@ def test_a_call_gives_a_timeline_a_speaker(packed, call, tmp_path, capsys):
     out = tmp_path / "out"
     options = ["--decoder", "viterbi", "--nbest", "3", "--posteriors", "true", "--window", "1", "--minimum", "0.5"]
     assert main(["timeline", str(packed), str(call), "--out", str(out), *options]) == 0
-    assert "call.wav: 9.00 s, channel 1: " in capsys.readouterr().out
+    assert "call.wav: 9.00 s; channel 1: " in capsys.readouterr().out
     assert len(list(out.iterdir())) == 6
     segments = read_rttm(out / "call.rttm")
     assert set(segments) == {("call", 1), ("call", 2)}
@@ -46,6 +47,37 @@ def test_a_call_gives_a_timeline_a_speaker(packed, call, tmp_path, capsys):
     found = json.loads((out / "call.json").read_text())
     assert [len(channel["nbest"]) for channel in found["channels"]] == [3, 3]
     assert len(found["channels"][0]["posteriors"]) == 36
+
+
+def test_statistics_are_reported_and_labels_withheld(packed_with, call, tmp_path, capsys):
+    model = packed_with("batches.normalisation=speaker")[1]
+    (tmp_path / "utt2spk").write_text(f"{call}:1 anna\n")
+    options = ["--out", str(tmp_path), "--decoder", "viterbi", "--format", "json", "--statistics-minimum", "5"]
+    assert main(["timeline", str(model), str(call), *options, "--utt2spk", str(tmp_path / "utt2spk")]) == 0
+    said = capsys.readouterr()
+    assert "statistics of anna (6.0 s of speech)" in said.out
+    warning = [line for line in said.err.splitlines() if line.startswith("warning: ") and "channel 2: 3.0 s" in line]
+    assert len(warning) == 1
+    channels = json.loads((tmp_path / "call.json").read_text())["channels"]
+    assert [c["statistics"]["source"] for c in channels] == ["speaker", "training"]
+    description = json.loads((model / "model.json").read_text())
+    kinds = "calibration", "calibration_without_speakers"
+    assert [c["temperature"] for c in channels] == [description[kind]["mean"]["temperature"] for kind in kinds]
+    wanted = description["calibration"]["mean"]["right"]
+    assert main(["timeline", str(model), str(call), *options, "--abstain", str(sum(wanted) / len(wanted))]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"labels from confidence 0\.\d+ on: \d of \d segments here; on validation", said.err)
+    for channel in json.loads((tmp_path / "call.json").read_text())["channels"]:
+        for segment in channel["segments"]:
+            assert (segment["emotion"] is None) == (segment["confidence"] < channel["threshold"])
+    assert main(["timeline", str(model), str(call), *options, "--abstain", "1.1"]) == 1
+    assert "precision 1.1: not reached" in capsys.readouterr().err
+
+
+def test_one_speaker_of_several_channels_is_refused(packed, call, tmp_path, capsys):
+    (tmp_path / "utt2spk").write_text(f"{call} anna\n")
+    assert main(["timeline", str(packed), str(call), "--utt2spk", str(tmp_path / "utt2spk")]) == 1
+    assert "several channels; name the speaker of each" in capsys.readouterr().err
 
 
 def test_a_settings_file_decides(packed, call, tmp_path):

@@ -135,11 +135,11 @@ def test_the_step_writes_its_section_and_replaces_it(packed_with, made, tmp_path
     assert run.returncode == 0, run.stderr
     text = results.read_text()
     assert text == f"# Results\n\n## Other\n\nkept\n\n{run.stdout}"
-    form = r"^\| (one|two) +\| (\d+) +\| (\d+) .*\| model +\| (likeliest label of each window|decoded) "
+    form = r"^\| (one|two) +\| (\d+) +\| (\d+) .*\| channel +\| (likeliest label of each window|decoded) "
     rows = re.findall(form, text, re.M)
     likeliest = "likeliest label of each window"
     assert rows == [(c, "1", n, way) for c, n in (("one", "1"), ("two", "2")) for way in (likeliest, "decoded")]
-    tuned = read_settings(tmp_path / "out" / model.name / "timeline_model.yaml")
+    tuned = read_settings(tmp_path / "out" / model.name / "timeline_channel.yaml")
     assert f"| {tuned.window} " in text
     for part, speakers in (("valid", {"one2"}), ("test", {"one1"}), ("train-valid-test", {"two1", "two2"})):
         folder = tmp_path / "out" / model.name / part
