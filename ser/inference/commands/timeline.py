@@ -24,6 +24,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recordings; each channel is a speaker")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder to write to (default: this one)")
     parser.add_argument("--format", default="rttm,textgrid,csv,json,png", help="of these, by commas (default: all)")
+    parser.add_argument(
+        "--html", action="store_true", help="write a page a recording too, with player, for any browser, offline"
+    )
+    parser.add_argument(
+        "--html-audio",
+        default="opus",
+        metavar="CODEC",
+        help="of the page's audio: opus (default), mp3 (Safari before 18.4), or none",
+    )
     parser.add_argument("--head", default="mean", help="corpus head, or the mean of all (default)")
     parser.add_argument("--decoder", default="auto", help="k2, viterbi, or auto: k2 where it is installed (default)")
     parser.add_argument(
@@ -59,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
     from ser.inference import Predictor, open_model
     from ser.inference.confidence import Confidence
     from ser.inference.timeline.decoders import NAMES, find_decoder
+    from ser.inference.timeline.html.page import write_page
+    from ser.inference.timeline.html.sound import AUDIO
     from ser.inference.timeline.recording import read_speakers, timeline_of
     from ser.inference.timeline.settings import WITHHELD, read_settings
     from ser.inference.timeline.windows import speaker_statistics
@@ -67,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
     formats = [name for name in options.format.split(",") if name]
     _check(formats, FORMATS, "--format", several=True)
     _check([options.decoder], NAMES, "--decoder")
+    _check([options.html_audio], AUDIO, "--html-audio")
     _check([options.posteriors], ("true", "false"), "--posteriors")
     if options.nbest < 1:
         raise InputError(f"--nbest {options.nbest}: give 1 or more")
@@ -86,12 +98,17 @@ def run(options: argparse.Namespace) -> int:
             timeline = timeline_of(
                 path, predictor, settings, decoder, options.nbest, speakers=own, precision=options.abstain
             )
+            written = write(timeline, options.out, formats, options.posteriors == "true")
+            warnings = timeline.warnings
+            if options.html:
+                page = options.out / f"{timeline.recording}.html"
+                found = write_page(timeline, path, predictor, page, options.html_audio)
+                written, warnings = [*written, page], (*warnings, *([f"{page}: {found}"] if found else []))
         except InputError as error:
             failed += 1
             print(f"error: {line(error)}", file=sys.stderr)
             continue
-        written = write(timeline, options.out, formats, options.posteriors == "true")
-        for text in timeline.warnings:
+        for text in warnings:
             print(f"warning: {line(path)}: {line(text)}", file=sys.stderr)
         for channel in timeline.channels:
             labels = [segment.label != WITHHELD for segment in channel.paths[0].segments]

@@ -174,7 +174,7 @@ def survey(path: Path, rate: int, hop: float) -> Survey:
             read += block.samples.shape[1]
             yield block.samples
 
-    for block in _regular(resample_blocks(counted(), first.sampling_rate, rate), size):
+    for block in regular(resample_blocks(counted(), first.sampling_rate, rate), size):
         samples += block.shape[1]
         equal = equal and bool((block == block[0]).all())
         starts = np.arange(0, block.shape[1], size)
@@ -281,7 +281,7 @@ def _start(cell: int, hop: int, window: int) -> int:
     return max(0, cell * hop + hop // 2 - window // 2)
 
 
-def _regular(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+def regular(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """Blocks of whole multiples of `size` samples, but the last."""
     rest: np.ndarray | None = None
     for block in blocks:
