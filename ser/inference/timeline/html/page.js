@@ -132,18 +132,22 @@ function play(from, to) {
   player.play().catch(() => { stop = null; });
 }
 
-function follow() {
+function update() {
   now = player.currentTime;
   if (stop !== null && now >= stop) player.pause();
   if (now > start + span) show(now, span);
   place();
+}
+
+function follow() {
+  update();
   if (!player.paused) requestAnimationFrame(follow);
 }
 
 if (player) {
   player.addEventListener("play", follow);
   player.addEventListener("pause", () => { stop = null; });
-  player.addEventListener("seeked", follow);
+  for (const kind of ["seeked", "timeupdate"]) player.addEventListener(kind, update); // in a hidden tab, too
 }
 const middle = () => now >= start && now <= start + span ? now : start + span / 2;
 const actions = {
