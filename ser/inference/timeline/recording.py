@@ -36,8 +36,12 @@ def timeline_of(
         precision: the share of right answers wanted, on validation; labels of too little confidence are withheld.
 
     Raises:
-        InputError: the file cannot be read, or the precision was not reached on validation.
+        InputError: the file cannot be read, its name is not UTF-8, or the precision was not reached on validation.
     """
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: its name is not UTF-8 text. Rename it, such as with `convmv`") from None
     found = survey(path, predictor.frontend.sampling_rate, settings.hop)
     channels, warnings = [], []
     for windows in hear(path, predictor, settings, found, show, speakers):

@@ -12,6 +12,7 @@ import numpy as np
 
 from ser.common import InputError, read_json, write_text
 from ser.common.kinds import of_kind
+from ser.common.output import line
 from ser.inference.card import LIMITS
 from ser.inference.predictor import Predictor
 from ser.inference.timeline.html.sound import CODECS, LONGEST, read_sound
@@ -56,6 +57,8 @@ def write_page(timeline: Timeline, path: Path, predictor: Predictor, out: Path, 
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     context = {
         "timeline": timeline,
+        "name": line(timeline.recording),
+        "any_withheld": any(s.label == WITHHELD for c in timeline.channels for s in c.paths[0].segments),
         "data": data,
         "audio": sound.audio,
         "styles": {name: f"background:{c};color:{text_colour(c)}" for name, c in colours.items()},
