@@ -18,7 +18,7 @@ from ser.inference.timeline import tune as tuning
 from ser.inference.timeline import viterbi
 from ser.inference.timeline.joined import LONGEST, PAUSES, TURN, join_all, known_utterances
 from ser.inference.timeline.settings import read_settings
-from ser.inference.timeline.trial import Trial
+from ser.inference.timeline.trial import Trial, section
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -122,6 +122,21 @@ def test_without_the_decoder_every_window_has_its_likeliest_label(trial):
 def test_a_corpus_that_was_trained_on_is_not_unseen(trial):
     with pytest.raises(InputError, match="was trained on two"):
         trial.run(read_settings(), viterbi.best_paths, ["two"])
+
+
+def test_short_recordings_are_measured_with_the_settings_as_they_are(packed, made, tmp_path):
+    short = Trial(packed, made.data_root, made.recipe, tmp_path, 0, 1, longest=2)
+    own = read_settings()
+    outcome = short.run(own, viterbi.best_paths, [], tuning=False)
+    assert (outcome.settings, outcome.tuned) == (own, None)
+    assert not list(tmp_path.rglob("*.yaml"))
+    assert {len(reference) for _, reference in short.join("one", ("test",))} == {2}
+    found = outcome.measured["one"].decoded
+    assert found.errors.duration == pytest.approx(found.confusion.sum() / 100, abs=0.02)
+    text = section("## Short", [outcome], "x")
+    assert f"| {100 * found.errors.eder:.1f} " in text
+    assert "not tuned" in text
+    assert "switching_cost" not in text
 
 
 @pytest.mark.slow
