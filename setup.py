@@ -23,7 +23,10 @@ setup(
     description="Recipes for speech emotion recognition over several corpora",
     license="Apache-2.0",
     packages=find_packages(include=["ser", "ser.*"]),
-    package_data={"ser.findings.html": ["page.html", "style.css"]},
+    package_data={
+        "ser.findings.html": ["page.html", "style.css"],
+        "ser.inference.timeline.html": ["page.html", "style.css", "page.js"],
+    },
     entry_points={"console_scripts": ["ser=ser.cli:main"]},
     python_requires=">=3.11",
     install_requires=[  # what it takes to use a trained model: `ser predict`

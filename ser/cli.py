@@ -9,7 +9,6 @@ from importlib import import_module
 
 from ser.common import guarded
 
-MODULES = {"init-corpus": "ser.corpora.init_corpus"}  # the others: ser.inference.commands.<name>
 # A module is imported only when its command is given, so that --help is instant.
 COMMANDS = {
     "init-corpus": "make protocol and recipe of a table of recordings (CSV, TSV, Excel)",
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, help_line in COMMANDS.items():
         command = commands.add_parser(name, help=help_line, description=help_line)
         if given[:1] == [name]:
-            module = import_module(MODULES.get(name, f"ser.inference.commands.{name}"))
+            module = import_module(f"ser.inference.commands.{name.replace('-', '_')}")
             module.arguments(command)
             command.set_defaults(run=module.run)
     options = parser.parse_args(given)

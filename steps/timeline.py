@@ -13,10 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
-from ser.common import guarded, write_section
+from ser.common import InputError, guarded, write_section
 from ser.common.output import command_line
 
-TITLE = "## Timeline of joined recordings"
+TITLE = "Timeline of joined recordings"
 
 
 @guarded
@@ -33,21 +33,31 @@ def main() -> int:
     )
     parser.add_argument("--decoder", default="viterbi", help="k2, viterbi or auto")
     parser.add_argument("--orders", type=int, default=3, help="recordings of each speaker, in other orders")
+    parser.add_argument("--utterances", type=int, help="in a recording at most, such as 4 to measure short calls")
+    parser.add_argument("--statistics-minimum", type=float, help="seconds of speech, in place of conf/timeline.yaml")
+    parser.add_argument("--tune", choices=["true", "false"], default="true", help="or measure conf/timeline.yaml as is")
+    parser.add_argument("--title", default=TITLE, help="heading of the section")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--append", type=Path, help="Markdown file, such as one of steps/tables.py, to add to")
     options = parser.parse_args()
     from ser.inference.timeline.decoders import find_decoder
+    from ser.inference.timeline.joined import LONGEST
     from ser.inference.timeline.settings import read_settings
     from ser.inference.timeline.trial import Trial, section
 
-    starts = [read_settings(None, {"normalisation": name}) for name in options.normalisation or [None]]
+    if options.utterances is not None and options.utterances < 1:
+        raise InputError(f"--utterances {options.utterances}: give 1 or more")
+    changes = {"statistics_minimum": options.statistics_minimum}
+    starts = [read_settings(None, {"normalisation": name, **changes}) for name in options.normalisation or [None]]
+    longest = LONGEST if options.utterances is None else options.utterances
     trials = [
-        Trial(model, options.data, options.recipe, options.out, options.seed, options.orders)
+        Trial(model, options.data, options.recipe, options.out, options.seed, options.orders, longest)
         for model in options.models
     ]
     decoder = find_decoder(options.decoder)
-    found = [trial.run(start, decoder, options.unseen) for start in starts for trial in trials]
-    text = section(TITLE, found, command_line("steps/timeline.py"))
+    tuning = options.tune == "true"
+    found = [trial.run(start, decoder, options.unseen, tuning) for start in starts for trial in trials]
+    text = section(f"## {options.title}", found, command_line("steps/timeline.py"))
     print(text, end="")
     if options.append:
         write_section(options.append, text)

@@ -5,7 +5,6 @@ Columns and labels are recognised by name, in English, Portuguese, German, Frenc
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shlex
@@ -89,33 +88,33 @@ class Recognised:
     given: bool
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="of the corpus: lower-case letters, digits and _, such as mine")
-    parser.add_argument(
-        "table", type=Path, help="CSV, TSV or Excel file: a row an utterance, column names in the first"
-    )
-    parser.add_argument(
-        "--column", action="append", default=[], metavar="emotion=Gefühl", help="a column by hand; may be repeated"
-    )
-    parser.add_argument(
-        "--label", action="append", default=[], metavar="wütend=angry", help="a label by hand (=: left out)"
-    )
-    parser.add_argument("--language", default="und", help="BCP 47 code, such as de (%(default)s: undetermined)")
-    parser.add_argument("--out", type=Path, help="recipe folder to make (default: egs/<name> of the toolkit)")
-    parser.add_argument("--force", action="store_true", help="replace the protocol and run.sh of an earlier call")
+def init_corpus(
+    name: str,
+    table: Path,
+    out: Path | None = None,
+    *,
+    columns: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    language: str = "und",
+    force: bool = False,
+) -> int:
+    """Write protocol and recipe, report what was recognised and everything that is wrong; 1 if anything is.
 
+    Args:
+        columns, labels: "emotion=Gefühl", "wütend=angry".
+        force: whether an earlier recipe is replaced.
 
-def run(options: argparse.Namespace) -> int:
-    """Write protocol and recipe, report what was recognised and everything that is wrong; 1 if anything is."""
-    name, table = options.name, options.table
+    Raises:
+        InputError: no recipe can be made of it.
+    """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError(f"{name}: a name of lower-case letters, digits and _, such as mine")
-    recognised = recognise(table, _pairs("--column", options.column), _pairs("--label", options.label))
-    out = options.out or ROOT / "egs" / name
+    recognised = recognise(table, _pairs("--column", columns), _pairs("--label", labels))
+    out = out or ROOT / "egs" / name
     path = out / "conf" / "corpora" / f"{name}.yaml"
-    if out.exists() and not options.force:
+    if out.exists() and not force:
         raise InputError(f"{out}: there already. Choose another name or --out, or give --force to replace its protocol")
-    write_text(path, _protocol(name, table, recognised, options.language))
+    write_text(path, _protocol(name, table, recognised, language))
     _write_run(out, name, table)
     print(_report(table, recognised), f"written: {path}, {out / 'run.sh'}", sep="\n")
     protocol = read_protocol(name, out)

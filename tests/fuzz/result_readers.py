@@ -33,6 +33,7 @@ from ser.inference.card import seen, write_card
 from ser.inference.model import open_model, write_sums
 from ser.inference.pack import pack
 from ser.inference.predict.api import EmotionModel
+from ser.inference.timeline.html.page import robustness
 from ser.scoring.curves import read_curves
 from ser.scoring.pooled import pooled_table, read_pools
 from ser.scoring.result import score
@@ -49,6 +50,11 @@ def _package(folder: Path, material: Material) -> None:
     shutil.copytree(material.package, folder / "model")
     samples = np.random.default_rng(0).normal(0, 0.1, 3000)
     soundfile.write(folder / "a.wav", samples, 8000)
+
+
+def _check(folder: Path, _: object) -> None:
+    row = {"corpus": "one", "gender": "", "condition": "white noise, SNR 10 dB", "n": 8, "ua": 0.5, "flipped": None}
+    (folder / "check.json").write_text(json.dumps({"rows": [row, row | {"gender": "f"}], "head": "mean"}))
 
 
 def _answers(case: Case) -> Any:
@@ -268,6 +274,7 @@ STRICT = "data/one/strict_fold1"
 READERS = {
     "model package": Reader(_package, ("model/*",), _answers, seal=_seal),
     "model description": Reader(_package, ("model/model.json",), _answers, seal=_seal),
+    "check of a model": Reader(_check, ("check.json",), lambda case: robustness(case.folder)),
     "tensors": Reader(
         _checkpoint,
         ("*.safetensors",),

@@ -13,6 +13,7 @@ KEYS = {
     "switching-cost": "of a change of emotion",
     "no-speech-minimum": "seconds of the shortest pause",
     "no-speech-cost": "of going into a pause or out of it",
+    "statistics-minimum": "seconds of speech from which on a channel has statistics of its own",
     "no-speech-decibels": "so far below the loud parts of the channel there is as likely a pause as speech",
 }
 
@@ -24,9 +25,32 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("."), help="folder to write to (default: this one)")
     parser.add_argument("--format", default="rttm,textgrid,csv,json,png", help="of these, by commas (default: all)")
     parser.add_argument(
+        "--html", action="store_true", help="write a page a recording too, with player, for any browser, offline"
+    )
+    parser.add_argument(
+        "--html-audio",
+        default="opus",
+        metavar="CODEC",
+        help="of the page's audio: opus (default), mp3 (Safari before 18.4), or none",
+    )
+    parser.add_argument(
         "--head", help="corpus whose head answers (default: the mean of all heads, if they have one set of labels)"
     )
     parser.add_argument("--decoder", default="auto", help="k2, viterbi, or auto: k2 where it is installed (default)")
+    parser.add_argument(
+        "--abstain",
+        type=float,
+        metavar="PRECISION",
+        help="give no label (-) to segments below the confidence from which on so many answers were right on "
+        "validation, such as 0.9",
+    )
+    parser.add_argument(
+        "--utt2spk",
+        type=Path,
+        metavar="FILE",
+        help="`<file> <speaker>` lines, or `<file>:<channel> <speaker>` with channels from 1: statistics of a speaker "
+        "are those of all his or her recordings given",
+    )
     parser.add_argument("--nbest", type=int, default=1, metavar="N", help="write the N best paths into the JSON")
     parser.add_argument("--posteriors", default="false", metavar="true", help="write those of each window too")
     parser.add_argument("--device", default="cpu", help="of torch")
@@ -34,7 +58,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--settings", type=Path, metavar="FILE", help="of the keys of conf/timeline.yaml, as tuned")
     for key, text in KEYS.items():
         group.add_argument(f"--{key}", type=float, metavar="X", help=text)
-    group.add_argument("--normalisation", help="model, or channel: statistics of each channel itself")
+    group.add_argument(
+        "--normalisation", help="statistics of the channel or named speaker: channel; or of training: model"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -42,14 +68,19 @@ def run(options: argparse.Namespace) -> int:
     from ser.common import InputError
     from ser.common.output import line
     from ser.inference import Predictor, head_of, open_model
+    from ser.inference.confidence import Confidence
     from ser.inference.timeline.decoders import NAMES, find_decoder
-    from ser.inference.timeline.recording import timeline_of
-    from ser.inference.timeline.settings import read_settings
+    from ser.inference.timeline.html.page import write_page
+    from ser.inference.timeline.html.sound import AUDIO
+    from ser.inference.timeline.recording import read_speakers, timeline_of
+    from ser.inference.timeline.settings import WITHHELD, read_settings
+    from ser.inference.timeline.windows import speaker_statistics
     from ser.inference.timeline.writers import FORMATS, write
 
     formats = [name for name in options.format.split(",") if name]
     _check(formats, FORMATS, "--format", several=True)
     _check([options.decoder], NAMES, "--decoder")
+    _check([options.html_audio], AUDIO, "--html-audio")
     _check([options.posteriors], ("true", "false"), "--posteriors")
     if options.nbest < 1:
         raise InputError(f"--nbest {options.nbest}: give 1 or more")
@@ -60,17 +91,44 @@ def run(options: argparse.Namespace) -> int:
     model = open_model(options.model, options.device)
     predictor = Predictor(model, head_of(model, options.head))
     settings.costs(predictor.classes)  # refuses a class that the model does not know before anything is heard
+    named = read_speakers(options.utt2spk, options.files) if options.utt2spk else {}
+    speakers = speaker_statistics(named, predictor, settings)
     failed = 0
+    given: dict[Confidence, list[bool]] = {}  # whether each segment has a label
     for path in options.files:
         try:
-            timeline = timeline_of(path, predictor, settings, decoder, options.nbest)
+            own = {channel: speakers[name] for channel, name in named.get(path, {}).items() if name in speakers}
+            timeline = timeline_of(
+                path, predictor, settings, decoder, options.nbest, speakers=own, precision=options.abstain
+            )
+            written = write(timeline, options.out, formats, options.posteriors == "true")
+            warnings = timeline.warnings
+            if options.html:
+                page = options.out / f"{timeline.recording}.html"
+                found = write_page(timeline, path, predictor, page, options.html_audio)
+                written, warnings = [*written, page], (*warnings, *([f"{page}: {found}"] if found else []))
         except InputError as error:
             failed += 1
             print(f"error: {line(error)}", file=sys.stderr)
             continue
-        written = write(timeline, options.out, formats, options.posteriors == "true")
-        counts = ", ".join(f"{c.name}: {len(c.paths[0].segments)} segments" for c in timeline.channels)
-        print(line(f"{path}: {timeline.duration:.2f} s, {counts}; {', '.join(map(str, written))}"))
+        for text in warnings:
+            print(f"warning: {line(path)}: {line(text)}", file=sys.stderr)
+        for channel in timeline.channels:
+            labels = [segment.label != WITHHELD for segment in channel.paths[0].segments]
+            given.setdefault(channel.confidence, []).extend(labels)
+        counts = "; ".join(
+            f"{c.name}: {len(c.paths[0].segments)} segments{f', {c.statistics}' if c.statistics.source else ''}"
+            for c in timeline.channels
+        )
+        print(line(f"{path}: {timeline.duration:.2f} s; {counts}; {', '.join(map(str, written))}"))
+    for confidence, labels in given.items():
+        if options.abstain is not None:
+            print(
+                f"labels from confidence {confidence.threshold:.3f} on: {sum(labels)} of {len(labels)} segments here; "
+                f"on validation {100 * confidence.coverage:.0f} % of utterances, of which "
+                f"{100 * confidence.precision:.1f} % were right",
+                file=sys.stderr,
+            )
     if failed:
         print(f"{failed} of {len(options.files)} files have no timeline", file=sys.stderr)
     return 1 if failed else 0

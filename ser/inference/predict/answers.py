@@ -14,10 +14,11 @@ import numpy as np
 from ser.audio.reader import is_silent
 from ser.common import InputError
 from ser.frontends.preprocess import GROUPED
+from ser.inference.confidence import confidence_of
 from ser.inference.predict.inputs import Source
 from ser.inference.predict.sound import EACH, MIX, Sound, heard
 from ser.inference.predictor import Predictor, Statistics
-from ser.scoring.calibration import tempered, threshold_for
+from ser.scoring.calibration import tempered
 
 WINDOW = 60.0  # seconds that are answered in one piece, where no training utterance was longer
 FRAMES = 1_000, 16_000  # that are gathered before they are answered: at first, so that an answer comes soon; at most
@@ -129,15 +130,9 @@ class Answers:
             self.common.append(f"head {predictor.head} has no validation utterances, so nothing is calibrated")
         for text in self.common:
             warnings.warn(text, stacklevel=2)
-        self.temperature = 1.0 if raw else float(calibration.get("temperature", 1.0))
-        self.threshold, self.promised = 0.0, (1.0, math.nan)
-        if precision is not None:
-            confidence, right = (np.array(calibration.get(name, ())) for name in ("confidence", "right"))
-            found = threshold_for(confidence, right, precision) if len(right) else None
-            if found is None:
-                raise InputError(f"precision {precision:g}: not reached at any confidence on validation; ask for less")
-            self.threshold, *rest = found
-            self.promised = rest[0], rest[1]
+        found = confidence_of(predictor, self.named, precision)
+        self.temperature, self.threshold = 1.0 if raw else found.temperature, found.threshold
+        self.promised = found.coverage, found.precision
 
     def __iter__(self) -> Iterator[Prediction]:
         statistics = self.statistics() if self.pending else {}

@@ -83,8 +83,13 @@ def known_utterances(data_root: Path, protocol: Protocol, experiment: Experiment
     return found
 
 
-def join_all(known: Sequence[Known], features: Features, seed: int, orders: int, prefix: str) -> list[Joined]:
+def join_all(
+    known: Sequence[Known], features: Features, seed: int, orders: int, prefix: str, longest: int = LONGEST
+) -> list[Joined]:
     """Recordings of each speaker, his or her utterances in so many orders.
+
+    Args:
+        longest: utterances in a recording at most.
 
     Raises:
         InputError: there are no utterances.
@@ -98,7 +103,7 @@ def join_all(known: Sequence[Known], features: Features, seed: int, orders: int,
     for speaker, own in sorted(speakers.items()):
         for order in range(orders):
             rng = np.random.default_rng(derive_seed(seed, "join", speaker, order))
-            found.append(join(_arranged(own, rng), features, rng, f"{prefix}_{speaker}_{order + 1}"))
+            found.append(join(_arranged(own, rng)[:longest], features, rng, f"{prefix}_{speaker}_{order + 1}"))
     return found
 
 

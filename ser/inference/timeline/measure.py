@@ -10,9 +10,74 @@ import numpy as np
 
 from ser.common.metrics import mean_recall
 from ser.inference.timeline.segments import Segment
+from ser.inference.timeline.settings import WITHHELD
 
 # Seconds of a frame that is right or wrong.
 FRAME = 0.01
+
+
+# Labels of segments without emotion, which count as no speech does in the emotion diarization error.
+NO_EMOTION = ("neutral", WITHHELD)
+
+
+@dataclass(frozen=True)
+class DiarizationErrors:
+    """Durations in seconds, which add up over recordings.
+
+    Attributes:
+        missed: of an emotion where the timeline has none.
+        false_alarm: of an emotion in the timeline where the reference has none.
+        confusion: of one emotion in place of another.
+        duration: of the recordings.
+    """
+
+    missed: float
+    false_alarm: float
+    confusion: float
+    duration: float
+
+    def __add__(self, other: DiarizationErrors) -> DiarizationErrors:
+        return DiarizationErrors(
+            self.missed + other.missed,
+            self.false_alarm + other.false_alarm,
+            self.confusion + other.confusion,
+            self.duration + other.duration,
+        )
+
+    @property
+    def eder(self) -> float:
+        """Emotion diarization error rate: (missed + false alarm + confusion) / duration."""
+        return (self.missed + self.false_alarm + self.confusion) / self.duration
+
+
+def emotion_errors(found: Sequence[Segment], reference: Sequence[Segment], duration: float) -> DiarizationErrors:
+    """The errors of the emotion diarization error rate (Wang et al. 2023, "Speech emotion diarization: which emotion
+    appears when?"), exact in time.
+
+    Neutral speech, pauses and withheld labels are no emotion, as there. No two segments of a channel overlap here, so
+    that there is no error of overlap.
+
+    Args:
+        found, reference: in order of time.
+        duration: of the recording, seconds.
+    """
+    times = [time for s in (*found, *reference) for time in (s.start, s.end)]
+    edges = np.unique(np.clip([0.0, *times, duration], 0, duration))
+    middles, lengths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
+    answer, truth = (_emotions_at(middles, segments) for segments in (found, reference))
+    missed = lengths[(truth != "") & (answer == "")].sum()
+    false_alarm = lengths[(truth == "") & (answer != "")].sum()
+    confusion = lengths[(truth != "") & (answer != "") & (truth != answer)].sum()
+    return DiarizationErrors(float(missed), float(false_alarm), float(confusion), duration)
+
+
+def _emotions_at(times: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
+    """The emotion at each time, str, (times,); "" where there is none."""
+    ends = np.array([s.end for s in segments])
+    labels = np.array(["" if s.label in NO_EMOTION else s.label for s in segments] + [""])
+    place = np.searchsorted([s.start for s in segments], times, side="right") - 1
+    inside = (place >= 0) & (times < np.append(ends, -np.inf)[place])
+    return labels[np.where(inside, place, -1)]
 
 
 @dataclass(frozen=True)
@@ -23,14 +88,21 @@ class Agreement:
         confusion: frames, int64, (classes + 1, classes + 1): row the reference, column the timeline, last no speech.
         edits: least number of segments to change, leave out or put in to get the reference's row of emotions.
         segments: of the reference.
+        errors: of the emotion diarization error rate.
     """
 
     confusion: np.ndarray
     edits: int
     segments: int
+    errors: DiarizationErrors
 
     def __add__(self, other: Agreement) -> Agreement:
-        return Agreement(self.confusion + other.confusion, self.edits + other.edits, self.segments + other.segments)
+        return Agreement(
+            self.confusion + other.confusion,
+            self.edits + other.edits,
+            self.segments + other.segments,
+            self.errors + other.errors,
+        )
 
     @property
     def frame_accuracy(self) -> float:
@@ -60,7 +132,7 @@ def agree(found: Sequence[Segment], reference: Sequence[Segment], duration: floa
     size = len(classes) + 1
     confusion = np.bincount(truth * size + answer, minlength=size * size).reshape(size, size)
     rows = [[label for label, _ in groupby(s.label for s in segments)] for segments in (found, reference)]
-    return Agreement(confusion, edit_distance(*rows), len(rows[1]))
+    return Agreement(confusion, edit_distance(*rows), len(rows[1]), emotion_errors(found, reference, duration))
 
 
 def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:

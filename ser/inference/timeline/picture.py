@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,26 @@ import numpy as np
 
 from ser.common.pictures import save_picture
 from ser.inference.timeline.segments import Channel, Timeline, cell_edges
+from ser.inference.timeline.settings import WITHHELD
 
 # Okabe and Ito's colours, which people with any kind of colour vision tell apart, without black.
 COLOURS = ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7", "#56B4E9", "#F0E442")
-GREY = "#BBBBBB"
+GREY, WHITE = "#BBBBBB", "#FFFFFF"
 # Segments of a smaller share of the width get no name: it would not fit.
 NAMED = 0.05
+
+
+def colours_of(classes: Sequence[str]) -> dict[str, str]:
+    """A colour an emotion, and grey for the last class, no speech."""
+    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(classes[:-1])} | {classes[-1]: GREY}
+
+
+def text_colour(ground: str) -> str:
+    """Black or white, whichever has the higher contrast (WCAG 2) with a colour: 4.58:1 at least."""
+    channels = [int(ground[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if (light + 0.05) ** 2 > 0.05 * 1.05 else "#FFFFFF"
 
 
 def draw(timeline: Timeline, path: Path) -> None:
@@ -25,15 +40,16 @@ def draw(timeline: Timeline, path: Path) -> None:
     figure = Figure(figsize=(12, 0.6 + 3.4 * count), layout="constrained")
     axes = figure.subplots(3 * count, 1, sharex=True, height_ratios=[2, 2, 0.6] * count, squeeze=False)[:, 0]
     unit, divisor = ("min", 60.0) if timeline.duration > 600 else ("s", 1.0)
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(timeline.classes[:-1])}
-    colours[timeline.classes[-1]] = GREY
+    colours = colours_of(timeline.classes)
+    marks = colours | {WITHHELD: WHITE}
     for place, channel in enumerate(timeline.channels):
         edges = np.array(cell_edges(len(channel.levels), timeline.hop, timeline.duration)) / divisor
         wave, stack, bars = axes[3 * place : 3 * place + 3]
         _waveform(wave, channel, edges)
         _posteriors(stack, channel, edges, colours)
-        _segments(bars, channel, timeline.duration / divisor, divisor, colours)
-        wave.set_title(f"{timeline.recording}, {channel.name}" if count > 1 else timeline.recording, loc="left")
+        _segments(bars, channel, timeline.duration / divisor, divisor, marks)
+        name = f"{timeline.recording}, {channel.name}" if count > 1 else timeline.recording
+        wave.set_title(f"{name}; {channel.statistics}" if channel.statistics.source else name, loc="left")
     axes[-1].set_xlabel(unit)
     axes[-1].set_xlim(0, timeline.duration / divisor)
     handles, labels = axes[1].get_legend_handles_labels()
@@ -56,12 +72,14 @@ def _posteriors(axes: Any, channel: Channel, edges: np.ndarray, colours: dict[st
     axes.set_ylabel("posteriors")
 
 
-def _segments(axes: Any, channel: Channel, width: float, divisor: float, colours: dict[str, str]) -> None:
+def _segments(axes: Any, channel: Channel, width: float, divisor: float, marks: dict[str, str]) -> None:
     for segment in channel.paths[0].segments:
         start, end = segment.start / divisor, segment.end / divisor
-        axes.barh(0, end - start, left=start, height=1, color=colours[segment.label], edgecolor="white", lw=0.5)
+        colour = marks[segment.label]
+        axes.barh(0, end - start, left=start, height=1, color=colour, edgecolor=GREY, lw=0.5)
         if end - start > NAMED * width:
-            axes.text((start + end) / 2, 0, segment.label, ha="center", va="center", color="white", fontsize=8)
+            middle, ink = (start + end) / 2, text_colour(colour)
+            axes.text(middle, 0, segment.label, ha="center", va="center", color=ink, fontsize=8)
     axes.set_ylim(-0.5, 0.5)
     axes.set_yticks([])
     axes.set_ylabel("decoded", rotation=0, ha="right", va="center")

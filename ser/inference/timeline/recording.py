@@ -2,33 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
-import numpy as np
-
+from ser.audio import audio_info
+from ser.common import InputError
+from ser.inference.confidence import confidence_of
+from ser.inference.predict.inputs import Source, with_speakers
 from ser.inference.predictor import Predictor
 from ser.inference.timeline.decoders import Decoder
 from ser.inference.timeline.segments import Channel, Timeline, decode, names
 from ser.inference.timeline.settings import Settings
-from ser.inference.timeline.windows import hear, survey
+from ser.inference.timeline.windows import ChannelStatistics, hear, survey, wanted
 
 
 def timeline_of(
-    path: Path, predictor: Predictor, settings: Settings, decoder: Decoder, count: int = 1, show: bool = True
+    path: Path,
+    predictor: Predictor,
+    settings: Settings,
+    decoder: Decoder,
+    count: int = 1,
+    show: bool = True,
+    speakers: Mapping[int, ChannelStatistics] = MappingProxyType({}),
+    precision: float | None = None,
 ) -> Timeline:
     """The timeline of a recording, with the `count` best paths of each channel.
 
     Args:
         show: whether there is a progress bar.
+        speakers: by channel, from 0, what `speaker_statistics` gave of its speaker.
+        precision: the share of right answers wanted, on validation; labels of too little confidence are withheld.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, its name is not UTF-8, or the precision was not reached on validation.
     """
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: its name is not UTF-8 text. Rename it, such as with `convmv`") from None
     found = survey(path, predictor.frontend.sampling_rate, settings.hop)
-    channels = []
-    for windows in hear(path, predictor, settings, found, show):
-        paths = tuple(decode(windows, settings, decoder, found.duration, count))
-        number = windows.channel
+    channels, warnings = [], []
+    for windows in hear(path, predictor, settings, found, show, speakers):
+        statistics, number = windows.statistics, windows.channel
+        confidence = confidence_of(predictor, statistics.own, precision)
+        paths = tuple(decode(windows, settings, decoder, found.duration, count, confidence))
+        posteriors = windows.calibrated(confidence.temperature)
         levels, extremes = found.levels[number], found.extremes[number]
-        channels.append(Channel(number + 1, paths, np.exp(windows.scores), levels, extremes))
-    return Timeline(path.stem, found.duration, found.hop, names(predictor.classes), tuple(channels))
+        channels.append(Channel(number + 1, paths, posteriors, levels, extremes, statistics, confidence))
+        if wanted(predictor, settings) and not statistics.own:
+            whose = f"speaker {statistics.speaker}" if statistics.speaker else channels[-1].name
+            warnings.append(
+                f"{whose}: {statistics.seconds:.1f} s of speech, and statistics of a speaker need "
+                f"{settings.statistics_minimum:g} s (--statistics-minimum): those of the training speakers are used, "
+                "with which labels are worth less; give a longer recording, or name the speaker of several (--utt2spk)"
+            )
+    warnings = list(dict.fromkeys(warnings))
+    return Timeline(path.stem, found.duration, found.hop, names(predictor.classes), tuple(channels), tuple(warnings))
+
+
+def read_speakers(utt2spk: Path, recordings: Sequence[Path]) -> dict[Path, dict[int, str]]:
+    """Speakers of recordings as a table names them: channel, from 0, to speaker; a file that cannot be read has none.
+
+    Lines are `<file> <speaker>`, of a file of one channel, or `<file>:<channel> <speaker>`, with channels from 1, as
+    timelines number them.
+
+    Raises:
+        InputError: the table cannot be read, names one twice or none, or one speaker of a file of several channels.
+    """
+    sources = []
+    for path in recordings:
+        with suppress(InputError):
+            names = [f"{path}:{number + 1}" for number in range(audio_info(path).num_channels)]
+            sources += [(path, None, Source(str(path))), *((path, c, Source(name)) for c, name in enumerate(names))]
+    found: dict[Path, dict[int, str]] = {}
+    named = with_speakers([source for _, _, source in sources], utt2spk)
+    for (path, channel, _), source in zip(sources, named, strict=True):
+        if not source.speaker:
+            continue
+        if channel is None and audio_info(path).num_channels > 1:
+            raise InputError(f"{utt2spk}: {path} has several channels; name the speaker of each: {path}:1 <speaker>")
+        found.setdefault(path, {})[channel or 0] = source.speaker
+    return found

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ser.inference.confidence import Confidence
 from ser.inference.timeline.decoders import Decoder
 from ser.inference.timeline.graph import chain_graph
-from ser.inference.timeline.settings import NO_SPEECH, Settings
-from ser.inference.timeline.windows import Windows
+from ser.inference.timeline.settings import NO_SPEECH, WITHHELD, Settings
+from ser.inference.timeline.windows import LEAST, NONE, ChannelStatistics, Windows
+from ser.scoring.calibration import tempered
+
+PLAIN = Confidence()
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,9 @@ class Segment:
 
     Attributes:
         start, end: seconds.
-        confidence: mean over its windows of the label's posterior, of all emotions and no speech.
+        label: emotion; WITHHELD where the confidence is too low to give one.
+        confidence: calibrated posterior of the emotion: mean over the segment's windows, weighted by how likely each is
+            speech, then tempered, as `ser predict` does with the windows of a long file.
     """
 
     start: float
@@ -47,9 +53,11 @@ class Channel:
     Attributes:
         number: from 1.
         paths: best first.
-        posteriors: of the emotions and, last, no speech; float32, (cells, classes + 1).
+        posteriors: of the emotions, calibrated, and, last, no speech; float32, (cells, classes + 1).
         levels: dB of full scale, float32, (cells,).
         extremes: of the waveform, float32, (cells, 2).
+        statistics: which the features were normalised with.
+        confidence: temperature and threshold of its confidences.
     """
 
     number: int
@@ -57,6 +65,8 @@ class Channel:
     posteriors: np.ndarray
     levels: np.ndarray
     extremes: np.ndarray
+    statistics: ChannelStatistics = NONE
+    confidence: Confidence = PLAIN
 
     @property
     def name(self) -> str:
@@ -71,6 +81,7 @@ class Timeline:
         recording: its name, without folder and ending.
         duration, hop: seconds.
         classes: emotions, and no speech last.
+        warnings: why the timeline may be worth less.
     """
 
     recording: str
@@ -78,15 +89,27 @@ class Timeline:
     hop: float
     classes: tuple[str, ...]
     channels: tuple[Channel, ...]
+    warnings: tuple[str, ...] = ()
 
 
-def decode(windows: Windows, settings: Settings, decoder: Decoder, duration: float, count: int = 1) -> list[Cutting]:
-    """The `count` best ways of cutting a channel into segments."""
+def decode(
+    windows: Windows,
+    settings: Settings,
+    decoder: Decoder,
+    duration: float,
+    count: int = 1,
+    confidence: Confidence = PLAIN,
+) -> list[Cutting]:
+    """The `count` best ways of cutting a channel into segments.
+
+    The path is that of the posteriors as decoding gives them, against which costs are tuned; `confidence` decides
+    confidences and which labels are withheld.
+    """
     scores = windows.scores
     graph = chain_graph(settings.minima(len(windows.classes), len(scores)), settings.costs(windows.classes))
     found = decoder(graph, scores, count)
     edges = cell_edges(len(scores), windows.hop, duration)
-    return [Cutting(segments_of(labels, scores, windows.classes, edges), score) for labels, score in found]
+    return [Cutting(segments_of(labels, windows, edges, confidence), score) for labels, score in found]
 
 
 def cell_edges(cells: int, hop: float, duration: float) -> list[float]:
@@ -98,13 +121,12 @@ def cell_edges(cells: int, hop: float, duration: float) -> list[float]:
 
 
 def segments_of(
-    labels: np.ndarray, scores: np.ndarray, classes: Sequence[str], edges: Sequence[float]
+    labels: np.ndarray, windows: Windows, edges: Sequence[float], confidence: Confidence = PLAIN
 ) -> tuple[Segment, ...]:
     """Runs of equal labels, but those of no speech.
 
     Args:
         labels: indices of classes, int64, (cells,); any number above is no speech.
-        scores: log-posteriors, float32, (cells, classes + 1).
         edges: of the cells, seconds, (cells + 1,).
     """
     ends = np.append(np.flatnonzero(np.diff(labels)) + 1, len(labels))
@@ -112,10 +134,13 @@ def segments_of(
     found = []
     for start, end in zip(starts, ends, strict=True):
         label = int(labels[start])
-        if label >= len(classes):
+        if label >= len(windows.classes):
             continue
-        confidence = float(np.exp(scores[start:end, label]).mean())
-        found.append(Segment(edges[start], edges[end], classes[label], round(confidence, 4)))
+        weights = np.maximum(windows.speech[start:end], LEAST)
+        mean = np.average(windows.posteriors[start:end], axis=0, weights=weights)
+        value = float(tempered(mean[None], confidence.temperature)[0, label])
+        name = windows.classes[label] if value >= confidence.threshold else WITHHELD
+        found.append(Segment(edges[start], edges[end], name, round(value, 4)))
     return tuple(found)
 
 

@@ -16,6 +16,7 @@ from ser.common import InputError, write_text
 from ser.config.yaml_file import read_yaml, shown
 
 NO_SPEECH = "no_speech"
+WITHHELD = "-"  # the label of a segment whose confidence is below the threshold of --abstain
 NORMALISATIONS = ("model", "channel")
 
 
@@ -31,6 +32,7 @@ class Settings:
     no_speech_cost: float
     no_speech_decibels: float
     normalisation: str
+    statistics_minimum: float
     transitions: dict[str, dict[str, float]]
 
     def minima(self, classes: int, windows: int) -> list[int]:

@@ -15,7 +15,7 @@ from ser.corpora.splits import with_splits
 from ser.inference.model import open_model
 from ser.inference.predictor import Predictor
 from ser.inference.timeline.decoders import Decoder
-from ser.inference.timeline.joined import ENDS, PAUSES, TURN, join_all, known_utterances
+from ser.inference.timeline.joined import ENDS, LONGEST, PAUSES, TURN, join_all, known_utterances
 from ser.inference.timeline.measure import FRAME, Agreement
 from ser.inference.timeline.segments import Channel, Cutting, Segment, Timeline, names
 from ser.inference.timeline.settings import Settings, write_settings
@@ -40,15 +40,15 @@ class Outcome:
 
     Attributes:
         cell: what was trained: corpora, task, blocks, preset.
-        settings: as tuned.
-        tuned: agreement on the recordings that they were tuned on.
+        settings: as tuned, where they were.
+        tuned: agreement on the recordings that they were tuned on; None: not tuned.
         measured: by corpus.
     """
 
     model: str
     cell: str
     settings: Settings
-    tuned: Agreement
+    tuned: Agreement | None
     measured: dict[str, Measured]
 
 
@@ -57,16 +57,19 @@ class Trial:
 
     Args:
         orders: recordings of each speaker.
+        longest: utterances in a recording at most.
     """
 
-    def __init__(self, model: Path, data: Path, recipe: Path | None, out: Path, seed: int, orders: int) -> None:
+    def __init__(
+        self, model: Path, data: Path, recipe: Path | None, out: Path, seed: int, orders: int, longest: int = LONGEST
+    ) -> None:
         self.name, self.out = model.name, out / model.name
-        self.data, self.recipe, self.seed, self.orders = data, recipe, seed, orders
+        self.data, self.recipe, self.seed, self.orders, self.longest = data, recipe, seed, orders, longest
         self.predictor = Predictor(open_model(model))
         self.experiment = self.predictor.model.experiment
 
-    def run(self, start: Settings, decoder: Decoder, unseen: Sequence[str]) -> Outcome:
-        """Tune, write <out>/<model>/timeline_<normalisation>.yaml, measure.
+    def run(self, start: Settings, decoder: Decoder, unseen: Sequence[str], tuning: bool = True) -> Outcome:
+        """Tune, write <out>/<model>/timeline_<normalisation>.yaml, measure; or measure the settings as they are.
 
         Raises:
             InputError: a corpus of `unseen` was trained on, or one is not prepared.
@@ -75,10 +78,12 @@ class Trial:
         for corpus in unseen:
             if corpus in known:
                 raise InputError(f"{self.name} was trained on {corpus}: it is not unseen; leave it out of --unseen")
-        valid = [one for corpus in known for one in self.join(corpus, ("valid",))]
-        settings, tuned = tune(valid, self.predictor, start, decoder)
-        path = self.out / f"timeline_{settings.normalisation}.yaml"
-        write_settings(settings, path, f"tuned for {self.name} on {len(valid)} joined recordings")
+        settings, tuned = start, None
+        if tuning:
+            valid = [one for corpus in known for one in self.join(corpus, ("valid",))]
+            settings, tuned = tune(valid, self.predictor, start, decoder)
+            path = self.out / f"timeline_{settings.normalisation}.yaml"
+            write_settings(settings, path, f"tuned for {self.name} on {len(valid)} joined recordings")
         measured = {}
         for corpus in (*known, *unseen):
             recordings = self.join(corpus, PARTS if corpus in unseen else ("test",))
@@ -100,7 +105,7 @@ class Trial:
             return []
         folder = self.out / "-".join(parts)
         found = []
-        for one in join_all(known, self.experiment.features, self.seed, self.orders, corpus):
+        for one in join_all(known, self.experiment.features, self.seed, self.orders, corpus, self.longest):
             duration = len(one.samples) / one.rate
             nothing = np.empty((0, 0), np.float32)
             channel = Channel(1, (Cutting(one.reference, 0.0),), nothing, nothing, nothing)
@@ -120,7 +125,7 @@ def section(title: str, outcomes: Sequence[Outcome], command: str) -> str:
     def shown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         return str(tabulate(rows, head, "github", disable_numparse=True))
 
-    figures = ["frame accuracy %", "frame UA %", "segment error %"]
+    figures = ["EDER %", "frame accuracy %", "frame UA %", "segment error %"]
     rows = []
     groups = dict.fromkeys((corpus, o.settings.normalisation) for o in outcomes for corpus in o.measured)
     for corpus, normalisation in sorted(groups):
@@ -134,7 +139,10 @@ def section(title: str, outcomes: Sequence[Outcome], command: str) -> str:
             count, minutes = sum(found.recordings for found in own), total.confusion.sum() * FRAME / 60
             counts = [len(own), count, f"{minutes:.1f}", total.segments]
             rows.append([corpus, *counts, normalisation, way, *_percents(total)])
-    tuned = [[o.model, *(getattr(o.settings, key) for key in TUNED), *_percents(o.tuned)] for o in outcomes]
+    tuned = [[o.model, *(getattr(o.settings, key) for key in TUNED), *_percents(o.tuned)] for o in outcomes if o.tuned]
+    origin = "those of the highest frame accuracy on recordings of the model's validation speakers, as below, with"
+    if not tuned:
+        origin = "those of conf/timeline.yaml, not tuned, with"
     low, high = PAUSES
     cells = "; ".join(dict.fromkeys(outcome.cell for outcome in outcomes))
     notes = f"""\
@@ -142,15 +150,20 @@ def section(title: str, outcomes: Sequence[Outcome], command: str) -> str:
 - Recordings: utterances of one speaker in turns of {TURN[0]} to {TURN[-1]} of one emotion; ends {ENDS:.0f} dB
   softer than the loudest frame are cut off; between them pauses of {low} to {high} s. Speakers of the test part; all
   speakers of a corpus that a model was not trained on.
+- EDER: emotion diarization error rate (Wang et al. 2023), (missed + false alarm + confusion) / duration; neutral speech
+  and pauses are no emotion.
 - Frame accuracy: share of the time with the right emotion, or none in pauses. Frame UA: mean over the emotions of the
   share of their time that is right. Segment error: edits to the row of emotions a segment of the reference, where
   neighbours of one emotion are one segment.
-- Settings: those of the highest frame accuracy on recordings of the model's validation speakers, as below, with
+- Settings: {origin}
   hop {outcomes[0].settings.hop} s; windows and no-speech level are the same with and without the decoder.
+- Statistics of the channel: from {outcomes[0].settings.statistics_minimum:g} s of speech on.
 - Printed by `{command}`."""
     head = ["corpus", "models", "recordings", "min", "segments", "normalisation", "timeline", *figures]
-    return "\n\n".join([title, shown(head, rows), notes, shown(["model", *TUNED, *figures], tuned)]) + "\n"
+    parts = [title, shown(head, rows), notes, *([shown(["model", *TUNED, *figures], tuned)] if tuned else [])]
+    return "\n\n".join(parts) + "\n"
 
 
 def _percents(found: Agreement) -> list[str]:
-    return [f"{100 * value:.1f}" for value in (found.frame_accuracy, found.frame_ua, found.segment_error)]
+    figures = found.errors.eder, found.frame_accuracy, found.frame_ua, found.segment_error
+    return [f"{100 * value:.1f}" for value in figures]

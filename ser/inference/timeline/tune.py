@@ -88,7 +88,7 @@ def measure(heard: Sequence[Heard], settings: Settings, decoder: Decoder | None)
         if decoder is None:
             labels = windows.scores.argmax(1).astype(np.int64)
             edges = cell_edges(len(labels), windows.hop, duration)
-            segments = segments_of(labels, windows.scores, windows.classes, edges)
+            segments = segments_of(labels, windows, edges)
         else:
             segments = decode(windows, settings, decoder, duration)[0].segments
         found = agree(segments, one.reference, duration, windows.classes)

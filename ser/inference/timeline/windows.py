@@ -7,18 +7,27 @@ as a file of its own is by the predictor: its posteriors are those of `ser predi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ser.audio import read_blocks, resample_blocks
 from ser.common import InputError
 from ser.common.progress import progress
-from ser.inference.predictor import Predictor
+from ser.frontends.preprocess import GROUPED, Moments
+from ser.inference.predictor import Predictor, Statistics
 from ser.inference.timeline.settings import Settings
+from ser.scoring.calibration import tempered
+
+if TYPE_CHECKING:
+    from ser.training.baseline import RunningMoments
 
 # Windows that go through the network together.
 TOGETHER = 64
@@ -60,6 +69,40 @@ class Survey:
         """Seconds of a cell, which is a whole number of samples."""
         return self.cell / self.rate
 
+    def speech(self, decibels: float) -> list[np.ndarray]:
+        """How likely each cell of each channel (of one, where all hold the same) is no pause, float32, (cells,)."""
+        return [speech(levels, decibels) for levels in (self.levels[:1] if self.equal else self.levels)]
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Which mean and deviation the features of a channel are normalised with.
+
+    Attributes:
+        source: "channel", "speaker" or "training"; "" where the model needs none of a speaker.
+        seconds: of speech that they are of; of training: that there were.
+        speaker: its name, where the input names one.
+        values: mean and deviation, float32, (bins,) each; None: those of training, or none.
+    """
+
+    source: str = ""
+    seconds: float = 0.0
+    speaker: str = ""
+    values: Statistics | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether they are of the input."""
+        return self.source in ("channel", "speaker")
+
+    def __str__(self) -> str:
+        whose = {"": "", "training": "the training speakers", "channel": "the channel", "speaker": self.speaker}
+        length = f" ({self.seconds:.1f} s of speech)" if self.own else ""
+        return f"statistics of {whose[self.source]}{length}" if self.source else "no statistics of speakers"
+
+
+NONE = ChannelStatistics()
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -71,6 +114,7 @@ class Windows:
         hop: seconds of a cell.
         posteriors: of the emotions, float32, (cells, classes).
         speech: how likely each cell is no pause, float32, (cells,).
+        statistics: which the features were normalised with.
     """
 
     channel: int
@@ -78,6 +122,13 @@ class Windows:
     hop: float
     posteriors: np.ndarray
     speech: np.ndarray
+    statistics: ChannelStatistics = NONE
+
+    def calibrated(self, temperature: float) -> np.ndarray:
+        """Posteriors p of the emotions as softmax(log p / temperature) and, last, of no speech; float32, (cells,
+        classes + 1)."""
+        emotions = tempered(self.posteriors, temperature) * self.speech[:, None]
+        return np.column_stack([emotions, 1 - self.speech]).astype(np.float32)
 
     @property
     def scores(self) -> np.ndarray:
@@ -123,7 +174,7 @@ def survey(path: Path, rate: int, hop: float) -> Survey:
             read += block.samples.shape[1]
             yield block.samples
 
-    for block in _regular(resample_blocks(counted(), first.sampling_rate, rate), size):
+    for block in regular(resample_blocks(counted(), first.sampling_rate, rate), size):
         samples += block.shape[1]
         equal = equal and bool((block == block[0]).all())
         starts = np.arange(0, block.shape[1], size)
@@ -159,18 +210,25 @@ def speech(levels: np.ndarray, decibels: float) -> np.ndarray:
     return np.where(levels > QUIETEST, likely, 0).astype(np.float32)
 
 
-def hear(path: Path, predictor: Predictor, settings: Settings, found: Survey, show: bool = True) -> list[Windows]:
+def hear(
+    path: Path,
+    predictor: Predictor,
+    settings: Settings,
+    found: Survey,
+    show: bool = True,
+    speakers: Mapping[int, ChannelStatistics] = MappingProxyType({}),
+) -> list[Windows]:
     """Posteriors of every window of every channel (of one, where all hold the same).
 
     Args:
         found: what `survey` gave of the file with the settings' hop.
+        speakers: by channel, from 0, what `speaker_statistics` gave of its speaker.
     """
     rate = found.rate
     hop, window = found.cell, round(settings.window * rate)
-    channels = 1 if found.equal else len(found.levels)
-    spoken = [speech(found.levels[channel], settings.no_speech_decibels) for channel in range(channels)]
-    own = settings.normalisation == "channel" and predictor.batches.normalisation in ("speaker", "corpus")
-    statistics = _statistics(path, predictor, window, hop, rate, spoken) if own else [None] * channels
+    spoken = found.speech(settings.no_speech_decibels)
+    channels = len(spoken)
+    statistics = _statistics(path, predictor, settings, found, speakers)
     cells = len(found.levels[0])
     posteriors = np.empty((channels, cells, len(predictor.classes)), np.float32)
     bar = progress(text=Path(path).name, unit="s", total=round(found.duration), show=show)
@@ -178,7 +236,9 @@ def hear(path: Path, predictor: Predictor, settings: Settings, found: Survey, sh
     done = 0
     for index, samples in enumerate(cut(blocks_at(path, rate), hop, window)):
         for channel in range(channels):
-            prepared[channel].append(predictor.prepare(predictor.spectrum(samples[channel]), statistics[channel]))
+            prepared[channel].append(
+                predictor.prepare(predictor.spectrum(samples[channel]), statistics[channel].values)
+            )
         if len(prepared[0]) == TOGETHER or index == cells - 1:
             for channel in range(channels):
                 posteriors[channel, done : index + 1] = predictor.posteriors(prepared[channel])
@@ -186,7 +246,7 @@ def hear(path: Path, predictor: Predictor, settings: Settings, found: Survey, sh
             bar.update(round((index + 1) * found.hop) - round(done * found.hop))
             done = index + 1
     bar.close()
-    return [Windows(c, predictor.classes, found.hop, posteriors[c], spoken[c]) for c in range(channels)]
+    return [Windows(c, predictor.classes, found.hop, posteriors[c], spoken[c], statistics[c]) for c in range(channels)]
 
 
 def cut(blocks: Iterator[np.ndarray], hop: int, window: int) -> Iterator[np.ndarray]:
@@ -221,7 +281,7 @@ def _start(cell: int, hop: int, window: int) -> int:
     return max(0, cell * hop + hop // 2 - window // 2)
 
 
-def _regular(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+def regular(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """Blocks of whole multiples of `size` samples, but the last."""
     rest: np.ndarray | None = None
     for block in blocks:
@@ -234,15 +294,82 @@ def _regular(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
         yield rest
 
 
+def speaker_statistics(
+    recordings: Mapping[Path, Mapping[int, str]], predictor: Predictor, settings: Settings
+) -> dict[str, ChannelStatistics]:
+    """Statistics of each speaker over his or her channels of all recordings; none where the settings want none.
+
+    A recording that cannot be read is left out: it is reported where its own timeline is made.
+
+    Args:
+        recordings: channel, from 0, to the name of its speaker.
+    """
+    if not wanted(predictor, settings):
+        return {}
+    moments: dict[str, Moments | RunningMoments] = {}
+    seconds: dict[str, float] = defaultdict(float)
+    for path, named in recordings.items():
+        with suppress(InputError):
+            found = survey(path, predictor.frontend.sampling_rate, settings.hop)
+            spoken = {c: own for c, own in enumerate(found.speech(settings.no_speech_decibels)) if c in named}
+            own = {c: moments.setdefault(named[c], predictor.moments()) for c in spoken}
+            _collect(path, predictor, settings, found, spoken, own)
+            for channel, likely in spoken.items():
+                seconds[named[channel]] += _seconds(likely, found)
+    return {
+        name: _enough(ChannelStatistics("speaker", seconds[name], name), own, settings) for name, own in moments.items()
+    }
+
+
+def wanted(predictor: Predictor, settings: Settings) -> bool:
+    """Whether the model is normalised by speaker or corpus, and the settings take statistics of the recording."""
+    return settings.normalisation == "channel" and predictor.batches.normalisation in GROUPED
+
+
 def _statistics(
-    path: Path, predictor: Predictor, window: int, hop: int, rate: int, spoken: list[np.ndarray]
-) -> list[tuple[np.ndarray, np.ndarray] | None]:
-    """Mean and deviation a bin of each channel over its speech, every part of which is read once."""
-    every = max(1, window // hop)
-    moments = [predictor.moments() for _ in spoken]
-    for cell, samples in enumerate(cut(blocks_at(path, rate), hop, window)):
+    path: Path, predictor: Predictor, settings: Settings, found: Survey, speakers: Mapping[int, ChannelStatistics]
+) -> list[ChannelStatistics]:
+    """Of each channel: its speaker's, or its own where there is speech enough, else those of training."""
+    spoken = found.speech(settings.no_speech_decibels)
+    if not wanted(predictor, settings):
+        source = "training" if predictor.batches.normalisation in GROUPED else ""
+        return [ChannelStatistics(source, _seconds(likely, found)) for likely in spoken]
+    seconds = {c: _seconds(likely, found) for c, likely in enumerate(spoken) if c not in speakers}
+    enough = {c: spoken[c] for c in seconds if seconds[c] >= settings.statistics_minimum}
+    moments = {c: predictor.moments() for c in seconds}
+    if enough:
+        _collect(path, predictor, settings, found, enough, moments)
+    return [
+        speakers[c] if c in speakers else _enough(ChannelStatistics("channel", seconds[c]), moments[c], settings)
+        for c in range(len(spoken))
+    ]
+
+
+def _enough(statistics: ChannelStatistics, moments: Moments | RunningMoments, settings: Settings) -> ChannelStatistics:
+    """With the values, where there is speech enough for them; else those of training."""
+    if statistics.seconds < settings.statistics_minimum or not moments.count:
+        return replace(statistics, source="training")
+    return replace(statistics, values=moments.finish())
+
+
+def _seconds(likely: np.ndarray, found: Survey) -> float:
+    """Of speech."""
+    return float((likely >= 0.5).sum() * found.hop)
+
+
+def _collect(
+    path: Path,
+    predictor: Predictor,
+    settings: Settings,
+    found: Survey,
+    spoken: Mapping[int, np.ndarray],
+    moments: Mapping[int, Moments | RunningMoments],
+) -> None:
+    """Add the speech of channels to their moments, every part of which is read once."""
+    window = round(settings.window * found.rate)
+    every = max(1, window // found.cell)
+    for cell, samples in enumerate(cut(blocks_at(path, found.rate), found.cell, window)):
         if cell % every == every // 2:
-            for channel, likely in enumerate(spoken):
+            for channel, likely in spoken.items():
                 if likely[cell] >= 0.5:
                     moments[channel].add(predictor.shaped(predictor.spectrum(samples[channel])))
-    return [found.finish() if found.count else None for found in moments]

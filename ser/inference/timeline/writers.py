@@ -15,20 +15,24 @@ import numpy as np
 from ser.common import write_text
 from ser.common.output import csv_cell, line
 from ser.inference.timeline.segments import Channel, Cutting, Timeline, cell_edges
+from ser.inference.timeline.settings import WITHHELD
+from ser.inference.timeline.windows import ChannelStatistics
 
 
 def rttm(timeline: Timeline) -> str:
-    """A line a segment: `SPEAKER <recording> <channel> <start> <duration> <NA> <NA> <emotion> <confidence> <NA>`.
+    """A line a segment: `SPEAKER <recording> <channel> <start> <duration> <NA> <type> <emotion> <confidence> <NA>`.
 
     The format of NIST's Rich Transcription evaluations, with the emotion where they have the speaker, who here is the
-    channel. Fields end at white space, so that (and %) is written as in a URL, %20.
+    channel. The type is `statistics=<source>` where the model is normalised by speaker, else `<NA>`: readers such as
+    lhotse's take no line of comment. Fields end at white space, so that (and %) is written as in a URL, %20.
     """
     lines = []
     for channel in timeline.channels:
+        kind = f"statistics={channel.statistics.source}" if channel.statistics.source else "<NA>"
         for segment in channel.paths[0].segments:
             start, end = _microseconds(segment.start), _microseconds(segment.end)
             times = f"{start / 1e6:.6f} {(end - start) / 1e6:.6f}"
-            about = f"<NA> <NA> {_field(segment.label)} {segment.confidence:.4f} <NA>"
+            about = f"<NA> {kind} {_field(segment.label)} {segment.confidence:.4f} <NA>"
             lines.append(f"SPEAKER {_field(timeline.recording)} {channel.number} {times} {about}\n")
     return "".join(lines)
 
@@ -84,15 +88,14 @@ def _number(seconds: float) -> str:
 
 
 def table(timeline: Timeline) -> str:
-    """CSV: recording, channel, start, end, emotion, confidence."""
-    return _csv(
-        ["recording", "channel", "start", "end", "emotion", "confidence"],
-        [
-            [timeline.recording, channel.number, _number(s.start), _number(s.end), s.label, s.confidence]
-            for channel in timeline.channels
-            for s in channel.paths[0].segments
-        ],
-    )
+    """CSV: recording, channel, start, end, emotion, confidence, source of the statistics taken out."""
+    rows: list[list[object]] = []
+    for channel in timeline.channels:
+        source = channel.statistics.source or "none"
+        for s in channel.paths[0].segments:
+            times = [_number(s.start), _number(s.end)]
+            rows.append([timeline.recording, channel.number, *times, s.label, s.confidence, source])
+    return _csv(["recording", "channel", "start", "end", "emotion", "confidence", "statistics"], rows)
 
 
 def posteriors(timeline: Timeline) -> str:
@@ -110,7 +113,13 @@ def as_json(timeline: Timeline, with_posteriors: bool = False) -> str:
     """Everything: the best path of each channel, and the n best where there are more."""
     channels = []
     for channel in timeline.channels:
-        values: dict[str, object] = {"channel": channel.number, **_cutting(channel.paths[0])}
+        values: dict[str, object] = {
+            "channel": channel.number,
+            "statistics": _statistics(channel.statistics),
+            "temperature": channel.confidence.temperature,
+            "threshold": channel.confidence.threshold,
+            **_cutting(channel.paths[0]),
+        }
         if len(channel.paths) > 1:
             values["nbest"] = [_cutting(path) for path in channel.paths]
         if with_posteriors:
@@ -121,13 +130,27 @@ def as_json(timeline: Timeline, with_posteriors: bool = False) -> str:
         "duration": timeline.duration,
         "hop": timeline.hop,
         "classes": timeline.classes,
+        "warnings": timeline.warnings,
         "channels": channels,
     }
     return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
 
 
+def _statistics(found: ChannelStatistics) -> dict[str, object]:
+    speaker = {"speaker": found.speaker} if found.speaker else {}
+    return {"source": found.source or "none", "speech_seconds": round(found.seconds, 2), **speaker}
+
+
 def _cutting(path: Cutting) -> dict[str, object]:
-    segments = [{"start": s.start, "end": s.end, "emotion": s.label, "confidence": s.confidence} for s in path.segments]
+    segments = [
+        {
+            "start": s.start,
+            "end": s.end,
+            "emotion": None if s.label == WITHHELD else s.label,
+            "confidence": s.confidence,
+        }
+        for s in path.segments
+    ]
     return {"score": round(path.score, 4), "segments": segments}
 
 

@@ -1,6 +1,9 @@
 """`ser timeline` as a user runs it."""
 
 import json
+import os
+import re
+import shutil
 import sys
 import types
 
@@ -32,7 +35,7 @@ def test_a_call_gives_a_timeline_a_speaker(packed, call, tmp_path, capsys):
     out = tmp_path / "out"
     options = ["--decoder", "viterbi", "--nbest", "3", "--posteriors", "true", "--window", "1", "--minimum", "0.5"]
     assert main(["timeline", str(packed), str(call), "--out", str(out), *options]) == 0
-    assert "call.wav: 9.00 s, channel 1: " in capsys.readouterr().out
+    assert "call.wav: 9.00 s; channel 1: " in capsys.readouterr().out
     assert len(list(out.iterdir())) == 6
     segments = read_rttm(out / "call.rttm")
     assert set(segments) == {("call", 1), ("call", 2)}
@@ -46,6 +49,45 @@ def test_a_call_gives_a_timeline_a_speaker(packed, call, tmp_path, capsys):
     found = json.loads((out / "call.json").read_text())
     assert [len(channel["nbest"]) for channel in found["channels"]] == [3, 3]
     assert len(found["channels"][0]["posteriors"]) == 36
+
+
+def test_statistics_are_reported_and_labels_withheld(packed_with, call, tmp_path, capsys):
+    model = packed_with("batches.normalisation=speaker")[1]
+    (tmp_path / "utt2spk").write_text(f"{call}:1 anna\n")
+    options = ["--out", str(tmp_path), "--decoder", "viterbi", "--format", "json", "--statistics-minimum", "5"]
+    assert main(["timeline", str(model), str(call), *options, "--utt2spk", str(tmp_path / "utt2spk")]) == 0
+    said = capsys.readouterr()
+    assert "statistics of anna (6.0 s of speech)" in said.out
+    warning = [line for line in said.err.splitlines() if line.startswith("warning: ") and "channel 2: 3.0 s" in line]
+    assert len(warning) == 1
+    channels = json.loads((tmp_path / "call.json").read_text())["channels"]
+    assert [c["statistics"]["source"] for c in channels] == ["speaker", "training"]
+    description = json.loads((model / "model.json").read_text())
+    kinds = "calibration", "calibration_without_speakers"
+    assert [c["temperature"] for c in channels] == [description[kind]["mean"]["temperature"] for kind in kinds]
+    wanted = description["calibration"]["mean"]["right"]
+    assert main(["timeline", str(model), str(call), *options, "--abstain", str(sum(wanted) / len(wanted))]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"labels from confidence 0\.\d+ on: \d of \d segments here; on validation", said.err)
+    for channel in json.loads((tmp_path / "call.json").read_text())["channels"]:
+        for segment in channel["segments"]:
+            assert (segment["emotion"] is None) == (segment["confidence"] < channel["threshold"])
+    assert main(["timeline", str(model), str(call), *options, "--abstain", "1.1"]) == 1
+    assert "precision 1.1: not reached" in capsys.readouterr().err
+
+
+def test_a_page_a_recording(packed, call, tmp_path, capsys):
+    options = ["--out", str(tmp_path / "out"), "--decoder", "viterbi", "--format", "csv", "--html"]
+    assert main(["timeline", str(packed), str(call), *options]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["call.csv", "call.html"]
+    assert "call.html" in capsys.readouterr().out
+    assert 'src="data:audio/ogg;base64,' in (tmp_path / "out" / "call.html").read_text()
+
+
+def test_one_speaker_of_several_channels_is_refused(packed, call, tmp_path, capsys):
+    (tmp_path / "utt2spk").write_text(f"{call} anna\n")
+    assert main(["timeline", str(packed), str(call), "--utt2spk", str(tmp_path / "utt2spk")]) == 1
+    assert "several channels; name the speaker of each" in capsys.readouterr().err
 
 
 def test_a_settings_file_decides(packed, call, tmp_path):
@@ -62,18 +104,21 @@ def test_bad_files_do_not_lose_the_others(packed, call, tmp_path, capsys):
     bad[77] = np.nan
     soundfile.write(tmp_path / "nan.wav", bad, RATE, subtype="FLOAT")
     soundfile.write(tmp_path / "short.wav", bad[:8], RATE)
-    files = [str(tmp_path / f"{name}.wav") for name in ("text", "empty", "nan", "absent", "short")] + [str(call)]
+    shutil.copy(call, os.fsencode(tmp_path) + b"/caf\xe9.wav")
+    names = ("text", "empty", "nan", "absent", "caf\udce9", "short")
+    files = [str(tmp_path / f"{name}.wav") for name in names] + [str(call)]
     out = tmp_path / "out"
     code = main(["timeline", str(packed), *files, "--out", str(out), "--format", "csv", "--decoder", "viterbi"])
     said = capsys.readouterr().err.splitlines()
     assert code == 1
-    assert [line.partition(".wav: ")[2].split(";")[0] for line in said[:4]] == [
+    assert [line.partition(".wav: ")[2].split(";")[0] for line in said[:5]] == [
         "text, not audio (Format not recognised)",
         "empty file",
         "sample 77 is not a number",
         "no such file",
+        "its name is not UTF-8 text. Rename it, such as with `convmv`",
     ]
-    assert said[4] == "4 of 6 files have no timeline"
+    assert said[5] == "5 of 7 files have no timeline"
     assert sorted(path.name for path in out.iterdir()) == ["call.csv", "short.csv"]
 
 
@@ -84,6 +129,7 @@ def test_bad_files_do_not_lose_the_others(packed, call, tmp_path, capsys):
         (["--format", ","], "--format: give one or more of"),
         (["--decoder", "beam"], "--decoder beam: give one of auto, k2, viterbi"),
         (["--nbest", "0"], "--nbest 0: give 1 or more"),
+        (["--html", "--html-audio", "wav"], "--html-audio wav: give one of opus, mp3, none"),
         (["--posteriors", "yes"], "--posteriors yes: give one of true, false"),
         (["--hop", "9"], "hop = 9.0 s, window = 2.0 s"),
         (["--head", "three"], "no head three"),

@@ -18,7 +18,7 @@ from ser.inference.timeline import tune as tuning
 from ser.inference.timeline import viterbi
 from ser.inference.timeline.joined import LONGEST, PAUSES, TURN, join_all, known_utterances
 from ser.inference.timeline.settings import read_settings
-from ser.inference.timeline.trial import Trial
+from ser.inference.timeline.trial import Trial, section
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -124,6 +124,21 @@ def test_a_corpus_that_was_trained_on_is_not_unseen(trial):
         trial.run(read_settings(), viterbi.best_paths, ["two"])
 
 
+def test_short_recordings_are_measured_with_the_settings_as_they_are(packed, made, tmp_path):
+    short = Trial(packed, made.data_root, made.recipe, tmp_path, 0, 1, longest=2)
+    own = read_settings()
+    outcome = short.run(own, viterbi.best_paths, [], tuning=False)
+    assert (outcome.settings, outcome.tuned) == (own, None)
+    assert not list(tmp_path.rglob("*.yaml"))
+    assert {len(reference) for _, reference in short.join("one", ("test",))} == {2}
+    found = outcome.measured["one"].decoded
+    assert found.errors.duration == pytest.approx(found.confusion.sum() / 100, abs=0.02)
+    text = section("## Short", [outcome], "x")
+    assert f"| {100 * found.errors.eder:.1f} " in text
+    assert "not tuned" in text
+    assert "switching_cost" not in text
+
+
 @pytest.mark.slow
 def test_the_step_writes_its_section_and_replaces_it(packed_with, made, tmp_path):
     _, model = packed_with(corpora="one")
@@ -135,11 +150,11 @@ def test_the_step_writes_its_section_and_replaces_it(packed_with, made, tmp_path
     assert run.returncode == 0, run.stderr
     text = results.read_text()
     assert text == f"# Results\n\n## Other\n\nkept\n\n{run.stdout}"
-    form = r"^\| (one|two) +\| (\d+) +\| (\d+) .*\| model +\| (likeliest label of each window|decoded) "
+    form = r"^\| (one|two) +\| (\d+) +\| (\d+) .*\| channel +\| (likeliest label of each window|decoded) "
     rows = re.findall(form, text, re.M)
     likeliest = "likeliest label of each window"
     assert rows == [(c, "1", n, way) for c, n in (("one", "1"), ("two", "2")) for way in (likeliest, "decoded")]
-    tuned = read_settings(tmp_path / "out" / model.name / "timeline_model.yaml")
+    tuned = read_settings(tmp_path / "out" / model.name / "timeline_channel.yaml")
     assert f"| {tuned.window} " in text
     for part, speakers in (("valid", {"one2"}), ("test", {"one1"}), ("train-valid-test", {"two1", "two2"})):
         folder = tmp_path / "out" / model.name / part

@@ -11,7 +11,16 @@ from ser.audio import read_audio, resample
 from ser.common import InputError
 from ser.inference import Predictor, open_model
 from ser.inference.timeline.settings import read_settings
-from ser.inference.timeline.windows import Windows, blocks_at, count_cells, cut, hear, speech, survey
+from ser.inference.timeline.windows import (
+    Windows,
+    blocks_at,
+    count_cells,
+    cut,
+    hear,
+    speaker_statistics,
+    speech,
+    survey,
+)
 
 RATE = 8000
 
@@ -137,7 +146,7 @@ def test_statistics_of_a_channel_make_up_for_its_level_and_leave_pauses_out(pack
 
     def middle(name, normalisation):
         path = tmp_path / f"{name}.wav"
-        own = settings(window=1.0, normalisation=normalisation)
+        own = settings(window=1.0, normalisation=normalisation, statistics_minimum=2)
         found = hear(path, predictor, own, survey(path, RATE, 0.25))[0].posteriors
         return found[len(found) // 2]
 
@@ -146,6 +155,44 @@ def test_statistics_of_a_channel_make_up_for_its_level_and_leave_pauses_out(pack
     by_pauses = np.abs(middle("loud", "channel") - middle("sparse", "channel")).max()
     assert by_itself < 0.02 * by_model
     assert by_pauses < 0.2 * by_model
+
+
+def test_statistics_are_of_the_channel_from_so_much_speech_on(packed_with, tmp_path):
+    predictor = Predictor(open_model(packed_with("batches.normalisation=speaker")[1]))
+    left, right = noise(12, seed=1)[:, 0], noise(12, seed=2)[:, 0] * np.repeat([0, 0, 1], 4 * RATE)
+    path = tmp_path / "call.wav"
+    soundfile.write(path, np.stack([left, right], axis=1), RATE, subtype="FLOAT")
+
+    def statistics(minimum, **changes):
+        own = settings(window=1.0, statistics_minimum=minimum, **changes)
+        return hear(path, predictor, own, survey(path, RATE, 0.25))
+
+    long, short = statistics(8)
+    assert (str(long.statistics), str(short.statistics)) == (
+        "statistics of the channel (12.0 s of speech)",
+        "statistics of the training speakers",
+    )
+    assert short.statistics.seconds == 4
+    by_training = statistics(8, normalisation="model")
+    assert [one.statistics.source for one in by_training] == ["training", "training"]
+    np.testing.assert_array_equal(short.posteriors, by_training[1].posteriors)
+    assert np.abs(long.posteriors - by_training[0].posteriors).max() > 1e-3
+    assert [one.statistics.source for one in statistics(4)] == ["channel", "channel"]
+
+
+def test_statistics_of_a_named_speaker_are_of_all_recordings(packed_with, tmp_path):
+    predictor = Predictor(open_model(packed_with("batches.normalisation=speaker")[1]))
+    parts = noise(12, seed=1)[:, 0].reshape(2, -1)
+    for name, samples in (("one", parts[0]), ("two", parts[1]), ("both", np.concatenate(parts))):
+        soundfile.write(tmp_path / f"{name}.wav", samples, RATE, subtype="FLOAT")
+    one, two, both = (tmp_path / f"{name}.wav" for name in ("one", "two", "both"))
+    own = settings(window=1.0, hop=1.0, statistics_minimum=8)
+    pooled = speaker_statistics({one: {0: "anna"}, two: {0: "anna"}, tmp_path / "absent.wav": {0: "x"}}, predictor, own)
+    assert list(map(str, pooled.values())) == ["statistics of anna (12.0 s of speech)"]
+    (whole,) = hear(both, predictor, own, survey(both, RATE, 1.0))
+    np.testing.assert_allclose(pooled["anna"].values[0], whole.statistics.values[0], rtol=1e-4)
+    (heard,) = hear(one, predictor, own, survey(one, RATE, 1.0), speakers={0: pooled["anna"]})
+    assert heard.statistics is pooled["anna"]
 
 
 @pytest.mark.slow

@@ -15,12 +15,14 @@ from read_timelines import read_rttm, read_table, read_textgrid
 
 from ser.common import InputError, output
 from ser.common.output import csv_cell
+from ser.inference.confidence import Confidence
 from ser.inference.timeline.picture import draw
 from ser.inference.timeline.recording import timeline_of
 from ser.inference.timeline.segments import Channel, Cutting, Segment, Timeline, cell_edges, segments_of
 from ser.inference.timeline.settings import read_settings
 from ser.inference.timeline.viterbi import best_paths
-from ser.inference.timeline.writers import FORMATS, rttm, table, textgrid, write
+from ser.inference.timeline.windows import ChannelStatistics, Windows
+from ser.inference.timeline.writers import FORMATS, as_json, rttm, table, textgrid, write
 
 CLASSES = ("angry", "happy", "no_speech")
 
@@ -40,13 +42,27 @@ def timeline(name="a call", labels=("angry", "happy"), channels=2):
 
 def test_segments_are_runs_without_no_speech():
     labels = np.array([2, 0, 0, 1, 1, 2, 0])
-    scores = np.log(np.array([[0.1, 0.2, 0.7]] * 6 + [[0.4, 0.2, 0.4]]))
-    assert segments_of(labels, scores, ("angry", "happy"), cell_edges(7, 0.25, 1.8)) == (
-        Segment(0.25, 0.75, "angry", 0.1),
-        Segment(0.75, 1.25, "happy", 0.2),
-        Segment(1.5, 1.8, "angry", 0.4),
+    windows = windows_of([[0.2, 0.8]] * 6 + [[0.7, 0.3]], [0.5] * 7)
+    assert segments_of(labels, windows, cell_edges(7, 0.25, 1.8)) == (
+        Segment(0.25, 0.75, "angry", 0.2),
+        Segment(0.75, 1.25, "happy", 0.8),
+        Segment(1.5, 1.8, "angry", 0.7),
     )
-    assert segments_of(np.array([2, 2]), scores, ("angry", "happy"), cell_edges(2, 0.25, 0.5)) == ()
+    assert segments_of(np.array([2, 2]), windows_of([[0.2, 0.8]] * 2, [0, 0]), cell_edges(2, 0.25, 0.5)) == ()
+
+
+def windows_of(posteriors, speech):
+    return Windows(0, ("angry", "happy"), 0.25, np.array(posteriors, np.float32), np.array(speech, np.float32))
+
+
+def test_confidence_of_a_segment_by_hand():
+    windows = windows_of([[0.2, 0.8], [0.8, 0.2], [0.9, 0.1]], [0.25, 0.75, 1])
+    labels, edges = np.array([0, 0, 1]), cell_edges(3, 0.25, 0.75)
+    # mean weighted by speech: 0.25 * 0.2 + 0.75 * 0.8 = 0.65; tempered with 0.5: 0.65^2 / (0.65^2 + 0.35^2) = 0.7752
+    found = segments_of(labels, windows, edges, Confidence(0.5, 0.77))
+    assert found == (Segment(0, 0.5, "angry", 0.7752), Segment(0.5, 0.75, "-", 0.0122))  # 0.1^2 / (0.1^2 + 0.9^2)
+    # cell 0: 0.2^2 / (0.2^2 + 0.8^2) = 0.0588 of a quarter that is speech
+    np.testing.assert_allclose(windows.calibrated(0.5)[0], [0.25 * 0.0588, 0.25 * 0.9412, 0.75], atol=1e-4)
 
 
 def test_rttm_by_hand(tmp_path):
@@ -56,6 +72,28 @@ def test_rttm_by_hand(tmp_path):
         "SPEAKER a%20call 1 1.250000 0.750000 <NA> <NA> happy 0.5000 <NA>",
         "SPEAKER a%20call 1 2.500000 0.600000 <NA> <NA> angry 1.0000 <NA>",
     ]
+
+
+def test_statistics_and_withheld_labels_stand_in_every_format(tmp_path):
+    plain = timeline()
+    source = ChannelStatistics("speaker", 31.25, "anna")
+    segments = (Segment(0.5, 1.25, "-", 0.4), Segment(1.25, 2.0, "happy", 0.9))
+    first = replace(
+        plain.channels[0], paths=(Cutting(segments, -1.0),), statistics=source, confidence=Confidence(2, 0.5)
+    )
+    made = replace(plain, channels=(first, plain.channels[1]), warnings=("channel 2: short",))
+    assert rttm(made).splitlines()[0] == ("SPEAKER a%20call 1 0.500000 0.750000 <NA> statistics=speaker - 0.4000 <NA>")
+    assert table(made).splitlines()[1] == "a call,1,0.5,1.25,-,0.4,speaker"
+    assert 'text = "-"' in textgrid(made)
+    found = json.loads(as_json(made))
+    assert found["warnings"] == ["channel 2: short"]
+    one, two = found["channels"]
+    assert one["statistics"] == {"source": "speaker", "speech_seconds": 31.25, "speaker": "anna"}
+    assert (one["temperature"], one["threshold"], one["segments"][0]["emotion"]) == (2, 0.5, None)
+    assert two["statistics"]["source"] == "none"
+    draw(made, tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 1000
+    assert str(source) == "statistics of anna (31.2 s of speech)"
 
 
 def test_textgrid_by_hand(tmp_path):

@@ -1,0 +1,178 @@
+"""The page of a timeline, through one template."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from ser.common import InputError, read_json, write_text
+from ser.common.kinds import of_kind
+from ser.common.output import line
+from ser.inference.card import LIMITS
+from ser.inference.predictor import Predictor
+from ser.inference.timeline.html.sound import CODECS, LONGEST, read_sound
+from ser.inference.timeline.picture import colours_of, text_colour
+from ser.inference.timeline.segments import Timeline
+from ser.inference.timeline.settings import WITHHELD
+
+FOLDER = Path(__file__).parent
+UNLABELLED = "no label"
+
+
+def write_page(timeline: Timeline, path: Path, predictor: Predictor, out: Path, codec: str) -> str:
+    """Write the page, whole or not at all.
+
+    Args:
+        path: of the recording.
+        codec: "opus", "mp3", or "none" for a page without audio.
+
+    Returns:
+        A warning; "" where there is none.
+
+    Raises:
+        InputError: the recording cannot be read, or check.json of the model is damaged.
+    """
+    warning = ""
+    if codec in CODECS and timeline.duration > LONGEST:
+        warning = f"{timeline.duration / 3600:.1f} hours, and a page holds {LONGEST / 3600:.0f}: written without audio"
+        codec = "none"
+    sound = read_sound(path, len(timeline.channels), codec)
+    colours = colours_of(timeline.classes)
+    data = {
+        "duration": timeline.duration,
+        "hop": timeline.hop,
+        "peakRate": sound.peak_rate,
+        "classes": timeline.classes,
+        "colours": list(colours.values()),
+        "channels": [
+            {"peaks": _base64(sound.peaks[place]), "posteriors": _base64(np.rint(channel.posteriors * 255), np.uint8)}
+            for place, channel in enumerate(timeline.channels)
+        ],
+    }
+    script = (FOLDER / "page.js").read_text(encoding="utf-8")
+    context = {
+        "timeline": timeline,
+        "name": line(timeline.recording),
+        "any_withheld": any(s.label == WITHHELD for c in timeline.channels for s in c.paths[0].segments),
+        "data": data,
+        "audio": sound.audio,
+        "styles": {name: f"background:{c};color:{text_colour(c)}" for name, c in colours.items()},
+        "emotions": timeline.classes[:-1],
+        "withheld": WITHHELD,
+        "unlabelled": UNLABELLED,
+        "trust": trust(timeline, predictor),
+        "robustness": robustness(predictor.model.folder),
+        "limits": " ".join(LIMITS.split("\n\n", 1)[1].split()).replace("corpora above", "training corpora"),
+        "warning": warning,
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "style": (FOLDER / "style.css").read_text(encoding="utf-8"),
+    }
+    write_text(out, _render(context))
+    return warning
+
+
+def _base64(values: np.ndarray, kind: type = np.int8) -> str:
+    return base64.b64encode(np.ascontiguousarray(values.astype(kind)).tobytes()).decode()
+
+
+def _render(context: Mapping[str, Any]) -> str:
+    """Fill the template; every name and label is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["clock"] = clock
+    return environment.get_template("page.html").render(context)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, such as 1:05.2."""
+    tenths = int(seconds * 10 + 1e-6)
+    return f"{tenths // 600}:{tenths % 600 // 10:02}.{tenths % 10}"
+
+
+def trust(timeline: Timeline, predictor: Predictor) -> list[tuple[str, list[str]]]:
+    """What the model's card and this timeline say of the worth of its labels: term and statements."""
+    description = predictor.model.description
+    metrics, grouped = description["metrics"], predictor.batches.normalisation
+    tested = [
+        f"{corpus}: {100 * scores['ua']:.1f} % on {scores['n']} utterances"
+        for corpus, scores in metrics["test"].items()
+    ]
+    found = [
+        ("Model", [f"{description['provenance']['experiment']}, head {predictor.head}"]),
+        (f"UA on {metrics['part']} speakers, who are not in training", tested),
+    ]
+    if any(channel.statistics.source for channel in timeline.channels):
+        used = [f"{channel.name}: {channel.statistics}" for channel in timeline.channels]
+        found.append((f"Normalisation by {grouped}", [*used, *timeline.warnings]))
+    confidences = dict.fromkeys(channel.confidence for channel in timeline.channels)
+    lines = []
+    for confidence in confidences:
+        own = [channel for channel in timeline.channels if channel.confidence == confidence]
+        names = ", ".join(channel.name for channel in own)
+        segments = [segment for channel in own for segment in channel.paths[0].segments]
+        withheld = sum(segment.label == WITHHELD for segment in segments)
+        text = "every segment has a label"
+        if confidence.threshold:
+            text = (
+                f"{withheld} of {len(segments)} segments have no label, for their confidence is below "
+                f"{confidence.threshold:.2f}; above it, {100 * confidence.precision:.1f} % of answers on validation "
+                f"were right ({100 * confidence.coverage:.0f} % of the utterances)"
+            )
+        lines.append(f"{names}: {text}")
+    found.append(("Abstention", lines))
+    temperatures = ", ".join(f"{confidence.temperature:.2f}" for confidence in confidences)
+    found.append(
+        (
+            "Confidence",
+            [
+                f"Calibrated on whole utterances of validation speakers (temperature {temperatures}); segments of "
+                "continuous speech are other material, so it is a guide, not a promise."
+            ],
+        )
+    )
+    return found
+
+
+class CheckRow(TypedDict):
+    """A row of check.json."""
+
+    corpus: str
+    gender: str
+    condition: str
+    n: int
+    ua: float
+
+
+class CheckRows(TypedDict):
+    """check.json, which `ser check` writes beside the card."""
+
+    rows: list[CheckRow]
+
+
+def robustness(model: Path) -> list[CheckRow]:
+    """UA under noise, telephone band and so on, of `ser check`; none where the model has no check.
+
+    Raises:
+        InputError: check.json is damaged.
+    """
+    path = model / "check.json"
+    if not path.is_file():
+        return []
+    try:
+        rows: list[CheckRow] = of_kind(CheckRows, read_json(path), "")["rows"]
+    except ValueError as error:
+        raise InputError(f"{path}: not a check of a model ({error}); run `ser check --card true` again") from None
+    return [row for row in rows if not row["gender"]]
