@@ -130,7 +130,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
 
 def test_without_onnx_the_mend_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "find_spec", lambda name: None if name == "onnxruntime" else name)
-    with pytest.raises(InputError, match=r"onnxruntime is not installed; mend: pip install onnx onnxruntime"):
+    with pytest.raises(InputError, match=r"onnxruntime is not installed; fix: pip install onnx onnxruntime"):
         export(Predictor(made_model(swelling(*LENGTHS), *SMALL)), "waveform", tmp_path / "a.onnx")
 
 

@@ -100,7 +100,7 @@ def _check(origin: Path, sources: Sequence[Source], emotions: Mapping[str, str],
     if not sources:
         raise InputError(f"{origin}: no utterances; give data that hold some")
     if odd := sorted(emotions.keys() ^ {source.id for source in sources}):
-        raise InputError(f"{origin}: {odd[0]} has only one of audio and emotion; mend or remove it (as {len(odd)} do)")
+        raise InputError(f"{origin}: {odd[0]} has only one of audio and emotion; fix or remove it (as {len(odd)} do)")
     unknown = [key for key, emotion in emotions.items() if emotion not in classes]
     if unknown:
         labels = ", ".join(sorted({emotions[key] for key in unknown}))

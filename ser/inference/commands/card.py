@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write README.md anew, or answer."""
+    """Write README.md again, or answer."""
     from ser.inference.card import seen, seen_name, write_card
     from ser.inference.model import CARD, verify, write_sums
 

@@ -56,7 +56,7 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
             raise InputError(
-                f"{package} is not installed; mend: pip install onnx onnxruntime, or `ser_environment onnx`"
+                f"{package} is not installed; fix: pip install onnx onnxruntime, or `ser_environment onnx`"
             )
     import onnx
 

@@ -54,7 +54,7 @@ class Source:
         speaker: "" where none is named.
         command: bash gives the audio on its standard output.
         folder: where that is run; None: the working directory.
-        audio: samples at hand.
+        audio: samples available.
         problem: why it cannot be read.
         left_out: whether it is a file of a folder that is not meant to be answered; `problem` says why.
         columns: of the row of a table that names it.

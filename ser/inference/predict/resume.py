@@ -73,7 +73,7 @@ def partial_answers(
             _lock(raw, partial)
             origin = partial if resume and form in RESUMABLE and raw.tell() else None
             if origin:
-                _check_identity(origin, note, own, "or --resume false to begin anew")
+                _check_identity(origin, note, own, "or --resume false to begin again")
             else:
                 raw.truncate(0)
                 if append:

@@ -109,7 +109,7 @@ def _stretch(source: Source, info: AudioInfo) -> tuple[int, int]:
     if last > length + round(FRAME * rate) or first >= min(last, length):
         raise InputError(
             f"{source.id}: lies between {source.start:g} and {source.end or length / rate:g} s of a recording of "
-            f"{length / rate:g} s; mend the times"
+            f"{length / rate:g} s; fix the times"
         )
     check_length(source.id, min(last, length) - first, rate)
     return first, min(last, length) - first
@@ -121,7 +121,7 @@ def _rows(source: Source, channel: str, info: AudioInfo) -> tuple[list[tuple[int
     if source.num_channels not in (None, len(there)):
         raise InputError(
             f"{source.id}: its list tells of {source.num_channels} channels, and the file has {len(there)}. Make the "
-            "list anew from the file"
+            "list again from the file"
         )
     channels = source.channels
     if source.side:

@@ -30,7 +30,7 @@ def read_rttm(path: Path) -> dict[tuple[str, int], list[Segment]]:
             )
             found.setdefault((unquote(name), int(channel)), []).append(segment)
         except ValueError:
-            raise InputError(f"{path}:{number}: not a line of RTTM; mend it") from None
+            raise InputError(f"{path}:{number}: not a line of RTTM; fix it") from None
     return found
 
 
@@ -48,7 +48,7 @@ def read_textgrid(path: Path) -> dict[str, list[tuple[float, float, str]]]:
     for tier in re.split(r"\n    item \[\d+\]:", text)[1:]:
         name = re.search(rf"name = {quoted}", tier)
         if name is None:
-            raise InputError(f"{path}: a tier without a name; mend it")
+            raise InputError(f"{path}: a tier without a name; fix it")
         parts = re.findall(rf"intervals \[\d+\]:\s+xmin = (\S+)\s+xmax = (\S+)\s+text = {quoted}", tier)
         found[name[1].replace('""', '"')] = [(float(a), float(b), text.replace('""', '"')) for a, b, text in parts]
     return found
