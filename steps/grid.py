@@ -65,6 +65,7 @@ def main() -> int:
         return command(grid, options)
     if options.command == "list":
         print(*(cell.name for cell in grid.cells), sep="\n")
+        print(grid.arithmetic, file=sys.stderr)
     elif options.command == "root":
         print(grid.root)
     else:

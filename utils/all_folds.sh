@@ -21,5 +21,5 @@ for fold in $folds; do
 done
 if wanted 7; then
   log "all folds together"
-  python "$SER_ROOT/steps/pool.py" "$exp/${corpora//,/_}"
+  python "$SER_ROOT/steps/pool.py" "$exp"
 fi

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from ser.config.names import combination_name
+
 
 @dataclass(frozen=True)
 class Features:
@@ -168,7 +170,7 @@ class Experiment:
 
     @property
     def combination(self) -> str:
-        return "_".join(self.corpora)
+        return combination_name(self.corpora)
 
     @property
     def folder(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 from ser.common import InputError, digest
 from ser.common.provenance import code_hash
 from ser.config import Experiment, decisive, find, load
+from ser.config.names import combination_name
 from ser.config.registry import POOLING, TEMPORAL
 from ser.config.yaml_file import QUOTE, read_yaml, shown
 from ser.corpora import Protocol, read_protocol
@@ -22,6 +23,9 @@ from ser.grid.kept import read_kept
 
 FACTORS = {"task": get_args(get_type_hints(Experiment)["task"]), "temporal": TEMPORAL, "pooling": POOLING}
 KEYS = ("corpora", "combinations", *FACTORS)
+# What `combinations` may be beside a list: all sets; each corpus; these and all pairs; all corpora, and all but one.
+SETS = ("all", "singles", "pairs", "leave_one_out")
+MOST_OF_ALL = 12  # corpora: 4095 sets
 # What tells the experiments of a grid apart; all other settings they share.
 VARIED = {"corpora", *FACTORS, "fold", "seed"}
 
@@ -37,7 +41,7 @@ class Cell:
 
     @property
     def combination(self) -> str:
-        return "_".join(self.corpora)
+        return combination_name(self.corpora)
 
     @property
     def name(self) -> str:
@@ -117,6 +121,16 @@ class Grid:
         """How much of the grid there is with the available corpora."""
         names = ", ".join(map("_".join, self.combinations))
         return f"{len(self.cells)} of {self.size} cells with {', '.join(self.at_hand)}: those of {names}"
+
+    @property
+    def arithmetic(self) -> str:
+        """How many trainings the grid is."""
+        cells, seeds = len(self.cells), len(self.seeds)
+        try:
+            folds = len(self.folds) or self.most_folds
+        except InputError:  # of a split by rule, before stage 1
+            return f"{cells} cells x folds (known after stage 1) x {seeds} seeds"
+        return f"{cells} cells x {folds} folds x {seeds} seeds = {cells * folds * seeds:,} trainings"
 
     @property
     def combinations(self) -> list[tuple[str, ...]]:
@@ -238,10 +252,9 @@ def open_grid(
     settings = load(preset, places.recipe, [f"corpora=[{','.join(corpora)}]", *overrides])
     protocols = {corpus: read_protocol(corpus, places.recipe) for corpus in corpora}
     tested = {corpus for corpus, protocol in protocols.items() if protocol.has_test(settings.split, 1)}
-    every = _combinations(path, values, tested)
     lines = {corpus: _line(protocol, places.recipe) for corpus, protocol in protocols.items()}
     at_hand = [corpus for corpus in corpora if set(only) & set(lines[corpus]) or not only]
-    there = [combination for combination in every if set(combination) <= set(at_hand)]
+    there, size = _combinations(path, values, tested, at_hand)
     if not there:
         raise InputError(
             f"--only {','.join(at_hand)}: no combination of these is in the grid or has test speakers; add a corpus"
@@ -251,7 +264,7 @@ def open_grid(
         settings,
         places,
         [Cell(combination, *factor) for combination in there for factor in factors],
-        len(every) * len(factors),
+        size * len(factors),
         at_hand,
         {corpus: protocols[corpus] for corpus in at_hand},
         {corpus: lines[corpus] for corpus in at_hand},
@@ -269,24 +282,36 @@ def _line(protocol: Protocol, recipe: Path | None) -> list[str]:
     return names
 
 
-def _combinations(path: Path, values: Mapping[str, Any], tested: set[str]) -> list[tuple[str, ...]]:
-    """All non-empty sets of the corpora, or those that are listed, which can be scored, in the order of tables."""
+def _combinations(
+    path: Path, values: Mapping[str, Any], tested: set[str], available: Sequence[str]
+) -> tuple[list[tuple[str, ...]], int]:
+    """The sets of corpora that can be scored and are available, in the order of tables; how many there are in all."""
     corpora: list[str] = values["corpora"]
-    if values["combinations"] == "all":
-        sizes = range(1, len(corpora) + 1)
-        found = list(chain.from_iterable(combinations(corpora, size) for size in sizes))
-        return [combination for combination in found if tested & set(combination)]
-    found = [tuple(combination) for combination in values["combinations"]]
-    for combination in found:
+    asked = values["combinations"]
+    if asked == "all":
+        if len(available) > MOST_OF_ALL:
+            raise InputError(
+                f"{path}: combinations: all of {len(available)} corpora are {2 ** len(available) - 1:,} sets; choose "
+                f"{', '.join(SETS[1:])} or list some, or give --only with at most {MOST_OF_ALL} corpora"
+            )
+        sets = chain.from_iterable(combinations(available, size) for size in range(1, len(available) + 1))
+        size = 2 ** len(corpora) - 2 ** len(set(corpora) - tested)
+        return [found for found in sets if tested & set(found)], size
+    if isinstance(asked, str):
+        sizes = {"singles": (1,), "pairs": (1, 2), "leave_one_out": (len(corpora) - 1, len(corpora))}[asked]
+        every = [c for n in sizes if n for c in combinations(corpora, n) if tested & set(c)]
+    else:
+        every = [tuple(combination) for combination in asked]
+    for combination in every:
         if unknown := sorted(set(combination) - set(corpora)):
             raise InputError(f"{path}: combinations: {unknown[0]} is not among its corpora")
         if not tested & set(combination) or len(set(combination)) < len(combination):
             raise InputError(
                 f"{path}: combinations: {', '.join(combination)}: must name each corpus once, and one that is tested"
             )
-    if len(set(map(frozenset, found))) < len(found):
+    if len(set(map(frozenset, every))) < len(every):
         raise InputError(f"{path}: combinations: one stands twice")
-    return found
+    return [combination for combination in every if set(combination) <= set(available)], len(every)
 
 
 def _read(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
@@ -297,9 +322,11 @@ def _read(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
         raise InputError(f"{path}: key {key} is {wrong}; a grid has: {', '.join(KEYS)}")
     for key, value in values.items():
         if key == "combinations":
-            right = value == "all" or (_is_list(value, list) and all(_is_list(names, str) for names in value))
+            right = value in SETS or (_is_list(value, list) and all(_is_list(names, str) for names in value))
             if not right:
-                raise InputError(f"{path}: key combinations must be all, or list lists of corpora, not {shown(value)}")
+                raise InputError(
+                    f"{path}: key combinations must be {', '.join(SETS)}, or list lists of corpora, not {shown(value)}"
+                )
         elif not _is_list(value, str) or len(set(value)) < len(value):
             raise InputError(f"{path}: key {key} must list names, each once, not {shown(value)}{QUOTE}")
     for factor, known in FACTORS.items():

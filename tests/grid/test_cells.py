@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from conftest import ROOT
 
 from ser.common import InputError
+from ser.config.names import combination_name
 from ser.grid import Grid, Places, open_grid
 
 PAPER = ("iemocap", "tess", "ravdess", "customer_ptbr")
@@ -152,7 +154,7 @@ def test_what_the_grid_varies_is_no_setting(override: str, fix: str) -> None:
         ({"combinations": "[[ravdess, savee]]"}, "combinations: savee is not among its corpora"),
         ({"combinations": "[[tess]]"}, "combinations: tess: must name each corpus once, and one that is tested"),
         ({"combinations": "[[ravdess], [ravdess]]"}, "combinations: one stands twice"),
-        ({"combinations": "some"}, "key combinations must be all, or list lists of corpora, not 'some'"),
+        ({"combinations": "some"}, "key combinations must be all, singles, pairs, leave_one_out, or list lists of corpora, not 'some'"),
     ],
 )
 def test_a_wrong_grid_file_names_itself_and_its_key(tmp_path: Path, change: dict[str, str], words: str) -> None:
@@ -220,3 +222,45 @@ def test_a_folder_that_is_not_set_is_named_with_what_can_be_run_without(monkeypa
     ):
         paper_grid().variables()
     assert paper_grid(only=["tess", "ravdess"]).variables() == {"tess": "TESS", "ravdess": "RAVDESS"}
+
+
+def test_a_combination_of_many_corpora_has_a_short_name(tmp_path: Path) -> None:
+    names = [f"corpus_{number:02d}" for number in range(32)]
+    assert combination_name(names[:3]) == "corpus_00_corpus_01_corpus_02"
+    found = {combination_name([n for n in names if n != left]) for left in names} | {combination_name(names)}
+    assert len(found) == 33
+    assert all(len(name.encode()) <= 100 for name in found)
+    (tmp_path / combination_name(names)).mkdir()
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Callable[..., Grid]:
+    """A grid of 32 corpora, each a reading of RAVDESS."""
+    (tmp_path / "conf" / "corpora").mkdir(parents=True)
+    (tmp_path / "conf" / "grids").mkdir()
+    names = [f"ravdess_{number:02d}" for number in range(32)]
+    for name in names:
+        (tmp_path / "conf" / "corpora" / f"{name}.yaml").write_text(f"base: ravdess\nname: {name}\n")
+
+    def open_many(asked: str, only: Sequence[str] = ()) -> Grid:
+        text = f"corpora: [{', '.join(names)}]\ncombinations: {asked}\ntask: [multi]\ntemporal: [lstm]\npooling: [mu]\n"
+        (tmp_path / "conf" / "grids" / "many.yaml").write_text(text)
+        places = Places(tmp_path, tmp_path / "data", tmp_path / "dump", tmp_path / "exp")
+        return open_grid(places, "strict", (), "many", only)
+
+    return open_many
+
+
+@pytest.mark.parametrize(("asked", "number"), [("singles", 32), ("pairs", 32 + 496), ("leave_one_out", 33)])
+def test_sets_of_many_corpora(many: Callable[..., Grid], asked: str, number: int) -> None:
+    grid = many(asked)
+    assert len(grid.cells) == grid.size == number
+    assert len({cell.name for cell in grid.cells}) == number
+    assert grid.arithmetic == f"{number} cells x 6 folds x 1 seeds = {6 * number:,} trainings"
+
+
+def test_all_sets_of_many_corpora_are_refused_and_of_some_of_them_made(many: Callable[..., Grid]) -> None:
+    with pytest.raises(InputError, match=r"all of 32 corpora are 4,294,967,295 sets; choose singles, pairs"):
+        many("all")
+    some = many("all", [f"ravdess_{number:02d}" for number in range(4)])
+    assert (len(some.cells), some.size) == (15, 2**32 - 1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain, combinations, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, read_json
 from ser.config import read_experiment
+from ser.config.yaml_file import read_yaml
 from ser.findings.design import FACTORS
 from ser.grid.state import State, look
 
@@ -88,19 +89,21 @@ def _below(root: Path, grid: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Rows of the experiments that are there, and of those that others of their combination have."""
     configurations = list(product(*(grid[factor] for factor in FACTORS)))
     corpora = grid["corpora"]
-    sets = chain(*(combinations(corpora, number) for number in range(1, len(corpora) + 1)))
-    there = {"_".join(names): names for names in sets if (root / "_".join(names)).is_dir()}
+    configs = [next(iter(sorted(folder.glob("*/fold*_seed*/config.yaml"))), None) for folder in sorted(root.iterdir())]
+    found = {path.parents[2].name: read_yaml(path).get("corpora") for path in configs if path is not None}
+    if not found:
+        raise InputError(f"{root}: no experiment in it has a config.yaml; give the root of the experiments")
+    there = {name: tuple(names) for name, names in found.items() if names and set(names) <= set(corpora)}
     if not there:
         raise InputError(f"{root}: no folder of any combination of {', '.join(corpora)}; give their root")
-    config = next((path for name in there for path in sorted((root / name).glob("*/fold*_seed*/config.yaml"))), None)
-    if config is None:
-        raise InputError(f"{root}: no experiment in it has a config.yaml; give the root of the experiments")
+    there = dict(sorted(there.items(), key=lambda item: (len(item[1]), [corpora.index(c) for c in item[1]])))
+    config = next(path for path in configs if path is not None and path.parents[2].name in there)
     # All of a root share the settings that its folders do not name; parsing each would take long.
     settings = read_experiment(config)
     for combination, names in there.items():
         folders = {c: root / combination / "_".join(c) for c in configurations}
-        found = (NAME.fullmatch(path.name) for folder in folders.values() for path in folder.glob("fold*_seed*"))
-        for seed, fold in sorted({(int(match[2]), int(match[1])) for match in found if match}):
+        matches = (NAME.fullmatch(path.name) for folder in folders.values() for path in folder.glob("fold*_seed*"))
+        for seed, fold in sorted({(int(match[2]), int(match[1])) for match in matches if match}):
             for c in configurations:
                 row = {**dict(zip(FACTORS, c, strict=True)), "fold": fold, "seed": seed}
                 experiment = replace(settings, corpora=list(names), **row)

@@ -10,6 +10,7 @@ from typing import Any
 from ser.common import InputError, digest
 from ser.config import ExperimentReader, decisive, dotted
 from ser.config.load import BUDGET
+from ser.config.names import combination_name
 from ser.findings.ledger.target import read_curves, read_target
 from ser.scoring.files import COLUMNS, read_result, read_train, read_zero_shot
 
@@ -99,7 +100,7 @@ class RunReader:
 
     def _check_place(self, folder: Path, result: Mapping[str, Any]) -> None:
         known = [corpus for corpus in self.corpora if corpus in result["corpora"]]
-        if not known or known != result["corpora"] or result["combination"] != "_".join(known):
+        if not known or known != result["corpora"] or result["combination"] != combination_name(known):
             raise InputError(
                 f"{folder / 'result.json'}: unknown combination {result['combination']}: not some of "
                 f"{', '.join(self.corpora)} in this order; give the --grid that has it, or move the folder away"
