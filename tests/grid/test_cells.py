@@ -154,7 +154,10 @@ def test_what_the_grid_varies_is_no_setting(override: str, fix: str) -> None:
         ({"combinations": "[[ravdess, savee]]"}, "combinations: savee is not among its corpora"),
         ({"combinations": "[[tess]]"}, "combinations: tess: must name each corpus once, and one that is tested"),
         ({"combinations": "[[ravdess], [ravdess]]"}, "combinations: one stands twice"),
-        ({"combinations": "some"}, "key combinations must be all, singles, pairs, leave_one_out, or list lists of corpora, not 'some'"),
+        (
+            {"combinations": "some"},
+            "key combinations must be all, singles, pairs, leave_one_out, or list lists of corpora, not 'some'",
+        ),
     ],
 )
 def test_a_wrong_grid_file_names_itself_and_its_key(tmp_path: Path, change: dict[str, str], words: str) -> None:
