@@ -10,7 +10,7 @@
 # false takes only these. Names are lower case, so no option reaches PATH and its like.
 
 _po_fail() {
-  printf '%s: %s; --help lists the options\n' "$0" "$1" >&2
+  printf '%s: %s; --help lists the options\n' "$(realpath -ms -- "$0")" "$1" >&2 # a recipe calls run.sh through ../..
   exit 1
 }
 
@@ -23,12 +23,16 @@ _po_help() {
   exit 0
 }
 
-# " (did you mean --stage?)": the variable that begins with the most letters of the name.
+# " (did you mean --stage?)": of the variables that begin with the most letters of the name, the one nearest in length.
 _po_nearest() { # <name>
-  local _po_length _po_known
+  local _po_length _po_known _po_word _po_best= _po_least=99 _po_apart
   for ((_po_length = ${#1}; _po_length >= 2; _po_length--)); do
-    _po_known=$(compgen -v -- "${1:0:_po_length}" | grep -m 1 '^[a-z][a-z0-9_]*$') || continue
-    printf ' (did you mean --%s?)' "${_po_known//_/-}"
+    _po_known=$(compgen -v -- "${1:0:_po_length}" | grep '^[a-z][a-z0-9_]*$') || continue
+    for _po_word in $_po_known; do
+      _po_apart=$((${#_po_word} - ${#1}))
+      ((${_po_apart#-} < _po_least)) && _po_best=$_po_word _po_least=${_po_apart#-}
+    done
+    printf ' (did you mean --%s?)' "${_po_best//_/-}"
     return
   done
 }

@@ -196,7 +196,7 @@ def test_stopped_in_training_it_takes_its_jobs_along_and_the_rerun_continues(pre
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--seeed", "1"], r"unknown option --seeed \(did you mean --seed\?\); --help lists the options"),
+        (["--sed", "1"], r"unknown option --sed \(did you mean --seed\?\); --help lists the options"),
         (["--stage", "8"], "error: --stage 8: stages are 0 to 7; ./run.sh --help lists them"),
         (["--stage", "-1"], "error: --stage -1: stages are 0 to 7"),
         (["--stage", "5", "--stop-stage", "4"], "nothing lies between them"),
