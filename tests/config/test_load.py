@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import re
+from typing import Literal, get_args, get_origin
 
 import pytest
 import yaml
@@ -7,8 +9,8 @@ from conftest import ROOT
 
 from ser.common import InputError
 from ser.config import ExperimentReader, decisive, differences, dotted, find, load, read_experiment, save
-from ser.config.load import ADDED, FIRST_NAMES, keys
-from ser.config.registry import KINDS, built
+from ser.config.load import ADDED, FIRST_NAMES, _types, keys
+from ser.config.registry import KINDS, REGISTRIES, built
 from ser.config.yaml_file import read_yaml
 
 CORPORA = "corpora=[ravdess]"
@@ -422,3 +424,21 @@ def test_settings_saved_before_there_was_augmentation(tmp_path):
     path.write_text(yaml.safe_dump(values | {"augment": {"noise": {"snr": [3, 1]}}}))
     with pytest.raises(InputError, match="config.yaml: key augment.noise.snr = "):
         read_experiment(path)
+
+
+def choices():
+    """Dotted keys whose values are a closed set, and that set."""
+    found = {key: get_args(kind) for key, kind in _types().items() if get_origin(kind) is Literal}
+    return {**found, **{key: tuple(registry) for key, registry in REGISTRIES.items()}}
+
+
+@pytest.mark.parametrize("key", sorted(choices()))
+def test_help_names_every_choice(key):
+    """`run.sh --help` prints the lines of conf/."""
+    section, _, name = key.rpartition(".")
+    section, *inner = section.split(".") if section else ("experiment",)
+    lines = (ROOT / "conf" / f"{section}.yaml").read_text().splitlines()
+    start = next((i for i, line in enumerate(lines) if inner and line.startswith(f"{inner[0]}:")), 0)
+    line = next(line for line in lines[start:] if line.startswith(f"{'  ' * len(inner)}{name}:"))
+    missing = [str(choice) for choice in choices()[key] if not re.search(rf"\b{choice}\b", line.partition(":")[2])]
+    assert missing == []
