@@ -95,4 +95,7 @@ class Slurm(Cluster):
     def cancel(self, submission: Submission, place: int | None = None) -> None:
         """By name as well: an id may be another job's by now."""
         which = submission.id if place is None else f"{submission.id}_{place}"
-        self.ask(["scancel", f"--name={submission.name}", which])
+        name = f"--name={submission.name}"
+        if place is None:  # what waits first: of an array with a limit, a task that ends lets the next begin
+            self.ask(["scancel", "--state=PENDING", name, which])
+        self.ask(["scancel", name, which])
