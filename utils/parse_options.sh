@@ -10,7 +10,9 @@
 # false takes only these. Names are lower case, so no option reaches PATH and its like.
 
 _po_fail() {
-  printf '%s: %s; --help lists the options\n' "$(realpath -ms -- "$0")" "$1" >&2 # a recipe calls run.sh through ../..
+  local _po_name=$0
+  [[ $0 != */../* ]] || _po_name=$(realpath -ms -- "$0") # a recipe calls run.sh through ../..
+  printf '%s: %s; --help lists the options\n' "$_po_name" "$1" >&2
   exit 1
 }
 
