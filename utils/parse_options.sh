@@ -27,7 +27,7 @@ _po_help() {
 
 # " (did you mean --stage?)": of the variables that begin with the most letters of the name, the one nearest in length.
 _po_nearest() { # <name>
-  local _po_length _po_known _po_word _po_best= _po_least=99 _po_apart
+  local _po_length _po_known _po_word _po_best='' _po_least=99 _po_apart
   for ((_po_length = ${#1}; _po_length >= 2; _po_length--)); do
     _po_known=$(compgen -v -- "${1:0:_po_length}" | grep '^[a-z][a-z0-9_]*$') || continue
     for _po_word in $_po_known; do
