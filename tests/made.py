@@ -1,4 +1,4 @@
-"""A recipe with two small made corpora, prepared and with features: what the tests of the later rooms start from."""
+"""A recipe with two small made corpora, prepared and with features: what the tests of the later packages start from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every room uses: errors a user can fix, files that are whole or absent, derived seeds."""
+"""What every package uses: errors a user can fix, files that are whole or absent, derived seeds."""
 
 from ser.common.errors import InputError, guarded
 from ser.common.files import (
