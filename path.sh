@@ -14,9 +14,9 @@ export SER_ROOT LC_ALL=C PYTHONUTF8=1
 
 ser_environment() {
   local extra environment=${SER_ENV:-$SER_ROOT/.venv}
+  local known="mini, tensorboard, opensmile, search, wandb, hub, onnx, pretrained, dev"
   for extra in "$@"; do
-    [[ $extra =~ ^(mini|tensorboard|opensmile|search|wandb|hub|onnx|pretrained|dev)$ ]] ||
-      _ser_error "ser_environment: no extra named $extra (mini, tensorboard, opensmile, search, wandb, hub, onnx, pretrained, dev)" || return 1
+    [[ ", $known, " == *", $extra, "* ]] || _ser_error "ser_environment: no extra named $extra ($known)" || return 1
   done
   if [[ -n ${SER_ENV:-} ]]; then
     _ser_check_own "$@" || return 1

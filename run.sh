@@ -103,7 +103,10 @@ done
 
 # shellcheck disable=SC2086
 ser_environment ${extras//,/ }
-if [[ -n $folds ]]; then . "$SER_ROOT/utils/all_folds.sh" && exit; fi
+if [[ -n $folds ]]; then
+  . "$SER_ROOT/utils/all_folds.sh"
+  exit
+fi
 # The first job of a stage shows its progress on this terminal, though its output goes to a log.
 if [[ -t 2 ]]; then exec 3>&2 && export SER_TERMINAL_FD=3; fi
 
@@ -113,7 +116,7 @@ set -- "corpora=[$corpora]" "${config_options[@]#--}" \
   ${split:+"split=$split"} ${fold:+"fold=$fold"} ${seed:+"seed=$seed"} ${task:+"task=$task"} \
   ${temporal:+"temporal=$temporal"} ${pooling:+"pooling=$pooling"} ${device:+"training.device=$device"}
 if [[ $dry_run == true ]]; then
-  python "$SER_ROOT/steps/plan.py" --preset "$preset" --recipe "$recipe" --data "$data" --dump "$dump" "$exp" "$@"
+  python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" --plan "$data" "$dump" "$exp" "$@"
   exit
 fi
 folder=$(python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" "$exp" "$@")

@@ -35,6 +35,7 @@ from ser.corpora.table import (
     existing_file,
     gender,
     milliseconds,
+    plain,
     read_table,
     refuse,
     seconds,
@@ -108,7 +109,7 @@ def _rows(table: Path, columns: Mapping[str, str]) -> tuple[list[tuple[Row, str]
 
 def _columns(fields: list[str], origin: str, given: Mapping[str, str]) -> list[str]:
     ours = {name: column for column, name in given.items()}
-    columns = [ours.get(field, "_".join(field.casefold().replace("-", " ").split())) for field in fields]
+    columns = [ours.get(field, plain(field)) for field in fields]
     for column, name in given.items():
         if name not in fields:
             raise InputError(f"{origin}: column {name} is missing, which the protocol takes for {column}")

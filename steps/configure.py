@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import InputError, guarded
-from ser.config import differences, load, read_experiment, save
+from ser.config import Experiment, differences, load, read_experiment, save
+from ser.config.schema import FrontendSettings
+
+DONE, OPEN = "done", "to do"
 
 
 @guarded
@@ -26,6 +30,13 @@ def main() -> int:
         type=Path,
         metavar="DATA",
         help="print the number of folds of corpora prepared there; write nothing",
+    )
+    parser.add_argument(
+        "--plan",
+        type=Path,
+        nargs=2,
+        metavar=("DATA", "DUMP"),
+        help="print each stage, whether it is done, and how long a training takes; write nothing",
     )
     options = parser.parse_intermixed_args()
     from ser.corpora import read_protocol
@@ -61,9 +72,72 @@ def main() -> int:
                 f"{folder}: holds a training with other settings ({'; '.join(changed)}); give another "
                 "--exp folder, or remove this one"
             )
+    if options.plan:
+        print(*plan(experiment, options.exp_dir, *options.plan), sep="\n")
+        return 0
     save(experiment, path)
     print(folder)
     return 0
+
+
+def plan(experiment: Experiment, exp_dir: Path, data: Path, dump: Path) -> Iterator[str]:
+    """What run.sh would do (--dry-run true), a line a stage.
+
+    Args:
+        data, dump: where stage 1 writes; root of the feature store.
+    """
+    folder = exp_dir / experiment.folder
+    yield f"experiment {folder}"
+    model = _model_found(experiment.frontend)
+    yield f"stage 0  front end {experiment.frontend.name}: {'there' if model else 'a model to fetch'}"
+    prepared = [c for c in experiment.corpora if (data / c / "cuts.jsonl.gz").is_file()]
+    for corpus in experiment.corpora:
+        yield f"stage 1  prepare {corpus}: {DONE if corpus in prepared else OPEN}"
+    yield f"stage 2  copies of training utterances: {experiment.augment['copies'] or 'none'}"
+    for corpus in experiment.corpora:
+        there = model and corpus in prepared and _has_features(experiment, dump, data / corpus)
+        yield f"stage 3  features of {corpus}: {DONE if there else OPEN}"
+    yield f"stage 4  train: {_training(folder, exp_dir, experiment)}"
+    result = DONE if (folder / "result.json").is_file() else OPEN
+    yield f"stage 5  decode: {result}"
+    yield f"stage 6  score: {result}"
+    yield f"stage 7  {exp_dir / 'RESULTS.md'}: written again"
+
+
+def _model_found(settings: FrontendSettings) -> bool:
+    from ser.frontends.pretrained import Pretrained, find_model
+
+    try:
+        if settings.name == Pretrained.name:
+            find_model(settings.model, settings.revision)
+    except InputError:
+        return False
+    return True
+
+
+def _has_features(experiment: Experiment, dump: Path, data_dir: Path) -> bool:
+    from ser.features import FeatureStore
+    from ser.frontends import build_frontend
+
+    return FeatureStore(dump, data_dir, build_frontend(experiment)).finished
+
+
+def _training(folder: Path, exp_dir: Path, experiment: Experiment) -> str:
+    """Done, continued from where, or how long trainings of the same cell took."""
+    from statistics import median
+
+    from ser.scoring.files import read_train
+    from ser.training.checkpoint import load_tensors
+
+    if (folder / "model.safetensors").is_file():
+        return DONE
+    if (folder / "checkpoint.safetensors").is_file():
+        return f"goes on from step {load_tensors(folder / 'checkpoint.safetensors')[1]['step']}"
+    others = [read_train(path.parent) for path in exp_dir.glob(f"{Path(experiment.folder).parent}/*/train.json")]
+    if not others:
+        return f"{OPEN}; no training of this cell is there to tell how long it takes"
+    minutes = median(train["seconds_per_epoch"] * train["epochs"] for train in others) / 60
+    return f"{OPEN}, about {minutes:.0f} min (median of {len(others)} trainings of this cell)"
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 
 import yaml
 
-from ser.common import InputError, guarded, write_text
+from ser.common import InputError, derive_seed, guarded, write_text
 from ser.common.output import markdown_table
-from ser.config import Experiment, dotted, read_experiment
+from ser.config import Experiment, changed, dotted, read_experiment
 from ser.config.yaml_file import parse_option
 
 SPACE = ("training.learning_rate=3e-4:1e-2:log", "training.weight_decay=1e-6:1e-3:log", "network.head_dropout=0:0.7")
@@ -89,10 +88,11 @@ def main() -> int:
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(out / "study.log"))),
         study_name=" ".join(options.space or SPACE),
-        sampler=optuna.samplers.TPESampler(seed=experiment.seed),
         direction="maximize",
         load_if_exists=True,
     )
+    # A search that goes on draws others than it drew before.
+    study.sampler = optuna.samplers.TPESampler(seed=derive_seed("search", experiment.seed, len(study.trials)) % 2**32)
     done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     print(f"{out}: {len(done)} of {options.trials} trials are there")
 
@@ -123,17 +123,10 @@ def validated(experiment: Experiment, values: Mapping[str, Any], folder: Path, o
     from ser.scoring.files import read_train
     from ser.training import Trainer
 
+    own = changed(experiment, values, "--space")
+    data = open_data(own, options.recipe, options.data, options.dump)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    changed = asdict(experiment)
-    for key, value in values.items():
-        *sections, name = key.split(".")
-        place = changed
-        for section in sections:
-            place = place[section]
-        place[name] = value
-    write_text(folder / "config.yaml", yaml.safe_dump(json.loads(json.dumps(changed))))
-    data = open_data(read_experiment(folder / "config.yaml"), options.recipe, options.data, options.dump)
     Trainer(data.experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes(), []).run()
     found = read_train(folder)["valid"]
     shutil.rmtree(folder)

@@ -136,3 +136,11 @@ def opened(folder):
         browser.wait()
         os.close(ours_in)
         os.close(ours_out)
+
+
+@pytest.fixture(scope="module")
+def page(path, tmp_path_factory):
+    """The page that the fixture `path` of a module wrote, opened."""
+    with opened(tmp_path_factory.mktemp("browser")) as page:
+        page.open(path)
+        yield page

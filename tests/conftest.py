@@ -13,7 +13,7 @@ import soundfile
 import yaml
 
 # Fixtures of made corpora that are prepared and have features, and of models of them.
-pytest_plugins = ["made", "packed", "stand_ins"]
+pytest_plugins = ["browser", "made", "packed", "stand_ins"]
 
 ROOT = Path(__file__).resolve().parents[1]
 

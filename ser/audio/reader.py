@@ -362,7 +362,7 @@ def _program_info(path: Path, error: _NotForLibsndfile) -> _ByProgram:
     if found is None:
         raise InputError(
             f"{path}: not a known audio format ({error}); replace it by an intact copy, install ffmpeg ({INSTALL}), or "
-            "convert it to wav with sox, which can be told what a file without a header is"
+            "convert it to wav with sox, whose options say what a file without a header is"
         )
     check_rate(path, found.info.sampling_rate)
     return found

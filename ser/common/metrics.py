@@ -55,6 +55,15 @@ class ConfusionMetric(Metric):
         return self.function(confusion)
 
 
+def is_collapsed(confusion: np.ndarray) -> bool:
+    """Whether all answers are one class, as of a network that has learnt nothing.
+
+    Args:
+        confusion: (classes, classes), column the answer.
+    """
+    return np.count_nonzero(confusion.sum(0)) == 1
+
+
 def confusion_matrix(truth: np.ndarray, hypothesis: np.ndarray, classes: int) -> np.ndarray:
     """int64, (classes, classes): row the truth, column the hypothesis."""
     return np.bincount(truth * classes + hypothesis, minlength=classes * classes).reshape(classes, classes)

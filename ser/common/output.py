@@ -12,9 +12,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-ROOT = Path(__file__).resolve().parents[2]
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+# Where conf/ and local/ lie: beside the library, unless it is installed elsewhere.
+ROOT = Path(os.environ.get("SER_ROOT") or Path(__file__).resolve().parents[2])
 
 # Control characters, line separators, changes of the direction of writing, and halves of characters, which stand for
 # bytes of a file name that are no UTF-8.
@@ -51,6 +55,17 @@ def command_line(script: str) -> str:
     """
     words = [os.path.relpath(word, ROOT) if os.path.isabs(word) else word for word in sys.argv[1:]]
     return shlex.join([script, *words])
+
+
+def html_template(path: Path) -> Template:
+    """A template of HTML, in which every name and label is escaped and an unknown one is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(path.parent)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(path.name)
 
 
 def json_line(value: Any) -> str:

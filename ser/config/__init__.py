@@ -2,6 +2,7 @@
 
 from ser.config.load import (
     ExperimentReader,
+    changed,
     deciding,
     decisive,
     differences,
@@ -21,6 +22,7 @@ __all__ = [
     "FrontendSettings",
     "Network",
     "Training",
+    "changed",
     "deciding",
     "decisive",
     "differences",

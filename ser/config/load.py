@@ -16,13 +16,12 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 
 from ser.common import InputError, write_text
+from ser.common.output import ROOT
 from ser.config.augment import settled, types
 from ser.config.registry import FRONTENDS, built, check_names
 from ser.config.schema import Experiment
 from ser.config.yaml_file import QUOTE, parse_option, read_yaml, shown
 
-# Where conf/ and local/ lie: beside the library, unless it is installed elsewhere.
-ROOT = Path(os.environ.get("SER_ROOT") or Path(__file__).resolve().parents[2])
 AUGMENT = ROOT / "conf" / "augment.yaml"
 # Lines of config.yaml in which the runs of a cell differ.
 NUMBERS = re.compile(r"^(fold|seed): (\d+)$", re.MULTILINE)
@@ -189,6 +188,19 @@ def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
 def dotted(experiment: Experiment) -> dict[str, Any]:
     """Dotted keys and values of all settings."""
     return dict(_flatten(_plain(asdict(experiment))))
+
+
+def changed(experiment: Experiment, values: Mapping[str, Any], source: str) -> Experiment:
+    """An experiment with other values of some dotted keys.
+
+    Args:
+        source: where these come from, for messages.
+
+    Raises:
+        InputError: a value of the wrong kind.
+    """
+    found = dotted(experiment) | dict(values)
+    return _build(found, dict.fromkeys(found, source), source)
 
 
 def _compared(experiment: Experiment) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ser.corpora.check import check
 from ser.corpora.findings import collecting
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import PARTS, read_protocol
-from ser.corpora.table import folded, read_table, without_accents
+from ser.corpora.table import folded, plain, read_table, without_accents
 
 # Column of the preparer csv -> names that tables have for it.
 COLUMNS = {
@@ -159,7 +159,9 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
     found = dict(columns)
     for column, names in COLUMNS.items():
         if column not in found:
-            match = next((h for h in header if _plain(h) in names.split() and h not in found.values()), None)
+            match = next(
+                (h for h in header if plain(without_accents(h)) in names.split() and h not in found.values()), None
+            )
             if match is not None:
                 found[column] = match
     needed = [c for c in ("path", "speaker", "emotion") if c not in found]
@@ -171,16 +173,12 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
     by_hand = {folded(label): name or None for label, name in labels.items()}
     classes = {word: name for name, words in LABELS.items() for word in words.split()}
     mapped = {
-        label: by_hand[folded(label)] if folded(label) in by_hand else classes.get(_plain(label)) for label in counts
+        label: by_hand[folded(label)] if folded(label) in by_hand else classes.get(plain(without_accents(label)))
+        for label in counts
     }
     given = "split" in found and all(row[found["split"]].casefold() in PARTS for row in written)
     others = [h for h in header if h not in found.values()]
     return Recognised(found, others, mapped, counts, Counter(row[found["speaker"]] for row in written), given)
-
-
-def _plain(text: str) -> str:
-    """Lower case, without accents, words joined by _."""
-    return "_".join(without_accents(text).casefold().replace("-", " ").split())
 
 
 def _report(table: Path, found: Recognised) -> str:

@@ -137,6 +137,11 @@ def read_workbook(path: Path) -> list[list[Any]]:
         raise InputError(f"{path}: not readable as an Excel file ({reason}); save it as `CSV UTF-8`") from None
 
 
+def plain(name: str) -> str:
+    """A column's name in lower case, its words joined by _."""
+    return "_".join(name.casefold().replace("-", " ").split())
+
+
 def without_accents(text: str) -> str:
     """Letters without the signs above or below them; ß as ss."""
     parts = unicodedata.normalize("NFD", text.replace("ß", "ss"))

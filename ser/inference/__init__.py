@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ser.inference.model import Model, open_model
-    from ser.inference.predictor import Predictor, head_of
+    from ser.inference.predictor import Predictor
 
-__all__ = ["Model", "Predictor", "head_of", "open_model"]
-HOMES = {"Model": "model", "open_model": "model", "Predictor": "predictor", "head_of": "predictor"}
+__all__ = ["Model", "Predictor", "open_model"]
+HOMES = {"Model": "model", "open_model": "model", "Predictor": "predictor"}
 
 
 def __getattr__(name: str) -> Any:

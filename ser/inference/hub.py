@@ -43,7 +43,7 @@ def find_package(model: Path) -> Path:
         found = place / commit
         with atomic_path(found) as temporary:
             huggingface_hub.snapshot_download(name, revision=commit, local_dir=temporary)
-    except (OSError, ValueError, RuntimeError, LookupError, TypeError) as error:  # the last of what is no hub
+    except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"{model}: no such folder, and no model that can be fetched from the hub ({reason}); check path, name, "

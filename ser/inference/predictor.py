@@ -24,24 +24,13 @@ MEAN = "mean"
 Statistics = tuple[np.ndarray, np.ndarray]
 
 
-def head_of(model: Model, head: str | None) -> str:
-    """The head that answers: the one asked for, else the mean of all.
-
-    Raises:
-        InputError: none is asked for, and the heads answer different sets of labels, whose mean would mix them.
-    """
-    if head is None and len({frozenset(classes) for classes in model.heads.values()}) > 1:
-        known = "; ".join(f"{name} ({', '.join(classes)})" for name, classes in model.heads.items())
-        raise InputError(f"--head: {model.folder}: the heads answer different labels: {known}. Give one of them")
-    return head or MEAN
-
-
 class Predictor:
     """The answers of a model.
 
     Args:
         head: a head's name, or "mean": the mean of all heads' posteriors, class by class (a head that does not know a
-            class gives it 0). Where one head serves all corpora and each has an adapter, also a corpus's name.
+            class gives it 0). Where one head serves all corpora and each has an adapter, also a corpus's name. None:
+            the mean, where all heads answer the same labels.
 
     Attributes:
         ways: (head, corpus whose adapter is used) of the heads whose mean answers.
@@ -50,16 +39,19 @@ class Predictor:
             the normalisation needs none.
 
     Raises:
-        InputError: no such head.
+        InputError: no such head; or none is given, and the heads answer different labels, whose mean would mix them.
     """
 
-    def __init__(self, model: Model, head: str = MEAN) -> None:
-        self.model, self.head = model, head
+    def __init__(self, model: Model, head: str | None = MEAN) -> None:
+        if head is None and len({frozenset(classes) for classes in model.heads.values()}) > 1:
+            known = "; ".join(f"{name} ({', '.join(classes)})" for name, classes in model.heads.items())
+            raise InputError(f"--head: {model.folder}: the heads answer different labels: {known}. Give one of them")
+        self.model, self.head = model, head or MEAN
         self.frontend, self.batches = build_frontend(model.experiment), model.experiment.batches
         ways = model.network.routes()
-        if head != MEAN and head not in ways:
-            raise InputError(f"{model.folder}: no head {head}; it has {', '.join(ways)}, and {MEAN} of all")
-        self.ways = list(ways.values()) if head == MEAN else [ways[head]]
+        if self.head != MEAN and self.head not in ways:
+            raise InputError(f"{model.folder}: no head {self.head}; it has {', '.join(ways)}, and {MEAN} of all")
+        self.ways = list(ways.values()) if self.head == MEAN else [ways[self.head]]
         self.classes = tuple(dict.fromkeys(name for way, _ in self.ways for name in model.heads[way]))
         self.statistics: Statistics | None = None
         if (found := model.description.get("group_statistics")) is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ser.common import InputError
-from ser.common.metrics import mean_recall, ua
+from ser.common.metrics import is_collapsed, mean_recall, ua
 from ser.common.output import markdown, markdown_code, markdown_table
 from ser.config import Experiment, ExperimentReader, differences
 from ser.config.metrics import columns, scores
@@ -230,10 +230,11 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
     These are the first of its target and classes, and the SVM of equal normalisation.
     """
     telling = telling_settings([(pool.preset, pool.experiment) for pool in pools])
-    rows, noise = [], []
+    rows, noise, intervals = [], [], []
     for number, pool in enumerate(pools, 1):
         weights = draws(len(pool.speakers))
         low, high = interval(ua_samples(pool, weights))
+        intervals.append((low, high))
         first = next(other for other in pools if _comparable(pool, other))
         svm = next((other for other in pools if other.is_baseline and _comparable(pool, other, same=True)), pool)
         to_first, to_svm = _difference(pool, first, weights), _difference(pool, svm, weights)
@@ -266,7 +267,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         f"In brackets: {COVERAGE:.0%} of {RESAMPLES} resamples of the test speakers; seeds of a speaker go together.",
         "UA minus first: to the first row of the same target; minus SVM: to that of the same normalisation; paired by "
         "speaker, in points.",
-        *_chance_notes(pools),
+        *_chance_notes(pools, intervals),
         *_ensemble_notes(pools),
         *([f"Within noise of the first, for their interval holds 0: rows {', '.join(noise)}."] if noise else []),
         "No interval holds the noise of training: the UAs of the seeds of one row show it.",
@@ -278,16 +279,15 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
     return "\n".join(["## All folds together", "", table, "", *(f"- {note}" for note in notes), ""])
 
 
-def _chance_notes(pools: Sequence[Pool]) -> list[str]:
+def _chance_notes(pools: Sequence[Pool], intervals: Sequence[Interval]) -> list[str]:
     """Chance level, and the rows whose interval holds it."""
     chances, collapsed = {}, []
-    for number, pool in enumerate(pools, 1):
-        chance = 100 / np.count_nonzero(pool.confusions.sum((0, 2)))
+    for number, (pool, (low, high)) in enumerate(zip(pools, intervals, strict=True), 1):
+        confusion = pool.confusions.sum(0)
+        chance = 100 / np.count_nonzero(confusion.sum(1))
         chances[pool.target] = f"{markdown(pool.target)} {chance:.1f} %"
-        low, high = interval(ua_samples(pool, draws(len(pool.speakers))))
         if low <= chance <= high or pool.ua < chance:
-            answered = np.count_nonzero(pool.confusions.sum((0, 1)))
-            collapsed.append(f"{number}" + (" (one answer for all utterances)" if answered == 1 else ""))
+            collapsed.append(f"{number}{' (one answer for all utterances)' if is_collapsed(confusion) else ''}")
     notes = [f"UA by chance: {', '.join(chances.values())}."]
     return notes + (
         [f"No better than chance, collapsed or not trained: rows {', '.join(collapsed)}."] if collapsed else []

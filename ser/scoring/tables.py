@@ -9,7 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ser.common import InputError
+from ser.common.metrics import is_collapsed
 from ser.common.output import markdown, markdown_code, markdown_table
 from ser.config import Experiment, ExperimentReader, deciding, differences, dotted, load
 from ser.config.load import ROOT
@@ -170,7 +173,7 @@ def collapsed_notes(results: Sequence[dict[str, Any]]) -> list[str]:
     rows = [
         str(number)
         for number, (result, target) in enumerate(pairs, 1)
-        if sum(any(column) for column in zip(*result["targets"][target]["confusion"], strict=True)) == 1
+        if is_collapsed(np.array(result["targets"][target]["confusion"]))
     ]
     return [f"One answer for all utterances, a collapsed training: rows {', '.join(rows)}."] if rows else []
 

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from browser import CONTRAST, SIZES, opened
+from browser import CONTRAST, SIZES
 from made_ledgers import PAPER, drawn_target
 from test_html import made_page
 
@@ -20,13 +20,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     return made_page(tmp_path_factory.mktemp("page"))
-
-
-@pytest.fixture(scope="module")
-def page(path, tmp_path_factory):
-    with opened(tmp_path_factory.mktemp("browser")) as page:
-        page.open(path)
-        yield page
 
 
 def test_nothing_is_loaded_and_nothing_is_complained_of(page, path):

@@ -22,7 +22,7 @@ from made_models import SMALL, made_model, swelling
 from ser import load_model
 from ser.cli import COMMANDS, main
 from ser.common import InputError
-from ser.inference import Predictor, head_of, open_model
+from ser.inference import Predictor, open_model
 from ser.inference.explain import explain
 from ser.inference.model import write_sums
 from ser.inference.predict import api
@@ -154,9 +154,9 @@ def test_heads_of_different_labels_are_not_mixed_unasked():
     model = made_model(swelling(4000, 9000), *SMALL, "temporal=blstm")
     with pytest.raises(InputError, match=r"one \(angry, happy, neutral, sad\); two \(sad, calm, angry\)"):
         EmotionModel(model).predict("a.wav")
-    assert head_of(model, "two") == "two"
-    assert head_of(model, "mean") == "mean"
-    assert head_of(replace(model, heads={"one": ("a", "b"), "two": ("b", "a")}), None) == "mean"
+    assert Predictor(model, "two").head == "two"
+    assert Predictor(model, "mean").head == "mean"
+    assert Predictor(replace(model, heads={"one": ("a", "b"), "two": ("b", "a")}), None).head == "mean"
 
 
 def test_labels_are_withheld_for_a_precision(made, unsure, tmp_path, capsys):

@@ -316,3 +316,37 @@ def test_every_recipe_only_declares() -> None:
         assert lines[-1].startswith('exec "$recipe/../../run.sh" --recipe "$recipe" --corpora ')
         assert lines[-1].endswith(' "$@"')
         assert os.access(script, os.X_OK)
+
+
+def test_a_dry_run_tells_what_is_done_and_writes_nothing(prepared: Recipe) -> None:
+    recipe = replace(prepared, exp="exp")
+    done = recipe.run(*SMALL, "--dry-run", "true", "--tag", "dry")
+    assert done.returncode == 0, done.stderr
+    lines = dict(line.rsplit(": ", 1) for line in done.stdout.splitlines()[1:] if ": " in line)
+    assert lines["stage 1  prepare one"] == lines["stage 3  features of two"] == "done"
+    assert lines["stage 5  decode"] == "to do"
+    assert "stage 4  train: to do; no training of this cell" in done.stdout
+    assert not (recipe.folder / "exp_dry").exists()
+    again = recipe.run(*SMALL, "--dry-run", "true")
+    assert "stage 4  train: done" in again.stdout
+    assert "fold = 5: split strict of one, two has folds 1 to 4" in error_of(
+        recipe.run("--dry-run", "true", "--fold", "5")
+    )
+
+
+@pytest.mark.slow
+def test_folds_in_turn_and_then_all_together(prepared: Recipe) -> None:
+    recipe = replace(prepared, exp="exp")
+    done = recipe.run(*SMALL, "--folds", "1 2", "--tag", "folds")
+    assert done.returncode == 0, done.stderr
+    cell = recipe.folder / "exp_folds" / "one_two" / "multi_blstm_mu_sigma2"
+    assert sorted(path.parent.name for path in cell.glob("*/result.json")) == ["fold1_seed0", "fold2_seed0"]
+    assert "## All folds together" in done.stdout
+    assert "UA by chance: one 25.0 %." in done.stdout
+
+
+def test_folds_end_with_the_first_that_fails(prepared: Recipe) -> None:
+    done = replace(prepared, exp="exp").run("--folds", "1 2", "--temporal", "gru", "--tag", "failed")
+    assert "key temporal = 'gru'" in error_of(done)
+    assert done.stderr.count("error:") == 1
+    assert done.stdout == ""

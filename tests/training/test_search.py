@@ -1,6 +1,7 @@
 """steps/search.py: settings by UA on validation speakers."""
 
 import importlib.util
+import re
 import sys
 
 import pytest
@@ -51,6 +52,8 @@ def test_the_best_of_the_trials_is_named_and_test_speakers_are_not_looked_at(cal
     assert f"{tmp_path / 'search'}: 2 of 3 trials are there" in text
     scores = [float(line.split("valid UA ")[1].split()[0]) for line in text.splitlines() if line.startswith("trial ")]
     assert len(scores) == 3
+    rates = re.findall(r"'training.learning_rate': ([\d.e-]+)", text)
+    assert len(set(rates)) == 3  # also of the one that was drawn after the search went on
     assert f"| {max(scores):.1f} " in text.splitlines()[-4]
     best = yaml.safe_load((tmp_path / "search" / "best.yaml").read_text())
     assert best.keys() == {"training.learning_rate", "pooling"}

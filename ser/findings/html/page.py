@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, digest, write_text
+from ser.common.output import html_template
 from ser.common.records import read_record
 from ser.findings.html.pictures import confusions_of, matrix_of, scores_of, sources_of, transfer_of
 from ser.findings.html.runs import Runs, colour_of, hashes_of, panels_of, read_runs, settings_of
 from ser.findings.html.status import read_standing
 from ser.findings.html.tables import tables_of
+from ser.findings.report.pictures import SCALE
 from ser.findings.report.write import FIGURES
 
 KEYS = ("command", "ledger", "grid", "runs", "resamples", "coverage", "origin", "notes", "targets", "comparable_hash")
@@ -43,7 +45,7 @@ def write_page(findings: Path, out: Path, ledger: Path | None = None, grid_statu
         context = _context(found, runs)
         context["standing"] = read_standing(grid_status, found["grid"]) if grid_status else None
         context["digest"] = digest(path)
-        text = render(context)
+        text = html_template(Path(__file__).with_name("page.html")).render(context)
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, UndefinedError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{path}: not as steps/findings.py writes it ({reason}); run that again") from None
@@ -59,6 +61,7 @@ def _context(found: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
         "confusions": {name: confusions_of(target) for name, target in found["targets"].items()},
         "scores": {name: scores_of(target) for name, target in found["targets"].items()},
         "matrix": matrix_of(found),
+        "scale": f"{100 * SCALE:g}",
         "transfer": transfer_of(found),
         "sources": sources_of(found),
         "curves": panels_of(runs.curves, corpora),
@@ -68,14 +71,3 @@ def _context(found: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
         "settings": same,
         "varied": varied,
     }
-
-
-def render(context: Mapping[str, Any]) -> str:
-    """Fill the template; every name and label is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html").render(context)

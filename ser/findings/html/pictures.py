@@ -22,10 +22,10 @@ from ser.findings.html.tables import (
     triple,
 )
 from ser.findings.report.answers import SOURCE
+from ser.findings.report.pictures import SCALE
 from ser.findings.scores import METRICS
 from ser.findings.stats.effects import PANELS
 
-SCALE = 0.1  # ends of the colours of differences
 MOST = 4  # tied cells whose confusion matrices are shown
 SAID = {"best": "best", "single": "best alone"}
 DRAWN = {"Shapley value": "Shapley value of each source corpus", "main effect": "Main effect of each source corpus"}

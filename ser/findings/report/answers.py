@@ -49,7 +49,7 @@ def _records(found: Found, target: Target, asked: Sequence[Contrast]) -> list[Re
     m = METRICS.index(METRIC)
     records = []
     for i, effect in enumerate(asked):
-        value, low, high = (float(v[m, i]) for v in (estimates.value, estimates.low, estimates.high))
+        value, low, high = estimates.of(m, i)
         if np.isnan(value) or effect.weights is None:
             continue
         level = effect.weights.min() >= 0

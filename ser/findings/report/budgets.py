@@ -53,7 +53,7 @@ def _records(found: Found) -> list[dict[str, Any]]:
         estimates = found.estimates(target.name, effects)
         for i, effect in enumerate(effects):
             for m, metric in enumerate(METRICS):
-                value, low, high = (float(v[m, i]) for v in (estimates.value, estimates.low, estimates.high))
+                value, low, high = estimates.of(m, i)
                 records.append(
                     {
                         "target": target.name,

@@ -49,7 +49,7 @@ def control_sheet(found: Found) -> Sheet:
         mean = Contrast("negative_control", target.name, (), pairs.mean_weights, len(pairs.cells))
         estimates = found.estimates(target.name, [mean])
         for m, metric in enumerate(METRICS):
-            value, low, high = (float(v[m, 0]) for v in (estimates.value, estimates.low, estimates.high))
+            value, low, high = estimates.of(m, 0)
             flip = sign_flip(by_speaker(target, pairs.mean_weights)[m])
             largest = float(np.abs(pairs.differences[m]).max())
             sources = _pair_differences(found, target, m)

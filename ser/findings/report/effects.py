@@ -37,7 +37,7 @@ def effects_sheet(found: Found) -> Sheet:
         for i, effect in enumerate(own):
             said = []
             for m, metric in enumerate(METRICS):
-                value, low, high = (float(v[m, i]) for v in (estimates.value, estimates.low, estimates.high))
+                value, low, high = estimates.of(m, i)
                 test = tests.get((target.name, effect.sources, m)) if effect.kind == TESTED else None
                 p = (test.speakers.p, test.holm, test.seeds.p) if test else (None,) * 3
                 record = {
@@ -130,7 +130,7 @@ def transfer_sheet(found: Found) -> Sheet:
             level = entry.weights is not None and entry.weights.min() >= 0
             said = []
             for m, metric in enumerate(METRICS):
-                value, low, high = (float(v[m, i]) for v in (estimates.value, estimates.low, estimates.high))
+                value, low, high = estimates.of(m, i)
                 records.append(
                     {
                         "panel": entry.kind,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Records = Sequence[dict[str, Any]]
-SCALE = 10.0  # ends of the colours of differences, points
+SCALE = 0.1  # ends of the colours of differences
 COLOURS_OF_SCORES = ("#ffffff", "#7fb3d5")
 COLOURS_OF_DIFFERENCES = ("#e08214", "#e6e6e6", "#8f86c9")  # black text reads on all of them
 ALL_BUT = "all but target"
@@ -54,7 +54,7 @@ def plot_transfer(records: Records, metric: str, corpora: Sequence[str], path: P
 
 
 def _heat_map(axes: Any, shape: tuple[int, int], places: Mapping[tuple[int, int], dict[str, Any]]) -> tuple[Any, Any]:
-    """Scores from 0 to 100 %, differences from -SCALE to SCALE points; both images."""
+    """Scores from 0 to 100 %, differences from -SCALE to SCALE; both images, in points."""
     from matplotlib.colors import LinearSegmentedColormap
 
     scores, differences, texts = np.full(shape, np.nan), np.full(shape, np.nan), {}
@@ -72,7 +72,7 @@ def _heat_map(axes: Any, shape: tuple[int, int], places: Mapping[tuple[int, int]
     levels, both_ways = (LinearSegmentedColormap.from_list("", c) for c in (COLOURS_OF_SCORES, COLOURS_OF_DIFFERENCES))
     images = (
         axes.imshow(scores, cmap=levels, vmin=0, vmax=100, aspect="auto"),
-        axes.imshow(differences, cmap=both_ways, vmin=-SCALE, vmax=SCALE, aspect="auto"),
+        axes.imshow(differences, cmap=both_ways, vmin=-100 * SCALE, vmax=100 * SCALE, aspect="auto"),
     )
     for (i, j), text in texts.items():
         axes.text(j, i, text, ha="center", va="center")

@@ -57,6 +57,11 @@ class Estimate:
     low: np.ndarray
     high: np.ndarray
 
+    def of(self, metric: int, effect: int) -> tuple[float, float, float]:
+        """Value, low and high of one metric and effect."""
+        value, low, high = (float(v[metric, effect]) for v in (self.value, self.low, self.high))
+        return value, low, high
+
 
 def resample(target: Target, resamples: int = RESAMPLES) -> Resampled:
     """Draw speakers and seeds, and score every cell on each draw.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ser.inference.commands import add_head
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
@@ -17,9 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, help="folder for check.md, check.json and check.png")
     parser.add_argument("--card", choices=["true", "false"], default="false", help="put them into the model card too")
-    parser.add_argument(
-        "--head", help="corpus whose head answers (default: the mean of all heads, if they have one set of labels)"
-    )
+    add_head(parser)
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     from ser.inference.check.report import FILES, remarks, table, write_check
     from ser.inference.model import open_model, write_sums
     from ser.inference.predict.inputs import scratch
-    from ser.inference.predictor import Predictor, head_of
+    from ser.inference.predictor import Predictor
     from ser.training.machine import available_cores
 
     places = [place for place in (options.out, options.model if options.card == "true" else None) if place]
@@ -46,8 +46,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("nowhere to write to; give --out FOLDER, or --card true for the model folder")
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(available_cores())
-    model = open_model(options.model, options.device)
-    predictor = Predictor(model, head_of(model, options.head))
+    predictor = Predictor(open_model(options.model, options.device), options.head)
     with scratch() as folder:
         utterances = read_labelled(options.data, predictor.classes, folder)
         found = check(predictor, utterances)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ser.inference.commands import add_head
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
     parser.add_argument("model", type=Path, help="model folder, as `ser pack` makes it")
     parser.add_argument("file", type=Path, help="audio file")
     parser.add_argument("--out", type=Path, required=True, help="picture to write (.png, .pdf or .svg)")
-    parser.add_argument(
-        "--head", help="corpus whose head answers (default: the mean of all heads, if they have one set of labels)"
-    )
+    add_head(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,10 +25,9 @@ def run(options: argparse.Namespace) -> int:
     check_picture(options.out)
     from ser.inference.explain import draw, explain
     from ser.inference.model import open_model
-    from ser.inference.predictor import Predictor, head_of
+    from ser.inference.predictor import Predictor
 
-    model = open_model(options.model)
-    predictor = Predictor(model, head_of(model, options.head))
+    predictor = Predictor(open_model(options.model), options.head)
     if predictor.statistics:
         kind = predictor.batches.normalisation
         print(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ser.inference.commands import add_head
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
     parser.add_argument("model", type=Path, help="model folder")
     parser.add_argument("out", type=Path, help="the graph to write, OUT.onnx; in eight bits OUT.int8.onnx beside it")
     parser.add_argument("--input", choices=["waveform", "spectrum"], default="waveform", help="(default: waveform)")
-    parser.add_argument(
-        "--head", help="corpus whose head answers (default: the mean of all heads, if they have one set of labels)"
-    )
+    add_head(parser)
     parser.add_argument("--int8", choices=["true", "false"], default="false", help="write it in eight bits as well")
     parser.add_argument(
         "--test", type=Path, metavar="DIR", help="show UA on a data dir (wav.scp, utt2emo), also in int8"
@@ -30,10 +30,9 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"{options.out}: must end in .onnx")
     from ser.inference.model import open_model
     from ser.inference.onnx.export import compare, export, quantise
-    from ser.inference.predictor import Predictor, head_of
+    from ser.inference.predictor import Predictor
 
-    model = open_model(options.model)
-    predictor = Predictor(model, head_of(model, options.head))
+    predictor = Predictor(open_model(options.model), options.head)
     if "svm" in predictor.model.description:
         raise InputError(f"{options.model}: an SVM, of which there is no graph. Give the package of a network")
     graphs = [options.out]

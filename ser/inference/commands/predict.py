@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ser.common import InputError
 from ser.common.output import line
+from ser.inference.commands import add_head
 
 if TYPE_CHECKING:
     from ser.inference.predict.answers import Answers, Prediction
@@ -33,9 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "lhotse cut manifests (.jsonl, .jsonl.gz), a table of paths (.csv, .tsv, .xlsx), or - for audio on standard "
         "input",
     )
-    parser.add_argument(
-        "--head", help="corpus whose head answers (default: the mean of all heads, if they have one set of labels)"
-    )
+    add_head(parser)
     parser.add_argument(
         "--channel", default="mix", help="mix (default): the mean of all, as in training; each: a row each; or a number"
     )
@@ -82,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     from ser.inference.predict.outputs import check_out, names_of, writer
     from ser.inference.predict.resume import RESUMABLE, partial_answers
     from ser.inference.predict.sound import EACH
-    from ser.inference.predictor import Predictor, head_of
+    from ser.inference.predictor import Predictor
     from ser.training.machine import available_cores
 
     form = _format(options)
@@ -93,8 +92,7 @@ def run(options: argparse.Namespace) -> int:
         check_out(out)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(available_cores())
-    model = open_model(options.model, options.device)
-    predictor = Predictor(model, head_of(model, options.head))
+    predictor = Predictor(open_model(options.model, options.device), options.head)
     with scratch() as folder, ExitStack() as stack:
         sources = [
             source

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from ser.inference.commands import add_head
+
 KEYS = {
     "window": "seconds that the network hears at once",
     "hop": "seconds from window to window",
@@ -33,9 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CODEC",
         help="of the page's audio: opus (default), mp3 (Safari before 18.4), or none",
     )
-    parser.add_argument(
-        "--head", help="corpus whose head answers (default: the mean of all heads, if they have one set of labels)"
-    )
+    add_head(parser)
     parser.add_argument("--decoder", default="auto", help="k2, viterbi, or auto: k2 where it is installed (default)")
     parser.add_argument(
         "--abstain",
@@ -67,13 +67,13 @@ def run(options: argparse.Namespace) -> int:
     """Write the timelines of all files, and a line on each; a file that cannot be read does not stop the others."""
     from ser.common import InputError
     from ser.common.output import line
-    from ser.inference import Predictor, head_of, open_model
-    from ser.inference.confidence import Confidence
+    from ser.inference import Predictor, open_model
+    from ser.inference.confidence import WITHHELD, Confidence
     from ser.inference.timeline.decoders import NAMES, find_decoder
     from ser.inference.timeline.html.page import write_page
     from ser.inference.timeline.html.sound import AUDIO
     from ser.inference.timeline.recording import read_speakers, timeline_of
-    from ser.inference.timeline.settings import WITHHELD, read_settings
+    from ser.inference.timeline.settings import read_settings
     from ser.inference.timeline.windows import speaker_statistics
     from ser.inference.timeline.writers import FORMATS, write
 
@@ -88,8 +88,7 @@ def run(options: argparse.Namespace) -> int:
     keys = [*(key.replace("-", "_") for key in KEYS), "normalisation"]
     settings = read_settings(options.settings, {key: getattr(options, key) for key in keys})
     decoder = find_decoder(options.decoder)
-    model = open_model(options.model, options.device)
-    predictor = Predictor(model, head_of(model, options.head))
+    predictor = Predictor(open_model(options.model, options.device), options.head)
     settings.costs(predictor.classes)  # refuses a class that the model does not know before anything is heard
     named = read_speakers(options.utt2spk, options.files) if options.utt2spk else {}
     speakers = speaker_statistics(named, predictor, settings)

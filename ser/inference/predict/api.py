@@ -22,7 +22,7 @@ from ser.common import InputError
 from ser.inference.model import Model, open_model
 from ser.inference.predict.answers import MIX, Answers, Prediction
 from ser.inference.predict.inputs import Source, scratch, sources_of
-from ser.inference.predictor import Predictor, head_of
+from ser.inference.predictor import Predictor
 
 Given = str | os.PathLike[str] | np.ndarray
 
@@ -79,7 +79,7 @@ class EmotionModel:
                 else:
                     own = [_samples(np.asarray(item), sampling_rate, f"[{number}]")]
                 sources += own if speakers is None else [replace(s, speaker=speakers[number]) for s in own]
-            predictor = Predictor(self.model, head_of(self.model, head))
+            predictor = Predictor(self.model, head)
             return list(Answers(predictor, sources, str(channel), precision, raw))
 
 

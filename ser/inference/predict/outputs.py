@@ -17,10 +17,10 @@ import numpy as np
 
 from ser.common import InputError, atomic_path, write_text
 from ser.common.output import UNSAFE, SafeStream, csv_cell, json_line, line, lines
+from ser.inference.confidence import WITHHELD
 from ser.inference.predict.answers import Prediction
 
 Write = Callable[[Prediction], None]
-WITHHELD = "-"
 FILE = "file"
 BOM = "\ufeff"
 BESIDE = (".partial", ".partial.run.json", ".run.json")  # what lies beside a file of answers, by what its name ends in

@@ -16,7 +16,6 @@ from ser.common import InputError, write_text
 from ser.config.yaml_file import read_yaml, shown
 
 NO_SPEECH = "no_speech"
-WITHHELD = "-"  # the label of a segment whose confidence is below the threshold of --abstain
 NORMALISATIONS = ("model", "channel")
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from ser.common import write_text
 from ser.common.output import csv_cell, line
+from ser.inference.confidence import WITHHELD
 from ser.inference.timeline.segments import Channel, Cutting, Timeline, cell_edges
-from ser.inference.timeline.settings import WITHHELD
 from ser.inference.timeline.windows import ChannelStatistics
 
 

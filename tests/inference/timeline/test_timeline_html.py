@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-from browser import CONTRAST, SIZES, opened
+from browser import CONTRAST, SIZES
 
 from ser.common import InputError
 from ser.inference import Predictor, open_model
@@ -138,13 +138,6 @@ def path(tmp_path_factory, predictor):
     path, made = made_call(folder)
     write_page(made, path, predictor, folder / "page.html", "opus")
     return folder / "page.html"
-
-
-@pytest.fixture(scope="module")
-def page(path, tmp_path_factory):
-    with opened(tmp_path_factory.mktemp("browser")) as page:
-        page.open(path)
-        yield page
 
 
 def wait_for(page, expression):

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
 from ser.common import InputError, read_json, write_text
 from ser.common.kinds import of_kind
-from ser.common.output import line
+from ser.common.output import html_template, line
 from ser.inference.card import LIMITS
+from ser.inference.confidence import WITHHELD
 from ser.inference.predictor import Predictor
 from ser.inference.timeline.html.sound import CODECS, LONGEST, read_sound
 from ser.inference.timeline.picture import colours_of, text_colour
 from ser.inference.timeline.segments import Timeline
-from ser.inference.timeline.settings import WITHHELD
 
 FOLDER = Path(__file__).parent
 UNLABELLED = "no label"
@@ -57,6 +56,7 @@ def write_page(timeline: Timeline, path: Path, predictor: Predictor, out: Path, 
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     context = {
         "timeline": timeline,
+        "clock": clock,
         "name": line(timeline.recording),
         "any_withheld": any(s.label == WITHHELD for c in timeline.channels for s in c.paths[0].segments),
         "data": data,
@@ -73,27 +73,12 @@ def write_page(timeline: Timeline, path: Path, predictor: Predictor, out: Path, 
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "style": (FOLDER / "style.css").read_text(encoding="utf-8"),
     }
-    write_text(out, _render(context))
+    write_text(out, html_template(FOLDER / "page.html").render(context))
     return warning
 
 
 def _base64(values: np.ndarray, kind: type = np.int8) -> str:
     return base64.b64encode(np.ascontiguousarray(values.astype(kind)).tobytes()).decode()
-
-
-def _render(context: Mapping[str, Any]) -> str:
-    """Fill the template; every name and label is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["clock"] = clock
-    return environment.get_template("page.html").render(context)
 
 
 def clock(seconds: float) -> str:
