@@ -12,7 +12,7 @@ from ser.common.output import ROOT, command_line
 from ser.findings.design import synthetic
 from ser.findings.ledger.load import Ledger
 from ser.findings.report.answers import answers_sheet
-from ser.findings.report.found import Found
+from ser.findings.report.found import Found, _grouped
 from ser.findings.stats.bootstrap import LEAST_SPEAKERS
 
 RUN = {"settings_hash": "s", "comparable_hash": "c", "preset": "strict", "precision": "float32", "git_revision": "r"}
@@ -51,6 +51,20 @@ def test_the_claims_of_the_paper_are_counted_over_targets(sheet):
     claims = [line for line in sheet.notes if line.endswith("targets.")]
     assert [line.split(":")[0] for line in claims] == ["Mixing corpora", "A head for each corpus (multi-task)"]
     assert all("too few speakers on 1" in line and line.endswith("of 3 targets.") for line in claims)
+
+
+def test_main_effects_are_also_corrected_for_their_number(sheet):
+    (line,) = [line for line in sheet.notes if "(Holm)" in line]
+    corrected = "iemocap on ravdess, tess on ravdess stay below p 0.05."
+    assert line == f"Of the 9 main effects, corrected together (Holm), {corrected}"
+    tested = {(r["target"], r["source"]): r["p_holm"] for r in sheet.records if r["question"] == "main effect"}
+    assert tested["ravdess", "iemocap"] < 0.05 < tested["customer_ptbr", "tess"]
+    assert all(r["p_holm"] is None for r in sheet.records if r["question"] != "main effect")
+
+
+def test_a_note_of_many_training_sets_is_one_line():
+    notes = [f"{corpora}: 1 of the test part is doubled" for corpora in ("a, b", "a", "a, b, c")] + ["b: other"]
+    assert _grouped(notes) == ["a and 2 more training sets: 1 of the test part is doubled", "b: other"]
 
 
 def test_a_corpus_that_no_model_was_trained_on_has_zero_shot_scores(sheet):

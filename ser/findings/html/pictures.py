@@ -21,7 +21,7 @@ from ser.findings.html.tables import (
     score,
     triple,
 )
-from ser.findings.report.answers import SOURCE
+from ser.findings.report.effects import TESTED
 from ser.findings.report.pictures import SCALE
 from ser.findings.scores import METRICS
 from ser.findings.stats.effects import PANELS
@@ -95,7 +95,7 @@ def matrix_of(findings: Mapping[str, Any]) -> Table:
     found = {
         (r["target"], r["source"]): triple(r, "value", "low", "high")
         for r in findings["answers"]["records"]
-        if r["question"] == SOURCE
+        if r["question"] == TESTED
     }
     sources = [corpus for corpus in findings["grid"]["corpora"] if any(corpus == source for _, source in found)]
     rows = [

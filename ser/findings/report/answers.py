@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from ser.findings.report.effects import TESTED, p_value, sign_flip_tests
 from ser.findings.report.found import Found
 from ser.findings.report.layout import Sheet, interval, percent, points
 from ser.findings.scores import METRICS, Target
 from ser.findings.stats.bootstrap import LEAST_SPEAKERS
 from ser.findings.stats.effects import MIXING, MULTI_TASK, Contrast, mixing, multi_task, source_effects, transfer
+from ser.scoring.pooled import COVERAGE
 
-SOURCE = "main effect"
 METRIC = "ua"
+ALPHA = 1 - COVERAGE
 BETTER, WORSE, UNCLEAR, FEW = "better", "worse", "no effect shown", "too few speakers"
 SAID = {
     BETTER: "helped by",
@@ -28,18 +30,28 @@ Record = dict[str, Any]
 def answers_sheet(found: Found) -> Sheet:
     """A record a target and question; the notes are the sentences."""
     records, sentences = [], []
+    effects = {t.name: [e for e in source_effects(t, found.design) if e.kind == TESTED] for t in found.targets}
+    tests = sign_flip_tests(found.targets, effects)
+    holm = {key[:2]: test.holm for key, test in tests.items() if METRICS[key[2]] == METRIC}
     for target in found.targets:
-        effects = [e for e in source_effects(target, found.design) if e.kind == SOURCE]
-        own = _records(found, target, [*effects, mixing(target, found.design), *multi_task(target, found.design)])
+        asked = [*effects[target.name], mixing(target, found.design), *multi_task(target, found.design)]
+        own = _records(found, target, asked)
+        for record in own:
+            if record["question"] == TESTED:
+                record["p_holm"] = holm.get((target.name, tuple(record["source"].split())))
         sentences.append(f"{target.name} ({len(target.speakers)} speakers): {_effects(own)}.")
         records += own
-    claims = _claims(records)
+    claims = [*_corrected(records), *_claims(records)]
     for target in found.unseen:
         own = _records(found, target, transfer(target, found.design))
         sentences.append(f"{target.name} ({len(target.speakers)} speakers), in no training: {_scores(own, target)}.")
         records += own
-    rows = [[r["target"], r["question"], r["source"].replace(" ", ", "), _figure(r), r["verdict"]] for r in records]
-    header = ["target", "question", "source corpora", f"{METRIC.upper()}: points, or % without a sign", "answer"]
+    rows = [
+        [r["target"], r["question"], r["source"].replace(" ", ", "), _figure(r), r["verdict"], p_value(r["p_holm"])]
+        for r in records
+    ]
+    figure = f"{METRIC.upper()}: points, or % without a sign"
+    header = ["target", "question", "source corpora", figure, "answer", "p, Holm"]
     return Sheet("answers", "Which corpora help which", header, rows, records, [*sentences, *claims])
 
 
@@ -65,6 +77,7 @@ def _records(found: Found, target: Target, asked: Sequence[Contrast]) -> list[Re
                 "low": low,
                 "high": high,
                 "verdict": "" if level else verdict,
+                "p_holm": None,
             }
         )
     return records
@@ -83,7 +96,7 @@ def _effects(records: Sequence[Record]) -> str:
         return "no matched pair of trainings with and without a source corpus is there"
     parts = []
     for verdict, said in SAID.items():
-        own = [r for r in records if (r["question"], r["verdict"]) == (SOURCE, verdict)]
+        own = [r for r in records if (r["question"], r["verdict"]) == (TESTED, verdict)]
         figures = ", ".join(f"{r['source']} {_figure(r)}" for r in own)
         parts += [f"{said} {figures}"] if own else []
     named = {MIXING: "any mixture minus the target by itself", MULTI_TASK: "a head for each corpus minus one for all"}
@@ -96,6 +109,14 @@ def _scores(records: Sequence[Record], target: Target) -> str:
     best = sorted(records, key=lambda r: -r["value"])
     said = [f"{_figure(r)} from {r['source'].replace(' ', ', ')}" for r in best]
     return f"UA {'; '.join(said) or 'not scored'}; chance {100 / np.count_nonzero(target.counts.sum(0)):.0f}"
+
+
+def _corrected(records: Sequence[Record]) -> list[str]:
+    """Which main effects remain when all of them are corrected together (Holm 1979)."""
+    family = [r for r in records if r["p_holm"] is not None]
+    left = [f"{r['source']} on {r['target']}" for r in family if r["p_holm"] < ALPHA]
+    what = f"Of the {len(family)} main effects, corrected together (Holm), {', '.join(left) or 'none'}"
+    return [f"{what} {'stay' if left else 'stays'} below p {ALPHA:g}."] if family else []
 
 
 def _claims(records: Sequence[Record]) -> list[str]:

@@ -29,7 +29,7 @@ class Tested:
 def effects_sheet(found: Found) -> Sheet:
     """Main effects with sign-flip tests, Shapley values, interactions."""
     listed = {target.name: source_effects(target, found.design) for target in found.targets}
-    tests = _test(found.targets, listed)
+    tests = sign_flip_tests(found.targets, listed)
     rows, records, notes = [], [], []
     for target in found.targets:
         own = listed[target.name]
@@ -62,7 +62,7 @@ def effects_sheet(found: Found) -> Sheet:
     return Sheet("effects", "Effects of source corpora", [*header, "pairs"], rows, records, notes)
 
 
-def _test(targets: Sequence[Target], listed: Mapping[str, Sequence[Contrast]]) -> dict[Key, Tested]:
+def sign_flip_tests(targets: Sequence[Target], listed: Mapping[str, Sequence[Contrast]]) -> dict[Key, Tested]:
     """Test every main effect; those of all targets and source corpora are the family of a metric."""
     flips: dict[Key, tuple[SignFlip, SignFlip]] = {}
     for target in targets:

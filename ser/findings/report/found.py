@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -105,7 +105,7 @@ class Found:
             f"Normalisation by {k} uses all test utterances of the {k}, unlabelled (transductive)."
             for k in sorted(normalisation)
         ]
-        lines += sorted({note for row in runs for note in row["notes"]})
+        lines += _grouped({note for row in runs for note in row["notes"]})
         problems = self.ledger.summary["problems"]
         if problems:
             lines.append(f"{len(problems)} folders were left out of the ledger: {problems[0]['problem']}")
@@ -118,6 +118,16 @@ class Found:
             f"In brackets: {COVERAGE:.0%} intervals of {self.resamples} resamples of speakers, then seeds, the same "
             "for all cells"
         )
+
+
+def _grouped(notes: Iterable[str]) -> list[str]:
+    """Notes `training set: text`, one for each text, by its smallest training set and the number of others."""
+    by_text: dict[str, list[str]] = {}
+    for note in sorted(notes, key=lambda note: (note.count(","), note)):
+        corpora, _, text = note.partition(": ")
+        by_text.setdefault(text, []).append(corpora)
+    more = {text: f" and {len(found) - 1} more training sets" if found[1:] else "" for text, found in by_text.items()}
+    return sorted(f"{found[0]}{more[text]}: {text}" for text, found in by_text.items())
 
 
 def _values(runs: Sequence[dict[str, Any]], key: str) -> str:
