@@ -101,6 +101,9 @@ def test_the_figures_are_those_of_the_folders(findings):
     assert float(best["best_score"]) == pytest.approx(46 / 48)
     assert float(best["alone_score"]) == pytest.approx(24 / 48)
     assert int(best["tied"]) == 8
+    assert [float(row["wa"]) for row in rows_of(folder / "cells.csv")] == [
+        row["wa"] for row in json.loads((folder / "findings.json").read_text())["targets"]["ravdess"]["scores"]
+    ]
     effect = next(r for r in rows_of(folder / "effects.csv") if (r["effect"], r["metric"]) == ("main effect", "wa"))
     assert float(effect["value"]) == pytest.approx(22 / 48)
     assert (effect["target"], effect["sources"], effect["pairs"]) == ("ravdess", "tess", "12")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ser.common import InputError, atomic_path
 from ser.common.records import write_record
 from ser.findings.design import FACTORS
 from ser.findings.report.answers import answers_sheet
 from ser.findings.report.budgets import budgets_sheet
+from ser.findings.report.cells import cell_scores, cells_sheet
 from ser.findings.report.checks import control_sheet, variance_sheet
 from ser.findings.report.effects import effects_sheet, transfer_sheet
 from ser.findings.report.found import Found
@@ -19,7 +18,6 @@ from ser.findings.report.layout import Sheet, plain, write_sheet
 from ser.findings.report.paper import paper_tables
 from ser.findings.report.pictures import plot_shapley, plot_transfer
 from ser.findings.scores import METRICS, Target
-from ser.findings.stats.bootstrap import estimate
 from ser.findings.tables import table2
 from ser.scoring.pooled import COVERAGE
 
@@ -30,7 +28,7 @@ SHEETS = (answers_sheet, effects_sheet, transfer_sheet, budgets_sheet, variance_
 def write_findings(found: Found, out: Path) -> list[Sheet]:
     """Write all tables, pictures and findings.json; an earlier folder is replaced whole.
 
-    table1 to table5 (md, tex, csv), answers, effects, transfer, budgets, variance and negative_control (md, csv), and
+    table1 to table5 (md, tex, csv); answers, effects, transfer, budgets, variance, negative_control, cells (md, csv);
     pictures of the transfer matrix and of the Shapley values.
 
     Raises:
@@ -45,6 +43,7 @@ def write_findings(found: Found, out: Path) -> list[Sheet]:
         temporary.mkdir()
         for sheet in (*tables, *others):
             write_sheet(sheet, temporary, found.notes, found.origin, latex=sheet in tables)
+        write_sheet(cells_sheet(found), temporary, found.notes, found.origin, latex=False)
         for metric in METRICS:
             plot_transfer(transfer, metric, found.design.corpora, temporary / f"transfer_{metric}.png")
             plot_shapley(effects, metric, found.design.corpora, temporary / f"shapley_{metric}.png")
@@ -72,20 +71,6 @@ def figures(found: Found, sheets: list[Sheet]) -> dict[str, Any]:
 
 def _target(found: Found, target: Target) -> dict[str, Any]:
     """Who was tested, the score of every cell with its interval, and confusion matrices of the best and of single."""
-    e = estimate(found.resampled[target.name], np.eye(len(target.cells)))
-    scores = [
-        {
-            "combination": cell.combination,
-            **{factor: getattr(cell, factor) for factor in FACTORS},
-            "zero_shot": target.name not in cell.corpora,
-            **{
-                f"{metric}{end}": float(np.clip(values[m, i], 0, 1))
-                for m, metric in enumerate(METRICS)
-                for end, values in (("", e.value), ("_low", e.low), ("_high", e.high))
-            },
-        }
-        for i, cell in enumerate(target.cells)
-    ]
     confusions = [
         {"cell": cell.name, "metric": best.metric, "which": which, "confusion": _confusion(target, target.index[cell])}
         for best in table2(target, found.resampled[target.name], found.design)
@@ -100,7 +85,7 @@ def _target(found: Found, target: Target) -> dict[str, Any]:
         "utterances": target.utterances,
         "protocol": target.protocol,
         "notes": target.notes,
-        "scores": scores,
+        "scores": cell_scores(found, target),
         "confusions": confusions,
     }
 
