@@ -216,6 +216,12 @@ def decisive(experiment: Experiment) -> dict[str, Any]:
     return {FIRST_NAMES.get(key, key): value for key, value in _decisive(experiment).items()}
 
 
+def shared_settings(experiment: Experiment) -> dict[str, Any]:
+    """Those of `decisive` that all cells, folds and seeds of a grid have in common."""
+    # Two corpora, so that the settings of augmentation are among them for every cell, or for none.
+    return decisive(replace(experiment, corpora=["", ""], task="multi", temporal="", pooling="", fold=1, seed=0))
+
+
 def _decisive(experiment: Experiment) -> dict[str, Any]:
     """The same under the names of today.
 

@@ -125,7 +125,23 @@ def _results(description: Mapping[str, Any]) -> str:
             rows.append((corpus, part, *columns(s).values(), s["n"]))
     table = markdown_table(("corpus", "part", *columns({}), "utterances"), rows)
     who = f"Of speakers that are not in training ({markdown(metrics['split'])}), each corpus by its own head."
-    return f"## Results\n\n{who}\n\n{table}"
+    return "\n\n".join(["## Results", who, table, *_unseen_corpora(description.get("unseen_corpora", ()))])
+
+
+def _unseen_corpora(scores: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not scores:
+        return []
+    rows = [
+        (
+            one["target"],
+            ", ".join(one["trained_on"]),
+            f"{100 * one['ua']:.1f}",
+            "" if one["low"] is None else f"{100 * one['low']:.1f} to {100 * one['high']:.1f} ({one['coverage']:.0%})",
+        )
+        for one in scores
+    ]
+    what = "On a corpus that is in no training, as yours is: single models of the same settings, trained on others."
+    return [what, markdown_table(("corpus", "trained on", "UA %", "interval over speakers"), rows)]
 
 
 def _normalisation(description: Mapping[str, Any]) -> str:

@@ -203,6 +203,17 @@ class Metrics(TypedDict):
     valid: dict[str, Scores]
 
 
+class Unseen(TypedDict):
+    """UA with its interval on a corpus, of a model of the same settings that was trained on other corpora alone."""
+
+    target: str
+    trained_on: list[str]
+    ua: float
+    low: float | None
+    high: float | None
+    coverage: float
+
+
 class Statistics(TypedDict):
     """Mean over groups of what normalisation takes out, by bin."""
 
@@ -273,6 +284,7 @@ class Description(TypedDict):
     group_statistics: NotRequired[Statistics]
     frontend: NotRequired[Encoder]
     metrics: Metrics
+    unseen_corpora: NotRequired[list[Unseen]]
     provenance: Provenance
     calibration: dict[str, Calibration]
     calibration_without_speakers: NotRequired[dict[str, Calibration]]

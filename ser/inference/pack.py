@@ -18,8 +18,9 @@ from ser.common.files import sha256
 from ser.common.kinds import of_kind
 from ser.common.metrics import confusion_matrix, ua
 from ser.common.provenance import provenance
+from ser.common.records import read_record
 from ser.config import Experiment, read_experiment
-from ser.config.load import ROOT
+from ser.config.load import BUDGET, ROOT, shared_settings
 from ser.config.metrics import scores
 from ser.frontends import build_frontend
 from ser.frontends.preprocess import GROUPED
@@ -71,6 +72,7 @@ def pack(
     data_root: Path | None = None,
     dump_root: Path | None = None,
     reference: bool = False,
+    findings: Path | None = None,
 ) -> dict[str, Any]:
     """Write the model folder of an experiment, an SVM or an ensemble of experiments, whole or not at all.
 
@@ -82,6 +84,7 @@ def pack(
         data_root: prepared corpora; None: data in the recipe folder.
         dump_root: feature store; None: the toolkit's.
         reference: name a pretrained encoder by its hash, in place of a copy of its weights.
+        findings: findings.json of a grid of the same settings, whose leave-one-corpus-out scores the card shows.
 
     Returns:
         What model.json holds.
@@ -100,6 +103,7 @@ def pack(
     for number, member in enumerate(members):
         _check_members(members[:number], member)
     data = members[0].data
+    unseen = _unseen_corpora(findings, data.experiment) if findings else []
     if out.exists() and not (out / folders.SUMS).is_file():
         raise InputError(f"{out}: exists, and is no model folder; give another name")
     built = build_frontend(data.experiment)
@@ -119,6 +123,8 @@ def pack(
     model = _model(members, description)
     description |= _group_statistics(model, data)
     description["metrics"] = _metrics(members, model)
+    if unseen:
+        description["unseen_corpora"] = unseen
     description |= _calibrations(model, data)
     with atomic_path(out) as folder:
         folder.mkdir()
@@ -236,6 +242,41 @@ def _check_members(others: Sequence[_Member], member: _Member) -> None:
                 f"{member.folder}: differs from {first.folder}: {what}. Give experiments of the same corpora, fold, "
                 "front end and preprocessing, such as the seeds of one cell"
             )
+
+
+def _unseen_corpora(path: Path, experiment: Experiment) -> list[dict[str, Any]]:
+    """Leave-one-corpus-out scores of findings.json.
+
+    Raises:
+        InputError: it has none, or is of models of other settings.
+    """
+    found = read_record(path, _Findings, "run steps/findings.py again")
+    from ser.findings.stats.effects import LEFT_OUT
+
+    settings = {key: value for key, value in shared_settings(experiment).items() if key != BUDGET}
+    if found["comparable_hash"] != digest(settings):
+        raise InputError(f"{path}: of models of other settings than {experiment.folder}; give findings of its grid")
+    scores = [
+        {
+            "target": one["target"],
+            "trained_on": one["source"].split(),
+            "ua": one["value"],
+            "low": one["low"],
+            "high": one["high"],
+            "coverage": found["coverage"],
+        }
+        for one in found["transfer"]["records"]
+        if (one["panel"], one["metric"]) == (LEFT_OUT, "ua") and one["value"] is not None
+    ]
+    if not scores:
+        raise InputError(f"{path}: no score of a corpus that was left out; give the findings of a grid that has them")
+    return scores
+
+
+class _Findings(TypedDict):
+    comparable_hash: str
+    transfer: dict[str, Any]
+    coverage: float
 
 
 def _settings(member: _Member) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from packed import finish
 
 from ser import load_model
 from ser.cli import main
-from ser.common import InputError
+from ser.common import InputError, digest
+from ser.common.records import write_record
+from ser.config import read_experiment
+from ser.config.load import shared_settings
 from ser.corpora.kaldi import read_table
 from ser.inference import open_model
 from ser.inference.model import DESCRIPTION, write_sums
@@ -38,6 +41,32 @@ def ensemble(made, members, tmp_path_factory):
     out = tmp_path_factory.mktemp("ensemble") / "model"
     pack(members, out, made.recipe, made.data_root, made.dump)
     return out
+
+
+def findings_of(member, path, **changed):
+    """findings.json of a grid of a member's settings."""
+    settings = shared_settings(read_experiment(member / "config.yaml"))
+    settings.pop("training.budget", None)
+    panel = {"panel": "leave one corpus out", "target": "three", "source": "one two", "metric": "ua", "kind": "score"}
+    records = [panel | {"value": 0.615, "low": 0.5, "high": 0.73}, panel | {"metric": "wa", "value": 0.9}]
+    found = {"comparable_hash": digest(settings), "coverage": 0.95, "transfer": {"records": records}}
+    write_record(path, found | changed)
+    return path
+
+
+def test_the_card_shows_how_models_of_these_settings_do_on_corpora_left_out(made, members, tmp_path):
+    findings = findings_of(members[0], tmp_path / "findings.json")
+    pack(members[0], tmp_path / "model", made.recipe, made.data_root, made.dump, findings=findings)
+    assert "| three    | one, two     | 61.5   | 50.0 to 73.0 (95%)" in (tmp_path / "model" / "README.md").read_text()
+    assert load_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize("changed", [{"comparable_hash": "other"}, {"transfer": {"records": []}}])
+def test_findings_of_other_models_or_without_such_scores_are_refused(made, members, tmp_path, changed):
+    findings = findings_of(members[0], tmp_path / "findings.json", **changed)
+    with pytest.raises(InputError, match="findings.json: "):
+        pack(members[0], tmp_path / "model", made.recipe, made.data_root, made.dump, findings=findings)
+    assert not (tmp_path / "model").exists()
 
 
 def mean_decoded(members, corpus, part):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, digest
 from ser.config import ExperimentReader, decisive, dotted
-from ser.config.load import BUDGET
+from ser.config.load import BUDGET, shared_settings
 from ser.config.names import combination_name
 from ser.findings.ledger.target import read_curves, read_target
 from ser.scoring.files import COLUMNS, read_result, read_train, read_zero_shot
@@ -121,9 +121,7 @@ class RunReader:
         experiment = self._experiments.read(folder / "config.yaml")
         if digest(decisive(experiment)) != result["config_hash"]:
             raise InputError(f"{folder / 'config.yaml'}: not the settings of result.json: one was edited; {AGAIN}")
-        # Two corpora, so that the settings of augmentation are among them for every cell, or for none.
-        shared = replace(experiment, corpora=["", ""], task="multi", temporal="", pooling="", fold=1, seed=0)
-        settings = decisive(shared)
+        settings = shared_settings(experiment)
         return {
             "settings_hash": digest(settings),
             "comparable_hash": digest({key: value for key, value in settings.items() if key != BUDGET}),

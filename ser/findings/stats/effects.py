@@ -122,10 +122,11 @@ def multi_task(target: Target, design: Design) -> list[Contrast]:
     return [Contrast(MULTI_TASK, target.name, sources, weights if pairs else None, len(settings), len(pairs))]
 
 
+LEFT_OUT = "leave one corpus out"
 PANELS = {
     "in-domain gain": "trained on target and source corpus, minus single-corpus baseline; diagonal: that baseline",
     "zero-shot": "trained on the source corpus alone",
-    "leave one corpus out": "trained on all corpora but the target",
+    LEFT_OUT: "trained on all corpora but the target",
     "drop one from the full mix": "trained on all corpora, minus all without this one",
 }
 

@@ -24,6 +24,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="false",
         help="name a pretrained encoder by its hash, in place of a copy of its weights",
     )
+    parser.add_argument(
+        "--findings",
+        type=Path,
+        metavar="JSON",
+        help="findings.json of a grid of the same settings: its leave-one-corpus-out UA goes on the card",
+    )
     parser.add_argument("--dump", type=Path, help="feature store (default: dump in the toolkit's folder)")
 
 
@@ -31,8 +37,9 @@ def run(options: argparse.Namespace) -> int:
     """Write the folder and say what it is worth."""
     from ser.inference.pack import pack
 
+    reference = options.reference == "true"
     found = pack(
-        options.experiment, options.out, options.recipe, options.data, options.dump, options.reference == "true"
+        options.experiment, options.out, options.recipe, options.data, options.dump, reference, options.findings
     )
     print(f"{options.out}: {', '.join(f'{head} ({len(c)} labels)' for head, c in found['heads'].items())}")
     for head, c in found["calibration"].items():
