@@ -1,0 +1,43 @@
+"""egs/public/RESULTS.md: every block is what its command prints from the kept predictions, and no other figure is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "egs" / "public" / "RESULTS.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```\n\n```text\n(.*?)```", PAGE, re.DOTALL)
+FIGURE = re.compile(r"[+-]?\d+\.\d+")
+
+
+def printed(commands: str, folder: Path) -> str:
+    """The tables that the commands of a block write, in place of exp/ below a folder."""
+    for line in commands.replace("\\\n", " ").splitlines():
+        words = shlex.split(line.replace("exp/", f"{folder}/"))
+        done = subprocess.run(
+            [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300, env=os.environ, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("findings/*.md")))
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_each_block_is_what_its_command_prints(number: int, tmp_path: Path) -> None:
+    commands, text = BLOCKS[number]
+    lines = [line for line in text.splitlines() if line]
+    assert lines
+    found = set(printed(commands, tmp_path).splitlines())
+    assert [line for line in lines if line not in found] == []
+
+
+def test_all_figures_stand_in_blocks() -> None:
+    assert len(BLOCKS) >= 2
+    prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
+    assert FIGURE.findall(prose) == []
