@@ -1,4 +1,4 @@
-"""egs/public/RESULTS.md: every block is what its command prints from the kept predictions, and no other figure is there."""
+"""egs/public/RESULTS.md: each block is what its command prints from the kept predictions, and holds all figures."""
 
 from __future__ import annotations
 
