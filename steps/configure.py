@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
@@ -14,6 +15,7 @@ from ser.common import InputError, guarded
 from ser.config import Experiment, differences, load, read_experiment, save
 from ser.config.schema import FrontendSettings
 
+CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
 DONE, OPEN = "done", "to do"
 
 
@@ -62,12 +64,13 @@ def main() -> int:
             "a corpus that has"
         )
     folder = options.exp_dir / experiment.folder
-    path = folder / "config.yaml"
+    path, continued = folder / "config.yaml", False
     if path.is_file():
         found = differences(read_experiment(path), experiment)
         changed = [f"{key}: {there} there, {now} now" for key, (there, now) in found.items()]
-        begun = any((folder / name).exists() for name in ("checkpoint.safetensors", "model.safetensors"))
-        if changed and begun:
+        begun = any((folder / name).exists() for name in (CHECKPOINT, MODEL))
+        continued = is_longer(found, experiment) and (folder / CHECKPOINT).exists()
+        if changed and begun and not continued:
             raise InputError(
                 f"{folder}: holds a training with other settings ({'; '.join(changed)}); give another "
                 "--exp folder, or remove this one"
@@ -75,9 +78,18 @@ def main() -> int:
     if options.plan:
         print(*plan(experiment, options.exp_dir, *options.plan), sep="\n")
         return 0
+    if continued:  # in this order, so that a kill between the two leaves a training of the earlier settings
+        (folder / MODEL).unlink(missing_ok=True)
     save(experiment, path)
     print(folder)
     return 0
+
+
+def is_longer(found: Mapping[str, tuple[Any, Any]], experiment: Experiment) -> bool:
+    """Whether the settings differ in nothing but a later end, and a training of the earlier ones can go on to it."""
+    later = {"training.max_epochs", "training.patience"}
+    grown = all(now >= there for key, (there, now) in found.items() if key in later)
+    return bool(found) and found.keys() <= later and grown and experiment.training.can_continue
 
 
 def plan(experiment: Experiment, exp_dir: Path, data: Path, dump: Path) -> Iterator[str]:

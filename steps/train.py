@@ -34,7 +34,7 @@ def main() -> int:
         return 0
     data.check_confounded(experiment.batches.normalisation)
     parts = data.parts("train"), data.parts("valid")
-    trainer = Trainer(experiment, options.folder, data.heads, *parts, data.hashes(), data.warnings())
+    trainer = Trainer(experiment, options.folder, data.heads, *parts, data.hashes(), data.warnings(), True)
     try:
         trainer.run()
     except Interrupted as signal:

@@ -94,13 +94,12 @@ class Made:
         return open_data(experiment, self.recipe, self.data_root, self.dump)
 
 
-def trainer_of(made: Made, folder: Path, *overrides: str, corpora: str = "one,two", hashes=None) -> Trainer:
+def trainer_of(made: Made, folder: Path, *overrides: str, corpora: str = "one,two", hashes=None, keep=False) -> Trainer:
     experiment = made.experiment(*overrides, corpora=corpora)
     data = made.open(experiment)
     folder.mkdir(exist_ok=True)
-    return Trainer(
-        experiment, folder, data.heads, data.parts("train"), data.parts("valid"), hashes or {"data_hash": "f"}
-    )
+    parts = data.parts("train"), data.parts("valid")
+    return Trainer(experiment, folder, data.heads, *parts, hashes or {"data_hash": "f"}, keep_checkpoint=keep)
 
 
 def interrupt(trainer: Trainer, step: int, number: int = signal.SIGTERM) -> Interrupted:

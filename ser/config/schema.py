@@ -144,6 +144,11 @@ class Training:
     tensorboard: bool
     wandb: Literal["none", "offline", "online"]
 
+    @property
+    def can_continue(self) -> bool:
+        """Whether a longer training begins with the updates of a shorter one: none depends on their planned number."""
+        return self.schedule == "constant" and self.adversarial_weight == 0
+
 
 @dataclass(frozen=True)
 class Experiment:

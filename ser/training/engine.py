@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,7 +29,7 @@ from ser.common.kinds import of_kind
 from ser.common.metrics import confusion_matrix
 from ser.common.provenance import provenance
 from ser.common.records import write_record
-from ser.config import Experiment
+from ser.config import Experiment, decisive
 from ser.config.metrics import scores
 from ser.config.registry import LOSS, built
 from ser.frontends import build_frontend
@@ -67,6 +67,7 @@ class Trainer:
         valid: validation part a corpus; a corpus without one does not watch.
         hashes: of settings, data and split, kept beside the result; a checkpoint of others is refused.
         warnings: about the data, for the log.
+        keep_checkpoint: leave it at the end, where more epochs can follow (`Training.can_continue`).
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Trainer:
         valid: dict[str, Part],
         hashes: dict[str, str],
         warnings: Sequence[str] = (),
+        keep_checkpoint: bool = False,
     ) -> None:
         if not train:
             raise InputError(f"{folder}: no corpus has training speakers; choose another fold or split")
@@ -85,6 +87,7 @@ class Trainer:
             raise InputError(f"{folder}: none of {', '.join(train)} has validation speakers, so nothing can be watched")
         self.experiment, self.folder, self.hashes, self.heads = experiment, folder, hashes, heads
         self.config = experiment.training
+        self.keep_checkpoint = keep_checkpoint and self.config.can_continue
         self.machine: Machine = find_machine(self.config)
         self.train = {corpus: View(part, experiment.batches) for corpus, part in train.items()}
         self.valid = {corpus: View(part, experiment.batches) for corpus, part in valid.items()}
@@ -292,7 +295,11 @@ class Trainer:
 
     def _fingerprint(self) -> str:
         """Names what may not change while a training goes on; `auto` precision may resolve otherwise elsewhere."""
-        return digest(self.hashes, self.machine.precision)
+        if not self.config.can_continue:
+            return digest(self.hashes, self.machine.precision)
+        training = replace(self.config, max_epochs=1, patience=1)
+        config_hash = digest(decisive(replace(self.experiment, training=training)))
+        return digest({**self.hashes, "config_hash": config_hash}, self.machine.precision)
 
     @property
     def _checkpoint(self) -> Path:
@@ -329,7 +336,8 @@ class Trainer:
         if not self._checkpoint.is_file():
             return
         tensors, meta = files.load_tensors(self._checkpoint)
-        if meta.get("fingerprint") != self._fingerprint():
+        # The second is that of earlier versions.
+        if meta.get("fingerprint") not in (self._fingerprint(), digest(self.hashes, self.machine.precision)):
             raise InputError(
                 f"{self._checkpoint}: of other settings, data or split, or not in {self.machine.precision}; remove "
                 f"{self.folder} to start again, or give another --exp folder"
@@ -384,6 +392,8 @@ class Trainer:
 
     def _finish(self) -> None:
         """Write train.json, then the best model, whose presence says that the training is done."""
+        if self.keep_checkpoint:
+            self._save()
         model = files.tensor_bytes(self.kept_states.state(), {**self.hashes, "classes": self.network.classes})
         sums = {
             "model.safetensors": hashlib.sha256(model).hexdigest(),
@@ -412,7 +422,8 @@ class Trainer:
         )
         with atomic_path(self.folder / "model.safetensors") as temporary:
             temporary.write_bytes(model)
-        for path in (self._checkpoint, *self.folder.glob(".tmp*")):  # and what killed runs left
+        left = [] if self.keep_checkpoint else [self._checkpoint]
+        for path in (*left, *self.folder.glob(".tmp*")):  # and what killed runs left
             path.unlink(missing_ok=True)
         self.watching.say(
             f"stopped after {len(self.history)} epochs; kept epoch {self._chosen()}, least validation loss "

@@ -54,7 +54,7 @@ def test_what_cannot_be_is_one_line_and_writes_nothing(tmp_path, configure, one_
 
 def test_other_settings_in_a_begun_folder_name_the_key(configure, begun, one_line):
     before = (begun / "config.yaml").read_bytes()
-    line = one_line(configure("training.patience=3", "corpora=[ravdess]"))
+    line = one_line(configure("training.patience=3", "corpora=[ravdess]"))  # fewer than it was begun with
     assert f"{begun}: holds a training with other settings (training.patience: 20 there, 3 now); " in line
     assert (begun / "config.yaml").read_bytes() == before
 
@@ -68,6 +68,22 @@ def test_copies_that_a_begun_training_does_not_have_are_other_settings(configure
 def test_how_it_is_carried_out_may_change(configure, begun):
     assert configure("training.threads=2", "corpora=[ravdess]").returncode == 0
     assert read_experiment(begun / "config.yaml").training.threads == 2
+
+
+def test_a_later_end_continues_a_finished_training(configure, begun, one_line):
+    (begun / "model.safetensors").touch()
+    later = ["training.max_epochs=400", "training.patience=30", "corpora=[ravdess]"]
+    assert "other settings" in one_line(configure(*later, "training.learning_rate=1e-5"))
+    assert (begun / "model.safetensors").exists()
+    assert configure(*later).returncode == 0
+    assert read_experiment(begun / "config.yaml").training.max_epochs == 400
+    assert not (begun / "model.safetensors").exists()
+    assert "other settings" in one_line(configure(*later, "training.schedule=half_linear"))
+
+
+def test_a_finished_training_without_a_checkpoint_cannot_continue(configure, begun, one_line):
+    (begun / "checkpoint.safetensors").rename(begun / "model.safetensors")
+    assert "other settings" in one_line(configure("training.max_epochs=400", "corpora=[ravdess]"))
 
 
 def test_a_folder_that_has_not_begun_takes_other_settings(configure, begun):

@@ -109,6 +109,22 @@ def test_a_killed_training_with_a_budget_per_corpus_goes_on(made, tmp_path):
     assert_same(outcome(tmp_path / "killed"), outcome(tmp_path / "straight"))
 
 
+def test_more_epochs_continue_a_finished_training_to_the_bit(made, tmp_path, straight):
+    trainer_of(made, tmp_path, "training.max_epochs=1", keep=True).run()
+    (tmp_path / "model.safetensors").unlink()
+    longer = trainer_of(made, tmp_path, keep=True)
+    longer._restore()
+    assert longer.step == 4
+    longer.run()
+    assert_same(outcome(tmp_path), straight)
+
+
+@pytest.mark.parametrize("setting", ["training.schedule=half_linear", "training.adversarial_weight=0.1"])
+def test_where_updates_depend_on_their_planned_number_no_checkpoint_stays(made, tmp_path, setting):
+    trainer_of(made, tmp_path, setting, keep=True).run()
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
 def test_the_same_seed_gives_the_same_training(made, tmp_path, straight):
     trainer_of(made, tmp_path).run()
     assert_same(outcome(tmp_path), straight)
