@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ser.common.errors import InputError
 
@@ -80,6 +80,24 @@ def unwritable(path: Path, error: OSError) -> InputError:
     )
 
 
+def lock_file(file: IO[str], wait: bool = False, shared: bool = False) -> bool:
+    """Lock an open file until it is closed; False where another process holds it and `wait` is false.
+
+    Raises:
+        InputError: its file system has no locks.
+    """
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:  # ENOLCK, ENOSYS, EOPNOTSUPP
+        raise InputError(
+            f"{file.name}: cannot be locked ({error.strerror}), so that jobs would do the same work twice. Mount its "
+            "file system with locks (NFS: without nolock; Lustre: with flock), or choose another place (--exp, --dump)"
+        ) from error
+    return True
+
+
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
     """Hold the lock of a file or folder, so that two processes do not make it at once; the second waits, and says so.
@@ -95,11 +113,9 @@ def locked(path: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise unwritable(path, error) from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock_file(file):
             print(f"{what} by another process; waiting for it", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock_file(file, wait=True)
         yield
 
 

@@ -23,7 +23,17 @@ from ser.config.metrics import summary
 from ser.corpora.protocol import PARTS, own_fold
 from ser.corpora.splits import with_splits
 from ser.grid.cells import Grid
-from ser.grid.state import MARKER, Failure, claimed, mark_failed, read_failure, wrong_with, zero_shot_found
+from ser.grid.state import (
+    MARKER,
+    Failure,
+    claimed,
+    is_marked_done,
+    mark_done,
+    mark_failed,
+    read_failure,
+    wrong_with,
+    zero_shot_found,
+)
 from ser.scoring.decode import Decoder
 from ser.scoring.files import read_result, read_zero_shot
 from ser.scoring.result import score, score_zero_shot, target_hashes
@@ -32,8 +42,8 @@ from ser.training.checkpoint import load_tensors
 from ser.training.engine import Interrupted
 
 LOG = Path("log", "grid.log")
-# Seconds between two looks at experiments that other processes have in hand.
-POLL = 1.0
+# Seconds between two looks at experiments that other processes work on: at first, and after many in vain.
+POLL, LONGEST_POLL = 1.0, 60.0
 # Combinations and folds whose data are kept open.
 OPEN = 16
 
@@ -66,12 +76,19 @@ class Runner:
         """
         experiments = [e for e in self.grid.experiments if not self.is_kept(e)]
         todo = [e for k in range(jobs) for e in experiments[(self.job - 1 + k) % jobs :: jobs]]
+        # Its own part is verified; of the others' a marker is enough, so that many jobs do not read all results each.
+        own = {e.folder for e in experiments[self.job - 1 :: jobs]}
         failures = []
         with _signals(), progress(text="experiments", unit="exp", total=len(todo), show=self.job == 1) as bar:
+            wait = POLL
             while todo:
                 taken = []
                 for experiment in todo:
-                    with claimed(self.grid.folder(experiment)) as mine:
+                    folder = self.grid.folder(experiment)
+                    if experiment.folder not in own and is_marked_done(folder, self.all_hashes(experiment)):
+                        bar.update()
+                        continue
+                    with claimed(folder) as mine:
                         failure = self.attempt(experiment) if mine else None
                     if not mine:
                         taken.append(experiment)
@@ -79,8 +96,9 @@ class Runner:
                     if failure is not None and failure.job == self.job:
                         failures.append(failure)
                     bar.update()
+                wait = POLL if len(taken) < len(todo) else min(2 * wait, LONGEST_POLL)
                 todo = taken
-                time.sleep(POLL if todo else 0)
+                time.sleep(wait if todo else 0)
         return failures
 
     def attempt(self, experiment: Experiment) -> Failure | None:
@@ -99,6 +117,7 @@ class Runner:
                     self.make(experiment)
                 _say(f"{name}: done in {time.monotonic() - started:.0f} s")
             (folder / MARKER).unlink(missing_ok=True)
+            mark_done(folder, self.all_hashes(experiment))
             return None
         except Exception as error:
             if isinstance(error, Interrupted):
@@ -187,6 +206,11 @@ class Runner:
         if key not in self._hashes:
             self._hashes[key] = target_hashes(self.data(experiment))
         return {**self._hashes[key], "config_hash": digest(decisive(experiment))}
+
+    def all_hashes(self, experiment: Experiment) -> dict[str, Any]:
+        """Of settings, data and split, and of the corpora for zero-shot scoring."""
+        unseen = self.grid.unseen(experiment)
+        return {**self.hashes(experiment), **{corpus: self.unseen_hashes(experiment, corpus) for corpus in unseen}}
 
     def unseen_hashes(self, experiment: Experiment, corpus: str) -> dict[str, str]:
         """Of data and split of a corpus for zero-shot scoring."""

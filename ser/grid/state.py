@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,7 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError, read_json, write_json
+from ser.common import InputError, digest, read_json, write_json, write_text
+from ser.common.files import lock_file
 from ser.config import Experiment
 from ser.scoring.files import read_result, read_train, read_zero_shot
 
@@ -21,6 +23,7 @@ LOCK = ".experiment.lock"
 # The first is of the runner of a grid, the other of a training that was started by hand.
 LOCKS = (LOCK, ".training.lock")
 MARKER = "failed.json"
+DONE = ".done"
 
 
 class State(Enum):
@@ -131,26 +134,58 @@ def read_failure(folder: Path) -> Failure | None:
         return Failure("", 0, f"{path}: not readable; the next run makes it again", MARKER)
 
 
+def mark_done(folder: Path, hashes: Any) -> None:
+    """Leave a marker for `is_marked_done`.
+
+    Args:
+        hashes: what the result is of; JSON-able.
+    """
+    write_text(folder / DONE, digest(hashes, _stamp(folder)))
+
+
+def is_marked_done(folder: Path, hashes: Any) -> bool:
+    """Whether a result was found whole and of these hashes, and was not written since: two calls of the file system."""
+    try:
+        return (folder / DONE).read_text(encoding="utf-8") == digest(hashes, _stamp(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def _stamp(folder: Path) -> list[int]:
+    found = (folder / "result.json").stat()
+    return [found.st_mtime_ns, found.st_size]
+
+
 def is_locked(path: Path) -> bool:
     """Whether a process holds a lock."""
     if not path.is_file():
         return False
     with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not lock_file(file, shared=True)
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[bool]:
-    """Hold the lock of an experiment; False where another process holds it, for which nobody waits here."""
+    """Hold the lock of an experiment; False where another process holds it, for which nobody waits here.
+
+    Raises:
+        InputError: another process took the lock meanwhile, too: it holds on one machine alone.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with (folder / LOCK).open("a+") as file:
+        if not lock_file(file):
             yield False
             return
+        holder = f"{socket.gethostname()} {os.getpid()}\n"
+        file.truncate(0)
+        file.write(holder)
+        file.flush()
+        os.listdir(folder)  # has NFS ask what other machines have written
         yield True
+        file.seek(0)
+        if (other := file.read()) != holder:
+            raise InputError(
+                f"{folder / LOCK}: taken by another process ({other.strip()}) while {holder.strip()} held it: "
+                "locks of this file system hold on one machine alone. Mount it with locks (NFS: without nolock and "
+                "local_lock; Lustre: with flock, not localflock), or run all jobs on one machine"
+            )

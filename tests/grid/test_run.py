@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 from stand_ins import StandIns
 
+from ser.common import InputError, locked
 from ser.grid import Grid
 from ser.grid.run import LOG, Runner
 from ser.grid.state import MARKER, State, claimed, is_locked, look
@@ -78,6 +81,39 @@ def test_a_shard_makes_all_and_a_second_one_finds_it_done(own: StandIns, capsys:
     assert Runner(grid, "second").shard(1) == []
     assert written(grid) == before
     assert capsys.readouterr().out == ""
+
+
+def test_of_what_other_jobs_have_done_a_marker_is_enough(own: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = own.grid()
+    assert Runner(grid, "marks", job=1).shard(1) == []
+    attempted: list[str] = []
+    attempt = Runner.attempt
+    monkeypatch.setattr(Runner, "attempt", lambda self, e: (attempted.append(e.folder), attempt(self, e))[1])
+    Runner(grid, "again", job=2).shard(4)
+    assert attempted == [grid.experiments[1].folder]
+    result = grid.folder(grid.experiments[0]) / "result.json"  # written since: the marker no longer counts
+    os.utime(result, ns=(1, 1))
+    Runner(grid, "third", job=2).shard(4)
+    assert sorted(attempted[1:]) == sorted([grid.experiments[0].folder, grid.experiments[1].folder])
+
+
+def test_a_lock_that_does_not_hold_between_machines_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match=r"\.experiment\.lock: taken by another process \(other 7\)"),
+        claimed(tmp_path),
+    ):
+        (tmp_path / ".experiment.lock").write_text("other 7\n")
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with pytest.raises(InputError, match=r"\.experiment\.lock: cannot be locked \(No locks"), claimed(tmp_path):
+        pass
+    with pytest.raises(InputError, match=r"\.data\.lock: cannot be locked"), locked(tmp_path / "data", "data is made"):
+        pass
 
 
 def test_what_an_experiment_says_goes_to_its_own_log(own: StandIns) -> None:
