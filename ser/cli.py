@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, help_line in COMMANDS.items():
         command = commands.add_parser(name, help=help_line, description=help_line)
         if given[:1] == [name]:
-            module = import_module(f"ser.inference.commands.{name.replace('-', '_')}")
+            home = "ser.diarization" if name == "timeline" else "ser.inference.commands"
+            module = import_module(f"{home}.{name.replace('-', '_')}")
             module.arguments(command)
             command.set_defaults(run=module.run)
     options = parser.parse_args(given)

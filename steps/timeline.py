@@ -40,10 +40,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--append", type=Path, help="Markdown file, such as one of steps/tables.py, to add to")
     options = parser.parse_args()
-    from ser.inference.timeline.decoders import find_decoder
-    from ser.inference.timeline.joined import LONGEST
-    from ser.inference.timeline.settings import read_settings
-    from ser.inference.timeline.trial import Trial, section
+    from ser.diarization.decoders import find_decoder
+    from ser.diarization.joined import LONGEST
+    from ser.diarization.settings import read_settings
+    from ser.diarization.trial import Trial, section
 
     if options.utterances is not None and options.utterances < 1:
         raise InputError(f"--utterances {options.utterances}: give 1 or more")

@@ -1,4 +1,4 @@
-"""What a trained model is used for: the model folder, predictions, timelines, export, pictures."""
+"""What a trained model is used for: the model package, predictions, robustness check, export, pictures."""
 
 from __future__ import annotations
 

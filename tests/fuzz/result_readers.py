@@ -22,6 +22,7 @@ from ser.common import InputError, digest, write_json
 from ser.config import read_experiment
 from ser.corpora.describe import describe, read_prepared
 from ser.corpora.fetch import RECORD, is_there
+from ser.diarization.html.page import robustness
 from ser.findings.html.page import write_page
 from ser.findings.ledger.build import build_ledger
 from ser.findings.ledger.load import load_ledger
@@ -33,7 +34,6 @@ from ser.inference.card import seen, write_card
 from ser.inference.model import open_model, write_sums
 from ser.inference.pack import pack
 from ser.inference.predict.api import EmotionModel
-from ser.inference.timeline.html.page import robustness
 from ser.scoring.curves import read_curves
 from ser.scoring.pooled import pooled_table, read_pools
 from ser.scoring.result import score

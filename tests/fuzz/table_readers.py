@@ -25,6 +25,7 @@ from mutate import yaml_value
 from ser.config import load, read_experiment
 from ser.corpora import read_protocol
 from ser.corpora.kaldi import read_table, validate
+from ser.diarization.settings import read_settings
 from ser.features import ArkWriter
 from ser.features.archive import ArkReader
 from ser.features.index import read_index
@@ -32,7 +33,6 @@ from ser.findings.design import read_design
 from ser.grid import Places, open_grid
 from ser.inference.check.labelled import read_labelled
 from ser.inference.predict.inputs import scratch, sources_of, with_speakers
-from ser.inference.timeline.settings import read_settings
 
 KEYS = ("ana-1", "ana-2", "bia-1")
 

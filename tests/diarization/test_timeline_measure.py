@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from ser.inference.timeline.measure import DiarizationErrors, agree, edit_distance, emotion_errors
-from ser.inference.timeline.segments import Segment
+from ser.diarization.measure import DiarizationErrors, agree, edit_distance, emotion_errors
+from ser.diarization.segments import Segment
 
 CLASSES = ("angry", "sad")
 

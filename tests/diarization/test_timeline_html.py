@@ -11,14 +11,14 @@ import soundfile
 from browser import CONTRAST, SIZES
 
 from ser.common import InputError
+from ser.diarization.html import sound as sounds
+from ser.diarization.html.page import robustness, write_page
+from ser.diarization.html.sound import read_sound
+from ser.diarization.picture import COLOURS, GREY, text_colour
+from ser.diarization.segments import Channel, Cutting, Segment, Timeline
+from ser.diarization.windows import ChannelStatistics
 from ser.inference import Predictor, open_model
 from ser.inference.confidence import Confidence
-from ser.inference.timeline.html import sound as sounds
-from ser.inference.timeline.html.page import robustness, write_page
-from ser.inference.timeline.html.sound import read_sound
-from ser.inference.timeline.picture import COLOURS, GREY, text_colour
-from ser.inference.timeline.segments import Channel, Cutting, Segment, Timeline
-from ser.inference.timeline.windows import ChannelStatistics
 
 RATE = 8000
 CLASSES = ("angry", "happy", "neutral", "sad", "no_speech")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from ser.inference.timeline.graph import Graph
+    from ser.diarization.graph import Graph
 
 # Paths that are worse than the best by more are not in the first lattice; it is made again where that is too few.
 BEAM = 10.0
@@ -22,7 +22,7 @@ MOST_WINDOWS = 2**16 - 2
 
 
 def best_paths(graph: Graph, scores: np.ndarray, count: int = 1) -> list[tuple[np.ndarray, float]]:
-    """As ser.inference.timeline.viterbi.best_paths, by k2.intersect_dense and k2.shortest_path.
+    """As ser.diarization.viterbi.best_paths, by k2.intersect_dense and k2.shortest_path.
 
     k2 has no n shortest paths (it samples), so for `count` > 1 the lattice, which holds every path within a beam of the
     best, is searched with k2's own backward scores (A*, whose bound is exact).

@@ -9,8 +9,8 @@ from itertools import groupby
 import numpy as np
 
 from ser.common.metrics import mean_recall
+from ser.diarization.segments import Segment
 from ser.inference.confidence import WITHHELD
-from ser.inference.timeline.segments import Segment
 
 # Seconds of a frame that is right or wrong.
 FRAME = 0.01

@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from ser.common import InputError
-from ser.inference.timeline import k2_decoder, viterbi
-from ser.inference.timeline.graph import Graph
+from ser.diarization import k2_decoder, viterbi
+from ser.diarization.graph import Graph
 
 NAMES = ("auto", "k2", "viterbi")
 Decoder = Callable[[Graph, np.ndarray, int], list[tuple[np.ndarray, float]]]

@@ -17,9 +17,9 @@ from ser.config import Experiment, Features
 from ser.corpora import Protocol
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.corpora.kaldi import read_table
+from ser.diarization.segments import Segment
 from ser.frontends.log_stft import log_stft
 from ser.frontends.preprocess import loud_span
-from ser.inference.timeline.segments import Segment
 
 # dB below an utterance's loudest frame: softer ends are taken off, so that pauses are where the reference has them.
 ENDS = 40.0

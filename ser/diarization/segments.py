@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ser.diarization.decoders import Decoder
+from ser.diarization.graph import chain_graph
+from ser.diarization.settings import NO_SPEECH, Settings
+from ser.diarization.windows import LEAST, NONE, ChannelStatistics, Windows
 from ser.inference.confidence import WITHHELD, Confidence
-from ser.inference.timeline.decoders import Decoder
-from ser.inference.timeline.graph import chain_graph
-from ser.inference.timeline.settings import NO_SPEECH, Settings
-from ser.inference.timeline.windows import LEAST, NONE, ChannelStatistics, Windows
 from ser.scoring.calibration import tempered
 
 PLAIN = Confidence()

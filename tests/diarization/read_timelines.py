@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ser.common import InputError
-from ser.inference.timeline.segments import Segment
+from ser.diarization.segments import Segment
 
 
 def read_rttm(path: Path) -> dict[tuple[str, int], list[Segment]]:

@@ -9,13 +9,13 @@ from types import MappingProxyType
 
 from ser.audio import audio_info
 from ser.common import InputError
+from ser.diarization.decoders import Decoder
+from ser.diarization.segments import Channel, Timeline, decode, names
+from ser.diarization.settings import Settings
+from ser.diarization.windows import ChannelStatistics, hear, survey, wanted
 from ser.inference.confidence import confidence_of
 from ser.inference.predict.inputs import Source, with_speakers
 from ser.inference.predictor import Predictor
-from ser.inference.timeline.decoders import Decoder
-from ser.inference.timeline.segments import Channel, Timeline, decode, names
-from ser.inference.timeline.settings import Settings
-from ser.inference.timeline.windows import ChannelStatistics, hear, survey, wanted
 
 
 def timeline_of(

@@ -14,13 +14,13 @@ from ser.common import InputError
 from ser.corpora import read_protocol
 from ser.corpora.protocol import PARTS
 from ser.corpora.splits import with_splits
-from ser.inference.timeline import tune as tuning
-from ser.inference.timeline import viterbi
-from ser.inference.timeline.joined import LONGEST, PAUSES, TURN, join_all, known_utterances
-from ser.inference.timeline.settings import read_settings
-from ser.inference.timeline.trial import Trial, section
+from ser.diarization import tune as tuning
+from ser.diarization import viterbi
+from ser.diarization.joined import LONGEST, PAUSES, TURN, join_all, known_utterances
+from ser.diarization.settings import read_settings
+from ser.diarization.trial import Trial, section
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def known(made, parts, corpus="one"):

@@ -67,15 +67,15 @@ def run(options: argparse.Namespace) -> int:
     """Write the timelines of all files, and a line on each; a file that cannot be read does not stop the others."""
     from ser.common import InputError
     from ser.common.output import line
+    from ser.diarization.decoders import NAMES, find_decoder
+    from ser.diarization.html.page import write_page
+    from ser.diarization.html.sound import AUDIO
+    from ser.diarization.recording import read_speakers, timeline_of
+    from ser.diarization.settings import read_settings
+    from ser.diarization.windows import speaker_statistics
+    from ser.diarization.writers import FORMATS, write
     from ser.inference import Predictor, open_model
     from ser.inference.confidence import WITHHELD, Confidence
-    from ser.inference.timeline.decoders import NAMES, find_decoder
-    from ser.inference.timeline.html.page import write_page
-    from ser.inference.timeline.html.sound import AUDIO
-    from ser.inference.timeline.recording import read_speakers, timeline_of
-    from ser.inference.timeline.settings import read_settings
-    from ser.inference.timeline.windows import speaker_statistics
-    from ser.inference.timeline.writers import FORMATS, write
 
     formats = [name for name in options.format.split(",") if name]
     _check(formats, FORMATS, "--format", several=True)

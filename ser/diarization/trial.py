@@ -12,15 +12,15 @@ from ser.common import InputError, write_text
 from ser.corpora import read_protocol
 from ser.corpora.protocol import PARTS
 from ser.corpora.splits import with_splits
+from ser.diarization.decoders import Decoder
+from ser.diarization.joined import ENDS, LONGEST, PAUSES, TURN, join_all, known_utterances
+from ser.diarization.measure import FRAME, Agreement
+from ser.diarization.segments import Channel, Cutting, Segment, Timeline, names
+from ser.diarization.settings import Settings, write_settings
+from ser.diarization.tune import hear_all, measure, tune
+from ser.diarization.writers import rttm
 from ser.inference.model import open_model
 from ser.inference.predictor import Predictor
-from ser.inference.timeline.decoders import Decoder
-from ser.inference.timeline.joined import ENDS, LONGEST, PAUSES, TURN, join_all, known_utterances
-from ser.inference.timeline.measure import FRAME, Agreement
-from ser.inference.timeline.segments import Channel, Cutting, Segment, Timeline, names
-from ser.inference.timeline.settings import Settings, write_settings
-from ser.inference.timeline.tune import hear_all, measure, tune
-from ser.inference.timeline.writers import rttm
 
 Recordings = list[tuple[Path, tuple[Segment, ...]]]
 

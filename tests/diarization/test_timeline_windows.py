@@ -9,9 +9,8 @@ import soundfile
 
 from ser.audio import read_audio, resample
 from ser.common import InputError
-from ser.inference import Predictor, open_model
-from ser.inference.timeline.settings import read_settings
-from ser.inference.timeline.windows import (
+from ser.diarization.settings import read_settings
+from ser.diarization.windows import (
     Windows,
     blocks_at,
     count_cells,
@@ -21,6 +20,7 @@ from ser.inference.timeline.windows import (
     speech,
     survey,
 )
+from ser.inference import Predictor, open_model
 
 RATE = 8000
 

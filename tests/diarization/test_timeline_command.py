@@ -14,7 +14,7 @@ from read_timelines import read_rttm, read_textgrid
 
 from ser.cli import main
 from ser.common import InputError
-from ser.inference.timeline import decoders, k2_decoder, viterbi
+from ser.diarization import decoders, k2_decoder, viterbi
 
 RATE = 8000
 

@@ -21,9 +21,9 @@ import numpy as np
 from ser.audio import read_blocks, resample_blocks
 from ser.common import InputError
 from ser.common.progress import progress
+from ser.diarization.settings import Settings
 from ser.frontends.preprocess import GROUPED, Moments
 from ser.inference.predictor import Predictor, Statistics
-from ser.inference.timeline.settings import Settings
 from ser.scoring.calibration import tempered
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ser.inference.timeline.graph import FINAL, Graph
+from ser.diarization.graph import FINAL, Graph
 
 
 def best_paths(graph: Graph, scores: np.ndarray, count: int = 1) -> list[tuple[np.ndarray, float]]:

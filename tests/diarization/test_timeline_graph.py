@@ -5,8 +5,8 @@ from itertools import groupby, pairwise, product
 import numpy as np
 import pytest
 
-from ser.inference.timeline.graph import FINAL, chain_graph
-from ser.inference.timeline.viterbi import best_paths
+from ser.diarization.graph import FINAL, chain_graph
+from ser.diarization.viterbi import best_paths
 
 
 def arcs(graph):

@@ -14,9 +14,9 @@ import numpy as np
 
 from ser.common import write_text
 from ser.common.output import csv_cell, line
+from ser.diarization.segments import Channel, Cutting, Timeline, cell_edges
+from ser.diarization.windows import ChannelStatistics
 from ser.inference.confidence import WITHHELD
-from ser.inference.timeline.segments import Channel, Cutting, Timeline, cell_edges
-from ser.inference.timeline.windows import ChannelStatistics
 
 
 def rttm(timeline: Timeline) -> str:
@@ -176,7 +176,7 @@ def write(timeline: Timeline, folder: Path, formats: list[str], with_posteriors:
     for name in formats:
         path = folder / f"{timeline.recording}.{ENDINGS.get(name, name)}"
         if name == "png":
-            from ser.inference.timeline.picture import draw
+            from ser.diarization.picture import draw
 
             draw(timeline, path)
         elif name == "json":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ser.common import InputError
-from ser.inference.timeline.settings import read_settings, write_settings
+from ser.diarization.settings import read_settings, write_settings
 
 
 def test_defaults_are_changed_by_a_file_and_that_by_options(tmp_path):

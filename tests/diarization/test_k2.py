@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ser.inference.timeline import k2_decoder, viterbi
-from ser.inference.timeline.graph import Graph, chain_graph
+from ser.diarization import k2_decoder, viterbi
+from ser.diarization.graph import Graph, chain_graph
 
 PACKAGES = ["k2==1.23.2", "torch==1.12.1", "numpy==1.26.4", "graphviz==0.21", "typing-extensions==4.16.0"]
 
@@ -37,9 +37,7 @@ def python39() -> str:
 def k2_python():
     """The Python of an environment with k2, which is made if it is not there."""
     if not os.environ.get("SER_TEST_K2"):
-        pytest.skip(
-            "real k2 is installed and tried by SER_TEST_K2=1 ./tests/run.sh tests/inference/timeline/test_k2.py"
-        )
+        pytest.skip("real k2 is installed and tried by SER_TEST_K2=1 ./tests/run.sh tests/diarization/test_k2.py")
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         pytest.skip("PyPI's k2 is built for Linux on x86_64 alone")
     folder = Path(os.environ.get("SER_K2_ENV") or Path(sys.prefix) / "k2")

@@ -15,14 +15,14 @@ from read_timelines import read_rttm, read_table, read_textgrid
 
 from ser.common import InputError, output
 from ser.common.output import csv_cell
+from ser.diarization.picture import draw
+from ser.diarization.recording import timeline_of
+from ser.diarization.segments import Channel, Cutting, Segment, Timeline, cell_edges, segments_of
+from ser.diarization.settings import read_settings
+from ser.diarization.viterbi import best_paths
+from ser.diarization.windows import ChannelStatistics, Windows
+from ser.diarization.writers import FORMATS, as_json, rttm, table, textgrid, write
 from ser.inference.confidence import Confidence
-from ser.inference.timeline.picture import draw
-from ser.inference.timeline.recording import timeline_of
-from ser.inference.timeline.segments import Channel, Cutting, Segment, Timeline, cell_edges, segments_of
-from ser.inference.timeline.settings import read_settings
-from ser.inference.timeline.viterbi import best_paths
-from ser.inference.timeline.windows import ChannelStatistics, Windows
-from ser.inference.timeline.writers import FORMATS, as_json, rttm, table, textgrid, write
 
 CLASSES = ("angry", "happy", "no_speech")
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ser.common.progress import progress
+from ser.diarization.decoders import Decoder
+from ser.diarization.measure import Agreement, agree
+from ser.diarization.segments import Segment, cell_edges, decode, segments_of
+from ser.diarization.settings import Settings
+from ser.diarization.windows import Survey, Windows, hear, speech, survey
 from ser.inference.predictor import Predictor
-from ser.inference.timeline.decoders import Decoder
-from ser.inference.timeline.measure import Agreement, agree
-from ser.inference.timeline.segments import Segment, cell_edges, decode, segments_of
-from ser.inference.timeline.settings import Settings
-from ser.inference.timeline.windows import Survey, Windows, hear, speech, survey
 
 WINDOWS = (1.5, 2.0, 3.0)
 MINIMA = (0.5, 1.0, 1.5)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ser.audio import audio_info
-from ser.inference.timeline.windows import blocks_at, regular
+from ser.diarization.windows import blocks_at, regular
 
 # By the name that --html-audio takes: format and subtype of libsndfile, and media type.
 CODECS = {"opus": ("OGG", "OPUS", "audio/ogg"), "mp3": ("MP3", "MPEG_LAYER_III", "audio/mpeg")}
