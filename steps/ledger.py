@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The ledger: a row a run and a row a prediction, as Parquet and JSON lines, from the folders of experiments alone."""
+"""The ledger: a row a run and a row a prediction, as Parquet, from the folders of experiments alone."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
 """The page: everything is in it, escaped, and it needs nothing beside it."""
 
 import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import made_ledgers
 import programs
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from made_ledgers import TWO, answered, write_run
 from scored import recorded_again
@@ -265,17 +268,16 @@ def test_tables_that_cannot_be_computed_say_why(root, tmp_path):
     [
         ("findings/findings.json", None, "no such file"),
         ("findings/findings.json", '{"command": ""}', "lacks ledger; run steps/findings.py again"),
-        ("ledger/runs.jsonl", '{"run": "x', "cut short or not JSON; run steps/ledger.py again"),
-        ("ledger/runs.jsonl", "{}\n", "runs.jsonl:1: chosen_epoch is missing; run steps/ledger.py again"),
-        ("ledger/runs.jsonl", '{"curves": [{"epoch": 1}]}', "runs.jsonl:1: chosen_epoch is missing"),
-        ("ledger/runs.jsonl", "", "no run of these findings"),
+        ("ledger/runs.parquet", None, "no such file. Run steps/ledger.py again"),
+        ("ledger/runs.parquet", "", "runs.parquet: changed since it was written. Run steps/ledger.py again"),
+        ("ledger/ledger.json", "{}", "command is missing. Run steps/ledger.py again"),
         ("status.json", "[]", "has no list of experiments"),
         ("status.json", '{"experiments": [{}]}', "experiment 1: lacks combination"),
         ("status.json", None, "no such file"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_page(root, tmp_path, one_line, name, content, said):
-    for known in ("findings/findings.json", "ledger/runs.jsonl", "status.json"):
+    for known in ("findings/findings.json", "ledger/ledger.json", "ledger/runs.parquet", "status.json"):
         path = tmp_path / known
         path.parent.mkdir(exist_ok=True)
         path.write_bytes((root / known).read_bytes())
@@ -284,6 +286,25 @@ def test_a_mistake_is_one_line_and_leaves_no_page(root, tmp_path, one_line, name
     made = programs.run(ROOT / "steps" / "report.py", tmp_path / "findings", *options)
     assert said in one_line(made)
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("curves", '[{"epoch": 1', "Expecting"),
+        ("curves", '[{"epoch": 1}]', r"curves\[0\].corpus is missing"),
+        ("configuration", "[]", "configuration = .*, expected an object"),
+        ("task", "another", "no run of these findings"),
+    ],
+)
+def test_a_damaged_run_is_named(root, tmp_path, column, value, message):
+    table = pq.read_table(root / "ledger" / "runs.parquet")
+    rows = [{**row, column: value} for row in table.to_pylist()]
+    shutil.copytree(root / "ledger", tmp_path / "ledger")
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), tmp_path / "ledger" / "runs.parquet")
+    recorded_again(tmp_path / "ledger" / "ledger.json")
+    with pytest.raises(InputError, match=f"runs.parquet: .*{message}.*steps/"):
+        write_page(root / "findings", tmp_path / "out.html", tmp_path / "ledger")
 
 
 def test_states_are_read_from_folders(tmp_path):

@@ -306,7 +306,12 @@ READERS = {
         _ledger, ("ledger/*.parquet", "ledger/ledger.json"), _findings, _ledger_file, seal=_unrecorded, weight=0.05
     ),
     "findings": Reader(
-        _written_findings, ("findings/*.json", "ledger/runs.jsonl"), _page, seal=_unrecorded, weight=0.25
+        _written_findings,
+        ("findings/*.json", "ledger/runs.parquet"),
+        _page,
+        _ledger_file,
+        seal=_unrecorded,
+        weight=0.25,
     ),
     "prepared corpus": Reader(_prepared, (f"{STRICT}/*/*", "data/one/*.json*"), _parts, weight=0.1),
     "prepared corpus, described": Reader(_prepared, (f"{STRICT}/*/utt2*", "data/one/*.json*"), _described, weight=0.3),

@@ -89,7 +89,7 @@ def test_a_cut_of_the_grid_goes_through_and_a_second_run_has_nothing_to_do(stand
     table = [line.split() for line in done.stdout.splitlines()]
     assert ["all", "12", "0", "0", "0", "12"] in table
     assert (root / "status.png").is_file()
-    assert (root / "ledger" / "predictions.jsonl").is_file()
+    assert (root / "ledger" / "predictions.parquet").is_file()
     assert list((root / "findings").glob("table*.md"))
     # Stages 2 and 3 have made of each corpus and number of copies one set, whatever the number of combinations.
     data = stand_ins.recipe / "data"

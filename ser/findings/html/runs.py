@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_type_hints
 
 from markupsafe import Markup
 
@@ -14,7 +14,8 @@ from ser.common import InputError
 from ser.common.kinds import of_kind
 from ser.findings.design import FACTORS
 from ser.findings.html.figures import chart, rounded_up
-from ser.findings.ledger.load import read_summary
+from ser.findings.ledger.load import AGAIN, read_summary, read_table
+from ser.findings.ledger.schema import RUNS
 
 MOST = 120  # points of a line
 HASHES = {
@@ -45,18 +46,11 @@ class _Point(TypedDict):
 
 
 class _Run(TypedDict):
-    """What is read of a line of runs.jsonl."""
+    """The JSON texts that are read of a row of the file `runs`."""
 
-    combination: str
-    corpora: list[str]
-    task: str
-    temporal: str
-    pooling: str
-    settings_hash: str
-    comparable_hash: str
-    curves: list[_Point] | None
-    chosen_epoch: int
+    curves: list[_Point]
     configuration: dict[str, Any]
+    versions: dict[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -119,22 +113,23 @@ class Runs:
 
 
 def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
-    """Read what runs.jsonl has of the findings' grid and settings.
+    """Read what the ledger has of the findings' grid and settings.
 
     Raises:
         InputError: the file is damaged, or has no such run.
     """
-    path, grid = ledger / "runs.jsonl", findings["grid"]
-    if (ledger / "ledger.json").is_file():
-        read_summary(ledger, [path.name])
+    path, grid = ledger / "runs.parquet", findings["grid"]
+    read_summary(ledger, [path.name])
     found = Runs([], {})
-    for row in _rows(path):
+    batches = read_table(path, RUNS).to_batches(100)  # the curves of all runs at once would be gigabytes
+    for row in (row for batch in batches for row in batch.to_pylist()):
         of_grid = set(row["corpora"]) <= set(grid["corpora"]) and all(row[f] in grid[f] for f in FACTORS)
         key, name = ("settings_hash", findings["origin"]["settings"])
         if len(row["corpora"]) == 1:  # whose updates are the same at any budget
             key, name = ("comparable_hash", findings["comparable_hash"])
         if not of_grid or row[key] != name:
             continue
+        row |= _parsed(path, row)
         curves = row.pop("curves")
         found.rows.append({key: row.get(key) for key in (*HASHES, "configuration", "versions")})
         if curves:
@@ -146,26 +141,11 @@ def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
     return found
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _parsed(path: Path, row: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                yield _run(line, f"{path}:{number}")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run steps/ledger.py, or give its folder by --ledger") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not text; run steps/ledger.py again") from None
-
-
-def _run(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        raise InputError(f"{where}: cut short or not JSON; run steps/ledger.py again") from None
-    try:
-        return dict(of_kind(_Run, row, ""))
-    except ValueError as error:
-        raise InputError(f"{where}: {error}; run steps/ledger.py again") from None
+        return dict(of_kind(_Run, {key: json.loads(row[key]) for key in get_type_hints(_Run)}, ""))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: {row['folder']}: {error}; {AGAIN}") from None
 
 
 def panels_of(curves: Mapping[str, Mapping[str, Curves]], corpora: Sequence[str]) -> dict[str, list[Panel]]:

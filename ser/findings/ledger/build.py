@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from ser.common import InputError, atomic_path, write_text
 from ser.common.progress import progress
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 # Predictions that are held until they are written together.
 GROUP = 200_000
 OF_RUN = ("run", "combination", "temporal", "pooling", "task", "seed", "fold")
-DIGITS = 6
-ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def find_runs(exp_dirs: Sequence[Path]) -> list[Path]:
@@ -115,8 +113,7 @@ def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: 
             "predictions": files.predictions,
             "problems": problems,
         }
-        names = [f"{name}.{form}" for name in FILES for form in ("parquet", "jsonl")]
-        write_record(temporary / "ledger.json", summary, [temporary / name for name in names])
+        write_record(temporary / "ledger.json", summary, [temporary / f"{name}.parquet" for name in FILES])
         write_text(temporary / "README.md", description())
     return summary
 
@@ -143,14 +140,13 @@ def _runs(folders: Sequence[Path], reader: RunReader, problems: list[dict[str, s
 
 
 class _Files:
-    """Parquet and JSON lines of runs and predictions, written bit by bit."""
+    """Parquet files of runs and predictions, written bit by bit."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.runs = self.predictions = 0
         self.stack = ExitStack()
         self.parquet: dict[str, pyarrow.parquet.ParquetWriter] = {}
-        self.lines: dict[str, IO[str]] = {}
         self.pending: dict[str, list[Any]] = {name: [] for name in PREDICTIONS}
         self.rows: list[dict[str, Any]] = []
 
@@ -160,7 +156,6 @@ class _Files:
         for name, columns in FILES.items():
             writer = ParquetWriter(self.folder / f"{name}.parquet", arrow_schema(columns), compression="zstd")
             self.parquet[name] = self.stack.enter_context(writer)
-            self.lines[name] = self.stack.enter_context((self.folder / f"{name}.jsonl").open("w", encoding="utf-8"))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -176,11 +171,6 @@ class _Files:
         columns: Mapping[str, list[Any]] = {**run.predictions, **{key: [run.row[key]] * count for key in OF_RUN}}
         for name, values in self.pending.items():
             values += columns[name]
-        for i in range(count):
-            row = {name: columns[name][i] for name in PREDICTIONS}
-            if row["posteriors"] is not None:
-                row["posteriors"] = [round(value, DIGITS) for value in row["posteriors"]]
-            self.lines["predictions"].write(_line(row))
         self.rows.append(run.row)
         self.runs += 1
         self.predictions += count
@@ -195,13 +185,7 @@ class _Files:
             name: [json.dumps(row[name]) if kind == "json" else row[name] for row in self.rows]
             for name, (kind, _) in runs.items()
         }
-        for row in self.rows:
-            self.lines["runs"].write(_line({name: row[name] for name in runs}))
         self.parquet["runs"].write_table(pa.table(table, arrow_schema(runs)))
         self.parquet["predictions"].write_table(pa.table(self.pending, arrow_schema(PREDICTIONS)))
         self.rows = []
         self.pending = {name: [] for name in PREDICTIONS}
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    return ENCODER.encode(row) + "\n"

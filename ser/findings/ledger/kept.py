@@ -1,6 +1,6 @@
 """A ledger that is kept with the code: one of each combination of corpora, small enough to be committed as it grows.
 
-It has the Parquet files of any ledger, with posteriors and curves rounded, and no JSON lines of predictions.
+It has the files of any ledger, with posteriors and curves rounded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from ser.common import InputError, atomic_path, write_text
 from ser.common.records import read_record, write_record
-from ser.findings.ledger.schema import FILES, RUNS, arrow_schema, description
+from ser.findings.ledger.schema import FILES, arrow_schema, description
 
 if TYPE_CHECKING:
     import pyarrow
@@ -86,11 +86,6 @@ def join(
             seen |= set(hashes.to_pylist())
     tables = {name: _joined([tables[name] for tables in found]) for name in FILES}
     with atomic_path(out) as temporary:
-        lines = [
-            json.dumps({k: json.loads(v) if RUNS[k][0] == "json" else v for k, v in row.items()}, ensure_ascii=False)
-            for row in tables["runs"].to_pylist()
-        ]
-        write_text(temporary / "runs.jsonl", "".join(f"{line}\n" for line in lines))
         write_text(temporary / "README.md", description())
         return _write(temporary, tables, corpora, command, problems)
 

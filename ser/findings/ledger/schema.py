@@ -9,7 +9,7 @@ from ser.config.registry import METRICS
 if TYPE_CHECKING:
     import pyarrow
 
-# Name -> type and meaning. "word" is text with few values, "json" a text that holds JSON (in JSON lines: the value).
+# Name -> type and meaning. "word" is text with few values, "json" a text that holds JSON.
 RUNS = {
     "run": ("word", "names the run: digest of config_hash, data_hash and split_hash"),
     "folder": ("text", "where it lies, as it was found"),
@@ -66,7 +66,7 @@ PREDICTIONS = {
     "truth": ("word", "class by the corpus"),
     "hypothesis": ("word", "class by the model"),
     "classes": ("word", "classes of the model's answer, with spaces between them, in the order of the posteriors"),
-    "posteriors": ("floats", "probability of each class; none for a baseline. In JSON lines rounded to six digits"),
+    "posteriors": ("floats", "probability of each class; none for a baseline"),
     "zero_shot": ("bool", "whether the model knows nothing of the target: it answers by the mean of its heads"),
 }
 FILES = {"runs": RUNS, "predictions": PREDICTIONS}
@@ -95,8 +95,8 @@ def description() -> str:
     lines = [
         "# Ledger",
         "",
-        "Rebuilt by steps/ledger.py from the folders of experiments alone. Each file is there as Parquet and as JSON "
-        "lines, with the same rows. ledger.json has the command, counts, and what was left out and why.",
+        "Rebuilt by steps/ledger.py from the folders of experiments alone: <file>.parquet, and ledger.json with the "
+        "command, counts, and what was left out and why.",
     ]
     for name, columns in FILES.items():
         rows = {"runs": "a trained model", "predictions": "an utterance and a model"}[name]

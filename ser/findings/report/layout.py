@@ -1,4 +1,4 @@
-"""A table as Markdown, LaTeX and CSV, and the words for its figures."""
+"""A table as Markdown and CSV, and the words for its figures."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Sheet:
     notes: Sequence[str]
 
 
-def write_sheet(sheet: Sheet, folder: Path, notes: Sequence[str], origin: Record, latex: bool) -> None:
-    """Write name.md and name.csv, and name.tex where asked for.
+def write_sheet(sheet: Sheet, folder: Path, notes: Sequence[str], origin: Record) -> None:
+    """Write name.md and name.csv.
 
     Args:
         notes: what it was made of, as every sheet says.
@@ -45,8 +45,6 @@ def write_sheet(sheet: Sheet, folder: Path, notes: Sequence[str], origin: Record
     """
     write_text(folder / f"{sheet.name}.md", markdown(sheet, notes))
     write_text(folder / f"{sheet.name}.csv", comma_separated(sheet, origin))
-    if latex:
-        write_text(folder / f"{sheet.name}.tex", booktabs(sheet, notes))
 
 
 def markdown(sheet: Sheet, notes: Sequence[str] = ()) -> str:
@@ -54,15 +52,6 @@ def markdown(sheet: Sheet, notes: Sequence[str] = ()) -> str:
     table = output.markdown_table(sheet.header, sheet.rows)
     lines = [f"- {output.markdown(note)}" for note in (*sheet.notes, *notes)]
     return "\n".join([f"# {output.markdown(sheet.title)}", "", *([table, ""] if sheet.rows else []), *lines, ""])
-
-
-def booktabs(sheet: Sheet, notes: Sequence[str] = ()) -> str:
-    """A tabular for the package booktabs, its title and notes as comments."""
-    from tabulate import tabulate
-
-    comments = [f"% {' '.join(line.split())}" for line in (sheet.title, *sheet.notes, *notes)]
-    table = tabulate(sheet.rows, sheet.header, tablefmt="latex_booktabs", disable_numparse=True)
-    return "\n".join([*comments, table if sheet.rows else "% no rows", ""])
 
 
 def comma_separated(sheet: Sheet, origin: Record) -> str:

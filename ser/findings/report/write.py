@@ -28,7 +28,7 @@ SHEETS = (answers_sheet, effects_sheet, transfer_sheet, budgets_sheet, variance_
 def write_findings(found: Found, out: Path) -> list[Sheet]:
     """Write all tables, pictures and findings.json; an earlier folder is replaced whole.
 
-    table1 to table5 (md, tex, csv); answers, effects, transfer, budgets, variance, negative_control, cells (md, csv);
+    table1 to table5, answers, effects, transfer, budgets, variance, negative_control, cells (md, csv);
     pictures of the transfer matrix and of the Shapley values.
 
     Raises:
@@ -36,19 +36,17 @@ def write_findings(found: Found, out: Path) -> list[Sheet]:
     """
     if out.is_dir() and any(out.iterdir()) and not (out / FIGURES).is_file():
         raise InputError(f"{out}: holds something else, which would be replaced; choose another --out")
-    tables = paper_tables(found)
-    others = [make(found) for make in SHEETS]
-    effects, transfer = (list(map(dict, sheet.records)) for sheet in others[1:3])
+    sheets = [*paper_tables(found), *(make(found) for make in SHEETS)]
+    effects, transfer = (list(map(dict, s.records)) for s in sheets if s.name in ("effects", "transfer"))
     with atomic_path(out) as temporary:
         temporary.mkdir()
-        for sheet in (*tables, *others):
-            write_sheet(sheet, temporary, found.notes, found.origin, latex=sheet in tables)
-        write_sheet(cells_sheet(found), temporary, found.notes, found.origin, latex=False)
+        for sheet in (*sheets, cells_sheet(found)):
+            write_sheet(sheet, temporary, found.notes, found.origin)
         for metric in METRICS:
             plot_transfer(transfer, metric, found.design.corpora, temporary / f"transfer_{metric}.png")
             plot_shapley(effects, metric, found.design.corpora, temporary / f"shapley_{metric}.png")
-        write_record(temporary / FIGURES, plain(figures(found, [*tables, *others])))
-    return [*tables, *others]
+        write_record(temporary / FIGURES, plain(figures(found, sheets)))
+    return sheets
 
 
 def figures(found: Found, sheets: list[Sheet]) -> dict[str, Any]:
