@@ -14,7 +14,8 @@ from ser.diarization import k2_decoder, viterbi
 from ser.diarization.graph import Graph
 
 NAMES = ("auto", "k2", "viterbi")
-Decoder = Callable[[Graph, np.ndarray, int], list[tuple[np.ndarray, float]]]
+Path = tuple[np.ndarray, float]  # labels, (windows,), and score
+Decoder = Callable[[Graph, np.ndarray], Path | None]
 
 
 def find_decoder(name: str) -> Decoder:
@@ -24,7 +25,7 @@ def find_decoder(name: str) -> Decoder:
         InputError: k2 is asked for and cannot be imported.
     """
     if name == "viterbi":
-        return viterbi.best_paths
+        return viterbi.best_path
     try:
         import_module("k2")
     except (ImportError, OSError) as error:
@@ -33,7 +34,7 @@ def find_decoder(name: str) -> Decoder:
         if name == "k2":
             raise InputError(f"{told}; or give --decoder viterbi, which finds the same path without it") from None
         warnings.warn(f"{told}. Decoded with Viterbi, which finds the same path", stacklevel=2)
-        return viterbi.best_paths
+        return viterbi.best_path
     return _within if name == "auto" else _k2
 
 
@@ -46,16 +47,16 @@ def install_line() -> str:
     return f"pip install --pre k2 torch=={torch} -f https://k2-fsa.github.io/k2/cpu.html"
 
 
-def _k2(graph: Graph, scores: np.ndarray, count: int) -> list[tuple[np.ndarray, float]]:
+def _k2(graph: Graph, scores: np.ndarray) -> Path | None:
     if len(scores) > k2_decoder.MOST_WINDOWS:
         raise InputError(
             f"{len(scores)} windows, and k2 takes {k2_decoder.MOST_WINDOWS}; give --decoder viterbi, which finds the "
             "same path, or a longer --hop"
         )
-    return k2_decoder.best_paths(graph, scores, count)
+    return k2_decoder.best_path(graph, scores)
 
 
-def _within(graph: Graph, scores: np.ndarray, count: int) -> list[tuple[np.ndarray, float]]:
+def _within(graph: Graph, scores: np.ndarray) -> Path | None:
     """k2 as far as it goes: a longer recording is Viterbi's."""
-    decode = k2_decoder.best_paths if len(scores) <= k2_decoder.MOST_WINDOWS else viterbi.best_paths
-    return decode(graph, scores, count)
+    decode = k2_decoder.best_path if len(scores) <= k2_decoder.MOST_WINDOWS else viterbi.best_path
+    return decode(graph, scores)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
+from typing import Self
 
 import numpy as np
 
@@ -21,8 +22,16 @@ NO_EMOTION = ("neutral", WITHHELD)
 
 
 @dataclass(frozen=True)
-class DiarizationErrors:
-    """Durations in seconds, which add up over recordings.
+class _Sums:
+    """Values that add up over recordings, field by field."""
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class DiarizationErrors(_Sums):
+    """Durations in seconds.
 
     Attributes:
         missed: of an emotion where the timeline has none.
@@ -35,14 +44,6 @@ class DiarizationErrors:
     false_alarm: float
     confusion: float
     duration: float
-
-    def __add__(self, other: DiarizationErrors) -> DiarizationErrors:
-        return DiarizationErrors(
-            self.missed + other.missed,
-            self.false_alarm + other.false_alarm,
-            self.confusion + other.confusion,
-            self.duration + other.duration,
-        )
 
     @property
     def eder(self) -> float:
@@ -81,8 +82,8 @@ def _emotions_at(times: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Counts, which add up over recordings.
+class Agreement(_Sums):
+    """Counts.
 
     Attributes:
         confusion: frames, int64, (classes + 1, classes + 1): row the reference, column the timeline, last no speech.
@@ -95,14 +96,6 @@ class Agreement:
     edits: int
     segments: int
     errors: DiarizationErrors
-
-    def __add__(self, other: Agreement) -> Agreement:
-        return Agreement(
-            self.confusion + other.confusion,
-            self.edits + other.edits,
-            self.segments + other.segments,
-            self.errors + other.errors,
-        )
 
     @property
     def frame_accuracy(self) -> float:

@@ -73,7 +73,7 @@ def _posteriors(axes: Any, channel: Channel, edges: np.ndarray, colours: dict[st
 
 
 def _segments(axes: Any, channel: Channel, width: float, divisor: float, marks: dict[str, str]) -> None:
-    for segment in channel.paths[0].segments:
+    for segment in channel.segments:
         start, end = segment.start / divisor, segment.end / divisor
         colour = marks[segment.label]
         axes.barh(0, end - start, left=start, height=1, color=colour, edgecolor=GREY, lw=0.5)

@@ -23,12 +23,11 @@ def timeline_of(
     predictor: Predictor,
     settings: Settings,
     decoder: Decoder,
-    count: int = 1,
     show: bool = True,
     speakers: Mapping[int, ChannelStatistics] = MappingProxyType({}),
     precision: float | None = None,
 ) -> Timeline:
-    """The timeline of a recording, with the `count` best paths of each channel.
+    """The timeline of a recording.
 
     Args:
         show: whether there is a progress bar.
@@ -47,10 +46,10 @@ def timeline_of(
     for windows in hear(path, predictor, settings, found, show, speakers):
         statistics, number = windows.statistics, windows.channel
         confidence = confidence_of(predictor, statistics.own, precision)
-        paths = tuple(decode(windows, settings, decoder, found.duration, count, confidence))
+        segments, score = decode(windows, settings, decoder, found.duration, confidence)
         posteriors = windows.calibrated(confidence.temperature)
         levels, extremes = found.levels[number], found.extremes[number]
-        channels.append(Channel(number + 1, paths, posteriors, levels, extremes, statistics, confidence))
+        channels.append(Channel(number + 1, segments, score, posteriors, levels, extremes, statistics, confidence))
         if wanted(predictor, settings) and not statistics.own:
             whose = f"speaker {statistics.speaker}" if statistics.speaker else channels[-1].name
             warnings.append(

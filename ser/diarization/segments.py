@@ -35,24 +35,13 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Cutting:
-    """One way of cutting a channel into segments. What no segment covers is no speech.
-
-    Attributes:
-        score: natural logarithm; sums of posteriors and costs.
-    """
-
-    segments: tuple[Segment, ...]
-    score: float
-
-
-@dataclass(frozen=True)
 class Channel:
     """The timeline of a channel, which in a call is a speaker.
 
     Attributes:
         number: from 1.
-        paths: best first.
+        segments: what none of them covers is no speech.
+        score: of the decoded path, natural logarithm; sums of posteriors and costs.
         posteriors: of the emotions, calibrated, and, last, no speech; float32, (cells, classes + 1).
         levels: dB of full scale, float32, (cells,).
         extremes: of the waveform, float32, (cells, 2).
@@ -61,7 +50,8 @@ class Channel:
     """
 
     number: int
-    paths: tuple[Cutting, ...]
+    segments: tuple[Segment, ...]
+    score: float
     posteriors: np.ndarray
     levels: np.ndarray
     extremes: np.ndarray
@@ -97,19 +87,19 @@ def decode(
     settings: Settings,
     decoder: Decoder,
     duration: float,
-    count: int = 1,
     confidence: Confidence = PLAIN,
-) -> list[Cutting]:
-    """The `count` best ways of cutting a channel into segments.
+) -> tuple[tuple[Segment, ...], float]:
+    """The segments of a channel, and the score of the path that they follow from.
 
     The path is that of the posteriors as decoding gives them, against which costs are tuned; `confidence` decides
     confidences and which labels are withheld.
     """
     scores = windows.scores
     graph = chain_graph(settings.minima(len(windows.classes), len(scores)), settings.costs(windows.classes))
-    found = decoder(graph, scores, count)
-    edges = cell_edges(len(scores), windows.hop, duration)
-    return [Cutting(segments_of(labels, windows, edges, confidence), score) for labels, score in found]
+    found = decoder(graph, scores)
+    assert found is not None  # no minimum is above the number of windows
+    labels, score = found
+    return segments_of(labels, windows, cell_edges(len(scores), windows.hop, duration), confidence), score
 
 
 def cell_edges(cells: int, hop: float, duration: float) -> list[float]:

@@ -51,7 +51,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="`<file> <speaker>` lines, or `<file>:<channel> <speaker>` with channels from 1: statistics of a speaker "
         "are those of all his or her recordings given",
     )
-    parser.add_argument("--nbest", type=int, default=1, metavar="N", help="write the N best paths into the JSON")
     parser.add_argument("--posteriors", default="false", metavar="true", help="write those of each window too")
     parser.add_argument("--device", default="cpu", help="of torch")
     group = parser.add_argument_group("settings, over those of conf/timeline.yaml")
@@ -82,8 +81,6 @@ def run(options: argparse.Namespace) -> int:
     _check([options.decoder], NAMES, "--decoder")
     _check([options.html_audio], AUDIO, "--html-audio")
     _check([options.posteriors], ("true", "false"), "--posteriors")
-    if options.nbest < 1:
-        raise InputError(f"--nbest {options.nbest}: give 1 or more")
     _check_names(options.files)
     keys = [*(key.replace("-", "_") for key in KEYS), "normalisation"]
     settings = read_settings(options.settings, {key: getattr(options, key) for key in keys})
@@ -97,9 +94,7 @@ def run(options: argparse.Namespace) -> int:
     for path in options.files:
         try:
             own = {channel: speakers[name] for channel, name in named.get(path, {}).items() if name in speakers}
-            timeline = timeline_of(
-                path, predictor, settings, decoder, options.nbest, speakers=own, precision=options.abstain
-            )
+            timeline = timeline_of(path, predictor, settings, decoder, speakers=own, precision=options.abstain)
             written = write(timeline, options.out, formats, options.posteriors == "true")
             warnings = timeline.warnings
             if options.html:
@@ -113,10 +108,10 @@ def run(options: argparse.Namespace) -> int:
         for text in warnings:
             print(f"warning: {line(path)}: {line(text)}", file=sys.stderr)
         for channel in timeline.channels:
-            labels = [segment.label != WITHHELD for segment in channel.paths[0].segments]
+            labels = [segment.label != WITHHELD for segment in channel.segments]
             given.setdefault(channel.confidence, []).extend(labels)
         counts = "; ".join(
-            f"{c.name}: {len(c.paths[0].segments)} segments{f', {c.statistics}' if c.statistics.source else ''}"
+            f"{c.name}: {len(c.segments)} segments{f', {c.statistics}' if c.statistics.source else ''}"
             for c in timeline.channels
         )
         print(line(f"{path}: {timeline.duration:.2f} s; {counts}; {', '.join(map(str, written))}"))

@@ -15,7 +15,7 @@ from ser.corpora.splits import with_splits
 from ser.diarization.decoders import Decoder
 from ser.diarization.joined import ENDS, LONGEST, PAUSES, TURN, join_all, known_utterances
 from ser.diarization.measure import FRAME, Agreement
-from ser.diarization.segments import Channel, Cutting, Segment, Timeline, names
+from ser.diarization.segments import Channel, Segment, Timeline, names
 from ser.diarization.settings import Settings, write_settings
 from ser.diarization.tune import hear_all, measure, tune
 from ser.diarization.writers import rttm
@@ -108,7 +108,7 @@ class Trial:
         for one in join_all(known, self.experiment.features, self.seed, self.orders, corpus, self.longest):
             duration = len(one.samples) / one.rate
             nothing = np.empty((0, 0), np.float32)
-            channel = Channel(1, (Cutting(one.reference, 0.0),), nothing, nothing, nothing)
+            channel = Channel(1, one.reference, 0.0, nothing, nothing, nothing)
             text = rttm(Timeline(one.name, duration, 0, names(self.predictor.classes), (channel,)))
             write_text(folder / f"{one.name}.rttm", text)
             found.append((one.write(folder), one.reference))

@@ -90,7 +90,7 @@ def measure(heard: Sequence[Heard], settings: Settings, decoder: Decoder | None)
             edges = cell_edges(len(labels), windows.hop, duration)
             segments = segments_of(labels, windows, edges)
         else:
-            segments = decode(windows, settings, decoder, duration)[0].segments
+            segments = decode(windows, settings, decoder, duration)[0]
         found = agree(segments, one.reference, duration, windows.classes)
         total = found if total is None else total + found
     assert total is not None

@@ -1,4 +1,4 @@
-"""Best and n best paths through a decoding graph, exactly, in NumPy."""
+"""The best path through a decoding graph, exactly, in NumPy."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import numpy as np
 from ser.diarization.graph import FINAL, Graph
 
 
-def best_paths(graph: Graph, scores: np.ndarray, count: int = 1) -> list[tuple[np.ndarray, float]]:
-    """The paths of the greatest sums of arc and window scores, best first.
+def best_path(graph: Graph, scores: np.ndarray) -> tuple[np.ndarray, float] | None:
+    """The path of the greatest sum of arc and window scores (Viterbi 1967); nothing is pruned.
 
-    Every state keeps its `count` best ways to get there (the list Viterbi algorithm of Seshadri and Sundberg 1994), so
-    nothing is pruned. An arc's and a window's score are added in float32, as k2 does it, and sums are float64.
+    An arc's and a window's score are added in float32, as k2 does it, and sums are float64.
 
     Args:
         scores: log-posteriors, float32, (windows, classes).
 
     Returns:
-        (labels, score) of each path, labels int64, (windows,); fewer than `count` where the graph has no more, none
-        where it has no path of so many windows.
+        Its labels, int64, (windows,), and score; None where the graph has no path of so many windows.
     """
     windows, states = len(scores), graph.states
     emits = graph.label != FINAL
@@ -28,25 +26,24 @@ def best_paths(graph: Graph, scores: np.ndarray, count: int = 1) -> list[tuple[n
     source = np.append(source, states)
     label, cost = np.append(label, 0), np.append(cost, np.float32(0))
     sources, labels, costs = source[arcs], label[arcs], cost[arcs]  # (states, most arcs into a state)
-    best = np.full((states + 1, count), -np.inf)
-    best[0, 0] = 0
-    width = arcs.shape[1] * count
-    back = np.zeros((windows, states, count), np.int16 if width < 2**15 else np.int32)
-    rows = np.arange(states)[:, None]
+    best = np.full(states + 1, -np.inf)
+    best[0] = 0
+    back = np.zeros((windows, states), np.int32)
+    rows = np.arange(states)
     for window in range(windows):
-        step = (costs + scores[window][labels]).astype(np.float64)
-        reached = (best[sources] + step[:, :, None]).reshape(states, width)
-        order = reached.argmax(1)[:, None] if count == 1 else np.argsort(-reached, axis=1, kind="stable")
-        chosen = order[:, :count]
-        back[window] = chosen
-        best[:states] = reached[rows, chosen]
-    ends = [
-        (best[graph.source[arc], rank] + graph.score[arc], int(graph.source[arc]), rank)
-        for arc in np.flatnonzero(~emits)
-        for rank in range(count)
-    ]
-    ends = sorted((end for end in ends if np.isfinite(end[0])), key=lambda end: -end[0])[:count]
-    return [(_trace(back, arcs, source, label, state, rank), float(score)) for score, state, rank in ends]
+        reached = best[sources] + (costs + scores[window][labels]).astype(np.float64)
+        back[window] = reached.argmax(1)
+        best[:states] = reached[rows, back[window]]
+    ends, final = graph.source[~emits], graph.score[~emits]
+    last = int((best[ends] + final).argmax())
+    score = float(best[ends[last]] + final[last])
+    if not np.isfinite(score):
+        return None
+    path, state = np.empty(windows, np.int64), int(ends[last])
+    for window in range(windows - 1, -1, -1):
+        arc = arcs[state, back[window, state]]
+        path[window], state = label[arc], int(source[arc])
+    return path, score
 
 
 def _table(targets: np.ndarray, states: int) -> np.ndarray:
@@ -57,17 +54,3 @@ def _table(targets: np.ndarray, states: int) -> np.ndarray:
     starts = np.cumsum(counts) - counts
     table[targets[order], np.arange(len(targets)) - starts[targets[order]]] = order
     return table
-
-
-def _trace(
-    back: np.ndarray, arcs: np.ndarray, source: np.ndarray, label: np.ndarray, state: int, rank: int
-) -> np.ndarray:
-    """Labels of the path that is the `rank`th best into a state."""
-    count = back.shape[2]
-    labels = np.empty(len(back), np.int64)
-    for window in range(len(back) - 1, -1, -1):
-        place, rank = divmod(int(back[window, state, rank]), count)
-        arc = arcs[state, place]
-        labels[window] = label[arc]
-        state = int(source[arc])
-    return labels

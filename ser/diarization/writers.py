@@ -14,7 +14,7 @@ import numpy as np
 
 from ser.common import write_text
 from ser.common.output import csv_cell, line
-from ser.diarization.segments import Channel, Cutting, Timeline, cell_edges
+from ser.diarization.segments import Channel, Segment, Timeline, cell_edges
 from ser.diarization.windows import ChannelStatistics
 from ser.inference.confidence import WITHHELD
 
@@ -29,7 +29,7 @@ def rttm(timeline: Timeline) -> str:
     lines = []
     for channel in timeline.channels:
         kind = f"statistics={channel.statistics.source}" if channel.statistics.source else "<NA>"
-        for segment in channel.paths[0].segments:
+        for segment in channel.segments:
             start, end = _microseconds(segment.start), _microseconds(segment.end)
             times = f"{start / 1e6:.6f} {(end - start) / 1e6:.6f}"
             about = f"<NA> {kind} {_field(segment.label)} {segment.confidence:.4f} <NA>"
@@ -68,7 +68,7 @@ def textgrid(timeline: Timeline) -> str:
 def _intervals(channel: Channel, duration: float) -> list[tuple[float, float, str]]:
     """Segments and, with empty text, what lies between them."""
     found, at = [], 0.0
-    for segment in channel.paths[0].segments:
+    for segment in channel.segments:
         if segment.start > at:
             found.append((at, segment.start, ""))
         found.append((segment.start, segment.end, segment.label))
@@ -92,7 +92,7 @@ def table(timeline: Timeline) -> str:
     rows: list[list[object]] = []
     for channel in timeline.channels:
         source = channel.statistics.source or "none"
-        for s in channel.paths[0].segments:
+        for s in channel.segments:
             times = [_number(s.start), _number(s.end)]
             rows.append([timeline.recording, channel.number, *times, s.label, s.confidence, source])
     return _csv(["recording", "channel", "start", "end", "emotion", "confidence", "statistics"], rows)
@@ -110,7 +110,7 @@ def posteriors(timeline: Timeline) -> str:
 
 
 def as_json(timeline: Timeline, with_posteriors: bool = False) -> str:
-    """Everything: the best path of each channel, and the n best where there are more."""
+    """Everything but the picture."""
     channels = []
     for channel in timeline.channels:
         values: dict[str, object] = {
@@ -118,10 +118,9 @@ def as_json(timeline: Timeline, with_posteriors: bool = False) -> str:
             "statistics": _statistics(channel.statistics),
             "temperature": channel.confidence.temperature,
             "threshold": channel.confidence.threshold,
-            **_cutting(channel.paths[0]),
+            "score": round(channel.score, 4),
+            "segments": [_segment(segment) for segment in channel.segments],
         }
-        if len(channel.paths) > 1:
-            values["nbest"] = [_cutting(path) for path in channel.paths]
         if with_posteriors:
             values["posteriors"] = [[round(float(value), 6) for value in row] for row in channel.posteriors]
         channels.append(values)
@@ -141,17 +140,9 @@ def _statistics(found: ChannelStatistics) -> dict[str, object]:
     return {"source": found.source or "none", "speech_seconds": round(found.seconds, 2), **speaker}
 
 
-def _cutting(path: Cutting) -> dict[str, object]:
-    segments = [
-        {
-            "start": s.start,
-            "end": s.end,
-            "emotion": None if s.label == WITHHELD else s.label,
-            "confidence": s.confidence,
-        }
-        for s in path.segments
-    ]
-    return {"score": round(path.score, 4), "segments": segments}
+def _segment(segment: Segment) -> dict[str, object]:
+    label = None if segment.label == WITHHELD else segment.label
+    return {"start": segment.start, "end": segment.end, "emotion": label, "confidence": segment.confidence}
 
 
 def _csv(head: list[object], rows: list[list[object]]) -> str:

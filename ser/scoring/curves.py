@@ -100,13 +100,8 @@ def find_trainings(folders: Iterable[Path]) -> list[Path]:
     Raises:
         InputError: one of the folders has none.
     """
-    found: list[Path] = []
-    for folder in folders:
-        below = sorted(path.parent for path in folder.rglob("epochs.jsonl"))
-        if not below:
-            raise InputError(f"{folder}: no epochs.jsonl in or below it; a training writes one after its first epoch")
-        found += below
-    return list({path.resolve(): path for path in found}.values())
+    missing = "no epochs.jsonl in or below it; a training writes one after its first epoch"
+    return files.folders_with("epochs.jsonl", folders, missing)
 
 
 def plot_curves(folders: Sequence[Path], path: Path) -> None:

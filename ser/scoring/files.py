@@ -161,6 +161,25 @@ class ZeroShot(Hashes):
     targets: dict[str, TargetScores]
 
 
+def folders_with(name: str, roots: Iterable[Path], missing: str) -> list[Path]:
+    """The folders at any depth that hold a file, each once, in the order of their paths.
+
+    Args:
+        name: of the file, a pattern.
+        missing: the error about a root that has none.
+
+    Raises:
+        InputError: one of the roots has none.
+    """
+    found: list[Path] = []
+    for root in roots:
+        below = sorted(path.parent for path in root.rglob(name))
+        if not below:
+            raise InputError(f"{root}: {missing}")
+        found += below
+    return list({path.resolve(): path for path in found}.values())
+
+
 def read_train(folder: Path, files: Iterable[str] = ()) -> dict[str, Any]:
     """What train.json of an experiment holds.
 

@@ -1,4 +1,4 @@
-"""Best paths by k2, in an environment that has k2, torch and NumPy and nothing of the toolkit's.
+"""The best path by k2, in an environment that has k2, torch and NumPy and nothing of the toolkit's.
 
 Usage: k2_answers.py <k2_decoder.py> <graphs.npz> <answers.npz>; test_k2.py writes the first npz and reads the second.
 """
@@ -19,9 +19,9 @@ def main(decoder_path: str, graphs: str, answers: str) -> None:
     for number in range(int(found["graphs"])):
         names = ("source", "target", "label", "score")
         graph = SimpleNamespace(**{name: found[f"{name}_{number}"] for name in names})
-        paths = decoder.best_paths(graph, found[f"scores_{number}"], int(found[f"count_{number}"]))
-        given[f"labels_{number}"] = np.array([labels for labels, _ in paths])
-        given[f"scores_{number}"] = np.array([score for _, score in paths])
+        path = decoder.best_path(graph, found[f"scores_{number}"])
+        if path is not None:
+            given[f"labels_{number}"], given[f"score_{number}"] = path
     np.savez(answers, **given)
 
 

@@ -15,7 +15,7 @@ from ser.diarization.html import sound as sounds
 from ser.diarization.html.page import robustness, write_page
 from ser.diarization.html.sound import read_sound
 from ser.diarization.picture import COLOURS, GREY, text_colour
-from ser.diarization.segments import Channel, Cutting, Segment, Timeline
+from ser.diarization.segments import Channel, Segment, Timeline
 from ser.diarization.windows import ChannelStatistics
 from ser.inference import Predictor, open_model
 from ser.inference.confidence import Confidence
@@ -48,7 +48,8 @@ def made_call(folder, minutes=10.0, channels=2):
     made = [
         Channel(
             number + 1,
-            (Cutting(segments, -1.0),),
+            segments,
+            -1.0,
             posteriors,
             empty,
             np.zeros((cells, 2)),

@@ -95,14 +95,14 @@ def test_tuning_takes_the_most_accurate_of_all_settings(trial, monkeypatch):
     for name, given in values.items():
         monkeypatch.setattr(tuning, name, given)
     recordings, start = trial.join("one", ("valid",)), read_settings()
-    settings, found = tuning.tune(recordings, trial.predictor, start, viterbi.best_paths)
+    settings, found = tuning.tune(recordings, trial.predictor, start, viterbi.best_path)
     every = []
     for window, minimum, switching, decibels in product(
         *(values[k] for k in ("WINDOWS", "MINIMA", "SWITCHING", "DECIBELS"))
     ):
         changes = {"window": window, "minimum": minimum, "switching_cost": switching, "no_speech_decibels": decibels}
         own = read_settings(None, {**changes, "no_speech_cost": 1.0})
-        result = tuning.measure(tuning.hear_all(recordings, trial.predictor, own), own, viterbi.best_paths)
+        result = tuning.measure(tuning.hear_all(recordings, trial.predictor, own), own, viterbi.best_path)
         every.append((-result.frame_accuracy, result.segment_error, own, result))
     best = min(every, key=lambda one: one[:2])
     assert (found.frame_accuracy, found.segment_error) == (best[3].frame_accuracy, best[3].segment_error)
@@ -116,18 +116,18 @@ def test_without_the_decoder_every_window_has_its_likeliest_label(trial):
         None, {"window": 1.0, "minimum": 0, "no_speech_minimum": 0, "switching_cost": 0, "no_speech_cost": 0}
     )
     plain = tuning.measure(heard, settings, None)
-    np.testing.assert_array_equal(plain.confusion, tuning.measure(heard, free, viterbi.best_paths).confusion)
+    np.testing.assert_array_equal(plain.confusion, tuning.measure(heard, free, viterbi.best_path).confusion)
 
 
 def test_a_corpus_that_was_trained_on_is_not_unseen(trial):
     with pytest.raises(InputError, match="was trained on two"):
-        trial.run(read_settings(), viterbi.best_paths, ["two"])
+        trial.run(read_settings(), viterbi.best_path, ["two"])
 
 
 def test_short_recordings_are_measured_with_the_settings_as_they_are(packed, made, tmp_path):
     short = Trial(packed, made.data_root, made.recipe, tmp_path, 0, 1, longest=2)
     own = read_settings()
-    outcome = short.run(own, viterbi.best_paths, [], tuning=False)
+    outcome = short.run(own, viterbi.best_path, [], tuning=False)
     assert (outcome.settings, outcome.tuned) == (own, None)
     assert not list(tmp_path.rglob("*.yaml"))
     assert {len(reference) for _, reference in short.join("one", ("test",))} == {2}

@@ -17,9 +17,9 @@ from ser.common import InputError, output
 from ser.common.output import csv_cell
 from ser.diarization.picture import draw
 from ser.diarization.recording import timeline_of
-from ser.diarization.segments import Channel, Cutting, Segment, Timeline, cell_edges, segments_of
+from ser.diarization.segments import Channel, Segment, Timeline, cell_edges, segments_of
 from ser.diarization.settings import read_settings
-from ser.diarization.viterbi import best_paths
+from ser.diarization.viterbi import best_path
 from ser.diarization.windows import ChannelStatistics, Windows
 from ser.diarization.writers import FORMATS, as_json, rttm, table, textgrid, write
 from ser.inference.confidence import Confidence
@@ -30,11 +30,10 @@ CLASSES = ("angry", "happy", "no_speech")
 def timeline(name="a call", labels=("angry", "happy"), channels=2):
     first, second = labels
     segments = (Segment(0.5, 1.25, first, 0.75), Segment(1.25, 2.0, second, 0.5), Segment(2.5, 3.1, first, 1.0))
-    other = (Segment(0.0, 3.1, second, 0.25),)
     posteriors = np.full((12, 3), 1 / 3, np.float32)
     levels, extremes = np.linspace(-60, -20, 12), np.tile([-0.5, 0.5], (12, 1))
     made = [
-        Channel(number + 1, (Cutting(own, -3.25), Cutting(other, -4.5)), posteriors, levels, extremes)
+        Channel(number + 1, own, -3.25, posteriors, levels, extremes)
         for number, own in enumerate([segments, ()][:channels])
     ]
     return Timeline(name, 3.1, 0.25, (*labels, "no_speech"), tuple(made))
@@ -78,9 +77,7 @@ def test_statistics_and_withheld_labels_stand_in_every_format(tmp_path):
     plain = timeline()
     source = ChannelStatistics("speaker", 31.25, "anna")
     segments = (Segment(0.5, 1.25, "-", 0.4), Segment(1.25, 2.0, "happy", 0.9))
-    first = replace(
-        plain.channels[0], paths=(Cutting(segments, -1.0),), statistics=source, confidence=Confidence(2, 0.5)
-    )
+    first = replace(plain.channels[0], segments=segments, score=-1.0, statistics=source, confidence=Confidence(2, 0.5))
     made = replace(plain, channels=(first, plain.channels[1]), warnings=("channel 2: short",))
     assert rttm(made).splitlines()[0] == ("SPEAKER a%20call 1 0.500000 0.750000 <NA> statistics=speaker - 0.4000 <NA>")
     assert table(made).splitlines()[1] == "a call,1,0.5,1.25,-,0.4,speaker"
@@ -122,7 +119,7 @@ NAMES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0
 def test_any_name_is_read_back(tmp_path_factory, name, labels):
     folder = tmp_path_factory.mktemp("any")
     made = timeline(name, labels)
-    own = list(made.channels[0].paths[0].segments)
+    own = list(made.channels[0].segments)
     for ending, text in (("rttm", rttm(made)), ("csv", table(made)), ("TextGrid", textgrid(made))):
         (folder / f"a.{ending}").write_text(text, encoding="utf-8", newline="")
     assert read_rttm(folder / "a.rttm") == {(name, 1): own}
@@ -162,7 +159,7 @@ def test_all_files_end_where_the_recording_ends(packed, tmp_path, samples, rate,
     noise[samples // 3 : samples // 2] = 0
     soundfile.write(tmp_path / "a.wav", noise, rate)
     settings = read_settings(None, {"hop": hop, "window": 1.0, "minimum": hop, "no_speech_minimum": hop})
-    made = timeline_of(tmp_path / "a.wav", Predictor(open_model(packed)), settings, best_paths, show=False)
+    made = timeline_of(tmp_path / "a.wav", Predictor(open_model(packed)), settings, best_path, show=False)
     write(made, tmp_path, ["rttm", "textgrid", "csv", "json"], True)
 
     end = samples / rate
@@ -199,13 +196,13 @@ def test_all_formats_and_posteriors(tmp_path):
     written = write(made, tmp_path, list(FORMATS), True)
     names = {"a call.rttm", "a call.TextGrid", "a call.csv", "a call.json", "a call.png", "a call.posteriors.csv"}
     assert {path.name for path in written} == {path.name for path in tmp_path.iterdir()} == names
-    assert read_table(tmp_path / "a call.csv") == {("a call", 1): list(made.channels[0].paths[0].segments)}
+    assert read_table(tmp_path / "a call.csv") == {("a call", 1): list(made.channels[0].segments)}
     found = json.loads((tmp_path / "a call.json").read_text())
     assert found["classes"] == list(CLASSES)
     assert [c["channel"] for c in found["channels"]] == [1, 2]
     first = found["channels"][0]
     assert first["segments"][0] == {"start": 0.5, "end": 1.25, "emotion": "angry", "confidence": 0.75}
-    assert [path["score"] for path in first["nbest"]] == [-3.25, -4.5]
+    assert first["score"] == -3.25
     assert np.shape(first["posteriors"]) == (12, 3)
     rows = (tmp_path / "a call.posteriors.csv").read_text().splitlines()
     assert rows[0] == "channel,start,end,level,angry,happy,no_speech"

@@ -58,7 +58,7 @@ def write_page(timeline: Timeline, path: Path, predictor: Predictor, out: Path, 
         "timeline": timeline,
         "clock": clock,
         "name": line(timeline.recording),
-        "any_withheld": any(s.label == WITHHELD for c in timeline.channels for s in c.paths[0].segments),
+        "any_withheld": any(s.label == WITHHELD for c in timeline.channels for s in c.segments),
         "data": data,
         "audio": sound.audio,
         "styles": {name: f"background:{c};color:{text_colour(c)}" for name, c in colours.items()},
@@ -107,7 +107,7 @@ def trust(timeline: Timeline, predictor: Predictor) -> list[tuple[str, list[str]
     for confidence in confidences:
         own = [channel for channel in timeline.channels if channel.confidence == confidence]
         names = ", ".join(channel.name for channel in own)
-        segments = [segment for channel in own for segment in channel.paths[0].segments]
+        segments = [segment for channel in own for segment in channel.segments]
         withheld = sum(segment.label == WITHHELD for segment in segments)
         text = "every segment has a label"
         if confidence.threshold:

@@ -18,29 +18,15 @@ from ser.findings.ledger.run import Run, RunReader
 from ser.findings.ledger.schema import FILES, PREDICTIONS, arrow_schema, description
 from ser.grid.kept import read_kept
 from ser.grid.state import zero_shot_found
-from ser.scoring.files import read_train
+from ser.scoring.files import folders_with, read_train
 
 if TYPE_CHECKING:
     import pyarrow.parquet
 
 # Predictions that are held until they are written together.
 GROUP = 200_000
+RESULT = "fold*_seed*/result.json"
 OF_RUN = ("run", "combination", "temporal", "pooling", "task", "seed", "fold")
-
-
-def find_runs(exp_dirs: Sequence[Path]) -> list[Path]:
-    """Folders with a result.json at any depth, each once, in the order of their paths.
-
-    Raises:
-        InputError: one of the folders has none.
-    """
-    found: list[Path] = []
-    for exp_dir in exp_dirs:
-        below = sorted(path.parent for path in exp_dir.rglob("fold*_seed*/result.json"))
-        if not below:
-            raise InputError(f"{exp_dir}: no experiment with a result.json in or below it; run stages 4 to 6")
-        found += below
-    return list({path.resolve(): path for path in found}.values())
 
 
 def build_ledger(
@@ -61,7 +47,8 @@ def build_ledger(
     """
     if kept:
         return _build_kept(exp_dirs, out, corpora, command, kept)
-    folders = find_runs(exp_dirs)
+    missing = "no experiment with a result.json in or below it; run stages 4 to 6"
+    folders = folders_with(RESULT, exp_dirs, missing)
     return _build(folders, out, corpora, command)
 
 
@@ -72,7 +59,7 @@ def _build_kept(
     new = [
         folder
         for exp_dir in exp_dirs
-        for folder in sorted(path.parent for path in exp_dir.rglob("fold*_seed*/result.json"))
+        for folder in sorted(path.parent for path in exp_dir.rglob(RESULT))
         if not _is_kept(folder, there)
     ]
     problems = []
