@@ -13,13 +13,13 @@ from ser.common import guarded
 COMMANDS = {
     "init-corpus": "make protocol and recipe of a table of recordings (CSV, TSV, Excel)",
     "predict": "emotions of files, folders, lists, or audio on standard input",
-    "timeline": "emotions over time in a long recording",
+    "timeline": "speech emotion diarization of long recordings",
     "explain": "a picture of what the network attends to in a file",
-    "pack": "make a model folder of a finished experiment",
+    "pack": "make a model package of a finished experiment",
     "publish": "make a model package ready for a model hub, and upload it",
-    "card": "write the card of a model folder again, or ask what the model was trained on",
-    "check": "how a model does on data by gender and corpus, and how it bears noise and lines",
-    "export": "make an ONNX graph of a model folder",
+    "card": "write the card of a model package again, or ask what the model was trained on",
+    "check": "robustness evaluation: scores by corpus and gender, clean and with noise, codecs and lines",
+    "export": "make an ONNX graph of a model package",
 }
 
 

@@ -38,8 +38,8 @@ def main() -> int:
     only = dict(word.partition("=")[::2] for word in options.only)
     from ser.findings.design import read_design, synthetic
     from ser.findings.ledger.load import load_ledger
-    from ser.findings.report.found import Found
     from ser.findings.report.layout import markdown
+    from ser.findings.report.results import Results
     from ser.findings.report.write import write_findings
 
     levels = {
@@ -49,20 +49,20 @@ def main() -> int:
     ledger, design = load_ledger(options.ledger, design, only, options.budget)
     command = command_line("steps/findings.py")
     out = options.out or options.ledger.parent / "findings"
-    found = Found(ledger, design, command, options.resamples, synthetic(design.corpora, options.recipe))
-    sheets = write_findings(found, out)
-    print("\n".join([*map(markdown, sheets), *found.notes]))
+    found = Results(ledger, design, command, options.resamples, synthetic(design.corpora, options.recipe))
+    tables = write_findings(found, out)
+    print("\n".join([*map(markdown, tables), *found.notes]))
     if options.append:
         run = ledger.runs[0]
         title = f"## Grid {options.grid}, preset {run['preset']}, settings {run['settings_hash'][:8]}"
         parts = [
-            *(f"##{markdown(sheet)}" for sheet in sheets),
+            *(f"##{markdown(table)}" for table in tables),
             "### Of all tables",
             "",
             *(f"- {n}" for n in found.notes),
         ]
         write_section(options.append, "\n".join([title, "", *parts, ""]))
-    print(f"{out}: {', '.join(sheet.name for sheet in sheets)}", file=sys.stderr)
+    print(f"{out}: {', '.join(table.name for table in tables)}", file=sys.stderr)
     return 0
 
 

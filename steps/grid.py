@@ -82,9 +82,9 @@ def _numbers(option: str, text: str) -> list[int]:
 
 def status(grid: Grid, options: argparse.Namespace) -> int:
     """Print the table, and draw it."""
-    from ser.grid.status import draw, read_status, text_of
+    from ser.grid.status import draw, read_grid_status, text_of
 
-    found = read_status(grid)
+    found = read_grid_status(grid)
     out = options.out or grid.root / "status.png"
     draw(found, out)
     keys = ("combination", "task", "temporal", "pooling", "fold", "seed")

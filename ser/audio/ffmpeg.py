@@ -1,7 +1,7 @@
 """Files that neither libsndfile nor sox reads (M4A, 3GP, WebM, WMA, video, ...) through the program ffmpeg.
 
-ffmpeg gets an open file without its name, so that the content alone says what it is, and writes an AU stream to a pipe,
-of which a block at a time is held. Of a truncated file it gives what there is, mostly with exit code 0. So any message
+ffmpeg gets an open file without its name, so that the content alone decides what it is, and writes an AU stream to a
+pipe, of which a block at a time is held. Of a truncated file it gives what there is, mostly with exit code 0. So any message
 of level `error` is an error of the file.
 """
 

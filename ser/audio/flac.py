@@ -1,6 +1,6 @@
 """FLAC files: whole ones by dr_flac (miniaudio), which is faster than libsndfile's decoder, and the streams of a file.
 
-The header's number of samples is compared with the last frame, which tells where it ends, without a sample being
+The header's number of samples is compared with that of the last frame, without a sample being
 decoded; where they differ, the samples are counted by decoding them.
 """
 
@@ -19,7 +19,7 @@ from ser.common import InputError
 HEADER = 4 + 4 + 34
 _MARKER = re.compile(rb"fLaC[\0\x80]\0\0\x22")
 _SYNC = re.compile(rb"\xff[\xf8\xf9]")
-# What a frame's header says of rate and bits a sample; other codes leave it to the stream's.
+# Rate and bits a sample by the codes of a frame's header; other codes leave it to the stream's.
 _HERTZ = {
     1: 88200,
     2: 176400,
@@ -34,7 +34,7 @@ _HERTZ = {
     11: 96000,
 }
 _BITS = {1: 8, 2: 12, 4: 16, 5: 20, 6: 24, 7: 32}
-# Bytes from the end within which the last frame must begin, where the header does not tell how large one may be.
+# Bytes from the end within which the last frame must begin, where the header does not limit its size.
 _TAIL = 1 << 20
 
 
@@ -107,8 +107,8 @@ def _counted(path: Path, data: bytes) -> bytes:
         raise InputError(f"{path}: truncated: {there} of {promised} samples; replace it by an intact copy")
     if there != end:
         raise InputError(f"{path}: truncated or damaged behind {there} samples; replace it by an intact copy")
-    said = f"counts {promised} of {there} samples" if promised else "gives no size"
-    warnings.warn(f"{path}: the header {said}; read to the end of the file", stacklevel=5)
+    count = f"counts {promised} of {there} samples" if promised else "gives no size"
+    warnings.warn(f"{path}: the header {count}; read to the end of the file", stacklevel=5)
     return _with_length(data, there)
 
 

@@ -42,8 +42,8 @@ class _Stream:
 
     Attributes:
         kind: what all their headers have in common.
-        header: the frame that tells the length (Xing, Info, VBRI), which has no samples; b"" where there is none.
-        promised: frames by that header; 0 where it does not tell.
+        header: the frame with the length (Xing, Info, VBRI), which has no samples; b"" where there is none.
+        promised: frames by that header; 0 where it has none.
         frames: found.
         parts: where these lie in the file; more than one where something else lies between.
     """
@@ -189,7 +189,7 @@ def behind_tags(data: Bytes, at: int = 0) -> int:
 
 
 def _length_header(data: Bytes, at: int, kind: tuple[int, bool]) -> int | None:
-    """How many frames a frame that holds no samples says there are, 0 where it does not; None: it holds samples."""
+    """The number of frames by a frame that holds no samples, 0 where it has none; None: it holds samples."""
     place = at + _side(kind)
     name = data[place : place + 4]
     if name in (b"Xing", b"Info"):
@@ -211,7 +211,7 @@ def _has_xing(stream: _Stream) -> bool:
 
 
 def _header(stream: _Stream) -> bytes:
-    """A frame that tells the right length; encoder's delay and padding stay as the stream's own header has them."""
+    """A frame with the right length; encoder's delay and padding stay as the stream's own header has them."""
     place = _side(stream.kind)
     count = stream.frames.to_bytes(4, "big")
     own = stream.header

@@ -35,7 +35,7 @@ def ogg_streams(path: Path, data: bytes | mmap.mmap) -> list[bytes] | None:
             f"{path}: damaged: bytes {at} to {following}, between pages of Ogg, are none; replace it by an intact copy"
         )
     if not kind & _LAST:
-        warnings.warn(f"{path}: no page says that it is the last; see whether the recording is whole", stacklevel=3)
+        warnings.warn(f"{path}: no page is marked as the last; see whether the recording is whole", stacklevel=3)
     if len(starts) < 2:
         return None
     return [data[a:b] for a, b in zip(starts, [*starts[1:], at], strict=True)]

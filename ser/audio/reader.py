@@ -58,7 +58,7 @@ class Audio:
 
 
 class AudioInfo(NamedTuple):
-    """What a header tells: Hz, samples of a channel, channels."""
+    """Of a header: Hz, samples of a channel, channels."""
 
     sampling_rate: int
     num_samples: int
@@ -193,7 +193,7 @@ def _cut_short(path: Path, there: int, info: AudioInfo) -> InputError:
 
 
 def audio_info(path: Path) -> AudioInfo:
-    """What the header tells, checked against the size of the file where the format allows it; no sample is decoded.
+    """The values of the header, checked against the size of the file where the format allows it; no sample is decoded.
 
     Raises:
         InputError: absent, empty, truncated, or no audio format.
@@ -213,7 +213,7 @@ class _NotForLibsndfile(Exception):
 
 
 class _ByProgram(NamedTuple):
-    """What a program tells of a file, and whether that is ffmpeg, not sox."""
+    """What a program reports of a file, and whether that is ffmpeg, not sox."""
 
     info: AudioInfo
     by_ffmpeg: bool
@@ -268,7 +268,7 @@ class _Decoder:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[_Decoder]:
-    """The file, once its header has been found to promise what is there. The content says what it is, not the name."""
+    """The file, once its header has been found to promise what is there. The content decides, not the name."""
     import soundfile
 
     check_regular(path, "put an intact copy there")
@@ -319,7 +319,7 @@ def _sound_file(path: Path, source: Any) -> SoundFile:
 
     file = soundfile.SoundFile(source, closefd=False, **(_headerless(path) if isinstance(source, int) else {}))
     if file.frames > UNKNOWN_LENGTH:
-        raise InputError(f"{path}: its header does not tell how long it is; convert it with ffmpeg or sox")
+        raise InputError(f"{path}: its header has no length; convert it with ffmpeg or sox")
     _check_sizes(path, file.extra_info)
     if file.format == "NIST":
         _check_sphere(path, file.frames)
@@ -362,7 +362,7 @@ def _program_info(path: Path, error: _NotForLibsndfile) -> _ByProgram:
     if found is None:
         raise InputError(
             f"{path}: not a known audio format ({error}); replace it by an intact copy, install ffmpeg ({INSTALL}), or "
-            "convert it to wav with sox, whose options say what a file without a header is"
+            "convert it to wav with sox, whose options describe a file without a header"
         )
     check_rate(path, found.info.sampling_rate)
     return found
@@ -379,7 +379,7 @@ def _ffmpeg_blocks(path: Path, start: int, count: int, block: int) -> Iterator[n
 
 
 def _headerless(path: Path) -> dict[str, Any]:
-    """Raw GSM 06.10, the one kind that its name must tell: frames of 33 bytes that begin with the four bits 1101.
+    """Raw GSM 06.10, the one format that is known by its name: frames of 33 bytes that begin with the four bits 1101.
 
     Raises:
         InputError: it is something else, or cut within a frame.
@@ -390,7 +390,7 @@ def _headerless(path: Path) -> dict[str, Any]:
     if data[:4].tobytes() == b"RIFF":
         return {}
     if (data[::33] >> 4 != 0xD).any():
-        kind = what_it_is(path) or "no GSM 06.10, as its name says"
+        kind = what_it_is(path) or "no GSM 06.10, which its name promises"
         raise InputError(f"{path}: {kind}; replace it by an intact copy")
     if len(data) % 33:
         raise InputError(f"{path}: truncated: it ends within a GSM frame; replace it by an intact copy")

@@ -1,8 +1,8 @@
 """Files that libsndfile does not know (AMR, WavPack, some NIST SPHERE, ...) through the program sox.
 
-sox gets a file's bytes, never its name, so that the content alone says what it is. Its exit code 0 means little: of
+sox gets a file's bytes, never its name, so that the content alone decides what it is. Its exit code 0 means little: of
 a truncated file it gives what there is, with a warning at most. So any word on its stderr is an error, and the
-samples must be as many as it said beforehand.
+samples must be as many as it reported beforehand.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def sox_info(path: Path) -> tuple[int, int, int]:
     rate, count, channels = (float(_sox(path, "--info", option, "-")) for option in ("-r", "-s", "-c"))
     if not rate.is_integer():
         raise InputError(f"{path}: sampling rate {rate} Hz is no whole number; convert it with sox to one that is")
-    # Some headers do not tell the length.
+    # Some headers do not have the length.
     return int(rate), int(count) or sox_read(path, int(channels), 0, None).shape[1], int(channels)
 
 
@@ -66,19 +66,19 @@ def _sox(path: Path, *arguments: str) -> bytes:
         raise InputError(
             f"{path}: sox has not ended after {seconds:.0f} s, as with a damaged file; replace it by an intact copy"
         ) from None
-    said = " ".join(run.stderr.decode(errors="replace").split())
-    if UNKNOWN in said:
-        raise UnknownFormat(said)
-    if "shorten" in said:
+    message = " ".join(run.stderr.decode(errors="replace").split())
+    if UNKNOWN in message:
+        raise UnknownFormat(message)
+    if "shorten" in message:
         raise InputError(
             f"{path}: NIST SPHERE packed with shorten, which neither libsndfile nor sox reads; convert it with "
             "ffmpeg or NIST's sph2pipe (sph2pipe -f wav in.sph out.wav)"
         )
-    if "no handler" in said:
-        raise InputError(f"{path}: this sox lacks what it needs ({said}); install all its formats ({INSTALL})")
-    if run.returncode or said:
+    if "no handler" in message:
+        raise InputError(f"{path}: this sox lacks what it needs ({message}); install all its formats ({INSTALL})")
+    if run.returncode or message:
         raise InputError(
-            f"{path}: truncated or damaged ({said or f'sox ended with code {run.returncode}'}); "
+            f"{path}: truncated or damaged ({message or f'sox ended with code {run.returncode}'}); "
             "replace it by an intact copy"
         )
     return run.stdout

@@ -1,6 +1,6 @@
 """File name suffixes of audio: what `read_audio` decodes, by which library or program, and what it cannot decode.
 
-The content alone says what a file is; its name says whether a file of a folder is meant to be audio at all.
+The content alone decides what a file is; its name decides whether a file of a folder is meant to be audio at all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Operations that change what a training hears, and leave what is said and felt."""
+"""Data augmentation: transforms that keep text and emotion."""
 
 from ser.augment.kinds import Kind, TooShort, copy_rng
 from ser.augment.settings import Augment, augmentation

@@ -55,7 +55,7 @@ def draw_steps(utterance_id: str, number: int, augment: Augment, voices: Voices)
 def perturb(
     samples: np.ndarray, rate: int, steps: Sequence[Mapping[str, Any]], augment: Augment, voices: Voices
 ) -> np.ndarray:
-    """Do what the steps say: float32, (samples,), at `rate` Hz."""
+    """Apply the transforms of the steps: float32, (samples,), at `rate` Hz."""
     for step in steps:
         values = {key: value for key, value in step.items() if key != "kind"}
         samples = augment.kinds[step["kind"]].apply(samples, rate, values, voices)

@@ -190,7 +190,7 @@ class BandPass:
         low, high = values["low"], values["high"]
         if low >= rate / 2:
             raise InputError(f"augment: band_pass.low: {low:.0f} Hz is above what {rate} Hz can hold; lower it")
-        # Turned over at both ends for as long as the lower edge rings on, so that the ends are not heard.
+        # Turned over at both ends for as long as the lower edge rings on, so that it is not in the result.
         padding = min(len(samples) - 1, round(2 * rate / low))
         before, after = samples[padding:0:-1], samples[-2 : -padding - 2 : -1]
         padded = np.concatenate([2 * samples[0] - before, samples, 2 * samples[-1] - after])
@@ -251,7 +251,7 @@ class Vtlp:
     The magnitudes of its short-time Fourier transform are warped by the map of `warp_frequency`, interpolated
     linearly. Each bin takes the phase of the bin it comes from, turned on from frame to frame as a shift by whole bins
     asks (Laroche and Dolson 1999): with the phases left in place, frames would cancel where they overlap, and only two
-    thirds of the warp would be heard. Harmonics move along with formants. The inverse has as many samples.
+    thirds of the warp would remain. Harmonics move along with formants. The inverse has as many samples.
 
     Attributes:
         alpha: range of the warp; above 1 formants move up.

@@ -39,7 +39,7 @@ def write_preview(cut: Cut, voices: Voices, augment: Augment, rate: int, out: Pa
         except TooShort as error:
             print(f"{name}: left out: {error}")
             continue
-        shown[name] = (_said(values), changed)
+        shown[name] = (_label(values), changed)
     for name, (_, changed) in shown.items():
         with atomic_path(out / f"{name}.wav") as temporary:
             soundfile.write(temporary, changed, rate, subtype="FLOAT")
@@ -48,7 +48,7 @@ def write_preview(cut: Cut, voices: Voices, augment: Augment, rate: int, out: Pa
     yield out / "spectrograms.png"
 
 
-def _said(values: dict[str, Any]) -> str:
+def _label(values: dict[str, Any]) -> str:
     """Values as a title has room for: numbers, and the first letters of words."""
     texts = {key: f"{value:.4g}" if isinstance(value, float) else str(value)[:30] for key, value in values.items()}
     return ", ".join(f"{key} {texts[key]}" for key in SHOWN if key in texts)
@@ -61,11 +61,11 @@ def _draw(shown: dict[str, tuple[str, np.ndarray]], rate: int, path: Path) -> No
     figure = Figure(figsize=(4 * COLUMNS, 1.5 * rows), layout="constrained")
     loudest = 10 * np.log10(max(1e-12, max(float(np.square(x).max()) for _, x in shown.values())))
     longest = max(len(x) for _, x in shown.values()) / rate
-    for number, (name, (said, samples)) in enumerate(shown.items()):
+    for number, (name, (label, samples)) in enumerate(shown.items()):
         axes = figure.add_subplot(rows, COLUMNS, number + 1)
         padded = np.pad(samples, (0, max(0, 512 - len(samples))))
         with np.errstate(divide="ignore"):
             axes.specgram(padded, NFFT=512, noverlap=384, Fs=rate, vmin=loudest - 30 - LEVELS, vmax=loudest - 30)
-        axes.set(xlim=(0, longest), title=f"{name}: {said}" if said else name)
+        axes.set(xlim=(0, longest), title=f"{name}: {label}" if label else name)
         axes.set(xlabel="s" if number >= len(shown) - COLUMNS else None, ylabel="Hz" if number % COLUMNS == 0 else None)
     save_picture(figure, path)

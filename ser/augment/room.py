@@ -30,7 +30,7 @@ TRIES = 1000  # of rooms for one response
 
 @dataclass(frozen=True)
 class Room:
-    """As heard in a room, without the delay of the direct sound.
+    """Reverberation of a room, without the delay of the direct sound.
 
     Attributes:
         folder: measured impulse responses, at any rate; empty: simulated ones.
@@ -79,8 +79,8 @@ class Room:
             return np.zeros_like(samples)
         from scipy.signal import oaconvolve
 
-        heard = oaconvolve(samples, self.response(rate, values))[: len(samples)]
-        return at_level(heard, samples, rate)
+        reverberant = oaconvolve(samples, self.response(rate, values))[: len(samples)]
+        return at_level(reverberant, samples, rate)
 
     def response(self, rate: int, values: dict[str, Any]) -> np.ndarray:
         """The impulse response that a draw names, at `rate` Hz, direct sound at sample 0: float32, (samples,)."""

@@ -84,7 +84,7 @@ def mask(
     Args:
         time_width: frames at most.
         frequency_width: bins at most.
-        fill: a value that says nothing, which in normalised features is their mean: 0, or the utterance's own.
+        fill: a value without information, which in normalised features is their mean: 0, or the utterance's own.
     """
     result = values.copy()
     for start, end in _intervals(rng, time_masks, time_width, values.shape[0]):

@@ -48,7 +48,7 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
                 raise
             print(f"error: the package {error.name} is not installed. Fix: pip install 'ser[train]'", file=sys.stderr)
         except BrokenPipeError:
-            # The reader of our output has gone (`... | head`): nothing to say, and nobody to say it to.
+            # The reader of our output has gone (`... | head`): nothing to report.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             name = f"{line(error.filename)}: " if error.filename else ""

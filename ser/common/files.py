@@ -100,7 +100,7 @@ def lock_file(file: IO[str], wait: bool = False, shared: bool = False) -> bool:
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a file or folder, so that two processes do not make it at once; the second waits, and says so.
+    """Hold the lock of a file or folder, so that two processes do not make it at once; the second waits and reports it.
 
     Args:
         path: what is being made; the lock lies beside it.

@@ -30,10 +30,10 @@ def find_decoder(name: str) -> Decoder:
         import_module("k2")
     except (ImportError, OSError) as error:
         reason = " ".join(str(error).split())
-        told = f"k2 cannot be imported ({reason[:160]}); install it with: {install_line()}"
+        message = f"k2 cannot be imported ({reason[:160]}); install it with: {install_line()}"
         if name == "k2":
-            raise InputError(f"{told}; or give --decoder viterbi, which finds the same path without it") from None
-        warnings.warn(f"{told}. Decoded with Viterbi, which finds the same path", stacklevel=2)
+            raise InputError(f"{message}; or give --decoder viterbi, which finds the same path without it") from None
+        warnings.warn(f"{message}. Decoded with Viterbi, which finds the same path", stacklevel=2)
         return viterbi.best_path
     return _within if name == "auto" else _k2
 

@@ -11,14 +11,14 @@ import numpy as np
 
 from ser.common.metrics import mean_recall
 from ser.diarization.segments import Segment
-from ser.inference.confidence import WITHHELD
+from ser.inference.confidence import ABSTAINED
 
 # Seconds of a frame that is right or wrong.
 FRAME = 0.01
 
 
 # Labels of segments without emotion, which count as no speech does in the emotion diarization error.
-NO_EMOTION = ("neutral", WITHHELD)
+NO_EMOTION = ("neutral", ABSTAINED)
 
 
 @dataclass(frozen=True)

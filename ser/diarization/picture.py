@@ -10,7 +10,7 @@ import numpy as np
 
 from ser.common.pictures import save_picture
 from ser.diarization.segments import Channel, Timeline, cell_edges
-from ser.inference.confidence import WITHHELD
+from ser.inference.confidence import ABSTAINED
 
 # Okabe and Ito's colours, which people with any kind of colour vision tell apart, without black.
 COLOURS = ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7", "#56B4E9", "#F0E442")
@@ -41,7 +41,7 @@ def draw(timeline: Timeline, path: Path) -> None:
     axes = figure.subplots(3 * count, 1, sharex=True, height_ratios=[2, 2, 0.6] * count, squeeze=False)[:, 0]
     unit, divisor = ("min", 60.0) if timeline.duration > 600 else ("s", 1.0)
     colours = colours_of(timeline.classes)
-    marks = colours | {WITHHELD: WHITE}
+    marks = colours | {ABSTAINED: WHITE}
     for place, channel in enumerate(timeline.channels):
         edges = np.array(cell_edges(len(channel.levels), timeline.hop, timeline.duration)) / divisor
         wave, stack, bars = axes[3 * place : 3 * place + 3]

@@ -12,7 +12,7 @@ from ser.common import InputError
 from ser.diarization.decoders import Decoder
 from ser.diarization.segments import Channel, Timeline, decode, names
 from ser.diarization.settings import Settings
-from ser.diarization.windows import ChannelStatistics, hear, survey, wanted
+from ser.diarization.windows import ChannelStatistics, score_windows, survey, wanted
 from ser.inference.confidence import confidence_of
 from ser.inference.predict.inputs import Source, with_speakers
 from ser.inference.predictor import Predictor
@@ -43,7 +43,7 @@ def timeline_of(
         raise InputError(f"{path}: its name is not UTF-8 text. Rename it, such as with `convmv`") from None
     found = survey(path, predictor.frontend.sampling_rate, settings.hop)
     channels, warnings = [], []
-    for windows in hear(path, predictor, settings, found, show, speakers):
+    for windows in score_windows(path, predictor, settings, found, show, speakers):
         statistics, number = windows.statistics, windows.channel
         confidence = confidence_of(predictor, statistics.own, precision)
         segments, score = decode(windows, settings, decoder, found.duration, confidence)

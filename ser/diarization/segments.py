@@ -11,7 +11,7 @@ from ser.diarization.decoders import Decoder
 from ser.diarization.graph import chain_graph
 from ser.diarization.settings import NO_SPEECH, Settings
 from ser.diarization.windows import LEAST, NONE, ChannelStatistics, Windows
-from ser.inference.confidence import WITHHELD, Confidence
+from ser.inference.confidence import ABSTAINED, Confidence
 from ser.scoring.calibration import tempered
 
 PLAIN = Confidence()
@@ -23,7 +23,7 @@ class Segment:
 
     Attributes:
         start, end: seconds.
-        label: emotion; WITHHELD where the confidence is too low to give one.
+        label: emotion; ABSTAINED where the confidence is too low to give one.
         confidence: calibrated posterior of the emotion: mean over the segment's windows, weighted by how likely each is
             speech, then tempered, as `ser predict` does with the windows of a long file.
     """
@@ -129,7 +129,7 @@ def segments_of(
         weights = np.maximum(windows.speech[start:end], LEAST)
         mean = np.average(windows.posteriors[start:end], axis=0, weights=weights)
         value = float(tempered(mean[None], confidence.temperature)[0, label])
-        name = windows.classes[label] if value >= confidence.threshold else WITHHELD
+        name = windows.classes[label] if value >= confidence.threshold else ABSTAINED
         found.append(Segment(edges[start], edges[end], name, round(value, 4)))
     return tuple(found)
 

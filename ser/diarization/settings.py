@@ -21,7 +21,7 @@ NORMALISATIONS = ("model", "channel")
 
 @dataclass(frozen=True)
 class Settings:
-    """Seconds, natural logarithms and decibels; conf/timeline.yaml says what each is and holds its default."""
+    """Seconds, natural logarithms and decibels; conf/timeline.yaml describes each and holds its default."""
 
     window: float
     hop: float

@@ -9,7 +9,7 @@ from pathlib import Path
 from ser.inference.commands import add_head
 
 KEYS = {
-    "window": "seconds that the network hears at once",
+    "window": "seconds of a window of the network",
     "hop": "seconds from window to window",
     "minimum": "seconds of the shortest segment",
     "switching-cost": "of a change of emotion",
@@ -22,7 +22,7 @@ KEYS = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="model folder")
+    parser.add_argument("model", type=Path, help="model package")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recordings; each channel is a speaker")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder to write to (default: this one)")
     parser.add_argument("--format", default="rttm,textgrid,csv,json,png", help="of these, by commas (default: all)")
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     from ser.diarization.windows import speaker_statistics
     from ser.diarization.writers import FORMATS, write
     from ser.inference import Predictor, open_model
-    from ser.inference.confidence import WITHHELD, Confidence
+    from ser.inference.confidence import ABSTAINED, Confidence
 
     formats = [name for name in options.format.split(",") if name]
     _check(formats, FORMATS, "--format", several=True)
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     settings = read_settings(options.settings, {key: getattr(options, key) for key in keys})
     decoder = find_decoder(options.decoder)
     predictor = Predictor(open_model(options.model, options.device), options.head)
-    settings.costs(predictor.classes)  # refuses a class that the model does not know before anything is heard
+    settings.costs(predictor.classes)  # refuses a class that the model does not know before any audio is read
     named = read_speakers(options.utt2spk, options.files) if options.utt2spk else {}
     speakers = speaker_statistics(named, predictor, settings)
     failed = 0
@@ -108,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
         for text in warnings:
             print(f"warning: {line(path)}: {line(text)}", file=sys.stderr)
         for channel in timeline.channels:
-            labels = [segment.label != WITHHELD for segment in channel.segments]
+            labels = [segment.label != ABSTAINED for segment in channel.segments]
             given.setdefault(channel.confidence, []).extend(labels)
         counts = "; ".join(
             f"{c.name}: {len(c.segments)} segments{f', {c.statistics}' if c.statistics.source else ''}"

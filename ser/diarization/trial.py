@@ -17,7 +17,7 @@ from ser.diarization.joined import ENDS, LONGEST, PAUSES, TURN, join_all, known_
 from ser.diarization.measure import FRAME, Agreement
 from ser.diarization.segments import Channel, Segment, Timeline, names
 from ser.diarization.settings import Settings, write_settings
-from ser.diarization.tune import hear_all, measure, tune
+from ser.diarization.tune import measure, score_recordings, tune
 from ser.diarization.writers import rttm
 from ser.inference.model import open_model
 from ser.inference.predictor import Predictor
@@ -88,8 +88,8 @@ class Trial:
         for corpus in (*known, *unseen):
             recordings = self.join(corpus, PARTS if corpus in unseen else ("test",))
             if recordings:
-                heard = hear_all(recordings, self.predictor, settings)
-                without, decoded = (measure(heard, settings, way) for way in (None, decoder))
+                scored = score_recordings(recordings, self.predictor, settings)
+                without, decoded = (measure(scored, settings, way) for way in (None, decoder))
                 measured[corpus] = Measured(len(recordings), without, decoded)
         e = self.experiment
         cell = f"{e.combination} {e.task}_{e.temporal}_{e.pooling}, preset {e.preset}, split {e.split}"

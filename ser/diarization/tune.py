@@ -14,7 +14,7 @@ from ser.diarization.decoders import Decoder
 from ser.diarization.measure import Agreement, agree
 from ser.diarization.segments import Segment, cell_edges, decode, segments_of
 from ser.diarization.settings import Settings
-from ser.diarization.windows import Survey, Windows, hear, speech, survey
+from ser.diarization.windows import Survey, Windows, score_windows, speech, survey
 from ser.inference.predictor import Predictor
 
 WINDOWS = (1.5, 2.0, 3.0)
@@ -25,22 +25,22 @@ DECIBELS = (35.0, 40.0, 45.0)
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A recording of one speaker that the network has heard with one length of window, and its reference."""
+class Scored:
+    """A recording of one speaker that the network has scored with one length of window, and its reference."""
 
     windows: Windows
     survey: Survey
     reference: tuple[Segment, ...]
 
 
-def hear_all(
+def score_recordings(
     recordings: Sequence[tuple[Path, tuple[Segment, ...]]], predictor: Predictor, settings: Settings
-) -> list[Heard]:
+) -> list[Scored]:
     """The network's answers, which only `window`, `hop` and `normalisation` decide."""
     found = []
     for path, reference in progress(recordings, text=f"windows of {settings.window} s", unit="recording"):
         level = survey(path, predictor.frontend.sampling_rate, settings.hop)
-        found.append(Heard(hear(path, predictor, settings, level, show=False)[0], level, reference))
+        found.append(Scored(score_windows(path, predictor, settings, level, show=False)[0], level, reference))
     return found
 
 
@@ -55,7 +55,7 @@ def tune(
     """
     best: tuple[tuple[float, float], Settings, Agreement] | None = None
     for window in WINDOWS:
-        heard = hear_all(recordings, predictor, replace(start, window=window))
+        scored = score_recordings(recordings, predictor, replace(start, window=window))
         grid = list(product(MINIMA, SWITCHING, NO_SPEECH, DECIBELS))
         for minimum, switching, no_speech, decibels in progress(grid, text=f"{window} s", unit="setting"):
             settings = replace(
@@ -66,7 +66,7 @@ def tune(
                 no_speech_cost=no_speech,
                 no_speech_decibels=decibels,
             )
-            found = measure(heard, settings, decoder)
+            found = measure(scored, settings, decoder)
             errors = 1 - found.frame_accuracy, found.segment_error
             if best is None or errors < best[0]:
                 best = errors, settings, found
@@ -74,14 +74,14 @@ def tune(
     return best[1], best[2]
 
 
-def measure(heard: Sequence[Heard], settings: Settings, decoder: Decoder | None) -> Agreement:
+def measure(scored: Sequence[Scored], settings: Settings, decoder: Decoder | None) -> Agreement:
     """The agreement of all recordings together.
 
     Args:
         decoder: None: every window has the label that is likeliest in it.
     """
     total: Agreement | None = None
-    for one in heard:
+    for one in scored:
         likely = speech(one.survey.levels[0], settings.no_speech_decibels)
         windows = replace(one.windows, speech=likely)
         duration = one.survey.duration

@@ -1,4 +1,4 @@
-"""What the network says of a long recording, window by window, in bounded memory.
+"""Posteriors of a long recording, window by window, in bounded memory.
 
 A recording is a row of cells of one hop each. A cell's window has the cell in its middle, and is shifted inwards at the
 ends of the recording, so that all windows are equally long where the recording is longer than one. A window is treated
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TOGETHER = 64
 # dB of full scale: below, there is nothing.
 QUIETEST = -100.0
-# A cell that is softer is not heard for how loud the speech of a channel is.
+# A cell that is softer does not count for how loud the speech of a channel is.
 FAINT = -80.0
 # The loud parts of a channel: its cells' level that so many per cent do not exceed.
 LOUD = 95
@@ -202,15 +202,15 @@ def speech(levels: np.ndarray, decibels: float) -> np.ndarray:
 
     One half at `decibels` below. A channel in which nobody is as loud as FAINT has no speech.
     """
-    heard = levels[levels > FAINT]
-    if not len(heard):
+    loud = levels[levels > FAINT]
+    if not len(loud):
         return np.zeros(len(levels), np.float32)
-    middle = np.percentile(heard, LOUD) - decibels
+    middle = np.percentile(loud, LOUD) - decibels
     likely = 1 / (1 + np.exp(-(levels - middle) / SLOPE))
     return np.where(levels > QUIETEST, likely, 0).astype(np.float32)
 
 
-def hear(
+def score_windows(
     path: Path,
     predictor: Predictor,
     settings: Settings,
@@ -372,4 +372,4 @@ def _collect(
         if cell % every == every // 2:
             for channel, likely in spoken.items():
                 if likely[cell] >= 0.5:
-                    moments[channel].add(predictor.shaped(predictor.spectrum(samples[channel])))
+                    moments[channel].add(predictor.preprocessed(predictor.spectrum(samples[channel])))

@@ -16,7 +16,7 @@ from ser.common import write_text
 from ser.common.output import csv_cell, line
 from ser.diarization.segments import Channel, Segment, Timeline, cell_edges
 from ser.diarization.windows import ChannelStatistics
-from ser.inference.confidence import WITHHELD
+from ser.inference.confidence import ABSTAINED
 
 
 def rttm(timeline: Timeline) -> str:
@@ -141,7 +141,7 @@ def _statistics(found: ChannelStatistics) -> dict[str, object]:
 
 
 def _segment(segment: Segment) -> dict[str, object]:
-    label = None if segment.label == WITHHELD else segment.label
+    label = None if segment.label == ABSTAINED else segment.label
     return {"start": segment.start, "end": segment.end, "emotion": label, "confidence": segment.confidence}
 
 

@@ -1,1 +1,1 @@
-"""What the experiments of a grid say together: the ledger, the tables, and how far each figure can be trusted."""
+"""Results of all experiments of a grid: the ledger, the tables, and the uncertainty of each figure."""

@@ -60,7 +60,7 @@ class Design:
 
 
 def synthetic(corpora: Sequence[str], recipe: Path | None = None) -> list[str]:
-    """Those whose protocol says that their speech is synthetic.
+    """Those whose protocol marks their speech as synthetic.
 
     Raises:
         InputError: a corpus has no protocol, or a wrong one.

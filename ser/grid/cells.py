@@ -26,7 +26,7 @@ KEYS = ("corpora", "combinations", *FACTORS)
 # What `combinations` may be beside a list: all sets; each corpus; these and all pairs; all corpora, and all but one.
 SETS = ("all", "singles", "pairs", "leave_one_out")
 MOST_OF_ALL = 12  # corpora: 4095 sets
-# What tells the experiments of a grid apart; all other settings they share.
+# Settings in which the experiments of a grid differ; they share all others.
 VARIED = {"corpora", *FACTORS, "fold", "seed"}
 
 
@@ -78,7 +78,7 @@ class Grid:
         settings: what all of them share; its corpora are all of the grid, available or not.
         cells: those whose corpora are all available.
         size: how many cells there would be with every available corpus.
-        at_hand: corpora, in order.
+        available: corpora, in order.
         protocols: of these.
         lines: of these, the name and those that the protocol builds on.
         folds: those asked for; none: all that a combination has.
@@ -89,7 +89,7 @@ class Grid:
     places: Places
     cells: list[Cell]
     size: int
-    at_hand: list[str]
+    available: list[str]
     protocols: dict[str, Protocol]
     lines: dict[str, list[str]]
     folds: tuple[int, ...]
@@ -120,7 +120,7 @@ class Grid:
     def summary(self) -> str:
         """How much of the grid there is with the available corpora."""
         names = ", ".join(map("_".join, self.combinations))
-        return f"{len(self.cells)} of {self.size} cells with {', '.join(self.at_hand)}: those of {names}"
+        return f"{len(self.cells)} of {self.size} cells with {', '.join(self.available)}: those of {names}"
 
     @property
     def arithmetic(self) -> str:
@@ -253,11 +253,11 @@ def open_grid(
     protocols = {corpus: read_protocol(corpus, places.recipe) for corpus in corpora}
     tested = {corpus for corpus, protocol in protocols.items() if protocol.has_test(settings.split, 1)}
     lines = {corpus: _line(protocol, places.recipe) for corpus, protocol in protocols.items()}
-    at_hand = [corpus for corpus in corpora if set(only) & set(lines[corpus]) or not only]
-    there, size = _combinations(path, values, tested, at_hand)
+    available = [corpus for corpus in corpora if set(only) & set(lines[corpus]) or not only]
+    there, size = _combinations(path, values, tested, available)
     if not there:
         raise InputError(
-            f"--only {','.join(at_hand)}: no combination of these is in the grid or has test speakers; add a corpus"
+            f"--only {','.join(available)}: no combination of these is in the grid or has test speakers; add a corpus"
         )
     factors = list(product(*(values[factor] for factor in FACTORS)))
     return Grid(
@@ -265,9 +265,9 @@ def open_grid(
         places,
         [Cell(combination, *factor) for combination in there for factor in factors],
         size * len(factors),
-        at_hand,
-        {corpus: protocols[corpus] for corpus in at_hand},
-        {corpus: lines[corpus] for corpus in at_hand},
+        available,
+        {corpus: protocols[corpus] for corpus in available},
+        {corpus: lines[corpus] for corpus in available},
         tuple(sorted(folds)),
         tuple(seeds),
     )

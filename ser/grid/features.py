@@ -22,7 +22,7 @@ def prepare(grid: Grid) -> str:
         A table of the number of examples that each combination has of each training utterance.
     """
     places, batches = grid.places, grid.settings.batches
-    trained = [c for c in grid.at_hand if any(c in combination for combination in grid.combinations)]
+    trained = [c for c in grid.available if any(c in combination for combination in grid.combinations)]
     check_confounded(places.data, trained, batches.normalisation, batches.allow_confounded)
     rows: dict[str, dict[str, int]] = {}
     for experiment in progress(grid.trainings, text="copies", unit="training", total=len(grid.trainings)):
@@ -38,8 +38,8 @@ def prepare(grid: Grid) -> str:
             store.prepare()
     if not rows:
         return "augment.copies is 0: no copies"
-    table = [[name, *(found.get(corpus, "") for corpus in grid.at_hand)] for name, found in rows.items()]
-    return tabulate(table, ["examples of each training utterance", *grid.at_hand])
+    table = [[name, *(found.get(corpus, "") for corpus in grid.available)] for name, found in rows.items()]
+    return tabulate(table, ["examples of each training utterance", *grid.available])
 
 
 def compute(grid: Grid, job: int, jobs: int) -> tuple[int, int]:
@@ -75,7 +75,7 @@ def stores(grid: Grid) -> list[FeatureStore]:
     places, settings = grid.places, grid.settings
     frontend = build_frontend(settings)
     kinds = augmentation(settings.augment, places.dump / "rooms") if settings.augment["copies"] else None
-    folders: dict[Path, None] = dict.fromkeys(places.data / corpus for corpus in grid.at_hand)
+    folders: dict[Path, None] = dict.fromkeys(places.data / corpus for corpus in grid.available)
     for experiment in grid.trainings if kinds else []:
         sets = open_train_sets(experiment, places.recipe, places.data, places.dump)
         folders |= dict.fromkeys(s.folder for s in sets.values() if s.examples > 1)

@@ -115,7 +115,7 @@ class Runner:
             if not self.is_done(experiment):
                 with _logged(folder / LOG):
                     self.make(experiment)
-                _say(f"{name}: done in {time.monotonic() - started:.0f} s")
+                _log(f"{name}: done in {time.monotonic() - started:.0f} s")
             (folder / MARKER).unlink(missing_ok=True)
             mark_done(folder, self.all_hashes(experiment))
             return None
@@ -126,7 +126,7 @@ class Runner:
             if not isinstance(error, InputError):
                 reason = f"{type(error).__name__}: {reason}"
             failure = Failure(self.run, self.job, reason, str(LOG))
-            _say(f"error: {name}: {reason}; log: {folder / LOG}")
+            _log(f"error: {name}: {reason}; log: {folder / LOG}")
             with suppress(InputError, OSError):  # on a full disk
                 _append(folder / LOG, "".join(traceback.format_exception(error)))
                 mark_failed(folder, failure)
@@ -267,7 +267,7 @@ def train(data: Data, folder: Path) -> None:
 
 
 def _forget(folder: Path, corpora: Iterable[str]) -> None:
-    """Have these corpora decoded again: without a score that is whole, nothing says that what is there is."""
+    """Have these corpora decoded again: without a whole score, decoded files may be damaged."""
     for corpus in corpora:
         for part in ("valid", "test"):
             (folder / f"decode_{corpus}_{part}" / "decode.json").unlink(missing_ok=True)
@@ -300,7 +300,7 @@ def _logged(path: Path) -> Iterator[None]:
         yield
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     with suppress(OSError):  # the log of the job may lie on a disk that is full
         print(text, flush=True)
 

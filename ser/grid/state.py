@@ -36,7 +36,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True)
-class Found:
+class RunStatus:
     """What was found.
 
     Attributes:
@@ -49,24 +49,24 @@ class Found:
     log: Path | None = None
 
 
-def look(folder: Path, experiment: Experiment, unseen: Sequence[str]) -> Found:
+def read_status(folder: Path, experiment: Experiment, unseen: Sequence[str]) -> RunStatus:
     """Find the state of an experiment; one that was killed is missing, as one that never began.
 
     Args:
         unseen: corpora on which it is to be scored zero-shot.
     """
     if any(is_locked(folder / name) for name in LOCKS):
-        return Found(State.RUNNING)
+        return RunStatus(State.RUNNING)
     failure = read_failure(folder)
     if failure is not None:
-        return Found(State.FAILED, failure.error, folder / failure.log)
+        return RunStatus(State.FAILED, failure.error, folder / failure.log)
     if not (folder / "result.json").is_file():
-        return Found(State.MISSING)
+        return RunStatus(State.MISSING)
     problem = wrong_with(folder, experiment)
     if problem:
-        return Found(State.FAILED, problem, folder / "result.json")
+        return RunStatus(State.FAILED, problem, folder / "result.json")
     scored = zero_shot_found(folder)
-    return Found(State.DONE if scored is not None and scored.keys() >= set(unseen) else State.MISSING)
+    return RunStatus(State.DONE if scored is not None and scored.keys() >= set(unseen) else State.MISSING)
 
 
 def wrong_with(folder: Path, experiment: Experiment) -> str:
@@ -89,7 +89,7 @@ def wrong_with(folder: Path, experiment: Experiment) -> str:
 
 
 def zero_shot_found(folder: Path) -> dict[str, Any] | None:
-    """What zero_shot.json says of this model: corpus -> hashes of the data that were scored, or why none were.
+    """What zero_shot.json holds of this model: corpus -> hashes of the data that were scored, or why none were.
 
     None where there is no such file, or it is of another model.
     """

@@ -11,7 +11,7 @@ import numpy as np
 from ser.common.pictures import check_picture, save_picture
 from ser.config import Experiment
 from ser.grid.cells import Grid
-from ser.grid.state import Found, State, look
+from ser.grid.state import RunStatus, State, read_status
 
 # Told apart by the colour-blind, and in grey.
 COLOURS = {State.DONE: "#009E73", State.RUNNING: "#56B4E9", State.FAILED: "#D55E00", State.MISSING: "#E8E8E8"}
@@ -22,7 +22,7 @@ class Status:
     """Every experiment of a grid and its state."""
 
     grid: Grid
-    found: list[tuple[Experiment, Found]]
+    found: list[tuple[Experiment, RunStatus]]
 
     @property
     def counts(self) -> dict[str, Counter[State]]:
@@ -37,16 +37,16 @@ class Status:
         return all(found.state is State.DONE for _, found in self.found)
 
     @property
-    def failed(self) -> list[tuple[Experiment, Found]]:
+    def failed(self) -> list[tuple[Experiment, RunStatus]]:
         return [(e, found) for e, found in self.found if found.state is State.FAILED]
 
 
-def read_status(grid: Grid) -> Status:
+def read_grid_status(grid: Grid) -> Status:
     """Look at the folder of each experiment that the kept ledger lacks."""
     return Status(
         grid,
         [
-            (e, Found(State.DONE) if grid.kept_run(e) else look(grid.folder(e), e, grid.unseen(e)))
+            (e, RunStatus(State.DONE) if grid.kept_run(e) else read_status(grid.folder(e), e, grid.unseen(e)))
             for e in grid.experiments
         ],
     )

@@ -1,4 +1,4 @@
-"""The model card, README.md of a model folder: what it is, was trained on and is worth, all from model.json."""
+"""The model card, README.md of a model package: what it is, was trained on and is worth, all from model.json."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMED = {"speaker": "the same speaker", "corpus": "the list"}
 
 
 def write_card(folder: Path) -> None:
-    """Write README.md of a model folder; the caller renews SHA256SUMS."""
+    """Write README.md of a model package; the caller renews SHA256SUMS."""
     write_text(folder / CARD, card(read_description(folder), sorted(p.name for p in folder.glob("check*"))))
 
 
@@ -36,7 +36,7 @@ def seen(folder: Path) -> frozenset[str]:
     """`seen_name` of each training utterance.
 
     Raises:
-        InputError: the list of a model folder is not text.
+        InputError: the list of a model package is not text.
     """
     try:
         return frozenset((folder / SEEN).read_text(encoding="utf-8").split())
@@ -186,9 +186,9 @@ def _calibration(description: Mapping[str, Any]) -> str:
 
 def _corpora(corpora: Mapping[str, Mapping[str, str]], counts: Mapping[str, Mapping[str, int]]) -> str:
     items = []
-    for corpus, told in corpora.items():
+    for corpus, about in corpora.items():
         n = counts.get(corpus, {"utterances": 0, "speakers": 0})
-        t = {key: markdown(text) for key, text in told.items()}
+        t = {key: markdown(text) for key, text in about.items()}
         note = f" {t['note']}" if t["note"] else ""
         items.append(
             f"- **{t['name']}** ({markdown_code(corpus)}, {t['language']}): {n['utterances']} training utterances, "

@@ -11,7 +11,7 @@ from ser.common import InputError
 from ser.inference.predictor import Predictor
 from ser.scoring.calibration import threshold_for
 
-WITHHELD = "-"  # in place of a label whose confidence is below the threshold
+ABSTAINED = "-"  # in place of a label whose confidence is below the threshold
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a model heard in a file: spectrogram, attention over time, posteriors."""
+"""Explanation of an answer: spectrogram, attention over time, posteriors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model folder: everything that answers follow from, and nothing that runs.
+"""The model package: everything that answers follow from, and nothing that runs.
 
 model.safetensors   weights and normalisation, as training wrote them; of an ensemble those of all members
 model.json          settings, class lists, trained range, statistics, calibration, metrics, licences, provenance
@@ -44,7 +44,7 @@ AGAIN = "take an intact copy, or make it again with `ser pack`"
 
 @dataclass(frozen=True)
 class Model:
-    """An opened model folder.
+    """An opened model package.
 
     Attributes:
         experiment: its settings; of an ensemble those of the first member.
@@ -62,10 +62,10 @@ class Model:
 
 
 def open_model(folder: Path, device: str = "cpu") -> Model:
-    """Check a model folder and open it; nothing in it is run.
+    """Check a model package and open it; nothing in it is run.
 
     Raises:
-        InputError: no model folder, a file that is missing or not as it was packed, weights that are no safetensors
+        InputError: no model package, a file that is missing or not as it was packed, weights that are no safetensors
             or of another network or label set, or a format that this version does not know.
     """
     from ser.inference.hub import find_package
@@ -99,14 +99,14 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
         raise InputError(f"{path}: not the weights of a model ({error}); {AGAIN}") from None
     if weighed != heads:
         raise InputError(
-            f"{folder}: the weights answer {_told(weighed)}, and {DESCRIPTION} says {_told(heads)}; {AGAIN}"
+            f"{folder}: the weights answer {_listed(weighed)}, and {DESCRIPTION} has {_listed(heads)}; {AGAIN}"
         )
     network = _network(description, experiment, heads)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split()).partition(": ")[2][:200]
-        raise InputError(f"{path}: weights of another network than {DESCRIPTION} says ({reason}); {AGAIN}") from None
+        raise InputError(f"{path}: weights of another network than in {DESCRIPTION} ({reason}); {AGAIN}") from None
     network.eval().requires_grad_(False)
     return Model(folder, experiment, network.to(place), place, description, heads)
 
@@ -391,7 +391,7 @@ def verify(folder: Path) -> None:
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise InputError(f"{folder}: no model folder, for it has no {SUMS}; give one that `ser pack` made") from None
+        raise InputError(f"{folder}: no model package, for it has no {SUMS}; give one that `ser pack` made") from None
     except UnicodeDecodeError:
         raise InputError(f"{folder / SUMS}: not text; {AGAIN}") from None
     sums: dict[str, str] = {}
@@ -413,7 +413,7 @@ def verify(folder: Path) -> None:
 
 
 def write_sums(folder: Path, *others: str) -> None:
-    """Write SHA256SUMS of the files of a model folder, of `others`, and of what else it names already."""
+    """Write SHA256SUMS of the files of a model package, of `others`, and of what else it names already."""
     from ser.common import write_text
 
     path = folder / SUMS
@@ -432,5 +432,5 @@ def _refuse_pickle(path: Path) -> None:
         raise InputError(f"{path}: a pickle, which may hold code and is not opened, not safetensors; {AGAIN}")
 
 
-def _told(heads: Mapping[str, tuple[str, ...]]) -> str:
+def _listed(heads: Mapping[str, tuple[str, ...]]) -> str:
     return ", ".join(f"{head} ({' '.join(classes)})" for head, classes in heads.items()) or "nothing"

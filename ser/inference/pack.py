@@ -1,4 +1,4 @@
-"""From a finished experiment, or several as an ensemble, to a model folder."""
+"""From a finished experiment, or several as an ensemble, to a model package."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Member:
 
     Attributes:
         result: what train.json and result.json hold.
-        svm: what the package says of it, of a baseline.
+        svm: description in the package, of a baseline.
     """
 
     folder: Path
@@ -74,7 +74,7 @@ def pack(
     reference: bool = False,
     findings: Path | None = None,
 ) -> dict[str, Any]:
-    """Write the model folder of an experiment, an SVM or an ensemble of experiments, whole or not at all.
+    """Write the model package of an experiment, an SVM or an ensemble of experiments, whole or not at all.
 
     An ensemble answers by the mean of its members' posteriors.
 
@@ -105,7 +105,7 @@ def pack(
     data = members[0].data
     unseen = _unseen_corpora(findings, data.experiment) if findings else []
     if out.exists() and not (out / folders.SUMS).is_file():
-        raise InputError(f"{out}: exists, and is no model folder; give another name")
+        raise InputError(f"{out}: exists, and is no model package; give another name")
     built = build_frontend(data.experiment)
     frontend = built if isinstance(built, Pretrained) else None
     seen, trained = _trained(data)
@@ -426,7 +426,7 @@ def _statistics(predictor: Predictor, part: Part) -> dict[str, Statistics]:
         for key, group, original in zip(part.ids, _groups(predictor, part), part.original, strict=True):
             if original:
                 own = moments.setdefault(group, predictor.moments())
-                own.add(predictor.shaped(part.reader.read(key)))
+                own.add(predictor.preprocessed(part.reader.read(key)))
     return {group: found.finish() for group, found in moments.items()}
 
 

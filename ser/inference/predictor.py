@@ -67,8 +67,8 @@ class Predictor:
         """float32, (samples,), at the front end's rate to its frames as they are stored, float32, (frames, width)."""
         return as_stored(self.frontend.extract(samples), self.frontend.storage)
 
-    def shaped(self, spectrum: np.ndarray) -> np.ndarray:
-        """Trimmed, floored, every n-th frame, as a `View` has it: what statistics are taken of.
+    def preprocessed(self, spectrum: np.ndarray) -> np.ndarray:
+        """Trimmed, floored, every n-th frame, the model input before CMVN.
 
         For an SVM, the functionals of all frames, float64, as one frame.
         """
@@ -78,27 +78,27 @@ class Predictor:
         return np.ascontiguousarray(x[0, : int(lengths)])
 
     def moments(self) -> Moments | RunningMoments:
-        """What takes the statistics of a speaker or corpus, of what `shaped` gives of each of its files."""
+        """What takes the statistics of a speaker or corpus, of what `preprocessed` gives of each of its files."""
         if self._summary is None:
             return Moments(self.frontend.width)
         from ser.training.baseline import RunningMoments
 
         return RunningMoments()
 
-    def normalised(self, shaped: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
-        """What the network gets, of what `shaped` gave.
+    def normalised(self, preprocessed: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
+        """What the network gets, of what `preprocessed` gave.
 
         Args:
             statistics: of the speaker or corpus; None: the training's. "utterance" uses its own, "global" and "none"
                 need none.
         """
         given = [torch.from_numpy(values) for values in statistics or self.statistics or ()]
-        x, lengths = torch.from_numpy(shaped)[None], torch.tensor([len(shaped)])
+        x, lengths = torch.from_numpy(preprocessed)[None], torch.tensor([len(preprocessed)])
         return self.preprocess.normalise(x, lengths, *given)[0].numpy()
 
     def prepare(self, spectrum: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
         """What the network gets, float32, (frames, bins)."""
-        return self.normalised(self.shaped(spectrum), statistics)
+        return self.normalised(self.preprocessed(spectrum), statistics)
 
     def calibration(self, named: bool = False) -> Mapping[str, Any]:
         """Of the head on validation, as model.json has it; empty where there is none.

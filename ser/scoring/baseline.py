@@ -49,7 +49,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         folder: of the baseline, where svm.safetensors, decode_<corpus>_test/ and, last, result.json go.
 
     Returns:
-        What result.json says, and whether it was there already.
+        What result.json holds, and whether it was there already.
 
     Raises:
         InputError: the folder holds another baseline, or no corpus has validation or test speakers.
@@ -116,7 +116,7 @@ def identity_of(data: Data, features: str, normalisation: str) -> dict[str, Any]
         "normalisation": normalisation,
         "settings": svm.settings(features, normalisation),
     }
-    # The settings of a network say nothing about the baseline.
+    # The settings of a network have no effect on the baseline.
     hashes = {**data.hashes(), "config_hash": digest(identity)}
     return {**identity, **hashes, "fingerprint": digest(hashes)}
 
@@ -140,7 +140,7 @@ def _save(model: svm.Baseline, data: Data, features: str, normalisation: Any, pa
 
 
 def _training(model: svm.Baseline, train: Mapping[str, Part]) -> dict[str, Any]:
-    """What train.json says of a network; a support vector machine has no epochs and no updates."""
+    """The values that train.json has of a network; a support vector machine has no epochs and no updates."""
     weights = class_weights(np.sum([part.class_counts for part in train.values()], axis=0))
     return {
         "chosen_epoch": 0,

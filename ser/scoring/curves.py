@@ -33,8 +33,8 @@ class Curves:
     Attributes:
         epochs: (epochs,).
         train_loss, valid_loss, ua: corpus -> (epochs,), NaN in an epoch that has none.
-        watched: mean of the validation losses of the corpora, by which the best epoch is found, (epochs,).
-        kept: the epoch whose weights are kept; of a running training, the best so far.
+        monitored: mean of the validation losses of the corpora, by which the best epoch is found, (epochs,).
+        best_epoch: that of the best checkpoint; of a running training, the best so far.
         classes: corpus -> number of classes; empty while it runs.
     """
 
@@ -42,16 +42,16 @@ class Curves:
     train_loss: dict[str, np.ndarray]
     valid_loss: dict[str, np.ndarray]
     ua: dict[str, np.ndarray]
-    watched: np.ndarray
-    kept: int
+    monitored: np.ndarray
+    best_epoch: int
     done: bool
     classes: dict[str, int]
 
     @property
     def status(self) -> str:
         if self.done:
-            return f"epoch {self.kept} of {self.epochs[-1]} kept"
-        return f"running, epoch {self.epochs[-1]}, best so far {self.kept}"
+            return f"best checkpoint: epoch {self.best_epoch} of {self.epochs[-1]}"
+        return f"running, epoch {self.epochs[-1]}, best so far {self.best_epoch}"
 
 
 def curves_of(rows: Sequence[Mapping[str, Any]], train: Mapping[str, Any] | None = None) -> Curves:
@@ -72,8 +72,8 @@ def curves_of(rows: Sequence[Mapping[str, Any]], train: Mapping[str, Any] | None
         train_loss=series([row["train_loss"] for row in rows]),
         valid_loss=series([{c: v["loss"] for c, v in row["valid"].items()} for row in rows]),
         ua=series([{c: v["ua"] for c, v in row["valid"].items()} for row in rows]),
-        watched=np.array([row["valid_loss"] for row in rows]),
-        kept=train["chosen_epoch"] if train else rows[-1]["best_epoch"],
+        monitored=np.array([row["valid_loss"] for row in rows]),
+        best_epoch=train["chosen_epoch"] if train else rows[-1]["best_epoch"],
         done=train is not None,
         # a unified head has also classes that the corpus has not, which its UA does not count
         classes={c: int(np.count_nonzero(counts)) for c, counts in train["class_counts"].items()} if train else {},
@@ -162,12 +162,12 @@ def _side_by_side(figure: Figure, trainings: Mapping[str, Curves], corpora: Sequ
         for corpus, values in curves.valid_loss.items():
             _line(loss, curves, values, colours[corpus], f"valid {corpus}")
         if len(curves.valid_loss) > 1:
-            _line(loss, curves, curves.watched, "grey", "watched")
+            _line(loss, curves, curves.monitored, "grey", "monitored")
         for corpus, values in curves.ua.items():
             _line(ua, curves, values, colours[corpus], f"valid {corpus}")
         _chance(ua, curves, curves.ua)
         for axes, label in ((loss, "loss"), (ua, LABELS["ua"])):
-            axes.axvline(curves.kept, color="grey", linewidth=0.8, zorder=1, label="kept")
+            axes.axvline(curves.best_epoch, color="grey", linewidth=0.8, zorder=1, label="best checkpoint")
             _frame(axes, label, lowest=i + pairs >= len(trainings))
         loss.set_title(curves.status if alone else f"{name}\n{curves.status}", loc="left", fontsize="small")
     handles = [Line2D([], [], color=colours[corpus], label=corpus) for corpus in corpora]
@@ -207,12 +207,12 @@ def _overlay(figure: Figure, trainings: Mapping[str, Curves], corpora: Sequence[
 def _line(
     axes: Axes, curves: Curves, values: np.ndarray, colour: str, label: str, style: str = "-", marked: bool = True
 ) -> None:
-    """A curve, (epochs,), with a disc at the kept epoch, or a ring at the best so far."""
+    """A curve, (epochs,), with a disc at the best checkpoint, or a ring at the best so far."""
     axes.plot(curves.epochs, values, style, color=colour, label=label, linewidth=1.3, marker=".", markersize=3)
     if marked:
-        here = curves.epochs == curves.kept
+        here = curves.epochs == curves.best_epoch
         look: dict[str, Any] = {"color": colour, "markersize": 5, "markerfacecolor": colour if curves.done else "white"}
-        axes.plot(curves.epochs[here], values[here], "o", label=f"kept {label}", **look)
+        axes.plot(curves.epochs[here], values[here], "o", label=f"best {label}", **look)
 
 
 def _chance(axes: Axes, curves: Curves, corpora: Iterable[str]) -> None:
@@ -252,12 +252,12 @@ def _colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def _legend(figure: Figure, handles: Sequence[Line2D], trainings: Mapping[str, Curves], most: int) -> None:
-    """A legend below the panels, in `most` columns or fewer, with the signs of kept epochs."""
+    """A legend below the panels, in `most` columns or fewer, with the signs of best checkpoints."""
     from matplotlib.lines import Line2D
 
     signs = [
         Line2D([], [], linestyle="", marker="o", markersize=5, color="black", markerfacecolor=face, label=label)
-        for done, face, label in ((True, "black", "kept epoch"), (False, "white", "best so far"))
+        for done, face, label in ((True, "black", "best checkpoint"), (False, "white", "best so far"))
         if any(curves.done == done for curves in trainings.values())
     ]
     handles = [*handles, *signs]

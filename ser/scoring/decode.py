@@ -43,7 +43,7 @@ class Decoder:
         self.network.to(self.device)
 
     def decode_part(self, part: Part, unseen: Data | None = None) -> str:
-        """Write decode_<corpus>_<part>/, unless that is there, and say so.
+        """Write decode_<corpus>_<part>/, unless that is there; returns a line for the log.
 
         Args:
             unseen: the data that the part is of, where the model knows nothing of them: it answers by the mean of its
@@ -102,7 +102,7 @@ def decode(
     """Decode a part with the head of its corpus.
 
     Args:
-        description: what decode.json says beside the class list.
+        description: what decode.json holds beside the class list.
     """
     found = np.exp(log_posteriors(network, View(part, config), network.head_of(part.corpus), device))
     write_decoded(folder, part, found, description)

@@ -16,7 +16,7 @@ from ser.config import Experiment, ExperimentReader, differences
 from ser.config.metrics import columns, scores
 from ser.features.archive import read_archive
 from ser.scoring.files import REDECODE, RESCORE, answers_of, read_answers, read_decode, read_result
-from ser.scoring.tables import budget_notes, experiment_of, result_paths, telling_settings, told
+from ser.scoring.tables import budget_notes, experiment_of, result_paths, setting_columns, varied_settings
 
 RESAMPLES = 2000
 COVERAGE = 0.95
@@ -229,7 +229,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
 
     These are the first of its target and classes, and the SVM of equal normalisation.
     """
-    telling = telling_settings([(pool.preset, pool.experiment) for pool in pools])
+    varied = varied_settings([(pool.preset, pool.experiment) for pool in pools])
     rows, noise, intervals = [], [], []
     for number, pool in enumerate(pools, 1):
         weights = draws(len(pool.speakers))
@@ -249,15 +249,15 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
                 "preset": pool.preset,
                 "cell": pool.cell,
                 "normalisation": pool.normalisation,
-                **told(pool.experiment, telling),
+                **setting_columns(pool.experiment, varied),
                 "folds": len(pool.folds),
                 "speakers": len(pool.speakers),
                 "n": round(float(pool.confusions.sum())),
                 **columns(scores(pool.confusions.sum(0))),
                 "UA %": f"{pool.ua:.1f} ({low:.1f} to {high:.1f})",
                 "UA of each seed %": "" if pool.members > 1 else ", ".join(f"{v:.1f}" for v in pool.seed_uas),
-                "UA minus first": _said(to_first),
-                "UA minus SVM": _said(to_svm),
+                "UA minus first": _points(to_first),
+                "UA minus SVM": _points(to_svm),
             }
         )
     table = markdown_table(list(rows[0]), [list(r.values()) for r in rows])
@@ -317,5 +317,5 @@ def _difference(pool: Pool, other: Pool, weights: np.ndarray) -> tuple[float, fl
     return pool.ua - other.ua, *interval(ua_samples(pool, weights) - ua_samples(other, weights))
 
 
-def _said(difference: tuple[float, float, float] | None) -> str:
+def _points(difference: tuple[float, float, float] | None) -> str:
     return "{:+.1f} ({:+.1f} to {:+.1f})".format(*difference) if difference else ""

@@ -81,7 +81,7 @@ def describe_data(data: Data) -> dict[str, Any]:
 
 
 def read_train(data: Data, folder: Path) -> dict[str, Any]:
-    """What train.json says.
+    """What train.json holds.
 
     Raises:
         InputError: the training was of other settings, data or split than these.
@@ -200,7 +200,7 @@ def target_hashes(data: Data) -> dict[str, str]:
 def score_zero_shot(
     data: Data, folder: Path, others: Mapping[str, Data], left_out: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Score what the model of an experiment says of the test parts of other corpora, and write zero_shot.json.
+    """Score the model of an experiment on the test parts of other corpora, and write zero_shot.json.
 
     It holds identity and hashes of the experiment as result.json does; target_hashes, folds, protocol_hash, counts and
     targets are those of the other corpora.

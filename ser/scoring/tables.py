@@ -22,7 +22,7 @@ from ser.scoring.files import read_result
 # Settings with a column of their own, or named by one.
 SHOWN = {"preset", "corpora", "split", "task", "temporal", "pooling", "fold", "seed"}
 SHOWN |= {"batches.normalisation", "training.precision"}
-# What a budget says of a row of several corpora.
+# Meaning of a budget in a row of several corpora.
 BUDGETS = {
     "total": "the corpora of a row share as many updates as one has alone, so a second one takes some of the target's",
     "per_corpus": "each corpus of a row has as many updates as it has alone",
@@ -74,19 +74,19 @@ def _arguments(result: dict[str, Any], recipe: str) -> list[str]:
     if experiment is not None:
         with suppress(InputError):  # a preset of a recipe that is not here
             preset = load(result["preset"], Path(recipe).resolve().parent, [f"corpora=[{named['corpora']}]"])
-            named |= {key: _said(value) for key, value in _different(preset, experiment).items()}
+            named |= {key: _argument(value) for key, value in _different(preset, experiment).items()}
     exp_dir = result["folder"].resolve().parents[2]
     if exp_dir.name != "exp":
         named["exp"] = os.path.relpath(exp_dir, ROOT) if exp_dir.is_relative_to(ROOT) else str(exp_dir)
     return [word for key, value in named.items() for word in (f"--{key}", value)]
 
 
-def _said(value: Any) -> str:
+def _argument(value: Any) -> str:
     """A value as the command line takes it."""
     return str(value).replace(" ", "") if isinstance(value, list) else str(value)
 
 
-def telling_settings(rows: Sequence[tuple[str, Experiment | None]]) -> list[str]:
+def varied_settings(rows: Sequence[tuple[str, Experiment | None]]) -> list[str]:
     """Settings in which rows of one preset differ: each is a column.
 
     Args:
@@ -100,12 +100,12 @@ def telling_settings(rows: Sequence[tuple[str, Experiment | None]]) -> list[str]
     return list(found)
 
 
-def told(experiment: Experiment | None, telling: Sequence[str]) -> dict[str, str]:
-    """The telling settings of a row; what decides nothing there is left empty."""
+def setting_columns(experiment: Experiment | None, varied: Sequence[str]) -> dict[str, str]:
+    """The varied settings of a row; what decides nothing there is left empty."""
     if experiment is None:
-        return dict.fromkeys(telling, "")
+        return dict.fromkeys(varied, "")
     values, decides = dotted(experiment), deciding(experiment)
-    return {key: _told(values[key]) if key in decides else "" for key in telling}
+    return {key: _shown(values[key]) if key in decides else "" for key in varied}
 
 
 def budget_notes(experiments: Iterable[Experiment | None]) -> list[str]:
@@ -114,7 +114,7 @@ def budget_notes(experiments: Iterable[Experiment | None]) -> list[str]:
     return [f"training.budget {name}: {BUDGETS[name]}." for name in BUDGETS if name in found]
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -125,8 +125,8 @@ def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) 
         command: what printed the table.
         recipe: the run.sh that trained.
     """
-    telling = telling_settings([(result["preset"], result.get("experiment")) for result in results])
-    rows = [_row(result, target, telling) for result in results for target in result["targets"]]
+    varied = varied_settings([(result["preset"], result.get("experiment")) for result in results])
+    rows = [_row(result, target, varied) for result in results for target in result["targets"]]
     table = markdown_table(list(rows[0]), [list(row.values()) for row in rows])
     notes = [markdown(note) for note in sorted({note for r in results for note in r["notes"]})]
     transductive = sorted({r["normalisation"] for r in results if r["epochs"]} & {"speaker", "corpus"})
@@ -202,14 +202,14 @@ def _counted(part: str, counts: dict[str, int]) -> str:
     return f"{part} {sum(counts.values())} ({classes})" if any(counts.values()) else f"{part} none"
 
 
-def _row(result: dict[str, Any], target: str, telling: Sequence[str]) -> dict[str, Any]:
+def _row(result: dict[str, Any], target: str, varied: Sequence[str]) -> dict[str, Any]:
     scores, valid = result["targets"][target], result["valid"].get(target)
     return {
         "combination": result["combination"],
         "target": target,
         **{key: result[key] for key in ("task", "temporal", "pooling", "preset", "fold", "seed")},
         "normalisation": result["normalisation"],
-        **told(result.get("experiment"), telling),
+        **setting_columns(result.get("experiment"), varied),
         "precision": result["machine"]["precision"],
         "s/epoch": result["seconds_per_epoch"],
         "epoch": f"{result['chosen_epoch']} of {result['epochs']}" if result["epochs"] else "",

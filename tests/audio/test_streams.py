@@ -292,12 +292,3 @@ def test_an_aiff_with_more_samples_than_there_are_is_truncated(tmp_path):
     at = content.index(b"SSND") + 4
     content[at : at + 4] = (2**30).to_bytes(4, "big")
     refused(tmp_path, bytes(content), "truncated")
-
-
-def test_a_file_that_sox_never_ends_with_is_damaged(tmp_path, monkeypatch):
-    program = tmp_path / "sox"
-    program.write_text("#!/bin/sh\nexec sleep 60\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr("ser.audio.sox.LEAST_SECONDS", 0.1)
-    refused(tmp_path, b"#!AMR\n" + np.random.default_rng(0).bytes(300), "damaged", "sox")

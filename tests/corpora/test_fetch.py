@@ -163,7 +163,7 @@ def test_a_file_arrives_whole_and_checked(server, tmp_path):
     assert os.listdir(tmp_path / "new") == ["a.zip"]
 
 
-def test_without_a_checksum_that_of_what_came_is_told(server, tmp_path):
+def test_without_a_checksum_that_of_the_file_is_returned(server, tmp_path):
     server.add("/a")
     assert fetch(f"{server.url}/a", tmp_path / "a") == sha256(DATA)
 
@@ -238,50 +238,34 @@ def test_a_part_longer_than_the_file_is_fetched_anew(server, tmp_path, size):
     assert (tmp_path / "a").read_bytes() == DATA
 
 
-def test_a_length_that_is_never_reached_is_an_error_with_both_lengths(server, tmp_path):
-    server.add("/a", promise=len(DATA) + 1000)
-    refused(lambda: fetch(f"{server.url}/a", tmp_path / "a"), "1000000 of 1001000 bytes are there", kind=FetchError)
-    assert len(server.asked) == http.TRIES
-    assert not (tmp_path / "a").exists()
-
-
-def test_a_length_that_is_too_short_is_found_by_the_publishers_size(server, tmp_path):
-    server.add("/a", promise=600_000, most=600_000)
-    refused(
-        lambda: fetch(f"{server.url}/a", tmp_path / "a", size=len(DATA)), "of 1000000 bytes are there", kind=FetchError
-    )
-    assert not (tmp_path / "a").exists()
-
-
-def test_more_than_the_publishers_size_is_not_kept(server, tmp_path):
-    server.add("/a")
-    refused(lambda: fetch(f"{server.url}/a", tmp_path / "a", size=500_000), "more than the 500000", kind=FetchError)
-    assert os.listdir(tmp_path) == []
-
-
-def test_an_empty_answer_is_no_file(server, tmp_path):
-    server.add("/a", b"")
-    refused(lambda: fetch(f"{server.url}/a", tmp_path / "a"), "empty file", kind=FetchError)
-    assert not (tmp_path / "a").exists()
-
-
-def test_a_wrong_checksum_is_an_error_with_both_and_nothing_stays(server, tmp_path):
-    server.add("/a")
+@pytest.mark.parametrize(
+    ("page", "known", "words", "requests", "left"),
+    [
+        ({"promise": len(DATA) + 1000}, {}, ["1000000 of 1001000 bytes are there"], http.TRIES, ["a.part"]),
+        (
+            {"promise": 600_000, "most": 600_000},
+            {"size": len(DATA)},
+            ["of 1000000 bytes are there"],
+            http.TRIES,
+            ["a.part"],
+        ),
+        ({}, {"size": 500_000}, ["more than the 500000"], 1, []),
+        ({"content": b""}, {}, ["empty file"], http.TRIES, ["a.part"]),
+        ({}, {"digest": md5(b"")}, [md5(DATA), md5(b""), "removed"], 1, []),
+        ({"content": b"<html>log in", "kind": "text/html; charset=utf-8"}, {}, ["web page", "in a browser"], 1, []),
+        (None, {}, ["404"], 1, []),
+    ],
+    ids=["never reached", "too short", "more than listed", "empty", "checksum", "web page", "absent"],
+)
+def test_what_is_not_the_file_is_refused_and_absent_under_its_name(
+    server, tmp_path, page, known, words, requests, left
+):
+    if page is not None:
+        server.add("/a", **page)
     url = f"{server.url}/a"
-    refused(lambda: fetch(url, tmp_path / "a", md5(b"")), url, md5(DATA), md5(b""), "removed", kind=FetchError)
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_web_page_in_place_of_the_file(server, tmp_path):
-    server.add("/a", b"<html>please log in</html>", kind="text/html; charset=utf-8")
-    refused(lambda: fetch(f"{server.url}/a", tmp_path / "a"), "web page", "in a browser", kind=FetchError)
-    assert os.listdir(tmp_path) == []
-
-
-def test_404_is_final(server, tmp_path):
-    refused(lambda: fetch(f"{server.url}/none", tmp_path / "a"), f"{server.url}/none", "404", kind=FetchError)
-    assert len(server.asked) == 1
-    assert os.listdir(tmp_path) == []
+    refused(lambda: fetch(url, tmp_path / "a", **known), url, *words, kind=FetchError)
+    assert len(server.asked) == requests
+    assert os.listdir(tmp_path) == left
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
@@ -359,8 +343,8 @@ def test_ctrl_c_leaves_the_part_and_the_same_command_goes_on(server, tmp_path):
 # Archives
 
 
-def zipped(path: Path, members: dict[str, bytes], compression=zipfile.ZIP_DEFLATED) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as file:
+def zipped(path: Path | io.BytesIO, members: dict[str, bytes]):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in members.items():
             file.writestr(name, content)
     return path
@@ -376,6 +360,14 @@ def tarred(path: Path, *members: tarfile.TarInfo | tuple[str, bytes], mode="w:gz
             else:
                 file.addfile(member)
     return path
+
+
+def archived(path: Path, *members: tarfile.TarInfo | tuple[str, bytes]) -> Path:
+    """A zip or tar archive, as its name says."""
+    suffix = path.name.partition(".")[2]
+    if suffix == "zip":
+        return zipped(path, dict(member for member in members if isinstance(member, tuple)))
+    return tarred(path, *members, mode={"tar": "w", "tgz": "w:gz"}.get(suffix, f"w:{suffix[4:]}"))
 
 
 def tar_member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
@@ -398,18 +390,17 @@ def not_unpacked(archive: Path, *words: str, limit: int | None = None) -> str:
     return message
 
 
+TEN = {f"{i}.wav": DATA[i * 9000 : i * 9000 + 9000] for i in range(10)}
 MEMBERS = {"Actor_01/a.wav": DATA[:5000], "Actor_01/b.wav": DATA[:7], "readme.txt": b"of two\nlines\n"}
 
 
 @pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz"])
 def test_an_archive_comes_out_as_it_went_in(tmp_path, suffix):
-    path = tmp_path / f"a.{suffix}"
-    if suffix == "zip":
-        zipped(path, {"Actor_01/": b"", **MEMBERS})
-    else:
-        mode = {"tar": "w", "tgz": "w:gz"}.get(suffix, f"w:{suffix[4:]}")
-        folders = tar_member(".", tarfile.DIRTYPE), tar_member("./Actor_01", tarfile.DIRTYPE)
-        tarred(path, *folders, *((f"./{name}", content) for name, content in MEMBERS.items()), mode=mode)
+    start, folders = ("", [("Actor_01/", b"")])
+    if suffix != "zip":
+        start, folders = "./", [tar_member(".", tarfile.DIRTYPE), tar_member("./Actor_01", tarfile.DIRTYPE)]
+    members = ((f"{start}{name}", content) for name, content in MEMBERS.items())
+    path = archived(tmp_path / f"a.{suffix}", *folders, *members)
     assert unpack(path, tmp_path / "out") == {name: len(content) for name, content in MEMBERS.items()}
     assert contents(tmp_path / "out") == MEMBERS
 
@@ -476,12 +467,7 @@ def test_an_encrypted_zip_is_refused(tmp_path):
 @pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz"])
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9])
 def test_a_cut_archive_is_refused(tmp_path, suffix, share):
-    members = {f"{i}.wav": DATA[i * 9000 : i * 9000 + 9000] for i in range(10)}
-    path = tmp_path / f"a.{suffix}"
-    if suffix == "zip":
-        zipped(path, members)
-    else:
-        tarred(path, *members.items(), mode="w" if suffix == "tar" else "w:gz")
+    path = archived(tmp_path / f"a.{suffix}", *TEN.items())
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     not_unpacked(path, "fetch it again")
@@ -490,12 +476,7 @@ def test_a_cut_archive_is_refused(tmp_path, suffix, share):
 @pytest.mark.parametrize("suffix", ["tar.gz", "tar.bz2", "tar.xz", "zip"])
 @pytest.mark.parametrize("share", [0, 0.02, 0.2, 0.5, 0.8, 0.98, 1])
 def test_damaged_data_of_every_compression_are_an_error_of_the_archive(tmp_path, suffix, share):
-    members = {f"{i}.wav": DATA[i * 9000 : i * 9000 + 9000] for i in range(10)}
-    path = tmp_path / f"a.{suffix}"
-    if suffix == "zip":
-        zipped(path, members)
-    else:
-        tarred(path, *members.items(), mode=f"w:{suffix[4:]}")
+    path = archived(tmp_path / f"a.{suffix}", *TEN.items())
     content = bytearray(path.read_bytes())
     at = int((len(content) - 60) * share)
     content[at : at + 60] = bytes(byte ^ 0x5A for byte in content[at : at + 60])
@@ -533,9 +514,7 @@ def publish_zenodo(mirror, record: str, files: dict[str, bytes], **wrong) -> Non
 
 def zip_bytes(members: dict[str, bytes]) -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in members.items():
-            file.writestr(name, content)
+    zipped(stream, members)
     return stream.getvalue()
 
 
@@ -870,16 +849,11 @@ def test_a_record_of_another_kind_is_named(tmp_path, record):
     refused(lambda: is_there(tmp_path), "FETCHED.json")
 
 
-@pytest.mark.parametrize("suffix", [".tar.xz", ".tar.bz2", ".tar.gz", ".zip"])
+@pytest.mark.parametrize("suffix", ["tar.xz", "tar.bz2", "tar.gz", "zip"])
 def test_any_damage_of_an_archive_is_one_line(tmp_path, suffix):
     """A byte changed at each of forty places: it is refused or, where the byte means nothing, comes out."""
     rng = np.random.default_rng(0)
-    members = {"a.txt": rng.bytes(3000), "b/c.txt": b"c" * 2000}
-    whole = (
-        zipped(tmp_path / "x.zip", members)
-        if suffix == ".zip"
-        else tarred(tmp_path / f"x{suffix}", *members.items(), mode=f"w:{suffix.rpartition('.')[2]}")
-    )
+    whole = archived(tmp_path / f"x.{suffix}", ("a.txt", rng.bytes(3000)), ("b/c.txt", b"c" * 2000))
     data = whole.read_bytes()
     outcomes = set()
     for place in rng.integers(0, len(data), 40):

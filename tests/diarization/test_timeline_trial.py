@@ -102,7 +102,7 @@ def test_tuning_takes_the_most_accurate_of_all_settings(trial, monkeypatch):
     ):
         changes = {"window": window, "minimum": minimum, "switching_cost": switching, "no_speech_decibels": decibels}
         own = read_settings(None, {**changes, "no_speech_cost": 1.0})
-        result = tuning.measure(tuning.hear_all(recordings, trial.predictor, own), own, viterbi.best_path)
+        result = tuning.measure(tuning.score_recordings(recordings, trial.predictor, own), own, viterbi.best_path)
         every.append((-result.frame_accuracy, result.segment_error, own, result))
     best = min(every, key=lambda one: one[:2])
     assert (found.frame_accuracy, found.segment_error) == (best[3].frame_accuracy, best[3].segment_error)
@@ -111,12 +111,12 @@ def test_tuning_takes_the_most_accurate_of_all_settings(trial, monkeypatch):
 
 def test_without_the_decoder_every_window_has_its_likeliest_label(trial):
     recordings, settings = trial.join("one", ("valid",)), read_settings(None, {"window": 1.0})
-    heard = tuning.hear_all(recordings, trial.predictor, settings)
+    scored = tuning.score_recordings(recordings, trial.predictor, settings)
     free = read_settings(
         None, {"window": 1.0, "minimum": 0, "no_speech_minimum": 0, "switching_cost": 0, "no_speech_cost": 0}
     )
-    plain = tuning.measure(heard, settings, None)
-    np.testing.assert_array_equal(plain.confusion, tuning.measure(heard, free, viterbi.best_path).confusion)
+    plain = tuning.measure(scored, settings, None)
+    np.testing.assert_array_equal(plain.confusion, tuning.measure(scored, free, viterbi.best_path).confusion)
 
 
 def test_a_corpus_that_was_trained_on_is_not_unseen(trial):

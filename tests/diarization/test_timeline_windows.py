@@ -15,7 +15,7 @@ from ser.diarization.windows import (
     blocks_at,
     count_cells,
     cut,
-    hear,
+    score_windows,
     speaker_statistics,
     speech,
     survey,
@@ -115,7 +115,7 @@ def test_a_window_is_answered_as_a_file_of_its_own(packed, tmp_path):
     samples *= np.linspace(0.05, 1, len(samples), dtype=np.float32)
     soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
     own = settings(window=1.0)
-    found = hear(tmp_path / "a.wav", predictor, own, survey(tmp_path / "a.wav", RATE, 0.25))[0]
+    found = score_windows(tmp_path / "a.wav", predictor, own, survey(tmp_path / "a.wav", RATE, 0.25))[0]
     assert found.posteriors.shape == (13, 4)
     for cell, start in ((0, 0), (6, 6 * 2000 + 1000 - 4000), (12, len(samples) - 8000)):
         excerpt = predictor.prepare(predictor.spectrum(samples[start : start + 8000]))
@@ -128,7 +128,7 @@ def test_channels_are_heard_apart_and_equal_ones_once(tmp_path):
     for name, second in (("apart", right), ("equal", left)):
         soundfile.write(tmp_path / f"{name}.wav", np.stack([left, second], axis=1), RATE, subtype="FLOAT")
     apart, equal = (
-        hear(path, Stub(), settings(), survey(path, RATE, 0.25))
+        score_windows(path, Stub(), settings(), survey(path, RATE, 0.25))
         for path in (tmp_path / "apart.wav", tmp_path / "equal.wav")
     )
     assert [w.channel for w in apart] == [0, 1]
@@ -147,7 +147,7 @@ def test_statistics_of_a_channel_make_up_for_its_level_and_leave_pauses_out(pack
     def middle(name, normalisation):
         path = tmp_path / f"{name}.wav"
         own = settings(window=1.0, normalisation=normalisation, statistics_minimum=2)
-        found = hear(path, predictor, own, survey(path, RATE, 0.25))[0].posteriors
+        found = score_windows(path, predictor, own, survey(path, RATE, 0.25))[0].posteriors
         return found[len(found) // 2]
 
     by_model = np.abs(middle("loud", "model") - middle("soft", "model")).max()
@@ -165,7 +165,7 @@ def test_statistics_are_of_the_channel_from_so_much_speech_on(packed_with, tmp_p
 
     def statistics(minimum, **changes):
         own = settings(window=1.0, statistics_minimum=minimum, **changes)
-        return hear(path, predictor, own, survey(path, RATE, 0.25))
+        return score_windows(path, predictor, own, survey(path, RATE, 0.25))
 
     long, short = statistics(8)
     assert (str(long.statistics), str(short.statistics)) == (
@@ -189,10 +189,10 @@ def test_statistics_of_a_named_speaker_are_of_all_recordings(packed_with, tmp_pa
     own = settings(window=1.0, hop=1.0, statistics_minimum=8)
     pooled = speaker_statistics({one: {0: "anna"}, two: {0: "anna"}, tmp_path / "absent.wav": {0: "x"}}, predictor, own)
     assert list(map(str, pooled.values())) == ["statistics of anna (12.0 s of speech)"]
-    (whole,) = hear(both, predictor, own, survey(both, RATE, 1.0))
+    (whole,) = score_windows(both, predictor, own, survey(both, RATE, 1.0))
     np.testing.assert_allclose(pooled["anna"].values[0], whole.statistics.values[0], rtol=1e-4)
-    (heard,) = hear(one, predictor, own, survey(one, RATE, 1.0), speakers={0: pooled["anna"]})
-    assert heard.statistics is pooled["anna"]
+    (scored,) = score_windows(one, predictor, own, survey(one, RATE, 1.0), speakers={0: pooled["anna"]})
+    assert scored.statistics is pooled["anna"]
 
 
 @pytest.mark.slow
@@ -203,11 +203,11 @@ def test_a_long_recording_is_never_held(tmp_path):
             file.write(noise(60, channels=2, seed=minute))
     tracemalloc.start()
     found = survey(path, RATE, 0.25)
-    heard = hear(path, Stub(), settings(), found)
+    scored = score_windows(path, Stub(), settings(), found)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(heard) == 2
-    assert len(heard[0].posteriors) == 30 * 60 * 4
+    assert len(scored) == 2
+    assert len(scored[0].posteriors) == 30 * 60 * 4
     assert peak < 40e6  # of 115 MB of samples
 
 
@@ -215,9 +215,9 @@ def test_a_long_recording_is_never_held(tmp_path):
 def test_a_recording_of_a_millisecond_is_one_cell(packed, tmp_path, samples):
     soundfile.write(tmp_path / "a.wav", noise(1)[:samples], RATE, subtype="FLOAT")
     found = survey(tmp_path / "a.wav", RATE, 0.25)
-    heard = hear(tmp_path / "a.wav", Predictor(open_model(packed)), settings(), found)
-    assert heard[0].posteriors.shape == (1, 4)
-    assert heard[0].posteriors.sum() == pytest.approx(1, abs=1e-5)
+    scored = score_windows(tmp_path / "a.wav", Predictor(open_model(packed)), settings(), found)
+    assert scored[0].posteriors.shape == (1, 4)
+    assert scored[0].posteriors.sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_too_little_to_resample_is_an_error(tmp_path):

@@ -7,7 +7,7 @@ from ser.common import InputError, read_json
 from ser.findings.html.page import write_page
 from ser.findings.ledger import build_ledger
 from ser.findings.ledger.load import load_ledger
-from ser.findings.report.found import Found
+from ser.findings.report.results import Results
 from ser.findings.report.write import write_findings
 
 CONFIGURATION = ("multi", "lstm", "mu")
@@ -50,7 +50,7 @@ def test_tables_are_of_one_budget_and_the_effects_of_both(exp, tmp_path, budget,
     assert {row["combination"] for row in ledger.runs} == {"ravdess", "tess_ravdess"}
     assert len(ledger.runs) == 2
     assert len({row["settings_hash"] for row in ledger.runs}) == 1
-    found = Found(ledger, design, "x", 100)
+    found = Results(ledger, design, "x", 100)
     expected = {("total", m): (-0.5, 1) for m in ("wa", "ua")} | {("per_corpus", m): (0.25, 1) for m in ("wa", "ua")}
     assert effects(found, tmp_path / "findings") == expected
     records = read_json(tmp_path / "findings" / "findings.json")["effects"]["records"]
@@ -71,7 +71,7 @@ def test_settings_of_two_budgets_have_two_hashes(exp):
 def test_a_budget_that_the_ledger_lacks(exp, tmp_path):
     ledger, design = ledger_of(exp / "total")
     assert (ledger.budget, ledger.other) == ("total", None)
-    assert set(effects(Found(ledger, design, "x", 100), tmp_path / "findings")) == {("total", "wa"), ("total", "ua")}
+    assert set(effects(Results(ledger, design, "x", 100), tmp_path / "findings")) == {("total", "wa"), ("total", "ua")}
     assert "not in the ledger" in (tmp_path / "findings" / "budgets.md").read_text()
     with pytest.raises(InputError, match="--budget per_corpus"):
         ledger_of(exp / "total", "per_corpus")

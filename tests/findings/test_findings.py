@@ -13,14 +13,14 @@ from made_ledgers import PAPER, TWO, answered, drawn_target, write_run
 
 from ser.common import InputError
 from ser.findings.ledger.load import Ledger
-from ser.findings.report.found import Found
-from ser.findings.report.layout import Sheet, comma_separated, markdown
+from ser.findings.report.layout import Table, comma_separated, markdown
+from ser.findings.report.results import Results
 from ser.findings.report.write import write_findings
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-SHEETS = (
+TABLES = (
     "table1",
     "table2",
     "table3",
@@ -80,7 +80,7 @@ def rows_of(path):
 def test_every_table_is_there_with_protocol_counts_and_command(findings, exp):
     folder, _ = findings
     command = f"steps/findings.py {os.path.relpath(exp / 'ledger', ROOT)} --resamples 200"
-    for name in SHEETS:
+    for name in TABLES:
         text = (folder / f"{name}.md").read_text()
         assert f"Printed by {command}." in text
         assert "No target, for no run was tested on it: tess." in text
@@ -117,7 +117,7 @@ def test_findings_json_has_every_figure(findings):
     assert len(found["targets"]["ravdess"]["scores"]) == 24
     assert {row["wa"] for row in found["targets"]["ravdess"]["scores"]} == {24 / 48, 22 / 48, 46 / 48, 44 / 48}
     assert np.array(found["targets"]["ravdess"]["confusions"][0]["confusion"]).sum() == 48
-    for name in SHEETS:
+    for name in TABLES:
         assert len(found[name]["records"]) == len(rows_of(folder / f"{name}.csv"))
     assert found["table3"]["records"][0]["chance"] == 1 / 12
     for name in ("transfer_wa", "transfer_ua", "shapley_wa", "shapley_ua"):
@@ -133,7 +133,7 @@ def test_all_tables_are_a_section_of_a_file_of_results(findings, exp, tmp_path):
     text = path.read_text()
     assert re.findall("^##? .*", text, re.MULTILINE)[0] == "# Results"
     assert len(re.findall("^## Grid paper, preset ", text, re.MULTILINE)) == 1
-    assert len(re.findall("^### ", text, re.MULTILINE)) == len(SHEETS) + 1
+    assert len(re.findall("^### ", text, re.MULTILINE)) == len(TABLES) + 1
     assert text.count(f"--append {os.path.relpath(path, ROOT)}.") == 1
 
 
@@ -208,8 +208,8 @@ def test_the_whole_grid_has_all_cells_of_the_paper(tmp_path):
         for name, (n, f) in sizes.items()
     }
     ledger = Ledger([RUN], targets, {"problems": []}, [])
-    sheets = {s.name: s for s in write_findings(Found(ledger, PAPER, "x", 100), tmp_path / "out")}
-    rows = {name: len(sheet.rows) for name, sheet in sheets.items()}
+    tables = {s.name: s for s in write_findings(Results(ledger, PAPER, "x", 100), tmp_path / "out")}
+    rows = {name: len(table.rows) for name, table in tables.items()}
     assert rows == {
         "table1": 0,  # no run here counts its corpora
         "table2": 6,
@@ -223,19 +223,19 @@ def test_the_whole_grid_has_all_cells_of_the_paper(tmp_path):
         "variance": 3 * 2 * 12,
         "negative_control": 6,
     }
-    assert "Holm: within the family of the 9 main effects of a metric" in markdown(sheets["effects"])
+    assert "Holm: within the family of the 9 main effects of a metric" in markdown(tables["effects"])
     assert (
         "Normalisation by speaker uses all test utterances of the speaker, unlabelled (transductive)."
         in (tmp_path / "out" / "table3.md").read_text()
     )
-    reported = {(r["target"], r["metric"]): r["reported_best"] for r in sheets["table2"].records}
+    reported = {(r["target"], r["metric"]): r["reported_best"] for r in tables["table2"].records}
     assert reported["customer_ptbr", "ua"] == pytest.approx(0.835)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("")
     with pytest.raises(InputError, match="holds something else"):
-        write_findings(Found(ledger, PAPER, "x", 100), tmp_path / "mine")
+        write_findings(Results(ledger, PAPER, "x", 100), tmp_path / "mine")
 
 
 def test_names_are_escaped():
-    sheet = Sheet("x", "T", ["a_b %"], [["50 % & more_"]], [{"a": 'say "x", y'}], ["first\nsecond"])
-    assert comma_separated(sheet, {"command": "c"}) == 'a,command\n"say ""x"", y",c\n'
+    table = Table("x", "T", ["a_b %"], [["50 % & more_"]], [{"a": 'say "x", y'}], ["first\nsecond"])
+    assert comma_separated(table, {"command": "c"}) == 'a,command\n"say ""x"", y",c\n'

@@ -17,10 +17,10 @@ from ser.common import InputError
 from ser.findings.design import Design
 from ser.findings.html import write_page
 from ser.findings.html.runs import Curves
-from ser.findings.html.status import read_standing
+from ser.findings.html.status import read_grid_status
 from ser.findings.ledger import build_ledger
 from ser.findings.ledger.load import load_ledger
-from ser.findings.report.found import Found
+from ser.findings.report.results import Results
 from ser.findings.report.write import write_findings
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def made_findings(root):
                         write_run(root / "exp", names, configuration, fold, seed, tested)
     build_ledger([root / "exp"], root / "ledger", corpora, "steps/ledger.py <b>")
     ledger, design = load_ledger(root / "ledger", Design(tuple(corpora), *(getattr(TWO, f) for f in FACTORS)), {})
-    write_findings(Found(ledger, design, "steps/findings.py 'x' & <i>", 100), root / "findings")
+    write_findings(Results(ledger, design, "steps/findings.py 'x' & <i>", 100), root / "findings")
     return root / "findings"
 
 
@@ -198,7 +198,7 @@ def test_figures_are_those_of_the_findings(text):
 def test_curves_show_every_cell(text):
     part = section(text, "curves")
     assert part.count('class="chart"') == 2 * 24
-    assert part.count("4 runs, epoch 2 kept") == 24
+    assert part.count("4 runs, best checkpoint of epoch 2") == 24
     # of two corpora: two losses each, and two lines of UA, in a panel
     assert part.count("<polyline") == 12 * 3 + 12 * 6
 
@@ -319,7 +319,7 @@ def test_states_are_read_from_folders(tmp_path):
     failure = {"run": "r", "job": 1, "error": "out of memory", "log": "train.log"}
     (folders[1] / "failed.json").write_text(json.dumps(failure))
     grid = {"corpora": ["tess", "ravdess"], "task": ["multi"], "temporal": ["lstm"], "pooling": ["mu", "mu_sigma2"]}
-    found = read_standing(tmp_path, grid)
+    found = read_grid_status(tmp_path, grid)
     assert found.totals == {"done": 1, "running": 0, "failed": 2, "missing": 1}
     assert found.cells == {
         "ravdess": {
@@ -330,7 +330,7 @@ def test_states_are_read_from_folders(tmp_path):
     assert found.failed[1] == ("ravdess/multi_lstm_mu/fold2_seed0", "out of memory", str(folders[1] / "train.log"))
     assert not found.listed
     with pytest.raises(InputError, match="no folder of any combination of tess"):
-        read_standing(tmp_path, {**grid, "corpora": ["tess"]})
+        read_grid_status(tmp_path, {**grid, "corpora": ["tess"]})
 
 
 def test_curves_are_means_of_the_runs_that_still_train():
@@ -343,7 +343,7 @@ def test_curves_are_means_of_the_runs_that_still_train():
 
     two = curves([4, 2], [2, 1, 3])
     assert two.means == {("r", "train_loss"): [(1, 3), (2, 1.5), (3, 3)]}
-    assert (two.kept, two.last) == ([2, 2], 3)
+    assert (two.best_epochs, two.last) == ([2, 2], 3)
     line = curves(range(300)).means["r", "train_loss"]
     assert (len(line), line[0], line[1], line[-1]) == (101, (1, 0), (4, 3), (300, 299))
     assert curves([5]).means == {("r", "train_loss"): [(1, 5)]}

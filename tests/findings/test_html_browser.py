@@ -11,7 +11,7 @@ from test_html import made_page
 
 from ser.findings.html import write_page
 from ser.findings.ledger.load import Ledger
-from ser.findings.report.found import Found
+from ser.findings.report.results import Results
 from ser.findings.report.write import write_findings
 
 pytestmark = pytest.mark.slow
@@ -98,7 +98,7 @@ def test_the_paper_s_grid_is_printed_on_twelve_pages_at_most(page, tmp_path):
     run = {"settings_hash": "s", "comparable_hash": "c", "preset": "strict", "precision": "float32"}
     run |= {"git_revision": "r", "normalisation": "global", "notes": [], "folds": "{}", "counts": "{}"}
     ledger = Ledger([run | {"protocol_hash": "{}"}], targets, {"problems": [], "command": "x"}, [])
-    write_findings(Found(ledger, PAPER, "x", 100), tmp_path / "findings")
+    write_findings(Results(ledger, PAPER, "x", 100), tmp_path / "findings")
     write_page(tmp_path / "findings", tmp_path / "page.html")
     page.open(tmp_path / "page.html")
     pdf = base64.b64decode(page.call("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"])

@@ -27,7 +27,7 @@ from ser.findings.html.page import write_page
 from ser.findings.ledger.build import build_ledger
 from ser.findings.ledger.load import load_ledger
 from ser.findings.ledger.run import RunReader
-from ser.findings.report.found import Found
+from ser.findings.report.results import Results
 from ser.findings.report.write import write_findings
 from ser.grid.state import wrong_with
 from ser.inference.card import seen, write_card
@@ -105,7 +105,7 @@ def _pools(case: Case) -> Any:
 
 def _curves(case: Case) -> Any:
     curves = read_curves(case.folder / CELL)
-    assert len(curves.epochs) == len(curves.watched)
+    assert len(curves.epochs) == len(curves.monitored)
 
 
 def _state(case: Case) -> Any:
@@ -169,8 +169,8 @@ def _findings(case: Case) -> Any:
     from ser.findings.design import read_design
 
     ledger, design = load_ledger(case.folder / "ledger", read_design("paper", case.folder), {})
-    sheets = write_findings(Found(ledger, design, "a command", 100), case.folder / "findings")
-    return [sheet.name for sheet in sheets]
+    tables = write_findings(Results(ledger, design, "a command", 100), case.folder / "findings")
+    return [table.name for table in tables]
 
 
 def _written_findings(folder: Path, material: Material) -> None:

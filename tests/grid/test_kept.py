@@ -19,7 +19,7 @@ from ser.findings.ledger import build_ledger
 from ser.grid import Grid
 from ser.grid.run import Runner
 from ser.grid.state import State
-from ser.grid.status import read_status
+from ser.grid.status import read_grid_status
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def fresh(done: StandIns, tmp_path: Path, only: Sequence[str] = ("tess", "ravdes
 
 
 def states(grid: Grid) -> set[State]:
-    return {found.state for _, found in read_status(grid).found}
+    return {found.state for _, found in read_grid_status(grid).found}
 
 
 def edit_runs(folder: Path, column: str, value: object) -> None:

@@ -18,8 +18,8 @@ from stand_ins import StandIns
 from ser.common import InputError, locked
 from ser.grid import Grid
 from ser.grid.run import LOG, Runner
-from ser.grid.state import MARKER, State, claimed, is_locked, look
-from ser.grid.status import draw, read_status, text_of
+from ser.grid.state import MARKER, State, claimed, is_locked, read_status
+from ser.grid.status import draw, read_grid_status, text_of
 from ser.training import Trainer
 from ser.training.engine import REQUEUE
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 
 def states(grid: Grid) -> dict[str, State]:
-    return {e.folder: found.state for e, found in read_status(grid).found}
+    return {e.folder: found.state for e, found in read_grid_status(grid).found}
 
 
 def written(grid: Grid) -> dict[str, int]:
@@ -153,7 +153,7 @@ def test_a_corpus_that_comes_to_hand_later_is_all_that_is_added(own: StandIns) -
     grid = own.grid(only=("tess", "ravdess", "customer_ptbr"))
     assert grid.root == own.grid().root
     ravdess = grid.experiments[0]
-    assert look(grid.folder(ravdess), ravdess, grid.unseen(ravdess)).state is State.MISSING
+    assert read_status(grid.folder(ravdess), ravdess, grid.unseen(ravdess)).state is State.MISSING
     assert Runner(grid, "second").attempt(ravdess) is None
     changed = {path for path, when in written(grid).items() if before.get(path) != when}
     assert {Path(path).relative_to(grid.folder(ravdess)).as_posix() for path in changed} == {
@@ -184,7 +184,7 @@ def test_a_failed_experiment_is_named_with_its_log_and_stops_no_other(
     assert f"error: {bad.folder}: RuntimeError: out of memory; log: {log}" in capsys.readouterr().out
     assert "Traceback" in log.read_text()
     assert [state for state in states(grid).values() if state is State.DONE] == [State.DONE] * 3
-    text = text_of(read_status(grid))
+    text = text_of(read_grid_status(grid))
     assert f"failed: {bad.folder}: RuntimeError: out of memory; log: {log}" in text
     assert text.splitlines()[-2].split() == ["all", "3", "0", "1", "0", "4"]
     # It is not tried again in the same run: its own shard tells of it once more, another shard does not.
@@ -219,7 +219,7 @@ def test_a_damaged_result_is_named_and_made_anew(own: StandIns, damage: Callable
     path = grid.folder(bad) / "result.json"
     whole, before = path.read_text(), written(grid)
     damage(path)
-    ((e, found),) = read_status(grid).failed
+    ((e, found),) = read_grid_status(grid).failed
     assert e == bad
     assert words in found.reason
     assert Runner(grid, "next").shard(1) == []
@@ -284,7 +284,7 @@ def test_a_damaged_marker_is_a_failure_that_the_next_run_clears(own: StandIns) -
     grid = own.grid()
     marker = grid.folder(grid.experiments[0]) / MARKER
     marker.write_text('{"run": "a"')
-    ((_, found),) = read_status(grid).failed
+    ((_, found),) = read_grid_status(grid).failed
     assert found.reason == f"{marker}: not readable; the next run makes it again"
     assert Runner(grid, "a").shard(1) == []
     assert set(states(grid).values()) == {State.DONE}
@@ -387,7 +387,7 @@ def test_with_no_room_at_all_a_shard_still_goes_through_the_grid(
 
 def test_the_picture_shows_every_experiment(own: StandIns, tmp_path: Path) -> None:
     grid = own.grid(folds=(1, 2), seeds=(0, 1))
-    status = read_status(grid)
+    status = read_grid_status(grid)
     assert sum(found.state is State.DONE for _, found in status.found) == 4
     assert {name: dict(counts) for name, counts in status.counts.items()} == {
         name: {State.DONE: 2, State.MISSING: 6} for name in ("ravdess", "tess_ravdess")

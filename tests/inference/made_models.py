@@ -37,8 +37,8 @@ def made_model(samples: list[np.ndarray], *overrides: str, preset: str = "strong
     network = build(experiment, heads).eval().requires_grad_(False)
     model = Model(Path("made"), experiment, network, torch.device("cpu"), {}, dict(heads))
     predictor = Predictor(model)
-    shaped = [predictor.shaped(predictor.spectrum(x)) for x in samples]
-    frames = np.concatenate(shaped)
+    preprocessed = [predictor.preprocessed(predictor.spectrum(x)) for x in samples]
+    frames = np.concatenate(preprocessed)
     if experiment.batches.normalisation in ("speaker", "corpus"):
         found = {"mean": frames.mean(0).tolist(), "deviation": frames.std(0).clip(1e-3).tolist()}
         model.description["group_statistics"] = found
@@ -46,7 +46,7 @@ def made_model(samples: list[np.ndarray], *overrides: str, preset: str = "strong
         network.mean.copy_(torch.from_numpy(frames.mean(0)))
         network.deviation.copy_(torch.from_numpy(frames.std(0).clip(1e-3)))
     predictor = Predictor(model)
-    prepared = [torch.from_numpy(predictor.normalised(x))[None] for x in shaped]
+    prepared = [torch.from_numpy(predictor.normalised(x))[None] for x in preprocessed]
     pooled = torch.cat([network.embed(x, torch.tensor([x.shape[1]])) for x in prepared])
     for layer in network.heads.values():
         logits = layer(pooled)

@@ -18,7 +18,7 @@ from ser.training.checkpoint import save_tensors
 
 @pytest.fixture
 def own(packed, tmp_path):
-    """A copy of a model folder, to be damaged."""
+    """A copy of a model package, to be damaged."""
     shutil.copytree(packed, tmp_path / "own")
     return tmp_path / "own"
 
@@ -202,7 +202,7 @@ def test_a_link_and_a_file_that_is_not_named_are_refused(own):
 
 def test_folders_that_are_no_models(tmp_path):
     refused(tmp_path / "none", "no such folder")
-    refused(tmp_path, "no model folder, for it has no SHA256SUMS")
+    refused(tmp_path, "no model package, for it has no SHA256SUMS")
 
 
 def test_settings_that_came_later_are_off_and_old_names_are_read():
@@ -273,7 +273,7 @@ def test_an_unfinished_or_edited_experiment_is_not_packed(made, packed_with, tmp
 
 def test_a_folder_of_something_else_is_not_replaced(made, packed_with, tmp_path):
     (tmp_path / "note.txt").write_text("mine")
-    with pytest.raises(InputError, match="exists, and is no model folder"):
+    with pytest.raises(InputError, match="exists, and is no model package"):
         pack(packed_with()[0], tmp_path, made.recipe, made.data_root, made.dump)
 
 

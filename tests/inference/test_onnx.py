@@ -150,7 +150,7 @@ def test_eight_bits_but_for_the_fourier_transform(temporal, integer, tmp_path):
 
 @pytest.fixture(scope="module")
 def packed(made, tmp_path_factory):
-    """A model folder, and what result.json says of it."""
+    """A model package, and what result.json says of it."""
     tmp_path = tmp_path_factory.mktemp("packed")
     experiment = made.experiment("batches.normalisation=speaker", corpora="one")
     data, folder = made.open(experiment), tmp_path / "exp" / experiment.folder

@@ -26,7 +26,7 @@ CELLS = [(f, n) for f in ("logmel", "statistics") for n in ("speaker", "global",
 
 @pytest.fixture(scope="module")
 def packed_svm(made, tmp_path_factory):
-    """A factory: features and normalisation to (folder of the baseline, model folder)."""
+    """A factory: features and normalisation to (folder of the baseline, model package)."""
     found = {}
 
     def make(features, normalisation):

@@ -1,4 +1,4 @@
-"""From real corpora to a model folder and its answers."""
+"""From real corpora to a model package and its answers."""
 
 import kaldiio
 import numpy as np

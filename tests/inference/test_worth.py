@@ -28,7 +28,7 @@ CLASSES = ("angry", "happy", "neutral", "sad")
 
 @pytest.fixture(scope="session")
 def able(packed_with):
-    """A model folder whose answers differ."""
+    """A model package whose answers differ."""
     return packed_with("training.max_epochs=10", "training.learning_rate=0.01")[1]
 
 
@@ -77,7 +77,7 @@ def test_scores_are_those_of_predict_by_gender_too(able, data, tmp_path):
     assert len(set(answers.values())) > 1
     for gender in ("", "f", "m"):
         keys = [key for key in answers if gender in ("", genders[speakers[key]])]
-        row = row_of(found, "as it is", gender)
+        row = row_of(found, "clean", gender)
         assert row["n"] == len(keys)
         wanted = ua_by_hand([truth[key] for key in keys], [answers[key] for key in keys])
         assert row["ua"] == pytest.approx(wanted)
@@ -101,7 +101,7 @@ def test_scores_of_a_condition_are_those_of_predict_on_what_it_leaves(able, data
     assert row["flipped"] == pytest.approx(flipped)
     assert row["ua"] == pytest.approx(ua_by_hand([truth[key] for key in files], quiet))
     assert row_of(found, "nothing")["flipped"] == 0
-    assert row_of(found, "nothing")["ua"] == row_of(found, "as it is")["ua"]
+    assert row_of(found, "nothing")["ua"] == row_of(found, "clean")["ua"]
     assert [row["condition"] for row in found["rows"]][3:] == [*CONDITIONS]
 
 
@@ -174,7 +174,7 @@ def test_what_is_too_short_for_mp3_is_left_out_there_alone(packed, data, tmp_pat
     found = run(packed, data, out=tmp_path / "out")
     whole = len(read_table(data / "wav.scp"))
     assert found["too_short"] == {"MP3, 32 kbit/s": 1}
-    assert [row_of(found, name)["n"] for name in ("as it is", "MP3, 32 kbit/s", LOUDER)] == [whole, whole - 1, whole]
+    assert [row_of(found, name)["n"] for name in ("clean", "MP3, 32 kbit/s", LOUDER)] == [whole, whole - 1, whole]
     assert "MP3, 32 kbit/s: 1 utterances are too short for it" in capsys.readouterr().err
 
 
@@ -182,7 +182,7 @@ def test_training_data_are_named(made, packed, data, test_part, tmp_path, capsys
     trained = read_table(made.data_root / "one" / "strict_fold1" / "train" / "utt2emo")
     found = run(packed, data, out=tmp_path / "out")
     assert set(found["seen"]["several"]) == set(trained)
-    assert len(trained) < row_of(found, "as it is")["n"]
+    assert len(trained) < row_of(found, "clean")["n"]
     said = f"several: the model was trained on {len(trained)} of these utterances ({next(iter(trained))}, "
     assert said in capsys.readouterr().err
     assert said in (tmp_path / "out" / "check.md").read_text()
@@ -225,7 +225,7 @@ def test_statistics_are_those_of_the_speaker_in_the_condition(packed_with, data,
     answers = load_model(model).predict(str(data))
     truth = read_table(data / "utt2emo")
     wanted = ua_by_hand([truth[a.id] for a in answers], [a.label for a in answers])
-    assert row_of(found, "as it is")["ua"] == pytest.approx(wanted)
+    assert row_of(found, "clean")["ua"] == pytest.approx(wanted)
 
 
 def test_a_file_that_cannot_be_read_does_not_spoil_the_others(packed, data, tmp_path, capsys):

@@ -15,7 +15,7 @@ from ser.training import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Three epochs of two corpora of which one is not watched; the second epoch had no batch of "two".
+# Three epochs of two corpora of which one is not monitored; the second epoch had no batch of "two".
 ROWS = [
     {"train_loss": {"one": 1.2, "two": 1.1}, "valid_loss": 1.0, "valid": {"one": {"loss": 1.0, "ua": 0.4}}},
     {"train_loss": {"one": 0.8}, "valid_loss": 0.7, "valid": {"one": {"loss": 0.7, "ua": 0.6}}},
@@ -50,15 +50,15 @@ def test_series_of_a_training_that_is_done():
     np.testing.assert_array_equal(curves.train_loss["two"], [1.1, np.nan, 0.6])
     assert {c: v.tolist() for c, v in curves.valid_loss.items()} == {"one": [1.0, 0.7, 0.9]}
     assert {c: v.tolist() for c, v in curves.ua.items()} == {"one": [0.4, 0.6, 0.5]}
-    assert curves.watched.tolist() == [1.0, 0.7, 0.9]
-    assert (curves.done, curves.kept, curves.classes) == (True, 3, {"one": 4, "two": 5})
-    assert curves.status == "epoch 3 of 3 kept"
+    assert curves.monitored.tolist() == [1.0, 0.7, 0.9]
+    assert (curves.done, curves.best_epoch, curves.classes) == (True, 3, {"one": 4, "two": 5})
+    assert curves.status == "best checkpoint: epoch 3 of 3"
 
 
 @pytest.mark.parametrize("train", [None, {**TRAIN, "epochs": 7, "chosen_epoch": 1}], ids=["none", "of an earlier one"])
 def test_a_training_runs_until_train_json_is_of_its_epochs(train):
     curves = curves_of(ROWS, train)
-    assert (curves.done, curves.kept, curves.classes) == (False, 2, {})
+    assert (curves.done, curves.best_epoch, curves.classes) == (False, 2, {})
     assert curves.status == "running, epoch 3, best so far 2"
 
 
@@ -77,29 +77,29 @@ def test_one_training_has_losses_left_and_ua_right():
     assert found == {
         "train one": ([1, 2, 3], [1.2, 0.8, 0.5]),
         "valid one": ([1, 2, 3], [1.0, 0.7, 0.9]),
-        "kept valid one": ([3], [0.9]),
-        "kept": ([3, 3], [0, 1]),
+        "best valid one": ([3], [0.9]),
+        "best checkpoint": ([3, 3], [0, 1]),
     }
     assert lines_of(ua) == {
         "valid one": ([1, 2, 3], [0.4, 0.6, 0.5]),
-        "kept valid one": ([3], [0.5]),
+        "best valid one": ([3], [0.5]),
         "chance, 4 classes": ([0, 1], [0.25, 0.25]),
-        "kept": ([3, 3], [0, 1]),
+        "best checkpoint": ([3, 3], [0, 1]),
     }
     colours = {line.get_label(): line.get_color() for axes in (loss, ua) for line in axes.lines}
     assert colours["train one"] == colours["valid one"] != colours["train two"]
     assert figure.get_suptitle() == "exp/c/cell/fold1_seed0"
-    assert loss.get_title("left") == "epoch 3 of 3 kept"
-    assert legend_of(figure) == ["one", "two", "training", "validation", "kept epoch"]
+    assert loss.get_title("left") == "best checkpoint: epoch 3 of 3"
+    assert legend_of(figure) == ["one", "two", "training", "validation", "best checkpoint"]
 
 
 def test_a_running_training_has_a_ring_at_the_best_so_far():
     figure = draw("", {".": curves_of(ROWS)})
     loss, ua = figure.axes
-    assert lines_of(loss)["kept valid one"] == ([2], [0.7])
-    assert lines_of(loss)["kept"][0] == [2, 2]
+    assert lines_of(loss)["best valid one"] == ([2], [0.7])
+    assert lines_of(loss)["best checkpoint"][0] == [2, 2]
     assert not any("chance" in label for label in lines_of(ua))
-    (ring,) = [line for line in loss.lines if line.get_label() == "kept valid one"]
+    (ring,) = [line for line in loss.lines if line.get_label() == "best valid one"]
     assert ring.get_markerfacecolor() == "white"
     assert loss.get_title("left") == "running, epoch 3, best so far 2"
     assert legend_of(figure)[-1] == "best so far"
@@ -115,7 +115,7 @@ def test_one_epoch_is_seen():
 def test_what_is_watched_is_drawn_where_it_is_of_several_corpora():
     rows = [{**ROWS[0], "valid_loss": 1.5, "valid": {c: {"loss": v, "ua": 0.5} for c, v in (("one", 1), ("two", 2))}}]
     figure = draw("", {".": curves_of(rows)})
-    assert lines_of(figure.axes[0])["watched"] == ([1], [1.5])
+    assert lines_of(figure.axes[0])["monitored"] == ([1], [1.5])
     assert "mean of validation" in legend_of(figure)
 
 
@@ -126,24 +126,24 @@ def test_several_trainings_are_laid_over_one_another_by_corpus():
     assert lines_of(panels["one", "training loss"]) == {"a": ([1, 2, 3], [1.2, 0.8, 0.5]), "b": ([1, 2], [1.2, 0.8])}
     assert lines_of(panels["one", "validation loss"]) == {
         "a": ([1, 2, 3], [1.0, 0.7, 0.9]),
-        "kept a": ([3], [0.9]),
+        "best a": ([3], [0.9]),
         "b": ([1, 2], [1.0, 0.7]),
-        "kept b": ([2], [0.7]),
+        "best b": ([2], [0.7]),
     }
     assert lines_of(panels["one", "validation UA"]) == {
         "a": ([1, 2, 3], [0.4, 0.6, 0.5]),
-        "kept a": ([3], [0.5]),
+        "best a": ([3], [0.5]),
         "chance, 4 classes": ([0, 1], [0.25, 0.25]),
         "b": ([1, 2], [0.4, 0.6]),
-        "kept b": ([2], [0.6]),
+        "best b": ([2], [0.6]),
     }
     assert [panels["two", what].get_visible() for what in ("training loss", "validation UA")] == [True, False]
     (a, b) = panels["one", "training loss"].lines
     assert a.get_color() != b.get_color()
     assert legend_of(figure) == [
-        "a: epoch 3 of 3 kept",
+        "a: best checkpoint: epoch 3 of 3",
         "b: running, epoch 2, best so far 2",
-        "kept epoch",
+        "best checkpoint",
         "best so far",
     ]
 
@@ -181,7 +181,7 @@ def test_reads_what_a_training_writes(made, tmp_path):
     trainer = Trainer(experiment, tmp_path, data.heads, data.parts("train"), data.parts("valid"), data.hashes())
     trainer.run()
     curves = read_curves(tmp_path)
-    assert (curves.done, curves.kept) == (True, json.loads((tmp_path / "train.json").read_text())["chosen_epoch"])
+    assert (curves.done, curves.best_epoch) == (True, json.loads((tmp_path / "train.json").read_text())["chosen_epoch"])
     assert curves.ua["one"].tolist() == [row["valid"]["one"]["ua"] for row in trainer.history]
     assert curves.classes["one"] == 4
 
@@ -268,7 +268,7 @@ def test_step_draws_all_into_one_picture_with_their_names(step, tmp_path):
     text = (tmp_path / "new" / "all.svg").read_text()
     for line in (
         "my exp/one_two",
-        "multi_blstm_mu/fold1_seed0: epoch 3 of 3 kept",
+        "multi_blstm_mu/fold1_seed0: best checkpoint: epoch 3 of 3",
         "unified_lstm_mu/fold1_seed0: running, epoch 3, best so far 2",
     ):
         assert f"<!-- {line} -->" in text

@@ -56,7 +56,7 @@ def fetch_corpus(corpus_dir: Path, corpus: str, remotes: Callable[[], Sequence[R
             write_json(path, record)
     fetched |= _fetch_files(corpus_dir, [remote for remote in wanted if not _is_archive(remote)])
     write_json(path, record | {"complete": True})
-    print(f"{corpus_dir}: fetched {sum(len(row['files']) for row in fetched.values())} files; {path} tells from where")
+    print(f"{corpus_dir}: fetched {sum(len(row['files']) for row in fetched.values())} files, listed in {path}")
 
 
 def is_there(corpus_dir: Path) -> bool:

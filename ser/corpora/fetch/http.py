@@ -45,7 +45,7 @@ def fetch(
 
     Args:
         digest: "md5:<hex>", "sha256:<hex>" or the like, from the publisher; without it only the length is checked.
-        size: bytes, where the publisher tells.
+        size: bytes, where the publisher lists them.
         limit: most bytes that are taken where it does not.
 
     Returns:
@@ -183,8 +183,8 @@ def _try(part: _Part, bar: Any) -> _Failure | None:
 
 def _refusal(part: _Part, error: urllib.error.HTTPError) -> _Failure | None:
     if error.code == 416:  # the file ends where we wanted to go on, or before
-        told = re.search(r"/(\d+)$", error.headers.get("Content-Range", ""))
-        if told and int(told[1]) == part.there and part.size is None:
+        match = re.search(r"/(\d+)$", error.headers.get("Content-Range", ""))
+        if match and int(match[1]) == part.there and part.size is None:
             return None
         part.clear()
         return _Failure("the server's file is shorter than what was there")
@@ -243,8 +243,8 @@ def _receive(part: _Part, response: http.client.HTTPResponse, bar: Any) -> None:
     """Append the body to the part, or begin again where the server sends the whole."""
     start = 0
     if response.status == 206:
-        told = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-        if told is None or int(told[1]) != part.there:
+        match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+        if match is None or int(match[1]) != part.there:
             part.clear()
             raise http.client.HTTPException("it sends another range than was asked for")
         start = part.there

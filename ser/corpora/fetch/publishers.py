@@ -1,4 +1,4 @@
-"""What publishers say of their files: names, addresses, sizes and checksums, so that nobody has to type them."""
+"""Lists of files from publishers: names, addresses, sizes and checksums."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Remote:
 
     Attributes:
         name: where it goes below the corpus folder; an archive is unpacked into a folder of its name.
-        size: bytes, None where the publisher does not say.
+        size: bytes, None where the publisher does not list it.
         digest: "md5:<hex>" or the like, "" where the publisher gives none.
     """
 

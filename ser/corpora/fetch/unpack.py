@@ -75,7 +75,7 @@ def inside(folder: Path, name: str, where: Path | str) -> Path:
 
 @contextmanager
 def readable(archive: Path) -> Iterator[None]:
-    """Turn what zipfile and tarfile say of a damaged archive into an InputError."""
+    """Turn the errors of zipfile and tarfile about a damaged archive into an InputError."""
     try:
         yield
     except DAMAGED as error:

@@ -16,7 +16,7 @@ from ser.diarization.html.sound import CODECS, LONGEST, read_sound
 from ser.diarization.picture import colours_of, text_colour
 from ser.diarization.segments import Timeline
 from ser.inference.card import LIMITS
-from ser.inference.confidence import WITHHELD
+from ser.inference.confidence import ABSTAINED
 from ser.inference.predictor import Predictor
 
 FOLDER = Path(__file__).parent
@@ -58,12 +58,12 @@ def write_page(timeline: Timeline, path: Path, predictor: Predictor, out: Path, 
         "timeline": timeline,
         "clock": clock,
         "name": line(timeline.recording),
-        "any_withheld": any(s.label == WITHHELD for c in timeline.channels for s in c.segments),
+        "any_abstained": any(s.label == ABSTAINED for c in timeline.channels for s in c.segments),
         "data": data,
         "audio": sound.audio,
         "styles": {name: f"background:{c};color:{text_colour(c)}" for name, c in colours.items()},
         "emotions": timeline.classes[:-1],
-        "withheld": WITHHELD,
+        "abstained": ABSTAINED,
         "unlabelled": UNLABELLED,
         "trust": trust(timeline, predictor),
         "robustness": robustness(predictor.model.folder),
@@ -88,7 +88,7 @@ def clock(seconds: float) -> str:
 
 
 def trust(timeline: Timeline, predictor: Predictor) -> list[tuple[str, list[str]]]:
-    """What the model's card and this timeline say of the worth of its labels: term and statements."""
+    """Scores, normalisation and calibration behind the labels: term and statements."""
     description = predictor.model.description
     metrics, grouped = description["metrics"], predictor.batches.normalisation
     tested = [
@@ -108,11 +108,11 @@ def trust(timeline: Timeline, predictor: Predictor) -> list[tuple[str, list[str]
         own = [channel for channel in timeline.channels if channel.confidence == confidence]
         names = ", ".join(channel.name for channel in own)
         segments = [segment for channel in own for segment in channel.segments]
-        withheld = sum(segment.label == WITHHELD for segment in segments)
+        abstained = sum(segment.label == ABSTAINED for segment in segments)
         text = "every segment has a label"
         if confidence.threshold:
             text = (
-                f"{withheld} of {len(segments)} segments have no label, for their confidence is below "
+                f"{abstained} of {len(segments)} segments have no label, for their confidence is below "
                 f"{confidence.threshold:.2f}; above it, {100 * confidence.precision:.1f} % of answers on validation "
                 f"were right ({100 * confidence.coverage:.0f} % of the utterances)"
             )

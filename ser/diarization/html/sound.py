@@ -72,8 +72,8 @@ def read_sound(path: Path, channels: int, codec: str) -> Sound:
             ends = np.minimum.reduceat(block, starts, axis=1), np.maximum.reduceat(block, starts, axis=1)
             peaks.append(np.stack(ends, axis=2))
             if file is not None:
-                heard = block if played == channels else block.mean(0, keepdims=True)
-                file.write(np.clip(heard.T, -1, 1))
+                samples = block if played == channels else block.mean(0, keepdims=True)
+                file.write(np.clip(samples.T, -1, 1))
     found = np.concatenate(peaks, axis=1)
     every = math.ceil(found.shape[1] / MOST)
     starts = np.arange(0, found.shape[1], every)

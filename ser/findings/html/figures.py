@@ -80,9 +80,9 @@ def rounded_up(value: float) -> float:
 def _svg(kind: str, width: int, height: int, label: str, parts: Sequence[Markup]) -> Markup:
     """An SVG; one without a label repeats what stands beside it."""
     attributes: Mapping[str, str] = {"role": "img", "aria-label": label} if label else {"aria-hidden": "true"}
-    said = Markup(" ").join(Markup('{}="{}"').format(*item) for item in attributes.items())
+    attributed = Markup(" ").join(Markup('{}="{}"').format(*item) for item in attributes.items())
     return Markup('<svg class="{}" viewBox="0 0 {} {}" {}>{}</svg>').format(
-        kind, width, height, said, Markup("").join(parts)
+        kind, width, height, attributed, Markup("").join(parts)
     )
 
 

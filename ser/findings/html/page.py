@@ -11,7 +11,7 @@ from ser.common.output import html_template
 from ser.common.records import read_record
 from ser.findings.html.pictures import confusions_of, matrix_of, scores_of, sources_of, transfer_of
 from ser.findings.html.runs import Runs, colour_of, hashes_of, panels_of, read_runs, settings_of
-from ser.findings.html.status import read_standing
+from ser.findings.html.status import read_grid_status
 from ser.findings.html.tables import tables_of
 from ser.findings.report.pictures import SCALE
 from ser.findings.report.write import FIGURES
@@ -27,7 +27,7 @@ def write_page(findings: Path, out: Path, ledger: Path | None = None, grid_statu
     Args:
         findings: what steps/findings.py wrote.
         ledger: what steps/ledger.py wrote; none: the folder ledger beside the findings, if it is there.
-        grid_status: JSON file or root of the experiments; see `read_standing`.
+        grid_status: JSON file or root of the experiments; see `read_grid_status`.
 
     Raises:
         InputError: one of these is absent or damaged.
@@ -43,7 +43,7 @@ def write_page(findings: Path, out: Path, ledger: Path | None = None, grid_statu
     runs = read_runs(ledger or beside, found) if ledger or beside.is_dir() else Runs([], {})
     try:
         context = _context(found, runs)
-        context["standing"] = read_standing(grid_status, found["grid"]) if grid_status else None
+        context["grid_status"] = read_grid_status(grid_status, found["grid"]) if grid_status else None
         context["digest"] = digest(path)
         text = html_template(Path(__file__).with_name("page.html")).render(context)
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, UndefinedError) as error:

@@ -59,11 +59,11 @@ class Panel:
 
     Attributes:
         name: task, temporal block and pooling.
-        said: how many runs, and which epochs are kept.
+        caption: how many runs, and the epochs of their best checkpoints.
     """
 
     name: str
-    said: str
+    caption: str
     loss: Markup
     ua: Markup
 
@@ -74,18 +74,18 @@ class Curves:
 
     Attributes:
         corpora: of its combination.
-        kept: the epoch whose weights are kept, of each run.
+        best_epochs: the epoch of the best checkpoint, of each run.
         last: epochs of the longest training.
     """
 
     corpora: Sequence[str]
-    kept: list[int] = field(default_factory=list)
+    best_epochs: list[int] = field(default_factory=list)
     last: int = 0
     _sums: dict[tuple[str, str], dict[int, tuple[float, int]]] = field(default_factory=dict)
 
-    def add(self, rows: Sequence[Mapping[str, Any]], kept: int) -> None:
+    def add(self, rows: Sequence[Mapping[str, Any]], best_epoch: int) -> None:
         """Take the curves of a run, as the ledger has them."""
-        self.kept.append(kept)
+        self.best_epochs.append(best_epoch)
         for row in rows:
             self.last = max(self.last, row["epoch"])
             for column in COLUMNS:
@@ -167,7 +167,7 @@ def panels_of(curves: Mapping[str, Mapping[str, Curves]], corpora: Sequence[str]
         scale = 0.0, rounded_up(max(losses, default=1.0))
         last = max(cell.last for cell in cells.values())
         found[combination] = [
-            _panel(f"{combination} {name}", name, cell.kept, means[name], last, scale, corpora)
+            _panel(f"{combination} {name}", name, cell.best_epochs, means[name], last, scale, corpora)
             for name, cell in cells.items()
         ]
     return found
@@ -183,7 +183,7 @@ def _panel(
     corpora: Sequence[str],
 ) -> Panel:
     least, most = min(epochs), max(epochs)
-    kept = f"{least}" if least == most else f"{least} to {most}"
+    epoch = f"{least}" if least == most else f"{least} to {most}"
     lines: dict[str, list[tuple[str, Sequence[tuple[float, float]]]]] = {"loss": [], "ua": []}
     for (corpus, column), points in means.items():
         kind = "train" if column == "train_loss" else "valid"
@@ -191,7 +191,7 @@ def _panel(
         lines["ua" if column == "valid_ua" else "loss"].append((classes, points))
     return Panel(
         name,
-        f"{len(epochs)} run{'s' * (len(epochs) > 1)}, epoch {kept} kept",
+        f"{len(epochs)} run{'s' * (len(epochs) > 1)}, best checkpoint of epoch {epoch}",
         chart(f"loss by epoch, {label}", lines["loss"], last, scale),
         chart(f"UA by epoch, {label}", lines["ua"], last, (0, 1)),
     )
@@ -213,11 +213,11 @@ def settings_of(runs: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, str]
 
 
 def hashes_of(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """What tells where runs come from: the values of a column, or how many there are of those that differ by cell."""
+    """Provenance of the runs: the values of a column, or how many there are of those that differ by cell."""
     found = []
-    for key, said in HASHES.items():
+    for key, label in HASHES.items():
         values = sorted({str(run[key] or "not recorded") for run in runs})
-        found.append((said, f"{len(values)} digests" if key in BY_CELL and len(values) > 1 else ", ".join(values)))
+        found.append((label, f"{len(values)} digests" if key in BY_CELL and len(values) > 1 else ", ".join(values)))
     versions: dict[str, set[str]] = {}
     for run in runs:
         for package, version in (run["versions"] or {}).items():

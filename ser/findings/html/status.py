@@ -1,4 +1,4 @@
-"""How the experiments of a grid stand, by cell: from a file that says so, or from their folders."""
+"""States of the experiments of a grid, by cell: from a file that lists them, or from their folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ser.common import InputError, read_json
 from ser.config import read_experiment
 from ser.config.yaml_file import read_yaml
 from ser.findings.design import FACTORS
-from ser.grid.state import State, look
+from ser.grid.state import State, read_status
 
 NAME = re.compile(r"fold([1-9]\d*)_seed(\d+)")
 KEYS = ("combination", *FACTORS, "fold", "seed", "state")
@@ -21,7 +21,7 @@ Configuration = tuple[str, ...]  # task, temporal block, pooling
 
 
 @dataclass(frozen=True)
-class Standing:
+class GridStatus:
     """States of all experiments.
 
     Attributes:
@@ -41,13 +41,13 @@ class Standing:
     failed: list[tuple[str, str, str]]
 
 
-def read_standing(path: Path, grid: Mapping[str, Any]) -> Standing:
+def read_grid_status(path: Path, grid: Mapping[str, Any]) -> GridStatus:
     """Read the states of a grid.
 
     Args:
         path: a JSON file, {"experiments": [{combination, task, temporal, pooling, fold, seed, state, reason, log}]}, or
             the root of the experiments. In a root an experiment is missing if another of its combination has its fold
-            and seed; combinations without a folder are not told.
+            and seed; combinations without a folder are not listed.
         grid: findings.json's: corpora and factors.
 
     Raises:
@@ -64,9 +64,9 @@ def read_standing(path: Path, grid: Mapping[str, Any]) -> Standing:
         totals[row["state"]] += 1
         if row["state"] == State.FAILED.value:
             name = f"{row['combination']}/{'_'.join(configuration)}/fold{row['fold']}_seed{row['seed']}"
-            failed.append((name, str(row.get("reason") or "not said"), str(row.get("log") or "none")))
+            failed.append((name, str(row.get("reason") or "not recorded"), str(row.get("log") or "none")))
     configurations = list(dict.fromkeys(c for by_configuration in cells.values() for c in by_configuration))
-    return Standing(str(path), path.is_file(), configurations, cells, totals, failed)
+    return GridStatus(str(path), path.is_file(), configurations, cells, totals, failed)
 
 
 def _listed(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -107,6 +107,6 @@ def _below(root: Path, grid: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             for c in configurations:
                 row = {**dict(zip(FACTORS, c, strict=True)), "fold": fold, "seed": seed}
                 experiment = replace(settings, corpora=list(names), **row)
-                state = look(folders[c] / f"fold{fold}_seed{seed}", experiment, ())
+                state = read_status(folders[c] / f"fold{fold}_seed{seed}", experiment, ())
                 yield {**row, "combination": combination, "state": state.state.value, "reason": state.reason,
                        "log": str(state.log or "")}  # fmt: skip

@@ -101,7 +101,7 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
         rows = [row for row in rows if str(row[key]) == value]
     kept = [row for row in rows if _is_of(row, design)]
     if not kept:
-        raise InputError(f"{folder}: none of its runs is of this grid ({_said(design)}) and as asked for; {AGAIN}")
+        raise InputError(f"{folder}: none of its runs is of this grid ({_listed(design)}) and as asked for; {AGAIN}")
     notes = (
         [f"{len(rows) - len(kept)} runs are no part of the grid, such as baselines"] if len(kept) < len(rows) else []
     )
@@ -178,7 +178,7 @@ def _is_of(row: Mapping[str, Any], design: Design) -> bool:
     return factors and set(row["corpora"]) <= set(design.corpora)
 
 
-def _said(design: Design) -> str:
+def _listed(design: Design) -> str:
     return "; ".join(", ".join(getattr(design, name)) for name in ("corpora", "task", "temporal", "pooling"))
 
 
@@ -223,10 +223,10 @@ def _targets(
             continue
         found = protocols.get(corpus, {})
         if len(found) > 1:
-            said = ", ".join(f"{name} ({n} runs)" for name, n in found.items())
+            listed = ", ".join(f"{name} ({n} runs)" for name, n in found.items())
             raise InputError(
                 f"{folder}: {corpus} was prepared in several ways, so that its scores are not of the same utterances: "
-                f"protocols {said}; build the ledger from folders of one of them"
+                f"protocols {listed}; build the ledger from folders of one of them"
             )
         chosen = np.flatnonzero((codes["target"] == names["target"].index(corpus)) & (run >= 0))
         if len(chosen):

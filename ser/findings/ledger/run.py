@@ -29,7 +29,7 @@ BASELINE = "svm"
 
 @dataclass(frozen=True)
 class Run:
-    """What a folder says.
+    """The values of a folder.
 
     Attributes:
         row: of the file `runs`.

@@ -37,7 +37,7 @@ RUNS = {
     "counts": ("json", "corpus -> part -> class -> utterances, also of those scored zero-shot"),
     "configuration": ("json", "dotted key -> value of all settings"),
     "zero_shot": ("json", "unseen corpus -> digests of the data that were scored, or why none were"),
-    "chosen_epoch": ("int", "the epoch whose weights are kept; 0: no network"),
+    "chosen_epoch": ("int", "the epoch of the best checkpoint, whose weights are saved; 0: no network"),
     "epochs": ("int", "epochs of the training"),
     "updates": ("json", "corpus -> updates that it got"),
     "curves": (
@@ -48,7 +48,7 @@ RUNS = {
     "device": ("word", "where it trained"),
     "precision": ("word", "number format of the training"),
     "versions": ("json", "package -> version"),
-    "notes": ("words", "what every table with these corpora has to say"),
+    "notes": ("words", "notes that every table with these corpora has"),
     "targets": ("json", f"target -> {', '.join(METRICS)}, n, classes, confusion (row truth), zero_shot"),
 }
 PREDICTIONS = {
@@ -61,7 +61,7 @@ PREDICTIONS = {
     "fold": ("int", "fold"),
     "target": ("word", "the corpus of the utterance"),
     "speaker": ("word", "who speaks; never one of the training"),
-    "text_id": ("word", "what is said, where the corpus tells; utterances of one text share it"),
+    "text_id": ("word", "text of the utterance, where the corpus has it; utterances of one text share it"),
     "utterance": ("word", "utterance id"),
     "truth": ("word", "class by the corpus"),
     "hypothesis": ("word", "class by the model"),

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ser.findings.report.effects import TESTED, p_value, sign_flip_tests
-from ser.findings.report.found import Found
-from ser.findings.report.layout import Sheet, interval, percent, points
+from ser.findings.report.layout import Table, interval, percent, points
+from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
 from ser.findings.stats.bootstrap import LEAST_SPEAKERS
 from ser.findings.stats.effects import MIXING, MULTI_TASK, Contrast, mixing, multi_task, source_effects, transfer
@@ -27,7 +27,7 @@ SAID = {
 Record = dict[str, Any]
 
 
-def answers_sheet(found: Found) -> Sheet:
+def answers_table(found: Results) -> Table:
     """A record a target and question; the notes are the sentences."""
     records, sentences = [], []
     effects = {t.name: [e for e in source_effects(t, found.design) if e.kind == TESTED] for t in found.targets}
@@ -52,10 +52,10 @@ def answers_sheet(found: Found) -> Sheet:
     ]
     figure = f"{METRIC.upper()}: points, or % without a sign"
     header = ["target", "question", "source corpora", figure, "answer", "p, Holm"]
-    return Sheet("answers", "Which corpora help which", header, rows, records, [*sentences, *claims])
+    return Table("answers", "Which corpora help which", header, rows, records, [*sentences, *claims])
 
 
-def _records(found: Found, target: Target, asked: Sequence[Contrast]) -> list[Record]:
+def _records(found: Results, target: Target, asked: Sequence[Contrast]) -> list[Record]:
     """Those that can be computed."""
     estimates = found.estimates(target.name, asked)
     m = METRICS.index(METRIC)
@@ -95,10 +95,10 @@ def _effects(records: Sequence[Record]) -> str:
     if not records:
         return "no matched pair of trainings with and without a source corpus is there"
     parts = []
-    for verdict, said in SAID.items():
+    for verdict, texts in SAID.items():
         own = [r for r in records if (r["question"], r["verdict"]) == (TESTED, verdict)]
         figures = ", ".join(f"{r['source']} {_figure(r)}" for r in own)
-        parts += [f"{said} {figures}"] if own else []
+        parts += [f"{texts} {figures}"] if own else []
     named = {MIXING: "any mixture minus the target by itself", MULTI_TASK: "a head for each corpus minus one for all"}
     parts += [f"{named[r['question']]} {_figure(r)}" for r in records if r["question"] in named]
     return "; ".join(parts)
@@ -107,8 +107,8 @@ def _effects(records: Sequence[Record]) -> str:
 def _scores(records: Sequence[Record], target: Target) -> str:
     """Zero-shot scores, best first."""
     best = sorted(records, key=lambda r: -r["value"])
-    said = [f"{_figure(r)} from {r['source'].replace(' ', ', ')}" for r in best]
-    return f"UA {'; '.join(said) or 'not scored'}; chance {100 / np.count_nonzero(target.counts.sum(0)):.0f}"
+    texts = [f"{_figure(r)} from {r['source'].replace(' ', ', ')}" for r in best]
+    return f"UA {'; '.join(texts) or 'not scored'}; chance {100 / np.count_nonzero(target.counts.sum(0)):.0f}"
 
 
 def _corrected(records: Sequence[Record]) -> list[str]:
@@ -122,8 +122,8 @@ def _corrected(records: Sequence[Record]) -> list[str]:
 def _claims(records: Sequence[Record]) -> list[str]:
     """Whether the paper's claims hold: mixing helps, and multi-task learning is best."""
     lines = []
-    for question, said in ((MIXING, "Mixing corpora"), (MULTI_TASK, "A head for each corpus (multi-task)")):
+    for question, texts in ((MIXING, "Mixing corpora"), (MULTI_TASK, "A head for each corpus (multi-task)")):
         own = [r["verdict"] for r in records if r["question"] == question]
         counts = ", ".join(f"{verdict} on {own.count(verdict)}" for verdict in SAID if verdict in own)
-        lines += [f"{said}: {counts} of {len(own)} targets."] if own else []
+        lines += [f"{texts}: {counts} of {len(own)} targets."] if own else []
     return lines

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ser.findings.report.effects import TESTED
-from ser.findings.report.found import Found
-from ser.findings.report.layout import Sheet, points
+from ser.findings.report.layout import Table, points
+from ser.findings.report.results import Results
 from ser.findings.scores import METRICS
 from ser.findings.stats.effects import source_effects
 from ser.scoring.tables import BUDGETS
@@ -15,7 +15,7 @@ from ser.scoring.tables import BUDGETS
 EQUAL = {"total": "equal total updates", "per_corpus": "equal updates on the target"}
 
 
-def budgets_sheet(found: Found) -> Sheet:
+def budgets_table(found: Results) -> Table:
     """Main effects of source corpora, the two budgets side by side; empty where no run has several corpora."""
     both = [f for f in (found, found.other) if f is not None and f.ledger.budget]
     records = [record for one in both for record in _records(one)]
@@ -42,10 +42,10 @@ def budgets_sheet(found: Found) -> Sheet:
     pairs = {budget: [r["pairs"] for r in records if r["budget"] == budget] for budget in EQUAL}
     if all(pairs.values()) and pairs["total"] != pairs["per_corpus"]:
         notes.append("The two are means over other pairs where the numbers of pairs differ.")
-    return Sheet("budgets", "Effects of source corpora by budget of updates", header, rows, records, notes)
+    return Table("budgets", "Effects of source corpora by budget of updates", header, rows, records, notes)
 
 
-def _records(found: Found) -> list[dict[str, Any]]:
+def _records(found: Results) -> list[dict[str, Any]]:
     """A record a target, source corpus and metric of the runs of one budget."""
     records = []
     for target in found.targets:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from ser.findings.design import FACTORS
-from ser.findings.report.found import Found
-from ser.findings.report.layout import Sheet, percent
+from ser.findings.report.layout import Table, percent
+from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
 from ser.findings.stats.bootstrap import estimate
 
 
-def cell_scores(found: Found, target: Target) -> list[dict[str, Any]]:
+def cell_scores(found: Results, target: Target) -> list[dict[str, Any]]:
     """A record a cell: its training set and settings, whether it has not seen the target, metrics with intervals."""
     e = estimate(found.resampled[target.name], np.eye(len(target.cells)))
     return [
@@ -31,7 +31,7 @@ def cell_scores(found: Found, target: Target) -> list[dict[str, Any]]:
     ]
 
 
-def cells_sheet(found: Found) -> Sheet:
+def cells_table(found: Results) -> Table:
     """A row a target and cell, those trained on the target first."""
     records = [
         {"target": target.name, **record}
@@ -47,7 +47,7 @@ def cells_sheet(found: Found) -> Sheet:
         for r in records
     ]
     header = ["target", "trained on", *FACTORS, "zero-shot", *(f"{m.upper()} %" for m in METRICS)]
-    return Sheet("cells", "Scores of all cells", header, rows, records, [f"{found.intervals}; value +- t * SE."])
+    return Table("cells", "Scores of all cells", header, rows, records, [f"{found.intervals}; value +- t * SE."])
 
 
 def _brackets(low: float, high: float) -> str:

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from ser.findings.report.effects import p_value
-from ser.findings.report.found import Found
-from ser.findings.report.layout import Sheet, percent, points
+from ser.findings.report.layout import Table, percent, points
+from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
 from ser.findings.stats.effects import Contrast
 from ser.findings.stats.tests import by_speaker, negative_control, sign_flip
 from ser.findings.stats.variance import variance_shares
 
 
-def variance_sheet(found: Found) -> Sheet:
+def variance_table(found: Results) -> Table:
     """Shares of the sum of squares, largest first."""
     rows, records, missing = [], [], []
     for target in found.targets:
@@ -35,10 +35,10 @@ def variance_sheet(found: Found) -> Sheet:
         "Of these test speakers; a share has no interval and says nothing of other speakers.",
     ]
     header = ["target", "metric", "term", "df", "share %", "beyond noise %"]
-    return Sheet("variance", "Variance shares", header, rows, records, notes)
+    return Table("variance", "Variance shares", header, rows, records, notes)
 
 
-def control_sheet(found: Found) -> Sheet:
+def control_table(found: Results) -> Table:
     """Runs of the single-corpus baseline, which are the same network as multi and as unified."""
     rows, records, missing = [], [], []
     for target in found.targets:
@@ -82,10 +82,10 @@ def control_sheet(found: Found) -> Sheet:
         f"{found.intervals}; value +- t * SE. p: sign-flip test over speakers.",
     ]
     header = ["target", "metric", "pairs", "mean, points", "p", "run SD", "largest", "source pairs beyond %"]
-    return Sheet("negative_control", "Negative control: the same network twice", header, rows, records, notes)
+    return Table("negative_control", "Negative control: the same network twice", header, rows, records, notes)
 
 
-def _pair_differences(found: Found, target: Target, metric: int) -> np.ndarray:
+def _pair_differences(found: Results, target: Target, metric: int) -> np.ndarray:
     """v(S + d, c) - v(S, c) of every matched pair that is there."""
     index, own, design = target.index, frozenset([target.name]), found.design
     observed = found.resampled[target.name].observed[metric]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser.findings.report.found import Found
-from ser.findings.report.layout import Sheet, percent, points
+from ser.findings.report.layout import Table, percent, points
+from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
 from ser.findings.stats.effects import PANELS, Contrast, source_effects, transfer
 from ser.findings.stats.tests import SignFlip, by_seed, by_speaker, holm, sign_flip
@@ -26,7 +26,7 @@ class Tested:
     seeds: SignFlip
 
 
-def effects_sheet(found: Found) -> Sheet:
+def effects_table(found: Results) -> Table:
     """Main effects with sign-flip tests, Shapley values, interactions."""
     listed = {target.name: source_effects(target, found.design) for target in found.targets}
     tests = sign_flip_tests(found.targets, listed)
@@ -35,7 +35,7 @@ def effects_sheet(found: Found) -> Sheet:
         own = listed[target.name]
         estimates = found.estimates(target.name, own)
         for i, effect in enumerate(own):
-            said = []
+            texts = []
             for m, metric in enumerate(METRICS):
                 value, low, high = estimates.of(m, i)
                 test = tests.get((target.name, effect.sources, m)) if effect.kind == TESTED else None
@@ -52,14 +52,14 @@ def effects_sheet(found: Found) -> Sheet:
                     "configurations": effect.configurations,
                 }
                 records.append(record | dict(zip(("p_speakers", "p_holm", "p_seeds"), p, strict=True)))
-                said += [points(value, low, high) or "cannot be computed", *map(p_value, p)]
-            rows.append([target.name, effect.kind, ", ".join(effect.sources), *said, str(effect.pairs)])
+                texts += [points(value, low, high) or "cannot be computed", *map(p_value, p)]
+            rows.append([target.name, effect.kind, ", ".join(effect.sources), *texts, str(effect.pairs)])
         notes += _additivity(target, own, estimates.value)
     header = ["target", "effect", "source"]
     for metric in METRICS:
         header += [f"{metric.upper()}, points", "p", "p, Holm", "p of seeds"]
     notes += _effect_notes(found, tests)
-    return Sheet("effects", "Effects of source corpora", [*header, "pairs"], rows, records, notes)
+    return Table("effects", "Effects of source corpora", [*header, "pairs"], rows, records, notes)
 
 
 def sign_flip_tests(targets: Sequence[Target], listed: Mapping[str, Sequence[Contrast]]) -> dict[Key, Tested]:
@@ -78,7 +78,7 @@ def sign_flip_tests(targets: Sequence[Target], listed: Mapping[str, Sequence[Con
     return {key: Tested(one, corrected.get(key), other) for key, (one, other) in flips.items()}
 
 
-def _effect_notes(found: Found, tests: Mapping[Key, Tested]) -> list[str]:
+def _effect_notes(found: Results, tests: Mapping[Key, Tested]) -> list[str]:
     notes = [
         "With v(S) the mean score over configurations when the source corpora S are trained on besides the target: "
         "main effect, the mean of v(S + d) - v(S) over all S, of matched pairs; Shapley value, the same weighted so "
@@ -114,13 +114,13 @@ def _additivity(target: Target, effects: Sequence[Contrast], values: np.ndarray)
     sums, totals = values[:, parts].sum(1), values[:, whole[0]]
     if np.isnan(totals).any():
         return []
-    said = ", ".join(
+    texts = ", ".join(
         f"{m.upper()} {100 * s:+.2f} of {100 * t:+.2f}" for m, s, t in zip(METRICS, sums, totals, strict=True)
     )
-    return [f"Target {target.name}: the Shapley values add up to {said} points."]
+    return [f"Target {target.name}: the Shapley values add up to {texts} points."]
 
 
-def transfer_sheet(found: Found) -> Sheet:
+def transfer_table(found: Results) -> Table:
     """The four panels, a row a target and source corpus."""
     rows, records = [], []
     for target in (*found.targets, *found.unseen):
@@ -128,7 +128,7 @@ def transfer_sheet(found: Found) -> Sheet:
         estimates = found.estimates(target.name, own)
         for i, entry in enumerate(own):
             level = entry.weights is not None and entry.weights.min() >= 0
-            said = []
+            texts = []
             for m, metric in enumerate(METRICS):
                 value, low, high = estimates.of(m, i)
                 records.append(
@@ -144,8 +144,8 @@ def transfer_sheet(found: Found) -> Sheet:
                         "configurations": entry.configurations,
                     }
                 )
-                said.append(_score(value, low, high) if level else points(value, low, high) or "cannot be computed")
-            rows.append([entry.kind, target.name, ", ".join(entry.sources), *said, str(entry.configurations)])
+                texts.append(_score(value, low, high) if level else points(value, low, high) or "cannot be computed")
+            rows.append([entry.kind, target.name, ", ".join(entry.sources), *texts, str(entry.configurations)])
     rows.sort(key=lambda row: list(PANELS).index(row[0]))
     classes = ", ".join(
         f"{t.name} {100 / np.count_nonzero(t.counts.sum(0)):.0f} %" for t in (*found.targets, *found.unseen)
@@ -158,7 +158,7 @@ def transfer_sheet(found: Found) -> Sheet:
         f"{found.intervals}; value +- t * SE.",
     ]
     header = ["panel", "target", "source", *(m.upper() for m in METRICS), "configurations"]
-    return Sheet("transfer", "Transfer matrix", header, rows, records, notes)
+    return Table("transfer", "Transfer matrix", header, rows, records, notes)
 
 
 def _score(value: float, low: float, high: float) -> str:

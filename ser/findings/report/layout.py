@@ -18,7 +18,7 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Table:
     """A table, for people and for programs.
 
     Attributes:
@@ -36,31 +36,31 @@ class Sheet:
     notes: Sequence[str]
 
 
-def write_sheet(sheet: Sheet, folder: Path, notes: Sequence[str], origin: Record) -> None:
+def write_table(table: Table, folder: Path, notes: Sequence[str], origin: Record) -> None:
     """Write name.md and name.csv.
 
     Args:
-        notes: what it was made of, as every sheet says.
+        notes: what it was made of, as every table has it.
         origin: the same as columns of the CSV.
     """
-    write_text(folder / f"{sheet.name}.md", markdown(sheet, notes))
-    write_text(folder / f"{sheet.name}.csv", comma_separated(sheet, origin))
+    write_text(folder / f"{table.name}.md", markdown(table, notes))
+    write_text(folder / f"{table.name}.csv", comma_separated(table, origin))
 
 
-def markdown(sheet: Sheet, notes: Sequence[str] = ()) -> str:
+def markdown(table: Table, notes: Sequence[str] = ()) -> str:
     """A GitHub table with its notes below."""
-    table = output.markdown_table(sheet.header, sheet.rows)
-    lines = [f"- {output.markdown(note)}" for note in (*sheet.notes, *notes)]
-    return "\n".join([f"# {output.markdown(sheet.title)}", "", *([table, ""] if sheet.rows else []), *lines, ""])
+    text = output.markdown_table(table.header, table.rows)
+    lines = [f"- {output.markdown(note)}" for note in (*table.notes, *notes)]
+    return "\n".join([f"# {output.markdown(table.title)}", "", *([text, ""] if table.rows else []), *lines, ""])
 
 
-def comma_separated(sheet: Sheet, origin: Record) -> str:
+def comma_separated(table: Table, origin: Record) -> str:
     """A line a record."""
     text = io.StringIO()
-    columns = list(dict.fromkeys(key for record in sheet.records for key in record)) or ["note"]
+    columns = list(dict.fromkeys(key for record in table.records for key in record)) or ["note"]
     writer = csv.DictWriter(text, [*columns, *origin], lineterminator="\n")
     writer.writerow({key: csv_cell(key) for key in writer.fieldnames})
-    for record in sheet.records or [{"note": note} for note in sheet.notes[:1]]:
+    for record in table.records or [{"note": note} for note in table.notes[:1]]:
         writer.writerow({key: csv_cell(value) for key, value in {**record, **origin}.items()})
     return text.getvalue()
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ser.findings.design import FACTORS
-from ser.findings.report.found import Found, read_json_columns
-from ser.findings.report.layout import Sheet, interval, named, percent, points
+from ser.findings.report.layout import Table, interval, named, percent, points
+from ser.findings.report.results import Results, read_json_columns
 from ser.findings.scores import METRICS
 from ser.findings.stats.bootstrap import estimate
 from ser.findings.tables import ALL, Share, cases, places, shares3, shares4, shares5, table2, ties, winners
@@ -29,12 +29,12 @@ SHARES = (
 )
 
 
-def paper_tables(found: Found) -> list[Sheet]:
+def paper_tables(found: Results) -> list[Table]:
     """The five, in order."""
     return [_corpora(found), _best(found), *_configurations(found), _sources(found)]
 
 
-def _corpora(found: Found) -> Sheet:
+def _corpora(found: Results) -> Table:
     """Table 1: what was trained and tested on, from the counts in the results."""
     seen: dict[str, dict[str, Any]] = {}  # corpus -> its own fold -> part -> class -> utterances
     protocols: dict[str, str] = {}
@@ -68,14 +68,14 @@ def _corpora(found: Found) -> Sheet:
         *([f"Cannot be told, for no result counts them: {', '.join(missing)}."] if missing else []),
     ]
     rows = [[str(record.get(key, 0)) for key in header] for record in records]
-    return Sheet("table1", "Table 1: corpora", header, rows, records, notes)
+    return Table("table1", "Table 1: corpora", header, rows, records, notes)
 
 
 def _range(values: Sequence[int]) -> str:
     return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
 
 
-def _best(found: Found) -> Sheet:
+def _best(found: Results) -> Table:
     """Table 2: the best of all mixes, beside the single-corpus baseline."""
     rows, records = [], []
     for target in found.targets:
@@ -141,10 +141,10 @@ def _best(found: Found) -> Sheet:
         f"{found.intervals}; value +- t * SE.",
     ]
     title = "Table 2: best score on each target, of all mixes and of the single-corpus baseline"
-    return Sheet("table2", title, header, rows, records, notes)
+    return Table("table2", title, header, rows, records, notes)
 
 
-def _not_run(found: Found) -> list[str]:
+def _not_run(found: Results) -> list[str]:
     """Which cells of the factorial of each target are missing."""
     notes = []
     for target in found.targets:
@@ -161,7 +161,7 @@ def _not_run(found: Found) -> list[str]:
     return notes
 
 
-def _configurations(found: Found) -> list[Sheet]:
+def _configurations(found: Results) -> list[Table]:
     """Tables 3 and 4: which configuration wins a case, in full and by one factor at a time."""
     design, number = found.design, len(found.design.configurations)
     titles = (
@@ -173,7 +173,7 @@ def _configurations(found: Found) -> list[Sheet]:
     if not observed.shape[1]:
         reason = f"Cannot be computed: none of the {every} cases has all {number} configurations."
         notes = [reason, *_not_run(found)]
-        return [Sheet(f"table{i}", title, [], [], [], notes) for i, title in enumerate(titles, 3)]
+        return [Table(f"table{i}", title, [], [], [], notes) for i, title in enumerate(titles, 3)]
     tied = ties(observed, 2)
     notes = [
         *_not_run(found),
@@ -185,12 +185,12 @@ def _configurations(found: Found) -> list[Sheet]:
     wins = winners(observed, 2), winners(both, 3)
     three, four = shares3(*wins, design), shares4(*wins, design)
     return [
-        _share_sheet("table3", titles[0], three, FACTORS, notes),
-        _share_sheet("table4", titles[1], four, ("factor", "level"), notes),
+        _share_table("table3", titles[0], three, FACTORS, notes),
+        _share_table("table4", titles[1], four, ("factor", "level"), notes),
     ]
 
 
-def _sources(found: Found) -> Sheet:
+def _sources(found: Results) -> Table:
     """Table 5: which corpora the best mix of a configuration contains."""
     title = "Table 5: share of the configurations whose best mix contains a source corpus"
     shares, counts, tied = shares5(found.targets, found.resampled, found.design)
@@ -198,7 +198,7 @@ def _sources(found: Found) -> Sheet:
     notes = [f"Target {name}: {n} of {number} configurations have all mixes and count." for name, n in counts.items()]
     if not shares:
         notes = ["Cannot be computed: no configuration has all mixes of any target.", *_not_run(found)]
-        return Sheet("table5", title, [], [], [], notes)
+        return Table("table5", title, [], [], [], notes)
     notes += [
         f"Target {name}: tied for the best mix, each a part of the win: {wa} configurations by WA, {ua} by UA."
         for name, (wa, ua) in tied.items()
@@ -212,10 +212,10 @@ def _sources(found: Found) -> Sheet:
         SHARES,
         f"{found.intervals}; percentiles.",
     ]
-    return _share_sheet("table5", title, shares, ("target", "source"), notes)
+    return _share_table("table5", title, shares, ("target", "source"), notes)
 
 
-def _share_sheet(name: str, title: str, shares: Sequence[Share], labels: Sequence[str], notes: Sequence[str]) -> Sheet:
+def _share_table(name: str, title: str, shares: Sequence[Share], labels: Sequence[str], notes: Sequence[str]) -> Table:
     """A row a share, WA and UA side by side."""
     found: dict[tuple[str, ...], dict[str, Share]] = {}
     for share in shares:
@@ -225,7 +225,7 @@ def _share_sheet(name: str, title: str, shares: Sequence[Share], labels: Sequenc
         header += [f"{metric.upper()} wins", f"{metric.upper()} %", "95 %", "best %"]
     rows = [[*key, *(text for m in METRICS for text in _words(by[m])), percent(by[METRICS[0]].chance)]
             for key, by in found.items()]  # fmt: skip
-    return Sheet(name, title, [*header, "chance %"], rows, [_record(share) for share in shares], notes)
+    return Table(name, title, [*header, "chance %"], rows, [_record(share) for share in shares], notes)
 
 
 def _words(share: Share) -> list[str]:

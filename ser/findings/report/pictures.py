@@ -26,7 +26,7 @@ def plot_transfer(records: Records, metric: str, corpora: Sequence[str], path: P
     """Draw the four panels; what cannot be computed stays empty, a difference whose interval holds 0 is grey.
 
     Args:
-        records: of the transfer sheet.
+        records: of the transfer table.
     """
     from matplotlib.figure import Figure
 
@@ -83,7 +83,7 @@ def plot_shapley(records: Records, metric: str, corpora: Sequence[str], path: Pa
     """Draw a group of bars for each target, a bar a source corpus.
 
     Args:
-        records: of the effects sheet.
+        records: of the effects table.
     """
     from matplotlib.figure import Figure
 

@@ -8,24 +8,24 @@ from typing import Any
 from ser.common import InputError, atomic_path
 from ser.common.records import write_record
 from ser.findings.design import FACTORS
-from ser.findings.report.answers import answers_sheet
-from ser.findings.report.budgets import budgets_sheet
-from ser.findings.report.cells import cell_scores, cells_sheet
-from ser.findings.report.checks import control_sheet, variance_sheet
-from ser.findings.report.effects import effects_sheet, transfer_sheet
-from ser.findings.report.found import Found
-from ser.findings.report.layout import Sheet, plain, write_sheet
+from ser.findings.report.answers import answers_table
+from ser.findings.report.budgets import budgets_table
+from ser.findings.report.cells import cell_scores, cells_table
+from ser.findings.report.checks import control_table, variance_table
+from ser.findings.report.effects import effects_table, transfer_table
+from ser.findings.report.layout import Table, plain, write_table
 from ser.findings.report.paper import paper_tables
 from ser.findings.report.pictures import plot_shapley, plot_transfer
+from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
 from ser.findings.tables import table2
 from ser.scoring.pooled import COVERAGE
 
 FIGURES = "findings.json"
-SHEETS = (answers_sheet, effects_sheet, transfer_sheet, budgets_sheet, variance_sheet, control_sheet)
+TABLES = (answers_table, effects_table, transfer_table, budgets_table, variance_table, control_table)
 
 
-def write_findings(found: Found, out: Path) -> list[Sheet]:
+def write_findings(found: Results, out: Path) -> list[Table]:
     """Write all tables, pictures and findings.json; an earlier folder is replaced whole.
 
     table1 to table5, answers, effects, transfer, budgets, variance, negative_control, cells (md, csv);
@@ -36,20 +36,20 @@ def write_findings(found: Found, out: Path) -> list[Sheet]:
     """
     if out.is_dir() and any(out.iterdir()) and not (out / FIGURES).is_file():
         raise InputError(f"{out}: holds something else, which would be replaced; choose another --out")
-    sheets = [*paper_tables(found), *(make(found) for make in SHEETS)]
-    effects, transfer = (list(map(dict, s.records)) for s in sheets if s.name in ("effects", "transfer"))
+    tables = [*paper_tables(found), *(make(found) for make in TABLES)]
+    effects, transfer = (list(map(dict, s.records)) for s in tables if s.name in ("effects", "transfer"))
     with atomic_path(out) as temporary:
         temporary.mkdir()
-        for sheet in (*sheets, cells_sheet(found)):
-            write_sheet(sheet, temporary, found.notes, found.origin)
+        for table in (*tables, cells_table(found)):
+            write_table(table, temporary, found.notes, found.origin)
         for metric in METRICS:
             plot_transfer(transfer, metric, found.design.corpora, temporary / f"transfer_{metric}.png")
             plot_shapley(effects, metric, found.design.corpora, temporary / f"shapley_{metric}.png")
-        write_record(temporary / FIGURES, plain(figures(found, sheets)))
-    return sheets
+        write_record(temporary / FIGURES, plain(figures(found, tables)))
+    return tables
 
 
-def figures(found: Found, sheets: list[Sheet]) -> dict[str, Any]:
+def figures(found: Results, tables: list[Table]) -> dict[str, Any]:
     """What findings.json holds: fractions, not percent."""
     return {
         "command": found.command,
@@ -63,11 +63,11 @@ def figures(found: Found, sheets: list[Sheet]) -> dict[str, Any]:
         "notes": found.notes,
         "synthetic": found.synthetic,
         "targets": {target.name: _target(found, target) for target in found.targets},
-        **{s.name: {"title": s.title, "records": s.records, "notes": s.notes} for s in sheets},
+        **{s.name: {"title": s.title, "records": s.records, "notes": s.notes} for s in tables},
     }
 
 
-def _target(found: Found, target: Target) -> dict[str, Any]:
+def _target(found: Results, target: Target) -> dict[str, Any]:
     """Who was tested, the score of every cell with its interval, and confusion matrices of the best and of single."""
     confusions = [
         {"cell": cell.name, "metric": best.metric, "which": which, "confusion": _confusion(target, target.index[cell])}

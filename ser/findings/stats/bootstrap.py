@@ -127,7 +127,7 @@ def estimate(resampled: Resampled, weights: np.ndarray) -> Estimate:
         weights: (effects, cells).
 
     Returns:
-        Below LEAST_SPEAKERS the interval is NaN; of one seed it says nothing of the noise between trainings.
+        Below LEAST_SPEAKERS the interval is NaN; of one seed it does not cover the noise between trainings.
     """
     from scipy.stats import t
 

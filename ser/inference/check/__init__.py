@@ -1,1 +1,1 @@
-"""What a model is worth on data, and how it bears noise, levels, codecs and lines."""
+"""Robustness evaluation: scores on data, clean and with noise, other levels, codecs and lines."""

@@ -1,4 +1,4 @@
-"""What people ask of a model: scores by corpus and gender, and what volume, noise, codec and line do to its answers."""
+"""Scores by corpus and gender, and the decision changes under other volume, noise, codec and line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ser.inference.predict.inputs import Source
 from ser.inference.predict.sound import whole
 from ser.inference.predictor import Predictor
 
-AS_IT_IS = "as it is"
+CLEAN = "clean"
 LOUDER = "10 dB louder"
 
 
@@ -33,7 +33,7 @@ class Condition:
 
     Attributes:
         rates: Hz; it is done at the least of these that holds the recording, or at its own rate where there are none;
-            None: at the rate of the model, so that noise is only what the model hears of it.
+            None: at the rate of the model, so that noise has no frequencies that the model does not use.
     """
 
     kind: Kind
@@ -103,7 +103,7 @@ class Row:
     Attributes:
         gender: "f" or "m"; "": all.
         ua, wa: fractions.
-        flipped: share of decisions that differ from those as it is.
+        flipped: share of decisions that differ from those on clean recordings.
     """
 
     corpus: str
@@ -155,7 +155,7 @@ def check(predictor: Predictor, utterances: Sequence[Labelled]) -> Check:
             bar.update()
         if len(found.unread) == len(sources):
             raise InputError(f"no utterance can be read, such as: {next(iter(found.unread.values()))}")
-        found.rows = list(_rows(predictor.classes, utterances, AS_IT_IS, plain))
+        found.rows = list(_rows(predictor.classes, utterances, CLEAN, plain))
         for name in CONDITIONS:
             changed = Changed(sources, name, predictor.frontend.sampling_rate)
             answers = []
@@ -189,11 +189,11 @@ def _rows(
     answers: Sequence[str | None],
     plain: Sequence[str | None] | None = None,
 ) -> Iterator[Row]:
-    """A row a corpus, and as it is also of each gender.
+    """A row a corpus, and of clean recordings also of each gender.
 
     Args:
         answers: a label each; None: no answer.
-        plain: those as it is.
+        plain: those on clean recordings.
     """
     for corpus in dict.fromkeys(u.corpus for u in utterances):
         for gender in ("", *GENDERS) if plain is None else ("",):

@@ -17,7 +17,7 @@ from ser.inference.predictor import Predictor
 FILES = ("check.json", "check.md", "check.png")
 NAMED = 3  # of the utterances that a warning is of
 HOW = (
-    "UA: mean recall of the classes; WA: share that is right; flipped: share of decisions that differ from those on "
+    "UA: mean recall of the classes; WA: share that is right; changed: share of decisions that differ from those on "
     "recordings as they are. Louder and quieter in floating point, never clipped; noise and telephone band at the rate "
     "of the model, MP3 at that of the recording, or the next that MP3 has."
 )
@@ -25,24 +25,24 @@ HOW = (
 
 def remarks(found: Check, utterances: int) -> list[str]:
     """What the reader must know beside the table; first of all whether the model has seen the data."""
-    said = []
+    lines = []
     for corpus, ids in found.seen.items():
         names = ", ".join([*ids[:NAMED], *(["..."] if len(ids) > NAMED else [])])
-        said.append(
+        lines.append(
             f"{corpus}: the model was trained on {len(ids)} of these utterances ({names}): a check on training data is "
             "no check"
         )
     if found.unread:
-        said.append(f"{len(found.unread)} of {utterances} utterances could not be read, and do not count")
-    said += [
+        lines.append(f"{len(found.unread)} of {utterances} utterances could not be read, and do not count")
+    lines += [
         f"{name}: {count} utterances are too short for it, and left out" for name, count in found.too_short.items()
     ]
     if found.over:
-        said.append(
+        lines.append(
             f"10 dB louder, {found.over} of {utterances - len(found.unread)} utterances would peak above full scale; "
             "a file of integers would clip them"
         )
-    return said
+    return lines
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -54,18 +54,18 @@ def table(rows: Sequence[Row]) -> str:
         lines.append([corpus, row.name, row.n, f"{100 * row.ua:.1f}", f"{100 * row.wa:.1f}", flipped])
         before = row.corpus
     return markdown_table(
-        ["data", "condition", "n", "UA %", "WA %", "flipped %"],
+        ["data", "condition", "n", "UA %", "WA %", "changed %"],
         lines,
         colalign=("left", "left", "right", "right", "right", "right"),
     )
 
 
-def write_check(folder: Path, predictor: Predictor, data: Sequence[str], found: Check, said: Sequence[str]) -> None:
+def write_check(folder: Path, predictor: Predictor, data: Sequence[str], found: Check, lines: Sequence[str]) -> None:
     """check.json, check.md and check.png.
 
     Args:
         data: as given.
-        said: `remarks`.
+        lines: of `remarks`.
     """
     description = predictor.model.description
     values: dict[str, Any] = {
@@ -77,15 +77,15 @@ def write_check(folder: Path, predictor: Predictor, data: Sequence[str], found: 
         "made_with": provenance(),
     }
     title = f"{description['provenance']['experiment']}, head {predictor.head}"
-    notes = "\n".join(f"- {markdown(text)}" for text in said)
-    parts = [f"# Check of {markdown(title)}", notes, table(found.rows), "![UA and flipped decisions](check.png)", HOW]
+    notes = "\n".join(f"- {markdown(text)}" for text in lines)
+    parts = [f"# Check of {markdown(title)}", notes, table(found.rows), "![UA and changed decisions](check.png)", HOW]
     write_json(folder / "check.json", values)
     write_text(folder / "check.md", "\n\n".join(part for part in parts if part) + "\n")
     draw(found.rows, title, folder / "check.png")
 
 
 def draw(rows: Sequence[Row], title: str, path: Path) -> None:
-    """UA to the left, flipped decisions to the right; a bar a corpus."""
+    """UA to the left, changed decisions to the right; a bar a corpus."""
     from matplotlib.figure import Figure
 
     corpora = list(dict.fromkeys(row.corpus for row in rows))
@@ -105,6 +105,6 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()
     left.set(xlabel="UA %", xlim=(0, 105))
-    right.set(xlabel="decisions flipped %", xlim=(0, 105))
+    right.set(xlabel="decisions changed %", xlim=(0, 105))
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=max(1, len(corpora)))
     save_picture(figure, path)

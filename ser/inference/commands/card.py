@@ -8,9 +8,9 @@ from pathlib import Path
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="model folder")
+    parser.add_argument("model", type=Path, help="model package")
     parser.add_argument(
-        "--seen", nargs="+", metavar="ID", help="<corpus>/<utterance id>: only tell of each whether it was trained on"
+        "--seen", nargs="+", metavar="ID", help="<corpus>/<utterance id>: only print of each whether it was trained on"
     )
 
 

@@ -10,11 +10,11 @@ from ser.inference.commands import add_head
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="model folder, as `ser pack` makes it")
+    parser.add_argument("model", type=Path, help="model package, as `ser pack` makes it")
     parser.add_argument(
         "data",
         nargs="+",
-        help="data dirs with wav.scp and utt2emo (spk2gender beside them tells of gender), as stage 1 writes them, or "
+        help="data dirs with wav.scp and utt2emo (gender from spk2gender beside them), as stage 1 writes them, or "
         "cut manifests with emotions; of speakers that are not in training",
     )
     parser.add_argument("--out", type=Path, help="folder for check.md, check.json and check.png")
@@ -43,21 +43,21 @@ def run(options: argparse.Namespace) -> int:
 
     places = [place for place in (options.out, options.model if options.card == "true" else None) if place]
     if not places:
-        raise InputError("nowhere to write to; give --out FOLDER, or --card true for the model folder")
+        raise InputError("nowhere to write to; give --out FOLDER, or --card true for the model package")
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(available_cores())
     predictor = Predictor(open_model(options.model, options.device), options.head)
     with scratch() as folder:
         utterances = read_labelled(options.data, predictor.classes, folder)
         found = check(predictor, utterances)
-    said = remarks(found, len(utterances))
+    lines = remarks(found, len(utterances))
     for error in found.unread.values():
         print(f"error: {line(error)}", file=sys.stderr)
-    for text in said:
+    for text in lines:
         print(f"warning: {line(text)}", file=sys.stderr)
     print(table(found.rows))
     for place in places:
-        write_check(place, predictor, options.data, found, said)
+        write_check(place, predictor, options.data, found, lines)
     if options.card == "true":
         write_card(options.model)
         write_sums(options.model, *FILES)

@@ -10,14 +10,14 @@ from ser.inference.commands import add_head
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="model folder, as `ser pack` makes it")
+    parser.add_argument("model", type=Path, help="model package, as `ser pack` makes it")
     parser.add_argument("file", type=Path, help="audio file")
     parser.add_argument("--out", type=Path, required=True, help="picture to write (.png, .pdf or .svg)")
     add_head(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw the picture, and say where the network looks."""
+    """Draw the picture and print the answer."""
     import sys
 
     from ser.common.pictures import check_picture

@@ -10,7 +10,7 @@ from ser.inference.commands import add_head
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="model folder")
+    parser.add_argument("model", type=Path, help="model package")
     parser.add_argument("out", type=Path, help="the graph to write, OUT.onnx; in eight bits OUT.int8.onnx beside it")
     parser.add_argument("--input", choices=["waveform", "spectrum"], default="waveform", help="(default: waveform)")
     add_head(parser)
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the graphs, and say what they are worth."""
+    """Write the graphs and print their scores."""
     from tabulate import tabulate
 
     from ser.common import InputError

@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of a finished experiment; of several, such as the seeds of a cell, the mean of their posteriors "
         "answers",
     )
-    parser.add_argument("out", type=Path, help="the model folder to write")
+    parser.add_argument("out", type=Path, help="the model package to write")
     parser.add_argument("--recipe", type=Path, help="recipe folder (default: the one that holds the exp folder)")
     parser.add_argument("--data", type=Path, help="prepared corpora (default: data in the recipe folder)")
     parser.add_argument(
@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the folder and say what it is worth."""
+    """Write the package and print its scores."""
     from ser.inference.pack import pack
 
     reference = options.reference == "true"

@@ -26,7 +26,7 @@ SOME_FAILED, SOME_LEFT_OUT = 1, 3  # exit codes
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
     true_false = ["true", "false"]
-    parser.add_argument("model", type=Path, help="model folder, as `ser pack` makes it")
+    parser.add_argument("model", type=Path, help="model package, as `ser pack` makes it")
     parser.add_argument(
         "inputs",
         nargs="+",
@@ -218,7 +218,7 @@ class _Report:
             if count > SHOWN:
                 _say(f"warning: {count} of {self.answered}: {line(text)}")
         if abstained and self.answered:
-            coverage, precision = self.answers.promised
+            coverage, precision = self.answers.expected
             given = self.answered - self.withheld
             _say(
                 f"labels from confidence {self.answers.threshold:.3f} on: {given} of {self.answered} "

@@ -106,7 +106,7 @@ def quantise(path: Path, out: Path) -> None:
 
 
 def metadata(predictor: Predictor, kind: str) -> dict[str, str]:
-    """What the file says of itself: texts, JSON where it is more than a word."""
+    """Metadata of the file: texts, JSON where it is more than a word."""
     description = predictor.model.description
     found: dict[str, Any] = {
         "labels": list(predictor.classes),
@@ -120,7 +120,7 @@ def metadata(predictor: Predictor, kind: str) -> dict[str, str]:
             if predictor.head in description.get(key, {})
         },
         "settings": description.get("settings"),
-        "licences": {corpus: told.get("licence") for corpus, told in description.get("corpora", {}).items()},
+        "licences": {corpus: about.get("licence") for corpus, about in description.get("corpora", {}).items()},
         "provenance": description.get("provenance"),
     }
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
@@ -223,7 +223,7 @@ def _statistics(predictor: Predictor, utterances: Sequence[tuple[str, np.ndarray
     for group, samples in utterances if predictor.statistics else ():
         if group:
             own = moments.setdefault(group, Moments(predictor.frontend.width))
-            own.add(predictor.shaped(predictor.spectrum(samples)))
+            own.add(predictor.preprocessed(predictor.spectrum(samples)))
     return {group: own.finish() for group, own in moments.items()}
 
 

@@ -1,1 +1,1 @@
-"""Answers for files: what is asked, what is heard, what is answered, and in which form."""
+"""Predictions for files: inputs, samples, answers and output formats."""

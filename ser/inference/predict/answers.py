@@ -16,7 +16,7 @@ from ser.common import InputError
 from ser.frontends.preprocess import GROUPED
 from ser.inference.confidence import confidence_of
 from ser.inference.predict.inputs import Source
-from ser.inference.predict.sound import EACH, MIX, Sound, heard
+from ser.inference.predict.sound import EACH, MIX, Sound, open_samples
 from ser.inference.predictor import Predictor, Statistics
 from ser.scoring.calibration import tempered
 
@@ -93,7 +93,7 @@ class Answers:
         pending: the sources that are answered, at first all; statistics of speakers are of all in any case.
         named: whether statistics are of the speakers that the sources name.
         threshold: confidence below which no label is given.
-        promised: share of utterances answered, and of right ones among them, at that threshold on validation.
+        expected: share of utterances answered, and of right ones among them, at that threshold on validation.
 
     Raises:
         InputError: no such channel, a precision that was not reached on validation, or one with `raw`.
@@ -132,7 +132,7 @@ class Answers:
             warnings.warn(text, stacklevel=2)
         found = confidence_of(predictor, self.named, precision)
         self.temperature, self.threshold = 1.0 if raw else found.temperature, found.threshold
-        self.promised = found.coverage, found.precision
+        self.expected = found.coverage, found.precision
 
     def __iter__(self) -> Iterator[Prediction]:
         statistics = self.statistics() if self.pending else {}
@@ -141,10 +141,10 @@ class Answers:
         frames, most = 0, FRAMES[0]
         for source in self.pending:
             own = statistics.get(self._group(source))
-            for row, shaped, seconds in self._windows(source, rows):
-                gathered.append((row, self.predictor.normalised(shaped, own), seconds))
+            for row, preprocessed, seconds in self._windows(source, rows):
+                gathered.append((row, self.predictor.normalised(preprocessed, own), seconds))
                 row.waiting += 1
-                frames += len(shaped)
+                frames += len(preprocessed)
                 if frames >= most:
                     self._answer(gathered)
                     gathered, frames, most = [], 0, min(2 * most, FRAMES[1])
@@ -161,18 +161,18 @@ class Answers:
         for source in self.sources if self.named else ():
             if group := self._group(source):
                 own = moments.setdefault(group, self.predictor.moments())
-                for _, shaped, _ in self._windows(source, deque()):
-                    own.add(shaped)
+                for _, preprocessed, _ in self._windows(source, deque()):
+                    own.add(preprocessed)
         return {group: found.finish() for group, found in moments.items() if found.count}
 
     def _group(self, source: Source) -> str:
         return source.speaker if self.predictor.batches.normalisation == "speaker" else "all"
 
     def _windows(self, source: Source, rows: deque[_Row]) -> Iterator[tuple[_Row, np.ndarray, float]]:
-        """Windows of a source: its row, which is added to `rows`, what `shaped` gives, and its seconds."""
+        """Windows of a source: its row, which is added to `rows`, what `preprocessed` gives, and its seconds."""
         own: list[_Row] = []
         try:
-            with heard(source, self.channel, self.rate, max(WINDOW, self.longest)) as sound:
+            with open_samples(source, self.channel, self.rate, max(WINDOW, self.longest)) as sound:
                 own = [_Row(source, c, sound.seconds, self._warnings(source, sound)) for c in sound.channels]
                 rows += own
                 for window in sound.windows:
@@ -181,8 +181,8 @@ class Answers:
                             row.warnings["less than one frame, padded with zeros"] = None
                         if is_silent(samples):
                             row.warnings["silent" if sound.parts == 1 else "silent in parts"] = None
-                        shaped = self.predictor.shaped(self.predictor.spectrum(samples))
-                        yield row, shaped, len(samples) / self.rate
+                        preprocessed = self.predictor.preprocessed(self.predictor.spectrum(samples))
+                        yield row, preprocessed, len(samples) / self.rate
         except InputError as error:
             if not own:
                 own = [_Row(source)]

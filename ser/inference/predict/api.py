@@ -28,7 +28,7 @@ Given = str | os.PathLike[str] | np.ndarray
 
 
 class EmotionModel:
-    """An opened model folder that answers."""
+    """An opened model package that answers."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -62,7 +62,7 @@ class EmotionModel:
             speakers: one for each of `audio`, where the model normalises by speaker.
             precision: the share of right answers that is wanted, on validation; other labels are withheld (None).
             raw: posteriors and confidence without calibration, as decoding gives them.
-            path_column: of a table, where its name does not tell which has the paths.
+            path_column: of a table, where no name is one of PATH_COLUMNS.
 
         Raises:
             InputError: a folder without audio, a list that cannot be read, samples without a rate, no such head, or
@@ -84,7 +84,7 @@ class EmotionModel:
 
 
 def _samples(samples: np.ndarray, sampling_rate: int | None, name: str) -> Source:
-    """Samples as a source; what is wrong with them is told in their answer."""
+    """Samples as a source; what is wrong with them is the error of their answer."""
     if sampling_rate is None:
         raise InputError(f"{name}: samples without their rate; give sampling_rate, in Hz")
     check_rate(name, sampling_rate)
@@ -102,9 +102,9 @@ def _samples(samples: np.ndarray, sampling_rate: int | None, name: str) -> Sourc
 
 
 def load_model(path: str | os.PathLike[str], device: str = "cpu") -> EmotionModel:
-    """Check and open a model folder; nothing in it is run.
+    """Check and open a model package; nothing in it is run.
 
     Raises:
-        InputError: no model folder, or one that is not as it was packed.
+        InputError: no model package, or one that is not as it was packed.
     """
     return EmotionModel(open_model(Path(path), device))

@@ -50,13 +50,13 @@ class Source:
         start, end: seconds; None: its end.
         channels: from 0, where the list names some, which are mixed.
         side: where the list names the side of a call instead.
-        num_channels: of the file, where the list tells it.
+        num_channels: of the file, where the list has it.
         speaker: "" where none is named.
         command: bash gives the audio on its standard output.
         folder: where that is run; None: the working directory.
         audio: samples available.
         problem: why it cannot be read.
-        left_out: whether it is a file of a folder that is not meant to be answered; `problem` says why.
+        left_out: whether it is a file of a folder that is not meant to be answered; `problem` is the reason.
         columns: of the row of a table that names it.
         path_column: which of these does.
     """
@@ -82,7 +82,7 @@ class Source:
 def scratch() -> Iterator[Path]:
     """A folder for what comes through pipes."""
     with tempfile.TemporaryDirectory(prefix=OWN) as folder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", f".*{OWN}.* gives no size")  # a pipe cannot tell its own
+        warnings.filterwarnings("ignore", f".*{OWN}.* gives no size")  # a pipe has no size
         yield Path(folder)
 
 
@@ -199,7 +199,7 @@ def _received(path: Path) -> Path:
 
 
 @contextmanager
-def at_hand(source: Source) -> Iterator[Path]:
+def local_file(source: Source) -> Iterator[Path]:
     """The file of a source; that of a command is made and removed. Errors in the block name the source.
 
     Raises:

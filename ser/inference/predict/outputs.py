@@ -17,7 +17,7 @@ import numpy as np
 
 from ser.common import InputError, atomic_path, write_text
 from ser.common.output import UNSAFE, SafeStream, csv_cell, json_line, line, lines
-from ser.inference.confidence import WITHHELD
+from ser.inference.confidence import ABSTAINED
 from ser.inference.predict.answers import Prediction
 
 Write = Callable[[Prediction], None]
@@ -68,7 +68,7 @@ class Layout:
         values: list[Any] = [None] * (3 + len(self.classes))
         if not p.error:
             found = (round(p.posteriors[name], 7) for name in self.classes)
-            values = [round(p.seconds, 6), p.label or WITHHELD, round(p.confidence, 7), *found]
+            values = [round(p.seconds, 6), p.label or ABSTAINED, round(p.confidence, 7), *found]
         return [*own, p.channel, *values, "; ".join(p.warnings) or None, p.error or None]
 
     def csv_line(self, values: Sequence[Any]) -> str:
@@ -140,7 +140,7 @@ def _table(file: IO[str], layout: Layout, ids: Sequence[str], header: bool) -> W
             print(f"{line(p.key):<{width}}  error: {line(p.error)}", file=file, flush=True)
         else:
             values = "  ".join(f"{p.posteriors[n]:>{size}.3f}" for n, size in zip(classes, columns, strict=True))
-            answer = f"{line(p.label or WITHHELD):<{names}}  {p.confidence:>10.3f}"
+            answer = f"{line(p.label or ABSTAINED):<{names}}  {p.confidence:>10.3f}"
             text = f"{line(p.key):<{width}}  {answer}  {values}  {line('; '.join(p.warnings))}"
             print(text.rstrip(), file=file, flush=True)
 
@@ -207,7 +207,7 @@ def _workbook(out: Path, layout: Layout) -> Iterator[Write]:
 @contextmanager
 def _ark(out: Path, classes: Sequence[str]) -> Iterator[Write]:
     """Vectors of posteriors by id, and beside them as text: <name>.labels, their order, one a line; <name>.warnings and
-    <name>.errors, lines of an id and what is to be said of it.
+    <name>.errors, lines of an id and its error or warnings.
     """
     from ser.features import ArkWriter
 

@@ -53,7 +53,7 @@ def partial_answers(
 ) -> Iterator[Partial]:
     """Open <out>.partial behind what an earlier run has left there; it becomes `out` where the block ends well.
 
-    CSV and JSON lines have <name>.run.json beside them, which says of which model and options they are.
+    CSV and JSON lines have <name>.run.json beside them, with their model and options.
 
     Args:
         identity: the model and the options that answers depend on.

@@ -15,14 +15,14 @@ from ser.audio import AudioInfo, audio_info, check_length, read_audio, read_bloc
 from ser.common import InputError
 from ser.corpora.data_dir import channel_of
 from ser.corpora.items import FRAME
-from ser.inference.predict.inputs import Source, at_hand
+from ser.inference.predict.inputs import Source, local_file
 
 MIX, EACH = "mix", "each"
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What is heard of a source.
+    """Samples of a source.
 
     Attributes:
         windows: samples at the rate of the model, float32, (rows, samples) each; one row, or one a channel.
@@ -40,7 +40,7 @@ class Sound:
 
 
 @contextmanager
-def heard(source: Source, channel: str, rate: int, longest: float) -> Iterator[Sound]:
+def open_samples(source: Source, channel: str, rate: int, longest: float) -> Iterator[Sound]:
     """Open a source.
 
     Args:
@@ -54,7 +54,7 @@ def heard(source: Source, channel: str, rate: int, longest: float) -> Iterator[S
         raise InputError(source.problem)
     with ExitStack() as stack:
         stack.enter_context(_named(source))
-        path = None if source.audio else stack.enter_context(at_hand(source))
+        path = None if source.audio else stack.enter_context(local_file(source))
         info = _info(source, path)
         first, count = _stretch(source, info)
         rows, channels = _rows(source, channel, info)
@@ -85,12 +85,12 @@ def _named(source: Source) -> Iterator[None]:
 
 
 def whole(source: Source, rate: int) -> np.ndarray:
-    """All that is heard of a source, its channels mixed, at `rate` Hz, float32, (samples,).
+    """All samples of a source, its channels mixed, at `rate` Hz, float32, (samples,).
 
     Raises:
         InputError: it cannot be read.
     """
-    with heard(source, MIX, rate, math.inf) as sound:
+    with open_samples(source, MIX, rate, math.inf) as sound:
         return next(sound.windows)[0]
 
 
@@ -120,7 +120,7 @@ def _rows(source: Source, channel: str, info: AudioInfo) -> tuple[list[tuple[int
     there = range(info.num_channels)
     if source.num_channels not in (None, len(there)):
         raise InputError(
-            f"{source.id}: its list tells of {source.num_channels} channels, and the file has {len(there)}. Make the "
+            f"{source.id}: its list has {source.num_channels} channels, and the file has {len(there)}. Make the "
             "list again from the file"
         )
     channels = source.channels

@@ -21,7 +21,7 @@ from ser.scoring.tables import BUDGETS
 
 
 @dataclass(frozen=True)
-class Found:
+class Results:
     """A ledger with its resamples.
 
     Attributes:
@@ -60,10 +60,10 @@ class Found:
         return Estimate(*(np.where(unknown, np.nan, v) for v in (found.value, found.low, found.high)))
 
     @cached_property
-    def other(self) -> Found | None:
+    def other(self) -> Results | None:
         """The same of the runs of the other budget."""
         ledger = self.ledger.other
-        return Found(ledger, self.design, self.command, self.resamples, self.synthetic) if ledger else None
+        return Results(ledger, self.design, self.command, self.resamples, self.synthetic) if ledger else None
 
     @cached_property
     def origin(self) -> dict[str, str]:
