@@ -1,8 +1,8 @@
 """Files that neither libsndfile nor sox reads (M4A, 3GP, WebM, WMA, video, ...) through the program ffmpeg.
 
 ffmpeg gets an open file without its name, so that the content alone decides what it is, and writes an AU stream to a
-pipe, of which a block at a time is held. Of a truncated file it gives what there is, mostly with exit code 0. So any message
-of level `error` is an error of the file.
+pipe, of which a block at a time is held. Of a truncated file it gives what there is, mostly with exit code 0. So any
+message of level `error` is an error of the file.
 """
 
 from __future__ import annotations

@@ -288,7 +288,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, function):
         (np.random.default_rng(0).bytes(4000), "not a known audio format"),
     ],
 )
-def test_what_is_no_audio_is_said_to_be_what_it_is(tmp_path, content, words):
+def test_the_error_about_no_audio_names_what_it_is(tmp_path, content, words):
     refused(written(tmp_path, content), words, "replace it by an intact copy")
 
 
@@ -315,9 +315,9 @@ def test_a_wrong_size_of_the_whole_does_no_harm(tmp_path):
 @pytest.mark.parametrize("riff", [None, 8036])
 def test_a_wav_that_counts_fewer_samples_than_there_are_says_so(tmp_path, riff):
     path = written(tmp_path, wav(SAMPLES.tobytes(), size=8000, riff=riff))
-    with pytest.warns(UserWarning, match=r"the header counts 4000 of 8000 samples, and no more are read") as said:
+    with pytest.warns(UserWarning, match=r"the header counts 4000 of 8000 samples, and no more are read") as caught:
         assert read_audio(path).samples.shape == (1, 4000)
-    assert len(said) == 1
+    assert len(caught) == 1
 
 
 def test_a_tag_behind_the_samples_is_no_trouble(tmp_path):

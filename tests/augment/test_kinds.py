@@ -368,8 +368,8 @@ def test_an_utterance_shorter_than_a_room_rings(kinds):
     changed, values = done(kinds["room"], samples, 0)
     response = kinds["room"].response(RATE, values)
     assert len(response) > len(samples)
-    heard = np.convolve(samples.astype(np.float64), response)[:400]
-    np.testing.assert_allclose(changed, heard * (rms(changed) / rms(heard)), atol=1e-5)
+    reverberant = np.convolve(samples.astype(np.float64), response)[:400]
+    np.testing.assert_allclose(changed, reverberant * (rms(changed) / rms(reverberant)), atol=1e-5)
     assert abs(decibels(rms(changed[voiced(samples, RATE)]) / rms(samples[voiced(samples, RATE)]))) < 0.1
 
 

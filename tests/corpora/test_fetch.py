@@ -780,9 +780,9 @@ def test_emodb_comes_without_https_only_where_there_is_none(mirror, tmp_path, ca
     monkeypatch.setattr(http, "_request", no_https)
     capsys.readouterr()
     download("emodb", tmp_path / "d")
-    said = capsys.readouterr()
-    assert "warning: https://emodb.bilderbar.info" in said.err
-    assert said.out.count("licence CC0") == 1
+    printed = capsys.readouterr()
+    assert "warning: https://emodb.bilderbar.info" in printed.err
+    assert printed.out.count("licence CC0") == 1
     row = read_json(tmp_path / "d" / "FETCHED.json")["fetched"]["download.zip"]
     assert row["url"].startswith("http://")
 

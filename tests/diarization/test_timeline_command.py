@@ -55,9 +55,9 @@ def test_statistics_are_reported_and_labels_withheld(packed_with, call, tmp_path
     (tmp_path / "utt2spk").write_text(f"{call}:1 anna\n")
     options = ["--out", str(tmp_path), "--decoder", "viterbi", "--format", "json", "--statistics-minimum", "5"]
     assert main(["timeline", str(model), str(call), *options, "--utt2spk", str(tmp_path / "utt2spk")]) == 0
-    said = capsys.readouterr()
-    assert "statistics of anna (6.0 s of speech)" in said.out
-    warning = [line for line in said.err.splitlines() if line.startswith("warning: ") and "channel 2: 3.0 s" in line]
+    printed = capsys.readouterr()
+    assert "statistics of anna (6.0 s of speech)" in printed.out
+    warning = [line for line in printed.err.splitlines() if line.startswith("warning: ") and "channel 2: 3.0 s" in line]
     assert len(warning) == 1
     channels = json.loads((tmp_path / "call.json").read_text())["channels"]
     assert [c["statistics"]["source"] for c in channels] == ["speaker", "training"]
@@ -66,8 +66,8 @@ def test_statistics_are_reported_and_labels_withheld(packed_with, call, tmp_path
     assert [c["temperature"] for c in channels] == [description[kind]["mean"]["temperature"] for kind in kinds]
     wanted = description["calibration"]["mean"]["right"]
     assert main(["timeline", str(model), str(call), *options, "--abstain", str(sum(wanted) / len(wanted))]) == 0
-    said = capsys.readouterr()
-    assert re.search(r"labels from confidence 0\.\d+ on: \d of \d segments here; on validation", said.err)
+    printed = capsys.readouterr()
+    assert re.search(r"labels from confidence 0\.\d+ on: \d of \d segments here; on validation", printed.err)
     for channel in json.loads((tmp_path / "call.json").read_text())["channels"]:
         for segment in channel["segments"]:
             assert (segment["emotion"] is None) == (segment["confidence"] < channel["threshold"])
@@ -108,21 +108,21 @@ def test_bad_files_do_not_lose_the_others(packed, call, tmp_path, capsys):
     files = [str(tmp_path / f"{name}.wav") for name in names] + [str(call)]
     out = tmp_path / "out"
     code = main(["timeline", str(packed), *files, "--out", str(out), "--format", "csv", "--decoder", "viterbi"])
-    said = capsys.readouterr().err.splitlines()
+    printed = capsys.readouterr().err.splitlines()
     assert code == 1
-    assert [line.partition(".wav: ")[2].split(";")[0] for line in said[:5]] == [
+    assert [line.partition(".wav: ")[2].split(";")[0] for line in printed[:5]] == [
         "text, not audio (Format not recognised)",
         "empty file",
         "sample 77 is not a number",
         "no such file",
         "its name is not UTF-8 text. Rename it, such as with `convmv`",
     ]
-    assert said[5] == "5 of 7 files have no timeline"
+    assert printed[5] == "5 of 7 files have no timeline"
     assert sorted(path.name for path in out.iterdir()) == ["call.csv", "short.csv"]
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--format", "rttm,doc"], "--format doc: give one or more of rttm, textgrid, csv, json, png"),
         (["--format", ","], "--format: give one or more of"),
@@ -133,11 +133,11 @@ def test_bad_files_do_not_lose_the_others(packed, call, tmp_path, capsys):
         (["--head", "three"], "no head three"),
     ],
 )
-def test_wrong_options_are_one_line(packed, call, capsys, options, said):
+def test_wrong_options_are_one_line(packed, call, capsys, options, message):
     assert main(["timeline", str(packed), str(call), "--decoder", "viterbi", *options]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 

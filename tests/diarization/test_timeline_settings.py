@@ -36,7 +36,7 @@ def test_minima_are_windows_and_no_longer_than_the_recording():
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("minimal: 2", "unknown key minimal; did you mean minimum?"),
         ("minimum: -1", "minimum = -1: must be a number, 0 or more"),
@@ -49,10 +49,10 @@ def test_minima_are_windows_and_no_longer_than_the_recording():
         ("transitions: {sad: {angry: -2}}", "transitions.sad.angry = -2"),
     ],
 )
-def test_what_cannot_be_is_refused(tmp_path, line, said):
+def test_what_cannot_be_is_refused(tmp_path, line, message):
     path = tmp_path / "own.yaml"
     path.write_text(f"window: 2\n{line}\n")
-    with pytest.raises(InputError, match=re.escape(said)):
+    with pytest.raises(InputError, match=re.escape(message)):
         read_settings(path)
 
 

@@ -123,7 +123,7 @@ def test_a_window_is_answered_as_a_file_of_its_own(packed, tmp_path):
     assert np.ptp(found.posteriors, axis=0).max() > 1e-3
 
 
-def test_channels_are_heard_apart_and_equal_ones_once(tmp_path):
+def test_channels_are_scored_apart_and_equal_ones_once(tmp_path):
     left, right = noise(5, seed=1)[:, 0] + 0.2, noise(5, seed=2)[:, 0] - 0.2
     for name, second in (("apart", right), ("equal", left)):
         soundfile.write(tmp_path / f"{name}.wav", np.stack([left, second], axis=1), RATE, subtype="FLOAT")

@@ -137,7 +137,7 @@ def test_all_tables_are_a_section_of_a_file_of_results(findings, exp, tmp_path):
     assert text.count(f"--append {os.path.relpath(path, ROOT)}.") == 1
 
 
-def test_what_cannot_be_computed_is_said(findings, exp):
+def test_what_cannot_be_computed_is_noted(findings, exp):
     folder = exp.parent / "sparse"
     found = call("findings", exp / "ledger", "--only", "combination=ravdess", "--resamples", "100", "--out", folder)
     assert found.returncode == 0, found.stderr

@@ -226,7 +226,7 @@ def test_the_same_input_gives_the_same_bytes(root, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["again.html"]
 
 
-def test_what_is_absent_is_said(root, tmp_path):
+def test_what_is_absent_is_noted(root, tmp_path):
     (tmp_path / "findings").mkdir()
     (tmp_path / "findings" / "findings.json").write_bytes((root / "findings" / "findings.json").read_bytes())
     made = programs.run(ROOT / "steps" / "report.py", tmp_path / "findings")
@@ -264,7 +264,7 @@ def test_tables_that_cannot_be_computed_say_why(root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("findings/findings.json", None, "no such file"),
         ("findings/findings.json", '{"command": ""}', "lacks ledger; run steps/findings.py again"),
@@ -276,7 +276,7 @@ def test_tables_that_cannot_be_computed_say_why(root, tmp_path):
         ("status.json", None, "no such file"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_no_page(root, tmp_path, one_line, name, content, said):
+def test_a_mistake_is_one_line_and_leaves_no_page(root, tmp_path, one_line, name, content, message):
     for known in ("findings/findings.json", "ledger/ledger.json", "ledger/runs.parquet", "status.json"):
         path = tmp_path / known
         path.parent.mkdir(exist_ok=True)
@@ -284,7 +284,7 @@ def test_a_mistake_is_one_line_and_leaves_no_page(root, tmp_path, one_line, name
     (tmp_path / name).unlink() if content is None else (tmp_path / name).write_text(content)
     options = ["--grid-status", tmp_path / "status.json"]
     made = programs.run(ROOT / "steps" / "report.py", tmp_path / "findings", *options)
-    assert said in one_line(made)
+    assert message in one_line(made)
     assert not (tmp_path / "report").exists()
 
 

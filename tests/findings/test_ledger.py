@@ -204,7 +204,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__.removeprefix("damage_"))
-def test_what_is_damaged_is_named_and_left_out_and_a_rerun_mends_it(exp, damage):
+def test_what_is_damaged_is_named_and_left_out_and_a_rerun_fixes_it(exp, damage):
     folder = exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
     shutil.copytree(folder, exp.parent / "rerun")
     damage(folder)

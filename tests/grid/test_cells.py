@@ -50,7 +50,7 @@ def test_with_zero_shot_there_are_504_evaluations_in_place_of_288() -> None:
     assert not any(corpus in combination for combination, corpus in unseen)
 
 
-def test_with_two_corpora_at_hand_24_cells_remain() -> None:
+def test_with_two_corpora_available_24_cells_remain() -> None:
     grid = paper_grid(only=["ravdess", "tess"])
     assert grid.combinations == [("ravdess",), ("tess", "ravdess")]
     assert (len(grid.cells), grid.size) == (24, 168)

@@ -324,8 +324,8 @@ def test_runs_at_once_make_each_experiment_once(stand_ins: StandIns) -> None:
     processes = [stand_ins.start("run", *words) for words in shards]
     outputs = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
-    said = [line.partition(":")[0] for output, _ in outputs for line in output.splitlines()]
-    assert sorted(said) == sorted(e.folder for e in grid.experiments)
+    printed = [line.partition(":")[0] for output, _ in outputs for line in output.splitlines()]
+    assert sorted(printed) == sorted(e.folder for e in grid.experiments)
     assert set(states(grid).values()) == {State.DONE}
     assert all((grid.folder(e) / LOG).read_text().count("# ") == 1 for e in grid.experiments)
 

@@ -170,10 +170,10 @@ def test_labels_are_withheld_for_a_precision(made, unsure, tmp_path, capsys):
     given = [str(unsure), *files_of(made), "--abstain", str(precision)]
     assert main(["predict", *given, "--format", "jsonl", "--out", str(tmp_path / "o")]) == 0
     assert [json.loads(line)["label"] for line in (tmp_path / "o").read_text().splitlines()] == expected
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     count = sum(label is not None for label in expected)
-    assert f"labels from confidence {threshold:.3f} on: {count} of 12" in said
-    assert f"on validation {100 * coverage:.0f} %, of which {100 * reached:.1f} % were right" in said
+    assert f"labels from confidence {threshold:.3f} on: {count} of 12" in printed
+    assert f"on validation {100 * coverage:.0f} %, of which {100 * reached:.1f} % were right" in printed
     assert main(["predict", *given]) == 0
     assert [row.split()[1] for row in capsys.readouterr().out.splitlines()[1:]] == [name or "-" for name in expected]
     assert [a.label for a in load_model(unsure).predict(files_of(made), precision=precision)] == expected
@@ -218,9 +218,9 @@ def test_warnings_are_counted(packed, tmp_path, capsys):
     for i in range(5):
         soundfile.write(tmp_path / f"{i}.wav", np.random.default_rng(i).normal(0, 0.1, 200), 8000)
     assert main(["predict", str(packed), str(tmp_path), "--format", "csv"]) == 0
-    said = capsys.readouterr().err.splitlines()
-    assert sum("less than one frame" in line for line in said) == 4
-    assert "warning: 5 of 5: less than one frame, padded with zeros" in said
+    printed = capsys.readouterr().err.splitlines()
+    assert sum("less than one frame" in line for line in printed) == 4
+    assert "warning: 5 of 5: less than one frame, padded with zeros" in printed
 
 
 def test_an_ark_needs_a_name_and_single_ids(made, packed, tmp_path, capsys):
@@ -251,9 +251,9 @@ def test_what_is_written_is_whole_or_absent(made, packed, tmp_path, monkeypatch)
 )
 def test_a_mistake_is_one_line(packed, capsys, arguments, message):
     assert main([str(packed) if a == "MODEL" else a for a in arguments]) == 1
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
 
 
 def test_the_example_of_the_documentation_runs(made, packed, monkeypatch, tmp_path, capsys):

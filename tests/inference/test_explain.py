@@ -33,7 +33,7 @@ def test_pooling_with_and_without_gradients_is_one(pooling):
 
 
 @pytest.fixture
-def heard(tmp_path):
+def explained(tmp_path):
     """A predictor and a file: 1 s of next to nothing, 1 s of noise, 1 s of next to nothing, at 8 kHz."""
     rng = np.random.default_rng(0)
     samples = np.concatenate([level * rng.standard_normal(8000) for level in (1e-4, 0.1, 1e-4)])
@@ -42,8 +42,8 @@ def heard(tmp_path):
     return Predictor(model), tmp_path / "a.wav", samples.astype(np.float32)
 
 
-def test_an_explanation_is_of_what_predict_answers(heard):
-    predictor, path, samples = heard
+def test_an_explanation_is_of_what_predict_answers(explained):
+    predictor, path, samples = explained
     found = explain(predictor, path)
     spectrum = predictor.spectrum(samples)
     np.testing.assert_allclose(found.spectrum, spectrum, atol=1e-3)  # which is rounded to two bytes
@@ -62,8 +62,8 @@ def test_an_explanation_is_of_what_predict_answers(heard):
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])
-def test_the_picture_shows_all_three(heard, ending, tmp_path):
-    predictor, path, _ = heard
+def test_the_picture_shows_all_three(explained, ending, tmp_path):
+    predictor, path, _ = explained
     draw(explain(predictor, path), predictor, "a.wav: sad", tmp_path / f"a.{ending}")
     found = (tmp_path / f"a.{ending}").read_bytes()
     if ending == "png":
@@ -74,8 +74,8 @@ def test_the_picture_shows_all_three(heard, ending, tmp_path):
         assert f"<!-- {text} -->".encode() in found
 
 
-def test_too_long_and_no_audio_are_one_line(heard, tmp_path):
-    predictor, _, _ = heard
+def test_too_long_and_no_audio_are_one_line(explained, tmp_path):
+    predictor, _, _ = explained
     soundfile.write(tmp_path / "long.wav", np.zeros(61 * 8000), 8000)
     with pytest.raises(InputError, match=r"long.wav: 61 s, and a picture holds 60 s; use `ser timeline`"):
         explain(predictor, tmp_path / "long.wav")
@@ -84,8 +84,8 @@ def test_too_long_and_no_audio_are_one_line(heard, tmp_path):
         explain(predictor, tmp_path / "text.wav")
 
 
-def test_a_pooling_without_weights_is_named(heard):
-    predictor, path, _ = heard
+def test_a_pooling_without_weights_is_named(explained):
+    predictor, path, _ = explained
     predictor.model.network.pooling = torch.nn.Identity()
     with pytest.raises(InputError, match="its pooling, mu_sigma2, has no weights"):
         explain(predictor, path)

@@ -239,14 +239,16 @@ def test_bad_files_are_reported_and_the_others_answered(packed, model, tmp_path,
     (tmp_path / "text.wav").write_text("This is no sound.\n")
     (tmp_path / "cut.flac").write_bytes(write(tmp_path / "z.flac", noise()).read_bytes()[:900])
     assert main(["predict", str(packed), str(tmp_path), "--format", "csv", "--out", str(tmp_path / "o.csv")]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    errors = {line.split(": ")[1].rsplit("/")[-1]: line for line in said.err.splitlines() if line.startswith("error")}
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    errors = {
+        line.split(": ")[1].rsplit("/")[-1]: line for line in printed.err.splitlines() if line.startswith("error")
+    }
     assert sorted(errors) == ["cut.flac", "empty.wav", "header.wav", "nan.wav", "text.wav"]
     assert "empty file" in errors["empty.wav"]
     assert "sample 1234 is not a number" in errors["nan.wav"]
     assert "text, not audio" in errors["text.wav"]
-    assert "5 of 8 could not be read" in said.err
+    assert "5 of 8 could not be read" in printed.err
     rows = (tmp_path / "o.csv").read_text().splitlines()
     assert len(rows) == 9
     answered = [row for row in rows[1:] if row.endswith(",")]

@@ -128,7 +128,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_onnx_the_mend_is_said(tmp_path, monkeypatch):
+def test_without_onnx_the_fix_is_in_the_error(tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "find_spec", lambda name: None if name == "onnxruntime" else name)
     with pytest.raises(InputError, match=r"onnxruntime is not installed; fix: pip install onnx onnxruntime"):
         export(Predictor(made_model(swelling(*LENGTHS), *SMALL)), "waveform", tmp_path / "a.onnx")
@@ -168,16 +168,16 @@ def test_command_shows_what_each_graph_is_worth(packed, made, tmp_path, capsys):
     test = made.data_root / "one" / "strict_fold1" / "test"
     out = tmp_path / "a.onnx"
     assert main(["export", str(model), str(out), "--int8", "true", "--test", str(test)]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     rows = {
-        cells[1]: cells[2:-1] for cells in ([c.strip() for c in line.split("|")] for line in said.splitlines()[-5:])
+        cells[1]: cells[2:-1] for cells in ([c.strip() for c in line.split("|")] for line in printed.splitlines()[-5:])
     }
     assert {str(out), str(tmp_path / "a.int8.onnx"), "predict"} < rows.keys()
     # With the statistics of the speakers, as decoding has them.
     assert rows["predict"][1] == rows[str(out)][1] == f"{100 * scored['ua']:.1f}"
     assert float(rows[str(out)][3]) < 1e-4 < float(rows[str(tmp_path / "a.int8.onnx")][3])
     assert float(rows[str(tmp_path / "a.int8.onnx")][0]) <= float(rows[str(out)][0])
-    assert "unless group_mean and group_deviation are given" in said
+    assert "unless group_mean and group_deviation are given" in printed
 
 
 def test_command_refuses_in_one_line(packed, made, tmp_path, capsys):

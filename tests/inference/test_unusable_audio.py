@@ -41,11 +41,11 @@ def test_a_sample_beyond_any_power_is_an_error_of_its_file(packed, loud, capsys)
     good = loud.with_name("good.wav")
     soundfile.write(good, noise(), 8000)
     assert main(["predict", str(packed), str(loud), str(good), "--format", "jsonl"]) == 1
-    said = capsys.readouterr()
-    found = answers(said.out)
+    printed = capsys.readouterr()
+    found = answers(printed.out)
     assert found[str(good)]["label"]
-    assert "sample 1234" in said.err
-    assert f"{loud}" in said.err
+    assert "sample 1234" in printed.err
+    assert f"{loud}" in printed.err
 
 
 @pytest.mark.parametrize("command", ["timeline", "explain"])
@@ -62,9 +62,9 @@ def test_what_is_too_short_to_be_resampled_is_an_error_of_its_file(packed, tmp_p
     soundfile.write(good, noise(), 8000)
     for channel in ("mix", "each"):
         assert main(["predict", str(packed), str(short), str(good), "--format", "jsonl", "--channel", channel]) == 1
-        said = capsys.readouterr()
-        assert any(row.get("label") for row in answers(said.out).values())
-        assert f"{short}: too short: {samples} samples" in said.err
+        printed = capsys.readouterr()
+        assert any(row.get("label") for row in answers(printed.out).values())
+        assert f"{short}: too short: {samples} samples" in printed.err
     assert main(["timeline", str(packed), str(short), "--out", str(tmp_path / "out")]) == 1
     assert f"error: {short}: too short" in capsys.readouterr().err
     soundfile.write(short, noise(48), 48000)

@@ -183,9 +183,9 @@ def test_training_data_are_named(made, packed, data, test_part, tmp_path, capsys
     found = run(packed, data, out=tmp_path / "out")
     assert set(found["seen"]["several"]) == set(trained)
     assert len(trained) < row_of(found, "clean")["n"]
-    said = f"several: the model was trained on {len(trained)} of these utterances ({next(iter(trained))}, "
-    assert said in capsys.readouterr().err
-    assert said in (tmp_path / "out" / "check.md").read_text()
+    message = f"several: the model was trained on {len(trained)} of these utterances ({next(iter(trained))}, "
+    assert message in capsys.readouterr().err
+    assert message in (tmp_path / "out" / "check.md").read_text()
     assert run(packed, test_part, out=tmp_path / "out")["seen"] == {}
     assert "trained on" not in capsys.readouterr().err + (tmp_path / "out" / "check.md").read_text()
 
@@ -236,9 +236,9 @@ def test_a_file_that_cannot_be_read_does_not_spoil_the_others(packed, data, tmp_
     found = json.loads((tmp_path / "out" / "check.json").read_text())
     assert {row["n"] for row in found["rows"] if not row["gender"]} == {whole - 1}
     assert list(found["unread"]) == [f"several/{next(iter(read_table(data / 'wav.scp')))}"]
-    said = capsys.readouterr().err
-    assert "text.wav: text, not audio" in said
-    assert f"1 of {whole} utterances could not be read" in said
+    message = capsys.readouterr().err
+    assert "text.wav: text, not audio" in message
+    assert f"1 of {whole} utterances could not be read" in message
 
 
 def test_nothing_can_be_read(packed, data, tmp_path, capsys):
