@@ -122,13 +122,13 @@ def test_a_pickle_is_refused_and_not_run(own, monkeypatch, tmp_path, write, rene
 
 def test_weights_of_another_network_or_label_set_are_refused(own, packed_with):
     edit(own, lambda values: values["heads"].update(one=["angry", "sad"]))
-    refused(own, r"the weights answer one \(angry happy neutral sad\).*model.json says one \(angry sad\)")
+    refused(own, r"the weights answer one \(angry happy neutral sad\).*model.json has one \(angry sad\)")
     edit(own, lambda values: values["heads"].update(one=["sad", "happy", "neutral", "angry"]))
     refused(own, "the weights answer")
     edit(own, lambda values: values["heads"].update(one=["angry", "happy", "neutral", "sad"]))
     open_model(own)
     edit(own, lambda values: values["settings"]["network"]["lstm"].update(hidden_size=9))
-    refused(own, "weights of another network than model.json says")
+    refused(own, "weights of another network than in model.json")
 
 
 def test_weights_without_a_head_are_refused(own):
