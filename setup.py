@@ -25,7 +25,7 @@ setup(
     packages=find_packages(include=["ser", "ser.*"]),
     package_data={
         "ser.findings.html": ["page.html", "style.css"],
-        "ser.inference.timeline.html": ["page.html", "style.css", "page.js"],
+        "ser.diarization.html": ["page.html", "style.css", "page.js"],
     },
     entry_points={"console_scripts": ["ser=ser.cli:main"]},
     python_requires=">=3.11",
