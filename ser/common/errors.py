@@ -46,7 +46,8 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
         except ModuleNotFoundError as error:
             if (error.name or "ser").partition(".")[0] == "ser":
                 raise
-            print(f"error: the package {error.name} is not installed. Fix: pip install 'ser[train]'", file=sys.stderr)
+            fix = "pip install '.[train]' in the toolkit's folder"
+            print(f"error: the package {error.name} is not installed. Fix: {fix}", file=sys.stderr)
         except BrokenPipeError:
             # The reader of our output has gone (`... | head`): nothing to say, and nobody to say it to.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,7 +15,7 @@ from ser.frontends.weights import COMMIT, HUB_NAME
 from ser.inference.card import card
 from ser.inference.model import CARD, DESCRIPTION, SUMS, read_description, verify, write_sums
 
-INSTALL = "huggingface_hub is not installed; pip install 'ser[hub]'"
+INSTALL = "huggingface_hub is not installed; pip install '.[hub]' in the toolkit's folder"
 
 
 def find_package(model: Path) -> Path:
