@@ -5,7 +5,17 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-PATTERNS = ("*.md", "*.cff", "LICENSE", "docs/*.md", "docs/*.png", "docs/*.ipynb", "egs/*.md", "egs/*/*.md", "egs/*/controls/*.md")
+PATTERNS = (
+    "*.md",
+    "*.cff",
+    "LICENSE",
+    "docs/*.md",
+    "docs/*.png",
+    "docs/*.ipynb",
+    "egs/*.md",
+    "egs/*/*.md",
+    "egs/*/controls/*.md",
+)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
