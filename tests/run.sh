@@ -35,11 +35,11 @@ shellcheck_all() {
   shellcheck --external-sources --source-path=SCRIPTDIR --source-path="$root" -- "${files[@]}"
 }
 
-# A warning is an error: a link that leads nowhere, a page that no menu has, a docstring that cannot be read.
+# A warning is an error: a link that leads nowhere, a page that no menu has. (With --quiet none would be seen.)
 documentation() {
   local status=0 site
   site=$(mktemp -d)
-  NO_MKDOCS_2_WARNING=1 timeout 300 python -m mkdocs build --quiet --strict --site-dir "$site" || status=$?
+  NO_MKDOCS_2_WARNING=1 timeout 300 python -m mkdocs build --strict --site-dir "$site" || status=$?
   rm -r "$site"
   return "$status"
 }

@@ -1,4 +1,4 @@
-"""The documentation: messages that it quotes are those of the code, commands that it names are there with their options."""
+"""The documentation: messages and commands that it quotes are those of the code."""
 
 import ast
 import re

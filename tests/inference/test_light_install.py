@@ -48,4 +48,5 @@ def test_predict_runs_without_the_packages_of_training(made, packed, tmp_path, f
 def test_a_command_that_needs_more_names_the_fix(made, packed, tmp_path):
     done = run("explain", packed, min((made.root / "one").glob("one1_*.wav")), "--out", tmp_path / "x.png")
     assert done.returncode == 1
-    assert done.stderr == "error: the package matplotlib is not installed. Fix: pip install '.[train]' in the toolkit's folder\n"
+    assert done.stderr.startswith("error: the package matplotlib is not installed. Fix: pip install '.[train]' ")
+    assert done.stderr.count("\n") == 1
