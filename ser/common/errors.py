@@ -19,7 +19,12 @@ class InputError(Exception):
 
 
 def listed(problems: Sequence[str], shown: int = 5) -> str:
-    """The first problems, one a line, and how many more there are."""
+    """The first problems, one a line, and how many more there are.
+
+    Args:
+        problems: one line each.
+        shown: how many of them at most.
+    """
     rest = len(problems) - shown
     problems = [line(problem) for problem in problems]
     tail = [f"... and {rest} more"] if rest > 0 else []

@@ -56,7 +56,12 @@ def result_paths(exp_dir: Path) -> list[Path]:
 
 
 def experiment_of(folder: Path, reader: ExperimentReader) -> Experiment | None:
-    """The settings of a result; none for a baseline."""
+    """The settings of a result; none for a baseline.
+
+    Args:
+        folder: of a result.
+        reader: that reads config.yaml.
+    """
     config = folder / "config.yaml"
     return reader.read(config) if config.is_file() else None
 
@@ -101,7 +106,12 @@ def telling_settings(rows: Sequence[tuple[str, Experiment | None]]) -> list[str]
 
 
 def told(experiment: Experiment | None, telling: Sequence[str]) -> dict[str, str]:
-    """The telling settings of a row; what decides nothing there is left empty."""
+    """The telling settings of a row; what decides nothing there is left empty.
+
+    Args:
+        experiment: None: a baseline.
+        telling: dotted keys of settings.
+    """
     if experiment is None:
         return dict.fromkeys(telling, "")
     values, decides = dotted(experiment), deciding(experiment)
