@@ -86,7 +86,15 @@ def unwritable(path: Path, error: OSError) -> InputError:
 
 
 def lock_file(file: IO[str], wait: bool = False, shared: bool = False) -> bool:
-    """Lock an open file until it is closed; False where another process holds it and `wait` is false.
+    """Lock an open file until it is closed.
+
+    Args:
+        file: open.
+        wait: for another process that holds it.
+        shared: whether others may hold such a lock at the same time.
+
+    Returns:
+        False where another process holds it and `wait` is false.
 
     Raises:
         InputError: its file system has no locks.
