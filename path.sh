@@ -13,10 +13,11 @@ export SER_ROOT LC_ALL=C PYTHONUTF8=1
 [[ :$PATH: == *":$SER_ROOT/utils:"* ]] || export PATH=$SER_ROOT/utils:$PATH
 
 ser_environment() {
-  local extra environment=${SER_ENV:-$SER_ROOT/.venv}
-  local known="mini, tensorboard, opensmile, search, wandb, hub, onnx, pretrained, dev"
+  local extra known environment=${SER_ENV:-$SER_ROOT/.venv}
+  known=$(sed -n '/^\[project.optional-dependencies\]/,/^\[tool/s/^\([a-z]*\) = \[.*/\1/p' "$SER_ROOT/pyproject.toml")
   for extra in "$@"; do
-    [[ ", $known, " == *", $extra, "* ]] || _ser_error "ser_environment: no extra named $extra ($known)" || return 1
+    [[ $'\n'$known$'\n' == *$'\n'"$extra"$'\n'* ]] ||
+      _ser_error "ser_environment: no extra named $extra (${known//$'\n'/, })" || return 1
   done
   if [[ -n ${SER_ENV:-} ]]; then
     _ser_check_own "$@" || return 1
@@ -40,24 +41,31 @@ _ser_check_own() {
   [[ -x $python ]] || _ser_error "SER_ENV=$SER_ENV: holds no bin/python; $fix" || return 1
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     _ser_error "SER_ENV=$SER_ENV: its Python does not start or is older than 3.11; $fix" || return 1
-  missing=$("$python" -P - "$@" <<'PYTHON'
-import importlib.util
+  missing=$("$python" -P - "$SER_ROOT/pyproject.toml" "$@" <<'PYTHON'
+import re
 import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
 
-packages = {
-    "core": "torch lhotse kaldiio soundfile miniaudio soxr scipy numpy jsonargparse yaml tqdm tabulate openpyxl matplotlib safetensors sklearn pyroomacoustics fast_mp3_augment statsmodels pyarrow",
-    "mini": "espeakng_loader",
-    "tensorboard": "tensorboard",
-    "opensmile": "opensmile",
-    "onnx": "onnx onnxruntime",
-    "search": "optuna",
-    "wandb": "wandb",
-    "hub": "huggingface_hub",
-    "pretrained": "transformers huggingface_hub",
-    "dev": "pytest xdist hypothesis ruff mypy importlinter pre_commit kaldi_native_io praatio tensorboard audiomentations librosa onnx onnxruntime transformers",
-}
-wanted = [name for extra in ["core", *sys.argv[1:]] for name in packages[extra].split()]
-print(", ".join(name for name in wanted if importlib.util.find_spec(name) is None))
+with open(sys.argv[1], "rb") as file:
+    project = tomllib.load(file)["project"]
+
+
+def absent(requirements):
+    for requirement in requirements:
+        name, extras = re.match(r"([\w.-]+)(?:\[(.*)\])?", requirement).groups()
+        if name == project["name"]:
+            for extra in extras.split(","):
+                yield from absent(project["optional-dependencies"][extra])
+        else:
+            try:
+                distribution(name)
+            except PackageNotFoundError:
+                yield name
+
+
+wanted = [*project["dependencies"], f"{project['name']}[{','.join(['train', *sys.argv[2:]])}]"]
+print(", ".join(dict.fromkeys(absent(wanted))))
 PYTHON
   ) || _ser_error "SER_ENV=$SER_ENV: its packages cannot be listed (see above)" || return 1
   [[ -z $missing ]] || _ser_error "SER_ENV=$SER_ENV: lacks $missing; fix: '$python' -m pip install" \
@@ -70,7 +78,7 @@ _ser_extras() { # mini dev -> [train,mini,dev]
   printf '[%s]' "$*"
 }
 
-# Does .venv hold the core and the extras asked for, as setup.py and constraints.txt now want them?
+# Does .venv hold the core and the extras asked for, as pyproject.toml and constraints.txt now want them?
 _ser_complete() {
   local part marker sum
   [[ -x $SER_ROOT/.venv/bin/python ]] || return 1
@@ -81,7 +89,7 @@ _ser_complete() {
   done
 }
 
-_ser_checksum() { cat "$SER_ROOT/setup.py" "$SER_ROOT/constraints.txt" | cksum; }
+_ser_checksum() { { sed '/^\[tool\./,$d' "$SER_ROOT/pyproject.toml" && cat "$SER_ROOT/constraints.txt"; } | cksum; }
 
 # Makes .venv, or goes on where an earlier call was stopped. A subshell: its lock ends with it, and no option leaks out.
 _ser_install() (

@@ -79,7 +79,7 @@ def main() -> int:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
     except ImportError:
-        raise InputError("optuna is not installed; pip install 'ser[search]', or give --extras search") from None
+        raise InputError("optuna is not installed; give --extras search") from None
     experiment = read_experiment(options.folder / "config.yaml")
     ranges = [read_range(text, experiment) for text in options.space or SPACE]
     out = options.folder / "search"

@@ -35,12 +35,23 @@ shellcheck_all() {
   shellcheck --external-sources --source-path=SCRIPTDIR --source-path="$root" -- "${files[@]}"
 }
 
+# A warning is an error: a link that leads nowhere, a page that no menu has. (With --quiet none would be seen.)
+documentation() {
+  local status=0 site
+  site=$(mktemp -d)
+  NO_MKDOCS_2_WARNING=1 timeout 300 python -m mkdocs build --strict --site-dir "$site" || status=$?
+  rm -r "$site"
+  return "$status"
+}
+
 check "ruff check" python -m ruff check .
 check "ruff format" python -m ruff format --check .
 check mypy python -m mypy
 # not the script lint-imports: it names its Python by full path, which a moved .venv does not have
 check "import-linter" python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 check shellcheck shellcheck_all
+check hadolint hadolint Dockerfile
+check documentation documentation
 [[ $lint_only == true ]] || check pytest python -m pytest ${selection[@]+"${selection[@]}"} "$@"
 
 echo

@@ -34,10 +34,3 @@ def test_links_lead_somewhere(page):
     targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
     missing = [t for t in targets if not (ROOT / page).parent.joinpath(t.partition("#")[0]).exists()]
     assert missing == []
-
-
-def test_every_command_and_script_of_a_readme_is_there():
-    for line in commands((ROOT / "README.md").read_text()):
-        for word in re.findall(r"(?:^|\s)((?:\./)?(?:egs|steps|tests)/[\w/]+\.(?:sh|py))", line):
-            if "mine" not in word:
-                assert (ROOT / word).is_file(), word

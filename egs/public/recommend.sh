@@ -6,6 +6,7 @@ set -euo pipefail
 recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "$recipe/../../path.sh"
 cd "$recipe"
+[[ ${1-} != --help ]] || exec ./run.sh --help
 
 corpora=tess_ravdess_emodb_nemo
 ./run.sh --preset pretrained --grid recommended_loo --tables recommended "$@"

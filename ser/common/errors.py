@@ -19,7 +19,12 @@ class InputError(Exception):
 
 
 def listed(problems: Sequence[str], shown: int = 5) -> str:
-    """The first problems, one a line, and how many more there are."""
+    """The first problems, one a line, and how many more there are.
+
+    Args:
+        problems: one line each.
+        shown: how many of them at most.
+    """
     rest = len(problems) - shown
     problems = [line(problem) for problem in problems]
     tail = [f"... and {rest} more"] if rest > 0 else []
@@ -46,7 +51,8 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
         except ModuleNotFoundError as error:
             if (error.name or "ser").partition(".")[0] == "ser":
                 raise
-            print(f"error: the package {error.name} is not installed. Fix: pip install 'ser[train]'", file=sys.stderr)
+            fix = "pip install '.[train]' in the toolkit's folder"
+            print(f"error: the package {error.name} is not installed. Fix: {fix}", file=sys.stderr)
         except BrokenPipeError:
             # The reader of our output has gone (`... | head`): nothing to report.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -73,7 +73,12 @@ def check_regular(path: Path, fix: str) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> InputError:
-    """The error of a file that could not be written."""
+    """The error of a file that could not be written.
+
+    Args:
+        path: of the file.
+        error: what writing it raised.
+    """
     return InputError(
         f"{path}: cannot be written ({error.strerror or error}); make room or choose another place, then run the same "
         "command again"
@@ -81,7 +86,15 @@ def unwritable(path: Path, error: OSError) -> InputError:
 
 
 def lock_file(file: IO[str], wait: bool = False, shared: bool = False) -> bool:
-    """Lock an open file until it is closed; False where another process holds it and `wait` is false.
+    """Lock an open file until it is closed.
+
+    Args:
+        file: open.
+        wait: for another process that holds it.
+        shared: whether others may hold such a lock at the same time.
+
+    Returns:
+        False where another process holds it and `wait` is false.
 
     Raises:
         InputError: its file system has no locks.
@@ -127,13 +140,22 @@ def _remove(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file whole or not at all.
+
+    Args:
+        path: of the file.
+        text: its content, written as UTF-8.
+    """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def append_text(path: Path, text: str) -> None:
     """Add text to the end of a file, such as a log.
+
+    Args:
+        path: of the file, which is made where it is not there.
+        text: written as UTF-8.
 
     Raises:
         InputError: the disk is full or the place cannot be written.
@@ -146,7 +168,12 @@ def append_text(path: Path, text: str) -> None:
 
 
 def write_section(path: Path, text: str) -> None:
-    """Put a section of Markdown, which begins with its `## ` line, at the end of a file; one of that name goes."""
+    """Put a section of Markdown, which begins with its `## ` line, at the end of a file; one of that name goes.
+
+    Args:
+        path: of the Markdown file, which is made where it is not there.
+        text: the section, from its `## ` line on.
+    """
     title = text.partition("\n")[0]
     there = path.read_text(encoding="utf-8") if path.is_file() else ""
     sections = [part.strip() for part in re.split(r"(?m)^(?=## )", there)]
@@ -155,7 +182,12 @@ def write_section(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all, keys in the order given."""
+    """Write a JSON file whole or not at all, keys in the order given.
+
+    Args:
+        path: of the file.
+        value: what JSON can hold; NaN is written as NaN.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -24,7 +24,15 @@ class Metric:
     percent: bool = True
 
     def __call__(self, posteriors: np.ndarray, targets: np.ndarray) -> float:
-        """Its value."""
+        """Its value.
+
+        Args:
+            posteriors: (utterances, classes).
+            targets: class indices, (utterances,).
+
+        Returns:
+            A share from 0 to 1 where `percent`; NaN where it is not defined.
+        """
         return self.function(posteriors, targets)
 
     @property
@@ -48,6 +56,12 @@ class ConfusionMetric(Metric):
     """
 
     def __call__(self, posteriors: np.ndarray, targets: np.ndarray) -> float:
+        """Its value of the most probable classes.
+
+        Args:
+            posteriors: (utterances, classes).
+            targets: class indices, (utterances,).
+        """
         return self.of_confusion(confusion_matrix(targets, posteriors.argmax(1), posteriors.shape[1]))
 
     def of_confusion(self, confusion: np.ndarray) -> float:
@@ -65,7 +79,16 @@ def is_collapsed(confusion: np.ndarray) -> bool:
 
 
 def confusion_matrix(truth: np.ndarray, hypothesis: np.ndarray, classes: int) -> np.ndarray:
-    """int64, (classes, classes): row the truth, column the hypothesis."""
+    """Count utterances by their class and the one recognised.
+
+    Args:
+        truth: class indices, (utterances,).
+        hypothesis: class indices, (utterances,).
+        classes: their number.
+
+    Returns:
+        int64, (classes, classes): row the truth, column the hypothesis.
+    """
     return np.bincount(truth * classes + hypothesis, minlength=classes * classes).reshape(classes, classes)
 
 

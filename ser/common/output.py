@@ -88,7 +88,13 @@ def markdown_code(text: object) -> str:
 
 
 def markdown_table(head: Sequence[object], rows: Sequence[Sequence[object]], **options: Any) -> str:
-    """A GitHub table of cells as of `markdown`; options are tabulate's."""
+    """A GitHub table of cells as of `markdown`.
+
+    Args:
+        head: titles of the columns.
+        rows: cells, as many a row as there are titles.
+        options: of tabulate.
+    """
     from tabulate import tabulate
 
     cells = [[markdown(cell) for cell in row] for row in rows]

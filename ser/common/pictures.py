@@ -38,6 +38,10 @@ def save_picture(figure: Figure, path: Path) -> None:
 
     Characters that the font lacks are drawn with other installed fonts; where none has them, boxes stand for them, and
     one warning names the packages to install. A dollar sign is itself, never the start of a formula.
+
+    Args:
+        figure: of matplotlib.
+        path: of the file: .png, .pdf or .svg.
     """
     from matplotlib.text import Text
 

@@ -43,7 +43,18 @@ def report(text: str) -> None:
 def progress(
     iterable: Iterable[Any] | None = None, *, text: str, unit: str, total: int | None = None, show: bool = True
 ) -> Any:
-    """A tqdm bar on the terminal, and nothing at all where there is none."""
+    """A tqdm bar on the terminal, and nothing at all where there is none.
+
+    Args:
+        iterable: what is counted; None: `update` of the result counts.
+        text: what is done.
+        unit: of the rate, such as utt.
+        total: number of items, where `iterable` has no length.
+        show: whether to show it.
+
+    Returns:
+        tqdm's bar, which iterates over `iterable`.
+    """
     from tqdm import tqdm
 
     place = terminal() if show else None

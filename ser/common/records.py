@@ -69,7 +69,12 @@ def read_record(path: Path, kind: Any, again: str, files: Iterable[str] | None =
 
 
 def check_file(path: Path, recorded: str | None, again: str) -> None:
-    """Compare a file with the SHA-256 that was recorded of it; None: none was.
+    """Compare a file with the SHA-256 that was recorded of it.
+
+    Args:
+        path: of the file.
+        recorded: SHA-256 in hexadecimal digits; None: none was recorded, and the file counts as unchecked.
+        again: what to do, for the message of an error.
 
     Raises:
         InputError: it is absent, or not the file that was recorded.

@@ -30,12 +30,28 @@ class SpectrumGraph(nn.Module):
         self.register_buffer("basis", fourier_basis(window(features.window, features.frame_length)))
 
     def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, samples) and (batch,) samples to (batch, frames, bins) and (batch,) frames."""
+        """Features of a padded batch.
+
+        Args:
+            samples: float32, (batch, samples), of full scale 1; padding is ignored.
+            lengths: valid samples of each row, (batch,).
+
+        Returns:
+            (batch, frames, bins), and the valid frames of each row, (batch,).
+        """
         power, lengths = self.power(samples, lengths)
         return power.log(), lengths
 
     def power(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The same before the logarithm is taken."""
+        """As `forward`, before the logarithm is taken.
+
+        Args:
+            samples: float32, (batch, samples), of full scale 1; padding is ignored.
+            lengths: valid samples of each row, (batch,).
+
+        Returns:
+            Power, (batch, frames, bins), and the valid frames of each row, (batch,).
+        """
         samples = functional.pad(torch.where(within(samples, lengths), samples, 0.0), (0, self.length - 1))
         power = power_spectrum(samples, self.basis, self.shift).transpose(1, 2).clamp(min=self.floor)
         return power, (lengths - self.length).clamp(min=0) // self.shift + 1
@@ -56,7 +72,15 @@ class MelGraph(nn.Module):
         self.register_buffer("filters", torch.from_numpy(filters).float())
 
     def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, samples) and (batch,) samples to (batch, frames, bands) and (batch,) frames."""
+        """Features of a padded batch.
+
+        Args:
+            samples: float32, (batch, samples), of full scale 1; padding is ignored.
+            lengths: valid samples of each row, (batch,).
+
+        Returns:
+            (batch, frames, bands), and the valid frames of each row, (batch,).
+        """
         power, lengths = self.spectrum.power(samples, lengths)
         return (power @ self.filters).clamp(min=self.spectrum.floor).log(), lengths
 
@@ -89,7 +113,15 @@ class WhisperGraph(nn.Module):
         self.register_buffer("filters", whisper.mel_filters(encoder.bands))
 
     def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, samples) and (batch,) samples to (batch, frames, layers * size) and (batch,) frames."""
+        """Features of a padded batch.
+
+        Args:
+            samples: float32, (batch, samples), of full scale 1; padding is ignored.
+            lengths: valid samples of each row, (batch,).
+
+        Returns:
+            (batch, frames, layers * size), and the valid frames of each row, (batch,).
+        """
         samples = torch.where(within(samples, lengths), samples, 0.0)
         start, count = self._span(samples, lengths)
         mel, frames = self._log_mel(samples, start, count)
@@ -151,6 +183,15 @@ def fourier_basis(window: Tensor) -> Tensor:
 
 
 def power_spectrum(samples: Tensor, basis: Tensor, shift: int) -> Tensor:
-    """(batch, samples) to the power of frames, (batch, bins, frames)."""
+    """Power spectrum of frames.
+
+    Args:
+        samples: (batch, samples).
+        basis: windowed cosines, then sines, (2 * bins, 1, frame length).
+        shift: samples from frame to frame.
+
+    Returns:
+        (batch, bins, frames).
+    """
     real, imaginary = functional.conv1d(samples[:, None], basis, stride=shift).chunk(2, dim=1)
     return real.square() + imaginary.square()

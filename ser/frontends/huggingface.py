@@ -28,7 +28,11 @@ class About:
 
 
 def describe(folder: Path, config: Mapping[str, Any]) -> About:
-    """Of a model that takes samples through convolutions and gives hidden states.
+    """Read what an encoder of raw samples is from its configuration.
+
+    Args:
+        folder: of the model.
+        config: what its config.json holds.
 
     Raises:
         InputError: transformers is not installed, or a model of another kind.
@@ -80,7 +84,15 @@ class HuggingFaceEncoder:
         self.model.float().eval().requires_grad_(False)
 
     def encode(self, samples: np.ndarray, layers: tuple[int, ...]) -> np.ndarray:
-        """float32, (samples,), to (frames, layers * dim), so many seconds at a time."""
+        """Hidden states of samples, so many seconds at a time.
+
+        Args:
+            samples: float32, (samples,), at the model's rate.
+            layers: numbers; 0 is what goes into the first layer.
+
+        Returns:
+            float32, (frames, layers * dim).
+        """
         import torch
 
         if self.about.normalised:  # as their feature extractor does

@@ -67,6 +67,15 @@ def log_stft(samples: np.ndarray, config: Features) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def window(name: str, length: int) -> torch.Tensor:
+    """A periodic window.
+
+    Args:
+        name: hann or hamming.
+        length: samples.
+
+    Returns:
+        float32, (length,).
+    """
     import torch
 
     return {"hann": torch.hann_window, "hamming": torch.hamming_window}[name](length)

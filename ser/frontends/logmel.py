@@ -48,10 +48,18 @@ def mel(frequency: np.ndarray | float) -> np.ndarray:
 
 
 def mel_filters(bins: int, sampling_rate: int, bands: int) -> np.ndarray:
-    """Triangles of equal width on the mel scale, from 0 Hz to half the sampling rate, float64, (bins, bands).
+    """Triangles of equal width on the mel scale, from 0 Hz to half the sampling rate.
 
     A triangle begins and ends at the centres of its neighbours, so between the first and the last centre a bin's
     weights sum to 1.
+
+    Args:
+        bins: of the power spectrum.
+        sampling_rate: in Hz.
+        bands: number of triangles.
+
+    Returns:
+        Weights, float64, (bins, bands).
     """
     step = mel(sampling_rate / 2) / (bands + 1)
     position = mel(np.linspace(0, sampling_rate / 2, bins)) / step
@@ -59,5 +67,14 @@ def mel_filters(bins: int, sampling_rate: int, bands: int) -> np.ndarray:
 
 
 def mel_bands(log_power: np.ndarray, filters: np.ndarray, floor: float) -> np.ndarray:
-    """Natural log of power, (frames, bins), to that of bands, float64, (frames, bands), of at least log(floor)."""
+    """From the power of bins to that of mel bands.
+
+    Args:
+        log_power: natural logarithm of power, (frames, bins).
+        filters: as of `mel_filters`.
+        floor: least power of a band.
+
+    Returns:
+        Natural logarithm, float64, (frames, bands), of at least log(floor).
+    """
     return np.log(np.maximum(np.exp(log_power.astype(np.float64)) @ filters, floor))

@@ -35,7 +35,15 @@ class Preprocess(nn.Module):
         return self.normalise(x, lengths, mean, deviation), lengths
 
     def select(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The same before statistics are taken out: what they are taken of."""
+        """Trim, floor and subsample frames: what statistics are computed on.
+
+        Args:
+            x: stored features, (batch, frames, bins).
+            lengths: valid frames of each row, (batch,).
+
+        Returns:
+            Features, (batch, frames, bins), and the valid frames of each row, (batch,).
+        """
         first, last = self.span(x, lengths)
         if self.config.floor_decibels:
             x = torch.maximum(x, self.floor(x, lengths)[:, None, None])
@@ -46,19 +54,45 @@ class Preprocess(nn.Module):
         return x[:, ::step] if step > 1 else x, (last - first + step - 1) // step
 
     def span(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The first frame that is used and the one behind the last, int64, (batch,) each."""
+        """Where the loud part of each utterance begins and ends.
+
+        Args:
+            x: stored features, (batch, frames, bins).
+            lengths: valid frames of each row, (batch,).
+
+        Returns:
+            The first frame that is used and the one behind the last, int64, (batch,) each.
+        """
         if not self.config.trim_decibels:
             return torch.zeros_like(lengths), lengths
         return loud_span(x, lengths, self.config.trim_decibels)
 
     def floor(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The least value that is kept, (batch,)."""
+        """The least log power that is kept.
+
+        Args:
+            x: stored features, (batch, frames, bins).
+            lengths: valid frames of each row, (batch,).
+
+        Returns:
+            (batch,), natural logarithm of power.
+        """
         return _peak(x, lengths) - self.config.floor_decibels * NEPERS_PER_DECIBEL
 
     def normalise(
         self, x: Tensor, lengths: Tensor, mean: Tensor | None = None, deviation: Tensor | None = None
     ) -> Tensor:
-        """Take out the statistics given, (bins,) each, or the utterance's own where the normalisation is by it."""
+        """Subtract a mean and divide by a deviation.
+
+        Args:
+            x: as `select` gives it, (batch, frames, bins).
+            lengths: valid frames of each row, (batch,).
+            mean: (bins,); None: the utterance's own where the normalisation is by utterance, else x stays as it is.
+            deviation: (bins,), as `mean`.
+
+        Returns:
+            (batch, frames, bins).
+        """
         if mean is None or deviation is None:
             if self.config.normalisation != "utterance":
                 return x
@@ -106,7 +140,15 @@ def loud_span(x: Tensor, lengths: Tensor, decibels: float) -> tuple[Tensor, Tens
 
 
 def within(x: Tensor, lengths: Tensor) -> Tensor:
-    """bool, (batch, time): whether it is no padding."""
+    """Which frames or samples are no padding.
+
+    Args:
+        x: (batch, time, ...).
+        lengths: valid frames or samples of each row, (batch,).
+
+    Returns:
+        bool, (batch, time).
+    """
     return torch.arange(x.shape[1], device=x.device) < lengths[:, None]
 
 

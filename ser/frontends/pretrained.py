@@ -32,7 +32,15 @@ class Encoder(Protocol):
     """A loaded encoder."""
 
     def encode(self, samples: np.ndarray, layers: tuple[int, ...]) -> np.ndarray:
-        """Samples, as many as the encoder needs at least, to (frames, layers * dim)."""
+        """Hidden states of samples.
+
+        Args:
+            samples: float32, (samples,), as many as the encoder needs at least.
+            layers: numbers; 0 is what goes into the first layer.
+
+        Returns:
+            float32, (frames, layers * dim).
+        """
 
 
 class Pretrained(Frontend):
@@ -176,7 +184,14 @@ class Pretrained(Frontend):
 
 
 def find_model(name: str, revision: str) -> Path:
-    """The folder of a model: a folder, a name that the toolkit fetches itself, or a name of the hub.
+    """The folder of a pretrained model.
+
+    Args:
+        name: a folder, a name that the toolkit fetches itself, or `<owner>/<name>` of the hub.
+        revision: commit of a name of the hub.
+
+    Returns:
+        The folder.
 
     Raises:
         InputError: none of these.
@@ -211,7 +226,14 @@ def fetch_model(settings: FrontendSettings) -> None:
 
 
 def layer_numbers(layers: str, depth: int) -> tuple[int, ...]:
-    """`all` (1 to depth), a number, or several with commas.
+    """Which layers a setting names.
+
+    Args:
+        layers: `all` (1 to depth), a number, or several with commas.
+        depth: number of layers.
+
+    Returns:
+        Numbers, rising; 0 is what goes into the first layer.
 
     Raises:
         InputError: not of this form, twice the same, or a layer that there is not.
@@ -229,7 +251,14 @@ def layer_numbers(layers: str, depth: int) -> tuple[int, ...]:
 
 
 def trained_layers(trainable: str, depth: int) -> int:
-    """How many layers are trained: 0 for `none`, n for `last_n`, and depth + 1, convolutions too, for `all`.
+    """How many layers are trained.
+
+    Args:
+        trainable: none, all, or last_<n>.
+        depth: number of layers.
+
+    Returns:
+        0 for `none`, n for `last_n`, and depth + 1, convolutions too, for `all`.
 
     Raises:
         InputError: not of this form, or more layers than there are.
@@ -249,6 +278,11 @@ def trim_frames(rate: int) -> tuple[int, int]:
 
 def trim_samples(samples: np.ndarray, rate: int, decibels: float) -> tuple[int, int]:
     """Where an utterance begins and ends: from the first to the last 25 ms within `decibels` of the loudest.
+
+    Args:
+        samples: float32, (samples,).
+        rate: in Hz.
+        decibels: how far below the loudest 25 ms; 0: all.
 
     Returns:
         (start, end), end excluded; all of it where decibels is 0 or it is shorter than one such frame.

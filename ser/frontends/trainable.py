@@ -44,7 +44,15 @@ class TrainableLayers(nn.Module):
             self.encoder.embed_positions.requires_grad_(False)  # sines, as in Whisper's own training
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, frames, stored columns) and (batch,) lengths to (batch, frames, width) and theirs."""
+        """Run the trained layers on stored frames.
+
+        Args:
+            x: (batch, frames, stored columns).
+            lengths: valid frames of each row, (batch,).
+
+        Returns:
+            (batch, frames, width), and the valid frames of each row, (batch,).
+        """
         if self.first < 0:
             return self._from_mel(x, lengths)
         found = dict(zip(self.stored, x.chunk(len(self.stored), dim=2), strict=True))

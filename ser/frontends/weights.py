@@ -68,6 +68,10 @@ def weights_digest(folder: Path) -> str:
 def fetch_from_hub(name: str, revision: str) -> Path:
     """The folder of a model of the hub, fetched once; only configuration and safetensors.
 
+    Args:
+        name: `<owner>/<name>`.
+        revision: commit, 40 hexadecimal digits.
+
     Raises:
         InputError: no pinned revision, huggingface_hub not installed, no such model, or no network.
     """

@@ -69,7 +69,15 @@ class WhisperEncoder(nn.Module):
         return [x, *self.upper(x, mask)]
 
     def upper(self, x: Tensor, mask: Tensor | None) -> list[Tensor]:
-        """Outputs of the layers alone, (batch, frames, size) each, of what goes into the first of them."""
+        """Outputs of the encoder's layers alone.
+
+        Args:
+            x: what goes into the first of them, (batch, frames, size).
+            mask: bool, (batch, 1, 1, frames), True for valid frames; None: all are.
+
+        Returns:
+            (batch, frames, size) of each layer.
+        """
         found = []
         for layer in self.layers:
             x = layer(x, mask)
@@ -78,7 +86,11 @@ class WhisperEncoder(nn.Module):
         return found
 
     def encode(self, samples: np.ndarray, layers: tuple[int, ...]) -> np.ndarray:
-        """Outputs of layers, 0 the convolutions, of samples at 16 kHz, 30 s at a time.
+        """Hidden states of samples, 30 s at a time.
+
+        Args:
+            samples: float32, (samples,), at 16 kHz.
+            layers: numbers; 0 is the output of the convolutions.
 
         Returns:
             float32, (frames, layers * size), a frame each 20 ms.
@@ -140,7 +152,15 @@ def log_mel(samples: Tensor, bands: int) -> Tensor:
 
 
 def windows(samples: np.ndarray, bands: int) -> Iterator[Tensor]:
-    """`log_mel` of samples, 30 s at a time."""
+    """`log_mel` of samples, 30 s at a time.
+
+    Args:
+        samples: float32, (samples,), at 16 kHz.
+        bands: of the mel scale.
+
+    Returns:
+        (bands, frames) of each window.
+    """
     window = POSITIONS * FRAME
     for start in range(0, len(samples), window):
         piece = samples[start : start + window]
@@ -208,7 +228,13 @@ def read_ctranslate2(path: Path) -> tuple[dict[str, Tensor], int]:
 
 
 def save(tensors: Mapping[str, Tensor], heads: int, folder: Path) -> None:
-    """Write an encoder as `read_safetensors` reads it, in float16 where that loses nothing."""
+    """Write an encoder as `read_safetensors` reads it, in float16 where that loses nothing.
+
+    Args:
+        tensors: name -> weights, without the prefix of transformers.
+        heads: of attention, a layer.
+        folder: to write config.json and model.safetensors to.
+    """
     from safetensors.torch import save_file
 
     found = {}

@@ -49,6 +49,10 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
 
     The weights are of the trunk, so they are the same for every head.
 
+    Args:
+        predictor: of a single network.
+        path: of an audio file.
+
     Raises:
         InputError: the file cannot be read, or is too long; the pooling has no weights; or the model is no
             single network.
@@ -87,7 +91,14 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
 
 
 def draw(found: Explanation, predictor: Predictor, title: str, path: Path) -> None:
-    """One picture: log power in dB over time and frequency, weights on the same time axis, posteriors beside them."""
+    """One picture: log power in dB over time and frequency, weights on the same time axis, posteriors beside them.
+
+    Args:
+        found: as `explain` gives it.
+        predictor: that gave it.
+        title: of the picture.
+        path: of the picture: .png, .pdf or .svg.
+    """
     from matplotlib.figure import Figure
 
     features = predictor.model.experiment.features

@@ -15,7 +15,7 @@ from ser.frontends.weights import COMMIT, HUB_NAME
 from ser.inference.card import card
 from ser.inference.model import CARD, DESCRIPTION, SUMS, read_description, verify, write_sums
 
-INSTALL = "huggingface_hub is not installed; pip install 'ser[hub]'"
+INSTALL = "huggingface_hub is not installed; pip install '.[hub]' in the toolkit's folder"
 
 
 def find_package(model: Path) -> Path:
@@ -82,7 +82,12 @@ def publish(folder: Path, out: Path, name: str, upload: bool = False) -> None:
 
 
 def front_matter(description: Mapping[str, Any], name: str) -> str:
-    """The head of a card in YAML: licence, languages, corpora, and test scores as a model index."""
+    """The head of a card in YAML: licence, languages, corpora, and test scores as a model index.
+
+    Args:
+        description: what model.json holds.
+        name: of the model, `<owner>/<name>`.
+    """
     corpora = description["corpora"]
     languages = sorted({about["language"] for about in corpora.values()})
     results = [

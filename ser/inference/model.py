@@ -64,6 +64,10 @@ class Model:
 def open_model(folder: Path, device: str = "cpu") -> Model:
     """Check a model package and open it; nothing in it is run.
 
+    Args:
+        folder: of a model package, or `<owner>/<name>@<revision>` of the hub.
+        device: of torch, such as cpu or cuda.
+
     Raises:
         InputError: no model package, a file that is missing or not as it was packed, weights that are no safetensors
             or of another network or label set, or a format that this version does not know.
@@ -138,7 +142,12 @@ def build_svm(found: Mapping[str, Any], experiment: Experiment, heads: Mapping[s
 
 
 def difference(one: Experiment, other: Experiment) -> str:
-    """The first setting that differs of those that members of an ensemble share, with both values; "" for none."""
+    """The first setting that differs of those that members of an ensemble share, with both values; "" for none.
+
+    Args:
+        one: settings of a member.
+        other: those of another.
+    """
     found = differences(one, other)
     keys = (key for key in found if key.partition(".")[0] in SHARED)
     return next((f"{key} = {found[key][0]} and {found[key][1]}" for key in keys), "")

@@ -97,7 +97,15 @@ class Predictor:
         return self.preprocess.normalise(x, lengths, *given)[0].numpy()
 
     def prepare(self, spectrum: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
-        """What the network gets, float32, (frames, bins)."""
+        """What the network gets of stored features.
+
+        Args:
+            spectrum: as `spectrum` gives it, float32, (frames, width).
+            statistics: as of `normalised`.
+
+        Returns:
+            float32, (frames, bins).
+        """
         return self.normalised(self.preprocessed(spectrum), statistics)
 
     def calibration(self, named: bool = False) -> Mapping[str, Any]:

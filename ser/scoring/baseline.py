@@ -36,7 +36,13 @@ NOTES = {
 
 
 def folder_of(experiment_folder: Path, features: str, normalisation: str) -> Path:
-    """Where the baseline of exp/<combination>/<cell>/fold<k>_seed<s> lies."""
+    """Where the baseline beside an experiment lies.
+
+    Args:
+        experiment_folder: exp/<combination>/<cell>/fold<k>_seed<s>.
+        features: logmel, statistics or opensmile.
+        normalisation: global, speaker or none.
+    """
     place = experiment_folder.resolve()
     return place.parents[1] / f"svm_{features}_{normalisation}" / place.name
 
@@ -100,7 +106,13 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
 
 
 def identity_of(data: Data, features: str, normalisation: str) -> dict[str, Any]:
-    """What the result is of, under the keys that a network's has, and the fingerprint of all of it."""
+    """What the result is of, under the keys that a network's has, and the fingerprint of all of it.
+
+    Args:
+        data: prepared corpora of the experiment.
+        features: logmel, statistics or opensmile.
+        normalisation: global, speaker or none.
+    """
     e = data.experiment
     identity = {
         "combination": e.combination,

@@ -61,7 +61,15 @@ def choose_temperature(posteriors: np.ndarray, targets: np.ndarray) -> tuple[flo
 
 
 def tempered(posteriors: np.ndarray, temperature: float) -> np.ndarray:
-    """Rows p to softmax(log p / T), float32. The order of the classes in a row stays."""
+    """Apply a temperature: rows p become softmax(log p / T). The order of the classes in a row stays.
+
+    Args:
+        posteriors: (utterances, classes).
+        temperature: T, above 0.
+
+    Returns:
+        float32, (utterances, classes).
+    """
     return np.exp(_log_softmax(_logs(posteriors) / temperature)).astype(np.float32)
 
 
@@ -107,9 +115,17 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> 
 
 
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
-    """Mean over utterances of |accuracy - mean confidence| of their bin (Naeini et al. 2015); NaN of no utterances.
+    """Mean over utterances of |accuracy - mean confidence| of their bin (Naeini et al. 2015).
 
     With few utterances it is above 0 also where the confidence holds.
+
+    Args:
+        confidence: posterior of the most probable class, (utterances,).
+        right: whether that class is right, bool, (utterances,).
+        bins: of equal width from 0 to 1.
+
+    Returns:
+        From 0 to 1; NaN of no utterances.
     """
     if not len(right):
         return float("nan")

@@ -107,6 +107,10 @@ def find_trainings(folders: Iterable[Path]) -> list[Path]:
 def plot_curves(folders: Sequence[Path], path: Path) -> None:
     """Draw one or several trainings into one picture.
 
+    Args:
+        folders: of experiments, with epochs.jsonl.
+        path: of the picture: .png, .pdf or .svg.
+
     Raises:
         InputError: an ending that is no picture's, too many trainings, or an epochs.jsonl that is not as it should be.
     """
@@ -127,7 +131,12 @@ def _names(folders: Sequence[Path]) -> tuple[str, list[str]]:
 
 
 def draw(title: str, trainings: Mapping[str, Curves]) -> Figure:
-    """A figure of trainings by name: one alone or many in panels of their own, a few laid over one another."""
+    """A figure of trainings by name: one alone or many in panels of their own, a few laid over one another.
+
+    Args:
+        title: of the figure.
+        trainings: name -> its curves.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(layout="constrained")

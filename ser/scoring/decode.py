@@ -67,9 +67,16 @@ class Decoder:
         return f"{folder}: {len(part)} utterances"
 
     def decode_parts(self, data: Data, name: str) -> list[str]:
-        """The parts of that name of all corpora of the experiment, and a line on each.
+        """Decode the parts of that name of all corpora of the experiment.
 
         With the test parts go the validation parts of these corpora, on which their confidence is calibrated.
+
+        Args:
+            data: prepared corpora of the experiment.
+            name: train, valid or test.
+
+        Returns:
+            A line on each part.
 
         Raises:
             InputError: no corpus has such a part.
@@ -83,7 +90,12 @@ class Decoder:
 
 
 def decoded_as(folder: Path, mark: Mapping[str, object]) -> bool:
-    """Whether a decode_<corpus>_<part>/ is there, whole, and of that model and those data."""
+    """Whether a decode_<corpus>_<part>/ is there, whole, and of that model and those data.
+
+    Args:
+        folder: decode_<corpus>_<part>.
+        mark: keys of decode.json and the values that they must have.
+    """
     try:
         found = read_decode(folder)
     except InputError:
@@ -128,9 +140,17 @@ def write_decoded(folder: Path, part: Part, posteriors: np.ndarray, description:
 
 @torch.inference_mode()
 def mean_posteriors(network: SpeechEmotionNetwork, view: View, device: torch.device) -> np.ndarray:
-    """Mean of the posteriors of all heads, float32, (utterances, classes of the part), for a corpus that has no head.
+    """Mean of the posteriors of all heads, for a corpus that has no head of its own.
 
     A head answers a class of the part by its own class of the same name, or not at all; rows add up to 1.
+
+    Args:
+        network: in any mode; it is set to evaluation.
+        view: a part of the corpus as the network gets it.
+        device: of the network.
+
+    Returns:
+        float32, (utterances, classes of the part).
 
     Raises:
         InputError: no head knows any class of the part.

@@ -232,14 +232,25 @@ def read_result(path: Path, answers: bool = False) -> dict[str, Any]:
 
 
 def read_zero_shot(path: Path, answers: bool = False) -> dict[str, Any]:
-    """What a zero_shot.json holds, as of `read_result`; its targets may be none."""
+    """What a zero_shot.json holds, as of `read_result`; its targets may be none.
+
+    Args:
+        path: of a zero_shot.json.
+        answers: whether the files of answers that it is of are compared too.
+    """
     found = read_record(path, ZeroShot, REDECODE, None if answers else ())
     _check(path, found)
     return found
 
 
 def answers_of(folder: Path, corpus: str, part: str) -> Path:
-    """Where truth and hypothesis of each utterance of a target are."""
+    """Where truth and hypothesis of each utterance of a target are.
+
+    Args:
+        folder: the experiment's.
+        corpus: the target.
+        part: valid or test.
+    """
     return folder / f"decode_{corpus}_{part}" / "scoring" / "utterances.tsv"
 
 

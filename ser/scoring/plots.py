@@ -14,7 +14,14 @@ FEWEST = 20  # utterances of a reliability bin that is drawn
 
 
 def plot_confusion(confusion: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
-    """Draw a confusion matrix: colour and text give the row's share, and the count."""
+    """Draw a confusion matrix: colour and text give the row's share, and the count.
+
+    Args:
+        confusion: counts, (classes, classes), row the truth.
+        classes: their names.
+        title: of the picture.
+        path: of the picture: .png, .pdf or .svg.
+    """
     from matplotlib.figure import Figure
 
     share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)

@@ -228,6 +228,10 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
     """Markdown: a row a cell, with its interval over speakers, its seeds, and its differences to two other rows.
 
     These are the first of its target and classes, and the SVM of equal normalisation.
+
+    Args:
+        pools: cells over their folds, each a row.
+        command: that prints the table.
     """
     varied = varied_settings([(pool.preset, pool.experiment) for pool in pools])
     rows, noise, intervals = [], [], []

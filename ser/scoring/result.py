@@ -30,6 +30,14 @@ from ser.scoring.plots import plot_confusion, plot_reliability
 def score_part(part: Part, folder: Path, pictures: bool = True) -> dict[str, Any]:
     """Score folder/hyp against a part and write folder/scoring/.
 
+    Args:
+        part: with targets and utterance ids.
+        folder: decode_<corpus>_<part>.
+        pictures: whether to draw the confusion matrix.
+
+    Returns:
+        The scores of METRICS, `n`, classes and confusion matrix.
+
     Raises:
         InputError: hypotheses and truth are not of the same utterances.
     """
@@ -83,6 +91,10 @@ def describe_data(data: Data) -> dict[str, Any]:
 def read_train(data: Data, folder: Path) -> dict[str, Any]:
     """What train.json holds.
 
+    Args:
+        data: prepared corpora of the experiment.
+        folder: the experiment's.
+
     Raises:
         InputError: the training was of other settings, data or split than these.
     """
@@ -129,7 +141,16 @@ def _calibrate(data: Data, folder: Path, parts: Mapping[str, Part], pictures: bo
 
 
 def calibration(posteriors: np.ndarray, targets: np.ndarray, temperature: float) -> dict[str, Any]:
-    """ece_before, ece_after: expected calibration errors; reliability: before, after -> a row a bin."""
+    """How well confidence is calibrated before and after temperature scaling.
+
+    Args:
+        posteriors: (utterances, classes).
+        targets: class indices, (utterances,).
+        temperature: fitted on validation.
+
+    Returns:
+        `ece_before`, `ece_after`: expected calibration errors, 0 to 1; `reliability`: before, after -> a row a bin.
+    """
     found: dict[str, Any] = {"reliability": {}}
     right = posteriors.argmax(1) == targets
     for when, rows in {"before": posteriors, "after": tempered(posteriors, temperature)}.items():
@@ -139,7 +160,14 @@ def calibration(posteriors: np.ndarray, targets: np.ndarray, temperature: float)
 
 
 def read_posteriors(decoded: Path, part: Part) -> np.ndarray:
-    """Of a decode_<corpus>_<part>/, float32, (utterances, classes), in the order of the part.
+    """Posteriors of a decoded part, in the order of its utterances.
+
+    Args:
+        decoded: decode_<corpus>_<part>, which has post.ark.
+        part: whose utterances they are.
+
+    Returns:
+        float32, (utterances, classes).
 
     Raises:
         InputError: absent, cut short, or of other utterances.

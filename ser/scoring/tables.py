@@ -56,7 +56,12 @@ def result_paths(exp_dir: Path) -> list[Path]:
 
 
 def experiment_of(folder: Path, reader: ExperimentReader) -> Experiment | None:
-    """The settings of a result; none for a baseline."""
+    """The settings of a result; none for a baseline.
+
+    Args:
+        folder: of a result.
+        reader: that reads config.yaml.
+    """
     config = folder / "config.yaml"
     return reader.read(config) if config.is_file() else None
 
@@ -101,7 +106,12 @@ def varied_settings(rows: Sequence[tuple[str, Experiment | None]]) -> list[str]:
 
 
 def setting_columns(experiment: Experiment | None, varied: Sequence[str]) -> dict[str, str]:
-    """The varied settings of a row; what decides nothing there is left empty."""
+    """The varied settings of a row; what decides nothing there is left empty.
+
+    Args:
+        experiment: None: a baseline.
+        varied: dotted keys of settings.
+    """
     if experiment is None:
         return dict.fromkeys(varied, "")
     values, decides = dotted(experiment), deciding(experiment)

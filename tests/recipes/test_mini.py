@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-pytest.importorskip("espeakng_loader", reason="egs/mini speaks with espeakng-loader: pip install 'ser[mini]'")
+pytest.importorskip("espeakng_loader", reason="egs/mini speaks with espeakng-loader: pip install '.[mini]'")
 
 
 def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

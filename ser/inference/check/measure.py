@@ -40,7 +40,12 @@ class Condition:
     rates: tuple[int, ...] | None = None
 
     def rate(self, own: int, model: int) -> int:
-        """At which it is done to a recording, in Hz."""
+        """At which it is done to a recording, in Hz.
+
+        Args:
+            own: sampling rate of the recording, in Hz.
+            model: that of the model, in Hz.
+        """
         if self.rates is None:
             return model
         return min((rate for rate in self.rates if rate >= own), default=max(self.rates, default=own))
@@ -140,6 +145,10 @@ class Check:
 
 def check(predictor: Predictor, utterances: Sequence[Labelled]) -> Check:
     """Answer all utterances as they are and in each condition, just as predict answers files.
+
+    Args:
+        predictor: of the model.
+        utterances: with their emotions.
 
     Raises:
         InputError: none of them can be read.

@@ -24,7 +24,12 @@ HOW = (
 
 
 def remarks(found: Check, utterances: int) -> list[str]:
-    """What the reader must know beside the table; first of all whether the model has seen the data."""
+    """What the reader must know beside the table; first of all whether the model has seen the data.
+
+    Args:
+        found: the check.
+        utterances: how many were given.
+    """
     lines = []
     for corpus, ids in found.seen.items():
         names = ", ".join([*ids[:NAMED], *(["..."] if len(ids) > NAMED else [])])
@@ -85,7 +90,13 @@ def write_check(folder: Path, predictor: Predictor, data: Sequence[str], found: 
 
 
 def draw(rows: Sequence[Row], title: str, path: Path) -> None:
-    """UA to the left, changed decisions to the right; a bar a corpus."""
+    """UA to the left, changed decisions to the right; a bar a corpus.
+
+    Args:
+        rows: a condition and corpus each.
+        title: of the picture.
+        path: of the picture: .png, .pdf or .svg.
+    """
     from matplotlib.figure import Figure
 
     corpora = list(dict.fromkeys(row.corpus for row in rows))

@@ -94,6 +94,10 @@ def quantise(path: Path, out: Path) -> None:
 
     Fourier transform and mel bands stay as they are. Activations are scaled by the greatest in the batch, so answers
     depend on what else is in it.
+
+    Args:
+        path: of the graph.
+        out: of the graph to write.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
@@ -106,7 +110,12 @@ def quantise(path: Path, out: Path) -> None:
 
 
 def metadata(predictor: Predictor, kind: str) -> dict[str, str]:
-    """Metadata of the file: texts, JSON where it is more than a word."""
+    """Metadata of the file: texts, JSON where it is more than a word.
+
+    Args:
+        predictor: of the model.
+        kind: of input: waveform or spectrum.
+    """
     description = predictor.model.description
     found: dict[str, Any] = {
         "labels": list(predictor.classes),
@@ -150,7 +159,18 @@ def answers(
     samples: Sequence[np.ndarray],
     statistics: Statistics | None = None,
 ) -> np.ndarray:
-    """Posteriors by a graph of rows of samples, padded to one batch, (batch, classes)."""
+    """Posteriors by a graph, of rows of samples padded to one batch.
+
+    Args:
+        predictor: of the model.
+        kind: of input: waveform or spectrum.
+        answer: runs the graph.
+        samples: float32, (samples,) each, at the model's rate.
+        statistics: of the speaker or corpus, as of `Predictor`; None: the training's.
+
+    Returns:
+        (batch, classes).
+    """
     rows = list(samples) if kind == "waveform" else [predictor.spectrum(row) for row in samples]
     lengths = np.array([len(row) for row in rows])
     x = np.zeros((len(rows), lengths.max(), *rows[0].shape[1:]), np.float32)
@@ -160,12 +180,27 @@ def answers(
 
 
 def predicted(predictor: Predictor, samples: Sequence[np.ndarray], statistics: Statistics | None = None) -> np.ndarray:
-    """Posteriors by predict, (batch, classes)."""
+    """Posteriors by predict.
+
+    Args:
+        predictor: of the model.
+        samples: float32, (samples,) each, at the model's rate.
+        statistics: of the speaker or corpus, as of `Predictor`; None: the training's.
+
+    Returns:
+        (batch, classes).
+    """
     return predictor.posteriors([predictor.prepare(predictor.spectrum(row), statistics) for row in samples])
 
 
 def largest_difference(predictor: Predictor, kind: str, answer: Answer) -> float:
-    """Between the posteriors of a graph and of predict, of noise that swells, in several lengths and batches."""
+    """Between the posteriors of a graph and of predict, of noise that swells, in several lengths and batches.
+
+    Args:
+        predictor: of the model.
+        kind: of input: waveform or spectrum.
+        answer: runs the graph.
+    """
     rng, rate, found = np.random.default_rng(0), predictor.frontend.sampling_rate, []
     for size in BATCHES:
         for seconds in LENGTHS:
@@ -179,6 +214,12 @@ def largest_difference(predictor: Predictor, kind: str, answer: Answer) -> float
 
 def compare(predictor: Predictor, kind: str, graphs: Sequence[Path], data_dir: Path) -> list[dict[str, Any]]:
     """Scores of predict and of graphs on a Kaldi data dir, its utterances one by one, and its speakers known to all.
+
+    Args:
+        predictor: of the model.
+        kind: of input: waveform or spectrum.
+        graphs: files of graphs.
+        data_dir: a Kaldi data dir with utt2emo.
 
     Returns:
         A row each: name, MB, ua, wa, n, and the largest difference of a posterior from that of predict.

@@ -33,7 +33,15 @@ class Graph(nn.Module):
         self.register_buffer("group_deviation", deviation)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Posteriors, (batch, classes)."""
+        """Posteriors of a padded batch.
+
+        Args:
+            x: samples, (batch, samples), or stored features, (batch, frames, width).
+            lengths: valid samples or frames of each row, (batch,).
+
+        Returns:
+            (batch, classes).
+        """
         if self.frontend is not None:
             x, lengths = self.frontend(x, lengths)
             x = as_stored(x, lengths) if self.storage == "int16" else x
@@ -42,7 +50,12 @@ class Graph(nn.Module):
 
 
 def as_stored(x: Tensor, lengths: Tensor) -> Tensor:
-    """As `ser.features.as_stored` rounds them to two bytes, each row by its own least and greatest value."""
+    """As `ser.features.as_stored` rounds them to two bytes, each row by its own least and greatest value.
+
+    Args:
+        x: (batch, frames, width).
+        lengths: valid frames of each row, (batch,).
+    """
     padding = ~within(x, lengths)[..., None]
     low = x.masked_fill(padding, float("inf")).amin((1, 2), keepdim=True)
     high = x.masked_fill(padding, float("-inf")).amax((1, 2), keepdim=True)

@@ -104,6 +104,13 @@ def _samples(samples: np.ndarray, sampling_rate: int | None, name: str) -> Sourc
 def load_model(path: str | os.PathLike[str], device: str = "cpu") -> EmotionModel:
     """Check and open a model package; nothing in it is run.
 
+    Args:
+        path: of a model package, or `<owner>/<name>@<revision>` of the hub.
+        device: of torch, such as cpu or cuda.
+
+    Returns:
+        A model that answers, by `predict`.
+
     Raises:
         InputError: no model package, or one that is not as it was packed.
     """

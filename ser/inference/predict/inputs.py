@@ -169,6 +169,10 @@ def _folder(folder: Path) -> list[Source]:
 def with_speakers(sources: Sequence[Source], utt2spk: Path) -> list[Source]:
     """Speakers as a table names them, by the ids of sources, which may be file names with spaces.
 
+    Args:
+        sources: whose ids the table names.
+        utt2spk: a table of lines `<file or id> <speaker>`.
+
     Raises:
         InputError: it cannot be read, names one of them twice, or none.
     """

@@ -85,7 +85,14 @@ def _named(source: Source) -> Iterator[None]:
 
 
 def whole(source: Source, rate: int) -> np.ndarray:
-    """All samples of a source, its channels mixed, at `rate` Hz, float32, (samples,).
+    """All samples of a source, its channels mixed.
+
+    Args:
+        source: a file, or a stretch of one.
+        rate: in Hz, to which it is resampled.
+
+    Returns:
+        float32, (samples,).
 
     Raises:
         InputError: it cannot be read.
