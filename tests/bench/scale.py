@@ -1,0 +1,305 @@
+#!/usr/bin/env python3
+"""How work and memory grow with the size of a corpus, from a recipe's first stage to the report.
+
+    python tests/bench/scale.py [--json] [--n 500] [--only start,prepare]
+
+Made corpora of n, 4 n and 16 n utterances (0.1 s of noise at 8 kHz, 20 a speaker, five folds) go through the stages, each
+in a process of its own. Of each: CPU seconds of the process and all that it started, its greatest resident size in MB,
+and the exponent e of the growth between the two larger sizes (seconds ~ n^e): 1 is in proportion. `speakers` prepares a
+corpus of a sixteenth as many speakers, four utterances each, with a fold a speaker. The networks are small, and the runs of
+which pool, status, ledger, findings and report read are made: what is measured is what stands around training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from needs import need
+
+need()
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "findings")]
+
+PROTOCOL = """
+name: scale
+description: noise
+licence: none
+citation: none
+source: none
+language: none
+preparer: csv
+classes: [angry, happy, neutral, sad]
+labels: {{angry: angry, happy: happy, neutral: neutral, sad: sad}}
+drop: {{}}
+expected: {{}}
+splits:
+  strict: {split}
+"""
+GRID = "corpora: [scale]\ncombinations: singles\ntask: [multi]\ntemporal: [lstm]\npooling: [mu, mean]\n"
+SPLITS = {"scale": "{groups: 5, texts: disjoint}", "speakers": "{groups: speakers}"}
+FOLDS = 5
+SETTINGS = [
+    *("corpora=[scale]", "augment.copies=0", "temporal=lstm", "pooling=mu", "training.device=cpu"),
+    *("network.prep_size=16", "network.lstm.hidden_size=8", "training.precision=float32", "training.threads=1"),
+    "batches.normalisation=speaker",
+]
+
+
+def write_table(folder: Path, corpus: str, speakers: int, each: int) -> None:
+    """A table and its wav files."""
+    import wave
+
+    import numpy as np
+
+    classes, rng = ("angry", "happy", "neutral", "sad"), np.random.default_rng(speakers)
+    place = folder / "corpora" / corpus
+    place.mkdir(parents=True)
+    lines = ["path,speaker,emotion,text_id"]
+    for speaker in range(speakers):
+        samples = rng.integers(-9000, 9000, (each, 800), dtype=np.int16)
+        for number in range(each):
+            name = f"{speaker}_{number}.wav"
+            with wave.open(str(place / name), "wb") as file:
+                file.setparams((1, 2, 8000, 800, "NONE", ""))
+                file.writeframes(samples[number].tobytes())
+            lines.append(f"{name},s{speaker:05d},{classes[number % 4]},t{number // 4}")
+    (place / "table.csv").write_text("\n".join(lines) + "\n")
+
+
+def make(folder: Path, n: int) -> None:
+    """The recipe and the corpora."""
+    for kind in ("corpora", "grids"):
+        (folder / "recipe" / "conf" / kind).mkdir(parents=True)
+    for corpus, split in SPLITS.items():
+        (folder / "recipe" / "conf" / "corpora" / f"{corpus}.yaml").write_text(PROTOCOL.format(split=split))
+    (folder / "recipe" / "conf" / "grids" / "scale.yaml").write_text(GRID)
+    write_table(folder, "scale", n // 20, 20)
+    write_table(folder, "speakers", n // 16, 4)
+
+
+def script(folder: Path, name: str, *words: str | Path) -> None:
+    """Run a script of steps/ as people do."""
+    command = [sys.executable, str(ROOT / "steps" / name), *map(str, words)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+
+
+def prepare(folder: Path, n: int, corpus: str = "scale") -> None:
+    """Stage 1."""
+    table = folder / "corpora" / corpus / "table.csv"
+    script(folder, "prepare.py", "--recipe", folder / "recipe", corpus, table, folder / "data" / corpus)
+
+
+def relabel(folder: Path, n: int) -> None:
+    """Stage 1 after one label has changed."""
+    table = folder / "corpora" / "scale" / "table.csv"
+    head, first, *lines = table.read_text().splitlines()
+    table.write_text("\n".join([head, first.replace("angry", "sad"), *lines]) + "\n")
+    prepare(folder, n)
+
+
+def experiment(folder: Path):  # noqa: ANN201
+    from ser.config import load
+
+    return load("strict", folder / "recipe", SETTINGS)
+
+
+def open_corpus(folder: Path):  # noqa: ANN201
+    from ser.batches import open_data
+
+    return open_data(experiment(folder), folder / "recipe", folder / "data", folder / "dump")
+
+
+def features(folder: Path, n: int) -> None:
+    """Stage 3."""
+    from ser.features import FeatureStore
+    from ser.frontends import build_frontend
+
+    store = FeatureStore(folder / "dump", folder / "data" / "scale", build_frontend(experiment(folder)))
+    store.compute(1, 1)
+    store.finish()
+    store.link()
+
+
+def index(folder: Path, n: int) -> None:
+    """Where the features are."""
+    from ser.features import FeatureStore
+    from ser.frontends import build_frontend
+
+    store = FeatureStore(folder / "dump", folder / "data" / "scale", build_frontend(experiment(folder)))
+    store.num_frames()
+    store.reader()
+
+
+def start(folder: Path, n: int) -> None:
+    """A training up to its first step."""
+    from ser.training import Trainer
+
+    data = open_corpus(folder)
+    data.check_confounded("speaker")
+    (folder / "run").mkdir(exist_ok=True)
+    parts = data.parts("train"), data.parts("valid")
+    trainer = Trainer(data.experiment, folder / "run", data.heads, *parts, data.hashes(), data.warnings())
+    trainer.run_steps(1)
+
+
+def decode(folder: Path, n: int) -> None:
+    """What is written and read around the posteriors of the test part."""
+    import numpy as np
+
+    from ser.scoring.decode import write_decoded
+    from ser.scoring.result import score_part
+
+    part = open_corpus(folder).parts("test")["scale"]
+    posteriors = np.random.default_rng(0).dirichlet(np.ones(4), len(part)).astype(np.float32)
+    write_decoded(folder / "decoded", part, posteriors, {"model": "m"})
+    score_part(part, folder / "decoded", pictures=False)
+
+
+def runs(folder: Path, n: int) -> None:
+    """Results of two cells, five folds each, with an answer an utterance; made, not measured."""
+    from made_ledgers import answered, write_run
+
+    from ser.common import write_json
+    from ser.grid import open_grid
+    from ser.grid.cells import Places
+
+    places = Places(folder / "recipe", folder / "data", folder / "dump", folder / "exp")
+    root = open_grid(places, "strict", [], "scale").root
+    for pooling in ("mu", "mean"):
+        for fold in range(1, FOLDS + 1):
+            speakers = [f"{speaker:05d}" for speaker in range(fold - 1, n // 20, FOLDS)]
+            answers = {"scale": answered("scale", speakers, wrong={f"scale_{s}-sad-0" for s in speakers}, per_class=5)}
+            run = write_run(root, ["scale"], ("multi", "lstm", pooling), fold, 0, answers, {})
+            result = json.loads((run / "result.json").read_text())
+            write_json(run / "decode_scale_test" / "scoring" / "scores.json", result["targets"]["scale"])
+
+
+def status(folder: Path, n: int) -> None:
+    """How the grid stands."""
+    recipe = ["--grid", "scale", "--recipe", folder / "recipe", "--exp", folder / "exp"]
+    script(folder, "grid.py", "status", "--complete", "true", *recipe, "--data", folder / "data")
+
+
+def ledger(folder: Path, n: int) -> None:
+    """The ledger."""
+    script(folder, "ledger.py", folder / "exp", "--grid", "scale", "--recipe", folder / "recipe")
+
+
+def findings(folder: Path, n: int) -> None:
+    """Tables of the ledger."""
+    where = [folder / "exp" / "ledger", "--grid", "scale", "--recipe", folder / "recipe"]
+    script(folder, "findings.py", *where, "--resamples", "100")
+
+
+def pool(folder: Path, n: int) -> None:
+    """The table over all folds."""
+    script(folder, "pool.py", *(folder / "exp").glob("strict_*"))
+
+
+def report(folder: Path, n: int) -> None:
+    """The page."""
+    script(folder, "report.py", folder / "exp" / "findings")
+
+
+MEASURED: dict[str, Callable[[Path, int], None]] = {
+    "prepare": prepare,
+    "prepare again": prepare,
+    "relabel": relabel,
+    "speakers": lambda folder, n: prepare(folder, n, "speakers"),
+    "features": features,
+    "index": index,
+    "start": start,
+    "start again": start,
+    "decode": decode,
+    "pool": pool,
+    "status": status,
+    "ledger": ledger,
+    "findings": findings,
+    "report": report,
+}
+MADE: dict[str, Callable[[Path, int], None]] = {"make": make, "runs": runs}
+# What each needs before it, as far as that is not measured itself.
+BEFORE = {name: ["make"] for name in MEASURED}
+BEFORE |= {name: ["make", "prepare"] for name in ("prepare again", "relabel", "features")}
+BEFORE |= {name: ["make", "prepare", "features"] for name in ("index", "start", "decode")}
+BEFORE |= {"start again": ["make", "prepare", "features", "start"]}
+BEFORE |= {name: ["make", "prepare", "runs"] for name in ("pool", "status", "ledger")}
+BEFORE |= {
+    "findings": ["make", "prepare", "runs", "ledger"],
+    "report": ["make", "prepare", "runs", "ledger", "findings"],
+}
+
+
+def measure(name: str, folder: Path, n: int) -> dict[str, float]:
+    """CPU seconds and peak MB of a stage and of all processes that it starts and waits for."""
+    command = [sys.executable, __file__, "--alone", name, "--folder", str(folder), "--n", str(n)]
+    process = subprocess.Popen(command)
+    _, code, usage = os.wait4(process.pid, 0)
+    process.returncode = code
+    if code:
+        sys.exit(f"error: {name} with {n} utterances ended with {os.waitstatus_to_exitcode(code)}")
+    return {"seconds": round(usage.ru_utime + usage.ru_stime, 2), "mb": round(usage.ru_maxrss / 1024)}
+
+
+def exponent(smaller: float, larger: float, times: int) -> float:
+    """Of the growth of a number where the size grows so many times."""
+    return round(math.log(larger / smaller) / math.log(times), 2)
+
+
+def table(found: dict[str, dict[str, dict[str, float]]], sizes: list[int]) -> str:
+    """Markdown."""
+    head = ["", *(f"s, {n:,}" for n in sizes), *(f"MB, {n:,}" for n in sizes), "exponent"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for name, rows in found.items():
+        values = [rows[str(n)] for n in sizes]
+        cells = [f"{v['seconds']:.1f}" for v in values] + [f"{v['mb']:.0f}" for v in values]
+        lines.append([name, *cells, str(exponent(values[-2]["seconds"], values[-1]["seconds"], 4))])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> int:
+    """Measure, or, started again by `measure`, do one thing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON, not a table")
+    parser.add_argument(
+        "--n", type=int, default=500, help="utterances of the smallest corpus, at least 160 (%(default)s)"
+    )
+    parser.add_argument("--only", default=",".join(MEASURED), help="what is measured (default: all)")
+    parser.add_argument("--alone", choices=[*MADE, *MEASURED], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.alone:
+        (MADE | MEASURED)[options.alone](options.folder, options.n)
+        return 0
+    wanted = options.only.split(",")
+    if odd := [name for name in wanted if name not in MEASURED]:
+        parser.error(f"--only {odd[0]}: one of {', '.join(MEASURED)}")
+    if options.n < 160:
+        parser.error(f"--n {options.n}: at least 160")
+    sizes = [options.n, 4 * options.n, 16 * options.n]
+    found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in wanted}
+    with tempfile.TemporaryDirectory() as place:
+        for n in sizes:
+            folder, done = Path(place) / str(n), set()
+            for name in wanted:
+                for before in BEFORE[name]:
+                    if before not in done and before not in wanted[: wanted.index(name)]:
+                        measure(before, folder, n)
+                    done.add(before)
+                found[name][str(n)] = measured = measure(name, folder, n)
+                print(f"{n} utterances: {name}: {measured}", file=sys.stderr)
+    print(json.dumps(found) if options.json else table(found, sizes))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
