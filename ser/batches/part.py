@@ -32,6 +32,7 @@ class Part:
         votes: float32, (utterances, classes): shares of the annotators' votes; one-hot where there are none.
         original: bool, (utterances,): whether it is no augmented copy.
         texts: ids of what is said, "" where it is not known.
+        features: names the features and all that they follow from; "": not known.
     """
 
     corpus: str
@@ -46,6 +47,7 @@ class Part:
     reader: ArkReader
     original: np.ndarray
     texts: list[str]
+    features: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -135,6 +137,7 @@ def load_part(
         reader=store.reader(),
         original=np.array([of[key] == key for key in ids]),
         texts=[texts.get(of[key], "") for key in ids],
+        features=store.key,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from ser.augment.spectral import change_speed, draw_distortion, mask, warp_frequency
 from ser.batches.part import Part
+from ser.batches.statistics import VERSION, Tensors, stored
+from ser.common import digest
 from ser.config import Batches
 from ser.frontends.preprocess import Moments, Preprocess
 
@@ -32,29 +35,26 @@ class View:
         self.part, self.config = part, config
         self.preprocess = Preprocess(config)
         self.bins = part.reader.shape(part.ids[0])[1]
-        # First and last frame in the archive, and the maximum, of each utterance.
-        self.ranges = np.stack([np.zeros_like(part.frames), part.frames], axis=1)
-        self.floors = torch.full((len(part),), -torch.inf)
-        if config.trim_decibels or config.floor_decibels:
-            self._look_at_levels()
-        self.frames = -(-(self.ranges[:, 1] - self.ranges[:, 0]) // config.frame_step)
-        self.in_memory: dict[int, np.ndarray] = {}
-        self.room = IN_MEMORY if config.frame_step > 1 else 0
         self.groups = {
             "utterance": part.ids,
             "speaker": part.speakers,
             "corpus": [part.corpus] * len(part),
         }.get(config.normalisation)
+        self.key = self._key()
+        # First and last frame in the archive, and the least value, of each utterance.
+        self.ranges = np.stack([np.zeros_like(part.frames), part.frames], axis=1)
+        self.floors = torch.full((len(part),), -torch.inf)
+        if config.trim_decibels or config.floor_decibels:
+            found = self._stored("levels", self._levels)
+            self.ranges, self.floors = found["ranges"].numpy(), found["floors"]
+        self.frames = -(-(self.ranges[:, 1] - self.ranges[:, 0]) // config.frame_step)
+        self.in_memory: dict[int, np.ndarray] = {}
+        self.room = IN_MEMORY if config.frame_step > 1 else 0
         self.statistics: dict[str, tuple[Tensor, Tensor]] = {}
         if self.groups is not None:
-            moments = {group: Moments(self.bins) for group in self.groups}
-            # A copy is seen as the originals of its speaker or corpus are.
-            counted = part.original | (config.normalisation == "utterance")
-            for index in map(int, np.flatnonzero(counted)):
-                moments[self.groups[index]].add(self._undistorted(index, 0, None))
-            for group, found in moments.items():
-                mean, deviation = map(torch.from_numpy, found.finish())
-                self.statistics[group] = mean, deviation
+            found = self._stored("groups", self._group_statistics)
+            pairs = zip(found["means"], found["deviations"], strict=True)
+            self.statistics = dict(zip(dict.fromkeys(self.groups), pairs, strict=True))
 
     def __len__(self) -> int:
         return len(self.part)
@@ -108,13 +108,41 @@ class View:
         config = self.config
         return bool(config.vtlp or config.time_masks or config.frequency_masks or set(config.speeds) != {1.0})
 
-    def _look_at_levels(self) -> None:
+    def _key(self) -> str:
+        """Names what levels and statistics follow from; "" where it is not known what the features are."""
+        part, config = self.part, self.config
+        if not part.features:
+            return ""
+        settings = [config.normalisation, config.frame_step, config.trim_decibels, config.floor_decibels]
+        return digest([VERSION, part.features, settings, part.ids, self.groups, part.original.tolist()])
+
+    def _stored(self, what: str, compute: Callable[[], Tensors]) -> Tensors:
+        if not self.key:
+            return compute()
+        return stored(self.part.reader.scp.parent, f"{what}.{self.key}", compute)
+
+    def _levels(self) -> Tensors:
+        """ranges, int64, (utterances, 2), and floors, float32, (utterances,)."""
+        ranges = torch.empty((len(self), 2), dtype=torch.int64)
+        floors = torch.full((len(self),), -torch.inf)
         for index, key in enumerate(self.part.ids):
             values = torch.from_numpy(self.part.reader.read(key))[None]
             lengths = torch.tensor([values.shape[1]])
-            self.ranges[index] = [int(edge) for edge in self.preprocess.span(values, lengths)]
+            ranges[index] = torch.cat(self.preprocess.span(values, lengths))
             if self.config.floor_decibels:
-                self.floors[index] = self.preprocess.floor(values, lengths)
+                floors[index] = self.preprocess.floor(values, lengths)
+        return {"ranges": ranges, "floors": floors}
+
+    def _group_statistics(self) -> Tensors:
+        """means and deviations, float32, (groups, bins) each, in the order in which the groups occur."""
+        assert self.groups is not None
+        moments = {group: Moments(self.bins) for group in self.groups}
+        # A copy is seen as the originals of its speaker or corpus are.
+        counted = self.part.original | (self.config.normalisation == "utterance")
+        for index in map(int, np.flatnonzero(counted)):
+            moments[self.groups[index]].add(self._undistorted(index, 0, None))
+        means, deviations = zip(*(found.finish() for found in moments.values()), strict=True)
+        return {"means": torch.from_numpy(np.stack(means)), "deviations": torch.from_numpy(np.stack(deviations))}
 
     def _source(self, index: int, start: int, rows: int | None, out: np.ndarray | None = None) -> np.ndarray:
         """Every frame of the archive below frames `start` to `start + rows` of the view, floored."""
@@ -144,7 +172,16 @@ def fit_statistics(views: Sequence[View]) -> tuple[np.ndarray, np.ndarray]:
     if views[0].config.normalisation == "none":
         return np.zeros(bins, np.float32), np.ones(bins, np.float32)
     moments = Moments(bins)
-    for view in views:
-        for index in map(int, np.flatnonzero(view.part.original)):
-            moments.add(view.read(index))
+    for number, view in enumerate(views, 1):
+        # Sums go on from one corpus to the next, so that they are the same to the last bit with and without a store.
+        names, compute = [v.key for v in views[:number]], partial(_sums, moments, view)
+        found = stored(view.part.reader.scp.parent, f"global.{digest(names)}", compute) if all(names) else compute()
+        moments = Moments(bins, int(found["count"]), found["sums"])
     return moments.finish()
+
+
+def _sums(moments: Moments, view: View) -> Tensors:
+    """count, int64, and sums, float64, (2, bins), with those of a view added."""
+    for index in map(int, np.flatnonzero(view.part.original)):
+        moments.add(view.read(index))
+    return {"count": torch.tensor(moments.count), "sums": moments.sums}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from ser.audio import check_length, read_audio
 from ser.common import InputError, check_regular
+from ser.common.once import parsed_once
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,13 @@ class Cut:
     sampling_rate: int = 0
 
 
-def read_cuts(path: Path) -> list[Cut]:
+@parsed_once
+def read_cuts(path: Path) -> Sequence[Cut]:
     """The cuts of a cuts.jsonl.gz that stage 1 or, with copies, stage 2 wrote, in its order."""
     check_regular(path, "run stage 1")
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            cuts = [_cut(json.loads(line)) for line in file]
+            cuts = tuple(_cut(json.loads(line)) for line in file)
     except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error) as error:
         raise InputError(f"{path}: not readable as a cut manifest ({error}); remove it and run stage 1") from None
     if not cuts:

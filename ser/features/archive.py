@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from ser.common import InputError, check_regular, write_text
+from ser.common.once import parsed_once
 from ser.corpora.kaldi import read_table, table_text
 
 # Bytes of the archives that a reader keeps mapped in.
@@ -268,6 +270,26 @@ def values_of(
     return values
 
 
+@parsed_once
+def read_scp(scp: Path) -> tuple[dict[str, tuple[str, int]], dict[str, tuple[int, int]]]:
+    """The archive and offset of each key, and the first row and the one behind the last of those with a range.
+
+    Raises:
+        InputError: absent, or a line that names no archive position.
+    """
+    places: dict[str, tuple[str, int]] = {}
+    ranges: dict[str, tuple[int, int]] = {}
+    for key, value in read_table(scp).items():
+        if match := RANGE.search(value):
+            ranges[key] = int(match[1]), int(match[2]) + 1
+            value = value[: match.start()]
+        path, _, offset = value.rpartition(":")
+        if not offset.isdigit() or not path or path.endswith("|"):
+            raise InputError(f"{scp}: {key}: expected `path:offset`, found {value!r}")
+        places[key] = sys.intern(path), int(offset)
+    return places, ranges
+
+
 class ArkReader:
     """Rows of the matrices that an scp names, through memory maps that all processes share.
 
@@ -282,16 +304,8 @@ class ArkReader:
 
     def __init__(self, scp: Path, check: Callable[[Path, mmap.mmap], None] | None = None) -> None:
         self.scp, self.check = scp, check
-        self.places: dict[str, tuple[str, int]] = {}
-        self.ranges: dict[str, tuple[int, int]] = {}
-        for key, value in read_table(scp).items():
-            if match := RANGE.search(value):
-                self.ranges[key] = int(match[1]), int(match[2]) + 1
-                value = value[: match.start()]
-            path, _, offset = value.rpartition(":")
-            if not offset.isdigit() or not path or path.endswith("|"):
-                raise InputError(f"{scp}: {key}: expected `path:offset`, found {value!r}")
-            self.places[key] = (path, int(offset))
+        places, ranges = read_scp(scp)
+        self.places, self.ranges = dict(places), dict(ranges)
         self.maps: dict[str, mmap.mmap] = {}
         self.touched = 0
 

@@ -82,10 +82,13 @@ class _Entry(TypedDict):
     frames: int
 
 
-class _Index(TypedDict):
-    features: dict[str, Any]
+class _Sums(TypedDict):
     size: int
     checksum: int
+
+
+class _Index(_Sums):
+    features: dict[str, Any]
     entries: dict[str, _Entry]
 
 
@@ -103,12 +106,16 @@ def read_index(path: Path) -> Index:
             if e["frames"] < 1 or e["offset"] < 0:
                 raise ValueError(f"entries.{content}: {e['frames']} frames at {e['offset']}")
     except (InputError, ValueError) as error:
-        raise InputError(f"{path}: not the index of an archive ({error}); {FIX}") from None
+        raise _no_index(path, error) from None
     entries = {
         content: Entry(f"{archive}:{e['offset']}", e["frames"], "copy_of" in e, "padded" in e)
         for content, e in values["entries"].items()
     }
     return Index(archive, values["size"], values["checksum"], values["features"], entries)
+
+
+def _no_index(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: not the index of an archive ({error}); {FIX}")
 
 
 def write_index(writer: ArkWriter, features: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -138,8 +145,11 @@ def check_archive(archive: Path, data: mmap.mmap) -> None:
     if not path.is_file():
         unchecked[archive] = None
     else:
-        index = read_index(path)
-        if data.size() != index.size or zlib.crc32(data) != index.checksum:
+        try:
+            sums = of_kind(_Sums, read_json(path), "")
+        except (InputError, ValueError) as error:
+            raise _no_index(path, error) from None
+        if data.size() != sums["size"] or zlib.crc32(data) != sums["checksum"]:
             raise InputError(f"{archive}: not the bytes that were written; {FIX}")
     _checked.add(key)
 

@@ -25,10 +25,11 @@ from ser.augment.copies import VERSION as COPIES_VERSION
 from ser.augment.copies import perturb
 from ser.augment.voices import Voices
 from ser.common import InputError, atomic_path, digest, read_json, write_json, write_text
+from ser.common.once import parsed_once
 from ser.common.progress import progress
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.corpora.kaldi import read_table, table_text, validate, write_table
-from ser.features.archive import ArkReader, ArkWriter
+from ser.features.archive import ArkReader, ArkWriter, read_scp
 from ser.features.index import Archives, bucket_lock, bucket_of, bucket_path, check_archive, write_index
 from ser.frontends import Frontend
 
@@ -78,8 +79,9 @@ class FeatureStore:
         scp = self.folder / "feats.scp"
         if not (self.folder / "info.json").is_file() or not scp.is_file():
             return False
-        archives = map(Path, {value.rpartition(":")[0] for value in read_table(scp).values()})
-        return all(path.is_file() and path.is_relative_to(self.dump_dir.resolve()) for path in archives)
+        root = self.dump_dir.resolve()
+        archives = map(Path, {path for path, _ in read_scp(scp)[0].values()})
+        return all(path.is_file() and path.is_relative_to(root) for path in archives)
 
     def reader(self) -> ArkReader:
         """Open the features.
@@ -97,7 +99,7 @@ class FeatureStore:
             InputError: the features are not all there.
         """
         self._check_finished()
-        return {key: int(value) for key, value in read_table(self.folder / "utt2num_frames").items()}
+        return _read_frames(self.folder / "utt2num_frames")
 
     def padded(self) -> list[str]:
         """Ids of utterances and copies that are shorter than one frame."""
@@ -322,6 +324,11 @@ class FeatureStore:
             cuts.append(replace(cut, features=features))
         with atomic_path(self.folder / "cuts.jsonl.gz") as temporary:
             lhotse.CutSet.from_cuts(cuts).to_file(temporary)
+
+
+@parsed_once
+def _read_frames(path: Path) -> dict[str, int]:
+    return {key: int(value) for key, value in read_table(path).items()}
 
 
 def features_of(

@@ -104,9 +104,9 @@ class Preprocess(nn.Module):
 class Moments:
     """Running mean and deviation a bin."""
 
-    def __init__(self, bins: int) -> None:
-        self.count = 0
-        self.sums = torch.zeros(2, bins, dtype=torch.float64)
+    def __init__(self, bins: int, count: int = 0, sums: Tensor | None = None) -> None:
+        self.count = count
+        self.sums = torch.zeros(2, bins, dtype=torch.float64) if sums is None else sums
 
     def add(self, values: np.ndarray) -> None:
         """Frames, (frames, bins)."""

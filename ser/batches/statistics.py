@@ -1,0 +1,61 @@
+"""Levels and statistics of a part, computed once for all trainings and kept beside the features."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ser.common import atomic_path, locked
+
+# Below the folder of a feature set.
+FOLDER = "statistics"
+# Part of every name: raise it when the same features and settings give other statistics.
+VERSION = 1
+Tensors = dict[str, Tensor]
+
+
+def stored(features: Path, name: str, compute: Callable[[], Tensors]) -> Tensors:
+    """Tensors of this name, computed and written by the first process that asks for them.
+
+    Where the folder cannot be written, such as another person's store, they are computed each time.
+
+    Args:
+        features: folder of the feature set.
+        name: digest of all that the tensors follow from.
+        compute: gives them.
+    """
+    path = features / FOLDER / f"{name}.safetensors"
+    if (found := read_stored(path)) is not None:
+        return found
+    if not os.access(features / FOLDER if path.parent.is_dir() else features, os.W_OK):
+        return compute()
+    with locked(path, f"{path}: statistics are being computed"):
+        if (found := read_stored(path)) is None:
+            found = compute()
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(save(found, {"checksum": _checksum(found)}))
+    return found
+
+
+def read_stored(path: Path) -> Tensors | None:
+    """What `stored` wrote; None where it is absent or damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            found = {name: file.get_tensor(name) for name in sorted(file.keys())}
+            return found if (file.metadata() or {}).get("checksum") == _checksum(found) else None
+    except (OSError, SafetensorError):
+        return None
+
+
+def _checksum(tensors: Tensors) -> str:
+    checksum = 0
+    for name in sorted(tensors):
+        checksum = zlib.crc32(tensors[name].numpy().tobytes(), zlib.crc32(name.encode(), checksum))
+    return str(checksum)
