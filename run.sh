@@ -9,7 +9,7 @@ set -euo pipefail
 given=("$@")
 stage=0             # first stage to run
 stop_stage=7        # last stage to run
-nj=4                # jobs of stage 3
+nj=4                # processes of stage 1, jobs of stage 3
 corpora=            # comma-separated names of conf/corpora/*.yaml
 preset=strict       # conf/presets/<preset>.yaml
 split=              # strict: rotating folds; paper: one fixed list
@@ -30,6 +30,7 @@ dry_run=false       # print what would run, what is done and how long a training
 extras=             # extra packages that the recipe needs
 allow_pipes=false   # run the commands in the wav.scp of a Kaldi data dir
 allow_partial=false # go on with an incomplete corpus, and list what is missing
+recheck=false       # in stage 1, read every audio file again, though its size and times are as before
 allow_confounded=false # go on with speaker statistics where the class follows from the speaker
 declare -a config_options=()
 
@@ -137,7 +138,7 @@ if wanted 1; then
   for corpus in ${corpora//,/ }; do
     log "stage 1: prepare $corpus"
     python "$SER_ROOT/steps/prepare.py" --allow-partial "$allow_partial" --allow-pipes "$allow_pipes" --recipe "$recipe" \
-      --experiment "$folder/config.yaml" "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
+      --recheck "$recheck" --nj "$nj" --experiment "$folder/config.yaml" "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
   done
 fi
 

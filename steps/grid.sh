@@ -11,7 +11,7 @@ folds=              # such as "1 2"; none: all
 seeds=0             # such as "0 1 2 3 4"
 preset=strict       # conf/presets/<preset>.yaml
 grid=paper          # conf/grids/<grid>.yaml: corpora, combinations and factors
-nj=2                # jobs of stages 3 and 4
+nj=2                # processes of stage 1, jobs of stages 3 and 4
 list=false          # print the folder of each cell, a line a cell, and do nothing else
 status=false        # print what is done, running, failed and missing, and do nothing else
 stage=0             # first stage to run
@@ -26,6 +26,7 @@ tables=             # folder, below that of the experiments, of ledger, tables a
 extras=             # extra packages that the recipe needs
 allow_pipes=false   # run the commands in the wav.scp of a Kaldi data dir
 allow_partial=false # go on with an incomplete corpus, and list what is missing
+recheck=false       # in stage 1, read every audio file again, though its size and times are as before
 allow_confounded=false # go on with speaker statistics where the class follows from the speaker
 declare -a config_options=()
 
@@ -105,7 +106,7 @@ if ((stage <= 1)); then
     if wanted 1; then
       log "stage 1: prepare $corpus"
       python "$SER_ROOT/steps/prepare.py" --allow-partial "$allow_partial" --allow-pipes "$allow_pipes" \
-        --recipe "$recipe" "$corpus" "$folder" "$data/$corpus"
+        --nj "$nj" --recheck "$recheck" --recipe "$recipe" "$corpus" "$folder" "$data/$corpus"
     fi
   done <<< "$corpora"
   ! wanted 0 || steps fetch

@@ -76,12 +76,13 @@ class SmallRavdess:
         change(values)
         self.protocol_path.write_text(yaml.safe_dump(values, sort_keys=False))
 
-    def prepare(self, allow_partial: bool = False) -> str:
+    def prepare(self, allow_partial: bool = False, **options) -> str:
         from ser.corpora.prepare import prepare
         from ser.corpora.preparers import load_preparer
 
         protocol = self.protocol()
-        return prepare(load_preparer("ravdess", self.recipe), protocol, self.corpus, self.out, allow_partial)
+        preparer = load_preparer("ravdess", self.recipe)
+        return prepare(preparer, protocol, self.corpus, self.out, allow_partial, **options)
 
     def protocol(self):
         from ser.corpora import read_protocol

@@ -64,9 +64,10 @@ class TrainSet:
         rows = {row["id"]: row for row in _rows(self.train.parents[1] / "cuts.jsonl.gz") if row["id"] in utt2spk}
         lines, utt2uniq, left_out = [], {key: key for key in utt2spk}, []
         voices = self.voices()
+        beside = {speaker: voices.without(speaker) for speaker in dict.fromkeys(utt2spk.values())}
         for key in utt2spk:
             lines.append(rows[key])
-            others = voices.without(utt2spk[key])
+            others = beside[utt2spk[key]]
             for number in range(1, self.examples):
                 steps = draw_steps(key, number, self.augment, others)
                 short = self._too_short(rows[key]["duration"], steps)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,23 +20,25 @@ class Voices:
     Args:
         cuts: by utterance id.
         speakers: of each utterance id, and of others maybe.
+        ids: those that babble is drawn from, sorted; None: all of `cuts`.
     """
 
-    def __init__(self, cuts: Mapping[str, Cut], speakers: Mapping[str, str]) -> None:
+    def __init__(self, cuts: Mapping[str, Cut], speakers: Mapping[str, str], ids: Sequence[str] | None = None) -> None:
         self.cuts = cuts
         self.speakers = speakers
-        self.ids = sorted(cuts)
-        self._without: dict[str, Voices] = {}
+        self.ids: Sequence[str] = sorted(cuts) if ids is None else ids
 
-    def beside(self, speaker: str) -> list[str]:
-        """Ids of the utterances of all other speakers, sorted."""
-        return [name for name in self.ids if self.speakers[name] != speaker]
+    @cached_property
+    def _positions(self) -> dict[str, list[int]]:
+        """Speaker -> where the utterances stand in `ids`, rising."""
+        found: dict[str, list[int]] = {}
+        for position, name in enumerate(self.ids):
+            found.setdefault(self.speakers[name], []).append(position)
+        return found
 
     def without(self, speaker: str) -> Voices:
-        """Those of all other speakers; kept until another speaker is asked for."""
-        if speaker not in self._without:
-            self._without = {speaker: Voices({name: self.cuts[name] for name in self.beside(speaker)}, self.speakers)}
-        return self._without[speaker]
+        """Those of all other speakers; the ids are looked up one by one, not listed."""
+        return Voices(self.cuts, self.speakers, _Others(self.ids, self._positions.get(speaker, [])))
 
     def content(self, utterance_id: str) -> dict[str, Any]:
         """What names an utterance and its samples, JSON-able.
@@ -61,6 +64,22 @@ class Voices:
             InputError: its file cannot be read.
         """
         return _samples(self.cuts[utterance_id], rate)
+
+
+class _Others(Sequence[str]):
+    """Ids but for those at some positions, which rise."""
+
+    def __init__(self, ids: Sequence[str], left_out: Sequence[int]) -> None:
+        self._ids = ids
+        # How many of the others stand in front of each that is left out.
+        self._before = [position - number for number, position in enumerate(left_out)]
+
+    def __len__(self) -> int:
+        return len(self._ids) - len(self._before)
+
+    def __getitem__(self, index: Any) -> Any:
+        place = range(len(self))[index]
+        return self._ids[place + bisect_right(self._before, place)]
 
 
 @lru_cache(maxsize=64)

@@ -17,6 +17,7 @@ import numpy as np
 
 from ser.common import InputError, digest, read_json
 from ser.common.kinds import of_kind
+from ser.common.once import parsed_once
 from ser.common.output import line, markdown, markdown_table
 from ser.common.pictures import check_picture, save_picture
 from ser.corpora.confounding import Confounding, confounding
@@ -73,7 +74,7 @@ class Prepared:
     @property
     def confounding(self) -> Confounding:
         """How far classes follow from speakers."""
-        return confounding((u.speaker, str(u.emotion)) for u in self.kept)
+        return _confounding(self.kept)
 
     def missing(self) -> list[str]:
         """A line a split and part of which some folds lack a class of the corpus; a part without speakers lacks none.
@@ -165,6 +166,17 @@ def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]
     return list(speaker_of)
 
 
+def read_confounding(folder: Path) -> Confounding:
+    """`Prepared.confounding` of data/<corpus>/, without its data dirs."""
+    utterances = _read_supervisions(folder / "supervisions.jsonl.gz")
+    return _confounding(u for u in utterances.values() if u.emotion is not None)
+
+
+def _confounding(kept: Iterable[Spoken]) -> Confounding:
+    return confounding((u.speaker, str(u.emotion)) for u in kept)
+
+
+@parsed_once
 def _read_supervisions(path: Path) -> dict[str, Spoken]:
     """Plain JSON: importing lhotse takes seconds."""
     try:

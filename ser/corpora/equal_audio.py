@@ -8,7 +8,7 @@ from typing import Any
 from ser.corpora.findings import complain_of
 from ser.corpora.items import Item, where
 from ser.corpora.protocol import PARTS, Protocol
-from ser.corpora.splits import may_hold
+from ser.corpora.splits import Fold
 
 
 def equal_groups(items: Sequence[Item]) -> list[list[Item]]:
@@ -44,16 +44,17 @@ def check_equal_parts(protocol: Protocol, items: Sequence[Item], splits: Mapping
         InputError: unless findings are being collected.
     """
     problems = []
-    for group in equal_groups(items):
-        for split, found in splits.items():
-            for number, fold in enumerate(found["folds"], 1):
-                parts = [part for part in PARTS if any(may_hold(fold, part, item.utterance) for item in group)]
-                if len(parts) > 1:
-                    names = " and ".join(where(item.utterance) for item in group)
-                    problems.append(
-                        f"{names}: equal audio in {' and '.join(parts)} of fold {number} of split {split}; name one "
-                        f"under `drop` in {protocol.path}"
-                    )
+    groups = equal_groups(items)
+    folds = [(s, k, Fold(fold)) for s, found in splits.items() for k, fold in enumerate(found["folds"], 1) if groups]
+    for group in groups:
+        for split, number, fold in folds:
+            parts = [part for part in PARTS if any(fold.holds(part, item.utterance) for item in group)]
+            if len(parts) > 1:
+                names = " and ".join(where(item.utterance) for item in group)
+                problems.append(
+                    f"{names}: equal audio in {' and '.join(parts)} of fold {number} of split {split}; name one "
+                    f"under `drop` in {protocol.path}"
+                )
     complain_of("equal audio", problems)
 
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +26,8 @@ from ser.corpora.utterance import Utterance
 
 # Seconds. An end that lies this far behind the recording is cut to it: one frame of the features by default.
 FRAME = 0.016
+# A process takes half a second to start, in which so many files are read.
+FILES_A_JOB = 250
 
 
 @dataclass(frozen=True)
@@ -91,42 +99,73 @@ def where(utterance: Utterance) -> str:
     return utterance.origin or str(utterance.path)
 
 
-def read_items(protocol: Protocol, utterances: Sequence[Utterance]) -> tuple[list[Item], dict[str, Finding]]:
-    """Read every file once, one at a time.
+def read_items(
+    protocol: Protocol, utterances: Sequence[Utterance], known: Mapping[str, Item] | None = None, jobs: int = 1
+) -> tuple[list[Item], dict[str, Finding]]:
+    """Read every file once.
+
+    Args:
+        known: by utterance id, what need not be read again.
+        jobs: processes at most; each has some hundred files, or there are fewer.
 
     Returns:
         Those that can be used, in the order given, and for each of the others what is wrong, by utterance id;
         utterances that the protocol drops are not read.
+
+    Raises:
+        InputError: a process was killed.
     """
+    items: dict[str, Item] = dict(known or {})
     files: dict[Path, list[Utterance]] = {}
     for utterance in utterances:
-        if utterance.id not in protocol.drop:
-            files.setdefault(utterance.path.resolve(), []).append(utterance)
-    items: dict[str, Item] = {}
+        if utterance.id not in protocol.drop and utterance.id not in items:
+            files.setdefault(utterance.real_path, []).append(utterance)
     unusable: dict[str, Finding] = {}
-    for group in progress(list(files.values()), text=f"{protocol.corpus}: reading", unit="file"):
+    read = partial(_read_file, str(protocol.path))
+    jobs = min(jobs, len(os.sched_getaffinity(0)), len(files) // FILES_A_JOB)
+    with ExitStack() as stack:
+        found: Iterable[dict[str, Item | Finding]] = map(read, files.values())
+        if jobs > 1:
+            pool = stack.enter_context(ProcessPoolExecutor(jobs, get_context("spawn")))
+            found = pool.map(read, files.values(), chunksize=16)
         try:
-            audio = read_audio(group[0].path)
-        except InputError as error:
-            unusable |= {u.id: ("unreadable", str(error)) for u in group}
-            continue
-        name = digest(group[0].path)
-        for u in group:
-            found = _item(u, audio.samples, audio.sampling_rate, name)
-            if isinstance(found, Item) and is_silent(_heard(found, audio.samples)):
-                which = (
-                    f": {u.id} ({found.start:g} s to {found.start + found.duration:g} s)" if is_segmented([u]) else ""
-                )
-                found = (
-                    "silent",
-                    f"{u.path}{which}: silence from end to end; replace it by an intact copy, or name {u.id} under "
-                    f"`drop` in {protocol.path}",
-                )
-            if isinstance(found, Item):
-                items[u.id] = found
-            else:
-                unusable[u.id] = found
-    return [items[u.id] for u in utterances if u.id in items], unusable
+            for group in progress(found, text=f"{protocol.corpus}: reading", unit="file", total=len(files)):
+                for key, item in group.items():
+                    if isinstance(item, Item):
+                        items[key] = item
+                    else:
+                        unusable[key] = item
+        except BrokenProcessPool:
+            raise InputError(
+                f"{protocol.corpus}: a process that read files was killed, maybe for lack of memory; "
+                "run the same command again with a smaller --nj"
+            ) from None
+    return [items[u.id] for u in utterances if u.id in items and u.id not in protocol.drop], unusable
+
+
+def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, Item | Finding]:
+    """Read a file: what each of its utterances is, or what is wrong with it, by id.
+
+    Args:
+        protocol: file that may drop utterances, for messages.
+    """
+    try:
+        audio = read_audio(group[0].path)
+    except InputError as error:
+        return {u.id: ("unreadable", str(error)) for u in group}
+    name = digest(group[0].path)
+    result: dict[str, Item | Finding] = {}
+    for u in group:
+        found = _item(u, audio.samples, audio.sampling_rate, name)
+        if isinstance(found, Item) and is_silent(_heard(found, audio.samples)):
+            which = f": {u.id} ({found.start:g} s to {found.start + found.duration:g} s)" if is_segmented([u]) else ""
+            found = (
+                "silent",
+                f"{u.path}{which}: silence from end to end; replace it by an intact copy, or name {u.id} under "
+                f"`drop` in {protocol}",
+            )
+        result[u.id] = found
+    return result
 
 
 def _heard(item: Item, samples: np.ndarray) -> np.ndarray:

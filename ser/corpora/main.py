@@ -50,6 +50,13 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
         help="run the commands in the wav.scp of a Kaldi data dir, once, and keep their audio below out_dir",
     )
     parser.add_argument(
+        "--recheck",
+        choices=["true", "false"],
+        default="false",
+        help="read every audio file again, though its size and times of change are as they were",
+    )
+    parser.add_argument("--nj", type=int, default=1, help="processes that read audio files (%(default)s)")
+    parser.add_argument(
         "--experiment",
         type=Path,
         help="config.yaml of the experiment that the corpus is prepared for: whether it can be normalised as that asks",
@@ -72,7 +79,8 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     if options.out_dir is None:
         parser.error("the folder to write is missing, such as data/ravdess")
     allow_partial = options.allow_partial == "true"
-    print(prepare(preparer, protocol, options.corpus_dir, options.out_dir, allow_partial, allow_pipes))
+    how = allow_partial, allow_pipes, options.recheck == "true", options.nj
+    print(prepare(preparer, protocol, options.corpus_dir, options.out_dir, *how))
     prepared = read_prepared(options.out_dir)
     print(*(f"  {text}" for text in (prepared.confounding, *prepared.missing())), sep="\n")
     if options.experiment is not None:

@@ -11,7 +11,7 @@ from ser.corpora.controls import thinned
 from ser.corpora.items import Item, is_segmented
 from ser.corpora.kaldi import spk2utt, validate, write_table
 from ser.corpora.protocol import PARTS, Protocol
-from ser.corpora.splits import may_hold
+from ser.corpora.splits import Fold
 
 MANIFESTS = ("recordings.jsonl.gz", "supervisions.jsonl.gz", "cuts.jsonl.gz")
 
@@ -34,7 +34,7 @@ def write_manifests(folder: Path, protocol: Protocol, items: Sequence[Item], kep
         u, rate = item.utterance, item.sampling_rate
         channels = list(range(item.num_channels))
         if item.recording not in recordings:
-            source = AudioSource("file", channels, str(u.path.resolve()))
+            source = AudioSource("file", channels, str(u.real_path))
             recordings[item.recording] = Recording(
                 item.recording, [source], rate, item.file_samples, item.file_samples / rate
             )
@@ -86,14 +86,17 @@ def write_data_dirs(
     segmented = is_segmented([item.utterance for item in kept])
     written, other_text, not_kept = {}, {}, {}
     for split, found in splits.items():
-        for number, fold in enumerate(found["folds"], 1):
-            for part in PARTS:
-                speakers = set(fold[part])
-                own = [item for item in kept if item.utterance.speaker in speakers]
-                items = [item for item in own if may_hold(fold, part, item.utterance)]
+        for number, values in enumerate(found["folds"], 1):
+            fold = Fold(values)
+            own: dict[str, list[Item]] = {part: [] for part in PARTS}
+            for item in kept:
+                if part := fold.part_of(item.utterance):
+                    own[part].append(item)
+            for part, all_items in own.items():
+                items = [item for item in all_items if fold.holds(part, item.utterance)]
                 name = f"{split}_fold{number}/{part}"
-                if len(items) < len(own):
-                    other_text[name] = len(own) - len(items)
+                if len(items) < len(all_items):
+                    other_text[name] = len(all_items) - len(items)
                 whole = len(items)
                 if part == "train":
                     items = thinned(protocol, items)
@@ -124,7 +127,7 @@ def _write_data_dir(folder: Path, protocol: Protocol, items: Sequence[Item], seg
     if segmented:
         tables |= _recordings(items)
     else:
-        tables["wav.scp"] = {u.id: str(u.path.resolve()) for u in utterances}
+        tables["wav.scp"] = {u.id: str(u.real_path) for u in utterances}
     for name, table in tables.items():
         if table:
             write_table(folder / name, table)
@@ -146,7 +149,7 @@ def _recordings(items: Sequence[Item]) -> dict[str, dict[str, str]]:
     }
     of = {names[item.utterance.id]: item for item in items}
     tables = {
-        "wav.scp": {name: str(item.utterance.path.resolve()) for name, item in of.items()},
+        "wav.scp": {name: str(item.utterance.real_path) for name, item in of.items()},
         "segments": {
             item.utterance.id: f"{names[item.utterance.id]} {_seconds(item, 0)} {_seconds(item, item.num_samples)}"
             for item in items

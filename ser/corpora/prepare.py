@@ -15,12 +15,13 @@ from ser.corpora.controls import shuffled
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
 from ser.corpora.findings import Finding, collecting, complain, complain_of
 from ser.corpora.items import Item, check_times, is_segmented, read_items, where
+from ser.corpora.known_files import Version, read_known, version_of, write_known
 from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
 from ser.corpora.names import unknown_names
 from ser.corpora.preparers import Preparer
 from ser.corpora.protocol import PARTS, Protocol, is_rule
 from ser.corpora.splits import SPLITS, resolve, resolved
-from ser.corpora.utterance import STRAY, STRAY_TEXT, Utterance, hidden_files, other_files
+from ser.corpora.utterance import STRAY, STRAY_TEXT, Utterance, hidden_files, other_files, real_folder
 
 # Part of the fingerprint: raise it when what is written below data/ changes its meaning.
 VERSION = 2
@@ -37,12 +38,16 @@ def prepare(
     out_dir: Path,
     allow_partial: bool,
     allow_pipes: bool = False,
+    recheck: bool = False,
+    jobs: int = 1,
 ) -> str:
     """Write manifests and Kaldi data dirs of a corpus, unless those that are there were made of the same files.
 
     Args:
         allow_partial: go on without what is missing or unreadable, and list it.
         allow_pipes: run the commands of a wav.scp.
+        recheck: read every file again, also those whose size and times of change are as they were.
+        jobs: processes that read files.
 
     Returns:
         What was found and written, a few lines for the person who runs it.
@@ -52,12 +57,18 @@ def prepare(
     """
     check_there(protocol, corpus_dir)
     _check_place(corpus_dir, out_dir)
+    real_folder.cache_clear()
     offered = {"protocol": protocol, "allow_pipes": allow_pipes, "audio_dir": out_dir / AUDIO}
     with collecting([STRAY] if allow_partial else []) as stray:
         utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered))
-    fingerprint = _fingerprint(preparer, protocol, utterances, allow_partial, stray)
+    versions = {path: version_of(path) for path in {u.real_path for u in utterances}}
+    fingerprint = _fingerprint(preparer, protocol, utterances, versions, allow_partial, stray)
     report_path = out_dir / "report.json"
-    if report_path.is_file() and _is_done(out_dir, protocol, report := read_json(report_path), fingerprint):
+    if (
+        not recheck
+        and report_path.is_file()
+        and _is_done(out_dir, protocol, report := read_json(report_path), fingerprint)
+    ):
         return f"{protocol.corpus}: up to date\n{_summary(protocol, report)}"
     check_labels(protocol, utterances)
     found = compare(protocol, utterances)
@@ -71,7 +82,9 @@ def prepare(
     report |= {"found": found.counts, "missing": found.wrong}
     report |= {"fingerprint": fingerprint, "doubled": len(doubled), "hidden": hidden_files(corpus_dir)}
     report["others"] = len(other_files(corpus_dir, [*(u.path for u in utterances), *doubled])) - len(stray)
-    items, unusable = _usable_items(protocol, utterances, allow_partial)
+    known = {} if recheck else read_known(out_dir, utterances, versions)
+    read, found_wrong = read_items(protocol, utterances, known, jobs)
+    items, unusable = _usable_items(protocol, read, found_wrong, allow_partial)
     kept = [item for item in items if protocol.labels[item.utterance.label] is not None]
     left_out = _left_out(protocol, utterances, items, unusable, stray)
     if not kept:
@@ -93,6 +106,7 @@ def prepare(
     with locked(out_dir, f"{out_dir} is being written"), atomic_path(out_dir) as folder:
         folder.mkdir()
         write_manifests(folder, protocol, items, kept)
+        write_known(folder, read, versions)
         write_json(folder / SPLITS, splits)
         report["parts"], other_text, not_kept = write_data_dirs(folder, protocol, kept, splits)
         if other_text:
@@ -109,14 +123,13 @@ def prepare(
 
 
 def _usable_items(
-    protocol: Protocol, utterances: Sequence[Utterance], allow_partial: bool
+    protocol: Protocol, items: Sequence[Item], found: Mapping[str, Finding], allow_partial: bool
 ) -> tuple[list[Item], dict[str, str]]:
     """The utterances that can be used, as `shuffle_labels` wants them, and what is wrong with each of the others.
 
     Raises:
         InputError: one cannot be used, unless `allow_partial`.
     """
-    items, found = read_items(protocol, utterances)
     unusable = {key: message for key, (_, message) in found.items()}
     unusable |= contradicting(protocol, items)
     if unusable and not allow_partial:
@@ -183,26 +196,16 @@ def _fingerprint(
     preparer: Preparer,
     protocol: Protocol,
     utterances: Sequence[Utterance],
+    versions: Mapping[Path, Version],
     allow_partial: bool,
     stray: Sequence[Finding],
 ) -> str:
     """Names everything that decides what is written."""
     state = []
     for u in utterances:
-        row: list[Any] = [str(u.path.resolve()), _version(u.path), u.id, u.label, u.speaker, u.gender, u.text_id]
+        row: list[Any] = [str(u.real_path), versions[u.real_path], u.id, u.label, u.speaker, u.gender, u.text_id]
         state.append([*row, u.custom, u.start, u.end, u.channel, u.recording, u.language, u.split])
     return digest(VERSION, protocol.path, preparer.path, state, allow_partial, sorted(stray), *protocol.bases)
-
-
-def _version(path: Path) -> tuple[int, int, int]:
-    """Size and times of change; zeros for a link to nothing, which fails when it is read.
-
-    The time of modification can be set, as by cp -p and rsync, to that of an earlier file; that of the inode cannot.
-    """
-    if not path.is_file():
-        return 0, 0, 0
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def _is_done(out_dir: Path, protocol: Protocol, report: dict[str, Any], fingerprint: str) -> bool:
@@ -256,7 +259,7 @@ def without_doubles(found: Iterable[Utterance]) -> tuple[list[Utterance], list[P
 
 def _is_same(one: Utterance, other: Utterance) -> bool:
     stretches = [(u.start, u.end, u.channel) for u in (one, other)]
-    sizes = [_version(u.path)[0] for u in (one, other)]
+    sizes = [version_of(u.path)[0] for u in (one, other)]
     return stretches[0] == stretches[1] and sizes[0] == sizes[1] and digest(one.path) == digest(other.path)
 
 
@@ -275,7 +278,7 @@ def _check_names(utterance: Utterance) -> None:
         )
     if utterance.gender not in ("f", "m", ""):
         raise InputError(f"{where(utterance)}: gender {utterance.gender!r} is not f, m or empty; fix the preparer")
-    path = str(utterance.path.resolve())
+    path = str(utterance.real_path)
     if "\n" in path or path != path.encode("utf-8", "replace").decode():
         raise InputError(f"{path!r}: a path that is no line of UTF-8 text; rename it")
     if path != path.strip() or path.endswith("|"):
@@ -289,7 +292,7 @@ def _check_recordings(utterances: Sequence[Utterance]) -> None:
         name = u.recording or u.id
         for key in (name, *([] if u.channel is None else [f"{name}-{u.channel}"])):
             other = first.setdefault(key, u)
-            if other.path.resolve() != u.path.resolve():
+            if other.real_path != u.real_path:
                 complain(
                     "one id, other content",
                     f"{where(u)}: recording {key} is {u.path} here and {other.path} in {where(other)}; "

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ser.common import InputError
-from ser.corpora.describe import read_prepared
+from ser.corpora.describe import read_confounding
 
 
 def confounded(data_root: Path, corpora: Iterable[str], normalisation: str) -> dict[str, str]:
@@ -18,7 +18,7 @@ def confounded(data_root: Path, corpora: Iterable[str], normalisation: str) -> d
     """
     if normalisation != "speaker":
         return {}
-    found = {corpus: read_prepared(data_root / corpus).confounding for corpus in corpora}
+    found = {corpus: read_confounding(data_root / corpus) for corpus in corpora}
     return {corpus: str(measured) for corpus, measured in found.items() if measured.is_confounded}
 
 

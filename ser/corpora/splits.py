@@ -19,6 +19,8 @@ SPLITS = "splits.json"
 TEXT_GROUPS = 3
 # Less than any share of a class; what remains of a sum from which all is taken.
 TINY = 1e-9
+# Speakers up to whose number `partition` tries to exchange each with each, which takes time by the square of it.
+EXCHANGED = 1000
 
 
 def resolve(protocol: Protocol, kept: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
@@ -70,11 +72,26 @@ def with_splits(protocol: Protocol, data_dir: Path) -> Protocol:
         raise InputError(f"{path}: holds no splits; remove {data_dir} and run stage 1") from None
 
 
-def may_hold(fold: Mapping[str, Any], part: str, utterance: Utterance) -> bool:
-    """Whether an utterance belongs to a part of a fold by its speaker and, where texts are told apart, by its text."""
-    if utterance.speaker not in fold[part]:
-        return False
-    return "texts" not in fold or not utterance.text_id or utterance.text_id in fold["texts"].get(part, [])
+class Fold:
+    """Which utterances belong to which part of a fold, by their speakers and, where texts are told apart, by texts.
+
+    Args:
+        fold: of splits.json.
+    """
+
+    def __init__(self, fold: Mapping[str, Any]) -> None:
+        self._part = {speaker: part for part in PARTS for speaker in fold[part]}
+        self._texts = {part: set(fold["texts"].get(part, [])) for part in PARTS} if "texts" in fold else None
+
+    def part_of(self, utterance: Utterance) -> str | None:
+        """The part of its speaker, whether it may have the utterance's text or not; None: of no part."""
+        return self._part.get(utterance.speaker)
+
+    def holds(self, part: str, utterance: Utterance) -> bool:
+        """Whether an utterance belongs to a part."""
+        if self.part_of(utterance) != part:
+            return False
+        return self._texts is None or not utterance.text_id or utterance.text_id in self._texts[part]
 
 
 def _folds(
@@ -145,12 +162,12 @@ def partition(counts: np.ndarray, shares: Sequence[float], order: Sequence[int])
         better = False
         for speaker in turn:
             own, before = part[speaker], (int(gaps(filled)), float(cost(filled)))
-            # Exchanges with every other speaker, then moves into every part.
-            others = np.arange(len(counts))
+            # Exchanges with every other speaker, then moves into every part; of very many speakers, moves alone.
+            others = np.arange(len(counts) if len(counts) <= EXCHANGED else 0)
             change = share[others] - share[speaker]
             tried = np.repeat(filled[None], len(others) + len(used), 0)
             tried[others, own] += change
-            tried[others, part] -= change
+            tried[others, part[others]] -= change
             if (part == own).sum() > 1:
                 moved = len(others) + np.arange(len(used))
                 tried[moved, own] -= share[speaker]
@@ -191,10 +208,10 @@ def _texts(
     fold to fold, stays with validation and test. Utterances without a text id (spontaneous speech) stay where they are.
     """
     said: dict[str, set[str]] = {part: set() for part in PARTS}
+    parts = Fold({part: fold[part] for part in PARTS})
     for u in kept:
-        for part in PARTS:
-            if u.text_id and u.speaker in fold[part]:
-                said[part].add(u.text_id)
+        if u.text_id and (own := parts.part_of(u)):
+            said[own].add(u.text_id)
     if spec["texts"] != "disjoint":
         allowed = {part: set(spec["texts"].get(part, [])) for part in PARTS}
         both = sorted(allowed["train"] & (allowed["valid"] | allowed["test"]))
@@ -211,8 +228,8 @@ def _texts(
         groups = max(1, min(TEXT_GROUPS, len(ordered)))
         held = {text for rank, text in enumerate(ordered) if rank % groups == number % groups}
         allowed = {part: said[part] - (held if part == "train" else common - held) for part in PARTS}
+    chosen = Fold({**{part: fold[part] for part in PARTS}, "texts": allowed})
     for part in PARTS:
-        speakers = set(fold[part])
-        if speakers and not any(u.speaker in speakers and (not u.text_id or u.text_id in allowed[part]) for u in kept):
+        if fold[part] and not any(chosen.holds(part, u) for u in kept):
             raise InputError(f"{where}texts: fold {number + 1} would have no utterances in {part}; allow it more texts")
     return {part: sorted(allowed[part] & said[part]) for part in PARTS}

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,19 @@ class Utterance:
     origin: str = ""
     language: str = ""
     split: str = ""
+
+    @cached_property
+    def real_path(self) -> Path:
+        """The file that `path` leads to; looked up once, the folder of many files once for all of them."""
+        if self.path.name in ("", "..") or self.path.is_symlink():
+            return self.path.resolve()
+        return real_folder(self.path.parent) / self.path.name
+
+
+@lru_cache
+def real_folder(folder: Path) -> Path:
+    """The folder that a path leads to, as it was when it was asked for first; `prepare` begins with a clear cache."""
+    return folder.resolve()
 
 
 def audio_files(
@@ -108,8 +122,10 @@ def hidden_files(corpus_dir: Path) -> int:
 
 def other_files(corpus_dir: Path, named: Iterable[Path]) -> list[Path]:
     """Files that are neither hidden nor among those named, such as a readme."""
-    known = {path.resolve() for path in named}
-    return [p for p in files_below(corpus_dir) if not is_hidden(p.relative_to(corpus_dir)) and p.resolve() not in known]
+    known = set(named)
+    found = [p for p in files_below(corpus_dir) if p not in known and not is_hidden(p.relative_to(corpus_dir))]
+    real = {path.resolve() for path in known} if found else set()
+    return [path for path in found if path.resolve() not in real]
 
 
 def _audio_named(corpus_dir: Path) -> list[Path]:

@@ -289,7 +289,7 @@ class FeatureStore:
             cuts = [*cuts, *self._originals.values()]  # of which babble may be made
         for path, audio in {cut.path: cut.audio_digest for cut in cuts}.items():
             if path.is_file() and path.stat().st_ctime >= self._prepared and digest(path) != audio:
-                raise InputError(f"{path}: has changed since it was prepared; run stage 1")
+                raise InputError(f"{path}: has changed since it was prepared; run stage 1 with --recheck true")
 
     def _write_cuts(self, frames: dict[str, int]) -> None:
         import lhotse

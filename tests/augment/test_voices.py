@@ -54,10 +54,21 @@ def drawn(kind, voices, seed=0):
 
 def test_who_else_there_is(six):
     assert six.ids == ["a-1", "a-2", "b-1", "b-2", "c-1", "c-2"]
-    assert six.beside("b") == ["a-1", "a-2", "c-1", "c-2"]
-    assert six.without("b").ids == six.beside("b")
-    assert six.without("b").without("a").ids == ["c-1", "c-2"]
-    assert six.without("nobody").ids == six.ids
+    assert list(six.without("b").ids) == ["a-1", "a-2", "c-1", "c-2"]
+    assert list(six.without("b").without("a").ids) == ["c-1", "c-2"]
+    assert list(six.without("nobody").ids) == six.ids
+
+
+def test_others_are_those_of_another_speaker_however_names_sort(six):
+    speakers = dict(zip(six.ids, "xyxxyz", strict=True))
+    mixed = Voices(six.cuts, speakers)
+    for speaker in "xyz":
+        others = [name for name in six.ids if speakers[name] != speaker]
+        found = mixed.without(speaker).ids
+        assert list(found) == others
+        assert [found[i] for i in range(-len(others), 0)] == others
+        with pytest.raises(IndexError):
+            found[len(others)]
 
 
 def test_samples_are_the_stretch_at_the_rate_mixed_down(tmp_path):
