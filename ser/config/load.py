@@ -151,6 +151,8 @@ ADDED = {
     "training.soft_labels": False,
     "training.loss": "cross_entropy",
     "training.focal_gamma": 2.0,
+    "training.max_steps_per_epoch": 1000,
+    "training.valid_utterances": "auto",
     "training.tensorboard": False,
     "training.wandb": "none",
     BUDGET: "total",

@@ -121,7 +121,9 @@ class Training:
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
     gradient_clip: PositiveFloat
-    steps_per_epoch: PositiveInt
+    steps_per_epoch: PositiveInt | Literal["auto"]
+    max_steps_per_epoch: PositiveInt
+    valid_utterances: NonNegativeInt | Literal["auto"]
     budget: Literal["total", "per_corpus"]
     patience: PositiveInt
     improvement: ClosedUnitInterval

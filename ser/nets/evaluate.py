@@ -12,16 +12,23 @@ BATCH_FRAMES = 4_000  # padded frames in a batch: more take more memory and no l
 
 
 @torch.inference_mode()
-def log_posteriors(network: SpeechEmotionNetwork, view: View, head: str, device: torch.device) -> np.ndarray:
+def log_posteriors(
+    network: SpeechEmotionNetwork, view: View, head: str, device: torch.device, chosen: np.ndarray | None = None
+) -> np.ndarray:
     """Natural logarithms of a head's posteriors, float32, (utterances, classes), in the order of the part.
 
     Always in float32, so that a batch and its utterances one by one agree, and validation agrees with decoding. The
     network is left in evaluation mode.
+
+    Args:
+        chosen: indices of the utterances that are wanted, rising; None: all.
     """
     network.eval()
+    indices = np.arange(len(view)) if chosen is None else chosen
     result = np.empty((len(view), len(network.classes[head])), np.float32)
-    for crops in by_length(view.frames, BATCH_FRAMES):
+    for group in by_length(view.frames[indices], BATCH_FRAMES):
+        crops = [(int(indices[index]), start, rows) for index, start, rows in group]
         batch = collate(view, crops)
         logits = network(batch.features.to(device), batch.lengths.to(device), head, view.part.corpus)
         result[batch.indices] = torch.log_softmax(logits, dim=1).cpu().numpy()
-    return result
+    return result[indices]

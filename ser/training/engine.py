@@ -30,7 +30,7 @@ from ser.common.metrics import confusion_matrix
 from ser.common.provenance import provenance
 from ser.common.records import write_record
 from ser.config import Experiment, decisive
-from ser.config.metrics import scores
+from ser.config.metrics import scores, summary
 from ser.config.registry import LOSS, built
 from ser.frontends import build_frontend
 from ser.nets import SpeechEmotionNetwork, build
@@ -40,7 +40,7 @@ from ser.training import checkpoint as files
 from ser.training.class_weights import class_weights
 from ser.training.machine import Machine, find_machine
 from ser.training.objective import batch_loss, validation_loss
-from ser.training.schedule import ranks, rate_factor, turns, updates_per_epoch
+from ser.training.schedule import ranks, rate_factor, turns, updates_per_epoch, validation_sample
 from ser.training.stopping import Stopping
 from ser.training.watching import Watching
 
@@ -95,14 +95,18 @@ class Trainer:
         self.warnings = [*warnings, *self._untrained(valid)]
         self.device_weights = {c: torch.from_numpy(w).to(self.machine.device) for c, w in self.weights.items()}
         self.corpora = list(train)
-        self.epoch_steps = updates_per_epoch(self.config, len(self.corpora))
-        self.steps = self.epoch_steps * self.config.max_epochs
         frontend = build_frontend(experiment)
         samples = round(experiment.batches.crop_seconds * frontend.sampling_rate)
         crop = max(1, frontend.num_frames(samples) // experiment.batches.frame_step)
         self.samplers = {
             corpus: Sampler(view.frames, experiment.batches.batch_size, crop, self._purpose("batches", corpus))
             for corpus, view in self.train.items()
+        }
+        self.epoch_steps = updates_per_epoch(self.config, [sampler.per_pass for sampler in self.samplers.values()])
+        self.steps = self.epoch_steps * self.config.max_epochs
+        self.samples = {
+            corpus: validation_sample(view.part.targets, self.config, ("validation", corpus, experiment.fold))
+            for corpus, view in self.valid.items()
         }
         sizes = [len(view) for view in self.train.values()]
         self.turns = turns(sizes, self.steps, experiment.batches.temperature, self._purpose("turns"))
@@ -238,14 +242,20 @@ class Trainer:
         self.optimizer.step()
         return value
 
-    def _validate(self, epoch: int) -> None:
+    def _scores(self, samples: Mapping[str, np.ndarray | None]) -> dict[str, dict[str, float]]:
+        """Loss and scores of the network on each validation part, or on a sample of it."""
         valid: dict[str, dict[str, float]] = {}
         for corpus, view in self.valid.items():
-            part = view.part
-            found = log_posteriors(self.network, view, self.network.head_of(corpus), self.machine.device)
-            confusion = confusion_matrix(part.targets, found.argmax(1), len(part.classes))
-            loss = validation_loss(self.loss, found, part.targets, self.device_weights[corpus])
-            valid[corpus] = {"loss": loss, **scores(confusion, np.exp(found), part.targets)}
+            part, chosen = view.part, samples[corpus]
+            targets = part.targets if chosen is None else part.targets[chosen]
+            found = log_posteriors(self.network, view, self.network.head_of(corpus), self.machine.device, chosen)
+            confusion = confusion_matrix(targets, found.argmax(1), len(part.classes))
+            loss = validation_loss(self.loss, found, targets, self.device_weights[corpus])
+            valid[corpus] = {"loss": loss, **scores(confusion, np.exp(found), targets)}
+        return valid
+
+    def _validate(self, epoch: int) -> None:
+        valid = self._scores(self.samples)
         watched = float(np.mean([v["loss"] for v in valid.values()]))
         if not math.isfinite(watched):
             raise InputError(
@@ -384,6 +394,9 @@ class Trainer:
         for text in self.warnings:
             self.watching.say(f"warning: {text}")
         self.watching.say_parts({"train": self.train, "valid": self.valid})
+        for corpus, sample in self.samples.items():
+            if sample is not None:
+                self.watching.say(f"valid {corpus}: {len(sample)} utterances after each epoch, all at the end")
         parameters = sum(p.numel() for p in self.network.parameters())
         self.watching.say(
             f"{parameters:,} parameters on {self.machine.device}, {self.machine.precision}, "
@@ -394,6 +407,12 @@ class Trainer:
         """Write train.json, then the best model, whose presence says that the training is done."""
         if self.keep_checkpoint:
             self._save()
+        valid = self.history[self._chosen() - 1]["valid"]
+        if any(sample is not None for sample in self.samples.values()):
+            self.network.load_state_dict(self.kept_states.state())
+            valid = self._scores(dict.fromkeys(self.valid))
+            lines = ", ".join(f"{corpus} {summary(found, ' ')}" for corpus, found in valid.items())
+            self.watching.say(f"validation on all utterances: {lines}")
         model = files.tensor_bytes(self.kept_states.state(), {**self.hashes, "classes": self.network.classes})
         sums = {
             "model.safetensors": hashlib.sha256(model).hexdigest(),
@@ -409,7 +428,7 @@ class Trainer:
                 "class_counts": {c: s.part.class_counts.tolist() for c, s in self.train.items()},
                 "class_weights": {c: [float(v) for v in w] for c, w in self.weights.items()},
                 "seconds_per_epoch": round(median(self.seconds), 2),
-                "valid": self.history[self._chosen() - 1]["valid"],
+                "valid": valid,
                 **self.provenance,
                 "code_hashes": self.code,
                 "machine": {

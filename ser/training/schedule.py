@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ser.common import derive_seed
 from ser.config import Training
 
+# Of steps_per_epoch and valid_utterances `auto`.
+LEAST_STEPS = 100
+VALID_UTTERANCES = 3000
 
-def updates_per_epoch(config: Training, corpora: int) -> int:
-    """Updates of an epoch with so many training corpora.
+
+def updates_per_epoch(config: Training, passes: Sequence[int]) -> int:
+    """Updates of an epoch.
 
     Budget `per_corpus` gives each corpus as many as it has alone (with a temperature above 0 on average over corpora).
+    `auto` is a pass over the data within bounds: of all corpora together, or, `per_corpus`, of each on average.
+
+    Args:
+        passes: mini-batches of a pass over each training corpus.
     """
-    return config.steps_per_epoch * (corpora if config.budget == "per_corpus" else 1)
+    each = config.budget == "per_corpus"
+    if config.steps_per_epoch == "auto":
+        wanted = round(sum(passes) / len(passes)) if each else sum(passes)
+        steps = max(LEAST_STEPS, min(wanted, config.max_steps_per_epoch))
+    else:
+        steps = int(config.steps_per_epoch)
+    return steps * (len(passes) if each else 1)
+
+
+def validation_sample(targets: np.ndarray, config: Training, purpose: tuple[str | int, ...]) -> np.ndarray | None:
+    """The utterances that are validated on after an epoch; None: all.
+
+    Of each class as many, but for classes that have fewer; drawn once, so that epochs can be compared.
+
+    Args:
+        targets: classes of the utterances of a validation part, int, (utterances,).
+        purpose: what the draws derive from.
+
+    Returns:
+        Indices, int64, rising.
+    """
+    most = config.valid_utterances
+    if most == "auto":
+        most = VALID_UTTERANCES if config.steps_per_epoch == "auto" else 0
+    if not 0 < most < len(targets):
+        return None
+    order = np.random.default_rng(derive_seed(*purpose)).permutation(len(targets))
+    places = ranks(targets[order])  # of each utterance, how many of its class go before it
+    return np.sort(order[np.argsort(places, kind="stable")[:most]])
 
 
 def turns(sizes: list[int], steps: int, temperature: float, purpose: tuple[str | int, ...]) -> np.ndarray:

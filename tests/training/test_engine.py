@@ -10,6 +10,7 @@ import torch
 from made import interrupt, trainer_of
 
 from ser.common import InputError, read_json
+from ser.nets.evaluate import log_posteriors
 from ser.training import Trainer, checkpoint
 from ser.training.checkpoint import load_tensors
 from ser.training.engine import REQUEUE
@@ -338,3 +339,30 @@ def test_a_corpus_to_validate_and_none_to_train_is_named(made, tmp_path):
     data, train, valid = parts_without(made, "one", "sad")
     with pytest.raises(InputError, match="two has speakers to validate and none to train"):
         Trainer(data.experiment, tmp_path, data.heads, {"one": train["one"]}, valid, {})
+
+
+def test_a_sample_is_validated_on_after_an_epoch_and_all_at_the_end(made, tmp_path):
+    trainer = trainer_of(made, tmp_path / "sample", "training.valid_utterances=6")
+    whole = {corpus: len(view) for corpus, view in trainer.valid.items()}
+    assert min(whole.values()) > 6
+    trainer.run()
+    rows = [json.loads(line) for line in (tmp_path / "sample" / "epochs.jsonl").read_text().splitlines()]
+    assert {scores["n"] for row in rows for scores in row["valid"].values()} == {6}
+    train = json.loads((tmp_path / "sample" / "train.json").read_text())
+    assert {corpus: scores["n"] for corpus, scores in train["valid"].items()} == whole
+    assert train["chosen_epoch"] == min(rows, key=lambda row: row["valid_loss"])["epoch"]
+    network, model = trainer.network, load_tensors(tmp_path / "sample" / "model.safetensors")[0]
+    assert all(torch.equal(tensor, model[name]) for name, tensor in network.state_dict().items())
+    for corpus, view in trainer.valid.items():
+        found = log_posteriors(network, view, network.head_of(corpus), torch.device("cpu"))
+        chosen = trainer.samples[corpus]
+        own = log_posteriors(network, view, network.head_of(corpus), torch.device("cpu"), chosen)
+        np.testing.assert_allclose(own, found[chosen], atol=1e-5)
+        assert train["valid"][corpus]["wa"] == np.mean(found.argmax(1) == view.part.targets)
+
+
+def test_a_sample_does_not_change_what_is_learnt(made, tmp_path):
+    trainer_of(made, tmp_path / "sample", "training.valid_utterances=6", "training.keep=last").run()
+    trainer_of(made, tmp_path / "all", "training.keep=last").run()
+    (one, _, _), (two, _, _) = (outcome(tmp_path / name) for name in ("sample", "all"))
+    assert all(torch.equal(one[name], two[name]) for name in two)

@@ -2,13 +2,53 @@ import numpy as np
 import pytest
 
 from ser.config import load
-from ser.training.schedule import ranks, rate_factor, turns, updates_per_epoch
+from ser.training.schedule import ranks, rate_factor, turns, updates_per_epoch, validation_sample
 
 
 @pytest.mark.parametrize(("budget", "updates"), [("total", [14, 14, 14]), ("per_corpus", [14, 28, 42])])
 def test_updates_of_an_epoch(budget, updates):
     config = load("strict", None, ["corpora=[a]", "training.steps_per_epoch=14", f"training.budget={budget}"]).training
-    assert [updates_per_epoch(config, corpora) for corpora in (1, 2, 3)] == updates
+    assert [updates_per_epoch(config, [500] * corpora) for corpora in (1, 2, 3)] == updates
+
+
+@pytest.mark.parametrize(
+    ("budget", "passes", "updates"),
+    [
+        ("total", [250], 250),
+        ("total", [40], 100),
+        ("total", [400, 150], 550),
+        ("total", [400, 500], 600),
+        ("per_corpus", [400, 150], 2 * 275),
+        ("per_corpus", [10, 20], 2 * 100),
+        ("per_corpus", [2000, 500], 2 * 600),
+    ],
+)
+def test_an_epoch_is_a_pass_over_the_data_within_bounds(budget, passes, updates):
+    settings = ["training.steps_per_epoch=auto", "training.max_steps_per_epoch=600", f"training.budget={budget}"]
+    config = load("strict", None, ["corpora=[a]", *settings]).training
+    assert updates_per_epoch(config, passes) == updates
+
+
+def sampled(targets, *settings):
+    config = load("strict", None, ["corpora=[a]", *settings]).training
+    return validation_sample(np.array(targets), config, ("validation", "a", 1))
+
+
+def test_a_validation_sample_has_as_many_of_each_class_as_can_be():
+    targets = [0] * 50 + [1] * 3 + [2] * 20
+    chosen = sampled(targets, "training.valid_utterances=23")
+    assert np.bincount(np.array(targets)[chosen]).tolist() == [10, 3, 10]
+    assert np.array_equal(chosen, np.unique(chosen))
+    assert np.array_equal(chosen, sampled(targets, "training.valid_utterances=23"))
+    assert not np.array_equal(chosen[:10], np.arange(10))
+
+
+def test_when_all_are_validated_on():
+    many = [0, 1] * 2000
+    assert sampled(many) is None
+    assert sampled(many, "training.valid_utterances=4000") is None
+    assert sampled(many, "training.steps_per_epoch=auto", "training.valid_utterances=0") is None
+    assert len(sampled(many, "training.steps_per_epoch=auto")) == 3000
 
 
 def test_corpora_in_turn():
