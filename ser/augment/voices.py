@@ -21,12 +21,20 @@ class Voices:
         cuts: by utterance id.
         speakers: of each utterance id, and of others maybe.
         ids: those that babble is drawn from, sorted; None: all of `cuts`.
+        left_out: speakers whose utterances are not among them.
     """
 
-    def __init__(self, cuts: Mapping[str, Cut], speakers: Mapping[str, str], ids: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        cuts: Mapping[str, Cut],
+        speakers: Mapping[str, str],
+        ids: Sequence[str] | None = None,
+        left_out: frozenset[str] = frozenset(),
+    ) -> None:
         self.cuts = cuts
         self.speakers = speakers
         self.ids: Sequence[str] = sorted(cuts) if ids is None else ids
+        self.left_out = left_out
 
     @cached_property
     def _positions(self) -> dict[str, list[int]]:
@@ -38,7 +46,8 @@ class Voices:
 
     def without(self, speaker: str) -> Voices:
         """Those of all other speakers; the ids are looked up one by one, not listed."""
-        return Voices(self.cuts, self.speakers, _Others(self.ids, self._positions.get(speaker, [])))
+        others = _Others(self.ids, self._positions.get(speaker, []))
+        return Voices(self.cuts, self.speakers, others, self.left_out | {speaker})
 
     def content(self, utterance_id: str) -> dict[str, Any]:
         """What names an utterance and its samples, JSON-able.
@@ -46,7 +55,7 @@ class Voices:
         Raises:
             InputError: it is not among these.
         """
-        if utterance_id not in self.cuts:
+        if utterance_id not in self.cuts or self.speakers.get(utterance_id) in self.left_out:
             raise InputError(f"{utterance_id}: babble was made of it, and it is no training utterance; run stage 2")
         cut = self.cuts[utterance_id]
         return {

@@ -145,9 +145,20 @@ def test_texts_that_no_other_side_has_stay_and_so_does_what_has_none(lab):
     spec = {"train": ["a", "c"], "valid": ["b"], "test": [], "texts": "disjoint"}
     (fold,) = resolved(lab, spec, utterances)
     assert fold["texts"] == {"train": ["own"], "valid": ["shared"], "test": []}
-    from ser.corpora.splits import may_hold
+    from ser.corpora.splits import Fold
 
-    assert [u.id for u in utterances if may_hold(fold, "train", u)] == [*(f"c-{label}0" for label in LABELS), "a-0"]
+    assert [u.id for u in utterances if Fold(fold).holds("train", u)] == [*(f"c-{label}0" for label in LABELS), "a-0"]
+
+
+def test_very_many_speakers_are_moved_and_not_exchanged(monkeypatch):
+    counts = np.array([[size, size % 3, size + size % 3] for size in range(1, 41)])
+    exchanged = partition(counts, [0.5, 0.3, 0.2], range(40))
+    monkeypatch.setattr("ser.corpora.splits.EXCHANGED", 39)
+    moved = partition(counts, [0.5, 0.3, 0.2], range(40))
+    assert moved != exchanged
+    for part, share in enumerate((0.5, 0.3, 0.2)):
+        own = counts[np.array(moved) == part].sum(0) / counts.sum(0)
+        np.testing.assert_allclose(own, share, atol=0.05)
 
 
 @pytest.mark.parametrize(
