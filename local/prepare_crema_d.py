@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import fetch_corpus, github
-from ser.corpora.findings import complain
+from ser.corpora.findings import report_issue
 
 NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_(XX?|LO|MD|HI)\.((?i:wav|flac|mp3))")
 # VideoDemographics.csv; the others are men
@@ -48,7 +48,7 @@ def utterances(corpus_dir: Path) -> Iterator[Utterance]:
     files = [(path, match) for path, match in audio_files(corpus_dir, NAME) if match[5].lower() != "mp3"]
     pointers = [path for path, _ in files if _is_pointer(path)]
     if pointers:
-        complain(
+        report_issue(
             "git-lfs",
             f"{corpus_dir}: {len(pointers)} of {len(files)} files are git-lfs pointers, not audio "
             f"(such as {pointers[0].relative_to(corpus_dir)}); run `git lfs pull` in it",

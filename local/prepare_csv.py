@@ -26,7 +26,7 @@ from pathlib import Path
 
 from ser.common import InputError
 from ser.corpora import Protocol, Utterance
-from ser.corpora.findings import complain
+from ser.corpora.findings import report_issue
 from ser.corpora.protocol import PARTS
 from ser.corpora.table import (
     Labels,
@@ -103,7 +103,7 @@ def _rows(table: Path, columns: Mapping[str, str]) -> tuple[list[tuple[Row, str]
     header, rows, comma = read_table(table)
     names = _columns(header, f"{table}:1", columns)
     if not rows:
-        complain("table", f"{table}: has no lines below the column names; list the utterances")
+        report_issue("table", f"{table}: has no lines below the column names; list the utterances")
     return [(dict(zip(names, fields, strict=True)), origin) for fields, origin in rows], comma
 
 

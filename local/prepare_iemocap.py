@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 from ser.common import InputError
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import by_hand
-from ser.corpora.findings import complain
+from ser.corpora.findings import report_issue
 
 TURN = re.compile(r"(Ses(0[1-5])[FM]_(impro|script)(\w*))_([FM])\w+")
 FILE = re.compile(TURN.pattern + r"\.(?i:wav|flac)")
@@ -101,7 +101,7 @@ def utterances(corpus_dir: Path) -> Iterator[Utterance]:
         for turn in sorted(evaluations.keys() - there):
             name = TURN.fullmatch(turn)
             if name is None:
-                complain("evaluations", f"{evaluations[turn].origin}: {turn} is no turn's name; {FIX}")
+                report_issue("evaluations", f"{evaluations[turn].origin}: {turn} is no turn's name; {FIX}")
                 continue
             yield _utterance(folder / name[1] / f"{turn}.wav", name, evaluations[turn])
 
@@ -138,11 +138,11 @@ def _evaluation(line: str, origin: str, found: dict[str, Evaluation]) -> Evaluat
     match = LINE.match(line)
     if match is None:
         form = "[start - end] turn emotion [valence, activation, dominance]"
-        complain("evaluations", f"{origin}: expected `{form}`, found {line!r}; {FIX}")
+        report_issue("evaluations", f"{origin}: expected `{form}`, found {line!r}; {FIX}")
         return None
     _, _, turn, label, *means = match.groups()
     if turn in found:
-        complain("evaluations", f"{origin}: {turn} stands also in {found[turn].origin}; remove the wrong one")
+        report_issue("evaluations", f"{origin}: {turn} stands also in {found[turn].origin}; remove the wrong one")
         return None
     values = dict(zip(("valence", "activation", "dominance"), map(float, means), strict=True))
     found[turn] = Evaluation(label, values, Counter(), Counter(), origin)

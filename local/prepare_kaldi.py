@@ -40,7 +40,7 @@ from ser.corpora.data_dir import (
     recording_line,
     run_command,
 )
-from ser.corpora.findings import complain
+from ser.corpora.findings import report_issue
 from ser.corpora.table import Labels, Names, Refused, gender, refuse, seconds
 
 NEEDED = ("wav.scp", "utt2spk", "utt2emo")
@@ -170,7 +170,7 @@ def _check_keys(corpus_dir: Path, tables: dict[str, KeyedLines], segments: dict[
     }
     for name, (others, where) in known.items():
         for key in sorted(tables[name].keys() - others):
-            complain(
+            report_issue(
                 "table",
                 f"{tables[name][key].origin}: {key} is not in {corpus_dir / where}; remove the line "
                 "(utils/fix_data_dir.sh does), or complete the other file",

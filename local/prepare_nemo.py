@@ -21,7 +21,7 @@ from pathlib import Path
 from ser.common import InputError
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import fetch_corpus, github_archive
-from ser.corpora.findings import complain
+from ser.corpora.findings import report_issue
 from ser.corpora.table import Refused, gender, read_lines, refuse
 from ser.corpora.utterance import files_below, is_hidden, refuse_stray
 
@@ -84,7 +84,7 @@ def _read(table: Path) -> dict[str, dict[str, str]]:
             continue
         stem = row["file_id"].rpartition(".")[0]
         if stem in rows:
-            complain(
+            report_issue(
                 "table", f"{origin}: {row['file_id']} stands also in {rows[stem]['origin']}. Remove the wrong line"
             )
             continue

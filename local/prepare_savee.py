@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import by_hand
-from ser.corpora.findings import complain
+from ser.corpora.findings import report_issue
 
 NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?([a-z]{1,2})(\d\d)\.(?:wav|flac)", re.IGNORECASE)
 SPEAKERS = ("DC", "JE", "JK", "KL")
@@ -54,7 +54,7 @@ def utterances(corpus_dir: Path) -> Iterator[Utterance]:
         folder = path.relative_to(corpus_dir).parent.name
         name = (match[1] or folder).upper()
         if name not in SPEAKERS:
-            complain(
+            report_issue(
                 "speakers",
                 f"{path}: neither the name nor the folder says who speaks ({', '.join(SPEAKERS)}); "
                 "give the folder AudioData as published",

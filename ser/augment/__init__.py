@@ -1,24 +1,24 @@
 """Data augmentation: transforms that keep text and emotion."""
 
-from ser.augment.kinds import Kind, TooShort, copy_rng
 from ser.augment.settings import Augment, augmentation
 from ser.augment.spectral import (
     change_speed,
-    draw_distortion,
     mask,
     mixup_weights,
+    sample_augmentation,
     warp_frequency,
 )
+from ser.augment.transforms import TooShort, Transform, copy_rng
 
 __all__ = [
     "Augment",
-    "Kind",
     "TooShort",
+    "Transform",
     "augmentation",
     "change_speed",
     "copy_rng",
-    "draw_distortion",
     "mask",
     "mixup_weights",
+    "sample_augmentation",
     "warp_frequency",
 ]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser.augment.kinds import copy_rng
+from ser.augment.transforms import copy_rng
 from ser.common import derive_seed
 
 if TYPE_CHECKING:
+    from ser.augment.babble_pool import BabblePool
     from ser.augment.settings import Augment
-    from ser.augment.voices import Voices
 
 # Raise it when the same steps give other samples: it is part of what names a copy's features.
 VERSION = 1
@@ -36,7 +36,7 @@ def copy_id(utterance_id: str, number: int) -> str:
     return f"{utterance_id}-copy{number}"
 
 
-def draw_steps(utterance_id: str, number: int, augment: Augment, voices: Voices) -> list[dict[str, Any]]:
+def sample_transforms(utterance_id: str, number: int, augment: Augment, voices: BabblePool) -> list[dict[str, Any]]:
     """What is done to copy `number`, from 1, of an utterance, in order: `{"kind": name, ...values}` each.
 
     Kinds come evenly: an utterance goes through all of them, in an order of its own, before one comes again.
@@ -49,11 +49,11 @@ def draw_steps(utterance_id: str, number: int, augment: Augment, voices: Voices)
     turn = (number - 1) * augment.chain
     chosen = {names[order[(turn + i) % len(names)]] for i in range(augment.chain)}
     rng = copy_rng(utterance_id, number, augment.digest)
-    return [{"kind": name, **augment.kinds[name].draw(rng, voices)} for name in names if name in chosen]
+    return [{"kind": name, **augment.kinds[name].randomize_parameters(rng, voices)} for name in names if name in chosen]
 
 
-def perturb(
-    samples: np.ndarray, rate: int, steps: Sequence[Mapping[str, Any]], augment: Augment, voices: Voices
+def apply_transforms(
+    samples: np.ndarray, rate: int, steps: Sequence[Mapping[str, Any]], augment: Augment, voices: BabblePool
 ) -> np.ndarray:
     """Apply the transforms of the steps: float32, (samples,), at `rate` Hz."""
     for step in steps:

@@ -13,13 +13,13 @@ import numpy as np
 
 from ser.audio import READABLE_SUFFIXES, audio_info, read_audio, resample
 from ser.audio.reader import is_silent
-from ser.augment.kinds import check_choices, check_range, one_of, rms, voiced, within
+from ser.augment.transforms import check_choices, check_range, one_of, rms, voiced, within
 from ser.common import InputError, derive_seed, digest, locked, read_json, write_json
 from ser.common.progress import progress
 from ser.corpora.utterance import other_files
 
 if TYPE_CHECKING:
-    from ser.augment.voices import Voices
+    from ser.augment.babble_pool import BabblePool
 
 # Power against frequency: f to this power.
 COLOURS = {"white": 0, "pink": -1, "brown": -2}
@@ -150,7 +150,7 @@ class Noise:
         """Names of the recordings and digests of what they hold; none for made noise."""
         return sound_files(self.folder, "noise", self.cache) if self.folder else {}
 
-    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
         """As of every kind.
 
         Raises:
@@ -175,7 +175,9 @@ class Noise:
         talkers = [{**voices.content(others[number]), "place": float(rng.random())} for number in chosen]
         return {"snr": within(rng, self.babble_snr), "colour": BABBLE, "talkers": talkers}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
+    def apply(
+        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
+    ) -> np.ndarray:
         """As of every kind.
 
         Raises:
@@ -208,7 +210,7 @@ def coloured(colour: str, size: int, seed: int) -> np.ndarray:
     return noise[:size]
 
 
-def _babble(talkers: Sequence[Mapping[str, Any]], size: int, rate: int, voices: Voices) -> np.ndarray:
+def _babble(talkers: Sequence[Mapping[str, Any]], size: int, rate: int, voices: BabblePool) -> np.ndarray:
     """`size` samples of some utterances at once, as loud as each other where voiced; silent ones add nothing."""
     total = np.zeros(size, np.float32)
     for talker in talkers:

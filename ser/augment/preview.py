@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ser.audio import resample
-from ser.augment.copies import perturb
-from ser.augment.kinds import TooShort, copy_rng
+from ser.augment.babble_pool import BabblePool
+from ser.augment.copies import apply_transforms
 from ser.augment.settings import Augment
-from ser.augment.voices import Voices
+from ser.augment.transforms import TooShort, copy_rng
 from ser.common import atomic_path
 from ser.common.pictures import save_picture
 from ser.corpora.cuts import Cut, read_cut
@@ -22,7 +22,7 @@ LEVELS = 80  # decibels that a picture shows
 SHOWN = ("snr", "colour", "file", "alpha", "rt60", "kbps", "low", "high", "decibels", "factor")
 
 
-def write_preview(cut: Cut, voices: Voices, augment: Augment, rate: int, out: Path) -> Iterator[Path]:
+def write_preview(cut: Cut, voices: BabblePool, augment: Augment, rate: int, out: Path) -> Iterator[Path]:
     """original.wav and <kind>.wav at `rate` Hz, float32 so that nothing is clipped, and spectrograms.png.
 
     Args:
@@ -33,9 +33,9 @@ def write_preview(cut: Cut, voices: Voices, augment: Augment, rate: int, out: Pa
     samples, own_rate = read_cut(cut)
     shown = {"original": ("", resample(samples, own_rate, rate))}
     for name, kind in augment.kinds.items():
-        values = kind.draw(copy_rng(cut.id, 1, f"preview {name}"), voices)
+        values = kind.randomize_parameters(copy_rng(cut.id, 1, f"preview {name}"), voices)
         try:
-            changed = perturb(shown["original"][1], rate, [{"kind": name, **values}], augment, voices)
+            changed = apply_transforms(shown["original"][1], rate, [{"kind": name, **values}], augment, voices)
         except TooShort as error:
             print(f"{name}: left out: {error}")
             continue

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ser.audio import check_length, read_audio, resample
-from ser.augment.kinds import at_level, check_range, one_of, within
 from ser.augment.noise import drawn_file, shares, sound_files
+from ser.augment.transforms import at_level, check_range, one_of, within
 from ser.common import InputError, atomic_path, derive_seed, digest, locked
 from ser.common.progress import progress
 
 if TYPE_CHECKING:
-    from ser.augment.voices import Voices
+    from ser.augment.babble_pool import BabblePool
 
 BANK_RATE = 16000  # Hz, at which rooms are simulated
 BANK_VERSION = 1  # raise it when the same settings make other responses
@@ -67,14 +67,16 @@ class Room:
         settings = {key: value for key, value in asdict(self).items() if key not in ("folder", "cache")}
         return Path(self.cache) / f"rooms-{digest([BANK_VERSION, BANK_RATE, settings])}.npz"
 
-    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
         if self.folder:
             file = one_of(rng, shares(tuple(self.sources()))[0])
             return {"file": file, "audio_digest": self.sources()[file]}
         response = one_of(rng, shares(range(self.count))[0])
         return {"bank": self.bank.stem, "response": response, **self._bank()[1][response]}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
+    def apply(
+        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
+    ) -> np.ndarray:
         if not samples.any():
             return np.zeros_like(samples)
         from scipy.signal import oaconvolve

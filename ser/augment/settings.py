@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
-from ser.augment.kinds import Kind
+from ser.augment.transforms import Transform
 from ser.common import digest
 from ser.config.registry import KINDS, built
 
@@ -25,12 +25,12 @@ class Augment:
 
     copies: int
     chain: int
-    kinds: dict[str, Kind]
+    kinds: dict[str, Transform]
 
     @cached_property  # it is asked for at each copy
     def digest(self) -> str:
         """Names what is done to a copy, however many there are and wherever folders lie: what is in them counts."""
-        return digest(self.chain, {name: _decisive(kind) for name, kind in self.kinds.items()})
+        return digest(self.chain, {name: _result_affecting(kind) for name, kind in self.kinds.items()})
 
 
 def augmentation(values: Mapping[str, Any], rooms: Path) -> Augment:
@@ -47,17 +47,17 @@ def augmentation(values: Mapping[str, Any], rooms: Path) -> Augment:
     return Augment(values["copies"], values["chain"], kinds)
 
 
-def _built(name: str, values: Mapping[str, Any], rooms: Path) -> Kind:
+def _built(name: str, values: Mapping[str, Any], rooms: Path) -> Transform:
     kind = built(KINDS, name)
     hints = get_type_hints(kind)
     given = {key: tuple(value) if get_origin(hints[key]) is tuple else value for key, value in values.items()}
     if "cache" in hints:
         given["cache"] = str(rooms)
-    made: Kind = kind(**given)
+    made: Transform = kind(**given)
     return made
 
 
-def _decisive(kind: Any) -> dict[str, Any]:
+def _result_affecting(kind: Any) -> dict[str, Any]:
     values = {field.name: getattr(kind, field.name) for field in fields(kind) if field.name != "cache"}
     if values.pop("folder", ""):
         values["files"] = dict(kind.sources())

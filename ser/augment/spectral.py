@@ -109,7 +109,7 @@ def mixup_weights(rng: np.random.Generator, alpha: float, size: int) -> np.ndarr
     return np.maximum(weights, 1 - weights)
 
 
-def draw_distortion(rng: np.random.Generator, speeds: Sequence[float], vtlp: float) -> tuple[float, float]:
+def sample_augmentation(rng: np.random.Generator, speeds: Sequence[float], vtlp: float) -> tuple[float, float]:
     """A speed, each as likely, and a warp uniform in 1 - vtlp to 1 + vtlp: for change_speed and warp_frequency.
 
     The generator moves on alike whatever the settings, so what is drawn next does not depend on them.

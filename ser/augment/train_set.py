@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser.augment.copies import VERSION, copy_id, draw_steps
+from ser.augment.babble_pool import BabblePool
+from ser.augment.copies import VERSION, copy_id, sample_transforms
 from ser.augment.settings import Augment
-from ser.augment.voices import Voices
 from ser.common import InputError, atomic_path, digest, write_text
 from ser.corpora.cuts import Cut, read_cuts
 from ser.corpora.kaldi import read_table, spk2utt, write_table
@@ -53,9 +53,9 @@ class TrainSet:
         """Whether it is all there."""
         return (self.folder / "cuts.jsonl.gz").is_file()  # written last
 
-    def voices(self) -> Voices:
+    def voices(self) -> BabblePool:
         """The originals, of whom babble is made."""
-        return Voices(self._originals(), read_table(self.train / "utt2spk"))
+        return BabblePool(self._originals(), read_table(self.train / "utt2spk"))
 
     def write(self) -> None:
         """Draw the copies; write the data dir (no wav.scp: copies are made again wherever their features are), the
@@ -69,7 +69,7 @@ class TrainSet:
             lines.append(rows[key])
             others = beside[utt2spk[key]]
             for number in range(1, self.examples):
-                steps = draw_steps(key, number, self.augment, others)
+                steps = sample_transforms(key, number, self.augment, others)
                 short = self._too_short(rows[key]["duration"], steps)
                 if short:
                     left_out.append(f"{copy_id(key, number)}\t{short}\n")

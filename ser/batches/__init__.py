@@ -1,10 +1,10 @@
 """What a training step eats: utterances of one corpus, of like length, read through memory maps."""
 
 from ser.batches.batch import Batch, collate
+from ser.batches.dataset import UtteranceDataset, fit_statistics
 from ser.batches.load import UNIFIED, Data, open_data
 from ser.batches.part import Part, load_part
 from ser.batches.sampler import Sampler, by_length
-from ser.batches.view import View, fit_statistics
 
 __all__ = [
     "UNIFIED",
@@ -12,7 +12,7 @@ __all__ = [
     "Data",
     "Part",
     "Sampler",
-    "View",
+    "UtteranceDataset",
     "by_length",
     "collate",
     "fit_statistics",

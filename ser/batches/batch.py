@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ser.batches.dataset import UtteranceDataset
 from ser.batches.sampler import Crop
-from ser.batches.view import View
 
 # oneDNN keeps what it compiled for each length that it meets, hundreds of megabytes for hundreds of lengths, and is up
 # to three times as slow with some of those that are no multiple of 8 (docs/performance.md).
@@ -38,7 +38,7 @@ class Batch:
     votes: torch.Tensor
 
 
-def collate(view: View, crops: Sequence[Crop], rng: np.random.Generator | None = None) -> Batch:
+def collate(view: UtteranceDataset, crops: Sequence[Crop], rng: np.random.Generator | None = None) -> Batch:
     """Read crops and pad them with zeros to the longest, and on to a multiple of `MULTIPLE` frames.
 
     Args:
@@ -52,7 +52,7 @@ def collate(view: View, crops: Sequence[Crop], rng: np.random.Generator | None =
             view.read_into(padded[:rows], index, start)
             padded[rows:] = 0
     else:
-        found = [view.read_distorted(*crop, rng) for crop in crops]
+        found = [view.read_augmented(*crop, rng) for crop in crops]
         lengths = [len(values) for values in found]
         features = np.zeros((len(crops), _padded(lengths), view.bins), np.float32)
         for padded, values in zip(features, found, strict=True):

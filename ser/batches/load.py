@@ -13,7 +13,7 @@ from ser.augment.train_set import TrainSet
 from ser.batches.overlap import Samples, check_equal_audio, samples_of
 from ser.batches.part import TABLES, Part, data_dir_of, load_part
 from ser.common import InputError, digest
-from ser.config import Experiment, decisive
+from ser.config import Experiment, result_affecting
 from ser.corpora import Protocol, read_protocol
 from ser.corpora.cuts import Cut, read_cuts
 from ser.corpora.kaldi import read_table
@@ -117,7 +117,7 @@ class Data:
         names = [str(path.relative_to(self.data_root)) for path in tables]
         copies = [{c: store.key for c, store in self.train_stores.items()}] if self.train_stores else []
         return {
-            "config_hash": digest(decisive(e)),
+            "config_hash": digest(result_affecting(e)),
             "data_hash": digest(
                 {c: store.key for c, store in self.stores.items()}, self.heads, names, *tables, *copies
             ),

@@ -4,12 +4,12 @@ from ser.config.load import (
     ExperimentReader,
     changed,
     deciding,
-    decisive,
     differences,
     dotted,
     find,
     load,
     read_experiment,
+    result_affecting,
     save,
 )
 from ser.config.schema import Batches, Experiment, Features, FrontendSettings, Network, Training
@@ -24,11 +24,11 @@ __all__ = [
     "Training",
     "changed",
     "deciding",
-    "decisive",
     "differences",
     "dotted",
     "find",
     "load",
     "read_experiment",
+    "result_affecting",
     "save",
 ]

@@ -113,7 +113,7 @@ def read_experiment(path: Path) -> Experiment:
     """Read what `save` wrote."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; ./run.sh writes it")
-    values: dict[str, Any] = {**_augment(), **ADDED}
+    values: dict[str, Any] = {**_augment(), **ADDED_DEFAULTS}
     origin = dict.fromkeys(values, str(AUGMENT))
     _collect(with_new_names(read_yaml(path)), str(path), values, origin)
     return _build(values, origin, str(path))
@@ -138,14 +138,20 @@ class ExperimentReader:
 
 
 # How a run is carried out, which decides neither what is learnt nor from what.
-HOW = {"training.device", "training.threads", "training.checkpoint_seconds", "training.tensorboard", "training.wandb"}
-HOW |= {"batches.allow_confounded"}
+RUNTIME_KEYS = {
+    "training.device",
+    "training.threads",
+    "training.checkpoint_seconds",
+    "training.tensorboard",
+    "training.wandb",
+}
+RUNTIME_KEYS |= {"batches.allow_confounded"}
 
 
 # How updates are divided among corpora, which decides nothing where there is one.
 BUDGET = "training.budget"
 # Options that came later, with the value that leaves them off: results made before stay valid.
-ADDED = {
+ADDED_DEFAULTS = {
     "training.adversarial_weight": 0.0,
     "training.gender_weight": 0.0,
     "training.soft_labels": False,
@@ -174,6 +180,7 @@ ADDED = {
 
 # Old name of a key -> its name.
 RENAMED = {
+    "training.improvement": "training.min_delta",
     "network.hidden_size": "network.lstm.hidden_size",
     **{f"network.tdnn_{key}": f"network.tdnn.{key}" for key in ("layers", "size", "norm")},
     **{f"network.attention_{key}": f"network.attention.{key}" for key in ("layers", "size", "heads", "context")},
@@ -207,24 +214,26 @@ def changed(experiment: Experiment, values: Mapping[str, Any], source: str) -> E
 
 def _compared(experiment: Experiment) -> dict[str, Any]:
     """Dotted keys and values; the budget of a single corpus counts as the one that older results have."""
-    return dotted(experiment) | ({BUDGET: ADDED[BUDGET]} if len(experiment.corpora) == 1 else {})
+    return dotted(experiment) | ({BUDGET: ADDED_DEFAULTS[BUDGET]} if len(experiment.corpora) == 1 else {})
 
 
-def decisive(experiment: Experiment) -> dict[str, Any]:
+def result_affecting(experiment: Experiment) -> dict[str, Any]:
     """Dotted keys and values of what decides a result, for digests: each key under its first name.
 
     So a result made before a key was renamed stays valid.
     """
-    return {FIRST_NAMES.get(key, key): value for key, value in _decisive(experiment).items()}
+    return {FIRST_NAMES.get(key, key): value for key, value in _result_affecting(experiment).items()}
 
 
 def shared_settings(experiment: Experiment) -> dict[str, Any]:
-    """Those of `decisive` that all cells, folds and seeds of a grid have in common."""
+    """Those of `result_affecting` that all cells, folds and seeds of a grid have in common."""
     # Two corpora, so that the settings of augmentation are among them for every cell, or for none.
-    return decisive(replace(experiment, corpora=["", ""], task="multi", temporal="", pooling="", fold=1, seed=0))
+    return result_affecting(
+        replace(experiment, corpora=["", ""], task="multi", temporal="", pooling="", fold=1, seed=0)
+    )
 
 
-def _decisive(experiment: Experiment) -> dict[str, Any]:
+def _result_affecting(experiment: Experiment) -> dict[str, Any]:
     """The same under the names of today.
 
     Of augmentation these are the kinds in use, and only where copies can come of them: with copies = 1 the largest
@@ -236,20 +245,22 @@ def _decisive(experiment: Experiment) -> dict[str, Any]:
     return {
         key: value
         for key, value in _compared(experiment).items()
-        if key not in HOW and ADDED.get(key) != value and (not key.startswith("augment.") or key.split(".")[1] in used)
+        if key not in RUNTIME_KEYS
+        and ADDED_DEFAULTS.get(key) != value
+        and (not key.startswith("augment.") or key.split(".")[1] in used)
     }
 
 
 def deciding(experiment: Experiment) -> set[str]:
     """Dotted keys of what decides a result or, as an option that came later, is off."""
     idle = {BUDGET} if len(experiment.corpora) == 1 else set()
-    return {*_decisive(experiment), *ADDED} - idle
+    return {*_result_affecting(experiment), *ADDED_DEFAULTS} - idle
 
 
 def differences(one: Experiment, other: Experiment) -> dict[str, tuple[Any, Any]]:
     """Dotted keys that decide the result of either and differ, with both values."""
     first, second = _compared(one), _compared(other)
-    found = dict.fromkeys([*_decisive(one), *_decisive(other)])
+    found = dict.fromkeys([*_result_affecting(one), *_result_affecting(other)])
     return {key: (first[key], second[key]) for key in found if first[key] != second[key]}
 
 

@@ -48,13 +48,13 @@ METRICS = {
 }
 # In the order in which a copy goes through them: the speaker, the room, the noise at the microphone, the line.
 KINDS = {
-    "speed": "ser.augment.kinds:Speed",
-    "vtlp": "ser.augment.kinds:Vtlp",
+    "speed": "ser.augment.transforms:Speed",
+    "vtlp": "ser.augment.transforms:Vtlp",
     "room": "ser.augment.room:Room",
     "noise": "ser.augment.noise:Noise",
-    "band_pass": "ser.augment.kinds:BandPass",
-    "mp3": "ser.augment.kinds:Mp3",
-    "volume": "ser.augment.kinds:Volume",
+    "band_pass": "ser.augment.transforms:BandPass",
+    "mp3": "ser.augment.transforms:Mp3",
+    "volume": "ser.augment.transforms:Volume",
 }
 REGISTRIES = {"frontend.name": FRONTENDS, "temporal": TEMPORAL, "pooling": POOLING, "training.loss": LOSS}
 

@@ -126,7 +126,7 @@ class Training:
     valid_utterances: NonNegativeInt | Literal["auto"]
     budget: Literal["total", "per_corpus"]
     patience: PositiveInt
-    improvement: ClosedUnitInterval
+    min_delta: ClosedUnitInterval
     max_epochs: PositiveInt
     device: str
     precision: Literal["auto", "float32", "bfloat16"]

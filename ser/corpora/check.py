@@ -12,7 +12,7 @@ from typing import Any
 from ser.common import InputError
 from ser.corpora.compare import Found, check_classes, check_labels, check_parts, compare
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
-from ser.corpora.findings import Finding, collecting, complain_of
+from ser.corpora.findings import Finding, collect_issues, complain_of
 from ser.corpora.items import read_items
 from ser.corpora.names import unknown_names
 from ser.corpora.prepare import check_there, without_doubles
@@ -35,7 +35,7 @@ def check(preparer: Preparer, protocol: Protocol, corpus_dir: Path, allow_pipes:
         InputError: the folder is not there.
     """
     check_there(protocol, corpus_dir)
-    with collecting() as findings, tempfile.TemporaryDirectory() as audio_dir:
+    with collect_issues() as findings, tempfile.TemporaryDirectory() as audio_dir:
         offered = {"protocol": protocol, "allow_pipes": allow_pipes, "audio_dir": Path(audio_dir)}
         utterances: list[Utterance] = []
         doubled: list[Path] = []

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser.corpora.findings import complain
-from ser.corpora.items import Item, where
+from ser.corpora.findings import report_issue
+from ser.corpora.items import ValidatedUtterance, where
 from ser.corpora.protocol import PARTS, Protocol
 from ser.corpora.utterance import Utterance
 
@@ -48,7 +48,7 @@ def check_labels(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Ut
         if u.label in protocol.labels:
             known.append(u)
         else:
-            complain(
+            report_issue(
                 "unknown labels",
                 f"{where(u)}: unknown label {u.label!r}; {protocol.path} knows "
                 f"{', '.join(protocol.labels)}: map it there, or to null to leave it out",
@@ -86,7 +86,7 @@ def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> str:
     )
 
 
-def check_classes(protocol: Protocol, items: Sequence[Item], allow_partial: bool) -> None:
+def check_classes(protocol: Protocol, items: Sequence[ValidatedUtterance], allow_partial: bool) -> None:
     """Every class has a speaker, and, where the corpus is a table, every speaker a class.
 
     Raises:
@@ -100,7 +100,7 @@ def check_classes(protocol: Protocol, items: Sequence[Item], allow_partial: bool
     there = set().union(*named.values())
     for name in protocol.classes:
         if name not in there:
-            complain(
+            report_issue(
                 "classes",
                 f"{protocol.path}: class {name} has no speaker; map a label to it, take it out of `classes`, "
                 "or go on with --allow-partial true",
@@ -108,14 +108,14 @@ def check_classes(protocol: Protocol, items: Sequence[Item], allow_partial: bool
     for item in items:
         u = item.utterance
         if u.origin and named.pop(u.speaker, {""}) == {None}:
-            complain(
+            report_issue(
                 "classes",
                 f"{u.origin}: speaker {u.speaker} has no utterance in a class; fix the labels, remove the lines, "
                 "or go on without with --allow-partial true",
             )
 
 
-def check_parts(protocol: Protocol, kept: Sequence[Item], allow_partial: bool) -> None:
+def check_parts(protocol: Protocol, kept: Sequence[ValidatedUtterance], allow_partial: bool) -> None:
     """Every speaker is in a part of every fold, and every part that has speakers has utterances.
 
     Raises:
@@ -126,14 +126,14 @@ def check_parts(protocol: Protocol, kept: Sequence[Item], allow_partial: bool) -
         for number, fold in enumerate(protocol.folds(split), 1):
             placed = {s for part in PARTS for s in fold[part]}
             for speaker in sorted(speakers - placed):
-                complain(
+                report_issue(
                     "splits",
                     f"{protocol.path}: splits: {split}: speaker {speaker} is in no part of fold {number}; "
                     "add it to one",
                 )
             for part in PARTS:
                 if fold[part] and not speakers.intersection(fold[part]) and not allow_partial:
-                    complain(
+                    report_issue(
                         "splits",
                         f"{protocol.path}: splits: {split}: fold {number}: no utterances in {part}; "
                         "give it speakers of the corpus",

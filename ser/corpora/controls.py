@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from ser.common import derive_seed
-from ser.corpora.items import Item
+from ser.corpora.items import ValidatedUtterance
 from ser.corpora.protocol import Protocol
 
 
-def thinned(protocol: Protocol, items: Sequence[Item]) -> list[Item]:
+def thinned(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[ValidatedUtterance]:
     """The share, or the hours, of a training part that `keep` asks for, evenly by speaker and label.
 
     Who is kept of a smaller share is kept of a larger one too.
@@ -20,7 +20,7 @@ def thinned(protocol: Protocol, items: Sequence[Item]) -> list[Item]:
     keep = protocol.keep
     if keep is None:
         return list(items)
-    groups: dict[tuple[str, str], list[Item]] = {}
+    groups: dict[tuple[str, str], list[ValidatedUtterance]] = {}
     for item in items:
         groups.setdefault((item.utterance.speaker, item.utterance.label), []).append(item)
     places = {}  # of each utterance in the drawn order of its group, from 0 to 1
@@ -35,7 +35,7 @@ def thinned(protocol: Protocol, items: Sequence[Item]) -> list[Item]:
     return [item for item in items if item.utterance.id in kept]
 
 
-def shuffled(protocol: Protocol, items: Sequence[Item]) -> list[Item]:
+def shuffled(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[ValidatedUtterance]:
     """Where `shuffle_labels` asks for it, the labels of each speaker's utterances in a class, permuted among them.
 
     Counts by speaker and label stay; the corpus's own label is kept as custom["own_label"], and votes are left out.

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ser.corpora.findings import complain
+from ser.corpora.findings import report_issue
 from ser.corpora.table import existing_file, read_lines, refuse, seconds
 
 
@@ -56,9 +56,9 @@ def read_keyed(path: Path) -> KeyedLines:
     for line, origin in read_lines(path):
         key, *rest = line.split(maxsplit=1)
         if not rest:
-            complain("table", f"{origin}: expected `key value`, found {line!r}; fix or remove the line")
+            report_issue("table", f"{origin}: expected `key value`, found {line!r}; fix or remove the line")
         elif key in table:
-            complain("table", f"{origin}: {key} stands in {table[key].origin} too; remove one of the lines")
+            report_issue("table", f"{origin}: {key} stands in {table[key].origin} too; remove one of the lines")
         else:
             table[key] = Line(rest[0], origin)
     return table
@@ -83,7 +83,7 @@ def read_tables(wav_scp: Path, names: Iterable[str] = ()) -> dict[str, KeyedLine
     tables |= {name: read_keyed(path) if os.path.lexists(path := wav_scp.parent / name) else {} for name in beside}
     for name, path in (("wav.scp", wav_scp), ("segments", wav_scp.parent / "segments")):
         if path.is_file() and not tables[name]:
-            complain("table", f"{path}: holds no lines; complete it{', or remove it' if name == 'segments' else ''}")
+            report_issue("table", f"{path}: holds no lines; complete it{' or remove it' if name == 'segments' else ''}")
     return tables
 
 

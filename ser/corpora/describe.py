@@ -33,7 +33,7 @@ Table = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Spoken:
+class UtteranceInfo:
     """An utterance.
 
     Attributes:
@@ -63,11 +63,11 @@ class Prepared:
     corpus: str
     folder: Path
     classes: list[str]
-    utterances: dict[str, Spoken]
+    utterances: dict[str, UtteranceInfo]
     splits: dict[str, dict[int, dict[str, list[str]]]]
 
     @property
-    def kept(self) -> list[Spoken]:
+    def kept(self) -> list[UtteranceInfo]:
         """The utterances that are in a class."""
         return [u for u in self.utterances.values() if u.emotion is not None]
 
@@ -99,7 +99,7 @@ class Prepared:
                     )
         return lines
 
-    def of(self, split: str, fold: int, part: str) -> list[Spoken]:
+    def of(self, split: str, fold: int, part: str) -> list[UtteranceInfo]:
         """The utterances of a part."""
         return [self.utterances[key] for key in self.splits[split][fold].get(part, [])]
 
@@ -107,7 +107,7 @@ class Prepared:
         """Utterances by part and class; a part without utterances has zeros."""
         return {part: self._by_class(self.of(split, fold, part)) for part in PARTS}
 
-    def _by_class(self, utterances: Sequence[Spoken]) -> dict[str, int]:
+    def _by_class(self, utterances: Sequence[UtteranceInfo]) -> dict[str, int]:
         found = Counter(u.emotion for u in utterances)
         return {name: found[name] for name in self.classes}
 
@@ -172,12 +172,12 @@ def read_confounding(folder: Path) -> Confounding:
     return _confounding(u for u in utterances.values() if u.emotion is not None)
 
 
-def _confounding(kept: Iterable[Spoken]) -> Confounding:
+def _confounding(kept: Iterable[UtteranceInfo]) -> Confounding:
     return confounding((u.speaker, str(u.emotion)) for u in kept)
 
 
 @parsed_once
-def _read_supervisions(path: Path) -> dict[str, Spoken]:
+def _read_supervisions(path: Path) -> dict[str, UtteranceInfo]:
     """Plain JSON: importing lhotse takes seconds."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
@@ -189,9 +189,9 @@ def _read_supervisions(path: Path) -> dict[str, Spoken]:
         raise InputError(f"{path}: not readable as supervisions ({error}); remove it and run stage 1") from None
 
 
-def _spoken(row: dict[str, Any]) -> Spoken:
+def _spoken(row: dict[str, Any]) -> UtteranceInfo:
     custom = row["custom"]
-    return Spoken(
+    return UtteranceInfo(
         row["speaker"],
         row.get("gender") or "",
         row.get("language") or "",
@@ -254,7 +254,7 @@ def overview(corpora: Sequence[Prepared]) -> Table:
     return rows
 
 
-def _people(utterances: Iterable[Spoken]) -> str:
+def _people(utterances: Iterable[UtteranceInfo]) -> str:
     """Number of speakers, and of women and men where they are known: "24 (women 12, men 12)"."""
     genders = {u.speaker: u.gender for u in utterances}
     found = Counter(genders.values())

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ser.corpora.findings import complain_of
-from ser.corpora.items import Item, where
+from ser.corpora.items import ValidatedUtterance, where
 from ser.corpora.protocol import PARTS, Protocol
 from ser.corpora.splits import Fold
 
 
-def equal_groups(items: Sequence[Item]) -> list[list[Item]]:
+def equal_groups(items: Sequence[ValidatedUtterance]) -> list[list[ValidatedUtterance]]:
     """Items of equal samples, two and more of each."""
-    groups: dict[str, list[Item]] = {}
+    groups: dict[str, list[ValidatedUtterance]] = {}
     for item in items:
         groups.setdefault(item.sound, []).append(item)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def contradicting(protocol: Protocol, items: Sequence[Item]) -> dict[str, str]:
+def contradicting(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> dict[str, str]:
     """Utterances of equal samples that differ in label or speaker, so that one is wrong: id -> what is wrong."""
     found: dict[str, str] = {}
     for group in equal_groups(items):
@@ -34,7 +34,7 @@ def contradicting(protocol: Protocol, items: Sequence[Item]) -> dict[str, str]:
     return found
 
 
-def check_equal_parts(protocol: Protocol, items: Sequence[Item], splits: Mapping[str, Any]) -> None:
+def check_equal_parts(protocol: Protocol, items: Sequence[ValidatedUtterance], splits: Mapping[str, Any]) -> None:
     """No fold has equal samples in two of its parts, as texts that are told apart may bring about.
 
     Args:
@@ -58,7 +58,7 @@ def check_equal_parts(protocol: Protocol, items: Sequence[Item], splits: Mapping
     complain_of("equal audio", problems)
 
 
-def equal_pairs(items: Sequence[Item]) -> list[tuple[str, str]]:
+def equal_pairs(items: Sequence[ValidatedUtterance]) -> list[tuple[str, str]]:
     """Each utterance that has the samples, label and speaker of one before it, and that one; by id."""
     groups = [g for g in equal_groups(items) if len({(i.utterance.label, i.utterance.speaker) for i in g}) == 1]
     return [(item.utterance.id, group[0].utterance.id) for group in groups for item in group[1:]]

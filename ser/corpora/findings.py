@@ -24,10 +24,10 @@ def complain_of(kind: str, messages: Sequence[str]) -> None:
     if messages and not _is_noted(kind):
         raise InputError(listed(messages))
     for message in messages:
-        complain(kind, message)
+        report_issue(kind, message)
 
 
-def complain(kind: str, message: str) -> None:
+def report_issue(kind: str, message: str) -> None:
     """Refuse a part of a corpus; the caller passes over that part where this returns.
 
     Args:
@@ -48,7 +48,7 @@ def _is_noted(kind: str) -> bool:
 
 
 @contextmanager
-def collecting(kinds: Container[str] | None = None) -> Iterator[list[Finding]]:
+def collect_issues(kinds: Container[str] | None = None) -> Iterator[list[Finding]]:
     """Note the findings of the block in a list instead of raising the first.
 
     Args:

@@ -18,7 +18,7 @@ import yaml
 from ser.common import InputError, atomic_path, write_text
 from ser.config.load import ROOT
 from ser.corpora.check import check
-from ser.corpora.findings import collecting
+from ser.corpora.findings import collect_issues
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import PARTS, read_protocol
 from ser.corpora.table import folded, plain, read_table, without_accents
@@ -149,7 +149,7 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
     Raises:
         InputError: the table cannot be read, or lacks columns; all of them are named at once.
     """
-    with collecting():  # the check reports them
+    with collect_issues():  # the check reports them
         header, rows, _ = read_table(table)
     if unknown := [key for key in columns if key not in COLUMNS]:
         raise InputError(f"--column {unknown[0]}={columns[unknown[0]]}: columns are {', '.join(COLUMNS)}")

@@ -20,7 +20,7 @@ from ser.audio import check_length, read_audio
 from ser.audio.reader import is_silent
 from ser.common import InputError, digest
 from ser.common.progress import progress
-from ser.corpora.findings import Finding, complain
+from ser.corpora.findings import Finding, report_issue
 from ser.corpora.protocol import Protocol
 from ser.corpora.utterance import Utterance
 
@@ -31,7 +31,7 @@ FILES_A_JOB = 250
 
 
 @dataclass(frozen=True)
-class Item:
+class ValidatedUtterance:
     """An utterance and what its file turned out to hold.
 
     Attributes:
@@ -87,7 +87,7 @@ def check_times(utterance: Utterance) -> None:
     start, end = utterance.start, utterance.end
     numbers = math.isfinite(start) and (end is None or math.isfinite(end))
     if not numbers or start < 0 or (end is not None and end != -1 and end <= start):
-        complain(
+        report_issue(
             "segments",
             f"{where(utterance)}: {utterance.id} starts at {start:g} s and ends at {end} s; give a start from 0 "
             "and an end after it, or -1 for the end of the file",
@@ -100,8 +100,11 @@ def where(utterance: Utterance) -> str:
 
 
 def read_items(
-    protocol: Protocol, utterances: Sequence[Utterance], known: Mapping[str, Item] | None = None, jobs: int = 1
-) -> tuple[list[Item], dict[str, Finding]]:
+    protocol: Protocol,
+    utterances: Sequence[Utterance],
+    known: Mapping[str, ValidatedUtterance] | None = None,
+    jobs: int = 1,
+) -> tuple[list[ValidatedUtterance], dict[str, Finding]]:
     """Read every file once.
 
     Args:
@@ -115,7 +118,7 @@ def read_items(
     Raises:
         InputError: a process was killed.
     """
-    items: dict[str, Item] = dict(known or {})
+    items: dict[str, ValidatedUtterance] = dict(known or {})
     files: dict[Path, list[Utterance]] = {}
     for utterance in utterances:
         if utterance.id not in protocol.drop and utterance.id not in items:
@@ -124,14 +127,14 @@ def read_items(
     read = partial(_read_file, str(protocol.path))
     jobs = min(jobs, len(os.sched_getaffinity(0)), len(files) // FILES_A_JOB)
     with ExitStack() as stack:
-        found: Iterable[dict[str, Item | Finding]] = map(read, files.values())
+        found: Iterable[dict[str, ValidatedUtterance | Finding]] = map(read, files.values())
         if jobs > 1:
             pool = stack.enter_context(ProcessPoolExecutor(jobs, get_context("spawn")))
             found = pool.map(read, files.values(), chunksize=16)
         try:
             for group in progress(found, text=f"{protocol.corpus}: reading", unit="file", total=len(files)):
                 for key, item in group.items():
-                    if isinstance(item, Item):
+                    if isinstance(item, ValidatedUtterance):
                         items[key] = item
                     else:
                         unusable[key] = item
@@ -143,7 +146,7 @@ def read_items(
     return [items[u.id] for u in utterances if u.id in items and u.id not in protocol.drop], unusable
 
 
-def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, Item | Finding]:
+def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, ValidatedUtterance | Finding]:
     """Read a file: what each of its utterances is, or what is wrong with it, by id.
 
     Args:
@@ -154,10 +157,10 @@ def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, Item | Fi
     except InputError as error:
         return {u.id: ("unreadable", str(error)) for u in group}
     name = digest(group[0].path)
-    result: dict[str, Item | Finding] = {}
+    result: dict[str, ValidatedUtterance | Finding] = {}
     for u in group:
         found = _item(u, audio.samples, audio.sampling_rate, name)
-        if isinstance(found, Item) and is_silent(_heard(found, audio.samples)):
+        if isinstance(found, ValidatedUtterance) and is_silent(_heard(found, audio.samples)):
             which = f": {u.id} ({found.start:g} s to {found.start + found.duration:g} s)" if is_segmented([u]) else ""
             found = (
                 "silent",
@@ -168,7 +171,7 @@ def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, Item | Fi
     return result
 
 
-def _heard(item: Item, samples: np.ndarray) -> np.ndarray:
+def _heard(item: ValidatedUtterance, samples: np.ndarray) -> np.ndarray:
     """The samples of an utterance as they are trained on: of its channel, or mixed down to mono; (samples,)."""
     own = samples[:, item.first_sample : item.first_sample + item.num_samples]
     if item.channel is not None:
@@ -176,7 +179,7 @@ def _heard(item: Item, samples: np.ndarray) -> np.ndarray:
     return own[0] if len(own) == 1 else own.mean(axis=0)
 
 
-def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> Item | Finding:
+def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> ValidatedUtterance | Finding:
     channels, length = samples.shape
     if u.channel is not None and not 0 <= u.channel < channels:
         there = "channel 0 only" if channels == 1 else f"channels 0 to {channels - 1}"
@@ -197,5 +200,5 @@ def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> Item | Fin
         check_length(f"{where(u)}: {u.id}", last - first, rate)
     except InputError as error:
         return "too short", str(error)
-    item = Item(u, rate, last - first, channels, name, "", first, length)
+    item = ValidatedUtterance(u, rate, last - first, channels, name, "", first, length)
     return replace(item, sound=hashlib.blake2b(_heard(item, samples).tobytes(), digest_size=8).hexdigest())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import atomic_path
-from ser.corpora.items import Item
+from ser.corpora.items import ValidatedUtterance
 from ser.corpora.utterance import Utterance
 
 # Below data/<corpus>.
@@ -21,8 +21,8 @@ FILES = "files.jsonl.gz"
 # Raise it when files are read in another way, so that Items differ.
 VERSION = 1
 Version = tuple[int, int, int]
-# Of an Item, what a row holds beside start, end and channel of its utterance.
-HELD = [field.name for field in fields(Item) if field.name != "utterance"]
+# Of an ValidatedUtterance, what a row holds beside start, end and channel of its utterance.
+HELD = [field.name for field in fields(ValidatedUtterance) if field.name != "utterance"]
 KINDS = [str if name in ("digest", "sound") else int for name in HELD]
 
 
@@ -38,7 +38,7 @@ def version_of(path: Path) -> Version:
     return (state.st_size, state.st_mtime_ns, state.st_ctime_ns) if stat.S_ISREG(state.st_mode) else (0, 0, 0)
 
 
-def write_known(folder: Path, items: Iterable[Item], versions: Mapping[Path, Version]) -> None:
+def write_known(folder: Path, items: Iterable[ValidatedUtterance], versions: Mapping[Path, Version]) -> None:
     """Write the table of a prepared corpus.
 
     Args:
@@ -55,7 +55,9 @@ def write_known(folder: Path, items: Iterable[Item], versions: Mapping[Path, Ver
             file.write(json.dumps(row).encode() + b"\n")
 
 
-def read_known(folder: Path, utterances: Sequence[Utterance], versions: Mapping[Path, Version]) -> dict[str, Item]:
+def read_known(
+    folder: Path, utterances: Sequence[Utterance], versions: Mapping[Path, Version]
+) -> dict[str, ValidatedUtterance]:
     """Utterance id -> what its file held, where the file has not changed; of a damaged table, nothing."""
     held: dict[tuple[Any, ...], dict[str, Any]] = {}
     try:
@@ -69,4 +71,4 @@ def read_known(folder: Path, utterances: Sequence[Utterance], versions: Mapping[
     except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error):
         return {}
     found = {u.id: held.get((str(u.real_path), u.start, u.end, u.channel)) for u in utterances}
-    return {u.id: Item(u, **values) for u in utterances if (values := found[u.id])}
+    return {u.id: ValidatedUtterance(u, **values) for u in utterances if (values := found[u.id])}

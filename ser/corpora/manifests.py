@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.corpora.controls import thinned
-from ser.corpora.items import Item, is_segmented
+from ser.corpora.items import ValidatedUtterance, is_segmented
 from ser.corpora.kaldi import spk2utt, validate, write_table
 from ser.corpora.protocol import PARTS, Protocol
 from ser.corpora.splits import Fold
@@ -16,7 +16,9 @@ from ser.corpora.splits import Fold
 MANIFESTS = ("recordings.jsonl.gz", "supervisions.jsonl.gz", "cuts.jsonl.gz")
 
 
-def write_manifests(folder: Path, protocol: Protocol, items: Sequence[Item], kept: Sequence[Item]) -> None:
+def write_manifests(
+    folder: Path, protocol: Protocol, items: Sequence[ValidatedUtterance], kept: Sequence[ValidatedUtterance]
+) -> None:
     """recordings and supervisions of all utterances, cuts of those that are in a class (`*.jsonl.gz`).
 
     A recording is a file, whatever the number of its utterances. A supervision's `custom` holds emotion (the class, or
@@ -72,7 +74,7 @@ def write_manifests(folder: Path, protocol: Protocol, items: Sequence[Item], kep
 
 
 def write_data_dirs(
-    folder: Path, protocol: Protocol, kept: Sequence[Item], splits: Mapping[str, Any]
+    folder: Path, protocol: Protocol, kept: Sequence[ValidatedUtterance], splits: Mapping[str, Any]
 ) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """<split>_fold<k>/{train,valid,test}/ for every fold of every split; a part without speakers has no folder.
 
@@ -88,7 +90,7 @@ def write_data_dirs(
     for split, found in splits.items():
         for number, values in enumerate(found["folds"], 1):
             fold = Fold(values)
-            own: dict[str, list[Item]] = {part: [] for part in PARTS}
+            own: dict[str, list[ValidatedUtterance]] = {part: [] for part in PARTS}
             for item in kept:
                 if part := fold.part_of(item.utterance):
                     own[part].append(item)
@@ -107,7 +109,7 @@ def write_data_dirs(
     return written, other_text, not_kept
 
 
-def _write_data_dir(folder: Path, protocol: Protocol, items: Sequence[Item], segmented: bool) -> int:
+def _write_data_dir(folder: Path, protocol: Protocol, items: Sequence[ValidatedUtterance], segmented: bool) -> int:
     utterances = [item.utterance for item in items]
     utt2spk = {u.id: u.speaker for u in utterances}
     genders = {u.speaker: u.gender for u in utterances if u.gender}
@@ -134,7 +136,7 @@ def _write_data_dir(folder: Path, protocol: Protocol, items: Sequence[Item], seg
     return validate(folder)
 
 
-def _recordings(items: Sequence[Item]) -> dict[str, dict[str, str]]:
+def _recordings(items: Sequence[ValidatedUtterance]) -> dict[str, dict[str, str]]:
     """The tables of a data dir with segments.
 
     A wav.scp can pick a channel only by a pipe, which this toolkit does not write. So a channel that is a speaker is a
@@ -167,7 +169,7 @@ def _recordings(items: Sequence[Item]) -> dict[str, dict[str, str]]:
     return tables
 
 
-def _seconds(item: Item, offset: int) -> str:
+def _seconds(item: ValidatedUtterance, offset: int) -> str:
     """A place in the file, with so many digits that the sample can be told at any rate."""
     return f"{(item.first_sample + offset) / item.sampling_rate:.9f}"
 

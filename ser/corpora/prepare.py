@@ -13,8 +13,8 @@ from ser.common.errors import listed
 from ser.corpora.compare import check_classes, check_labels, check_parts, compare, incomplete
 from ser.corpora.controls import shuffled
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
-from ser.corpora.findings import Finding, collecting, complain, complain_of
-from ser.corpora.items import Item, check_times, is_segmented, read_items, where
+from ser.corpora.findings import Finding, collect_issues, complain_of, report_issue
+from ser.corpora.items import ValidatedUtterance, check_times, is_segmented, read_items, where
 from ser.corpora.known_files import Version, read_known, version_of, write_known
 from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
 from ser.corpora.names import unknown_names
@@ -59,7 +59,7 @@ def prepare(
     _check_place(corpus_dir, out_dir)
     real_folder.cache_clear()
     offered = {"protocol": protocol, "allow_pipes": allow_pipes, "audio_dir": out_dir / AUDIO}
-    with collecting([STRAY] if allow_partial else []) as stray:
+    with collect_issues([STRAY] if allow_partial else []) as stray:
         utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered))
     versions = {path: version_of(path) for path in {u.real_path for u in utterances}}
     fingerprint = _fingerprint(preparer, protocol, utterances, versions, allow_partial, stray)
@@ -123,8 +123,8 @@ def prepare(
 
 
 def _usable_items(
-    protocol: Protocol, items: Sequence[Item], found: Mapping[str, Finding], allow_partial: bool
-) -> tuple[list[Item], dict[str, str]]:
+    protocol: Protocol, items: Sequence[ValidatedUtterance], found: Mapping[str, Finding], allow_partial: bool
+) -> tuple[list[ValidatedUtterance], dict[str, str]]:
     """The utterances that can be used, as `shuffle_labels` wants them, and what is wrong with each of the others.
 
     Raises:
@@ -141,7 +141,7 @@ def _usable_items(
 def _left_out(
     protocol: Protocol,
     utterances: Sequence[Utterance],
-    items: Sequence[Item],
+    items: Sequence[ValidatedUtterance],
     unusable: Mapping[str, str],
     stray: Sequence[Finding],
 ) -> list[tuple[str, str]]:
@@ -156,7 +156,9 @@ def _left_out(
     return [*dropped, *unusable.items(), *files, *others]
 
 
-def _counts(protocol: Protocol, items: Sequence[Item], kept: Sequence[Item]) -> dict[str, Any]:
+def _counts(
+    protocol: Protocol, items: Sequence[ValidatedUtterance], kept: Sequence[ValidatedUtterance]
+) -> dict[str, Any]:
     return {
         "utterances": len(items),
         "speakers": len({item.utterance.speaker for item in items}),
@@ -235,14 +237,14 @@ def without_doubles(found: Iterable[Utterance]) -> tuple[list[Utterance], list[P
         if other is utterance:
             continue
         if other.label != utterance.label:
-            complain(
+            report_issue(
                 "one id, other content",
                 f"{where(utterance)}: the same utterance as {where(other)} ({utterance.id}) with label "
                 f"{utterance.label} in place of {other.label}; remove the wrong one",
             )
             continue
         if not _is_same(other, utterance):
-            complain(
+            report_issue(
                 "one id, other content",
                 f"{where(utterance)}: the same utterance as {where(other)} ({utterance.id}) with other "
                 "content; remove the wrong one",
@@ -293,7 +295,7 @@ def _check_recordings(utterances: Sequence[Utterance]) -> None:
         for key in (name, *([] if u.channel is None else [f"{name}-{u.channel}"])):
             other = first.setdefault(key, u)
             if other.real_path != u.real_path:
-                complain(
+                report_issue(
                     "one id, other content",
                     f"{where(u)}: recording {key} is {u.path} here and {other.path} in {where(other)}; "
                     "give each file an id of its own",
@@ -305,7 +307,7 @@ def _check_genders(utterances: Sequence[Utterance]) -> None:
     for u in utterances:
         other = first.setdefault(u.speaker, u) if u.gender else u
         if other.gender != u.gender:
-            complain(
+            report_issue(
                 "speakers",
                 f"{where(u)}: speaker {u.speaker} is {u.gender} here and {other.gender} in {where(other)}; fix one",
             )
@@ -321,7 +323,7 @@ def _unused_splits(protocol: Protocol, utterances: Sequence[Utterance]) -> str:
     )
 
 
-def _parted(protocol: Protocol, kept: Sequence[Item]) -> dict[str, int]:
+def _parted(protocol: Protocol, kept: Sequence[ValidatedUtterance]) -> dict[str, int]:
     """<split>_fold<k> -> recordings whose speakers are in several parts, where there are any."""
     speakers: dict[str, set[str]] = {}
     for item in kept:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, check_regular
-from ser.corpora.findings import complain
+from ser.corpora.findings import report_issue
 
 GENDERS = {
     "": "",
@@ -35,7 +35,7 @@ def refuse(kind: str, message: str) -> Refused:
     Raises:
         InputError: findings are not being collected.
     """
-    complain(kind, message)
+    report_issue(kind, message)
     return Refused(message)
 
 
@@ -88,7 +88,7 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[list[str], str]], bool
         elif len(fields) == len(header):
             rows.append((fields, f"{path}:{line}"))
         else:
-            complain("table", f"{path}:{line}: {len(fields)} fields, and there are {len(header)} columns; fix the line")
+            report_issue("table", f"{path}:{line}: {len(fields)} fields, but {len(header)} columns; fix the line")
     if header is None:
         raise InputError(f"{path}: empty; the first line names the columns, such as path, speaker, emotion")
     return header, rows, comma

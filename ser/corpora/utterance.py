@@ -12,7 +12,7 @@ from typing import Any
 
 from ser.audio import READABLE_SUFFIXES
 from ser.common import InputError
-from ser.corpora.findings import complain
+from ser.corpora.findings import report_issue
 
 # Kind of finding of a file whose name does not follow the scheme of its corpus.
 STRAY = "stray files"
@@ -96,7 +96,7 @@ def audio_files(
             continue
         yield path, match
     if not found:
-        complain("files", f"{corpus_dir}: holds no audio files; give the folder that holds the corpus")
+        report_issue("files", f"{corpus_dir}: holds no audio files; give the folder that holds the corpus")
 
 
 def refuse_stray(path: Path, scheme: str) -> None:
@@ -108,7 +108,7 @@ def refuse_stray(path: Path, scheme: str) -> None:
     Raises:
         InputError: unless findings are being collected.
     """
-    complain(
+    report_issue(
         STRAY,
         f"{path}{STRAY_TEXT} ({scheme}); "
         "move the file out of the corpus folder, or leave such files out with --allow-partial true",

@@ -22,7 +22,7 @@ from ser.audio import read_blocks, resample_blocks
 from ser.common import InputError
 from ser.common.progress import progress
 from ser.diarization.settings import Settings
-from ser.frontends.preprocess import GROUPED, Moments
+from ser.frontends.preprocess import GROUPED, RunningStats
 from ser.inference.predictor import Predictor, Statistics
 from ser.scoring.calibration import tempered
 
@@ -306,7 +306,7 @@ def speaker_statistics(
     """
     if not wanted(predictor, settings):
         return {}
-    moments: dict[str, Moments | RunningMoments] = {}
+    moments: dict[str, RunningStats | RunningMoments] = {}
     seconds: dict[str, float] = defaultdict(float)
     for path, named in recordings.items():
         with suppress(InputError):
@@ -345,7 +345,9 @@ def _statistics(
     ]
 
 
-def _enough(statistics: ChannelStatistics, moments: Moments | RunningMoments, settings: Settings) -> ChannelStatistics:
+def _enough(
+    statistics: ChannelStatistics, moments: RunningStats | RunningMoments, settings: Settings
+) -> ChannelStatistics:
     """With the values, where there is speech enough for them; else those of training."""
     if statistics.seconds < settings.statistics_minimum or not moments.count:
         return replace(statistics, source="training")
@@ -363,7 +365,7 @@ def _collect(
     settings: Settings,
     found: Survey,
     spoken: Mapping[int, np.ndarray],
-    moments: Mapping[int, Moments | RunningMoments],
+    moments: Mapping[int, RunningStats | RunningMoments],
 ) -> None:
     """Add the speech of channels to their moments, every part of which is read once."""
     window = round(settings.window * found.rate)

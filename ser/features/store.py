@@ -21,9 +21,9 @@ import numpy as np
 
 from ser.audio import resample
 from ser.augment import Augment, TooShort
+from ser.augment.babble_pool import BabblePool
 from ser.augment.copies import VERSION as COPIES_VERSION
-from ser.augment.copies import perturb
-from ser.augment.voices import Voices
+from ser.augment.copies import apply_transforms
 from ser.common import InputError, atomic_path, digest, read_json, write_json, write_text
 from ser.common.once import parsed_once
 from ser.common.progress import progress
@@ -137,7 +137,7 @@ class FeatureStore:
         """Make what all jobs need, so that they do not wait for each other: the bank of simulated rooms."""
         step = next((step for cut in self.cuts for step in cut.steps if "bank" in step), None)
         if step is not None:
-            perturb(np.ones(1, np.float32), self.frontend.sampling_rate, [step], self._augment, self._voices)
+            apply_transforms(np.ones(1, np.float32), self.frontend.sampling_rate, [step], self._augment, self._voices)
 
     def compute(self, job: int, jobs: int) -> tuple[int, int]:
         """Compute a job's share of what is missing; of equal contents, one.
@@ -245,8 +245,8 @@ class FeatureStore:
             raise InputError(f"{self.folder}: no features of {self.data_dir} under these settings; run stage 3")
 
     @cached_property
-    def _voices(self) -> Voices:
-        return Voices(self._originals, read_table(self.data_dir / "utt2spk"))
+    def _voices(self) -> BabblePool:
+        return BabblePool(self._originals, read_table(self.data_dir / "utt2spk"))
 
     @cached_property
     def _prepared(self) -> float:
@@ -332,7 +332,7 @@ def _read_frames(path: Path) -> dict[str, int]:
 
 
 def features_of(
-    cut: Cut, frontend: Frontend, augment: Augment | None = None, voices: Voices | None = None
+    cut: Cut, frontend: Frontend, augment: Augment | None = None, voices: BabblePool | None = None
 ) -> tuple[np.ndarray, bool]:
     """Read a cut, its channels mixed down or one of them, resample, do what is done to a copy, transform.
 
@@ -346,7 +346,7 @@ def features_of(
     samples = _read(replace(cut, id="", original=None, steps=()), frontend.sampling_rate)
     if augment is not None and voices is not None:
         try:
-            samples = perturb(samples, frontend.sampling_rate, cut.steps, augment, voices)
+            samples = apply_transforms(samples, frontend.sampling_rate, cut.steps, augment, voices)
         except TooShort as error:
             raise InputError(f"{cut.path}: {cut.id}: {error}; take that kind out of augment.kinds") from None
     return frontend.extract(samples), len(samples) < frontend.shortest

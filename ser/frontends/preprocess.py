@@ -101,7 +101,7 @@ class Preprocess(nn.Module):
         return (x - mean) / deviation
 
 
-class Moments:
+class RunningStats:
     """Running mean and deviation a bin."""
 
     def __init__(self, bins: int, count: int = 0, sums: Tensor | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 from ser.common import InputError, digest
 from ser.common.provenance import code_hash
-from ser.config import Experiment, decisive, find, load
+from ser.config import Experiment, find, load, result_affecting
 from ser.config.names import combination_name
 from ser.config.registry import POOLING, TEMPORAL
 from ser.config.yaml_file import QUOTE, read_yaml, shown
@@ -101,7 +101,7 @@ class Grid:
 
         Its name ends with a digest of the settings that decide a result, but for those that a cell's own path names.
         """
-        shared = {key: value for key, value in decisive(self.settings).items() if key not in VARIED}
+        shared = {key: value for key, value in result_affecting(self.settings).items() if key not in VARIED}
         return self.places.exp / f"{self.settings.preset}_{digest(shared)[:8]}"
 
     @cached_property
@@ -113,7 +113,7 @@ class Grid:
 
     def kept_run(self, experiment: Experiment) -> dict[str, Any] | None:
         """What the kept ledger has of an experiment, if it is scored on all that it has to be."""
-        row = self.kept.get(digest(decisive(experiment))) if self.kept else None
+        row = self.kept.get(digest(result_affecting(experiment))) if self.kept else None
         return row if row is not None and row["zero_shot"].keys() >= set(self.unseen(experiment)) else None
 
     @property

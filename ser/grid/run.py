@@ -18,7 +18,7 @@ from ser.batches import Data, open_data
 from ser.common import InputError, digest
 from ser.common.files import append_text
 from ser.common.progress import progress
-from ser.config import Experiment, decisive, save
+from ser.config import Experiment, result_affecting, save
 from ser.config.metrics import summary
 from ser.corpora.protocol import PARTS, own_fold
 from ser.corpora.splits import with_splits
@@ -205,7 +205,7 @@ class Runner:
         key = _key(experiment)
         if key not in self._hashes:
             self._hashes[key] = target_hashes(self.data(experiment))
-        return {**self._hashes[key], "config_hash": digest(decisive(experiment))}
+        return {**self._hashes[key], "config_hash": digest(result_affecting(experiment))}
 
     def all_hashes(self, experiment: Experiment) -> dict[str, Any]:
         """Of settings, data and split, and of the corpora for zero-shot scoring."""

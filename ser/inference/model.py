@@ -19,7 +19,7 @@ from ser.common import InputError, read_json
 from ser.common.files import sha256
 from ser.common.kinds import of_kind
 from ser.config import Experiment, differences
-from ser.config.load import ADDED, with_new_names
+from ser.config.load import ADDED_DEFAULTS, with_new_names
 from ser.config.registry import POOLING, TEMPORAL
 from ser.frontends import build_frontend
 from ser.frontends.preprocess import GROUPED
@@ -88,7 +88,7 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
             raise InputError(f"{folder / DESCRIPTION}: group_statistics: not {width} numbers; {AGAIN}")
     heads = {head: tuple(classes) for head, classes in description["heads"].items()}
     from ser.training.checkpoint import load_tensors
-    from ser.training.machine import open_device
+    from ser.training.device import open_device
 
     path = folder / WEIGHTS
     _refuse_pickle(path)
@@ -378,7 +378,7 @@ def experiment_of(settings: Mapping[str, Any]) -> Experiment:
         ValueError: a key that is missing, unknown or of another kind; a block that this version does not know.
     """
     settings, later = with_new_names(settings), dict[str, Any]()
-    for key, value in ADDED.items():
+    for key, value in ADDED_DEFAULTS.items():
         section, _, name = key.partition(".")
         later.setdefault(section, {})[name] = value
     filled = {k: {**later.get(k, {}), **v} if isinstance(v, Mapping) else v for k, v in settings.items()}

@@ -13,7 +13,7 @@ from ser.batches.batch import MULTIPLE
 from ser.common import InputError
 from ser.features import as_stored
 from ser.frontends import build_frontend
-from ser.frontends.preprocess import GROUPED, Moments, Preprocess
+from ser.frontends.preprocess import GROUPED, Preprocess, RunningStats
 from ser.inference.model import Model
 from ser.nets.evaluate import BATCH_FRAMES
 
@@ -77,10 +77,10 @@ class Predictor:
         x, lengths = self.preprocess.select(torch.from_numpy(spectrum)[None], torch.tensor([len(spectrum)]))
         return np.ascontiguousarray(x[0, : int(lengths)])
 
-    def moments(self) -> Moments | RunningMoments:
+    def moments(self) -> RunningStats | RunningMoments:
         """What takes the statistics of a speaker or corpus, of what `preprocessed` gives of each of its files."""
         if self._summary is None:
-            return Moments(self.frontend.width)
+            return RunningStats(self.frontend.width)
         from ser.training.baseline import RunningMoments
 
         return RunningMoments()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ser.batches import View, by_length, collate
+from ser.batches import UtteranceDataset, by_length, collate
 from ser.nets.network import SpeechEmotionNetwork
 
 BATCH_FRAMES = 4_000  # padded frames in a batch: more take more memory and no less time
@@ -13,7 +13,11 @@ BATCH_FRAMES = 4_000  # padded frames in a batch: more take more memory and no l
 
 @torch.inference_mode()
 def log_posteriors(
-    network: SpeechEmotionNetwork, view: View, head: str, device: torch.device, chosen: np.ndarray | None = None
+    network: SpeechEmotionNetwork,
+    view: UtteranceDataset,
+    head: str,
+    device: torch.device,
+    chosen: np.ndarray | None = None,
 ) -> np.ndarray:
     """Natural logarithms of a head's posteriors, float32, (utterances, classes), in the order of the part.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ser.batches import Data, Part, View, by_length, collate
+from ser.batches import Data, Part, UtteranceDataset, by_length, collate
 from ser.common import InputError, digest
 from ser.common.records import write_record
 from ser.config import Batches, Experiment
@@ -19,7 +19,7 @@ from ser.nets import SpeechEmotionNetwork, build
 from ser.nets.evaluate import BATCH_FRAMES, log_posteriors
 from ser.scoring.files import read_decode, read_train
 from ser.training.checkpoint import load_tensors
-from ser.training.machine import find_machine
+from ser.training.device import resolve_device
 
 
 class Decoder:
@@ -39,7 +39,7 @@ class Decoder:
         self.experiment, self.folder, self.model = experiment, folder, digest(path)
         self.network = build(experiment, meta["classes"])
         self.network.load_state_dict(tensors)
-        self.device = find_machine(experiment.training).device
+        self.device = resolve_device(experiment.training).device
         self.network.to(self.device)
 
     def decode_part(self, part: Part, unseen: Data | None = None) -> str:
@@ -61,7 +61,9 @@ class Decoder:
         if decoded_as(folder, mark):
             return f"{folder}: done already"
         if unseen:
-            write_decoded(folder, part, mean_posteriors(self.network, View(part, config), self.device), mark)
+            write_decoded(
+                folder, part, mean_posteriors(self.network, UtteranceDataset(part, config), self.device), mark
+            )
         else:
             decode(self.network, part, config, self.device, folder, mark)
         return f"{folder}: {len(part)} utterances"
@@ -116,7 +118,7 @@ def decode(
     Args:
         description: what decode.json holds beside the class list.
     """
-    found = np.exp(log_posteriors(network, View(part, config), network.head_of(part.corpus), device))
+    found = np.exp(log_posteriors(network, UtteranceDataset(part, config), network.head_of(part.corpus), device))
     write_decoded(folder, part, found, description)
 
 
@@ -139,7 +141,7 @@ def write_decoded(folder: Path, part: Part, posteriors: np.ndarray, description:
 
 
 @torch.inference_mode()
-def mean_posteriors(network: SpeechEmotionNetwork, view: View, device: torch.device) -> np.ndarray:
+def mean_posteriors(network: SpeechEmotionNetwork, view: UtteranceDataset, device: torch.device) -> np.ndarray:
     """Mean of the posteriors of all heads, for a corpus that has no head of its own.
 
     A head answers a class of the part by its own class of the same name, or not at all; rows add up to 1.

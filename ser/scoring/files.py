@@ -48,7 +48,7 @@ class TargetScores(Scores):
     confusion: list[list[int]]
 
 
-class Machine(TypedDict):
+class DeviceConfig(TypedDict):
     """Where it was trained."""
 
     device: str
@@ -70,7 +70,7 @@ class Train(Hashes):
     code_hashes: NotRequired[list[str]]
     git_revision: str
     versions: dict[str, str]
-    machine: Machine
+    machine: DeviceConfig
 
 
 class EpochLoss(TypedDict):

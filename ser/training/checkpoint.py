@@ -39,6 +39,11 @@ class Progress(TypedDict):
     seconds: list[float]
 
 
+def with_new_names(meta: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's description, with the name that `waited` of earlier versions has now."""
+    return json.loads(json.dumps(meta).replace('"waited":', '"num_bad_epochs":'))
+
+
 def save_tensors(path: Path, tensors: State, meta: dict[str, Any]) -> None:
     """Write tensors and a JSON-able description, whole or not at all."""
     with atomic_path(path) as temporary:

@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ser.batches import Batch, Part, Sampler, View, collate, fit_statistics
+from ser.batches import Batch, Part, Sampler, UtteranceDataset, collate, fit_statistics
 from ser.common import InputError, atomic_path, derive_seed, digest, locked, write_text
 from ser.common.files import sha256
 from ser.common.kinds import of_kind
 from ser.common.metrics import confusion_matrix
 from ser.common.provenance import provenance
 from ser.common.records import write_record
-from ser.config import Experiment, decisive
+from ser.config import Experiment, result_affecting
 from ser.config.metrics import scores, summary
 from ser.config.registry import LOSS, built
 from ser.frontends import build_frontend
@@ -38,11 +38,11 @@ from ser.nets.averaging import BestStates, LastStates
 from ser.nets.evaluate import log_posteriors
 from ser.training import checkpoint as files
 from ser.training.class_weights import class_weights
-from ser.training.machine import Machine, find_machine
+from ser.training.device import DeviceConfig, resolve_device
 from ser.training.objective import batch_loss, validation_loss
-from ser.training.schedule import ranks, rate_factor, turns, updates_per_epoch, validation_sample
+from ser.training.schedule import corpus_positions, corpus_schedule, lr_lambda, updates_per_epoch, validation_sample
 from ser.training.stopping import Stopping
-from ser.training.watching import Watching
+from ser.training.training_logger import TrainingLogger
 
 # What a launcher may start again: EX_TEMPFAIL.
 REQUEUE = 75
@@ -84,13 +84,13 @@ class Trainer:
         if not train:
             raise InputError(f"{folder}: no corpus has training speakers; choose another fold or split")
         if not valid:
-            raise InputError(f"{folder}: none of {', '.join(train)} has validation speakers, so nothing can be watched")
+            raise InputError(f"{folder}: none of {', '.join(train)} has validation speakers, so nothing is monitored")
         self.experiment, self.folder, self.hashes, self.heads = experiment, folder, hashes, heads
         self.config = experiment.training
         self.keep_checkpoint = keep_checkpoint and self.config.can_continue
-        self.machine: Machine = find_machine(self.config)
-        self.train = {corpus: View(part, experiment.batches) for corpus, part in train.items()}
-        self.valid = {corpus: View(part, experiment.batches) for corpus, part in valid.items()}
+        self.machine: DeviceConfig = resolve_device(self.config)
+        self.train = {corpus: UtteranceDataset(part, experiment.batches) for corpus, part in train.items()}
+        self.valid = {corpus: UtteranceDataset(part, experiment.batches) for corpus, part in valid.items()}
         self.weights = {c: class_weights(part.class_counts, self.config.class_weights) for c, part in train.items()}
         self.warnings = [*warnings, *self._untrained(valid)]
         self.device_weights = {c: torch.from_numpy(w).to(self.machine.device) for c, w in self.weights.items()}
@@ -109,8 +109,10 @@ class Trainer:
             for corpus, view in self.valid.items()
         }
         sizes = [len(view) for view in self.train.values()]
-        self.turns = turns(sizes, self.steps, experiment.batches.temperature, self._purpose("turns"))
-        self.ranks = ranks(self.turns)
+        self.corpus_schedule = corpus_schedule(
+            sizes, self.steps, experiment.batches.temperature, self._purpose("turns")
+        )
+        self.corpus_positions = corpus_positions(self.corpus_schedule)
         self.network = self._new_network()
         self.loss = self._new_loss()
         front = [] if self.network.front is None else [p for p in self.network.front.parameters() if p.requires_grad]
@@ -127,7 +129,7 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.seconds: list[float] = []
         self.losses: dict[str, list[float]] = {corpus: [] for corpus in self.corpora}
-        self.kept_states = {"best": BestStates, "last": LastStates}[self.config.keep](self.config.average)
+        self.saved_states = {"best": BestStates, "last": LastStates}[self.config.keep](self.config.average)
         self.signal: int | None = None
         self.kept = time.monotonic()
         self.provenance = provenance()  # of the code that runs, which may change on disk meanwhile
@@ -180,11 +182,11 @@ class Trainer:
     def _run_epoch(self) -> None:
         epoch, started = len(self.history) + 1, time.monotonic()
         steps = self.epoch_steps
-        with self.watching.epoch_bar(steps, self.step - (epoch - 1) * steps) as bar:
+        with self.logger.epoch_bar(steps, self.step - (epoch - 1) * steps) as bar:
             self.run_steps(epoch * steps, bar.step)
         self._validate(epoch)
         self.seconds.append(time.monotonic() - started)
-        self.watching.say_epoch()
+        self.logger.log_epoch()
         self._keep()
 
     def run_steps(self, end: int, done: Callable[[float], object] = lambda _: None) -> None:
@@ -212,9 +214,9 @@ class Trainer:
                 yield batch
 
     def _batch(self, step: int) -> Batch:
-        corpus = self.corpora[self.turns[step]]
+        corpus = self.corpora[self.corpus_schedule[step]]
         rng = np.random.default_rng(derive_seed(*self._purpose("distortion"), step))
-        return collate(self.train[corpus], self.samplers[corpus].batch(int(self.ranks[step])), rng)
+        return collate(self.train[corpus], self.samplers[corpus].batch(int(self.corpus_positions[step])), rng)
 
     def _update(self, batch: Batch) -> float:
         """One update; heads of corpora that are not in the batch get no gradient, so Adam leaves them alone."""
@@ -236,7 +238,7 @@ class Trainer:
             )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
-        factor = rate_factor(self.step, self.steps, self.config.schedule)
+        factor = lr_lambda(self.step, self.steps, self.config.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * factor
         self.optimizer.step()
@@ -256,23 +258,23 @@ class Trainer:
 
     def _validate(self, epoch: int) -> None:
         valid = self._scores(self.samples)
-        watched = float(np.mean([v["loss"] for v in valid.values()]))
-        if not math.isfinite(watched):
+        monitored = float(np.mean([v["loss"] for v in valid.values()]))
+        if not math.isfinite(monitored):
             raise InputError(
                 f"{self.folder}: the validation loss of epoch {epoch} is not a number; lower training.learning_rate "
                 "(the last checkpoint is kept)"
             )
-        self.stopping = self.stopping.after(epoch, watched, self.config.improvement)
-        self.kept_states.add(watched, self.network.state_dict())
+        self.stopping = self.stopping.after(epoch, monitored, self.config.min_delta)
+        self.saved_states.add(monitored, self.network.state_dict())
         self.history.append(
             {
                 "epoch": epoch,
                 "step": self.step,
                 "train_loss": {c: float(np.mean(losses)) for c, losses in self.losses.items() if losses},
-                "valid_loss": watched,
+                "valid_loss": monitored,
                 "valid": valid,
                 "best_epoch": self.stopping.best_epoch,
-                "waited": self.stopping.waited,
+                "num_bad_epochs": self.stopping.num_bad_epochs,
             }
         )
         self.losses = {corpus: [] for corpus in self.corpora}
@@ -283,7 +285,7 @@ class Trainer:
         return self.stopping.best_epoch if self.config.keep == "best" else len(self.history)
 
     def _finished(self) -> bool:
-        return len(self.history) >= self.config.max_epochs or self.stopping.waited >= self.config.patience
+        return len(self.history) >= self.config.max_epochs or self.stopping.num_bad_epochs >= self.config.patience
 
     # -- state --------------------------------------------------------------------------------------------------------
 
@@ -308,7 +310,7 @@ class Trainer:
         if not self.config.can_continue:
             return digest(self.hashes, self.machine.precision)
         training = replace(self.config, max_epochs=1, patience=1)
-        config_hash = digest(decisive(replace(self.experiment, training=training)))
+        config_hash = digest(result_affecting(replace(self.experiment, training=training)))
         return digest({**self.hashes, "config_hash": config_hash}, self.machine.precision)
 
     @property
@@ -325,7 +327,7 @@ class Trainer:
     def _save(self) -> None:
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {f"loss.{name}": tensor for name, tensor in self.loss.state_dict().items()}
-        tensors |= {f"kept.{name}": tensor for name, tensor in self.kept_states.tensors().items()}
+        tensors |= {f"kept.{name}": tensor for name, tensor in self.saved_states.tensors().items()}
         tensors |= {f"optimizer.{k}": tensor for k, tensor in files.optimizer_tensors(self.optimizer).items()}
         files.save_tensors(
             self._checkpoint,
@@ -353,11 +355,11 @@ class Trainer:
                 f"{self.folder} to start again, or give another --exp folder"
             )
         try:
-            state = of_kind(files.Progress, meta, "")
+            state = of_kind(files.Progress, files.with_new_names(meta), "")
             self.loss.load_state_dict(files.part_of(tensors, "loss."))
-            self.kept_states.load(files.part_of(tensors, "kept."))
+            self.saved_states.load(files.part_of(tensors, "kept."))
             if state["history"]:  # an epoch has ended: what is kept is of this network
-                self.network.load_state_dict(self.kept_states.state())
+                self.network.load_state_dict(self.saved_states.state())
             self.network.load_state_dict(files.part_of(tensors, "network."))
             files.restore_optimizer(self.optimizer, files.part_of(tensors, "optimizer."))
             self.stopping = Stopping(**state["stopping"])
@@ -388,17 +390,17 @@ class Trainer:
     # -- beginning and end ---------------------------------------------------------------------------------------------
 
     def _say_start(self) -> None:
-        self.watching = Watching(self.folder, self.config, self.history, self.seconds)
+        self.logger = TrainingLogger(self.folder, self.config, self.history, self.seconds)
         if self.step:
-            self.watching.say(f"continued from {self._checkpoint} at step {self.step}")
+            self.logger.log(f"continued from {self._checkpoint} at step {self.step}")
         for text in self.warnings:
-            self.watching.say(f"warning: {text}")
-        self.watching.say_parts({"train": self.train, "valid": self.valid})
+            self.logger.log(f"warning: {text}")
+        self.logger.log_parts({"train": self.train, "valid": self.valid})
         for corpus, sample in self.samples.items():
             if sample is not None:
-                self.watching.say(f"valid {corpus}: {len(sample)} utterances after each epoch, all at the end")
+                self.logger.log(f"valid {corpus}: {len(sample)} utterances after each epoch, all at the end")
         parameters = sum(p.numel() for p in self.network.parameters())
-        self.watching.say(
+        self.logger.log(
             f"{parameters:,} parameters on {self.machine.device}, {self.machine.precision}, "
             f"{self.machine.threads} threads"
         )
@@ -409,11 +411,11 @@ class Trainer:
             self._save()
         valid = self.history[self._chosen() - 1]["valid"]
         if any(sample is not None for sample in self.samples.values()):
-            self.network.load_state_dict(self.kept_states.state())
+            self.network.load_state_dict(self.saved_states.state())
             valid = self._scores(dict.fromkeys(self.valid))
             lines = ", ".join(f"{corpus} {summary(found, ' ')}" for corpus, found in valid.items())
-            self.watching.say(f"validation on all utterances: {lines}")
-        model = files.tensor_bytes(self.kept_states.state(), {**self.hashes, "classes": self.network.classes})
+            self.logger.log(f"validation on all utterances: {lines}")
+        model = files.tensor_bytes(self.saved_states.state(), {**self.hashes, "classes": self.network.classes})
         sums = {
             "model.safetensors": hashlib.sha256(model).hexdigest(),
             "epochs.jsonl": sha256(self.folder / "epochs.jsonl"),
@@ -424,7 +426,7 @@ class Trainer:
                 **self.hashes,
                 "chosen_epoch": self._chosen(),
                 "epochs": len(self.history),
-                "updates": {c: int((self.turns[: self.step] == i).sum()) for i, c in enumerate(self.corpora)},
+                "updates": {c: int((self.corpus_schedule[: self.step] == i).sum()) for i, c in enumerate(self.corpora)},
                 "class_counts": {c: s.part.class_counts.tolist() for c, s in self.train.items()},
                 "class_weights": {c: [float(v) for v in w] for c, w in self.weights.items()},
                 "seconds_per_epoch": round(median(self.seconds), 2),
@@ -444,8 +446,8 @@ class Trainer:
         left = [] if self.keep_checkpoint else [self._checkpoint]
         for path in (*left, *self.folder.glob(".tmp*")):  # and what killed runs left
             path.unlink(missing_ok=True)
-        self.watching.say(
+        self.logger.log(
             f"stopped after {len(self.history)} epochs; kept epoch {self._chosen()}, least validation loss "
             f"{self.stopping.best:.4f}"
         )
-        self.watching.end()
+        self.logger.end()

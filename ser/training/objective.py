@@ -12,8 +12,8 @@ from ser.batches import Batch
 from ser.config import Training
 from ser.nets import SpeechEmotionNetwork
 from ser.nets.adversarial import weight_at
+from ser.training.device import DeviceConfig
 from ser.training.losses import mixed_targets, smoothed_targets
-from ser.training.machine import Machine
 
 
 def batch_loss(
@@ -22,7 +22,7 @@ def batch_loss(
     batch: Batch,
     weights: Tensor,
     config: Training,
-    machine: Machine,
+    machine: DeviceConfig,
     rng: np.random.Generator,
     done: float,
 ) -> Tensor:

@@ -50,11 +50,11 @@ def validation_sample(targets: np.ndarray, config: Training, purpose: tuple[str 
     if not 0 < most < len(targets):
         return None
     order = np.random.default_rng(derive_seed(*purpose)).permutation(len(targets))
-    places = ranks(targets[order])  # of each utterance, how many of its class go before it
+    places = corpus_positions(targets[order])  # of each utterance, how many of its class go before it
     return np.sort(order[np.argsort(places, kind="stable")[:most]])
 
 
-def turns(sizes: list[int], steps: int, temperature: float, purpose: tuple[str | int, ...]) -> np.ndarray:
+def corpus_schedule(sizes: list[int], steps: int, temperature: float, purpose: tuple[str | int, ...]) -> np.ndarray:
     """The corpus of every step, int64, (steps,).
 
     Args:
@@ -69,7 +69,7 @@ def turns(sizes: list[int], steps: int, temperature: float, purpose: tuple[str |
     return np.random.default_rng(derive_seed(*purpose)).choice(len(sizes), steps, p=shares / shares.sum())
 
 
-def ranks(order: np.ndarray) -> np.ndarray:
+def corpus_positions(order: np.ndarray) -> np.ndarray:
     """For every step, how many steps of the same corpus went before it, int64, (steps,)."""
     result = np.empty_like(order)
     for corpus in np.unique(order):
@@ -78,7 +78,7 @@ def ranks(order: np.ndarray) -> np.ndarray:
     return result
 
 
-def rate_factor(step: int, steps: int, schedule: str) -> float:
+def lr_lambda(step: int, steps: int, schedule: str) -> float:
     """What the learning rate is multiplied by at a step, from 0.
 
     Args:

@@ -13,17 +13,17 @@ class Stopping:
         best: least loss so far, whose model is kept.
         best_epoch: its epoch, from 1; 0 before the first.
         reference: the loss that a later one has to be below by the relative improvement.
-        waited: epochs since the reference.
+        num_bad_epochs: epochs since the reference.
     """
 
     best: float = float("inf")
     best_epoch: int = 0
     reference: float = float("inf")
-    waited: int = 0
+    num_bad_epochs: int = 0
 
-    def after(self, epoch: int, loss: float, improvement: float) -> Stopping:
+    def after(self, epoch: int, loss: float, min_delta: float) -> Stopping:
         """The state after another epoch; `best_epoch == epoch` says that its model is to be kept."""
         best, best_epoch = (loss, epoch) if loss < self.best else (self.best, self.best_epoch)
-        if loss < self.reference * (1 - improvement):
+        if loss < self.reference * (1 - min_delta):
             return Stopping(best, best_epoch, loss, 0)
-        return Stopping(best, best_epoch, self.reference, self.waited + 1)
+        return Stopping(best, best_epoch, self.reference, self.num_bad_epochs + 1)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from ser.augment import augmentation
-from ser.augment.copies import copy_id, draw_steps, examples, perturb
-from ser.augment.voices import Voices
+from ser.augment.babble_pool import BabblePool
+from ser.augment.copies import apply_transforms, copy_id, examples, sample_transforms
 from ser.config import load
 
-NOBODY = Voices({}, {})
+NOBODY = BabblePool({}, {})
 
 
 def settings(tmp_path, *overrides):
@@ -36,22 +36,22 @@ def test_examples_bring_the_corpora_to_like_size(sizes, copies, expected):
 
 def test_a_copy_follows_from_utterance_number_and_settings_alone(tmp_path):
     augment = settings(tmp_path)
-    steps = draw_steps("a-1", 2, augment, NOBODY)
-    assert draw_steps("a-1", 2, settings(tmp_path, "augment.copies=5"), NOBODY) == steps
-    assert draw_steps("a-1", 3, augment, NOBODY) != steps
-    many = [draw_steps(f"a-{i}", 2, augment, NOBODY) for i in range(2, 8)]
+    steps = sample_transforms("a-1", 2, augment, NOBODY)
+    assert sample_transforms("a-1", 2, settings(tmp_path, "augment.copies=5"), NOBODY) == steps
+    assert sample_transforms("a-1", 3, augment, NOBODY) != steps
+    many = [sample_transforms(f"a-{i}", 2, augment, NOBODY) for i in range(2, 8)]
     assert steps not in many
     other = settings(tmp_path, "augment.volume.decibels=[-18,7]")
-    assert [draw_steps(f"a-{i}", 2, other, NOBODY) for i in range(2, 8)] != many
+    assert [sample_transforms(f"a-{i}", 2, other, NOBODY) for i in range(2, 8)] != many
 
 
 def test_kinds_come_evenly(tmp_path):
     augment = settings(tmp_path)
     for utterance in ("a-1", "b-2"):
-        names = [draw_steps(utterance, number, augment, NOBODY)[0]["kind"] for number in range(1, 13)]
+        names = [sample_transforms(utterance, number, augment, NOBODY)[0]["kind"] for number in range(1, 13)]
         assert set(Counter(names).values()) == {2}
         assert len(set(names[:6])) == 6
-    first = Counter(draw_steps(f"a-{i}", 1, augment, NOBODY)[0]["kind"] for i in range(600))
+    first = Counter(sample_transforms(f"a-{i}", 1, augment, NOBODY)[0]["kind"] for i in range(600))
     assert set(first) == set(augment.kinds)
     assert min(first.values()) > 60  # of 100 expected
 
@@ -61,7 +61,7 @@ def test_a_chain_does_several_kinds_in_their_order(tmp_path):
     order = list(augment.kinds)
     assert order == ["speed", "vtlp", "noise", "volume"]
     for number in range(1, 9):
-        names = [step["kind"] for step in draw_steps("a-1", number, augment, NOBODY)]
+        names = [step["kind"] for step in sample_transforms("a-1", number, augment, NOBODY)]
         assert len(names) == 3
         assert names == sorted(names, key=order.index)
 
@@ -69,13 +69,13 @@ def test_a_chain_does_several_kinds_in_their_order(tmp_path):
 def test_perturb_does_the_steps_and_nothing_else(tmp_path):
     augment = settings(tmp_path, "augment.chain=2", "augment.kinds=[volume,speed]")
     samples = np.random.default_rng(0).standard_normal(8000).astype(np.float32)
-    steps = draw_steps("a-1", 1, augment, NOBODY)
-    changed = perturb(samples, 8000, steps, augment, NOBODY)
+    steps = sample_transforms("a-1", 1, augment, NOBODY)
+    changed = apply_transforms(samples, 8000, steps, augment, NOBODY)
     assert [step["kind"] for step in steps] == ["speed", "volume"]
     faster = augment.kinds["speed"].apply(samples, 8000, {"factor": steps[0]["factor"]})
     expected = faster * np.float32(10 ** (steps[1]["decibels"] / 20))
     np.testing.assert_allclose(changed, expected, rtol=1e-6)
-    np.testing.assert_array_equal(perturb(samples, 8000, [], augment, NOBODY), samples)
+    np.testing.assert_array_equal(apply_transforms(samples, 8000, [], augment, NOBODY), samples)
 
 
 def test_ids_of_copies_begin_with_the_utterance():

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt
 
 from ser.audio import read_audio
-from ser.augment.kinds import BandPass, Mp3, Speed, TooShort, Volume, Vtlp, copy_rng, rms, voiced
 from ser.augment.noise import COLOURS, Noise, coloured, shares, sound_files
 from ser.augment.room import Room, measured_rt60
 from ser.augment.spectral import warp_frequency
+from ser.augment.transforms import BandPass, Mp3, Speed, TooShort, Volume, Vtlp, copy_rng, rms, voiced
 from ser.common import InputError, digest
 from ser.config.registry import KINDS
 
@@ -75,7 +75,7 @@ def envelope(samples):
 
 
 def done(kind, samples, seed, rate=RATE):
-    values = kind.draw(np.random.default_rng(seed))
+    values = kind.randomize_parameters(np.random.default_rng(seed))
     assert json.loads(json.dumps(values)) == values
     before = samples.copy()
     changed = kind.apply(samples, rate, values)
@@ -139,7 +139,7 @@ def test_the_least_seconds_are_enough(kinds, name):
 
 def test_copies_follow_from_utterance_number_and_settings(kinds):
     def draws(*key):
-        return {name: kind.draw(copy_rng(*key)) for name, kind in kinds.items()}
+        return {name: kind.randomize_parameters(copy_rng(*key)) for name, kind in kinds.items()}
 
     first = draws("u1", 1, "d1")
     assert draws("u1", 1, "d1") == first
@@ -176,7 +176,10 @@ def test_recorded_noise_of_any_rate_channels_and_length(tmp_path):
     assert list(kind.sources()) == ["a.wav", "c.wav", "deep/b.flac"]
     samples = speech()
     for seed, name in enumerate(list(kind.sources()) * 5):
-        values = kind.draw(np.random.default_rng(seed)) | {"file": name, "audio_digest": kind.sources()[name]}
+        values = kind.randomize_parameters(np.random.default_rng(seed)) | {
+            "file": name,
+            "audio_digest": kind.sources()[name],
+        }
         noise = kind.apply(samples, RATE, values) - samples
         assert noise.shape == samples.shape
         assert abs(decibels(rms(samples) / rms(noise)) - values["snr"]) < 0.5
@@ -255,11 +258,11 @@ def test_a_changed_recording_gives_other_values_and_is_not_taken_for_the_old_one
         sound_files.cache_clear()
         write(tmp_path / "a.wav", 0)
         kind = made(tmp_path)
-        old = kind.draw(np.random.default_rng(0))
+        old = kind.randomize_parameters(np.random.default_rng(0))
         kind.apply(speech(0.2), RATE, old)
         os.utime(write(tmp_path / "a.wav", 1), ns=(1, 1))
         sound_files.cache_clear()
-        new = kind.draw(np.random.default_rng(0))
+        new = kind.randomize_parameters(np.random.default_rng(0))
         assert {key for key in old if old[key] != new[key]} == {"audio_digest"}
         with pytest.raises(InputError, match="a.wav: not there, or not what it was"):
             kind.apply(speech(0.2), RATE, old)
@@ -294,7 +297,7 @@ def test_draws_never_touch_what_is_kept_for_testing(kinds, tmp_path):
         train, test = shares(names)
         assert test
         rng = np.random.default_rng(0)
-        assert {kind.draw(rng)[key] for _ in range(1000)} == set(train)
+        assert {kind.randomize_parameters(rng)[key] for _ in range(1000)} == set(train)
 
 
 # Rooms
@@ -304,7 +307,7 @@ def test_rooms_ring_as_long_as_said_from_sample_0(kinds):
     room = kinds["room"]
     seen = set()
     for seed in range(30):
-        values = room.draw(np.random.default_rng(seed))
+        values = room.randomize_parameters(np.random.default_rng(seed))
         seen.add(values["response"])
         for rate in (8000, 16000):
             response = room.response(rate, values)
@@ -326,17 +329,17 @@ def test_bank_is_made_once_and_depends_on_its_settings_alone(kinds, tmp_path, mo
     room = replace(kinds["room"], count=2, cache=str(tmp_path / "one"))
     other = replace(room, cache=str(tmp_path / "two"))
     samples = speech(1.0)
-    values = room.draw(np.random.default_rng(0))
-    assert other.draw(np.random.default_rng(0)) == values
+    values = room.randomize_parameters(np.random.default_rng(0))
+    assert other.randomize_parameters(np.random.default_rng(0)) == values
     np.testing.assert_array_equal(room.apply(samples, RATE, values), other.apply(samples, RATE, values))
     assert [path.name for path in (tmp_path / "one").iterdir() if path.suffix == ".npz"] == [room.bank.name]
     monkeypatch.setattr(Room, "_simulate", None)
-    room.draw(np.random.default_rng(1))
+    room.randomize_parameters(np.random.default_rng(1))
     changed = replace(room, rt60=(0.16, 0.3))
     assert changed.bank != room.bank
     changed.bank.write_bytes(b"PK no archive")
     with pytest.raises(InputError, match="not a readable bank of rooms"):
-        changed.draw(np.random.default_rng(0))
+        changed.randomize_parameters(np.random.default_rng(0))
     with pytest.raises(InputError, match="drawn from rooms-"):
         changed.apply(samples, RATE, values)
 
@@ -344,7 +347,7 @@ def test_bank_is_made_once_and_depends_on_its_settings_alone(kinds, tmp_path, mo
 def test_sizes_and_times_that_no_room_has(kinds, tmp_path):
     hall = replace(kinds["room"], length=(40, 50), width=(40, 50), height=(20, 30), rt60=(0.1, 0.2))
     with pytest.raises(InputError, match="no room of these sizes"):
-        replace(hall, cache=str(tmp_path)).draw(np.random.default_rng(0))
+        replace(hall, cache=str(tmp_path)).randomize_parameters(np.random.default_rng(0))
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".npz"]
 
 
@@ -358,9 +361,9 @@ def test_a_bank_that_was_interrupted_leaves_nothing(kinds, tmp_path, monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(np, "savez", cut_short)
         with pytest.raises(KeyboardInterrupt):
-            room.draw(np.random.default_rng(0))
+            room.randomize_parameters(np.random.default_rng(0))
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
-    assert room.draw(np.random.default_rng(0))["response"] == 0
+    assert room.randomize_parameters(np.random.default_rng(0))["response"] == 0
 
 
 def test_an_utterance_shorter_than_a_room_rings(kinds):

@@ -13,9 +13,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from ser.augment import (
     change_speed,
-    draw_distortion,
     mask,
     mixup_weights,
+    sample_augmentation,
     warp_frequency,
 )
 from ser.config import load
@@ -259,7 +259,7 @@ def test_mixup_weights_are_at_least_a_half(alpha, size, seed):
 
 def test_distortions_are_drawn_evenly():
     rng = rng_of(5)
-    draws = [draw_distortion(rng, [0.9, 1.0, 1.1], 0.1) for _ in range(6000)]
+    draws = [sample_augmentation(rng, [0.9, 1.0, 1.1], 0.1) for _ in range(6000)]
     speeds, alphas = np.array(draws).T
     np.testing.assert_allclose([np.mean(speeds == s) for s in (0.9, 1.0, 1.1)], 1 / 3, atol=0.03)
     assert alphas.min() >= 0.9
@@ -270,6 +270,6 @@ def test_distortions_are_drawn_evenly():
 
 def test_no_distortion_asked_for_is_none_and_takes_as_many_draws():
     rng, other = rng_of(6), rng_of(6)
-    assert draw_distortion(rng, [1.0], 0.0) == (1.0, 1.0)
-    draw_distortion(other, [0.9, 1.1], 0.1)
+    assert sample_augmentation(rng, [1.0], 0.0) == (1.0, 1.0)
+    sample_augmentation(other, [0.9, 1.1], 0.1)
     assert rng.random() == other.random()

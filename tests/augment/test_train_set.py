@@ -11,7 +11,7 @@ import soundfile
 from made import make
 
 from ser.augment.train_set import describe
-from ser.batches import View, fit_statistics, open_data
+from ser.batches import UtteranceDataset, fit_statistics, open_data
 from ser.batches.load import open_train_sets
 from ser.common import InputError
 from ser.config import save
@@ -112,7 +112,7 @@ def test_statistics_are_of_originals(copied, normalisation):
         made.experiment(f"batches.normalisation={normalisation}"), made.recipe, made.data_root, made.dump
     ).parts("train")
     one, two = (
-        [View(part, made.experiment(*overrides).batches) for part in parts.values()]
+        [UtteranceDataset(part, made.experiment(*overrides).batches) for part in parts.values()]
         for parts in (copied_parts, plain_parts)
     )
     np.testing.assert_array_equal(fit_statistics(one), fit_statistics(two))

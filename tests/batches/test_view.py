@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ser.batches import View, collate, fit_statistics
+from ser.batches import UtteranceDataset, collate, fit_statistics
 from ser.config import load
 
 SETTINGS = load("strict", None, ["corpora=[ravdess]"]).batches
@@ -20,7 +20,7 @@ def values(source):
 
 @pytest.mark.parametrize(("kind", "group"), [("utterance", "ids"), ("speaker", "speakers"), ("corpus", "corpus")])
 def test_each_group_has_mean_0_and_deviation_1(parts, kind, group):
-    source = View(parts["one"], replace(SETTINGS, normalisation=kind))
+    source = UtteranceDataset(parts["one"], replace(SETTINGS, normalisation=kind))
     found = values(source)
     names = [parts["one"].corpus] * len(found) if group == "corpus" else getattr(parts["one"], group)
     for name in set(names):
@@ -31,24 +31,26 @@ def test_each_group_has_mean_0_and_deviation_1(parts, kind, group):
 
 @pytest.mark.parametrize("kind", ["global", "none"])
 def test_global_and_none_read_the_archive_as_it_is(parts, kind):
-    source = View(parts["one"], replace(SETTINGS, normalisation=kind))
+    source = UtteranceDataset(parts["one"], replace(SETTINGS, normalisation=kind))
     np.testing.assert_array_equal(source.read(3), parts["one"].reader.read(parts["one"].ids[3]))
 
 
 def test_statistics_are_those_of_all_training_frames(parts):
-    sources = [View(part, SETTINGS) for part in parts.values()]
+    sources = [UtteranceDataset(part, SETTINGS) for part in parts.values()]
     frames = np.concatenate([v for source in sources for v in values(source)]).astype(np.float64)
     mean, deviation = fit_statistics(sources)
     np.testing.assert_allclose(mean, frames.mean(0), rtol=1e-5)
     np.testing.assert_allclose(deviation, frames.std(0), rtol=1e-4)
-    mean, deviation = fit_statistics([View(part, replace(SETTINGS, normalisation="none")) for part in parts.values()])
+    mean, deviation = fit_statistics(
+        [UtteranceDataset(part, replace(SETTINGS, normalisation="none")) for part in parts.values()]
+    )
     assert np.all(mean == 0)
     assert np.all(deviation == 1)
 
 
 def test_a_batch_is_padded_with_zeros_and_carries_its_targets(parts):
     part = parts["two"]
-    source = View(part, SETTINGS)
+    source = UtteranceDataset(part, SETTINGS)
     batch = collate(source, [(0, 0, 5), (3, 1, 7), (1, 0, 2)])
     assert batch.features.shape == (3, 8, 257)  # a multiple of 8
     assert batch.lengths.tolist() == [5, 7, 2]
@@ -61,7 +63,7 @@ def test_a_batch_is_padded_with_zeros_and_carries_its_targets(parts):
 
 def test_every_other_frame(parts):
     part = parts["one"]
-    view = View(part, replace(SETTINGS, frame_step=2))
+    view = UtteranceDataset(part, replace(SETTINGS, frame_step=2))
     whole = part.reader.read(part.ids[5])
     assert view.frames[5] == len(whole[::2])
     np.testing.assert_array_equal(view.read(5), whole[::2])
@@ -72,19 +74,19 @@ def test_every_other_frame(parts):
 def test_floor_and_trim(parts):
     part = parts["one"]
     whole = part.reader.read(part.ids[0])
-    floored = View(part, replace(SETTINGS, floor_decibels=20)).read(0)
+    floored = UtteranceDataset(part, replace(SETTINGS, floor_decibels=20)).read(0)
     np.testing.assert_allclose(floored, np.maximum(whole, whole.max() - 20 * np.log(10) / 10), atol=1e-5)
     assert (floored > whole + 1e-3).any()
-    trimmed = View(part, replace(SETTINGS, trim_decibels=1))
+    trimmed = UtteranceDataset(part, replace(SETTINGS, trim_decibels=1))
     assert (trimmed.frames < part.frames).any()
     first, last = trimmed.ranges[0]
     np.testing.assert_array_equal(trimmed.read(0), whole[first:last])
 
 
 def test_distortion_is_drawn_and_changes_length_by_speed(parts):
-    view = View(parts["one"], replace(SETTINGS, speeds=[2.0], vtlp=0.1))
+    view = UtteranceDataset(parts["one"], replace(SETTINGS, speeds=[2.0], vtlp=0.1))
     assert view.distorts
-    assert not View(parts["one"], SETTINGS).distorts
+    assert not UtteranceDataset(parts["one"], SETTINGS).distorts
     one, two, again = (collate(view, [(0, 0, 4), (1, 0, 4)], np.random.default_rng(s)) for s in (1, 2, 1))
     assert one.lengths.tolist() == [4, 4]
     assert np.array_equal(one.features, again.features)
@@ -94,18 +96,18 @@ def test_distortion_is_drawn_and_changes_length_by_speed(parts):
 
 
 def test_masks_cover_whole_frames_or_bins(parts):
-    view = View(parts["one"], replace(SETTINGS, time_masks=1, time_mask_width=2))
-    plain, masked = view.read(0, 0, 8), view.read_distorted(0, 0, 8, np.random.default_rng(3))
+    view = UtteranceDataset(parts["one"], replace(SETTINGS, time_masks=1, time_mask_width=2))
+    plain, masked = view.read(0, 0, 8), view.read_augmented(0, 0, 8, np.random.default_rng(3))
     changed = (plain != masked).all(axis=1)
     assert (plain == masked).all(axis=1).sum() + changed.sum() == 8
 
 
 def test_what_is_held_in_memory_is_what_is_read(parts, monkeypatch):
     config = replace(SETTINGS, frame_step=2, normalisation="speaker")
-    monkeypatch.setattr("ser.batches.view.IN_MEMORY", 0)
-    read = View(parts["one"], config)
-    monkeypatch.setattr("ser.batches.view.IN_MEMORY", 2 * read.read(0).nbytes)
-    held = View(parts["one"], config)
+    monkeypatch.setattr("ser.batches.dataset.IN_MEMORY", 0)
+    read = UtteranceDataset(parts["one"], config)
+    monkeypatch.setattr("ser.batches.dataset.IN_MEMORY", 2 * read.read(0).nbytes)
+    held = UtteranceDataset(parts["one"], config)
     for _ in range(2):
         for i in range(len(parts["one"])):
             np.testing.assert_array_equal(held.read(i), read.read(i))

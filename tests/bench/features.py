@@ -52,7 +52,7 @@ from bench_corpora import prepare_corpus
 
 from ser.audio import resample
 from ser.augment import Augment
-from ser.augment.copies import perturb
+from ser.augment.copies import apply_transforms
 from ser.augment.train_set import TrainSet
 from ser.batches.load import open_train_sets
 from ser.config import Experiment, load, save
@@ -189,7 +189,7 @@ class Bench:
         )
         spent["perturb"] = seconds(
             lambda: samples["perturb"].extend(
-                perturb(x, RATE, cut.steps, self.augment, self.voices)
+                apply_transforms(x, RATE, cut.steps, self.augment, self.voices)
                 for x, cut in zip(samples["resample"], cuts, strict=True)
             )
         )

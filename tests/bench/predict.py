@@ -8,7 +8,7 @@ RAVDESS is looked for in the environment, as in db.sh; its files are written as 
 
 - xrt, xrt_bare: seconds of audio answered a second, `load_model(...).predict(files)` from FLAC to labels; and of
   the network alone, on the same batches in memory.
-- vs_bare: rate of the one over that of the other, in turns.
+- vs_bare: rate of the one over that of the other, in corpus_schedule.
 - bound: what vs_bare could be at most on one core, if nothing but reading, resampling and STFT came to the network.
 - first_answer_s: from the start of `ser predict MODEL FILE` to the line of the answer.
 - peak_mb_1h: greatest resident size of `ser predict` on one hour of audio, the whole process.
@@ -53,7 +53,7 @@ from bench_corpora import place_of
 from ser import load_model
 from ser.audio import read_audio, resample
 from ser.config import load
-from ser.frontends.preprocess import Moments
+from ser.frontends.preprocess import RunningStats
 from ser.inference import Predictor
 from ser.inference.model import CARD, DESCRIPTION, FORMAT, SEEN, WEIGHTS, Provenance, write_sums
 from ser.inference.onnx.export import answers, export, quantise, session
@@ -92,7 +92,7 @@ def write_model(folder: Path, files: list[str]) -> None:
     torch.manual_seed(0)
     experiment = load("strict", None, ["corpora=[ravdess]", "temporal=blstm"])
     network, rate = build(experiment, HEADS), experiment.features.sampling_rate
-    moments = Moments(experiment.features.bins)
+    moments = RunningStats(experiment.features.bins)
     audio = [read_audio(Path(file)) for file in files]
     for one in audio:
         moments.add(log_stft(resample(one.mono, one.sampling_rate, rate), experiment.features))
@@ -156,7 +156,7 @@ class Bench:
         return seconds(lambda: [self.predictor._answers(*batch) for batch in self.batches])
 
     def both(self) -> tuple[float, float]:
-        """Seconds of the network alone and of predict, in turns, the network before and after."""
+        """Seconds of the network alone and of predict, in corpus_schedule, the network before and after."""
         bare, ours = self.bare() / 2, 0.0
         for turn in range(1, TURNS + 1):
             ours += self.ours()

@@ -8,8 +8,8 @@ import yaml
 from conftest import ROOT
 
 from ser.common import InputError
-from ser.config import ExperimentReader, decisive, differences, dotted, find, load, read_experiment, save
-from ser.config.load import ADDED, FIRST_NAMES, _types, keys
+from ser.config import ExperimentReader, differences, dotted, find, load, read_experiment, result_affecting, save
+from ser.config.load import ADDED_DEFAULTS, FIRST_NAMES, _types, keys
 from ser.config.registry import KINDS, REGISTRIES, built
 from ser.config.yaml_file import read_yaml
 
@@ -76,7 +76,7 @@ def test_the_values_of_the_paper():
     assert (n.prep_layers, n.prep_size, n.lstm.hidden_size, n.tdnn.layers, n.tdnn.size) == (2, 512, 128, 6, 512)
     assert n.dropout == 0.5
     assert (t.learning_rate, t.weight_decay, t.gradient_clip) == (3e-4, 2e-5, 10)
-    assert (t.steps_per_epoch, t.patience, t.improvement, t.max_epochs) == (100, 20, 0.002, 300)
+    assert (t.steps_per_epoch, t.patience, t.min_delta, t.max_epochs) == (100, 20, 0.002, 300)
     assert load("strict", None, [CORPORA]).split == "strict"
 
 
@@ -295,12 +295,12 @@ def test_a_saved_file_without_a_key_is_named(tmp_path):
 def test_how_a_run_is_carried_out_decides_nothing():
     one = load("strict", None, [CORPORA])
     how = ["training.threads=3", "training.device=cuda", "training.checkpoint_seconds=1"]
-    assert decisive(load("strict", None, [CORPORA, *how])) == decisive(one)
-    how_and_later = {"training.threads", "training.device", "training.checkpoint_seconds", *ADDED}
+    assert result_affecting(load("strict", None, [CORPORA, *how])) == result_affecting(one)
+    how_and_later = {"training.threads", "training.device", "training.checkpoint_seconds", *ADDED_DEFAULTS}
     deciding = {key for key in keys() if not key.startswith("augment.")} - how_and_later
-    assert set(decisive(one)) == {FIRST_NAMES.get(key, key) for key in deciding}
+    assert set(result_affecting(one)) == {FIRST_NAMES.get(key, key) for key in deciding}
     assert set(dotted(one)) == set(keys())
-    assert decisive(load("strict", None, [CORPORA, "training.patience=3"])) != decisive(one)
+    assert result_affecting(load("strict", None, [CORPORA, "training.patience=3"])) != result_affecting(one)
 
 
 def test_where_a_run_lies():
@@ -316,8 +316,10 @@ def test_an_option_that_came_later_leaves_older_results_valid(tmp_path):
     )
     (tmp_path / "older.yaml").write_text(text)
     assert read_experiment(tmp_path / "older.yaml") == experiment
-    assert "training.adversarial_weight" not in decisive(experiment)
-    assert "training.adversarial_weight" in decisive(load("strict", None, [CORPORA, "training.adversarial_weight=1"]))
+    assert "training.adversarial_weight" not in result_affecting(experiment)
+    assert "training.adversarial_weight" in result_affecting(
+        load("strict", None, [CORPORA, "training.adversarial_weight=1"])
+    )
 
 
 def test_a_renamed_key_is_read_under_its_old_name_and_leaves_older_results_valid(tmp_path):
@@ -332,7 +334,7 @@ def test_a_renamed_key_is_read_under_its_old_name_and_leaves_older_results_valid
         network.update({f"{block}_{key}": value for key, value in network.pop(block).items()})
     (tmp_path / "older.yaml").write_text(json.dumps(values))
     assert read_experiment(tmp_path / "older.yaml") == experiment
-    assert decisive(experiment)["network.tdnn_size"] == 7
+    assert result_affecting(experiment)["network.tdnn_size"] == 7
     other = load("strict", None, [CORPORA, "network.tdnn.size=8"])
     assert differences(experiment, other) == {"network.tdnn.size": (7, 8)}
 
@@ -350,9 +352,9 @@ def test_a_budget_decides_where_there_are_several_corpora(tmp_path):
 
     total, per_corpus = (experiment("[tess, ravdess]", budget) for budget in ("total", "per_corpus"))
     assert differences(total, per_corpus) == {"training.budget": ("total", "per_corpus")}
-    assert decisive(per_corpus) == {**decisive(total), "training.budget": "per_corpus"}
+    assert result_affecting(per_corpus) == {**result_affecting(total), "training.budget": "per_corpus"}
     alone = [experiment("[ravdess]", budget) for budget in ("total", "per_corpus")]
-    assert decisive(alone[0]) == decisive(alone[1])
+    assert result_affecting(alone[0]) == result_affecting(alone[1])
     assert differences(*alone) == {}
     for one in alone:
         assert differences(one, per_corpus)["training.budget"] == ("total", "per_corpus")
@@ -375,7 +377,7 @@ def test_settings_that_differ_in_fold_and_seed_are_read_alike(tmp_path):
 
 def augment_keys(corpora, *overrides):
     experiment = load("strict", None, [f"corpora={corpora}", *(f"augment.{override}" for override in overrides)])
-    return {key.removeprefix("augment.") for key in decisive(experiment) if key.startswith("augment.")}
+    return {key.removeprefix("augment.") for key in result_affecting(experiment) if key.startswith("augment.")}
 
 
 def test_augmentation_decides_where_there_are_copies():
@@ -389,7 +391,7 @@ def test_augmentation_decides_where_there_are_copies():
 
 def test_what_kinds_do_decides_and_their_order_in_the_list_does_not():
     def settings(*overrides):
-        return decisive(load("strict", None, ["corpora=[tess, ravdess]", *overrides]))
+        return result_affecting(load("strict", None, ["corpora=[tess, ravdess]", *overrides]))
 
     both = settings("augment.kinds=[volume, noise]")
     assert settings("augment.kinds=[noise, volume]", "augment.mp3.kbps=[8]", "augment.noise.snr=[0.0, 15]") == both
@@ -419,8 +421,8 @@ def test_settings_saved_before_there_was_augmentation(tmp_path):
     path.write_text(yaml.safe_dump(values))
     before = read_experiment(path)
     assert before.augment == section == experiment.augment
-    assert decisive(before) == decisive(experiment)
-    assert not [key for key in decisive(before) if key.startswith("augment")]
+    assert result_affecting(before) == result_affecting(experiment)
+    assert not [key for key in result_affecting(before) if key.startswith("augment")]
     path.write_text(yaml.safe_dump(values | {"augment": {"noise": {"snr": [3, 1]}}}))
     with pytest.raises(InputError, match="config.yaml: key augment.noise.snr = "):
         read_experiment(path)

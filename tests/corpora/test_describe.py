@@ -8,13 +8,22 @@ import programs
 import pytest
 
 from ser.common import InputError
-from ser.corpora.describe import Prepared, Spoken, describe, draw, overview, protocol_hash, read_prepared, split_table
+from ser.corpora.describe import (
+    Prepared,
+    UtteranceInfo,
+    describe,
+    draw,
+    overview,
+    protocol_hash,
+    read_prepared,
+    split_table,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def spoken(speaker, label="angry", emotion="angry", text="", seconds=1.0, gender="", language="en"):
-    return Spoken(speaker, gender, language, label, emotion, text, seconds)
+    return UtteranceInfo(speaker, gender, language, label, emotion, text, seconds)
 
 
 def prepared(utterances, folds):

@@ -19,8 +19,8 @@ from test_store import prepared
 import ser.features.store as module
 from ser.audio import read_audio
 from ser.augment import augmentation
-from ser.augment.copies import perturb
-from ser.augment.voices import Voices
+from ser.augment.babble_pool import BabblePool
+from ser.augment.copies import apply_transforms
 from ser.common import InputError, digest
 from ser.config import save
 from ser.corpora.cuts import read_cut, read_cuts
@@ -86,8 +86,8 @@ def test_copies_are_what_was_done_to_their_originals(copied):
     assert len(frames) == 15
     louder = reader.read("two1-sad-00-copy1") - reader.read("two1-sad-00")
     assert np.median(louder) == pytest.approx(2 * np.log(10), abs=1e-3)  # 20 dB
-    voices = Voices({cut.id: cut for cut in store.cuts}, {})
-    expected = perturb(samples_of(store, "two1-sad-01"), 8000, [WHITE, QUIETER], store.augment, voices)
+    voices = BabblePool({cut.id: cut for cut in store.cuts}, {})
+    expected = apply_transforms(samples_of(store, "two1-sad-01"), 8000, [WHITE, QUIETER], store.augment, voices)
     np.testing.assert_allclose(reader.read("two1-sad-01-copy1"), store.frontend.extract(expected), atol=1e-3)
 
 
@@ -187,15 +187,18 @@ def test_babble_is_of_the_training_utterances(copied):
     made, _ = copied
     folder = write_train_set(made, {}, "train_voices", corpus="one")
     cuts = {cut.id: cut for cut in read_cuts(folder / "cuts.jsonl.gz")}
-    voices = Voices(cuts, read_table(folder / "utt2spk"))
+    voices = BabblePool(cuts, read_table(folder / "utt2spk"))
     overrides = ("augment.noise.colours=[babble]",)
     augment = store_of(made, folder, *overrides).augment
     key = next(iter(cuts))
     speaker = voices.speakers[key]
-    step = {"kind": "noise", **augment.kinds["noise"].draw(np.random.default_rng(1), voices.without(speaker))}
+    step = {
+        "kind": "noise",
+        **augment.kinds["noise"].randomize_parameters(np.random.default_rng(1), voices.without(speaker)),
+    }
     assert step["colour"] == "babble"
     store = computed(made, write_train_set(made, {key: [step]}, "train_babble", corpus="one"), *overrides)
-    expected = perturb(samples_of(store, key), 8000, [step], augment, voices)
+    expected = apply_transforms(samples_of(store, key), 8000, [step], augment, voices)
     np.testing.assert_allclose(store.reader().read(f"{key}-copy1"), store.frontend.extract(expected), atol=1e-3)
 
 
@@ -241,7 +244,7 @@ def test_stage_3_makes_the_rooms_before_its_jobs(copied):
     small = ("augment.room.count=2",)
     augment = augmentation(made.experiment("augment.kinds=[room]", *small).augment, made.dump / "rooms")
     elsewhere = augmentation(made.experiment("augment.kinds=[room]", *small).augment, made.root / "elsewhere")
-    step = {"kind": "room", **elsewhere.kinds["room"].draw(np.random.default_rng(0))}
+    step = {"kind": "room", **elsewhere.kinds["room"].randomize_parameters(np.random.default_rng(0))}
     folder = write_train_set(made, {"two1-sad-00": [step]}, "train_room")
     bank = augment.kinds["room"].bank
     assert not bank.is_file()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from ser.config import load
-from ser.frontends.preprocess import Moments, Preprocess, loud_span
+from ser.frontends.preprocess import Preprocess, RunningStats, loud_span
 
 SETTINGS = load("strict", None, ["corpora=[ravdess]"]).batches
 FLOOR = np.float32(math.log(1e-10))
@@ -97,7 +97,7 @@ def test_given_statistics_are_those_taken_out():
 
 def test_running_moments_are_those_of_all_frames():
     frames = np.random.default_rng(0).normal(3, 2, (50, 4)).astype(np.float32)
-    running = Moments(4)
+    running = RunningStats(4)
     for start in (0, 7, 30):
         running.add(frames[start : {0: 7, 7: 30, 30: 50}[start]])
     mean, deviation = running.finish()

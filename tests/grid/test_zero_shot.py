@@ -11,7 +11,7 @@ import torch
 from made import Made
 from torch import Tensor, nn
 
-from ser.batches import View
+from ser.batches import UtteranceDataset
 from ser.common import InputError
 from ser.grid.run import Runner
 from ser.nets import SpeechEmotionNetwork
@@ -42,12 +42,12 @@ class Fixed(nn.Module):
 
 
 @pytest.fixture
-def view(made: Made) -> View:
+def view(made: Made) -> UtteranceDataset:
     experiment = made.experiment(corpora="one")
-    return View(made.open(experiment).parts("test")["one"], experiment.batches)
+    return UtteranceDataset(made.open(experiment).parts("test")["one"], experiment.batches)
 
 
-def test_it_is_the_mean_of_its_heads_by_the_names_of_their_classes(view: View) -> None:
+def test_it_is_the_mean_of_its_heads_by_the_names_of_their_classes(view: UtteranceDataset) -> None:
     network = Fixed(
         {
             "a": {"sad": 0.1, "neutral": 0.2, "happy": 0.3, "angry": 0.4},
@@ -61,7 +61,7 @@ def test_it_is_the_mean_of_its_heads_by_the_names_of_their_classes(view: View) -
     assert set(network.adapters) == {"a", "b"}  # each head behind the adapter of its own corpus
 
 
-def test_classes_that_only_one_side_has_are_passed_over(view: View) -> None:
+def test_classes_that_only_one_side_has_are_passed_over(view: UtteranceDataset) -> None:
     network = Fixed({"a": {"calm": 0.5, "sad": 0.3, "angry": 0.2}, "b": {"sad": 0.6, "bored": 0.4}})
     # sad 0.3 + 0.6, angry 0.2, of 1.1 in all
     np.testing.assert_allclose(
@@ -69,7 +69,7 @@ def test_classes_that_only_one_side_has_are_passed_over(view: View) -> None:
     )
 
 
-def test_a_model_without_any_of_the_classes_is_refused(view: View) -> None:
+def test_a_model_without_any_of_the_classes_is_refused(view: UtteranceDataset) -> None:
     network = Fixed({"a": {"calm": 0.5, "tense": 0.5}})
     with pytest.raises(
         InputError, match=r"one: none of its classes \(angry, happy, neutral, sad\) is one of the model's"

@@ -11,7 +11,7 @@ import soundfile
 
 from ser import load_model
 from ser.audio import read_audio
-from ser.augment.kinds import Volume
+from ser.augment.transforms import Volume
 from ser.cli import main
 from ser.common import InputError
 from ser.corpora.kaldi import read_table, write_table

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from made import Made, make
 
-from ser.batches import View, fit_statistics
+from ser.batches import UtteranceDataset, fit_statistics
 from ser.nets import build
 from ser.nets.evaluate import log_posteriors
 
@@ -46,11 +46,11 @@ def posteriors(made: Made) -> Iterator[tuple[str, np.ndarray]]:
             rng = np.random.default_rng(zlib.crc32(name.encode()))
             values = rng.normal(0, 1 / np.sqrt(max(1, tensor[0].numel())), tuple(tensor.shape))
             tensor.data.copy_(torch.from_numpy(values.astype(np.float32)))
-        view = View(data.parts("train")["one"], experiment.batches)
+        view = UtteranceDataset(data.parts("train")["one"], experiment.batches)
         for buffer, value in zip((network.mean, network.deviation), fit_statistics([view]), strict=True):
             buffer.copy_(torch.from_numpy(value))
         part = data.parts("test")["one"]
-        found = log_posteriors(network, View(part, experiment.batches), "one", torch.device("cpu"))
+        found = log_posteriors(network, UtteranceDataset(part, experiment.batches), "one", torch.device("cpu"))
         yield f"{encoder} {pooling} {normalisation} {level}", np.exp(found[:: len(part) // SHOWN][:SHOWN])
 
 

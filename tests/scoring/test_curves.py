@@ -21,7 +21,9 @@ ROWS = [
     {"train_loss": {"one": 0.8}, "valid_loss": 0.7, "valid": {"one": {"loss": 0.7, "ua": 0.6}}},
     {"train_loss": {"one": 0.5, "two": 0.6}, "valid_loss": 0.9, "valid": {"one": {"loss": 0.9, "ua": 0.5}}},
 ]
-ROWS = [{"epoch": i, "step": 10 * i, **row, "best_epoch": min(i, 2), "waited": 0} for i, row in enumerate(ROWS, 1)]
+ROWS = [
+    {"epoch": i, "step": 10 * i, **row, "best_epoch": min(i, 2), "num_bad_epochs": 0} for i, row in enumerate(ROWS, 1)
+]
 # Kept is the last of an average, not the best; "one" has four of five classes of a unified head.
 TRAIN = {"epochs": 3, "chosen_epoch": 3, "class_counts": {"one": [5, 0, 5, 5, 5], "two": [5, 5, 5, 5, 5]}}
 

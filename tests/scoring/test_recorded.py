@@ -113,7 +113,7 @@ def test_edited_answers_before_pooling(own):
 
 def test_edited_epochs_before_a_picture(own):
     path = own / "epochs.jsonl"
-    path.write_text(path.read_text().replace('"waited": 0', '"waited": 1'))
+    path.write_text(path.read_text().replace('"num_bad_epochs": 0', '"num_bad_epochs": 1'))
     refused(lambda: read_curves(own), "epochs.jsonl: changed since it was written")
 
 

@@ -6,7 +6,7 @@ import pytest
 from safetensors.torch import load_file
 from scored import recorded_again
 
-from ser.batches import View
+from ser.batches import UtteranceDataset
 from ser.common import InputError, digest
 from ser.corpora.kaldi import read_table, write_table
 from ser.nets import build
@@ -17,7 +17,7 @@ from ser.scoring.files import read_result
 from ser.scoring.result import score
 from ser.scoring.tables import read_results, results_table
 from ser.training import Trainer
-from ser.training.machine import find_machine
+from ser.training.device import resolve_device
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def trained(made, tmp_path):
     Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes()).run()
     network = build(experiment, data.heads)
     network.load_state_dict(load_file(folder / "model.safetensors"))
-    machine = find_machine(experiment.training)
+    machine = resolve_device(experiment.training)
     for corpus, part in data.parts("test").items():
         decode(
             network,
@@ -49,7 +49,7 @@ def test_posteriors_are_keyed_and_sum_to_one(trained):
     post = kaldiio.load_scp(str(folder / "decode_one_test" / "post.scp"))
     hyp = read_table(folder / "decode_one_test" / "hyp")
     assert set(post) == set(part.ids) == set(hyp)
-    expected = np.exp(log_posteriors(network, View(part, data.experiment.batches), "one", machine.device))
+    expected = np.exp(log_posteriors(network, UtteranceDataset(part, data.experiment.batches), "one", machine.device))
     for key, row in zip(part.ids, expected, strict=True):
         np.testing.assert_allclose(post[key], row, atol=1e-6)
         assert post[key].sum() == pytest.approx(1, abs=1e-5)

@@ -42,11 +42,11 @@ def test_what_a_training_writes(made, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "epochs.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert [row["step"] for row in rows] == [4, 8, 12]
-    watched = [sum(v["loss"] for v in row["valid"].values()) / 2 for row in rows]
-    assert [row["valid_loss"] for row in rows] == pytest.approx(watched)
+    monitored = [sum(v["loss"] for v in row["valid"].values()) / 2 for row in rows]
+    assert [row["valid_loss"] for row in rows] == pytest.approx(monitored)
     train = json.loads((tmp_path / "train.json").read_text())
     assert train["updates"] == {"one": 6, "two": 6}
-    assert train["chosen_epoch"] == min(range(3), key=watched.__getitem__) + 1
+    assert train["chosen_epoch"] == min(range(3), key=monitored.__getitem__) + 1
     assert train["class_counts"] == {"one": [6, 6, 6, 6], "two": [3, 3, 3, 3]}
 
 
@@ -66,13 +66,13 @@ def seen_by(trainer):
     found = []
     update = trainer._update
 
-    def watched(batch):
+    def monitored(batch):
         loss = update(batch)
         if batch.corpus == "one":
             found.append((list(batch.indices), trainer.optimizer.param_groups[0]["lr"]))
         return loss
 
-    trainer._update = watched
+    trainer._update = monitored
     trainer.run()
     return found
 
@@ -92,7 +92,7 @@ def test_a_budget_per_corpus_gives_each_corpus_the_updates_that_it_has_alone(mad
 
 @pytest.mark.parametrize(("budget", "updates"), [("total", {"one": 2, "two": 2}), ("per_corpus", {"one": 4, "two": 4})])
 def test_early_stopping_counts_epochs_at_any_budget(made, tmp_path, budget, updates):
-    trainer_of(made, tmp_path, f"training.budget={budget}", "training.improvement=1", "training.patience=1").run()
+    trainer_of(made, tmp_path, f"training.budget={budget}", "training.min_delta=1", "training.patience=1").run()
     assert updates_of(tmp_path) == updates
 
 
@@ -147,6 +147,17 @@ def test_a_signal_writes_a_checkpoint_and_the_rest_is_the_same(made, tmp_path, s
     assert not (tmp_path / "model.safetensors").exists()
     again = trainer_of(made, tmp_path)
     again.run()
+    assert_same(outcome(tmp_path), straight)
+
+
+def test_a_checkpoint_of_the_names_before_goes_on(made, tmp_path, straight):
+    interrupt(trainer_of(made, tmp_path), 6)
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, meta = load_tensors(path)
+    older = json.loads(json.dumps(meta).replace("num_bad_epochs", "waited"))
+    assert "waited" in older["stopping"]
+    checkpoint.save_tensors(path, tensors, older)
+    trainer_of(made, tmp_path).run()
     assert_same(outcome(tmp_path), straight)
 
 
@@ -236,7 +247,7 @@ def test_weight_decay_and_clipping_reach_adam(made, tmp_path):
 
 
 def test_it_stops_after_its_patience(made, tmp_path):
-    trainer_of(made, tmp_path, "training.patience=2", "training.improvement=0.9999", "training.max_epochs=30").run()
+    trainer_of(made, tmp_path, "training.patience=2", "training.min_delta=0.9999", "training.max_epochs=30").run()
     # only the first epoch counts as an improvement
     assert json.loads((tmp_path / "train.json").read_text())["epochs"] == 3
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ser.config import load
-from ser.training.schedule import ranks, rate_factor, turns, updates_per_epoch, validation_sample
+from ser.training.schedule import corpus_positions, corpus_schedule, lr_lambda, updates_per_epoch, validation_sample
 
 
 @pytest.mark.parametrize(("budget", "updates"), [("total", [14, 14, 14]), ("per_corpus", [14, 28, 42])])
@@ -52,21 +52,21 @@ def test_when_all_are_validated_on():
 
 
 def test_corpora_in_turn():
-    assert turns([100, 5, 7], 7, 0, ()).tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert corpus_schedule([100, 5, 7], 7, 0, ()).tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
 @pytest.mark.parametrize(("temperature", "share"), [(1, 0.8), (2, 2 / 3), (1000, 0.5)])
 def test_temperature_evens_out(temperature, share):
-    order = turns([400, 100], 20_000, temperature, (0, "turns"))
+    order = corpus_schedule([400, 100], 20_000, temperature, (0, "turns"))
     assert np.mean(order == 0) == pytest.approx(share, abs=0.02)
-    assert np.array_equal(order, turns([400, 100], 20_000, temperature, (0, "turns")))
-    assert not np.array_equal(order, turns([400, 100], 20_000, temperature, (1, "turns")))
+    assert np.array_equal(order, corpus_schedule([400, 100], 20_000, temperature, (0, "turns")))
+    assert not np.array_equal(order, corpus_schedule([400, 100], 20_000, temperature, (1, "turns")))
 
 
 def test_ranks_count_a_corpus_on_its_own():
-    assert ranks(np.array([0, 1, 1, 0, 1, 0])).tolist() == [0, 0, 1, 1, 2, 2]
+    assert corpus_positions(np.array([0, 1, 1, 0, 1, 0])).tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_rate_is_constant_for_half_and_falls_to_zero():
-    assert [rate_factor(s, 8, "half_linear") for s in range(9)] == [1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]
-    assert rate_factor(7, 8, "constant") == 1
+    assert [lr_lambda(s, 8, "half_linear") for s in range(9)] == [1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]
+    assert lr_lambda(7, 8, "constant") == 1

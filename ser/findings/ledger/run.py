@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, digest
-from ser.config import ExperimentReader, decisive, dotted
+from ser.config import ExperimentReader, dotted, result_affecting
 from ser.config.load import BUDGET, shared_settings
 from ser.config.names import combination_name
 from ser.findings.ledger.target import read_curves, read_target
@@ -119,7 +119,7 @@ class RunReader:
             name = digest(settings)
             return {"settings_hash": name, "comparable_hash": name, "budget": "", "configuration": settings}
         experiment = self._experiments.read(folder / "config.yaml")
-        if digest(decisive(experiment)) != result["config_hash"]:
+        if digest(result_affecting(experiment)) != result["config_hash"]:
             raise InputError(f"{folder / 'config.yaml'}: not the settings of result.json: one was edited; {AGAIN}")
         settings = shared_settings(experiment)
         return {

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ser.audio import Audio, audio_info
-from ser.augment import Kind, TooShort, copy_rng
-from ser.augment.kinds import BandPass, Mp3, Volume
+from ser.augment import TooShort, Transform, copy_rng
 from ser.augment.noise import Noise
+from ser.augment.transforms import BandPass, Mp3, Volume
 from ser.common import InputError
 from ser.common.metrics import confusion_matrix, ua, wa
 from ser.common.progress import progress
@@ -36,7 +36,7 @@ class Condition:
             None: at the rate of the model, so that noise has no frequencies that the model does not use.
     """
 
-    kind: Kind
+    kind: Transform
     rates: tuple[int, ...] | None = None
 
     def rate(self, own: int, model: int) -> int:
@@ -89,7 +89,7 @@ class Changed(Sequence[Source]):
             own = audio_info(source.path).sampling_rate if source.path else self.model_rate
             rate = condition.rate(own, self.model_rate)
             samples = whole(source, rate)
-            values = condition.kind.draw(copy_rng(source.id, 1, f"check {self.name}"))
+            values = condition.kind.randomize_parameters(copy_rng(source.id, 1, f"check {self.name}"))
             samples = condition.kind.apply(samples, rate, values)
         except TooShort as error:
             self.too_short.add(index)

@@ -16,7 +16,7 @@ from ser.inference.predictor import Predictor
 
 FILES = ("check.json", "check.md", "check.png")
 NAMED = 3  # of the utterances that a warning is of
-HOW = (
+READING = (
     "UA: mean recall of the classes; WA: share that is right; changed: share of decisions that differ from those on "
     "recordings as they are. Louder and quieter in floating point, never clipped; noise and telephone band at the rate "
     "of the model, MP3 at that of the recording, or the next that MP3 has."
@@ -83,7 +83,13 @@ def write_check(folder: Path, predictor: Predictor, data: Sequence[str], found: 
     }
     title = f"{description['provenance']['experiment']}, head {predictor.head}"
     notes = "\n".join(f"- {markdown(text)}" for text in lines)
-    parts = [f"# Check of {markdown(title)}", notes, table(found.rows), "![UA and changed decisions](check.png)", HOW]
+    parts = [
+        f"# Check of {markdown(title)}",
+        notes,
+        table(found.rows),
+        "![UA and changed decisions](check.png)",
+        READING,
+    ]
     write_json(folder / "check.json", values)
     write_text(folder / "check.md", "\n\n".join(part for part in parts if part) + "\n")
     draw(found.rows, title, folder / "check.png")

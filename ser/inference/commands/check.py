@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     from ser.inference.model import open_model, write_sums
     from ser.inference.predict.inputs import scratch
     from ser.inference.predictor import Predictor
-    from ser.training.machine import available_cores
+    from ser.training.device import available_cores
 
     places = [place for place in (options.out, options.model if options.card == "true" else None) if place]
     if not places:

@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     from ser.inference.predict.resume import RESUMABLE, partial_answers
     from ser.inference.predict.sound import EACH
     from ser.inference.predictor import Predictor
-    from ser.training.machine import available_cores
+    from ser.training.device import available_cores
 
     form = _format(options)
     append, out = options.append == "true", options.out

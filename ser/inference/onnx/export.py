@@ -20,7 +20,7 @@ from ser.common.metrics import confusion_matrix, ua, wa
 from ser.common.progress import progress
 from ser.corpora.data_dir import read_values
 from ser.frontends.graph import ANALYSIS
-from ser.frontends.preprocess import Moments
+from ser.frontends.preprocess import RunningStats
 from ser.inference.model import WEIGHTS
 from ser.inference.onnx.graph import Graph
 from ser.inference.predict.inputs import sources_of
@@ -260,10 +260,10 @@ def compare(predictor: Predictor, kind: str, graphs: Sequence[Path], data_dir: P
 
 def _statistics(predictor: Predictor, utterances: Sequence[tuple[str, np.ndarray]]) -> dict[str, Statistics]:
     """Of each speaker, or of the corpus, where these are to be taken out; none for a speaker without a name."""
-    moments: dict[str, Moments] = {}
+    moments: dict[str, RunningStats] = {}
     for group, samples in utterances if predictor.statistics else ():
         if group:
-            own = moments.setdefault(group, Moments(predictor.frontend.width))
+            own = moments.setdefault(group, RunningStats(predictor.frontend.width))
             own.add(predictor.preprocessed(predictor.spectrum(samples)))
     return {group: own.finish() for group, own in moments.items()}
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ser.batches import View, fit_statistics
+from ser.batches import UtteranceDataset, fit_statistics
 from ser.batches.statistics import FOLDER
 from ser.config import load
 from ser.features import ArkReader
@@ -35,7 +35,7 @@ def files(part):
 
 def values_of(parts, settings=SETTINGS):
     """All that a training takes from the statistics, as bytes."""
-    views = [View(part, settings) for part in parts.values()]
+    views = [UtteranceDataset(part, settings) for part in parts.values()]
     read = [view.read(i) for view in views for i in range(len(view))]
     return [array.tobytes() for array in (*read, *fit_statistics(views), *(view.frames for view in views))]
 
@@ -51,8 +51,8 @@ def test_stored_ones_are_those_that_are_computed_bit_for_bit(parts, kind, trim, 
     computed = values_of({corpus: replace(part, features="") for corpus, part in parts.items()}, settings)
     assert not files(parts["one"])
     first = values_of(parts, settings)
-    monkeypatch.setattr("ser.batches.view.Moments.add", no_reading)
-    monkeypatch.setattr("ser.batches.view.View._levels", no_reading)
+    monkeypatch.setattr("ser.batches.dataset.RunningStats.add", no_reading)
+    monkeypatch.setattr("ser.batches.dataset.UtteranceDataset._levels", no_reading)
     assert first == values_of(parts, settings) == computed
 
 
@@ -69,14 +69,14 @@ def test_other_features_utterances_or_settings_have_others(parts, changes):
     if "original" in changes:
         turned["original"] = np.arange(len(part)) > 0
     given = {name: value for name, value in changes.items() if name == "features"}
-    before = View(part, SETTINGS)
-    other = View(replace(part, **turned, **given), settings)
+    before = UtteranceDataset(part, SETTINGS)
+    other = UtteranceDataset(replace(part, **turned, **given), settings)
     assert other.key != before.key
     assert len(files(part)) == 4
 
 
 def test_global_statistics_are_of_the_corpora_in_their_order(parts):
-    views = [View(part, SETTINGS) for part in parts.values()]
+    views = [UtteranceDataset(part, SETTINGS) for part in parts.values()]
     fit_statistics(views)
     before = files(parts["one"]), files(parts["two"])
     fit_statistics(views[:1])

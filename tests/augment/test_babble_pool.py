@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser.augment.kinds import rms
+from ser.augment.babble_pool import BabblePool
 from ser.augment.noise import Noise
-from ser.augment.voices import Voices
+from ser.augment.transforms import rms
 from ser.common import InputError, digest
 from ser.corpora.cuts import Cut
 
@@ -23,13 +23,13 @@ def tone(frequency, loud, seconds=1.0, rate=RATE):
 
 
 def voices_of(folder, sounds, rate=RATE, **fields):
-    """Voices of {"<speaker>-<number>": samples}."""
+    """BabblePool of {"<speaker>-<number>": samples}."""
     cuts = {}
     for name, samples in sounds.items():
         path = folder / f"{name}.wav"
         soundfile.write(path, samples, rate, subtype="FLOAT")
         cuts[name] = Cut(name, path, 0.0, len(samples) / rate, digest(path), **fields)
-    return Voices(cuts, {name: name.split("-")[0] for name in sounds})
+    return BabblePool(cuts, {name: name.split("-")[0] for name in sounds})
 
 
 @pytest.fixture
@@ -44,12 +44,12 @@ def babble(talkers=(3, 7), snr=(13, 20), colours=("babble",)):
 
 
 def drawn(kind, voices, seed=0):
-    values = kind.draw(np.random.default_rng(seed), voices)
+    values = kind.randomize_parameters(np.random.default_rng(seed), voices)
     assert json.loads(json.dumps(values)) == values
     return values
 
 
-# Voices
+# BabblePool
 
 
 def test_who_else_there_is(six):
@@ -61,7 +61,7 @@ def test_who_else_there_is(six):
 
 def test_others_are_those_of_another_speaker_however_names_sort(six):
     speakers = dict(zip(six.ids, "xyxxyz", strict=True))
-    mixed = Voices(six.cuts, speakers)
+    mixed = BabblePool(six.cuts, speakers)
     for speaker in "xyz":
         others = [name for name in six.ids if speakers[name] != speaker]
         found = mixed.without(speaker).ids
@@ -79,7 +79,7 @@ def test_samples_are_the_stretch_at_the_rate_mixed_down(tmp_path):
         "mixed": Cut("mixed", path, 0.5, 1.0, "d", stretch=(8000, 16000)),
         "right": Cut("right", path, 0, 2, "d", 1),
     }
-    voices = Voices(cuts, dict.fromkeys(cuts, "a"))
+    voices = BabblePool(cuts, dict.fromkeys(cuts, "a"))
     for name, seconds, frequencies in (("mixed", 1, {200, 300}), ("right", 2, {300})):
         samples = voices.samples(name, RATE)
         assert (samples.dtype, samples.shape) == (np.float32, (RATE * seconds,))
@@ -167,7 +167,7 @@ def test_an_utterance_that_is_not_what_it_was(tmp_path, six):
         babble().apply(samples, RATE, values, six.without(first[0]))
     other = dict(six.cuts) | {first: Cut(first, six.cuts[first].path, 0.0, 0.5, "other")}
     with pytest.raises(InputError, match=f"{first}: not what it was"):
-        babble().apply(samples, RATE, values, Voices(other, six.speakers))
+        babble().apply(samples, RATE, values, BabblePool(other, six.speakers))
 
 
 @pytest.mark.parametrize(

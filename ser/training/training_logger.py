@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from ser.batches import View
+from ser.batches import UtteranceDataset
 from ser.common import InputError, digest
 from ser.common.files import append_text
 from ser.common.progress import progress, report
@@ -18,7 +18,7 @@ from ser.config.metrics import summary
 from ser.config.registry import METRICS
 
 
-class Watching:
+class TrainingLogger:
     """Tells how a training goes.
 
     Args:
@@ -34,18 +34,18 @@ class Watching:
         self.board = _board(folder / "events", len(history)) if config.tensorboard else None
         self.wandb = _wandb(folder, config.wandb) if config.wandb != "none" else None
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Print a line, and append it to train.log, the log of all runs of the training."""
         report(text)
         append_text(self.folder / "train.log", f"{time.strftime('%F %T')} {text}\n")
 
-    def say_parts(self, parts: Mapping[str, Mapping[str, View]]) -> None:
+    def log_parts(self, parts: Mapping[str, Mapping[str, UtteranceDataset]]) -> None:
         """Count what there is to train and validate on."""
         for name, views in parts.items():
             for corpus, part in ((corpus, view.part) for corpus, view in views.items()):
                 counts = ", ".join(f"{c} {n}" for c, n in zip(part.classes, part.class_counts, strict=True))
                 speakers = len(set(part.speakers))
-                self.say(f"{name} {corpus}: {len(part)} utterances of {speakers} speakers ({counts})")
+                self.log(f"{name} {corpus}: {len(part)} utterances of {speakers} speakers ({counts})")
 
     @contextmanager
     def epoch_bar(self, steps: int, done: int) -> Iterator[Any]:
@@ -74,18 +74,18 @@ class Watching:
     def _time_left(self) -> str:
         """To the end of the training, if nothing improves any more."""
         to_the_end = self.config.max_epochs - len(self.history)
-        epochs = min(to_the_end, self.config.patience - self.history[-1]["waited"])
+        epochs = min(to_the_end, self.config.patience - self.history[-1]["num_bad_epochs"])
         return f"{_clock(epochs * median(self.seconds))} left{' unless it improves' if epochs < to_the_end else ''}"
 
-    def say_epoch(self) -> None:
+    def log_epoch(self) -> None:
         """A line on the last epoch, and its scalars for TensorBoard."""
         row = self.history[-1]
         loss = ", ".join(f"{corpus} {v:.4f}" for corpus, v in row["train_loss"].items())
         valid = ", ".join(f"{corpus} {summary(v, ' ')}" for corpus, v in row["valid"].items())
-        self.say(
+        self.log(
             f"epoch {row['epoch']}: train loss {loss}; valid loss {row['valid_loss']:.4f}, {valid}; best epoch "
-            f"{row['best_epoch']}, waited {row['waited']} of {self.config.patience}; {self.seconds[-1]:.1f} s, "
-            f"{self._time_left()}"
+            f"{row['best_epoch']}, patience {row['num_bad_epochs']} of {self.config.patience}; "
+            f"{self.seconds[-1]:.1f} s, {self._time_left()}"
         )
         if self.board is not None:
             for name, value in scalars(row).items():

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ser.augment.spectral import change_speed, draw_distortion, mask, warp_frequency
+from ser.augment.spectral import change_speed, mask, sample_augmentation, warp_frequency
 from ser.batches.part import Part
 from ser.batches.statistics import VERSION, Tensors, stored
 from ser.common import digest
 from ser.config import Batches
-from ser.frontends.preprocess import Moments, Preprocess
+from ser.frontends.preprocess import Preprocess, RunningStats
 
 IN_MEMORY = 2**28  # bytes of utterances that a view holds at most
 
 
-class View:
+class UtteranceDataset:
     """The utterances of a part as the settings ask for them.
 
     In this order: silence at the ends trimmed, a floor below the utterance's maximum, distortion (in training, when
@@ -80,10 +80,10 @@ class View:
         else:
             out[:] = self.read(index, start, len(out))
 
-    def read_distorted(self, index: int, start: int, rows: int, rng: np.random.Generator) -> np.ndarray:
+    def read_augmented(self, index: int, start: int, rows: int, rng: np.random.Generator) -> np.ndarray:
         """About as many frames, with speed, warp and masks drawn again, float32, (rows, bins)."""
         config = self.config
-        speed, alpha = draw_distortion(rng, config.speeds, config.vtlp)
+        speed, alpha = sample_augmentation(rng, config.speeds, config.vtlp)
         values = self._source(index, start, round(rows * speed))
         if speed != 1:
             values = change_speed(values, speed)
@@ -136,7 +136,7 @@ class View:
     def _group_statistics(self) -> Tensors:
         """means and deviations, float32, (groups, bins) each, in the order in which the groups occur."""
         assert self.groups is not None
-        moments = {group: Moments(self.bins) for group in self.groups}
+        moments = {group: RunningStats(self.bins) for group in self.groups}
         # A copy is seen as the originals of its speaker or corpus are.
         counted = self.part.original | (self.config.normalisation == "utterance")
         for index in map(int, np.flatnonzero(counted)):
@@ -166,21 +166,21 @@ class View:
         return values
 
 
-def fit_statistics(views: Sequence[View]) -> tuple[np.ndarray, np.ndarray]:
+def fit_statistics(views: Sequence[UtteranceDataset]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation a bin over all frames of the originals, float32, (bins,); 0 and 1 for "none"."""
     bins = views[0].bins
     if views[0].config.normalisation == "none":
         return np.zeros(bins, np.float32), np.ones(bins, np.float32)
-    moments = Moments(bins)
+    moments = RunningStats(bins)
     for number, view in enumerate(views, 1):
         # Sums go on from one corpus to the next, so that they are the same to the last bit with and without a store.
         names, compute = [v.key for v in views[:number]], partial(_sums, moments, view)
         found = stored(view.part.reader.scp.parent, f"global.{digest(names)}", compute) if all(names) else compute()
-        moments = Moments(bins, int(found["count"]), found["sums"])
+        moments = RunningStats(bins, int(found["count"]), found["sums"])
     return moments.finish()
 
 
-def _sums(moments: Moments, view: View) -> Tensors:
+def _sums(moments: RunningStats, view: UtteranceDataset) -> Tensors:
     """count, int64, and sums, float64, (2, bins), with those of a view added."""
     for index in map(int, np.flatnonzero(view.part.original)):
         moments.add(view.read(index))

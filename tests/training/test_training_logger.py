@@ -2,13 +2,14 @@ import json
 import os
 import re
 import signal
+import time
 
 import pytest
 from made import trainer_of
 
 from ser.common import InputError
 from ser.training.engine import Interrupted
-from ser.training.watching import Watching, scalars
+from ser.training.training_logger import TrainingLogger, scalars
 
 ROW = {
     "epoch": 3,
@@ -17,7 +18,7 @@ ROW = {
     "valid_loss": 1.25,
     "valid": {"one": {"loss": 1.0, "wa": 0.5, "ua": 0.625, "macro_f1": 0.4}},
     "best_epoch": 2,
-    "waited": 1,
+    "num_bad_epochs": 1,
 }
 
 
@@ -36,7 +37,7 @@ def test_scalars_are_those_of_the_row():
 def test_the_bar_shows_loss_validation_and_time_left(made, tmp_path, monkeypatch, capsys):
     config = made.experiment("training.patience=20", "training.max_epochs=10").training
     monkeypatch.setattr("ser.common.progress.terminal", lambda: __import__("sys").stderr)
-    with Watching(tmp_path, config, [ROW] * 3, [60.0, 600.0, 90.0]).epoch_bar(4, 1) as bar:
+    with TrainingLogger(tmp_path, config, [ROW] * 3, [60.0, 600.0, 90.0]).epoch_bar(4, 1) as bar:
         bar.step(2.0)
         bar.step(1.0)
         bar.refresh()
@@ -74,7 +75,9 @@ def test_wandb_offline_gets_every_epoch(made, tmp_path):
     trainer = trainer_of(made, tmp_path, "training.wandb=offline")
     trainer.run()
     (run,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
-    content = run.read_bytes()
+    end = time.monotonic() + 60  # its own process writes the rest, at times after the training has ended
+    while b"ua/valid_one" not in (content := run.read_bytes()) and time.monotonic() < end:
+        time.sleep(0.1)
     assert b"ua/valid_one" in content
     assert b"loss/valid" in content
 

@@ -1,6 +1,6 @@
 """Kinds of perturbation of a waveform (da Silva et al. 2020; speed: Ko et al. 2015), and what all of them share.
 
-A kind draws what it does, `values = kind.draw(rng, voices)`, JSON-able and complete, and does it,
+A kind draws what it does, `values = kind.randomize_parameters(rng, voices)`, JSON-able and complete, and does it,
 `kind.apply(samples, rate, values, voices)`, without drawing anything: from its values alone a copy comes out the same
 again. Values name all other audio that goes in by its content, so they name what comes out. `voices` are of other
 speakers, for babble.
@@ -22,7 +22,7 @@ from ser.augment.spectral import warp_frequency
 from ser.common import InputError, derive_seed
 
 if TYPE_CHECKING:
-    from ser.augment.voices import Voices
+    from ser.augment.babble_pool import BabblePool
 
 VOICED_DECIBELS = 30  # frames no more than this below the loudest are voiced
 VOICED_SECONDS = 0.02  # of a frame
@@ -41,7 +41,7 @@ class TooShort(Exception):
     """A kind cannot do this to so short an utterance: the copy is left out, and counted."""
 
 
-class Kind(Protocol):
+class Transform(Protocol):
     """What every kind does; see the head of this file.
 
     Attributes:
@@ -50,10 +50,12 @@ class Kind(Protocol):
 
     least_seconds: ClassVar[float]
 
-    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
         """What to do, with which values."""
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
+    def apply(
+        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
+    ) -> np.ndarray:
         """Do it."""
 
 
@@ -119,10 +121,12 @@ class Volume:
     def __post_init__(self) -> None:
         check_range("volume.decibels", self.decibels, -120, 120)
 
-    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
         return {"decibels": within(rng, self.decibels)}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
+    def apply(
+        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
+    ) -> np.ndarray:
         return samples * np.float32(10 ** (values["decibels"] / 20))
 
 
@@ -143,10 +147,12 @@ class Speed:
         check_choices("speed.factors", self.factors)
         check_range("speed.factors", (min(self.factors), max(self.factors)), 0.25, 4)
 
-    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
         return {"factor": float(one_of(rng, self.factors))}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
+    def apply(
+        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
+    ) -> np.ndarray:
         import soxr
 
         factor = values["factor"]
@@ -179,10 +185,12 @@ class BandPass:
         check_range("band_pass.low", self.low, 1)
         check_range("band_pass.high", self.high, self.low[1] * 1.1)
 
-    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
         return {"low": within(rng, self.low), "high": within(rng, self.high)}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
+    def apply(
+        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
+    ) -> np.ndarray:
         from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
         if not samples.any():
@@ -218,10 +226,12 @@ class Mp3:
     def __post_init__(self) -> None:
         check_choices("mp3.kbps", self.kbps, sorted({kbps for known in MP3_RATES.values() for kbps in known}))
 
-    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
         return {"kbps": int(one_of(rng, self.kbps))}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
+    def apply(
+        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
+    ) -> np.ndarray:
         """As of every kind.
 
         Raises:
@@ -266,10 +276,12 @@ class Vtlp:
         check_range("vtlp.boundary", (self.boundary, self.boundary), 0.01, 0.99)
         check_range("vtlp.alpha", self.alpha, self.boundary * 1.01, 1 / self.boundary)
 
-    def draw(self, rng: np.random.Generator, voices: Voices | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
         return {"alpha": within(rng, self.alpha), "boundary": float(self.boundary)}
 
-    def apply(self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: Voices | None = None) -> np.ndarray:
+    def apply(
+        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
+    ) -> np.ndarray:
         from scipy.fft import irfft, rfft
 
         if values["alpha"] == 1 or not samples.any():

@@ -5,31 +5,31 @@ import torch
 
 from ser.common import InputError
 from ser.config import load
-from ser.training.machine import find_machine, has_bfloat16
+from ser.training.device import has_bfloat16, resolve_device
 
 CONFIG = load("strict", None, ["corpora=[ravdess]", "training.threads=1"]).training
 
 
 def test_auto_takes_bfloat16_only_where_it_is_in_hardware():
-    machine = find_machine(dataclasses.replace(CONFIG, device="cpu"))
+    machine = resolve_device(dataclasses.replace(CONFIG, device="cpu"))
     assert machine.precision == ("bfloat16" if has_bfloat16(torch.device("cpu")) else "float32")
 
 
 def test_a_processor_without_it_gets_float32(monkeypatch):
-    monkeypatch.setattr("ser.training.machine._cpu_flags", lambda: {"avx2", "fma"})
-    assert find_machine(dataclasses.replace(CONFIG, device="cpu")).precision == "float32"
+    monkeypatch.setattr("ser.training.device._cpu_flags", lambda: {"avx2", "fma"})
+    assert resolve_device(dataclasses.replace(CONFIG, device="cpu")).precision == "float32"
 
 
 def test_an_absent_device_is_an_error():
     with pytest.raises(InputError, match=r"device nonsense: .*; use cpu"):
-        find_machine(dataclasses.replace(CONFIG, device="nonsense"))
+        resolve_device(dataclasses.replace(CONFIG, device="nonsense"))
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match=r"device cuda: "):
-            find_machine(dataclasses.replace(CONFIG, device="cuda"))
+            resolve_device(dataclasses.replace(CONFIG, device="cuda"))
 
 
 def test_float32_is_float32():
     """Not TF32, which a GPU would take for convolutions and recurrent layers."""
     torch.backends.cudnn.allow_tf32 = True
-    find_machine(dataclasses.replace(CONFIG, device="cpu"))
+    resolve_device(dataclasses.replace(CONFIG, device="cpu"))
     assert not torch.backends.cudnn.allow_tf32

@@ -17,7 +17,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True)
-class Machine:
+class DeviceConfig:
     """Where and how products are computed.
 
     Attributes:
@@ -34,7 +34,7 @@ class Machine:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
-def find_machine(config: Training) -> Machine:
+def resolve_device(config: Training) -> DeviceConfig:
     """Resolve training.device, training.precision and training.threads.
 
     Raises:
@@ -51,7 +51,7 @@ def find_machine(config: Training) -> Machine:
     precision = config.precision
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(device) else "float32"
-    return Machine(device, precision, threads, device.type != "cpu" or threads < available_cores())
+    return DeviceConfig(device, precision, threads, device.type != "cpu" or threads < available_cores())
 
 
 def open_device(name: str) -> torch.device:

@@ -14,7 +14,7 @@ from ser.common import InputError
 from ser.corpora.cuts import Cut, read_cut
 
 
-class Voices:
+class BabblePool:
     """Training utterances of one corpus: originals, no copies.
 
     Args:
@@ -44,10 +44,10 @@ class Voices:
             found.setdefault(self.speakers[name], []).append(position)
         return found
 
-    def without(self, speaker: str) -> Voices:
+    def without(self, speaker: str) -> BabblePool:
         """Those of all other speakers; the ids are looked up one by one, not listed."""
         others = _Others(self.ids, self._positions.get(speaker, []))
-        return Voices(self.cuts, self.speakers, others, self.left_out | {speaker})
+        return BabblePool(self.cuts, self.speakers, others, self.left_out | {speaker})
 
     def content(self, utterance_id: str) -> dict[str, Any]:
         """What names an utterance and its samples, JSON-able.
