@@ -31,10 +31,10 @@ def printed(commands: str, folder: Path) -> str:
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_each_block_is_what_its_command_prints(number: int, tmp_path: Path) -> None:
     commands, text = BLOCKS[number]
-    lines = [line for line in text.splitlines() if line]
+    lines = [line for line in text.splitlines() if line and not line.startswith("|-")]
     assert lines
-    found = set(printed(commands, tmp_path).splitlines())
-    assert [line for line in lines if line not in found] == []
+    found = {" ".join(line.split()) for line in printed(commands, tmp_path).splitlines()}  # columns of other widths
+    assert [line for line in lines if " ".join(line.split()) not in found] == []
 
 
 def test_all_figures_stand_in_blocks() -> None:
