@@ -139,7 +139,8 @@ def open_data(
     """
     protocols = {c: with_splits(read_protocol(c, recipe), data_root / c) for c in experiment.corpora}
     frontend = build_frontend(experiment)
-    stores = {c: FeatureStore(dump_root, data_root / c, frontend) for c in experiment.corpora}
+    local = experiment.training.local_dump
+    stores = {c: FeatureStore(dump_root, data_root / c, frontend, local=local) for c in experiment.corpora}
     _check_ids(stores, data_root)
     _check_speakers(protocols, experiment, data_root)
     samples = {
@@ -161,7 +162,7 @@ def open_data(
     sets = {c: train_set for c, train_set in found.items() if train_set.examples > 1}
     for train_set in sets.values():
         train_set.check()
-    copied = {c: FeatureStore(dump_root, s.folder, frontend, s.augment) for c, s in sets.items()}
+    copied = {c: FeatureStore(dump_root, s.folder, frontend, s.augment, local) for c, s in sets.items()}
     return Data(experiment, protocols, stores, heads, data_root, sets, copied, samples)
 
 

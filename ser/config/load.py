@@ -139,13 +139,9 @@ class ExperimentReader:
 
 # How a run is carried out, which decides neither what is learnt nor from what.
 RUNTIME_KEYS = {
-    "training.device",
-    "training.threads",
-    "training.checkpoint_seconds",
-    "training.tensorboard",
-    "training.wandb",
+    *(f"training.{key}" for key in ("device", "threads", "checkpoint_seconds", "local_dump", "tensorboard", "wandb")),
+    "batches.allow_confounded",
 }
-RUNTIME_KEYS |= {"batches.allow_confounded"}
 
 
 # How updates are divided among corpora, which decides nothing where there is one.
@@ -159,6 +155,7 @@ ADDED_DEFAULTS = {
     "training.focal_gamma": 2.0,
     "training.max_steps_per_epoch": 1000,
     "training.valid_utterances": "auto",
+    "training.local_dump": "",
     "training.tensorboard": False,
     "training.wandb": "none",
     BUDGET: "total",

@@ -132,6 +132,7 @@ class Training:
     precision: Literal["auto", "float32", "bfloat16"]
     threads: NonNegativeInt
     checkpoint_seconds: PositiveFloat
+    local_dump: str
     schedule: Literal["constant", "half_linear"]
     keep: Literal["best", "last"]
     average: PositiveInt

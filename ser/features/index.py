@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import shutil
 import zlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-from ser.common import InputError, locked, read_json, write_json
+from ser.common import InputError, atomic_path, locked, read_json, write_json
 from ser.common.kinds import of_kind
 from ser.common.records import unchecked
 from ser.features.archive import FIX, ArkWriter
@@ -152,6 +153,31 @@ def check_archive(archive: Path, data: mmap.mmap) -> None:
         if data.size() != sums["size"] or zlib.crc32(data) != sums["checksum"]:
             raise InputError(f"{archive}: not the bytes that were written; {FIX}")
     _checked.add(key)
+
+
+def local_copy(archive: Path, root: Path) -> Path:
+    """An archive on a disk of this machine, to which it is copied once for all processes.
+
+    Args:
+        archive: in the feature store.
+        root: folder of this machine.
+
+    Returns:
+        The copy. Whether it has the checksum of its index is seen where it is read, as of any archive.
+
+    Raises:
+        InputError: the disk is full or cannot be written.
+    """
+    corpus, settings = archive.parents[2].name, archive.parent.name
+    target, index = root / corpus / settings / archive.name, archive.with_suffix(".json")
+    copied = target.with_suffix(".json")
+    with locked(target, f"{target}: is being copied"):
+        same = target.is_file() and copied.is_file() and copied.read_bytes() == index.read_bytes()
+        if not same or target.stat().st_size != archive.stat().st_size:
+            for source, place in ((archive, target), (index, copied)):
+                with atomic_path(place) as temporary:
+                    shutil.copyfile(source, temporary)
+    return target
 
 
 class Archives:

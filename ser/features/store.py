@@ -30,7 +30,7 @@ from ser.common.progress import progress
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.corpora.kaldi import read_table, table_text, validate, write_table
 from ser.features.archive import ArkReader, ArkWriter, read_scp
-from ser.features.index import Archives, bucket_lock, bucket_of, bucket_path, check_archive, write_index
+from ser.features.index import Archives, bucket_lock, bucket_of, bucket_path, check_archive, local_copy, write_index
 from ser.frontends import Frontend
 
 # Utterances an archive: what is whole stays when a job is stopped or fails.
@@ -48,6 +48,7 @@ class FeatureStore:
         dump_dir: root of the store.
         data_dir: data/<corpus>, written by stage 1, or its <split>_fold<k>/train_<digest>, written by stage 2.
         augment: what copies are made with; to compute them, and for nothing else.
+        local: folder of this machine to copy archives to, and to read them from; "": read where they are.
 
     Attributes:
         cuts: utterances and copies.
@@ -56,8 +57,11 @@ class FeatureStore:
         settings: names the configuration.
     """
 
-    def __init__(self, dump_dir: Path, data_dir: Path, frontend: Frontend, augment: Augment | None = None) -> None:
+    def __init__(
+        self, dump_dir: Path, data_dir: Path, frontend: Frontend, augment: Augment | None = None, local: str = ""
+    ) -> None:
         self.dump_dir, self.data_dir, self.frontend, self.augment = dump_dir, data_dir, frontend, augment
+        self.local = Path(local) if local else None
         self.cuts = read_cuts(data_dir / "cuts.jsonl.gz")
         self._originals = {cut.id: cut for cut in self.cuts if cut.original is None}
         # A data dir of stage 2 is two below its corpus.
@@ -90,7 +94,11 @@ class FeatureStore:
             InputError: they are not all there.
         """
         self._check_finished()
-        return ArkReader(self.folder / "feats.scp", check_archive)
+        reader = ArkReader(self.folder / "feats.scp", check_archive)
+        if self.local is not None:
+            copies = {path: str(local_copy(Path(path), self.local)) for path in {p for p, _ in reader.places.values()}}
+            reader.places = {key: (copies[path], offset) for key, (path, offset) in reader.places.items()}
+        return reader
 
     def num_frames(self) -> dict[str, int]:
         """utt2num_frames.

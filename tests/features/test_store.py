@@ -201,6 +201,25 @@ def test_a_truncated_archive_is_not_taken_for_another_set(own_made):
     assert len(store.reader().read("two2-sad-02")) == store.num_frames()["two2-sad-02"]
 
 
+def test_archives_are_copied_once_to_a_disk_of_the_machine_and_read_there(own_made, tmp_path):
+    prepared(own_made)
+    store = computed(own_made)
+    local = FeatureStore(store.dump_dir, store.data_dir, store.frontend, local=str(tmp_path / "scratch"))
+    expected, reader = store.reader(), local.reader()
+    for key in expected.places:
+        np.testing.assert_array_equal(reader.read(key), expected.read(key))
+    copies = sorted((tmp_path / "scratch").rglob("*.ark"))
+    assert sorted({path for path, _ in reader.places.values()}) == [str(path) for path in copies]
+    before = [path.stat().st_mtime_ns for path in copies]
+    local.reader()
+    assert [path.stat().st_mtime_ns for path in copies] == before
+    copies[0].write_bytes(copies[0].read_bytes()[:-1] + b"?")
+    damaged = local.reader()
+    key = next(key for key, (path, _) in damaged.places.items() if path == str(copies[0]))
+    with pytest.raises(InputError, match="not the bytes that were written"):
+        damaged.read(key)
+
+
 def test_a_damaged_index_is_named_with_the_mend(own_made):
     prepared(own_made)
     store = computed(own_made)
