@@ -7,6 +7,8 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from ser.common.output import SafeStream, line
@@ -29,6 +31,20 @@ def listed(problems: Sequence[str], shown: int = 5) -> str:
     problems = [line(problem) for problem in problems]
     tail = [f"... and {rest} more"] if rest > 0 else []
     return LISTED.join([*problems[:shown], *tail])
+
+
+INTERRUPTED = "error: interrupted. Rerun the same command to resume."
+
+
+def _short_interrupt(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print(INTERRUPTED, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, value, trace)
+
+
+if Path(sys.argv[0]).parent.name in ("steps", "local"):  # while a step imports what it needs, before `guarded`
+    sys.excepthook = _short_interrupt
 
 
 def guarded(main: Callable[..., int]) -> Callable[..., int]:
@@ -60,7 +76,7 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
             name = f"{line(error.filename)}: " if error.filename else ""
             print(f"error: {name}{error.strerror or error}; fix that and rerun the same command", file=sys.stderr)
         except KeyboardInterrupt:
-            print("error: interrupted. Rerun the same command to resume.", file=sys.stderr)
+            print(INTERRUPTED, file=sys.stderr)
             return 130
         finally:
             warnings.formatwarning = form

@@ -1,5 +1,8 @@
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +71,12 @@ def test_a_long_list_is_cut():
     assert listed(["a"]) == "a"
     assert listed(list("abcde")).split() == list("abcde")
     assert listed(list("abcdefg")).splitlines()[-1].strip() == "... and 2 more"
+
+
+def test_an_interrupt_while_a_step_imports_what_it_needs_is_one_line(tmp_path):
+    (tmp_path / "jsonargparse.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    step = Path(__file__).resolve().parents[2] / "steps" / "configure.py"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, step, "exp"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode in (-signal.SIGINT, 130)
+    assert done.stderr == "error: interrupted. Rerun the same command to resume.\n"
