@@ -15,7 +15,7 @@ nj=2                # processes of stage 1, jobs of stages 3 and 4
 list=false          # print the folder of each cell, a line a cell, and do nothing else
 status=false        # print what is done, running, failed and missing, and do nothing else
 stage=0             # first stage to run
-stop_stage=6        # last stage to run
+stop_stage=7        # last stage to run
 recipe=$PWD         # recipe folder, whose local/ and conf/ come first
 data=               # prepared corpora; none: data in the recipe folder
 dump=$SER_ROOT/dump # feature store, shared by all recipes
@@ -39,9 +39,8 @@ Stages (every finished one is a no-op when run again):
   1  prepare: lhotse manifests, Kaldi data dirs
   2  augment: choose the copies of training utterances, of all combinations and folds
   3  features of the front end, of utterances and copies
-  4  train, decode and score what is missing, also on the corpora that a model has not seen
-  5  ledger of all predictions
-  6  tables, what they are worth, and report/index.html with all of it
+  4, 5, 6  train, decode and score what is missing, also on the corpora that a model has not seen
+  7  results: ledger of all predictions, tables, what they are worth, and report/index.html with all of it
 
 Options (default):
 $(while read -r name text; do
@@ -49,7 +48,7 @@ $(while read -r name text; do
   done < <(sed -n '/^only=/,/^allow_confounded=/s/^\([a-z_]*\)=[^#]*# */\1 /p' "$SER_ROOT/steps/grid.sh"))
 
 Any key of conf/ is an option too, such as --training.patience 10: egs/ravdess/run.sh --help lists them. Experiments of
-other settings lie in another folder, exp/<preset>_<digest>. Jobs of stage 4 share no fixed parts: each takes the next
+other settings lie in another folder, exp/<preset>_<digest>. Jobs of stages 4 to 6 share no fixed parts: each takes the next
 experiment that is missing, so that one that is lost or started again costs nothing but its own work.
 HELP
 }
@@ -59,7 +58,7 @@ HELP
 
 [[ $# -eq 0 ]] || die "$1: an argument that is no option; ./run.sh --help lists them"
 for name in stage stop_stage; do
-  [[ ${!name} =~ ^[0-6]$ ]] || die "--${name//_/-} ${!name}: stages are 0 to 6; ./run.sh --help lists them"
+  [[ ${!name} =~ ^[0-7]$ ]] || die "--${name//_/-} ${!name}: stages are 0 to 7; ./run.sh --help lists them"
 done
 ((stage <= stop_stage)) || die "--stage $stage --stop-stage $stop_stage: nothing lies between them"
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj $nj: a number of jobs from 1"
@@ -126,8 +125,8 @@ if wanted 3; then
 fi
 
 # shellcheck disable=SC2086
-if wanted 4; then
-  log "stage 4: experiments in ${root#"$recipe/"} ($nj jobs; how they stand: the same command with --status true)"
+if wanted 4 || wanted 5 || wanted 6; then
+  log "stages 4 to 6: experiments in ${root#"$recipe/"} ($nj jobs; how they stand: the same command with --status true)"
   launch $train_cmd JOB=1:"$nj" "$logs/grid.JOB.log" \
     python "$SER_ROOT/steps/grid.py" run --job JOB --nj "$nj" --run "$(date +%s).$$" "${where[@]}" ||
     log "some of the jobs failed (see above); the experiments tell what is done"
@@ -135,14 +134,10 @@ if wanted 4; then
 fi
 
 out=$root${tables:+/$tables}
-if wanted 5; then
-  log "stage 5: ledger"
+if wanted 7; then
+  log "stage 7: results"
   python "$SER_ROOT/steps/ledger.py" --grid "$grid" --recipe "$recipe" ${kept:+--kept "$kept/${root##*/}"} "$root" \
     --out "$out/ledger" || failed=true
-fi
-
-if wanted 6; then
-  log "stage 6: tables"
   python "$SER_ROOT/steps/findings.py" --grid "$grid" --recipe "$recipe" "$out/ledger" --out "$out/findings"
   steps status --out "$out/status.png" > /dev/null
   python "$SER_ROOT/steps/report.py" "$out/findings" --ledger "$out/ledger" --grid-status "$out/status.json" \

@@ -11,7 +11,7 @@ cd "$recipe"
 corpora=tess_ravdess_emodb_nemo
 ./run.sh --preset pretrained --grid recommended_loo --tables recommended "$@"
 # Without --kept: weights are needed, which results/ does not hold.
-./run.sh --preset pretrained --grid recommended --folds 1 --seeds "0 1 2 3 4" --stop-stage 4 "$@" --kept ""
+./run.sh --preset pretrained --grid recommended --folds 1 --seeds "0 1 2 3 4" --stop-stage 6 "$@" --kept ""
 found=$(find exp -path 'exp/pretrained_*/recommended/findings/findings.json' -printf '%T@ %p\n' | sort -n | tail -1 | cut -d ' ' -f 2-)
 ser_environment pretrained
 python -m ser pack "${found%/recommended/*}/$corpora"/unified_none_statistics/fold1_seed[0-4] models/public \

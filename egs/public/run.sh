@@ -4,7 +4,7 @@
 #   TESS=... RAVDESS=... EMODB=... NEMO=... URDU=... egs/public/run.sh
 #   TESS=... RAVDESS=... EMODB=... NEMO=... URDU=... egs/public/run.sh --grid blstm --seeds "0 1 2 3 4" --tables blstm
 # Controls and variants (README.md): --grid controls, alone, loo, poolings, each with --tables of its own.
-#   egs/public/run.sh --stage 5               # all tables and the report again from results/, without corpora or training
+#   egs/public/run.sh --stage 7               # all tables and the report again from results/, without corpora or training
 set -euo pipefail
 recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 

@@ -167,7 +167,7 @@ def test_a_failed_cell_is_named_the_rest_is_made_and_the_run_says_so(ready: Stan
     ("options", "message"),
     [
         (["--only", "tess,ravdes"], "ravdes is no corpus of the grid; did you mean ravdess?"),
-        (["--stage", "7"], "error: --stage 7: stages are 0 to 6"),
+        (["--stage", "8"], "error: --stage 8: stages are 0 to 7"),
         (["--stage", "4", "--stop-stage", "3"], "nothing lies between them"),
         (["--nj", "0"], "--nj 0: a number of jobs from 1"),
         (["--seeds", "a"], "error: --seeds a: whole numbers"),

@@ -179,7 +179,7 @@ def test_all_tables_come_of_the_kept_ledger_alone(done: StandIns, tmp_path: Path
         copy(recipe / name, clone / name)
     shutil.copytree(done.root / "kept", clone / "results")
     stand_ins = StandIns(tmp_path, clone / "exp")
-    options = ["--stage", "5", "--kept", str(clone / "results"), "--only", "tess,ravdess", "--folds", "1"]
+    options = ["--stage", "7", "--kept", str(clone / "results"), "--only", "tess,ravdess", "--folds", "1"]
     found = stand_ins.run(*options, IEMOCAP="", TESS="", RAVDESS="", CUSTOMER_PTBR="")
     assert found.returncode == 0, found.stderr
     (root,) = (clone / "exp").glob("tiny_*")

@@ -7,4 +7,4 @@
 set -euo pipefail
 recipe=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
-exec "$recipe/../../../steps/grid.sh" --recipe "$recipe" --grid controls --preset strong --stop-stage 4 "$@"
+exec "$recipe/../../../steps/grid.sh" --recipe "$recipe" --grid controls --preset strong --stop-stage 6 "$@"
