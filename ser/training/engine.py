@@ -320,11 +320,12 @@ class Trainer:
     def _keep(self) -> None:
         """Write a checkpoint when it is time, or when a signal asks for the end."""
         if self.signal is not None or time.monotonic() - self.kept >= self.config.checkpoint_seconds:
-            self._save()
+            self._save(self.seconds)
         if self.signal is not None:
             raise Interrupted(self.signal)
 
-    def _save(self) -> None:
+    def _save(self, seconds: Sequence[float] = ()) -> None:
+        """Write a checkpoint; without the seconds of the epochs it is the same file however the training went on."""
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {f"loss.{name}": tensor for name, tensor in self.loss.state_dict().items()}
         tensors |= {f"kept.{name}": tensor for name, tensor in self.saved_states.tensors().items()}
@@ -339,7 +340,7 @@ class Trainer:
                 "stopping": asdict(self.stopping),
                 "history": self.history,
                 "losses": self.losses,
-                "seconds": self.seconds,
+                "seconds": list(seconds),
             },
         )
         self.kept = time.monotonic()

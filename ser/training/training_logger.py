@@ -66,7 +66,7 @@ class TrainingLogger:
 
     def _figures(self) -> list[str]:
         """UA of the last validation, and the time left."""
-        if not self.history:
+        if not self.seconds:
             return []
         scores = [f"{corpus} UA {100 * v['ua']:.1f}" for corpus, v in self.history[-1]["valid"].items()]
         return [*scores, self._time_left()]

@@ -85,7 +85,7 @@ def test_all_problems_are_reported_at_once(rows, tmp_path, capsys):
     table = written(tmp_path / "liste.csv", [*rows, ["too", "few"]])
     assert main(["init-corpus", "mine", str(table), "--out", str(tmp_path / "mine")]) == 1
     text = capsys.readouterr().out
-    for part in (rows[0][0], rows[1][0], "equal audio", "2 fields, and there are 4 columns", "mine: not complete"):
+    for part in (rows[0][0], rows[1][0], "equal audio", "2 fields, but 4 columns", "mine: not complete"):
         assert part in text
     assert (tmp_path / "mine" / "run.sh").is_file()
 
