@@ -85,7 +85,7 @@ class Runner:
                 taken = []
                 for experiment in todo:
                     folder = self.grid.folder(experiment)
-                    if experiment.folder not in own and is_marked_done(folder, self.all_hashes(experiment)):
+                    if experiment.folder not in own and self._is_marked_done(experiment):
                         bar.update()
                         continue
                     with claimed(folder) as mine:
@@ -100,6 +100,12 @@ class Runner:
                 todo = taken
                 time.sleep(wait if todo else 0)
         return failures
+
+    def _is_marked_done(self, experiment: Experiment) -> bool:
+        try:
+            return is_marked_done(self.grid.folder(experiment), self.all_hashes(experiment))
+        except InputError:
+            return False  # `attempt` meets it again, and records it
 
     def attempt(self, experiment: Experiment) -> Failure | None:
         """Make an experiment whose lock is held, unless it failed in this run already.

@@ -16,6 +16,7 @@ import pytest
 from stand_ins import StandIns
 
 from ser.common import InputError, locked
+from ser.config import Experiment
 from ser.grid import Grid
 from ser.grid.run import LOG, Runner
 from ser.grid.state import MARKER, State, claimed, is_locked, read_status
@@ -95,6 +96,24 @@ def test_of_what_other_jobs_have_done_a_marker_is_enough(own: StandIns, monkeypa
     os.utime(result, ns=(1, 1))
     Runner(grid, "third", job=2).shard(4)
     assert sorted(attempted[1:]) == sorted([grid.experiments[0].folder, grid.experiments[1].folder])
+
+
+def test_data_that_cannot_be_opened_stop_no_experiment_but_their_own(
+    own: StandIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = own.grid()
+    assert Runner(grid, "first").shard(1) == []
+    broken, hashes = grid.experiments[2].folder, Runner.hashes
+
+    def of(self: Runner, experiment: Experiment) -> dict[str, str]:
+        if experiment.folder == broken:
+            raise InputError("data/ravdess: damaged")
+        return hashes(self, experiment)
+
+    monkeypatch.setattr(Runner, "hashes", of)
+    (failure,) = Runner(grid, "again", job=2).shard(4)
+    assert failure.error == "data/ravdess: damaged"
+    assert [folder for folder, state in states(grid).items() if state is not State.DONE] == [broken]
 
 
 def test_a_lock_that_does_not_hold_between_machines_is_named(tmp_path: Path) -> None:
