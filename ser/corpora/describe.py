@@ -182,14 +182,14 @@ def _read_supervisions(path: Path) -> dict[str, UtteranceInfo]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             rows = [json.loads(line) for line in file]
-        return {row["id"]: _spoken(row) for row in rows}
+        return {row["id"]: _utterance_info(row) for row in rows}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run stage 1") from None
     except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error) as error:
         raise InputError(f"{path}: not readable as supervisions ({error}); remove it and run stage 1") from None
 
 
-def _spoken(row: dict[str, Any]) -> UtteranceInfo:
+def _utterance_info(row: dict[str, Any]) -> UtteranceInfo:
     custom = row["custom"]
     return UtteranceInfo(
         row["speaker"],

@@ -12,7 +12,7 @@ from ser.corpora.splits import Fold
 
 
 def equal_groups(items: Sequence[ValidatedUtterance]) -> list[list[ValidatedUtterance]]:
-    """Items of equal samples, two and more of each."""
+    """Utterances of equal samples, two and more of each."""
     groups: dict[str, list[ValidatedUtterance]] = {}
     for item in items:
         groups.setdefault(item.sound, []).append(item)

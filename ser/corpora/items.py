@@ -160,7 +160,7 @@ def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, Validated
     result: dict[str, ValidatedUtterance | Finding] = {}
     for u in group:
         found = _item(u, audio.samples, audio.sampling_rate, name)
-        if isinstance(found, ValidatedUtterance) and is_silent(_heard(found, audio.samples)):
+        if isinstance(found, ValidatedUtterance) and is_silent(_mono_samples(found, audio.samples)):
             which = f": {u.id} ({found.start:g} s to {found.start + found.duration:g} s)" if is_segmented([u]) else ""
             found = (
                 "silent",
@@ -171,7 +171,7 @@ def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, Validated
     return result
 
 
-def _heard(item: ValidatedUtterance, samples: np.ndarray) -> np.ndarray:
+def _mono_samples(item: ValidatedUtterance, samples: np.ndarray) -> np.ndarray:
     """The samples of an utterance as they are trained on: of its channel, or mixed down to mono; (samples,)."""
     own = samples[:, item.first_sample : item.first_sample + item.num_samples]
     if item.channel is not None:
@@ -201,4 +201,4 @@ def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> ValidatedU
     except InputError as error:
         return "too short", str(error)
     item = ValidatedUtterance(u, rate, last - first, channels, name, "", first, length)
-    return replace(item, sound=hashlib.blake2b(_heard(item, samples).tobytes(), digest_size=8).hexdigest())
+    return replace(item, sound=hashlib.blake2b(_mono_samples(item, samples).tobytes(), digest_size=8).hexdigest())

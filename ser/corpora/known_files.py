@@ -18,10 +18,10 @@ from ser.corpora.utterance import Utterance
 
 # Below data/<corpus>.
 FILES = "files.jsonl.gz"
-# Raise it when files are read in another way, so that Items differ.
+# Raise it when files are read in another way, so that utterances differ.
 VERSION = 1
 Version = tuple[int, int, int]
-# Of an ValidatedUtterance, what a row holds beside start, end and channel of its utterance.
+# Of a ValidatedUtterance, what a row holds beside start, end and channel of its utterance.
 HELD = [field.name for field in fields(ValidatedUtterance) if field.name != "utterance"]
 KINDS = [str if name in ("digest", "sound") else int for name in HELD]
 

@@ -79,8 +79,18 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     if options.out_dir is None:
         parser.error("the folder to write is missing, such as data/ravdess")
     allow_partial = options.allow_partial == "true"
-    how = allow_partial, allow_pipes, options.recheck == "true", options.nj
-    print(prepare(preparer, protocol, options.corpus_dir, options.out_dir, *how))
+    print(
+        prepare(
+            preparer,
+            protocol,
+            options.corpus_dir,
+            options.out_dir,
+            allow_partial,
+            allow_pipes,
+            recheck=options.recheck == "true",
+            jobs=options.nj,
+        )
+    )
     prepared = read_prepared(options.out_dir)
     print(*(f"  {text}" for text in (prepared.confounding, *prepared.missing())), sep="\n")
     if options.experiment is not None:

@@ -189,7 +189,7 @@ class Baseline:
         """The arrays of `ser.nets.LinearSVM`."""
         import torch
 
-        # Of two classes alone, scikit-learn corpus_schedule the sign: above 0 is the second.
+        # Of two classes alone, scikit-learn turns the sign: above 0 is the second.
         sign = -1 if len(self.model.classes_) == 2 else 1
         arrays = {
             "mean": self.mean,

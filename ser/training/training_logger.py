@@ -19,7 +19,7 @@ from ser.config.registry import METRICS
 
 
 class TrainingLogger:
-    """Tells how a training goes.
+    """Logs a training.
 
     Args:
         folder: of the training, where train.log and, for TensorBoard, events/ go.

@@ -156,7 +156,7 @@ class Bench:
         return seconds(lambda: [self.predictor._answers(*batch) for batch in self.batches])
 
     def both(self) -> tuple[float, float]:
-        """Seconds of the network alone and of predict, in corpus_schedule, the network before and after."""
+        """Seconds of the network alone and of predict, in turns, the network before and after."""
         bare, ours = self.bare() / 2, 0.0
         for turn in range(1, TURNS + 1):
             ours += self.ours()

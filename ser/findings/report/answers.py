@@ -95,10 +95,10 @@ def _effects(records: Sequence[Record]) -> str:
     if not records:
         return "no matched pair of trainings with and without a source corpus is there"
     parts = []
-    for verdict, texts in SAID.items():
+    for verdict, text in SAID.items():
         own = [r for r in records if (r["question"], r["verdict"]) == (TESTED, verdict)]
         figures = ", ".join(f"{r['source']} {_figure(r)}" for r in own)
-        parts += [f"{texts} {figures}"] if own else []
+        parts += [f"{text} {figures}"] if own else []
     named = {MIXING: "any mixture minus the target by itself", MULTI_TASK: "a head for each corpus minus one for all"}
     parts += [f"{named[r['question']]} {_figure(r)}" for r in records if r["question"] in named]
     return "; ".join(parts)
@@ -122,8 +122,8 @@ def _corrected(records: Sequence[Record]) -> list[str]:
 def _claims(records: Sequence[Record]) -> list[str]:
     """Whether the paper's claims hold: mixing helps, and multi-task learning is best."""
     lines = []
-    for question, texts in ((MIXING, "Mixing corpora"), (MULTI_TASK, "A head for each corpus (multi-task)")):
+    for question, text in ((MIXING, "Mixing corpora"), (MULTI_TASK, "A head for each corpus (multi-task)")):
         own = [r["verdict"] for r in records if r["question"] == question]
         counts = ", ".join(f"{verdict} on {own.count(verdict)}" for verdict in SAID if verdict in own)
-        lines += [f"{texts}: {counts} of {len(own)} targets."] if own else []
+        lines += [f"{text}: {counts} of {len(own)} targets."] if own else []
     return lines
