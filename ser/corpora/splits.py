@@ -73,7 +73,7 @@ def with_splits(protocol: Protocol, data_dir: Path) -> Protocol:
 
 
 class Fold:
-    """Which utterances belong to which part of a fold, by their speakers and, where parts have texts of their own, by texts.
+    """Which utterances belong to which part of a fold, by their speakers and, where parts have their own texts, by these.
 
     Args:
         fold: of splits.json.
