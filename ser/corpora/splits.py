@@ -73,7 +73,7 @@ def with_splits(protocol: Protocol, data_dir: Path) -> Protocol:
 
 
 class Fold:
-    """Which utterances belong to which part of a fold: by their speakers and, where parts have their own texts, by text.
+    """Which utterances belong to which part of a fold, by their speakers and, where parts have own texts, by text.
 
     Args:
         fold: of splits.json.
