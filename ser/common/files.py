@@ -85,7 +85,7 @@ def unwritable(path: Path, error: OSError) -> InputError:
     )
 
 
-def lock_file(file: IO[str], wait: bool = False, shared: bool = False) -> bool:
+def lock_file(file: IO[Any], wait: bool = False, shared: bool = False) -> bool:
     """Lock an open file until it is closed.
 
     Args:

@@ -230,6 +230,11 @@ def shared_settings(experiment: Experiment) -> dict[str, Any]:
     )
 
 
+def comparable_settings(experiment: Experiment) -> dict[str, Any]:
+    """`shared_settings` but for the budget: those of results that stand in one table."""
+    return {key: value for key, value in shared_settings(experiment).items() if key != BUDGET}
+
+
 def _result_affecting(experiment: Experiment) -> dict[str, Any]:
     """The same under the names of today.
 

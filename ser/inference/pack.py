@@ -20,7 +20,7 @@ from ser.common.metrics import confusion_matrix, ua
 from ser.common.provenance import provenance
 from ser.common.records import read_record
 from ser.config import Experiment, read_experiment
-from ser.config.load import BUDGET, ROOT, shared_settings
+from ser.config.load import ROOT, comparable_settings
 from ser.config.metrics import scores
 from ser.frontends import build_frontend
 from ser.frontends.preprocess import GROUPED
@@ -253,8 +253,7 @@ def _unseen_corpora(path: Path, experiment: Experiment) -> list[dict[str, Any]]:
     found = read_record(path, _Findings, "run steps/findings.py again")
     from ser.findings.stats.effects import LEFT_OUT
 
-    settings = {key: value for key, value in shared_settings(experiment).items() if key != BUDGET}
-    if found["comparable_hash"] != digest(settings):
+    if found["comparable_hash"] != digest(comparable_settings(experiment)):
         raise InputError(f"{path}: of models of other settings than {experiment.folder}; give findings of its grid")
     scores = [
         {

@@ -9,7 +9,7 @@ from typing import Any
 
 from ser.common import InputError, digest
 from ser.config import ExperimentReader, dotted, result_affecting
-from ser.config.load import BUDGET, shared_settings
+from ser.config.load import comparable_settings, shared_settings
 from ser.config.names import combination_name
 from ser.findings.ledger.target import read_curves, read_target
 from ser.scoring.files import COLUMNS, read_result, read_train, read_zero_shot
@@ -121,10 +121,9 @@ class RunReader:
         experiment = self._experiments.read(folder / "config.yaml")
         if digest(result_affecting(experiment)) != result["config_hash"]:
             raise InputError(f"{folder / 'config.yaml'}: not the settings of result.json: one was edited; {AGAIN}")
-        settings = shared_settings(experiment)
         return {
-            "settings_hash": digest(settings),
-            "comparable_hash": digest({key: value for key, value in settings.items() if key != BUDGET}),
+            "settings_hash": digest(shared_settings(experiment)),
+            "comparable_hash": digest(comparable_settings(experiment)),
             "budget": experiment.training.budget,
             "configuration": dotted(experiment),
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ser.common import InputError, read_json, write_json
-from ser.common.files import unwritable
+from ser.common.files import lock_file, unwritable
 from ser.common.output import csv_cell
 from ser.inference.predict.inputs import Source
 from ser.inference.predict.outputs import Layout
@@ -114,10 +113,8 @@ def _note(path: Path) -> Path:
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(f"{path}: another process writes it. Wait for that, or give another --out") from None
+    if not lock_file(file):
+        raise InputError(f"{path}: another process writes it. Wait for that, or give another --out")
 
 
 def _check_identity(path: Path, note: Path, own: Mapping[str, Any], otherwise: str) -> None:
