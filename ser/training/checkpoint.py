@@ -39,9 +39,13 @@ class Progress(TypedDict):
     seconds: list[float]
 
 
-def with_new_names(meta: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's description, with the name that `waited` of earlier versions has now."""
-    return json.loads(json.dumps(meta).replace('"waited":', '"num_bad_epochs":'))
+def with_new_names(progress: dict[str, Any]) -> dict[str, Any]:
+    """The values of `Progress`, with the name that `waited` of earlier versions has now."""
+
+    def renamed(row: dict[str, Any]) -> dict[str, Any]:
+        return {"num_bad_epochs" if key == "waited" else key: value for key, value in row.items()}
+
+    return progress | {"stopping": renamed(progress["stopping"]), "history": list(map(renamed, progress["history"]))}
 
 
 def save_tensors(path: Path, tensors: State, meta: dict[str, Any]) -> None:

@@ -356,7 +356,7 @@ class Trainer:
                 f"{self.folder} to start again, or give another --exp folder"
             )
         try:
-            state = of_kind(files.Progress, files.with_new_names(meta), "")
+            state = files.with_new_names(of_kind(files.Progress, meta, ""))
             self.loss.load_state_dict(files.part_of(tensors, "loss."))
             self.saved_states.load(files.part_of(tensors, "kept."))
             if state["history"]:  # an epoch has ended: what is kept is of this network
