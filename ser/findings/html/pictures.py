@@ -21,14 +21,13 @@ from ser.findings.html.tables import (
     score,
     triple,
 )
-from ser.findings.report.effects import TESTED
 from ser.findings.report.pictures import SCALE
 from ser.findings.scores import METRICS
-from ser.findings.stats.effects import PANELS
+from ser.findings.stats.effects import MAIN_EFFECT, PANELS
 
 MOST = 4  # tied cells whose confusion matrices are shown
 SAID = {"best": "best", "single": "best alone"}
-DRAWN = {"Shapley value": "Shapley value of each source corpus", "main effect": "Main effect of each source corpus"}
+DRAWN = {"Shapley value": "Shapley value of each source corpus", MAIN_EFFECT: "Main effect of each source corpus"}
 
 
 def confusions_of(target: Mapping[str, Any]) -> tuple[list[Table], list[str]]:
@@ -95,7 +94,7 @@ def matrix_of(findings: Mapping[str, Any]) -> Table:
     found = {
         (r["target"], r["source"]): triple(r, "value", "low", "high")
         for r in findings["answers"]["records"]
-        if r["question"] == TESTED
+        if r["question"] == MAIN_EFFECT
     }
     sources = [corpus for corpus in findings["grid"]["corpora"] if any(corpus == source for _, source in found)]
     rows = [

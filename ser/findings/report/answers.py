@@ -7,12 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from ser.findings.report.effects import TESTED, p_value, sign_flip_tests
+from ser.findings.report.effects import p_value
 from ser.findings.report.layout import Table, interval, percent, points
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
 from ser.findings.stats.bootstrap import LEAST_SPEAKERS
-from ser.findings.stats.effects import MIXING, MULTI_TASK, Contrast, mixing, multi_task, source_effects, transfer
+from ser.findings.stats.effects import (
+    MAIN_EFFECT,
+    MIXING,
+    MULTI_TASK,
+    Contrast,
+    mixing,
+    multi_task,
+    source_effects,
+    transfer,
+)
 from ser.scoring.pooled import COVERAGE
 
 METRIC = "ua"
@@ -30,14 +39,12 @@ Record = dict[str, Any]
 def answers_table(found: Results) -> Table:
     """A record a target and question; the notes are the sentences."""
     records, sentences = [], []
-    effects = {t.name: [e for e in source_effects(t, found.design) if e.kind == TESTED] for t in found.targets}
-    tests = sign_flip_tests(found.targets, effects)
-    holm = {key[:2]: test.holm for key, test in tests.items() if METRICS[key[2]] == METRIC}
+    holm = {key[:2]: test.holm for key, test in found.tests.items() if METRICS[key[2]] == METRIC}
     for target in found.targets:
-        asked = [*effects[target.name], mixing(target, found.design), *multi_task(target, found.design)]
-        own = _records(found, target, asked)
+        effects = [e for e in source_effects(target, found.design) if e.kind == MAIN_EFFECT]
+        own = _records(found, target, [*effects, mixing(target, found.design), *multi_task(target, found.design)])
         for record in own:
-            if record["question"] == TESTED:
+            if record["question"] == MAIN_EFFECT:
                 record["p_holm"] = holm.get((target.name, tuple(record["source"].split())))
         sentences.append(f"{target.name} ({len(target.speakers)} speakers): {_effects(own)}.")
         records += own
@@ -96,7 +103,7 @@ def _effects(records: Sequence[Record]) -> str:
         return "no matched pair of trainings with and without a source corpus is there"
     parts = []
     for verdict, text in SAID.items():
-        own = [r for r in records if (r["question"], r["verdict"]) == (TESTED, verdict)]
+        own = [r for r in records if (r["question"], r["verdict"]) == (MAIN_EFFECT, verdict)]
         figures = ", ".join(f"{r['source']} {_figure(r)}" for r in own)
         parts += [f"{text} {figures}"] if own else []
     named = {MIXING: "any mixture minus the target by itself", MULTI_TASK: "a head for each corpus minus one for all"}

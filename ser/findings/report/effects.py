@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ser.findings.report.layout import Table, percent, points
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
-from ser.findings.stats.effects import PANELS, Contrast, source_effects, transfer
-from ser.findings.stats.tests import SignFlip, by_seed, by_speaker, holm, sign_flip
-
-TESTED = "main effect"
-Key = tuple[str, tuple[str, ...], int]  # target, sources, metric
-
-
-@dataclass(frozen=True)
-class Tested:
-    """p values of a main effect: with speakers for blocks, that corrected for its family, and with seeds for blocks."""
-
-    speakers: SignFlip
-    holm: float | None
-    seeds: SignFlip
+from ser.findings.stats.effects import MAIN_EFFECT, PANELS, Contrast, source_effects, transfer
+from ser.findings.stats.tests import Key, Tested
 
 
 def effects_table(found: Results) -> Table:
     """Main effects with sign-flip tests, Shapley values, interactions."""
     listed = {target.name: source_effects(target, found.design) for target in found.targets}
-    tests = sign_flip_tests(found.targets, listed)
+    tests = found.tests
     rows, records, notes = [], [], []
     for target in found.targets:
         own = listed[target.name]
@@ -38,7 +25,7 @@ def effects_table(found: Results) -> Table:
             texts = []
             for m, metric in enumerate(METRICS):
                 value, low, high = estimates.of(m, i)
-                test = tests.get((target.name, effect.sources, m)) if effect.kind == TESTED else None
+                test = tests.get((target.name, effect.sources, m)) if effect.kind == MAIN_EFFECT else None
                 p = (test.speakers.p, test.holm, test.seeds.p) if test else (None,) * 3
                 record = {
                     "target": target.name,
@@ -60,22 +47,6 @@ def effects_table(found: Results) -> Table:
         header += [f"{metric.upper()}, points", "p", "p, Holm", "p of seeds"]
     notes += _effect_notes(found, tests)
     return Table("effects", "Effects of source corpora", [*header, "pairs"], rows, records, notes)
-
-
-def sign_flip_tests(targets: Sequence[Target], listed: Mapping[str, Sequence[Contrast]]) -> dict[Key, Tested]:
-    """Test every main effect; those of all targets and source corpora are the family of a metric."""
-    flips: dict[Key, tuple[SignFlip, SignFlip]] = {}
-    for target in targets:
-        for effect in listed[target.name]:
-            if effect.kind == TESTED and effect.weights is not None:
-                speakers, seeds = by_speaker(target, effect.weights), by_seed(target, effect.weights)
-                for m in range(len(METRICS)):
-                    flips[target.name, effect.sources, m] = sign_flip(speakers[m]), sign_flip(seeds[m])
-    corrected: dict[Key, float] = {}
-    for m in range(len(METRICS)):
-        family = {key: one.p for key, (one, _) in flips.items() if key[2] == m and one.p is not None}
-        corrected |= dict(zip(family, holm([*family.values()]), strict=True))
-    return {key: Tested(one, corrected.get(key), other) for key, (one, other) in flips.items()}
 
 
 def _effect_notes(found: Results, tests: Mapping[Key, Tested]) -> list[str]:

@@ -16,6 +16,7 @@ from ser.findings.ledger.load import Ledger
 from ser.findings.scores import Target
 from ser.findings.stats.bootstrap import LEAST_SPEAKERS, Estimate, Resampled, estimate, resample
 from ser.findings.stats.effects import Contrast
+from ser.findings.stats.tests import Key, Tested, main_effect_tests
 from ser.scoring.pooled import COVERAGE
 from ser.scoring.tables import BUDGETS
 
@@ -58,6 +59,11 @@ class Results:
         found = estimate(self.resampled[target], weights)
         unknown = np.array([c.weights is None for c in contrasts], bool)
         return Estimate(*(np.where(unknown, np.nan, v) for v in (found.value, found.low, found.high)))
+
+    @cached_property
+    def tests(self) -> dict[Key, Tested]:
+        """Of all main effects."""
+        return main_effect_tests(self.targets, self.design)
 
     @cached_property
     def other(self) -> Results | None:

@@ -55,6 +55,9 @@ def contrast(
     return Contrast(kind, target.name, sources, weights, len(whole), pairs * len(whole))
 
 
+MAIN_EFFECT = "main effect"
+
+
 def source_effects(target: Target, design: Design) -> list[Contrast]:
     """Main effects, Shapley values, pairwise interactions, and what all source corpora do together.
 
@@ -67,7 +70,7 @@ def source_effects(target: Target, design: Design) -> list[Contrast]:
     k, own = len(sources), frozenset([target.name])
     mixes = design.mixes(target.name)
     found = []
-    for kind in ("main effect", "Shapley value"):
+    for kind in (MAIN_EFFECT, "Shapley value"):
         for d in sources:
             terms: dict[Mix, float] = {}
             for mix in (mix for mix in mixes if d not in mix):

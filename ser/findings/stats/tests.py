@@ -9,8 +9,9 @@ import numpy as np
 
 from ser.common import derive_seed
 from ser.findings.design import Design
-from ser.findings.scores import Target
+from ser.findings.scores import METRICS, Target
 from ser.findings.stats.bootstrap import weighted_scores
+from ser.findings.stats.effects import MAIN_EFFECT, source_effects
 
 FLIPS = 9999
 
@@ -27,6 +28,18 @@ class SignFlip:
     p: float | None
     least: float
     blocks: int
+
+
+Key = tuple[str, tuple[str, ...], int]  # target, sources, metric
+
+
+@dataclass(frozen=True)
+class Tested:
+    """p values of a main effect: with speakers for blocks, that corrected for its family, and with seeds for blocks."""
+
+    speakers: SignFlip
+    holm: float | None
+    seeds: SignFlip
 
 
 def sign_flip(values: np.ndarray) -> SignFlip:
@@ -117,3 +130,19 @@ def negative_control(target: Target, design: Design) -> Placebo | None:
     weights[first], weights[second] = 1 / len(pairs), -1 / len(pairs)
     # Two runs differ by sqrt(2) times what one varies.
     return Placebo(target.name, pairs, apart.mean(1), np.sqrt((apart**2).mean((1, 2)) / 2), weights)
+
+
+def main_effect_tests(targets: Sequence[Target], design: Design) -> dict[Key, Tested]:
+    """Test every main effect; those of all targets and source corpora are the family of a metric."""
+    flips: dict[Key, tuple[SignFlip, SignFlip]] = {}
+    for target in targets:
+        for effect in source_effects(target, design):
+            if effect.kind == MAIN_EFFECT and effect.weights is not None:
+                speakers, seeds = by_speaker(target, effect.weights), by_seed(target, effect.weights)
+                for m in range(len(METRICS)):
+                    flips[target.name, effect.sources, m] = sign_flip(speakers[m]), sign_flip(seeds[m])
+    corrected: dict[Key, float] = {}
+    for m in range(len(METRICS)):
+        family = {key: one.p for key, (one, _) in flips.items() if key[2] == m and one.p is not None}
+        corrected |= dict(zip(family, holm([*family.values()]), strict=True))
+    return {key: Tested(one, corrected.get(key), other) for key, (one, other) in flips.items()}
