@@ -29,21 +29,6 @@ need()
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "findings")]
 
-PROTOCOL = """
-name: scale
-description: noise
-licence: none
-citation: none
-source: none
-language: none
-preparer: csv
-classes: [angry, happy, neutral, sad]
-labels: {{angry: angry, happy: happy, neutral: neutral, sad: sad}}
-drop: {{}}
-expected: {{}}
-splits:
-  strict: {split}
-"""
 GRID = "corpora: [scale]\ncombinations: singles\ntask: [multi]\ntemporal: [lstm]\npooling: [mu, mean]\n"
 SPLITS = {"scale": "{groups: 5, texts: disjoint}", "speakers": "{groups: speakers}"}
 FOLDS = 5
@@ -77,10 +62,14 @@ def write_table(folder: Path, corpus: str, speakers: int, each: int) -> None:
 
 def make(folder: Path, n: int) -> None:
     """The recipe and the corpora."""
+    from made import PROTOCOL
+
     for kind in ("corpora", "grids"):
         (folder / "recipe" / "conf" / kind).mkdir(parents=True)
     for corpus, split in SPLITS.items():
-        (folder / "recipe" / "conf" / "corpora" / f"{corpus}.yaml").write_text(PROTOCOL.format(split=split))
+        (folder / "recipe" / "conf" / "corpora" / f"{corpus}.yaml").write_text(
+            PROTOCOL.format(corpus=corpus, split=split) + "preparer: csv\n"
+        )
     (folder / "recipe" / "conf" / "grids" / "scale.yaml").write_text(GRID)
     write_table(folder, "scale", n // 20, 20)
     write_table(folder, "speakers", n // 16, 4)
