@@ -35,6 +35,8 @@ from ser.frontends import Frontend
 
 # Utterances an archive: what is whole stays when a job is stopped or fails.
 ARCHIVE = 500
+# Seconds of audio that the front end gets at once, of several utterances.
+PACK = 30
 # Gigabytes above which a smaller way is named.
 LARGE = 20
 # Part of the key: raise it when the same audio and settings give other values.
@@ -279,17 +281,22 @@ class FeatureStore:
         about: dict[str, dict[str, Any]] = {}
         place = path.with_name(f"{path.name}.{digest(list(cuts))}.ark")
         with ArkWriter(place, self.frontend.storage, scp=False) as ark:
-            for content, cut in cuts.items():
-                copied = () if cut.original is None else (self._augment, self._voices)
-                values, padded = features_of(cut, self.frontend, *copied)
-                ark.write(content, values)
-                about[content] = {"frames": len(values), "utterance": cut.id}
-                if cut.original is not None:
-                    about[content]["copy_of"] = cut.original
-                if padded:
-                    about[content]["padded"] = True
-                bar.update()
+            for pack in _packs(cuts):
+                samples = [self._samples(cut) for cut in pack.values()]
+                found = self.frontend.extract_all(samples)
+                for (content, cut), x, values in zip(pack.items(), samples, found, strict=True):
+                    ark.write(content, values)
+                    about[content] = {"frames": len(values), "utterance": cut.id}
+                    if cut.original is not None:
+                        about[content]["copy_of"] = cut.original
+                    if len(x) < self.frontend.shortest:
+                        about[content]["padded"] = True
+                    bar.update()
         write_index(ark, self.frontend.identity(), about)
+
+    def _samples(self, cut: Cut) -> np.ndarray:
+        copied = () if cut.original is None else (self._augment, self._voices)
+        return samples_of(cut, self.frontend.sampling_rate, *copied)
 
     def _check_unchanged(self, cuts: Sequence[Cut]) -> None:
         """Compare the content of files that have been touched since stage 1 with what it read."""
@@ -339,25 +346,24 @@ def _read_frames(path: Path) -> dict[str, int]:
     return {key: int(value) for key, value in read_table(path).items()}
 
 
-def features_of(
-    cut: Cut, frontend: Frontend, augment: Augment | None = None, voices: BabblePool | None = None
-) -> tuple[np.ndarray, bool]:
-    """Read a cut, its channels mixed down or one of them, resample, do what is done to a copy, transform.
+def samples_of(cut: Cut, rate: int, augment: Augment | None = None, voices: BabblePool | None = None) -> np.ndarray:
+    """Read a cut, its channels mixed down or one of them, resample, do what is done to a copy.
 
     Args:
+        rate: in Hz, of the samples.
         augment: what the copy was drawn with; of an original, None.
         voices: the training utterances of the corpus, also for a copy alone.
 
     Returns:
-        float32, (frames, width), and whether there was less than one frame, which is padded with zeros.
+        float32, (samples,).
     """
-    samples = _read(replace(cut, id="", original=None, steps=()), frontend.sampling_rate)
+    samples = _read(replace(cut, id="", original=None, steps=()), rate)
     if augment is not None and voices is not None:
         try:
-            samples = apply_transforms(samples, frontend.sampling_rate, cut.steps, augment, voices)
+            samples = apply_transforms(samples, rate, cut.steps, augment, voices)
         except TooShort as error:
             raise InputError(f"{cut.path}: {cut.id}: {error}; take that kind out of augment.kinds") from None
-    return frontend.extract(samples), len(samples) < frontend.shortest
+    return samples
 
 
 @lru_cache(maxsize=1)
@@ -401,6 +407,20 @@ def _whole_buckets(contents: Sequence[str]) -> Iterator[list[str]]:
             part = []
     if part:
         yield sorted(part, key=order.__getitem__)
+
+
+def _packs(cuts: Mapping[str, Cut]) -> Iterator[dict[str, Cut]]:
+    """Cuts in their order, so many at once as have PACK seconds of audio, or one."""
+    pack: dict[str, Cut] = {}
+    seconds = 0.0
+    for content, cut in cuts.items():
+        if pack and seconds + cut.duration > PACK:
+            yield pack
+            pack, seconds = {}, 0.0
+        pack[content] = cut
+        seconds += cut.duration
+    if pack:
+        yield pack
 
 
 def _mark_used(places: Iterable[str]) -> None:

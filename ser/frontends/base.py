@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -64,6 +65,10 @@ class Frontend(ABC):
     @abstractmethod
     def extract(self, samples: np.ndarray) -> np.ndarray:
         """Samples, float32, (samples,), of full scale 1, to float32, (frames, width), one frame at least."""
+
+    def extract_all(self, samples: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """`extract` of each, for front ends that are faster with several at once."""
+        return [self.extract(x) for x in samples]
 
     def span(self, samples: np.ndarray) -> tuple[int, int]:
         """The first sample that frames are made of, and the one behind the last."""

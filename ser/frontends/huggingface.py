@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -83,16 +83,19 @@ class HuggingFaceEncoder:
             raise InputError(f"{folder}: transformers cannot load it ({reason}); fetch the model again") from None
         self.model.float().eval().requires_grad_(False)
 
-    def encode(self, samples: np.ndarray, layers: tuple[int, ...]) -> np.ndarray:
-        """Hidden states of samples, so many seconds at a time.
+    def encode(self, samples: Sequence[np.ndarray], layers: tuple[int, ...]) -> list[np.ndarray]:
+        """Hidden states of utterances, so many seconds at a time.
 
         Args:
-            samples: float32, (samples,), at the model's rate.
+            samples: float32, (samples,) each, at the model's rate.
             layers: numbers; 0 is what goes into the first layer.
 
         Returns:
-            float32, (frames, layers * dim).
+            float32, (frames, layers * dim), of each utterance.
         """
+        return [self._encode(x, layers) for x in samples]
+
+    def _encode(self, samples: np.ndarray, layers: tuple[int, ...]) -> np.ndarray:
         import torch
 
         if self.about.normalised:  # as their feature extractor does

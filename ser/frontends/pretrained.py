@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,15 +32,15 @@ WHISPER = ("ctranslate2", "whisper")
 class Encoder(Protocol):
     """A loaded encoder."""
 
-    def encode(self, samples: np.ndarray, layers: tuple[int, ...]) -> np.ndarray:
-        """Hidden states of samples.
+    def encode(self, samples: Sequence[np.ndarray], layers: tuple[int, ...]) -> list[np.ndarray]:
+        """Hidden states of utterances.
 
         Args:
-            samples: float32, (samples,), as many as the encoder needs at least.
+            samples: float32, (samples,) each, as many as the encoder needs at least.
             layers: numbers; 0 is what goes into the first layer.
 
         Returns:
-            float32, (frames, layers * dim).
+            float32, (frames, layers * dim), of each utterance.
         """
 
 
@@ -106,15 +107,16 @@ class Pretrained(Frontend):
         return num_samples // self.frame_shift
 
     def extract(self, samples: np.ndarray) -> np.ndarray:
-        start, end = self.span(samples)
-        samples = samples[start:end]
-        if len(samples) < self.shortest:
-            samples = np.pad(samples, (0, self.shortest - len(samples)))
+        return self.extract_all([samples])[0]
+
+    def extract_all(self, samples: Sequence[np.ndarray]) -> list[np.ndarray]:
+        found = [np.ascontiguousarray(x[slice(*self.span(x))]) for x in samples]
+        found = [np.pad(x, (0, max(0, self.shortest - len(x)))) for x in found]
         if not self.numbers:
             from ser.frontends.whisper import windows
 
-            return np.concatenate([mel.T.numpy() for mel in windows(np.ascontiguousarray(samples), self.dim)])
-        return self._encoder.encode(np.ascontiguousarray(samples), self.numbers)
+            return [np.concatenate([mel.T.numpy() for mel in windows(x, self.dim)]) for x in found]
+        return self._encoder.encode(found, self.numbers)
 
     def span(self, samples: np.ndarray) -> tuple[int, int]:
         return trim_samples(samples, self.sampling_rate, self.trim_decibels)

@@ -7,7 +7,7 @@ audio, so that 3 s of speech cost a tenth.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,48 +59,72 @@ class WhisperEncoder(nn.Module):
             lengths: frames of each row, zeros behind them, where they differ: a row's outputs are then those that it
                 has alone, for all of its (frames + 1) // 2.
         """
-        x, mask = functional.gelu(self.conv1(mel)), None
+        x, mask = self.lower(mel, lengths), None
+        if lengths is not None:
+            mask = (torch.arange(x.shape[1], device=x.device) < (lengths[:, None] + 1) // 2)[:, None, None]
+        return [x, *self.upper(x, mask)]
+
+    def lower(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """As `forward`, but what goes into the first layer alone."""
+        x = functional.gelu(self.conv1(mel))
         if lengths is not None:
             x = x * (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None]
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
-        if lengths is not None:
-            mask = (torch.arange(x.shape[1], device=x.device) < (lengths[:, None] + 1) // 2)[:, None, None]
-        x = x + self.embed_positions.weight[: x.shape[1]]
-        return [x, *self.upper(x, mask)]
+        return x + self.embed_positions.weight[: x.shape[1]]
 
-    def upper(self, x: Tensor, mask: Tensor | None) -> list[Tensor]:
+    def upper(self, x: Tensor, mask: Tensor | None = None, sizes: list[int] | None = None) -> list[Tensor]:
         """Outputs of the encoder's layers alone.
 
         Args:
             x: what goes into the first of them, (batch, frames, size).
             mask: bool, (batch, 1, 1, frames), True for valid frames; None: all are.
+            sizes: frames of the utterances that follow each other in each row; None: a row is one.
 
         Returns:
             (batch, frames, size) of each layer.
         """
         found = []
         for layer in self.layers:
-            x = layer(x, mask)
+            x = layer(x, mask, sizes or [x.shape[1]])
             found.append(x)
         found[-1] = self.layer_norm(x)
         return found
 
-    def encode(self, samples: np.ndarray, layers: tuple[int, ...]) -> np.ndarray:
-        """Hidden states of samples, 30 s at a time.
+    def encode(self, samples: Sequence[np.ndarray], layers: tuple[int, ...]) -> list[np.ndarray]:
+        """Hidden states of utterances, 30 s of one at a time, or several together that are no longer.
+
+        Those together are one row without padding, in which each attends to itself: products of larger matrices, which
+        are faster, with the values that each has alone.
 
         Args:
-            samples: float32, (samples,), at 16 kHz.
+            samples: float32, (samples,) each, at 16 kHz.
             layers: numbers; 0 is the output of the convolutions.
 
         Returns:
-            float32, (frames, layers * size), a frame each 20 ms.
+            float32, (frames, layers * size), a frame each 20 ms, of each utterance.
         """
-        found: list[Tensor] = []
+        found: list[list[Tensor]] = [[] for _ in samples]
         with torch.inference_mode():
-            for mel in windows(samples, self.bands):
-                outputs = self(mel[None])
-                found.append(torch.cat([outputs[i][0] for i in layers], dim=1))
-        return torch.cat(found).numpy()
+            pieces = ((i, self.lower(mel[None])) for i, x in enumerate(samples) for mel in windows(x, self.bands))
+            for pack in _packs(pieces):
+                x, sizes = torch.cat([piece for _, piece in pack], dim=1), [piece.shape[1] for _, piece in pack]
+                outputs = [x, *self.upper(x, sizes=sizes)]
+                states = torch.cat([outputs[n][0] for n in layers], dim=1)
+                for (i, _), own in zip(pack, states.split(sizes), strict=True):
+                    found[i].append(own)
+        return [torch.cat(own).numpy() for own in found]
+
+
+def _packs(pieces: Iterable[tuple[int, Tensor]]) -> Iterator[list[tuple[int, Tensor]]]:
+    """Pieces in their order, so many at once as have POSITIONS frames together."""
+    pack: list[tuple[int, Tensor]] = []
+    for piece in pieces:
+        if pack and sum(x.shape[1] for _, x in [*pack, piece]) > POSITIONS:
+            yield pack
+            pack = []
+        pack.append(piece)
+    if pack:
+        yield pack
 
 
 class _Layer(nn.Module):
@@ -114,10 +138,11 @@ class _Layer(nn.Module):
         self.fc1 = nn.Linear(size, inner)
         self.fc2 = nn.Linear(inner, size)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, sizes: list[int]) -> Tensor:
         batch, frames, size = x.shape
         qkv = self.qkv(self.self_attn_layer_norm(x)).view(batch, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=mask)
+        own = [functional.scaled_dot_product_attention(q, k, v, attn_mask=mask) for q, k, v in qkv.split(sizes, dim=3)]
+        attended = torch.cat(own, dim=2)
         x = x + self.out_proj(attended.transpose(1, 2).reshape(batch, frames, size))
         return x + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(x))))
 

@@ -58,7 +58,7 @@ from ser.batches.load import open_train_sets
 from ser.config import Experiment, load, save
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.features import ArkWriter, FeatureStore
-from ser.features.store import features_of
+from ser.features.store import samples_of
 from ser.frontends.log_stft import LogStft, log_stft
 
 KINDS = ["vtlp", "room", "noise", "band_pass", "mp3", "volume"]
@@ -236,7 +236,7 @@ def seconds(function: Callable[[], object]) -> float:
 def job_of(bench: Bench, store: FeatureStore, job: int, jobs: int, barrier: Any) -> None:
     torch.set_num_threads(1)
     for cut in bench.copied[:12]:  # warm
-        features_of(cut, LogStft(bench.features), bench.augment, bench.voices)
+        samples_of(cut, bench.features.sampling_rate, bench.augment, bench.voices)
     barrier.wait()
     store.compute(job, jobs)
     barrier.wait()

@@ -25,15 +25,15 @@ from pathlib import Path
 import ser.features.store as store
 
 log, seconds, sys.argv = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
-features_of = store.features_of
+samples_of = store.samples_of
 
 def slow(cut, *rest):
     time.sleep(seconds)
     with log.open("a") as file:
         print(cut.id, file=file)
-    return features_of(cut, *rest)
+    return samples_of(cut, *rest)
 
-store.ARCHIVE, store.features_of = 4, slow
+store.ARCHIVE, store.samples_of = 4, slow
 log.touch()
 while not log.with_name("go").exists():
     time.sleep(0.01)

@@ -165,9 +165,9 @@ def test_an_interrupted_job_leaves_nothing_that_looks_finished_and_keeps_what_is
             raise KeyboardInterrupt
         return right(*arguments)
 
-    right = module.features_of
+    right = module.samples_of
     monkeypatch.setattr(module, "ARCHIVE", 3)
-    monkeypatch.setattr(module, "features_of", interrupted)
+    monkeypatch.setattr(module, "samples_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.compute(1, 1)
     assert not list(own_made.dump.rglob(".tmp*"))

@@ -106,6 +106,13 @@ def test_long_audio_is_encoded_by_windows_of_30_s(whisper):
     np.testing.assert_array_equal(found[3000:], frontend.extract(samples[60 * 16_000 :]))
 
 
+def test_several_utterances_at_once_have_the_values_of_each(whisper):
+    frontend = frontend_of(whisper)
+    several = [speech(seconds) for seconds in (1, 31, 0.02, 12, 14, 9)]
+    for together, samples in zip(frontend.extract_all(several), several, strict=True):
+        np.testing.assert_allclose(together, frontend.extract(samples), atol=1e-5)
+
+
 @pytest.mark.parametrize("samples", [1, 160, 399, 400, 401, 30 * 16_000 + 1, 30 * 16_000 + 399])
 def test_any_length_gives_frames(whisper, samples):
     frontend = frontend_of(whisper, "frontend.trim_decibels=0")
