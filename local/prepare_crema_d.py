@@ -50,8 +50,10 @@ def utterances(corpus_dir: Path) -> Iterator[Utterance]:
     if pointers:
         report_issue(
             "git-lfs",
-            f"{corpus_dir}: {len(pointers)} of {len(files)} files are git-lfs pointers, not audio "
-            f"(such as {pointers[0].relative_to(corpus_dir)}); run `git lfs pull` in it",
+            f"{len(pointers)} of {len(files)} files are git-lfs pointers, not audio (such as "
+            f"{pointers[0].relative_to(corpus_dir)})",
+            where=corpus_dir,
+            fix="run `git lfs pull` in it",
         )
     for path, match in files:
         actor, sentence, emotion, level, _ = match.groups()

@@ -78,8 +78,9 @@ class _Recordings:
         if not self.allow_pipes or self.audio_dir is None:
             raise refuse(
                 "pipes",
-                f"{line.origin}: a command ({command}); if you trust every command in this file, have them run "
-                "with --allow-pipes true",
+                f"a command ({command}); if you trust every command in this file, have them run with "
+                "--allow-pipes true",
+                where=line.origin,
             )
         stem = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.{digest(command)}"
         for suffix in (".flac", ".wav"):
@@ -88,15 +89,17 @@ class _Recordings:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder, "audio")
             if failure := run_command(command, output, self.corpus_dir):
-                raise refuse("pipes", f"{line.origin}: {failure}, so its audio is not taken; fix it: {command}")
+                raise refuse(
+                    "pipes", f"{failure}, so its audio is not taken", where=line.origin, fix=f"fix it: {command}"
+                )
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # a header cannot tell the size of what goes into a pipe
                     audio = read_audio(output)
             except InputError as error:
-                reason = str(error).removeprefix(f"{output}: ").partition(";")[0]
+                reason = error.what.partition(";")[0]
                 raise refuse(
-                    "pipes", f"{line.origin}: the command gives no audio ({reason}); fix it: {command}"
+                    "pipes", f"the command gives no audio ({reason})", where=line.origin, fix=f"fix it: {command}"
                 ) from None
         samples = audio.samples.T
         exact = np.rint(samples * 2**15)
@@ -123,7 +126,7 @@ def utterances(
     """
     for name in NEEDED:
         if not (corpus_dir / name).is_file():
-            raise InputError(f"{corpus_dir}: has no {name}; give a data dir with {', '.join(NEEDED)}")
+            raise InputError(f"has no {name}", where=corpus_dir, fix=f"give a data dir with {', '.join(NEEDED)}")
     tables = read_tables(corpus_dir / "wav.scp", (*NEEDED[1:], *OPTIONAL))
     segments = _segments(tables)
     _check_keys(corpus_dir, tables, segments)
@@ -137,7 +140,9 @@ def utterances(
             if other is not utterance:
                 raise refuse(
                     "one id, two lines",
-                    f"{line.origin}: becomes the same utterance as {other.origin} ({utterance.id}); rename one",
+                    f"becomes the same utterance as {other.origin} ({utterance.id})",
+                    where=line.origin,
+                    fix="rename one",
                 )
         except Refused:
             continue
@@ -172,8 +177,9 @@ def _check_keys(corpus_dir: Path, tables: dict[str, KeyedLines], segments: dict[
         for key in sorted(tables[name].keys() - others):
             report_issue(
                 "table",
-                f"{tables[name][key].origin}: {key} is not in {corpus_dir / where}; remove the line "
-                "(utils/fix_data_dir.sh does), or complete the other file",
+                f"{key} is not in {corpus_dir / where}",
+                where=tables[name][key].origin,
+                fix="remove the line (utils/fix_data_dir.sh does), or complete the other file",
             )
 
 
@@ -189,7 +195,9 @@ def _utterance(
     speaker, origin = read_speaker(key, line), line.origin
     for name in ("utt2emo", "segments" if tables["segments"] else "wav.scp"):
         if key not in tables[name]:
-            raise refuse("table", f"{origin}: {key} is not in {name}; remove the line, or complete the other file")
+            raise refuse(
+                "table", f"{key} is not in {name}", where=origin, fix="remove the line, or complete the other file"
+            )
     if key not in segments:
         raise Refused  # its line was refused
     segment = segments[key]
@@ -234,8 +242,10 @@ def _check_duration(line: Line | None, start: float, end: float | None, path: Pa
         )
         raise refuse(
             "durations",
-            f"{line.origin}: {given:g} s, and by its header {path} has {there:g} s ({info.num_samples} samples at "
-            f"{info.sampling_rate} Hz){rate}; fix the table, or the header",
+            f"{given:g} s, and by its header {path} has {there:g} s ({info.num_samples} samples at "
+            f"{info.sampling_rate} Hz){rate}",
+            where=line.origin,
+            fix="fix the table, or the header",
         )
 
 

@@ -56,8 +56,9 @@ def utterances(corpus_dir: Path) -> Iterator[Utterance]:
         if name not in SPEAKERS:
             report_issue(
                 "speakers",
-                f"{path}: neither the name nor the folder says who speaks ({', '.join(SPEAKERS)}); "
-                "give the folder AudioData as published",
+                f"neither the name nor the folder says who speaks ({', '.join(SPEAKERS)})",
+                where=path,
+                fix="give the folder AudioData as published",
             )
             continue
         speaker, emotion = f"savee_{name.lower()}", match[2].lower()

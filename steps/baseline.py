@@ -41,13 +41,16 @@ def main() -> int:
 
     experiment = read_experiment(options.folder / "config.yaml")
     if options.folder.resolve().parts[-3:] != tuple(experiment.folder.split("/")):
-        raise InputError(f"{options.folder}: its config.yaml is of {experiment.folder}; run steps/configure.py")
+        raise InputError(
+            f"its config.yaml is of {experiment.folder}", where=options.folder, fix="run steps/configure.py"
+        )
     features = options.features or ("logmel" if experiment.frontend.name == "log_stft" else "statistics")
     normalisation = options.normalisation or experiment.batches.normalisation
     if normalisation not in NORMALISATIONS:
         raise InputError(
-            f"{options.folder}: the baseline has no normalisation by {normalisation}; "
-            f"give --normalisation {'|'.join(NORMALISATIONS)}"
+            f"the baseline has no normalisation by {normalisation}",
+            where=options.folder,
+            fix=f"give --normalisation {'|'.join(NORMALISATIONS)}",
         )
     from ser.batches import open_data
     from ser.config.metrics import summary

@@ -49,7 +49,7 @@ def read_range(text: str, experiment: Experiment) -> Range:
     """
     key, sign, values = text.partition("=")
     if not sign or key not in dotted(experiment):
-        raise InputError(f"--space {text}: expected a key of conf/ and a range, such as {SPACE[0]}")
+        raise InputError(f"expected a key of conf/ and a range, such as {SPACE[0]}", where=f"--space {text}")
     low, *more = values.split(":")
     if not more:
         return Range(key, tuple(parse_option(word, f"--space {text}") for word in values.split(",")))
@@ -59,7 +59,9 @@ def read_range(text: str, experiment: Experiment) -> Range:
         if not ends[0] < ends[1] or (more[1:] and not log) or (log and ends[0] <= 0):
             raise ValueError
     except ValueError:
-        raise InputError(f"--space {text}: low:high or low:high:log, with low below high (above 0 with log)") from None
+        raise InputError(
+            "low:high or low:high:log, with low below high (above 0 with log)", where=f"--space {text}"
+        ) from None
     return Range(key, (), ends[0], ends[1], log)
 
 
@@ -79,7 +81,7 @@ def main() -> int:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
     except ImportError:
-        raise InputError("optuna is not installed; give --extras search") from None
+        raise InputError("optuna is not installed", fix="give --extras search") from None
     experiment = read_experiment(options.folder / "config.yaml")
     ranges = [read_range(text, experiment) for text in options.space or SPACE]
     out = options.folder / "search"

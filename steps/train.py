@@ -28,7 +28,9 @@ def main() -> int:
     if model.is_file():
         if what := data.differs_in(load_tensors(model)[1]):
             raise InputError(
-                f"{model}: trained with another {what}; remove {options.folder}, or give another --exp folder"
+                f"trained with another {what}",
+                where=model,
+                fix=f"remove {options.folder}, or give another --exp folder",
             )
         print(f"{model}: done already")
         return 0

@@ -14,12 +14,19 @@ GAP = "\0"  # where a message has a value
 
 
 def texts_of_python(path):
-    """Every string of a file, with gaps for values; neighbours are joined by Python's parser."""
+    """Every text of a file, with gaps for values; neighbours are joined by Python's parser."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.JoinedStr):
-            yield "".join(part.value if isinstance(part, ast.Constant) else GAP for part in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
+        if text := text_of(node):
+            yield text
+        elif isinstance(node, ast.Call) and node.args:  # of an InputError, as it is printed
+            fields = {keyword.arg: text_of(keyword.value) or GAP for keyword in node.keywords}
+            yield f"{fields.get('where', '')}: {text_of(node.args[-1])}; {fields.get('fix', '')}"
+
+
+def text_of(node):
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else GAP for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 @cache

@@ -39,7 +39,9 @@ def sox_info(path: Path) -> tuple[int, int, int]:
     """
     rate, count, channels = (float(_sox(path, "--info", option, "-")) for option in ("-r", "-s", "-c"))
     if not rate.is_integer():
-        raise InputError(f"{path}: sampling rate {rate} Hz is no whole number; convert it with sox to one that is")
+        raise InputError(
+            f"sampling rate {rate} Hz is no whole number", where=path, fix="convert it with sox to one that is"
+        )
     # Some headers do not have the length.
     return int(rate), int(count) or sox_read(path, int(channels), 0, None).shape[1], int(channels)
 
@@ -55,8 +57,12 @@ def _sox(path: Path, *arguments: str) -> bytes:
     program = shutil.which("sox")
     if program is None:
         raise InputError(
-            f"{path}: not a known audio format to libsndfile; replace it by an intact copy, or, if it is AMR, WavPack "
-            f"or another kind that the program sox reads, install that ({INSTALL})"
+            "not a known audio format to libsndfile",
+            where=path,
+            fix=(
+                "replace it by an intact copy, or, if it is AMR, WavPack or another kind that the "
+                f"program sox reads, install that ({INSTALL})"
+            ),
         )
     seconds = LEAST_SECONDS + path.stat().st_size / BYTES_PER_SECOND
     try:
@@ -64,21 +70,27 @@ def _sox(path: Path, *arguments: str) -> bytes:
             run = subprocess.run([program, *arguments], stdin=file, capture_output=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         raise InputError(
-            f"{path}: sox has not ended after {seconds:.0f} s, as with a damaged file; replace it by an intact copy"
+            f"sox has not ended after {seconds:.0f} s, as with a damaged file",
+            where=path,
+            fix="replace it by an intact copy",
         ) from None
     message = " ".join(run.stderr.decode(errors="replace").split())
     if UNKNOWN in message:
         raise UnknownFormat(message)
     if "shorten" in message:
         raise InputError(
-            f"{path}: NIST SPHERE packed with shorten, which neither libsndfile nor sox reads; convert it with "
-            "ffmpeg or NIST's sph2pipe (sph2pipe -f wav in.sph out.wav)"
+            "NIST SPHERE packed with shorten, which neither libsndfile nor sox reads",
+            where=path,
+            fix="convert it with ffmpeg or NIST's sph2pipe (sph2pipe -f wav in.sph out.wav)",
         )
     if "no handler" in message:
-        raise InputError(f"{path}: this sox lacks what it needs ({message}); install all its formats ({INSTALL})")
+        raise InputError(
+            f"this sox lacks what it needs ({message})", where=path, fix=f"install all its formats ({INSTALL})"
+        )
     if run.returncode or message:
         raise InputError(
-            f"{path}: truncated or damaged ({message or f'sox ended with code {run.returncode}'}); "
-            "replace it by an intact copy"
+            f"truncated or damaged ({message or f'sox ended with code {run.returncode}'})",
+            where=path,
+            fix="replace it by an intact copy",
         )
     return run.stdout

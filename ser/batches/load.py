@@ -151,7 +151,8 @@ def open_data(
     folds = max(most_folds, *(len(protocol.folds(experiment.split)) for protocol in protocols.values()))
     if experiment.fold > folds:
         raise InputError(
-            f"fold = {experiment.fold}: split {experiment.split} of {', '.join(protocols)} has folds 1 to {folds}"
+            f"split {experiment.split} of {', '.join(protocols)} has folds 1 to {folds}",
+            where=f"fold = {experiment.fold}",
         )
     if experiment.task == "multi":
         heads = {corpus: protocol.classes for corpus, protocol in protocols.items()}
@@ -206,8 +207,12 @@ def _check_ids(stores: Mapping[str, FeatureStore], data_root: Path) -> None:
             other = first.setdefault(cut.id, corpus)
             if other != corpus:
                 raise InputError(
-                    f"{data_root / corpus}: utterance {cut.id} is in {other} too; leave one of the two corpora out, "
-                    "or, if they are not versions of one corpus, give one's speakers other names in its preparer"
+                    f"utterance {cut.id} is in {other} too",
+                    where=data_root / corpus,
+                    fix=(
+                        "leave one of the two corpora out, or, if they are not versions of one corpus, give "
+                        "one's speakers other names in its preparer"
+                    ),
                 )
 
 
@@ -221,6 +226,10 @@ def _check_speakers(protocols: Mapping[str, Protocol], experiment: Experiment, d
                 other = first.setdefault(speaker, corpus)
                 if other != corpus:
                     raise InputError(
-                        f"{table}: speaker {speaker} is in {other} too; begin the names of speakers with that of their "
-                        "corpus in its preparer (if it is one person, leave one of the two corpora out)"
+                        f"speaker {speaker} is in {other} too",
+                        where=table,
+                        fix=(
+                            "begin the names of speakers with that of their corpus in its preparer (if it is one "
+                            "person, leave one of the two corpora out)"
+                        ),
                     )

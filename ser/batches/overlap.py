@@ -31,7 +31,9 @@ def samples_of(folders: Mapping[str, Path], cuts: Sequence[Cut]) -> dict[str, di
         table = folder / "utt2spk"
         found[part] = {key: digests.get(key, "") for key in read_table(table)} if table.is_file() else {}
         if not all(found[part].values()):
-            raise InputError(f"{folder}: written by an earlier version, without digests of samples; run stage 1")
+            raise InputError(
+                "written by an earlier version, without digests of samples", where=folder, fix="run stage 1"
+            )
     return found
 
 
@@ -53,7 +55,11 @@ def check_equal_audio(samples: Samples) -> dict[str, int]:
     if shared:
         pairs = [" = ".join(f"{key} ({corpus}, {part})" for part, corpus, key in group) for group in shared]
         raise InputError(
-            f"{', '.join(samples)}: {len(shared)} utterances have equal audio in different parts; leave one of the "
-            f"corpora out, or name one of each under `drop` in its protocol:\n       {listed(pairs)}"
+            f"{len(shared)} utterances have equal audio in different parts",
+            where=", ".join(samples),
+            fix=(
+                "leave one of the corpora out, or name one of each under `drop` in its "
+                f"protocol:\n       {listed(pairs)}"
+            ),
         )
     return dict(Counter(group[0][0] for group in groups.values() for _ in group[1:]))

@@ -17,7 +17,21 @@ LISTED = "\n       "  # between the lines of one message
 
 
 class InputError(Exception):
-    """Something outside the program is wrong: one line that names file, reason and fix."""
+    """Something outside the program is wrong: one line that names file, reason and fix.
+
+    Args:
+        what: the fault.
+        where: the file, option, key or row that it concerns.
+        fix: what to do about it.
+    """
+
+    def __init__(self, what: str, where: str | Path | None = None, fix: str | None = None) -> None:
+        super().__init__(what, where, fix)  # args: how an error passes between processes
+        self.what, self.where, self.fix = what, where, fix
+
+    def __str__(self) -> str:
+        where = "" if self.where is None else f"{self.where}: "
+        return f"{where}{self.what}" + ("" if self.fix is None else f"; {self.fix}")
 
 
 def listed(problems: Sequence[str], shown: int = 5) -> str:

@@ -35,18 +35,19 @@ def settled(augment: Mapping[str, Any], origin: Mapping[str, str], home: str) ->
     kinds, chain = augment["kinds"], augment["chain"]
     if chain > len(kinds):
         raise InputError(
-            f"{_place(['augment.chain', 'augment.kinds'], origin, home)}: key augment.chain = {chain}: a copy "
-            f"goes through {len(kinds)} kinds at most, those of augment.kinds: {', '.join(kinds)}"
+            f"key augment.chain = {chain}: a copy goes through {len(kinds)} kinds at most, those of "
+            f"augment.kinds: {', '.join(kinds)}",
+            where=_place(["augment.chain", "augment.kinds"], origin, home),
         )
     for name in KINDS:
         values = augment.get(name, {})
         try:
             built(KINDS, name)(**{key: "" if key == "folder" else value for key, value in values.items()})
         except InputError as error:
-            text = str(error).removeprefix("augment: ")
-            keys = sorted((f"{name}.{key}" for key in values), key=lambda key: not text.startswith(f"{key} "))
+            what = error.what
+            keys = sorted((f"{name}.{key}" for key in values), key=lambda key: not what.startswith(f"{key} "))
             place = _place([f"augment.{key}" for key in keys], origin, home)
-            raise InputError(f"{place}: key augment.{text}") from None
+            raise InputError(f"key augment.{what}", where=place, fix=error.fix) from None
     return {**augment, "kinds": [name for name in KINDS if name in kinds]}
 
 

@@ -74,8 +74,9 @@ def check_names(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
     kinds = values["augment.kinds"]
     if not isinstance(kinds, list) or not kinds or len(set(map(str, kinds))) < len(kinds):
         raise InputError(
-            f"{origin['augment.kinds']}: key augment.kinds = {shown(kinds)}: must list kinds, each once, and one at "
-            f"least; there is: {', '.join(KINDS)} (no copies at all: augment.copies=0)"
+            f"key augment.kinds = {shown(kinds)}: must list kinds, each once, and one at least; "
+            f"there is: {', '.join(KINDS)} (no copies at all: augment.copies=0)",
+            where=origin["augment.kinds"],
         )
     for kind in kinds:
         _check_name("augment.kinds", str(kind), KINDS, origin)
@@ -85,7 +86,7 @@ def _check_name(key: str, name: str, known: Mapping[str, str], origin: Mapping[s
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"{origin[key]}: key {key} = {shown(name)}: {hint}there is: {', '.join(known)}")
+        raise InputError(f"key {key} = {shown(name)}: {hint}there is: {', '.join(known)}", where=origin[key])
 
 
 def built(registry: Mapping[str, str], name: str) -> Any:

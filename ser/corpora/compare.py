@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ser.common import InputError
 from ser.corpora.findings import report_issue
 from ser.corpora.items import ValidatedUtterance, where
 from ser.corpora.protocol import PARTS, Protocol
@@ -50,8 +51,9 @@ def check_labels(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Ut
         else:
             report_issue(
                 "unknown labels",
-                f"{where(u)}: unknown label {u.label!r}; {protocol.path} knows "
-                f"{', '.join(protocol.labels)}: map it there, or to null to leave it out",
+                f"unknown label {u.label!r}; {protocol.path} knows {', '.join(protocol.labels)}: map it "
+                "there, or to null to leave it out",
+                where=where(u),
             )
     return known
 
@@ -76,13 +78,15 @@ def compare(protocol: Protocol, utterances: Sequence[Utterance]) -> Found:
     return min(candidates)[-1] if candidates else Found("", {}, counts, [], sorted(absent))
 
 
-def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> str:
+def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> InputError:
     """The error of a corpus that is not as the protocol says."""
     edition = f" ({found.edition})" if found.edition else ""
     absent = f"; {len(found.absent)} files are not there (such as {found.absent[0]})" if found.absent else ""
-    return (
-        f"{corpus_dir}: not the complete {protocol.name}{edition}: {', '.join(found.wrong)}{absent}; complete it "
-        f"(from {protocol.source}), fix `expected` in {protocol.path}, or go on with --allow-partial true"
+    return InputError(
+        f"not the complete {protocol.name}{edition}: {', '.join(found.wrong)}{absent}",
+        where=corpus_dir,
+        fix=f"complete it (from {protocol.source}), fix `expected` in {protocol.path}, or go on with "
+        "--allow-partial true",
     )
 
 
@@ -102,16 +106,18 @@ def check_classes(protocol: Protocol, items: Sequence[ValidatedUtterance], allow
         if name not in there:
             report_issue(
                 "classes",
-                f"{protocol.path}: class {name} has no speaker; map a label to it, take it out of `classes`, "
-                "or go on with --allow-partial true",
+                f"class {name} has no speaker",
+                where=protocol.path,
+                fix="map a label to it, take it out of `classes`, or go on with --allow-partial true",
             )
     for item in items:
         u = item.utterance
         if u.origin and named.pop(u.speaker, {""}) == {None}:
             report_issue(
                 "classes",
-                f"{u.origin}: speaker {u.speaker} has no utterance in a class; fix the labels, remove the lines, "
-                "or go on without with --allow-partial true",
+                f"speaker {u.speaker} has no utterance in a class",
+                where=u.origin,
+                fix="fix the labels, remove the lines, or go on without with --allow-partial true",
             )
 
 
@@ -128,13 +134,15 @@ def check_parts(protocol: Protocol, kept: Sequence[ValidatedUtterance], allow_pa
             for speaker in sorted(speakers - placed):
                 report_issue(
                     "splits",
-                    f"{protocol.path}: splits: {split}: speaker {speaker} is in no part of fold {number}; "
-                    "add it to one",
+                    f"splits: {split}: speaker {speaker} is in no part of fold {number}",
+                    where=protocol.path,
+                    fix="add it to one",
                 )
             for part in PARTS:
                 if fold[part] and not speakers.intersection(fold[part]) and not allow_partial:
                     report_issue(
                         "splits",
-                        f"{protocol.path}: splits: {split}: fold {number}: no utterances in {part}; "
-                        "give it speakers of the corpus",
+                        f"splits: {split}: fold {number}: no utterances in {part}",
+                        where=protocol.path,
+                        fix="give it speakers of the corpus",
                     )

@@ -128,7 +128,9 @@ def read_prepared(folder: Path, only: str | None = None) -> Prepared:
             parts of a fold.
     """
     if not (folder / "report.json").is_file():
-        raise InputError(f"{folder}: not a prepared corpus (it has no report.json); run stage 1, which writes it")
+        raise InputError(
+            "not a prepared corpus (it has no report.json)", where=folder, fix="run stage 1, which writes it"
+        )
     try:
         report = of_kind(_Report, read_json(folder / "report.json"), "")
         for name in report["parts"]:
@@ -136,7 +138,7 @@ def read_prepared(folder: Path, only: str | None = None) -> Prepared:
                 raise ValueError(f"parts.{name}: expected <split>_fold<number>/<part>")
     except ValueError as error:
         raise InputError(
-            f"{folder / 'report.json'}: not one of stage 1 ({error}); remove {folder} and run stage 1"
+            f"not one of stage 1 ({error})", where=folder / "report.json", fix=f"remove {folder} and run stage 1"
         ) from None
     utterances = _read_supervisions(folder / "supervisions.jsonl.gz")
     known = {key: u.speaker for key, u in utterances.items() if u.emotion is not None}
@@ -149,7 +151,7 @@ def read_prepared(folder: Path, only: str | None = None) -> Prepared:
             splits.setdefault(split, {}).setdefault(int(fold), {})[part] = ids
     if not splits:
         there = ", ".join(dict.fromkeys(name.rpartition("_fold")[0] for name in report["parts"]))
-        raise InputError(f"{folder}: has no split {only}; there is: {there}")
+        raise InputError(f"has no split {only}; there is: {there}", where=folder)
     prepared = Prepared(folder.resolve().name, folder, list(report["classes"]), utterances, splits)
     _check_speakers(prepared)
     return prepared
@@ -160,8 +162,9 @@ def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]
     speaker_of = {key: s for s, keys in read_table(folder / "spk2utt").items() for key in keys.split()}
     if len(speaker_of) != number or not speaker_of.items() <= known.items():
         raise InputError(
-            f"{folder / 'spk2utt'}: does not agree with report.json and supervisions.jsonl.gz; "
-            f"remove {folder.parents[1]} and run stage 1"
+            "does not agree with report.json and supervisions.jsonl.gz",
+            where=folder / "spk2utt",
+            fix=f"remove {folder.parents[1]} and run stage 1",
         )
     return list(speaker_of)
 
@@ -184,9 +187,11 @@ def _read_supervisions(path: Path) -> dict[str, UtteranceInfo]:
             rows = [json.loads(line) for line in file]
         return {row["id"]: _utterance_info(row) for row in rows}
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run stage 1") from None
+        raise InputError("no such file", where=path, fix="run stage 1") from None
     except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error) as error:
-        raise InputError(f"{path}: not readable as supervisions ({error}); remove it and run stage 1") from None
+        raise InputError(
+            f"not readable as supervisions ({error})", where=path, fix="remove it and run stage 1"
+        ) from None
 
 
 def _utterance_info(row: dict[str, Any]) -> UtteranceInfo:
@@ -209,8 +214,9 @@ def _check_speakers(prepared: Prepared) -> None:
             twice = [s for s, n in speakers.items() if n > 1]
             if twice:
                 raise InputError(
-                    f"{prepared.folder / f'{split}_fold{fold}'}: speaker {twice[0]} is in two parts; "
-                    f"remove {prepared.folder} and run stage 1"
+                    f"speaker {twice[0]} is in two parts",
+                    where=prepared.folder / f"{split}_fold{fold}",
+                    fix=f"remove {prepared.folder} and run stage 1",
                 )
 
 

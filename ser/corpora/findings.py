@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
 from ser.common import InputError
 from ser.common.errors import listed
@@ -27,19 +28,20 @@ def complain_of(kind: str, messages: Sequence[str]) -> None:
         report_issue(kind, message)
 
 
-def report_issue(kind: str, message: str) -> None:
+def report_issue(kind: str, what: str, where: str | Path | None = None, fix: str | None = None) -> None:
     """Refuse a part of a corpus; the caller passes over that part where this returns.
 
     Args:
         kind: heads the list in which a check shows it, such as "stray files".
-        message: file, reason and fix.
+        what, where, fix: as of `InputError`.
 
     Raises:
         InputError: unless findings are being collected.
     """
+    error = InputError(what, where, fix)
     if not _is_noted(kind):
-        raise InputError(message)
-    _notes.get()[0].append((kind, message))
+        raise error
+    _notes.get()[0].append((kind, str(error)))
 
 
 def _is_noted(kind: str) -> bool:

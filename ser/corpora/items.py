@@ -89,8 +89,9 @@ def check_times(utterance: Utterance) -> None:
     if not numbers or start < 0 or (end is not None and end != -1 and end <= start):
         report_issue(
             "segments",
-            f"{where(utterance)}: {utterance.id} starts at {start:g} s and ends at {end} s; give a start from 0 "
-            "and an end after it, or -1 for the end of the file",
+            f"{utterance.id} starts at {start:g} s and ends at {end} s",
+            where=where(utterance),
+            fix="give a start from 0 and an end after it, or -1 for the end of the file",
         )
 
 
@@ -140,8 +141,9 @@ def read_items(
                         unusable[key] = item
         except BrokenProcessPool:
             raise InputError(
-                f"{protocol.corpus}: a process that read files was killed, maybe for lack of memory; "
-                "run the same command again with a smaller --nj"
+                "a process that read files was killed, maybe for lack of memory",
+                where=protocol.corpus,
+                fix="run the same command again with a smaller --nj",
             ) from None
     return [items[u.id] for u in utterances if u.id in items and u.id not in protocol.drop], unusable
 

@@ -73,7 +73,7 @@ def prepare(
     check_labels(protocol, utterances)
     found = compare(protocol, utterances)
     if found.wrong and not allow_partial:
-        raise InputError(incomplete(protocol, corpus_dir, found))
+        raise incomplete(protocol, corpus_dir, found)
     unknown = unknown_names(protocol, utterances)
     if not allow_partial:
         complain_of("names", unknown)
@@ -89,7 +89,7 @@ def prepare(
     left_out = _left_out(protocol, utterances, items, unusable, stray)
     if not kept:
         raise InputError(
-            f"{corpus_dir}: no utterance that can be read is in a class; complete it (from {protocol.source})"
+            "no utterance that can be read is in a class", where=corpus_dir, fix=f"complete it (from {protocol.source})"
         )
     check_classes(protocol, items, allow_partial)
     splits = resolve(protocol, [item.utterance for item in kept])
@@ -173,7 +173,9 @@ def check_there(protocol: Protocol, corpus_dir: Path) -> None:
     """The corpus has been fetched: a folder, or the table that names its files."""
     if not corpus_dir.exists():
         raise InputError(
-            f"{corpus_dir}: no such folder or table; fix the path ({protocol.name} can be had from {protocol.source})"
+            "no such folder or table",
+            where=corpus_dir,
+            fix=f"fix the path ({protocol.name} can be had from {protocol.source})",
         )
 
 
@@ -181,16 +183,17 @@ def _check_place(corpus_dir: Path, out_dir: Path) -> None:
     """What is written replaces the folder whole, so it must hold nothing else."""
     place, corpus = out_dir.resolve(), corpus_dir.resolve()
     if place == corpus or place in corpus.parents:
-        raise InputError(f"{out_dir}: holds the corpus and would be replaced; give another folder to write")
+        raise InputError("holds the corpus and would be replaced", where=out_dir, fix="give another folder to write")
     signs = ("report.json", *MANIFESTS)
     if out_dir.exists() and not out_dir.is_dir():
-        raise InputError(f"{out_dir}: a file is in the way; remove it, or give another folder to write")
+        raise InputError("a file is in the way", where=out_dir, fix="remove it, or give another folder to write")
     if out_dir.is_dir() and any(out_dir.iterdir()) and not any((out_dir / name).is_file() for name in signs):
         if [path.name for path in out_dir.iterdir()] == [AUDIO]:
             return  # of a preparation that went no further
         raise InputError(
-            f"{out_dir}: holds something else than a prepared corpus and would be replaced; remove it, "
-            "or give another folder to write, such as data/<corpus>"
+            "holds something else than a prepared corpus and would be replaced",
+            where=out_dir,
+            fix="remove it, or give another folder to write, such as data/<corpus>",
         )
 
 
@@ -239,15 +242,18 @@ def without_doubles(found: Iterable[Utterance]) -> tuple[list[Utterance], list[P
         if other.label != utterance.label:
             report_issue(
                 "one id, other content",
-                f"{where(utterance)}: the same utterance as {where(other)} ({utterance.id}) with label "
-                f"{utterance.label} in place of {other.label}; remove the wrong one",
+                f"the same utterance as {where(other)} ({utterance.id}) with label {utterance.label} in "
+                f"place of {other.label}",
+                where=where(utterance),
+                fix="remove the wrong one",
             )
             continue
         if not _is_same(other, utterance):
             report_issue(
                 "one id, other content",
-                f"{where(utterance)}: the same utterance as {where(other)} ({utterance.id}) with other "
-                "content; remove the wrong one",
+                f"the same utterance as {where(other)} ({utterance.id}) with other content",
+                where=where(utterance),
+                fix="remove the wrong one",
             )
             continue
         kept, dropped = (utterance, other) if len(utterance.path.parts) < len(other.path.parts) else (other, utterance)
@@ -270,21 +276,27 @@ def _check_names(utterance: Utterance) -> None:
     for name in (utterance.id, utterance.speaker, utterance.recording or "-"):
         if len(name.split()) != 1:
             raise InputError(
-                f"{where(utterance)}: {name!r} cannot name an utterance or a speaker, which have no spaces; "
-                "fix the preparer"
+                f"{name!r} cannot name an utterance or a speaker, which have no spaces",
+                where=where(utterance),
+                fix="fix the preparer",
             )
     if not utterance.id.startswith(f"{utterance.speaker}-"):
         raise InputError(
-            f"{where(utterance)}: utterance id {utterance.id} does not start with its speaker "
-            f"{utterance.speaker} and a dash; fix the preparer"
+            f"utterance id {utterance.id} does not start with its speaker {utterance.speaker} and a dash",
+            where=where(utterance),
+            fix="fix the preparer",
         )
     if utterance.gender not in ("f", "m", ""):
-        raise InputError(f"{where(utterance)}: gender {utterance.gender!r} is not f, m or empty; fix the preparer")
+        raise InputError(
+            f"gender {utterance.gender!r} is not f, m or empty", where=where(utterance), fix="fix the preparer"
+        )
     path = str(utterance.real_path)
     if "\n" in path or path != path.encode("utf-8", "replace").decode():
-        raise InputError(f"{path!r}: a path that is no line of UTF-8 text; rename it")
+        raise InputError("a path that is no line of UTF-8 text", where=f"{path!r}", fix="rename it")
     if path != path.strip() or path.endswith("|"):
-        raise InputError(f"{path!r}: Kaldi would take that path for a command or cut its spaces off; rename the file")
+        raise InputError(
+            "Kaldi would take that path for a command or cut its spaces off", where=f"{path!r}", fix="rename the file"
+        )
 
 
 def _check_recordings(utterances: Sequence[Utterance]) -> None:
@@ -297,8 +309,9 @@ def _check_recordings(utterances: Sequence[Utterance]) -> None:
             if other.real_path != u.real_path:
                 report_issue(
                     "one id, other content",
-                    f"{where(u)}: recording {key} is {u.path} here and {other.path} in {where(other)}; "
-                    "give each file an id of its own",
+                    f"recording {key} is {u.path} here and {other.path} in {where(other)}",
+                    where=where(u),
+                    fix="give each file an id of its own",
                 )
 
 
@@ -309,7 +322,9 @@ def _check_genders(utterances: Sequence[Utterance]) -> None:
         if other.gender != u.gender:
             report_issue(
                 "speakers",
-                f"{where(u)}: speaker {u.speaker} is {u.gender} here and {other.gender} in {where(other)}; fix one",
+                f"speaker {u.speaker} is {u.gender} here and {other.gender} in {where(other)}",
+                where=where(u),
+                fix="fix one",
             )
 
 

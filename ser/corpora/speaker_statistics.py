@@ -31,8 +31,11 @@ def check_confounded(data_root: Path, corpora: Iterable[str], normalisation: str
     for corpus, figures in confounded(data_root, corpora, normalisation).items():
         if not allow:
             raise InputError(
-                f"batches.normalisation = speaker: the classes of {corpus} follow from its speakers ({figures}), so "
-                "that statistics of a speaker take away what is to be recognised. Give another normalisation, as "
-                "--preset strong_global or pretrained_global or --batches.normalisation global, or go on with "
-                "--allow-confounded true"
+                f"the classes of {corpus} follow from its speakers ({figures}), so that statistics of a "
+                "speaker take away what is to be recognised",
+                where="batches.normalisation = speaker",
+                fix=(
+                    "give another normalisation, as --preset strong_global or pretrained_global or "
+                    "--batches.normalisation global, or go on with --allow-confounded true"
+                ),
             )

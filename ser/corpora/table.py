@@ -29,14 +29,14 @@ class Refused(Exception):
     """A line of a table that has been complained of, and is passed over."""
 
 
-def refuse(kind: str, message: str) -> Refused:
+def refuse(kind: str, what: str, where: str | Path | None = None, fix: str | None = None) -> Refused:
     """Complain of a line; to be raised where findings are collected, so that the caller goes on with the next line.
 
     Raises:
         InputError: findings are not being collected.
     """
-    report_issue(kind, message)
-    return Refused(message)
+    report_issue(kind, what, where, fix)
+    return Refused(what)
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -63,7 +63,9 @@ def read_utf8(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}:{line}: not UTF-8 text; save the table as UTF-8 (in Excel: `CSV UTF-8`)") from None
+        raise InputError(
+            "not UTF-8 text", where=f"{path}:{line}", fix="save the table as UTF-8 (in Excel: `CSV UTF-8`)"
+        ) from None
 
 
 def read_table(path: Path) -> tuple[list[str], list[tuple[list[str], str]], bool]:
@@ -88,9 +90,11 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[list[str], str]], bool
         elif len(fields) == len(header):
             rows.append((fields, f"{path}:{line}"))
         else:
-            report_issue("table", f"{path}:{line}: {len(fields)} fields, but {len(header)} columns; fix the line")
+            report_issue(
+                "table", f"{len(fields)} fields, but {len(header)} columns", where=f"{path}:{line}", fix="fix the line"
+            )
     if header is None:
-        raise InputError(f"{path}: empty; the first line names the columns, such as path, speaker, emotion")
+        raise InputError("empty; the first line names the columns, such as path, speaker, emotion", where=path)
     return header, rows, comma
 
 
@@ -109,7 +113,7 @@ def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], bool]:
                 found.append((line, stripped))
             line = skipped + reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{path}:{line}: not readable as a table ({error}); fix the quotes") from None
+        raise InputError(f"not readable as a table ({error})", where=f"{path}:{line}", fix="fix the quotes") from None
     return found, delimiter != ","
 
 
@@ -134,7 +138,9 @@ def read_workbook(path: Path) -> list[list[Any]]:
         return [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
     except Exception as error:  # what a damaged file raises is not documented
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not readable as an Excel file ({reason}); save it as `CSV UTF-8`") from None
+        raise InputError(
+            f"not readable as an Excel file ({reason})", where=path, fix="save it as `CSV UTF-8`"
+        ) from None
 
 
 def plain(name: str) -> str:
@@ -205,8 +211,9 @@ class Labels:
             hint = f" (did you mean {self.folded[near[0]]}?)" if near else ""
             raise refuse(
                 "unknown labels",
-                f"{origin}: unknown label {text!r}{hint}; {self.protocol} knows {', '.join(self.labels)}: "
-                "map it there, or to null to leave it out",
+                f"unknown label {text!r}{hint}; {self.protocol} knows {', '.join(self.labels)}: map it "
+                "there, or to null to leave it out",
+                where=origin,
             )
         return label
 
@@ -234,8 +241,9 @@ class Names:
         if other != name:
             raise refuse(
                 "speakers",
-                f"{origin}: speaker {name!r} can hardly be told from {other!r} in {there}; write both the same, or "
-                "give one another name",
+                f"speaker {name!r} can hardly be told from {other!r} in {there}",
+                where=origin,
+                fix="write both the same, or give one another name",
             )
         return self.prefixed(clean)
 
@@ -276,7 +284,7 @@ def seconds(text: str, what: str, origin: str, comma: bool = False) -> float:
     """
     plain = text.replace(",", ".") if comma else text
     if not NUMBER.fullmatch(plain) or math.isinf(float(plain)):
-        raise refuse("table", f"{origin}: {what} {text!r}: a number of seconds, such as 12.5")
+        raise refuse("table", f"{what} {text!r}: a number of seconds, such as 12.5", where=origin)
     return float(plain)
 
 
@@ -288,7 +296,7 @@ def gender(text: str, origin: str) -> str:
     """
     found = GENDERS.get(text.strip().casefold())
     if found is None:
-        raise refuse("table", f"{origin}: gender {text!r}: write f or m, or leave it empty")
+        raise refuse("table", f"gender {text!r}: write f or m, or leave it empty", where=origin)
     return found
 
 

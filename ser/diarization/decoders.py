@@ -30,10 +30,13 @@ def find_decoder(name: str) -> Decoder:
         import_module("k2")
     except (ImportError, OSError) as error:
         reason = " ".join(str(error).split())
-        message = f"k2 cannot be imported ({reason[:160]}); install it with: {install_line()}"
+        message = f"k2 cannot be imported ({reason[:160]})"
+        fix = f"install it with: {install_line()}"
         if name == "k2":
-            raise InputError(f"{message}; or give --decoder viterbi, which finds the same path without it") from None
-        warnings.warn(f"{message}. Decoded with Viterbi, which finds the same path", stacklevel=2)
+            raise InputError(
+                message, fix=f"{fix}; or give --decoder viterbi, which finds the same path without it"
+            ) from None
+        warnings.warn(f"{message}; {fix}. Decoded with Viterbi, which finds the same path", stacklevel=2)
         return viterbi.best_path
     return _within if name == "auto" else _k2
 
@@ -50,8 +53,8 @@ def install_line() -> str:
 def _k2(graph: Graph, scores: np.ndarray) -> Path | None:
     if len(scores) > k2_decoder.MOST_WINDOWS:
         raise InputError(
-            f"{len(scores)} windows, and k2 takes {k2_decoder.MOST_WINDOWS}; give --decoder viterbi, which finds the "
-            "same path, or a longer --hop"
+            f"{len(scores)} windows, and k2 takes {k2_decoder.MOST_WINDOWS}",
+            fix="give --decoder viterbi, which finds the same path, or a longer --hop",
         )
     return k2_decoder.best_path(graph, scores)
 

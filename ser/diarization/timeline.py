@@ -134,7 +134,7 @@ def _check(given: list[str], known: tuple[str, ...], option: str, several: bool 
     unknown = [name for name in given if name not in known]
     if unknown or not given:
         what = f"{option} {unknown[0] if unknown else ''}".rstrip()
-        raise InputError(f"{what}: give {'one or more' if several else 'one'} of {', '.join(known)}")
+        raise InputError(f"give {'one or more' if several else 'one'} of {', '.join(known)}", where=what)
 
 
 def _check_names(files: list[Path]) -> None:
@@ -146,5 +146,5 @@ def _check_names(files: list[Path]) -> None:
         other = first.setdefault(path.stem, path)
         if other is not path:
             raise InputError(
-                f"{path}: would be written over what comes of {other}; give them in calls with an --out each"
+                f"would be written over what comes of {other}", where=path, fix="give them in calls with an --out each"
             )

@@ -77,7 +77,9 @@ class Trial:
         known = self.experiment.corpora
         for corpus in unseen:
             if corpus in known:
-                raise InputError(f"{self.name} was trained on {corpus}: it is not unseen; leave it out of --unseen")
+                raise InputError(
+                    f"{self.name} was trained on {corpus}: it is not unseen", fix="leave it out of --unseen"
+                )
         settings, tuned = start, None
         if tuning:
             valid = [one for corpus in known for one in self.join(corpus, ("valid",))]

@@ -205,8 +205,9 @@ class FeatureStore:
         missing = [key for key, content in contents.items() if content not in entries]
         if missing:
             raise InputError(
-                f"{self.folder}: features of {len(missing)} of {len(self.cuts)} utterances are missing, "
-                f"{missing[0]} the first; see its log/, then run stage 3 again"
+                f"features of {len(missing)} of {len(self.cuts)} utterances are missing, {missing[0]} the first",
+                where=self.folder,
+                fix="see its log/, then run stage 3 again",
             )
         found = {key: entries[content] for key, content in contents.items()}
         frames = {key: entry.frames for key, entry in found.items()}
@@ -252,7 +253,9 @@ class FeatureStore:
 
     def _check_finished(self) -> None:
         if not self.finished:
-            raise InputError(f"{self.folder}: no features of {self.data_dir} under these settings; run stage 3")
+            raise InputError(
+                f"no features of {self.data_dir} under these settings", where=self.folder, fix="run stage 3"
+            )
 
     @cached_property
     def _voices(self) -> BabblePool:
@@ -270,7 +273,7 @@ class FeatureStore:
         unknown = sorted({step["kind"] for cut in self.cuts for step in cut.steps} - self.augment.kinds.keys())
         if unknown:
             raise InputError(
-                f"{self.data_dir}: {unknown[0]} is not among augment.kinds; run stage 2 with these settings"
+                f"{unknown[0]} is not among augment.kinds", where=self.data_dir, fix="run stage 2 with these settings"
             )
         return self.augment
 
@@ -304,7 +307,7 @@ class FeatureStore:
             cuts = [*cuts, *self._originals.values()]  # of which babble may be made
         for path, audio in {cut.path: cut.audio_digest for cut in cuts}.items():
             if path.is_file() and path.stat().st_ctime >= self._prepared and digest(path) != audio:
-                raise InputError(f"{path}: has changed since it was prepared; run stage 1 with --recheck true")
+                raise InputError("has changed since it was prepared", where=path, fix="run stage 1 with --recheck true")
 
     def _write_cuts(self, frames: dict[str, int]) -> None:
         import lhotse
@@ -362,7 +365,7 @@ def samples_of(cut: Cut, rate: int, augment: Augment | None = None, voices: Babb
         try:
             samples = apply_transforms(samples, rate, cut.steps, augment, voices)
         except TooShort as error:
-            raise InputError(f"{cut.path}: {cut.id}: {error}; take that kind out of augment.kinds") from None
+            raise InputError(f"{cut.id}: {error}", where=cut.path, fix="take that kind out of augment.kinds") from None
     return samples
 
 

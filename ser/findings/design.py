@@ -54,7 +54,9 @@ class Design:
             for name in names:
                 if name not in getattr(self, factor):
                     known = ", ".join(getattr(self, factor))
-                    raise InputError(f"--{factor} {','.join(names)}: {name} is not in the grid, which has {known}")
+                    raise InputError(
+                        f"{name} is not in the grid, which has {known}", where=f"--{factor} {','.join(names)}"
+                    )
         kept = {f: tuple(level for level in getattr(self, f) if level in names) for f, names in levels.items()}
         return replace(self, **kept)
 
@@ -78,5 +80,5 @@ def read_design(grid: str = "paper", recipe: Path | None = None) -> Design:
     values = read_yaml(path)
     for key in ("corpora", *FACTORS):
         if not isinstance(values.get(key), list):
-            raise InputError(f"{path}: key {key} must be a list")
+            raise InputError(f"key {key} must be a list", where=path)
     return Design(*(tuple(values[key]) for key in ("corpora", *FACTORS)))

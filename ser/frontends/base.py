@@ -82,7 +82,9 @@ class Frontend(ABC):
             InputError: there is none.
         """
         raise InputError(
-            f"front end {self.name}: cannot be part of a graph; export from its features with --input spectrum"
+            "cannot be part of a graph",
+            where=f"front end {self.name}",
+            fix="export from its features with --input spectrum",
         )
 
     def trainable(self) -> nn.Module | None:
@@ -100,18 +102,22 @@ class Frontend(ABC):
         if (trainable := experiment.frontend.trainable) != "none":
             if cls.name != "pretrained":
                 raise InputError(
-                    f"frontend.trainable = {trainable}: front end {cls.name} has no weights; set it to none"
+                    f"front end {cls.name} has no weights",
+                    where=f"frontend.trainable = {trainable}",
+                    fix="set it to none",
                 )
             for name, needed in OF_TRAINABLE.items():
                 if (value := getattr(experiment.batches, name)) != needed:
                     raise InputError(
-                        f"batches.{name} = {value}: frontend.trainable = {trainable} needs the frames as the encoder "
-                        f"gives them; set it to {needed}"
+                        f"frontend.trainable = {trainable} needs the frames as the encoder gives them",
+                        where=f"batches.{name} = {value}",
+                        fix=f"set it to {needed}",
                     )
         wanted = ({} if cls.log_power else OF_LOG_POWER) | ({} if cls.linear_frequency else OF_LINEAR_FREQUENCY)
         for name, off in wanted.items():
             if (value := getattr(experiment.batches, name)) != off:
                 raise InputError(
-                    f"batches.{name} = {value}: works on a log-power spectrum, which front end "
-                    f"{experiment.frontend.name} does not give; set it to {off}"
+                    f"works on a log-power spectrum, which front end {experiment.frontend.name} does not give",
+                    where=f"batches.{name} = {value}",
+                    fix=f"set it to {off}",
                 )

@@ -43,8 +43,9 @@ def describe(folder: Path, config: Mapping[str, Any]) -> About:
         dim, depth = int(config["hidden_size"]), int(config["num_hidden_layers"])
     except (LookupError, TypeError, ValueError):
         raise InputError(
-            f"{folder}: a model of kind {kind!r}, which does not take speech as samples; give Whisper, wav2vec 2.0, "
-            "HuBERT, WavLM or data2vec-audio"
+            f"a model of kind {kind!r}, which does not take speech as samples",
+            where=folder,
+            fix="give Whisper, wav2vec 2.0, HuBERT, WavLM or data2vec-audio",
         ) from None
     shortest = 1
     for stride, kernel in zip(reversed(strides), reversed(kernels), strict=True):
@@ -68,8 +69,9 @@ class HuggingFaceEncoder:
             from transformers import AutoModel, logging
         except ImportError:
             raise InputError(
-                f"{folder}: needs transformers, which is not installed; pip install -e '.[pretrained]', or call run.sh "
-                "with --extras pretrained"
+                "needs transformers, which is not installed",
+                where=folder,
+                fix="pip install -e '.[pretrained]', or call run.sh with --extras pretrained",
             ) from None
         logging.set_verbosity_error()
         logging.disable_progress_bar()
@@ -80,7 +82,9 @@ class HuggingFaceEncoder:
             )
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError) as error:
             reason = str(error).strip().partition("\n")[0]
-            raise InputError(f"{folder}: transformers cannot load it ({reason}); fetch the model again") from None
+            raise InputError(
+                f"transformers cannot load it ({reason})", where=folder, fix="fetch the model again"
+            ) from None
         self.model.float().eval().requires_grad_(False)
 
     def encode(self, samples: Sequence[np.ndarray], layers: tuple[int, ...]) -> list[np.ndarray]:

@@ -76,7 +76,9 @@ def fetch_published(name: str) -> Path:
             _from_url(model, temporary)
         for file, digest in model.files.items():
             if digest and sha256(temporary / file) != digest:
-                raise InputError(f"{name}: {file} has another SHA-256 than {digest}; fetch it again, or report it")
+                raise InputError(
+                    f"{file} has another SHA-256 than {digest}", where=name, fix="fetch it again, or report it"
+                )
     print(f"{folder}: fetched")
     return folder
 
@@ -111,6 +113,8 @@ def _from_url(model: Published, folder: Path) -> None:
             fetch(f"{model.url}{file}", folder / file, f"sha256:{digest}" if digest else "")
         except FetchError as error:
             raise InputError(
-                f"{error}; with no network, put {', '.join(model.files)} of a faster-whisper tiny.en folder somewhere "
-                "and give it as --frontend.model"
+                error.what,
+                where=error.where,
+                fix=f"{error.fix}; with no network, put {', '.join(model.files)} of a faster-whisper "
+                "tiny.en folder somewhere and give it as --frontend.model",
             ) from None

@@ -31,7 +31,7 @@ def load_safetensors(folder: Path) -> dict[str, Tensor]:
         for path in weight_files(folder):
             found |= load_file(path)
     except SafetensorError as error:
-        raise InputError(f"{path}: not readable as safetensors ({error}); fetch the model again") from None
+        raise InputError(f"not readable as safetensors ({error})", where=path, fix="fetch the model again") from None
     return found
 
 
@@ -42,9 +42,11 @@ def weight_files(folder: Path) -> list[Path]:
         InputError: no folder, or one without such files.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the folder of a pretrained model (frontend.model)")
+        raise InputError("no such folder", where=folder, fix="give the folder of a pretrained model (frontend.model)")
     if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: no config.json, so no folder of a pretrained model; fetch the model again")
+        raise InputError(
+            "no config.json, so no folder of a pretrained model", where=folder, fix="fetch the model again"
+        )
     if found := sorted(folder.glob("*.safetensors")):
         return found
     if (folder / "model.bin").is_file():
@@ -52,10 +54,11 @@ def weight_files(folder: Path) -> list[Path]:
     pickled = sorted(path.name for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(kind))
     if pickled:
         raise InputError(
-            f"{folder / pickled[0]}: pickled weights, which can run code when they are read; convert them to "
-            "safetensors (transformers: save_pretrained), or fetch a revision that has these"
+            "pickled weights, which can run code when they are read",
+            where=folder / pickled[0],
+            fix=("convert them to safetensors (transformers: save_pretrained), or fetch a revision that has these"),
         )
-    raise InputError(f"{folder}: no *.safetensors; fetch the model again")
+    raise InputError("no *.safetensors", where=folder, fix="fetch the model again")
 
 
 @lru_cache(maxsize=8)
@@ -77,25 +80,29 @@ def fetch_from_hub(name: str, revision: str) -> Path:
     """
     if not COMMIT.fullmatch(revision):
         raise InputError(
-            f"frontend.revision = {revision!r}: give the commit of {name} (40 hexadecimal digits, from its page on the "
-            "hub), so that the model cannot change"
+            f"give the commit of {name} (40 hexadecimal digits, from its page on the hub), so that "
+            "the model cannot change",
+            where=f"frontend.revision = {revision!r}",
         )
     try:
         import huggingface_hub
     except ImportError:
         raise InputError(
-            f"frontend.model = {name}: huggingface_hub is not installed; pip install -e '.[pretrained]', or give a "
-            "folder"
+            "huggingface_hub is not installed",
+            where=f"frontend.model = {name}",
+            fix="pip install -e '.[pretrained]', or give a folder",
         ) from None
     try:
         found = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=WANTED))
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
-            f"frontend.model = {name}: cannot be fetched ({reason}); check name, revision and network, or give a folder"
+            f"cannot be fetched ({reason})",
+            where=f"frontend.model = {name}",
+            fix="check name, revision and network, or give a folder",
         ) from None
     if (found / "model.bin").is_file() and not any(found.glob("*.safetensors")):
         spec = read_json(found / "config.json")
         if "model_type" in spec:  # of transformers, and pickled
-            raise InputError(f"{found / 'model.bin'}: pickled weights; choose a revision with safetensors")
+            raise InputError("pickled weights", where=found / "model.bin", fix="choose a revision with safetensors")
     return found

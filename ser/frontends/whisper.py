@@ -242,12 +242,13 @@ def read_ctranslate2(path: Path) -> tuple[dict[str, Tensor], int]:
                     found[f"{own}fc{number}.{part}"] = values[f"{theirs}ffn/linear_{number - 1}/{part}"]
     except (LookupError, ValueError):
         raise InputError(
-            f"{path}: not Whisper's encoder in float32 or float16; convert the model again with "
-            "ct2-transformers-converter --quantization float16"
+            "not Whisper's encoder in float32 or float16",
+            where=path,
+            fix="convert the model again with ct2-transformers-converter --quantization float16",
         ) from None
     if any(x.dtype.kind != "f" for x in found.values()) or not depth:
         raise InputError(
-            f"{path}: its weights are quantised to integers; use the float16 or float32 version of the model"
+            "its weights are quantised to integers", where=path, fix="use the float16 or float32 version of the model"
         )
     return {name: torch.from_numpy(x.astype(np.float32)) for name, x in found.items()}, heads
 
@@ -292,10 +293,12 @@ def _variables(path: Path) -> dict[str, np.ndarray]:
 
     try:
         if (version := number("I")) != CTRANSLATE2_VERSION:
-            raise InputError(f"{path}: of version {version} of CTranslate2's format; {CTRANSLATE2_VERSION} is read")
+            raise InputError(f"of version {version} of CTranslate2's format; {CTRANSLATE2_VERSION} is read", where=path)
         kind, _ = text(), number("I")
         if kind != "WhisperSpec":
-            raise InputError(f"{path}: a CTranslate2 model of kind {kind[:40]!r}, not Whisper; give a Whisper folder")
+            raise InputError(
+                f"a CTranslate2 model of kind {kind[:40]!r}, not Whisper", where=path, fix="give a Whisper folder"
+            )
         found = {}
         for _ in range(number("I")):
             name = text()
@@ -308,7 +311,7 @@ def _variables(path: Path) -> dict[str, np.ndarray]:
             at += size
         return found
     except (struct.error, ValueError, LookupError):
-        raise InputError(f"{path}: not a whole CTranslate2 model; fetch it again") from None
+        raise InputError("not a whole CTranslate2 model", where=path, fix="fetch it again") from None
 
 
 def read_safetensors(folder: Path) -> tuple[dict[str, Tensor], int]:
@@ -319,5 +322,5 @@ def read_safetensors(folder: Path) -> tuple[dict[str, Tensor], int]:
     tensors = load_safetensors(folder)
     found = {name.removeprefix(PREFIX): x.float() for name, x in tensors.items() if name.startswith(PREFIX)}
     if not found or not isinstance(heads := config.get("encoder_attention_heads"), int):
-        raise InputError(f"{folder}: not Whisper's encoder, though config.json says so; fetch the model again")
+        raise InputError("not Whisper's encoder, though config.json says so", where=folder, fix="fetch the model again")
     return found, heads

@@ -146,7 +146,8 @@ class Grid:
         """
         if odd := set(self.folds).difference(range(1, self.most_folds + 1)):
             raise InputError(
-                f"--folds {max(odd)}: split {self.settings.split} of these corpora has folds 1 to {self.most_folds}"
+                f"split {self.settings.split} of these corpora has folds 1 to {self.most_folds}",
+                where=f"--folds {max(odd)}",
             )
         return [
             self._experiment(cell, fold, seed)
@@ -179,8 +180,12 @@ class Grid:
             rest = ",".join(corpus for corpus, name in found.items() if name)
             variables = ", ".join(dict.fromkeys(candidates[corpus][-1] for corpus in missing))
             raise InputError(
-                f"{', '.join(missing)}: {variables} not set; write the folders in db.sh, or go on without these "
-                f"corpora, by --only {rest or 'and those that you have'}"
+                f"{variables} not set",
+                where=", ".join(missing),
+                fix=(
+                    "write the folders in db.sh, or go on without these corpora, by --only "
+                    f"{rest or 'and those that you have'}"
+                ),
             )
         return found
 
@@ -208,7 +213,7 @@ class Grid:
             number = with_splits(self.protocols[corpus], self.places.data / corpus).num_folds(split)
             if number is None:
                 raise InputError(
-                    f"{self.places.data / corpus}: its speakers, and so its folds, are unknown; run stage 1"
+                    "its speakers, and so its folds, are unknown", where=self.places.data / corpus, fix="run stage 1"
                 )
             numbers.append(number)
         return max(numbers)
@@ -240,15 +245,17 @@ def open_grid(
         key = override.partition("=")[0]
         if key in VARIED:
             fix = "give --only" if key == "corpora" else f"give --{key}s" if key in ("fold", "seed") else f"edit {path}"
-            raise InputError(f"command line: {override}: the grid varies {key}; {fix}")
+            raise InputError(f"{override}: the grid varies {key}", where="command line", fix=fix)
     for corpus in only:
         if corpus not in corpora:
             near = difflib.get_close_matches(corpus, corpora, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; {path} has {', '.join(corpora)}"
-            raise InputError(f"--only {','.join(only)}: {corpus} is no corpus of the grid{hint}")
+            raise InputError(f"{corpus} is no corpus of the grid{hint}", where=f"--only {','.join(only)}")
     for option, numbers, least in (("folds", folds, 1), ("seeds", seeds, 0)):
         if any(number < least for number in numbers) or len(set(numbers)) < len(numbers):
-            raise InputError(f"--{option} {' '.join(map(str, numbers))}: whole numbers from {least}, each once")
+            raise InputError(
+                f"whole numbers from {least}, each once", where=f"--{option} {' '.join(map(str, numbers))}"
+            )
     settings = load(preset, places.recipe, [f"corpora=[{','.join(corpora)}]", *overrides])
     protocols = {corpus: read_protocol(corpus, places.recipe) for corpus in corpora}
     tested = {corpus for corpus, protocol in protocols.items() if protocol.has_test(settings.split, 1)}
@@ -257,7 +264,9 @@ def open_grid(
     there, size = _combinations(path, values, tested, available)
     if not there:
         raise InputError(
-            f"--only {','.join(available)}: no combination of these is in the grid or has test speakers; add a corpus"
+            "no combination of these is in the grid or has test speakers",
+            where=f"--only {','.join(available)}",
+            fix="add a corpus",
         )
     factors = list(product(*(values[factor] for factor in FACTORS)))
     return Grid(
@@ -291,8 +300,9 @@ def _combinations(
     if asked == "all":
         if len(available) > MOST_OF_ALL:
             raise InputError(
-                f"{path}: combinations: all of {len(available)} corpora are {2 ** len(available) - 1:,} sets; choose "
-                f"{', '.join(SETS[1:])} or list some, or give --only with at most {MOST_OF_ALL} corpora"
+                f"combinations: all of {len(available)} corpora are {2 ** len(available) - 1:,} sets",
+                where=path,
+                fix=(f"choose {', '.join(SETS[1:])} or list some, or give --only with at most {MOST_OF_ALL} corpora"),
             )
         sets = chain.from_iterable(combinations(available, size) for size in range(1, len(available) + 1))
         size = 2 ** len(corpora) - 2 ** len(set(corpora) - tested)
@@ -304,13 +314,14 @@ def _combinations(
         every = [tuple(combination) for combination in asked]
     for combination in every:
         if unknown := sorted(set(combination) - set(corpora)):
-            raise InputError(f"{path}: combinations: {unknown[0]} is not among its corpora")
+            raise InputError(f"combinations: {unknown[0]} is not among its corpora", where=path)
         if not tested & set(combination) or len(set(combination)) < len(combination):
             raise InputError(
-                f"{path}: combinations: {', '.join(combination)}: must name each corpus once, and one that is tested"
+                f"combinations: {', '.join(combination)}: must name each corpus once, and one that is tested",
+                where=path,
             )
     if len(set(map(frozenset, every))) < len(every):
-        raise InputError(f"{path}: combinations: one stands twice")
+        raise InputError("combinations: one stands twice", where=path)
     return [combination for combination in every if set(combination) <= set(available)], len(every)
 
 
@@ -319,20 +330,21 @@ def _read(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
     values = read_yaml(path)
     for key in sorted(values.keys() ^ set(KEYS)):
         wrong = "missing" if key in KEYS else "unknown"
-        raise InputError(f"{path}: key {key} is {wrong}; a grid has: {', '.join(KEYS)}")
+        raise InputError(f"key {key} is {wrong}; a grid has: {', '.join(KEYS)}", where=path)
     for key, value in values.items():
         if key == "combinations":
             right = value in SETS or (_is_list(value, list) and all(_is_list(names, str) for names in value))
             if not right:
                 raise InputError(
-                    f"{path}: key combinations must be {', '.join(SETS)}, or list lists of corpora, not {shown(value)}"
+                    f"key combinations must be {', '.join(SETS)}, or list lists of corpora, not {shown(value)}",
+                    where=path,
                 )
         elif not _is_list(value, str) or len(set(value)) < len(value):
-            raise InputError(f"{path}: key {key} must list names, each once, not {shown(value)}{QUOTE}")
+            raise InputError(f"key {key} must list names, each once, not {shown(value)}{QUOTE}", where=path)
     for factor, known in FACTORS.items():
         for name in values[factor]:
             if name not in known:
-                raise InputError(f"{path}: key {factor}: {name} is unknown; there is: {', '.join(known)}")
+                raise InputError(f"key {factor}: {name} is unknown; there is: {', '.join(known)}", where=path)
     return path, values
 
 

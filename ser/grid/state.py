@@ -185,7 +185,11 @@ def claimed(folder: Path) -> Iterator[bool]:
         file.seek(0)
         if (other := file.read()) != holder:
             raise InputError(
-                f"{folder / LOCK}: taken by another process ({other.strip()}) while {holder.strip()} held it: "
-                "locks of this file system hold on one machine alone. Mount it with locks (NFS: without nolock and "
-                "local_lock; Lustre: with flock, not localflock), or run all jobs on one machine"
+                f"taken by another process ({other.strip()}) while {holder.strip()} held it: locks of "
+                "this file system hold on one machine alone",
+                where=folder / LOCK,
+                fix=(
+                    "mount it with locks (NFS: without nolock and local_lock; Lustre: with flock, not "
+                    "localflock), or run all jobs on one machine"
+                ),
             )

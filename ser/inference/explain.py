@@ -60,16 +60,19 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
     network, config = predictor.model.network, predictor.batches
     if not isinstance(network, SpeechEmotionNetwork):
         raise InputError(
-            f"{predictor.model.folder}: an ensemble or an SVM, which has no attention of its own. Give the package of "
-            "a single network"
+            "an ensemble or an SVM, which has no attention of its own",
+            where=predictor.model.folder,
+            fix="give the package of a single network",
         )
     weights_of: Any = getattr(network.pooling, "weights", None)
     if weights_of is None:
-        raise InputError(f"{predictor.model.folder}: its pooling, {predictor.model.experiment.pooling}, has no weights")
+        raise InputError(
+            f"its pooling, {predictor.model.experiment.pooling}, has no weights", where=predictor.model.folder
+        )
     info = audio_info(path)
     seconds = info.num_samples / info.sampling_rate
     if seconds > LONGEST:
-        raise InputError(f"{path}: {seconds:.0f} s, and a picture holds {LONGEST:.0f} s; use `ser timeline`")
+        raise InputError(f"{seconds:.0f} s, and a picture holds {LONGEST:.0f} s", where=path, fix="use `ser timeline`")
     source, frontend = Source(str(path), path), predictor.frontend
     samples = whole(source, frontend.sampling_rate)
     values = predictor.spectrum(samples)

@@ -17,9 +17,9 @@ from ser.common.metrics import ConfusionMetric
 from ser.common.records import read_record
 from ser.config.metrics import metrics
 
-RETRAIN = "Remove the folder and run stages 4 to 6 again"
-REDECODE = "Run stages 5 and 6 again"
-RESCORE = "Run stage 6 again"
+RETRAIN = "remove the folder and run stages 4 to 6 again"
+REDECODE = "run stages 5 and 6 again"
+RESCORE = "run stage 6 again"
 # Of scoring/utterances.tsv.
 COLUMNS = ("utterance", "speaker", "truth", "hypothesis", "text_id")
 
@@ -175,7 +175,7 @@ def folders_with(name: str, roots: Iterable[Path], missing: str) -> list[Path]:
     for root in roots:
         below = sorted(path.parent for path in root.rglob(name))
         if not below:
-            raise InputError(f"{root}: {missing}")
+            raise InputError(missing, where=root)
         found += below
     return list({path.resolve(): path for path in found}.values())
 
@@ -200,9 +200,9 @@ def read_epochs(path: Path) -> list[dict[str, Any]]:
         try:
             rows.append(of_kind(Epoch, json.loads(line), ""))
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}:{number}: no epoch of a training ({error}); {again}") from None
+            raise InputError(f"no epoch of a training ({error})", where=f"{path}:{number}", fix=again) from None
     if not rows:
-        raise InputError(f"{path}: holds no epoch; remove it and run stage 4 again")
+        raise InputError("holds no epoch", where=path, fix="remove it and run stage 4 again")
     return rows
 
 
@@ -211,7 +211,7 @@ def read_decode(folder: Path) -> dict[str, Any]:
     found = read_record(folder / "decode.json", Decode, REDECODE, None)
     if not found["classes"] or len(set(found["classes"])) < len(found["classes"]):
         raise InputError(
-            f"{folder / 'decode.json'}: classes = {found['classes']}, expected different names. {REDECODE}"
+            f"classes = {found['classes']}, expected different names", where=folder / "decode.json", fix=REDECODE
         )
     return found
 
@@ -224,9 +224,9 @@ def read_result(path: Path, answers: bool = False) -> dict[str, Any]:
     """
     found = read_record(path, Result, RESCORE, None if answers else ())
     if not found["corpora"] or not found["targets"]:
-        raise InputError(f"{path}: names no corpora or no targets. {RESCORE}")
+        raise InputError("names no corpora or no targets", where=path, fix=RESCORE)
     if not 0 <= found["chosen_epoch"] <= found["epochs"] or found["fold"] < 1:
-        raise InputError(f"{path}: chosen_epoch, epochs or fold is not the number of one. {RESCORE}")
+        raise InputError("chosen_epoch, epochs or fold is not the number of one", where=path, fix=RESCORE)
     _check(path, found)
     return found
 
@@ -263,16 +263,18 @@ def read_answers(path: Path) -> list[list[str | None]]:
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError):
-        raise InputError(f"{path}: absent or not text. {REDECODE}") from None
+        raise InputError("absent or not text", where=path, fix=REDECODE) from None
     rows: dict[str, list[str | None]] = {}
     for number, line in enumerate(lines, 1):
         fields: list[str | None] = [*line.split("\t")]
         if len(fields) == len(COLUMNS) - 1:
             fields.append(None)
         if len(fields) != len(COLUMNS) or not all(fields[:4]):
-            raise InputError(f"{path}:{number}: must hold {', '.join(COLUMNS)} with tabs between them. {REDECODE}")
+            raise InputError(
+                f"must hold {', '.join(COLUMNS)} with tabs between them", where=f"{path}:{number}", fix=REDECODE
+            )
         if str(fields[0]) in rows:
-            raise InputError(f"{path}:{number}: {fields[0]} stands twice. {REDECODE}")
+            raise InputError(f"{fields[0]} stands twice", where=f"{path}:{number}", fix=REDECODE)
         rows[str(fields[0])] = [*fields[:4], fields[4] or None]
     return list(rows.values())
 
@@ -283,7 +285,7 @@ def _check(path: Path, found: Mapping[str, Any]) -> None:
         for corpus, target in found["targets"].items():
             _check_scores(corpus, target)
     except ValueError as error:
-        raise InputError(f"{path}: {error}. {RESCORE}") from None
+        raise InputError(str(error), where=path, fix=RESCORE) from None
 
 
 def check_described(found: Mapping[str, Any]) -> None:

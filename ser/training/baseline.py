@@ -118,7 +118,9 @@ def opensmile(paths: Sequence[Path]) -> np.ndarray:
     try:
         library: Any = importlib.import_module("opensmile")
     except ImportError:
-        raise InputError("--features opensmile: the library is not there; pip install opensmile") from None
+        raise InputError(
+            "the library is not there", where="--features opensmile", fix="pip install opensmile"
+        ) from None
     smile = library.Smile(library.FeatureSet.ComParE_2016, library.FeatureLevel.Functionals)
     rows = []
     for path in progress(paths, text="openSMILE", unit="utt"):
@@ -212,10 +214,10 @@ def fit(train: Sequence[Sample], valid: Mapping[str, Sample], classes: int, norm
     from sklearn.svm import SVC
 
     if not valid:
-        raise InputError("no corpus has validation speakers, by which C is chosen; add a corpus that has")
+        raise InputError("no corpus has validation speakers, by which C is chosen", fix="add a corpus that has")
     values, targets = (np.concatenate(x) for x in zip(*train, strict=True))
     if len(np.unique(targets)) < 2:
-        raise InputError("the training parts hold one class only; prepare a corpus with more")
+        raise InputError("the training parts hold one class only", fix="prepare a corpus with more")
     mean, deviation = moments(values)
     if normalisation == "none":
         mean, deviation = np.zeros_like(mean), np.ones_like(deviation)

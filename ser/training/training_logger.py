@@ -115,8 +115,9 @@ def _board(folder: Path, epochs: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise InputError(
-            "training.tensorboard: the package tensorboard is not installed; `pip install tensorboard`, give "
-            "--extras tensorboard, or leave the option off"
+            "the package tensorboard is not installed",
+            where="training.tensorboard",
+            fix="`pip install tensorboard`, give --extras tensorboard, or leave the option off",
         ) from None
     return SummaryWriter(str(folder), purge_step=epochs + 1)
 
@@ -127,8 +128,9 @@ def _wandb(folder: Path, mode: Literal["offline", "online"]) -> Any:
         import wandb
     except ImportError:
         raise InputError(
-            "training.wandb: the package wandb is not installed; `pip install wandb`, give --extras wandb, or leave "
-            "the option off"
+            "the package wandb is not installed",
+            where="training.wandb",
+            fix="`pip install wandb`, give --extras wandb, or leave the option off",
         ) from None
     name = "/".join(folder.resolve().parts[-3:])
     settings = wandb.Settings(silent=True, console="off")

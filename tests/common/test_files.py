@@ -43,7 +43,7 @@ def test_an_error_leaves_what_was_there(tmp_path, error, kind):
             temporary.mkdir()
             temporary = temporary / "inner"
         temporary.write_text("half")
-        raise error
+        raise error("")
 
     with pytest.raises(error), atomic_path(tmp_path / "a") as temporary:
         work(temporary)

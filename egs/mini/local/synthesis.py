@@ -55,12 +55,12 @@ class Synthesizer:
         try:
             import espeakng_loader
         except ImportError:
-            raise InputError("espeakng-loader is not installed: python -m pip install espeakng-loader") from None
+            raise InputError("espeakng-loader is not installed", fix="python -m pip install espeakng-loader") from None
         try:
             library = ctypes.CDLL(espeakng_loader.get_library_path())
             data = Path(espeakng_loader.get_data_path())
         except (OSError, RuntimeError) as error:
-            raise InputError(f"eSpeak NG does not load ({error}); install espeakng-loader again") from None
+            raise InputError(f"eSpeak NG does not load ({error})", fix="install espeakng-loader again") from None
         callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
         library.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
         library.espeak_SetSynthCallback.argtypes, library.espeak_SetSynthCallback.restype = [callback], None
@@ -75,8 +75,12 @@ class Synthesizer:
         self.sampling_rate: int = library.espeak_Initialize(SYNCHRONOUS, 0, str(data).encode(), DONT_EXIT)
         if self.sampling_rate <= 0:
             raise InputError(
-                f"{data}: eSpeak NG does not start with this data; install espeakng-loader again, "
-                f"at a shorter path if this one, of {len(str(data))} characters, is long"
+                "eSpeak NG does not start with this data",
+                where=data,
+                fix=(
+                    f"install espeakng-loader again, at a shorter path if this one, of {len(str(data))} "
+                    "characters, is long"
+                ),
             )
         self.library = library
         self.variants = data / "voices" / "!v"
@@ -103,7 +107,7 @@ class Synthesizer:
         # The library passes over a variant it does not know: two speakers would sound the same.
         known = not variant or (self.variants / variant).is_file()
         if not known or self.library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise InputError(f"eSpeak NG has no voice {voice}; install espeakng-loader again")
+            raise InputError(f"eSpeak NG has no voice {voice}", fix="install espeakng-loader again")
         for parameter, value in ((RATE, prosody.rate), (PITCH, prosody.pitch), (RANGE, prosody.range)):
             if self.library.espeak_SetParameter(parameter, round(value), 0) != 0:
                 raise InputError(f"eSpeak NG does not take {value:.0f} as parameter {parameter}")
@@ -130,7 +134,9 @@ def make_corpus(corpus_dir: Path, voices: Mapping[str, str], sentences: Sequence
         return
     if corpus_dir.is_dir() and any(corpus_dir.iterdir()):
         raise InputError(
-            f"{corpus_dir}: lacks {missing} of {len(todo)} files; remove it or name another folder, then run again"
+            f"lacks {missing} of {len(todo)} files",
+            where=corpus_dir,
+            fix="remove it or name another folder, then run again",
         )
     import soundfile
 

@@ -116,6 +116,7 @@ def _listed(url: str, remotes: Callable[[Any], list[Remote]]) -> list[Remote]:
             return remotes(read_json(path))
         except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise FetchError(
-                f"{url}: not the list of files that is expected ({type(error).__name__}: {error}); fetch the corpus by "
-                "hand"
+                f"not the list of files that is expected ({type(error).__name__}: {error})",
+                where=url,
+                fix="fetch the corpus by hand",
             ) from None

@@ -47,12 +47,13 @@ def _check_scores(where: str, found: Mapping[str, Any], truth: Sequence[str], hy
     """Whether scores, which follow from their confusion matrix, are those of these answers."""
     index = {name: i for i, name in enumerate(found["classes"])}
     if not {*truth, *hypothesis} <= index.keys():
-        raise InputError(f"{where}: its classes are not those of scoring/utterances.tsv; {AGAIN}")
+        raise InputError("its classes are not those of scoring/utterances.tsv", where=where, fix=AGAIN)
     rows, columns = (np.array([index[name] for name in names]) for names in (truth, hypothesis))
     if confusion_matrix(rows, columns, len(index)).tolist() != found["confusion"]:
         raise InputError(
-            f"{where}: confusion does not follow from scoring/utterances.tsv: one of them was edited or is of another "
-            f"model; {AGAIN}"
+            "confusion does not follow from scoring/utterances.tsv: one of them was edited or is of another model",
+            where=where,
+            fix=AGAIN,
         )
 
 
@@ -61,17 +62,17 @@ def _read_posteriors(path: Path, columns: Mapping[str, Sequence[str]], classes: 
     found = read_archive(path)
     odd = sorted(found.keys() ^ set(columns["utterance"]))
     if odd:
-        raise InputError(f"{path}: {odd[0]} stands in only one of it and scoring/utterances.tsv; {AGAIN}")
+        raise InputError(f"{odd[0]} stands in only one of it and scoring/utterances.tsv", where=path, fix=AGAIN)
     rows = [found[key] for key in columns["utterance"]]
     if any(row.shape != (len(classes),) for row in rows):
-        raise InputError(f"{path}: not a probability for each of {', '.join(classes)}; {AGAIN}")
+        raise InputError(f"not a probability for each of {', '.join(classes)}", where=path, fix=AGAIN)
     table = np.array(rows)
     index = {name: i for i, name in enumerate(classes)}
     answered = [index.get(name, -1) for name in columns["hypothesis"]]
     behind = table.max(1) - table[np.arange(len(rows)), answered]
     if min(answered) < 0 or not np.all(behind <= TIE):
         worst = columns["utterance"][int(np.argmax(behind))]
-        raise InputError(f"{path}: {worst}: not the class in scoring/utterances.tsv; {AGAIN}")
+        raise InputError(f"{worst}: not the class in scoring/utterances.tsv", where=path, fix=AGAIN)
     return table.tolist()
 
 

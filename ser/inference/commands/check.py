@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
     places = [place for place in (options.out, options.model if options.card == "true" else None) if place]
     if not places:
-        raise InputError("nowhere to write to; give --out FOLDER, or --card true for the model package")
+        raise InputError("nowhere to write to", fix="give --out FOLDER, or --card true for the model package")
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(available_cores())
     predictor = Predictor(open_model(options.model, options.device), options.head)

@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     form = _format(options)
     append, out = options.append == "true", options.out
     if append and (out is None or form not in RESUMABLE):
-        raise InputError("--append: give --out with --format csv or jsonl")
+        raise InputError("give --out with --format csv or jsonl", where="--append")
     if out:
         check_out(out)
     if "OMP_NUM_THREADS" not in os.environ:
@@ -106,7 +106,9 @@ def run(options: argparse.Namespace) -> int:
             sources = with_speakers(sources, options.utt2spk)
         answers = Answers(predictor, sources, options.channel, options.abstain, options.raw)
         if append and answers.named:
-            raise InputError("--append: answers of a model normalised by speaker depend on all files. Leave it out")
+            raise InputError(
+                "answers of a model normalised by speaker depend on all files", where="--append", fix="leave it out"
+            )
         layout = _layout(options, sources, predictor.classes)
         report = _Report(answers)
         place = out
@@ -136,7 +138,7 @@ def _format(options: argparse.Namespace) -> str:
     suffix = options.out.suffix.lower() if options.out else ""
     form: str = options.format or SUFFIXES.get(suffix) or ("csv" if for_csv else "table")
     if for_csv and form != "csv":
-        raise InputError(f"--excel, --decimal: of CSV, and the format is {form}. Give --format csv")
+        raise InputError(f"of CSV, and the format is {form}", where="--excel, --decimal", fix="give --format csv")
     return form
 
 
@@ -145,7 +147,9 @@ def _layout(options: argparse.Namespace, sources: Sequence[Source], classes: tup
 
     kinds = {(tuple(source.columns), source.path_column) for source in sources}
     if len(kinds) > 1:
-        raise InputError("inputs: a table and something else, or tables of other columns. Answer each by itself")
+        raise InputError(
+            "a table and something else, or tables of other columns", where="inputs", fix="answer each by itself"
+        )
     columns, path_column = next(iter(kinds), ((), ""))
     return Layout(classes, columns or (FILE,), path_column or FILE, options.excel, options.decimal == "comma")
 

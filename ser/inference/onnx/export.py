@@ -56,7 +56,7 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
             raise InputError(
-                f"{package} is not installed; fix: pip install onnx onnxruntime, or `ser_environment onnx`"
+                f"{package} is not installed", fix="pip install onnx onnxruntime, or `ser_environment onnx`"
             )
     import onnx
 
@@ -83,8 +83,9 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
         difference = largest_difference(predictor, kind, session(temporary))
         if not difference <= TOLERANCE:
             raise InputError(
-                f"{path}: not written, for in onnxruntime its posteriors differ by {difference:.1g} from those of "
-                "predict; install the versions that constraints.txt names"
+                f"not written, for in onnxruntime its posteriors differ by {difference:.1g} from those of predict",
+                where=path,
+                fix="install the versions that constraints.txt names",
             )
     return difference
 
@@ -234,8 +235,9 @@ def compare(predictor: Predictor, kind: str, graphs: Sequence[Path], data_dir: P
     for source in sources_of(str(data_dir), data_dir):
         if truth.get(source.id) not in index:
             raise InputError(
-                f"{data_dir / 'utt2emo'}: {source.id}: {truth.get(source.id, 'absent')} is none of the model's labels "
-                f"({', '.join(index)}); give data of these"
+                f"{source.id}: {truth.get(source.id, 'absent')} is none of the model's labels ({', '.join(index)})",
+                where=data_dir / "utt2emo",
+                fix="give data of these",
             )
         targets.append(index[truth[source.id]])
         group = source.speaker if predictor.batches.normalisation == "speaker" else data_dir.name

@@ -108,9 +108,11 @@ class Answers:
         raw: bool = False,
     ) -> None:
         if raw and precision is not None:
-            raise InputError("--raw: the thresholds of --abstain are of calibrated confidence. Give one of the two")
+            raise InputError(
+                "the thresholds of --abstain are of calibrated confidence", where="--raw", fix="give one of the two"
+            )
         if channel not in (MIX, EACH) and not channel.isdecimal():
-            raise InputError(f"channel {channel}: must be {MIX}, {EACH} or a number from 0")
+            raise InputError(f"must be {MIX}, {EACH} or a number from 0", where=f"channel {channel}")
         self.predictor, self.sources, self.channel = predictor, sources, channel
         self.pending = sources
         description, config = predictor.model.description, predictor.batches

@@ -80,8 +80,9 @@ def _named(source: Source) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        text = f"{source.id}: cannot be read ({type(error).__name__}: {error}). Replace it by an intact copy"
-        raise InputError(text) from error
+        raise InputError(
+            f"cannot be read ({type(error).__name__}: {error})", where=source.id, fix="replace it by an intact copy"
+        ) from error
 
 
 def whole(source: Source, rate: int) -> np.ndarray:
@@ -115,8 +116,10 @@ def _stretch(source: Source, info: AudioInfo) -> tuple[int, int]:
     last = length if source.end is None else round(source.end * rate)
     if last > length + round(FRAME * rate) or first >= min(last, length):
         raise InputError(
-            f"{source.id}: lies between {source.start:g} and {source.end or length / rate:g} s of a recording of "
-            f"{length / rate:g} s; fix the times"
+            f"lies between {source.start:g} and {source.end or length / rate:g} s of a recording of "
+            f"{length / rate:g} s",
+            where=source.id,
+            fix="fix the times",
         )
     check_length(source.id, min(last, length) - first, rate)
     return first, min(last, length) - first
@@ -127,8 +130,9 @@ def _rows(source: Source, channel: str, info: AudioInfo) -> tuple[list[tuple[int
     there = range(info.num_channels)
     if source.num_channels not in (None, len(there)):
         raise InputError(
-            f"{source.id}: its list has {source.num_channels} channels, and the file has {len(there)}. Make the "
-            "list again from the file"
+            f"its list has {source.num_channels} channels, and the file has {len(there)}",
+            where=source.id,
+            fix="make the list again from the file",
         )
     channels = source.channels
     if source.side:
@@ -142,7 +146,9 @@ def _rows(source: Source, channel: str, info: AudioInfo) -> tuple[list[tuple[int
     missing = [str(number) for row in rows for number in row if number not in there]
     if missing:
         raise InputError(
-            f"{source.id}: has channels 0 to {info.num_channels - 1}, and none is {', '.join(missing)}; fix the number"
+            f"has channels 0 to {info.num_channels - 1}, and none is {', '.join(missing)}",
+            where=source.id,
+            fix="fix the number",
         )
     return rows, names
 
