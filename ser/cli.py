@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from ser.common import guarded
+from ser.common.cli import Parser
 
 # A module is imported only when its command is given, so that --help is instant.
 COMMANDS = {
@@ -27,7 +27,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser("ser", description=__doc__)
+    parser = Parser("ser", description=__doc__)
     commands = parser.add_subparsers(metavar="command", required=True)
     for name, help_line in COMMANDS.items():
         command = commands.add_parser(name, help=help_line, description=help_line)

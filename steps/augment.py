@@ -20,7 +20,7 @@ from ser.config import Experiment, read_experiment
 def main() -> int:
     """Write cut manifests of the copies; their features are stage 3's."""
     parser = experiment_arguments(str(__doc__))
-    parser.add_argument("--dirs", choices=["true", "false"], default="false", help="just print what stage 3 is for")
+    parser.add_switch("--dirs", help="just print what stage 3 is for")
     parser.add_argument("--preview", metavar="UTT", help="write this utterance as each kind changes it, and a picture")
     parser.add_argument("--out", type=Path, help="where to, instead of the experiment's preview/<utterance>")
     options = parser.parse_args()
@@ -30,7 +30,7 @@ def main() -> int:
     if options.preview:
         return preview(options, experiment)
     sets = open_train_sets(experiment, options.recipe, options.data, options.dump)
-    if options.dirs == "true":
+    if options.dirs:
         copied = [train_set.folder for train_set in sets.values() if train_set.examples > 1]
         print(*(options.data / corpus for corpus in experiment.corpora), *copied, sep="\n")
         return 0

@@ -31,10 +31,8 @@ def main() -> int:
         choices=NORMALISATIONS,
         help="whose mean and deviation are taken out (default: as in config.yaml)",
     )
-    parser.add_argument(
+    parser.add_switch(
         "--allow-confounded",
-        choices=["true", "false"],
-        default="false",
         help="speaker statistics also where the class follows from the speaker",
     )
     options = parser.parse_args()
@@ -56,7 +54,7 @@ def main() -> int:
     from ser.config.metrics import summary
     from ser.scoring.baseline import folder_of, run
 
-    allow = experiment.batches.allow_confounded or options.allow_confounded == "true"
+    allow = experiment.batches.allow_confounded or options.allow_confounded
     experiment = replace(experiment, task="unified", batches=replace(experiment.batches, allow_confounded=allow))
     data = open_data(experiment, options.recipe, options.data, options.dump)
     folder = folder_of(options.folder, features, normalisation)

@@ -3,22 +3,22 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import guarded
+from ser.common.cli import Parser
 
 
 @guarded
 def main() -> int:
     """Print the tables, and draw them."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="+", help="where stage 1 wrote a corpus, such as data/ravdess")
     parser.add_argument("--split", help="describe that split alone, such as strict")
-    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    parser.add_switch("--markdown", help="print Markdown")
     parser.add_argument("--out", type=Path, help="picture to write (.png, .pdf or .svg)")
     options = parser.parse_args()
     from ser.corpora.describe import describe, draw, read_prepared

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import guarded
+from ser.common.cli import Parser
 from ser.config import read_experiment
 
 SHOWN = 5  # padded utterances
@@ -19,15 +19,13 @@ SHOWN = 5  # padded utterances
 @guarded
 def main() -> int:
     """Print the folder of the set (no option), compute a share (--job), or join the shares (--finish true)."""
-    parser = argparse.ArgumentParser(
-        description="Log-STFT features of a prepared corpus, or of a train set with copies."
-    )
+    parser = Parser(description="Log-STFT features of a prepared corpus, or of a train set with copies.")
     parser.add_argument("config", type=Path, help="config.yaml of an experiment")
     parser.add_argument("data_dir", type=Path, help="such as data/ravdess, or a train_<digest> folder of stage 2 in it")
     parser.add_argument("dump_dir", type=Path, help="root of the feature store")
     parser.add_argument("--job", type=int, default=0, help="compute this share, from 1")
     parser.add_argument("--nj", type=int, default=1, help="number of shares")
-    parser.add_argument("--finish", choices=["true", "false"], default="false", help="join the shares")
+    parser.add_switch("--finish", help="join the shares")
     options = parser.parse_args()
     from ser.augment import augmentation
     from ser.features import FeatureStore
@@ -44,7 +42,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written is removed
         computed, found = store.compute(options.job, options.nj)
         print(f"{computed} utterances computed, {found} found done")
-    elif options.finish == "true":
+    elif options.finish:
         count = store.finish()
         store.link()
         copies = f", {store.copies} of them copies," if store.copies else ""

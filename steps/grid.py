@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import InputError, guarded, write_json
+from ser.common.cli import Parser
 from ser.common.progress import VARIABLE
 from ser.grid import Grid, Places, open_grid
 
@@ -28,9 +29,7 @@ COMMANDS = """commands:
 @guarded
 def main() -> int:
     """Run a command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=COMMANDS, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, epilog=COMMANDS, formatter_class=argparse.RawDescriptionHelpFormatter)
     functions = {"fetch": fetch, "status": status, "features": features, "run": run}
     commands = {"list": None, "root": None, "corpora": None, **functions}
     parser.add_argument("command", choices=list(commands), metavar="command", help="see below")
@@ -47,10 +46,10 @@ def main() -> int:
     parser.add_argument("--kept", type=Path, help="ledgers that are kept: what they hold is done")
     parser.add_argument("--kept-code", choices=["same", "any"], default="same", help="code of kept runs that count")
     parser.add_argument("--out", type=Path, help="status: the picture (default: status.png in the root)")
-    parser.add_argument("--complete", choices=["true", "false"], default="false", help="status: 1 unless all is done")
+    parser.add_switch("--complete", help="status: 1 unless all is done")
     parser.add_argument("--job", type=int, default=0, help="features, run: this job, from 1")
     parser.add_argument("--nj", type=int, default=1, help="features, run: number of jobs")
-    parser.add_argument("--finish", choices=["true", "false"], default="false", help="features: join what jobs made")
+    parser.add_switch("--finish", help="features: join what jobs made")
     parser.add_argument("--run", default="", help="run: a name that all its jobs have: none tries again what failed")
     options = parser.parse_intermixed_args()
     kept = options.kept, options.kept_code == "any"
@@ -94,7 +93,7 @@ def status(grid: Grid, options: argparse.Namespace) -> int:
     ]
     write_json(out.with_suffix(".json"), {"experiments": rows})
     print(text_of(found), f"picture: {out}", sep="\n")
-    return 1 if options.complete == "true" and not found.complete else 0
+    return 1 if options.complete and not found.complete else 0
 
 
 def fetch(grid: Grid, options: argparse.Namespace) -> int:
@@ -118,7 +117,7 @@ def features(grid: Grid, options: argparse.Namespace) -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written is removed
         computed, found = compute(grid, options.job, options.nj)
         print(f"{computed} utterances computed, {found} found done")
-    elif options.finish == "true":
+    elif options.finish:
         print(f"features of {finish(grid)} data dirs")
     else:
         print(prepare(grid))

@@ -3,34 +3,32 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import guarded, write_section
+from ser.common.cli import Parser
 from ser.common.output import command_line
 
 
 @guarded
 def main() -> int:
     """Print the table, and append it to a file of results where asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("exp_dir", type=Path, nargs="+", help="root of experiments")
     parser.add_argument(
         "--append", type=Path, help="Markdown file, such as one of steps/tables.py, to add the table to"
     )
-    parser.add_argument(
+    parser.add_switch(
         "--ensemble",
-        choices=["true", "false"],
-        default="false",
         help="whether a row with the mean of the seeds' posteriors follows each network of several seeds",
     )
     options = parser.parse_args()
     from ser.scoring.pooled import pooled_table, read_pools
 
-    pools = read_pools(options.exp_dir, ensembles=options.ensemble == "true")
+    pools = read_pools(options.exp_dir, ensembles=options.ensemble)
     text = pooled_table(pools, command_line("steps/pool.py"))
     print(text, end="")
     if options.append:

@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import InputError, guarded
+from ser.common.cli import Parser
 from ser.config.load import ROOT
 
 
 @guarded
 def main() -> int:
     """List, verify or prune."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    common = argparse.ArgumentParser(add_help=False)
+    parser = Parser(description=__doc__)
+    common = Parser(add_help=False)
     common.add_argument("--dump", type=Path, default=ROOT / "dump", help="root of the store (default: %(default)s)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("list", parents=[common], help="archives by corpus and settings")
@@ -28,7 +28,7 @@ def main() -> int:
         "data_dir", type=Path, nargs="+", help="prepared data of all recipes that share the store, such as egs"
     )
     prune.add_argument("--days", type=float, default=1, help="keep what was written or used since (default: 1)")
-    prune.add_argument("--yes", action="store_true", help="remove it, and do not just say what would be removed")
+    prune.add_switch("--yes", help="remove it, and do not just say what would be removed")
     options = parser.parse_args()
     from ser.features import upkeep
 

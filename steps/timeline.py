@@ -7,13 +7,13 @@ trained on has no validation speaker for it: it is measured with the settings th
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import InputError, guarded, write_section
+from ser.common.cli import Parser
 from ser.common.output import command_line
 
 TITLE = "Timeline of joined recordings"
@@ -22,7 +22,7 @@ TITLE = "Timeline of joined recordings"
 @guarded
 def main() -> int:
     """Print a section of Markdown, and append it to a file of results where asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("models", type=Path, nargs="+", help="model folders, such as one a fold")
     parser.add_argument("--out", type=Path, required=True, help="for recordings, references and tuned settings")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where stage 1 wrote")
@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=3, help="recordings of each speaker, in other orders")
     parser.add_argument("--utterances", type=int, help="in a recording at most, such as 4 to measure short calls")
     parser.add_argument("--statistics-minimum", type=float, help="seconds of speech, in place of conf/timeline.yaml")
-    parser.add_argument("--tune", choices=["true", "false"], default="true", help="or measure conf/timeline.yaml as is")
+    parser.add_switch("--tune", default=True, help="or measure conf/timeline.yaml as is")
     parser.add_argument("--title", default=TITLE, help="heading of the section")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--append", type=Path, help="Markdown file, such as one of steps/tables.py, to add to")
@@ -55,7 +55,7 @@ def main() -> int:
         for model in options.models
     ]
     decoder = find_decoder(options.decoder)
-    tuning = options.tune == "true"
+    tuning = options.tune
     found = [trial.run(start, decoder, options.unseen, tuning) for start in starts for trial in trials]
     text = section(f"## {options.title}", found, command_line("steps/timeline.py"))
     print(text, end="")

@@ -1,14 +1,46 @@
-"""Arguments that several stages share."""
+"""Options of one style, and arguments that several stages share."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
-def experiment_arguments(description: str) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser with switches as run.sh has them: `--name true` or `--name false`; `--name` alone is true."""
+
+    def add_switch(self, name: str, help: str, default: bool = False) -> None:
+        """An option that is true or false.
+
+        Args:
+            name: with its dashes.
+            help: what it does where it is true.
+            default: its value where it is not given.
+        """
+        self.add_argument(name, type=_truth, default=default, metavar="true|false", help=help)
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As of argparse, where a switch without a value gets one."""
+        given = list(sys.argv[1:] if args is None else args)
+        switches = {name for action in self._actions if action.type is _truth for name in action.option_strings}
+        for at in reversed(range(len(given))):
+            if given[at] in switches and given[at + 1 : at + 2] not in (["true"], ["false"]):
+                given.insert(at + 1, "true")
+        return super().parse_known_args(given, namespace)
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
+def experiment_arguments(description: str) -> Parser:
     """A parser with the folder of an experiment and where its data lie."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = Parser(description=description)
     parser.add_argument("folder", type=Path, help="the experiment's, with config.yaml")
     parser.add_argument("--recipe", type=Path, help="recipe folder whose conf/ comes first")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where stage 1 wrote")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from contextlib import nullcontext
 from pathlib import Path
 
 from ser.common import guarded, locked
+from ser.common.cli import Parser
 from ser.config import read_experiment
 from ser.corpora.check import check
 from ser.corpora.describe import read_prepared
@@ -20,7 +20,7 @@ from ser.corpora.speaker_statistics import check_confounded
 @guarded
 def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     """Prepare a corpus, corpus folder -> data folder, or say what is wrong with it."""
-    parser = argparse.ArgumentParser(description="Prepare a corpus: lhotse manifests, and a Kaldi data dir a split.")
+    parser = Parser(description="Prepare a corpus: lhotse manifests, and a Kaldi data dir a split.")
     if corpus is None:
         parser.add_argument("corpus", help="name of a protocol file, such as ravdess")
     parser.add_argument(
@@ -28,31 +28,21 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("out_dir", type=Path, nargs="?", help="folder to write, such as data/ravdess")
     parser.add_argument("--recipe", type=Path, help="recipe folder whose local/ and conf/ come first")
-    parser.add_argument(
+    parser.add_switch(
         "--allow-partial",
-        choices=["true", "false"],
-        default="false",
         help="go on when files are missing or unreadable, and list them",
     )
-    parser.add_argument(
-        "--download", choices=["true", "false"], default="false", help="fetch or make the corpus, and prepare nothing"
-    )
-    parser.add_argument(
+    parser.add_switch("--download", help="fetch or make the corpus, and prepare nothing")
+    parser.add_switch(
         "--check",
-        choices=["true", "false"],
-        default="false",
         help="write nothing (no out_dir is needed); list all that is missing or wrong, and exit with 1 if anything is",
     )
-    parser.add_argument(
+    parser.add_switch(
         "--allow-pipes",
-        choices=["true", "false"],
-        default="false",
         help="run the commands in the wav.scp of a Kaldi data dir, once, and keep their audio below out_dir",
     )
-    parser.add_argument(
+    parser.add_switch(
         "--recheck",
-        choices=["true", "false"],
-        default="false",
         help="read every audio file again, though its size and times of change are as they were",
     )
     parser.add_argument("--nj", type=int, default=1, help="processes that read audio files (%(default)s)")
@@ -63,8 +53,8 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     protocol = read_protocol(corpus or options.corpus, options.recipe)
-    preparer, allow_pipes = load_preparer(protocol.preparer, options.recipe), options.allow_pipes == "true"
-    if options.download == "true":
+    preparer = load_preparer(protocol.preparer, options.recipe)
+    if options.download:
         if preparer.download is not None:
             busy = locked(options.corpus_dir, f"{options.corpus_dir} is being made")
             with nullcontext() if is_there(options.corpus_dir) else busy:
@@ -72,22 +62,21 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
         else:
             check_there(protocol, options.corpus_dir)
         return 0
-    if options.check == "true":
-        text, complete = check(preparer, protocol, options.corpus_dir, allow_pipes)
+    if options.check:
+        text, complete = check(preparer, protocol, options.corpus_dir, options.allow_pipes)
         print(text)
         return 0 if complete else 1
     if options.out_dir is None:
         parser.error("the folder to write is missing, such as data/ravdess")
-    allow_partial = options.allow_partial == "true"
     print(
         prepare(
             preparer,
             protocol,
             options.corpus_dir,
             options.out_dir,
-            allow_partial,
-            allow_pipes,
-            recheck=options.recheck == "true",
+            options.allow_partial,
+            options.allow_pipes,
+            recheck=options.recheck,
             jobs=options.nj,
         )
     )

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ser.common.cli import Parser
 from ser.inference.commands import add_head
 
 KEYS = {
@@ -20,15 +21,13 @@ KEYS = {
 }
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: Parser) -> None:
     """Of the command line."""
     parser.add_argument("model", type=Path, help="model package")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recordings; each channel is a speaker")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder to write to (default: this one)")
     parser.add_argument("--format", default="rttm,textgrid,csv,json,png", help="of these, by commas (default: all)")
-    parser.add_argument(
-        "--html", action="store_true", help="write a page a recording too, with player, for any browser, offline"
-    )
+    parser.add_switch("--html", help="write a page a recording too, with player, for any browser, offline")
     parser.add_argument(
         "--html-audio",
         default="opus",
@@ -51,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="`<file> <speaker>` lines, or `<file>:<channel> <speaker>` with channels from 1: statistics of a speaker "
         "are those of all his or her recordings given",
     )
-    parser.add_argument("--posteriors", default="false", metavar="true", help="write those of each window too")
+    parser.add_switch("--posteriors", help="write those of each window too")
     parser.add_argument("--device", default="cpu", help="of torch")
     group = parser.add_argument_group("settings, over those of conf/timeline.yaml")
     group.add_argument("--settings", type=Path, metavar="FILE", help="of the keys of conf/timeline.yaml, as tuned")
@@ -80,7 +79,6 @@ def run(options: argparse.Namespace) -> int:
     _check(formats, FORMATS, "--format", several=True)
     _check([options.decoder], NAMES, "--decoder")
     _check([options.html_audio], AUDIO, "--html-audio")
-    _check([options.posteriors], ("true", "false"), "--posteriors")
     _check_names(options.files)
     keys = [*(key.replace("-", "_") for key in KEYS), "normalisation"]
     settings = read_settings(options.settings, {key: getattr(options, key) for key in keys})
@@ -95,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             own = {channel: speakers[name] for channel, name in named.get(path, {}).items() if name in speakers}
             timeline = timeline_of(path, predictor, settings, decoder, speakers=own, precision=options.abstain)
-            written = write(timeline, options.out, formats, options.posteriors == "true")
+            written = write(timeline, options.out, formats, options.posteriors)
             warnings = timeline.warnings
             if options.html:
                 page = options.out / f"{timeline.recording}.html"

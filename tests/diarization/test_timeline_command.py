@@ -128,7 +128,6 @@ def test_bad_files_do_not_lose_the_others(packed, call, tmp_path, capsys):
         (["--format", ","], "--format: give one or more of"),
         (["--decoder", "beam"], "--decoder beam: give one of auto, k2, viterbi"),
         (["--html", "--html-audio", "wav"], "--html-audio wav: give one of opus, mp3, none"),
-        (["--posteriors", "yes"], "--posteriors yes: give one of true, false"),
         (["--hop", "9"], "hop = 9.0 s, window = 2.0 s"),
         (["--head", "three"], "no head three"),
     ],

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ser.common.cli import Parser
 from ser.inference.commands import add_head
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: Parser) -> None:
     """Of the command line."""
     parser.add_argument("model", type=Path, help="model package, as `ser pack` makes it")
     parser.add_argument(
@@ -18,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "cut manifests with emotions; of speakers that are not in training",
     )
     parser.add_argument("--out", type=Path, help="folder for check.md, check.json and check.png")
-    parser.add_argument("--card", choices=["true", "false"], default="false", help="put them into the model card too")
+    parser.add_switch("--card", help="put them into the model card too")
     add_head(parser)
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     from ser.inference.predictor import Predictor
     from ser.training.device import available_cores
 
-    places = [place for place in (options.out, options.model if options.card == "true" else None) if place]
+    places = [place for place in (options.out, options.model if options.card else None) if place]
     if not places:
         raise InputError("nowhere to write to", fix="give --out FOLDER, or --card true for the model package")
     if "OMP_NUM_THREADS" not in os.environ:
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     print(table(found.rows))
     for place in places:
         write_check(place, predictor, options.data, found, lines)
-    if options.card == "true":
+    if options.card:
         write_card(options.model)
         write_sums(options.model, *FILES)
     return int(bool(found.unread))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ser.common.cli import Parser
 from ser.inference.commands import add_head
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: Parser) -> None:
     """Of the command line."""
     parser.add_argument("model", type=Path, help="model package")
     parser.add_argument("out", type=Path, help="the graph to write, OUT.onnx; in eight bits OUT.int8.onnx beside it")
     parser.add_argument("--input", choices=["waveform", "spectrum"], default="waveform", help="(default: waveform)")
     add_head(parser)
-    parser.add_argument("--int8", choices=["true", "false"], default="false", help="write it in eight bits as well")
+    parser.add_switch("--int8", help="write it in eight bits as well")
     parser.add_argument(
         "--test", type=Path, metavar="DIR", help="show UA on a data dir (wav.scp, utt2emo), also in int8"
     )
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     graphs = [options.out]
     difference = export(predictor, options.input, options.out)
     print(f"{options.out}: {options.input} to {', '.join(predictor.classes)}; within {difference:.1g} of predict")
-    if options.int8 == "true":
+    if options.int8:
         graphs.append(options.out.with_suffix(".int8.onnx"))
         quantise(*graphs)
         print(f"{graphs[1]}: the same with weights in eight bits{'' if options.test else '; --test DIR shows its UA'}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ser.common.cli import Parser
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+
+def arguments(parser: Parser) -> None:
     """Of the command line."""
     parser.add_argument("name", help="of the corpus: lower-case letters, digits and _, such as mine")
     parser.add_argument(
@@ -20,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--language", default="und", help="BCP 47 code, such as de (%(default)s: undetermined)")
     parser.add_argument("--out", type=Path, help="recipe folder to make (default: egs/<name> of the toolkit)")
-    parser.add_argument("--force", action="store_true", help="replace the protocol and run.sh of an earlier call")
+    parser.add_switch("--force", help="replace the protocol and run.sh of an earlier call")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,3 +38,6 @@ def run(options: argparse.Namespace) -> int:
         language=options.language,
         force=options.force,
     )
+
+
+# TODO import

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ser.common.cli import Parser
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+
+def arguments(parser: Parser) -> None:
     """Of the command line."""
     parser.add_argument(
         "experiment",
@@ -18,10 +20,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="the model package to write")
     parser.add_argument("--recipe", type=Path, help="recipe folder (default: the one that holds the exp folder)")
     parser.add_argument("--data", type=Path, help="prepared corpora (default: data in the recipe folder)")
-    parser.add_argument(
+    parser.add_switch(
         "--reference",
-        choices=["true", "false"],
-        default="false",
         help="name a pretrained encoder by its hash, in place of a copy of its weights",
     )
     parser.add_argument(
@@ -37,9 +37,8 @@ def run(options: argparse.Namespace) -> int:
     """Write the package and print its scores."""
     from ser.inference.pack import pack
 
-    reference = options.reference == "true"
     found = pack(
-        options.experiment, options.out, options.recipe, options.data, options.dump, reference, options.findings
+        options.experiment, options.out, options.recipe, options.data, options.dump, options.reference, options.findings
     )
     print(f"{options.out}: {', '.join(f'{head} ({len(c)} labels)' for head, c in found['heads'].items())}")
     for head, c in found["calibration"].items():
@@ -48,3 +47,6 @@ def run(options: argparse.Namespace) -> int:
             f"calibration error {100 * c['ece_before']:.1f} % before and {100 * c['ece_after']:.1f} % after"
         )
     return 0
+
+
+# TODO import

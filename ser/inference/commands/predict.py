@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser.common import InputError
+from ser.common.cli import Parser
 from ser.common.output import line
 from ser.inference.commands import add_head
 
@@ -23,9 +24,8 @@ SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".xlsx": "xlsx", ".ark": "ark"}  #
 SOME_FAILED, SOME_LEFT_OUT = 1, 3  # exit codes
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: Parser) -> None:
     """Of the command line."""
-    true_false = ["true", "false"]
     parser.add_argument("model", type=Path, help="model package, as `ser pack` makes it")
     parser.add_argument(
         "inputs",
@@ -42,28 +42,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--format", choices=["table", "csv", "jsonl", "xlsx", "ark"], help="(default: by the suffix of --out, or table)"
     )
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
-    parser.add_argument("--excel", action="store_true", help="CSV that Excel opens as UTF-8 (with a byte order mark)")
+    parser.add_switch("--excel", help="CSV that Excel opens as UTF-8 (with a byte order mark)")
     parser.add_argument(
         "--decimal", choices=["point", "comma"], default="point", help="comma: CSV with ; and decimal commas"
     )
     parser.add_argument("--path-column", help="column of a table that names the files (default: path, file, audio ...)")
-    parser.add_argument(
-        "--resume", choices=true_false, default="true", help="go on where an interrupted run with the same --out ended"
-    )
-    parser.add_argument(
-        "--append", choices=true_false, default="false", help="keep the answers in --out, and answer new files alone"
-    )
+    parser.add_switch("--resume", default=True, help="go on where an interrupted run with the same --out ended")
+    parser.add_switch("--append", help="keep the answers in --out, and answer new files alone")
     parser.add_argument(
         "--abstain",
         type=float,
         metavar="PRECISION",
         help="give no label below the confidence from which on so many answers were right on validation, such as 0.9",
     )
-    parser.add_argument(
-        "--raw", action="store_true", help="posteriors and confidence as decoding gives them, without calibration"
-    )
+    parser.add_switch("--raw", help="posteriors and confidence as decoding gives them, without calibration")
     parser.add_argument("--utt2spk", type=Path, help="`<file or id> <speaker>` lines, where speakers are normalised")
-    parser.add_argument("--allow-pipes", choices=true_false, default="false", help="run the commands of a list")
+    parser.add_switch("--allow-pipes", help="run the commands of a list")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
 
@@ -85,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     from ser.training.device import available_cores
 
     form = _format(options)
-    append, out = options.append == "true", options.out
+    append, out = options.append, options.out
     if append and (out is None or form not in RESUMABLE):
         raise InputError("give --out with --format csv or jsonl", where="--append")
     if out:
@@ -97,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
         sources = [
             source
             for name in options.inputs
-            for source in sources_of(name, folder, options.allow_pipes == "true", options.path_column)
+            for source in sources_of(name, folder, options.allow_pipes, options.path_column)
         ]
         if out:
             own = {path.absolute() for path in names_of(out)}
@@ -114,9 +108,7 @@ def run(options: argparse.Namespace) -> int:
         place = out
         if out and form not in ("ark", "xlsx"):
             identity = _identity(options, answers, form, layout.columns)
-            partial = stack.enter_context(
-                partial_answers(out, form, layout, identity, options.resume == "true", append)
-            )
+            partial = stack.enter_context(partial_answers(out, form, layout, identity, options.resume, append))
             answers.pending, place = [s for s in sources if not report.found(s, partial.take(s))], partial.file
             report.resumed(partial.path, len(answers.pending))
         with writer(form, place, layout, [source.id for source in sources]) as write:

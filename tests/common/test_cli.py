@@ -1,0 +1,22 @@
+import pytest
+
+from ser.common.cli import Parser
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [([], False), (["--x"], True), (["--x", "true"], True), (["--x", "false"], False), (["--x=false"], False)],
+)
+@pytest.mark.parametrize("command", [[], ["part"]])
+def test_a_switch_has_a_value_or_is_true(given, value, command):
+    parser = Parser()
+    if command:
+        parts = parser.add_subparsers()
+        own = parts.add_parser("part")
+    else:
+        own = parser
+    own.add_switch("--x", help="so")
+    own.add_argument("file")
+    assert vars(parser.parse_args([*command, *given, "a.wav"])) == {"x": value, "file": "a.wav"}
+    with pytest.raises(SystemExit):
+        parser.parse_args([*command, "--x=yes", "a.wav"])
