@@ -52,8 +52,8 @@ def utterances(corpus_dir: Path) -> Iterator[Utterance]:
             "git-lfs",
             f"{len(pointers)} of {len(files)} files are git-lfs pointers, not audio (such as "
             f"{pointers[0].relative_to(corpus_dir)})",
-            where=corpus_dir,
-            fix="run `git lfs pull` in it",
+            corpus_dir,
+            "run `git lfs pull` in it",
         )
     for path, match in files:
         actor, sentence, emotion, level, _ = match.groups()

@@ -67,8 +67,8 @@ def utterances(corpus_dir: Path, protocol: Protocol) -> Iterator[Utterance]:
                 raise refuse(
                     "one id, two lines",
                     f"the same utterance as {other.origin} ({utterance.id})",
-                    where=origin,
-                    fix="remove a line, or give them an id each in a column `id`",
+                    origin,
+                    "remove a line, or give them an id each in a column `id`",
                 )
         except Refused:
             continue
@@ -88,12 +88,10 @@ def _table(corpus_dir: Path) -> Path:
         if path.suffix.lower() in (".csv", ".tsv", ".xlsx") and path.is_file() and not path.name.startswith(".")
     )
     if not tables and (corpus_dir / "wav.scp").is_file():
-        raise InputError("a Kaldi data dir; it wants a protocol that says `preparer: kaldi`", where=corpus_dir)
+        raise InputError("a Kaldi data dir; it wants a protocol that says `preparer: kaldi`", corpus_dir)
     if len(tables) != 1:
         there = f"{len(tables)} of them ({', '.join(path.name for path in tables)})" if tables else "none"
-        raise InputError(
-            f"wants to hold one .csv, .tsv or .xlsx file, and holds {there}", where=corpus_dir, fix="give the file"
-        )
+        raise InputError(f"wants to hold one .csv, .tsv or .xlsx file, and holds {there}", corpus_dir, "give the file")
     return tables[0]
 
 
@@ -106,7 +104,7 @@ def _rows(table: Path, columns: Mapping[str, str]) -> tuple[list[tuple[Row, str]
     header, rows, comma = read_table(table)
     names = _columns(header, f"{table}:1", columns)
     if not rows:
-        report_issue("table", "has no lines below the column names", where=table, fix="list the utterances")
+        report_issue("table", "has no lines below the column names", table, "list the utterances")
     return [(dict(zip(names, fields, strict=True)), origin) for fields, origin in rows], comma
 
 
@@ -115,19 +113,18 @@ def _columns(fields: list[str], origin: str, given: Mapping[str, str]) -> list[s
     columns = [ours.get(field, plain(field)) for field in fields]
     for column, name in given.items():
         if name not in fields:
-            raise InputError(f"column {name} is missing, which the protocol takes for {column}", where=origin)
+            raise InputError(f"column {name} is missing, which the protocol takes for {column}", origin)
     for number, column in enumerate(columns):
         if not column:
-            raise InputError(f"column {number + 1} has no name", where=origin, fix="give it one")
+            raise InputError(f"column {number + 1} has no name", origin, "give it one")
         if column in columns[:number]:
-            raise InputError(f"column {fields[number]} stands twice", where=origin, fix="remove one")
+            raise InputError(f"column {fields[number]} stands twice", origin, "remove one")
     for name in NEEDED:
         if name not in columns:
             near = difflib.get_close_matches(name, columns, n=1)
             hint = f" (is it {near[0]}?)" if near else ""
             raise InputError(
-                f"column {name} is missing{hint}; the first line names the columns, here {', '.join(fields)}",
-                where=origin,
+                f"column {name} is missing{hint}; the first line names the columns, here {', '.join(fields)}", origin
             )
     return columns
 
@@ -135,26 +132,24 @@ def _columns(fields: list[str], origin: str, given: Mapping[str, str]) -> list[s
 def _utterance(table: Path, row: Row, origin: str, names: Names, labels: Labels, comma: bool) -> Utterance:
     for name in NEEDED:
         if not row[name]:
-            raise refuse("table", f"{name} is empty", where=origin, fix="fill it in, or remove the line")
+            raise refuse("table", f"{name} is empty", origin, "fill it in, or remove the line")
     path = _path(table, row["path"])
     if path is None:
         place = table.parent / row["path"]
-        raise refuse("missing files", f"{place}: no such file", where=origin, fix="fix the path, or put the file there")
+        raise refuse("missing files", f"{place}: no such file", origin, "fix the path, or put the file there")
     start = seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0
     end = seconds(row["end"], "end", origin, comma) if row.get("end") else None
     end = None if end == -1 else end
     if start < 0 or (end is not None and end <= start):
-        raise refuse(
-            "segments", f"starts at {start:g} s and ends at {row.get('end') or -1} s", where=origin, fix="fix the times"
-        )
+        raise refuse("segments", f"starts at {start:g} s and ends at {row.get('end') or -1} s", origin, "fix the times")
     channel = None
     if row.get("channel"):
         if not (row["channel"].isascii() and row["channel"].isdigit()):
-            raise refuse("table", f"channel {row['channel']!r}: a number from 0", where=origin)
+            raise refuse("table", f"channel {row['channel']!r}: a number from 0", origin)
         channel = int(row["channel"])
     split = row.get("split", "").casefold()
     if split not in ("", *PARTS):
-        raise refuse("table", f"split {row['split']!r}: one of {', '.join(PARTS)}, or empty", where=origin)
+        raise refuse("table", f"split {row['split']!r}: one of {', '.join(PARTS)}, or empty", origin)
     speaker = names.speaker(row["speaker"], origin)
     key = names.rest(row.get("id") or path.stem).removeprefix(f"{speaker}-")
     if not row.get("id"):

@@ -90,7 +90,7 @@ def utterances(corpus_dir: Path) -> Iterator[Utterance]:
     """
     sessions = _sessions(corpus_dir)
     if not sessions:
-        raise InputError("holds no Session1 to Session5", where=corpus_dir, fix="give the folder IEMOCAP_full_release")
+        raise InputError("holds no Session1 to Session5", corpus_dir, "give the folder IEMOCAP_full_release")
     for session in sessions:
         evaluations = read_evaluations(session / "dialog" / "EmoEvaluation")
         folder = session / "sentences" / "wav"
@@ -101,7 +101,7 @@ def utterances(corpus_dir: Path) -> Iterator[Utterance]:
         for turn in sorted(evaluations.keys() - there):
             name = TURN.fullmatch(turn)
             if name is None:
-                report_issue("evaluations", f"{turn} is no turn's name", where=evaluations[turn].origin, fix=FIX)
+                report_issue("evaluations", f"{turn} is no turn's name", evaluations[turn].origin, FIX)
                 continue
             yield _utterance(folder / name[1] / f"{turn}.wav", name, evaluations[turn])
 
@@ -138,13 +138,11 @@ def _evaluation(line: str, origin: str, found: dict[str, Evaluation]) -> Evaluat
     match = LINE.match(line)
     if match is None:
         form = "[start - end] turn emotion [valence, activation, dominance]"
-        report_issue("evaluations", f"expected `{form}`, found {line!r}", where=origin, fix=FIX)
+        report_issue("evaluations", f"expected `{form}`, found {line!r}", origin, FIX)
         return None
     _, _, turn, label, *means = match.groups()
     if turn in found:
-        report_issue(
-            "evaluations", f"{turn} stands also in {found[turn].origin}", where=origin, fix="remove the wrong one"
-        )
+        report_issue("evaluations", f"{turn} stands also in {found[turn].origin}", origin, "remove the wrong one")
         return None
     values = dict(zip(("valence", "activation", "dominance"), map(float, means), strict=True))
     found[turn] = Evaluation(label, values, Counter(), Counter(), origin)

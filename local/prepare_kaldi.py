@@ -80,7 +80,7 @@ class _Recordings:
                 "pipes",
                 f"a command ({command}); if you trust every command in this file, have them run with "
                 "--allow-pipes true",
-                where=line.origin,
+                line.origin,
             )
         stem = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.{digest(command)}"
         for suffix in (".flac", ".wav"):
@@ -89,9 +89,7 @@ class _Recordings:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder, "audio")
             if failure := run_command(command, output, self.corpus_dir):
-                raise refuse(
-                    "pipes", f"{failure}, so its audio is not taken", where=line.origin, fix=f"fix it: {command}"
-                )
+                raise refuse("pipes", f"{failure}, so its audio is not taken", line.origin, f"fix it: {command}")
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # a header cannot tell the size of what goes into a pipe
@@ -99,7 +97,7 @@ class _Recordings:
             except InputError as error:
                 reason = error.what.partition(";")[0]
                 raise refuse(
-                    "pipes", f"the command gives no audio ({reason})", where=line.origin, fix=f"fix it: {command}"
+                    "pipes", f"the command gives no audio ({reason})", line.origin, f"fix it: {command}"
                 ) from None
         samples = audio.samples.T
         exact = np.rint(samples * 2**15)
@@ -126,7 +124,7 @@ def utterances(
     """
     for name in NEEDED:
         if not (corpus_dir / name).is_file():
-            raise InputError(f"has no {name}", where=corpus_dir, fix=f"give a data dir with {', '.join(NEEDED)}")
+            raise InputError(f"has no {name}", corpus_dir, f"give a data dir with {', '.join(NEEDED)}")
     tables = read_tables(corpus_dir / "wav.scp", (*NEEDED[1:], *OPTIONAL))
     segments = _segments(tables)
     _check_keys(corpus_dir, tables, segments)
@@ -141,8 +139,8 @@ def utterances(
                 raise refuse(
                     "one id, two lines",
                     f"becomes the same utterance as {other.origin} ({utterance.id})",
-                    where=line.origin,
-                    fix="rename one",
+                    line.origin,
+                    "rename one",
                 )
         except Refused:
             continue
@@ -178,8 +176,8 @@ def _check_keys(corpus_dir: Path, tables: dict[str, KeyedLines], segments: dict[
             report_issue(
                 "table",
                 f"{key} is not in {corpus_dir / where}",
-                where=tables[name][key].origin,
-                fix="remove the line (utils/fix_data_dir.sh does), or complete the other file",
+                tables[name][key].origin,
+                "remove the line (utils/fix_data_dir.sh does), or complete the other file",
             )
 
 
@@ -195,9 +193,7 @@ def _utterance(
     speaker, origin = read_speaker(key, line), line.origin
     for name in ("utt2emo", "segments" if tables["segments"] else "wav.scp"):
         if key not in tables[name]:
-            raise refuse(
-                "table", f"{key} is not in {name}", where=origin, fix="remove the line, or complete the other file"
-            )
+            raise refuse("table", f"{key} is not in {name}", origin, "remove the line, or complete the other file")
     if key not in segments:
         raise Refused  # its line was refused
     segment = segments[key]
@@ -244,8 +240,8 @@ def _check_duration(line: Line | None, start: float, end: float | None, path: Pa
             "durations",
             f"{given:g} s, and by its header {path} has {there:g} s ({info.num_samples} samples at "
             f"{info.sampling_rate} Hz){rate}",
-            where=line.origin,
-            fix="fix the table, or the header",
+            line.origin,
+            "fix the table, or the header",
         )
 
 

@@ -60,12 +60,12 @@ def _table(corpus_dir: Path) -> Path:
     tables = [p for p in files_below(corpus_dir) if p.name == TABLE and not is_hidden(p.relative_to(corpus_dir))]
     if not tables:
         raise InputError(
-            f"holds no {TABLE}", where=corpus_dir, fix=f"give the folder that holds {TABLE} and samples, as published"
+            f"holds no {TABLE}", corpus_dir, f"give the folder that holds {TABLE} and samples, as published"
         )
     first = min(tables, key=lambda path: len(path.parts))
     for other in tables:
         if other.read_bytes() != first.read_bytes():
-            raise InputError(f"differs from {first}", where=other, fix="remove the wrong one")
+            raise InputError(f"differs from {first}", other, "remove the wrong one")
     return first
 
 
@@ -75,7 +75,7 @@ def _read(table: Path) -> dict[str, dict[str, str]]:
     head, origin = next(lines, ("", f"{table}:1"))
     columns = [name.strip() for name in head.split("\t")]
     if absent := [name for name in COLUMNS if name not in columns]:
-        raise InputError(f"no column {absent[0]}", where=origin, fix=f"give the {TABLE} of the corpus as published")
+        raise InputError(f"no column {absent[0]}", origin, f"give the {TABLE} of the corpus as published")
     rows: dict[str, dict[str, str]] = {}
     for line, origin in lines:
         try:
@@ -85,10 +85,7 @@ def _read(table: Path) -> dict[str, dict[str, str]]:
         stem = row["file_id"].rpartition(".")[0]
         if stem in rows:
             report_issue(
-                "table",
-                f"{row['file_id']} stands also in {rows[stem]['origin']}",
-                where=origin,
-                fix="remove the wrong line",
+                "table", f"{row['file_id']} stands also in {rows[stem]['origin']}", origin, "remove the wrong line"
             )
             continue
         rows[stem] = row
@@ -102,9 +99,7 @@ def _row(columns: list[str], fields: list[str], origin: str) -> dict[str, str]:
         Refused: it cannot be understood, or contradicts the name of its clip.
     """
     if len(fields) != len(columns):
-        raise refuse(
-            "table", f"{len(fields)} fields, and there are {len(columns)} columns", where=origin, fix="correct the line"
-        )
+        raise refuse("table", f"{len(fields)} fields, and there are {len(columns)} columns", origin, "correct the line")
     row = dict(zip(columns, fields, strict=True)) | {"origin": origin}
     match = NAME.fullmatch(row["file_id"])
     if match is None or match.group(1, 2) != (row["speaker_id"], row["emotion"]):
@@ -112,8 +107,8 @@ def _row(columns: list[str], fields: list[str], origin: str) -> dict[str, str]:
             "table",
             f"file_id {row['file_id']!r} is not <speaker_id>_<emotion>_<sentence>.wav of speaker_id "
             f"{row['speaker_id']!r} and emotion {row['emotion']!r}",
-            where=origin,
-            fix="correct the line",
+            origin,
+            "correct the line",
         )
     return row | {"gender": gender(row["gender"], origin), "sentence": match[3]}
 

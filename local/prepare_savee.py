@@ -57,8 +57,8 @@ def utterances(corpus_dir: Path) -> Iterator[Utterance]:
             report_issue(
                 "speakers",
                 f"neither the name nor the folder says who speaks ({', '.join(SPEAKERS)})",
-                where=path,
-                fix="give the folder AudioData as published",
+                path,
+                "give the folder AudioData as published",
             )
             continue
         speaker, emotion = f"savee_{name.lower()}", match[2].lower()

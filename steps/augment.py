@@ -57,7 +57,7 @@ def preview(options: argparse.Namespace, experiment: Experiment) -> int:
     if not found:
         known = [known for train_set in sets.values() for known in train_set.cuts]
         near = difflib.get_close_matches(key, known, n=1, cutoff=0) or ["none"]
-        raise InputError(f"no such utterance in {', '.join(sets)}; did you mean {near[0]}?", where=f"--preview {key}")
+        raise InputError(f"no such utterance in {', '.join(sets)}; did you mean {near[0]}?", f"--preview {key}")
     speaker = read_table(found[0].train / "utt2spk").get(key, "")
     voices = found[0].voices().without(speaker)
     out = options.out or options.folder / "preview" / key

@@ -39,16 +39,14 @@ def main() -> int:
 
     experiment = read_experiment(options.folder / "config.yaml")
     if options.folder.resolve().parts[-3:] != tuple(experiment.folder.split("/")):
-        raise InputError(
-            f"its config.yaml is of {experiment.folder}", where=options.folder, fix="run steps/configure.py"
-        )
+        raise InputError(f"its config.yaml is of {experiment.folder}", options.folder, "run steps/configure.py")
     features = options.features or ("logmel" if experiment.frontend.name == "log_stft" else "statistics")
     normalisation = options.normalisation or experiment.batches.normalisation
     if normalisation not in NORMALISATIONS:
         raise InputError(
             f"the baseline has no normalisation by {normalisation}",
-            where=options.folder,
-            fix=f"give --normalisation {'|'.join(NORMALISATIONS)}",
+            options.folder,
+            f"give --normalisation {'|'.join(NORMALISATIONS)}",
         )
     from ser.batches import open_data
     from ser.config.metrics import summary

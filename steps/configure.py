@@ -50,20 +50,19 @@ def main() -> int:
         print(max(len(protocol.folds(experiment.split)) for protocol in prepared))
         return 0
     if len(set(experiment.corpora)) != len(experiment.corpora) or not experiment.corpora:
-        raise InputError("name each corpus once, and at least one", where=f"corpora = {','.join(experiment.corpora)}")
+        raise InputError("name each corpus once, and at least one", f"corpora = {','.join(experiment.corpora)}")
     protocols = {c: read_protocol(c, options.recipe) for c in experiment.corpora}
     folds = {c: p.num_folds(experiment.split) for c, p in protocols.items()}
     known = [number for number in folds.values() if number is not None]
     if len(known) == len(folds) and experiment.fold > max(known):
         raise InputError(
-            f"split {experiment.split} of {', '.join(folds)} has folds 1 to {max(known)}",
-            where=f"fold = {experiment.fold}",
+            f"split {experiment.split} of {', '.join(folds)} has folds 1 to {max(known)}", f"fold = {experiment.fold}"
         )
     if not any(p.has_test(experiment.split, experiment.fold) for p in protocols.values()):
         raise InputError(
             "none has test speakers, so there would be no result",
-            where=f"corpora = {','.join(experiment.corpora)}",
-            fix="add a corpus that has",
+            f"corpora = {','.join(experiment.corpora)}",
+            "add a corpus that has",
         )
     folder = options.exp_dir / experiment.folder
     path, continued = folder / "config.yaml", False
@@ -75,8 +74,8 @@ def main() -> int:
         if changed and begun and not continued:
             raise InputError(
                 f"holds a training with other settings ({'; '.join(changed)})",
-                where=folder,
-                fix="give another --exp folder, or remove this one",
+                folder,
+                "give another --exp folder, or remove this one",
             )
     if options.plan:
         print(*plan(experiment, options.exp_dir, *options.plan), sep="\n")

@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--append", type=Path, help="Markdown file, such as RESULTS.md, to put all tables in")
     options = parser.parse_args()
     if options.resamples < 100:
-        raise InputError("at least 100", where=f"--resamples {options.resamples}")
+        raise InputError("at least 100", f"--resamples {options.resamples}")
     only = dict(word.partition("=")[::2] for word in options.only)
     from ser.findings.design import read_design, synthetic
     from ser.findings.ledger.load import load_ledger

@@ -75,7 +75,7 @@ def main() -> int:
 def _numbers(option: str, text: str) -> list[int]:
     words = text.replace(",", " ").split()
     if not all(word.isdecimal() for word in words):
-        raise InputError('whole numbers, such as "0 1 2"', where=f"{option} {text}")
+        raise InputError('whole numbers, such as "0 1 2"', f"{option} {text}")
     return [int(word) for word in words]
 
 
@@ -131,7 +131,7 @@ def run(grid: Grid, options: argparse.Namespace) -> int:
 
     job = options.job or 1
     if not 1 <= job <= options.nj:
-        raise InputError("a job from 1 to their number", where=f"--job {job} --nj {options.nj}")
+        raise InputError("a job from 1 to their number", f"--job {job} --nj {options.nj}")
     if job > 1:
         os.environ.pop(VARIABLE, None)  # the first shows its progress
     try:

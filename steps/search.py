@@ -49,7 +49,7 @@ def read_range(text: str, experiment: Experiment) -> Range:
     """
     key, sign, values = text.partition("=")
     if not sign or key not in dotted(experiment):
-        raise InputError(f"expected a key of conf/ and a range, such as {SPACE[0]}", where=f"--space {text}")
+        raise InputError(f"expected a key of conf/ and a range, such as {SPACE[0]}", f"--space {text}")
     low, *more = values.split(":")
     if not more:
         return Range(key, tuple(parse_option(word, f"--space {text}") for word in values.split(",")))
@@ -60,7 +60,7 @@ def read_range(text: str, experiment: Experiment) -> Range:
             raise ValueError
     except ValueError:
         raise InputError(
-            "low:high or low:high:log, with low below high (above 0 with log)", where=f"--space {text}"
+            "low:high or low:high:log, with low below high (above 0 with log)", f"--space {text}"
         ) from None
     return Range(key, (), ends[0], ends[1], log)
 

@@ -42,7 +42,7 @@ def main() -> int:
         print(f"{count - len(damaged)} of {count} archives are as they were written")
         return 1 if damaged else 0
     if options.days < 0:
-        raise InputError("a number of days from 0", where=f"--days {options.days:g}")
+        raise InputError("a number of days from 0", f"--days {options.days:g}")
     total = 0
     for path in upkeep.superfluous(options.dump, options.data_dir, options.days):
         size = upkeep.size_of(path)

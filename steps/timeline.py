@@ -46,7 +46,7 @@ def main() -> int:
     from ser.diarization.trial import Trial, section
 
     if options.utterances is not None and options.utterances < 1:
-        raise InputError("give 1 or more", where=f"--utterances {options.utterances}")
+        raise InputError("give 1 or more", f"--utterances {options.utterances}")
     changes = {"statistics_minimum": options.statistics_minimum}
     starts = [read_settings(None, {"normalisation": name, **changes}) for name in options.normalisation or [None]]
     longest = LONGEST if options.utterances is None else options.utterances

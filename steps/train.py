@@ -28,9 +28,7 @@ def main() -> int:
     if model.is_file():
         if what := data.differs_in(load_tensors(model)[1]):
             raise InputError(
-                f"trained with another {what}",
-                where=model,
-                fix=f"remove {options.folder}, or give another --exp folder",
+                f"trained with another {what}", model, f"remove {options.folder}, or give another --exp folder"
             )
         print(f"{model}: done already")
         return 0

@@ -60,7 +60,7 @@ class FfmpegStream:
         frame = 4 * self.num_channels
         data = self._bytes(count * frame)
         if len(data) < count * frame and (failure := self._failure()):
-            raise InputError(f"truncated or damaged ({failure})", where=self._path, fix="replace it by an intact copy")
+            raise InputError(f"truncated or damaged ({failure})", self._path, "replace it by an intact copy")
         samples = np.frombuffer(data[: len(data) // frame * frame], ">f4").reshape(-1, self.num_channels)
         return np.ascontiguousarray(samples.T, np.float32)
 
@@ -70,8 +70,8 @@ class FfmpegStream:
             if not select.select([self._output], [], [], STALLED_SECONDS)[0]:
                 raise InputError(
                     f"ffmpeg has given nothing for {STALLED_SECONDS} s, as with a damaged file",
-                    where=self._path,
-                    fix="replace it by an intact copy",
+                    self._path,
+                    "replace it by an intact copy",
                 )
             part = os.read(self._output, min(_CHUNK, count - len(found)))
             if not part:
@@ -107,7 +107,7 @@ def ffmpeg_stream(path: Path) -> Iterator[FfmpegStream]:
     """
     program = shutil.which("ffmpeg")
     if program is None:
-        raise InputError("only the program ffmpeg reads this format", where=path, fix=f"install ffmpeg ({INSTALL})")
+        raise InputError("only the program ffmpeg reads this format", path, f"install ffmpeg ({INSTALL})")
     with path.open("rb") as file, tempfile.TemporaryFile() as messages:
         given = ["-protocol_whitelist", "file", "-i", f"file:/dev/fd/{file.fileno()}"]
         with subprocess.Popen(

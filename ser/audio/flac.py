@@ -104,9 +104,9 @@ def _counted(path: Path, data: bytes) -> bytes:
     except miniaudio.DecodeError:
         there = 0
     if there < promised:
-        raise InputError(f"truncated: {there} of {promised} samples", where=path, fix="replace it by an intact copy")
+        raise InputError(f"truncated: {there} of {promised} samples", path, "replace it by an intact copy")
     if there != end:
-        raise InputError(f"truncated or damaged behind {there} samples", where=path, fix="replace it by an intact copy")
+        raise InputError(f"truncated or damaged behind {there} samples", path, "replace it by an intact copy")
     count = f"counts {promised} of {there} samples" if promised else "gives no size"
     warnings.warn(f"{path}: the header {count}; read to the end of the file", stacklevel=5)
     return _with_length(data, there)

@@ -58,9 +58,7 @@ def begins_as_audio(data: mmap.mmap) -> bool:
 
 def joined(path: Path, at: int) -> InputError:
     """The error of a file in which a second recording begins at a byte."""
-    return InputError(
-        f"a second recording begins at byte {at}", where=path, fix="split the file there, or convert each with sox"
-    )
+    return InputError(f"a second recording begins at byte {at}", path, "split the file there, or convert each with sox")
 
 
 # How files begin that only ffmpeg reads, among them video.

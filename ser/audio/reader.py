@@ -152,7 +152,7 @@ def check_rate(name: Path | str, rate: float) -> None:
     """
     if not RATES.start <= rate < RATES.stop:
         raise InputError(
-            f"a sampling rate of {rate} Hz", where=name, fix=f"give a recording at {RATES.start} to {RATES.stop - 1} Hz"
+            f"a sampling rate of {rate} Hz", name, f"give a recording at {RATES.start} to {RATES.stop - 1} Hz"
         )
 
 
@@ -165,8 +165,8 @@ def check_length(name: Path | str, samples: int, rate: float) -> None:
     if samples < SHORTEST * rate:
         raise InputError(
             f"too short: {samples} samples at {rate} Hz, less than {1000 * SHORTEST:g} ms",
-            where=name,
-            fix="replace it by an intact copy, or leave it out",
+            name,
+            "replace it by an intact copy, or leave it out",
         )
 
 
@@ -186,13 +186,11 @@ def check_samples(name: Path | str, samples: np.ndarray, first: int = 0) -> None
         index = int(np.argmin(good))
         value = next(v for v in samples[:, index] if not abs(v) <= LARGEST)
         what = f"{value:g}, far beyond full scale (1)" if np.isfinite(value) else "not a number"
-        raise InputError(f"sample {first + index} is {what}", where=name, fix="replace it by an intact copy")
+        raise InputError(f"sample {first + index} is {what}", name, "replace it by an intact copy")
 
 
 def _cut_short(path: Path, there: int, info: AudioInfo) -> InputError:
-    return InputError(
-        f"truncated: {there} of {info.num_samples} samples", where=path, fix="replace it by an intact copy"
-    )
+    return InputError(f"truncated: {there} of {info.num_samples} samples", path, "replace it by an intact copy")
 
 
 def audio_info(path: Path) -> AudioInfo:
@@ -229,9 +227,7 @@ class _Decoder:
         first = files[0]
         kinds = [f"{file.samplerate} Hz, channels: {file.channels}" for file in files]
         if odd := next((kind for kind in kinds if kind != kinds[0]), None):
-            raise InputError(
-                f"a recording of {kinds[0]} and one of {odd}", where=path, fix="convert each, then join them"
-            )
+            raise InputError(f"a recording of {kinds[0]} and one of {odd}", path, "convert each, then join them")
         check_rate(path, first.samplerate)
         self.info = AudioInfo(first.samplerate, sum(file.frames for file in files), first.channels)
         self._files = files
@@ -282,20 +278,18 @@ def _opened(path: Path) -> Iterator[_Decoder]:
             given = [stack.enter_context(_sound_file(path, source)) for source in _sources(path, file)]
             yield _Decoder(path, given)
     except OSError as error:
-        raise InputError(
-            f"cannot be read ({error.strerror or error})", where=path, fix="fix that or replace it"
-        ) from None
+        raise InputError(f"cannot be read ({error.strerror or error})", path, "fix that or replace it") from None
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
         if is_container(path) or (kind := what_it_is(path)) is None:
             raise _NotForLibsndfile(reason) from None
-        raise InputError(f"{kind} ({reason})", where=path, fix="replace it by an intact copy") from None
+        raise InputError(f"{kind} ({reason})", path, "replace it by an intact copy") from None
 
 
 def _sources(path: Path, file: io.BufferedReader) -> list[Any]:
     """What libsndfile is given: the file's number, or else the bytes of each of its streams."""
     if not (size := path.stat().st_size):
-        raise InputError("empty file", where=path, fix="replace it by an intact copy")
+        raise InputError("empty file", path, "replace it by an intact copy")
     if os.pread(file.fileno(), 4, 0) == b"RIFF":
         piped = wav_source(path)
         return [file.fileno() if piped is None else piped]
@@ -307,7 +301,7 @@ def _sources(path: Path, file: io.BufferedReader) -> list[Any]:
 def _streams(path: Path, data: mmap.mmap) -> list[bytes] | None:
     """The streams of a file where libsndfile would not read all that is there; None: it does."""
     if data[:2] == b"\xf0\x7e" and data[3:4] == b"\x01":  # libsndfile reads over its damage, and prints that on stdout
-        raise InputError("a MIDI sample dump, which is not read", where=path, fix="convert it with sox")
+        raise InputError("a MIDI sample dump, which is not read", path, "convert it with sox")
     if is_container(path):
         return None
     start = behind_tags(data)
@@ -326,7 +320,7 @@ def _sound_file(path: Path, source: Any) -> SoundFile:
 
     file = soundfile.SoundFile(source, closefd=False, **(_headerless(path) if isinstance(source, int) else {}))
     if file.frames > UNKNOWN_LENGTH:
-        raise InputError("its header has no length", where=path, fix="convert it with ffmpeg or sox")
+        raise InputError("its header has no length", path, "convert it with ffmpeg or sox")
     _check_sizes(path, file.extra_info)
     if file.format == "NIST":
         _check_sphere(path, file.frames)
@@ -338,15 +332,15 @@ def _sound_file(path: Path, source: Any) -> SoundFile:
 def _stretch(path: Path, info: AudioInfo, start: int, samples: int | None) -> int:
     """How many samples are to be read."""
     if info.num_samples == 0:
-        raise InputError("holds no samples", where=path, fix="replace it by an intact copy")
+        raise InputError("holds no samples", path, "replace it by an intact copy")
     check_length(path, info.num_samples, info.sampling_rate)
     count = info.num_samples - start if samples is None else samples
     if start < 0 or count < 1 or start + count > info.num_samples:
         raise InputError(
             f"samples {start} to {start + count} are asked of a recording of {info.num_samples} ("
             f"{info.num_samples / info.sampling_rate:.3f} s)",
-            where=path,
-            fix="fix start and end",
+            path,
+            "fix start and end",
         )
     return count
 
@@ -367,13 +361,13 @@ def _program_info(path: Path, error: _NotForLibsndfile) -> _ByProgram:
         except UnknownFormat as reason:
             if kind := what_it_is(path):
                 raise InputError(
-                    f"{kind}, in which ffmpeg finds no sound ({reason})", where=path, fix="replace it by an intact copy"
+                    f"{kind}, in which ffmpeg finds no sound ({reason})", path, "replace it by an intact copy"
                 ) from None
     if found is None:
         raise InputError(
             f"not a known audio format ({error})",
-            where=path,
-            fix=(
+            path,
+            (
                 f"replace it by an intact copy, install ffmpeg ({INSTALL}), or convert it to wav with "
                 "sox, whose options describe a file without a header"
             ),
@@ -405,9 +399,9 @@ def _headerless(path: Path) -> dict[str, Any]:
         return {}
     if (data[::33] >> 4 != 0xD).any():
         kind = what_it_is(path) or "no GSM 06.10, which its name promises"
-        raise InputError(kind, where=path, fix="replace it by an intact copy")
+        raise InputError(kind, path, "replace it by an intact copy")
     if len(data) % 33:
-        raise InputError("truncated: it ends within a GSM frame", where=path, fix="replace it by an intact copy")
+        raise InputError("truncated: it ends within a GSM frame", path, "replace it by an intact copy")
     return {"samplerate": 8000, "channels": 1, "format": "RAW", "subtype": "GSM610"}
 
 
@@ -425,11 +419,11 @@ def _check_sizes(path: Path, log: str) -> None:
     if "RIFF :" in log:
         return  # `wav_source` has looked, and a wrong size of the whole does no harm
     if "truncated file" in log:  # VOC
-        raise InputError("truncated", where=path, fix="replace it by an intact copy")
+        raise InputError("truncated", path, "replace it by an intact copy")
     sizes = [(int(m[1]), int(m[2])) for m in re.finditer(r" (\d+) \(?should be (\d+)", log)]
     for promised, there in sizes:
         if there < promised < PIPED_SIZES[1].start:
-            raise InputError(f"truncated: {there} of {promised} bytes", where=path, fix="replace it by an intact copy")
+            raise InputError(f"truncated: {there} of {promised} bytes", path, "replace it by an intact copy")
 
 
 def _check_sphere(path: Path, frames: int) -> None:
@@ -437,6 +431,4 @@ def _check_sphere(path: Path, frames: int) -> None:
     with path.open("rb") as file:
         found = re.search(rb"\nsample_count -i (\d+)", file.read(1024))
     if found and int(found[1]) > frames:
-        raise InputError(
-            f"truncated: {frames} of {int(found[1])} samples", where=path, fix="replace it by an intact copy"
-        )
+        raise InputError(f"truncated: {frames} of {int(found[1])} samples", path, "replace it by an intact copy")

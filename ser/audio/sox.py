@@ -39,9 +39,7 @@ def sox_info(path: Path) -> tuple[int, int, int]:
     """
     rate, count, channels = (float(_sox(path, "--info", option, "-")) for option in ("-r", "-s", "-c"))
     if not rate.is_integer():
-        raise InputError(
-            f"sampling rate {rate} Hz is no whole number", where=path, fix="convert it with sox to one that is"
-        )
+        raise InputError(f"sampling rate {rate} Hz is no whole number", path, "convert it with sox to one that is")
     # Some headers do not have the length.
     return int(rate), int(count) or sox_read(path, int(channels), 0, None).shape[1], int(channels)
 
@@ -58,8 +56,8 @@ def _sox(path: Path, *arguments: str) -> bytes:
     if program is None:
         raise InputError(
             "not a known audio format to libsndfile",
-            where=path,
-            fix=(
+            path,
+            (
                 "replace it by an intact copy, or, if it is AMR, WavPack or another kind that the "
                 f"program sox reads, install that ({INSTALL})"
             ),
@@ -70,9 +68,7 @@ def _sox(path: Path, *arguments: str) -> bytes:
             run = subprocess.run([program, *arguments], stdin=file, capture_output=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         raise InputError(
-            f"sox has not ended after {seconds:.0f} s, as with a damaged file",
-            where=path,
-            fix="replace it by an intact copy",
+            f"sox has not ended after {seconds:.0f} s, as with a damaged file", path, "replace it by an intact copy"
         ) from None
     message = " ".join(run.stderr.decode(errors="replace").split())
     if UNKNOWN in message:
@@ -80,17 +76,15 @@ def _sox(path: Path, *arguments: str) -> bytes:
     if "shorten" in message:
         raise InputError(
             "NIST SPHERE packed with shorten, which neither libsndfile nor sox reads",
-            where=path,
-            fix="convert it with ffmpeg or NIST's sph2pipe (sph2pipe -f wav in.sph out.wav)",
+            path,
+            "convert it with ffmpeg or NIST's sph2pipe (sph2pipe -f wav in.sph out.wav)",
         )
     if "no handler" in message:
-        raise InputError(
-            f"this sox lacks what it needs ({message})", where=path, fix=f"install all its formats ({INSTALL})"
-        )
+        raise InputError(f"this sox lacks what it needs ({message})", path, f"install all its formats ({INSTALL})")
     if run.returncode or message:
         raise InputError(
             f"truncated or damaged ({message or f'sox ended with code {run.returncode}'})",
-            where=path,
-            fix="replace it by an intact copy",
+            path,
+            "replace it by an intact copy",
         )
     return run.stdout

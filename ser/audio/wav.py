@@ -30,7 +30,7 @@ def wav_source(path: Path) -> mmap.mmap | None:
     with path.open("rb") as file:
         head = file.read(12)
         if not head:
-            raise InputError("empty file", where=path, fix="replace it by an intact copy")
+            raise InputError("empty file", path, "replace it by an intact copy")
         if head[:4] != b"RIFF" or head[8:] != b"WAVE":
             return None
         whole = struct.unpack("<I", head[4:8])[0] + 8 == path.stat().st_size
@@ -49,9 +49,7 @@ def wav_source(path: Path) -> mmap.mmap | None:
         warnings.warn(f"{path}: the header gives no size; read to the end of the file", stacklevel=3)
         usable = available - available % frame
         if at + usable >= 1 << 32:
-            raise InputError(
-                "the header gives no size, and a wav holds no more than 4 GiB", where=path, fix="write it as FLAC"
-            )
+            raise InputError("the header gives no size, and a wav holds no more than 4 GiB", path, "write it as FLAC")
         with path.open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # changed here alone, and never read whole
         if second := _RIFF.search(data, at):
@@ -61,7 +59,7 @@ def wav_source(path: Path) -> mmap.mmap | None:
         return data
     if size > available:
         raise InputError(
-            f"truncated: {available // frame} of {size // frame} {unit}", where=path, fix="replace it by an intact copy"
+            f"truncated: {available // frame} of {size // frame} {unit}", path, "replace it by an intact copy"
         )
     if available - size > BEHIND and not _is_chunk(behind, available - size):
         warnings.warn(
@@ -89,8 +87,8 @@ def _check_behind(path: Path, file: io.BufferedReader, at: int) -> None:
             if name == b"data" and length > 0:
                 raise InputError(
                     f"a second data chunk, at byte {at + shift}, which would not be read",
-                    where=path,
-                    fix="convert the file with ffmpeg",
+                    path,
+                    "convert the file with ffmpeg",
                 )
             if _is_chunk(head[shift:], size - at):
                 at += shift + 8 + length

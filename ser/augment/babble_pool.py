@@ -56,9 +56,7 @@ class BabblePool:
             InputError: it is not among these.
         """
         if utterance_id not in self.cuts or self.speakers.get(utterance_id) in self.left_out:
-            raise InputError(
-                "babble was made of it, and it is no training utterance", where=utterance_id, fix="run stage 2"
-            )
+            raise InputError("babble was made of it, and it is no training utterance", utterance_id, "run stage 2")
         cut = self.cuts[utterance_id]
         return {
             "utterance": utterance_id,

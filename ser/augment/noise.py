@@ -61,10 +61,10 @@ def sound_files(folder: str, what: str, cache: str = "") -> Mapping[str, str]:
     """
     root = Path(folder)
     if not root.is_dir():
-        raise InputError(f"no such folder of {what}", where=folder, fix="name one, or none for made ones")
+        raise InputError(f"no such folder of {what}", folder, "name one, or none for made ones")
     paths = [path for path in other_files(root, ()) if path.suffix.lower() in READABLE_SUFFIXES]
     if not paths:
-        raise InputError(f"no sound file of {what} in it ({', '.join(sorted(READABLE_SUFFIXES))})", where=folder)
+        raise InputError(f"no sound file of {what} in it ({', '.join(sorted(READABLE_SUFFIXES))})", folder)
     kept = Path(cache, f"sounds-{digest(str(root.resolve()))}.json") if cache else None
     firsts: dict[str, str] = {}
     for name, content in _contents(root, paths, what, kept).items():
@@ -82,7 +82,7 @@ def _contents(root: Path, paths: Sequence[Path], what: str, kept: Path | None) -
             try:
                 for name in progress(missing, text=f"reading {what}", unit="file"):
                     if is_silent(read_audio(root / name).mono):
-                        raise InputError("silent", where=root / name, fix=f"remove it from the folder of {what}")
+                        raise InputError("silent", root / name, f"remove it from the folder of {what}")
                     found[name] = [*states[name], digest(root / name)]
             finally:
                 if kept:
@@ -109,7 +109,7 @@ def drawn_file(folder: str, sources: Mapping[str, str], values: Mapping[str, Any
     """
     path = Path(folder) / values["file"]
     if sources.get(values["file"]) != values["audio_digest"]:
-        raise InputError("not there, or not what it was when the copies were drawn", where=path, fix="run stage 2")
+        raise InputError("not there, or not what it was when the copies were drawn", path, "run stage 2")
     return path
 
 
@@ -165,8 +165,8 @@ class Noise:
         if not colours:
             raise InputError(
                 f"noise.colours = {self.colours}: there is a single training speaker, and nobody else to babble",
-                where="augment",
-                fix=f"add one of {', '.join(COLOURS)}",
+                "augment",
+                f"add one of {', '.join(COLOURS)}",
             )
         colour = one_of(rng, colours)
         if voices is None or colour != BABBLE:
@@ -217,7 +217,7 @@ def _babble(talkers: Sequence[Mapping[str, Any]], size: int, rate: int, voices: 
     for talker in talkers:
         name = talker["utterance"]
         if {**voices.content(name), "place": talker["place"]} != talker:
-            raise InputError("not what it was when babble was made of it", where=name, fix="run stage 2")
+            raise InputError("not what it was when babble was made of it", name, "run stage 2")
         voice = voices.samples(name, rate)
         if not is_silent(voice):
             voice = voice - voice.mean()

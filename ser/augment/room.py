@@ -89,9 +89,7 @@ class Room:
         if "file" in values:
             return _measured(str(drawn_file(self.folder, self.sources(), values)), rate)
         if values["bank"] != self.bank.stem:
-            raise InputError(
-                f"room: drawn from {values['bank']}, and the settings are of {self.bank.stem}", where="augment"
-            )
+            raise InputError(f"room: drawn from {values['bank']}, and the settings are of {self.bank.stem}", "augment")
         self._bank()
         return _simulated(str(self.bank), values["response"], rate)
 
@@ -151,9 +149,7 @@ class Room:
             if all(_as_said(resample(response, BANK_RATE, rate), rate, rt60) for rate in (BANK_RATE, 8000)):
                 about = {"room": room, "rt60": rt60, "source": source, "microphone": microphone}
                 return response / np.abs(response).max(), about
-        raise InputError(
-            f"room: no room of these sizes has an RT60 of {list(self.rt60)} s", where="augment", fix="change either"
-        )
+        raise InputError(f"room: no room of these sizes has an RT60 of {list(self.rt60)} s", "augment", "change either")
 
 
 def _as_said(response: np.ndarray, rate: int, rt60: float) -> bool:
@@ -181,9 +177,7 @@ def _read_bank(path: str) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
             responses = np.split(file["samples"], np.cumsum(file["sizes"])[:-1])
             return responses, json.loads(str(file["about"]))
     except (ValueError, KeyError, OSError, EOFError) as error:
-        raise InputError(
-            f"not a readable bank of rooms ({error})", where=path, fix="remove it, and it is made again"
-        ) from None
+        raise InputError(f"not a readable bank of rooms ({error})", path, "remove it, and it is made again") from None
 
 
 @lru_cache(maxsize=4096)

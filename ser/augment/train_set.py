@@ -119,26 +119,24 @@ class TrainSet:
             InputError: it does not.
         """
         if not self.finished:
-            raise InputError(f"no copies of the utterances in {self.train}", where=self.folder, fix="run stage 2")
+            raise InputError(f"no copies of the utterances in {self.train}", self.folder, "run stage 2")
         utt2uniq, known = self.originals(), read_table(self.train / "utt2spk")
         for key, of in utt2uniq.items():
             if of not in known:
                 raise InputError(
                     f"{key} is a copy of {of}, which is no training utterance of this fold",
-                    where=self.folder / "utt2uniq",
-                    fix=f"remove {self.folder} and run stage 2",
+                    self.folder / "utt2uniq",
+                    f"remove {self.folder} and run stage 2",
                 )
         missing = sorted(known.keys() - utt2uniq.keys())
         if missing:
-            raise InputError(
-                f"{missing[0]} is missing", where=self.folder / "utt2uniq", fix=f"remove {self.folder}, run stage 2"
-            )
+            raise InputError(f"{missing[0]} is missing", self.folder / "utt2uniq", f"remove {self.folder}, run stage 2")
 
     def _originals(self) -> dict[str, Cut]:
         keys = read_table(self.train / "utt2spk")
         missing = [key for key in keys if key not in self.cuts]
         if missing:
-            raise InputError(f"{missing[0]} has no cut", where=self.train, fix="run stage 1 again")
+            raise InputError(f"{missing[0]} has no cut", self.train, "run stage 1 again")
         return {key: self.cuts[key] for key in keys}
 
     def _tables(self) -> list[str]:

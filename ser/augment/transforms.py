@@ -96,9 +96,7 @@ def one_of(rng: np.random.Generator, choices: Any) -> Any:
 def check_range(name: str, bounds: tuple[float, float], least: float = -math.inf, most: float = math.inf) -> None:
     """Refuse a range that is empty or goes beyond what can be."""
     if not least <= bounds[0] <= bounds[1] <= most:
-        raise InputError(
-            f"{name} = {list(bounds)}: must be two rising numbers within {least:g} to {most:g}", where="augment"
-        )
+        raise InputError(f"{name} = {list(bounds)}: must be two rising numbers within {least:g} to {most:g}", "augment")
 
 
 def check_choices(name: str, choices: Any, known: Any = None) -> None:
@@ -106,9 +104,7 @@ def check_choices(name: str, choices: Any, known: Any = None) -> None:
     wrong = [choice for choice in choices if known is not None and choice not in known]
     if wrong or not choices:
         known = f"; there is: {', '.join(map(str, known))}" if known is not None else ""
-        raise InputError(
-            f"{name} = {list(choices)}: {f'not {wrong[0]}' if wrong else 'name one'}{known}", where="augment"
-        )
+        raise InputError(f"{name} = {list(choices)}: {f'not {wrong[0]}' if wrong else 'name one'}{known}", "augment")
 
 
 @dataclass(frozen=True)
@@ -201,9 +197,7 @@ class BandPass:
             return np.zeros_like(samples)
         low, high = values["low"], values["high"]
         if low >= rate / 2:
-            raise InputError(
-                f"band_pass.low: {low:.0f} Hz is above what {rate} Hz can hold", where="augment", fix="lower it"
-            )
+            raise InputError(f"band_pass.low: {low:.0f} Hz is above what {rate} Hz can hold", "augment", "lower it")
         # Turned over at both ends for as long as the lower edge rings on, so that it is not in the result.
         padding = min(len(samples) - 1, round(2 * rate / low))
         before, after = samples[padding:0:-1], samples[-2 : -padding - 2 : -1]
@@ -247,7 +241,7 @@ class Mp3:
         from fast_mp3_augment import SUPPORTED_SAMPLE_RATES, compress_roundtrip
 
         if rate not in SUPPORTED_SAMPLE_RATES:
-            raise InputError(f"mp3: not at {rate} Hz; there is: {sorted(SUPPORTED_SAMPLE_RATES)}", where="augment")
+            raise InputError(f"mp3: not at {rate} Hz; there is: {sorted(SUPPORTED_SAMPLE_RATES)}", "augment")
         known = next(rates for most, rates in MP3_RATES.items() if rate <= most)
         check_choices(f"mp3.kbps at {rate} Hz", [values["kbps"]], known)
         if len(samples) < self.least_seconds * rate:

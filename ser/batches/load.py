@@ -151,8 +151,7 @@ def open_data(
     folds = max(most_folds, *(len(protocol.folds(experiment.split)) for protocol in protocols.values()))
     if experiment.fold > folds:
         raise InputError(
-            f"split {experiment.split} of {', '.join(protocols)} has folds 1 to {folds}",
-            where=f"fold = {experiment.fold}",
+            f"split {experiment.split} of {', '.join(protocols)} has folds 1 to {folds}", f"fold = {experiment.fold}"
         )
     if experiment.task == "multi":
         heads = {corpus: protocol.classes for corpus, protocol in protocols.items()}
@@ -208,8 +207,8 @@ def _check_ids(stores: Mapping[str, FeatureStore], data_root: Path) -> None:
             if other != corpus:
                 raise InputError(
                     f"utterance {cut.id} is in {other} too",
-                    where=data_root / corpus,
-                    fix=(
+                    data_root / corpus,
+                    (
                         "leave one of the two corpora out, or, if they are not versions of one corpus, give "
                         "one's speakers other names in its preparer"
                     ),
@@ -227,8 +226,8 @@ def _check_speakers(protocols: Mapping[str, Protocol], experiment: Experiment, d
                 if other != corpus:
                     raise InputError(
                         f"speaker {speaker} is in {other} too",
-                        where=table,
-                        fix=(
+                        table,
+                        (
                             "begin the names of speakers with that of their corpus in its preparer (if it is one "
                             "person, leave one of the two corpora out)"
                         ),

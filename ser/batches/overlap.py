@@ -31,9 +31,7 @@ def samples_of(folders: Mapping[str, Path], cuts: Sequence[Cut]) -> dict[str, di
         table = folder / "utt2spk"
         found[part] = {key: digests.get(key, "") for key in read_table(table)} if table.is_file() else {}
         if not all(found[part].values()):
-            raise InputError(
-                "written by an earlier version, without digests of samples", where=folder, fix="run stage 1"
-            )
+            raise InputError("written by an earlier version, without digests of samples", folder, "run stage 1")
     return found
 
 
@@ -56,8 +54,8 @@ def check_equal_audio(samples: Samples) -> dict[str, int]:
         pairs = [" = ".join(f"{key} ({corpus}, {part})" for part, corpus, key in group) for group in shared]
         raise InputError(
             f"{len(shared)} utterances have equal audio in different parts",
-            where=", ".join(samples),
-            fix=(
+            ", ".join(samples),
+            (
                 "leave one of the corpora out, or name one of each under `drop` in its "
                 f"protocol:\n       {listed(pairs)}"
             ),

@@ -97,38 +97,34 @@ def load_part(
         raise InputError(
             f"fold {experiment.fold} has no {part} utterances in this partial copy of "
             f"{protocol.name} (it wants those of {', '.join(speakers)})",
-            where=folder,
-            fix="complete the corpus, or choose another --fold",
+            folder,
+            "complete the corpus, or choose another --fold",
         )
     tables = {name: _optional_table(folder / name) for name in TABLES[2:]}
     utt2spk, utt2emo = (read_table(folder / name) for name in TABLES[:2])
     strangers = sorted(set(utt2spk.values()) - set(speakers))
     if strangers:
-        raise InputError(
-            f"speaker {strangers[0]} is not in this part by {protocol.path}", where=folder, fix="run stage 1 again"
-        )
+        raise InputError(f"speaker {strangers[0]} is not in this part by {protocol.path}", folder, "run stage 1 again")
     index = {name: i for i, name in enumerate(classes)}
     for utterance, emotion in utt2emo.items():
         if emotion not in index:
             raise InputError(
                 f"{utterance}: {emotion} is no class of the head ({', '.join(classes)})",
-                where=folder / "utt2emo",
-                fix="run stage 1 again",
+                folder / "utt2emo",
+                "run stage 1 again",
             )
     of = originals or {key: key for key in utt2spk}
     for name, table in (("utt2emo", utt2emo), ("utt2spk", utt2spk)):
         absent = next((key for key in of.values() if key not in table), None)
         if absent is not None:
-            raise InputError(f"no line of {absent}", where=folder / name, fix="run stage 1 again")
+            raise InputError(f"no line of {absent}", folder / name, "run stage 1 again")
     ids, frames = list(of), store.num_frames()
     missing = [key for key in ids if key not in frames]
     if missing:
-        raise InputError(f"no features of {missing[0]}", where=store.folder, fix="run stage 3 again")
+        raise InputError(f"no features of {missing[0]}", store.folder, "run stage 3 again")
     empty = [key for key in ids if frames[key] < 1]
     if empty:
-        raise InputError(
-            f"{empty[0]} has no frames", where=store.folder, fix=f"name it under `drop` in {protocol.path}"
-        )
+        raise InputError(f"{empty[0]} has no frames", store.folder, f"name it under `drop` in {protocol.path}")
     targets = [index[utt2emo[of[key]]] for key in ids]
     texts, gender = tables["utt2text_id"], tables["spk2gender"] or tables["known_spk2gender"]
     return Part(

@@ -63,13 +63,13 @@ def check_regular(path: Path, fix: str) -> None:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         link = ", but a link to none" if os.path.islink(path) else ""
-        raise InputError(f"no such file{link}", where=path, fix=fix) from None
+        raise InputError(f"no such file{link}", path, fix) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read ({getattr(error, 'strerror', None) or error})", where=path, fix=fix) from None
+        raise InputError(f"cannot be read ({getattr(error, 'strerror', None) or error})", path, fix) from None
     if not stat.S_ISREG(mode):
         kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
         kind = kinds.get(stat.S_IFMT(mode), "device")
-        raise InputError(f"a {kind}, not a file", where=path, fix="save in a file what it gives, and name that")
+        raise InputError(f"a {kind}, not a file", path, "save in a file what it gives, and name that")
 
 
 def unwritable(path: Path, error: OSError) -> InputError:
@@ -81,8 +81,8 @@ def unwritable(path: Path, error: OSError) -> InputError:
     """
     return InputError(
         f"cannot be written ({error.strerror or error})",
-        where=path,
-        fix="make room or choose another place, then run the same command again",
+        path,
+        "make room or choose another place, then run the same command again",
     )
 
 
@@ -107,8 +107,8 @@ def lock_file(file: IO[Any], wait: bool = False, shared: bool = False) -> bool:
     except OSError as error:  # ENOLCK, ENOSYS, EOPNOTSUPP
         raise InputError(
             f"cannot be locked ({error.strerror}), so that jobs would do the same work twice",
-            where=file.name,
-            fix=(
+            file.name,
+            (
                 "mount its file system with locks (NFS: without nolock; Lustre: with flock), or choose "
                 "another place (--exp, --dump)"
             ),
@@ -206,9 +206,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"not readable as JSON ({error})", where=path, fix="remove it and run its stage again"
-        ) from None
+        raise InputError(f"not readable as JSON ({error})", path, "remove it and run its stage again") from None
 
 
 def digest(*parts: Any) -> str:

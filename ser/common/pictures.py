@@ -30,7 +30,7 @@ def check_picture(path: Path) -> None:
         InputError: an ending that is no picture's.
     """
     if path.suffix.lower() not in METADATA:
-        raise InputError(f"unknown ending; a picture ends in {', '.join(METADATA)}", where=path)
+        raise InputError(f"unknown ending; a picture ends in {', '.join(METADATA)}", path)
 
 
 def save_picture(figure: Figure, path: Path) -> None:

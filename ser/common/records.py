@@ -47,7 +47,7 @@ def read_record(path: Path, kind: Any, again: str, files: Iterable[str] | None =
     """
     value = read_json(path)
     if not isinstance(value, dict):
-        raise InputError(f"expected an object, found {type(value).__name__}", where=path, fix=again)
+        raise InputError(f"expected an object, found {type(value).__name__}", path, again)
     recorded = value.pop(RECORDED, None)
     if recorded is not None:
         try:
@@ -57,7 +57,7 @@ def read_record(path: Path, kind: Any, again: str, files: Iterable[str] | None =
         except (LookupError, ValueError):
             intact, sums = False, {}
         if not intact:
-            raise InputError("changed since it was written", where=path, fix=again)
+            raise InputError("changed since it was written", path, again)
     else:
         unchecked[path], sums = None, {}
     for name in sums if files is None else files:
@@ -65,7 +65,7 @@ def read_record(path: Path, kind: Any, again: str, files: Iterable[str] | None =
     try:
         return dict(of_kind(kind, value, ""))
     except ValueError as error:
-        raise InputError(str(error), where=path, fix=again) from None
+        raise InputError(str(error), path, again) from None
 
 
 def check_file(path: Path, recorded: str | None, again: str) -> None:
@@ -80,11 +80,11 @@ def check_file(path: Path, recorded: str | None, again: str) -> None:
         InputError: it is absent, or not the file that was recorded.
     """
     if not path.is_file():
-        raise InputError("no such file", where=path, fix=again)
+        raise InputError("no such file", path, again)
     if recorded is None:
         unchecked[path] = None
     elif sha256(path) != recorded:
-        raise InputError("changed since it was written", where=path, fix=again)
+        raise InputError("changed since it was written", path, again)
 
 
 def unchecked_note() -> str:

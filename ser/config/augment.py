@@ -37,7 +37,7 @@ def settled(augment: Mapping[str, Any], origin: Mapping[str, str], home: str) ->
         raise InputError(
             f"key augment.chain = {chain}: a copy goes through {len(kinds)} kinds at most, those of "
             f"augment.kinds: {', '.join(kinds)}",
-            where=_place(["augment.chain", "augment.kinds"], origin, home),
+            _place(["augment.chain", "augment.kinds"], origin, home),
         )
     for name in KINDS:
         values = augment.get(name, {})
@@ -47,7 +47,7 @@ def settled(augment: Mapping[str, Any], origin: Mapping[str, str], home: str) ->
             what = error.what
             keys = sorted((f"{name}.{key}" for key in values), key=lambda key: not what.startswith(f"{key} "))
             place = _place([f"augment.{key}" for key in keys], origin, home)
-            raise InputError(f"key augment.{what}", where=place, fix=error.fix) from None
+            raise InputError(f"key augment.{what}", place, error.fix) from None
     return {**augment, "kinds": [name for name in KINDS if name in kinds]}
 
 

@@ -69,7 +69,7 @@ def find(name: str, recipe: Path | None) -> Path:
     beside = sorted({path.stem for place in places for path in place.parent.glob(f"*{Path(name).suffix}")})
     raise InputError(
         f"no such file below {' or '.join(str(p.parent) for p in places)}; there is: {', '.join(beside) or 'nothing'}",
-        where=name,
+        name,
     )
 
 
@@ -92,11 +92,9 @@ def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ())
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign:
-            raise InputError(
-                f"{override}: expected key=value, such as training.learning_rate=1e-3", where="command line"
-            )
+            raise InputError(f"{override}: expected key=value, such as training.learning_rate=1e-3", "command line")
         if key == "preset":
-            raise InputError(f"{override}: sets a name and no values", where="command line", fix=f"use --preset {text}")
+            raise InputError(f"{override}: sets a name and no values", "command line", f"use --preset {text}")
         _collect(
             _nested({key: parse_option(text, f"command line: key {key} = {shown(text)}")}),
             "command line",
@@ -114,7 +112,7 @@ def save(experiment: Experiment, path: Path) -> None:
 def read_experiment(path: Path) -> Experiment:
     """Read what `save` wrote."""
     if not path.is_file():
-        raise InputError("no such file; ./run.sh writes it", where=path)
+        raise InputError("no such file; ./run.sh writes it", path)
     values: dict[str, Any] = {**_augment(), **ADDED_DEFAULTS}
     origin = dict.fromkeys(values, str(AUGMENT))
     _collect(with_new_names(read_yaml(path)), str(path), values, origin)
@@ -307,7 +305,7 @@ def _collect(new: dict[str, Any], source: str, values: dict[str, Any], origin: d
         if key not in keys():
             near = difflib.get_close_matches(key, keys(), n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"unknown key {key}{hint} (all keys: conf/*.yaml)", where=source)
+            raise InputError(f"unknown key {key}{hint} (all keys: conf/*.yaml)", source)
         values[key] = "" if value is None and _augment().get(key) == "" else value  # no folder
         origin[key] = source
 
@@ -319,14 +317,12 @@ def _check_kinds(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
         items, many = [value], get_origin(kind) in (list, tuple)
         if many:
             if not isinstance(value, list | tuple):
-                raise InputError(
-                    f"key {key} = {shown(value)}: must be a list, such as [{shown(value)}]", where=origin[key]
-                )
+                raise InputError(f"key {key} = {shown(value)}: must be a list, such as [{shown(value)}]", origin[key])
             items = list(value)
         odd = next((item for item in items if isinstance(item, str)), None)
         if odd is not None and not _takes_text(kind):
             what = "true or false" if kind is bool else "numbers" if many else "a number"
-            raise InputError(f"key {key} = {shown(value)}: must be {what}, and not text", where=origin[key])
+            raise InputError(f"key {key} = {shown(value)}: must be {what}, and not text", origin[key])
 
 
 def _takes_text(kind: Any) -> bool:
@@ -338,7 +334,7 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
 
     for key in keys():
         if values.get(key) is None:
-            raise InputError(f"key {key} has no value", where=origin.get(key, last), fix="give it one")
+            raise InputError(f"key {key} has no value", origin.get(key, last), "give it one")
     check_names(values, origin)
     if isinstance(layers := values["frontend.layers"], int):  # of one layer, which YAML takes for a number
         values["frontend.layers"] = str(layers)
@@ -357,12 +353,12 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
         what = f"key {wrong} = {shown(values[wrong])}: " if wrong else ""
         reason = textwrap.shorten(text.split(": ", 1)[-1], 200)
         hint = QUOTE if "<class 'str'>" in reason else ""
-        raise InputError(f"{what}{reason}{hint}", where=origin.get(wrong or "", "conf")) from None
+        raise InputError(f"{what}{reason}{hint}", origin.get(wrong or "", "conf")) from None
     parsed["experiment.augment"] = _plain(settled(parsed.pop("augment").as_dict(), origin, str(AUGMENT)))
     experiment: Experiment = parser.instantiate(parsed).experiment
     try:
         built(FRONTENDS, experiment.frontend.name).check(experiment)
     except InputError as error:
         key = str(error.where).partition(" ")[0]
-        raise InputError(f"key {error.where}: {error.what}", where=origin.get(key, last), fix=error.fix) from None
+        raise InputError(f"key {error.where}: {error.what}", origin.get(key, last), error.fix) from None
     return experiment

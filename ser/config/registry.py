@@ -76,7 +76,7 @@ def check_names(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
         raise InputError(
             f"key augment.kinds = {shown(kinds)}: must list kinds, each once, and one at least; "
             f"there is: {', '.join(KINDS)} (no copies at all: augment.copies=0)",
-            where=origin["augment.kinds"],
+            origin["augment.kinds"],
         )
     for kind in kinds:
         _check_name("augment.kinds", str(kind), KINDS, origin)
@@ -86,7 +86,7 @@ def _check_name(key: str, name: str, known: Mapping[str, str], origin: Mapping[s
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"key {key} = {shown(name)}: {hint}there is: {', '.join(known)}", where=origin[key])
+        raise InputError(f"key {key} = {shown(name)}: {hint}there is: {', '.join(known)}", origin[key])
 
 
 def built(registry: Mapping[str, str], name: str) -> Any:

@@ -43,20 +43,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: absent, too large, not UTF-8, not YAML, or no mapping; the line is named.
     """
     if not path.exists():
-        raise InputError("no such file", where=path, fix="set SER_ROOT to the toolkit's folder, which has conf/")
+        raise InputError("no such file", path, "set SER_ROOT to the toolkit's folder, which has conf/")
     if not path.is_file():
-        raise InputError("no file", where=path, fix="give a YAML file")
+        raise InputError("no file", path, "give a YAML file")
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise InputError(f"larger than {MOST_BYTES:,} bytes", where=path, fix="give a YAML file of settings")
+            raise InputError(f"larger than {MOST_BYTES:,} bytes", path, "give a YAML file of settings")
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError("not UTF-8 text", where=path, fix="save it as UTF-8") from None
+        raise InputError("not UTF-8 text", path, "save it as UTF-8") from None
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=path, fix="fix that") from None
+        raise InputError(f"cannot be read ({error.strerror})", path, "fix that") from None
     value = parse_yaml(text, str(path))
     if not isinstance(value, dict):
-        raise InputError("must hold `key: value` lines", where=path)
+        raise InputError("must hold `key: value` lines", path)
     return value
 
 
@@ -80,11 +80,9 @@ def parse_yaml(text: str, source: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark and "\n" in text else ""
         what = getattr(error, "problem", None) or getattr(error, "reason", None) or "see its quotes and indents"
-        raise InputError(f"not readable as YAML ({what})", where=f"{source}{line}", fix="fix the line") from None
+        raise InputError(f"not readable as YAML ({what})", f"{source}{line}", "fix the line") from None
     except (ValueError, OverflowError):  # of an escape such as "\UFFFFFFFF"
-        raise InputError(
-            "not readable as YAML (an escape or directive that is none)", where=source, fix="fix it"
-        ) from None
+        raise InputError("not readable as YAML (an escape or directive that is none)", source, "fix it") from None
 
 
 def parse_option(text: str, source: str) -> Any:
@@ -103,7 +101,7 @@ def parse_option(text: str, source: str) -> Any:
     try:
         return _text(text, None) if kind == "str" else _number(text, kind, None)
     except yaml.MarkedYAMLError as error:
-        raise InputError(str(error.problem), where=source) from None
+        raise InputError(str(error.problem), source) from None
 
 
 def shown(value: Any) -> str:

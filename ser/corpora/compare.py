@@ -53,7 +53,7 @@ def check_labels(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Ut
                 "unknown labels",
                 f"unknown label {u.label!r}; {protocol.path} knows {', '.join(protocol.labels)}: map it "
                 "there, or to null to leave it out",
-                where=where(u),
+                where(u),
             )
     return known
 
@@ -84,9 +84,8 @@ def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> InputError
     absent = f"; {len(found.absent)} files are not there (such as {found.absent[0]})" if found.absent else ""
     return InputError(
         f"not the complete {protocol.name}{edition}: {', '.join(found.wrong)}{absent}",
-        where=corpus_dir,
-        fix=f"complete it (from {protocol.source}), fix `expected` in {protocol.path}, or go on with "
-        "--allow-partial true",
+        corpus_dir,
+        f"complete it (from {protocol.source}), fix `expected` in {protocol.path}, or go on with --allow-partial true",
     )
 
 
@@ -107,8 +106,8 @@ def check_classes(protocol: Protocol, items: Sequence[ValidatedUtterance], allow
             report_issue(
                 "classes",
                 f"class {name} has no speaker",
-                where=protocol.path,
-                fix="map a label to it, take it out of `classes`, or go on with --allow-partial true",
+                protocol.path,
+                "map a label to it, take it out of `classes`, or go on with --allow-partial true",
             )
     for item in items:
         u = item.utterance
@@ -116,8 +115,8 @@ def check_classes(protocol: Protocol, items: Sequence[ValidatedUtterance], allow
             report_issue(
                 "classes",
                 f"speaker {u.speaker} has no utterance in a class",
-                where=u.origin,
-                fix="fix the labels, remove the lines, or go on without with --allow-partial true",
+                u.origin,
+                "fix the labels, remove the lines, or go on without with --allow-partial true",
             )
 
 
@@ -135,14 +134,14 @@ def check_parts(protocol: Protocol, kept: Sequence[ValidatedUtterance], allow_pa
                 report_issue(
                     "splits",
                     f"splits: {split}: speaker {speaker} is in no part of fold {number}",
-                    where=protocol.path,
-                    fix="add it to one",
+                    protocol.path,
+                    "add it to one",
                 )
             for part in PARTS:
                 if fold[part] and not speakers.intersection(fold[part]) and not allow_partial:
                     report_issue(
                         "splits",
                         f"splits: {split}: fold {number}: no utterances in {part}",
-                        where=protocol.path,
-                        fix="give it speakers of the corpus",
+                        protocol.path,
+                        "give it speakers of the corpus",
                     )

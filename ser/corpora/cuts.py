@@ -53,11 +53,9 @@ def read_cuts(path: Path) -> Sequence[Cut]:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             cuts = tuple(_cut(json.loads(line)) for line in file)
     except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error) as error:
-        raise InputError(
-            f"not readable as a cut manifest ({error})", where=path, fix="remove it and run stage 1"
-        ) from None
+        raise InputError(f"not readable as a cut manifest ({error})", path, "remove it and run stage 1") from None
     if not cuts:
-        raise InputError("holds no cuts", where=path, fix="remove it and run stage 1")
+        raise InputError("holds no cuts", path, "remove it and run stage 1")
     return cuts
 
 
@@ -74,7 +72,7 @@ def read_cut(cut: Cut) -> tuple[np.ndarray, int]:
     if cut.channel is None:
         return audio.mono, audio.sampling_rate
     if cut.channel >= len(audio.samples):
-        raise InputError(f"has no channel {cut.channel} any more", where=cut.path, fix="run stage 1")
+        raise InputError(f"has no channel {cut.channel} any more", cut.path, "run stage 1")
     return audio.samples[cut.channel], audio.sampling_rate
 
 

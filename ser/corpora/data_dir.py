@@ -56,11 +56,9 @@ def read_keyed(path: Path) -> KeyedLines:
     for line, origin in read_lines(path):
         key, *rest = line.split(maxsplit=1)
         if not rest:
-            report_issue("table", f"expected `key value`, found {line!r}", where=origin, fix="fix or remove the line")
+            report_issue("table", f"expected `key value`, found {line!r}", origin, "fix or remove the line")
         elif key in table:
-            report_issue(
-                "table", f"{key} stands in {table[key].origin} too", where=origin, fix="remove one of the lines"
-            )
+            report_issue("table", f"{key} stands in {table[key].origin} too", origin, "remove one of the lines")
         else:
             table[key] = Line(rest[0], origin)
     return table
@@ -85,9 +83,7 @@ def read_tables(wav_scp: Path, names: Iterable[str] = ()) -> dict[str, KeyedLine
     tables |= {name: read_keyed(path) if os.path.lexists(path := wav_scp.parent / name) else {} for name in beside}
     for name, path in (("wav.scp", wav_scp), ("segments", wav_scp.parent / "segments")):
         if path.is_file() and not tables[name]:
-            report_issue(
-                "table", "holds no lines", where=path, fix=f"complete it{' or remove it' if name == 'segments' else ''}"
-            )
+            report_issue("table", "holds no lines", path, f"complete it{' or remove it' if name == 'segments' else ''}")
     return tables
 
 
@@ -104,15 +100,15 @@ def read_segment(key: str, tables: Mapping[str, KeyedLines]) -> Segment:
     fields = value.split()
     if len(fields) not in (3, 4) or not re.fullmatch("[0-9]+", "".join(fields[3:]) or "0"):
         raise refuse(
-            "table", f"expected `utterance recording start end` (and a channel from 0), found {value!r}", where=origin
+            "table", f"expected `utterance recording start end` (and a channel from 0), found {value!r}", origin
         )
     start, end = (seconds(text, "time", origin) for text in fields[1:3])
     if start < 0 or (end != -1 and end <= start):
         raise refuse(
             "segments",
             f"{key} starts at {start:g} s and ends at {end:g} s",
-            where=origin,
-            fix="give an end after the start, or -1 for the end of the recording",
+            origin,
+            "give an end after the start, or -1 for the end of the recording",
         )
     channel = (int(fields[3]), None) if len(fields) == 4 else _channel(fields[0], tables)
     return Segment(fields[0], start, None if end == -1 else end, *channel, origin)
@@ -126,7 +122,7 @@ def recording_line(segment: Segment, tables: Mapping[str, KeyedLines]) -> Line:
     """
     line = tables["wav.scp"].get(segment.recording)
     if line is None:
-        raise refuse("table", f"recording {segment.recording} is not in wav.scp", where=segment.origin, fix="add it")
+        raise refuse("table", f"recording {segment.recording} is not in wav.scp", segment.origin, "add it")
     return line
 
 
@@ -134,7 +130,7 @@ def _channel(recording: str, tables: Mapping[str, KeyedLines]) -> tuple[int | No
     """The number of reco2channel, or else the line of reco2file_and_channel."""
     if line := tables["reco2channel"].get(recording):
         if not re.fullmatch("[0-9]+", line.value):
-            raise refuse("table", f"channel {line.value!r}: a number from 0", where=line.origin)
+            raise refuse("table", f"channel {line.value!r}: a number from 0", line.origin)
         return int(line.value), None
     return None, tables["reco2file_and_channel"].get(recording)
 
@@ -152,7 +148,7 @@ def channel_of(side: Line, num_channels: int) -> int | None:
     if num_channels == 1:
         return None
     if not re.fullmatch("[A-Z]", letter):
-        raise refuse("table", f"channel {letter!r}: A for the first, B for the second", where=side.origin)
+        raise refuse("table", f"channel {letter!r}: A for the first, B for the second", side.origin)
     return ord(letter) - ord("A")
 
 
@@ -163,7 +159,7 @@ def read_speaker(key: str, line: Line) -> str:
         InputError: more than one word (Refused where issues are collected).
     """
     if len(line.value.split()) != 1:
-        raise refuse("table", f"expected `utterance speaker`, found {key} {line.value!r}", where=line.origin)
+        raise refuse("table", f"expected `utterance speaker`, found {key} {line.value!r}", line.origin)
     return line.value
 
 
@@ -179,7 +175,7 @@ def recording_file(line: Line, folder: Path) -> Path:
         InputError: there is none (Refused where issues are collected).
     """
     if line.value.startswith("|"):
-        raise refuse("table", f"{line.value}: a command that takes audio, none that gives it", where=line.origin)
+        raise refuse("table", f"{line.value}: a command that takes audio, none that gives it", line.origin)
     for place in (folder, *folder.resolve().parents[:2], Path()):
         if path := existing_file(place / line.value):
             return path
@@ -187,12 +183,10 @@ def recording_file(line: Line, folder: Path) -> Path:
         raise refuse(
             "table",
             f"{line.value}: a place in an archive of Kaldi, not a file",
-            where=line.origin,
-            fix="write the audio to files with wav-copy, and name these",
+            line.origin,
+            "write the audio to files with wav-copy, and name these",
         )
-    raise refuse(
-        "missing files", f"{line.value}: no such file", where=line.origin, fix="fix the path, or put the file there"
-    )
+    raise refuse("missing files", f"{line.value}: no such file", line.origin, "fix the path, or put the file there")
 
 
 def run_command(command: str, output: Path, folder: Path | None = None) -> str:

@@ -128,9 +128,7 @@ def read_prepared(folder: Path, only: str | None = None) -> Prepared:
             parts of a fold.
     """
     if not (folder / "report.json").is_file():
-        raise InputError(
-            "not a prepared corpus (it has no report.json)", where=folder, fix="run stage 1, which writes it"
-        )
+        raise InputError("not a prepared corpus (it has no report.json)", folder, "run stage 1, which writes it")
     try:
         report = of_kind(_Report, read_json(folder / "report.json"), "")
         for name in report["parts"]:
@@ -138,7 +136,7 @@ def read_prepared(folder: Path, only: str | None = None) -> Prepared:
                 raise ValueError(f"parts.{name}: expected <split>_fold<number>/<part>")
     except ValueError as error:
         raise InputError(
-            f"not one of stage 1 ({error})", where=folder / "report.json", fix=f"remove {folder} and run stage 1"
+            f"not one of stage 1 ({error})", folder / "report.json", f"remove {folder} and run stage 1"
         ) from None
     utterances = _read_supervisions(folder / "supervisions.jsonl.gz")
     known = {key: u.speaker for key, u in utterances.items() if u.emotion is not None}
@@ -151,7 +149,7 @@ def read_prepared(folder: Path, only: str | None = None) -> Prepared:
             splits.setdefault(split, {}).setdefault(int(fold), {})[part] = ids
     if not splits:
         there = ", ".join(dict.fromkeys(name.rpartition("_fold")[0] for name in report["parts"]))
-        raise InputError(f"has no split {only}; there is: {there}", where=folder)
+        raise InputError(f"has no split {only}; there is: {there}", folder)
     prepared = Prepared(folder.resolve().name, folder, list(report["classes"]), utterances, splits)
     _check_speakers(prepared)
     return prepared
@@ -163,8 +161,8 @@ def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]
     if len(speaker_of) != number or not speaker_of.items() <= known.items():
         raise InputError(
             "does not agree with report.json and supervisions.jsonl.gz",
-            where=folder / "spk2utt",
-            fix=f"remove {folder.parents[1]} and run stage 1",
+            folder / "spk2utt",
+            f"remove {folder.parents[1]} and run stage 1",
         )
     return list(speaker_of)
 
@@ -187,11 +185,9 @@ def _read_supervisions(path: Path) -> dict[str, UtteranceInfo]:
             rows = [json.loads(line) for line in file]
         return {row["id"]: _utterance_info(row) for row in rows}
     except FileNotFoundError:
-        raise InputError("no such file", where=path, fix="run stage 1") from None
+        raise InputError("no such file", path, "run stage 1") from None
     except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error) as error:
-        raise InputError(
-            f"not readable as supervisions ({error})", where=path, fix="remove it and run stage 1"
-        ) from None
+        raise InputError(f"not readable as supervisions ({error})", path, "remove it and run stage 1") from None
 
 
 def _utterance_info(row: dict[str, Any]) -> UtteranceInfo:
@@ -215,8 +211,8 @@ def _check_speakers(prepared: Prepared) -> None:
             if twice:
                 raise InputError(
                     f"speaker {twice[0]} is in two parts",
-                    where=prepared.folder / f"{split}_fold{fold}",
-                    fix=f"remove {prepared.folder} and run stage 1",
+                    prepared.folder / f"{split}_fold{fold}",
+                    f"remove {prepared.folder} and run stage 1",
                 )
 
 

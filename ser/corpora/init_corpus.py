@@ -108,14 +108,12 @@ def init_corpus(
         InputError: no recipe can be made of it.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise InputError("a name of lower-case letters, digits and _, such as mine", where=name)
+        raise InputError("a name of lower-case letters, digits and _, such as mine", name)
     recognised = recognise(table, _pairs("--column", columns), _pairs("--label", labels))
     out = out or ROOT / "egs" / name
     path = out / "conf" / "corpora" / f"{name}.yaml"
     if out.exists() and not force:
-        raise InputError(
-            "there already", where=out, fix="choose another name or --out, or give --force to replace its protocol"
-        )
+        raise InputError("there already", out, "choose another name or --out, or give --force to replace its protocol")
     write_text(path, _protocol(name, table, recognised, language))
     _write_run(out, name, table)
     print(_report(table, recognised), f"written: {path}, {out / 'run.sh'}", sep="\n")
@@ -136,7 +134,7 @@ def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
     for text in given:
         key, sign, value = text.partition("=")
         if not sign or not key:
-            raise InputError("expected two names with = between them", where=f"{option} {text}")
+            raise InputError("expected two names with = between them", f"{option} {text}")
         found[key.strip()] = value.strip()
     return found
 
@@ -154,7 +152,7 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
     with collect_issues():  # the check reports them
         header, rows, _ = read_table(table)
     if unknown := [key for key in columns if key not in COLUMNS]:
-        raise InputError(f"columns are {', '.join(COLUMNS)}", where=f"--column {unknown[0]}={columns[unknown[0]]}")
+        raise InputError(f"columns are {', '.join(COLUMNS)}", f"--column {unknown[0]}={columns[unknown[0]]}")
     absent = [
         f"--column {key}={value}: {table} has no such column" for key, value in columns.items() if value not in header
     ]
@@ -207,16 +205,16 @@ def _protocol(name: str, table: Path, found: Recognised, language: str) -> str:
         raise InputError(
             f"labels of {len(classes)} classes were recognised, and two are needed; the column "
             f"{found.columns['emotion']} has {', '.join(found.counts) or 'none'}",
-            where=table,
-            fix="give --label <label>=<class>, or --column emotion=...",
+            table,
+            "give --label <label>=<class>, or --column emotion=...",
         )
     if found.given:
         splits: dict[str, object] = {"strict": {"given": True}}
     elif len(found.speakers) < 3:
         raise InputError(
             f"{len(found.speakers)} speakers; to train, validate and test on other speakers takes three",
-            where=table,
-            fix=f"add a column `split` with {', '.join(PARTS)} to divide the utterances by hand",
+            table,
+            f"add a column `split` with {', '.join(PARTS)} to divide the utterances by hand",
         )
     else:
         splits = {"strict": {"groups": "speakers" if len(found.speakers) < FEW else 5}}

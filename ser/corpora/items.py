@@ -90,8 +90,8 @@ def check_times(utterance: Utterance) -> None:
         report_issue(
             "segments",
             f"{utterance.id} starts at {start:g} s and ends at {end} s",
-            where=where(utterance),
-            fix="give a start from 0 and an end after it, or -1 for the end of the file",
+            where(utterance),
+            "give a start from 0 and an end after it, or -1 for the end of the file",
         )
 
 
@@ -142,8 +142,8 @@ def read_items(
         except BrokenProcessPool:
             raise InputError(
                 "a process that read files was killed, maybe for lack of memory",
-                where=protocol.corpus,
-                fix="run the same command again with a smaller --nj",
+                protocol.corpus,
+                "run the same command again with a smaller --nj",
             ) from None
     return [items[u.id] for u in utterances if u.id in items and u.id not in protocol.drop], unusable
 

@@ -21,18 +21,16 @@ def read_table(path: Path) -> Table:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise InputError("not UTF-8 text", where=path, fix="remove it and run the stage that writes it") from None
+        raise InputError("not UTF-8 text", path, "remove it and run the stage that writes it") from None
     # splitlines() would also end lines at other signs, such as U+2028.
     lines = text.removesuffix("\n").split("\n") if text else []
     for number, line in enumerate(lines, 1):
         parts = line.strip().split(maxsplit=1)
         if len(parts) < 2:
-            raise InputError(
-                f"expected `key value`, found {line!r}", where=f"{path}:{number}", fix="fix or remove the line"
-            )
+            raise InputError(f"expected `key value`, found {line!r}", f"{path}:{number}", "fix or remove the line")
         key, value = parts
         if key in table:
-            raise InputError(f"{key} stands twice", where=f"{path}:{number}", fix="remove one of the lines")
+            raise InputError(f"{key} stands twice", f"{path}:{number}", "remove one of the lines")
         table[key] = value
     return table
 
@@ -72,9 +70,9 @@ def validate(folder: Path) -> int:
         if (folder / name).is_file():
             tables[name] = read_table(folder / name)
     if "wav.scp" not in tables and "feats.scp" not in tables:
-        raise InputError("neither wav.scp nor feats.scp", where=folder, fix="run the stage that writes them")
+        raise InputError("neither wav.scp nor feats.scp", folder, "run the stage that writes them")
     if not utt2spk:
-        raise InputError("holds no utterances", where=folder / "utt2spk", fix="run the stage that writes it")
+        raise InputError("holds no utterances", folder / "utt2spk", "run the stage that writes it")
     recordings: Table = {}
     if (folder / "segments").is_file():
         tables["segments"] = read_table(folder / "segments")
@@ -82,28 +80,26 @@ def validate(folder: Path) -> int:
     for name, table in tables.items():
         keys = list(table)
         if keys != sorted(keys, key=str.encode):
-            raise InputError("not sorted", where=folder / name, fix="use `LC_ALL=C sort`")
+            raise InputError("not sorted", folder / name, "use `LC_ALL=C sort`")
         # With segments, wav.scp goes by recordings.
         other, wanted = ("segments", recordings) if name == "wav.scp" and recordings else ("utt2spk", utt2spk)
         if table.keys() != wanted.keys():
             odd = sorted(table.keys() ^ wanted.keys())[0]
             raise InputError(
-                f"{odd} stands in only one of {name} and {other}",
-                where=folder / name,
-                fix="run the stage that writes them",
+                f"{odd} stands in only one of {name} and {other}", folder / name, "run the stage that writes them"
             )
     if read_table(folder / "spk2utt") != spk2utt(utt2spk):
-        raise InputError("does not agree with utt2spk", where=folder / "spk2utt", fix="run the stage that writes it")
+        raise InputError("does not agree with utt2spk", folder / "spk2utt", "run the stage that writes it")
     speakers = [utt2spk[u] for u in utt2spk]
     if speakers != sorted(speakers, key=str.encode):
         raise InputError(
             "sorted by utterance it is not sorted by speaker; an utterance id must start with its speaker",
-            where=folder / "utt2spk",
+            folder / "utt2spk",
         )
     for name, kind in (("utt2dur", float), ("utt2num_frames", int)):
         for key, value in tables.get(name, {}).items():
             if not _is_positive(value, kind):
-                raise InputError(f"{key} {value}: must be a number greater than 0", where=folder / name)
+                raise InputError(f"{key} {value}: must be a number greater than 0", folder / name)
     return len(utt2spk)
 
 
@@ -114,8 +110,7 @@ def _recordings(folder: Path, segments: Mapping[str, str]) -> Table:
         recording, *times = value.split()
         if len(times) != 2 or not _is_before(*times):
             raise InputError(
-                f"{key} {value}: must be a recording, a start and an end after it, in seconds",
-                where=folder / "segments",
+                f"{key} {value}: must be a recording, a start and an end after it, in seconds", folder / "segments"
             )
         recordings[recording] = key
     return recordings

@@ -89,7 +89,7 @@ def prepare(
     left_out = _left_out(protocol, utterances, items, unusable, stray)
     if not kept:
         raise InputError(
-            "no utterance that can be read is in a class", where=corpus_dir, fix=f"complete it (from {protocol.source})"
+            "no utterance that can be read is in a class", corpus_dir, f"complete it (from {protocol.source})"
         )
     check_classes(protocol, items, allow_partial)
     splits = resolve(protocol, [item.utterance for item in kept])
@@ -173,9 +173,7 @@ def check_there(protocol: Protocol, corpus_dir: Path) -> None:
     """The corpus has been fetched: a folder, or the table that names its files."""
     if not corpus_dir.exists():
         raise InputError(
-            "no such folder or table",
-            where=corpus_dir,
-            fix=f"fix the path ({protocol.name} can be had from {protocol.source})",
+            "no such folder or table", corpus_dir, f"fix the path ({protocol.name} can be had from {protocol.source})"
         )
 
 
@@ -183,17 +181,17 @@ def _check_place(corpus_dir: Path, out_dir: Path) -> None:
     """What is written replaces the folder whole, so it must hold nothing else."""
     place, corpus = out_dir.resolve(), corpus_dir.resolve()
     if place == corpus or place in corpus.parents:
-        raise InputError("holds the corpus and would be replaced", where=out_dir, fix="give another folder to write")
+        raise InputError("holds the corpus and would be replaced", out_dir, "give another folder to write")
     signs = ("report.json", *MANIFESTS)
     if out_dir.exists() and not out_dir.is_dir():
-        raise InputError("a file is in the way", where=out_dir, fix="remove it, or give another folder to write")
+        raise InputError("a file is in the way", out_dir, "remove it, or give another folder to write")
     if out_dir.is_dir() and any(out_dir.iterdir()) and not any((out_dir / name).is_file() for name in signs):
         if [path.name for path in out_dir.iterdir()] == [AUDIO]:
             return  # of a preparation that went no further
         raise InputError(
             "holds something else than a prepared corpus and would be replaced",
-            where=out_dir,
-            fix="remove it, or give another folder to write, such as data/<corpus>",
+            out_dir,
+            "remove it, or give another folder to write, such as data/<corpus>",
         )
 
 
@@ -244,16 +242,16 @@ def without_doubles(found: Iterable[Utterance]) -> tuple[list[Utterance], list[P
                 "one id, other content",
                 f"the same utterance as {where(other)} ({utterance.id}) with label {utterance.label} in "
                 f"place of {other.label}",
-                where=where(utterance),
-                fix="remove the wrong one",
+                where(utterance),
+                "remove the wrong one",
             )
             continue
         if not _is_same(other, utterance):
             report_issue(
                 "one id, other content",
                 f"the same utterance as {where(other)} ({utterance.id}) with other content",
-                where=where(utterance),
-                fix="remove the wrong one",
+                where(utterance),
+                "remove the wrong one",
             )
             continue
         kept, dropped = (utterance, other) if len(utterance.path.parts) < len(other.path.parts) else (other, utterance)
@@ -277,25 +275,23 @@ def _check_names(utterance: Utterance) -> None:
         if len(name.split()) != 1:
             raise InputError(
                 f"{name!r} cannot name an utterance or a speaker, which have no spaces",
-                where=where(utterance),
-                fix="fix the preparer",
+                where(utterance),
+                "fix the preparer",
             )
     if not utterance.id.startswith(f"{utterance.speaker}-"):
         raise InputError(
             f"utterance id {utterance.id} does not start with its speaker {utterance.speaker} and a dash",
-            where=where(utterance),
-            fix="fix the preparer",
+            where(utterance),
+            "fix the preparer",
         )
     if utterance.gender not in ("f", "m", ""):
-        raise InputError(
-            f"gender {utterance.gender!r} is not f, m or empty", where=where(utterance), fix="fix the preparer"
-        )
+        raise InputError(f"gender {utterance.gender!r} is not f, m or empty", where(utterance), "fix the preparer")
     path = str(utterance.real_path)
     if "\n" in path or path != path.encode("utf-8", "replace").decode():
-        raise InputError("a path that is no line of UTF-8 text", where=f"{path!r}", fix="rename it")
+        raise InputError("a path that is no line of UTF-8 text", f"{path!r}", "rename it")
     if path != path.strip() or path.endswith("|"):
         raise InputError(
-            "Kaldi would take that path for a command or cut its spaces off", where=f"{path!r}", fix="rename the file"
+            "Kaldi would take that path for a command or cut its spaces off", f"{path!r}", "rename the file"
         )
 
 
@@ -310,8 +306,8 @@ def _check_recordings(utterances: Sequence[Utterance]) -> None:
                 report_issue(
                     "one id, other content",
                     f"recording {key} is {u.path} here and {other.path} in {where(other)}",
-                    where=where(u),
-                    fix="give each file an id of its own",
+                    where(u),
+                    "give each file an id of its own",
                 )
 
 
@@ -323,8 +319,8 @@ def _check_genders(utterances: Sequence[Utterance]) -> None:
             report_issue(
                 "speakers",
                 f"speaker {u.speaker} is {u.gender} here and {other.gender} in {where(other)}",
-                where=where(u),
-                fix="fix one",
+                where(u),
+                "fix one",
             )
 
 

@@ -53,17 +53,17 @@ def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
     with _told_of(path):
         spec.loader.exec_module(module)
     if not hasattr(module, "utterances"):
-        raise InputError("has no function utterances(corpus_dir)", where=path)
+        raise InputError("has no function utterances(corpus_dir)", path)
     asked = inspect.signature(module.utterances).parameters
 
     def utterances(corpus_dir: Path, **offered: Any) -> Iterator[Utterance]:
         with _told_of(path):
             found = module.utterances(corpus_dir, **{name: v for name, v in offered.items() if name in asked})
             if not isinstance(found, Iterable):
-                raise InputError(f"utterances(corpus_dir) gives {found!r}; it is to yield each Utterance", where=path)
+                raise InputError(f"utterances(corpus_dir) gives {found!r}; it is to yield each Utterance", path)
             for utterance in found:
                 if not isinstance(utterance, Utterance):
-                    raise InputError(f"utterances(corpus_dir) yields {utterance!r}, which is no Utterance", where=path)
+                    raise InputError(f"utterances(corpus_dir) yields {utterance!r}, which is no Utterance", path)
                 yield utterance
 
     return Preparer(utterances, getattr(module, "download", None), path, getattr(module, "tree", None))
@@ -81,10 +81,10 @@ def _told_of(path: Path) -> Iterator[None]:
     except (InputError, OSError):
         raise
     except SyntaxError as error:
-        raise InputError(error.msg, where=f"{error.filename}:{error.lineno}", fix="fix the preparer") from None
+        raise InputError(error.msg, f"{error.filename}:{error.lineno}", "fix the preparer") from None
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if Path(frame.filename).parent == path.parent]
         line = f":{own[-1].lineno}" if own else ""
         place = own[-1].filename if own else path
-        raise InputError(f"{type(error).__name__}: {error}", where=f"{place}{line}", fix="fix the preparer") from error
+        raise InputError(f"{type(error).__name__}: {error}", f"{place}{line}", "fix the preparer") from error

@@ -98,9 +98,7 @@ class Protocol:
             return [{part: list(fold[part]) for part in PARTS} for fold in spec["folds"]]
         if is_rule(spec):
             raise InputError(
-                f"splits: {split}: a rule that the prepared corpus has not been split by",
-                where=self.path,
-                fix="run stage 1",
+                f"splits: {split}: a rule that the prepared corpus has not been split by", self.path, "run stage 1"
             )
         if "groups" not in spec:
             return [{part: list(spec.get(part, [])) for part in PARTS}]
@@ -132,7 +130,7 @@ class Protocol:
 
     def _spec(self, split: str) -> Mapping[str, Any]:
         if split not in self.splits:
-            raise InputError(f"no split {split}; there is: {', '.join(self.splits)}", where=self.path)
+            raise InputError(f"no split {split}; there is: {', '.join(self.splits)}", self.path)
         return self.splits[split]
 
 
@@ -170,8 +168,7 @@ def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
     names = {field.name for field in fields(Protocol)} - {"corpus", "path", "bases"}
     for key in sorted((values.keys() ^ names) - OPTIONAL):
         raise InputError(
-            f"key {key} is {'missing' if key in names else 'unknown'}; a protocol has: {', '.join(sorted(names))}",
-            where=path,
+            f"key {key} is {'missing' if key in names else 'unknown'}; a protocol has: {', '.join(sorted(names))}", path
         )
     for key, value in values.items():
         if key == "keep":
@@ -180,23 +177,21 @@ def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
         kind = next((kind for kind, keys in KINDS.items() if key in keys), str)
         if not isinstance(value, kind):
             hint = QUOTE if kind is str else ""
-            raise InputError(f"key {key} must hold {KIND_NAMES[kind]}, not {shown(value)}{hint}", where=path)
+            raise InputError(f"key {key} must hold {KIND_NAMES[kind]}, not {shown(value)}{hint}", path)
     _check_classes(path, values["classes"])
     for key, reason in values["drop"].items():
         if not is_name(reason):
-            raise InputError(f"drop: {key}: must say why in a line of text, not {shown(reason)}{QUOTE}", where=path)
+            raise InputError(f"drop: {key}: must say why in a line of text, not {shown(reason)}{QUOTE}", path)
     protocol = Protocol(corpus=corpus, path=path, bases=tuple(bases), **{**values, "classes": tuple(values["classes"])})
     for label, name in protocol.labels.items():
         if name is not None and name not in protocol.classes:
             wrong, hint = (name, "") if is_name(name) else (shown(name), QUOTE)
             there = ", ".join(protocol.classes)
-            raise InputError(f"labels: {label}: {wrong} is no class; classes are {there}{hint}", where=path)
+            raise InputError(f"labels: {label}: {wrong} is no class; classes are {there}{hint}", path)
     _check_expected(protocol)
     for split, spec in protocol.splits.items():
         if not SPLIT_NAME.fullmatch(split):
-            raise InputError(
-                f"splits: {shown(split)}: a name of letters, digits and _, which names a folder", where=path
-            )
+            raise InputError(f"splits: {shown(split)}: a name of letters, digits and _, which names a folder", path)
         _check_form(protocol, split, spec)
         if not is_rule(spec):
             _check_speakers(protocol, split)
@@ -207,16 +202,14 @@ def _read(corpus: str, recipe: Path | None, above: tuple[Path, ...]) -> tuple[di
     """The values of a protocol over those of its base, and the files read, its own first."""
     path = find(f"conf/corpora/{corpus}.yaml", recipe)
     if path in above:
-        raise InputError(
-            f"base: leads back to itself by way of {', '.join(map(str, above))}", where=path, fix="name another"
-        )
+        raise InputError(f"base: leads back to itself by way of {', '.join(map(str, above))}", path, "name another")
     values = read_yaml(path)
     base = values.get("base")
     if base is None:
         values.setdefault("preparer", corpus)
         return values, [path]
     if not isinstance(base, str):
-        raise InputError(f"key base must hold the name of a corpus, not {shown(base)}{QUOTE}", where=path)
+        raise InputError(f"key base must hold the name of a corpus, not {shown(base)}{QUOTE}", path)
     # A recipe's own version of a corpus may build on the toolkit's of the same name.
     under, paths = _read(base, None if base == corpus else recipe, (*above, path))
     for key in MAPPINGS:
@@ -235,12 +228,10 @@ def is_name(value: Any) -> bool:
 def _check_classes(path: Path, classes: list[Any]) -> None:
     odd = [name for name in classes if not is_name(name)]
     if odd:
-        raise InputError(f"classes: {shown(odd[0])}: must be text, not empty{QUOTE}", where=path)
+        raise InputError(f"classes: {shown(odd[0])}: must be text, not empty{QUOTE}", path)
     twice = [name for name, n in Counter(classes).items() if n > 1]
     if twice or not classes:
-        raise InputError(
-            f"classes: {f'{twice[0]} stands twice' if twice else 'none'}", where=path, fix="list each once"
-        )
+        raise InputError(f"classes: {f'{twice[0]} stands twice' if twice else 'none'}", path, "list each once")
 
 
 def _check_keep(path: Path, keep: Any) -> None:
@@ -248,7 +239,7 @@ def _check_keep(path: Path, keep: Any) -> None:
     number = keep["hours"] if hours else keep
     if type(number) not in (int, float) or number <= 0 or (not hours and number > 1):
         raise InputError(
-            f"keep: a share of the training utterances up to 1, or {{hours: 0.5}}, not {shown(keep)}", where=path
+            f"keep: a share of the training utterances up to 1, or {{hours: 0.5}}, not {shown(keep)}", path
         )
 
 
@@ -257,62 +248,58 @@ def _check_expected(protocol: Protocol) -> None:
     for edition, counts in protocol.editions.items():
         where = f"{path}: expected: {edition}" if edition else f"{path}: expected"
         if not isinstance(counts, Mapping) or counts.keys() - COUNTS:
-            raise InputError(
-                f"must hold {', '.join(COUNTS)} and no other keys, or such keys for each edition", where=where
-            )
+            raise InputError(f"must hold {', '.join(COUNTS)} and no other keys, or such keys for each edition", where)
         labels = counts.get("labels", {})
         numbers = [counts.get("utterances", 0), counts.get("speakers", 0)]
         if not isinstance(labels, Mapping) or not all(type(n) is int and n >= 0 for n in [*numbers, *labels.values()]):
-            raise InputError("utterances and speakers are whole numbers, labels are `label: number` lines", where=where)
+            raise InputError("utterances and speakers are whole numbers, labels are `label: number` lines", where)
         unknown = sorted(labels.keys() - protocol.labels.keys())
         if unknown:
-            raise InputError(
-                f"label {unknown[0]} is not among the labels of the protocol", where=where, fix="add it there"
-            )
+            raise InputError(f"label {unknown[0]} is not among the labels of the protocol", where, "add it there")
 
 
 def _check_form(protocol: Protocol, split: str, spec: Any) -> None:
     where = f"{protocol.path}: splits: {split}"
     form = next((name for name in FORMS if isinstance(spec, Mapping) and name in spec), None)
     if form is None:
-        raise InputError("must hold groups, shares, given, or train, valid and test", where=where)
+        raise InputError("must hold groups, shares, given, or train, valid and test", where)
     for key in spec.keys() - FORMS[form] - {"texts"}:
         raise InputError(
-            f"key {key} is unknown; beside {form} may stand {', '.join(sorted(FORMS[form]))}, texts", where=where
+            f"key {key} is unknown; beside {form} may stand {', '.join(sorted(FORMS[form]))}, texts", where
         )
     if type(spec.get("seed", 0)) is not int:
-        raise InputError(f"seed: a whole number, not {shown(spec['seed'])}", where=where)
+        raise InputError(f"seed: a whole number, not {shown(spec['seed'])}", where)
     if form == "groups":
         _check_groups(where, spec)
     elif form == "shares":
         _check_shares(where, spec["shares"])
     elif form == "given" and spec["given"] is not True:
-        raise InputError("given: true, or another form of split", where=where)
+        raise InputError("given: true, or another form of split", where)
     elif form == "train" and not all(_is_names(spec.get(part, [])) for part in PARTS):
-        raise InputError(f"train, valid and test are lists of speakers{NAMES}", where=where)
+        raise InputError(f"train, valid and test are lists of speakers{NAMES}", where)
     texts = spec.get("texts", "disjoint")
     if texts != "disjoint" and not (
         isinstance(texts, Mapping) and texts.keys() <= set(PARTS) and all(_is_names(names) for names in texts.values())
     ):
-        raise InputError(f"texts: disjoint, or lists of text ids under train, valid and test{NAMES}", where=where)
+        raise InputError(f"texts: disjoint, or lists of text ids under train, valid and test{NAMES}", where)
 
 
 def _check_groups(where: str, spec: Mapping[str, Any]) -> None:
     groups = spec["groups"]
     lists = isinstance(groups, list) and bool(groups) and all(_is_names(group) for group in groups)
     if lists and "seed" in spec:
-        raise InputError("seed: lists of speakers are not drawn", where=where, fix="remove it")
+        raise InputError("seed: lists of speakers are not drawn", where, "remove it")
     if not lists and groups != "speakers" and type(groups) is not int:
-        raise InputError(f"groups: lists of speakers, a number of groups, or speakers{NAMES}", where=where)
+        raise InputError(f"groups: lists of speakers, a number of groups, or speakers{NAMES}", where)
     if type(groups) is int and groups < len(PARTS):
-        raise InputError(f"groups: {groups}: at least 3: one to test, one to validate on, one to train on", where=where)
+        raise InputError(f"groups: {groups}: at least 3: one to test, one to validate on, one to train on", where)
 
 
 def _check_shares(where: str, shares: Any) -> None:
     numbers = isinstance(shares, list) and len(shares) == len(PARTS) and all(type(s) in (int, float) for s in shares)
     if not numbers or min(shares) < 0 or shares[0] <= 0 or abs(sum(shares) - 1) > 1e-6:
         raise InputError(
-            f"shares: three numbers for train, valid and test that add up to 1, not {shown(shares)}", where=where
+            f"shares: three numbers for train, valid and test that add up to 1, not {shown(shares)}", where
         )
 
 
@@ -327,5 +314,5 @@ def _check_speakers(protocol: Protocol, split: str) -> None:
             parts = ", ".join(part for part in PARTS for s in fold[part] if s == twice[0])
             raise InputError(
                 f"splits: {split}: fold {number}: speaker {twice[0]} is in {parts}; a speaker may be in one part only",
-                where=protocol.path,
+                protocol.path,
             )

@@ -33,8 +33,8 @@ def check_confounded(data_root: Path, corpora: Iterable[str], normalisation: str
             raise InputError(
                 f"the classes of {corpus} follow from its speakers ({figures}), so that statistics of a "
                 "speaker take away what is to be recognised",
-                where="batches.normalisation = speaker",
-                fix=(
+                "batches.normalisation = speaker",
+                (
                     "give another normalisation, as --preset strong_global or pretrained_global or "
                     "--batches.normalisation global, or go on with --allow-confounded true"
                 ),

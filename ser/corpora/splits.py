@@ -69,7 +69,7 @@ def with_splits(protocol: Protocol, data_dir: Path) -> Protocol:
     try:
         return resolved(protocol, dict(splits))
     except (LookupError, TypeError, ValueError):
-        raise InputError("holds no splits", where=path, fix=f"remove {data_dir} and run stage 1") from None
+        raise InputError("holds no splits", path, f"remove {data_dir} and run stage 1") from None
 
 
 class Fold:
@@ -108,8 +108,8 @@ def _folds(
         there = f"there is 1 speaker ({speakers[0]})" if len(speakers) == 1 else f"there are {len(speakers)} speakers"
         raise InputError(
             f"{needed} {what} need a speaker each, and {there}",
-            where=where,
-            fix="give more speakers, or another split in a protocol of your own",
+            where,
+            "give more speakers, or another split in a protocol of your own",
         )
     if groups == "speakers":
         return rotate([[speaker] for speaker in speakers])
@@ -190,15 +190,13 @@ def _given(where: str, kept: Sequence[Utterance]) -> dict[str, list[str]]:
     for u in kept:
         if u.split not in PARTS:
             named = f"split {u.split!r} is none of {', '.join(PARTS)}" if u.split else "no split is given"
-            raise InputError(
-                named, where=u.origin or u.path, fix=f"give one, or another rule than {{given: true}} ({where})"
-            )
+            raise InputError(named, u.origin or u.path, f"give one, or another rule than {{given: true}} ({where})")
         other = first.setdefault(u.speaker, u)
         if other.split != u.split:
             raise InputError(
                 f"speaker {u.speaker} is in {u.split} here and in {other.split} in "
                 f"{other.origin or other.path}; a speaker may be in one part only",
-                where=u.origin or u.path,
+                u.origin or u.path,
             )
     return {part: sorted(s for s, u in first.items() if u.split == part) for part in PARTS}
 
@@ -220,15 +218,13 @@ def _texts(
         allowed = {part: set(spec["texts"].get(part, [])) for part in PARTS}
         both = sorted(allowed["train"] & (allowed["valid"] | allowed["test"]))
         if both:
-            raise InputError(
-                f"texts: {both[0]} is in train and in another part; a text may be on one side only", where=where
-            )
+            raise InputError(f"texts: {both[0]} is in train and in another part; a text may be on one side only", where)
         unplaced = sorted(set().union(*said.values()) - set().union(*allowed.values()))
         if unplaced:
-            raise InputError(f"texts: {unplaced[0]} is in no part", where=where, fix="add it to one")
+            raise InputError(f"texts: {unplaced[0]} is in no part", where, "add it to one")
     else:
         if not any(said.values()):
-            raise InputError("texts: disjoint: the corpus gives no texts", where=where, fix="remove it")
+            raise InputError("texts: disjoint: the corpus gives no texts", where, "remove it")
         common = said["train"] & (said["valid"] | said["test"])
         ordered = sorted(common, key=lambda text: (derive_seed(spec.get("seed", 0), "texts", text), text))
         groups = max(1, min(TEXT_GROUPS, len(ordered)))
@@ -238,6 +234,6 @@ def _texts(
     for part in PARTS:
         if fold[part] and not any(chosen.holds(part, u) for u in kept):
             raise InputError(
-                f"texts: fold {number + 1} would have no utterances in {part}", where=where, fix="allow it more texts"
+                f"texts: fold {number + 1} would have no utterances in {part}", where, "allow it more texts"
             )
     return {part: sorted(allowed[part] & said[part]) for part in PARTS}

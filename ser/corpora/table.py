@@ -64,7 +64,7 @@ def read_utf8(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(
-            "not UTF-8 text", where=f"{path}:{line}", fix="save the table as UTF-8 (in Excel: `CSV UTF-8`)"
+            "not UTF-8 text", f"{path}:{line}", "save the table as UTF-8 (in Excel: `CSV UTF-8`)"
         ) from None
 
 
@@ -90,11 +90,9 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[list[str], str]], bool
         elif len(fields) == len(header):
             rows.append((fields, f"{path}:{line}"))
         else:
-            report_issue(
-                "table", f"{len(fields)} fields, but {len(header)} columns", where=f"{path}:{line}", fix="fix the line"
-            )
+            report_issue("table", f"{len(fields)} fields, but {len(header)} columns", f"{path}:{line}", "fix the line")
     if header is None:
-        raise InputError("empty; the first line names the columns, such as path, speaker, emotion", where=path)
+        raise InputError("empty; the first line names the columns, such as path, speaker, emotion", path)
     return header, rows, comma
 
 
@@ -113,7 +111,7 @@ def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], bool]:
                 found.append((line, stripped))
             line = skipped + reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"not readable as a table ({error})", where=f"{path}:{line}", fix="fix the quotes") from None
+        raise InputError(f"not readable as a table ({error})", f"{path}:{line}", "fix the quotes") from None
     return found, delimiter != ","
 
 
@@ -138,9 +136,7 @@ def read_workbook(path: Path) -> list[list[Any]]:
         return [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
     except Exception as error:  # what a damaged file raises is not documented
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"not readable as an Excel file ({reason})", where=path, fix="save it as `CSV UTF-8`"
-        ) from None
+        raise InputError(f"not readable as an Excel file ({reason})", path, "save it as `CSV UTF-8`") from None
 
 
 def plain(name: str) -> str:
@@ -213,7 +209,7 @@ class Labels:
                 "unknown labels",
                 f"unknown label {text!r}{hint}; {self.protocol} knows {', '.join(self.labels)}: map it "
                 "there, or to null to leave it out",
-                where=origin,
+                origin,
             )
         return label
 
@@ -242,8 +238,8 @@ class Names:
             raise refuse(
                 "speakers",
                 f"speaker {name!r} can hardly be told from {other!r} in {there}",
-                where=origin,
-                fix="write both the same, or give one another name",
+                origin,
+                "write both the same, or give one another name",
             )
         return self.prefixed(clean)
 
@@ -284,7 +280,7 @@ def seconds(text: str, what: str, origin: str, comma: bool = False) -> float:
     """
     plain = text.replace(",", ".") if comma else text
     if not NUMBER.fullmatch(plain) or math.isinf(float(plain)):
-        raise refuse("table", f"{what} {text!r}: a number of seconds, such as 12.5", where=origin)
+        raise refuse("table", f"{what} {text!r}: a number of seconds, such as 12.5", origin)
     return float(plain)
 
 
@@ -296,7 +292,7 @@ def gender(text: str, origin: str) -> str:
     """
     found = GENDERS.get(text.strip().casefold())
     if found is None:
-        raise refuse("table", f"gender {text!r}: write f or m, or leave it empty", where=origin)
+        raise refuse("table", f"gender {text!r}: write f or m, or leave it empty", origin)
     return found
 
 

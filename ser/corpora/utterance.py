@@ -96,7 +96,7 @@ def audio_files(
             continue
         yield path, match
     if not found:
-        report_issue("files", "holds no audio files", where=corpus_dir, fix="give the folder that holds the corpus")
+        report_issue("files", "holds no audio files", corpus_dir, "give the folder that holds the corpus")
 
 
 def refuse_stray(path: Path, scheme: str) -> None:
@@ -133,9 +133,7 @@ def _audio_named(corpus_dir: Path) -> list[Path]:
 
 
 def _refuse_folder(error: OSError) -> None:
-    raise InputError(
-        f"cannot be read ({error.strerror})", where=error.filename, fix="fix that, or move it away"
-    ) from None
+    raise InputError(f"cannot be read ({error.strerror})", error.filename, "fix that, or move it away") from None
 
 
 def files_below(folder: Path, unreadable: Callable[[OSError], None] = _refuse_folder) -> list[Path]:

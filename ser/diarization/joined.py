@@ -95,7 +95,7 @@ def join_all(
         InputError: there are no utterances.
     """
     if not known:
-        raise InputError("no utterances to join", where=prefix, fix="choose a corpus and split that has such a part")
+        raise InputError("no utterances to join", prefix, "choose a corpus and split that has such a part")
     speakers: dict[str, list[Known]] = defaultdict(list)
     for one in known:
         speakers[one.speaker].append(one)

@@ -40,7 +40,7 @@ def timeline_of(
     try:
         path.name.encode()
     except UnicodeEncodeError:
-        raise InputError("its name is not UTF-8 text", where=path, fix="rename it, such as with `convmv`") from None
+        raise InputError("its name is not UTF-8 text", path, "rename it, such as with `convmv`") from None
     found = survey(path, predictor.frontend.sampling_rate, settings.hop)
     channels, warnings = [], []
     for windows in score_windows(path, predictor, settings, found, show, speakers):
@@ -81,8 +81,6 @@ def read_speakers(utt2spk: Path, recordings: Sequence[Path]) -> dict[Path, dict[
         if not source.speaker:
             continue
         if channel is None and audio_info(path).num_channels > 1:
-            raise InputError(
-                f"{path} has several channels", where=utt2spk, fix=f"name the speaker of each: {path}:1 <speaker>"
-            )
+            raise InputError(f"{path} has several channels", utt2spk, f"name the speaker of each: {path}:1 <speaker>")
         found.setdefault(path, {})[channel or 0] = source.speaker
     return found

@@ -52,9 +52,7 @@ class Settings:
             for target, cost in row.items():
                 for name in (origin, target):
                     if name not in names:
-                        raise InputError(
-                            f"{name} is no class of the model; there is {', '.join(names)}", where="transitions"
-                        )
+                        raise InputError(f"{name} is no class of the model; there is {', '.join(names)}", "transitions")
                 table[names.index(origin), names.index(target)] = cost
         np.fill_diagonal(table, 0)
         return table
@@ -77,12 +75,12 @@ def read_settings(path: Path | None = None, changes: Mapping[str, Any] | None = 
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.4)
                 hint = f"; did you mean {near[0]}?" if near else ""
-                raise InputError(f"unknown key {key}{hint} (all keys: conf/timeline.yaml)", where=source)
+                raise InputError(f"unknown key {key}{hint} (all keys: conf/timeline.yaml)", source)
             values[key] = value
     values |= {key: value for key, value in (changes or {}).items() if value is not None}
     missing = [key for key in known if key not in values]
     if missing:
-        raise InputError(f"key {missing[0]} has no value", where="conf/timeline.yaml", fix="give it one")
+        raise InputError(f"key {missing[0]} has no value", "conf/timeline.yaml", "give it one")
     return _checked(values)
 
 
@@ -95,18 +93,17 @@ def _checked(values: dict[str, Any]) -> Settings:
     numbers = {key: values[key] for key in values if key not in ("normalisation", "transitions")}
     rows = values["transitions"] or {}
     if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
-        raise InputError("must be a table, class: {other class: cost}", where="transitions")
+        raise InputError("must be a table, class: {other class: cost}", "transitions")
     numbers |= {f"transitions.{origin}.{target}": cost for origin, row in rows.items() for target, cost in row.items()}
     for key, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise InputError("must be a number, 0 or more", where=f"{key} = {shown(value)}")
+            raise InputError("must be a number, 0 or more", f"{key} = {shown(value)}")
     if values["normalisation"] not in NORMALISATIONS:
-        raise InputError(f"must be {' or '.join(NORMALISATIONS)}", where=f"normalisation = {values['normalisation']!r}")
+        raise InputError(f"must be {' or '.join(NORMALISATIONS)}", f"normalisation = {values['normalisation']!r}")
     made: dict[str, Any] = {key: float(value) for key, value in numbers.items() if "." not in key}
     settings = Settings(**made, normalisation=values["normalisation"], transitions=rows)
     if not 0.05 <= settings.hop <= settings.window:
         raise InputError(
-            "a hop has 0.05 s at least and a window at most",
-            where=f"hop = {settings.hop} s, window = {settings.window} s",
+            "a hop has 0.05 s at least and a window at most", f"hop = {settings.hop} s, window = {settings.window} s"
         )
     return settings

@@ -132,7 +132,7 @@ def _check(given: list[str], known: tuple[str, ...], option: str, several: bool 
     unknown = [name for name in given if name not in known]
     if unknown or not given:
         what = f"{option} {unknown[0] if unknown else ''}".rstrip()
-        raise InputError(f"give {'one or more' if several else 'one'} of {', '.join(known)}", where=what)
+        raise InputError(f"give {'one or more' if several else 'one'} of {', '.join(known)}", what)
 
 
 def _check_names(files: list[Path]) -> None:
@@ -144,5 +144,5 @@ def _check_names(files: list[Path]) -> None:
         other = first.setdefault(path.stem, path)
         if other is not path:
             raise InputError(
-                f"would be written over what comes of {other}", where=path, fix="give them in calls with an --out each"
+                f"would be written over what comes of {other}", path, "give them in calls with an --out each"
             )

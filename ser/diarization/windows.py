@@ -183,7 +183,7 @@ def survey(path: Path, rate: int, hop: float) -> Survey:
         ends = np.minimum.reduceat(block, starts, axis=1), np.maximum.reduceat(block, starts, axis=1)
         extremes.append(np.stack(ends, axis=2))
     if not samples:
-        raise InputError(f"too short to hold a sample at {rate} Hz", where=path, fix="give a longer recording")
+        raise InputError(f"too short to hold a sample at {rate} Hz", path, "give a longer recording")
     cells = count_cells(samples, size)
     power = np.concatenate(powers, axis=1)[:, :cells]  # what is left over at the end is too short to count
     levels = 10 * np.log10(np.maximum(power, 10 ** (QUIETEST / 10)))

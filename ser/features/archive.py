@@ -87,9 +87,7 @@ class ArkWriter:
         """
         assert self.file is not None
         if not np.isfinite(matrix).all():
-            raise InputError(
-                f"{key}: a value that is not a number", where=self.path, fix="see what it is computed from"
-            )
+            raise InputError(f"{key}: a value that is not a number", self.path, "see what it is computed from")
         self.offsets[key] = self.size + len(key.encode()) + 1
         for data in {"int16": _two_bytes, "float32": _floats}[self.storage](key, matrix):
             self.checksum = zlib.crc32(data, self.checksum)
@@ -116,8 +114,8 @@ class ArkWriter:
         if isinstance(error, OSError):
             raise InputError(
                 f"cannot be written ({error.strerror or error})",
-                where=self.path,
-                fix="make room or choose another place, then run the same command again",
+                self.path,
+                "make room or choose another place, then run the same command again",
             ) from error
 
 
@@ -194,19 +192,19 @@ def read_header(data: bytes | mmap.mmap, offset: int, total: int, where: str) ->
     head = data[offset : max(offset, min(offset + 22, total))]  # beyond the total a map is no longer a file's
     kind = next((kind for kind in (VECTOR, MATRIX, TWO_BYTE) if head.startswith(kind)), None)
     if kind is None and len(head) < 6:
-        raise InputError("the archive ends within it", where=where, fix=FIX)
+        raise InputError("the archive ends within it", where, FIX)
     if kind is None:
         what = next((name for start, name in OTHERS.items() if head.startswith(start)), "no Kaldi object")
         raise InputError(
-            f"{what} at offset {offset}, expected a float32 vector or matrix or a two-byte matrix", where=where, fix=FIX
+            f"{what} at offset {offset}, expected a float32 vector or matrix or a two-byte matrix", where, FIX
         )
     little = _unpack(head, kind, "<", offset, total)
     if little is None:
         big = _unpack(head, kind, ">", offset, total)
         what = "big endian, and only little endian is read" if big else "the archive ends within it"
-        raise InputError(what, where=where, fix=FIX)
+        raise InputError(what, where, FIX)
     if not math.isfinite(little.low) or not math.isfinite(little.step):
-        raise InputError("holds values that are not finite", where=where, fix=FIX)
+        raise InputError("holds values that are not finite", where, FIX)
     return little
 
 
@@ -235,7 +233,7 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror or error})", where=path, fix="run its stage again") from None
+        raise InputError(f"cannot be read ({error.strerror or error})", path, "run its stage again") from None
     found: dict[str, np.ndarray] = {}
     at = 0
     while at < len(data):
@@ -246,11 +244,11 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
             key = ""
         if match is None or not key or key in found:
             what = f"{key} stands twice" if key else "no key"
-            raise InputError(f"{what} at offset {at}", where=path, fix="run its stage again")
+            raise InputError(f"{what} at offset {at}", path, "run its stage again")
         header = read_header(data, match.end(), len(data), f"{path}: {key}")
         found[key] = values_of(data, header)
         if not np.isfinite(found[key]).all():
-            raise InputError(f"{key}: holds values that are not finite", where=path, fix="run its stage again")
+            raise InputError(f"{key}: holds values that are not finite", path, "run its stage again")
         at = header.end
     return found
 
@@ -288,7 +286,7 @@ def read_scp(scp: Path) -> tuple[dict[str, tuple[str, int]], dict[str, tuple[int
             value = value[: match.start()]
         path, _, offset = value.rpartition(":")
         if not offset.isdigit() or not path or path.endswith("|"):
-            raise InputError(f"{key}: expected `path:offset`, found {value!r}", where=scp)
+            raise InputError(f"{key}: expected `path:offset`, found {value!r}", scp)
         places[key] = sys.intern(path), int(offset)
     return places, ranges
 
@@ -326,22 +324,22 @@ class ArkReader:
         first, end = self._rows(key, header)
         rows = end - first - start if rows is None else rows
         if not 0 <= start <= start + rows <= end - first:
-            raise InputError(f"{key}: rows {start} to {start + rows} of {end - first}", where=self.scp)
+            raise InputError(f"{key}: rows {start} to {start + rows} of {end - first}", self.scp)
         self._let_go(rows * header.shape[1] * header.size)
         values = values_of(data, header, first + start, rows, out)
         if header.size == 4 and not np.isfinite(values).all():  # two bytes are of a span that is finite
-            raise InputError(f"{key}: holds values that are not finite", where=self.places[key][0], fix=FIX)
+            raise InputError(f"{key}: holds values that are not finite", self.places[key][0], FIX)
         return values
 
     def _entry(self, key: str) -> tuple[mmap.mmap, Header]:
         if key not in self.places:
-            raise InputError(f"no entry {key}", where=self.scp, fix="run stage 3 again")
+            raise InputError(f"no entry {key}", self.scp, "run stage 3 again")
         path, offset = self.places[key]
         data = self._map(path)
         # The file's size as it is now: a map must not be read beyond it.
         header = read_header(data, offset, data.size(), f"{path}: {key}")
         if len(header.shape) != 2:
-            raise InputError(f"{key}: a vector, expected a matrix", where=path, fix=FIX)
+            raise InputError(f"{key}: a vector, expected a matrix", path, FIX)
         return data, header
 
     def _rows(self, key: str, header: Header) -> tuple[int, int]:
@@ -349,9 +347,7 @@ class ArkReader:
         first, end = self.ranges.get(key, (0, header.shape[0]))
         if not first < end <= header.shape[0]:
             raise InputError(
-                f"{key}: rows {first} to {end - 1} of a matrix of {header.shape[0]}",
-                where=self.scp,
-                fix="fix the range",
+                f"{key}: rows {first} to {end - 1} of a matrix of {header.shape[0]}", self.scp, "fix the range"
             )
         return first, end
 
@@ -369,12 +365,10 @@ class ArkReader:
             try:
                 with open(path, "rb") as file:
                     if file.read(2) == GZIP:
-                        raise InputError(
-                            "a gzip file, in which nothing can be looked up", where=path, fix="unpack it (gunzip)"
-                        )
+                        raise InputError("a gzip file, in which nothing can be looked up", path, "unpack it (gunzip)")
                     data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
-                raise InputError(f"cannot be read ({error})", where=path, fix="run stage 3 again") from None
+                raise InputError(f"cannot be read ({error})", path, "run stage 3 again") from None
             if self.check is not None:
                 self.check(Path(path), data)
             self.maps[path] = data

@@ -116,7 +116,7 @@ def read_index(path: Path) -> Index:
 
 
 def _no_index(path: Path, error: Exception) -> InputError:
-    return InputError(f"not the index of an archive ({error})", where=path, fix=FIX)
+    return InputError(f"not the index of an archive ({error})", path, FIX)
 
 
 def write_index(writer: ArkWriter, features: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -151,7 +151,7 @@ def check_archive(archive: Path, data: mmap.mmap) -> None:
         except (InputError, ValueError) as error:
             raise _no_index(path, error) from None
         if data.size() != sums["size"] or zlib.crc32(data) != sums["checksum"]:
-            raise InputError("not the bytes that were written", where=archive, fix=FIX)
+            raise InputError("not the bytes that were written", archive, FIX)
     _checked.add(key)
 
 

@@ -206,8 +206,8 @@ class FeatureStore:
         if missing:
             raise InputError(
                 f"features of {len(missing)} of {len(self.cuts)} utterances are missing, {missing[0]} the first",
-                where=self.folder,
-                fix="see its log/, then run stage 3 again",
+                self.folder,
+                "see its log/, then run stage 3 again",
             )
         found = {key: entries[content] for key, content in contents.items()}
         frames = {key: entry.frames for key, entry in found.items()}
@@ -253,9 +253,7 @@ class FeatureStore:
 
     def _check_finished(self) -> None:
         if not self.finished:
-            raise InputError(
-                f"no features of {self.data_dir} under these settings", where=self.folder, fix="run stage 3"
-            )
+            raise InputError(f"no features of {self.data_dir} under these settings", self.folder, "run stage 3")
 
     @cached_property
     def _voices(self) -> BabblePool:
@@ -273,7 +271,7 @@ class FeatureStore:
         unknown = sorted({step["kind"] for cut in self.cuts for step in cut.steps} - self.augment.kinds.keys())
         if unknown:
             raise InputError(
-                f"{unknown[0]} is not among augment.kinds", where=self.data_dir, fix="run stage 2 with these settings"
+                f"{unknown[0]} is not among augment.kinds", self.data_dir, "run stage 2 with these settings"
             )
         return self.augment
 
@@ -307,7 +305,7 @@ class FeatureStore:
             cuts = [*cuts, *self._originals.values()]  # of which babble may be made
         for path, audio in {cut.path: cut.audio_digest for cut in cuts}.items():
             if path.is_file() and path.stat().st_ctime >= self._prepared and digest(path) != audio:
-                raise InputError("has changed since it was prepared", where=path, fix="run stage 1 with --recheck true")
+                raise InputError("has changed since it was prepared", path, "run stage 1 with --recheck true")
 
     def _write_cuts(self, frames: dict[str, int]) -> None:
         import lhotse
@@ -365,7 +363,7 @@ def samples_of(cut: Cut, rate: int, augment: Augment | None = None, voices: Babb
         try:
             samples = apply_transforms(samples, rate, cut.steps, augment, voices)
         except TooShort as error:
-            raise InputError(f"{cut.id}: {error}", where=cut.path, fix="take that kind out of augment.kinds") from None
+            raise InputError(f"{cut.id}: {error}", cut.path, "take that kind out of augment.kinds") from None
     return samples
 
 

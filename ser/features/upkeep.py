@@ -30,7 +30,7 @@ def archives_of(dump: Path) -> list[Path]:
     found = sorted(dump.glob("*/archives/*/feats.*.ark"))
     if not found:
         what = "holds no features" if dump.is_dir() else "no such folder"
-        raise InputError(what, where=dump, fix="give with --dump the one that run.sh has, or run stage 3")
+        raise InputError(what, dump, "give with --dump the one that run.sh has, or run stage 3")
     return found
 
 
@@ -187,7 +187,7 @@ def _feats_scps(folder: Path, dump: Path) -> list[Path]:
     """Every feats.scp below a folder; links to folders are followed, each once, but not into the store."""
     if not folder.is_dir():
         raise InputError(
-            "no such folder", where=folder, fix="give folders of prepared data, such as data, or egs for all recipes"
+            "no such folder", folder, "give folders of prepared data, such as data, or egs for all recipes"
         )
     found, seen = [], {os.path.realpath(dump)}
     for place, inner, names in os.walk(folder, followlinks=True):
@@ -197,7 +197,5 @@ def _feats_scps(folder: Path, dump: Path) -> list[Path]:
         seen.add(os.path.realpath(place))
         found += [Path(place, name) for name in names if name == "feats.scp"]
     if not found:
-        raise InputError(
-            "no data dir with features in it", where=folder, fix="give folders of prepared data, such as data"
-        )
+        raise InputError("no data dir with features in it", folder, "give folders of prepared data, such as data")
     return found

@@ -54,9 +54,7 @@ class Design:
             for name in names:
                 if name not in getattr(self, factor):
                     known = ", ".join(getattr(self, factor))
-                    raise InputError(
-                        f"{name} is not in the grid, which has {known}", where=f"--{factor} {','.join(names)}"
-                    )
+                    raise InputError(f"{name} is not in the grid, which has {known}", f"--{factor} {','.join(names)}")
         kept = {f: tuple(level for level in getattr(self, f) if level in names) for f, names in levels.items()}
         return replace(self, **kept)
 
@@ -80,5 +78,5 @@ def read_design(grid: str = "paper", recipe: Path | None = None) -> Design:
     values = read_yaml(path)
     for key in ("corpora", *FACTORS):
         if not isinstance(values.get(key), list):
-            raise InputError(f"key {key} must be a list", where=path)
+            raise InputError(f"key {key} must be a list", path)
     return Design(*(tuple(values[key]) for key in ("corpora", *FACTORS)))

@@ -82,9 +82,7 @@ class Frontend(ABC):
             InputError: there is none.
         """
         raise InputError(
-            "cannot be part of a graph",
-            where=f"front end {self.name}",
-            fix="export from its features with --input spectrum",
+            "cannot be part of a graph", f"front end {self.name}", "export from its features with --input spectrum"
         )
 
     def trainable(self) -> nn.Module | None:
@@ -102,22 +100,20 @@ class Frontend(ABC):
         if (trainable := experiment.frontend.trainable) != "none":
             if cls.name != "pretrained":
                 raise InputError(
-                    f"front end {cls.name} has no weights",
-                    where=f"frontend.trainable = {trainable}",
-                    fix="set it to none",
+                    f"front end {cls.name} has no weights", f"frontend.trainable = {trainable}", "set it to none"
                 )
             for name, needed in OF_TRAINABLE.items():
                 if (value := getattr(experiment.batches, name)) != needed:
                     raise InputError(
                         f"frontend.trainable = {trainable} needs the frames as the encoder gives them",
-                        where=f"batches.{name} = {value}",
-                        fix=f"set it to {needed}",
+                        f"batches.{name} = {value}",
+                        f"set it to {needed}",
                     )
         wanted = ({} if cls.log_power else OF_LOG_POWER) | ({} if cls.linear_frequency else OF_LINEAR_FREQUENCY)
         for name, off in wanted.items():
             if (value := getattr(experiment.batches, name)) != off:
                 raise InputError(
                     f"works on a log-power spectrum, which front end {experiment.frontend.name} does not give",
-                    where=f"batches.{name} = {value}",
-                    fix=f"set it to {off}",
+                    f"batches.{name} = {value}",
+                    f"set it to {off}",
                 )

@@ -44,8 +44,8 @@ def describe(folder: Path, config: Mapping[str, Any]) -> About:
     except (LookupError, TypeError, ValueError):
         raise InputError(
             f"a model of kind {kind!r}, which does not take speech as samples",
-            where=folder,
-            fix="give Whisper, wav2vec 2.0, HuBERT, WavLM or data2vec-audio",
+            folder,
+            "give Whisper, wav2vec 2.0, HuBERT, WavLM or data2vec-audio",
         ) from None
     shortest = 1
     for stride, kernel in zip(reversed(strides), reversed(kernels), strict=True):
@@ -70,8 +70,8 @@ class HuggingFaceEncoder:
         except ImportError:
             raise InputError(
                 "needs transformers, which is not installed",
-                where=folder,
-                fix="pip install -e '.[pretrained]', or call run.sh with --extras pretrained",
+                folder,
+                "pip install -e '.[pretrained]', or call run.sh with --extras pretrained",
             ) from None
         logging.set_verbosity_error()
         logging.disable_progress_bar()
@@ -82,9 +82,7 @@ class HuggingFaceEncoder:
             )
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError) as error:
             reason = str(error).strip().partition("\n")[0]
-            raise InputError(
-                f"transformers cannot load it ({reason})", where=folder, fix="fetch the model again"
-            ) from None
+            raise InputError(f"transformers cannot load it ({reason})", folder, "fetch the model again") from None
         self.model.float().eval().requires_grad_(False)
 
     def encode(self, samples: Sequence[np.ndarray], layers: tuple[int, ...]) -> list[np.ndarray]:

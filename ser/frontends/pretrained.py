@@ -64,7 +64,7 @@ class Pretrained(Frontend):
         weight_files(self.folder)
         config = read_json(self.folder / "config.json")
         if not isinstance(config, dict):
-            raise InputError("holds no settings", where=self.folder / "config.json", fix="fetch the model again")
+            raise InputError("holds no settings", self.folder / "config.json", "fetch the model again")
         self.kind = "ctranslate2" if (self.folder / "model.bin").is_file() else str(config.get("model_type"))
         if self.kind in WHISPER:
             self.sampling_rate, self.frame_shift, self.shortest = 16_000, WHISPER_SHIFT, 400
@@ -80,8 +80,8 @@ class Pretrained(Frontend):
         if self.trained and self.kind not in WHISPER:
             raise InputError(
                 f"{self.folder} is of kind {self.kind}, and only Whisper's encoder can be trained here",
-                where=f"frontend.trainable = {settings.trainable}",
-                fix="set it to none",
+                f"frontend.trainable = {settings.trainable}",
+                "set it to none",
             )
         if self.trained > depth:
             self.numbers, self.dim, self.frame_shift = (), self._whisper.bands, WHISPER_SHIFT // 2
@@ -126,8 +126,8 @@ class Pretrained(Frontend):
         if self.kind not in WHISPER:
             raise InputError(
                 f"an encoder of kind {self.kind} cannot be part of a graph",
-                where=self.folder,
-                fix="export from its features with --input spectrum",
+                self.folder,
+                "export from its features with --input spectrum",
             )
         from ser.frontends.graph import WhisperGraph
 
@@ -205,14 +205,14 @@ def find_model(name: str, revision: str) -> Path:
     if name in PUBLISHED:
         folder = folder_of(name)
         if not (folder / "model.bin").is_file():
-            raise InputError(f"{name} has not been fetched", where=folder, fix="run stage 0")
+            raise InputError(f"{name} has not been fetched", folder, "run stage 0")
         return folder
     if HUB_NAME.fullmatch(name):
         return fetch_from_hub(name, revision)
     raise InputError(
         "no such folder",
-        where=f"frontend.model = {name!r}",
-        fix=(f"give a folder, a name of the hub such as facebook/wav2vec2-base, or one of {', '.join(PUBLISHED)}"),
+        f"frontend.model = {name!r}",
+        (f"give a folder, a name of the hub such as facebook/wav2vec2-base, or one of {', '.join(PUBLISHED)}"),
     )
 
 
@@ -247,12 +247,12 @@ def layer_numbers(layers: str, depth: int) -> tuple[int, ...]:
         return tuple(range(1, depth + 1))
     parts = layers.split(",")
     if not all(part.strip().isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
-        raise InputError("must be all, or numbers such as 1,2,3", where=f"frontend.layers = {layers}")
+        raise InputError("must be all, or numbers such as 1,2,3", f"frontend.layers = {layers}")
     if wrong := [part for part in parts if int(part) > depth]:
         raise InputError(
             f"layer {wrong[0]} of {depth}",
-            where=f"frontend.layers = {layers}",
-            fix=f"choose from 0 (before the first) to {depth}",
+            f"frontend.layers = {layers}",
+            f"choose from 0 (before the first) to {depth}",
         )
     return tuple(sorted(map(int, parts)))
 
@@ -274,7 +274,7 @@ def trained_layers(trainable: str, depth: int) -> int:
         return 0 if trainable == "none" else depth + 1
     found = re.fullmatch(r"last_([1-9]\d{0,3})", trainable)
     if not found or int(found[1]) > depth:
-        raise InputError(f"must be none, all, or last_1 to last_{depth}", where=f"frontend.trainable = {trainable}")
+        raise InputError(f"must be none, all, or last_1 to last_{depth}", f"frontend.trainable = {trainable}")
     return int(found[1])
 
 

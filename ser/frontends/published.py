@@ -76,9 +76,7 @@ def fetch_published(name: str) -> Path:
             _from_url(model, temporary)
         for file, digest in model.files.items():
             if digest and sha256(temporary / file) != digest:
-                raise InputError(
-                    f"{file} has another SHA-256 than {digest}", where=name, fix="fetch it again, or report it"
-                )
+                raise InputError(f"{file} has another SHA-256 than {digest}", name, "fetch it again, or report it")
     print(f"{folder}: fetched")
     return folder
 
@@ -114,7 +112,7 @@ def _from_url(model: Published, folder: Path) -> None:
         except FetchError as error:
             raise InputError(
                 error.what,
-                where=error.where,
-                fix=f"{error.fix}; with no network, put {', '.join(model.files)} of a faster-whisper "
+                error.where,
+                f"{error.fix}; with no network, put {', '.join(model.files)} of a faster-whisper "
                 "tiny.en folder somewhere and give it as --frontend.model",
             ) from None

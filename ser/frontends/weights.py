@@ -31,7 +31,7 @@ def load_safetensors(folder: Path) -> dict[str, Tensor]:
         for path in weight_files(folder):
             found |= load_file(path)
     except SafetensorError as error:
-        raise InputError(f"not readable as safetensors ({error})", where=path, fix="fetch the model again") from None
+        raise InputError(f"not readable as safetensors ({error})", path, "fetch the model again") from None
     return found
 
 
@@ -42,11 +42,9 @@ def weight_files(folder: Path) -> list[Path]:
         InputError: no folder, or one without such files.
     """
     if not folder.is_dir():
-        raise InputError("no such folder", where=folder, fix="give the folder of a pretrained model (frontend.model)")
+        raise InputError("no such folder", folder, "give the folder of a pretrained model (frontend.model)")
     if not (folder / "config.json").is_file():
-        raise InputError(
-            "no config.json, so no folder of a pretrained model", where=folder, fix="fetch the model again"
-        )
+        raise InputError("no config.json, so no folder of a pretrained model", folder, "fetch the model again")
     if found := sorted(folder.glob("*.safetensors")):
         return found
     if (folder / "model.bin").is_file():
@@ -55,10 +53,10 @@ def weight_files(folder: Path) -> list[Path]:
     if pickled:
         raise InputError(
             "pickled weights, which can run code when they are read",
-            where=folder / pickled[0],
-            fix=("convert them to safetensors (transformers: save_pretrained), or fetch a revision that has these"),
+            folder / pickled[0],
+            ("convert them to safetensors (transformers: save_pretrained), or fetch a revision that has these"),
         )
-    raise InputError("no *.safetensors", where=folder, fix="fetch the model again")
+    raise InputError("no *.safetensors", folder, "fetch the model again")
 
 
 @lru_cache(maxsize=8)
@@ -82,15 +80,15 @@ def fetch_from_hub(name: str, revision: str) -> Path:
         raise InputError(
             f"give the commit of {name} (40 hexadecimal digits, from its page on the hub), so that "
             "the model cannot change",
-            where=f"frontend.revision = {revision!r}",
+            f"frontend.revision = {revision!r}",
         )
     try:
         import huggingface_hub
     except ImportError:
         raise InputError(
             "huggingface_hub is not installed",
-            where=f"frontend.model = {name}",
-            fix="pip install -e '.[pretrained]', or give a folder",
+            f"frontend.model = {name}",
+            "pip install -e '.[pretrained]', or give a folder",
         ) from None
     try:
         found = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=WANTED))
@@ -98,11 +96,11 @@ def fetch_from_hub(name: str, revision: str) -> Path:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"cannot be fetched ({reason})",
-            where=f"frontend.model = {name}",
-            fix="check name, revision and network, or give a folder",
+            f"frontend.model = {name}",
+            "check name, revision and network, or give a folder",
         ) from None
     if (found / "model.bin").is_file() and not any(found.glob("*.safetensors")):
         spec = read_json(found / "config.json")
         if "model_type" in spec:  # of transformers, and pickled
-            raise InputError("pickled weights", where=found / "model.bin", fix="choose a revision with safetensors")
+            raise InputError("pickled weights", found / "model.bin", "choose a revision with safetensors")
     return found

@@ -243,12 +243,12 @@ def read_ctranslate2(path: Path) -> tuple[dict[str, Tensor], int]:
     except (LookupError, ValueError):
         raise InputError(
             "not Whisper's encoder in float32 or float16",
-            where=path,
-            fix="convert the model again with ct2-transformers-converter --quantization float16",
+            path,
+            "convert the model again with ct2-transformers-converter --quantization float16",
         ) from None
     if any(x.dtype.kind != "f" for x in found.values()) or not depth:
         raise InputError(
-            "its weights are quantised to integers", where=path, fix="use the float16 or float32 version of the model"
+            "its weights are quantised to integers", path, "use the float16 or float32 version of the model"
         )
     return {name: torch.from_numpy(x.astype(np.float32)) for name, x in found.items()}, heads
 
@@ -293,12 +293,10 @@ def _variables(path: Path) -> dict[str, np.ndarray]:
 
     try:
         if (version := number("I")) != CTRANSLATE2_VERSION:
-            raise InputError(f"of version {version} of CTranslate2's format; {CTRANSLATE2_VERSION} is read", where=path)
+            raise InputError(f"of version {version} of CTranslate2's format; {CTRANSLATE2_VERSION} is read", path)
         kind, _ = text(), number("I")
         if kind != "WhisperSpec":
-            raise InputError(
-                f"a CTranslate2 model of kind {kind[:40]!r}, not Whisper", where=path, fix="give a Whisper folder"
-            )
+            raise InputError(f"a CTranslate2 model of kind {kind[:40]!r}, not Whisper", path, "give a Whisper folder")
         found = {}
         for _ in range(number("I")):
             name = text()
@@ -311,7 +309,7 @@ def _variables(path: Path) -> dict[str, np.ndarray]:
             at += size
         return found
     except (struct.error, ValueError, LookupError):
-        raise InputError("not a whole CTranslate2 model", where=path, fix="fetch it again") from None
+        raise InputError("not a whole CTranslate2 model", path, "fetch it again") from None
 
 
 def read_safetensors(folder: Path) -> tuple[dict[str, Tensor], int]:
@@ -322,5 +320,5 @@ def read_safetensors(folder: Path) -> tuple[dict[str, Tensor], int]:
     tensors = load_safetensors(folder)
     found = {name.removeprefix(PREFIX): x.float() for name, x in tensors.items() if name.startswith(PREFIX)}
     if not found or not isinstance(heads := config.get("encoder_attention_heads"), int):
-        raise InputError("not Whisper's encoder, though config.json says so", where=folder, fix="fetch the model again")
+        raise InputError("not Whisper's encoder, though config.json says so", folder, "fetch the model again")
     return found, heads

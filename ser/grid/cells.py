@@ -146,8 +146,7 @@ class Grid:
         """
         if odd := set(self.folds).difference(range(1, self.most_folds + 1)):
             raise InputError(
-                f"split {self.settings.split} of these corpora has folds 1 to {self.most_folds}",
-                where=f"--folds {max(odd)}",
+                f"split {self.settings.split} of these corpora has folds 1 to {self.most_folds}", f"--folds {max(odd)}"
             )
         return [
             self._experiment(cell, fold, seed)
@@ -181,8 +180,8 @@ class Grid:
             variables = ", ".join(dict.fromkeys(candidates[corpus][-1] for corpus in missing))
             raise InputError(
                 f"{variables} not set",
-                where=", ".join(missing),
-                fix=(
+                ", ".join(missing),
+                (
                     "write the folders in db.sh, or go on without these corpora, by --only "
                     f"{rest or 'and those that you have'}"
                 ),
@@ -213,7 +212,7 @@ class Grid:
             number = with_splits(self.protocols[corpus], self.places.data / corpus).num_folds(split)
             if number is None:
                 raise InputError(
-                    "its speakers, and so its folds, are unknown", where=self.places.data / corpus, fix="run stage 1"
+                    "its speakers, and so its folds, are unknown", self.places.data / corpus, "run stage 1"
                 )
             numbers.append(number)
         return max(numbers)
@@ -245,17 +244,15 @@ def open_grid(
         key = override.partition("=")[0]
         if key in VARIED:
             fix = "give --only" if key == "corpora" else f"give --{key}s" if key in ("fold", "seed") else f"edit {path}"
-            raise InputError(f"{override}: the grid varies {key}", where="command line", fix=fix)
+            raise InputError(f"{override}: the grid varies {key}", "command line", fix)
     for corpus in only:
         if corpus not in corpora:
             near = difflib.get_close_matches(corpus, corpora, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; {path} has {', '.join(corpora)}"
-            raise InputError(f"{corpus} is no corpus of the grid{hint}", where=f"--only {','.join(only)}")
+            raise InputError(f"{corpus} is no corpus of the grid{hint}", f"--only {','.join(only)}")
     for option, numbers, least in (("folds", folds, 1), ("seeds", seeds, 0)):
         if any(number < least for number in numbers) or len(set(numbers)) < len(numbers):
-            raise InputError(
-                f"whole numbers from {least}, each once", where=f"--{option} {' '.join(map(str, numbers))}"
-            )
+            raise InputError(f"whole numbers from {least}, each once", f"--{option} {' '.join(map(str, numbers))}")
     settings = load(preset, places.recipe, [f"corpora=[{','.join(corpora)}]", *overrides])
     protocols = {corpus: read_protocol(corpus, places.recipe) for corpus in corpora}
     tested = {corpus for corpus, protocol in protocols.items() if protocol.has_test(settings.split, 1)}
@@ -265,8 +262,8 @@ def open_grid(
     if not there:
         raise InputError(
             "no combination of these is in the grid or has test speakers",
-            where=f"--only {','.join(available)}",
-            fix="add a corpus",
+            f"--only {','.join(available)}",
+            "add a corpus",
         )
     factors = list(product(*(values[factor] for factor in FACTORS)))
     return Grid(
@@ -301,8 +298,8 @@ def _combinations(
         if len(available) > MOST_OF_ALL:
             raise InputError(
                 f"combinations: all of {len(available)} corpora are {2 ** len(available) - 1:,} sets",
-                where=path,
-                fix=(f"choose {', '.join(SETS[1:])} or list some, or give --only with at most {MOST_OF_ALL} corpora"),
+                path,
+                (f"choose {', '.join(SETS[1:])} or list some, or give --only with at most {MOST_OF_ALL} corpora"),
             )
         sets = chain.from_iterable(combinations(available, size) for size in range(1, len(available) + 1))
         size = 2 ** len(corpora) - 2 ** len(set(corpora) - tested)
@@ -314,14 +311,13 @@ def _combinations(
         every = [tuple(combination) for combination in asked]
     for combination in every:
         if unknown := sorted(set(combination) - set(corpora)):
-            raise InputError(f"combinations: {unknown[0]} is not among its corpora", where=path)
+            raise InputError(f"combinations: {unknown[0]} is not among its corpora", path)
         if not tested & set(combination) or len(set(combination)) < len(combination):
             raise InputError(
-                f"combinations: {', '.join(combination)}: must name each corpus once, and one that is tested",
-                where=path,
+                f"combinations: {', '.join(combination)}: must name each corpus once, and one that is tested", path
             )
     if len(set(map(frozenset, every))) < len(every):
-        raise InputError("combinations: one stands twice", where=path)
+        raise InputError("combinations: one stands twice", path)
     return [combination for combination in every if set(combination) <= set(available)], len(every)
 
 
@@ -330,21 +326,20 @@ def _read(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
     values = read_yaml(path)
     for key in sorted(values.keys() ^ set(KEYS)):
         wrong = "missing" if key in KEYS else "unknown"
-        raise InputError(f"key {key} is {wrong}; a grid has: {', '.join(KEYS)}", where=path)
+        raise InputError(f"key {key} is {wrong}; a grid has: {', '.join(KEYS)}", path)
     for key, value in values.items():
         if key == "combinations":
             right = value in SETS or (_is_list(value, list) and all(_is_list(names, str) for names in value))
             if not right:
                 raise InputError(
-                    f"key combinations must be {', '.join(SETS)}, or list lists of corpora, not {shown(value)}",
-                    where=path,
+                    f"key combinations must be {', '.join(SETS)}, or list lists of corpora, not {shown(value)}", path
                 )
         elif not _is_list(value, str) or len(set(value)) < len(value):
-            raise InputError(f"key {key} must list names, each once, not {shown(value)}{QUOTE}", where=path)
+            raise InputError(f"key {key} must list names, each once, not {shown(value)}{QUOTE}", path)
     for factor, known in FACTORS.items():
         for name in values[factor]:
             if name not in known:
-                raise InputError(f"key {factor}: {name} is unknown; there is: {', '.join(known)}", where=path)
+                raise InputError(f"key {factor}: {name} is unknown; there is: {', '.join(known)}", path)
     return path, values
 
 

@@ -33,5 +33,5 @@ def read_kept(folder: Path, code: str | None) -> dict[str, dict[str, Any]]:
             rows = pq.read_table(path, columns=[*COLUMNS]).to_pylist()
             found |= {row["config_hash"]: {**row, "zero_shot": json.loads(row["zero_shot"])} for row in rows}
         except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
-            raise InputError(f"not readable ({' '.join(str(error).split())})", where=path, fix=again) from None
+            raise InputError(f"not readable ({' '.join(str(error).split())})", path, again) from None
     return {name: row for name, row in found.items() if code is None or set(row["code_hashes"]) == {code}}

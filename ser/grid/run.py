@@ -262,9 +262,7 @@ def train(data: Data, folder: Path) -> None:
     model = folder / "model.safetensors"
     if model.is_file():
         if what := data.differs_in(load_tensors(model)[1]):
-            raise InputError(
-                f"trained with another {what}", where=model, fix=f"remove {folder}, or give another --exp folder"
-            )
+            raise InputError(f"trained with another {what}", model, f"remove {folder}, or give another --exp folder")
         return
     data.check_confounded(data.experiment.batches.normalisation)
     parts = data.parts("train"), data.parts("valid")

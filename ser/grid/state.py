@@ -187,8 +187,8 @@ def claimed(folder: Path) -> Iterator[bool]:
             raise InputError(
                 f"taken by another process ({other.strip()}) while {holder.strip()} held it: locks of "
                 "this file system hold on one machine alone",
-                where=folder / LOCK,
-                fix=(
+                folder / LOCK,
+                (
                     "mount it with locks (NFS: without nolock and local_lock; Lustre: with flock, not "
                     "localflock), or run all jobs on one machine"
                 ),

@@ -41,7 +41,7 @@ def seen(folder: Path) -> frozenset[str]:
     try:
         return frozenset((folder / SEEN).read_text(encoding="utf-8").split())
     except UnicodeDecodeError:
-        raise InputError("not text", where=folder / SEEN, fix=AGAIN) from None
+        raise InputError("not text", folder / SEEN, AGAIN) from None
 
 
 def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:

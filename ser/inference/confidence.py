@@ -48,7 +48,5 @@ def confidence_of(predictor: Predictor, own_statistics: bool, precision: float |
     confidence, right = (np.array(calibration.get(name, ())) for name in ("confidence", "right"))
     found = threshold_for(confidence, right, precision) if len(right) else None
     if found is None:
-        raise InputError(
-            "not reached at any confidence on validation", where=f"precision {precision:g}", fix="ask for less"
-        )
+        raise InputError("not reached at any confidence on validation", f"precision {precision:g}", "ask for less")
     return Confidence(temperature, *found)

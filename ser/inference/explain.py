@@ -61,18 +61,16 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
     if not isinstance(network, SpeechEmotionNetwork):
         raise InputError(
             "an ensemble or an SVM, which has no attention of its own",
-            where=predictor.model.folder,
-            fix="give the package of a single network",
+            predictor.model.folder,
+            "give the package of a single network",
         )
     weights_of: Any = getattr(network.pooling, "weights", None)
     if weights_of is None:
-        raise InputError(
-            f"its pooling, {predictor.model.experiment.pooling}, has no weights", where=predictor.model.folder
-        )
+        raise InputError(f"its pooling, {predictor.model.experiment.pooling}, has no weights", predictor.model.folder)
     info = audio_info(path)
     seconds = info.num_samples / info.sampling_rate
     if seconds > LONGEST:
-        raise InputError(f"{seconds:.0f} s, and a picture holds {LONGEST:.0f} s", where=path, fix="use `ser timeline`")
+        raise InputError(f"{seconds:.0f} s, and a picture holds {LONGEST:.0f} s", path, "use `ser timeline`")
     source, frontend = Source(str(path), path), predictor.frontend
     samples = whole(source, frontend.sampling_rate)
     values = predictor.spectrum(samples)

@@ -33,9 +33,7 @@ def find_package(model: Path) -> Path:
         import huggingface_hub
         from huggingface_hub.constants import HF_HOME
     except ImportError:
-        raise InputError(
-            f"no such folder; to fetch a model of that name from the hub, {INSTALL}", where=model
-        ) from None
+        raise InputError(f"no such folder; to fetch a model of that name from the hub, {INSTALL}", model) from None
     # Files themselves in place of the links of the hub's cache, of which nobody knows where they lead.
     place = Path(HF_HOME, "ser", *name.split("/"))
     if COMMIT.fullmatch(revision) and (place / revision / SUMS).is_file():
@@ -49,8 +47,8 @@ def find_package(model: Path) -> Path:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"no such folder, and no model that can be fetched from the hub ({reason})",
-            where=model,
-            fix="check path, name, revision and network",
+            model,
+            "check path, name, revision and network",
         ) from None
     if not revision:
         print(f"{name}@{commit}: the newest revision", file=sys.stderr)
@@ -68,11 +66,11 @@ def publish(folder: Path, out: Path, name: str, upload: bool = False) -> None:
         InputError: no model package, or one that is damaged; a name of another form; the hub refuses.
     """
     if not HUB_NAME.fullmatch(name):
-        raise InputError("<owner>/<name>, such as lab/ser-public", where=f"--name {name}")
+        raise InputError("<owner>/<name>, such as lab/ser-public", f"--name {name}")
     verify(folder)
     description = read_description(folder)
     if out.exists():
-        raise InputError("there already", where=out, fix="choose another folder")
+        raise InputError("there already", out, "choose another folder")
     text = card(description, sorted(path.name for path in folder.glob("check*")))
     with atomic_path(out) as temporary:
         shutil.copytree(folder, temporary)
@@ -122,11 +120,11 @@ def _upload(folder: Path, name: str) -> None:
     try:
         from huggingface_hub import HfApi
     except ImportError:
-        raise InputError(INSTALL, where="--upload") from None
+        raise InputError(INSTALL, "--upload") from None
     try:
         api = HfApi()
         api.create_repo(name, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=folder, commit_message=f"{DESCRIPTION} and weights")
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"{name}: {reason}. {folder} is ready", where="--upload", fix="upload it by hand") from None
+        raise InputError(f"{name}: {reason}. {folder} is ready", "--upload", "upload it by hand") from None

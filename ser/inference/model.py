@@ -85,7 +85,7 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
 
             width = svm.size_of(description["svm"]["features"], width)
         if any(len(description["group_statistics"][name]) != width for name in ("mean", "deviation")):
-            raise InputError(f"group_statistics: not {width} numbers", where=folder / DESCRIPTION, fix=AGAIN)
+            raise InputError(f"group_statistics: not {width} numbers", folder / DESCRIPTION, AGAIN)
     heads = {head: tuple(classes) for head, classes in description["heads"].items()}
     from ser.training.checkpoint import load_tensors
     from ser.training.device import open_device
@@ -96,23 +96,21 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
     try:
         tensors, meta = load_tensors(path, vouched=True)
     except InputError as error:
-        raise InputError(error.what, where=error.where, fix=AGAIN) from None
+        raise InputError(error.what, error.where, AGAIN) from None
     try:
         weighed = {head: tuple(names) for head, names in of_kind(_Meta, meta, "")["classes"].items()}
     except ValueError as error:
-        raise InputError(f"not the weights of a model ({error})", where=path, fix=AGAIN) from None
+        raise InputError(f"not the weights of a model ({error})", path, AGAIN) from None
     if weighed != heads:
         raise InputError(
-            f"the weights answer {_listed(weighed)}, and {DESCRIPTION} has {_listed(heads)}", where=folder, fix=AGAIN
+            f"the weights answer {_listed(weighed)}, and {DESCRIPTION} has {_listed(heads)}", folder, AGAIN
         )
     network = _network(description, experiment, heads)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split()).partition(": ")[2][:200]
-        raise InputError(
-            f"weights of another network than in {DESCRIPTION} ({reason})", where=path, fix=AGAIN
-        ) from None
+        raise InputError(f"weights of another network than in {DESCRIPTION} ({reason})", path, AGAIN) from None
     network.eval().requires_grad_(False)
     return Model(folder, experiment, network.to(place), place, description, heads)
 
@@ -169,9 +167,7 @@ def _with_frontend(folder: Path, description: Mapping[str, Any], experiment: Exp
     settings, wanted = experiment.frontend, description["frontend"]["weights"]
     if (found := weights_digest(find_model(settings.model, settings.revision))) != wanted:
         raise InputError(
-            f"made with {settings.model} of SHA-256 {wanted}, and the one here has {found}",
-            where=folder,
-            fix="get that one",
+            f"made with {settings.model} of SHA-256 {wanted}, and the one here has {found}", folder, "get that one"
         )
     return experiment
 
@@ -314,13 +310,13 @@ def read_description(folder: Path) -> dict[str, Any]:
     number = found.get("format") if isinstance(found, dict) else None
     if number != FORMAT or isinstance(number, bool):
         raise InputError(
-            f"format {number}, and this version reads {FORMAT}", where=path, fix="update the toolkit, or pack it again"
+            f"format {number}, and this version reads {FORMAT}", path, "update the toolkit, or pack it again"
         )
     try:
         found = dict(of_kind(Description, found, ""))
         _check(found, experiment_of(found["settings"]))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"not a description of a model ({error})", where=path, fix=AGAIN) from None
+        raise InputError(f"not a description of a model ({error})", path, AGAIN) from None
     return found
 
 
@@ -400,33 +396,29 @@ def verify(folder: Path) -> None:
         InputError: one is missing or changed, or a name leads out of the folder.
     """
     if not folder.is_dir():
-        raise InputError("no such folder", where=folder, fix="give one that `ser pack` made")
+        raise InputError("no such folder", folder, "give one that `ser pack` made")
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise InputError(
-            f"no model package, for it has no {SUMS}", where=folder, fix="give one that `ser pack` made"
-        ) from None
+        raise InputError(f"no model package, for it has no {SUMS}", folder, "give one that `ser pack` made") from None
     except UnicodeDecodeError:
-        raise InputError("not text", where=folder / SUMS, fix=AGAIN) from None
+        raise InputError("not text", folder / SUMS, AGAIN) from None
     sums: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         match = re.fullmatch(r"([0-9a-f]{64}) [ *]((?:frontend/)?[A-Za-z0-9][\w.-]*)", line)
         if match is None:
-            raise InputError(
-                "not `<SHA-256>  <name of a file in this folder>`", where=f"{folder / SUMS}:{number}", fix=AGAIN
-            )
+            raise InputError("not `<SHA-256>  <name of a file in this folder>`", f"{folder / SUMS}:{number}", AGAIN)
         sums[match[2]] = match[1]
     for name in FILES:
         if name not in sums:
-            raise InputError(f"does not name {name}", where=folder / SUMS, fix=AGAIN)
+            raise InputError(f"does not name {name}", folder / SUMS, AGAIN)
     for name, wanted in sums.items():
         path = folder / name
         if path.is_symlink() or not path.is_file():
-            raise InputError("missing, or a link", where=path, fix=AGAIN)
+            raise InputError("missing, or a link", path, AGAIN)
         if sha256(path) != wanted:
             _refuse_pickle(path)
-            raise InputError(f"not the file that was packed (SHA-256 differs from {SUMS})", where=path, fix=AGAIN)
+            raise InputError(f"not the file that was packed (SHA-256 differs from {SUMS})", path, AGAIN)
 
 
 def write_sums(folder: Path, *others: str) -> None:
@@ -446,7 +438,7 @@ def _refuse_pickle(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(9)
     if head[8:] != b"{" and (head[:1] == b"\x80" or head[:4] == b"PK\x03\x04"):  # safetensors: a length, then JSON
-        raise InputError("a pickle, which may hold code and is not opened, not safetensors", where=path, fix=AGAIN)
+        raise InputError("a pickle, which may hold code and is not opened, not safetensors", path, AGAIN)
 
 
 def _listed(heads: Mapping[str, tuple[str, ...]]) -> str:

@@ -105,7 +105,7 @@ def pack(
     data = members[0].data
     unseen = _unseen_corpora(findings, data.experiment) if findings else []
     if out.exists() and not (out / folders.SUMS).is_file():
-        raise InputError("exists, and is no model package", where=out, fix="give another name")
+        raise InputError("exists, and is no model package", out, "give another name")
     built = build_frontend(data.experiment)
     frontend = built if isinstance(built, Pretrained) else None
     seen, trained = _trained(data)
@@ -145,9 +145,7 @@ def pack(
 
 def _open(folder: Path, recipe: Path | None, data_root: Path | None, dump_root: Path | None) -> Data:
     if not (folder / "config.yaml").is_file():
-        raise InputError(
-            "no experiment, for it has no config.yaml", where=folder, fix="give <exp>/<corpora>/<cell>/<fold>"
-        )
+        raise InputError("no experiment, for it has no config.yaml", folder, "give <exp>/<corpora>/<cell>/<fold>")
     return _data(read_experiment(folder / "config.yaml"), folder, recipe, data_root, dump_root)
 
 
@@ -159,9 +157,7 @@ def _data(
     data_root, dump_root = data_root or recipe / "data", dump_root or ROOT / "dump"
     for place, option, what in ((data_root, "data", "prepared corpora"), (dump_root, "dump", "feature store")):
         if not place.is_dir():
-            raise InputError(
-                f"no {what} in {place}", where=folder, fix=f"give --recipe and --{option} as run.sh got them"
-            )
+            raise InputError(f"no {what} in {place}", folder, f"give --recipe and --{option} as run.sh got them")
     return open_data(experiment, recipe, data_root, dump_root)
 
 
@@ -173,21 +169,19 @@ def _baseline(folder: Path, recipe: Path | None, data_root: Path | None, dump_ro
     """
     path, again = folder / baseline.MODEL, "remove the folder and run steps/baseline.py again"
     if not path.is_file():
-        raise InputError(f"holds no {baseline.MODEL}", where=folder, fix=again)
+        raise InputError(f"holds no {baseline.MODEL}", folder, again)
     result, meta = read_result(folder / "result.json"), load_tensors(path)[1]
     try:
         own = of_kind(_SavedSVM, meta, "")
         experiment = folders.experiment_of(own["settings"])
     except ValueError as error:
-        raise InputError(f"not a baseline of this version ({error})", where=path, fix=again) from None
+        raise InputError(f"not a baseline of this version ({error})", path, again) from None
     if own["features"] == "opensmile":
-        raise InputError(
-            "of openSMILE's functionals, which a package cannot compute", where=folder, fix="give another baseline"
-        )
+        raise InputError("of openSMILE's functionals, which a package cannot compute", folder, "give another baseline")
     data = _data(experiment, folder, recipe, data_root, dump_root)
     identity = baseline.identity_of(data, own["features"], experiment.batches.normalisation)
     if not own["fingerprint"] == result.get("fingerprint") == identity["fingerprint"]:
-        raise InputError("its model, its result and the prepared data are not of each other", where=folder, fix=again)
+        raise InputError("its model, its result and the prepared data are not of each other", folder, again)
     return _Member(folder, data, result, {key: own[key] for key in ("features", "functionals", "trained", "C")})
 
 
@@ -209,18 +203,16 @@ def _finished(folder: Path, data: Data) -> dict[str, Any]:
     weights, path = folder / folders.WEIGHTS, folder / "result.json"
     for needed in (weights, folder / "train.json", path):
         if not needed.is_file():
-            raise InputError(f"not finished, for it has no {needed.name}", where=folder, fix="run stages 4 to 6")
+            raise InputError(f"not finished, for it has no {needed.name}", folder, "run stages 4 to 6")
     train, result = read_train(data, folder), read_result(path)
     files.read_train(folder, [folders.WEIGHTS])
     meta = load_tensors(weights, vouched=True)[1]
     hashes = data.hashes()
     if any(meta.get(key) != value or result.get(key) != value for key, value in hashes.items()):
-        raise InputError(
-            "weights, train.json and result.json are of different trainings", where=folder, fix="run stages 4 to 6"
-        )
+        raise InputError("weights, train.json and result.json are of different trainings", folder, "run stages 4 to 6")
     for corpus in result["targets"]:
         if read_decode(folder / f"decode_{corpus}_{result['part']}").get("model") != digest(weights):
-            raise InputError("not the weights that result.json is of", where=weights, fix="run stages 5 and 6 again")
+            raise InputError("not the weights that result.json is of", weights, "run stages 5 and 6 again")
     return {**train, **result}
 
 
@@ -232,9 +224,9 @@ def _check_members(others: Sequence[_Member], member: _Member) -> None:
     """
     for other in others:
         if digest(member.weights) == digest(other.weights):
-            raise InputError(f"has the weights of {other.folder}", where=member.folder, fix="give each experiment once")
+            raise InputError(f"has the weights of {other.folder}", member.folder, "give each experiment once")
     if others and (member.svm or others[0].svm):
-        raise InputError("an SVM", where=(member if member.svm else others[0]).folder, fix="pack it by itself")
+        raise InputError("an SVM", (member if member.svm else others[0]).folder, "pack it by itself")
     for first in others[:1]:
         what = folders.difference(first.data.experiment, member.data.experiment)
         stores = [{corpus: store.key for corpus, store in one.data.stores.items()} for one in (first, member)]
@@ -248,8 +240,8 @@ def _check_members(others: Sequence[_Member], member: _Member) -> None:
         if what:
             raise InputError(
                 f"differs from {first.folder}: {what}",
-                where=member.folder,
-                fix=(
+                member.folder,
+                (
                     "give experiments of the same corpora, fold, front end and preprocessing, such as the "
                     "seeds of one cell"
                 ),
@@ -266,9 +258,7 @@ def _unseen_corpora(path: Path, experiment: Experiment) -> list[dict[str, Any]]:
     from ser.findings.stats.effects import LEFT_OUT
 
     if found["comparable_hash"] != digest(comparable_settings(experiment)):
-        raise InputError(
-            f"of models of other settings than {experiment.folder}", where=path, fix="give findings of its grid"
-        )
+        raise InputError(f"of models of other settings than {experiment.folder}", path, "give findings of its grid")
     scores = [
         {
             "target": one["target"],
@@ -282,9 +272,7 @@ def _unseen_corpora(path: Path, experiment: Experiment) -> list[dict[str, Any]]:
         if (one["panel"], one["metric"]) == (LEFT_OUT, "ua") and one["value"] is not None
     ]
     if not scores:
-        raise InputError(
-            "no score of a corpus that was left out", where=path, fix="give the findings of a grid that has them"
-        )
+        raise InputError("no score of a corpus that was left out", path, "give the findings of a grid that has them")
     return scores
 
 

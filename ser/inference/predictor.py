@@ -46,13 +46,13 @@ class Predictor:
         if head is None and len({frozenset(classes) for classes in model.heads.values()}) > 1:
             known = "; ".join(f"{name} ({', '.join(classes)})" for name, classes in model.heads.items())
             raise InputError(
-                f"{model.folder}: the heads answer different labels: {known}", where="--head", fix="give one of them"
+                f"{model.folder}: the heads answer different labels: {known}", "--head", "give one of them"
             )
         self.model, self.head = model, head or MEAN
         self.frontend, self.batches = build_frontend(model.experiment), model.experiment.batches
         ways = model.network.routes()
         if self.head != MEAN and self.head not in ways:
-            raise InputError(f"no head {self.head}; it has {', '.join(ways)}, and {MEAN} of all", where=model.folder)
+            raise InputError(f"no head {self.head}; it has {', '.join(ways)}, and {MEAN} of all", model.folder)
         self.ways = list(ways.values()) if self.head == MEAN else [ways[self.head]]
         self.classes = tuple(dict.fromkeys(name for way, _ in self.ways for name in model.heads[way]))
         self.statistics: Statistics | None = None
@@ -138,9 +138,7 @@ class Predictor:
             lengths = torch.tensor([rows for _, _, rows in crops])
             result[indices] = self._answers(torch.from_numpy(features), lengths).numpy()
         if not np.isfinite(result).all():
-            raise InputError(
-                "gives posteriors that are not numbers", where=self.model.folder, fix="pack the model again"
-            )
+            raise InputError("gives posteriors that are not numbers", self.model.folder, "pack the model again")
         return result
 
     def _answers(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

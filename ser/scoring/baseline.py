@@ -66,15 +66,13 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
     if path.is_file():
         found = read_result(path)
         if found.get("fingerprint") != identity["fingerprint"]:
-            raise InputError(
-                "of other settings or data", where=path, fix=f"remove {folder}, or give another --exp folder"
-            )
+            raise InputError("of other settings or data", path, f"remove {folder}, or give another --exp folder")
         return found, True
     data.check_confounded(normalisation)
     train, valid, test = (data.parts(name) for name in ("train", "valid", "test"))
     if not test:
         corpora = ", ".join(data.experiment.corpora)
-        raise InputError(f"none of {corpora} has test speakers", where=folder, fix="add a corpus that has")
+        raise InputError(f"none of {corpora} has test speakers", folder, "add a corpus that has")
     classes = len(data.heads[UNIFIED])
     train_samples, valid_samples = (_samples(data, parts, features, normalisation) for parts in (train, valid))
     model = svm.fit(list(train_samples.values()), valid_samples, classes, normalisation)
@@ -177,7 +175,7 @@ def _functionals(data: Data, part: Part, features: str, normalisation: str) -> n
     """(utterances, functionals), by speaker where that is asked."""
     if features == "logmel" and data.experiment.frontend.name != "log_stft":
         raise InputError(
-            "summarises the log-STFT", where="--features logmel", fix="give --features statistics with other front ends"
+            "summarises the log-STFT", "--features logmel", "give --features statistics with other front ends"
         )
     if features != "opensmile":
         values = svm.functionals(part, features, data.experiment.features)

@@ -116,9 +116,7 @@ def plot_curves(folders: Sequence[Path], path: Path) -> None:
     """
     check_picture(path)
     if len(folders) > MOST:
-        raise InputError(
-            f"no room for {len(folders)} trainings, {MOST} at most", where=path, fix="name folders further down"
-        )
+        raise InputError(f"no room for {len(folders)} trainings, {MOST} at most", path, "name folders further down")
     title, names = _names(folders)
     save_picture(draw(title, dict(zip(names, map(read_curves, folders), strict=True))), path)
 

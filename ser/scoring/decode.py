@@ -85,7 +85,7 @@ class Decoder:
         """
         parts = data.parts(name)
         if not parts:
-            raise InputError(f"none of {', '.join(self.experiment.corpora)} has {name} speakers", where=self.folder)
+            raise InputError(f"none of {', '.join(self.experiment.corpora)} has {name} speakers", self.folder)
         valid = data.parts("valid") if name == "test" else {}
         calibrating = [part for corpus, part in valid.items() if corpus in parts]
         return [self.decode_part(part) for part in (*parts.values(), *calibrating)]
@@ -159,7 +159,7 @@ def mean_posteriors(network: SpeechEmotionNetwork, view: UtteranceDataset, devic
     """
     classes = view.part.classes
     if not any(set(classes) & set(names) for names in network.classes.values()):
-        raise InputError(f"none of its classes ({', '.join(classes)}) is one of the model's", where=view.part.corpus)
+        raise InputError(f"none of its classes ({', '.join(classes)}) is one of the model's", view.part.corpus)
     network.eval()
     result = np.empty((len(view), len(classes)), np.float32)
     for crops in by_length(view.frames, BATCH_FRAMES):

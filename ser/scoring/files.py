@@ -175,7 +175,7 @@ def folders_with(name: str, roots: Iterable[Path], missing: str) -> list[Path]:
     for root in roots:
         below = sorted(path.parent for path in root.rglob(name))
         if not below:
-            raise InputError(missing, where=root)
+            raise InputError(missing, root)
         found += below
     return list({path.resolve(): path for path in found}.values())
 
@@ -200,9 +200,9 @@ def read_epochs(path: Path) -> list[dict[str, Any]]:
         try:
             rows.append(of_kind(Epoch, json.loads(line), ""))
         except (ValueError, RecursionError) as error:
-            raise InputError(f"no epoch of a training ({error})", where=f"{path}:{number}", fix=again) from None
+            raise InputError(f"no epoch of a training ({error})", f"{path}:{number}", again) from None
     if not rows:
-        raise InputError("holds no epoch", where=path, fix="remove it and run stage 4 again")
+        raise InputError("holds no epoch", path, "remove it and run stage 4 again")
     return rows
 
 
@@ -210,9 +210,7 @@ def read_decode(folder: Path) -> dict[str, Any]:
     """What decode.json of a decode_<corpus>_<part>/ holds; hyp and, of a network, post.ark are as it records them."""
     found = read_record(folder / "decode.json", Decode, REDECODE, None)
     if not found["classes"] or len(set(found["classes"])) < len(found["classes"]):
-        raise InputError(
-            f"classes = {found['classes']}, expected different names", where=folder / "decode.json", fix=REDECODE
-        )
+        raise InputError(f"classes = {found['classes']}, expected different names", folder / "decode.json", REDECODE)
     return found
 
 
@@ -224,9 +222,9 @@ def read_result(path: Path, answers: bool = False) -> dict[str, Any]:
     """
     found = read_record(path, Result, RESCORE, None if answers else ())
     if not found["corpora"] or not found["targets"]:
-        raise InputError("names no corpora or no targets", where=path, fix=RESCORE)
+        raise InputError("names no corpora or no targets", path, RESCORE)
     if not 0 <= found["chosen_epoch"] <= found["epochs"] or found["fold"] < 1:
-        raise InputError("chosen_epoch, epochs or fold is not the number of one", where=path, fix=RESCORE)
+        raise InputError("chosen_epoch, epochs or fold is not the number of one", path, RESCORE)
     _check(path, found)
     return found
 
@@ -263,18 +261,16 @@ def read_answers(path: Path) -> list[list[str | None]]:
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError):
-        raise InputError("absent or not text", where=path, fix=REDECODE) from None
+        raise InputError("absent or not text", path, REDECODE) from None
     rows: dict[str, list[str | None]] = {}
     for number, line in enumerate(lines, 1):
         fields: list[str | None] = [*line.split("\t")]
         if len(fields) == len(COLUMNS) - 1:
             fields.append(None)
         if len(fields) != len(COLUMNS) or not all(fields[:4]):
-            raise InputError(
-                f"must hold {', '.join(COLUMNS)} with tabs between them", where=f"{path}:{number}", fix=REDECODE
-            )
+            raise InputError(f"must hold {', '.join(COLUMNS)} with tabs between them", f"{path}:{number}", REDECODE)
         if str(fields[0]) in rows:
-            raise InputError(f"{fields[0]} stands twice", where=f"{path}:{number}", fix=REDECODE)
+            raise InputError(f"{fields[0]} stands twice", f"{path}:{number}", REDECODE)
         rows[str(fields[0])] = [*fields[:4], fields[4] or None]
     return list(rows.values())
 
@@ -285,7 +281,7 @@ def _check(path: Path, found: Mapping[str, Any]) -> None:
         for corpus, target in found["targets"].items():
             _check_scores(corpus, target)
     except ValueError as error:
-        raise InputError(str(error), where=path, fix=RESCORE) from None
+        raise InputError(str(error), path, RESCORE) from None
 
 
 def check_described(found: Mapping[str, Any]) -> None:

@@ -99,7 +99,7 @@ def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
             found.append(_ensemble(pool, runs))
     if ensembles and all(pool.members == 1 for pool in found):
         raise InputError(
-            f"no network below {', '.join(map(str, exp_dirs))} has several seeds", where="--ensemble", fix="train more"
+            f"no network below {', '.join(map(str, exp_dirs))} has several seeds", "--ensemble", "train more"
         )
     return found
 
@@ -109,9 +109,7 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
     seeds, folds = sorted({s for s, _ in found}), sorted({f for _, f in found})
     missing = [f"seed {s} fold {f}" for s in seeds for f in folds if (s, f) not in found]
     if missing:
-        raise InputError(
-            f"{missing[0]} is missing, of which other seeds have it", where=runs[0][1].parent, fix="run it"
-        )
+        raise InputError(f"{missing[0]} is missing, of which other seeds have it", runs[0][1].parent, "run it")
     classes = runs[0][0]["targets"][target]["classes"]
     index = {name: i for i, name in enumerate(classes)}
     sums: dict[str, np.ndarray] = {}  # by speaker
@@ -120,7 +118,7 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
         for utterance, speaker, truth, hypothesis, _ in read_answers(table):
             if truth not in index or hypothesis not in index:
                 raise InputError(
-                    f"{utterance}: {truth} or {hypothesis} is none of {', '.join(classes)}", where=table, fix=RESCORE
+                    f"{utterance}: {truth} or {hypothesis} is none of {', '.join(classes)}", table, RESCORE
                 )
             own = sums.setdefault(str(speaker), np.zeros((len(seeds), len(classes), len(classes))))
             own[seeds.index(result["seed"]), index[truth], index[hypothesis]] += 1
@@ -158,8 +156,8 @@ def _settings(runs: Sequence[tuple[dict[str, Any], Path]], reader: ExperimentRea
         if changed:
             raise InputError(
                 f"of other settings than {runs[0][1].name} ({'; '.join(changed)})",
-                where=folder,
-                fix="keep one --exp folder for each settings",
+                folder,
+                "keep one --exp folder for each settings",
             )
     return first
 
@@ -181,14 +179,12 @@ def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
             for utterance, speaker, label, hypothesis, _ in read_answers(table):
                 key = str(utterance)
                 if key not in posteriors or classes[posteriors[key].argmax()] != hypothesis:
-                    raise InputError(
-                        f"{key}: {hypothesis} does not follow from post.ark beside it", where=table, fix=RESCORE
-                    )
+                    raise InputError(f"{key}: {hypothesis} does not follow from post.ark beside it", table, RESCORE)
                 own[key] = speakers[str(speaker)], classes.index(str(label))
                 sums[key] = sums.get(key, 0.0) + posteriors[key].astype(np.float64)
             if truth and own != truth:
                 odd = min(key for key in own.keys() | truth.keys() if own.get(key) != truth.get(key))
-                raise InputError(f"{odd}: another seed has it not, or of another truth", where=table, fix=RESCORE)
+                raise InputError(f"{odd}: another seed has it not, or of another truth", table, RESCORE)
             truth = own
         for key, (speaker_index, label_index) in truth.items():
             total[speaker_index, label_index, sums[key].argmax()] += 1
@@ -199,11 +195,11 @@ def _posteriors(decoded: Path, classes: Sequence[str]) -> dict[str, np.ndarray]:
     """Utterance -> posteriors, (classes,), of a decode_<corpus>_<part>/."""
     path = decoded / "post.ark"
     if read_decode(decoded)["classes"] != list(classes):
-        raise InputError("of other classes than the result", where=path, fix=RESCORE)
+        raise InputError("of other classes than the result", path, RESCORE)
     found = read_archive(path)
     odd = next((key for key, row in found.items() if row.shape != (len(classes),)), None)
     if odd is not None:
-        raise InputError(f"{odd}: no posterior for each of {', '.join(classes)}", where=path, fix=REDECODE)
+        raise InputError(f"{odd}: no posterior for each of {', '.join(classes)}", path, REDECODE)
     return found
 
 

@@ -45,17 +45,15 @@ def score_part(part: Part, folder: Path, pictures: bool = True) -> dict[str, Any
     odd = sorted(hypothesis.keys() ^ set(part.ids))
     if odd:
         raise InputError(
-            f"{odd[0]} stands in only one of hyp and the {part.name} part",
-            where=folder / "hyp",
-            fix="run stage 5 again",
+            f"{odd[0]} stands in only one of hyp and the {part.name} part", folder / "hyp", "run stage 5 again"
         )
     index = {name: i for i, name in enumerate(part.classes)}
     unknown = [key for key in part.ids if hypothesis[key] not in index]
     if unknown:
         raise InputError(
             f"{unknown[0]}: {hypothesis[unknown[0]]!r} is none of {', '.join(part.classes)}",
-            where=folder / "hyp",
-            fix="run stage 5 again",
+            folder / "hyp",
+            "run stage 5 again",
         )
     confusion = confusion_matrix(
         part.targets, np.array([index[hypothesis[key]] for key in part.ids]), len(part.classes)
@@ -104,9 +102,7 @@ def read_train(data: Data, folder: Path) -> dict[str, Any]:
     train = files.read_train(folder)
     if what := data.differs_in(train):
         raise InputError(
-            f"trained with another {what}",
-            where=folder,
-            fix="remove it and run stages 4 to 6, or give another --exp folder",
+            f"trained with another {what}", folder, "remove it and run stages 4 to 6, or give another --exp folder"
         )
     return train
 
@@ -122,7 +118,7 @@ def _score_parts(parts: Mapping[str, Part], folder: Path, pictures: bool = True)
 
 def _check_decoded(decoded: Path, model: str) -> None:
     if read_decode(decoded).get("model") != model:
-        raise InputError("decoded with another model", where=decoded, fix="run stage 5 again")
+        raise InputError("decoded with another model", decoded, "run stage 5 again")
 
 
 def _calibrate(data: Data, folder: Path, parts: Mapping[str, Part], pictures: bool) -> dict[str, Any]:
@@ -182,7 +178,7 @@ def read_posteriors(decoded: Path, part: Part) -> np.ndarray:
     odd = next((key for key in part.ids if key not in found or found[key].shape != (len(part.classes),)), None)
     if odd is not None or len(found) != len(part):
         what = "holds other utterances" if odd is None else f"{odd}: no posterior for each of its classes"
-        raise InputError(f"{what}: not the posteriors of the {part.name} part", where=path, fix="run stage 5 again")
+        raise InputError(f"{what}: not the posteriors of the {part.name} part", path, "run stage 5 again")
     return np.stack([found[key] for key in part.ids])
 
 
@@ -204,9 +200,7 @@ def score(data: Data, folder: Path, part_name: str, pictures: bool = True) -> di
     targets = _score_parts(parts, folder, pictures)
     if not targets:
         raise InputError(
-            f"none of {', '.join(experiment.corpora)} has {part_name} speakers",
-            where=folder,
-            fix="add a corpus that has",
+            f"none of {', '.join(experiment.corpora)} has {part_name} speakers", folder, "add a corpus that has"
         )
     result = {
         **_identity(experiment),

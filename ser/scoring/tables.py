@@ -51,7 +51,7 @@ def result_paths(exp_dir: Path) -> list[Path]:
     """
     paths = sorted(exp_dir.glob("*/*/*/result.json"))
     if not paths:
-        raise InputError("holds no result.json", where=exp_dir, fix="run stages 4 to 6")
+        raise InputError("holds no result.json", exp_dir, "run stages 4 to 6")
     return paths
 
 

@@ -118,9 +118,7 @@ def opensmile(paths: Sequence[Path]) -> np.ndarray:
     try:
         library: Any = importlib.import_module("opensmile")
     except ImportError:
-        raise InputError(
-            "the library is not there", where="--features opensmile", fix="pip install opensmile"
-        ) from None
+        raise InputError("the library is not there", "--features opensmile", "pip install opensmile") from None
     smile = library.Smile(library.FeatureSet.ComParE_2016, library.FeatureLevel.Functionals)
     rows = []
     for path in progress(paths, text="openSMILE", unit="utt"):

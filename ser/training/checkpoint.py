@@ -76,22 +76,22 @@ def load_tensors(path: Path, vouched: bool = False) -> tuple[State, dict[str, An
             if of_kind(int, meta.get("format", FORMAT), "format") > FORMAT:
                 raise InputError(
                     f"written by a newer version of this toolkit (format {meta['format']}, this one reads {FORMAT})",
-                    where=path,
-                    fix="update the toolkit, or give another --exp folder",
+                    path,
+                    "update the toolkit, or give another --exp folder",
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise InputError("no such file", where=path, fix="run stage 4") from None
+        raise InputError("no such file", path, "run stage 4") from None
     except (SafetensorError, KeyError, ValueError, RecursionError, OSError) as error:
         raise InputError(
-            f"not readable as a model of this toolkit ({error})", where=path, fix="remove it and run stage 4"
+            f"not readable as a model of this toolkit ({error})", path, "remove it and run stage 4"
         ) from None
     checksum = meta.pop("checksum", None)
     if checksum is None:
         if not vouched:
             unchecked[path] = None
     elif checksum != _checksum(tensors, meta):
-        raise InputError("damaged, for its checksum is of other values", where=path, fix="remove it and run stage 4")
+        raise InputError("damaged, for its checksum is of other values", path, "remove it and run stage 4")
     return tensors, meta
 
 

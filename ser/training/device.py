@@ -64,7 +64,7 @@ def open_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(str(error).splitlines()[0], where=f"device {name}", fix="use cpu") from None
+        raise InputError(str(error).splitlines()[0], f"device {name}", "use cpu") from None
     torch.backends.cudnn.allow_tf32 = False
     return device
 

@@ -82,11 +82,9 @@ class Trainer:
         keep_checkpoint: bool = False,
     ) -> None:
         if not train:
-            raise InputError("no corpus has training speakers", where=folder, fix="choose another fold or split")
+            raise InputError("no corpus has training speakers", folder, "choose another fold or split")
         if not valid:
-            raise InputError(
-                f"none of {', '.join(train)} has validation speakers, so nothing is monitored", where=folder
-            )
+            raise InputError(f"none of {', '.join(train)} has validation speakers, so nothing is monitored", folder)
         self.experiment, self.folder, self.hashes, self.heads = experiment, folder, hashes, heads
         self.config = experiment.training
         self.keep_checkpoint = keep_checkpoint and self.config.can_continue
@@ -147,17 +145,15 @@ class Trainer:
         for corpus, part in valid.items():
             if corpus not in self.weights:
                 raise InputError(
-                    f"{corpus} has speakers to validate and none to train",
-                    where=self.folder,
-                    fix="choose another fold or split",
+                    f"{corpus} has speakers to validate and none to train", self.folder, "choose another fold or split"
                 )
             unknown = (part.class_counts > 0) & (self.weights[corpus] == 0)
             names = ", ".join(part.classes[i] for i in np.flatnonzero(unknown))
             if names and not (part.class_counts[~unknown] > 0).any():
                 raise InputError(
                     f"{corpus} has {names} to validate and none of it to train",
-                    where=self.folder,
-                    fix="choose another fold or split",
+                    self.folder,
+                    "choose another fold or split",
                 )
             if names:
                 found.append(
@@ -240,8 +236,8 @@ class Trainer:
                 f"the loss of step {self.step + 1} is not a number, in a batch of {batch.corpus} with "
                 f"{', '.join(part.ids[i] for i in batch.indices[:3])} and "
                 f"{max(0, len(batch.indices) - 3)} more",
-                where=self.folder,
-                fix="look at these, or lower training.learning_rate (the last checkpoint is kept)",
+                self.folder,
+                "look at these, or lower training.learning_rate (the last checkpoint is kept)",
             )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
@@ -269,8 +265,8 @@ class Trainer:
         if not math.isfinite(monitored):
             raise InputError(
                 f"the validation loss of epoch {epoch} is not a number",
-                where=self.folder,
-                fix="lower training.learning_rate (the last checkpoint is kept)",
+                self.folder,
+                "lower training.learning_rate (the last checkpoint is kept)",
             )
         self.stopping = self.stopping.after(epoch, monitored, self.config.min_delta)
         self.saved_states.add(monitored, self.network.state_dict())
@@ -361,8 +357,8 @@ class Trainer:
         if meta.get("fingerprint") not in (self._fingerprint(), digest(self.hashes, self.machine.precision)):
             raise InputError(
                 f"of other settings, data or split, or not in {self.machine.precision}",
-                where=self._checkpoint,
-                fix=f"remove {self.folder} to start again, or give another --exp folder",
+                self._checkpoint,
+                f"remove {self.folder} to start again, or give another --exp folder",
             )
         try:
             state = files.with_new_names(of_kind(files.Progress, meta, ""))
@@ -379,7 +375,7 @@ class Trainer:
         except (ValueError, LookupError, TypeError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise InputError(
-                f"not of this training ({reason})", where=self._checkpoint, fix="remove it and run stage 4"
+                f"not of this training ({reason})", self._checkpoint, "remove it and run stage 4"
             ) from None
         self.code, self.step = list(dict.fromkeys([*state["code"], *self.code])), state["step"]
         self.history, self.seconds = state["history"], state["seconds"]

@@ -116,8 +116,8 @@ def _board(folder: Path, epochs: int) -> Any:
     except ImportError:
         raise InputError(
             "the package tensorboard is not installed",
-            where="training.tensorboard",
-            fix="`pip install tensorboard`, give --extras tensorboard, or leave the option off",
+            "training.tensorboard",
+            "`pip install tensorboard`, give --extras tensorboard, or leave the option off",
         ) from None
     return SummaryWriter(str(folder), purge_step=epochs + 1)
 
@@ -129,8 +129,8 @@ def _wandb(folder: Path, mode: Literal["offline", "online"]) -> Any:
     except ImportError:
         raise InputError(
             "the package wandb is not installed",
-            where="training.wandb",
-            fix="`pip install wandb`, give --extras wandb, or leave the option off",
+            "training.wandb",
+            "`pip install wandb`, give --extras wandb, or leave the option off",
         ) from None
     name = "/".join(folder.resolve().parts[-3:])
     settings = wandb.Settings(silent=True, console="off")

@@ -76,8 +76,8 @@ class Synthesizer:
         if self.sampling_rate <= 0:
             raise InputError(
                 "eSpeak NG does not start with this data",
-                where=data,
-                fix=(
+                data,
+                (
                     f"install espeakng-loader again, at a shorter path if this one, of {len(str(data))} "
                     "characters, is long"
                 ),
@@ -134,9 +134,7 @@ def make_corpus(corpus_dir: Path, voices: Mapping[str, str], sentences: Sequence
         return
     if corpus_dir.is_dir() and any(corpus_dir.iterdir()):
         raise InputError(
-            f"lacks {missing} of {len(todo)} files",
-            where=corpus_dir,
-            fix="remove it or name another folder, then run again",
+            f"lacks {missing} of {len(todo)} files", corpus_dir, "remove it or name another folder, then run again"
         )
     import soundfile
 

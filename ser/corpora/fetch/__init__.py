@@ -81,7 +81,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     try:
         return dict(of_kind(_Record, read_json(path), ""))
     except ValueError as error:
-        raise InputError(str(error), where=path, fix="remove it and run stage 0 again") from None
+        raise InputError(str(error), path, "remove it and run stage 0 again") from None
 
 
 def by_hand(corpus_dir: Path, how: str) -> None:
@@ -94,16 +94,14 @@ def by_hand(corpus_dir: Path, how: str) -> None:
         InputError: the folder is absent or empty.
     """
     if not is_there(corpus_dir):
-        raise InputError(f"no corpus there, and it cannot be fetched for you: {how}", where=corpus_dir)
+        raise InputError(f"no corpus there, and it cannot be fetched for you: {how}", corpus_dir)
 
 
 def _check_names(protocol: Protocol, remotes: Sequence[Remote]) -> None:
     for remote in remotes:
         inside(Path(), remote.name, protocol.source)
     if not remotes or len({remote.name for remote in remotes}) < len(remotes):
-        raise FetchError(
-            "lists no file, or one name twice", where=protocol.source, fix=f"get {protocol.name} there by hand"
-        )
+        raise FetchError("lists no file, or one name twice", protocol.source, f"get {protocol.name} there by hand")
 
 
 def _is_archive(remote: Remote) -> bool:

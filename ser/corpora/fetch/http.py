@@ -59,7 +59,7 @@ def fetch(
     if path.is_file():
         found = file_digest(path, digest)
         if (digest and found != digest) or size not in (None, path.stat().st_size):
-            raise InputError(f"not what {url} publishes", where=path, fix="remove it and run the same command again")
+            raise InputError(f"not what {url} publishes", path, "remove it and run the same command again")
         return found
     part = _Part(url, path.with_name(f"{path.name}.part"), size, size, limit)
     try:
@@ -73,14 +73,14 @@ def fetch(
             raise FetchError(
                 f"what came has {found}, and the publisher gives {digest}; it has been removed: run the "
                 "same command again, and if that fails too, ask the publisher",
-                where=url,
+                url,
             )
         os.replace(part.path, path)
     except OSError as error:
         raise InputError(
             f"cannot be written ({error.strerror or error})",
-            where=path,
-            fix="make room or choose another place, then run the same command again",
+            path,
+            "make room or choose another place, then run the same command again",
         ) from None
     return found
 
@@ -102,8 +102,8 @@ def check_room(folder: Path, needed: int) -> None:
     if needed > free:
         raise InputError(
             f"{needed / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free",
-            where=folder,
-            fix="make room, then run the same command again",
+            folder,
+            "make room, then run the same command again",
         )
 
 
@@ -143,7 +143,7 @@ def _fetch(part: _Part, bar: Any) -> None:
             raise FetchError(
                 f"{reason.text}; {part.there} of {part.total or 'unknown'} bytes are there, and the "
                 "same command goes on",
-                where=part.url,
+                part.url,
             )
         time.sleep(min(LONGEST_WAIT, max(reason.wait, WAIT * 2 ** (failed - 1))))
 
@@ -172,8 +172,8 @@ def _try(part: _Part, bar: Any) -> _Failure | None:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             raise FetchError(
                 f"its certificate is not valid ({error.reason.verify_message})",
-                where=part.url,
-                fix="see to the clock and the certificates of this machine, or fetch it in a browser",
+                part.url,
+                "see to the clock and the certificates of this machine, or fetch it in a browser",
             ) from None
         return _Failure(f"cannot be reached ({error.reason})")
     except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
@@ -182,9 +182,7 @@ def _try(part: _Part, bar: Any) -> _Failure | None:
         return _Failure("the server breaks off")
     if part.size is not None and part.there > part.size:
         part.clear()
-        raise FetchError(
-            f"more than the {part.size} bytes that the publisher lists", where=part.url, fix="try again later"
-        )
+        raise FetchError(f"more than the {part.size} bytes that the publisher lists", part.url, "try again later")
     return None if part.there or part.size == 0 else _Failure("the server sends an empty file")
 
 
@@ -197,9 +195,7 @@ def _refusal(part: _Part, error: urllib.error.HTTPError) -> _Failure | None:
         return _Failure("the server's file is shorter than what was there")
     if error.code < 500 and error.code not in (408, 425, 429):
         raise FetchError(
-            f"the server answers {error.code} {error.reason}",
-            where=part.url,
-            fix="see in a browser whether it has moved",
+            f"the server answers {error.code} {error.reason}", part.url, "see in a browser whether it has moved"
         )
     wait = error.headers.get("Retry-After", "")
     return _Failure(f"the server answers {error.code} {error.reason}", float(wait) if wait.isdigit() else 0.0)
@@ -208,12 +204,10 @@ def _refusal(part: _Part, error: urllib.error.HTTPError) -> _Failure | None:
 def _request(url: str, start: int) -> http.client.HTTPResponse:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in SCHEMES:
-        raise FetchError("neither http nor https", where=url, fix="correct the address")
+        raise FetchError("neither http nor https", url, "correct the address")
     if mirror := os.environ.get("SER_MIRROR"):
         if urllib.parse.urlsplit(mirror).scheme not in SCHEMES:
-            raise FetchError(
-                "neither http nor https", where=f"SER_MIRROR={mirror}", fix="give the address of a web server"
-            )
+            raise FetchError("neither http nor https", f"SER_MIRROR={mirror}", "give the address of a web server")
         url = f"{mirror.rstrip('/')}/{url.removeprefix(f'{parts.scheme}://')}"
     headers = {"User-Agent": f"ser/{ser.__version__}", "Accept-Encoding": "identity"}
     if start:
@@ -230,9 +224,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         if urllib.parse.urlsplit(newurl).scheme not in SCHEMES:
-            raise FetchError(
-                f"sends on to {newurl}, neither http nor https", where=req.full_url, fix="fetch it in a browser"
-            )
+            raise FetchError(f"sends on to {newurl}, neither http nor https", req.full_url, "fetch it in a browser")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -263,7 +255,7 @@ def _receive(part: _Part, response: http.client.HTTPResponse, bar: Any) -> None:
         start = part.there
     if response.headers.get_content_type() == "text/html":
         raise FetchError(
-            "the server sends a web page in place of the file; open the address in a browser to see why", where=part.url
+            "the server sends a web page in place of the file; open the address in a browser to see why", part.url
         )
     length = response.headers.get("Content-Length", "")
     part.total = part.size or (start + int(length) if length.isdigit() else None)
@@ -284,7 +276,5 @@ def _receive(part: _Part, response: http.client.HTTPResponse, bar: Any) -> None:
 def _too_large(part: _Part) -> FetchError:
     part.clear()
     return FetchError(
-        f"more than {part.limit} bytes, and the publisher does not list its size",
-        where=part.url,
-        fix="fetch it by hand",
+        f"more than {part.limit} bytes, and the publisher does not list its size", part.url, "fetch it by hand"
     )

@@ -117,6 +117,6 @@ def _listed(url: str, remotes: Callable[[Any], list[Remote]]) -> list[Remote]:
         except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise FetchError(
                 f"not the list of files that is expected ({type(error).__name__}: {error})",
-                where=url,
-                fix="fetch the corpus by hand",
+                url,
+                "fetch the corpus by hand",
             ) from None

@@ -50,14 +50,14 @@ def unpack(archive: Path, folder: Path, limit: int | None = None) -> dict[str, i
             for name, size, source in members(archive, limit):
                 path = inside(temporary, name, archive)
                 if path.exists():
-                    raise InputError(f"holds {name!r} twice", where=archive, fix="get the corpus by hand")
+                    raise InputError(f"holds {name!r} twice", archive, "get the corpus by hand")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 check_room(temporary, size)
                 if _copy(source, path, bar) != size:
                     raise EOFError(f"{name} ends early")
                 written[str(path.relative_to(temporary))] = size
         if not written:
-            raise InputError("holds no files", where=archive, fix="remove it and fetch it again")
+            raise InputError("holds no files", archive, "remove it and fetch it again")
     return written
 
 
@@ -69,9 +69,7 @@ def inside(folder: Path, name: str, where: Path | str) -> Path:
     """
     inner = PurePosixPath(name.replace("\\", "/"))
     if inner.is_absolute() or ".." in inner.parts or "\0" in name or not inner.parts:
-        raise InputError(
-            f"lists {name!r}, which would lie outside its folder", where=where, fix="get the corpus by hand"
-        )
+        raise InputError(f"lists {name!r}, which would lie outside its folder", where, "get the corpus by hand")
     return folder / inner
 
 
@@ -84,9 +82,7 @@ def readable(archive: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk; bz2 has none for damaged data
             raise
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"no archive, or damaged ({reason})", where=archive, fix="remove it and fetch it again"
-        ) from None
+        raise InputError(f"no archive, or damaged ({reason})", archive, "remove it and fetch it again") from None
 
 
 def _zip_members(archive: Path, limit: int) -> Iterator[tuple[str, int, IO[bytes]]]:
@@ -95,7 +91,7 @@ def _zip_members(archive: Path, limit: int) -> Iterator[tuple[str, int, IO[bytes
         check_limit(archive, sum(info.file_size for info in infos), limit)
         for info in infos:
             if info.flag_bits & 1:
-                raise InputError(f"{info.filename!r} is encrypted", where=archive, fix="get the corpus by hand")
+                raise InputError(f"{info.filename!r} is encrypted", archive, "get the corpus by hand")
             _check_kind(archive, info.filename, stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG))
             yield info.filename, info.file_size, file.open(info)
 
@@ -119,16 +115,14 @@ def _tar_members(archive: Path, limit: int) -> Iterator[tuple[str, int, IO[bytes
 
 def _check_kind(archive: Path, name: str, is_file: bool) -> None:
     if not is_file:
-        raise InputError(f"{name!r} is a link or a device, not a file", where=archive, fix="get the corpus by hand")
+        raise InputError(f"{name!r} is a link or a device, not a file", archive, "get the corpus by hand")
 
 
 def check_limit(archive: Path, size: int, limit: int) -> None:
     """Refuse an archive that unpacks to more bytes than a limit."""
     if size > limit:
         raise InputError(
-            f"would unpack to more than {limit} bytes, which no corpus does",
-            where=archive,
-            fix="get the corpus by hand",
+            f"would unpack to more than {limit} bytes, which no corpus does", archive, "get the corpus by hand"
         )
 
 

@@ -159,7 +159,5 @@ def robustness(model: Path) -> list[CheckRow]:
     try:
         rows: list[CheckRow] = of_kind(CheckRows, read_json(path), "")["rows"]
     except ValueError as error:
-        raise InputError(
-            f"not a check of a model ({error})", where=path, fix="run `ser check --card true` again"
-        ) from None
+        raise InputError(f"not a check of a model ({error})", path, "run `ser check --card true` again") from None
     return [row for row in rows if not row["gender"]]

@@ -36,7 +36,7 @@ def write_page(findings: Path, out: Path, ledger: Path | None = None, grid_statu
     found = read_record(path, dict[str, Any], "run steps/findings.py again")
     missing = [key for key in (*KEYS, "synthetic", *SHEETS) if key not in found]
     if missing:
-        raise InputError(f"lacks {missing[0]}", where=path, fix="run steps/findings.py again")
+        raise InputError(f"lacks {missing[0]}", path, "run steps/findings.py again")
     from jinja2 import UndefinedError
 
     beside = findings.parent / "ledger"
@@ -48,7 +48,7 @@ def write_page(findings: Path, out: Path, ledger: Path | None = None, grid_statu
         text = html_template(Path(__file__).with_name("page.html")).render(context)
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, UndefinedError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"not as steps/findings.py writes it ({reason})", where=path, fix="run that again") from None
+        raise InputError(f"not as steps/findings.py writes it ({reason})", path, "run that again") from None
     write_text(out, text)
 
 

@@ -137,7 +137,7 @@ def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
             name = " ".join(row[factor] for factor in FACTORS)
             cells.setdefault(name, Curves(row["corpora"])).add(curves, row["chosen_epoch"])
     if not found.rows:
-        raise InputError("no run of these findings", where=path, fix="give the --ledger that steps/findings.py read")
+        raise InputError("no run of these findings", path, "give the --ledger that steps/findings.py read")
     return found
 
 
@@ -145,7 +145,7 @@ def _parsed(path: Path, row: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return dict(of_kind(_Run, {key: json.loads(row[key]) for key in get_type_hints(_Run)}, ""))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{row['folder']}: {error}", where=path, fix=AGAIN) from None
+        raise InputError(f"{row['folder']}: {error}", path, AGAIN) from None
 
 
 def panels_of(curves: Mapping[str, Mapping[str, Curves]], corpora: Sequence[str]) -> dict[str, list[Panel]]:

@@ -73,15 +73,13 @@ def _listed(path: Path) -> Iterator[Mapping[str, Any]]:
     found = read_json(path)
     rows = found.get("experiments") if isinstance(found, dict) else None
     if not isinstance(rows, list):
-        raise InputError(
-            "has no list of experiments", where=path, fix="give a file of that form, or the root of the experiments"
-        )
+        raise InputError("has no list of experiments", path, "give a file of that form, or the root of the experiments")
     states = {state.value for state in State}
     for number, row in enumerate(rows, 1):
         missing = [key for key in KEYS if not isinstance(row, dict) or key not in row]
         if missing or row["state"] not in states:
             wrong = f"lacks {missing[0]}" if missing else f"state must be one of {', '.join(sorted(states))}"
-            raise InputError(f"experiment {number}: {wrong}", where=path, fix="write it again")
+            raise InputError(f"experiment {number}: {wrong}", path, "write it again")
         yield row
 
 
@@ -92,10 +90,10 @@ def _below(root: Path, grid: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     configs = [next(iter(sorted(folder.glob("*/fold*_seed*/config.yaml"))), None) for folder in sorted(root.iterdir())]
     found = {path.parents[2].name: read_yaml(path).get("corpora") for path in configs if path is not None}
     if not found:
-        raise InputError("no experiment in it has a config.yaml", where=root, fix="give the root of the experiments")
+        raise InputError("no experiment in it has a config.yaml", root, "give the root of the experiments")
     there = {name: tuple(names) for name, names in found.items() if names and set(names) <= set(corpora)}
     if not there:
-        raise InputError(f"no folder of any combination of {', '.join(corpora)}", where=root, fix="give their root")
+        raise InputError(f"no folder of any combination of {', '.join(corpora)}", root, "give their root")
     there = dict(sorted(there.items(), key=lambda item: (len(item[1]), [corpora.index(c) for c in item[1]])))
     config = next(path for path in configs if path is not None and path.parents[2].name in there)
     # All of a root share the settings that its folders do not name; parsing each would take long.

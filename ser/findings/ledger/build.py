@@ -84,7 +84,7 @@ def _is_kept(folder: Path, there: Mapping[str, Mapping[str, Any]]) -> bool:
 
 def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: str) -> dict[str, Any]:
     if out.is_dir() and any(out.iterdir()) and not (out / "ledger.json").is_file():
-        raise InputError("is not a ledger, which would be replaced", where=out, fix="choose another --out")
+        raise InputError("is not a ledger, which would be replaced", out, "choose another --out")
     problems: list[dict[str, str]] = []
     with atomic_path(out) as temporary:
         temporary.mkdir()
@@ -115,8 +115,8 @@ def _runs(folders: Sequence[Path], reader: RunReader, problems: list[dict[str, s
             if name in first:
                 raise InputError(
                     f"has the config_hash {name} of {first[name]}, so it is the same experiment once more",
-                    where=folder,
-                    fix="keep one of the two",
+                    folder,
+                    "keep one of the two",
                 )
             first[name] = str(folder)
         except InputError as error:

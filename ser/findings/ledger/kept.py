@@ -77,7 +77,7 @@ def join(
     for folder in kept:
         paths = sorted(folder.glob("*/ledger.json"))
         if not paths:
-            raise InputError("no ledger is kept there", where=folder, fix="run stages 0 to 5")
+            raise InputError("no ledger is kept there", folder, "run stages 0 to 5")
         for tables in (_read(path.parent) for path in paths):
             hashes = tables["runs"]["config_hash"]
             twice = pc.is_in(hashes.cast("string"), value_set=pa.array(sorted(seen), pa.string()))
@@ -117,7 +117,7 @@ def _read(folder: Path) -> Tables:
         }
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"not readable as a ledger of this version ({reason})", where=folder, fix=again) from None
+        raise InputError(f"not readable as a ledger of this version ({reason})", folder, again) from None
 
 
 def _among(column: pyarrow.ChunkedArray, values: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:

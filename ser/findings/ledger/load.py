@@ -97,13 +97,11 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
     for key, value in only.items():
         if key not in table.column_names:
             known = ", ".join(table.column_names)
-            raise InputError(f"{folder} has no such column; it has {known}", where=f"--only {key}={value}")
+            raise InputError(f"{folder} has no such column; it has {known}", f"--only {key}={value}")
         rows = [row for row in rows if str(row[key]) == value]
     kept = [row for row in rows if _is_of(row, design)]
     if not kept:
-        raise InputError(
-            f"none of its runs is of this grid ({_listed(design)}) and as asked for", where=folder, fix=AGAIN
-        )
+        raise InputError(f"none of its runs is of this grid ({_listed(design)}) and as asked for", folder, AGAIN)
     notes = (
         [f"{len(rows) - len(kept)} runs are no part of the grid, such as baselines"] if len(kept) < len(rows) else []
     )
@@ -113,9 +111,7 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
     design = design.narrowed({"corpora": [c for c in design.corpora if c in corpora]})
     budgets = sorted({row["budget"] for row in kept if len(row["corpora"]) > 1}) or [""]
     if budget and budget not in budgets:
-        raise InputError(
-            f"{folder} has no such runs of several corpora", where=f"--budget {budget}", fix="leave the option out"
-        )
+        raise InputError(f"{folder} has no such runs of several corpora", f"--budget {budget}", "leave the option out")
     budgets.sort(key=lambda name: name != budget)
     ledgers = []
     for name in budgets:
@@ -125,9 +121,7 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
         ledgers.append(Ledger(rows, targets, summary, [*notes, *more], name, unseen=unseen))
     first, *others = ledgers
     if not first.targets:
-        raise InputError(
-            f"no test set has been scored whole ({'; '.join(first.notes)})", where=folder, fix="run what is missing"
-        )
+        raise InputError(f"no test set has been scored whole ({'; '.join(first.notes)})", folder, "run what is missing")
     if others:
         text = f"runs of training.budget {others[0].budget} are in the table of budgets alone"
         first = replace(first, notes=[*first.notes, text], other=others[0])
@@ -158,13 +152,13 @@ def read_table(path: Path, columns: Mapping[str, tuple[str, str]]) -> pyarrow.Ta
             place = found.get_field_index(field.name)
             if place < 0 or found.field(place).type != field.type:
                 what = "lacks" if place < 0 else "has values of another type in"
-                raise InputError(f"{what} the column {field.name}", where=path, fix=AGAIN)
+                raise InputError(f"{what} the column {field.name}", path, AGAIN)
         table = pq.read_table(path, columns=schema.names)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"not readable ({' '.join(str(error).split())})", where=path, fix=AGAIN) from None
+        raise InputError(f"not readable ({' '.join(str(error).split())})", path, AGAIN) from None
     for field in schema:
         if table.column(field.name).null_count and field.name not in MISSING:
-            raise InputError(f"has gaps in the column {field.name}", where=path, fix=AGAIN)
+            raise InputError(f"has gaps in the column {field.name}", path, AGAIN)
     return table
 
 
@@ -175,7 +169,7 @@ def _valid(path: Path, row: dict[str, Any]) -> dict[str, Any]:
         check_described(of_kind(_Described, parsed, ""))
         of_kind(dict[str, list[str]], {key: row[key] for key in ("corpora", "notes")}, "")
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{row['folder']}: {error}", where=path, fix=AGAIN) from None
+        raise InputError(f"{row['folder']}: {error}", path, AGAIN) from None
     return row
 
 
@@ -203,9 +197,7 @@ def _check_settings(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         counts[key] = counts.get(key, 0) + 1
     if len(counts) > 1:
         found = "; ".join(f"{name} (preset {preset}, {n} runs)" for (name, preset), n in sorted(counts.items()))
-        raise InputError(
-            f"runs of several settings: {found}", where=folder, fix="choose with --only comparable_hash=..."
-        )
+        raise InputError(f"runs of several settings: {found}", folder, "choose with --only comparable_hash=...")
 
 
 def _targets(
@@ -235,8 +227,8 @@ def _targets(
             raise InputError(
                 f"{corpus} was prepared in several ways, so that its scores are not of the same "
                 f"utterances: protocols {listed}",
-                where=folder,
-                fix="build the ledger from folders of one of them",
+                folder,
+                "build the ledger from folders of one of them",
             )
         chosen = np.flatnonzero((codes["target"] == names["target"].index(corpus)) & (run >= 0))
         if len(chosen):
@@ -283,7 +275,7 @@ def _target(
         first[utterance] = values
         if odd := np.flatnonzero(first[utterance] != values).tolist():
             name = names["utterance"][codes["utterance"][odd[0]]]
-            raise InputError(f"utterance {name} has two {what} in the ledger", where=corpus, fix=AGAIN)
+            raise InputError(f"utterance {name} has two {what} in the ledger", corpus, AGAIN)
     # An utterance that several folds test counts once.
     keys = place.astype(np.int64) * len(utterances) + utterance
     found, which, times = np.unique(keys, return_inverse=True, return_counts=True)

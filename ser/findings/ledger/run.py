@@ -63,7 +63,7 @@ class RunReader:
             return self._read(folder)
         except (LookupError, TypeError, AttributeError, ValueError, OSError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise InputError(f"its files hold what no stage writes ({reason})", where=folder, fix=AGAIN) from None
+            raise InputError(f"its files hold what no stage writes ({reason})", folder, AGAIN) from None
 
     def _read(self, folder: Path) -> Run:
         result = _read_result(folder / "result.json")
@@ -103,17 +103,15 @@ class RunReader:
         if not known or known != result["corpora"] or result["combination"] != combination_name(known):
             raise InputError(
                 f"unknown combination {result['combination']}: not some of {', '.join(self.corpora)} in this order",
-                where=folder / "result.json",
-                fix="give the --grid that has it, or move the folder away",
+                folder / "result.json",
+                "give the --grid that has it, or move the folder away",
             )
         names = [result[key] for key in ("task", "temporal", "pooling")]
         if result["temporal"] == BASELINE:
             names = [BASELINE, result["pooling"], result["normalisation"]]
         place = [result["combination"], "_".join(names), f"fold{result['fold']}_seed{result['seed']}"]
         if list(folder.resolve().parts[-3:]) != place:
-            raise InputError(
-                f"of {'/'.join(place)}: copied from there, or edited", where=folder / "result.json", fix=AGAIN
-            )
+            raise InputError(f"of {'/'.join(place)}: copied from there, or edited", folder / "result.json", AGAIN)
 
     def _settings(self, folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         """settings_hash, comparable_hash, budget and configuration, which must be those of the training."""
@@ -123,7 +121,7 @@ class RunReader:
             return {"settings_hash": name, "comparable_hash": name, "budget": "", "configuration": settings}
         experiment = self._experiments.read(folder / "config.yaml")
         if digest(result_affecting(experiment)) != result["config_hash"]:
-            raise InputError("not the settings of result.json: one was edited", where=folder / "config.yaml", fix=AGAIN)
+            raise InputError("not the settings of result.json: one was edited", folder / "config.yaml", AGAIN)
         return {
             "settings_hash": digest(shared_settings(experiment)),
             "comparable_hash": digest(comparable_settings(experiment)),
@@ -138,23 +136,21 @@ def _read_result(path: Path) -> dict[str, Any]:
         train = read_train(path.parent, ["epochs.jsonl"] if result["epochs"] else ())
         odd = [key for key, value in train.items() if result.get(key) != value]
         if odd:
-            raise InputError(
-                f"{odd[0]} is not as in train.json: edited, or of another training", where=path, fix=RESCORE
-            )
+            raise InputError(f"{odd[0]} is not as in train.json: edited, or of another training", path, RESCORE)
     tested = [c for c, counts in result.get("counts", {}).items() if any(counts["test"].values())]
     missing = sorted(set(tested) - set(result["targets"]))
     if missing:
-        raise InputError(f"lacks the target {missing[0]}, of which it counts test utterances", where=path, fix=RESCORE)
+        raise InputError(f"lacks the target {missing[0]}, of which it counts test utterances", path, RESCORE)
     return result
 
 
 def _check_zero_shot(path: Path, unseen: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     odd = [key for key in IDENTITY if key in unseen and unseen[key] != result[key]]
     if odd:
-        raise InputError(f"{odd[0]} is not as in result.json: edited, or of another training", where=path, fix=RESCORE)
+        raise InputError(f"{odd[0]} is not as in result.json: edited, or of another training", path, RESCORE)
     own = sorted(set(unseen["targets"]) & set(result["corpora"]))
     if own:
-        raise InputError(f"{own[0]} is no unseen corpus, for the model was trained on it", where=path, fix=RESCORE)
+        raise InputError(f"{own[0]} is no unseen corpus, for the model was trained on it", path, RESCORE)
 
 
 def _read_targets(

@@ -47,13 +47,13 @@ def _check_scores(where: str, found: Mapping[str, Any], truth: Sequence[str], hy
     """Whether scores, which follow from their confusion matrix, are those of these answers."""
     index = {name: i for i, name in enumerate(found["classes"])}
     if not {*truth, *hypothesis} <= index.keys():
-        raise InputError("its classes are not those of scoring/utterances.tsv", where=where, fix=AGAIN)
+        raise InputError("its classes are not those of scoring/utterances.tsv", where, AGAIN)
     rows, columns = (np.array([index[name] for name in names]) for names in (truth, hypothesis))
     if confusion_matrix(rows, columns, len(index)).tolist() != found["confusion"]:
         raise InputError(
             "confusion does not follow from scoring/utterances.tsv: one of them was edited or is of another model",
-            where=where,
-            fix=AGAIN,
+            where,
+            AGAIN,
         )
 
 
@@ -62,17 +62,17 @@ def _read_posteriors(path: Path, columns: Mapping[str, Sequence[str]], classes: 
     found = read_archive(path)
     odd = sorted(found.keys() ^ set(columns["utterance"]))
     if odd:
-        raise InputError(f"{odd[0]} stands in only one of it and scoring/utterances.tsv", where=path, fix=AGAIN)
+        raise InputError(f"{odd[0]} stands in only one of it and scoring/utterances.tsv", path, AGAIN)
     rows = [found[key] for key in columns["utterance"]]
     if any(row.shape != (len(classes),) for row in rows):
-        raise InputError(f"not a probability for each of {', '.join(classes)}", where=path, fix=AGAIN)
+        raise InputError(f"not a probability for each of {', '.join(classes)}", path, AGAIN)
     table = np.array(rows)
     index = {name: i for i, name in enumerate(classes)}
     answered = [index.get(name, -1) for name in columns["hypothesis"]]
     behind = table.max(1) - table[np.arange(len(rows)), answered]
     if min(answered) < 0 or not np.all(behind <= TIE):
         worst = columns["utterance"][int(np.argmax(behind))]
-        raise InputError(f"{worst}: not the class in scoring/utterances.tsv", where=path, fix=AGAIN)
+        raise InputError(f"{worst}: not the class in scoring/utterances.tsv", path, AGAIN)
     return table.tolist()
 
 

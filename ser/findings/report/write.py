@@ -35,7 +35,7 @@ def write_findings(found: Results, out: Path) -> list[Table]:
         InputError: the folder holds something else.
     """
     if out.is_dir() and any(out.iterdir()) and not (out / FIGURES).is_file():
-        raise InputError("holds something else, which would be replaced", where=out, fix="choose another --out")
+        raise InputError("holds something else, which would be replaced", out, "choose another --out")
     tables = [*paper_tables(found), *(make(found) for make in TABLES)]
     effects, transfer = (list(map(dict, s.records)) for s in tables if s.name in ("effects", "transfer"))
     with atomic_path(out) as temporary:

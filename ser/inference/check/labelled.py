@@ -44,13 +44,13 @@ def read_labelled(names: Sequence[str], classes: Sequence[str], folder: Path) ->
         path = Path(name)
         listed = name.endswith(MANIFESTS)
         if not listed and not (path / "wav.scp").is_file():
-            raise InputError("neither a data dir (wav.scp, utt2emo) nor a cut manifest (.jsonl, .jsonl.gz)", where=name)
+            raise InputError("neither a data dir (wav.scp, utt2emo) nor a cut manifest (.jsonl, .jsonl.gz)", name)
         corpus, sources = _corpus(path), sources_of(name, folder)
         emotions, genders = _of_manifest(path) if listed else _of_tables(path, sources)
         _check(path if listed else path / "utt2emo", sources, emotions, classes)
         for source in sources:
             if (corpus, source.id) in found:
-                raise InputError(f"{source.id} of {corpus} is given twice", where=name, fix="give it once")
+                raise InputError(f"{source.id} of {corpus} is given twice", name, "give it once")
             gender = genders.get(source.id, "").lower()[:1]
             found[corpus, source.id] = Labelled(
                 corpus, source, emotions[source.id], gender if gender in GENDERS else ""
@@ -85,14 +85,12 @@ def _of_manifest(path: Path) -> tuple[dict[str, str], dict[str, str]]:
             own = {str(emotion) for s in supervisions if (emotion := (s.get("custom") or {}).get("emotion"))}
             sexes = {str(s.get("gender") or "") for s in supervisions}
         except (AttributeError, TypeError) as error:
-            raise InputError(
-                f"{key}: not readable as a cut ({error!r})", where=f"{path}:{number}", fix="fix the line"
-            ) from None
+            raise InputError(f"{key}: not readable as a cut ({error!r})", f"{path}:{number}", "fix the line") from None
         if len(own) > 1:
             raise InputError(
                 f"{key}: several emotions ({', '.join(sorted(own))})",
-                where=f"{path}:{number}",
-                fix="give a cut for each supervision",
+                f"{path}:{number}",
+                "give a cut for each supervision",
             )
         if own:
             emotions[key] = own.pop()
@@ -102,11 +100,9 @@ def _of_manifest(path: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 def _check(origin: Path, sources: Sequence[Source], emotions: Mapping[str, str], classes: Sequence[str]) -> None:
     if not sources:
-        raise InputError("no utterances", where=origin, fix="give data that hold some")
+        raise InputError("no utterances", origin, "give data that hold some")
     if odd := sorted(emotions.keys() ^ {source.id for source in sources}):
-        raise InputError(
-            f"{odd[0]} has only one of audio and emotion", where=origin, fix=f"fix or remove it (as {len(odd)} do)"
-        )
+        raise InputError(f"{odd[0]} has only one of audio and emotion", origin, f"fix or remove it (as {len(odd)} do)")
     unknown = [key for key, emotion in emotions.items() if emotion not in classes]
     if unknown:
         labels = ", ".join(sorted({emotions[key] for key in unknown}))
@@ -114,5 +110,5 @@ def _check(origin: Path, sources: Sequence[Source], emotions: Mapping[str, str],
             f"{len(unknown)} of {len(emotions)} utterances have labels that the model does not know "
             f"({labels}; {unknown[0]} is one); it answers {', '.join(classes)}: map them to these, "
             "or leave them out",
-            where=origin,
+            origin,
         )

@@ -28,14 +28,14 @@ def run(options: argparse.Namespace) -> int:
     from ser.common import InputError
 
     if options.out.suffix != ".onnx":
-        raise InputError("must end in .onnx", where=options.out)
+        raise InputError("must end in .onnx", options.out)
     from ser.inference.model import open_model
     from ser.inference.onnx.export import compare, export, quantise
     from ser.inference.predictor import Predictor
 
     predictor = Predictor(open_model(options.model), options.head)
     if "svm" in predictor.model.description:
-        raise InputError("an SVM, of which there is no graph", where=options.model, fix="give the package of a network")
+        raise InputError("an SVM, of which there is no graph", options.model, "give the package of a network")
     graphs = [options.out]
     difference = export(predictor, options.input, options.out)
     print(f"{options.out}: {options.input} to {', '.join(predictor.classes)}; within {difference:.1g} of predict")

@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     form = _format(options)
     append, out = options.append, options.out
     if append and (out is None or form not in RESUMABLE):
-        raise InputError("give --out with --format csv or jsonl", where="--append")
+        raise InputError("give --out with --format csv or jsonl", "--append")
     if out:
         check_out(out)
     if "OMP_NUM_THREADS" not in os.environ:
@@ -100,9 +100,7 @@ def run(options: argparse.Namespace) -> int:
             sources = with_speakers(sources, options.utt2spk)
         answers = Answers(predictor, sources, options.channel, options.abstain, options.raw)
         if append and answers.named:
-            raise InputError(
-                "answers of a model normalised by speaker depend on all files", where="--append", fix="leave it out"
-            )
+            raise InputError("answers of a model normalised by speaker depend on all files", "--append", "leave it out")
         layout = _layout(options, sources, predictor.classes)
         report = _Report(answers)
         place = out
@@ -130,7 +128,7 @@ def _format(options: argparse.Namespace) -> str:
     suffix = options.out.suffix.lower() if options.out else ""
     form: str = options.format or SUFFIXES.get(suffix) or ("csv" if for_csv else "table")
     if for_csv and form != "csv":
-        raise InputError(f"of CSV, and the format is {form}", where="--excel, --decimal", fix="give --format csv")
+        raise InputError(f"of CSV, and the format is {form}", "--excel, --decimal", "give --format csv")
     return form
 
 
@@ -139,9 +137,7 @@ def _layout(options: argparse.Namespace, sources: Sequence[Source], classes: tup
 
     kinds = {(tuple(source.columns), source.path_column) for source in sources}
     if len(kinds) > 1:
-        raise InputError(
-            "a table and something else, or tables of other columns", where="inputs", fix="answer each by itself"
-        )
+        raise InputError("a table and something else, or tables of other columns", "inputs", "answer each by itself")
     columns, path_column = next(iter(kinds), ((), ""))
     return Layout(classes, columns or (FILE,), path_column or FILE, options.excel, options.decimal == "comma")
 

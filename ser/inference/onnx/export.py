@@ -84,8 +84,8 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
         if not difference <= TOLERANCE:
             raise InputError(
                 f"not written, for in onnxruntime its posteriors differ by {difference:.1g} from those of predict",
-                where=path,
-                fix="install the versions that constraints.txt names",
+                path,
+                "install the versions that constraints.txt names",
             )
     return difference
 
@@ -236,8 +236,8 @@ def compare(predictor: Predictor, kind: str, graphs: Sequence[Path], data_dir: P
         if truth.get(source.id) not in index:
             raise InputError(
                 f"{source.id}: {truth.get(source.id, 'absent')} is none of the model's labels ({', '.join(index)})",
-                where=data_dir / "utt2emo",
-                fix="give data of these",
+                data_dir / "utt2emo",
+                "give data of these",
             )
         targets.append(index[truth[source.id]])
         group = source.speaker if predictor.batches.normalisation == "speaker" else data_dir.name

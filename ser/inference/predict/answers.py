@@ -108,11 +108,9 @@ class Answers:
         raw: bool = False,
     ) -> None:
         if raw and precision is not None:
-            raise InputError(
-                "the thresholds of --abstain are of calibrated confidence", where="--raw", fix="give one of the two"
-            )
+            raise InputError("the thresholds of --abstain are of calibrated confidence", "--raw", "give one of the two")
         if channel not in (MIX, EACH) and not channel.isdecimal():
-            raise InputError(f"must be {MIX}, {EACH} or a number from 0", where=f"channel {channel}")
+            raise InputError(f"must be {MIX}, {EACH} or a number from 0", f"channel {channel}")
         self.predictor, self.sources, self.channel = predictor, sources, channel
         self.pending = sources
         description, config = predictor.model.description, predictor.batches

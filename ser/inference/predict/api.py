@@ -86,12 +86,10 @@ class EmotionModel:
 def _samples(samples: np.ndarray, sampling_rate: int | None, name: str) -> Source:
     """Samples as a source; what is wrong with them is the error of their answer."""
     if sampling_rate is None:
-        raise InputError("samples without their rate", where=name, fix="give sampling_rate, in Hz")
+        raise InputError("samples without their rate", name, "give sampling_rate, in Hz")
     check_rate(name, sampling_rate)
     if not np.issubdtype(samples.dtype, np.floating):
-        raise InputError(
-            f"samples of type {samples.dtype}", where=name, fix="give floats of full scale 1, such as int16 / 32768"
-        )
+        raise InputError(f"samples of type {samples.dtype}", name, "give floats of full scale 1, such as int16 / 32768")
     own = np.atleast_2d(samples)
     if not samples.ndim or own.ndim != 2 or own.shape[1] < own.shape[0]:  # (samples, channels), or none
         return Source(name, problem=f"{name}: of shape {samples.shape}; give (samples,) or (channels, samples)")

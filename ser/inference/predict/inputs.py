@@ -102,7 +102,7 @@ def sources_of(name: str, folder: Path, allow_pipes: bool = False, path_column: 
     if name == STDIN:
         return [Source(STDIN, _received(Path(tempfile.mkdtemp(dir=folder), "audio")))]
     if not name:
-        raise InputError("an empty name", where="input ''", fix="give a file, a folder or a list")
+        raise InputError("an empty name", "input ''", "give a file, a folder or a list")
     if (path / "wav.scp").is_file():
         return _kaldi(path / "wav.scp", allow_pipes)
     if path.is_dir():
@@ -162,7 +162,7 @@ def _folder(folder: Path) -> list[Source]:
         source = _file(path)
         found.append(replace(source, problem=f"{source.id}: left out: {why}", left_out=True) if why else source)
     if all(source.left_out for source in found) and not closed:
-        raise InputError("holds no audio files", where=folder, fix="give a folder that does")
+        raise InputError("holds no audio files", folder, "give a folder that does")
     return sorted([*found, *closed], key=lambda source: source.id)
 
 
@@ -180,17 +180,13 @@ def with_speakers(sources: Sequence[Source], utt2spk: Path) -> list[Source]:
     for line, origin in read_lines(utt2spk):
         name, *speaker = line.rsplit(maxsplit=1)
         if not speaker:
-            raise InputError(
-                f"expected `<file or id> <speaker>`, found {line!r}", where=origin, fix="fix or remove the line"
-            )
+            raise InputError(f"expected `<file or id> <speaker>`, found {line!r}", origin, "fix or remove the line")
         key = _composed(name)
         if key in speakers:
-            raise InputError(
-                f"{name} stands in {speakers[key].origin} too", where=origin, fix="remove one of the lines"
-            )
+            raise InputError(f"{name} stands in {speakers[key].origin} too", origin, "remove one of the lines")
         speakers[key] = Line(speaker[0], origin)
     if not any(_composed(source.id) in speakers for source in sources):
-        raise InputError("names none of what is given; its lines must be `<file or id> <speaker>`", where=utt2spk)
+        raise InputError("names none of what is given; its lines must be `<file or id> <speaker>`", utt2spk)
     named = ((source, speakers.get(_composed(source.id))) for source in sources)
     return [replace(source, speaker=line.value) if line else source for source, line in named]
 
@@ -216,7 +212,7 @@ def local_file(source: Source) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=OWN) if source.command else nullcontext("") as folder:
         path = source.path or Path(folder, "audio")
         if source.command and (failure := run_command(source.command, path, source.folder)):
-            raise InputError(failure, where=source.id, fix=f"fix it: {source.command}")
+            raise InputError(failure, source.id, f"fix it: {source.command}")
         try:
             yield path
         except InputError as error:
@@ -278,20 +274,16 @@ def manifest_rows(path: Path) -> list[Any]:
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
         rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
-        raise InputError(
-            f"not readable as JSON lines ({error})", where=path, fix="replace it by an intact copy"
-        ) from None
+        raise InputError(f"not readable as JSON lines ({error})", path, "replace it by an intact copy") from None
     if not rows:
-        raise InputError("holds no lines", where=path, fix="complete it")
+        raise InputError("holds no lines", path, "complete it")
     return rows
 
 
 def _cuts(path: Path, allow_pipes: bool) -> Iterator[Source]:
     for number, row in enumerate(manifest_rows(path), 1):
         if not isinstance(row, dict) or not {"id", "start", "duration"} <= row.keys():
-            raise InputError(
-                "no cut", where=f"{path}:{number}", fix="give a cut manifest (`lhotse cut simple` makes one)"
-            )
+            raise InputError("no cut", f"{path}:{number}", "give a cut manifest (`lhotse cut simple` makes one)")
         key = str(row["id"])
         try:
             yield _cut(key, row, f"{path}:{number}", allow_pipes)

@@ -104,21 +104,17 @@ def writer(form: str, out: Path | IO[str] | None, layout: Layout, ids: Sequence[
     if form == "ark":
         if not isinstance(out, Path) or out.suffix != ".ark":
             raise InputError(
-                "give --out <name>.ark; <name>.scp and <name>.labels are written beside it", where="--format ark"
+                "give --out <name>.ark; <name>.scp and <name>.labels are written beside it", "--format ark"
             )
         if twice := next((name for name, count in Counter(ids).items() if count > 1), ""):
-            raise InputError(
-                f"{twice} is given twice", where="--format ark", fix="give it once, or choose another format"
-            )
+            raise InputError(f"{twice} is given twice", "--format ark", "give it once, or choose another format")
         with _ark(out, layout.classes) as write:
             yield write
     elif form == "xlsx":
         if not isinstance(out, Path) or out.suffix != ".xlsx":
-            raise InputError("give --out <name>.xlsx", where="--format xlsx")
+            raise InputError("give --out <name>.xlsx", "--format xlsx")
         if len(ids) > MOST_ROWS:
-            raise InputError(
-                f"{len(ids)} rows, and a sheet holds {MOST_ROWS}", where="--format xlsx", fix="choose --format csv"
-            )
+            raise InputError(f"{len(ids)} rows, and a sheet holds {MOST_ROWS}", "--format xlsx", "choose --format csv")
         with _workbook(out, layout) as write:
             yield write
     elif out is None:
@@ -196,9 +192,7 @@ def _workbook(out: Path, layout: Layout) -> Iterator[Write]:
             text = isinstance(value, str)
             if text and len(value) > LONGEST_CELL:
                 raise InputError(
-                    f"a cell of {len(value)} signs, and Excel holds {LONGEST_CELL}",
-                    where="--format xlsx",
-                    fix="choose csv",
+                    f"a cell of {len(value)} signs, and Excel holds {LONGEST_CELL}", "--format xlsx", "choose csv"
                 )
             cell = WriteOnlyCell(sheet, lines(value) if text else value)
             if text:
@@ -253,9 +247,7 @@ def check_out(out: Path) -> None:
         InputError: it is.
     """
     if not out.name or (out.exists() and not out.is_file()):
-        raise InputError(
-            "not a file that can be replaced", where=out, fix="give another --out, or none for standard output"
-        )
+        raise InputError("not a file that can be replaced", out, "give another --out, or none for standard output")
 
 
 def names_of(out: Path) -> set[Path]:

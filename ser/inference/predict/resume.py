@@ -114,14 +114,14 @@ def _note(path: Path) -> Path:
 
 def _lock(file: IO[bytes], path: Path) -> None:
     if not lock_file(file):
-        raise InputError("another process writes it", where=path, fix="wait for that, or give another --out")
+        raise InputError("another process writes it", path, "wait for that, or give another --out")
 
 
 def _check_identity(path: Path, note: Path, own: Mapping[str, Any], otherwise: str) -> None:
     """Raises InputError, naming the first difference."""
     if not note.is_file():
         raise InputError(
-            f"not known of which model it is, without {note.name}", where=path, fix=f"give another --out, {otherwise}"
+            f"not known of which model it is, without {note.name}", path, f"give another --out, {otherwise}"
         )
     there = read_json(note)
     for key, value in own.items():
@@ -129,8 +129,8 @@ def _check_identity(path: Path, note: Path, own: Mapping[str, Any], otherwise: s
             found = there.get(key) if isinstance(there, dict) else there
             raise InputError(
                 f"holds answers of another run ({key}: {found}, not {value})",
-                where=path,
-                fix=f"give the same model and options, another --out, {otherwise}",
+                path,
+                f"give the same model and options, another --out, {otherwise}",
             )
 
 
@@ -160,9 +160,7 @@ def _read(file: IO[bytes], origin: Path, layout: Layout, channel: str, state: Pa
             key, its_channel, error = _row(text, layout, state.form)
         except (ValueError, KeyError, IndexError, TypeError, csv.Error) as problem:
             raise InputError(
-                f"not a row of this run ({problem})",
-                where=f"{origin}:{number}",
-                fix="remove the line, or give another --out",
+                f"not a row of this run ({problem})", f"{origin}:{number}", "remove the line, or give another --out"
             ) from None
         if found and found[-1][1] == key and its_channel not in ("", "0"):  # the next channel of a file
             continue

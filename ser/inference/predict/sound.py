@@ -81,7 +81,7 @@ def _named(source: Source) -> Iterator[None]:
         raise
     except Exception as error:
         raise InputError(
-            f"cannot be read ({type(error).__name__}: {error})", where=source.id, fix="replace it by an intact copy"
+            f"cannot be read ({type(error).__name__}: {error})", source.id, "replace it by an intact copy"
         ) from error
 
 
@@ -118,8 +118,8 @@ def _stretch(source: Source, info: AudioInfo) -> tuple[int, int]:
         raise InputError(
             f"lies between {source.start:g} and {source.end or length / rate:g} s of a recording of "
             f"{length / rate:g} s",
-            where=source.id,
-            fix="fix the times",
+            source.id,
+            "fix the times",
         )
     check_length(source.id, min(last, length) - first, rate)
     return first, min(last, length) - first
@@ -131,8 +131,8 @@ def _rows(source: Source, channel: str, info: AudioInfo) -> tuple[list[tuple[int
     if source.num_channels not in (None, len(there)):
         raise InputError(
             f"its list has {source.num_channels} channels, and the file has {len(there)}",
-            where=source.id,
-            fix="make the list again from the file",
+            source.id,
+            "make the list again from the file",
         )
     channels = source.channels
     if source.side:
@@ -146,9 +146,7 @@ def _rows(source: Source, channel: str, info: AudioInfo) -> tuple[list[tuple[int
     missing = [str(number) for row in rows for number in row if number not in there]
     if missing:
         raise InputError(
-            f"has channels 0 to {info.num_channels - 1}, and none is {', '.join(missing)}",
-            where=source.id,
-            fix="fix the number",
+            f"has channels 0 to {info.num_channels - 1}, and none is {', '.join(missing)}", source.id, "fix the number"
         )
     return rows, names
 

@@ -31,17 +31,13 @@ def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str
         head, lines, _ = read_table(path)
         rows = [cells for cells, _ in lines]
     if odd := next((name or "(no name)" for name in head if not name or head.count(name) > 1), None):
-        raise InputError(
-            f"column {odd}: each column needs a name of its own in the first row", where=path, fix="rename it"
-        )
+        raise InputError(f"column {odd}: each column needs a name of its own in the first row", path, "rename it")
     rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
     for number, row in enumerate(rows, 2):
         if len(row) != len(head):
-            raise InputError(
-                f"row {number} has {len(row)} cells, and the header {len(head)}", where=path, fix="fix the row"
-            )
+            raise InputError(f"row {number} has {len(row)} cells, and the header {len(head)}", path, "fix the row")
     if not rows:
-        raise InputError("holds no rows below its header", where=path, fix="complete it")
+        raise InputError("holds no rows below its header", path, "complete it")
     return _path_column(path, head, column), [dict(zip(head, row, strict=True)) for row in rows]
 
 
@@ -49,9 +45,7 @@ def _path_column(path: Path, head: Sequence[str], column: str | None) -> str:
     found = [name for name in head if (name == column if column else name.strip().lower() in PATH_COLUMNS)]
     if len(found) != 1:
         wanted = f"no column {column}" if column else f"{len(found)} columns named {', '.join(PATH_COLUMNS)}"
-        raise InputError(
-            f"{wanted}; it has {', '.join(head)}", where=path, fix="name the one of paths with --path-column"
-        )
+        raise InputError(f"{wanted}; it has {', '.join(head)}", path, "name the one of paths with --path-column")
     return found[0]
 
 
