@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 import soundfile
+from refusals import refuses
 
 from ser.audio import audio_info, read_audio
 from ser.common import InputError
@@ -111,7 +112,7 @@ def test_a_sample_that_is_no_number_is_named_by_its_place_in_the_recording(tmp_p
 def test_half_a_sphere_file_is_an_error_with_both_counts(tmp_path, read, kind):
     path = halved(written(tmp_path / "call.sph", format="NIST", subtype=kind))
     there = (path.stat().st_size - 1024) // (2 if kind == "PCM_16" else 1)
-    with pytest.raises(InputError, match=f"truncated: {there} of 16000 samples"):
+    with refuses(f"truncated: {there} of 16000 samples"):
         read(path)
 
 
@@ -119,7 +120,7 @@ def test_half_a_sphere_file_is_an_error_with_both_counts(tmp_path, read, kind):
 @pytest.mark.parametrize("read", [read_audio, audio_info])
 def test_half_a_file_of_an_old_kind_is_an_error(tmp_path, form, subtype, read):
     path = halved(written(tmp_path / "call.bin", format=form, subtype=subtype))
-    with pytest.raises(InputError, match="truncated"):
+    with refuses("truncated"):
         read(path)
 
 
@@ -128,12 +129,12 @@ def test_a_cut_gsm_wav_counts_blocks(tmp_path):
 
 
 def test_the_header_of_an_absent_an_empty_and_a_silent_file(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
+    with refuses("no such file"):
         audio_info(tmp_path / "none.wav")
     (tmp_path / "empty.wav").write_bytes(b"")
-    with pytest.raises(InputError, match="empty file"):
+    with refuses("empty file"):
         audio_info(tmp_path / "empty.wav")
-    with pytest.raises(InputError, match="holds no samples"):
+    with refuses("holds no samples"):
         audio_info(written(tmp_path / "a.wav", np.zeros(0)))
 
 

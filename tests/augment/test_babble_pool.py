@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from refusals import refuses
 
 from ser.augment.babble_pool import BabblePool
 from ser.augment.noise import Noise
@@ -114,7 +115,7 @@ def test_nobody_else_to_babble(six):
     for nobody in (alone, None):
         colours = {drawn(babble(colours=["white", "babble", "pink"]), nobody, seed)["colour"] for seed in range(50)}
         assert colours == {"white", "pink"}
-        with pytest.raises(InputError, match="nobody else to babble; add one of white, pink, brown"):
+        with refuses("nobody else to babble"):
             drawn(babble(), nobody)
     both = {drawn(babble(colours=["white", "babble"]), six, seed)["colour"] for seed in range(50)}
     assert both == {"white", "babble"}
@@ -163,10 +164,10 @@ def test_an_utterance_that_is_not_what_it_was(tmp_path, six):
     values = drawn(babble(), six)
     samples = tone(500, 0.1).astype(np.float32)
     first = values["talkers"][0]["utterance"]
-    with pytest.raises(InputError, match=f"{first}: babble was made of it, and it is no training utterance"):
+    with refuses("babble was made of it", where=first):
         babble().apply(samples, RATE, values, six.without(first[0]))
     other = dict(six.cuts) | {first: Cut(first, six.cuts[first].path, 0.0, 0.5, "other")}
-    with pytest.raises(InputError, match=f"{first}: not what it was"):
+    with refuses("not what it was", where=first):
         babble().apply(samples, RATE, values, BabblePool(other, six.speakers))
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 import soundfile
+from refusals import refuses
 
 from ser.augment import augmentation
 from ser.augment.settings import Augment
-from ser.common import InputError
 from ser.config import load
 from ser.config.registry import KINDS
 
@@ -70,6 +70,6 @@ def test_what_is_in_a_folder_counts_and_not_where_it_lies(augment, tmp_path):
 
 def test_a_folder_is_looked_into_where_its_kind_is_in_use(augment, tmp_path):
     missing = f"noise.folder={tmp_path / 'none'}"
-    with pytest.raises(InputError, match="none: no such folder of noise"):
+    with refuses("no such folder of noise", where="none"):
         augment(missing)
     assert list(augment(missing, "kinds=[mp3]").kinds) == ["mp3"]

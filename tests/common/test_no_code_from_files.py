@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from refusals import refuses
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("ser", "steps", "local", "utils", "egs")
@@ -92,11 +93,10 @@ def test_what_could_not_is_not(text):
 
 @pytest.mark.parametrize("tag", ["python/object/apply:os.system", "python/name:os.system", "python/module:os"])
 def test_yaml_makes_no_objects(tmp_path, tag):
-    from ser.common import InputError
     from ser.config.load import read_yaml
 
     path = tmp_path / "a.yaml"
     path.write_text(f"seed: !!{tag} [touch {tmp_path / 'ran'}]\n")
-    with pytest.raises(InputError, match="a.yaml"):
+    with refuses(where="a.yaml"):
         read_yaml(path)
     assert [file.name for file in tmp_path.iterdir()] == ["a.yaml"]

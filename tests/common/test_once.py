@@ -1,6 +1,6 @@
-import pytest
+from refusals import refuses
 
-from ser.common import InputError, check_regular
+from ser.common import check_regular
 from ser.common.once import parsed_once
 
 
@@ -15,7 +15,7 @@ def test_a_file_is_parsed_again_only_where_it_is_written_again(tmp_path):
         return path.read_text()
 
     path = tmp_path / "table"
-    with pytest.raises(InputError, match="table"):
+    with refuses(where="table"):
         read(path)
     path.write_text("one")
     assert [read(path), read(path)] == ["one", "one"]

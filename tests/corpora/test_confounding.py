@@ -8,6 +8,7 @@ from math import log
 import numpy as np
 import pytest
 from made import Made
+from refusals import refuses
 
 from ser.common import InputError
 from ser.corpora.confounding import confounding
@@ -103,7 +104,7 @@ def test_a_training_stops_before_it_begins(by_speaker, tmp_path):
     with pytest.raises(InputError, match=r"one .*4 of 4 speakers.* 1\.00.*strong_global.*--allow-confounded true"):
         train(data, tmp_path / "exp")
     assert not (tmp_path / "exp").exists()
-    with pytest.raises(InputError, match="4 of 4 speakers"):
+    with refuses("4 of 4 speakers"):
         data.check_confounded("speaker")
     data.check_confounded("global")
     allowed = by_speaker.open(

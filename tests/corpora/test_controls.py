@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from made import CLASSES, PREPARER, PROTOCOL, SPLITS, write_corpus
+from refusals import refuses
 
 from ser.common import InputError
 from ser.corpora import Protocol, read_protocol
@@ -99,5 +100,5 @@ def test_a_share_that_is_none_is_refused(recipe: Path, keep: object) -> None:
 
 
 def test_shuffle_labels_is_true_or_false(recipe: Path) -> None:
-    with pytest.raises(InputError, match="key shuffle_labels must hold true or false, not 'yes'"):
+    with refuses("key shuffle_labels must hold true or false, not 'yes'"):
         protocol_of(recipe, shuffle_labels="yes")

@@ -1,4 +1,5 @@
 import pytest
+from refusals import refuses
 
 from ser.common import InputError
 from ser.corpora.kaldi import read_table, spk2utt, table_text, validate, write_table
@@ -54,13 +55,13 @@ def test_every_damage_is_named(data_dir, name, text, message):
 @pytest.mark.parametrize("name", ["utt2spk", "spk2utt"])
 def test_a_missing_table_is_named(data_dir, name):
     (data_dir / name).unlink()
-    with pytest.raises(InputError, match=f"{name}: no such file"):
+    with refuses("no such file", where=name):
         validate(data_dir)
 
 
 def test_a_folder_without_audio_or_features(data_dir):
     (data_dir / "wav.scp").unlink()
-    with pytest.raises(InputError, match=r"neither wav\.scp nor feats\.scp"):
+    with refuses("neither wav.scp nor feats.scp"):
         validate(data_dir)
 
 
@@ -68,7 +69,7 @@ def test_a_speaker_that_is_no_prefix(data_dir):
     utt2spk = {"a-1": "b", "a-2": "a", "b-1": "b"}
     write_table(data_dir / "utt2spk", utt2spk)
     write_table(data_dir / "spk2utt", spk2utt(utt2spk))
-    with pytest.raises(InputError, match="an utterance id must start with its speaker"):
+    with refuses("an utterance id must start with its speaker"):
         validate(data_dir)
 
 
@@ -92,5 +93,5 @@ def test_only_a_line_feed_ends_a_line(tmp_path):
 
 def test_another_encoding_is_named(tmp_path):
     (tmp_path / "t").write_bytes(b"a \xe7\n")
-    with pytest.raises(InputError, match="t: not UTF-8 text"):
+    with refuses("not UTF-8 text", where="t"):
         read_table(tmp_path / "t")

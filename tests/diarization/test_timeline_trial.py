@@ -9,8 +9,8 @@ import programs
 import pytest
 import soundfile
 from read_timelines import read_rttm
+from refusals import refuses
 
-from ser.common import InputError
 from ser.corpora import read_protocol
 from ser.corpora.protocol import PARTS
 from ser.corpora.splits import with_splits
@@ -80,7 +80,7 @@ def test_turns_change_emotion_and_recordings_end(made):
 
 
 def test_nothing_to_join_is_an_error(made):
-    with pytest.raises(InputError, match="two: no utterances to join"):
+    with refuses("no utterances to join", where="two"):
         join_all(known(made, ("test",), "two"), made.experiment().features, 0, 1, "two")
 
 
@@ -120,7 +120,7 @@ def test_without_the_decoder_every_window_has_its_likeliest_label(trial):
 
 
 def test_a_corpus_that_was_trained_on_is_not_unseen(trial):
-    with pytest.raises(InputError, match="was trained on two"):
+    with refuses("was trained on two"):
         trial.run(read_settings(), viterbi.best_path, ["two"])
 
 

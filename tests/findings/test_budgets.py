@@ -2,8 +2,9 @@
 
 import pytest
 from made_ledgers import PAPER, TWO, answered, write_run
+from refusals import refuses
 
-from ser.common import InputError, read_json
+from ser.common import read_json
 from ser.findings.html.page import write_page
 from ser.findings.ledger import build_ledger
 from ser.findings.ledger.load import load_ledger
@@ -73,7 +74,7 @@ def test_a_budget_that_the_ledger_lacks(exp, tmp_path):
     assert (ledger.budget, ledger.other) == ("total", None)
     assert set(effects(Results(ledger, design, "x", 100), tmp_path / "findings")) == {("total", "wa"), ("total", "ua")}
     assert "not in the ledger" in (tmp_path / "findings" / "budgets.md").read_text()
-    with pytest.raises(InputError, match="--budget per_corpus"):
+    with refuses(where="--budget per_corpus"):
         ledger_of(exp / "total", "per_corpus")
 
 
@@ -81,5 +82,5 @@ def test_other_settings_are_refused_at_any_budget(exp):
     write_run(
         exp / "x", ["tess", "ravdess"], CONFIGURATION, 1, 0, answers(0), training={"budget": "total", "patience": 3}
     )
-    with pytest.raises(InputError, match="several settings"):
+    with refuses("several settings"):
         ledger_of(exp)

@@ -10,8 +10,8 @@ import numpy as np
 import programs
 import pytest
 from made_ledgers import PAPER, TWO, answered, drawn_target, write_run
+from refusals import refuses
 
-from ser.common import InputError
 from ser.findings.ledger.load import Ledger
 from ser.findings.report.layout import Table, comma_separated, markdown
 from ser.findings.report.results import Results
@@ -232,7 +232,7 @@ def test_the_whole_grid_has_all_cells_of_the_paper(tmp_path):
     assert reported["customer_ptbr", "ua"] == pytest.approx(0.835)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("")
-    with pytest.raises(InputError, match="holds something else"):
+    with refuses("holds something else"):
         write_findings(Results(ledger, PAPER, "x", 100), tmp_path / "mine")
 
 

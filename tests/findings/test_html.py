@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_ledgers import TWO, answered, write_run
+from refusals import refuses
 from scored import recorded_again
 
 from ser.common import InputError
@@ -243,10 +244,10 @@ def test_findings_of_another_form_are_refused(root, tmp_path):
     findings = json.loads((root / "findings" / "findings.json").read_text())
     del findings["table3"]["records"][0]["chance"]
     (tmp_path / "findings.json").write_text(json.dumps(findings))
-    with pytest.raises(InputError, match=r"findings.json: changed since it was written"):
+    with refuses("changed since it was written", where="findings.json"):
         write_page(tmp_path, tmp_path / "out.html", root / "ledger")
     recorded_again(tmp_path / "findings.json")
-    with pytest.raises(InputError, match="not as steps/findings.py writes it .KeyError: 'chance'.; run that again"):
+    with refuses("not as steps/findings.py writes it .KeyError: 'chance'."):
         write_page(tmp_path, tmp_path / "out.html", root / "ledger")
     assert not (tmp_path / "out.html").exists()
 
@@ -329,7 +330,7 @@ def test_states_are_read_from_folders(tmp_path):
     }
     assert found.failed[1] == ("ravdess/multi_lstm_mu/fold2_seed0", "out of memory", str(folders[1] / "train.log"))
     assert not found.listed
-    with pytest.raises(InputError, match="no folder of any combination of tess"):
+    with refuses("no folder of any combination of tess"):
         read_grid_status(tmp_path, {**grid, "corpora": ["tess"]})
 
 

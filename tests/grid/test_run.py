@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from refusals import refuses
 from stand_ins import StandIns
 
 from ser.common import InputError, locked
@@ -118,7 +119,7 @@ def test_data_that_cannot_be_opened_stop_no_experiment_but_their_own(
 
 def test_a_lock_that_does_not_hold_between_machines_is_named(tmp_path: Path) -> None:
     with (
-        pytest.raises(InputError, match=r"\.experiment\.lock: taken by another process \(other 7\)"),
+        refuses("taken by another process (other 7)", where=".experiment.lock"),
         claimed(tmp_path),
     ):
         (tmp_path / ".experiment.lock").write_text("other 7\n")
@@ -129,9 +130,9 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", none)
-    with pytest.raises(InputError, match=r"\.experiment\.lock: cannot be locked \(No locks"), claimed(tmp_path):
+    with refuses("cannot be locked (No locks", where=".experiment.lock"), claimed(tmp_path):
         pass
-    with pytest.raises(InputError, match=r"\.data\.lock: cannot be locked"), locked(tmp_path / "data", "data is made"):
+    with refuses("cannot be locked", where=".data.lock"), locked(tmp_path / "data", "data is made"):
         pass
 
 

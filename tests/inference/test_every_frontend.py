@@ -11,12 +11,12 @@ import soundfile
 import tiny
 from made import make
 from packed import finish
+from refusals import refuses
 from test_onnx import worst
 from test_predict_is_decode import assert_decoded, files_of, list_of
 
 from ser import load_model
 from ser.cli import main
-from ser.common import InputError
 from ser.features import FeatureStore
 from ser.frontends import build_frontend
 from ser.frontends.weights import weights_digest
@@ -141,10 +141,10 @@ def test_a_package_may_name_its_encoder_and_refuses_another(recipe, whisper, pac
         data[-1] ^= 1
         (whisper / "model.bin").write_bytes(data)
         weights_digest.cache_clear()  # as in a process of its own
-        with pytest.raises(InputError, match="SHA-256"):
+        with refuses("SHA-256"):
             open_model(tmp_path / "model")
         shutil.rmtree(whisper)
-        with pytest.raises(InputError, match="whisper"):
+        with refuses(where="whisper"):
             open_model(tmp_path / "model")
         # A package that holds the encoder needs no other.
         assert_decoded(load_model(whole).predict(list_of(recipe), head="one", raw=True), folder)
@@ -159,7 +159,7 @@ def test_a_changed_encoder_within_a_package_is_refused(packed_case, tmp_path):
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"frontend/model\.safetensors"):
+    with refuses(where="frontend/model.safetensors"):
         open_model(tmp_path / "model")
 
 

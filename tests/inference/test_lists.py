@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from refusals import refuses
 
 from ser import load_model
 from ser.common import InputError
@@ -158,7 +159,7 @@ def test_a_speaker_of_two_words(tmp_path, four):
 def test_a_wav_scp_that_is_a_folder(model, tmp_path):
     (tmp_path / "wav.scp").mkdir()
     for given in (tmp_path, tmp_path / "wav.scp"):
-        with pytest.raises(InputError, match="holds no audio"):
+        with refuses("holds no audio"):
             model.predict(given)
 
 
@@ -295,7 +296,7 @@ def test_the_speaker_of_cuts_with_several_supervisions(tmp_path, four):
 @pytest.mark.parametrize("content", [b"", BOM + b"\n\n", b"\xff\xfe{", b"[" * 100_000, b"[]\n", b"7\n"])
 def test_manifests_that_are_none(model, tmp_path, content):
     (tmp_path / "cuts.jsonl").write_bytes(content)
-    with pytest.raises(InputError, match=r"cuts\.jsonl"):
+    with refuses(where="cuts.jsonl"):
         model.predict(tmp_path / "cuts.jsonl")
 
 
@@ -323,5 +324,5 @@ def test_labels_of_cuts_with_several_supervisions(tmp_path, four):
         (one,) = read_labelled([str(manifest(tmp_path, [row("one", "sad", "sad")]))], ["sad", "angry"], folder)
         assert (one.emotion, one.gender) == ("sad", "f")
         for odd in (row("two", "sad", "angry"), row("two") | {"supervisions": [{"custom": "sad"}]}):
-            with pytest.raises(InputError, match=r"cuts\.jsonl:1: two: "):
+            with refuses("two:", where="cuts.jsonl:1"):
                 read_labelled([str(manifest(tmp_path, [odd]))], ["sad", "angry"], folder)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from refusals import refuses
 from safetensors import safe_open
 from sklearn.svm import SVC
 
@@ -143,10 +144,10 @@ def test_what_cannot_be_packed_is_refused(made, packed_svm, packed_with, tmp_pat
     with pytest.raises(InputError, match=str(own)):
         pack(own, tmp_path / "model", *places)
     (own / "svm.safetensors").write_bytes(b"\x80\x04no")
-    with pytest.raises(InputError, match=r"svm\.safetensors"):
+    with refuses(where="svm.safetensors"):
         pack(own, tmp_path / "model", *places)
     (own / "svm.safetensors").unlink()
-    with pytest.raises(InputError, match=r"svm\.safetensors"):
+    with refuses("svm.safetensors"):
         pack(own, tmp_path / "model", *places)
     assert not (tmp_path / "model").exists()
 

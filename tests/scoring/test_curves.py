@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import refuses
 from scored import whole_train
 
 from ser.common import InputError
@@ -215,14 +216,14 @@ def test_a_broken_line_is_named(tmp_path, text, message):
 
 def test_what_cannot_be_drawn_is_an_error(tmp_path):
     folder = write_training(tmp_path / "run")
-    with pytest.raises(InputError, match=r"a.jpg: unknown ending; a picture ends in .png, .pdf, .svg"):
+    with refuses("unknown ending; a picture ends in .png, .pdf, .svg", where="a.jpg"):
         plot_curves([folder], tmp_path / "a.jpg")
-    with pytest.raises(InputError, match=r"no room for 101 trainings"):
+    with refuses("no room for 101 trainings"):
         plot_curves([folder] * 101, tmp_path / "a.png")
     empty = write_training(tmp_path / "empty", [])
-    with pytest.raises(InputError, match=r"epochs.jsonl: holds no epoch"):
+    with refuses("holds no epoch", where="epochs.jsonl"):
         read_curves(empty)
-    with pytest.raises(InputError, match=r"other: no epochs.jsonl in or below it"):
+    with refuses("no epochs.jsonl in or below it", where="other"):
         find_trainings([folder, tmp_path / "other"])
 
 
