@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -11,6 +12,8 @@ import programs
 import pytest
 import soundfile
 import yaml
+
+from ser.common import InputError
 
 # Fixtures of made corpora that are prepared and have features, and of models of them.
 pytest_plugins = ["browser", "made", "packed", "stand_ins"]
@@ -53,6 +56,15 @@ def write_noise(path, seed: int, seconds=0.3, rate=16000, channels=1):
     samples = np.random.default_rng(seed).uniform(-0.3, 0.3, round(seconds * rate))
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.stack([samples] * channels, axis=1), rate, subtype="PCM_16")
+
+
+@contextmanager
+def refuses(what="", where="", fix=""):
+    """The block raises an InputError, whose wording may change: `what`, `where` and `fix` are words of its fields."""
+    with pytest.raises(InputError) as caught:
+        yield caught
+    for field, words in {"what": what, "where": where, "fix": fix}.items():
+        assert str(words) in str(getattr(caught.value, field)), f"{field}: {words!r} is not in: {caught.value}"
 
 
 @dataclass

@@ -3,7 +3,7 @@ import struct
 import numpy as np
 import pytest
 import soundfile
-from refusals import refuses
+from conftest import refuses
 
 from ser.audio import read_audio, read_blocks, resample, resample_blocks
 

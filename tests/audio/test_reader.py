@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from refusals import refuses
+from conftest import refuses
 
 from ser.audio import audio_info, read_audio, read_blocks
 from ser.audio.reader import Audio, is_silent

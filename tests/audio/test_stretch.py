@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 import soundfile
-from refusals import refuses
+from conftest import refuses
 
 from ser.audio import audio_info, read_audio
 from ser.common import InputError

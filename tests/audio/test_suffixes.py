@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
-from refusals import refuses
+from conftest import refuses
 
 from ser.audio import (
     AUDIO_SUFFIXES,

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from refusals import refuses
+from conftest import refuses
 
 from ser.augment.babble_pool import BabblePool
 from ser.augment.noise import Noise

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+from conftest import refuses
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from refusals import refuses
 from scipy.signal import butter, sosfiltfilt
 
 from ser.audio import read_audio

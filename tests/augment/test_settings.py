@@ -2,7 +2,7 @@
 
 import pytest
 import soundfile
-from refusals import refuses
+from conftest import refuses
 
 from ser.augment import augmentation
 from ser.augment.settings import Augment

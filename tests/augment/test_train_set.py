@@ -8,8 +8,8 @@ import numpy as np
 import programs
 import pytest
 import soundfile
+from conftest import refuses
 from made import make
-from refusals import refuses
 
 from ser.augment.train_set import describe
 from ser.batches import UtteranceDataset, fit_statistics, open_data

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import soundfile
+from conftest import refuses
 from made import CLASSES, PREPARER, PROTOCOL
-from refusals import refuses
 
 from ser.batches import open_data
 from ser.batches.overlap import check_equal_audio

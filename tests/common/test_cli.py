@@ -10,11 +10,7 @@ from ser.common.cli import Parser
 @pytest.mark.parametrize("command", [[], ["part"]])
 def test_a_switch_has_a_value_or_is_true(given, value, command):
     parser = Parser()
-    if command:
-        parts = parser.add_subparsers()
-        own = parts.add_parser("part")
-    else:
-        own = parser
+    own = parser.add_subparsers().add_parser(*command) if command else parser
     own.add_switch("--x", help="so")
     own.add_argument("file")
     assert vars(parser.parse_args([*command, *given, "a.wav"])) == {"x": value, "file": "a.wav"}

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from refusals import refuses
+from conftest import refuses
 
 from ser.common import InputError, atomic_path, digest, read_json, write_json, write_section, write_text
 from ser.common.files import append_text

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from refusals import refuses
+from conftest import refuses
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("ser", "steps", "local", "utils", "egs")

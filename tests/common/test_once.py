@@ -1,4 +1,4 @@
-from refusals import refuses
+from conftest import refuses
 
 from ser.common import check_regular
 from ser.common.once import parsed_once

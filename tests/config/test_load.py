@@ -5,8 +5,7 @@ from typing import Literal, get_args, get_origin
 
 import pytest
 import yaml
-from conftest import ROOT
-from refusals import refuses
+from conftest import ROOT, refuses
 
 from ser.common import InputError
 from ser.config import ExperimentReader, differences, dotted, find, load, read_experiment, result_affecting, save

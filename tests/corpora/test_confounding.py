@@ -7,8 +7,8 @@ from math import log
 
 import numpy as np
 import pytest
+from conftest import refuses
 from made import Made
-from refusals import refuses
 
 from ser.common import InputError
 from ser.corpora.confounding import confounding

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import refuses
 from made import CLASSES, PREPARER, PROTOCOL, SPLITS, write_corpus
-from refusals import refuses
 
-from ser.common import InputError
 from ser.corpora import Protocol, read_protocol
 from ser.corpora.describe import protocol_hash, read_prepared
 from ser.corpora.kaldi import read_table
@@ -95,7 +94,7 @@ def test_labels_are_permuted_within_each_speaker(recipe: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("keep", [0, 1.5, -0.5, "half", True, {"hours": 0}, {"minutes": 3}, [0.5]])
 def test_a_share_that_is_none_is_refused(recipe: Path, keep: object) -> None:
-    with pytest.raises(InputError, match=r"control.yaml: keep: a share of the training utterances up to 1, or {hours"):
+    with refuses("keep: a share of the training utterances", where="control.yaml"):
         protocol_of(recipe, keep=keep)
 
 

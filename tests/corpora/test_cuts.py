@@ -2,7 +2,7 @@ import gzip
 import json
 
 import pytest
-from refusals import refuses
+from conftest import refuses
 
 from ser.common import InputError
 from ser.corpora.cuts import read_cuts

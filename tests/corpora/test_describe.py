@@ -6,7 +6,7 @@ from pathlib import Path
 
 import programs
 import pytest
-from refusals import refuses
+from conftest import refuses
 
 from ser.common import InputError
 from ser.corpora.describe import (

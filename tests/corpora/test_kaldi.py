@@ -1,5 +1,5 @@
 import pytest
-from refusals import refuses
+from conftest import refuses
 
 from ser.common import InputError
 from ser.corpora.kaldi import read_table, spk2utt, table_text, validate, write_table

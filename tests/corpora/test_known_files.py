@@ -5,8 +5,7 @@ import json
 import os
 
 import pytest
-from conftest import write_noise
-from refusals import refuses
+from conftest import refuses, write_noise
 
 from ser.common import InputError
 from ser.corpora import items

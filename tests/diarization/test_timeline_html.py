@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from browser import CONTRAST, SIZES
-from refusals import refuses
+from conftest import refuses
 
 from ser.diarization.html import sound as sounds
 from ser.diarization.html.page import robustness, write_page

@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 import pytest
-from refusals import refuses
+from conftest import refuses
 
 from ser.common import InputError
 from ser.diarization.settings import read_settings, write_settings

@@ -8,8 +8,8 @@ import numpy as np
 import programs
 import pytest
 import soundfile
+from conftest import refuses
 from read_timelines import read_rttm
-from refusals import refuses
 
 from ser.corpora import read_protocol
 from ser.corpora.protocol import PARTS

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import soundfile
-from refusals import refuses
+from conftest import refuses
 
 from ser.audio import read_audio, resample
 from ser.diarization.settings import read_settings

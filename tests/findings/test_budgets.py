@@ -1,8 +1,8 @@
 """Runs of two budgets of updates in one ledger."""
 
 import pytest
+from conftest import refuses
 from made_ledgers import PAPER, TWO, answered, write_run
-from refusals import refuses
 
 from ser.common import read_json
 from ser.findings.html.page import write_page

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import programs
 import pytest
+from conftest import refuses
 from made_ledgers import PAPER, TWO, answered, drawn_target, write_run
-from refusals import refuses
 
 from ser.findings.ledger.load import Ledger
 from ser.findings.report.layout import Table, comma_separated, markdown

@@ -10,8 +10,8 @@ import programs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import refuses
 from made_ledgers import TWO, answered, write_run
-from refusals import refuses
 from scored import recorded_again
 
 from ser.common import InputError
@@ -247,7 +247,7 @@ def test_findings_of_another_form_are_refused(root, tmp_path):
     with refuses("changed since it was written", where="findings.json"):
         write_page(tmp_path, tmp_path / "out.html", root / "ledger")
     recorded_again(tmp_path / "findings.json")
-    with refuses("not as steps/findings.py writes it .KeyError: 'chance'."):
+    with refuses("not as steps/findings.py writes it (KeyError: 'chance')"):
         write_page(tmp_path, tmp_path / "out.html", root / "ledger")
     assert not (tmp_path / "out.html").exists()
 

@@ -3,8 +3,8 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
+from conftest import refuses
 from made_ledgers import CLASSES, PAPER, answered, write_run
-from refusals import refuses
 from scored import edited, recorded_again
 
 from ser.common import InputError

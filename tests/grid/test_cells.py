@@ -8,8 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from refusals import refuses
+from conftest import ROOT, refuses
 
 from ser.common import InputError
 from ser.config.names import combination_name

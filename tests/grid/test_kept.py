@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from refusals import refuses
+from conftest import refuses
 from stand_ins import CORPORA, StandIns
 
 from ser.common.provenance import code_hash

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from refusals import refuses
+from conftest import refuses
 from stand_ins import StandIns
 
 from ser.common import InputError, locked

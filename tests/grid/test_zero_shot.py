@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import refuses
 from made import Made
-from refusals import refuses
 from torch import Tensor, nn
 
 from ser.batches import UtteranceDataset

@@ -16,9 +16,8 @@ import numpy as np
 import programs
 import pytest
 import soundfile
-from conftest import ROOT
+from conftest import ROOT, refuses
 from made_models import SMALL, made_model, swelling
-from refusals import refuses
 
 from ser import load_model
 from ser.cli import COMMANDS, main

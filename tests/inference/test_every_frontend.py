@@ -9,9 +9,9 @@ import onnx
 import pytest
 import soundfile
 import tiny
+from conftest import refuses
 from made import make
 from packed import finish
-from refusals import refuses
 from test_onnx import worst
 from test_predict_is_decode import assert_decoded, files_of, list_of
 

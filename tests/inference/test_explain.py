@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import refuses
 from made_models import SMALL, made_model, swelling
-from refusals import refuses
 
 from ser.inference.explain import draw, explain
 from ser.inference.predictor import Predictor

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from refusals import refuses
+from conftest import refuses
 
 from ser import load_model
 from ser.cli import main

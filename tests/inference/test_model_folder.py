@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from refusals import refuses
+from conftest import refuses
 from safetensors.torch import load_file, save_file
 
 from ser.cli import main

@@ -5,8 +5,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from conftest import refuses
 from made_models import SMALL, made_model, swelling
-from refusals import refuses
 
 from ser.audio import read_audio, resample
 from ser.cli import main

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from refusals import refuses
+from conftest import refuses
 
 from ser import load_model
 from ser.cli import main
-from ser.common import InputError
 from ser.inference import Predictor, open_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
@@ -90,7 +89,7 @@ def test_a_posterior_that_is_no_number_is_an_error(packed):
     predictor = Predictor(open_model(packed))
     with torch.no_grad():
         next(predictor.model.network.parameters()).fill_(float("nan"))
-    with pytest.raises(InputError, match=str(packed)):
+    with refuses(where=packed):
         predictor.posteriors([np.zeros((10, predictor.frontend.width), np.float32)])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from refusals import refuses
+from conftest import refuses
 from scored import whole_train
 
 from ser.common import InputError

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import programs
 import pytest
-from refusals import refuses
+from conftest import refuses
 from scored import whole_result
 
-from ser.common import InputError
 from ser.common.records import write_record
 from ser.config import save
 from ser.features import ArkWriter
@@ -171,7 +170,7 @@ def test_without_the_option_and_with_one_seed_there_is_no_ensemble(seeds):
     assert [pool.cell for pool in read_pools([seeds])] == ["net"]
     for fold in (1, 2):
         shutil.rmtree(seeds / "c" / "net" / f"fold{fold}_seed1")
-    with pytest.raises(InputError, match=str(seeds)):
+    with refuses(str(seeds)):
         read_pools([seeds], ensembles=True)
 
 
