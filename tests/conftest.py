@@ -14,6 +14,7 @@ import soundfile
 import yaml
 
 from ser.common import InputError
+from ser.common.errors import LISTED
 
 # Fixtures of made corpora that are prepared and have features, and of models of them.
 pytest_plugins = ["browser", "made", "packed", "stand_ins"]
@@ -63,6 +64,7 @@ def refuses(what="", where="", fix=""):
     """The block raises an InputError, whose wording may change: `what`, `where` and `fix` are words of its fields."""
     with pytest.raises(InputError) as caught:
         yield caught
+    assert "\n" not in str(caught.value).replace(LISTED, "")
     for field, words in {"what": what, "where": where, "fix": fix}.items():
         assert str(words) in str(getattr(caught.value, field)), f"{field}: {words!r} is not in: {caught.value}"
 

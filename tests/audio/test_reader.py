@@ -11,7 +11,6 @@ from conftest import refuses
 
 from ser.audio import audio_info, read_audio, read_blocks
 from ser.audio.reader import Audio, is_silent
-from ser.common import InputError
 
 SAMPLES = np.round(12000 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)).astype("<i2")
 
@@ -39,14 +38,11 @@ def refused(path, *words: str) -> str:
     """The error of a file: one line, which begins with the path and has every one of the words."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(InputError) as caught:
+        with refuses(where=path) as caught:
             read_audio(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
     for word in words:
-        assert word in message
-    return message
+        assert word in str(caught.value)
+    return str(caught.value)
 
 
 def read_without_warning(path) -> Audio:
@@ -259,9 +255,8 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, function):
             (Path("/dev/zero"), "device"),
             (tmp_path, "folder"),
         ):
-            with pytest.raises(InputError) as caught:
+            with refuses(f"a {kind}", where=path):
                 function(path)
-            assert str(caught.value).startswith(f"{path}: a {kind}")
 
 
 @pytest.mark.parametrize(

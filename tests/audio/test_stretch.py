@@ -10,7 +10,6 @@ import soundfile
 from conftest import refuses
 
 from ser.audio import audio_info, read_audio
-from ser.common import InputError
 
 SAMPLES = (0.4 * np.sin(2 * np.pi * np.cumsum(np.linspace(200, 3000, 16000)) / 8000)).astype(np.float32)
 
@@ -28,14 +27,11 @@ def sox(*arguments) -> None:
 
 def refused(path, *words: str, **stretch: int) -> str:
     """The one line of the error, which begins with the path and has every word."""
-    with pytest.raises(InputError) as caught:
+    with refuses(where=path) as caught:
         read_audio(path, **stretch)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
     for word in words:
-        assert word in message
-    return message
+        assert word in str(caught.value)
+    return str(caught.value)
 
 
 def halved(path):

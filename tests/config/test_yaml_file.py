@@ -3,7 +3,6 @@ import re
 import pytest
 from conftest import ROOT, refuses
 
-from ser.common import InputError
 from ser.config import load
 from ser.config.yaml_file import parse_option, parse_yaml, read_yaml, shown
 
@@ -84,9 +83,8 @@ def test_scalars_are_those_of_yaml_1_2(text, value):
     ],
 )
 def test_what_is_refused_names_its_source(text):
-    with pytest.raises(InputError) as caught:
+    with refuses(where="here") as caught:
         parse_yaml(text, "here")
-    assert str(caught.value).startswith("here")
     assert len(str(caught.value)) < 400
 
 
@@ -135,9 +133,8 @@ def test_options_are_numbers_or_text_as_it_stands():
     ],
 )
 def test_a_number_is_one_and_finite(override):
-    with pytest.raises(InputError) as caught:
+    with refuses(f"key {override.partition('=')[0]} ", where="command line") as caught:
         load("strict", None, ["corpora=[ravdess]", override])
-    assert str(caught.value).startswith(f"command line: key {override.partition('=')[0]} ")
     assert len(str(caught.value)) < 600
 
 

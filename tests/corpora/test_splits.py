@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import refuses
 from lab import LABELS, Lab
 
 from ser.common import InputError, read_json
@@ -79,16 +80,15 @@ def test_no_part_stays_empty_whatever_the_sizes():
 @pytest.mark.parametrize(
     ("spec", "speakers", "message"),
     [
-        ({"groups": 5}, "abcd", "5 groups need a speaker each, and there are 4 speakers; give more speakers"),
+        ({"groups": 5}, "abcd", "5 groups need a speaker each, and there are 4 speakers"),
         ({"groups": "speakers"}, "ab", "3 parts need a speaker each, and there are 2 speakers"),
         ({"shares": [0.7, 0.2, 0.1]}, "a", "3 parts need a speaker each, and there is 1 speaker (a)"),
         ({"shares": [0.9, 0.1, 0]}, "a", "2 parts need a speaker each, and there is 1 speaker (a)"),
     ],
 )
 def test_too_few_speakers_for_a_rule(lab, spec, speakers, message):
-    with pytest.raises(InputError) as caught:
+    with refuses(message, where=f"{lab.protocol.path}: splits: s"):
         resolved(lab, spec, spoken(dict.fromkeys(speakers, (1, 1, 1, 1))))
-    assert str(caught.value).startswith(f"{lab.protocol.path}: splits: s: {message}")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_too_few_speakers_for_a_rule(lab, spec, speakers, message):
     [
         ({"groups": 2}, "groups: 2: at least 3: one to test, one to validate on, one to train on"),
         ({"groups": "speaker"}, "groups: lists of speakers, a number of groups, or speakers"),
-        ({"groups": [["a"], ["b"], ["c"]], "seed": 1}, "seed: lists of speakers are not drawn; remove it"),
+        ({"groups": [["a"], ["b"], ["c"]], "seed": 1}, "seed: lists of speakers are not drawn"),
         ({"groups": 5, "seed": "x"}, "seed: a whole number, not 'x'"),
         ({"groups": 5, "share": 1}, "key share is unknown; beside groups may stand groups, seed, texts"),
         ({"shares": [0.7, 0.2]}, "shares: three numbers for train, valid and test that add up to 1, not [0.7, 0.2]"),
@@ -111,9 +111,8 @@ def test_too_few_speakers_for_a_rule(lab, spec, speakers, message):
 )
 def test_a_split_of_no_known_form(lab, spec, message):
     lab.write(splits={"s": spec})
-    with pytest.raises(InputError) as caught:
+    with refuses(message, where=f"{lab.recipe}/conf/corpora/lab.yaml: splits: s"):
         lab.protocol  # noqa: B018
-    assert str(caught.value).startswith(f"{lab.recipe}/conf/corpora/lab.yaml: splits: s: {message}")
 
 
 def texts_of(fold, utterances):
