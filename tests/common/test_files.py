@@ -66,10 +66,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
         temporary.write_text("half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with (
-        refuses("No space left on device", where=tmp_path / "a", fix="make room"),
-        atomic_path(tmp_path / "a") as temporary,
-    ):
+    with refuses("No space left on device", tmp_path / "a", "make room"), atomic_path(tmp_path / "a") as temporary:
         fill(temporary)
     assert names(tmp_path) == []
 

@@ -17,12 +17,9 @@ from ser.corpora.kaldi import read_table, validate
 
 def refused(small, *words: str, allow_partial: bool = False) -> str:
     """The error of a preparation: one line that names every word, and nothing written."""
-    with pytest.raises(InputError) as caught:
+    with refuses() as caught:
         small.prepare(allow_partial)
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert str(word) in message
+    assert all(str(word) in str(caught.value) for word in words)
     assert leftovers(small) == []
     return message
 
@@ -429,10 +426,9 @@ def test_equal_audio_under_two_labels_is_left_out_of_a_partial_copy(small_ravdes
 def test_a_name_that_the_corpus_does_not_know_is_refused_with_the_nearest(small_ravdess, change, named, near):
     small = small_ravdess()
     small.edit(change)
-    with pytest.raises(InputError) as caught:
+    with refuses(near) as caught:
         small.prepare()
     assert f"{small.protocol_path}: {named}: " in str(caught.value)
-    assert near in str(caught.value)
     run = small.command("--check", "true")
     assert run.returncode == 1
     assert named in run.stdout

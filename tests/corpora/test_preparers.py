@@ -210,10 +210,8 @@ def test_an_audio_file_whose_name_follows_no_scheme_is_named(tmp_path, tree, cor
     folder = tree(corpus)
     stray = found(corpus, folder)[0].path.with_name("take 1 (copy).wav")
     write_noise(stray, 1)
-    with pytest.raises(InputError) as caught:
+    with refuses(where=stray):
         run(corpus, folder, tmp_path / "data", allow_partial=False)
-    assert str(stray) in str(caught.value)
-    assert "\n" not in str(caught.value)
     run(corpus, folder, tmp_path / "data")
     assert str(stray) in left_out(tmp_path / "data")
     assert read_json(tmp_path / "data" / "report.json")["stray"] == 1
@@ -481,9 +479,7 @@ def test_crema_d_pointers_of_git_lfs_are_one_error_that_counts_them(tree):
     for path in victims:
         oid = f"{zlib.crc32(path.name.encode()):064d}"
         path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 72862\n")
-    with refuses(
-        f"300 of 455 files are git-lfs pointers, not audio (such as AudioWAV/{victims[0].name})", where=folder
-    ):
+    with refuses(f"300 of 455 files are git-lfs pointers, not audio (such as AudioWAV/{victims[0].name})", folder):
         found("crema_d", folder)
 
 
@@ -619,10 +615,8 @@ def test_a_clip_that_the_table_of_nemo_does_not_name_is_refused_or_left_out(tmp_
     folder, out = tree("nemo"), tmp_path / "data"
     stray = folder / "samples" / "KD0_neutral_91.wav"
     write_noise(stray, 1)
-    with pytest.raises(InputError) as caught:
+    with refuses(folder / "data.tsv", where=stray):
         run("nemo", folder, out, allow_partial=False)
-    assert str(caught.value).startswith(f"{stray}: ")
-    assert str(folder / "data.tsv") in str(caught.value)
     run("nemo", folder, out)
     report = read_json(out / "report.json")
     assert (report["stray"], report["utterances"]) == (1, len(FILES["nemo"]))

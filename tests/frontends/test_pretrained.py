@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from conftest import refuses
 
 from ser.common import InputError
 from ser.config import load
@@ -189,10 +190,9 @@ def test_encoders_of_transformers(tmp_path, kind):
 
 class TestBadModels:
     def refused(self, folder, *names):
-        with pytest.raises(InputError) as error:
+        with refuses() as error:
             frontend_of(folder).extract(speech(1))
         assert all(str(name) in str(error.value) for name in names)
-        assert "\n" not in str(error.value)
 
     def test_no_folder(self, tmp_path):
         self.refused(tmp_path / "absent", "absent")
