@@ -21,7 +21,7 @@ def refused(small, *words: str, allow_partial: bool = False) -> str:
         small.prepare(allow_partial)
     assert all(str(word) in str(caught.value) for word in words)
     assert leftovers(small) == []
-    return message
+    return str(caught.value)
 
 
 def leftovers(small) -> list[str]:
