@@ -1,4 +1,5 @@
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ def raising(error):
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (InputError("a.wav: bad; fix it"), 1, "error: a.wav: bad; fix it\n"),
+        (pickle.loads(pickle.dumps(InputError("bad", "a.wav", "fix it"))), 1, "error: a.wav: bad; fix it\n"),
         (PermissionError(13, "Permission denied", "a.wav"), 1, "error: a.wav: Permission denied; fix that"),
         (OSError("odd"), 1, "error: odd"),
         (KeyboardInterrupt(), 130, "error: interrupted. Rerun the same command to resume.\n"),

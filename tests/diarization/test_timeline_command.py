@@ -115,7 +115,7 @@ def test_bad_files_do_not_lose_the_others(packed, call, tmp_path, capsys):
         "empty file",
         "sample 77 is not a number",
         "no such file",
-        "its name is not UTF-8 text. Rename it, such as with `convmv`",
+        "its name is not UTF-8 text",
     ]
     assert printed[5] == "5 of 7 files have no timeline"
     assert sorted(path.name for path in out.iterdir()) == ["call.csv", "short.csv"]
