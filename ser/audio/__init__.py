@@ -1,8 +1,8 @@
 """Any audio file at its own rate and channel count, and nothing silently wrong."""
 
+from ser.audio.kinds import AudioInfo
 from ser.audio.reader import (
     Audio,
-    AudioInfo,
     audio_info,
     check_length,
     check_rate,

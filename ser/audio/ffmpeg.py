@@ -16,13 +16,13 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from ser.audio.sox import UnknownFormat
+from ser.audio.kinds import AudioInfo, UnknownFormat
 from ser.common import InputError
 
 INSTALL = "apt-get install ffmpeg, or conda install -c conda-forge ffmpeg"
@@ -52,7 +52,7 @@ class FfmpegStream:
         self._bytes(offset - _HEADER.size)
 
     def read(self, count: int) -> np.ndarray:
-        """The next samples, float32, (channels, samples); fewer than `count` only at the end of the file.
+        """The next samples, float32, (samples, channels); fewer than `count` only at the end of the file.
 
         Raises:
             InputError: the file is truncated or damaged, or ffmpeg does not go on.
@@ -60,11 +60,11 @@ class FfmpegStream:
         frame = 4 * self.num_channels
         data = self._bytes(count * frame)
         if len(data) < count * frame and (failure := self._failure()):
-            raise InputError(f"truncated or damaged ({failure})", self._path, "replace it by an intact copy")
-        samples = np.frombuffer(data[: len(data) // frame * frame], ">f4").reshape(-1, self.num_channels)
-        return np.ascontiguousarray(samples.T, np.float32)
+            raise InputError(f"{self._path}: truncated or damaged ({failure}); replace it by an intact copy")
+        count = len(data) // frame * self.num_channels
+        return np.frombuffer(data, ">f4", count).astype(np.float32).reshape(-1, self.num_channels)
 
-    def _bytes(self, count: int) -> bytes:
+    def _bytes(self, count: int) -> bytearray:
         found = bytearray()
         while len(found) < count:
             if not select.select([self._output], [], [], STALLED_SECONDS)[0]:
@@ -77,7 +77,7 @@ class FfmpegStream:
             if not part:
                 break
             found += part
-        return bytes(found)
+        return found
 
     def _failure(self) -> str:
         """What ffmpeg reports once its output has ended; "" where all is well."""
@@ -123,20 +123,38 @@ def ffmpeg_stream(path: Path) -> Iterator[FfmpegStream]:
                 process.kill()  # where it has ended, nothing happens
 
 
-def ffmpeg_info(path: Path) -> tuple[int, int, int]:
-    """Sampling rate in Hz, number of samples, number of channels; the file is decoded for it, once a version of it.
+class FfmpegFile:
+    """A file that ffmpeg decodes, from its first `skip` or `read` on.
+
+    Args:
+        stack: at whose end ffmpeg is stopped.
 
     Raises:
         InputError, UnknownFormat: as for `ffmpeg_stream` and `FfmpegStream.read`.
     """
-    state = path.stat()
-    return _counted(path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        state = path.stat()
+        self.info = _info(path, state.st_ino, state.st_size, state.st_mtime_ns)
+        self._path, self._stack = path, stack
+
+    @functools.cached_property
+    def _stream(self) -> FfmpegStream:
+        return self._stack.enter_context(ffmpeg_stream(self._path))
+
+    def skip(self, count: int) -> None:
+        while count and (skipped := len(self.read(min(count, _CHUNK)))):
+            count -= skipped
+
+    def read(self, count: int) -> np.ndarray:
+        return self._stream.read(count)
 
 
 @functools.lru_cache(256)
-def _counted(path: Path, *_state: int) -> tuple[int, int, int]:
+def _info(path: Path, *_state: int) -> AudioInfo:
+    """The file is decoded for it, once a version of it."""
     with ffmpeg_stream(path) as stream:
         total = 0
-        while count := stream.read(_CHUNK // 4 // stream.num_channels).shape[1]:
+        while count := len(stream.read(_CHUNK // 4 // stream.num_channels)):
             total += count
-        return stream.sampling_rate, total, stream.num_channels
+        return AudioInfo(stream.sampling_rate, total, stream.num_channels)

@@ -1,4 +1,4 @@
-"""What a file is that is no audio, and what it holds beside one recording."""
+"""What a file is, and what it holds beside one recording."""
 
 from __future__ import annotations
 
@@ -6,8 +6,22 @@ import mmap
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from ser.common import InputError
+
+
+class AudioInfo(NamedTuple):
+    """Of a header: Hz, samples of a channel, channels."""
+
+    sampling_rate: int
+    num_samples: int
+    num_channels: int
+
+
+class UnknownFormat(Exception):
+    """A program does not know what the file is either."""
+
 
 # How files begin of which libsndfile and sox read the first alone when several are joined. RIFF is walked over chunk by
 # chunk (wav.py); FLAC, Ogg and MP3 have modules of their own.

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser.audio.ffmpeg import INSTALL, ffmpeg_info, ffmpeg_stream, has_ffmpeg
+from ser.audio.ffmpeg import INSTALL, FfmpegFile, has_ffmpeg
 from ser.audio.flac import flac_streams, read_flac
-from ser.audio.kinds import begins_as_audio, check_single, is_container, what_it_is
+from ser.audio.kinds import AudioInfo, UnknownFormat, begins_as_audio, check_single, is_container, what_it_is
 from ser.audio.mp3 import behind_tags, is_mp3, mp3_streams
 from ser.audio.ogg import ogg_streams
-from ser.audio.sox import UnknownFormat, has_sox, sox_info, sox_read
+from ser.audio.sox import SoxFile, has_sox
 from ser.audio.wav import PIPED_SIZES, wav_source
 from ser.common import InputError, check_regular
 
@@ -57,14 +57,6 @@ class Audio:
         return self.samples[0] if len(self.samples) == 1 else self.samples.mean(axis=0)
 
 
-class AudioInfo(NamedTuple):
-    """Of a header: Hz, samples of a channel, channels."""
-
-    sampling_rate: int
-    num_samples: int
-    num_channels: int
-
-
 def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
     """Read every sample of a file, or a stretch of it.
 
@@ -80,23 +72,13 @@ def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
     check_regular(path, "put an intact copy there")
     if start == 0 and samples is None and (whole := _whole_flac(path)):
         return whole
-    try:
-        with _opened(path) as file:
-            info = file.info
-            count = _stretch(path, info, start, samples)
-            file.skip(start)
-            data = file.read(count).T
-    except _NotForLibsndfile as error:
-        found = _program_info(path, error)
-        info = found.info
-        count = _stretch(path, info, start, samples)
-        if found.by_ffmpeg:
-            data = np.concatenate([*_ffmpeg_blocks(path, start, count, _BLOCK)], axis=1)
-        else:
-            data = sox_read(path, info.num_channels, start, samples)
-    if data.shape[1] < count:
-        raise _cut_short(path, start + data.shape[1], info)
-    return _audio(path, data, start, info)
+    with _opened(path) as file:
+        count = _stretch(path, file.info, start, samples)
+        file.skip(start)
+        data = file.read(count).T
+        if data.shape[1] < count:
+            raise _cut_short(path, start + data.shape[1], file.info)
+        return _audio(path, data, start, file.info)
 
 
 def _whole_flac(path: Path) -> Audio | None:
@@ -110,33 +92,18 @@ def _whole_flac(path: Path) -> Audio | None:
 
 
 def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: int = 1 << 18) -> Iterator[Audio]:
-    """The same, so many samples at a time, so that a long recording need not be held; errors may come late.
-
-    What the program sox reads comes in one block.
-    """
+    """The same, so many samples at a time, so that a long recording need not be held (but for what the program sox
+    reads); errors may come late."""
     path = Path(path)
-    try:
-        with _opened(path) as file:
-            info = file.info
-            at, end = start, start + _stretch(path, info, start, samples)
-            file.skip(start)
-            while at < end:
-                data = file.read(min(block, end - at)).T
-                if not data.shape[1]:
-                    raise _cut_short(path, at, info)
-                yield _audio(path, data, at, info)
-                at += data.shape[1]
-    except _NotForLibsndfile as error:
-        found = _program_info(path, error)
-        if not found.by_ffmpeg:
-            yield read_audio(path, start, samples)
-            return
-        at, end = start, start + _stretch(path, found.info, start, samples)
-        for data in _ffmpeg_blocks(path, start, end - start, block):
-            yield _audio(path, data, at, found.info)
+    with _opened(path) as file:
+        at, end = start, start + _stretch(path, file.info, start, samples)
+        file.skip(start)
+        while at < end:
+            data = file.read(min(block, end - at)).T
+            if not data.shape[1]:
+                raise _cut_short(path, at, file.info)
+            yield _audio(path, data, at, file.info)
             at += data.shape[1]
-        if at < end:
-            raise _cut_short(path, at, found.info) from None
 
 
 def _audio(path: Path, data: np.ndarray, start: int, info: AudioInfo) -> Audio:
@@ -200,27 +167,12 @@ def audio_info(path: Path) -> AudioInfo:
         InputError: absent, empty, truncated, or no audio format.
     """
     path = Path(path)
-    try:
-        with _opened(path) as file:
-            info = file.info
-    except _NotForLibsndfile as error:
-        info = _program_info(path, error).info
-    _stretch(path, info, 0, None)
-    return info
+    with _opened(path) as file:
+        _stretch(path, file.info, 0, None)
+        return file.info
 
 
-class _NotForLibsndfile(Exception):
-    """Not in the way of a known wrong file, so that sox or ffmpeg may know it."""
-
-
-class _ByProgram(NamedTuple):
-    """What a program reports of a file, and whether that is ffmpeg, not sox."""
-
-    info: AudioInfo
-    by_ffmpeg: bool
-
-
-class _Decoder:
+class _Libsndfile:
     """The samples of a file by libsndfile: of its only stream, or of several, one behind the other."""
 
     def __init__(self, path: Path, files: list[SoundFile]) -> None:
@@ -268,22 +220,25 @@ class _Decoder:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Decoder]:
+def _opened(path: Path) -> Iterator[_Libsndfile | SoxFile | FfmpegFile]:
     """The file, once its header has been found to promise what is there. The content decides, not the name."""
     import soundfile
 
     check_regular(path, "put an intact copy there")
     try:
         with path.open("rb") as file, ExitStack() as stack:
-            given = [stack.enter_context(_sound_file(path, source)) for source in _sources(path, file)]
-            yield _Decoder(path, given)
+            reason = ""
+            try:
+                streams = [stack.enter_context(_sound_file(path, source)) for source in _sources(path, file)]
+            except soundfile.LibsndfileError as error:
+                reason = error.error_string.rstrip(".")
+            yield _by_program(path, reason, stack) if reason else _Libsndfile(path, streams)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", path, "fix that or replace it") from None
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
-        if is_container(path) or (kind := what_it_is(path)) is None:
-            raise _NotForLibsndfile(reason) from None
-        raise InputError(f"{kind} ({reason})", path, "replace it by an intact copy") from None
+        kind = what_it_is(path) or "truncated or damaged"
+        raise InputError(f"{path}: {kind} ({reason}); replace it by an intact copy") from None
 
 
 def _sources(path: Path, file: io.BufferedReader) -> list[Any]:
@@ -345,45 +300,37 @@ def _stretch(path: Path, info: AudioInfo, start: int, samples: int | None) -> in
     return count
 
 
-def _program_info(path: Path, error: _NotForLibsndfile) -> _ByProgram:
+def _by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | FfmpegFile:
     """By sox where it is installed and knows the file, else by ffmpeg; what only ffmpeg reads goes to it at once.
 
+    Args:
+        reason: why libsndfile does not read it.
+        stack: holds ffmpeg while it decodes.
+
     Raises:
-        InputError: neither is installed, neither knows the file, or it is truncated or damaged.
+        InputError: it is no audio; neither is installed, neither knows the file, or it is truncated or damaged.
     """
-    found: _ByProgram | None = None
-    if not is_container(path) and (has_sox() or not has_ffmpeg()):
+    container, kind = is_container(path), what_it_is(path)
+    if kind and not container:
+        raise InputError(f"{path}: {kind} ({reason}); replace it by an intact copy")
+    found: SoxFile | FfmpegFile | None = None
+    if not container and (has_sox() or not has_ffmpeg()):
         with suppress(UnknownFormat):
-            found = _ByProgram(AudioInfo(*sox_info(path)), False)
-    if found is None and (is_container(path) or has_ffmpeg()):
+            found = SoxFile(path)
+    if found is None and (container or has_ffmpeg()):
         try:
-            found = _ByProgram(AudioInfo(*ffmpeg_info(path)), True)
-        except UnknownFormat as reason:
-            if kind := what_it_is(path):
-                raise InputError(
-                    f"{kind}, in which ffmpeg finds no sound ({reason})", path, "replace it by an intact copy"
-                ) from None
+            found = FfmpegFile(path, stack)
+        except UnknownFormat as error:
+            if kind:
+                text = f"{path}: {kind}, in which ffmpeg finds no sound ({error}); replace it by an intact copy"
+                raise InputError(text) from None
     if found is None:
         raise InputError(
-            f"not a known audio format ({error})",
-            path,
-            (
-                f"replace it by an intact copy, install ffmpeg ({INSTALL}), or convert it to wav with "
-                "sox, whose options describe a file without a header"
-            ),
+            f"{path}: not a known audio format ({reason}); replace it by an intact copy, install ffmpeg ({INSTALL}), "
+            "or convert it to wav with sox, whose options describe a file without a header"
         )
     check_rate(path, found.info.sampling_rate)
     return found
-
-
-def _ffmpeg_blocks(path: Path, start: int, count: int, block: int) -> Iterator[np.ndarray]:
-    """(channels, samples) each, fewer than `count` together where the file ends before."""
-    with ffmpeg_stream(path) as stream:
-        while start and (skipped := stream.read(min(start, block)).shape[1]):
-            start -= skipped
-        while count and (data := stream.read(min(count, block))).shape[1]:
-            count -= data.shape[1]
-            yield data
 
 
 def _headerless(path: Path) -> dict[str, Any]:

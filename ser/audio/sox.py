@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from ser.audio.kinds import AudioInfo, UnknownFormat
 from ser.common import InputError
 
 INSTALL = "apt-get install sox libsox-fmt-all, or conda install -c conda-forge sox"
@@ -21,34 +23,39 @@ UNKNOWN = "can't determine type"
 LEAST_SECONDS, BYTES_PER_SECOND = 10, 20_000
 
 
-class UnknownFormat(Exception):
-    """sox does not know what the file is either."""
-
-
 def has_sox() -> bool:
     """Whether the program is on PATH."""
     return shutil.which("sox") is not None
 
 
-def sox_info(path: Path) -> tuple[int, int, int]:
-    """Sampling rate in Hz, number of samples, number of channels.
+class SoxFile:
+    """A file that sox decodes, as a whole.
 
     Raises:
         InputError: sox is not installed or does not end, or the file is truncated or damaged.
         UnknownFormat: it is no audio that sox knows.
     """
-    rate, count, channels = (float(_sox(path, "--info", option, "-")) for option in ("-r", "-s", "-c"))
-    if not rate.is_integer():
-        raise InputError(f"sampling rate {rate} Hz is no whole number", path, "convert it with sox to one that is")
-    # Some headers do not have the length.
-    return int(rate), int(count) or sox_read(path, int(channels), 0, None).shape[1], int(channels)
 
+    def __init__(self, path: Path) -> None:
+        self._path, self._at = path, 0
+        rate, count, self._channels = (float(_sox(path, "--info", option, "-")) for option in ("-r", "-s", "-c"))
+        if not rate.is_integer():
+            raise InputError(f"{path}: sampling rate {rate} Hz is no whole number; convert it with sox to one that is")
+        # Some headers do not have the length.
+        self.info = AudioInfo(int(rate), int(count) or len(self._samples), int(self._channels))
 
-def sox_read(path: Path, channels: int, start: int, samples: int | None) -> np.ndarray:
-    """Samples from `start` on, all or so many; float32, (channels, samples). Errors as for `sox_info`."""
-    stretch = [] if start == 0 and samples is None else ["trim", f"{start}s", *([f"{samples}s"] if samples else [])]
-    data = _sox(path, "-D", "-", "-t", "f32", "-L", "-", *stretch)
-    return np.ascontiguousarray(np.frombuffer(data, "<f4").reshape(-1, channels).T, dtype=np.float32)
+    @cached_property
+    def _samples(self) -> np.ndarray:
+        data = _sox(self._path, "-D", "-", "-t", "f32", "-L", "-")
+        return np.frombuffer(data, "<f4").reshape(-1, int(self._channels))
+
+    def skip(self, count: int) -> None:
+        self._at += count
+
+    def read(self, count: int) -> np.ndarray:
+        data = self._samples[self._at : self._at + count]
+        self._at += len(data)
+        return data
 
 
 def _sox(path: Path, *arguments: str) -> bytes:

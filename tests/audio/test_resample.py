@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ser.audio import resample
+from ser.audio import resample, resample_blocks
 
 
 def sine(frequency: float, rate: int, seconds: float = 1.0) -> np.ndarray:
@@ -37,3 +37,11 @@ def test_upwards():
     found = resample(sine(440, 8000), 8000, 16000)
     assert len(found) == 16000
     assert loudest(found, 16000) == pytest.approx(440, abs=1)
+
+
+@pytest.mark.parametrize("rates", [(44100, 8000), (16000, 8000), (8000, 8000), (6000, 8000)])
+def test_a_resampled_stream_is_the_whole_resampled(rates):
+    samples = np.random.default_rng(0).uniform(-0.3, 0.3, 100_000).astype(np.float32)
+    blocks = [samples[i : i + 7000] for i in range(0, len(samples), 7000)]
+    streamed = np.concatenate(list(resample_blocks(blocks, *rates)))
+    np.testing.assert_allclose(streamed, resample(samples, *rates), atol=1e-6)

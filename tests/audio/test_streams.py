@@ -31,16 +31,17 @@ def mp3(samples, rate=RATE, header=True, **options) -> bytes:
 
 
 def read(path) -> np.ndarray:
-    """(channels, samples), which the header and the blocks must agree with."""
+    """(channels, samples), which the header, stretches and blocks must agree with."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         audio = read_audio(path)
         assert audio_info(path) == AudioInfo(audio.sampling_rate, audio.samples.shape[1], len(audio.samples))
-        blocks = np.concatenate([block.samples for block in read_blocks(path, block=7777)], axis=1)
-        np.testing.assert_array_equal(blocks, audio.samples)
-        length = audio.samples.shape[1]
-        part = read_audio(path, length // 3, length // 2).samples
-        np.testing.assert_array_equal(part, audio.samples[:, length // 3 : length // 3 + length // 2])
+        length, last = audio.samples.shape[1], max(0, audio.samples.shape[1] - 999)
+        for start, count in ((0, None), (0, 1), (length // 3, length // 2), (last, 1), (last, None)):
+            expected = audio.samples[:, start : None if count is None else start + count]
+            np.testing.assert_array_equal(read_audio(path, start, count).samples, expected)
+            blocks = [block.samples for block in read_blocks(path, start, count, 7777)]
+            np.testing.assert_array_equal(np.concatenate(blocks, axis=1), expected)
     return audio.samples
 
 
