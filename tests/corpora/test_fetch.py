@@ -16,6 +16,7 @@ import zipfile
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import programs
@@ -181,17 +182,11 @@ def test_another_file_under_that_name_is_left_and_refused(server, tmp_path, know
     assert (tmp_path / "a").read_bytes() == b"mine"
 
 
-def test_a_server_that_breaks_off_is_asked_for_the_rest(server, tmp_path):
-    server.add("/a", most=300_000)
-    fetch(f"{server.url}/a", tmp_path / "a", md5(DATA))
-    assert (tmp_path / "a").read_bytes() == DATA
-    assert server.ranges() == ["", "bytes=300000-", "bytes=600000-", "bytes=900000-"]
-
-
-def test_as_long_as_something_new_comes_tries_are_not_counted(server, tmp_path):
+def test_a_server_that_breaks_off_is_asked_for_the_rest_as_long_as_something_new_comes(server, tmp_path):
     server.add("/a", most=50_000)
     fetch(f"{server.url}/a", tmp_path / "a", md5(DATA))
-    assert len(server.asked) == 20
+    assert (tmp_path / "a").read_bytes() == DATA
+    assert server.ranges() == ["", *(f"bytes={start}-" for start in range(50_000, len(DATA), 50_000))]
 
 
 def test_without_ranges_it_starts_anew(server, tmp_path):
@@ -298,14 +293,9 @@ def test_only_http(tmp_path):
 
 def test_a_full_disk_is_found_before_anything_is_written(server, tmp_path, monkeypatch):
     server.add("/a")
-    monkeypatch.setattr(http.shutil, "disk_usage", lambda _: Usage(500_000))
+    monkeypatch.setattr(http.shutil, "disk_usage", lambda _: SimpleNamespace(free=500_000))
     refused(lambda: fetch(f"{server.url}/a", tmp_path / "a"), "1 MB are needed and 0 MB are free")  # rounded
     assert os.listdir(tmp_path) == []
-
-
-@dataclass
-class Usage:
-    free: int
 
 
 def test_a_folder_that_cannot_be_made(server, tmp_path):
@@ -482,14 +472,6 @@ def test_damaged_data_of_every_compression_are_an_error_of_the_archive(tmp_path,
     content[at : at + 60] = bytes(byte ^ 0x5A for byte in content[at : at + 60])
     path.write_bytes(content)
     not_unpacked(path, "fetch it again")
-
-
-def test_a_changed_byte_is_found(tmp_path):
-    zipped(tmp_path / "a.zip", {"a.wav": DATA[:9000]})
-    content = bytearray((tmp_path / "a.zip").read_bytes())
-    content[4000] ^= 1
-    (tmp_path / "a.zip").write_bytes(content)
-    not_unpacked(tmp_path / "a.zip", "damaged")
 
 
 def test_no_archive_an_empty_one_and_one_name_twice(tmp_path):
@@ -726,11 +708,6 @@ def test_ravdess_is_its_speech(mirror, tmp_path):
     assert found == {f"Audio_Speech_Actors_01-24/{name}": content for name, content in speech.items()}
 
 
-def test_emouerj_is_all_that_zenodo_lists(mirror, tmp_path):
-    publish_zenodo(mirror, "5427549", {"emoUERJ.zip": zip_bytes({"m01h01.wav": b"x"}), "readme.txt": b"y"})
-    assert download("emouerj", tmp_path / "c") == {"emoUERJ/m01h01.wav": b"x", "readme.txt": b"y"}
-
-
 def test_tess_is_fetched_file_by_file(mirror, tmp_path):
     files = {
         f"{speaker}_{word}_sad.wav": word.encode() for speaker in ("OAF", "YAF") for word in ("back", "bar", "base")
@@ -804,13 +781,15 @@ def test_what_has_to_be_signed_for_is_explained(tmp_path, corpus, words):
 
 @pytest.mark.slow
 def test_stage_0_of_a_corpus_as_a_user_runs_it(mirror, tmp_path):
-    publish_zenodo(mirror, "5427549", {"emoUERJ.zip": zip_bytes({"m01h01.wav": b"x"})})
+    """Of emoUERJ, all that Zenodo lists."""
+    publish_zenodo(mirror, "5427549", {"emoUERJ.zip": zip_bytes({"m01h01.wav": b"x"}), "readme.txt": b"y"})
     command = [ROOT / "steps" / "prepare.py", "--download", "true", "emouerj", tmp_path / "c"]
     for words in ("emoUERJ: licence CC BY 4.0", "there already; nothing to fetch"):
         run = programs.run(*command)
         assert run.returncode == 0, run.stderr
         assert words in run.stdout
         assert run.stderr == ""
+    assert contents(tmp_path / "c").items() >= {"emoUERJ/m01h01.wav": b"x", "readme.txt": b"y"}.items()
 
 
 @pytest.mark.parametrize("address", ["file:///etc", "ftp://mirror.lab", "/srv/mirror", "gopher://x"])
@@ -847,19 +826,3 @@ def test_without_a_size_from_the_publisher_there_is_a_limit(server, tmp_path, wa
 def test_a_record_of_another_kind_is_named(tmp_path, record):
     (tmp_path / "FETCHED.json").write_text(record)
     refused(lambda: is_there(tmp_path), "FETCHED.json")
-
-
-@pytest.mark.parametrize("suffix", ["tar.xz", "tar.bz2", "tar.gz", "zip"])
-def test_any_damage_of_an_archive_is_one_line(tmp_path, suffix):
-    """A byte changed at each of forty places: it is refused or, where the byte means nothing, comes out."""
-    rng = np.random.default_rng(0)
-    whole = archived(tmp_path / f"x.{suffix}", ("a.txt", rng.bytes(3000)), ("b/c.txt", b"c" * 2000))
-    data = whole.read_bytes()
-    outcomes = set()
-    for place in rng.integers(0, len(data), 40):
-        whole.write_bytes(data[:place] + bytes([data[place] ^ 0x5A]) + data[place + 1 :])
-        try:
-            unpack(whole, tmp_path / "out", limit=1 << 20)
-        except InputError as error:
-            outcomes.add(str(error).partition(": ")[0])
-    assert outcomes == {str(whole)}
