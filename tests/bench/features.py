@@ -20,14 +20,11 @@ Without --json, the share of each part in the time of an utterance and of a copy
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -35,7 +32,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from needs import need
+from needs import need, parser_of, ratio, seconds, show
 
 need("audiomentations", "librosa")
 
@@ -227,12 +224,6 @@ def plain_warp(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     return librosa.istft(spectrum, hop_length=SHIFT, length=len(samples))
 
 
-def seconds(function: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
-
-
 def job_of(bench: Bench, store: FeatureStore, job: int, jobs: int, barrier: Any) -> None:
     torch.set_num_threads(1)
     for cut in bench.copied[:12]:  # warm
@@ -288,11 +279,6 @@ def measure(rounds: int, utterances: int, folder: Path) -> tuple[dict[str, Any],
     return found, table(bench, times)
 
 
-def ratio(one: list[float], other: list[float]) -> float:
-    """Median of the ratios of a round."""
-    return round(median(a / b for a, b in zip(one, other, strict=True)), 3)
-
-
 def table(bench: Bench, times: dict[str, list[float]]) -> str:
     """Milliseconds and shares of the parts of an utterance and of a copy, of each kind and of all."""
     from tabulate import tabulate
@@ -312,15 +298,14 @@ def table(bench: Bench, times: dict[str, list[float]]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--utterances", type=int, default=96, help="training utterances; six copies of each")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # of the compared libraries
     with tempfile.TemporaryDirectory() as folder:
         found, text = measure(options.rounds, options.utterances, Path(folder))
-    print(json.dumps(found) if options.json else "\n".join([*(f"{k:16} {v}" for k, v in found.items()), "", text]))
+    show(found, options.json, text)
     return 0
 
 

@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import resource
 import shutil
@@ -25,7 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from needs import need
+from needs import need, parser_of, show
 
 need("transformers")
 
@@ -145,14 +143,13 @@ def measure(rounds: int, utterances: int, folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--utterances", type=int, default=96)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options.rounds, options.utterances, Path(folder))
-    print(json.dumps(found) if options.json else "\n".join(f"{key:18} {value}" for key, value in found.items()))
+    show(found, options.json)
     return 0
 
 

@@ -12,7 +12,6 @@ RAVDESS is looked for in the environment, as in db.sh. For each temporal block, 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from needs import need
+from needs import need, parser_of, show
 
 need()
 
@@ -105,8 +104,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser = parser_of(__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--processes", default="1,2,4,8", help="numbers of trainings side by side")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each round")
@@ -115,7 +113,7 @@ def main() -> int:
     options.processes = [int(word) for word in options.processes.split(",")]
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options, Path(folder))
-    print(json.dumps(found) if options.json else "\n".join(f"{key:16} {value}" for key, value in found.items()))
+    show(found, options.json)
     return 0
 
 

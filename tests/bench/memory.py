@@ -19,7 +19,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from needs import need
+from needs import need, parser_of, show
 
 need()
 
@@ -77,8 +77,7 @@ def run(data_root: Path, dump: Path, folder: Path, times: int, steps: int) -> di
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser = parser_of(__doc__)
     parser.add_argument("--times", type=int, default=8)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--alone", type=int, help=argparse.SUPPRESS)
@@ -96,7 +95,7 @@ def main() -> int:
             result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             found |= {f"{key}_{times}x": value for key, value in json.loads(result.stdout).items()}
     found["peak_ratio"] = round(found[f"peak_mb_{options.times}x"] / found["peak_mb_1x"], 3)
-    print(json.dumps(found) if options.json else "\n".join(f"{key:16} {value}" for key, value in found.items()))
+    show(found, options.json)
     return 0
 
 

@@ -1,9 +1,14 @@
-"""Stops a benchmark that lacks packages in one line; called before they are imported."""
+"""What benchmarks share; `need` is called before packages are imported, and stops in one line without them."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
+import time
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from statistics import median
 
 
 def need(*packages: str) -> None:
@@ -15,3 +20,27 @@ def need(*packages: str) -> None:
             f"error: {sys.argv[0]}: this Python lacks {', '.join(missing)}. Fix: run `. path.sh && ser_environment "
             "dev` in the toolkit's folder, then the same command in that shell"
         )
+
+
+def parser_of(text: str | None) -> argparse.ArgumentParser:
+    """With the docstring of a benchmark as its help, and --json."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    return parser
+
+
+def show(found: Mapping[str, object], as_json: bool, text: str = "") -> None:
+    """Print figures, one a line, and a text after them; or the figures alone as JSON."""
+    lines = "".join(f"{name:18} {value}\n" for name, value in found.items())
+    print(json.dumps(found) if as_json else f"{lines}\n{text}".rstrip())
+
+
+def seconds(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def ratio(one: list[float], other: list[float]) -> float:
+    """Median of the ratios of a round."""
+    return round(median(a / b for a, b in zip(one, other, strict=True)), 3)

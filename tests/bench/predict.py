@@ -21,7 +21,6 @@ Without --json, the milliseconds of each part are printed too.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -37,7 +36,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, get_type_hints
 
-from needs import need
+from needs import need, parser_of, ratio, seconds, show
 
 need("onnx", "onnxruntime")
 
@@ -273,17 +272,6 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
-def seconds(function: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
-
-
-def ratio(one: list[float], other: list[float]) -> float:
-    """Median of the ratios of a round."""
-    return round(median(a / b for a, b in zip(one, other, strict=True)), 3)
-
-
 def measure(rounds: int, count: int, python: str | None, folder: Path) -> tuple[dict[str, Any], str]:
     peer_folder, flac = folder / "peer", folder / "flac"
     peer_folder.mkdir()
@@ -335,8 +323,7 @@ def measure(rounds: int, count: int, python: str | None, folder: Path) -> tuple[
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--files", type=int, default=192)
     parser.add_argument("--peer", metavar="PYTHON", help="of an environment with SpeechBrain; none: without it")
@@ -346,7 +333,7 @@ def main() -> int:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         found, text = measure(options.rounds, options.files, options.peer, Path(folder))
-    print(json.dumps(found) if options.json else "\n".join([*(f"{k:16} {v}" for k, v in found.items()), "", text]))
+    show(found, options.json, text)
     return 0
 
 

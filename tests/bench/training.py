@@ -15,8 +15,6 @@ RAVDESS and TESS are looked for in the environment, as in db.sh. What is compare
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 import time
@@ -26,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from needs import need
+from needs import need, parser_of, seconds, show
 
 need()
 
@@ -97,12 +95,6 @@ def endless(parts: dict[str, Part]) -> Iterator[Batch]:
                 iterators[i] = iter(loader)
                 batch = next(iterators[i])
             yield batch
-
-
-def seconds(function: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
 
 
 def our_loop(trainer: Trainer, steps: int) -> None:
@@ -208,14 +200,13 @@ def measure(rounds: int, steps: int, folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8, help="updates a round")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options.rounds, options.steps, Path(folder))
-    print(json.dumps(found) if options.json else "\n".join(f"{key:16} {value}" for key, value in found.items()))
+    show(found, options.json)
     return 0
 
 

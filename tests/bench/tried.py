@@ -14,13 +14,12 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
 
-from needs import need
+from needs import need, parser_of, seconds
 
 need()
 
@@ -134,12 +133,6 @@ class ProjectedOnce(nn.Module):
         return torch.cat([found[:, 0], found[:, 1].flip(0)], dim=2).transpose(0, 1)
 
 
-def seconds(function: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
-
-
 def measure(rounds: int) -> dict[str, float]:
     bf16 = has_bfloat16(torch.device("cpu"))
     kind = torch.bfloat16 if bf16 else torch.float32
@@ -195,8 +188,7 @@ def make_steps(steps: int) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
