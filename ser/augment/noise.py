@@ -7,13 +7,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ser.audio import READABLE_SUFFIXES, audio_info, read_audio, resample
 from ser.audio.reader import is_silent
-from ser.augment.transforms import check_choices, check_range, one_of, rms, voiced, within
+from ser.augment.transforms import Transform, Values, check_choices, check_range, one_of, rms, voiced, within
 from ser.common import InputError, derive_seed, digest, locked, read_json, write_json
 from ser.common.progress import progress
 from ser.corpora.utterance import other_files
@@ -114,7 +114,7 @@ def drawn_file(folder: str, sources: Mapping[str, str], values: Mapping[str, Any
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(Transform):
     """Noise is added; the speech stays as it is.
 
     The ratio is of mean powers over the whole utterance, as in Kaldi's wav-reverberate and in lhotse. A recording is
@@ -131,7 +131,6 @@ class Noise:
         cache: folder in which to keep what was found in `folder`.
     """
 
-    least_seconds: ClassVar[float] = 0.0
     folder: str
     colours: list[str]
     snr: tuple[float, float]
@@ -150,12 +149,8 @@ class Noise:
         """Names of the recordings and digests of what they hold; none for made noise."""
         return sound_files(self.folder, "noise", self.cache) if self.folder else {}
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
-        """As of every kind.
-
-        Raises:
-            InputError: babble is the only colour, and there is nobody else.
-        """
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
+        """Raises InputError where babble is the only colour, and there is nobody else."""
         if self.folder:
             file = one_of(rng, shares(tuple(self.sources()))[0])
             values = {"file": file, "audio_digest": self.sources()[file], "place": float(rng.random())}
@@ -176,14 +171,8 @@ class Noise:
         talkers = [{**voices.content(others[number]), "place": float(rng.random())} for number in chosen]
         return {"snr": within(rng, self.babble_snr), "colour": BABBLE, "talkers": talkers}
 
-    def apply(
-        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
-    ) -> np.ndarray:
-        """As of every kind.
-
-        Raises:
-            InputError: a recording, or an utterance in babble, is not what it was when it was drawn.
-        """
+    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
+        """Raises InputError where a recording, or an utterance in babble, is not what it was when it was drawn."""
         if not samples.any():
             return samples.copy()
         if "file" in values:

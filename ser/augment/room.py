@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ser.audio import check_length, read_audio, resample
 from ser.augment.noise import drawn_file, shares, sound_files
-from ser.augment.transforms import at_level, check_range, one_of, within
+from ser.augment.transforms import Transform, Values, at_level, check_range, one_of, within
 from ser.common import InputError, atomic_path, derive_seed, digest, locked
 from ser.common.progress import progress
 
@@ -29,7 +29,7 @@ TRIES = 1000  # of rooms for one response
 
 
 @dataclass(frozen=True)
-class Room:
+class Room(Transform):
     """Reverberation of a room, without the delay of the direct sound.
 
     Attributes:
@@ -41,7 +41,6 @@ class Room:
         cache: folder in which the bank of simulated ones is kept, or what was found in `folder`.
     """
 
-    least_seconds: ClassVar[float] = 0.0
     folder: str
     count: int
     length: tuple[float, float]
@@ -67,16 +66,14 @@ class Room:
         settings = {key: value for key, value in asdict(self).items() if key not in ("folder", "cache")}
         return Path(self.cache) / f"rooms-{digest([BANK_VERSION, BANK_RATE, settings])}.npz"
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
         if self.folder:
             file = one_of(rng, shares(tuple(self.sources()))[0])
             return {"file": file, "audio_digest": self.sources()[file]}
         response = one_of(rng, shares(range(self.count))[0])
         return {"bank": self.bank.stem, "response": response, **self._bank()[1][response]}
 
-    def apply(
-        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
-    ) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
         if not samples.any():
             return np.zeros_like(samples)
         from scipy.signal import oaconvolve

@@ -13,8 +13,9 @@ mark the copies. A kind whose ranges make no sense raises InputError when it is 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from ser.common import InputError, derive_seed
 if TYPE_CHECKING:
     from ser.augment.babble_pool import BabblePool
 
+Values = dict[str, Any]
 VOICED_DECIBELS = 30  # frames no more than this below the loudest are voiced
 VOICED_SECONDS = 0.02  # of a frame
 VTLP_FRAME = 512  # samples
@@ -41,21 +43,21 @@ class TooShort(Exception):
     """A kind cannot do this to so short an utterance: the copy is left out, and counted."""
 
 
-class Transform(Protocol):
+class Transform(ABC):
     """What every kind does; see the head of this file.
 
     Attributes:
         least_seconds: `apply` raises TooShort below; 0: any utterance will do.
     """
 
-    least_seconds: ClassVar[float]
+    least_seconds: ClassVar[float] = 0.0
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
+    @abstractmethod
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
         """What to do, with which values."""
 
-    def apply(
-        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
-    ) -> np.ndarray:
+    @abstractmethod
+    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
         """Do it."""
 
 
@@ -108,30 +110,27 @@ def check_choices(name: str, choices: Any, known: Any = None) -> None:
 
 
 @dataclass(frozen=True)
-class Volume:
+class Volume(Transform):
     """Louder or quieter; nothing is clipped.
 
     Attributes:
         decibels: range of the gain, uniform in decibels.
     """
 
-    least_seconds: ClassVar[float] = 0.0
     decibels: tuple[float, float]
 
     def __post_init__(self) -> None:
         check_range("volume.decibels", self.decibels, -120, 120)
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
         return {"decibels": within(rng, self.decibels)}
 
-    def apply(
-        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
-    ) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
         return samples * np.float32(10 ** (values["decibels"] / 20))
 
 
 @dataclass(frozen=True)
-class Speed:
+class Speed(Transform):
     """Faster and higher, or slower and lower (Ko et al. 2015), as sox's effect `speed` and lhotse's perturb_speed do.
 
     The result has n / factor samples, halves rounded up.
@@ -140,19 +139,16 @@ class Speed:
         factors: one of them is drawn; 0.9 makes 48,000 samples 53,333, and 440 Hz 396 Hz.
     """
 
-    least_seconds: ClassVar[float] = 0.0
     factors: list[float]
 
     def __post_init__(self) -> None:
         check_choices("speed.factors", self.factors)
         check_range("speed.factors", (min(self.factors), max(self.factors)), 0.25, 4)
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
         return {"factor": float(one_of(rng, self.factors))}
 
-    def apply(
-        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
-    ) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
         import soxr
 
         factor = values["factor"]
@@ -165,7 +161,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class BandPass:
+class BandPass(Transform):
     """A Butterworth band-pass run forwards and backwards, so without delay: 6 dB down at both edges, flat between.
 
     Beyond an edge it falls by 48 dB an octave. An upper edge that the sampling rate cannot hold leaves the top as is.
@@ -177,7 +173,6 @@ class BandPass:
         high: range of the upper edge, Hz.
     """
 
-    least_seconds: ClassVar[float] = 0.0
     low: tuple[float, float]
     high: tuple[float, float]
 
@@ -185,12 +180,10 @@ class BandPass:
         check_range("band_pass.low", self.low, 1)
         check_range("band_pass.high", self.high, self.low[1] * 1.1)
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
         return {"low": within(rng, self.low), "high": within(rng, self.high)}
 
-    def apply(
-        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
-    ) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
         from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
         if not samples.any():
@@ -213,7 +206,7 @@ class BandPass:
 
 
 @dataclass(frozen=True)
-class Mp3:
+class Mp3(Transform):
     """Encoded as MP3 at a constant bit rate by LAME and decoded again, with the encoder's delay taken out.
 
     Attributes:
@@ -226,18 +219,11 @@ class Mp3:
     def __post_init__(self) -> None:
         check_choices("mp3.kbps", self.kbps, sorted({kbps for known in MP3_RATES.values() for kbps in known}))
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
         return {"kbps": int(one_of(rng, self.kbps))}
 
-    def apply(
-        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
-    ) -> np.ndarray:
-        """As of every kind.
-
-        Raises:
-            TooShort: under 100 ms.
-            InputError: a sampling rate that MP3 does not have, or a bit rate that it does not have there.
-        """
+    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
+        """Raises TooShort under 100 ms, InputError for a sampling rate or a bit rate there that MP3 does not have."""
         from fast_mp3_augment import SUPPORTED_SAMPLE_RATES, compress_roundtrip
 
         if rate not in SUPPORTED_SAMPLE_RATES:
@@ -255,7 +241,7 @@ class Mp3:
 
 
 @dataclass(frozen=True)
-class Vtlp:
+class Vtlp(Transform):
     """Vocal tract length perturbation (Jaitly and Hinton 2013) of a waveform.
 
     The magnitudes of its short-time Fourier transform are warped by the map of `warp_frequency`, interpolated
@@ -268,7 +254,6 @@ class Vtlp:
         boundary: where the map bends, as a fraction of half the sampling rate.
     """
 
-    least_seconds: ClassVar[float] = 0.0
     alpha: tuple[float, float]
     boundary: float
 
@@ -276,12 +261,10 @@ class Vtlp:
         check_range("vtlp.boundary", (self.boundary, self.boundary), 0.01, 0.99)
         check_range("vtlp.alpha", self.alpha, self.boundary * 1.01, 1 / self.boundary)
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> dict[str, Any]:
+    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
         return {"alpha": within(rng, self.alpha), "boundary": float(self.boundary)}
 
-    def apply(
-        self, samples: np.ndarray, rate: int, values: dict[str, Any], voices: BabblePool | None = None
-    ) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
         from scipy.fft import irfft, rfft
 
         if values["alpha"] == 1 or not samples.any():

@@ -9,8 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-from conftest import refuses
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt
 
@@ -423,28 +422,13 @@ def test_mp3_that_there_is_not():
 # Band-pass, volume, speed, vocal tract length
 
 
-@settings(deadline=None, max_examples=20)
-@given(low=st.floats(50, 300), high=st.floats(2000, 3400))
-def test_pass_band(low, high):
-    time = np.arange(2 * RATE) / RATE
-    places = {"below": low / 2, "low": low, "middle": (low * high) ** 0.5, "high": high}
-    tones = {name: np.sin(2 * np.pi * at * time) for name, at in places.items()}
-    kind = BandPass((low, low), (high, high))
-    changed = kind.apply(sum(tones.values()).astype(np.float32), RATE, {"low": low, "high": high})[4000:-4000]
-    table = np.stack([f(2 * np.pi * at * time[4000:-4000]) for at in places.values() for f in (np.sin, np.cos)])
-    size = np.linalg.lstsq(table.T, changed, rcond=None)[0].reshape(-1, 2)
-    gain = dict(zip(places, decibels(np.hypot(*size.T)), strict=True))
-    assert gain["low"] - gain["middle"] == pytest.approx(-6, abs=0.3)
-    assert gain["high"] - gain["middle"] == pytest.approx(-6, abs=0.3)
-    assert gain["below"] - gain["middle"] < -45
-
-
 @pytest.mark.parametrize("size", [2000, 24001])
-@pytest.mark.parametrize("low", [50.0, 300.0])
-def test_the_band_is_that_of_a_filter_run_both_ways(low, size):
+@pytest.mark.parametrize(("low", "high"), [(50.0, 2000.0), (50.0, 3400.0), (300.0, 3400.0)])
+def test_the_band_is_that_of_a_filter_run_both_ways(low, high, size):
+    """So it is 6 dB down at both edges."""
     samples = speech(4.0)[:size] + np.float32(0.5)  # with an offset
-    changed = BandPass((low, low), (3400, 3400)).apply(samples, RATE, {"low": low, "high": 3400.0})
-    edges = [butter(4, at, kind, fs=RATE, output="sos") for at, kind in ((low, "highpass"), (3400, "lowpass"))]
+    changed = BandPass((low, low), (high, high)).apply(samples, RATE, {"low": low, "high": high})
+    edges = [butter(4, at, kind, fs=RATE, output="sos") for at, kind in ((low, "highpass"), (high, "lowpass"))]
     filtered = sosfiltfilt(np.concatenate(edges), samples.astype(np.float64), padlen=round(2 * RATE / low))
     filtered *= rms(changed) / rms(filtered)
     assert rms(changed - filtered) < 1e-3 * rms(filtered)
@@ -499,7 +483,8 @@ def test_vtlp_at_1_changes_nothing_and_else_moves_up_with_alpha():
     near = kind.apply(samples, RATE, {"alpha": 1 + 1e-7, "boundary": 0.6})
     assert rms(near - samples) < 1e-3 * rms(samples)  # the inverse is that of the transform
 
-    band = np.fft.irfft(np.where(np.abs(np.arange(12001) - 3000) < 150, 1.0, 0) * np.fft.rfft(noise_of(24000)))
+    noise = np.random.default_rng(0).standard_normal(24000)
+    band = np.fft.irfft(np.where(np.abs(np.arange(12001) - 3000) < 150, 1.0, 0) * np.fft.rfft(noise))
     band = band.astype(np.float32)  # noise of 950 to 1050 Hz
 
     def centre(alpha):
@@ -509,10 +494,6 @@ def test_vtlp_at_1_changes_nothing_and_else_moves_up_with_alpha():
     centres = [centre(alpha) for alpha in (0.9, 0.95, 1.0, 1.05, 1.1)]
     np.testing.assert_allclose(centres, [900, 950, 1000, 1050, 1100], atol=10)
     assert np.all(np.diff(centres) > 0)
-
-
-def noise_of(size):
-    return np.random.default_rng(0).standard_normal(size)
 
 
 @pytest.mark.parametrize("alpha", [0.9, 1.1])
