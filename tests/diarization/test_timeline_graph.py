@@ -67,10 +67,6 @@ def test_the_best_path_is_that_of_trying_all(seed):
         assert score == pytest.approx(expected[0][1], rel=1e-5)
 
 
-def test_a_recording_shorter_than_any_segment_has_no_path():
-    assert best_path(chain_graph([3, 4], np.zeros((2, 2))), np.zeros((2, 2), np.float32)) is None
-
-
 @pytest.mark.parametrize(
     ("minimum", "costs"),
     [([], []), ([0], [[0]]), ([1, 1], [[0, -1], [0, 0]]), ([1], [[0, 0]]), ([1, 1], [[0, np.nan], [0, 0]])],

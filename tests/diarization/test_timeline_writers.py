@@ -221,12 +221,3 @@ def test_a_picture_has_a_panel_a_channel_and_segments_in_colour(tmp_path):
     assert two.shape[0] > 1.5 * one.shape[0]
     angry = np.array([0xD5, 0x5E, 0x00]) / 255
     assert (np.abs(one[..., :3] - angry).max(-1) < 0.01).mean() > 0.01
-
-
-def test_what_is_not_of_the_format_is_refused(tmp_path):
-    (tmp_path / "a.rttm").write_text("SPEAKER a 1 zero 1 <NA> <NA> angry <NA> <NA>\n")
-    with refuses("a.rttm:1: not a line of RTTM"):
-        read_rttm(tmp_path / "a.rttm")
-    (tmp_path / "a.TextGrid").write_text("text")
-    with refuses("not a TextGrid"):
-        read_textgrid(tmp_path / "a.TextGrid")
