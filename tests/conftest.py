@@ -17,7 +17,7 @@ from ser.common import InputError
 from ser.common.errors import LISTED
 
 # Fixtures of made corpora that are prepared and have features, and of models of them.
-pytest_plugins = ["browser", "made", "packed", "stand_ins"]
+pytest_plugins = ["browser", "made", "packed", "stand_ins", "tiny"]
 
 ROOT = Path(__file__).resolve().parents[1]
 

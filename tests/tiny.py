@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 SIZE, HEADS, DEPTH, BANDS, INNER = 16, 2, 3, 80, 24
@@ -75,3 +76,9 @@ def write_ctranslate2(folder: Path, kind: str = "WhisperSpec", dtype: str = "<f2
     (folder / "model.bin").write_bytes(data)
     (folder / "config.json").write_text(json.dumps({"lang_ids": []}))
     return folder
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a tiny Whisper encoder."""
+    return write_ctranslate2(tmp_path_factory.mktemp("tiny") / "whisper")

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from test_pretrained import frontend_of, speech
 
@@ -10,11 +9,6 @@ from ser.common import InputError
 from ser.config import load
 from ser.frontends import build_frontend
 from ser.frontends.base import Frontend
-
-
-@pytest.fixture(scope="module")
-def whisper(tmp_path_factory):
-    return tiny.write_ctranslate2(tmp_path_factory.mktemp("tiny") / "whisper")
 
 
 def assert_same(frontend, rows, tolerance):

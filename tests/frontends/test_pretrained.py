@@ -18,11 +18,6 @@ def frontend_of(folder, *overrides):
     return build_frontend(load("strict", None, settings))
 
 
-@pytest.fixture(scope="module")
-def whisper(tmp_path_factory):
-    return tiny.write_ctranslate2(tmp_path_factory.mktemp("tiny") / "whisper")
-
-
 def speech(seconds, rate=16_000, seed=0):
     """Noise that comes and goes, with silent ends of 0.1 s."""
     rng, n = np.random.default_rng(seed), round(seconds * rate)

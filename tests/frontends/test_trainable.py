@@ -5,7 +5,6 @@ import signal
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from made import make, trainer_of
 
@@ -19,11 +18,6 @@ from ser.training.engine import Interrupted
 
 OPTIONS = ("temporal=none", "pooling=statistics", "network.prep_layers=0", "network.pooled_norm=batch")
 RATES = ("training.learning_rate=1e-3", "frontend.learning_rate=1e-3")
-
-
-@pytest.fixture(scope="module")
-def whisper(tmp_path_factory):
-    return tiny.write_ctranslate2(tmp_path_factory.mktemp("tiny") / "whisper")
 
 
 @pytest.fixture(scope="module")

@@ -109,13 +109,7 @@ def test_confidence_is_the_posterior_of_the_label_calibrated_or_raw(made, unsure
         model.predict(files_of(made), raw=True, precision=0.5)
 
 
-def test_explain_and_every_format_give_the_numbers_of_python(made, packed, tmp_path):
-    values = json.loads((packed / "model.json").read_text())
-    values["calibration"]["mean"] |= {"temperature": 0.2}
-    unsure = tmp_path / "own"
-    shutil.copytree(packed, unsure)
-    (unsure / "model.json").write_text(json.dumps(values))
-    write_sums(unsure)
+def test_explain_and_every_format_give_the_numbers_of_python(made, unsure, tmp_path):
     path = files_of(made)[0]
     (answer,) = load_model(unsure).predict(path)
     wanted = list(answer.posteriors.values())

@@ -8,8 +8,6 @@ import numpy as np
 import onnx
 import pytest
 import soundfile
-import tiny
-from conftest import refuses
 from made import make
 from packed import finish
 from test_onnx import worst
@@ -47,11 +45,6 @@ CASES = {
 def recipe(tmp_path_factory):
     """Two corpora of its own, since features are linked into their data dirs; audio at 8 kHz."""
     return make(tmp_path_factory.mktemp("frontends"))
-
-
-@pytest.fixture(scope="module")
-def whisper(tmp_path_factory):
-    return tiny.write_ctranslate2(tmp_path_factory.mktemp("tiny") / "whisper")
 
 
 @pytest.fixture(scope="module")

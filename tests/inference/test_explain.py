@@ -10,15 +10,6 @@ from ser.inference.predictor import Predictor
 from ser.nets.pooling import AttentionPooling
 
 
-def test_weights_by_hand():
-    """Scores 0 and log 3 give 1/4 and 3/4; what is behind the length gives nothing."""
-    pooling = AttentionPooling(2, variance=False)
-    pooling.attention.weight.data = torch.tensor([[1.0, 0.0]])
-    x = torch.tensor([[[0.0, 5.0], [np.log(3), 1.0], [9.0, 9.0]]])
-    torch.testing.assert_close(pooling.weights(x, torch.tensor([2])), torch.tensor([[0.25, 0.75, 0.0]]))
-    torch.testing.assert_close(pooling(x, torch.tensor([2]))[0, 1], torch.tensor(0.25 * 5 + 0.75))
-
-
 @pytest.mark.parametrize("pooling", ["mu", "mu_sigma2"])
 def test_pooling_with_and_without_gradients_is_one(pooling):
     """Without gradients it takes the way that can be exported."""

@@ -7,7 +7,6 @@ import struct
 import sys
 import warnings
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,24 +58,6 @@ def test_every_kind_of_file_at_any_rate(model, tmp_path, suffix):
     answer, wanted = model.predict(path)[0], model.predict(samples, 44100)[0]
     assert answer.seconds == pytest.approx(0.3, abs=0.05)
     assert_same(answer, wanted, 0.05 if suffix in ("mp3", "ogg") else 1e-5)
-
-
-def test_a_folder_without_its_hidden_twins(model, tmp_path):
-    for name in ("b.wav", "in/a.flac", "in/deeper/c.ogg"):
-        write(tmp_path / name, noise())
-    (tmp_path / "._b.wav").write_bytes(b"\0\5\x16\7" + bytes(100))
-    (tmp_path / "__MACOSX").mkdir()
-    (tmp_path / "__MACOSX" / "d.wav").write_bytes(b"x")
-    (tmp_path / "readme.txt").write_text("x")
-    answers = model.predict(tmp_path)
-    assert [Path(a.id).name for a in answers if not a.left_out] == ["b.wav", "a.flac", "c.ogg"]
-    assert [Path(a.id).name for a in answers if a.error] == ["._b.wav", "d.wav", "readme.txt"]
-    assert all(bool(a.error) == a.left_out for a in answers)
-
-
-def test_a_folder_without_audio(model, tmp_path):
-    with refuses("holds no audio files"):
-        model.predict(tmp_path)
 
 
 def test_standard_input(packed, tmp_path, monkeypatch, capsys, recwarn):
@@ -225,35 +206,7 @@ def test_samples_that_are_wrong(model):
         model.predict([good, good], 8000, speakers=["a"])
 
 
-# -- bad files --------------------------------------------------------------------------------------------------------
-
-
-def test_bad_files_are_reported_and_the_others_answered(packed, model, tmp_path, capsys):
-    spoilt = noise(channels=1)
-    spoilt[1234] = np.nan
-    write(tmp_path / "a.wav", noise())
-    (tmp_path / "empty.wav").write_bytes(b"")
-    write(tmp_path / "header.wav", noise(0))
-    write(tmp_path / "nan.wav", spoilt, subtype="FLOAT")
-    write(tmp_path / "short.wav", noise(0.001))
-    (tmp_path / "text.wav").write_text("This is no sound.\n")
-    (tmp_path / "cut.flac").write_bytes(write(tmp_path / "z.flac", noise()).read_bytes()[:900])
-    assert main(["predict", str(packed), str(tmp_path), "--format", "csv", "--out", str(tmp_path / "o.csv")]) == 1
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    errors = {
-        line.split(": ")[1].rsplit("/")[-1]: line for line in printed.err.splitlines() if line.startswith("error")
-    }
-    assert sorted(errors) == ["cut.flac", "empty.wav", "header.wav", "nan.wav", "text.wav"]
-    assert "empty file" in errors["empty.wav"]
-    assert "sample 1234 is not a number" in errors["nan.wav"]
-    assert "text, not audio" in errors["text.wav"]
-    assert "5 of 8 could not be read" in printed.err
-    rows = (tmp_path / "o.csv").read_text().splitlines()
-    assert len(rows) == 9
-    answered = [row for row in rows[1:] if row.endswith(",")]
-    assert [Path(row.split(",")[0]).name for row in answered] == ["a.wav", "short.wav", "z.flac"]
-    assert_same(model.predict(tmp_path / "a.wav")[0], model.predict(tmp_path)[0])
+# -- a bad file --------------------------------------------------------------------------------------------------------
 
 
 def test_a_bad_stretch_of_a_long_file_is_an_error_of_that_file(model, tmp_path, monkeypatch):

@@ -56,12 +56,9 @@ def test_what_a_folder_holds(made, packed_with):
         assert own["confidence"] == sorted(own["confidence"])
 
 
-def test_a_temperature_that_is_not_applied_is_in_the_card(packed, tmp_path):
-    own = tmp_path / "own"
-    shutil.copytree(packed, own)
-    found = json.loads((own / "model.json").read_text())
-    found["calibration"]["mean"] |= {"temperature": 1.0, "rejected": {"temperature": 2.5, "ece": 0.25}}
-    (own / "model.json").write_text(json.dumps(found))
+def test_a_temperature_that_is_not_applied_is_in_the_card(own):
+    rejected = {"temperature": 1.0, "rejected": {"temperature": 2.5, "ece": 0.25}}
+    edit(own, lambda values: values["calibration"]["mean"].update(rejected))
     text = card(read_description(own))
     assert "mean: the fitted temperature 2.50 is not applied, for ECE would be 25.0 %" in text
 

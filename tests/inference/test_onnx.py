@@ -10,16 +10,12 @@ from made_models import SMALL, made_model, swelling
 
 from ser.audio import read_audio, resample
 from ser.cli import main
-from ser.config import save
+from ser.common import InputError
 from ser.config.registry import POOLING, TEMPORAL
 from ser.inference.onnx import export as exporting
 from ser.inference.onnx import graph
 from ser.inference.onnx.export import INPUTS, STATISTICS, answers, compare, export, predicted, quantise, session
-from ser.inference.pack import pack
 from ser.inference.predictor import Predictor
-from ser.scoring.decode import Decoder
-from ser.scoring.result import score
-from ser.training import Trainer
 
 # Three lengths; the second batch holds all of them.
 LENGTHS = (300, 5000, 20_000)
@@ -148,19 +144,11 @@ def test_eight_bits_but_for_the_fourier_transform(temporal, integer, tmp_path):
     assert 0 < difference < 0.1
 
 
-@pytest.fixture(scope="module")
-def packed(made, tmp_path_factory):
-    """A model package, and what result.json says of it."""
-    tmp_path = tmp_path_factory.mktemp("packed")
-    experiment = made.experiment("batches.normalisation=speaker", corpora="one")
-    data, folder = made.open(experiment), tmp_path / "exp" / experiment.folder
-    folder.mkdir(parents=True)
-    save(experiment, folder / "config.yaml")
-    Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes()).run()
-    Decoder(experiment, folder).decode_parts(data, "test")
-    result = score(data, folder, "test")
-    pack(folder, tmp_path / "model", made.recipe, made.data_root, made.dump)
-    return tmp_path / "model", result["targets"]["one"]
+@pytest.fixture
+def packed(packed_with):
+    """A model package, and what result.json has of it."""
+    folder, model = packed_with("batches.normalisation=speaker", corpora="one")
+    return model, json.loads((folder / "result.json").read_text())["targets"]["one"]
 
 
 def test_command_shows_what_each_graph_is_worth(packed, made, tmp_path, capsys):

@@ -56,6 +56,20 @@ def predict(*arguments):
     return main(["predict", *map(str, arguments)])
 
 
+@pytest.mark.parametrize(("form", "lines"), [("table", 3), ("csv", 3), ("jsonl", 2)])
+def test_an_interrupted_run_leaves_its_answers_under_another_name(packed, folder, calls, capsys, form, lines):
+    out = folder / "out" / "answers"
+    out.parent.mkdir()
+    out.write_text("of an earlier run")
+    calls.stop = 3
+    assert predict(packed, *sorted(folder.glob("*.wav")), "--format", form, "--out", out) == 130
+    assert out.read_text() == "of an earlier run"
+    assert f"warning: {out}.partial: holds the answers" in capsys.readouterr().err
+    found = out.with_name("answers.partial").read_text().splitlines()
+    assert len(found) == lines
+    assert all(f"{number}.wav" in line for number, line in enumerate(found[-2:]))
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 @pytest.mark.parametrize(
     ("options", "stop", "there", "left"),
