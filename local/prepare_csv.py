@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Any corpus that a CSV, TSV or Excel file lists, with no code: one line an utterance, a line of column names above.
 
     path,speaker,emotion,start,end,channel,split
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -185,3 +187,9 @@ def _recordings(names: Names, found: Iterable[Utterance]) -> dict[Path, str]:
     if len(set(short)) < len(short):
         short = [names.rest(str(path.relative_to(os.path.commonpath(paths)))) for path in paths]
     return {path: names.prefixed(name) for path, name in zip(paths, short, strict=True)}
+
+
+if __name__ == "__main__":
+    from ser.corpora.main import main
+
+    sys.exit(main())

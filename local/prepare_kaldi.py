@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Any corpus that is a Kaldi data dir already, with no code: wav.scp, utt2spk and utt2emo, and what else there is of
 segments, reco2file_and_channel, reco2channel, spk2gender, utt2text_id, utt2lang, reco2dur and utt2dur.
 
@@ -13,6 +14,7 @@ utterances <corpus>_<speaker>-<the rest of the id>.
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -241,3 +243,9 @@ def _check_duration(line: Line | None, start: float, end: float | None, path: Pa
             line.origin,
             "fix the table, or the header",
         )
+
+
+if __name__ == "__main__":
+    from ser.corpora.main import main
+
+    sys.exit(main())

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """nEMO: nine actors (five men, four women) say 90 sentences in six emotional states, Polish, 24 kHz: 4481 clips.
 
 Christop (2024), LREC-COLING, 12111-12116. CC BY-NC-SA 4.0. https://github.com/amu-cai/nEMO: samples/EB0_anger_1.wav
@@ -13,6 +14,7 @@ name is no clip of the corpus. A clip may have been converted to FLAC.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +125,9 @@ def _utterance(path: Path, row: dict[str, str]) -> Utterance:
         custom={"raw_text": row["raw_text"], "age": row["age"]},
         origin=row["origin"],
     )
+
+
+if __name__ == "__main__":
+    from ser.corpora.main import main
+
+    sys.exit(main("nemo"))

@@ -1,4 +1,4 @@
-"""The command line of stages 0 and 1 of a corpus."""
+"""The command line of stage 1, shared by steps/prepare.py and every local/prepare_<corpus>.py."""
 
 from __future__ import annotations
 
@@ -18,30 +18,33 @@ from ser.corpora.speaker_statistics import check_confounded
 
 
 @guarded
-def main(arguments: list[str] | None = None) -> int:
+def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     """Prepare a corpus, corpus folder -> data folder, or say what is wrong with it."""
-    parser = argparse.ArgumentParser(description="Prepare a corpus: lhotse manifests, and a Kaldi data dir a split.")
-
-    def flag(name: str, text: str) -> None:
-        parser.add_argument(name, choices=["true", "false"], default="false", help=text)
-
-    parser.add_argument("corpus", help="name of a protocol file, such as ravdess")
+    parser = Parser(description="Prepare a corpus: lhotse manifests, and a Kaldi data dir a split.")
+    if corpus is None:
+        parser.add_argument("corpus", help="name of a protocol file, such as ravdess")
     parser.add_argument(
         "corpus_dir", type=Path, help="folder of the corpus as published, or table that lists its files"
     )
     parser.add_argument("out_dir", type=Path, nargs="?", help="folder to write, such as data/ravdess")
     parser.add_argument("--recipe", type=Path, help="recipe folder whose local/ and conf/ come first")
-    flag("--allow-partial", "go on when files are missing or unreadable, and list them")
-    flag("--download", "fetch or make the corpus, and prepare nothing")
-    flag(
+    parser.add_switch(
+        "--allow-partial",
+        help="go on when files are missing or unreadable, and list them",
+    )
+    parser.add_switch("--download", help="fetch or make the corpus, and prepare nothing")
+    parser.add_switch(
         "--check",
-        "write nothing (no out_dir is needed); list all that is missing or wrong, and exit with 1 if anything is",
+        help="write nothing (no out_dir is needed); list all that is missing or wrong, and exit with 1 if anything is",
     )
-    flag(
+    parser.add_switch(
         "--allow-pipes",
-        "run the commands in the wav.scp of a Kaldi data dir, once, and keep their audio below out_dir",
+        help="run the commands in the wav.scp of a Kaldi data dir, once, and keep their audio below out_dir",
     )
-    flag("--recheck", "read every audio file again, though its size and times of change are as they were")
+    parser.add_switch(
+        "--recheck",
+        help="read every audio file again, though its size and times of change are as they were",
+    )
     parser.add_argument("--nj", type=int, default=1, help="processes that read audio files (%(default)s)")
     parser.add_argument(
         "--experiment",
@@ -49,9 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="config.yaml of the experiment that the corpus is prepared for: whether it can be normalised as that asks",
     )
     options = parser.parse_args(arguments)
-    protocol = read_protocol(options.corpus, options.recipe)
-    preparer, allow_pipes = load_preparer(protocol.preparer, options.recipe), options.allow_pipes == "true"
-    if options.download == "true":
+    protocol = read_protocol(corpus or options.corpus, options.recipe)
+    preparer = load_preparer(protocol.preparer, options.recipe)
+    if options.download:
         if preparer.download is not None:
             busy = locked(options.corpus_dir, f"{options.corpus_dir} is being made")
             with nullcontext() if is_there(options.corpus_dir) else busy:
@@ -65,9 +68,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 0 if complete else 1
     if options.out_dir is None:
         parser.error("the folder to write is missing, such as data/ravdess")
-    allow_partial, recheck = options.allow_partial == "true", options.recheck == "true"
-    folders = options.corpus_dir, options.out_dir
-    print(prepare(preparer, protocol, *folders, allow_partial, allow_pipes, recheck=recheck, jobs=options.nj))
+    print(
+        prepare(
+            preparer,
+            protocol,
+            options.corpus_dir,
+            options.out_dir,
+            options.allow_partial,
+            options.allow_pipes,
+            recheck=options.recheck,
+            jobs=options.nj,
+        )
+    )
     prepared = read_prepared(options.out_dir)
     print(*(f"  {text}" for text in (prepared.confounding, *prepared.missing())), sep="\n")
     if options.experiment is not None:

@@ -12,6 +12,7 @@ from conftest import refuses
 
 from ser.audio import audio_info, read_audio, read_blocks
 from ser.audio.reader import Audio, is_silent
+from ser.common import InputError
 
 SAMPLES = np.round(12000 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)).astype("<i2")
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+from conftest import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt

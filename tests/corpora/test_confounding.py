@@ -153,12 +153,12 @@ def test_stage_1_prints_the_figures_and_stops_where_they_forbid_speaker_statisti
         settings = ["corpora=[calls]", f"batches.normalisation={normalisation}"]
         save(load("strict", recipe, settings), tmp_path / f"{name}.yaml")
     arguments = [str(tmp_path / "calls.csv"), str(tmp_path / "data" / "calls"), "--recipe", str(recipe)]
-    assert main(["calls", *arguments, "--experiment", str(tmp_path / "global.yaml")]) == 0
+    assert main("calls", [*arguments, "--experiment", str(tmp_path / "global.yaml")]) == 0
     printed = capsys.readouterr().out
     assert "8 of 8 speakers have one class only" in printed
     assert "strict test" not in printed
     assert "loso test: no utterance of some class in 8 of 8 folds: fold 1 sad; fold 2 angry" in printed
-    assert main(["calls", *arguments, "--experiment", str(tmp_path / "speaker.yaml")]) == 1
+    assert main("calls", [*arguments, "--experiment", str(tmp_path / "speaker.yaml")]) == 1
     assert "8 of 8 speakers" in capsys.readouterr().err
 
 

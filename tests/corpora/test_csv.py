@@ -168,6 +168,13 @@ def test_the_folder_holds_one_table(lab):
     lab.refused("a Kaldi data dir; it wants a protocol that says `preparer: kaldi`")
 
 
+def test_a_table_that_is_not_there(lab, one_line):
+    line = one_line(lab.command(lab.out, corpus=lab.corpus / "none.csv"))
+    assert (
+        line == f"error: {lab.corpus / 'none.csv'}: no such folder or table; fix the path (Lab can be had from the lab)"
+    )
+
+
 def test_a_line_that_changes_what_is_kept_makes_the_corpus_anew(lab):
     text = lines(header=f"{HEADER},agent")
     lab.table("lab.csv", text[0], *(f"{line},x" for line in text[1:]))

@@ -6,6 +6,7 @@ from pathlib import Path
 import programs
 import pytest
 
+from ser.common import read_json
 from ser.corpora.cuts import read_cuts
 from ser.corpora.kaldi import read_table
 
@@ -57,6 +58,33 @@ def test_stage_0_says_where_the_corpus_is(tmp_path, small_ravdess, one_line):
     line = one_line(programs.run(step, "--download", "true", "customer_ptbr", tmp_path / "none"))
     assert line.startswith(f"error: {tmp_path / 'none'}: no such")
     assert "CustomerPTBR can be had from your own calls" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v["splits"]["paper"]["test"].append("ravdess_07"), "speaker ravdess_07 is in train, test"),
+        (lambda v: v["splits"]["paper"]["test"].remove("ravdess_01"), "speaker ravdess_01 is in no part of fold 1"),
+    ],
+)
+def test_wrong_splits_at_the_command_line(small_ravdess, one_line, change, words):
+    small = small_ravdess()
+    small.edit(change)
+    line = one_line(small.command())
+    assert line.startswith(f"error: {small.protocol_path}: splits: paper: ")
+    assert words in line
+
+
+def test_more_damage_at_the_command_line(small_ravdess, one_line):
+    small = small_ravdess()
+    stray = small.corpus / "take1.wav"
+    stray.touch()
+    assert one_line(small.command()).startswith(f"error: {stray}: the name does not follow the corpus's scheme")
+    stray.unlink()
+    small.file(1, "03").unlink()
+    assert "119 of 120 utterances" in one_line(small.command())
+    assert "equal" not in small.command("--allow-partial", "true").stderr
+    assert read_json(small.out / "report.json")["utterances"] == 119
 
 
 def test_a_file_in_the_way_of_the_output(small_ravdess, one_line):

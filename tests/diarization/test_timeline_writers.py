@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import soundfile
-from conftest import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from read_timelines import read_rttm, read_table, read_textgrid

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import soundfile
+from conftest import refuses
 from made import make
 from packed import finish
 from test_onnx import worst

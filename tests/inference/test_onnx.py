@@ -10,7 +10,6 @@ from made_models import SMALL, made_model, swelling
 
 from ser.audio import read_audio, resample
 from ser.cli import main
-from ser.common import InputError
 from ser.config.registry import POOLING, TEMPORAL
 from ser.inference.onnx import export as exporting
 from ser.inference.onnx import graph
