@@ -31,7 +31,7 @@ GROUPS = {
         ["ser/common/metrics.py", "ser/scoring/pooled.py"],
         ["tests/common/test_metrics.py", "tests/scoring/test_pooled.py"],
     ),
-    "splits": (["ser/corpora/splits.py"], ["tests/corpora/test_splits.py"]),
+    "splits": (["ser/corpora/splits.py"], ["tests/corpora/test_splits.py", "tests/corpora/test_csv.py"]),
     "class_weights": (["ser/training/class_weights.py"], ["tests/training/test_class_weights.py"]),
     "pooling": (
         ["ser/nets/pooling.py", "ser/nets/statistics.py"],

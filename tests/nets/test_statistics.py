@@ -34,6 +34,12 @@ def test_attentive_statistics_by_hand():
     assert pooling(x, lengths)[0].tolist() == pytest.approx([2.5, 7.0, *deviation])
 
 
+@pytest.mark.parametrize("name", POOLING)
+def test_what_comes_out_has_the_size_that_is_said(name):
+    pooling = built(POOLING, name)(4)
+    assert pooling(torch.ones(2, 6, 4), torch.tensor([6, 2])).shape == (2, pooling.out_size)
+
+
 @pytest.mark.parametrize("made", [mean, statistics, attentive_statistics])
 def test_padding_does_not_count(made):
     torch.manual_seed(0)

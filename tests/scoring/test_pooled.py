@@ -91,6 +91,13 @@ def test_rows_are_compared_with_the_first_of_their_target(tmp_path):
     assert "Within noise of the first, for their interval holds 0: rows 2, 3." in text
 
 
+def test_rows_that_are_no_better_than_chance_are_named(tmp_path):
+    for name, answers in (("net_a", "ab"), ("net_b", "aa"), ("net_c", "ba")):
+        write_run(tmp_path, name, 1, 0, [(s, t, h) for s in "xyz" for t, h in zip("ab", answers, strict=True)])
+    text = pooled_table(read_pools([tmp_path]), "x")
+    assert "rows 2 (one answer for all utterances), 3." in text
+
+
 def test_intervals_cover_what_they_say():
     """Speakers with an own chance of being right: the interval holds the mean of all speakers in 95 % of corpora."""
     rng = np.random.default_rng(1)
