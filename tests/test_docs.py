@@ -18,9 +18,11 @@ def texts_of_python(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if text := text_of(node):
             yield text
-        elif isinstance(node, ast.Call) and node.args:  # of an InputError, as it is printed
-            fields = {keyword.arg: text_of(keyword.value) or GAP for keyword in node.keywords}
-            yield f"{fields.get('where', '')}: {text_of(node.args[-1])}; {fields.get('fix', '')}"
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("InputError", "FetchError"):  # as printed
+            named = zip(("what", "where", "fix"), node.args, strict=False)
+            fields = {**dict(named), **{keyword.arg: keyword.value for keyword in node.keywords}}
+            texts = {name: text_of(value) or GAP for name, value in fields.items()}
+            yield f"{texts.get('where', '')}: {texts['what']}; {texts.get('fix', '')}"
 
 
 def text_of(node):

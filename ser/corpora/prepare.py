@@ -152,7 +152,7 @@ def _left_out(
         for item in items
         if protocol.labels[item.utterance.label] is None
     ]
-    files = [(message.rpartition(STRAY_TEXT)[0], STRAY_TEXT.strip(": ")) for _, message in stray]
+    files = [(message.rpartition(f": {STRAY_TEXT}")[0], STRAY_TEXT) for _, message in stray]
     return [*dropped, *unusable.items(), *files, *others]
 
 

@@ -16,7 +16,7 @@ from ser.corpora.findings import report_issue
 
 # Kind of finding of a file whose name does not follow the scheme of its corpus.
 STRAY = "stray files"
-STRAY_TEXT = ": the name does not follow the corpus's scheme"
+STRAY_TEXT = "the name does not follow the corpus's scheme"
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,9 @@ def refuse_stray(path: Path, scheme: str) -> None:
     """
     report_issue(
         STRAY,
-        f"{path}{STRAY_TEXT} ({scheme})",
-        fix=("move the file out of the corpus folder, or leave such files out with --allow-partial true"),
+        f"{STRAY_TEXT} ({scheme})",
+        path,
+        "move the file out of the corpus folder, or leave such files out with --allow-partial true",
     )
 
 
