@@ -12,7 +12,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -117,6 +117,31 @@ def lock_file(file: IO[Any], wait: bool = False, shared: bool = False) -> bool:
 
 
 @contextmanager
+def hold(lock: Path, wait: bool = False) -> Iterator[IO[str] | None]:
+    """Hold a lock file, which is removed at the end; None where another process holds it and `wait` is false.
+
+    Args:
+        lock: of the lock file, in a folder that is there.
+        wait: for another process that holds it.
+    """
+    while True:
+        with lock.open("a+", encoding="utf-8") as file:
+            if not lock_file(file, wait):
+                yield None
+                return
+            try:
+                current = os.path.samestat(os.fstat(file.fileno()), os.stat(lock))
+            except FileNotFoundError:
+                current = False
+            if current:  # otherwise its holder removed it between the opening and the locking
+                try:
+                    yield file
+                finally:
+                    lock.unlink(missing_ok=True)
+                return
+
+
+@contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
     """Hold the lock of a file or folder, so that two processes do not make it at once; the second waits and reports it.
 
@@ -124,17 +149,21 @@ def locked(path: Path, what: str) -> Iterator[None]:
         path: what is being made; the lock lies beside it.
         what: for the message, such as "data/ravdess is being prepared".
     """
-    lock = path.with_name(f".{path.name}.lock")
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
-    except OSError as error:
-        raise unwritable(path, error) from error
-    with file:
-        if not lock_file(file):
-            print(f"{what} by another process; waiting for it", file=sys.stderr)
-            lock_file(file, wait=True)
+    lock = lock_of(path)
+    with ExitStack() as stack:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            if stack.enter_context(hold(lock)) is None:
+                print(f"{what} by another process; waiting for it", file=sys.stderr)
+                stack.enter_context(hold(lock, wait=True))
+        except OSError as error:
+            raise unwritable(path, error) from error
         yield
+
+
+def lock_of(path: Path) -> Path:
+    """The lock file of a file or folder, beside it."""
+    return path.with_name(f".{path.name}.lock")
 
 
 def _remove(path: Path) -> None:

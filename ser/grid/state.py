@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, digest, read_json, write_json, write_text
-from ser.common.files import lock_file
+from ser.common.files import hold, lock_file
 from ser.config import Experiment
 from ser.scoring.files import read_result, read_train, read_zero_shot
 
@@ -172,8 +172,8 @@ def claimed(folder: Path) -> Iterator[bool]:
         InputError: another process took the lock meanwhile, too: it holds on one machine alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a+") as file:
-        if not lock_file(file):
+    with hold(folder / LOCK) as file:
+        if file is None:
             yield False
             return
         holder = f"{socket.gethostname()} {os.getpid()}\n"

@@ -3,12 +3,14 @@ import os
 import resource
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import refuses
 
-from ser.common import InputError, atomic_path, digest, read_json, write_json, write_section, write_text
-from ser.common.files import append_text
+from ser.common import InputError, atomic_path, digest, locked, read_json, write_json, write_section, write_text
+from ser.common.files import append_text, hold
 
 
 def names(folder) -> list[str]:
@@ -133,3 +135,37 @@ def test_a_section_takes_the_place_of_one_of_its_name(tmp_path):
     path.write_text("# Results\n\n" + path.read_text())
     write_section(path, "## A\n\nnew\n")
     assert path.read_text() == "# Results\n\n## B\n\n### deeper\n\n## A\n\nnew\n"
+
+
+def test_a_lock_is_held_by_one_and_leaves_no_file(tmp_path):
+    counter, starts = tmp_path / "counter", range(8)
+    counter.write_text("0")
+
+    def count(_):
+        for _ in range(25):
+            with locked(counter, "counted"):
+                counter.write_text(str(int(counter.read_text()) + 1))
+
+    with ThreadPoolExecutor(len(starts)) as threads:
+        list(threads.map(count, starts))
+    assert counter.read_text() == "200"
+    assert [path.name for path in tmp_path.iterdir()] == ["counter"]
+
+
+def test_a_lock_that_was_removed_while_another_waited_is_taken_again(tmp_path):
+    lock, order = tmp_path / ".x.lock", []
+    with ThreadPoolExecutor(1) as threads:
+        with hold(lock) as first:
+            assert first is not None
+
+            def wait():
+                with hold(lock, wait=True):
+                    order.append(lock.is_file())  # a lock file of its own, which others see
+
+            waiting = threads.submit(wait)
+            time.sleep(0.1)
+            with hold(lock) as second:
+                assert second is None
+        waiting.result(60)
+    assert order == [True]
+    assert not lock.exists()
