@@ -31,6 +31,7 @@ extras=             # extra packages that the recipe needs
 allow_pipes=false   # run the commands in the wav.scp of a Kaldi data dir
 allow_partial=false # go on with an incomplete corpus, and list what is missing
 recheck=false       # in stage 1, read every audio file again, though its size and times are as before
+pictures=false      # draw curves, confusion matrices and reliability in stage 6
 allow_confounded=false # go on with speaker statistics where the class follows from the speaker
 declare -a config_options=()
 
@@ -176,7 +177,7 @@ fi
 
 if wanted 6; then
   log "stage 6: score"
-  python "$SER_ROOT/steps/score.py" "${where[@]}"
+  python "$SER_ROOT/steps/score.py" --pictures "$pictures" "${where[@]}"
 fi
 
 if wanted 7; then

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 
 from ser.common import InputError, guarded
 from ser.common.cli import experiment_arguments
+from ser.common.run_folder import CONFIG
 from ser.config import Experiment, read_experiment
 
 
@@ -26,7 +27,7 @@ def main() -> int:
     options = parser.parse_args()
     from ser.batches.load import open_train_sets
 
-    experiment = read_experiment(options.folder / "config.yaml")
+    experiment = read_experiment(options.folder / CONFIG)
     if options.preview:
         return preview(options, experiment)
     sets = open_train_sets(experiment, options.recipe, options.data, options.dump)

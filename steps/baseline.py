@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 
 from ser.common import InputError, guarded
 from ser.common.cli import experiment_arguments
+from ser.common.run_folder import CONFIG, RESULT
 from ser.config import read_experiment
 
 NORMALISATIONS = ("global", "speaker", "none")
@@ -37,7 +38,7 @@ def main() -> int:
     )
     options = parser.parse_args()
 
-    experiment = read_experiment(options.folder / "config.yaml")
+    experiment = read_experiment(options.folder / CONFIG)
     if options.folder.resolve().parts[-3:] != tuple(experiment.folder.split("/")):
         raise InputError(f"its config.yaml is of {experiment.folder}", options.folder, "run steps/configure.py")
     features = options.features or ("logmel" if experiment.frontend.name == "log_stft" else "statistics")
@@ -58,7 +59,7 @@ def main() -> int:
     folder = folder_of(options.folder, features, normalisation)
     result, was_there = run(data, features, normalisation, folder)
     if was_there:
-        print(f"{folder / 'result.json'}: done already")
+        print(f"{folder / RESULT}: done already")
     for corpus, s in result["targets"].items():
         print(f"{corpus} test: {summary(s)}, n {s['n']}; C {result['C']:g}")
     return 0

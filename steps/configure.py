@@ -12,10 +12,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import InputError, guarded
+from ser.common.run_folder import CHECKPOINT, CONFIG, MODEL, TRAIN, is_scored, is_trained
 from ser.config import Experiment, differences, load, read_experiment, save
 from ser.config.schema import FrontendSettings
 
-CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
 DONE, OPEN = "done", "to do"
 
 
@@ -65,7 +65,7 @@ def main() -> int:
             "add a corpus that has",
         )
     folder = options.exp_dir / experiment.folder
-    path, continued = folder / "config.yaml", False
+    path, continued = folder / CONFIG, False
     if path.is_file():
         found = differences(read_experiment(path), experiment)
         changed = [f"{key}: {there} there, {now} now" for key, (there, now) in found.items()]
@@ -112,7 +112,7 @@ def plan(experiment: Experiment, exp_dir: Path, data: Path, dump: Path) -> Itera
         there = model and corpus in prepared and _has_features(experiment, dump, data / corpus)
         yield f"stage 3  features of {corpus}: {DONE if there else OPEN}"
     yield f"stage 4  train: {_training(folder, exp_dir, experiment)}"
-    result = DONE if (folder / "result.json").is_file() else OPEN
+    result = DONE if is_scored(folder) else OPEN
     yield f"stage 5  decode: {result}"
     yield f"stage 6  score: {result}"
     yield f"stage 7  {exp_dir / 'RESULTS.md'}: written again"
@@ -143,11 +143,11 @@ def _training(folder: Path, exp_dir: Path, experiment: Experiment) -> str:
     from ser.scoring.files import read_train
     from ser.training.checkpoint import load_tensors
 
-    if (folder / "model.safetensors").is_file():
+    if is_trained(folder):
         return DONE
-    if (folder / "checkpoint.safetensors").is_file():
-        return f"goes on from step {load_tensors(folder / 'checkpoint.safetensors')[1]['step']}"
-    others = [read_train(path.parent) for path in exp_dir.glob(f"{Path(experiment.folder).parent}/*/train.json")]
+    if (folder / CHECKPOINT).is_file():
+        return f"goes on from step {load_tensors(folder / CHECKPOINT)[1]['step']}"
+    others = [read_train(path.parent) for path in exp_dir.glob(f"{Path(experiment.folder).parent}/*/{TRAIN}")]
     if not others:
         return f"{OPEN}; no training of this cell is there to tell how long it takes"
     minutes = median(train["seconds_per_epoch"] * train["epochs"] for train in others) / 60

@@ -10,19 +10,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 
 from ser.common import guarded
 from ser.common.cli import experiment_arguments
+from ser.common.run_folder import CONFIG
 from ser.config import read_experiment
 
 
 @guarded
 def main() -> int:
-    """Write decode_<corpus>_<part>/ with post.{ark,scp} and hyp."""
+    """Write decode_<corpus>_<part>/ with post.{ark,scp}, and decode.json."""
     parser = experiment_arguments(str(__doc__))
     parser.add_argument("--part", choices=["train", "valid", "test"], default="test")
     options = parser.parse_args()
     from ser.batches import open_data
     from ser.scoring.decode import Decoder
 
-    experiment = read_experiment(options.folder / "config.yaml")
+    experiment = read_experiment(options.folder / CONFIG)
     data = open_data(experiment, options.recipe, options.data, options.dump)
     print(*Decoder(experiment, options.folder).decode_parts(data, options.part), sep="\n")
     return 0

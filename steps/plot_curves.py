@@ -10,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import guarded
+from ser.common.run_folder import CURVES
 
 
 @guarded
@@ -22,7 +23,7 @@ def main() -> int:
     from ser.scoring.curves import find_trainings, plot_curves
 
     trainings = find_trainings(options.folder)
-    pictures = {options.out: trainings} if options.out else {t / "curves.png": [t] for t in trainings}
+    pictures = {options.out: trainings} if options.out else {t / CURVES: [t] for t in trainings}
     for path, drawn in pictures.items():
         plot_curves(drawn, path)
         print(path)

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 
 from ser.common import guarded
 from ser.common.cli import experiment_arguments
+from ser.common.run_folder import CONFIG
 from ser.config import read_experiment
 
 
@@ -18,16 +19,18 @@ def main() -> int:
     """Join hypotheses and truth by utterance id."""
     parser = experiment_arguments(str(__doc__))
     parser.add_argument("--part", choices=["train", "valid", "test"], default="test")
+    parser.add_switch("--pictures", "also draw curves, confusion matrices and reliability")
     options = parser.parse_args()
     from ser.batches import open_data
     from ser.config.metrics import summary
-    from ser.scoring.result import score
+    from ser.scoring.result import confusion_table, score
 
-    experiment = read_experiment(options.folder / "config.yaml")
+    experiment = read_experiment(options.folder / CONFIG)
     data = open_data(experiment, options.recipe, options.data, options.dump)
-    result = score(data, options.folder, options.part)
+    result = score(data, options.folder, options.part, options.pictures)
     for corpus, s in result["targets"].items():
         print(f"{corpus} {options.part}: {summary(s)}, n {s['n']}")
+        print(confusion_table(s))
     return 0
 
 

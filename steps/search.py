@@ -17,6 +17,7 @@ import yaml
 
 from ser.common import InputError, derive_seed, guarded, write_text
 from ser.common.output import markdown_table
+from ser.common.run_folder import CONFIG
 from ser.config import Experiment, changed, dotted, read_experiment
 from ser.config.yaml_file import parse_option
 
@@ -82,7 +83,7 @@ def main() -> int:
         from optuna.storages.journal import JournalFileBackend
     except ImportError:
         raise InputError("optuna is not installed", fix="give --extras search") from None
-    experiment = read_experiment(options.folder / "config.yaml")
+    experiment = read_experiment(options.folder / CONFIG)
     ranges = [read_range(text, experiment) for text in options.space or SPACE]
     out = options.folder / "search"
     out.mkdir(exist_ok=True)

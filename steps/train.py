@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 
 from ser.common import InputError, guarded
 from ser.common.cli import experiment_arguments
+from ser.common.run_folder import CONFIG, MODEL, is_trained
 from ser.config import read_experiment
 
 
@@ -22,10 +23,10 @@ def main() -> int:
     from ser.training.checkpoint import load_tensors
     from ser.training.engine import Interrupted
 
-    experiment = read_experiment(options.folder / "config.yaml")
+    experiment = read_experiment(options.folder / CONFIG)
     data = open_data(experiment, options.recipe, options.data, options.dump)
-    model = options.folder / "model.safetensors"
-    if model.is_file():
+    model = options.folder / MODEL
+    if is_trained(options.folder):
         if what := data.differs_in(load_tensors(model)[1]):
             raise InputError(
                 f"trained with another {what}", model, f"remove {options.folder}, or give another --exp folder"

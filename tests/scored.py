@@ -6,6 +6,7 @@ import numpy as np
 
 from ser.common.records import write_record
 from ser.config.metrics import scores
+from ser.scoring.files import read_answers, write_decode
 
 
 def target_scores(confusion, classes):
@@ -54,3 +55,36 @@ def recorded_again(path, **values):
     files = found.pop("recorded", {"files": []})["files"]
     values.pop("recorded", None)
     write_record(path, {**found, **values}, [path.parent / name for name in files])
+
+
+def decoded_again(folder, corpus, part, **values):
+    """Have decode.json record the posteriors of a part as they are now."""
+    entry = json.loads((folder / "decode.json").read_text())[f"decode_{corpus}_{part}"]
+    write_decode(folder, [corpus], part, {**entry, **values})
+
+
+def as_older(folder):
+    """Give an experiment the files that earlier versions wrote, with the same content."""
+    decoded = json.loads((folder / "decode.json").read_text())
+    decoded.pop("recorded")
+    for name, entry in decoded.items():
+        del entry["sha256"]
+        write_record(folder / name / "decode.json", entry, [folder / name / "post.ark"])
+    (folder / "decode.json").unlink()
+    for path in (folder / "result.json", folder / "zero_shot.json"):
+        if path.is_file():
+            found, tables = json.loads(path.read_text()), []
+            found.pop("recorded")
+            for corpus in found["targets"]:
+                scoring = folder / f"decode_{corpus}_test" / "scoring"
+                scoring.mkdir()
+                rows = read_answers(path, corpus, "test")
+                tables.append(scoring / "utterances.tsv")
+                tables[-1].write_text("".join("\t".join(v or "" for v in row) + "\n" for row in rows))
+            path.with_suffix(".tsv").unlink(missing_ok=True)
+            write_record(path, found, tables)
+
+
+def hypotheses(folder, corpus, part="test"):
+    """Utterance -> class answered."""
+    return {row[0]: row[3] for row in read_answers(folder / "result.json", corpus, part)}

@@ -216,11 +216,9 @@ def decoded(made, tmp_path):
         folder.mkdir(parents=True)
         trainer = Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes())
         trainer.run()
-        for corpus, part in data.parts("test").items():
+        for part in data.parts("test").values():
             mark = {"model": digest(folder / "model.safetensors")}
-            decode(
-                trainer.network, part, experiment.batches, torch.device("cpu"), folder / f"decode_{corpus}_test", mark
-            )
+            decode(trainer.network, part, experiment.batches, torch.device("cpu"), folder, mark)
         return data, folder
 
     return make
@@ -248,7 +246,7 @@ def test_a_metric_of_posteriors_and_one_of_the_confusion_matrix(tmp_path, add, d
     (row,) = epochs(folder)
     assert {"brier", "least", "wa", "ua", "macro_f1"} < row["valid"]["one"].keys()
     assert "Brier" in (folder / "train.log").read_text()
-    curve = read_curves(folder / "epochs.jsonl")[0]
+    curve = read_curves(folder)[0]
     assert curve["valid_brier"] == row["valid"]["one"]["brier"]
     assert curve["valid_nowhere"] is None
     cells = cells_of(folder)
@@ -269,7 +267,7 @@ def test_a_result_that_is_older_than_a_metric_has_an_empty_cell(tmp_path, add, d
     add(METRIC, **METRICS)
     after = cells_of(folder)
     assert after == {**before, "Brier": "", "least recall %": ""}
-    assert read_curves(folder / "epochs.jsonl")[0]["valid_brier"] is None
+    assert read_curves(folder)[0]["valid_brier"] is None
 
 
 def test_an_unknown_loss_names_the_nearest(made):

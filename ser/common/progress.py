@@ -30,11 +30,16 @@ def terminal() -> TextIO | None:
     return None
 
 
-def report(text: str) -> None:
-    """Print a line, and where the output goes to the log of a launcher, show it on the terminal as well."""
+def report(text: str, echo: bool = True) -> None:
+    """Print a line, and where the output goes to a log, show it on the terminal as well.
+
+    Args:
+        echo: whether to print it; without, it is on the terminal alone.
+    """
     from tqdm import tqdm
 
-    print(text, flush=True)
+    if echo:
+        print(text, flush=True)
     place = terminal()
     if place is not None and not sys.stderr.isatty():
         tqdm.write(line(text), file=place)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from ser.common.run_folder import run_name
 from ser.config.names import combination_name
 
 
@@ -184,4 +185,4 @@ class Experiment:
     def folder(self) -> str:
         """Where the run lies below exp/."""
         cell = f"{self.task}_{self.temporal}_{self.pooling}"
-        return f"{self.combination}/{cell}/fold{self.fold}_seed{self.seed}"
+        return f"{self.combination}/{cell}/{run_name(self.fold, self.seed)}"

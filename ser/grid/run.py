@@ -18,30 +18,27 @@ from ser.batches import Data, open_data
 from ser.common import InputError, digest
 from ser.common.files import append_text
 from ser.common.progress import progress
+from ser.common.run_folder import CONFIG, FAILED, LOG, MODEL, RESULT, ZERO_SHOT, is_scored, is_trained
 from ser.config import Experiment, result_affecting, save
 from ser.config.metrics import summary
 from ser.corpora.protocol import PARTS, own_fold
 from ser.corpora.splits import with_splits
 from ser.grid.cells import Grid
 from ser.grid.state import (
-    MARKER,
     Failure,
     claimed,
-    is_marked_done,
-    mark_done,
     mark_failed,
     read_failure,
     wrong_with,
     zero_shot_found,
 )
 from ser.scoring.decode import Decoder
-from ser.scoring.files import read_result, read_zero_shot
+from ser.scoring.files import read_result, read_train, read_zero_shot, write_decode
 from ser.scoring.result import score, score_zero_shot, target_hashes
 from ser.training import Trainer
 from ser.training.checkpoint import load_tensors
 from ser.training.engine import Interrupted
 
-LOG = Path("log", "grid.log")
 # Seconds between two looks at experiments that other processes work on: at first, and after many in vain.
 POLL, LONGEST_POLL = 1.0, 60.0
 # Combinations and folds whose data are kept open.
@@ -102,9 +99,15 @@ class Runner:
         return failures
 
     def _is_marked_done(self, experiment: Experiment) -> bool:
+        """Whether zero_shot.json, which is written last, is of these settings and data, and result.json not newer."""
+        folder = self.grid.folder(experiment)
         try:
-            return is_marked_done(self.grid.folder(experiment), self.all_hashes(experiment))
-        except InputError:
+            if (folder / RESULT).stat().st_mtime_ns > (folder / ZERO_SHOT).stat().st_mtime_ns:
+                return False
+            train = read_train(folder)
+            same = all(train[key] == value for key, value in self.hashes(experiment).items())
+            return same and self._is_scored_zero_shot(experiment, zero_shot_found(folder))
+        except (InputError, OSError):
             return False  # `attempt` meets it again, and records it
 
     def attempt(self, experiment: Experiment) -> Failure | None:
@@ -122,8 +125,7 @@ class Runner:
                 with _logged(folder / LOG):
                     self.make(experiment)
                 _log(f"{name}: done in {time.monotonic() - started:.0f} s")
-            (folder / MARKER).unlink(missing_ok=True)
-            mark_done(folder, self.all_hashes(experiment))
+            (folder / FAILED).unlink(missing_ok=True)
             return None
         except Exception as error:
             if isinstance(error, Interrupted):
@@ -131,7 +133,7 @@ class Runner:
             reason = " ".join(str(error).split()) or type(error).__name__
             if not isinstance(error, InputError):
                 reason = f"{type(error).__name__}: {reason}"
-            failure = Failure(self.run, self.job, reason, str(LOG))
+            failure = Failure(self.run, self.job, reason, LOG)
             _log(f"error: {name}: {reason}; log: {folder / LOG}")
             with suppress(InputError, OSError):  # on a full disk
                 _append(folder / LOG, "".join(traceback.format_exception(error)))
@@ -147,22 +149,22 @@ class Runner:
         folder = self.grid.folder(experiment)
         for path in folder.rglob(".tmp.*"):  # of processes that were killed
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        save(experiment, folder / "config.yaml")
+        save(experiment, folder / CONFIG)
         data = self.data(experiment)
         train(data, folder)
         decoder = Decoder(experiment, folder)
         if not self._is_scored(experiment):
             _forget(folder, experiment.corpora)
             print(*decoder.decode_parts(data, "test"), sep="\n")
-            score(data, folder, "test", pictures=False)  # steps/score.py draws them
+            score(data, folder, "test")
         others, left_out = self._others(data)
         _forget(folder, set(others) - (zero_shot_found(folder) or {}).keys())
         for corpus, other in others.items():
             print(decoder.decode_part(other.parts("test")[corpus], other))
         score_zero_shot(data, folder, others, left_out)
-        for name, read in (("result", read_result), ("zero_shot", read_zero_shot)):
-            for corpus, scores in read(folder / f"{name}.json")["targets"].items():
-                print(f"{name}: {corpus} {summary(scores)}, n {scores['n']}")
+        for path, read in ((folder / RESULT, read_result), (folder / ZERO_SHOT, read_zero_shot)):
+            for corpus, scores in read(path)["targets"].items():
+                print(f"{path.stem}: {corpus} {summary(scores)}, n {scores['n']}")
 
     def is_done(self, experiment: Experiment) -> bool:
         """Whether all results are there, whole, and of these settings and data."""
@@ -190,9 +192,9 @@ class Runner:
 
     def _is_scored(self, experiment: Experiment) -> bool:
         folder = self.grid.folder(experiment)
-        if not (folder / "result.json").is_file() or wrong_with(folder, experiment):
+        if not is_scored(folder) or wrong_with(folder, experiment):
             return False
-        result = read_result(folder / "result.json")
+        result = read_result(folder / RESULT)
         return all(result[key] == value for key, value in self.hashes(experiment).items())
 
     def data(self, experiment: Experiment) -> Data:
@@ -212,11 +214,6 @@ class Runner:
         if key not in self._hashes:
             self._hashes[key] = target_hashes(self.data(experiment))
         return {**self._hashes[key], "config_hash": digest(result_affecting(experiment))}
-
-    def all_hashes(self, experiment: Experiment) -> dict[str, Any]:
-        """Of settings, data and split, and of the corpora for zero-shot scoring."""
-        unseen = self.grid.unseen(experiment)
-        return {**self.hashes(experiment), **{corpus: self.unseen_hashes(experiment, corpus) for corpus in unseen}}
 
     def unseen_hashes(self, experiment: Experiment, corpus: str) -> dict[str, str]:
         """Of data and split of a corpus for zero-shot scoring."""
@@ -259,14 +256,14 @@ def train(data: Data, folder: Path) -> None:
         InputError: the model is of other settings or data.
         Interrupted: a signal came; the checkpoint is written.
     """
-    model = folder / "model.safetensors"
-    if model.is_file():
+    model = folder / MODEL
+    if is_trained(folder):
         if what := data.differs_in(load_tensors(model)[1]):
             raise InputError(f"trained with another {what}", model, f"remove {folder}, or give another --exp folder")
         return
     data.check_confounded(data.experiment.batches.normalisation)
     parts = data.parts("train"), data.parts("valid")
-    trainer = Trainer(data.experiment, folder, data.heads, *parts, data.hashes(), data.warnings())
+    trainer = Trainer(data.experiment, folder, data.heads, *parts, data.hashes(), data.warnings(), echo=False)
     trainer.run()
     if trainer.signal is not None:  # too late for the training to end on it
         raise Interrupted(trainer.signal)
@@ -274,9 +271,8 @@ def train(data: Data, folder: Path) -> None:
 
 def _forget(folder: Path, corpora: Iterable[str]) -> None:
     """Have these corpora decoded again: without a whole score, decoded files may be damaged."""
-    for corpus in corpora:
-        for part in ("valid", "test"):
-            (folder / f"decode_{corpus}_{part}" / "decode.json").unlink(missing_ok=True)
+    for part in ("valid", "test"):
+        write_decode(folder, corpora, part, None)
 
 
 def _key(experiment: Experiment) -> tuple[str, str, int, bool]:

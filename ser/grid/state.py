@@ -11,19 +11,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError, digest, read_json, write_json, write_text
+from ser.common import InputError, read_json, write_json
 from ser.common.files import hold, lock_file
+from ser.common.run_folder import EXPERIMENT_LOCK, FAILED, RESULT, TRAINING_LOCK, ZERO_SHOT, is_scored
 from ser.config import Experiment
-from ser.scoring.files import read_result, read_train, read_zero_shot
+from ser.scoring.files import read_finished, read_train, read_zero_shot
 
 IDENTITY = ("corpora", "task", "temporal", "pooling", "fold", "seed")
 HASHES = ("config_hash", "data_hash", "split_hash")
-# Held by whoever works on an experiment, and freed by the system however that process ends.
-LOCK = ".experiment.lock"
-# The first is of the runner of a grid, the other of a training that was started by hand.
-LOCKS = (LOCK, ".training.lock")
-MARKER = "failed.json"
-DONE = ".done"
 
 
 class State(Enum):
@@ -55,37 +50,30 @@ def read_status(folder: Path, experiment: Experiment, unseen: Sequence[str]) -> 
     Args:
         unseen: corpora on which it is to be scored zero-shot.
     """
-    if any(is_locked(folder / name) for name in LOCKS):
+    if any(is_locked(folder / name) for name in (EXPERIMENT_LOCK, TRAINING_LOCK)):
         return RunStatus(State.RUNNING)
     failure = read_failure(folder)
     if failure is not None:
         return RunStatus(State.FAILED, failure.error, folder / failure.log)
-    if not (folder / "result.json").is_file():
+    if not is_scored(folder):
         return RunStatus(State.MISSING)
     problem = wrong_with(folder, experiment)
     if problem:
-        return RunStatus(State.FAILED, problem, folder / "result.json")
+        return RunStatus(State.FAILED, problem, folder / RESULT)
     scored = zero_shot_found(folder)
     return RunStatus(State.DONE if scored is not None and scored.keys() >= set(unseen) else State.MISSING)
 
 
 def wrong_with(folder: Path, experiment: Experiment) -> str:
-    """What is wrong with result.json; "" for nothing. It has to be whole, of this experiment, and as it was scored."""
-    path = folder / "result.json"
+    """What is wrong with result.json; "" for nothing. It has to be whole, of this experiment and its training."""
+    path = folder / RESULT
     try:
-        result, train = read_result(path), read_train(folder)
-        odd = [key for key in IDENTITY if result[key] != getattr(experiment, key)]
-        odd += [key for key in HASHES if result[key] != train[key]]
-        odd += [
-            f"targets, {corpus}"
-            for corpus, scores in result["targets"].items()
-            if scores != read_json(folder / f"decode_{corpus}_test" / "scoring" / "scores.json")
-        ]
+        result, train = read_finished(folder)
+        train = train or read_train(folder)
     except InputError as error:
         return str(error)
-    except (LookupError, TypeError, AttributeError):
-        return f"{path}: not a result; the next run makes it again"
-    return f"{path}: {odd[0]}: not as the files beside it have it; the next run makes it again" if odd else ""
+    odd = [key for key in IDENTITY if result[key] != getattr(experiment, key)]
+    return f"{path}: {odd[0]}: not that of this folder; the next run makes it again" if odd else ""
 
 
 def zero_shot_found(folder: Path) -> dict[str, Any] | None:
@@ -94,7 +82,7 @@ def zero_shot_found(folder: Path) -> dict[str, Any] | None:
     None where there is no such file, or it is of another model.
     """
     try:
-        found, train = read_zero_shot(folder / "zero_shot.json"), read_train(folder)
+        found, train = read_zero_shot(folder / ZERO_SHOT), read_train(folder)
         same = all(found[key] == train[key] for key in HASHES)
         return {**{c: found["target_hashes"][c] for c in found["targets"]}, **found["left_out"]} if same else None
     except (InputError, LookupError, TypeError):
@@ -119,41 +107,19 @@ class Failure:
 
 def mark_failed(folder: Path, failure: Failure) -> None:
     """Leave a marker."""
-    write_json(folder / MARKER, asdict(failure))
+    write_json(folder / FAILED, asdict(failure))
 
 
 def read_failure(folder: Path) -> Failure | None:
     """What `mark_failed` wrote; a damaged marker counts as one of another run."""
-    path = folder / MARKER
+    path = folder / FAILED
     if not path.is_file():
         return None
     try:
         found = read_json(path)
         return Failure(str(found["run"]), int(found["job"]), str(found["error"]), str(found["log"]))
     except (InputError, LookupError, TypeError, ValueError):
-        return Failure("", 0, f"{path}: not readable; the next run makes it again", MARKER)
-
-
-def mark_done(folder: Path, hashes: Any) -> None:
-    """Leave a marker for `is_marked_done`.
-
-    Args:
-        hashes: what the result is of; JSON-able.
-    """
-    write_text(folder / DONE, digest(hashes, _stamp(folder)))
-
-
-def is_marked_done(folder: Path, hashes: Any) -> bool:
-    """Whether a result was found whole and of these hashes, and was not written since: two calls of the file system."""
-    try:
-        return (folder / DONE).read_text(encoding="utf-8") == digest(hashes, _stamp(folder))
-    except (OSError, ValueError):
-        return False
-
-
-def _stamp(folder: Path) -> list[int]:
-    found = (folder / "result.json").stat()
-    return [found.st_mtime_ns, found.st_size]
+        return Failure("", 0, f"{path}: not readable; the next run makes it again", FAILED)
 
 
 def is_locked(path: Path) -> bool:
@@ -172,7 +138,7 @@ def claimed(folder: Path) -> Iterator[bool]:
         InputError: another process took the lock meanwhile, too: it holds on one machine alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with hold(folder / LOCK) as file:
+    with hold(folder / EXPERIMENT_LOCK) as file:
         if file is None:
             yield False
             return
@@ -187,7 +153,7 @@ def claimed(folder: Path) -> Iterator[bool]:
             raise InputError(
                 f"taken by another process ({other.strip()}) while {holder.strip()} held it: locks of "
                 "this file system hold on one machine alone",
-                folder / LOCK,
+                folder / EXPERIMENT_LOCK,
                 (
                     "mount it with locks (NFS: without nolock and local_lock; Lustre: with flock, not "
                     "localflock), or run all jobs on one machine"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 from ser.common import InputError, read_json
 from ser.common.files import sha256
 from ser.common.kinds import of_kind
+from ser.common.run_folder import MODEL
 from ser.config import Experiment, differences
 from ser.config.load import ADDED_DEFAULTS, with_new_names
 from ser.config.registry import POOLING, TEMPORAL
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 # Raise it when the folder cannot be read by the code before.
 FORMAT = 1
 FRONTEND = "frontend"  # folder of a pretrained encoder
-WEIGHTS, DESCRIPTION, SEEN, CARD, SUMS = "model.safetensors", "model.json", "seen.txt", "README.md", "SHA256SUMS"
+WEIGHTS, DESCRIPTION, SEEN, CARD, SUMS = MODEL, "model.json", "seen.txt", "README.md", "SHA256SUMS"
 FILES = (WEIGHTS, DESCRIPTION, SEEN, CARD)
 # Settings that the members of an ensemble share, by section or by name: what they get, and whom they are tested on.
 SHARED = ("corpora", "split", "fold", "task", "frontend", "features", "batches")

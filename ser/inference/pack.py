@@ -19,6 +19,7 @@ from ser.common.kinds import of_kind
 from ser.common.metrics import confusion_matrix, ua
 from ser.common.provenance import provenance
 from ser.common.records import read_record
+from ser.common.run_folder import CONFIG, MODEL, RESULT, TRAIN
 from ser.config import Experiment, read_experiment
 from ser.config.load import ROOT, comparable_settings
 from ser.config.metrics import scores
@@ -57,7 +58,7 @@ class _Member:
 
     @property
     def weights(self) -> Path:
-        return self.folder / (baseline.MODEL if self.svm else folders.WEIGHTS)
+        return self.folder / (baseline.MODEL if self.svm else MODEL)
 
     @property
     def name(self) -> str:
@@ -144,9 +145,9 @@ def pack(
 
 
 def _open(folder: Path, recipe: Path | None, data_root: Path | None, dump_root: Path | None) -> Data:
-    if not (folder / "config.yaml").is_file():
-        raise InputError("no experiment, for it has no config.yaml", folder, "give <exp>/<corpora>/<cell>/<fold>")
-    return _data(read_experiment(folder / "config.yaml"), folder, recipe, data_root, dump_root)
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"no experiment, for it has no {CONFIG}", folder, "give <exp>/<corpora>/<cell>/<fold>")
+    return _data(read_experiment(folder / CONFIG), folder, recipe, data_root, dump_root)
 
 
 def _data(
@@ -170,7 +171,7 @@ def _baseline(folder: Path, recipe: Path | None, data_root: Path | None, dump_ro
     path, again = folder / baseline.MODEL, "remove the folder and run steps/baseline.py again"
     if not path.is_file():
         raise InputError(f"holds no {baseline.MODEL}", folder, again)
-    result, meta = read_result(folder / "result.json"), load_tensors(path)[1]
+    result, meta = read_result(folder / RESULT), load_tensors(path)[1]
     try:
         own = of_kind(_SavedSVM, meta, "")
         experiment = folders.experiment_of(own["settings"])
@@ -200,18 +201,18 @@ def _finished(folder: Path, data: Data) -> dict[str, Any]:
     Raises:
         InputError: it is not there, or not of these settings, data and weights.
     """
-    weights, path = folder / folders.WEIGHTS, folder / "result.json"
-    for needed in (weights, folder / "train.json", path):
+    weights = folder / MODEL
+    for needed in (weights, folder / TRAIN, folder / RESULT):
         if not needed.is_file():
             raise InputError(f"not finished, for it has no {needed.name}", folder, "run stages 4 to 6")
-    train, result = read_train(data, folder), read_result(path)
-    files.read_train(folder, [folders.WEIGHTS])
+    train, (result, _) = read_train(data, folder), files.read_finished(folder)
+    files.read_train(folder, [MODEL])
     meta = load_tensors(weights, vouched=True)[1]
     hashes = data.hashes()
     if any(meta.get(key) != value or result.get(key) != value for key, value in hashes.items()):
         raise InputError("weights, train.json and result.json are of different trainings", folder, "run stages 4 to 6")
     for corpus in result["targets"]:
-        if read_decode(folder / f"decode_{corpus}_{result['part']}").get("model") != digest(weights):
+        if read_decode(folder, corpus, result["part"]).get("model") != digest(weights):
             raise InputError("not the weights that result.json is of", weights, "run stages 5 and 6 again")
     return {**train, **result}
 
@@ -302,7 +303,7 @@ def _metrics(members: Sequence[_Member], model: Model) -> dict[str, Any]:
     if len(members) > 1:
         test = {}
         for corpus, part in data.parts(result["part"]).items():
-            decoded = [read_posteriors(m.folder / f"decode_{corpus}_{part.name}", part) for m in members]
+            decoded = [read_posteriors(m.folder, part) for m in members]
             test[corpus] = _scored(part, np.stack(decoded).mean(0, np.float64))
         routes = model.network.routes()
         valid = {

@@ -16,16 +16,16 @@ from ser.batches.part import data_dir_of
 from ser.common import InputError, digest
 from ser.common.metrics import confusion_matrix
 from ser.common.provenance import provenance
-from ser.common.records import write_record
+from ser.common.run_folder import RESULT
+from ser.common.run_folder import SVM as MODEL
 from ser.config.metrics import scores
-from ser.corpora.kaldi import read_table, write_table
-from ser.scoring.files import answers_of, read_result
-from ser.scoring.result import describe_data, score_part
+from ser.corpora.kaldi import read_table
+from ser.scoring.files import read_result
+from ser.scoring.result import describe_data, score_part, write_result
 from ser.training import baseline as svm
 from ser.training.checkpoint import save_tensors
 from ser.training.class_weights import class_weights
 
-MODEL = "svm.safetensors"
 FITTED = "SVM: fitted on the training speakers of all corpora together; C chosen by UA on validation speakers."
 NOTES = {
     "speaker": (
@@ -52,7 +52,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
 
     Args:
         data: opened with the task "unified".
-        folder: of the baseline, where svm.safetensors, decode_<corpus>_test/ and, last, result.json go.
+        folder: of the baseline, where svm.safetensors and, last, result.json with its answers go.
 
     Returns:
         What result.json holds, and whether it was there already.
@@ -62,7 +62,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
     """
     started = time.monotonic()
     identity = identity_of(data, features, normalisation)
-    path = folder / "result.json"
+    path = folder / RESULT
     if path.is_file():
         found = read_result(path)
         if found.get("fingerprint") != identity["fingerprint"]:
@@ -77,11 +77,11 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
     train_samples, valid_samples = (_samples(data, parts, features, normalisation) for parts in (train, valid))
     model = svm.fit(list(train_samples.values()), valid_samples, classes, normalisation)
     _save(model, data, features, normalisation, folder / MODEL, identity["fingerprint"])
-    targets = {}
+    targets, answered = {}, []
     for corpus, part in test.items():
         values = _functionals(data, part, features, normalisation)
-        _decode(model, part, values, folder / f"decode_{corpus}_test", identity["fingerprint"])
-        targets[corpus] = score_part(part, folder / f"decode_{corpus}_test")
+        answered.append((part, model.predict(values)))
+        targets[corpus] = score_part(*answered[-1])
     result = {
         **identity,
         **_training(model, train),
@@ -101,7 +101,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         **describe_data(data),
         "targets": targets,
     }
-    write_record(path, result, [answers_of(folder, corpus, "test") for corpus in targets])
+    write_result(path, result, answered)
     return result, False
 
 
@@ -184,14 +184,6 @@ def _functionals(data: Data, part: Part, features: str, normalisation: str) -> n
         paths = read_table(table)
         values = svm.opensmile([Path(paths[key]) for key in part.ids])
     return svm.standardise_groups(values, part.speakers) if normalisation == "speaker" else values
-
-
-def _decode(model: svm.Baseline, part: Part, values: np.ndarray, folder: Path, fingerprint: str) -> None:
-    """Write hyp and decode.json; a support vector machine has no posteriors."""
-    best = model.predict(values)
-    write_table(folder / "hyp", {key: part.classes[i] for key, i in zip(part.ids, best, strict=True)})
-    about = {"classes": part.classes, "utterances": len(part), "fingerprint": fingerprint}
-    write_record(folder / "decode.json", about, [folder / "hyp"])
 
 
 def _provenance() -> dict[str, Any]:

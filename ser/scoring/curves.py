@@ -12,6 +12,7 @@ import numpy as np
 
 from ser.common import InputError
 from ser.common.pictures import check_picture, save_picture
+from ser.common.run_folder import EPOCHS, TRAIN
 from ser.scoring import files
 
 if TYPE_CHECKING:
@@ -86,11 +87,10 @@ def read_curves(folder: Path) -> Curves:
     Raises:
         InputError: epochs.jsonl has no line, or one that is not JSON or lacks a key.
     """
-    path = folder / "epochs.jsonl"
-    rows = files.read_epochs(path)
-    train = files.read_train(folder) if (folder / "train.json").is_file() else None
+    rows = files.read_epochs(folder)
+    train = files.read_train(folder) if (folder / TRAIN).is_file() else None
     if train and train["epochs"] == len(rows):  # otherwise it is of an earlier training
-        files.read_train(folder, [path.name])
+        files.read_train(folder, [EPOCHS])
     return curves_of(rows, train)
 
 
@@ -101,7 +101,7 @@ def find_trainings(folders: Iterable[Path]) -> list[Path]:
         InputError: one of the folders has none.
     """
     missing = "no epochs.jsonl in or below it; a training writes one after its first epoch"
-    return files.folders_with("epochs.jsonl", folders, missing)
+    return files.folders_with(EPOCHS, folders, missing)
 
 
 def plot_curves(folders: Sequence[Path], path: Path) -> None:

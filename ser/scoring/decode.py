@@ -11,13 +11,12 @@ import torch
 
 from ser.batches import Data, Part, UtteranceDataset, by_length, collate
 from ser.common import InputError, digest
-from ser.common.records import write_record
+from ser.common.run_folder import MODEL, decode_folder, posteriors_path
 from ser.config import Batches, Experiment
-from ser.corpora.kaldi import write_table
 from ser.features import ArkWriter
 from ser.nets import SpeechEmotionNetwork, build
 from ser.nets.evaluate import BATCH_FRAMES, log_posteriors
-from ser.scoring.files import read_decode, read_train
+from ser.scoring.files import read_decode, read_train, write_decode
 from ser.training.checkpoint import load_tensors
 from ser.training.device import resolve_device
 
@@ -33,8 +32,8 @@ class Decoder:
     """
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
-        path = folder / "model.safetensors"
-        read_train(folder, ["model.safetensors"])
+        path = folder / MODEL
+        read_train(folder, [MODEL])
         tensors, meta = load_tensors(path, vouched=True)
         self.experiment, self.folder, self.model = experiment, folder, digest(path)
         self.network = build(experiment, meta["classes"])
@@ -50,7 +49,6 @@ class Decoder:
                 heads. Where most speakers of the part have one class only, the statistics of the whole part stand in
                 for those of each speaker, which would take the class away.
         """
-        folder = self.folder / f"decode_{part.corpus}_{part.name}"
         mark: dict[str, object] = {"model": self.model}
         if unseen:
             mark |= {"zero_shot": True, "data_hash": unseen.hashes()["data_hash"]}
@@ -58,15 +56,15 @@ class Decoder:
         if unseen and part.confounded and config.normalisation == "speaker":
             config = replace(config, normalisation="corpus")
             mark["normalisation"] = config.normalisation
-        if decoded_as(folder, mark):
-            return f"{folder}: done already"
+        place = decode_folder(self.folder, part.corpus, part.name)
+        if decoded_as(self.folder, part, mark):
+            return f"{place}: done already"
         if unseen:
-            write_decoded(
-                folder, part, mean_posteriors(self.network, UtteranceDataset(part, config), self.device), mark
-            )
+            posteriors = mean_posteriors(self.network, UtteranceDataset(part, config), self.device)
+            write_decoded(self.folder, part, posteriors, mark)
         else:
-            decode(self.network, part, config, self.device, folder, mark)
-        return f"{folder}: {len(part)} utterances"
+            decode(self.network, part, config, self.device, self.folder, mark)
+        return f"{place}: {len(part)} utterances"
 
     def decode_parts(self, data: Data, name: str) -> list[str]:
         """Decode the parts of that name of all corpora of the experiment.
@@ -91,15 +89,15 @@ class Decoder:
         return [self.decode_part(part) for part in (*parts.values(), *calibrating)]
 
 
-def decoded_as(folder: Path, mark: Mapping[str, object]) -> bool:
-    """Whether a decode_<corpus>_<part>/ is there, whole, and of that model and those data.
+def decoded_as(folder: Path, part: Part, mark: Mapping[str, object]) -> bool:
+    """Whether posteriors of a part are there, whole, and of that model and those data.
 
     Args:
-        folder: decode_<corpus>_<part>.
-        mark: keys of decode.json and the values that they must have.
+        folder: the experiment's.
+        mark: keys of its entry of decode.json and the values that they must have.
     """
     try:
-        found = read_decode(folder)
+        found = read_decode(folder, part.corpus, part.name)
     except InputError:
         return False
     return all(found.get(key) == value for key, value in mark.items())
@@ -116,28 +114,25 @@ def decode(
     """Decode a part with the head of its corpus.
 
     Args:
-        description: what decode.json holds beside the class list.
+        folder: the experiment's.
+        description: what decode.json holds of it beside the class list.
     """
     found = np.exp(log_posteriors(network, UtteranceDataset(part, config), network.head_of(part.corpus), device))
     write_decoded(folder, part, found, description)
 
 
 def write_decoded(folder: Path, part: Part, posteriors: np.ndarray, description: Mapping[str, object]) -> None:
-    """Write post.{ark,scp} (a vector of probabilities an utterance), hyp (`utterance class`) and, last, decode.json.
+    """Write post.{ark,scp}, a vector of probabilities an utterance, and, last, its entry of decode.json.
 
     Args:
+        folder: the experiment's.
         posteriors: float32, (utterances, classes), in the order of the part.
     """
-    with ArkWriter(folder / "post.ark", "float32") as writer:
+    with ArkWriter(posteriors_path(folder, part.corpus, part.name), "float32") as writer:
         for key, row in zip(part.ids, posteriors, strict=True):
             writer.write(key, row)
-    best = posteriors.argmax(1)
-    write_table(folder / "hyp", {key: part.classes[i] for key, i in zip(part.ids, best, strict=True)})
-    write_record(
-        folder / "decode.json",
-        {"classes": part.classes, "utterances": len(part), **description},
-        [folder / "post.ark", folder / "hyp"],
-    )
+    entry = {"classes": part.classes, "utterances": len(part), **description}
+    write_decode(folder, [part.corpus], part.name, entry)
 
 
 @torch.inference_mode()

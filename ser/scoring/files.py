@@ -11,16 +11,27 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from ser.common import InputError
+from ser.common import InputError, check_regular, locked, sha256
 from ser.common.kinds import of_kind
 from ser.common.metrics import ConfusionMetric
-from ser.common.records import read_record
+from ser.common.records import check_file, read_record, write_record
+from ser.common.run_folder import (
+    DECODE,
+    EPOCHS,
+    RESULT,
+    TRAIN,
+    answers_path,
+    decode_folder,
+    is_trained,
+    old_answers_path,
+    posteriors_path,
+)
 from ser.config.metrics import metrics
 
 RETRAIN = "remove the folder and run stages 4 to 6 again"
 REDECODE = "run stages 5 and 6 again"
 RESCORE = "run stage 6 again"
-# Of scoring/utterances.tsv.
+# Of the answers to a target.
 COLUMNS = ("utterance", "speaker", "truth", "hypothesis", "text_id")
 
 
@@ -93,12 +104,12 @@ class Epoch(TypedDict):
 
 
 class Decode(TypedDict):
-    """decode.json; a baseline has a fingerprint in place of the digest of the model."""
+    """An entry of decode.json, of a decoded part; `sha256` is of post.ark, and not in files of earlier versions."""
 
     classes: list[str]
     utterances: int
-    model: NotRequired[str]
-    fingerprint: NotRequired[str]
+    model: str
+    sha256: NotRequired[str]
     zero_shot: NotRequired[bool]
     data_hash: NotRequired[str]
 
@@ -189,13 +200,14 @@ def read_train(folder: Path, files: Iterable[str] = ()) -> dict[str, Any]:
     Raises:
         InputError: here and below: absent, of another kind, or not as it was written.
     """
-    return read_record(folder / "train.json", Train, RETRAIN, files)
+    return read_record(folder / TRAIN, Train, RETRAIN, files)
 
 
-def read_epochs(path: Path) -> list[dict[str, Any]]:
-    """The rows of an epochs.jsonl."""
-    rows: list[dict[str, Any]] = []
+def read_epochs(folder: Path) -> list[dict[str, Any]]:
+    """The rows of epochs.jsonl of an experiment."""
+    path, rows = folder / EPOCHS, []
     again = "copy the file again from where the training runs, or remove the line"
+    check_regular(path, "run stage 4")
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             rows.append(of_kind(Epoch, json.loads(line), ""))
@@ -206,19 +218,57 @@ def read_epochs(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def read_decode(folder: Path) -> dict[str, Any]:
-    """What decode.json of a decode_<corpus>_<part>/ holds; hyp and, of a network, post.ark are as it records them."""
-    found = read_record(folder / "decode.json", Decode, REDECODE, None)
+def read_decode(folder: Path, corpus: str, part: str) -> dict[str, Any]:
+    """What decode.json of an experiment has of a part, whose post.ark is as it was written."""
+    path, name = folder / DECODE, decode_folder(folder, corpus, part).name
+    found = _decoded(folder).get(name)
+    if found is not None:
+        check_file(posteriors_path(folder, corpus, part), found["sha256"], REDECODE)
+    elif (older := folder / name / DECODE).is_file():
+        path, found = older, read_record(older, Decode, REDECODE, None)
+    else:
+        raise InputError(f"lacks {name}", path, REDECODE)
     if not found["classes"] or len(set(found["classes"])) < len(found["classes"]):
-        raise InputError(f"classes = {found['classes']}, expected different names", folder / "decode.json", REDECODE)
+        raise InputError(f"classes = {found['classes']}, expected different names", path, REDECODE)
     return found
+
+
+def _decoded(folder: Path) -> dict[str, Any]:
+    path = folder / DECODE
+    found = read_record(path, dict[str, Decode], REDECODE) if path.is_file() else {}
+    if odd := [name for name, entry in found.items() if "sha256" not in entry]:
+        raise InputError(f"{odd[0]} has no sha256", path, REDECODE)
+    return found
+
+
+def write_decode(folder: Path, corpora: Iterable[str], part: str, entry: Mapping[str, Any] | None) -> None:
+    """Put what a part was decoded with into decode.json of an experiment, once post.ark is there.
+
+    Args:
+        corpora: whose parts they are.
+        entry: what a `Decode` has; None: they are to be decoded again.
+    """
+    path = folder / DECODE
+    with locked(path, f"{path} is being written"):
+        try:
+            found = _decoded(folder)
+        except InputError:  # damaged: its other parts are decoded again
+            found = {}
+        for corpus in corpora:
+            decoded = decode_folder(folder, corpus, part)
+            found.pop(decoded.name, None)
+            (decoded / DECODE).unlink(missing_ok=True)  # of an earlier version
+            if entry is not None:
+                found[decoded.name] = {**entry, "sha256": sha256(posteriors_path(folder, corpus, part))}
+        if found or path.is_file():
+            write_record(path, found)
 
 
 def read_result(path: Path, answers: bool = False) -> dict[str, Any]:
     """What a result.json holds: each score follows from its confusion matrix.
 
     Args:
-        answers: whether scoring/utterances.tsv of the targets are about to be read, which must be as recorded.
+        answers: whether the answers to the targets are about to be read, which must be as recorded.
     """
     found = read_record(path, Result, RESCORE, None if answers else ())
     if not found["corpora"] or not found["targets"]:
@@ -241,30 +291,57 @@ def read_zero_shot(path: Path, answers: bool = False) -> dict[str, Any]:
     return found
 
 
-def answers_of(folder: Path, corpus: str, part: str) -> Path:
-    """Where truth and hypothesis of each utterance of a target are.
+def read_finished(folder: Path, answers: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What result.json and train.json of an experiment hold, which agree; of a baseline, the second is empty.
 
     Args:
-        folder: the experiment's.
-        corpus: the target.
-        part: valid or test.
+        answers: as of `read_result`.
+
+    Raises:
+        InputError: one is not whole, or they are of different trainings.
     """
-    return folder / f"decode_{corpus}_{part}" / "scoring" / "utterances.tsv"
+    path = folder / RESULT
+    result = read_result(path, answers)
+    if not (folder / TRAIN).is_file() and not is_trained(folder):
+        return result, {}
+    train = read_train(folder, [EPOCHS] if result["epochs"] and answers else ())
+    if odd := [key for key, value in train.items() if result.get(key) != value]:
+        raise InputError(f"{odd[0]} is not as in {TRAIN}: edited, or of another training", path, REDECODE)
+    return result, train
 
 
-def read_answers(path: Path) -> list[list[str | None]]:
-    """Rows of COLUMNS of a scoring/utterances.tsv, which older files have without text ids.
+def answers_of(result: Path, corpus: str, part: str) -> Path:
+    """The file with the answers to a target: beside the result or, of an earlier version, where it was decoded.
+
+    Args:
+        result: path of result.json or zero_shot.json.
+        corpus: the target.
+        part: train, valid or test.
+    """
+    path = answers_path(result)
+    return path if path.is_file() else old_answers_path(result.parent, corpus, part)
+
+
+def read_answers(result: Path, corpus: str, part: str) -> list[list[str | None]]:
+    """Rows of COLUMNS of a target, which the oldest files have without text ids.
+
+    Args:
+        result, corpus, part: as of `answers_of`.
 
     Raises:
         InputError: absent, not text, a row of another form, or an utterance twice.
     """
+    path = answers_of(result, corpus, part)
+    start = f"{corpus}\t" if path == answers_path(result) else ""
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError):
         raise InputError("absent or not text", path, REDECODE) from None
     rows: dict[str, list[str | None]] = {}
     for number, line in enumerate(lines, 1):
-        fields: list[str | None] = [*line.split("\t")]
+        if not line.startswith(start):
+            continue
+        fields: list[str | None] = [*line.removeprefix(start).split("\t")]
         if len(fields) == len(COLUMNS) - 1:
             fields.append(None)
         if len(fields) != len(COLUMNS) or not all(fields[:4]):
@@ -272,6 +349,8 @@ def read_answers(path: Path) -> list[list[str | None]]:
         if str(fields[0]) in rows:
             raise InputError(f"{fields[0]} stands twice", f"{path}:{number}", REDECODE)
         rows[str(fields[0])] = [*fields[:4], fields[4] or None]
+    if not rows:
+        raise InputError(f"has no answers of {corpus}", path, REDECODE)
     return list(rows.values())
 
 

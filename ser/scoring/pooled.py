@@ -12,6 +12,7 @@ import numpy as np
 from ser.common import InputError
 from ser.common.metrics import is_collapsed, mean_recall, ua
 from ser.common.output import markdown, markdown_code, markdown_table
+from ser.common.run_folder import posteriors_path, result_path
 from ser.config import Experiment, ExperimentReader, differences
 from ser.config.metrics import columns, scores
 from ser.features.archive import read_archive
@@ -114,9 +115,10 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
     index = {name: i for i, name in enumerate(classes)}
     sums: dict[str, np.ndarray] = {}  # by speaker
     for result, folder in runs:
-        table = answers_of(folder, target, result["part"])
-        for utterance, speaker, truth, hypothesis, _ in read_answers(table):
+        path = result_path(folder, result["part"])
+        for utterance, speaker, truth, hypothesis, _ in read_answers(path, target, result["part"]):
             if truth not in index or hypothesis not in index:
+                table = answers_of(path, target, result["part"])
                 raise InputError(
                     f"{utterance}: {truth} or {hypothesis} is none of {', '.join(classes)}", table, RESCORE
                 )
@@ -173,13 +175,14 @@ def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
         for result, folder in runs:
             if result["fold"] != fold:
                 continue
-            table = answers_of(folder, pool.target, result["part"])
-            posteriors = _posteriors(table.parents[1], classes)
+            name = pool.target, result["part"]
+            table = answers_of(result_path(folder, result["part"]), *name)
+            posteriors = _posteriors(folder, *name, classes)
             own = {}
-            for utterance, speaker, label, hypothesis, _ in read_answers(table):
+            for utterance, speaker, label, hypothesis, _ in read_answers(result_path(folder, result["part"]), *name):
                 key = str(utterance)
                 if key not in posteriors or classes[posteriors[key].argmax()] != hypothesis:
-                    raise InputError(f"{key}: {hypothesis} does not follow from post.ark beside it", table, RESCORE)
+                    raise InputError(f"{key}: {hypothesis} does not follow from its posteriors", table, RESCORE)
                 own[key] = speakers[str(speaker)], classes.index(str(label))
                 sums[key] = sums.get(key, 0.0) + posteriors[key].astype(np.float64)
             if truth and own != truth:
@@ -191,10 +194,10 @@ def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
     return replace(pool, cell=f"{pool.cell}, mean of posteriors", by_seed=total[None], members=len(pool.seeds))
 
 
-def _posteriors(decoded: Path, classes: Sequence[str]) -> dict[str, np.ndarray]:
-    """Utterance -> posteriors, (classes,), of a decode_<corpus>_<part>/."""
-    path = decoded / "post.ark"
-    if read_decode(decoded)["classes"] != list(classes):
+def _posteriors(folder: Path, corpus: str, part: str, classes: Sequence[str]) -> dict[str, np.ndarray]:
+    """Utterance -> posteriors, (classes,), of a decoded part of an experiment."""
+    path = posteriors_path(folder, corpus, part)
+    if read_decode(folder, corpus, part)["classes"] != list(classes):
         raise InputError("of other classes than the result", path, RESCORE)
     found = read_archive(path)
     odd = next((key for key, row in found.items() if row.shape != (len(classes),)), None)

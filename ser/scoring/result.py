@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,72 +11,78 @@ import numpy as np
 from tabulate import tabulate
 
 from ser.batches import Data, Part
-from ser.common import InputError, digest, write_json, write_text
+from ser.common import InputError, digest, write_text
 from ser.common.metrics import confusion_matrix
 from ser.common.records import write_record
+from ser.common.run_folder import (
+    CURVES,
+    MODEL,
+    ZERO_SHOT,
+    answers_path,
+    decode_folder,
+    old_answers_path,
+    posteriors_path,
+    result_path,
+)
 from ser.config import Experiment
 from ser.config.metrics import scores, summary
 from ser.corpora.describe import protocol_hash, read_prepared
-from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import own_fold
 from ser.features.archive import read_archive
 from ser.scoring import files
 from ser.scoring.calibration import choose_temperature, expected_calibration_error, reliability, tempered
 from ser.scoring.curves import plot_curves
-from ser.scoring.files import answers_of, read_decode
+from ser.scoring.files import read_decode
 from ser.scoring.plots import plot_confusion, plot_reliability
 
 
-def score_part(part: Part, folder: Path, pictures: bool = True) -> dict[str, Any]:
-    """Score folder/hyp against a part and write folder/scoring/.
+def score_part(part: Part, answers: np.ndarray, posteriors: np.ndarray | None = None) -> dict[str, Any]:
+    """Scores of the answers to a part.
 
     Args:
-        part: with targets and utterance ids.
-        folder: decode_<corpus>_<part>.
-        pictures: whether to draw the confusion matrix.
+        part: with targets.
+        answers: class indices, (utterances,).
+        posteriors: (utterances, classes); a baseline has none.
 
     Returns:
         The scores of METRICS, `n`, classes and confusion matrix.
-
-    Raises:
-        InputError: hypotheses and truth are not of the same utterances.
     """
-    hypothesis = read_table(folder / "hyp")
-    odd = sorted(hypothesis.keys() ^ set(part.ids))
-    if odd:
-        raise InputError(
-            f"{odd[0]} stands in only one of hyp and the {part.name} part", folder / "hyp", "run stage 5 again"
-        )
-    index = {name: i for i, name in enumerate(part.classes)}
-    unknown = [key for key in part.ids if hypothesis[key] not in index]
-    if unknown:
-        raise InputError(
-            f"{unknown[0]}: {hypothesis[unknown[0]]!r} is none of {', '.join(part.classes)}",
-            folder / "hyp",
-            "run stage 5 again",
-        )
-    confusion = confusion_matrix(
-        part.targets, np.array([index[hypothesis[key]] for key in part.ids]), len(part.classes)
-    )
-    posteriors = read_posteriors(folder, part) if (folder / "post.ark").is_file() else None  # a baseline has none
-    found = {
+    confusion = confusion_matrix(part.targets, answers, len(part.classes))
+    return {
         **scores(confusion, posteriors, part.targets),
         "classes": list(part.classes),
         "confusion": confusion.tolist(),
     }
+
+
+def write_result(path: Path, result: Mapping[str, Any], answered: Iterable[tuple[Part, np.ndarray]]) -> None:
+    """Write the answers to each utterance, and then a result that records them.
+
+    Args:
+        path: of result.json or zero_shot.json.
+        answered: parts and class indices, (utterances,).
+    """
+    answered = list(answered)
+    for part, _ in answered:
+        old_answers_path(path.parent, part.corpus, part.name).unlink(missing_ok=True)
     lines = [
-        f"{key}\t{speaker}\t{part.classes[truth]}\t{hypothesis[key]}\t{text}\n"
-        for key, speaker, truth, text in zip(part.ids, part.speakers, part.targets, part.texts, strict=True)
+        f"{part.corpus}\t{key}\t{speaker}\t{part.classes[truth]}\t{part.classes[answer]}\t{text}\n"
+        for part, answers in answered
+        for key, speaker, truth, answer, text in zip(
+            part.ids, part.speakers, part.targets, answers, part.texts, strict=True
+        )
     ]
-    write_text(folder / "scoring" / "utterances.tsv", "".join(lines))
-    title = f"{part.corpus} {part.name}: {summary(found)}, n = {found['n']}"
-    write_json(folder / "scoring" / "scores.json", found)
-    rows = [[name, *row] for name, row in zip(part.classes, confusion.tolist(), strict=True)]
-    table = tabulate(rows, ["truth / hypothesis", *part.classes])
-    write_text(folder / "scoring" / "confusion.txt", f"{title}\n{table}\n")
-    if pictures:
-        plot_confusion(confusion, part.classes, title, folder / "scoring" / "confusion.png")
-    return found
+    table = answers_path(path)
+    table.unlink(missing_ok=True)
+    if lines:
+        write_text(table, "".join(lines))
+    write_record(path, result, [table] if lines else [])
+
+
+def confusion_table(found: Mapping[str, Any]) -> str:
+    """Text: row the truth, column the hypothesis."""
+    rows = [[name, *row] for name, row in zip(found["classes"], found["confusion"], strict=True)]
+    return tabulate(rows, ["truth / hypothesis", *found["classes"]])
 
 
 def describe_data(data: Data) -> dict[str, Any]:
@@ -107,37 +113,28 @@ def read_train(data: Data, folder: Path) -> dict[str, Any]:
     return train
 
 
-def _score_parts(parts: Mapping[str, Part], folder: Path, pictures: bool = True) -> dict[str, Any]:
-    model, targets = digest(folder / "model.safetensors"), {}
+def _decoded(folder: Path, parts: Mapping[str, Part]) -> dict[str, np.ndarray]:
+    """Posteriors by corpus, which must be of the model that is there."""
+    model, found = digest(folder / MODEL), {}
     for corpus, part in parts.items():
-        decoded = folder / f"decode_{corpus}_{part.name}"
-        _check_decoded(decoded, model)
-        targets[corpus] = score_part(part, decoded, pictures)
-    return targets
+        if read_decode(folder, corpus, part.name).get("model") != model:
+            place = decode_folder(folder, corpus, part.name)
+            raise InputError("decoded with another model", place, "run stage 5 again")
+        found[corpus] = read_posteriors(folder, part)
+    return found
 
 
-def _check_decoded(decoded: Path, model: str) -> None:
-    if read_decode(decoded).get("model") != model:
-        raise InputError("decoded with another model", decoded, "run stage 5 again")
-
-
-def _calibrate(data: Data, folder: Path, parts: Mapping[str, Part], pictures: bool) -> dict[str, Any]:
+def _calibrate(
+    data: Data, folder: Path, test: Mapping[str, Part], posteriors: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
     """Corpus -> how far its confidence holds, before and after temperature scaling; None without validation answers."""
-    found: dict[str, Any] = dict.fromkeys(parts)
-    model, valid = digest(folder / "model.safetensors"), data.parts("valid")
-    for corpus, part in parts.items():
-        tuned = folder / f"decode_{corpus}_valid"
-        if corpus in valid and (tuned / "decode.json").is_file():
-            _check_decoded(tuned, model)
-            decoded = folder / f"decode_{corpus}_{part.name}"
-            temperature, fitted = choose_temperature(read_posteriors(tuned, valid[corpus]), valid[corpus].targets)
-            found[corpus] = {"temperature": temperature, "n": len(valid[corpus])}
-            found[corpus] |= {"rejected_temperature": fitted} if fitted != temperature else {}
-            found[corpus] |= calibration(read_posteriors(decoded, part), part.targets, temperature)
-            if pictures:
-                name = f"{corpus} {part.name}"
-                title = f"{name}: temperature {temperature:.2f} from {len(valid[corpus])} validation utterances"
-                plot_reliability(found[corpus], title, decoded / "scoring" / "reliability.png")
+    found: dict[str, Any] = dict.fromkeys(test)
+    valid = {c: p for c, p in data.parts("valid").items() if c in test and posteriors_path(folder, c, p.name).is_file()}
+    for corpus, tuned in _decoded(folder, valid).items():
+        temperature, fitted = choose_temperature(tuned, valid[corpus].targets)
+        found[corpus] = {"temperature": temperature, "n": len(valid[corpus])}
+        found[corpus] |= {"rejected_temperature": fitted} if fitted != temperature else {}
+        found[corpus] |= calibration(posteriors[corpus], test[corpus].targets, temperature)
     return found
 
 
@@ -160,11 +157,11 @@ def calibration(posteriors: np.ndarray, targets: np.ndarray, temperature: float)
     return found
 
 
-def read_posteriors(decoded: Path, part: Part) -> np.ndarray:
+def read_posteriors(folder: Path, part: Part) -> np.ndarray:
     """Posteriors of a decoded part, in the order of its utterances.
 
     Args:
-        decoded: decode_<corpus>_<part>, which has post.ark.
+        folder: the experiment's.
         part: whose utterances they are.
 
     Returns:
@@ -173,7 +170,7 @@ def read_posteriors(decoded: Path, part: Part) -> np.ndarray:
     Raises:
         InputError: absent, cut short, or of other utterances.
     """
-    path = decoded / "post.ark"
+    path = posteriors_path(folder, part.corpus, part.name)
     found = read_archive(path)
     odd = next((key for key in part.ids if key not in found or found[key].shape != (len(part.classes),)), None)
     if odd is not None or len(found) != len(part):
@@ -187,8 +184,8 @@ def _identity(experiment: Experiment) -> dict[str, Any]:
     return {key: getattr(experiment, key) for key in keys}
 
 
-def score(data: Data, folder: Path, part_name: str, pictures: bool = True) -> dict[str, Any]:
-    """Score every decoded corpus of an experiment and write result.json and curves.png.
+def score(data: Data, folder: Path, part_name: str, pictures: bool = False) -> dict[str, Any]:
+    """Score every decoded corpus of an experiment and write result.json.
 
     Args:
         folder: the experiment's.
@@ -197,11 +194,14 @@ def score(data: Data, folder: Path, part_name: str, pictures: bool = True) -> di
     """
     experiment, train = data.experiment, read_train(data, folder)
     parts = data.parts(part_name)
-    targets = _score_parts(parts, folder, pictures)
-    if not targets:
+    if not parts:
         raise InputError(
             f"none of {', '.join(experiment.corpora)} has {part_name} speakers", folder, "add a corpus that has"
         )
+    posteriors = _decoded(folder, parts)
+    targets = {
+        corpus: score_part(part, posteriors[corpus].argmax(1), posteriors[corpus]) for corpus, part in parts.items()
+    }
     result = {
         **_identity(experiment),
         "part": part_name,
@@ -212,13 +212,25 @@ def score(data: Data, folder: Path, part_name: str, pictures: bool = True) -> di
         "untrained_classes": data.untrained(part_name),
         "notes": sorted({*(p.note for p in data.protocols.values() if p.note), *data.warnings()}),
         "targets": targets,
-        **({"calibration": _calibrate(data, folder, parts, pictures)} if part_name == "test" else {}),
+        **({"calibration": _calibrate(data, folder, parts, posteriors)} if part_name == "test" else {}),
     }
-    path = folder / ("result.json" if part_name == "test" else f"result_{part_name}.json")
-    write_record(path, result, [answers_of(folder, corpus, part_name) for corpus in targets])
+    answered = ((part, posteriors[corpus].argmax(1)) for corpus, part in parts.items())
+    write_result(result_path(folder, part_name), result, answered)
     if pictures:
-        plot_curves([folder], folder / "curves.png")
+        _draw(folder, result)
     return result
+
+
+def _draw(folder: Path, result: Mapping[str, Any]) -> None:
+    """Curves of the training, and of each target confusion matrix and, where it is calibrated, reliability."""
+    plot_curves([folder], folder / CURVES)
+    for corpus, found in result["targets"].items():
+        name, place = f"{corpus} {result['part']}", decode_folder(folder, corpus, result["part"])
+        title = f"{name}: {summary(found)}, n = {found['n']}"
+        plot_confusion(np.array(found["confusion"]), found["classes"], title, place / "confusion.png")
+        if calibrated := result.get("calibration", {}).get(corpus):
+            title = f"{name}: temperature {calibrated['temperature']:.2f} from {calibrated['n']} validation utterances"
+            plot_reliability(calibrated, title, place / "reliability.png")
 
 
 def target_hashes(data: Data) -> dict[str, str]:
@@ -240,6 +252,7 @@ def score_zero_shot(
     """
     train = read_train(data, folder)
     parts = {corpus: other.parts("test")[corpus] for corpus, other in others.items()}
+    posteriors = _decoded(folder, parts)
     described = [describe_data(other) for other in others.values()]
     result = {
         **_identity(data.experiment),
@@ -262,7 +275,7 @@ def score_zero_shot(
             )
         ),
         "left_out": dict(left_out),
-        "targets": _score_parts(parts, folder, pictures=False),
+        "targets": {c: score_part(part, posteriors[c].argmax(1), posteriors[c]) for c, part in parts.items()},
     }
-    write_record(folder / "zero_shot.json", result, [answers_of(folder, corpus, "test") for corpus in parts])
+    write_result(folder / ZERO_SHOT, result, ((part, posteriors[c].argmax(1)) for c, part in parts.items()))
     return result

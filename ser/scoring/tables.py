@@ -14,6 +14,7 @@ import numpy as np
 from ser.common import InputError
 from ser.common.metrics import is_collapsed
 from ser.common.output import markdown, markdown_code, markdown_table
+from ser.common.run_folder import CONFIG, RESULT
 from ser.config import Experiment, ExperimentReader, deciding, differences, dotted, load
 from ser.config.load import ROOT
 from ser.config.metrics import columns
@@ -49,7 +50,7 @@ def result_paths(exp_dir: Path) -> list[Path]:
     Raises:
         InputError: there is none.
     """
-    paths = sorted(exp_dir.glob("*/*/*/result.json"))
+    paths = sorted(exp_dir.glob(f"*/*/*/{RESULT}"))
     if not paths:
         raise InputError("holds no result.json", exp_dir, "run stages 4 to 6")
     return paths
@@ -62,7 +63,7 @@ def experiment_of(folder: Path, reader: ExperimentReader) -> Experiment | None:
         folder: of a result.
         reader: that reads config.yaml.
     """
-    config = folder / "config.yaml"
+    config = folder / CONFIG
     return reader.read(config) if config.is_file() else None
 
 

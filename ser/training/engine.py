@@ -29,6 +29,7 @@ from ser.common.kinds import of_kind
 from ser.common.metrics import confusion_matrix
 from ser.common.provenance import provenance
 from ser.common.records import write_record
+from ser.common.run_folder import CHECKPOINT, EPOCHS, MODEL, TRAIN, TRAINING, is_trained
 from ser.config import Experiment, result_affecting
 from ser.config.metrics import scores, summary
 from ser.config.registry import LOSS, built
@@ -67,6 +68,7 @@ class Trainer:
         valid: validation part a corpus; a corpus without one does not watch.
         hashes: of settings, data and split, kept beside the result; a checkpoint of others is refused.
         warnings: about the data, for the log.
+        echo: whether to print the log, too.
         keep_checkpoint: leave it at the end, where more epochs can follow (`Training.can_continue`).
     """
 
@@ -80,13 +82,14 @@ class Trainer:
         hashes: dict[str, str],
         warnings: Sequence[str] = (),
         keep_checkpoint: bool = False,
+        echo: bool = True,
     ) -> None:
         if not train:
             raise InputError("no corpus has training speakers", folder, "choose another fold or split")
         if not valid:
             raise InputError(f"none of {', '.join(train)} has validation speakers, so nothing is monitored", folder)
         self.experiment, self.folder, self.hashes, self.heads = experiment, folder, hashes, heads
-        self.config = experiment.training
+        self.config, self.echo = experiment.training, echo
         self.keep_checkpoint = keep_checkpoint and self.config.can_continue
         self.machine: DeviceConfig = resolve_device(self.config)
         self.train = {corpus: UtteranceDataset(part, experiment.batches) for corpus, part in train.items()}
@@ -168,8 +171,8 @@ class Trainer:
         Raises:
             Interrupted: SIGTERM, SIGUSR1 or SIGINT came; the checkpoint is written.
         """
-        with locked(self.folder / "training", f"{self.folder} is being trained"):
-            if (self.folder / "model.safetensors").is_file():
+        with locked(self.folder / TRAINING, f"{self.folder} is being trained"):
+            if is_trained(self.folder):
                 return  # another process has done it meanwhile
             self._restore()
             self._say_start()
@@ -282,7 +285,7 @@ class Trainer:
             }
         )
         self.losses = {corpus: [] for corpus in self.corpora}
-        write_text(self.folder / "epochs.jsonl", "".join(json.dumps(row) + "\n" for row in self.history))
+        write_text(self.folder / EPOCHS, "".join(json.dumps(row) + "\n" for row in self.history))
 
     def _chosen(self) -> int:
         """The epoch whose weights are kept (of an average, the best or last of them)."""
@@ -319,7 +322,7 @@ class Trainer:
 
     @property
     def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint.safetensors"
+        return self.folder / CHECKPOINT
 
     def _keep(self) -> None:
         """Write a checkpoint when it is time, or when a signal asks for the end."""
@@ -396,7 +399,7 @@ class Trainer:
     # -- beginning and end ---------------------------------------------------------------------------------------------
 
     def _say_start(self) -> None:
-        self.logger = TrainingLogger(self.folder, self.config, self.history, self.seconds)
+        self.logger = TrainingLogger(self.folder, self.config, self.history, self.seconds, self.echo)
         if self.step:
             self.logger.log(f"continued from {self._checkpoint} at step {self.step}")
         for text in self.warnings:
@@ -423,11 +426,11 @@ class Trainer:
             self.logger.log(f"validation on all utterances: {lines}")
         model = files.tensor_bytes(self.saved_states.state(), {**self.hashes, "classes": self.network.classes})
         sums = {
-            "model.safetensors": hashlib.sha256(model).hexdigest(),
-            "epochs.jsonl": sha256(self.folder / "epochs.jsonl"),
+            MODEL: hashlib.sha256(model).hexdigest(),
+            EPOCHS: sha256(self.folder / EPOCHS),
         }
         write_record(
-            self.folder / "train.json",
+            self.folder / TRAIN,
             {
                 **self.hashes,
                 "chosen_epoch": self._chosen(),
@@ -447,7 +450,7 @@ class Trainer:
             },
             sums,
         )
-        with atomic_path(self.folder / "model.safetensors") as temporary:
+        with atomic_path(self.folder / MODEL) as temporary:
             temporary.write_bytes(model)
         left = [] if self.keep_checkpoint else [self._checkpoint]
         for path in (*left, *self.folder.glob(".tmp*")):  # and what killed runs left

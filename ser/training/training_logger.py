@@ -13,6 +13,7 @@ from ser.batches import UtteranceDataset
 from ser.common import InputError, digest
 from ser.common.files import append_text
 from ser.common.progress import progress, report
+from ser.common.run_folder import LOG
 from ser.config import Training
 from ser.config.metrics import summary
 from ser.config.registry import METRICS
@@ -25,19 +26,26 @@ class TrainingLogger:
         folder: of the training, where train.log and, for TensorBoard, events/ go.
         history: rows of epochs.jsonl, which grow as the training goes on.
         seconds: of each epoch so far, alike.
+        echo: whether to print its lines, too; not where the output goes to train.log anyway.
     """
 
     def __init__(
-        self, folder: Path, config: Training, history: Sequence[Mapping[str, Any]], seconds: Sequence[float]
+        self,
+        folder: Path,
+        config: Training,
+        history: Sequence[Mapping[str, Any]],
+        seconds: Sequence[float],
+        echo: bool = True,
     ) -> None:
         self.folder, self.config, self.history, self.seconds = folder, config, history, seconds
+        self.echo = echo
         self.board = _board(folder / "events", len(history)) if config.tensorboard else None
         self.wandb = _wandb(folder, config.wandb) if config.wandb != "none" else None
 
     def log(self, text: str) -> None:
         """Print a line, and append it to train.log, the log of all runs of the training."""
-        report(text)
-        append_text(self.folder / "train.log", f"{time.strftime('%F %T')} {text}\n")
+        report(text, self.echo)
+        append_text(self.folder / LOG, f"{time.strftime('%F %T')} {text}\n")
 
     def log_parts(self, parts: Mapping[str, Mapping[str, UtteranceDataset]]) -> None:
         """Count what there is to train and validate on."""

@@ -145,19 +145,20 @@ def decode(folder: Path, n: int) -> None:
     import numpy as np
 
     from ser.scoring.decode import write_decoded
-    from ser.scoring.result import score_part
+    from ser.scoring.result import read_posteriors, score_part, write_result
 
     part = open_corpus(folder).parts("test")["scale"]
     posteriors = np.random.default_rng(0).dirichlet(np.ones(4), len(part)).astype(np.float32)
     write_decoded(folder / "decoded", part, posteriors, {"model": "m"})
-    score_part(part, folder / "decoded", pictures=False)
+    posteriors = read_posteriors(folder / "decoded", part)
+    answers = posteriors.argmax(1)
+    write_result(folder / "decoded" / "result.json", score_part(part, answers, posteriors), [(part, answers)])
 
 
 def runs(folder: Path, n: int) -> None:
     """Results of two cells, five folds each, with an answer an utterance; made, not measured."""
     from made_ledgers import answered, write_run
 
-    from ser.common import write_json
     from ser.grid import open_grid
     from ser.grid.cells import Places
 
@@ -167,9 +168,7 @@ def runs(folder: Path, n: int) -> None:
         for fold in range(1, FOLDS + 1):
             speakers = [f"{speaker:05d}" for speaker in range(fold - 1, n // 20, FOLDS)]
             answers = {"scale": answered("scale", speakers, wrong={f"scale_{s}-sad-0" for s in speakers}, per_class=5)}
-            run = write_run(root, ["scale"], ("multi", "lstm", pooling), fold, 0, answers, {})
-            result = json.loads((run / "result.json").read_text())
-            write_json(run / "decode_scale_test" / "scoring" / "scores.json", result["targets"]["scale"])
+            write_run(root, ["scale"], ("multi", "lstm", pooling), fold, 0, answers, {})
 
 
 def status(folder: Path, n: int) -> None:

@@ -15,7 +15,7 @@ from ser.config import load, result_affecting, save
 from ser.config.metrics import scores
 from ser.findings.design import Design
 from ser.findings.scores import make_target
-from ser.scoring.files import answers_of
+from ser.scoring.files import write_decode
 
 PAPER = Design(
     ("iemocap", "tess", "ravdess", "customer_ptbr"),
@@ -150,14 +150,14 @@ def write_run(exp, corpora, configuration, fold, seed, answers, zero_shot=None, 
             "folds": dict.fromkeys(tested, f"strict_fold{fold}"),
             "protocol_hash": dict.fromkeys(tested, "protocol"),
             "counts": {c: {**counts, "test": test} for c, test in tested.items()},
-            "targets": {c: write_decoded(folder / f"decode_{c}_test", rows) for c, rows in targets.items()},
+            "targets": {c: write_decoded(folder, c, rows) for c, rows in targets.items()},
         }
 
     result = {**identity, "part": "test", **train, "normalisation": "global", "notes": [], **described(answers)}
-    write_record(folder / "result.json", result, [answers_of(folder, c, "test") for c in answers])
+    write_scored(folder / "result.json", result, answers)
     if zero_shot is not None:
         unseen = {**identity, **hashes, "left_out": {}, **described(zero_shot)}
-        write_record(folder / "zero_shot.json", unseen, [answers_of(folder, c, "test") for c in zero_shot])
+        write_scored(folder / "zero_shot.json", unseen, zero_shot)
     return folder
 
 
@@ -166,14 +166,20 @@ def preset(name):
     return load(name, None, ["corpora=[ravdess]"])
 
 
-def write_decoded(folder, rows):
-    """A decode folder; returns the scores."""
-    (folder / "scoring").mkdir(parents=True)
-    (folder / "scoring" / "utterances.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+def write_scored(path, result, answers):
+    """A result and the answers beside it."""
+    table = path.with_suffix(".tsv")
+    table.write_text("".join("\t".join((c, *row)) + "\n" for c, rows in answers.items() for row in rows))
+    write_record(path, result, [table])
+
+
+def write_decoded(folder, corpus, rows):
+    """Posteriors of a target; returns the scores."""
+    archive = folder / f"decode_{corpus}_test" / "post.ark"
+    archive.parent.mkdir()
     posteriors = {row[0]: np.full(4, 0.1, np.float32) + 0.6 * (np.array(CLASSES) == row[3]) for row in rows}
-    kaldiio.save_ark(str(folder / "post.ark"), {key: value.astype(np.float32) for key, value in posteriors.items()})
-    about = {"classes": CLASSES, "model": "m", "utterances": len(rows)}
-    write_record(folder / "decode.json", about, [folder / "post.ark"])
+    kaldiio.save_ark(str(archive), {key: value.astype(np.float32) for key, value in posteriors.items()})
+    write_decode(folder, [corpus], "test", {"classes": CLASSES, "model": "m", "utterances": len(rows)})
     index = {name: i for i, name in enumerate(CLASSES)}
     truth, hypothesis = (np.array([index[row[i]] for row in rows]) for i in (2, 3))
     confusion = confusion_matrix(truth, hypothesis, len(CLASSES))

@@ -1,14 +1,15 @@
 import json
 import shutil
+import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from conftest import refuses
-from made_ledgers import CLASSES, PAPER, answered, write_run
-from scored import edited, recorded_again
+from made_ledgers import PAPER, answered, write_run
+from scored import as_older, decoded_again, edited, recorded_again
 
 from ser.common import InputError
-from ser.common.records import write_record
 from ser.findings.ledger import build_ledger
 from ser.findings.ledger.load import load_ledger, read_summary
 from ser.findings.ledger.schema import FILES
@@ -103,7 +104,7 @@ def test_cells_share_their_settings_hash_and_others_do_not(exp):
 
 
 def test_utterances_without_text_id_have_none(exp):
-    for path in exp.rglob("utterances.tsv"):
+    for path in exp.rglob("*.tsv"):
         path.write_text("".join(line.rsplit("\t", 1)[0] + "\n" for line in path.read_text().splitlines()))
     for name in ("result", "zero_shot"):
         for path in exp.rglob(f"{name}.json"):
@@ -130,7 +131,7 @@ def damage_confusion(folder):
 
 
 def damage_hypothesis(folder):
-    path = folder / "decode_ravdess_test" / "scoring" / "utterances.tsv"
+    path = folder / "result.tsv"
     path.write_text(path.read_text().replace("angry\tangry", "angry\tsad"))
 
 
@@ -182,17 +183,17 @@ def damage_answers(folder):
 def damage_entry(folder):
     path = folder / "decode_ravdess_test" / "post.ark"
     path.write_bytes(path.read_bytes().replace(b"\0BFV ", b"PKL   ", 1))
-    recorded_again(folder / "decode_ravdess_test" / "decode.json")
+    decoded_again(folder, "ravdess", "test")
 
 
 DAMAGES = {
     damage_edit: "result.json: changed since it was written",
-    damage_answers: "ravdess: confusion does not follow from scoring/utterances.tsv",
+    damage_answers: "ravdess: confusion does not follow from result.tsv",
     damage_entry: "post.ark: ravdess",
     damage_cut: "result.json: not readable as JSON",
     damage_scores: "targets.ravdess: ua does not follow from confusion",
     damage_confusion: "targets.ravdess: wa does not follow from confusion",
-    damage_hypothesis: "utterances.tsv: changed since it was written",
+    damage_hypothesis: "result.tsv: changed since it was written",
     damage_target: "names no corpora or no targets",
     damage_combination: "unknown combination ravdess_emodb",
     damage_epoch: "chosen_epoch is not as in train.json",
@@ -251,7 +252,14 @@ def test_damaged_zero_shot_scores_cost_no_more_than_themselves(exp):
 def test_a_baseline_has_a_row_and_no_posteriors(exp):
     folder = exp / "ravdess" / "svm_logmel_global" / "fold1_seed0"
     shutil.copytree(exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0", folder)
-    for name in ("config.yaml", "train.json", "epochs.jsonl", "zero_shot.json", "decode_ravdess_test/post.ark"):
+    for name in (
+        "config.yaml",
+        "train.json",
+        "epochs.jsonl",
+        "zero_shot.json",
+        "decode.json",
+        "decode_ravdess_test/post.ark",
+    ):
         (folder / name).unlink()
     result = json.loads((folder / "result.json").read_text())
     result |= {
@@ -263,8 +271,6 @@ def test_a_baseline_has_a_row_and_no_posteriors(exp):
         "chosen_epoch": 0,
     }
     recorded_again(folder / "result.json", **result)
-    decoded = {"classes": CLASSES, "utterances": 4}
-    write_record(folder / "decode_ravdess_test" / "decode.json", {**decoded, "fingerprint": "f"})
     assert build(exp)["problems"] == []
     rows = [row for row in rows_of(exp.parent / "ledger", "predictions") if row["temporal"] == "svm"]
     assert [row["posteriors"] for row in rows] == [None] * 4
@@ -388,3 +394,60 @@ def test_a_cut_ledger_is_an_error(exp):
     recorded_again(exp.parent / "ledger" / "ledger.json")
     with refuses("not readable", where="predictions.parquet", fix="run steps/ledger.py again"):
         load_ledger(exp.parent / "ledger", PAPER, {})
+
+
+LISTENING = []
+sys.addaudithook(lambda event, args: LISTENING and event == "open" and LISTENING[-1].append(str(args[0])))
+
+
+def opened(exp, call):
+    """Folders of runs below `exp` of which a call opens a file."""
+    LISTENING.append([])
+    try:
+        call()
+    finally:
+        paths = [Path(path) for path in LISTENING.pop()]
+    return sorted({"/".join(p.relative_to(exp).parts[:3]) for p in paths if p.is_relative_to(exp) and p.is_file()})
+
+
+def tables(exp):
+    return [pq.read_table(exp.parent / "ledger" / f"{name}.parquet").to_pylist() for name in FILES]
+
+
+def test_a_second_ledger_opens_files_of_new_and_changed_runs_alone(exp):
+    everything = opened(exp, lambda: build(exp))
+    assert len(everything) == 4
+    assert opened(exp, lambda: build(exp)) == []
+    own = answered("ravdess", ["a3"])
+    write_run(exp, ["ravdess"], CONFIGURATION, 3, 0, {"ravdess": own})
+    assert opened(exp, lambda: build(exp)) == ["ravdess/multi_lstm_mu/fold3_seed0"]
+    changed = exp / "ravdess" / "multi_lstm_mu" / "fold2_seed0"
+    recorded_again(changed / "result.json", notes=["changed"])
+    assert opened(exp, lambda: build(exp)) == ["ravdess/multi_lstm_mu/fold2_seed0"]
+    assert [row["notes"] for row in rows_of(exp.parent / "ledger", "runs")].count(["changed"]) == 1
+    shutil.rmtree(exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0")
+    assert opened(exp, lambda: build(exp)) == []
+    found = tables(exp)
+    shutil.rmtree(exp.parent / "ledger")
+    assert build(exp)["runs"] == 4
+    assert tables(exp) == found
+
+
+def test_a_damaged_run_is_named_by_every_ledger_and_a_damaged_ledger_is_not_read(exp):
+    folder = exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
+    recorded_again(folder / "zero_shot.json", config_hash="another")
+    build(exp)
+    assert len(build(exp)["problems"]) == 1
+    path = exp.parent / "ledger" / "runs.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert len(opened(exp, lambda: build(exp))) == 4
+
+
+def test_experiments_of_earlier_versions_give_the_same_ledger(exp):
+    build(exp)
+    found = tables(exp)
+    for path in exp.rglob("result.json"):
+        as_older(path.parent)
+    assert not [*exp.rglob("result.tsv"), *exp.rglob("*seed0/decode.json")]
+    assert build(exp)["problems"] == []
+    assert tables(exp) == found

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,8 +43,7 @@ from ser.training.checkpoint import load_tensors
 from ser.training.engine import Interrupted
 
 CELL = "exp/one_two/multi_blstm_mu_sigma2/fold1_seed0"
-RESULTS = ("result.json", "train.json", "decode_*/hyp", "decode_*/decode.json", "decode_*/post.ark", "config.yaml")
-RESULTS += ("epochs.jsonl", "decode_*/scoring/*.json", "decode_*/scoring/utterances.tsv")
+RESULTS = ("result.json", "result.tsv", "train.json", "decode.json", "decode_*/post.ark", "config.yaml", "epochs.jsonl")
 
 
 def _package(folder: Path, material: Material) -> None:
@@ -227,13 +227,10 @@ def _record(folder: Path, _: object) -> None:
 def _resealed(folder: Path) -> None:
     """Decoded with the weights as they are now."""
     model = folder / CELL / "model.safetensors"
-    for path in (folder / CELL).glob("decode_*/decode.json"):
-        try:
-            found = json.loads(path.read_text())
-        except ValueError:
-            continue
-        if isinstance(found, dict):
-            path.write_text(json.dumps(found | {"model": digest(model)}))
+    path = folder / CELL / "decode.json"
+    with suppress(ValueError, AttributeError, TypeError):
+        found = json.loads(path.read_text())
+        path.write_text(json.dumps({name: entry | {"model": digest(model)} for name, entry in found.items()}))
 
 
 def _unrecorded(folder: Path) -> None:
@@ -293,7 +290,7 @@ READERS = {
         _experiment, (f"{CELL}/result.json", f"{CELL}/config.yaml"), _tables, seal=_unrecorded, weight=0.15
     ),
     "results of folds": Reader(
-        _experiment, (f"{CELL}/result.json", f"{CELL}/decode_*/scoring/*"), _pools, seal=_unrecorded, weight=0.15
+        _experiment, (f"{CELL}/result.json", f"{CELL}/result.tsv"), _pools, seal=_unrecorded, weight=0.15
     ),
     "epochs": Reader(_experiment, (f"{CELL}/epochs.jsonl", f"{CELL}/train.json"), _curves, seal=_unrecorded),
     "state of a cell": Reader(

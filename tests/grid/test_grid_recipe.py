@@ -38,7 +38,7 @@ def last_error(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def written(folder: Path) -> dict[str, int]:
-    names = ("model.safetensors", "train.json", "post.ark", "hyp", "cuts.jsonl.gz", "info.json", "result.json")
+    names = ("model.safetensors", "train.json", "post.ark", "decode.json", "cuts.jsonl.gz", "info.json", "result.json")
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.name in names}
 
 
@@ -155,7 +155,7 @@ def test_a_failed_cell_is_named_the_rest_is_made_and_the_run_says_so(ready: Stan
     assert (
         f"failed: ravdess/unified_lstm_mu/fold1_seed0: {bad}/model.safetensors: not readable as a model" in done.stdout
     )
-    assert f"log: {bad}/log/grid.log" in done.stdout
+    assert f"log: {bad}/train.log" in done.stdout
     assert ["all", "3", "0", "1", "0", "4"] in [line.split() for line in done.stdout.splitlines()]
     (bad / "model.safetensors").unlink()
     again = ready.run(*options)

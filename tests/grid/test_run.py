@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 from conftest import refuses
+from scored import recorded_again
 from stand_ins import StandIns
 
 from ser.common import InputError, locked
+from ser.common.run_folder import FAILED, LOG
 from ser.config import Experiment
 from ser.grid import Grid
-from ser.grid.run import LOG, Runner
-from ser.grid.state import MARKER, State, claimed, is_locked, read_status
+from ser.grid.run import Runner
+from ser.grid.state import State, claimed, is_locked, read_status
 from ser.grid.status import draw, read_grid_status, text_of
 from ser.training import Trainer
 from ser.training.engine import REQUEUE
@@ -34,7 +36,7 @@ def states(grid: Grid) -> dict[str, State]:
 
 def written(grid: Grid) -> dict[str, int]:
     """Everything that has been made, with the time at which it was."""
-    names = ("model.safetensors", "train.json", "result.json", "zero_shot.json", "post.ark", "hyp", "decode.json")
+    names = ("model.safetensors", "train.json", "result.json", "zero_shot.json", "post.ark", "decode.json")
     return {str(path): path.stat().st_mtime_ns for path in grid.root.rglob("*") if path.name in names}
 
 
@@ -78,8 +80,15 @@ def test_a_shard_makes_all_and_a_second_one_finds_it_done(own: StandIns, capsys:
         12,
     )
     assert result["calibration"]["ravdess"]["n"] > 0
+    for folder in map(grid.folder, grid.experiments):
+        files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        decoded = {f"decode_ravdess_{part}/post.{form}" for part in ("test", "valid") for form in ("ark", "scp")}
+        assert files == decoded | {
+            *("config.yaml", "decode.json", "epochs.jsonl", "model.safetensors", "result.json", "result.tsv"),
+            *("train.json", "train.log", "zero_shot.json"),
+        }
     before = written(grid)
-    assert len(before) == 4 * 10
+    assert len(before) == 4 * 7
     assert Runner(grid, "second").shard(1) == []
     assert written(grid) == before
     assert capsys.readouterr().out == ""
@@ -94,7 +103,7 @@ def test_of_what_other_jobs_have_done_a_marker_is_enough(own: StandIns, monkeypa
     Runner(grid, "again", job=2).shard(4)
     assert attempted == [grid.experiments[1].folder]
     result = grid.folder(grid.experiments[0]) / "result.json"  # written since: the marker no longer counts
-    os.utime(result, ns=(1, 1))
+    os.utime(result)
     Runner(grid, "third", job=2).shard(4)
     assert sorted(attempted[1:]) == sorted([grid.experiments[0].folder, grid.experiments[1].folder])
 
@@ -141,7 +150,7 @@ def test_what_an_experiment_says_goes_to_its_own_log(own: StandIns) -> None:
     for e in grid.experiments:
         text = (grid.folder(e) / LOG).read_text()
         assert text.startswith("# ")
-        assert "epoch 2: train loss" in text
+        assert text.count("epoch 2: train loss") == 1
         assert "result: ravdess WA" in text
 
 
@@ -153,15 +162,15 @@ def test_every_model_is_scored_on_the_corpora_it_has_not_seen(own: StandIns) -> 
     for e in grid.experiments:
         folder = grid.folder(e)
         known, unseen = (json.loads((folder / name).read_text()) for name in ("result.json", "zero_shot.json"))
+        decoded = json.loads((folder / "decode.json").read_text())
         scored[e.folder] = set(known["targets"]), set(unseen["targets"])
         assert all(unseen[key] == known[key] for key in ("config_hash", "data_hash", "split_hash", "seed", "task"))
         for corpus in unseen["targets"]:
-            marked = json.loads((folder / f"decode_{corpus}_test" / "decode.json").read_text())
-            assert marked["zero_shot"] is True
+            assert decoded[f"decode_{corpus}_test"]["zero_shot"] is True
             assert unseen["targets"][corpus]["n"] == 12
             assert unseen["folds"][corpus] == "strict_fold1"
         for corpus in known["targets"]:
-            assert "zero_shot" not in json.loads((folder / f"decode_{corpus}_test" / "decode.json").read_text())
+            assert "zero_shot" not in decoded[f"decode_{corpus}_test"]
     assert scored["tess_ravdess/unified_lstm_mu/fold1_seed0"] == ({"ravdess"}, {"customer_ptbr"})
     assert scored["tess_customer_ptbr/multi_lstm_mu/fold1_seed0"] == ({"customer_ptbr"}, {"ravdess"})
     assert scored["ravdess_customer_ptbr/multi_lstm_mu/fold1_seed0"] == ({"ravdess", "customer_ptbr"}, set())
@@ -179,8 +188,7 @@ def test_a_corpus_that_comes_to_hand_later_is_all_that_is_added(own: StandIns) -
     assert {Path(path).relative_to(grid.folder(ravdess)).as_posix() for path in changed} == {
         "zero_shot.json",
         "decode_customer_ptbr_test/post.ark",
-        "decode_customer_ptbr_test/hyp",
-        "decode_customer_ptbr_test/decode.json",
+        "decode.json",
     }
     assert models == {str(p) for p in own.exp.rglob("model.safetensors")}
 
@@ -213,7 +221,7 @@ def test_a_failed_experiment_is_named_with_its_log_and_stops_no_other(
     monkeypatch.setattr(Trainer, "run", run)
     assert Runner(grid, "b").shard(1) == []
     assert set(states(grid).values()) == {State.DONE}
-    assert not (grid.folder(bad) / MARKER).exists()
+    assert not (grid.folder(bad) / FAILED).exists()
 
 
 @pytest.mark.parametrize(
@@ -227,10 +235,8 @@ def test_a_failed_experiment_is_named_with_its_log_and_stops_no_other(
         ),
         (lambda path: set_key(path, "seed", value=1), "result.json: changed since it was written"),
         (lambda path: set_key(path, "data_hash", value="0"), "result.json: changed since it was written"),
-        (
-            lambda path: (path.parent / "decode_ravdess_test" / "scoring" / "scores.json").unlink(),
-            "scores.json: no such",
-        ),
+        (lambda path: recorded_again(path, updates={}), "result.json: updates is not as in train.json"),
+        (lambda path: recorded_again(path, task="unified"), "result.json: task: not that of this folder"),
     ],
 )
 def test_a_damaged_result_is_named_and_made_anew(own: StandIns, damage: Callable[[Path], object], words: str) -> None:
@@ -251,11 +257,11 @@ def test_a_damaged_result_is_named_and_made_anew(own: StandIns, damage: Callable
     }
 
 
-@pytest.mark.parametrize("name", ["test/hyp", "test/decode.json", "test/post.ark", "valid/post.ark"])
+@pytest.mark.parametrize("name", ["decode.json", "decode_ravdess_test/post.ark", "decode_ravdess_valid/post.ark"])
 def test_what_is_damaged_of_a_decoding_is_made_anew_with_the_result(own: StandIns, name: str) -> None:
     grid = own.grid()
     folder = grid.folder(grid.experiments[0])
-    path = folder / f"decode_ravdess_{name}"
+    path = folder / name
     whole = path.read_bytes()
     path.write_bytes(whole[:20])
     (folder / "result.json").unlink()
@@ -297,12 +303,12 @@ def test_zero_shot_scores_of_other_data_are_made_anew_without_a_training(own: St
     truth = [sum(row) for row in second["targets"]["customer_ptbr"]["confusion"]]
     assert truth == [6, 3, 3, 0]
     changed = {Path(path).relative_to(folder).parts[0] for path, when in written(grid).items() if before[path] != when}
-    assert changed == {"zero_shot.json", "decode_customer_ptbr_test"}
+    assert changed == {"zero_shot.json", "decode.json", "decode_customer_ptbr_test"}
 
 
 def test_a_damaged_marker_is_a_failure_that_the_next_run_clears(own: StandIns) -> None:
     grid = own.grid()
-    marker = grid.folder(grid.experiments[0]) / MARKER
+    marker = grid.folder(grid.experiments[0]) / FAILED
     marker.write_text('{"run": "a"')
     ((_, found),) = read_grid_status(grid).failed
     assert found.reason == f"{marker}: not readable; the next run makes it again"
@@ -370,7 +376,7 @@ def test_stopped_in_the_middle_nothing_is_called_done_that_is_not(stand_ins: Sta
     assert (first / "checkpoint.safetensors").is_file()
     assert set(states(grid).values()) == {State.MISSING}
     assert not is_locked(first / ".experiment.lock")
-    assert not list(grid.root.rglob(MARKER))
+    assert not list(grid.root.rglob(FAILED))
     assert Runner(grid, "next").attempt(grid.experiments[0]) is None
     assert "continued from" in (first / "train.log").read_text()
     assert [state for state in states(grid).values() if state is not State.MISSING] == [State.DONE]

@@ -9,6 +9,7 @@ import soundfile
 import torch
 from conftest import refuses
 from safetensors import safe_open
+from scored import hypotheses
 from sklearn.svm import SVC
 
 from ser import load_model
@@ -44,7 +45,7 @@ def packed_svm(made, tmp_path_factory):
 @pytest.mark.parametrize(("features", "normalisation"), CELLS)
 def test_labels_are_those_of_the_baseline(made, packed_svm, features, normalisation):
     folder, model = packed_svm(features, normalisation)
-    expected = read_table(folder / "decode_one_test" / "hyp")
+    expected = hypotheses(folder, "one")
     answers = load_model(model).predict(made.data_root / "one" / "strict_fold1" / "test", raw=True)
     assert {answer.id: answer.label for answer in answers} == expected
     for answer in answers:
@@ -87,7 +88,7 @@ def test_speaker_statistics_are_of_functionals_of_the_given_files(made, packed_s
     folder, model = packed_svm("statistics", "speaker")
     test = made.data_root / "one" / "strict_fold1" / "test"
     files, speakers = read_table(test / "wav.scp"), read_table(test / "utt2spk")
-    expected = read_table(folder / "decode_one_test" / "hyp")
+    expected = hypotheses(folder, "one")
     for speaker in set(speakers.values()):
         own = [key for key in files if speakers[key] == speaker]
         answers = load_model(model).predict([files[key] for key in own], speakers=[speaker] * len(own), raw=True)

@@ -123,7 +123,7 @@ def error_of(done: subprocess.CompletedProcess[str]) -> str:
 
 def written(folder: Path) -> dict[str, int]:
     """Files of results, features and models with the time they were written."""
-    names = ("model.safetensors", "train.json", "post.ark", "hyp", "cuts.jsonl.gz", "info.json", "feats.scp")
+    names = ("model.safetensors", "train.json", "post.ark", "decode.json", "cuts.jsonl.gz", "info.json", "feats.scp")
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.name in names}
 
 

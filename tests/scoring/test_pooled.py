@@ -6,21 +6,20 @@ import numpy as np
 import programs
 import pytest
 from conftest import refuses
-from scored import whole_result
+from scored import as_older, recorded_again, whole_result
 
-from ser.common.records import write_record
 from ser.config import save
 from ser.features import ArkWriter
+from ser.scoring.files import write_decode
 from ser.scoring.pooled import Pool, draws, interval, pooled_table, read_pools, ua_samples
 
 
 def write_run(exp, cell, fold, seed, rows, normalisation="global"):
     """A scored run: rows are (speaker, truth, hypothesis)."""
     folder = exp / "c" / cell / f"fold{fold}_seed{seed}"
-    scoring = folder / "decode_c_test" / "scoring"
-    scoring.mkdir(parents=True)
-    lines = [f"{s}-{i}\t{s}\t{t}\t{h}\n" for i, (s, t, h) in enumerate(rows)]
-    (scoring / "utterances.tsv").write_text("".join(lines))
+    folder.mkdir(parents=True)
+    lines = [f"c\t{s}-{i}\t{s}\t{t}\t{h}\n" for i, (s, t, h) in enumerate(rows)]
+    (folder / "result.tsv").write_text("".join(lines))
     confusion = [[sum(row[1:] == (t, h) for row in rows) for h in "ab"] for t in "ab"]
     result = whole_result(confusion, "ab", fold, seed=seed, preset="p", normalisation=normalisation)
     (folder / "result.json").write_text(json.dumps(result))
@@ -130,7 +129,7 @@ def write_posteriors(exp, cell, fold, seed, rows):
         for i, (speaker, _, p) in enumerate(rows):
             writer.write(f"{speaker}-{i}", np.array([p, 1 - p], np.float32))
     about = {"classes": ["a", "b"], "utterances": len(rows), "model": f"seed {seed}"}
-    write_record(decoded / "decode.json", about, [decoded / "post.ark"])
+    write_decode(decoded.parent, ["c"], "test", about)
     return decoded
 
 
@@ -188,9 +187,9 @@ def test_posteriors_that_are_not_those_of_the_results_are_refused(seeds):
         read_pools([seeds], ensembles=True)
     shutil.rmtree(decoded.parent)
     write_posteriors(seeds, "net", 2, 1, [("y", "a", 0.8), ("y", "b", 0.6)])
-    table = decoded / "scoring" / "utterances.tsv"
+    table = decoded.parent / "result.tsv"
     table.write_text(table.read_text().replace("y-1\ty\tb\ta", "y-1\ty\tb\tb"))
-    with refuses("y-1", where="utterances.tsv"):
+    with refuses("y-1", where="result.tsv"):
         read_pools([seeds], ensembles=True)
 
 
@@ -199,3 +198,13 @@ def test_seeds_of_other_utterances_are_refused(seeds):
     write_posteriors(seeds, "net", 2, 1, [("y", "a", 0.8), ("y", "a", 0.6)])
     with refuses("y-1", where="fold2_seed1"):
         read_pools([seeds], ensembles=True)
+
+
+def test_experiments_of_earlier_versions_are_pooled_alike(seeds):
+    found = read_pools([seeds], ensembles=True)
+    for folder in seeds.glob("*/*/*"):
+        recorded_again(folder / "result.json")
+        as_older(folder)
+    assert not [*seeds.rglob("result.tsv")]
+    for one, other in zip(read_pools([seeds], ensembles=True), found, strict=True):
+        assert one.by_seed.tolist() == other.by_seed.tolist()

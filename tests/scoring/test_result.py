@@ -1,14 +1,13 @@
-import json
-
 import kaldiio
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from scored import recorded_again
+from scored import decoded_again, hypotheses
 
 from ser.batches import UtteranceDataset
 from ser.common import InputError, digest
-from ser.corpora.kaldi import read_table, write_table
+from ser.features import ArkWriter
+from ser.features.archive import read_archive
 from ser.nets import build
 from ser.nets.evaluate import log_posteriors
 from ser.scoring.calibration import choose_temperature, expected_calibration_error, tempered
@@ -31,13 +30,13 @@ def trained(made, tmp_path):
     network = build(experiment, data.heads)
     network.load_state_dict(load_file(folder / "model.safetensors"))
     machine = resolve_device(experiment.training)
-    for corpus, part in data.parts("test").items():
+    for part in data.parts("test").values():
         decode(
             network,
             part,
             experiment.batches,
             machine.device,
-            folder / f"decode_{corpus}_test",
+            folder,
             {"model": digest(folder / "model.safetensors")},
         )
     return data, folder, network, machine
@@ -47,7 +46,8 @@ def test_posteriors_are_keyed_and_sum_to_one(trained):
     data, folder, network, machine = trained
     part = data.parts("test")["one"]
     post = kaldiio.load_scp(str(folder / "decode_one_test" / "post.scp"))
-    hyp = read_table(folder / "decode_one_test" / "hyp")
+    score(data, folder, "test")
+    hyp = hypotheses(folder, "one")
     assert set(post) == set(part.ids) == set(hyp)
     expected = np.exp(log_posteriors(network, UtteranceDataset(part, data.experiment.batches), "one", machine.device))
     for key, row in zip(part.ids, expected, strict=True):
@@ -63,18 +63,20 @@ def test_scores_join_by_utterance_and_not_by_line(trained):
     # one sad utterance of the three taken for neutral: recalls 1, 1, 1, 2/3
     wrong = next(key for key in reversed(part.ids) if truth[key] == "sad")
     hyp = {**truth, wrong: "neutral"}
-    text = "".join(f"{key} {hyp[key]}\n" for key in reversed(part.ids))
-    (folder / "decode_one_test" / "hyp").write_text(text)
-    recorded_again(folder / "decode_one_test" / "decode.json")
-    result = score(data, folder, "test")
+    with ArkWriter(folder / "decode_one_test" / "post.ark", "float32") as writer:
+        for key in reversed(part.ids):
+            writer.write(key, np.array([name == hyp[key] for name in part.classes], np.float32))
+    decoded_again(folder, "one", "test")
+    result = score(data, folder, "test", pictures=True)
     s = result["targets"]["one"]
     assert s["n"] == 12
     assert s["wa"] == pytest.approx(11 / 12)
     assert s["ua"] == pytest.approx((3 + 2 / 3) / 4)
     assert s["macro_f1"] == pytest.approx((1 + 1 + 6 / 7 + 4 / 5) / 4)
     assert s["confusion"] == [[3, 0, 0, 0], [0, 3, 0, 0], [0, 0, 3, 0], [0, 0, 1, 2]]
+    assert hypotheses(folder, "one") == hyp
     assert read_result(folder / "result.json", answers=True) == result
-    for name in ("curves.png", "decode_one_test/scoring/confusion.png"):
+    for name in ("curves.png", "decode_one_test/confusion.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -96,20 +98,22 @@ def test_result_says_what_it_is(trained):
     assert list(result["targets"]) == ["one"]  # "two" has no test speakers
 
 
-def test_a_missing_hypothesis_is_named(trained):
+def test_a_missing_utterance_is_named(trained):
     data, folder, _, _ = trained
-    hyp = read_table(folder / "decode_one_test" / "hyp")
-    gone = sorted(hyp)[4]
-    write_table(folder / "decode_one_test" / "hyp", {k: v for k, v in hyp.items() if k != gone})
-    recorded_again(folder / "decode_one_test" / "decode.json")
-    with pytest.raises(InputError, match=f"hyp: {gone} stands in only one of hyp and the test part"):
+    path = folder / "decode_one_test" / "post.ark"
+    posteriors = read_archive(path)
+    gone = sorted(posteriors)[4]
+    with ArkWriter(path, "float32") as writer:
+        for key in posteriors.keys() - {gone}:
+            writer.write(key, posteriors[key])
+    decoded_again(folder, "one", "test")
+    with pytest.raises(InputError, match=f"post.ark: {gone}: no posterior for each of its classes: not the posteriors"):
         score(data, folder, "test")
 
 
 def test_posteriors_of_another_model_are_refused(trained):
     data, folder, _, _ = trained
-    path = folder / "decode_one_test" / "decode.json"
-    recorded_again(path, model="0" * 16)
+    decoded_again(folder, "one", "test", model="0" * 16)
     with pytest.raises(InputError, match="decoded with another model; run stage 5 again"):
         score(data, folder, "test")
 
@@ -138,11 +142,9 @@ def test_confidence_is_calibrated_on_validation_and_measured_on_test(trained):
     data, folder, _, _ = trained
     assert score(data, folder, "test")["calibration"] == {"one": None}  # of older experiments valid is not decoded
     Decoder(data.experiment, folder).decode_parts(data, "test")
-    before = json.loads((folder / "decode_one_test" / "scoring" / "scores.json").read_text())
-    result = score(data, folder, "test")
+    result = score(data, folder, "test", pictures=True)
     found = result["calibration"]["one"]
     assert read_result(folder / "result.json", answers=True) == result
-    assert result["targets"]["one"] == before  # which the state of a grid compares
     valid, test = data.parts("valid")["one"], data.parts("test")["one"]
     post = {name: kaldiio.load_scp(str(folder / f"decode_one_{name}" / "post.scp")) for name in ("valid", "test")}
     rows = np.stack([post["valid"][key] for key in valid.ids])
@@ -157,7 +159,7 @@ def test_confidence_is_calibrated_on_validation_and_measured_on_test(trained):
     for when in ("before", "after"):
         assert sum(b["count"] for b in found["reliability"][when]) == len(test)
         assert sum(b["count"] * (b["accuracy"] or 0) for b in found["reliability"][when]) == pytest.approx(right.sum())
-    assert (folder / "decode_one_test" / "scoring" / "reliability.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "decode_one_test" / "reliability.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_damaged_posteriors_are_named(trained):
@@ -167,6 +169,6 @@ def test_damaged_posteriors_are_named(trained):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError, match=r"decode_one_valid/post.ark: changed since it was written"):
         score(data, folder, "test")
-    recorded_again(folder / "decode_one_valid" / "decode.json")
+    decoded_again(folder, "one", "valid")
     with pytest.raises(InputError, match=r"decode_one_valid/post.ark: \S+: the archive ends within it"):
         score(data, folder, "test")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import programs
 import pytest
+from scored import hypotheses
 from sklearn.svm import SVC
 
 from ser.batches import open_data
@@ -148,8 +149,7 @@ def test_labels_of_test_do_not_alter_the_model(made, tmp_path):
     second, _ = run(shuffled, "logmel", "speaker", tmp_path / "second")
     for key in ("C", "valid", "valid_ua_by_C"):
         assert first[key] == second[key]
-    hyp = Path("decode_one_test") / "hyp"
-    assert (tmp_path / "first" / hyp).read_text() == (tmp_path / "second" / hyp).read_text()
+    assert hypotheses(tmp_path / "first", "one") == hypotheses(tmp_path / "second", "one")
     assert first["targets"]["one"]["confusion"] != second["targets"]["one"]["confusion"]
 
 
@@ -187,9 +187,8 @@ def test_result_stands_beside_those_of_the_networks(made, experiment_folder):
     assert set(result["valid"]) == {"one", "two"}
     assert "scikit-learn" in result["versions"]
     assert result["targets"]["one"]["ua"] > 0.6  # classes differ in level and colour
-    assert set(read_table(own / "decode_one_test" / "hyp")) == set(
-        made.open(made.experiment("task=unified")).parts("test")["one"].ids
-    )
+    assert hypotheses(own, "one").keys() == set(made.open(made.experiment("task=unified")).parts("test")["one"].ids)
+    assert sorted(path.name for path in own.iterdir()) == ["result.json", "result.tsv", "svm.safetensors"]
     lines = results_table(read_results([folder.parents[2]]), "the command", "./run.sh").splitlines()
     row = next(line for line in lines if line.startswith("| one_two"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]

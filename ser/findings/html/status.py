@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -10,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, read_json
+from ser.common.run_folder import CONFIG, RUNS, fold_and_seed, run_name
 from ser.config import read_experiment
 from ser.config.yaml_file import read_yaml
 from ser.findings.design import FACTORS
 from ser.grid.state import State, read_status
 
-NAME = re.compile(r"fold([1-9]\d*)_seed(\d+)")
 KEYS = ("combination", *FACTORS, "fold", "seed", "state")
 Configuration = tuple[str, ...]  # task, temporal block, pooling
 
@@ -63,7 +62,7 @@ def read_grid_status(path: Path, grid: Mapping[str, Any]) -> GridStatus:
         counts[row["state"]] = counts.get(row["state"], 0) + 1
         totals[row["state"]] += 1
         if row["state"] == State.FAILED.value:
-            name = f"{row['combination']}/{'_'.join(configuration)}/fold{row['fold']}_seed{row['seed']}"
+            name = f"{row['combination']}/{'_'.join(configuration)}/{run_name(row['fold'], row['seed'])}"
             failed.append((name, str(row.get("reason") or "not recorded"), str(row.get("log") or "none")))
     configurations = list(dict.fromkeys(c for by_configuration in cells.values() for c in by_configuration))
     return GridStatus(str(path), path.is_file(), configurations, cells, totals, failed)
@@ -87,7 +86,7 @@ def _below(root: Path, grid: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Rows of the experiments that are there, and of those that others of their combination have."""
     configurations = list(product(*(grid[factor] for factor in FACTORS)))
     corpora = grid["corpora"]
-    configs = [next(iter(sorted(folder.glob("*/fold*_seed*/config.yaml"))), None) for folder in sorted(root.iterdir())]
+    configs = [next(iter(sorted(folder.glob(f"*/{RUNS}/{CONFIG}"))), None) for folder in sorted(root.iterdir())]
     found = {path.parents[2].name: read_yaml(path).get("corpora") for path in configs if path is not None}
     if not found:
         raise InputError("no experiment in it has a config.yaml", root, "give the root of the experiments")
@@ -100,11 +99,11 @@ def _below(root: Path, grid: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     settings = read_experiment(config)
     for combination, names in there.items():
         folders = {c: root / combination / "_".join(c) for c in configurations}
-        matches = (NAME.fullmatch(path.name) for folder in folders.values() for path in folder.glob("fold*_seed*"))
-        for seed, fold in sorted({(int(match[2]), int(match[1])) for match in matches if match}):
+        runs = {fold_and_seed(path.name) for folder in folders.values() for path in folder.glob(RUNS)}
+        for fold, seed in sorted(filter(None, runs), key=lambda run: run[::-1]):
             for c in configurations:
                 row = {**dict(zip(FACTORS, c, strict=True)), "fold": fold, "seed": seed}
                 experiment = replace(settings, corpora=list(names), **row)
-                state = read_status(folders[c] / f"fold{fold}_seed{seed}", experiment, ())
+                state = read_status(folders[c] / run_name(fold, seed), experiment, ())
                 yield {**row, "combination": combination, "state": state.state.value, "reason": state.reason,
                        "log": str(state.log or "")}  # fmt: skip

@@ -8,14 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from ser.common import InputError, atomic_path, write_text
+from ser.common import InputError, atomic_path, digest, write_text
 from ser.common.progress import progress
-from ser.common.records import write_record
-from ser.findings.ledger.kept import grow, join
+from ser.common.records import read_record, write_record
+from ser.common.run_folder import RESULT, RUNS
+from ser.config.registry import METRICS
+from ser.findings.ledger.kept import Tables, grow, join
 from ser.findings.ledger.run import Run, RunReader
-from ser.findings.ledger.schema import FILES, PREDICTIONS, arrow_schema, description
+from ser.findings.ledger.schema import FILES, arrow_schema, description
 from ser.grid.kept import read_kept
 from ser.grid.state import zero_shot_found
 from ser.scoring.files import folders_with, read_train
@@ -25,8 +27,18 @@ if TYPE_CHECKING:
 
 # Predictions that are held until they are written together.
 GROUP = 200_000
-RESULT = "fold*_seed*/result.json"
+PATTERN = f"{RUNS}/{RESULT}"
 OF_RUN = ("run", "combination", "temporal", "pooling", "task", "seed", "fold")
+# What the runs of a ledger were read from, so that the next ledger reads those alone that are new or have changed.
+SOURCES = "sources.json"
+PARQUET = [f"{name}.parquet" for name in FILES]
+
+
+class _Sources(TypedDict):
+    """sources.json. `reader` names what makes rows of files; `stamps`: folder -> `stamp_of`."""
+
+    reader: str
+    stamps: dict[str, str]
 
 
 def build_ledger(
@@ -48,7 +60,7 @@ def build_ledger(
     if kept:
         return _build_kept(exp_dirs, out, corpora, command, kept)
     missing = "no experiment with a result.json in or below it; run stages 4 to 6"
-    folders = folders_with(RESULT, exp_dirs, missing)
+    folders = folders_with(PATTERN, exp_dirs, missing)
     return _build(folders, out, corpora, command)
 
 
@@ -56,18 +68,19 @@ def _build_kept(
     exp_dirs: Sequence[Path], out: Path, corpora: Sequence[str], command: str, kept: Sequence[Path]
 ) -> dict[str, Any]:
     there = read_kept(kept[0], None)
-    new = [
-        folder
-        for exp_dir in exp_dirs
-        for folder in sorted(path.parent for path in exp_dir.rglob(RESULT))
-        if not _is_kept(folder, there)
-    ]
+    stamps = {p.parent: stamp_of(p.parent) for exp_dir in exp_dirs for p in sorted(exp_dir.rglob(PATTERN))}
+    before = _read_stamps(out, _reader(corpora, kept[0]))
+    new = [f for f, stamp in stamps.items() if before.get(str(f)) != stamp and not _is_kept(f, there)]
     problems = []
     if new:
         with TemporaryDirectory() as temporary:
             problems = _build(new, Path(temporary, "new"), corpora, command)["problems"]
             print(grow(kept[0], Path(temporary, "new"), exp_dirs, corpora), file=sys.stderr)
-    return join(kept, out, corpora, command, problems)
+    summary = join(kept, out, corpora, command, problems)
+    odd = {problem["folder"] for problem in problems}
+    taken = {str(folder): stamp for folder, stamp in stamps.items() if str(folder) not in odd}
+    _write_stamps(out, _reader(corpora, kept[0]), taken)
+    return summary
 
 
 def _is_kept(folder: Path, there: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -86,11 +99,13 @@ def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: 
     if out.is_dir() and any(out.iterdir()) and not (out / "ledger.json").is_file():
         raise InputError("is not a ledger, which would be replaced", out, "choose another --out")
     problems: list[dict[str, str]] = []
+    stamps: dict[str, str] = {}
+    earlier = _Earlier(out, _reader(corpora))
     with atomic_path(out) as temporary:
         temporary.mkdir()
         with _Files(temporary) as files:
-            for run in _runs(folders, RunReader(corpora), problems):
-                files.add(run)
+            for tables in _runs(folders, RunReader(corpora), earlier, problems, stamps):
+                files.add(tables)
         if not files.runs:
             raise InputError(f"{len(folders)} folders: no run can be used; the first: {problems[0]['problem']}")
         summary = {
@@ -100,18 +115,29 @@ def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: 
             "predictions": files.predictions,
             "problems": problems,
         }
-        write_record(temporary / "ledger.json", summary, [temporary / f"{name}.parquet" for name in FILES])
+        write_record(temporary / "ledger.json", summary, [temporary / name for name in PARQUET])
         write_text(temporary / "README.md", description())
+        _write_stamps(temporary, _reader(corpora), stamps)
     return summary
 
 
-def _runs(folders: Sequence[Path], reader: RunReader, problems: list[dict[str, str]]) -> Iterator[Run]:
-    """Runs that can be used; what is wrong with the others goes into `problems`."""
+def _runs(
+    folders: Sequence[Path],
+    reader: RunReader,
+    earlier: _Earlier,
+    problems: list[dict[str, str]],
+    stamps: dict[str, str],
+) -> Iterator[Tables]:
+    """Runs that can be used; what is wrong with the others goes into `problems`, and the whole ones into `stamps`."""
     first: dict[str, str] = {}  # by hash
     for folder in progress(folders, text="ledger", unit="run"):
+        stamp = stamp_of(folder)  # before its files are read, which may change meanwhile
         try:
-            run = reader.read(folder)
-            name = run.row["config_hash"]
+            tables, problem = earlier.tables(folder, stamp), ""
+            if tables is None:
+                run = reader.read(folder)
+                tables, problem = _tables_of(run), run.problem
+            name = tables["runs"]["config_hash"][0].as_py()
             if name in first:
                 raise InputError(
                     f"has the config_hash {name} of {first[name]}, so it is the same experiment once more",
@@ -122,9 +148,84 @@ def _runs(folders: Sequence[Path], reader: RunReader, problems: list[dict[str, s
         except InputError as error:
             problems.append({"folder": str(folder), "problem": str(error)})
             continue
-        if run.problem:
-            problems.append({"folder": str(folder), "problem": f"{run.problem} (only zero-shot scores are left out)"})
-        yield run
+        if problem:
+            problems.append({"folder": str(folder), "problem": f"{problem} (only zero-shot scores are left out)"})
+        else:
+            stamps[str(folder)] = stamp
+        yield tables
+
+
+def stamp_of(folder: Path) -> str:
+    """Of the names, sizes and times of the files of a run, none of which is opened."""
+    found = [(path.relative_to(folder).as_posix(), path.stat()) for path in sorted(folder.rglob("*"))]
+    return digest([[name, entry.st_size, entry.st_mtime_ns, entry.st_ctime_ns] for name, entry in found])
+
+
+def _reader(corpora: Sequence[str], *kept: Path) -> str:
+    """Names what makes the rows of a ledger of the files of its runs."""
+    return digest(
+        list(corpora), [*METRICS], FILES, *(p for folder in kept for p in sorted(folder.glob("*/ledger.json")))
+    )
+
+
+def _read_stamps(out: Path, reader: str) -> dict[str, str]:
+    """Of the runs that the ledger has which is there; none where it is damaged or was made by another reader."""
+    try:
+        found = read_record(out / SOURCES, _Sources, "", PARQUET)
+    except InputError:
+        return {}
+    return found["stamps"] if found["reader"] == reader else {}
+
+
+def _write_stamps(out: Path, reader: str, stamps: Mapping[str, str]) -> None:
+    write_record(out / SOURCES, {"reader": reader, "stamps": stamps}, [out / name for name in PARQUET])
+
+
+class _Earlier:
+    """The ledger that is replaced, from which runs are taken of which no file has changed."""
+
+    def __init__(self, out: Path, reader: str) -> None:
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        self.stamps = _read_stamps(out, reader)
+        self.places: dict[str, tuple[int, int, int]] = {}  # folder -> row, first prediction, predictions
+        if not self.stamps:
+            return
+        self.files: Tables = {name: pq.read_table(out / f"{name}.parquet", schema=arrow_schema(columns))
+                              for name, columns in FILES.items()}  # fmt: skip
+        counts = {
+            entry["values"]: entry["counts"] for entry in pc.value_counts(self.files["predictions"]["run"]).to_pylist()
+        }
+        start = 0
+        for row, (folder, run) in enumerate(
+            zip(*(self.files["runs"][key].to_pylist() for key in ("folder", "run")), strict=True)
+        ):
+            self.places[folder] = row, start, counts[run]
+            start += counts[run]
+
+    def tables(self, folder: Path, stamp: str) -> Tables | None:
+        """A run, or None where it is to be read."""
+        if self.stamps.get(str(folder)) != stamp or str(folder) not in self.places:
+            return None
+        row, start, count = self.places[str(folder)]
+        return {"runs": self.files["runs"].slice(row, 1), "predictions": self.files["predictions"].slice(start, count)}
+
+
+def _tables_of(run: Run) -> Tables:
+    import pyarrow as pa
+
+    count = len(run.predictions["utterance"])
+    columns = {
+        "runs": {
+            name: [json.dumps(run.row[name]) if kind == "json" else run.row[name]]
+            for name, (kind, _) in FILES["runs"].items()
+        },
+        "predictions": {**run.predictions, **{key: [run.row[key]] * count for key in OF_RUN}},
+    }
+    return {
+        name: pa.table({key: columns[name][key] for key in kinds}, arrow_schema(kinds)) for name, kinds in FILES.items()
+    }
 
 
 class _Files:
@@ -135,8 +236,8 @@ class _Files:
         self.runs = self.predictions = 0
         self.stack = ExitStack()
         self.parquet: dict[str, pyarrow.parquet.ParquetWriter] = {}
-        self.pending: dict[str, list[Any]] = {name: [] for name in PREDICTIONS}
-        self.rows: list[dict[str, Any]] = []
+        self.pending: list[Tables] = []
+        self.held = 0
 
     def __enter__(self) -> _Files:
         from pyarrow.parquet import ParquetWriter
@@ -153,27 +254,20 @@ class _Files:
         finally:
             self.stack.close()
 
-    def add(self, run: Run) -> None:
+    def add(self, tables: Tables) -> None:
         """Take a run; it is written with others."""
-        count = len(run.predictions["utterance"])
-        columns: Mapping[str, list[Any]] = {**run.predictions, **{key: [run.row[key]] * count for key in OF_RUN}}
-        for name, values in self.pending.items():
-            values += columns[name]
-        self.rows.append(run.row)
+        self.pending.append(tables)
         self.runs += 1
-        self.predictions += count
-        if len(self.pending["run"]) >= GROUP:
+        self.predictions += len(tables["predictions"])
+        self.held += len(tables["predictions"])
+        if self.held >= GROUP:
             self._flush()
 
     def _flush(self) -> None:
         import pyarrow as pa
 
-        runs = FILES["runs"]
-        table = {
-            name: [json.dumps(row[name]) if kind == "json" else row[name] for row in self.rows]
-            for name, (kind, _) in runs.items()
-        }
-        self.parquet["runs"].write_table(pa.table(table, arrow_schema(runs)))
-        self.parquet["predictions"].write_table(pa.table(self.pending, arrow_schema(PREDICTIONS)))
-        self.rows = []
-        self.pending = {name: [] for name in PREDICTIONS}
+        if self.pending:
+            for name, writer in self.parquet.items():
+                table = pa.concat_tables([tables[name] for tables in self.pending])
+                writer.write_table(table.unify_dictionaries().combine_chunks())
+        self.pending, self.held = [], 0

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, digest
+from ser.common.run_folder import CONFIG, RESULT, ZERO_SHOT, run_name
 from ser.config import ExperimentReader, dotted, result_affecting
 from ser.config.load import comparable_settings, shared_settings
 from ser.config.names import combination_name
 from ser.findings.ledger.target import read_curves, read_target
-from ser.scoring.files import COLUMNS, read_result, read_train, read_zero_shot
+from ser.scoring.files import COLUMNS, read_finished, read_zero_shot
 
 AGAIN = "remove the folder and run the experiment again"
 RESCORE = "run stages 5 and 6 again"
@@ -66,18 +67,18 @@ class RunReader:
             raise InputError(f"its files hold what no stage writes ({reason})", folder, AGAIN) from None
 
     def _read(self, folder: Path) -> Run:
-        result = _read_result(folder / "result.json")
+        result = _read_result(folder)
         self._check_place(folder, result)
-        settings = self._settings(folder, result)
+        settings, network = self._settings(folder, result), result["temporal"] != BASELINE
         described = {key: dict(result.get(key) or {}) for key in OF_TARGETS}
-        parts, problem = [_read_targets(folder, result, zero_shot=False)], ""
+        parts, problem = [_read_targets(folder / RESULT, result, network, zero_shot=False)], ""
         scored: dict[str, Any] = {}
-        path = folder / "zero_shot.json"
+        path = folder / ZERO_SHOT
         try:
             unseen = read_zero_shot(path, answers=True) if path.is_file() else None
             if unseen is not None:
                 _check_zero_shot(path, unseen, result)
-                parts.append(_read_targets(folder, unseen, zero_shot=True))
+                parts.append(_read_targets(path, unseen, network, zero_shot=True))
                 scored = {**unseen.get("target_hashes", {}), **unseen.get("left_out", {})}
                 described = {key: {**(unseen.get(key) or {}), **values} for key, values in described.items()}
         except InputError as error:
@@ -90,7 +91,7 @@ class RunReader:
             **settings,
             "zero_shot": scored,
             "code_hashes": result.get("code_hashes", [result["code_hash"]]),
-            "curves": read_curves(folder / "epochs.jsonl") if result["epochs"] else [],
+            "curves": read_curves(folder) if result["epochs"] else [],
             "seconds_per_epoch": result.get("seconds_per_epoch"),
             **{key: result.get("machine", {}).get(key) for key in ("device", "precision")},
             "targets": {name: target for found, _ in parts for name, target in found.items()},
@@ -103,15 +104,15 @@ class RunReader:
         if not known or known != result["corpora"] or result["combination"] != combination_name(known):
             raise InputError(
                 f"unknown combination {result['combination']}: not some of {', '.join(self.corpora)} in this order",
-                folder / "result.json",
+                folder / RESULT,
                 "give the --grid that has it, or move the folder away",
             )
         names = [result[key] for key in ("task", "temporal", "pooling")]
         if result["temporal"] == BASELINE:
             names = [BASELINE, result["pooling"], result["normalisation"]]
-        place = [result["combination"], "_".join(names), f"fold{result['fold']}_seed{result['seed']}"]
+        place = [result["combination"], "_".join(names), run_name(result["fold"], result["seed"])]
         if list(folder.resolve().parts[-3:]) != place:
-            raise InputError(f"of {'/'.join(place)}: copied from there, or edited", folder / "result.json", AGAIN)
+            raise InputError(f"of {'/'.join(place)}: copied from there, or edited", folder / RESULT, AGAIN)
 
     def _settings(self, folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         """settings_hash, comparable_hash, budget and configuration, which must be those of the training."""
@@ -119,9 +120,9 @@ class RunReader:
             settings = {"normalisation": result["normalisation"], **result.get("settings", {})}
             name = digest(settings)
             return {"settings_hash": name, "comparable_hash": name, "budget": "", "configuration": settings}
-        experiment = self._experiments.read(folder / "config.yaml")
+        experiment = self._experiments.read(folder / CONFIG)
         if digest(result_affecting(experiment)) != result["config_hash"]:
-            raise InputError("not the settings of result.json: one was edited", folder / "config.yaml", AGAIN)
+            raise InputError("not the settings of result.json: one was edited", folder / CONFIG, AGAIN)
         return {
             "settings_hash": digest(shared_settings(experiment)),
             "comparable_hash": digest(comparable_settings(experiment)),
@@ -130,17 +131,13 @@ class RunReader:
         }
 
 
-def _read_result(path: Path) -> dict[str, Any]:
-    result = read_result(path, answers=True)
-    if path.with_name("train.json").is_file():
-        train = read_train(path.parent, ["epochs.jsonl"] if result["epochs"] else ())
-        odd = [key for key, value in train.items() if result.get(key) != value]
-        if odd:
-            raise InputError(f"{odd[0]} is not as in train.json: edited, or of another training", path, RESCORE)
+def _read_result(folder: Path) -> dict[str, Any]:
+    result, _ = read_finished(folder, answers=True)
     tested = [c for c, counts in result.get("counts", {}).items() if any(counts["test"].values())]
     missing = sorted(set(tested) - set(result["targets"]))
     if missing:
-        raise InputError(f"lacks the target {missing[0]}, of which it counts test utterances", path, RESCORE)
+        what = f"lacks the target {missing[0]}, of which it counts test utterances"
+        raise InputError(what, folder / RESULT, RESCORE)
     return result
 
 
@@ -154,16 +151,15 @@ def _check_zero_shot(path: Path, unseen: Mapping[str, Any], result: Mapping[str,
 
 
 def _read_targets(
-    folder: Path, result: Mapping[str, Any], zero_shot: bool
+    path: Path, found: Mapping[str, Any], network: bool, zero_shot: bool
 ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Scores by target, and the columns of all predictions."""
-    path = folder / ("zero_shot.json" if zero_shot else "result.json")
     columns: dict[str, list[Any]] = {key: [] for key in (*COLUMNS, "classes", "posteriors", "target", "zero_shot")}
     targets = {}
-    for corpus, found in result["targets"].items():
-        own = read_target(folder / f"decode_{corpus}_test", found, path)
+    for corpus, scored in found["targets"].items():
+        own = read_target(path, corpus, scored, network)
         count = len(own["utterance"])
         for key, values in {**own, "target": [corpus] * count, "zero_shot": [zero_shot] * count}.items():
             columns[key] += values
-        targets[corpus] = {**found, "zero_shot": zero_shot}
+        targets[corpus] = {**scored, "zero_shot": zero_shot}
     return targets, columns

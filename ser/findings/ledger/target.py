@@ -1,4 +1,4 @@
-"""The predictions of one decode folder and the curves of a training, checked against the scores made from them."""
+"""The predictions of one target and the curves of a training, checked against the scores made from them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ import numpy as np
 
 from ser.common import InputError
 from ser.common.metrics import confusion_matrix
+from ser.common.run_folder import posteriors_path
 from ser.config.registry import METRICS
 from ser.features.archive import read_archive
-from ser.scoring.files import COLUMNS, read_answers, read_decode, read_epochs
+from ser.scoring.files import COLUMNS, answers_of, read_answers, read_decode, read_epochs
 
 AGAIN = "run stages 5 and 6 again"
+PART = "test"
 # Posteriors are stored in 32 bits: the class answered may be the second by as much.
 TIE = 1e-5
 
 
-def read_target(folder: Path, found: Any, result: Path) -> dict[str, list[Any]]:
-    """Read a decode_<corpus>_test/.
+def read_target(result: Path, corpus: str, found: Any, network: bool) -> dict[str, list[Any]]:
+    """Read the answers to a test part.
 
     Args:
-        found: the scores that `result` states, which must follow from scoring/utterances.tsv.
+        result: path of result.json or zero_shot.json, which has the scores.
+        corpus: the target.
+        found: its scores, which must follow from the answers.
+        network: whether there are posteriors; a baseline has none.
 
     Returns:
         COLUMNS, classes (of the posteriors), posteriors (None for a baseline); a value an utterance each.
@@ -31,38 +36,43 @@ def read_target(folder: Path, found: Any, result: Path) -> dict[str, list[Any]]:
     Raises:
         InputError: a file is absent or cut short, or they do not agree.
     """
-    rows = read_answers(folder / "scoring" / "utterances.tsv")
+    rows = read_answers(result, corpus, PART)
     columns: dict[str, list[Any]] = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
-    corpus = folder.name.removeprefix("decode_").removesuffix("_test")
-    _check_scores(f"{result}: {corpus}", found, columns["truth"], columns["hypothesis"])
-    decoded = read_decode(folder)
-    columns["classes"] = [" ".join(decoded["classes"])] * len(rows)
+    answers = answers_of(result, corpus, PART).relative_to(result.parent)
+    _check_scores(f"{result}: {corpus}", str(answers), found, columns["truth"], columns["hypothesis"])
+    classes = found["classes"]
+    if network:
+        classes = read_decode(result.parent, corpus, PART)["classes"]
+    columns["classes"] = [" ".join(classes)] * len(rows)
     columns["posteriors"] = [None] * len(rows)
-    if "model" in decoded:  # a baseline has no posteriors
-        columns["posteriors"] = _read_posteriors(folder / "post.ark", columns, decoded["classes"])
+    if network:
+        path = posteriors_path(result.parent, corpus, PART)
+        columns["posteriors"] = _read_posteriors(path, answers.name, columns, classes)
     return columns
 
 
-def _check_scores(where: str, found: Mapping[str, Any], truth: Sequence[str], hypothesis: Sequence[str]) -> None:
+def _check_scores(
+    where: str, answers: str, found: Mapping[str, Any], truth: Sequence[str], hypothesis: Sequence[str]
+) -> None:
     """Whether scores, which follow from their confusion matrix, are those of these answers."""
     index = {name: i for i, name in enumerate(found["classes"])}
     if not {*truth, *hypothesis} <= index.keys():
-        raise InputError("its classes are not those of scoring/utterances.tsv", where, AGAIN)
+        raise InputError(f"its classes are not those of {answers}", where, AGAIN)
     rows, columns = (np.array([index[name] for name in names]) for names in (truth, hypothesis))
     if confusion_matrix(rows, columns, len(index)).tolist() != found["confusion"]:
         raise InputError(
-            "confusion does not follow from scoring/utterances.tsv: one of them was edited or is of another model",
-            where,
-            AGAIN,
+            f"confusion does not follow from {answers}: one of them was edited or is of another model", where, AGAIN
         )
 
 
-def _read_posteriors(path: Path, columns: Mapping[str, Sequence[str]], classes: Sequence[str]) -> list[list[float]]:
+def _read_posteriors(
+    path: Path, answers: str, columns: Mapping[str, Sequence[str]], classes: Sequence[str]
+) -> list[list[float]]:
     """In the order of the utterances."""
     found = read_archive(path)
     odd = sorted(found.keys() ^ set(columns["utterance"]))
     if odd:
-        raise InputError(f"{odd[0]} stands in only one of it and scoring/utterances.tsv", path, AGAIN)
+        raise InputError(f"{odd[0]} stands in only one of it and {answers}", path, AGAIN)
     rows = [found[key] for key in columns["utterance"]]
     if any(row.shape != (len(classes),) for row in rows):
         raise InputError(f"not a probability for each of {', '.join(classes)}", path, AGAIN)
@@ -72,18 +82,18 @@ def _read_posteriors(path: Path, columns: Mapping[str, Sequence[str]], classes: 
     behind = table.max(1) - table[np.arange(len(rows)), answered]
     if min(answered) < 0 or not np.all(behind <= TIE):
         worst = columns["utterance"][int(np.argmax(behind))]
-        raise InputError(f"{worst}: not the class in scoring/utterances.tsv", path, AGAIN)
+        raise InputError(f"{worst}: not the class in {answers}", path, AGAIN)
     return table.tolist()
 
 
-def read_curves(path: Path) -> list[dict[str, Any]]:
-    """A row an epoch and corpus of an epochs.jsonl.
+def read_curves(folder: Path) -> list[dict[str, Any]]:
+    """A row an epoch and corpus of a training.
 
     Raises:
         InputError: absent, or a line that is not one of a training.
     """
     rows = []
-    for epoch in read_epochs(path):
+    for epoch in read_epochs(folder):
         for corpus in dict.fromkeys((*epoch["train_loss"], *epoch["valid"])):
             valid = epoch["valid"].get(corpus, {})
             rows.append(

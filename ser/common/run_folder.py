@@ -1,0 +1,89 @@
+"""The folder of an experiment, exp/<combination>/<cell>/fold<k>_seed<s>/: the name of each file, and how far it is.
+
+config.yaml             the settings
+train.log               the log of its trainings; in a grid also of decoding and scoring
+epochs.jsonl            losses and scores, a line an epoch
+checkpoint.safetensors  the state of a training, while it runs or where more epochs can follow
+train.json              what the training was: hashes, epochs, updates, versions
+model.safetensors       the best model, written last: the training is done
+decode.json             what each archive of posteriors was decoded with
+decode_<corpus>_<part>/post.{ark,scp}   posteriors of a part
+result.json, result.tsv                 scores of the test parts, and the answers to their utterances
+result_<part>.json, result_<part>.tsv   the same of another part
+zero_shot.json, zero_shot.tsv           the same of corpora that the model has not seen, written last in a grid
+failed.json             why an experiment of a grid failed
+svm.safetensors         of a baseline, in place of the model
+
+Earlier versions kept decode.json, hyp and scoring/utterances.tsv in each decode_<corpus>_<part>/, which are still read.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ser.common.files import lock_of
+
+CONFIG = "config.yaml"
+LOG = "train.log"
+EPOCHS = "epochs.jsonl"
+CHECKPOINT = "checkpoint.safetensors"
+TRAIN = "train.json"
+MODEL = "model.safetensors"
+SVM = "svm.safetensors"
+DECODE = "decode.json"
+RESULT = "result.json"
+ZERO_SHOT = "zero_shot.json"
+FAILED = "failed.json"
+CURVES = "curves.png"
+# What `locked` is given while a training runs, and the lock files of that and of the runner of a grid.
+TRAINING = "training"
+EXPERIMENT_LOCK, TRAINING_LOCK = (lock_of(Path(name)).name for name in ("experiment", TRAINING))
+RUNS = "fold*_seed*"  # pattern of `run_name`
+_RUN = re.compile(r"fold([1-9]\d*)_seed(\d+)")
+
+
+def run_name(fold: int, seed: int) -> str:
+    """Name of the folder of an experiment in that of its cell."""
+    return f"fold{fold}_seed{seed}"
+
+
+def fold_and_seed(name: str) -> tuple[int, int] | None:
+    """What `run_name` was given; None of another name."""
+    match = _RUN.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def result_path(folder: Path, part: str) -> Path:
+    """Scores of a part: train, valid or test."""
+    return folder / (RESULT if part == "test" else f"result_{part}.json")
+
+
+def answers_path(result: Path) -> Path:
+    """Truth and hypothesis of every utterance that a result.json or zero_shot.json is of."""
+    return result.with_suffix(".tsv")
+
+
+def decode_folder(folder: Path, corpus: str, part: str) -> Path:
+    """What belongs to a decoded part alone."""
+    return folder / f"decode_{corpus}_{part}"
+
+
+def posteriors_path(folder: Path, corpus: str, part: str) -> Path:
+    """Archive of the posteriors of a part; its scp is beside it."""
+    return decode_folder(folder, corpus, part) / "post.ark"
+
+
+def old_answers_path(folder: Path, corpus: str, part: str) -> Path:
+    """Where earlier versions kept the answers to a part."""
+    return decode_folder(folder, corpus, part) / "scoring" / "utterances.tsv"
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether the training is done; its model may be of other settings than are wanted."""
+    return (folder / MODEL).is_file()
+
+
+def is_scored(folder: Path) -> bool:
+    """Whether there is a result; `ser.scoring.files.read_finished` reads and checks it."""
+    return (folder / RESULT).is_file()

@@ -1,0 +1,72 @@
+"""Names of the files of an experiment stand in one module."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from ser.common import run_folder
+
+NAMES = {v for key, v in vars(run_folder).items() if key.isupper() and isinstance(v, str) and v != run_folder.TRAINING}
+NAMES |= {"post.ark", "utterances.tsv", "result.tsv", "zero_shot.tsv"}
+PARTS = ("decode_", "result_")  # what names of an experiment begin with, where the rest is filled in
+FILLED_IN = [ast.Constant, ast.FormattedValue]
+# A folder of Hugging Face has a file of this name, too.
+FOREIGN = {("ser/frontends/whisper.py", "model.safetensors")}
+
+
+def names_in(path: Path, source: str) -> list[str]:
+    """Texts of a source file that are a name or a path that ends in one; not docstrings and messages."""
+    tree = ast.parse(source)
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            last = node.value.rpartition("/")[2]
+            if last in NAMES and len(node.value.split()) == 1 and (path.as_posix(), last) not in FOREIGN:
+                found.append(node.value)
+        elif isinstance(node, ast.JoinedStr) and [type(part) for part in node.values[:2]] == FILLED_IN:
+            start = node.values[0].value
+            found += [start] if start.rpartition("/")[2] in PARTS else []
+    return found
+
+
+SOURCES = [
+    path.relative_to(ROOT)
+    for folder in ("ser", "steps", "local", "utils")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if path != Path(run_folder.__file__).resolve()
+]
+
+
+def test_the_name_of_a_file_of_an_experiment_stands_in_one_module():
+    assert len(SOURCES) > 200
+    found = {path.as_posix(): names_in(path, (ROOT / path).read_text()) for path in SOURCES}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'folder / "result.json"',
+        'exp.glob("*/*/*/config.yaml")',
+        'folder / f"decode_{corpus}_test" / "x"',
+        'exp.glob(f"{cell}/train.json")',
+        'exp.glob("fold*_seed*")',
+    ],
+)
+def test_a_name_elsewhere_is_found(source):
+    assert names_in(Path("ser/x.py"), source)
+
+
+@pytest.mark.parametrize(
+    "source", ['"""What result.json holds."""', 'print("absent: result.json")', 'f"decode_folder {x}"']
+)
+def test_a_message_is_no_name(source):
+    assert names_in(Path("ser/x.py"), source) == []
+
+
+def test_a_folder_is_named_by_fold_and_seed():
+    assert run_folder.fold_and_seed(run_folder.run_name(12, 0)) == (12, 0)
+    for name in ("fold0_seed0", "fold1_seed", "fold1_seed0x", "svm"):
+        assert run_folder.fold_and_seed(name) is None
