@@ -30,12 +30,12 @@ GROUP = 200_000
 PATTERN = f"{RUNS}/{RESULT}"
 OF_RUN = ("run", "combination", "temporal", "pooling", "task", "seed", "fold")
 # What the runs of a ledger were read from, so that the next ledger reads those alone that are new or have changed.
-SOURCES = "sources.json"
+SOURCES = ".sources.json"
 PARQUET = [f"{name}.parquet" for name in FILES]
 
 
 class _Sources(TypedDict):
-    """sources.json. `reader` names what makes rows of files; `stamps`: folder -> `stamp_of`."""
+    """.sources.json. `reader` names what makes rows of files; `stamps`: folder -> `stamp_of`."""
 
     reader: str
     stamps: dict[str, str]
