@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations, product
 from pathlib import Path
@@ -11,7 +11,7 @@ from ser.common import InputError
 from ser.config import find
 from ser.config.yaml_file import read_yaml
 from ser.corpora.protocol import read_protocol
-from ser.grid.cells import Cell
+from ser.grid.cells import MOST_OF_ALL, Cell
 
 FACTORS = ("task", "temporal", "pooling")
 Configuration = tuple[str, str, str]  # task, temporal block, pooling
@@ -35,9 +35,17 @@ class Design:
         """The other corpora."""
         return [corpus for corpus in self.corpora if corpus != target]
 
-    def mixes(self, target: str) -> list[frozenset[str]]:
-        """All sets of source corpora, from none to all; each with the target is a combination: eight in the paper."""
+    def mixes(self, target: str, cells: Collection[Cell] | None = None) -> list[frozenset[str]]:
+        """All sets of source corpora, from none to all; each with the target is a combination: eight in the paper.
+
+        Args:
+            cells: those that were trained; where all sets would be more than a grid may have, theirs alone.
+        """
         sources = self.sources(target)
+        if cells is not None and len(sources) > MOST_OF_ALL:
+            own = frozenset([target])
+            found = {frozenset(cell.corpora) - own for cell in cells if target in cell.corpora}
+            return sorted({frozenset(), *found}, key=lambda mix: (len(mix), sorted(map(sources.index, mix))))
         return [frozenset(s) for s in chain(*(combinations(sources, n) for n in range(len(sources) + 1)))]
 
     def cell(self, corpora: frozenset[str], configuration: Configuration) -> Cell:

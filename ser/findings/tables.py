@@ -77,10 +77,8 @@ def winners(scores: np.ndarray, axis: int) -> np.ndarray:
 def places(target: Target, design: Design) -> np.ndarray:
     """Where each cell of a target's factorial stands, -1 where it is missing, int64, (mixes, configurations)."""
     index, own = target.index, frozenset([target.name])
-    rows = [
-        [index.get(design.cell(own | mix, c), -1) for c in design.configurations] for mix in design.mixes(target.name)
-    ]
-    return np.array(rows)
+    mixes = design.mixes(target.name, target.cells)
+    return np.array([[index.get(design.cell(own | mix, c), -1) for c in design.configurations] for mix in mixes])
 
 
 def table2(target: Target, resampled: Resampled, design: Design) -> list[Best]:
@@ -202,12 +200,12 @@ def shares5(
         whole = place[:, (place >= 0).all(0)]
         counts[target.name] = whole.shape[1]
         sources = design.sources(target.name)
-        if not whole.size or not sources:
+        if not whole.size or not sources or len(place) < 2 ** len(sources):
             continue
         scores = resampled[target.name].observed[:, whole]
         tied[target.name] = ties(scores, 1)
         one, many = (
-            table5(winners(s, s.ndim - 2), design.mixes(target.name), sources)
+            table5(winners(s, s.ndim - 2), design.mixes(target.name, target.cells), sources)
             for s in (scores, resampled[target.name].both[:, :, whole])
         )
         labels = [{"target": target.name, "source": d} for d in sources]

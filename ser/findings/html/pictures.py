@@ -23,11 +23,15 @@ from ser.findings.html.tables import (
 )
 from ser.findings.report.pictures import SCALE
 from ser.findings.scores import METRICS
-from ser.findings.stats.effects import MAIN_EFFECT, PANELS
+from ser.findings.stats.effects import MAIN_EFFECT, PANELS, SAMPLED, SHAPLEY
 
 MOST = 4  # tied cells whose confusion matrices are shown
 SAID = {"best": "best", "single": "best alone"}
-DRAWN = {"Shapley value": "Shapley value of each source corpus", MAIN_EFFECT: "Main effect of each source corpus"}
+DRAWN = {
+    SHAPLEY: "Shapley value of each source corpus",
+    SAMPLED: "Shapley value of each source corpus, from a sample of permutations",
+    MAIN_EFFECT: "Main effect of each source corpus",
+}
 
 
 def confusions_of(target: Mapping[str, Any]) -> tuple[list[Table], list[str]]:

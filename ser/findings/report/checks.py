@@ -90,7 +90,7 @@ def _pair_differences(found: Results, target: Target, metric: int) -> np.ndarray
     index, own, design = target.index, frozenset([target.name]), found.design
     observed = found.resampled[target.name].observed[metric]
     differences = []
-    for mix in design.mixes(target.name):
+    for mix in design.mixes(target.name, target.cells):
         for source in set(design.sources(target.name)) - mix:
             for c in design.configurations:
                 one, other = index.get(design.cell(own | mix | {source}, c)), index.get(design.cell(own | mix, c))

@@ -9,7 +9,15 @@ import numpy as np
 from ser.findings.report.layout import Table, percent, points
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
-from ser.findings.stats.effects import MAIN_EFFECT, PANELS, Contrast, source_effects, transfer
+from ser.findings.stats.effects import (
+    MAIN_EFFECT,
+    PANELS,
+    SAMPLED,
+    SHAPLEY,
+    Contrast,
+    source_effects,
+    transfer,
+)
 from ser.findings.stats.tests import Key, Tested
 
 
@@ -23,6 +31,7 @@ def effects_table(found: Results) -> Table:
         estimates = found.estimates(target.name, own)
         for i, effect in enumerate(own):
             texts = []
+            errors = _sampling(effect, found.resampled[target.name].observed)
             for m, metric in enumerate(METRICS):
                 value, low, high = estimates.of(m, i)
                 test = tests.get((target.name, effect.sources, m)) if effect.kind == MAIN_EFFECT else None
@@ -39,9 +48,9 @@ def effects_table(found: Results) -> Table:
                     "configurations": effect.configurations,
                 }
                 records.append(record | dict(zip(("p_speakers", "p_holm", "p_seeds"), p, strict=True)))
-                texts += [points(value, low, high) or "cannot be computed", *map(p_value, p)]
+                texts += [(points(value, low, high) or "cannot be computed") + errors[m], *map(p_value, p)]
             rows.append([target.name, effect.kind, ", ".join(effect.sources), *texts, str(effect.pairs)])
-        notes += _additivity(target, own, estimates.value)
+        notes += _additivity(target, own, estimates.value) + _shapley_notes(target, own)
     header = ["target", "effect", "source"]
     for metric in METRICS:
         header += [f"{metric.upper()}, points", "p", "p, Holm", "p of seeds"]
@@ -70,6 +79,34 @@ def _effect_notes(found: Results, tests: Mapping[Key, Tested]) -> list[str]:
     return notes
 
 
+def _sampling(effect: Contrast, scores: np.ndarray) -> list[str]:
+    """What stands behind the value of a sampled effect, by metric; nothing behind that of another."""
+    if effect.steps is None:
+        return [""] * len(scores)
+    errors = effect.standard_error(scores)
+    texts = ["unknown" if np.isnan(error) else f"{100 * error:.1f}" for error in errors]
+    return [f", sampled, {effect.permutations} permutations, +- {text}" for text in texts]
+
+
+def _shapley_notes(target: Target, effects: Sequence[Contrast]) -> list[str]:
+    """Which permutations of the source corpora can be evaluated, where not all can."""
+    kinds = {effect.kind for effect in effects if effect.kind == SAMPLED or (effect.kind, effect.pairs) == (SHAPLEY, 0)}
+    if not kinds:
+        return []
+    text = f"Target {target.name}: no configuration has all training sets, so that Shapley values "
+    if SAMPLED in kinds:
+        return [
+            f"{text}are sampled: the mean over the permutations of the source corpora whose prefixes, from none to all "
+            "of them, were all trained. +-: the standard error of the mean over permutations, in points, for "
+            "permutations drawn at random; those that pass through one training set count as one. It is not part of "
+            "the interval."
+        ]
+    return [
+        f"{text}cannot be computed, nor sampled: no permutation of the source corpora has prefixes, from none to all "
+        "of them, that were all trained."
+    ]
+
+
 def p_value(value: float | None) -> str:
     """Three digits, or nothing."""
     return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
@@ -77,7 +114,7 @@ def p_value(value: float | None) -> str:
 
 def _additivity(target: Target, effects: Sequence[Contrast], values: np.ndarray) -> list[str]:
     """A line that holds the Shapley values against what all source corpora do together."""
-    parts = [i for i, e in enumerate(effects) if e.kind == "Shapley value"]
+    parts = [i for i, e in enumerate(effects) if e.kind in (SHAPLEY, SAMPLED)]
     whole = [i for i, e in enumerate(effects) if e.kind == "all source corpora"]
     # With mixes missing the two may be over different configurations.
     if not whole or effects[whole[0]].configurations != effects[parts[0]].configurations:

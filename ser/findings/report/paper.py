@@ -152,7 +152,8 @@ def _not_run(found: Results) -> list[str]:
         if (place < 0).any():
             m, c = np.argwhere(place < 0)[0]
             cell = found.design.cell(
-                frozenset([target.name]) | found.design.mixes(target.name)[m], found.design.configurations[c]
+                frozenset([target.name]) | found.design.mixes(target.name, target.cells)[m],
+                found.design.configurations[c],
             )
             notes.append(
                 f"Target {target.name}: {(place >= 0).sum()} of {place.size} cells are there; missing is, among "
@@ -169,7 +170,7 @@ def _configurations(found: Results) -> list[Table]:
         "Table 4: the same wins by one factor at a time",
     )
     observed, both = cases(found.targets, found.resampled, design)
-    every = sum(len(design.mixes(target.name)) for target in found.targets)
+    every = sum(len(design.mixes(target.name, target.cells)) for target in found.targets)
     if not observed.shape[1]:
         reason = f"Cannot be computed: none of the {every} cases has all {number} configurations."
         notes = [reason, *_not_run(found)]

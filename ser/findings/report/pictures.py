@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser.common.pictures import save_picture
-from ser.findings.stats.effects import PANELS
+from ser.findings.stats.effects import PANELS, SAMPLED, SHAPLEY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +87,8 @@ def plot_shapley(records: Records, metric: str, corpora: Sequence[str], path: Pa
     """
     from matplotlib.figure import Figure
 
-    own = [r for r in records if (r["metric"], r["effect"]) == (metric, "Shapley value") and not np.isnan(r["value"])]
+    own = [r for r in records if r["metric"] == metric and r["effect"] in (SHAPLEY, SAMPLED)]
+    own = [r for r in own if not np.isnan(r["value"])]
     targets = list(dict.fromkeys(r["target"] for r in own))
     sources = [corpus for corpus in corpora if any(r["sources"] == corpus for r in own)]
     figure: Figure = Figure(figsize=(4 + 2 * len(targets), 4), layout="constrained")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ser.findings.design import FACTORS, Design
 from ser.findings.scores import METRICS, Target
+from ser.findings.stats.effects import factorial_mixes
 from ser.findings.stats.tests import seed_scores
 
 
@@ -39,9 +40,9 @@ def variance_shares(target: Target, design: Design, metric: str) -> list[Part]:
 
     index, own = target.index, frozenset([target.name])
     sources = design.sources(target.name)
-    cells = [(mix, c, index.get(design.cell(own | mix, c))) for mix in design.mixes(target.name)
+    cells = [(mix, c, index.get(design.cell(own | mix, c))) for mix in factorial_mixes(target, design)
              for c in design.configurations]  # fmt: skip
-    if any(place is None for _, _, place in cells):
+    if not cells or any(place is None for _, _, place in cells):
         return []
     scores = seed_scores(target)[METRICS.index(metric)]
     frame = pd.DataFrame(

@@ -1,0 +1,158 @@
+"""Shapley values from the prefixes of some permutations of the source corpora, on made games."""
+
+from itertools import combinations, permutations
+
+import numpy as np
+import pytest
+from made_ledgers import one_speaker, scored_target
+
+from ser.findings.design import Design
+from ser.findings.report.effects import _sampling, _shapley_notes
+from ser.findings.scores import make_target
+from ser.findings.stats.effects import PERMUTATIONS, SAMPLED, SHAPLEY, mixing, sampled_shapley, source_effects
+
+TARGET = "target"
+
+
+def design_of(sources):
+    return Design((TARGET, *(f"c{i}" for i in range(sources))), ("multi",), ("lstm",), ("mu",))
+
+
+def made_game(sources, seed):
+    """v of each set of source corpora: a gain each, and one for each pair that meets."""
+    rng = np.random.default_rng(seed)
+    gains, pairs = rng.normal(2, 3, sources), rng.normal(0, 3, (sources, sources))
+
+    def value(mix):
+        members = sorted(int(name[1:]) for name in mix)
+        return 200 + sum(gains[i] for i in members) + sum(pairs[i, j] for i, j in combinations(members, 2))
+
+    exact = gains + np.array([sum(pairs[min(i, j), max(i, j)] for j in range(sources) if j != i) / 2
+                              for i in range(sources)])  # fmt: skip
+    return value, exact
+
+
+def target_of(design, mixes, value):
+    """A target of which some training sets have a score; one utterance of a class is a point of 1000."""
+    confusions = {
+        (design.cell(mix | {TARGET}, design.configurations[0]), 0): one_speaker(value(mix), 2, 1000) for mix in mixes
+    }
+    return make_target(TARGET, ["a", "b"], ["s"], [1], confusions, "made")
+
+
+def prefixes(orders):
+    return {frozenset(order[:n]) for order in orders for n in range(len(order) + 1)}
+
+
+def estimated(target, design):
+    """Values and standard errors of the source corpora, in thousandths."""
+    effects = sampled_shapley(target, design)
+    scores = 1000 * np.diagonal(target.confusion, axis1=-2, axis2=-1).sum((1, 2, 3))[None] / 2000
+    return np.array([scores[0] @ e.weights for e in effects]), np.array([e.standard_error(scores)[0] for e in effects])
+
+
+def test_all_permutations_give_the_exact_values():
+    design = design_of(4)
+    value, exact = made_game(4, 0)
+    values, _ = estimated(target_of(design, design.mixes(TARGET), value), design)
+    np.testing.assert_allclose(values, exact)
+
+
+@pytest.mark.parametrize(("number", "drawn"), [(5, 8), (10, 6)])
+def test_drawn_permutations_are_unbiased_and_the_error_is_as_large_as_stated(number, drawn):
+    design, rng, draws = design_of(number), np.random.default_rng(1), 100
+    value, exact = made_game(number, 2)
+    sources = design.sources(TARGET)
+    found = [
+        estimated(target_of(design, prefixes(rng.permutation(sources) for _ in range(drawn)), value), design)
+        for _ in range(draws)
+    ]
+    wrong, stated = np.array([values - exact for values, _ in found]), np.array([errors for _, errors in found])
+    spread = wrong.std(0)
+    assert (spread > 0.1).all()
+    assert (abs(wrong.mean(0)) < 4 * spread / np.sqrt(draws)).all()
+    ratio = np.sqrt((stated**2).mean() / (spread**2).mean())
+    assert 0.8 < ratio < 1.25
+
+
+def test_the_gains_along_one_permutation():
+    design = design_of(3)
+    orders = [("c1", "c2", "c0")]
+    values = dict(zip([0, 1, 2, 3], [50, 60, 55, 75], strict=True))
+    target = target_of(design, prefixes(orders), lambda mix: values[len(mix)])
+    found, errors = estimated(target, design)
+    np.testing.assert_allclose(found, [20, 10, -5])
+    assert np.isnan(errors).all()
+    kinds = [e.kind for e in source_effects(target, design)]
+    assert kinds.count(SAMPLED) == 3
+    assert SHAPLEY not in kinds
+
+
+def test_the_error_of_two_permutations_by_hand():
+    """c0 gains 10 first and 20 last: standard deviation 7.07, by the root of two 5."""
+    design = design_of(2)
+    v = {"": 50, "c0": 60, "c1": 55, "c0c1": 75}
+    target = target_of(design, design.mixes(TARGET), lambda mix: v["".join(sorted(mix))])
+    values, errors = estimated(target, design)
+    np.testing.assert_allclose(values, [15, 10])
+    np.testing.assert_allclose(errors, [5, 5])
+
+
+def test_of_many_permutations_some_are_drawn_evenly():
+    design = design_of(7)
+    value, exact = made_game(7, 3)
+    target = target_of(design, design.mixes(TARGET), value)
+    (effect, *_), (values, errors) = sampled_shapley(target, design), estimated(target, design)
+    assert effect.pairs == len(effect.steps) == PERMUTATIONS
+    assert effect.permutations == 35  # sets of three of seven source corpora
+    assert (abs(values - exact) < 4 * errors * np.sqrt(35 / PERMUTATIONS)).all()
+
+
+def test_one_missing_set_leaves_the_permutations_that_pass_it_by():
+    design = design_of(3)
+    mixes = [mix for mix in design.mixes(TARGET) if mix != {"c0", "c1"}]
+    value, _ = made_game(3, 4)
+    values, _ = estimated(target_of(design, mixes, value), design)
+    orders = [o for o in permutations(design.sources(TARGET)) if set(o[:2]) != {"c0", "c1"}]
+    gains = [[value(o[: o.index(c) + 1]) - value(o[: o.index(c)]) for o in orders] for c in design.sources(TARGET)]
+    assert [o[0] for o in orders] == ["c0", "c1", "c2", "c2"]  # which counts once
+    np.testing.assert_allclose(values, np.average(gains, 1, [2, 2, 1, 1]))
+
+
+@pytest.mark.parametrize("without", [0, 2, 3])
+def test_no_permutation_can_be_evaluated_without_a_whole_size(without):
+    design = design_of(3)
+    target = scored_target(TARGET, design, lambda s, c, seed: None if len(s) == without + 1 else 50)
+    assert sampled_shapley(target, design) == []
+    assert {e.weights is None for e in source_effects(target, design) if e.kind == SHAPLEY} == {True}
+
+
+def test_a_grid_of_thirty_corpora_takes_the_sets_that_were_trained():
+    """2^30 sets cannot even be listed."""
+    design = design_of(30)
+    sources, rng = design.sources(TARGET), np.random.default_rng(5)
+    value, exact = made_game(30, 6)
+    orders = [rng.permutation(sources).tolist() for _ in range(6)]
+    target = target_of(design, prefixes(orders), value)
+    effects = [e for e in source_effects(target, design) if e.kind == SAMPLED]
+    assert len(effects) == 30
+    assert effects[0].permutations == 6
+    assert mixing(target, design).weights is None
+    assert len(design.mixes(TARGET, target.cells)) == len(prefixes(orders))
+    values, errors = estimated(target, design)
+    assert np.mean(abs(values - exact) < 3 * errors) > 0.8
+
+
+def test_the_table_tells_that_values_are_sampled_and_how_exactly():
+    design = design_of(2)
+    v = {"": 50, "c0": 60, "c1": 55, "c0c1": 75}
+    target = target_of(design, design.mixes(TARGET), lambda mix: v["".join(sorted(mix))])
+    sampled = sampled_shapley(target, design)
+    scores = np.array([[0.050, 0.060, 0.055, 0.075]] * 2)
+    assert _sampling(sampled[0], scores) == [", sampled, 2 permutations, +- 0.5"] * 2
+    exact = source_effects(target, design)
+    assert _sampling(exact[0], scores) == ["", ""]
+    assert _shapley_notes(target, exact) == []
+    assert "the permutations of the source corpora whose prefixes" in _shapley_notes(target, sampled)[0]
+    none = target_of(design, [frozenset()], lambda mix: 50)
+    assert "nor sampled" in _shapley_notes(none, source_effects(none, design))[0]
