@@ -44,11 +44,14 @@ def check_equal_audio(samples: Samples) -> dict[str, int]:
     Raises:
         InputError: there are some in two parts, so that what is tested on has been trained on.
     """
+    counts = Counter(name for parts in samples.values() for found in parts.values() for name in found.values())
+    equal = {name for name, number in counts.items() if number > 1}
     groups: dict[str, list[tuple[str, str, str]]] = {}
     for corpus, parts in samples.items():
         for part, found in parts.items():
             for key, name in found.items():
-                groups.setdefault(name, []).append((part, corpus, key))
+                if name in equal:
+                    groups.setdefault(name, []).append((part, corpus, key))
     shared = [group for group in groups.values() if len({part for part, _, _ in group}) > 1]
     if shared:
         pairs = [" = ".join(f"{key} ({corpus}, {part})" for part, corpus, key in group) for group in shared]

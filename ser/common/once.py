@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -21,7 +22,13 @@ def parsed_once(read: Callable[[Path], T]) -> Callable[[Path], T]:
 
     @lru_cache(maxsize=HELD)
     def held(path: Path, inode: int, size: int, modified: int, changed: int) -> T:
-        return read(path)
+        collecting = gc.isenabled()
+        gc.disable()  # which looks through all values again and again while a large file is read, and finds nothing
+        try:
+            return read(path)
+        finally:
+            if collecting:
+                gc.enable()
 
     @wraps(read)
     def reader(path: Path) -> T:

@@ -6,9 +6,8 @@ import gzip
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,11 +16,11 @@ from ser.common import InputError, check_regular
 from ser.common.once import parsed_once
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(NamedTuple):
     """A stretch of a recording, or an augmented copy of one.
 
     Attributes:
+        source: the audio file.
         start, duration: seconds.
         audio_digest: names the content of the file.
         samples_digest: names the samples of the cut, whatever the file's format; "": of an earlier version.
@@ -30,10 +29,11 @@ class Cut:
         original: id of the utterance that this is a copy of; None: it is no copy.
         sampling_rate: of the file, in Hz; 0: not known.
         steps: what is done to a copy, in order: `{"kind": name, ...values}` each.
+        speaker, emotion: of the utterance.
     """
 
     id: str
-    path: Path
+    source: str
     start: float
     duration: float
     audio_digest: str
@@ -43,6 +43,13 @@ class Cut:
     steps: tuple[dict[str, Any], ...] = ()
     samples_digest: str = ""
     sampling_rate: int = 0
+    speaker: str = ""
+    emotion: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Of the audio file; made where it is asked for, since a corpus may have a hundred thousand."""
+        return Path(self.source)
 
 
 @parsed_once
@@ -79,7 +86,8 @@ def read_cut(cut: Cut) -> tuple[np.ndarray, int]:
 def _cut(row: dict[str, Any]) -> Cut:
     recording = row["recording"]
     source, rate = recording["sources"][0], recording["sampling_rate"]
-    custom = row["supervisions"][0]["custom"]
+    supervision = row["supervisions"][0]
+    custom = supervision["custom"]
     mixed = len(source["channels"]) == 1 or isinstance(row["channel"], list)
     whole = row["start"] == 0 and row["duration"] == recording["duration"]
     copy = custom.get("copy")
@@ -87,7 +95,7 @@ def _cut(row: dict[str, Any]) -> Cut:
         copy = {"of": None, "steps": []}
     return Cut(
         row["id"],
-        Path(source["source"]),
+        source["source"],
         row["start"],
         row["duration"],
         custom["audio_digest"],
@@ -97,4 +105,6 @@ def _cut(row: dict[str, Any]) -> Cut:
         tuple(copy["steps"]),
         str(custom.get("samples_digest", "")),
         rate,
+        str(supervision["speaker"]),
+        str(custom["emotion"]),
     )

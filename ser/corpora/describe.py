@@ -74,7 +74,7 @@ class Prepared:
     @property
     def confounding(self) -> Confounding:
         """How far classes follow from speakers."""
-        return _confounding(self.kept)
+        return confounding((u.speaker, str(u.emotion)) for u in self.kept)
 
     def missing(self) -> list[str]:
         """A line a split and part of which some folds lack a class of the corpus; a part without speakers lacks none.
@@ -165,16 +165,6 @@ def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]
             f"remove {folder.parents[1]} and run stage 1",
         )
     return list(speaker_of)
-
-
-def read_confounding(folder: Path) -> Confounding:
-    """`Prepared.confounding` of data/<corpus>/, without its data dirs."""
-    utterances = _read_supervisions(folder / "supervisions.jsonl.gz")
-    return _confounding(u for u in utterances.values() if u.emotion is not None)
-
-
-def _confounding(kept: Iterable[UtteranceInfo]) -> Confounding:
-    return confounding((u.speaker, str(u.emotion)) for u in kept)
 
 
 @parsed_once

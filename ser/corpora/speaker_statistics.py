@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ser.common import InputError
-from ser.corpora.describe import read_confounding
+from ser.common.once import parsed_once
+from ser.corpora.confounding import Confounding, confounding
+from ser.corpora.cuts import read_cuts
 
 
 def confounded(data_root: Path, corpora: Iterable[str], normalisation: str) -> dict[str, str]:
@@ -18,8 +20,13 @@ def confounded(data_root: Path, corpora: Iterable[str], normalisation: str) -> d
     """
     if normalisation != "speaker":
         return {}
-    found = {corpus: read_confounding(data_root / corpus) for corpus in corpora}
+    found = {corpus: _read_confounding(data_root / corpus / "cuts.jsonl.gz") for corpus in corpora}
     return {corpus: str(measured) for corpus, measured in found.items() if measured.is_confounded}
+
+
+@parsed_once
+def _read_confounding(path: Path) -> Confounding:
+    return confounding((cut.speaker, cut.emotion) for cut in read_cuts(path))
 
 
 def check_confounded(data_root: Path, corpora: Iterable[str], normalisation: str, allow: bool) -> None:

@@ -358,7 +358,7 @@ def samples_of(cut: Cut, rate: int, augment: Augment | None = None, voices: Babb
     Returns:
         float32, (samples,).
     """
-    samples = _read(replace(cut, id="", original=None, steps=()), rate)
+    samples = _read(cut._replace(id="", original=None, steps=()), rate)
     if augment is not None and voices is not None:
         try:
             samples = apply_transforms(samples, rate, cut.steps, augment, voices)

@@ -84,12 +84,13 @@ def by_speaker(made, tmp_path):
     """The made corpora, in `one` of which every speaker has one class as the manifests have it."""
     root = tmp_path / "data"
     shutil.copytree(made.data_root, root, symlinks=True)
-    path = root / "one" / "supervisions.jsonl.gz"
+    path = root / "one" / "cuts.jsonl.gz"
     with gzip.open(path, "rt") as file:
         rows = [json.loads(line) for line in file]
     names = {f"one{i}": name for i, name in enumerate(("angry", "happy", "neutral", "sad"), 1)}
     for row in rows:
-        row["custom"]["emotion"] = names[row["speaker"]]
+        for supervision in row["supervisions"]:
+            supervision["custom"]["emotion"] = names[supervision["speaker"]]
     with gzip.open(path, "wt") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
