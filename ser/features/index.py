@@ -166,11 +166,16 @@ def local_copy(archive: Path, root: Path) -> Path:
         The copy. Whether it has the checksum of its index is seen where it is read, as of any archive.
 
     Raises:
-        InputError: the disk is full or cannot be written.
+        InputError: the disk is full or cannot be written, or the archive has no index.
     """
     corpus, settings = archive.parents[2].name, archive.parent.name
     target, index = root / corpus / settings / archive.name, archive.with_suffix(".json")
     copied = target.with_suffix(".json")
+    if archive.is_file() and not index.is_file():
+        raise InputError(
+            f"{archive}: has no index {index.name} to compare a local copy with. Remove the archive and run stage 3, "
+            "or train without --training.local_dump"
+        )
     with locked(target, f"{target}: is being copied"):
         same = target.is_file() and copied.is_file() and copied.read_bytes() == index.read_bytes()
         if not same or target.stat().st_size != archive.stat().st_size:
