@@ -10,7 +10,9 @@ import re
 import secrets
 import shutil
 import stat
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -23,7 +25,7 @@ from ser.common.errors import InputError
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it into place when the block ends well, remove it otherwise.
 
-    The block may make a file or a folder; a folder replaces an earlier one whole.
+    The block may make a file or a folder; a folder replaces an earlier one whole, in one step where the system can.
 
     Raises:
         InputError: the disk is full or the place cannot be written.
@@ -35,9 +37,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if temporary.is_dir() and path.is_dir():
-            old = path.with_name(f".old.{secrets.token_hex(6)}.{path.name}")
-            path.rename(old)
-            temporary.rename(path)
+            old = temporary
+            if not exchange_names(temporary, path):
+                old = path.with_name(f".old.{secrets.token_hex(6)}.{path.name}")
+                path.rename(old)
+                temporary.rename(path)
             shutil.rmtree(old)
         else:
             os.replace(temporary, path)
@@ -48,6 +52,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             _remove(temporary)
+
+
+def exchange_names(one: Path, other: Path) -> bool:
+    """Have two files or folders change names in one step, so that a reader always finds one of them under each name.
+
+    Returns:
+        False where nothing was done, for the system or the file system cannot (Linux's renameat2, not on NFS).
+    """
+    import ctypes
+
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
 def check_regular(path: Path, fix: str) -> None:
@@ -105,15 +122,36 @@ def lock_file(file: IO[Any], wait: bool = False, shared: bool = False) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:  # ENOLCK, ENOSYS, EOPNOTSUPP
-        raise InputError(
-            f"cannot be locked ({error.strerror}), so that jobs would do the same work twice",
-            file.name,
-            (
-                "mount its file system with locks (NFS: without nolock; Lustre: with flock), or choose "
-                "another place (--exp, --dump)"
-            ),
-        ) from error
+        raise _no_locks(file.name, error.strerror) from error
     return True
+
+
+def _no_locks(name: str, reason: str | None) -> InputError:
+    return InputError(
+        f"{name}: cannot be locked ({reason}), so that jobs would do the same work twice. Mount its "
+        "file system with locks (NFS: without nolock; Lustre: with flock), or choose another place (--exp, --dump)"
+    )
+
+
+def check_locks(folder: Path) -> None:
+    """Have another process ask for a lock that this one holds, before jobs rely on locks there.
+
+    Args:
+        folder: made where it is not there.
+
+    Raises:
+        InputError: it has no locks or gives both of them one, or cannot be written.
+    """
+    ask = "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=".lock.", dir=folder) as file:
+            lock_file(file)
+            command = [sys.executable, "-I", "-S", "-c", ask, file.name]
+            if subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0:
+                raise _no_locks(file.name, "two processes get one lock")
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import refuses
 
-from ser.common import InputError, atomic_path, digest, locked, read_json, write_json, write_section, write_text
-from ser.common.files import append_text, hold
+from ser.common import InputError, atomic_path, digest, read_json, write_json, write_section, write_text
+from ser.common.files import append_text, check_locks, exchange_names
 
 
 def names(folder) -> list[str]:
@@ -54,13 +54,51 @@ def test_an_error_leaves_what_was_there(tmp_path, error, kind):
     assert (tmp_path / "a").read_text() == "before"
 
 
-def test_a_folder_is_replaced_whole(tmp_path):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_folder_is_replaced_whole(tmp_path, monkeypatch, at_once):
+    if not at_once:
+        monkeypatch.setattr("ser.common.files.exchange_names", lambda one, other: False)
     for name in ("old", "new"):
         with atomic_path(tmp_path / "a") as folder:
             folder.mkdir()
             write_text(folder / name, name)
     assert names(tmp_path) == ["a"]
     assert names(tmp_path / "a") == ["new"]
+
+
+def test_a_reader_never_misses_a_folder_that_is_replaced(tmp_path):
+    """Nor the file in it, where the system can exchange names."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    if not exchange_names(first, second):
+        pytest.skip("this file system cannot exchange names")
+    code = (
+        "import os, sys\nmissed = looked = 0\nprint(flush=True)\n"
+        "while not os.path.exists(sys.argv[2]):\n"
+        "    looked += 1\n    missed += not os.path.isdir(sys.argv[1])\nprint(looked, missed)"
+    )
+    folder, stop = tmp_path / "a", tmp_path / "stop"
+    folder.mkdir()
+    with subprocess.Popen([sys.executable, "-c", code, folder, stop], stdout=subprocess.PIPE, text=True) as reader:
+        reader.stdout.readline()
+        for number in range(300):
+            with atomic_path(folder) as temporary:
+                temporary.mkdir()
+                (temporary / str(number)).touch()
+        stop.touch()
+        looked, missed = map(int, reader.stdout.read().split())
+    assert looked > 100
+    assert missed == 0
+    assert names(folder) == ["299"]
+
+
+def test_locks_are_checked_with_two_processes(tmp_path, monkeypatch):
+    check_locks(tmp_path / "exp")
+    assert names(tmp_path / "exp") == []
+    monkeypatch.setattr("ser.common.files.lock_file", lambda file: True)  # a lock that keeps nobody out
+    with pytest.raises(InputError, match=r"exp/\.lock\.\w+: cannot be locked \(two processes .*NFS: without nolock"):
+        check_locks(tmp_path / "exp")
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
