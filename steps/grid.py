@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import InputError, guarded, write_json
+from ser.common.cli import Parser
 from ser.common.files import check_locks
 from ser.common.progress import VARIABLE
 from ser.grid import Grid, Places, open_grid

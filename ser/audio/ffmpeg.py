@@ -60,7 +60,7 @@ class FfmpegStream:
         frame = 4 * self.num_channels
         data = self._bytes(count * frame)
         if len(data) < count * frame and (failure := self._failure()):
-            raise InputError(f"truncated or damaged ({failure})", where=self._path, fix="replace it by an intact copy")
+            raise InputError(f"truncated or damaged ({failure})", self._path, "replace it by an intact copy")
         count = len(data) // frame * self.num_channels
         return np.frombuffer(data, ">f4", count).astype(np.float32).reshape(-1, self.num_channels)
 

@@ -238,7 +238,7 @@ def _opened(path: Path) -> Iterator[_Libsndfile | SoxFile | FfmpegFile]:
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
         kind = what_it_is(path) or "truncated or damaged"
-        raise InputError(f"{kind} ({reason})", where=path, fix="replace it by an intact copy") from None
+        raise InputError(f"{kind} ({reason})", path, "replace it by an intact copy") from None
 
 
 def _sources(path: Path, file: io.BufferedReader) -> list[Any]:
@@ -312,7 +312,7 @@ def _by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | FfmpegFi
     """
     container, kind = is_container(path), what_it_is(path)
     if kind and not container:
-        raise InputError(f"{kind} ({reason})", where=path, fix="replace it by an intact copy")
+        raise InputError(f"{kind} ({reason})", path, "replace it by an intact copy")
     found: SoxFile | FfmpegFile | None = None
     if not container and (has_sox() or not has_ffmpeg()):
         with suppress(UnknownFormat):
@@ -327,8 +327,8 @@ def _by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | FfmpegFi
     if found is None:
         raise InputError(
             f"not a known audio format ({reason})",
-            where=path,
-            fix=(
+            path,
+            (
                 f"replace it by an intact copy, install ffmpeg ({INSTALL}), or convert it to wav with "
                 "sox, whose options describe a file without a header"
             ),

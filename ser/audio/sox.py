@@ -40,9 +40,7 @@ class SoxFile:
         self._path, self._at = path, 0
         rate, count, self._channels = (float(_sox(path, "--info", option, "-")) for option in ("-r", "-s", "-c"))
         if not rate.is_integer():
-            raise InputError(
-                f"sampling rate {rate} Hz is no whole number", where=path, fix="convert it with sox to one that is"
-            )
+            raise InputError(f"sampling rate {rate} Hz is no whole number", path, "convert it with sox to one that is")
         # Some headers do not have the length.
         self.info = AudioInfo(int(rate), int(count) or len(self._samples), int(self._channels))
 

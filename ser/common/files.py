@@ -128,8 +128,12 @@ def lock_file(file: IO[Any], wait: bool = False, shared: bool = False) -> bool:
 
 def _no_locks(name: str, reason: str | None) -> InputError:
     return InputError(
-        f"{name}: cannot be locked ({reason}), so that jobs would do the same work twice. Mount its "
-        "file system with locks (NFS: without nolock; Lustre: with flock), or choose another place (--exp, --dump)"
+        f"cannot be locked ({reason}), so that jobs would do the same work twice",
+        name,
+        (
+            "mount its file system with locks (NFS: without nolock; Lustre: with flock), or choose "
+            "another place (--exp, --dump)"
+        ),
     )
 
 

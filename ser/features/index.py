@@ -173,8 +173,9 @@ def local_copy(archive: Path, root: Path) -> Path:
     copied = target.with_suffix(".json")
     if archive.is_file() and not index.is_file():
         raise InputError(
-            f"{archive}: has no index {index.name} to compare a local copy with. Remove the archive and run stage 3, "
-            "or train without --training.local_dump"
+            f"has no index {index.name} to compare a local copy with",
+            archive,
+            "remove the archive and run stage 3, or train without --training.local_dump",
         )
     with locked(target, f"{target}: is being copied"):
         same = target.is_file() and copied.is_file() and copied.read_bytes() == index.read_bytes()

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import refuses
 
-from ser.common import InputError, atomic_path, digest, read_json, write_json, write_section, write_text
-from ser.common.files import append_text, check_locks, exchange_names
+from ser.common import InputError, atomic_path, digest, locked, read_json, write_json, write_section, write_text
+from ser.common.files import append_text, check_locks, exchange_names, hold
 
 
 def names(folder) -> list[str]:
