@@ -322,8 +322,8 @@ def _by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | FfmpegFi
             found = FfmpegFile(path, stack)
         except UnknownFormat as error:
             if kind:
-                text = f"{path}: {kind}, in which ffmpeg finds no sound ({error}); replace it by an intact copy"
-                raise InputError(text) from None
+                what = f"{kind}, in which ffmpeg finds no sound ({error})"
+                raise InputError(what, path, "replace it by an intact copy") from None
     if found is None:
         raise InputError(
             f"not a known audio format ({reason})",
