@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import fetch_corpus, github
-from ser.corpora.findings import report_issue
+from ser.corpora.problems import report_issue
 
 NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_(XX?|LO|MD|HI)\.((?i:wav|flac|mp3))")
 # VideoDemographics.csv; the others are men

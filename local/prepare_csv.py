@@ -26,7 +26,7 @@ from pathlib import Path
 
 from ser.common import InputError
 from ser.corpora import Protocol, Utterance
-from ser.corpora.findings import report_issue
+from ser.corpora.problems import report_issue
 from ser.corpora.protocol import PARTS
 from ser.corpora.table import (
     Labels,
@@ -36,7 +36,7 @@ from ser.corpora.table import (
     gender,
     milliseconds,
     plain,
-    read_table,
+    read_sheet,
     refuse,
     seconds,
 )
@@ -101,7 +101,7 @@ def _rows(table: Path, columns: Mapping[str, str]) -> tuple[list[tuple[Row, str]
     Args:
         columns: our name of a column -> the table's, where these differ.
     """
-    header, rows, comma = read_table(table)
+    header, rows, comma = read_sheet(table)
     names = _columns(header, f"{table}:1", columns)
     if not rows:
         report_issue("table", "has no lines below the column names", table, "list the utterances")

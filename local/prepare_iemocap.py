@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 from ser.common import InputError
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import by_hand
-from ser.corpora.findings import report_issue
+from ser.corpora.problems import report_issue
 
 TURN = re.compile(r"(Ses(0[1-5])[FM]_(impro|script)(\w*))_([FM])\w+")
 FILE = re.compile(TURN.pattern + r"\.(?i:wav|flac)")

@@ -28,9 +28,9 @@ from ser.common import InputError, atomic_path, digest
 from ser.common.progress import progress
 from ser.corpora import Protocol, Utterance
 from ser.corpora.data_dir import (
+    KaldiSegment,
     KeyedLines,
     Line,
-    Segment,
     channel_of,
     command_of,
     read_segment,
@@ -40,7 +40,7 @@ from ser.corpora.data_dir import (
     recording_line,
     run_command,
 )
-from ser.corpora.findings import report_issue
+from ser.corpora.problems import report_issue
 from ser.corpora.table import Labels, Names, Refused, gender, refuse, seconds
 
 NEEDED = ("wav.scp", "utt2spk", "utt2emo")
@@ -148,7 +148,7 @@ def utterances(
     yield from found.values()
 
 
-def _segments(tables: dict[str, KeyedLines]) -> dict[str, Segment]:
+def _segments(tables: dict[str, KeyedLines]) -> dict[str, KaldiSegment]:
     """What each utterance is of its recording; those whose line was refused are left out."""
     found = {}
     for key in tables["segments"] or tables["wav.scp"]:
@@ -159,7 +159,7 @@ def _segments(tables: dict[str, KeyedLines]) -> dict[str, Segment]:
     return found
 
 
-def _check_keys(corpus_dir: Path, tables: dict[str, KeyedLines], segments: dict[str, Segment]) -> None:
+def _check_keys(corpus_dir: Path, tables: dict[str, KeyedLines], segments: dict[str, KaldiSegment]) -> None:
     """What stands in one table and misses its fellow in another: nothing is passed over in silence."""
     keys = set(tables["utt2spk"])
     recordings = {s.recording for s in segments.values()}
@@ -185,7 +185,7 @@ def _utterance(
     key: str,
     line: Line,
     tables: dict[str, KeyedLines],
-    segments: dict[str, Segment],
+    segments: dict[str, KaldiSegment],
     recordings: _Recordings,
     names: Names,
     labels: Labels,

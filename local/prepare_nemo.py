@@ -21,7 +21,7 @@ from pathlib import Path
 from ser.common import InputError
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import fetch_corpus, github_archive
-from ser.corpora.findings import report_issue
+from ser.corpora.problems import report_issue
 from ser.corpora.table import Refused, gender, read_lines, refuse
 from ser.corpora.utterance import files_below, is_hidden, refuse_stray
 

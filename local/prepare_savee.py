@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import by_hand
-from ser.corpora.findings import report_issue
+from ser.corpora.problems import report_issue
 
 NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?([a-z]{1,2})(\d\d)\.(?:wav|flac)", re.IGNORECASE)
 SPEAKERS = ("DC", "JE", "JK", "KL")

@@ -35,12 +35,12 @@ def main() -> int:
         copied = [train_set.folder for train_set in sets.values() if train_set.examples > 1]
         print(*(options.data / corpus for corpus in experiment.corpora), *copied, sep="\n")
         return 0
-    from ser.augment.train_set import describe
+    from ser.augment.train_set import copies_table
 
     for train_set in sets.values():
         if train_set.examples > 1 and not train_set.finished:
             train_set.write()
-    print(describe(sets) if sets else "augment.copies is 0: no copies")
+    print(copies_table(sets) if sets else "augment.copies is 0: no copies")
     return 0
 
 

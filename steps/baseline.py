@@ -50,18 +50,18 @@ def main() -> int:
             f"give --normalisation {'|'.join(NORMALISATIONS)}",
         )
     from ser.batches import open_data
-    from ser.config.metrics import summary
-    from ser.scoring.baseline import folder_of, run
+    from ser.config.metrics import scores_text
+    from ser.scoring.baseline import baseline_folder, run
 
     allow = experiment.batches.allow_confounded or options.allow_confounded
     experiment = replace(experiment, task="unified", batches=replace(experiment.batches, allow_confounded=allow))
     data = open_data(experiment, options.recipe, options.data, options.dump)
-    folder = folder_of(options.folder, features, normalisation)
+    folder = baseline_folder(options.folder, features, normalisation)
     result, was_there = run(data, features, normalisation, folder)
     if was_there:
         print(f"{folder / RESULT}: done already")
     for corpus, s in result["targets"].items():
-        print(f"{corpus} test: {summary(s)}, n {s['n']}; C {result['C']:g}")
+        print(f"{corpus} test: {scores_text(s)}, n {s['n']}; C {result['C']:g}")
     return 0
 
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 
 from ser.common import InputError, guarded
 from ser.common.run_folder import CHECKPOINT, CONFIG, MODEL, TRAIN, is_scored, is_trained
-from ser.config import Experiment, differences, load, read_experiment, save
+from ser.config import Experiment, differences, load, read_experiment, write_experiment
 from ser.config.schema import FrontendSettings
 
 DONE, OPEN = "done", "to do"
@@ -82,7 +82,7 @@ def main() -> int:
         return 0
     if continued:  # in this order, so that a kill between the two leaves a training of the earlier settings
         (folder / MODEL).unlink(missing_ok=True)
-    save(experiment, path)
+    write_experiment(experiment, path)
     print(folder)
     return 0
 

@@ -21,12 +21,12 @@ def main() -> int:
     parser.add_switch("--markdown", help="print Markdown")
     parser.add_argument("--out", type=Path, help="picture to write (.png, .pdf or .svg)")
     options = parser.parse_args()
-    from ser.corpora.describe import describe, draw, read_prepared
+    from ser.corpora.describe import describe_corpora, draw_corpora, read_prepared
 
     corpora = [read_prepared(folder, options.split) for folder in options.folder]
     if options.out:
-        draw(corpora, options.out)
-    print(describe(corpora, "github" if options.markdown else "simple"))
+        draw_corpora(corpora, options.out)
+    print(describe_corpora(corpora, "github" if options.markdown else "simple"))
     return 0
 
 

@@ -38,7 +38,7 @@ def main() -> int:
     only = dict(word.partition("=")[::2] for word in options.only)
     from ser.findings.design import read_design, synthetic
     from ser.findings.ledger.load import load_ledger
-    from ser.findings.report.layout import markdown
+    from ser.findings.report.layout import table_markdown
     from ser.findings.report.results import Results
     from ser.findings.report.write import write_findings
 
@@ -51,12 +51,12 @@ def main() -> int:
     out = options.out or options.ledger.parent / "findings"
     found = Results(ledger, design, command, options.resamples, synthetic(design.corpora, options.recipe))
     tables = write_findings(found, out)
-    print("\n".join([*map(markdown, tables), *found.notes]))
+    print("\n".join([*map(table_markdown, tables), *found.notes]))
     if options.append:
         run = ledger.runs[0]
         title = f"## Grid {options.grid}, preset {run['preset']}, settings {run['settings_hash'][:8]}"
         parts = [
-            *(f"##{markdown(table)}" for table in tables),
+            *(f"##{table_markdown(table)}" for table in tables),
             "### Of all tables",
             "",
             *(f"- {n}" for n in found.notes),

@@ -88,11 +88,11 @@ def _numbers(option: str, text: str) -> list[int]:
 
 def status(grid: Grid, options: argparse.Namespace) -> int:
     """Print the table, and draw it."""
-    from ser.grid.status import draw, read_grid_status, text_of
+    from ser.grid.status import draw_status, read_grid_status, text_of
 
     found = read_grid_status(grid)
     out = options.out or grid.root / "status.png"
-    draw(found, out)
+    draw_status(found, out)
     keys = ("combination", "task", "temporal", "pooling", "fold", "seed")
     rows = [
         {**{key: getattr(e, key) for key in keys}, "state": f.state.value, "reason": f.reason, "log": str(f.log or "")}
@@ -115,7 +115,7 @@ def features(grid: Grid, options: argparse.Namespace) -> int:
     """Copies and features; in jobs, each with a core of its own."""
     import signal
 
-    from ser.grid.features import compute, finish, prepare
+    from ser.grid.features import compute, finish, prepare_grid
 
     if options.job:
         import torch
@@ -127,7 +127,7 @@ def features(grid: Grid, options: argparse.Namespace) -> int:
     elif options.finish:
         print(f"features of {finish(grid)} data dirs")
     else:
-        print(prepare(grid))
+        print(prepare_grid(grid))
     return 0
 
 

@@ -25,10 +25,10 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, help="file to write (default: report/index.html beside the findings)")
     options = parser.parse_args()
-    from ser.findings.html import write_page
+    from ser.findings.html import write_report
 
     out = options.out or options.findings.parent / "report" / "index.html"
-    write_page(options.findings, out, options.ledger, options.grid_status)
+    write_report(options.findings, out, options.ledger, options.grid_status)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     return 0
 

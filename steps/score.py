@@ -22,14 +22,14 @@ def main() -> int:
     parser.add_switch("--pictures", "also draw curves, confusion matrices and reliability")
     options = parser.parse_args()
     from ser.batches import open_data
-    from ser.config.metrics import summary
-    from ser.scoring.result import confusion_table, score
+    from ser.config.metrics import scores_text
+    from ser.scoring.result import confusion_table, score_experiment
 
     experiment = read_experiment(options.folder / CONFIG)
     data = open_data(experiment, options.recipe, options.data, options.dump)
-    result = score(data, options.folder, options.part, options.pictures)
+    result = score_experiment(data, options.folder, options.part, options.pictures)
     for corpus, s in result["targets"].items():
-        print(f"{corpus} {options.part}: {summary(s)}, n {s['n']}")
+        print(f"{corpus} {options.part}: {scores_text(s)}, n {s['n']}")
         print(confusion_table(s))
     return 0
 

@@ -36,7 +36,7 @@ def main() -> int:
         print(upkeep.listed_archives(options.dump))
         return 0
     if options.command == "verify":
-        damaged, count = upkeep.verify(options.dump)
+        damaged, count = upkeep.verify_archives(options.dump)
         for line in damaged:
             print(f"{line}; removed, and stage 3 makes it again")
         print(f"{count - len(damaged)} of {count} archives are as they were written")

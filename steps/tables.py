@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="Markdown file to write (default: RESULTS.md in the first)")
     parser.add_argument("--recipe", default="./run.sh", help="the run.sh that made them, as the table names it")
     options = parser.parse_args()
-    from ser.scoring.tables import read_results, results_table, short_table
+    from ser.scoring.results_table import read_results, results_table, short_table
 
     command = command_line("steps/tables.py")
     results = read_results(options.exp_dir)

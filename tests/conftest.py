@@ -91,12 +91,12 @@ class SmallRavdess:
         self.protocol_path.write_text(yaml.safe_dump(values, sort_keys=False))
 
     def prepare(self, allow_partial: bool = False, **options) -> str:
-        from ser.corpora.prepare import prepare
+        from ser.corpora.prepare import prepare_corpus
         from ser.corpora.preparers import load_preparer
 
         protocol = self.protocol()
         preparer = load_preparer("ravdess", self.recipe)
-        return prepare(preparer, protocol, self.corpus, self.out, allow_partial, **options)
+        return prepare_corpus(preparer, protocol, self.corpus, self.out, allow_partial, **options)
 
     def protocol(self):
         from ser.corpora import read_protocol

@@ -283,7 +283,7 @@ def fingerprint(root: Path) -> dict[str, str]:
 def _make_recipe(root: Path) -> None:
     import made
 
-    from ser.config import load, save
+    from ser.config import load, write_experiment
 
     (root / "recipe" / "local").mkdir(parents=True)
     (root / "recipe" / "conf" / "corpora").mkdir(parents=True)
@@ -294,7 +294,7 @@ def _make_recipe(root: Path) -> None:
         speakers = 4 if corpus == "one" else 2
         made.write_corpus(root / corpus, [f"{corpus}{i}" for i in range(1, speakers + 1)], 3, seed)
     (root / CELL).mkdir(parents=True)
-    save(load("strict", root / "recipe", SETTINGS), root / CELL / "config.yaml")
+    write_experiment(load("strict", root / "recipe", SETTINGS), root / CELL / "config.yaml")
 
 
 # Faults: each is given the bench, in the state before the stage, and the name of the stage.

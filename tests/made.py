@@ -15,7 +15,7 @@ import soundfile
 
 from ser.batches import Data, open_data
 from ser.config import Experiment, load
-from ser.corpora.prepare import prepare
+from ser.corpora.prepare import prepare_corpus
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 from ser.features import FeatureStore
@@ -139,7 +139,7 @@ def make(root: Path) -> Made:
         number = 4 if corpus == "one" else 2
         write_corpus(root / corpus, [f"{corpus}{i}" for i in range(1, number + 1)], 3, seed)
         protocol, preparer = read_protocol(corpus, made.recipe), load_preparer(corpus, made.recipe)
-        prepare(preparer, protocol, root / corpus, made.data_root / corpus, allow_partial=False)
+        prepare_corpus(preparer, protocol, root / corpus, made.data_root / corpus, allow_partial=False)
         store = FeatureStore(made.dump, made.data_root / corpus, build_frontend(made.experiment()))
         store.compute(1, 1)
         store.finish()

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from made import Made
 
-from ser.config import Experiment, save
+from ser.config import Experiment, write_experiment
 from ser.inference.pack import pack
 from ser.scoring.decode import Decoder
-from ser.scoring.result import score
+from ser.scoring.result import score_experiment
 from ser.training import Trainer
 
 
@@ -19,10 +19,10 @@ def finish(made: Made, root: Path, experiment: Experiment) -> Path:
     """Stages 4 to 6; the folder of the experiment below root/exp."""
     data, folder = made.open(experiment), root / "exp" / experiment.folder
     folder.mkdir(parents=True)
-    save(experiment, folder / "config.yaml")
+    write_experiment(experiment, folder / "config.yaml")
     Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes()).run()
     Decoder(experiment, folder).decode_parts(data, "test")
-    score(data, folder, "test")
+    score_experiment(data, folder, "test")
     return folder
 
 

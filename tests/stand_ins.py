@@ -15,7 +15,7 @@ from conftest import ROOT
 from made import PREPARER, PROTOCOL, write_corpus
 
 from ser.corpora import read_protocol
-from ser.corpora.prepare import prepare
+from ser.corpora.prepare import prepare_corpus
 from ser.corpora.preparers import load_preparer
 from ser.grid import Grid, Places, open_grid
 from ser.grid import features as stages
@@ -109,9 +109,9 @@ def prepare_all(stand_ins: StandIns) -> None:
     places = stand_ins.places
     for corpus in CORPORA:
         protocol, preparer = read_protocol(corpus, places.recipe), load_preparer(corpus, places.recipe)
-        prepare(preparer, protocol, stand_ins.root / corpus, places.data / corpus, allow_partial=False)
+        prepare_corpus(preparer, protocol, stand_ins.root / corpus, places.data / corpus, allow_partial=False)
     grid = stand_ins.grid(only=())
-    stages.prepare(grid)
+    stages.prepare_grid(grid)
     stages.compute(grid, 1, 1)
     stages.finish(grid)
 

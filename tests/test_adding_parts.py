@@ -13,13 +13,13 @@ from ser.common import InputError, digest
 from ser.config import registry
 from ser.config.metrics import scores
 from ser.features import FeatureStore
-from ser.findings.ledger.target import read_curves
+from ser.findings.ledger.target import read_curve_rows
 from ser.frontends import build_frontend
 from ser.nets.evaluate import log_posteriors
-from ser.scoring.decode import decode
+from ser.scoring.decode import decode_part
 from ser.scoring.files import read_result
-from ser.scoring.result import score
-from ser.scoring.tables import read_results, results_table
+from ser.scoring.result import score_experiment
+from ser.scoring.results_table import read_results, results_table
 from ser.training import Trainer
 from ser.training.checkpoint import load_tensors
 
@@ -218,7 +218,7 @@ def decoded(made, tmp_path):
         trainer.run()
         for part in data.parts("test").values():
             mark = {"model": digest(folder / "model.safetensors")}
-            decode(trainer.network, part, experiment.batches, torch.device("cpu"), folder, mark)
+            decode_part(trainer.network, part, experiment.batches, torch.device("cpu"), folder, mark)
         return data, folder
 
     return make
@@ -237,7 +237,7 @@ METRICS = {"brier": (registry.METRICS, "BRIER"), "least": (registry.METRICS, "LE
 def test_a_metric_of_posteriors_and_one_of_the_confusion_matrix(tmp_path, add, decoded):
     add(METRIC, **METRICS, nowhere=(registry.METRICS, "NOWHERE"))
     data, folder = decoded()
-    found = score(data, folder, "test")["targets"]["one"]
+    found = score_experiment(data, folder, "test")["targets"]["one"]
     confusion = np.array(found["confusion"])
     assert found["least"] == pytest.approx((np.diag(confusion) / confusion.sum(1)).min())
     assert 0 < found["brier"] < 2
@@ -246,7 +246,7 @@ def test_a_metric_of_posteriors_and_one_of_the_confusion_matrix(tmp_path, add, d
     (row,) = epochs(folder)
     assert {"brier", "least", "wa", "ua", "macro_f1"} < row["valid"]["one"].keys()
     assert "Brier" in (folder / "train.log").read_text()
-    curve = read_curves(folder)[0]
+    curve = read_curve_rows(folder)[0]
     assert curve["valid_brier"] == row["valid"]["one"]["brier"]
     assert curve["valid_nowhere"] is None
     cells = cells_of(folder)
@@ -262,12 +262,12 @@ def test_a_metric_of_posteriors_and_one_of_the_confusion_matrix(tmp_path, add, d
 
 def test_a_result_that_is_older_than_a_metric_has_an_empty_cell(tmp_path, add, decoded):
     data, folder = decoded()
-    score(data, folder, "test")
+    score_experiment(data, folder, "test")
     before = cells_of(folder)
     add(METRIC, **METRICS)
     after = cells_of(folder)
     assert after == {**before, "Brier": "", "least recall %": ""}
-    assert read_curves(folder)[0]["valid_brier"] is None
+    assert read_curve_rows(folder)[0]["valid_brier"] is None
 
 
 def test_an_unknown_loss_names_the_nearest(made):

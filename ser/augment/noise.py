@@ -13,7 +13,7 @@ import numpy as np
 
 from ser.audio import READABLE_SUFFIXES, audio_info, read_audio, resample
 from ser.audio.reader import is_silent
-from ser.augment.transforms import Transform, Values, check_choices, check_range, one_of, rms, voiced, within
+from ser.augment.transforms import Transform, Values, check_choices, check_range, draw_within, one_of, rms, voiced
 from ser.common import InputError, derive_seed, digest, locked, read_json, write_json
 from ser.common.progress import progress
 from ser.corpora.utterance import other_files
@@ -154,7 +154,7 @@ class Noise(Transform):
         if self.folder:
             file = one_of(rng, shares(tuple(self.sources()))[0])
             values = {"file": file, "audio_digest": self.sources()[file], "place": float(rng.random())}
-            return {"snr": within(rng, self.snr), **values}
+            return {"snr": draw_within(rng, self.snr), **values}
         others = voices.ids if voices else []
         colours = [colour for colour in self.colours if colour != BABBLE or others]
         if not colours:
@@ -165,11 +165,11 @@ class Noise(Transform):
             )
         colour = one_of(rng, colours)
         if voices is None or colour != BABBLE:
-            return {"snr": within(rng, self.snr), "colour": colour, "seed": int(rng.integers(2**63))}
+            return {"snr": draw_within(rng, self.snr), "colour": colour, "seed": int(rng.integers(2**63))}
         count = min(int(rng.integers(self.talkers[0], self.talkers[1] + 1)), len(others))
         chosen = rng.choice(len(others), count, replace=False)
         talkers = [{**voices.content(others[number]), "place": float(rng.random())} for number in chosen]
-        return {"snr": within(rng, self.babble_snr), "colour": BABBLE, "talkers": talkers}
+        return {"snr": draw_within(rng, self.babble_snr), "colour": BABBLE, "talkers": talkers}
 
     def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
         """Raises InputError where a recording, or an utterance in babble, is not what it was when it was drawn."""

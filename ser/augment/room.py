@@ -13,7 +13,7 @@ import numpy as np
 
 from ser.audio import check_length, read_audio, resample
 from ser.augment.noise import drawn_file, shares, sound_files
-from ser.augment.transforms import Transform, Values, at_level, check_range, one_of, within
+from ser.augment.transforms import Transform, Values, at_level, check_range, draw_within, one_of
 from ser.common import InputError, atomic_path, derive_seed, digest, locked
 from ser.common.progress import progress
 
@@ -125,9 +125,9 @@ class Room(Transform):
         import pyroomacoustics
 
         for _ in range(TRIES):
-            room = [within(rng, bounds) for bounds in (self.length, self.width, self.height)]
-            rt60 = within(rng, self.rt60)
-            source, microphone = ([within(rng, (FROM_WALL, side - FROM_WALL)) for side in room] for _ in range(2))
+            room = [draw_within(rng, bounds) for bounds in (self.length, self.width, self.height)]
+            rt60 = draw_within(rng, self.rt60)
+            source, microphone = ([draw_within(rng, (FROM_WALL, side - FROM_WALL)) for side in room] for _ in range(2))
             try:
                 absorption, order = pyroomacoustics.inverse_sabine(rt60, room)
             except ValueError:

@@ -152,7 +152,7 @@ class TrainSet:
         return ""
 
 
-def describe(sets: Mapping[str, TrainSet]) -> str:
+def copies_table(sets: Mapping[str, TrainSet]) -> str:
     """Training utterances by corpus and class before and after, and copies by kind, as a table."""
     from tabulate import tabulate
 

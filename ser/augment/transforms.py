@@ -85,7 +85,7 @@ def rms(samples: np.ndarray) -> float:
     return math.sqrt(np.mean(np.square(samples, dtype=np.float64)))
 
 
-def within(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
+def draw_within(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
     """A number uniform in a range."""
     return float(rng.uniform(*bounds))
 
@@ -123,7 +123,7 @@ class Volume(Transform):
         check_range("volume.decibels", self.decibels, -120, 120)
 
     def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
-        return {"decibels": within(rng, self.decibels)}
+        return {"decibels": draw_within(rng, self.decibels)}
 
     def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
         return samples * np.float32(10 ** (values["decibels"] / 20))
@@ -181,7 +181,7 @@ class BandPass(Transform):
         check_range("band_pass.high", self.high, self.low[1] * 1.1)
 
     def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
-        return {"low": within(rng, self.low), "high": within(rng, self.high)}
+        return {"low": draw_within(rng, self.low), "high": draw_within(rng, self.high)}
 
     def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
         from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
@@ -262,7 +262,7 @@ class Vtlp(Transform):
         check_range("vtlp.alpha", self.alpha, self.boundary * 1.01, 1 / self.boundary)
 
     def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
-        return {"alpha": within(rng, self.alpha), "boundary": float(self.boundary)}
+        return {"alpha": draw_within(rng, self.alpha), "boundary": float(self.boundary)}
 
     def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
         from scipy.fft import irfft, rfft

@@ -10,7 +10,7 @@ from typing import Any
 from ser.augment import augmentation
 from ser.augment.copies import examples
 from ser.augment.train_set import TrainSet
-from ser.batches.overlap import Samples, check_equal_audio, samples_of
+from ser.batches.overlap import Samples, check_equal_audio, sample_digests
 from ser.batches.part import TABLES, Part, data_dir_of, load_part
 from ser.common import InputError, digest
 from ser.config import Experiment, result_affecting
@@ -144,7 +144,7 @@ def open_data(
     _check_ids(stores, data_root)
     _check_speakers(protocols, experiment, data_root)
     samples = {
-        c: samples_of({part: data_dir_of(data_root, protocols[c], experiment, part) for part in PARTS}, store.cuts)
+        c: sample_digests({part: data_dir_of(data_root, protocols[c], experiment, part) for part in PARTS}, store.cuts)
         for c, store in stores.items()
     }
     check_equal_audio(samples)

@@ -15,7 +15,7 @@ from ser.corpora.kaldi import read_table
 Samples = dict[str, dict[str, dict[str, str]]]
 
 
-def samples_of(folders: Mapping[str, Path], cuts: Sequence[Cut]) -> dict[str, dict[str, str]]:
+def sample_digests(folders: Mapping[str, Path], cuts: Sequence[Cut]) -> dict[str, dict[str, str]]:
     """Part -> utterance -> digest of its samples, of one corpus.
 
     Args:

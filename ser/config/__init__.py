@@ -10,7 +10,7 @@ from ser.config.load import (
     load,
     read_experiment,
     result_affecting,
-    save,
+    write_experiment,
 )
 from ser.config.schema import Batches, Experiment, Features, FrontendSettings, Network, Training
 
@@ -30,5 +30,5 @@ __all__ = [
     "load",
     "read_experiment",
     "result_affecting",
-    "save",
+    "write_experiment",
 ]

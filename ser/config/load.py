@@ -104,7 +104,7 @@ def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ())
     return _build(values, origin, "command line")
 
 
-def save(experiment: Experiment, path: Path) -> None:
+def write_experiment(experiment: Experiment, path: Path) -> None:
     """Write the effective configuration; `read_experiment` gives it back."""
     write_text(path, yaml.safe_dump(_plain(asdict(experiment)), sort_keys=False))
 

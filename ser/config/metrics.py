@@ -36,7 +36,7 @@ def scores(
     return {name: value for name, value in found.items() if math.isfinite(value)} | {"n": int(confusion.sum())}
 
 
-def summary(found: Mapping[str, Any], separator: str = ", ") -> str:
+def scores_text(found: Mapping[str, Any], separator: str = ", ") -> str:
     """ "WA 0.500, UA 0.625, macro F1 0.400": scores as logs show them."""
     return separator.join(f"{metric.title} {found[name]:.3f}" for name, metric in metrics().items() if name in found)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
-from ser.corpora.compare import Found, check_classes, check_labels, check_parts, compare
+from ser.corpora.compare import Found, check_classes, check_labels, check_parts, compare_with_protocol
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
-from ser.corpora.findings import Finding, collect_issues, complain_of
 from ser.corpora.items import read_items
 from ser.corpora.names import unknown_names
 from ser.corpora.prepare import check_there, without_doubles
 from ser.corpora.preparers import Preparer
+from ser.corpora.problems import Finding, collect_issues, complain_of
 from ser.corpora.protocol import PARTS, Protocol, is_rule
 from ser.corpora.splits import resolve, resolved
 from ser.corpora.utterance import Utterance, is_hidden, other_files
@@ -25,7 +25,9 @@ from ser.corpora.utterance import Utterance, is_hidden, other_files
 SHOWN = 5
 
 
-def check(preparer: Preparer, protocol: Protocol, corpus_dir: Path, allow_pipes: bool = False) -> tuple[str, bool]:
+def check_corpus(
+    preparer: Preparer, protocol: Protocol, corpus_dir: Path, allow_pipes: bool = False
+) -> tuple[str, bool]:
     """Read all of a corpus and say what is there, what should be, and what is wrong.
 
     Returns:
@@ -46,7 +48,7 @@ def check(preparer: Preparer, protocol: Protocol, corpus_dir: Path, allow_pipes:
             findings.append(("the list of utterances, which ends here", str(error)))
             stopped = True
         known = check_labels(protocol, utterances)
-        found = compare(protocol, known)
+        found = compare_with_protocol(protocol, known)
         items, unusable = read_items(protocol, known)
         findings += list(dict.fromkeys(unusable.values()))
         complain_of("equal audio", list(dict.fromkeys(contradicting(protocol, items).values())))

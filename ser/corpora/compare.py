@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
-from ser.corpora.findings import report_issue
 from ser.corpora.items import ValidatedUtterance, where
+from ser.corpora.problems import report_issue
 from ser.corpora.protocol import PARTS, Protocol
 from ser.corpora.utterance import Utterance
 
@@ -58,7 +58,7 @@ def check_labels(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Ut
     return known
 
 
-def compare(protocol: Protocol, utterances: Sequence[Utterance]) -> Found:
+def compare_with_protocol(protocol: Protocol, utterances: Sequence[Utterance]) -> Found:
     """Count those whose file is there, and compare with the edition that comes nearest."""
     absent = {u.path for u in utterances if not os.path.lexists(u.path)}
     there = [u for u in utterances if u.path not in absent]

@@ -1,7 +1,7 @@
 """Kaldi data dirs that others wrote, read in one way by stage 1 and by predict: wav.scp, segments and their fellows.
 
 A byte order mark, blank lines, line ends of Windows and white space around a line are no part of a table. What is wrong
-with a line is an error that names file and line, or an issue where these are collected (`ser.corpora.findings`).
+with a line is an error that names file and line, or an issue where these are collected (`ser.corpora.problems`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ser.corpora.findings import report_issue
+from ser.corpora.problems import report_issue
 from ser.corpora.table import existing_file, read_lines, refuse, seconds
 
 
@@ -27,7 +27,7 @@ class Line(NamedTuple):
 KeyedLines = dict[str, Line]
 
 
-class Segment(NamedTuple):
+class KaldiSegment(NamedTuple):
     """What an utterance is of its recording.
 
     Attributes:
@@ -87,7 +87,7 @@ def read_tables(wav_scp: Path, names: Iterable[str] = ()) -> dict[str, KeyedLine
     return tables
 
 
-def read_segment(key: str, tables: Mapping[str, KeyedLines]) -> Segment:
+def read_segment(key: str, tables: Mapping[str, KeyedLines]) -> KaldiSegment:
     """The line of `segments` of an utterance; without that table, all of its recording.
 
     Raises:
@@ -95,7 +95,7 @@ def read_segment(key: str, tables: Mapping[str, KeyedLines]) -> Segment:
         Refused: the same, where issues are collected.
     """
     if not tables["segments"]:
-        return Segment(key, 0.0, None, *_channel(key, tables), tables["wav.scp"][key].origin)
+        return KaldiSegment(key, 0.0, None, *_channel(key, tables), tables["wav.scp"][key].origin)
     value, origin = tables["segments"][key]
     fields = value.split()
     if len(fields) not in (3, 4) or not re.fullmatch("[0-9]+", "".join(fields[3:]) or "0"):
@@ -111,10 +111,10 @@ def read_segment(key: str, tables: Mapping[str, KeyedLines]) -> Segment:
             "give an end after the start, or -1 for the end of the recording",
         )
     channel = (int(fields[3]), None) if len(fields) == 4 else _channel(fields[0], tables)
-    return Segment(fields[0], start, None if end == -1 else end, *channel, origin)
+    return KaldiSegment(fields[0], start, None if end == -1 else end, *channel, origin)
 
 
-def recording_line(segment: Segment, tables: Mapping[str, KeyedLines]) -> Line:
+def recording_line(segment: KaldiSegment, tables: Mapping[str, KeyedLines]) -> Line:
     """The line of wav.scp of a segment.
 
     Raises:

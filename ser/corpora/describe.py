@@ -289,7 +289,7 @@ def split_table(prepared: Prepared, split: str) -> Table:
     return rows
 
 
-def describe(corpora: Sequence[Prepared], tablefmt: str = "simple") -> str:
+def describe_corpora(corpora: Sequence[Prepared], tablefmt: str = "simple") -> str:
     """Tables of some corpora and their splits.
 
     Args:
@@ -314,7 +314,7 @@ def describe(corpora: Sequence[Prepared], tablefmt: str = "simple") -> str:
     return "\n".join([*lines, "No speaker is in two parts of a fold."])
 
 
-def draw(corpora: Sequence[Prepared], path: Path) -> None:
+def draw_corpora(corpora: Sequence[Prepared], path: Path) -> None:
     """Durations by class, and counts by part and class, a row a corpus.
 
     Raises:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ser.corpora.findings import complain_of
 from ser.corpora.items import ValidatedUtterance, where
+from ser.corpora.problems import complain_of
 from ser.corpora.protocol import PARTS, Protocol
 from ser.corpora.splits import Fold
 

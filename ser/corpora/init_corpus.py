@@ -17,11 +17,11 @@ import yaml
 
 from ser.common import InputError, atomic_path, write_text
 from ser.config.load import ROOT
-from ser.corpora.check import check
-from ser.corpora.findings import collect_issues
+from ser.corpora.check import check_corpus
 from ser.corpora.preparers import load_preparer
+from ser.corpora.problems import collect_issues
 from ser.corpora.protocol import PARTS, read_protocol
-from ser.corpora.table import folded, plain, read_table, without_accents
+from ser.corpora.table import folded, plain, read_sheet, without_accents
 
 # Column of the preparer csv -> names that tables have for it.
 COLUMNS = {
@@ -118,7 +118,7 @@ def init_corpus(
     _write_run(out, name, table)
     print(_report(table, recognised), f"written: {path}, {out / 'run.sh'}", sep="\n")
     protocol = read_protocol(name, out)
-    text, complete = check(load_preparer(protocol.preparer, out), protocol, table)
+    text, complete = check_corpus(load_preparer(protocol.preparer, out), protocol, table)
     print(text)
     script = shlex.quote(os.path.relpath(out / "run.sh"))
     if complete:
@@ -150,7 +150,7 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
         InputError: the table cannot be read, or lacks columns; all of them are named at once.
     """
     with collect_issues():  # the check reports them
-        header, rows, _ = read_table(table)
+        header, rows, _ = read_sheet(table)
     if unknown := [key for key in columns if key not in COLUMNS]:
         raise InputError(f"columns are {', '.join(COLUMNS)}", f"--column {unknown[0]}={columns[unknown[0]]}")
     absent = [

@@ -20,7 +20,7 @@ from ser.audio import check_length, read_audio
 from ser.audio.reader import is_silent
 from ser.common import InputError, digest
 from ser.common.progress import progress
-from ser.corpora.findings import Finding, report_issue
+from ser.corpora.problems import Finding, report_issue
 from ser.corpora.protocol import Protocol
 from ser.corpora.utterance import Utterance
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from ser.common import guarded, locked
 from ser.common.cli import Parser
 from ser.config import read_experiment
-from ser.corpora.check import check
+from ser.corpora.check import check_corpus
 from ser.corpora.describe import read_prepared
 from ser.corpora.fetch import is_there
-from ser.corpora.prepare import check_there, prepare
+from ser.corpora.prepare import check_there, prepare_corpus
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 from ser.corpora.speaker_statistics import check_confounded
@@ -63,13 +63,13 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
             check_there(protocol, options.corpus_dir)
         return 0
     if options.check:
-        text, complete = check(preparer, protocol, options.corpus_dir, options.allow_pipes)
+        text, complete = check_corpus(preparer, protocol, options.corpus_dir, options.allow_pipes)
         print(text)
         return 0 if complete else 1
     if options.out_dir is None:
         parser.error("the folder to write is missing, such as data/ravdess")
     print(
-        prepare(
+        prepare_corpus(
             preparer,
             protocol,
             options.corpus_dir,

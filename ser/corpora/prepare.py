@@ -10,15 +10,15 @@ from typing import Any
 
 from ser.common import InputError, atomic_path, digest, locked, read_json, write_json, write_text
 from ser.common.errors import listed
-from ser.corpora.compare import check_classes, check_labels, check_parts, compare, incomplete
+from ser.corpora.compare import check_classes, check_labels, check_parts, compare_with_protocol, incomplete
 from ser.corpora.controls import shuffled
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
-from ser.corpora.findings import Finding, collect_issues, complain_of, report_issue
 from ser.corpora.items import ValidatedUtterance, check_times, is_segmented, read_items, where
 from ser.corpora.known_files import Version, read_known, version_of, write_known
 from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
 from ser.corpora.names import unknown_names
 from ser.corpora.preparers import Preparer
+from ser.corpora.problems import Finding, collect_issues, complain_of, report_issue
 from ser.corpora.protocol import PARTS, Protocol, is_rule
 from ser.corpora.splits import SPLITS, resolve, resolved
 from ser.corpora.utterance import STRAY, STRAY_TEXT, Utterance, hidden_files, other_files, real_folder
@@ -31,7 +31,7 @@ AUDIO = "audio"
 EQUAL = "equal_audio.tsv"
 
 
-def prepare(
+def prepare_corpus(
     preparer: Preparer,
     protocol: Protocol,
     corpus_dir: Path,
@@ -71,7 +71,7 @@ def prepare(
     ):
         return f"{protocol.corpus}: up to date\n{_summary(protocol, report)}"
     check_labels(protocol, utterances)
-    found = compare(protocol, utterances)
+    found = compare_with_protocol(protocol, utterances)
     if found.wrong and not allow_partial:
         raise incomplete(protocol, corpus_dir, found)
     unknown = unknown_names(protocol, utterances)

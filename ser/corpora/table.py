@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, check_regular
-from ser.corpora.findings import report_issue
+from ser.corpora.problems import report_issue
 
 GENDERS = {
     "": "",
@@ -68,7 +68,7 @@ def read_utf8(path: Path) -> str:
         ) from None
 
 
-def read_table(path: Path) -> tuple[list[str], list[tuple[list[str], str]], bool]:
+def read_sheet(path: Path) -> tuple[list[str], list[tuple[list[str], str]], bool]:
     """A CSV, TSV or Excel (.xlsx, the first sheet) file.
 
     Returns:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ser.audio import READABLE_SUFFIXES
 from ser.common import InputError
-from ser.corpora.findings import report_issue
+from ser.corpora.problems import report_issue
 
 # Kind of finding of a file whose name does not follow the scheme of its corpus.
 STRAY = "stray files"

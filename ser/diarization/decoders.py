@@ -11,11 +11,11 @@ import numpy as np
 
 from ser.common import InputError
 from ser.diarization import k2_decoder, viterbi
-from ser.diarization.graph import Graph
+from ser.diarization.graph import SegmentGraph
 
 NAMES = ("auto", "k2", "viterbi")
 Path = tuple[np.ndarray, float]  # labels, (windows,), and score
-Decoder = Callable[[Graph, np.ndarray], Path | None]
+Decoder = Callable[[SegmentGraph, np.ndarray], Path | None]
 
 
 def find_decoder(name: str) -> Decoder:
@@ -50,7 +50,7 @@ def install_line() -> str:
     return f"pip install --pre k2 torch=={torch} -f https://k2-fsa.github.io/k2/cpu.html"
 
 
-def _k2(graph: Graph, scores: np.ndarray) -> Path | None:
+def _k2(graph: SegmentGraph, scores: np.ndarray) -> Path | None:
     if len(scores) > k2_decoder.MOST_WINDOWS:
         raise InputError(
             f"{len(scores)} windows, and k2 takes {k2_decoder.MOST_WINDOWS}",
@@ -59,7 +59,7 @@ def _k2(graph: Graph, scores: np.ndarray) -> Path | None:
     return k2_decoder.best_path(graph, scores)
 
 
-def _within(graph: Graph, scores: np.ndarray) -> Path | None:
+def _within(graph: SegmentGraph, scores: np.ndarray) -> Path | None:
     """k2 as far as it goes: a longer recording is Viterbi's."""
     decode = k2_decoder.best_path if len(scores) <= k2_decoder.MOST_WINDOWS else viterbi.best_path
     return decode(graph, scores)

@@ -15,7 +15,7 @@ FINAL = -1
 
 
 @dataclass(frozen=True)
-class Graph:
+class SegmentGraph:
     """Arcs in the order of (source, label), as k2 wants them; state 0 is the start, the last state the end.
 
     Every arc but those into the end takes one window.
@@ -36,7 +36,7 @@ class Graph:
         return int(self.target.max()) + 1
 
 
-def chain_graph(minimum: Sequence[int], costs: np.ndarray) -> Graph:
+def chain_graph(minimum: Sequence[int], costs: np.ndarray) -> SegmentGraph:
     """One chain of states a class, as long as its shortest segment; its last state repeats, leaves for others, or ends.
 
         start -> (e, 1) -> (e, 2) -> ... -> (e, m)  (e, m) -> (e, m)  (e, m) -> (f, 1) at costs[e, f]  (e, m) -> end
@@ -70,4 +70,4 @@ def chain_graph(minimum: Sequence[int], costs: np.ndarray) -> Graph:
             arcs.append((int(last[c]), target, other, -float(table[c, other])))
     arcs.sort(key=lambda arc: (arc[0], arc[2]))
     numbers = np.array([arc[:3] for arc in arcs], np.int32).T
-    return Graph(numbers[0], numbers[1], numbers[2], np.array([arc[3] for arc in arcs], np.float32))
+    return SegmentGraph(numbers[0], numbers[1], numbers[2], np.array([arc[3] for arc in arcs], np.float32))

@@ -103,11 +103,13 @@ def join_all(
     for speaker, own in sorted(speakers.items()):
         for order in range(orders):
             rng = np.random.default_rng(derive_seed(seed, "join", speaker, order))
-            found.append(join(_arranged(own, rng)[:longest], features, rng, f"{prefix}_{speaker}_{order + 1}"))
+            found.append(
+                join_utterances(_arranged(own, rng)[:longest], features, rng, f"{prefix}_{speaker}_{order + 1}")
+            )
     return found
 
 
-def join(known: Sequence[Known], features: Features, rng: np.random.Generator, name: str) -> Joined:
+def join_utterances(known: Sequence[Known], features: Features, rng: np.random.Generator, name: str) -> Joined:
     """One recording of utterances in the order given, with a pause before, between and after them."""
     rate = features.sampling_rate
     spoken = [_spoken(one.cut, features) for one in known]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ser.diarization.graph import Graph
+    from ser.diarization.graph import SegmentGraph
 
 # Paths that are worse than the best by more are not in the lattice.
 BEAM = 10.0
@@ -18,7 +18,7 @@ BEAM = 10.0
 MOST_WINDOWS = 2**16 - 2
 
 
-def best_path(graph: Graph, scores: np.ndarray) -> tuple[np.ndarray, float] | None:
+def best_path(graph: SegmentGraph, scores: np.ndarray) -> tuple[np.ndarray, float] | None:
     """As ser.diarization.viterbi.best_path, by k2.intersect_dense and k2.shortest_path.
 
     Raises:

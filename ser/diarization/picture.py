@@ -32,7 +32,7 @@ def text_colour(ground: str) -> str:
     return "#000000" if (light + 0.05) ** 2 > 0.05 * 1.05 else "#FFFFFF"
 
 
-def draw(timeline: Timeline, path: Path) -> None:
+def draw_timeline(timeline: Timeline, path: Path) -> None:
     """Write the picture, in the format of its ending."""
     from matplotlib.figure import Figure
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from ser.audio import audio_info
 from ser.common import InputError
 from ser.diarization.decoders import Decoder
-from ser.diarization.segments import Channel, Timeline, decode, names
+from ser.diarization.segments import Channel, Timeline, decode_segments, names
 from ser.diarization.settings import Settings
 from ser.diarization.windows import ChannelStatistics, score_windows, survey, wanted
 from ser.inference.confidence import confidence_of
@@ -46,7 +46,7 @@ def timeline_of(
     for windows in score_windows(path, predictor, settings, found, show, speakers):
         statistics, number = windows.statistics, windows.channel
         confidence = confidence_of(predictor, statistics.own, precision)
-        segments, score = decode(windows, settings, decoder, found.duration, confidence)
+        segments, score = decode_segments(windows, settings, decoder, found.duration, confidence)
         posteriors = windows.calibrated(confidence.temperature)
         levels, extremes = found.levels[number], found.extremes[number]
         channels.append(Channel(number + 1, segments, score, posteriors, levels, extremes, statistics, confidence))

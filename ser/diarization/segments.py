@@ -82,7 +82,7 @@ class Timeline:
     warnings: tuple[str, ...] = ()
 
 
-def decode(
+def decode_segments(
     windows: Windows,
     settings: Settings,
     decoder: Decoder,

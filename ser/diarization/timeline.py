@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     from ser.common import InputError
     from ser.common.output import line
     from ser.diarization.decoders import NAMES, find_decoder
-    from ser.diarization.html.page import write_page
+    from ser.diarization.html.page import write_timeline_page
     from ser.diarization.html.sound import AUDIO
     from ser.diarization.recording import read_speakers, timeline_of
     from ser.diarization.settings import read_settings
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
             warnings = timeline.warnings
             if options.html:
                 page = options.out / f"{timeline.recording}.html"
-                found = write_page(timeline, path, predictor, page, options.html_audio)
+                found = write_timeline_page(timeline, path, predictor, page, options.html_audio)
                 written, warnings = [*written, page], (*warnings, *([f"{page}: {found}"] if found else []))
         except InputError as error:
             failed += 1

@@ -12,7 +12,7 @@ import numpy as np
 from ser.common.progress import progress
 from ser.diarization.decoders import Decoder
 from ser.diarization.measure import Agreement, agree
-from ser.diarization.segments import Segment, cell_edges, decode, segments_of
+from ser.diarization.segments import Segment, cell_edges, decode_segments, segments_of
 from ser.diarization.settings import Settings
 from ser.diarization.windows import Survey, Windows, score_windows, speech, survey
 from ser.inference.predictor import Predictor
@@ -90,7 +90,7 @@ def measure(scored: Sequence[Scored], settings: Settings, decoder: Decoder | Non
             edges = cell_edges(len(labels), windows.hop, duration)
             segments = segments_of(labels, windows, edges)
         else:
-            segments = decode(windows, settings, decoder, duration)[0]
+            segments = decode_segments(windows, settings, decoder, duration)[0]
         found = agree(segments, one.reference, duration, windows.classes)
         total = found if total is None else total + found
     assert total is not None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ser.diarization.graph import FINAL, Graph
+from ser.diarization.graph import FINAL, SegmentGraph
 
 
-def best_path(graph: Graph, scores: np.ndarray) -> tuple[np.ndarray, float] | None:
+def best_path(graph: SegmentGraph, scores: np.ndarray) -> tuple[np.ndarray, float] | None:
     """The path of the greatest sum of arc and window scores (Viterbi 1967); nothing is pruned.
 
     An arc's and a window's score are added in float32, as k2 does it, and sums are float64.

@@ -27,7 +27,7 @@ from ser.inference.predictor import Predictor, Statistics
 from ser.scoring.calibration import tempered
 
 if TYPE_CHECKING:
-    from ser.training.baseline import RunningMoments
+    from ser.training.svm_baseline import RunningMoments
 
 # Windows that go through the network together.
 TOGETHER = 64

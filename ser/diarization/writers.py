@@ -87,7 +87,7 @@ def _number(seconds: float) -> str:
     return np.format_float_positional(seconds, trim="-")
 
 
-def table(timeline: Timeline) -> str:
+def timeline_csv(timeline: Timeline) -> str:
     """CSV: recording, channel, start, end, emotion, confidence, source of the statistics taken out."""
     rows: list[list[object]] = []
     for channel in timeline.channels:
@@ -156,7 +156,7 @@ def _csv(head: list[object], rows: list[list[object]]) -> str:
 
 
 # By the name that --format takes, which is the ending of the file too.
-TEXTS: dict[str, Callable[[Timeline], str]] = {"rttm": rttm, "textgrid": textgrid, "csv": table, "json": as_json}
+TEXTS: dict[str, Callable[[Timeline], str]] = {"rttm": rttm, "textgrid": textgrid, "csv": timeline_csv, "json": as_json}
 ENDINGS = {"textgrid": "TextGrid"}
 FORMATS = (*TEXTS, "png")
 
@@ -167,9 +167,9 @@ def write(timeline: Timeline, folder: Path, formats: list[str], with_posteriors:
     for name in formats:
         path = folder / f"{timeline.recording}.{ENDINGS.get(name, name)}"
         if name == "png":
-            from ser.diarization.picture import draw
+            from ser.diarization.picture import draw_timeline
 
-            draw(timeline, path)
+            draw_timeline(timeline, path)
         elif name == "json":
             write_text(path, as_json(timeline, with_posteriors))
         else:

@@ -81,7 +81,7 @@ def _last_used(path: Path) -> float:
     return max(p.stat().st_mtime for p in (path, path.with_suffix(".json")) if p.exists())
 
 
-def verify(dump: Path) -> tuple[list[str], int]:
+def verify_archives(dump: Path) -> tuple[list[str], int]:
     """Compare every archive with its checksum; remove what is damaged, with its index.
 
     What is being written has no index, and is not looked at.

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ser.config import Features
 from ser.frontends import whisper
 from ser.frontends.log_stft import window
-from ser.frontends.preprocess import within
+from ser.frontends.preprocess import valid_mask
 
 # Buffers that are fixed analysis, by the ends of their names: no weights, and kept in full precision.
 ANALYSIS = ("basis", "filters")
@@ -52,7 +52,7 @@ class SpectrumGraph(nn.Module):
         Returns:
             Power, (batch, frames, bins), and the valid frames of each row, (batch,).
         """
-        samples = functional.pad(torch.where(within(samples, lengths), samples, 0.0), (0, self.length - 1))
+        samples = functional.pad(torch.where(valid_mask(samples, lengths), samples, 0.0), (0, self.length - 1))
         power = power_spectrum(samples, self.basis, self.shift).transpose(1, 2).clamp(min=self.floor)
         return power, (lengths - self.length).clamp(min=0) // self.shift + 1
 
@@ -122,7 +122,7 @@ class WhisperGraph(nn.Module):
         Returns:
             (batch, frames, layers * size), and the valid frames of each row, (batch,).
         """
-        samples = torch.where(within(samples, lengths), samples, 0.0)
+        samples = torch.where(valid_mask(samples, lengths), samples, 0.0)
         start, count = self._span(samples, lengths)
         mel, frames = self._log_mel(samples, start, count)
         if not self.numbers:

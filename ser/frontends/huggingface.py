@@ -16,7 +16,7 @@ WINDOW = 30  # s that are encoded at once: memory grows with the square of the l
 
 
 @dataclass(frozen=True)
-class About:
+class EncoderShape:
     """What config.json and preprocessor_config.json tell; shapes as in `Frontend`."""
 
     sampling_rate: int
@@ -27,7 +27,7 @@ class About:
     normalised: bool
 
 
-def describe(folder: Path, config: Mapping[str, Any]) -> About:
+def encoder_shape(folder: Path, config: Mapping[str, Any]) -> EncoderShape:
     """Read what an encoder of raw samples is from its configuration.
 
     Args:
@@ -53,7 +53,7 @@ def describe(folder: Path, config: Mapping[str, Any]) -> About:
     path = folder / "preprocessor_config.json"
     about = read_json(path) if path.is_file() else {}
     rate = int(about.get("sampling_rate", 16_000))
-    return About(rate, prod(strides), shortest, dim, depth, bool(about.get("do_normalize", True)))
+    return EncoderShape(rate, prod(strides), shortest, dim, depth, bool(about.get("do_normalize", True)))
 
 
 class HuggingFaceEncoder:
@@ -64,7 +64,7 @@ class HuggingFaceEncoder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.about = folder, describe(folder, read_json(folder / "config.json"))
+        self.folder, self.about = folder, encoder_shape(folder, read_json(folder / "config.json"))
         try:
             from transformers import AutoModel, logging
         except ImportError:

@@ -96,7 +96,7 @@ class Preprocess(nn.Module):
         if mean is None or deviation is None:
             if self.config.normalisation != "utterance":
                 return x
-            wide = x.double() * within(x, lengths)[..., None]
+            wide = x.double() * valid_mask(x, lengths)[..., None]
             mean, deviation = (m[:, None] for m in _moments(lengths[:, None], wide.sum(1), wide.square().sum(1)))
         return (x - mean) / deviation
 
@@ -132,14 +132,14 @@ def loud_span(x: Tensor, lengths: Tensor, decibels: float) -> tuple[Tensor, Tens
     Returns:
         First frame and the one behind the last, int64, (batch,) each; the loudest lies between.
     """
-    there = within(x, lengths)
+    there = valid_mask(x, lengths)
     power = (x.masked_fill(~there[..., None], -torch.inf) - _peak(x, lengths)[:, None, None]).exp().sum(2)
     loud = power >= power.amax(1, keepdim=True) * 10 ** (-decibels / 10)
     frames = torch.arange(x.shape[1], device=x.device)
     return torch.where(loud, frames, x.shape[1]).amin(1), torch.where(loud, frames, -1).amax(1) + 1
 
 
-def within(x: Tensor, lengths: Tensor) -> Tensor:
+def valid_mask(x: Tensor, lengths: Tensor) -> Tensor:
     """Which frames or samples are no padding.
 
     Args:
@@ -153,7 +153,7 @@ def within(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _peak(x: Tensor, lengths: Tensor) -> Tensor:
-    return x.masked_fill(~within(x, lengths)[..., None], -torch.inf).amax((1, 2))
+    return x.masked_fill(~valid_mask(x, lengths)[..., None], -torch.inf).amax((1, 2))
 
 
 def _moments(count: Tensor, total: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ import numpy as np
 from ser.common import InputError, read_json
 from ser.config import Features, FrontendSettings
 from ser.frontends.base import Frontend
-from ser.frontends.published import PUBLISHED, fetch_published, folder_of
+from ser.frontends.published import PUBLISHED, fetch_published, published_folder
 from ser.frontends.weights import HUB_NAME, fetch_from_hub, weight_files, weights_digest
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Pretrained(Frontend):
         else:
             from ser.frontends import huggingface
 
-            about = huggingface.describe(self.folder, config)
+            about = huggingface.encoder_shape(self.folder, config)
             self.sampling_rate, self.frame_shift, self.shortest = about.sampling_rate, about.frame_shift, about.shortest
             self.dim, depth = about.dim, about.depth
         self.numbers = self.wanted = layer_numbers(settings.layers, depth)
@@ -156,7 +156,7 @@ class Pretrained(Frontend):
             from ser.frontends import whisper
 
             tensors, heads = self._weights()
-            whisper.save(tensors, heads, folder)
+            whisper.save_encoder(tensors, heads, folder)
             return
         for name in ("config.json", "preprocessor_config.json"):
             if (self.folder / name).is_file():
@@ -203,7 +203,7 @@ def find_model(name: str, revision: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     if name in PUBLISHED:
-        folder = folder_of(name)
+        folder = published_folder(name)
         if not (folder / "model.bin").is_file():
             raise InputError(f"{name} has not been fetched", folder, "run stage 0")
         return folder

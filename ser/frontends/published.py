@@ -52,7 +52,7 @@ PUBLISHED = {
 }
 
 
-def folder_of(name: str) -> Path:
+def published_folder(name: str) -> Path:
     """Where a published model lies once it is fetched."""
     return ROOT / "downloads" / "pretrained" / name
 
@@ -63,7 +63,7 @@ def fetch_published(name: str) -> Path:
     Raises:
         InputError: neither can be reached, or what came is not what it must be.
     """
-    model, folder = PUBLISHED[name], folder_of(name)
+    model, folder = PUBLISHED[name], published_folder(name)
     if all((folder / file).is_file() for file in model.files):
         print(f"{folder}: there already")
         return folder

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ser.frontends.preprocess import within
+from ser.frontends.preprocess import valid_mask
 from ser.frontends.whisper import POSITIONS, WhisperEncoder
 
 WINDOW = 2 * POSITIONS  # mel frames that are encoded at once: 30 s
@@ -56,7 +56,7 @@ class TrainableLayers(nn.Module):
         if self.first < 0:
             return self._from_mel(x, lengths)
         found = dict(zip(self.stored, x.chunk(len(self.stored), dim=2), strict=True))
-        mask = within(x, lengths)[:, None, None]
+        mask = valid_mask(x, lengths)[:, None, None]
         for number, hidden in enumerate(self.encoder.upper(found[self.first], mask), start=self.first + 1):
             found[number] = hidden
         return torch.cat([found[number] for number in self.wanted], dim=2), lengths

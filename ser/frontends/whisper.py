@@ -253,7 +253,7 @@ def read_ctranslate2(path: Path) -> tuple[dict[str, Tensor], int]:
     return {name: torch.from_numpy(x.astype(np.float32)) for name, x in found.items()}, heads
 
 
-def save(tensors: Mapping[str, Tensor], heads: int, folder: Path) -> None:
+def save_encoder(tensors: Mapping[str, Tensor], heads: int, folder: Path) -> None:
     """Write an encoder as `read_safetensors` reads it, in float16 where that loses nothing.
 
     Args:

@@ -15,7 +15,7 @@ from ser.frontends import build_frontend
 from ser.grid.cells import Grid
 
 
-def prepare(grid: Grid) -> str:
+def prepare_grid(grid: Grid) -> str:
     """Choose the copies of training utterances, by combination and fold, and make what all jobs need.
 
     Returns:

@@ -19,8 +19,8 @@ from ser.common import InputError, digest
 from ser.common.files import append_text
 from ser.common.progress import progress
 from ser.common.run_folder import CONFIG, FAILED, LOG, MODEL, RESULT, ZERO_SHOT, is_scored, is_trained
-from ser.config import Experiment, result_affecting, save
-from ser.config.metrics import summary
+from ser.config import Experiment, result_affecting, write_experiment
+from ser.config.metrics import scores_text
 from ser.corpora.protocol import PARTS, own_fold
 from ser.corpora.splits import with_splits
 from ser.grid.cells import Grid
@@ -34,7 +34,7 @@ from ser.grid.state import (
 )
 from ser.scoring.decode import Decoder
 from ser.scoring.files import read_result, read_train, read_zero_shot, write_decode
-from ser.scoring.result import score, score_zero_shot, target_hashes
+from ser.scoring.result import score_experiment, score_zero_shot, target_hashes
 from ser.training import Trainer
 from ser.training.checkpoint import load_tensors
 from ser.training.engine import Interrupted
@@ -149,14 +149,14 @@ class Runner:
         folder = self.grid.folder(experiment)
         for path in folder.rglob(".tmp.*"):  # of processes that were killed
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        save(experiment, folder / CONFIG)
+        write_experiment(experiment, folder / CONFIG)
         data = self.data(experiment)
         train(data, folder)
         decoder = Decoder(experiment, folder)
         if not self._is_scored(experiment):
             _forget(folder, experiment.corpora)
             print(*decoder.decode_parts(data, "test"), sep="\n")
-            score(data, folder, "test")
+            score_experiment(data, folder, "test")
         others, left_out = self._others(data)
         _forget(folder, set(others) - (zero_shot_found(folder) or {}).keys())
         for corpus, other in others.items():
@@ -164,7 +164,7 @@ class Runner:
         score_zero_shot(data, folder, others, left_out)
         for path, read in ((folder / RESULT, read_result), (folder / ZERO_SHOT, read_zero_shot)):
             for corpus, scores in read(path)["targets"].items():
-                print(f"{path.stem}: {corpus} {summary(scores)}, n {scores['n']}")
+                print(f"{path.stem}: {corpus} {scores_text(scores)}, n {scores['n']}")
 
     def is_done(self, experiment: Experiment) -> bool:
         """Whether all results are there, whole, and of these settings and data."""

@@ -64,7 +64,7 @@ def text_of(status: Status) -> str:
     return "\n".join(lines)
 
 
-def draw(status: Status, path: Path) -> None:
+def draw_status(status: Status, path: Path) -> None:
     """A row a combination, a column a configuration; each field has a column a fold and a row a seed.
 
     Raises:

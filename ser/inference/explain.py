@@ -91,7 +91,7 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
     return Explanation(spectrum, used, step, attention, posteriors)
 
 
-def draw(found: Explanation, predictor: Predictor, title: str, path: Path) -> None:
+def draw_explanation(found: Explanation, predictor: Predictor, title: str, path: Path) -> None:
     """One picture: log power in dB over time and frequency, weights on the same time axis, posteriors beside them.
 
     Args:

@@ -13,7 +13,7 @@ import yaml
 from ser.common import InputError, atomic_path, write_text
 from ser.frontends.weights import COMMIT, HUB_NAME
 from ser.inference.card import card
-from ser.inference.model import CARD, DESCRIPTION, SUMS, read_description, verify, write_sums
+from ser.inference.model import CARD, DESCRIPTION, SUMS, read_description, verify_checksums, write_sums
 
 INSTALL = "huggingface_hub is not installed; pip install '.[hub]' in the toolkit's folder"
 
@@ -67,7 +67,7 @@ def publish(folder: Path, out: Path, name: str, upload: bool = False) -> None:
     """
     if not HUB_NAME.fullmatch(name):
         raise InputError("<owner>/<name>, such as lab/ser-public", f"--name {name}")
-    verify(folder)
+    verify_checksums(folder)
     description = read_description(folder)
     if out.exists():
         raise InputError("there already", out, "choose another folder")
@@ -77,7 +77,7 @@ def publish(folder: Path, out: Path, name: str, upload: bool = False) -> None:
         write_text(temporary / CARD, front_matter(description, name) + text.replace("<this folder>", name))
         (temporary / SUMS).unlink()
         write_sums(temporary)
-        verify(temporary)
+        verify_checksums(temporary)
     if upload:
         _upload(out, name)
 

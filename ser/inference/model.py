@@ -76,15 +76,15 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
     from ser.inference.hub import find_package
 
     folder = find_package(Path(folder))
-    verify(folder)
+    verify_checksums(folder)
     description = read_description(folder)
-    experiment = _with_frontend(folder, description, experiment_of(description["settings"]))
+    experiment = _with_frontend(folder, description, experiment_from(description["settings"]))
     if "group_statistics" in description:
         width = build_frontend(experiment).width
         if "svm" in description:
-            from ser.training import baseline as svm
+            from ser.training import svm_baseline as svm
 
-            width = svm.size_of(description["svm"]["features"], width)
+            width = svm.functionals_size(description["svm"]["features"], width)
         if any(len(description["group_statistics"][name]) != width for name in ("mean", "deviation")):
             raise InputError(f"group_statistics: not {width} numbers", folder / DESCRIPTION, AGAIN)
     heads = {head: tuple(classes) for head, classes in description["heads"].items()}
@@ -125,7 +125,7 @@ def _network(
         return build_svm(description["svm"], experiment, heads)
     if "members" not in description:
         return build(experiment, heads)
-    members = map(experiment_of, description["members"])
+    members = map(experiment_from, description["members"])
     return Ensemble([build(replace(one, frontend=experiment.frontend), heads) for one in members])
 
 
@@ -136,13 +136,15 @@ def build_svm(found: Mapping[str, Any], experiment: Experiment, heads: Mapping[s
         found: as of `SVM`.
     """
     from ser.nets import LinearSVM
-    from ser.training import baseline as svm
+    from ser.training import svm_baseline as svm
 
     ((head, classes),) = heads.items()
-    return LinearSVM(head, classes, found["trained"], svm.size_of(found["features"], build_frontend(experiment).width))
+    return LinearSVM(
+        head, classes, found["trained"], svm.functionals_size(found["features"], build_frontend(experiment).width)
+    )
 
 
-def difference(one: Experiment, other: Experiment) -> str:
+def first_difference(one: Experiment, other: Experiment) -> str:
     """The first setting that differs of those that members of an ensemble share, with both values; "" for none.
 
     Args:
@@ -177,7 +179,7 @@ class _Meta(TypedDict):
     classes: dict[str, list[str]]
 
 
-class About(TypedDict):
+class CorpusDescription(TypedDict):
     """A corpus of the training, as its protocol has it."""
 
     name: str
@@ -189,7 +191,7 @@ class About(TypedDict):
     note: str
 
 
-class Counts(TypedDict):
+class TrainingCounts(TypedDict):
     """Of the training part of a corpus."""
 
     utterances: int
@@ -201,7 +203,7 @@ class Trained(TypedDict):
 
     seconds: list[float]
     sampling_rates: dict[str, int]
-    corpora: dict[str, Counts]
+    corpora: dict[str, TrainingCounts]
 
 
 class Metrics(TypedDict):
@@ -239,7 +241,7 @@ class RejectedTemperature(TypedDict):
     ece: float
 
 
-class Calibration(TypedDict):
+class HeadCalibration(TypedDict):
     """Of a head on validation: confidences, sorted, and whether the answer of each is right, 1 or 0."""
 
     temperature: float
@@ -264,7 +266,7 @@ class Provenance(TypedDict):
     git_revision: str
 
 
-class Encoder(TypedDict):
+class EncoderRecord(TypedDict):
     """A pretrained encoder in front of the network, and the SHA-256 of its weights."""
 
     model: str
@@ -289,15 +291,15 @@ class Description(TypedDict):
     members: NotRequired[list[dict[str, Any]]]  # settings of each member of an ensemble
     svm: NotRequired[SVM]
     heads: dict[str, list[str]]
-    corpora: dict[str, About]
+    corpora: dict[str, CorpusDescription]
     trained: Trained
     group_statistics: NotRequired[Statistics]
-    frontend: NotRequired[Encoder]
+    frontend: NotRequired[EncoderRecord]
     metrics: Metrics
     unseen_corpora: NotRequired[list[Unseen]]
     provenance: Provenance
-    calibration: dict[str, Calibration]
-    calibration_without_speakers: NotRequired[dict[str, Calibration]]
+    calibration: dict[str, HeadCalibration]
+    calibration_without_speakers: NotRequired[dict[str, HeadCalibration]]
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -315,7 +317,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         )
     try:
         found = dict(of_kind(Description, found, ""))
-        _check(found, experiment_of(found["settings"]))
+        _check(found, experiment_from(found["settings"]))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"not a description of a model ({error})", path, AGAIN) from None
     return found
@@ -335,7 +337,7 @@ def _check(description: Mapping[str, Any], experiment: Experiment) -> None:
     if not description["corpora"]:
         raise ValueError("corpora: none")
     for number, settings in enumerate(description.get("members", ())):
-        if what := difference(experiment, experiment_of(settings)):
+        if what := first_difference(experiment, experiment_from(settings)):
             raise ValueError(f"members[{number}]: {what}")
     if description.get("members") == []:
         raise ValueError("members: none")
@@ -361,7 +363,7 @@ def _check(description: Mapping[str, Any], experiment: Experiment) -> None:
 
 
 def _check_svm(found: Mapping[str, Any], heads: Mapping[str, list[str]]) -> None:
-    from ser.training import baseline as svm
+    from ser.training import svm_baseline as svm
 
     if found["functionals"] != svm.functional_settings(found["features"]):
         raise ValueError(f"svm.functionals = {found['functionals']}, which this version does not compute")
@@ -372,7 +374,7 @@ def _check_svm(found: Mapping[str, Any], heads: Mapping[str, list[str]]) -> None
         raise ValueError("svm.trained: expected at least two of the classes, in their order")
 
 
-def experiment_of(settings: Mapping[str, Any]) -> Experiment:
+def experiment_from(settings: Mapping[str, Any]) -> Experiment:
     """Settings as `Experiment`, checked by its own types; jsonargparse's parser would take as long as the weights.
 
     Raises:
@@ -390,7 +392,7 @@ def experiment_of(settings: Mapping[str, Any]) -> Experiment:
     return made
 
 
-def verify(folder: Path) -> None:
+def verify_checksums(folder: Path) -> None:
     """Compare every file with SHA256SUMS.
 
     Raises:

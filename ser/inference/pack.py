@@ -174,7 +174,7 @@ def _baseline(folder: Path, recipe: Path | None, data_root: Path | None, dump_ro
     result, meta = read_result(folder / RESULT), load_tensors(path)[1]
     try:
         own = of_kind(_SavedSVM, meta, "")
-        experiment = folders.experiment_of(own["settings"])
+        experiment = folders.experiment_from(own["settings"])
     except ValueError as error:
         raise InputError(f"not a baseline of this version ({error})", path, again) from None
     if own["features"] == "opensmile":
@@ -229,7 +229,7 @@ def _check_members(others: Sequence[_Member], member: _Member) -> None:
     if others and (member.svm or others[0].svm):
         raise InputError("an SVM", (member if member.svm else others[0]).folder, "pack it by itself")
     for first in others[:1]:
-        what = folders.difference(first.data.experiment, member.data.experiment)
+        what = folders.first_difference(first.data.experiment, member.data.experiment)
         stores = [{corpus: store.key for corpus, store in one.data.stores.items()} for one in (first, member)]
         if not what and stores[0] != stores[1]:
             what = "features of other recordings"

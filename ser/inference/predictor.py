@@ -18,7 +18,7 @@ from ser.inference.model import Model
 from ser.nets.evaluate import BATCH_FRAMES
 
 if TYPE_CHECKING:
-    from ser.training.baseline import RunningMoments
+    from ser.training.svm_baseline import RunningMoments
 
 MEAN = "mean"
 Statistics = tuple[np.ndarray, np.ndarray]
@@ -61,9 +61,9 @@ class Predictor:
         self.preprocess = Preprocess(self.batches)
         self._summary: Callable[[np.ndarray], np.ndarray] | None = None
         if (own := model.description.get("svm")) is not None:
-            from ser.training.baseline import summary
+            from ser.training.svm_baseline import functionals_of
 
-            self._summary = summary(own["features"], model.experiment.features)
+            self._summary = functionals_of(own["features"], model.experiment.features)
 
     def spectrum(self, samples: np.ndarray) -> np.ndarray:
         """float32, (samples,), at the front end's rate to its frames as they are stored, float32, (frames, width)."""
@@ -83,7 +83,7 @@ class Predictor:
         """What takes the statistics of a speaker or corpus, of what `preprocessed` gives of each of its files."""
         if self._summary is None:
             return RunningStats(self.frontend.width)
-        from ser.training.baseline import RunningMoments
+        from ser.training.svm_baseline import RunningMoments
 
         return RunningMoments()
 

@@ -12,7 +12,7 @@ from ser.batches.load import UNIFIED
 from ser.config import Experiment, Network
 from ser.config.registry import POOLING, TEMPORAL, built
 from ser.frontends import build_frontend
-from ser.frontends.preprocess import within
+from ser.frontends.preprocess import valid_mask
 from ser.nets.adapter import Adapter
 from ser.nets.adversarial import DomainHead
 from ser.nets.fast import Dropout
@@ -89,10 +89,10 @@ class SpeechEmotionNetwork(nn.Module):
 
     def frames(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The same to what is pooled, (batch, frames, size), and its lengths."""
-        x = (features - self.mean) / self.deviation * within(features, lengths)[..., None]
+        x = (features - self.mean) / self.deviation * valid_mask(features, lengths)[..., None]
         if self.front is not None:
             x, lengths = self.front(x, lengths)
-            x = x * within(x, lengths)[..., None]
+            x = x * valid_mask(x, lengths)[..., None]
         if self.layer_weights is not None:
             x = self.layer_weights(x)
         return self.dropout(self.temporal(self.prep(x), lengths)), lengths

@@ -22,7 +22,7 @@ from ser.config.metrics import scores
 from ser.corpora.kaldi import read_table
 from ser.scoring.files import read_result
 from ser.scoring.result import describe_data, score_part, write_result
-from ser.training import baseline as svm
+from ser.training import svm_baseline as svm
 from ser.training.checkpoint import save_tensors
 from ser.training.class_weights import class_weights
 
@@ -35,7 +35,7 @@ NOTES = {
 }
 
 
-def folder_of(experiment_folder: Path, features: str, normalisation: str) -> Path:
+def baseline_folder(experiment_folder: Path, features: str, normalisation: str) -> Path:
     """Where the baseline beside an experiment lies.
 
     Args:

@@ -118,7 +118,7 @@ def plot_curves(folders: Sequence[Path], path: Path) -> None:
     if len(folders) > MOST:
         raise InputError(f"no room for {len(folders)} trainings, {MOST} at most", path, "name folders further down")
     title, names = _names(folders)
-    save_picture(draw(title, dict(zip(names, map(read_curves, folders), strict=True))), path)
+    save_picture(draw_curves(title, dict(zip(names, map(read_curves, folders), strict=True))), path)
 
 
 def _names(folders: Sequence[Path]) -> tuple[str, list[str]]:
@@ -130,7 +130,7 @@ def _names(folders: Sequence[Path]) -> tuple[str, list[str]]:
     return "/".join(common.parts[1:][-shared:]) if shared > 0 else "", [rest.as_posix() for rest in rests]
 
 
-def draw(title: str, trainings: Mapping[str, Curves]) -> Figure:
+def draw_curves(title: str, trainings: Mapping[str, Curves]) -> Figure:
     """A figure of trainings by name: one alone or many in panels of their own, a few laid over one another.
 
     Args:

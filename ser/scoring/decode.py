@@ -63,7 +63,7 @@ class Decoder:
             posteriors = mean_posteriors(self.network, UtteranceDataset(part, config), self.device)
             write_decoded(self.folder, part, posteriors, mark)
         else:
-            decode(self.network, part, config, self.device, self.folder, mark)
+            decode_part(self.network, part, config, self.device, self.folder, mark)
         return f"{place}: {len(part)} utterances"
 
     def decode_parts(self, data: Data, name: str) -> list[str]:
@@ -103,7 +103,7 @@ def decoded_as(folder: Path, part: Part, mark: Mapping[str, object]) -> bool:
     return all(found.get(key) == value for key, value in mark.items())
 
 
-def decode(
+def decode_part(
     network: SpeechEmotionNetwork,
     part: Part,
     config: Batches,

@@ -59,7 +59,7 @@ class TargetScores(Scores):
     confusion: list[list[int]]
 
 
-class DeviceConfig(TypedDict):
+class DeviceRecord(TypedDict):
     """Where it was trained."""
 
     device: str
@@ -81,7 +81,7 @@ class Train(Hashes):
     code_hashes: NotRequired[list[str]]
     git_revision: str
     versions: dict[str, str]
-    machine: DeviceConfig
+    machine: DeviceRecord
 
 
 class EpochLoss(TypedDict):

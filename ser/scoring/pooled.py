@@ -17,7 +17,7 @@ from ser.config import Experiment, ExperimentReader, differences
 from ser.config.metrics import columns, scores
 from ser.features.archive import read_archive
 from ser.scoring.files import REDECODE, RESCORE, answers_of, read_answers, read_decode, read_result
-from ser.scoring.tables import budget_notes, experiment_of, result_paths, setting_columns, varied_settings
+from ser.scoring.results_table import budget_notes, result_paths, setting_columns, settings_of, varied_settings
 
 RESAMPLES = 2000
 COVERAGE = 0.95
@@ -150,9 +150,9 @@ def _settings(runs: Sequence[tuple[dict[str, Any], Path]], reader: ExperimentRea
     Raises:
         InputError: they differ in more than fold and seed.
     """
-    first = experiment_of(runs[0][1], reader)
+    first = settings_of(runs[0][1], reader)
     for _, folder in runs[1:]:
-        other = experiment_of(folder, reader)
+        other = settings_of(folder, reader)
         found = differences(first, other) if first and other else {}
         changed = [f"{key}: {a} there, {b} here" for key, (a, b) in found.items() if key not in ("fold", "seed")]
         if changed:
@@ -224,7 +224,7 @@ def draws(speakers: int) -> np.ndarray:
     return rng.multinomial(speakers, np.full(speakers, 1 / speakers), RESAMPLES).astype(np.float64)
 
 
-def interval(samples: np.ndarray) -> Interval:
+def percentile_interval(samples: np.ndarray) -> Interval:
     """Percentile interval of COVERAGE; resamples without an utterance of some class do not count."""
     low, high = np.nanquantile(samples, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return float(low), float(high)
@@ -243,7 +243,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
     rows, noise, intervals = [], [], []
     for number, pool in enumerate(pools, 1):
         weights = draws(len(pool.speakers))
-        low, high = interval(ua_samples(pool, weights))
+        low, high = percentile_interval(ua_samples(pool, weights))
         intervals.append((low, high))
         first = next(other for other in pools if _comparable(pool, other))
         svm = next((other for other in pools if other.is_baseline and _comparable(pool, other, same=True)), pool)
@@ -324,7 +324,7 @@ def _difference(pool: Pool, other: Pool, weights: np.ndarray) -> tuple[float, fl
     """UA minus the other's, in points, with its interval; None to itself."""
     if pool is other:
         return None
-    return pool.ua - other.ua, *interval(ua_samples(pool, weights) - ua_samples(other, weights))
+    return pool.ua - other.ua, *percentile_interval(ua_samples(pool, weights) - ua_samples(other, weights))
 
 
 def _points(difference: tuple[float, float, float] | None) -> str:

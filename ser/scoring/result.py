@@ -25,7 +25,7 @@ from ser.common.run_folder import (
     result_path,
 )
 from ser.config import Experiment
-from ser.config.metrics import scores, summary
+from ser.config.metrics import scores, scores_text
 from ser.corpora.describe import protocol_hash, read_prepared
 from ser.corpora.protocol import own_fold
 from ser.features.archive import read_archive
@@ -184,7 +184,7 @@ def _identity(experiment: Experiment) -> dict[str, Any]:
     return {key: getattr(experiment, key) for key in keys}
 
 
-def score(data: Data, folder: Path, part_name: str, pictures: bool = False) -> dict[str, Any]:
+def score_experiment(data: Data, folder: Path, part_name: str, pictures: bool = False) -> dict[str, Any]:
     """Score every decoded corpus of an experiment and write result.json.
 
     Args:
@@ -226,7 +226,7 @@ def _draw(folder: Path, result: Mapping[str, Any]) -> None:
     plot_curves([folder], folder / CURVES)
     for corpus, found in result["targets"].items():
         name, place = f"{corpus} {result['part']}", decode_folder(folder, corpus, result["part"])
-        title = f"{name}: {summary(found)}, n = {found['n']}"
+        title = f"{name}: {scores_text(found)}, n = {found['n']}"
         plot_confusion(np.array(found["confusion"]), found["classes"], title, place / "confusion.png")
         if calibrated := result.get("calibration", {}).get(corpus):
             title = f"{name}: temperature {calibrated['temperature']:.2f} from {calibrated['n']} validation utterances"

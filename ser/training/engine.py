@@ -31,7 +31,7 @@ from ser.common.provenance import provenance
 from ser.common.records import write_record
 from ser.common.run_folder import CHECKPOINT, EPOCHS, MODEL, TRAIN, TRAINING, is_trained
 from ser.config import Experiment, result_affecting
-from ser.config.metrics import scores, summary
+from ser.config.metrics import scores, scores_text
 from ser.config.registry import LOSS, built
 from ser.frontends import build_frontend
 from ser.nets import SpeechEmotionNetwork, build
@@ -422,7 +422,7 @@ class Trainer:
         if any(sample is not None for sample in self.samples.values()):
             self.network.load_state_dict(self.saved_states.state())
             valid = self._scores(dict.fromkeys(self.valid))
-            lines = ", ".join(f"{corpus} {summary(found, ' ')}" for corpus, found in valid.items())
+            lines = ", ".join(f"{corpus} {scores_text(found, ' ')}" for corpus, found in valid.items())
             self.logger.log(f"validation on all utterances: {lines}")
         model = files.tensor_bytes(self.saved_states.state(), {**self.hashes, "classes": self.network.classes})
         sums = {

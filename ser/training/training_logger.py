@@ -15,7 +15,7 @@ from ser.common.files import append_text
 from ser.common.progress import progress, report
 from ser.common.run_folder import LOG
 from ser.config import Training
-from ser.config.metrics import summary
+from ser.config.metrics import scores_text
 from ser.config.registry import METRICS
 
 
@@ -89,7 +89,7 @@ class TrainingLogger:
         """A line on the last epoch, and its scalars for TensorBoard."""
         row = self.history[-1]
         loss = ", ".join(f"{corpus} {v:.4f}" for corpus, v in row["train_loss"].items())
-        valid = ", ".join(f"{corpus} {summary(v, ' ')}" for corpus, v in row["valid"].items())
+        valid = ", ".join(f"{corpus} {scores_text(v, ' ')}" for corpus, v in row["valid"].items())
         self.log(
             f"epoch {row['epoch']}: train loss {loss}; valid loss {row['valid_loss']:.4f}, {valid}; best epoch "
             f"{row['best_epoch']}, patience {row['num_bad_epochs']} of {self.config.patience}; "

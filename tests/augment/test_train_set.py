@@ -11,10 +11,10 @@ import soundfile
 from conftest import refuses
 from made import make
 
-from ser.augment.train_set import describe
+from ser.augment.train_set import copies_table
 from ser.batches import UtteranceDataset, fit_statistics, open_data
 from ser.batches.load import open_train_sets
-from ser.config import save
+from ser.config import write_experiment
 from ser.corpora.cuts import read_cuts
 from ser.corpora.kaldi import read_table, validate, write_table
 from ser.features import FeatureStore
@@ -185,13 +185,13 @@ def test_a_copy_that_cannot_be_made_is_counted_and_listed(tmp_path):
     assert len(sets["two"].originals()) == 12 * sets["two"].examples - (sets["two"].examples - 1)
     lines = (sets["two"].folder / "left_out.tsv").read_text().splitlines()
     assert lines[0] == f"{key}-copy1\tmp3 takes 0.1 s or more, and this is 0.090 s long"
-    assert f"too short, see left_out.tsv {len(lines)}" in describe(sets)
+    assert f"too short, see left_out.tsv {len(lines)}" in copies_table(sets)
 
 
 def step(made, experiment, *options):
     folder = made.root / "exp"
     folder.mkdir(exist_ok=True)
-    save(experiment, folder / "config.yaml")
+    write_experiment(experiment, folder / "config.yaml")
     where = ["--recipe", made.recipe, "--data", made.data_root, "--dump", made.dump, folder]
     return programs.run(ROOT / "steps" / "augment.py", *options, *where)
 

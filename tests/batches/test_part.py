@@ -12,7 +12,7 @@ from ser.batches.overlap import check_equal_audio
 from ser.common import InputError
 from ser.corpora import read_protocol
 from ser.corpora.kaldi import read_table
-from ser.corpora.prepare import prepare
+from ser.corpora.prepare import prepare_corpus
 from ser.corpora.preparers import load_preparer
 
 
@@ -142,7 +142,7 @@ def copied(made, tmp_path, part):
     split[part] = [f"copy{n}" for n in (1, 2, 3, 4)]
     (recipe / "local" / "prepare_copy.py").write_text(PREPARER.replace("wav", "flac"))
     (recipe / "conf/corpora/copy.yaml").write_text(PROTOCOL.format(corpus="copy", split=split))
-    prepare(
+    prepare_corpus(
         load_preparer("copy", recipe), read_protocol("copy", recipe), tmp_path / "copy", tmp_path / "data/copy", False
     )
     shutil.copytree(made.data_root / "one", tmp_path / "data" / "one")

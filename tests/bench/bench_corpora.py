@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser.config import load
-from ser.corpora.prepare import prepare
+from ser.corpora import prepare
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 from ser.features import FeatureStore
@@ -28,7 +28,9 @@ def place_of(corpus: str) -> Path:
 
 def prepare_corpus(corpus: str, data_root: Path) -> Path:
     """Prepare a corpus: its folder below `data_root`."""
-    prepare(load_preparer(corpus), read_protocol(corpus), place_of(corpus), data_root / corpus, allow_partial=True)
+    prepare.prepare_corpus(
+        load_preparer(corpus), read_protocol(corpus), place_of(corpus), data_root / corpus, allow_partial=True
+    )
     return data_root / corpus
 
 

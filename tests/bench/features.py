@@ -52,7 +52,7 @@ from ser.augment import Augment
 from ser.augment.copies import apply_transforms
 from ser.augment.train_set import TrainSet
 from ser.batches.load import open_train_sets
-from ser.config import Experiment, load, save
+from ser.config import Experiment, load, write_experiment
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.features import ArkWriter, FeatureStore
 from ser.features.store import samples_of
@@ -199,7 +199,7 @@ class Bench:
 
     def peak_mb(self) -> float:
         """Of the whole set, in a process of its own, as stage 3 runs it."""
-        save(self.experiment, self.folder / "config.yaml")
+        write_experiment(self.experiment, self.folder / "config.yaml")
         program = "import runpy, sys; sys.argv = sys.argv[1:]\n"
         program += "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
         program += "except SystemExit as end: assert not end.code, end\n"

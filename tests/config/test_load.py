@@ -7,7 +7,16 @@ import pytest
 import yaml
 from conftest import ROOT, refuses
 
-from ser.config import ExperimentReader, differences, dotted, find, load, read_experiment, result_affecting, save
+from ser.config import (
+    ExperimentReader,
+    differences,
+    dotted,
+    find,
+    load,
+    read_experiment,
+    result_affecting,
+    write_experiment,
+)
 from ser.config.load import ADDED_DEFAULTS, FIRST_NAMES, _types, keys
 from ser.config.registry import KINDS, REGISTRIES, built
 from ser.config.yaml_file import read_yaml
@@ -273,16 +282,16 @@ def test_the_recipes_file_comes_first(preset):
 def test_save_and_read_give_the_same(tmp_path):
     own = ["training.learning_rate=1e-5", "features.floor=1e-10", "augment.chain=2", "augment.noise.snr=[1, 2]"]
     experiment = load("paper", None, ["corpora=[a, b]", *own])
-    save(experiment, tmp_path / "config.yaml")
+    write_experiment(experiment, tmp_path / "config.yaml")
     again = read_experiment(tmp_path / "config.yaml")
     assert again == experiment
-    save(again, tmp_path / "again.yaml")
+    write_experiment(again, tmp_path / "again.yaml")
     assert (tmp_path / "again.yaml").read_bytes() == (tmp_path / "config.yaml").read_bytes()
 
 
 def test_a_saved_file_without_a_key_is_named(tmp_path):
     path = tmp_path / "config.yaml"
-    save(load("paper", None, [CORPORA]), path)
+    write_experiment(load("paper", None, [CORPORA]), path)
     path.write_text(path.read_text().replace("seed: 0\n", ""))
     with refuses("key seed has no value", where="config.yaml"):
         read_experiment(path)
@@ -308,7 +317,7 @@ def test_where_a_run_lies():
 
 def test_an_option_that_came_later_leaves_older_results_valid(tmp_path):
     experiment = load("strict", None, [CORPORA])
-    save(experiment, tmp_path / "config.yaml")
+    write_experiment(experiment, tmp_path / "config.yaml")
     text = "".join(
         line for line in (tmp_path / "config.yaml").read_text().splitlines(True) if "adversarial_weight" not in line
     )
@@ -357,7 +366,7 @@ def test_a_budget_decides_where_there_are_several_corpora(tmp_path):
     for one in alone:
         assert differences(one, per_corpus)["training.budget"] == ("total", "per_corpus")
         assert "training.budget" not in differences(one, total)
-    save(total, tmp_path / "config.yaml")
+    write_experiment(total, tmp_path / "config.yaml")
     text = (tmp_path / "config.yaml").read_text()
     (tmp_path / "config.yaml").write_text(text.replace("  budget: total\n", ""))
     assert read_experiment(tmp_path / "config.yaml") == total
@@ -367,7 +376,7 @@ def test_settings_that_differ_in_fold_and_seed_are_read_alike(tmp_path):
     reader = ExperimentReader()
     experiments = [load("strict", None, [CORPORA, f"fold={f}", f"seed={s}"]) for f, s in ((1, 0), (2, 7))]
     for number, experiment in enumerate(experiments):
-        save(experiment, tmp_path / f"{number}.yaml")
+        write_experiment(experiment, tmp_path / f"{number}.yaml")
     assert [reader.read(tmp_path / f"{number}.yaml") for number in (0, 1, 0)] == [*experiments, experiments[0]]
     with refuses(where="2.yaml"):
         reader.read(tmp_path / "2.yaml")
@@ -413,7 +422,7 @@ def test_differences_are_in_what_decides_either():
 def test_settings_saved_before_there_was_augmentation(tmp_path):
     path = tmp_path / "config.yaml"
     experiment = load("strict", None, ["corpora=[tess, ravdess]", "augment.copies=0"])
-    save(experiment, path)
+    write_experiment(experiment, path)
     values = yaml.safe_load(path.read_text())
     section = values.pop("augment")
     path.write_text(yaml.safe_dump(values))

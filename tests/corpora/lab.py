@@ -15,8 +15,8 @@ from conftest import ROOT
 
 from ser.common import InputError
 from ser.corpora import Protocol, read_protocol
-from ser.corpora.check import check
-from ser.corpora.prepare import prepare
+from ser.corpora.check import check_corpus
+from ser.corpora.prepare import prepare_corpus
 from ser.corpora.preparers import load_preparer
 
 LABELS = ("angry", "happy", "neutral", "sad")
@@ -82,10 +82,10 @@ class Lab:
 
     def prepare(self, allow_partial: bool = False, allow_pipes: bool = False, corpus: Path | None = None) -> str:
         preparer = load_preparer(self.preparer, self.recipe)
-        return prepare(preparer, self.protocol, corpus or self.corpus, self.out, allow_partial, allow_pipes)
+        return prepare_corpus(preparer, self.protocol, corpus or self.corpus, self.out, allow_partial, allow_pipes)
 
     def check(self) -> tuple[str, bool]:
-        return check(load_preparer(self.preparer, self.recipe), self.protocol, self.corpus)
+        return check_corpus(load_preparer(self.preparer, self.recipe), self.protocol, self.corpus)
 
     def refused(self, *words: object, **options: bool) -> str:
         """The error of a preparation, which names every word, and leaves nothing behind."""

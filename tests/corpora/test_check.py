@@ -10,7 +10,7 @@ from conftest import write_noise
 from lab import LABELS, Lab
 
 from ser.common import read_json
-from ser.corpora.check import check
+from ser.corpora.check import check_corpus
 from ser.corpora.preparers import load_preparer
 
 
@@ -99,7 +99,7 @@ def test_what_is_missing_is_told_by_label_and_speaker(small_ravdess, monkeypatch
     ]
     assert lines[5] == "... and 4 more"
     monkeypatch.setattr("ser.corpora.check.SHOWN", 20)
-    text, complete = check(load_preparer("ravdess", small.recipe), small.protocol(), small.corpus)
+    text, complete = check_corpus(load_preparer("ravdess", small.recipe), small.protocol(), small.corpus)
     assert not complete
     assert "    ravdess_24: no utterances" in text
     assert "    ravdess_07: 3 of 5 utterances (0 of 1 happy, 0 of 1 sad)" in text

@@ -142,7 +142,7 @@ def test_stage_1_prints_the_figures_and_stops_where_they_forbid_speaker_statisti
     rng = np.random.default_rng(0)
     import soundfile
 
-    from ser.config import load, save
+    from ser.config import load, write_experiment
 
     lines = ["path,speaker,emotion"]
     for i in range(8):
@@ -152,7 +152,7 @@ def test_stage_1_prints_the_figures_and_stops_where_they_forbid_speaker_statisti
     (tmp_path / "calls.csv").write_text("\n".join(lines) + "\n")
     for name, normalisation in (("speaker", "speaker"), ("global", "global")):
         settings = ["corpora=[calls]", f"batches.normalisation={normalisation}"]
-        save(load("strict", recipe, settings), tmp_path / f"{name}.yaml")
+        write_experiment(load("strict", recipe, settings), tmp_path / f"{name}.yaml")
     arguments = [str(tmp_path / "calls.csv"), str(tmp_path / "data" / "calls"), "--recipe", str(recipe)]
     assert main("calls", [*arguments, "--experiment", str(tmp_path / "global.yaml")]) == 0
     printed = capsys.readouterr().out

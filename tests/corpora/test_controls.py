@@ -13,7 +13,7 @@ from made import CLASSES, PREPARER, PROTOCOL, SPLITS, write_corpus
 from ser.corpora import Protocol, read_protocol
 from ser.corpora.describe import protocol_hash, read_prepared
 from ser.corpora.kaldi import read_table
-from ser.corpora.prepare import prepare
+from ser.corpora.prepare import prepare_corpus
 from ser.corpora.preparers import load_preparer
 
 
@@ -37,7 +37,7 @@ def protocol_of(recipe: Path, **values: object) -> Protocol:
 
 def prepared(recipe: Path, out: Path, **values: object) -> str:
     protocol = protocol_of(recipe, **values)
-    return prepare(load_preparer("one", recipe), protocol, recipe / "one", out, allow_partial=False)
+    return prepare_corpus(load_preparer("one", recipe), protocol, recipe / "one", out, allow_partial=False)
 
 
 def emotions(out: Path, part: str = "strict_fold1/train") -> dict[str, str]:

@@ -223,7 +223,7 @@ def test_a_split_of_the_table_that_cannot_be(lab, last, message):
 def test_the_slot_of_the_private_corpus(lab):
     """conf/corpora/customer_ptbr.yaml as it is: Portuguese labels, splits drawn from the speakers that are there."""
     from ser.corpora import read_protocol
-    from ser.corpora.prepare import prepare
+    from ser.corpora.prepare import prepare_corpus
 
     rows = [HEADER]
     for number in range(10):
@@ -234,7 +234,7 @@ def test_the_slot_of_the_private_corpus(lab):
     protocol = read_protocol("customer_ptbr")
     assert protocol.preparer == "csv"
     out = lab.root / "data" / "customer_ptbr"
-    assert "40 in the classes (angry 10, happy 10, neutral 10, sad 10)" in prepare(
+    assert "40 in the classes (angry 10, happy 10, neutral 10, sad 10)" in prepare_corpus(
         load_preparer(protocol.preparer), protocol, lab.corpus, out, allow_partial=False
     )
     parts = read_json(out / "report.json")["parts"]

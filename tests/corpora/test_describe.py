@@ -12,8 +12,8 @@ from ser.common import InputError
 from ser.corpora.describe import (
     Prepared,
     UtteranceInfo,
-    describe,
-    draw,
+    describe_corpora,
+    draw_corpora,
     overview,
     protocol_hash,
     read_prepared,
@@ -197,10 +197,10 @@ def test_the_order_of_utterances_does_not_change_the_hash(small):
 
 
 def test_text_has_every_table_and_hash(small):
-    text = describe([small])
+    text = describe_corpora([small])
     assert f"c, split strict, protocol {protocol_hash(small, 'strict')}" in text.splitlines()
     assert text.endswith("No speaker is in two parts of a fold.")
-    markdown = describe([small], "github").splitlines()
+    markdown = describe_corpora([small], "github").splitlines()
     assert markdown[0].startswith("## ")
     assert sum(line.startswith("|--") for line in markdown) == 2
     assert [cell.strip() for cell in markdown[-3].strip("|").split("|")][:4] == ["2", "test", "2", "2"]
@@ -264,12 +264,12 @@ def test_what_is_not_as_stage_1_left_it_is_named(copied, damage, message):
 
 def test_the_picture_has_a_row_of_panels_a_corpus(small, tmp_path):
     """Also with a class that has no utterance and a part that has none."""
-    draw([small], tmp_path / "one.png")
-    draw([small, small], tmp_path / "two.PNG")
+    draw_corpora([small], tmp_path / "one.png")
+    draw_corpora([small, small], tmp_path / "two.PNG")
     heights = [int.from_bytes((tmp_path / name).read_bytes()[20:24]) for name in ("one.png", "two.PNG")]
     assert heights[1] > 1.5 * heights[0] > 200
     with refuses("unknown ending; a picture ends in .png, .pdf, .svg", where="p.jpg"):
-        draw([small], tmp_path / "p.jpg")
+        draw_corpora([small], tmp_path / "p.jpg")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.PNG"]
 
 

@@ -330,11 +330,11 @@ def test_an_empty_folder_is_taken(small_ravdess):
 @pytest.mark.slow
 def test_real_ravdess(tmp_path, real_ravdess):
     from ser.corpora import read_protocol
-    from ser.corpora.prepare import prepare
+    from ser.corpora.prepare import prepare_corpus
     from ser.corpora.preparers import load_preparer
 
     out = tmp_path / "ravdess"
-    prepare(load_preparer("ravdess"), read_protocol("ravdess"), real_ravdess, out, allow_partial=False)
+    prepare_corpus(load_preparer("ravdess"), read_protocol("ravdess"), real_ravdess, out, allow_partial=False)
     report = read_json(out / "report.json")
     assert report["found"]["utterances"] == report["utterances"] == 1440
     labels = ["angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised"]

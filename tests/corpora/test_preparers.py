@@ -16,9 +16,9 @@ from corpora_made import FILES, write_tree
 
 from ser.common import InputError, read_json
 from ser.corpora import read_protocol
-from ser.corpora.check import check
+from ser.corpora.check import check_corpus
 from ser.corpora.kaldi import read_table
-from ser.corpora.prepare import prepare
+from ser.corpora.prepare import prepare_corpus
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import is_rule
 
@@ -36,7 +36,7 @@ def found(corpus: str, folder: Path) -> list:
 
 
 def run(corpus: str, folder: Path, out: Path, allow_partial: bool = True) -> str:
-    return prepare(load_preparer(corpus), read_protocol(corpus), folder, out, allow_partial)
+    return prepare_corpus(load_preparer(corpus), read_protocol(corpus), folder, out, allow_partial)
 
 
 def left_out(out: Path) -> dict[str, str]:
@@ -161,7 +161,7 @@ def test_a_check_says_what_is_there_and_writes_nothing(tree, corpus):
     folder = tree(corpus)
     write_noise(found(corpus, folder)[0].path.with_name("take 1 (copy).wav"), 1)
     before = sorted(folder.rglob("*"))
-    text, complete = check(load_preparer(corpus), read_protocol(corpus), folder)
+    text, complete = check_corpus(load_preparer(corpus), read_protocol(corpus), folder)
     assert sorted(folder.rglob("*")) == before
     assert not complete
     assert f"{len(FILES[corpus])} utterances, " in text
@@ -309,7 +309,7 @@ def test_a_check_of_iemocap_names_sessions_and_all_that_is_wrong(tree):
     evaluation = folder / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro01.txt"
     evaluation.write_text("[broken\n[also broken\n" + evaluation.read_text())
     write_noise(folder / "Session2/sentences/wav/Ses02F_impro01/Ses02F_impro01_M077.wav", 1)
-    text, _ = check(load_preparer("iemocap"), read_protocol("iemocap"), folder)
+    text, _ = check_corpus(load_preparer("iemocap"), read_protocol("iemocap"), folder)
     assert "  tree: Session1, Session2, Session4, Session5\n" in text
     assert f"  evaluations: 2\n    {evaluation}:1: expected" in text
     assert "unlabelled 1" in text
@@ -533,7 +533,7 @@ def test_a_readme_and_other_files_among_those_of_emouerj_are_passed_over_and_cou
         (folder / name).write_text("no audio")
     assert found("emouerj", folder) == before
     assert "  3 files that are no utterances passed over" in run("emouerj", folder, tmp_path / "data")
-    text, _ = check(load_preparer("emouerj"), read_protocol("emouerj"), folder)
+    text, _ = check_corpus(load_preparer("emouerj"), read_protocol("emouerj"), folder)
     assert f"3 files that are no utterances, passed over:\n    {folder}/m1h01.wav" in text
 
 
@@ -606,7 +606,7 @@ def test_a_clip_that_the_table_of_nemo_names_and_that_is_not_there_is_missing(tm
     assert left_out(out)["nemo_KD0-KD0_neutral_90"].startswith(str(gone))
     report = read_json(out / "report.json")
     assert report["found"]["utterances"] == report["utterances"] == len(FILES["nemo"]) - 1
-    text, _ = check(load_preparer("nemo"), read_protocol("nemo"), folder)
+    text, _ = check_corpus(load_preparer("nemo"), read_protocol("nemo"), folder)
     assert f"holds: {len(FILES['nemo']) - 1} utterances, " in text
     assert str(gone) in text
 

@@ -12,7 +12,7 @@ from browser import CONTRAST, SIZES
 from conftest import refuses
 
 from ser.diarization.html import sound as sounds
-from ser.diarization.html.page import robustness, write_page
+from ser.diarization.html.page import robustness, write_timeline_page
 from ser.diarization.html.sound import read_sound
 from ser.diarization.picture import COLOURS, GREY, text_colour
 from ser.diarization.segments import Channel, Segment, Timeline
@@ -93,7 +93,7 @@ def test_a_long_recording_has_fewer_peaks_and_no_audio(tmp_path, predictor, monk
     found = read_sound(path, 1, "none")
     assert (found.peak_rate, found.peaks.shape) == (100 / 3, (1, 1000, 2))
     long = replace(made, duration=7201.0)
-    warning = write_page(long, path, predictor, tmp_path / "a.html", "opus")
+    warning = write_timeline_page(long, path, predictor, tmp_path / "a.html", "opus")
     assert "without audio" in warning
     text = (tmp_path / "a.html").read_text()
     assert warning in text
@@ -102,7 +102,7 @@ def test_a_long_recording_has_fewer_peaks_and_no_audio(tmp_path, predictor, monk
 
 def test_names_are_escaped_and_the_worth_is_stated(tmp_path, predictor, packed):
     path, made = made_call(tmp_path, minutes=0.5)
-    write_page(made, path, predictor, tmp_path / "a.html", "none")
+    write_timeline_page(made, path, predictor, tmp_path / "a.html", "none")
     text = (tmp_path / "a.html").read_text()
     assert "alert(1)</script>" not in text
     test = json.loads((packed / "model.json").read_text())["metrics"]["test"]
@@ -137,7 +137,7 @@ def test_robustness_is_that_of_the_check(packed, tmp_path):
 def path(tmp_path_factory, predictor):
     folder = tmp_path_factory.mktemp("timeline page")
     path, made = made_call(folder)
-    write_page(made, path, predictor, folder / "page.html", "opus")
+    write_timeline_page(made, path, predictor, folder / "page.html", "opus")
     return folder / "page.html"
 
 

@@ -15,13 +15,13 @@ from read_timelines import read_rttm, read_table, read_textgrid
 
 from ser.common import output
 from ser.common.output import csv_cell
-from ser.diarization.picture import draw
+from ser.diarization.picture import draw_timeline
 from ser.diarization.recording import timeline_of
 from ser.diarization.segments import Channel, Segment, Timeline, cell_edges, segments_of
 from ser.diarization.settings import read_settings
 from ser.diarization.viterbi import best_path
 from ser.diarization.windows import ChannelStatistics, Windows
-from ser.diarization.writers import FORMATS, as_json, rttm, table, textgrid, write
+from ser.diarization.writers import FORMATS, as_json, rttm, textgrid, timeline_csv, write
 from ser.inference.confidence import Confidence
 
 CLASSES = ("angry", "happy", "no_speech")
@@ -80,7 +80,7 @@ def test_statistics_and_withheld_labels_stand_in_every_format(tmp_path):
     first = replace(plain.channels[0], segments=segments, score=-1.0, statistics=source, confidence=Confidence(2, 0.5))
     made = replace(plain, channels=(first, plain.channels[1]), warnings=("channel 2: short",))
     assert rttm(made).splitlines()[0] == ("SPEAKER a%20call 1 0.500000 0.750000 <NA> statistics=speaker - 0.4000 <NA>")
-    assert table(made).splitlines()[1] == "a call,1,0.5,1.25,-,0.4,speaker"
+    assert timeline_csv(made).splitlines()[1] == "a call,1,0.5,1.25,-,0.4,speaker"
     assert 'text = "-"' in textgrid(made)
     found = json.loads(as_json(made))
     assert found["warnings"] == ["channel 2: short"]
@@ -88,7 +88,7 @@ def test_statistics_and_withheld_labels_stand_in_every_format(tmp_path):
     assert one["statistics"] == {"source": "speaker", "speech_seconds": 31.25, "speaker": "anna"}
     assert (one["temperature"], one["threshold"], one["segments"][0]["emotion"]) == (2, 0.5, None)
     assert two["statistics"]["source"] == "none"
-    draw(made, tmp_path / "a.png")
+    draw_timeline(made, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 1000
     assert str(source) == "statistics of anna (31.2 s of speech)"
 
@@ -120,7 +120,7 @@ def test_any_name_is_read_back(tmp_path_factory, name, labels):
     folder = tmp_path_factory.mktemp("any")
     made = timeline(name, labels)
     own = list(made.channels[0].segments)
-    for ending, text in (("rttm", rttm(made)), ("csv", table(made)), ("TextGrid", textgrid(made))):
+    for ending, text in (("rttm", rttm(made)), ("csv", timeline_csv(made)), ("TextGrid", textgrid(made))):
         (folder / f"a.{ending}").write_text(text, encoding="utf-8", newline="")
     assert read_rttm(folder / "a.rttm") == {(name, 1): own}
     assert read_table(folder / "a.csv") == {(csv_cell(name), 1): [replace(s, label=csv_cell(s.label)) for s in own]}
@@ -130,9 +130,9 @@ def test_any_name_is_read_back(tmp_path_factory, name, labels):
 
 def test_labels_cannot_move_a_cursor_or_become_a_formula(tmp_path):
     made = timeline("a\x1b[2J call", ("=1+1", 'so\x1b[31m "x"'))
-    for text in (rttm(made), table(made), textgrid(made)):
+    for text in (rttm(made), timeline_csv(made), textgrid(made)):
         assert "\x1b" not in text
-    assert "'=1+1" in table(made)
+    assert "'=1+1" in timeline_csv(made)
     assert '"so\\x1b[31m ""x"""' in textgrid(made)
 
 
@@ -214,8 +214,8 @@ def test_all_formats_and_posteriors(tmp_path):
 def test_a_picture_has_a_panel_a_channel_and_segments_in_colour(tmp_path):
     import matplotlib.image
 
-    draw(timeline(channels=1), tmp_path / "one.png")
-    draw(timeline(channels=2), tmp_path / "two.png")
+    draw_timeline(timeline(channels=1), tmp_path / "one.png")
+    draw_timeline(timeline(channels=2), tmp_path / "two.png")
     one, two = (matplotlib.image.imread(tmp_path / f"{name}.png") for name in ("one", "two"))
     assert two.shape[0] > 1.5 * one.shape[0]
     angry = np.array([0xD5, 0x5E, 0x00]) / 255

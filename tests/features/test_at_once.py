@@ -14,7 +14,7 @@ from made import Made
 from test_store import archives, prepared, store_of
 
 from ser.common.progress import progress
-from ser.config import save
+from ser.config import write_experiment
 from ser.features import upkeep
 from ser.features.index import BUCKETS, bucket_lock, bucket_path
 
@@ -44,7 +44,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def start(made: Made, log: str, job: int, jobs: int, seconds: float) -> programs.Program:
     config = made.root / "config.yaml"
     if not config.is_file():
-        save(made.experiment(), config)
+        write_experiment(made.experiment(), config)
     where = [config, made.data_root / "two", made.dump]
     share = ["--job", str(job), "--nj", str(jobs)]
     return programs.start(
@@ -85,7 +85,7 @@ def test_processes_at_once_compute_nothing_twice(made, own_made):
     assert sum(int(output.split()[0]) for output, _ in outputs) == 24
     store = store_of(own_made)
     assert store.finish() == 24
-    assert upkeep.verify(own_made.dump) == ([], len(archives(own_made)))
+    assert upkeep.verify_archives(own_made.dump) == ([], len(archives(own_made)))
     assert same_as(made, own_made)
 
 
@@ -104,11 +104,11 @@ def test_after_a_kill_9_what_is_whole_is_kept_and_the_rest_made(made, own_made):
     assert not store.finished
     kept = len(store.archives.entries())
     assert 0 < kept < 24
-    assert upkeep.verify(own_made.dump)[0] == []
+    assert upkeep.verify_archives(own_made.dump)[0] == []
     assert store.compute(1, 1) == (24 - kept, kept)
     assert store.finish() == 24
     assert {path: path.read_bytes() for path in before} == before
-    assert upkeep.verify(own_made.dump) == ([], len(archives(own_made)))
+    assert upkeep.verify_archives(own_made.dump) == ([], len(archives(own_made)))
     assert same_as(made, own_made)
     assert list(own_made.dump.rglob(".tmp.*")) == killed
 

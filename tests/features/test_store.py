@@ -13,7 +13,7 @@ import ser.features.store as module
 from ser.audio import read_audio
 from ser.common import InputError, digest, read_json
 from ser.corpora.kaldi import read_table, validate
-from ser.corpora.prepare import prepare
+from ser.corpora.prepare import prepare_corpus
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 from ser.features import FeatureStore
@@ -22,7 +22,7 @@ from ser.frontends import build_frontend
 
 
 def prepared(made: Made, corpus: str = "two") -> None:
-    prepare(
+    prepare_corpus(
         load_preparer(corpus, made.recipe),
         read_protocol(corpus, made.recipe),
         made.root / corpus,

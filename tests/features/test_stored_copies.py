@@ -22,7 +22,7 @@ from ser.augment import augmentation
 from ser.augment.babble_pool import BabblePool
 from ser.augment.copies import apply_transforms
 from ser.common import InputError, digest
-from ser.config import save
+from ser.config import write_experiment
 from ser.corpora.cuts import read_cut, read_cuts
 from ser.corpora.kaldi import read_table, spk2utt, validate, write_table
 from ser.features import FeatureStore
@@ -229,7 +229,7 @@ def test_a_copy_shorter_than_a_frame_is_padded_and_named(copied):
 def stage_3(made: Made, folder: Path, *overrides: str, kinds: str = "volume,noise") -> subprocess.CompletedProcess:
     experiment = made.experiment("augment.copies=1", f"augment.kinds=[{kinds}]", *overrides)
     config = made.root / f"config_{digest(list(overrides), kinds)}.yaml"
-    save(experiment, config)
+    write_experiment(experiment, config)
     return subprocess.run(
         [ROOT / "steps" / "extract_features.sh", "--nj", "2", config, folder, made.dump],
         capture_output=True,

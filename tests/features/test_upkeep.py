@@ -94,13 +94,13 @@ def test_verify_removes_what_is_damaged_and_stage_3_makes_it_anew(two, damage, w
     assert store.compute(1, 1) == (24, 0)
     assert store.finish() == 24
     assert archives(two)[0].read_bytes() == right
-    assert upkeep.verify(two.dump) == ([], 1)
+    assert upkeep.verify_archives(two.dump) == ([], 1)
 
 
 def test_verify_keeps_what_is_whole(changed):
     made, first, second = changed
     second.write_bytes(b"x" + second.read_bytes()[1:])
-    damaged, count = upkeep.verify(made.dump)
+    damaged, count = upkeep.verify_archives(made.dump)
     assert damaged == [f"{second}: not the bytes that were written"]
     assert count == 2
     assert archives(made) == [first]
@@ -117,7 +117,7 @@ NAN = '{"size": 1, "checksum": 1, "features": {"floor": NaN}, "entries": {}}'
 def test_verify_removes_a_damaged_index_with_its_archive(two, text):
     (path,) = archives(two)
     path.with_suffix(".json").write_text(text)
-    assert upkeep.verify(two.dump)[0] == [f"{path}: its index is damaged"]
+    assert upkeep.verify_archives(two.dump)[0] == [f"{path}: its index is damaged"]
     assert archives(two) == []
     assert store_of(two).compute(1, 1) == (24, 0)
 
@@ -125,7 +125,7 @@ def test_verify_removes_a_damaged_index_with_its_archive(two, text):
 def test_verify_says_what_an_index_without_archive_is(changed):
     made, _, second = changed
     second.unlink()
-    assert upkeep.verify(made.dump)[0] == [f"{second}: is not there, and its index is"]
+    assert upkeep.verify_archives(made.dump)[0] == [f"{second}: is not there, and its index is"]
     assert not second.with_suffix(".json").exists()
 
 

@@ -11,7 +11,7 @@ from scored import whole_train
 from ser.common import digest
 from ser.common.metrics import confusion_matrix
 from ser.common.records import write_record
-from ser.config import load, result_affecting, save
+from ser.config import load, result_affecting, write_experiment
 from ser.config.metrics import scores
 from ser.findings.design import Design
 from ser.findings.scores import make_target
@@ -129,7 +129,7 @@ def write_run(exp, corpora, configuration, fold, seed, answers, zero_shot=None, 
         training=training,
     )
     folder = exp / experiment.folder
-    save(experiment, folder / "config.yaml")
+    write_experiment(experiment, folder / "config.yaml")
     hashes = {"config_hash": digest(result_affecting(experiment)), "data_hash": "data", "split_hash": f"split{fold}"}
     valid = {c: {"loss": 1.0, "wa": 0.5, "ua": 0.5, "macro_f1": 0.5, "n": 4} for c in corpora}
     losses = {"valid_loss": 1.0, "valid": valid, "best_epoch": 1}

@@ -5,7 +5,7 @@ from conftest import refuses
 from made_ledgers import PAPER, TWO, answered, write_run
 
 from ser.common import read_json
-from ser.findings.html.page import write_page
+from ser.findings.html.page import write_report
 from ser.findings.ledger import build_ledger
 from ser.findings.ledger.load import load_ledger
 from ser.findings.report.results import Results
@@ -57,7 +57,7 @@ def test_tables_are_of_one_budget_and_the_effects_of_both(exp, tmp_path, budget,
     records = read_json(tmp_path / "findings" / "findings.json")["effects"]["records"]
     assert {r["value"] for r in records if r["effect"] == "main effect"} == {gain}
     assert any(f"training.budget {ledger.budget}: " in note for note in found.notes)
-    write_page(tmp_path / "findings", tmp_path / "index.html")
+    write_report(tmp_path / "findings", tmp_path / "index.html")
     page = (tmp_path / "index.html").read_text()
     assert "UA, equal total updates" in page
     assert "not in the ledger" not in page

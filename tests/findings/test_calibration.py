@@ -7,10 +7,10 @@ import pytest
 from made_ledgers import PAPER, drawn_target
 from threadpoolctl import threadpool_limits
 
-from ser.findings.stats.bootstrap import estimate, percentiles, resample
+from ser.findings.paper_tables import cases, shares3, shares4, shares5, winners
+from ser.findings.stats.bootstrap import bootstrap, estimate, percentiles
 from ser.findings.stats.effects import source_effects
 from ser.findings.stats.tests import by_speaker, holm, negative_control, sign_flip
-from ser.findings.tables import cases, shares3, shares4, shares5, winners
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ def coverage_of(weights, grids, **world):
     """How often the interval of each effect holds 0, (effects,)."""
     held = []
     for number in range(grids):
-        e = estimate(resample(null(number, **world), RESAMPLES), weights)
+        e = estimate(bootstrap(null(number, **world), RESAMPLES), weights)
         held.append((e.low[1] <= 0) & (e.high[1] >= 0))
     return np.mean(held, axis=0)
 
@@ -75,7 +75,7 @@ def test_percentiles_would_be_too_narrow_with_few_speakers_and_too_wide_for_answ
     for world in ("few speakers", "answers"):
         held = []
         for number in range(150):
-            low, high = percentiles(resample(null(number, **WORLDS[world]), RESAMPLES).both[1] @ weights.T, 0)
+            low, high = percentiles(bootstrap(null(number, **WORLDS[world]), RESAMPLES).both[1] @ weights.T, 0)
             held.append((low <= 0) & (high >= 0))
         coverage[world] = np.mean(held)
     assert coverage["few speakers"] < 0.92
@@ -93,7 +93,7 @@ def test_intervals_of_shares_hold_chance_at_least_as_often_as_they_say(world):
 
 def shares_of(target):
     """Of Tables 3 to 5, UA."""
-    resampled = {target.name: resample(target, RESAMPLES)}
+    resampled = {target.name: bootstrap(target, RESAMPLES)}
     observed, both = cases([target], resampled, PAPER)
     wins = winners(observed, 2), winners(both, 3)
     found = [*shares3(*wins, PAPER), *shares4(*wins, PAPER), *shares5([target], resampled, PAPER)[0]]
@@ -106,7 +106,7 @@ def test_a_planted_source_is_found_by_every_figure():
     for number in range(20):
         target = null(number, PAPER, sources={"tess": 0.3})
         own = {(e.kind, e.sources): e.weights for e in source_effects(target, PAPER)}
-        e = estimate(resample(target, RESAMPLES), np.array([*own.values()]))
+        e = estimate(bootstrap(target, RESAMPLES), np.array([*own.values()]))
         low = dict(zip(own, e.low[1], strict=True))
         sources = [key for key in own if key[0] == "main effect"]
         p = dict(zip(sources, holm([sign_flip(by_speaker(target, own[key])[1]).p for key in sources]), strict=True))

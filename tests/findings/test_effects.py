@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_ledgers import PAPER, TWO, drawn_target, scored_target
 
-from ser.findings.stats.bootstrap import estimate, resample
+from ser.findings.stats.bootstrap import bootstrap, estimate
 from ser.findings.stats.effects import mixing, multi_task, source_effects, transfer
 
 IEMOCAP, TESS, PTBR = "iemocap", "tess", "customer_ptbr"
@@ -14,7 +14,7 @@ V = {frozenset(LETTERS[letter] for letter in key): value for key, value in VALUE
 
 
 def value_of(target, contrast):
-    e = estimate(resample(target, 100), contrast.weights[None])
+    e = estimate(bootstrap(target, 100), contrast.weights[None])
     assert e.value[0, 0] == pytest.approx(e.value[1, 0])  # classes of equal size
     return 100 * e.value[0, 0]
 
@@ -59,7 +59,7 @@ def test_shapley_values_add_up_to_what_all_sources_do(target):
 def test_shapley_values_add_up_in_a_grid_of_noise():
     drawn = drawn_target(np.random.default_rng(1), seeds=2)
     effects = source_effects(drawn, PAPER)
-    e = estimate(resample(drawn, 100), np.array([x.weights for x in effects]))
+    e = estimate(bootstrap(drawn, 100), np.array([x.weights for x in effects]))
     parts = [i for i, x in enumerate(effects) if x.kind == "Shapley value"]
     np.testing.assert_allclose(e.value[:, parts].sum(1), e.value[:, -1], atol=1e-12)
     assert abs(e.value[1, -1]) > 1e-3
@@ -139,4 +139,4 @@ def test_the_transfer_matrix_has_four_panels():
 
 
 def value_of_wa(target, contrast):
-    return 100 * estimate(resample(target, 100), contrast.weights[None]).value[0, 0]
+    return 100 * estimate(bootstrap(target, 100), contrast.weights[None]).value[0, 0]

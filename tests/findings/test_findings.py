@@ -13,7 +13,7 @@ from conftest import refuses
 from made_ledgers import PAPER, TWO, answered, drawn_target, write_run
 
 from ser.findings.ledger.load import Ledger
-from ser.findings.report.layout import Table, comma_separated, markdown
+from ser.findings.report.layout import Table, comma_separated, table_markdown
 from ser.findings.report.results import Results
 from ser.findings.report.write import write_findings
 
@@ -223,7 +223,7 @@ def test_the_whole_grid_has_all_cells_of_the_paper(tmp_path):
         "variance": 3 * 2 * 12,
         "negative_control": 6,
     }
-    assert "Holm: within the family of the 9 main effects of a metric" in markdown(tables["effects"])
+    assert "Holm: within the family of the 9 main effects of a metric" in table_markdown(tables["effects"])
     assert (
         "Normalisation by speaker uses all test utterances of the speaker, unlabelled (transductive)."
         in (tmp_path / "out" / "table3.md").read_text()

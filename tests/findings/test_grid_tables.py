@@ -7,8 +7,8 @@ import pytest
 from made_ledgers import PAPER, drawn_target, scored_target
 
 from ser.findings.design import FACTORS, Design
-from ser.findings.stats.bootstrap import resample
-from ser.findings.tables import cases, shares3, shares4, shares5, table2, table4, ties, winners
+from ser.findings.paper_tables import cases, shares3, shares4, shares5, table2, table4, ties, winners
+from ser.findings.stats.bootstrap import bootstrap
 
 SMALL = Design(("a", "b"), ("multi", "unified"), ("lstm", "blstm"), ("mu",))
 # Rows: task, temporal block. Right answers of 100, of a alone, of a with b, of b alone and of b with a.
@@ -32,7 +32,7 @@ def small(without=()):
         return right
 
     targets = [scored_target(name, SMALL, score(name)) for name in SMALL.corpora]
-    return targets, {t.name: resample(t, 100) for t in targets}
+    return targets, {t.name: bootstrap(t, 100) for t in targets}
 
 
 def by_label(shares, *keys, metric="wa"):
@@ -104,7 +104,7 @@ def test_the_row_all_pools_the_rows_of_other_targets():
         scored_target(name, PAPER, lambda s, c, _, n=name, w=w: 90 if s == w(c) | {n} else 50)
         for name, w in wanted.items()
     ]
-    shares, _, _ = shares5(targets, {t.name: resample(t, 100) for t in targets}, PAPER)
+    shares, _, _ = shares5(targets, {t.name: bootstrap(t, 100) for t in targets}, PAPER)
     found = by_label(shares, "target", "source")
     assert found["ravdess", "tess"] == (6.0, 12, 0.5)
     assert {key[1]: value for key, value in found.items() if key[0] == "All"} == {
@@ -117,7 +117,7 @@ def test_the_row_all_pools_the_rows_of_other_targets():
 
 def test_a_tie_of_mixes_is_split_among_them():
     target = scored_target("a", SMALL, lambda *_: 50)
-    shares, _, tied = shares5([target], {"a": resample(target, 100)}, SMALL)
+    shares, _, tied = shares5([target], {"a": bootstrap(target, 100)}, SMALL)
     assert by_label(shares, "target", "source") == {("a", "b"): (2.0, 4, 0.5)}
     assert tied["a"].tolist() == [4, 4]
 
@@ -147,7 +147,7 @@ def test_a_case_that_lacks_a_configuration_does_not_count():
 def test_a_grid_of_two_corpora_has_one_target_and_two_cases():
     two = PAPER.narrowed({"corpora": ["tess", "ravdess"]})
     target = drawn_target(np.random.default_rng(0), design=two)
-    resampled = {"ravdess": resample(target, 100)}
+    resampled = {"ravdess": bootstrap(target, 100)}
     three = shares3(*wins_of([target], resampled, two), two)
     assert {(s.of, s.chance) for s in three} == {(2, 1 / 12)}
     shares, _, _ = shares5([target], resampled, two)
@@ -160,7 +160,7 @@ def test_shares_of_the_whole_grid_add_up():
     rng = np.random.default_rng(0)
     sizes = {"iemocap": (10, 5), "ravdess": (24, 6), "customer_ptbr": (8, 4)}
     targets = [drawn_target(rng, name, speakers=n, folds=f, seeds=2) for name, (n, f) in sizes.items()]
-    resampled = {t.name: resample(t, 100) for t in targets}
+    resampled = {t.name: bootstrap(t, 100) for t in targets}
     wins = wins_of(targets, resampled, PAPER)
     assert wins[0].shape == (2, 24, 12)
     three, four = shares3(*wins, PAPER), shares4(*wins, PAPER)

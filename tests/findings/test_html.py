@@ -16,9 +16,9 @@ from scored import recorded_again
 
 from ser.common import InputError
 from ser.findings.design import Design
-from ser.findings.html import write_page
-from ser.findings.html.runs import Curves
-from ser.findings.html.status import read_grid_status
+from ser.findings.html import write_report
+from ser.findings.html.runs import CellCurves
+from ser.findings.html.status import read_status_file
 from ser.findings.ledger import build_ledger
 from ser.findings.ledger.load import load_ledger
 from ser.findings.report.results import Results
@@ -65,7 +65,7 @@ def listed_states(path):
 def made_page(root):
     """A page with all of its parts."""
     out = root / "report" / "index.html"
-    write_page(made_findings(root), out, grid_status=listed_states(root / "status.json"))
+    write_report(made_findings(root), out, grid_status=listed_states(root / "status.json"))
     return out
 
 
@@ -222,7 +222,7 @@ def test_states_are_shown_and_failures_named(parsed, text):
 
 
 def test_the_same_input_gives_the_same_bytes(root, tmp_path):
-    write_page(root / "findings", tmp_path / "again.html", root / "ledger", root / "status.json")
+    write_report(root / "findings", tmp_path / "again.html", root / "ledger", root / "status.json")
     assert (tmp_path / "again.html").read_bytes() == (root / "report" / "index.html").read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["again.html"]
 
@@ -245,10 +245,10 @@ def test_findings_of_another_form_are_refused(root, tmp_path):
     del findings["table3"]["records"][0]["chance"]
     (tmp_path / "findings.json").write_text(json.dumps(findings))
     with refuses("changed since it was written", where="findings.json"):
-        write_page(tmp_path, tmp_path / "out.html", root / "ledger")
+        write_report(tmp_path, tmp_path / "out.html", root / "ledger")
     recorded_again(tmp_path / "findings.json")
     with refuses("not as steps/findings.py writes it (KeyError: 'chance')"):
-        write_page(tmp_path, tmp_path / "out.html", root / "ledger")
+        write_report(tmp_path, tmp_path / "out.html", root / "ledger")
     assert not (tmp_path / "out.html").exists()
 
 
@@ -258,7 +258,7 @@ def test_tables_that_cannot_be_computed_say_why(root, tmp_path):
         findings[name] |= {"records": [], "notes": [f"Cannot be computed: no {name}."]}
     (tmp_path / "findings.json").write_text(json.dumps(findings))
     recorded_again(tmp_path / "findings.json")
-    write_page(tmp_path, tmp_path / "out.html", root / "ledger")
+    write_report(tmp_path, tmp_path / "out.html", root / "ledger")
     texts = Parsed((tmp_path / "out.html").read_text()).texts
     assert all(f"Cannot be computed: no {name}." in texts for name in ("table5", "effects", "transfer", "variance"))
     assert "Cannot be computed: no matched pairs of mixes with and without a source corpus are there." in texts
@@ -305,7 +305,7 @@ def test_a_damaged_run_is_named(root, tmp_path, column, value, message):
     pq.write_table(pa.Table.from_pylist(rows, table.schema), tmp_path / "ledger" / "runs.parquet")
     recorded_again(tmp_path / "ledger" / "ledger.json")
     with pytest.raises(InputError, match=f"runs.parquet: .*{message}.*steps/"):
-        write_page(root / "findings", tmp_path / "out.html", tmp_path / "ledger")
+        write_report(root / "findings", tmp_path / "out.html", tmp_path / "ledger")
 
 
 def test_states_are_read_from_folders(tmp_path):
@@ -318,7 +318,7 @@ def test_states_are_read_from_folders(tmp_path):
     failure = {"run": "r", "job": 1, "error": "out of memory", "log": "train.log"}
     (folders[1] / "failed.json").write_text(json.dumps(failure))
     grid = {"corpora": ["tess", "ravdess"], "task": ["multi"], "temporal": ["lstm"], "pooling": ["mu", "mu_sigma2"]}
-    found = read_grid_status(tmp_path, grid)
+    found = read_status_file(tmp_path, grid)
     assert found.totals == {"done": 1, "running": 0, "failed": 2, "missing": 1}
     assert found.cells == {
         "ravdess": {
@@ -329,12 +329,12 @@ def test_states_are_read_from_folders(tmp_path):
     assert found.failed[1] == ("ravdess/multi_lstm_mu/fold2_seed0", "out of memory", str(folders[1] / "train.log"))
     assert not found.listed
     with refuses("no folder of any combination of tess"):
-        read_grid_status(tmp_path, {**grid, "corpora": ["tess"]})
+        read_status_file(tmp_path, {**grid, "corpora": ["tess"]})
 
 
 def test_curves_are_means_of_the_runs_that_still_train():
     def curves(*runs):
-        found = Curves(["r"])
+        found = CellCurves(["r"])
         for losses in runs:
             empty = {"corpus": "r", "valid_loss": None, "valid_ua": None}
             found.add([{"epoch": i, "train_loss": loss, **empty} for i, loss in enumerate(losses, 1)], 2)

@@ -9,7 +9,7 @@ from browser import CONTRAST, SIZES
 from made_ledgers import PAPER, drawn_target
 from test_html import made_page
 
-from ser.findings.html import write_page
+from ser.findings.html import write_report
 from ser.findings.ledger.load import Ledger
 from ser.findings.report.results import Results
 from ser.findings.report.write import write_findings
@@ -99,7 +99,7 @@ def test_the_paper_s_grid_is_printed_on_twelve_pages_at_most(page, tmp_path):
     run |= {"git_revision": "r", "normalisation": "global", "notes": [], "folds": "{}", "counts": "{}"}
     ledger = Ledger([run | {"protocol_hash": "{}"}], targets, {"problems": [], "command": "x"}, [])
     write_findings(Results(ledger, PAPER, "x", 100), tmp_path / "findings")
-    write_page(tmp_path / "findings", tmp_path / "page.html")
+    write_report(tmp_path / "findings", tmp_path / "page.html")
     page.open(tmp_path / "page.html")
     pdf = base64.b64decode(page.call("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"])
     assert 4 <= len(re.findall(rb"/Type */Page\b", pdf)) <= 12

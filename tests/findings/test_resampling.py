@@ -4,7 +4,7 @@ from made_ledgers import TWO, drawn_target, scored_target
 
 from ser.common.metrics import ua, wa
 from ser.findings.scores import make_target
-from ser.findings.stats.bootstrap import estimate, resample, weighted_scores
+from ser.findings.stats.bootstrap import bootstrap, estimate, weighted_scores
 from ser.findings.stats.effects import source_effects
 from ser.findings.stats.tests import by_seed, by_speaker, holm, negative_control, sign_flip
 from ser.findings.stats.variance import variance_shares
@@ -17,7 +17,7 @@ def target():
 
 
 def test_scores_are_those_of_the_pooled_confusion_matrix(target):
-    observed = resample(target, 100).observed
+    observed = bootstrap(target, 100).observed
     for i in range(len(target.cells)):
         by_hand = [seed.sum(0) for seed in target.confusion[i]]
         assert observed[0, i] == pytest.approx(np.mean([wa(s) for s in by_hand]))
@@ -47,7 +47,7 @@ def test_cells_are_resampled_together():
     one = rng.integers(0, 9, (2, 6, 2, 2)).astype(float)
     cells = [Cell(("ravdess",), task, "lstm", "mu") for task in ("multi", "unified")]
     found = {(cell, seed): one[seed] for cell in cells for seed in (0, 1)}
-    r = resample(make_target("ravdess", ["a", "b"], list("uvwxyz"), [1, 1, 2, 2, 3, 3], found), 200)
+    r = bootstrap(make_target("ravdess", ["a", "b"], list("uvwxyz"), [1, 1, 2, 2, 3, 3], found), 200)
     assert np.all(r.both[..., 0] == r.both[..., 1])
     assert r.both[1, :, 0].std() > 0.01
     e = estimate(r, np.array([[1.0, -1.0]]))
@@ -55,7 +55,7 @@ def test_cells_are_resampled_together():
 
 
 def test_resamples_are_the_same_each_time(target):
-    one, other = resample(target, 100), resample(target, 100)
+    one, other = bootstrap(target, 100), bootstrap(target, 100)
     assert np.array_equal(one.both, other.both)
     assert not np.array_equal(one.both[:, 0], one.both[:, 1])
 
@@ -66,7 +66,7 @@ def test_the_variance_of_means_over_speakers_is_that_of_the_textbook():
     right = rng.integers(3, 9, 12)
     confusion = np.array([[[n, 10 - n], [10 - n, n]] for n in right], float)
     target = make_target("x", ["a", "b"], [str(i) for i in range(12)], [1] * 12, {(CELL, 0): confusion})
-    e = estimate(resample(target, 20000), np.ones((1, 1)))
+    e = estimate(bootstrap(target, 20000), np.ones((1, 1)))
     half = 2.201 * (right / 10).std(ddof=1) / np.sqrt(12)  # t of 11 degrees of freedom
     assert e.value[0, 0] == pytest.approx(right.mean() / 10)
     assert e.high[0, 0] - e.value[0, 0] == pytest.approx(half, rel=0.03)
@@ -80,7 +80,7 @@ def test_noise_between_seeds_widens_the_interval():
     found = {(CELL, seed): np.array([[[n, 20 - n], [20 - n, n]]] * 8, float) for seed, n in enumerate((8, 12, 10, 14))}
     several = make_target("x", ["a", "b"], list("abcdefgh"), [1] * 8, found)
     single = make_target("x", ["a", "b"], list("abcdefgh"), [1] * 8, {(CELL, 0): found[CELL, 0]})
-    wide, narrow = (estimate(resample(t, 4000), np.ones((1, 1))) for t in (several, single))
+    wide, narrow = (estimate(bootstrap(t, 4000), np.ones((1, 1))) for t in (several, single))
     half = 3.182 * (np.array([8, 12, 10, 14]) / 20).std(ddof=1) / 2  # t of 3 degrees of freedom
     # the noise of pairs is taken off, which here is an eighth of that of seeds
     assert wide.high[0, 0] - wide.value[0, 0] == pytest.approx(half * np.sqrt(7 / 8), rel=0.05)
@@ -89,7 +89,7 @@ def test_noise_between_seeds_widens_the_interval():
 
 def test_of_one_speaker_there_is_no_interval():
     target = make_target("x", ["a", "b"], ["s"], [1], {(CELL, 0): np.array([[[3.0, 1], [0, 4]]])})
-    e = estimate(resample(target, 100), np.ones((1, 1)))
+    e = estimate(bootstrap(target, 100), np.ones((1, 1)))
     assert e.value[0, 0] == 7 / 8
     assert np.isnan(e.low).all()
 
@@ -123,7 +123,7 @@ def test_holm_by_hand():
 
 def test_speakers_and_seeds_contribute_the_effect(target):
     effect = source_effects(target, TWO)[0]
-    value = estimate(resample(target, 100), effect.weights[None]).value[:, 0]
+    value = estimate(bootstrap(target, 100), effect.weights[None]).value[:, 0]
     np.testing.assert_allclose(by_speaker(target, effect.weights).sum(1), value)
     np.testing.assert_allclose(by_seed(target, effect.weights).mean(1), value)
 

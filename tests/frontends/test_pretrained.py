@@ -250,9 +250,9 @@ def test_settings_that_need_log_power_are_refused_by_name(whisper):
 
 def test_real_whisper_hears_speech_in_any_length(real_ravdess):
     """Where the model has been fetched: its layers at 50 Hz."""
-    from ser.frontends.published import folder_of
+    from ser.frontends.published import published_folder
 
-    if not (folder_of("whisper_tiny.en") / "model.bin").is_file():
+    if not (published_folder("whisper_tiny.en") / "model.bin").is_file():
         pytest.skip("whisper_tiny.en: not fetched; run stage 0 of a recipe with --preset pretrained")
     frontend = frontend_of("whisper_tiny.en")
     assert (frontend.dim, frontend.layers) == (384, 4)

@@ -21,10 +21,10 @@ from mutate import binary, change, mutator_of, raw
 from ser.batches import open_data
 from ser.common import InputError, digest, write_json
 from ser.config import read_experiment
-from ser.corpora.describe import describe, read_prepared
+from ser.corpora.describe import describe_corpora, read_prepared
 from ser.corpora.fetch import RECORD, is_there
 from ser.diarization.html.page import robustness
-from ser.findings.html.page import write_page
+from ser.findings.html.page import write_report
 from ser.findings.ledger.build import build_ledger
 from ser.findings.ledger.load import load_ledger
 from ser.findings.ledger.run import RunReader
@@ -37,8 +37,8 @@ from ser.inference.pack import pack
 from ser.inference.predict.api import EmotionModel
 from ser.scoring.curves import read_curves
 from ser.scoring.pooled import pooled_table, read_pools
-from ser.scoring.result import score
-from ser.scoring.tables import read_results, results_table
+from ser.scoring.result import score_experiment
+from ser.scoring.results_table import read_results, results_table
 from ser.training.checkpoint import load_tensors
 from ser.training.engine import Interrupted
 
@@ -83,7 +83,7 @@ def _data(case: Case) -> Any:
 
 
 def _score(case: Case) -> Any:
-    return score(_data(case), case.folder / CELL, "test")
+    return score_experiment(_data(case), case.folder / CELL, "test")
 
 
 def _pack(case: Case) -> Any:
@@ -179,7 +179,7 @@ def _written_findings(folder: Path, material: Material) -> None:
 
 
 def _page(case: Case) -> Any:
-    write_page(case.folder / "findings", case.folder / "report", case.folder / "ledger")
+    write_report(case.folder / "findings", case.folder / "report", case.folder / "ledger")
 
 
 def _prepared(folder: Path, material: Material) -> None:
@@ -199,7 +199,7 @@ def _parts(case: Case) -> Any:
 
 
 def _described(case: Case) -> Any:
-    return describe([read_prepared(case.folder / "data" / "one")])
+    return describe_corpora([read_prepared(case.folder / "data" / "one")])
 
 
 def _checkpoint(folder: Path, material: Material) -> None:

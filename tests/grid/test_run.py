@@ -23,7 +23,7 @@ from ser.config import Experiment
 from ser.grid import Grid
 from ser.grid.run import Runner
 from ser.grid.state import State, claimed, is_locked, read_status
-from ser.grid.status import draw, read_grid_status, text_of
+from ser.grid.status import draw_status, read_grid_status, text_of
 from ser.training import Trainer
 from ser.training.engine import REQUEUE
 
@@ -418,7 +418,7 @@ def test_the_picture_shows_every_experiment(own: StandIns, tmp_path: Path) -> No
     assert {name: dict(counts) for name, counts in status.counts.items()} == {
         name: {State.DONE: 2, State.MISSING: 6} for name in ("ravdess", "tess_ravdess")
     }
-    draw(status, tmp_path / "status.png")
+    draw_status(status, tmp_path / "status.png")
     assert (tmp_path / "status.png").read_bytes().startswith(b"\x89PNG")
     process = own.start("status")
     output, errors = process.communicate()

@@ -5,7 +5,7 @@ import torch
 from conftest import refuses
 from made_models import SMALL, made_model, swelling
 
-from ser.inference.explain import draw, explain
+from ser.inference.explain import draw_explanation, explain
 from ser.inference.predictor import Predictor
 from ser.nets.pooling import AttentionPooling
 
@@ -55,7 +55,7 @@ def test_an_explanation_is_of_what_predict_answers(explained):
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_the_picture_shows_all_three(explained, ending, tmp_path):
     predictor, path, _ = explained
-    draw(explain(predictor, path), predictor, "a.wav: sad", tmp_path / f"a.{ending}")
+    draw_explanation(explain(predictor, path), predictor, "a.wav: sad", tmp_path / f"a.{ending}")
     found = (tmp_path / f"a.{ending}").read_bytes()
     if ending == "png":
         assert found.startswith(b"\x89PNG")

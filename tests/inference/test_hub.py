@@ -13,7 +13,7 @@ import yaml
 from conftest import ROOT
 
 from ser.cli import main
-from ser.inference.model import open_model, verify
+from ser.inference.model import open_model, verify_checksums
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "lab/ser-one"
@@ -74,7 +74,7 @@ def predict(model, file, hub, home):
 
 
 def test_a_published_package_is_whole_and_has_a_card_for_a_hub(packed, published):
-    verify(published)
+    verify_checksums(published)
     assert open_model(published).heads == open_model(packed).heads
     text = (published / "README.md").read_text()
     values = yaml.safe_load(text.split("---\n")[1])

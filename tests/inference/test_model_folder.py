@@ -12,7 +12,7 @@ from ser.cli import main
 from ser.common import InputError
 from ser.inference import open_model
 from ser.inference.card import card, seen
-from ser.inference.model import FILES, experiment_of, read_description, write_sums
+from ser.inference.model import FILES, experiment_from, read_description, write_sums
 from ser.inference.pack import pack
 from ser.training.checkpoint import save_tensors
 
@@ -210,10 +210,10 @@ def test_settings_that_came_later_are_off_and_old_names_are_read():
 
     experiment = load("strong", None, ["corpora=[ravdess]"])
     settings = json.loads(json.dumps(asdict(experiment)))
-    assert experiment_of(settings) == experiment
+    assert experiment_from(settings) == experiment
     del settings["training"]["gender_weight"]
     settings["network"]["hidden_size"] = settings["network"].pop("lstm")["hidden_size"]
-    assert experiment_of(settings) == experiment
+    assert experiment_from(settings) == experiment
 
 
 def test_pack_finds_the_folders_of_a_recipe(made, packed_with, tmp_path, monkeypatch, capsys):

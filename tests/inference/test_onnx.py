@@ -13,7 +13,7 @@ from ser.cli import main
 from ser.config.registry import POOLING, TEMPORAL
 from ser.inference.onnx import export as exporting
 from ser.inference.onnx import graph
-from ser.inference.onnx.export import INPUTS, STATISTICS, answers, compare, export, predicted, quantise, session
+from ser.inference.onnx.export import INPUTS, STATISTICS, answers, compare_graphs, export, predicted, quantise, session
 from ser.inference.predictor import Predictor
 
 # Three lengths; the second batch holds all of them.
@@ -117,7 +117,7 @@ def test_statistics_of_a_speaker_may_be_given(tmp_path):
 def test_a_graph_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
     samples = swelling(*LENGTHS)
     predictor = Predictor(made_model(samples, *SMALL, "temporal=lstm"))
-    monkeypatch.setattr(graph, "as_stored", lambda x, lengths: 0.1 * x)
+    monkeypatch.setattr(graph, "rounded", lambda x, lengths: 0.1 * x)
     with refuses("not written, for in onnxruntime its posteriors differ by", where="a.onnx"):
         export(predictor, "waveform", tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -181,4 +181,4 @@ def test_labels_of_another_set_are_named(tmp_path):
     (tmp_path / "utt2emo").write_text("a bored\n")
     (tmp_path / "wav.scp").write_text("a a.wav\n")
     with refuses("a: bored is none of the model's labels (angry, happy, neutral, sad", where="utt2emo"):
-        compare(predictor, "waveform", [], tmp_path)
+        compare_graphs(predictor, "waveform", [], tmp_path)

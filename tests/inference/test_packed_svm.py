@@ -20,7 +20,7 @@ from ser.inference.model import DESCRIPTION, FILES, write_sums
 from ser.inference.pack import pack
 from ser.nets import LinearSVM
 from ser.scoring.baseline import run
-from ser.training import baseline as svm
+from ser.training import svm_baseline as svm
 
 CELLS = [(f, n) for f in ("logmel", "statistics") for n in ("speaker", "global", "none")]
 

@@ -9,7 +9,7 @@ from packed import finish
 from ser import load_model
 from ser.config import load
 from ser.corpora import read_protocol
-from ser.corpora.prepare import prepare
+from ser.corpora.prepare import prepare_corpus
 from ser.corpora.preparers import load_preparer
 from ser.features import FeatureStore
 from ser.frontends import build_frontend
@@ -30,7 +30,7 @@ def test_real_speech_gives_the_decoded_posteriors(real_ravdess, tmp_path):
             (some / path.name).symlink_to(path)
     experiment = load("strong", None, ["corpora=[ravdess]", *SMALL])
     data_dir = made.data_root / "ravdess"
-    prepare(load_preparer("ravdess", None), read_protocol("ravdess"), some, data_dir, allow_partial=True)
+    prepare_corpus(load_preparer("ravdess", None), read_protocol("ravdess"), some, data_dir, allow_partial=True)
     store = FeatureStore(made.dump, data_dir, build_frontend(experiment))
     store.compute(1, 1)
     store.finish()

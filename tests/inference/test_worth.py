@@ -312,4 +312,4 @@ def test_the_card_shows_it_and_it_is_under_the_sums(packed, test_part, tmp_path,
 def test_a_check_repeats_itself(packed, test_part, tmp_path):
     predictor = Predictor(open_model(packed))
     utterances = read_labelled([str(test_part)], predictor.classes, tmp_path)
-    assert check.check(predictor, utterances) == check.check(predictor, utterances)
+    assert check.check_robustness(predictor, utterances) == check.check_robustness(predictor, utterances)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from made import SPLITS, Made
 
-from ser.corpora.prepare import prepare
+from ser.corpora.prepare import prepare_corpus
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 
@@ -280,7 +280,7 @@ def test_a_bad_file_stops_stage_1_and_the_rerun_goes_on(recipe: Recipe, tmp_path
 def test_a_failing_job_names_its_log(recipe: Recipe, tmp_path: Path) -> None:
     for corpus in SPLITS:
         protocol, preparer = read_protocol(corpus, recipe.folder), load_preparer(corpus, recipe.folder)
-        prepare(preparer, protocol, tmp_path / corpus, recipe.folder / "data" / corpus, allow_partial=False)
+        prepare_corpus(preparer, protocol, tmp_path / corpus, recipe.folder / "data" / corpus, allow_partial=False)
     (tmp_path / "one" / "one1_sad_00.wav").unlink()
     done = recipe.run(*SMALL, "--stage", "3", "--stop-stage", "3")
     assert "jobs failed; the first log: " in done.stderr

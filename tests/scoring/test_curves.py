@@ -11,7 +11,7 @@ from scored import whole_train
 
 from ser.common import InputError
 from ser.common.records import write_record
-from ser.scoring.curves import curves_of, draw, find_trainings, plot_curves, read_curves
+from ser.scoring.curves import curves_of, draw_curves, find_trainings, plot_curves, read_curves
 from ser.training import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +73,7 @@ def test_a_corpus_that_comes_late_is_drawn():
 
 
 def test_one_training_has_losses_left_and_ua_right():
-    figure = draw("exp/c/cell/fold1_seed0", {".": curves_of(ROWS, TRAIN)})
+    figure = draw_curves("exp/c/cell/fold1_seed0", {".": curves_of(ROWS, TRAIN)})
     loss, ua = figure.axes
     found = lines_of(loss)
     np.testing.assert_array_equal(found.pop("train two")[1], [1.1, np.nan, 0.6])
@@ -97,7 +97,7 @@ def test_one_training_has_losses_left_and_ua_right():
 
 
 def test_a_running_training_has_a_ring_at_the_best_so_far():
-    figure = draw("", {".": curves_of(ROWS)})
+    figure = draw_curves("", {".": curves_of(ROWS)})
     loss, ua = figure.axes
     assert lines_of(loss)["best valid one"] == ([2], [0.7])
     assert lines_of(loss)["best checkpoint"][0] == [2, 2]
@@ -110,20 +110,20 @@ def test_a_running_training_has_a_ring_at_the_best_so_far():
 
 def test_one_epoch_is_seen():
     """A line through one point has no length; only its marker shows."""
-    loss, ua = draw("", {".": curves_of(ROWS[:1])}).axes
+    loss, ua = draw_curves("", {".": curves_of(ROWS[:1])}).axes
     assert all(line.get_marker() == "." for line in (*loss.lines, *ua.lines) if line.get_label().startswith("train"))
     assert all(tick % 1 == 0 for tick in loss.get_xticks())
 
 
 def test_what_is_watched_is_drawn_where_it_is_of_several_corpora():
     rows = [{**ROWS[0], "valid_loss": 1.5, "valid": {c: {"loss": v, "ua": 0.5} for c, v in (("one", 1), ("two", 2))}}]
-    figure = draw("", {".": curves_of(rows)})
+    figure = draw_curves("", {".": curves_of(rows)})
     assert lines_of(figure.axes[0])["monitored"] == ([1], [1.5])
     assert "mean of validation" in legend_of(figure)
 
 
 def test_several_trainings_are_laid_over_one_another_by_corpus():
-    figure = draw("exp/c", {"a": curves_of(ROWS, TRAIN), "b": curves_of(ROWS[:2])})
+    figure = draw_curves("exp/c", {"a": curves_of(ROWS, TRAIN), "b": curves_of(ROWS[:2])})
     panels = {(axes.get_title(), axes.get_ylabel()): axes for axes in figure.axes}
     assert len(panels) == 6
     assert lines_of(panels["one", "training loss"]) == {"a": ([1, 2, 3], [1.2, 0.8, 0.5]), "b": ([1, 2], [1.2, 0.8])}
@@ -153,17 +153,17 @@ def test_several_trainings_are_laid_over_one_another_by_corpus():
 
 def test_eight_are_laid_over_one_another_and_nine_are_not():
     of = {str(i): curves_of(ROWS, TRAIN) for i in range(9)}
-    eight = draw("", {name: of[name] for name in list(of)[:8]})
+    eight = draw_curves("", {name: of[name] for name in list(of)[:8]})
     assert len({line.get_color() for line in eight.axes[0].lines}) == 8
     assert [text.get_text() for text in eight.axes[2].texts] == ["chance, 4 classes"]  # once for all
-    nine = draw("", of)
+    nine = draw_curves("", of)
     assert len(nine.axes) == 18
     assert [axes.get_title("left") for axes in nine.axes[::2]] == [f"{n}\n{of[n].status}" for n in of]
 
 
 def test_many_trainings_share_scales_that_hold_all_of_them():
     high = [{**row, "valid_loss": 9.0, "valid": {"one": {"loss": 9.0, "ua": 0.95}}} for row in ROWS]
-    figure = draw("", {str(i): curves_of(high if i == 7 else ROWS) for i in range(10)})
+    figure = draw_curves("", {str(i): curves_of(high if i == 7 else ROWS) for i in range(10)})
     figure.canvas.draw()
     assert len(figure.axes) == 20
     for panels, low, top in ((figure.axes[::2], 0.5, 9.0), (figure.axes[1::2], 0.4, 0.95)):
@@ -174,7 +174,7 @@ def test_many_trainings_share_scales_that_hold_all_of_them():
 def test_more_corpora_than_the_palette_has_keep_apart():
     names = [f"c{i}" for i in range(12)]
     row = {**ROWS[0], "train_loss": dict.fromkeys(names, 1.0)}
-    loss, _ = draw("", {".": curves_of([row])}).axes
+    loss, _ = draw_curves("", {".": curves_of([row])}).axes
     assert len({line.get_color() for line in loss.lines if line.get_label().startswith("train")}) == 12
 
 

@@ -8,10 +8,10 @@ import pytest
 from conftest import refuses
 from scored import as_older, recorded_again, whole_result
 
-from ser.config import save
+from ser.config import write_experiment
 from ser.features import ArkWriter
 from ser.scoring.files import write_decode
-from ser.scoring.pooled import Pool, draws, interval, pooled_table, read_pools, ua_samples
+from ser.scoring.pooled import Pool, draws, percentile_interval, pooled_table, read_pools, ua_samples
 
 
 def write_run(exp, cell, fold, seed, rows, normalisation="global"):
@@ -51,11 +51,13 @@ def test_a_cell_of_two_settings_is_refused(made, tmp_path):
     for fold, budget in ((1, "total"), (2, "per_corpus")):
         write_run(tmp_path, "net", fold, 0, [("x", "a", "a"), ("x", "b", "b")])
         folder = tmp_path / "c" / "net" / f"fold{fold}_seed0"
-        save(made.experiment(f"fold={fold}", f"training.budget={budget}", corpora="one"), folder / "config.yaml")
+        write_experiment(
+            made.experiment(f"fold={fold}", f"training.budget={budget}", corpora="one"), folder / "config.yaml"
+        )
     assert len(read_pools([tmp_path])) == 1
     for fold, budget in ((1, "total"), (2, "per_corpus")):
         folder = tmp_path / "c" / "net" / f"fold{fold}_seed0"
-        save(made.experiment(f"fold={fold}", f"training.budget={budget}"), folder / "config.yaml")
+        write_experiment(made.experiment(f"fold={fold}", f"training.budget={budget}"), folder / "config.yaml")
     with refuses("training.budget", where="fold2_seed0"):
         read_pools([tmp_path])
 
@@ -110,7 +112,7 @@ def test_intervals_cover_what_they_say():
         pool = Pool(
             "c", "c", "p", "hash", "net", "global", [1], [0], [str(i) for i in range(24)], confusions[None], None
         )
-        low, high = interval(ua_samples(pool, draws(24)))
+        low, high = percentile_interval(ua_samples(pool, draws(24)))
         held += low <= 60 <= high
     assert held / 300 == pytest.approx(0.95, abs=0.03)
 

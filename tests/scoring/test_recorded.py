@@ -17,8 +17,8 @@ from ser.inference.pack import pack
 from ser.scoring.curves import read_curves
 from ser.scoring.decode import Decoder
 from ser.scoring.pooled import read_pools
-from ser.scoring.result import score
-from ser.scoring.tables import read_results
+from ser.scoring.result import score_experiment
+from ser.scoring.results_table import read_results
 from ser.training import Trainer
 from ser.training.checkpoint import load_tensors, save_tensors
 
@@ -76,10 +76,10 @@ def test_answers_before_scoring_and_a_decoding_again_fixes_them(own, data, name)
         flip(path)
     else:
         edited(path, decode_one_test={**json.loads(whole)["decode_one_test"], "utterances": 3})
-    refused(lambda: score(data, own, "test"), f"{name}: changed since it was written")
+    refused(lambda: score_experiment(data, own, "test"), f"{name}: changed since it was written")
     Decoder(data.experiment, own).decode_parts(data, "test")
     assert path.read_bytes() == whole
-    score(data, own, "test")
+    score_experiment(data, own, "test")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_results_of_older_versions_are_read_and_counted_in_one_line(own, data, c
     @guarded
     def main():
         Decoder(data.experiment, own).decode_parts(data, "test")
-        score(data, own, "test")
+        score_experiment(data, own, "test")
         return len(read_results([own.parents[2]])) - 1
 
     unchecked_note()

@@ -11,10 +11,10 @@ from ser.features.archive import read_archive
 from ser.nets import build
 from ser.nets.evaluate import log_posteriors
 from ser.scoring.calibration import choose_temperature, expected_calibration_error, tempered
-from ser.scoring.decode import Decoder, decode
+from ser.scoring.decode import Decoder, decode_part
 from ser.scoring.files import read_result
-from ser.scoring.result import score
-from ser.scoring.tables import read_results, results_table
+from ser.scoring.result import score_experiment
+from ser.scoring.results_table import read_results, results_table
 from ser.training import Trainer
 from ser.training.device import resolve_device
 
@@ -31,7 +31,7 @@ def trained(made, tmp_path):
     network.load_state_dict(load_file(folder / "model.safetensors"))
     machine = resolve_device(experiment.training)
     for part in data.parts("test").values():
-        decode(
+        decode_part(
             network,
             part,
             experiment.batches,
@@ -46,7 +46,7 @@ def test_posteriors_are_keyed_and_sum_to_one(trained):
     data, folder, network, machine = trained
     part = data.parts("test")["one"]
     post = kaldiio.load_scp(str(folder / "decode_one_test" / "post.scp"))
-    score(data, folder, "test")
+    score_experiment(data, folder, "test")
     hyp = hypotheses(folder, "one")
     assert set(post) == set(part.ids) == set(hyp)
     expected = np.exp(log_posteriors(network, UtteranceDataset(part, data.experiment.batches), "one", machine.device))
@@ -67,7 +67,7 @@ def test_scores_join_by_utterance_and_not_by_line(trained):
         for key in reversed(part.ids):
             writer.write(key, np.array([name == hyp[key] for name in part.classes], np.float32))
     decoded_again(folder, "one", "test")
-    result = score(data, folder, "test", pictures=True)
+    result = score_experiment(data, folder, "test", pictures=True)
     s = result["targets"]["one"]
     assert s["n"] == 12
     assert s["wa"] == pytest.approx(11 / 12)
@@ -82,7 +82,7 @@ def test_scores_join_by_utterance_and_not_by_line(trained):
 
 def test_result_says_what_it_is(trained):
     data, folder, _, _ = trained
-    result = score(data, folder, "test")
+    result = score_experiment(data, folder, "test")
     wanted = {
         "combination": "one_two",
         "task": "multi",
@@ -108,19 +108,19 @@ def test_a_missing_utterance_is_named(trained):
             writer.write(key, posteriors[key])
     decoded_again(folder, "one", "test")
     with pytest.raises(InputError, match=f"post.ark: {gone}: no posterior for each of its classes: not the posteriors"):
-        score(data, folder, "test")
+        score_experiment(data, folder, "test")
 
 
 def test_posteriors_of_another_model_are_refused(trained):
     data, folder, _, _ = trained
     decoded_again(folder, "one", "test", model="0" * 16)
     with pytest.raises(InputError, match="decoded with another model; run stage 5 again"):
-        score(data, folder, "test")
+        score_experiment(data, folder, "test")
 
 
 def test_table_is_rebuilt_from_the_files(trained):
     data, folder, _, _ = trained
-    result = score(data, folder, "test")
+    result = score_experiment(data, folder, "test")
     text = results_table(read_results([folder.parents[2]]), "the command", "./run.sh")
     row = next(line for line in text.splitlines() if line.startswith("| one_two"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
@@ -140,9 +140,11 @@ def test_no_results_is_an_error(tmp_path):
 
 def test_confidence_is_calibrated_on_validation_and_measured_on_test(trained):
     data, folder, _, _ = trained
-    assert score(data, folder, "test")["calibration"] == {"one": None}  # of older experiments valid is not decoded
+    assert score_experiment(data, folder, "test")["calibration"] == {
+        "one": None
+    }  # of older experiments valid is not decoded
     Decoder(data.experiment, folder).decode_parts(data, "test")
-    result = score(data, folder, "test", pictures=True)
+    result = score_experiment(data, folder, "test", pictures=True)
     found = result["calibration"]["one"]
     assert read_result(folder / "result.json", answers=True) == result
     valid, test = data.parts("valid")["one"], data.parts("test")["one"]
@@ -168,7 +170,7 @@ def test_damaged_posteriors_are_named(trained):
     path = folder / "decode_one_valid" / "post.ark"
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError, match=r"decode_one_valid/post.ark: changed since it was written"):
-        score(data, folder, "test")
+        score_experiment(data, folder, "test")
     decoded_again(folder, "one", "valid")
     with pytest.raises(InputError, match=r"decode_one_valid/post.ark: \S+: the archive ends within it"):
-        score(data, folder, "test")
+        score_experiment(data, folder, "test")

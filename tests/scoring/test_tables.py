@@ -3,9 +3,9 @@ import json
 import pytest
 from scored import whole_result
 
-from ser.config import save
+from ser.config import write_experiment
 from ser.scoring.result import describe_data
-from ser.scoring.tables import read_results, results_table
+from ser.scoring.results_table import read_results, results_table
 
 
 def test_hash_and_counts_are_those_of_the_fold(made):
@@ -73,7 +73,7 @@ def test_a_setting_in_which_rows_of_a_preset_differ_is_a_column(made, tmp_path):
         folder = tmp_path / "exp" / "c" / "cell" / f"fold{fold}_seed0"
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(result(fold)))
-        save(made.experiment(f"fold={fold}", *options), folder / "config.yaml")
+        write_experiment(made.experiment(f"fold={fold}", *options), folder / "config.yaml")
     _, _, head, _, *rows = results_table(read_results([tmp_path / "exp"]), "the command", "./run.sh").splitlines()
     column = [cell.strip() for cell in head.split("|")].index("training.max_epochs")
     assert "threads" not in head  # says nothing about the result
@@ -88,7 +88,7 @@ def test_budgets_of_several_corpora_are_told_apart(made, tmp_path, alone):
         folder = tmp_path / "exp" / corpora.replace(",", "_") / "cell" / "fold1_seed0"
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(result(1)))
-        save(made.experiment(f"training.budget={budget}", corpora=corpora), folder / "config.yaml")
+        write_experiment(made.experiment(f"training.budget={budget}", corpora=corpora), folder / "config.yaml")
     text = results_table(read_results([tmp_path / "exp"]), "the command", "./run.sh")
     _, _, head, _, *rows = text.splitlines()
     column = [cell.strip() for cell in head.split("|")].index("training.budget")
@@ -102,7 +102,7 @@ def test_the_command_of_a_row_names_what_its_preset_has_otherwise(made, tmp_path
     folder.mkdir(parents=True)
     (folder / "result.json").write_text(json.dumps({**result(1), "corpora": ["one", "two"]}))
     experiment = made.experiment("training.max_epochs=7", "batches.speeds=[0.9,1.1]")
-    save(experiment, folder / "config.yaml")
+    write_experiment(experiment, folder / "config.yaml")
     text = results_table(read_results([tmp_path / "exp_try"]), "the command", str(made.recipe / "run.sh"))
     (line,) = (line for line in text.splitlines() if line.startswith("- A row is made by"))
     assert f"{made.recipe}/run.sh --corpora one,two --preset strict --task multi" in line

@@ -12,13 +12,13 @@ from sklearn.svm import SVC
 from ser.batches import open_data
 from ser.common import InputError, read_json
 from ser.common.metrics import confusion_matrix, ua
-from ser.config import save
+from ser.config import write_experiment
 from ser.config.schema import Features
 from ser.corpora.kaldi import read_table, write_table
 from ser.frontends.logmel import mel, mel_filters
 from ser.scoring.baseline import run
-from ser.scoring.tables import read_results, results_table
-from ser.training import baseline as svm
+from ser.scoring.results_table import read_results, results_table
+from ser.training import svm_baseline as svm
 
 ROOT = Path(__file__).resolve().parents[2]
 STFT = Features(8000, 512, 128, "hann", 1e-10, "float32")
@@ -158,7 +158,7 @@ def experiment_folder(made, tmp_path):
     def make(*overrides):
         experiment = made.experiment(*overrides)
         folder = tmp_path / "exp" / experiment.folder
-        save(experiment, folder / "config.yaml")
+        write_experiment(experiment, folder / "config.yaml")
         return folder
 
     return make

@@ -11,7 +11,7 @@ from made import trainer_of
 
 from ser.batches import Data
 from ser.common import InputError
-from ser.config import save
+from ser.config import write_experiment
 
 pytest.importorskip("optuna")
 SETTINGS = ["training.max_epochs=2", "training.steps_per_epoch=2"]
@@ -33,7 +33,7 @@ def call(made, tmp_path, monkeypatch, search):
     parts, opened = Data.parts, []
     monkeypatch.setattr(Data, "parts", lambda data, name: opened.append(name) or parts(data, name))
     experiment = made.experiment(*SETTINGS)
-    save(experiment, tmp_path / "config.yaml")
+    write_experiment(experiment, tmp_path / "config.yaml")
 
     def call(*options):
         where = ["--recipe", made.recipe, "--data", made.data_root, "--dump", made.dump]

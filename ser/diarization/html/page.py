@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent
 UNLABELLED = "no label"
 
 
-def write_page(timeline: Timeline, path: Path, predictor: Predictor, out: Path, codec: str) -> str:
+def write_timeline_page(timeline: Timeline, path: Path, predictor: Predictor, out: Path, codec: str) -> str:
     """Write the page, whole or not at all.
 
     Args:

@@ -26,7 +26,7 @@ LONGEST = 7200.0
 
 
 @dataclass(frozen=True)
-class Sound:
+class PageAudio:
     """Of a recording.
 
     Attributes:
@@ -41,7 +41,7 @@ class Sound:
     peak_rate: float
 
 
-def read_sound(path: Path, channels: int, codec: str) -> Sound:
+def read_sound(path: Path, channels: int, codec: str) -> PageAudio:
     """Compress a recording for browsers, and take its peaks, in bounded memory but for the compressed audio.
 
     Args:
@@ -84,7 +84,7 @@ def read_sound(path: Path, channels: int, codec: str) -> Sound:
     audio = ""
     if codec in CODECS:
         audio = f"data:{CODECS[codec][2]};base64,{base64.b64encode(written.getvalue()).decode()}"
-    return Sound(audio, scaled, PEAKS / every)
+    return PageAudio(audio, scaled, PEAKS / every)
 
 
 def _seconds(blocks: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:

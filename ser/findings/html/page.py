@@ -9,10 +9,10 @@ from typing import Any
 from ser.common import InputError, digest, write_text
 from ser.common.output import html_template
 from ser.common.records import read_record
-from ser.findings.html.pictures import confusions_of, matrix_of, scores_of, sources_of, transfer_of
+from ser.findings.html.effect_tables import tables_of
+from ser.findings.html.pictures import confusions_of, effect_pictures, matrix_of, scores_of, transfer_of
 from ser.findings.html.runs import Runs, colour_of, hashes_of, panels_of, read_runs, settings_of
-from ser.findings.html.status import read_grid_status
-from ser.findings.html.tables import tables_of
+from ser.findings.html.status import read_status_file
 from ser.findings.report.pictures import SCALE
 from ser.findings.report.write import FIGURES
 
@@ -21,7 +21,7 @@ SHEETS = [f"table{i}" for i in range(1, 6)]
 SHEETS += ["answers", "effects", "transfer", "budgets", "variance", "negative_control"]
 
 
-def write_page(findings: Path, out: Path, ledger: Path | None = None, grid_status: Path | None = None) -> None:
+def write_report(findings: Path, out: Path, ledger: Path | None = None, grid_status: Path | None = None) -> None:
     """Write the page whole or not at all; the same input gives the same bytes.
 
     Args:
@@ -43,7 +43,7 @@ def write_page(findings: Path, out: Path, ledger: Path | None = None, grid_statu
     runs = read_runs(ledger or beside, found) if ledger or beside.is_dir() else Runs([], {})
     try:
         context = _context(found, runs)
-        context["grid_status"] = read_grid_status(grid_status, found["grid"]) if grid_status else None
+        context["grid_status"] = read_status_file(grid_status, found["grid"]) if grid_status else None
         context["digest"] = digest(path)
         text = html_template(Path(__file__).with_name("page.html")).render(context)
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, UndefinedError) as error:
@@ -63,7 +63,7 @@ def _context(found: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
         "matrix": matrix_of(found),
         "scale": f"{100 * SCALE:g}",
         "transfer": transfer_of(found),
-        "sources": sources_of(found),
+        "sources": effect_pictures(found),
         "curves": panels_of(runs.curves, corpora),
         "colours": {corpus: colour_of(i) for i, corpus in enumerate(corpora)},
         "runs": len(runs.rows),

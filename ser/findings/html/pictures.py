@@ -7,20 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from ser.findings.design import FACTORS
-from ser.findings.html.figures import span
-from ser.findings.html.tables import (
+from ser.findings.html.effect_tables import (
     Field,
     Record,
     Table,
     around_0,
     bound_of,
-    difference,
+    difference_field,
     known,
     label,
     number,
-    score,
+    score_field,
     triple,
 )
+from ser.findings.html.figures import span
 from ser.findings.report.pictures import SCALE
 from ser.findings.scores import METRICS
 from ser.findings.stats.effects import MAIN_EFFECT, PANELS, SAMPLED, SHAPLEY
@@ -90,7 +90,7 @@ def coloured(value: float, low: float, high: float) -> Field:
     told_apart = low > 0 or high < 0
     tone = ("plus" if value >= 0 else "minus") if told_apart else "unclear"
     shade = min(abs(value) / SCALE, 1) if told_apart else 0
-    return replace(difference(value, low, high), kind="centre", tone=tone, shade=shade)
+    return replace(difference_field(value, low, high), kind="centre", tone=tone, shade=shade)
 
 
 def matrix_of(findings: Mapping[str, Any]) -> Table:
@@ -127,14 +127,14 @@ def _panel(title: str, records: Sequence[Record], sources: Sequence[str], alone:
                 continue
             value, low, high = triple(r, "value", "low", "high")
             if r["kind"] == "score":
-                row.append(replace(score(value, low, high), kind="centre"))
+                row.append(replace(score_field(value, low, high), kind="centre"))
             else:
                 row.append(coloured(value, low, high))
         rows.append(row)
     return Table(title, [], [Field("target"), *(Field(source, "centre") for source in sources)], rows)
 
 
-def sources_of(findings: Mapping[str, Any]) -> list[Table]:
+def effect_pictures(findings: Mapping[str, Any]) -> list[Table]:
     """A picture of Shapley values and one of main effects, a row a target and source corpus, on one scale."""
     records = [r for r in findings["effects"]["records"] if r["effect"] in DRAWN and r["value"] is not None]
     bound = bound_of(triple(r, "value", "low", "high") for r in records)
@@ -147,7 +147,7 @@ def sources_of(findings: Mapping[str, Any]) -> list[Table]:
             for metric in METRICS:
                 r = next(r for r in own if (r["target"], r["sources"], r["metric"]) == (target, source, metric))
                 estimate = triple(r, "value", "low", "high")
-                row += [Field(span(*estimate, (-bound, bound), 0), "picture"), difference(*estimate)]
+                row += [Field(span(*estimate, (-bound, bound), 0), "picture"), difference_field(*estimate)]
             rows.append(row)
         groups = [("", 2), *((metric.upper(), 2) for metric in METRICS)]
         header = [Field("target"), Field("source"), *[Field(around_0(bound)), number("points")] * 2]
@@ -167,6 +167,6 @@ def scores_of(target: Mapping[str, Any]) -> Table:
         row.append(Field("zero-shot" if r["zero_shot"] else ""))
         for metric in METRICS:
             value, low, high = (known(r[f"{metric}{end}"]) for end in ("", "_low", "_high"))
-            row += [score(value, low, high), Field(span(value, low, high, (0, 1)))]
+            row += [score_field(value, low, high), Field(span(value, low, high, (0, 1)))]
         rows.append(row)
     return Table("Scores of all cells, the highest UA first", groups, header, rows)

@@ -14,7 +14,7 @@ from ser.common import InputError
 from ser.common.kinds import of_kind
 from ser.findings.design import FACTORS
 from ser.findings.html.figures import chart, rounded_up
-from ser.findings.ledger.load import AGAIN, read_summary, read_table
+from ser.findings.ledger.load import AGAIN, read_parquet, read_summary
 from ser.findings.ledger.schema import RUNS
 
 MOST = 120  # points of a line
@@ -69,7 +69,7 @@ class Panel:
 
 
 @dataclass
-class Curves:
+class CellCurves:
     """Sums over the runs of a cell, which are too many to be kept.
 
     Attributes:
@@ -109,7 +109,7 @@ class Runs:
     """Rows without their curves, and these by combination and configuration."""
 
     rows: list[dict[str, Any]]
-    curves: dict[str, dict[str, Curves]]
+    curves: dict[str, dict[str, CellCurves]]
 
 
 def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
@@ -121,7 +121,7 @@ def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
     path, grid = ledger / "runs.parquet", findings["grid"]
     read_summary(ledger, [path.name])
     found = Runs([], {})
-    batches = read_table(path, RUNS).to_batches(100)  # the curves of all runs at once would be gigabytes
+    batches = read_parquet(path, RUNS).to_batches(100)  # the curves of all runs at once would be gigabytes
     for row in (row for batch in batches for row in batch.to_pylist()):
         of_grid = set(row["corpora"]) <= set(grid["corpora"]) and all(row[f] in grid[f] for f in FACTORS)
         key, name = ("settings_hash", findings["origin"]["settings"])
@@ -135,7 +135,7 @@ def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
         if curves:
             cells = found.curves.setdefault(row["combination"], {})
             name = " ".join(row[factor] for factor in FACTORS)
-            cells.setdefault(name, Curves(row["corpora"])).add(curves, row["chosen_epoch"])
+            cells.setdefault(name, CellCurves(row["corpora"])).add(curves, row["chosen_epoch"])
     if not found.rows:
         raise InputError("no run of these findings", path, "give the --ledger that steps/findings.py read")
     return found
@@ -148,7 +148,7 @@ def _parsed(path: Path, row: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"{row['folder']}: {error}", path, AGAIN) from None
 
 
-def panels_of(curves: Mapping[str, Mapping[str, Curves]], corpora: Sequence[str]) -> dict[str, list[Panel]]:
+def panels_of(curves: Mapping[str, Mapping[str, CellCurves]], corpora: Sequence[str]) -> dict[str, list[Panel]]:
     """Panels by combination, those of few corpora first; of equal scales within one.
 
     Args:

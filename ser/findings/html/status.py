@@ -40,7 +40,7 @@ class GridStatus:
     failed: list[tuple[str, str, str]]
 
 
-def read_grid_status(path: Path, grid: Mapping[str, Any]) -> GridStatus:
+def read_status_file(path: Path, grid: Mapping[str, Any]) -> GridStatus:
     """Read the states of a grid.
 
     Args:

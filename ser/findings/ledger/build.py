@@ -15,7 +15,7 @@ from ser.common.progress import progress
 from ser.common.records import read_record, write_record
 from ser.common.run_folder import RESULT, RUNS
 from ser.config.registry import METRICS
-from ser.findings.ledger.kept import Tables, grow, join
+from ser.findings.ledger.kept import Tables, grow, join_ledgers
 from ser.findings.ledger.run import Run, RunReader
 from ser.findings.ledger.schema import FILES, arrow_schema, description
 from ser.grid.kept import read_kept
@@ -76,7 +76,7 @@ def _build_kept(
         with TemporaryDirectory() as temporary:
             problems = _build(new, Path(temporary, "new"), corpora, command)["problems"]
             print(grow(kept[0], Path(temporary, "new"), exp_dirs, corpora), file=sys.stderr)
-    summary = join(kept, out, corpora, command, problems)
+    summary = join_ledgers(kept, out, corpora, command, problems)
     odd = {problem["folder"] for problem in problems}
     taken = {str(folder): stamp for folder, stamp in stamps.items() if str(folder) not in odd}
     _write_stamps(out, _reader(corpora, kept[0]), taken)

@@ -54,7 +54,7 @@ def grow(kept: Path, new: Path, exp_dirs: Sequence[Path], corpora: Sequence[str]
     return f"{kept}: {added} runs added, {replaced} of them in the place of earlier ones"
 
 
-def join(
+def join_ledgers(
     kept: Sequence[Path], out: Path, corpora: Sequence[str], command: str, problems: list[dict[str, str]]
 ) -> dict[str, Any]:
     """Write one ledger of all kept ones; a run that several have is taken from the first.

@@ -92,7 +92,7 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
         InputError: no ledger, none of its runs is of the grid, or these are of several settings or protocols.
     """
     summary = read_summary(folder, ["runs.parquet", "predictions.parquet"])
-    table = read_table(folder / "runs.parquet", RUNS)
+    table = read_parquet(folder / "runs.parquet", RUNS)
     rows = [_valid(folder / "runs.parquet", row) for row in table.to_pylist()]
     for key, value in only.items():
         if key not in table.column_names:
@@ -140,7 +140,7 @@ def read_summary(folder: Path, files: Sequence[str]) -> dict[str, Any]:
     return read_record(folder / "ledger.json", Summary, AGAIN, files)
 
 
-def read_table(path: Path, columns: Mapping[str, tuple[str, str]]) -> pyarrow.Table:
+def read_parquet(path: Path, columns: Mapping[str, tuple[str, str]]) -> pyarrow.Table:
     """The columns of a Parquet file, each of its type and, but for those of `MISSING`, without gaps."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -204,7 +204,7 @@ def _targets(
     folder: Path, rows: Sequence[Mapping[str, Any]], corpora: Sequence[str]
 ) -> tuple[dict[str, Target], list[str]]:
     """Targets by corpus, and notes on those that have no whole cell."""
-    table = read_table(folder / "predictions.parquet", {name: PREDICTIONS[name] for name in PREDICTED})
+    table = read_parquet(folder / "predictions.parquet", {name: PREDICTIONS[name] for name in PREDICTED})
     codes, names = {}, {}
     for name in PREDICTED:
         column = table.column(name).unify_dictionaries().combine_chunks()

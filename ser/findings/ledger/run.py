@@ -12,7 +12,7 @@ from ser.common.run_folder import CONFIG, RESULT, ZERO_SHOT, run_name
 from ser.config import ExperimentReader, dotted, result_affecting
 from ser.config.load import comparable_settings, shared_settings
 from ser.config.names import combination_name
-from ser.findings.ledger.target import read_curves, read_target
+from ser.findings.ledger.target import read_curve_rows, read_target
 from ser.scoring.files import COLUMNS, read_finished, read_zero_shot
 
 AGAIN = "remove the folder and run the experiment again"
@@ -91,7 +91,7 @@ class RunReader:
             **settings,
             "zero_shot": scored,
             "code_hashes": result.get("code_hashes", [result["code_hash"]]),
-            "curves": read_curves(folder) if result["epochs"] else [],
+            "curves": read_curve_rows(folder) if result["epochs"] else [],
             "seconds_per_epoch": result.get("seconds_per_epoch"),
             **{key: result.get("machine", {}).get(key) for key in ("device", "precision")},
             "targets": {name: target for found, _ in parts for name, target in found.items()},

@@ -86,7 +86,7 @@ def _read_posteriors(
     return table.tolist()
 
 
-def read_curves(folder: Path) -> list[dict[str, Any]]:
+def read_curve_rows(folder: Path) -> list[dict[str, Any]]:
     """A row an epoch and corpus of a training.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ser.findings.report.effects import p_value
-from ser.findings.report.layout import Table, interval, percent, points
+from ser.findings.report.layout import Table, interval_text, percent, points
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
 from ser.findings.stats.bootstrap import LEAST_SPEAKERS
@@ -94,7 +94,9 @@ def _figure(record: Record) -> str:
     ends = record["low"], record["high"]
     if record["kind"] == "difference":
         return points(record["value"], *ends)
-    return percent(record["value"]) + ("" if np.isnan(ends[0]) else f" ({interval(max(ends[0], 0), min(ends[1], 1))})")
+    return percent(record["value"]) + (
+        "" if np.isnan(ends[0]) else f" ({interval_text(max(ends[0], 0), min(ends[1], 1))})"
+    )
 
 
 def _effects(records: Sequence[Record]) -> str:

@@ -8,7 +8,7 @@ from ser.findings.report.layout import Table, points
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS
 from ser.findings.stats.effects import MAIN_EFFECT, source_effects
-from ser.scoring.tables import BUDGETS
+from ser.scoring.results_table import BUDGETS
 
 # What is equal in trainings with and without a source corpus.
 EQUAL = {"total": "equal total updates", "per_corpus": "equal updates on the target"}

@@ -36,18 +36,18 @@ class Table:
     notes: Sequence[str]
 
 
-def write_table(table: Table, folder: Path, notes: Sequence[str], origin: Record) -> None:
+def write_findings_table(table: Table, folder: Path, notes: Sequence[str], origin: Record) -> None:
     """Write name.md and name.csv.
 
     Args:
         notes: what it was made of, as every table has it.
         origin: the same as columns of the CSV.
     """
-    write_text(folder / f"{table.name}.md", markdown(table, notes))
+    write_text(folder / f"{table.name}.md", table_markdown(table, notes))
     write_text(folder / f"{table.name}.csv", comma_separated(table, origin))
 
 
-def markdown(table: Table, notes: Sequence[str] = ()) -> str:
+def table_markdown(table: Table, notes: Sequence[str] = ()) -> str:
     """A GitHub table with its notes below."""
     text = output.markdown_table(table.header, table.rows)
     lines = [f"- {output.markdown(note)}" for note in (*table.notes, *notes)]
@@ -70,7 +70,7 @@ def percent(value: float) -> str:
     return "" if math.isnan(value) else f"{100 * value:.1f}"
 
 
-def interval(low: float, high: float) -> str:
+def interval_text(low: float, high: float) -> str:
     """ "4.2 to 20.8"."""
     return "" if math.isnan(low) else f"{100 * low:.1f} to {100 * high:.1f}"
 
@@ -86,12 +86,12 @@ def named(cells: Sequence[Cell]) -> str:
     return "; ".join(f"{cell.combination} {cell.task} {cell.temporal} {cell.pooling}" for cell in cells)
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """The value as JSON has it: no NaN, no tuples."""
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [json_value(item) for item in value]
     return value

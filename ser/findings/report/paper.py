@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ser.findings.design import FACTORS
-from ser.findings.report.layout import Table, interval, named, percent, points
+from ser.findings.paper_tables import ALL, Share, cases, places, shares3, shares4, shares5, table2, ties, winners
+from ser.findings.report.layout import Table, interval_text, named, percent, points
 from ser.findings.report.results import Results, read_json_columns
 from ser.findings.scores import METRICS
 from ser.findings.stats.bootstrap import estimate
-from ser.findings.tables import ALL, Share, cases, places, shares3, shares4, shares5, table2, ties, winners
 
 # da Silva et al. 2020, Table 2: best and single-corpus baseline, in percent. Their test speakers are not published.
 REPORTED = {
@@ -119,11 +119,11 @@ def _best(found: Results) -> Table:
                     target.name,
                     best.metric.upper(),
                     percent(b),
-                    interval(record["best_low"], high[0]),
+                    interval_text(record["best_low"], high[0]),
                     named(best.best),
                     percent(best.p_best),
                     percent(s),
-                    interval(record["alone_low"], record["alone_high"]),
+                    interval_text(record["alone_low"], record["alone_high"]),
                     named(best.single) or "not run",
                     points(d, low[2], high[2]),
                     percent(reported[0] / 100),
@@ -232,7 +232,7 @@ def _share_table(name: str, title: str, shares: Sequence[Share], labels: Sequenc
 def _words(share: Share) -> list[str]:
     wins = f"{share.wins:.3g} of {share.of}"
     best = "" if share.best is None else percent(share.best)
-    return [wins, percent(share.share), interval(share.low, share.high), best]
+    return [wins, percent(share.share), interval_text(share.low, share.high), best]
 
 
 def _record(share: Share) -> Mapping[str, Any]:

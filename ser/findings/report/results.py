@@ -14,11 +14,11 @@ from ser.common.progress import progress
 from ser.findings.design import Design
 from ser.findings.ledger.load import Ledger
 from ser.findings.scores import Target
-from ser.findings.stats.bootstrap import LEAST_SPEAKERS, Estimate, Resampled, estimate, resample
+from ser.findings.stats.bootstrap import LEAST_SPEAKERS, Estimate, Resampled, bootstrap, estimate
 from ser.findings.stats.effects import Contrast
 from ser.findings.stats.tests import Key, Tested, main_effect_tests
 from ser.scoring.pooled import COVERAGE
-from ser.scoring.tables import BUDGETS
+from ser.scoring.results_table import BUDGETS
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Results:
     def resampled(self) -> dict[str, Resampled]:
         """By target."""
         bar = progress([*self.targets, *self.unseen], text="resamples", unit="target")
-        return {target.name: resample(target, self.resamples) for target in bar}
+        return {target.name: bootstrap(target, self.resamples) for target in bar}
 
     @property
     def targets(self) -> list[Target]:

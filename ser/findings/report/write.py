@@ -8,17 +8,17 @@ from typing import Any
 from ser.common import InputError, atomic_path
 from ser.common.records import write_record
 from ser.findings.design import FACTORS
+from ser.findings.paper_tables import table2
 from ser.findings.report.answers import answers_table
 from ser.findings.report.budgets import budgets_table
 from ser.findings.report.cells import cell_scores, cells_table
 from ser.findings.report.checks import control_table, variance_table
 from ser.findings.report.effects import effects_table, transfer_table
-from ser.findings.report.layout import Table, plain, write_table
+from ser.findings.report.layout import Table, json_value, write_findings_table
 from ser.findings.report.paper import paper_tables
 from ser.findings.report.pictures import plot_shapley, plot_transfer
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
-from ser.findings.tables import table2
 from ser.scoring.pooled import COVERAGE
 
 FIGURES = "findings.json"
@@ -41,11 +41,11 @@ def write_findings(found: Results, out: Path) -> list[Table]:
     with atomic_path(out) as temporary:
         temporary.mkdir()
         for table in (*tables, cells_table(found)):
-            write_table(table, temporary, found.notes, found.origin)
+            write_findings_table(table, temporary, found.notes, found.origin)
         for metric in METRICS:
             plot_transfer(transfer, metric, found.design.corpora, temporary / f"transfer_{metric}.png")
             plot_shapley(effects, metric, found.design.corpora, temporary / f"shapley_{metric}.png")
-        write_record(temporary / FIGURES, plain(figures(found, tables)))
+        write_record(temporary / FIGURES, json_value(figures(found, tables)))
     return tables
 
 

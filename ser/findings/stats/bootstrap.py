@@ -63,7 +63,7 @@ class Estimate:
         return value, low, high
 
 
-def resample(target: Target, resamples: int = RESAMPLES) -> Resampled:
+def bootstrap(target: Target, resamples: int = RESAMPLES) -> Resampled:
     """Draw speakers and seeds, and score every cell on each draw.
 
     Seeds are drawn for each fold, since a fold and seed is a training of its own; targets share these draws, as they

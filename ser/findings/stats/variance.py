@@ -12,7 +12,7 @@ from ser.findings.stats.tests import seed_scores
 
 
 @dataclass(frozen=True)
-class Part:
+class VarianceTerm:
     """A term of the analysis of variance.
 
     Attributes:
@@ -28,7 +28,7 @@ class Part:
     beyond_noise: float | None
 
 
-def variance_shares(target: Target, design: Design, metric: str) -> list[Part]:
+def variance_shares(target: Target, design: Design, metric: str) -> list[VarianceTerm]:
     """Main effects and two-way interactions of source corpora, temporal block, pooling and task, over cells and seeds.
 
     Returns:
@@ -72,7 +72,7 @@ def variance_shares(target: Target, design: Design, metric: str) -> list[Part]:
         df, squares = sums.get(name, (0, 0.0))
         sums[name] = df + round(float(row["df"])), squares + float(row["sum_sq"])
     return [
-        Part(
+        VarianceTerm(
             name,
             df,
             squares / total,

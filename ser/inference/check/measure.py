@@ -143,7 +143,7 @@ class Check:
     too_short: dict[str, int] = field(default_factory=dict)
 
 
-def check(predictor: Predictor, utterances: Sequence[Labelled]) -> Check:
+def check_robustness(predictor: Predictor, utterances: Sequence[Labelled]) -> Check:
     """Answer all utterances as they are and in each condition, just as predict answers files.
 
     Args:

@@ -50,7 +50,7 @@ def remarks(found: Check, utterances: int) -> list[str]:
     return lines
 
 
-def table(rows: Sequence[Row]) -> str:
+def conditions_table(rows: Sequence[Row]) -> str:
     """Of all corpora, in Markdown."""
     lines, before = [], ""
     for row in rows:
@@ -86,16 +86,16 @@ def write_check(folder: Path, predictor: Predictor, data: Sequence[str], found: 
     parts = [
         f"# Check of {markdown(title)}",
         notes,
-        table(found.rows),
+        conditions_table(found.rows),
         "![UA and changed decisions](check.png)",
         READING,
     ]
     write_json(folder / "check.json", values)
     write_text(folder / "check.md", "\n\n".join(part for part in parts if part) + "\n")
-    draw(found.rows, title, folder / "check.png")
+    draw_conditions(found.rows, title, folder / "check.png")
 
 
-def draw(rows: Sequence[Row], title: str, path: Path) -> None:
+def draw_conditions(rows: Sequence[Row], title: str, path: Path) -> None:
     """UA to the left, changed decisions to the right; a bar a corpus.
 
     Args:

@@ -17,9 +17,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write README.md again, or answer."""
     from ser.inference.card import seen, seen_name, write_card
-    from ser.inference.model import CARD, verify, write_sums
+    from ser.inference.model import CARD, verify_checksums, write_sums
 
-    verify(options.model)
+    verify_checksums(options.model)
     if options.seen:
         known = seen(options.model)
         for name in options.seen:

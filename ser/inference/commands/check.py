@@ -35,8 +35,8 @@ def run(options: argparse.Namespace) -> int:
     from ser.common.output import line
     from ser.inference.card import write_card
     from ser.inference.check.labelled import read_labelled
-    from ser.inference.check.measure import check
-    from ser.inference.check.report import FILES, remarks, table, write_check
+    from ser.inference.check.measure import check_robustness
+    from ser.inference.check.report import FILES, conditions_table, remarks, write_check
     from ser.inference.model import open_model, write_sums
     from ser.inference.predict.inputs import scratch
     from ser.inference.predictor import Predictor
@@ -50,13 +50,13 @@ def run(options: argparse.Namespace) -> int:
     predictor = Predictor(open_model(options.model, options.device), options.head)
     with scratch() as folder:
         utterances = read_labelled(options.data, predictor.classes, folder)
-        found = check(predictor, utterances)
+        found = check_robustness(predictor, utterances)
     lines = remarks(found, len(utterances))
     for error in found.unread.values():
         print(f"error: {line(error)}", file=sys.stderr)
     for text in lines:
         print(f"warning: {line(text)}", file=sys.stderr)
-    print(table(found.rows))
+    print(conditions_table(found.rows))
     for place in places:
         write_check(place, predictor, options.data, found, lines)
     if options.card:

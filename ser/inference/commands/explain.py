@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     from ser.common.pictures import check_picture
 
     check_picture(options.out)
-    from ser.inference.explain import draw, explain
+    from ser.inference.explain import draw_explanation, explain
     from ser.inference.model import open_model
     from ser.inference.predictor import Predictor
 
@@ -37,6 +37,6 @@ def run(options: argparse.Namespace) -> int:
     found = explain(predictor, options.file)
     best = int(found.posteriors.argmax())
     answer = f"{predictor.classes[best]} {100 * found.posteriors[best]:.0f} %"
-    draw(found, predictor, f"{options.file.name}: {answer}", options.out)
+    draw_explanation(found, predictor, f"{options.file.name}: {answer}", options.out)
     print(f"{options.out}: {answer}")
     return 0

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out.suffix != ".onnx":
         raise InputError("must end in .onnx", options.out)
     from ser.inference.model import open_model
-    from ser.inference.onnx.export import compare, export, quantise
+    from ser.inference.onnx.export import compare_graphs, export, quantise
     from ser.inference.predictor import Predictor
 
     predictor = Predictor(open_model(options.model), options.head)
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
             "and group_deviation are given."
         )
     if options.test:
-        rows = compare(predictor, options.input, graphs, options.test)
+        rows = compare_graphs(predictor, options.input, graphs, options.test)
         table = [
             [row["name"], f"{row['MB']:.1f}", f"{100 * row['ua']:.1f}", f"{100 * row['wa']:.1f}", f"{row['worst']:.1g}"]
             for row in rows

@@ -22,7 +22,7 @@ from ser.corpora.data_dir import read_values
 from ser.frontends.graph import ANALYSIS
 from ser.frontends.preprocess import RunningStats
 from ser.inference.model import WEIGHTS
-from ser.inference.onnx.graph import Graph
+from ser.inference.onnx.graph import PredictorGraph
 from ser.inference.predict.inputs import sources_of
 from ser.inference.predict.sound import whole
 from ser.inference.predictor import Predictor, Statistics
@@ -65,7 +65,7 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
     with atomic_path(path) as temporary:
         with torch.no_grad(), _quiet():
             torch.onnx.export(
-                Graph(predictor, kind).eval(),
+                PredictorGraph(predictor, kind).eval(),
                 (example, torch.tensor([example.shape[1], 50])),
                 str(temporary),
                 dynamo=False,  # the other one holds lengths fast, and takes fifty times as long
@@ -213,7 +213,7 @@ def largest_difference(predictor: Predictor, kind: str, answer: Answer) -> float
     return max(float(np.abs(values).max()) for values in found)
 
 
-def compare(predictor: Predictor, kind: str, graphs: Sequence[Path], data_dir: Path) -> list[dict[str, Any]]:
+def compare_graphs(predictor: Predictor, kind: str, graphs: Sequence[Path], data_dir: Path) -> list[dict[str, Any]]:
     """Scores of predict and of graphs on a Kaldi data dir, its utterances one by one, and its speakers known to all.
 
     Args:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ser.frontends.preprocess import within
+from ser.frontends.preprocess import valid_mask
 from ser.inference.predictor import Predictor
 
 
-class Graph(nn.Module):
+class PredictorGraph(nn.Module):
     """What `Predictor` does, from samples or log-spectrum on, of a padded batch and in tensor operations alone.
 
     Not in it: resampling and mixing down of channels.
@@ -44,19 +44,19 @@ class Graph(nn.Module):
         """
         if self.frontend is not None:
             x, lengths = self.frontend(x, lengths)
-            x = as_stored(x, lengths) if self.storage == "int16" else x
+            x = rounded(x, lengths) if self.storage == "int16" else x
         x, lengths = self.preprocess(x, lengths, self.group_mean, self.group_deviation)
         return self.network.average(self.network.embed(x, lengths), self.ways, self.classes)
 
 
-def as_stored(x: Tensor, lengths: Tensor) -> Tensor:
+def rounded(x: Tensor, lengths: Tensor) -> Tensor:
     """As `ser.features.as_stored` rounds them to two bytes, each row by its own least and greatest value.
 
     Args:
         x: (batch, frames, width).
         lengths: valid frames of each row, (batch,).
     """
-    padding = ~within(x, lengths)[..., None]
+    padding = ~valid_mask(x, lengths)[..., None]
     low = x.masked_fill(padding, float("inf")).amin((1, 2), keepdim=True)
     high = x.masked_fill(padding, float("-inf")).amax((1, 2), keepdim=True)
     span = torch.where(high > low, high - low, 1 + low.abs())

@@ -32,7 +32,7 @@ from ser.corpora.data_dir import (
 )
 from ser.corpora.table import existing_file, read_lines
 from ser.corpora.utterance import files_below, is_hidden
-from ser.inference.predict.tables import TABLES, read_rows
+from ser.inference.predict.sheets import TABLES, read_rows
 
 PIPES = "if you trust every command of the list, have them run with --allow-pipes true"
 STDIN = "-"

@@ -55,12 +55,12 @@ def functional_settings(features: str) -> dict[str, Any]:
     return kinds[features]
 
 
-def size_of(features: str, width: int) -> int:
+def functionals_size(features: str, width: int) -> int:
     """How many functionals `summary` gives of features of some width."""
     return 2 * width if features == "statistics" else 2 * (2 + len(PERCENTILES)) * BANDS + 1
 
 
-def summary(features: str, config: Features) -> Callable[[np.ndarray], np.ndarray]:
+def functionals_of(features: str, config: Features) -> Callable[[np.ndarray], np.ndarray]:
     """What makes functionals, float64, (values,), of the stored features of an utterance, (frames, width).
 
     Args:
@@ -102,7 +102,7 @@ def logmel_functionals(log_power: np.ndarray, filters: np.ndarray, config: Featu
 
 def functionals(part: Part, features: str, config: Features) -> np.ndarray:
     """Functionals of the stored features of a part, as of `summary`, float64, (utterances, values)."""
-    of = summary(features, config)
+    of = functionals_of(features, config)
     keys = progress(part.ids, text=f"functionals {part.corpus} {part.name}", unit="utt")
     return np.stack([of(part.reader.read(key)) for key in keys])
 

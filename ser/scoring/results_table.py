@@ -38,7 +38,7 @@ def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     """
     reader = ExperimentReader()
     return [
-        {**read_result(path), "folder": path.parent, "experiment": experiment_of(path.parent, reader)}
+        {**read_result(path), "folder": path.parent, "experiment": settings_of(path.parent, reader)}
         for exp_dir in exp_dirs
         for path in result_paths(exp_dir)
     ]
@@ -56,7 +56,7 @@ def result_paths(exp_dir: Path) -> list[Path]:
     return paths
 
 
-def experiment_of(folder: Path, reader: ExperimentReader) -> Experiment | None:
+def settings_of(folder: Path, reader: ExperimentReader) -> Experiment | None:
     """The settings of a result; none for a baseline.
 
     Args:

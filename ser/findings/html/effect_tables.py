@@ -12,7 +12,7 @@ from markupsafe import Markup
 from ser.findings.html.figures import rounded_up, span
 from ser.findings.report.budgets import EQUAL
 from ser.findings.report.effects import p_value
-from ser.findings.report.layout import interval, percent, points
+from ser.findings.report.layout import interval_text, percent, points
 from ser.findings.scores import METRICS
 
 NAN = float("nan")
@@ -129,13 +129,13 @@ def _best(records: Sequence[Record]) -> Columns:
             [
                 label(r["target"]),
                 Field(r["metric"].upper()),
-                score(*best),
+                score_field(*best),
                 Field(span(*best, (0, 1), None if math.isnan(alone[0]) else alone[0])),
                 _cells(r["best"]),
                 number(percent(known(r["p_best"]))),
-                score(*alone),
+                score_field(*alone),
                 _cells(r["alone"] or "not run"),
-                difference(*gain),
+                difference_field(*gain),
                 Field(span(*gain, (-bound, bound), 0)),
                 *(number(percent(known(r[key]))) for key in ("reported_best", "reported_alone")),
             ]
@@ -143,12 +143,12 @@ def _best(records: Sequence[Record]) -> Columns:
     return groups, header, rows
 
 
-def score(value: float, low: float, high: float) -> Field:
+def score_field(value: float, low: float, high: float) -> Field:
     """In percent, its interval below."""
-    return Field(percent(value), "number", small="" if math.isnan(low) else interval(max(low, 0), min(high, 1)))
+    return Field(percent(value), "number", small="" if math.isnan(low) else interval_text(max(low, 0), min(high, 1)))
 
 
-def difference(value: float, low: float, high: float) -> Field:
+def difference_field(value: float, low: float, high: float) -> Field:
     """In points, its interval below."""
     small = "" if math.isnan(low) else f"{100 * low:+.1f} to {100 * high:+.1f}"
     return Field(points(value, NAN, NAN) or "cannot be computed", "number", small=small)
@@ -191,7 +191,7 @@ def _shares(records: Sequence[Record]) -> Columns:
         for r in (by_metric[metric] for metric in METRICS):
             estimate = triple(r, "share", "low", "high")
             row += [
-                score(*estimate),
+                score_field(*estimate),
                 Field(span(*estimate, (0, end), r["chance"])),
                 number(percent(known(r["p_best"]))),
                 number(f"{r['wins']:.3g} of {r['of']}"),
@@ -211,7 +211,7 @@ def _effects(records: Sequence[Record]) -> Columns:
         for r in (by_metric[metric] for metric in METRICS):
             estimate = triple(r, "value", "low", "high")
             row += [
-                difference(*estimate),
+                difference_field(*estimate),
                 Field(span(*estimate, (-bound, bound), 0)),
                 *(number(p_value(r[key])) for key in ("p_speakers", "p_holm", "p_seeds")),
             ]
@@ -234,7 +234,7 @@ def _budgets(records: Sequence[Record]) -> Columns:
             for r in own:
                 estimate = triple(r, "value", "low", "high") if r else (NAN, NAN, NAN)
                 row += [
-                    difference(*estimate) if r else Field("not in the ledger"),
+                    difference_field(*estimate) if r else Field("not in the ledger"),
                     Field(span(*estimate, (-bound, bound), 0)),
                 ]
             row.append(number(str(own[0]["pairs"] if own[0] else 0)))
@@ -268,7 +268,7 @@ def _negative_control(records: Sequence[Record]) -> Columns:
             label(r["target"]),
             Field(r["metric"].upper()),
             number(str(r["pairs"])),
-            difference(*estimate),
+            difference_field(*estimate),
             Field(span(*estimate, (-bound, bound), 0)),
             number(p_value(r["p"])),
             *(number(percent(known(r[key]))) for key in ("run_sd", "largest")),

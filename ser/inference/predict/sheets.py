@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
-from ser.corpora.table import read_table, read_workbook
+from ser.corpora.table import read_sheet, read_workbook
 
 TABLES = (".csv", ".tsv", ".xlsx")
 PATH_COLUMNS = ("path", "file", "audio", "filename")
@@ -28,7 +28,7 @@ def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str
     if path.suffix.lower() == ".xlsx":
         head, rows = _workbook(path)
     else:
-        head, lines, _ = read_table(path)
+        head, lines, _ = read_sheet(path)
         rows = [cells for cells, _ in lines]
     if odd := next((name or "(no name)" for name in head if not name or head.count(name) > 1), None):
         raise InputError(f"column {odd}: each column needs a name of its own in the first row", path, "rename it")
