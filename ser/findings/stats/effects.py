@@ -140,7 +140,6 @@ def sampled_shapley(target: Target, design: Design) -> list[Contrast]:
     """Shapley values from a part of the training mixes, by permutations (Castro, Gomez and Tejada 2009).
 
     The Shapley value of d is the mean, over all orders of the source corpora, of v(S + d) - v(S), S being those before
-    The Shapley value of d is the mean, over all orders of the source corpora, of v(S + d) - v(S), S being those before
     d. Only mixes that were trained have a value, so a permutation can be evaluated if and only if all of its prefixes,
     from none to all source corpora, are cells. The mean goes over the permutations that can be: all of them, or
     PERMUTATIONS drawn evenly from more. Those that share prefixes are not independent: of the size of which they have
