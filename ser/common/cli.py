@@ -23,7 +23,12 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(name, type=_truth, default=default, metavar="true|false", help=help)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """As of argparse, where a switch without a value gets one."""
+        """As of argparse, where a switch without a value gets one.
+
+        Args:
+            args: words of the command line; None: this program's.
+            namespace: that gets the values; None: a new one.
+        """
         given = list(sys.argv[1:] if args is None else args)
         switches = {name for action in self._actions if action.type is _truth for name in action.option_strings}
         for at in reversed(range(len(given))):

@@ -57,6 +57,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def exchange_names(one: Path, other: Path) -> bool:
     """Have two files or folders change names in one step, so that a reader always finds one of them under each name.
 
+    Args:
+        one: a path.
+        other: a path on the same file system.
+
     Returns:
         False where nothing was done, for the system or the file system cannot (Linux's renameat2, not on NFS).
     """

@@ -44,7 +44,12 @@ _RUN = re.compile(r"fold([1-9]\d*)_seed(\d+)")
 
 
 def run_name(fold: int, seed: int) -> str:
-    """Name of the folder of an experiment in that of its cell."""
+    """Name of the folder of an experiment in that of its cell.
+
+    Args:
+        fold: from 1.
+        seed: of all random draws.
+    """
     return f"fold{fold}_seed{seed}"
 
 
@@ -55,7 +60,12 @@ def fold_and_seed(name: str) -> tuple[int, int] | None:
 
 
 def result_path(folder: Path, part: str) -> Path:
-    """Scores of a part: train, valid or test."""
+    """Where the scores of a part are.
+
+    Args:
+        folder: the experiment's.
+        part: train, valid or test.
+    """
     return folder / (RESULT if part == "test" else f"result_{part}.json")
 
 
@@ -65,17 +75,35 @@ def answers_path(result: Path) -> Path:
 
 
 def decode_folder(folder: Path, corpus: str, part: str) -> Path:
-    """What belongs to a decoded part alone."""
+    """What belongs to a decoded part alone.
+
+    Args:
+        folder: the experiment's.
+        corpus: that was decoded.
+        part: train, valid or test.
+    """
     return folder / f"decode_{corpus}_{part}"
 
 
 def posteriors_path(folder: Path, corpus: str, part: str) -> Path:
-    """Archive of the posteriors of a part; its scp is beside it."""
+    """Archive of the posteriors of a part; its scp is beside it.
+
+    Args:
+        folder: the experiment's.
+        corpus: that was decoded.
+        part: train, valid or test.
+    """
     return decode_folder(folder, corpus, part) / "post.ark"
 
 
 def old_answers_path(folder: Path, corpus: str, part: str) -> Path:
-    """Where earlier versions kept the answers to a part."""
+    """Where earlier versions kept the answers to a part.
+
+    Args:
+        folder: the experiment's.
+        corpus: that was decoded.
+        part: train, valid or test.
+    """
     return decode_folder(folder, corpus, part) / "scoring" / "utterances.tsv"
 
 

@@ -65,7 +65,12 @@ class WhisperEncoder(nn.Module):
         return [x, *self.upper(x, mask)]
 
     def lower(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """As `forward`, but what goes into the first layer alone."""
+        """What goes into the first layer, (batch, frames / 2, size).
+
+        Args:
+            mel: (batch, bands, frames).
+            lengths: as of `forward`.
+        """
         x = functional.gelu(self.conv1(mel))
         if lengths is not None:
             x = x * (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None]

@@ -219,7 +219,16 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_decode(folder: Path, corpus: str, part: str) -> dict[str, Any]:
-    """What decode.json of an experiment has of a part, whose post.ark is as it was written."""
+    """What decode.json of an experiment has of a part, whose post.ark is as it was written.
+
+    Args:
+        folder: the experiment's.
+        corpus: that was decoded.
+        part: train, valid or test.
+
+    Raises:
+        InputError: it was not decoded, or what is there has been changed since.
+    """
     path, name = folder / DECODE, decode_folder(folder, corpus, part).name
     found = _decoded(folder).get(name)
     if found is not None:

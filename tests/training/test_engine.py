@@ -179,7 +179,7 @@ def test_a_checkpoint_that_no_training_writes_is_refused(made, tmp_path, change)
     path = tmp_path / "checkpoint.safetensors"
     tensors, meta = load_tensors(path)
     checkpoint.save_tensors(path, tensors, {**meta, **change})
-    with pytest.raises(InputError, match=r"checkpoint.safetensors: not of this training .*Remove it"):
+    with pytest.raises(InputError, match=r"checkpoint.safetensors: not of this training .*remove it"):
         trainer_of(made, tmp_path).run()
 
 
