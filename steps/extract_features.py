@@ -33,7 +33,7 @@ def main() -> int:
 
     experiment = read_experiment(options.config)
     store = FeatureStore(options.dump_dir, options.data_dir, build_frontend(experiment))
-    if store.copies and (options.job or (options.finish == "false" and not store.finished)):
+    if store.copies and (options.job or (not options.finish and not store.finished)):
         store.augment = augmentation(experiment.augment, options.dump_dir / "rooms")
     if options.job:
         import torch
