@@ -116,6 +116,7 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
     sums: dict[str, np.ndarray] = {}  # by speaker
     for result, folder in runs:
         path = result_path(folder, result["part"])
+        confusion = np.zeros((len(classes), len(classes)), int)
         for utterance, speaker, truth, hypothesis, _ in read_answers(path, target, result["part"]):
             if truth not in index or hypothesis not in index:
                 table = answers_of(path, target, result["part"])
@@ -124,6 +125,10 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
                 )
             own = sums.setdefault(str(speaker), np.zeros((len(seeds), len(classes), len(classes))))
             own[seeds.index(result["seed"]), index[truth], index[hypothesis]] += 1
+            confusion[index[truth], index[hypothesis]] += 1
+        if confusion.tolist() != result["targets"][target]["confusion"]:
+            table = answers_of(path, target, result["part"])
+            raise InputError(f"not the answers that {path.name} has scores of", table, RESCORE)
     first, experiment = runs[0][0], _settings(runs, reader)
     speakers = sorted(sums)
     hashes = {result.get("protocol_hash", {}).get(target, "not recorded") for result, _ in runs}

@@ -269,9 +269,9 @@ def test_tables_that_cannot_be_computed_say_why(root, tmp_path):
     [
         ("findings/findings.json", None, "no such file"),
         ("findings/findings.json", '{"command": ""}', "lacks ledger; run steps/findings.py again"),
-        ("ledger/runs.parquet", None, "no such file. Run steps/ledger.py again"),
-        ("ledger/runs.parquet", "", "runs.parquet: changed since it was written. Run steps/ledger.py again"),
-        ("ledger/ledger.json", "{}", "command is missing. Run steps/ledger.py again"),
+        ("ledger/runs.parquet", None, "no such file; run steps/ledger.py again"),
+        ("ledger/runs.parquet", "", "runs.parquet: changed since it was written; run steps/ledger.py again"),
+        ("ledger/ledger.json", "{}", "command is missing; run steps/ledger.py again"),
         ("status.json", "[]", "has no list of experiments"),
         ("status.json", '{"experiments": [{}]}', "experiment 1: lacks combination"),
         ("status.json", None, "no such file"),

@@ -191,6 +191,11 @@ def test_posteriors_that_are_not_those_of_the_results_are_refused(seeds):
     write_posteriors(seeds, "net", 2, 1, [("y", "a", 0.8), ("y", "b", 0.6)])
     table = decoded.parent / "result.tsv"
     table.write_text(table.read_text().replace("y-1\ty\tb\ta", "y-1\ty\tb\tb"))
+    with refuses("not the answers", where="result.tsv"):
+        read_pools([seeds])
+    shutil.rmtree(decoded.parent)
+    write_posteriors(seeds, "net", 2, 1, [("y", "a", 0.8), ("y", "b", 0.4)])
+    write_run(seeds, "net", 2, 1, [("y", "a", "a"), ("y", "b", "a")])
     with refuses("y-1", where="result.tsv"):
         read_pools([seeds], ensembles=True)
 

@@ -200,6 +200,6 @@ def test_a_record_is_read_back_and_names_what_has_changed(tmp_path):
     assert read_record(tmp_path / "a.json", dict, "run it again", None) == value
     flip(tmp_path / "b")
     assert read_record(tmp_path / "a.json", dict, "run it again") == value
-    refused(lambda: read_record(tmp_path / "a.json", dict, "run it again", None), "b: changed since .* Run it again")
+    refused(lambda: read_record(tmp_path / "a.json", dict, "run it again", None), "b: changed since .* run it again")
     recorded_again(tmp_path / "a.json")
     assert read_record(tmp_path / "a.json", dict, "run it again", None) == value
