@@ -182,7 +182,7 @@ def test_without_the_option_and_with_one_seed_there_is_no_ensemble(seeds):
         read_pools([seeds], ensembles=True)
 
 
-def test_posteriors_that_are_not_those_of_the_results_are_refused(seeds):
+def test_posteriors_that_are_not_those_of_the_results_are_refused(seeds, tmp_path_factory):
     decoded = seeds / "c" / "net" / "fold2_seed1" / "decode_c_test"
     (decoded / "post.ark").write_bytes((decoded.parents[1] / "fold2_seed0/decode_c_test/post.ark").read_bytes())
     with refuses("changed since", where="fold2_seed1/decode_c_test/post.ark"):
@@ -195,7 +195,9 @@ def test_posteriors_that_are_not_those_of_the_results_are_refused(seeds):
         read_pools([seeds])
     shutil.rmtree(decoded.parent)
     write_posteriors(seeds, "net", 2, 1, [("y", "a", 0.8), ("y", "b", 0.4)])
-    write_run(seeds, "net", 2, 1, [("y", "a", "a"), ("y", "b", "a")])
+    other = tmp_path_factory.mktemp("other")
+    write_run(other, "net", 2, 1, [("y", "a", "a"), ("y", "b", "a")])
+    shutil.copytree(other / "c" / "net" / "fold2_seed1", decoded.parent, dirs_exist_ok=True)
     with refuses("y-1", where="result.tsv"):
         read_pools([seeds], ensembles=True)
 
