@@ -211,6 +211,7 @@ MEASURED: dict[str, Callable[[Path, int], None]] = {
     "pool": pool,
     "status": status,
     "ledger": ledger,
+    "ledger again": ledger,
     "findings": findings,
     "report": report,
 }
@@ -222,6 +223,7 @@ BEFORE |= {name: ["make", "prepare", "features"] for name in ("index", "start", 
 BEFORE |= {"start again": ["make", "prepare", "features", "start"]}
 BEFORE |= {name: ["make", "prepare", "runs"] for name in ("pool", "status", "ledger")}
 BEFORE |= {
+    "ledger again": ["make", "prepare", "runs", "ledger"],
     "findings": ["make", "prepare", "runs", "ledger"],
     "report": ["make", "prepare", "runs", "ledger", "findings"],
 }

@@ -451,3 +451,19 @@ def test_experiments_of_earlier_versions_give_the_same_ledger(exp):
     assert not [*exp.rglob("result.tsv"), *exp.rglob("*seed0/decode.json")]
     assert build(exp)["problems"] == []
     assert tables(exp) == found
+
+
+def test_a_kept_ledger_opens_files_of_new_runs_alone_unless_it_was_changed(exp, tmp_path):
+    kept = tmp_path / "kept"
+
+    def keep():
+        build_ledger([exp], tmp_path / "ledger", PAPER.corpora, "command", [kept])
+
+    assert len(opened(exp, keep)) == 4
+    assert opened(exp, keep) == []
+    write_run(exp, ["ravdess"], CONFIGURATION, 3, 0, {"ravdess": answered("ravdess", ["a3"])}, {})
+    assert opened(exp, keep) == ["ravdess/multi_lstm_mu/fold3_seed0"]
+    assert opened(exp, keep) == []
+    shutil.rmtree(kept / "ravdess")
+    assert len(opened(exp, keep)) == 5
+    assert len(rows_of(tmp_path / "ledger", "runs")) == 5
