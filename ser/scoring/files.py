@@ -270,7 +270,7 @@ def write_decode(folder: Path, corpora: Iterable[str], part: str, entry: Mapping
             if entry is not None:
                 found[decoded.name] = {**entry, "sha256": sha256(posteriors_path(folder, corpus, part))}
         if found or path.is_file():
-            write_record(path, found)
+            write_record(path, dict(sorted(found.items())))
 
 
 def read_result(path: Path, answers: bool = False) -> dict[str, Any]:
