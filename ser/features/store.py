@@ -26,6 +26,7 @@ from ser.augment.copies import VERSION as COPIES_VERSION
 from ser.augment.copies import apply_transforms
 from ser.common import InputError, atomic_path, digest, read_json, write_json, write_text
 from ser.common.once import parsed_once
+from ser.common.packs import packs
 from ser.common.progress import progress
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.corpora.kaldi import read_table, table_text, validate, write_table
@@ -282,10 +283,10 @@ class FeatureStore:
         about: dict[str, dict[str, Any]] = {}
         place = path.with_name(f"{path.name}.{digest(list(cuts))}.ark")
         with ArkWriter(place, self.frontend.storage, scp=False) as ark:
-            for pack in _packs(cuts):
-                samples = [self._samples(cut) for cut in pack.values()]
+            for pack in packs(cuts.items(), lambda item: item[1].duration, PACK):
+                samples = [self._samples(cut) for _, cut in pack]
                 found = self.frontend.extract_all(samples)
-                for (content, cut), x, values in zip(pack.items(), samples, found, strict=True):
+                for (content, cut), x, values in zip(pack, samples, found, strict=True):
                     ark.write(content, values)
                     about[content] = {"frames": len(values), "utterance": cut.id}
                     if cut.original is not None:
@@ -408,20 +409,6 @@ def _whole_buckets(contents: Sequence[str]) -> Iterator[list[str]]:
             part = []
     if part:
         yield sorted(part, key=order.__getitem__)
-
-
-def _packs(cuts: Mapping[str, Cut]) -> Iterator[dict[str, Cut]]:
-    """Cuts in their order, so many at once as have PACK seconds of audio, or one."""
-    pack: dict[str, Cut] = {}
-    seconds = 0.0
-    for content, cut in cuts.items():
-        if pack and seconds + cut.duration > PACK:
-            yield pack
-            pack, seconds = {}, 0.0
-        pack[content] = cut
-        seconds += cut.duration
-    if pack:
-        yield pack
 
 
 def _mark_used(places: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ audio, so that 3 s of speech cost a tenth.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ser.common import InputError, read_json, write_json
+from ser.common.packs import packs
 
 RATE = 16_000
 N_FFT, HOP = 400, 160  # samples: 25 and 10 ms
@@ -111,25 +112,13 @@ class WhisperEncoder(nn.Module):
         found: list[list[Tensor]] = [[] for _ in samples]
         with torch.inference_mode():
             pieces = ((i, self.lower(mel[None])) for i, x in enumerate(samples) for mel in windows(x, self.bands))
-            for pack in _packs(pieces):
+            for pack in packs(pieces, lambda piece: piece[1].shape[1], POSITIONS):
                 x, sizes = torch.cat([piece for _, piece in pack], dim=1), [piece.shape[1] for _, piece in pack]
                 outputs = [x, *self.upper(x, sizes=sizes)]
                 states = torch.cat([outputs[n][0] for n in layers], dim=1)
                 for (i, _), own in zip(pack, states.split(sizes), strict=True):
                     found[i].append(own)
         return [torch.cat(own).numpy() for own in found]
-
-
-def _packs(pieces: Iterable[tuple[int, Tensor]]) -> Iterator[list[tuple[int, Tensor]]]:
-    """Pieces in their order, so many at once as have POSITIONS frames together."""
-    pack: list[tuple[int, Tensor]] = []
-    for piece in pieces:
-        if pack and sum(x.shape[1] for _, x in [*pack, piece]) > POSITIONS:
-            yield pack
-            pack = []
-        pack.append(piece)
-    if pack:
-        yield pack
 
 
 class _Layer(nn.Module):
