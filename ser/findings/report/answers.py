@@ -17,9 +17,9 @@ from ser.findings.stats.effects import (
     MIXING,
     MULTI_TASK,
     Contrast,
+    main_effects,
     mixing,
     multi_task,
-    source_effects,
     transfer,
 )
 from ser.scoring.pooled import COVERAGE
@@ -41,8 +41,11 @@ def answers_table(found: Results) -> Table:
     records, sentences = [], []
     holm = {key[:2]: test.holm for key, test in found.tests.items() if METRICS[key[2]] == METRIC}
     for target in found.targets:
-        effects = [e for e in source_effects(target, found.design) if e.kind == MAIN_EFFECT]
-        own = _records(found, target, [*effects, mixing(target, found.design), *multi_task(target, found.design)])
+        own = _records(
+            found,
+            target,
+            [*main_effects(target, found.design), mixing(target, found.design), *multi_task(target, found.design)],
+        )
         for record in own:
             if record["question"] == MAIN_EFFECT:
                 record["p_holm"] = holm.get((target.name, tuple(record["source"].split())))

@@ -7,7 +7,7 @@ from typing import Any
 from ser.findings.report.layout import Table, points
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS
-from ser.findings.stats.effects import MAIN_EFFECT, source_effects
+from ser.findings.stats.effects import main_effects
 from ser.scoring.results_table import BUDGETS
 
 # What is equal in trainings with and without a source corpus.
@@ -48,7 +48,7 @@ def _records(found: Results) -> list[dict[str, Any]]:
     """A record a target, source corpus and metric of the runs of one budget."""
     records = []
     for target in found.targets:
-        effects = [effect for effect in source_effects(target, found.design) if effect.kind == MAIN_EFFECT]
+        effects = main_effects(target, found.design)
         estimates = found.estimates(target.name, effects)
         for i, effect in enumerate(effects):
             for m, metric in enumerate(METRICS):

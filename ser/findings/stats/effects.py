@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
@@ -90,6 +90,24 @@ def contrast(
     return Contrast(kind, target.name, sources, weights, len(whole), pairs * len(whole))
 
 
+def main_effects(target: Target, design: Design) -> list[Contrast]:
+    """That of each source corpus, see `source_effects`."""
+    k = len(design.sources(target.name))
+    return _gains(MAIN_EFFECT, target, design, lambda size: 1 / 2 ** (k - 1))
+
+
+def _gains(kind: str, target: Target, design: Design, weight: Callable[[int], float]) -> list[Contrast]:
+    """Of each source corpus d a sum of v(S + d) - v(S), weighted by the size of S."""
+    sources, own = design.sources(target.name), frozenset([target.name])
+    mixes, found = factorial_mixes(target, design), []
+    for d in sources:
+        terms: dict[Mix, float] = {}
+        for mix in (mix for mix in mixes if d not in mix):
+            terms |= {own | mix | {d}: weight(len(mix)), own | mix: -weight(len(mix))}
+        found.append(contrast(kind, target, design, (d,), terms, 2 ** (len(sources) - 1)))
+    return found
+
+
 def source_effects(target: Target, design: Design) -> list[Contrast]:
     """Main effects, Shapley values, pairwise interactions, and what all source corpora do together.
 
@@ -102,23 +120,12 @@ def source_effects(target: Target, design: Design) -> list[Contrast]:
     sources = design.sources(target.name)
     k, own = len(sources), frozenset([target.name])
     mixes = factorial_mixes(target, design)
-    found = []
-    for kind in (MAIN_EFFECT, SHAPLEY):
-        effects = []
-        for d in sources:
-            terms: dict[Mix, float] = {}
-            for mix in (mix for mix in mixes if d not in mix):
-                size = len(mix)
-                weight = 1 / 2 ** (k - 1)
-                if kind == SHAPLEY:
-                    weight = factorial(size) * factorial(k - size - 1) / factorial(k)
-                terms |= {own | mix | {d}: weight, own | mix: -weight}
-            effects.append(contrast(kind, target, design, (d,), terms, 2 ** (k - 1)))
-        if kind == SHAPLEY and any(effect.weights is None for effect in effects):
-            effects = sampled_shapley(target, design) or effects
-        found += effects
+    shapley = _gains(SHAPLEY, target, design, lambda size: factorial(size) * factorial(k - size - 1) / factorial(k))
+    if any(effect.weights is None for effect in shapley):
+        shapley = sampled_shapley(target, design) or shapley
+    found = [*main_effects(target, design), *shapley]
     for d, e in combinations(sources, 2):
-        terms = {}
+        terms: dict[Mix, float] = {}
         for mix in (mix for mix in mixes if not mix & {d, e}):
             weight = 1 / 2 ** (k - 2)
             terms |= {

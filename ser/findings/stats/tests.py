@@ -11,7 +11,7 @@ from ser.common import derive_seed
 from ser.findings.design import Design
 from ser.findings.scores import METRICS, Target
 from ser.findings.stats.bootstrap import weighted_scores
-from ser.findings.stats.effects import MAIN_EFFECT, source_effects
+from ser.findings.stats.effects import main_effects
 
 FLIPS = 9999
 
@@ -136,8 +136,8 @@ def main_effect_tests(targets: Sequence[Target], design: Design) -> dict[Key, Te
     """Test every main effect; those of all targets and source corpora are the family of a metric."""
     flips: dict[Key, tuple[SignFlip, SignFlip]] = {}
     for target in targets:
-        for effect in source_effects(target, design):
-            if effect.kind == MAIN_EFFECT and effect.weights is not None:
+        for effect in main_effects(target, design):
+            if effect.weights is not None:
                 speakers, seeds = by_speaker(target, effect.weights), by_seed(target, effect.weights)
                 for m in range(len(METRICS)):
                     flips[target.name, effect.sources, m] = sign_flip(speakers[m]), sign_flip(seeds[m])
