@@ -150,13 +150,20 @@ def check_locks(folder: Path) -> None:
     Raises:
         InputError: it has no locks or gives both of them one, or cannot be written.
     """
-    ask = "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    ask = (
+        "import fcntl, sys\n"
+        "try: fcntl.flock(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "except BlockingIOError: print('held')"
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix=".lock.", dir=folder) as file:
             lock_file(file)
             command = [sys.executable, "-I", "-S", "-c", ask, file.name]
-            if subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0:
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:  # so that nothing is known of the lock
+                raise _no_locks(file.name, done.stderr.strip().rpartition("\n")[2])
+            if "held" not in done.stdout:
                 raise _no_locks(file.name, "two processes get one lock")
     except OSError as error:
         raise unwritable(folder, error) from error

@@ -99,6 +99,10 @@ def test_locks_are_checked_with_two_processes(tmp_path, monkeypatch):
     monkeypatch.setattr("ser.common.files.lock_file", lambda file: True)  # a lock that keeps nobody out
     with pytest.raises(InputError, match=r"exp/\.lock\.\w+: cannot be locked \(two processes .*NFS: without nolock"):
         check_locks(tmp_path / "exp")
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "executable", "/bin/false")  # a process that never asks
+    with refuses("cannot be locked", where="exp"):
+        check_locks(tmp_path / "exp")
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
