@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -116,18 +118,17 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
     sums: dict[str, np.ndarray] = {}  # by speaker
     for result, folder in runs:
         path = result_path(folder, result["part"])
-        confusion = np.zeros((len(classes), len(classes)), int)
+        table, scored = answers_of(path, target, result["part"]), result["targets"][target]
+        counts: Counter[tuple[Any, Any]] = Counter()
         for utterance, speaker, truth, hypothesis, _ in read_answers(path, target, result["part"]):
             if truth not in index or hypothesis not in index:
-                table = answers_of(path, target, result["part"])
                 raise InputError(
                     f"{utterance}: {truth} or {hypothesis} is none of {', '.join(classes)}", table, RESCORE
                 )
             own = sums.setdefault(str(speaker), np.zeros((len(seeds), len(classes), len(classes))))
             own[seeds.index(result["seed"]), index[truth], index[hypothesis]] += 1
-            confusion[index[truth], index[hypothesis]] += 1
-        if confusion.tolist() != result["targets"][target]["confusion"]:
-            table = answers_of(path, target, result["part"])
+            counts[truth, hypothesis] += 1
+        if counts != Counter(dict(zip(product(scored["classes"], repeat=2), chain(*scored["confusion"]), strict=True))):
             raise InputError(f"not the answers that {path.name} has scores of", table, RESCORE)
     first, experiment = runs[0][0], _settings(runs, reader)
     speakers = sorted(sums)
@@ -181,10 +182,11 @@ def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
             if result["fold"] != fold:
                 continue
             name = pool.target, result["part"]
-            table = answers_of(result_path(folder, result["part"]), *name)
+            path = result_path(folder, result["part"])
+            table = answers_of(path, *name)
             posteriors = _posteriors(folder, *name, classes)
             own = {}
-            for utterance, speaker, label, hypothesis, _ in read_answers(result_path(folder, result["part"]), *name):
+            for utterance, speaker, label, hypothesis, _ in read_answers(path, *name):
                 key = str(utterance)
                 if key not in posteriors or classes[posteriors[key].argmax()] != hypothesis:
                     raise InputError(f"{key}: {hypothesis} does not follow from its posteriors", table, RESCORE)
