@@ -19,7 +19,7 @@ Decoder = Callable[[SegmentGraph, np.ndarray], Path | None]
 
 
 def find_decoder(name: str) -> Decoder:
-    """The decoder of that name; auto: k2 where it can be imported, else Viterbi, with a warning.
+    """The decoder of that name; auto: k2 where it can be imported, else Viterbi, with a warning where k2 is there.
 
     Raises:
         InputError: k2 is asked for and cannot be imported.
@@ -29,6 +29,8 @@ def find_decoder(name: str) -> Decoder:
     try:
         import_module("k2")
     except (ImportError, OSError) as error:
+        if name == "auto" and isinstance(error, ModuleNotFoundError) and error.name == "k2":
+            return viterbi.best_path
         reason = " ".join(str(error).split())
         message = f"k2 cannot be imported ({reason[:160]})"
         fix = f"install it with: {install_line()}"

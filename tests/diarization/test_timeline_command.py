@@ -157,8 +157,19 @@ class TestWithoutK2:
         ):
             decoders.find_decoder("k2")
 
-    def test_auto_says_so_and_goes_on(self):
-        with pytest.warns(UserWarning, match=r"pip install --pre k2 .* Decoded with Viterbi"):
+    @pytest.mark.filterwarnings("error")
+    def test_auto_decodes_with_viterbi(self):
+        assert decoders.find_decoder("auto") is viterbi.best_path
+
+
+class TestWithABrokenK2:
+    """Built for another torch, say."""
+
+    def test_auto_warns_and_decodes_with_viterbi(self, tmp_path, monkeypatch):
+        (tmp_path / "k2.py").write_text("raise ImportError('undefined symbol')")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "k2", raising=False)
+        with pytest.warns(UserWarning, match=r"undefined symbol.* pip install --pre k2 .* Decoded with Viterbi"):
             assert decoders.find_decoder("auto") is viterbi.best_path
 
 
