@@ -20,6 +20,7 @@ task=               # multi: one head a corpus; unified: one head for all
 temporal=           # lstm, blstm, tdnn, attention, nin or none
 pooling=            # mu, mu_sigma2, mean, statistics or attentive_statistics
 device=             # auto, cpu or cuda
+ngpu=               # GPUs of one training, a process each
 recipe=$PWD         # recipe folder, whose local/ and conf/ come first
 data=               # prepared corpora; none: data in the recipe folder
 dump=$SER_ROOT/dump # feature store, shared by all recipes
@@ -116,7 +117,8 @@ allowed=${allow_confounded#false}
 set -- "corpora=[$corpora]" "${config_options[@]#--}" \
   ${allowed:+"batches.allow_confounded=$allowed"} \
   ${split:+"split=$split"} ${fold:+"fold=$fold"} ${seed:+"seed=$seed"} ${task:+"task=$task"} \
-  ${temporal:+"temporal=$temporal"} ${pooling:+"pooling=$pooling"} ${device:+"training.device=$device"}
+  ${temporal:+"temporal=$temporal"} ${pooling:+"pooling=$pooling"} ${device:+"training.device=$device"} \
+  ${ngpu:+"training.ngpu=$ngpu"}
 if [[ $dry_run == true ]]; then
   python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" --plan "$data" "$dump" "$exp" "$@"
   exit
@@ -166,7 +168,7 @@ fi
 # shellcheck disable=SC2086
 if wanted 4; then
   log "stage 4: train ${folder#"$exp/"} (log: $folder/train.log)"
-  launch $train_cmd "$logs/train.log" python "$SER_ROOT/steps/train.py" "${where[@]}"
+  launch $train_cmd ${ngpu:+--gpu "$ngpu"} "$logs/train.log" python "$SER_ROOT/steps/train.py" "${where[@]}"
 fi
 
 # shellcheck disable=SC2086

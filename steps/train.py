@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import InputError, guarded
 from ser.common.cli import experiment_arguments
 from ser.common.run_folder import CONFIG, MODEL, is_trained
-from ser.config import read_experiment
+from ser.config import Experiment, read_experiment
+
+if TYPE_CHECKING:
+    from ser.training.processes import Processes
 
 
 @guarded
@@ -19,30 +25,49 @@ def main() -> int:
     """Write epochs.jsonl, checkpoint, train.json and model.safetensors."""
     options = experiment_arguments(str(__doc__)).parse_args()
     from ser.batches import open_data
-    from ser.training import Trainer
     from ser.training.checkpoint import load_tensors
-    from ser.training.engine import Interrupted
+    from ser.training.processes import training_processes
 
-    experiment = read_experiment(options.folder / CONFIG)
-    data = open_data(experiment, options.recipe, options.data, options.dump)
-    model = options.folder / MODEL
+    experiment, model = read_experiment(options.folder / CONFIG), options.folder / MODEL
     if is_trained(options.folder):
+        data = open_data(experiment, options.recipe, options.data, options.dump)
         if what := data.differs_in(load_tensors(model)[1]):
             raise InputError(
                 f"trained with another {what}", model, f"remove {options.folder}, or give another --exp folder"
             )
         print(f"{model}: done already")
         return 0
+    with training_processes(experiment.training) as (processes, training):
+        return train(replace(experiment, training=training), processes, options)
+
+
+def train(experiment: Experiment, processes: Processes, options: argparse.Namespace) -> int:
+    """Train to the end or to a signal, in one of the processes of this training."""
+    from ser.batches import open_data
+    from ser.training import Trainer
+    from ser.training.engine import Interrupted
+
+    data = open_data(experiment, options.recipe, options.data, options.dump)
     data.check_confounded(experiment.batches.normalisation)
     parts = data.parts("train"), data.parts("valid")
-    trainer = Trainer(experiment, options.folder, data.heads, *parts, data.hashes(), data.warnings(), True)
+    trainer = Trainer(
+        experiment,
+        options.folder,
+        data.heads,
+        *parts,
+        data.hashes(),
+        data.warnings(),
+        keep_checkpoint=True,
+        processes=processes,
+    )
     try:
         trainer.run()
     except Interrupted as signal:
-        print(
-            f"error: {signal} at step {trainer.step}. Checkpoint saved. Rerun the same command to resume.",
-            file=sys.stderr,
-        )
+        if processes.first:
+            print(
+                f"error: {signal} at step {trainer.step}. Checkpoint saved. Rerun the same command to resume.",
+                file=sys.stderr,
+            )
         return signal.exit_code
     return 0
 

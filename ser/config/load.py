@@ -139,7 +139,10 @@ class ExperimentReader:
 
 # How a run is carried out, which decides neither what is learnt nor from what.
 RUNTIME_KEYS = {
-    *(f"training.{key}" for key in ("device", "threads", "checkpoint_seconds", "local_dump", "tensorboard", "wandb")),
+    *(
+        f"training.{key}"
+        for key in ("device", "ngpu", "threads", "checkpoint_seconds", "local_dump", "tensorboard", "wandb")
+    ),
     "batches.allow_confounded",
 }
 
@@ -156,6 +159,7 @@ ADDED_DEFAULTS = {
     "training.max_steps_per_epoch": 1000,
     "training.valid_utterances": "auto",
     "training.local_dump": "",
+    "training.ngpu": 1,
     "training.tensorboard": False,
     "training.wandb": "none",
     BUDGET: "total",

@@ -130,6 +130,7 @@ class Training:
     min_delta: ClosedUnitInterval
     max_epochs: PositiveInt
     device: str
+    ngpu: PositiveInt
     precision: Literal["auto", "float32", "bfloat16"]
     threads: NonNegativeInt
     checkpoint_seconds: PositiveFloat

@@ -82,10 +82,24 @@ class SpeechEmotionNetwork(nn.Module):
         """The head that classifies a corpus: its own, or the one that serves all."""
         return UNIFIED if UNIFIED in self.classes else corpus
 
+    @property
+    def some_idle(self) -> bool:
+        """Whether a batch, which is of one corpus, may leave heads or adapters idle."""
+        return len(self.heads) > 1 or len(self.adapters) > 1 or self.gender is not None
+
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
         """(batch, frames, bins) and lengths of at least 1 to pooled float32 vectors, (batch, pooled)."""
-        pooled = self.pooling(*self.frames(features, lengths))
-        return self.head_dropout(self.pooled_norm(pooled.float()))
+        return self.regularised(self.pooled(features, lengths))
+
+    def pooled(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """The same before batch normalisation and dropout."""
+        found: Tensor = self.pooling(*self.frames(features, lengths))
+        return found.float()
+
+    def regularised(self, pooled: Tensor) -> Tensor:
+        """Pooled vectors after batch normalisation and dropout, where the settings ask for these, (batch, pooled)."""
+        found: Tensor = self.head_dropout(self.pooled_norm(pooled))
+        return found
 
     def frames(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The same to what is pooled, (batch, frames, size), and its lengths."""

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ser.batches import Batch, Part, Sampler, UtteranceDataset, collate, fit_statistics
 from ser.common import InputError, atomic_path, derive_seed, digest, locked, write_text
@@ -41,6 +42,7 @@ from ser.training import checkpoint as files
 from ser.training.class_weights import class_weights
 from ser.training.device import DeviceConfig, resolve_device
 from ser.training.objective import batch_loss, validation_loss
+from ser.training.processes import ALONE, Processes
 from ser.training.schedule import corpus_positions, corpus_schedule, lr_lambda, updates_per_epoch, validation_sample
 from ser.training.stopping import Stopping
 from ser.training.training_logger import TrainingLogger
@@ -57,6 +59,17 @@ class Interrupted(Exception):
         self.exit_code = 130 if number == signal.SIGINT else REQUEUE
 
 
+class _BatchLoss(torch.nn.Module):
+    """`batch_loss` as a module, which DistributedDataParallel wants."""
+
+    def __init__(self, network: SpeechEmotionNetwork, loss: torch.nn.Module) -> None:
+        super().__init__()
+        self.network, self.loss = network, loss
+
+    def forward(self, *others: Any) -> Tensor:
+        return batch_loss(self.network, self.loss, *others)
+
+
 class Trainer:
     """Trains an experiment in a folder, from its checkpoint where there is one.
 
@@ -70,6 +83,7 @@ class Trainer:
         warnings: about the data, for the log.
         echo: whether to print the log, too.
         keep_checkpoint: leave it at the end, where more epochs can follow (`Training.can_continue`).
+        processes: of this training; the first writes what there is to write.
     """
 
     def __init__(
@@ -83,13 +97,14 @@ class Trainer:
         warnings: Sequence[str] = (),
         keep_checkpoint: bool = False,
         echo: bool = True,
+        processes: Processes = ALONE,
     ) -> None:
         if not train:
             raise InputError("no corpus has training speakers", folder, "choose another fold or split")
         if not valid:
             raise InputError(f"none of {', '.join(train)} has validation speakers, so nothing is monitored", folder)
         self.experiment, self.folder, self.hashes, self.heads = experiment, folder, hashes, heads
-        self.config, self.echo = experiment.training, echo
+        self.config, self.echo, self.processes = experiment.training, echo, processes
         self.keep_checkpoint = keep_checkpoint and self.config.can_continue
         self.machine: DeviceConfig = resolve_device(self.config)
         self.train = {corpus: UtteranceDataset(part, experiment.batches) for corpus, part in train.items()}
@@ -105,6 +120,17 @@ class Trainer:
             corpus: Sampler(view.frames, experiment.batches.batch_size, crop, self._purpose("batches", corpus))
             for corpus, view in self.train.items()
         }
+        if self.config.ngpu > 1 and processes.size == 1:
+            raise InputError(
+                "a grid or a search trains each experiment in one process", "training.ngpu", "leave it away there"
+            )
+        for corpus, sampler in self.samplers.items():
+            if sampler.batch_size < processes.size:
+                raise InputError(
+                    f"{processes.size} processes, and batches of {sampler.batch_size} utterances of {corpus}",
+                    "training.ngpu",
+                    f"give {sampler.batch_size} or fewer",
+                )
         self.epoch_steps = updates_per_epoch(self.config, [sampler.per_pass for sampler in self.samplers.values()])
         self.steps = self.epoch_steps * self.config.max_epochs
         self.samples = {
@@ -127,6 +153,7 @@ class Trainer:
         ]
         self.parameters = [p for group in groups for p in group["params"]]
         self.optimizer = torch.optim.Adam(groups, weight_decay=self.config.weight_decay, fused=True)
+        self.batch_loss = processes.wrapped(_BatchLoss(self.network, self.loss), self.network.some_idle)
         self.step = 0
         self.stopping = Stopping()
         self.history: list[dict[str, Any]] = []
@@ -171,8 +198,10 @@ class Trainer:
         Raises:
             Interrupted: SIGTERM, SIGUSR1 or SIGINT came; the checkpoint is written.
         """
-        with locked(self.folder / TRAINING, f"{self.folder} is being trained"):
-            if is_trained(self.folder):
+        with (
+            locked(self.folder / TRAINING, f"{self.folder} is being trained") if self.processes.first else nullcontext()
+        ):
+            if self.processes.largest(self.processes.first and is_trained(self.folder)):
                 return  # another process has done it meanwhile
             self._restore()
             self._say_start()
@@ -219,19 +248,27 @@ class Trainer:
 
     def _batch(self, step: int) -> Batch:
         corpus = self.corpora[self.corpus_schedule[step]]
-        rng = np.random.default_rng(derive_seed(*self._purpose("distortion"), step))
-        return collate(self.train[corpus], self.samplers[corpus].batch(int(self.corpus_positions[step])), rng)
+        rng = np.random.default_rng(derive_seed(*self._purpose("distortion", *self._own), step))
+        crops = self.samplers[corpus].batch(int(self.corpus_positions[step]))
+        return collate(self.train[corpus], crops[self.processes.share(len(crops))], rng)
 
     def _update(self, batch: Batch) -> float:
         """One update; heads of corpora that are not in the batch get no gradient, so Adam leaves them alone."""
         self.network.train()
         self.loss.train()
         self.optimizer.zero_grad(set_to_none=True)
-        torch.manual_seed(derive_seed(*self._purpose("dropout"), self.step))
-        rng = np.random.default_rng(derive_seed(*self._purpose("mixup"), self.step))
+        seed = derive_seed(*self._purpose("dropout"), self.step)
+        torch.manual_seed(derive_seed(*self._purpose("dropout", *self._own), self.step))
+        rng = np.random.default_rng(derive_seed(*self._purpose("mixup", *self._own), self.step))
         weights = self.device_weights[batch.corpus]
         done = self.step / self.steps
-        loss = batch_loss(self.network, self.loss, batch, weights, self.config, self.machine, rng, done)
+
+        def whole(rows: Tensor) -> Tensor:
+            if self.processes.size > 1:
+                torch.manual_seed(seed)  # what draws afterwards draws the same in all processes
+            return self.processes.gather(rows, self.samplers[batch.corpus].batch_size)
+
+        loss = self.batch_loss(batch, weights, self.config, self.machine, rng, done, whole)
         value = float(loss.detach())
         if not math.isfinite(value):
             part = self.train[batch.corpus].part
@@ -256,7 +293,11 @@ class Trainer:
         for corpus, view in self.valid.items():
             part, chosen = view.part, samples[corpus]
             targets = part.targets if chosen is None else part.targets[chosen]
+            if self.processes.size > 1:
+                chosen = np.arange(len(part)) if chosen is None else chosen
+                chosen = chosen[self.processes.share(len(chosen))]
             found = log_posteriors(self.network, view, self.network.head_of(corpus), self.machine.device, chosen)
+            found = self.processes.joined(found)
             confusion = confusion_matrix(targets, found.argmax(1), len(part.classes))
             loss = validation_loss(self.loss, found, targets, self.device_weights[corpus])
             valid[corpus] = {"loss": loss, **scores(confusion, np.exp(found), targets)}
@@ -285,7 +326,8 @@ class Trainer:
             }
         )
         self.losses = {corpus: [] for corpus in self.corpora}
-        write_text(self.folder / EPOCHS, "".join(json.dumps(row) + "\n" for row in self.history))
+        if self.processes.first:
+            write_text(self.folder / EPOCHS, "".join(json.dumps(row) + "\n" for row in self.history))
 
     def _chosen(self) -> int:
         """The epoch whose weights are kept (of an average, the best or last of them)."""
@@ -298,6 +340,11 @@ class Trainer:
 
     def _purpose(self, *what: str) -> tuple[str | int, ...]:
         return self.experiment.seed, self.experiment.fold, self.experiment.task, *what
+
+    @property
+    def _own(self) -> tuple[str, ...]:
+        """What tells the draws of a process from those of others; nothing where there is one."""
+        return (f"process {self.processes.rank}",) if self.processes.size > 1 else ()
 
     def _new_network(self) -> SpeechEmotionNetwork:
         torch.manual_seed(derive_seed(*self._purpose("weights")))
@@ -325,14 +372,18 @@ class Trainer:
         return self.folder / CHECKPOINT
 
     def _keep(self) -> None:
-        """Write a checkpoint when it is time, or when a signal asks for the end."""
-        if self.signal is not None or time.monotonic() - self.kept >= self.config.checkpoint_seconds:
+        """Write a checkpoint when it is time, or when a signal asks for the end, which is of all processes."""
+        due = self.processes.first and time.monotonic() - self.kept >= self.config.checkpoint_seconds
+        number, due = divmod(self.processes.largest(2 * (self.signal or 0) + due), 2)
+        if number or due:
             self._save(self.seconds)
-        if self.signal is not None:
-            raise Interrupted(self.signal)
+        if number:
+            raise Interrupted(number)
 
     def _save(self, seconds: Sequence[float] = ()) -> None:
         """Write a checkpoint; without the seconds of the epochs it is the same file however the training went on."""
+        if not self.processes.first:
+            return
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {f"loss.{name}": tensor for name, tensor in self.loss.state_dict().items()}
         tensors |= {f"kept.{name}": tensor for name, tensor in self.saved_states.tensors().items()}
@@ -399,7 +450,8 @@ class Trainer:
     # -- beginning and end ---------------------------------------------------------------------------------------------
 
     def _say_start(self) -> None:
-        self.logger = TrainingLogger(self.folder, self.config, self.history, self.seconds, self.echo)
+        folder = self.folder if self.processes.first else None
+        self.logger = TrainingLogger(folder, self.config, self.history, self.seconds, self.echo)
         if self.step:
             self.logger.log(f"continued from {self._checkpoint} at step {self.step}")
         for text in self.warnings:
@@ -409,9 +461,10 @@ class Trainer:
             if sample is not None:
                 self.logger.log(f"valid {corpus}: {len(sample)} utterances after each epoch, all at the end")
         parameters = sum(p.numel() for p in self.network.parameters())
+        side = f", in {self.processes.size} processes" if self.processes.size > 1 else ""
         self.logger.log(
             f"{parameters:,} parameters on {self.machine.device}, {self.machine.precision}, "
-            f"{self.machine.threads} threads"
+            f"{self.machine.threads} threads{side}"
         )
 
     def _finish(self) -> None:
@@ -424,6 +477,8 @@ class Trainer:
             valid = self._scores(dict.fromkeys(self.valid))
             lines = ", ".join(f"{corpus} {scores_text(found, ' ')}" for corpus, found in valid.items())
             self.logger.log(f"validation on all utterances: {lines}")
+        if not self.processes.first:
+            return
         model = files.tensor_bytes(self.saved_states.state(), {**self.hashes, "classes": self.network.classes})
         sums = {
             MODEL: hashlib.sha256(model).hexdigest(),
@@ -446,6 +501,7 @@ class Trainer:
                     "device": str(self.machine.device),
                     "precision": self.machine.precision,
                     "threads": self.machine.threads,
+                    "processes": self.processes.size,
                 },
             },
             sums,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,7 @@ def batch_loss(
     machine: DeviceConfig,
     rng: np.random.Generator,
     done: float,
+    whole: Callable[[Tensor], Tensor] = lambda rows: rows,
 ) -> Tensor:
     """A scalar, float32.
 
@@ -33,6 +36,7 @@ def batch_loss(
         weights: of the classes of the batch's head, (classes,).
         rng: draws the mixing.
         done: share of the training that is done, 0 to 1.
+        whole: gathers the rows of all processes of the training, whose loss this is; `batch` is a share.
     """
     features, lengths = batch.features.to(machine.device), batch.lengths.to(machine.device)
     targets = batch.targets.to(machine.device)
@@ -47,9 +51,10 @@ def batch_loss(
         features, lengths = mixed(features, lengths, order, shares)
         soft = mixed_targets(soft, soft[order], shares)
     with machine.autocast():
-        pooled = network.embed(features, lengths)
+        pooled = network.regularised(whole(network.pooled(features, lengths)))
     logits = network.classify(pooled, network.head_of(batch.corpus), batch.corpus)
-    return loss(logits, soft, weights) + auxiliary_loss(network, batch, pooled, config, done)
+    genders = whole(batch.genders.to(machine.device))
+    return loss(logits, whole(soft), weights) + auxiliary_loss(network, batch.corpus, genders, pooled, config, done)
 
 
 @torch.no_grad()
@@ -68,18 +73,18 @@ def validation_loss(loss: nn.Module, log_posteriors: np.ndarray, targets: np.nda
 
 
 def auxiliary_loss(
-    network: SpeechEmotionNetwork, batch: Batch, pooled: Tensor, config: Training, done: float
+    network: SpeechEmotionNetwork, corpus: str, genders: Tensor, pooled: Tensor, config: Training, done: float
 ) -> Tensor | float:
     """What the heads that only training uses add: gender, where known, and the corpus behind a reversed gradient."""
     loss: Tensor | float = 0.0
-    known = (batch.genders >= 0).to(pooled.device)
+    known = genders >= 0
     if network.gender is not None and bool(known.any()):
-        genders = batch.genders.to(pooled.device)[known]
-        loss = loss + config.gender_weight * functional.cross_entropy(network.gender(pooled[known]).float(), genders)
+        logits = network.gender(pooled[known]).float()
+        loss = loss + config.gender_weight * functional.cross_entropy(logits, genders[known])
     if network.domain is not None:
-        corpus = torch.full((len(pooled),), network.corpora.index(batch.corpus), device=pooled.device)
+        domains = torch.full((len(pooled),), network.corpora.index(corpus), device=pooled.device)
         logits = network.domain(pooled, weight_at(done))
-        loss = loss + config.adversarial_weight * functional.cross_entropy(logits, corpus)
+        loss = loss + config.adversarial_weight * functional.cross_entropy(logits, domains)
     return loss
 
 

@@ -23,7 +23,7 @@ class TrainingLogger:
     """Logs a training.
 
     Args:
-        folder: of the training, where train.log and, for TensorBoard, events/ go.
+        folder: of the training, where train.log and, for TensorBoard, events/ go; None: nothing is logged.
         history: rows of epochs.jsonl, which grow as the training goes on.
         seconds: of each epoch so far, alike.
         echo: whether to print its lines, too; not where the output goes to train.log anyway.
@@ -31,7 +31,7 @@ class TrainingLogger:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         config: Training,
         history: Sequence[Mapping[str, Any]],
         seconds: Sequence[float],
@@ -39,11 +39,13 @@ class TrainingLogger:
     ) -> None:
         self.folder, self.config, self.history, self.seconds = folder, config, history, seconds
         self.echo = echo
-        self.board = _board(folder / "events", len(history)) if config.tensorboard else None
-        self.wandb = _wandb(folder, config.wandb) if config.wandb != "none" else None
+        self.board = _board(folder / "events", len(history)) if config.tensorboard and folder else None
+        self.wandb = _wandb(folder, config.wandb) if config.wandb != "none" and folder else None
 
     def log(self, text: str) -> None:
         """Print a line, and append it to train.log, the log of all runs of the training."""
+        if self.folder is None:
+            return
         report(text, self.echo)
         append_text(self.folder / LOG, f"{time.strftime('%F %T')} {text}\n")
 
@@ -58,7 +60,9 @@ class TrainingLogger:
     @contextmanager
     def epoch_bar(self, steps: int, done: int) -> Iterator[Any]:
         """The bar of the next epoch, of which some steps may be done already; call its `step(loss)`."""
-        with progress(text=f"epoch {len(self.history) + 1}", unit="step", total=steps) as bar:
+        with progress(
+            text=f"epoch {len(self.history) + 1}", unit="step", total=steps, show=self.folder is not None
+        ) as bar:
             bar.update(done)
             figures = self._figures()
             total = count = 0.0

@@ -298,6 +298,22 @@ def test_jobs_need_nothing_but_path_from_their_launcher(prepared: Recipe, tmp_pa
     assert (prepared.cell / "result.json").is_file()
 
 
+@pytest.mark.slow
+def test_gpus_of_one_training_are_processes_and_are_asked_of_the_launcher(prepared: Recipe, tmp_path: Path) -> None:
+    launcher = tmp_path / "asked.sh"
+    launcher.write_text(
+        '#!/bin/sh\necho "$1 $2" > "$(dirname "$0")/asked"\nshift 2\n' + f'exec {ROOT}/utils/run.sh "$@"\n'
+    )
+    launcher.chmod(0o755)
+    recipe = replace(prepared, exp=str(tmp_path / "exp"))
+    options = ("--stage", "4", "--stop-stage", "4", "--ngpu", "2", "--device", "cpu")
+    done = recipe.run(*SMALL, *options, train_cmd=str(launcher))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "asked").read_text() == "--gpu 2\n"
+    (record,) = (tmp_path / "exp").glob("*/*/*/train.json")
+    assert json.loads(record.read_text())["machine"]["processes"] == 2
+
+
 def test_every_step_can_be_called_by_its_path() -> None:
     """As README and the tables call them: steps/pool.py exp."""
     steps = [path for path in (ROOT / "steps").iterdir() if path.suffix in (".py", ".sh")]
