@@ -17,14 +17,13 @@ Speakers become <corpus>_<speaker>, utterances <corpus>_<speaker>-<file name or 
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ser.common import InputError
+from ser.common import InputError, did_you_mean
 from ser.corpora import Protocol, Utterance
 from ser.corpora.problems import report_issue
 from ser.corpora.protocol import PARTS
@@ -121,8 +120,7 @@ def _columns(fields: list[str], origin: str, given: Mapping[str, str]) -> list[s
             raise InputError(f"column {fields[number]} stands twice", origin, "remove one")
     for name in NEEDED:
         if name not in columns:
-            near = difflib.get_close_matches(name, columns, n=1)
-            hint = f" (is it {near[0]}?)" if near else ""
+            hint = did_you_mean(name, columns, " (", "?)", cutoff=0.6)
             raise InputError(
                 f"column {name} is missing{hint}; the first line names the columns, here {', '.join(fields)}", origin
             )

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
-from ser.common import InputError, guarded
+from ser.common import InputError, did_you_mean, guarded
 from ser.common.cli import experiment_arguments
 from ser.common.run_folder import CONFIG
 from ser.config import Experiment, read_experiment
@@ -57,8 +56,8 @@ def preview(options: argparse.Namespace, experiment: Experiment) -> int:
     found = [train_set for train_set in sets.values() if key in train_set.cuts]
     if not found:
         known = [known for train_set in sets.values() for known in train_set.cuts]
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0) or ["none"]
-        raise InputError(f"no such utterance in {', '.join(sets)}; did you mean {near[0]}?", f"--preview {key}")
+        hint = did_you_mean(key, known, cutoff=0)
+        raise InputError(f"no such utterance in {', '.join(sets)}{hint}", f"--preview {key}")
     speaker = read_table(found[0].train / "utt2spk").get(key, "")
     voices = found[0].voices().without(speaker)
     out = options.out or options.folder / "preview" / key

@@ -1,6 +1,6 @@
 """What every package uses: errors a user can fix, files that are whole or absent, derived seeds."""
 
-from ser.common.errors import InputError, guarded
+from ser.common.errors import InputError, did_you_mean, guarded
 from ser.common.files import (
     atomic_path,
     check_regular,
@@ -19,6 +19,7 @@ __all__ = [
     "atomic_path",
     "check_regular",
     "derive_seed",
+    "did_you_mean",
     "digest",
     "guarded",
     "locked",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -59,6 +60,12 @@ def _short_interrupt(kind: type[BaseException], value: BaseException, trace: Tra
 
 if Path(sys.argv[0]).parent.name in ("steps", "local"):  # while a step imports what it needs, before `guarded`
     sys.excepthook = _short_interrupt
+
+
+def did_you_mean(name: object, known: Iterable[str], before: str = "; ", after: str = "?", cutoff: float = 0.4) -> str:
+    """A guess at what was meant by a name that is unknown, between two texts; "" where nothing comes near."""
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
+    return f"{before}did you mean {near[0]}{after}" if near else ""
 
 
 def guarded(main: Callable[..., int]) -> Callable[..., int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import textwrap
@@ -15,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
-from ser.common import InputError, write_text
+from ser.common import InputError, did_you_mean, write_text
 from ser.common.output import ROOT
 from ser.config.augment import settled, types
 from ser.config.registry import FRONTENDS, built, check_names
@@ -307,9 +306,7 @@ def _collect(new: dict[str, Any], source: str, values: dict[str, Any], origin: d
             warnings.warn(f"{source}: {key} is now called {RENAMED[key]}", stacklevel=2)
             key = RENAMED[key]
         if key not in keys():
-            near = difflib.get_close_matches(key, keys(), n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"unknown key {key}{hint} (all keys: conf/*.yaml)", source)
+            raise InputError(f"unknown key {key}{did_you_mean(key, keys())} (all keys: conf/*.yaml)", source)
         values[key] = "" if value is None and _augment().get(key) == "" else value  # no folder
         origin[key] = source
 

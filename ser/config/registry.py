@@ -8,12 +8,11 @@ are keys of its section in conf/augment.yaml.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ser.common import InputError
+from ser.common import InputError, did_you_mean
 from ser.config.yaml_file import shown
 
 FRONTENDS = {
@@ -84,8 +83,7 @@ def check_names(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
 
 def _check_name(key: str, name: str, known: Mapping[str, str], origin: Mapping[str, str]) -> None:
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = did_you_mean(name, known, "", "? ", cutoff=0.3)
         raise InputError(f"key {key} = {shown(name)}: {hint}there is: {', '.join(known)}", origin[key])
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
+from ser.common import did_you_mean
 from ser.corpora.protocol import PARTS, Protocol, is_rule
 from ser.corpora.utterance import Utterance
 
@@ -33,7 +33,6 @@ def _unknown(where: str, what: str, named: Iterable[str], there: set[str]) -> li
     found = []
     for name in named:
         if name not in there:
-            near = difflib.get_close_matches(name, sorted(there), n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]}?" if near else "; remove it"
+            hint = did_you_mean(name, sorted(there)) or "; remove it"
             found.append(f"{where}{name}: the corpus has no such {what}{hint}")
     return found

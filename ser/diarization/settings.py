@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import yaml
 
-from ser.common import InputError, write_text
-from ser.config.yaml_file import read_yaml, shown
+from ser.common import InputError, did_you_mean, write_text
+from ser.common.kinds import of_kind
+from ser.config.yaml_file import read_yaml
 
 NO_SPEECH = "no_speech"
-NORMALISATIONS = ("model", "channel")
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Settings:
     no_speech_minimum: float
     no_speech_cost: float
     no_speech_decibels: float
-    normalisation: str
+    normalisation: Literal["model", "channel"]
     statistics_minimum: float
     transitions: dict[str, dict[str, float]]
 
@@ -73,9 +71,7 @@ def read_settings(path: Path | None = None, changes: Mapping[str, Any] | None = 
             continue
         for key, value in read_yaml(source).items():
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.4)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise InputError(f"unknown key {key}{hint} (all keys: conf/timeline.yaml)", source)
+                raise InputError(f"unknown key {key}{did_you_mean(key, known)} (all keys: conf/timeline.yaml)", source)
             values[key] = value
     values |= {key: value for key, value in (changes or {}).items() if value is not None}
     missing = [key for key in known if key not in values]
@@ -90,18 +86,15 @@ def write_settings(settings: Settings, path: Path, comment: str) -> None:
 
 
 def _checked(values: dict[str, Any]) -> Settings:
-    numbers = {key: values[key] for key in values if key not in ("normalisation", "transitions")}
-    rows = values["transitions"] or {}
-    if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
-        raise InputError("must be a table, class: {other class: cost}", "transitions")
-    numbers |= {f"transitions.{origin}.{target}": cost for origin, row in rows.items() for target, cost in row.items()}
+    try:
+        settings = of_kind(Settings, {**values, "transitions": values["transitions"] or {}}, "")
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    numbers = {key: value for key, value in asdict(settings).items() if isinstance(value, float)}
+    numbers |= {f"transitions.{a}.{b}": cost for a, row in settings.transitions.items() for b, cost in row.items()}
     for key, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise InputError("must be a number, 0 or more", f"{key} = {shown(value)}")
-    if values["normalisation"] not in NORMALISATIONS:
-        raise InputError(f"must be {' or '.join(NORMALISATIONS)}", f"normalisation = {values['normalisation']!r}")
-    made: dict[str, Any] = {key: float(value) for key, value in numbers.items() if "." not in key}
-    settings = Settings(**made, normalisation=values["normalisation"], transitions=rows)
+        if value < 0:
+            raise InputError("must be a number, 0 or more", f"{key} = {value:g}")
     if not 0.05 <= settings.hop <= settings.window:
         raise InputError(
             "a hop has 0.05 s at least and a window at most", f"hop = {settings.hop} s, window = {settings.window} s"

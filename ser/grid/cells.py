@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from itertools import chain, combinations, product
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from ser.common import InputError, digest
+from ser.common import InputError, did_you_mean, digest
 from ser.common.provenance import code_hash
 from ser.config import Experiment, find, load, result_affecting
 from ser.config.names import combination_name
@@ -247,8 +246,7 @@ def open_grid(
             raise InputError(f"{override}: the grid varies {key}", "command line", fix)
     for corpus in only:
         if corpus not in corpora:
-            near = difflib.get_close_matches(corpus, corpora, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; {path} has {', '.join(corpora)}"
+            hint = did_you_mean(corpus, corpora, cutoff=0.6) or f"; {path} has {', '.join(corpora)}"
             raise InputError(f"{corpus} is no corpus of the grid{hint}", f"--only {','.join(only)}")
     for option, numbers, least in (("folds", folds, 1), ("seeds", seeds, 0)):
         if any(number < least for number in numbers) or len(set(numbers)) < len(numbers):

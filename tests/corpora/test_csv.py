@@ -102,7 +102,7 @@ def test_names_with_accents_are_found_however_they_are_coded(lab):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (["path,speaker,emotions", "a,b,c"], ":1: column emotion is missing (is it emotions?); the first line names"),
+        (["path,speaker,emotions", "a,b,c"], ":1: column emotion is missing (did you mean emotions?); the first"),
         (["wav/ana_sad.wav,ana,sad"], ":1: column path is missing"),
         (["path,speaker,emotion,", "a,b,c,"], ":1: column 4 has no name"),
         (["path,speaker,emotion,Path", "a,b,c,d"], ":1: column Path stands twice"),

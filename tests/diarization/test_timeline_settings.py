@@ -41,12 +41,12 @@ def test_minima_are_windows_and_no_longer_than_the_recording():
     [
         ("minimal: 2", "unknown key minimal; did you mean minimum?"),
         ("minimum: -1", "minimum = -1: must be a number, 0 or more"),
-        ("minimum: long", "minimum = 'long'"),
+        ("minimum: long", "minimum = 'long', expected a number"),
         ("minimum: .nan", "own.yaml:2: "),
         ("hop: 0", "hop = 0.0 s, window = 2.0 s"),
         ("hop: 3", "hop = 3.0 s, window = 2.0 s"),
-        ("normalisation: own", "normalisation = 'own': must be model or channel"),
-        ("transitions: [1]", "transitions: must be a table"),
+        ("normalisation: own", "normalisation = 'own', expected one of model, channel"),
+        ("transitions: [1]", "transitions = [1], expected an object"),
         ("transitions: {sad: {angry: -2}}", "transitions.sad.angry = -2"),
     ],
 )
