@@ -1,4 +1,4 @@
-"""How a training sees stored features: trimmed, thinned, normalised by group, and distorted where it trains."""
+"""How a training sees stored features: trimmed, subsampled, normalised by group, distorted where it trains."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+TRUTHS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
+
 
 class Parser(argparse.ArgumentParser):
     """A parser with switches as run.sh has them: `--name true` or `--name false`; `--name` alone is true."""
@@ -32,7 +34,8 @@ class Parser(argparse.ArgumentParser):
         given = list(sys.argv[1:] if args is None else args)
         switches = {name for action in self._actions if action.type is _truth for name in action.option_strings}
         for at in reversed(range(len(given))):
-            if given[at] in switches and given[at + 1 : at + 2] not in (["true"], ["false"]):
+            # Another word for a truth goes to `_truth`, which refuses it; as an argument of its own nobody means it.
+            if given[at] in switches and "".join(given[at + 1 : at + 2]).lower() not in TRUTHS:
                 given.insert(at + 1, "true")
         return super().parse_known_args(given, namespace)
 

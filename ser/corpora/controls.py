@@ -12,7 +12,7 @@ from ser.corpora.items import ValidatedUtterance
 from ser.corpora.protocol import Protocol
 
 
-def thinned(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[ValidatedUtterance]:
+def kept_share(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[ValidatedUtterance]:
     """The share, or the hours, of a training part that `keep` asks for, evenly by speaker and label.
 
     Who is kept of a smaller share is kept of a larger one too.

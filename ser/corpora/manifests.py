@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ser.corpora.controls import thinned
+from ser.corpora.controls import kept_share
 from ser.corpora.items import ValidatedUtterance, is_segmented
 from ser.corpora.kaldi import spk2utt, validate, write_table
 from ser.corpora.protocol import PARTS, Protocol
@@ -101,7 +101,7 @@ def write_data_dirs(
                     other_text[name] = len(all_items) - len(items)
                 whole = len(items)
                 if part == "train":
-                    items = thinned(protocol, items)
+                    items = kept_share(protocol, items)
                 if len(items) < whole:
                     not_kept[name] = whole - len(items)
                 if items:

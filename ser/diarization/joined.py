@@ -112,12 +112,12 @@ def join_all(
 def join_utterances(known: Sequence[Known], features: Features, rng: np.random.Generator, name: str) -> Joined:
     """One recording of utterances in the order given, with a pause before, between and after them."""
     rate = features.sampling_rate
-    spoken = [_spoken(one.cut, features) for one in known]
-    power = np.mean(np.concatenate([np.square(samples) for samples in spoken]))
+    trimmed = [_without_soft_ends(one.cut, features) for one in known]
+    power = np.mean(np.concatenate([np.square(samples) for samples in trimmed]))
     deviation = np.sqrt(power) * 10 ** (-NOISE / 20)
     parts: list[np.ndarray] = []
     reference, at = [], 0
-    for one, samples in zip(known, spoken, strict=True):
+    for one, samples in zip(known, trimmed, strict=True):
         pause = round(rng.uniform(*PAUSES) * rate)
         parts += [rng.normal(0, deviation, pause), samples]
         start, at = at + pause, at + pause + len(samples)
@@ -144,7 +144,7 @@ def _arranged(known: Sequence[Known], rng: np.random.Generator) -> list[Known]:
     return found[:LONGEST]
 
 
-def _spoken(cut: Cut, features: Features) -> np.ndarray:
+def _without_soft_ends(cut: Cut, features: Features) -> np.ndarray:
     """An utterance without its soft ends, float32, (samples,), at the features' rate."""
     samples, rate = read_cut(cut)
     samples = resample(samples, rate, features.sampling_rate)

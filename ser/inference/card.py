@@ -124,7 +124,8 @@ def _results(description: Mapping[str, Any]) -> str:
         for corpus, s in found.items():
             rows.append((corpus, part, *columns(s).values(), s["n"]))
     table = markdown_table(("corpus", "part", *columns({}), "utterances"), rows)
-    who = f"Of speakers that are not in training ({markdown(metrics['split'])}), each corpus by its own head."
+    by = "each corpus by its own head" if len(description["heads"]) > 1 else "all by one head"
+    who = f"Of speakers that are not in training ({markdown(metrics['split'])}), {by}."
     return "\n\n".join(["## Results", who, table, *_unseen_corpora(description.get("unseen_corpora", ()))])
 
 

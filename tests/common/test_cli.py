@@ -14,5 +14,6 @@ def test_a_switch_has_a_value_or_is_true(given, value, command):
     own.add_switch("--x", help="so")
     own.add_argument("file")
     assert vars(parser.parse_args([*command, *given, "a.wav"])) == {"x": value, "file": "a.wav"}
-    with pytest.raises(SystemExit):
-        parser.parse_args([*command, "--x=yes", "a.wav"])
+    for wrong in (["--x=yes"], ["--x", "yes"], ["--x", "True"]):
+        with pytest.raises(SystemExit):
+            parser.parse_args([*command, *wrong, "a.wav"])

@@ -59,7 +59,11 @@ def test_what_a_folder_holds(made, packed_with):
 def test_a_temperature_that_is_not_applied_is_in_the_card(own):
     rejected = {"temperature": 1.0, "rejected": {"temperature": 2.5, "ece": 0.25}}
     edit(own, lambda values: values["calibration"]["mean"].update(rejected))
-    text = card(read_description(own))
+    description = read_description(own)
+    text = card(description)
+    assert "each corpus by its own head" in " ".join(text.split())
+    one = {"unified": ["angry", "happy", "neutral", "sad"]}
+    assert "all by one head" in " ".join(card({**description, "heads": one}).split())
     assert "mean: the fitted temperature 2.50 is not applied, for ECE would be 25.0 %" in text
 
 

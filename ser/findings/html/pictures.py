@@ -26,7 +26,7 @@ from ser.findings.scores import METRICS
 from ser.findings.stats.effects import MAIN_EFFECT, PANELS, SAMPLED, SHAPLEY
 
 MOST = 4  # tied cells whose confusion matrices are shown
-SAID = {"best": "best", "single": "best alone"}
+ROLE_NAMES = {"best": "best", "single": "best alone"}
 DRAWN = {
     SHAPLEY: "Shapley value of each source corpus",
     SAMPLED: "Shapley value of each source corpus, from a sample of permutations",
@@ -43,10 +43,10 @@ def confusions_of(target: Mapping[str, Any]) -> tuple[list[Table], list[str]]:
         key = entry["which"], entry["metric"]
         counts[key] = counts.get(key, 0) + 1
         if counts[key] <= MOST:
-            roles.setdefault(entry["cell"], []).append(f"{SAID[entry['which']]} by {entry['metric'].upper()}")
+            roles.setdefault(entry["cell"], []).append(f"{ROLE_NAMES[entry['which']]} by {entry['metric'].upper()}")
             matrices[entry["cell"]] = entry["confusion"]
     notes = [
-        f"{n} cells are tied for {SAID[which]} by {metric.upper()}; the first {MOST} are shown."
+        f"{n} cells are tied for {ROLE_NAMES[which]} by {metric.upper()}; the first {MOST} are shown."
         for (which, metric), n in counts.items()
         if n > MOST
     ]

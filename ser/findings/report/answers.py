@@ -27,7 +27,7 @@ from ser.scoring.pooled import COVERAGE
 METRIC = "ua"
 ALPHA = 1 - COVERAGE
 BETTER, WORSE, UNCLEAR, FEW = "better", "worse", "no effect shown", "too few speakers"
-SAID = {
+VERDICT_TEXTS = {
     BETTER: "helped by",
     WORSE: "hurt by",
     UNCLEAR: "no effect shown of",
@@ -107,7 +107,7 @@ def _effects(records: Sequence[Record]) -> str:
     if not records:
         return "no matched pair of trainings with and without a source corpus is there"
     parts = []
-    for verdict, text in SAID.items():
+    for verdict, text in VERDICT_TEXTS.items():
         own = [r for r in records if (r["question"], r["verdict"]) == (MAIN_EFFECT, verdict)]
         figures = ", ".join(f"{r['source']} {_figure(r)}" for r in own)
         parts += [f"{text} {figures}"] if own else []
@@ -136,6 +136,6 @@ def _claims(records: Sequence[Record]) -> list[str]:
     lines = []
     for question, text in ((MIXING, "Mixing corpora"), (MULTI_TASK, "A head for each corpus (multi-task)")):
         own = [r["verdict"] for r in records if r["question"] == question]
-        counts = ", ".join(f"{verdict} on {own.count(verdict)}" for verdict in SAID if verdict in own)
+        counts = ", ".join(f"{verdict} on {own.count(verdict)}" for verdict in VERDICT_TEXTS if verdict in own)
         lines += [f"{text}: {counts} of {len(own)} targets."] if own else []
     return lines
