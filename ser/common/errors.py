@@ -88,7 +88,8 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
         except ModuleNotFoundError as error:
             if (error.name or "ser").partition(".")[0] == "ser":
                 raise
-            fix = "pip install '.[train]' in the toolkit's folder"
+            extra = "predict" if error.name == "torch" else "train"
+            fix = f"pip install '.[{extra}]' in the toolkit's folder"
             print(f"error: the package {error.name} is not installed. Fix: {fix}", file=sys.stderr)
         except BrokenPipeError:
             # The reader of our output has gone (`... | head`): nothing to report.

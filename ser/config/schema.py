@@ -41,6 +41,9 @@ class FrontendSettings:
     learning_rate: PositiveFloat
 
 
+GROUPED = ("speaker", "corpus")  # normalisations that need statistics of other utterances
+
+
 @dataclass(frozen=True)
 class Batches:
     """conf/batches.yaml: what a training step eats."""

@@ -21,8 +21,9 @@ import numpy as np
 from ser.audio import read_blocks, resample_blocks
 from ser.common import InputError
 from ser.common.progress import progress
+from ser.config.schema import GROUPED
 from ser.diarization.settings import Settings
-from ser.frontends.preprocess import GROUPED, RunningStats
+from ser.frontends.preprocess import RunningStats
 from ser.inference.predictor import Predictor, Statistics
 from ser.scoring.calibration import tempered
 

@@ -10,7 +10,6 @@ from ser.augment.spectral import NEPERS_PER_DECIBEL
 from ser.config import Batches
 
 LEAST_DEVIATION = 1e-3
-GROUPED = ("speaker", "corpus")  # normalisations that need statistics of other utterances
 
 
 class Preprocess(nn.Module):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ser.common import InputError
-from ser.inference.predictor import Predictor
 from ser.scoring.calibration import threshold_for
+
+if TYPE_CHECKING:
+    from ser.inference.onnx.runtime import GraphPredictor
+    from ser.inference.predictor import Predictor
 
 ABSTAINED = "-"  # in place of a label whose confidence is below the threshold
 
@@ -30,7 +34,9 @@ class Confidence:
     precision: float = math.nan
 
 
-def confidence_of(predictor: Predictor, own_statistics: bool, precision: float | None = None) -> Confidence:
+def confidence_of(
+    predictor: Predictor | GraphPredictor, own_statistics: bool, precision: float | None = None
+) -> Confidence:
     """The calibration of the predictor's head.
 
     Args:

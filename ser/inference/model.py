@@ -22,8 +22,8 @@ from ser.common.run_folder import MODEL
 from ser.config import Experiment, differences
 from ser.config.load import ADDED_DEFAULTS, with_new_names
 from ser.config.registry import POOLING, TEMPORAL
+from ser.config.schema import GROUPED
 from ser.frontends import build_frontend
-from ser.frontends.preprocess import GROUPED
 from ser.frontends.pretrained import find_model
 from ser.frontends.weights import weights_digest
 from ser.scoring.files import Scores

@@ -23,8 +23,8 @@ from ser.common.run_folder import CONFIG, MODEL, RESULT, TRAIN
 from ser.config import Experiment, read_experiment
 from ser.config.load import ROOT, comparable_settings
 from ser.config.metrics import scores
+from ser.config.schema import GROUPED
 from ser.frontends import build_frontend
-from ser.frontends.preprocess import GROUPED
 from ser.frontends.pretrained import Pretrained
 from ser.inference import model as folders
 from ser.inference.card import seen_name, write_card

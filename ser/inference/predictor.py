@@ -10,11 +10,12 @@ import torch
 
 from ser.batches import by_length
 from ser.batches.batch import MULTIPLE
-from ser.common import InputError
+from ser.common import InputError, digest
+from ser.config.schema import GROUPED
 from ser.features import as_stored
 from ser.frontends import build_frontend
-from ser.frontends.preprocess import GROUPED, Preprocess, RunningStats
-from ser.inference.model import Model
+from ser.frontends.preprocess import Preprocess, RunningStats
+from ser.inference.model import CARD, SUMS, Model
 from ser.nets.evaluate import BATCH_FRAMES
 
 if TYPE_CHECKING:
@@ -35,12 +36,15 @@ class Predictor:
     Attributes:
         ways: (head, corpus whose adapter is used) of the heads whose mean answers.
         classes: of the answers, in order.
+        takes_speakers: whether statistics of the speakers or of the corpus can be taken.
         statistics: mean and deviation a bin of a training speaker or corpus, (bins,) each: means over these; None where
             the normalisation needs none.
 
     Raises:
         InputError: no such head; or none is given, and the heads answer different labels, whose mean would mix them.
     """
+
+    takes_speakers = True
 
     def __init__(self, model: Model, head: str | None = MEAN) -> None:
         if head is None and len({frozenset(classes) for classes in model.heads.values()}) > 1:
@@ -64,6 +68,30 @@ class Predictor:
             from ser.training.svm_baseline import functionals_of
 
             self._summary = functionals_of(own["features"], model.experiment.features)
+
+    @property
+    def trained(self) -> Mapping[str, Any]:
+        """What it was trained on: sampling_rates, and the seconds of the shortest and the longest utterance."""
+        found: Mapping[str, Any] = self.model.description["trained"]
+        return found
+
+    @property
+    def normalisation(self) -> str:
+        return self.batches.normalisation
+
+    @property
+    def sampling_rate(self) -> int:
+        return self.frontend.sampling_rate
+
+    @property
+    def shortest(self) -> int:
+        """Samples of one frame."""
+        return self.frontend.shortest
+
+    def identity(self) -> str:
+        """Names the model: a digest of its files, but for those that a later check changes."""
+        sums = (self.model.folder / SUMS).read_text(encoding="utf-8").splitlines()
+        return digest([text for text in sums if not text[66:].startswith((CARD, "check"))])
 
     def spectrum(self, samples: np.ndarray) -> np.ndarray:
         """float32, (samples,), at the front end's rate to its frames as they are stored, float32, (frames, width)."""
@@ -116,7 +144,7 @@ class Predictor:
         Args:
             named: whether the statistics are of the speakers or corpora of the files.
         """
-        kind = "calibration" if named or self.batches.normalisation not in GROUPED else "calibration_without_speakers"
+        kind = "calibration" if named or self.normalisation not in GROUPED else "calibration_without_speakers"
         found: Mapping[str, Any] = self.model.description.get(kind, {}).get(self.head, {})
         return found
 

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, distributed, nn
 
 from ser.common import InputError
+from ser.common.cores import available_cores
 from ser.config import Training
-from ser.training.device import available_cores
 
 # Processes wait for the first while it waits for a lock, say; one that has ended is noticed at once.
 TIMEOUT = timedelta(days=1)

@@ -28,10 +28,11 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from ser.common.cores import available_cores
 from ser.nets.fast import Dropout, ReLUWithin
 from ser.nets.pooling import AttentionPooling
 from ser.nets.temporal import BLSTM, TDNN
-from ser.training.device import available_cores, has_bfloat16, keep_freed_memory
+from ser.training.device import has_bfloat16, keep_freed_memory
 
 BATCH, FRAMES, SIZE = 32, 220, 512
 KEPT_MEMORY = "TDNN of six layers: freed memory kept, for given back to the system"

@@ -1,13 +1,18 @@
-"""What `pip install ser` brings is enough to use a model: without the packages of the extra `train`."""
+"""What the extra `predict` brings is enough to use a model, and `predict-onnx` to use a graph of it."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
 
+import onnx
 import pytest
-from conftest import ROOT
+from conftest import ROOT, refuses
+
+from ser.cli import main
+from ser.inference.onnx.runtime import GraphPredictor
 
 MODULES = {"scikit-learn": "sklearn", "fast-mp3-augment": "fast_mp3_augment"}
 RUN = """
@@ -29,11 +34,12 @@ def of_training():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = [re.match(r"[\w-]+", requirement)[0] for requirement in project["optional-dependencies"]["train"]]
     assert len(names) > 8
+    names.remove("ser")  # the extra `predict`, of which it builds
     return {MODULES.get(name, name) for name in names}
 
 
-def run(*arguments):
-    code = RUN.format(absent=of_training(), arguments=[str(a) for a in arguments])
+def run(*arguments, also=()):
+    code = RUN.format(absent=of_training() | set(also), arguments=[str(a) for a in arguments])
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
 
@@ -50,3 +56,54 @@ def test_a_command_that_needs_more_names_the_fix(made, packed, tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: the package matplotlib is not installed. Fix: pip install '.[train]' ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def graph(packed, tmp_path):
+    assert main(["export", str(packed), str(tmp_path / "model.onnx"), "--head", "one"]) == 0
+    return tmp_path / "model.onnx"
+
+
+def test_a_graph_answers_as_its_package_does_without_torch(made, packed, graph, tmp_path):
+    (tmp_path / "empty.wav").write_bytes(b"")
+    files = [*sorted((made.root / "one").glob("one1_*.wav"))[:3], tmp_path / "empty.wav"]
+    given = [*files, "--format", "jsonl"]
+    without = run("predict", graph, *given, "--out", tmp_path / "graph.jsonl", also=("torch", "onnx"))
+    assert without.returncode == 1  # of the empty file
+    assert run("predict", packed, *given, "--head", "one", "--out", tmp_path / "package.jsonl").returncode == 1
+    ours, theirs = (
+        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("graph.jsonl", "package.jsonl")
+    )
+    assert [row.get("label") for row in ours] == [row.get("label") for row in theirs]
+    assert ours[3]["error"] == theirs[3]["error"] != ""
+    for one, other in zip(ours[:3], theirs[:3], strict=True):
+        assert one["posteriors"] == pytest.approx(other["posteriors"], abs=1e-4)
+        assert one["warnings"] == other["warnings"]
+
+
+def test_a_package_without_torch_names_the_fix(made, packed):
+    done = run("predict", packed, min((made.root / "one").glob("one1_*.wav")), also=("torch",))
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == "error: the package torch is not installed. Fix: pip install '.[predict]' in the toolkit's folder\n"
+    )
+
+
+def test_what_is_no_graph_of_waveforms_is_refused(packed, graph, tmp_path):
+    with refuses("no such file", tmp_path / "none.onnx"):
+        GraphPredictor(tmp_path / "none.onnx")
+    (tmp_path / "text.onnx").write_text("x")
+    with refuses("no graph", tmp_path / "text.onnx"):
+        GraphPredictor(tmp_path / "text.onnx")
+    with refuses("a graph of head one", "--head two"):
+        GraphPredictor(graph, "two")
+    assert main(["export", str(packed), str(tmp_path / "spectra.onnx"), "--input", "spectrum", "--head", "one"]) == 0
+    with refuses("takes a spectrum", tmp_path / "spectra.onnx"):
+        GraphPredictor(tmp_path / "spectra.onnx")
+    plain = onnx.load(graph)
+    del plain.metadata_props[:]
+    onnx.save(plain, tmp_path / "plain.onnx")
+    with refuses("metadata that predict needs is missing", tmp_path / "plain.onnx"):
+        GraphPredictor(tmp_path / "plain.onnx")

@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from ser.common import InputError
+    from ser.common.cores import available_cores
     from ser.common.output import line
     from ser.inference.card import write_card
     from ser.inference.check.labelled import read_labelled
@@ -40,7 +41,6 @@ def run(options: argparse.Namespace) -> int:
     from ser.inference.model import open_model, write_sums
     from ser.inference.predict.inputs import scratch
     from ser.inference.predictor import Predictor
-    from ser.training.device import available_cores
 
     places = [place for place in (options.out, options.model if options.card else None) if place]
     if not places:

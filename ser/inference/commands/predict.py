@@ -15,9 +15,11 @@ from ser.common.output import line
 from ser.inference.commands import add_head
 
 if TYPE_CHECKING:
+    from ser.inference.onnx.runtime import GraphPredictor
     from ser.inference.predict.answers import Answers, Prediction
     from ser.inference.predict.inputs import Source
     from ser.inference.predict.outputs import Layout
+    from ser.inference.predictor import Predictor
 
 SHOWN = 3  # files that a warning is shown for; the rest is counted
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".xlsx": "xlsx", ".ark": "ark"}  # of --out, where no --format is given
@@ -26,7 +28,7 @@ SOME_FAILED, SOME_LEFT_OUT = 1, 3  # exit codes
 
 def arguments(parser: Parser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="model package, as `ser pack` makes it")
+    parser.add_argument("model", type=Path, help="model package (`ser pack`), or a graph of one (`ser export`, .onnx)")
     parser.add_argument(
         "inputs",
         nargs="+",
@@ -63,20 +65,14 @@ def arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Answer; the exit code is 1 where a file could not be read, 3 where files of a folder are left out."""
-    import os
     from contextlib import ExitStack
 
-    import torch
-
     from ser.common.progress import Rate, progress
-    from ser.inference.model import open_model
     from ser.inference.predict.answers import Answers
     from ser.inference.predict.inputs import scratch, sources_of, with_speakers
     from ser.inference.predict.outputs import check_out, names_of, writer
     from ser.inference.predict.resume import RESUMABLE, partial_answers
     from ser.inference.predict.sound import EACH
-    from ser.inference.predictor import Predictor
-    from ser.training.device import available_cores
 
     form = _format(options)
     append, out = options.append, options.out
@@ -84,9 +80,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("give --out with --format csv or jsonl", "--append")
     if out:
         check_out(out)
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(available_cores())
-    predictor = Predictor(open_model(options.model, options.device), options.head)
+    predictor = _predictor(options)
     with scratch() as folder, ExitStack() as stack:
         sources = [
             source
@@ -122,6 +116,29 @@ def run(options: argparse.Namespace) -> int:
     return report.finish(options.abstain is not None)
 
 
+def _predictor(options: argparse.Namespace) -> Predictor | GraphPredictor:
+    """What answers: an exported graph, which needs no torch, or a model package."""
+    import os
+
+    from ser.common.cores import available_cores
+
+    threads = None if "OMP_NUM_THREADS" in os.environ else available_cores()
+    if options.model.suffix == ".onnx":
+        from ser.inference.onnx.runtime import GraphPredictor
+
+        if options.utt2spk:
+            raise InputError("a graph takes no statistics from files", "--utt2spk", "give the model package it is of")
+        return GraphPredictor(options.model, options.head, threads)
+    import torch
+
+    from ser.inference.model import open_model
+    from ser.inference.predictor import Predictor
+
+    if threads:
+        torch.set_num_threads(threads)
+    return Predictor(open_model(options.model, options.device), options.head)
+
+
 def _format(options: argparse.Namespace) -> str:
 
     for_csv = options.excel or options.decimal == "comma"
@@ -145,15 +162,11 @@ def _layout(options: argparse.Namespace, sources: Sequence[Source], classes: tup
 def _identity(options: argparse.Namespace, answers: Answers, form: str, columns: tuple[str, ...]) -> dict[str, object]:
     """What rows that one file holds must have in common."""
     from ser.common.files import digest
-    from ser.inference.model import CARD, SUMS
 
-    folder = answers.predictor.model.folder
-    sums = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    files = [text for text in sums if not text[66:].startswith((CARD, "check"))]  # which a later check changes
     speakers = digest([(source.id, source.speaker) for source in answers.sources]) if answers.named else None
     keys = ("channel", "abstain", "raw", "excel", "decimal")
     return {
-        "model": digest(files),
+        "model": answers.predictor.identity(),
         "head": answers.predictor.head,
         "format": form,
         **{key: getattr(options, key) for key in keys},

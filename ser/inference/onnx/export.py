@@ -23,6 +23,7 @@ from ser.frontends.graph import ANALYSIS
 from ser.frontends.preprocess import RunningStats
 from ser.inference.model import WEIGHTS
 from ser.inference.onnx.graph import PredictorGraph
+from ser.inference.onnx.runtime import open_session
 from ser.inference.predict.inputs import sources_of
 from ser.inference.predict.sound import whole
 from ser.inference.predictor import Predictor, Statistics
@@ -129,6 +130,13 @@ def metadata(predictor: Predictor, kind: str) -> dict[str, str]:
             for key in ("calibration", "calibration_without_speakers")
             if predictor.head in description.get(key, {})
         },
+        "calibrations": {
+            key: description[key][predictor.head]
+            for key in ("calibration", "calibration_without_speakers")
+            if predictor.head in description.get(key, {})
+        },
+        "trained": description.get("trained"),
+        "shortest": predictor.shortest,
         "settings": description.get("settings"),
         "licences": {corpus: about.get("licence") for corpus, about in description.get("corpora", {}).items()},
         "provenance": description.get("provenance"),
@@ -138,12 +146,7 @@ def metadata(predictor: Predictor, kind: str) -> dict[str, str]:
 
 def session(path: Path) -> Answer:
     """(input, lengths, statistics) to posteriors, by onnxruntime on the CPU, with as many threads as torch has."""
-    import onnxruntime  # type: ignore[import-untyped]
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # it warns of inputs that need not be given
-    made = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    made = open_session(path, torch.get_num_threads())
     kind = made.get_inputs()[0].name
 
     def answer(x: np.ndarray, lengths: np.ndarray, statistics: Statistics | None) -> np.ndarray:

@@ -7,18 +7,21 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ser.audio.reader import is_silent
 from ser.common import InputError
-from ser.frontends.preprocess import GROUPED
+from ser.config.schema import GROUPED
 from ser.inference.confidence import confidence_of
 from ser.inference.predict.inputs import Source
 from ser.inference.predict.sound import EACH, MIX, Sound, open_samples
-from ser.inference.predictor import Predictor, Statistics
 from ser.scoring.calibration import tempered
+
+if TYPE_CHECKING:
+    from ser.inference.onnx.runtime import GraphPredictor
+    from ser.inference.predictor import Predictor, Statistics
 
 WINDOW = 60.0  # seconds that are answered in one piece, where no training utterance was longer
 FRAMES = 1_000, 16_000  # that are gathered before they are answered: at first, so that an answer comes soon; at most
@@ -101,7 +104,7 @@ class Answers:
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: Predictor | GraphPredictor,
         sources: Sequence[Source],
         channel: str = MIX,
         precision: float | None = None,
@@ -113,18 +116,20 @@ class Answers:
             raise InputError(f"must be {MIX}, {EACH} or a number from 0", f"channel {channel}")
         self.predictor, self.sources, self.channel = predictor, sources, channel
         self.pending = sources
-        description, config = predictor.model.description, predictor.batches
-        self.rate = predictor.frontend.sampling_rate
-        self.shortest, self.longest = description["trained"]["seconds"]
-        self.lowest = min(self.rate, *map(int, description["trained"]["sampling_rates"]))
-        self.grouped = config.normalisation in GROUPED
-        self.named = self.grouped and any(source.speaker for source in sources)
+        self.rate, trained, normalisation = predictor.sampling_rate, predictor.trained, predictor.normalisation
+        self.shortest, self.longest = trained["seconds"]
+        self.lowest = min(self.rate, *map(int, trained["sampling_rates"]))
+        self.grouped = normalisation in GROUPED
+        self.named = self.grouped and predictor.takes_speakers and any(source.speaker for source in sources)
         calibration = predictor.calibration(self.named)
         self.common: list[str] = []
         if self.grouped and not self.named:
             self.common.append(
-                f"trained with statistics of each {config.normalisation}, and no speakers are named (--utt2spk, or a "
+                f"trained with statistics of each {normalisation}, and no speakers are named (--utt2spk, or a "
                 "list that does): the mean of those in training is used"
+                if predictor.takes_speakers
+                else f"trained with statistics of each {normalisation}, which a graph takes from no file (its model "
+                "package does): the mean of those in training is used"
             )
         if not calibration and not raw:
             self.common.append(f"head {predictor.head} has no validation utterances, so nothing is calibrated")
@@ -166,7 +171,7 @@ class Answers:
         return {group: found.finish() for group, found in moments.items() if found.count}
 
     def _group(self, source: Source) -> str:
-        return source.speaker if self.predictor.batches.normalisation == "speaker" else "all"
+        return source.speaker if self.predictor.normalisation == "speaker" else "all"
 
     def _windows(self, source: Source, rows: deque[_Row]) -> Iterator[tuple[_Row, np.ndarray, float]]:
         """Windows of a source: its row, which is added to `rows`, what `preprocessed` gives, and its seconds."""
@@ -177,7 +182,7 @@ class Answers:
                 rows += own
                 for window in sound.windows:
                     for row, samples in zip(own, window, strict=True):
-                        if len(samples) < self.predictor.frontend.shortest:
+                        if len(samples) < self.predictor.shortest:
                             row.warnings["less than one frame, padded with zeros"] = None
                         if is_silent(samples):
                             row.warnings["silent" if sound.parts == 1 else "silent in parts"] = None

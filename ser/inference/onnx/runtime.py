@@ -1,0 +1,114 @@
+"""A graph that `ser export` wrote, as what answers in predict: onnxruntime alone, without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser.common import InputError
+from ser.common.files import sha256
+from ser.config.schema import GROUPED
+
+AGAIN = "export it again, from waveforms (`ser export <package> <graph>.onnx`)"
+
+
+def open_session(path: Path, threads: int | None = None) -> Any:
+    """An onnxruntime.InferenceSession on the CPU.
+
+    Args:
+        path: of the graph.
+        threads: that compute; None: as onnxruntime chooses.
+
+    Raises:
+        InputError: onnxruntime is not there, or no graph.
+    """
+    try:
+        import onnxruntime  # type: ignore[import-untyped]
+    except ImportError:
+        raise InputError("onnxruntime is not installed", path, "pip install onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 3  # it warns of inputs that need not be given
+    if not path.is_file():
+        raise InputError("no such file", path, "give a graph that `ser export` wrote, or a model package")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of a kind of its own for each reason, none of them public
+        raise InputError(f"no graph ({' '.join(str(error).split())[:160]})", path, AGAIN) from None
+
+
+class GraphPredictor:
+    """Answers of a graph: what predict needs of a `Predictor`.
+
+    Args:
+        path: of the graph, from waveforms.
+        head: must be the graph's, where it is given.
+        threads: as of `open_session`.
+
+    Raises:
+        InputError: no graph of waveforms that `ser export` wrote, or one of another head.
+    """
+
+    takes_speakers = False
+
+    def __init__(self, path: Path, head: str | None = None, threads: int | None = None) -> None:
+        self.path, self.session = path, open_session(path, threads)
+        found = self.session.get_modelmeta().custom_metadata_map
+        try:
+            self.head = found["head"]
+            self.classes = tuple(json.loads(found["labels"]))
+            self.sampling_rate, self.shortest = int(found["sampling_rate"]), int(found["shortest"])
+            self.normalisation = found["normalisation"]
+            self.trained: Mapping[str, Any] = json.loads(found["trained"])
+            self._calibrations: Mapping[str, Any] = json.loads(found["calibrations"])
+            kind = found["input"]
+        except (KeyError, ValueError) as error:
+            raise InputError(f"metadata that predict needs is missing ({error})", path, AGAIN) from None
+        if kind != "waveform":
+            raise InputError(f"takes a {kind}", path, AGAIN)
+        if head not in (None, self.head):
+            raise InputError(f"a graph of head {self.head}", f"--head {head}", "export a graph of that head")
+
+    def calibration(self, named: bool = False) -> Mapping[str, Any]:
+        """As of `Predictor`; speakers are never named here."""
+        kind = "calibration_without_speakers" if self.normalisation in GROUPED else "calibration"
+        found: Mapping[str, Any] = self._calibrations.get(kind, {})
+        return found
+
+    def identity(self) -> str:
+        """Names the graph: its SHA-256."""
+        return sha256(self.path)
+
+    def spectrum(self, samples: np.ndarray) -> np.ndarray:
+        """Samples as they are, for the front end is in the graph."""
+        return np.ascontiguousarray(samples, np.float32)
+
+    def preprocessed(self, spectrum: np.ndarray) -> np.ndarray:
+        """The same, at least one frame long."""
+        return np.pad(spectrum, (0, max(0, self.shortest - len(spectrum))))
+
+    def normalised(self, preprocessed: np.ndarray, statistics: Any = None) -> np.ndarray:
+        """The same; there are no statistics."""
+        return preprocessed
+
+    def moments(self) -> Any:
+        """Never asked for, since `takes_speakers` is false."""
+        raise NotImplementedError
+
+    def posteriors(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        """float32, (utterances, classes), each computed by itself.
+
+        Raises:
+            InputError: one is not a number.
+        """
+        result = np.empty((len(prepared), len(self.classes)), np.float32)
+        for row, samples in zip(result, prepared, strict=True):
+            given = {"waveform": samples[None], "lengths": np.array([len(samples)])}
+            row[:] = self.session.run(["posteriors"], given)[0][0]
+        if not np.isfinite(result).all():
+            raise InputError("gives posteriors that are not numbers", self.path, AGAIN)
+        return result
