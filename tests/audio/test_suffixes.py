@@ -154,6 +154,29 @@ def test_a_suffix_of_ffmpeg_is_read(by_ffmpeg, suffix):
     assert 0.3 < np.abs(audio.samples).max() < 0.7
 
 
+# Magic, first byte of a frame (its mode), and bytes and rate of frames of 20 ms: any bits in them are sound.
+PHONES = {"narrow": (b"#!AMR\n", 0x3C, 32, 8000), "wide": (b"#!AMR-WB\n", 0x44, 61, 16000)}
+
+
+@pytest.mark.parametrize("container", ["amr", "3gp"])
+@pytest.mark.parametrize("band", sorted(PHONES))
+def test_the_speech_codecs_of_phones_are_read(tmp_path, band, container):
+    if not shutil.which("ffmpeg"):
+        pytest.skip("no program ffmpeg, which reads this")
+    magic, mode, size, rate = PHONES[band]
+    frames = np.random.default_rng(0).integers(0, 256, (100, size), np.uint8)
+    frames[:, 0] = mode
+    path = tmp_path / "call.amr"
+    path.write_bytes(magic + frames.tobytes())
+    if container == "3gp":
+        path = tmp_path / "call.3gp"
+        subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "call.amr", "-c", "copy", path], check=True)
+    audio = read_audio(path)
+    assert audio.sampling_rate == rate
+    assert audio.samples.shape == (1, 2 * rate)
+    assert audio.samples.std() > 0.01
+
+
 def test_a_stretch_and_blocks_of_ffmpeg_are_of_the_whole(by_ffmpeg):
     path = by_ffmpeg("m4a")
     whole = read_audio(path).samples
