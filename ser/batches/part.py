@@ -13,6 +13,7 @@ from ser.common import InputError
 from ser.config import Experiment
 from ser.corpora import Protocol
 from ser.corpora.kaldi import read_table
+from ser.corpora.protocol import FEW_FOLDS
 from ser.features import ArkReader, FeatureStore
 
 GENDERS = {"f": 0, "m": 1}
@@ -93,6 +94,9 @@ def load_part(
     if not speakers:
         return None
     folder = data_dir_of(data_root, protocol, experiment, part)
+    many = len(protocol.folds(experiment.split)) > FEW_FOLDS
+    if many and (folder.parents[1] / "report.json").is_file() and not folder.parent.is_dir():
+        raise InputError("not written", folder.parent, f"run stage 1 with --fold {experiment.fold}")
     if (folder.parents[1] / "report.json").is_file() and not (folder / "utt2spk").is_file():
         raise InputError(
             f"fold {experiment.fold} has no {part} utterances in this partial copy of "

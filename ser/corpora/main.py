@@ -49,7 +49,8 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--experiment",
         type=Path,
-        help="config.yaml of the experiment that the corpus is prepared for: whether it can be normalised as that asks",
+        help="config.yaml of the experiment that the corpus is prepared for: whether its normalisation can be used; "
+        "of a split of many folds, only that of the experiment is written",
     )
     options = parser.parse_args(arguments)
     protocol = read_protocol(corpus or options.corpus, options.recipe)
@@ -68,6 +69,7 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
         return 0 if complete else 1
     if options.out_dir is None:
         parser.error("the folder to write is missing, such as data/ravdess")
+    experiment = None if options.experiment is None else read_experiment(options.experiment)
     print(
         prepare_corpus(
             preparer,
@@ -78,12 +80,13 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
             options.allow_pipes,
             recheck=options.recheck,
             jobs=options.nj,
+            fold=None if experiment is None else (experiment.split, experiment.fold),
         )
     )
     prepared = read_prepared(options.out_dir)
     print(*(f"  {text}" for text in (prepared.confounding, *prepared.missing())), sep="\n")
-    if options.experiment is not None:
-        batches = read_experiment(options.experiment).batches
+    if experiment is not None:
+        batches = experiment.batches
         folder = options.out_dir.resolve()
         check_confounded(folder.parent, [folder.name], batches.normalisation, batches.allow_confounded)
     return 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ser.common import atomic_path
 from ser.corpora.controls import kept_share
 from ser.corpora.items import ValidatedUtterance, is_segmented
 from ser.corpora.kaldi import spk2utt, validate, write_table
@@ -74,12 +75,17 @@ def write_manifests(
 
 
 def write_data_dirs(
-    folder: Path, protocol: Protocol, kept: Sequence[ValidatedUtterance], splits: Mapping[str, Any]
+    folder: Path,
+    protocol: Protocol,
+    kept: Sequence[ValidatedUtterance],
+    splits: Mapping[str, Any],
+    wanted: Collection[tuple[str, int]],
 ) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
-    """<split>_fold<k>/{train,valid,test}/ for every fold of every split; a part without speakers has no folder.
+    """<split>_fold<k>/{train,valid,test}/; a part without speakers has no folder.
 
     Args:
         splits: what splits.json holds.
+        wanted: split and fold, from 1, of those to write.
 
     Returns:
         Utterances of each folder, how many are left out of it since their text is for another part, and how many since
@@ -89,23 +95,30 @@ def write_data_dirs(
     written, other_text, not_kept = {}, {}, {}
     for split, found in splits.items():
         for number, values in enumerate(found["folds"], 1):
+            if (split, number) not in wanted:
+                continue
             fold = Fold(values)
             own: dict[str, list[ValidatedUtterance]] = {part: [] for part in PARTS}
             for item in kept:
                 if part := fold.part_of(item.utterance):
                     own[part].append(item)
+            name, chosen = f"{split}_fold{number}", {}
             for part, all_items in own.items():
                 items = [item for item in all_items if fold.holds(part, item.utterance)]
-                name = f"{split}_fold{number}/{part}"
                 if len(items) < len(all_items):
-                    other_text[name] = len(all_items) - len(items)
+                    other_text[f"{name}/{part}"] = len(all_items) - len(items)
                 whole = len(items)
                 if part == "train":
                     items = kept_share(protocol, items)
                 if len(items) < whole:
-                    not_kept[name] = whole - len(items)
+                    not_kept[f"{name}/{part}"] = whole - len(items)
                 if items:
-                    written[name] = _write_data_dir(folder / name, protocol, items, segmented)
+                    chosen[part] = items
+            if not chosen:
+                continue
+            with atomic_path(folder / name) as temporary:
+                for part, items in chosen.items():
+                    written[f"{name}/{part}"] = _write_data_dir(temporary / part, protocol, items, segmented)
     return written, other_text, not_kept
 
 

@@ -19,8 +19,8 @@ from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
 from ser.corpora.names import unknown_names
 from ser.corpora.preparers import Preparer
 from ser.corpora.problems import Finding, collect_issues, complain_of, report_issue
-from ser.corpora.protocol import PARTS, Protocol, is_rule
-from ser.corpora.splits import SPLITS, resolve, resolved
+from ser.corpora.protocol import FEW_FOLDS, PARTS, Protocol, is_rule, own_fold
+from ser.corpora.splits import SPLITS, resolve, resolved, with_splits
 from ser.corpora.utterance import STRAY, STRAY_TEXT, Utterance, hidden_files, other_files, real_folder
 
 # Part of the fingerprint: raise it when what is written below data/ changes its meaning.
@@ -40,6 +40,7 @@ def prepare_corpus(
     allow_pipes: bool = False,
     recheck: bool = False,
     jobs: int = 1,
+    fold: tuple[str, int] | None = None,
 ) -> str:
     """Write manifests and Kaldi data dirs of a corpus, unless those that are there were made of the same files.
 
@@ -48,6 +49,8 @@ def prepare_corpus(
         allow_pipes: run the commands of a wav.scp.
         recheck: read every file again, also those whose size and times of change are as they were.
         jobs: processes that read files.
+        fold: split and fold of the experiment that the corpus is prepared for; of a split of many folds, each with its
+            tables of training utterances, only this one is written. None: all.
 
     Returns:
         What was found and written, a few lines for the person who runs it.
@@ -64,12 +67,13 @@ def prepare_corpus(
     versions = {path: version_of(path) for path in {u.real_path for u in utterances}}
     fingerprint = _fingerprint(preparer, protocol, utterances, versions, allow_partial, stray)
     report_path = out_dir / "report.json"
-    if (
-        not recheck
-        and report_path.is_file()
-        and _is_done(out_dir, protocol, report := read_json(report_path), fingerprint)
-    ):
-        return f"{protocol.corpus}: up to date\n{_summary(protocol, report)}"
+    done: dict[str, Any] | None = None
+    if not recheck and report_path.is_file():
+        done = read_json(report_path)
+        if not _is_done(out_dir, protocol, done, fingerprint):
+            done = None
+        elif not (missing := _unwritten(with_splits(protocol, out_dir), out_dir, fold)):
+            return f"{protocol.corpus}: up to date\n{_summary(protocol, done)}"
     check_labels(protocol, utterances)
     found = compare_with_protocol(protocol, utterances)
     if found.wrong and not allow_partial:
@@ -77,7 +81,7 @@ def prepare_corpus(
     unknown = unknown_names(protocol, utterances)
     if not allow_partial:
         complain_of("names", unknown)
-    report = {"edition": found.edition} if found.edition else {}
+    report: dict[str, Any] = {"edition": found.edition} if found.edition else {}
     report |= {"stray": len(stray), "unknown_names": unknown}
     report |= {"found": found.counts, "missing": found.wrong}
     report |= {"fingerprint": fingerprint, "doubled": len(doubled), "hidden": hidden_files(corpus_dir)}
@@ -93,6 +97,12 @@ def prepare_corpus(
         )
     check_classes(protocol, items, allow_partial)
     splits = resolve(protocol, [item.utterance for item in kept])
+    if done is not None:
+        with locked(out_dir, f"{out_dir} is being written"):
+            parts, _, _ = write_data_dirs(out_dir, protocol, kept, splits, missing)
+            write_json(report_path, done | {"parts": done["parts"] | parts})
+        names = ", ".join(f"{split}_fold{number}" for split, number in missing)
+        return f"{protocol.corpus}: up to date but for {names}, now written\n{_summary(protocol, done)}"
     check_parts(resolved(protocol, splits), kept, allow_partial)
     check_equal_parts(protocol, kept, splits)
     equal = equal_pairs(items)
@@ -108,7 +118,8 @@ def prepare_corpus(
         write_manifests(folder, protocol, items, kept)
         write_known(folder, read, versions)
         write_json(folder / SPLITS, splits)
-        report["parts"], other_text, not_kept = write_data_dirs(folder, protocol, kept, splits)
+        wanted = _unwritten(resolved(protocol, splits), folder, fold, every=True)
+        report["parts"], other_text, not_kept = write_data_dirs(folder, protocol, kept, splits, wanted)
         if other_text:
             report["other_text"] = other_text
         if not_kept:
@@ -217,6 +228,26 @@ def _is_done(out_dir: Path, protocol: Protocol, report: dict[str, Any], fingerpr
     if any(is_rule(spec) for spec in protocol.splits.values()):
         names.append(SPLITS)
     return report.get("fingerprint") == fingerprint and all((out_dir / name).is_file() for name in names)
+
+
+def _unwritten(
+    protocol: Protocol, folder: Path, fold: tuple[str, int] | None, every: bool = False
+) -> list[tuple[str, int]]:
+    """Split and fold of those that are to be written and are not, for `prepare_corpus`.
+
+    Args:
+        every: those of splits of few folds, too, which are always written together with the manifests.
+    """
+    found = []
+    for split in protocol.splits:
+        count = len(protocol.folds(split))
+        numbers: Iterable[int] = range(1, count + 1)
+        if count <= FEW_FOLDS and not every:
+            continue
+        if count > FEW_FOLDS and fold is not None:
+            numbers = [own_fold(fold[1], count)] if split == fold[0] else []
+        found += [(split, number) for number in numbers if not (folder / f"{split}_fold{number}").is_dir()]
+    return found
 
 
 def without_doubles(found: Iterable[Utterance]) -> tuple[list[Utterance], list[Path]]:

@@ -18,6 +18,8 @@ MAPPINGS = ("labels", "drop", "expected", "splits", "columns")
 KINDS = {list: ("classes",), dict: MAPPINGS, bool: ("shuffle_labels", "synthetic")}
 KIND_NAMES = {list: "a list", dict: "`key: value` lines, or {} for none", bool: "true or false", str: "text"}
 OPTIONAL = {"note", "base", "preparer", "keep", "shuffle_labels", "synthetic", "columns"}
+# Splits of so many folds and fewer have their data dirs made all at once; of more, each when it is asked for.
+FEW_FOLDS = 20
 COUNTS = ("utterances", "speakers", "labels")
 SPLIT_NAME = re.compile(r"\w[\w.-]{0,99}")
 # Behind what is said of a list of speakers or texts.

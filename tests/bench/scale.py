@@ -6,8 +6,8 @@
 Made corpora of n, 4 n and 16 n utterances (0.1 s of noise at 8 kHz, 20 a speaker, five folds) go through the stages,
 each in a process of its own. Of each: CPU seconds of the process and all that it started, its greatest resident size in
 MB, and the exponent e of the growth between the two larger sizes (seconds ~ n^e): 1 is linear. `speakers` prepares
-a corpus with a fold a speaker: n / 16 speakers of four utterances each. The networks are small, and the runs that pool,
-status, ledger, findings and report read are made: what is measured is what stands around training.
+a corpus with a fold a speaker, for one of these: n / 16 speakers of four utterances each. The networks are small, and
+the runs that pool, status, ledger, findings and report read are made: what is measured is what stands around training.
 """
 
 from __future__ import annotations
@@ -81,10 +81,19 @@ def script(folder: Path, name: str, *words: str | Path) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
 
 
-def prepare(folder: Path, n: int, corpus: str = "scale") -> None:
+def prepare(folder: Path, n: int, corpus: str = "scale", *options: str | Path) -> None:
     """Stage 1."""
     table = folder / "corpora" / corpus / "table.csv"
-    script(folder, "prepare.py", "--recipe", folder / "recipe", corpus, table, folder / "data" / corpus)
+    script(folder, "prepare.py", "--recipe", folder / "recipe", *options, corpus, table, folder / "data" / corpus)
+
+
+def speakers(folder: Path, n: int) -> None:
+    """Stage 1 of an experiment with one of n / 16 folds."""
+    from ser.config import load, write_experiment
+
+    own = load("strict", folder / "recipe", ["corpora=[speakers]"])
+    write_experiment(own, folder / "speakers.yaml")
+    prepare(folder, n, "speakers", "--experiment", folder / "speakers.yaml")
 
 
 def relabel(folder: Path, n: int) -> None:
@@ -202,7 +211,7 @@ MEASURED: dict[str, Callable[[Path, int], None]] = {
     "prepare": prepare,
     "prepare again": prepare,
     "relabel": relabel,
-    "speakers": lambda folder, n: prepare(folder, n, "speakers"),
+    "speakers": speakers,
     "features": features,
     "index": index,
     "start": start,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import numpy as np
 import programs
@@ -80,9 +81,11 @@ class Lab:
     def protocol(self) -> Protocol:
         return read_protocol("lab", self.recipe)
 
-    def prepare(self, allow_partial: bool = False, allow_pipes: bool = False, corpus: Path | None = None) -> str:
-        preparer = load_preparer(self.preparer, self.recipe)
-        return prepare_corpus(preparer, self.protocol, corpus or self.corpus, self.out, allow_partial, allow_pipes)
+    def prepare(
+        self, allow_partial: bool = False, allow_pipes: bool = False, corpus: Path | None = None, **options: Any
+    ) -> str:
+        given = (corpus or self.corpus, self.out, allow_partial, allow_pipes)
+        return prepare_corpus(load_preparer(self.preparer, self.recipe), self.protocol, *given, **options)
 
     def check(self) -> tuple[str, bool]:
         return check_corpus(load_preparer(self.preparer, self.recipe), self.protocol, self.corpus)

@@ -1,11 +1,15 @@
 """Splits by rule: resolved against the speakers that are there, written once, and gone by from then on."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from conftest import refuses
 from lab import LABELS, Lab
 
 from ser.common import InputError, read_json
+from ser.corpora import prepare
 from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import PARTS
 from ser.corpora.splits import partition, resolve, with_splits
@@ -186,7 +190,7 @@ def test_disjoint_texts_of_a_corpus_without_texts(lab):
         resolved(lab, {"groups": 3, "texts": "disjoint"}, spoken(dict.fromkeys("abc", (1, 1, 1, 1))))
 
 
-def prepared(lab, splits):
+def prepared(lab, splits, **options):
     rows = ["path,speaker,emotion,text_id"]
     for speaker in ("ana", "bia", "caio"):
         for label in LABELS:
@@ -195,7 +199,7 @@ def prepared(lab, splits):
                 rows.append(f"{speaker}{label}{text}.wav,{speaker},{label},{text}")
     lab.table("lab.csv", *rows)
     lab.write(splits=splits)
-    return lab.prepare()
+    return lab.prepare(**options)
 
 
 def test_data_dirs_hold_the_texts_of_their_side_and_the_rest_is_counted(lab):
@@ -229,6 +233,31 @@ def test_downstream_sees_lists_of_speakers_and_a_changed_rule_wants_stage_1(lab)
     (lab.out / "splits.json").write_text('["strict"]')
     with pytest.raises(InputError, match=r"splits\.json: holds no splits; remove .*data/lab and run stage 1"):
         with_splits(lab.protocol, lab.out)
+
+
+def test_of_many_folds_those_are_written_that_are_asked_for(lab, monkeypatch):
+    monkeypatch.setattr(prepare, "FEW_FOLDS", 2)
+    splits = {"strict": {"groups": "speakers"}, "paper": {"shares": [0.4, 0.3, 0.3]}}
+
+    def written():
+        return sorted(path.name for path in lab.out.iterdir() if path.is_dir())
+
+    prepared(lab, splits, fold=("strict", 2))
+    assert written() == ["paper_fold1", "strict_fold2"]
+    assert lab.prepare(fold=("strict", 5)).startswith("lab: up to date\n")  # the same: after the third comes the first
+    assert lab.prepare(fold=("paper", 1)).startswith("lab: up to date\n")
+    assert lab.prepare(fold=("strict", 3)).startswith("lab: up to date but for strict_fold3, now written\n")
+    assert written() == ["paper_fold1", "strict_fold2", "strict_fold3"]
+    assert "strict_fold1" in lab.prepare()  # for a grid: all
+    added = {path: path.read_bytes() for path in lab.out.rglob("*") if path.is_file()}
+    shutil.rmtree(lab.out)
+    lab.prepare()
+    whole = {path: path.read_bytes() for path in lab.out.rglob("*") if path.is_file()}
+    assert added.keys() == whole.keys()
+    differing = {path.name for path in whole if added[path] != whole[path]}
+    assert differing <= {"report.json", "files.jsonl.gz", "recordings.jsonl.gz", "supervisions.jsonl.gz", "cuts.jsonl.gz"}
+    parts = [read_json(lab.out / "report.json")["parts"], json.loads(added[lab.out / "report.json"])["parts"]]
+    assert parts[0] == parts[1]
 
 
 def test_a_corpus_prepared_before_there_were_rules_needs_no_splits_json(lab):
