@@ -101,8 +101,9 @@ def _frontend(description: Mapping[str, Any]) -> str:
     if "frontend" in description:
         encoder, layers = description["frontend"], settings["frontend"]["layers"]
         at = f" at {encoder['revision']}" if encoder["revision"] else ""
+        which = "all layers" if layers == "all" else f"layers {markdown(layers)}"
         return (
-            f"layers {markdown(layers)} of the frozen pretrained encoder {markdown(encoder['model'] + at)} (SHA-256 of "
+            f"{which} of the frozen pretrained encoder {markdown(encoder['model'] + at)} (SHA-256 of "
             f"its weights {markdown_code(encoder['weights'])}; licence: {markdown(encoder['licence'])})"
         )
     if settings.get("frontend", {}).get("name") == "logmel":
