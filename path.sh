@@ -14,7 +14,7 @@ export SER_ROOT LC_ALL=C PYTHONUTF8=1
 
 ser_environment() {
   local extra known environment=${SER_ENV:-$SER_ROOT/.venv}
-  known=$(sed -n '/^\[project.optional-dependencies\]/,/^\[tool/s/^\([a-z]*\) = \[.*/\1/p' "$SER_ROOT/pyproject.toml")
+  known=$(sed -n '/^\[project.optional-dependencies\]/,/^\[tool/s/^\([a-z-]*\) = \[.*/\1/p' "$SER_ROOT/pyproject.toml")
   for extra in "$@"; do
     [[ $'\n'$known$'\n' == *$'\n'"$extra"$'\n'* ]] ||
       _ser_error "ser_environment: no extra named $extra (${known//$'\n'/, })" || return 1

@@ -63,7 +63,15 @@ if Path(sys.argv[0]).parent.name in ("steps", "local"):  # while a step imports 
 
 
 def did_you_mean(name: object, known: Iterable[str], before: str = "; ", after: str = "?", cutoff: float = 0.4) -> str:
-    """A guess at what was meant by a name that is unknown, between two texts; "" where nothing comes near."""
+    """A guess at what was meant by a name that is unknown; "" where nothing comes near.
+
+    Args:
+        name: that is unknown.
+        known: names that there are.
+        before: text in front of the guess.
+        after: text behind it.
+        cutoff: of difflib, from 0 to 1: how near a name must come.
+    """
     near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
     return f"{before}did you mean {near[0]}{after}" if near else ""
 

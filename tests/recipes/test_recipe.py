@@ -208,7 +208,10 @@ def test_stopped_in_training_it_takes_its_jobs_along_and_the_rerun_continues(pre
             ["--temporal", "gru"],
             "command line: key temporal = 'gru': there is: .*lstm, blstm, tdnn",
         ),
-        (["--preset", "strikt"], "strikt.yaml: no such file below .*; there is: paper, pretrained, .*strict, strong"),
+        (
+            ["--preset", "strikt"],
+            "strikt.yaml: no such file below .*; there is: logmel, .*pretrained, .*strict, strong",
+        ),
         (["--corpora", "three"], "error: three: no conf/corpora/three.yaml below .*; there is: .*ravdess.yaml"),
         (
             ["--corpora", "tess", "--stage", "0"],
@@ -302,7 +305,7 @@ def test_jobs_need_nothing_but_path_from_their_launcher(prepared: Recipe, tmp_pa
 def test_gpus_of_one_training_are_processes_and_are_asked_of_the_launcher(prepared: Recipe, tmp_path: Path) -> None:
     launcher = tmp_path / "asked.sh"
     launcher.write_text(
-        '#!/bin/sh\necho "$1 $2" > "$(dirname "$0")/asked"\nshift 2\n' + f'exec {ROOT}/utils/run.sh "$@"\n'
+        '#!/bin/sh\necho "$1 $2" > "$(dirname "$0")/asked"\nshift 2\n' + f'exec "{ROOT}/utils/run.sh" "$@"\n'
     )
     launcher.chmod(0o755)
     recipe = replace(prepared, exp=str(tmp_path / "exp"))

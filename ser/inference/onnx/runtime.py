@@ -92,7 +92,12 @@ class GraphPredictor:
         return np.pad(spectrum, (0, max(0, self.shortest - len(spectrum))))
 
     def normalised(self, preprocessed: np.ndarray, statistics: Any = None) -> np.ndarray:
-        """The same; there are no statistics."""
+        """The same.
+
+        Args:
+            preprocessed: samples, (samples,).
+            statistics: none.
+        """
         return preprocessed
 
     def moments(self) -> Any:
