@@ -33,6 +33,18 @@ def check_picture(path: Path) -> None:
         raise InputError(f"unknown ending; a picture ends in {', '.join(METADATA)}", path)
 
 
+def text_colour(ground: str) -> str:
+    """Black or white, whichever has the higher contrast (WCAG 2) with a colour: 4.58:1 at least.
+
+    Args:
+        ground: #rrggbb.
+    """
+    channels = [int(ground[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if (light + 0.05) ** 2 > 0.05 * 1.05 else "#FFFFFF"
+
+
 def save_picture(figure: Figure, path: Path) -> None:
     """Write a figure, in the format of its ending.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ser.common.pictures import save_picture
+from ser.common.pictures import save_picture, text_colour
 from ser.diarization.segments import Channel, Timeline, cell_edges
 from ser.inference.confidence import ABSTAINED
 
@@ -22,14 +22,6 @@ NAMED = 0.05
 def colours_of(classes: Sequence[str]) -> dict[str, str]:
     """A colour an emotion, and grey for the last class, no speech."""
     return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(classes[:-1])} | {classes[-1]: GREY}
-
-
-def text_colour(ground: str) -> str:
-    """Black or white, whichever has the higher contrast (WCAG 2) with a colour: 4.58:1 at least."""
-    channels = [int(ground[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "#000000" if (light + 0.05) ** 2 > 0.05 * 1.05 else "#FFFFFF"
 
 
 def draw_timeline(timeline: Timeline, path: Path) -> None:

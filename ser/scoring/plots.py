@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ser.common.pictures import save_picture
+from ser.common.pictures import save_picture, text_colour
 
 FEWEST = 20  # utterances of a reliability bin that is drawn
 
@@ -22,12 +22,15 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], title: str, pa
         title: of the picture.
         path: of the picture: .png, .pdf or .svg.
     """
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
     from matplotlib.figure import Figure
 
+    colours = colormaps["Blues"]
     share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(1.2 + len(classes), 1 + 0.9 * len(classes)), layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(share, cmap=colours, vmin=0, vmax=1)
     axes.set_xticks(range(len(classes)), classes)
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="hypothesis", ylabel="truth", title=title)
@@ -38,7 +41,7 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], title: str, pa
             f"{share[i, j]:.0%}\n{n}",
             ha="center",
             va="center",
-            color="white" if share[i, j] > 0.5 else "black",
+            color=text_colour(to_hex(colours(share[i, j]))),
         )
     save_picture(figure, path)
 

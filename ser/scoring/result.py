@@ -226,7 +226,7 @@ def _draw(folder: Path, result: Mapping[str, Any]) -> None:
     plot_curves([folder], folder / CURVES)
     for corpus, found in result["targets"].items():
         name, place = f"{corpus} {result['part']}", decode_folder(folder, corpus, result["part"])
-        title = f"{name}: {scores_text(found)}, n = {found['n']}"
+        title = f"{name}, n = {found['n']}\n{scores_text(found)}"
         plot_confusion(np.array(found["confusion"]), found["classes"], title, place / "confusion.png")
         if calibrated := result.get("calibration", {}).get(corpus):
             title = f"{name}: temperature {calibrated['temperature']:.2f} from {calibrated['n']} validation utterances"

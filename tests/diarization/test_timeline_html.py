@@ -11,10 +11,11 @@ import soundfile
 from browser import CONTRAST, SIZES
 from conftest import refuses
 
+from ser.common.pictures import text_colour
 from ser.diarization.html import sound as sounds
 from ser.diarization.html.page import robustness, write_timeline_page
 from ser.diarization.html.sound import read_sound
-from ser.diarization.picture import COLOURS, GREY, text_colour
+from ser.diarization.picture import COLOURS, GREY
 from ser.diarization.segments import Channel, Segment, Timeline
 from ser.diarization.windows import ChannelStatistics
 from ser.inference import Predictor, open_model

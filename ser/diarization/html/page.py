@@ -12,8 +12,9 @@ import numpy as np
 from ser.common import InputError, read_json, write_text
 from ser.common.kinds import of_kind
 from ser.common.output import html_template, line
+from ser.common.pictures import text_colour
 from ser.diarization.html.sound import CODECS, LONGEST, read_sound
-from ser.diarization.picture import colours_of, text_colour
+from ser.diarization.picture import colours_of
 from ser.diarization.segments import Timeline
 from ser.inference.card import LIMITS
 from ser.inference.confidence import ABSTAINED
