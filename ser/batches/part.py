@@ -94,10 +94,9 @@ def load_part(
     if not speakers:
         return None
     folder = data_dir_of(data_root, protocol, experiment, part)
-    many = len(protocol.folds(experiment.split)) > FEW_FOLDS
-    if many and (folder.parents[1] / "report.json").is_file() and not folder.parent.is_dir():
-        raise InputError("not written", folder.parent, f"run stage 1 with --fold {experiment.fold}")
     if (folder.parents[1] / "report.json").is_file() and not (folder / "utt2spk").is_file():
+        if not folder.parent.is_dir() and len(protocol.folds(experiment.split)) > FEW_FOLDS:
+            raise InputError("not written", folder.parent, f"run stage 1 with --fold {experiment.fold}")
         raise InputError(
             f"fold {experiment.fold} has no {part} utterances in this partial copy of "
             f"{protocol.name} (it wants those of {', '.join(speakers)})",

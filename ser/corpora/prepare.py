@@ -99,8 +99,12 @@ def prepare_corpus(
     splits = resolve(protocol, [item.utterance for item in kept])
     if done is not None:
         with locked(out_dir, f"{out_dir} is being written"):
-            parts, _, _ = write_data_dirs(out_dir, protocol, kept, splits, missing)
-            write_json(report_path, done | {"parts": done["parts"] | parts})
+            done = read_json(report_path)  # to which another process may have added a fold
+            counts = write_data_dirs(out_dir, protocol, kept, splits, missing)
+            for key, found_now in zip(("parts", "other_text", "not_kept"), counts, strict=True):
+                if found_now:
+                    done[key] = done.get(key, {}) | found_now
+            write_json(report_path, done)
         names = ", ".join(f"{split}_fold{number}" for split, number in missing)
         return f"{protocol.corpus}: up to date but for {names}, now written\n{_summary(protocol, done)}"
     check_parts(resolved(protocol, splits), kept, allow_partial)

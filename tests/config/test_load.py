@@ -201,7 +201,9 @@ def test_a_folder_of_noise_can_be_taken_back(preset, nothing):
     assert experiment.augment["noise"]["folder"] == ""
 
 
-@pytest.mark.parametrize(("name", "copies"), [("paper", 1), ("strict", 1), ("strong", 0), ("logmel", 0)])
+@pytest.mark.parametrize(
+    ("name", "copies"), [("paper", 1), ("strict", 1), *((p, 0) for p in ("strong", "strong_global", "logmel"))]
+)
 def test_copies_of_the_presets(name, copies):
     assert load(name, None, [CORPORA]).augment["copies"] == copies
 

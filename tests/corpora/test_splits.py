@@ -237,7 +237,7 @@ def test_downstream_sees_lists_of_speakers_and_a_changed_rule_wants_stage_1(lab)
 
 def test_of_many_folds_those_are_written_that_are_asked_for(lab, monkeypatch):
     monkeypatch.setattr(prepare, "FEW_FOLDS", 2)
-    splits = {"strict": {"groups": "speakers"}, "paper": {"shares": [0.4, 0.3, 0.3]}}
+    splits = {"strict": {"groups": "speakers", "texts": "disjoint"}, "paper": {"shares": [0.4, 0.3, 0.3]}}
 
     def written():
         return sorted(path.name for path in lab.out.iterdir() if path.is_dir())
@@ -246,7 +246,9 @@ def test_of_many_folds_those_are_written_that_are_asked_for(lab, monkeypatch):
     assert written() == ["paper_fold1", "strict_fold2"]
     assert lab.prepare(fold=("strict", 5)).startswith("lab: up to date\n")  # the same: after the third comes the first
     assert lab.prepare(fold=("paper", 1)).startswith("lab: up to date\n")
-    assert lab.prepare(fold=("strict", 3)).startswith("lab: up to date but for strict_fold3, now written\n")
+    added_fold = lab.prepare(fold=("strict", 3))
+    assert added_fold.startswith("lab: up to date but for strict_fold3, now written\n")
+    assert "strict_fold3/train: 4 utterances left out, since their text is for the other side" in added_fold
     assert written() == ["paper_fold1", "strict_fold2", "strict_fold3"]
     assert "strict_fold1" in lab.prepare()  # for a grid: all
     added = {path: path.read_bytes() for path in lab.out.rglob("*") if path.is_file()}
@@ -257,8 +259,9 @@ def test_of_many_folds_those_are_written_that_are_asked_for(lab, monkeypatch):
     differing = {path.name for path in whole if added[path] != whole[path]}
     manifests = {f"{name}.jsonl.gz" for name in ("files", "recordings", "supervisions", "cuts")}
     assert differing <= {"report.json", *manifests}  # with times in them
-    parts = [read_json(lab.out / "report.json")["parts"], json.loads(added[lab.out / "report.json"])["parts"]]
-    assert parts[0] == parts[1]
+    reports = [read_json(lab.out / "report.json"), json.loads(added[lab.out / "report.json"])]
+    for key in ("parts", "other_text"):
+        assert reports[0][key] == reports[1][key]
 
 
 def test_a_corpus_prepared_before_there_were_rules_needs_no_splits_json(lab):

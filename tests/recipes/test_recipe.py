@@ -210,7 +210,7 @@ def test_stopped_in_training_it_takes_its_jobs_along_and_the_rerun_continues(pre
         ),
         (
             ["--preset", "strikt"],
-            "strikt.yaml: no such file below .*; there is: logmel, .*pretrained, .*strict, strong",
+            "strikt.yaml: no such file below .*; there is: logmel, .*paper, pretrained, .*strict, strong",
         ),
         (["--corpora", "three"], "error: three: no conf/corpora/three.yaml below .*; there is: .*ravdess.yaml"),
         (

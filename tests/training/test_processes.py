@@ -66,8 +66,9 @@ def test_two_processes_end_where_one_ends(made, tmp_path, settings):
     assert not (tmp_path / "one" / CHECKPOINT).exists()
 
 
-def wait_for_epochs(folder: Path, count: int) -> None:
+def wait_for_epochs(process: subprocess.Popen, folder: Path, count: int) -> None:
     while not (folder / EPOCHS).is_file() or len(rows(folder)) < count:
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
 
 
@@ -84,7 +85,7 @@ def straight(made, tmp_path_factory) -> Path:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_ended_training_of_two_processes_goes_on_bit_for_bit(made, straight, tmp_path, number):
     process = start(made, tmp_path, *LONG, "training.checkpoint_seconds=0.2")
-    wait_for_epochs(tmp_path, 4)
+    wait_for_epochs(process, tmp_path, 4)
     process.send_signal(number)
     errors = process.communicate()[1]
     if number == signal.SIGTERM:
@@ -98,7 +99,7 @@ def test_an_ended_training_of_two_processes_goes_on_bit_for_bit(made, straight, 
 
 def test_a_process_that_is_killed_is_named(made, tmp_path):
     process = start(made, tmp_path, *LONG)
-    wait_for_epochs(tmp_path, 2)
+    wait_for_epochs(process, tmp_path, 2)
     (other,) = psutil.Process(process.pid).children()
     other.kill()
     errors = process.communicate()[1]
