@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from dataclasses import dataclass
 
 import torch
 
 from ser.common import InputError
-from ser.common.cores import available_cores
+from ser.common.cores import asked_threads, available_cores
 from ser.config import Training
 
 # Of glibc's malloc.h.
@@ -46,7 +45,7 @@ def resolve_device(config: Training) -> DeviceConfig:
     device = open_device(name)
     if device.type == "cpu":
         keep_freed_memory()
-    threads = config.threads or _asked_threads() or available_cores()
+    threads = config.threads or asked_threads() or available_cores()
     torch.set_num_threads(threads)
     precision = config.precision
     if precision == "auto":
@@ -77,12 +76,6 @@ def keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt and mallopt(M_MMAP_THRESHOLD, 2**30):
         mallopt(M_TRIM_THRESHOLD, 2**30)
-
-
-def _asked_threads() -> int:
-    """OMP_NUM_THREADS, which schedulers and people set; 0 where it is not set."""
-    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(first) if first.isdigit() else 0
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -91,6 +91,12 @@ def test_a_package_without_torch_names_the_fix(made, packed):
     )
 
 
+@pytest.mark.parametrize(("option", "value"), [("--device", "cuda"), ("--utt2spk", "utt2spk")])
+def test_what_a_graph_does_not_do_is_refused(made, graph, capsys, option, value):
+    assert main(["predict", str(graph), str(made.root / "one"), option, value]) == 1
+    assert f"error: {option}" in capsys.readouterr().err
+
+
 def test_what_is_no_graph_of_waveforms_is_refused(packed, graph, tmp_path):
     with refuses("no such file", tmp_path / "none.onnx"):
         GraphPredictor(tmp_path / "none.onnx")

@@ -118,24 +118,23 @@ def run(options: argparse.Namespace) -> int:
 
 def _predictor(options: argparse.Namespace) -> Predictor | GraphPredictor:
     """What answers: an exported graph, which needs no torch, or a model package."""
-    import os
+    from ser.common.cores import asked_threads, available_cores
 
-    from ser.common.cores import available_cores
-
-    threads = None if "OMP_NUM_THREADS" in os.environ else available_cores()
+    threads = asked_threads() or available_cores()
     if options.model.suffix == ".onnx":
         from ser.inference.onnx.runtime import GraphPredictor
 
         if options.utt2spk:
             raise InputError("a graph takes no statistics from files", "--utt2spk", "give the model package it is of")
+        if options.device != "cpu":
+            raise InputError("a graph is computed on the CPU", f"--device {options.device}", "leave it out")
         return GraphPredictor(options.model, options.head, threads)
     import torch
 
     from ser.inference.model import open_model
     from ser.inference.predictor import Predictor
 
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     return Predictor(open_model(options.model, options.device), options.head)
 
 
