@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import fetch_corpus, github
-from ser.corpora.problems import report_issue
+from ser.corpora.issues import RAISED, Issue, Issues
 
 NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_(XX?|LO|MD|HI)\.((?i:wav|flac|mp3))")
 # VideoDemographics.csv; the others are men
@@ -39,22 +39,19 @@ def download(corpus_dir: Path) -> None:
     fetch_corpus(corpus_dir, "crema_d", lambda: github("CheyneyComputerScience/CREMA-D", "master", wanted))
 
 
-def utterances(corpus_dir: Path) -> Iterator[Utterance]:
+def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]:
     """Every clip, with label and speaker from its own name.
 
-    Raises:
-        InputError: files that git-lfs has not fetched, unless findings are being collected.
+    Args:
+        corpus_dir: folder of the corpus.
+        issues: gets files of other names, and those that git-lfs has not fetched.
     """
-    files = [(path, match) for path, match in audio_files(corpus_dir, NAME) if match[5].lower() != "mp3"]
+    files = [(path, match) for path, match in audio_files(corpus_dir, NAME, issues) if match[5].lower() != "mp3"]
     pointers = [path for path, _ in files if _is_pointer(path)]
     if pointers:
-        report_issue(
-            "git-lfs",
-            f"{len(pointers)} of {len(files)} files are git-lfs pointers, not audio (such as "
-            f"{pointers[0].relative_to(corpus_dir)})",
-            corpus_dir,
-            "run `git lfs pull` in it",
-        )
+        which = f"{len(pointers)} of {len(files)} files are git-lfs pointers, not audio"
+        what = f"{which} (such as {pointers[0].relative_to(corpus_dir)})"
+        issues.add(Issue("git-lfs", what, corpus_dir, "run `git lfs pull` in it"))
     for path, match in files:
         actor, sentence, emotion, level, _ = match.groups()
         speaker = f"crema_d_{actor}"

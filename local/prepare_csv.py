@@ -25,18 +25,16 @@ from pathlib import Path
 
 from ser.common import InputError, did_you_mean
 from ser.corpora import Protocol, Utterance
-from ser.corpora.problems import report_issue
+from ser.corpora.issues import RAISED, Issue, Issues
 from ser.corpora.protocol import PARTS
 from ser.corpora.table import (
     Labels,
     Names,
-    Refused,
     existing_file,
     gender,
     milliseconds,
     plain,
     read_sheet,
-    refuse,
     seconds,
 )
 
@@ -45,32 +43,34 @@ OPTIONAL = ("start", "end", "split", "text_id", "channel", "gender", "language",
 Row = dict[str, str]
 
 
-def utterances(corpus_dir: Path, protocol: Protocol) -> Iterator[Utterance]:
+def utterances(corpus_dir: Path, protocol: Protocol, issues: Issues = RAISED) -> Iterator[Utterance]:
     """Every line of the table.
 
     Args:
         corpus_dir: the table, or a folder that holds one.
+        protocol: names the corpus, its labels and columns.
+        issues: gets lines that are left out.
 
     Raises:
         InputError: naming file and line.
     """
     table = _table(corpus_dir)
     names, labels = Names(protocol.corpus), Labels(protocol.labels, protocol.path)
-    rows, comma = _rows(table, protocol.columns)
+    rows, comma = _rows(table, protocol.columns, issues)
     found: dict[str, Utterance] = {}
     for row, origin in rows:
         try:
             utterance = _utterance(table, row, origin, names, labels, comma)
             other = found.setdefault(utterance.id, utterance)
             if other is not utterance:
-                raise refuse(
+                raise Issue(
                     "one id, two lines",
                     f"the same utterance as {other.origin} ({utterance.id})",
                     origin,
                     "remove a line, or give them an id each in a column `id`",
                 )
-        except Refused:
-            continue
+        except Issue as issue:
+            issues.add(issue)
     names.tell(table)
     segmented = any(u.start or u.end is not None or u.channel is not None for u in found.values())
     recordings = _recordings(names, found.values()) if segmented else {}
@@ -94,16 +94,17 @@ def _table(corpus_dir: Path) -> Path:
     return tables[0]
 
 
-def _rows(table: Path, columns: Mapping[str, str]) -> tuple[list[tuple[Row, str]], bool]:
+def _rows(table: Path, columns: Mapping[str, str], issues: Issues) -> tuple[list[tuple[Row, str]], bool]:
     """The rows by column, each with its "<file>:<line>", and whether numbers may have a decimal comma.
 
     Args:
         columns: our name of a column -> the table's, where these differ.
     """
-    header, rows, comma = read_sheet(table)
+    header, rows, comma = read_sheet(table, issues)
     names = _columns(header, f"{table}:1", columns)
     if not rows:
-        report_issue("table", "has no lines below the column names", table, "list the utterances")
+        what = "has no lines below the column names"
+        issues.add(Issue("table", what, table, "list the utterances"))
     return [(dict(zip(names, fields, strict=True)), origin) for fields, origin in rows], comma
 
 
@@ -130,24 +131,24 @@ def _columns(fields: list[str], origin: str, given: Mapping[str, str]) -> list[s
 def _utterance(table: Path, row: Row, origin: str, names: Names, labels: Labels, comma: bool) -> Utterance:
     for name in NEEDED:
         if not row[name]:
-            raise refuse("table", f"{name} is empty", origin, "fill it in, or remove the line")
+            raise Issue("table", f"{name} is empty", origin, "fill it in, or remove the line")
     path = _path(table, row["path"])
     if path is None:
         place = table.parent / row["path"]
-        raise refuse("missing files", f"{place}: no such file", origin, "fix the path, or put the file there")
+        raise Issue("missing files", f"{place}: no such file", origin, "fix the path, or put the file there")
     start = seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0
     end = seconds(row["end"], "end", origin, comma) if row.get("end") else None
     end = None if end == -1 else end
     if start < 0 or (end is not None and end <= start):
-        raise refuse("segments", f"starts at {start:g} s and ends at {row.get('end') or -1} s", origin, "fix the times")
+        raise Issue("segments", f"starts at {start:g} s and ends at {row.get('end') or -1} s", origin, "fix the times")
     channel = None
     if row.get("channel"):
         if not (row["channel"].isascii() and row["channel"].isdigit()):
-            raise refuse("table", f"channel {row['channel']!r}: a number from 0", origin)
+            raise Issue("table", f"channel {row['channel']!r}: a number from 0", origin)
         channel = int(row["channel"])
     split = row.get("split", "").casefold()
     if split not in ("", *PARTS):
-        raise refuse("table", f"split {row['split']!r}: one of {', '.join(PARTS)}, or empty", origin)
+        raise Issue("table", f"split {row['split']!r}: one of {', '.join(PARTS)}, or empty", origin)
     speaker = names.speaker(row["speaker"], origin)
     key = names.rest(row.get("id") or path.stem).removeprefix(f"{speaker}-")
     if not row.get("id"):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import FetchError, Remote, fetch_corpus
+from ser.corpora.issues import RAISED, Issues
 
 NAME = re.compile(r"(\d\d)([ab]\d\d)([A-Z])([a-z])\.(?i:wav|flac)")
 EMOTIONS = {
@@ -44,9 +45,14 @@ def download(corpus_dir: Path) -> None:
         fetch_corpus(corpus_dir, "emodb", lambda: [Remote("download.zip", f"http://{address}")])
 
 
-def utterances(corpus_dir: Path) -> Iterator[Utterance]:
-    """Every clip, with label and speaker from its own name; the closed set refuses an unknown letter, passed on."""
-    for path, match in audio_files(corpus_dir, NAME):
+def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]:
+    """Every clip, with label and speaker from its own name; the closed set refuses an unknown letter, passed on.
+
+    Args:
+        corpus_dir: folder of the corpus.
+        issues: gets files of other names.
+    """
+    for path, match in audio_files(corpus_dir, NAME, issues):
         if any("laryng" in part.lower() for part in path.relative_to(corpus_dir).parts):
             continue
         number, text, emotion, _ = match.groups()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import fetch_corpus, zenodo
+from ser.corpora.issues import RAISED, Issues
 
 NAME = re.compile(r"([mw]\d\d)([a-z])(\d\d)\.(?:wav|flac)", re.IGNORECASE)
 EMOTIONS = {"a": "anger", "h": "happiness", "n": "neutral", "s": "sadness"}
@@ -26,12 +27,16 @@ def download(corpus_dir: Path) -> None:
     fetch_corpus(corpus_dir, "emouerj", lambda: zenodo("5427549"))
 
 
-def utterances(corpus_dir: Path) -> Iterator[Utterance]:
+def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]:
     """Every clip, with label and speaker from its own name; the closed set refuses an unknown letter, passed on.
 
     Other files lie among the clips, so names of another kind are passed over; the counts tell if a clip is one of them.
+
+    Args:
+        corpus_dir: folder of the corpus.
+        issues: gets files of other names.
     """
-    for path, match in audio_files(corpus_dir, NAME, strays=True):
+    for path, match in audio_files(corpus_dir, NAME, issues, strays=True):
         actor, emotion, _ = (text.lower() for text in match.groups())
         speaker = f"emouerj_{actor}"
         yield Utterance(

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 from ser.common import InputError
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import by_hand
-from ser.corpora.problems import report_issue
+from ser.corpora.issues import RAISED, Issue, Issues
 
 TURN = re.compile(r"(Ses(0[1-5])[FM]_(impro|script)(\w*))_([FM])\w+")
 FILE = re.compile(TURN.pattern + r"\.(?i:wav|flac)")
@@ -82,26 +82,31 @@ def download(corpus_dir: Path) -> None:
     )
 
 
-def utterances(corpus_dir: Path) -> Iterator[Utterance]:
+def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]:
     """Every turn of the sessions that are there, with the speaker from the file's own name.
 
+    Args:
+        corpus_dir: folder that holds Session1 to Session5.
+        issues: gets files and lines of EmoEvaluation that are left out.
+
     Raises:
-        InputError: no session at all, or an EmoEvaluation file that cannot be understood.
+        InputError: no session at all.
     """
     sessions = _sessions(corpus_dir)
     if not sessions:
         raise InputError("holds no Session1 to Session5", corpus_dir, "give the folder IEMOCAP_full_release")
     for session in sessions:
-        evaluations = read_evaluations(session / "dialog" / "EmoEvaluation")
+        evaluations = read_evaluations(session / "dialog" / "EmoEvaluation", issues)
         folder = session / "sentences" / "wav"
         there = set()
-        for path, match in audio_files(folder, FILE) if folder.is_dir() else ():
+        for path, match in audio_files(folder, FILE, issues) if folder.is_dir() else ():
             there.add(path.stem)
             yield _utterance(path, match, evaluations.get(path.stem))
         for turn in sorted(evaluations.keys() - there):
             name = TURN.fullmatch(turn)
             if name is None:
-                report_issue("evaluations", f"{turn} is no turn's name", evaluations[turn].origin, FIX)
+                what = f"{turn} is no turn's name"
+                issues.add(Issue("evaluations", what, evaluations[turn].origin, FIX))
                 continue
             yield _utterance(folder / name[1] / f"{turn}.wav", name, evaluations[turn])
 
@@ -112,12 +117,12 @@ def tree(corpus_dir: Path) -> str:
     return names or "no session"
 
 
-def read_evaluations(folder: Path) -> dict[str, Evaluation]:
+def read_evaluations(folder: Path, issues: Issues = RAISED) -> dict[str, Evaluation]:
     """Turn -> evaluation, from the files of the dialogues.
 
-    Raises:
-        InputError: a line that begins like a turn's and does not go on like one, or a turn twice, unless findings are
-            being collected.
+    Args:
+        folder: dialog/EmoEvaluation of a session.
+        issues: gets a line that begins like a turn's and does not go on like one, or a turn that stands twice.
     """
     found: dict[str, Evaluation] = {}
     for path in sorted(folder.glob("Ses*.txt")):
@@ -125,7 +130,7 @@ def read_evaluations(folder: Path) -> dict[str, Evaluation]:
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             origin = f"{path}:{number}"
             if line.startswith("["):
-                current = _evaluation(line, origin, found)
+                current = _evaluation(line, origin, found, issues)
             elif current is not None and (match := VOTE.match(line)):
                 words = [word.strip().lower() for word in match[2].split(";") if word.strip()]
                 votes = current.votes if match[1] == "E" else current.self_votes
@@ -133,16 +138,17 @@ def read_evaluations(folder: Path) -> dict[str, Evaluation]:
     return found
 
 
-def _evaluation(line: str, origin: str, found: dict[str, Evaluation]) -> Evaluation | None:
+def _evaluation(line: str, origin: str, found: dict[str, Evaluation], issues: Issues) -> Evaluation | None:
     """What a turn's first line says, put into `found`."""
     match = LINE.match(line)
     if match is None:
         form = "[start - end] turn emotion [valence, activation, dominance]"
-        report_issue("evaluations", f"expected `{form}`, found {line!r}", origin, FIX)
+        issues.add(Issue("evaluations", f"expected `{form}`, found {line!r}", origin, FIX))
         return None
     _, _, turn, label, *means = match.groups()
     if turn in found:
-        report_issue("evaluations", f"{turn} stands also in {found[turn].origin}", origin, "remove the wrong one")
+        what = f"{turn} stands also in {found[turn].origin}"
+        issues.add(Issue("evaluations", what, origin, "remove the wrong one"))
         return None
     values = dict(zip(("valence", "activation", "dominance"), map(float, means), strict=True))
     found[turn] = Evaluation(label, values, Counter(), Counter(), origin)

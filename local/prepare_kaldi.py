@@ -40,8 +40,8 @@ from ser.corpora.data_dir import (
     recording_line,
     run_command,
 )
-from ser.corpora.problems import report_issue
-from ser.corpora.table import Labels, Names, Refused, gender, refuse, seconds
+from ser.corpora.issues import RAISED, Issue, Issues
+from ser.corpora.table import Labels, Names, gender, seconds
 
 NEEDED = ("wav.scp", "utt2spk", "utt2emo")
 OPTIONAL = ("spk2gender", "utt2text_id", "utt2lang", "reco2dur", "utt2dur")
@@ -76,7 +76,7 @@ class _Recordings:
         import soundfile
 
         if not self.allow_pipes or self.audio_dir is None:
-            raise refuse(
+            raise Issue(
                 "pipes",
                 f"a command ({command}); if you trust every command in this file, have them run with "
                 "--allow-pipes true",
@@ -89,14 +89,14 @@ class _Recordings:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder, "audio")
             if failure := run_command(command, output, self.corpus_dir):
-                raise refuse("pipes", f"{failure}, so its audio is not taken", line.origin, f"fix it: {command}")
+                raise Issue("pipes", f"{failure}, so its audio is not taken", line.origin, f"fix it: {command}")
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # a header cannot tell the size of what goes into a pipe
                     audio = read_audio(output)
             except InputError as error:
                 reason = error.what.partition(";")[0]
-                raise refuse(
+                raise Issue(
                     "pipes", f"the command gives no audio ({reason})", line.origin, f"fix it: {command}"
                 ) from None
         samples = audio.samples.T
@@ -111,11 +111,18 @@ class _Recordings:
 
 
 def utterances(
-    corpus_dir: Path, protocol: Protocol, allow_pipes: bool = False, audio_dir: Path | None = None
+    corpus_dir: Path,
+    protocol: Protocol,
+    issues: Issues = RAISED,
+    allow_pipes: bool = False,
+    audio_dir: Path | None = None,
 ) -> Iterator[Utterance]:
     """Every line of utt2spk.
 
     Args:
+        corpus_dir: the data dir.
+        protocol: names the corpus and its labels.
+        issues: gets lines that are left out.
         allow_pipes: run the commands in wav.scp.
         audio_dir: where their audio is kept.
 
@@ -125,41 +132,45 @@ def utterances(
     for name in NEEDED:
         if not (corpus_dir / name).is_file():
             raise InputError(f"has no {name}", corpus_dir, f"give a data dir with {', '.join(NEEDED)}")
-    tables = read_tables(corpus_dir / "wav.scp", (*NEEDED[1:], *OPTIONAL))
-    segments = _segments(tables)
-    _check_keys(corpus_dir, tables, segments)
+    tables = read_tables(corpus_dir / "wav.scp", (*NEEDED[1:], *OPTIONAL), issues)
+    segments = _segments(tables, issues)
+    _check_keys(corpus_dir, tables, segments, issues)
     names, labels = Names(protocol.corpus), Labels(protocol.labels, protocol.path)
     recordings = _Recordings(corpus_dir, allow_pipes, audio_dir)
     found: dict[str, Utterance] = {}
     for key, line in progress(tables["utt2spk"].items(), text=f"{protocol.corpus}: listing", unit="utt"):
         try:
             utterance = _utterance(key, line, tables, segments, recordings, names, labels)
+            if utterance is None:  # its recording or its line of segments is an issue already
+                continue
             other = found.setdefault(utterance.id, utterance)
             if other is not utterance:
-                raise refuse(
+                raise Issue(
                     "one id, two lines",
                     f"becomes the same utterance as {other.origin} ({utterance.id})",
                     line.origin,
                     "rename one",
                 )
-        except Refused:
-            continue
+        except Issue as issue:
+            issues.add(issue)
     names.tell(corpus_dir)
     yield from found.values()
 
 
-def _segments(tables: dict[str, KeyedLines]) -> dict[str, KaldiSegment]:
+def _segments(tables: dict[str, KeyedLines], issues: Issues) -> dict[str, KaldiSegment]:
     """What each utterance is of its recording; those whose line was refused are left out."""
     found = {}
     for key in tables["segments"] or tables["wav.scp"]:
         try:
             found[key] = read_segment(key, tables)
-        except Refused:
-            continue
+        except Issue as issue:
+            issues.add(issue)
     return found
 
 
-def _check_keys(corpus_dir: Path, tables: dict[str, KeyedLines], segments: dict[str, KaldiSegment]) -> None:
+def _check_keys(
+    corpus_dir: Path, tables: dict[str, KeyedLines], segments: dict[str, KaldiSegment], issues: Issues
+) -> None:
     """What stands in one table and misses its fellow in another: nothing is passed over in silence."""
     keys = set(tables["utt2spk"])
     recordings = {s.recording for s in segments.values()}
@@ -173,12 +184,9 @@ def _check_keys(corpus_dir: Path, tables: dict[str, KeyedLines], segments: dict[
     }
     for name, (others, where) in known.items():
         for key in sorted(tables[name].keys() - others):
-            report_issue(
-                "table",
-                f"{key} is not in {corpus_dir / where}",
-                tables[name][key].origin,
-                "remove the line (utils/fix_data_dir.sh does), or complete the other file",
-            )
+            what = f"{key} is not in {corpus_dir / where}"
+            fix = "remove the line (utils/fix_data_dir.sh does), or complete the other file"
+            issues.add(Issue("table", what, tables[name][key].origin, fix))
 
 
 def _utterance(
@@ -189,17 +197,17 @@ def _utterance(
     recordings: _Recordings,
     names: Names,
     labels: Labels,
-) -> Utterance:
+) -> Utterance | None:
     speaker, origin = read_speaker(key, line), line.origin
     for name in ("utt2emo", "segments" if tables["segments"] else "wav.scp"):
         if key not in tables[name]:
-            raise refuse("table", f"{key} is not in {name}", origin, "remove the line, or complete the other file")
+            raise Issue("table", f"{key} is not in {name}", origin, "remove the line, or complete the other file")
     if key not in segments:
-        raise Refused  # its line was refused
+        return None
     segment = segments[key]
     audio = recordings.audio(segment.recording, recording_line(segment, tables))
     if audio is None:
-        raise Refused  # its line was refused
+        return None
     path, info = audio
     if info is not None:
         _check_duration(tables["reco2dur"].get(segment.recording), 0.0, None, path, info)
@@ -236,7 +244,7 @@ def _check_duration(line: Line | None, start: float, end: float | None, path: Pa
             if start or end is not None or given <= 0
             else f", which would be right at {info.num_samples / given:.0f} Hz"
         )
-        raise refuse(
+        raise Issue(
             "durations",
             f"{given:g} s, and by its header {path} has {there:g} s ({info.num_samples} samples at "
             f"{info.sampling_rate} Hz){rate}",

@@ -21,9 +21,9 @@ from pathlib import Path
 from ser.common import InputError
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import fetch_corpus, github_archive
-from ser.corpora.problems import report_issue
-from ser.corpora.table import Refused, gender, read_lines, refuse
-from ser.corpora.utterance import files_below, is_hidden, refuse_stray
+from ser.corpora.issues import RAISED, Issue, Issues
+from ser.corpora.table import gender, read_lines
+from ser.corpora.utterance import files_below, is_hidden, stray_file
 
 NAME = re.compile(r"([A-Z]{2}\d)_([a-z]+)_(\d{1,2})\.(?i:wav|flac)")
 TABLE = "data.tsv"
@@ -35,19 +35,22 @@ def download(corpus_dir: Path) -> None:
     fetch_corpus(corpus_dir, "nemo", lambda: [github_archive("amu-cai/nEMO", "main")])
 
 
-def utterances(corpus_dir: Path) -> Iterator[Utterance]:
+def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]:
     """Every clip of the table, also where its file is missing.
 
+    Args:
+        corpus_dir: folder that holds the table.
+        issues: gets lines that cannot be understood, and files that the table does not name.
+
     Raises:
-        InputError: no table, or one that cannot be understood, or a file that it does not name, unless findings are
-            being collected.
+        InputError: no table, or two that differ.
     """
     table = _table(corpus_dir)
-    rows = _read(table)
+    rows = _read(table, issues)
     there = set()
-    for path, _ in audio_files(corpus_dir, NAME):
+    for path, _ in audio_files(corpus_dir, NAME, issues):
         if path.stem not in rows:
-            refuse_stray(path, f"{table} does not name it")
+            issues.add(stray_file(path, f"{table} does not name it"))
             continue
         there.add(path.stem)
         yield _utterance(path, rows[path.stem])
@@ -69,7 +72,7 @@ def _table(corpus_dir: Path) -> Path:
     return first
 
 
-def _read(table: Path) -> dict[str, dict[str, str]]:
+def _read(table: Path, issues: Issues) -> dict[str, dict[str, str]]:
     """Name of a clip without its suffix -> what the table says of it by column, and its "<file>:<line>" as origin."""
     lines = read_lines(table)
     head, origin = next(lines, ("", f"{table}:1"))
@@ -80,13 +83,13 @@ def _read(table: Path) -> dict[str, dict[str, str]]:
     for line, origin in lines:
         try:
             row = _row(columns, [field.strip() for field in line.split("\t")], origin)
-        except Refused:
+        except Issue as issue:
+            issues.add(issue)
             continue
         stem = row["file_id"].rpartition(".")[0]
         if stem in rows:
-            report_issue(
-                "table", f"{row['file_id']} stands also in {rows[stem]['origin']}", origin, "remove the wrong line"
-            )
+            what = f"{row['file_id']} stands also in {rows[stem]['origin']}"
+            issues.add(Issue("table", what, origin, "remove the wrong line"))
             continue
         rows[stem] = row
     return rows
@@ -96,14 +99,14 @@ def _row(columns: list[str], fields: list[str], origin: str) -> dict[str, str]:
     """A line of the table by column.
 
     Raises:
-        Refused: it cannot be understood, or contradicts the name of its clip.
+        Issue: it cannot be understood, or contradicts the name of its clip.
     """
     if len(fields) != len(columns):
-        raise refuse("table", f"{len(fields)} fields, and there are {len(columns)} columns", origin, "correct the line")
+        raise Issue("table", f"{len(fields)} fields, and there are {len(columns)} columns", origin, "correct the line")
     row = dict(zip(columns, fields, strict=True)) | {"origin": origin}
     match = NAME.fullmatch(row["file_id"])
     if match is None or match.group(1, 2) != (row["speaker_id"], row["emotion"]):
-        raise refuse(
+        raise Issue(
             "table",
             f"file_id {row['file_id']!r} is not <speaker_id>_<emotion>_<sentence>.wav of speaker_id "
             f"{row['speaker_id']!r} and emotion {row['emotion']!r}",

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import fetch_corpus, zenodo
+from ser.corpora.issues import RAISED, Issues
 
 # modality - channel - emotion - intensity - sentence - repetition - actor
 NAME = re.compile(r"03-(01|02)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)\.(?:wav|flac)", re.IGNORECASE)
@@ -40,9 +41,14 @@ def download(corpus_dir: Path) -> None:
     fetch_corpus(corpus_dir, "ravdess", lambda: [file for file in zenodo("1188976") if file.name == speech])
 
 
-def utterances(corpus_dir: Path) -> Iterator[Utterance]:
-    """Every file, with label and speaker from its own name; the closed set refuses an unknown code, passed on."""
-    for path, match in audio_files(corpus_dir, NAME):
+def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]:
+    """Every file, with label and speaker from its own name; the closed set refuses an unknown code, passed on.
+
+    Args:
+        corpus_dir: folder of the corpus.
+        issues: gets files of other names.
+    """
+    for path, match in audio_files(corpus_dir, NAME, issues):
         channel, emotion, intensity, sentence, repetition, actor = match.groups()
         speaker = f"ravdess_{actor}"
         yield Utterance(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import by_hand
-from ser.corpora.problems import report_issue
+from ser.corpora.issues import RAISED, Issue, Issues
 
 NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?([a-z]{1,2})(\d\d)\.(?:wav|flac)", re.IGNORECASE)
 SPEAKERS = ("DC", "JE", "JK", "KL")
@@ -44,22 +44,19 @@ def download(corpus_dir: Path) -> None:
     )
 
 
-def utterances(corpus_dir: Path) -> Iterator[Utterance]:
+def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]:
     """Every clip, with label and speaker from its own name, or the speaker from that of its folder.
 
-    Raises:
-        InputError: neither names a speaker, unless findings are being collected.
+    Args:
+        corpus_dir: folder of the corpus.
+        issues: gets files of other names, and those whose speaker is not known.
     """
-    for path, match in audio_files(corpus_dir, NAME):
+    for path, match in audio_files(corpus_dir, NAME, issues):
         folder = path.relative_to(corpus_dir).parent.name
         name = (match[1] or folder).upper()
         if name not in SPEAKERS:
-            report_issue(
-                "speakers",
-                f"neither the name nor the folder says who speaks ({', '.join(SPEAKERS)})",
-                path,
-                "give the folder AudioData as published",
-            )
+            what = f"neither the name nor the folder says who speaks ({', '.join(SPEAKERS)})"
+            issues.add(Issue("speakers", what, path, "give the folder AudioData as published"))
             continue
         speaker, emotion = f"savee_{name.lower()}", match[2].lower()
         yield Utterance(

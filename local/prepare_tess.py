@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import dataverse, fetch_corpus
+from ser.corpora.issues import RAISED, Issues
 
 NAME = re.compile(r"(OAF?|YAF)_([a-z]+)_([a-z]+)\.(?:wav|flac)", re.IGNORECASE)
 SPEAKERS = {"oa": "tess_oaf", "oaf": "tess_oaf", "yaf": "tess_yaf"}
@@ -27,9 +28,14 @@ def download(corpus_dir: Path) -> None:
     fetch_corpus(corpus_dir, "tess", lambda: dataverse("https://borealisdata.ca", "doi:10.5683/SP2/E8H2MF"))
 
 
-def utterances(corpus_dir: Path) -> Iterator[Utterance]:
-    """Every file, with label and speaker from its own name."""
-    for path, match in audio_files(corpus_dir, NAME):
+def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]:
+    """Every file, with label and speaker from its own name.
+
+    Args:
+        corpus_dir: folder of the corpus.
+        issues: gets files of other names.
+    """
+    for path, match in audio_files(corpus_dir, NAME, issues):
         speaker, word, emotion = (text.lower() for text in match.groups())
         speaker = SPEAKERS[speaker]
         yield Utterance(f"{speaker}-{word}-{emotion}", path, speaker, emotion, "f", f"tess_{word}")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ser.corpora import Utterance, audio_files
 from ser.corpora.fetch import fetch_corpus, github_archive
+from ser.corpora.issues import RAISED, Issues
 
 NAME = re.compile(r"(S([MF])\d+)_F\d+_([A-Z])\d+\.(?i:wav|flac)")
 EMOTIONS = {"A": "angry", "H": "happy", "N": "neutral", "S": "sad"}
@@ -28,9 +29,14 @@ def download(corpus_dir: Path) -> None:
     fetch_corpus(corpus_dir, "urdu", lambda: [github_archive("siddiquelatif/URDU-Dataset", "master")])
 
 
-def utterances(corpus_dir: Path) -> Iterator[Utterance]:
-    """Every clip, with label and speaker from its own name; the closed set refuses an unknown letter, passed on."""
-    for path, match in audio_files(corpus_dir, NAME):
+def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]:
+    """Every clip, with label and speaker from its own name; the closed set refuses an unknown letter, passed on.
+
+    Args:
+        corpus_dir: folder of the corpus.
+        issues: gets files of other names.
+    """
+    for path, match in audio_files(corpus_dir, NAME, issues):
         name, letter, emotion = match.groups()
         speaker = f"urdu_{name}"
         yield Utterance(

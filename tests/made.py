@@ -29,8 +29,8 @@ PREPARER = """
 import re
 from ser.corpora import Utterance, audio_files
 
-def utterances(corpus_dir):
-    for path, match in audio_files(corpus_dir, re.compile(r"(\\w+)_(\\w+)_(\\d+)\\.wav")):
+def utterances(corpus_dir, issues):
+    for path, match in audio_files(corpus_dir, re.compile(r"(\\w+)_(\\w+)_(\\d+)\\.wav"), issues):
         gender = "fm"[int(match[1][-1]) % 2]
         votes = {match[2]: 2, "sad": 1, "elsewhere": 3}
         yield Utterance(f"{match[1]}-{match[2]}-{match[3]}", path, match[1], match[2], gender, custom={"votes": votes})

@@ -12,11 +12,11 @@ from typing import Any
 from ser.common import InputError
 from ser.corpora.compare import Found, check_classes, check_labels, check_parts, compare_with_protocol
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
-from ser.corpora.items import read_items
+from ser.corpora.issues import Issue, Issues
+from ser.corpora.items import ValidatedUtterance, read_items
 from ser.corpora.names import unknown_names
 from ser.corpora.prepare import check_there, without_doubles
 from ser.corpora.preparers import Preparer
-from ser.corpora.problems import Finding, collect_issues, complain_of
 from ser.corpora.protocol import PARTS, Protocol, is_rule
 from ser.corpora.splits import resolve, resolved
 from ser.corpora.utterance import Utterance, is_hidden, other_files
@@ -37,28 +37,37 @@ def check_corpus(
         InputError: the folder is not there.
     """
     check_there(protocol, corpus_dir)
-    with collect_issues() as findings, tempfile.TemporaryDirectory() as audio_dir:
-        offered = {"protocol": protocol, "allow_pipes": allow_pipes, "audio_dir": Path(audio_dir)}
+    issues = Issues()
+    with tempfile.TemporaryDirectory() as audio_dir:
+        offered = {
+            "protocol": protocol,
+            "issues": issues,
+            "allow_pipes": allow_pipes,
+            "audio_dir": Path(audio_dir),
+        }
         utterances: list[Utterance] = []
         doubled: list[Path] = []
         stopped = False
         try:
-            utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered))
+            utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered), issues)
         except InputError as error:
-            findings.append(("the list of utterances, which ends here", str(error)))
+            kind = "the list of utterances, which ends here"
+            issues.append(Issue(kind, error.what, error.where, error.fix))
             stopped = True
-        known = check_labels(protocol, utterances)
+        issues += check_labels(protocol, utterances)
+        known = [u for u in utterances if u.label in protocol.labels]
         found = compare_with_protocol(protocol, known)
         items, unusable = read_items(protocol, known)
-        findings += list(dict.fromkeys(unusable.values()))
-        complain_of("equal audio", list(dict.fromkeys(contradicting(protocol, items).values())))
+        issues += [*unusable.values(), *contradicting(protocol, items).values()]
         if not stopped and not found.wrong:  # else what is missing is named below, and why is not known
-            complain_of("names", unknown_names(protocol, utterances))
+            issues += unknown_names(protocol, utterances)
         if items:
-            _check_splits(protocol, items, findings)
+            issues += _check_splits(protocol, items)
         if found.wrong and not stopped:
             there = [u for u in known if u.path not in found.absent]
-            findings += [("missing", text) for text in [*found.wrong, *_by_speaker(protocol, found, there)]]
+            lines = [*found.wrong, *_by_speaker(protocol, found, there)]
+            issues += [Issue("missing", text) for text in lines]
+    findings = list(dict.fromkeys((issue.kind, str(issue)) for issue in issues))
     pairs = equal_pairs(items)
     notes = [*_notes(protocol, corpus_dir, known, doubled), *_equal(pairs)]
     lines = [*_head(preparer, protocol, corpus_dir, found), *notes, *_listed(findings)]
@@ -67,16 +76,15 @@ def check_corpus(
     return os.linesep.join([*lines, f"{protocol.corpus}: {verdict}"]), not findings
 
 
-def _check_splits(protocol: Protocol, items: Sequence[Any], findings: list[Finding]) -> None:
+def _check_splits(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[Issue]:
     kept = [item for item in items if protocol.labels[item.utterance.label] is not None]
-    check_classes(protocol, items, allow_partial=False)
+    issues = check_classes(protocol, items)
     try:
         splits = resolve(protocol, [item.utterance for item in kept])
     except InputError as error:
-        findings.append(("splits", str(error)))
-    else:
-        check_parts(resolved(protocol, splits), kept, allow_partial=False)
-        check_equal_parts(protocol, kept, splits)
+        return [*issues, Issue("splits", error.what, error.where, error.fix)]
+    issues += check_parts(resolved(protocol, splits), kept, allow_partial=False)
+    return issues + check_equal_parts(protocol, kept, splits)
 
 
 def _head(preparer: Preparer, protocol: Protocol, corpus_dir: Path, found: Found) -> list[str]:
@@ -125,7 +133,7 @@ def _equal(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return [head, *_first([f"{key} = {other}" for key, other in pairs])] if pairs else []
 
 
-def _listed(findings: Sequence[Finding]) -> list[str]:
+def _listed(findings: Sequence[tuple[str, str]]) -> list[str]:
     lines = []
     for kind, number in Counter(kind for kind, _ in findings).items():
         lines += [f"  {kind}: {number}", *_first([message for found, message in findings if found == kind])]

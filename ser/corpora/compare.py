@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
+from ser.corpora.issues import Issue
 from ser.corpora.items import ValidatedUtterance, where
-from ser.corpora.problems import report_issue
 from ser.corpora.protocol import PARTS, Protocol
 from ser.corpora.utterance import Utterance
 
@@ -35,27 +35,14 @@ class Found:
     absent: list[Path]
 
 
-def check_labels(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Utterance]:
-    """Raw labels are a closed set.
-
-    Returns:
-        Those with a known label.
-
-    Raises:
-        InputError: an unknown label, unless findings are being collected.
-    """
-    known = []
-    for u in utterances:
-        if u.label in protocol.labels:
-            known.append(u)
-        else:
-            report_issue(
-                "unknown labels",
-                f"unknown label {u.label!r}; {protocol.path} knows {', '.join(protocol.labels)}: map it "
-                "there, or to null to leave it out",
-                where(u),
-            )
-    return known
+def check_labels(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Issue]:
+    """Raw labels are a closed set: an issue for each utterance with another one."""
+    known = f"{protocol.path} knows {', '.join(protocol.labels)}: map it there, or to null to leave it out"
+    return [
+        Issue("unknown labels", f"unknown label {u.label!r}; {known}", where(u))
+        for u in utterances
+        if u.label not in protocol.labels
+    ]
 
 
 def compare_with_protocol(protocol: Protocol, utterances: Sequence[Utterance]) -> Found:
@@ -89,59 +76,42 @@ def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> InputError
     )
 
 
-def check_classes(protocol: Protocol, items: Sequence[ValidatedUtterance], allow_partial: bool) -> None:
-    """Every class has a speaker, and, where the corpus is a table, every speaker a class.
-
-    Raises:
-        InputError: unless findings are being collected.
-    """
-    if allow_partial:
-        return
+def check_classes(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[Issue]:
+    """Every class has a speaker, and, where the corpus is a table, every speaker a class: what is against it."""
+    issues = []
     named: dict[str, set[str | None]] = {}
     for item in items:
         named.setdefault(item.utterance.speaker, set()).add(protocol.labels[item.utterance.label])
     there = set().union(*named.values())
     for name in protocol.classes:
         if name not in there:
-            report_issue(
-                "classes",
-                f"class {name} has no speaker",
-                protocol.path,
-                "map a label to it, take it out of `classes`, or go on with --allow-partial true",
-            )
+            fix = "map a label to it, take it out of `classes`, or go on with --allow-partial true"
+            issues.append(Issue("classes", f"class {name} has no speaker", protocol.path, fix))
     for item in items:
         u = item.utterance
         if u.origin and named.pop(u.speaker, {""}) == {None}:
-            report_issue(
-                "classes",
-                f"speaker {u.speaker} has no utterance in a class",
-                u.origin,
-                "fix the labels, remove the lines, or go on without with --allow-partial true",
-            )
+            what = f"speaker {u.speaker} has no utterance in a class"
+            fix = "fix the labels, remove the lines, or go on without with --allow-partial true"
+            issues.append(Issue("classes", what, u.origin, fix))
+    return issues
 
 
-def check_parts(protocol: Protocol, kept: Sequence[ValidatedUtterance], allow_partial: bool) -> None:
-    """Every speaker is in a part of every fold, and every part that has speakers has utterances.
+def check_parts(protocol: Protocol, kept: Sequence[ValidatedUtterance], allow_partial: bool) -> list[Issue]:
+    """Every speaker is in a part of every fold, and every part that has speakers has utterances: what is against it.
 
-    Raises:
-        InputError: unless findings are being collected.
+    Args:
+        allow_partial: parts may have no utterances.
     """
+    issues = []
     speakers = {item.utterance.speaker for item in kept}
     for split in protocol.splits:
         for number, fold in enumerate(protocol.folds(split), 1):
             placed = {s for part in PARTS for s in fold[part]}
             for speaker in sorted(speakers - placed):
-                report_issue(
-                    "splits",
-                    f"splits: {split}: speaker {speaker} is in no part of fold {number}",
-                    protocol.path,
-                    "add it to one",
-                )
+                what = f"splits: {split}: speaker {speaker} is in no part of fold {number}"
+                issues.append(Issue("splits", what, protocol.path, "add it to one"))
             for part in PARTS:
                 if fold[part] and not speakers.intersection(fold[part]) and not allow_partial:
-                    report_issue(
-                        "splits",
-                        f"splits: {split}: fold {number}: no utterances in {part}",
-                        protocol.path,
-                        "give it speakers of the corpus",
-                    )
+                    what = f"splits: {split}: fold {number}: no utterances in {part}"
+                    issues.append(Issue("splits", what, protocol.path, "give it speakers of the corpus"))
+    return issues

@@ -1,7 +1,7 @@
 """Kaldi data dirs that others wrote, read in one way by stage 1 and by predict: wav.scp, segments and their fellows.
 
 A byte order mark, blank lines, line ends of Windows and white space around a line are no part of a table. What is wrong
-with a line is an error that names file and line, or an issue where these are collected (`ser.corpora.problems`).
+with a line is an issue that names file and line (`ser.corpora.issues`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ser.corpora.problems import report_issue
-from ser.corpora.table import existing_file, read_lines, refuse, seconds
+from ser.corpora.issues import RAISED, Issue, Issues
+from ser.corpora.table import existing_file, read_lines, seconds
 
 
 class Line(NamedTuple):
@@ -46,19 +46,24 @@ class KaldiSegment(NamedTuple):
     origin: str
 
 
-def read_keyed(path: Path) -> KeyedLines:
+def read_keyed(path: Path, issues: Issues = RAISED) -> KeyedLines:
     """Read `key value` lines; the value is the rest of the line.
 
+    Args:
+        path: of the table.
+        issues: gets a line without a value, or with a key that stands twice.
+
     Raises:
-        InputError: absent, not UTF-8, a line without a value, or a key twice.
+        InputError: absent, or not UTF-8.
     """
     table: KeyedLines = {}
     for line, origin in read_lines(path):
         key, *rest = line.split(maxsplit=1)
         if not rest:
-            report_issue("table", f"expected `key value`, found {line!r}", origin, "fix or remove the line")
+            issues.add(Issue("table", f"expected `key value`, found {line!r}", origin, "fix or remove the line"))
         elif key in table:
-            report_issue("table", f"{key} stands in {table[key].origin} too", origin, "remove one of the lines")
+            what = f"{key} stands in {table[key].origin} too"
+            issues.add(Issue("table", what, origin, "remove one of the lines"))
         else:
             table[key] = Line(rest[0], origin)
     return table
@@ -69,21 +74,26 @@ def read_values(path: Path) -> dict[str, str]:
     return {key: line.value for key, line in read_keyed(path).items()}
 
 
-def read_tables(wav_scp: Path, names: Iterable[str] = ()) -> dict[str, KeyedLines]:
+def read_tables(wav_scp: Path, names: Iterable[str] = (), issues: Issues = RAISED) -> dict[str, KeyedLines]:
     """wav.scp, what says which part of a recording an utterance is, and others beside it; empty where absent.
 
     Args:
+        wav_scp: its path.
         names: of the others.
+        issues: gets what `read_keyed` finds, and wav.scp or segments without a line.
 
     Raises:
-        InputError: as `read_keyed`, or wav.scp or segments without a line.
+        InputError: as `read_keyed`.
     """
     beside = ("segments", "reco2file_and_channel", "reco2channel", *names)
-    tables = {"wav.scp": read_keyed(wav_scp)}
-    tables |= {name: read_keyed(path) if os.path.lexists(path := wav_scp.parent / name) else {} for name in beside}
+    tables = {"wav.scp": read_keyed(wav_scp, issues)}
+    tables |= {
+        name: read_keyed(path, issues) if os.path.lexists(path := wav_scp.parent / name) else {} for name in beside
+    }
     for name, path in (("wav.scp", wav_scp), ("segments", wav_scp.parent / "segments")):
         if path.is_file() and not tables[name]:
-            report_issue("table", "holds no lines", path, f"complete it{' or remove it' if name == 'segments' else ''}")
+            fix = f"complete it{' or remove it' if name == 'segments' else ''}"
+            issues.add(Issue("table", "holds no lines", path, fix))
     return tables
 
 
@@ -91,20 +101,19 @@ def read_segment(key: str, tables: Mapping[str, KeyedLines]) -> KaldiSegment:
     """The line of `segments` of an utterance; without that table, all of its recording.
 
     Raises:
-        InputError: a line that is none of a segment.
-        Refused: the same, where issues are collected.
+        Issue: a line that is none of a segment.
     """
     if not tables["segments"]:
         return KaldiSegment(key, 0.0, None, *_channel(key, tables), tables["wav.scp"][key].origin)
     value, origin = tables["segments"][key]
     fields = value.split()
     if len(fields) not in (3, 4) or not re.fullmatch("[0-9]+", "".join(fields[3:]) or "0"):
-        raise refuse(
+        raise Issue(
             "table", f"expected `utterance recording start end` (and a channel from 0), found {value!r}", origin
         )
     start, end = (seconds(text, "time", origin) for text in fields[1:3])
     if start < 0 or (end != -1 and end <= start):
-        raise refuse(
+        raise Issue(
             "segments",
             f"{key} starts at {start:g} s and ends at {end:g} s",
             origin,
@@ -118,11 +127,11 @@ def recording_line(segment: KaldiSegment, tables: Mapping[str, KeyedLines]) -> L
     """The line of wav.scp of a segment.
 
     Raises:
-        InputError: there is none (Refused where issues are collected).
+        Issue: there is none.
     """
     line = tables["wav.scp"].get(segment.recording)
     if line is None:
-        raise refuse("table", f"recording {segment.recording} is not in wav.scp", segment.origin, "add it")
+        raise Issue("table", f"recording {segment.recording} is not in wav.scp", segment.origin, "add it")
     return line
 
 
@@ -130,7 +139,7 @@ def _channel(recording: str, tables: Mapping[str, KeyedLines]) -> tuple[int | No
     """The number of reco2channel, or else the line of reco2file_and_channel."""
     if line := tables["reco2channel"].get(recording):
         if not re.fullmatch("[0-9]+", line.value):
-            raise refuse("table", f"channel {line.value!r}: a number from 0", line.origin)
+            raise Issue("table", f"channel {line.value!r}: a number from 0", line.origin)
         return int(line.value), None
     return None, tables["reco2file_and_channel"].get(recording)
 
@@ -142,13 +151,13 @@ def channel_of(side: Line, num_channels: int) -> int | None:
         None for a file of one channel, which is that side, taken out of its call already.
 
     Raises:
-        InputError: no letter (Refused where issues are collected).
+        Issue: no letter.
     """
     letter = side.value.split()[-1]
     if num_channels == 1:
         return None
     if not re.fullmatch("[A-Z]", letter):
-        raise refuse("table", f"channel {letter!r}: A for the first, B for the second", side.origin)
+        raise Issue("table", f"channel {letter!r}: A for the first, B for the second", side.origin)
     return ord(letter) - ord("A")
 
 
@@ -156,10 +165,10 @@ def read_speaker(key: str, line: Line) -> str:
     """The speaker of a line of utt2spk.
 
     Raises:
-        InputError: more than one word (Refused where issues are collected).
+        Issue: more than one word.
     """
     if len(line.value.split()) != 1:
-        raise refuse("table", f"expected `utterance speaker`, found {key} {line.value!r}", line.origin)
+        raise Issue("table", f"expected `utterance speaker`, found {key} {line.value!r}", line.origin)
     return line.value
 
 
@@ -172,21 +181,21 @@ def recording_file(line: Line, folder: Path) -> Path:
     """The file that a line of wav.scp names, from the data dir, the two folders above it, or the working directory.
 
     Raises:
-        InputError: there is none (Refused where issues are collected).
+        Issue: there is none.
     """
     if line.value.startswith("|"):
-        raise refuse("table", f"{line.value}: a command that takes audio, none that gives it", line.origin)
+        raise Issue("table", f"{line.value}: a command that takes audio, none that gives it", line.origin)
     for place in (folder, *folder.resolve().parents[:2], Path()):
         if path := existing_file(place / line.value):
             return path
     if re.search(r":\d+(\[.*\])?$", line.value):
-        raise refuse(
+        raise Issue(
             "table",
             f"{line.value}: a place in an archive of Kaldi, not a file",
             line.origin,
             "write the audio to files with wav-copy, and name these",
         )
-    raise refuse("missing files", f"{line.value}: no such file", line.origin, "fix the path, or put the file there")
+    raise Issue("missing files", f"{line.value}: no such file", line.origin, "fix the path, or put the file there")
 
 
 def run_command(command: str, output: Path, folder: Path | None = None) -> str:

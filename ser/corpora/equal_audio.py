@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ser.corpora.issues import Issue
 from ser.corpora.items import ValidatedUtterance, where
-from ser.corpora.problems import complain_of
 from ser.corpora.protocol import PARTS, Protocol
 from ser.corpora.splits import Fold
 
@@ -19,31 +19,31 @@ def equal_groups(items: Sequence[ValidatedUtterance]) -> list[list[ValidatedUtte
     return [group for group in groups.values() if len(group) > 1]
 
 
-def contradicting(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> dict[str, str]:
+def contradicting(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> dict[str, Issue]:
     """Utterances of equal samples that differ in label or speaker, so that one is wrong: id -> what is wrong."""
-    found: dict[str, str] = {}
+    found: dict[str, Issue] = {}
     for group in equal_groups(items):
         names = " and ".join(where(item.utterance) for item in group)
         if len({item.utterance.label for item in group}) > 1:
-            message = f"{names}: equal audio with two labels; name both under `drop` in {protocol.path}"
+            what, which = "equal audio with two labels", "both"
         elif len({item.utterance.speaker for item in group}) > 1:
-            message = f"{names}: equal audio of two speakers; name one under `drop` in {protocol.path}"
+            what, which = "equal audio of two speakers", "one"
         else:
             continue
-        found |= {item.utterance.id: message for item in group}
+        issue = Issue("equal audio", what, names, f"name {which} under `drop` in {protocol.path}")
+        found |= {item.utterance.id: issue for item in group}
     return found
 
 
-def check_equal_parts(protocol: Protocol, items: Sequence[ValidatedUtterance], splits: Mapping[str, Any]) -> None:
-    """No fold has equal samples in two of its parts, as texts that are told apart may bring about.
+def check_equal_parts(
+    protocol: Protocol, items: Sequence[ValidatedUtterance], splits: Mapping[str, Any]
+) -> list[Issue]:
+    """No fold has equal samples in two of its parts, as texts that are told apart may bring about: those that have.
 
     Args:
         splits: what splits.json holds.
-
-    Raises:
-        InputError: unless findings are being collected.
     """
-    problems = []
+    issues = []
     groups = equal_groups(items)
     folds = [(s, k, Fold(fold)) for s, found in splits.items() for k, fold in enumerate(found["folds"], 1) if groups]
     for group in groups:
@@ -51,11 +51,9 @@ def check_equal_parts(protocol: Protocol, items: Sequence[ValidatedUtterance], s
             parts = [part for part in PARTS if any(fold.holds(part, item.utterance) for item in group)]
             if len(parts) > 1:
                 names = " and ".join(where(item.utterance) for item in group)
-                problems.append(
-                    f"{names}: equal audio in {' and '.join(parts)} of fold {number} of split {split}; name one "
-                    f"under `drop` in {protocol.path}"
-                )
-    complain_of("equal audio", problems)
+                what = f"equal audio in {' and '.join(parts)} of fold {number} of split {split}"
+                issues.append(Issue("equal audio", what, names, f"name one under `drop` in {protocol.path}"))
+    return issues
 
 
 def equal_pairs(items: Sequence[ValidatedUtterance]) -> list[tuple[str, str]]:

@@ -18,8 +18,8 @@ import yaml
 from ser.common import InputError, atomic_path, write_text
 from ser.config.load import ROOT
 from ser.corpora.check import check_corpus
+from ser.corpora.issues import Issues
 from ser.corpora.preparers import load_preparer
-from ser.corpora.problems import collect_issues
 from ser.corpora.protocol import PARTS, read_protocol
 from ser.corpora.table import folded, plain, read_sheet, without_accents
 
@@ -149,8 +149,7 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
     Raises:
         InputError: the table cannot be read, or lacks columns; all of them are named at once.
     """
-    with collect_issues():  # the check reports them
-        header, rows, _ = read_sheet(table)
+    header, rows, _ = read_sheet(table, Issues())  # the check lists them
     if unknown := [key for key in columns if key not in COLUMNS]:
         raise InputError(f"columns are {', '.join(COLUMNS)}", f"--column {unknown[0]}={columns[unknown[0]]}")
     absent = [

@@ -20,7 +20,7 @@ from ser.audio import check_length, read_audio
 from ser.audio.reader import is_silent
 from ser.common import InputError, digest
 from ser.common.progress import progress
-from ser.corpora.problems import Finding, report_issue
+from ser.corpora.issues import Issue, Issues
 from ser.corpora.protocol import Protocol
 from ser.corpora.utterance import Utterance
 
@@ -78,21 +78,19 @@ def is_segmented(utterances: Sequence[Utterance]) -> bool:
     return any(u.start or u.end is not None or u.channel is not None or u.recording for u in utterances)
 
 
-def check_times(utterance: Utterance) -> None:
-    """Refuse a stretch that begins before the file, ends before it begins, or has no length.
+def check_times(utterance: Utterance, issues: Issues) -> None:
+    """A stretch begins in the file, and ends after its start.
 
-    Raises:
-        InputError: unless findings are being collected.
+    Args:
+        utterance: with the stretch.
+        issues: gets one that does not.
     """
     start, end = utterance.start, utterance.end
     numbers = math.isfinite(start) and (end is None or math.isfinite(end))
     if not numbers or start < 0 or (end is not None and end != -1 and end <= start):
-        report_issue(
-            "segments",
-            f"{utterance.id} starts at {start:g} s and ends at {end} s",
-            where(utterance),
-            "give a start from 0 and an end after it, or -1 for the end of the file",
-        )
+        what = f"{utterance.id} starts at {start:g} s and ends at {end} s"
+        fix = "give a start from 0 and an end after it, or -1 for the end of the file"
+        issues.add(Issue("segments", what, where(utterance), fix))
 
 
 def where(utterance: Utterance) -> str:
@@ -105,7 +103,7 @@ def read_items(
     utterances: Sequence[Utterance],
     known: Mapping[str, ValidatedUtterance] | None = None,
     jobs: int = 1,
-) -> tuple[list[ValidatedUtterance], dict[str, Finding]]:
+) -> tuple[list[ValidatedUtterance], dict[str, Issue]]:
     """Read every file once.
 
     Args:
@@ -124,11 +122,11 @@ def read_items(
     for utterance in utterances:
         if utterance.id not in protocol.drop and utterance.id not in items:
             files.setdefault(utterance.real_path, []).append(utterance)
-    unusable: dict[str, Finding] = {}
+    unusable: dict[str, Issue] = {}
     read = partial(_read_file, str(protocol.path))
     jobs = min(jobs, len(os.sched_getaffinity(0)), len(files) // FILES_A_JOB)
     with ExitStack() as stack:
-        found: Iterable[dict[str, ValidatedUtterance | Finding]] = map(read, files.values())
+        found: Iterable[dict[str, ValidatedUtterance | Issue]] = map(read, files.values())
         if jobs > 1:
             pool = stack.enter_context(ProcessPoolExecutor(jobs, get_context("spawn")))
             found = pool.map(read, files.values(), chunksize=16)
@@ -148,7 +146,7 @@ def read_items(
     return [items[u.id] for u in utterances if u.id in items and u.id not in protocol.drop], unusable
 
 
-def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, ValidatedUtterance | Finding]:
+def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, ValidatedUtterance | Issue]:
     """Read a file: what each of its utterances is, or what is wrong with it, by id.
 
     Args:
@@ -157,18 +155,15 @@ def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, Validated
     try:
         audio = read_audio(group[0].path)
     except InputError as error:
-        return {u.id: ("unreadable", str(error)) for u in group}
+        return {u.id: Issue("unreadable", error.what, error.where, error.fix) for u in group}
     name = digest(group[0].path)
-    result: dict[str, ValidatedUtterance | Finding] = {}
+    result: dict[str, ValidatedUtterance | Issue] = {}
     for u in group:
         found = _item(u, audio.samples, audio.sampling_rate, name)
         if isinstance(found, ValidatedUtterance) and is_silent(_mono_samples(found, audio.samples)):
             which = f": {u.id} ({found.start:g} s to {found.start + found.duration:g} s)" if is_segmented([u]) else ""
-            found = (
-                "silent",
-                f"{u.path}{which}: silence from end to end; replace it by an intact copy, or name {u.id} under "
-                f"`drop` in {protocol}",
-            )
+            fix = f"replace it by an intact copy, or name {u.id} under `drop` in {protocol}"
+            found = Issue("silent", "silence from end to end", f"{u.path}{which}", fix)
         result[u.id] = found
     return result
 
@@ -181,26 +176,26 @@ def _mono_samples(item: ValidatedUtterance, samples: np.ndarray) -> np.ndarray:
     return own[0] if len(own) == 1 else own.mean(axis=0)
 
 
-def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> ValidatedUtterance | Finding:
+def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> ValidatedUtterance | Issue:
     channels, length = samples.shape
     if u.channel is not None and not 0 <= u.channel < channels:
         there = "channel 0 only" if channels == 1 else f"channels 0 to {channels - 1}"
-        return "segments", f"{where(u)}: {u.id} wants channel {u.channel}, and {u.path} has {there}; fix the number"
+        what = f"{u.id} wants channel {u.channel}, and {u.path} has {there}"
+        return Issue("segments", what, where(u), "fix the number")
     first = round(u.start * rate)
     last = length if u.end is None or u.end == -1 else round(u.end * rate)
     if last > length + round(FRAME * rate) or first >= length:
-        return (
-            "segments",
-            f"{where(u)}: {u.id} lies between {u.start:g} s and {'the end' if last == length else f'{u.end:g} s'}, and "
-            f"{u.path} ends at {length / rate:g} s ({length} samples at {rate} Hz); fix the times, or replace "
-            "the file by an intact copy",
+        what = (
+            f"{u.id} lies between {u.start:g} s and {'the end' if last == length else f'{u.end:g} s'}, and "
+            f"{u.path} ends at {length / rate:g} s ({length} samples at {rate} Hz)"
         )
+        return Issue("segments", what, where(u), "fix the times, or replace the file by an intact copy")
     last = min(last, length)
     if first >= last:
-        return "segments", f"{where(u)}: {u.id} is shorter than a sample; fix the times"
+        return Issue("segments", f"{u.id} is shorter than a sample", where(u), "fix the times")
     try:
         check_length(f"{where(u)}: {u.id}", last - first, rate)
     except InputError as error:
-        return "too short", str(error)
+        return Issue("too short", error.what, error.where, error.fix)
     item = ValidatedUtterance(u, rate, last - first, channels, name, "", first, length)
     return replace(item, sound=hashlib.blake2b(_mono_samples(item, samples).tobytes(), digest_size=8).hexdigest())

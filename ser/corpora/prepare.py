@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, atomic_path, digest, locked, read_json, write_json, write_text
-from ser.common.errors import listed
 from ser.corpora.compare import check_classes, check_labels, check_parts, compare_with_protocol, incomplete
 from ser.corpora.controls import shuffled
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
+from ser.corpora.issues import Issue, Issues, raise_issues
 from ser.corpora.items import ValidatedUtterance, check_times, is_segmented, read_items, where
 from ser.corpora.known_files import Version, read_known, version_of, write_known
 from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
 from ser.corpora.names import unknown_names
 from ser.corpora.preparers import Preparer
-from ser.corpora.problems import Finding, collect_issues, complain_of, report_issue
 from ser.corpora.protocol import FEW_FOLDS, PARTS, Protocol, is_rule, own_fold
 from ser.corpora.splits import SPLITS, resolve, resolved, with_splits
 from ser.corpora.utterance import STRAY, STRAY_TEXT, Utterance, hidden_files, other_files, real_folder
@@ -29,6 +28,7 @@ VERSION = 2
 AUDIO = "audio"
 # Utterances that have the samples of another one, and that one.
 EQUAL = "equal_audio.tsv"
+ONE_ID = "one id, other content"
 
 
 def prepare_corpus(
@@ -61,9 +61,9 @@ def prepare_corpus(
     check_there(protocol, corpus_dir)
     _check_place(corpus_dir, out_dir)
     real_folder.cache_clear()
-    offered = {"protocol": protocol, "allow_pipes": allow_pipes, "audio_dir": out_dir / AUDIO}
-    with collect_issues([STRAY] if allow_partial else []) as stray:
-        utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered))
+    stray = Issues([STRAY] if allow_partial else [])
+    offered = {"protocol": protocol, "issues": stray, "allow_pipes": allow_pipes, "audio_dir": out_dir / AUDIO}
+    utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered), stray)
     versions = {path: version_of(path) for path in {u.real_path for u in utterances}}
     fingerprint = _fingerprint(preparer, protocol, utterances, versions, allow_partial, stray)
     report_path = out_dir / "report.json"
@@ -74,15 +74,15 @@ def prepare_corpus(
             done = None
         elif not (missing := _unwritten(with_splits(protocol, out_dir), out_dir, fold)):
             return f"{protocol.corpus}: up to date\n{_summary(protocol, done)}"
-    check_labels(protocol, utterances)
+    raise_issues(check_labels(protocol, utterances))
     found = compare_with_protocol(protocol, utterances)
     if found.wrong and not allow_partial:
         raise incomplete(protocol, corpus_dir, found)
     unknown = unknown_names(protocol, utterances)
     if not allow_partial:
-        complain_of("names", unknown)
+        raise_issues(unknown)
     report: dict[str, Any] = {"edition": found.edition} if found.edition else {}
-    report |= {"stray": len(stray), "unknown_names": unknown}
+    report |= {"stray": len(stray), "unknown_names": list(map(str, unknown))}
     report |= {"found": found.counts, "missing": found.wrong}
     report |= {"fingerprint": fingerprint, "doubled": len(doubled), "hidden": hidden_files(corpus_dir)}
     report["others"] = len(other_files(corpus_dir, [*(u.path for u in utterances), *doubled])) - len(stray)
@@ -95,7 +95,8 @@ def prepare_corpus(
         raise InputError(
             "no utterance that can be read is in a class", corpus_dir, f"complete it (from {protocol.source})"
         )
-    check_classes(protocol, items, allow_partial)
+    if not allow_partial:
+        raise_issues(check_classes(protocol, items))
     splits = resolve(protocol, [item.utterance for item in kept])
     if done is not None:
         with locked(out_dir, f"{out_dir} is being written"):
@@ -107,8 +108,8 @@ def prepare_corpus(
             write_json(report_path, done)
         names = ", ".join(f"{split}_fold{number}" for split, number in missing)
         return f"{protocol.corpus}: up to date but for {names}, now written\n{_summary(protocol, done)}"
-    check_parts(resolved(protocol, splits), kept, allow_partial)
-    check_equal_parts(protocol, kept, splits)
+    raise_issues(check_parts(resolved(protocol, splits), kept, allow_partial))
+    raise_issues(check_equal_parts(protocol, kept, splits))
     equal = equal_pairs(items)
     report |= {**_counts(protocol, items, kept), "equal_audio": len(equal), "left_out": len(left_out)}
     if is_segmented(utterances):
@@ -138,18 +139,16 @@ def prepare_corpus(
 
 
 def _usable_items(
-    protocol: Protocol, items: Sequence[ValidatedUtterance], found: Mapping[str, Finding], allow_partial: bool
-) -> tuple[list[ValidatedUtterance], dict[str, str]]:
+    protocol: Protocol, items: Sequence[ValidatedUtterance], found: Mapping[str, Issue], allow_partial: bool
+) -> tuple[list[ValidatedUtterance], dict[str, Issue]]:
     """The utterances that can be used, as `shuffle_labels` wants them, and what is wrong with each of the others.
 
     Raises:
         InputError: one cannot be used, unless `allow_partial`.
     """
-    unusable = {key: message for key, (_, message) in found.items()}
-    unusable |= contradicting(protocol, items)
-    if unusable and not allow_partial:
-        problems = list(dict.fromkeys(unusable.values()))
-        raise InputError(f"{listed(problems)} (or go on without with --allow-partial true)")
+    unusable = {**found, **contradicting(protocol, items)}
+    if not allow_partial:
+        raise_issues(list(unusable.values()), " (or go on without with --allow-partial true)")
     return shuffled(protocol, [item for item in items if item.utterance.id not in unusable]), unusable
 
 
@@ -157,8 +156,8 @@ def _left_out(
     protocol: Protocol,
     utterances: Sequence[Utterance],
     items: Sequence[ValidatedUtterance],
-    unusable: Mapping[str, str],
-    stray: Sequence[Finding],
+    unusable: Mapping[str, Issue],
+    stray: Sequence[Issue],
 ) -> list[tuple[str, str]]:
     """Id, or file where it has none, and why it is left out."""
     dropped = [(u.id, protocol.drop[u.id]) for u in utterances if u.id in protocol.drop]
@@ -167,8 +166,8 @@ def _left_out(
         for item in items
         if protocol.labels[item.utterance.label] is None
     ]
-    files = [(message.rpartition(f": {STRAY_TEXT}")[0], STRAY_TEXT) for _, message in stray]
-    return [*dropped, *unusable.items(), *files, *others]
+    files = [(str(issue.where), STRAY_TEXT) for issue in stray]
+    return [*dropped, *((key, str(issue)) for key, issue in unusable.items()), *files, *others]
 
 
 def _counts(
@@ -216,14 +215,22 @@ def _fingerprint(
     utterances: Sequence[Utterance],
     versions: Mapping[Path, Version],
     allow_partial: bool,
-    stray: Sequence[Finding],
+    stray: Sequence[Issue],
 ) -> str:
     """Names everything that decides what is written."""
     state = []
     for u in utterances:
         row: list[Any] = [str(u.real_path), versions[u.real_path], u.id, u.label, u.speaker, u.gender, u.text_id]
         state.append([*row, u.custom, u.start, u.end, u.channel, u.recording, u.language, u.split])
-    return digest(VERSION, protocol.path, preparer.path, state, allow_partial, sorted(stray), *protocol.bases)
+    return digest(
+        VERSION,
+        protocol.path,
+        preparer.path,
+        state,
+        allow_partial,
+        sorted((i.kind, str(i)) for i in stray),
+        *protocol.bases,
+    )
 
 
 def _is_done(out_dir: Path, protocol: Protocol, report: dict[str, Any], fingerprint: str) -> bool:
@@ -254,47 +261,43 @@ def _unwritten(
     return found
 
 
-def without_doubles(found: Iterable[Utterance]) -> tuple[list[Utterance], list[Path]]:
+def without_doubles(found: Iterable[Utterance], issues: Issues) -> tuple[list[Utterance], list[Path]]:
     """Keep one of several files with one id and equal bytes; an id is never made unique by a suffix.
+
+    Args:
+        found: what the preparer yields.
+        issues: gets equal ids with other content or label, stretches that cannot be, and speakers of two genders.
 
     Returns:
         The utterances, sorted by id, and the files that were passed over.
 
     Raises:
-        InputError: equal ids with other content or label, or names that no table can hold, unless findings are being
-            collected.
+        InputError: names that no table can hold.
     """
     first: dict[str, Utterance] = {}
     doubled = []
     for utterance in found:
         _check_names(utterance)
-        check_times(utterance)
+        check_times(utterance, issues)
         other = first.setdefault(utterance.id, utterance)
         if other is utterance:
             continue
         if other.label != utterance.label:
-            report_issue(
-                "one id, other content",
-                f"the same utterance as {where(other)} ({utterance.id}) with label {utterance.label} in "
-                f"place of {other.label}",
-                where(utterance),
-                "remove the wrong one",
-            )
-            continue
-        if not _is_same(other, utterance):
-            report_issue(
-                "one id, other content",
-                f"the same utterance as {where(other)} ({utterance.id}) with other content",
-                where(utterance),
-                "remove the wrong one",
-            )
+            differs = f"label {utterance.label} in place of {other.label}"
+        elif not _is_same(other, utterance):
+            differs = "other content"
+        else:
+            differs = ""
+        if differs:
+            what = f"the same utterance as {where(other)} ({utterance.id}) with {differs}"
+            issues.add(Issue(ONE_ID, what, where(utterance), "remove the wrong one"))
             continue
         kept, dropped = (utterance, other) if len(utterance.path.parts) < len(other.path.parts) else (other, utterance)
         first[utterance.id] = kept
         doubled.append(dropped.path)
     utterances = [first[key] for key in sorted(first, key=str.encode)]
-    _check_recordings(utterances)
-    _check_genders(utterances)
+    _check_recordings(utterances, issues)
+    _check_genders(utterances, issues)
     return utterances, doubled
 
 
@@ -330,7 +333,7 @@ def _check_names(utterance: Utterance) -> None:
         )
 
 
-def _check_recordings(utterances: Sequence[Utterance]) -> None:
+def _check_recordings(utterances: Sequence[Utterance], issues: Issues) -> None:
     """An id of a recording, also with a channel's number behind it, names one file."""
     first: dict[str, Utterance] = {}
     for u in utterances:
@@ -338,25 +341,17 @@ def _check_recordings(utterances: Sequence[Utterance]) -> None:
         for key in (name, *([] if u.channel is None else [f"{name}-{u.channel}"])):
             other = first.setdefault(key, u)
             if other.real_path != u.real_path:
-                report_issue(
-                    "one id, other content",
-                    f"recording {key} is {u.path} here and {other.path} in {where(other)}",
-                    where(u),
-                    "give each file an id of its own",
-                )
+                what = f"recording {key} is {u.path} here and {other.path} in {where(other)}"
+                issues.add(Issue(ONE_ID, what, where(u), "give each file an id of its own"))
 
 
-def _check_genders(utterances: Sequence[Utterance]) -> None:
+def _check_genders(utterances: Sequence[Utterance], issues: Issues) -> None:
     first: dict[str, Utterance] = {}
     for u in utterances:
         other = first.setdefault(u.speaker, u) if u.gender else u
         if other.gender != u.gender:
-            report_issue(
-                "speakers",
-                f"speaker {u.speaker} is {u.gender} here and {other.gender} in {where(other)}",
-                where(u),
-                "fix one",
-            )
+            what = f"speaker {u.speaker} is {u.gender} here and {other.gender} in {where(other)}"
+            issues.add(Issue("speakers", what, where(u), "fix one"))
 
 
 def _unused_splits(protocol: Protocol, utterances: Sequence[Utterance]) -> str:

@@ -23,8 +23,9 @@ class Preparer:
 
     Attributes:
         utterances: corpus folder -> its utterances. The module's function may ask for more by naming it as a further
-            parameter: protocol (a `Protocol`, which says the corpus's name and labels), allow_pipes (whether commands
-            may be run), audio_dir (where audio that it makes is to lie).
+            parameter: issues (an `Issues`, which gets what is left out), protocol (a `Protocol`, which says the
+            corpus's name and labels), allow_pipes (whether commands may be run), audio_dir (where audio that it makes
+            is to lie).
         download: makes the corpus folder complete, or None where a person has to fetch it.
         tree: corpus folder -> in a few words, which of the trees that circulate it is; None where there is but one.
         path: the module's file.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, check_regular
-from ser.corpora.problems import report_issue
+from ser.corpora.issues import RAISED, Issue, Issues
 
 GENDERS = {
     "": "",
@@ -23,20 +23,6 @@ GENDERS = {
     **dict.fromkeys(("m", "male", "man", "masculino", "homem"), "m"),
 }
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-
-
-class Refused(Exception):
-    """A line of a table that has been complained of, and is passed over."""
-
-
-def refuse(kind: str, what: str, where: str | Path | None = None, fix: str | None = None) -> Refused:
-    """Complain of a line; to be raised where findings are collected, so that the caller goes on with the next line.
-
-    Raises:
-        InputError: findings are not being collected.
-    """
-    report_issue(kind, what, where, fix)
-    return Refused(what)
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -68,12 +54,16 @@ def read_utf8(path: Path) -> str:
         ) from None
 
 
-def read_sheet(path: Path) -> tuple[list[str], list[tuple[list[str], str]], bool]:
+def read_sheet(path: Path, issues: Issues = RAISED) -> tuple[list[str], list[tuple[list[str], str]], bool]:
     """A CSV, TSV or Excel (.xlsx, the first sheet) file.
+
+    Args:
+        path: the file.
+        issues: gets rows of another number of fields, which are left out.
 
     Returns:
         Column names; the rows that are not empty, each with its "<file>:<line>"; whether numbers may have a decimal
-        comma. A row of another number of fields is complained of and left out.
+        comma.
 
     Raises:
         InputError: absent, not readable, or without column names.
@@ -90,7 +80,8 @@ def read_sheet(path: Path) -> tuple[list[str], list[tuple[list[str], str]], bool
         elif len(fields) == len(header):
             rows.append((fields, f"{path}:{line}"))
         else:
-            report_issue("table", f"{len(fields)} fields, but {len(header)} columns", f"{path}:{line}", "fix the line")
+            what = f"{len(fields)} fields, but {len(header)} columns"
+            issues.add(Issue("table", what, f"{path}:{line}", "fix the line"))
     if header is None:
         raise InputError("empty; the first line names the columns, such as path, speaker, emotion", path)
     return header, rows, comma
@@ -197,7 +188,7 @@ class Labels:
         """The protocol's spelling of a label.
 
         Raises:
-            InputError: it has none.
+            Issue: it has none.
         """
         if text in self.labels:
             return text
@@ -205,7 +196,7 @@ class Labels:
         if label is None:
             near = difflib.get_close_matches(folded(text), self.folded, n=1)
             hint = f" (did you mean {self.folded[near[0]]}?)" if near else ""
-            raise refuse(
+            raise Issue(
                 "unknown labels",
                 f"unknown label {text!r}{hint}; {self.protocol} knows {', '.join(self.labels)}: map it "
                 "there, or to null to leave it out",
@@ -230,12 +221,12 @@ class Names:
         """`<corpus>_<name>`; a dash too becomes _, so that utterances sort as their speakers do.
 
         Raises:
-            InputError: two names differ in nothing but case or such signs.
+            Issue: two names differ in nothing but case or such signs.
         """
         clean = self._clean(name, r"[^\w.]+")
         other, there = self.speakers.setdefault(clean.casefold(), (name, origin))
         if other != name:
-            raise refuse(
+            raise Issue(
                 "speakers",
                 f"speaker {name!r} can hardly be told from {other!r} in {there}",
                 origin,
@@ -276,11 +267,11 @@ def seconds(text: str, what: str, origin: str, comma: bool = False) -> float:
         comma: whether a decimal comma can be meant.
 
     Raises:
-        InputError: it is none.
+        Issue: it is none.
     """
     plain = text.replace(",", ".") if comma else text
     if not NUMBER.fullmatch(plain) or math.isinf(float(plain)):
-        raise refuse("table", f"{what} {text!r}: a number of seconds, such as 12.5", origin)
+        raise Issue("table", f"{what} {text!r}: a number of seconds, such as 12.5", origin)
     return float(plain)
 
 
@@ -288,11 +279,11 @@ def gender(text: str, origin: str) -> str:
     """ "f", "m" or "".
 
     Raises:
-        InputError: something else.
+        Issue: something else.
     """
     found = GENDERS.get(text.strip().casefold())
     if found is None:
-        raise refuse("table", f"gender {text!r}: write f or m, or leave it empty", origin)
+        raise Issue("table", f"gender {text!r}: write f or m, or leave it empty", origin)
     return found
 
 

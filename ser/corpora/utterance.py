@@ -12,7 +12,7 @@ from typing import Any
 
 from ser.audio import READABLE_SUFFIXES
 from ser.common import InputError
-from ser.corpora.problems import report_issue
+from ser.corpora.issues import RAISED, Issue, Issues
 
 # Kind of finding of a file whose name does not follow the scheme of its corpus.
 STRAY = "stray files"
@@ -70,18 +70,17 @@ def real_folder(folder: Path) -> Path:
 
 
 def audio_files(
-    corpus_dir: Path, pattern: re.Pattern[str], strays: bool = False
+    corpus_dir: Path, pattern: re.Pattern[str], issues: Issues = RAISED, strays: bool = False
 ) -> Iterator[tuple[Path, re.Match[str]]]:
     """Every audio file below a corpus folder in sorted order, with its name taken apart by `pattern`.
 
     Hidden files and folders (the `._` twins of macOS among them) and `__MACOSX` are passed over unopened.
 
     Args:
-        strays: whether names that do not follow the corpus's scheme are passed over too.
-
-    Raises:
-        InputError: a name that does not follow the corpus's scheme, or no audio file at all, unless findings are being
-            collected.
+        corpus_dir: folder of the corpus.
+        pattern: scheme of the names.
+        issues: gets names that do not follow the scheme, and a folder without audio files.
+        strays: whether such names are passed over.
     """
     found = False
     for path in _audio_named(corpus_dir):
@@ -92,23 +91,22 @@ def audio_files(
         if match is None and strays:
             continue
         if match is None:
-            refuse_stray(path, pattern.pattern)
+            issues.add(stray_file(path, pattern.pattern))
             continue
         yield path, match
     if not found:
-        report_issue("files", "holds no audio files", corpus_dir, "give the folder that holds the corpus")
+        fix = "give the folder that holds the corpus"
+        issues.add(Issue("files", "holds no audio files", corpus_dir, fix))
 
 
-def refuse_stray(path: Path, scheme: str) -> None:
-    """Refuse an audio file that is none of the corpus; the caller passes over it where this returns.
+def stray_file(path: Path, scheme: str) -> Issue:
+    """The issue of an audio file that is none of the corpus.
 
     Args:
+        path: the file.
         scheme: the pattern that its name does not match, or the table that does not name it.
-
-    Raises:
-        InputError: unless findings are being collected.
     """
-    report_issue(
+    return Issue(
         STRAY,
         f"{STRAY_TEXT} ({scheme})",
         path,

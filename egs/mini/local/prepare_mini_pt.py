@@ -14,6 +14,7 @@ from pathlib import Path
 from synthesis import made_utterances, make_corpus
 
 from ser.corpora import Utterance
+from ser.corpora.issues import Issues
 
 VOICES = {"pt_f1": "pt-br+f2", "pt_m1": "pt-br+m3"}
 SENTENCES = (
@@ -35,9 +36,9 @@ def download(corpus_dir: Path) -> None:
     make_corpus(corpus_dir, VOICES, SENTENCES)
 
 
-def utterances(corpus_dir: Path) -> Iterator[Utterance]:
+def utterances(corpus_dir: Path, issues: Issues) -> Iterator[Utterance]:
     """Every file, with label and speaker from its own name."""
-    return made_utterances(corpus_dir)
+    return made_utterances(corpus_dir, issues)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 from ser.common import InputError, atomic_path
 from ser.common.progress import progress
 from ser.corpora import Utterance, audio_files
+from ser.corpora.issues import Issues
 
 NAME = re.compile(r"([a-z]+_([fm])\d)_([a-z]+)_(\d\d)\.wav")
 SYNCHRONOUS, DONT_EXIT, UTF8 = 2, 0x8000, 1
@@ -154,9 +155,9 @@ def make_corpus(corpus_dir: Path, voices: Mapping[str, str], sentences: Sequence
             soundfile.write(folder / speaker / f"{speaker}_{emotion}_{number:02d}.wav", samples, rate, "PCM_16")
 
 
-def made_utterances(corpus_dir: Path) -> Iterator[Utterance]:
-    """The utterances of a made corpus."""
-    for path, match in audio_files(corpus_dir, NAME):
+def made_utterances(corpus_dir: Path, issues: Issues) -> Iterator[Utterance]:
+    """The utterances of a made corpus; `issues` gets files of other names."""
+    for path, match in audio_files(corpus_dir, NAME, issues):
         short, gender, emotion, text = match.groups()
         speaker = f"mini_{short}"
         yield Utterance(f"{speaker}-{emotion}-{text}", path, speaker, emotion, gender, f"mini_{short[:2]}_{text}")

@@ -17,6 +17,7 @@ import prepare_mini_pt as pt
 from synthesis import made_utterances, make_corpus
 
 from ser.corpora import Utterance
+from ser.corpora.issues import Issues
 
 # Of each corpus the sentences, and of each speaker the voice.
 CORPORA = {
@@ -59,6 +60,6 @@ def download(corpus_dir: Path) -> None:
     make_corpus(corpus_dir, voices, sentences)
 
 
-def utterances(corpus_dir: Path) -> Iterator[Utterance]:
+def utterances(corpus_dir: Path, issues: Issues) -> Iterator[Utterance]:
     """Every file, with label and speaker from its own name."""
-    return made_utterances(corpus_dir)
+    return made_utterances(corpus_dir, issues)
