@@ -504,7 +504,6 @@ def main() -> int:
     cells = chosen(options.only)
     _own_mounts()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is removed
-    import jsonargparse  # noqa: F401
     import lhotse  # noqa: F401  what each process would load again
     import matplotlib.pyplot  # noqa: F401
     import torch  # noqa: F401

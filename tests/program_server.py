@@ -12,7 +12,6 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-import jsonargparse  # noqa: F401
 import lhotse  # noqa: F401
 import matplotlib.backends.backend_agg  # noqa: F401
 import sklearn.svm  # noqa: F401

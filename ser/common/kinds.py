@@ -3,22 +3,53 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    NotRequired,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+
+class Limit(NamedTuple):
+    """What a value has to be beside its type.
+
+    Attributes:
+        words: "expected ...".
+        holds: whether a value is so.
+    """
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+PositiveInt = Annotated[int, Limit("a whole number from 1", lambda value: value >= 1)]
+NonNegativeInt = Annotated[int, Limit("a whole number from 0", lambda value: value >= 0)]
+PositiveFloat = Annotated[float, Limit("a number above 0", lambda value: value > 0)]
+NonNegativeFloat = Annotated[float, Limit("a number from 0", lambda value: value >= 0)]
+Share = Annotated[float, Limit("a number from 0 to 1", lambda value: 0 <= value <= 1)]
 
 
 def of_kind(hint: Any, value: Any, name: str) -> Any:
     """A value as a type hint has it.
 
     Args:
-        hint: bool, int, float, str or a class derived from one, Any, None, a union, Literal, list, dict with keys of
-            text, a TypedDict, which may hold other keys too, or a dataclass, which may not.
+        hint: bool, int, float, str, Any, None, a union, Literal, list, tuple of so many, dict with keys of text, a
+            TypedDict, which may hold other keys too, a dataclass, which may not, or Annotated with a `Limit`.
         name: what the value is called in messages, with dots; "" for the whole.
 
     Returns:
-        The value; an int where a float is wanted as float, and a dataclass made of the keys of a dict.
+        The value; an int where a float is wanted as float, a tuple as list, and a dataclass made of the keys of a
+        dict.
 
     Raises:
         ValueError: it is of another type, a key is missing, or a float is not finite.
@@ -38,10 +69,17 @@ def of_kind(hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, str) or value not in get_args(hint):
             raise ValueError(_differs(name, value, f"one of {', '.join(get_args(hint))}"))
         return value
-    if origin is list:
-        if not isinstance(value, list):
-            raise ValueError(_differs(name, value, "a list"))
-        return [of_kind(get_args(hint)[0], item, f"{name}[{i}]") for i, item in enumerate(value)]
+    if origin is Annotated:
+        kind, limit = get_args(hint)
+        found = of_kind(kind, value, name)
+        if not limit.holds(found):
+            raise ValueError(_differs(name, value, limit.words))
+        return found
+    if origin in (list, tuple):
+        hints = get_args(hint)
+        if not isinstance(value, list | tuple) or (origin is tuple and len(value) != len(hints)):
+            raise ValueError(_differs(name, value, "a list" if origin is list else f"a list of {len(hints)}"))
+        return [of_kind(hints[i if origin is tuple else 0], item, f"{name}[{i}]") for i, item in enumerate(value)]
     if origin is dict or hint is dict:
         if not isinstance(value, dict):
             raise ValueError(_differs(name, value, "an object"))
@@ -52,10 +90,10 @@ def of_kind(hint: Any, value: Any, name: str) -> Any:
 def _with_keys(hint: Any, value: Any, name: str) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError(_differs(name, value, "an object"))
-    hints = get_type_hints(hint)
+    hints = get_type_hints(hint, include_extras=True)
     # Of annotations that are kept as text, __required_keys__ does not know which are NotRequired.
-    marked = get_type_hints(hint, include_extras=True)
-    required = {key for key, inner in marked.items() if get_origin(inner) is not NotRequired}
+    required = {key for key, inner in hints.items() if get_origin(inner) is not NotRequired}
+    hints = {key: inner if key in required else get_args(inner)[0] for key, inner in hints.items()}
     if missing := sorted(required - value.keys()):
         raise ValueError(f"{_inner(name, missing[0])} is missing")
     made = {key: of_kind(hints[key], value[key], _inner(name, key)) for key in hints if key in value}
@@ -73,18 +111,20 @@ def _one_of(hints: tuple[Any, ...], value: Any, name: str) -> Any:
             return of_kind(hint, value, name)
         except ValueError as error:
             reasons.append(str(error))
-    raise ValueError(reasons[0])
+    start = _differs(name, value, "")
+    others = [reason.removeprefix(start) for reason in reasons[1:] if reason.startswith(start)]
+    raise ValueError(" or ".join([reasons[0], *others]))
 
 
 def _plain(hint: Any, value: Any, name: str) -> Any:
-    plain = next(base for base in (bool, int, float, str) if issubclass(hint, base))
-    if plain is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1000 else math.inf
-    if not isinstance(value, plain) or isinstance(value, bool) != (plain is bool):
-        raise ValueError(_differs(name, value, {bool: "true or false", str: "text"}.get(plain, "a number")))
+    if not isinstance(value, hint) or isinstance(value, bool) != (hint is bool):
+        words = {bool: "true or false", str: "text", int: "a whole number"}
+        raise ValueError(_differs(name, value, words.get(hint, "a number")))
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(_differs(name, value, "a finite number"))
-    return plain(hint(value))
+    return value
 
 
 def _inner(name: str, key: str) -> str:

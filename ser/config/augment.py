@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, get_type_hints
 
-from jsonargparse.typing import NonNegativeInt, PositiveInt
-
 from ser.common import InputError
+from ser.common.kinds import NonNegativeInt, PositiveInt
 from ser.config.registry import KINDS, built
 
 
 def types() -> dict[str, Any]:
     """Dotted keys of the section and the types of their values."""
-    kinds = {
-        f"augment.{name}.{field}": hint for name in KINDS for field, hint in get_type_hints(built(KINDS, name)).items()
-    }
+    kinds: dict[str, Any] = {}
+    for name in KINDS:
+        hints = get_type_hints(built(KINDS, name))
+        kinds |= {f"augment.{name}.{field.name}": hints[field.name] for field in fields(built(KINDS, name))}
     return {"augment.copies": NonNegativeInt, "augment.chain": PositiveInt, "augment.kinds": list[str], **kinds}
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import textwrap
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import yaml
 
 from ser.common import InputError, did_you_mean, write_text
+from ser.common.kinds import of_kind
 from ser.common.output import ROOT
 from ser.config.augment import settled, types
 from ser.config.registry import FRONTENDS, built, check_names
@@ -42,7 +42,7 @@ def _types() -> dict[str, Any]:
 
 
 def _fields(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, own in get_type_hints(kind).items():
+    for name, own in get_type_hints(kind, include_extras=True).items():
         if is_dataclass(own):
             yield from _fields(own, f"{prefix}{name}.")
         else:
@@ -105,7 +105,7 @@ def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ())
 
 def write_experiment(experiment: Experiment, path: Path) -> None:
     """Write the effective configuration; `read_experiment` gives it back."""
-    write_text(path, yaml.safe_dump(_plain(asdict(experiment)), sort_keys=False))
+    write_text(path, yaml.safe_dump(asdict(experiment), sort_keys=False))
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -196,7 +196,7 @@ def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def dotted(experiment: Experiment) -> dict[str, Any]:
     """Dotted keys and values of all settings."""
-    return dict(_flatten(_plain(asdict(experiment))))
+    return dict(_flatten(asdict(experiment)))
 
 
 def changed(experiment: Experiment, values: Mapping[str, Any], source: str) -> Experiment:
@@ -269,18 +269,6 @@ def differences(one: Experiment, other: Experiment) -> dict[str, tuple[Any, Any]
     return {key: (first[key], second[key]) for key in found if first[key] != second[key]}
 
 
-def _plain(value: Any) -> Any:
-    """jsonargparse's restricted numbers as int and float, tuples as lists."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
-
-
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, dict) and value:
@@ -311,27 +299,7 @@ def _collect(new: dict[str, Any], source: str, values: dict[str, Any], origin: d
         origin[key] = source
 
 
-def _check_kinds(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
-    """Refuse text in place of a number or a list, which the parser would read as a number or list of its own."""
-    for key, kind in {**_types(), **types()}.items():
-        value = values.get(key)
-        items, many = [value], get_origin(kind) in (list, tuple)
-        if many:
-            if not isinstance(value, list | tuple):
-                raise InputError(f"key {key} = {shown(value)}: must be a list, such as [{shown(value)}]", origin[key])
-            items = list(value)
-        odd = next((item for item in items if isinstance(item, str)), None)
-        if odd is not None and not _takes_text(kind):
-            what = "true or false" if kind is bool else "numbers" if many else "a number"
-            raise InputError(f"key {key} = {shown(value)}: must be {what}, and not text", origin[key])
-
-
-def _takes_text(kind: Any) -> bool:
-    return kind is str or get_origin(kind) is Literal or any(map(_takes_text, get_args(kind)))
-
-
 def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experiment:
-    from jsonargparse import ArgumentError, ArgumentParser
 
     for key in keys():
         if values.get(key) is None:
@@ -339,24 +307,19 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
     check_names(values, origin)
     if isinstance(layers := values["frontend.layers"], int):  # of one layer, which YAML takes for a number
         values["frontend.layers"] = str(layers)
-    _check_kinds(values, origin)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Experiment, "experiment")
-    for key, kind in types().items():
-        if key in values:
-            parser.add_argument(f"--{key}", type=kind)
-    nested = _nested(values)
-    try:
-        parsed = parser.parse_object({"experiment": nested, "augment": nested["augment"]})
-    except ArgumentError as error:
-        text = " ".join(str(error).split()).replace("typing.Literal", "one of ")
-        wrong = next((key for key in keys() if f'"experiment.{key}"' in text or f'"{key}"' in text), None)
-        what = f"key {wrong} = {shown(values[wrong])}: " if wrong else ""
-        reason = textwrap.shorten(text.split(": ", 1)[-1], 200)
-        hint = QUOTE if "<class 'str'>" in reason else ""
-        raise InputError(f"{what}{reason}{hint}", origin.get(wrong or "", "conf")) from None
-    parsed["experiment.augment"] = _plain(settled(parsed.pop("augment").as_dict(), origin, str(AUGMENT)))
-    experiment: Experiment = parser.instantiate(parsed).experiment
+    found: dict[str, Any] = {}
+    for key, kind in {**_types(), **types()}.items():
+        if key not in values:  # of a kind of augmentation, with a default of its own
+            continue
+        try:
+            found[key] = of_kind(kind, values[key], key)
+        except ValueError as error:
+            wanted = str(error).rpartition("expected ")[2]
+            hint = f", such as [{shown(values[key])}]" if wanted == "a list" else QUOTE if wanted == "text" else ""
+            raise InputError(f"key {key} = {shown(values[key])}: must be {wanted}{hint}", origin[key]) from None
+    nested = _nested(found)
+    nested["augment"] = settled(nested["augment"], origin, str(AUGMENT))
+    experiment: Experiment = of_kind(Experiment, nested, "")
     try:
         built(FRONTENDS, experiment.frontend.name).check(experiment)
     except InputError as error:

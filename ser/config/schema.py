@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-
+from ser.common.kinds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share
 from ser.common.run_folder import run_name
 from ser.config.names import combination_name
 
@@ -57,7 +56,7 @@ class Batches:
     trim_decibels: NonNegativeFloat
     floor_decibels: NonNegativeFloat
     speeds: list[PositiveFloat]
-    vtlp: ClosedUnitInterval
+    vtlp: Share
     time_masks: NonNegativeInt
     time_mask_width: PositiveInt
     frequency_masks: NonNegativeInt
@@ -106,16 +105,16 @@ class Network:
 
     prep_layers: NonNegativeInt
     prep_size: PositiveInt
-    prep_dropout: ClosedUnitInterval
+    prep_dropout: Share
     lstm: Lstm
     tdnn: Tdnn
     attention: Attention
     nin: Nin
-    dropout: ClosedUnitInterval
+    dropout: Share
     adapter_size: NonNegativeInt
     layers: Literal["weighted", "concatenated"]
     pooled_norm: Literal["none", "batch"]
-    head_dropout: ClosedUnitInterval
+    head_dropout: Share
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Training:
     valid_utterances: NonNegativeInt | Literal["auto"]
     budget: Literal["total", "per_corpus"]
     patience: PositiveInt
-    min_delta: ClosedUnitInterval
+    min_delta: Share
     max_epochs: PositiveInt
     device: str
     ngpu: PositiveInt
@@ -141,7 +140,7 @@ class Training:
     schedule: Literal["constant", "half_linear"]
     keep: Literal["best", "last"]
     average: PositiveInt
-    label_smoothing: ClosedUnitInterval
+    label_smoothing: Share
     mixup: NonNegativeFloat
     class_weights: Literal["balanced", "none"]
     adversarial_weight: NonNegativeFloat

@@ -375,7 +375,7 @@ def _check_svm(found: Mapping[str, Any], heads: Mapping[str, list[str]]) -> None
 
 
 def experiment_from(settings: Mapping[str, Any]) -> Experiment:
-    """Settings as `Experiment`, checked by its own types; jsonargparse's parser would take as long as the weights.
+    """Settings as `Experiment`, checked by its own types.
 
     Raises:
         ValueError: a key that is missing, unknown or of another kind; a block that this version does not know.

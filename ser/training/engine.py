@@ -147,7 +147,7 @@ class Trainer:
         front = [] if self.network.front is None else [p for p in self.network.front.parameters() if p.requires_grad]
         known = {id(p) for p in front}
         others = [p for p in self.network.parameters() if p.requires_grad and id(p) not in known]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [*others, *self.loss.parameters()], "rate": self.config.learning_rate},
             {"params": front, "rate": experiment.frontend.learning_rate},
         ]
@@ -373,8 +373,8 @@ class Trainer:
 
     def _keep(self) -> None:
         """Write a checkpoint when it is time, or when a signal asks for the end, which is of all processes."""
-        due = self.processes.first and time.monotonic() - self.kept >= self.config.checkpoint_seconds
-        number, due = divmod(self.processes.largest(2 * (self.signal or 0) + due), 2)
+        late = self.processes.first and time.monotonic() - self.kept >= self.config.checkpoint_seconds
+        number, due = divmod(self.processes.largest(2 * (self.signal or 0) + late), 2)
         if number or due:
             self._save(self.seconds)
         if number:

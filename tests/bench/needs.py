@@ -13,7 +13,7 @@ from statistics import median
 
 def need(*packages: str) -> None:
     """Exit with the fix unless all packages can be imported, and those of the toolkit's core."""
-    core = ("torch", "lhotse", "kaldiio", "soundfile", "soxr", "jsonargparse")
+    core = ("torch", "lhotse", "kaldiio", "soundfile", "soxr")
     missing = [name for name in (*core, *packages) if find_spec(name) is None]
     if missing:
         sys.exit(

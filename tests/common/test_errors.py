@@ -75,7 +75,7 @@ def test_a_long_list_is_cut():
 
 
 def test_an_interrupt_while_a_step_imports_what_it_needs_is_one_line(tmp_path):
-    (tmp_path / "jsonargparse.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    (tmp_path / "yaml.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     step = Path(__file__).resolve().parents[2] / "steps" / "configure.py"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, step, "exp"], env=environment, capture_output=True, text=True, check=False)
