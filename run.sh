@@ -33,6 +33,7 @@ allow_pipes=false   # run the commands in the wav.scp of a Kaldi data dir
 allow_partial=false # go on with an incomplete corpus, and list what is missing
 recheck=false       # in stage 1, read every audio file again, though its size and times are as before
 pictures=false      # draw curves, confusion matrices and reliability in stage 6
+verbose=false       # log the files that each step reads and writes, and what it leaves out
 allow_confounded=false # go on with speaker statistics where the class follows from the speaker
 declare -a config_options=()
 
@@ -120,18 +121,18 @@ set -- "corpora=[$corpora]" "${config_options[@]#--}" \
   ${temporal:+"temporal=$temporal"} ${pooling:+"pooling=$pooling"} ${device:+"training.device=$device"} \
   ${ngpu:+"training.ngpu=$ngpu"}
 if [[ $dry_run == true ]]; then
-  python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" --plan "$data" "$dump" "$exp" "$@"
+  python "$SER_ROOT/steps/configure.py" --verbose "$verbose" --preset "$preset" --recipe "$recipe" --plan "$data" "$dump" "$exp" "$@"
   exit
 fi
-folder=$(python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" "$exp" "$@")
+folder=$(python "$SER_ROOT/steps/configure.py" --verbose "$verbose" --preset "$preset" --recipe "$recipe" "$exp" "$@")
 cd "$recipe"
 logs=$(realpath -ms --relative-to=. "$folder")/log # relative, for Kaldi's run.pl fails on a log path with spaces
-where=(--recipe "$recipe" --data "$data" --dump "$dump" "$folder")
+where=(--verbose "$verbose" --recipe "$recipe" --data "$data" --dump "$dump" "$folder")
 
 if wanted 0; then
   for corpus in ${corpora//,/ }; do
     log "stage 0: $corpus in ${corpus_dir[$corpus]}"
-    python "$SER_ROOT/steps/prepare.py" --download true --recipe "$recipe" \
+    python "$SER_ROOT/steps/prepare.py" --verbose "$verbose" --download true --recipe "$recipe" \
       "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
   done
   python "$SER_ROOT/steps/fetch_pretrained.py" "$folder/config.yaml"
@@ -141,7 +142,7 @@ if wanted 1; then
   for corpus in ${corpora//,/ }; do
     log "stage 1: prepare $corpus"
     python "$SER_ROOT/steps/prepare.py" --allow-partial "$allow_partial" --allow-pipes "$allow_pipes" --recipe "$recipe" \
-      --recheck "$recheck" --nj "$nj" --experiment "$folder/config.yaml" "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
+      --verbose "$verbose" --recheck "$recheck" --nj "$nj" --experiment "$folder/config.yaml" "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
   done
 fi
 

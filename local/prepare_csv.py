@@ -175,8 +175,7 @@ def _utterance(table: Path, row: Row, origin: str, names: Names, labels: Labels,
 
 def _path(table: Path, text: str) -> Path | None:
     """The file, also where Windows wrote the path or a Mac the file's name, whose accents are signs of their own."""
-    spellings = (text, text.replace("\\", "/"))
-    return next((path for spelling in spellings if (path := existing_file(table.parent / spelling))), None)
+    return existing_file(table.parent / text) or existing_file(table.parent / text.replace("\\", "/"))
 
 
 def _recordings(names: Names, found: Iterable[Utterance]) -> dict[Path, str]:

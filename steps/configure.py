@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import InputError, guarded
+from ser.common.cli import Parser
 from ser.common.run_folder import CHECKPOINT, CONFIG, MODEL, TRAIN, is_scored, is_trained
 from ser.config import Experiment, differences, load, read_experiment, write_experiment
 from ser.config.schema import FrontendSettings
@@ -22,7 +22,7 @@ DONE, OPEN = "done", "to do"
 @guarded
 def main() -> int:
     """Refuse to mix two settings in one folder."""
-    parser = argparse.ArgumentParser(description=__doc__, usage="%(prog)s [options] exp_dir [key=value ...]")
+    parser = Parser(description=__doc__, usage="%(prog)s [options] exp_dir [key=value ...]")
     parser.add_argument("exp_dir", type=Path, help="root of the experiments")
     parser.add_argument("overrides", nargs="*", help="such as fold=2 training.learning_rate=1e-3")
     parser.add_argument("--preset", default="strict", help="conf/presets/<preset>.yaml")

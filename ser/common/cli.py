@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,15 @@ TRUTHS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser with switches as run.sh has them: `--name true` or `--name false`; `--name` alone is true."""
+    """A parser with switches as run.sh has them: `--name true` or `--name false`; `--name` alone is true.
+
+    All have `--verbose`, which sends the log of the package to standard error.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.add_help:  # else it is a part of others
+            self.add_switch("--verbose", help="log the files that are read and written, and what is left out")
 
     def add_switch(self, name: str, help: str, default: bool = False) -> None:
         """An option that is true or false.
@@ -37,7 +46,14 @@ class Parser(argparse.ArgumentParser):
             # Another word for a truth goes to `_truth`, which refuses it; as an argument of its own nobody means it.
             if given[at] in switches and "".join(given[at + 1 : at + 2]).lower() not in TRUTHS:
                 given.insert(at + 1, "true")
-        return super().parse_known_args(given, namespace)
+        found, rest = super().parse_known_args(given, namespace)
+        if found.__dict__.pop("verbose", False):
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+            logger = logging.getLogger("ser")
+            logger.handlers = [handler]
+            logger.setLevel(logging.DEBUG)
+        return found, rest
 
 
 def _truth(text: str) -> bool:

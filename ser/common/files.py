@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ser.common.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -45,6 +48,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             os.replace(temporary, path)
+        log.debug("wrote %s", path)
     except OSError as error:
         if error.errno is None:  # no error of the system: of a damaged file that is read, such as gzip's
             raise
@@ -285,6 +289,7 @@ def read_json(path: Path) -> Any:
         InputError: it is absent or is not JSON.
     """
     check_regular(Path(path), "run the stage that writes it")
+    log.debug("reading %s", path)
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@ stand; only true, false, null, ~, whole and decimal numbers are not text. A key 
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import reprlib
@@ -16,6 +17,7 @@ import yaml
 
 from ser.common import InputError
 
+log = logging.getLogger(__name__)
 MOST_BYTES = 2_000_000
 MOST_DEPTH = 20
 # Values and keys, with those that aliases (*name) repeat counted as often as they stand.
@@ -49,6 +51,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"larger than {MOST_BYTES:,} bytes", path, "give a YAML file of settings")
+        log.debug("reading %s", path)
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError("not UTF-8 text", path, "save it as UTF-8") from None

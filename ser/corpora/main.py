@@ -9,7 +9,6 @@ from ser.common import guarded, locked
 from ser.common.cli import Parser
 from ser.config import read_experiment
 from ser.corpora.check import check_corpus
-from ser.corpora.describe import read_prepared
 from ser.corpora.fetch import is_there
 from ser.corpora.prepare import check_there, prepare_corpus
 from ser.corpora.preparers import load_preparer
@@ -83,8 +82,6 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
             fold=None if experiment is None else (experiment.split, experiment.fold),
         )
     )
-    prepared = read_prepared(options.out_dir)
-    print(*(f"  {text}" for text in (prepared.confounding, *prepared.missing())), sep="\n")
     if experiment is not None:
         batches = experiment.batches
         folder = options.out_dir.resolve()

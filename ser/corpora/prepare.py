@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 from ser.common import InputError, atomic_path, digest, locked, read_json, write_json, write_text
 from ser.corpora.compare import check_classes, check_labels, check_parts, compare_with_protocol, incomplete
 from ser.corpora.controls import shuffled
+from ser.corpora.describe import read_prepared
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
 from ser.corpora.issues import Issue, Issues, raise_issues
 from ser.corpora.items import ValidatedUtterance, check_times, is_segmented, read_items, where
@@ -22,6 +25,7 @@ from ser.corpora.protocol import FEW_FOLDS, PARTS, Protocol, is_rule, own_fold
 from ser.corpora.splits import SPLITS, resolve, resolved, with_splits
 from ser.corpora.utterance import STRAY, STRAY_TEXT, Utterance, hidden_files, other_files, real_folder
 
+log = logging.getLogger(__name__)
 # Part of the fingerprint: raise it when what is written below data/ changes its meaning.
 VERSION = 2
 # Below data/<corpus>: audio that a preparer makes, and keeps from one preparation to the next.
@@ -87,6 +91,7 @@ def prepare_corpus(
     report |= {"fingerprint": fingerprint, "doubled": len(doubled), "hidden": hidden_files(corpus_dir)}
     report["others"] = len(other_files(corpus_dir, [*(u.path for u in utterances), *doubled])) - len(stray)
     known = {} if recheck else read_known(out_dir, utterances, versions)
+    log.info("%s: the files of %d of %d utterances are as before", protocol.corpus, len(known), len(utterances))
     read, found_wrong = read_items(protocol, utterances, known, jobs)
     items, unusable = _usable_items(protocol, read, found_wrong, allow_partial)
     kept = [item for item in items if protocol.labels[item.utterance.label] is not None]
@@ -105,7 +110,7 @@ def prepare_corpus(
             for key, found_now in zip(("parts", "other_text", "not_kept"), counts, strict=True):
                 if found_now:
                     done[key] = done.get(key, {}) | found_now
-            write_json(report_path, done)
+            _write_report(out_dir, done)
         names = ", ".join(f"{split}_fold{number}" for split, number in missing)
         return f"{protocol.corpus}: up to date but for {names}, now written\n{_summary(protocol, done)}"
     raise_issues(check_parts(resolved(protocol, splits), kept, allow_partial))
@@ -132,10 +137,26 @@ def prepare_corpus(
         write_text(folder / "left_out.tsv", "".join(f"{u}\t{why}\n" for u, why in sorted(left_out)))
         if equal:
             write_text(folder / EQUAL, "".join(f"{key}\t{other}\n" for key, other in equal))
-        write_json(folder / "report.json", report)
-        if (out_dir / AUDIO).is_dir():
-            (out_dir / AUDIO).rename(folder / AUDIO)
+        _write_report(folder, report)
+        if (out_dir / AUDIO).is_dir():  # which is read until the new folder stands in its place
+            shutil.copytree(out_dir / AUDIO, folder / AUDIO, copy_function=_linked)
     return _summary(protocol, report)
+
+
+def _write_report(folder: Path, report: dict[str, Any]) -> None:
+    """Write report.json, with what of the classes the data dirs lack."""
+    write_json(folder / "report.json", report)
+    prepared = read_prepared(folder)
+    report["notes"] = [str(prepared.confounding), *prepared.missing()]
+    write_json(folder / "report.json", report)
+
+
+def _linked(source: str, target: str) -> None:
+    """A second name for a file, or a copy where the file system has no such names."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _usable_items(
@@ -414,4 +435,5 @@ def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
         lines.append(f"  {name}: {number} recordings have speakers in several parts, who may be heard in each other's")
     if report.get("unused_splits"):
         lines.append(f"  {report['unused_splits']}")
+    lines += [f"  {note}" for note in report.get("notes", [])]
     return os.linesep.join(lines)

@@ -22,6 +22,8 @@ GENDERS = {
     **dict.fromkeys(("f", "female", "w", "woman", "feminino", "mulher"), "f"),
     **dict.fromkeys(("m", "male", "man", "masculino", "homem"), "m"),
 }
+# What speakers and ids do not hold.
+NO_SPEAKER, NO_ID = re.compile(r"[^\w.]+"), re.compile(r"[^\w.+-]+")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -223,7 +225,7 @@ class Names:
         Raises:
             Issue: two names differ in nothing but case or such signs.
         """
-        clean = self._clean(name, r"[^\w.]+")
+        clean = self._clean(name, NO_SPEAKER)
         other, there = self.speakers.setdefault(clean.casefold(), (name, origin))
         if other != name:
             raise Issue(
@@ -236,7 +238,7 @@ class Names:
 
     def rest(self, name: str) -> str:
         """What stands behind the speaker in an utterance id, or names a recording."""
-        return self._clean(name, r"[^\w.+-]+")
+        return self._clean(name, NO_ID)
 
     def prefixed(self, name: str) -> str:
         """With the corpus's name before it, unless it stands there already; an empty name stays empty."""
@@ -252,9 +254,9 @@ class Names:
                 stacklevel=2,
             )
 
-    def _clean(self, name: str, odd: str) -> str:
+    def _clean(self, name: str, odd: re.Pattern[str]) -> str:
         composed = unicodedata.normalize("NFC", name.strip())
-        clean = re.sub(odd, "_", composed)
+        clean = odd.sub("_", composed)
         if clean != composed:
             self.replaced[name] = clean
         return clean

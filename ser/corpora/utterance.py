@@ -58,9 +58,10 @@ class Utterance:
     @cached_property
     def real_path(self) -> Path:
         """The file that `path` leads to; looked up once, the folder of many files once for all of them."""
-        if self.path.name in ("", "..") or self.path.is_symlink():
+        if self.path.name in ("", "..") or os.path.islink(self.path):
             return self.path.resolve()
-        return real_folder(self.path.parent) / self.path.name
+        folder = real_folder(self.path.parent)
+        return self.path if folder == self.path.parent else folder / self.path.name
 
 
 @lru_cache

@@ -1,5 +1,8 @@
+import logging
+
 import pytest
 
+from ser.common import write_json
 from ser.common.cli import Parser
 
 
@@ -17,3 +20,22 @@ def test_a_switch_has_a_value_or_is_true(given, value, command):
     for wrong in (["--x=yes"], ["--x", "yes"], ["--x", "True"]):
         with pytest.raises(SystemExit):
             parser.parse_args([*command, *wrong, "a.wav"])
+
+
+@pytest.fixture
+def quiet_again():
+    logger = logging.getLogger("ser")
+    before = logger.handlers, logger.level
+    yield
+    logger.handlers, logger.level = before
+
+
+@pytest.mark.parametrize(("given", "logged"), [(["--verbose"], True), (["--verbose", "false"], False), ([], False)])
+@pytest.mark.parametrize("command", [[], ["part"]])
+def test_verbose_logs_what_is_written(given, logged, command, tmp_path, capsys, quiet_again):
+    parser = Parser()
+    if command:
+        parser.add_subparsers().add_parser(*command)
+    assert vars(parser.parse_args([*command, *given])) == {}
+    write_json(tmp_path / "a.json", 1)
+    assert (f"DEBUG ser.common.files: wrote {tmp_path / 'a.json'}" in capsys.readouterr().err) == logged

@@ -454,3 +454,12 @@ def test_help_names_every_choice(key):
     line = next(line for line in lines[start:] if line.startswith(f"{'  ' * len(inner)}{name}:"))
     missing = [str(choice) for choice in choices()[key] if not re.search(rf"\b{choice}\b", line.partition(":")[2])]
     assert missing == []
+
+
+@pytest.mark.parametrize("key", ["temporal", "pooling", "training.loss", "frontend.name"])
+def test_help_names_every_choice_of_a_registry(key):
+    section, _, name = key.rpartition(".")
+    files = [ROOT / "conf" / f"{section or 'experiment'}.yaml", *([] if section else [ROOT / "run.sh"])]
+    for path in files:
+        comment = re.search(rf"^{name}[:=][^#]*# (.*)$", path.read_text(), re.MULTILINE)[1]
+        assert set(REGISTRIES[key]) <= set(re.findall(r"\w+", comment)), path

@@ -115,6 +115,8 @@ def test_what_is_found_is_written(small_ravdess):
         "ravdess: 120 utterances of 24 speakers; "
         "96 in the classes (angry 24, happy 24, neutral 24, sad 24), 0.008 hours",
         "  rates 16000 Hz: 120; 2 of several channels, mixed down; 24 left out (left_out.tsv)",
+        "  0 of 24 speakers have one class only, normalised mutual information of speaker and class 0.00, "
+        "largest share of a speaker in a class 4% (ravdess_01 in angry)",
     ]
     report = read_json(small.out / "report.json")
     assert report["found"]["labels"] == {"angry": 24, "calm": 24, "happy": 24, "neutral": 24, "sad": 24}

@@ -159,7 +159,7 @@ def test_weights_without_a_head_are_refused(own):
         (lambda v: v["settings"]["network"]["lstm"].update(hidden_size=-3), "not a description of a model"),
         (
             lambda v: v["settings"]["network"]["lstm"].update(hidden_size="8"),
-            "network.lstm.hidden_size = '8', expected a number",
+            "network.lstm.hidden_size = '8', expected a whole number",
         ),
         (lambda v: v["settings"]["network"].update(new=1), "network.new is unknown"),
         (lambda v: v["settings"].pop("features"), "features is missing"),
