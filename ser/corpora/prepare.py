@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -138,8 +137,8 @@ def prepare_corpus(
         if equal:
             write_text(folder / EQUAL, "".join(f"{key}\t{other}\n" for key, other in equal))
         _write_report(folder, report)
-        if (out_dir / AUDIO).is_dir():  # which is read until the new folder stands in its place
-            shutil.copytree(out_dir / AUDIO, folder / AUDIO, copy_function=_linked)
+        if (out_dir / AUDIO).is_dir():  # moved, for a second name (a hard link) would change the times of its files
+            (out_dir / AUDIO).rename(folder / AUDIO)
     return _summary(protocol, report)
 
 
@@ -149,14 +148,6 @@ def _write_report(folder: Path, report: dict[str, Any]) -> None:
     prepared = read_prepared(folder)
     report["notes"] = [str(prepared.confounding), *prepared.missing()]
     write_json(folder / "report.json", report)
-
-
-def _linked(source: str, target: str) -> None:
-    """A second name for a file, or a copy where the file system has no such names."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _usable_items(
