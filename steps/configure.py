@@ -47,7 +47,7 @@ def main() -> int:
     experiment = load(options.preset, options.recipe, options.overrides)
     if options.count_folds:
         prepared = [with_splits(read_protocol(c, options.recipe), options.count_folds / c) for c in experiment.corpora]
-        print(max(len(protocol.folds(experiment.split)) for protocol in prepared))
+        print(max(protocol.count_folds(experiment.split) for protocol in prepared))
         return 0
     if len(set(experiment.corpora)) != len(experiment.corpora) or not experiment.corpora:
         raise InputError("name each corpus once, and at least one", f"corpora = {','.join(experiment.corpora)}")

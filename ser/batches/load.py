@@ -148,7 +148,7 @@ def open_data(
         for c, store in stores.items()
     }
     check_equal_audio(samples)
-    folds = max(most_folds, *(len(protocol.folds(experiment.split)) for protocol in protocols.values()))
+    folds = max(most_folds, *(protocol.count_folds(experiment.split) for protocol in protocols.values()))
     if experiment.fold > folds:
         raise InputError(
             f"split {experiment.split} of {', '.join(protocols)} has folds 1 to {folds}", f"fold = {experiment.fold}"

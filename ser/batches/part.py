@@ -95,7 +95,7 @@ def load_part(
         return None
     folder = data_dir_of(data_root, protocol, experiment, part)
     if (folder.parents[1] / "report.json").is_file() and not (folder / "utt2spk").is_file():
-        if not folder.parent.is_dir() and len(protocol.folds(experiment.split)) > FEW_FOLDS:
+        if not folder.parent.is_dir() and protocol.count_folds(experiment.split) > FEW_FOLDS:
             raise InputError("not written", folder.parent, f"run stage 1 with --fold {experiment.fold}")
         raise InputError(
             f"fold {experiment.fold} has no {part} utterances in this partial copy of "

@@ -21,7 +21,7 @@ from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
 from ser.corpora.names import unknown_names
 from ser.corpora.preparers import Preparer
 from ser.corpora.protocol import FEW_FOLDS, PARTS, Protocol, is_rule, own_fold
-from ser.corpora.splits import SPLITS, resolve, resolved, with_splits
+from ser.corpora.splits import SPLITS, resolve, resolved, with_splits, write_splits
 from ser.corpora.utterance import STRAY, STRAY_TEXT, Utterance, hidden_files, other_files, real_folder
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def prepare_corpus(
         folder.mkdir()
         write_manifests(folder, protocol, items, kept)
         write_known(folder, read, versions)
-        write_json(folder / SPLITS, splits)
+        write_splits(folder / SPLITS, splits)
         wanted = _unwritten(resolved(protocol, splits), folder, fold, every=True)
         report["parts"], other_text, not_kept = write_data_dirs(folder, protocol, kept, splits, wanted)
         if other_text:
@@ -263,7 +263,7 @@ def _unwritten(
     """
     found = []
     for split in protocol.splits:
-        count = len(protocol.folds(split))
+        count = protocol.count_folds(split)
         numbers: Iterable[int] = range(1, count + 1)
         if count <= FEW_FOLDS and not every:
             continue

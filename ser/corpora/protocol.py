@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -90,27 +90,29 @@ class Protocol:
     def folds(self, split: str) -> list[dict[str, list[str]]]:
         """Every fold of a split as {part: speakers}.
 
-        With groups, fold k tests group k, validates on group k + 1 (the first after the last) and trains on the rest.
+        Raises:
+            InputError: as of `count_folds`.
+        """
+        return [self.fold(split, number + 1) for number in range(self.count_folds(split))]
+
+    def count_folds(self, split: str) -> int:
+        """How many folds a split has.
 
         Raises:
             InputError: there is no such split, or it is a rule that stage 1 has not resolved.
         """
         spec = self._spec(split)
-        if "folds" in spec:
-            return [{part: list(fold[part]) for part in PARTS} for fold in spec["folds"]]
         if is_rule(spec):
             raise InputError(
                 f"splits: {split}: a rule that the prepared corpus has not been split by", self.path, "run stage 1"
             )
-        if "groups" not in spec:
-            return [{part: list(spec.get(part, [])) for part in PARTS}]
-        return rotate(spec["groups"])
+        return len(spec.get("folds", spec.get("groups", [spec])))
 
     def num_folds(self, split: str) -> int | None:
         """How many folds a split has, or None for a fold a speaker as long as nobody has counted the speakers."""
         spec = self._spec(split)
         if not is_rule(spec):
-            return len(self.folds(split))
+            return self.count_folds(split)
         groups = spec.get("groups", 1)
         return groups if isinstance(groups, int) else None
 
@@ -122,13 +124,20 @@ class Protocol:
         return "shares" not in spec or spec["shares"][PARTS.index("test")] > 0
 
     def fold(self, split: str, fold: int) -> dict[str, list[str]]:
-        """{part: speakers} in fold `fold` of an experiment, from 1 (`own_fold`)."""
-        folds = self.folds(split)
-        return folds[own_fold(fold, len(folds)) - 1]
+        """{part: speakers} in fold `fold` of an experiment, from 1 (`own_fold`).
+
+        With groups, fold k tests group k, validates on group k + 1 (the first after the last) and trains on the rest.
+        """
+        number = own_fold(fold, self.count_folds(split)) - 1
+        spec = self._spec(split)
+        if "groups" in spec:
+            return rotated(spec["groups"], number)
+        own = spec["folds"][number] if "folds" in spec else spec
+        return {part: list(own.get(part, [])) for part in PARTS}
 
     def split_name(self, split: str, fold: int) -> str:
         """The folder below data/<corpus>/ in fold `fold` of an experiment, from 1 (`own_fold`)."""
-        return f"{split}_fold{own_fold(fold, len(self.folds(split)))}"
+        return f"{split}_fold{own_fold(fold, self.count_folds(split))}"
 
     def _spec(self, split: str) -> Mapping[str, Any]:
         if split not in self.splits:
@@ -149,14 +158,16 @@ def is_rule(spec: Mapping[str, Any]) -> bool:
     return "shares" in spec or "given" in spec or isinstance(spec.get("groups"), int | str)
 
 
-def rotate(groups: list[list[str]]) -> list[dict[str, list[str]]]:
-    """A fold for each group, which it tests; it validates on the next group and trains on the rest."""
-    folds = []
-    for k, test in enumerate(groups):
-        valid = groups[(k + 1) % len(groups)]
-        train = [s for group in groups if group is not test and group is not valid for s in group]
-        folds.append({"train": train, "valid": list(valid), "test": list(test)})
-    return folds
+def rotated(groups: Sequence[Sequence[str]], number: int) -> dict[str, list[str]]:
+    """The fold that tests a group: it validates on the next one, and trains on the rest.
+
+    Args:
+        groups: of speakers.
+        number: of the group, from 0.
+    """
+    following = (number + 1) % len(groups)
+    train = [s for k, group in enumerate(groups) if k not in (number, following) for s in group]
+    return {"train": train, "valid": list(groups[following]), "test": list(groups[number])}
 
 
 def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:

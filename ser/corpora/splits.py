@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ser.common import InputError, read_json
+from ser.common import InputError, read_json, write_json
 from ser.common.seeding import derive_seed
-from ser.corpora.protocol import PARTS, Protocol, is_rule, rotate
+from ser.corpora.protocol import PARTS, Protocol, is_rule, rotated
 from ser.corpora.utterance import Utterance
 
 SPLITS = "splits.json"
@@ -24,7 +24,7 @@ EXCHANGED = 1000
 
 
 def resolve(protocol: Protocol, kept: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
-    """What splits.json holds: split -> {"rule": as in the protocol, "folds": [fold, ...]}.
+    """Split -> {"rule": as in the protocol, "folds": [fold, ...]}.
 
     A fold is {part: speakers}, and, where texts are told apart, "texts": {part: the text ids that it may have}.
 
@@ -46,10 +46,30 @@ def resolve(protocol: Protocol, kept: Sequence[Utterance]) -> dict[str, dict[str
     return splits
 
 
+def write_splits(path: Path, splits: Mapping[str, Any]) -> None:
+    """Write splits.json: what `resolve` gives, but "groups" for folds that rotate, whose lists grow by their square.
+
+    Args:
+        path: of the file.
+        splits: of `resolve`.
+    """
+    written = {}
+    for name, found in splits.items():
+        groups = [fold["test"] for fold in found["folds"]]
+        rotates = len(groups) >= len(PARTS) and all(f == rotated(groups, k) for k, f in enumerate(found["folds"]))
+        written[name] = {"rule": found["rule"], **({"groups": groups} if rotates else {"folds": found["folds"]})}
+    write_json(path, written)
+
+
 def resolved(protocol: Protocol, splits: Mapping[str, Any]) -> Protocol:
-    """The protocol with lists of speakers in place of those rules by which `splits` were made."""
+    """The protocol with lists of speakers in place of those rules by which `splits` were made.
+
+    Args:
+        protocol: of the corpus.
+        splits: of `resolve`, or of splits.json.
+    """
     found = {
-        name: {"folds": splits[name]["folds"]}
+        name: {key: splits[name][key] for key in ["groups" if "groups" in splits[name] else "folds"]}
         for name, spec in protocol.splits.items()
         if is_rule(spec) and name in splits and splits[name]["rule"] == spec
     }
@@ -112,7 +132,7 @@ def _folds(
             "give more speakers, or another split in a protocol of your own",
         )
     if groups == "speakers":
-        return rotate([[speaker] for speaker in speakers])
+        return _rotate([[speaker] for speaker in speakers])
     rows = {speaker: row for row, speaker in enumerate(speakers)}
     counts = np.zeros((len(speakers), len(protocol.classes) + 1))
     for u in kept:
@@ -120,7 +140,11 @@ def _folds(
     counts[:, -1] = counts.sum(1)
     number = partition(counts, shares, [derive_seed(spec.get("seed", 0), "split", s) for s in speakers])
     parts = [[s for s, n in zip(speakers, number, strict=True) if n == k] for k in range(len(shares))]
-    return rotate(parts) if groups is not None else [dict(zip(PARTS, parts, strict=True))]
+    return _rotate(parts) if groups is not None else [dict(zip(PARTS, parts, strict=True))]
+
+
+def _rotate(groups: Sequence[Sequence[str]]) -> list[dict[str, list[str]]]:
+    return [rotated(groups, number) for number in range(len(groups))]
 
 
 def partition(counts: np.ndarray, shares: Sequence[float], order: Sequence[int]) -> list[int]:

@@ -223,7 +223,7 @@ class Runner:
     def _alone(self, experiment: Experiment, corpus: str) -> Experiment:
         """What opens a corpus by itself, with the features and in the fold of an experiment, and without copies."""
         protocol = with_splits(self.grid.protocols[corpus], self.grid.places.data / corpus)
-        fold = own_fold(experiment.fold, len(protocol.folds(experiment.split)))
+        fold = own_fold(experiment.fold, protocol.count_folds(experiment.split))
         augment = {**experiment.augment, "copies": 0}
         return replace(experiment, corpora=[corpus], task="multi", fold=fold, augment=augment)
 

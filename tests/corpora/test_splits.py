@@ -222,6 +222,9 @@ def test_downstream_sees_lists_of_speakers_and_a_changed_rule_wants_stage_1(lab)
         lab.protocol.folds("strict")
     assert (lab.protocol.num_folds("strict"), lab.protocol.num_folds("paper")) == (None, 1)
     assert lab.protocol.has_test("strict", 1)
+    written = read_json(lab.out / "splits.json")
+    assert written["strict"]["groups"] == [["lab_ana"], ["lab_bia"], ["lab_caio"]]  # not every speaker in every fold
+    assert "folds" not in written["strict"]
     protocol = with_splits(lab.protocol, lab.out)
     assert protocol.num_folds("strict") == 3
     assert protocol.fold("strict", 2) == {"train": ["lab_ana"], "valid": ["lab_caio"], "test": ["lab_bia"]}
@@ -230,9 +233,10 @@ def test_downstream_sees_lists_of_speakers_and_a_changed_rule_wants_stage_1(lab)
     assert len(protocol.folds("paper")) == 1
     with pytest.raises(InputError, match="splits: strict: a rule .*; run stage 1"):
         protocol.folds("strict")
-    (lab.out / "splits.json").write_text('["strict"]')
-    with pytest.raises(InputError, match=r"splits\.json: holds no splits; remove .*data/lab and run stage 1"):
-        with_splits(lab.protocol, lab.out)
+    for damaged in (["strict"], {"paper": {"rule": {"shares": [0.4, 0.3, 0.3]}}}):
+        (lab.out / "splits.json").write_text(json.dumps(damaged))
+        with pytest.raises(InputError, match=r"splits\.json: holds no splits; remove .*data/lab and run stage 1"):
+            with_splits(lab.protocol, lab.out)
 
 
 def test_of_many_folds_those_are_written_that_are_asked_for(lab, monkeypatch):
