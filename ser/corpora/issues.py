@@ -40,9 +40,13 @@ class Issues(list[Issue]):
         Raises:
             Issue: of a kind that is not listed.
         """
-        if self.kinds is not None and issue.kind not in self.kinds:
+        if not self.lists(issue):
             raise issue
         self.append(issue)
+
+    def lists(self, issue: Issue) -> bool:
+        """Whether an issue is of a kind that is listed, and not raised."""
+        return self.kinds is None or issue.kind in self.kinds
 
 
 # Lists none: every issue is raised.

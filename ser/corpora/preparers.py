@@ -14,6 +14,7 @@ from typing import Any
 
 from ser.common import InputError
 from ser.config import find
+from ser.corpora.issues import RAISED, Issue
 from ser.corpora.utterance import Utterance
 
 
@@ -58,14 +59,21 @@ def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
     asked = inspect.signature(module.utterances).parameters
 
     def utterances(corpus_dir: Path, **offered: Any) -> Iterator[Utterance]:
-        with _told_of(path):
-            found = module.utterances(corpus_dir, **{name: v for name, v in offered.items() if name in asked})
-            if not isinstance(found, Iterable):
-                raise InputError(f"utterances(corpus_dir) gives {found!r}; it is to yield each Utterance", path)
-            for utterance in found:
-                if not isinstance(utterance, Utterance):
-                    raise InputError(f"utterances(corpus_dir) yields {utterance!r}, which is no Utterance", path)
-                yield utterance
+        try:
+            with _told_of(path):
+                found = module.utterances(corpus_dir, **{name: v for name, v in offered.items() if name in asked})
+                if not isinstance(found, Iterable):
+                    raise InputError(f"utterances(corpus_dir) gives {found!r}; it is to yield each Utterance", path)
+                for utterance in found:
+                    if not isinstance(utterance, Utterance):
+                        raise InputError(f"utterances(corpus_dir) yields {utterance!r}, which is no Utterance", path)
+                    yield utterance
+        except Issue as issue:
+            issues = offered.get("issues", RAISED)
+            if "issues" in asked or not issues.lists(issue):
+                raise
+            fix = f"to leave it out, have {path} say utterances(corpus_dir, issues) and audio_files(..., issues)"
+            raise InputError(issue.what, issue.where, fix) from None
 
     return Preparer(utterances, getattr(module, "download", None), path, getattr(module, "tree", None))
 

@@ -204,6 +204,15 @@ def lab_of(tmp_path, names: str, code: str) -> Lab:
     return lab
 
 
+def test_a_preparer_that_takes_no_issues_cannot_leave_files_out(tmp_path):
+    code = "from ser.corpora import audio_files; import re; list(audio_files(corpus_dir, re.compile('a.wav')))"
+    lab = lab_of(tmp_path, "ab", f"exec({code!r})")
+    with refuses(where=lab.corpus / "b.wav", fix="--allow-partial true"):
+        lab.prepare()
+    with refuses(where=lab.corpus / "b.wav", fix="utterances(corpus_dir, issues) and audio_files(..., issues)"):
+        lab.prepare(allow_partial=True)
+
+
 MISTAKES = [
     ("def utterances(corpus_dir)\n    pass\n", "prepare_lab.py:1: expected ':'; fix the preparer"),
     ("import nosuchmodule\n", "prepare_lab.py:1: ModuleNotFoundError: No module named 'nosuchmodule'; fix"),
