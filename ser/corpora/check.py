@@ -69,7 +69,8 @@ def check_corpus(
             issues += [Issue("missing", text) for text in lines]
     findings = list(dict.fromkeys((issue.kind, str(issue)) for issue in issues))
     pairs = equal_pairs(items)
-    notes = [*_notes(protocol, corpus_dir, known, doubled), *_equal(pairs)]
+    named = [*(u.path for u in utterances), *doubled, *(Path(str(issue.where)) for issue in issues)]
+    notes = [*_notes(protocol, corpus_dir, utterances, doubled, named), *_equal(pairs)]
     lines = [*_head(preparer, protocol, corpus_dir, found), *notes, *_listed(findings)]
     twice = f"; {len(pairs)} recordings stand twice, under two ids" if pairs else ""
     verdict = (f"not complete: {len(findings)} findings" if findings else "complete") + twice
@@ -105,7 +106,13 @@ def _counted(counts: Mapping[str, Any]) -> str:
     return ", ".join(numbers) + (f" ({labels})" if labels else "")
 
 
-def _notes(protocol: Protocol, corpus_dir: Path, utterances: Sequence[Utterance], doubled: Sequence[Path]) -> list[str]:
+def _notes(
+    protocol: Protocol,
+    corpus_dir: Path,
+    utterances: Sequence[Utterance],
+    doubled: Sequence[Path],
+    named: Sequence[Path],
+) -> list[str]:
     """What is passed over without harm."""
     hidden = [
         path
@@ -113,7 +120,7 @@ def _notes(protocol: Protocol, corpus_dir: Path, utterances: Sequence[Utterance]
         for path in sorted(Path(folder, name) for name in names)
         if is_hidden(path.relative_to(corpus_dir))
     ]
-    others = other_files(corpus_dir, [*(u.path for u in utterances), *doubled])
+    others = other_files(corpus_dir, named)
     dropped = [u.id for u in utterances if u.id in protocol.drop]
     lines = []
     for text, found in (
