@@ -26,6 +26,7 @@ COMMANDS = """commands:
   fetch      stage 0 of the front end: a pretrained model
   status     print what is done, running, failed and missing, and draw a picture of it
   features   stages 2 and 3 of all experiments: before the jobs (no option), a job (--job), after them (--finish true)
+  statistics stage 3, after the features: what trainings read of them, such as mean and deviation of each speaker
   run        stages 4 to 6 and zero-shot scoring of all that is missing; any number of these may run at once"""
 
 
@@ -33,7 +34,7 @@ COMMANDS = """commands:
 def main() -> int:
     """Run a command."""
     parser = Parser(description=__doc__, epilog=COMMANDS, formatter_class=argparse.RawDescriptionHelpFormatter)
-    functions = {"fetch": fetch, "status": status, "features": features, "run": run}
+    functions = {"fetch": fetch, "status": status, "features": features, "statistics": statistics, "run": run}
     commands = {"list": None, "root": None, "corpora": None, **functions}
     parser.add_argument("command", choices=list(commands), metavar="command", help="see below")
     parser.add_argument("overrides", nargs="*", help="settings, such as training.patience=3")
@@ -50,8 +51,8 @@ def main() -> int:
     parser.add_argument("--kept-code", choices=["same", "any"], default="same", help="code of kept runs that count")
     parser.add_argument("--out", type=Path, help="status: the picture (default: status.png in the root)")
     parser.add_switch("--complete", help="status: 1 unless all is done")
-    parser.add_argument("--job", type=int, default=0, help="features, run: this job, from 1")
-    parser.add_argument("--nj", type=int, default=1, help="features, run: number of jobs")
+    parser.add_argument("--job", type=int, default=0, help="features, statistics, run: this job, from 1")
+    parser.add_argument("--nj", type=int, default=1, help="features, statistics, run: number of jobs")
     parser.add_switch("--finish", help="features: join what jobs made")
     parser.add_argument("--run", default="", help="run: a name that all its jobs have: none tries again what failed")
     options = parser.parse_intermixed_args()
@@ -128,6 +129,18 @@ def features(grid: Grid, options: argparse.Namespace) -> int:
         print(f"features of {finish(grid)} data dirs")
     else:
         print(prepare_grid(grid))
+    return 0
+
+
+def statistics(grid: Grid, options: argparse.Namespace) -> int:
+    """Statistics of the features."""
+    import torch
+
+    from ser.grid.features import grid_statistics
+
+    torch.set_num_threads(1)
+    found, failed = grid_statistics(grid, options.job or 1, options.nj)
+    print(f"statistics of {found} sets of data" + (f"; {failed} cannot be opened" if failed else ""))
     return 0
 
 

@@ -38,7 +38,7 @@ Stages (every finished one is a no-op when run again):
   0  fetch or make the corpora that may be
   1  prepare: lhotse manifests, Kaldi data dirs
   2  augment: choose the copies of training utterances, of all combinations and folds
-  3  features of the front end, of utterances and copies
+  3  features of the front end, of utterances and copies, and their statistics
   4, 5, 6  train, decode and score what is missing, also on the corpora that a model has not seen
   7  results: ledger of all predictions, tables, what they are worth, and report/index.html with all of it
 
@@ -122,6 +122,8 @@ if wanted 3; then
   launch $cpu_cmd JOB=1:"$nj" "$logs/features.JOB.log" \
     python "$SER_ROOT/steps/grid.py" features --job JOB --nj "$nj" "${where[@]}"
   steps features --finish true
+  launch $cpu_cmd JOB=1:"$nj" "$logs/cmvn_stats.JOB.log" \
+    python "$SER_ROOT/steps/grid.py" statistics --job JOB --nj "$nj" "${where[@]}"
 fi
 
 # shellcheck disable=SC2086

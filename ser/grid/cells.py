@@ -17,6 +17,7 @@ from ser.config.names import combination_name
 from ser.config.registry import POOLING, TEMPORAL
 from ser.config.yaml_file import QUOTE, read_yaml, shown
 from ser.corpora import Protocol, read_protocol
+from ser.corpora.protocol import own_fold
 from ser.corpora.splits import with_splits
 from ser.grid.kept import read_kept
 
@@ -194,6 +195,13 @@ class Grid:
         known = {name for corpus in experiment.corpora for name in self.lines[corpus]}
         others = {corpus: p for corpus, p in self.protocols.items() if not known & set(self.lines[corpus])}
         return [c for c, p in others.items() if p.has_test(split, fold) and not p.keep and not p.shuffle_labels]
+
+    def alone(self, experiment: Experiment, corpus: str) -> Experiment:
+        """What opens a corpus by itself, with the features and in the fold of an experiment, and without copies."""
+        protocol = with_splits(self.protocols[corpus], self.places.data / corpus)
+        fold = own_fold(experiment.fold, len(protocol.folds(experiment.split)))
+        augment = {**experiment.augment, "copies": 0}
+        return replace(experiment, corpora=[corpus], task="multi", fold=fold, augment=augment)
 
     def _experiment(self, cell: Cell, fold: int, seed: int) -> Experiment:
         values: dict[str, Any] = {factor: getattr(cell, factor) for factor in FACTORS}

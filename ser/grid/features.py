@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 from tabulate import tabulate
 
 from ser.augment import augmentation
-from ser.batches.load import open_train_sets
+from ser.batches.load import compute_statistics, open_train_sets
+from ser.common import InputError
 from ser.common.progress import progress
 from ser.corpora.speaker_statistics import check_confounded
 from ser.features import FeatureStore
@@ -68,6 +70,28 @@ def finish(grid: Grid) -> int:
         store.link()
         joined += 1
     return joined
+
+
+def grid_statistics(grid: Grid, job: int, jobs: int) -> tuple[int, int]:
+    """Compute a job's share of the levels and statistics that experiments read, also of corpora for zero-shot scoring.
+
+    Args:
+        job: this job, from 1.
+        jobs: their number.
+
+    Returns:
+        Of how many sets of data, and how many of these cannot be opened, which their experiments report.
+    """
+    places, failed, trained = grid.places, 0, set(chain(*grid.combinations))
+    folds = {e.fold: e for e in grid.trainings}
+    alone = [grid.alone(e, c) for e in folds.values() for c in grid.unseen(e) if c not in trained]
+    own = [*alone, *grid.trainings][job - 1 :: jobs]
+    for experiment in progress(own, text="statistics", unit="training", show=job == 1):
+        try:
+            compute_statistics(experiment, places.recipe, places.data, places.dump)
+        except InputError:
+            failed += 1
+    return len(own), failed
 
 
 def stores(grid: Grid) -> list[FeatureStore]:
