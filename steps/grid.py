@@ -53,6 +53,7 @@ def main() -> int:
     parser.add_switch("--complete", help="status: 1 unless all is done")
     parser.add_argument("--job", type=int, default=0, help="features, statistics, run: this job, from 1")
     parser.add_argument("--nj", type=int, default=1, help="features, statistics, run: number of jobs")
+    parser.add_argument("--pack", type=int, default=1, help="run: so many processes, which share the job's device")
     parser.add_switch("--finish", help="features: join what jobs made")
     parser.add_argument("--run", default="", help="run: a name that all its jobs have: none tries again what failed")
     options = parser.parse_intermixed_args()
@@ -152,6 +153,10 @@ def run(grid: Grid, options: argparse.Namespace) -> int:
     job = options.job or 1
     if not 1 <= job <= options.nj:
         raise InputError("a job from 1 to their number", f"--job {job} --nj {options.nj}")
+    if options.pack < 1:
+        raise InputError("a number of processes from 1", f"--pack {options.pack}")
+    if options.pack > 1:
+        return run_packed(grid, options, job)
     if job > 1:
         os.environ.pop(VARIABLE, None)  # the first shows its progress
     try:
@@ -160,6 +165,20 @@ def run(grid: Grid, options: argparse.Namespace) -> int:
         print(f"error: {signal}. What is done is saved. Rerun the same command to resume.", file=sys.stderr)
         return signal.exit_code
     return 1 if failures else 0
+
+
+def run_packed(grid: Grid, options: argparse.Namespace, job: int) -> int:
+    """The processes of a job; to the grid, each is a job of its own, and its log is log/grid.<job>.<process>.log."""
+    from ser.common.cores import asked_threads, available_cores
+    from ser.grid.workers import run_workers
+
+    threads = grid.settings.training.threads or max(1, (asked_threads() or available_cores()) // options.pack)
+    own = ["--pack", "1", "--nj", str(options.nj * options.pack), "--run", options.run or secrets.token_hex(4)]
+    command = [sys.executable, *sys.argv, *own, f"training.threads={threads}"]
+    first = (job - 1) * options.pack
+    logs = [grid.root / "log" / f"grid.{job}.{number}.log" for number in range(1, options.pack + 1)]
+    print("logs:", *logs, flush=True)
+    return run_workers({log: [*command, "--job", str(first + n)] for n, log in enumerate(logs, 1)})
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ seeds=0             # such as "0 1 2 3 4"
 preset=strict       # conf/presets/<preset>.yaml
 grid=paper          # conf/grids/<grid>.yaml: corpora, combinations and factors
 nj=2                # processes of stage 1, jobs of stages 3 and 4
+pack=1              # processes of each job of stages 4 to 6, which share its GPU (docs/clusters.md)
 list=false          # print the folder of each cell, a line a cell, and do nothing else
 status=false        # print what is done, running, failed and missing, and do nothing else
 stage=0             # first stage to run
@@ -62,6 +63,7 @@ for name in stage stop_stage; do
 done
 ((stage <= stop_stage)) || die "--stage $stage --stop-stage $stop_stage: nothing lies between them"
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj $nj: a number of jobs from 1"
+[[ $pack =~ ^[1-9][0-9]*$ ]] || die "--pack $pack: a number of processes from 1"
 [[ -d $recipe ]] || die "--recipe $recipe: no such folder"
 recipe=$(cd "$recipe" && pwd)
 data=$(realpath -ms "${data:-$recipe/data}") dump=$(realpath -ms "$dump") exp=$(realpath -ms "${exp:-$recipe/exp}")
@@ -69,7 +71,7 @@ kept=${kept:+$(realpath -ms "$kept")}
 
 if [[ -z ${train_cmd:-} ]]; then # jobs side by side on this machine
   train_cmd="run.sh --max-jobs-run $nj"
-  threads=$(($(nproc) / nj))
+  threads=$(($(nproc) / (nj * pack)))
   config_options=("--training.threads=$((threads > 1 ? threads : 1))" ${config_options[@]+"${config_options[@]}"})
 fi
 . "$SER_ROOT/cmd.sh"
@@ -128,9 +130,9 @@ fi
 
 # shellcheck disable=SC2086
 if wanted 4 || wanted 5 || wanted 6; then
-  log "stages 4 to 6: experiments in ${root#"$recipe/"} ($nj jobs; how they stand: the same command with --status true)"
+  log "stages 4 to 6: experiments in ${root#"$recipe/"} ($nj jobs of $pack; how they stand: the same command with --status true)"
   launch $train_cmd JOB=1:"$nj" "$logs/grid.JOB.log" \
-    python "$SER_ROOT/steps/grid.py" run --job JOB --nj "$nj" --run "$(date +%s).$$" "${where[@]}" ||
+    python "$SER_ROOT/steps/grid.py" run --job JOB --nj "$nj" --pack "$pack" --run "$(date +%s).$$" "${where[@]}" ||
     log "some of the jobs failed (see above); the experiments tell what is done"
   steps status --complete true || failed=true
 fi
