@@ -13,15 +13,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 
 from ser.common import InputError, guarded, write_json
 from ser.common.cli import Parser
-from ser.common.files import check_locks
+from ser.common.files import check_cluster_locks
 from ser.common.progress import VARIABLE
 from ser.grid import Grid, Places, open_grid
 
-LAUNCHERS = ("train_cmd", "cpu_cmd")  # of cmd.sh
 COMMANDS = """commands:
   list       print the folder of each cell, a line a cell
   root       print the folder of the experiments, which the settings name; where jobs go to a cluster (train_cmd,
-             cpu_cmd), check before that locks work in --exp and --data
+             cpu_cmd), check before that locks work in --exp, --data and --dump
   corpora    print the available corpora, and the variable that says where each lies
   fetch      stage 0 of the front end: a pretrained model
   status     print what is done, running, failed and missing, and draw a picture of it
@@ -71,10 +70,7 @@ def main() -> int:
         print(*(cell.name for cell in grid.cells), sep="\n")
         print(grid.arithmetic, file=sys.stderr)
     elif options.command == "root":
-        if any(os.environ.get(name, "run.sh").split()[:1] not in (["run.sh"], ["run.pl"]) for name in LAUNCHERS):
-            check_locks(places.exp)
-            if os.access(places.data, os.W_OK):
-                check_locks(places.data)
+        check_cluster_locks(places.exp, places.data, places.dump)
         print(grid.root)
     else:
         print(*(f"{corpus}\t{variable}" for corpus, variable in grid.variables().items()), sep="\n")
