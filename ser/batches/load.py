@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -176,13 +175,13 @@ def compute_statistics(
     """Compute levels and statistics of all parts of an experiment for trainings to read, but for those that are stored.
 
     Each is computed whole by one job, in the order of the utterances; one that another job computes is waited for. A
-    part that cannot be loaded is left to the stage that needs it, and one whose store cannot be written to trainings.
+    part that cannot be loaded is left to the stage that needs it, and where a store cannot be written, nothing is done.
 
     Args:
         job: this job, from 1, which computes its share of the parts; the first, also what goes over all training parts.
 
     Returns:
-        The number of parts whose statistics are there.
+        The number of parts of this share.
 
     Raises:
         InputError: as `open_data`.
@@ -190,17 +189,21 @@ def compute_statistics(
     local = replace(experiment.training, local_dump="")  # archives are read where they are
     opened, config = replace(experiment, training=local), experiment.batches
     data = open_data(opened, recipe, data_root, dump_root, most_folds=experiment.fold)
-    found: dict[str, list[Part]] = {}
+    number = computed = 0
     for name in PARTS:
+        parts: list[Part] = []
         with suppress(InputError):
-            found[name] = list(data.parts(name).values())
-    parts = [part for part in chain(*found.values()) if can_store(part.reader.scp.parent)][job - 1 :: jobs]
-    for part in parts:
-        UtteranceDataset(part, config)
-    train = found.get("train", [])
-    if job == 1 and train and all(can_store(part.reader.scp.parent) for part in train):
-        fit_statistics([UtteranceDataset(part, config) for part in train])
-    return len(parts)
+            parts = list(data.parts(name).values())
+        if not parts or not all(can_store(part.reader.scp.parent) for part in parts):
+            continue
+        for part in parts:
+            number += 1
+            if (number - job) % jobs == 0:
+                UtteranceDataset(part, config)
+                computed += 1
+        if name == "train" and job == 1:
+            fit_statistics([UtteranceDataset(part, config) for part in parts])
+    return computed
 
 
 def open_train_sets(
