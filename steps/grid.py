@@ -137,7 +137,7 @@ def statistics(grid: Grid, options: argparse.Namespace) -> int:
 
     torch.set_num_threads(1)
     found, failed = grid_statistics(grid, options.job or 1, options.nj)
-    print(f"statistics of {found} sets of data" + (f"; {failed} cannot be opened" if failed else ""))
+    print(f"statistics of {found - failed} of {found} sets of data")
     return 0
 
 

@@ -10,7 +10,7 @@ from tabulate import tabulate
 from ser.augment import augmentation
 from ser.batches.load import compute_statistics, open_train_sets
 from ser.common import InputError
-from ser.common.progress import progress
+from ser.common.progress import progress, report
 from ser.corpora.speaker_statistics import check_confounded
 from ser.features import FeatureStore
 from ser.frontends import build_frontend
@@ -80,7 +80,7 @@ def grid_statistics(grid: Grid, job: int, jobs: int) -> tuple[int, int]:
         jobs: their number.
 
     Returns:
-        Of how many sets of data, and how many of these cannot be opened, which their experiments report.
+        Of how many sets of data, and of how many of these not, for a reason that is reported; so do their experiments.
     """
     places, failed, trained = grid.places, 0, set(chain(*grid.combinations))
     folds = {e.fold: e for e in grid.trainings}
@@ -89,8 +89,9 @@ def grid_statistics(grid: Grid, job: int, jobs: int) -> tuple[int, int]:
     for experiment in progress(own, text="statistics", unit="training", show=job == 1):
         try:
             compute_statistics(experiment, places.recipe, places.data, places.dump)
-        except InputError:
+        except InputError as error:
             failed += 1
+            report(f"warning: {experiment.combination}, fold {experiment.fold}: {error}")
     return len(own), failed
 
 

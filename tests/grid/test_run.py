@@ -129,6 +129,23 @@ def test_after_stage_3_no_experiment_computes_statistics(stand_ins: StandIns, mo
     assert [list(found["targets"]) for found in scored] == [["iemocap"]] * 4
 
 
+def test_data_that_cannot_be_opened_stop_no_statistics_but_their_own(
+    stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[str] = []
+
+    def compute(experiment: Experiment, *_: object) -> int:
+        if experiment.combination == "ravdess":
+            raise InputError("damaged", "data/ravdess")
+        made.append(experiment.combination)
+        return 1
+
+    monkeypatch.setattr("ser.grid.features.compute_statistics", compute)
+    assert grid_statistics(stand_ins.grid(), 1, 1) == (2, 1)
+    assert made == ["tess_ravdess"]
+    assert capsys.readouterr().out == "warning: ravdess, fold 1: data/ravdess: damaged\n"
+
+
 def test_data_that_cannot_be_opened_stop_no_experiment_but_their_own(
     own: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
