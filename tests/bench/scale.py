@@ -280,8 +280,10 @@ def main() -> int:
         "--n", type=int, default=500, help="utterances of the smallest corpus, at least 160 (%(default)s)"
     )
     parser.add_argument("--only", default=",".join(MEASURED), help="what is measured (default: all)")
-    parser.add_argument("--alone", choices=[*MADE, *MEASURED], help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--alone", choices=[*MADE, *MEASURED], help="do this with --n utterances and --folder, measure nothing"
+    )
+    parser.add_argument("--folder", type=Path, help="of --alone")
     options = parser.parse_args()
     if options.alone:
         (MADE | MEASURED)[options.alone](options.folder, options.n)
