@@ -130,7 +130,9 @@ fi
 
 # shellcheck disable=SC2086
 if wanted 4 || wanted 5 || wanted 6; then
-  log "stages 4 to 6: experiments in ${root#"$recipe/"} ($nj jobs of $pack; how they stand: the same command with --status true)"
+  jobs="$nj jobs"
+  ((pack == 1)) || jobs+=" of $pack processes"
+  log "stages 4 to 6: experiments in ${root#"$recipe/"} ($jobs; how they stand: the same command with --status true)"
   launch $train_cmd JOB=1:"$nj" "$logs/grid.JOB.log" \
     python "$SER_ROOT/steps/grid.py" run --job JOB --nj "$nj" --pack "$pack" --run "$(date +%s).$$" "${where[@]}" ||
     log "some of the jobs failed (see above); the experiments tell what is done"

@@ -12,7 +12,7 @@ from ser.common import InputError
 from ser.config import find
 from ser.config.yaml_file import read_yaml
 from ser.corpora.protocol import read_protocol
-from ser.grid.cells import MOST_OF_ALL, Cell
+from ser.grid.cells import MOST_OF_ALL, Cell, is_draw
 
 FACTORS = ("task", "temporal", "pooling")
 Configuration = tuple[str, str, str]  # task, temporal block, pooling
@@ -95,7 +95,7 @@ def read_design(grid: str = "paper", recipe: Path | None = None) -> Design:
     for key in ("corpora", *FACTORS):
         if not isinstance(values.get(key), list):
             raise InputError(f"key {key} must be a list", path)
-    asked = values.get("combinations")
-    drawn = (asked["permutations"], asked.get("seed", 0)) if isinstance(asked, dict) else None
+    asked: Any = values.get("combinations")
+    drawn = (asked["permutations"], asked.get("seed", 0)) if is_draw(asked) else None
     corpora, task, temporal, pooling = (tuple(values[key]) for key in ("corpora", *FACTORS))
     return Design(corpora, task, temporal, pooling, drawn)

@@ -370,7 +370,7 @@ def _read(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
     for key, value in values.items():
         if key == "combinations":
             listed = _is_list(value, list) and all(_is_list(names, str) for names in value)
-            if not (listed or _is_draw(value) or (isinstance(value, str) and value in SETS)):
+            if not (listed or is_draw(value) or (isinstance(value, str) and value in SETS)):
                 forms = f"{', '.join(SETS)}, {DRAWN}, or list lists of corpora"
                 raise InputError(f"key combinations must be {forms}, not {shown(value)}", path)
         elif not _is_list(value, str) or len(set(value)) < len(value):
@@ -382,7 +382,8 @@ def _read(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
     return path, values
 
 
-def _is_draw(value: Any) -> bool:
+def is_draw(value: Any) -> bool:
+    """Whether a value of `combinations` has the form of DRAWN; the seed may be left out."""
     if not isinstance(value, dict) or not {"permutations"} <= value.keys() <= {"permutations", "seed"}:
         return False
     return all(type(number) is int for number in value.values()) and value["permutations"] > 0 <= value.get("seed", 0)
