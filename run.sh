@@ -45,7 +45,7 @@ Stages (every finished one is a no-op when run again):
   0  fetch or make the corpora that may be, and a pretrained front end
   1  prepare: lhotse manifests, Kaldi data dirs
   2  augment: choose the copies of training utterances (--augment.copies)
-  3  features of the front end, of utterances and copies
+  3  features of the front end, of utterances and copies, and their statistics
   4  train
   5  decode: posteriors of the test and validation utterances
   6  score: result.json
@@ -158,6 +158,10 @@ if wanted 3; then
     log "stage 3: features of ${data_dir#"$data/"}"
     launch "$SER_ROOT/steps/extract_features.sh" --nj "$nj" --cmd "$cpu_cmd" "$folder/config.yaml" "$data_dir" "$dump"
   done
+  jobs=$((nj < ${#corpus_dir[@]} ? nj : ${#corpus_dir[@]})) # one a corpus at most
+  # shellcheck disable=SC2086
+  launch $cpu_cmd JOB=1:"$jobs" "$logs/cmvn_stats.JOB.log" \
+    python "$SER_ROOT/steps/compute_cmvn_stats.py" --job JOB --nj "$jobs" "${where[@]}"
 fi
 
 if [[ -n $search ]]; then

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 
 from ser.common import InputError, guarded
 from ser.common.cli import Parser
+from ser.common.files import check_cluster_locks
 from ser.common.run_folder import CHECKPOINT, CONFIG, MODEL, TRAIN, is_scored, is_trained
 from ser.config import Experiment, differences, load, read_experiment, write_experiment
 from ser.config.schema import FrontendSettings
@@ -80,6 +81,7 @@ def main() -> int:
     if options.plan:
         print(*plan(experiment, options.exp_dir, *options.plan), sep="\n")
         return 0
+    check_cluster_locks(options.exp_dir)
     if continued:  # in this order, so that a kill between the two leaves a training of the earlier settings
         (folder / MODEL).unlink(missing_ok=True)
     write_experiment(experiment, path)

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 
 from ser.common import guarded
 from ser.common.cli import Parser
+from ser.common.files import check_cluster_locks
 from ser.config import read_experiment
 
 SHOWN = 5  # padded utterances
@@ -52,6 +53,7 @@ def main() -> int:
             print(f"  {len(padded)} shorter than one frame were padded: {names} (all in {store.folder / 'info.json'})")
     else:
         if not store.finished:
+            check_cluster_locks(options.dump_dir)
             (store.folder / "info.json").unlink(missing_ok=True)
             print(store.estimate(), file=sys.stderr)
             store.prepare()

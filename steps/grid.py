@@ -13,19 +13,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 
 from ser.common import InputError, guarded, write_json
 from ser.common.cli import Parser
-from ser.common.files import check_locks
+from ser.common.files import check_cluster_locks
 from ser.common.progress import VARIABLE
 from ser.grid import Grid, Places, open_grid
 
-LAUNCHERS = ("train_cmd", "cpu_cmd")  # of cmd.sh
 COMMANDS = """commands:
   list       print the folder of each cell, a line a cell
   root       print the folder of the experiments, which the settings name; where jobs go to a cluster (train_cmd,
-             cpu_cmd), check before that locks work in --exp and --data
+             cpu_cmd), check before that locks work in --exp, --data and --dump
   corpora    print the available corpora, and the variable that says where each lies
   fetch      stage 0 of the front end: a pretrained model
   status     print what is done, running, failed and missing, and draw a picture of it
   features   stages 2 and 3 of all experiments: before the jobs (no option), a job (--job), after them (--finish true)
+  statistics stage 3, after the features: what trainings read of them, such as mean and deviation of each speaker
   run        stages 4 to 6 and zero-shot scoring of all that is missing; any number of these may run at once"""
 
 
@@ -33,7 +33,7 @@ COMMANDS = """commands:
 def main() -> int:
     """Run a command."""
     parser = Parser(description=__doc__, epilog=COMMANDS, formatter_class=argparse.RawDescriptionHelpFormatter)
-    functions = {"fetch": fetch, "status": status, "features": features, "run": run}
+    functions = {"fetch": fetch, "status": status, "features": features, "statistics": statistics, "run": run}
     commands = {"list": None, "root": None, "corpora": None, **functions}
     parser.add_argument("command", choices=list(commands), metavar="command", help="see below")
     parser.add_argument("overrides", nargs="*", help="settings, such as training.patience=3")
@@ -50,8 +50,9 @@ def main() -> int:
     parser.add_argument("--kept-code", choices=["same", "any"], default="same", help="code of kept runs that count")
     parser.add_argument("--out", type=Path, help="status: the picture (default: status.png in the root)")
     parser.add_switch("--complete", help="status: 1 unless all is done")
-    parser.add_argument("--job", type=int, default=0, help="features, run: this job, from 1")
-    parser.add_argument("--nj", type=int, default=1, help="features, run: number of jobs")
+    parser.add_argument("--job", type=int, default=0, help="features, statistics, run: this job, from 1")
+    parser.add_argument("--nj", type=int, default=1, help="features, statistics, run: number of jobs")
+    parser.add_argument("--pack", type=int, default=1, help="run: so many processes, which share the job's device")
     parser.add_switch("--finish", help="features: join what jobs made")
     parser.add_argument("--run", default="", help="run: a name that all its jobs have: none tries again what failed")
     options = parser.parse_intermixed_args()
@@ -69,10 +70,7 @@ def main() -> int:
         print(*(cell.name for cell in grid.cells), sep="\n")
         print(grid.arithmetic, file=sys.stderr)
     elif options.command == "root":
-        if any(os.environ.get(name, "run.sh").split()[:1] not in (["run.sh"], ["run.pl"]) for name in LAUNCHERS):
-            check_locks(places.exp)
-            if os.access(places.data, os.W_OK):
-                check_locks(places.data)
+        check_cluster_locks(places.exp, places.data, places.dump)
         print(grid.root)
     else:
         print(*(f"{corpus}\t{variable}" for corpus, variable in grid.variables().items()), sep="\n")
@@ -131,6 +129,18 @@ def features(grid: Grid, options: argparse.Namespace) -> int:
     return 0
 
 
+def statistics(grid: Grid, options: argparse.Namespace) -> int:
+    """Statistics of the features."""
+    import torch
+
+    from ser.grid.features import grid_statistics
+
+    torch.set_num_threads(1)
+    found, failed = grid_statistics(grid, options.job or 1, options.nj)
+    print(f"statistics of {found - failed} of {found} sets of data")
+    return 0
+
+
 def run(grid: Grid, options: argparse.Namespace) -> int:
     """Exit code 1 where an experiment failed, and 75 where a signal ended it, to be started again."""
     from ser.grid.run import Runner
@@ -139,6 +149,10 @@ def run(grid: Grid, options: argparse.Namespace) -> int:
     job = options.job or 1
     if not 1 <= job <= options.nj:
         raise InputError("a job from 1 to their number", f"--job {job} --nj {options.nj}")
+    if options.pack < 1:
+        raise InputError("a number of processes from 1", f"--pack {options.pack}")
+    if options.pack > 1:
+        return run_packed(grid, options, job)
     if job > 1:
         os.environ.pop(VARIABLE, None)  # the first shows its progress
     try:
@@ -147,6 +161,20 @@ def run(grid: Grid, options: argparse.Namespace) -> int:
         print(f"error: {signal}. What is done is saved. Rerun the same command to resume.", file=sys.stderr)
         return signal.exit_code
     return 1 if failures else 0
+
+
+def run_packed(grid: Grid, options: argparse.Namespace, job: int) -> int:
+    """The processes of a job; to the grid, each is a job of its own, and its log is log/grid.<job>.<process>.log."""
+    from ser.common.cores import asked_threads, available_cores
+    from ser.grid.workers import run_workers
+
+    threads = grid.settings.training.threads or max(1, (asked_threads() or available_cores()) // options.pack)
+    own = ["--pack", "1", "--nj", str(options.nj * options.pack), "--run", options.run or secrets.token_hex(4)]
+    command = [sys.executable, *sys.argv, *own, f"training.threads={threads}"]
+    first = (job - 1) * options.pack
+    logs = [grid.root / "log" / f"grid.{job}.{number}.log" for number in range(1, options.pack + 1)]
+    print("logs:", *logs, flush=True)
+    return run_workers({log: [*command, "--job", str(first + n)] for n, log in enumerate(logs, 1)})
 
 
 if __name__ == "__main__":

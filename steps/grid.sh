@@ -12,6 +12,7 @@ seeds=0             # such as "0 1 2 3 4"
 preset=strict       # conf/presets/<preset>.yaml
 grid=paper          # conf/grids/<grid>.yaml: corpora, combinations and factors
 nj=2                # processes of stage 1, jobs of stages 3 and 4
+pack=1              # processes of each job of stages 4 to 6, which share its GPU (docs/clusters.md)
 list=false          # print the folder of each cell, a line a cell, and do nothing else
 status=false        # print what is done, running, failed and missing, and do nothing else
 stage=0             # first stage to run
@@ -38,7 +39,7 @@ Stages (every finished one is a no-op when run again):
   0  fetch or make the corpora that may be
   1  prepare: lhotse manifests, Kaldi data dirs
   2  augment: choose the copies of training utterances, of all combinations and folds
-  3  features of the front end, of utterances and copies
+  3  features of the front end, of utterances and copies, and their statistics
   4, 5, 6  train, decode and score what is missing, also on the corpora that a model has not seen
   7  results: ledger of all predictions, tables, what they are worth, and report/index.html with all of it
 
@@ -62,6 +63,7 @@ for name in stage stop_stage; do
 done
 ((stage <= stop_stage)) || die "--stage $stage --stop-stage $stop_stage: nothing lies between them"
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj $nj: a number of jobs from 1"
+[[ $pack =~ ^[1-9][0-9]*$ ]] || die "--pack $pack: a number of processes from 1"
 [[ -d $recipe ]] || die "--recipe $recipe: no such folder"
 recipe=$(cd "$recipe" && pwd)
 data=$(realpath -ms "${data:-$recipe/data}") dump=$(realpath -ms "$dump") exp=$(realpath -ms "${exp:-$recipe/exp}")
@@ -69,7 +71,7 @@ kept=${kept:+$(realpath -ms "$kept")}
 
 if [[ -z ${train_cmd:-} ]]; then # jobs side by side on this machine
   train_cmd="run.sh --max-jobs-run $nj"
-  threads=$(($(nproc) / nj))
+  threads=$(($(nproc) / (nj * pack)))
   config_options=("--training.threads=$((threads > 1 ? threads : 1))" ${config_options[@]+"${config_options[@]}"})
 fi
 . "$SER_ROOT/cmd.sh"
@@ -122,13 +124,17 @@ if wanted 3; then
   launch $cpu_cmd JOB=1:"$nj" "$logs/features.JOB.log" \
     python "$SER_ROOT/steps/grid.py" features --job JOB --nj "$nj" "${where[@]}"
   steps features --finish true
+  launch $cpu_cmd JOB=1:"$nj" "$logs/cmvn_stats.JOB.log" \
+    python "$SER_ROOT/steps/grid.py" statistics --job JOB --nj "$nj" "${where[@]}"
 fi
 
 # shellcheck disable=SC2086
 if wanted 4 || wanted 5 || wanted 6; then
-  log "stages 4 to 6: experiments in ${root#"$recipe/"} ($nj jobs; how they stand: the same command with --status true)"
+  jobs="$nj jobs"
+  ((pack == 1)) || jobs+=" of $pack processes"
+  log "stages 4 to 6: experiments in ${root#"$recipe/"} ($jobs; how they stand: the same command with --status true)"
   launch $train_cmd JOB=1:"$nj" "$logs/grid.JOB.log" \
-    python "$SER_ROOT/steps/grid.py" run --job JOB --nj "$nj" --run "$(date +%s).$$" "${where[@]}" ||
+    python "$SER_ROOT/steps/grid.py" run --job JOB --nj "$nj" --pack "$pack" --run "$(date +%s).$$" "${where[@]}" ||
     log "some of the jobs failed (see above); the experiments tell what is done"
   steps status --complete true || failed=true
 fi

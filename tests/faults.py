@@ -72,7 +72,7 @@ def _features(root: Path) -> list[list[str]]:
     for folder in ("data/one", "data/two", *copied):
         for options in ([], ["--job", "1", "--nj", "1"], ["--finish", "true"]):
             found.append(["extract_features.py", *options, f"{CELL}/config.yaml", folder, "dump"])
-    return found
+    return [*found, ["compute_cmvn_stats.py", *_where(root)]]
 
 
 def _prepare(root: Path) -> list[list[str]]:

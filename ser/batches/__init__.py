@@ -2,7 +2,7 @@
 
 from ser.batches.batch import Batch, collate
 from ser.batches.dataset import UtteranceDataset, fit_statistics
-from ser.batches.load import UNIFIED, Data, open_data
+from ser.batches.load import UNIFIED, Data, compute_statistics, open_data
 from ser.batches.part import Part, load_part
 from ser.batches.sampler import Sampler, by_length
 
@@ -15,6 +15,7 @@ __all__ = [
     "UtteranceDataset",
     "by_length",
     "collate",
+    "compute_statistics",
     "fit_statistics",
     "load_part",
     "open_data",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ser.augment import augmentation
 from ser.augment.copies import examples
 from ser.augment.train_set import TrainSet
+from ser.batches.dataset import UtteranceDataset, fit_statistics
 from ser.batches.overlap import Samples, check_equal_audio, sample_digests
 from ser.batches.part import TABLES, Part, data_dir_of, load_part
+from ser.batches.statistics import can_store
 from ser.common import InputError, digest
 from ser.config import Experiment, result_affecting
 from ser.corpora import Protocol, read_protocol
@@ -164,6 +167,43 @@ def open_data(
         train_set.check()
     copied = {c: FeatureStore(dump_root, s.folder, frontend, s.augment, local) for c, s in sets.items()}
     return Data(experiment, protocols, stores, heads, data_root, sets, copied, samples)
+
+
+def compute_statistics(
+    experiment: Experiment, recipe: Path | None, data_root: Path, dump_root: Path, job: int = 1, jobs: int = 1
+) -> int:
+    """Compute levels and statistics of all parts of an experiment for trainings to read, but for those that are stored.
+
+    Each is computed whole by one job, in the order of the utterances; one that another job computes is waited for. A
+    part that cannot be loaded is left to the stage that needs it, and where a store cannot be written, nothing is done.
+
+    Args:
+        job: this job, from 1, which computes its share of the parts; the first, also what goes over all training parts.
+
+    Returns:
+        The number of parts of this share.
+
+    Raises:
+        InputError: as `open_data`.
+    """
+    local = replace(experiment.training, local_dump="")  # archives are read where they are
+    opened, config = replace(experiment, training=local), experiment.batches
+    data = open_data(opened, recipe, data_root, dump_root, most_folds=experiment.fold)
+    number = computed = 0
+    for name in PARTS:
+        parts: list[Part] = []
+        with suppress(InputError):
+            parts = list(data.parts(name).values())
+        if not parts or not all(can_store(part.reader.scp.parent) for part in parts):
+            continue
+        for part in parts:
+            number += 1
+            if (number - job) % jobs == 0:
+                UtteranceDataset(part, config)
+                computed += 1
+        if name == "train" and job == 1:
+            fit_statistics([UtteranceDataset(part, config) for part in parts])
+    return computed
 
 
 def open_train_sets(

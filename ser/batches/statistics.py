@@ -21,7 +21,7 @@ Tensors = dict[str, Tensor]
 
 
 def stored(features: Path, name: str, compute: Callable[[], Tensors]) -> Tensors:
-    """Tensors of this name, computed and written by the first process that asks for them.
+    """Tensors of this name, computed and written by the first process that asks for them (stage 3).
 
     Where the folder cannot be written, such as another person's store, they are computed each time.
 
@@ -33,7 +33,7 @@ def stored(features: Path, name: str, compute: Callable[[], Tensors]) -> Tensors
     path = features / FOLDER / f"{name}.safetensors"
     if (found := read_stored(path)) is not None:
         return found
-    if not os.access(features / FOLDER if path.parent.is_dir() else features, os.W_OK):
+    if not can_store(features):
         return compute()
     with locked(path, f"{path}: statistics are being computed"):
         if (found := read_stored(path)) is None:
@@ -41,6 +41,12 @@ def stored(features: Path, name: str, compute: Callable[[], Tensors]) -> Tensors
             with atomic_path(path) as temporary:
                 temporary.write_bytes(save(found, {"checksum": _checksum(found)}))
     return found
+
+
+def can_store(features: Path) -> bool:
+    """Whether the folder of a feature set can be written, which another person's store cannot."""
+    folder = features / FOLDER
+    return os.access(folder if folder.is_dir() else features, os.W_OK)
 
 
 def read_stored(path: Path) -> Tensors | None:

@@ -22,6 +22,7 @@ from typing import IO, Any
 from ser.common.errors import InputError
 
 log = logging.getLogger(__name__)
+LAUNCHERS = ("train_cmd", "cpu_cmd")  # of cmd.sh
 
 
 @contextmanager
@@ -171,6 +172,19 @@ def check_locks(folder: Path) -> None:
                 raise _no_locks(file.name, "two processes get one lock")
     except OSError as error:
         raise unwritable(folder, error) from error
+
+
+def check_cluster_locks(*folders: Path) -> None:
+    """`check_locks`, where jobs go to a cluster (train_cmd, cpu_cmd); not in a folder of which jobs can only read.
+
+    Raises:
+        InputError: as `check_locks`.
+    """
+    if all((os.environ.get(name) or "run.sh").split()[:1] in (["run.sh"], ["run.pl"]) for name in LAUNCHERS):
+        return
+    for folder in folders:
+        if not folder.is_dir() or os.access(folder, os.W_OK):
+            check_locks(folder)
 
 
 @contextmanager

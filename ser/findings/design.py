@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations, product
 from pathlib import Path
+from typing import Any
 
 from ser.common import InputError
 from ser.config import find
 from ser.config.yaml_file import read_yaml
 from ser.corpora.protocol import read_protocol
-from ser.grid.cells import MOST_OF_ALL, Cell
+from ser.grid.cells import MOST_OF_ALL, Cell, is_draw
 
 FACTORS = ("task", "temporal", "pooling")
 Configuration = tuple[str, str, str]  # task, temporal block, pooling
@@ -19,12 +20,17 @@ Configuration = tuple[str, str, str]  # task, temporal block, pooling
 
 @dataclass(frozen=True)
 class Design:
-    """Corpora in the order of tables, and the levels of each factor."""
+    """Corpora in the order of tables, and the levels of each factor.
+
+    Attributes:
+        drawn: permutations and seed of `prefixes`, where the grid trains those; None: it does not.
+    """
 
     corpora: tuple[str, ...]
     task: tuple[str, ...]
     temporal: tuple[str, ...]
     pooling: tuple[str, ...]
+    drawn: tuple[int, int] | None = None
 
     @property
     def configurations(self) -> list[Configuration]:
@@ -63,7 +69,9 @@ class Design:
                 if name not in getattr(self, factor):
                     known = ", ".join(getattr(self, factor))
                     raise InputError(f"{name} is not in the grid, which has {known}", f"--{factor} {','.join(names)}")
-        kept = {f: tuple(level for level in getattr(self, f) if level in names) for f, names in levels.items()}
+        kept: dict[str, Any] = {
+            f: tuple(level for level in getattr(self, f) if level in names) for f, names in levels.items()
+        }
         return replace(self, **kept)
 
 
@@ -87,4 +95,7 @@ def read_design(grid: str = "paper", recipe: Path | None = None) -> Design:
     for key in ("corpora", *FACTORS):
         if not isinstance(values.get(key), list):
             raise InputError(f"key {key} must be a list", path)
-    return Design(*(tuple(values[key]) for key in ("corpora", *FACTORS)))
+    asked: Any = values.get("combinations")
+    drawn = (asked["permutations"], asked.get("seed", 0)) if is_draw(asked) else None
+    corpora, task, temporal, pooling = (tuple(values[key]) for key in ("corpora", *FACTORS))
+    return Design(corpora, task, temporal, pooling, drawn)

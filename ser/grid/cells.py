@@ -10,21 +10,24 @@ from itertools import chain, combinations, product
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from ser.common import InputError, did_you_mean, digest
+from ser.common import InputError, derive_seed, did_you_mean, digest
 from ser.common.provenance import code_hash
 from ser.config import Experiment, find, load, result_affecting
 from ser.config.names import combination_name
 from ser.config.registry import POOLING, TEMPORAL
 from ser.config.yaml_file import QUOTE, read_yaml, shown
 from ser.corpora import Protocol, read_protocol
+from ser.corpora.protocol import own_fold
 from ser.corpora.splits import with_splits
 from ser.grid.kept import read_kept
 
 FACTORS = {"task": get_args(get_type_hints(Experiment)["task"]), "temporal": TEMPORAL, "pooling": POOLING}
 KEYS = ("corpora", "combinations", *FACTORS)
-# What `combinations` may be beside a list: all sets; each corpus; these and all pairs; all corpora, and all but one.
+# What `combinations` may be beside a list: all sets; each corpus; these and all pairs; all corpora, and all but one; or
+# DRAWN, for sampled Shapley values.
 SETS = ("all", "singles", "pairs", "leave_one_out")
 MOST_OF_ALL = 12  # corpora: 4095 sets
+DRAWN = "{permutations: 20, seed: 0}"  # or so: see `prefixes`
 # Settings in which the experiments of a grid differ; they share all others.
 VARIED = {"corpora", *FACTORS, "fold", "seed"}
 
@@ -195,6 +198,13 @@ class Grid:
         others = {corpus: p for corpus, p in self.protocols.items() if not known & set(self.lines[corpus])}
         return [c for c, p in others.items() if p.has_test(split, fold) and not p.keep and not p.shuffle_labels]
 
+    def alone(self, experiment: Experiment, corpus: str) -> Experiment:
+        """What opens a corpus by itself, with the features and in the fold of an experiment, and without copies."""
+        protocol = with_splits(self.protocols[corpus], self.places.data / corpus)
+        fold = own_fold(experiment.fold, protocol.count_folds(experiment.split))
+        augment = {**experiment.augment, "copies": 0}
+        return replace(experiment, corpora=[corpus], task="multi", fold=fold, augment=augment)
+
     def _experiment(self, cell: Cell, fold: int, seed: int) -> Experiment:
         values: dict[str, Any] = {factor: getattr(cell, factor) for factor in FACTORS}
         return replace(self.settings, corpora=list(cell.corpora), fold=fold, seed=seed, **values)
@@ -297,11 +307,16 @@ def _combinations(
             raise InputError(
                 f"combinations: all of {len(available)} corpora are {2 ** len(available) - 1:,} sets",
                 path,
-                (f"choose {', '.join(SETS[1:])} or list some, or give --only with at most {MOST_OF_ALL} corpora"),
+                (
+                    f"choose {', '.join(SETS[1:])}, or {DRAWN} for sampled Shapley values, or list some, or give "
+                    f"--only with at most {MOST_OF_ALL} corpora"
+                ),
             )
         sets = chain.from_iterable(combinations(available, size) for size in range(1, len(available) + 1))
         size = 2 ** len(corpora) - 2 ** len(set(corpora) - tested)
         return [found for found in sets if tested & set(found)], size
+    if isinstance(asked, dict):
+        return _drawn(available, tested, asked), len(_drawn(corpora, tested, asked))
     if isinstance(asked, str):
         sizes = {"singles": (1,), "pairs": (1, 2), "leave_one_out": (len(corpora) - 1, len(corpora))}[asked]
         every = [c for n in sizes if n for c in combinations(corpora, n) if tested & set(c)]
@@ -319,6 +334,33 @@ def _combinations(
     return [combination for combination in every if set(combination) <= set(available)], len(every)
 
 
+def _drawn(corpora: Sequence[str], tested: set[str], asked: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """The sets that have each tested corpus and a prefix of one of its permutations, small ones first."""
+    targets = [corpus for corpus in corpora if corpus in tested]
+    found = {mix | {t} for t in targets for mix in prefixes(t, corpora, **asked)}
+    rows = sorted((len(mix), [i for i, corpus in enumerate(corpora) if corpus in mix]) for mix in found)
+    return [tuple(corpora[i] for i in row) for _, row in rows]
+
+
+def prefixes(target: str, corpora: Sequence[str], permutations: int, seed: int = 0) -> set[frozenset[str]]:
+    """All prefixes of drawn permutations of the source corpora of a target, from none to all.
+
+    They are the training mixes of a sampled Shapley value. Each target has permutations of its own, since those that
+    begin with another corpus hold this one from somewhere on alone. Without some corpora, the others keep their order.
+
+    Args:
+        target: a corpus that is tested.
+        corpora: all, the target among them.
+        permutations: how many are drawn.
+        seed: of the draw.
+    """
+    others, found = [corpus for corpus in corpora if corpus != target], set()
+    for number in range(permutations):
+        order = sorted(others, key=lambda c: (derive_seed("permutation", seed, target, number, c), c))
+        found |= {frozenset(order[:size]) for size in range(len(order) + 1)}
+    return found
+
+
 def _read(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
     path = find(f"conf/grids/{name}.yaml", recipe)
     values = read_yaml(path)
@@ -327,11 +369,10 @@ def _read(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
         raise InputError(f"key {key} is {wrong}; a grid has: {', '.join(KEYS)}", path)
     for key, value in values.items():
         if key == "combinations":
-            right = value in SETS or (_is_list(value, list) and all(_is_list(names, str) for names in value))
-            if not right:
-                raise InputError(
-                    f"key combinations must be {', '.join(SETS)}, or list lists of corpora, not {shown(value)}", path
-                )
+            listed = _is_list(value, list) and all(_is_list(names, str) for names in value)
+            if not (listed or is_draw(value) or (isinstance(value, str) and value in SETS)):
+                forms = f"{', '.join(SETS)}, {DRAWN}, or list lists of corpora"
+                raise InputError(f"key combinations must be {forms}, not {shown(value)}", path)
         elif not _is_list(value, str) or len(set(value)) < len(value):
             raise InputError(f"key {key} must list names, each once, not {shown(value)}{QUOTE}", path)
     for factor, known in FACTORS.items():
@@ -339,6 +380,13 @@ def _read(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
             if name not in known:
                 raise InputError(f"key {factor}: {name} is unknown; there is: {', '.join(known)}", path)
     return path, values
+
+
+def is_draw(value: Any) -> bool:
+    """Whether a value of `combinations` has the form of DRAWN; the seed may be left out."""
+    if not isinstance(value, dict) or not {"permutations"} <= value.keys() <= {"permutations", "seed"}:
+        return False
+    return all(type(number) is int for number in value.values()) and value["permutations"] > 0 <= value.get("seed", 0)
 
 
 def _is_list(value: Any, kind: type) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 from tabulate import tabulate
 
 from ser.augment import augmentation
-from ser.batches.load import open_train_sets
-from ser.common.progress import progress
+from ser.batches.load import compute_statistics, open_train_sets
+from ser.common import InputError
+from ser.common.progress import progress, report
 from ser.corpora.speaker_statistics import check_confounded
 from ser.features import FeatureStore
 from ser.frontends import build_frontend
@@ -68,6 +70,29 @@ def finish(grid: Grid) -> int:
         store.link()
         joined += 1
     return joined
+
+
+def grid_statistics(grid: Grid, job: int, jobs: int) -> tuple[int, int]:
+    """Compute a job's share of the levels and statistics that experiments read, also of corpora for zero-shot scoring.
+
+    Args:
+        job: this job, from 1.
+        jobs: their number.
+
+    Returns:
+        Of how many sets of data, and of how many of these not, for a reason that is reported; so do their experiments.
+    """
+    places, failed, trained = grid.places, 0, set(chain(*grid.combinations))
+    folds = {e.fold: e for e in grid.trainings}
+    alone = [grid.alone(e, c) for e in folds.values() for c in grid.unseen(e) if c not in trained]
+    own = [*alone, *grid.trainings][job - 1 :: jobs]
+    for experiment in progress(own, text="statistics", unit="training", show=job == 1):
+        try:
+            compute_statistics(experiment, places.recipe, places.data, places.dump)
+        except InputError as error:
+            failed += 1
+            report(f"warning: {experiment.combination}, fold {experiment.fold}: {error}")
+    return len(own), failed
 
 
 def stores(grid: Grid) -> list[FeatureStore]:

@@ -21,8 +21,7 @@ from ser.common.progress import progress
 from ser.common.run_folder import CONFIG, FAILED, LOG, MODEL, RESULT, ZERO_SHOT, is_scored, is_trained
 from ser.config import Experiment, result_affecting, write_experiment
 from ser.config.metrics import scores_text
-from ser.corpora.protocol import PARTS, own_fold
-from ser.corpora.splits import with_splits
+from ser.corpora.protocol import PARTS
 from ser.grid.cells import Grid
 from ser.grid.state import (
     Failure,
@@ -217,15 +216,8 @@ class Runner:
 
     def unseen_hashes(self, experiment: Experiment, corpus: str) -> dict[str, str]:
         """Of data and split of a corpus for zero-shot scoring."""
-        found = self.hashes(self._alone(experiment, corpus))
+        found = self.hashes(self.grid.alone(experiment, corpus))
         return {key: value for key, value in found.items() if key != "config_hash"}
-
-    def _alone(self, experiment: Experiment, corpus: str) -> Experiment:
-        """What opens a corpus by itself, with the features and in the fold of an experiment, and without copies."""
-        protocol = with_splits(self.grid.protocols[corpus], self.grid.places.data / corpus)
-        fold = own_fold(experiment.fold, protocol.count_folds(experiment.split))
-        augment = {**experiment.augment, "copies": 0}
-        return replace(experiment, corpora=[corpus], task="multi", fold=fold, augment=augment)
 
     def _others(self, data: Data) -> tuple[dict[str, Data], dict[str, str]]:
         """The corpora for zero-shot scoring, and those that are none: their speakers are in the training, too."""
@@ -233,7 +225,7 @@ class Runner:
         folds = [p.fold(experiment.split, experiment.fold) for p in data.protocols.values()]
         known = {speaker for fold in folds for part in PARTS for speaker in fold[part]}
         for corpus in self.grid.unseen(experiment):
-            other = self.data(self._alone(experiment, corpus))
+            other = self.data(self.grid.alone(experiment, corpus))
             shared = sorted(known & set(other.parts("test")[corpus].speakers))
             audio = {name for parts in data.samples.values() for part in parts.values() for name in part.values()}
             equal = [key for key, name in other.samples[corpus]["test"].items() if name in audio]

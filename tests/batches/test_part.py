@@ -2,18 +2,23 @@ import gzip
 import shutil
 from dataclasses import replace
 
+import programs
 import pytest
 import soundfile
-from conftest import refuses
-from made import CLASSES, PREPARER, PROTOCOL
+from conftest import ROOT, refuses
+from made import CLASSES, PREPARER, PROTOCOL, write_corpus
 
 from ser.batches import open_data
 from ser.batches.overlap import check_equal_audio
 from ser.common import InputError
+from ser.config import write_experiment
 from ser.corpora import read_protocol
 from ser.corpora.kaldi import read_table
 from ser.corpora.prepare import prepare_corpus
 from ser.corpora.preparers import load_preparer
+from ser.corpora.protocol import FEW_FOLDS, PARTS
+from ser.features import FeatureStore
+from ser.frontends import build_frontend
 
 
 def test_parts_have_the_speakers_of_the_fold(made):
@@ -73,6 +78,37 @@ def test_a_part_that_a_partial_copy_lacks_is_named(made, tmp_path):
     shutil.rmtree(root / "one" / "strict_fold1" / "valid")
     with pytest.raises(InputError, match="fold 1 has no valid utterances in this partial copy of one .*one2"):
         open_data(made.experiment(), made.recipe, root, made.dump).parts("valid")
+
+
+def test_a_fold_of_many_that_is_not_written_is_named_and_stage_1_with_it_writes_it(made, tmp_path):
+    recipe, data = shutil.copytree(made.recipe, tmp_path / "recipe"), tmp_path / "data"
+    speakers = [f"many{number:02d}" for number in range(1, FEW_FOLDS + 2)]
+    write_corpus(tmp_path / "many", speakers, 1, 0)
+    (recipe / "local" / "prepare_many.py").write_text(PREPARER)
+    (recipe / "conf/corpora/many.yaml").write_text(PROTOCOL.format(corpus="many", split="{groups: speakers}"))
+    experiments = {fold: replace(made.experiment(f"fold={fold}"), corpora=["many"]) for fold in (2, FEW_FOLDS + 1)}
+
+    def stage_1(fold):
+        config = tmp_path / f"fold{fold}" / "config.yaml"
+        write_experiment(experiments[fold], config)
+        where = ("--recipe", recipe, "--experiment", config, "many", tmp_path / "many", data / "many")
+        done = programs.run(ROOT / "steps" / "prepare.py", *where)
+        assert done.returncode == 0, done.stderr
+
+    def parts(fold):
+        opened = open_data(experiments[fold], recipe, data, tmp_path / "dump")
+        return {name: opened.parts(name)["many"] for name in PARTS}
+
+    stage_1(2)
+    store = FeatureStore(tmp_path / "dump", data / "many", build_frontend(experiments[2]))
+    store.compute(1, 1)
+    store.finish()
+    assert parts(2)["test"].speakers == ["many02"] * 4
+    with refuses("not written", where=f"strict_fold{FEW_FOLDS + 1}", fix=f"run stage 1 with --fold {FEW_FOLDS + 1}"):
+        parts(FEW_FOLDS + 1)
+    stage_1(FEW_FOLDS + 1)
+    assert {name: len(part) for name, part in parts(FEW_FOLDS + 1).items()} == {"train": 76, "valid": 4, "test": 4}
+    assert parts(FEW_FOLDS + 1)["test"].speakers == ["many21"] * 4
 
 
 def test_genders_and_votes_come_along(made):

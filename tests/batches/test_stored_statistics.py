@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ser.batches import UtteranceDataset, fit_statistics
+from ser.batches import UtteranceDataset, compute_statistics, fit_statistics, open_data
 from ser.batches.statistics import FOLDER
 from ser.config import load
-from ser.features import ArkReader
+from ser.corpora.protocol import PARTS
+from ser.features import ArkReader, FeatureStore
+from ser.frontends import build_frontend
 
 SETTINGS = replace(
     load("strict", None, ["corpora=[ravdess]"]).batches, trim_decibels=20, floor_decibels=30, normalisation="speaker"
@@ -100,3 +102,42 @@ def test_a_store_that_cannot_be_written_is_left_as_it_is(parts, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     values_of(parts)
     assert not files(parts["one"])
+
+
+def stage_3(made, dump, experiment, jobs):
+    """Features and statistics of so many jobs, one after another; the files of statistics -> their bytes."""
+    for corpus in experiment.corpora:
+        store = FeatureStore(dump, made.data_root / corpus, build_frontend(experiment))
+        store.compute(1, 1)
+        store.finish()
+    for job in range(jobs, 0, -1):
+        compute_statistics(experiment, made.recipe, made.data_root, dump, job, jobs)
+    return {path.relative_to(dump).as_posix(): path.read_bytes() for path in dump.rglob(f"{FOLDER}/*.safetensors")}
+
+
+@pytest.mark.parametrize("kind", ["none", "global", "speaker", "corpus"])
+def test_after_stage_3_no_training_and_no_decoding_computes_any(made, tmp_path, kind, monkeypatch):
+    experiment = made.experiment(f"batches.normalisation={kind}", "batches.trim_decibels=20")
+    written = stage_3(made, tmp_path / "three", experiment, 3)
+    assert written == stage_3(made, tmp_path / "one", experiment, 1)
+    # Levels of five parts (corpus `two` has no test), statistics of their groups, and sums up to each training part.
+    assert len(written) == 5 + 5 * (kind in ("speaker", "corpus")) + 2 * (kind != "none")
+
+    def values(data, **changes):
+        parts = [{c: replace(p, **changes) for c, p in data.parts(name).items()} for name in PARTS]
+        views = [[UtteranceDataset(part, experiment.batches) for part in each.values()] for each in parts]
+        read = [view.read(i) for each in views for view in each for i in range(len(view))]
+        return [array.tobytes() for array in (*read, *fit_statistics(views[0]))]
+
+    data = open_data(experiment, made.recipe, made.data_root, tmp_path / "three")
+    computed = values(data, features="")
+    monkeypatch.setattr("ser.batches.dataset.RunningStats.add", no_reading)
+    monkeypatch.setattr("ser.batches.dataset.UtteranceDataset._levels", no_reading)
+    assert values(data) == computed
+
+
+def test_of_a_store_that_cannot_be_written_stage_3_computes_none(made, tmp_path, monkeypatch):
+    experiment = made.experiment("batches.trim_decibels=20")
+    monkeypatch.setattr("ser.batches.load.can_store", lambda _: False)
+    monkeypatch.setattr("ser.batches.dataset.UtteranceDataset._levels", no_reading)
+    assert stage_3(made, tmp_path, experiment, 1) == {}

@@ -137,6 +137,13 @@ def index(folder: Path, n: int) -> None:
     store.reader()
 
 
+def statistics(folder: Path, n: int) -> None:
+    """What stage 3 ends with: levels and statistics of the features."""
+    from ser.batches import compute_statistics
+
+    assert compute_statistics(experiment(folder), folder / "recipe", folder / "data", folder / "dump") == 3
+
+
 def start(folder: Path, n: int) -> None:
     """A training up to its first step."""
     from ser.training import Trainer
@@ -214,8 +221,8 @@ MEASURED: dict[str, Callable[[Path, int], None]] = {
     "speakers": speakers,
     "features": features,
     "index": index,
+    "statistics": statistics,
     "start": start,
-    "start again": start,
     "decode": decode,
     "pool": pool,
     "status": status,
@@ -228,8 +235,8 @@ MADE: dict[str, Callable[[Path, int], None]] = {"make": make, "runs": runs}
 # What each needs before it, as far as that is not measured itself.
 BEFORE = {name: ["make"] for name in MEASURED}
 BEFORE |= {name: ["make", "prepare"] for name in ("prepare again", "relabel", "features")}
-BEFORE |= {name: ["make", "prepare", "features"] for name in ("index", "start", "decode")}
-BEFORE |= {"start again": ["make", "prepare", "features", "start"]}
+BEFORE |= {name: ["make", "prepare", "features"] for name in ("index", "statistics", "decode")}
+BEFORE |= {"start": ["make", "prepare", "features", "statistics"]}
 BEFORE |= {name: ["make", "prepare", "runs"] for name in ("pool", "status", "ledger")}
 BEFORE |= {
     "ledger again": ["make", "prepare", "runs", "ledger"],
@@ -273,8 +280,10 @@ def main() -> int:
         "--n", type=int, default=500, help="utterances of the smallest corpus, at least 160 (%(default)s)"
     )
     parser.add_argument("--only", default=",".join(MEASURED), help="what is measured (default: all)")
-    parser.add_argument("--alone", choices=[*MADE, *MEASURED], help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--alone", choices=[*MADE, *MEASURED], help="do this with --n utterances and --folder, measure nothing"
+    )
+    parser.add_argument("--folder", type=Path, help="of --alone")
     options = parser.parse_args()
     if options.alone:
         (MADE | MEASURED)[options.alone](options.folder, options.n)

@@ -10,7 +10,7 @@ import pytest
 from conftest import refuses
 
 from ser.common import InputError, atomic_path, digest, locked, read_json, write_json, write_section, write_text
-from ser.common.files import append_text, check_locks, exchange_names, hold
+from ser.common.files import append_text, check_cluster_locks, check_locks, exchange_names, hold
 
 
 def names(folder) -> list[str]:
@@ -103,6 +103,21 @@ def test_locks_are_checked_with_two_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")  # a process that never asks
     with refuses("cannot be locked", where="exp"):
         check_locks(tmp_path / "exp")
+
+
+def test_locks_are_checked_where_jobs_go_to_a_cluster(tmp_path, monkeypatch):
+    monkeypatch.setattr("ser.common.files.lock_file", lambda file: True)
+    for train, cpu in (("run.sh --max-jobs-run 1", "run.pl"), ("", "run.sh")):
+        monkeypatch.setenv("train_cmd", train)
+        monkeypatch.setenv("cpu_cmd", cpu)
+        check_cluster_locks(tmp_path / "exp", tmp_path / "dump")
+    assert names(tmp_path) == []
+    monkeypatch.setenv("cpu_cmd", "queue.pl --mem 4G")
+    with refuses("cannot be locked", where="exp"):
+        check_cluster_locks(tmp_path / "exp", tmp_path / "dump")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "exp")  # another person's
+    with refuses("cannot be locked", where="dump"):
+        check_cluster_locks(tmp_path / "exp", tmp_path / "dump")
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):

@@ -1,15 +1,18 @@
 """Shapley values from the prefixes of some permutations of the source corpora, on made games."""
 
+from dataclasses import replace
 from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 from made_ledgers import one_speaker, scored_target
 
-from ser.findings.design import Design
+from ser.findings.design import Design, read_design
 from ser.findings.report.effects import _sampling, _shapley_notes
 from ser.findings.scores import make_target
 from ser.findings.stats.effects import PERMUTATIONS, SAMPLED, SHAPLEY, mixing, sampled_shapley, source_effects
+from ser.grid import Places, open_grid
+from ser.grid.cells import prefixes
 
 TARGET = "target"
 
@@ -40,7 +43,7 @@ def target_of(design, mixes, value):
     return make_target(TARGET, ["a", "b"], ["s"], [1], confusions, "made")
 
 
-def prefixes(orders):
+def prefixes_of(orders):
     return {frozenset(order[:n]) for order in orders for n in range(len(order) + 1)}
 
 
@@ -64,7 +67,7 @@ def test_drawn_permutations_are_unbiased_and_the_error_is_as_large_as_stated(num
     value, exact = made_game(number, 2)
     sources = design.sources(TARGET)
     found = [
-        estimated(target_of(design, prefixes(rng.permutation(sources) for _ in range(drawn)), value), design)
+        estimated(target_of(design, prefixes_of(rng.permutation(sources) for _ in range(drawn)), value), design)
         for _ in range(draws)
     ]
     wrong, stated = np.array([values - exact for values, _ in found]), np.array([errors for _, errors in found])
@@ -79,7 +82,7 @@ def test_the_gains_along_one_permutation():
     design = design_of(3)
     orders = [("c1", "c2", "c0")]
     values = dict(zip([0, 1, 2, 3], [50, 60, 55, 75], strict=True))
-    target = target_of(design, prefixes(orders), lambda mix: values[len(mix)])
+    target = target_of(design, prefixes_of(orders), lambda mix: values[len(mix)])
     found, errors = estimated(target, design)
     np.testing.assert_allclose(found, [20, 10, -5])
     assert np.isnan(errors).all()
@@ -133,14 +136,66 @@ def test_a_grid_of_thirty_corpora_takes_the_sets_that_were_trained():
     sources, rng = design.sources(TARGET), np.random.default_rng(5)
     value, exact = made_game(30, 6)
     orders = [rng.permutation(sources).tolist() for _ in range(6)]
-    target = target_of(design, prefixes(orders), value)
+    target = target_of(design, prefixes_of(orders), value)
     effects = [e for e in source_effects(target, design) if e.kind == SAMPLED]
     assert len(effects) == 30
     assert effects[0].permutations == 6
     assert mixing(target, design).weights is None
-    assert len(design.mixes(TARGET, target.cells)) == len(prefixes(orders))
+    assert len(design.mixes(TARGET, target.cells)) == len(prefixes_of(orders))
     values, errors = estimated(target, design)
     assert np.mean(abs(values - exact) < 3 * errors) > 0.8
+
+
+def grid_of(tmp_path, corpora, drawn, only=()):
+    """A grid that draws permutations, each corpus a reading of RAVDESS."""
+    for folder in ("corpora", "grids"):
+        (tmp_path / "conf" / folder).mkdir(parents=True)
+    for name in corpora:
+        (tmp_path / "conf" / "corpora" / f"{name}.yaml").write_text(f"base: ravdess\nname: {name}\n")
+    text = f"corpora: [{', '.join(corpora)}]\ncombinations: {drawn}\n"
+    (tmp_path / "conf/grids/drawn.yaml").write_text(f"{text}task: [multi]\ntemporal: [lstm]\npooling: [mu]\n")
+    places = Places(tmp_path, tmp_path / "data", tmp_path / "dump", tmp_path / "exp")
+    return open_grid(places, "strict", (), "drawn", only), read_design("drawn", tmp_path)
+
+
+@pytest.mark.parametrize("available", [16, 4])
+def test_the_cells_of_a_grid_with_drawn_permutations_suffice(tmp_path, available):
+    """An additive game has the same gains in every permutation."""
+    names = [f"c{i}" for i in range(16)]
+    grid, design = grid_of(tmp_path, names, "{permutations: 4, seed: 3}", names[:available])
+    design = design.narrowed({"corpora": names[:available]})
+    assert design.drawn == (4, 3)
+    gains = np.random.default_rng(7).normal(2, 3, available)
+    for target in design.corpora:
+        mixes = [frozenset(cell.corpora) - {target} for cell in grid.cells if target in cell.corpora]
+        game = {mix: 200 + sum(gains[int(name[1:])] for name in mix) for mix in mixes}
+        confusions = {
+            (design.cell(mix | {target}, design.configurations[0]), 0): one_speaker(value, 2, 1000)
+            for mix, value in game.items()
+        }
+        scored = make_target(target, ["a", "b"], ["s"], [1], confusions, "made")
+        values, _ = estimated(scored, design)
+        np.testing.assert_allclose(values, np.delete(gains, int(target[1:])))
+        effects = sampled_shapley(scored, design)
+        assert {effect.permutations for effect in effects} <= ({4} if available == 16 else {1, 2, 3, 4})
+
+
+def test_of_a_grid_with_all_targets_the_stated_error_is_that_of_the_draw():
+    """Prefixes of the other targets' permutations are mixes of this one, too."""
+    names = design_of(10).corpora
+    value, exact = made_game(10, 2)
+    wrong, stated = [], []
+    for seed in range(100):
+        design = replace(design_of(10), drawn=(6, seed))
+        sets = {mix | {target} for target in names for mix in prefixes(target, names, 6, seed)}
+        mixes = [found - {TARGET} for found in sets if TARGET in found]
+        assert len(mixes) > 2 * len(prefixes(TARGET, names, 6, seed))
+        values, errors = estimated(target_of(design, mixes, value), design)
+        wrong.append(values - exact)
+        stated.append(errors)
+    spread = np.std(wrong, 0)
+    assert (abs(np.mean(wrong, 0)) < 4 * spread / 10).all()
+    assert 0.8 < np.sqrt(np.square(stated).mean() / np.square(spread).mean()) < 1.25
 
 
 def test_the_table_tells_that_values_are_sampled_and_how_exactly():

@@ -13,6 +13,7 @@ from conftest import ROOT, refuses
 from ser.common import InputError
 from ser.config.names import combination_name
 from ser.grid import Grid, Places, open_grid
+from ser.grid.cells import prefixes
 
 PAPER = ("iemocap", "tess", "ravdess", "customer_ptbr")
 
@@ -155,8 +156,12 @@ def test_what_the_grid_varies_is_no_setting(override: str, fix: str) -> None:
         ({"combinations": "[[ravdess], [ravdess]]"}, "combinations: one stands twice"),
         (
             {"combinations": "some"},
-            "key combinations must be all, singles, pairs, leave_one_out, or list lists of corpora, not 'some'",
+            "key combinations must be all, singles, pairs, leave_one_out, {permutations: 20, seed: 0}, or list lists "
+            "of corpora, not 'some'",
         ),
+        ({"combinations": "{permutations: 0}"}, "key combinations must be all, "),
+        ({"combinations": "{permutations: 2, seeds: 1}"}, "key combinations must be all, "),
+        ({"combinations": "{seed: 1}"}, "key combinations must be all, "),
     ],
 )
 def test_a_wrong_grid_file_names_itself_and_its_key(tmp_path: Path, change: dict[str, str], words: str) -> None:
@@ -262,7 +267,49 @@ def test_sets_of_many_corpora(many: Callable[..., Grid], asked: str, number: int
 
 
 def test_all_sets_of_many_corpora_are_refused_and_of_some_of_them_made(many: Callable[..., Grid]) -> None:
-    with refuses("all of 32 corpora are 4,294,967,295 sets"):
+    with refuses(
+        "all of 32 corpora are 4,294,967,295 sets", fix="{permutations: 20, seed: 0} for sampled Shapley values"
+    ):
         many("all")
     some = many("all", [f"ravdess_{number:02d}" for number in range(4)])
     assert (len(some.cells), some.size) == (15, 2**32 - 1)
+
+
+def test_drawn_permutations_of_many_corpora_begin_with_each_of_them(many: Callable[..., Grid]) -> None:
+    grid, again, other = (many(f"{{permutations: 3, seed: {seed}}}") for seed in (1, 1, 2))
+    every = [f"ravdess_{number:02d}" for number in range(32)]
+    sets = [frozenset(cell.corpora) for cell in grid.cells]
+    assert len(set(sets)) == len(sets) == grid.size
+    assert {len(found) for found in sets} == set(range(1, 33))
+    assert sets.count(frozenset(every)) == 1
+    for target in every:
+        of_target = {mix | {target} for mix in prefixes(target, every, 3, 1)}
+        assert of_target <= set(sets)
+        assert 32 + 31 <= len(of_target) <= 2 + 3 * 30  # one chain, and of the others at least some
+    assert grid.cells == again.cells != other.cells
+    assert all(list(cell.corpora) == sorted(cell.corpora) for cell in grid.cells)
+
+
+def test_without_some_corpora_the_others_keep_their_order(many: Callable[..., Grid]) -> None:
+    every = [f"ravdess_{number:02d}" for number in range(32)]
+    some = many("{permutations: 2}", every[:5])
+    assert {frozenset(cell.corpora) for cell in some.cells} == {
+        (mix | {target}) & set(every[:5]) for target in every[:5] for mix in prefixes(target, every, 2)
+    }
+    assert some.size == many("{permutations: 2}").size
+
+
+def test_permutations_are_drawn_for_tested_corpora_alone(tmp_path: Path) -> None:
+    path = tmp_path / "conf" / "grids" / "paper.yaml"
+    path.parent.mkdir(parents=True)
+    text = "corpora: [tess, ravdess, iemocap]\ncombinations: {permutations: 9}\n"
+    path.write_text(f"{text}task: [multi]\ntemporal: [tdnn]\npooling: [mu]\n")
+    grid = paper_grid(recipe=tmp_path)
+    assert [cell.corpora for cell in grid.cells] == [
+        ("ravdess",),
+        ("iemocap",),
+        ("tess", "ravdess"),
+        ("tess", "iemocap"),
+        ("ravdess", "iemocap"),
+        ("tess", "ravdess", "iemocap"),
+    ]

@@ -102,10 +102,11 @@ def test_a_cut_of_the_grid_goes_through_and_a_second_run_has_nothing_to_do(stand
 
 
 @pytest.mark.slow
-def test_terminated_it_takes_its_jobs_along_and_goes_on_later(ready: StandIns) -> None:
+@pytest.mark.parametrize("pack", ["1", "2"])
+def test_terminated_it_takes_its_jobs_along_and_goes_on_later(ready: StandIns, pack: str) -> None:
     long = [*ONLY, "--folds", "1", "--training.max_epochs", "200", "--training.patience", "200"]
     started = subprocess.Popen(
-        [ready.recipe / "run.sh", *long, "--exp", ready.exp, "--stage", "4", "--stop-stage", "4"],
+        [ready.recipe / "run.sh", *long, "--exp", ready.exp, "--stage", "4", "--stop-stage", "4", "--pack", pack],
         env={**os.environ, "SER_ENV": sys.prefix},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -126,6 +127,9 @@ def test_terminated_it_takes_its_jobs_along_and_goes_on_later(ready: StandIns) -
     done, running, failed, missing, every = map(int, status.stdout.split("\nall ")[1].splitlines()[0].split())
     assert (running, failed, every) == (0, 0, 12)
     assert missing > 0
+    if pack != "1":
+        logs = sorted(ready.exp.glob("*/log/grid.*.*.log"))
+        assert [log.name for log in logs] == ["grid.1.1.log", "grid.1.2.log", "grid.2.1.log", "grid.2.2.log"]
     assert done == len(list(ready.exp.glob("*/*/*/*/zero_shot.json")))
 
 
@@ -170,6 +174,7 @@ def test_a_failed_cell_is_named_the_rest_is_made_and_the_run_says_so(ready: Stan
         (["--stage", "8"], "error: --stage 8: stages are 0 to 7"),
         (["--stage", "4", "--stop-stage", "3"], "nothing lies between them"),
         (["--nj", "0"], "--nj 0: a number of jobs from 1"),
+        (["--pack", "0"], "--pack 0: a number of processes from 1"),
         (["--seeds", "a"], "error: --seeds a: whole numbers"),
         (["--folds", "1 1"], "error: --folds 1 1: whole numbers from 1, each once"),
         (["--task", "multi"], "unknown option --task"),

@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from ser.common import InputError, locked
 from ser.common.run_folder import FAILED, LOG
 from ser.config import Experiment
 from ser.grid import Grid
+from ser.grid.features import grid_statistics
 from ser.grid.run import Runner
 from ser.grid.state import State, claimed, is_locked, read_status
 from ser.grid.status import draw_status, read_grid_status, text_of
@@ -106,6 +108,42 @@ def test_of_what_other_jobs_have_done_a_marker_is_enough(own: StandIns, monkeypa
     os.utime(result)
     Runner(grid, "third", job=2).shard(4)
     assert sorted(attempted[1:]) == sorted([grid.experiments[0].folder, grid.experiments[1].folder])
+
+
+def test_after_stage_3_no_experiment_computes_statistics(stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does zero-shot scoring, also on a corpus that no experiment trains on."""
+    grid = stand_ins.grid(
+        "batches.normalisation=speaker", "batches.trim_decibels=40", only=("tess", "ravdess", "iemocap")
+    )
+    grid = replace(grid, cells=[cell for cell in grid.cells if "iemocap" not in cell.corpora])
+    assert [grid_statistics(grid, job, 3) for job in (3, 1, 2)] == [(1, 0)] * 3  # two combinations, and IEMOCAP alone
+
+    def computed(*_: object) -> None:
+        raise AssertionError("a statistic was computed in a training")
+
+    monkeypatch.setattr("ser.batches.dataset.RunningStats.add", computed)
+    monkeypatch.setattr("ser.batches.dataset.UtteranceDataset._levels", computed)
+    assert Runner(grid, "a").shard(1) == []
+    assert set(states(grid).values()) == {State.DONE}
+    scored = [json.loads((grid.folder(e) / "zero_shot.json").read_text()) for e in grid.experiments]
+    assert [list(found["targets"]) for found in scored] == [["iemocap"]] * 4
+
+
+def test_data_that_cannot_be_opened_stop_no_statistics_but_their_own(
+    stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[str] = []
+
+    def compute(experiment: Experiment, *_: object) -> int:
+        if experiment.combination == "ravdess":
+            raise InputError("damaged", "data/ravdess")
+        made.append(experiment.combination)
+        return 1
+
+    monkeypatch.setattr("ser.grid.features.compute_statistics", compute)
+    assert grid_statistics(stand_ins.grid(), 1, 1) == (2, 1)
+    assert made == ["tess_ravdess"]
+    assert capsys.readouterr().out == "warning: ravdess, fold 1: data/ravdess: damaged\n"
 
 
 def test_data_that_cannot_be_opened_stop_no_experiment_but_their_own(

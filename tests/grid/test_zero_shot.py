@@ -77,14 +77,13 @@ def test_a_model_without_any_of_the_classes_is_refused(view: UtteranceDataset) -
 
 def test_a_corpus_with_speakers_of_the_training_is_not_unseen(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two readings of one corpus: what a model was trained on is never called unseen."""
-    runner = Runner(SimpleNamespace(unseen=lambda _: ["other"]), "a")
+    runner = Runner(SimpleNamespace(unseen=lambda _: ["other"], alone=lambda e, _: e), "a")
     data = made.open(made.experiment(corpora="one"))
     part = data.parts("test")["one"]
     for speakers, expected in ((["one4"], {"other": "one4 is a speaker of one, too"}), (["else"], {})):
         strange = replace(part, corpus="other", speakers=speakers * len(part))
         samples = {"other": {"test": dict.fromkeys(strange.ids, "of its own")}}
         other = SimpleNamespace(parts=lambda _, found=strange: {"other": found}, samples=samples)
-        monkeypatch.setattr(runner, "_alone", lambda e, _: e)
         monkeypatch.setattr(runner, "data", lambda _, found=other: found)
         others, left_out = runner._others(data)
         assert left_out == expected

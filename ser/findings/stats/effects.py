@@ -13,6 +13,7 @@ import numpy as np
 from ser.common import derive_seed
 from ser.findings.design import Design
 from ser.findings.scores import Target
+from ser.grid.cells import prefixes
 
 Mix = frozenset[str]
 MAIN_EFFECT, SHAPLEY, SAMPLED = "main effect", "Shapley value", "Shapley value, sampled"
@@ -153,6 +154,9 @@ def sampled_shapley(target: Target, design: Design) -> list[Contrast]:
     the most mixes (of several, the middle one), each mix counts as one permutation, the mean of those that pass through
     it. So n permutations that were drawn from many, and all of whose prefixes were trained, count as n.
 
+    Where the grid draws permutations for each target (`prefixes`), only those of this one count: mixes with another
+    target's prefix would complete more permutations, which depend on each other.
+
     It is unbiased where the grid trained the prefixes of permutations drawn at random; its standard error is of such a
     draw, too large where it is most of all permutations, and says nothing of cells missing for another reason.
 
@@ -169,6 +173,8 @@ def sampled_shapley(target: Target, design: Design) -> list[Contrast]:
             cells.get((cell.task, cell.temporal, cell.pooling), {})[mix] = i
     whole = [found for found in cells.values() if {frozenset(), every} <= found.keys()]
     common = set.intersection(*(set(found) for found in whole)) if whole else set()
+    if design.drawn:
+        common &= prefixes(target.name, design.corpora, *design.drawn)
     ways: dict[Mix, int] = {every: 1}  # in how many orders the corpora that a mix lacks can follow
     for mix in sorted(common - {every}, key=len, reverse=True):
         ways[mix] = sum(ways.get(mix | {d}, 0) for d in every - mix)
