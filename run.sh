@@ -156,7 +156,7 @@ if wanted 3; then
   mapfile -t data_dirs <<< "$data_dirs"
   for data_dir in "${data_dirs[@]}"; do
     log "stage 3: features of ${data_dir#"$data/"}"
-    launch "$SER_ROOT/steps/extract_features.sh" --nj "$nj" --cmd "$cpu_cmd" "$folder/config.yaml" "$data_dir" "$dump"
+    launch "$SER_ROOT/steps/extract_features.sh" --verbose "$verbose" --nj "$nj" --cmd "$cpu_cmd" "$folder/config.yaml" "$data_dir" "$dump"
   done
   jobs=$((nj < ${#corpus_dir[@]} ? nj : ${#corpus_dir[@]})) # one a corpus at most
   # shellcheck disable=SC2086

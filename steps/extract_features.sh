@@ -4,12 +4,13 @@ set -euo pipefail
 
 nj=4       # number of jobs
 cmd=run.sh # launcher, and its options
+verbose=false
 
 help() {
   cat <<HELP
 Usage: steps/extract_features.sh [options] <config> <data-dir> <dump-dir>
   e.g. steps/extract_features.sh --nj 4 exp/ravdess/multi_blstm_mu/fold1_seed0/config.yaml data/ravdess dump
-Options: --nj <number of jobs> ($nj), --cmd <launcher and its options> ($cmd)
+Options: --nj <number of jobs> ($nj), --cmd <launcher and its options> ($cmd), --verbose true|false ($verbose)
 <data-dir> is data/<corpus> of stage 1, or a train_<digest> folder of stage 2.
 Writes <dump-dir>/<corpus>/archives/<settings>/feats.*.ark, which every recipe and every fold shares; which of these a
 data dir has into <dump-dir>/<corpus>/<key>/{feats.scp,utt2num_frames,cuts.jsonl.gz}; and feats.scp into every data dir
@@ -29,6 +30,7 @@ for word in "$@"; do
   [[ $word != *JOB* ]] || { echo "error: $word: a path with JOB in it, which launchers replace; rename it" >&2; exit 1; }
 done
 
+set -- --verbose "$verbose" "$@"
 folder=$(python "$SER_ROOT/steps/extract_features.py" "$@")
 if [[ ! -f $folder/info.json ]]; then
   logs=$(realpath -ms --relative-to=. "$folder")/log # relative, for Kaldi's run.pl fails on a log path with spaces

@@ -13,6 +13,7 @@ preset=strict       # conf/presets/<preset>.yaml
 grid=paper          # conf/grids/<grid>.yaml: corpora, combinations and factors
 nj=2                # processes of stage 1, jobs of stages 3 and 4
 pack=1              # processes of each job of stages 4 to 6, which share its GPU (docs/clusters.md)
+verbose=false       # log the files that each step reads and writes, and what it leaves out
 list=false          # print the folder of each cell, a line a cell, and do nothing else
 status=false        # print what is done, running, failed and missing, and do nothing else
 stage=0             # first stage to run
@@ -81,7 +82,7 @@ ser_environment ${extras//,/ }
 if [[ -t 2 ]]; then exec 3>&2 && export SER_TERMINAL_FD=3; fi
 
 if [[ $allow_confounded != false ]]; then config_options+=("--batches.allow_confounded=$allow_confounded"); fi
-where=(--grid "$grid" --preset "$preset" --only "$only" --folds "$folds" --seeds "$seeds"
+where=(--verbose "$verbose" --grid "$grid" --preset "$preset" --only "$only" --folds "$folds" --seeds "$seeds"
   --recipe "$recipe" --data "$data" --dump "$dump" --exp "$exp" ${kept:+--kept "$kept" --kept-code "$kept_code"}
   ${config_options[@]+"${config_options[@]#--}"})
 steps() { python "$SER_ROOT/steps/grid.py" "$@" "${where[@]}"; }
@@ -102,12 +103,12 @@ if ((stage <= 1)); then
     folder=$(realpath -ms "${!variable}")
     if wanted 0; then
       log "stage 0: $corpus in $folder"
-      python "$SER_ROOT/steps/prepare.py" --download true --recipe "$recipe" "$corpus" "$folder" "$data/$corpus"
+      python "$SER_ROOT/steps/prepare.py" --verbose "$verbose" --download true --recipe "$recipe" "$corpus" "$folder" "$data/$corpus"
     fi
     if wanted 1; then
       log "stage 1: prepare $corpus"
       python "$SER_ROOT/steps/prepare.py" --allow-partial "$allow_partial" --allow-pipes "$allow_pipes" \
-        --nj "$nj" --recheck "$recheck" --recipe "$recipe" "$corpus" "$folder" "$data/$corpus"
+        --verbose "$verbose" --nj "$nj" --recheck "$recheck" --recipe "$recipe" "$corpus" "$folder" "$data/$corpus"
     fi
   done <<< "$corpora"
   ! wanted 0 || steps fetch

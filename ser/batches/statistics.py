@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import zlib
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ser.common import atomic_path, locked
 
+log = logging.getLogger(__name__)
 # Below the folder of a feature set.
 FOLDER = "statistics"
 # Part of every name: raise it when the same features and settings give other statistics.
@@ -35,6 +37,7 @@ def stored(features: Path, name: str, compute: Callable[[], Tensors]) -> Tensors
         return found
     if not can_store(features):
         return compute()
+    log.info("computing %s", path)
     with locked(path, f"{path}: statistics are being computed"):
         if (found := read_stored(path)) is None:
             found = compute()

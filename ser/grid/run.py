@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import shutil
@@ -38,6 +39,7 @@ from ser.training import Trainer
 from ser.training.checkpoint import load_tensors
 from ser.training.engine import Interrupted
 
+log = logging.getLogger(__name__)
 # Seconds between two looks at experiments that other processes work on: at first, and after many in vain.
 POLL, LONGEST_POLL = 1.0, 60.0
 # Combinations and folds whose data are kept open.
@@ -120,7 +122,9 @@ class Runner:
             return failure
         started = time.monotonic()
         try:
-            if not self.is_done(experiment):
+            if self.is_done(experiment):
+                log.debug("%s: done already", name)
+            else:
                 with _logged(folder / LOG):
                     self.make(experiment)
                 _log(f"{name}: done in {time.monotonic() - started:.0f} s")
