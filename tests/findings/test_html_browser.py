@@ -72,7 +72,7 @@ def test_drawings_are_seen(page):
 
 
 def test_it_is_printed_without_what_is_folded(page):
-    table = "document.querySelector('#scores').parentElement.querySelector('table').checkVisibility()"
+    table = "document.querySelector('#cells').parentElement.querySelector('table').checkVisibility()"
     page.call("Emulation.setEmulatedMedia", media="print")
     shown = {}
     for unfolded in (True, False):

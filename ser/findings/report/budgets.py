@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ser.findings.report.layout import Table, points
+from ser.findings.report.layout import Row, Table, difference
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS
 from ser.findings.stats.effects import main_effects
@@ -19,17 +19,14 @@ def budgets_table(found: Results) -> Table:
     both = [f for f in (found, found.other) if f is not None and f.ledger.budget]
     records = [record for one in both for record in _records(one)]
     known = {tuple(r[key] for key in ("target", "source", "budget", "metric")): r for r in records}
-    header, rows = ["target", "source corpus"], []
+    header, rows = ["target", "source corpus"], list[Row]()
     for equal in EQUAL.values():
         header += [*(f"{metric.upper()}, {equal}" for metric in METRICS), "pairs"]
     for target, source in dict.fromkeys((r["target"], r["source"]) for r in records):
-        row = [target, source]
+        row: Row = [target, source]
         for budget in EQUAL:
             own = [known.get((target, source, budget, metric)) for metric in METRICS]
-            row += [
-                (points(r["value"], r["low"], r["high"]) or "cannot be computed") if r else "not in the ledger"
-                for r in own
-            ]
+            row += [difference(r["value"], r["low"], r["high"]) if r else "not in the ledger" for r in own]
             row.append(str(own[0]["pairs"]) if own[0] else "0")
         rows.append(row)
     notes = [
@@ -52,16 +49,13 @@ def _records(found: Results) -> list[dict[str, Any]]:
         estimates = found.estimates(target.name, effects)
         for i, effect in enumerate(effects):
             for m, metric in enumerate(METRICS):
-                value, low, high = estimates.of(m, i)
                 records.append(
                     {
                         "target": target.name,
                         "source": effect.sources[0],
                         "budget": found.ledger.budget,
                         "metric": metric,
-                        "value": value,
-                        "low": low,
-                        "high": high,
+                        **estimates.of(m, i),
                         "pairs": effect.pairs,
                     }
                 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ser.findings.report.layout import Table, percent, points
+from ser.findings.report.layout import Row, Table, difference, score
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
 from ser.findings.stats.effects import (
@@ -30,10 +30,10 @@ def effects_table(found: Results) -> Table:
         own = listed[target.name]
         estimates = found.estimates(target.name, own)
         for i, effect in enumerate(own):
-            texts = []
+            texts: Row = []
             errors = _sampling(effect, found.resampled[target.name].observed)
             for m, metric in enumerate(METRICS):
-                value, low, high = estimates.of(m, i)
+                ends = estimates.of(m, i)
                 test = tests.get((target.name, effect.sources, m)) if effect.kind == MAIN_EFFECT else None
                 p = (test.speakers.p, test.holm, test.seeds.p) if test else (None,) * 3
                 record = {
@@ -41,14 +41,13 @@ def effects_table(found: Results) -> Table:
                     "effect": effect.kind,
                     "sources": " ".join(effect.sources),
                     "metric": metric,
-                    "value": value,
-                    "low": low,
-                    "high": high,
+                    **ends,
                     "pairs": effect.pairs,
                     "configurations": effect.configurations,
                 }
                 records.append(record | dict(zip(("p_speakers", "p_holm", "p_seeds"), p, strict=True)))
-                texts += [(points(value, low, high) or "cannot be computed") + errors[m], *map(p_value, p)]
+                figure = difference(**ends)
+                texts += [figure._replace(text=figure.text + errors[m]), *map(p_value, p)]
             rows.append([target.name, effect.kind, ", ".join(effect.sources), *texts, str(effect.pairs)])
         notes += _additivity(target, own, estimates.value) + _shapley_notes(target, own)
     header = ["target", "effect", "source"]
@@ -130,15 +129,15 @@ def _additivity(target: Target, effects: Sequence[Contrast], values: np.ndarray)
 
 def transfer_table(found: Results) -> Table:
     """The four panels, a row a target and source corpus."""
-    rows, records = [], []
+    rows, records = list[Row](), []
     for target in (*found.targets, *found.unseen):
         own = transfer(target, found.design)
         estimates = found.estimates(target.name, own)
         for i, entry in enumerate(own):
             level = entry.weights is not None and entry.weights.min() >= 0
-            texts = []
+            texts: Row = []
             for m, metric in enumerate(METRICS):
-                value, low, high = estimates.of(m, i)
+                figure = estimates.of(m, i)
                 records.append(
                     {
                         "panel": entry.kind,
@@ -146,15 +145,13 @@ def transfer_table(found: Results) -> Table:
                         "source": " ".join(entry.sources),
                         "metric": metric,
                         "kind": "score" if level else "difference",
-                        "value": value,
-                        "low": low,
-                        "high": high,
+                        **figure,
                         "configurations": entry.configurations,
                     }
                 )
-                texts.append(_score(value, low, high) if level else points(value, low, high) or "cannot be computed")
+                texts.append((score if level else difference)(**figure))
             rows.append([entry.kind, target.name, ", ".join(entry.sources), *texts, str(entry.configurations)])
-    rows.sort(key=lambda row: list(PANELS).index(row[0]))
+    rows.sort(key=lambda row: list(PANELS).index(str(row[0])))
     classes = ", ".join(
         f"{t.name} {100 / np.count_nonzero(t.counts.sum(0)):.0f} %" for t in (*found.targets, *found.unseen)
     )
@@ -167,8 +164,3 @@ def transfer_table(found: Results) -> Table:
     ]
     header = ["panel", "target", "source", *(m.upper() for m in METRICS), "configurations"]
     return Table("transfer", "Transfer matrix", header, rows, records, notes)
-
-
-def _score(value: float, low: float, high: float) -> str:
-    inner = "" if np.isnan(low) else f" ({percent(max(low, 0))} to {percent(min(high, 1))})"
-    return percent(value) + inner
