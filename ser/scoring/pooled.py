@@ -14,11 +14,11 @@ import numpy as np
 from ser.common import InputError
 from ser.common.metrics import is_collapsed, mean_recall, ua
 from ser.common.output import markdown, markdown_code, markdown_table
-from ser.common.run_folder import posteriors_path, result_path
+from ser.common.run_folder import answers_path, posteriors_path, result_path
 from ser.config import Experiment, ExperimentReader, differences
 from ser.config.metrics import columns, scores
 from ser.features.archive import read_archive
-from ser.scoring.files import REDECODE, RESCORE, answers_of, read_answers, read_decode, read_result
+from ser.scoring.files import REDECODE, RESCORE, read_answers, read_decode, read_result
 from ser.scoring.results_table import budget_notes, result_paths, setting_columns, settings_of, varied_settings
 
 RESAMPLES = 2000
@@ -118,9 +118,9 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
     sums: dict[str, np.ndarray] = {}  # by speaker
     for result, folder in runs:
         path = result_path(folder, result["part"])
-        table, scored = answers_of(path, target, result["part"]), result["targets"][target]
+        table, scored = answers_path(path), result["targets"][target]
         counts: Counter[tuple[Any, Any]] = Counter()
-        for utterance, speaker, truth, hypothesis, _ in read_answers(path, target, result["part"]):
+        for utterance, speaker, truth, hypothesis, _ in read_answers(path, target):
             if truth not in index or hypothesis not in index:
                 raise InputError(
                     f"{utterance}: {truth} or {hypothesis} is none of {', '.join(classes)}", table, RESCORE
@@ -132,7 +132,7 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
             raise InputError(f"not the answers that {path.name} has scores of", table, RESCORE)
     first, experiment = runs[0][0], _settings(runs, reader)
     speakers = sorted(sums)
-    hashes = {result.get("protocol_hash", {}).get(target, "not recorded") for result, _ in runs}
+    hashes = {result["protocol_hash"][target] for result, _ in runs}
     return Pool(
         first["combination"],
         target,
@@ -181,12 +181,11 @@ def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
         for result, folder in runs:
             if result["fold"] != fold:
                 continue
-            name = pool.target, result["part"]
             path = result_path(folder, result["part"])
-            table = answers_of(path, *name)
-            posteriors = _posteriors(folder, *name, classes)
+            table = answers_path(path)
+            posteriors = _posteriors(folder, pool.target, result["part"], classes)
             own = {}
-            for utterance, speaker, label, hypothesis, _ in read_answers(path, *name):
+            for utterance, speaker, label, hypothesis, _ in read_answers(path, pool.target):
                 key = str(utterance)
                 if key not in posteriors or classes[posteriors[key].argmax()] != hypothesis:
                     raise InputError(f"{key}: {hypothesis} does not follow from its posteriors", table, RESCORE)

@@ -156,7 +156,7 @@ def write_run(exp, corpora, configuration, fold, seed, answers, zero_shot=None, 
     result = {**identity, "part": "test", **train, "normalisation": "global", "notes": [], **described(answers)}
     write_scored(folder / "result.json", result, answers)
     if zero_shot is not None:
-        unseen = {**identity, **hashes, "left_out": {}, **described(zero_shot)}
+        unseen = {**identity, **hashes, "left_out": {}, "target_hashes": {}, **described(zero_shot)}
         write_scored(folder / "zero_shot.json", unseen, zero_shot)
     return folder
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from ser.common import InputError
 from ser.common.metrics import confusion_matrix
-from ser.common.run_folder import posteriors_path
+from ser.common.run_folder import answers_path, posteriors_path
 from ser.config.registry import METRICS
 from ser.features.archive import read_archive
-from ser.scoring.files import COLUMNS, answers_of, read_answers, read_decode, read_epochs
+from ser.scoring.files import COLUMNS, read_answers, read_decode, read_epochs
 
 AGAIN = "run stages 5 and 6 again"
 PART = "test"
@@ -36,10 +36,10 @@ def read_target(result: Path, corpus: str, found: Any, network: bool) -> dict[st
     Raises:
         InputError: a file is absent or cut short, or they do not agree.
     """
-    rows = read_answers(result, corpus, PART)
+    rows = read_answers(result, corpus)
     columns: dict[str, list[Any]] = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
-    answers = answers_of(result, corpus, PART).relative_to(result.parent)
-    _check_scores(f"{result}: {corpus}", str(answers), found, columns["truth"], columns["hypothesis"])
+    answers = answers_path(result).name
+    _check_scores(f"{result}: {corpus}", answers, found, columns["truth"], columns["hypothesis"])
     classes = found["classes"]
     if network:
         classes = read_decode(result.parent, corpus, PART)["classes"]
@@ -47,7 +47,7 @@ def read_target(result: Path, corpus: str, found: Any, network: bool) -> dict[st
     columns["posteriors"] = [None] * len(rows)
     if network:
         path = posteriors_path(result.parent, corpus, PART)
-        columns["posteriors"] = _read_posteriors(path, answers.name, columns, classes)
+        columns["posteriors"] = _read_posteriors(path, answers, columns, classes)
     return columns
 
 
