@@ -11,7 +11,7 @@ from ser.diarization.decoders import Decoder
 from ser.diarization.graph import chain_graph
 from ser.diarization.settings import NO_SPEECH, Settings
 from ser.diarization.windows import LEAST, NONE, ChannelStatistics, Windows
-from ser.inference.confidence import ABSTAINED, Confidence
+from ser.inference.base import ABSTAINED, Confidence
 from ser.scoring.calibration import tempered
 
 PLAIN = Confidence()

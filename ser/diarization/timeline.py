@@ -72,8 +72,9 @@ def run(options: argparse.Namespace) -> int:
     from ser.diarization.settings import read_settings
     from ser.diarization.windows import speaker_statistics
     from ser.diarization.writers import FORMATS, write
-    from ser.inference import Predictor, open_model
-    from ser.inference.confidence import ABSTAINED, Confidence
+    from ser.inference.base import ABSTAINED, Confidence
+    from ser.inference.model import open_model
+    from ser.inference.predictor import Predictor
 
     formats = [name for name in options.format.split(",") if name]
     _check(formats, FORMATS, "--format", several=True)

@@ -22,7 +22,6 @@ from ser.common.records import read_record
 from ser.common.run_folder import CONFIG, MODEL, RESULT, TRAIN
 from ser.config import Experiment, read_experiment
 from ser.config.load import ROOT, comparable_settings
-from ser.config.metrics import scores
 from ser.config.schema import GROUPED
 from ser.frontends import build_frontend
 from ser.frontends.pretrained import Pretrained
@@ -35,7 +34,7 @@ from ser.nets import Ensemble, build
 from ser.scoring import baseline, files
 from ser.scoring.calibration import choose_temperature, expected_calibration_error, tempered
 from ser.scoring.files import read_decode, read_result
-from ser.scoring.result import read_posteriors, read_train
+from ser.scoring.result import read_posteriors, read_train, score_part
 from ser.training.checkpoint import load_tensors, save_tensors
 
 TOLD = ("name", "description", "licence", "citation", "source", "language", "note")
@@ -304,23 +303,14 @@ def _metrics(members: Sequence[_Member], model: Model) -> dict[str, Any]:
         test = {}
         for corpus, part in data.parts(result["part"]).items():
             decoded = [read_posteriors(m.folder, part) for m in members]
-            test[corpus] = _scored(part, np.stack(decoded).mean(0, np.float64))
-        routes = model.network.routes()
-        valid = {
-            corpus: _scored(part, _posteriors(Predictor(model, corpus if corpus in routes else UNIFIED), part, True))
-            for corpus, part in data.parts("valid").items()
-        }
+            posteriors = np.stack(decoded).mean(0, np.float64)
+            test[corpus] = score_part(part, posteriors.argmax(1), posteriors)
+        valid, routes = {}, model.network.routes()
+        for corpus, part in data.parts("valid").items():
+            posteriors = _posteriors(Predictor(model, corpus if corpus in routes else UNIFIED), part, True)
+            valid[corpus] = score_part(part, posteriors.argmax(1), posteriors)
     split = f"{result['split']}, fold {result['fold']}"
     return {"part": result["part"], "split": split, "test": test, "valid": valid}
-
-
-def _scored(part: Part, posteriors: np.ndarray) -> dict[str, Any]:
-    confusion = confusion_matrix(part.targets, posteriors.argmax(1), len(part.classes))
-    return {
-        **scores(confusion, posteriors, part.targets),
-        "classes": list(part.classes),
-        "confusion": confusion.tolist(),
-    }
 
 
 def _model(members: Sequence[_Member], description: dict[str, Any]) -> Model:
@@ -328,11 +318,8 @@ def _model(members: Sequence[_Member], description: dict[str, Any]) -> Model:
 
     networks: list[Any] = []
     for member in members:
-        if member.svm:
-            networks.append(build_svm(member.svm, member.data.experiment, member.data.heads))
-            networks[-1].load_state_dict(load_tensors(member.weights, vouched=True)[0])
-            continue
-        networks.append(build(member.data.experiment, member.data.heads))
+        settings = member.data.experiment, member.data.heads
+        networks.append(build_svm(member.svm, *settings) if member.svm else build(*settings))
         networks[-1].load_state_dict(load_tensors(member.weights, vouched=True)[0])
     network = networks[0] if len(networks) == 1 else Ensemble(networks)
     network.eval().requires_grad_(False)
@@ -425,17 +412,14 @@ def _posteriors(predictor: Predictor, part: Part, named: bool) -> np.ndarray:
 
 def _statistics(predictor: Predictor, part: Part) -> dict[str, Statistics]:
     """Of each speaker, or of the corpus, over its originals; none where the normalisation takes out none."""
-    moments: dict[str, Any] = {}
-    if predictor.batches.normalisation in GROUPED:
-        for key, group, original in zip(part.ids, _groups(predictor, part), part.original, strict=True):
-            if original:
-                own = moments.setdefault(group, predictor.moments())
-                own.add(predictor.preprocessed(part.reader.read(key)))
-    return {group: found.finish() for group, found in moments.items()}
+    named = zip(part.ids, _groups(predictor, part), part.original, strict=True) if predictor.grouped else ()
+    return predictor.statistics_of(
+        (group, predictor.preprocessed(part.reader.read(key))) for key, group, original in named if original
+    )
 
 
 def _groups(predictor: Predictor, part: Part) -> list[str]:
-    return part.speakers if predictor.batches.normalisation == "speaker" else [part.corpus] * len(part)
+    return part.speakers if predictor.normalisation == "speaker" else [part.corpus] * len(part)
 
 
 def _rounded(values: np.ndarray) -> list[float]:

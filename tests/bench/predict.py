@@ -53,10 +53,10 @@ from ser import load_model
 from ser.audio import read_audio, resample
 from ser.config import load
 from ser.frontends.preprocess import RunningStats
-from ser.inference import Predictor
 from ser.inference.model import CARD, DESCRIPTION, FORMAT, SEEN, WEIGHTS, Provenance, write_sums
-from ser.inference.onnx.export import answers, export, quantise, session
+from ser.inference.onnx.export import Exported, export, quantise
 from ser.inference.pack import TOLD
+from ser.inference.predictor import Predictor
 from ser.nets import build
 from ser.training.checkpoint import save_tensors
 
@@ -179,13 +179,13 @@ class Bench:
 
     def graph(self, path: Path) -> Callable[[], float]:
         """Of the seconds that onnxruntime takes from the files on."""
-        answer, rate = session(path), self.frontend.sampling_rate
+        exported, rate = Exported(self.predictor, path), self.frontend.sampling_rate
 
         def run() -> None:
             read = map(read_audio, map(Path, self.files))
             samples = sorted((resample(a.mono, a.sampling_rate, rate) for a in read), key=len)
             for start in range(0, len(samples), GRAPH_BATCH):
-                answers(self.predictor, "waveform", answer, samples[start : start + GRAPH_BATCH])
+                exported.posteriors(samples[start : start + GRAPH_BATCH])
 
         return partial(seconds, run)
 

@@ -15,11 +15,10 @@ from ser.common.output import line
 from ser.inference.commands import add_head
 
 if TYPE_CHECKING:
-    from ser.inference.onnx.runtime import GraphPredictor
+    from ser.inference.base import BasePredictor
     from ser.inference.predict.answers import Answers, Prediction
     from ser.inference.predict.inputs import Source
     from ser.inference.predict.outputs import Layout
-    from ser.inference.predictor import Predictor
 
 SHOWN = 3  # files that a warning is shown for; the rest is counted
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".xlsx": "xlsx", ".ark": "ark"}  # of --out, where no --format is given
@@ -116,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
     return report.finish(options.abstain is not None)
 
 
-def _predictor(options: argparse.Namespace) -> Predictor | GraphPredictor:
+def _predictor(options: argparse.Namespace) -> BasePredictor:
     """What answers: an exported graph, which needs no torch, or a model package."""
     from ser.common.cores import asked_threads, available_cores
 
