@@ -10,7 +10,7 @@ import numpy as np
 import programs
 import pytest
 from conftest import refuses
-from made_ledgers import PAPER, TWO, answered, drawn_target, write_run
+from made_ledgers import PAPER, RUN, TWO, answered, drawn_grid, write_run
 
 from ser.findings.ledger.load import Ledger
 from ser.findings.report.layout import Table, comma_separated, table_markdown
@@ -184,28 +184,8 @@ def test_a_mistake_is_one_line(tmp_path, findings, exp, arguments):
     assert found.stderr.count("\n") == 1
 
 
-RUN = {
-    "settings_hash": "settings",
-    "comparable_hash": "comparable",
-    "preset": "strict",
-    "precision": "float32",
-    "git_revision": "abc",
-    "normalisation": "speaker",
-    "notes": ["emoUERJ stands in for CustomerPTBR."],
-    "folds": "{}",
-    "counts": "{}",
-    "protocol_hash": "{}",
-}
-
-
 def test_the_whole_grid_has_all_cells_of_the_paper(tmp_path):
-    rng = np.random.default_rng(0)
-    sizes = {"iemocap": (10, 5), "ravdess": (24, 6), "customer_ptbr": (8, 4)}
-    targets = {
-        name: drawn_target(rng, name, speakers=n, folds=f, seeds=2, zero_shot=True, per_class=4)
-        for name, (n, f) in sizes.items()
-    }
-    ledger = Ledger([RUN], targets, {"problems": []}, [])
+    ledger = Ledger([RUN], drawn_grid(zero_shot=True, per_class=4), {"problems": []}, [])
     tables = {s.name: s for s in write_findings(Results(ledger, PAPER, "x", 100), tmp_path / "out")}
     rows = {name: len(table.rows) for name, table in tables.items()}
     assert rows == {

@@ -118,12 +118,13 @@ class Answers:
         self.named = groups and any(source.speaker for source in sources)
         self.common: list[str] = []
         if predictor.grouped and not self.named:
+            kind = predictor.normalisation
             self.common.append(
-                f"trained with statistics of each {predictor.normalisation}, and no speakers are named (--utt2spk, or a "
-                "list that does): the mean of those in training is used"
+                f"trained with statistics of each {kind}, and no speakers are named (--utt2spk, or a list that does): "
+                "the mean of those in training is used"
                 if groups
-                else f"trained with statistics of each {predictor.normalisation}, which a graph takes from no file (its "
-                "model package does): the mean of those in training is used"
+                else f"trained with statistics of each {kind}, which a graph takes from no file (its model package "
+                "does): the mean of those in training is used"
             )
         confidence = predictor.confidence(self.named, precision)
         if not predictor.calibrations and not raw:
