@@ -6,7 +6,7 @@ Functions of scores with any leading axes, so that the grid and all of its resam
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -222,12 +222,8 @@ def shares5(
         for i, (source, (one, samples, of)) in enumerate(pooled.items()):
             labels = [{"target": ALL, "source": source}]
             row = _shares(one[..., None], samples[..., None], of, labels, [0.5])
-            found += [_with_best(share, float(best[METRICS.index(share.metric), i])) for share in row]
+            found += [replace(share, best=float(best[METRICS.index(share.metric), i])) for share in row]
     return found, counts, tied
-
-
-def _with_best(share: Share, best: float) -> Share:
-    return Share(**{**vars(share), "best": best})
 
 
 def _shares(

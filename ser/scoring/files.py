@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -26,6 +26,7 @@ from ser.common.run_folder import (
     posteriors_path,
 )
 from ser.config.metrics import metrics
+from ser.features.archive import read_archive
 
 RETRAIN = "remove the folder and run stages 4 to 6 again"
 REDECODE = "run stages 5 and 6 again"
@@ -338,6 +339,33 @@ def read_answers(result: Path, corpus: str) -> list[list[str | None]]:
     if not rows:
         raise InputError(f"has no answers of {corpus}", path, REDECODE)
     return list(rows.values())
+
+
+def read_archived(
+    folder: Path, corpus: str, part: str, utterances: Sequence[str], classes: Sequence[str]
+) -> np.ndarray:
+    """Posteriors of a decoded part.
+
+    Args:
+        folder: the experiment's.
+        corpus: that was decoded.
+        part: train, valid or test.
+        utterances: all that there are, in the order wanted.
+        classes: of the posteriors.
+
+    Returns:
+        float32, (utterances, classes).
+
+    Raises:
+        InputError: absent, cut short, or of other utterances or classes.
+    """
+    path = posteriors_path(folder, corpus, part)
+    found = read_archive(path)
+    if odd := sorted(found.keys() ^ set(utterances)):
+        raise InputError(f"{odd[0]} is in only one of it and the {part} part", path, REDECODE)
+    if short := [key for key in utterances if found[key].shape != (len(classes),)]:
+        raise InputError(f"{short[0]}: no posterior for each of {', '.join(classes)}", path, REDECODE)
+    return np.stack([found[key] for key in utterances])
 
 
 def _check(path: Path, found: Mapping[str, Any]) -> None:

@@ -27,7 +27,6 @@ from ser.config import Experiment
 from ser.config.metrics import scores, scores_text
 from ser.corpora.describe import protocol_hash, read_prepared
 from ser.corpora.protocol import own_fold
-from ser.features.archive import read_archive
 from ser.scoring import files
 from ser.scoring.calibration import choose_temperature, expected_calibration_error, reliability, tempered
 from ser.scoring.curves import plot_curves
@@ -166,13 +165,7 @@ def read_posteriors(folder: Path, part: Part) -> np.ndarray:
     Raises:
         InputError: absent, cut short, or of other utterances.
     """
-    path = posteriors_path(folder, part.corpus, part.name)
-    found = read_archive(path)
-    odd = next((key for key in part.ids if key not in found or found[key].shape != (len(part.classes),)), None)
-    if odd is not None or len(found) != len(part):
-        what = "holds other utterances" if odd is None else f"{odd}: no posterior for each of its classes"
-        raise InputError(f"{what}: not the posteriors of the {part.name} part", path, "run stage 5 again")
-    return np.stack([found[key] for key in part.ids])
+    return files.read_archived(folder, part.corpus, part.name, part.ids, part.classes)
 
 
 def _scored(

@@ -7,10 +7,9 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from ser.common import output, write_text
+from ser.common import output
 from ser.common.output import csv_cell
 from ser.grid.cells import Cell
 
@@ -57,17 +56,6 @@ class Table:
     notes: Sequence[str]
 
 
-def write_findings_table(table: Table, folder: Path, notes: Sequence[str], origin: Record) -> None:
-    """Write name.md and name.csv.
-
-    Args:
-        notes: what it was made of, as every table has it.
-        origin: the same as columns of the CSV.
-    """
-    write_text(folder / f"{table.name}.md", table_markdown(table, notes))
-    write_text(folder / f"{table.name}.csv", comma_separated(table, origin))
-
-
 def table_markdown(table: Table, notes: Sequence[str] = ()) -> str:
     """A GitHub table with its notes below."""
     text = output.markdown_table(table.header, table.rows)
@@ -76,7 +64,7 @@ def table_markdown(table: Table, notes: Sequence[str] = ()) -> str:
 
 
 def comma_separated(table: Table, origin: Record) -> str:
-    """A line a record."""
+    """A line a record, with what the table was made of as further columns."""
     text = io.StringIO()
     columns = list(dict.fromkeys(key for record in table.records for key in record)) or ["note"]
     writer = csv.DictWriter(text, [*columns, *origin], lineterminator="\n")

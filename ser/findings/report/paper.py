@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from ser.findings.design import FACTORS
 from ser.findings.paper_tables import ALL, Share, cases, places, shares3, shares4, shares5, table2, ties, winners
 from ser.findings.report.layout import Drawn, Row, Table, difference, interval_text, named, percent
-from ser.findings.report.results import Results, read_json_columns
+from ser.findings.report.results import Results
 from ser.findings.scores import METRICS
 from ser.findings.stats.bootstrap import estimate
 
@@ -40,7 +41,7 @@ def _corpora(found: Results) -> Table:
     seen: dict[str, dict[str, Any]] = {}  # corpus -> its own fold -> part -> class -> utterances
     protocols: dict[str, str] = {}
     for row in found.ledger.runs:
-        folds, counts, hashes = read_json_columns(row, "folds", "counts", "protocol_hash")
+        folds, counts, hashes = (json.loads(row[key]) for key in ("folds", "counts", "protocol_hash"))
         for corpus, parts in counts.items():
             seen.setdefault(corpus, {})[folds[corpus]] = parts
         protocols |= hashes
@@ -219,9 +220,18 @@ def _share_table(name: str, title: str, shares: Sequence[Share], labels: Sequenc
     header = [*labels]
     for metric in METRICS:
         header += [f"{metric.upper()} wins", f"{metric.upper()} %", "95 %", "best %"]
+    records = [
+        {
+            **share.labels,
+            "metric": share.metric,
+            **{key: getattr(share, key) for key in ("wins", "of", "share", "low", "high", "chance")},
+            "p_best": share.best,
+        }
+        for share in shares
+    ]
     rows = [[*key, *(text for m in METRICS for text in _words(by[m])), percent(by[METRICS[0]].chance)]
             for key, by in found.items()]  # fmt: skip
-    return Table(name, title, [*header, "chance %"], rows, [_record(share) for share in shares], notes)
+    return Table(name, title, [*header, "chance %"], rows, records, notes)
 
 
 def _words(share: Share) -> Row:
@@ -229,13 +239,3 @@ def _words(share: Share) -> Row:
     best = "" if share.best is None else percent(share.best)
     interval = Drawn(interval_text(share.low, share.high), share.share, share.low, share.high, share.chance)
     return [wins, percent(share.share), interval, best]
-
-
-def _record(share: Share) -> Mapping[str, Any]:
-    keys = ("wins", "of", "share", "low", "high", "chance")
-    return {
-        **share.labels,
-        "metric": share.metric,
-        **{key: getattr(share, key) for key in keys},
-        "p_best": share.best,
-    }

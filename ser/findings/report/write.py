@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError, atomic_path
+from ser.common import InputError, atomic_path, write_text
 from ser.common.records import write_record
 from ser.findings.design import FACTORS
 from ser.findings.paper_tables import table2
@@ -14,7 +14,7 @@ from ser.findings.report.budgets import budgets_table
 from ser.findings.report.cells import cells_table
 from ser.findings.report.checks import control_table, variance_table
 from ser.findings.report.effects import effects_table, transfer_table
-from ser.findings.report.layout import Table, json_value, write_findings_table
+from ser.findings.report.layout import Table, comma_separated, json_value, table_markdown
 from ser.findings.report.paper import paper_tables
 from ser.findings.report.results import Results
 from ser.findings.scores import Target
@@ -39,7 +39,8 @@ def write_findings(found: Results, out: Path) -> list[Table]:
     with atomic_path(out) as temporary:
         temporary.mkdir()
         for table in (*tables, cells):
-            write_findings_table(table, temporary, found.notes, found.origin)
+            write_text(temporary / f"{table.name}.md", table_markdown(table, found.notes))
+            write_text(temporary / f"{table.name}.csv", comma_separated(table, found.origin))
         write_record(temporary / FIGURES, json_value(figures(found, [*tables, cells])))
     return tables
 
