@@ -10,10 +10,9 @@ from ser.common.records import write_record
 from ser.findings.design import FACTORS
 from ser.findings.paper_tables import table2
 from ser.findings.report.answers import answers_table
-from ser.findings.report.budgets import budgets_table
 from ser.findings.report.cells import cells_table
 from ser.findings.report.checks import control_table, variance_table
-from ser.findings.report.effects import effects_table, transfer_table
+from ser.findings.report.effects import budgets_table, effects_table, transfer_table
 from ser.findings.report.layout import Table, comma_separated, json_value, table_markdown
 from ser.findings.report.paper import paper_tables
 from ser.findings.report.results import Results

@@ -138,7 +138,6 @@ def _predictor(options: argparse.Namespace) -> BasePredictor:
 
 
 def _format(options: argparse.Namespace) -> str:
-
     for_csv = options.excel or options.decimal == "comma"
     suffix = options.out.suffix.lower() if options.out else ""
     form: str = options.format or SUFFIXES.get(suffix) or ("csv" if for_csv else "table")
@@ -197,7 +196,6 @@ class _Report:
 
     def add(self, prediction: Prediction) -> None:
         """Note an answer."""
-
         if prediction.left_out:
             self.left_out += 1
             if self.left_out <= SHOWN:
@@ -216,7 +214,6 @@ class _Report:
 
     def finish(self, abstained: bool) -> int:
         """Report the counts; the exit code."""
-
         for text, count in self.warned.items():
             if count > SHOWN:
                 _say(f"warning: {count} of {self.answered}: {line(text)}")
