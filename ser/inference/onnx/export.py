@@ -18,12 +18,11 @@ import torch
 from ser.common import InputError, atomic_path
 from ser.common.metrics import confusion_matrix, ua, wa
 from ser.common.progress import progress
-from ser.corpora.data_dir import read_values
 from ser.frontends.graph import ANALYSIS
+from ser.inference.check.labelled import read_labelled
 from ser.inference.model import WEIGHTS
 from ser.inference.onnx.graph import PredictorGraph
 from ser.inference.onnx.runtime import open_session
-from ser.inference.predict.inputs import sources_of
 from ser.inference.predict.sound import whole
 from ser.inference.predictor import Predictor, Statistics
 
@@ -192,20 +191,15 @@ def compare_graphs(predictor: Predictor, graphs: Sequence[Path], data_dir: Path)
     Raises:
         InputError: no such data dir, an utterance that cannot be read, or a label that is none of the model's.
     """
-    truth, index = read_values(data_dir / "utt2emo"), {name: i for i, name in enumerate(predictor.classes)}
     exported = [Exported(predictor, path) for path in graphs]
     names = ["predict", *map(str, graphs)]
-    utterances, targets = [], []
-    for source in sources_of(str(data_dir), data_dir):
-        if truth.get(source.id) not in index:
-            raise InputError(
-                f"{source.id}: {truth.get(source.id, 'absent')} is none of the model's labels ({', '.join(index)})",
-                data_dir / "utt2emo",
-                "give data of these",
-            )
-        targets.append(index[truth[source.id]])
-        group = source.speaker if predictor.normalisation == "speaker" else data_dir.name
-        utterances.append((group, whole(source, predictor.sampling_rate)))
+    labelled = read_labelled([str(data_dir)], predictor.classes, data_dir)
+    targets = np.array([predictor.classes.index(one.emotion) for one in labelled])
+    by_speaker = predictor.normalisation == "speaker"
+    utterances = [
+        (one.source.speaker if by_speaker else one.corpus, whole(one.source, predictor.sampling_rate))
+        for one in labelled
+    ]
     known = utterances if predictor.statistics else []
     statistics = predictor.statistics_of((group, predictor.frames(samples)) for group, samples in known)
     found = []
@@ -215,7 +209,7 @@ def compare_graphs(predictor: Predictor, graphs: Sequence[Path], data_dir: Path)
     rows, right = [], np.array([each[0] for each in found])
     for number, name in enumerate(names):
         posteriors = np.array([each[number] for each in found])
-        scored = confusion_matrix(np.array(targets), posteriors.argmax(1), len(index))
+        scored = confusion_matrix(targets, posteriors.argmax(1), len(predictor.classes))
         size = (Path(name) if number else predictor.model.folder / WEIGHTS).stat().st_size
         worst = float(np.abs(posteriors - right).max())
         row = {"ua": ua(scored), "wa": wa(scored), "n": len(targets), "worst": worst}
