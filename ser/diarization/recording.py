@@ -10,8 +10,8 @@ from types import MappingProxyType
 from ser.audio import audio_info
 from ser.common import InputError
 from ser.diarization.decoders import Decoder
-from ser.diarization.segments import Channel, Timeline, decode_segments, names
-from ser.diarization.settings import Settings
+from ser.diarization.segments import Channel, Timeline, decode_segments
+from ser.diarization.settings import NO_SPEECH, Settings
 from ser.diarization.windows import ChannelStatistics, score_windows, survey, wanted
 from ser.inference.predict.inputs import Source, with_speakers
 from ser.inference.predictor import Predictor
@@ -57,7 +57,9 @@ def timeline_of(
                 "with which labels are worth less; give a longer recording, or name the speaker of several (--utt2spk)"
             )
     warnings = list(dict.fromkeys(warnings))
-    return Timeline(path.stem, found.duration, found.hop, names(predictor.classes), tuple(channels), tuple(warnings))
+    return Timeline(
+        path.stem, found.duration, found.hop, (*predictor.classes, NO_SPEECH), tuple(channels), tuple(warnings)
+    )
 
 
 def read_speakers(utt2spk: Path, recordings: Sequence[Path]) -> dict[Path, dict[int, str]]:
