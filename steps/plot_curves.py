@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import guarded
-from ser.common.run_folder import CURVES
+from ser.common.run_folder import CURVES, EPOCHS
 
 
 @guarded
@@ -20,9 +20,11 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="+", help="of a training, with epochs.jsonl, or any above such")
     parser.add_argument("--out", type=Path, help="one picture of all (.png, .pdf or .svg; default: curves.png in each)")
     options = parser.parse_args()
-    from ser.scoring.curves import find_trainings, plot_curves
+    from ser.scoring.curves import plot_curves
+    from ser.scoring.files import folders_with
 
-    trainings = find_trainings(options.folder)
+    missing = "no epochs.jsonl in or below it; a training writes one after its first epoch"
+    trainings = folders_with(EPOCHS, options.folder, missing)
     pictures = {options.out: trainings} if options.out else {t / CURVES: [t] for t in trainings}
     for path, drawn in pictures.items():
         plot_curves(drawn, path)

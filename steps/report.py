@@ -18,11 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("findings", type=Path, help="what steps/findings.py wrote")
     parser.add_argument("--ledger", type=Path, help="for curves and settings (default: ledger beside the findings)")
-    parser.add_argument(
-        "--grid-status",
-        type=Path,
-        help="root of the experiments, or a JSON file that lists them (default: the page says nothing of them)",
-    )
+    parser.add_argument("--grid-status", type=Path, help="status.json of the grid (default: the page has no states)")
     parser.add_argument("--out", type=Path, help="file to write (default: report/index.html beside the findings)")
     options = parser.parse_args()
     from ser.findings.html import write_report

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 import yaml
 
 from ser.common import InputError, derive_seed, guarded, write_text
+from ser.common.cli import experiment_arguments
 from ser.common.output import markdown_table
 from ser.common.run_folder import CONFIG
 from ser.config import Experiment, changed, dotted, read_experiment
@@ -69,11 +70,7 @@ def read_range(text: str, experiment: Experiment) -> Range:
 @guarded
 def main() -> int:
     """Run trials until there are as many as asked for; a search that was stopped goes on."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="of an experiment whose stages 1 to 3 have run")
-    parser.add_argument("--recipe", type=Path, help="recipe folder whose conf/ comes first")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where stage 1 wrote")
-    parser.add_argument("--dump", type=Path, default=Path("dump"), help="root of the feature store")
+    parser = experiment_arguments(str(__doc__))
     parser.add_argument("--trials", type=int, default=20, help="in all (%(default)s)")
     parser.add_argument("--space", action="append", default=[], metavar="KEY=LOW:HIGH[:log]", help="or KEY=A,B,C")
     options = parser.parse_args()

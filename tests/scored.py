@@ -38,7 +38,8 @@ def whole_result(confusion=((2, 0), (1, 0)), classes=("a", "b"), fold=1, **value
         **{"combination": "c", "corpora": ["c"], "task": "multi", "temporal": "lstm", "pooling": "mu", "seed": 0},
         **{"preset": "strict", "split": "strict", "fold": fold, "folds": {"c": f"strict_fold{fold}"}, "part": "test"},
         **whole_train(),
-        **{"normalisation": "global", "notes": []},
+        **{"normalisation": "global", "notes": [], "protocol_hash": {"c": "p"}},
+        "counts": {"c": {part: dict.fromkeys(classes, 1) for part in ("train", "valid", "test")}},
         "targets": {"c": target_scores([list(row) for row in confusion], classes)},
         **values,
     }
@@ -63,28 +64,6 @@ def decoded_again(folder, corpus, part, **values):
     write_decode(folder, [corpus], part, {**entry, **values})
 
 
-def as_older(folder):
-    """Give an experiment the files that earlier versions wrote, with the same content."""
-    decoded = json.loads((folder / "decode.json").read_text())
-    decoded.pop("recorded")
-    for name, entry in decoded.items():
-        del entry["sha256"]
-        write_record(folder / name / "decode.json", entry, [folder / name / "post.ark"])
-    (folder / "decode.json").unlink()
-    for path in (folder / "result.json", folder / "zero_shot.json"):
-        if path.is_file():
-            found, tables = json.loads(path.read_text()), []
-            found.pop("recorded")
-            for corpus in found["targets"]:
-                scoring = folder / f"decode_{corpus}_test" / "scoring"
-                scoring.mkdir()
-                rows = read_answers(path, corpus, "test")
-                tables.append(scoring / "utterances.tsv")
-                tables[-1].write_text("".join("\t".join(v or "" for v in row) + "\n" for row in rows))
-            path.with_suffix(".tsv").unlink(missing_ok=True)
-            write_record(path, found, tables)
-
-
-def hypotheses(folder, corpus, part="test"):
+def hypotheses(folder, corpus):
     """Utterance -> class answered."""
-    return {row[0]: row[3] for row in read_answers(folder / "result.json", corpus, part)}
+    return {row[0]: row[3] for row in read_answers(folder / "result.json", corpus)}

@@ -9,14 +9,14 @@ import torch
 from made import Made, interrupt, trainer_of
 from scored import recorded_again
 
-from ser.common import InputError, digest
+from ser.common import InputError
 from ser.config import registry
 from ser.config.metrics import scores
 from ser.features import FeatureStore
 from ser.findings.ledger.target import read_curve_rows
 from ser.frontends import build_frontend
 from ser.nets.evaluate import log_posteriors
-from ser.scoring.decode import decode_part
+from ser.scoring.decode import Decoder
 from ser.scoring.files import read_result
 from ser.scoring.result import score_experiment
 from ser.scoring.results_table import read_results, results_table
@@ -216,9 +216,9 @@ def decoded(made, tmp_path):
         folder.mkdir(parents=True)
         trainer = Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes())
         trainer.run()
+        decoder = Decoder(experiment, folder)
         for part in data.parts("test").values():
-            mark = {"model": digest(folder / "model.safetensors")}
-            decode_part(trainer.network, part, experiment.batches, torch.device("cpu"), folder, mark)
+            decoder.decode_part(part)
         return data, folder
 
     return make

@@ -13,8 +13,6 @@ result_<part>.json, result_<part>.tsv   the same of another part
 zero_shot.json, zero_shot.tsv           the same of corpora that the model has not seen, written last in a grid
 failed.json             why an experiment of a grid failed
 svm.safetensors         of a baseline, in place of the model
-
-Earlier versions kept decode.json, hyp and scoring/utterances.tsv in each decode_<corpus>_<part>/, which are still read.
 """
 
 from __future__ import annotations
@@ -94,17 +92,6 @@ def posteriors_path(folder: Path, corpus: str, part: str) -> Path:
         part: train, valid or test.
     """
     return decode_folder(folder, corpus, part) / "post.ark"
-
-
-def old_answers_path(folder: Path, corpus: str, part: str) -> Path:
-    """Where earlier versions kept the answers to a part.
-
-    Args:
-        folder: the experiment's.
-        corpus: that was decoded.
-        part: train, valid or test.
-    """
-    return decode_folder(folder, corpus, part) / "scoring" / "utterances.tsv"
 
 
 def is_trained(folder: Path) -> bool:

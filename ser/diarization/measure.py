@@ -9,9 +9,9 @@ from typing import Self
 
 import numpy as np
 
-from ser.common.metrics import mean_recall
+from ser.common.metrics import confusion_matrix, mean_recall
 from ser.diarization.segments import Segment
-from ser.inference.confidence import ABSTAINED
+from ser.inference.base import ABSTAINED
 
 # Seconds of a frame that is right or wrong.
 FRAME = 0.01
@@ -65,20 +65,21 @@ def emotion_errors(found: Sequence[Segment], reference: Sequence[Segment], durat
     times = [time for s in (*found, *reference) for time in (s.start, s.end)]
     edges = np.unique(np.clip([0.0, *times, duration], 0, duration))
     middles, lengths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
-    answer, truth = (_emotions_at(middles, segments) for segments in (found, reference))
+    answer, truth = (
+        np.array([*("" if s.label in NO_EMOTION else s.label for s in segments), ""])[_segment_at(middles, segments)]
+        for segments in (found, reference)
+    )
     missed = lengths[(truth != "") & (answer == "")].sum()
     false_alarm = lengths[(truth == "") & (answer != "")].sum()
     confusion = lengths[(truth != "") & (answer != "") & (truth != answer)].sum()
     return DiarizationErrors(float(missed), float(false_alarm), float(confusion), duration)
 
 
-def _emotions_at(times: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
-    """The emotion at each time, str, (times,); "" where there is none."""
-    ends = np.array([s.end for s in segments])
-    labels = np.array(["" if s.label in NO_EMOTION else s.label for s in segments] + [""])
+def _segment_at(times: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
+    """The number of the segment at each time, (times,); -1 where there is none."""
+    ends = np.array([*(s.end for s in segments), -np.inf])
     place = np.searchsorted([s.start for s in segments], times, side="right") - 1
-    inside = (place >= 0) & (times < np.append(ends, -np.inf)[place])
-    return labels[np.where(inside, place, -1)]
+    return np.where(times < ends[place], place, -1)
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,13 @@ def agree(found: Sequence[Segment], reference: Sequence[Segment], duration: floa
     For the segment error, neighbours of one emotion count as one segment, whatever pause lies between them: the row of
     emotions is compared, as the row of words is in speech recognition.
     """
-    frames = max(1, round(duration / FRAME))
-    truth, answer = (_frames(segments, frames, classes) for segments in (reference, found))
-    size = len(classes) + 1
-    confusion = np.bincount(truth * size + answer, minlength=size * size).reshape(size, size)
+    middles = (np.arange(max(1, round(duration / FRAME))) + 0.5) * FRAME
+    names = list(classes)
+    truth, answer = (
+        np.array([*(names.index(s.label) for s in segments), len(names)])[_segment_at(middles, segments)]
+        for segments in (reference, found)
+    )
+    confusion = confusion_matrix(truth, answer, len(names) + 1)
     rows = [[label for label, _ in groupby(s.label for s in segments)] for segments in (found, reference)]
     return Agreement(confusion, edit_distance(*rows), len(rows[1]), emotion_errors(found, reference, duration))
 
@@ -136,12 +140,3 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
         for j, b in enumerate(other, 1):
             before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
     return row[-1]
-
-
-def _frames(segments: Sequence[Segment], frames: int, classes: Sequence[str]) -> np.ndarray:
-    """Class of each frame by its middle, int64; no speech is the last number."""
-    labels = np.full(frames, len(classes))
-    middles = (np.arange(frames) + 0.5) * FRAME
-    for segment in segments:
-        labels[(middles >= segment.start) & (middles < segment.end)] = list(classes).index(segment.label)
-    return labels

@@ -10,10 +10,9 @@ from types import MappingProxyType
 from ser.audio import audio_info
 from ser.common import InputError
 from ser.diarization.decoders import Decoder
-from ser.diarization.segments import Channel, Timeline, decode_segments, names
-from ser.diarization.settings import Settings
+from ser.diarization.segments import Channel, Timeline, decode_segments
+from ser.diarization.settings import NO_SPEECH, Settings
 from ser.diarization.windows import ChannelStatistics, score_windows, survey, wanted
-from ser.inference.confidence import confidence_of
 from ser.inference.predict.inputs import Source, with_speakers
 from ser.inference.predictor import Predictor
 
@@ -41,11 +40,11 @@ def timeline_of(
         path.name.encode()
     except UnicodeEncodeError:
         raise InputError("its name is not UTF-8 text", path, "rename it, such as with `convmv`") from None
-    found = survey(path, predictor.frontend.sampling_rate, settings.hop)
+    found = survey(path, predictor.sampling_rate, settings.hop)
     channels, warnings = [], []
     for windows in score_windows(path, predictor, settings, found, show, speakers):
         statistics, number = windows.statistics, windows.channel
-        confidence = confidence_of(predictor, statistics.own, precision)
+        confidence = predictor.confidence(statistics.own, precision)
         segments, score = decode_segments(windows, settings, decoder, found.duration, confidence)
         posteriors = windows.calibrated(confidence.temperature)
         levels, extremes = found.levels[number], found.extremes[number]
@@ -58,7 +57,9 @@ def timeline_of(
                 "with which labels are worth less; give a longer recording, or name the speaker of several (--utt2spk)"
             )
     warnings = list(dict.fromkeys(warnings))
-    return Timeline(path.stem, found.duration, found.hop, names(predictor.classes), tuple(channels), tuple(warnings))
+    return Timeline(
+        path.stem, found.duration, found.hop, (*predictor.classes, NO_SPEECH), tuple(channels), tuple(warnings)
+    )
 
 
 def read_speakers(utt2spk: Path, recordings: Sequence[Path]) -> dict[Path, dict[int, str]]:

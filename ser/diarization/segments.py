@@ -9,9 +9,9 @@ import numpy as np
 
 from ser.diarization.decoders import Decoder
 from ser.diarization.graph import chain_graph
-from ser.diarization.settings import NO_SPEECH, Settings
+from ser.diarization.settings import Settings
 from ser.diarization.windows import LEAST, NONE, ChannelStatistics, Windows
-from ser.inference.confidence import ABSTAINED, Confidence
+from ser.inference.base import ABSTAINED, Confidence
 from ser.scoring.calibration import tempered
 
 PLAIN = Confidence()
@@ -132,8 +132,3 @@ def segments_of(
         name = windows.classes[label] if value >= confidence.threshold else ABSTAINED
         found.append(Segment(edges[start], edges[end], name, round(value, 4)))
     return tuple(found)
-
-
-def names(classes: Sequence[str]) -> tuple[str, ...]:
-    """The classes, and no speech last."""
-    return (*classes, NO_SPEECH)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ser.common import InputError
 from ser.common.cli import Parser
 from ser.inference.commands import add_head
 
@@ -63,7 +64,6 @@ def arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the timelines of all files, and a line on each; a file that cannot be read does not stop the others."""
-    from ser.common import InputError
     from ser.common.output import line
     from ser.diarization.decoders import NAMES, find_decoder
     from ser.diarization.html.page import write_timeline_page
@@ -72,8 +72,9 @@ def run(options: argparse.Namespace) -> int:
     from ser.diarization.settings import read_settings
     from ser.diarization.windows import speaker_statistics
     from ser.diarization.writers import FORMATS, write
-    from ser.inference import Predictor, open_model
-    from ser.inference.confidence import ABSTAINED, Confidence
+    from ser.inference.base import ABSTAINED, Confidence
+    from ser.inference.model import open_model
+    from ser.inference.predictor import Predictor
 
     formats = [name for name in options.format.split(",") if name]
     _check(formats, FORMATS, "--format", several=True)
@@ -127,8 +128,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(given: list[str], known: tuple[str, ...], option: str, several: bool = False) -> None:
-    from ser.common import InputError
-
     unknown = [name for name in given if name not in known]
     if unknown or not given:
         what = f"{option} {unknown[0] if unknown else ''}".rstrip()
@@ -137,8 +136,6 @@ def _check(given: list[str], known: tuple[str, ...], option: str, several: bool 
 
 def _check_names(files: list[Path]) -> None:
     """Two recordings of one name would be written over each other."""
-    from ser.common import InputError
-
     first: dict[str, Path] = {}
     for path in files:
         other = first.setdefault(path.stem, path)

@@ -15,8 +15,8 @@ from ser.corpora.splits import with_splits
 from ser.diarization.decoders import Decoder
 from ser.diarization.joined import ENDS, LONGEST, PAUSES, TURN, join_all, known_utterances
 from ser.diarization.measure import FRAME, Agreement
-from ser.diarization.segments import Channel, Segment, Timeline, names
-from ser.diarization.settings import Settings, write_settings
+from ser.diarization.segments import Channel, Segment, Timeline
+from ser.diarization.settings import NO_SPEECH, Settings, write_settings
 from ser.diarization.tune import measure, score_recordings, tune
 from ser.diarization.writers import rttm
 from ser.inference.model import open_model
@@ -111,7 +111,8 @@ class Trial:
             duration = len(one.samples) / one.rate
             nothing = np.empty((0, 0), np.float32)
             channel = Channel(1, one.reference, 0.0, nothing, nothing, nothing)
-            text = rttm(Timeline(one.name, duration, 0, names(self.predictor.classes), (channel,)))
+            classes = (*self.predictor.classes, NO_SPEECH)
+            text = rttm(Timeline(one.name, duration, 0, classes, (channel,)))
             write_text(folder / f"{one.name}.rttm", text)
             found.append((one.write(folder), one.reference))
         return found

@@ -39,7 +39,7 @@ def score_recordings(
     """The network's answers, which only `window`, `hop` and `normalisation` decide."""
     found = []
     for path, reference in progress(recordings, text=f"windows of {settings.window} s", unit="recording"):
-        level = survey(path, predictor.frontend.sampling_rate, settings.hop)
+        level = survey(path, predictor.sampling_rate, settings.hop)
         found.append(Scored(score_windows(path, predictor, settings, level, show=False)[0], level, reference))
     return found
 

@@ -21,14 +21,13 @@ import numpy as np
 from ser.audio import read_blocks, resample_blocks
 from ser.common import InputError
 from ser.common.progress import progress
-from ser.config.schema import GROUPED
 from ser.diarization.settings import Settings
-from ser.frontends.preprocess import RunningStats
-from ser.inference.predictor import Predictor, Statistics
+from ser.inference.base import Statistics
+from ser.inference.predictor import Predictor
 from ser.scoring.calibration import tempered
 
 if TYPE_CHECKING:
-    from ser.training.svm_baseline import RunningMoments
+    from ser.inference.base import Moments
 
 # Windows that go through the network together.
 TOGETHER = 64
@@ -307,11 +306,11 @@ def speaker_statistics(
     """
     if not wanted(predictor, settings):
         return {}
-    moments: dict[str, RunningStats | RunningMoments] = {}
+    moments: dict[str, Moments] = {}
     seconds: dict[str, float] = defaultdict(float)
     for path, named in recordings.items():
         with suppress(InputError):
-            found = survey(path, predictor.frontend.sampling_rate, settings.hop)
+            found = survey(path, predictor.sampling_rate, settings.hop)
             spoken = {c: own for c, own in enumerate(found.speech(settings.no_speech_decibels)) if c in named}
             own = {c: moments.setdefault(named[c], predictor.moments()) for c in spoken}
             _collect(path, predictor, settings, found, spoken, own)
@@ -324,7 +323,7 @@ def speaker_statistics(
 
 def wanted(predictor: Predictor, settings: Settings) -> bool:
     """Whether the model is normalised by speaker or corpus, and the settings take statistics of the recording."""
-    return settings.normalisation == "channel" and predictor.batches.normalisation in GROUPED
+    return settings.normalisation == "channel" and predictor.grouped
 
 
 def _statistics(
@@ -333,7 +332,7 @@ def _statistics(
     """Of each channel: its speaker's, or its own where there is speech enough, else those of training."""
     spoken = found.speech(settings.no_speech_decibels)
     if not wanted(predictor, settings):
-        source = "training" if predictor.batches.normalisation in GROUPED else ""
+        source = "training" if predictor.grouped else ""
         return [ChannelStatistics(source, _seconds(likely, found)) for likely in spoken]
     seconds = {c: _seconds(likely, found) for c, likely in enumerate(spoken) if c not in speakers}
     enough = {c: spoken[c] for c in seconds if seconds[c] >= settings.statistics_minimum}
@@ -346,9 +345,7 @@ def _statistics(
     ]
 
 
-def _enough(
-    statistics: ChannelStatistics, moments: RunningStats | RunningMoments, settings: Settings
-) -> ChannelStatistics:
+def _enough(statistics: ChannelStatistics, moments: Moments, settings: Settings) -> ChannelStatistics:
     """With the values, where there is speech enough for them; else those of training."""
     if statistics.seconds < settings.statistics_minimum or not moments.count:
         return replace(statistics, source="training")
@@ -366,7 +363,7 @@ def _collect(
     settings: Settings,
     found: Survey,
     spoken: Mapping[int, np.ndarray],
-    moments: Mapping[int, RunningStats | RunningMoments],
+    moments: Mapping[int, Moments],
 ) -> None:
     """Add the speech of channels to their moments, every part of which is read once."""
     window = round(settings.window * found.rate)
@@ -375,4 +372,4 @@ def _collect(
         if cell % every == every // 2:
             for channel, likely in spoken.items():
                 if likely[cell] >= 0.5:
-                    moments[channel].add(predictor.preprocessed(predictor.spectrum(samples[channel])))
+                    moments[channel].add(predictor.frames(samples[channel]))

@@ -16,7 +16,7 @@ from ser.common import write_text
 from ser.common.output import csv_cell, line
 from ser.diarization.segments import Channel, Segment, Timeline, cell_edges
 from ser.diarization.windows import ChannelStatistics
-from ser.inference.confidence import ABSTAINED
+from ser.inference.base import ABSTAINED
 
 
 def rttm(timeline: Timeline) -> str:

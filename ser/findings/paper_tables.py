@@ -6,7 +6,7 @@ Functions of scores with any leading axes, so that the grid and all of its resam
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -132,11 +132,6 @@ def ties(scores: np.ndarray, axis: int) -> np.ndarray:
     return np.asarray((first.sum(axis) > 1).sum(-1))
 
 
-def table3(wins: np.ndarray) -> np.ndarray:
-    """Wins of each configuration, (..., configurations), of wins in each case, (..., cases, configurations)."""
-    return np.asarray(wins.sum(-2))
-
-
 def table4(wins: np.ndarray, configurations: Sequence[Configuration]) -> dict[str, dict[str, np.ndarray]]:
     """The counts of Table 3 by one factor at a time.
 
@@ -168,13 +163,13 @@ def shares3(observed: np.ndarray, both: np.ndarray, design: Design) -> list[Shar
     """Table 3 of the wins in each case; see `cases` for the axes."""
     labels = [dict(zip(FACTORS, c, strict=True)) for c in design.configurations]
     chance = [1 / len(labels)] * len(labels)
-    return _shares(table3(observed), table3(both), observed.shape[1], labels, chance)
+    return _shares(observed.sum(-2), both.sum(-2), observed.shape[1], labels, chance)
 
 
 def shares4(observed: np.ndarray, both: np.ndarray, design: Design) -> list[Share]:
     """Table 4 of the same wins."""
     found = []
-    sums = table4(table3(observed), design.configurations), table4(table3(both), design.configurations)
+    sums = table4(observed.sum(-2), design.configurations), table4(both.sum(-2), design.configurations)
     for factor in FACTORS:
         one, many = (np.stack([*s[factor].values()], axis=-1) for s in sums)
         labels = [{"factor": factor, "level": level} for level in sums[0][factor]]
@@ -222,12 +217,8 @@ def shares5(
         for i, (source, (one, samples, of)) in enumerate(pooled.items()):
             labels = [{"target": ALL, "source": source}]
             row = _shares(one[..., None], samples[..., None], of, labels, [0.5])
-            found += [_with_best(share, float(best[METRICS.index(share.metric), i])) for share in row]
+            found += [replace(share, best=float(best[METRICS.index(share.metric), i])) for share in row]
     return found, counts, tied
-
-
-def _with_best(share: Share, best: float) -> Share:
-    return Share(**{**vars(share), "best": best})
 
 
 def _shares(

@@ -39,25 +39,16 @@ class SpectrumGraph(nn.Module):
         Returns:
             (batch, frames, bins), and the valid frames of each row, (batch,).
         """
-        power, lengths = self.power(samples, lengths)
-        return power.log(), lengths
-
-    def power(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward`, before the logarithm is taken.
-
-        Args:
-            samples: float32, (batch, samples), of full scale 1; padding is ignored.
-            lengths: valid samples of each row, (batch,).
-
-        Returns:
-            Power, (batch, frames, bins), and the valid frames of each row, (batch,).
-        """
         samples = functional.pad(torch.where(valid_mask(samples, lengths), samples, 0.0), (0, self.length - 1))
         power = power_spectrum(samples, self.basis, self.shift).transpose(1, 2).clamp(min=self.floor)
-        return power, (lengths - self.length).clamp(min=0) // self.shift + 1
+        return self._values(power).log(), (lengths - self.length).clamp(min=0) // self.shift + 1
+
+    def _values(self, power: Tensor) -> Tensor:
+        """Of the power of bins, (batch, frames, bins), what the logarithm is taken of."""
+        return power
 
 
-class MelGraph(nn.Module):
+class MelGraph(SpectrumGraph):
     """As `LogMel`.
 
     Args:
@@ -67,22 +58,11 @@ class MelGraph(nn.Module):
     filters: Tensor
 
     def __init__(self, features: Features, filters: np.ndarray) -> None:
-        super().__init__()
-        self.spectrum = SpectrumGraph(features)
+        super().__init__(features)
         self.register_buffer("filters", torch.from_numpy(filters).float())
 
-    def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of a padded batch.
-
-        Args:
-            samples: float32, (batch, samples), of full scale 1; padding is ignored.
-            lengths: valid samples of each row, (batch,).
-
-        Returns:
-            (batch, frames, bands), and the valid frames of each row, (batch,).
-        """
-        power, lengths = self.spectrum.power(samples, lengths)
-        return (power @ self.filters).clamp(min=self.spectrum.floor).log(), lengths
+    def _values(self, power: Tensor) -> Tensor:
+        return (power @ self.filters).clamp(min=self.floor)
 
 
 class WhisperGraph(nn.Module):

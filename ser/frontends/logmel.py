@@ -7,34 +7,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser.config import Features, FrontendSettings
-from ser.frontends.base import Frontend
 from ser.frontends.log_stft import LogStft
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class LogMel(Frontend):
+class LogMel(LogStft):
     """Mel bands over the spectrum of `LogStft`, under the same floor."""
 
     name = "logmel"
-    log_power = True
+    linear_frequency = False
 
     def __init__(self, features: Features, settings: FrontendSettings) -> None:
-        self.spectrum, self.features, self.dim = LogStft(features), features, settings.bands
-        self.sampling_rate, self.frame_shift = features.sampling_rate, features.frame_shift
-        self.frame_length = self.shortest = features.frame_length
-        self.storage = features.storage
+        super().__init__(features)
+        self.dim = settings.bands
         self.filters = mel_filters(features.bins, features.sampling_rate, settings.bands)
 
     def identity(self) -> dict[str, Any]:
-        return {"frontend": "logmel", "bands": self.dim, **self.spectrum.identity()}
-
-    def num_frames(self, num_samples: int) -> int:
-        return self.spectrum.num_frames(num_samples)
+        return {"frontend": "logmel", "bands": self.dim, **super().identity()}
 
     def extract(self, samples: np.ndarray) -> np.ndarray:
-        return mel_bands(self.spectrum.extract(samples), self.filters, self.features.floor).astype(np.float32)
+        return mel_bands(super().extract(samples), self.filters, self.features.floor).astype(np.float32)
 
     def graph(self) -> nn.Module:
         from ser.frontends.graph import MelGraph

@@ -14,7 +14,6 @@ from ser.augment.spectral import NEPERS_PER_DECIBEL
 from ser.common import InputError
 from ser.common.pictures import save_picture
 from ser.frontends.log_stft import LogStft
-from ser.inference.confidence import confidence_of
 from ser.inference.predict.inputs import Source
 from ser.inference.predict.sound import whole
 from ser.inference.predictor import Predictor
@@ -86,7 +85,7 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
         frames = network.frames(torch.from_numpy(prepared)[None].to(predictor.model.device), lengths)
         attention = weights_of(*frames)[0].cpu().numpy()
     step = config.frame_step * hop * getattr(network.front, "subsampling", 1)
-    temperature = confidence_of(predictor, own_statistics=False).temperature
+    temperature = predictor.confidence(named=False).temperature
     posteriors = tempered(predictor.posteriors([prepared]), temperature)[0]
     return Explanation(spectrum, used, step, attention, posteriors)
 

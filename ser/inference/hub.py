@@ -74,7 +74,7 @@ def publish(folder: Path, out: Path, name: str, upload: bool = False) -> None:
     text = card(description, sorted(path.name for path in folder.glob("check*")))
     with atomic_path(out) as temporary:
         shutil.copytree(folder, temporary)
-        write_text(temporary / CARD, front_matter(description, name) + text.replace("<this folder>", name))
+        write_text(temporary / CARD, _front_matter(description, name) + text.replace("<this folder>", name))
         (temporary / SUMS).unlink()
         write_sums(temporary)
         verify_checksums(temporary)
@@ -82,13 +82,8 @@ def publish(folder: Path, out: Path, name: str, upload: bool = False) -> None:
         _upload(out, name)
 
 
-def front_matter(description: Mapping[str, Any], name: str) -> str:
-    """The head of a card in YAML: licence, languages, corpora, and test scores as a model index.
-
-    Args:
-        description: what model.json holds.
-        name: of the model, `<owner>/<name>`.
-    """
+def _front_matter(description: Mapping[str, Any], name: str) -> str:
+    """The head of a card in YAML: licence, languages, corpora, and test scores as a model index."""
     corpora = description["corpora"]
     languages = sorted({about["language"] for about in corpora.values()})
     results = [

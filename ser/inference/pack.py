@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -22,20 +23,20 @@ from ser.common.records import read_record
 from ser.common.run_folder import CONFIG, MODEL, RESULT, TRAIN
 from ser.config import Experiment, read_experiment
 from ser.config.load import ROOT, comparable_settings
-from ser.config.metrics import scores
 from ser.config.schema import GROUPED
 from ser.frontends import build_frontend
 from ser.frontends.pretrained import Pretrained
 from ser.inference import model as folders
+from ser.inference.base import CALIBRATIONS, Statistics
 from ser.inference.card import seen_name, write_card
 from ser.inference.model import Model, build_svm, write_sums
 from ser.inference.predict.inputs import manifest_rows
-from ser.inference.predictor import MEAN, Predictor, Statistics
+from ser.inference.predictor import MEAN, Predictor
 from ser.nets import Ensemble, build
 from ser.scoring import baseline, files
 from ser.scoring.calibration import choose_temperature, expected_calibration_error, tempered
 from ser.scoring.files import read_decode, read_result
-from ser.scoring.result import read_posteriors, read_train
+from ser.scoring.result import read_posteriors, read_train, score_part
 from ser.training.checkpoint import load_tensors, save_tensors
 
 TOLD = ("name", "description", "licence", "citation", "source", "language", "note")
@@ -94,13 +95,11 @@ def pack(
         InputError: an experiment is not finished, or its settings, data or results are not those of its weights; or
             members differ in what they get, in their labels or in their speakers.
     """
+    opened = partial(_data, recipe=recipe, data_root=data_root, dump_root=dump_root)
     members = []
     for path in [experiments] if isinstance(experiments, Path) else experiments:
-        if (path / baseline.MODEL).is_file() or path.parent.name.startswith("svm_"):
-            members.append(_baseline(path, recipe, data_root, dump_root))
-        else:
-            data = _open(path, recipe, data_root, dump_root)
-            members.append(_Member(path, data, _finished(path, data)))
+        is_svm = (path / baseline.MODEL).is_file() or path.parent.name.startswith("svm_")
+        members.append((_baseline if is_svm else _trained_network)(path, opened))
     for number, member in enumerate(members):
         _check_members(members[:number], member)
     data = members[0].data
@@ -144,12 +143,6 @@ def pack(
     return description
 
 
-def _open(folder: Path, recipe: Path | None, data_root: Path | None, dump_root: Path | None) -> Data:
-    if not (folder / CONFIG).is_file():
-        raise InputError(f"no experiment, for it has no {CONFIG}", folder, "give <exp>/<corpora>/<cell>/<fold>")
-    return _data(read_experiment(folder / CONFIG), folder, recipe, data_root, dump_root)
-
-
 def _data(
     experiment: Experiment, folder: Path, recipe: Path | None, data_root: Path | None, dump_root: Path | None
 ) -> Data:
@@ -162,7 +155,7 @@ def _data(
     return open_data(experiment, recipe, data_root, dump_root)
 
 
-def _baseline(folder: Path, recipe: Path | None, data_root: Path | None, dump_root: Path | None) -> _Member:
+def _baseline(folder: Path, opened: Callable[[Experiment, Path], Data]) -> _Member:
     """A finished baseline.
 
     Raises:
@@ -179,7 +172,7 @@ def _baseline(folder: Path, recipe: Path | None, data_root: Path | None, dump_ro
         raise InputError(f"not a baseline of this version ({error})", path, again) from None
     if own["features"] == "opensmile":
         raise InputError("of openSMILE's functionals, which a package cannot compute", folder, "give another baseline")
-    data = _data(experiment, folder, recipe, data_root, dump_root)
+    data = opened(experiment, folder)
     identity = baseline.identity_of(data, own["features"], experiment.batches.normalisation)
     if not own["fingerprint"] == result.get("fingerprint") == identity["fingerprint"]:
         raise InputError("its model, its result and the prepared data are not of each other", folder, again)
@@ -195,13 +188,15 @@ class _SavedSVM(TypedDict):
     fingerprint: str
 
 
-def _finished(folder: Path, data: Data) -> dict[str, Any]:
-    """result.json.
+def _trained_network(folder: Path, opened: Callable[[Experiment, Path], Data]) -> _Member:
+    """A finished experiment.
 
     Raises:
-        InputError: it is not there, or not of these settings, data and weights.
+        InputError: it has no result, or one that is not of these settings, data and weights.
     """
-    weights = folder / MODEL
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"no experiment, for it has no {CONFIG}", folder, "give <exp>/<corpora>/<cell>/<fold>")
+    data, weights = opened(read_experiment(folder / CONFIG), folder), folder / MODEL
     for needed in (weights, folder / TRAIN, folder / RESULT):
         if not needed.is_file():
             raise InputError(f"not finished, for it has no {needed.name}", folder, "run stages 4 to 6")
@@ -214,7 +209,7 @@ def _finished(folder: Path, data: Data) -> dict[str, Any]:
     for corpus in result["targets"]:
         if read_decode(folder, corpus, result["part"]).get("model") != digest(weights):
             raise InputError("not the weights that result.json is of", weights, "run stages 5 and 6 again")
-    return {**train, **result}
+    return _Member(folder, data, {**train, **result})
 
 
 def _check_members(others: Sequence[_Member], member: _Member) -> None:
@@ -304,23 +299,14 @@ def _metrics(members: Sequence[_Member], model: Model) -> dict[str, Any]:
         test = {}
         for corpus, part in data.parts(result["part"]).items():
             decoded = [read_posteriors(m.folder, part) for m in members]
-            test[corpus] = _scored(part, np.stack(decoded).mean(0, np.float64))
-        routes = model.network.routes()
-        valid = {
-            corpus: _scored(part, _posteriors(Predictor(model, corpus if corpus in routes else UNIFIED), part, True))
-            for corpus, part in data.parts("valid").items()
-        }
+            posteriors = np.stack(decoded).mean(0, np.float64)
+            test[corpus] = score_part(part, posteriors.argmax(1), posteriors)
+        valid, routes = {}, model.network.routes()
+        for corpus, part in data.parts("valid").items():
+            posteriors = _posteriors(Predictor(model, corpus if corpus in routes else UNIFIED), part, True)
+            valid[corpus] = score_part(part, posteriors.argmax(1), posteriors)
     split = f"{result['split']}, fold {result['fold']}"
     return {"part": result["part"], "split": split, "test": test, "valid": valid}
-
-
-def _scored(part: Part, posteriors: np.ndarray) -> dict[str, Any]:
-    confusion = confusion_matrix(part.targets, posteriors.argmax(1), len(part.classes))
-    return {
-        **scores(confusion, posteriors, part.targets),
-        "classes": list(part.classes),
-        "confusion": confusion.tolist(),
-    }
 
 
 def _model(members: Sequence[_Member], description: dict[str, Any]) -> Model:
@@ -328,11 +314,8 @@ def _model(members: Sequence[_Member], description: dict[str, Any]) -> Model:
 
     networks: list[Any] = []
     for member in members:
-        if member.svm:
-            networks.append(build_svm(member.svm, member.data.experiment, member.data.heads))
-            networks[-1].load_state_dict(load_tensors(member.weights, vouched=True)[0])
-            continue
-        networks.append(build(member.data.experiment, member.data.heads))
+        settings = member.data.experiment, member.data.heads
+        networks.append(build_svm(member.svm, *settings) if member.svm else build(*settings))
         networks[-1].load_state_dict(load_tensors(member.weights, vouched=True)[0])
     network = networks[0] if len(networks) == 1 else Ensemble(networks)
     network.eval().requires_grad_(False)
@@ -376,11 +359,11 @@ def _calibrations(model: Model, data: Data) -> dict[str, Any]:
     parts = data.parts("valid")
     heads = [*model.network.routes(), MEAN]
     serves = {head: {c: p for c, p in parts.items() if head in (c, UNIFIED, MEAN)} for head in heads}
-    named = {h: _calibration(Predictor(model, h), own, named=True) for h, own in serves.items() if own}
-    if "group_statistics" not in model.description:
-        return {"calibration": named}
-    unnamed = {h: _calibration(Predictor(model, h), own, named=False) for h, own in serves.items() if own}
-    return {"calibration": named, "calibration_without_speakers": unnamed}
+    return {
+        key: {h: _calibration(Predictor(model, h), own, named) for h, own in serves.items() if own}
+        for key, named in zip(CALIBRATIONS, (True, False), strict=True)
+        if named or "group_statistics" in model.description
+    }
 
 
 def _calibration(predictor: Predictor, parts: Mapping[str, Part], named: bool) -> dict[str, Any]:
@@ -425,17 +408,14 @@ def _posteriors(predictor: Predictor, part: Part, named: bool) -> np.ndarray:
 
 def _statistics(predictor: Predictor, part: Part) -> dict[str, Statistics]:
     """Of each speaker, or of the corpus, over its originals; none where the normalisation takes out none."""
-    moments: dict[str, Any] = {}
-    if predictor.batches.normalisation in GROUPED:
-        for key, group, original in zip(part.ids, _groups(predictor, part), part.original, strict=True):
-            if original:
-                own = moments.setdefault(group, predictor.moments())
-                own.add(predictor.preprocessed(part.reader.read(key)))
-    return {group: found.finish() for group, found in moments.items()}
+    named = zip(part.ids, _groups(predictor, part), part.original, strict=True) if predictor.grouped else ()
+    return predictor.statistics_of(
+        (group, predictor.preprocessed(part.reader.read(key))) for key, group, original in named if original
+    )
 
 
 def _groups(predictor: Predictor, part: Part) -> list[str]:
-    return part.speakers if predictor.batches.normalisation == "speaker" else [part.corpus] * len(part)
+    return part.speakers if predictor.normalisation == "speaker" else [part.corpus] * len(part)
 
 
 def _rounded(values: np.ndarray) -> list[float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,21 +12,20 @@ import torch
 from ser.batches import by_length
 from ser.batches.batch import MULTIPLE
 from ser.common import InputError, digest
-from ser.config.schema import GROUPED
 from ser.features import as_stored
 from ser.frontends import build_frontend
 from ser.frontends.preprocess import Preprocess, RunningStats
+from ser.inference.base import CALIBRATIONS, BasePredictor, Statistics
 from ser.inference.model import CARD, SUMS, Model
 from ser.nets.evaluate import BATCH_FRAMES
 
 if TYPE_CHECKING:
-    from ser.training.svm_baseline import RunningMoments
+    from ser.inference.base import Moments
 
 MEAN = "mean"
-Statistics = tuple[np.ndarray, np.ndarray]
 
 
-class Predictor:
+class Predictor(BasePredictor):
     """The answers of a model.
 
     Args:
@@ -35,8 +35,6 @@ class Predictor:
 
     Attributes:
         ways: (head, corpus whose adapter is used) of the heads whose mean answers.
-        classes: of the answers, in order.
-        takes_speakers: whether statistics of the speakers or of the corpus can be taken.
         statistics: mean and deviation a bin of a training speaker or corpus, (bins,) each: means over these; None where
             the normalisation needs none.
 
@@ -44,7 +42,7 @@ class Predictor:
         InputError: no such head; or none is given, and the heads answer different labels, whose mean would mix them.
     """
 
-    takes_speakers = True
+    moments: Callable[[], Moments]
 
     def __init__(self, model: Model, head: str | None = MEAN) -> None:
         if head is None and len({frozenset(classes) for classes in model.heads.values()}) > 1:
@@ -60,33 +58,19 @@ class Predictor:
         self.ways = list(ways.values()) if self.head == MEAN else [ways[self.head]]
         self.classes = tuple(dict.fromkeys(name for way, _ in self.ways for name in model.heads[way]))
         self.statistics: Statistics | None = None
-        if (found := model.description.get("group_statistics")) is not None:
-            self.statistics = np.array(found["mean"], np.float32), np.array(found["deviation"], np.float32)
+        if (means := model.description.get("group_statistics")) is not None:
+            self.statistics = np.array(means["mean"], np.float32), np.array(means["deviation"], np.float32)
         self.preprocess = Preprocess(self.batches)
+        self.sampling_rate, self.shortest = self.frontend.sampling_rate, self.frontend.shortest
+        self.normalisation, self.trained = self.batches.normalisation, model.description.get("trained", {})
+        found = {key: model.description.get(key, {}).get(self.head) for key in CALIBRATIONS}
+        self.calibrations = {key: values for key, values in found.items() if values is not None}
+        self.moments = partial(RunningStats, self.frontend.width)
         self._summary: Callable[[np.ndarray], np.ndarray] | None = None
         if (own := model.description.get("svm")) is not None:
-            from ser.training.svm_baseline import functionals_of
+            from ser.training.svm_baseline import RunningMoments, functionals_of
 
-            self._summary = functionals_of(own["features"], model.experiment.features)
-
-    @property
-    def trained(self) -> Mapping[str, Any]:
-        """What it was trained on: sampling_rates, and the seconds of the shortest and the longest utterance."""
-        found: Mapping[str, Any] = self.model.description["trained"]
-        return found
-
-    @property
-    def normalisation(self) -> str:
-        return self.batches.normalisation
-
-    @property
-    def sampling_rate(self) -> int:
-        return self.frontend.sampling_rate
-
-    @property
-    def shortest(self) -> int:
-        """Samples of one frame."""
-        return self.frontend.shortest
+            self.moments, self._summary = RunningMoments, functionals_of(own["features"], model.experiment.features)
 
     def identity(self) -> str:
         """Names the model: a digest of its files, but for those that a later check changes."""
@@ -107,23 +91,20 @@ class Predictor:
         x, lengths = self.preprocess.select(torch.from_numpy(spectrum)[None], torch.tensor([len(spectrum)]))
         return np.ascontiguousarray(x[0, : int(lengths)])
 
-    def moments(self) -> RunningStats | RunningMoments:
-        """What takes the statistics of a speaker or corpus, of what `preprocessed` gives of each of its files."""
-        if self._summary is None:
-            return RunningStats(self.frontend.width)
-        from ser.training.svm_baseline import RunningMoments
+    def frames(self, samples: np.ndarray) -> np.ndarray:
+        """As `preprocessed` gives them of `spectrum`."""
+        return self.preprocessed(self.spectrum(samples))
 
-        return RunningMoments()
-
-    def normalised(self, preprocessed: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
-        """What the network gets, of what `preprocessed` gave.
+    def normalised(self, frames: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
+        """What the network gets.
 
         Args:
+            frames: as `preprocessed` gives them.
             statistics: of the speaker or corpus; None: the training's. "utterance" uses its own, "global" and "none"
                 need none.
         """
         given = [torch.from_numpy(values) for values in statistics or self.statistics or ()]
-        x, lengths = torch.from_numpy(preprocessed)[None], torch.tensor([len(preprocessed)])
+        x, lengths = torch.from_numpy(frames)[None], torch.tensor([len(frames)])
         return self.preprocess.normalise(x, lengths, *given)[0].numpy()
 
     def prepare(self, spectrum: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
@@ -137,16 +118,6 @@ class Predictor:
             float32, (frames, bins).
         """
         return self.normalised(self.preprocessed(spectrum), statistics)
-
-    def calibration(self, named: bool = False) -> Mapping[str, Any]:
-        """Of the head on validation, as model.json has it; empty where there is none.
-
-        Args:
-            named: whether the statistics are of the speakers or corpora of the files.
-        """
-        kind = "calibration" if named or self.normalisation not in GROUPED else "calibration_without_speakers"
-        found: Mapping[str, Any] = self.model.description.get(kind, {}).get(self.head, {})
-        return found
 
     @torch.inference_mode()
     def posteriors(self, prepared: Sequence[np.ndarray]) -> np.ndarray:

@@ -94,16 +94,6 @@ def read_curves(folder: Path) -> Curves:
     return curves_of(rows, train)
 
 
-def find_trainings(folders: Iterable[Path]) -> list[Path]:
-    """The folders with an epochs.jsonl in or below some folders, each once, in the order of their paths.
-
-    Raises:
-        InputError: one of the folders has none.
-    """
-    missing = "no epochs.jsonl in or below it; a training writes one after its first epoch"
-    return files.folders_with(EPOCHS, folders, missing)
-
-
 def plot_curves(folders: Sequence[Path], path: Path) -> None:
     """Draw one or several trainings into one picture.
 

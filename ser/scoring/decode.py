@@ -12,7 +12,7 @@ import torch
 from ser.batches import Data, Part, UtteranceDataset, by_length, collate
 from ser.common import InputError, digest
 from ser.common.run_folder import MODEL, decode_folder, posteriors_path
-from ser.config import Batches, Experiment
+from ser.config import Experiment
 from ser.features import ArkWriter
 from ser.nets import SpeechEmotionNetwork, build
 from ser.nets.evaluate import BATCH_FRAMES, log_posteriors
@@ -59,11 +59,12 @@ class Decoder:
         place = decode_folder(self.folder, part.corpus, part.name)
         if decoded_as(self.folder, part, mark):
             return f"{place}: done already"
+        view = UtteranceDataset(part, config)
         if unseen:
-            posteriors = mean_posteriors(self.network, UtteranceDataset(part, config), self.device)
-            write_decoded(self.folder, part, posteriors, mark)
+            posteriors = mean_posteriors(self.network, view, self.device)
         else:
-            decode_part(self.network, part, config, self.device, self.folder, mark)
+            posteriors = np.exp(log_posteriors(self.network, view, self.network.head_of(part.corpus), self.device))
+        write_decoded(self.folder, part, posteriors, mark)
         return f"{place}: {len(part)} utterances"
 
     def decode_parts(self, data: Data, name: str) -> list[str]:
@@ -101,24 +102,6 @@ def decoded_as(folder: Path, part: Part, mark: Mapping[str, object]) -> bool:
     except InputError:
         return False
     return all(found.get(key) == value for key, value in mark.items())
-
-
-def decode_part(
-    network: SpeechEmotionNetwork,
-    part: Part,
-    config: Batches,
-    device: torch.device,
-    folder: Path,
-    description: Mapping[str, object],
-) -> None:
-    """Decode a part with the head of its corpus.
-
-    Args:
-        folder: the experiment's.
-        description: what decode.json holds of it beside the class list.
-    """
-    found = np.exp(log_posteriors(network, UtteranceDataset(part, config), network.head_of(part.corpus), device))
-    write_decoded(folder, part, found, description)
 
 
 def write_decoded(folder: Path, part: Part, posteriors: np.ndarray, description: Mapping[str, object]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -23,10 +23,10 @@ from ser.common.run_folder import (
     answers_path,
     decode_folder,
     is_trained,
-    old_answers_path,
     posteriors_path,
 )
 from ser.config.metrics import metrics
+from ser.features.archive import read_archive
 
 RETRAIN = "remove the folder and run stages 4 to 6 again"
 REDECODE = "run stages 5 and 6 again"
@@ -104,12 +104,12 @@ class Epoch(TypedDict):
 
 
 class Decode(TypedDict):
-    """An entry of decode.json, of a decoded part; `sha256` is of post.ark, and not in files of earlier versions."""
+    """An entry of decode.json, of a decoded part; `sha256` is of post.ark."""
 
     classes: list[str]
     utterances: int
     model: str
-    sha256: NotRequired[str]
+    sha256: str
     zero_shot: NotRequired[bool]
     data_hash: NotRequired[str]
 
@@ -152,23 +152,22 @@ class Result(Identity, Train):
 
     part: str
     folds: dict[str, str]
-    protocol_hash: NotRequired[dict[str, str]]
-    counts: NotRequired[dict[str, Counts]]
+    protocol_hash: dict[str, str]
+    counts: dict[str, Counts]
     normalisation: str
     notes: list[str]
     targets: dict[str, TargetScores]
     calibration: NotRequired[dict[str, Calibration | None]]
 
 
-class ZeroShot(Hashes):
+class ZeroShot(Identity, Hashes):
     """zero_shot.json; folds, counts and protocols are of the corpora that it scored."""
 
-    combination: NotRequired[str]
-    target_hashes: NotRequired[dict[str, dict[str, str]]]
-    folds: NotRequired[dict[str, str]]
-    protocol_hash: NotRequired[dict[str, str]]
-    counts: NotRequired[dict[str, Counts]]
-    left_out: NotRequired[dict[str, str]]
+    target_hashes: dict[str, dict[str, str]]
+    folds: dict[str, str]
+    protocol_hash: dict[str, str]
+    counts: dict[str, Counts]
+    left_out: dict[str, str]
     targets: dict[str, TargetScores]
 
 
@@ -231,12 +230,9 @@ def read_decode(folder: Path, corpus: str, part: str) -> dict[str, Any]:
     """
     path, name = folder / DECODE, decode_folder(folder, corpus, part).name
     found = _decoded(folder).get(name)
-    if found is not None:
-        check_file(posteriors_path(folder, corpus, part), found["sha256"], REDECODE)
-    elif (older := folder / name / DECODE).is_file():
-        path, found = older, read_record(older, Decode, REDECODE, None)
-    else:
+    if found is None:
         raise InputError(f"lacks {name}", path, REDECODE)
+    check_file(posteriors_path(folder, corpus, part), found["sha256"], REDECODE)
     if not found["classes"] or len(set(found["classes"])) < len(found["classes"]):
         raise InputError(f"classes = {found['classes']}, expected different names", path, REDECODE)
     return found
@@ -244,10 +240,7 @@ def read_decode(folder: Path, corpus: str, part: str) -> dict[str, Any]:
 
 def _decoded(folder: Path) -> dict[str, Any]:
     path = folder / DECODE
-    found = read_record(path, dict[str, Decode], REDECODE) if path.is_file() else {}
-    if odd := [name for name, entry in found.items() if "sha256" not in entry]:
-        raise InputError(f"{odd[0]} has no sha256", path, REDECODE)
-    return found
+    return read_record(path, dict[str, Decode], REDECODE) if path.is_file() else {}
 
 
 def write_decode(folder: Path, corpora: Iterable[str], part: str, entry: Mapping[str, Any] | None) -> None:
@@ -266,7 +259,6 @@ def write_decode(folder: Path, corpora: Iterable[str], part: str, entry: Mapping
         for corpus in corpora:
             decoded = decode_folder(folder, corpus, part)
             found.pop(decoded.name, None)
-            (decoded / DECODE).unlink(missing_ok=True)  # of an earlier version
             if entry is not None:
                 found[decoded.name] = {**entry, "sha256": sha256(posteriors_path(folder, corpus, part))}
         if found or path.is_file():
@@ -319,29 +311,17 @@ def read_finished(folder: Path, answers: bool = False) -> tuple[dict[str, Any], 
     return result, train
 
 
-def answers_of(result: Path, corpus: str, part: str) -> Path:
-    """The file with the answers to a target: beside the result or, of an earlier version, where it was decoded.
+def read_answers(result: Path, corpus: str) -> list[list[str | None]]:
+    """Rows of COLUMNS of a target; the text id is None where the corpus has none.
 
     Args:
         result: path of result.json or zero_shot.json.
         corpus: the target.
-        part: train, valid or test.
-    """
-    path = answers_path(result)
-    return path if path.is_file() else old_answers_path(result.parent, corpus, part)
-
-
-def read_answers(result: Path, corpus: str, part: str) -> list[list[str | None]]:
-    """Rows of COLUMNS of a target, which the oldest files have without text ids.
-
-    Args:
-        result, corpus, part: as of `answers_of`.
 
     Raises:
         InputError: absent, not text, a row of another form, or an utterance twice.
     """
-    path = answers_of(result, corpus, part)
-    start = f"{corpus}\t" if path == answers_path(result) else ""
+    path, start = answers_path(result), f"{corpus}\t"
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError):
@@ -350,17 +330,42 @@ def read_answers(result: Path, corpus: str, part: str) -> list[list[str | None]]
     for number, line in enumerate(lines, 1):
         if not line.startswith(start):
             continue
-        fields: list[str | None] = [*line.removeprefix(start).split("\t")]
-        if len(fields) == len(COLUMNS) - 1:
-            fields.append(None)
+        fields = line.removeprefix(start).split("\t")
         if len(fields) != len(COLUMNS) or not all(fields[:4]):
             raise InputError(f"must hold {', '.join(COLUMNS)} with tabs between them", f"{path}:{number}", REDECODE)
-        if str(fields[0]) in rows:
+        if fields[0] in rows:
             raise InputError(f"{fields[0]} stands twice", f"{path}:{number}", REDECODE)
-        rows[str(fields[0])] = [*fields[:4], fields[4] or None]
+        rows[fields[0]] = [*fields[:4], fields[4] or None]
     if not rows:
         raise InputError(f"has no answers of {corpus}", path, REDECODE)
     return list(rows.values())
+
+
+def read_archived(
+    folder: Path, corpus: str, part: str, utterances: Sequence[str], classes: Sequence[str]
+) -> np.ndarray:
+    """Posteriors of a decoded part.
+
+    Args:
+        folder: the experiment's.
+        corpus: that was decoded.
+        part: train, valid or test.
+        utterances: all that there are, in the order wanted.
+        classes: of the posteriors.
+
+    Returns:
+        float32, (utterances, classes).
+
+    Raises:
+        InputError: absent, cut short, or of other utterances or classes.
+    """
+    path = posteriors_path(folder, corpus, part)
+    found = read_archive(path)
+    if odd := sorted(found.keys() ^ set(utterances)):
+        raise InputError(f"{odd[0]} is in only one of it and the {part} part", path, REDECODE)
+    if short := [key for key in utterances if found[key].shape != (len(classes),)]:
+        raise InputError(f"{short[0]}: no posterior for each of {', '.join(classes)}", path, REDECODE)
+    return np.stack([found[key] for key in utterances])
 
 
 def _check(path: Path, found: Mapping[str, Any]) -> None:
@@ -373,17 +378,17 @@ def _check(path: Path, found: Mapping[str, Any]) -> None:
 
 
 def check_described(found: Mapping[str, Any]) -> None:
-    """Whether folds, counts and protocols, where they are recorded, are of the same corpora.
+    """Whether folds, counts and protocols are of the same corpora.
 
     Raises:
         ValueError: naming the first that is not, or a fold that is not named as one.
     """
-    folds, counts = found.get("folds", {}), found.get("counts", {})
+    folds, counts = found["folds"], found["counts"]
     for corpus, name in folds.items():
         if not re.search(r"_fold\d{1,9}$", name):
             raise ValueError(f"folds.{corpus} = {name!r}, expected <split>_fold<number>")
     for key, others in (("counts", folds), ("protocol_hash", counts)):
-        if missing := sorted(found.get(key, {}).keys() - others.keys()):
+        if missing := sorted(found[key].keys() - others.keys()):
             raise ValueError(f"{missing[0]} is in {key} alone, expected folds, counts and protocol_hash of a corpus")
     for corpus, parts in counts.items():
         if not parts["train"].keys() == parts["valid"].keys() == parts["test"].keys():

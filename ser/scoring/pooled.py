@@ -14,11 +14,10 @@ import numpy as np
 from ser.common import InputError
 from ser.common.metrics import is_collapsed, mean_recall, ua
 from ser.common.output import markdown, markdown_code, markdown_table
-from ser.common.run_folder import posteriors_path, result_path
+from ser.common.run_folder import answers_path, posteriors_path, result_path
 from ser.config import Experiment, ExperimentReader, differences
 from ser.config.metrics import columns, scores
-from ser.features.archive import read_archive
-from ser.scoring.files import REDECODE, RESCORE, answers_of, read_answers, read_decode, read_result
+from ser.scoring.files import RESCORE, read_answers, read_archived, read_decode, read_result
 from ser.scoring.results_table import budget_notes, result_paths, setting_columns, settings_of, varied_settings
 
 RESAMPLES = 2000
@@ -118,9 +117,9 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
     sums: dict[str, np.ndarray] = {}  # by speaker
     for result, folder in runs:
         path = result_path(folder, result["part"])
-        table, scored = answers_of(path, target, result["part"]), result["targets"][target]
+        table, scored = answers_path(path), result["targets"][target]
         counts: Counter[tuple[Any, Any]] = Counter()
-        for utterance, speaker, truth, hypothesis, _ in read_answers(path, target, result["part"]):
+        for utterance, speaker, truth, hypothesis, _ in read_answers(path, target):
             if truth not in index or hypothesis not in index:
                 raise InputError(
                     f"{utterance}: {truth} or {hypothesis} is none of {', '.join(classes)}", table, RESCORE
@@ -132,7 +131,7 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
             raise InputError(f"not the answers that {path.name} has scores of", table, RESCORE)
     first, experiment = runs[0][0], _settings(runs, reader)
     speakers = sorted(sums)
-    hashes = {result.get("protocol_hash", {}).get(target, "not recorded") for result, _ in runs}
+    hashes = {result["protocol_hash"][target] for result, _ in runs}
     return Pool(
         first["combination"],
         target,
@@ -181,17 +180,21 @@ def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
         for result, folder in runs:
             if result["fold"] != fold:
                 continue
-            name = pool.target, result["part"]
-            path = result_path(folder, result["part"])
-            table = answers_of(path, *name)
-            posteriors = _posteriors(folder, *name, classes)
+            part = result["part"]
+            path = result_path(folder, part)
+            table, rows = answers_path(path), read_answers(path, pool.target)
+            if read_decode(folder, pool.target, part)["classes"] != classes:
+                raise InputError(
+                    "of other classes than the result", posteriors_path(folder, pool.target, part), RESCORE
+                )
+            posteriors = read_archived(folder, pool.target, part, [str(row[0]) for row in rows], classes)
             own = {}
-            for utterance, speaker, label, hypothesis, _ in read_answers(path, *name):
+            for (utterance, speaker, label, hypothesis, _), values in zip(rows, posteriors, strict=True):
                 key = str(utterance)
-                if key not in posteriors or classes[posteriors[key].argmax()] != hypothesis:
+                if classes[values.argmax()] != hypothesis:
                     raise InputError(f"{key}: {hypothesis} does not follow from its posteriors", table, RESCORE)
                 own[key] = speakers[str(speaker)], classes.index(str(label))
-                sums[key] = sums.get(key, 0.0) + posteriors[key].astype(np.float64)
+                sums[key] = sums.get(key, 0.0) + values.astype(np.float64)
             if truth and own != truth:
                 odd = min(key for key in own.keys() | truth.keys() if own.get(key) != truth.get(key))
                 raise InputError(f"{odd}: another seed has it not, or of another truth", table, RESCORE)
@@ -199,18 +202,6 @@ def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
         for key, (speaker_index, label_index) in truth.items():
             total[speaker_index, label_index, sums[key].argmax()] += 1
     return replace(pool, cell=f"{pool.cell}, mean of posteriors", by_seed=total[None], members=len(pool.seeds))
-
-
-def _posteriors(folder: Path, corpus: str, part: str, classes: Sequence[str]) -> dict[str, np.ndarray]:
-    """Utterance -> posteriors, (classes,), of a decoded part of an experiment."""
-    path = posteriors_path(folder, corpus, part)
-    if read_decode(folder, corpus, part)["classes"] != list(classes):
-        raise InputError("of other classes than the result", path, RESCORE)
-    found = read_archive(path)
-    odd = next((key for key, row in found.items() if row.shape != (len(classes),)), None)
-    if odd is not None:
-        raise InputError(f"{odd}: no posterior for each of {', '.join(classes)}", path, REDECODE)
-    return found
 
 
 def ua_samples(pool: Pool, weights: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from ser.common.run_folder import (
     ZERO_SHOT,
     answers_path,
     decode_folder,
-    old_answers_path,
     posteriors_path,
     result_path,
 )
@@ -28,7 +27,6 @@ from ser.config import Experiment
 from ser.config.metrics import scores, scores_text
 from ser.corpora.describe import protocol_hash, read_prepared
 from ser.corpora.protocol import own_fold
-from ser.features.archive import read_archive
 from ser.scoring import files
 from ser.scoring.calibration import choose_temperature, expected_calibration_error, reliability, tempered
 from ser.scoring.curves import plot_curves
@@ -55,16 +53,13 @@ def score_part(part: Part, answers: np.ndarray, posteriors: np.ndarray | None = 
     }
 
 
-def write_result(path: Path, result: Mapping[str, Any], answered: Iterable[tuple[Part, np.ndarray]]) -> None:
+def write_result(path: Path, result: Mapping[str, Any], answered: Sequence[tuple[Part, np.ndarray]]) -> None:
     """Write the answers to each utterance, and then a result that records them.
 
     Args:
         path: of result.json or zero_shot.json.
         answered: parts and class indices, (utterances,).
     """
-    answered = list(answered)
-    for part, _ in answered:
-        old_answers_path(path.parent, part.corpus, part.name).unlink(missing_ok=True)
     lines = [
         f"{part.corpus}\t{key}\t{speaker}\t{part.classes[truth]}\t{part.classes[answer]}\t{text}\n"
         for part, answers in answered
@@ -170,13 +165,15 @@ def read_posteriors(folder: Path, part: Part) -> np.ndarray:
     Raises:
         InputError: absent, cut short, or of other utterances.
     """
-    path = posteriors_path(folder, part.corpus, part.name)
-    found = read_archive(path)
-    odd = next((key for key in part.ids if key not in found or found[key].shape != (len(part.classes),)), None)
-    if odd is not None or len(found) != len(part):
-        what = "holds other utterances" if odd is None else f"{odd}: no posterior for each of its classes"
-        raise InputError(f"{what}: not the posteriors of the {part.name} part", path, "run stage 5 again")
-    return np.stack([found[key] for key in part.ids])
+    return files.read_archived(folder, part.corpus, part.name, part.ids, part.classes)
+
+
+def _scored(
+    parts: Mapping[str, Part], posteriors: Mapping[str, np.ndarray]
+) -> tuple[dict[str, dict[str, Any]], list[tuple[Part, np.ndarray]]]:
+    """Scores by corpus, and the answers to each part."""
+    answered = [(part, posteriors[corpus].argmax(1)) for corpus, part in parts.items()]
+    return {part.corpus: score_part(part, answers, posteriors[part.corpus]) for part, answers in answered}, answered
 
 
 def _identity(experiment: Experiment) -> dict[str, Any]:
@@ -199,9 +196,7 @@ def score_experiment(data: Data, folder: Path, part_name: str, pictures: bool = 
             f"none of {', '.join(experiment.corpora)} has {part_name} speakers", folder, "add a corpus that has"
         )
     posteriors = _decoded(folder, parts)
-    targets = {
-        corpus: score_part(part, posteriors[corpus].argmax(1), posteriors[corpus]) for corpus, part in parts.items()
-    }
+    targets, answered = _scored(parts, posteriors)
     result = {
         **_identity(experiment),
         "part": part_name,
@@ -214,7 +209,6 @@ def score_experiment(data: Data, folder: Path, part_name: str, pictures: bool = 
         "targets": targets,
         **({"calibration": _calibrate(data, folder, parts, posteriors)} if part_name == "test" else {}),
     }
-    answered = ((part, posteriors[corpus].argmax(1)) for corpus, part in parts.items())
     write_result(result_path(folder, part_name), result, answered)
     if pictures:
         _draw(folder, result)
@@ -252,7 +246,7 @@ def score_zero_shot(
     """
     train = read_train(data, folder)
     parts = {corpus: other.parts("test")[corpus] for corpus, other in others.items()}
-    posteriors = _decoded(folder, parts)
+    targets, answered = _scored(parts, _decoded(folder, parts))
     described = [describe_data(other) for other in others.values()]
     result = {
         **_identity(data.experiment),
@@ -275,7 +269,7 @@ def score_zero_shot(
             )
         ),
         "left_out": dict(left_out),
-        "targets": {c: score_part(part, posteriors[c].argmax(1), posteriors[c]) for c, part in parts.items()},
+        "targets": targets,
     }
-    write_result(folder / ZERO_SHOT, result, ((part, posteriors[c].argmax(1)) for c, part in parts.items()))
+    write_result(folder / ZERO_SHOT, result, answered)
     return result

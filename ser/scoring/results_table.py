@@ -193,18 +193,14 @@ def _data_lines(results: Sequence[dict[str, Any]]) -> list[str]:
     """A line a corpus, protocol and counts: what the results were trained and tested on."""
     folds: dict[tuple[str, ...], set[int]] = {}
     for result in results:
-        for corpus, name in result.get("protocol_hash", {}).items():
+        for corpus, name in result["protocol_hash"].items():
             parts = [_counted(part, counts) for part, counts in result["counts"][corpus].items()]
             key = (corpus, result["split"], name, "; ".join(parts))
             folds.setdefault(key, set()).add(int(result["folds"][corpus].rpartition("_fold")[2]))
-    lines = [
+    return [
         f"Data: {corpus}, split {split}, protocol {name}, fold {', '.join(map(str, sorted(numbers)))}: {parts}."
         for (corpus, split, name, parts), numbers in folds.items()
     ]
-    unknown = sum("protocol_hash" not in result for result in results)
-    if unknown:
-        lines.append(f"Data: {unknown} of {len(results)} results do not record it; stage 6, run again, adds it.")
-    return lines
 
 
 def _counted(part: str, counts: dict[str, int]) -> str:

@@ -15,7 +15,8 @@ RAVDESS is looked for in the environment, as in db.sh. One thread, but for two_j
 - peak_mb: greatest resident size of a job of steps/extract_features.py with all utterances, and six copies of each
   training utterance.
 
-Without --json, the share of each part in the time of an utterance and of a copy is printed too.
+--utterances: of training, six copies of each. Without --json, the
+share of each part in the time of an utterance and of a copy is printed too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import multiprocessing
 import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -32,7 +32,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from needs import need, parser_of, ratio, seconds, show
+from needs import ROOT, benchmark, need, ratio, seconds
 
 need("audiomentations", "librosa")
 
@@ -41,10 +41,6 @@ import numpy as np
 import soundfile
 import soxr
 import torch
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
 from bench_corpora import prepare_corpus
 
 from ser.audio import resample
@@ -248,7 +244,7 @@ def jobs_seconds(bench: Bench, jobs: int) -> float:
     return spent
 
 
-def measure(rounds: int, utterances: int, folder: Path) -> tuple[dict[str, Any], str]:
+def measure(folder: Path, rounds: int, utterances: int) -> tuple[dict[str, Any], str]:
     bench = Bench(folder, utterances)
     runs: dict[str, Callable[[], float]] = {
         "ours": partial(bench.ours, bench.clean),
@@ -297,17 +293,6 @@ def table(bench: Bench, times: dict[str, list[float]]) -> str:
     return f"{text}\n\nIn the store, with index and checksum: clean {clean:.2f} ms, copies {copy:.2f} ms"
 
 
-def main() -> int:
-    parser = parser_of(__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--utterances", type=int, default=96, help="training utterances; six copies of each")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")  # of the compared libraries
-    with tempfile.TemporaryDirectory() as folder:
-        found, text = measure(options.rounds, options.utterances, Path(folder))
-    show(found, options.json, text)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    warnings.simplefilter("ignore")  # of the compared libraries
+    sys.exit(benchmark(__doc__, measure, rounds=5, utterances=96))

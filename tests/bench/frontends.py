@@ -15,14 +15,13 @@ import multiprocessing
 import resource
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from needs import need, parser_of, show
+from needs import benchmark, need
 
 need("transformers")
 
@@ -121,7 +120,7 @@ def _peak(folder: Path, data_dir: Path, cuts: list[Cut]) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(rounds: int, utterances: int, folder: Path) -> dict[str, Any]:
+def measure(folder: Path, rounds: int, utterances: int) -> dict[str, Any]:
     bench = Bench(folder, utterances)
     runs: dict[str, Callable[[], None]] = {"ours": bench.ours, "bare": bench.bare, "theirs": bench.transformers}
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -141,16 +140,5 @@ def measure(rounds: int, utterances: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    parser = parser_of(__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--utterances", type=int, default=96)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = measure(options.rounds, options.utterances, Path(folder))
-    show(found, options.json)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(benchmark(__doc__, measure, rounds=5, utterances=96))

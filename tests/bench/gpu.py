@@ -3,7 +3,8 @@
 
     python tests/bench/gpu.py [--json] [--device cuda] [--processes 1,2,4,8] [--seconds 4] [--rounds 3]
 
-RAVDESS is looked for in the environment, as in db.sh. For each temporal block, with variance, preset strict:
+RAVDESS is looked for in the environment, as in db.sh. --processes: numbers of trainings side by side;
+--seconds: of each round. For each temporal block, with variance, preset strict:
 
 - steps: steps a second of all processes together, for each number of processes: {processes: rate}, median of rounds.
 - apart: largest difference of a posterior between the CPU and the device, of the validation part, after training.
@@ -11,26 +12,20 @@ RAVDESS is looked for in the environment, as in db.sh. For each temporal block, 
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import sys
-import tempfile
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from needs import need, parser_of, show
+from needs import benchmark, need
 
 need()
 
 import numpy as np
 import torch
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "bench")]
-
 from bench_corpora import prepared
 from training import BLOCKS, our_loop, trainer_of
 
@@ -72,13 +67,14 @@ def apart(trainer: Trainer) -> float:
     return float(np.abs(found[0] - found[1]).max())
 
 
-def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def measure(folder: Path, device: str, processes: str, seconds: float, rounds: int) -> dict[str, Any]:
+    counts = [int(word) for word in processes.split(",")]
     roots = prepared(folder, ("ravdess",))
     context = multiprocessing.get_context("spawn")
     connections: list[Any] = []
-    for number in range(max(options.processes)):
+    for number in range(max(counts)):
         mine, theirs = context.Pipe()
-        arguments = (theirs, options.device, roots, folder / str(number), options.seconds)
+        arguments = (theirs, device, roots, folder / str(number), seconds)
         context.Process(target=work, args=arguments, daemon=True).start()
         connections.append(mine)
     blocks: dict[str, Any] = {}
@@ -87,35 +83,20 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             connection.send(block)
         precision = [connection.recv() for connection in connections].pop()
         rates = {}
-        for count in options.processes:
-            rounds = []
-            for _ in range(options.rounds):
+        for count in counts:
+            found = []
+            for _ in range(rounds):
                 for connection in connections[:count]:
                     connection.send("go")
-                rounds.append(sum(connection.recv() for connection in connections[:count]))
-            rates[str(count)] = round(median(rounds), 1)
+                found.append(sum(connection.recv() for connection in connections[:count]))
+            rates[str(count)] = round(median(found), 1)
         connections[0].send("apart")
         blocks[block] = {"precision": precision, "steps": rates, "apart": connections[0].recv()}
     for connection in connections:
         connection.send(None)
-    device = torch.device(options.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
     return {"device": name, "torch": torch.__version__, **blocks}
 
 
-def main() -> int:
-    parser = parser_of(__doc__)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--processes", default="1,2,4,8", help="numbers of trainings side by side")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each round")
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    options.processes = [int(word) for word in options.processes.split(",")]
-    with tempfile.TemporaryDirectory() as folder:
-        found = measure(options, Path(folder))
-    show(found, options.json)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(benchmark(__doc__, measure, device="cuda", processes="1,2,4,8", seconds=4.0, rounds=3))

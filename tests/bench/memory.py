@@ -24,10 +24,6 @@ from needs import need, parser_of, show
 need()
 
 import numpy as np
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
 from bench_corpora import prepared
 
 from ser.batches import Part, open_data

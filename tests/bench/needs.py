@@ -1,14 +1,20 @@
-"""What benchmarks share; `need` is called before packages are imported, and stops in one line without them."""
+"""What benchmarks share; it makes the toolkit and tests/ importable, and `need` stops in one line without packages."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 
 def need(*packages: str) -> None:
@@ -33,6 +39,24 @@ def show(found: Mapping[str, object], as_json: bool, text: str = "") -> None:
     """Print figures, one a line, and a text after them; or the figures alone as JSON."""
     lines = "".join(f"{name:18} {value}\n" for name, value in found.items())
     print(json.dumps(found) if as_json else f"{lines}\n{text}".rstrip())
+
+
+def benchmark(text: str | None, measure: Callable[..., Any], **options: Any) -> int:
+    """A program that measures and prints.
+
+    Args:
+        measure: gets a temporary folder and the options; gives figures, or figures and a text.
+        options: name -> default.
+    """
+    parser = parser_of(text)
+    for name, default in options.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    given = vars(parser.parse_args())
+    as_json = given.pop("json")
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(Path(folder), **given)
+    show(*((found[0], as_json, found[1]) if isinstance(found, tuple) else (found, as_json)))
+    return 0
 
 
 def seconds(function: Callable[[], object]) -> float:

@@ -25,7 +25,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 import venv
 import warnings
@@ -36,27 +35,23 @@ from pathlib import Path
 from statistics import median
 from typing import Any, get_type_hints
 
-from needs import need, parser_of, ratio, seconds, show
+from needs import ROOT, benchmark, need, ratio, seconds
 
 need("onnx", "onnxruntime")
 
 import numpy as np
 import soundfile
 import torch
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
 from bench_corpora import place_of
 
 from ser import load_model
 from ser.audio import read_audio, resample
 from ser.config import load
 from ser.frontends.preprocess import RunningStats
-from ser.inference import Predictor
 from ser.inference.model import CARD, DESCRIPTION, FORMAT, SEEN, WEIGHTS, Provenance, write_sums
-from ser.inference.onnx.export import answers, export, quantise, session
+from ser.inference.onnx.export import Exported, export, quantise
 from ser.inference.pack import TOLD
+from ser.inference.predictor import Predictor
 from ser.nets import build
 from ser.training.checkpoint import save_tensors
 
@@ -179,13 +174,13 @@ class Bench:
 
     def graph(self, path: Path) -> Callable[[], float]:
         """Of the seconds that onnxruntime takes from the files on."""
-        answer, rate = session(path), self.frontend.sampling_rate
+        exported, rate = Exported(self.predictor, path), self.frontend.sampling_rate
 
         def run() -> None:
             read = map(read_audio, map(Path, self.files))
             samples = sorted((resample(a.mono, a.sampling_rate, rate) for a in read), key=len)
             for start in range(0, len(samples), GRAPH_BATCH):
-                answers(self.predictor, "waveform", answer, samples[start : start + GRAPH_BATCH])
+                exported.posteriors(samples[start : start + GRAPH_BATCH])
 
         return partial(seconds, run)
 
@@ -224,7 +219,7 @@ class Peer:
         weights: how many it has.
     """
 
-    def __init__(self, python: str | None, folder: Path, files: list[str]) -> None:
+    def __init__(self, python: str, folder: Path, files: list[str]) -> None:
         self.reason, self.weights = "", 0
         if python == "none":
             self.reason = "not asked for"
@@ -272,12 +267,12 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
-def measure(rounds: int, count: int, python: str | None, folder: Path) -> tuple[dict[str, Any], str]:
+def measure(folder: Path, rounds: int, files: int, peer: str) -> tuple[dict[str, Any], str]:
     peer_folder, flac = folder / "peer", folder / "flac"
     peer_folder.mkdir()
     flac.mkdir()
-    bench = Bench(flac, count)
-    peer = Peer(python, peer_folder, bench.files)
+    bench = Bench(flac, files)
+    other = Peer(peer, peer_folder, bench.files)
     graphs = [folder / "model.onnx", folder / "model.int8.onnx"]
     export(bench.predictor, "waveform", graphs[0])
     quantise(*graphs)
@@ -286,8 +281,8 @@ def measure(rounds: int, count: int, python: str | None, folder: Path) -> tuple[
         "onnx": bench.graph(graphs[0]),
         "int8": bench.graph(graphs[1]),
     }
-    if not peer.reason:
-        runs["peer"] = peer.run
+    if not other.reason:
+        runs["peer"] = other.run
     for run in runs.values():
         run()  # warm
     times: dict[str, list[Any]] = {name: [] for name in runs}
@@ -296,7 +291,7 @@ def measure(rounds: int, count: int, python: str | None, folder: Path) -> tuple[
         for name, run in runs.items():
             times[name].append(run())
         parts.append(bench.parts())
-    peer.end()
+    other.end()
     times["bare"], times["ours"] = ([both[i] for both in times["both"]] for i in range(2))
 
     def xrt(name: str) -> int:
@@ -309,33 +304,21 @@ def measure(rounds: int, count: int, python: str | None, folder: Path) -> tuple[
         "bound": ratio([p["network"] for p in parts], [sum(p.values()) for p in parts]),
         "first_answer_s": round(median(bench.first_answer() for _ in range(rounds)), 2),
         "peak_mb_1h": round(bench.peak_mb()),
-        "vs_peer": None if peer.reason else ratio(times["peer"], times["ours"]),
+        "vs_peer": None if other.reason else ratio(times["peer"], times["ours"]),
         "xrt_onnx": xrt("onnx"),
         "xrt_int8": xrt("int8"),
     }
     own = sum(weight.numel() for weight in bench.model.model.network.parameters())
     lines = [f"{len(bench.files)} files, {bench.audio_seconds:.0f} s of audio; {own:,} weights"]
-    lines.append(f"peer: {peer.reason or f'{peer.weights:,} weights'}")
+    lines.append(f"peer: {other.reason or f'{other.weights:,} weights'}")
     means = {name: 1000 * median(p[name] for p in parts) / len(bench.files) for name in parts[0]}
     lines.append("ms a file: " + ", ".join(f"{name} {value:.2f}" for name, value in means.items()))
     lines.append(f"together {sum(means.values()):.2f}; predict {1000 * median(times['ours']) / len(bench.files):.2f}")
     return found, "\n".join(lines)
 
 
-def main() -> int:
-    parser = parser_of(__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--files", type=int, default=192)
-    parser.add_argument("--peer", metavar="PYTHON", help="of an environment with SpeechBrain; none: without it")
-    options = parser.parse_args()
+if __name__ == "__main__":
     warnings.simplefilter("ignore")  # of the compared libraries
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        found, text = measure(options.rounds, options.files, options.peer, Path(folder))
-    show(found, options.json, text)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(benchmark(__doc__, measure, rounds=5, files=192, peer=""))

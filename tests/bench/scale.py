@@ -22,12 +22,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from needs import need
+from needs import ROOT, need
 
 need()
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "findings")]
+sys.path.insert(0, str(ROOT / "tests" / "findings"))
 
 GRID = "corpora: [scale]\ncombinations: singles\ntask: [multi]\ntemporal: [lstm]\npooling: [mu, mean]\n"
 SPLITS = {"scale": "{groups: 5, texts: disjoint}", "speakers": "{groups: speakers}"}

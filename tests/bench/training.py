@@ -16,24 +16,18 @@ RAVDESS and TESS are looked for in the environment, as in db.sh. What is compare
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from needs import need, parser_of, seconds, show
+from needs import benchmark, need, ratio, seconds
 
 need()
 
 import kaldiio
 import torch
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
 from bench_corpora import prepared
 
 from ser.batches import Batch, Part, open_data
@@ -159,13 +153,8 @@ def measure_block(ours: Trainer, plain: Trainer, rounds: int, steps: int) -> dic
     return {
         "vs_plain": ratio(times["plain"], times["loop"]),
         "loop_share": ratio(times["bare"], times["loop"]),
-        "gemm_share": ratio(times["gemm"], times["bare"]),
+        "gemm_share": ratio(times["gemm"], times["bare"]) if times["gemm"] else 0.0,
     }
-
-
-def ratio(one: list[float], other: list[float]) -> float:
-    """Median of the ratios of a round."""
-    return median([a / b for a, b in zip(one, other, strict=False)] or [0.0])
 
 
 def run_all(calls: list[Callable[[], object]]) -> None:
@@ -182,7 +171,7 @@ def padding_share(trainer: Trainer) -> float:
     return 1 - real / padded
 
 
-def measure(rounds: int, steps: int, folder: Path) -> dict[str, Any]:
+def measure(folder: Path, rounds: int, steps: int) -> dict[str, Any]:
     data_root, dump = prepared(folder, ("tess", "ravdess"))
     blocks: dict[str, dict[str, float]] = {}
     for block in BLOCKS:
@@ -191,24 +180,13 @@ def measure(rounds: int, steps: int, folder: Path) -> dict[str, Any]:
         blocks[block] = measure_block(ours, plain, rounds, steps)
     return {
         "bf16": ours.machine.precision == "bfloat16",
-        **{f"vs_plain_{block}": round(found["vs_plain"], 3) for block, found in blocks.items()},
-        "loop_share": round(min(found["loop_share"] for found in blocks.values()), 3),
-        "gemm_share": round(blocks["tdnn"]["gemm_share"], 3),
+        **{f"vs_plain_{block}": found["vs_plain"] for block, found in blocks.items()},
+        "loop_share": min(found["loop_share"] for found in blocks.values()),
+        "gemm_share": blocks["tdnn"]["gemm_share"],
         "padding_share": round(padding_share(ours), 4),
         "threads": ours.machine.threads,
     }
 
 
-def main() -> int:
-    parser = parser_of(__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=8, help="updates a round")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = measure(options.rounds, options.steps, Path(folder))
-    show(found, options.json)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(benchmark(__doc__, measure, rounds=5, steps=8))

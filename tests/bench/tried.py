@@ -16,7 +16,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 from needs import need, parser_of, seconds
@@ -25,8 +24,6 @@ need()
 
 import torch
 from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ser.common.cores import available_cores
 from ser.nets.fast import Dropout, ReLUWithin

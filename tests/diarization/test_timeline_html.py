@@ -18,8 +18,9 @@ from ser.diarization.html.sound import read_sound
 from ser.diarization.picture import COLOURS, GREY
 from ser.diarization.segments import Channel, Segment, Timeline
 from ser.diarization.windows import ChannelStatistics
-from ser.inference import Predictor, open_model
-from ser.inference.confidence import Confidence
+from ser.inference.base import Confidence
+from ser.inference.model import open_model
+from ser.inference.predictor import Predictor
 
 RATE = 8000
 CLASSES = ("angry", "happy", "neutral", "sad", "no_speech")

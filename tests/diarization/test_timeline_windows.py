@@ -20,7 +20,8 @@ from ser.diarization.windows import (
     speech,
     survey,
 )
-from ser.inference import Predictor, open_model
+from ser.inference.model import open_model
+from ser.inference.predictor import Predictor
 
 RATE = 8000
 
@@ -28,10 +29,7 @@ RATE = 8000
 class Stub:
     """A predictor that answers with the mean and the number of samples."""
 
-    classes = ("mean", "samples")
-
-    class batches:
-        normalisation = "none"
+    classes, grouped = ("mean", "samples"), False
 
     def spectrum(self, samples):
         return samples

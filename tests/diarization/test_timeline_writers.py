@@ -22,7 +22,7 @@ from ser.diarization.settings import read_settings
 from ser.diarization.viterbi import best_path
 from ser.diarization.windows import ChannelStatistics, Windows
 from ser.diarization.writers import FORMATS, as_json, rttm, textgrid, timeline_csv, write
-from ser.inference.confidence import Confidence
+from ser.inference.base import Confidence
 
 CLASSES = ("angry", "happy", "no_speech")
 

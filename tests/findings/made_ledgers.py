@@ -26,6 +26,17 @@ PAPER = Design(
 TWO = PAPER.narrowed({"corpora": ["tess", "ravdess"]})
 CLASSES = ["angry", "happy", "neutral", "sad"]
 
+# A row of the file `runs`, as far as tables read it.
+RUN = {"settings_hash": "s", "comparable_hash": "c", "preset": "strict", "precision": "float32", "git_revision": "r"}
+RUN |= {"normalisation": "speaker", "notes": [], **dict.fromkeys(("folds", "counts", "protocol_hash"), "{}")}
+
+
+def drawn_grid(**options):
+    """The targets of the paper's whole grid, two seeds each."""
+    rng = np.random.default_rng(0)
+    sizes = {"iemocap": (10, 5), "ravdess": (24, 6), "customer_ptbr": (8, 4)}
+    return {name: drawn_target(rng, name, speakers=n, folds=f, seeds=2, **options) for name, (n, f) in sizes.items()}
+
 
 def drawn_target(
     rng,
@@ -156,7 +167,7 @@ def write_run(exp, corpora, configuration, fold, seed, answers, zero_shot=None, 
     result = {**identity, "part": "test", **train, "normalisation": "global", "notes": [], **described(answers)}
     write_scored(folder / "result.json", result, answers)
     if zero_shot is not None:
-        unseen = {**identity, **hashes, "left_out": {}, **described(zero_shot)}
+        unseen = {**identity, **hashes, "left_out": {}, "target_hashes": {}, **described(zero_shot)}
         write_scored(folder / "zero_shot.json", unseen, zero_shot)
     return folder
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_ledgers import PAPER, drawn_target
+from made_ledgers import PAPER, RUN, drawn_target
 
 from ser.common.output import ROOT, command_line
 from ser.findings.design import synthetic
@@ -14,9 +14,6 @@ from ser.findings.ledger.load import Ledger
 from ser.findings.report.answers import answers_table
 from ser.findings.report.results import Results, _grouped
 from ser.findings.stats.bootstrap import LEAST_SPEAKERS
-
-RUN = {"settings_hash": "s", "comparable_hash": "c", "preset": "strict", "precision": "float32", "git_revision": "r"}
-RUN |= {"normalisation": "global", "notes": []}
 
 
 def table_of(*targets, unseen=()):

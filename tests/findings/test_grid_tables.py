@@ -4,7 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from made_ledgers import PAPER, drawn_target, scored_target
+from made_ledgers import PAPER, drawn_grid, drawn_target, scored_target
 
 from ser.findings.design import FACTORS, Design
 from ser.findings.paper_tables import cases, shares3, shares4, shares5, table2, table4, ties, winners
@@ -157,9 +157,7 @@ def test_a_grid_of_two_corpora_has_one_target_and_two_cases():
 
 
 def test_shares_of_the_whole_grid_add_up():
-    rng = np.random.default_rng(0)
-    sizes = {"iemocap": (10, 5), "ravdess": (24, 6), "customer_ptbr": (8, 4)}
-    targets = [drawn_target(rng, name, speakers=n, folds=f, seeds=2) for name, (n, f) in sizes.items()]
+    targets = [*drawn_grid().values()]
     resampled = {t.name: bootstrap(t, 100) for t in targets}
     wins = wins_of(targets, resampled, PAPER)
     assert wins[0].shape == (2, 24, 12)

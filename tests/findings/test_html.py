@@ -18,7 +18,6 @@ from ser.common import InputError
 from ser.findings.design import Design
 from ser.findings.html import write_report
 from ser.findings.html.runs import CellCurves
-from ser.findings.html.status import read_status_file
 from ser.findings.ledger import build_ledger
 from ser.findings.ledger.load import load_ledger
 from ser.findings.report.results import Results
@@ -30,8 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT, LABEL = "<script>", "a&b"
 VOID = {"meta", "br", "link", "img", "circle", "line", "polyline", "colgroup"}
 FACTORS = ("task", "temporal", "pooling")
-SECTIONS = [*(f"table{i}" for i in range(1, 6)), "sources", "effects", "transfer", "budgets"]
-SECTIONS += ["variance", "negative_control", "confusions", "scores", "curves", "status", "reading", "settings"]
+SECTIONS = [*(f"table{i}" for i in range(1, 6)), "effects", "transfer", "budgets", "variance", "negative_control"]
+SECTIONS += ["confusions", "cells", "curves", "status", "reading", "settings"]
 
 
 def made_findings(root):
@@ -164,27 +163,27 @@ def rows(text):
 def test_every_table_has_its_rows_with_interval_chance_and_p_best(root, text):
     findings = json.loads((root / "findings" / "findings.json").read_text())
     counts = {name: len(rows(section(text, name))) for name in SECTIONS}
-    by_metric = {
-        name: len(findings[name]["records"]) // 2 for name in ("table3", "table4", "table5", "effects", "variance")
-    }
+    by_metric = {name: len(findings[name]["records"]) // 2 for name in ("table3", "table4", "table5", "effects")}
     assert {name: counts[name] for name in by_metric} == by_metric
     assert by_metric["table3"] == 12
     assert (counts["table1"], counts["table2"], counts["negative_control"]) == (2, 2, 2)
+    assert counts["variance"] == len(findings["variance"]["records"])
     assert counts["transfer"] == 2 * 4
-    assert counts["sources"] == 2
-    assert counts["scores"] == 24
+    assert counts["cells"] == 24
     for name in ("table3", "table4", "table5"):
-        assert all(head in section(text, name) for head in ("chance %", "prob. best %", "share %"))
+        assert all(head in section(text, name) for head in ("chance %", "best %", "UA %", "95 %"))
     (multi,) = (r for r in findings["table4"]["records"] if (r["level"], r["metric"]) == ("multi", "ua"))
     row = next(r for r in rows(section(text, "table4")) if r[1] == "multi")
     interval = f"{100 * multi['low']:.1f} to {100 * multi['high']:.1f}"
-    assert row[2] == "50.0"
-    assert row[-4:] == [
+    assert row[-5:] == [
+        f"{multi['wins']:.3g} of 2",
         f"{100 * multi['share']:.1f}",
         interval,
         f"{100 * multi['p_best']:.1f}",
-        f"{multi['wins']:.3g} of 2",
+        "50.0",
     ]
+    drawings = {name: section(text, name).count('class="span"') for name in SECTIONS}
+    assert [drawings[name] for name in ("table2", "table3", "effects")] == [6, 24, 2 * counts["effects"]]
 
 
 def test_figures_are_those_of_the_findings(text):
@@ -242,12 +241,12 @@ def test_what_is_absent_is_noted(root, tmp_path):
 
 def test_findings_of_another_form_are_refused(root, tmp_path):
     findings = json.loads((root / "findings" / "findings.json").read_text())
-    del findings["table3"]["records"][0]["chance"]
+    del findings["table3"]["rows"]
     (tmp_path / "findings.json").write_text(json.dumps(findings))
     with refuses("changed since it was written", where="findings.json"):
         write_report(tmp_path, tmp_path / "out.html", root / "ledger")
     recorded_again(tmp_path / "findings.json")
-    with refuses("not as steps/findings.py writes it (KeyError: 'chance')"):
+    with refuses("not as steps/findings.py writes it (KeyError: 'rows')"):
         write_report(tmp_path, tmp_path / "out.html", root / "ledger")
     assert not (tmp_path / "out.html").exists()
 
@@ -255,13 +254,12 @@ def test_findings_of_another_form_are_refused(root, tmp_path):
 def test_tables_that_cannot_be_computed_say_why(root, tmp_path):
     findings = json.loads((root / "findings" / "findings.json").read_text())
     for name in ("table5", "effects", "transfer", "variance", "negative_control"):
-        findings[name] |= {"records": [], "notes": [f"Cannot be computed: no {name}."]}
+        findings[name] |= {"records": [], "rows": [], "notes": [f"Cannot be computed: no {name}."]}
     (tmp_path / "findings.json").write_text(json.dumps(findings))
     recorded_again(tmp_path / "findings.json")
     write_report(tmp_path, tmp_path / "out.html", root / "ledger")
     texts = Parsed((tmp_path / "out.html").read_text()).texts
     assert all(f"Cannot be computed: no {name}." in texts for name in ("table5", "effects", "transfer", "variance"))
-    assert "Cannot be computed: no matched pairs of mixes with and without a source corpus are there." in texts
 
 
 @pytest.mark.parametrize(
@@ -272,8 +270,8 @@ def test_tables_that_cannot_be_computed_say_why(root, tmp_path):
         ("ledger/runs.parquet", None, "no such file; run steps/ledger.py again"),
         ("ledger/runs.parquet", "", "runs.parquet: changed since it was written; run steps/ledger.py again"),
         ("ledger/ledger.json", "{}", "command is missing; run steps/ledger.py again"),
-        ("status.json", "[]", "has no list of experiments"),
-        ("status.json", '{"experiments": [{}]}', "experiment 1: lacks combination"),
+        ("status.json", "[]", "no states of experiments"),
+        ("status.json", '{"experiments": [{}]}', "experiments[0].combination is missing"),
         ("status.json", None, "no such file"),
     ],
 )
@@ -306,30 +304,6 @@ def test_a_damaged_run_is_named(root, tmp_path, column, value, message):
     recorded_again(tmp_path / "ledger" / "ledger.json")
     with pytest.raises(InputError, match=f"runs.parquet: .*{message}.*steps/"):
         write_report(root / "findings", tmp_path / "out.html", tmp_path / "ledger")
-
-
-def test_states_are_read_from_folders(tmp_path):
-    """Two cells with two folds: one is done, one failed, one is of no training, one is not there."""
-    rows = {"ravdess": answered("ravdess", ["a"])}
-    made = [(TWO.configurations[0], 1), (TWO.configurations[0], 2), (TWO.configurations[1], 1)]
-    folders = [write_run(tmp_path, ["ravdess"], c, fold, 0, rows, zero_shot={}) for c, fold in made]
-    (folders[2] / "train.json").unlink()
-    recorded_again(folders[0] / "zero_shot.json", target_hashes={})
-    failure = {"run": "r", "job": 1, "error": "out of memory", "log": "train.log"}
-    (folders[1] / "failed.json").write_text(json.dumps(failure))
-    grid = {"corpora": ["tess", "ravdess"], "task": ["multi"], "temporal": ["lstm"], "pooling": ["mu", "mu_sigma2"]}
-    found = read_status_file(tmp_path, grid)
-    assert found.totals == {"done": 1, "running": 0, "failed": 2, "missing": 1}
-    assert found.cells == {
-        "ravdess": {
-            ("multi", "lstm", "mu"): {"done": 1, "failed": 1},
-            ("multi", "lstm", "mu_sigma2"): {"failed": 1, "missing": 1},
-        }
-    }
-    assert found.failed[1] == ("ravdess/multi_lstm_mu/fold2_seed0", "out of memory", str(folders[1] / "train.log"))
-    assert not found.listed
-    with refuses("no folder of any combination of tess"):
-        read_status_file(tmp_path, {**grid, "corpora": ["tess"]})
 
 
 def test_curves_are_means_of_the_runs_that_still_train():

@@ -3,10 +3,9 @@
 import base64
 import re
 
-import numpy as np
 import pytest
 from browser import CONTRAST, SIZES
-from made_ledgers import PAPER, drawn_target
+from made_ledgers import PAPER, RUN, drawn_grid
 from test_html import made_page
 
 from ser.findings.html import write_report
@@ -72,7 +71,7 @@ def test_drawings_are_seen(page):
 
 
 def test_it_is_printed_without_what_is_folded(page):
-    table = "document.querySelector('#scores').parentElement.querySelector('table').checkVisibility()"
+    table = "document.querySelector('#cells').parentElement.querySelector('table').checkVisibility()"
     page.call("Emulation.setEmulatedMedia", media="print")
     shown = {}
     for unfolded in (True, False):
@@ -89,15 +88,7 @@ def test_it_is_printed_without_what_is_folded(page):
 
 def test_the_paper_s_grid_is_printed_on_twelve_pages_at_most(page, tmp_path):
     """168 cells of three targets."""
-    rng = np.random.default_rng(0)
-    sizes = {"iemocap": (10, 5), "ravdess": (24, 6), "customer_ptbr": (8, 4)}
-    targets = {
-        name: drawn_target(rng, name, speakers=n, folds=f, seeds=2, zero_shot=True, per_class=4)
-        for name, (n, f) in sizes.items()
-    }
-    run = {"settings_hash": "s", "comparable_hash": "c", "preset": "strict", "precision": "float32"}
-    run |= {"git_revision": "r", "normalisation": "global", "notes": [], "folds": "{}", "counts": "{}"}
-    ledger = Ledger([run | {"protocol_hash": "{}"}], targets, {"problems": [], "command": "x"}, [])
+    ledger = Ledger([RUN], drawn_grid(zero_shot=True, per_class=4), {"problems": [], "command": "x"}, [])
     write_findings(Results(ledger, PAPER, "x", 100), tmp_path / "findings")
     write_report(tmp_path / "findings", tmp_path / "page.html")
     page.open(tmp_path / "page.html")

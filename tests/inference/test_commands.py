@@ -13,7 +13,6 @@ from pathlib import Path
 
 import kaldiio
 import numpy as np
-import programs
 import pytest
 import soundfile
 from conftest import ROOT, refuses
@@ -21,13 +20,13 @@ from made_models import SMALL, made_model, swelling
 
 from ser import load_model
 from ser.cli import COMMANDS, main
-from ser.inference import Predictor, open_model
 from ser.inference.explain import explain
-from ser.inference.model import write_sums
+from ser.inference.model import open_model, write_sums
 from ser.inference.predict import api
 from ser.inference.predict.answers import Answers
 from ser.inference.predict.api import EmotionModel
 from ser.inference.predict.inputs import Source
+from ser.inference.predictor import Predictor
 from ser.scoring.calibration import tempered, threshold_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
@@ -273,9 +272,3 @@ def test_answers_from_python(made, packed):
     assert wrong.label is None
     assert math.isnan(wrong.confidence)
     assert "none.wav: no such file" in wrong.error
-
-
-def test_the_step_and_the_launcher_are_the_command(made, packed):
-    expected = programs.run("-m", "ser", "predict", packed, files_of(made)[0])
-    step = programs.run(ROOT / "steps" / "predict.py", packed, files_of(made)[0])
-    assert step.stdout == expected.stdout != ""

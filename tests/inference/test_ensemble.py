@@ -17,8 +17,7 @@ from ser.common.records import write_record
 from ser.config import read_experiment
 from ser.config.load import shared_settings
 from ser.corpora.kaldi import read_table
-from ser.inference import open_model
-from ser.inference.model import DESCRIPTION, write_sums
+from ser.inference.model import DESCRIPTION, open_model, write_sums
 from ser.inference.onnx.export import export
 from ser.inference.pack import pack
 from ser.inference.predictor import Predictor

@@ -15,10 +15,11 @@ from conftest import refuses
 
 from ser import load_model
 from ser.cli import main
-from ser.inference import Predictor, open_model
+from ser.inference.model import open_model
 from ser.inference.predict import sound
 from ser.inference.predict.answers import Answers
 from ser.inference.predict.inputs import Source, scratch, sources_of
+from ser.inference.predictor import Predictor
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
 

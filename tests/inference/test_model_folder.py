@@ -10,9 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from ser.cli import main
 from ser.common import InputError
-from ser.inference import open_model
 from ser.inference.card import card, seen
-from ser.inference.model import FILES, experiment_from, read_description, write_sums
+from ser.inference.model import FILES, experiment_from, open_model, read_description, write_sums
 from ser.inference.pack import pack
 from ser.training.checkpoint import save_tensors
 

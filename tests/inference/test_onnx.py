@@ -13,7 +13,7 @@ from ser.cli import main
 from ser.config.registry import POOLING, TEMPORAL
 from ser.inference.onnx import export as exporting
 from ser.inference.onnx import graph
-from ser.inference.onnx.export import INPUTS, STATISTICS, answers, compare_graphs, export, predicted, quantise, session
+from ser.inference.onnx.export import INPUTS, STATISTICS, Exported, compare_graphs, export, predicted, quantise
 from ser.inference.predictor import Predictor
 
 # Three lengths; the second batch holds all of them.
@@ -111,7 +111,7 @@ def test_statistics_of_a_speaker_may_be_given(tmp_path):
     assert np.abs(right - predicted(predictor, samples)).max() > 0.1
     found = run(tmp_path / "a.onnx", samples, **dict(zip(STATISTICS, own, strict=True)))
     np.testing.assert_allclose(found, right, atol=1e-4)
-    np.testing.assert_array_equal(answers(predictor, "waveform", session(tmp_path / "a.onnx"), samples, own), found)
+    np.testing.assert_array_equal(Exported(predictor, tmp_path / "a.onnx").posteriors(samples, own), found)
 
 
 def test_a_graph_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
@@ -180,5 +180,5 @@ def test_labels_of_another_set_are_named(tmp_path):
     predictor = Predictor(made_model(samples, *SMALL))
     (tmp_path / "utt2emo").write_text("a bored\n")
     (tmp_path / "wav.scp").write_text("a a.wav\n")
-    with refuses("a: bored is none of the model's labels (angry, happy, neutral, sad", where="utt2emo"):
-        compare_graphs(predictor, "waveform", [], tmp_path)
+    with refuses("(bored; a is one); it answers angry, happy, neutral, sad", where="utt2emo"):
+        compare_graphs(predictor, [], tmp_path)

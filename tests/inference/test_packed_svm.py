@@ -15,8 +15,7 @@ from sklearn.svm import SVC
 from ser import load_model
 from ser.cli import main
 from ser.corpora.kaldi import read_table
-from ser.inference import open_model
-from ser.inference.model import DESCRIPTION, FILES, write_sums
+from ser.inference.model import DESCRIPTION, FILES, open_model, write_sums
 from ser.inference.pack import pack
 from ser.nets import LinearSVM
 from ser.scoring.baseline import run

@@ -11,7 +11,8 @@ from conftest import refuses
 
 from ser import load_model
 from ser.cli import main
-from ser.inference import Predictor, open_model
+from ser.inference.model import open_model
+from ser.inference.predictor import Predictor
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
 

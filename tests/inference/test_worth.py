@@ -16,11 +16,12 @@ from ser.augment.transforms import Volume
 from ser.cli import main
 from ser.common import InputError
 from ser.corpora.kaldi import read_table, write_table
-from ser.inference import Predictor, open_model
 from ser.inference.check import measure as check
 from ser.inference.check.labelled import read_labelled
 from ser.inference.check.measure import CONDITIONS, LOUDER, Changed, Condition
+from ser.inference.model import open_model
 from ser.inference.predict.inputs import Source
+from ser.inference.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 

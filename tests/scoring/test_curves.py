@@ -11,7 +11,8 @@ from scored import whole_train
 
 from ser.common import InputError
 from ser.common.records import write_record
-from ser.scoring.curves import curves_of, draw_curves, find_trainings, plot_curves, read_curves
+from ser.scoring.curves import curves_of, draw_curves, plot_curves, read_curves
+from ser.scoring.files import folders_with
 from ser.training import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,8 +192,8 @@ def test_reads_what_a_training_writes(made, tmp_path):
 
 def test_trainings_are_found_below_folders_once_each(tmp_path):
     a, b = (write_training(tmp_path / "exp" / "c" / cell / "fold1_seed0") for cell in ("a", "b"))
-    assert find_trainings([tmp_path / "exp" / "c" / "b", tmp_path]) == [b, a]
-    assert find_trainings([a]) == [a]
+    assert folders_with("epochs.jsonl", [tmp_path / "exp" / "c" / "b", tmp_path], "none") == [b, a]
+    assert folders_with("epochs.jsonl", [a], "none") == [a]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ def test_what_cannot_be_drawn_is_an_error(tmp_path):
     with refuses("holds no epoch", where="epochs.jsonl"):
         read_curves(empty)
     with refuses("no epochs.jsonl in or below it", where="other"):
-        find_trainings([folder, tmp_path / "other"])
+        folders_with("epochs.jsonl", [folder, tmp_path / "other"], "no epochs.jsonl in or below it")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import programs
 import pytest
 from conftest import refuses
-from scored import as_older, recorded_again, whole_result
+from scored import whole_result
 
 from ser.config import write_experiment
 from ser.features import ArkWriter
@@ -18,7 +18,7 @@ def write_run(exp, cell, fold, seed, rows, normalisation="global"):
     """A scored run: rows are (speaker, truth, hypothesis)."""
     folder = exp / "c" / cell / f"fold{fold}_seed{seed}"
     folder.mkdir(parents=True)
-    lines = [f"c\t{s}-{i}\t{s}\t{t}\t{h}\n" for i, (s, t, h) in enumerate(rows)]
+    lines = [f"c\t{s}-{i}\t{s}\t{t}\t{h}\t\n" for i, (s, t, h) in enumerate(rows)]
     (folder / "result.tsv").write_text("".join(lines))
     confusion = [[sum(row[1:] == (t, h) for row in rows) for h in "ab"] for t in "ab"]
     result = whole_result(confusion, "ab", fold, seed=seed, preset="p", normalisation=normalisation)
@@ -207,13 +207,3 @@ def test_seeds_of_other_utterances_are_refused(seeds):
     write_posteriors(seeds, "net", 2, 1, [("y", "a", 0.8), ("y", "a", 0.6)])
     with refuses("y-1", where="fold2_seed1"):
         read_pools([seeds], ensembles=True)
-
-
-def test_experiments_of_earlier_versions_are_pooled_alike(seeds):
-    found = read_pools([seeds], ensembles=True)
-    for folder in seeds.glob("*/*/*"):
-        recorded_again(folder / "result.json")
-        as_older(folder)
-    assert not [*seeds.rglob("result.tsv")]
-    for one, other in zip(read_pools([seeds], ensembles=True), found, strict=True):
-        assert one.by_seed.tolist() == other.by_seed.tolist()

@@ -1,22 +1,19 @@
 import kaldiio
 import numpy as np
 import pytest
-from safetensors.torch import load_file
 from scored import decoded_again, hypotheses
 
 from ser.batches import UtteranceDataset
-from ser.common import InputError, digest
+from ser.common import InputError
 from ser.features import ArkWriter
 from ser.features.archive import read_archive
-from ser.nets import build
 from ser.nets.evaluate import log_posteriors
 from ser.scoring.calibration import choose_temperature, expected_calibration_error, tempered
-from ser.scoring.decode import Decoder, decode_part
+from ser.scoring.decode import Decoder
 from ser.scoring.files import read_result
 from ser.scoring.result import score_experiment
 from ser.scoring.results_table import read_results, results_table
 from ser.training import Trainer
-from ser.training.device import resolve_device
 
 
 @pytest.fixture
@@ -27,29 +24,20 @@ def trained(made, tmp_path):
     folder = tmp_path / "exp" / experiment.folder
     folder.mkdir(parents=True)
     Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes()).run()
-    network = build(experiment, data.heads)
-    network.load_state_dict(load_file(folder / "model.safetensors"))
-    machine = resolve_device(experiment.training)
+    decoder = Decoder(experiment, folder)
     for part in data.parts("test").values():
-        decode_part(
-            network,
-            part,
-            experiment.batches,
-            machine.device,
-            folder,
-            {"model": digest(folder / "model.safetensors")},
-        )
-    return data, folder, network, machine
+        decoder.decode_part(part)
+    return data, folder, decoder.network, decoder
 
 
 def test_posteriors_are_keyed_and_sum_to_one(trained):
-    data, folder, network, machine = trained
+    data, folder, network, decoder = trained
     part = data.parts("test")["one"]
     post = kaldiio.load_scp(str(folder / "decode_one_test" / "post.scp"))
     score_experiment(data, folder, "test")
     hyp = hypotheses(folder, "one")
     assert set(post) == set(part.ids) == set(hyp)
-    expected = np.exp(log_posteriors(network, UtteranceDataset(part, data.experiment.batches), "one", machine.device))
+    expected = np.exp(log_posteriors(network, UtteranceDataset(part, data.experiment.batches), "one", decoder.device))
     for key, row in zip(part.ids, expected, strict=True):
         np.testing.assert_allclose(post[key], row, atol=1e-6)
         assert post[key].sum() == pytest.approx(1, abs=1e-5)
@@ -107,7 +95,7 @@ def test_a_missing_utterance_is_named(trained):
         for key in posteriors.keys() - {gone}:
             writer.write(key, posteriors[key])
     decoded_again(folder, "one", "test")
-    with pytest.raises(InputError, match=f"post.ark: {gone}: no posterior for each of its classes: not the posteriors"):
+    with pytest.raises(InputError, match=f"post.ark: {gone} is in only one of it and the test part"):
         score_experiment(data, folder, "test")
 
 

@@ -62,12 +62,6 @@ def test_folds_of_equal_protocol_and_counts_share_a_line(data_lines):
     ]
 
 
-def test_older_results_without_a_protocol_are_printed_and_counted(data_lines):
-    found = data_lines(result(1), result(2, **described("a" * 10, 1)), result(3))
-    assert len(found) == 2
-    assert found[1] == "- Data: 2 of 3 results do not record it; stage 6, run again, adds it."
-
-
 def test_a_setting_in_which_rows_of_a_preset_differ_is_a_column(made, tmp_path):
     for fold, options in ((1, []), (2, ["training.max_epochs=7", "training.threads=2"])):
         folder = tmp_path / "exp" / "c" / "cell" / f"fold{fold}_seed0"

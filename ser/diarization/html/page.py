@@ -16,8 +16,8 @@ from ser.common.pictures import text_colour
 from ser.diarization.html.sound import CODECS, LONGEST, read_sound
 from ser.diarization.picture import colours_of
 from ser.diarization.segments import Timeline
+from ser.inference.base import ABSTAINED
 from ser.inference.card import LIMITS
-from ser.inference.confidence import ABSTAINED
 from ser.inference.predictor import Predictor
 
 FOLDER = Path(__file__).parent
@@ -91,7 +91,7 @@ def clock(seconds: float) -> str:
 def trust(timeline: Timeline, predictor: Predictor) -> list[tuple[str, list[str]]]:
     """Scores, normalisation and calibration behind the labels: term and statements."""
     description = predictor.model.description
-    metrics, grouped = description["metrics"], predictor.batches.normalisation
+    metrics, grouped = description["metrics"], predictor.normalisation
     tested = [
         f"{corpus}: {100 * scores['ua']:.1f} % on {scores['n']} utterances"
         for corpus, scores in metrics["test"].items()

@@ -9,16 +9,13 @@ from typing import Any
 from ser.common import InputError, digest, write_text
 from ser.common.output import html_template
 from ser.common.records import read_record
-from ser.findings.html.effect_tables import tables_of
-from ser.findings.html.pictures import confusions_of, effect_pictures, matrix_of, scores_of, transfer_of
 from ser.findings.html.runs import Runs, colour_of, hashes_of, panels_of, read_runs, settings_of
 from ser.findings.html.status import read_status_file
-from ser.findings.report.pictures import SCALE
+from ser.findings.html.tables import SCALE, confusions_of, matrix_of, table_of, transfer_of
 from ser.findings.report.write import FIGURES
 
 KEYS = ("command", "ledger", "grid", "runs", "resamples", "coverage", "origin", "notes", "targets", "comparable_hash")
-SHEETS = [f"table{i}" for i in range(1, 6)]
-SHEETS += ["answers", "effects", "transfer", "budgets", "variance", "negative_control"]
+TABLES = [*(f"table{i}" for i in range(1, 6)), "effects", "budgets", "variance", "negative_control", "cells"]
 
 
 def write_report(findings: Path, out: Path, ledger: Path | None = None, grid_status: Path | None = None) -> None:
@@ -27,14 +24,14 @@ def write_report(findings: Path, out: Path, ledger: Path | None = None, grid_sta
     Args:
         findings: what steps/findings.py wrote.
         ledger: what steps/ledger.py wrote; none: the folder ledger beside the findings, if it is there.
-        grid_status: JSON file or root of the experiments; see `read_grid_status`.
+        grid_status: what steps/grid.py status wrote.
 
     Raises:
         InputError: one of these is absent or damaged.
     """
     path = findings / FIGURES
     found = read_record(path, dict[str, Any], "run steps/findings.py again")
-    missing = [key for key in (*KEYS, "synthetic", *SHEETS) if key not in found]
+    missing = [key for key in (*KEYS, "synthetic", *TABLES, "answers", "transfer") if key not in found]
     if missing:
         raise InputError(f"lacks {missing[0]}", path, "run steps/findings.py again")
     from jinja2 import UndefinedError
@@ -43,7 +40,7 @@ def write_report(findings: Path, out: Path, ledger: Path | None = None, grid_sta
     runs = read_runs(ledger or beside, found) if ledger or beside.is_dir() else Runs([], {})
     try:
         context = _context(found, runs)
-        context["grid_status"] = read_status_file(grid_status, found["grid"]) if grid_status else None
+        context["grid_status"] = read_status_file(grid_status) if grid_status else None
         context["digest"] = digest(path)
         text = html_template(Path(__file__).with_name("page.html")).render(context)
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, UndefinedError) as error:
@@ -57,13 +54,11 @@ def _context(found: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
     same, varied = settings_of(runs.rows)
     return {
         "found": found,
-        "tables": tables_of(found),
+        "tables": {name: table_of(found[name]) for name in TABLES},
         "confusions": {name: confusions_of(target) for name, target in found["targets"].items()},
-        "scores": {name: scores_of(target) for name, target in found["targets"].items()},
         "matrix": matrix_of(found),
         "scale": f"{100 * SCALE:g}",
         "transfer": transfer_of(found),
-        "sources": effect_pictures(found),
         "curves": panels_of(runs.curves, corpora),
         "colours": {corpus: colour_of(i) for i, corpus in enumerate(corpora)},
         "runs": len(runs.rows),

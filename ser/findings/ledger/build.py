@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from ser.common import InputError, atomic_path, digest, write_text
+from ser.common.packs import packs
 from ser.common.progress import progress
 from ser.common.records import read_record, write_record
 from ser.common.run_folder import RESULT, RUNS
 from ser.config.registry import METRICS
-from ser.findings.ledger.kept import Tables, grow, join_ledgers
+from ser.findings.ledger.kept import Tables, grow, join_ledgers, joined, read_tables
 from ser.findings.ledger.run import Run, RunReader
 from ser.findings.ledger.schema import FILES, arrow_schema, description
 from ser.grid.kept import read_kept
 from ser.grid.state import zero_shot_found
 from ser.scoring.files import folders_with, read_train
-
-if TYPE_CHECKING:
-    import pyarrow.parquet
 
 # Predictions that are held until they are written together.
 GROUP = 200_000
@@ -100,21 +98,13 @@ def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: 
         raise InputError("is not a ledger, which would be replaced", out, "choose another --out")
     problems: list[dict[str, str]] = []
     stamps: dict[str, str] = {}
-    earlier = _Earlier(out, _reader(corpora))
+    earlier = _earlier(out, _reader(corpora))
     with atomic_path(out) as temporary:
         temporary.mkdir()
-        with _Files(temporary) as files:
-            for tables in _runs(folders, RunReader(corpora), earlier, problems, stamps):
-                files.add(tables)
-        if not files.runs:
+        counts = _write_files(temporary, _runs(folders, RunReader(corpora), earlier, problems, stamps))
+        if not counts["runs"]:
             raise InputError(f"{len(folders)} folders: no run can be used; the first: {problems[0]['problem']}")
-        summary = {
-            "command": command,
-            "corpora": list(corpora),
-            "runs": files.runs,
-            "predictions": files.predictions,
-            "problems": problems,
-        }
+        summary = {"command": command, "corpora": list(corpora), **counts, "problems": problems}
         write_record(temporary / "ledger.json", summary, [temporary / name for name in PARQUET])
         write_text(temporary / "README.md", description())
         _write_stamps(temporary, _reader(corpora), stamps)
@@ -124,7 +114,7 @@ def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: 
 def _runs(
     folders: Sequence[Path],
     reader: RunReader,
-    earlier: _Earlier,
+    earlier: Mapping[str, tuple[str, Tables]],
     problems: list[dict[str, str]],
     stamps: dict[str, str],
 ) -> Iterator[Tables]:
@@ -133,8 +123,9 @@ def _runs(
     for folder in progress(folders, text="ledger", unit="run"):
         stamp = stamp_of(folder)  # before its files are read, which may change meanwhile
         try:
-            tables, problem = earlier.tables(folder, stamp), ""
-            if tables is None:
+            before, tables = earlier.get(str(folder), ("", {}))
+            problem = ""
+            if before != stamp:
                 run = reader.read(folder)
                 tables, problem = _tables_of(run), run.problem
             name = tables["runs"]["config_hash"][0].as_py()
@@ -181,35 +172,22 @@ def _write_stamps(out: Path, reader: str, stamps: Mapping[str, str]) -> None:
     write_record(out / SOURCES, {"reader": reader, "stamps": stamps}, [out / name for name in PARQUET])
 
 
-class _Earlier:
-    """The ledger that is replaced, from which runs are taken of which no file has changed."""
+def _earlier(out: Path, reader: str) -> dict[str, tuple[str, Tables]]:
+    """Runs of the ledger that is replaced: folder -> stamp of its files, and what was made of them."""
+    import pyarrow.compute as pc
 
-    def __init__(self, out: Path, reader: str) -> None:
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-
-        self.stamps = _read_stamps(out, reader)
-        self.places: dict[str, tuple[int, int, int]] = {}  # folder -> row, first prediction, predictions
-        if not self.stamps:
-            return
-        self.files: Tables = {name: pq.read_table(out / f"{name}.parquet", schema=arrow_schema(columns))
-                              for name, columns in FILES.items()}  # fmt: skip
-        counts = {
-            entry["values"]: entry["counts"] for entry in pc.value_counts(self.files["predictions"]["run"]).to_pylist()
-        }
-        start = 0
-        for row, (folder, run) in enumerate(
-            zip(*(self.files["runs"][key].to_pylist() for key in ("folder", "run")), strict=True)
-        ):
-            self.places[folder] = row, start, counts[run]
-            start += counts[run]
-
-    def tables(self, folder: Path, stamp: str) -> Tables | None:
-        """A run, or None where it is to be read."""
-        if self.stamps.get(str(folder)) != stamp or str(folder) not in self.places:
-            return None
-        row, start, count = self.places[str(folder)]
-        return {"runs": self.files["runs"].slice(row, 1), "predictions": self.files["predictions"].slice(start, count)}
+    stamps = _read_stamps(out, reader)
+    if not stamps:
+        return {}
+    runs, predictions = read_tables(out).values()
+    counts = {entry["values"]: entry["counts"] for entry in pc.value_counts(predictions["run"]).to_pylist()}
+    found, start = {}, 0
+    for row, (folder, run) in enumerate(zip(runs["folder"].to_pylist(), runs["run"].to_pylist(), strict=True)):
+        if folder in stamps:
+            own = {"runs": runs.slice(row, 1), "predictions": predictions.slice(start, counts[run])}
+            found[folder] = stamps[folder], own
+        start += counts[run]
+    return found
 
 
 def _tables_of(run: Run) -> Tables:
@@ -228,46 +206,21 @@ def _tables_of(run: Run) -> Tables:
     }
 
 
-class _Files:
-    """Parquet files of runs and predictions, written bit by bit."""
+def _write_files(folder: Path, runs: Iterable[Tables]) -> dict[str, int]:
+    """Parquet files of runs and predictions, written bit by bit; how many rows each has."""
+    from pyarrow.parquet import ParquetWriter
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.runs = self.predictions = 0
-        self.stack = ExitStack()
-        self.parquet: dict[str, pyarrow.parquet.ParquetWriter] = {}
-        self.pending: list[Tables] = []
-        self.held = 0
-
-    def __enter__(self) -> _Files:
-        from pyarrow.parquet import ParquetWriter
-
-        for name, columns in FILES.items():
-            writer = ParquetWriter(self.folder / f"{name}.parquet", arrow_schema(columns), compression="zstd")
-            self.parquet[name] = self.stack.enter_context(writer)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            if error == (None, None, None):
-                self._flush()
-        finally:
-            self.stack.close()
-
-    def add(self, tables: Tables) -> None:
-        """Take a run; it is written with others."""
-        self.pending.append(tables)
-        self.runs += 1
-        self.predictions += len(tables["predictions"])
-        self.held += len(tables["predictions"])
-        if self.held >= GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        if self.pending:
-            for name, writer in self.parquet.items():
-                table = pa.concat_tables([tables[name] for tables in self.pending])
-                writer.write_table(table.unify_dictionaries().combine_chunks())
-        self.pending, self.held = [], 0
+    counts = dict.fromkeys(FILES, 0)
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(
+                ParquetWriter(folder / f"{name}.parquet", arrow_schema(columns), compression="zstd")
+            )
+            for name, columns in FILES.items()
+        }
+        for group in packs(runs, lambda tables: len(tables["predictions"]), GROUP):
+            for name, writer in writers.items():
+                table = joined([tables[name] for tables in group])
+                writer.write_table(table)
+                counts[name] += len(table)
+    return counts

@@ -48,7 +48,7 @@ def grow(kept: Path, new: Path, exp_dirs: Sequence[Path], corpora: Sequence[str]
             gone = before["runs"].filter(_among(before["runs"]["config_hash"], own["runs"]["config_hash"]))["run"]
             replaced += len(gone)
             for name, table in before.items():
-                own[name] = _joined([table.filter(pc.invert(_among(table["run"], gone))), own[name]])
+                own[name] = joined([table.filter(pc.invert(_among(table["run"], gone))), own[name]])
         with atomic_path(folder) as temporary:
             _write(temporary, own, corpora, "kept by the ledger stage of a grid", [])
     return f"{kept}: {added} runs added, {replaced} of them in the place of earlier ones"
@@ -84,7 +84,7 @@ def join_ledgers(
             gone = tables["runs"]["run"].filter(twice)
             found.append({name: table.filter(pc.invert(_among(table["run"], gone))) for name, table in tables.items()})
             seen |= set(hashes.to_pylist())
-    tables = {name: _joined([tables[name] for tables in found]) for name in FILES}
+    tables = {name: joined([tables[name] for tables in found]) for name in FILES}
     with atomic_path(out) as temporary:
         write_text(temporary / "README.md", description())
         return _write(temporary, tables, corpora, command, problems)
@@ -106,18 +106,23 @@ def _write(
 
 def _read(folder: Path) -> Tables:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     again = f"restore {folder} (git checkout), or remove it to train its experiments again"
     read_record(folder / "ledger.json", dict[str, Any], again, [f"{name}.parquet" for name in FILES])
     try:
-        return {
-            name: pq.read_table(folder / f"{name}.parquet", schema=arrow_schema(columns))
-            for name, columns in FILES.items()
-        }
+        return read_tables(folder)
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"not readable as a ledger of this version ({reason})", folder, again) from None
+
+
+def read_tables(folder: Path) -> Tables:
+    """The files of a ledger."""
+    import pyarrow.parquet as pq
+
+    return {
+        name: pq.read_table(folder / f"{name}.parquet", schema=arrow_schema(kinds)) for name, kinds in FILES.items()
+    }
 
 
 def _among(column: pyarrow.ChunkedArray, values: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
@@ -127,7 +132,8 @@ def _among(column: pyarrow.ChunkedArray, values: pyarrow.ChunkedArray) -> pyarro
     return pc.is_in(column.cast("string"), value_set=values.cast("string").combine_chunks())
 
 
-def _joined(tables: Sequence[pyarrow.Table]) -> pyarrow.Table:
+def joined(tables: Sequence[pyarrow.Table]) -> pyarrow.Table:
+    """Tables below one another."""
     import pyarrow as pa
 
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks()

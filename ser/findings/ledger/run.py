@@ -70,7 +70,7 @@ class RunReader:
         result = _read_result(folder)
         self._check_place(folder, result)
         settings, network = self._settings(folder, result), result["temporal"] != BASELINE
-        described = {key: dict(result.get(key) or {}) for key in OF_TARGETS}
+        described = {key: result[key] for key in OF_TARGETS}
         parts, problem = [_read_targets(folder / RESULT, result, network, zero_shot=False)], ""
         scored: dict[str, Any] = {}
         path = folder / ZERO_SHOT
@@ -79,8 +79,8 @@ class RunReader:
             if unseen is not None:
                 _check_zero_shot(path, unseen, result)
                 parts.append(_read_targets(path, unseen, network, zero_shot=True))
-                scored = {**unseen.get("target_hashes", {}), **unseen.get("left_out", {})}
-                described = {key: {**(unseen.get(key) or {}), **values} for key, values in described.items()}
+                scored = {**unseen["target_hashes"], **unseen["left_out"]}
+                described = {key: {**unseen[key], **values} for key, values in described.items()}
         except InputError as error:
             problem = str(error)
         row = {
@@ -133,7 +133,7 @@ class RunReader:
 
 def _read_result(folder: Path) -> dict[str, Any]:
     result, _ = read_finished(folder, answers=True)
-    tested = [c for c, counts in result.get("counts", {}).items() if any(counts["test"].values())]
+    tested = [c for c, counts in result["counts"].items() if any(counts["test"].values())]
     missing = sorted(set(tested) - set(result["targets"]))
     if missing:
         what = f"lacks the target {missing[0]}, of which it counts test utterances"
@@ -142,7 +142,7 @@ def _read_result(folder: Path) -> dict[str, Any]:
 
 
 def _check_zero_shot(path: Path, unseen: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-    odd = [key for key in IDENTITY if key in unseen and unseen[key] != result[key]]
+    odd = [key for key in IDENTITY if unseen[key] != result[key]]
     if odd:
         raise InputError(f"{odd[0]} is not as in result.json: edited, or of another training", path, RESCORE)
     own = sorted(set(unseen["targets"]) & set(result["corpora"]))

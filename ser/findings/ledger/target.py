@@ -10,10 +10,9 @@ import numpy as np
 
 from ser.common import InputError
 from ser.common.metrics import confusion_matrix
-from ser.common.run_folder import posteriors_path
+from ser.common.run_folder import answers_path, posteriors_path
 from ser.config.registry import METRICS
-from ser.features.archive import read_archive
-from ser.scoring.files import COLUMNS, answers_of, read_answers, read_decode, read_epochs
+from ser.scoring.files import COLUMNS, read_answers, read_archived, read_decode, read_epochs
 
 AGAIN = "run stages 5 and 6 again"
 PART = "test"
@@ -36,18 +35,17 @@ def read_target(result: Path, corpus: str, found: Any, network: bool) -> dict[st
     Raises:
         InputError: a file is absent or cut short, or they do not agree.
     """
-    rows = read_answers(result, corpus, PART)
+    rows = read_answers(result, corpus)
     columns: dict[str, list[Any]] = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
-    answers = answers_of(result, corpus, PART).relative_to(result.parent)
-    _check_scores(f"{result}: {corpus}", str(answers), found, columns["truth"], columns["hypothesis"])
+    answers = answers_path(result).name
+    _check_scores(f"{result}: {corpus}", answers, found, columns["truth"], columns["hypothesis"])
     classes = found["classes"]
     if network:
         classes = read_decode(result.parent, corpus, PART)["classes"]
     columns["classes"] = [" ".join(classes)] * len(rows)
     columns["posteriors"] = [None] * len(rows)
     if network:
-        path = posteriors_path(result.parent, corpus, PART)
-        columns["posteriors"] = _read_posteriors(path, answers.name, columns, classes)
+        columns["posteriors"] = _read_posteriors(result.parent, corpus, columns, classes)
     return columns
 
 
@@ -66,23 +64,16 @@ def _check_scores(
 
 
 def _read_posteriors(
-    path: Path, answers: str, columns: Mapping[str, Sequence[str]], classes: Sequence[str]
+    folder: Path, corpus: str, columns: Mapping[str, Sequence[str]], classes: Sequence[str]
 ) -> list[list[float]]:
     """In the order of the utterances."""
-    found = read_archive(path)
-    odd = sorted(found.keys() ^ set(columns["utterance"]))
-    if odd:
-        raise InputError(f"{odd[0]} stands in only one of it and {answers}", path, AGAIN)
-    rows = [found[key] for key in columns["utterance"]]
-    if any(row.shape != (len(classes),) for row in rows):
-        raise InputError(f"not a probability for each of {', '.join(classes)}", path, AGAIN)
-    table = np.array(rows)
+    table = read_archived(folder, corpus, PART, columns["utterance"], classes)
     index = {name: i for i, name in enumerate(classes)}
     answered = [index.get(name, -1) for name in columns["hypothesis"]]
-    behind = table.max(1) - table[np.arange(len(rows)), answered]
+    behind = table.max(1) - table[np.arange(len(table)), answered]
     if min(answered) < 0 or not np.all(behind <= TIE):
         worst = columns["utterance"][int(np.argmax(behind))]
-        raise InputError(f"{worst}: not the class in {answers}", path, AGAIN)
+        raise InputError(f"{worst}: not the class that was answered", posteriors_path(folder, corpus, PART), AGAIN)
     return table.tolist()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ser.findings.report.effects import p_value
-from ser.findings.report.layout import Table, interval_text, percent, points
+from ser.findings.report.layout import Drawn, Table, difference, score
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
 from ser.findings.stats.bootstrap import LEAST_SPEAKERS
@@ -71,11 +71,11 @@ def _records(found: Results, target: Target, asked: Sequence[Contrast]) -> list[
     m = METRICS.index(METRIC)
     records = []
     for i, effect in enumerate(asked):
-        value, low, high = estimates.of(m, i)
-        if np.isnan(value) or effect.weights is None:
+        if effect.weights is None:
             continue
-        level = effect.weights.min() >= 0
-        verdict = FEW if np.isnan(low) else BETTER if low > 0 else WORSE if high < 0 else UNCLEAR
+        figure, level = estimates.of(m, i), effect.weights.min() >= 0
+        few = np.isnan(figure["low"])
+        verdict = FEW if few else BETTER if figure["low"] > 0 else WORSE if figure["high"] < 0 else UNCLEAR
         records.append(
             {
                 "target": target.name,
@@ -83,9 +83,7 @@ def _records(found: Results, target: Target, asked: Sequence[Contrast]) -> list[
                 "source": " ".join(effect.sources),
                 "metric": METRIC,
                 "kind": "score" if level else "difference",
-                "value": value,
-                "low": low,
-                "high": high,
+                **figure,
                 "verdict": "" if level else verdict,
                 "p_holm": None,
             }
@@ -93,13 +91,9 @@ def _records(found: Results, target: Target, asked: Sequence[Contrast]) -> list[
     return records
 
 
-def _figure(record: Record) -> str:
-    ends = record["low"], record["high"]
-    if record["kind"] == "difference":
-        return points(record["value"], *ends)
-    return percent(record["value"]) + (
-        "" if np.isnan(ends[0]) else f" ({interval_text(max(ends[0], 0), min(ends[1], 1))})"
-    )
+def _figure(record: Record) -> Drawn:
+    shown = difference if record["kind"] == "difference" else score
+    return shown(record["value"], record["low"], record["high"])
 
 
 def _effects(records: Sequence[Record]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ser.findings.report.effects import p_value
-from ser.findings.report.layout import Table, percent, points
+from ser.findings.report.layout import Drawn, Row, Table, difference, percent
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
 from ser.findings.stats.effects import Contrast
@@ -17,7 +17,7 @@ from ser.findings.stats.variance import variance_shares
 
 def variance_table(found: Results) -> Table:
     """Shares of the sum of squares, largest first."""
-    rows, records, missing = [], [], []
+    rows, records, missing = list[Row](), [], []
     for target in found.targets:
         parts = {metric: variance_shares(target, found.design, metric) for metric in METRICS}
         if not any(parts.values()):
@@ -27,7 +27,8 @@ def variance_table(found: Results) -> Table:
                 record: dict[str, Any] = {"target": target.name, "metric": metric, **vars(part)}
                 records.append(record)
                 beyond = "" if part.beyond_noise is None else percent(part.beyond_noise)
-                rows.append([target.name, metric.upper(), part.term, str(part.df), percent(part.share), beyond])
+                share = Drawn(percent(part.share), part.share, 0, part.share)
+                rows.append([target.name, metric.upper(), part.term, str(part.df), share, beyond])
     notes = [
         *([f"Cannot be computed, for cells of the factorial are missing: {', '.join(missing)}."] if missing else []),
         "Analysis of variance over cells and seeds: main effects and two-way interactions; rest: higher interactions "
@@ -40,7 +41,7 @@ def variance_table(found: Results) -> Table:
 
 def control_table(found: Results) -> Table:
     """Runs of the single-corpus baseline, which are the same network as multi and as unified."""
-    rows, records, missing = [], [], []
+    rows, records, missing = list[Row](), [], []
     for target in found.targets:
         pairs = negative_control(target, found.design)
         if pairs is None:
@@ -49,7 +50,7 @@ def control_table(found: Results) -> Table:
         mean = Contrast("negative_control", target.name, (), pairs.mean_weights, len(pairs.cells))
         estimates = found.estimates(target.name, [mean])
         for m, metric in enumerate(METRICS):
-            value, low, high = estimates.of(m, 0)
+            figure = estimates.of(m, 0)
             flip = sign_flip(by_speaker(target, pairs.mean_weights)[m])
             largest = float(np.abs(pairs.differences[m]).max())
             sources = _pair_differences(found, target, m)
@@ -59,9 +60,9 @@ def control_table(found: Results) -> Table:
                     "target": target.name,
                     "metric": metric,
                     "pairs": len(pairs.cells),
-                    "mean": value,
-                    "low": low,
-                    "high": high,
+                    "mean": figure["value"],
+                    "low": figure["low"],
+                    "high": figure["high"],
                     "p": flip.p,
                     "run_sd": float(pairs.run_sd[m]),
                     "largest": largest,
@@ -70,7 +71,7 @@ def control_table(found: Results) -> Table:
                     "differences": " ".join(f"{d:.6f}" for d in pairs.differences[m]),
                 }
             )
-            rows.append([target.name, metric.upper(), str(len(pairs.cells)), points(value, low, high), p_value(flip.p),
+            rows.append([target.name, metric.upper(), str(len(pairs.cells)), difference(**figure), p_value(flip.p),
                          percent(float(pairs.run_sd[m])), percent(largest),
                          f"{percent(beyond)} of {len(sources)}" if len(sources) else ""])  # fmt: skip
     notes = [

@@ -1,12 +1,13 @@
-"""What source corpora do for targets: effects with tests, and the transfer matrix."""
+"""What source corpora do for targets: effects with tests, also by budget of updates, and the transfer matrix."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from ser.findings.report.layout import Table, percent, points
+from ser.findings.report.layout import Row, Table, difference, score
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
 from ser.findings.stats.effects import (
@@ -15,10 +16,15 @@ from ser.findings.stats.effects import (
     SAMPLED,
     SHAPLEY,
     Contrast,
+    main_effects,
     source_effects,
     transfer,
 )
 from ser.findings.stats.tests import Key, Tested
+from ser.scoring.results_table import BUDGETS
+
+# What is equal in trainings with and without a source corpus.
+EQUAL = {"total": "equal total updates", "per_corpus": "equal updates on the target"}
 
 
 def effects_table(found: Results) -> Table:
@@ -30,10 +36,10 @@ def effects_table(found: Results) -> Table:
         own = listed[target.name]
         estimates = found.estimates(target.name, own)
         for i, effect in enumerate(own):
-            texts = []
+            texts: Row = []
             errors = _sampling(effect, found.resampled[target.name].observed)
             for m, metric in enumerate(METRICS):
-                value, low, high = estimates.of(m, i)
+                ends = estimates.of(m, i)
                 test = tests.get((target.name, effect.sources, m)) if effect.kind == MAIN_EFFECT else None
                 p = (test.speakers.p, test.holm, test.seeds.p) if test else (None,) * 3
                 record = {
@@ -41,14 +47,13 @@ def effects_table(found: Results) -> Table:
                     "effect": effect.kind,
                     "sources": " ".join(effect.sources),
                     "metric": metric,
-                    "value": value,
-                    "low": low,
-                    "high": high,
+                    **ends,
                     "pairs": effect.pairs,
                     "configurations": effect.configurations,
                 }
                 records.append(record | dict(zip(("p_speakers", "p_holm", "p_seeds"), p, strict=True)))
-                texts += [(points(value, low, high) or "cannot be computed") + errors[m], *map(p_value, p)]
+                figure = difference(**ends)
+                texts += [figure._replace(text=figure.text + errors[m]), *map(p_value, p)]
             rows.append([target.name, effect.kind, ", ".join(effect.sources), *texts, str(effect.pairs)])
         notes += _additivity(target, own, estimates.value) + _shapley_notes(target, own)
     header = ["target", "effect", "source"]
@@ -130,15 +135,15 @@ def _additivity(target: Target, effects: Sequence[Contrast], values: np.ndarray)
 
 def transfer_table(found: Results) -> Table:
     """The four panels, a row a target and source corpus."""
-    rows, records = [], []
+    rows, records = list[Row](), []
     for target in (*found.targets, *found.unseen):
         own = transfer(target, found.design)
         estimates = found.estimates(target.name, own)
         for i, entry in enumerate(own):
             level = entry.weights is not None and entry.weights.min() >= 0
-            texts = []
+            texts: Row = []
             for m, metric in enumerate(METRICS):
-                value, low, high = estimates.of(m, i)
+                figure = estimates.of(m, i)
                 records.append(
                     {
                         "panel": entry.kind,
@@ -146,15 +151,13 @@ def transfer_table(found: Results) -> Table:
                         "source": " ".join(entry.sources),
                         "metric": metric,
                         "kind": "score" if level else "difference",
-                        "value": value,
-                        "low": low,
-                        "high": high,
+                        **figure,
                         "configurations": entry.configurations,
                     }
                 )
-                texts.append(_score(value, low, high) if level else points(value, low, high) or "cannot be computed")
+                texts.append((score if level else difference)(**figure))
             rows.append([entry.kind, target.name, ", ".join(entry.sources), *texts, str(entry.configurations)])
-    rows.sort(key=lambda row: list(PANELS).index(row[0]))
+    rows.sort(key=lambda row: list(PANELS).index(str(row[0])))
     classes = ", ".join(
         f"{t.name} {100 / np.count_nonzero(t.counts.sum(0)):.0f} %" for t in (*found.targets, *found.unseen)
     )
@@ -169,6 +172,49 @@ def transfer_table(found: Results) -> Table:
     return Table("transfer", "Transfer matrix", header, rows, records, notes)
 
 
-def _score(value: float, low: float, high: float) -> str:
-    inner = "" if np.isnan(low) else f" ({percent(max(low, 0))} to {percent(min(high, 1))})"
-    return percent(value) + inner
+def budgets_table(found: Results) -> Table:
+    """Main effects of source corpora, the two budgets side by side; empty where no run has several corpora."""
+    both = [f for f in (found, found.other) if f is not None and f.ledger.budget]
+    records = [record for one in both for record in _budget_records(one)]
+    known = {tuple(r[key] for key in ("target", "source", "budget", "metric")): r for r in records}
+    header, rows = ["target", "source corpus"], list[Row]()
+    for equal in EQUAL.values():
+        header += [*(f"{metric.upper()}, {equal}" for metric in METRICS), "pairs"]
+    for target, source in dict.fromkeys((r["target"], r["source"]) for r in records):
+        row: Row = [target, source]
+        for budget in EQUAL:
+            own = [known.get((target, source, budget, metric)) for metric in METRICS]
+            row += [difference(r["value"], r["low"], r["high"]) if r else "not in the ledger" for r in own]
+            row.append(str(own[0]["pairs"]) if own[0] else "0")
+        rows.append(row)
+    notes = [
+        "Main effects, in points, of matched pairs of trainings with and without the source corpus; a training on one "
+        "corpus is the same at both budgets.",
+        *(f"{EQUAL[name].capitalize()}: training.budget {name}, {text}." for name, text in BUDGETS.items()),
+        f"{found.intervals}; value +- t * SE.",
+    ]
+    pairs = {budget: [r["pairs"] for r in records if r["budget"] == budget] for budget in EQUAL}
+    if all(pairs.values()) and pairs["total"] != pairs["per_corpus"]:
+        notes.append("The two are means over other pairs where the numbers of pairs differ.")
+    return Table("budgets", "Effects of source corpora by budget of updates", header, rows, records, notes)
+
+
+def _budget_records(found: Results) -> list[dict[str, Any]]:
+    """A record a target, source corpus and metric of the runs of one budget."""
+    records = []
+    for target in found.targets:
+        effects = main_effects(target, found.design)
+        estimates = found.estimates(target.name, effects)
+        for i, effect in enumerate(effects):
+            for m, metric in enumerate(METRICS):
+                records.append(
+                    {
+                        "target": target.name,
+                        "source": effect.sources[0],
+                        "budget": found.ledger.budget,
+                        "metric": metric,
+                        **estimates.of(m, i),
+                        "pairs": effect.pairs,
+                    }
+                )
+    return records

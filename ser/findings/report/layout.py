@@ -7,14 +7,34 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ser.common import output, write_text
+from ser.common import output
 from ser.common.output import csv_cell
 from ser.grid.cells import Cell
 
 Record = Mapping[str, Any]
+
+
+class Drawn(NamedTuple):
+    """A field of a table with an interval, which the page draws beside its text.
+
+    Attributes:
+        value, low, high: fractions; NaN where there is none.
+        mark: where a dashed line stands: chance, the baseline, or 0, by which a difference is known; None: nowhere.
+    """
+
+    text: str
+    value: float
+    low: float
+    high: float
+    mark: float | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Row = list[str | Drawn]
 
 
 @dataclass(frozen=True)
@@ -31,20 +51,9 @@ class Table:
     name: str
     title: str
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Row]
     records: Sequence[Record]
     notes: Sequence[str]
-
-
-def write_findings_table(table: Table, folder: Path, notes: Sequence[str], origin: Record) -> None:
-    """Write name.md and name.csv.
-
-    Args:
-        notes: what it was made of, as every table has it.
-        origin: the same as columns of the CSV.
-    """
-    write_text(folder / f"{table.name}.md", table_markdown(table, notes))
-    write_text(folder / f"{table.name}.csv", comma_separated(table, origin))
 
 
 def table_markdown(table: Table, notes: Sequence[str] = ()) -> str:
@@ -55,7 +64,7 @@ def table_markdown(table: Table, notes: Sequence[str] = ()) -> str:
 
 
 def comma_separated(table: Table, origin: Record) -> str:
-    """A line a record."""
+    """A line a record, with what the table was made of as further columns."""
     text = io.StringIO()
     columns = list(dict.fromkeys(key for record in table.records for key in record)) or ["note"]
     writer = csv.DictWriter(text, [*columns, *origin], lineterminator="\n")
@@ -79,6 +88,18 @@ def points(value: float, low: float, high: float) -> str:
     """ "+1.2 (-0.3 to +2.7)", a difference in points."""
     inner = "" if math.isnan(low) else f" ({100 * low:+.1f} to {100 * high:+.1f})"
     return "" if math.isnan(value) else f"{100 * value:+.1f}{inner}"
+
+
+def difference(value: float, low: float, high: float) -> Drawn:
+    """In points with its interval."""
+    return Drawn(points(value, low, high) or "cannot be computed", value, low, high, 0)
+
+
+def score(value: float, low: float, high: float) -> Drawn:
+    """In percent with its interval."""
+    low, high = max(low, 0), min(high, 1)
+    inner = "" if math.isnan(low) else f" ({interval_text(low, high)})"
+    return Drawn(percent(value) + inner, value, low, high)
 
 
 def named(cells: Sequence[Cell]) -> str:

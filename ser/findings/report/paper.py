@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ser.findings.design import FACTORS
 from ser.findings.paper_tables import ALL, Share, cases, places, shares3, shares4, shares5, table2, ties, winners
-from ser.findings.report.layout import Table, interval_text, named, percent, points
-from ser.findings.report.results import Results, read_json_columns
+from ser.findings.report.layout import Drawn, Row, Table, difference, interval_text, named, percent
+from ser.findings.report.results import Results
 from ser.findings.scores import METRICS
 from ser.findings.stats.bootstrap import estimate
 
@@ -23,6 +24,7 @@ REPORTED = {
     ("ravdess", "ua"): (81.9, 79.2),
     ("customer_ptbr", "ua"): (83.5, 64.7),
 }
+NAN = float("nan")
 SHARES = (
     "Best %: in how many of the resamples the share is the largest of those that it competes with. A share says how "
     "often, not by how much; noise moves it towards chance, and its interval leans that way."
@@ -39,7 +41,7 @@ def _corpora(found: Results) -> Table:
     seen: dict[str, dict[str, Any]] = {}  # corpus -> its own fold -> part -> class -> utterances
     protocols: dict[str, str] = {}
     for row in found.ledger.runs:
-        folds, counts, hashes = read_json_columns(row, "folds", "counts", "protocol_hash")
+        folds, counts, hashes = (json.loads(row[key]) for key in ("folds", "counts", "protocol_hash"))
         for corpus, parts in counts.items():
             seen.setdefault(corpus, {})[folds[corpus]] = parts
         protocols |= hashes
@@ -67,7 +69,7 @@ def _corpora(found: Results) -> Table:
         "the least and the most of several. A corpus without test utterances is never a target.",
         *([f"Cannot be told, for no result counts them: {', '.join(missing)}."] if missing else []),
     ]
-    rows = [[str(record.get(key, 0)) for key in header] for record in records]
+    rows: list[Row] = [[str(record.get(key, 0)) for key in header] for record in records]
     return Table("table1", "Table 1: corpora", header, rows, records, notes)
 
 
@@ -77,7 +79,7 @@ def _range(values: Sequence[int]) -> str:
 
 def _best(found: Results) -> Table:
     """Table 2: the best of all mixes, beside the single-corpus baseline."""
-    rows, records = [], []
+    rows, records = list[Row](), []
     for target in found.targets:
         for best in table2(target, found.resampled[target.name], found.design):
             weights = np.zeros((3, len(target.cells)))
@@ -85,49 +87,43 @@ def _best(found: Results) -> Table:
             if best.single:
                 weights[1, target.index[best.single[0]]] = 1
                 weights[2] = weights[0] - weights[1]
-            m = METRICS.index(best.metric)
-            e = estimate(found.resampled[target.name], weights)
-            (b, s, d), low, high = e.value[m], e.low[m].clip(-1, 1), e.high[m].clip(-1, 1)
+            m, e = METRICS.index(best.metric), estimate(found.resampled[target.name], weights)
+            (b, s, d), low, high = (v[m].tolist() for v in (e.value, e.low.clip(-1, 1), e.high.clip(-1, 1)))
+            low[:2] = [max(value, 0) for value in low[:2]]
             if not best.single:
-                s = d = float("nan")
-            reported = REPORTED.get((target.name, best.metric), (float("nan"),) * 2)
-            record = {
-                "target": target.name,
-                "metric": best.metric,
-                "best": named(best.best),
-                "best_score": b,
-                "best_low": max(low[0], 0),
-                "best_high": high[0],
-                "p_best": best.p_best,
-                "tied": len(best.best),
-                "cells": best.cells,
-                "alone": named(best.single),
-                "alone_score": s,
-                "alone_low": max(low[1], 0) if best.single else float("nan"),
-                "alone_high": high[1] if best.single else float("nan"),
-                "gain": d,
-                "gain_low": low[2],
-                "gain_high": high[2],
-                "reported_best": reported[0] / 100,
-                "reported_alone": reported[1] / 100,
-            }
+                s = d = low[1] = high[1] = NAN
+            reported = [percents / 100 for percents in REPORTED.get((target.name, best.metric), (NAN, NAN))]
             records.append(
-                {key: value if isinstance(value, str | int) else float(value) for key, value in record.items()}
+                {
+                    "target": target.name,
+                    "metric": best.metric,
+                    "best": named(best.best),
+                    "best_score": b,
+                    "best_low": low[0],
+                    "best_high": high[0],
+                    "p_best": best.p_best,
+                    "tied": len(best.best),
+                    "cells": best.cells,
+                    "alone": named(best.single),
+                    "alone_score": s,
+                    "alone_low": low[1],
+                    "alone_high": high[1],
+                    "gain": d,
+                    "gain_low": low[2],
+                    "gain_high": high[2],
+                    "reported_best": reported[0],
+                    "reported_alone": reported[1],
+                }
             )
             rows.append(
                 [
-                    target.name,
-                    best.metric.upper(),
-                    percent(b),
-                    interval_text(record["best_low"], high[0]),
-                    named(best.best),
-                    percent(best.p_best),
-                    percent(s),
-                    interval_text(record["alone_low"], record["alone_high"]),
+                    *(target.name, best.metric.upper(), percent(b)),
+                    Drawn(interval_text(low[0], high[0]), b, low[0], high[0], s if best.single else None),
+                    *(named(best.best), percent(best.p_best), percent(s)),
+                    Drawn(interval_text(low[1], high[1]), s, low[1], high[1]),
                     named(best.single) or "not run",
-                    points(d, low[2], high[2]),
-                    percent(reported[0] / 100),
-                    percent(reported[1] / 100),
+                    difference(d, low[2], high[2]) if best.single else "",
+                    *map(percent, reported),
                 ]
             )
     header = ["target", "", "best %", "95 %", "of", "prob. best %", "alone %", "95 %", "of", "best minus alone",
@@ -224,22 +220,22 @@ def _share_table(name: str, title: str, shares: Sequence[Share], labels: Sequenc
     header = [*labels]
     for metric in METRICS:
         header += [f"{metric.upper()} wins", f"{metric.upper()} %", "95 %", "best %"]
+    records = [
+        {
+            **share.labels,
+            "metric": share.metric,
+            **{key: getattr(share, key) for key in ("wins", "of", "share", "low", "high", "chance")},
+            "p_best": share.best,
+        }
+        for share in shares
+    ]
     rows = [[*key, *(text for m in METRICS for text in _words(by[m])), percent(by[METRICS[0]].chance)]
             for key, by in found.items()]  # fmt: skip
-    return Table(name, title, [*header, "chance %"], rows, [_record(share) for share in shares], notes)
+    return Table(name, title, [*header, "chance %"], rows, records, notes)
 
 
-def _words(share: Share) -> list[str]:
+def _words(share: Share) -> Row:
     wins = f"{share.wins:.3g} of {share.of}"
     best = "" if share.best is None else percent(share.best)
-    return [wins, percent(share.share), interval_text(share.low, share.high), best]
-
-
-def _record(share: Share) -> Mapping[str, Any]:
-    keys = ("wins", "of", "share", "low", "high", "chance")
-    return {
-        **share.labels,
-        "metric": share.metric,
-        **{key: getattr(share, key) for key in keys},
-        "p_best": share.best,
-    }
+    interval = Drawn(interval_text(share.low, share.high), share.share, share.low, share.high, share.chance)
+    return [wins, percent(share.share), interval, best]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -138,8 +137,3 @@ def _grouped(notes: Iterable[str]) -> list[str]:
 
 def _values(runs: Sequence[dict[str, Any]], key: str) -> str:
     return ", ".join(sorted({str(row[key]) for row in runs}))
-
-
-def read_json_columns(row: dict[str, Any], *keys: str) -> list[Any]:
-    """What the JSON texts of a row of the file `runs` hold."""
-    return [json.loads(row[key]) for key in keys]

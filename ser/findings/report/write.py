@@ -5,47 +5,42 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError, atomic_path
+from ser.common import InputError, atomic_path, write_text
 from ser.common.records import write_record
 from ser.findings.design import FACTORS
 from ser.findings.paper_tables import table2
 from ser.findings.report.answers import answers_table
-from ser.findings.report.budgets import budgets_table
-from ser.findings.report.cells import cell_scores, cells_table
+from ser.findings.report.cells import cells_table
 from ser.findings.report.checks import control_table, variance_table
-from ser.findings.report.effects import effects_table, transfer_table
-from ser.findings.report.layout import Table, json_value, write_findings_table
+from ser.findings.report.effects import budgets_table, effects_table, transfer_table
+from ser.findings.report.layout import Table, comma_separated, json_value, table_markdown
 from ser.findings.report.paper import paper_tables
-from ser.findings.report.pictures import plot_shapley, plot_transfer
 from ser.findings.report.results import Results
-from ser.findings.scores import METRICS, Target
+from ser.findings.scores import Target
 from ser.scoring.pooled import COVERAGE
 
 FIGURES = "findings.json"
-TABLES = (answers_table, effects_table, transfer_table, budgets_table, variance_table, control_table)
+TABLES = (answers_table, effects_table, transfer_table, budgets_table, variance_table, control_table, cells_table)
 
 
 def write_findings(found: Results, out: Path) -> list[Table]:
-    """Write all tables, pictures and findings.json; an earlier folder is replaced whole.
+    """Write all tables (md, csv) and findings.json; an earlier folder is replaced whole.
 
-    table1 to table5, answers, effects, transfer, budgets, variance, negative_control, cells (md, csv);
-    pictures of the transfer matrix and of the Shapley values.
+    Returns:
+        All but the scores of all cells, which are long.
 
     Raises:
         InputError: the folder holds something else.
     """
     if out.is_dir() and any(out.iterdir()) and not (out / FIGURES).is_file():
         raise InputError("holds something else, which would be replaced", out, "choose another --out")
-    tables = [*paper_tables(found), *(make(found) for make in TABLES)]
-    effects, transfer = (list(map(dict, s.records)) for s in tables if s.name in ("effects", "transfer"))
+    *tables, cells = (*paper_tables(found), *(make(found) for make in TABLES))
     with atomic_path(out) as temporary:
         temporary.mkdir()
-        for table in (*tables, cells_table(found)):
-            write_findings_table(table, temporary, found.notes, found.origin)
-        for metric in METRICS:
-            plot_transfer(transfer, metric, found.design.corpora, temporary / f"transfer_{metric}.png")
-            plot_shapley(effects, metric, found.design.corpora, temporary / f"shapley_{metric}.png")
-        write_record(temporary / FIGURES, json_value(figures(found, tables)))
+        for table in (*tables, cells):
+            write_text(temporary / f"{table.name}.md", table_markdown(table, found.notes))
+            write_text(temporary / f"{table.name}.csv", comma_separated(table, found.origin))
+        write_record(temporary / FIGURES, json_value(figures(found, [*tables, cells])))
     return tables
 
 
@@ -63,12 +58,12 @@ def figures(found: Results, tables: list[Table]) -> dict[str, Any]:
         "notes": found.notes,
         "synthetic": found.synthetic,
         "targets": {target.name: _target(found, target) for target in found.targets},
-        **{s.name: {"title": s.title, "records": s.records, "notes": s.notes} for s in tables},
+        **{table.name: vars(table) for table in tables},
     }
 
 
 def _target(found: Results, target: Target) -> dict[str, Any]:
-    """Who was tested, the score of every cell with its interval, and confusion matrices of the best and of single."""
+    """Who was tested, and confusion matrices of the best cells and of the best of the single-corpus baseline."""
     confusions = [
         {"cell": cell.name, "metric": best.metric, "which": which, "confusion": _confusion(target, target.index[cell])}
         for best in table2(target, found.resampled[target.name], found.design)
@@ -83,7 +78,6 @@ def _target(found: Results, target: Target) -> dict[str, Any]:
         "utterances": target.utterances,
         "protocol": target.protocol,
         "notes": target.notes,
-        "scores": cell_scores(found, target),
         "confusions": confusions,
     }
 

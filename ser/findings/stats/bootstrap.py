@@ -57,10 +57,9 @@ class Estimate:
     low: np.ndarray
     high: np.ndarray
 
-    def of(self, metric: int, effect: int) -> tuple[float, float, float]:
+    def of(self, metric: int, effect: int) -> dict[str, float]:
         """Value, low and high of one metric and effect."""
-        value, low, high = (float(v[metric, effect]) for v in (self.value, self.low, self.high))
-        return value, low, high
+        return {name: float(values[metric, effect]) for name, values in vars(self).items()}
 
 
 def bootstrap(target: Target, resamples: int = RESAMPLES) -> Resampled:

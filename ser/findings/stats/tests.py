@@ -105,7 +105,6 @@ class Placebo:
         mean_weights: contrast of the mean difference, (cells,).
     """
 
-    target: str
     cells: list[tuple[int, int]]
     differences: np.ndarray
     run_sd: np.ndarray
@@ -129,7 +128,7 @@ def negative_control(target: Target, design: Design) -> Placebo | None:
     weights = np.zeros(len(target.cells))
     weights[first], weights[second] = 1 / len(pairs), -1 / len(pairs)
     # Two runs differ by sqrt(2) times what one varies.
-    return Placebo(target.name, pairs, apart.mean(1), np.sqrt((apart**2).mean((1, 2)) / 2), weights)
+    return Placebo(pairs, apart.mean(1), np.sqrt((apart**2).mean((1, 2)) / 2), weights)
 
 
 def main_effect_tests(targets: Sequence[Target], design: Design) -> dict[Key, Tested]:

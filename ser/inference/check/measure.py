@@ -166,7 +166,7 @@ def check_robustness(predictor: Predictor, utterances: Sequence[Labelled]) -> Ch
             raise InputError(f"no utterance can be read, such as: {next(iter(found.unread.values()))}")
         found.rows = list(_rows(predictor.classes, utterances, CLEAN, plain))
         for name in CONDITIONS:
-            changed = Changed(sources, name, predictor.frontend.sampling_rate)
+            changed = Changed(sources, name, predictor.sampling_rate)
             answers = []
             for prediction in Answers(predictor, changed):
                 answers.append(prediction.label)

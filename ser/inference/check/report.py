@@ -92,17 +92,11 @@ def write_check(folder: Path, predictor: Predictor, data: Sequence[str], found: 
     ]
     write_json(folder / "check.json", values)
     write_text(folder / "check.md", "\n\n".join(part for part in parts if part) + "\n")
-    draw_conditions(found.rows, title, folder / "check.png")
+    _draw(found.rows, title, folder / "check.png")
 
 
-def draw_conditions(rows: Sequence[Row], title: str, path: Path) -> None:
-    """UA to the left, changed decisions to the right; a bar a corpus.
-
-    Args:
-        rows: a condition and corpus each.
-        title: of the picture.
-        path: of the picture: .png, .pdf or .svg.
-    """
+def _draw(rows: Sequence[Row], title: str, path: Path) -> None:
+    """UA to the left, changed decisions to the right; a bar a corpus."""
     from matplotlib.figure import Figure
 
     corpora = list(dict.fromkeys(row.corpus for row in rows))

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
 
     predictor = Predictor(open_model(options.model), options.head)
     if predictor.statistics:
-        kind = predictor.batches.normalisation
+        kind = predictor.normalisation
         print(
             f"warning: trained with {kind} statistics, in place of which those of the training are used",
             file=sys.stderr,

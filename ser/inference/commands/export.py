@@ -45,11 +45,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"{graphs[1]}: the same with weights in eight bits{'' if options.test else '; --test DIR shows its UA'}")
     if predictor.statistics:
         print(
-            f"Normalises by the statistics of the training's mean {predictor.batches.normalisation}, unless group_mean "
+            f"Normalises by the statistics of the training's mean {predictor.normalisation}, unless group_mean "
             "and group_deviation are given."
         )
     if options.test:
-        rows = compare_graphs(predictor, options.input, graphs, options.test)
+        rows = compare_graphs(predictor, graphs, options.test)
         table = [
             [row["name"], f"{row['MB']:.1f}", f"{100 * row['ua']:.1f}", f"{100 * row['wa']:.1f}", f"{row['worst']:.1g}"]
             for row in rows

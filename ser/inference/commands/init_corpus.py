@@ -38,6 +38,3 @@ def run(options: argparse.Namespace) -> int:
         language=options.language,
         force=options.force,
     )
-
-
-# TODO import

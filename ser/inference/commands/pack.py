@@ -47,6 +47,3 @@ def run(options: argparse.Namespace) -> int:
             f"calibration error {100 * c['ece_before']:.1f} % before and {100 * c['ece_after']:.1f} % after"
         )
     return 0
-
-
-# TODO import

@@ -15,11 +15,10 @@ from ser.common.output import line
 from ser.inference.commands import add_head
 
 if TYPE_CHECKING:
-    from ser.inference.onnx.runtime import GraphPredictor
+    from ser.inference.base import BasePredictor
     from ser.inference.predict.answers import Answers, Prediction
     from ser.inference.predict.inputs import Source
     from ser.inference.predict.outputs import Layout
-    from ser.inference.predictor import Predictor
 
 SHOWN = 3  # files that a warning is shown for; the rest is counted
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".xlsx": "xlsx", ".ark": "ark"}  # of --out, where no --format is given
@@ -116,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
     return report.finish(options.abstain is not None)
 
 
-def _predictor(options: argparse.Namespace) -> Predictor | GraphPredictor:
+def _predictor(options: argparse.Namespace) -> BasePredictor:
     """What answers: an exported graph, which needs no torch, or a model package."""
     from ser.common.cores import asked_threads, available_cores
 
@@ -139,7 +138,6 @@ def _predictor(options: argparse.Namespace) -> Predictor | GraphPredictor:
 
 
 def _format(options: argparse.Namespace) -> str:
-
     for_csv = options.excel or options.decimal == "comma"
     suffix = options.out.suffix.lower() if options.out else ""
     form: str = options.format or SUFFIXES.get(suffix) or ("csv" if for_csv else "table")
@@ -198,7 +196,6 @@ class _Report:
 
     def add(self, prediction: Prediction) -> None:
         """Note an answer."""
-
         if prediction.left_out:
             self.left_out += 1
             if self.left_out <= SHOWN:
@@ -217,7 +214,6 @@ class _Report:
 
     def finish(self, abstained: bool) -> int:
         """Report the counts; the exit code."""
-
         for text, count in self.warned.items():
             if count > SHOWN:
                 _say(f"warning: {count} of {self.answered}: {line(text)}")

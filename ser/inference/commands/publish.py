@@ -24,6 +24,3 @@ def run(options: argparse.Namespace) -> int:
     done = "uploaded" if options.upload else f"`hf upload {options.name} {options.out}` puts it on the hub"
     print(f"{options.out}: model package with card, checksums and metrics; {done}")
     return 0
-
-
-# TODO import

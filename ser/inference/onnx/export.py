@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,13 +18,11 @@ import torch
 from ser.common import InputError, atomic_path
 from ser.common.metrics import confusion_matrix, ua, wa
 from ser.common.progress import progress
-from ser.corpora.data_dir import read_values
 from ser.frontends.graph import ANALYSIS
-from ser.frontends.preprocess import RunningStats
+from ser.inference.check.labelled import read_labelled
 from ser.inference.model import WEIGHTS
 from ser.inference.onnx.graph import PredictorGraph
 from ser.inference.onnx.runtime import open_session
-from ser.inference.predict.inputs import sources_of
 from ser.inference.predict.sound import whole
 from ser.inference.predictor import Predictor, Statistics
 
@@ -38,8 +36,6 @@ TOLERANCE = 1e-4
 # shorter by a quarter each. In less audio the rounding of features to two bytes shows, by a few values a frame that
 # fall to the other side.
 LENGTHS, BATCHES = (1.0, 2.2, 4.3), (1, 3)
-
-Answer = Callable[[np.ndarray, np.ndarray, Statistics | None], np.ndarray]
 
 
 def export(predictor: Predictor, kind: str, path: Path) -> float:
@@ -79,9 +75,9 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
         for name in {one.name for one in graph.graph.initializer} & set(STATISTICS):  # which may be given then
             shape = [predictor.frontend.width]
             graph.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
-        onnx.helper.set_model_props(graph, metadata(predictor, kind))
+        onnx.helper.set_model_props(graph, _metadata(predictor, kind))
         onnx.save(graph, temporary)
-        difference = largest_difference(predictor, kind, session(temporary))
+        difference = Exported(predictor, temporary).largest_difference()
         if not difference <= TOLERANCE:
             raise InputError(
                 f"not written, for in onnxruntime its posteriors differ by {difference:.1g} from those of predict",
@@ -111,31 +107,18 @@ def quantise(path: Path, out: Path) -> None:
         quantize_dynamic(path, temporary, weight_type=QuantType.QUInt8, nodes_to_exclude=analysis)
 
 
-def metadata(predictor: Predictor, kind: str) -> dict[str, str]:
-    """Metadata of the file: texts, JSON where it is more than a word.
-
-    Args:
-        predictor: of the model.
-        kind: of input: waveform or spectrum.
-    """
+def _metadata(predictor: Predictor, kind: str) -> dict[str, str]:
+    """Metadata of the file: texts, JSON where it is more than a word."""
     description = predictor.model.description
     found: dict[str, Any] = {
         "labels": list(predictor.classes),
         "head": predictor.head,
         "input": kind,
-        "sampling_rate": predictor.frontend.sampling_rate,
-        "normalisation": predictor.batches.normalisation,
-        "temperature": {
-            key: description[key][predictor.head]["temperature"]
-            for key in ("calibration", "calibration_without_speakers")
-            if predictor.head in description.get(key, {})
-        },
-        "calibrations": {
-            key: description[key][predictor.head]
-            for key in ("calibration", "calibration_without_speakers")
-            if predictor.head in description.get(key, {})
-        },
-        "trained": description.get("trained"),
+        "sampling_rate": predictor.sampling_rate,
+        "normalisation": predictor.normalisation,
+        "temperature": {key: values["temperature"] for key, values in predictor.calibrations.items()},
+        "calibrations": predictor.calibrations,
+        "trained": predictor.trained,
         "shortest": predictor.shortest,
         "settings": description.get("settings"),
         "licences": {corpus: about.get("licence") for corpus, about in description.get("corpora", {}).items()},
@@ -144,43 +127,43 @@ def metadata(predictor: Predictor, kind: str) -> dict[str, str]:
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
 
 
-def session(path: Path) -> Answer:
-    """(input, lengths, statistics) to posteriors, by onnxruntime on the CPU, with as many threads as torch has."""
-    made = open_session(path, torch.get_num_threads())
-    kind = made.get_inputs()[0].name
+class Exported:
+    """A graph of a model, in onnxruntime on the CPU with as many threads as torch has, beside predict.
 
-    def answer(x: np.ndarray, lengths: np.ndarray, statistics: Statistics | None) -> np.ndarray:
-        given = dict(zip(STATISTICS, statistics or (), strict=False))
-        return np.asarray(made.run(["posteriors"], {kind: x, "lengths": lengths, **given})[0])
-
-    return answer
-
-
-def answers(
-    predictor: Predictor,
-    kind: str,
-    answer: Answer,
-    samples: Sequence[np.ndarray],
-    statistics: Statistics | None = None,
-) -> np.ndarray:
-    """Posteriors by a graph, of rows of samples padded to one batch.
-
-    Args:
-        predictor: of the model.
-        kind: of input: waveform or spectrum.
-        answer: runs the graph.
-        samples: float32, (samples,) each, at the model's rate.
-        statistics: of the speaker or corpus, as of `Predictor`; None: the training's.
-
-    Returns:
-        (batch, classes).
+    Samples are float32, (samples,) each, at the model's rate; statistics are of the speaker or corpus, None: the
+    training's; posteriors are (batch, classes).
     """
-    rows = list(samples) if kind == "waveform" else [predictor.spectrum(row) for row in samples]
-    lengths = np.array([len(row) for row in rows])
-    x = np.zeros((len(rows), lengths.max(), *rows[0].shape[1:]), np.float32)
-    for padded, row in zip(x, rows, strict=True):
-        padded[: len(row)] = row
-    return answer(x, lengths, statistics)
+
+    def __init__(self, predictor: Predictor, path: Path) -> None:
+        self.predictor, self.session = predictor, open_session(path, torch.get_num_threads())
+        self.kind: str = self.session.get_inputs()[0].name
+
+    def posteriors(self, samples: Sequence[np.ndarray], statistics: Statistics | None = None) -> np.ndarray:
+        """By the graph, rows padded to one batch.
+
+        Args:
+            samples: of each row.
+            statistics: of all of them.
+        """
+        rows = list(samples) if self.kind == "waveform" else [self.predictor.spectrum(row) for row in samples]
+        lengths = np.array([len(row) for row in rows])
+        x = np.zeros((len(rows), lengths.max(), *rows[0].shape[1:]), np.float32)
+        for padded, row in zip(x, rows, strict=True):
+            padded[: len(row)] = row
+        given = dict(zip(STATISTICS, statistics or (), strict=False))
+        return np.asarray(self.session.run(["posteriors"], {self.kind: x, "lengths": lengths, **given})[0])
+
+    def largest_difference(self) -> float:
+        """Between the posteriors and those of predict, of noise that swells, in several lengths and batches."""
+        rng, rate, found = np.random.default_rng(0), self.predictor.sampling_rate, []
+        for size in BATCHES:
+            for seconds in LENGTHS:
+                samples = []
+                for row in range(size):
+                    swell = np.sin(np.linspace(0.1, 9, int(seconds * rate * (1 - row / 4)))) ** 2
+                    samples.append((rng.normal(0, 0.2, len(swell)) * swell).astype(np.float32))
+                found.append(self.posteriors(samples) - predicted(self.predictor, samples))
+        return max(float(np.abs(values).max()) for values in found)
 
 
 def predicted(predictor: Predictor, samples: Sequence[np.ndarray], statistics: Statistics | None = None) -> np.ndarray:
@@ -188,40 +171,17 @@ def predicted(predictor: Predictor, samples: Sequence[np.ndarray], statistics: S
 
     Args:
         predictor: of the model.
-        samples: float32, (samples,) each, at the model's rate.
-        statistics: of the speaker or corpus, as of `Predictor`; None: the training's.
-
-    Returns:
-        (batch, classes).
+        samples: as of `Exported`.
+        statistics: as of `Exported`.
     """
     return predictor.posteriors([predictor.prepare(predictor.spectrum(row), statistics) for row in samples])
 
 
-def largest_difference(predictor: Predictor, kind: str, answer: Answer) -> float:
-    """Between the posteriors of a graph and of predict, of noise that swells, in several lengths and batches.
-
-    Args:
-        predictor: of the model.
-        kind: of input: waveform or spectrum.
-        answer: runs the graph.
-    """
-    rng, rate, found = np.random.default_rng(0), predictor.frontend.sampling_rate, []
-    for size in BATCHES:
-        for seconds in LENGTHS:
-            samples = []
-            for row in range(size):
-                swell = np.sin(np.linspace(0.1, 9, int(seconds * rate * (1 - row / 4)))) ** 2
-                samples.append((rng.normal(0, 0.2, len(swell)) * swell).astype(np.float32))
-            found.append(answers(predictor, kind, answer, samples) - predicted(predictor, samples))
-    return max(float(np.abs(values).max()) for values in found)
-
-
-def compare_graphs(predictor: Predictor, kind: str, graphs: Sequence[Path], data_dir: Path) -> list[dict[str, Any]]:
+def compare_graphs(predictor: Predictor, graphs: Sequence[Path], data_dir: Path) -> list[dict[str, Any]]:
     """Scores of predict and of graphs on a Kaldi data dir, its utterances one by one, and its speakers known to all.
 
     Args:
         predictor: of the model.
-        kind: of input: waveform or spectrum.
         graphs: files of graphs.
         data_dir: a Kaldi data dir with utt2emo.
 
@@ -231,46 +191,30 @@ def compare_graphs(predictor: Predictor, kind: str, graphs: Sequence[Path], data
     Raises:
         InputError: no such data dir, an utterance that cannot be read, or a label that is none of the model's.
     """
-    truth, index = read_values(data_dir / "utt2emo"), {name: i for i, name in enumerate(predictor.classes)}
-    made = {path: session(path) for path in graphs}
-    found: dict[str, list[np.ndarray]] = {name: [] for name in ("predict", *map(str, graphs))}
-    utterances, targets = [], []
-    for source in sources_of(str(data_dir), data_dir):
-        if truth.get(source.id) not in index:
-            raise InputError(
-                f"{source.id}: {truth.get(source.id, 'absent')} is none of the model's labels ({', '.join(index)})",
-                data_dir / "utt2emo",
-                "give data of these",
-            )
-        targets.append(index[truth[source.id]])
-        group = source.speaker if predictor.batches.normalisation == "speaker" else data_dir.name
-        utterances.append((group, whole(source, predictor.frontend.sampling_rate)))
-    statistics = _statistics(predictor, utterances)
+    exported = [Exported(predictor, path) for path in graphs]
+    names = ["predict", *map(str, graphs)]
+    labelled = read_labelled([str(data_dir)], predictor.classes, data_dir)
+    targets = np.array([predictor.classes.index(one.emotion) for one in labelled])
+    by_speaker = predictor.normalisation == "speaker"
+    utterances = [
+        (one.source.speaker if by_speaker else one.corpus, whole(one.source, predictor.sampling_rate))
+        for one in labelled
+    ]
+    known = utterances if predictor.statistics else []
+    statistics = predictor.statistics_of((group, predictor.frames(samples)) for group, samples in known)
+    found = []
     for group, samples in progress(utterances, text="test", unit="utt"):
         own = statistics.get(group)
-        found["predict"].append(predicted(predictor, [samples], own))
-        for path, answer in made.items():
-            found[str(path)].append(answers(predictor, kind, answer, [samples], own))
-    rows = []
-    right = np.concatenate(found["predict"])
-    for name, values in found.items():
-        posteriors = np.concatenate(values)
-        scored = confusion_matrix(np.array(targets), posteriors.argmax(1), len(index))
-        size = Path(name).stat().st_size if name != "predict" else (predictor.model.folder / WEIGHTS).stat().st_size
+        found.append([predicted(predictor, [samples], own)[0], *(g.posteriors([samples], own)[0] for g in exported)])
+    rows, right = [], np.array([each[0] for each in found])
+    for number, name in enumerate(names):
+        posteriors = np.array([each[number] for each in found])
+        scored = confusion_matrix(targets, posteriors.argmax(1), len(predictor.classes))
+        size = (Path(name) if number else predictor.model.folder / WEIGHTS).stat().st_size
         worst = float(np.abs(posteriors - right).max())
         row = {"ua": ua(scored), "wa": wa(scored), "n": len(targets), "worst": worst}
         rows.append({"name": name, "MB": size / 1e6, **row})
     return rows
-
-
-def _statistics(predictor: Predictor, utterances: Sequence[tuple[str, np.ndarray]]) -> dict[str, Statistics]:
-    """Of each speaker, or of the corpus, where these are to be taken out; none for a speaker without a name."""
-    moments: dict[str, RunningStats] = {}
-    for group, samples in utterances if predictor.statistics else ():
-        if group:
-            own = moments.setdefault(group, RunningStats(predictor.frontend.width))
-            own.add(predictor.preprocessed(predictor.spectrum(samples)))
-    return {group: own.finish() for group, own in moments.items()}
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ser.common import InputError
 from ser.common.files import sha256
-from ser.config.schema import GROUPED
+from ser.inference.base import BasePredictor
 
 AGAIN = "export it again, from waveforms (`ser export <package> <graph>.onnx`)"
 
@@ -41,8 +41,8 @@ def open_session(path: Path, threads: int | None = None) -> Any:
         raise InputError(f"no graph ({' '.join(str(error).split())[:160]})", path, AGAIN) from None
 
 
-class GraphPredictor:
-    """Answers of a graph: what predict needs of a `Predictor`.
+class GraphPredictor(BasePredictor):
+    """Answers of a graph, in which the front end and all that follows is one step.
 
     Args:
         path: of the graph, from waveforms.
@@ -53,19 +53,14 @@ class GraphPredictor:
         InputError: no graph of waveforms that `ser export` wrote, or one of another head.
     """
 
-    takes_speakers = False
-
     def __init__(self, path: Path, head: str | None = None, threads: int | None = None) -> None:
         self.path, self.session = path, open_session(path, threads)
         found = self.session.get_modelmeta().custom_metadata_map
         try:
-            self.head = found["head"]
+            self.head, self.normalisation, kind = (found[key] for key in ("head", "normalisation", "input"))
             self.classes = tuple(json.loads(found["labels"]))
             self.sampling_rate, self.shortest = int(found["sampling_rate"]), int(found["shortest"])
-            self.normalisation = found["normalisation"]
-            self.trained: Mapping[str, Any] = json.loads(found["trained"])
-            self._calibrations: Mapping[str, Any] = json.loads(found["calibrations"])
-            kind = found["input"]
+            self.trained, self.calibrations = json.loads(found["trained"]), json.loads(found["calibrations"])
         except (KeyError, ValueError) as error:
             raise InputError(f"metadata that predict needs is missing ({error})", path, AGAIN) from None
         if kind != "waveform":
@@ -73,43 +68,16 @@ class GraphPredictor:
         if head not in (None, self.head):
             raise InputError(f"a graph of head {self.head}", f"--head {head}", "export a graph of that head")
 
-    def calibration(self, named: bool = False) -> Mapping[str, Any]:
-        """As of `Predictor`; speakers are never named here."""
-        kind = "calibration_without_speakers" if self.normalisation in GROUPED else "calibration"
-        found: Mapping[str, Any] = self._calibrations.get(kind, {})
-        return found
-
     def identity(self) -> str:
         """Names the graph: its SHA-256."""
         return sha256(self.path)
 
-    def spectrum(self, samples: np.ndarray) -> np.ndarray:
-        """Samples as they are, for the front end is in the graph."""
-        return np.ascontiguousarray(samples, np.float32)
-
-    def preprocessed(self, spectrum: np.ndarray) -> np.ndarray:
-        """The same, at least one frame long."""
-        return np.pad(spectrum, (0, max(0, self.shortest - len(spectrum))))
-
-    def normalised(self, preprocessed: np.ndarray, statistics: Any = None) -> np.ndarray:
-        """The same.
-
-        Args:
-            preprocessed: samples, (samples,).
-            statistics: none.
-        """
-        return preprocessed
-
-    def moments(self) -> Any:
-        """Never asked for, since `takes_speakers` is false."""
-        raise NotImplementedError
+    def frames(self, samples: np.ndarray) -> np.ndarray:
+        """The samples themselves, filled up with zeros to one frame."""
+        return np.pad(np.ascontiguousarray(samples, np.float32), (0, max(0, self.shortest - len(samples))))
 
     def posteriors(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
-        """float32, (utterances, classes), each computed by itself.
-
-        Raises:
-            InputError: one is not a number.
-        """
+        """As of `BasePredictor`, each computed by itself."""
         result = np.empty((len(prepared), len(self.classes)), np.float32)
         for row, samples in zip(result, prepared, strict=True):
             given = {"waveform": samples[None], "lengths": np.array([len(samples)])}

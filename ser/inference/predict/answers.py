@@ -7,21 +7,16 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ser.audio.reader import is_silent
 from ser.common import InputError
-from ser.config.schema import GROUPED
-from ser.inference.confidence import confidence_of
+from ser.inference.base import BasePredictor, Statistics
 from ser.inference.predict.inputs import Source
 from ser.inference.predict.sound import EACH, MIX, Sound, open_samples
 from ser.scoring.calibration import tempered
-
-if TYPE_CHECKING:
-    from ser.inference.onnx.runtime import GraphPredictor
-    from ser.inference.predictor import Predictor, Statistics
 
 WINDOW = 60.0  # seconds that are answered in one piece, where no training utterance was longer
 FRAMES = 1_000, 16_000  # that are gathered before they are answered: at first, so that an answer comes soon; at most
@@ -104,7 +99,7 @@ class Answers:
 
     def __init__(
         self,
-        predictor: Predictor | GraphPredictor,
+        predictor: BasePredictor,
         sources: Sequence[Source],
         channel: str = MIX,
         precision: float | None = None,
@@ -116,43 +111,43 @@ class Answers:
             raise InputError(f"must be {MIX}, {EACH} or a number from 0", f"channel {channel}")
         self.predictor, self.sources, self.channel = predictor, sources, channel
         self.pending = sources
-        self.rate, trained, normalisation = predictor.sampling_rate, predictor.trained, predictor.normalisation
-        self.shortest, self.longest = trained["seconds"]
-        self.lowest = min(self.rate, *map(int, trained["sampling_rates"]))
-        self.grouped = normalisation in GROUPED
-        self.named = self.grouped and predictor.takes_speakers and any(source.speaker for source in sources)
-        calibration = predictor.calibration(self.named)
+        self.rate = predictor.sampling_rate
+        self.shortest, self.longest = predictor.trained["seconds"]
+        self.lowest = min(self.rate, *map(int, predictor.trained["sampling_rates"]))
+        groups = predictor.grouped and predictor.moments is not None
+        self.named = groups and any(source.speaker for source in sources)
         self.common: list[str] = []
-        if self.grouped and not self.named:
+        if predictor.grouped and not self.named:
+            kind = predictor.normalisation
             self.common.append(
-                f"trained with statistics of each {normalisation}, and no speakers are named (--utt2spk, or a "
-                "list that does): the mean of those in training is used"
-                if predictor.takes_speakers
-                else f"trained with statistics of each {normalisation}, which a graph takes from no file (its model "
-                "package does): the mean of those in training is used"
+                f"trained with statistics of each {kind}, and no speakers are named (--utt2spk, or a list that does): "
+                "the mean of those in training is used"
+                if groups
+                else f"trained with statistics of each {kind}, which a graph takes from no file (its model package "
+                "does): the mean of those in training is used"
             )
-        if not calibration and not raw:
+        confidence = predictor.confidence(self.named, precision)
+        if not predictor.calibrations and not raw:
             self.common.append(f"head {predictor.head} has no validation utterances, so nothing is calibrated")
         for text in self.common:
             warnings.warn(text, stacklevel=2)
-        found = confidence_of(predictor, self.named, precision)
-        self.temperature, self.threshold = 1.0 if raw else found.temperature, found.threshold
-        self.expected = found.coverage, found.precision
+        self.temperature, self.threshold = 1.0 if raw else confidence.temperature, confidence.threshold
+        self.expected = confidence.coverage, confidence.precision
 
     def __iter__(self) -> Iterator[Prediction]:
         statistics = self.statistics() if self.pending else {}
         rows: deque[_Row] = deque()
         gathered: list[tuple[_Row, np.ndarray, float]] = []
-        frames, most = 0, FRAMES[0]
+        count, most = 0, FRAMES[0]
         for source in self.pending:
             own = statistics.get(self._group(source))
-            for row, preprocessed, seconds in self._windows(source, rows):
-                gathered.append((row, self.predictor.normalised(preprocessed, own), seconds))
+            for row, frames, seconds in self._windows(source, rows):
+                gathered.append((row, self.predictor.normalised(frames, own), seconds))
                 row.waiting += 1
-                frames += len(preprocessed)
-                if frames >= most:
+                count += len(frames)
+                if count >= most:
                     self._answer(gathered)
-                    gathered, frames, most = [], 0, min(2 * most, FRAMES[1])
+                    gathered, count, most = [], 0, min(2 * most, FRAMES[1])
             yield from self._finished(rows)
         self._answer(gathered)
         yield from self._finished(rows)
@@ -162,19 +157,16 @@ class Answers:
 
         Every file is read for it, and once more for its answer, so that nothing is held.
         """
-        moments: dict[str, Any] = {}
-        for source in self.sources if self.named else ():
-            if group := self._group(source):
-                own = moments.setdefault(group, self.predictor.moments())
-                for _, preprocessed, _ in self._windows(source, deque()):
-                    own.add(preprocessed)
-        return {group: found.finish() for group, found in moments.items() if found.count}
+        files = (source for source in (self.sources if self.named else ()) if self._group(source))
+        return self.predictor.statistics_of(
+            (self._group(source), frames) for source in files for _, frames, _ in self._windows(source, deque())
+        )
 
     def _group(self, source: Source) -> str:
         return source.speaker if self.predictor.normalisation == "speaker" else "all"
 
     def _windows(self, source: Source, rows: deque[_Row]) -> Iterator[tuple[_Row, np.ndarray, float]]:
-        """Windows of a source: its row, which is added to `rows`, what `preprocessed` gives, and its seconds."""
+        """Windows of a source: its row, which is added to `rows`, its frames, and its seconds."""
         own: list[_Row] = []
         try:
             with open_samples(source, self.channel, self.rate, max(WINDOW, self.longest)) as sound:
@@ -186,8 +178,7 @@ class Answers:
                             row.warnings["less than one frame, padded with zeros"] = None
                         if is_silent(samples):
                             row.warnings["silent" if sound.parts == 1 else "silent in parts"] = None
-                        preprocessed = self.predictor.preprocessed(self.predictor.spectrum(samples))
-                        yield row, preprocessed, len(samples) / self.rate
+                        yield row, self.predictor.frames(samples), len(samples) / self.rate
         except InputError as error:
             if not own:
                 own = [_Row(source)]

@@ -100,7 +100,10 @@ def sources_of(name: str, folder: Path, allow_pipes: bool = False, path_column: 
     """
     path = Path(name)
     if name == STDIN:
-        return [Source(STDIN, _received(Path(tempfile.mkdtemp(dir=folder), "audio")))]
+        received = Path(tempfile.mkdtemp(dir=folder), "audio")  # most formats cannot be read from a stream
+        with received.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        return [Source(STDIN, received)]
     if not name:
         raise InputError("an empty name", "input ''", "give a file, a folder or a list")
     if (path / "wav.scp").is_file():
@@ -193,13 +196,6 @@ def with_speakers(sources: Sequence[Source], utt2spk: Path) -> list[Source]:
 
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
-
-
-def _received(path: Path) -> Path:
-    """Standard input as a file, since most formats cannot be read from a stream."""
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-    return path
 
 
 @contextmanager

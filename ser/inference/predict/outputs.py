@@ -17,7 +17,7 @@ import numpy as np
 
 from ser.common import InputError, atomic_path, write_text
 from ser.common.output import UNSAFE, SafeStream, csv_cell, json_line, line, lines
-from ser.inference.confidence import ABSTAINED
+from ser.inference.base import ABSTAINED
 from ser.inference.predict.answers import Prediction
 
 Write = Callable[[Prediction], None]

@@ -69,7 +69,8 @@ def partial_answers(
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("a+b") as raw:
-            _lock(raw, partial)
+            if not lock_file(raw):
+                raise InputError("another process writes it", partial, "wait for that, or give another --out")
             origin = partial if resume and form in RESUMABLE and raw.tell() else None
             if origin:
                 _check_identity(origin, note, own, "or --resume false to begin again")
@@ -110,11 +111,6 @@ def partial_answers(
 
 def _note(path: Path) -> Path:
     return path.with_name(f"{path.name}.run.json")
-
-
-def _lock(file: IO[bytes], path: Path) -> None:
-    if not lock_file(file):
-        raise InputError("another process writes it", path, "wait for that, or give another --out")
 
 
 def _check_identity(path: Path, note: Path, own: Mapping[str, Any], otherwise: str) -> None:

@@ -1,0 +1,171 @@
+"""Tables of findings.json as the page has them: a drawing beside each interval, and matrices in colours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from markupsafe import Markup
+
+from ser.findings.html.figures import rounded_up, span
+from ser.findings.report.layout import interval_text, percent, points
+from ser.findings.scores import METRICS
+from ser.findings.stats.effects import LEFT_OUT, MAIN_EFFECT, PANELS
+
+NAN = float("nan")
+SHOWN = 2  # cells of a tie; more unfold
+SCALE = 0.1  # ends of the colours of differences
+MOST = 4  # tied cells whose confusion matrices are shown
+ALL_BUT = "all but target"
+ROLES = {"best": "best", "single": "best alone"}
+NUMBER = re.compile(r"[<+-]?\d[\d.]*( .*)?")
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a table.
+
+    Attributes:
+        more: what unfolds below.
+        kind: "", "number", "label" (of a row), "wide" or "centre".
+        tone: of its ground: "", "plus", "minus", "unclear" or "share".
+        shade: how strong that is, 0 to 1.
+        small: below the text.
+        drawing: below that.
+    """
+
+    text: str
+    kind: str = ""
+    more: Sequence[str] = ()
+    tone: str = ""
+    shade: float = 0
+    small: str = ""
+    drawing: Markup | str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        header: one a column.
+        notes: how to read it.
+    """
+
+    title: str
+    header: Sequence[Field]
+    rows: Sequence[Sequence[Field]]
+    notes: Sequence[str] = ()
+
+
+def table_of(sheet: Mapping[str, Any]) -> Table:
+    """A table of findings.json; its differences are drawn on one scale, and all else on another."""
+    drawn = [cell[1:] for row in sheet["rows"] for cell in row if not isinstance(cell, str)]
+    ends = {True: 1.0, False: 1.0}  # of the scale of differences, and of that of all else
+    for signed in ends:
+        found = [abs(v) for *estimate, mark in drawn if (mark == 0) == signed for v in estimate if v is not None]
+        ends[signed] = min(rounded_up(max(found, default=1.0)), 1.0)
+
+    def field(cell: Any) -> Field:
+        if isinstance(cell, str):
+            names = cell.split("; ")
+            if len(names) > SHOWN:
+                return Field(f"{len(names)} tied cells", "wide", names)
+            return Field(cell, "number" if NUMBER.fullmatch(cell) else "wide" if len(names) > 1 else "")
+        text, *estimate, mark = cell
+        end = ends[mark == 0]
+        value, low, high = map(known, estimate)
+        return Field(text, "number", drawing=span(value, low, high, (-end if mark == 0 else 0, end), mark))
+
+    rows = [[Field(row[0], "label"), *map(field, row[1:])] for row in sheet["rows"]]
+    kinds = ["number" if field.kind == "number" else "" for field in rows[0]] if rows else []
+    header = [Field(text, kind) for text, kind in zip(sheet["header"], kinds, strict=True)] if rows else []
+    return Table(sheet["title"], header, rows, sheet["notes"])
+
+
+def known(value: float | None) -> float:
+    """NaN for what JSON has no number for."""
+    return NAN if value is None else value
+
+
+def confusions_of(target: Mapping[str, Any]) -> tuple[list[Table], list[str]]:
+    """Confusion matrices of a target's best and single cells, each cell once, and what is not shown."""
+    roles: dict[str, list[str]] = {}
+    matrices = {}
+    counts: dict[tuple[str, str], int] = {}
+    for entry in target["confusions"]:
+        key = entry["which"], entry["metric"]
+        counts[key] = counts.get(key, 0) + 1
+        if counts[key] <= MOST:
+            roles.setdefault(entry["cell"], []).append(f"{ROLES[entry['which']]} by {entry['metric'].upper()}")
+            matrices[entry["cell"]] = entry["confusion"]
+    notes = [
+        f"{n} cells are tied for {ROLES[which]} by {metric.upper()}; the first {MOST} are shown."
+        for (which, metric), n in counts.items()
+        if n > MOST
+    ]
+    return [
+        _confusion(f"{cell}: {', '.join(roles[cell])}", matrix, target["classes"]) for cell, matrix in matrices.items()
+    ], notes
+
+
+def _confusion(title: str, matrix: Sequence[Sequence[float]], classes: Sequence[str]) -> Table:
+    rows = []
+    for name, counts in zip(classes, matrix, strict=True):
+        whole = sum(counts)
+        fields = [
+            Field(f"{100 * part:.0f}", "centre", tone="share", shade=part, small=f"{count:.4g}")
+            for count in counts
+            for part in (count / whole if whole else 0,)
+        ]
+        rows.append([Field(name, "label"), *fields, Field(f"{whole:.4g}", "number")])
+    return Table(title, [Field("truth"), *(Field(name, "centre") for name in classes), Field("all", "number")], rows)
+
+
+def transfer_of(findings: Mapping[str, Any]) -> dict[str, list[Table]]:
+    """The panels of each metric that has any figure."""
+    found: dict[str, list[Table]] = {}
+    for metric in METRICS:
+        for panel, what in PANELS.items():
+            own = [r for r in findings["transfer"]["records"] if (r["metric"], r["panel"]) == (metric, panel)]
+            if panel == LEFT_OUT:
+                own = [{**r, "source": ALL_BUT} for r in own]
+            if own:
+                sources = [ALL_BUT] if panel == LEFT_OUT else findings["grid"]["corpora"]
+                found.setdefault(metric, []).append(_matrix(f"{panel}: {what}", own, sources))
+    return found
+
+
+def matrix_of(findings: Mapping[str, Any]) -> Table:
+    """Main effects of source corpora."""
+    own = [r for r in findings["answers"]["records"] if r["question"] == MAIN_EFFECT]
+    there = {r["source"] for r in own}
+    return _matrix("", own, [corpus for corpus in findings["grid"]["corpora"] if corpus in there])
+
+
+def _matrix(title: str, records: Iterable[Record], sources: Sequence[str]) -> Table:
+    """Rows targets, columns source corpora."""
+    found = {(r["target"], r["source"]): r for r in records if r["value"] is not None}
+    rows = [
+        [
+            Field(target, "label"),
+            *(_figure(found[target, s]) if (target, s) in found else Field("–", "centre") for s in sources),
+        ]
+        for target in dict.fromkeys(r["target"] for r in records)
+    ]
+    return Table(title, [Field("target"), *(Field(source, "centre") for source in sources)], rows)
+
+
+def _figure(record: Record) -> Field:
+    """A score, or a difference in points on SCALE; one whose interval holds 0, or that has none, is grey."""
+    value, low, high = (known(record[key]) for key in ("value", "low", "high"))
+    if record["kind"] == "score":
+        return Field(percent(value), "centre", small=interval_text(max(low, 0), min(high, 1)))
+    small = f"{100 * low:+.1f} to {100 * high:+.1f}" if low == low else ""
+    field = Field(points(value, NAN, NAN), "centre", tone="unclear", small=small)
+    if low > 0 or high < 0:
+        field = replace(field, tone="plus" if value >= 0 else "minus", shade=min(abs(value) / SCALE, 1))
+    return field
