@@ -120,6 +120,8 @@ def test_findings_json_has_every_figure(findings):
     for name in TABLES:
         assert len(found[name]["records"]) == len(rows_of(folder / f"{name}.csv"))
     assert found["table3"]["records"][0]["chance"] == 1 / 12
+    for name in ("transfer_wa", "transfer_ua", "shapley_wa", "shapley_ua"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_all_tables_are_a_section_of_a_file_of_results(findings, exp, tmp_path):

@@ -15,8 +15,9 @@ from ser.findings.report.checks import control_table, variance_table
 from ser.findings.report.effects import budgets_table, effects_table, transfer_table
 from ser.findings.report.layout import Table, comma_separated, json_value, table_markdown
 from ser.findings.report.paper import paper_tables
+from ser.findings.report.pictures import plot_shapley, plot_transfer
 from ser.findings.report.results import Results
-from ser.findings.scores import Target
+from ser.findings.scores import METRICS, Target
 from ser.scoring.pooled import COVERAGE
 
 FIGURES = "findings.json"
@@ -24,7 +25,7 @@ TABLES = (answers_table, effects_table, transfer_table, budgets_table, variance_
 
 
 def write_findings(found: Results, out: Path) -> list[Table]:
-    """Write all tables (md, csv) and findings.json; an earlier folder is replaced whole.
+    """Write all tables (md, csv), pictures of transfer and Shapley values, and findings.json; an earlier folder is replaced whole.
 
     Returns:
         All but the scores of all cells, which are long.
@@ -40,6 +41,10 @@ def write_findings(found: Results, out: Path) -> list[Table]:
         for table in (*tables, cells):
             write_text(temporary / f"{table.name}.md", table_markdown(table, found.notes))
             write_text(temporary / f"{table.name}.csv", comma_separated(table, found.origin))
+        effects, transfer = (list(map(dict, t.records)) for t in tables if t.name in ("effects", "transfer"))
+        for metric in METRICS:
+            plot_transfer(transfer, metric, found.design.corpora, temporary / f"transfer_{metric}.png")
+            plot_shapley(effects, metric, found.design.corpora, temporary / f"shapley_{metric}.png")
         write_record(temporary / FIGURES, json_value(figures(found, [*tables, cells])))
     return tables
 
