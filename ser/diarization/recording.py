@@ -13,13 +13,13 @@ from ser.diarization.decoders import Decoder
 from ser.diarization.segments import Channel, Timeline, decode_segments
 from ser.diarization.settings import NO_SPEECH, Settings
 from ser.diarization.windows import ChannelStatistics, score_windows, survey, wanted
+from ser.inference.base import BasePredictor
 from ser.inference.predict.inputs import Source, with_speakers
-from ser.inference.predictor import Predictor
 
 
 def timeline_of(
     path: Path,
-    predictor: Predictor,
+    predictor: BasePredictor,
     settings: Settings,
     decoder: Decoder,
     show: bool = True,

@@ -24,7 +24,7 @@ KEYS = {
 
 def arguments(parser: Parser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="model package")
+    parser.add_argument("model", type=Path, help="model package (`ser pack`), or a graph of one (`ser export`, .onnx)")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recordings; each channel is a speaker")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder to write to (default: this one)")
     parser.add_argument("--format", default="rttm,textgrid,csv,json,png", help="of these, by commas (default: all)")
@@ -72,9 +72,7 @@ def run(options: argparse.Namespace) -> int:
     from ser.diarization.settings import read_settings
     from ser.diarization.windows import speaker_statistics
     from ser.diarization.writers import FORMATS, write
-    from ser.inference.base import ABSTAINED, Confidence
-    from ser.inference.model import open_model
-    from ser.inference.predictor import Predictor
+    from ser.inference.base import ABSTAINED, Confidence, open_predictor
 
     formats = [name for name in options.format.split(",") if name]
     _check(formats, FORMATS, "--format", several=True)
@@ -84,7 +82,9 @@ def run(options: argparse.Namespace) -> int:
     keys = [*(key.replace("-", "_") for key in KEYS), "normalisation"]
     settings = read_settings(options.settings, {key: getattr(options, key) for key in keys})
     decoder = find_decoder(options.decoder)
-    predictor = Predictor(open_model(options.model, options.device), options.head)
+    if options.html and options.model.suffix == ".onnx":
+        raise InputError("a graph has no model card for the page", "--html", "give the model package it is of")
+    predictor = open_predictor(options.model, options.head, options.device, options.utt2spk)
     settings.costs(predictor.classes)  # refuses a class that the model does not know before any audio is read
     named = read_speakers(options.utt2spk, options.files) if options.utt2spk else {}
     speakers = speaker_statistics(named, predictor, settings)
@@ -98,6 +98,9 @@ def run(options: argparse.Namespace) -> int:
             warnings = timeline.warnings
             if options.html:
                 page = options.out / f"{timeline.recording}.html"
+                from ser.inference.predictor import Predictor
+
+                assert isinstance(predictor, Predictor)  # a graph was refused above
                 found = write_timeline_page(timeline, path, predictor, page, options.html_audio)
                 written, warnings = [*written, page], (*warnings, *([f"{page}: {found}"] if found else []))
         except InputError as error:

@@ -22,8 +22,7 @@ from ser.audio import read_blocks, resample_blocks
 from ser.common import InputError
 from ser.common.progress import progress
 from ser.diarization.settings import Settings
-from ser.inference.base import Statistics
-from ser.inference.predictor import Predictor
+from ser.inference.base import BasePredictor, Statistics
 from ser.scoring.calibration import tempered
 
 if TYPE_CHECKING:
@@ -212,7 +211,7 @@ def speech(levels: np.ndarray, decibels: float) -> np.ndarray:
 
 def score_windows(
     path: Path,
-    predictor: Predictor,
+    predictor: BasePredictor,
     settings: Settings,
     found: Survey,
     show: bool = True,
@@ -236,9 +235,8 @@ def score_windows(
     done = 0
     for index, samples in enumerate(cut(blocks_at(path, rate), hop, window)):
         for channel in range(channels):
-            prepared[channel].append(
-                predictor.prepare(predictor.spectrum(samples[channel]), statistics[channel].values)
-            )
+            frames = predictor.frames(samples[channel])
+            prepared[channel].append(predictor.normalised(frames, statistics[channel].values))
         if len(prepared[0]) == TOGETHER or index == cells - 1:
             for channel in range(channels):
                 posteriors[channel, done : index + 1] = predictor.posteriors(prepared[channel])
@@ -295,7 +293,7 @@ def regular(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def speaker_statistics(
-    recordings: Mapping[Path, Mapping[int, str]], predictor: Predictor, settings: Settings
+    recordings: Mapping[Path, Mapping[int, str]], predictor: BasePredictor, settings: Settings
 ) -> dict[str, ChannelStatistics]:
     """Statistics of each speaker over his or her channels of all recordings; none where the settings want none.
 
@@ -304,7 +302,7 @@ def speaker_statistics(
     Args:
         recordings: channel, from 0, to the name of its speaker.
     """
-    if not wanted(predictor, settings):
+    if not wanted(predictor, settings) or predictor.moments is None:
         return {}
     moments: dict[str, Moments] = {}
     seconds: dict[str, float] = defaultdict(float)
@@ -321,17 +319,17 @@ def speaker_statistics(
     }
 
 
-def wanted(predictor: Predictor, settings: Settings) -> bool:
-    """Whether the model is normalised by speaker or corpus, and the settings take statistics of the recording."""
-    return settings.normalisation == "channel" and predictor.grouped
+def wanted(predictor: BasePredictor, settings: Settings) -> bool:
+    """Whether the model is normalised by speaker or corpus, and takes statistics of the recording, as settings want."""
+    return settings.normalisation == "channel" and predictor.grouped and predictor.moments is not None
 
 
 def _statistics(
-    path: Path, predictor: Predictor, settings: Settings, found: Survey, speakers: Mapping[int, ChannelStatistics]
+    path: Path, predictor: BasePredictor, settings: Settings, found: Survey, speakers: Mapping[int, ChannelStatistics]
 ) -> list[ChannelStatistics]:
     """Of each channel: its speaker's, or its own where there is speech enough, else those of training."""
     spoken = found.speech(settings.no_speech_decibels)
-    if not wanted(predictor, settings):
+    if not wanted(predictor, settings) or predictor.moments is None:
         source = "training" if predictor.grouped else ""
         return [ChannelStatistics(source, _seconds(likely, found)) for likely in spoken]
     seconds = {c: _seconds(likely, found) for c, likely in enumerate(spoken) if c not in speakers}
@@ -359,7 +357,7 @@ def _seconds(likely: np.ndarray, found: Survey) -> float:
 
 def _collect(
     path: Path,
-    predictor: Predictor,
+    predictor: BasePredictor,
     settings: Settings,
     found: Survey,
     spoken: Mapping[int, np.ndarray],

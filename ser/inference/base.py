@@ -6,11 +6,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ser.common import InputError
+from ser.common.cores import asked_threads, available_cores
 from ser.config.schema import GROUPED
 from ser.scoring.calibration import threshold_for
 
@@ -123,3 +125,33 @@ class BasePredictor(ABC):
         Raises:
             InputError: one is not a number.
         """
+
+
+def open_predictor(path: Path, head: str | None, device: str = "cpu", speakers: Path | None = None) -> BasePredictor:
+    """What answers: a model package, or a graph of one, which needs no torch.
+
+    Args:
+        path: a folder, or a file .onnx.
+        head: as of `Predictor` and `GraphPredictor`.
+        device: of torch.
+        speakers: the file that names them, whose statistics a graph does not take.
+
+    Raises:
+        InputError: it cannot be opened, or a graph is given what only a package takes.
+    """
+    threads = asked_threads() or available_cores()
+    if path.suffix == ".onnx":
+        from ser.inference.onnx.runtime import GraphPredictor
+
+        if speakers:
+            raise InputError("a graph takes no statistics from files", "--utt2spk", "give the model package it is of")
+        if device != "cpu":
+            raise InputError("a graph is computed on the CPU", f"--device {device}", "leave it out")
+        return GraphPredictor(path, head, threads)
+    import torch
+
+    from ser.inference.model import open_model
+    from ser.inference.predictor import Predictor
+
+    torch.set_num_threads(threads)
+    return Predictor(open_model(path, device), head)

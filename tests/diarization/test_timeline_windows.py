@@ -31,10 +31,10 @@ class Stub:
 
     classes, grouped = ("mean", "samples"), False
 
-    def spectrum(self, samples):
+    def frames(self, samples):
         return samples
 
-    def prepare(self, samples, statistics=None):
+    def normalised(self, samples, statistics=None):
         return np.array([samples.mean(), len(samples)])
 
     def posteriors(self, prepared):

@@ -82,6 +82,20 @@ def test_a_graph_answers_as_its_package_does_without_torch(made, packed, graph, 
         assert one["warnings"] == other["warnings"]
 
 
+def test_a_timeline_of_a_graph_is_that_of_its_package(made, packed, graph, tmp_path):
+    recording = min((made.root / "one").glob("one1_*.wav"))
+    given = ["--format", "rttm,csv", "--posteriors", "true", "--window", "0.2", "--hop", "0.05"]
+    given += ["--normalisation", "model", "--decoder", "viterbi"]  # a graph takes no statistics of the recording
+    done = run("timeline", graph, recording, "--out", tmp_path / "graph", *given, also=("torch", "onnx"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert main(["timeline", str(packed), str(recording), "--head", "one", "--out", str(tmp_path / "own"), *given]) == 0
+    ours, theirs = ((tmp_path / name / f"{recording.stem}.rttm").read_text() for name in ("graph", "own"))
+    assert ours == theirs != ""
+    done = run("timeline", graph, recording, "--html", "--out", tmp_path / "graph")
+    assert done.returncode == 1
+    assert "--html: a graph has no model card for the page; give the model package it is of" in done.stderr
+
+
 def test_a_package_without_torch_names_the_fix(made, packed):
     done = run("predict", packed, min((made.root / "one").glob("one1_*.wav")), also=("torch",))
     assert done.returncode == 1

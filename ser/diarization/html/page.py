@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from ser.diarization.picture import colours_of
 from ser.diarization.segments import Timeline
 from ser.inference.base import ABSTAINED
 from ser.inference.card import LIMITS
-from ser.inference.predictor import Predictor
+
+if TYPE_CHECKING:
+    from ser.inference.predictor import Predictor
 
 FOLDER = Path(__file__).parent
 UNLABELLED = "no label"

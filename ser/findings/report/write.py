@@ -25,7 +25,7 @@ TABLES = (answers_table, effects_table, transfer_table, budgets_table, variance_
 
 
 def write_findings(found: Results, out: Path) -> list[Table]:
-    """Write all tables (md, csv), pictures of transfer and Shapley values, and findings.json; an earlier folder is replaced whole.
+    """Write all tables (md, csv), pictures of transfer and Shapley values, and findings.json, over an earlier folder.
 
     Returns:
         All but the scores of all cells, which are long.

@@ -15,7 +15,6 @@ from ser.common.output import line
 from ser.inference.commands import add_head
 
 if TYPE_CHECKING:
-    from ser.inference.base import BasePredictor
     from ser.inference.predict.answers import Answers, Prediction
     from ser.inference.predict.inputs import Source
     from ser.inference.predict.outputs import Layout
@@ -67,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
     from ser.common.progress import Rate, progress
+    from ser.inference.base import open_predictor
     from ser.inference.predict.answers import Answers
     from ser.inference.predict.inputs import scratch, sources_of, with_speakers
     from ser.inference.predict.outputs import check_out, names_of, writer
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("give --out with --format csv or jsonl", "--append")
     if out:
         check_out(out)
-    predictor = _predictor(options)
+    predictor = open_predictor(options.model, options.head, options.device, options.utt2spk)
     with scratch() as folder, ExitStack() as stack:
         sources = [
             source
@@ -113,28 +113,6 @@ def run(options: argparse.Namespace) -> int:
                     bar.update()
                     rate.update()
     return report.finish(options.abstain is not None)
-
-
-def _predictor(options: argparse.Namespace) -> BasePredictor:
-    """What answers: an exported graph, which needs no torch, or a model package."""
-    from ser.common.cores import asked_threads, available_cores
-
-    threads = asked_threads() or available_cores()
-    if options.model.suffix == ".onnx":
-        from ser.inference.onnx.runtime import GraphPredictor
-
-        if options.utt2spk:
-            raise InputError("a graph takes no statistics from files", "--utt2spk", "give the model package it is of")
-        if options.device != "cpu":
-            raise InputError("a graph is computed on the CPU", f"--device {options.device}", "leave it out")
-        return GraphPredictor(options.model, options.head, threads)
-    import torch
-
-    from ser.inference.model import open_model
-    from ser.inference.predictor import Predictor
-
-    torch.set_num_threads(threads)
-    return Predictor(open_model(options.model, options.device), options.head)
 
 
 def _format(options: argparse.Namespace) -> str:
