@@ -27,7 +27,10 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("model", type=Path, help="model package (`ser pack`), or a graph of one (`ser export`, .onnx)")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recordings; each channel is a speaker")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder to write to (default: this one)")
-    parser.add_argument("--format", default="rttm,textgrid,csv,json,png", help="of these, by commas (default: all)")
+    parser.add_argument(
+        "--format",
+        help="of rttm, textgrid, csv, json and png, by commas (default: all; png where matplotlib is installed)",
+    )
     parser.add_switch("--html", help="write a page a recording too, with player, for any browser, offline")
     parser.add_argument(
         "--html-audio",
@@ -74,7 +77,13 @@ def run(options: argparse.Namespace) -> int:
     from ser.diarization.writers import FORMATS, write
     from ser.inference.base import ABSTAINED, Confidence, open_predictor
 
-    formats = [name for name in options.format.split(",") if name]
+    formats = [name for name in (options.format or ",".join(FORMATS)).split(",") if name]
+    if options.format is None:
+        try:
+            import matplotlib  # noqa: F401  # which draws them
+        except ModuleNotFoundError:
+            formats.remove("png")
+            print("no pictures, since matplotlib is not installed: pip install '.[train]'", file=sys.stderr)
     _check(formats, FORMATS, "--format", several=True)
     _check([options.decoder], NAMES, "--decoder")
     _check([options.html_audio], AUDIO, "--html-audio")

@@ -91,6 +91,10 @@ def test_a_timeline_of_a_graph_is_that_of_its_package(made, packed, graph, tmp_p
     assert main(["timeline", str(packed), str(recording), "--head", "one", "--out", str(tmp_path / "own"), *given]) == 0
     ours, theirs = ((tmp_path / name / f"{recording.stem}.rttm").read_text() for name in ("graph", "own"))
     assert ours == theirs != ""
+    done = run("timeline", graph, recording, "--out", tmp_path / "all", *given[2:], also=("torch", "onnx"))
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert done.stderr.startswith("no pictures, since matplotlib is not installed: ")
+    assert {path.suffix for path in (tmp_path / "all").iterdir()} == {".rttm", ".TextGrid", ".csv", ".json"}
     done = run("timeline", graph, recording, "--html", "--out", tmp_path / "graph")
     assert done.returncode == 1
     assert "--html: a graph has no model card for the page; give the model package it is of" in done.stderr
