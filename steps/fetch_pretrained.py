@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import guarded
+from ser.common.cli import Parser
 from ser.config import read_experiment
 
 
 @guarded
 def main() -> int:
     """Write downloads/pretrained/<name>/ in the toolkit's folder, or the hub's own cache."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("config", type=Path, help="config.yaml of an experiment")
     settings = read_experiment(parser.parse_args().config).frontend
     from ser.frontends.pretrained import fetch_model

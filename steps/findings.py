@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import InputError, guarded, write_section
+from ser.common.cli import Parser
 from ser.common.output import command_line
 
 
 @guarded
 def main() -> int:
     """Write all findings, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("ledger", type=Path, help="what steps/ledger.py wrote")
     parser.add_argument("--out", type=Path, help="folder to write (default: findings beside the ledger)")
     parser.add_argument("--grid", default="paper", help="conf/grids/<grid>.yaml has corpora and factors (%(default)s)")

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import InputError, guarded
+from ser.common.cli import Parser
 from ser.common.errors import listed
 from ser.common.output import command_line
 
@@ -17,7 +17,7 @@ from ser.common.output import command_line
 @guarded
 def main() -> int:
     """Write the ledger; what cannot be trusted is left out and named, and makes the exit code 1."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("exp_dir", type=Path, nargs="*", help="root of experiments, which lie at any depth below it")
     parser.add_argument("--out", type=Path, help="folder to write (default: ledger in the first root)")
     parser.add_argument("--grid", default="paper", help="conf/grids/<grid>.yaml has the corpora (%(default)s)")

@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import guarded
+from ser.common.cli import Parser
 from ser.common.run_folder import CURVES, EPOCHS
 
 
 @guarded
 def main() -> int:
     """Draw every training below some folders, each into its own folder or all into one picture."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="+", help="of a training, with epochs.jsonl, or any above such")
     parser.add_argument("--out", type=Path, help="one picture of all (.png, .pdf or .svg; default: curves.png in each)")
     options = parser.parse_args()

@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import guarded
+from ser.common.cli import Parser
 
 
 @guarded
 def main() -> int:
     """Write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("findings", type=Path, help="what steps/findings.py wrote")
     parser.add_argument("--ledger", type=Path, help="for curves and settings (default: ledger beside the findings)")
     parser.add_argument("--grid-status", type=Path, help="status.json of the grid (default: the page has no states)")

@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import guarded, write_text
+from ser.common.cli import Parser
 from ser.common.output import command_line
 
 
 @guarded
 def main() -> int:
     """Print the table and write it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("exp_dir", type=Path, nargs="+", help="root of experiments; of several, one table")
     parser.add_argument("--out", type=Path, help="Markdown file to write (default: RESULTS.md in the first)")
     parser.add_argument("--recipe", default="./run.sh", help="the run.sh that made them, as the table names it")
