@@ -71,7 +71,7 @@ def utterances(corpus_dir: Path, protocol: Protocol, issues: Issues = RAISED) ->
                 )
         except Issue as issue:
             issues.add(issue)
-    names.tell(table)
+    names.warn(table)
     segmented = any(u.start or u.end is not None or u.channel is not None for u in found.values())
     recordings = _recordings(names, found.values()) if segmented else {}
     for utterance in found.values():

@@ -153,7 +153,7 @@ def utterances(
                 )
         except Issue as issue:
             issues.add(issue)
-    names.tell(corpus_dir)
+    names.warn(corpus_dir)
     yield from found.values()
 
 

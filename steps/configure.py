@@ -151,7 +151,7 @@ def _training(folder: Path, exp_dir: Path, experiment: Experiment) -> str:
         return f"goes on from step {load_tensors(folder / CHECKPOINT)[1]['step']}"
     others = [read_train(path.parent) for path in exp_dir.glob(f"{Path(experiment.folder).parent}/*/{TRAIN}")]
     if not others:
-        return f"{OPEN}; no training of this cell is there to tell how long it takes"
+        return f"{OPEN}; no training of this cell is there to estimate the time from"
     minutes = median(train["seconds_per_epoch"] * train["epochs"] for train in others) / 60
     return f"{OPEN}, about {minutes:.0f} min (median of {len(others)} trainings of this cell)"
 

@@ -21,7 +21,7 @@ COMMANDS = """commands:
   list       print the folder of each cell, a line a cell
   root       print the folder of the experiments, which the settings name; where jobs go to a cluster (train_cmd,
              cpu_cmd), check before that locks work in --exp, --data and --dump
-  corpora    print the available corpora, and the variable that says where each lies
+  corpora    print the available corpora, and the variable that holds its folder
   fetch      stage 0 of the front end: a pretrained model
   status     print what is done, running, failed and missing, and draw a picture of it
   features   stages 2 and 3 of all experiments: before the jobs (no option), a job (--job), after them (--finish true)

@@ -42,8 +42,8 @@ def main() -> int:
     print(f"{out}: {summary['runs']} runs, {summary['predictions']} predictions")
     problems = [problem["problem"] for problem in summary["problems"]]
     if problems:
-        said = f"{len(problems)} folders are left out, in whole or in part ({out}/ledger.json has them all):"
-        print(listed([said, *problems], shown=11), file=sys.stderr)
+        head = f"{len(problems)} folders are left out, in whole or in part ({out}/ledger.json has them all):"
+        print(listed([head, *problems], shown=11), file=sys.stderr)
     return 1 if problems else 0
 
 

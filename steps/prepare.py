@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 0 (--download true) and stage 1 of any corpus; --check true says what is wrong with it."""
+"""Stage 0 (--download true) and stage 1 of any corpus; --check true lists what is wrong with it."""
 
 import sys
 from pathlib import Path

@@ -32,7 +32,7 @@ class Part:
         genders: 0 woman, 1 man, -1 unknown, int64, (utterances,).
         votes: float32, (utterances, classes): shares of the annotators' votes; one-hot where there are none.
         original: bool, (utterances,): whether it is no augmented copy.
-        texts: ids of what is said, "" where it is not known.
+        texts: ids of the words, "" where it is not known.
         features: names the features and all that they follow from; "": not known.
     """
 

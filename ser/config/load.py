@@ -129,7 +129,7 @@ class ExperimentReader:
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         numbers: dict[str, Any] = {key: int(value) for key, value in NUMBERS.findall(text)}
         if numbers.keys() != {"fold", "seed"} or numbers["fold"] < 1:
-            return read_experiment(path)  # which says what is wrong
+            return read_experiment(path)  # which reports what is wrong
         rest = NUMBERS.sub("", text)
         if rest not in self._parsed:
             self._parsed[rest] = read_experiment(path)

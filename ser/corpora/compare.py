@@ -22,7 +22,7 @@ class Found:
 
     Attributes:
         edition: the edition that it is or comes nearest to, or "".
-        expected: what that edition holds: utterances, speakers, labels; as far as the protocol says.
+        expected: what that edition holds: utterances, speakers, labels; as far as the protocol has it.
         counts: what is there, likewise.
         wrong: the differences, such as "23 of 24 happy".
         absent: files that the corpus's own table names and that are not there; they are not counted.
@@ -66,7 +66,7 @@ def compare_with_protocol(protocol: Protocol, utterances: Sequence[Utterance]) -
 
 
 def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> InputError:
-    """The error of a corpus that is not as the protocol says."""
+    """The error of a corpus that is not as the protocol has it."""
     edition = f" ({found.edition})" if found.edition else ""
     absent = f"; {len(found.absent)} files are not there (such as {found.absent[0]})" if found.absent else ""
     return InputError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# A corpus is confounded where the speaker tells at least this share of what there is to know of the class.
+# A corpus is confounded where the speaker determines at least this share of the class (normalised mutual information).
 LIMIT = 0.5
 
 
@@ -48,8 +48,8 @@ def confounding(pairs: Iterable[tuple[str, str]]) -> Confounding:
     """Measure it.
 
     The mutual information of speaker and class is divided by the entropy of the class (Theil's uncertainty
-    coefficient): 0 where every speaker has the classes in the proportions of the corpus, 1 where the speaker tells the
-    class. It is 0 in a corpus of one class. Speakers of few utterances raise it, as they make speaker statistics follow
+    coefficient): 0 where every speaker has the classes in the proportions of the corpus, 1 where the speaker
+    determines the class. It is 0 in a corpus of one class. Speakers of few utterances raise it, as they make speaker statistics follow
     the class.
 
     Args:

@@ -91,7 +91,7 @@ def _cut(row: dict[str, Any]) -> Cut:
     mixed = len(source["channels"]) == 1 or isinstance(row["channel"], list)
     whole = row["start"] == 0 and row["duration"] == recording["duration"]
     copy = custom.get("copy")
-    if not isinstance(copy, dict):  # none, or what a corpus tells under that name
+    if not isinstance(copy, dict):  # none, or what a corpus gives under that name
         copy = {"of": None, "steps": []}
     return Cut(
         row["id"],

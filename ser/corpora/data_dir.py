@@ -75,7 +75,7 @@ def read_values(path: Path) -> dict[str, str]:
 
 
 def read_tables(wav_scp: Path, names: Iterable[str] = (), issues: Issues = RAISED) -> dict[str, KeyedLines]:
-    """wav.scp, what says which part of a recording an utterance is, and others beside it; empty where absent.
+    """wav.scp, what defines which part of a recording an utterance is, and others beside it; empty where absent.
 
     Args:
         wav_scp: its path.
@@ -218,4 +218,4 @@ def run_command(command: str, output: Path, folder: Path | None = None) -> str:
     if not run.returncode:
         return ""
     last = run.stderr.decode(errors="replace").strip().splitlines()[-1:]
-    return f"the command ended with status {run.returncode} ({last[0].strip() if last else 'and said nothing'})"
+    return f"the command ended with status {run.returncode} ({last[0].strip() if last else 'and printed nothing'})"

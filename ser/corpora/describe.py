@@ -156,7 +156,7 @@ def read_prepared(folder: Path, only: str | None = None) -> Prepared:
 
 
 def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]:
-    """The ids of a data dir's utterances: `number` of them, each in a class and of the speaker that `known` tells."""
+    """The ids of a data dir's utterances: `number` of them, each in a class and of the speaker that `known` has."""
     speaker_of = {key: s for s, keys in read_table(folder / "spk2utt").items() for key in keys.split()}
     if len(speaker_of) != number or not speaker_of.items() <= known.items():
         raise InputError(
@@ -305,8 +305,8 @@ def describe_corpora(corpora: Sequence[Prepared], tablefmt: str = "simple") -> s
         return [line(title), "", tabulate(text[1:], text[0], tablefmt=tablefmt, disable_numparse=True), ""]
 
     lines = block(2, "Corpora (hours and seconds: of the utterances in the classes)", overview(corpora))
-    said = [f"{p.corpus}: {text}." for p in corpora for text in (p.confounding, *p.missing())]
-    lines += [f"- {markdown(text) if tablefmt == 'github' else line(text)}" for text in said] + [""]
+    texts = [f"{p.corpus}: {text}." for p in corpora for text in (p.confounding, *p.missing())]
+    lines += [f"- {markdown(text) if tablefmt == 'github' else line(text)}" for text in texts] + [""]
     for prepared in corpora:
         for split in prepared.splits:
             title = f"{prepared.corpus}, split {split}, protocol {protocol_hash(prepared, split)}"

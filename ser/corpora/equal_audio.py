@@ -38,7 +38,7 @@ def contradicting(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> di
 def check_equal_parts(
     protocol: Protocol, items: Sequence[ValidatedUtterance], splits: Mapping[str, Any]
 ) -> list[Issue]:
-    """No fold has equal samples in two of its parts, as texts that are told apart may bring about: those that have.
+    """No fold has equal samples in two of its parts, as splits by text may bring about: those that have.
 
     Args:
         splits: what splits.json holds.

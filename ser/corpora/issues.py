@@ -57,7 +57,7 @@ def raise_issues(issues: Sequence[InputError], hint: str = "") -> None:
     """Raise what was found, unless it is nothing: the first of several with a line for each of the next.
 
     Args:
-        issues: each is told once.
+        issues: each is listed once.
         hint: behind the last line.
 
     Raises:

@@ -38,7 +38,7 @@ class ValidatedUtterance:
         num_samples: of the utterance.
         num_channels: of the file.
         digest: names the content of the file.
-        sound: names the samples of the utterance, mixed down, whatever the file says beside them.
+        sound: names the samples of the utterance, mixed down, whatever else the file holds.
         first_sample: where the utterance begins in the file.
         file_samples: of the whole file.
     """

@@ -24,7 +24,7 @@ def write_manifests(
 
     A recording is a file, whatever the number of its utterances. A supervision's `custom` holds emotion (the class, or
     None), label (the corpus's own), text_id, audio_digest (of the file), samples_digest (of the utterance) and what
-    else the corpus tells. An utterance of one channel is a MonoCut; one of all channels of a file that has several is a
+    else the corpus gives. An utterance of one channel is a MonoCut; one of all channels of a file that has several is a
     MultiCut over them, to be mixed down.
     """
     from lhotse import CutSet, MonoCut, MultiCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
@@ -154,7 +154,7 @@ def _recordings(items: Sequence[ValidatedUtterance]) -> dict[str, dict[str, str]
 
     A wav.scp can pick a channel only by a pipe, which this toolkit does not write. So a channel that is a speaker is a
     recording of its own, <recording>-<channel>, whose line in wav.scp names the file with all channels, and
-    reco2file_and_channel says which of them it is. Kaldi's has a line for each recording, A or B: where one is of a
+    reco2file_and_channel has which of them it is. Kaldi's has a line for each recording, A or B: where one is of a
     third channel, or mixed down, our own reco2channel has the numbers instead, from 0. Kaldi's own programs and
     lhotse's reader of data dirs go by neither: the manifests have the channel in each cut.
     """
@@ -183,7 +183,7 @@ def _recordings(items: Sequence[ValidatedUtterance]) -> dict[str, dict[str, str]
 
 
 def _seconds(item: ValidatedUtterance, offset: int) -> str:
-    """A place in the file, with so many digits that the sample can be told at any rate."""
+    """A place in the file, with so many digits that the sample is exact at any rate."""
     return f"{(item.first_sample + offset) / item.sampling_rate:.9f}"
 
 

@@ -59,7 +59,7 @@ def prepare_corpus(
         What was found and written, a few lines for the person who runs it.
 
     Raises:
-        InputError: anything that is not as the protocol says.
+        InputError: anything that is not as the protocol has it.
     """
     check_there(protocol, corpus_dir)
     _check_place(corpus_dir, out_dir)
@@ -423,7 +423,7 @@ def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
     if protocol.shuffle_labels:
         lines.append("  labels are permuted among the utterances of each speaker (shuffle_labels)")
     for name, number in report.get("parted", {}).items():
-        lines.append(f"  {name}: {number} recordings have speakers in several parts, who may be heard in each other's")
+        lines.append(f"  {name}: {number} recordings have speakers in several parts, who may speak in each other's")
     if report.get("unused_splits"):
         lines.append(f"  {report['unused_splits']}")
     lines += [f"  {note}" for note in report.get("notes", [])]

@@ -24,7 +24,7 @@ class Preparer:
 
     Attributes:
         utterances: corpus folder -> its utterances. The module's function may ask for more by naming it as a further
-            parameter: issues (an `Issues`, which gets what is left out), protocol (a `Protocol`, which says the
+            parameter: issues (an `Issues`, which gets what is left out), protocol (a `Protocol`, which has the
             corpus's name and labels), allow_pipes (whether commands may be run), audio_dir (where audio that it makes
             is to lie).
         download: makes the corpus folder complete, or None where a person has to fetch it.
@@ -52,7 +52,7 @@ def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module  # dataclasses look their module up there
-    with _told_of(path):
+    with _located(path):
         spec.loader.exec_module(module)
     if not hasattr(module, "utterances"):
         raise InputError("has no function utterances(corpus_dir)", path)
@@ -60,7 +60,7 @@ def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
 
     def utterances(corpus_dir: Path, **offered: Any) -> Iterator[Utterance]:
         try:
-            with _told_of(path):
+            with _located(path):
                 found = module.utterances(corpus_dir, **{name: v for name, v in offered.items() if name in asked})
                 if not isinstance(found, Iterable):
                     raise InputError(f"utterances(corpus_dir) gives {found!r}; it is to yield each Utterance", path)
@@ -79,8 +79,8 @@ def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
 
 
 @contextmanager
-def _told_of(path: Path) -> Iterator[None]:
-    """Tell a mistake in somebody's preparer by its place in the file.
+def _located(path: Path) -> Iterator[None]:
+    """Report a mistake in a user's preparer with its place in the file.
 
     Raises:
         InputError: whatever went wrong in it.

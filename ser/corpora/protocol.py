@@ -22,7 +22,7 @@ OPTIONAL = {"note", "base", "preparer", "keep", "shuffle_labels", "synthetic", "
 FEW_FOLDS = 20
 COUNTS = ("utterances", "speakers", "labels")
 SPLIT_NAME = re.compile(r"\w[\w.-]{0,99}")
-# Behind what is said of a list of speakers or texts.
+# Behind messages about lists of speakers or texts.
 NAMES = "; names that YAML takes for numbers, truths or nothing stand in quotes"
 # The forms of a split: the keys of each.
 FORMS = {"groups": {"groups", "seed"}, "shares": {"shares", "seed"}, "given": {"given"}, "train": set(PARTS)}

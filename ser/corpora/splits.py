@@ -26,7 +26,7 @@ EXCHANGED = 1000
 def resolve(protocol: Protocol, kept: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
     """Split -> {"rule": as in the protocol, "folds": [fold, ...]}.
 
-    A fold is {part: speakers}, and, where texts are told apart, "texts": {part: the text ids that it may have}.
+    A fold is {part: speakers}, and, where it splits by text, "texts": {part: the text ids that it may have}.
 
     Args:
         kept: the utterances that are in a class.
@@ -233,31 +233,31 @@ def _texts(
     `disjoint` deals those texts that training speakers and others have in common: one third of them, another one from
     fold to fold, stays with validation and test. Utterances without a text id (spontaneous speech) stay where they are.
     """
-    said: dict[str, set[str]] = {part: set() for part in PARTS}
+    used: dict[str, set[str]] = {part: set() for part in PARTS}
     parts = Fold({part: fold[part] for part in PARTS})
     for u in kept:
         if u.text_id and (own := parts.part_of(u)):
-            said[own].add(u.text_id)
+            used[own].add(u.text_id)
     if spec["texts"] != "disjoint":
         allowed = {part: set(spec["texts"].get(part, [])) for part in PARTS}
         both = sorted(allowed["train"] & (allowed["valid"] | allowed["test"]))
         if both:
             raise InputError(f"texts: {both[0]} is in train and in another part; a text may be on one side only", where)
-        unplaced = sorted(set().union(*said.values()) - set().union(*allowed.values()))
+        unplaced = sorted(set().union(*used.values()) - set().union(*allowed.values()))
         if unplaced:
             raise InputError(f"texts: {unplaced[0]} is in no part", where, "add it to one")
     else:
-        if not any(said.values()):
+        if not any(used.values()):
             raise InputError("texts: disjoint: the corpus gives no texts", where, "remove it")
-        common = said["train"] & (said["valid"] | said["test"])
+        common = used["train"] & (used["valid"] | used["test"])
         ordered = sorted(common, key=lambda text: (derive_seed(spec.get("seed", 0), "texts", text), text))
         groups = max(1, min(TEXT_GROUPS, len(ordered)))
         held = {text for rank, text in enumerate(ordered) if rank % groups == number % groups}
-        allowed = {part: said[part] - (held if part == "train" else common - held) for part in PARTS}
+        allowed = {part: used[part] - (held if part == "train" else common - held) for part in PARTS}
     chosen = Fold({**{part: fold[part] for part in PARTS}, "texts": allowed})
     for part in PARTS:
         if fold[part] and not any(chosen.holds(part, u) for u in kept):
             raise InputError(
                 f"texts: fold {number + 1} would have no utterances in {part}", where, "allow it more texts"
             )
-    return {part: sorted(allowed[part] & said[part]) for part in PARTS}
+    return {part: sorted(allowed[part] & used[part]) for part in PARTS}

@@ -208,7 +208,7 @@ class Labels:
 
 
 class Names:
-    """Names of speakers and utterances that Kaldi's tables can hold; each replacement is told at the end.
+    """Names of speakers and utterances that Kaldi's tables can hold; each replacement is reported at the end.
 
     Args:
         corpus: becomes the prefix.
@@ -230,7 +230,7 @@ class Names:
         if other != name:
             raise Issue(
                 "speakers",
-                f"speaker {name!r} can hardly be told from {other!r} in {there}",
+                f"speaker {name!r} can hardly be distinguished from {other!r} in {there}",
                 origin,
                 "write both the same, or give one another name",
             )
@@ -244,7 +244,7 @@ class Names:
         """With the corpus's name before it, unless it stands there already; an empty name stays empty."""
         return name if not name or name.startswith(f"{self.corpus}_") else f"{self.corpus}_{name}"
 
-    def tell(self, path: Path) -> None:
+    def warn(self, path: Path) -> None:
         """Warn of what was replaced."""
         if self.replaced:
             shown = ", ".join(f"{name!r} -> {clean}" for name, clean in list(self.replaced.items())[:3])

@@ -29,8 +29,8 @@ class Utterance:
         speaker: unique over all corpora.
         label: the corpus's own label, before the protocol's map.
         gender: "f", "m", or "" where it is not known.
-        text_id: what was said, where the corpus tells; utterances of one text share it.
-        custom: whatever else the corpus tells, kept in the manifests.
+        text_id: the words, where the corpus gives them; utterances of one text share it.
+        custom: whatever else the corpus gives, kept in the manifests.
         start: seconds in the file.
         end: seconds in the file; None: to its end.
         channel: from 0; None: all channels, mixed down to mono.
@@ -143,7 +143,7 @@ def files_below(folder: Path, unreadable: Callable[[OSError], None] = _refuse_fo
         unreadable: gets the error of a folder that cannot be listed.
 
     Raises:
-        InputError: such a folder, unless `unreadable` says otherwise.
+        InputError: such a folder, unless `unreadable` allows it.
     """
     found: list[Path] = []
     seen = set()

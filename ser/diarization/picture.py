@@ -12,7 +12,7 @@ from ser.common.pictures import save_picture, text_colour
 from ser.diarization.segments import Channel, Timeline, cell_edges
 from ser.inference.base import ABSTAINED
 
-# Okabe and Ito's colours, which people with any kind of colour vision tell apart, without black.
+# Okabe and Ito's colours, which people with any kind of colour vision distinguish, without black.
 COLOURS = ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7", "#56B4E9", "#F0E442")
 GREY, WHITE = "#BBBBBB", "#FFFFFF"
 # Segments of a smaller share of the width get no name: it would not fit.

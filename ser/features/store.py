@@ -1,8 +1,8 @@
 """dump/<corpus>/: features computed once, shared by every recipe, never stale.
 
-What a key names never changes, and nothing has to be told that it is out of date: the features of an utterance or copy
+What a key names never changes, and nothing can be out of date: the features of an utterance or copy
 are found by its content (what audio, settings and version of the code they follow from; see index.py), and a set, the
-features of a data dir, by all its contents and ids. A set holds no features: it says where in the archives they are.
+features of a data dir, by all its contents and ids. A set holds no features: it holds where in the archives they are.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ WINDOW = 30  # s that are encoded at once: memory grows with the square of the l
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """What config.json and preprocessor_config.json tell; shapes as in `Frontend`."""
+    """What config.json and preprocessor_config.json hold; shapes as in `Frontend`."""
 
     sampling_rate: int
     frame_shift: int

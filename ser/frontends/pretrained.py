@@ -140,7 +140,7 @@ class Pretrained(Frontend):
         return TrainableLayers(self._whisper, self.trained, self.numbers, self.wanted) if self.trained else None
 
     def describe(self) -> dict[str, str]:
-        """What a model package says of the encoder: name, revision, SHA-256 of the weights, licence."""
+        """What a model package records of the encoder: name, revision, SHA-256 of the weights, licence."""
         known = PUBLISHED.get(self.settings.model)
         return {
             "model": self.settings.model,

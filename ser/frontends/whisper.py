@@ -314,5 +314,5 @@ def read_safetensors(folder: Path) -> tuple[dict[str, Tensor], int]:
     tensors = load_safetensors(folder)
     found = {name.removeprefix(PREFIX): x.float() for name, x in tensors.items() if name.startswith(PREFIX)}
     if not found or not isinstance(heads := config.get("encoder_attention_heads"), int):
-        raise InputError("not Whisper's encoder, though config.json says so", folder, "fetch the model again")
+        raise InputError("not Whisper's encoder, though config.json names it", folder, "fetch the model again")
     return found, heads

@@ -15,7 +15,7 @@ class RunningAverage:
     def __init__(self) -> None:
         self.count = 0
         self._sums: dict[str, Tensor] = {}
-        self._last: dict[str, Tensor] = {}  # of floats only an empty tensor, which tells the type
+        self._last: dict[str, Tensor] = {}  # of floats only an empty tensor, which has the type
 
     def add(self, state: Mapping[str, Tensor]) -> None:
         """Count a state in; a ValueError if its names are others than before."""

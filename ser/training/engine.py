@@ -223,7 +223,7 @@ class Trainer:
         self._keep()
 
     def run_steps(self, end: int, done: Callable[[float], object] = lambda _: None) -> None:
-        """Train up to step `end`; `done` is told the loss of every step."""
+        """Train up to step `end`; `done` gets the loss of every step."""
         for batch in self._batches(self.step, end):
             loss = self._update(batch)
             self.losses[batch.corpus].append(loss)
@@ -343,7 +343,7 @@ class Trainer:
 
     @property
     def _own(self) -> tuple[str, ...]:
-        """What tells the draws of a process from those of others; nothing where there is one."""
+        """What makes the draws of a process differ from those of others; nothing where there is one."""
         return (f"process {self.processes.rank}",) if self.processes.size > 1 else ()
 
     def _new_network(self) -> SpeechEmotionNetwork:
@@ -468,7 +468,7 @@ class Trainer:
         )
 
     def _finish(self) -> None:
-        """Write train.json, then the best model, whose presence says that the training is done."""
+        """Write train.json, then the best model, whose presence means that the training is done."""
         if self.keep_checkpoint:
             self._save()
         valid = self.history[self._chosen() - 1]["valid"]

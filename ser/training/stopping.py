@@ -22,7 +22,7 @@ class Stopping:
     num_bad_epochs: int = 0
 
     def after(self, epoch: int, loss: float, min_delta: float) -> Stopping:
-        """The state after another epoch; `best_epoch == epoch` says that its model is to be kept."""
+        """The state after another epoch; `best_epoch == epoch` means that its model is to be saved."""
         best, best_epoch = (loss, epoch) if loss < self.best else (self.best, self.best_epoch)
         if loss < self.reference * (1 - min_delta):
             return Stopping(best, best_epoch, loss, 0)

@@ -299,7 +299,7 @@ def test_a_data_chunk_of_odd_size(tmp_path):
 
 
 @pytest.mark.parametrize("riff", [None, 8036])
-def test_a_wav_that_counts_fewer_samples_than_there_are_says_so(tmp_path, riff):
+def test_a_wav_that_counts_fewer_samples_than_there_are_reports_it(tmp_path, riff):
     path = written(tmp_path, wav(SAMPLES.tobytes(), size=8000, riff=riff))
     with pytest.warns(UserWarning, match=r"the header counts 4000 of 8000 samples, and no more are read") as caught:
         assert read_audio(path).samples.shape == (1, 4000)

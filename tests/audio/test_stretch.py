@@ -160,7 +160,7 @@ def test_a_shortened_sphere_file_is_refused_with_what_converts_it(tmp_path):
     refused(tmp_path / "call.sph", "shorten", "sph2pipe")
 
 
-def test_without_sox_the_error_tells_how_to_install_it(tmp_path, monkeypatch):
+def test_without_sox_the_error_reports_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "call.amr").write_bytes(b"#!AMR\n" + bytes(100))
     refused(tmp_path / "call.amr", "AMR", "install that (apt-get install sox libsox-fmt-all")

@@ -195,7 +195,7 @@ def test_a_truncated_file_of_ffmpeg_is_an_error(by_ffmpeg, tmp_path, suffix):
         read_audio(path)
 
 
-def test_without_ffmpeg_the_error_says_what_to_install(by_ffmpeg, monkeypatch):
+def test_without_ffmpeg_the_error_reports_what_to_install(by_ffmpeg, monkeypatch):
     path = by_ffmpeg("m4a")
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with refuses(fix="install ffmpeg"):

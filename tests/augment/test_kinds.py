@@ -304,7 +304,7 @@ def test_draws_never_touch_what_is_kept_for_testing(kinds, tmp_path):
 # Rooms
 
 
-def test_rooms_ring_as_long_as_said_from_sample_0(kinds):
+def test_rooms_ring_as_long_as_stated_from_sample_0(kinds):
     room = kinds["room"]
     seen = set()
     for seed in range(30):
@@ -498,7 +498,7 @@ def test_vtlp_at_1_changes_nothing_and_else_moves_up_with_alpha():
 
 
 @pytest.mark.parametrize("alpha", [0.9, 1.1])
-def test_vtlp_is_heard_as_the_warp_of_the_stored_spectrum(alpha):
+def test_vtlp_is_the_warp_of_the_stored_spectrum(alpha):
     samples = speech()
 
     def loud_spectrum(samples):

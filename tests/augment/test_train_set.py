@@ -61,7 +61,7 @@ def test_the_smaller_corpus_gets_copies_of_its_training_utterances(copied):
         assert after == {key: before[of] for key, of in utt2uniq.items()}
 
 
-def test_the_manifest_says_what_was_done(copied):
+def test_the_manifest_reports_what_was_done(copied):
     _, _, sets = copied
     cuts = {cut.id: cut for cut in read_cuts(sets["two"].folder / "cuts.jsonl.gz")}
     copies = [cut for cut in cuts.values() if cut.original]
@@ -120,7 +120,7 @@ def test_statistics_are_of_originals(copied, normalisation):
         assert all(np.isfinite(view.read(i)).all() and np.abs(view.read(i)).max() < 100 for i in range(len(view)))
 
 
-def test_without_stage_2_its_name_is_said(tmp_path):
+def test_without_stage_2_its_name_is_stated(tmp_path):
     made, _ = fresh(tmp_path)
     with refuses(fix="run stage 2"):
         open_data(made.experiment(*SMALL), made.recipe, made.data_root, made.dump)

@@ -10,7 +10,7 @@ from ser.common.progress import progress
 from ser.common.provenance import code_hash, provenance
 
 
-def test_a_result_says_what_made_it():
+def test_a_result_reports_what_made_it():
     found = provenance()
     assert re.fullmatch(r"[0-9a-f]{16}", found["code_hash"])
     assert re.fullmatch(r"[0-9a-f]{10}\+?|release .+", found["git_revision"])

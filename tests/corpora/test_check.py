@@ -83,7 +83,7 @@ def test_everything_that_is_wrong_is_listed_at_once(small_ravdess):
     assert run.stdout.splitlines()[-1].startswith("ravdess: not complete: ")
 
 
-def test_what_is_missing_is_told_by_label_and_speaker(small_ravdess, monkeypatch):
+def test_what_is_missing_is_reported_by_label_and_speaker(small_ravdess, monkeypatch):
     small = small_ravdess()
     shutil.rmtree(small.corpus / "Actor_24")
     for emotion in ("03", "04"):
@@ -105,7 +105,7 @@ def test_what_is_missing_is_told_by_label_and_speaker(small_ravdess, monkeypatch
     assert "    ravdess_07: 3 of 5 utterances (0 of 1 happy, 0 of 1 sad)" in text
 
 
-def test_the_edition_found_is_told_and_kept(small_ravdess):
+def test_the_edition_found_is_reported_and_kept(small_ravdess):
     small = small_ravdess()
     one = small.protocol().expected
     more = {"utterances": 121, "speakers": 24, "labels": {**one["labels"], "happy": 25}}
@@ -159,7 +159,7 @@ def test_a_table_with_many_mistakes(tmp_path):
     assert not lab.out.exists()
 
 
-def test_a_list_that_breaks_off_is_told(tmp_path):
+def test_a_list_that_breaks_off_is_reported(tmp_path):
     lab = Lab(tmp_path, "csv")
     lab.table("x.csv", "path;emotion", "a.wav;sad")
     text, complete = lab.check()

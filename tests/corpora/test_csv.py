@@ -44,7 +44,7 @@ def test_a_plain_table_needs_no_code(lab):
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_every_kind_of_table_says_the_same(lab, separator, end, encoding):
+def test_every_kind_of_table_reports_the_same(lab, separator, end, encoding):
     lab.table("lab.csv", *lines(separator), end=end, encoding=encoding)
     found = listed(lab)
     assert len(found) == 12
@@ -138,8 +138,9 @@ def test_names_with_accents_are_found_however_they_are_coded(lab):
         ([HEADER, "wav/ana_sad.wav,ana,sad", "wav/ana_sad.wav,ana,angry"],
          ":3: the same utterance as {corpus}/lab.csv:2 (lab_ana-ana_sad); remove a line, or give them an id each"),
         ([HEADER, "wav/ana_sad.wav,ana,sad", "wav/ana_angry.wav,Ana,angry"],
-         ":3: speaker 'Ana' can hardly be told from 'ana' in {corpus}/lab.csv:2"),
-        ([HEADER, "wav/ana_sad.wav,a-1,sad", "wav/ana_angry.wav,a 1,angry"], ":3: speaker 'a 1' can hardly be told"),
+         ":3: speaker 'Ana' can hardly be distinguished from 'ana' in {corpus}/lab.csv:2"),
+        ([HEADER, "wav/ana_sad.wav,a-1,sad", "wav/ana_angry.wav,a 1,angry"],
+         ":3: speaker 'a 1' can hardly be distinguished"),
         ([HEADER + ",gender", "wav/ana_sad.wav,ana,sad,f", "wav/ana_happy.wav,ana,happy,m"],
          ":2: speaker lab_ana is f here and m in {corpus}/lab.csv:3"),
     ],

@@ -438,7 +438,7 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path):
     not_unpacked(tmp_path / "a.zip", "more than 2999999 bytes", limit=2_999_999)
 
 
-def test_a_bomb_that_lies_about_its_size_gives_no_more_than_it_says(tmp_path):
+def test_a_bomb_that_lies_about_its_size_gives_no_more_than_it_states(tmp_path):
     zipped(tmp_path / "a.zip", {"a.wav": bytes(3_000_000)})
     content = (tmp_path / "a.zip").read_bytes()
     (tmp_path / "a.zip").write_bytes(content.replace(struct.pack("<I", 3_000_000), struct.pack("<I", 100)))
@@ -522,7 +522,7 @@ def test_a_corpus_is_fetched_unpacked_and_put_down_with_its_licence(mirror, tmp_
     assert row["date"].endswith("+00:00")
 
 
-def test_again_it_says_so_and_asks_nobody(mirror, tmp_path, capsys):
+def test_again_it_reports_it_and_asks_nobody(mirror, tmp_path, capsys):
     publish_zenodo(mirror, "7", {"speech.zip": zip_bytes(MEMBERS)})
     fetch_corpus(tmp_path / "c", "ravdess", lambda: zenodo("7"))
     mirror.asked.clear()

@@ -210,7 +210,7 @@ def test_a_pipe_runs_once_where_it_is_allowed_and_its_audio_is_kept(lab):
             "head -c 4000 wav/bia-sad.wav; echo broken >&2; exit 1 |",
             "the command ended with status 1 (broken), so",
         ),
-        ("(head -c 4000 wav/bia-sad.wav; exit 1) | cat |", "the command ended with status 1 (and said nothing)"),
+        ("(head -c 4000 wav/bia-sad.wav; exit 1) | cat |", "the command ended with status 1 (and printed nothing)"),
         ("no_such_program x |", "the command ended with status 127 ("),
         ("true |", "the command gives no audio (empty file); fix it: true"),
         ("echo hello |", "the command gives no audio ("),

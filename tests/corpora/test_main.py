@@ -48,7 +48,7 @@ def test_missing_and_empty_folders(tmp_path, small_ravdess, one_line):
     assert not small.out.parent.exists()
 
 
-def test_stage_0_says_where_the_corpus_is(tmp_path, small_ravdess, one_line):
+def test_stage_0_reports_where_the_corpus_is(tmp_path, small_ravdess, one_line):
     small = small_ravdess()
     there = small.command("--download", "true")
     assert (there.returncode, there.stdout) == (0, f"{small.corpus}: there already; nothing to fetch\n")

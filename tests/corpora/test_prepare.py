@@ -248,7 +248,7 @@ def test_what_a_preparer_reads_elsewhere_makes_the_corpus_anew(tmp_path):
     assert read_table(lab.out / "paper_fold1/train/utt2text_id")["s-c"] == "four"
 
 
-def test_a_partial_copy_says_what_is_missing(small_ravdess):
+def test_a_partial_copy_reports_what_is_missing(small_ravdess):
     small = small_ravdess()
     shutil.rmtree(small.corpus / "Actor_24")
     words = f"{small.corpus}: not the complete RAVDESS: 115 of 120 utterances, 23 of 24 speakers, 23 of 24 neutral, "
@@ -319,7 +319,7 @@ def test_equal_audio_of_two_speakers_is_refused(small_ravdess):
     refused(small, f"{one} and {other}: equal audio of two speakers; name one under `drop`")
 
 
-def test_a_damaged_report_is_removed_as_it_says(small_ravdess):
+def test_a_damaged_report_is_removed_as_it_states(small_ravdess):
     small = small_ravdess()
     small.prepare()
     report = small.out / "report.json"
@@ -416,7 +416,7 @@ def test_a_name_that_the_corpus_does_not_know_is_refused_with_the_nearest(small_
     assert named in run.stdout
 
 
-def test_an_unknown_name_is_told_of_a_partial_copy(small_ravdess):
+def test_an_unknown_name_is_reported_of_a_partial_copy(small_ravdess):
     small = small_ravdess()
     small.edit(lambda v: v.update(drop={"ravdess_06-gone": "noisy"}))
     assert "drop: ravdess_06-gone" in small.prepare(allow_partial=True)

@@ -134,7 +134,7 @@ def test_real_nemo_is_prepared_as_far_as_it_is_there(tmp_path):
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
-def test_no_folder_above_tells_label_or_speaker(tmp_path, tree, corpus):
+def test_no_folder_above_reports_label_or_speaker(tmp_path, tree, corpus):
     usual = tree(corpus)
     odd = write_tree(corpus, tmp_path / "sad" / "Actor_05" / "Ses02F_angry" / "KL" / "OAF_fear")
     assert [(u.id, u.speaker, u.label, u.gender) for u in found(corpus, odd)] == [
@@ -144,7 +144,7 @@ def test_no_folder_above_tells_label_or_speaker(tmp_path, tree, corpus):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("corpus", CORPORA)
-def test_a_partial_copy_says_what_is_missing_and_goes_on_when_asked(tmp_path, tree, corpus):
+def test_a_partial_copy_reports_what_is_missing_and_goes_on_when_asked(tmp_path, tree, corpus):
     folder, out = tree(corpus), tmp_path / "data"
     with refuses(f"{len(FILES[corpus])} of ", where=folder, fix="--allow-partial true") as caught:
         run(corpus, folder, out, allow_partial=False)
@@ -157,7 +157,7 @@ def test_a_partial_copy_says_what_is_missing_and_goes_on_when_asked(tmp_path, tr
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
-def test_a_check_says_what_is_there_and_writes_nothing(tree, corpus):
+def test_a_check_reports_what_is_there_and_writes_nothing(tree, corpus):
     folder = tree(corpus)
     write_noise(found(corpus, folder)[0].path.with_name("take 1 (copy).wav"), 1)
     before = sorted(folder.rglob("*"))
@@ -677,7 +677,7 @@ def test_every_class_is_in_every_part_of_every_fold_of_urdu(tmp_path, tree):
         assert set(read_table(part).values()) == {"angry", "happy", "neutral", "sad"}
 
 
-def test_urdu_tells_beside_its_figures_that_speaker_and_emotion_are_confounded():
+def test_urdu_reports_beside_its_figures_that_speaker_and_emotion_are_confounded():
     assert "26 of its 29 speakers have one emotion only" in read_protocol("urdu").note
 
 

@@ -99,7 +99,7 @@ def test_originals_are_not_computed_again(copied):
     assert {key: with_copies[key] for key in utterances} == {key: places[key] for key in utterances}
 
 
-def test_the_set_lies_with_its_corpus_and_says_what_it_holds(copied):
+def test_the_set_lies_with_its_corpus_and_reports_what_it_holds(copied):
     made, store = copied
     assert store.folder.parent == made.dump / "two"
     info = json.loads((store.folder / "info.json").read_text())
@@ -258,7 +258,7 @@ def test_stage_3_makes_the_rooms_before_its_jobs(copied):
 
 
 @pytest.mark.slow
-def test_stage_3_says_what_was_padded_and_is_a_no_op_again(copied):
+def test_stage_3_reports_what_was_padded_and_is_a_no_op_again(copied):
     made, _ = copied
     folder = write_train_set(made, {"two1-sad-00": [{"kind": "speed", "factor": 8.0}]}, "train_faster")
     first = stage_3(made, folder, kinds="speed")

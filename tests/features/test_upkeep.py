@@ -59,7 +59,7 @@ def test_list_counts_archives_and_entries_by_corpus_and_settings(made):
     assert two.split("int16")[1].split()[:4] == ["1", "24", "0", f"{size / 1e6:.1f}"]
 
 
-def test_verify_says_that_all_is_well_and_changes_nothing(two):
+def test_verify_reports_that_all_is_well_and_changes_nothing(two):
     (path,) = archives(two)
     killed = path.with_name("feats.00.0123456789abcdef.ark")
     killed.write_bytes(b"half")
@@ -122,7 +122,7 @@ def test_verify_removes_a_damaged_index_with_its_archive(two, text):
     assert store_of(two).compute(1, 1) == (24, 0)
 
 
-def test_verify_says_what_an_index_without_archive_is(changed):
+def test_verify_reports_what_an_index_without_archive_is(changed):
     made, _, second = changed
     second.unlink()
     assert upkeep.verify_archives(made.dump)[0] == [f"{second}: is not there, and its index is"]
@@ -146,7 +146,7 @@ def test_prune_keeps_what_data_dirs_name_and_sets_that_are_whole(changed):
     assert upkeep.superfluous(made.dump, [made.root / "elsewhere"], 3) == []
 
 
-def test_prune_removes_only_when_told_and_says_bytes(changed):
+def test_prune_removes_only_when_asked_and_reports_bytes(changed):
     made, first, second = changed
     age(made)
     scp = made.root / "kept" / "feats.scp"

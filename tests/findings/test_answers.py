@@ -72,7 +72,7 @@ def test_a_corpus_that_no_model_was_trained_on_has_zero_shot_scores(table):
     assert [r["question"] for r in scored] == ["zero-shot"] * 4 + ["leave one corpus out"]
 
 
-def test_without_any_pair_the_sentence_says_so():
+def test_without_any_pair_the_sentence_reports_it():
     target = drawn_target(np.random.default_rng(0), design=PAPER.narrowed({"corpora": ["ravdess"]}), seeds=1)
     assert table_of(target).notes == [
         "ravdess (24 speakers): no matched pair of trainings with and without a source corpus is there."

@@ -62,7 +62,7 @@ def coverage_of(weights, grids, **world):
     return np.mean(held, axis=0)
 
 
-def test_one_seed_says_nothing_of_the_noise_between_trainings():
+def test_one_seed_reports_nothing_of_the_noise_between_trainings():
     """Which is why a table of one seed says so."""
     weights = np.array([e.weights for e in effects()[0][:3]])
     assert coverage_of(weights, 100, **WORLDS["trainings"], seeds=1).mean() < 0.85

@@ -198,7 +198,7 @@ def test_of_a_grid_with_all_targets_the_stated_error_is_that_of_the_draw():
     assert 0.8 < np.sqrt(np.square(stated).mean() / np.square(spread).mean()) < 1.25
 
 
-def test_the_table_tells_that_values_are_sampled_and_how_exactly():
+def test_the_table_reports_that_values_are_sampled_and_how_exactly():
     design = design_of(2)
     v = {"": 50, "c0": 60, "c1": 55, "c0c1": 75}
     target = target_of(design, design.mixes(TARGET), lambda mix: v["".join(sorted(mix))])

@@ -148,7 +148,7 @@ def test_a_job_that_is_lost_costs_nothing_where_another_makes_the_rest(ready: St
 
 
 @pytest.mark.slow
-def test_a_failed_cell_is_named_the_rest_is_made_and_the_run_says_so(ready: StandIns) -> None:
+def test_a_failed_cell_is_named_the_rest_is_made_and_the_run_reports_it(ready: StandIns) -> None:
     options = ["--only", "tess,ravdess", "--folds", "1", "--stage", "4", "--stop-stage", "4"]
     root = ready.grid().root
     bad = root / "ravdess" / "unified_lstm_mu" / "fold1_seed0"

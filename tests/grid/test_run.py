@@ -183,7 +183,7 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
         pass
 
 
-def test_what_an_experiment_says_goes_to_its_own_log(own: StandIns) -> None:
+def test_what_an_experiment_reports_goes_to_its_own_log(own: StandIns) -> None:
     grid = own.grid()
     for e in grid.experiments:
         text = (grid.folder(e) / LOG).read_text()

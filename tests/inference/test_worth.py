@@ -156,7 +156,7 @@ def test_rates(tmp_path, condition, own, rate):
     assert changed.audio.samples.shape == (1, rate)
 
 
-def test_each_condition_does_what_it_says(tmp_path):
+def test_each_condition_does_what_it_states(tmp_path):
     """Of noise at 16 kHz: what the telephone takes away, what MP3 keeps, and how much louder the louder is."""
     soundfile.write(tmp_path / "x.wav", np.random.default_rng(0).normal(0, 0.05, 16000), 16000, subtype="FLOAT")
     source = [Source("x", tmp_path / "x.wav")]

@@ -35,7 +35,7 @@ def test_attentive_statistics_by_hand():
 
 
 @pytest.mark.parametrize("name", POOLING)
-def test_what_comes_out_has_the_size_that_is_said(name):
+def test_what_comes_out_has_the_size_that_is_stated(name):
     pooling = built(POOLING, name)(4)
     assert pooling(torch.ones(2, 6, 4), torch.tensor([6, 2])).shape == (2, pooling.out_size)
 

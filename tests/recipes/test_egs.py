@@ -59,7 +59,7 @@ def test_recipes_differ_in_nothing_but_their_corpora_and_comments() -> None:
     assert len(bodies) == 1
 
 
-def test_a_recipe_says_which_corpora_it_calls_for() -> None:
+def test_a_recipe_reports_which_corpora_it_calls_for() -> None:
     for recipe in RECIPES:
         (corpora,) = DECLARED.findall("\n".join(lines_of(recipe)))
         (usage,) = (line for line in lines_of(recipe) if line.startswith("#   "))

@@ -52,7 +52,7 @@ def test_mini_ends_with_its_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_speech_is_a_function_of_what_is_said(tmp_path: Path) -> None:
+def test_speech_is_a_function_of_what_is_stated(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         done = run(tmp_path, "--stop-stage", "0", "--exp", str(tmp_path / folder / "exp"))
         assert done.returncode == 0, done.stderr

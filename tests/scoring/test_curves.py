@@ -278,7 +278,7 @@ def test_step_draws_all_into_one_picture_with_their_names(step, tmp_path):
         assert f"<!-- {line} -->" in text
 
 
-def test_step_says_what_is_wrong_in_one_line(step, one_line):
+def test_step_reports_what_is_wrong_in_one_line(step, one_line):
     assert one_line(step("nowhere")).startswith("error: nowhere: no epochs.jsonl in or below it")
     assert one_line(step("my exp", "--out", "all.txt")).startswith("error: all.txt: unknown ending")
 

@@ -68,7 +68,7 @@ def test_scores_join_by_utterance_and_not_by_line(trained):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_result_says_what_it_is(trained):
+def test_result_reports_what_it_is(trained):
     data, folder, _, _ = trained
     result = score_experiment(data, folder, "test")
     wanted = {

@@ -76,7 +76,7 @@ def test_a_setting_in_which_rows_of_a_preset_differ_is_a_column(made, tmp_path):
 
 
 @pytest.mark.parametrize("alone", ["total", "per_corpus"])
-def test_budgets_of_several_corpora_are_told_apart(made, tmp_path, alone):
+def test_budgets_of_several_corpora_are_distinguished(made, tmp_path, alone):
     """A row of one corpus, whose budget decides nothing, has none."""
     for corpora, budget in (("one", alone), ("one,two", "per_corpus"), ("two,one", "total")):
         folder = tmp_path / "exp" / corpora.replace(",", "_") / "cell" / "fold1_seed0"

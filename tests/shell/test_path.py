@@ -161,7 +161,7 @@ def test_a_change_of_what_is_wanted_is_noticed(tree: Path, change: str) -> None:
     assert source(tree, f"{check} && echo complete || echo incomplete").stdout == "incomplete\n"
 
 
-def test_a_failing_installation_is_told_and_marks_nothing(tree: Path) -> None:
+def test_a_failing_installation_is_reported_and_marks_nothing(tree: Path) -> None:
     stub(tree / ".venv", PIP.format(install='echo "ERROR: no space left"; exit 1'))
     done = source(tree, "ser_environment; echo not reached")
     assert (done.returncode, done.stdout) == (1, "")

@@ -130,7 +130,7 @@ def test_without_normalisation_values_stay_as_they_are():
     assert found.deviation.tolist() == [1] * 8
 
 
-def test_nothing_to_choose_by_and_nothing_to_tell_apart():
+def test_nothing_to_choose_by_and_nothing_to_distinguish():
     x, y = samples(20, 0)
     with pytest.raises(InputError, match="no corpus has validation speakers"):
         svm.fit([(x, y)], {}, 2, "global")

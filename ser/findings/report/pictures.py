@@ -19,7 +19,7 @@ SCALE = 0.1  # ends of the colours of differences
 COLOURS_OF_SCORES = ("#ffffff", "#7fb3d5")
 COLOURS_OF_DIFFERENCES = ("#e08214", "#e6e6e6", "#8f86c9")  # black text reads on all of them
 ALL_BUT = "all but target"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # told apart also by the colour-blind (Okabe and Ito)
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # distinct for the colour-blind too (Okabe and Ito)
 
 
 def plot_transfer(records: Records, metric: str, corpora: Sequence[str], path: Path) -> None:

@@ -158,7 +158,7 @@ def sampled_shapley(target: Target, design: Design) -> list[Contrast]:
     target's prefix would complete more permutations, which depend on each other.
 
     It is unbiased where the grid trained the prefixes of permutations drawn at random; its standard error is of such a
-    draw, too large where it is most of all permutations, and says nothing of cells missing for another reason.
+    draw, too large where it is most of all permutations, and does not cover cells missing for another reason.
 
     Returns:
         One a source corpus, over the configurations that have v(none) and v(all) and the mixes that all of these have;
