@@ -41,7 +41,7 @@ def download(corpus_dir: Path) -> None:
     try:
         fetch_corpus(corpus_dir, "emodb", lambda: [Remote("download.zip", f"https://{address}")])
     except FetchError as error:
-        print(f"warning: {error}; now without https, so nobody vouches for what comes", file=sys.stderr)
+        print(f"warning: {error}; now without https, so the files may have been changed on the way", file=sys.stderr)
         fetch_corpus(corpus_dir, "emodb", lambda: [Remote("download.zip", f"http://{address}")])
 
 

@@ -67,7 +67,7 @@ class _Recordings:
             try:
                 info = audio_info(path)
             except InputError:
-                info = None  # whoever reads it says what is wrong
+                info = None  # reading it reports what is wrong
             self.found[name] = path, info
         return self.found[name]
 
@@ -232,7 +232,7 @@ def _utterance(
 
 
 def _check_duration(line: Line | None, start: float, end: float | None, path: Path, info: AudioInfo) -> None:
-    """A duration that somebody wrote down agrees with the header: a wrong rate shows so."""
+    """A duration of a table agrees with the header, which finds wrong rates."""
     if line is None:
         return
     given = seconds(line.value, "duration", line.origin)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The feature store: what is in it, whether that is intact, and what nobody uses."""
+"""The feature store: what is in it, whether that is intact, and what is unused."""
 
 from __future__ import annotations
 

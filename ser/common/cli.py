@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         given = list(sys.argv[1:] if args is None else args)
         switches = {name for action in self._actions if action.type is _truth for name in action.option_strings}
         for at in reversed(range(len(given))):
-            # Another word for a truth goes to `_truth`, which refuses it; as an argument of its own nobody means it.
+            # Another word for a truth goes to `_truth`, which refuses it; it is not meant as an argument of its own.
             if given[at] in switches and "".join(given[at + 1 : at + 2]).lower() not in TRUTHS:
                 given.insert(at + 1, "true")
         found, rest = super().parse_known_args(given, namespace)

@@ -49,8 +49,8 @@ def confounding(pairs: Iterable[tuple[str, str]]) -> Confounding:
 
     The mutual information of speaker and class is divided by the entropy of the class (Theil's uncertainty
     coefficient): 0 where every speaker has the classes in the proportions of the corpus, 1 where the speaker
-    determines the class. It is 0 in a corpus of one class. Speakers of few utterances raise it, as they make speaker statistics follow
-    the class.
+    determines the class. It is 0 in a corpus of one class. Speakers of few utterances raise it, as they make speaker
+    statistics follow the class.
 
     Args:
         pairs: speaker and class of each utterance; one at least.

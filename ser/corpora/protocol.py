@@ -109,7 +109,7 @@ class Protocol:
         return len(spec.get("folds", spec.get("groups", [spec])))
 
     def num_folds(self, split: str) -> int | None:
-        """How many folds a split has, or None for a fold a speaker as long as nobody has counted the speakers."""
+        """How many folds a split has, or None for a fold a speaker as long as the speakers are not counted."""
         spec = self._spec(split)
         if not is_rule(spec):
             return self.count_folds(split)

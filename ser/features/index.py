@@ -1,7 +1,7 @@
 """dump/<corpus>/archives/<settings>/: features of one corpus under one configuration, by content, for all its sets.
 
 An archive is feats.<bucket>.<digest>.ark and, written after it, .json: its index, size and checksum. Without that it is
-nobody's: of a job that was killed, or is at work.
+unclaimed: of a job that was killed, or is running.
 """
 
 from __future__ import annotations

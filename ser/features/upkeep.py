@@ -1,4 +1,4 @@
-"""What is in a feature store: listed, checked, and what nobody uses removed."""
+"""What is in a feature store: listed, checked, and what is unused removed."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def remove(path: Path) -> None:
 
 
 def _remove_archive(archive: Path) -> None:
-    """The index first: an archive without is nobody's."""
+    """The index first: an archive without one is unused."""
     for path in (archive.with_suffix(".json"), archive):
         path.unlink(missing_ok=True)
 

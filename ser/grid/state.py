@@ -132,7 +132,7 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[bool]:
-    """Hold the lock of an experiment; False where another process holds it, for which nobody waits here.
+    """Hold the lock of an experiment; False where another process holds it, which is not waited for.
 
     Raises:
         InputError: another process took the lock meanwhile, too: it holds on one machine alone.

@@ -34,7 +34,7 @@ def find_package(model: Path) -> Path:
         from huggingface_hub.constants import HF_HOME
     except ImportError:
         raise InputError(f"no such folder; to fetch a model of that name from the hub, {INSTALL}", model) from None
-    # Files themselves in place of the links of the hub's cache, of which nobody knows where they lead.
+    # Files themselves in place of the links of the hub's cache, which may lead anywhere.
     place = Path(HF_HOME, "ser", *name.split("/"))
     if COMMIT.fullmatch(revision) and (place / revision / SUMS).is_file():
         return place / revision

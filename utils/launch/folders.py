@@ -35,7 +35,7 @@ def make_folder(program: str, logs: Path) -> tuple[Path, IO[bytes] | None]:
 
 
 def remove_leftovers(program: str, logs: Path) -> None:
-    """Remove the folders of killed calls on this machine: those whose lock nobody holds."""
+    """Remove the folders of killed calls on this machine: those whose lock is free."""
     for folder in logs.glob(f"{_prefix(program)}*"):
         with contextlib.suppress(OSError), (folder / LOCK).open("rb+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
