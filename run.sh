@@ -135,7 +135,7 @@ if wanted 0; then
     python "$SER_ROOT/steps/prepare.py" --verbose "$verbose" --download true --recipe "$recipe" \
       "$corpus" "${corpus_dir[$corpus]}" "$data/$corpus"
   done
-  python "$SER_ROOT/steps/fetch_pretrained.py" "$folder/config.yaml"
+  python "$SER_ROOT/steps/fetch_pretrained.py" --verbose "$verbose" "$folder/config.yaml"
 fi
 
 if wanted 1; then
@@ -189,7 +189,7 @@ fi
 
 if wanted 7; then
   log "stage 7: results"
-  python "$SER_ROOT/steps/tables.py" --recipe "${recipe#"$SER_ROOT/"}/run.sh" "$(realpath -m --relative-to=. "$exp")"
+  python "$SER_ROOT/steps/tables.py" --verbose "$verbose" --recipe "${recipe#"$SER_ROOT/"}/run.sh" "$(realpath -m --relative-to=. "$exp")"
 fi
 exit
 }

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def main() -> int:
     from ser.batches import compute_statistics
 
     torch.set_num_threads(1)  # the jobs share the cores
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written is removed
     experiment = read_experiment(options.folder / CONFIG)
     places = options.recipe, options.data, options.dump
     print(f"statistics of {compute_statistics(experiment, *places, options.job, options.nj)} parts")

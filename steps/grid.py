@@ -131,11 +131,14 @@ def features(grid: Grid, options: argparse.Namespace) -> int:
 
 def statistics(grid: Grid, options: argparse.Namespace) -> int:
     """Statistics of the features."""
+    import signal
+
     import torch
 
     from ser.grid.features import grid_statistics
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written is removed
     found, failed = grid_statistics(grid, options.job or 1, options.nj)
     print(f"statistics of {found - failed} of {found} sets of data")
     return 0

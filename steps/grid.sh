@@ -143,11 +143,11 @@ fi
 out=$root${tables:+/$tables}
 if wanted 7; then
   log "stage 7: results"
-  python "$SER_ROOT/steps/ledger.py" --grid "$grid" --recipe "$recipe" ${kept:+--kept "$kept/${root##*/}"} "$root" \
+  python "$SER_ROOT/steps/ledger.py" --verbose "$verbose" --grid "$grid" --recipe "$recipe" ${kept:+--kept "$kept/${root##*/}"} "$root" \
     --out "$out/ledger" || failed=true
-  python "$SER_ROOT/steps/findings.py" --grid "$grid" --recipe "$recipe" "$out/ledger" --out "$out/findings"
+  python "$SER_ROOT/steps/findings.py" --verbose "$verbose" --grid "$grid" --recipe "$recipe" "$out/ledger" --out "$out/findings"
   steps status --out "$out/status.png" > /dev/null
-  python "$SER_ROOT/steps/report.py" "$out/findings" --ledger "$out/ledger" --grid-status "$out/status.json" \
+  python "$SER_ROOT/steps/report.py" --verbose "$verbose" "$out/findings" --ledger "$out/ledger" --grid-status "$out/status.json" \
     --out "$out/report/index.html"
 fi
 

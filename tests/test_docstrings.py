@@ -41,6 +41,6 @@ def test_arguments_are_described(path):
         if len(names) > 1 and not section:
             wrong.append(f"{function.name}: no Args")
         described = re.findall(r"^    (\w+):", section[1], re.MULTILINE) if section else []
-        options = function.args.kwarg.arg if function.args.kwarg else None
-        wrong += [f"{function.name}: {name}" for name in described if name not in (*names, options)]
+        many = [argument.arg for argument in (function.args.vararg, function.args.kwarg) if argument]
+        wrong += [f"{function.name}: {name}" for name in described if name not in (*names, *many)]
     assert wrong == []

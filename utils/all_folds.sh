@@ -12,7 +12,7 @@ for ((i = 0; i < ${#given[@]}; i++)); do
 done
 if [[ $folds == all ]]; then
   launch "$SER_ROOT/run.sh" "${arguments[@]}" --fold 1 # which prepares the corpora, so that their folds are known
-  number=$(python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" --count-folds "$data" "$exp" \
+  number=$(python "$SER_ROOT/steps/configure.py" --verbose "$verbose" --preset "$preset" --recipe "$recipe" --count-folds "$data" "$exp" \
     "corpora=[$corpora]" "${config_options[@]#--}" ${split:+"split=$split"})
   folds=$(seq -s " " 2 "$number")
 fi
@@ -21,5 +21,5 @@ for fold in $folds; do
 done
 if wanted 7; then
   log "all folds together"
-  python "$SER_ROOT/steps/pool.py" "$exp"
+  python "$SER_ROOT/steps/pool.py" --verbose "$verbose" "$exp"
 fi

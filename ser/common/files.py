@@ -49,7 +49,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             os.replace(temporary, path)
-        log.debug("wrote %s", path)
+        if not any(part.startswith(".tmp.") for part in path.parts):  # else it is a part of what is being written
+            log.debug("wrote %s", path)
     except OSError as error:
         if error.errno is None:  # no error of the system: of a damaged file that is read, such as gzip's
             raise
@@ -177,14 +178,18 @@ def check_locks(folder: Path) -> None:
 def check_cluster_locks(*folders: Path) -> None:
     """`check_locks`, where jobs go to a cluster (train_cmd, cpu_cmd); not in a folder of which jobs can only read.
 
+    Args:
+        folders: of one that is not there yet, the nearest above it is checked.
+
     Raises:
         InputError: as `check_locks`.
     """
     if all((os.environ.get(name) or "run.sh").split()[:1] in (["run.sh"], ["run.pl"]) for name in LAUNCHERS):
         return
     for folder in folders:
-        if not folder.is_dir() or os.access(folder, os.W_OK):
-            check_locks(folder)
+        there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+        if os.access(there, os.W_OK):
+            check_locks(there)
 
 
 @contextmanager

@@ -48,8 +48,8 @@ def of_kind(hint: Any, value: Any, name: str) -> Any:
         name: what the value is called in messages, with dots; "" for the whole.
 
     Returns:
-        The value; an int where a float is wanted as float, a tuple as list, and a dataclass made of the keys of a
-        dict.
+        The value; an int where a float is wanted as float, a whole number such as 3.0 where an int is wanted as int, a
+        tuple as list, and a dataclass made of the keys of a dict.
 
     Raises:
         ValueError: it is of another type, a key is missing, or a float is not finite.
@@ -66,8 +66,9 @@ def of_kind(hint: Any, value: Any, name: str) -> Any:
     if is_typeddict(hint) or is_dataclass(hint):
         return _with_keys(hint, value, name)
     if origin is Literal:
-        if not isinstance(value, str) or value not in get_args(hint):
-            raise ValueError(_differs(name, value, f"one of {', '.join(get_args(hint))}"))
+        choices = get_args(hint)
+        if not any(type(value) is type(choice) and value == choice for choice in choices):
+            raise ValueError(_differs(name, value, "one of " * (len(choices) > 1) + ", ".join(map(str, choices))))
         return value
     if origin is Annotated:
         kind, limit = get_args(hint)
@@ -77,9 +78,10 @@ def of_kind(hint: Any, value: Any, name: str) -> Any:
         return found
     if origin in (list, tuple):
         hints = get_args(hint)
-        if not isinstance(value, list | tuple) or (origin is tuple and len(value) != len(hints)):
-            raise ValueError(_differs(name, value, "a list" if origin is list else f"a list of {len(hints)}"))
-        return [of_kind(hints[i if origin is tuple else 0], item, f"{name}[{i}]") for i, item in enumerate(value)]
+        many = origin is list or hints[1:] == (...,)
+        if not isinstance(value, list | tuple) or not (many or len(value) == len(hints)):
+            raise ValueError(_differs(name, value, "a list" if many else f"a list of {len(hints)}"))
+        return [of_kind(hints[0 if many else i], item, f"{name}[{i}]") for i, item in enumerate(value)]
     if origin is dict or hint is dict:
         if not isinstance(value, dict):
             raise ValueError(_differs(name, value, "an object"))
@@ -117,6 +119,10 @@ def _one_of(hints: tuple[Any, ...], value: Any, name: str) -> Any:
 
 
 def _plain(hint: Any, value: Any, name: str) -> Any:
+    if hint not in (bool, int, float, str):
+        raise TypeError(f"{name}: {hint} is no type of a setting or record")
+    if hint is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1000 else math.inf
     if not isinstance(value, hint) or isinstance(value, bool) != (hint is bool):

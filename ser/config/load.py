@@ -300,7 +300,6 @@ def _collect(new: dict[str, Any], source: str, values: dict[str, Any], origin: d
 
 
 def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experiment:
-
     for key in keys():
         if values.get(key) is None:
             raise InputError(f"key {key} has no value", origin.get(key, last), "give it one")
@@ -314,9 +313,11 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
         try:
             found[key] = of_kind(kind, values[key], key)
         except ValueError as error:
-            wanted = str(error).rpartition("expected ")[2]
+            place, _, wanted = str(error).rpartition(", expected ")
+            item = place.partition(" = ")[0].removeprefix(key)  # "[0]" of a list
             hint = f", such as [{shown(values[key])}]" if wanted == "a list" else QUOTE if wanted == "text" else ""
-            raise InputError(f"key {key} = {shown(values[key])}: must be {wanted}{hint}", origin[key]) from None
+            what = f"{item and f'item {item} '}must be {wanted}{hint}"
+            raise InputError(f"key {key} = {shown(values[key])}: {what}", origin[key]) from None
     nested = _nested(found)
     nested["augment"] = settled(nested["augment"], origin, str(AUGMENT))
     experiment: Experiment = of_kind(Experiment, nested, "")

@@ -70,7 +70,7 @@ def check_corpus(
     findings = list(dict.fromkeys((issue.kind, str(issue)) for issue in issues))
     pairs = equal_pairs(items)
     named = [*(u.path for u in utterances), *doubled, *(Path(str(issue.where)) for issue in issues)]
-    notes = [*_notes(protocol, corpus_dir, utterances, doubled, named), *_equal(pairs)]
+    notes = [*_notes(protocol, corpus_dir, utterances, doubled, named, stopped), *_equal(pairs)]
     lines = [*_head(preparer, protocol, corpus_dir, found), *notes, *_listed(findings)]
     twice = f"; {len(pairs)} recordings stand twice, under two ids" if pairs else ""
     verdict = (f"not complete: {len(findings)} findings" if findings else "complete") + twice
@@ -112,15 +112,16 @@ def _notes(
     utterances: Sequence[Utterance],
     doubled: Sequence[Path],
     named: Sequence[Path],
+    stopped: bool,
 ) -> list[str]:
-    """What is passed over without harm."""
+    """What is passed over without harm; of a list that stopped, not the files that are no utterances."""
     hidden = [
         path
         for folder, _, names in os.walk(corpus_dir)
         for path in sorted(Path(folder, name) for name in names)
         if is_hidden(path.relative_to(corpus_dir))
     ]
-    others = other_files(corpus_dir, named)
+    others = [] if stopped else other_files(corpus_dir, named)
     dropped = [u.id for u in utterances if u.id in protocol.drop]
     lines = []
     for text, found in (

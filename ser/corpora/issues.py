@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ser.common import InputError
 from ser.common.errors import listed
+from ser.common.output import line
 
 
 class Issue(InputError):
@@ -57,15 +58,15 @@ def raise_issues(issues: Sequence[InputError], hint: str = "") -> None:
     """Raise what was found, unless it is nothing: the first of several with a line for each of the next.
 
     Args:
-        issues: each is listed once.
+        issues: equal ones are listed once.
         hint: behind the last line.
 
     Raises:
         InputError: its `where` is that of the first.
     """
-    messages = list(dict.fromkeys(map(str, issues)))
+    messages = list(dict.fromkeys(line(issue) for issue in issues))
     if len(messages) == 1 and not hint:
         raise issues[0]
     if messages:
         where = issues[0].where
-        raise InputError(listed(messages).removeprefix(f"{where}: ") + hint, where)
+        raise InputError(listed(messages).removeprefix(f"{line(where)}: ") + hint, where)

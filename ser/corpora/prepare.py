@@ -76,6 +76,8 @@ def prepare_corpus(
         if not _is_done(out_dir, protocol, done, fingerprint):
             done = None
         elif not (missing := _unwritten(with_splits(protocol, out_dir), out_dir, fold)):
+            if "notes" not in done:  # of an earlier version
+                _write_report(out_dir, done)
             return f"{protocol.corpus}: up to date\n{_summary(protocol, done)}"
     raise_issues(check_labels(protocol, utterances))
     found = compare_with_protocol(protocol, utterances)
@@ -95,6 +97,8 @@ def prepare_corpus(
     items, unusable = _usable_items(protocol, read, found_wrong, allow_partial)
     kept = [item for item in items if protocol.labels[item.utterance.label] is not None]
     left_out = _left_out(protocol, utterances, items, unusable, stray)
+    for name, why in left_out:
+        log.info("%s: left out: %s: %s", protocol.corpus, name, why)
     if not kept:
         raise InputError(
             "no utterance that can be read is in a class", corpus_dir, f"complete it (from {protocol.source})"

@@ -69,10 +69,9 @@ def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
                         raise InputError(f"utterances(corpus_dir) yields {utterance!r}, which is no Utterance", path)
                     yield utterance
         except Issue as issue:
-            issues = offered.get("issues", RAISED)
-            if "issues" in asked or not issues.lists(issue):
+            if not offered.get("issues", RAISED).lists(issue):
                 raise
-            fix = f"to leave it out, have {path} say utterances(corpus_dir, issues) and audio_files(..., issues)"
+            fix = f"to leave it out, write utterances(corpus_dir, issues) and audio_files(..., issues) in {path}"
             raise InputError(issue.what, issue.where, fix) from None
 
     return Preparer(utterances, getattr(module, "download", None), path, getattr(module, "tree", None))

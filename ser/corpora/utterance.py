@@ -71,7 +71,7 @@ def real_folder(folder: Path) -> Path:
 
 
 def audio_files(
-    corpus_dir: Path, pattern: re.Pattern[str], issues: Issues = RAISED, strays: bool = False
+    corpus_dir: Path, pattern: re.Pattern[str], issues: Issues = RAISED, *, strays: bool = False
 ) -> Iterator[tuple[Path, re.Match[str]]]:
     """Every audio file below a corpus folder in sorted order, with its name taken apart by `pattern`.
 

@@ -116,7 +116,7 @@ class Agreement(_Sums):
 
 
 def agree(found: Sequence[Segment], reference: Sequence[Segment], duration: float, classes: Sequence[str]) -> Agreement:
-    """Compare segments with a reference.
+    """Compare segments with a reference; both are in order of time, and none overlaps the next.
 
     For the segment error, neighbours of one emotion count as one segment, whatever pause lies between them: the row of
     emotions is compared, as the row of words is in speech recognition.

@@ -56,6 +56,11 @@ def timeline_of(
                 f"{settings.statistics_minimum:g} s (--statistics-minimum): those of the training speakers are used, "
                 "with which labels are worth less; give a longer recording, or name the speaker of several (--utt2spk)"
             )
+    if settings.normalisation == "channel" and predictor.grouped and predictor.moments is None:
+        warnings.append(
+            "a graph takes no statistics of the recording: those of the training speakers are used, with which labels "
+            "are worth less; give the model package"
+        )
     warnings = list(dict.fromkeys(warnings))
     return Timeline(
         path.stem, found.duration, found.hop, (*predictor.classes, NO_SPEECH), tuple(channels), tuple(warnings)

@@ -94,6 +94,10 @@ def run(options: argparse.Namespace) -> int:
     if options.html and options.model.suffix == ".onnx":
         raise InputError("a graph has no model card for the page", "--html", "give the model package it is of")
     predictor = open_predictor(options.model, options.head, options.device, options.utt2spk)
+    if options.normalisation == "channel" and predictor.grouped and predictor.moments is None:
+        raise InputError(
+            "a graph takes no statistics of a channel", "--normalisation channel", "give the model package"
+        )
     settings.costs(predictor.classes)  # refuses a class that the model does not know before any audio is read
     named = read_speakers(options.utt2spk, options.files) if options.utt2spk else {}
     speakers = speaker_statistics(named, predictor, settings)

@@ -26,6 +26,7 @@ KEYS = ("corpora", "combinations", *FACTORS)
 # What `combinations` may be beside a list: all sets; each corpus; these and all pairs; all corpora, and all but one; or
 # DRAWN, for sampled Shapley values.
 SETS = ("all", "singles", "pairs", "leave_one_out")
+MOST_PERMUTATIONS = 10_000
 MOST_OF_ALL = 12  # corpora: 4095 sets
 DRAWN = "{permutations: 20, seed: 0}"  # or so: see `prefixes`
 # Settings in which the experiments of a grid differ; they share all others.
@@ -386,7 +387,9 @@ def is_draw(value: Any) -> bool:
     """Whether a value of `combinations` has the form of DRAWN; the seed may be left out."""
     if not isinstance(value, dict) or not {"permutations"} <= value.keys() <= {"permutations", "seed"}:
         return False
-    return all(type(number) is int for number in value.values()) and value["permutations"] > 0 <= value.get("seed", 0)
+    if not all(type(number) is int for number in value.values()):
+        return False
+    return 0 < value["permutations"] <= MOST_PERMUTATIONS and value.get("seed", 0) >= 0
 
 
 def _is_list(value: Any, kind: type) -> bool:

@@ -84,10 +84,12 @@ def grid_statistics(grid: Grid, job: int, jobs: int) -> tuple[int, int]:
     """
     places, failed, trained = grid.places, 0, set(chain(*grid.combinations))
     folds = {e.fold: e for e in grid.trainings}
-    alone = [grid.alone(e, c) for e in folds.values() for c in grid.unseen(e) if c not in trained]
-    own = [*alone, *grid.trainings][job - 1 :: jobs]
-    for experiment in progress(own, text="statistics", unit="training", show=job == 1):
+    alone = [(e, c) for e in folds.values() for c in grid.unseen(e) if c not in trained]
+    own = [*alone, *((e, "") for e in grid.trainings)][job - 1 :: jobs]
+    for experiment, corpus in progress(own, text="statistics", unit="training", show=job == 1):
         try:
+            if corpus:
+                experiment = grid.alone(experiment, corpus)
             compute_statistics(experiment, places.recipe, places.data, places.dump)
         except InputError as error:
             failed += 1

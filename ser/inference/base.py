@@ -72,6 +72,14 @@ class BasePredictor(ABC):
         """Whether features are normalised by speaker or corpus."""
         return self.normalisation in GROUPED
 
+    def calibration(self, named: bool) -> Mapping[str, Any]:
+        """That of the head, as model.json has it; empty where there is none.
+
+        Args:
+            named: as of `confidence`.
+        """
+        return self.calibrations.get(CALIBRATIONS[self.grouped and not named], {})
+
     def confidence(self, named: bool, precision: float | None = None) -> Confidence:
         """The calibration of the head.
 
@@ -83,7 +91,7 @@ class BasePredictor(ABC):
         Raises:
             InputError: the precision was not reached on validation.
         """
-        calibration = self.calibrations.get(CALIBRATIONS[self.grouped and not named], {})
+        calibration = self.calibration(named)
         temperature = float(calibration.get("temperature", 1.0))
         if precision is None:
             return Confidence(temperature)

@@ -59,11 +59,11 @@ class Decoder:
         place = decode_folder(self.folder, part.corpus, part.name)
         if decoded_as(self.folder, part, mark):
             return f"{place}: done already"
-        view = UtteranceDataset(part, config)
+        dataset = UtteranceDataset(part, config)
         if unseen:
-            posteriors = mean_posteriors(self.network, view, self.device)
+            posteriors = mean_posteriors(self.network, dataset, self.device)
         else:
-            posteriors = np.exp(log_posteriors(self.network, view, self.network.head_of(part.corpus), self.device))
+            posteriors = np.exp(log_posteriors(self.network, dataset, self.network.head_of(part.corpus), self.device))
         write_decoded(self.folder, part, posteriors, mark)
         return f"{place}: {len(part)} utterances"
 
@@ -119,14 +119,14 @@ def write_decoded(folder: Path, part: Part, posteriors: np.ndarray, description:
 
 
 @torch.inference_mode()
-def mean_posteriors(network: SpeechEmotionNetwork, view: UtteranceDataset, device: torch.device) -> np.ndarray:
+def mean_posteriors(network: SpeechEmotionNetwork, dataset: UtteranceDataset, device: torch.device) -> np.ndarray:
     """Mean of the posteriors of all heads, for a corpus that has no head of its own.
 
     A head answers a class of the part by its own class of the same name, or not at all; rows add up to 1.
 
     Args:
         network: in any mode; it is set to evaluation.
-        view: a part of the corpus as the network gets it.
+        dataset: a part of the corpus as the network gets it.
         device: of the network.
 
     Returns:
@@ -135,13 +135,13 @@ def mean_posteriors(network: SpeechEmotionNetwork, view: UtteranceDataset, devic
     Raises:
         InputError: no head knows any class of the part.
     """
-    classes = view.part.classes
+    classes = dataset.part.classes
     if not any(set(classes) & set(names) for names in network.classes.values()):
-        raise InputError(f"none of its classes ({', '.join(classes)}) is one of the model's", view.part.corpus)
+        raise InputError(f"none of its classes ({', '.join(classes)}) is one of the model's", dataset.part.corpus)
     network.eval()
-    result = np.empty((len(view), len(classes)), np.float32)
-    for crops in by_length(view.frames, BATCH_FRAMES):
-        batch = collate(view, crops)
+    result = np.empty((len(dataset), len(classes)), np.float32)
+    for crops in by_length(dataset.frames, BATCH_FRAMES):
+        batch = collate(dataset, crops)
         pooled = network.embed(batch.features.to(device), batch.lengths.to(device))
         result[batch.indices] = network.average(pooled, list(network.routes().values()), classes).cpu().numpy()
     return result

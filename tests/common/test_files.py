@@ -113,6 +113,11 @@ def test_locks_are_checked_where_jobs_go_to_a_cluster(tmp_path, monkeypatch):
         check_cluster_locks(tmp_path / "exp", tmp_path / "dump")
     assert names(tmp_path) == []
     monkeypatch.setenv("cpu_cmd", "queue.pl --mem 4G")
+    with refuses("cannot be locked", where=tmp_path):
+        check_cluster_locks(tmp_path / "new" / "exp")
+    assert names(tmp_path) == []  # what is not there yet is not made
+    for name in ("exp", "dump"):
+        (tmp_path / name).mkdir()
     with refuses("cannot be locked", where="exp"):
         check_cluster_locks(tmp_path / "exp", tmp_path / "dump")
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "exp")  # another person's

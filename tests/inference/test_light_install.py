@@ -100,6 +100,20 @@ def test_a_timeline_of_a_graph_is_that_of_its_package(made, packed, graph, tmp_p
     assert "--html: a graph has no model card for the page; give the model package it is of" in done.stderr
 
 
+def test_a_timeline_of_a_graph_that_was_trained_with_statistics_of_speakers(made, packed_with, tmp_path, capsys):
+    _, package = packed_with("batches.normalisation=speaker", corpora="one")
+    assert main(["export", str(package), str(tmp_path / "model.onnx")]) == 0
+    given = [tmp_path / "model.onnx", min((made.root / "one").glob("one1_*.wav")), "--out", tmp_path, "--format", "csv"]
+    given = ["timeline", *map(str, given), "--window", "0.2", "--hop", "0.05"]
+    assert main(given) == 0
+    assert capsys.readouterr().err.endswith("with which labels are worth less; give the model package\n")
+    assert main([*given, "--normalisation", "model"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*given, "--normalisation", "channel"]) == 1
+    refused = "error: --normalisation channel: a graph takes no statistics of a channel; give the model package\n"
+    assert capsys.readouterr().err == refused
+
+
 def test_a_package_without_torch_names_the_fix(made, packed):
     done = run("predict", packed, min((made.root / "one").glob("one1_*.wav")), also=("torch",))
     assert done.returncode == 1

@@ -61,13 +61,13 @@ class Table:
     notes: Sequence[str] = ()
 
 
-def table_of(sheet: Mapping[str, Any]) -> Table:
+def table_of(found: Mapping[str, Any]) -> Table:
     """A table of findings.json; its differences are drawn on one scale, and all else on another."""
-    drawn = [cell[1:] for row in sheet["rows"] for cell in row if not isinstance(cell, str)]
+    drawn = [cell[1:] for row in found["rows"] for cell in row if not isinstance(cell, str)]
     ends = {True: 1.0, False: 1.0}  # of the scale of differences, and of that of all else
     for signed in ends:
-        found = [abs(v) for *estimate, mark in drawn if (mark == 0) == signed for v in estimate if v is not None]
-        ends[signed] = min(rounded_up(max(found, default=1.0)), 1.0)
+        sizes = [abs(v) for *estimate, mark in drawn if (mark == 0) == signed for v in estimate if v is not None]
+        ends[signed] = min(rounded_up(max(sizes, default=1.0)), 1.0)
 
     def field(cell: Any) -> Field:
         if isinstance(cell, str):
@@ -80,10 +80,10 @@ def table_of(sheet: Mapping[str, Any]) -> Table:
         value, low, high = map(known, estimate)
         return Field(text, "number", drawing=span(value, low, high, (-end if mark == 0 else 0, end), mark))
 
-    rows = [[Field(row[0], "label"), *map(field, row[1:])] for row in sheet["rows"]]
+    rows = [[Field(row[0], "label"), *map(field, row[1:])] for row in found["rows"]]
     kinds = ["number" if field.kind == "number" else "" for field in rows[0]] if rows else []
-    header = [Field(text, kind) for text, kind in zip(sheet["header"], kinds, strict=True)] if rows else []
-    return Table(sheet["title"], header, rows, sheet["notes"])
+    header = [Field(text, kind) for text, kind in zip(found["header"], kinds, strict=True)] if rows else []
+    return Table(found["title"], header, rows, found["notes"])
 
 
 def known(value: float | None) -> float:

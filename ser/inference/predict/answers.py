@@ -127,7 +127,7 @@ class Answers:
                 "does): the mean of those in training is used"
             )
         confidence = predictor.confidence(self.named, precision)
-        if not predictor.calibrations and not raw:
+        if not predictor.calibration(self.named) and not raw:
             self.common.append(f"head {predictor.head} has no validation utterances, so nothing is calibrated")
         for text in self.common:
             warnings.warn(text, stacklevel=2)

@@ -22,6 +22,9 @@ class Row(TypedDict):
     ("hint", "value", "found"),
     [
         (int, 3, 3),
+        (int, 3.0, 3),
+        (Literal[8000, 16000], 8000, 8000),
+        (tuple[float, ...], [1, 2, 3], [1.0, 2.0, 3.0]),
         (float, 3, 3.0),
         (bool, False, False),
         (Any, [None], [None]),
@@ -49,7 +52,7 @@ def test_a_value_of_its_kind(hint, value, found):
 @pytest.mark.parametrize(
     ("hint", "value", "message"),
     [
-        (int, 3.0, "x = 3.0, expected a whole number"),
+        (int, 3.5, "x = 3.5, expected a whole number"),
         (int, True, "x = True, expected a whole number"),
         (bool, 1, "x = 1, expected true or false"),
         (float, "3", "x = '3', expected a number"),
@@ -60,13 +63,16 @@ def test_a_value_of_its_kind(hint, value, found):
         (tuple[int, int], [1], "x = [1], expected a list of 2"),
         (tuple[int, int], [1, None], "x[1] = None, expected a whole number"),
         (dict[str, int], {"a": "b"}, "x.a = 'b', expected a whole number"),
+        (Literal["a", "b"], "c", "x = 'c', expected one of a, b"),
+        (Literal[1, 2], True, "x = True, expected one of 1, 2"),
+        (tuple[float, ...], 3, "x = 3, expected a list"),
         (PositiveInt, 0, "x = 0, expected a whole number from 1"),
         (NonNegativeInt, -1, "x = -1, expected a whole number from 0"),
         (PositiveFloat, 0, "x = 0, expected a number above 0"),
         (NonNegativeFloat, -1e-9, "x = -1e-09, expected a number from 0"),
         (Share, 1.01, "x = 1.01, expected a number from 0 to 1"),
-        (PositiveInt | Literal["auto"], "some", "x = 'some', expected a whole number or one of auto"),
-        (PositiveInt | Literal["auto"], 0, "x = 0, expected a whole number from 1 or one of auto"),
+        (PositiveInt | Literal["auto"], "some", "x = 'some', expected a whole number or auto"),
+        (PositiveInt | Literal["auto"], 0, "x = 0, expected a whole number from 1 or auto"),
         (Row, {"window": {}}, "x.name is missing"),
         (Row, {"name": "a", "window": {"size": 0, "overlap": 0}}, "x.window.size = 0, expected a whole number from 1"),
         (Window, {"size": 1, "overlap": 0, "hop": 1}, "x.hop is unknown"),
@@ -76,3 +82,8 @@ def test_a_value_of_its_kind(hint, value, found):
 def test_a_value_of_another_kind(hint, value, message):
     with pytest.raises(ValueError, match=f"{re.escape(message)}$"):
         of_kind(hint, value, "x")
+
+
+def test_a_type_that_is_none_of_a_setting_is_a_mistake_of_the_code():
+    with pytest.raises(TypeError, match="is no type of a setting or record"):
+        of_kind(set[str], ["a"], "x")
