@@ -40,6 +40,7 @@ from ser.corpora.table import (
 
 NEEDED = ("path", "speaker", "emotion")
 OPTIONAL = ("start", "end", "split", "text_id", "channel", "gender", "language", "id")
+KNOWN = {*NEEDED, *OPTIONAL}
 Row = dict[str, str]
 
 
@@ -163,7 +164,7 @@ def _utterance(table: Path, row: Row, origin: str, names: Names, labels: Labels,
         label=labels.find(row["emotion"], origin),
         gender=gender(row.get("gender", ""), origin),
         text_id=names.prefixed(" ".join(row.get("text_id", "").split())),
-        custom={name: value for name, value in row.items() if name not in (*NEEDED, *OPTIONAL) and value},
+        custom={name: value for name, value in row.items() if value and name not in KNOWN},
         start=start,
         end=end,
         channel=channel,

@@ -255,7 +255,7 @@ class Names:
             )
 
     def _clean(self, name: str, odd: re.Pattern[str]) -> str:
-        composed = unicodedata.normalize("NFC", name.strip())
+        composed = name.strip() if name.isascii() else unicodedata.normalize("NFC", name.strip())
         clean = odd.sub("_", composed)
         if clean != composed:
             self.replaced[name] = clean

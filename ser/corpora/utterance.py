@@ -58,16 +58,17 @@ class Utterance:
     @cached_property
     def real_path(self) -> Path:
         """The file that `path` leads to; looked up once, the folder of many files once for all of them."""
-        if self.path.name in ("", "..") or os.path.islink(self.path):
+        folder, name = os.path.split(self.path)
+        if name in ("", "..") or os.path.islink(self.path):
             return self.path.resolve()
-        folder = real_folder(self.path.parent)
-        return self.path if folder == self.path.parent else folder / self.path.name
+        real = real_folder(folder)
+        return self.path if real == folder else Path(real, name)
 
 
 @lru_cache
-def real_folder(folder: Path) -> Path:
+def real_folder(folder: str) -> str:
     """The folder that a path leads to, as it was when it was asked for first; `prepare` begins with a clear cache."""
-    return folder.resolve()
+    return os.path.realpath(folder)
 
 
 def audio_files(
