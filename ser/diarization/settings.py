@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import numpy as np
 import yaml
 
 from ser.common import InputError, did_you_mean, write_text
-from ser.common.kinds import of_kind
+from ser.common.kinds import NonNegativeFloat, of_kind
 from ser.config.yaml_file import read_yaml
 
 NO_SPEECH = "no_speech"
@@ -21,16 +21,16 @@ NO_SPEECH = "no_speech"
 class Settings:
     """Seconds, natural logarithms and decibels; conf/timeline.yaml describes each and holds its default."""
 
-    window: float
-    hop: float
-    minimum: float
-    switching_cost: float
-    no_speech_minimum: float
-    no_speech_cost: float
-    no_speech_decibels: float
+    window: NonNegativeFloat
+    hop: NonNegativeFloat
+    minimum: NonNegativeFloat
+    switching_cost: NonNegativeFloat
+    no_speech_minimum: NonNegativeFloat
+    no_speech_cost: NonNegativeFloat
+    no_speech_decibels: NonNegativeFloat
     normalisation: Literal["model", "channel"]
-    statistics_minimum: float
-    transitions: dict[str, dict[str, float]]
+    statistics_minimum: NonNegativeFloat
+    transitions: dict[str, dict[str, NonNegativeFloat]]
 
     def minima(self, classes: int, windows: int) -> list[int]:
         """Windows of the shortest segment of each class and of no speech, none longer than the recording."""
@@ -64,39 +64,30 @@ def read_settings(path: Path | None = None, changes: Mapping[str, Any] | None = 
     """
     from ser.config import find
 
-    known = [field.name for field in fields(Settings)]
+    known = get_type_hints(Settings, include_extras=True)
     values: dict[str, Any] = {}
+    origin: dict[str, str | Path] = {}
     for source in (find("conf/timeline.yaml", None), path):
-        if source is None:
-            continue
-        for key, value in read_yaml(source).items():
+        for key, value in read_yaml(source).items() if source else ():
             if key not in known:
                 raise InputError(f"unknown key {key}{did_you_mean(key, known)} (all keys: conf/timeline.yaml)", source)
-            values[key] = value
-    values |= {key: value for key, value in (changes or {}).items() if value is not None}
-    missing = [key for key in known if key not in values]
-    if missing:
-        raise InputError(f"key {missing[0]} has no value", "conf/timeline.yaml", "give it one")
-    return _checked(values)
+            values[key], origin[key] = value, source
+    given = {key: value for key, value in (changes or {}).items() if value is not None}
+    values, origin = {**values, **given}, {**origin, **dict.fromkeys(given, "command line")}
+    for key, hint in known.items():
+        if key not in values:
+            raise InputError(f"key {key} has no value", "conf/timeline.yaml", "give it one")
+        try:
+            values[key] = of_kind(hint, values[key] or {} if key == "transitions" else values[key], key)
+        except ValueError as error:
+            raise InputError(str(error), origin[key]) from None
+    settings = Settings(**values)
+    if not 0.05 <= settings.hop <= settings.window:
+        where = f"{origin['hop']}: hop = {settings.hop} s, window = {settings.window} s"
+        raise InputError("a hop has 0.05 s at least and a window at most", where)
+    return settings
 
 
 def write_settings(settings: Settings, path: Path, comment: str) -> None:
     """Write a file for `read_settings`, headed by a comment of one line."""
     write_text(path, f"# {comment}\n{yaml.safe_dump(asdict(settings), sort_keys=False)}")
-
-
-def _checked(values: dict[str, Any]) -> Settings:
-    try:
-        settings = of_kind(Settings, {**values, "transitions": values["transitions"] or {}}, "")
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    numbers = {key: value for key, value in asdict(settings).items() if isinstance(value, float)}
-    numbers |= {f"transitions.{a}.{b}": cost for a, row in settings.transitions.items() for b, cost in row.items()}
-    for key, value in numbers.items():
-        if value < 0:
-            raise InputError("must be a number, 0 or more", f"{key} = {value:g}")
-    if not 0.05 <= settings.hop <= settings.window:
-        raise InputError(
-            "a hop has 0.05 s at least and a window at most", f"hop = {settings.hop} s, window = {settings.window} s"
-        )
-    return settings
