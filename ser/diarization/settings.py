@@ -67,8 +67,8 @@ def read_settings(path: Path | None = None, changes: Mapping[str, Any] | None = 
     known = get_type_hints(Settings, include_extras=True)
     values: dict[str, Any] = {}
     origin: dict[str, str | Path] = {}
-    for source in (find("conf/timeline.yaml", None), path):
-        for key, value in read_yaml(source).items() if source else ():
+    for source in (find("conf/timeline.yaml", None), *([path] if path else [])):
+        for key, value in read_yaml(source).items():
             if key not in known:
                 raise InputError(f"unknown key {key}{did_you_mean(key, known)} (all keys: conf/timeline.yaml)", source)
             values[key], origin[key] = value, source
