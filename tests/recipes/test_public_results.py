@@ -28,6 +28,7 @@ def printed(commands: str, folder: Path) -> str:
     return "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("findings/*.md")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_each_block_is_what_its_command_prints(number: int, tmp_path: Path) -> None:
     commands, text = BLOCKS[number]

@@ -337,6 +337,7 @@ def test_every_recipe_only_declares() -> None:
         assert os.access(script, os.X_OK)
 
 
+@pytest.mark.slow
 def test_a_dry_run_reports_what_is_done_and_writes_nothing(prepared: Recipe) -> None:
     recipe = replace(prepared, exp="exp")
     done = recipe.run(*SMALL, "--dry-run", "true", "--tag", "dry")

@@ -82,6 +82,7 @@ def straight(made, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_ended_training_of_two_processes_goes_on_bit_for_bit(made, straight, tmp_path, number):
     process = start(made, tmp_path, *LONG, "training.checkpoint_seconds=0.2")
@@ -108,6 +109,7 @@ def test_a_process_that_is_killed_is_named(made, tmp_path):
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_torchrun_starts_the_processes_as_well(made, straight, tmp_path):
     write_experiment(made.experiment(*COMMON, *LONG), tmp_path / CONFIG)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
