@@ -27,7 +27,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = Parser("ser", description=__doc__)
+    parser = Parser("ser", description=__doc__, verbose=False)  # which each command has
     commands = parser.add_subparsers(metavar="command", required=True)
     for name, help_line in COMMANDS.items():
         command = commands.add_parser(name, help=help_line, description=help_line)

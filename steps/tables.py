@@ -28,7 +28,7 @@ def main() -> int:
     out = options.out or options.exp_dir[0] / "RESULTS.md"
     write_text(out, results_table(results, command, options.recipe))
     print(short_table(results))
-    print(f"all columns, settings and data: {out}")
+    print(f"all columns, settings and data: {out.resolve()}")
     return 0
 
 

@@ -18,9 +18,9 @@ class Parser(argparse.ArgumentParser):
     All have `--verbose`, which sends the log of the package to standard error.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, verbose: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.add_help:  # else it is a part of others
+        if verbose and self.add_help:  # else it is a part of others
             self.add_switch("--verbose", help="log the files that are read and written, and what is left out")
 
     def add_switch(self, name: str, help: str, default: bool = False) -> None:

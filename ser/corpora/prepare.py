@@ -32,6 +32,8 @@ AUDIO = "audio"
 # Utterances that have the samples of another one, and that one.
 EQUAL = "equal_audio.tsv"
 ONE_ID = "one id, other content"
+# Issues whose files or lines are left out with --allow-partial true.
+PARTIAL = (STRAY, "table", "segments", "missing files", "durations", "speakers", "one id, two lines")
 
 
 def prepare_corpus(
@@ -64,11 +66,14 @@ def prepare_corpus(
     check_there(protocol, corpus_dir)
     _check_place(corpus_dir, out_dir)
     real_folder.cache_clear()
-    stray = Issues([STRAY] if allow_partial else [])
-    offered = {"protocol": protocol, "issues": stray, "allow_pipes": allow_pipes, "audio_dir": out_dir / AUDIO}
-    utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered), stray)
+    issues = Issues()
+    offered = {"protocol": protocol, "issues": issues, "allow_pipes": allow_pipes, "audio_dir": out_dir / AUDIO}
+    utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered), issues)
+    passed_over = [issue for issue in issues if allow_partial and issue.kind in PARTIAL]
+    raise_issues([issue for issue in issues if issue not in passed_over])
+    stray = [issue for issue in passed_over if issue.kind == STRAY]
     versions = {path: version_of(path) for path in {u.real_path for u in utterances}}
-    fingerprint = _fingerprint(preparer, protocol, utterances, versions, allow_partial, stray)
+    fingerprint = _fingerprint(preparer, protocol, utterances, versions, allow_partial, passed_over)
     report_path = out_dir / "report.json"
     done: dict[str, Any] | None = None
     if not recheck and report_path.is_file():
@@ -87,7 +92,7 @@ def prepare_corpus(
     if not allow_partial:
         raise_issues(unknown)
     report: dict[str, Any] = {"edition": found.edition} if found.edition else {}
-    report |= {"stray": len(stray), "unknown_names": list(map(str, unknown))}
+    report |= {"stray": len(stray), "lines": len(passed_over) - len(stray), "unknown_names": list(map(str, unknown))}
     report |= {"found": found.counts, "missing": found.wrong}
     report |= {"fingerprint": fingerprint, "doubled": len(doubled), "hidden": hidden_files(corpus_dir)}
     report["others"] = len(other_files(corpus_dir, [*(u.path for u in utterances), *doubled])) - len(stray)
@@ -96,7 +101,7 @@ def prepare_corpus(
     read, found_wrong = read_items(protocol, utterances, known, jobs)
     items, unusable = _usable_items(protocol, read, found_wrong, allow_partial)
     kept = [item for item in items if protocol.labels[item.utterance.label] is not None]
-    left_out = _left_out(protocol, utterances, items, unusable, stray)
+    left_out = _left_out(protocol, utterances, items, unusable, passed_over)
     for name, why in left_out:
         log.info("%s: left out: %s: %s", protocol.corpus, name, why)
     if not kept:
@@ -173,7 +178,7 @@ def _left_out(
     utterances: Sequence[Utterance],
     items: Sequence[ValidatedUtterance],
     unusable: Mapping[str, Issue],
-    stray: Sequence[Issue],
+    passed_over: Sequence[Issue],
 ) -> list[tuple[str, str]]:
     """Id, or file where it has none, and why it is left out."""
     dropped = [(u.id, protocol.drop[u.id]) for u in utterances if u.id in protocol.drop]
@@ -182,7 +187,7 @@ def _left_out(
         for item in items
         if protocol.labels[item.utterance.label] is None
     ]
-    files = [(str(issue.where), STRAY_TEXT) for issue in stray]
+    files = [(str(issue.where), STRAY_TEXT if issue.kind == STRAY else issue.what) for issue in passed_over]
     return [*dropped, *((key, str(issue)) for key, issue in unusable.items()), *files, *others]
 
 
@@ -231,7 +236,7 @@ def _fingerprint(
     utterances: Sequence[Utterance],
     versions: Mapping[Path, Version],
     allow_partial: bool,
-    stray: Sequence[Issue],
+    passed_over: Sequence[Issue],
 ) -> str:
     """Names everything that decides what is written."""
     state = []
@@ -244,7 +249,7 @@ def _fingerprint(
         preparer.path,
         state,
         allow_partial,
-        sorted((i.kind, str(i)) for i in stray),
+        sorted((i.kind, str(i)) for i in passed_over),
         *protocol.bases,
     )
 
@@ -367,7 +372,7 @@ def _check_genders(utterances: Sequence[Utterance], issues: Issues) -> None:
         other = first.setdefault(u.speaker, u) if u.gender else u
         if other.gender != u.gender:
             what = f"speaker {u.speaker} is {u.gender} here and {other.gender} in {where(other)}"
-            issues.add(Issue("speakers", what, where(u), "fix one"))
+            issues.add(Issue("genders", what, where(u), "fix one"))
 
 
 def _unused_splits(protocol: Protocol, utterances: Sequence[Utterance]) -> str:
@@ -413,6 +418,8 @@ def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
         lines.append(
             f"  {report['stray']} audio files whose names do not follow the corpus's scheme left out (left_out.tsv)"
         )
+    if report.get("lines"):
+        lines.append(f"  {report['lines']} lines of tables that cannot be used left out (left_out.tsv)")
     if report["equal_audio"]:
         lines.append(
             f"  {report['equal_audio']} utterances have the samples of another one of their speaker and label ({EQUAL})"

@@ -71,7 +71,7 @@ def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
         except Issue as issue:
             if not offered.get("issues", RAISED).lists(issue):
                 raise
-            fix = f"to leave it out, write utterances(corpus_dir, issues) and audio_files(..., issues) in {path}"
+            fix = f"to have it left out, write utterances(corpus_dir, issues) and audio_files(..., issues) in {path}"
             raise InputError(issue.what, issue.where, fix) from None
 
     return Preparer(utterances, getattr(module, "download", None), path, getattr(module, "tree", None))

@@ -92,7 +92,9 @@ def fetch_from_hub(name: str, revision: str) -> Path:
         ) from None
     try:
         found = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=WANTED))
-    except (OSError, ValueError, RuntimeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # the client has exceptions of httpx or requests, by its version
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"cannot be fetched ({reason})",

@@ -43,7 +43,9 @@ def find_package(model: Path) -> Path:
         found = place / commit
         with atomic_path(found) as temporary:
             huggingface_hub.snapshot_download(name, revision=commit, local_dir=temporary)
-    except (OSError, ValueError, RuntimeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # the client has exceptions of httpx or requests, by its version
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"no such folder, and no model that can be fetched from the hub ({reason})",
@@ -120,6 +122,8 @@ def _upload(folder: Path, name: str) -> None:
         api = HfApi()
         api.create_repo(name, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=folder, commit_message=f"{DESCRIPTION} and weights")
-    except (OSError, ValueError, RuntimeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # the client has exceptions of httpx or requests, by its version
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"{name}: {reason}. {folder} is ready", "--upload", "upload it by hand") from None

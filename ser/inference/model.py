@@ -399,7 +399,8 @@ def verify_checksums(folder: Path) -> None:
         InputError: one is missing or changed, or a name leads out of the folder.
     """
     if not folder.is_dir():
-        raise InputError("no such folder", folder, "give one that `ser pack` made")
+        what = "a graph, which this command does not take" if folder.suffix == ".onnx" else "no such folder"
+        raise InputError(what, folder, "give one that `ser pack` made")
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

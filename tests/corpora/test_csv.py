@@ -3,7 +3,7 @@
 import pytest
 from lab import LABELS, Lab
 
-from ser.common import read_json
+from ser.common import InputError, read_json
 from ser.corpora.kaldi import read_table
 from ser.corpora.preparers import load_preparer
 
@@ -149,6 +149,24 @@ def test_every_mistake_is_named_with_its_line(lab, text, message):
     lab.table("lab.csv", *text)
     where = str(lab.corpus / "lab.csv") + message.format(corpus=lab.corpus, protocol=lab.protocol.path)
     assert lab.refused().startswith(where)
+
+
+def test_lines_that_cannot_be_used_are_all_named_or_left_out_and_listed(lab):
+    table = lab.corpus / "lab.csv"
+    wrong = ["wav/ana_sad.wav,ana", "wav/none.wav,bia,sad", "wav/ana_sad.wav,Ana,sad", "wav/bia_sad.wav,bia,sad"]
+    lab.table("lab.csv", *lines(), *wrong)
+    message = lab.refused(":14: 2 fields, but 3 columns", ":15: ", "no such file", ":16: ", ":17: the same utterance")
+    assert message.count(f"{table}:1") == 4
+    summary = lab.prepare(allow_partial=True)
+    assert "12 utterances of 3 speakers" in summary
+    assert "  4 lines of tables that cannot be used left out (left_out.tsv)" in summary.splitlines()
+    listed = dict(line.split("\t") for line in (lab.out / "left_out.tsv").read_text(encoding="utf-8").splitlines())
+    assert list(listed) == [f"{table}:{number}" for number in (14, 15, 16, 17)]
+    assert listed[f"{table}:14"] == "2 fields, but 3 columns"
+    lab.write(labels={**dict.fromkeys(LABELS, "sad"), "angry": "angry"})
+    lab.table("lab.csv", *lines(), "wav/ana_sad.wav,ana,furious")
+    with pytest.raises(InputError, match="unknown label 'furious'"):  # labels are a closed set
+        lab.prepare(allow_partial=True)
 
 
 def test_another_encoding_is_named_with_its_line(lab):

@@ -207,7 +207,7 @@ def lab_of(tmp_path, names: str, code: str) -> Lab:
 def test_a_preparer_that_takes_no_issues_cannot_leave_files_out(tmp_path):
     code = "from ser.corpora import audio_files; import re; list(audio_files(corpus_dir, re.compile('a.wav')))"
     lab = lab_of(tmp_path, "ab", f"exec({code!r})")
-    with refuses(where=lab.corpus / "b.wav", fix="--allow-partial true"):
+    with refuses(where=lab.corpus / "b.wav", fix="utterances(corpus_dir, issues)"):
         lab.prepare()
     with refuses(where=lab.corpus / "b.wav", fix="utterances(corpus_dir, issues) and audio_files(..., issues)"):
         lab.prepare(allow_partial=True)

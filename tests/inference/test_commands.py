@@ -135,6 +135,15 @@ def test_warnings_are_in_the_row_of_every_format(packed, tmp_path, capsys):
     assert (tmp_path / "o.warnings").read_text().splitlines() == [f"{path} {text}" for text in answer.warnings]
 
 
+def test_a_recording_is_not_replaced_by_its_answer(made, packed, tmp_path, capsys):
+    path = tmp_path / "call.wav"
+    shutil.copy(min((made.root / "one").glob("one1_*.wav")), path)
+    before = path.read_bytes()
+    assert main(["predict", str(packed), str(path), "--format", "csv", "--out", str(path)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: --out {path}: the name of a recording; ")
+    assert path.read_bytes() == before
+
+
 @pytest.mark.filterwarnings("ignore:trained with")
 def test_a_warning_of_all_is_in_each_answer(made, packed_with):
     _, folder = packed_with("batches.normalisation=speaker")

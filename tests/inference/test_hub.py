@@ -106,6 +106,13 @@ def test_a_package_is_fetched_by_name_and_revision_and_answers_as_the_folder_doe
         assert refused.stderr.count("\n") == 1
 
 
+def test_a_hub_that_cannot_be_reached_is_one_line(made, tmp_path):
+    done = predict("models/nope", min((made.root / "one").glob("one1_*.wav")), "http://127.0.0.1:9", tmp_path / "home")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: models/nope: no such folder, and no model that can be fetched from the hub (")
+    assert done.stderr.count("\n") == 1
+
+
 def test_what_cannot_be_published(packed, tmp_path, capsys):
     for arguments, text in (
         ([packed, tmp_path / "a", "--name", "no slash"], "--name no slash: <owner>/<name>"),

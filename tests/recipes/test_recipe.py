@@ -135,7 +135,7 @@ def test_a_bare_run_goes_through_and_a_second_one_has_nothing_to_do(whole) -> No
     assert result["targets"]["one"]["n"] == 12
     assert result["updates"] == {"one": 4, "two": 4}
     assert f"| {100 * result['targets']['one']['ua']:.1f} " in done.stdout
-    assert "all columns, settings and data: exp/RESULTS.md" in done.stdout
+    assert f"all columns, settings and data: {recipe.folder.resolve() / 'exp' / 'RESULTS.md'}" in done.stdout
     assert f"| {100 * result['targets']['one']['ua']:.1f} " in (recipe.folder / "exp" / "RESULTS.md").read_text()
     log = (recipe.cell / "train.log").read_text()
     assert "epoch 2: train loss" in log

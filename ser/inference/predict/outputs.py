@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ser.audio import READABLE_SUFFIXES
 from ser.common import InputError, atomic_path, write_text
 from ser.common.output import UNSAFE, SafeStream, csv_cell, json_line, line, lines
 from ser.inference.base import ABSTAINED
@@ -241,13 +242,17 @@ FORMS: dict[str, Callable[[IO[str], Layout, Sequence[str], bool], Write]] = {
 
 
 def check_out(out: Path) -> None:
-    """Refuse an --out that is a folder or device, before anything is computed.
+    """Refuse an --out that is a folder, device or recording, before anything is computed.
 
     Raises:
         InputError: it is.
     """
     if not out.name or (out.exists() and not out.is_file()):
         raise InputError("not a file that can be replaced", out, "give another --out, or none for standard output")
+    if out.suffix.lower() in READABLE_SUFFIXES:
+        raise InputError(
+            "the name of a recording", f"--out {out}", "give the answers a name of their own, such as calls.csv"
+        )
 
 
 def names_of(out: Path) -> set[Path]:
