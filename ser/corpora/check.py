@@ -167,7 +167,7 @@ def _by_speaker(protocol: Protocol, found: Found, utterances: Sequence[Utterance
         for s in fold[part]
     }
     lines = [f"{speaker}: no utterances" for speaker in sorted(named - counts.keys())]
-    if not counts:
+    if not counts or "labels" not in found.expected:  # as of a table of one's own
         return lines
     usual = Counter(frozenset(c.items()) for c in counts.values()).most_common(1)[0][0]
     speakers = found.expected.get("speakers", len(counts))

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -106,6 +107,12 @@ def pack(
     unseen = _unseen_corpora(findings, data.experiment) if findings else []
     if out.exists() and not (out / folders.SUMS).is_file():
         raise InputError("exists, and is no model package", out, "give another name")
+    other = ""
+    with suppress(InputError):  # of a damaged package, which is made again
+        if out.exists() and (held := folders.read_description(out)["corpora"].keys()) != data.protocols.keys():
+            other = ", ".join(held)
+    if other:
+        raise InputError(f"a model package of {other}", out, "give another name, or remove it")
     built = build_frontend(data.experiment)
     frontend = built if isinstance(built, Pretrained) else None
     seen, trained = _trained(data)

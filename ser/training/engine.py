@@ -512,7 +512,7 @@ class Trainer:
         for path in (*left, *self.folder.glob(".tmp*")):  # and what killed runs left
             path.unlink(missing_ok=True)
         self.logger.log(
-            f"stopped after {len(self.history)} epochs; kept epoch {self._chosen()}, least validation loss "
-            f"{self.stopping.best:.4f}"
+            f"stopped after {len(self.history)} epochs; kept epoch {self._chosen()}; least validation loss "
+            f"{self.stopping.best:.4f} in epoch {self.stopping.best_epoch}"
         )
         self.logger.end()

@@ -276,6 +276,16 @@ def test_a_folder_of_something_else_is_not_replaced(made, packed_with, tmp_path)
     (tmp_path / "note.txt").write_text("mine")
     with refuses("exists"):
         pack(packed_with()[0], tmp_path, made.recipe, made.data_root, made.dump)
+    model = tmp_path / "model"
+    given = made.recipe, made.data_root, made.dump
+    pack(packed_with(corpora="one")[0], model, *given)
+    with refuses("a model package of one", where=model):
+        pack(packed_with()[0], model, *given)
+    assert list(open_model(model).heads) == ["one"]
+    pack(packed_with(corpora="one")[0], model, *given)  # of the same corpora, again
+    (model / "model.json").write_text("{")
+    pack(packed_with()[0], model, *given)  # in place of a damaged one
+    assert list(open_model(model).heads) == ["one", "two"]
 
 
 def test_the_card(own, capsys):
