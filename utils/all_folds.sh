@@ -12,14 +12,21 @@ for ((i = 0; i < ${#given[@]}; i++)); do
 done
 if [[ $folds == all ]]; then
   launch "$SER_ROOT/run.sh" "${arguments[@]}" --fold 1 # which prepares the corpora, so that their folds are known
-  number=$(python "$SER_ROOT/steps/configure.py" --verbose "$verbose" --preset "$preset" --recipe "$recipe" --count-folds "$data" "$exp" \
-    "corpora=[$corpora]" "${config_options[@]#--}" ${split:+"split=$split"})
+  count_folds() {
+    python "$SER_ROOT/steps/configure.py" --verbose "$verbose" --preset "$preset" --recipe "$recipe" \
+      --count-folds "$data" "$exp" "corpora=[$corpora]" "${config_options[@]#--}" ${split:+"split=$split"}
+  }
+  if [[ $dry_run == true ]]; then
+    number=$(count_folds 2> /dev/null) || { log "how many folds there are is known after stage 1"; exit 0; }
+  else
+    number=$(count_folds)
+  fi
   folds=$(seq -s " " 2 "$number")
 fi
 for fold in $folds; do
   launch "$SER_ROOT/run.sh" "${arguments[@]}" --fold "$fold"
 done
-if wanted 7; then
+if wanted 7 && [[ $dry_run != true ]]; then
   log "all folds together"
   python "$SER_ROOT/steps/pool.py" --verbose "$verbose" "$exp"
 fi

@@ -6,7 +6,7 @@ import gc
 from contextlib import nullcontext
 from pathlib import Path
 
-from ser.common import guarded, locked
+from ser.common import InputError, guarded, locked
 from ser.common.cli import Parser
 from ser.config import read_experiment
 from ser.corpora.check import check_corpus
@@ -58,9 +58,16 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     preparer = load_preparer(protocol.preparer, options.recipe)
     if options.download:
         if preparer.download is not None:
+            existed = options.corpus_dir.exists()
             busy = locked(options.corpus_dir, f"{options.corpus_dir} is being made")
-            with nullcontext() if is_there(options.corpus_dir) else busy:
-                preparer.download(options.corpus_dir)
+            try:
+                with nullcontext() if is_there(options.corpus_dir) else busy:
+                    preparer.download(options.corpus_dir)
+            except InputError as error:
+                if existed:
+                    raise
+                fixes = [error.fix, f"{options.corpus_dir} was not there: if that is a wrong path, correct it in db.sh"]
+                raise InputError(error.what, error.where, "; ".join(fix for fix in fixes if fix)) from None
         else:
             check_there(protocol, options.corpus_dir)
         return 0
