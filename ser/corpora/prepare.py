@@ -69,8 +69,9 @@ def prepare_corpus(
     issues = Issues()
     offered = {"protocol": protocol, "issues": issues, "allow_pipes": allow_pipes, "audio_dir": out_dir / AUDIO}
     utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered), issues)
-    passed_over = [issue for issue in issues if allow_partial and issue.kind in PARTIAL]
-    raise_issues([issue for issue in issues if issue not in passed_over])
+    kinds = PARTIAL if allow_partial else ()
+    raise_issues([issue for issue in issues if issue.kind not in kinds])
+    passed_over = [issue for issue in issues if issue.kind in kinds]
     stray = [issue for issue in passed_over if issue.kind == STRAY]
     versions = {path: version_of(path) for path in {u.real_path for u in utterances}}
     fingerprint = _fingerprint(preparer, protocol, utterances, versions, allow_partial, passed_over)
