@@ -20,7 +20,7 @@ from ser.audio import check_length, read_audio
 from ser.audio.reader import is_silent
 from ser.common import InputError, digest
 from ser.common.progress import progress
-from ser.corpora.issues import Issue, Issues
+from ser.corpora.issues import Issue
 from ser.corpora.protocol import Protocol
 from ser.corpora.utterance import Utterance
 
@@ -78,19 +78,15 @@ def is_segmented(utterances: Sequence[Utterance]) -> bool:
     return any(u.start or u.end is not None or u.channel is not None or u.recording for u in utterances)
 
 
-def check_times(utterance: Utterance, issues: Issues) -> None:
-    """A stretch begins in the file, and ends after its start.
-
-    Args:
-        utterance: with the stretch.
-        issues: gets one that does not.
-    """
+def wrong_times(utterance: Utterance) -> Issue | None:
+    """The issue of a stretch that begins before the file, ends before it begins, or has no length."""
     start, end = utterance.start, utterance.end
     numbers = math.isfinite(start) and (end is None or math.isfinite(end))
     if not numbers or start < 0 or (end is not None and end != -1 and end <= start):
         what = f"{utterance.id} starts at {start:g} s and ends at {end} s"
         fix = "give a start from 0 and an end after it, or -1 for the end of the file"
-        issues.add(Issue("segments", what, where(utterance), fix))
+        return Issue("segments", what, where(utterance), fix)
+    return None
 
 
 def where(utterance: Utterance) -> str:

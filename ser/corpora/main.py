@@ -30,7 +30,7 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     parser.add_argument("--recipe", type=Path, help="recipe folder whose local/ and conf/ come first")
     parser.add_switch(
         "--allow-partial",
-        help="go on when files are missing or unreadable, and list them",
+        help="go on when files are missing or unreadable, or lines of a table wrong, and list them",
     )
     parser.add_switch("--download", help="fetch or make the corpus, and prepare nothing")
     parser.add_switch(

@@ -15,7 +15,7 @@ from ser.corpora.controls import shuffled
 from ser.corpora.describe import read_prepared
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
 from ser.corpora.issues import Issue, Issues, raise_issues
-from ser.corpora.items import ValidatedUtterance, check_times, is_segmented, read_items, where
+from ser.corpora.items import ValidatedUtterance, is_segmented, read_items, where, wrong_times
 from ser.corpora.known_files import Version, read_known, version_of, write_known
 from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
 from ser.corpora.names import unknown_names
@@ -300,7 +300,9 @@ def without_doubles(found: Iterable[Utterance], issues: Issues) -> tuple[list[Ut
     doubled = []
     for utterance in found:
         _check_names(utterance)
-        check_times(utterance, issues)
+        if issue := wrong_times(utterance):
+            issues.add(issue)
+            continue
         other = first.setdefault(utterance.id, utterance)
         if other is utterance:
             continue

@@ -449,3 +449,13 @@ def test_files_of_other_modalities_and_second_copies_are_left_out_of_a_partial_c
     assert "3 audio files whose names do not follow" in small.prepare(allow_partial=True)
     assert {str(path) for path in strays} <= left_out(small).keys()
     assert read_json(small.out / "report.json")["stray"] == 3
+
+
+@pytest.mark.parametrize(("start", "end"), [("-0.1", "0.2"), ("0.2", "0.1"), ("float('nan')", "0.2")])
+def test_a_stretch_that_cannot_be_is_left_out_of_a_partial_copy(tmp_path, start, end):
+    times = f"start={start} if name == 'a' else 0.0, end={end} if name == 'a' else 0.2, recording='s_' + name"
+    lab = lab_of(tmp_path, "abc", f"Utterance('s-' + name, corpus_dir / (name + '.wav'), 's', 'sad', {times})")
+    with refuses("s-a starts at"):
+        lab.prepare()
+    assert "  1 lines of tables that cannot be used left out (left_out.tsv)" in lab.prepare(allow_partial=True)
+    assert "s-a starts at" in (lab.out / "left_out.tsv").read_text()
