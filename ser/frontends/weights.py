@@ -17,6 +17,13 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 WANTED = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json", "model.bin"]
 
 
+def hub_errors() -> tuple[type[BaseException], ...]:
+    """What huggingface_hub raises: its own errors, and by their base those of its client, httpx or requests."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (OSError, ValueError, RuntimeError, *HfHubHTTPError.__bases__)
+
+
 def load_safetensors(folder: Path) -> dict[str, Tensor]:
     """All tensors of a folder of transformers, of one file or several.
 
@@ -92,9 +99,7 @@ def fetch_from_hub(name: str, revision: str) -> Path:
         ) from None
     try:
         found = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=WANTED))
-    except InputError:
-        raise
-    except Exception as error:  # the client has exceptions of httpx or requests, by its version
+    except hub_errors() as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"cannot be fetched ({reason})",

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ser.common import InputError, atomic_path, write_text
-from ser.frontends.weights import COMMIT, HUB_NAME
+from ser.frontends.weights import COMMIT, HUB_NAME, hub_errors
 from ser.inference.card import card
 from ser.inference.model import CARD, DESCRIPTION, SUMS, read_description, verify_checksums, write_sums
 
@@ -43,9 +43,7 @@ def find_package(model: Path) -> Path:
         found = place / commit
         with atomic_path(found) as temporary:
             huggingface_hub.snapshot_download(name, revision=commit, local_dir=temporary)
-    except InputError:
-        raise
-    except Exception as error:  # the client has exceptions of httpx or requests, by its version
+    except hub_errors() as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"no such folder, and no model that can be fetched from the hub ({reason})",
@@ -122,8 +120,6 @@ def _upload(folder: Path, name: str) -> None:
         api = HfApi()
         api.create_repo(name, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=folder, commit_message=f"{DESCRIPTION} and weights")
-    except InputError:
-        raise
-    except Exception as error:  # the client has exceptions of httpx or requests, by its version
+    except hub_errors() as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"{name}: {reason}. {folder} is ready", "--upload", "upload it by hand") from None

@@ -18,6 +18,14 @@ from ser.grid.cells import prefixes
 PAPER = ("iemocap", "tess", "ravdess", "customer_ptbr")
 
 
+def write_grid(recipe: Path, **values: str) -> Path:
+    """A recipe's own conf/grids/paper.yaml."""
+    path = recipe / "conf" / "grids" / "paper.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
+    return path
+
+
 def paper_grid(*overrides: str, recipe: Path | None = None, preset: str = "strict", **options) -> Grid:
     return open_grid(Places(recipe, Path("data"), Path("dump"), Path("exp")), preset, overrides, **options)
 
@@ -167,19 +175,21 @@ def test_what_the_grid_varies_is_no_setting(override: str, fix: str) -> None:
 def test_a_wrong_grid_file_names_itself_and_its_key(tmp_path: Path, change: dict[str, str], words: str) -> None:
     values = {"corpora": "[tess, ravdess]", "combinations": "all", "task": "[multi]", "temporal": "[lstm]"}
     values |= {"pooling": "[mu]", **change}
-    path = tmp_path / "conf" / "grids" / "paper.yaml"
-    path.parent.mkdir(parents=True)
-    path.write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
+    path = write_grid(tmp_path, **values)
     message = refused(recipe=tmp_path)
     assert words in message
     assert str(path) in message or "nobody" in message
 
 
 def test_listed_combinations_are_those_of_the_grid(tmp_path: Path) -> None:
-    path = tmp_path / "conf" / "grids" / "paper.yaml"
-    path.parent.mkdir(parents=True)
-    text = "corpora: [tess, ravdess, iemocap]\ncombinations: [[tess, ravdess], [ravdess]]\n"
-    path.write_text(f"{text}task: [multi]\ntemporal: [tdnn]\npooling: [mu]\n")
+    write_grid(
+        tmp_path,
+        corpora="[tess, ravdess, iemocap]",
+        combinations="[[tess, ravdess], [ravdess]]",
+        task="[multi]",
+        temporal="[tdnn]",
+        pooling="[mu]",
+    )
     grid = paper_grid(recipe=tmp_path)
     assert [cell.name for cell in grid.cells] == ["tess_ravdess/multi_tdnn_mu", "ravdess/multi_tdnn_mu"]
 
@@ -300,10 +310,14 @@ def test_without_some_corpora_the_others_keep_their_order(many: Callable[..., Gr
 
 
 def test_permutations_are_drawn_for_tested_corpora_alone(tmp_path: Path) -> None:
-    path = tmp_path / "conf" / "grids" / "paper.yaml"
-    path.parent.mkdir(parents=True)
-    text = "corpora: [tess, ravdess, iemocap]\ncombinations: {permutations: 9}\n"
-    path.write_text(f"{text}task: [multi]\ntemporal: [tdnn]\npooling: [mu]\n")
+    write_grid(
+        tmp_path,
+        corpora="[tess, ravdess, iemocap]",
+        combinations="{permutations: 9}",
+        task="[multi]",
+        temporal="[tdnn]",
+        pooling="[mu]",
+    )
     grid = paper_grid(recipe=tmp_path)
     assert [cell.corpora for cell in grid.cells] == [
         ("ravdess",),
