@@ -16,7 +16,7 @@ from ser.config import read_experiment
 
 @guarded
 def main() -> int:
-    """Write decode_<corpus>_<part>/ with post.{ark,scp}, and decode.json."""
+    """Write decode_<part>/post.ark, and decode.json."""
     parser = experiment_arguments(str(__doc__))
     parser.add_argument("--part", choices=["train", "valid", "test"], default="test")
     options = parser.parse_args()

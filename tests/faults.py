@@ -84,7 +84,7 @@ STAGES = {
     "augment": Stage(lambda root: [["augment.py", *_where(root)]], "data", "data/two/*/train_*/cuts.jsonl.gz"),
     "features": Stage(_features, "dump", "dump/one/archives/*/feats.*.ark"),
     "train": Stage(lambda root: [["train.py", *_where(root)]], CELL, f"{CELL}/model.safetensors"),
-    "decode": Stage(lambda root: [["decode.py", *_where(root)]], CELL, f"{CELL}/decode_one_test/post.ark"),
+    "decode": Stage(lambda root: [["decode.py", *_where(root)]], CELL, f"{CELL}/decode_test/post.ark"),
     "score": Stage(lambda root: [["score.py", *_where(root)]], CELL, f"{CELL}/result.json"),
     "tables": Stage(lambda root: [["tables.py", "exp"]], "exp", "exp/RESULTS.md"),
 }

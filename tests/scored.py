@@ -2,11 +2,13 @@
 
 import json
 
+import kaldiio
 import numpy as np
 
+from ser.common import sha256
 from ser.common.records import write_record
 from ser.config.metrics import scores
-from ser.scoring.files import read_answers, write_decode
+from ser.scoring.files import read_answers
 
 
 def target_scores(confusion, classes):
@@ -60,8 +62,20 @@ def recorded_again(path, **values):
 
 def decoded_again(folder, corpus, part, **values):
     """Have decode.json record the posteriors of a part as they are now."""
-    entry = json.loads((folder / "decode.json").read_text())[f"decode_{corpus}_{part}"]
-    write_decode(folder, [corpus], part, {**entry, **values})
+    found = json.loads((folder / "decode.json").read_text())
+    found[part]["corpora"][corpus] |= values
+    recorded_again(folder / "decode.json", **{part: {**found[part], "sha256": sha256(archive(folder, part))}})
+
+
+def archive(folder, part="test"):
+    """Of the posteriors of a part."""
+    return folder / f"decode_{part}" / "post.ark"
+
+
+def decoded(folder, corpus, part="test"):
+    """Utterance -> posteriors, as another reader has them."""
+    rows = kaldiio.load_ark(str(archive(folder, part)))
+    return {key.removeprefix(f"{corpus}/"): row for key, row in rows if key.startswith(f"{corpus}/")}
 
 
 def hypotheses(folder, corpus):

@@ -218,7 +218,7 @@ def decoded(made, tmp_path):
         trainer.run()
         decoder = Decoder(experiment, folder)
         for part in data.parts("test").values():
-            decoder.decode_part(part)
+            decoder.decode(part.name, {part.corpus: part})
         return data, folder
 
     return make

@@ -6,8 +6,8 @@ epochs.jsonl            losses and scores, a line an epoch
 checkpoint.safetensors  the state of a training, while it runs or where more epochs can follow
 train.json              what the training was: hashes, epochs, updates, versions
 model.safetensors       the best model, written last: the training is done
-decode.json             what each archive of posteriors was decoded with
-decode_<corpus>_<part>/post.{ark,scp}   posteriors of a part
+decode.json             what the posteriors of each part and corpus were decoded with
+decode_<part>/post.ark  posteriors of a part, of all its corpora; key <corpus>/<utterance>
 result.json, result.tsv                 scores of the test parts, and the answers to their utterances
 result_<part>.json, result_<part>.tsv   the same of another part
 zero_shot.json, zero_shot.tsv           the same of corpora that the model has not seen, written last in a grid
@@ -72,26 +72,24 @@ def answers_path(result: Path) -> Path:
     return result.with_suffix(".tsv")
 
 
-def decode_folder(folder: Path, corpus: str, part: str) -> Path:
+def decode_folder(folder: Path, part: str) -> Path:
     """What belongs to a decoded part alone.
 
     Args:
         folder: the experiment's.
-        corpus: that was decoded.
         part: train, valid or test.
     """
-    return folder / f"decode_{corpus}_{part}"
+    return folder / f"decode_{part}"
 
 
-def posteriors_path(folder: Path, corpus: str, part: str) -> Path:
-    """Archive of the posteriors of a part; its scp is beside it.
+def posteriors_path(folder: Path, part: str) -> Path:
+    """Archive of the posteriors of a part.
 
     Args:
         folder: the experiment's.
-        corpus: that was decoded.
         part: train, valid or test.
     """
-    return decode_folder(folder, corpus, part) / "post.ark"
+    return decode_folder(folder, part) / "post.ark"
 
 
 def is_trained(folder: Path) -> bool:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from ser.grid.state import (
     zero_shot_found,
 )
 from ser.scoring.decode import Decoder
-from ser.scoring.files import read_result, read_train, read_zero_shot, write_decode
+from ser.scoring.files import read_result, read_train, read_zero_shot
 from ser.scoring.result import score_experiment, score_zero_shot, target_hashes
 from ser.training import Trainer
 from ser.training.checkpoint import load_tensors
@@ -157,13 +157,11 @@ class Runner:
         train(data, folder)
         decoder = Decoder(experiment, folder)
         if not self._is_scored(experiment):
-            _forget(folder, experiment.corpora)
             print(*decoder.decode_parts(data, "test"), sep="\n")
             score_experiment(data, folder, "test")
         others, left_out = self._others(data)
-        _forget(folder, set(others) - (zero_shot_found(folder) or {}).keys())
-        for corpus, other in others.items():
-            print(decoder.decode_part(other.parts("test")[corpus], other))
+        unseen = {corpus: other.parts("test")[corpus] for corpus, other in others.items()}
+        print(*decoder.decode("test", unseen, others), sep="\n")
         score_zero_shot(data, folder, others, left_out)
         for path, read in ((folder / RESULT, read_result), (folder / ZERO_SHOT, read_zero_shot)):
             for corpus, scores in read(path)["targets"].items():
@@ -263,12 +261,6 @@ def train(data: Data, folder: Path) -> None:
     trainer.run()
     if trainer.signal is not None:  # too late for the training to end on it
         raise Interrupted(trainer.signal)
-
-
-def _forget(folder: Path, corpora: Iterable[str]) -> None:
-    """Have these corpora decoded again: without a whole score, decoded files may be damaged."""
-    for part in ("valid", "test"):
-        write_decode(folder, corpora, part, None)
 
 
 def _key(experiment: Experiment) -> tuple[str, str, int, bool]:

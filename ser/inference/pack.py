@@ -36,8 +36,9 @@ from ser.inference.predictor import MEAN, Predictor
 from ser.nets import Ensemble, build
 from ser.scoring import baseline, files
 from ser.scoring.calibration import choose_temperature, expected_calibration_error, tempered
-from ser.scoring.files import read_decode, read_result
-from ser.scoring.result import read_posteriors, read_train, score_part
+from ser.scoring.files import read_result
+from ser.scoring.posteriors import read_posteriors
+from ser.scoring.result import read_train, score_part
 from ser.training.checkpoint import load_tensors, save_tensors
 
 TOLD = ("name", "description", "licence", "citation", "source", "language", "note")
@@ -213,8 +214,9 @@ def _trained_network(folder: Path, opened: Callable[[Experiment, Path], Data]) -
     hashes = data.hashes()
     if any(meta.get(key) != value or result.get(key) != value for key, value in hashes.items()):
         raise InputError("weights, train.json and result.json are of different trainings", folder, "run stages 4 to 6")
+    decoded = read_posteriors(folder, result["part"])
     for corpus in result["targets"]:
-        if read_decode(folder, corpus, result["part"]).get("model") != digest(weights):
+        if decoded.entry(corpus)["model"] != digest(weights):
             raise InputError("not the weights that result.json is of", weights, "run stages 5 and 6 again")
     return _Member(folder, data, {**train, **result})
 
@@ -305,7 +307,7 @@ def _metrics(members: Sequence[_Member], model: Model) -> dict[str, Any]:
     if len(members) > 1:
         test = {}
         for corpus, part in data.parts(result["part"]).items():
-            decoded = [read_posteriors(m.folder, part) for m in members]
+            decoded = [read_posteriors(m.folder, part.name).of(corpus, part.ids, part.classes) for m in members]
             posteriors = np.stack(decoded).mean(0, np.float64)
             test[corpus] = score_part(part, posteriors.argmax(1), posteriors)
         valid, routes = {}, model.network.routes()

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from ser.batches import Data, Part, UtteranceDataset, by_length, collate
 from ser.common import InputError, digest
-from ser.common.run_folder import MODEL, decode_folder, posteriors_path
+from ser.common.run_folder import MODEL, posteriors_path
 from ser.config import Experiment
-from ser.features import ArkWriter
 from ser.nets import SpeechEmotionNetwork, build
 from ser.nets.evaluate import BATCH_FRAMES, log_posteriors
-from ser.scoring.files import read_decode, read_train, write_decode
+from ser.scoring.files import read_train
+from ser.scoring.posteriors import DecodedCorpus, read_posteriors, write_posteriors
 from ser.training.checkpoint import load_tensors
 from ser.training.device import resolve_device
 
@@ -41,31 +43,46 @@ class Decoder:
         self.device = resolve_device(experiment.training).device
         self.network.to(self.device)
 
-    def decode_part(self, part: Part, unseen: Data | None = None) -> str:
-        """Write decode_<corpus>_<part>/, unless that is there; returns a line for the log.
+    def decode(self, name: str, parts: Mapping[str, Part], unseen: Mapping[str, Data] | None = None) -> list[str]:
+        """Write the posteriors of parts, but for those that are there, whole, and of this model and these data.
 
         Args:
-            unseen: the data that the part is of, where the model knows nothing of them: it answers by the mean of its
-                heads. Where most speakers of the part have one class only, the statistics of the whole part stand in
-                for those of each speaker, which would take the class away.
+            name: train, valid or test.
+            parts: corpus -> its part of that name.
+            unseen: corpus -> its data, where the model knows nothing of them: it answers by the mean of its heads.
+                Where most speakers of the part have one class only, the statistics of the whole part stand in for those
+                of each speaker, which would take the class away.
+
+        Returns:
+            A line on each part.
         """
-        mark: dict[str, object] = {"model": self.model}
-        if unseen:
-            mark |= {"zero_shot": True, "data_hash": unseen.hashes()["data_hash"]}
-        config = self.experiment.batches
-        if unseen and part.confounded and config.normalisation == "speaker":
-            config = replace(config, normalisation="corpus")
-            mark["normalisation"] = config.normalisation
-        place = decode_folder(self.folder, part.corpus, part.name)
-        if decoded_as(self.folder, part, mark):
-            return f"{place}: done already"
-        dataset = UtteranceDataset(part, config)
-        if unseen:
-            posteriors = mean_posteriors(self.network, dataset, self.device)
-        else:
-            posteriors = np.exp(log_posteriors(self.network, dataset, self.network.head_of(part.corpus), self.device))
-        write_decoded(self.folder, part, posteriors, mark)
-        return f"{place}: {len(part)} utterances"
+        lines, decoded = [], {}
+        there: Mapping[str, Mapping[str, Any]] = {}
+        with suppress(InputError):
+            there = read_posteriors(self.folder, name).corpora
+        for corpus, part in parts.items():
+            mark: dict[str, Any] = {"model": self.model}
+            config = self.experiment.batches
+            if unseen:
+                mark |= {"zero_shot": True, "data_hash": unseen[corpus].hashes()["data_hash"]}
+                if part.confounded and config.normalisation == "speaker":
+                    config = replace(config, normalisation="corpus")
+                    mark["normalisation"] = config.normalisation
+            place = f"{posteriors_path(self.folder, name)}: {corpus}"
+            if corpus in there and mark.items() <= there[corpus].items():
+                lines.append(f"{place}: done already")
+                continue
+            dataset = UtteranceDataset(part, config)
+            if unseen:
+                rows = mean_posteriors(self.network, dataset, self.device)
+            else:
+                rows = np.exp(log_posteriors(self.network, dataset, self.network.head_of(corpus), self.device))
+            entry = cast(DecodedCorpus, {"classes": part.classes, "utterances": len(part), **mark})
+            decoded[corpus] = entry, zip(part.ids, rows, strict=True)
+            lines.append(f"{place}: {len(part)} utterances")
+        if decoded:
+            write_posteriors(self.folder, name, decoded)
+        return lines
 
     def decode_parts(self, data: Data, name: str) -> list[str]:
         """Decode the parts of that name of all corpora of the experiment.
@@ -86,36 +103,8 @@ class Decoder:
         if not parts:
             raise InputError(f"none of {', '.join(self.experiment.corpora)} has {name} speakers", self.folder)
         valid = data.parts("valid") if name == "test" else {}
-        calibrating = [part for corpus, part in valid.items() if corpus in parts]
-        return [self.decode_part(part) for part in (*parts.values(), *calibrating)]
-
-
-def decoded_as(folder: Path, part: Part, mark: Mapping[str, object]) -> bool:
-    """Whether posteriors of a part are there, whole, and of that model and those data.
-
-    Args:
-        folder: the experiment's.
-        mark: keys of its entry of decode.json and the values that they must have.
-    """
-    try:
-        found = read_decode(folder, part.corpus, part.name)
-    except InputError:
-        return False
-    return all(found.get(key) == value for key, value in mark.items())
-
-
-def write_decoded(folder: Path, part: Part, posteriors: np.ndarray, description: Mapping[str, object]) -> None:
-    """Write post.{ark,scp}, a vector of probabilities an utterance, and, last, its entry of decode.json.
-
-    Args:
-        folder: the experiment's.
-        posteriors: float32, (utterances, classes), in the order of the part.
-    """
-    with ArkWriter(posteriors_path(folder, part.corpus, part.name), "float32") as writer:
-        for key, row in zip(part.ids, posteriors, strict=True):
-            writer.write(key, row)
-    entry = {"classes": part.classes, "utterances": len(part), **description}
-    write_decode(folder, [part.corpus], part.name, entry)
+        calibrating = {corpus: part for corpus, part in valid.items() if corpus in parts}
+        return self.decode(name, parts) + self.decode("valid", calibrating)
 
 
 @torch.inference_mode()

@@ -5,31 +5,21 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from ser.common import InputError, check_regular, locked, sha256
+from ser.common import InputError, check_regular
 from ser.common.kinds import of_kind
 from ser.common.metrics import ConfusionMetric
-from ser.common.records import check_file, read_record, write_record
-from ser.common.run_folder import (
-    DECODE,
-    EPOCHS,
-    RESULT,
-    TRAIN,
-    answers_path,
-    decode_folder,
-    is_trained,
-    posteriors_path,
-)
+from ser.common.records import read_record
+from ser.common.run_folder import EPOCHS, RESULT, TRAIN, answers_path, is_trained
 from ser.config.metrics import metrics
-from ser.features.archive import read_archive
+from ser.scoring.posteriors import REDECODE
 
 RETRAIN = "remove the folder and run stages 4 to 6 again"
-REDECODE = "run stages 5 and 6 again"
 RESCORE = "run stage 6 again"
 # Of the answers to a target.
 COLUMNS = ("utterance", "speaker", "truth", "hypothesis", "text_id")
@@ -101,17 +91,6 @@ class Epoch(TypedDict):
     valid_loss: float
     valid: dict[str, EpochLoss]
     best_epoch: int
-
-
-class Decode(TypedDict):
-    """An entry of decode.json, of a decoded part; `sha256` is of post.ark."""
-
-    classes: list[str]
-    utterances: int
-    model: str
-    sha256: str
-    zero_shot: NotRequired[bool]
-    data_hash: NotRequired[str]
 
 
 class Counts(TypedDict):
@@ -217,54 +196,6 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def read_decode(folder: Path, corpus: str, part: str) -> dict[str, Any]:
-    """What decode.json of an experiment has of a part, whose post.ark is as it was written.
-
-    Args:
-        folder: the experiment's.
-        corpus: that was decoded.
-        part: train, valid or test.
-
-    Raises:
-        InputError: it was not decoded, or what is there has been changed since.
-    """
-    path, name = folder / DECODE, decode_folder(folder, corpus, part).name
-    found = _decoded(folder).get(name)
-    if found is None:
-        raise InputError(f"lacks {name}", path, REDECODE)
-    check_file(posteriors_path(folder, corpus, part), found["sha256"], REDECODE)
-    if not found["classes"] or len(set(found["classes"])) < len(found["classes"]):
-        raise InputError(f"classes = {found['classes']}, expected different names", path, REDECODE)
-    return found
-
-
-def _decoded(folder: Path) -> dict[str, Any]:
-    path = folder / DECODE
-    return read_record(path, dict[str, Decode], REDECODE) if path.is_file() else {}
-
-
-def write_decode(folder: Path, corpora: Iterable[str], part: str, entry: Mapping[str, Any] | None) -> None:
-    """Put what a part was decoded with into decode.json of an experiment, once post.ark is there.
-
-    Args:
-        corpora: whose parts they are.
-        entry: what a `Decode` has; None: they are to be decoded again.
-    """
-    path = folder / DECODE
-    with locked(path, f"{path} is being written"):
-        try:
-            found = _decoded(folder)
-        except InputError:  # damaged: its other parts are decoded again
-            found = {}
-        for corpus in corpora:
-            decoded = decode_folder(folder, corpus, part)
-            found.pop(decoded.name, None)
-            if entry is not None:
-                found[decoded.name] = {**entry, "sha256": sha256(posteriors_path(folder, corpus, part))}
-        if found or path.is_file():
-            write_record(path, dict(sorted(found.items())))
-
-
 def read_result(path: Path, answers: bool = False) -> dict[str, Any]:
     """What a result.json holds: each score follows from its confusion matrix.
 
@@ -339,33 +270,6 @@ def read_answers(result: Path, corpus: str) -> list[list[str | None]]:
     if not rows:
         raise InputError(f"has no answers of {corpus}", path, REDECODE)
     return list(rows.values())
-
-
-def read_archived(
-    folder: Path, corpus: str, part: str, utterances: Sequence[str], classes: Sequence[str]
-) -> np.ndarray:
-    """Posteriors of a decoded part.
-
-    Args:
-        folder: the experiment's.
-        corpus: that was decoded.
-        part: train, valid or test.
-        utterances: all that there are, in the order wanted.
-        classes: of the posteriors.
-
-    Returns:
-        float32, (utterances, classes).
-
-    Raises:
-        InputError: absent, cut short, or of other utterances or classes.
-    """
-    path = posteriors_path(folder, corpus, part)
-    found = read_archive(path)
-    if odd := sorted(found.keys() ^ set(utterances)):
-        raise InputError(f"{odd[0]} is in only one of it and the {part} part", path, REDECODE)
-    if short := [key for key in utterances if found[key].shape != (len(classes),)]:
-        raise InputError(f"{short[0]}: no posterior for each of {', '.join(classes)}", path, REDECODE)
-    return np.stack([found[key] for key in utterances])
 
 
 def _check(path: Path, found: Mapping[str, Any]) -> None:

@@ -14,10 +14,11 @@ import numpy as np
 from ser.common import InputError
 from ser.common.metrics import is_collapsed, mean_recall, ua
 from ser.common.output import markdown, markdown_code, markdown_table
-from ser.common.run_folder import answers_path, posteriors_path, result_path
+from ser.common.run_folder import answers_path, result_path
 from ser.config import Experiment, ExperimentReader, differences
 from ser.config.metrics import columns, scores
-from ser.scoring.files import RESCORE, read_answers, read_archived, read_decode, read_result
+from ser.scoring.files import RESCORE, read_answers, read_result
+from ser.scoring.posteriors import read_posteriors
 from ser.scoring.results_table import budget_notes, result_paths, setting_columns, settings_of, varied_settings
 
 RESAMPLES = 2000
@@ -183,11 +184,7 @@ def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
             part = result["part"]
             path = result_path(folder, part)
             table, rows = answers_path(path), read_answers(path, pool.target)
-            if read_decode(folder, pool.target, part)["classes"] != classes:
-                raise InputError(
-                    "of other classes than the result", posteriors_path(folder, pool.target, part), RESCORE
-                )
-            posteriors = read_archived(folder, pool.target, part, [str(row[0]) for row in rows], classes)
+            posteriors = read_posteriors(folder, part).of(pool.target, [str(row[0]) for row in rows], classes)
             own = {}
             for (utterance, speaker, label, hypothesis, _), values in zip(rows, posteriors, strict=True):
                 key = str(utterance)

@@ -30,8 +30,8 @@ from ser.corpora.protocol import own_fold
 from ser.scoring import files
 from ser.scoring.calibration import choose_temperature, expected_calibration_error, reliability, tempered
 from ser.scoring.curves import plot_curves
-from ser.scoring.files import read_decode
 from ser.scoring.plots import plot_confusion, plot_reliability
+from ser.scoring.posteriors import read_posteriors
 
 
 def score_part(part: Part, answers: np.ndarray, posteriors: np.ndarray | None = None) -> dict[str, Any]:
@@ -108,14 +108,13 @@ def read_train(data: Data, folder: Path) -> dict[str, Any]:
     return train
 
 
-def _decoded(folder: Path, parts: Mapping[str, Part]) -> dict[str, np.ndarray]:
+def _decoded(folder: Path, name: str, parts: Mapping[str, Part]) -> dict[str, np.ndarray]:
     """Posteriors by corpus, which must be of the model that is there."""
-    model, found = digest(folder / MODEL), {}
+    model, decoded, found = digest(folder / MODEL), read_posteriors(folder, name), {}
     for corpus, part in parts.items():
-        if read_decode(folder, corpus, part.name).get("model") != model:
-            place = decode_folder(folder, corpus, part.name)
-            raise InputError("decoded with another model", place, "run stage 5 again")
-        found[corpus] = read_posteriors(folder, part)
+        if decoded.entry(corpus)["model"] != model:
+            raise InputError(f"{corpus}: decoded with another model", decoded.path, "run stage 5 again")
+        found[corpus] = decoded.of(corpus, part.ids, part.classes)
     return found
 
 
@@ -124,8 +123,10 @@ def _calibrate(
 ) -> dict[str, Any]:
     """Corpus -> how far its confidence holds, before and after temperature scaling; None without validation answers."""
     found: dict[str, Any] = dict.fromkeys(test)
-    valid = {c: p for c, p in data.parts("valid").items() if c in test and posteriors_path(folder, c, p.name).is_file()}
-    for corpus, tuned in _decoded(folder, valid).items():
+    if not posteriors_path(folder, "valid").is_file():
+        return found
+    valid = {corpus: part for corpus, part in data.parts("valid").items() if corpus in test}
+    for corpus, tuned in _decoded(folder, "valid", valid).items():
         temperature, fitted = choose_temperature(tuned, valid[corpus].targets)
         found[corpus] = {"temperature": temperature, "n": len(valid[corpus])}
         found[corpus] |= {"rejected_temperature": fitted} if fitted != temperature else {}
@@ -150,22 +151,6 @@ def calibration(posteriors: np.ndarray, targets: np.ndarray, temperature: float)
         found[f"ece_{when}"] = expected_calibration_error(rows.max(1), right)
         found["reliability"][when] = [asdict(b) for b in reliability(rows.max(1), right)]
     return found
-
-
-def read_posteriors(folder: Path, part: Part) -> np.ndarray:
-    """Posteriors of a decoded part, in the order of its utterances.
-
-    Args:
-        folder: the experiment's.
-        part: whose utterances they are.
-
-    Returns:
-        float32, (utterances, classes).
-
-    Raises:
-        InputError: absent, cut short, or of other utterances.
-    """
-    return files.read_archived(folder, part.corpus, part.name, part.ids, part.classes)
 
 
 def _scored(
@@ -195,7 +180,7 @@ def score_experiment(data: Data, folder: Path, part_name: str, pictures: bool = 
         raise InputError(
             f"none of {', '.join(experiment.corpora)} has {part_name} speakers", folder, "add a corpus that has"
         )
-    posteriors = _decoded(folder, parts)
+    posteriors = _decoded(folder, part_name, parts)
     targets, answered = _scored(parts, posteriors)
     result = {
         **_identity(experiment),
@@ -219,12 +204,12 @@ def _draw(folder: Path, result: Mapping[str, Any]) -> None:
     """Curves of the training, and of each target confusion matrix and, where it is calibrated, reliability."""
     plot_curves([folder], folder / CURVES)
     for corpus, found in result["targets"].items():
-        name, place = f"{corpus} {result['part']}", decode_folder(folder, corpus, result["part"])
+        name, place = f"{corpus} {result['part']}", decode_folder(folder, result["part"])
         title = f"{name}, n = {found['n']}\n{scores_text(found)}"
-        plot_confusion(np.array(found["confusion"]), found["classes"], title, place / "confusion.png")
+        plot_confusion(np.array(found["confusion"]), found["classes"], title, place / f"confusion_{corpus}.png")
         if calibrated := result.get("calibration", {}).get(corpus):
             title = f"{name}: temperature {calibrated['temperature']:.2f} from {calibrated['n']} validation utterances"
-            plot_reliability(calibrated, title, place / "reliability.png")
+            plot_reliability(calibrated, title, place / f"reliability_{corpus}.png")
 
 
 def target_hashes(data: Data) -> dict[str, str]:
@@ -246,7 +231,7 @@ def score_zero_shot(
     """
     train = read_train(data, folder)
     parts = {corpus: other.parts("test")[corpus] for corpus, other in others.items()}
-    targets, answered = _scored(parts, _decoded(folder, parts))
+    targets, answered = _scored(parts, _decoded(folder, "test", parts))
     described = [describe_data(other) for other in others.values()]
     result = {
         **_identity(data.experiment),

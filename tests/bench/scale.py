@@ -159,13 +159,14 @@ def decode(folder: Path, n: int) -> None:
     """What is written and read around the posteriors of the test part."""
     import numpy as np
 
-    from ser.scoring.decode import write_decoded
-    from ser.scoring.result import read_posteriors, score_part, write_result
+    from ser.scoring.posteriors import read_posteriors, write_posteriors
+    from ser.scoring.result import score_part, write_result
 
     part = open_corpus(folder).parts("test")["scale"]
     posteriors = np.random.default_rng(0).dirichlet(np.ones(4), len(part)).astype(np.float32)
-    write_decoded(folder / "decoded", part, posteriors, {"model": "m"})
-    posteriors = read_posteriors(folder / "decoded", part)
+    entry = {"classes": part.classes, "utterances": len(part), "model": "m"}
+    write_posteriors(folder / "decoded", "test", {"scale": (entry, zip(part.ids, posteriors, strict=True))})
+    posteriors = read_posteriors(folder / "decoded", "test").of("scale", part.ids, part.classes)
     answers = posteriors.argmax(1)
     write_result(folder / "decoded" / "result.json", score_part(part, answers, posteriors), [(part, answers)])
 

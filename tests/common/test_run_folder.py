@@ -50,7 +50,7 @@ def test_the_name_of_a_file_of_an_experiment_stands_in_one_module():
     [
         'folder / "result.json"',
         'exp.glob("*/*/*/config.yaml")',
-        'folder / f"decode_{corpus}_test" / "x"',
+        'folder / f"decode_{part}" / "x"',
         'exp.glob(f"{cell}/train.json")',
         'exp.glob("fold*_seed*")',
     ],

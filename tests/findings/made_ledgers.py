@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from functools import cache
 
-import kaldiio
 import numpy as np
 from scored import whole_train
 
@@ -15,7 +14,7 @@ from ser.config import load, result_affecting, write_experiment
 from ser.config.metrics import scores
 from ser.findings.design import Design
 from ser.findings.scores import make_target
-from ser.scoring.files import write_decode
+from ser.scoring.posteriors import write_posteriors
 
 PAPER = Design(
     ("iemocap", "tess", "ravdess", "customer_ptbr"),
@@ -186,11 +185,9 @@ def write_scored(path, result, answers):
 
 def write_decoded(folder, corpus, rows):
     """Posteriors of a target; returns the scores."""
-    archive = folder / f"decode_{corpus}_test" / "post.ark"
-    archive.parent.mkdir()
-    posteriors = {row[0]: np.full(4, 0.1, np.float32) + 0.6 * (np.array(CLASSES) == row[3]) for row in rows}
-    kaldiio.save_ark(str(archive), {key: value.astype(np.float32) for key, value in posteriors.items()})
-    write_decode(folder, [corpus], "test", {"classes": CLASSES, "model": "m", "utterances": len(rows)})
+    posteriors = [(row[0], np.float32(0.1) + np.float32(0.6) * (np.array(CLASSES) == row[3])) for row in rows]
+    entry = {"classes": CLASSES, "model": "m", "utterances": len(rows)}
+    write_posteriors(folder, "test", {corpus: (entry, posteriors)})
     index = {name: i for i, name in enumerate(CLASSES)}
     truth, hypothesis = (np.array([index[row[i]] for row in rows]) for i in (2, 3))
     confusion = confusion_matrix(truth, hypothesis, len(CLASSES))

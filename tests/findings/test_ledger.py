@@ -148,7 +148,7 @@ def other_answers(folder):
 
 
 def other_archive(folder):
-    replaced("decode_ravdess_test/post.ark", b"\0BFV ", b"PKL   ")(folder)
+    replaced("decode_test/post.ark", b"\0BFV ", b"PKL   ")(folder)
     decoded_again(folder, "ravdess", "test")
 
 
@@ -159,7 +159,7 @@ DAMAGES = {
         "result.json: changed since it was written",
     ),
     "answers": (other_answers, "ravdess: confusion does not follow from result.tsv"),
-    "entry": (other_archive, "post.ark: ravdess"),
+    "entry": (other_archive, "post.ark: customer_ptbr/customer_ptbr_c1"),
     "cut": (changed("result.json", lambda data: data[:100]), "result.json: not readable as JSON"),
     "scores": (
         rescored(lambda scores: scores.update(ua=scores["ua"] + 0.05)),
@@ -182,7 +182,7 @@ DAMAGES = {
     ),
     "seed": (replaced("config.yaml", b"seed: 0", b"seed: 1"), "config.yaml: not the settings of result.json"),
     "posteriors": (
-        changed("decode_ravdess_test/post.ark", lambda data: data[:-7]),
+        changed("decode_test/post.ark", lambda data: data[:-7]),
         "post.ark: changed since it was written",
     ),
     "curves": (changed("epochs.jsonl", lambda data: data[:-30]), "epochs.jsonl: changed since it was written"),
@@ -244,7 +244,7 @@ def test_a_baseline_has_a_row_and_no_posteriors(exp):
         "epochs.jsonl",
         "zero_shot.json",
         "decode.json",
-        "decode_ravdess_test/post.ark",
+        "decode_test/post.ark",
     ):
         (folder / name).unlink()
     result = json.loads((folder / "result.json").read_text())

@@ -43,7 +43,15 @@ from ser.training.checkpoint import load_tensors
 from ser.training.engine import Interrupted
 
 CELL = "exp/one_two/multi_blstm_mu_sigma2/fold1_seed0"
-RESULTS = ("result.json", "result.tsv", "train.json", "decode.json", "decode_*/post.ark", "config.yaml", "epochs.jsonl")
+RESULTS = (
+    "result.json",
+    "result.tsv",
+    "train.json",
+    "decode.json",
+    "decode_test/post.ark",
+    "config.yaml",
+    "epochs.jsonl",
+)
 
 
 def _package(folder: Path, material: Material) -> None:

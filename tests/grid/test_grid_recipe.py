@@ -185,6 +185,6 @@ def test_a_failed_cell_is_named_the_rest_is_made_and_the_run_reports_it(ready: S
         (["--exp", "/tmp/JOB/exp"], "a path with JOB in it"),
     ],
 )
-def test_a_mistake_names_its_mend(stand_ins: StandIns, options: list[str], message: str) -> None:
+def test_a_mistake_names_its_fix(stand_ins: StandIns, options: list[str], message: str) -> None:
     assert message in last_error(stand_ins.run(*options))
     assert not (stand_ins.recipe / "data").exists()

@@ -84,7 +84,7 @@ def test_a_shard_makes_all_and_a_second_one_finds_it_done(own: StandIns, capsys:
     assert result["calibration"]["ravdess"]["n"] > 0
     for folder in map(grid.folder, grid.experiments):
         files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-        decoded = {f"decode_ravdess_{part}/post.{form}" for part in ("test", "valid") for form in ("ark", "scp")}
+        decoded = {f"decode_{part}/post.ark" for part in ("test", "valid")}
         assert files == decoded | {
             *("config.yaml", "decode.json", "epochs.jsonl", "model.safetensors", "result.json", "result.tsv"),
             *("train.json", "train.log", "zero_shot.json"),
@@ -202,20 +202,21 @@ def test_every_model_is_scored_on_the_corpora_it_has_not_seen(own: StandIns) -> 
         known, unseen = (json.loads((folder / name).read_text()) for name in ("result.json", "zero_shot.json"))
         decoded = json.loads((folder / "decode.json").read_text())
         scored[e.folder] = set(known["targets"]), set(unseen["targets"])
+        assert sum(path.is_file() for path in folder.rglob("*")) == 12 - (not unseen["targets"])
         assert all(unseen[key] == known[key] for key in ("config_hash", "data_hash", "split_hash", "seed", "task"))
         for corpus in unseen["targets"]:
-            assert decoded[f"decode_{corpus}_test"]["zero_shot"] is True
+            assert decoded["test"]["corpora"][corpus]["zero_shot"] is True
             assert unseen["targets"][corpus]["n"] == 12
             assert unseen["folds"][corpus] == "strict_fold1"
         for corpus in known["targets"]:
-            assert "zero_shot" not in decoded[f"decode_{corpus}_test"]
+            assert "zero_shot" not in decoded["test"]["corpora"][corpus]
     assert scored["tess_ravdess/unified_lstm_mu/fold1_seed0"] == ({"ravdess"}, {"customer_ptbr"})
     assert scored["tess_customer_ptbr/multi_lstm_mu/fold1_seed0"] == ({"customer_ptbr"}, {"ravdess"})
     assert scored["ravdess_customer_ptbr/multi_lstm_mu/fold1_seed0"] == ({"ravdess", "customer_ptbr"}, set())
     assert sum(len(known) + len(unseen) for known, unseen in scored.values()) == 12 * 2
 
 
-def test_a_corpus_that_comes_to_hand_later_is_all_that_is_added(own: StandIns) -> None:
+def test_of_a_corpus_that_is_added_later_zero_shot_scores_alone_are_added(own: StandIns) -> None:
     before, models = written(own.grid()), {str(p) for p in own.exp.rglob("model.safetensors")}
     grid = own.grid(only=("tess", "ravdess", "customer_ptbr"))
     assert grid.root == own.grid().root
@@ -225,7 +226,7 @@ def test_a_corpus_that_comes_to_hand_later_is_all_that_is_added(own: StandIns) -
     changed = {path for path, when in written(grid).items() if before.get(path) != when}
     assert {Path(path).relative_to(grid.folder(ravdess)).as_posix() for path in changed} == {
         "zero_shot.json",
-        "decode_customer_ptbr_test/post.ark",
+        "decode_test/post.ark",
         "decode.json",
     }
     assert models == {str(p) for p in own.exp.rglob("model.safetensors")}
@@ -253,7 +254,7 @@ def test_a_failed_experiment_is_named_with_its_log_and_stops_no_other(
     text = text_of(read_grid_status(grid))
     assert f"failed: {bad.folder}: RuntimeError: out of memory; log: {log}" in text
     assert text.splitlines()[-2].split() == ["all", "3", "0", "1", "0", "4"]
-    # It is not tried again in the same run: its own shard tells of it once more, another shard does not.
+    # It is not tried again in the same run: its own shard reports it once more, another shard does not.
     assert [f.error for f in Runner(grid, "a").shard(1)] == [failure.error]
     assert Runner(grid, "a", job=2).shard(2) == []
     monkeypatch.setattr(Trainer, "run", run)
@@ -277,7 +278,7 @@ def test_a_failed_experiment_is_named_with_its_log_and_stops_no_other(
         (lambda path: recorded_again(path, task="unified"), "result.json: task: not that of this folder"),
     ],
 )
-def test_a_damaged_result_is_named_and_made_anew(own: StandIns, damage: Callable[[Path], object], words: str) -> None:
+def test_a_damaged_result_is_named_and_made_again(own: StandIns, damage: Callable[[Path], object], words: str) -> None:
     grid = own.grid()
     bad = grid.experiments[2]
     path = grid.folder(bad) / "result.json"
@@ -295,8 +296,8 @@ def test_a_damaged_result_is_named_and_made_anew(own: StandIns, damage: Callable
     }
 
 
-@pytest.mark.parametrize("name", ["decode.json", "decode_ravdess_test/post.ark", "decode_ravdess_valid/post.ark"])
-def test_what_is_damaged_of_a_decoding_is_made_anew_with_the_result(own: StandIns, name: str) -> None:
+@pytest.mark.parametrize("name", ["decode.json", "decode_test/post.ark", "decode_valid/post.ark"])
+def test_what_is_damaged_of_a_decoding_is_made_again_with_the_result(own: StandIns, name: str) -> None:
     grid = own.grid()
     folder = grid.folder(grid.experiments[0])
     path = folder / name
@@ -325,7 +326,7 @@ def test_results_of_other_data_are_refused_and_never_mixed(own: StandIns, tmp_pa
     assert set(states(own.grid()).values()) == {State.DONE}
 
 
-def test_zero_shot_scores_of_other_data_are_made_anew_without_a_training(own: StandIns, tmp_path: Path) -> None:
+def test_zero_shot_scores_of_other_data_are_made_again_without_a_training(own: StandIns, tmp_path: Path) -> None:
     corpora = ("ravdess", "customer_ptbr")
     e, folder = own.grid(only=corpora).experiments[0], own.grid().root / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
     assert Runner(own.grid(only=corpora), "next").attempt(e) is None
@@ -341,7 +342,7 @@ def test_zero_shot_scores_of_other_data_are_made_anew_without_a_training(own: St
     truth = [sum(row) for row in second["targets"]["customer_ptbr"]["confusion"]]
     assert truth == [6, 3, 3, 0]
     changed = {Path(path).relative_to(folder).parts[0] for path, when in written(grid).items() if before[path] != when}
-    assert changed == {"zero_shot.json", "decode.json", "decode_customer_ptbr_test"}
+    assert changed == {"zero_shot.json", "decode.json", "decode_test"}
 
 
 def test_a_damaged_marker_is_a_failure_that_the_next_run_clears(own: StandIns) -> None:

@@ -2,13 +2,13 @@
 
 import json
 
-import kaldiio
 import numpy as np
 import pytest
 import soundfile
 from conftest import refuses
 from made_models import SMALL, made_model, swelling
 from packed import finish
+from scored import decoded
 
 from ser import load_model
 from ser.cli import main
@@ -71,7 +71,7 @@ def test_findings_of_other_models_or_without_such_scores_are_refused(made, membe
 
 def mean_decoded(members, corpus, part):
     """Utterance -> mean over members of the decoded posteriors, as another reader has them."""
-    found = [kaldiio.load_scp(str(folder / f"decode_{corpus}_{part}" / "post.scp")) for folder in members]
+    found = [decoded(folder, corpus, part) for folder in members]
     return {key: np.mean([rows[key] for rows in found], axis=0) for key in found[0]}
 
 
@@ -81,7 +81,7 @@ def test_predict_is_the_mean_of_what_the_members_decoded(made, members, ensemble
     assert len(answers) == len(expected) == 12
     for answer in answers:
         np.testing.assert_allclose(list(answer.posteriors.values()), expected[answer.id], atol=1e-5)
-    single = kaldiio.load_scp(str(members[0] / "decode_one_test" / "post.scp"))
+    single = decoded(members[0], "one")
     assert max(np.abs(single[key] - row).max() for key, row in expected.items()) > 1e-3
 
 

@@ -7,6 +7,7 @@ import kaldiio
 import numpy as np
 import pytest
 import soundfile
+from scored import decoded
 
 from ser import load_model
 from ser.cli import main
@@ -16,12 +17,8 @@ NORMALISATIONS = ["global", "none", "utterance", "speaker", "corpus"]
 STRONG = ["batches.trim_decibels=20", "batches.floor_decibels=30", "batches.frame_step=2"]
 
 
-def decoded(folder, corpus="one"):
-    return kaldiio.load_scp(str(folder / f"decode_{corpus}_test" / "post.scp"))
-
-
 def assert_decoded(answers, folder, by=lambda p: p.id):
-    expected = decoded(folder)
+    expected = decoded(folder, "one")
     assert len(answers) == len(expected) == 12
     for answer in answers:
         assert not answer.error
@@ -62,7 +59,7 @@ def test_order_batch_and_way_do_not_matter(made, packed_with, tmp_path, normalis
     )
     samples = [soundfile.read(path, dtype="float32")[0] for path in files.values()]
     for key, answer in zip(files, model.predict(samples, 8000, head="one", raw=True), strict=True):
-        np.testing.assert_allclose(list(answer.posteriors.values()), decoded(folder)[key], atol=1e-5)
+        np.testing.assert_allclose(list(answer.posteriors.values()), decoded(folder, "one")[key], atol=1e-5)
 
 
 def test_normalisation_of_the_training_is_used_and_not_that_of_the_file(made, packed_with):
@@ -77,7 +74,7 @@ def test_normalisation_of_the_training_is_used_and_not_that_of_the_file(made, pa
 def test_the_manifest_of_a_corpus_gives_the_decoded_posteriors(made, packed_with):
     folder, model = packed_with("batches.normalisation=speaker")
     answers = load_model(model).predict(made.data_root / "one" / "cuts.jsonl.gz", head="one", raw=True)
-    expected = decoded(folder)
+    expected = decoded(folder, "one")
     found = {answer.id: list(answer.posteriors.values()) for answer in answers}
     assert len(found) > len(expected)
     for key, row in expected.items():
@@ -137,7 +134,7 @@ def test_the_command_writes_the_decoded_posteriors_in_every_form(made, packed_wi
     head, *lines = (tmp_path / "post.csv").read_text().splitlines()
     assert head == "file,channel,seconds,label,confidence,angry,happy,neutral,sad,warnings,error"
     table = {line.split(",")[0]: line.split(",")[5:9] for line in lines}
-    for key, row in decoded(folder).items():
+    for key, row in decoded(folder, "one").items():
         np.testing.assert_allclose(list(rows[key]["posteriors"].values()), row, atol=1e-5)
         np.testing.assert_allclose(ark[key], row, atol=1e-5)
         np.testing.assert_allclose(np.array(table[key], float), row, atol=1e-5)

@@ -1,10 +1,10 @@
 """From real corpora to a model package and its answers."""
 
-import kaldiio
 import numpy as np
 import pytest
 from made import Made
 from packed import finish
+from scored import decoded
 
 from ser import load_model
 from ser.config import load
@@ -39,7 +39,7 @@ def test_real_speech_gives_the_decoded_posteriors(real_ravdess, tmp_path):
     description = pack(folder, tmp_path / "model", made.recipe, made.data_root, made.dump)
     assert description["corpora"]["ravdess"]["licence"] == "CC BY-NC-SA 4.0"
     answers = load_model(tmp_path / "model").predict(data_dir / "strict_fold1" / "test", raw=True)
-    expected = kaldiio.load_scp(str(folder / "decode_ravdess_test" / "post.scp"))
+    expected = decoded(folder, "ravdess")
     assert len(answers) == len(expected) > 50
     for answer in answers:
         np.testing.assert_allclose(list(answer.posteriors.values()), expected[answer.id], atol=1e-5)

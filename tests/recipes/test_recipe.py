@@ -223,7 +223,7 @@ def test_stopped_in_training_it_takes_its_jobs_along_and_the_rerun_continues(pre
         (["--allow-partial", "maybe"], "is true or false, not 'maybe'"),
     ],
 )
-def test_a_mistake_names_its_mend(recipe: Recipe, options: list[str], message: str) -> None:
+def test_a_mistake_names_its_fix(recipe: Recipe, options: list[str], message: str) -> None:
     line = error_of(recipe.run(*options))
     assert re.search(message, line), line
     assert not (recipe.folder / "data").exists()

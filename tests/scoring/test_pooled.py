@@ -6,11 +6,10 @@ import numpy as np
 import programs
 import pytest
 from conftest import refuses
-from scored import whole_result
+from scored import archive, whole_result
 
 from ser.config import write_experiment
-from ser.features import ArkWriter
-from ser.scoring.files import write_decode
+from ser.scoring import posteriors as decoded
 from ser.scoring.pooled import Pool, draws, percentile_interval, pooled_table, read_pools, ua_samples
 
 
@@ -126,13 +125,11 @@ def test_a_folder_without_results_is_named(tmp_path):
 def write_posteriors(exp, cell, fold, seed, rows):
     """A run of hand-made posteriors: rows are (speaker, truth, probability of a), the hypothesis is the greater."""
     write_run(exp, cell, fold, seed, [(s, t, "a" if p > 0.5 else "b") for s, t, p in rows])
-    decoded = exp / "c" / cell / f"fold{fold}_seed{seed}" / "decode_c_test"
-    with ArkWriter(decoded / "post.ark", "float32") as writer:
-        for i, (speaker, _, p) in enumerate(rows):
-            writer.write(f"{speaker}-{i}", np.array([p, 1 - p], np.float32))
     about = {"classes": ["a", "b"], "utterances": len(rows), "model": f"seed {seed}"}
-    write_decode(decoded.parent, ["c"], "test", about)
-    return decoded
+    posteriors = [(f"{speaker}-{i}", np.array([p, 1 - p], np.float32)) for i, (speaker, _, p) in enumerate(rows)]
+    folder = exp / "c" / cell / f"fold{fold}_seed{seed}"
+    decoded.write_posteriors(folder, "test", {"c": (about, posteriors)})
+    return folder
 
 
 @pytest.fixture
@@ -183,21 +180,21 @@ def test_without_the_option_and_with_one_seed_there_is_no_ensemble(seeds):
 
 
 def test_posteriors_that_are_not_those_of_the_results_are_refused(seeds, tmp_path_factory):
-    decoded = seeds / "c" / "net" / "fold2_seed1" / "decode_c_test"
-    (decoded / "post.ark").write_bytes((decoded.parents[1] / "fold2_seed0/decode_c_test/post.ark").read_bytes())
-    with refuses("changed since", where="fold2_seed1/decode_c_test/post.ark"):
+    folder = seeds / "c" / "net" / "fold2_seed1"
+    archive(folder).write_bytes(archive(folder.parent / "fold2_seed0").read_bytes())
+    with refuses("changed since", where="fold2_seed1/decode_test/post.ark"):
         read_pools([seeds], ensembles=True)
-    shutil.rmtree(decoded.parent)
+    shutil.rmtree(folder)
     write_posteriors(seeds, "net", 2, 1, [("y", "a", 0.8), ("y", "b", 0.6)])
-    table = decoded.parent / "result.tsv"
+    table = folder / "result.tsv"
     table.write_text(table.read_text().replace("y-1\ty\tb\ta", "y-1\ty\tb\tb"))
     with refuses("not the answers", where="result.tsv"):
         read_pools([seeds])
-    shutil.rmtree(decoded.parent)
+    shutil.rmtree(folder)
     write_posteriors(seeds, "net", 2, 1, [("y", "a", 0.8), ("y", "b", 0.4)])
     other = tmp_path_factory.mktemp("other")
     write_run(other, "net", 2, 1, [("y", "a", "a"), ("y", "b", "a")])
-    shutil.copytree(other / "c" / "net" / "fold2_seed1", decoded.parent, dirs_exist_ok=True)
+    shutil.copytree(other / "c" / "net" / "fold2_seed1", folder, dirs_exist_ok=True)
     with refuses("y-1", where="result.tsv"):
         read_pools([seeds], ensembles=True)
 

@@ -68,14 +68,14 @@ def test_weights_of_another_training_before_decoding(own, data):
     refused(lambda: Decoder(data.experiment, own), "model.safetensors: changed since it was written")
 
 
-@pytest.mark.parametrize("name", ["decode_one_test/post.ark", "decode_one_valid/post.ark", "decode.json"])
+@pytest.mark.parametrize("name", ["decode_test/post.ark", "decode_valid/post.ark", "decode.json"])
 def test_answers_before_scoring_and_a_decoding_again_fixes_them(own, data, name):
     path = own / name
     whole = path.read_bytes()
     if path.suffix == ".ark":
         flip(path)
     else:
-        edited(path, decode_one_test={**json.loads(whole)["decode_one_test"], "utterances": 3})
+        edited(path, test={**json.loads(whole)["test"], "sha256": "0"})
     refused(lambda: score_experiment(data, own, "test"), f"{name}: changed since it was written")
     Decoder(data.experiment, own).decode_parts(data, "test")
     assert path.read_bytes() == whole

@@ -1,7 +1,6 @@
-import kaldiio
 import numpy as np
 import pytest
-from scored import decoded_again, hypotheses
+from scored import archive, decoded, decoded_again, hypotheses
 
 from ser.batches import UtteranceDataset
 from ser.common import InputError
@@ -25,15 +24,14 @@ def trained(made, tmp_path):
     folder.mkdir(parents=True)
     Trainer(experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes()).run()
     decoder = Decoder(experiment, folder)
-    for part in data.parts("test").values():
-        decoder.decode_part(part)
+    decoder.decode("test", data.parts("test"))
     return data, folder, decoder.network, decoder
 
 
 def test_posteriors_are_keyed_and_sum_to_one(trained):
     data, folder, network, decoder = trained
     part = data.parts("test")["one"]
-    post = kaldiio.load_scp(str(folder / "decode_one_test" / "post.scp"))
+    post = decoded(folder, "one")
     score_experiment(data, folder, "test")
     hyp = hypotheses(folder, "one")
     assert set(post) == set(part.ids) == set(hyp)
@@ -51,9 +49,9 @@ def test_scores_join_by_utterance_and_not_by_line(trained):
     # one sad utterance of the three taken for neutral: recalls 1, 1, 1, 2/3
     wrong = next(key for key in reversed(part.ids) if truth[key] == "sad")
     hyp = {**truth, wrong: "neutral"}
-    with ArkWriter(folder / "decode_one_test" / "post.ark", "float32") as writer:
+    with ArkWriter(archive(folder), "float32", scp=False) as writer:
         for key in reversed(part.ids):
-            writer.write(key, np.array([name == hyp[key] for name in part.classes], np.float32))
+            writer.write(f"one/{key}", np.array([name == hyp[key] for name in part.classes], np.float32))
     decoded_again(folder, "one", "test")
     result = score_experiment(data, folder, "test", pictures=True)
     s = result["targets"]["one"]
@@ -64,7 +62,7 @@ def test_scores_join_by_utterance_and_not_by_line(trained):
     assert s["confusion"] == [[3, 0, 0, 0], [0, 3, 0, 0], [0, 0, 3, 0], [0, 0, 1, 2]]
     assert hypotheses(folder, "one") == hyp
     assert read_result(folder / "result.json", answers=True) == result
-    for name in ("curves.png", "decode_one_test/confusion.png"):
+    for name in ("curves.png", "decode_test/confusion_one.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -88,14 +86,14 @@ def test_result_reports_what_it_is(trained):
 
 def test_a_missing_utterance_is_named(trained):
     data, folder, _, _ = trained
-    path = folder / "decode_one_test" / "post.ark"
+    path = archive(folder)
     posteriors = read_archive(path)
     gone = sorted(posteriors)[4]
-    with ArkWriter(path, "float32") as writer:
+    with ArkWriter(path, "float32", scp=False) as writer:
         for key in posteriors.keys() - {gone}:
             writer.write(key, posteriors[key])
     decoded_again(folder, "one", "test")
-    with pytest.raises(InputError, match=f"post.ark: {gone} is in only one of it and the test part"):
+    with pytest.raises(InputError, match=f"post.ark: {gone[4:]} is in only one of it and the test part"):
         score_experiment(data, folder, "test")
 
 
@@ -136,7 +134,7 @@ def test_confidence_is_calibrated_on_validation_and_measured_on_test(trained):
     found = result["calibration"]["one"]
     assert read_result(folder / "result.json", answers=True) == result
     valid, test = data.parts("valid")["one"], data.parts("test")["one"]
-    post = {name: kaldiio.load_scp(str(folder / f"decode_one_{name}" / "post.scp")) for name in ("valid", "test")}
+    post = {name: decoded(folder, "one", name) for name in ("valid", "test")}
     rows = np.stack([post["valid"][key] for key in valid.ids])
     assert found["n"] == len(valid)
     applied, fitted = choose_temperature(rows, valid.targets)
@@ -149,16 +147,16 @@ def test_confidence_is_calibrated_on_validation_and_measured_on_test(trained):
     for when in ("before", "after"):
         assert sum(b["count"] for b in found["reliability"][when]) == len(test)
         assert sum(b["count"] * (b["accuracy"] or 0) for b in found["reliability"][when]) == pytest.approx(right.sum())
-    assert (folder / "decode_one_test" / "reliability.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "decode_test" / "reliability_one.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_damaged_posteriors_are_named(trained):
     data, folder, _, _ = trained
     Decoder(data.experiment, folder).decode_parts(data, "test")
-    path = folder / "decode_one_valid" / "post.ark"
+    path = archive(folder, "valid")
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(InputError, match=r"decode_one_valid/post.ark: changed since it was written"):
+    with pytest.raises(InputError, match=r"decode_valid/post.ark: changed since it was written"):
         score_experiment(data, folder, "test")
     decoded_again(folder, "one", "valid")
-    with pytest.raises(InputError, match=r"decode_one_valid/post.ark: \S+: the archive ends within it"):
+    with pytest.raises(InputError, match=r"decode_valid/post.ark: \S+: the archive ends within it"):
         score_experiment(data, folder, "test")

@@ -14,6 +14,7 @@ from ser.config.load import comparable_settings, shared_settings
 from ser.config.names import combination_name
 from ser.findings.ledger.target import read_curve_rows, read_target
 from ser.scoring.files import COLUMNS, read_finished, read_zero_shot
+from ser.scoring.posteriors import Posteriors, read_posteriors
 
 AGAIN = "remove the folder and run the experiment again"
 RESCORE = "run stages 5 and 6 again"
@@ -69,16 +70,17 @@ class RunReader:
     def _read(self, folder: Path) -> Run:
         result = _read_result(folder)
         self._check_place(folder, result)
-        settings, network = self._settings(folder, result), result["temporal"] != BASELINE
+        settings = self._settings(folder, result)
+        decoded = None if result["temporal"] == BASELINE else read_posteriors(folder, "test")
         described = {key: result[key] for key in OF_TARGETS}
-        parts, problem = [_read_targets(folder / RESULT, result, network, zero_shot=False)], ""
+        parts, problem = [_read_targets(folder / RESULT, result, decoded, zero_shot=False)], ""
         scored: dict[str, Any] = {}
         path = folder / ZERO_SHOT
         try:
             unseen = read_zero_shot(path, answers=True) if path.is_file() else None
             if unseen is not None:
                 _check_zero_shot(path, unseen, result)
-                parts.append(_read_targets(path, unseen, network, zero_shot=True))
+                parts.append(_read_targets(path, unseen, decoded, zero_shot=True))
                 scored = {**unseen["target_hashes"], **unseen["left_out"]}
                 described = {key: {**unseen[key], **values} for key, values in described.items()}
         except InputError as error:
@@ -151,13 +153,13 @@ def _check_zero_shot(path: Path, unseen: Mapping[str, Any], result: Mapping[str,
 
 
 def _read_targets(
-    path: Path, found: Mapping[str, Any], network: bool, zero_shot: bool
+    path: Path, found: Mapping[str, Any], decoded: Posteriors | None, zero_shot: bool
 ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Scores by target, and the columns of all predictions."""
     columns: dict[str, list[Any]] = {key: [] for key in (*COLUMNS, "classes", "posteriors", "target", "zero_shot")}
     targets = {}
     for corpus, scored in found["targets"].items():
-        own = read_target(path, corpus, scored, network)
+        own = read_target(path, corpus, scored, decoded)
         count = len(own["utterance"])
         for key, values in {**own, "target": [corpus] * count, "zero_shot": [zero_shot] * count}.items():
             columns[key] += values

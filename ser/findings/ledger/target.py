@@ -10,24 +10,24 @@ import numpy as np
 
 from ser.common import InputError
 from ser.common.metrics import confusion_matrix
-from ser.common.run_folder import answers_path, posteriors_path
+from ser.common.run_folder import answers_path
 from ser.config.registry import METRICS
-from ser.scoring.files import COLUMNS, read_answers, read_archived, read_decode, read_epochs
+from ser.scoring.files import COLUMNS, read_answers, read_epochs
+from ser.scoring.posteriors import Posteriors
 
 AGAIN = "run stages 5 and 6 again"
-PART = "test"
 # Posteriors are stored in 32 bits: the class answered may be the second by as much.
 TIE = 1e-5
 
 
-def read_target(result: Path, corpus: str, found: Any, network: bool) -> dict[str, list[Any]]:
+def read_target(result: Path, corpus: str, found: Any, decoded: Posteriors | None) -> dict[str, list[Any]]:
     """Read the answers to a test part.
 
     Args:
         result: path of result.json or zero_shot.json, which has the scores.
         corpus: the target.
         found: its scores, which must follow from the answers.
-        network: whether there are posteriors; a baseline has none.
+        decoded: of its part; None: a baseline, which has none.
 
     Returns:
         COLUMNS, classes (of the posteriors), posteriors (None for a baseline); a value an utterance each.
@@ -40,12 +40,11 @@ def read_target(result: Path, corpus: str, found: Any, network: bool) -> dict[st
     answers = answers_path(result).name
     _check_scores(f"{result}: {corpus}", answers, found, columns["truth"], columns["hypothesis"])
     classes = found["classes"]
-    if network:
-        classes = read_decode(result.parent, corpus, PART)["classes"]
-    columns["classes"] = [" ".join(classes)] * len(rows)
     columns["posteriors"] = [None] * len(rows)
-    if network:
-        columns["posteriors"] = _read_posteriors(result.parent, corpus, columns, classes)
+    if decoded:
+        classes = decoded.entry(corpus)["classes"]
+        columns["posteriors"] = _posteriors(decoded, corpus, columns, classes)
+    columns["classes"] = [" ".join(classes)] * len(rows)
     return columns
 
 
@@ -63,17 +62,17 @@ def _check_scores(
         )
 
 
-def _read_posteriors(
-    folder: Path, corpus: str, columns: Mapping[str, Sequence[str]], classes: Sequence[str]
+def _posteriors(
+    decoded: Posteriors, corpus: str, columns: Mapping[str, Sequence[str]], classes: Sequence[str]
 ) -> list[list[float]]:
     """In the order of the utterances."""
-    table = read_archived(folder, corpus, PART, columns["utterance"], classes)
+    table = decoded.of(corpus, columns["utterance"], classes)
     index = {name: i for i, name in enumerate(classes)}
     answered = [index.get(name, -1) for name in columns["hypothesis"]]
     behind = table.max(1) - table[np.arange(len(table)), answered]
     if min(answered) < 0 or not np.all(behind <= TIE):
         worst = columns["utterance"][int(np.argmax(behind))]
-        raise InputError(f"{worst}: not the class that was answered", posteriors_path(folder, corpus, PART), AGAIN)
+        raise InputError(f"{worst}: not the class that was answered", decoded.path, AGAIN)
     return table.tolist()
 
 
