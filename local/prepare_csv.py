@@ -59,9 +59,10 @@ def utterances(corpus_dir: Path, protocol: Protocol, issues: Issues = RAISED) ->
     names, labels = Names(protocol.corpus), Labels(protocol.labels, protocol.path)
     rows, comma = _rows(table, protocol.columns, issues)
     found: dict[str, Utterance] = {}
+    folder = table.parent
     for row, origin in rows:
         try:
-            utterance = _utterance(table, row, origin, names, labels, comma)
+            utterance = _utterance(folder, row, origin, names, labels, comma)
             other = found.setdefault(utterance.id, utterance)
             if other is not utterance:
                 raise Issue(
@@ -129,14 +130,14 @@ def _columns(fields: list[str], origin: str, given: Mapping[str, str]) -> list[s
     return columns
 
 
-def _utterance(table: Path, row: Row, origin: str, names: Names, labels: Labels, comma: bool) -> Utterance:
+def _utterance(folder: Path, row: Row, origin: str, names: Names, labels: Labels, comma: bool) -> Utterance:
     for name in NEEDED:
         if not row[name]:
             raise Issue("table", f"{name} is empty", origin, "fill it in, or remove the line")
-    path = _path(table, row["path"])
+    path = _path(folder, row["path"])
     if path is None:
-        place = table.parent / row["path"]
-        raise Issue("missing files", f"{place}: no such file", origin, "fix the path, or put the file there")
+        what = f"{folder / row['path']}: no such file"
+        raise Issue("missing files", what, origin, "fix the path, or put the file there")
     start = seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0
     end = seconds(row["end"], "end", origin, comma) if row.get("end") else None
     end = None if end == -1 else end
@@ -174,9 +175,9 @@ def _utterance(table: Path, row: Row, origin: str, names: Names, labels: Labels,
     )
 
 
-def _path(table: Path, text: str) -> Path | None:
+def _path(folder: Path, text: str) -> Path | None:
     """The file, also where Windows wrote the path or a Mac the file's name, whose accents are signs of their own."""
-    return existing_file(table.parent / text) or existing_file(table.parent / text.replace("\\", "/"))
+    return existing_file(folder / text) or existing_file(folder / text.replace("\\", "/"))
 
 
 def _recordings(names: Names, found: Iterable[Utterance]) -> dict[Path, str]:

@@ -16,7 +16,7 @@ from ser.corpora.describe import read_prepared
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
 from ser.corpora.issues import Issue, Issues, raise_issues
 from ser.corpora.items import ValidatedUtterance, is_segmented, read_items, where, wrong_times
-from ser.corpora.known_files import Version, read_known, version_of, write_known
+from ser.corpora.known_files import read_known, write_known
 from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
 from ser.corpora.names import unknown_names
 from ser.corpora.preparers import Preparer
@@ -73,8 +73,7 @@ def prepare_corpus(
     raise_issues([issue for issue in issues if issue.kind not in kinds])
     passed_over = [issue for issue in issues if issue.kind in kinds]
     stray = [issue for issue in passed_over if issue.kind == STRAY]
-    versions = {path: version_of(path) for path in {u.real_path for u in utterances}}
-    fingerprint = _fingerprint(preparer, protocol, utterances, versions, allow_partial, passed_over)
+    fingerprint = _fingerprint(preparer, protocol, utterances, allow_partial, passed_over)
     report_path = out_dir / "report.json"
     done: dict[str, Any] | None = None
     if not recheck and report_path.is_file():
@@ -97,7 +96,7 @@ def prepare_corpus(
     report |= {"found": found.counts, "missing": found.wrong}
     report |= {"fingerprint": fingerprint, "doubled": len(doubled), "hidden": hidden_files(corpus_dir)}
     report["others"] = len(other_files(corpus_dir, [*(u.path for u in utterances), *doubled])) - len(stray)
-    known = {} if recheck else read_known(out_dir, utterances, versions)
+    known = {} if recheck else read_known(out_dir, utterances)
     log.info("%s: the files of %d of %d utterances are as before", protocol.corpus, len(known), len(utterances))
     read, found_wrong = read_items(protocol, utterances, known, jobs)
     items, unusable = _usable_items(protocol, read, found_wrong, allow_partial)
@@ -135,7 +134,7 @@ def prepare_corpus(
     with locked(out_dir, f"{out_dir} is being written"), atomic_path(out_dir) as folder:
         folder.mkdir()
         write_manifests(folder, protocol, items, kept)
-        write_known(folder, read, versions)
+        write_known(folder, read)
         write_splits(folder / SPLITS, splits)
         wanted = _unwritten(resolved(protocol, splits), folder, fold, every=True)
         report["parts"], other_text, not_kept = write_data_dirs(folder, protocol, kept, splits, wanted)
@@ -235,14 +234,13 @@ def _fingerprint(
     preparer: Preparer,
     protocol: Protocol,
     utterances: Sequence[Utterance],
-    versions: Mapping[Path, Version],
     allow_partial: bool,
     passed_over: Sequence[Issue],
 ) -> str:
     """Names everything that decides what is written."""
     state = []
     for u in utterances:
-        row: list[Any] = [str(u.real_path), versions[u.real_path], u.id, u.label, u.speaker, u.gender, u.text_id]
+        row: list[Any] = [str(u.real_path), u.version, u.id, u.label, u.speaker, u.gender, u.text_id]
         state.append([*row, u.custom, u.start, u.end, u.channel, u.recording, u.language, u.split])
     return digest(
         VERSION,
@@ -327,8 +325,8 @@ def without_doubles(found: Iterable[Utterance], issues: Issues) -> tuple[list[Ut
 
 def _is_same(one: Utterance, other: Utterance) -> bool:
     stretches = [(u.start, u.end, u.channel) for u in (one, other)]
-    sizes = [version_of(u.path)[0] for u in (one, other)]
-    return stretches[0] == stretches[1] and sizes[0] == sizes[1] and digest(one.path) == digest(other.path)
+    same = stretches[0] == stretches[1] and one.version[0] == other.version[0]
+    return same and digest(one.path) == digest(other.path)
 
 
 def _check_names(utterance: Utterance) -> None:
@@ -349,7 +347,7 @@ def _check_names(utterance: Utterance) -> None:
     if utterance.gender not in ("f", "m", ""):
         raise InputError(f"gender {utterance.gender!r} is not f, m or empty", where(utterance), "fix the preparer")
     path = str(utterance.real_path)
-    if "\n" in path or path != path.encode("utf-8", "replace").decode():
+    if "\n" in path or not (path.isascii() or path == path.encode("utf-8", "replace").decode()):
         raise InputError("a path that is no line of UTF-8 text", f"{path!r}", "rename it")
     if path != path.strip() or path.endswith("|"):
         raise InputError(

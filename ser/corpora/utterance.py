@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -17,6 +18,7 @@ from ser.corpora.issues import RAISED, Issue, Issues
 # Kind of finding of a file whose name does not follow the scheme of its corpus.
 STRAY = "stray files"
 STRAY_TEXT = "the name does not follow the corpus's scheme"
+Version = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,31 @@ class Utterance:
     def real_path(self) -> Path:
         """The file that `path` leads to; looked up once, the folder of many files once for all of them."""
         folder, name = os.path.split(self.path)
-        if name in ("", "..") or os.path.islink(self.path):
+        if name in ("", "..") or self._state[0]:
             return self.path.resolve()
         real = real_folder(folder)
         return self.path if real == folder else Path(real, name)
+
+    @property
+    def version(self) -> Version:
+        """Size and times of change of the file when first looked at; zeros for a link to nothing.
+
+        The time of modification can be set, as by cp -p and rsync, to that of an earlier file; that of the inode cannot.
+        """
+        return self._state[1]
+
+    @cached_property
+    def _state(self) -> tuple[bool, Version]:
+        """Whether `path` is a link, and the version of the file."""
+        link = False
+        try:
+            state = os.lstat(self.path)
+            if link := stat.S_ISLNK(state.st_mode):
+                state = os.stat(self.path)
+        except OSError:
+            return link, (0, 0, 0)
+        found = (state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+        return link, found if stat.S_ISREG(state.st_mode) else (0, 0, 0)
 
 
 @lru_cache
