@@ -70,7 +70,7 @@ class Utterance:
     def version(self) -> Version:
         """Size and times of change of the file when first looked at; zeros for a link to nothing.
 
-        The time of modification can be set, as by cp -p and rsync, to that of an earlier file; that of the inode cannot.
+        The time of modification can be set to that of an earlier file, as by cp -p and rsync; that of the inode cannot.
         """
         return self._state[1]
 

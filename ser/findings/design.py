@@ -24,6 +24,7 @@ class Design:
 
     Attributes:
         drawn: permutations and seed of `prefixes`, where the grid trains those; None: it does not.
+        all_sets: whether the grid trains on all sets of its corpora.
     """
 
     corpora: tuple[str, ...]
@@ -31,6 +32,7 @@ class Design:
     temporal: tuple[str, ...]
     pooling: tuple[str, ...]
     drawn: tuple[int, int] | None = None
+    all_sets: bool = True
 
     @property
     def configurations(self) -> list[Configuration]:
@@ -45,10 +47,10 @@ class Design:
         """All sets of source corpora, from none to all; each with the target is a combination: eight in the paper.
 
         Args:
-            cells: those that were trained; where all sets would be more than a grid may have, theirs alone.
+            cells: those that were trained; where the grid has not all sets, or all are too many, theirs alone.
         """
         sources = self.sources(target)
-        if cells is not None and len(sources) > MOST_OF_ALL:
+        if cells is not None and not (self.all_sets and len(sources) <= MOST_OF_ALL):
             own = frozenset([target])
             found = {frozenset(cell.corpora) - own for cell in cells if target in cell.corpora}
             return sorted({frozenset(), *found}, key=lambda mix: (len(mix), sorted(map(sources.index, mix))))
@@ -98,4 +100,4 @@ def read_design(grid: str = "paper", recipe: Path | None = None) -> Design:
     asked: Any = values.get("combinations")
     drawn = (asked["permutations"], asked.get("seed", 0)) if is_draw(asked) else None
     corpora, task, temporal, pooling = (tuple(values[key]) for key in ("corpora", *FACTORS))
-    return Design(corpora, task, temporal, pooling, drawn)
+    return Design(corpora, task, temporal, pooling, drawn, asked == "all")

@@ -8,6 +8,7 @@ import pytest
 from made_ledgers import one_speaker, scored_target
 
 from ser.findings.design import Design, read_design
+from ser.findings.paper_tables import places
 from ser.findings.report.effects import _sampling, _shapley_notes
 from ser.findings.scores import make_target
 from ser.findings.stats.effects import PERMUTATIONS, SAMPLED, SHAPLEY, mixing, sampled_shapley, source_effects
@@ -174,6 +175,7 @@ def test_the_cells_of_a_grid_with_drawn_permutations_suffice(tmp_path, available
             for mix, value in game.items()
         }
         scored = make_target(target, ["a", "b"], ["s"], [1], confusions, "made")
+        assert (places(scored, design) >= 0).all()  # of other sets none is called missing
         values, _ = estimated(scored, design)
         np.testing.assert_allclose(values, np.delete(gains, int(target[1:])))
         effects = sampled_shapley(scored, design)
@@ -207,7 +209,9 @@ def test_the_table_reports_that_values_are_sampled_and_how_exactly():
     assert _sampling(sampled[0], scores) == [", sampled, 2 permutations, +- 0.5"] * 2
     exact = source_effects(target, design)
     assert _sampling(exact[0], scores) == ["", ""]
-    assert _shapley_notes(target, exact) == []
-    assert "the permutations of the source corpora whose prefixes" in _shapley_notes(target, sampled)[0]
+    assert _shapley_notes(target, exact, design) == []
+    assert "the permutations of the source corpora whose prefixes" in _shapley_notes(target, sampled, design)[0]
+    drawn = _shapley_notes(target, sampled, replace(design, drawn=(5, 0)))[0]
+    assert drawn.endswith("The grid draws 5; those that are drawn twice count once.")
     none = target_of(design, [frozenset()], lambda mix: 50)
-    assert "nor sampled" in _shapley_notes(none, source_effects(none, design))[0]
+    assert "nor sampled" in _shapley_notes(none, source_effects(none, design), design)[0]

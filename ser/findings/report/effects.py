@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ser.findings.design import Design
 from ser.findings.report.layout import Row, Table, difference, score
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS, Target
@@ -55,7 +56,7 @@ def effects_table(found: Results) -> Table:
                 figure = difference(**ends)
                 texts += [figure._replace(text=figure.text + errors[m]), *map(p_value, p)]
             rows.append([target.name, effect.kind, ", ".join(effect.sources), *texts, str(effect.pairs)])
-        notes += _additivity(target, own, estimates.value) + _shapley_notes(target, own)
+        notes += _additivity(target, own, estimates.value) + _shapley_notes(target, own, found.design)
     header = ["target", "effect", "source"]
     for metric in METRICS:
         header += [f"{metric.upper()}, points", "p", "p, Holm", "p of seeds"]
@@ -93,18 +94,19 @@ def _sampling(effect: Contrast, scores: np.ndarray) -> list[str]:
     return [f", sampled, {effect.permutations} permutations, +- {text}" for text in texts]
 
 
-def _shapley_notes(target: Target, effects: Sequence[Contrast]) -> list[str]:
+def _shapley_notes(target: Target, effects: Sequence[Contrast], design: Design) -> list[str]:
     """Which permutations of the source corpora can be evaluated, where not all can."""
     kinds = {effect.kind for effect in effects if effect.kind == SAMPLED or (effect.kind, effect.pairs) == (SHAPLEY, 0)}
     if not kinds:
         return []
     text = f"Target {target.name}: no configuration has all training sets, so that Shapley values "
     if SAMPLED in kinds:
+        drawn = f" The grid draws {design.drawn[0]}; those that are drawn twice count once." if design.drawn else ""
         return [
             f"{text}are sampled: the mean over the permutations of the source corpora whose prefixes, from none to all "
             "of them, were all trained. +-: the standard error of the mean over permutations, in points, for "
             "permutations drawn at random; those that pass through one training set count as one. It is not part of "
-            "the interval."
+            f"the interval.{drawn}"
         ]
     return [
         f"{text}cannot be computed, nor sampled: no permutation of the source corpora has prefixes, from none to all "
