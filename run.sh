@@ -68,22 +68,12 @@ HELP
 . "$SER_ROOT/utils/parse_options.sh"
 . "$SER_ROOT/utils/recipe.sh"
 
-[[ $# -eq 0 ]] || die "$1: an argument that is no option; ./run.sh --help lists them"
-for name in stage stop_stage; do
-  [[ ${!name} =~ ^[0-7]$ ]] || die "--${name//_/-} ${!name}: stages are 0 to 7; ./run.sh --help lists them"
-done
+check_common "$@"
 [[ $search =~ ^([1-9][0-9]*)?$ ]] || die "--search $search: a number of trials"
-((stage <= stop_stage)) || die "--stage $stage --stop-stage $stop_stage: nothing lies between them"
-[[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj $nj: a number of jobs from 1"
 [[ -n $corpora ]] || die "no corpora: call the run.sh of a folder below egs/, or give --corpora ravdess"
 [[ $corpora =~ ^[a-z][a-z0-9_]*(,[a-z][a-z0-9_]*)*$ ]] || die "--corpora $corpora: names such as tess,ravdess"
 [[ $tag =~ ^[A-Za-z0-9_.-]*$ && (-z $tag || -z $exp) ]] || die "--tag $tag: letters, digits, _, . and -, and no --exp beside it"
 [[ $folds =~ ^(all|[0-9\ ]*)$ && (-z $folds || -z $fold) ]] || die "--folds $folds: all, or numbers from 1, and no --fold beside it"
-for name in recipe data dump exp; do
-  [[ ${!name} != *$'\n'* ]] || die "--$name $(printf %q "${!name}"): a line break in the path. Rename that folder"
-done
-[[ -d $recipe ]] || die "--recipe $recipe: no such folder"
-recipe=$(cd "$recipe" && pwd)
 data=$(realpath -ms "${data:-$recipe/data}") dump=$(realpath -ms "$dump") exp=$(realpath -ms "${exp:-$recipe/exp${tag:+_$tag}}")
 
 # Where each corpus lies: RAVDESS for ravdess, from db.sh or the environment; else where the base of its protocol lies.

@@ -58,15 +58,8 @@ HELP
 . "$SER_ROOT/utils/parse_options.sh"
 . "$SER_ROOT/utils/recipe.sh"
 
-[[ $# -eq 0 ]] || die "$1: an argument that is no option; ./run.sh --help lists them"
-for name in stage stop_stage; do
-  [[ ${!name} =~ ^[0-7]$ ]] || die "--${name//_/-} ${!name}: stages are 0 to 7; ./run.sh --help lists them"
-done
-((stage <= stop_stage)) || die "--stage $stage --stop-stage $stop_stage: nothing lies between them"
-[[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj $nj: a number of jobs from 1"
+check_common "$@"
 [[ $pack =~ ^[1-9][0-9]*$ ]] || die "--pack $pack: a number of processes from 1"
-[[ -d $recipe ]] || die "--recipe $recipe: no such folder"
-recipe=$(cd "$recipe" && pwd)
 data=$(realpath -ms "${data:-$recipe/data}") dump=$(realpath -ms "$dump") exp=$(realpath -ms "${exp:-$recipe/exp}")
 kept=${kept:+$(realpath -ms "$kept")}
 
@@ -136,7 +129,7 @@ if wanted 4 || wanted 5 || wanted 6; then
   log "stages 4 to 6: experiments in ${root#"$recipe/"} ($jobs; how they stand: the same command with --status true)"
   launch $train_cmd JOB=1:"$nj" "$logs/grid.JOB.log" \
     python "$SER_ROOT/steps/grid.py" run --job JOB --nj "$nj" --pack "$pack" --run "$(date +%s).$$" "${where[@]}" ||
-    log "some of the jobs failed (see above); the experiments tell what is done"
+    log "some of the jobs failed (see above); the folders of the experiments have what is done"
   steps status --complete true || failed=true
 fi
 

@@ -1,10 +1,26 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # who sources it sets stage, stop_stage and recipe before
+# shellcheck disable=SC2154 # who sources it sets the options before
 # What run.sh and steps/grid.sh share.
 
 log() { echo "$(date '+%F %T') ${recipe##*/}: $*" >&2; }
 
 die() { echo "error: $*" >&2; exit 1; }
+
+# Options that both have, and the words that remain after them.
+check_common() {
+  local name
+  [[ $# -eq 0 ]] || die "$1: an argument that is no option; ./run.sh --help lists them"
+  for name in stage stop_stage; do
+    [[ ${!name} =~ ^[0-7]$ ]] || die "--${name//_/-} ${!name}: stages are 0 to 7; ./run.sh --help lists them"
+  done
+  ((stage <= stop_stage)) || die "--stage $stage --stop-stage $stop_stage: nothing lies between them"
+  [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj $nj: a number of jobs from 1"
+  for name in recipe data dump exp; do
+    [[ ${!name} != *$'\n'* ]] || die "--$name $(printf %q "${!name}"): a line break in the path. Rename that folder"
+  done
+  [[ -d $recipe ]] || die "--recipe $recipe: no such folder"
+  recipe=$(cd "$recipe" && pwd)
+}
 
 # Whether a stage is asked for.
 wanted() { ((stage <= $1 && $1 <= stop_stage)); }
