@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # run.sh, which sources it, sets all of these
-# run.sh for each fold in turn, then the table over all of them: UA with its interval over speakers, and chance level.
+# run.sh for each fold in turn, then its table, and the one over all of them: UA with its interval over speakers.
 
 arguments=()
 for ((i = 0; i < ${#given[@]}; i++)); do
@@ -10,8 +10,13 @@ for ((i = 0; i < ${#given[@]}; i++)); do
     *) arguments+=("${given[i]}") ;;
   esac
 done
+run_fold() { # <fold>: all stages but the table, or what of them is asked for
+  ((stage > 6)) || launch "$SER_ROOT/run.sh" "${arguments[@]}" --fold "$1" --stop-stage "$((stop_stage < 6 ? stop_stage : 6))"
+}
+read -r first _ <<< "$folds"
 if [[ $folds == all ]]; then
-  launch "$SER_ROOT/run.sh" "${arguments[@]}" --fold 1 # which prepares the corpora, so that their folds are known
+  first=1
+  run_fold 1 # which prepares the corpora, so that their folds are known
   count_folds() {
     python "$SER_ROOT/steps/configure.py" --verbose "$verbose" --preset "$preset" --recipe "$recipe" \
       --count-folds "$data" "$exp" "corpora=[$corpora]" "${config_options[@]#--}" ${split:+"split=$split"}
@@ -24,9 +29,10 @@ if [[ $folds == all ]]; then
   folds=$(seq -s " " 2 "$number")
 fi
 for fold in $folds; do
-  launch "$SER_ROOT/run.sh" "${arguments[@]}" --fold "$fold"
+  run_fold "$fold"
 done
 if wanted 7 && [[ $dry_run != true ]]; then
+  launch "$SER_ROOT/run.sh" "${arguments[@]}" --fold "$first" --stage 7
   log "all folds together"
   python "$SER_ROOT/steps/pool.py" --verbose "$verbose" "$exp"
 fi

@@ -361,6 +361,7 @@ def test_folds_in_turn_and_then_all_together(prepared: Recipe) -> None:
     assert done.returncode == 0, done.stderr
     cell = recipe.folder / "exp_folds" / "one_two" / "multi_blstm_mu_sigma2"
     assert sorted(path.parent.name for path in cell.glob("*/result.json")) == ["fold1_seed0", "fold2_seed0"]
+    assert done.stdout.count("| combination") == 2  # one table of all runs, and one of all folds together
     assert "## All folds together" in done.stdout
     assert "UA by chance: one 25.0 %." in done.stdout
 
