@@ -31,11 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(metavar="command", required=True)
     for name, help_line in COMMANDS.items():
         command = commands.add_parser(name, help=help_line, description=help_line)
+        command.set_defaults(error=command.error)  # of a wrong option, with the usage of the command
         if given[:1] == [name]:
             home = "ser.diarization" if name == "timeline" else "ser.inference.commands"
             module = import_module(f"{home}.{name.replace('-', '_')}")
             module.arguments(command)
             command.set_defaults(run=module.run)
-    options = parser.parse_args(given)
+    options, unknown = parser.parse_known_args(given)
+    if unknown:
+        options.error(f"unrecognized arguments: {' '.join(unknown)}")
     code: int = options.run(options)
     return code

@@ -71,6 +71,15 @@ def test_help_is_instant_and_names_all_commands():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("words", [["pack", "x", "--out", "y"], ["--out", "pack", "x"]])
+def test_a_wrong_option_shows_the_usage_of_the_command(capsys, words):
+    with pytest.raises(SystemExit):
+        main(words)
+    text = capsys.readouterr().err
+    assert text.startswith("usage: ser pack [-h]")
+    assert "ser pack: error: unrecognized arguments: --out" in text
+
+
 def test_predict_imports_what_it_needs_and_no_more(made, packed):
     code = f"import sys; from ser.cli import main\nmain(['predict', {str(packed)!r}, {files_of(made)[0]!r}])\n"
     run = python(code + "print(*sys.modules)")
