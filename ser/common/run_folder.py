@@ -13,6 +13,8 @@ result_<part>.json, result_<part>.tsv   the same of another part
 zero_shot.json, zero_shot.tsv           the same of corpora that the model has not seen, written last in a grid
 failed.json             why an experiment of a grid failed
 svm.safetensors         of a baseline, in place of the model
+
+In the folder of a grid, exp/<preset>_<digest>/, done.tsv lists the experiments that jobs have found done.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ DECODE = "decode.json"
 RESULT = "result.json"
 ZERO_SHOT = "zero_shot.json"
 FAILED = "failed.json"
+DONE = "done.tsv"
 CURVES = "curves.png"
 # What `locked` is given while a training runs, and the lock files of that and of the runner of a grid.
 TRAINING = "training"

@@ -19,12 +19,13 @@ from ser.batches import Data, open_data
 from ser.common import InputError, digest
 from ser.common.files import append_text
 from ser.common.progress import progress
-from ser.common.run_folder import CONFIG, FAILED, LOG, MODEL, RESULT, ZERO_SHOT, is_scored, is_trained
+from ser.common.run_folder import CONFIG, DONE, FAILED, LOG, MODEL, RESULT, ZERO_SHOT, is_scored, is_trained
 from ser.config import Experiment, result_affecting, write_experiment
 from ser.config.metrics import scores_text
 from ser.corpora.protocol import PARTS
 from ser.grid.cells import Grid
 from ser.grid.state import (
+    DoneList,
     Failure,
     claimed,
     mark_failed,
@@ -33,7 +34,7 @@ from ser.grid.state import (
     zero_shot_found,
 )
 from ser.scoring.decode import Decoder
-from ser.scoring.files import read_result, read_train, read_zero_shot
+from ser.scoring.files import read_result, read_zero_shot
 from ser.scoring.result import score_experiment, score_zero_shot, target_hashes
 from ser.training import Trainer
 from ser.training.checkpoint import load_tensors
@@ -56,6 +57,7 @@ class Runner:
 
     def __init__(self, grid: Grid, run: str, job: int = 1) -> None:
         self.grid, self.run, self.job = grid, run, job
+        self.done = DoneList(grid.root / DONE)
         # Experiments that differ in temporal block, pooling or seed alone share their data, and come one after another.
         self._opened: dict[tuple[str, str, int, bool], Data] = {}
         self._hashes: dict[tuple[str, str, int, bool], dict[str, str]] = {}
@@ -74,7 +76,7 @@ class Runner:
         """
         experiments = [e for e in self.grid.experiments if not self.is_kept(e)]
         todo = [e for k in range(jobs) for e in experiments[(self.job - 1 + k) % jobs :: jobs]]
-        # Its own part is verified; of the others' a marker is enough, so that many jobs do not read all results each.
+        # Its own part is verified; of the others' the list is enough, so that many jobs do not read all results each.
         own = {e.folder for e in experiments[self.job - 1 :: jobs]}
         failures = []
         with _signals(), progress(text="experiments", unit="exp", total=len(todo), show=self.job == 1) as bar:
@@ -83,7 +85,7 @@ class Runner:
                 taken = []
                 for experiment in todo:
                     folder = self.grid.folder(experiment)
-                    if experiment.folder not in own and self._is_marked_done(experiment):
+                    if experiment.folder not in own and self.done.has(experiment.folder, self._stamp(experiment)):
                         bar.update()
                         continue
                     with claimed(folder) as mine:
@@ -99,17 +101,14 @@ class Runner:
                 time.sleep(wait if todo else 0)
         return failures
 
-    def _is_marked_done(self, experiment: Experiment) -> bool:
-        """Whether zero_shot.json, which is written last, is of these settings and data, and result.json not newer."""
-        folder = self.grid.folder(experiment)
+    def _stamp(self, experiment: Experiment) -> str:
+        """Of settings and data, also of the corpora for zero-shot scoring, and of the times of both results."""
         try:
-            if (folder / RESULT).stat().st_mtime_ns > (folder / ZERO_SHOT).stat().st_mtime_ns:
-                return False
-            train = read_train(folder)
-            same = all(train[key] == value for key, value in self.hashes(experiment).items())
-            return same and self._is_scored_zero_shot(experiment, zero_shot_found(folder))
+            times = [(self.grid.folder(experiment) / name).stat().st_mtime_ns for name in (RESULT, ZERO_SHOT)]
+            unseen = {corpus: self.unseen_hashes(experiment, corpus) for corpus in self.grid.unseen(experiment)}
+            return digest([times, self.hashes(experiment), unseen])
         except (InputError, OSError):
-            return False  # `attempt` meets it again, and records it
+            return ""  # of no experiment that is done; `attempt` meets what is wrong again, and records it
 
     def attempt(self, experiment: Experiment) -> Failure | None:
         """Make an experiment whose lock is held, unless it failed in this run already.
@@ -129,6 +128,8 @@ class Runner:
                     self.make(experiment)
                 _log(f"{name}: done in {time.monotonic() - started:.0f} s")
             (folder / FAILED).unlink(missing_ok=True)
+            with suppress(InputError):  # on a full disk: what is not in the list is looked at
+                self.done.add(name, self._stamp(experiment))
             return None
         except Exception as error:
             if isinstance(error, Interrupted):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, read_json, write_json
-from ser.common.files import hold, lock_file
+from ser.common.files import append_text, hold, lock_file
 from ser.common.run_folder import EXPERIMENT_LOCK, FAILED, RESULT, TRAINING_LOCK, ZERO_SHOT, is_scored
 from ser.config import Experiment
 from ser.scoring.files import read_finished, read_train, read_zero_shot
@@ -87,6 +87,47 @@ def zero_shot_found(folder: Path) -> dict[str, Any] | None:
         return {**{c: found["target_hashes"][c] for c in found["targets"]}, **found["left_out"]} if same else None
     except (InputError, LookupError, TypeError):
         return None
+
+
+class DoneList:
+    """Experiments that jobs of a grid have found done, in one file that all of them add to and read.
+
+    A line is an experiment's folder and its stamp; the last one of an experiment counts. What is lost or garbled, as
+    where two machines write at once, costs a check of that experiment.
+
+    Args:
+        path: of the file; there may be none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamps: dict[str, str] = {}
+
+    def has(self, experiment: str, stamp: str) -> bool:
+        """Whether an experiment was found done as it is now; the file is read again where this is not known.
+
+        Args:
+            experiment: its folder, below that of the grid.
+            stamp: of its settings, data and files.
+        """
+        if self._stamps.get(experiment) != stamp:
+            with suppress(OSError):
+                lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+                self._stamps = dict(line.split("\t") for line in lines if line.count("\t") == 1)
+        return self._stamps.get(experiment) == stamp
+
+    def add(self, experiment: str, stamp: str) -> None:
+        """Add an experiment, unless it is there.
+
+        Args:
+            experiment: as of `has`.
+            stamp: as of `has`.
+
+        Raises:
+            InputError: the disk is full or the place cannot be written.
+        """
+        if not self.has(experiment, stamp):
+            append_text(self.path, f"{experiment}\t{stamp}\n")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from scored import recorded_again
 from stand_ins import StandIns
 
 from ser.common import InputError, locked
-from ser.common.run_folder import FAILED, LOG
+from ser.common.run_folder import DONE, FAILED, LOG
 from ser.config import Experiment
 from ser.grid import Grid
 from ser.grid.features import grid_statistics
@@ -96,18 +97,39 @@ def test_a_shard_makes_all_and_a_second_one_finds_it_done(own: StandIns, capsys:
     assert capsys.readouterr().out == ""
 
 
-def test_of_what_other_jobs_have_done_a_marker_is_enough(own: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_what_other_jobs_have_done_the_list_is_enough(own: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two calls of the file system for each, whether it is listed as done or was written since."""
     grid = own.grid()
-    assert Runner(grid, "marks", job=1).shard(1) == []
+    folders = [grid.folder(e) for e in grid.experiments]
+    assert Runner(grid, "first", job=1).shard(1) == []
+    listed = (grid.root / DONE).read_text()
+    assert [line.split("\t")[0] for line in listed.splitlines()] == [e.folder for e in grid.experiments]
     attempted: list[str] = []
-    attempt = Runner.attempt
+    attempt, stat = Runner.attempt, os.stat
     monkeypatch.setattr(Runner, "attempt", lambda self, e: (attempted.append(e.folder), attempt(self, e))[1])
+    calls: Counter[Path] = Counter()
+    monkeypatch.setattr(
+        os, "stat", lambda path, **options: (calls.update([Path(path).parent]), stat(path, **options))[1]
+    )
     Runner(grid, "again", job=2).shard(4)
     assert attempted == [grid.experiments[1].folder]
-    result = grid.folder(grid.experiments[0]) / "result.json"  # written since: the marker no longer counts
-    os.utime(result)
+    assert [calls[folder] for folder in (folders[0], *folders[2:])] == [2, 2, 2]
+    assert (grid.root / DONE).read_text() == listed
+    os.utime(folders[0] / "result.json")
     Runner(grid, "third", job=2).shard(4)
     assert sorted(attempted[1:]) == sorted([grid.experiments[0].folder, grid.experiments[1].folder])
+    attempted.clear()
+    Runner(grid, "fourth", job=2).shard(4)
+    assert attempted == [grid.experiments[1].folder]  # the first is listed again, as it is now
+
+
+def test_a_garbled_list_costs_a_look_at_each(own: StandIns) -> None:
+    grid = own.grid()
+    before = written(grid)
+    (grid.root / DONE).write_bytes(b"\xff\tx\ty\n" + grid.experiments[0].folder.encode() + b"\n\0")
+    assert Runner(grid, "next", job=2).shard(4) == []
+    assert written(grid) == before
+    assert len((grid.root / DONE).read_text(errors="replace").splitlines()) == 2 + len(grid.experiments)
 
 
 def test_after_stage_3_no_experiment_computes_statistics(stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
