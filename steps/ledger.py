@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
-from ser.common import InputError, guarded
+from ser.common import guarded
 from ser.common.cli import Parser
 from ser.common.errors import listed
 from ser.common.output import command_line
@@ -34,7 +34,7 @@ def main() -> int:
     from ser.findings.ledger import build_ledger
 
     if not options.exp_dir and not (options.kept and options.out):
-        raise InputError("give a root of experiments, or --kept and --out")
+        parser.error("give a root of experiments, or --kept and --out")
     out = options.out or options.exp_dir[0] / "ledger"
     command = command_line("steps/ledger.py")
     corpora = read_design(options.grid, options.recipe).corpora

@@ -79,7 +79,7 @@ def main() -> int:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
     except ImportError:
-        raise InputError("optuna is not installed", fix="give --extras search") from None
+        raise InputError("the package optuna is not installed", "--search", "give --extras search") from None
     experiment = read_experiment(options.folder / CONFIG)
     ranges = [read_range(text, experiment) for text in options.space or SPACE]
     out = options.folder / "search"

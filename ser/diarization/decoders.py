@@ -35,9 +35,8 @@ def find_decoder(name: str) -> Decoder:
         message = f"k2 cannot be imported ({reason[:160]})"
         fix = f"install it with: {install_line()}"
         if name == "k2":
-            raise InputError(
-                message, fix=f"{fix}; or give --decoder viterbi, which finds the same path without it"
-            ) from None
+            fix += "; or give --decoder viterbi, which finds the same path without it"
+            raise InputError(message, "--decoder k2", fix) from None
         warnings.warn(f"{message}; {fix}. Decoded with Viterbi, which finds the same path", stacklevel=2)
         return viterbi.best_path
     return _within if name == "auto" else _k2
@@ -56,7 +55,8 @@ def _k2(graph: SegmentGraph, scores: np.ndarray) -> Path | None:
     if len(scores) > k2_decoder.MOST_WINDOWS:
         raise InputError(
             f"{len(scores)} windows, and k2 takes {k2_decoder.MOST_WINDOWS}",
-            fix="give --decoder viterbi, which finds the same path, or a longer --hop",
+            "--decoder k2",
+            "give --decoder viterbi, which finds the same path, or a longer --hop",
         )
     return k2_decoder.best_path(graph, scores)
 

@@ -77,9 +77,7 @@ class Trial:
         known = self.experiment.corpora
         for corpus in unseen:
             if corpus in known:
-                raise InputError(
-                    f"{self.name} was trained on {corpus}: it is not unseen", fix="leave it out of --unseen"
-                )
+                raise InputError(f"{self.name} was trained on it", f"--unseen {corpus}", "leave it out")
         settings, tuned = start, None
         if tuning:
             valid = [one for corpus in known for one in self.join(corpus, ("valid",))]

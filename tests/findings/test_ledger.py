@@ -280,7 +280,7 @@ def test_a_folder_that_is_no_ledger_is_not_replaced(exp):
 def test_no_run_that_can_be_used_is_an_error_and_leaves_no_ledger(exp):
     for path in exp.rglob("result.json"):
         path.write_text("{")
-    with pytest.raises(InputError, match=r"no run can be used.*not readable as JSON"):
+    with pytest.raises(InputError, match=r"none of 4 runs can be used.*not readable as JSON"):
         build(exp)
     assert [path.name for path in exp.parent.iterdir()] == ["exp"]
 

@@ -103,7 +103,8 @@ def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: 
         temporary.mkdir()
         counts = _write_files(temporary, _runs(folders, RunReader(corpora), earlier, problems, stamps))
         if not counts["runs"]:
-            raise InputError(f"{len(folders)} folders: no run can be used; the first: {problems[0]['problem']}")
+            what = f"none of {len(folders)} runs can be used, the first since {problems[0]['problem']}"
+            raise InputError(what, folders[0].parents[2])
         summary = {"command": command, "corpora": list(corpora), **counts, "problems": problems}
         write_record(temporary / "ledger.json", summary, [temporary / name for name in PARQUET])
         write_text(temporary / "README.md", description())
