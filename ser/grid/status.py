@@ -13,7 +13,7 @@ from ser.config import Experiment
 from ser.grid.cells import Grid
 from ser.grid.state import RunStatus, State, read_status
 
-# Told apart by the colour-blind, and in grey.
+# The colour-blind can distinguish them, also in grey.
 COLOURS = {State.DONE: "#009E73", State.RUNNING: "#56B4E9", State.FAILED: "#D55E00", State.MISSING: "#E8E8E8"}
 
 

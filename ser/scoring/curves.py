@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-# Told apart also by the colour-blind (Okabe and Ito, without their yellow).
+# The colour-blind can distinguish them, too (Okabe and Ito, without their yellow).
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#882255")
 OVERLAID = len(PALETTE)  # more trainings than that get panels of their own
 MOST = 100

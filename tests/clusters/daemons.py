@@ -80,7 +80,7 @@ class Daemons:
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def told(self) -> str:
+    def last_lines(self) -> str:
         """The last lines of all daemons, for a test that fails."""
         return "\n".join(
             line
@@ -108,7 +108,7 @@ class Daemons:
                 settings = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
                 if any(mark.encode() in settings for mark in marks):
                     found.append(pid)
-        for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped, none can tell of another's end
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped, none can report another's end
             for pid in found:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)

@@ -44,7 +44,7 @@ def test_every_cell_is_done_in_the_end_and_none_is_called_so_before(
         grid = subprocess.Popen(run, env=environment, stdout=out, stderr=out, preexec_fn=heed_interrupts)
 
     def a_result() -> bool:
-        assert grid.poll() is None, f"{said.read_text()}\n{cluster.told()}"
+        assert grid.poll() is None, f"{said.read_text()}\n{cluster.last_lines()}"
         return bool(with_results(stand_ins.exp)) and len(cluster.queued()) == 2
 
     def status() -> list[int]:
@@ -75,7 +75,7 @@ def test_every_cell_is_done_in_the_end_and_none_is_called_so_before(
         grid.terminate()
         grid.wait(60)
     text = said.read_text()
-    assert code == 0, f"{text}\n{cluster.told()}"
+    assert code == 0, f"{text}\n{cluster.last_lines()}"
     assert "1 of 2 jobs failed; the first log: " in text
     assert "is started again (" in text
     assert counts(text) == [12, 0, 0, 0, 12]

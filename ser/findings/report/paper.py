@@ -67,7 +67,7 @@ def _corpora(found: Results) -> Table:
     notes = [
         "Utterances of the classes in use, all parts of a fold together; train, valid and test are those of a fold, or "
         "the least and the most of several. A corpus without test utterances is never a target.",
-        *([f"Cannot be told, for no result counts them: {', '.join(missing)}."] if missing else []),
+        *([f"Unknown, for no result counts them: {', '.join(missing)}."] if missing else []),
     ]
     rows: list[Row] = [[str(record.get(key, 0)) for key in header] for record in records]
     return Table("table1", "Table 1: corpora", header, rows, records, notes)

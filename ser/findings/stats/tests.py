@@ -95,7 +95,7 @@ def seed_scores(target: Target) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Placebo:
+class NegativeControl:
     """Runs of the single-corpus baseline, as multi and as unified, which are the same network drawn twice.
 
     Attributes:
@@ -111,7 +111,7 @@ class Placebo:
     mean_weights: np.ndarray
 
 
-def negative_control(target: Target, design: Design) -> Placebo | None:
+def negative_control(target: Target, design: Design) -> NegativeControl | None:
     """The pairs that are there, or None."""
     index, alone = target.index, frozenset([target.name])
     pairs = []
@@ -128,7 +128,7 @@ def negative_control(target: Target, design: Design) -> Placebo | None:
     weights = np.zeros(len(target.cells))
     weights[first], weights[second] = 1 / len(pairs), -1 / len(pairs)
     # Two runs differ by sqrt(2) times what one varies.
-    return Placebo(pairs, apart.mean(1), np.sqrt((apart**2).mean((1, 2)) / 2), weights)
+    return NegativeControl(pairs, apart.mean(1), np.sqrt((apart**2).mean((1, 2)) / 2), weights)
 
 
 def main_effect_tests(targets: Sequence[Target], design: Design) -> dict[Key, Tested]:
