@@ -22,7 +22,46 @@ from ser.nets.layers import LayerWeights
 WITHOUT_PREP = {"tdnn", "nin", "attention"}
 
 
-class SpeechEmotionNetwork(nn.Module):
+class Answering(nn.Module):
+    """What a model answers by: heads over pooled vectors.
+
+    Attributes:
+        classes: head name -> its class list, in the order of its outputs.
+    """
+
+    classes: dict[str, tuple[str, ...]]
+
+    def routes(self) -> dict[str, tuple[str, str]]:
+        """What may answer: its name -> (head, corpus whose adapter is used).
+
+        A name is that of a head; or, where one head serves all and each corpus has an adapter, of a corpus.
+        """
+        return {head: (head, head) for head in self.classes}
+
+    def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, frames, bins) and lengths of at least 1 to pooled vectors, (batch, pooled)."""
+        raise NotImplementedError
+
+    def posteriors(self, pooled: Tensor, head: str, corpus: str) -> Tensor:
+        """Pooled vectors to posteriors of one head, (batch, classes)."""
+        raise NotImplementedError
+
+    def average(self, pooled: Tensor, routes: Sequence[tuple[str, str]], classes: Sequence[str]) -> Tensor:
+        """Mean over routes of their posteriors of some classes, (batch, classes), rows that sum to 1.
+
+        A head that does not know a class gives it 0; what it gives to others than `classes` is left out.
+        """
+        answers = [(self.classes[head], self.posteriors(pooled, head, corpus)) for head, corpus in routes]
+        found = []
+        for names, posteriors in answers:
+            # (classes of the head, classes), one where the names are the same.
+            same = [[float(one == other) for other in classes] for one in names]
+            found.append(posteriors @ torch.tensor(same).to(posteriors.device))
+        total = torch.stack(found).sum(0)
+        return total / total.sum(1, keepdim=True)
+
+
+class SpeechEmotionNetwork(Answering):
     """Normalise, layers that are trained, layer weights, pre-net (not before a TDNN), encoder, pooling, heads.
 
     Args:
@@ -123,39 +162,12 @@ class SpeechEmotionNetwork(nn.Module):
             return self.heads[head](pooled)
 
     def routes(self) -> dict[str, tuple[str, str]]:
-        """What may answer: its name -> (head, corpus whose adapter is used).
-
-        A name is that of a head; or, where one head serves all and each corpus has an adapter, of a corpus.
-        """
         if UNIFIED in self.classes and len(self.adapters):
             return {corpus: (UNIFIED, corpus) for corpus in self.corpora}
-        return {head: (head, head) for head in self.classes}
-
-    def average(self, pooled: Tensor, routes: Sequence[tuple[str, str]], classes: Sequence[str]) -> Tensor:
-        """Mean over routes of their posteriors of some classes, (batch, classes), rows that sum to 1.
-
-        A head that does not know a class gives it 0; what it gives to others than `classes` is left out.
-        """
-        return mean_of_heads([(self.classes[h], self.posteriors(pooled, h, corpus)) for h, corpus in routes], classes)
+        return super().routes()
 
     def posteriors(self, pooled: Tensor, head: str, corpus: str) -> Tensor:
-        """Pooled vectors to posteriors of one head, (batch, classes)."""
         return torch.softmax(self.classify(pooled, head, corpus), dim=1)
-
-
-def mean_of_heads(answers: Sequence[tuple[Sequence[str], Tensor]], classes: Sequence[str]) -> Tensor:
-    """Mean of the posteriors of heads, (batch, classes), rows that sum to 1.
-
-    Args:
-        answers: class list and posteriors, (batch, classes of the head), of each head.
-    """
-    found = []
-    for names, posteriors in answers:
-        # (classes of the head, classes), one where the names are the same.
-        same = [[float(one == other) for other in classes] for one in names]
-        found.append(posteriors @ torch.tensor(same).to(posteriors.device))
-    total = torch.stack(found).sum(0)
-    return total / total.sum(1, keepdim=True)
 
 
 def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechEmotionNetwork:
