@@ -9,7 +9,7 @@ import programs
 import pytest
 import soundfile
 from conftest import refuses
-from made import make
+from made import filled, make
 
 from ser.augment.train_set import copies_table
 from ser.batches import UtteranceDataset, fit_statistics, open_data
@@ -34,9 +34,7 @@ def copied(tmp_path_factory):
         if train_set.examples > 1:
             train_set.write()
             store = FeatureStore(made.dump, train_set.folder, build_frontend(experiment), train_set.augment)
-            store.compute(1, 1)
-            store.finish()
-            store.link()
+            filled(store).link()
     return made, experiment, sets
 
 

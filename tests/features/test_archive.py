@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser.common import InputError
-from ser.features import ArkReader, ArkWriter
+from ser.features import ArkReader, ArkWriter, as_stored
 from ser.features.archive import read_archive
 
 
@@ -56,6 +56,17 @@ def test_rows_are_those_of_the_whole(tmp_path, matrices, storage):
     np.testing.assert_array_equal(reader.read("spk-3", 13), whole[13:])
     with pytest.raises(InputError, match="rows 10 to 15 of 14"):
         reader.read("spk-3", 10, 5)
+
+
+@pytest.mark.parametrize("storage", ["int16", "float32"])
+def test_as_stored_is_what_an_archive_gives_back(tmp_path, storage):
+    rng = np.random.default_rng(0)
+    matrices = {f"u{i}": rng.normal(-8, 4 + i, (1 + 7 * i, 257)).astype(np.float32) for i in range(20)}
+    matrices["constant"] = np.full((3, 257), -23.025850, np.float32)
+    reader = ArkReader(write(tmp_path, matrices, storage))
+    for key, matrix in matrices.items():
+        np.testing.assert_array_equal(as_stored(matrix, storage), reader.read(key))
+        assert storage == "float32" or key == "constant" or (reader.read(key) != matrix).any()
 
 
 def test_a_truncated_archive_names_the_key(tmp_path, matrices):
