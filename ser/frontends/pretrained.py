@@ -212,7 +212,7 @@ def find_model(name: str, revision: str) -> Path:
     raise InputError(
         "no such folder",
         f"frontend.model = {name!r}",
-        (f"give a folder, a name of the hub such as facebook/wav2vec2-base, or one of {', '.join(PUBLISHED)}"),
+        f"give a folder, a name of the hub such as facebook/wav2vec2-base, or one of {', '.join(PUBLISHED)}",
     )
 
 

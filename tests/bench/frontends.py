@@ -12,16 +12,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import shutil
 import sys
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from needs import benchmark, need
+from needs import benchmark, need, peak_mb, seconds, timed
 
 need("transformers")
 
@@ -106,37 +104,28 @@ def _transformers(folder: Path) -> tuple[Any, Any]:
     return WhisperFeatureExtractor(feature_size=80), encoder
 
 
-def peak_mb(folder: Path, data_dir: Path, cuts: list[Cut]) -> float:
+def peak_of(folder: Path, data_dir: Path, cuts: list[Cut]) -> float:
     """Of a fresh process, which does as much as `Bench.ours`."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak, (folder, data_dir, cuts))
-
-
-def _peak(folder: Path, data_dir: Path, cuts: list[Cut]) -> float:
     torch.set_num_threads(1)
     store = FeatureStore(folder / "peak", data_dir, build_frontend(load("pretrained", None, ["corpora=[ravdess]"])))
     store.cuts = list(cuts)
     store.compute(1, 1)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_mb()
 
 
 def measure(folder: Path, rounds: int, utterances: int) -> dict[str, Any]:
     bench = Bench(folder, utterances)
-    runs: dict[str, Callable[[], None]] = {"ours": bench.ours, "bare": bench.bare, "theirs": bench.transformers}
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if number:  # the first is to warm up
-                times[name].append(time.perf_counter() - start)
+    runs = {"ours": bench.ours, "bare": bench.bare, "theirs": bench.transformers}
+    times = timed({name: partial(seconds, run) for name, run in runs.items()}, rounds)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        peak = pool.apply(peak_of, (folder, bench.data_dir, bench.cuts))
     share = sum(map(len, bench.whole)) / 16_000 / bench.seconds
     ours = np.array(times["ours"])
     return {
         "xrt_whisper_tiny": round(bench.seconds / median(times["ours"]), 1),
         "vs_bare": round(float(np.median(np.array(times["bare"]) / ours)), 3),
         "vs_transformers": round(float(np.median(np.array(times["theirs"]) / share / ours)), 2),
-        "peak_mb": round(peak_mb(folder, bench.data_dir, bench.cuts)),
+        "peak_mb": round(peak),
     }
 
 

@@ -19,7 +19,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from needs import need, parser_of, show
+from needs import need, parser_of, peak_mb, show
 
 need()
 
@@ -53,23 +53,18 @@ def repeated(part: Part, times: int, folder: Path) -> Part:
     )
 
 
-def peak() -> float:
-    """MB; ru_maxrss would begin with what the parent process held."""
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-
-
 def run(data_root: Path, dump: Path, folder: Path, times: int, steps: int) -> dict[str, float]:
     experiment = load(
         "strict", None, ["corpora=[tess,ravdess]", "augment.copies=0", "training.device=cpu", "temporal=lstm"]
     )
     data = open_data(experiment, None, data_root, dump)
     train, valid = ({c: repeated(p, times, folder) for c, p in data.parts(name).items()} for name in ("train", "valid"))
-    before = peak()
+    before = peak_mb()
     trainer = Trainer(experiment, folder, data.heads, train, valid, {})
     trainer._validate(1)
     trainer.run_steps(steps)
     trainer._validate(2)
-    return {"utterances": sum(map(len, (*train.values(), *valid.values()))), "peak_mb": round(peak() - before, 1)}
+    return {"utterances": sum(map(len, (*train.values(), *valid.values()))), "peak_mb": round(peak_mb() - before, 1)}
 
 
 def main() -> int:
