@@ -17,11 +17,12 @@ import pytest
 import soundfile
 from conftest import ROOT, refuses
 from made_models import SMALL, made_model, swelling
+from packed import edit
 
 from ser import load_model
 from ser.cli import COMMANDS, main
 from ser.inference.explain import explain
-from ser.inference.model import open_model, write_sums
+from ser.inference.model import open_model
 from ser.inference.predict import api
 from ser.inference.predict.answers import Answers
 from ser.inference.predict.api import EmotionModel
@@ -47,17 +48,11 @@ def unsure(made, packed, tmp_path):
     """A model whose validation says that confidence above the median of these files is right, and below it never."""
     own = tmp_path / "unsure"
     shutil.copytree(packed, own)
-    values = json.loads((own / "model.json").read_text())
     rows = np.array([list(a.posteriors.values()) for a in load_model(packed).predict(files_of(made), raw=True)])
     middle = float(np.median(tempered(rows, 0.2).max(1)))
     confidence = [round(0.002 * i, 3) for i in range(100, 501)]
-    values["calibration"]["mean"] |= {
-        "temperature": 0.2,
-        "confidence": confidence,
-        "right": [int(c > middle) for c in confidence],
-    }
-    (own / "model.json").write_text(json.dumps(values))
-    write_sums(own)
+    changed = {"temperature": 0.2, "confidence": confidence, "right": [int(c > middle) for c in confidence]}
+    edit(own, lambda values: values["calibration"]["mean"].update(changed))
     return own
 
 
@@ -180,11 +175,8 @@ def test_labels_are_withheld_for_a_precision(made, unsure, tmp_path, capsys):
     assert [a.label for a in load_model(unsure).predict(files_of(made), precision=precision)] == expected
 
 
-def test_a_precision_that_was_never_reached(unsure, packed_with, made, capsys):
-    values = json.loads((unsure / "model.json").read_text())
-    values["calibration"]["mean"]["right"] = [0] * 401
-    (unsure / "model.json").write_text(json.dumps(values))
-    write_sums(unsure)
+def test_a_precision_that_was_never_reached(unsure, made, capsys):
+    edit(unsure, lambda values: values["calibration"]["mean"].update(right=[0] * 401))
     assert main(["predict", str(unsure), *files_of(made), "--abstain", "0.9"]) == 1
     assert "precision 0.9: not reached at any confidence on validation" in capsys.readouterr().err
 

@@ -129,6 +129,23 @@ def test_what_a_graph_does_not_do_is_refused(made, graph, capsys, option, value)
     assert f"error: {option}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-100],
+        lambda data: data.replace(b"Softmax", b"Softmix"),  # an operation that there is not
+        lambda data: data.replace(b"Softmax", b"Softma\xff"),  # one whose name is no text
+        lambda data: b"",
+    ],
+)
+def test_a_damaged_graph_is_named_and_nothing_is_printed(graph, capfd, damage):
+    graph.write_bytes(damage(graph.read_bytes()))
+    capfd.readouterr()
+    with refuses("no graph", where=graph):
+        GraphPredictor(graph)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_is_no_graph_of_waveforms_is_refused(packed, graph, tmp_path):
     with refuses("no such file", tmp_path / "none.onnx"):
         GraphPredictor(tmp_path / "none.onnx")

@@ -10,7 +10,6 @@ import pytest
 import soundfile
 from conftest import refuses
 
-from ser import load_model
 from ser.common import InputError
 from ser.inference.check.labelled import read_labelled
 from ser.inference.predict.inputs import scratch, sources_of, with_speakers
@@ -18,11 +17,6 @@ from ser.inference.predict.sound import whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
 BOM = b"\xef\xbb\xbf"
-
-
-@pytest.fixture(scope="module")
-def model(packed):
-    return load_model(packed)
 
 
 def noise(samples=2400, channels=1, seed=0):
@@ -292,11 +286,16 @@ def test_the_speaker_of_cuts_with_several_supervisions(tmp_path, four):
     assert {key: source.speaker for key, source in found.items()} == {"one": "ana", "two": "", "none": "", "n": "5"}
 
 
-@pytest.mark.parametrize("content", [b"", BOM + b"\n\n", b"\xff\xfe{", b"[" * 100_000, b"[]\n", b"7\n"])
+NONE = [b"", BOM + b"\n\n", b"\xff\xfe{", b"[" * 100_000, b"[]\n", b"7\n", b"{", b"[1]\n", b"\0"]
+
+
+@pytest.mark.parametrize("content", [*NONE, b'{"id": "r", "sources": []}\n'])
 def test_manifests_that_are_none(model, tmp_path, content):
     (tmp_path / "cuts.jsonl").write_bytes(content)
     with refuses(where="cuts.jsonl"):
         model.predict(tmp_path / "cuts.jsonl")
+    with refuses("no such file"):
+        model.predict(tmp_path / "wav.scp")
 
 
 # -- ser check --------------------------------------------------------------------------------------------------------

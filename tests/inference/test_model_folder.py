@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from conftest import refuses
+from packed import edit
 from safetensors.torch import load_file, save_file
 
 from ser.cli import main
@@ -13,7 +14,7 @@ from ser.common import InputError
 from ser.inference.card import card, seen
 from ser.inference.model import FILES, experiment_from, open_model, read_description, write_sums
 from ser.inference.pack import pack
-from ser.training.checkpoint import save_tensors
+from ser.training.checkpoint import load_tensors, save_tensors
 
 
 @pytest.fixture
@@ -27,14 +28,6 @@ def refused(folder, message):
     with pytest.raises(InputError, match=message) as caught:
         open_model(folder)
     assert "\n" not in str(caught.value)
-
-
-def edit(folder, change):
-    path = folder / "model.json"
-    values = json.loads(path.read_text())
-    change(values)
-    path.write_text(json.dumps(values))
-    write_sums(folder)
 
 
 def test_what_a_folder_holds(made, packed_with):
@@ -240,13 +233,9 @@ def damage_result(folder):
 
 
 def damage_weights(folder):
-    tensors = load_file(folder / "model.safetensors")
-    from safetensors import safe_open
-
-    with safe_open(folder / "model.safetensors", "pt") as file:
-        meta = file.metadata()
+    tensors, meta = load_tensors(folder / "model.safetensors")
     tensors["heads.one.bias"] += 1
-    save_file(tensors, folder / "model.safetensors", meta)
+    save_tensors(folder / "model.safetensors", tensors, meta)
 
 
 def damage_settings(folder):

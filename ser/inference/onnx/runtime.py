@@ -35,10 +35,18 @@ def open_session(path: Path, threads: int | None = None) -> Any:
     options.log_severity_level = 3  # it warns of inputs that need not be given
     if not path.is_file():
         raise InputError("no such file", path, "give a graph that `ser export` wrote, or a model package")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of a kind of its own for each reason, none of them public
+    try:  # without fallback: to the CPU, which would print that it tries again
+        return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"], enable_fallback=0)
+    except _session_errors() as error:
         raise InputError(f"no graph ({' '.join(str(error).split())[:160]})", path, AGAIN) from None
+
+
+def _session_errors() -> tuple[type[Exception], ...]:
+    """What onnxruntime raises for a file that is no graph: its own kinds, which have no common base, and Python's."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
+
+    own = (kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+    return (*own, ValueError, RuntimeError)
 
 
 class GraphPredictor(BasePredictor):

@@ -11,25 +11,11 @@ from pathlib import Path
 
 from command_line import Call
 
-from schedulers.base import (
-    DELETED,
-    DISTURBED,
-    ENDED,
-    HOPELESS,
-    LIMITED,
-    RUNNING,
-    WAITING,
-    Cluster,
-    NoAnswer,
-    Refused,
-    State,
-    Submission,
-    Task,
-)
+from schedulers.base import Cluster, Kind, NoAnswer, Refused, State, Submission, Task
 
 WARNING = 60  # seconds before the time limit
-# "failed" of accounting(5); all others: ENDED
-FAILURES = {"19": DISTURBED, "21": DISTURBED, "25": DISTURBED, "37": LIMITED, "100": DELETED}
+# "failed" of accounting(5); all others: Kind.ENDED
+FAILURES = {"19": Kind.DISTURBED, "21": Kind.DISTURBED, "25": Kind.DISTURBED, "37": Kind.LIMITED, "100": Kind.DELETED}
 
 
 class GridEngine(Cluster):
@@ -103,15 +89,15 @@ class GridEngine(Cluster):
             if task.name in ours:
                 letters, number = job.findtext("state") or "", job.findtext("JB_job_number") or ""
                 if "E" in letters:
-                    states[task] = State(HOPELESS, f"{letters}{self._error(number, task.place)}")
+                    states[task] = State(Kind.HOPELESS, f"{letters}{self._error(number, task.place)}")
                 elif "h" in letters:
-                    states[task] = State(HOPELESS, f"{letters}, held")
+                    states[task] = State(Kind.HOPELESS, f"{letters}, held")
                 else:
-                    states[task] = State(WAITING if letters.endswith("w") else RUNNING, letters)
+                    states[task] = State(Kind.WAITING if letters.endswith("w") else Kind.RUNNING, letters)
         self._look_at_nodes()
         for task, since in self.silent.items():
             if task in states and time.monotonic() - since > self.call.settings["node_wait"]:
-                states[task] = State(DISTURBED, "its node does not answer")
+                states[task] = State(Kind.DISTURBED, "its node does not answer")
         return states
 
     def _look_at_nodes(self) -> None:
@@ -143,7 +129,7 @@ class GridEngine(Cluster):
     def last_words(self, submission: Submission, place: int) -> State:
         said = self.ask(["qacct", "-j", submission.id, "-t", str(place)])[1]
         found = re.search(r"^failed\s+(\d+)\s*:\s*(.*)$", said, re.MULTILINE)
-        return State(FAILURES.get(found[1], ENDED), found[2].strip()) if found else State(ENDED)
+        return State(FAILURES.get(found[1], Kind.ENDED), found[2].strip()) if found else State(Kind.ENDED)
 
 
 def tasks(jobs: list[ElementTree.Element]) -> list[tuple[Task, ElementTree.Element]]:

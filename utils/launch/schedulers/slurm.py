@@ -5,33 +5,20 @@ from __future__ import annotations
 import os
 import re
 
-from schedulers.base import (
-    DELETED,
-    DISTURBED,
-    ENDED,
-    HOPELESS,
-    LIMITED,
-    RUNNING,
-    WAITING,
-    Cluster,
-    NoAnswer,
-    State,
-    Submission,
-    Task,
-)
+from schedulers.base import Cluster, Kind, NoAnswer, State, Submission, Task
 
 KINDS = {
-    "PENDING": WAITING,
-    "COMPLETED": ENDED,
-    "FAILED": ENDED,
-    "TIMEOUT": LIMITED,
-    "OUT_OF_MEMORY": LIMITED,
-    "DEADLINE": LIMITED,
-    "CANCELLED": DELETED,
-    "REVOKED": DELETED,
-    "PREEMPTED": DISTURBED,
-    "NODE_FAIL": DISTURBED,
-    "BOOT_FAIL": DISTURBED,
+    "PENDING": Kind.WAITING,
+    "COMPLETED": Kind.ENDED,
+    "FAILED": Kind.ENDED,
+    "TIMEOUT": Kind.LIMITED,
+    "OUT_OF_MEMORY": Kind.LIMITED,
+    "DEADLINE": Kind.LIMITED,
+    "CANCELLED": Kind.DELETED,
+    "REVOKED": Kind.DELETED,
+    "PREEMPTED": Kind.DISTURBED,
+    "NODE_FAIL": Kind.DISTURBED,
+    "BOOT_FAIL": Kind.DISTURBED,
 }
 # Why a job waits for ever, unless a person comes to its help.
 NEVER = (
@@ -82,9 +69,9 @@ class Slurm(Cluster):
             task, name, state, reason = (line.split("|", 3) + [""] * 3)[:4]
             place = task.partition("_")[2]
             if name in ours and place.isdigit():
-                kind = KINDS.get(state, RUNNING)
-                if kind == WAITING and re.fullmatch(NEVER, reason, re.IGNORECASE):
-                    kind = HOPELESS
+                kind = KINDS.get(state, Kind.RUNNING)
+                if kind == Kind.WAITING and re.fullmatch(NEVER, reason, re.IGNORECASE):
+                    kind = Kind.HOPELESS
                 words = state if reason in ("", "None", "NonZeroExitCode") else f"{state}, {reason}"
                 states[Task(name, int(place))] = State(kind, words)
         return states
