@@ -26,6 +26,8 @@ need("transformers")
 import numpy as np
 import torch
 from bench_corpora import prepare_corpus
+from tiny import of_transformers
+from transformers import WhisperFeatureExtractor
 
 from ser.audio import resample
 from ser.config import load
@@ -58,7 +60,8 @@ class Bench:
         mels = sorted((log_mel(torch.from_numpy(x), 80) for x in trimmed), key=lambda mel: mel.shape[1])
         self.batches = [_padded(mels[i : i + BATCH]) for i in range(0, len(mels), BATCH)]
         self.encoder = self.frontend._whisper
-        self.extractor, self.theirs = _transformers(model)
+        self.extractor = WhisperFeatureExtractor(feature_size=80)
+        self.theirs = of_transformers(*read_ctranslate2(model / "model.bin"))
 
     def ours(self) -> None:
         shutil.rmtree(self.folder / "ours", ignore_errors=True)
@@ -81,27 +84,6 @@ class Bench:
 def _padded(mels: list[torch.Tensor]) -> torch.Tensor:
     longest = max(mel.shape[1] for mel in mels)
     return torch.stack([torch.nn.functional.pad(mel, (0, longest - mel.shape[1])) for mel in mels])
-
-
-def _transformers(folder: Path) -> tuple[Any, Any]:
-    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
-
-    tensors, heads = read_ctranslate2(folder / "model.bin")
-    size = tensors["conv1.weight"].shape[0]
-    depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
-    special = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 0)
-    config = WhisperConfig(
-        d_model=size,
-        encoder_layers=depth,
-        encoder_attention_heads=heads,
-        encoder_ffn_dim=tensors["layers.0.fc1.weight"].shape[0],
-        decoder_layers=1,
-        vocab_size=8,
-        **special,
-    )
-    encoder = WhisperModel(config).encoder.eval()
-    encoder.load_state_dict(tensors)
-    return WhisperFeatureExtractor(feature_size=80), encoder
 
 
 def peak_of(folder: Path, data_dir: Path, cuts: list[Cut]) -> float:

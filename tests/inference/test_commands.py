@@ -216,15 +216,6 @@ def test_warnings_are_counted(packed, tmp_path, capsys):
     assert "warning: 5 of 5: less than one frame, padded with zeros" in printed
 
 
-def test_an_ark_needs_a_name_and_single_ids(made, packed, tmp_path, capsys):
-    one = files_of(made)[0]
-    assert main(["predict", str(packed), one, "--format", "ark"]) == 1
-    assert "give --out <name>.ark" in capsys.readouterr().err
-    assert main(["predict", str(packed), one, one, "--format", "ark", "--out", str(tmp_path / "o.ark")]) == 1
-    assert f"{one} is given twice" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
 def test_what_is_written_is_whole_or_absent(made, packed, tmp_path, monkeypatch):
     def stop(self, prepared):
         raise KeyboardInterrupt
@@ -240,13 +231,23 @@ def test_what_is_written_is_whole_or_absent(made, packed, tmp_path, monkeypatch)
         (["predict", "none", "a.wav"], "error: none: no such folder; give one that `ser pack` made"),
         (["predict", "MODEL", "a.wav", "--head", "three"], "no head three; it has one, two, and mean of all"),
         (["predict", "MODEL", "a.wav", "--device", "abacus"], "error: device abacus: "),
+        (["predict", "MODEL", "FILE", "--out", "FOLDER"], "error: FOLDER: not a file that can be replaced; "),
+        (["predict", "MODEL", "FILE", "--format", "ark"], "give --out <name>.ark"),
+        (["predict", "MODEL", "FILE", "FILE", "--format", "ark", "--out", "o.ark"], "FILE is given twice"),
+        (["export", "MODEL", "a.pt"], "error: a.pt: must end in .onnx\n"),
+        (["export", "MODEL", "a.onnx", "--head", "three"], "no head three"),
     ],
 )
-def test_a_mistake_is_one_line(packed, capsys, arguments, message):
-    assert main([str(packed) if a == "MODEL" else a for a in arguments]) == 1
+def test_a_mistake_is_one_line(made, packed, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    places = {"MODEL": str(packed), "FILE": files_of(made)[0], "FOLDER": str(tmp_path)}
+    assert main([places.get(word, word) for word in arguments]) == 1
+    for word, place in places.items():
+        message = message.replace(word, place)
     printed = capsys.readouterr().err
     assert message in printed
     assert printed.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_example_of_the_documentation_runs(made, packed, monkeypatch, tmp_path, capsys):

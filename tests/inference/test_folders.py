@@ -231,10 +231,3 @@ def test_a_killed_run_leaves_its_answers(packed, tmp_path):
     assert not out.exists()
     partial = out.with_name("o.csv.partial")
     assert rows_of("csv", partial.read_bytes()) == (["a"], [])
-
-
-def test_an_output_that_is_no_file(packed, tmp_path, capsys):
-    path = write_noise(tmp_path / "a.wav")
-    assert main(["predict", str(packed), str(path), "--out", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: ")
-    assert list(tmp_path.iterdir()) == [path]

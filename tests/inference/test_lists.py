@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import refuses
+from test_inputs import noise
 
 from ser.common import InputError
 from ser.inference.check.labelled import read_labelled
@@ -17,10 +18,6 @@ from ser.inference.predict.sound import whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
 BOM = b"\xef\xbb\xbf"
-
-
-def noise(samples=2400, channels=1, seed=0):
-    return np.random.default_rng(seed).normal(0, 0.1, (samples, channels)).astype(np.float32)
 
 
 @pytest.fixture

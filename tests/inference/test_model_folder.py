@@ -228,10 +228,6 @@ def test_pack_finds_the_folders_of_a_recipe(made, packed_with, tmp_path, monkeyp
     assert not (tmp_path / "other").exists()
 
 
-def damage_result(folder):
-    (folder / "result.json").unlink()
-
-
 def damage_weights(folder):
     tensors, meta = load_tensors(folder / "model.safetensors")
     tensors["heads.one.bias"] += 1
@@ -246,7 +242,10 @@ def damage_settings(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (damage_result, "not finished, for it has no result.json; run stages 4 to 6"),
+        (
+            lambda folder: (folder / "result.json").unlink(),
+            "not finished, for it has no result.json; run stages 4 to 6",
+        ),
         (damage_weights, "model.safetensors: changed since it was written"),
         (damage_settings, "trained with another config"),
         (lambda folder: (folder / "config.yaml").unlink(), "no experiment, for it has no config.yaml"),
