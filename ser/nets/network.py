@@ -16,7 +16,6 @@ from ser.frontends.preprocess import valid_mask
 from ser.nets.adapter import Adapter
 from ser.nets.adversarial import DomainHead
 from ser.nets.fast import Dropout
-from ser.nets.layers import LayerWeights
 
 # Temporal blocks that take the features directly (da Silva et al. 2020).
 WITHOUT_PREP = {"tdnn", "nin", "attention"}
@@ -168,6 +167,23 @@ class SpeechEmotionNetwork(Answering):
 
     def posteriors(self, pooled: Tensor, head: str, corpus: str) -> Tensor:
         return torch.softmax(self.classify(pooled, head, corpus), dim=1)
+
+
+class LayerWeights(nn.Module):
+    """Layers of a pretrained front end as one: their sum, weighted by a softmax over learned scalars, even at first.
+
+    Yang et al. (2021), SUPERB.
+    """
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.scores = nn.Parameter(torch.zeros(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, frames, layers * dim), layers side by side, to (batch, frames, dim)."""
+        weights = torch.softmax(self.scores, dim=0)
+        # Not by unflatten, which ONNX export writes with the batch and frames of its example.
+        return (x.reshape(*x.shape[:2], len(weights), -1) * weights[:, None]).sum(2)
 
 
 def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechEmotionNetwork:
