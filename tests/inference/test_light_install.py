@@ -135,6 +135,7 @@ def test_what_a_graph_does_not_do_is_refused(made, graph, capsys, option, value)
         lambda data: data[:-100],
         lambda data: data.replace(b"Softmax", b"Softmix"),  # an operation that there is not
         lambda data: data.replace(b"Softmax", b"Softma\xff"),  # one whose name is no text
+        lambda data: data.replace(b"posteriors", b"posteriorz"),
         lambda data: b"",
     ],
 )

@@ -66,11 +66,12 @@ def test_what_is_no_part_of_a_table(tmp_path, four):
 
 
 def test_every_letter_is_its_channel(tmp_path, four):
-    table(tmp_path, "wav.scp", "".join(f"u{x} a.wav\n" for x in "ABCDE"))
+    table(tmp_path, "wav.scp", "".join(f"u{x} a.wav\n" for x in "ABCDE") + "none a.wav\n")
     table(tmp_path, "reco2file_and_channel", "".join(f"u{x} a {x}\n" for x in "ABCDE"))
     read = samples_of(tmp_path)
     for number, letter in enumerate("ABCD"):
         np.testing.assert_array_equal(read[f"u{letter}"], four[:, number])
+    np.testing.assert_allclose(read["none"], four.mean(1), atol=1e-7)
     assert isinstance(read["uE"], InputError)
     assert str(read["uE"]).startswith("uE: has channels 0 to 3, and none is 4")
 

@@ -71,6 +71,9 @@ class GraphPredictor(BasePredictor):
             self.trained, self.calibrations = json.loads(found["trained"]), json.loads(found["calibrations"])
         except (KeyError, ValueError) as error:
             raise InputError(f"metadata that predict needs is missing ({error})", path, AGAIN) from None
+        names = {one.name for one in (*self.session.get_inputs(), *self.session.get_outputs())}
+        if missing := {kind, "lengths", "posteriors"} - names:
+            raise InputError(f"no graph that predict can ask, without {min(missing)}", path, AGAIN)
         if kind != "waveform":
             raise InputError(f"takes a {kind}", path, AGAIN)
         if head not in (None, self.head):
