@@ -53,10 +53,12 @@ def tone():
     return write_tone
 
 
-def write_noise(path, seed: int, seconds=0.3, rate=16000, channels=1):
+def write_noise(path, seed=0, seconds=0.3, rate=16000, channels=1, **options):
+    """Write noise, the same in every channel, as 16 bits where no `format` is given; the path."""
     samples = np.random.default_rng(seed).uniform(-0.3, 0.3, round(seconds * rate))
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.stack([samples] * channels, axis=1), rate, subtype="PCM_16")
+    soundfile.write(path, np.stack([samples] * channels, axis=1), rate, **(options or {"subtype": "PCM_16"}))
+    return path
 
 
 @contextmanager

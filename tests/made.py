@@ -90,8 +90,23 @@ class Made:
         ]
         return load("strict", self.recipe, [f"corpora=[{corpora}]", *small, *overrides])
 
+    def prepare(self, corpus: str) -> None:
+        """Stage 1."""
+        preparer, protocol = load_preparer(corpus, self.recipe), read_protocol(corpus, self.recipe)
+        prepare_corpus(preparer, protocol, self.root / corpus, self.data_root / corpus, allow_partial=False)
+
+    def store(self, *overrides: str, corpus: str = "two") -> FeatureStore:
+        return FeatureStore(self.dump, self.data_root / corpus, build_frontend(self.experiment(*overrides)))
+
     def open(self, experiment: Experiment) -> Data:
         return open_data(experiment, self.recipe, self.data_root, self.dump)
+
+
+def filled(store: FeatureStore) -> FeatureStore:
+    """A store after stage 3, but for the links of data dirs."""
+    store.compute(1, 1)
+    store.finish()
+    return store
 
 
 def trainer_of(made: Made, folder: Path, *overrides: str, corpora: str = "one,two", hashes=None, keep=False) -> Trainer:
@@ -138,12 +153,8 @@ def make(root: Path) -> Made:
         (made.recipe / "conf" / "corpora" / f"{corpus}.yaml").write_text(PROTOCOL.format(corpus=corpus, split=split))
         number = 4 if corpus == "one" else 2
         write_corpus(root / corpus, [f"{corpus}{i}" for i in range(1, number + 1)], 3, seed)
-        protocol, preparer = read_protocol(corpus, made.recipe), load_preparer(corpus, made.recipe)
-        prepare_corpus(preparer, protocol, root / corpus, made.data_root / corpus, allow_partial=False)
-        store = FeatureStore(made.dump, made.data_root / corpus, build_frontend(made.experiment()))
-        store.compute(1, 1)
-        store.finish()
-        store.link()
+        made.prepare(corpus)
+        filled(made.store(corpus=corpus)).link()
     return made
 
 
@@ -159,3 +170,10 @@ def own_made(made: Made, tmp_path: Path) -> Made:
     for name in ("recipe", *SPLITS):
         shutil.copytree(made.root / name, tmp_path / name)
     return Made(tmp_path)
+
+
+@pytest.fixture
+def two(own_made: Made) -> Made:
+    """The same with corpus two prepared."""
+    own_made.prepare("two")
+    return own_made

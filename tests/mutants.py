@@ -32,7 +32,7 @@ GROUPS = {
         ["tests/common/test_metrics.py", "tests/scoring/test_pooled.py"],
     ),
     "splits": (["ser/corpora/splits.py"], ["tests/corpora/test_splits.py", "tests/corpora/test_csv.py"]),
-    "class_weights": (["ser/training/class_weights.py"], ["tests/training/test_class_weights.py"]),
+    "class_weights": (["ser/training/class_weights.py"], ["tests/training/test_schedule.py"]),
     "pooling": (
         ["ser/nets/pooling.py", "ser/nets/statistics.py"],
         ["tests/nets/test_pooling.py", "tests/nets/test_statistics.py"],

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made import Made
 
+from ser import load_model
 from ser.config import Experiment, write_experiment
+from ser.inference.model import write_sums
 from ser.inference.pack import pack
+from ser.inference.predict.api import EmotionModel
 from ser.scoring.decode import Decoder
 from ser.scoring.result import score_experiment
 from ser.training import Trainer
@@ -24,6 +29,15 @@ def finish(made: Made, root: Path, experiment: Experiment) -> Path:
     Decoder(experiment, folder).decode_parts(data, "test")
     score_experiment(data, folder, "test")
     return folder
+
+
+def edit(model: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what model.json of a model folder holds."""
+    path = model / "model.json"
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+    write_sums(model)
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +61,9 @@ def packed_with(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 def packed(packed_with: Callable[..., tuple[Path, Path]]) -> Path:
     """A model folder: BLSTM, global normalisation, a head for each of the corpora one and two."""
     return packed_with()[1]
+
+
+@pytest.fixture(scope="session")
+def model(packed: Path) -> EmotionModel:
+    """The same, opened."""
+    return load_model(packed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +39,27 @@ def whisper_tensors() -> dict[str, torch.Tensor]:
     return {
         name: torch.from_numpy(rng.normal(0, 0.3, shape).astype(np.float16)).float() for name, shape in shapes.items()
     }
+
+
+def of_transformers(tensors: dict[str, torch.Tensor], heads: int) -> Any:
+    """Whisper's encoder as transformers has it."""
+    from transformers import WhisperConfig, WhisperModel
+
+    size, bands, _ = tensors["conv1.weight"].shape
+    config = WhisperConfig(
+        d_model=size,
+        encoder_layers=1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers.")),
+        encoder_attention_heads=heads,
+        encoder_ffn_dim=tensors["layers.0.fc1.weight"].shape[0],
+        num_mel_bins=bands,
+        decoder_layers=1,
+        decoder_attention_heads=heads,
+        vocab_size=8,
+        **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 0),
+    )
+    encoder = WhisperModel(config).encoder.eval()
+    encoder.load_state_dict(tensors)
+    return encoder
 
 
 def write_ctranslate2(folder: Path, kind: str = "WhisperSpec", dtype: str = "<f2", version: int = 6) -> Path:

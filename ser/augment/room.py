@@ -143,13 +143,13 @@ class Room(Transform):
             box.add_microphone(microphone)
             box.compute_rir()
             response = np.asarray(box.rir[0][0], np.float32)[round(LATE + late) :]
-            if all(_as_said(resample(response, BANK_RATE, rate), rate, rt60) for rate in (BANK_RATE, 8000)):
+            if all(_is_as_drawn(resample(response, BANK_RATE, rate), rate, rt60) for rate in (BANK_RATE, 8000)):
                 about = {"room": room, "rt60": rt60, "source": source, "microphone": microphone}
                 return response / np.abs(response).max(), about
         raise InputError(f"room: no room of these sizes has an RT60 of {list(self.rt60)} s", "augment", "change either")
 
 
-def _as_said(response: np.ndarray, rate: int, rt60: float) -> bool:
+def _is_as_drawn(response: np.ndarray, rate: int, rt60: float) -> bool:
     """Whether the direct sound stands out, without which copies come late, and the time is near what was drawn."""
     return int(np.argmax(np.abs(response))) == 0 and abs(measured_rt60(response, rate) / rt60 - 1) <= TOLERANCE
 

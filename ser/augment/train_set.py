@@ -9,7 +9,7 @@ import copy
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ class TrainSet:
         """Draw the copies; write the data dir (no wav.scp: copies are made again wherever their features are), the
         cuts of originals and copies, and in left_out.tsv the copies that cannot be made."""
         folder, utt2spk = self.folder, read_table(self.train / "utt2spk")
-        rows = {row["id"]: row for row in _rows(self.train.parents[1] / "cuts.jsonl.gz") if row["id"] in utt2spk}
+        with gzip.open(self.train.parents[1] / "cuts.jsonl.gz", "rt", encoding="utf-8") as file:
+            rows = {row["id"]: row for row in map(json.loads, file) if row["id"] in utt2spk}
         lines, utt2uniq, left_out = [], {key: key for key in utt2spk}, []
         voices = self.voices()
         beside = {speaker: voices.without(speaker) for speaker in dict.fromkeys(utt2spk.values())}
@@ -76,16 +77,12 @@ class TrainSet:
                     continue
                 lines.append(_copy_row(rows[key], number, steps))
                 utt2uniq[lines[-1]["id"]] = key
-        tables = {
-            "utt2uniq": utt2uniq,
-            "utt2spk": {key: utt2spk[of] for key, of in utt2uniq.items()},
-            "spk2utt": spk2utt({key: utt2spk[of] for key, of in utt2uniq.items()}),
-            **{name: read_table(self.train / name) for name in BY_SPEAKER if (self.train / name).is_file()},
-        }
-        for name in BY_UTTERANCE:
-            if (self.train / name).is_file():
-                table = read_table(self.train / name)
+        tables = {"utt2uniq": utt2uniq}
+        for name in self._tables():
+            table = tables[name] = read_table(self.train / name)
+            if name not in BY_SPEAKER:
                 tables[name] = {key: table[of] for key, of in utt2uniq.items() if of in table}
+        tables["spk2utt"] = spk2utt(tables["utt2spk"])
         for name, table in tables.items():
             write_table(folder / name, table)
         write_text(folder / "left_out.tsv", "".join(left_out))
@@ -170,12 +167,6 @@ def copies_table(sets: Mapping[str, TrainSet]) -> str:
         if counts["kinds"]
     ]
     return "\n".join([table, *kinds])
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
 
 
 def _copy_row(row: dict[str, Any], number: int, steps: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from ser.batches.batch import Batch, collate
 from ser.batches.dataset import UtteranceDataset, fit_statistics
 from ser.batches.load import UNIFIED, Data, compute_statistics, open_data
-from ser.batches.part import Part, load_part
+from ser.batches.part import Part
 from ser.batches.sampler import Sampler, by_length
 
 __all__ = [
@@ -17,6 +17,5 @@ __all__ = [
     "collate",
     "compute_statistics",
     "fit_statistics",
-    "load_part",
     "open_data",
 ]

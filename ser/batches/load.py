@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -240,35 +240,33 @@ def _train_sets(
 
 def _check_ids(stores: Mapping[str, FeatureStore], data_root: Path) -> None:
     """An utterance id names one utterance in all that an experiment writes."""
-    first: dict[str, str] = {}
-    for corpus, store in stores.items():
-        for cut in store.cuts:
-            other = first.setdefault(cut.id, corpus)
-            if other != corpus:
-                raise InputError(
-                    f"utterance {cut.id} is in {other} too",
-                    data_root / corpus,
-                    (
-                        "leave one of the two corpora out, or, if they are not versions of one corpus, give "
-                        "one's speakers other names in its preparer"
-                    ),
-                )
+    _refuse_shared(
+        "utterance",
+        ((cut.id, corpus, data_root / corpus) for corpus, store in stores.items() for cut in store.cuts),
+        "leave one of the two corpora out, or, if they are not versions of one corpus, give one's speakers other names "
+        "in its preparer",
+    )
 
 
 def _check_speakers(protocols: Mapping[str, Protocol], experiment: Experiment, data_root: Path) -> None:
     """A speaker of two corpora might be trained on in one and tested in the other."""
+    tables = {
+        data_dir_of(data_root, protocol, experiment, part) / "utt2spk": corpus
+        for corpus, protocol in protocols.items()
+        for part in PARTS
+    }
+    speakers = {table: sorted({*read_table(table).values()}) for table in tables if table.is_file()}
+    _refuse_shared(
+        "speaker",
+        ((name, tables[table], table) for table, names in speakers.items() for name in names),
+        "begin the names of speakers with that of their corpus in its preparer (if it is one person, leave one of the "
+        "two corpora out)",
+    )
+
+
+def _refuse_shared(what: str, names: Iterable[tuple[str, str, Path]], fix: str) -> None:
+    """Refuse a name of two corpora; each comes with its corpus and the place where it stands."""
     first: dict[str, str] = {}
-    for corpus, protocol in protocols.items():
-        for part in PARTS:
-            table = data_dir_of(data_root, protocol, experiment, part) / "utt2spk"
-            for speaker in sorted(set(read_table(table).values())) if table.is_file() else ():
-                other = first.setdefault(speaker, corpus)
-                if other != corpus:
-                    raise InputError(
-                        f"speaker {speaker} is in {other} too",
-                        table,
-                        (
-                            "begin the names of speakers with that of their corpus in its preparer (if it is one "
-                            "person, leave one of the two corpora out)"
-                        ),
-                    )
+    for name, corpus, where in names:
+        if (other := first.setdefault(name, corpus)) != corpus:
+            raise InputError(f"{what} {name} is in {other} too", where, fix)

@@ -58,9 +58,6 @@ def check_equal_audio(samples: Samples) -> dict[str, int]:
         raise InputError(
             f"{len(shared)} utterances have equal audio in different parts",
             ", ".join(samples),
-            (
-                "leave one of the corpora out, or name one of each under `drop` in its "
-                f"protocol:\n       {listed(pairs)}"
-            ),
+            f"leave one of the corpora out, or name one of each under `drop` in its protocol:\n       {listed(pairs)}",
         )
     return dict(Counter(group[0][0] for group in groups.values() for _ in group[1:]))

@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import math
 import mmap
-import os
 import re
-import secrets
 import struct
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ser.common import InputError, check_regular, write_text
+from ser.common import InputError, atomic_path, check_regular
 from ser.common.once import parsed_once
-from ser.corpora.kaldi import read_table, table_text
+from ser.corpora.kaldi import read_table, write_table
 
 # Bytes of the archives that a reader keeps mapped in.
 RESIDENT = 16 << 20
@@ -67,16 +66,13 @@ class ArkWriter:
     """
 
     def __init__(self, path: Path, storage: str = "int16", scp: bool = True) -> None:
-        self.path, self.scp = path, scp
-        self.storage = storage
-        self.temporary = path.with_name(f".tmp.{secrets.token_hex(6)}.{path.name}")
+        self.path, self.storage, self.scp = path, storage, scp
         self.offsets: dict[str, int] = {}
         self.size = self.checksum = 0
-        self.file: IO[bytes] | None = None
+        self._stack = ExitStack()
 
     def __enter__(self) -> ArkWriter:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.temporary.open("wb")
+        self._file = self._stack.enter_context(self._stack.enter_context(atomic_path(self.path)).open("wb"))
         return self
 
     def write(self, key: str, matrix: np.ndarray) -> None:
@@ -85,38 +81,22 @@ class ArkWriter:
         Raises:
             InputError: a value of it is not finite.
         """
-        assert self.file is not None
         if not np.isfinite(matrix).all():
             raise InputError(f"{key}: a value that is not a number", self.path, "see what it is computed from")
         self.offsets[key] = self.size + len(key.encode()) + 1
         for data in {"int16": _two_bytes, "float32": _floats}[self.storage](key, matrix):
             self.checksum = zlib.crc32(data, self.checksum)
-            self.size += self.file.write(data)
+            self.size += self._file.write(data)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self.file is not None
-        try:
-            self.file.close()
-            if kind is None:
-                os.replace(self.temporary, self.path)
-                if self.scp:
-                    where = self.path.resolve()
-                    write_text(
-                        self.path.with_suffix(".scp"),
-                        table_text({key: f"{where}:{offset}" for key, offset in self.offsets.items()}),
-                    )
-        except OSError as full:
-            error = full
-        finally:
-            self.temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise InputError(
-                f"cannot be written ({error.strerror or error})",
-                self.path,
-                "make room or choose another place, then run the same command again",
-            ) from error
+        self._stack.__exit__(kind, error, trace)
+        if kind is None and self.scp:
+            where = self.path.resolve()
+            write_table(
+                self.path.with_suffix(".scp"), {key: f"{where}:{offset}" for key, offset in self.offsets.items()}
+            )
 
 
 def as_stored(matrix: np.ndarray, storage: str) -> np.ndarray:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,30 +18,17 @@ from ser.frontends.published import PUBLISHED, fetch_published, published_folder
 from ser.frontends.weights import HUB_NAME, fetch_from_hub, weight_files, weights_digest
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
+    from ser.frontends.huggingface import HuggingFaceEncoder
     from ser.frontends.trainable import TrainableLayers
+    from ser.frontends.whisper import WhisperEncoder
 
 # Part of the key: raise it when the same weights and audio give other values.
 VERSION = 1
 TRIM_FRAME, TRIM_SHIFT = 0.025, 0.01  # s
 WHISPER_SHIFT = 320
 WHISPER = ("ctranslate2", "whisper")
-
-
-class Encoder(Protocol):
-    """A loaded encoder."""
-
-    def encode(self, samples: Sequence[np.ndarray], layers: tuple[int, ...]) -> list[np.ndarray]:
-        """Hidden states of utterances.
-
-        Args:
-            samples: float32, (samples,) each, as many as the encoder needs at least.
-            layers: numbers; 0 is what goes into the first layer.
-
-        Returns:
-            float32, (frames, layers * dim), of each utterance.
-        """
 
 
 class Pretrained(Frontend):
@@ -164,7 +151,7 @@ class Pretrained(Frontend):
         for path in weight_files(self.folder):
             shutil.copyfile(path, folder / path.name)
 
-    def _weights(self) -> Any:
+    def _weights(self) -> tuple[dict[str, Tensor], int]:
         from ser.frontends import whisper
 
         if self.kind == "ctranslate2":
@@ -172,16 +159,15 @@ class Pretrained(Frontend):
         return whisper.read_safetensors(self.folder)
 
     @cached_property
-    def _whisper(self) -> Any:
+    def _whisper(self) -> WhisperEncoder:
         from ser.frontends import whisper
 
         return whisper.WhisperEncoder(*self._weights()).eval().requires_grad_(False)
 
     @cached_property
-    def _encoder(self) -> Encoder:
+    def _encoder(self) -> WhisperEncoder | HuggingFaceEncoder:
         if self.kind in WHISPER:
-            encoder: Encoder = self._whisper
-            return encoder
+            return self._whisper
         from ser.frontends import huggingface
 
         return huggingface.HuggingFaceEncoder(self.folder)
@@ -212,7 +198,7 @@ def find_model(name: str, revision: str) -> Path:
     raise InputError(
         "no such folder",
         f"frontend.model = {name!r}",
-        (f"give a folder, a name of the hub such as facebook/wav2vec2-base, or one of {', '.join(PUBLISHED)}"),
+        f"give a folder, a name of the hub such as facebook/wav2vec2-base, or one of {', '.join(PUBLISHED)}",
     )
 
 

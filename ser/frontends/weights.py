@@ -61,7 +61,7 @@ def weight_files(folder: Path) -> list[Path]:
         raise InputError(
             "pickled weights, which can run code when they are read",
             folder / pickled[0],
-            ("convert them to safetensors (transformers: save_pretrained), or fetch a revision that has these"),
+            "convert them to safetensors (transformers: save_pretrained), or fetch a revision that has these",
         )
     raise InputError("no *.safetensors", folder, "fetch the model again")
 

@@ -92,7 +92,6 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
     from ser.training.device import open_device
 
     path = folder / WEIGHTS
-    _refuse_pickle(path)
     place = open_device(device)
     try:
         tensors, meta = load_tensors(path, vouched=True)
@@ -420,8 +419,8 @@ def verify_checksums(folder: Path) -> None:
         path = folder / name
         if path.is_symlink() or not path.is_file():
             raise InputError("missing, or a link", path, AGAIN)
+        _refuse_pickle(path)
         if sha256(path) != wanted:
-            _refuse_pickle(path)
             raise InputError(f"not the file that was packed (SHA-256 differs from {SUMS})", path, AGAIN)
 
 

@@ -246,10 +246,7 @@ def _check_members(others: Sequence[_Member], member: _Member) -> None:
             raise InputError(
                 f"differs from {first.folder}: {what}",
                 member.folder,
-                (
-                    "give experiments of the same corpora, fold, front end and preprocessing, such as the "
-                    "seeds of one cell"
-                ),
+                "give experiments of the same corpora, fold, front end and preprocessing, such as the seeds of a cell",
             )
 
 

@@ -121,11 +121,7 @@ class Predictor(BasePredictor):
 
     @torch.inference_mode()
     def posteriors(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
-        """float32, (utterances, classes), in the order given, whatever the batches.
-
-        Raises:
-            InputError: one is not a number.
-        """
+        """As of `BasePredictor`, whatever the batches."""
         result = np.empty((len(prepared), len(self.classes)), np.float32)
         for crops in by_length(np.array([len(values) for values in prepared]), BATCH_FRAMES):
             indices = [index for index, _, _ in crops]

@@ -16,13 +16,51 @@ from ser.frontends.preprocess import valid_mask
 from ser.nets.adapter import Adapter
 from ser.nets.adversarial import DomainHead
 from ser.nets.fast import Dropout
-from ser.nets.layers import LayerWeights
 
 # Temporal blocks that take the features directly (da Silva et al. 2020).
 WITHOUT_PREP = {"tdnn", "nin", "attention"}
 
 
-class SpeechEmotionNetwork(nn.Module):
+class Answering(nn.Module):
+    """What a model answers by: heads over pooled vectors.
+
+    Attributes:
+        classes: head name -> its class list, in the order of its outputs.
+    """
+
+    classes: dict[str, tuple[str, ...]]
+
+    def routes(self) -> dict[str, tuple[str, str]]:
+        """What may answer: its name -> (head, corpus whose adapter is used).
+
+        A name is that of a head; or, where one head serves all and each corpus has an adapter, of a corpus.
+        """
+        return {head: (head, head) for head in self.classes}
+
+    def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, frames, bins) and lengths of at least 1 to pooled vectors, (batch, pooled)."""
+        raise NotImplementedError
+
+    def posteriors(self, pooled: Tensor, head: str, corpus: str) -> Tensor:
+        """Pooled vectors to posteriors of one head, (batch, classes)."""
+        raise NotImplementedError
+
+    def average(self, pooled: Tensor, routes: Sequence[tuple[str, str]], classes: Sequence[str]) -> Tensor:
+        """Mean over routes of their posteriors of some classes, (batch, classes), rows that sum to 1.
+
+        A head that does not know a class gives it 0; what it gives to others than `classes` is left out.
+        """
+        answers = [(self.classes[head], self.posteriors(pooled, head, corpus)) for head, corpus in routes]
+        found = []
+        for names, posteriors in answers:
+            # (classes of the head, classes), one where the names are the same.
+            same = [[float(one == other) for other in classes] for one in names]
+            found.append(posteriors @ torch.tensor(same).to(posteriors.device))
+        total = torch.stack(found).sum(0)
+        return total / total.sum(1, keepdim=True)
+
+
+class SpeechEmotionNetwork(Answering):
     """Normalise, layers that are trained, layer weights, pre-net (not before a TDNN), encoder, pooling, heads.
 
     Args:
@@ -123,39 +161,29 @@ class SpeechEmotionNetwork(nn.Module):
             return self.heads[head](pooled)
 
     def routes(self) -> dict[str, tuple[str, str]]:
-        """What may answer: its name -> (head, corpus whose adapter is used).
-
-        A name is that of a head; or, where one head serves all and each corpus has an adapter, of a corpus.
-        """
         if UNIFIED in self.classes and len(self.adapters):
             return {corpus: (UNIFIED, corpus) for corpus in self.corpora}
-        return {head: (head, head) for head in self.classes}
-
-    def average(self, pooled: Tensor, routes: Sequence[tuple[str, str]], classes: Sequence[str]) -> Tensor:
-        """Mean over routes of their posteriors of some classes, (batch, classes), rows that sum to 1.
-
-        A head that does not know a class gives it 0; what it gives to others than `classes` is left out.
-        """
-        return mean_of_heads([(self.classes[h], self.posteriors(pooled, h, corpus)) for h, corpus in routes], classes)
+        return super().routes()
 
     def posteriors(self, pooled: Tensor, head: str, corpus: str) -> Tensor:
-        """Pooled vectors to posteriors of one head, (batch, classes)."""
         return torch.softmax(self.classify(pooled, head, corpus), dim=1)
 
 
-def mean_of_heads(answers: Sequence[tuple[Sequence[str], Tensor]], classes: Sequence[str]) -> Tensor:
-    """Mean of the posteriors of heads, (batch, classes), rows that sum to 1.
+class LayerWeights(nn.Module):
+    """Layers of a pretrained front end as one: their sum, weighted by a softmax over learned scalars, even at first.
 
-    Args:
-        answers: class list and posteriors, (batch, classes of the head), of each head.
+    Yang et al. (2021), SUPERB.
     """
-    found = []
-    for names, posteriors in answers:
-        # (classes of the head, classes), one where the names are the same.
-        same = [[float(one == other) for other in classes] for one in names]
-        found.append(posteriors @ torch.tensor(same).to(posteriors.device))
-    total = torch.stack(found).sum(0)
-    return total / total.sum(1, keepdim=True)
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.scores = nn.Parameter(torch.zeros(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, frames, layers * dim), layers side by side, to (batch, frames, dim)."""
+        weights = torch.softmax(self.scores, dim=0)
+        # Not by unflatten, which ONNX export writes with the batch and frames of its example.
+        return (x.reshape(*x.shape[:2], len(weights), -1) * weights[:, None]).sum(2)
 
 
 def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechEmotionNetwork:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -86,9 +87,5 @@ class Pooled(torch.autograd.Function):
         return of_frames.to(x.dtype), of_attention, None, None
 
 
-def mean(size: int) -> nn.Module:
-    return AttentionPooling(size, variance=False)
-
-
-def mean_and_variance(size: int) -> nn.Module:
-    return AttentionPooling(size, variance=True)
+mean = partial(AttentionPooling, variance=False)
+mean_and_variance = partial(AttentionPooling, variance=True)

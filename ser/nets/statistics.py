@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -46,13 +48,6 @@ class StatisticsPooling(nn.Module):
         return torch.softmax(self.attention(x.float()).squeeze(2).masked_fill(~there, float("-inf")), dim=1)
 
 
-def mean(size: int) -> nn.Module:
-    return StatisticsPooling(size, deviation=False)
-
-
-def statistics(size: int) -> nn.Module:
-    return StatisticsPooling(size, deviation=True)
-
-
-def attentive_statistics(size: int) -> nn.Module:
-    return StatisticsPooling(size, deviation=True, hidden=128)
+mean = partial(StatisticsPooling, deviation=False)
+statistics = partial(StatisticsPooling, deviation=True)
+attentive_statistics = partial(StatisticsPooling, deviation=True, hidden=128)

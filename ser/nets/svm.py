@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ser.nets.network import mean_of_heads
+from ser.nets.network import Answering
 
 
-class LinearSVM(nn.Module):
-    """One-vs-one votes of linear margins, with the methods of `SpeechEmotionNetwork` by which a model answers.
+class LinearSVM(Answering):
+    """One-vs-one votes of linear margins.
 
     It has no probabilities of its own. The score of a class is its number of votes plus s / (3 (|s| + 1)), where s is
     the sum of its margins, so that votes decide. Posteriors are the softmax of scores; confidence needs a temperature
@@ -47,7 +47,6 @@ class LinearSVM(nn.Module):
         return values @ self.weights.T + self.intercepts
 
     def posteriors(self, pooled: Tensor, head: str, corpus: str) -> Tensor:
-        """Margins to posteriors, float32, (batch, classes)."""
         first, second = torch.triu_indices(len(self.columns), len(self.columns), 1, device=pooled.device)
         won = (pooled > 0).double()
         votes = pooled.new_zeros(len(pooled), len(self.columns))
@@ -60,11 +59,3 @@ class LinearSVM(nn.Module):
         found = scores.new_zeros(len(scores), len(self.classes[head]))
         found[:, self.columns] = torch.softmax(scores, dim=1)
         return found.float()
-
-    def routes(self) -> dict[str, tuple[str, str]]:
-        """The one head."""
-        return {head: (head, head) for head in self.classes}
-
-    def average(self, pooled: Tensor, routes: Sequence[tuple[str, str]], classes: Sequence[str]) -> Tensor:
-        """As `SpeechEmotionNetwork.average`."""
-        return mean_of_heads([(self.classes[h], self.posteriors(pooled, h, corpus)) for h, corpus in routes], classes)

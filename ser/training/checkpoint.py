@@ -125,8 +125,3 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: State) -> None:
             value = torch.empty_like(parameter).copy_(value)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def part_of(tensors: State, prefix: str) -> State:
-    """The tensors below a prefix, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

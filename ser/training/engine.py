@@ -36,7 +36,7 @@ from ser.config.metrics import scores, scores_text
 from ser.config.registry import LOSS, built
 from ser.frontends import build_frontend
 from ser.nets import SpeechEmotionNetwork, build
-from ser.nets.averaging import BestStates, LastStates
+from ser.nets.averaging import BestStates, LastStates, part_of
 from ser.nets.evaluate import log_posteriors
 from ser.training import checkpoint as files
 from ser.training.class_weights import class_weights
@@ -416,12 +416,12 @@ class Trainer:
             )
         try:
             state = files.with_new_names(of_kind(files.Progress, meta, ""))
-            self.loss.load_state_dict(files.part_of(tensors, "loss."))
-            self.saved_states.load(files.part_of(tensors, "kept."))
+            self.loss.load_state_dict(part_of(tensors, "loss."))
+            self.saved_states.load(part_of(tensors, "kept."))
             if state["history"]:  # an epoch has ended: what is kept is of this network
                 self.network.load_state_dict(self.saved_states.state())
-            self.network.load_state_dict(files.part_of(tensors, "network."))
-            files.restore_optimizer(self.optimizer, files.part_of(tensors, "optimizer."))
+            self.network.load_state_dict(part_of(tensors, "network."))
+            files.restore_optimizer(self.optimizer, part_of(tensors, "optimizer."))
             self.stopping = Stopping(**state["stopping"])
             if not all(isinstance(value, int | float) for value in state["stopping"].values()):
                 raise TypeError(f"stopping = {state['stopping']}")

@@ -67,13 +67,3 @@ class Focal(nn.Module):
 def _log_posteriors(logits: Tensor) -> Tensor:
     """In float32 at least, under autocast too."""
     return torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=1)
-
-
-def mixed_targets(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
-    """w one + (1 - w) other (mixup: Zhang et al. 2018), float32.
-
-    Args:
-        one, other: target probabilities, (batch, classes).
-        weights: share of `one` in each mixed example, (batch,).
-    """
-    return torch.lerp(other.float(), one.float(), weights.float()[:, None])

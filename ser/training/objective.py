@@ -15,7 +15,7 @@ from ser.config import Training
 from ser.nets import SpeechEmotionNetwork
 from ser.nets.adversarial import weight_at
 from ser.training.device import DeviceConfig
-from ser.training.losses import mixed_targets, smoothed_targets
+from ser.training.losses import smoothed_targets
 
 
 def batch_loss(
@@ -48,8 +48,7 @@ def batch_loss(
     if config.mixup:
         order = torch.from_numpy(rng.permutation(len(targets))).to(machine.device)
         shares = torch.from_numpy(mixup_weights(rng, config.mixup, len(targets))).to(machine.device)
-        features, lengths = mixed(features, lengths, order, shares)
-        soft = mixed_targets(soft, soft[order], shares)
+        features, lengths, soft = mixed(features, lengths, soft, order, shares)
     with machine.autocast():
         pooled = network.regularised(whole(network.pooled(features, lengths)))
     logits = network.classify(pooled, network.head_of(batch.corpus), batch.corpus)
@@ -88,13 +87,17 @@ def auxiliary_loss(
     return loss
 
 
-def mixed(features: Tensor, lengths: Tensor, order: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+def mixed(
+    features: Tensor, lengths: Tensor, targets: Tensor, order: Tensor, shares: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Each example with the one that `order` names, over the frames that both have (mixup: Zhang et al. 2018).
 
     Args:
-        features: (batch, frames, bins); lengths: (batch,); shares: of the first of the two, (batch,).
+        features: (batch, frames, bins); lengths: (batch,); targets: probabilities, (batch, classes).
+        shares: of the first of the two, (batch,).
     """
+    targets = torch.lerp(targets[order], targets, shares[:, None])
     lengths = torch.minimum(lengths, lengths[order])
     features = torch.lerp(features[order], features, shares[:, None, None])
     there = torch.arange(features.shape[1], device=features.device) < lengths[:, None]
-    return features * there[..., None], lengths
+    return features * there[..., None], lengths, targets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -123,32 +124,28 @@ def scalars(row: Mapping[str, Any]) -> dict[str, float]:
 
 def _board(folder: Path, epochs: int) -> Any:
     """A writer that takes back what an interrupted run wrote after the epochs that are kept."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise InputError(
-            "the package tensorboard is not installed",
-            "training.tensorboard",
-            "`pip install tensorboard`, give --extras tensorboard, or leave the option off",
-        ) from None
-    return SummaryWriter(str(folder), purge_step=epochs + 1)
+    return _optional("tensorboard", "torch.utils.tensorboard").SummaryWriter(str(folder), purge_step=epochs + 1)
 
 
 def _wandb(folder: Path, mode: Literal["offline", "online"]) -> Any:
     """A run of Weights & Biases; a training that is continued goes on in the same."""
-    try:
-        import wandb
-    except ImportError:
-        raise InputError(
-            "the package wandb is not installed",
-            "training.wandb",
-            "`pip install wandb`, give --extras wandb, or leave the option off",
-        ) from None
-    name = "/".join(folder.resolve().parts[-3:])
+    wandb, name = _optional("wandb", "wandb"), "/".join(folder.resolve().parts[-3:])
     settings = wandb.Settings(silent=True, console="off")
     return wandb.init(
         project="ser", id=digest(name), name=name, dir=folder, mode=mode, resume="allow", settings=settings
     )
+
+
+def _optional(name: str, module: str) -> Any:
+    """A module of a package that only the option of its name needs."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise InputError(
+            f"the package {name} is not installed",
+            f"training.{name}",
+            f"`pip install {name}`, give --extras {name}, or leave the option off",
+        ) from None
 
 
 def _clock(seconds: float) -> str:

@@ -11,13 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from ser.augment import (
-    change_speed,
-    mask,
-    mixup_weights,
-    sample_augmentation,
-    warp_frequency,
-)
+from ser.augment.spectral import change_speed, mask, mixup_weights, sample_augmentation, warp_frequency
 from ser.config import load
 from ser.frontends.log_stft import log_stft
 from ser.frontends.preprocess import loud_span

@@ -9,10 +9,10 @@ import programs
 import pytest
 import soundfile
 from conftest import refuses
-from made import make
+from made import filled, make
 
 from ser.augment.train_set import copies_table
-from ser.batches import UtteranceDataset, fit_statistics, open_data
+from ser.batches import UtteranceDataset, fit_statistics
 from ser.batches.load import open_train_sets
 from ser.config import write_experiment
 from ser.corpora.cuts import read_cuts
@@ -29,21 +29,25 @@ def copied(tmp_path_factory):
     """Corpora of 24 and 12 training utterances, so that those of the second get one copy each, with features."""
     made = make(tmp_path_factory.mktemp("copied"))
     experiment = made.experiment(*SMALL)
-    sets = open_train_sets(experiment, made.recipe, made.data_root, made.dump)
+    sets = sets_of(made, experiment)
     for train_set in sets.values():
         if train_set.examples > 1:
             train_set.write()
             store = FeatureStore(made.dump, train_set.folder, build_frontend(experiment), train_set.augment)
-            store.compute(1, 1)
-            store.finish()
-            store.link()
+            filled(store).link()
     return made, experiment, sets
+
+
+def sets_of(made, experiment, write=False):
+    sets = open_train_sets(experiment, made.recipe, made.data_root, made.dump)
+    for train_set in sets.values() if write else ():
+        train_set.write()
+    return sets
 
 
 def fresh(tmp_path):
     made = make(tmp_path)
-    experiment = made.experiment(*SMALL)
-    return made, open_train_sets(experiment, made.recipe, made.data_root, made.dump)
+    return made, sets_of(made, made.experiment(*SMALL))
 
 
 def test_the_smaller_corpus_gets_copies_of_its_training_utterances(copied):
@@ -87,8 +91,8 @@ def test_a_set_is_written_the_same_twice(copied, tmp_path):
 
 def test_training_hears_the_copies_and_counts_the_originals(copied):
     made, experiment, _ = copied
-    data = open_data(experiment, made.recipe, made.data_root, made.dump)
-    plain = open_data(made.experiment(), made.recipe, made.data_root, made.dump)
+    data = made.open(experiment)
+    plain = made.open(made.experiment())
     part, before = data.parts("train")["two"], plain.parts("train")["two"]
     assert len(part) == 24
     assert part.original.sum() == 12
@@ -106,15 +110,12 @@ def test_training_hears_the_copies_and_counts_the_originals(copied):
 @pytest.mark.parametrize("normalisation", ["global", "speaker", "corpus", "utterance"])
 def test_statistics_are_of_originals(copied, normalisation):
     made, _, _ = copied
-    overrides = (*SMALL, f"batches.normalisation={normalisation}")
-    copied_parts = open_data(made.experiment(*overrides), made.recipe, made.data_root, made.dump).parts("train")
-    plain_parts = open_data(
-        made.experiment(f"batches.normalisation={normalisation}"), made.recipe, made.data_root, made.dump
-    ).parts("train")
-    one, two = (
-        [UtteranceDataset(part, made.experiment(*overrides).batches) for part in parts.values()]
-        for parts in (copied_parts, plain_parts)
-    )
+
+    def views(*overrides):
+        experiment = made.experiment(f"batches.normalisation={normalisation}", *overrides)
+        return [UtteranceDataset(part, experiment.batches) for part in made.open(experiment).parts("train").values()]
+
+    one, two = views(*SMALL), views()
     np.testing.assert_array_equal(fit_statistics(one), fit_statistics(two))
     for view in one:
         assert all(np.isfinite(view.read(i)).all() and np.abs(view.read(i)).max() < 100 for i in range(len(view)))
@@ -123,22 +124,20 @@ def test_statistics_are_of_originals(copied, normalisation):
 def test_without_stage_2_its_name_is_stated(tmp_path):
     made, _ = fresh(tmp_path)
     with refuses(fix="run stage 2"):
-        open_data(made.experiment(*SMALL), made.recipe, made.data_root, made.dump)
+        made.open(made.experiment(*SMALL))
 
 
 @pytest.mark.parametrize("part", ["valid", "test"])
 def test_a_copy_of_a_held_out_utterance_is_refused(tmp_path, part):
     made = make(tmp_path)
     experiment = made.experiment("augment.copies=2", *SMALL[1:])
-    sets = open_train_sets(experiment, made.recipe, made.data_root, made.dump)
-    for train_set in sets.values():
-        train_set.write()
+    sets = sets_of(made, experiment, write=True)
     folder = sets["one"].folder
     stranger = next(iter(read_table(sets["one"].train.with_name(part) / "utt2spk")))
     table = read_table(folder / "utt2uniq")
     write_table(folder / "utt2uniq", table | {next(key for key in table if key.endswith("-copy1")): stranger})
     with refuses(f"copy of {stranger}"):
-        open_data(experiment, made.recipe, made.data_root, made.dump)
+        made.open(experiment)
 
 
 @pytest.mark.parametrize("change", ["label", "speaker", "audio", "settings"])
@@ -160,7 +159,7 @@ def test_nothing_stale_is_used(tmp_path, change):
         name = {"label": "utt2emo", "speaker": "utt2spk"}[change]
         table = read_table(train / name)
         write_table(train / name, table | {next(iter(table)): {"label": "sad", "speaker": "two9"}[change]})
-    again = open_train_sets(experiment, made.recipe, made.data_root, made.dump)["two"]
+    again = sets_of(made, experiment)["two"]
     assert before.is_dir()
     assert again.folder != before
     assert not again.finished
@@ -169,7 +168,7 @@ def test_nothing_stale_is_used(tmp_path, change):
 def test_a_copy_that_cannot_be_made_is_counted_and_listed(tmp_path):
     made = make(tmp_path)
     experiment = made.experiment("augment.copies=3", "augment.kinds=[mp3]")
-    sets = open_train_sets(experiment, made.recipe, made.data_root, made.dump)
+    sets = sets_of(made, experiment)
     key = next(iter(read_table(sets["two"].train / "utt2spk")))
     path = made.data_root / "two" / "cuts.jsonl.gz"
     with gzip.open(path, "rt") as file:
@@ -179,9 +178,7 @@ def test_a_copy_that_cannot_be_made_is_counted_and_listed(tmp_path):
             row["duration"] = 0.09
     with gzip.open(path, "wt") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
-    sets = open_train_sets(experiment, made.recipe, made.data_root, made.dump)
-    for train_set in sets.values():
-        train_set.write()
+    sets = sets_of(made, experiment, write=True)
     assert len(sets["two"].originals()) == 12 * sets["two"].examples - (sets["two"].examples - 1)
     lines = (sets["two"].folder / "left_out.tsv").read_text().splitlines()
     assert lines[0] == f"{key}-copy1\tmp3 takes 0.1 s or more, and this is 0.090 s long"

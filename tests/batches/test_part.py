@@ -6,7 +6,7 @@ import programs
 import pytest
 import soundfile
 from conftest import ROOT, refuses
-from made import CLASSES, PREPARER, PROTOCOL, write_corpus
+from made import CLASSES, PREPARER, PROTOCOL, filled, write_corpus
 
 from ser.batches import open_data
 from ser.batches.overlap import check_equal_audio
@@ -19,6 +19,16 @@ from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import FEW_FOLDS, PARTS
 from ser.features import FeatureStore
 from ser.frontends import build_frontend
+
+
+@pytest.fixture
+def root(made, tmp_path):
+    """A copy of the data, to be changed."""
+    return shutil.copytree(made.data_root, tmp_path / "data")
+
+
+def opened(made, root, **corpora):
+    return open_data(made.experiment(**corpora), made.recipe, root, made.dump)
 
 
 def test_parts_have_the_speakers_of_the_fold(made):
@@ -52,32 +62,26 @@ def test_hashes_name_settings_split_and_data(made):
     assert again == one
 
 
-def test_a_table_that_lacks_an_utterance_is_named(made, tmp_path):
-    root = tmp_path / "data"
-    shutil.copytree(made.data_root, root)
+def test_a_table_that_lacks_an_utterance_is_named(made, root):
     table = root / "one" / "strict_fold1" / "train" / "utt2emo"
     first, *rest = table.read_text().splitlines(keepends=True)
     table.write_text("".join(rest))
     with refuses(f"no line of {first.split()[0]}", where="utt2emo"):
-        open_data(made.experiment(), made.recipe, root, made.dump).parts("train")
+        opened(made, root).parts("train")
 
 
-def test_another_label_is_other_data(made, tmp_path):
-    root = tmp_path / "data"
-    shutil.copytree(made.data_root, root)
-    before = open_data(made.experiment(), made.recipe, root, made.dump).hashes()
+def test_another_label_is_other_data(made, root):
+    before = opened(made, root).hashes()
     table = root / "one" / "strict_fold1" / "test" / "utt2emo"
     table.write_text(table.read_text().replace("sad", "happy", 1))
-    after = open_data(made.experiment(), made.recipe, root, made.dump).hashes()
+    after = opened(made, root).hashes()
     assert after["data_hash"] != before["data_hash"]
 
 
-def test_a_part_that_a_partial_copy_lacks_is_named(made, tmp_path):
-    root = tmp_path / "data"
-    shutil.copytree(made.data_root, root)
+def test_a_part_that_a_partial_copy_lacks_is_named(made, root):
     shutil.rmtree(root / "one" / "strict_fold1" / "valid")
     with pytest.raises(InputError, match="fold 1 has no valid utterances in this partial copy of one .*one2"):
-        open_data(made.experiment(), made.recipe, root, made.dump).parts("valid")
+        opened(made, root).parts("valid")
 
 
 def test_a_fold_of_many_that_is_not_written_is_named_and_stage_1_with_it_writes_it(made, tmp_path):
@@ -100,9 +104,7 @@ def test_a_fold_of_many_that_is_not_written_is_named_and_stage_1_with_it_writes_
         return {name: opened.parts(name)["many"] for name in PARTS}
 
     stage_1(2)
-    store = FeatureStore(tmp_path / "dump", data / "many", build_frontend(experiments[2]))
-    store.compute(1, 1)
-    store.finish()
+    filled(FeatureStore(tmp_path / "dump", data / "many", build_frontend(experiments[2])))
     assert parts(2)["test"].speakers == ["many02"] * 4
     with refuses("not written", where=f"strict_fold{FEW_FOLDS + 1}", fix=f"run stage 1 with --fold {FEW_FOLDS + 1}"):
         parts(FEW_FOLDS + 1)
@@ -124,16 +126,14 @@ def test_an_utterance_in_two_corpora_is_named(made, tmp_path):
     for name in ("one", "two"):
         shutil.copytree(made.data_root / "one", root / name)
     with refuses("utterance one1-angry-00 is in one too", where="data/two"):
-        open_data(made.experiment(), made.recipe, root, made.dump)
+        opened(made, root)
 
 
-def test_a_speaker_in_two_corpora_is_named(made, tmp_path):
-    root = tmp_path / "data"
-    shutil.copytree(made.data_root, root)
+def test_a_speaker_in_two_corpora_is_named(made, root):
     table = root / "two" / "strict_fold1" / "valid" / "utt2spk"
     table.write_text(table.read_text().replace(" two2", " one1"))
     with refuses("speaker one1 is in one too", where="strict_fold1/valid/utt2spk"):
-        open_data(made.experiment(), made.recipe, root, made.dump)
+        opened(made, root)
 
 
 def test_a_fold_that_only_the_prepared_corpus_can_deny(made):
@@ -142,13 +142,11 @@ def test_a_fold_that_only_the_prepared_corpus_can_deny(made):
 
 
 @pytest.mark.parametrize("table", ["utt2votes", "spk2gender", "utt2emo", "utt2spk"])
-def test_every_table_that_a_part_is_made_of_names_the_data(made, tmp_path, table):
-    root = tmp_path / "data"
-    shutil.copytree(made.data_root, root)
-    before = open_data(made.experiment(), made.recipe, root, made.dump).hashes()["data_hash"]
+def test_every_table_that_a_part_is_made_of_names_the_data(made, root, table):
+    before = opened(made, root).hashes()["data_hash"]
     for path in root.glob(f"one/strict_fold1/train/{table}"):
         path.write_text("".join(f"{line}\n" for line in path.read_text().splitlines()[1:]))
-    assert open_data(made.experiment(), made.recipe, root, made.dump).hashes()["data_hash"] != before
+    assert opened(made, root).hashes()["data_hash"] != before
 
 
 def test_a_part_reads_no_table_but_those_that_name_the_data(made, monkeypatch):
@@ -202,28 +200,19 @@ def test_equal_audio_within_a_part_is_counted(made):
     assert made.open(made.experiment()).warnings() == []
 
 
-def test_data_without_digests_of_samples_ask_for_stage_1(made, tmp_path):
-    root = tmp_path / "data"
-    shutil.copytree(made.data_root, root)
+def test_data_without_digests_of_samples_ask_for_stage_1(made, root):
     path = root / "one" / "cuts.jsonl.gz"
     text = gzip.decompress(path.read_bytes()).decode().replace('"samples_digest"', '"other"')
     path.write_bytes(gzip.compress(text.encode()))
     with refuses(fix="run stage 1"):
-        open_data(made.experiment(), made.recipe, root, made.dump)
+        opened(made, root)
 
 
-def without(made, tmp_path, part, emotion):
-    """The data with no utterance of that emotion in a part of corpus `one`."""
-    root = tmp_path / "data"
-    shutil.copytree(made.data_root, root)
-    for path in (root / "one" / "strict_fold1" / part).iterdir():
+def test_a_class_that_is_tested_and_not_trained_is_named(made, root):
+    for path in (root / "one" / "strict_fold1" / "train").iterdir():
         lines = path.read_text().splitlines()
-        path.write_text("".join(f"{line}\n" for line in lines if f"-{emotion}-" not in line.split()[0]))
-    return open_data(made.experiment(corpora="one"), made.recipe, root, made.dump)
-
-
-def test_a_class_that_is_tested_and_not_trained_is_named(made, tmp_path):
-    data = without(made, tmp_path, "train", "sad")
+        path.write_text("".join(f"{line}\n" for line in lines if "-sad-" not in line.split()[0]))
+    data = opened(made, root, corpora="one")
     assert data.untrained("test") == {"one": ["sad"]}
     assert data.untrained("valid") == {"one": ["sad"]}
     assert "one: sad " in data.warnings()[0]

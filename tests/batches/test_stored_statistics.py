@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made import filled
 
 from ser.batches import UtteranceDataset, compute_statistics, fit_statistics, open_data
 from ser.batches.statistics import FOLDER
@@ -107,9 +108,7 @@ def test_a_store_that_cannot_be_written_is_left_as_it_is(parts, monkeypatch):
 def stage_3(made, dump, experiment, jobs):
     """Features and statistics of so many jobs, one after another; the files of statistics -> their bytes."""
     for corpus in experiment.corpora:
-        store = FeatureStore(dump, made.data_root / corpus, build_frontend(experiment))
-        store.compute(1, 1)
-        store.finish()
+        filled(FeatureStore(dump, made.data_root / corpus, build_frontend(experiment)))
     for job in range(jobs, 0, -1):
         compute_statistics(experiment, made.recipe, made.data_root, dump, job, jobs)
     return {path.relative_to(dump).as_posix(): path.read_bytes() for path in dump.rglob(f"{FOLDER}/*.safetensors")}

@@ -32,7 +32,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from needs import ROOT, benchmark, need, ratio, seconds
+from needs import ROOT, benchmark, need, ratio, seconds, timed
 
 need("audiomentations", "librosa")
 
@@ -256,12 +256,7 @@ def measure(folder: Path, rounds: int, utterances: int) -> tuple[dict[str, Any],
         "one_job": partial(jobs_seconds, bench, 1),
         "two_jobs": partial(jobs_seconds, bench, 2),
     }
-    for run in runs.values():
-        run()  # warm
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(run())
+    times = timed(runs, rounds)
     audio = sum(cut.duration for cut in bench.copied)
     found = {
         "vs_lhotse": ratio(times["lhotse"], times["ours"]),

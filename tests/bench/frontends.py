@@ -12,22 +12,22 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import shutil
 import sys
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from needs import benchmark, need
+from needs import benchmark, need, peak_mb, seconds, timed
 
 need("transformers")
 
 import numpy as np
 import torch
 from bench_corpora import prepare_corpus
+from tiny import of_transformers
+from transformers import WhisperFeatureExtractor
 
 from ser.audio import resample
 from ser.config import load
@@ -60,7 +60,8 @@ class Bench:
         mels = sorted((log_mel(torch.from_numpy(x), 80) for x in trimmed), key=lambda mel: mel.shape[1])
         self.batches = [_padded(mels[i : i + BATCH]) for i in range(0, len(mels), BATCH)]
         self.encoder = self.frontend._whisper
-        self.extractor, self.theirs = _transformers(model)
+        self.extractor = WhisperFeatureExtractor(feature_size=80)
+        self.theirs = of_transformers(*read_ctranslate2(model / "model.bin"))
 
     def ours(self) -> None:
         shutil.rmtree(self.folder / "ours", ignore_errors=True)
@@ -85,58 +86,28 @@ def _padded(mels: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack([torch.nn.functional.pad(mel, (0, longest - mel.shape[1])) for mel in mels])
 
 
-def _transformers(folder: Path) -> tuple[Any, Any]:
-    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
-
-    tensors, heads = read_ctranslate2(folder / "model.bin")
-    size = tensors["conv1.weight"].shape[0]
-    depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
-    special = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 0)
-    config = WhisperConfig(
-        d_model=size,
-        encoder_layers=depth,
-        encoder_attention_heads=heads,
-        encoder_ffn_dim=tensors["layers.0.fc1.weight"].shape[0],
-        decoder_layers=1,
-        vocab_size=8,
-        **special,
-    )
-    encoder = WhisperModel(config).encoder.eval()
-    encoder.load_state_dict(tensors)
-    return WhisperFeatureExtractor(feature_size=80), encoder
-
-
-def peak_mb(folder: Path, data_dir: Path, cuts: list[Cut]) -> float:
+def peak_of(folder: Path, data_dir: Path, cuts: list[Cut]) -> float:
     """Of a fresh process, which does as much as `Bench.ours`."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak, (folder, data_dir, cuts))
-
-
-def _peak(folder: Path, data_dir: Path, cuts: list[Cut]) -> float:
     torch.set_num_threads(1)
     store = FeatureStore(folder / "peak", data_dir, build_frontend(load("pretrained", None, ["corpora=[ravdess]"])))
     store.cuts = list(cuts)
     store.compute(1, 1)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_mb()
 
 
 def measure(folder: Path, rounds: int, utterances: int) -> dict[str, Any]:
     bench = Bench(folder, utterances)
-    runs: dict[str, Callable[[], None]] = {"ours": bench.ours, "bare": bench.bare, "theirs": bench.transformers}
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if number:  # the first is to warm up
-                times[name].append(time.perf_counter() - start)
+    runs = {"ours": bench.ours, "bare": bench.bare, "theirs": bench.transformers}
+    times = timed({name: partial(seconds, run) for name, run in runs.items()}, rounds)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        peak = pool.apply(peak_of, (folder, bench.data_dir, bench.cuts))
     share = sum(map(len, bench.whole)) / 16_000 / bench.seconds
     ours = np.array(times["ours"])
     return {
         "xrt_whisper_tiny": round(bench.seconds / median(times["ours"]), 1),
         "vs_bare": round(float(np.median(np.array(times["bare"]) / ours)), 3),
         "vs_transformers": round(float(np.median(np.array(times["theirs"]) / share / ours)), 2),
-        "peak_mb": round(peak_mb(folder, bench.data_dir, bench.cuts)),
+        "peak_mb": round(peak),
     }
 
 

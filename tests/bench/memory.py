@@ -10,16 +10,13 @@ part of each run. `peak_mb` is the process's greatest resident size, less what s
 
 from __future__ import annotations
 
-import argparse
-import json
+import multiprocessing
 import shutil
-import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from needs import need, parser_of, show
+from needs import benchmark, need, peak_mb
 
 need()
 
@@ -53,47 +50,29 @@ def repeated(part: Part, times: int, folder: Path) -> Part:
     )
 
 
-def peak() -> float:
-    """MB; ru_maxrss would begin with what the parent process held."""
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-
-
 def run(data_root: Path, dump: Path, folder: Path, times: int, steps: int) -> dict[str, float]:
     experiment = load(
         "strict", None, ["corpora=[tess,ravdess]", "augment.copies=0", "training.device=cpu", "temporal=lstm"]
     )
     data = open_data(experiment, None, data_root, dump)
     train, valid = ({c: repeated(p, times, folder) for c, p in data.parts(name).items()} for name in ("train", "valid"))
-    before = peak()
+    before = peak_mb()
     trainer = Trainer(experiment, folder, data.heads, train, valid, {})
     trainer._validate(1)
     trainer.run_steps(steps)
     trainer._validate(2)
-    return {"utterances": sum(map(len, (*train.values(), *valid.values()))), "peak_mb": round(peak() - before, 1)}
+    return {"utterances": sum(map(len, (*train.values(), *valid.values()))), "peak_mb": round(peak_mb() - before, 1)}
 
 
-def main() -> int:
-    parser = parser_of(__doc__)
-    parser.add_argument("--times", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--alone", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.alone:
-        folder = options.folder
-        print(json.dumps(run(folder / "data", folder / "dump", folder, options.alone, options.steps)))
-        return 0
-    found = {}
-    with tempfile.TemporaryDirectory() as name:
-        prepared(Path(name), ("tess", "ravdess"))
-        for times in (1, options.times):
-            command = [sys.executable, __file__, "--alone", str(times), "--folder", name, "--steps", str(options.steps)]
-            result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            found |= {f"{key}_{times}x": value for key, value in json.loads(result.stdout).items()}
-    found["peak_ratio"] = round(found[f"peak_mb_{options.times}x"] / found["peak_mb_1x"], 3)
-    show(found, options.json)
-    return 0
+def measure(folder: Path, times: int, steps: int) -> dict[str, float]:
+    roots = prepared(folder, ("tess", "ravdess"))
+    found: dict[str, float] = {}
+    for number in (1, times):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:  # a process of its own
+            own = pool.apply(run, (*roots, folder, number, steps))
+        found |= {f"{key}_{number}x": value for key, value in own.items()}
+    return found | {"peak_ratio": round(found[f"peak_mb_{times}x"] / found["peak_mb_1x"], 3)}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(benchmark(__doc__, measure, times=8, steps=300))

@@ -65,6 +65,20 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def timed(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[Any]]:
+    """What each run gives in each of some rounds, in which they take turns, after one to warm up."""
+    found: dict[str, list[Any]] = {name: [] for name in runs}
+    for _ in range(1 + rounds):
+        for name, run in runs.items():
+            found[name].append(run())
+    return {name: own[1:] for name, own in found.items()}
+
+
+def peak_mb() -> float:
+    """Greatest resident size of this process, less than ru_maxrss, which begins with that of the parent."""
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+
+
 def ratio(one: list[float], other: list[float]) -> float:
     """Median of the ratios of a round."""
     return round(median(a / b for a, b in zip(one, other, strict=True)), 3)

@@ -35,7 +35,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, get_type_hints
 
-from needs import ROOT, benchmark, need, ratio, seconds
+from needs import ROOT, benchmark, need, ratio, seconds, timed
 
 need("onnx", "onnxruntime")
 
@@ -283,15 +283,10 @@ def measure(folder: Path, rounds: int, files: int, peer: str) -> tuple[dict[str,
     }
     if not other.reason:
         runs["peer"] = other.run
-    for run in runs.values():
-        run()  # warm
-    times: dict[str, list[Any]] = {name: [] for name in runs}
-    parts: list[dict[str, float]] = []
-    for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(run())
-        parts.append(bench.parts())
+    runs["parts"] = bench.parts
+    times = timed(runs, rounds)
     other.end()
+    parts = times.pop("parts")
     times["bare"], times["ours"] = ([both[i] for both in times["both"]] for i in range(2))
 
     def xrt(name: str) -> int:

@@ -12,7 +12,6 @@ the runs that pool, status, ledger, findings and report read are made: what is m
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -22,7 +21,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from needs import ROOT, need
+from needs import ROOT, need, parser_of
 
 need()
 
@@ -115,12 +114,16 @@ def open_corpus(folder: Path):
     return open_data(experiment(folder), folder / "recipe", folder / "data", folder / "dump")
 
 
-def features(folder: Path, n: int) -> None:
-    """Stage 3."""
+def open_store(folder: Path):
     from ser.features import FeatureStore
     from ser.frontends import build_frontend
 
-    store = FeatureStore(folder / "dump", folder / "data" / "scale", build_frontend(experiment(folder)))
+    return FeatureStore(folder / "dump", folder / "data" / "scale", build_frontend(experiment(folder)))
+
+
+def features(folder: Path, n: int) -> None:
+    """Stage 3."""
+    store = open_store(folder)
     store.compute(1, 1)
     store.finish()
     store.link()
@@ -128,10 +131,7 @@ def features(folder: Path, n: int) -> None:
 
 def index(folder: Path, n: int) -> None:
     """Where the features are."""
-    from ser.features import FeatureStore
-    from ser.frontends import build_frontend
-
-    store = FeatureStore(folder / "dump", folder / "data" / "scale", build_frontend(experiment(folder)))
+    store = open_store(folder)
     store.num_frames()
     store.reader()
 
@@ -274,8 +274,7 @@ def table(found: dict[str, dict[str, dict[str, float]]], sizes: list[int]) -> st
 
 def main() -> int:
     """Measure, or, started again by `measure`, do one thing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON, not a table")
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--n", type=int, default=500, help="utterances of the smallest corpus, at least 160 (%(default)s)"
     )

@@ -10,15 +10,14 @@ other on all cores, over side by side on half of them each.
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
+import multiprocessing
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from statistics import median
 
-from needs import need, parser_of, seconds
+from needs import benchmark, need, seconds
 
 need()
 
@@ -131,7 +130,8 @@ class ProjectedOnce(nn.Module):
         return torch.cat([found[:, 0], found[:, 1].flip(0)], dim=2).transpose(0, 1)
 
 
-def measure(rounds: int) -> dict[str, float]:
+def measure(folder: Path, rounds: int, threads: int) -> dict[str, float]:
+    torch.set_num_threads(threads)
     bf16 = has_bfloat16(torch.device("cpu"))
     kind = torch.bfloat16 if bf16 else torch.float32
 
@@ -166,12 +166,16 @@ def measure(rounds: int) -> dict[str, float]:
 
 def trainings(threads: list[int], steps: int) -> None:
     """Processes with so many threads, each of which makes so many steps of a BLSTM."""
-    command = [sys.executable, __file__, "--steps", str(steps), "--threads"]
-    for process in [subprocess.Popen([*command, str(number)]) for number in threads]:
-        assert process.wait() == 0
+    processes = [multiprocessing.get_context("spawn").Process(target=make_steps, args=(n, steps)) for n in threads]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
 
 
-def make_steps(steps: int) -> None:
+def make_steps(threads: int, steps: int) -> None:
+    torch.set_num_threads(threads)
     bf16 = has_bfloat16(torch.device("cpu"))
     x, lengths = torch.randn(BATCH, FRAMES, SIZE), torch.full((BATCH,), FRAMES)
     prep = nn.Sequential(nn.Linear(SIZE, SIZE), nn.ReLU(), nn.Linear(SIZE, SIZE), nn.ReLU())
@@ -185,20 +189,5 @@ def make_steps(steps: int) -> None:
         optimizer.step()
 
 
-def main() -> int:
-    parser = parser_of(__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.steps:
-        make_steps(options.steps)
-        return 0
-    found = measure(options.rounds)
-    print(json.dumps(found) if options.json else "\n".join(f"{ratio:6.2f}  {name}" for name, ratio in found.items()))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(benchmark(__doc__, measure, rounds=5, threads=1))

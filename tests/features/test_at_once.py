@@ -11,7 +11,7 @@ import programs
 import pytest
 from conftest import ROOT
 from made import Made
-from test_store import archives, prepared, store_of
+from test_store import archives
 
 from ser.common.progress import progress
 from ser.config import write_experiment
@@ -66,80 +66,76 @@ def lines(path: Path) -> list[str]:
 
 def same_as(made: Made, own: Made) -> bool:
     """Whether the features are those that one process made without haste."""
-    expected, found = store_of(made).reader(), store_of(own).reader()
-    return all(np.array_equal(found.read(cut.id), expected.read(cut.id)) for cut in store_of(own).cuts)
+    expected, found = made.store().reader(), own.store().reader()
+    return all(np.array_equal(found.read(cut.id), expected.read(cut.id)) for cut in own.store().cuts)
 
 
 @pytest.mark.slow
-def test_processes_at_once_compute_nothing_twice(made, own_made):
+def test_processes_at_once_compute_nothing_twice(made, two):
     """Two runs with other numbers of jobs: their shares cross, and so do the orders in which they take the locks."""
-    prepared(own_made)
     jobs = [(1, 1), (1, 2), (2, 2)]
-    processes = [start(own_made, f"log{n}", job, number, 0.02) for n, (job, number) in enumerate(jobs)]
-    wait_for(lambda: all((own_made.root / f"log{n}").exists() for n in range(3)))
-    (own_made.root / "go").touch()
+    processes = [start(two, f"log{n}", job, number, 0.02) for n, (job, number) in enumerate(jobs)]
+    wait_for(lambda: all((two.root / f"log{n}").exists() for n in range(3)))
+    (two.root / "go").touch()
     outputs = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
-    logs = [lines(own_made.root / f"log{n}") for n in range(3)]
-    assert Counter(key for log in logs for key in log) == Counter(cut.id for cut in store_of(own_made).cuts)
+    logs = [lines(two.root / f"log{n}") for n in range(3)]
+    assert Counter(key for log in logs for key in log) == Counter(cut.id for cut in two.store().cuts)
     assert sum(int(output.split()[0]) for output, _ in outputs) == 24
-    store = store_of(own_made)
+    store = two.store()
     assert store.finish() == 24
-    assert upkeep.verify_archives(own_made.dump) == ([], len(archives(own_made)))
-    assert same_as(made, own_made)
+    assert upkeep.verify_archives(two.dump) == ([], len(archives(two)))
+    assert same_as(made, two)
 
 
 @pytest.mark.slow
-def test_after_a_kill_9_what_is_whole_is_kept_and_the_rest_made(made, own_made):
-    prepared(own_made)
-    (own_made.root / "go").touch()
-    process = start(own_made, "log", 1, 1, 0.05)
+def test_after_a_kill_9_what_is_whole_is_kept_and_the_rest_made(made, two):
+    (two.root / "go").touch()
+    process = start(two, "log", 1, 1, 0.05)
     # At work on an archive, with others done.
-    wait_for(lambda: len(archives(own_made)) >= 2 and list(own_made.dump.rglob(".tmp.*.ark")), process)
+    wait_for(lambda: len(archives(two)) >= 2 and list(two.dump.rglob(".tmp.*.ark")), process)
     process.kill()
     process.wait()
-    killed = list(own_made.dump.rglob(".tmp.*"))
-    before = {path: path.read_bytes() for path in archives(own_made)}
-    store = store_of(own_made)
+    killed = list(two.dump.rglob(".tmp.*"))
+    before = {path: path.read_bytes() for path in archives(two)}
+    store = two.store()
     assert not store.finished
     kept = len(store.archives.entries())
     assert 0 < kept < 24
-    assert upkeep.verify_archives(own_made.dump)[0] == []
+    assert upkeep.verify_archives(two.dump)[0] == []
     assert store.compute(1, 1) == (24 - kept, kept)
     assert store.finish() == 24
     assert {path: path.read_bytes() for path in before} == before
-    assert upkeep.verify_archives(own_made.dump) == ([], len(archives(own_made)))
-    assert same_as(made, own_made)
-    assert list(own_made.dump.rglob(".tmp.*")) == killed
+    assert upkeep.verify_archives(two.dump) == ([], len(archives(two)))
+    assert same_as(made, two)
+    assert list(two.dump.rglob(".tmp.*")) == killed
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_leaves_nothing_half_written(own_made, number, code):
-    prepared(own_made)
-    (own_made.root / "go").touch()
-    process = start(own_made, "log", 1, 1, 0.05)
-    wait_for(lambda: archives(own_made) and list(own_made.dump.rglob(".tmp.*.ark")), process)
+def test_a_signal_leaves_nothing_half_written(two, number, code):
+    (two.root / "go").touch()
+    process = start(two, "log", 1, 1, 0.05)
+    wait_for(lambda: archives(two) and list(two.dump.rglob(".tmp.*.ark")), process)
     process.send_signal(number)
     assert process.wait(timeout=60) == code
     assert "Traceback" not in process.printed()[1]
-    assert not list(own_made.dump.rglob(".tmp.*"))
-    kept = len(store_of(own_made).archives.entries())
+    assert not list(two.dump.rglob(".tmp.*"))
+    kept = len(two.store().archives.entries())
     assert 0 < kept < 24
-    assert store_of(own_made).compute(1, 1) == (24 - kept, kept)
+    assert two.store().compute(1, 1) == (24 - kept, kept)
 
 
 @pytest.mark.slow
-def test_a_process_waits_for_another_that_is_at_work_and_takes_what_it_made(own_made):
-    prepared(own_made)
-    store = store_of(own_made)
-    (own_made.root / "go").touch()
+def test_a_process_waits_for_another_that_is_at_work_and_takes_what_it_made(two):
+    store = two.store()
+    (two.root / "go").touch()
     with ExitStack() as locks:
         for bucket in range(BUCKETS):
             locks.enter_context(bucket_lock(bucket_path(store.archives.folder, bucket)))
-        process = start(own_made, "log", 1, 1, 0)
+        process = start(two, "log", 1, 1, 0)
         wait_for(lambda: "features are being computed by another process; waiting for it" in process.printed()[1])
-        assert archives(own_made) == []
+        assert archives(two) == []
         share = {store.content_of(cut): cut for cut in store.cuts[:10]}
         store._write_archive(share, progress(text="", unit=""))
     output, _ = process.communicate(timeout=120)

@@ -7,38 +7,19 @@ import lhotse
 import numpy as np
 import pytest
 import soundfile
-from made import Made
+from made import Made, filled
 
 import ser.features.store as module
 from ser.audio import read_audio
 from ser.common import InputError, digest, read_json
 from ser.corpora.kaldi import read_table, validate
-from ser.corpora.prepare import prepare_corpus
-from ser.corpora.preparers import load_preparer
-from ser.corpora.protocol import read_protocol
 from ser.features import FeatureStore
-from ser.features.index import bucket_of
+from ser.features.index import bucket_of, local_copy
 from ser.frontends import build_frontend
 
 
-def prepared(made: Made, corpus: str = "two") -> None:
-    prepare_corpus(
-        load_preparer(corpus, made.recipe),
-        read_protocol(corpus, made.recipe),
-        made.root / corpus,
-        made.data_root / corpus,
-        allow_partial=False,
-    )
-
-
-def store_of(made: Made, *overrides: str, corpus: str = "two") -> FeatureStore:
-    return FeatureStore(made.dump, made.data_root / corpus, build_frontend(made.experiment(*overrides)))
-
-
-def computed(made: Made, *overrides: str, corpus: str = "two") -> FeatureStore:
-    store = store_of(made, *overrides, corpus=corpus)
-    store.compute(1, 1)
-    store.finish()
+def computed(made: Made) -> FeatureStore:
+    store = filled(made.store())
     store.link()
     return store
 
@@ -54,7 +35,7 @@ def overwrite(made: Made, name: str, seed: int, samples: int = 2000) -> None:
 
 
 def test_values_are_those_of_the_audio_for_every_reader(made):
-    store = store_of(made, corpus="one")
+    store = made.store(corpus="one")
     cuts = lhotse.CutSet.from_file(store.folder / "cuts.jsonl.gz")
     lhotse.validate(cuts, read_data=True)
     assert all(cut.pad(duration=1).load_features().shape[1] == 257 for cut in cuts)
@@ -77,7 +58,7 @@ def test_data_dirs_get_their_features_and_stay_valid(made):
 
 def test_the_key_of_originals_is_that_which_results_record(made):
     """The formula of version 1, which no change of the code may change, and a digest worked out by it once."""
-    store = store_of(made)
+    store = made.store()
     names = [[cut.id, cut.audio_digest, cut.start, cut.duration] for cut in store.cuts]
     assert store.key == digest(1, store.frontend.identity(), names)
     settings = {"sampling_rate": 8000, "frame_length": 512, "frame_shift": 128, "window": "hann", "floor": 1e-10}
@@ -86,28 +67,27 @@ def test_the_key_of_originals_is_that_which_results_record(made):
     assert digest(1, store.frontend.identity(), [row]) == "09dc9990ed6a4b6d"
 
 
-def test_a_content_is_computed_once_whatever_its_id(own_made):
+def test_a_content_is_computed_once_whatever_its_id(two):
     """The same audio under other ids, as of a corpus whose preparer names speakers otherwise."""
-    prepared(own_made)
-    computed(own_made)
-    before = archives(own_made)
-    preparer = own_made.recipe / "local" / "prepare_two.py"
+    computed(two)
+    before = archives(two)
+    preparer = two.recipe / "local" / "prepare_two.py"
     preparer.write_text(preparer.read_text().replace('f"{match[1]}-', 'f"{match[1]}-again-'))
-    prepared(own_made)
-    store = store_of(own_made)
+    two.prepare("two")
+    store = two.store()
     assert not store.finished
     assert store.compute(1, 1) == (0, 24)
     assert store.finish() == 24
-    assert archives(own_made) == before
-    wave = read_audio(own_made.root / "two" / "two1_sad_00.wav")
+    assert archives(two) == before
+    wave = read_audio(two.root / "two" / "two1_sad_00.wav")
     np.testing.assert_allclose(store.reader().read("two1-again-sad-00"), store.frontend.extract(wave.mono), atol=1e-3)
 
 
 def test_equal_audio_shares_one_entry(own_made):
     wave = own_made.root / "two" / "two1_sad_00.wav"
     (own_made.root / "two" / "two1_sad_01.wav").write_bytes(wave.read_bytes())
-    prepared(own_made)
-    store = store_of(own_made)
+    own_made.prepare("two")
+    store = own_made.store()
     assert store.compute(1, 1) == (23, 0)
     assert store.finish() == 24
     places = read_table(store.folder / "feats.scp")
@@ -115,17 +95,16 @@ def test_equal_audio_shares_one_entry(own_made):
     assert len(set(places.values())) == 23
 
 
-def test_small_corpora_have_few_archives(own_made):
-    prepared(own_made)
-    store = store_of(own_made)
+def test_small_corpora_have_few_archives(two):
+    store = two.store()
     store.compute(1, 2)
     store.compute(2, 2)
-    assert len(archives(own_made)) == 2
+    assert len(archives(two)) == 2
 
 
 def test_archives_are_whole_buckets_or_more_and_no_larger_than_allowed(own_made, monkeypatch):
     monkeypatch.setattr(module, "ARCHIVE", 5)
-    prepared(own_made)
+    own_made.prepare("two")
     store = computed(own_made)
     found = [read_json(path.with_suffix(".json"))["entries"] for path in archives(own_made)]
     assert sum(map(len, found)) == 24
@@ -136,9 +115,8 @@ def test_archives_are_whole_buckets_or_more_and_no_larger_than_allowed(own_made,
     assert spread == sorted(list(range(64)) * 4)
 
 
-def test_jobs_share_the_work_and_another_number_of_jobs_goes_on(own_made):
-    prepared(own_made)
-    store = store_of(own_made)
+def test_jobs_share_the_work_and_another_number_of_jobs_goes_on(two):
+    store = two.store()
     one = store.compute(1, 3)
     assert 0 < one[0] < 24
     assert one[1] == 0
@@ -154,9 +132,8 @@ def test_jobs_share_the_work_and_another_number_of_jobs_goes_on(own_made):
     assert store.compute(1, 1) == (0, 24)
 
 
-def test_an_interrupted_job_leaves_nothing_that_looks_finished_and_keeps_what_is(own_made, monkeypatch):
-    prepared(own_made)
-    store = store_of(own_made)
+def test_an_interrupted_job_leaves_nothing_that_looks_finished_and_keeps_what_is(two, monkeypatch):
+    store = two.store()
     calls = []
 
     def interrupted(*arguments):
@@ -170,40 +147,37 @@ def test_an_interrupted_job_leaves_nothing_that_looks_finished_and_keeps_what_is
     monkeypatch.setattr(module, "samples_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.compute(1, 1)
-    assert not list(own_made.dump.rglob(".tmp*"))
-    done = [read_json(path.with_suffix(".json")) for path in archives(own_made)]
+    assert not list(two.dump.rglob(".tmp*"))
+    done = [read_json(path.with_suffix(".json")) for path in archives(two)]
     kept = sum(len(index["entries"]) for index in done)
     assert 0 < kept <= 8
     assert store.compute(1, 1) == (24 - kept, kept)
     assert store.finish() == 24
 
 
-def test_an_archive_without_index_is_nobodys(own_made):
-    prepared(own_made)
-    store = computed(own_made)
-    (archive,) = archives(own_made)
+def test_an_archive_without_index_is_nobodys(two):
+    computed(two)
+    (archive,) = archives(two)
     archive.with_suffix(".json").unlink()
-    again = FeatureStore(own_made.dump, store.data_dir, store.frontend)
+    again = two.store()
     assert again.compute(1, 1) == (24, 0)
 
 
-def test_a_truncated_archive_is_not_taken_for_another_set(own_made):
-    prepared(own_made)
-    computed(own_made)
-    (archive,) = archives(own_made)
+def test_a_truncated_archive_is_not_taken_for_another_set(two):
+    computed(two)
+    (archive,) = archives(two)
     with archive.open("r+b") as file:
         file.truncate(archive.stat().st_size - 1)
-    overwrite(own_made, "two1_sad_00.wav", 5)
-    prepared(own_made)
-    store = store_of(own_made)
+    overwrite(two, "two1_sad_00.wav", 5)
+    two.prepare("two")
+    store = two.store()
     assert store.compute(1, 1) == (24, 0)
     assert store.finish() == 24
     assert len(store.reader().read("two2-sad-02")) == store.num_frames()["two2-sad-02"]
 
 
-def test_archives_are_copied_once_to_a_disk_of_the_machine_and_read_there(own_made, tmp_path):
-    prepared(own_made)
-    store = computed(own_made)
+def test_archives_are_copied_once_to_a_disk_of_the_machine_and_read_there(two, tmp_path):
+    store = computed(two)
     local = FeatureStore(store.dump_dir, store.data_dir, store.frontend, local=str(tmp_path / "scratch"))
     expected, reader = store.reader(), local.reader()
     for key in expected.places:
@@ -220,24 +194,22 @@ def test_archives_are_copied_once_to_a_disk_of_the_machine_and_read_there(own_ma
         damaged.read(key)
 
 
-def test_a_damaged_index_is_named_with_the_mend(own_made):
-    prepared(own_made)
-    store = computed(own_made)
-    (archive,) = archives(own_made)
+def test_a_damaged_index_is_named_with_the_mend(two):
+    computed(two)
+    (archive,) = archives(two)
     archive.with_suffix(".json").write_text('{"entries": {"ab": 3}}')
-    again = FeatureStore(own_made.dump, store.data_dir, store.frontend)
+    again = two.store()
     with pytest.raises(InputError, match=r"\.json: not the index of an archive .*; run steps/store\.py verify"):
         again.compute(1, 1)
 
 
-def test_a_moved_store_is_joined_anew(own_made, tmp_path):
-    prepared(own_made)
-    store = store_of(own_made)
+def test_a_moved_store_is_joined_anew(two, tmp_path):
+    store = two.store()
     store.compute(1, 2)
     store.compute(2, 2)
     store.finish()
-    own_made.dump.rename(tmp_path / "elsewhere")
-    moved = FeatureStore(tmp_path / "elsewhere", own_made.data_root / "two", store.frontend)
+    two.dump.rename(tmp_path / "elsewhere")
+    moved = FeatureStore(tmp_path / "elsewhere", two.data_root / "two", store.frontend)
     assert not moved.finished
     assert moved.compute(1, 1) == (0, 24)
     moved.finish()
@@ -251,23 +223,21 @@ def test_a_moved_store_is_joined_anew(own_made, tmp_path):
     assert moved.finish() == 24
 
 
-def test_a_set_whose_archives_are_elsewhere_is_not_finished(own_made, tmp_path):
+def test_a_set_whose_archives_are_elsewhere_is_not_finished(two, tmp_path):
     """Though they are there: the other store may be removed."""
-    prepared(own_made)
-    computed(own_made)
-    (own_made.root / "other").mkdir()
-    other = FeatureStore(own_made.root / "other", own_made.data_root / "two", build_frontend(own_made.experiment()))
+    computed(two)
+    (two.root / "other").mkdir()
+    other = FeatureStore(two.root / "other", two.data_root / "two", build_frontend(two.experiment()))
     other.folder.parent.mkdir()
-    store_of(own_made).folder.rename(other.folder)
+    two.store().folder.rename(other.folder)
     assert not other.finished
 
 
-def test_an_archive_that_shrank_is_an_error_and_no_crash(own_made):
-    prepared(own_made)
-    store = computed(own_made)
+def test_an_archive_that_shrank_is_an_error_and_no_crash(two):
+    store = computed(two)
     reader = store.reader()
     reader.read("two2-sad-02")
-    with archives(own_made)[0].open("r+b") as file:
+    with archives(two)[0].open("r+b") as file:
         file.truncate(1000)
     with pytest.raises(InputError, match=r"the archive ends within it; run steps/store\.py verify"):
         reader.read("two2-sad-02")
@@ -284,51 +254,47 @@ def test_an_archive_that_shrank_is_an_error_and_no_crash(own_made):
     ],
 )
 def test_other_settings_have_another_key_and_other_archives(made, override):
-    other = store_of(made, override)
-    assert other.key != store_of(made).key
-    assert other.archives.folder != store_of(made).archives.folder
+    other = made.store(override)
+    assert other.key != made.store().key
+    assert other.archives.folder != made.store().archives.folder
     assert other.archives.entries() == {}
     with pytest.raises(InputError, match="no features of .* under these settings; run stage 3"):
         other.reader()
 
 
-def test_other_audio_has_another_key_and_only_it_is_computed(own_made):
-    prepared(own_made)
-    before = computed(own_made).key
-    overwrite(own_made, "two1_sad_00.wav", 5)
-    prepared(own_made)
-    store = store_of(own_made)
+def test_other_audio_has_another_key_and_only_it_is_computed(two):
+    before = computed(two).key
+    overwrite(two, "two1_sad_00.wav", 5)
+    two.prepare("two")
+    store = two.store()
     assert store.key != before
     assert store.compute(1, 1) == (1, 23)
     store.finish()
-    wave = read_audio(own_made.root / "two" / "two1_sad_00.wav")
+    wave = read_audio(two.root / "two" / "two1_sad_00.wav")
     np.testing.assert_allclose(store.reader().read("two1-sad-00"), store.frontend.extract(wave.mono), atol=1e-3)
 
 
-def test_audio_that_changed_since_stage_1_is_refused(own_made):
-    prepared(own_made)
-    overwrite(own_made, "two1_sad_00.wav", 5)
+def test_audio_that_changed_since_stage_1_is_refused(two):
+    overwrite(two, "two1_sad_00.wav", 5)
     with pytest.raises(InputError, match=r"two1_sad_00\.wav: has changed since .*run stage 1 with --recheck true"):
-        store_of(own_made).compute(1, 1)
-    assert archives(own_made) == []
+        two.store().compute(1, 1)
+    assert archives(two) == []
 
 
-def test_audio_that_was_touched_and_is_the_same_will_do(own_made):
-    prepared(own_made)
-    wave = own_made.root / "two" / "two1_sad_00.wav"
+def test_audio_that_was_touched_and_is_the_same_will_do(two):
+    wave = two.root / "two" / "two1_sad_00.wav"
     wave.write_bytes(wave.read_bytes())
-    assert store_of(own_made).compute(1, 1) == (24, 0)
+    assert two.store().compute(1, 1) == (24, 0)
 
 
-def test_labels_change_no_features_and_the_cuts_have_the_new_ones(own_made):
-    prepared(own_made)
-    before = computed(own_made)
-    protocol = own_made.recipe / "conf" / "corpora" / "two.yaml"
+def test_labels_change_no_features_and_the_cuts_have_the_new_ones(two):
+    before = computed(two)
+    protocol = two.recipe / "conf" / "corpora" / "two.yaml"
     protocol.write_text(
         protocol.read_text().replace("happy: happy, neutral: neutral", "happy: neutral, neutral: happy")
     )
-    prepared(own_made)
-    store = store_of(own_made)
+    two.prepare("two")
+    store = two.store()
     assert store.key == before.key
     assert store.finished
     assert store.compute(1, 1) == (0, 24)
@@ -339,14 +305,14 @@ def test_labels_change_no_features_and_the_cuts_have_the_new_ones(own_made):
     assert custom["two1-happy-00"]["emotion"] == "neutral"
     assert all("features" in row for row in rows)
     store.link()
-    assert validate(own_made.data_root / "two" / "strict_fold1" / "train") == 12
+    assert validate(two.data_root / "two" / "strict_fold1" / "train") == 12
 
 
 @pytest.mark.parametrize("samples", [500, 100])
 def test_less_than_a_frame_is_padded_counted_and_named(own_made, samples):
     overwrite(own_made, "two1_sad_00.wav", 5, samples)
     overwrite(own_made, "two2_sad_01.wav", 6, samples)
-    prepared(own_made)
+    own_made.prepare("two")
     store = computed(own_made)
     assert store.padded() == ["two1-sad-00", "two2-sad-01"]
     assert read_json(store.folder / "info.json")["padded"] == store.padded()
@@ -361,12 +327,20 @@ def test_each_file_is_read_at_its_own_rate(own_made):
     for number, rate in enumerate((8000, 16000, 44100)):
         t = np.arange(rate) / rate
         soundfile.write(own_made.root / "two" / f"two1_sad_{number:02d}.wav", 0.5 * np.sin(2 * np.pi * 1000 * t), rate)
-    prepared(own_made)
-    store = store_of(own_made)
-    store.compute(1, 1)
-    store.finish()
-    reader = store.reader()
+    own_made.prepare("two")
+    reader = filled(own_made.store()).reader()
     for number in range(3):
         values = reader.read(f"two1-sad-{number:02d}")
         assert abs(len(values) - 59) <= 1
         assert values[20].argmax() == 64  # 1000 Hz at 8000 Hz and 512 points
+
+
+def test_a_local_copy_of_an_archive_without_an_index_names_the_fix(tmp_path):
+    archive = tmp_path / "dump" / "one" / "archives" / "settings" / "feats.00.a.ark"
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(b"values")
+    with pytest.raises(InputError, match=r"feats\.00\.a\.ark: has no index feats\.00\.a\.json .*stage 3.*local_dump"):
+        local_copy(archive, tmp_path / "local")
+    assert not (tmp_path / "local").exists()
+    archive.with_suffix(".json").write_text("{}")
+    assert local_copy(archive, tmp_path / "local").read_bytes() == b"values"

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import ROOT
-from made import Made, make
-from test_store import prepared
+from made import Made, filled, make
 
 import ser.features.store as module
 from ser.audio import read_audio
@@ -61,9 +60,7 @@ def store_of(made: Made, folder: Path, *overrides: str) -> FeatureStore:
 
 
 def computed(made: Made, folder: Path, *overrides: str) -> FeatureStore:
-    store = store_of(made, folder, *overrides)
-    store.compute(1, 1)
-    store.finish()
+    store = filled(store_of(made, folder, *overrides))
     store.link()
     return store
 
@@ -177,7 +174,7 @@ def test_other_audio_has_other_copies(copied, tmp_path):
     with pytest.raises(InputError, match="has changed since it was prepared; run stage 1"):
         computed(made, write_train_set(made, {**steps, "two1-angry-00": [LOUDER]}, "train_other"))
     shutil.rmtree(made.data_root / "two")
-    prepared(made)
+    made.prepare("two")
     store = store_of(made, write_train_set(made, steps))
     assert store.key != before.key
     assert store.compute(1, 1) == (2, 11)

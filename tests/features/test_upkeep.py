@@ -10,7 +10,7 @@ import programs
 import pytest
 from conftest import ROOT
 from made import Made
-from test_store import archives, computed, overwrite, prepared, store_of
+from test_store import archives, computed, overwrite
 
 from ser.common import InputError, read_json
 from ser.features import upkeep
@@ -29,17 +29,16 @@ def age(made: Made, days: float = 2) -> None:
 
 
 @pytest.fixture
-def two(own_made):
-    prepared(own_made)
-    computed(own_made)
-    return own_made
+def two(two):
+    computed(two)
+    return two
 
 
 @pytest.fixture
 def changed(two):
     """One utterance is not what it was when the first archive was made; a second archive has it as it is."""
     overwrite(two, "two1_sad_00.wav", 5)
-    prepared(two)
+    two.prepare("two")
     computed(two)
     (first,) = [path for path in archives(two) if len(read_json(path.with_suffix(".json"))["entries"]) == 24]
     (second,) = [path for path in archives(two) if path != first]
@@ -51,7 +50,7 @@ def test_list_counts_archives_and_entries_by_corpus_and_settings(made):
     assert run.returncode == 0, run.stderr
     header, _, one, two = run.stdout.splitlines()
     assert header.split() == ["corpus", "settings", "archives", "originals", "copies", "MB", "made", "used"]
-    settings = store_of(made).archives.folder.name
+    settings = made.store().archives.folder.name
     size = sum(path.stat().st_size for path in archives(made) if path.parts[-4] == "two")
     assert one.split()[:2] == ["one", settings]
     assert two.split()[:2] == ["two", settings]
@@ -89,7 +88,7 @@ def test_verify_removes_what_is_damaged_and_stage_3_makes_it_anew(two, damage, w
     assert last == "0 of 1 archives are as they were written"
     assert not path.exists()
     assert not path.with_suffix(".json").exists()
-    store = store_of(two)
+    store = two.store()
     assert not store.finished
     assert store.compute(1, 1) == (24, 0)
     assert store.finish() == 24
@@ -104,7 +103,7 @@ def test_verify_keeps_what_is_whole(changed):
     assert damaged == [f"{second}: not the bytes that were written"]
     assert count == 2
     assert archives(made) == [first]
-    assert store_of(made).compute(1, 1) == (1, 23)
+    assert made.store().compute(1, 1) == (1, 23)
 
 
 NO_FRAMES = '{"size": 1, "checksum": 1, "features": {}, "entries": {"ab": {"offset": 0, "frames": 0}}}'
@@ -119,7 +118,7 @@ def test_verify_removes_a_damaged_index_with_its_archive(two, text):
     path.with_suffix(".json").write_text(text)
     assert upkeep.verify_archives(two.dump)[0] == [f"{path}: its index is damaged"]
     assert archives(two) == []
-    assert store_of(two).compute(1, 1) == (24, 0)
+    assert two.store().compute(1, 1) == (24, 0)
 
 
 def test_verify_reports_what_an_index_without_archive_is(changed):
@@ -132,7 +131,7 @@ def test_verify_reports_what_an_index_without_archive_is(changed):
 def test_prune_keeps_what_data_dirs_name_and_sets_that_are_whole(changed):
     made, first, second = changed
     age(made)
-    newer = store_of(made).folder
+    newer = made.store().folder
     sets = [path.parent for path in made.dump.glob("two/*/feats.scp")]
     assert len(sets) == 2
     assert upkeep.superfluous(made.dump, [made.data_root], 1) == []  # 23 of 24 utterances are in the first archive
@@ -169,7 +168,7 @@ def test_prune_removes_only_when_asked_and_reports_bytes(changed):
 
 def test_prune_keeps_the_whole_set_of_a_data_dir(two):
     """An archive may hold no utterance of the data dir, and others of its set."""
-    store = store_of(two)
+    store = two.store()
     train = two.data_root / "two" / "strict_fold1" / "train"
     lines = (store.folder / "feats.scp").read_text().splitlines()
     away = archives(two)[0].with_name("feats.63.0123456789abcdef.ark")
@@ -222,7 +221,7 @@ def test_what_stage_3_finds_of_use_is_not_old(two):
         scp.write_text("a-1 elsewhere.ark:4\n")
     folders = [two.root / "data without features"]
     assert len(upkeep.superfluous(two.dump, folders, 1)) == 2
-    store_of(two).compute(1, 1)
+    two.store().compute(1, 1)
     assert archives(two)[0] not in upkeep.superfluous(two.dump, folders, 1)
 
 

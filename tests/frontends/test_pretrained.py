@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,22 +38,7 @@ def test_a_ctranslate2_folder_gives_the_tensors_that_were_written(whisper):
 
 def test_whisper_is_that_of_transformers(whisper):
     transformers = pytest.importorskip("transformers")
-    config = transformers.WhisperConfig(
-        d_model=tiny.SIZE,
-        encoder_layers=tiny.DEPTH,
-        encoder_attention_heads=tiny.HEADS,
-        encoder_ffn_dim=tiny.INNER,
-        num_mel_bins=tiny.BANDS,
-        decoder_layers=1,
-        decoder_attention_heads=2,
-        vocab_size=8,
-        pad_token_id=0,
-        bos_token_id=0,
-        eos_token_id=0,
-        decoder_start_token_id=0,
-    )
-    theirs = transformers.WhisperModel(config).encoder.eval()
-    theirs.load_state_dict(tiny.whisper_tensors())
+    theirs = tiny.of_transformers(tiny.whisper_tensors(), tiny.HEADS)
     samples = np.zeros(30 * 16_000, np.float32)
     samples[:48_000] = speech(3)
     extractor = transformers.WhisperFeatureExtractor(feature_size=tiny.BANDS)
@@ -183,55 +169,46 @@ def test_encoders_of_transformers(tmp_path, kind):
     np.testing.assert_array_equal(frontend_of(tmp_path / "saved", "frontend.trim_decibels=0").extract(samples), found)
 
 
-class TestBadModels:
-    def refused(self, folder, *names):
-        with refuses() as error:
-            frontend_of(folder).extract(speech(1))
-        assert all(str(name) in str(error.value) for name in names)
+def written(folder, config, name="model.safetensors", data=b""):
+    folder.mkdir()
+    (folder / "config.json").write_text(config)
+    (folder / name).write_bytes(data)
 
-    def test_no_folder(self, tmp_path):
-        self.refused(tmp_path / "absent", "absent")
 
-    def test_no_config(self, tmp_path):
-        folder = tiny.write_ctranslate2(tmp_path / "model")
-        (folder / "config.json").unlink()
-        self.refused(folder, folder, "config.json")
+def cut_short(folder, share):
+    path = tiny.write_ctranslate2(folder) / "model.bin"
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
 
-    @pytest.mark.parametrize("text", ["[]", "{", "null", '{"model_type": "bert", "hidden_size": 8}', "{}"])
-    def test_a_config_of_another_kind(self, tmp_path, text):
-        (tmp_path / "config.json").write_text(text)
-        (tmp_path / "model.safetensors").write_bytes(b"")
-        self.refused(tmp_path, tmp_path)
 
-    @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "weights.ckpt"])
-    def test_pickled_weights_alone(self, tmp_path, name):
-        (tmp_path / "config.json").write_text('{"model_type": "wav2vec2"}')
-        (tmp_path / name).write_bytes(b"PK\x03\x04")
-        self.refused(tmp_path, name, "safetensors")
+WHISPER = '{"model_type": "whisper", "encoder_attention_heads": 2}'
+OTHER_KINDS = ["[]", "{", "null", '{"model_type": "bert", "hidden_size": 8}', "{}"]
+PICKLED = ["pytorch_model.bin", "model.pt", "weights.ckpt"]
 
-    def test_another_ctranslate2_model(self, tmp_path):
-        self.refused(tiny.write_ctranslate2(tmp_path / "model", kind="TransformerSpec"), "TransformerSpec")
 
-    def test_quantised_weights(self, tmp_path):
-        self.refused(tiny.write_ctranslate2(tmp_path / "model", dtype="i1"), "model.bin", "float16")
+@pytest.mark.parametrize(
+    ("write", "names"),
+    [
+        (lambda folder: None, []),
+        (lambda folder: (tiny.write_ctranslate2(folder) / "config.json").unlink(), ["config.json"]),
+        *((partial(written, config=text), []) for text in OTHER_KINDS),
+        *((partial(written, config='{"model_type": "wav2vec2"}', name=n), [n, "safetensors"]) for n in PICKLED),
+        (partial(written, config=WHISPER, data=b"\x80\x04\x95" + bytes(100)), []),
+        (partial(tiny.write_ctranslate2, kind="TransformerSpec"), ["TransformerSpec"]),
+        (partial(tiny.write_ctranslate2, dtype="i1"), ["model.bin", "float16"]),
+        (partial(tiny.write_ctranslate2, version=3), ["version 3"]),
+        *((partial(cut_short, share=share), ["model.bin"]) for share in (0.0, 0.0001, 0.5, 0.99)),
+    ],
+)
+def test_bad_models_are_refused_by_name(tmp_path, write, names):
+    write(tmp_path / "model")
+    with refuses() as error:
+        frontend_of(tmp_path / "model").extract(speech(1))
+    assert all(name in str(error.value) for name in (str(tmp_path / "model"), *names))
 
-    def test_another_version(self, tmp_path):
-        self.refused(tiny.write_ctranslate2(tmp_path / "model", version=3), "version 3")
 
-    @pytest.mark.parametrize("share", [0.0, 0.0001, 0.5, 0.99])
-    def test_cut_short(self, tmp_path, share):
-        folder = tiny.write_ctranslate2(tmp_path / "model")
-        data = (folder / "model.bin").read_bytes()
-        (folder / "model.bin").write_bytes(data[: int(share * len(data))])
-        self.refused(folder, "model.bin")
-
-    def test_a_pickle_named_safetensors(self, tmp_path):
-        (tmp_path / "config.json").write_text('{"model_type": "whisper", "encoder_attention_heads": 2}')
-        (tmp_path / "model.safetensors").write_bytes(b"\x80\x04\x95" + bytes(100))
-        self.refused(tmp_path, tmp_path)
-
-    def test_a_name_of_the_hub_without_a_commit(self):
-        self.refused("facebook/wav2vec2-base", "frontend.revision")
+def test_a_name_of_the_hub_without_a_commit_is_refused():
+    with refuses(where="frontend.revision"):
+        frontend_of("facebook/wav2vec2-base")
 
 
 def test_settings_that_need_log_power_are_refused_by_name(whisper):

@@ -1,20 +1,15 @@
 """Layers of an encoder that are trained: what they give untrained, that they learn, and an exact resume."""
 
-import os
-import signal
-
 import numpy as np
 import pytest
 import torch
-from made import make, trainer_of
+from made import filled, interrupt, make, trainer_of
 
 from ser.common import InputError
 from ser.config import load
-from ser.features import FeatureStore
 from ser.frontends import build_frontend
 from ser.frontends.pretrained import trained_layers
 from ser.training.checkpoint import load_tensors
-from ser.training.engine import Interrupted
 
 OPTIONS = ("temporal=none", "pooling=statistics", "network.prep_layers=0", "network.pooled_norm=batch")
 RATES = ("training.learning_rate=1e-3", "frontend.learning_rate=1e-3")
@@ -93,10 +88,7 @@ def test_layers_learn_and_a_resume_is_exact(recipe, whisper, tmp_path, trainable
     options = settings_of(whisper, trainable)
     experiment = recipe.experiment(*options)
     for corpus in experiment.corpora:
-        store = FeatureStore(recipe.dump, recipe.data_root / corpus, build_frontend(experiment))
-        store.compute(1, 1)
-        store.finish()
-        store.link()
+        filled(recipe.store(*options, corpus=corpus)).link()
     whole = trainer_of(recipe, tmp_path / "whole", *options)
     before = {name: x.clone() for name, x in whole.network.state_dict().items()}
     rates = {id(p): group["rate"] for group in whole.optimizer.param_groups for p in group["params"]}
@@ -111,17 +103,7 @@ def test_layers_learn_and_a_resume_is_exact(recipe, whisper, tmp_path, trainable
     assert any("conv1" in name for name in moved) == (trainable == "all")
     assert not any("embed_positions" in name for name in moved)
 
-    parts = trainer_of(recipe, tmp_path / "parts", *options)
-    update = parts._update
-
-    def interrupting(batch):
-        if parts.step == 6:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return update(batch)
-
-    parts._update = interrupting
-    with pytest.raises(Interrupted):
-        parts.run()
+    interrupt(trainer_of(recipe, tmp_path / "parts", *options), 7)
     trainer_of(recipe, tmp_path / "parts", *options).run()
     again = load_tensors(tmp_path / "parts" / "model.safetensors")[0]
     assert kept.keys() == again.keys()

@@ -27,7 +27,7 @@ from ser.corpora import read_protocol
 from ser.corpora.kaldi import read_table, validate
 from ser.diarization.settings import read_settings
 from ser.features import ArkWriter
-from ser.features.archive import ArkReader
+from ser.features.archive import ArkReader, read_archive
 from ser.features.index import read_index
 from ser.findings.design import read_design
 from ser.grid import Places, open_grid
@@ -159,7 +159,7 @@ def _matrices(case: Case) -> Any:
     before = os.getcwd()
     os.chdir(case.folder)  # places in the scp are relative, since a sample moves
     try:
-        found = []
+        found = [matrix for ark in sorted(case.folder.glob("*.ark")) for matrix in read_archive(ark).values()]
         for scp in sorted(case.folder.glob("*.scp")):
             reader = ArkReader(scp)
             for key in reader.places:

@@ -10,21 +10,20 @@ import pytest
 import torch
 from conftest import refuses
 from made import Made
-from torch import Tensor, nn
+from torch import Tensor
 
 from ser.batches import UtteranceDataset
 from ser.grid.run import Runner
 from ser.nets import SpeechEmotionNetwork
+from ser.nets.network import Answering
 from ser.scoring.decode import mean_posteriors
 
 CPU = torch.device("cpu")
 
 
-class Fixed(nn.Module):
+class Fixed(Answering):
     """A network whose heads answer the same whatever they hear."""
 
-    routes = SpeechEmotionNetwork.routes
-    average = SpeechEmotionNetwork.average
     posteriors = SpeechEmotionNetwork.posteriors
 
     def __init__(self, heads: dict[str, dict[str, float]]) -> None:

@@ -17,11 +17,12 @@ import pytest
 import soundfile
 from conftest import ROOT, refuses
 from made_models import SMALL, made_model, swelling
+from packed import edit
 
 from ser import load_model
 from ser.cli import COMMANDS, main
 from ser.inference.explain import explain
-from ser.inference.model import open_model, write_sums
+from ser.inference.model import open_model
 from ser.inference.predict import api
 from ser.inference.predict.answers import Answers
 from ser.inference.predict.api import EmotionModel
@@ -47,17 +48,11 @@ def unsure(made, packed, tmp_path):
     """A model whose validation says that confidence above the median of these files is right, and below it never."""
     own = tmp_path / "unsure"
     shutil.copytree(packed, own)
-    values = json.loads((own / "model.json").read_text())
     rows = np.array([list(a.posteriors.values()) for a in load_model(packed).predict(files_of(made), raw=True)])
     middle = float(np.median(tempered(rows, 0.2).max(1)))
     confidence = [round(0.002 * i, 3) for i in range(100, 501)]
-    values["calibration"]["mean"] |= {
-        "temperature": 0.2,
-        "confidence": confidence,
-        "right": [int(c > middle) for c in confidence],
-    }
-    (own / "model.json").write_text(json.dumps(values))
-    write_sums(own)
+    changed = {"temperature": 0.2, "confidence": confidence, "right": [int(c > middle) for c in confidence]}
+    edit(own, lambda values: values["calibration"]["mean"].update(changed))
     return own
 
 
@@ -189,11 +184,8 @@ def test_labels_are_withheld_for_a_precision(made, unsure, tmp_path, capsys):
     assert [a.label for a in load_model(unsure).predict(files_of(made), precision=precision)] == expected
 
 
-def test_a_precision_that_was_never_reached(unsure, packed_with, made, capsys):
-    values = json.loads((unsure / "model.json").read_text())
-    values["calibration"]["mean"]["right"] = [0] * 401
-    (unsure / "model.json").write_text(json.dumps(values))
-    write_sums(unsure)
+def test_a_precision_that_was_never_reached(unsure, made, capsys):
+    edit(unsure, lambda values: values["calibration"]["mean"].update(right=[0] * 401))
     assert main(["predict", str(unsure), *files_of(made), "--abstain", "0.9"]) == 1
     assert "precision 0.9: not reached at any confidence on validation" in capsys.readouterr().err
 
@@ -233,15 +225,6 @@ def test_warnings_are_counted(packed, tmp_path, capsys):
     assert "warning: 5 of 5: less than one frame, padded with zeros" in printed
 
 
-def test_an_ark_needs_a_name_and_single_ids(made, packed, tmp_path, capsys):
-    one = files_of(made)[0]
-    assert main(["predict", str(packed), one, "--format", "ark"]) == 1
-    assert "give --out <name>.ark" in capsys.readouterr().err
-    assert main(["predict", str(packed), one, one, "--format", "ark", "--out", str(tmp_path / "o.ark")]) == 1
-    assert f"{one} is given twice" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
 def test_what_is_written_is_whole_or_absent(made, packed, tmp_path, monkeypatch):
     def stop(self, prepared):
         raise KeyboardInterrupt
@@ -257,13 +240,23 @@ def test_what_is_written_is_whole_or_absent(made, packed, tmp_path, monkeypatch)
         (["predict", "none", "a.wav"], "error: none: no such folder; give one that `ser pack` made"),
         (["predict", "MODEL", "a.wav", "--head", "three"], "no head three; it has one, two, and mean of all"),
         (["predict", "MODEL", "a.wav", "--device", "abacus"], "error: device abacus: "),
+        (["predict", "MODEL", "FILE", "--out", "FOLDER"], "error: FOLDER: not a file that can be replaced; "),
+        (["predict", "MODEL", "FILE", "--format", "ark"], "give --out <name>.ark"),
+        (["predict", "MODEL", "FILE", "FILE", "--format", "ark", "--out", "o.ark"], "FILE is given twice"),
+        (["export", "MODEL", "a.pt"], "error: a.pt: must end in .onnx\n"),
+        (["export", "MODEL", "a.onnx", "--head", "three"], "no head three"),
     ],
 )
-def test_a_mistake_is_one_line(packed, capsys, arguments, message):
-    assert main([str(packed) if a == "MODEL" else a for a in arguments]) == 1
+def test_a_mistake_is_one_line(made, packed, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    places = {"MODEL": str(packed), "FILE": files_of(made)[0], "FOLDER": str(tmp_path)}
+    assert main([places.get(word, word) for word in arguments]) == 1
+    for word, place in places.items():
+        message = message.replace(word, place)
     printed = capsys.readouterr().err
     assert message in printed
     assert printed.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_example_of_the_documentation_runs(made, packed, monkeypatch, tmp_path, capsys):

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from conftest import refuses
 from made_models import SMALL, made_model, swelling
-from packed import finish
+from packed import edit, finish
 from scored import decoded
 
 from ser import load_model
@@ -17,7 +17,7 @@ from ser.common.records import write_record
 from ser.config import read_experiment
 from ser.config.load import shared_settings
 from ser.corpora.kaldi import read_table
-from ser.inference.model import DESCRIPTION, open_model, write_sums
+from ser.inference.model import DESCRIPTION, open_model
 from ser.inference.onnx.export import export
 from ser.inference.pack import pack
 from ser.inference.predictor import Predictor
@@ -85,14 +85,6 @@ def test_predict_is_the_mean_of_what_the_members_decoded(made, members, ensemble
     assert max(np.abs(single[key] - row).max() for key, row in expected.items()) > 1e-3
 
 
-def test_the_mean_of_heads_is_of_the_means_of_members(made, ensemble):
-    model, given = load_model(ensemble), made.data_root / "one" / "strict_fold1" / "test"
-    one, two, mean = (model.predict(given, head=head, raw=True) for head in ("one", "two", "mean"))
-    for a, b, m in zip(one, two, mean, strict=True):
-        expected = [(a.posteriors[name] + b.posteriors[name]) / 2 for name in m.posteriors]
-        np.testing.assert_allclose(list(m.posteriors.values()), expected, atol=1e-6)
-
-
 def recall(posteriors, truth, classes):
     """Unweighted average recall, fraction."""
     recalls = []
@@ -132,15 +124,12 @@ def test_the_package_holds_all_members(members, ensemble):
 
 def test_a_description_of_members_that_differ_is_refused(made, members, tmp_path):
     pack(members[:2], tmp_path / "model", made.recipe, made.data_root, made.dump)
-    path = tmp_path / "model" / DESCRIPTION
-    whole = json.loads(path.read_text())
-    for change in ({"members": []}, {"members": [{**whole["settings"], "fold": 2}]}, {"members": [{}]}):
-        path.write_text(json.dumps({**whole, **change}))
-        write_sums(tmp_path / "model")
+    whole = json.loads((tmp_path / "model" / DESCRIPTION).read_text())
+    for change in ([], [{**whole["settings"], "fold": 2}], [{}]):
+        edit(tmp_path / "model", lambda values, change=change: values.update(members=change))
         with pytest.raises(InputError, match=r"model\.json: .*(members|settings)"):
             open_model(tmp_path / "model")
-    path.write_text(json.dumps({**whole, "members": [*whole["members"], whole["settings"]]}))
-    write_sums(tmp_path / "model")
+    edit(tmp_path / "model", lambda values: values.update(members=[*whole["members"], whole["settings"]]))
     with refuses(where="model.safetensors"):
         open_model(tmp_path / "model")
 

@@ -9,15 +9,13 @@ import onnx
 import pytest
 import soundfile
 from conftest import refuses
-from made import make
+from made import filled, make
 from packed import finish
 from test_onnx import worst
 from test_predict_is_decode import assert_decoded, files_of, list_of
 
 from ser import load_model
 from ser.cli import main
-from ser.features import FeatureStore
-from ser.frontends import build_frontend
 from ser.frontends.weights import weights_digest
 from ser.inference.model import open_model
 from ser.inference.pack import pack
@@ -58,10 +56,7 @@ def packed_case(recipe, whisper, tmp_path_factory):
             settings = ["frontend.name=pretrained", f"frontend.model={whisper}", "training.max_epochs=1", *CASES[case]]
             experiment = recipe.experiment(*settings)
             for corpus in experiment.corpora:
-                store = FeatureStore(recipe.dump, recipe.data_root / corpus, build_frontend(experiment))
-                store.compute(1, 1)
-                store.finish()
-                store.link()
+                filled(recipe.store(*settings, corpus=corpus)).link()
             folder = finish(recipe, root / case, experiment)
             pack(folder, root / case / "model", recipe.recipe, recipe.data_root, recipe.dump)
             found[case] = folder, root / case / "model"
@@ -179,8 +174,7 @@ def test_audio_of_any_length_is_answered(packed_case, case, tmp_path):
 def test_audio_below_the_rate_of_the_front_end_is_counted(recipe, whisper):
     estimates = {}
     for name in ("pretrained", "log_stft"):
-        experiment = recipe.experiment(f"frontend.name={name}", f"frontend.model={whisper}")
-        store = FeatureStore(recipe.dump, recipe.data_root / "one", build_frontend(experiment))
+        store = recipe.store(f"frontend.name={name}", f"frontend.model={whisper}", corpus="one")
         estimates[name] = store.estimate()
     assert "48 of 48 utterances are sampled below 16000 Hz, from 8000 Hz on" in estimates["pretrained"]
     assert "sampled below" not in estimates["log_stft"]

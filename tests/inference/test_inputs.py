@@ -13,7 +13,6 @@ import pytest
 import soundfile
 from conftest import refuses
 
-from ser import load_model
 from ser.cli import main
 from ser.inference.model import open_model
 from ser.inference.predict import sound
@@ -22,11 +21,6 @@ from ser.inference.predict.inputs import Source, scratch, sources_of
 from ser.inference.predictor import Predictor
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
-
-
-@pytest.fixture(scope="module")
-def model(packed):
-    return load_model(packed)
 
 
 def noise(seconds=0.3, rate=8000, channels=1, seed=0, level=0.1):
@@ -97,18 +91,6 @@ def test_segments(model, tmp_path):
     assert "segments:6: odd starts at 2 s and ends at 1 s" in odd.error
 
 
-def test_a_channel_of_a_list(model, tmp_path):
-    stereo = np.concatenate([noise(level=0.3), noise(seed=1, level=0.01)], axis=1)
-    write(tmp_path / "s.wav", stereo)
-    (tmp_path / "wav.scp").write_text("a s.wav\nb s.wav\nc s.wav\n")
-    (tmp_path / "reco2file_and_channel").write_text("a s A\nb s B\n")
-    a, b, c = model.predict(tmp_path / "wav.scp")
-    assert_same(a, model.predict(stereo.T, 8000, channel="0")[0], 1e-4)
-    assert_same(b, model.predict(stereo.T, 8000, channel="1")[0], 1e-4)
-    assert_same(c, model.predict(stereo.T, 8000)[0], 1e-4)
-    assert np.abs(values(a) - values(b)).max() > 1e-3
-
-
 def test_pipes_only_when_they_are_allowed(packed, model, tmp_path, monkeypatch, capsys):
     path = write(tmp_path / "a.wav", noise())
     marker = tmp_path / "ran"
@@ -156,15 +138,6 @@ def test_a_cut_manifest(model, tmp_path, suffix):
     assert "changed by lhotse (Speed)" in faster.error
     assert "cuts." in mixed.error
     assert "not a cut of a recording" in mixed.error
-
-
-@pytest.mark.parametrize("text", ["{", '{"id": "r", "sources": []}\n', "[1]\n", "\0"])
-def test_lists_that_cannot_be_read(model, tmp_path, text):
-    (tmp_path / "cuts.jsonl").write_text(text)
-    with refuses(where="cuts.jsonl"):
-        model.predict(tmp_path / "cuts.jsonl")
-    with refuses("no such file"):
-        model.predict(tmp_path / "wav.scp")
 
 
 # -- channels and samples ---------------------------------------------------------------------------------------------

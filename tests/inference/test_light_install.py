@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 
+import numpy as np
 import onnx
 import pytest
 from conftest import ROOT, refuses
@@ -127,6 +128,30 @@ def test_a_package_without_torch_names_the_fix(made, packed):
 def test_what_a_graph_does_not_do_is_refused(made, graph, capsys, option, value):
     assert main(["predict", str(graph), str(made.root / "one"), option, value]) == 1
     assert f"error: {option}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-100],
+        lambda data: data.replace(b"Softmax", b"Softmix"),  # an operation that there is not
+        lambda data: data.replace(b"Softmax", b"Softma\xff"),  # one whose name is no text
+        lambda data: data.replace(b"posteriors", b"posteriorz"),
+        lambda data: b"",
+    ],
+)
+def test_a_damaged_graph_is_named_and_nothing_is_printed(graph, capfd, damage):
+    graph.write_bytes(damage(graph.read_bytes()))
+    capfd.readouterr()
+    with refuses("no graph", where=graph):
+        GraphPredictor(graph)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_graph_that_cannot_be_run_is_named(graph):
+    """Here for its input, which `frames` fills up to what the graph needs."""
+    with refuses("cannot be run", where=graph):
+        GraphPredictor(graph).posteriors([np.zeros(0, np.float32)])
 
 
 def test_what_is_no_graph_of_waveforms_is_refused(packed, graph, tmp_path):

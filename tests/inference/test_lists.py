@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import refuses
+from test_inputs import noise
 
-from ser import load_model
 from ser.common import InputError
 from ser.inference.check.labelled import read_labelled
 from ser.inference.predict.inputs import scratch, sources_of, with_speakers
@@ -18,15 +18,6 @@ from ser.inference.predict.sound import whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
 BOM = b"\xef\xbb\xbf"
-
-
-@pytest.fixture(scope="module")
-def model(packed):
-    return load_model(packed)
-
-
-def noise(samples=2400, channels=1, seed=0):
-    return np.random.default_rng(seed).normal(0, 0.1, (samples, channels)).astype(np.float32)
 
 
 @pytest.fixture
@@ -75,11 +66,12 @@ def test_what_is_no_part_of_a_table(tmp_path, four):
 
 
 def test_every_letter_is_its_channel(tmp_path, four):
-    table(tmp_path, "wav.scp", "".join(f"u{x} a.wav\n" for x in "ABCDE"))
+    table(tmp_path, "wav.scp", "".join(f"u{x} a.wav\n" for x in "ABCDE") + "none a.wav\n")
     table(tmp_path, "reco2file_and_channel", "".join(f"u{x} a {x}\n" for x in "ABCDE"))
     read = samples_of(tmp_path)
     for number, letter in enumerate("ABCD"):
         np.testing.assert_array_equal(read[f"u{letter}"], four[:, number])
+    np.testing.assert_allclose(read["none"], four.mean(1), atol=1e-7)
     assert isinstance(read["uE"], InputError)
     assert str(read["uE"]).startswith("uE: has channels 0 to 3, and none is 4")
 
@@ -292,11 +284,16 @@ def test_the_speaker_of_cuts_with_several_supervisions(tmp_path, four):
     assert {key: source.speaker for key, source in found.items()} == {"one": "ana", "two": "", "none": "", "n": "5"}
 
 
-@pytest.mark.parametrize("content", [b"", BOM + b"\n\n", b"\xff\xfe{", b"[" * 100_000, b"[]\n", b"7\n"])
+NONE = [b"", BOM + b"\n\n", b"\xff\xfe{", b"[" * 100_000, b"[]\n", b"7\n", b"{", b"[1]\n", b"\0"]
+
+
+@pytest.mark.parametrize("content", [*NONE, b'{"id": "r", "sources": []}\n'])
 def test_manifests_that_are_none(model, tmp_path, content):
     (tmp_path / "cuts.jsonl").write_bytes(content)
     with refuses(where="cuts.jsonl"):
         model.predict(tmp_path / "cuts.jsonl")
+    with refuses("no such file"):
+        model.predict(tmp_path / "wav.scp")
 
 
 # -- ser check --------------------------------------------------------------------------------------------------------

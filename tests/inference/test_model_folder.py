@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from conftest import refuses
+from packed import edit
 from safetensors.torch import load_file, save_file
 
 from ser.cli import main
@@ -13,7 +14,7 @@ from ser.common import InputError
 from ser.inference.card import card, seen
 from ser.inference.model import FILES, experiment_from, open_model, read_description, write_sums
 from ser.inference.pack import pack
-from ser.training.checkpoint import save_tensors
+from ser.training.checkpoint import load_tensors, save_tensors
 
 
 @pytest.fixture
@@ -27,14 +28,6 @@ def refused(folder, message):
     with pytest.raises(InputError, match=message) as caught:
         open_model(folder)
     assert "\n" not in str(caught.value)
-
-
-def edit(folder, change):
-    path = folder / "model.json"
-    values = json.loads(path.read_text())
-    change(values)
-    path.write_text(json.dumps(values))
-    write_sums(folder)
 
 
 def test_what_a_folder_holds(made, packed_with):
@@ -235,18 +228,10 @@ def test_pack_finds_the_folders_of_a_recipe(made, packed_with, tmp_path, monkeyp
     assert not (tmp_path / "other").exists()
 
 
-def damage_result(folder):
-    (folder / "result.json").unlink()
-
-
 def damage_weights(folder):
-    tensors = load_file(folder / "model.safetensors")
-    from safetensors import safe_open
-
-    with safe_open(folder / "model.safetensors", "pt") as file:
-        meta = file.metadata()
+    tensors, meta = load_tensors(folder / "model.safetensors")
     tensors["heads.one.bias"] += 1
-    save_file(tensors, folder / "model.safetensors", meta)
+    save_tensors(folder / "model.safetensors", tensors, meta)
 
 
 def damage_settings(folder):
@@ -257,7 +242,10 @@ def damage_settings(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (damage_result, "not finished, for it has no result.json; run stages 4 to 6"),
+        (
+            lambda folder: (folder / "result.json").unlink(),
+            "not finished, for it has no result.json; run stages 4 to 6",
+        ),
         (damage_weights, "model.safetensors: changed since it was written"),
         (damage_settings, "trained with another config"),
         (lambda folder: (folder / "config.yaml").unlink(), "no experiment, for it has no config.yaml"),

@@ -167,14 +167,6 @@ def test_command_shows_what_each_graph_is_worth(packed, made, tmp_path, capsys):
     assert "unless group_mean and group_deviation are given" in printed
 
 
-def test_command_refuses_in_one_line(packed, made, tmp_path, capsys):
-    model, _ = packed
-    assert main(["export", str(model), str(tmp_path / "a.pt")]) == 1
-    assert capsys.readouterr().err == f"error: {tmp_path / 'a.pt'}: must end in .onnx\n"
-    assert main(["export", str(model), str(tmp_path / "a.onnx"), "--head", "three"]) == 1
-    assert "no head three" in capsys.readouterr().err
-
-
 def test_labels_of_another_set_are_named(tmp_path):
     samples = swelling(*LENGTHS)
     predictor = Predictor(made_model(samples, *SMALL))

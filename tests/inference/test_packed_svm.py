@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 from conftest import refuses
+from packed import edit
 from safetensors import safe_open
 from scored import hypotheses
 from sklearn.svm import SVC
@@ -15,7 +16,7 @@ from sklearn.svm import SVC
 from ser import load_model
 from ser.cli import main
 from ser.corpora.kaldi import read_table
-from ser.inference.model import DESCRIPTION, FILES, open_model, write_sums
+from ser.inference.model import DESCRIPTION, FILES, open_model
 from ser.inference.pack import pack
 from ser.nets import LinearSVM
 from ser.scoring.baseline import run
@@ -164,9 +165,6 @@ def test_what_cannot_be_packed_is_refused(made, packed_svm, packed_with, tmp_pat
 )
 def test_a_description_that_is_none_is_refused(packed_svm, tmp_path, change):
     shutil.copytree(packed_svm("logmel", "global")[1], tmp_path / "model")
-    path = tmp_path / "model" / DESCRIPTION
-    whole = json.loads(path.read_text())
-    path.write_text(json.dumps({**whole, "svm": {**whole["svm"], **change}}))
-    write_sums(tmp_path / "model")
+    edit(tmp_path / "model", lambda values: values["svm"].update(change))
     with refuses(where=tmp_path / "model"):
         open_model(tmp_path / "model")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made import Made
+from made import Made, filled
 from packed import finish
 from scored import decoded
 
@@ -31,10 +31,7 @@ def test_real_speech_gives_the_decoded_posteriors(real_ravdess, tmp_path):
     experiment = load("strong", None, ["corpora=[ravdess]", *SMALL])
     data_dir = made.data_root / "ravdess"
     prepare_corpus(load_preparer("ravdess", None), read_protocol("ravdess"), some, data_dir, allow_partial=True)
-    store = FeatureStore(made.dump, data_dir, build_frontend(experiment))
-    store.compute(1, 1)
-    store.finish()
-    store.link()
+    filled(FeatureStore(made.dump, data_dir, build_frontend(experiment))).link()
     folder = finish(made, tmp_path, experiment)
     description = pack(folder, tmp_path / "model", made.recipe, made.data_root, made.dump)
     assert description["corpora"]["ravdess"]["licence"] == "CC BY-NC-SA 4.0"

@@ -5,10 +5,9 @@ import json
 import os
 import shutil
 
-import numpy as np
 import openpyxl
 import pytest
-import soundfile
+from conftest import write_noise
 
 from ser import load_model
 from ser.cli import main
@@ -21,15 +20,9 @@ from ser.inference.predictor import Predictor
 @pytest.fixture
 def folder(tmp_path):
     """Five files of noise."""
-    (tmp_path / "in").mkdir()
     for number in range(5):
-        write(tmp_path / "in" / f"{number}.wav", seed=number)
+        write_noise(tmp_path / "in" / f"{number}.wav", seed=number)
     return tmp_path / "in"
-
-
-def write(path, seconds=0.3, seed=0, channels=1):
-    samples = np.random.default_rng(seed).normal(0, 0.1, (round(seconds * 8000), channels))
-    soundfile.write(path, samples, 8000)
 
 
 @pytest.fixture
@@ -78,7 +71,7 @@ def test_an_interrupted_run_leaves_its_answers_under_another_name(packed, folder
 )
 def test_an_interrupted_run_goes_on(packed, folder, calls, capsys, form, options, stop, there, left):
     for path in folder.iterdir():
-        write(path, channels=2)
+        write_noise(path, channels=2)
     out, whole = folder / f"answers.{form}", folder.parent / f"whole.{form}"
     given = [packed, folder, *options]
     assert predict(*given, "--out", whole) == 0
@@ -116,7 +109,7 @@ def test_new_files_alone_are_answered_and_errors_count_still(packed, folder, cal
     (folder / "bad.wav").touch()
     assert predict(model, folder, "--out", out) == 1
     first = out.read_text()
-    write(folder / "new.wav", seed=9)
+    write_noise(folder / "new.wav", seed=9)
     calls.count = 0
     with (model / "README.md").open("a") as card:  # as `ser check --card true` does
         card.write("more")

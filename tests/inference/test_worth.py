@@ -3,7 +3,6 @@
 import gzip
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -250,27 +249,18 @@ def test_nothing_can_be_read(packed, data, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def other_labels(folder: Path) -> None:
-    edited(folder, "utt2emo", lambda table: table.update({next(iter(table)): "calm"}))
-
-
-def no_emotion(folder: Path) -> None:
-    edited(folder, "utt2emo", lambda table: table.pop(next(iter(table))))
-
-
-def no_labels(folder: Path) -> None:
-    (folder / "utt2emo").unlink()
-
-
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (
-            other_labels,
+            lambda folder: edited(folder, "utt2emo", lambda table: table.update({next(iter(table)): "calm"})),
             r"utt2emo: 1 of 48 utterances have labels that the model does not know \(calm; .*\); it answers ",
         ),
-        (no_emotion, r"utt2emo: one1-angry-00 has only one of audio and emotion"),
-        (no_labels, r"utt2emo: no such file"),
+        (
+            lambda folder: edited(folder, "utt2emo", lambda table: table.pop(next(iter(table)))),
+            r"utt2emo: one1-angry-00 has only one of audio and emotion",
+        ),
+        (lambda folder: (folder / "utt2emo").unlink(), r"utt2emo: no such file"),
         (shutil.rmtree, r"several: neither a data dir"),
     ],
 )

@@ -13,14 +13,6 @@ def block(layers=3, context=4):
     return RestrictedSelfAttention(5, 8, layers, 2, context)
 
 
-def padded(frames=41):
-    torch.manual_seed(1)
-    x = torch.randn(3, frames, 5)
-    for i, n in enumerate(LENGTHS):
-        x[i, n:] = 0
-    return x
-
-
 def dense(layer, x, length):
     """The layer as its formula reads, over all pairs of frames of one utterance, (frames, size)."""
     size, heads, width = x.shape[1], layer.heads, 2 * layer.context + 1
@@ -77,22 +69,11 @@ def test_by_hand():
     assert found.tolist() == pytest.approx([201 + 0 + 4, 201 + 1 / 6 + 20 / 6, 201 + 1 / 3 + 20 / 3], rel=1e-6)
 
 
-def test_padding_reaches_no_valid_frame():
-    network, x = block(), padded()
-    noisy, longer = x.clone(), torch.cat([x, torch.zeros(3, 30, 5)], 1)
-    for i, n in enumerate(LENGTHS):
-        noisy[i, n:] = 100.0
-    for i, n in enumerate(LENGTHS):
-        alone = network(x[i : i + 1, :n], LENGTHS[i : i + 1])[0]
-        for batch in (x, noisy, longer):
-            found = network(batch, LENGTHS)
-            assert found.shape == (*batch.shape[:2], network.out_size)
-            torch.testing.assert_close(found[i, :n], alone, atol=1e-5, rtol=0)
-            assert (found[i, n:] == 0).all()
-
-
 def test_padding_gets_no_gradient_and_gives_no_nan():
-    network, x = block(), torch.cat([padded(), torch.zeros(3, 60, 5)], 1).requires_grad_()
+    network, x = block(), torch.randn(3, 101, 5)
+    for i, n in enumerate(LENGTHS):
+        x[i, n:] = 0
+    x.requires_grad_()
     network(x, LENGTHS).square().sum().backward()
     for i, n in enumerate(LENGTHS):
         assert (x.grad[i, n:] == 0).all()
@@ -103,15 +84,6 @@ def test_a_frame_sees_its_context_a_layer_and_no_more():
     network, x = block(2, 3), torch.rand(1, 50, 5, requires_grad=True)
     network(x, torch.tensor([50]))[0, 25].square().sum().backward()
     assert x.grad[0].abs().sum(1).nonzero().squeeze(1).tolist() == list(range(19, 32))
-
-
-def test_autocast():
-    network, x = block(), padded()
-    with torch.autocast("cpu", torch.bfloat16):
-        found = network(x, LENGTHS)
-    found.float().square().sum().backward()
-    torch.testing.assert_close(found.float(), network(x, LENGTHS), atol=0.1, rtol=0.05)
-    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
 
 
 def test_size_and_heads_must_agree():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from ser.nets.averaging import BestStates, LastStates, RunningAverage
+from ser.nets.averaging import BestStates, LastStates, average
 
 
 def state(value):
@@ -29,11 +29,8 @@ def stored(tensors):
     return load(save(tensors))
 
 
-def test_running_average_by_hand():
-    average = RunningAverage()
-    for value in (1.0, 2.0, 6.0):
-        average.add(state(value))
-    found = average.state()
+def test_average_by_hand():
+    found = average([state(value) for value in (1.0, 2.0, 6.0)])
     assert found["weight"].tolist() == [3.0, 6.0]
     assert float(found["scale"]) == 3.0
     assert found["steps"].tolist() == [6]  # no float: the last one
@@ -41,17 +38,13 @@ def test_running_average_by_hand():
 
 
 def test_small_weights_are_not_lost_in_a_long_sum():
-    average = RunningAverage()
-    for value in (1e8, 1.0, -1e8, 3.0):  # float32 would give 0.75
-        average.add({"w": torch.tensor([value])})
-    assert average.state()["w"].tolist() == [1.0]
+    states = [{"w": torch.tensor([value])} for value in (1e8, 1.0, -1e8, 3.0)]  # float32 would give 0.75
+    assert average(states)["w"].tolist() == [1.0]
 
 
 def test_equal_states_average_to_themselves_bit_for_bit():
-    average = RunningAverage()
-    for _ in range(7):
-        average.add(random_state(0))
-    assert equal(average.state(), random_state(0))
+    assert equal(average([random_state(0)] * 7), random_state(0))
+    assert str(average([{"w": torch.tensor([-0.0])}])["w"].tolist()) == "[-0.0]"
 
 
 def test_what_is_added_is_copied():
@@ -61,16 +54,10 @@ def test_what_is_added_is_copied():
         for tensor in own.values():
             tensor.fill_(9)
         assert equal(kind.state(), state(1.0))
-    average, double = RunningAverage(), {"w": torch.ones(2, dtype=torch.float64), "n": torch.tensor(1)}
-    average.add(double)
-    for tensor in double.values():
+    double = {"w": torch.ones(2, dtype=torch.float64), "n": torch.tensor(1)}
+    for tensor in average([double]).values():
         tensor.fill_(9)
-    assert equal(average.state(), {"w": torch.ones(2, dtype=torch.float64), "n": torch.tensor(1)})
-    tensors = average.tensors()
-    before = {name: tensor.clone() for name, tensor in tensors.items()}
-    average.add(double)
-    average.state()["n"].fill_(5)
-    assert equal(tensors, before)
+    assert equal(double, {"w": torch.ones(2, dtype=torch.float64), "n": torch.tensor(1)})
 
 
 def test_last_states_by_hand():
@@ -102,19 +89,6 @@ def test_states_continue_bit_for_bit(make, stop):
     assert equal(part.tensors(), whole.tensors())
 
 
-@pytest.mark.parametrize("stop", [0, 1, 4])
-def test_running_average_continues_bit_for_bit(stop):
-    whole, part = RunningAverage(), RunningAverage()
-    for step in range(5):
-        if step == stop:
-            tensors, part = stored(part.tensors()), RunningAverage()
-            part.load(tensors)
-        whole.add(random_state(step))
-        part.add(random_state(step))
-    assert equal(part.state(), whole.state())
-    assert equal(part.tensors(), whole.tensors())
-
-
 def test_eleven_states_keep_their_own_names():
     last = LastStates(11)
     for value in range(11):
@@ -125,10 +99,8 @@ def test_eleven_states_keep_their_own_names():
 
 
 def test_errors():
-    for empty in (RunningAverage(), LastStates(2), BestStates(2)):
+    for empty in (LastStates(2), BestStates(2)):
         with pytest.raises(ValueError, match="no states"):
             empty.state()
-    average = RunningAverage()
-    average.add({"a": torch.ones(1), "b": torch.ones(1)})
     with pytest.raises(ValueError, match="other names: b, c"):
-        average.add({"a": torch.ones(1), "c": torch.ones(1)})
+        average([{"a": torch.ones(1), "b": torch.ones(1)}, {"a": torch.ones(1), "c": torch.ones(1)}])

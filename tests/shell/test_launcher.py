@@ -53,9 +53,20 @@ def test_job_is_replaced_in_log_and_arguments(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("exp/*/x.JOB.log"))
 
 
-def test_without_job_range_the_word_stays(tmp_path: Path) -> None:
-    assert launch(tmp_path, "log/x.log", "echo", "JOB").returncode == 0
-    assert "\nJOB\n" in (tmp_path / "log/x.log").read_text()
+ON_CLUSTERS = ["--mem", "4G", "--num-threads", "2", "--gpu", "1", "--time", "1:00:00", "--max-jobs-run", "3"]
+NO_END = "kill -USR1 $$; kill -USR2 $$; echo still here"
+CALLS = {
+    "without a range the word stays": (["log/x.log", "echo", "JOB"], "log/x.log", "JOB"),
+    "options of clusters are taken": ([*ON_CLUSTERS, "JOB=1", "x.JOB.log", "echo", "JOB"], "x.1.log", "1"),
+    "any name": (["--num-threads=2", "my_Part2=7:8", "x.my_Part2.log", "echo", "my_Part2 JOB"], "x.8.log", "8 JOB"),
+    "a warning is no end": (["x.log", "bash", "-c", NO_END], "x.log", "still here"),
+}
+
+
+@pytest.mark.parametrize(("words", "log", "line"), CALLS.values(), ids=CALLS)
+def test_a_call_runs(tmp_path: Path, words: list[str], log: str, line: str) -> None:
+    assert launch(tmp_path, *words).returncode == 0
+    assert f"\n{line}\n" in (tmp_path / log).read_text()
 
 
 def test_arguments_arrive_as_they_are(tmp_path: Path) -> None:
@@ -189,17 +200,6 @@ def test_a_wrong_call_is_refused(tmp_path: Path, words: list[str], message: str)
     assert not list(tmp_path.iterdir())
 
 
-def test_options_of_cluster_launchers_are_taken(tmp_path: Path) -> None:
-    options = ["--mem", "4G", "--num-threads", "2", "--gpu", "1", "--time", "1:00:00", "--max-jobs-run", "3"]
-    assert launch(tmp_path, *options, "JOB=1", "x.JOB.log", "true").returncode == 0
-    assert (tmp_path / "x.1.log").exists()
-
-
-def test_any_name_may_stand_for_the_number(tmp_path: Path) -> None:
-    assert launch(tmp_path, "--num-threads=2", "my_Part2=7:8", "x.my_Part2.log", "echo", "my_Part2 JOB").returncode == 0
-    assert "\n8 JOB\n" in (tmp_path / "x.8.log").read_text()
-
-
 def test_an_older_log_is_gone_when_a_job_begins(tmp_path: Path) -> None:
     (tmp_path / "x.2.log").write_text("old\n")
     launch(tmp_path, "JOB=1:2", "x.JOB.log", "true")
@@ -279,12 +279,6 @@ def test_a_job_is_not_started_again_for_ever(tmp_path: Path) -> None:
         "run.sh: 1 of 1 jobs failed; the first log: x.log (exit code 75, after 2 restarts)",
         re.findall("^error: .*", log, re.MULTILINE)[-1],
     ]
-
-
-def test_a_warning_is_no_end_for_a_command_without_ears(tmp_path: Path) -> None:
-    program = "kill -USR1 $$; kill -USR2 $$; echo still here"
-    assert launch(tmp_path, "x.log", "bash", "-c", program).returncode == 0
-    assert "still here" in (tmp_path / "x.log").read_text()
 
 
 def test_launchers_run_with_the_python_of_older_systems() -> None:

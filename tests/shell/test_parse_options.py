@@ -113,18 +113,9 @@ def test_help_prints_the_message() -> None:
 
 
 def test_help_prefers_the_function() -> None:
-    script = 'help() { echo "from the function"; }\nhelp_message=no\n. "$1"\necho not reached\n'
-    done = subprocess.run(
-        [
-            "bash",
-            "-c",
-            f"f=$1; set -- --help; {script.replace('$1', '$f')}",
-            "x",
-            ROOT / "utils/parse_options.sh",
-        ],
-        capture_output=True,
-        text=True,
-    )
+    script = 'help() { echo "from the function"; }; help_message=no; f=$1; set -- --help; . "$f"; echo not reached'
+    command = ["bash", "-c", script, "x", ROOT / "utils/parse_options.sh"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "from the function\n")
 
 

@@ -103,13 +103,6 @@ def test_drawn_corpora_share_the_sum_of_their_budgets(made, tmp_path):
     assert found["one"] != found["two"]
 
 
-def test_a_killed_training_with_a_budget_per_corpus_goes_on(made, tmp_path):
-    trainer_of(made, tmp_path / "straight", "training.budget=per_corpus").run()
-    interrupt(trainer_of(made, tmp_path / "killed", "training.budget=per_corpus"), 10)
-    trainer_of(made, tmp_path / "killed", "training.budget=per_corpus").run()
-    assert_same(outcome(tmp_path / "killed"), outcome(tmp_path / "straight"))
-
-
 def test_more_epochs_continue_a_finished_training_to_the_bit(made, tmp_path, straight):
     trainer_of(made, tmp_path, "training.max_epochs=1", keep=True).run()
     (tmp_path / "model.safetensors").unlink()
@@ -270,6 +263,7 @@ def test_a_training_learns(made, tmp_path):
 
 OPTIONS = [
     ["batches.temperature=2"],
+    ["training.budget=per_corpus"],
     ["batches.frame_step=2", "batches.trim_decibels=30", "batches.floor_decibels=60", "batches.normalisation=speaker"],
     ["batches.speeds=[0.9,1.1]", "batches.vtlp=0.1", "batches.time_masks=1", "batches.frequency_masks=1"],
     ["training.mixup=0.4", "training.label_smoothing=0.1"],

@@ -1,8 +1,12 @@
+"""How many updates, in which order and at which rate; weights of classes; and when to stop."""
+
 import numpy as np
 import pytest
 
 from ser.config import load
+from ser.training.class_weights import class_weights
 from ser.training.schedule import corpus_positions, corpus_schedule, lr_lambda, updates_per_epoch, validation_sample
+from ser.training.stopping import Stopping
 
 
 @pytest.mark.parametrize(("budget", "updates"), [("total", [14, 14, 14]), ("per_corpus", [14, 28, 42])])
@@ -70,3 +74,38 @@ def test_ranks_count_a_corpus_on_its_own():
 def test_rate_is_constant_for_half_and_falls_to_zero():
     assert [lr_lambda(s, 8, "half_linear") for s in range(9)] == [1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]
     assert lr_lambda(7, 8, "constant") == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "kind", "expected"),
+    [
+        # RAVDESS, strict, fold 1: N = 448, K = 4: 448 / (4 * 128) and 448 / (4 * 64)
+        ([128, 128, 64, 128], "balanced", [0.875, 0.875, 1.75, 0.875]),
+        ([10, 0, 30], "balanced", [2.0, 0.0, 2 / 3]),  # a class without examples
+        ([1, 3], "balanced", [2.0, 2 / 3]),
+        ([10, 0, 1], "none", [1, 0, 1]),
+    ],
+)
+def test_class_weights_by_hand(counts, kind, expected):
+    assert class_weights(np.array(counts), kind).tolist() == np.array(expected, np.float32).tolist()
+
+
+def run(losses, improvement=0.002):
+    state = Stopping()
+    states = []
+    for epoch, loss in enumerate(losses, 1):
+        state = state.after(epoch, loss, improvement)
+        states.append(state)
+    return states
+
+
+def test_an_improvement_is_relative_and_the_least_loss_is_kept():
+    states = run([1.0, 0.999, 0.9985, 0.997, 1.2, 0.996])
+    # 0.998 is what 1.0 has to fall below
+    assert [s.num_bad_epochs for s in states] == [0, 1, 2, 0, 1, 2]
+    assert [s.best_epoch for s in states] == [1, 2, 3, 4, 4, 6]
+    assert [s.reference for s in states] == [1.0, 1.0, 1.0, 0.997, 0.997, 0.997]
+
+
+def test_small_steps_add_up_against_the_last_reference():
+    assert [s.num_bad_epochs for s in run([1.0, 0.9989, 0.9979])] == [0, 1, 0]

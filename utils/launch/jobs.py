@@ -15,7 +15,7 @@ from typing import NamedTuple
 from command_line import Call
 from folders import make_folder, remove_leftovers, unwritable, working_folder, writing_fails
 from schedulers import Local, NoAnswer, Refused, Scheduler, State, Submission
-from schedulers.base import DELETED, DISTURBED, HOPELESS, LIMITED, RUNNING, WAITING, Task
+from schedulers.base import Kind, Task
 from site_file import WrongCall
 
 REQUEUE = 75  # EX_TEMPFAIL: the job wrote what it needs to go on
@@ -182,7 +182,7 @@ class Launch:
         # after the states: a status is written before its task leaves the queue
         statuses = self._statuses(live)
         for task, job in live.items():
-            state = State(RUNNING) if states is None else states.get(task)
+            state = State(Kind.RUNNING) if states is None else states.get(task)
             if task in statuses:
                 self._judge(job, state, statuses[task])
             else:
@@ -216,22 +216,22 @@ class Launch:
     def _judge(self, job: Job, state: State | None, status: Status) -> None:
         """What a command's end means, and, where it was stopped, what the queue says of that."""
         code, sent = status
-        kind, words = (state.kind, state.reason) if state else ("", "")
+        kind, words = (state.kind, state.reason) if state else (None, "")
         reason = f"exit code {code}" + (": killed, perhaps for want of memory" if code == KILLED else "")
-        if kind in (DELETED, LIMITED):
+        if kind in (Kind.DELETED, Kind.LIMITED):
             reason = f"{words}, {reason}"
         stopped = sent not in ("", "USR1")
         if code == 0 and not stopped:
             job.verdict = ""
         elif stopped and sent == self.scheduler.deletes_with:
             self._fail(job, f"deleted, {reason}")
-        elif stopped and kind in (WAITING, RUNNING):
+        elif stopped and kind in (Kind.WAITING, Kind.RUNNING):
             return  # the queue will say why
-        elif kind == DISTURBED:
+        elif kind == Kind.DISTURBED:
             self._again(job, words)
-        elif code == 0 and kind not in (DELETED, LIMITED):
+        elif code == 0 and kind not in (Kind.DELETED, Kind.LIMITED):
             job.verdict = ""
-        elif code == REQUEUE and kind != DELETED:
+        elif code == REQUEUE and kind != Kind.DELETED:
             self._again(job, reason)
         else:
             self._fail(job, reason)
@@ -239,9 +239,9 @@ class Launch:
     def _judge_without_status(self, job: Job, state: State | None) -> None:
         """A task that is over must have a status, be it with a delay; one that can never run has none."""
         submission, place = self._find(job)
-        if state and state.kind in (WAITING, RUNNING):
+        if state and state.kind in (Kind.WAITING, Kind.RUNNING):
             job.over = None
-        elif state and state.kind == HOPELESS:
+        elif state and state.kind == Kind.HOPELESS:
             with contextlib.suppress(NoAnswer):
                 self.scheduler.cancel(submission, place)
                 self._fail(job, state.reason)
@@ -250,7 +250,7 @@ class Launch:
             if time.monotonic() - job.over < (self.scheduler.patience if state else self.scheduler.memory):
                 return
             state = state or self.scheduler.last_words(submission, place)
-            if state.kind == DISTURBED:
+            if state.kind == Kind.DISTURBED:
                 with contextlib.suppress(NoAnswer):  # what a silent node still has of it
                     self.scheduler.cancel(submission, place)
                 self._again(job, state.reason)
@@ -313,9 +313,10 @@ class Launch:
         self._cancel(end)
         if isinstance(self.scheduler, Local):
             self.scheduler.finish(end)
+        queued = {Kind.WAITING, Kind.RUNNING, Kind.HOPELESS}
         while not self.local and time.monotonic() < end:
             states = self._states(list(dict.fromkeys(self._find(job)[0] for job in live)))
-            if states is not None and not any(s.kind in (WAITING, RUNNING, HOPELESS) for s in states.values()):
+            if states is not None and not any(state.kind in queued for state in states.values()):
                 break
             time.sleep(0.5)
         return 128 + number

@@ -26,13 +26,12 @@ def arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the table; the exit code is 1 where an utterance could not be read."""
-    import os
     import sys
 
     import torch
 
     from ser.common import InputError
-    from ser.common.cores import available_cores
+    from ser.common.cores import asked_threads, available_cores
     from ser.common.output import line
     from ser.inference.card import write_card
     from ser.inference.check.labelled import read_labelled
@@ -44,9 +43,8 @@ def run(options: argparse.Namespace) -> int:
 
     places = [place for place in (options.out, options.model if options.card else None) if place]
     if not places:
-        raise InputError("nowhere to write to", fix="give --out FOLDER, or --card true for the model package")
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(available_cores())
+        raise InputError("nowhere to write to", "--out", "give --out FOLDER, or --card true for the model package")
+    torch.set_num_threads(asked_threads() or available_cores())
     predictor = Predictor(open_model(options.model, options.device), options.head)
     with scratch() as folder:
         utterances = read_labelled(options.data, predictor.classes, folder)

@@ -35,10 +35,22 @@ def open_session(path: Path, threads: int | None = None) -> Any:
     options.log_severity_level = 3  # it warns of inputs that need not be given
     if not path.is_file():
         raise InputError("no such file", path, "give a graph that `ser export` wrote, or a model package")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of a kind of its own for each reason, none of them public
-        raise InputError(f"no graph ({' '.join(str(error).split())[:160]})", path, AGAIN) from None
+    try:  # without fallback: to the CPU, which would print that it tries again
+        return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"], enable_fallback=0)
+    except _session_errors() as error:
+        raise InputError(f"no graph ({_short(error)})", path, AGAIN) from None
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]
+
+
+def _session_errors() -> tuple[type[Exception], ...]:
+    """What onnxruntime raises for a file that is no graph: its own kinds, which have no common base, and Python's."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
+
+    own = (kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+    return (*own, ValueError, RuntimeError)
 
 
 class GraphPredictor(BasePredictor):
@@ -63,6 +75,9 @@ class GraphPredictor(BasePredictor):
             self.trained, self.calibrations = json.loads(found["trained"]), json.loads(found["calibrations"])
         except (KeyError, ValueError) as error:
             raise InputError(f"metadata that predict needs is missing ({error})", path, AGAIN) from None
+        names = {one.name for one in (*self.session.get_inputs(), *self.session.get_outputs())}
+        if missing := {kind, "lengths", "posteriors"} - names:
+            raise InputError(f"no graph that predict can ask, without {min(missing)}", path, AGAIN)
         if kind != "waveform":
             raise InputError(f"takes a {kind}", path, AGAIN)
         if head not in (None, self.head):
@@ -81,7 +96,10 @@ class GraphPredictor(BasePredictor):
         result = np.empty((len(prepared), len(self.classes)), np.float32)
         for row, samples in zip(result, prepared, strict=True):
             given = {"waveform": samples[None], "lengths": np.array([len(samples)])}
-            row[:] = self.session.run(["posteriors"], given)[0][0]
+            try:
+                row[:] = self.session.run(["posteriors"], given)[0][0]
+            except _session_errors() as error:
+                raise InputError(f"cannot be run ({_short(error)})", self.path, AGAIN) from None
         if not np.isfinite(result).all():
             raise InputError("gives posteriors that are not numbers", self.path, AGAIN)
         return result

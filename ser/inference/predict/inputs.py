@@ -93,7 +93,7 @@ def sources_of(name: str, folder: Path, allow_pipes: bool = False, path_column: 
         name: an audio file, a folder, a wav.scp, a cut manifest, a table (.csv, .tsv, .xlsx), or "-".
         folder: of `scratch`, as long as the sources are used.
         allow_pipes: run commands that lists hold.
-        path_column: of a table; None: the one that `tables.read_rows` finds.
+        path_column: of a table; None: the one that `sheets.read_rows` finds.
 
     Raises:
         InputError: a list that cannot be read or is empty, or a folder without audio.

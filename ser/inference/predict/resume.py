@@ -31,14 +31,12 @@ class Partial:
 
     Attributes:
         done: what is answered there: id as the format writes it -> for each time whether that is an error.
-        count: how many sources these are.
     """
 
     path: Path
     file: IO[str]
     form: str
     done: dict[str, list[bool]] = field(default_factory=dict)
-    count: int = 0
 
     def take(self, source: Source) -> bool | None:
         """Whether the answer there to a source is an error; None where there is none. Each is taken once."""
@@ -166,7 +164,7 @@ def _read(file: IO[bytes], origin: Path, layout: Layout, channel: str, state: Pa
     done: defaultdict[str, list[bool]] = defaultdict(list)
     for _, key, error in found:
         done[key].append(error)
-    state.done, state.count = done, len(found)
+    state.done = done
     return end
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from command_line import Call
-
 from schedulers.base import NoAnswer, Refused, Scheduler, State, Submission
 from schedulers.gridengine import GridEngine
 from schedulers.local import Local
@@ -11,4 +9,4 @@ from schedulers.slurm import Slurm
 
 SCHEDULERS = {"run.sh": Local, "slurm.sh": Slurm, "queue.sh": GridEngine}
 
-__all__ = ["SCHEDULERS", "Call", "NoAnswer", "Refused", "Scheduler", "State", "Submission"]
+__all__ = ["SCHEDULERS", "NoAnswer", "Refused", "Scheduler", "State", "Submission"]

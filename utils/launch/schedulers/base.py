@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import subprocess
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,21 +15,23 @@ from command_line import Call
 
 JOB = Path(__file__).resolve().parents[1] / "job.sh"
 
-# Kinds of states.
-WAITING, RUNNING, HOPELESS = "waiting", "running", "hopeless"
-ENDED, DELETED, LIMITED, DISTURBED = "ended", "deleted", "limited", "disturbed"
+
+class Kind(Enum):
+    """Of the states of tasks."""
+
+    WAITING = "in the queue"
+    RUNNING = "on a node"
+    HOPELESS = "in the queue, never to run"
+    ENDED = "over by itself"
+    DELETED = "ended by a person"
+    LIMITED = "ended by a limit of time or memory"
+    DISTURBED = "ended by preemption or the loss of a node"
 
 
 class State(NamedTuple):
-    """What a scheduler says of a task.
+    """What a scheduler says of a task, with the reason in its words."""
 
-    Attributes:
-        kind: WAITING, RUNNING, HOPELESS (in the queue, never to run); and of those that are over: ENDED by themselves,
-            DELETED by a person, LIMITED in time or memory, DISTURBED by preemption or the loss of a node.
-        reason: in the scheduler's words.
-    """
-
-    kind: str
+    kind: Kind
     reason: str = ""
 
 
@@ -112,7 +115,7 @@ class Scheduler:
 
     def last_words(self, submission: Submission, place: int) -> State:
         """What is known of a task that is no longer in the queue."""
-        return State(ENDED)
+        return State(Kind.ENDED)
 
 
 class Cluster(Scheduler):
@@ -166,13 +169,13 @@ class Cluster(Scheduler):
         if name in self.unsure and (number := self.find(name)):
             return Submission(folder, name, number, size)
         self.unsure.add(name)
-        code, said, words = self.ask(command, script)
+        code, answer, words = self.ask(command, script)
         self.unsure.remove(name)
         if code != 0:
             raise Refused(f"{command[0]} refuses ({self.call.config} has its options): {words}")
-        found = re.search(r"^(\d+)\S*$", said, re.MULTILINE)  # warnings may stand before it
+        found = re.search(r"^(\d+)\S*$", answer, re.MULTILINE)  # warnings may stand before it
         if not found:
-            raise Refused(f"{command[0]} gives no number of a job: {said}")
+            raise Refused(f"{command[0]} gives no number of a job: {answer}")
         return Submission(folder, name, found[1], size)
 
     script_end = ""  # arguments of job.sh behind the folder

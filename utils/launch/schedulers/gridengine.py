@@ -11,25 +11,11 @@ from pathlib import Path
 
 from command_line import Call
 
-from schedulers.base import (
-    DELETED,
-    DISTURBED,
-    ENDED,
-    HOPELESS,
-    LIMITED,
-    RUNNING,
-    WAITING,
-    Cluster,
-    NoAnswer,
-    Refused,
-    State,
-    Submission,
-    Task,
-)
+from schedulers.base import Cluster, Kind, NoAnswer, Refused, State, Submission, Task
 
 WARNING = 60  # seconds before the time limit
-# "failed" of accounting(5); all others: ENDED
-FAILURES = {"19": DISTURBED, "21": DISTURBED, "25": DISTURBED, "37": LIMITED, "100": DELETED}
+# "failed" of accounting(5); all others: Kind.ENDED
+FAILURES = {"19": Kind.DISTURBED, "21": Kind.DISTURBED, "25": Kind.DISTURBED, "37": Kind.LIMITED, "100": Kind.DELETED}
 
 
 class GridEngine(Cluster):
@@ -77,9 +63,9 @@ class GridEngine(Cluster):
         Raises:
             Refused: with reasons, which the first refusal does not tell.
         """
-        said = self.ask(["qhost", "-F"])[1]
-        measured = set(re.findall(r"^\s*.l:(\w+)=", said, re.MULTILINE)) - set(
-            re.findall(r"^\s*.[cf]:(\w+)=", said, re.MULTILINE)
+        answer = self.ask(["qhost", "-F"])[1]
+        measured = set(re.findall(r"^\s*.l:(\w+)=", answer, re.MULTILINE)) - set(
+            re.findall(r"^\s*.[cf]:(\w+)=", answer, re.MULTILINE)
         )
         command = without(self.submit_command(name, size, "v"), measured)
         code, _, words = self.ask(command, "true\n")
@@ -88,8 +74,8 @@ class GridEngine(Cluster):
 
     def largest_array(self) -> int:
         """By max_aj_tasks of the configuration."""
-        code, said, _ = self.ask(["qconf", "-sconf"])
-        found = re.search(r"^max_aj_tasks\s+(\d+)", said, re.MULTILINE)
+        code, answer, _ = self.ask(["qconf", "-sconf"])
+        found = re.search(r"^max_aj_tasks\s+(\d+)", answer, re.MULTILINE)
         return int(found[1]) or 10**9 if code == 0 and found else 1000
 
     def find(self, name: str) -> str:
@@ -103,15 +89,15 @@ class GridEngine(Cluster):
             if task.name in ours:
                 letters, number = job.findtext("state") or "", job.findtext("JB_job_number") or ""
                 if "E" in letters:
-                    states[task] = State(HOPELESS, f"{letters}{self._error(number, task.place)}")
+                    states[task] = State(Kind.HOPELESS, f"{letters}{self._error(number, task.place)}")
                 elif "h" in letters:
-                    states[task] = State(HOPELESS, f"{letters}, held")
+                    states[task] = State(Kind.HOPELESS, f"{letters}, held")
                 else:
-                    states[task] = State(WAITING if letters.endswith("w") else RUNNING, letters)
+                    states[task] = State(Kind.WAITING if letters.endswith("w") else Kind.RUNNING, letters)
         self._look_at_nodes()
         for task, since in self.silent.items():
             if task in states and time.monotonic() - since > self.call.settings["node_wait"]:
-                states[task] = State(DISTURBED, "its node does not answer")
+                states[task] = State(Kind.DISTURBED, "its node does not answer")
         return states
 
     def _look_at_nodes(self) -> None:
@@ -124,26 +110,26 @@ class GridEngine(Cluster):
 
     def _qstat(self, *options: str) -> list[ElementTree.Element]:
         user = pwd.getpwuid(os.getuid()).pw_name
-        code, said, words = self.ask(["qstat", "-xml", "-g", "d", "-u", user, *options])
+        code, answer, words = self.ask(["qstat", "-xml", "-g", "d", "-u", user, *options])
         try:
             if code == 0:
-                return list(ElementTree.fromstring(said).iter("job_list"))
+                return list(ElementTree.fromstring(answer).iter("job_list"))
         except ElementTree.ParseError as error:
             words = str(error)
         raise NoAnswer(f"qstat: {words}")
 
     def _error(self, job: str, place: int) -> str:
-        said = self.ask(["qstat", "-j", job])[1]
-        found = re.search(rf"^error reason\s+{place}:\s*(.*)$", said, re.MULTILINE)
+        answer = self.ask(["qstat", "-j", job])[1]
+        found = re.search(rf"^error reason\s+{place}:\s*(.*)$", answer, re.MULTILINE)
         return f", {found[1].strip()}" if found else ""
 
     def cancel(self, submission: Submission, place: int | None = None) -> None:
         self.ask(["qdel", submission.id, *(("-t", str(place)) if place else ())])
 
     def last_words(self, submission: Submission, place: int) -> State:
-        said = self.ask(["qacct", "-j", submission.id, "-t", str(place)])[1]
-        found = re.search(r"^failed\s+(\d+)\s*:\s*(.*)$", said, re.MULTILINE)
-        return State(FAILURES.get(found[1], ENDED), found[2].strip()) if found else State(ENDED)
+        answer = self.ask(["qacct", "-j", submission.id, "-t", str(place)])[1]
+        found = re.search(r"^failed\s+(\d+)\s*:\s*(.*)$", answer, re.MULTILINE)
+        return State(FAILURES.get(found[1], Kind.ENDED), found[2].strip()) if found else State(Kind.ENDED)
 
 
 def tasks(jobs: list[ElementTree.Element]) -> list[tuple[Task, ElementTree.Element]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from command_line import Call
 
-from schedulers.base import ENDED, JOB, RUNNING, WAITING, Scheduler, State, Submission, Task, unblock_signals
+from schedulers.base import JOB, Kind, Scheduler, State, Submission, Task, unblock_signals
 
 
 class Local(Scheduler):
@@ -44,9 +44,9 @@ class Local(Scheduler):
                 start_new_session=True,
                 preexec_fn=unblock_signals,
             )
-        states = {task: State(ENDED) for task in ended}
-        states.update({task: State(RUNNING) for task in self.running})
-        states.update({Task(submission.name, place): State(WAITING) for submission, place in self.waiting})
+        states = {task: State(Kind.ENDED) for task in ended}
+        states.update({task: State(Kind.RUNNING) for task in self.running})
+        states.update({Task(submission.name, place): State(Kind.WAITING) for submission, place in self.waiting})
         return states
 
     def cancel(self, submission: Submission, place: int | None = None) -> None:

@@ -5,33 +5,20 @@ from __future__ import annotations
 import os
 import re
 
-from schedulers.base import (
-    DELETED,
-    DISTURBED,
-    ENDED,
-    HOPELESS,
-    LIMITED,
-    RUNNING,
-    WAITING,
-    Cluster,
-    NoAnswer,
-    State,
-    Submission,
-    Task,
-)
+from schedulers.base import Cluster, Kind, NoAnswer, State, Submission, Task
 
 KINDS = {
-    "PENDING": WAITING,
-    "COMPLETED": ENDED,
-    "FAILED": ENDED,
-    "TIMEOUT": LIMITED,
-    "OUT_OF_MEMORY": LIMITED,
-    "DEADLINE": LIMITED,
-    "CANCELLED": DELETED,
-    "REVOKED": DELETED,
-    "PREEMPTED": DISTURBED,
-    "NODE_FAIL": DISTURBED,
-    "BOOT_FAIL": DISTURBED,
+    "PENDING": Kind.WAITING,
+    "COMPLETED": Kind.ENDED,
+    "FAILED": Kind.ENDED,
+    "TIMEOUT": Kind.LIMITED,
+    "OUT_OF_MEMORY": Kind.LIMITED,
+    "DEADLINE": Kind.LIMITED,
+    "CANCELLED": Kind.DELETED,
+    "REVOKED": Kind.DELETED,
+    "PREEMPTED": Kind.DISTURBED,
+    "NODE_FAIL": Kind.DISTURBED,
+    "BOOT_FAIL": Kind.DISTURBED,
 }
 # Why a job waits for ever, unless a person comes to its help.
 NEVER = (
@@ -61,30 +48,30 @@ class Slurm(Cluster):
 
     def largest_array(self) -> int:
         """By MaxArraySize, below which all indices lie."""
-        code, said, _ = self.ask(["scontrol", "show", "config"])
-        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", said, re.MULTILINE)
+        code, answer, _ = self.ask(["scontrol", "show", "config"])
+        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", answer, re.MULTILINE)
         return max(1, int(found[1]) - 1) if code == 0 and found else 1000
 
     def find(self, name: str) -> str:
-        code, said, words = self._squeue("%F|%j")
-        found = [line.split("|")[0] for line in said.splitlines() if line.endswith(f"|{name}")]
+        code, answer, words = self._squeue("%F|%j")
+        found = [line.split("|")[0] for line in answer.splitlines() if line.endswith(f"|{name}")]
         if code != 0:
             raise NoAnswer(f"squeue: {words}")
         return found[0] if found else ""
 
     def states(self, submissions: list[Submission]) -> dict[Task, State]:
-        code, said, words = self._squeue("%i|%j|%T|%r")
+        code, answer, words = self._squeue("%i|%j|%T|%r")
         if code != 0:
             raise NoAnswer(f"squeue: {words}")
         ours = {submission.name for submission in submissions}
         states = {}
-        for line in said.splitlines():
+        for line in answer.splitlines():
             task, name, state, reason = (line.split("|", 3) + [""] * 3)[:4]
             place = task.partition("_")[2]
             if name in ours and place.isdigit():
-                kind = KINDS.get(state, RUNNING)
-                if kind == WAITING and re.fullmatch(NEVER, reason, re.IGNORECASE):
-                    kind = HOPELESS
+                kind = KINDS.get(state, Kind.RUNNING)
+                if kind == Kind.WAITING and re.fullmatch(NEVER, reason, re.IGNORECASE):
+                    kind = Kind.HOPELESS
                 words = state if reason in ("", "None", "NonZeroExitCode") else f"{state}, {reason}"
                 states[Task(name, int(place))] = State(kind, words)
         return states
