@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """CREMA-D: 91 actors (48 men, 43 women) say twelve sentences in six emotions, English, 16 kHz: 7442 clips.
 
 Cao et al. (2014), IEEE Transactions on Affective Computing 5(4), 377-390. Open Database License 1.0, contents under the
@@ -15,7 +14,6 @@ not every copy holds.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,12 +65,5 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
 
 
 def _is_pointer(path: Path) -> bool:
-    if not path.is_file() or path.stat().st_size > POINTER_SIZE:
-        return False
-    return path.read_bytes().startswith(b"version https://git-lfs")
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("crema_d"))
+    small = path.is_file() and path.stat().st_size <= POINTER_SIZE
+    return small and path.read_bytes().startswith(b"version https://git-lfs")

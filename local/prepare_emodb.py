@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """EmoDB, Berlin database of emotional speech: ten actors, ten sentences, seven emotions, German, 16 kHz: 535 clips.
 
 Burkhardt et al. (2005), Interspeech, 1517-1520. CC0 1.0 as audEERING publishes it (https://github.com/audeering/emodb);
@@ -65,9 +64,3 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
             gender="m" if number in MEN else "f",
             text_id=f"emodb_{text}",
         )
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("emodb"))

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """emoUERJ: four actors and four actresses, ten sentences, four emotions, Brazilian Portuguese: 377 clips.
 
 Bastos Germano et al. (2021), doi 10.5281/zenodo.5427549. CC BY 4.0. Names such as w04a11.wav: woman or man (w, m),
@@ -10,7 +9,6 @@ chose, so no text ids.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,9 +44,3 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
             label=EMOTIONS.get(emotion, emotion),
             gender="m" if actor[0] == "m" else "f",
         )
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("emouerj"))

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """IEMOCAP: ten actors in five sessions of a man and a woman, improvised and scripted dialogues: 10,039 turns, 12 hours.
 
 Busso et al. (2008), Language Resources and Evaluation 42(4), 335-359. Own licence of USC's SAIL, with a release form to
@@ -24,7 +23,6 @@ read.
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,9 +177,3 @@ def _utterance(path: Path, match: re.Match[str], evaluation: Evaluation | None) 
         custom=custom,
         origin="" if evaluation is None else evaluation.origin,
     )
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("iemocap"))

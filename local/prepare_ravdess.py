@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """RAVDESS, audio only: 24 actors (odd: men, even: women), two sentences, spoken and sung: 1440 files and 1012, 48 kHz.
 
 Livingstone & Russo (2018), PLoS ONE 13(5): e0196391. CC BY-NC-SA 4.0. https://zenodo.org/records/1188976, unpacked:
@@ -12,7 +11,6 @@ counted once.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,9 +58,3 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
             text_id=f"ravdess_{sentence}",
             custom={"intensity": INTENSITIES.get(intensity, intensity), "repetition": repetition},
         )
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("ravdess"))

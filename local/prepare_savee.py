@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """SAVEE, Surrey audio-visual expressed emotion: four men, seven emotions, British English, 44.1 kHz: 480 clips.
 
 Haq & Jackson (2009), AVSP, 53-58. Own terms of the University of Surrey, for research, after registration:
@@ -14,7 +13,6 @@ which, so no text ids.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,9 +71,3 @@ def tree(corpus_dir: Path) -> str:
     names = {False: "a folder for each speaker, as published", True: "flat copy, with the speaker before each name"}
     flat = {bool(match[1]) for path in corpus_dir.rglob("*") if (match := NAME.fullmatch(path.name))}
     return " and ".join(names[kind] for kind in sorted(flat)) or "no audio files"
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("savee"))

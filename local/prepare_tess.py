@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """TESS, Toronto emotional speech set: two actresses (64 and 26 years old), 200 words, seven emotions: 2800 files.
 
 Pichora-Fuller & Dupuis (2020), doi 10.5683/SP2/E8H2MF. CC BY-NC-ND 4.0. https://doi.org/10.5683/SP2/E8H2MF, folders
@@ -11,7 +10,6 @@ tree once more inside: a file's own name counts, and a second copy is recognised
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,9 +37,3 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
         speaker, word, emotion = (text.lower() for text in match.groups())
         speaker = SPEAKERS[speaker]
         yield Utterance(f"{speaker}-{word}-{emotion}", path, speaker, emotion, "f", f"tess_{word}")
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("tess"))

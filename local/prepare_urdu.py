@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """URDU: speech of Urdu talk shows in four emotions, spontaneous, 44.1 kHz: 400 clips, 100 an emotion.
 
 Latif et al. (2018), International Conference on Frontiers of Information Technology, 88-93. Taken from YouTube, for
@@ -12,7 +11,6 @@ them speak in one emotion only; SM3 does in three, SM5 and SM6 in two. Which wor
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,9 +44,3 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
             label=EMOTIONS.get(emotion, emotion),
             gender=letter.lower(),
         )
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("urdu"))

@@ -1,4 +1,4 @@
-"""The command line of stage 1, shared by steps/prepare.py and every local/prepare_<corpus>.py."""
+"""The command line of stage 1."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from ser.common import InputError, guarded, locked
 from ser.common.cli import Parser
 from ser.config import read_experiment
 from ser.corpora.check import check_corpus
+from ser.corpora.confounding import check_confounded
 from ser.corpora.fetch import is_there
 from ser.corpora.prepare import check_there, prepare_corpus
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
-from ser.corpora.speaker_statistics import check_confounded
 
 
 @guarded
-def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Prepare a corpus, corpus folder -> data folder, or say what is wrong with it."""
     parser = Parser(description="Prepare a corpus: lhotse manifests, and a Kaldi data dir a split.")
-    if corpus is None:
-        parser.add_argument("corpus", help="name of a protocol file, such as ravdess")
+    parser.add_argument("corpus", help="name of a protocol file, such as ravdess")
     parser.add_argument(
         "corpus_dir", type=Path, help="folder of the corpus as published, or table that lists its files"
     )
@@ -54,7 +53,7 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     gc.set_threshold(100_000, 50, 50)  # utterances live to the end, and none is part of a cycle
-    protocol = read_protocol(corpus or options.corpus, options.recipe)
+    protocol = read_protocol(options.corpus, options.recipe)
     preparer = load_preparer(protocol.preparer, options.recipe)
     if options.download:
         if preparer.download is not None:

@@ -88,17 +88,13 @@ def audio_files(
     for path in _audio_named(corpus_dir):
         if is_hidden(path.relative_to(corpus_dir)):
             continue
-        match = pattern.fullmatch(path.name)
         found = True
-        if match is None and strays:
-            continue
-        if match is None:
+        if match := pattern.fullmatch(path.name):
+            yield path, match
+        elif not strays:
             issues.add(stray_file(path, pattern.pattern))
-            continue
-        yield path, match
     if not found:
-        fix = "give the folder that holds the corpus"
-        issues.add(Issue("files", "holds no audio files", corpus_dir, fix))
+        issues.add(Issue("files", "holds no audio files", corpus_dir, "give the folder that holds the corpus"))
 
 
 def stray_file(path: Path, scheme: str) -> Issue:
@@ -108,12 +104,8 @@ def stray_file(path: Path, scheme: str) -> Issue:
         path: the file.
         scheme: the pattern that its name does not match, or the table that does not name it.
     """
-    return Issue(
-        STRAY,
-        f"{STRAY_TEXT} ({scheme})",
-        path,
-        "move the file out of the corpus folder, or leave such files out with --allow-partial true",
-    )
+    fix = "move the file out of the corpus folder, or leave such files out with --allow-partial true"
+    return Issue(STRAY, f"{STRAY_TEXT} ({scheme})", path, fix)
 
 
 def hidden_files(corpus_dir: Path) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import programs
 import pytest
-from conftest import refuses
+from conftest import ROOT, refuses
 
 from ser.common import InputError
 from ser.corpora.describe import (
@@ -19,8 +19,6 @@ from ser.corpora.describe import (
     read_prepared,
     split_table,
 )
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def spoken(speaker, label="angry", emotion="angry", text="", seconds=1.0, gender="", language="en"):

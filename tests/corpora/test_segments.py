@@ -7,12 +7,14 @@ from pathlib import Path
 import lhotse
 import numpy as np
 import pytest
+import soundfile
 from conftest import refuses
 from lab import LABELS, Lab
 
 from ser.audio import resample
 from ser.common import read_json
 from ser.config import load
+from ser.corpora import items
 from ser.corpora.cuts import read_cut, read_cuts
 from ser.corpora.items import read_items
 from ser.corpora.kaldi import read_table, validate
@@ -71,8 +73,6 @@ def test_a_recording_is_one_and_its_stretches_are_exact_to_the_sample(calls):
 
 
 def test_a_file_is_read_once_however_many_share_it(calls, monkeypatch):
-    from ser.corpora import items
-
     read = []
 
     def counted(path):
@@ -208,8 +208,6 @@ def test_the_end_of_a_segment(tmp_path):
 
 
 def test_segments_may_overlap_and_silence_is_that_of_the_stretch(tmp_path):
-    import soundfile
-
     lab = Lab(tmp_path, "csv")
     samples = lab.noise("r.wav", 8000, channels=2)
     samples[4000:, 1] = 0
@@ -232,8 +230,6 @@ def test_segments_may_overlap_and_silence_is_that_of_the_stretch(tmp_path):
 
 
 def test_channels_that_cancel_each_other_are_silence_unless_one_is_chosen(tmp_path):
-    import soundfile
-
     lab = Lab(tmp_path, "csv")
     samples = lab.noise("r.wav", 8000)[:, 0]
     soundfile.write(lab.corpus / "r.wav", np.stack([samples, -samples], 1), 8000, subtype="FLOAT")
@@ -243,8 +239,6 @@ def test_channels_that_cancel_each_other_are_silence_unless_one_is_chosen(tmp_pa
 
 
 def test_equal_audio_is_found_between_mono_and_stereo(tmp_path):
-    import soundfile
-
     lab = Lab(tmp_path, "csv")
     samples = lab.noise("a.wav", 8000)[:, 0]
     soundfile.write(lab.corpus / "b.wav", np.stack([samples, samples], 1), 8000)
@@ -256,8 +250,7 @@ def test_one_id_for_two_recordings_is_refused(tmp_path):
     lab = Lab(tmp_path, "lab")
     lab.noise("a.wav")
     lab.noise("b.wav")
-    (lab.recipe / "local").mkdir()
-    (lab.recipe / "local" / "prepare_lab.py").write_text(
+    lab.write_preparer(
         "from ser.corpora import Utterance\n"
         "def utterances(corpus_dir):\n"
         "    for name in 'ab':\n"

@@ -52,7 +52,7 @@ def fetch_corpus(corpus_dir: Path, corpus: str, remotes: Callable[[], Sequence[R
     write_json(path, record)
     for remote in wanted:
         if _is_archive(remote) and not _holds(corpus_dir, fetched.get(remote.name, {})):
-            fetched[remote.name] = _fetch_archive(corpus_dir, remote)
+            fetched[remote.name] = _fetch_one(corpus_dir, remote, show=True)
             write_json(path, record)
     fetched |= _fetch_files(corpus_dir, [remote for remote in wanted if not _is_archive(remote)])
     write_json(path, record | {"complete": True})
@@ -113,35 +113,25 @@ def _holds(corpus_dir: Path, row: dict[str, Any]) -> bool:
     return bool(files) and all(path.is_file() and path.stat().st_size == size for path, size in files)
 
 
-def _row(remote: Remote, digest: str, size: int, files: dict[str, int]) -> dict[str, Any]:
+def _fetch_one(corpus_dir: Path, remote: Remote, show: bool) -> dict[str, Any]:
+    """Fetch a file; an archive is unpacked into a folder of its name, and removed."""
+    path = corpus_dir / remote.name
+    digest = fetch(remote.url, path, remote.digest, remote.size, show=show)
+    size = path.stat().st_size
+    files = {remote.name: size}
+    if _is_archive(remote):
+        folder = re.sub(r"\.(zip|tgz|tar(\.\w+)?)$", "", remote.name, flags=re.IGNORECASE)
+        files = {f"{folder}/{name}": inner for name, inner in unpack(path, corpus_dir / folder).items()}
+        path.unlink()
     date = datetime.now(UTC).isoformat(timespec="seconds")
     return {"url": remote.url, "size": size, "digest": digest, "date": date, "files": files}
 
 
-def _fetch_archive(corpus_dir: Path, remote: Remote) -> dict[str, Any]:
-    """Fetch, unpack into a folder of its name, remove the archive."""
-    archive = corpus_dir / remote.name
-    digest = fetch(remote.url, archive, remote.digest, remote.size)
-    folder = corpus_dir / re.sub(r"\.(zip|tgz|tar(\.\w+)?)$", "", remote.name, flags=re.IGNORECASE)
-    inner = folder.relative_to(corpus_dir)
-    files = {str(inner / name): size for name, size in unpack(archive, folder).items()}
-    row = _row(remote, digest, archive.stat().st_size, files)
-    archive.unlink()
-    return row
-
-
 def _fetch_files(corpus_dir: Path, remotes: Sequence[Remote]) -> dict[str, Any]:
     """Fetch single files, several at once; the first failure ends it."""
-
-    def one(remote: Remote) -> dict[str, Any]:
-        path = corpus_dir / remote.name
-        digest = fetch(remote.url, path, remote.digest, remote.size, show=False)
-        size = path.stat().st_size
-        return _row(remote, digest, size, {remote.name: size})
-
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        jobs = {remote.name: pool.submit(one, remote) for remote in remotes}
+        jobs = {remote.name: pool.submit(_fetch_one, corpus_dir, remote, show=False) for remote in remotes}
         for job in progress(as_completed(jobs.values()), text="fetching", unit="file", total=len(jobs)):
             job.result()
         return {name: job.result() for name, job in jobs.items()}
