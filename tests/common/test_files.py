@@ -169,13 +169,10 @@ def test_json_comes_back(tmp_path):
 
 @pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe"])
 def test_what_is_no_json_is_named(tmp_path, content):
+    with refuses("no such file", where="a.json"):
+        read_json(tmp_path / "a.json")
     (tmp_path / "a.json").write_bytes(content)
     with refuses("not readable as JSON", where="a.json", fix="remove it"):
-        read_json(tmp_path / "a.json")
-
-
-def test_absent_json_is_named(tmp_path):
-    with refuses("no such file", where="a.json"):
         read_json(tmp_path / "a.json")
 
 
