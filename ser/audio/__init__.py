@@ -11,13 +11,11 @@ from ser.audio.reader import (
     read_blocks,
 )
 from ser.audio.resample import resample, resample_blocks
-from ser.audio.suffixes import AUDIO_SUFFIXES, FFMPEG_SUFFIXES, READABLE_SUFFIXES, UNREADABLE_SUFFIXES
+from ser.audio.suffixes import AUDIO_SUFFIXES, READABLE_SUFFIXES
 
 __all__ = [
     "AUDIO_SUFFIXES",
-    "FFMPEG_SUFFIXES",
     "READABLE_SUFFIXES",
-    "UNREADABLE_SUFFIXES",
     "Audio",
     "AudioInfo",
     "audio_info",

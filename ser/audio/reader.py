@@ -6,6 +6,7 @@ import io
 import mmap
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -72,13 +73,8 @@ def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
     check_regular(path, "put an intact copy there")
     if start == 0 and samples is None and (whole := _whole_flac(path)):
         return whole
-    with _opened(path) as file:
-        count = _stretch(path, file.info, start, samples)
-        file.skip(start)
-        data = file.read(count).T
-        if data.shape[1] < count:
-            raise _cut_short(path, start + data.shape[1], file.info)
-        return _audio(path, data, start, file.info)
+    (audio,) = read_blocks(path, start, samples, sys.maxsize)
+    return audio
 
 
 def _whole_flac(path: Path) -> Audio | None:
@@ -101,14 +97,10 @@ def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: i
         while at < end:
             data = file.read(min(block, end - at)).T
             if not data.shape[1]:
-                raise _cut_short(path, at, file.info)
-            yield _audio(path, data, at, file.info)
+                raise damaged(f"truncated: {at} of {file.info.num_samples} samples", path)
+            check_samples(path, data, at)
+            yield Audio(np.ascontiguousarray(data), file.info.sampling_rate)
             at += data.shape[1]
-
-
-def _audio(path: Path, data: np.ndarray, start: int, info: AudioInfo) -> Audio:
-    check_samples(path, data, start)
-    return Audio(np.ascontiguousarray(data), info.sampling_rate)
 
 
 def check_rate(name: Path | str, rate: float) -> None:
@@ -118,9 +110,8 @@ def check_rate(name: Path | str, rate: float) -> None:
         InputError: it is not among `RATES`.
     """
     if not RATES.start <= rate < RATES.stop:
-        raise InputError(
-            f"a sampling rate of {rate} Hz", name, f"give a recording at {RATES.start} to {RATES.stop - 1} Hz"
-        )
+        fix = f"give a recording at {RATES.start} to {RATES.stop - 1} Hz"
+        raise InputError(f"a sampling rate of {rate} Hz", name, fix)
 
 
 def check_length(name: Path | str, samples: int, rate: float) -> None:
@@ -130,11 +121,8 @@ def check_length(name: Path | str, samples: int, rate: float) -> None:
         InputError: it is shorter than `SHORTEST`.
     """
     if samples < SHORTEST * rate:
-        raise InputError(
-            f"too short: {samples} samples at {rate} Hz, less than {1000 * SHORTEST:g} ms",
-            name,
-            "replace it by an intact copy, or leave it out",
-        )
+        what = f"too short: {samples} samples at {rate} Hz, less than {1000 * SHORTEST:g} ms"
+        raise InputError(what, name, "replace it by an intact copy, or leave it out")
 
 
 def check_samples(name: Path | str, samples: np.ndarray, first: int = 0) -> None:
@@ -154,10 +142,6 @@ def check_samples(name: Path | str, samples: np.ndarray, first: int = 0) -> None
         value = next(v for v in samples[:, index] if not abs(v) <= LARGEST)
         what = f"{value:g}, far beyond full scale (1)" if np.isfinite(value) else "not a number"
         raise damaged(f"sample {first + index} is {what}", name)
-
-
-def _cut_short(path: Path, there: int, info: AudioInfo) -> InputError:
-    return damaged(f"truncated: {there} of {info.num_samples} samples", path)
 
 
 def audio_info(path: Path) -> AudioInfo:

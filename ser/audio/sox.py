@@ -72,11 +72,9 @@ def _sox(path: Path, *arguments: str) -> bytes:
     if UNKNOWN in message:
         raise UnknownFormat(message)
     if "shorten" in message:
-        raise InputError(
-            "NIST SPHERE packed with shorten, which neither libsndfile nor sox reads",
-            path,
-            "convert it with ffmpeg or NIST's sph2pipe (sph2pipe -f wav in.sph out.wav)",
-        )
+        what = "NIST SPHERE packed with shorten, which neither libsndfile nor sox reads"
+        fix = "convert it with ffmpeg or NIST's sph2pipe (sph2pipe -f wav in.sph out.wav)"
+        raise InputError(what, path, fix)
     if "no handler" in message:
         raise InputError(f"this sox lacks what it needs ({message})", path, f"install all its formats ({INSTALL})")
     if run.returncode or message:
