@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import re
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,7 @@ def flac_streams(path: Path, data: bytes | mmap.mmap) -> list[bytes] | None:
     starts = [match.start() for match in _MARKER.finditer(data)]
     if not starts or (starts == [0] and last_sample(data) == _stream_info(data)[2]):
         return None
-    ends = [*starts[1:], len(data)]
-    return [_counted(path, data[a:b]) for a, b in zip(starts, ends, strict=True)]
+    return [_counted(path, data[a:b]) for a, b in pairwise([*starts, len(data)])]
 
 
 def _stream_info(data: bytes | mmap.mmap) -> tuple[int, int, int]:

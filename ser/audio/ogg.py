@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 from ser.audio.kinds import damaged
@@ -36,4 +37,4 @@ def ogg_streams(path: Path, data: bytes | mmap.mmap) -> list[bytes] | None:
         warnings.warn(f"{path}: no page is marked as the last; see whether the recording is whole", stacklevel=3)
     if len(starts) < 2:
         return None
-    return [data[a:b] for a, b in zip(starts, [*starts[1:], at], strict=True)]
+    return [data[a:b] for a, b in pairwise([*starts, at])]

@@ -124,7 +124,8 @@ def _notes(
     stopped: bool,
 ) -> list[str]:
     """What is passed over without harm; of a list that stopped, not the files that are no utterances."""
-    hidden = [path for path in files_below(corpus_dir) if is_hidden(path.relative_to(corpus_dir))]
+    files = files_below(corpus_dir, unreadable=lambda error: None)
+    hidden = [path for path in files if is_hidden(path.relative_to(corpus_dir))]
     others = [] if stopped else other_files(corpus_dir, named)
     dropped = [u.id for u in utterances if u.id in protocol.drop]
     return [

@@ -335,8 +335,9 @@ def zipped(path: Path | io.BytesIO, members: dict[str, bytes]):
     return path
 
 
-def tarred(path: Path, *members: tarfile.TarInfo | tuple[str, bytes], mode="w:gz") -> Path:
-    with tarfile.open(path, mode) as file:
+def tarred(path: Path | io.BytesIO, *members: tarfile.TarInfo | tuple[str, bytes], mode="w:gz") -> Path:
+    target = {"fileobj": path} if isinstance(path, io.BytesIO) else {"name": path}
+    with tarfile.open(mode=mode, **target) as file:
         for member in members:
             if isinstance(member, tuple):
                 info = tarfile.TarInfo(member[0])
@@ -635,12 +636,8 @@ def pointer(content: bytes) -> bytes:
 def publish_github(mirror, repository: str, branch: str, members: dict[str, bytes]) -> None:
     folder = f"{repository.rpartition('/')[2]}-{branch}"
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as file:
-        file.addfile(tar_member(folder, tarfile.DIRTYPE))
-        for name, content in members.items():
-            info = tarfile.TarInfo(f"{folder}/{name}")
-            info.size = len(content)
-            file.addfile(info, io.BytesIO(content))
+    files = ((f"{folder}/{name}", content) for name, content in members.items())
+    tarred(stream, tar_member(folder, tarfile.DIRTYPE), *files)
     mirror.add(f"/codeload.github.com/{repository}/tar.gz/refs/heads/{branch}", stream.getvalue())
 
 

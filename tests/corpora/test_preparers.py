@@ -334,12 +334,6 @@ def test_an_iemocap_turn_is_read_with_its_votes(tree):
     assert utterances["Ses03F_impro01_M003"].text_id != utterances["Ses04F_impro01_M003"].text_id
 
 
-def test_iemocap_votes_are_counted_by_class(tmp_path, tree):
-    run("iemocap", tree("iemocap"), tmp_path / "data")
-    votes = read_table(tmp_path / "data" / "strict_fold1" / "test" / "utt2votes")
-    assert votes["iemocap_01F-Ses01F_impro01_F000"] == "angry:1 neutral:2 sad:1"
-
-
 def test_a_check_of_iemocap_names_sessions_and_all_that_is_wrong(tree):
     folder = tree("iemocap")
     shutil.rmtree(folder / "Session3")
@@ -422,7 +416,7 @@ def test_a_damaged_iemocap_evaluation_names_file_and_line(tree, line, words):
     assert str(path) in str(caught.value)
 
 
-def test_an_unknown_iemocap_word_is_kept_and_counts_for_no_class(tmp_path, tree):
+def test_iemocap_votes_are_counted_by_class_and_an_unknown_word_counts_for_none(tmp_path, tree):
     folder = tree("iemocap")
     path = folder / EVALUATION
     path.write_text(path.read_text().replace("C-E4:\tAnger;", "C-E4:\tBored;", 1))
@@ -431,6 +425,7 @@ def test_an_unknown_iemocap_word_is_kept_and_counts_for_no_class(tmp_path, tree)
     run("iemocap", folder, tmp_path / "data")
     votes = read_table(tmp_path / "data" / "strict_fold1" / "test" / "utt2votes")
     assert votes[first.id] == "neutral:2 sad:1"
+    assert votes["iemocap_01F-Ses01F_impro01_F001"] == "angry:1 neutral:2 sad:1"
 
 
 def test_the_letters_of_emodb_are_labels_and_five_of_its_speakers_men(tree):
