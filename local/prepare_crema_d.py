@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import fetch_corpus, github
 from ser.corpora.issues import RAISED, Issue, Issues
 
@@ -52,16 +52,9 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
         issues.add(Issue("git-lfs", what, corpus_dir, "run `git lfs pull` in it"))
     for path, match in files:
         actor, sentence, emotion, level, _ = match.groups()
-        speaker = f"crema_d_{actor}"
-        yield Utterance(
-            id=f"{speaker}-{actor}_{sentence}_{emotion}_{level.ljust(2, 'X')}",
-            path=path,
-            speaker=speaker,
-            label=emotion,
-            gender="f" if int(actor) in WOMEN else "m",
-            text_id=f"crema_d_{sentence}",
-            custom={"level": level.ljust(2, "X")},
-        )
+        gender, level = "f" if int(actor) in WOMEN else "m", level.ljust(2, "X")
+        key, custom = f"{actor}_{sentence}_{emotion}_{level}", {"level": level}
+        yield file_utterance("crema_d", path, actor, emotion, gender, sentence, key, custom=custom)
 
 
 def _is_pointer(path: Path) -> bool:

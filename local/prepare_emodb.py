@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import FetchError, Remote, fetch_corpus
 from ser.corpora.issues import RAISED, Issues
 
@@ -55,12 +55,5 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
         if any("laryng" in part.lower() for part in path.relative_to(corpus_dir).parts):
             continue
         number, text, emotion, _ = match.groups()
-        speaker = f"emodb_{number}"
-        yield Utterance(
-            id=f"{speaker}-{path.stem}",
-            path=path,
-            speaker=speaker,
-            label=EMOTIONS.get(emotion, emotion),
-            gender="m" if number in MEN else "f",
-            text_id=f"emodb_{text}",
-        )
+        gender = "m" if number in MEN else "f"
+        yield file_utterance("emodb", path, number, EMOTIONS.get(emotion, emotion), gender, text)

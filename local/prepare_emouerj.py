@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import fetch_corpus, zenodo
 from ser.corpora.issues import RAISED, Issues
 
@@ -36,11 +36,5 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
     """
     for path, match in audio_files(corpus_dir, NAME, issues, strays=True):
         actor, emotion, _ = (text.lower() for text in match.groups())
-        speaker = f"emouerj_{actor}"
-        yield Utterance(
-            id=f"{speaker}-{path.stem.lower()}",
-            path=path,
-            speaker=speaker,
-            label=EMOTIONS.get(emotion, emotion),
-            gender="m" if actor[0] == "m" else "f",
-        )
+        gender = "m" if actor[0] == "m" else "f"
+        yield file_utterance("emouerj", path, actor, EMOTIONS.get(emotion, emotion), gender, key=path.stem.lower())

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ser.common import InputError
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import fetch_corpus, github_archive
 from ser.corpora.issues import RAISED, Issue, Issues
 from ser.corpora.table import gender, read_lines
@@ -110,14 +110,6 @@ def _row(columns: list[str], fields: list[str], origin: str) -> dict[str, str]:
 
 
 def _utterance(path: Path, row: dict[str, str]) -> Utterance:
-    speaker = f"nemo_{row['speaker_id']}"
-    return Utterance(
-        id=f"{speaker}-{path.stem}",
-        path=path,
-        speaker=speaker,
-        label=row["emotion"],
-        gender=row["gender"],
-        text_id=f"nemo_{int(row['sentence']):02d}",
-        custom={"raw_text": row["raw_text"], "age": row["age"]},
-        origin=row["origin"],
-    )
+    speaker, label, text = row["speaker_id"], row["emotion"], f"{int(row['sentence']):02d}"
+    custom = {"raw_text": row["raw_text"], "age": row["age"]}
+    return file_utterance("nemo", path, speaker, label, row["gender"], text, custom=custom, origin=row["origin"])

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import fetch_corpus, zenodo
 from ser.corpora.issues import RAISED, Issues
 
@@ -48,13 +48,7 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
     """
     for path, match in audio_files(corpus_dir, NAME, issues):
         channel, emotion, intensity, sentence, repetition, actor = match.groups()
-        speaker = f"ravdess_{actor}"
-        yield Utterance(
-            id=f"{speaker}-{path.stem}",
-            path=path,
-            speaker=speaker,
-            label=("song_" if channel == "02" else "") + EMOTIONS.get(emotion, emotion),
-            gender="m" if int(actor) % 2 else "f",
-            text_id=f"ravdess_{sentence}",
-            custom={"intensity": INTENSITIES.get(intensity, intensity), "repetition": repetition},
-        )
+        label = ("song_" if channel == "02" else "") + EMOTIONS.get(emotion, emotion)
+        custom = {"intensity": INTENSITIES.get(intensity, intensity), "repetition": repetition}
+        gender = "m" if int(actor) % 2 else "f"
+        yield file_utterance("ravdess", path, actor, label, gender, sentence, custom=custom)

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import by_hand
 from ser.corpora.issues import RAISED, Issue, Issues
 
@@ -56,14 +56,9 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
             what = f"neither the name nor the folder says who speaks ({', '.join(SPEAKERS)})"
             issues.add(Issue("speakers", what, path, "give the folder AudioData as published"))
             continue
-        speaker, emotion = f"savee_{name.lower()}", match[2].lower()
-        yield Utterance(
-            id=f"{speaker}-{emotion}{match[3]}",
-            path=path,
-            speaker=speaker,
-            label=EMOTIONS.get(emotion, emotion),
-            gender="m",
-        )
+        emotion = match[2].lower()
+        label, key = EMOTIONS.get(emotion, emotion), f"{emotion}{match[3]}"
+        yield file_utterance("savee", path, name.lower(), label, "m", key=key)
 
 
 def tree(corpus_dir: Path) -> str:

@@ -13,12 +13,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import dataverse, fetch_corpus
 from ser.corpora.issues import RAISED, Issues
 
 NAME = re.compile(r"(OAF?|YAF)_([a-z]+)_([a-z]+)\.(?:wav|flac)", re.IGNORECASE)
-SPEAKERS = {"oa": "tess_oaf", "oaf": "tess_oaf", "yaf": "tess_yaf"}
+SPEAKERS = {"oa": "oaf", "oaf": "oaf", "yaf": "yaf"}
 
 
 def download(corpus_dir: Path) -> None:
@@ -35,5 +35,4 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
     """
     for path, match in audio_files(corpus_dir, NAME, issues):
         speaker, word, emotion = (text.lower() for text in match.groups())
-        speaker = SPEAKERS[speaker]
-        yield Utterance(f"{speaker}-{word}-{emotion}", path, speaker, emotion, "f", f"tess_{word}")
+        yield file_utterance("tess", path, SPEAKERS[speaker], emotion, "f", word, key=f"{word}-{emotion}")

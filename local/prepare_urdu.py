@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import fetch_corpus, github_archive
 from ser.corpora.issues import RAISED, Issues
 
@@ -36,11 +36,4 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
     """
     for path, match in audio_files(corpus_dir, NAME, issues):
         name, letter, emotion = match.groups()
-        speaker = f"urdu_{name}"
-        yield Utterance(
-            id=f"{speaker}-{path.stem}",
-            path=path,
-            speaker=speaker,
-            label=EMOTIONS.get(emotion, emotion),
-            gender=letter.lower(),
-        )
+        yield file_utterance("urdu", path, name, EMOTIONS.get(emotion, emotion), letter.lower())

@@ -65,6 +65,21 @@ class Utterance:
         return self.path if real == folder else Path(real, name)
 
 
+def file_utterance(
+    corpus: str, path: Path, speaker: str, label: str, gender: str, text: str = "", key: str = "", **more: Any
+) -> Utterance:
+    """The utterance that is a whole file: speaker and text have the corpus as prefix, the id is of speaker and file.
+
+    Args:
+        speaker: the corpus's own name of the speaker.
+        text: its own id of the words, where it gives them.
+        key: what stands behind the speaker in the id; "": the file's name without its suffix.
+        more: further fields of `Utterance`.
+    """
+    name, text_id = f"{corpus}_{speaker}", f"{corpus}_{text}" if text else ""
+    return Utterance(f"{name}-{key or path.stem}", path, name, label, gender, text_id, **more)
+
+
 @lru_cache
 def real_folder(folder: str) -> str:
     """The folder that a path leads to, as it was when it was asked for first; `prepare` begins with a clear cache."""
