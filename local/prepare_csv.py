@@ -25,7 +25,7 @@ from ser.common import InputError, did_you_mean
 from ser.corpora import Protocol, Utterance
 from ser.corpora.issues import RAISED, Issue, Issues
 from ser.corpora.protocol import PARTS
-from ser.corpora.table import Names, existing_file, find_label, gender, milliseconds, plain, read_sheet, seconds
+from ser.corpora.table import Names, existing_file, find_label, gender, plain, read_sheet, seconds
 
 NEEDED = ("path", "speaker", "emotion")
 OPTIONAL = ("start", "end", "split", "text_id", "channel", "gender", "language", "id")
@@ -139,7 +139,8 @@ def _utterance(table: Path, row: Row, origin: str, names: Names, protocol: Proto
     key = names.rest(row.get("id") or path.stem).removeprefix(f"{speaker}-")
     if not row.get("id"):
         if start or end is not None:
-            key += f"-{milliseconds(start, end)}"
+            last = "end" if end is None else f"{round(end * 1000):06d}"
+            key += f"-{round(start * 1000):06d}-{last}"
         if channel is not None:
             key += f"-{channel}"
     return Utterance(

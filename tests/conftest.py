@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -59,33 +58,15 @@ def refuses(what="", where="", fix=""):
         assert str(words) in str(getattr(caught.value, field)), f"{field}: {words!r} is not in: {caught.value}"
 
 
-@dataclass
 class Corpus:
     """A folder of a corpus, a recipe folder with its protocol, and a place for what stage 1 makes of it."""
 
-    root: Path
-    name: str
-    preparer: str
-
-    def __post_init__(self) -> None:
+    def __init__(self, root: Path, name: str, preparer: str) -> None:
+        self.root, self.name, self.preparer = root, name, preparer
+        self.corpus, self.recipe, self.out = root / "corpus", root / "recipe", root / "data" / name
+        self.protocol_path = self.recipe / "conf" / "corpora" / f"{name}.yaml"
         for folder in (self.corpus, self.protocol_path.parent):
             folder.mkdir(parents=True)
-
-    @property
-    def corpus(self) -> Path:
-        return self.root / "corpus"
-
-    @property
-    def recipe(self) -> Path:
-        return self.root / "recipe"
-
-    @property
-    def out(self) -> Path:
-        return self.root / "data" / self.name
-
-    @property
-    def protocol_path(self) -> Path:
-        return self.recipe / "conf" / "corpora" / f"{self.name}.yaml"
 
     @property
     def protocol(self):

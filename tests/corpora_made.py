@@ -1,7 +1,5 @@
 """Small trees in the official layouts of the corpora, whose every file has its own noise."""
 
-from __future__ import annotations
-
 import zlib
 from pathlib import Path
 

@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
-from ser.corpora.compare import (
-    Found,
-    check_classes,
-    check_labels,
-    check_parts,
-    compare_with_protocol,
-    unknown_names,
-)
+from ser.corpora.compare import Found, check_classes, check_labels, check_parts, compare_with_protocol, unknown_names
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
 from ser.corpora.issues import Issue, Issues
 from ser.corpora.items import ValidatedUtterance, read_items

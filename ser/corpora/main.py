@@ -22,9 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Prepare a corpus, corpus folder -> data folder, or say what is wrong with it."""
     parser = Parser(description="Prepare a corpus: lhotse manifests, and a Kaldi data dir a split.")
     parser.add_argument("corpus", help="name of a protocol file, such as ravdess")
-    parser.add_argument(
-        "corpus_dir", type=Path, help="folder of the corpus as published, or table that lists its files"
-    )
+    parser.add_argument("corpus_dir", type=Path, help="folder of the corpus as published, or table of its files")
     parser.add_argument("out_dir", type=Path, nargs="?", help="folder to write, such as data/ravdess")
     parser.add_argument("--recipe", type=Path, help="recipe folder whose local/ and conf/ come first")
     parser.add_switch(
@@ -77,19 +75,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.out_dir is None:
         parser.error("the folder to write is missing, such as data/ravdess")
     experiment = None if options.experiment is None else read_experiment(options.experiment)
-    print(
-        prepare_corpus(
-            preparer,
-            protocol,
-            options.corpus_dir,
-            options.out_dir,
-            options.allow_partial,
-            options.allow_pipes,
-            recheck=options.recheck,
-            jobs=options.nj,
-            fold=None if experiment is None else (experiment.split, experiment.fold),
-        )
-    )
+    folders = options.corpus_dir, options.out_dir
+    how = {name: getattr(options, name) for name in ("allow_partial", "allow_pipes", "recheck")}
+    fold = None if experiment is None else (experiment.split, experiment.fold)
+    print(prepare_corpus(preparer, protocol, *folders, **how, jobs=options.nj, fold=fold))
     if experiment is not None:
         batches = experiment.batches
         folder = options.out_dir.resolve()

@@ -279,11 +279,6 @@ def gender(text: str, origin: str) -> str:
     return found
 
 
-def milliseconds(start: float, end: float | None) -> str:
-    """How a stretch is named in an utterance id."""
-    return f"{round(start * 1000):06d}-{'end' if end is None else f'{round(end * 1000):06d}'}"
-
-
 def folded(label: str) -> str:
     """What labels are compared by: their white space and case do not count."""
     return " ".join(unicodedata.normalize("NFC", label).split()).casefold()

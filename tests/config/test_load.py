@@ -7,15 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT, refuses
 
-from ser.config import (
-    ExperimentReader,
-    differences,
-    dotted,
-    load,
-    read_experiment,
-    result_affecting,
-    write_experiment,
-)
+from ser.config import ExperimentReader, differences, dotted, load, read_experiment, result_affecting, write_experiment
 from ser.config.load import ADDED_DEFAULTS, FIRST_NAMES, _types, keys
 from ser.config.registry import KINDS, REGISTRIES, built
 

@@ -1,7 +1,5 @@
 """A lab's own corpus, as tables and recordings: what the tests of the preparers that need no code start from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

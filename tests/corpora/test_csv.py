@@ -186,11 +186,12 @@ def test_the_folder_holds_one_table(lab):
 
 
 def test_a_line_that_changes_what_is_kept_makes_the_corpus_anew(lab):
-    text = lines(header=f"{HEADER},agent")
-    lab.table("lab.csv", text[0], *(f"{line},x" for line in text[1:]))
-    lab.prepare()
-    lab.table("lab.csv", text[0], *(f"{line},y" for line in text[1:]))
-    assert not lab.prepare().startswith("lab: up to date")
+    text = lines(header=f"{HEADER},agent,text_id")
+    for rest in ("x,1", "y,1", "y,2"):
+        lab.table("lab.csv", text[0], *(f"{line},{rest}" for line in text[1:]))
+        assert not lab.prepare().startswith("lab: up to date")
+        assert lab.prepare().startswith("lab: up to date")
+    assert set(read_table(lab.out / "strict_fold1/train/utt2text_id").values()) == {"lab_2"}
 
 
 def test_a_speaker_in_no_class_and_a_class_without_speaker(lab):

@@ -386,11 +386,8 @@ def test_an_iemocap_turn_without_a_file_and_a_file_without_a_turn_are_found_out(
     assert why["iemocap_02F-Ses02F_impro01_F006"] == "label xxx is in no class"
 
 
-def test_a_missing_iemocap_session_is_an_error(tmp_path, tree):
+def test_iemocap_without_a_session_is_an_error(tree):
     folder = tree("iemocap")
-    shutil.rmtree(folder / "Session3")
-    with refuses("8 of 10 speakers"):
-        run("iemocap", folder, tmp_path / "data", allow_partial=False)
     for session in folder.glob("Session*"):
         shutil.rmtree(session)
     with refuses("holds no Session1 to Session5"):

@@ -79,6 +79,7 @@ def test_a_corpus_with_fewer_folds_starts_again():
         (lambda v: v.update(labels=None), "key labels must hold `key: value` lines, or {} for none, not None"),
         (lambda v: v.update(classes="angry"), "key classes must hold a list, not 'angry'"),
         (lambda v: v.update(language=False), "key language must hold text, not False"),
+        (lambda v: v.update(shuffle_labels="yes"), "key shuffle_labels must hold true or false, not 'yes'"),
         (
             lambda v: v["splits"]["strict"]["groups"][0].append("ravdess_04"),
             "splits: strict: fold 1: speaker ravdess_04 is in valid, test; a speaker may be in one part only",
@@ -98,11 +99,6 @@ def test_a_protocol_that_is_wrong_is_named(changed, change, message):
 def test_an_unknown_corpus_lists_those_that_exist():
     with pytest.raises(InputError, match=r"conf/corpora/ravdes\.yaml: no such file .*there is: .*ravdess"):
         read_protocol("ravdes")
-
-
-def test_an_unknown_split_lists_those_that_exist():
-    with pytest.raises(InputError, match="no split loso; there is: strict, paper"):
-        read_protocol("ravdess").folds("loso")
 
 
 def test_a_base_gives_every_key_that_is_not_there_and_maps_are_merged(tmp_path):

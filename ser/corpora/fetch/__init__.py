@@ -15,7 +15,7 @@ from ser.common.progress import progress
 from ser.corpora.fetch.http import FetchError, fetch
 from ser.corpora.fetch.publishers import Remote, dataverse, github, github_archive, zenodo
 from ser.corpora.fetch.unpack import ARCHIVES, inside, unpack
-from ser.corpora.protocol import Protocol, read_protocol
+from ser.corpora.protocol import read_protocol
 
 __all__ = ["FetchError", "Remote", "by_hand", "dataverse", "fetch_corpus", "github", "github_archive", "zenodo"]
 
@@ -41,7 +41,10 @@ def fetch_corpus(corpus_dir: Path, corpus: str, remotes: Callable[[], Sequence[R
         return
     protocol, path = read_protocol(corpus), corpus_dir / RECORD
     wanted = remotes()
-    _check_names(protocol, wanted)
+    for remote in wanted:
+        inside(Path(), remote.name, protocol.source)
+    if not wanted or len({remote.name for remote in wanted}) < len(wanted):
+        raise FetchError("lists no file, or one name twice", protocol.source, f"get {protocol.name} there by hand")
     fetched: dict[str, Any] = {}
     if path.is_file():
         fetched = _read_record(path)["fetched"]
@@ -95,13 +98,6 @@ def by_hand(corpus_dir: Path, how: str) -> None:
     """
     if not is_there(corpus_dir):
         raise InputError(f"no corpus there, and it cannot be fetched for you: {how}", corpus_dir)
-
-
-def _check_names(protocol: Protocol, remotes: Sequence[Remote]) -> None:
-    for remote in remotes:
-        inside(Path(), remote.name, protocol.source)
-    if not remotes or len({remote.name for remote in remotes}) < len(remotes):
-        raise FetchError("lists no file, or one name twice", protocol.source, f"get {protocol.name} there by hand")
 
 
 def _is_archive(remote: Remote) -> bool:
