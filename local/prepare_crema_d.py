@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """CREMA-D: 91 actors (48 men, 43 women) say twelve sentences in six emotions, English, 16 kHz: 7442 clips.
 
 Cao et al. (2014), IEEE Transactions on Affective Computing 5(4), 377-390. Open Database License 1.0, contents under the
@@ -15,11 +14,10 @@ not every copy holds.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import fetch_corpus, github
 from ser.corpora.issues import RAISED, Issue, Issues
 
@@ -54,25 +52,11 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
         issues.add(Issue("git-lfs", what, corpus_dir, "run `git lfs pull` in it"))
     for path, match in files:
         actor, sentence, emotion, level, _ = match.groups()
-        speaker = f"crema_d_{actor}"
-        yield Utterance(
-            id=f"{speaker}-{actor}_{sentence}_{emotion}_{level.ljust(2, 'X')}",
-            path=path,
-            speaker=speaker,
-            label=emotion,
-            gender="f" if int(actor) in WOMEN else "m",
-            text_id=f"crema_d_{sentence}",
-            custom={"level": level.ljust(2, "X")},
-        )
+        gender, level = "f" if int(actor) in WOMEN else "m", level.ljust(2, "X")
+        key, custom = f"{actor}_{sentence}_{emotion}_{level}", {"level": level}
+        yield file_utterance("crema_d", path, actor, emotion, gender, sentence, key, custom=custom)
 
 
 def _is_pointer(path: Path) -> bool:
-    if not path.is_file() or path.stat().st_size > POINTER_SIZE:
-        return False
-    return path.read_bytes().startswith(b"version https://git-lfs")
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("crema_d"))
+    small = path.is_file() and path.stat().st_size <= POINTER_SIZE
+    return small and path.read_bytes().startswith(b"version https://git-lfs")

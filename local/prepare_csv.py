@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Any corpus that a CSV, TSV or Excel file lists, with no code: one line an utterance, a line of column names above.
 
     path,speaker,emotion,start,end,channel,split
@@ -18,7 +17,6 @@ Speakers become <corpus>_<speaker>, utterances <corpus>_<speaker>-<file name or 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,16 +25,7 @@ from ser.common import InputError, did_you_mean
 from ser.corpora import Protocol, Utterance
 from ser.corpora.issues import RAISED, Issue, Issues
 from ser.corpora.protocol import PARTS
-from ser.corpora.table import (
-    Labels,
-    Names,
-    existing_file,
-    gender,
-    milliseconds,
-    plain,
-    read_sheet,
-    seconds,
-)
+from ser.corpora.table import Names, existing_file, find_label, gender, plain, read_sheet, seconds
 
 NEEDED = ("path", "speaker", "emotion")
 OPTIONAL = ("start", "end", "split", "text_id", "channel", "gender", "language", "id")
@@ -56,21 +45,18 @@ def utterances(corpus_dir: Path, protocol: Protocol, issues: Issues = RAISED) ->
         InputError: naming file and line.
     """
     table = _table(corpus_dir)
-    names, labels = Names(protocol.corpus), Labels(protocol.labels, protocol.path)
+    names = Names(protocol.corpus)
     rows, comma = _rows(table, protocol.columns, issues)
     found: dict[str, Utterance] = {}
     folder = table.parent
     for row, origin in rows:
         try:
-            utterance = _utterance(folder, row, origin, names, labels, comma)
+            utterance = _utterance(folder, row, origin, names, protocol, comma)
             other = found.setdefault(utterance.id, utterance)
             if other is not utterance:
-                raise Issue(
-                    "one id, two lines",
-                    f"the same utterance as {other.origin} ({utterance.id})",
-                    origin,
-                    "remove a line, or give them an id each in a column `id`",
-                )
+                what = f"the same utterance as {other.origin} ({utterance.id})"
+                fix = "remove a line, or give them an id each in a column `id`"
+                raise Issue("one id, two lines", what, origin, fix)
         except Issue as issue:
             issues.add(issue)
     names.warn(table)
@@ -124,20 +110,19 @@ def _columns(fields: list[str], origin: str, given: Mapping[str, str]) -> list[s
     for name in NEEDED:
         if name not in columns:
             hint = did_you_mean(name, columns, " (", "?)", cutoff=0.6)
-            raise InputError(
-                f"column {name} is missing{hint}; the first line names the columns, here {', '.join(fields)}", origin
-            )
+            what = f"column {name} is missing{hint}; the first line names the columns, here {', '.join(fields)}"
+            raise InputError(what, origin)
     return columns
 
 
-def _utterance(folder: Path, row: Row, origin: str, names: Names, labels: Labels, comma: bool) -> Utterance:
+def _utterance(folder: Path, row: Row, origin: str, names: Names, protocol: Protocol, comma: bool) -> Utterance:
     for name in NEEDED:
         if not row[name]:
             raise Issue("table", f"{name} is empty", origin, "fill it in, or remove the line")
-    path = _path(folder, row["path"])
+    place = folder / row["path"]
+    path = existing_file(place) or existing_file(folder / row["path"].replace("\\", "/"))  # as Windows writes it
     if path is None:
-        what = f"{folder / row['path']}: no such file"
-        raise Issue("missing files", what, origin, "fix the path, or put the file there")
+        raise Issue("missing files", f"{place}: no such file", origin, "fix the path, or put the file there")
     start = seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0
     end = seconds(row["end"], "end", origin, comma) if row.get("end") else None
     end = None if end == -1 else end
@@ -155,14 +140,15 @@ def _utterance(folder: Path, row: Row, origin: str, names: Names, labels: Labels
     key = names.rest(row.get("id") or path.stem).removeprefix(f"{speaker}-")
     if not row.get("id"):
         if start or end is not None:
-            key += f"-{milliseconds(start, end)}"
+            last = "end" if end is None else f"{round(end * 1000):06d}"
+            key += f"-{round(start * 1000):06d}-{last}"
         if channel is not None:
             key += f"-{channel}"
     return Utterance(
         id=f"{speaker}-{key}",
         path=path,
         speaker=speaker,
-        label=labels.find(row["emotion"], origin),
+        label=find_label(protocol, row["emotion"], origin),
         gender=gender(row.get("gender", ""), origin),
         text_id=names.prefixed(" ".join(row.get("text_id", "").split())),
         custom={name: value for name, value in row.items() if value and name not in KNOWN},
@@ -175,11 +161,6 @@ def _utterance(folder: Path, row: Row, origin: str, names: Names, labels: Labels
     )
 
 
-def _path(folder: Path, text: str) -> Path | None:
-    """The file, also where Windows wrote the path or a Mac the file's name, whose accents are signs of their own."""
-    return existing_file(folder / text) or existing_file(folder / text.replace("\\", "/"))
-
-
 def _recordings(names: Names, found: Iterable[Utterance]) -> dict[Path, str]:
     """An id for each file: its name, or with the folders before it where names are not enough."""
     paths = sorted({u.path.resolve() for u in found})
@@ -187,9 +168,3 @@ def _recordings(names: Names, found: Iterable[Utterance]) -> dict[Path, str]:
     if len(set(short)) < len(short):
         short = [names.rest(str(path.relative_to(os.path.commonpath(paths)))) for path in paths]
     return {path: names.prefixed(name) for path, name in zip(paths, short, strict=True)}
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main())

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """EmoDB, Berlin database of emotional speech: ten actors, ten sentences, seven emotions, German, 16 kHz: 535 clips.
 
 Burkhardt et al. (2005), Interspeech, 1517-1520. CC0 1.0 as audEERING publishes it (https://github.com/audeering/emodb);
@@ -18,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import FetchError, Remote, fetch_corpus
 from ser.corpora.issues import RAISED, Issues
 
@@ -56,18 +55,5 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
         if any("laryng" in part.lower() for part in path.relative_to(corpus_dir).parts):
             continue
         number, text, emotion, _ = match.groups()
-        speaker = f"emodb_{number}"
-        yield Utterance(
-            id=f"{speaker}-{path.stem}",
-            path=path,
-            speaker=speaker,
-            label=EMOTIONS.get(emotion, emotion),
-            gender="m" if number in MEN else "f",
-            text_id=f"emodb_{text}",
-        )
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("emodb"))
+        gender = "m" if number in MEN else "f"
+        yield file_utterance("emodb", path, number, EMOTIONS.get(emotion, emotion), gender, text)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """emoUERJ: four actors and four actresses, ten sentences, four emotions, Brazilian Portuguese: 377 clips.
 
 Bastos Germano et al. (2021), doi 10.5281/zenodo.5427549. CC BY 4.0. Names such as w04a11.wav: woman or man (w, m),
@@ -10,11 +9,10 @@ chose, so no text ids.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import fetch_corpus, zenodo
 from ser.corpora.issues import RAISED, Issues
 
@@ -38,17 +36,5 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
     """
     for path, match in audio_files(corpus_dir, NAME, issues, strays=True):
         actor, emotion, _ = (text.lower() for text in match.groups())
-        speaker = f"emouerj_{actor}"
-        yield Utterance(
-            id=f"{speaker}-{path.stem.lower()}",
-            path=path,
-            speaker=speaker,
-            label=EMOTIONS.get(emotion, emotion),
-            gender="m" if actor[0] == "m" else "f",
-        )
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("emouerj"))
+        gender = "m" if actor[0] == "m" else "f"
+        yield file_utterance("emouerj", path, actor, EMOTIONS.get(emotion, emotion), gender, key=path.stem.lower())

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """IEMOCAP: ten actors in five sessions of a man and a woman, improvised and scripted dialogues: 10,039 turns, 12 hours.
 
 Busso et al. (2008), Language Resources and Evaluation 42(4), 335-359. Own licence of USC's SAIL, with a release form to
@@ -24,14 +23,13 @@ read.
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ser.common import InputError
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import by_hand
 from ser.corpora.issues import RAISED, Issue, Issues
 
@@ -162,26 +160,13 @@ def _sessions(corpus_dir: Path) -> list[Path]:
 
 def _utterance(path: Path, match: re.Match[str], evaluation: Evaluation | None) -> Utterance:
     dialogue, session, style, part, letter = match.groups()
-    speaker = f"iemocap_{session}{letter}"
     custom: dict[str, Any] = {"style": "improvised" if style == "impro" else "scripted"}
     if evaluation is not None:
         custom |= {**evaluation.means, "votes": dict(evaluation.votes)}
         if evaluation.self_votes:
             custom["self_votes"] = dict(evaluation.self_votes)
-    return Utterance(
-        id=f"{speaker}-{path.stem}",
-        path=path,
-        speaker=speaker,
-        label="unlabelled" if evaluation is None else evaluation.label,
-        gender=letter.lower(),
-        # script01_1b goes on where script01_1 ends
-        text_id=f"iemocap_{dialogue}" if style == "impro" else f"iemocap_script{part.rstrip('ab')}",
-        custom=custom,
-        origin="" if evaluation is None else evaluation.origin,
-    )
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("iemocap"))
+    # script01_1b goes on where script01_1 ends
+    text = dialogue if style == "impro" else f"script{part.rstrip('ab')}"
+    label, origin = ("unlabelled", "") if evaluation is None else (evaluation.label, evaluation.origin)
+    speaker, gender = f"{session}{letter}", letter.lower()
+    return file_utterance("iemocap", path, speaker, label, gender, text, custom=custom, origin=origin)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Any corpus that is a Kaldi data dir already, with no code: wav.scp, utt2spk and utt2emo, and what else there is of
 segments, reco2file_and_channel, reco2channel, spk2gender, utt2text_id, utt2lang, reco2dur and utt2dur.
 
@@ -14,7 +13,6 @@ utterances <corpus>_<speaker>-<the rest of the id>.
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -41,7 +39,7 @@ from ser.corpora.data_dir import (
     run_command,
 )
 from ser.corpora.issues import RAISED, Issue, Issues
-from ser.corpora.table import Labels, Names, gender, seconds
+from ser.corpora.table import Names, find_label, gender, seconds
 
 NEEDED = ("wav.scp", "utt2spk", "utt2emo")
 OPTIONAL = ("spk2gender", "utt2text_id", "utt2lang", "reco2dur", "utt2dur")
@@ -76,12 +74,8 @@ class _Recordings:
         import soundfile
 
         if not self.allow_pipes or self.audio_dir is None:
-            raise Issue(
-                "pipes",
-                f"a command ({command}); if you trust every command in this file, have them run with "
-                "--allow-pipes true",
-                line.origin,
-            )
+            what = f"a command ({command}); if you trust every command in this file, have them run with "
+            raise Issue("pipes", f"{what}--allow-pipes true", line.origin)
         stem = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.{digest(command)}"
         for suffix in (".flac", ".wav"):
             if (path := self.audio_dir / (stem + suffix)).is_file():
@@ -95,10 +89,8 @@ class _Recordings:
                     warnings.simplefilter("ignore")  # a header cannot tell the size of what goes into a pipe
                     audio = read_audio(output)
             except InputError as error:
-                reason = error.what.partition(";")[0]
-                raise Issue(
-                    "pipes", f"the command gives no audio ({reason})", line.origin, f"fix it: {command}"
-                ) from None
+                what = f"the command gives no audio ({error.what.partition(';')[0]})"
+                raise Issue("pipes", what, line.origin, f"fix it: {command}") from None
         samples = audio.samples.T
         exact = np.rint(samples * 2**15)
         plain = bool((exact == samples * 2**15).all()) and exact.min() >= -(2**15) and exact.max() < 2**15
@@ -135,22 +127,18 @@ def utterances(
     tables = read_tables(corpus_dir / "wav.scp", (*NEEDED[1:], *OPTIONAL), issues)
     segments = _segments(tables, issues)
     _check_keys(corpus_dir, tables, segments, issues)
-    names, labels = Names(protocol.corpus), Labels(protocol.labels, protocol.path)
+    names = Names(protocol.corpus)
     recordings = _Recordings(corpus_dir, allow_pipes, audio_dir)
     found: dict[str, Utterance] = {}
     for key, line in progress(tables["utt2spk"].items(), text=f"{protocol.corpus}: listing", unit="utt"):
         try:
-            utterance = _utterance(key, line, tables, segments, recordings, names, labels)
+            utterance = _utterance(key, line, tables, segments, recordings, names, protocol)
             if utterance is None:  # its recording or its line of segments is an issue already
                 continue
             other = found.setdefault(utterance.id, utterance)
             if other is not utterance:
-                raise Issue(
-                    "one id, two lines",
-                    f"becomes the same utterance as {other.origin} ({utterance.id})",
-                    line.origin,
-                    "rename one",
-                )
+                what = f"becomes the same utterance as {other.origin} ({utterance.id})"
+                raise Issue("one id, two lines", what, line.origin, "rename one")
         except Issue as issue:
             issues.add(issue)
     names.warn(corpus_dir)
@@ -196,7 +184,7 @@ def _utterance(
     segments: dict[str, KaldiSegment],
     recordings: _Recordings,
     names: Names,
-    labels: Labels,
+    protocol: Protocol,
 ) -> Utterance | None:
     speaker, origin = read_speaker(key, line), line.origin
     for name in ("utt2emo", "segments" if tables["segments"] else "wav.scp"):
@@ -219,7 +207,7 @@ def _utterance(
         id=f"{clean}-{rest}",
         path=path,
         speaker=clean,
-        label=labels.find(*tables["utt2emo"][key]),
+        label=find_label(protocol, *tables["utt2emo"][key]),
         gender=gender(*sex),
         text_id=names.prefixed(tables["utt2text_id"].get(key, Line("", "")).value),
         start=segment.start,
@@ -239,21 +227,8 @@ def _check_duration(line: Line | None, start: float, end: float | None, path: Pa
     whole = info.num_samples / info.sampling_rate
     there = (whole if end is None else end) - start
     if abs(given - there) > SLACK + SHARE * there:
-        rate = (
-            ""
-            if start or end is not None or given <= 0
-            else f", which would be right at {info.num_samples / given:.0f} Hz"
-        )
-        raise Issue(
-            "durations",
-            f"{given:g} s, and by its header {path} has {there:g} s ({info.num_samples} samples at "
-            f"{info.sampling_rate} Hz){rate}",
-            line.origin,
-            "fix the table, or the header",
-        )
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main())
+        header = f"{info.num_samples} samples at {info.sampling_rate} Hz"
+        what = f"{given:g} s, and by its header {path} has {there:g} s ({header})"
+        if not start and end is None and given > 0:
+            what += f", which would be right at {info.num_samples / given:.0f} Hz"
+        raise Issue("durations", what, line.origin, "fix the table, or the header")

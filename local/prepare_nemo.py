@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """nEMO: nine actors (five men, four women) say 90 sentences in six emotional states, Polish, 24 kHz: 4481 clips.
 
 Christop (2024), LREC-COLING, 12111-12116. CC BY-NC-SA 4.0. https://github.com/amu-cai/nEMO: samples/EB0_anger_1.wav
@@ -14,12 +13,11 @@ name is no clip of the corpus. A clip may have been converted to FLAC.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from ser.common import InputError
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import fetch_corpus, github_archive
 from ser.corpora.issues import RAISED, Issue, Issues
 from ser.corpora.table import gender, read_lines
@@ -62,9 +60,8 @@ def _table(corpus_dir: Path) -> Path:
     """The table, which has to be the same wherever a copy of it lies."""
     tables = [p for p in files_below(corpus_dir) if p.name == TABLE and not is_hidden(p.relative_to(corpus_dir))]
     if not tables:
-        raise InputError(
-            f"holds no {TABLE}", corpus_dir, f"give the folder that holds {TABLE} and samples, as published"
-        )
+        fix = f"give the folder that holds {TABLE} and samples, as published"
+        raise InputError(f"holds no {TABLE}", corpus_dir, fix)
     first = min(tables, key=lambda path: len(path.parts))
     for other in tables:
         if other.read_bytes() != first.read_bytes():
@@ -106,31 +103,13 @@ def _row(columns: list[str], fields: list[str], origin: str) -> dict[str, str]:
     row = dict(zip(columns, fields, strict=True)) | {"origin": origin}
     match = NAME.fullmatch(row["file_id"])
     if match is None or match.group(1, 2) != (row["speaker_id"], row["emotion"]):
-        raise Issue(
-            "table",
-            f"file_id {row['file_id']!r} is not <speaker_id>_<emotion>_<sentence>.wav of speaker_id "
-            f"{row['speaker_id']!r} and emotion {row['emotion']!r}",
-            origin,
-            "correct the line",
-        )
+        form = "<speaker_id>_<emotion>_<sentence>.wav"
+        row_of = f"speaker_id {row['speaker_id']!r} and emotion {row['emotion']!r}"
+        raise Issue("table", f"file_id {row['file_id']!r} is not {form} of {row_of}", origin, "correct the line")
     return row | {"gender": gender(row["gender"], origin), "sentence": match[3]}
 
 
 def _utterance(path: Path, row: dict[str, str]) -> Utterance:
-    speaker = f"nemo_{row['speaker_id']}"
-    return Utterance(
-        id=f"{speaker}-{path.stem}",
-        path=path,
-        speaker=speaker,
-        label=row["emotion"],
-        gender=row["gender"],
-        text_id=f"nemo_{int(row['sentence']):02d}",
-        custom={"raw_text": row["raw_text"], "age": row["age"]},
-        origin=row["origin"],
-    )
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("nemo"))
+    speaker, label, text = row["speaker_id"], row["emotion"], f"{int(row['sentence']):02d}"
+    custom = {"raw_text": row["raw_text"], "age": row["age"]}
+    return file_utterance("nemo", path, speaker, label, row["gender"], text, custom=custom, origin=row["origin"])

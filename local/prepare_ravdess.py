@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """RAVDESS, audio only: 24 actors (odd: men, even: women), two sentences, spoken and sung: 1440 files and 1012, 48 kHz.
 
 Livingstone & Russo (2018), PLoS ONE 13(5): e0196391. CC BY-NC-SA 4.0. https://zenodo.org/records/1188976, unpacked:
@@ -12,11 +11,10 @@ counted once.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import fetch_corpus, zenodo
 from ser.corpora.issues import RAISED, Issues
 
@@ -50,19 +48,7 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
     """
     for path, match in audio_files(corpus_dir, NAME, issues):
         channel, emotion, intensity, sentence, repetition, actor = match.groups()
-        speaker = f"ravdess_{actor}"
-        yield Utterance(
-            id=f"{speaker}-{path.stem}",
-            path=path,
-            speaker=speaker,
-            label=("song_" if channel == "02" else "") + EMOTIONS.get(emotion, emotion),
-            gender="m" if int(actor) % 2 else "f",
-            text_id=f"ravdess_{sentence}",
-            custom={"intensity": INTENSITIES.get(intensity, intensity), "repetition": repetition},
-        )
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("ravdess"))
+        label = ("song_" if channel == "02" else "") + EMOTIONS.get(emotion, emotion)
+        custom = {"intensity": INTENSITIES.get(intensity, intensity), "repetition": repetition}
+        gender = "m" if int(actor) % 2 else "f"
+        yield file_utterance("ravdess", path, actor, label, gender, sentence, custom=custom)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """SAVEE, Surrey audio-visual expressed emotion: four men, seven emotions, British English, 44.1 kHz: 480 clips.
 
 Haq & Jackson (2009), AVSP, 53-58. Own terms of the University of Surrey, for research, after registration:
@@ -14,11 +13,10 @@ which, so no text ids.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import by_hand
 from ser.corpora.issues import RAISED, Issue, Issues
 
@@ -58,14 +56,9 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
             what = f"neither the name nor the folder says who speaks ({', '.join(SPEAKERS)})"
             issues.add(Issue("speakers", what, path, "give the folder AudioData as published"))
             continue
-        speaker, emotion = f"savee_{name.lower()}", match[2].lower()
-        yield Utterance(
-            id=f"{speaker}-{emotion}{match[3]}",
-            path=path,
-            speaker=speaker,
-            label=EMOTIONS.get(emotion, emotion),
-            gender="m",
-        )
+        emotion = match[2].lower()
+        label, key = EMOTIONS.get(emotion, emotion), f"{emotion}{match[3]}"
+        yield file_utterance("savee", path, name.lower(), label, "m", key=key)
 
 
 def tree(corpus_dir: Path) -> str:
@@ -73,9 +66,3 @@ def tree(corpus_dir: Path) -> str:
     names = {False: "a folder for each speaker, as published", True: "flat copy, with the speaker before each name"}
     flat = {bool(match[1]) for path in corpus_dir.rglob("*") if (match := NAME.fullmatch(path.name))}
     return " and ".join(names[kind] for kind in sorted(flat)) or "no audio files"
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("savee"))

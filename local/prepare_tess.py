@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """TESS, Toronto emotional speech set: two actresses (64 and 26 years old), 200 words, seven emotions: 2800 files.
 
 Pichora-Fuller & Dupuis (2020), doi 10.5683/SP2/E8H2MF. CC BY-NC-ND 4.0. https://doi.org/10.5683/SP2/E8H2MF, folders
@@ -11,16 +10,15 @@ tree once more inside: a file's own name counts, and a second copy is recognised
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import dataverse, fetch_corpus
 from ser.corpora.issues import RAISED, Issues
 
 NAME = re.compile(r"(OAF?|YAF)_([a-z]+)_([a-z]+)\.(?:wav|flac)", re.IGNORECASE)
-SPEAKERS = {"oa": "tess_oaf", "oaf": "tess_oaf", "yaf": "tess_yaf"}
+SPEAKERS = {"oa": "oaf", "oaf": "oaf", "yaf": "yaf"}
 
 
 def download(corpus_dir: Path) -> None:
@@ -37,11 +35,4 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
     """
     for path, match in audio_files(corpus_dir, NAME, issues):
         speaker, word, emotion = (text.lower() for text in match.groups())
-        speaker = SPEAKERS[speaker]
-        yield Utterance(f"{speaker}-{word}-{emotion}", path, speaker, emotion, "f", f"tess_{word}")
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("tess"))
+        yield file_utterance("tess", path, SPEAKERS[speaker], emotion, "f", word, key=f"{word}-{emotion}")

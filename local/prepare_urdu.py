@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """URDU: speech of Urdu talk shows in four emotions, spontaneous, 44.1 kHz: 400 clips, 100 an emotion.
 
 Latif et al. (2018), International Conference on Frontiers of Information Technology, 88-93. Taken from YouTube, for
@@ -12,11 +11,10 @@ them speak in one emotion only; SM3 does in three, SM5 and SM6 in two. Which wor
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser.corpora import Utterance, audio_files
+from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import fetch_corpus, github_archive
 from ser.corpora.issues import RAISED, Issues
 
@@ -38,17 +36,4 @@ def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]
     """
     for path, match in audio_files(corpus_dir, NAME, issues):
         name, letter, emotion = match.groups()
-        speaker = f"urdu_{name}"
-        yield Utterance(
-            id=f"{speaker}-{path.stem}",
-            path=path,
-            speaker=speaker,
-            label=EMOTIONS.get(emotion, emotion),
-            gender=letter.lower(),
-        )
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("urdu"))
+        yield file_utterance("urdu", path, name, EMOTIONS.get(emotion, emotion), letter.lower())

@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -22,6 +21,14 @@ pytest_plugins = ["browser", "made", "packed", "stand_ins", "tiny"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def sources(*folders: str) -> list[Path]:
+    """Python files of the product, or of some of its folders, relative to its root."""
+    folders = folders or ("ser", "steps", "local", "utils", "egs")
+    found = [path.relative_to(ROOT) for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert len(found) > 150
+    return found
+
+
 def real_corpus(name: str) -> Path:
     given = os.environ.get(name.upper())
     path = Path(given) if given else ROOT.parent / "shared" / "corpora" / name
@@ -33,24 +40,6 @@ def real_corpus(name: str) -> Path:
 @pytest.fixture(scope="session")
 def real_ravdess() -> Path:
     return real_corpus("ravdess")
-
-
-@pytest.fixture(scope="session")
-def real_tess() -> Path:
-    return real_corpus("tess")
-
-
-def write_tone(path, seconds=0.3, rate=16000, channels=1, subtype="PCM_16", frequency=440.0, peak=0.5, **options):
-    """Write a sine, the same in every channel, and give its samples back, float64, (samples,)."""
-    samples = peak * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.stack([samples] * channels, axis=1), rate, subtype=subtype, **options)
-    return samples
-
-
-@pytest.fixture
-def tone():
-    return write_tone
 
 
 def write_noise(path, seed=0, seconds=0.3, rate=16000, channels=1, **options):
@@ -71,17 +60,68 @@ def refuses(what="", where="", fix=""):
         assert str(words) in str(getattr(caught.value, field)), f"{field}: {words!r} is not in: {caught.value}"
 
 
-@dataclass
-class SmallRavdess:
-    """A corpus folder, and a recipe folder whose protocol expects what the corpus folder holds."""
+class Corpus:
+    """A folder of a corpus, a recipe folder with its protocol, and a place for what stage 1 makes of it."""
 
-    corpus: Path
-    recipe: Path
-    out: Path
+    def __init__(self, root: Path, name: str, preparer: str) -> None:
+        self.root, self.name, self.preparer = root, name, preparer
+        self.corpus, self.recipe, self.out = root / "corpus", root / "recipe", root / "data" / name
+        self.protocol_path = self.recipe / "conf" / "corpora" / f"{name}.yaml"
+        for folder in (self.corpus, self.protocol_path.parent):
+            folder.mkdir(parents=True)
 
     @property
-    def protocol_path(self) -> Path:
-        return self.recipe / "conf" / "corpora" / "ravdess.yaml"
+    def protocol(self):
+        from ser.corpora import read_protocol
+
+        return read_protocol(self.name, self.recipe)
+
+    @property
+    def _preparer(self):
+        from ser.corpora.preparers import load_preparer
+
+        return load_preparer(self.preparer, self.recipe)
+
+    def utterances(self) -> dict:
+        """What the preparer finds, by id."""
+        return {u.id: u for u in self._preparer.utterances(self.corpus, protocol=self.protocol)}
+
+    def prepare(self, allow_partial=False, allow_pipes=False, corpus=None, **options) -> str:
+        from ser.corpora.prepare import prepare_corpus
+
+        given = (corpus or self.corpus, self.out, allow_partial, allow_pipes)
+        return prepare_corpus(self._preparer, self.protocol, *given, **options)
+
+    def check(self) -> tuple[str, bool]:
+        from ser.corpora.check import check_corpus
+
+        return check_corpus(self._preparer, self.protocol, self.corpus)
+
+    def written(self) -> list[str]:
+        """Names beside or at the place of what is made."""
+        return sorted(path.name for path in self.out.parent.glob("*"))
+
+    def left_out(self) -> dict[str, str]:
+        lines = (self.out / "left_out.tsv").read_text(encoding="utf-8").splitlines()
+        return dict(line.split("\t") for line in lines)
+
+    def refused(self, *words: object, **options: bool) -> str:
+        """The error of a preparation, which names every word, and leaves nothing behind."""
+        with refuses() as caught:
+            self.prepare(**options)
+        message = str(caught.value)
+        assert all(str(word) in message for word in words), message
+        assert self.written() == []
+        return message
+
+    def command(self, *options: str, corpus=None, out=None, cwd=None) -> CompletedProcess:
+        """steps/prepare.py as a user runs it."""
+        words = ["--recipe", self.recipe, *options, self.name, corpus or self.corpus, out or self.out]
+        return programs.run(ROOT / "steps" / "prepare.py", *words, cwd=cwd)
+
+
+class SmallRavdess(Corpus):
+    """A corpus folder, and a recipe folder whose protocol expects what the corpus folder holds."""
 
     def file(self, actor: int, emotion: str, sentence: str = "01") -> Path:
         return self.corpus / f"Actor_{actor:02d}" / f"03-01-{emotion}-01-{sentence}-01-{actor:02d}.wav"
@@ -92,24 +132,6 @@ class SmallRavdess:
         change(values)
         self.protocol_path.write_text(yaml.safe_dump(values, sort_keys=False))
 
-    def prepare(self, allow_partial: bool = False, **options) -> str:
-        from ser.corpora.prepare import prepare_corpus
-        from ser.corpora.preparers import load_preparer
-
-        protocol = self.protocol()
-        preparer = load_preparer("ravdess", self.recipe)
-        return prepare_corpus(preparer, protocol, self.corpus, self.out, allow_partial, **options)
-
-    def protocol(self):
-        from ser.corpora import read_protocol
-
-        return read_protocol("ravdess", self.recipe)
-
-    def command(self, *options: str, corpus=None, out=None, cwd=None) -> CompletedProcess:
-        """steps/prepare.py as a user runs it."""
-        words = ["--recipe", self.recipe, *options, "ravdess", corpus or self.corpus, out or self.out]
-        return programs.run(ROOT / "steps" / "prepare.py", *words, cwd=cwd)
-
 
 EMOTIONS = {"01": "neutral", "02": "calm", "03": "happy", "04": "sad", "05": "angry"}
 
@@ -119,7 +141,7 @@ def small_ravdess(tmp_path):
     """A factory: 24 actors x five emotions x one sentence unless told otherwise; every file has its own noise."""
 
     def make(root: Path = tmp_path, sentences=("01",), stereo=()) -> SmallRavdess:
-        small = SmallRavdess(root / "corpus", root / "recipe", root / "data" / "ravdess")
+        small = SmallRavdess(root, "ravdess", "ravdess")
         labels = Counter()
         for actor in range(1, 25):
             for emotion in EMOTIONS:
@@ -128,13 +150,17 @@ def small_ravdess(tmp_path):
                     channels = 2 if (actor, emotion) in stereo else 1
                     write_noise(small.file(actor, emotion, sentence), seed, channels=channels)
                     labels[EMOTIONS[emotion]] += 1
-        small.protocol_path.parent.mkdir(parents=True)
         small.protocol_path.write_text((ROOT / "conf" / "corpora" / "ravdess.yaml").read_text())
         expected = {"utterances": sum(labels.values()), "speakers": 24, "labels": dict(labels)}
         small.edit(lambda values: values.update(expected=expected))
         return small
 
     return make
+
+
+@pytest.fixture
+def small(small_ravdess) -> SmallRavdess:
+    return small_ravdess()
 
 
 def one_line(run: CompletedProcess) -> str:

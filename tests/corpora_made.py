@@ -1,7 +1,5 @@
 """Small trees in the official layouts of the corpora, whose every file has its own noise."""
 
-from __future__ import annotations
-
 import zlib
 from pathlib import Path
 
@@ -40,15 +38,9 @@ FILES: dict[str, list[str]] = {
         for emotion in ("01", "02", "03", "04", "05")
     ],
     "tess": [
-        f"{speaker}_{folder}/{speaker}_{word}_{emotion}.wav"
+        f"{speaker}_{emotion}/{speaker}_{word}_{emotion}.wav"
         for speaker in ("OAF", "YAF")
-        for folder, emotion in [
-            ("angry", "angry"),
-            ("happy", "happy"),
-            ("neutral", "neutral"),
-            ("sad", "sad"),
-            ("ps", "ps"),
-        ]
+        for emotion in ("angry", "happy", "neutral", "sad", "ps")
         for word in ("back", "bar")
     ],
     "iemocap": _iemocap(),

@@ -11,6 +11,12 @@ import pytest
 from conftest import ROOT
 
 GAP = "\0"  # where a message has a value
+# What makes or raises an error -> its arguments, and the fields that it sets itself.
+ERRORS = {
+    **dict.fromkeys(("InputError", "FetchError"), (("what", "where", "fix"), {})),
+    "damaged": (("what", "where"), {"fix": "replace it by an intact copy"}),
+    "check_regular": (("where", "fix"), {"what": "no such file"}),
+}
 
 
 def texts_of_python(path):
@@ -18,10 +24,11 @@ def texts_of_python(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if text := text_of(node):
             yield text
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("InputError", "FetchError"):  # as printed
-            named = zip(("what", "where", "fix"), node.args, strict=False)
+        elif isinstance(node, ast.Call) and (call := getattr(node.func, "id", "")) in ERRORS:  # as printed
+            names, texts = ERRORS[call]
+            named = zip(names, node.args, strict=False)
             fields = {**dict(named), **{keyword.arg: keyword.value for keyword in node.keywords}}
-            texts = {name: text_of(value) or GAP for name, value in fields.items()}
+            texts = texts | {name: text_of(value) or GAP for name, value in fields.items()}
             yield f"{texts.get('where', '')}: {texts['what']}; {texts.get('fix', '')}"
 
 

@@ -1,23 +1,13 @@
 """Any audio file at its own rate and channel count, and nothing silently wrong."""
 
 from ser.audio.kinds import AudioInfo
-from ser.audio.reader import (
-    Audio,
-    audio_info,
-    check_length,
-    check_rate,
-    check_samples,
-    read_audio,
-    read_blocks,
-)
+from ser.audio.reader import Audio, audio_info, check_length, check_rate, check_samples, read_audio, read_blocks
 from ser.audio.resample import resample, resample_blocks
-from ser.audio.suffixes import AUDIO_SUFFIXES, FFMPEG_SUFFIXES, READABLE_SUFFIXES, UNREADABLE_SUFFIXES
+from ser.audio.suffixes import AUDIO_SUFFIXES, READABLE_SUFFIXES
 
 __all__ = [
     "AUDIO_SUFFIXES",
-    "FFMPEG_SUFFIXES",
     "READABLE_SUFFIXES",
-    "UNREADABLE_SUFFIXES",
     "Audio",
     "AudioInfo",
     "audio_info",

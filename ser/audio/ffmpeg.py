@@ -22,7 +22,7 @@ from typing import IO
 
 import numpy as np
 
-from ser.audio.kinds import AudioInfo, UnknownFormat
+from ser.audio.kinds import AudioInfo, UnknownFormat, damaged
 from ser.common import InputError
 
 INSTALL = "apt-get install ffmpeg, or conda install -c conda-forge ffmpeg"
@@ -45,10 +45,10 @@ class FfmpegStream:
         self._path, self._process, self._messages = path, process, messages
         assert process.stdout is not None
         self._output = process.stdout.fileno()
-        self._rest = self._bytes(_HEADER.size)
-        if len(self._rest) < _HEADER.size:
+        header = self._bytes(_HEADER.size)
+        if len(header) < _HEADER.size:
             raise UnknownFormat(self._failure() or "no samples")
-        _, offset, _, _, self.sampling_rate, self.num_channels = _HEADER.unpack(self._rest)
+        _, offset, _, _, self.sampling_rate, self.num_channels = _HEADER.unpack(header)
         self._bytes(offset - _HEADER.size)
 
     def read(self, count: int) -> np.ndarray:
@@ -60,7 +60,7 @@ class FfmpegStream:
         frame = 4 * self.num_channels
         data = self._bytes(count * frame)
         if len(data) < count * frame and (failure := self._failure()):
-            raise InputError(f"truncated or damaged ({failure})", self._path, "replace it by an intact copy")
+            raise damaged(f"truncated or damaged ({failure})", self._path)
         count = len(data) // frame * self.num_channels
         return np.frombuffer(data, ">f4", count).astype(np.float32).reshape(-1, self.num_channels)
 
@@ -68,11 +68,7 @@ class FfmpegStream:
         found = bytearray()
         while len(found) < count:
             if not select.select([self._output], [], [], STALLED_SECONDS)[0]:
-                raise InputError(
-                    f"ffmpeg has given nothing for {STALLED_SECONDS} s, as with a damaged file",
-                    self._path,
-                    "replace it by an intact copy",
-                )
+                raise damaged(f"ffmpeg has given nothing for {STALLED_SECONDS} s, as with a damaged file", self._path)
             part = os.read(self._output, min(_CHUNK, count - len(found)))
             if not part:
                 break
@@ -87,14 +83,8 @@ class FfmpegStream:
             return "ffmpeg does not end"
         self._messages.seek(0)
         text = " ".join(self._messages.read(2000).decode(errors="replace").split())
-        return re.sub(r"\[\S+ @ 0x\w+\] |file:/dev/fd/\d+: ", "", text)[:300] or (
-            f"ffmpeg: exit code {code}" if code else ""
-        )
-
-
-def has_ffmpeg() -> bool:
-    """Whether the program is on PATH."""
-    return shutil.which("ffmpeg") is not None
+        shown = re.sub(r"\[\S+ @ 0x\w+\] |file:/dev/fd/\d+: ", "", text)[:300]
+        return shown or (f"ffmpeg: exit code {code}" if code else "")
 
 
 @contextmanager

@@ -9,45 +9,22 @@ from __future__ import annotations
 import mmap
 import re
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from ser.common import InputError
+from ser.audio.kinds import damaged
 
 # The stream's marker, the head of its first block (STREAMINFO) and that block (RFC 9639, section 8.2).
 HEADER = 4 + 4 + 34
 _MARKER = re.compile(rb"fLaC[\0\x80]\0\0\x22")
 _SYNC = re.compile(rb"\xff[\xf8\xf9]")
 # Rate and bits a sample by the codes of a frame's header; other codes leave it to the stream's.
-_HERTZ = {
-    1: 88200,
-    2: 176400,
-    3: 192000,
-    4: 8000,
-    5: 16000,
-    6: 22050,
-    7: 24000,
-    8: 32000,
-    9: 44100,
-    10: 48000,
-    11: 96000,
-}
+_HERTZ = dict(enumerate((88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000), 1))
 _BITS = {1: 8, 2: 12, 4: 16, 5: 20, 6: 24, 7: 32}
 # Bytes from the end within which the last frame must begin, where the header does not limit its size.
 _TAIL = 1 << 20
-
-
-def _crc8_table() -> list[int]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = (value << 1 ^ 0x07 if value & 0x80 else value << 1) & 0xFF
-        table.append(value)
-    return table
-
-
-_CRC8 = _crc8_table()
 
 
 def read_flac(path: Path) -> tuple[np.ndarray, int] | None:
@@ -81,8 +58,7 @@ def flac_streams(path: Path, data: bytes | mmap.mmap) -> list[bytes] | None:
     starts = [match.start() for match in _MARKER.finditer(data)]
     if not starts or (starts == [0] and last_sample(data) == _stream_info(data)[2]):
         return None
-    ends = [*starts[1:], len(data)]
-    return [_counted(path, data[a:b]) for a, b in zip(starts, ends, strict=True)] or None
+    return [_counted(path, data[a:b]) for a, b in pairwise([*starts, len(data)])]
 
 
 def _stream_info(data: bytes | mmap.mmap) -> tuple[int, int, int]:
@@ -104,9 +80,9 @@ def _counted(path: Path, data: bytes) -> bytes:
     except miniaudio.DecodeError:
         there = 0
     if there < promised:
-        raise InputError(f"truncated: {there} of {promised} samples", path, "replace it by an intact copy")
+        raise damaged(f"truncated: {there} of {promised} samples", path)
     if there != end:
-        raise InputError(f"truncated or damaged behind {there} samples", path, "replace it by an intact copy")
+        raise damaged(f"truncated or damaged behind {there} samples", path)
     count = f"counts {promised} of {there} samples" if promised else "gives no size"
     warnings.warn(f"{path}: the header {count}; read to the end of the file", stacklevel=5)
     return _with_length(data, there)
@@ -160,7 +136,9 @@ def _frame_end(stream: bytes, head: bytes) -> int | None:
     at += {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
     crc = 0
     for byte in head[:at]:
-        crc = _CRC8[crc ^ byte]
+        crc ^= byte
+        for _ in range(8):
+            crc = crc << 1 ^ (0x107 if crc & 0x80 else 0)
     if at >= len(head) or crc != head[at]:
         return None
     # Numbers are of the sample, or of the frame where all but the last have the same size.

@@ -48,6 +48,11 @@ _BEGINNINGS = [
 ]
 
 
+def damaged(what: str, where: Path | str) -> InputError:
+    """The error of a file that only another copy of it can replace."""
+    return InputError(what, where, "replace it by an intact copy")
+
+
 def check_single(path: Path, data: mmap.mmap) -> None:
     """Refuse a file that begins again behind its first recording.
 

@@ -17,7 +17,7 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ser.common import InputError
+from ser.audio.kinds import damaged
 
 Bytes = bytes | mmap.mmap
 
@@ -74,7 +74,7 @@ def mp3_streams(path: Path, data: Bytes) -> list[bytes] | None:
     for stream in streams:
         if stream.promised > stream.frames + 1:  # some count the frame of the header too
             there, promised = (n * stream.samples_per_frame for n in (stream.frames, stream.promised))
-            raise InputError(f"truncated: {there} of {promised} samples", path, "replace it by an intact copy")
+            raise damaged(f"truncated: {there} of {promised} samples", path)
     if regular and len(streams) == 1 and streams[0].promised == streams[0].frames and _has_xing(streams[0]):
         return None
     return [_TAG + _header(s) + b"".join(data[a:b] for a, b in s.parts) for s in streams if s.frames]
@@ -89,7 +89,7 @@ def _walk(path: Path, data: Bytes) -> tuple[list[_Stream], bool]:
         begin = 10 if data[:3] == b"ID3" else 0
         first = _first_frame(data, begin, at + _SEARCHED - begin)
     if first is None:
-        raise InputError("an MP3 file without a frame that can be read", path, "replace it by an intact copy")
+        raise damaged("an MP3 file without a frame that can be read", path)
     regular = first == at and (at == 0 or data[:3] == b"ID3")
     if first != at:
         warnings.warn(f"{path}: {first} bytes before the first frame of MP3 are passed over", stacklevel=4)
@@ -97,7 +97,7 @@ def _walk(path: Path, data: Bytes) -> tuple[list[_Stream], bool]:
     while found := _frame(data, at):
         kind, size = found
         if at + size > len(data):
-            raise InputError("truncated: it ends within a frame of MP3", path, "replace it by an intact copy")
+            raise damaged("truncated: it ends within a frame of MP3", path)
         header = _length_header(data, at, kind)
         stream = streams[-1] if streams else None
         full = stream is not None and 0 < stream.promised == stream.frames
@@ -120,11 +120,7 @@ def _walk(path: Path, data: Bytes) -> tuple[list[_Stream], bool]:
             if following is None:
                 break
             if following != tags:
-                raise InputError(
-                    f"damaged: bytes {tags} to {following} are no MP3, between frames that are",
-                    path,
-                    "replace it by an intact copy",
-                )
+                raise damaged(f"damaged: bytes {tags} to {following} are no MP3, between frames that are", path)
             at, new = following, True
     return streams, regular
 

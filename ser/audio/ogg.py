@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import mmap
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
-from ser.common import InputError
+from ser.audio.kinds import damaged
 
 _FIRST, _LAST = 2, 4
 
@@ -24,18 +25,16 @@ def ogg_streams(path: Path, data: bytes | mmap.mmap) -> list[bytes] | None:
         table = data[at + 27 : at + 27 + (head[26] if len(head) == 27 else 0)]
         end = at + 27 + len(table) + sum(table)
         if len(head) < 27 or len(table) < head[26] or end > len(data):
-            raise InputError("truncated: it ends within a page of Ogg", path, "replace it by an intact copy")
+            raise damaged("truncated: it ends within a page of Ogg", path)
         kind, before = head[5], first
         first = bool(kind & _FIRST)
         if first and not before:  # several begin together where sound and pictures are interleaved
             starts.append(at)
         at = end
     if (following := data.find(b"OggS", at)) != -1:
-        raise InputError(
-            f"damaged: bytes {at} to {following}, between pages of Ogg, are none", path, "replace it by an intact copy"
-        )
+        raise damaged(f"damaged: bytes {at} to {following}, between pages of Ogg, are none", path)
     if not kind & _LAST:
         warnings.warn(f"{path}: no page is marked as the last; see whether the recording is whole", stacklevel=3)
     if len(starts) < 2:
         return None
-    return [data[a:b] for a, b in zip(starts, [*starts[1:], at], strict=True)]
+    return [data[a:b] for a, b in pairwise([*starts, at])]

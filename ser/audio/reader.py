@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import mmap
-import os
 import re
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser.audio.ffmpeg import INSTALL, FfmpegFile, has_ffmpeg
+from ser.audio.ffmpeg import INSTALL, FfmpegFile
 from ser.audio.flac import flac_streams, read_flac
-from ser.audio.kinds import AudioInfo, UnknownFormat, begins_as_audio, check_single, is_container, what_it_is
+from ser.audio.kinds import AudioInfo, UnknownFormat, begins_as_audio, check_single, damaged, is_container, what_it_is
 from ser.audio.mp3 import behind_tags, is_mp3, mp3_streams
 from ser.audio.ogg import ogg_streams
-from ser.audio.sox import SoxFile, has_sox
+from ser.audio.sox import SoxFile
 from ser.audio.wav import PIPED_SIZES, wav_source
 from ser.common import InputError, check_regular
 
@@ -72,13 +73,8 @@ def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
     check_regular(path, "put an intact copy there")
     if start == 0 and samples is None and (whole := _whole_flac(path)):
         return whole
-    with _opened(path) as file:
-        count = _stretch(path, file.info, start, samples)
-        file.skip(start)
-        data = file.read(count).T
-        if data.shape[1] < count:
-            raise _cut_short(path, start + data.shape[1], file.info)
-        return _audio(path, data, start, file.info)
+    (audio,) = read_blocks(path, start, samples, sys.maxsize)
+    return audio
 
 
 def _whole_flac(path: Path) -> Audio | None:
@@ -101,14 +97,10 @@ def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: i
         while at < end:
             data = file.read(min(block, end - at)).T
             if not data.shape[1]:
-                raise _cut_short(path, at, file.info)
-            yield _audio(path, data, at, file.info)
+                raise damaged(f"truncated: {at} of {file.info.num_samples} samples", path)
+            check_samples(path, data, at)
+            yield Audio(np.ascontiguousarray(data), file.info.sampling_rate)
             at += data.shape[1]
-
-
-def _audio(path: Path, data: np.ndarray, start: int, info: AudioInfo) -> Audio:
-    check_samples(path, data, start)
-    return Audio(np.ascontiguousarray(data), info.sampling_rate)
 
 
 def check_rate(name: Path | str, rate: float) -> None:
@@ -118,9 +110,8 @@ def check_rate(name: Path | str, rate: float) -> None:
         InputError: it is not among `RATES`.
     """
     if not RATES.start <= rate < RATES.stop:
-        raise InputError(
-            f"a sampling rate of {rate} Hz", name, f"give a recording at {RATES.start} to {RATES.stop - 1} Hz"
-        )
+        fix = f"give a recording at {RATES.start} to {RATES.stop - 1} Hz"
+        raise InputError(f"a sampling rate of {rate} Hz", name, fix)
 
 
 def check_length(name: Path | str, samples: int, rate: float) -> None:
@@ -130,11 +121,8 @@ def check_length(name: Path | str, samples: int, rate: float) -> None:
         InputError: it is shorter than `SHORTEST`.
     """
     if samples < SHORTEST * rate:
-        raise InputError(
-            f"too short: {samples} samples at {rate} Hz, less than {1000 * SHORTEST:g} ms",
-            name,
-            "replace it by an intact copy, or leave it out",
-        )
+        what = f"too short: {samples} samples at {rate} Hz, less than {1000 * SHORTEST:g} ms"
+        raise InputError(what, name, "replace it by an intact copy, or leave it out")
 
 
 def check_samples(name: Path | str, samples: np.ndarray, first: int = 0) -> None:
@@ -153,11 +141,7 @@ def check_samples(name: Path | str, samples: np.ndarray, first: int = 0) -> None
         index = int(np.argmin(good))
         value = next(v for v in samples[:, index] if not abs(v) <= LARGEST)
         what = f"{value:g}, far beyond full scale (1)" if np.isfinite(value) else "not a number"
-        raise InputError(f"sample {first + index} is {what}", name, "replace it by an intact copy")
-
-
-def _cut_short(path: Path, there: int, info: AudioInfo) -> InputError:
-    return InputError(f"truncated: {there} of {info.num_samples} samples", path, "replace it by an intact copy")
+        raise damaged(f"sample {first + index} is {what}", name)
 
 
 def audio_info(path: Path) -> AudioInfo:
@@ -237,18 +221,17 @@ def _opened(path: Path) -> Iterator[_Libsndfile | SoxFile | FfmpegFile]:
         raise InputError(f"cannot be read ({error.strerror or error})", path, "fix that or replace it") from None
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
-        kind = what_it_is(path) or "truncated or damaged"
-        raise InputError(f"{kind} ({reason})", path, "replace it by an intact copy") from None
+        raise damaged(f"{what_it_is(path) or 'truncated or damaged'} ({reason})", path) from None
 
 
 def _sources(path: Path, file: io.BufferedReader) -> list[Any]:
     """What libsndfile is given: the file's number, or else the bytes of each of its streams."""
     if not (size := path.stat().st_size):
-        raise InputError("empty file", path, "replace it by an intact copy")
-    if os.pread(file.fileno(), 4, 0) == b"RIFF":
-        piped = wav_source(path)
-        return [file.fileno() if piped is None else piped]
+        raise damaged("empty file", path)
     with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
+        if data[:4] == b"RIFF":
+            piped = wav_source(path, data)
+            return [file.fileno() if piped is None else piped]
         streams = _streams(path, data)
     return [file.fileno()] if streams is None else [io.BytesIO(stream) for stream in streams]
 
@@ -287,16 +270,13 @@ def _sound_file(path: Path, source: Any) -> SoundFile:
 def _stretch(path: Path, info: AudioInfo, start: int, samples: int | None) -> int:
     """How many samples are to be read."""
     if info.num_samples == 0:
-        raise InputError("holds no samples", path, "replace it by an intact copy")
+        raise damaged("holds no samples", path)
     check_length(path, info.num_samples, info.sampling_rate)
     count = info.num_samples - start if samples is None else samples
     if start < 0 or count < 1 or start + count > info.num_samples:
-        raise InputError(
-            f"samples {start} to {start + count} are asked of a recording of {info.num_samples} ("
-            f"{info.num_samples / info.sampling_rate:.3f} s)",
-            path,
-            "fix start and end",
-        )
+        whole = f"{info.num_samples} ({info.num_samples / info.sampling_rate:.3f} s)"
+        what = f"samples {start} to {start + count} are asked of a recording of {whole}"
+        raise InputError(what, path, "fix start and end")
     return count
 
 
@@ -312,26 +292,24 @@ def _by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | FfmpegFi
     """
     container, kind = is_container(path), what_it_is(path)
     if kind and not container:
-        raise InputError(f"{kind} ({reason})", path, "replace it by an intact copy")
+        raise damaged(f"{kind} ({reason})", path)
+    has_ffmpeg = shutil.which("ffmpeg") is not None
     found: SoxFile | FfmpegFile | None = None
-    if not container and (has_sox() or not has_ffmpeg()):
+    if not container and (shutil.which("sox") or not has_ffmpeg):
         with suppress(UnknownFormat):
             found = SoxFile(path)
-    if found is None and (container or has_ffmpeg()):
+    if found is None and (container or has_ffmpeg):
         try:
             found = FfmpegFile(path, stack)
         except UnknownFormat as error:
             if kind:
-                what = f"{kind}, in which ffmpeg finds no sound ({error})"
-                raise InputError(what, path, "replace it by an intact copy") from None
+                raise damaged(f"{kind}, in which ffmpeg finds no sound ({error})", path) from None
     if found is None:
         raise InputError(
             f"not a known audio format ({reason})",
             path,
-            (
-                f"replace it by an intact copy, install ffmpeg ({INSTALL}), or convert it to wav with "
-                "sox, whose options describe a file without a header"
-            ),
+            f"replace it by an intact copy, install ffmpeg ({INSTALL}), or convert it to wav with sox, whose options "
+            "describe a file without a header",
         )
     check_rate(path, found.info.sampling_rate)
     return found
@@ -349,10 +327,9 @@ def _headerless(path: Path) -> dict[str, Any]:
     if data[:4].tobytes() == b"RIFF":
         return {}
     if (data[::33] >> 4 != 0xD).any():
-        kind = what_it_is(path) or "no GSM 06.10, which its name promises"
-        raise InputError(kind, path, "replace it by an intact copy")
+        raise damaged(what_it_is(path) or "no GSM 06.10, which its name promises", path)
     if len(data) % 33:
-        raise InputError("truncated: it ends within a GSM frame", path, "replace it by an intact copy")
+        raise damaged("truncated: it ends within a GSM frame", path)
     return {"samplerate": 8000, "channels": 1, "format": "RAW", "subtype": "GSM610"}
 
 
@@ -370,11 +347,10 @@ def _check_sizes(path: Path, log: str) -> None:
     if "RIFF :" in log:
         return  # `wav_source` has looked, and a wrong size of the whole does no harm
     if "truncated file" in log:  # VOC
-        raise InputError("truncated", path, "replace it by an intact copy")
-    sizes = [(int(m[1]), int(m[2])) for m in re.finditer(r" (\d+) \(?should be (\d+)", log)]
-    for promised, there in sizes:
-        if there < promised < PIPED_SIZES[1].start:
-            raise InputError(f"truncated: {there} of {promised} bytes", path, "replace it by an intact copy")
+        raise damaged("truncated", path)
+    for promised, there in re.findall(r" (\d+) \(?should be (\d+)", log):
+        if int(there) < int(promised) < PIPED_SIZES[1].start:
+            raise damaged(f"truncated: {int(there)} of {int(promised)} bytes", path)
 
 
 def _check_sphere(path: Path, frames: int) -> None:
@@ -382,4 +358,4 @@ def _check_sphere(path: Path, frames: int) -> None:
     with path.open("rb") as file:
         found = re.search(rb"\nsample_count -i (\d+)", file.read(1024))
     if found and int(found[1]) > frames:
-        raise InputError(f"truncated: {frames} of {int(found[1])} samples", path, "replace it by an intact copy")
+        raise damaged(f"truncated: {frames} of {int(found[1])} samples", path)

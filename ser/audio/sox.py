@@ -14,18 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ser.audio.kinds import AudioInfo, UnknownFormat
+from ser.audio.kinds import AudioInfo, UnknownFormat, damaged
 from ser.common import InputError
 
 INSTALL = "apt-get install sox libsox-fmt-all, or conda install -c conda-forge sox"
 UNKNOWN = "can't determine type"
 # Of some damaged files, such as an AMR that ends within a frame, sox never ends. Intact ones take much less than this.
 LEAST_SECONDS, BYTES_PER_SECOND = 10, 20_000
-
-
-def has_sox() -> bool:
-    """Whether the program is on PATH."""
-    return shutil.which("sox") is not None
 
 
 class SoxFile:
@@ -64,34 +59,24 @@ def _sox(path: Path, *arguments: str) -> bytes:
         raise InputError(
             "not a known audio format to libsndfile",
             path,
-            (
-                "replace it by an intact copy, or, if it is AMR, WavPack or another kind that the "
-                f"program sox reads, install that ({INSTALL})"
-            ),
+            "replace it by an intact copy, or, if it is AMR, WavPack or another kind that the program sox reads, "
+            f"install that ({INSTALL})",
         )
     seconds = LEAST_SECONDS + path.stat().st_size / BYTES_PER_SECOND
     try:
         with path.open("rb") as file:
             run = subprocess.run([program, *arguments], stdin=file, capture_output=True, timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise InputError(
-            f"sox has not ended after {seconds:.0f} s, as with a damaged file", path, "replace it by an intact copy"
-        ) from None
+        raise damaged(f"sox has not ended after {seconds:.0f} s, as with a damaged file", path) from None
     message = " ".join(run.stderr.decode(errors="replace").split())
     if UNKNOWN in message:
         raise UnknownFormat(message)
     if "shorten" in message:
-        raise InputError(
-            "NIST SPHERE packed with shorten, which neither libsndfile nor sox reads",
-            path,
-            "convert it with ffmpeg or NIST's sph2pipe (sph2pipe -f wav in.sph out.wav)",
-        )
+        what = "NIST SPHERE packed with shorten, which neither libsndfile nor sox reads"
+        fix = "convert it with ffmpeg or NIST's sph2pipe (sph2pipe -f wav in.sph out.wav)"
+        raise InputError(what, path, fix)
     if "no handler" in message:
         raise InputError(f"this sox lacks what it needs ({message})", path, f"install all its formats ({INSTALL})")
     if run.returncode or message:
-        raise InputError(
-            f"truncated or damaged ({message or f'sox ended with code {run.returncode}'})",
-            path,
-            "replace it by an intact copy",
-        )
+        raise damaged(f"truncated or damaged ({message or f'sox ended with code {run.returncode}'})", path)
     return run.stdout

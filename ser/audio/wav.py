@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import mmap
 import re
-import struct
 import warnings
 from pathlib import Path
 
-from ser.audio.kinds import joined
+from ser.audio.kinds import damaged, joined
 from ser.common import InputError
 
 # Programs that write a wav to a pipe put 0 for its size, or the greatest number they can, less some header.
@@ -21,47 +19,40 @@ BEHIND = 1024
 _RIFF = re.compile(rb"RIFF....WAVE", re.DOTALL)
 
 
-def wav_source(path: Path) -> mmap.mmap | None:
+def wav_source(path: Path, wav: mmap.mmap) -> mmap.mmap | None:
     """For a wav of unknown size, a map of its bytes with the sizes filled in; None: the file as it is.
+
+    Args:
+        path: of the file.
+        wav: its bytes, which begin with RIFF.
 
     Raises:
         InputError: truncated, or with more than one recording or stretch of samples in it.
     """
-    with path.open("rb") as file:
-        head = file.read(12)
-        if not head:
-            raise InputError("empty file", path, "replace it by an intact copy")
-        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return None
-        whole = struct.unpack("<I", head[4:8])[0] + 8 == path.stat().st_size
-        frame, unit, at = _seek_data(file)
-        if frame is None:
-            return None
-        size = struct.unpack("<I", file.read(4).ljust(4, b"\0"))[0]
-        available = path.stat().st_size - file.tell()
-        end = file.tell() + size
-        _check_behind(path, file, end)
-        file.seek(end)
-        behind = file.read(9)
-    if size == 0 and whole:
+    frame, unit, at = _find_data(wav)
+    if wav[8:12] != b"WAVE" or frame is None:
+        return None
+    size = _number(wav[at : at + 4])
+    available = max(0, len(wav) - at - 4)
+    end = at + 4 + size
+    _check_behind(path, wav, end)
+    if size == 0 and _number(wav[4:8]) + 8 == len(wav):
         return None  # chunks may follow the empty one, and they are no samples
     if (size == 0 < available or size > available > 0) and any(size in sizes for sizes in PIPED_SIZES):
         warnings.warn(f"{path}: the header gives no size; read to the end of the file", stacklevel=3)
         usable = available - available % frame
         if at + usable >= 1 << 32:
             raise InputError("the header gives no size, and a wav holds no more than 4 GiB", path, "write it as FLAC")
+        if second := _RIFF.search(wav, at):
+            raise joined(path, second.start())
         with path.open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # changed here alone, and never read whole
-        if second := _RIFF.search(data, at):
-            raise joined(path, second.start())
-        data[at : at + 4] = struct.pack("<I", usable)
-        data[4:8] = struct.pack("<I", at - 4 + usable)
+        data[at : at + 4] = usable.to_bytes(4, "little")
+        data[4:8] = (at - 4 + usable).to_bytes(4, "little")
         return data
     if size > available:
-        raise InputError(
-            f"truncated: {available // frame} of {size // frame} {unit}", path, "replace it by an intact copy"
-        )
-    if available - size > BEHIND and not _is_chunk(behind, available - size):
+        raise damaged(f"truncated: {available // frame} of {size // frame} {unit}", path)
+    if available - size > BEHIND and not _is_chunk(wav[end : end + 9], available - size):
         warnings.warn(
             f"{path}: the header counts {size // frame} of {available // frame} {unit}, and no more are read; see "
             "whether the file was written to its end",
@@ -70,27 +61,22 @@ def wav_source(path: Path) -> mmap.mmap | None:
     return None
 
 
-def _check_behind(path: Path, file: io.BufferedReader, at: int) -> None:
+def _check_behind(path: Path, wav: mmap.mmap, at: int) -> None:
     """Walk over the chunks behind the samples.
 
     Raises:
         InputError: one of them holds samples too.
     """
-    size = path.stat().st_size
-    while at + 8 <= size:
-        file.seek(at)
-        head = file.read(9)
+    while at + 8 <= len(wav):
+        head = wav[at : at + 9]
         for shift in (0, 1):  # a byte fills up an odd size, or is left out
             name, length = head[shift : shift + 4], _number(head[shift + 4 : shift + 8])
             if name in (b"RIFF", b"RIFX", b"RF64"):
                 raise joined(path, at + shift)
             if name == b"data" and length > 0:
-                raise InputError(
-                    f"a second data chunk, at byte {at + shift}, which would not be read",
-                    path,
-                    "convert the file with ffmpeg",
-                )
-            if _is_chunk(head[shift:], size - at):
+                what = f"a second data chunk, at byte {at + shift}, which would not be read"
+                raise InputError(what, path, "convert the file with ffmpeg")
+            if _is_chunk(head[shift:], len(wav) - at):
                 at += shift + 8 + length
                 break
         else:
@@ -109,20 +95,16 @@ def _number(data: bytes) -> int:
     return int.from_bytes(data, "little")
 
 
-def _seek_data(file: io.BufferedReader) -> tuple[int | None, str, int]:
-    """Go to the size field of the data chunk: bytes a frame, what a frame is, and where that field lies."""
-    frame, unit = None, "samples"
-    while len(chunk := file.read(4)) == 4:
-        at = file.tell()
-        if chunk == b"data":
-            return frame, unit, at
-        size = struct.unpack("<I", file.read(4).ljust(4, b"\0"))[0]
-        if chunk == b"fmt ":
-            body = file.read(min(size, 14))  # a damaged size may be larger than the memory
-            if len(body) >= 14:
-                frame = max(1, struct.unpack("<H", body[12:14])[0])
-                unit = "samples" if struct.unpack("<H", body[:2])[0] in SAMPLE_TAGS else "blocks"
-            file.seek(size - len(body) + size % 2, io.SEEK_CUR)
-        else:
-            file.seek(size + size % 2, io.SEEK_CUR)
+def _find_data(wav: mmap.mmap) -> tuple[int | None, str, int]:
+    """Bytes a frame, what a frame is, and where the size field of the data chunk lies; None: there is none."""
+    frame, unit, at = None, "samples", 12
+    while len(name := wav[at : at + 4]) == 4:
+        if name == b"data":
+            return frame, unit, at + 4
+        size = _number(wav[at + 4 : at + 8])
+        body = wav[at + 8 : at + 8 + min(size, 14)]
+        if name == b"fmt " and len(body) == 14:
+            frame = max(1, _number(body[12:]))
+            unit = "samples" if _number(body[:2]) in SAMPLE_TAGS else "blocks"
+        at += 8 + size + size % 2
     return None, unit, 0

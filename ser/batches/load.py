@@ -18,10 +18,10 @@ from ser.batches.statistics import can_store
 from ser.common import InputError, digest
 from ser.config import Experiment, result_affecting
 from ser.corpora import Protocol, read_protocol
+from ser.corpora.confounding import check_confounded, confounded
 from ser.corpora.cuts import Cut, read_cuts
 from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import PARTS
-from ser.corpora.speaker_statistics import check_confounded, confounded
 from ser.corpora.splits import with_splits
 from ser.features import FeatureStore
 from ser.frontends import build_frontend

@@ -58,7 +58,7 @@ def _short_interrupt(kind: type[BaseException], value: BaseException, trace: Tra
         sys.__excepthook__(kind, value, trace)
 
 
-if Path(sys.argv[0]).parent.name in ("steps", "local"):  # while a step imports what it needs, before `guarded`
+if Path(sys.argv[0]).parent.name == "steps":  # while a step imports what it needs, before `guarded`
     sys.excepthook = _short_interrupt
 
 

@@ -48,8 +48,7 @@ def of_kind(hint: Any, value: Any, name: str) -> Any:
         name: what the value is called in messages, with dots; "" for the whole.
 
     Returns:
-        The value; an int where a float is wanted as float, a whole number such as 3.0 where an int is wanted as int, a
-        tuple as list, and a dataclass made of the keys of a dict.
+        The value; an int where a float is wanted as float, a tuple as list, and a dataclass made of the keys of a dict.
 
     Raises:
         ValueError: it is of another type, a key is missing, or a float is not finite.
@@ -89,6 +88,18 @@ def of_kind(hint: Any, value: Any, name: str) -> Any:
     return _plain(hint, value, name)
 
 
+def of_setting(hint: Any, value: Any, name: str) -> Any:
+    """As `of_kind`, of a value that a person wrote: 3.0 is a whole number, also in a list.
+
+    Args:
+        hint: of `of_kind`, but for dict.
+        name: what the value is called in messages.
+    """
+    if isinstance(value, list):
+        value = [int(item) if isinstance(item, float) and item.is_integer() else item for item in value]
+    return of_kind(hint, int(value) if isinstance(value, float) and value.is_integer() else value, name)
+
+
 def _with_keys(hint: Any, value: Any, name: str) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError(_differs(name, value, "an object"))
@@ -121,8 +132,6 @@ def _one_of(hints: tuple[Any, ...], value: Any, name: str) -> Any:
 def _plain(hint: Any, value: Any, name: str) -> Any:
     if hint not in (bool, int, float, str):
         raise TypeError(f"{name}: {hint} is no type of a setting or record")
-    if hint is int and isinstance(value, float) and value.is_integer():
-        value = int(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1000 else math.inf
     if not isinstance(value, hint) or isinstance(value, bool) != (hint is bool):

@@ -56,12 +56,7 @@ class ConfusionMetric(Metric):
     """
 
     def __call__(self, posteriors: np.ndarray, targets: np.ndarray) -> float:
-        """Its value of the most probable classes.
-
-        Args:
-            posteriors: (utterances, classes).
-            targets: class indices, (utterances,).
-        """
+        """Its value of the most probable classes, as of `Metric`."""
         return self.of_confusion(confusion_matrix(targets, posteriors.argmax(1), posteriors.shape[1]))
 
     def of_confusion(self, confusion: np.ndarray) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import platform
 import subprocess
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +15,6 @@ import ser
 from ser.common.files import digest
 
 PACKAGES = ("torch", "numpy", "lhotse", "kaldiio", "soundfile", "soxr")
-
 
 # What makes a result of settings and data; the hash of the data names features, labels and splits.
 DECIDING = (
@@ -50,24 +50,16 @@ def _meaning(path: Path) -> list[str]:
 def _git_revision() -> str:
     """The commit of the toolkit, with "+" where files differ from it, or the release where there is no git."""
     root = Path(__file__).resolve().parents[2]
-    try:
-        top = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        if Path(top) != root:  # a copy within somebody else's repository
-            return f"release {ser.__version__}"
-        revision = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(  # without a lock, which a killed process would leave in the checkout
-            ["git", "--no-optional-locks", "-C", str(root), "status", "--porcelain", "--", "ser", "steps", "local"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return f"release {ser.__version__}"
-    return revision + ("+" if changed else "")
+
+    def git(*words: str) -> str:  # without a lock, which a killed process would leave in the checkout
+        command = ["git", "--no-optional-locks", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    with suppress(OSError, subprocess.CalledProcessError):
+        if Path(git("rev-parse", "--show-toplevel")) == root:  # no copy within somebody else's repository
+            changed = git("status", "--porcelain", "--", "ser", "steps", "local")
+            return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
+    return f"release {ser.__version__}"
 
 
 def _versions() -> dict[str, str]:

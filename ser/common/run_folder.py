@@ -19,10 +19,10 @@ In the folder of a grid, exp/<preset>_<digest>/, done.tsv lists the experiments 
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from ser.common.files import lock_of
+from ser.common.files import digest, lock_of
 
 CONFIG = "config.yaml"
 LOG = "train.log"
@@ -41,7 +41,18 @@ CURVES = "curves.png"
 TRAINING = "training"
 EXPERIMENT_LOCK, TRAINING_LOCK = (lock_of(Path(name)).name for name in ("experiment", TRAINING))
 RUNS = "fold*_seed*"  # pattern of `run_name`
-_RUN = re.compile(r"fold([1-9]\d*)_seed(\d+)")
+MOST_BYTES = 100  # of the name of a combination
+
+
+def combination_name(corpora: Sequence[str]) -> str:
+    """The folder of a combination of corpora: their names, or the first, how many more, and a digest of all.
+
+    A file system takes 255 bytes; config.yaml and result.json have the whole list.
+    """
+    name = "_".join(corpora)
+    if len(name.encode()) <= MOST_BYTES:
+        return name
+    return f"{corpora[0][:60]}_and_{len(corpora) - 1}_{digest(list(corpora))[:8]}"
 
 
 def run_name(fold: int, seed: int) -> str:
@@ -52,12 +63,6 @@ def run_name(fold: int, seed: int) -> str:
         seed: of all random draws.
     """
     return f"fold{fold}_seed{seed}"
-
-
-def fold_and_seed(name: str) -> tuple[int, int] | None:
-    """What `run_name` was given; None of another name."""
-    match = _RUN.fullmatch(name)
-    return (int(match[1]), int(match[2])) if match else None
 
 
 def result_path(folder: Path, part: str) -> Path:

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from ser.common import InputError, did_you_mean, write_text
-from ser.common.kinds import of_kind
+from ser.common.kinds import of_kind, of_setting
 from ser.common.output import ROOT
 from ser.config.augment import settled, types
 from ser.config.registry import FRONTENDS, built, check_names
@@ -66,10 +66,8 @@ def find(name: str, recipe: Path | None) -> Path:
         if os.path.isfile(path):  # Path.is_file raises where a name is too long
             return path
     beside = sorted({path.stem for place in places for path in place.parent.glob(f"*{Path(name).suffix}")})
-    raise InputError(
-        f"no such file below {' or '.join(str(p.parent) for p in places)}; there is: {', '.join(beside) or 'nothing'}",
-        name,
-    )
+    below = " or ".join(str(place.parent) for place in places)
+    raise InputError(f"no such file below {below}; there is: {', '.join(beside) or 'nothing'}", name)
 
 
 def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ()) -> Experiment:
@@ -94,12 +92,8 @@ def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ())
             raise InputError(f"{override}: expected key=value, such as training.learning_rate=1e-3", "command line")
         if key == "preset":
             raise InputError(f"{override}: sets a name and no values", "command line", f"use --preset {text}")
-        _collect(
-            _nested({key: parse_option(text, f"command line: key {key} = {shown(text)}")}),
-            "command line",
-            values,
-            origin,
-        )
+        value = parse_option(text, f"command line: key {key} = {shown(text)}")
+        _collect({key: value}, "command line", values, origin)
     return _build(values, origin, "command line")
 
 
@@ -138,14 +132,9 @@ class ExperimentReader:
 
 # How a run is carried out, which decides neither what is learnt nor from what.
 RUNTIME_KEYS = {
-    *(
-        f"training.{key}"
-        for key in ("device", "ngpu", "threads", "checkpoint_seconds", "local_dump", "tensorboard", "wandb")
-    ),
-    "batches.allow_confounded",
+    *("training.device", "training.ngpu", "training.threads", "training.checkpoint_seconds", "training.local_dump"),
+    *("training.tensorboard", "training.wandb", "batches.allow_confounded"),
 }
-
-
 # How updates are divided among corpora, which decides nothing where there is one.
 BUDGET = "training.budget"
 # Options that came later, with the value that leaves them off: results made before stay valid.
@@ -311,7 +300,7 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
         if key not in values:  # of a kind of augmentation, with a default of its own
             continue
         try:
-            found[key] = of_kind(kind, values[key], key)
+            found[key] = of_setting(kind, values[key], key)
         except ValueError as error:
             place, _, wanted = str(error).rpartition(", expected ")
             item = place.partition(" = ")[0].removeprefix(key)  # "[0]" of a list

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ser.common.kinds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share
-from ser.common.run_folder import run_name
-from ser.config.names import combination_name
+from ser.common.run_folder import combination_name, run_name
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from ser.common import InputError
+from ser.common import InputError, check_regular
 
 log = logging.getLogger(__name__)
 MOST_BYTES = 2_000_000
@@ -44,10 +44,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         InputError: absent, too large, not UTF-8, not YAML, or no mapping; the line is named.
     """
-    if not path.exists():
-        raise InputError("no such file", path, "set SER_ROOT to the toolkit's folder, which has conf/")
-    if not path.is_file():
-        raise InputError("no file", path, "give a YAML file")
+    check_regular(path, "set SER_ROOT to the toolkit's folder, which has conf/")
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"larger than {MOST_BYTES:,} bytes", path, "give a YAML file of settings")

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
-from ser.corpora.compare import Found, check_classes, check_labels, check_parts, compare_with_protocol
+from ser.corpora.compare import Found, check_classes, check_labels, check_parts, compare_with_protocol, unknown_names
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
 from ser.corpora.issues import Issue, Issues
 from ser.corpora.items import ValidatedUtterance, read_items
-from ser.corpora.names import unknown_names
 from ser.corpora.prepare import check_there, without_doubles
 from ser.corpora.preparers import Preparer
-from ser.corpora.protocol import PARTS, Protocol, is_rule
+from ser.corpora.protocol import Protocol
 from ser.corpora.splits import resolve, resolved
-from ser.corpora.utterance import Utterance, is_hidden, other_files
+from ser.corpora.utterance import Utterance, files_below, is_hidden, other_files
 
 # Of each kind of finding, so many are shown.
 SHOWN = 5
@@ -39,12 +38,7 @@ def check_corpus(
     check_there(protocol, corpus_dir)
     issues = Issues()
     with tempfile.TemporaryDirectory() as audio_dir:
-        offered = {
-            "protocol": protocol,
-            "issues": issues,
-            "allow_pipes": allow_pipes,
-            "audio_dir": Path(audio_dir),
-        }
+        offered = {"protocol": protocol, "issues": issues, "allow_pipes": allow_pipes, "audio_dir": Path(audio_dir)}
         utterances: list[Utterance] = []
         doubled: list[Path] = []
         stopped = False
@@ -67,13 +61,21 @@ def check_corpus(
             there = [u for u in known if u.path not in found.absent]
             lines = [*found.wrong, *_by_speaker(protocol, found, there)]
             issues += [Issue("missing", text) for text in lines]
-    findings = list(dict.fromkeys((issue.kind, str(issue)) for issue in issues))
-    pairs = equal_pairs(items)
     named = [*(u.path for u in utterances), *doubled, *(Path(str(issue.where)) for issue in issues)]
-    notes = [*_notes(protocol, corpus_dir, utterances, doubled, named, stopped), *_equal(pairs)]
-    lines = [*_head(preparer, protocol, corpus_dir, found), *notes, *_listed(findings)]
+    pairs = [f"{key} = {other}" for key, other in equal_pairs(items)]
+    lines = [
+        *_head(preparer, protocol, corpus_dir, found),
+        *_notes(protocol, corpus_dir, utterances, doubled, named, stopped),
+        *_block("utterances that have the samples of another one of their speaker and label, kept", pairs),
+    ]
+    findings: dict[str, dict[str, None]] = {}
+    for issue in issues:
+        findings.setdefault(issue.kind, {})[str(issue)] = None
+    for kind, messages in findings.items():
+        lines += [f"  {kind}: {len(messages)}", *_first(list(messages))]
+    number = sum(map(len, findings.values()))
     twice = f"; {len(pairs)} recordings stand twice, under two ids" if pairs else ""
-    verdict = (f"not complete: {len(findings)} findings" if findings else "complete") + twice
+    verdict = (f"not complete: {number} findings" if findings else "complete") + twice
     return os.linesep.join([*lines, f"{protocol.corpus}: {verdict}"]), not findings
 
 
@@ -115,40 +117,24 @@ def _notes(
     stopped: bool,
 ) -> list[str]:
     """What is passed over without harm; of a list that stopped, not the files that are no utterances."""
-    hidden = [
-        path
-        for folder, _, names in os.walk(corpus_dir)
-        for path in sorted(Path(folder, name) for name in names)
-        if is_hidden(path.relative_to(corpus_dir))
-    ]
+    files = files_below(corpus_dir, unreadable=lambda error: None)
+    hidden = [path for path in files if is_hidden(path.relative_to(corpus_dir))]
     others = [] if stopped else other_files(corpus_dir, named)
     dropped = [u.id for u in utterances if u.id in protocol.drop]
-    lines = []
-    for text, found in (
-        ("second copies of equal content", doubled),
-        ("hidden files", hidden),
-        ("files that are no utterances", others),
-        (f"utterances dropped by {protocol.path.name}", dropped),
-    ):
-        if found:
-            lines += [f"  {len(found)} {text}, passed over:", *_first([str(name) for name in found])]
-    return lines
+    return [
+        *_block("second copies of equal content, passed over", doubled),
+        *_block("hidden files, passed over", hidden),
+        *_block("files that are no utterances, passed over", others),
+        *_block(f"utterances dropped by {protocol.path.name}, passed over", dropped),
+    ]
 
 
-def _equal(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """Utterances of equal samples, speaker and label, which do no harm in one part."""
-    head = f"  {len(pairs)} utterances that have the samples of another one of their speaker and label, kept:"
-    return [head, *_first([f"{key} = {other}" for key, other in pairs])] if pairs else []
+def _block(what: str, names: Sequence[object]) -> list[str]:
+    """How many there are and the first of them; nothing where there are none."""
+    return [f"  {len(names)} {what}:", *_first(names)] if names else []
 
 
-def _listed(findings: Sequence[tuple[str, str]]) -> list[str]:
-    lines = []
-    for kind, number in Counter(kind for kind, _ in findings).items():
-        lines += [f"  {kind}: {number}", *_first([message for found, message in findings if found == kind])]
-    return lines
-
-
-def _first(names: Sequence[str]) -> list[str]:
+def _first(names: Sequence[object]) -> list[str]:
     rest = [f"    ... and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
     return [*(f"    {name}" for name in names[:SHOWN]), *rest]
 
@@ -158,14 +144,7 @@ def _by_speaker(protocol: Protocol, found: Found, utterances: Sequence[Utterance
     counts: dict[str, Counter[str]] = {}
     for u in sorted(utterances, key=lambda u: u.speaker):
         counts.setdefault(u.speaker, Counter())[u.label] += 1
-    named = {
-        s
-        for split, spec in protocol.splits.items()
-        if not is_rule(spec)
-        for fold in protocol.folds(split)
-        for part in PARTS
-        for s in fold[part]
-    }
+    named = {speaker for split in protocol.splits for speaker in protocol.named_speakers(split)}
     lines = [f"{speaker}: no utterances" for speaker in sorted(named - counts.keys())]
     if not counts or "labels" not in found.expected:  # as of a table of one's own
         return lines

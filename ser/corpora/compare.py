@@ -1,18 +1,19 @@
-"""How a corpus compares with its protocol: labels, counts, classes, parts."""
+"""How a corpus compares with its protocol: labels, counts, classes, parts, names."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError
+from ser.common import InputError, did_you_mean
 from ser.corpora.issues import Issue
 from ser.corpora.items import ValidatedUtterance, where
 from ser.corpora.protocol import PARTS, Protocol
+from ser.corpora.table import unknown_label
 from ser.corpora.utterance import Utterance
 
 
@@ -37,12 +38,7 @@ class Found:
 
 def check_labels(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Issue]:
     """Raw labels are a closed set: an issue for each utterance with another one."""
-    known = f"{protocol.path} knows {', '.join(protocol.labels)}: map it there, or to null to leave it out"
-    return [
-        Issue("unknown labels", f"unknown label {u.label!r}; {known}", where(u))
-        for u in utterances
-        if u.label not in protocol.labels
-    ]
+    return [unknown_label(protocol, u.label, where(u)) for u in utterances if u.label not in protocol.labels]
 
 
 def compare_with_protocol(protocol: Protocol, utterances: Sequence[Utterance]) -> Found:
@@ -54,15 +50,15 @@ def compare_with_protocol(protocol: Protocol, utterances: Sequence[Utterance]) -
         "speakers": len({u.speaker for u in there}),
         "labels": dict(sorted(Counter(u.label for u in there).items())),
     }
-    candidates: list[tuple[bool, int, int, int, Found]] = []
+    candidates: list[tuple[Any, ...]] = []
     for edition, expected in protocol.editions.items():
         pairs = [(counts[key], expected[key], key) for key in ("utterances", "speakers") if key in expected]
         pairs += [(counts["labels"].get(label, 0), n, label) for label, n in expected.get("labels", {}).items()]
         wrong = [f"{there} of {wanted} {what}" for there, wanted, what in pairs if there != wanted]
         distance = abs(counts["utterances"] - expected.get("utterances", counts["utterances"]))
-        compared = Found(edition, expected, counts, wrong, sorted(absent))
-        candidates.append((bool(wrong), distance, len(wrong), len(candidates), compared))
-    return min(candidates)[-1] if candidates else Found("", {}, counts, [], sorted(absent))
+        candidates.append((bool(wrong), distance, len(wrong), len(candidates), edition, expected, wrong))
+    *_, edition, expected, wrong = min(candidates, default=("", {}, []))
+    return Found(edition, expected, counts, wrong, sorted(absent))
 
 
 def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> InputError:
@@ -115,3 +111,30 @@ def check_parts(protocol: Protocol, kept: Sequence[ValidatedUtterance], allow_pa
                     what = f"splits: {split}: fold {number}: no utterances in {part}"
                     issues.append(Issue("splits", what, protocol.path, "give it speakers of the corpus"))
     return issues
+
+
+def unknown_names(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Issue]:
+    """An issue for each id in `drop` and each speaker or text in `splits` that no utterance has.
+
+    Args:
+        utterances: all that the preparer lists.
+    """
+    ids, speakers = {u.id for u in utterances}, {u.speaker for u in utterances}
+    texts = {u.text_id for u in utterances if u.text_id}
+    problems = _unknown(f"{protocol.path}: drop", "utterance", protocol.drop, ids)
+    for split, spec in protocol.splits.items():
+        where = f"{protocol.path}: splits: {split}"
+        problems += _unknown(where, "speaker", protocol.named_speakers(split), speakers)
+        if isinstance(spec.get("texts"), Mapping):
+            listed = dict.fromkeys(text for names in spec["texts"].values() for text in names)
+            problems += _unknown(f"{where}: texts", "text", listed, texts)
+    return problems
+
+
+def _unknown(where: str, what: str, named: Iterable[str], there: set[str]) -> list[Issue]:
+    found = []
+    for name in named:
+        if name not in there:
+            fix = did_you_mean(name, sorted(there), before="") or "remove it"
+            found.append(Issue("names", f"the corpus has no such {what}", f"{where}: {name}", fix))
+    return found

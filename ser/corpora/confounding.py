@@ -1,12 +1,17 @@
-"""How far the class of an utterance follows from its speaker."""
+"""How far the class of an utterance follows from its speaker, so that statistics of speakers may not be removed."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from ser.common import InputError
+from ser.common.once import parsed_once
+from ser.corpora.cuts import read_cuts
 
 # A corpus is confounded where the speaker determines at least this share of the class (normalised mutual information).
 LIMIT = 0.5
@@ -77,3 +82,38 @@ def _entropy(counts: np.ndarray) -> float:
     """In nats."""
     p = counts[counts > 0] / counts.sum()
     return float(-(p * np.log(p)).sum())
+
+
+def confounded(data_root: Path, corpora: Iterable[str], normalisation: str) -> dict[str, str]:
+    """Corpus -> figures, of those where normalisation by speaker takes the classes away.
+
+    Args:
+        data_root: what stage 1 wrote.
+        normalisation: as in conf/batches.yaml; {} for any but speaker.
+    """
+    if normalisation != "speaker":
+        return {}
+    found = {corpus: _read_confounding(data_root / corpus / "cuts.jsonl.gz") for corpus in corpora}
+    return {corpus: str(measured) for corpus, measured in found.items() if measured.is_confounded}
+
+
+@parsed_once
+def _read_confounding(path: Path) -> Confounding:
+    return confounding((cut.speaker, cut.emotion) for cut in read_cuts(path))
+
+
+def check_confounded(data_root: Path, corpora: Iterable[str], normalisation: str, allow: bool) -> None:
+    """Refuse to normalise such a corpus by speaker.
+
+    Raises:
+        InputError: unless `allow`.
+    """
+    for corpus, figures in confounded(data_root, corpora, normalisation).items():
+        if not allow:
+            raise InputError(
+                f"the classes of {corpus} follow from its speakers ({figures}), so that statistics of a speaker take "
+                "away what is to be recognised",
+                "batches.normalisation = speaker",
+                "give another normalisation, as --preset strong_global or pretrained_global or "
+                "--batches.normalisation global, or go on with --allow-confounded true",
+            )

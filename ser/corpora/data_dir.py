@@ -108,17 +108,12 @@ def read_segment(key: str, tables: Mapping[str, KeyedLines]) -> KaldiSegment:
     value, origin = tables["segments"][key]
     fields = value.split()
     if len(fields) not in (3, 4) or not re.fullmatch("[0-9]+", "".join(fields[3:]) or "0"):
-        raise Issue(
-            "table", f"expected `utterance recording start end` (and a channel from 0), found {value!r}", origin
-        )
+        what = f"expected `utterance recording start end` (and a channel from 0), found {value!r}"
+        raise Issue("table", what, origin)
     start, end = (seconds(text, "time", origin) for text in fields[1:3])
     if start < 0 or (end != -1 and end <= start):
-        raise Issue(
-            "segments",
-            f"{key} starts at {start:g} s and ends at {end:g} s",
-            origin,
-            "give an end after the start, or -1 for the end of the recording",
-        )
+        what = f"{key} starts at {start:g} s and ends at {end:g} s"
+        raise Issue("segments", what, origin, "give an end after the start, or -1 for the end of the recording")
     channel = (int(fields[3]), None) if len(fields) == 4 else _channel(fields[0], tables)
     return KaldiSegment(fields[0], start, None if end == -1 else end, *channel, origin)
 
@@ -189,12 +184,8 @@ def recording_file(line: Line, folder: Path) -> Path:
         if path := existing_file(place / line.value):
             return path
     if re.search(r":\d+(\[.*\])?$", line.value):
-        raise Issue(
-            "table",
-            f"{line.value}: a place in an archive of Kaldi, not a file",
-            line.origin,
-            "write the audio to files with wav-copy, and name these",
-        )
+        what = f"{line.value}: a place in an archive of Kaldi, not a file"
+        raise Issue("table", what, line.origin, "write the audio to files with wav-copy, and name these")
     raise Issue("missing files", f"{line.value}: no such file", line.origin, "fix the path, or put the file there")
 
 

@@ -105,11 +105,8 @@ class Prepared:
 
     def counts(self, split: str, fold: int) -> dict[str, dict[str, int]]:
         """Utterances by part and class; a part without utterances has zeros."""
-        return {part: self._by_class(self.of(split, fold, part)) for part in PARTS}
-
-    def _by_class(self, utterances: Sequence[UtteranceInfo]) -> dict[str, int]:
-        found = Counter(u.emotion for u in utterances)
-        return {name: found[name] for name in self.classes}
+        found = {part: Counter(u.emotion for u in self.of(split, fold, part)) for part in PARTS}
+        return {part: {name: own[name] for name in self.classes} for part, own in found.items()}
 
 
 class _Report(TypedDict):
@@ -135,9 +132,8 @@ def read_prepared(folder: Path, only: str | None = None) -> Prepared:
             if not re.fullmatch(r".+_fold\d{1,9}/(train|valid|test)", name):
                 raise ValueError(f"parts.{name}: expected <split>_fold<number>/<part>")
     except ValueError as error:
-        raise InputError(
-            f"not one of stage 1 ({error})", folder / "report.json", f"remove {folder} and run stage 1"
-        ) from None
+        what, fix = f"not one of stage 1 ({error})", f"remove {folder} and run stage 1"
+        raise InputError(what, folder / "report.json", fix) from None
     utterances = _read_supervisions(folder / "supervisions.jsonl.gz")
     known = {key: u.speaker for key, u in utterances.items() if u.emotion is not None}
     splits: dict[str, dict[int, dict[str, list[str]]]] = {}
@@ -159,11 +155,8 @@ def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]
     """The ids of a data dir's utterances: `number` of them, each in a class and of the speaker that `known` has."""
     speaker_of = {key: s for s, keys in read_table(folder / "spk2utt").items() for key in keys.split()}
     if len(speaker_of) != number or not speaker_of.items() <= known.items():
-        raise InputError(
-            "does not agree with report.json and supervisions.jsonl.gz",
-            folder / "spk2utt",
-            f"remove {folder.parents[1]} and run stage 1",
-        )
+        what = "does not agree with report.json and supervisions.jsonl.gz"
+        raise InputError(what, folder / "spk2utt", f"remove {folder.parents[1]} and run stage 1")
     return list(speaker_of)
 
 
@@ -199,11 +192,8 @@ def _check_speakers(prepared: Prepared) -> None:
             speakers = Counter(s for part in parts for s in {u.speaker for u in prepared.of(split, fold, part)})
             twice = [s for s, n in speakers.items() if n > 1]
             if twice:
-                raise InputError(
-                    f"speaker {twice[0]} is in two parts",
-                    prepared.folder / f"{split}_fold{fold}",
-                    f"remove {prepared.folder} and run stage 1",
-                )
+                where, fix = prepared.folder / f"{split}_fold{fold}", f"remove {prepared.folder} and run stage 1"
+                raise InputError(f"speaker {twice[0]} is in two parts", where, fix)
 
 
 def protocol_hash(prepared: Prepared, split: str) -> str:
@@ -229,6 +219,7 @@ def overview(corpora: Sequence[Prepared]) -> Table:
     rows = []
     for prepared in corpora:
         kept = prepared.kept
+        counts = Counter(u.emotion for u in kept)
         seconds = [u.seconds for u in kept]
         percentiles = np.percentile(seconds, [5, 50, 95, 100])
         rows.append(
@@ -238,7 +229,7 @@ def overview(corpora: Sequence[Prepared]) -> Table:
                 "language": ", ".join(sorted({u.language for u in kept if u.language})),
                 "utterances": len(prepared.utterances),
                 "in classes": len(kept),
-                "classes": _listed(Counter(str(u.emotion) for u in kept), prepared.classes),
+                "classes": ", ".join(f"{name} {counts[name]}" for name in prepared.classes),
                 "hours": f"{sum(seconds) / 3600:.2f}",
                 "seconds (5, 50, 95 %, longest)": ", ".join(f"{p:.2f}" for p in percentiles),
             }
@@ -252,10 +243,6 @@ def _people(utterances: Iterable[UtteranceInfo]) -> str:
     found = Counter(genders.values())
     known = ", ".join(f"{name} {found[gender]}" for gender, name in GENDERS.items() if found[gender])
     return f"{len(genders)} ({known})" if set(found) != {""} else str(len(genders))
-
-
-def _listed(counts: Mapping[str, int], classes: Sequence[str]) -> str:
-    return ", ".join(f"{name} {counts[name]}" for name in classes)
 
 
 def split_table(prepared: Prepared, split: str) -> Table:

@@ -123,10 +123,10 @@ def init_corpus(
     script = shlex.quote(os.path.relpath(out / "run.sh"))
     if complete:
         print(f"Next: {script} --folds all")
-    else:
-        print("Next: fix these and run the same command with --force, or go on without what is wrong:")
-        print(f"{script} --folds all --allow-partial true")
-    return 0 if complete else 1
+        return 0
+    print("Next: fix these and run the same command with --force, or go on without what is wrong:")
+    print(f"{script} --folds all --allow-partial true")
+    return 1
 
 
 def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
@@ -152,29 +152,24 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
     header, rows, _ = read_sheet(table, Issues())  # the check lists them
     if unknown := [key for key in columns if key not in COLUMNS]:
         raise InputError(f"columns are {', '.join(COLUMNS)}", f"--column {unknown[0]}={columns[unknown[0]]}")
-    absent = [
-        f"--column {key}={value}: {table} has no such column" for key, value in columns.items() if value not in header
+    problems = [
+        f"--column {key}={value}: it has no such column" for key, value in columns.items() if value not in header
     ]
     found = dict(columns)
     for column, names in COLUMNS.items():
-        if column not in found:
-            match = next(
-                (h for h in header if plain(without_accents(h)) in names.split() and h not in found.values()), None
-            )
-            if match is not None:
-                found[column] = match
+        same = [h for h in header if plain(without_accents(h)) in names.split() and h not in found.values()]
+        if column not in found and same:
+            found[column] = same[0]
     needed = [c for c in ("path", "speaker", "emotion") if c not in found]
-    problems = absent + [f"{table}: no column for {c} was found; name it: --column {c}=..." for c in needed]
+    problems += [f"no column for {c} was found" for c in needed]
     if problems:
-        raise InputError("; ".join(problems) + f" (its columns: {', '.join(header)})")
+        fix = "name each: " + " ".join(f"--column {c}=..." for c in needed) if needed else "correct the name"
+        raise InputError(f"{', '.join(problems)} (its columns: {', '.join(header)})", table, fix)
     written = [dict(zip(header, row, strict=True)) for row, _ in rows]
     counts = Counter(row[found["emotion"]] for row in written if row[found["emotion"]])
     by_hand = {folded(label): name or None for label, name in labels.items()}
     classes = {word: name for name, words in LABELS.items() for word in words.split()}
-    mapped = {
-        label: by_hand[folded(label)] if folded(label) in by_hand else classes.get(plain(without_accents(label)))
-        for label in counts
-    }
+    mapped = {label: by_hand.get(folded(label), classes.get(plain(without_accents(label)))) for label in counts}
     given = "split" in found and all(row[found["split"]].casefold() in PARTS for row in written)
     others = [h for h in header if h not in found.values()]
     return Recognised(found, others, mapped, counts, Counter(row[found["speaker"]] for row in written), given)
@@ -185,13 +180,11 @@ def _report(table: Path, found: Recognised) -> str:
     lines = [
         f"{table}: {rows} rows, {len(found.speakers)} speakers",
         "  columns: " + ", ".join(f"{name} -> {column}" for column, name in found.columns.items()),
-        *([f"  kept as they are: {', '.join(found.others)}"] if found.others else []),
-        "  labels: "
-        + (
-            ", ".join(f"{label} ({found.counts[label]}) -> {name}" for label, name in found.labels.items() if name)
-            or "none"
-        ),
     ]
+    if found.others:
+        lines.append(f"  kept as they are: {', '.join(found.others)}")
+    known = [f"{label} ({found.counts[label]}) -> {name}" for label, name in found.labels.items() if name]
+    lines.append(f"  labels: {', '.join(known) or 'none'}")
     unknown = [f"{label} ({found.counts[label]})" for label, name in found.labels.items() if name is None]
     if unknown:
         lines.append(f"  left out, for their class is not known: {', '.join(unknown)}; fix: --label <label>=<class>")
@@ -201,20 +194,15 @@ def _report(table: Path, found: Recognised) -> str:
 def _protocol(name: str, table: Path, found: Recognised, language: str) -> str:
     classes = sorted({c for c in found.labels.values() if c is not None})
     if len(classes) < 2:
-        raise InputError(
-            f"labels of {len(classes)} classes were recognised, and two are needed; the column "
-            f"{found.columns['emotion']} has {', '.join(found.counts) or 'none'}",
-            table,
-            "give --label <label>=<class>, or --column emotion=...",
-        )
+        there = f"the column {found.columns['emotion']} has {', '.join(found.counts) or 'none'}"
+        what = f"labels of {len(classes)} classes were recognised, and two are needed; {there}"
+        raise InputError(what, table, "give --label <label>=<class>, or --column emotion=...")
     if found.given:
         splits: dict[str, object] = {"strict": {"given": True}}
     elif len(found.speakers) < 3:
-        raise InputError(
-            f"{len(found.speakers)} speakers; to train, validate and test on other speakers takes three",
-            table,
-            f"add a column `split` with {', '.join(PARTS)} to divide the utterances by hand",
-        )
+        what = f"{len(found.speakers)} speakers; to train, validate and test on other speakers takes three"
+        fix = f"add a column `split` with {', '.join(PARTS)} to divide the utterances by hand"
+        raise InputError(what, table, fix)
     else:
         splits = {"strict": {"groups": "speakers" if len(found.speakers) < FEW else 5}}
     values = {

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser.audio import check_length, read_audio
+from ser.audio import Audio, check_length, read_audio
 from ser.audio.reader import is_silent
 from ser.common import InputError, digest
 from ser.common.progress import progress
@@ -128,17 +128,11 @@ def read_items(
             found = pool.map(read, files.values(), chunksize=16)
         try:
             for group in progress(found, text=f"{protocol.corpus}: reading", unit="file", total=len(files)):
-                for key, item in group.items():
-                    if isinstance(item, ValidatedUtterance):
-                        items[key] = item
-                    else:
-                        unusable[key] = item
+                items |= {key: item for key, item in group.items() if isinstance(item, ValidatedUtterance)}
+                unusable |= {key: item for key, item in group.items() if isinstance(item, Issue)}
         except BrokenProcessPool:
-            raise InputError(
-                "a process that read files was killed, maybe for lack of memory",
-                protocol.corpus,
-                "run the same command again with a smaller --nj",
-            ) from None
+            what = "a process that read files was killed, maybe for lack of memory"
+            raise InputError(what, protocol.corpus, "run the same command again with a smaller --nj") from None
     return [items[u.id] for u in utterances if u.id in items and u.id not in protocol.drop], unusable
 
 
@@ -167,9 +161,7 @@ def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, Validated
 def _mono_samples(item: ValidatedUtterance, samples: np.ndarray) -> np.ndarray:
     """The samples of an utterance as they are trained on: of its channel, or mixed down to mono; (samples,)."""
     own = samples[:, item.first_sample : item.first_sample + item.num_samples]
-    if item.channel is not None:
-        return own[item.channel]
-    return own[0] if len(own) == 1 else own.mean(axis=0)
+    return Audio(own, item.sampling_rate).mono if item.channel is None else own[item.channel]
 
 
 def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> ValidatedUtterance | Issue:
@@ -181,10 +173,9 @@ def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> ValidatedU
     first = round(u.start * rate)
     last = length if u.end is None or u.end == -1 else round(u.end * rate)
     if last > length + round(FRAME * rate) or first >= length:
-        what = (
-            f"{u.id} lies between {u.start:g} s and {'the end' if last == length else f'{u.end:g} s'}, and "
-            f"{u.path} ends at {length / rate:g} s ({length} samples at {rate} Hz)"
-        )
+        end = "the end" if last == length else f"{u.end:g} s"
+        there = f"{u.path} ends at {length / rate:g} s ({length} samples at {rate} Hz)"
+        what = f"{u.id} lies between {u.start:g} s and {end}, and {there}"
         return Issue("segments", what, where(u), "fix the times, or replace the file by an intact copy")
     last = min(last, length)
     if first >= last:

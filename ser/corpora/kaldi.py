@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -81,24 +82,20 @@ def validate(folder: Path) -> int:
         keys = list(table)
         if keys != sorted(keys, key=str.encode):
             raise InputError("not sorted", folder / name, "use `LC_ALL=C sort`")
-        # With segments, wav.scp goes by recordings.
         other, wanted = ("segments", recordings) if name == "wav.scp" and recordings else ("utt2spk", utt2spk)
         if table.keys() != wanted.keys():
             odd = sorted(table.keys() ^ wanted.keys())[0]
-            raise InputError(
-                f"{odd} stands in only one of {name} and {other}", folder / name, "run the stage that writes them"
-            )
+            what = f"{odd} stands in only one of {name} and {other}"
+            raise InputError(what, folder / name, "run the stage that writes them")
     if read_table(folder / "spk2utt") != spk2utt(utt2spk):
         raise InputError("does not agree with utt2spk", folder / "spk2utt", "run the stage that writes it")
     speakers = [utt2spk[u] for u in utt2spk]
     if speakers != sorted(speakers, key=str.encode):
-        raise InputError(
-            "sorted by utterance it is not sorted by speaker; an utterance id must start with its speaker",
-            folder / "utt2spk",
-        )
+        what = "sorted by utterance it is not sorted by speaker; an utterance id must start with its speaker"
+        raise InputError(what, folder / "utt2spk")
     for name, kind in (("utt2dur", float), ("utt2num_frames", int)):
         for key, value in tables.get(name, {}).items():
-            if not _is_positive(value, kind):
+            if not 0 < _number(value, kind) < math.inf:
                 raise InputError(f"{key} {value}: must be a number greater than 0", folder / name)
     return len(utt2spk)
 
@@ -108,23 +105,17 @@ def _recordings(folder: Path, segments: Mapping[str, str]) -> Table:
     recordings = {}
     for key, value in segments.items():
         recording, *times = value.split()
-        if len(times) != 2 or not _is_before(*times):
-            raise InputError(
-                f"{key} {value}: must be a recording, a start and an end after it, in seconds", folder / "segments"
-            )
+        start, end = map(_number, times) if len(times) == 2 else (math.nan, math.nan)
+        if not 0 <= start < end < math.inf:
+            what = f"{key} {value}: must be a recording, a start and an end after it, in seconds"
+            raise InputError(what, folder / "segments")
         recordings[recording] = key
     return recordings
 
 
-def _is_before(start: str, end: str) -> bool:
+def _number(text: str, kind: type[int] | type[float] = float) -> float:
+    """Not a number where it is none of the kind."""
     try:
-        return 0 <= float(start) < float(end) < float("inf")
+        return kind(text)
     except ValueError:
-        return False
-
-
-def _is_positive(text: str, kind: type[int] | type[float]) -> bool:
-    try:
-        return 0 < kind(text) < float("inf")
-    except ValueError:
-        return False
+        return math.nan

@@ -1,4 +1,4 @@
-"""The command line of stage 1, shared by steps/prepare.py and every local/prepare_<corpus>.py."""
+"""The command line of stage 1."""
 
 from __future__ import annotations
 
@@ -10,22 +10,19 @@ from ser.common import InputError, guarded, locked
 from ser.common.cli import Parser
 from ser.config import read_experiment
 from ser.corpora.check import check_corpus
+from ser.corpora.confounding import check_confounded
 from ser.corpora.fetch import is_there
 from ser.corpora.prepare import check_there, prepare_corpus
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
-from ser.corpora.speaker_statistics import check_confounded
 
 
 @guarded
-def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Prepare a corpus, corpus folder -> data folder, or say what is wrong with it."""
     parser = Parser(description="Prepare a corpus: lhotse manifests, and a Kaldi data dir a split.")
-    if corpus is None:
-        parser.add_argument("corpus", help="name of a protocol file, such as ravdess")
-    parser.add_argument(
-        "corpus_dir", type=Path, help="folder of the corpus as published, or table that lists its files"
-    )
+    parser.add_argument("corpus", help="name of a protocol file, such as ravdess")
+    parser.add_argument("corpus_dir", type=Path, help="folder of the corpus as published, or table of its files")
     parser.add_argument("out_dir", type=Path, nargs="?", help="folder to write, such as data/ravdess")
     parser.add_argument("--recipe", type=Path, help="recipe folder whose local/ and conf/ come first")
     parser.add_switch(
@@ -54,7 +51,7 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     gc.set_threshold(100_000, 50, 50)  # utterances live to the end, and none is part of a cycle
-    protocol = read_protocol(corpus or options.corpus, options.recipe)
+    protocol = read_protocol(options.corpus, options.recipe)
     preparer = load_preparer(protocol.preparer, options.recipe)
     if options.download:
         if preparer.download is not None:
@@ -78,19 +75,10 @@ def main(corpus: str | None = None, arguments: list[str] | None = None) -> int:
     if options.out_dir is None:
         parser.error("the folder to write is missing, such as data/ravdess")
     experiment = None if options.experiment is None else read_experiment(options.experiment)
-    print(
-        prepare_corpus(
-            preparer,
-            protocol,
-            options.corpus_dir,
-            options.out_dir,
-            options.allow_partial,
-            options.allow_pipes,
-            recheck=options.recheck,
-            jobs=options.nj,
-            fold=None if experiment is None else (experiment.split, experiment.fold),
-        )
-    )
+    folders = options.corpus_dir, options.out_dir
+    how = {name: getattr(options, name) for name in ("allow_partial", "allow_pipes", "recheck")}
+    fold = None if experiment is None else (experiment.split, experiment.fold)
+    print(prepare_corpus(preparer, protocol, *folders, **how, jobs=options.nj, fold=fold))
     if experiment is not None:
         batches = experiment.batches
         folder = options.out_dir.resolve()

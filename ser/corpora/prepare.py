@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, atomic_path, digest, locked, read_json, write_json, write_text
-from ser.corpora.compare import check_classes, check_labels, check_parts, compare_with_protocol, incomplete
+from ser.corpora.compare import (
+    check_classes,
+    check_labels,
+    check_parts,
+    compare_with_protocol,
+    incomplete,
+    unknown_names,
+)
 from ser.corpora.controls import shuffled
 from ser.corpora.describe import read_prepared
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
@@ -18,7 +25,6 @@ from ser.corpora.issues import Issue, Issues, raise_issues
 from ser.corpora.items import ValidatedUtterance, is_segmented, read_items, where, wrong_times
 from ser.corpora.known_files import read_known, write_known
 from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
-from ser.corpora.names import unknown_names
 from ser.corpora.preparers import Preparer
 from ser.corpora.protocol import FEW_FOLDS, PARTS, Protocol, is_rule, own_fold
 from ser.corpora.splits import SPLITS, resolve, resolved, with_splits, write_splits

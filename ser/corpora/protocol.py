@@ -103,9 +103,8 @@ class Protocol:
         """
         spec = self._spec(split)
         if is_rule(spec):
-            raise InputError(
-                f"splits: {split}: a rule that the prepared corpus has not been split by", self.path, "run stage 1"
-            )
+            what = f"splits: {split}: a rule that the prepared corpus has not been split by"
+            raise InputError(what, self.path, "run stage 1")
         return len(spec.get("folds", spec.get("groups", [spec])))
 
     def num_folds(self, split: str) -> int | None:
@@ -134,6 +133,11 @@ class Protocol:
             return rotated(spec["groups"], number)
         own = spec["folds"][number] if "folds" in spec else spec
         return {part: list(own.get(part, [])) for part in PARTS}
+
+    def named_speakers(self, split: str) -> dict[str, None]:
+        """The speakers that a split names; a rule names none."""
+        folds = [] if is_rule(self._spec(split)) else self.folds(split)
+        return dict.fromkeys(speaker for fold in folds for part in PARTS for speaker in fold[part])
 
     def split_name(self, split: str, fold: int) -> str:
         """The folder below data/<corpus>/ in fold `fold` of an experiment, from 1 (`own_fold`)."""
@@ -180,9 +184,8 @@ def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
     values, (path, *bases) = _read(corpus, recipe, ())
     names = {field.name for field in fields(Protocol)} - {"corpus", "path", "bases"}
     for key in sorted((values.keys() ^ names) - OPTIONAL):
-        raise InputError(
-            f"key {key} is {'missing' if key in names else 'unknown'}; a protocol has: {', '.join(sorted(names))}", path
-        )
+        state = "missing" if key in names else "unknown"
+        raise InputError(f"key {key} is {state}; a protocol has: {', '.join(sorted(names))}", path)
     for key, value in values.items():
         if key == "keep":
             _check_keep(path, value)
@@ -251,9 +254,8 @@ def _check_keep(path: Path, keep: Any) -> None:
     hours = isinstance(keep, Mapping) and keep.keys() == {"hours"}
     number = keep["hours"] if hours else keep
     if type(number) not in (int, float) or number <= 0 or (not hours and number > 1):
-        raise InputError(
-            f"keep: a share of the training utterances up to 1, or {{hours: 0.5}}, not {shown(keep)}", path
-        )
+        what = f"keep: a share of the training utterances up to 1, or {{hours: 0.5}}, not {shown(keep)}"
+        raise InputError(what, path)
 
 
 def _check_expected(protocol: Protocol) -> None:
@@ -277,9 +279,8 @@ def _check_form(protocol: Protocol, split: str, spec: Any) -> None:
     if form is None:
         raise InputError("must hold groups, shares, given, or train, valid and test", where)
     for key in spec.keys() - FORMS[form] - {"texts"}:
-        raise InputError(
-            f"key {key} is unknown; beside {form} may stand {', '.join(sorted(FORMS[form]))}, texts", where
-        )
+        beside = ", ".join(sorted(FORMS[form]))
+        raise InputError(f"key {key} is unknown; beside {form} may stand {beside}, texts", where)
     if type(spec.get("seed", 0)) is not int:
         raise InputError(f"seed: a whole number, not {shown(spec['seed'])}", where)
     if form == "groups":
@@ -311,9 +312,8 @@ def _check_groups(where: str, spec: Mapping[str, Any]) -> None:
 def _check_shares(where: str, shares: Any) -> None:
     numbers = isinstance(shares, list) and len(shares) == len(PARTS) and all(type(s) in (int, float) for s in shares)
     if not numbers or min(shares) < 0 or shares[0] <= 0 or abs(sum(shares) - 1) > 1e-6:
-        raise InputError(
-            f"shares: three numbers for train, valid and test that add up to 1, not {shown(shares)}", where
-        )
+        what = f"shares: three numbers for train, valid and test that add up to 1, not {shown(shares)}"
+        raise InputError(what, where)
 
 
 def _is_names(value: Any) -> bool:
@@ -325,7 +325,5 @@ def _check_speakers(protocol: Protocol, split: str) -> None:
         twice = [s for s, n in Counter(s for part in PARTS for s in fold[part]).items() if n > 1]
         if twice:
             parts = ", ".join(part for part in PARTS for s in fold[part] if s == twice[0])
-            raise InputError(
-                f"splits: {split}: fold {number}: speaker {twice[0]} is in {parts}; a speaker may be in one part only",
-                protocol.path,
-            )
+            what = f"splits: {split}: fold {number}: speaker {twice[0]} is in {parts}"
+            raise InputError(f"{what}; a speaker may be in one part only", protocol.path)

@@ -10,12 +10,13 @@ import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, check_regular
 from ser.corpora.issues import RAISED, Issue, Issues
+from ser.corpora.protocol import Protocol
 
 GENDERS = {
     "": "",
@@ -51,9 +52,8 @@ def read_utf8(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            "not UTF-8 text", f"{path}:{line}", "save the table as UTF-8 (in Excel: `CSV UTF-8`)"
-        ) from None
+        fix = "save the table as UTF-8 (in Excel: `CSV UTF-8`)"
+        raise InputError("not UTF-8 text", f"{path}:{line}", fix) from None
 
 
 def read_sheet(path: Path, issues: Issues = RAISED) -> tuple[list[str], list[tuple[list[str], str]], bool]:
@@ -74,18 +74,15 @@ def read_sheet(path: Path, issues: Issues = RAISED) -> tuple[list[str], list[tup
         read, comma = _read_xlsx(path), False
     else:
         read, comma = _read_csv(path)
-    header: list[str] | None = None
-    rows: list[tuple[list[str], str]] = []
-    for line, fields in read:
-        if header is None:
-            header = fields
-        elif len(fields) == len(header):
+    if not read:
+        raise InputError("empty; the first line names the columns, such as path, speaker, emotion", path)
+    header, rows = read[0][1], []
+    for line, fields in read[1:]:
+        if len(fields) == len(header):
             rows.append((fields, f"{path}:{line}"))
         else:
             what = f"{len(fields)} fields, but {len(header)} columns"
             issues.add(Issue("table", what, f"{path}:{line}", "fix the line"))
-    if header is None:
-        raise InputError("empty; the first line names the columns, such as path, speaker, emotion", path)
     return header, rows, comma
 
 
@@ -173,38 +170,35 @@ def _same_names(folder: Path, name: str) -> list[str]:
         return []
 
 
-class Labels:
-    """The labels of a protocol, found whatever their case and their white space.
+def find_label(protocol: Protocol, text: str, origin: str) -> str:
+    """The protocol's spelling of a label, whatever its case and its white space.
 
     Args:
-        labels: raw label -> class.
-        protocol: the protocol's file, for messages.
+        text: of the table.
+        origin: "<file>:<line>".
+
+    Raises:
+        Issue: it has none.
     """
+    if text in protocol.labels:
+        return text
+    known = {folded(label): label for label in reversed(list(protocol.labels))}
+    if folded(text) not in known:
+        near = difflib.get_close_matches(folded(text), known, n=1)
+        raise unknown_label(protocol, text, origin, f" (did you mean {known[near[0]]}?)" if near else "")
+    return known[folded(text)]
 
-    def __init__(self, labels: Mapping[str, str | None], protocol: Path) -> None:
-        self.labels = labels
-        self.protocol = protocol
-        self.folded = {folded(label): label for label in reversed(list(labels))}
 
-    def find(self, text: str, origin: str) -> str:
-        """The protocol's spelling of a label.
+def unknown_label(protocol: Protocol, label: str, origin: str, hint: str = "") -> Issue:
+    """The issue of a label that a protocol does not know.
 
-        Raises:
-            Issue: it has none.
-        """
-        if text in self.labels:
-            return text
-        label = self.folded.get(folded(text))
-        if label is None:
-            near = difflib.get_close_matches(folded(text), self.folded, n=1)
-            hint = f" (did you mean {self.folded[near[0]]}?)" if near else ""
-            raise Issue(
-                "unknown labels",
-                f"unknown label {text!r}{hint}; {self.protocol} knows {', '.join(self.labels)}: map it "
-                "there, or to null to leave it out",
-                origin,
-            )
-        return label
+    Args:
+        label: as it is written.
+        origin: what names it, a line or a file.
+        hint: behind the label.
+    """
+    what = f"unknown label {label!r}{hint}; {protocol.path} knows {', '.join(protocol.labels)}: map it there, or to "
+    return Issue("unknown labels", f"{what}null to leave it out", origin)
 
 
 class Names:
@@ -228,12 +222,8 @@ class Names:
         clean = self._clean(name, NO_SPEAKER)
         other, there = self.speakers.setdefault(clean.casefold(), (name, origin))
         if other != name:
-            raise Issue(
-                "speakers",
-                f"speaker {name!r} can hardly be distinguished from {other!r} in {there}",
-                origin,
-                "write both the same, or give one another name",
-            )
+            what = f"speaker {name!r} can hardly be distinguished from {other!r} in {there}"
+            raise Issue("speakers", what, origin, "write both the same, or give one another name")
         return self.prefixed(clean)
 
     def rest(self, name: str) -> str:
@@ -287,11 +277,6 @@ def gender(text: str, origin: str) -> str:
     if found is None:
         raise Issue("table", f"gender {text!r}: write f or m, or leave it empty", origin)
     return found
-
-
-def milliseconds(start: float, end: float | None) -> str:
-    """How a stretch is named in an utterance id."""
-    return f"{round(start * 1000):06d}-{'end' if end is None else f'{round(end * 1000):06d}'}"
 
 
 def folded(label: str) -> str:

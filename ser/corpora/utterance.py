@@ -88,6 +88,21 @@ class Utterance:
         return link, found if stat.S_ISREG(state.st_mode) else (0, 0, 0)
 
 
+def file_utterance(
+    corpus: str, path: Path, speaker: str, label: str, gender: str, text: str = "", key: str = "", **more: Any
+) -> Utterance:
+    """The utterance that is a whole file: speaker and text have the corpus as prefix, the id is of speaker and file.
+
+    Args:
+        speaker: the corpus's own name of the speaker.
+        text: its own id of the words, where it gives them.
+        key: what stands behind the speaker in the id; "": the file's name without its suffix.
+        more: further fields of `Utterance`.
+    """
+    name, text_id = f"{corpus}_{speaker}", f"{corpus}_{text}" if text else ""
+    return Utterance(f"{name}-{key or path.stem}", path, name, label, gender, text_id, **more)
+
+
 @lru_cache
 def real_folder(folder: str) -> str:
     """The folder that a path leads to, as it was when it was asked for first; `prepare` begins with a clear cache."""
@@ -111,17 +126,13 @@ def audio_files(
     for path in _audio_named(corpus_dir):
         if is_hidden(path.relative_to(corpus_dir)):
             continue
-        match = pattern.fullmatch(path.name)
         found = True
-        if match is None and strays:
-            continue
-        if match is None:
+        if match := pattern.fullmatch(path.name):
+            yield path, match
+        elif not strays:
             issues.add(stray_file(path, pattern.pattern))
-            continue
-        yield path, match
     if not found:
-        fix = "give the folder that holds the corpus"
-        issues.add(Issue("files", "holds no audio files", corpus_dir, fix))
+        issues.add(Issue("files", "holds no audio files", corpus_dir, "give the folder that holds the corpus"))
 
 
 def stray_file(path: Path, scheme: str) -> Issue:
@@ -131,12 +142,8 @@ def stray_file(path: Path, scheme: str) -> Issue:
         path: the file.
         scheme: the pattern that its name does not match, or the table that does not name it.
     """
-    return Issue(
-        STRAY,
-        f"{STRAY_TEXT} ({scheme})",
-        path,
-        "move the file out of the corpus folder, or leave such files out with --allow-partial true",
-    )
+    fix = "move the file out of the corpus folder, or leave such files out with --allow-partial true"
+    return Issue(STRAY, f"{STRAY_TEXT} ({scheme})", path, fix)
 
 
 def hidden_files(corpus_dir: Path) -> int:

@@ -12,8 +12,8 @@ from typing import Any, get_args, get_type_hints
 
 from ser.common import InputError, derive_seed, did_you_mean, digest
 from ser.common.provenance import code_hash
+from ser.common.run_folder import combination_name
 from ser.config import Experiment, find, load, result_affecting
-from ser.config.names import combination_name
 from ser.config.registry import POOLING, TEMPORAL
 from ser.config.yaml_file import QUOTE, read_yaml, shown
 from ser.corpora import Protocol, read_protocol

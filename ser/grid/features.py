@@ -11,7 +11,7 @@ from ser.augment import augmentation
 from ser.batches.load import compute_statistics, open_train_sets
 from ser.common import InputError
 from ser.common.progress import progress, report
-from ser.corpora.speaker_statistics import check_confounded
+from ser.corpora.confounding import check_confounded
 from ser.features import FeatureStore
 from ser.frontends import build_frontend
 from ser.grid.cells import Grid

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import soundfile
+from sounds import tone
 
 from ser.audio import read_audio
 from ser.audio.flac import read_flac
@@ -30,7 +31,7 @@ def test_samples_are_those_of_libsndfile(tmp_path, subtype, channels, samples):
 
 
 @pytest.mark.parametrize("where", [0.3, 0.6, 0.95])
-def test_a_damaged_frame_is_found(tmp_path, tone, where):
+def test_a_damaged_frame_is_found(tmp_path, where):
     tone(tmp_path / "a.flac", 2, 16000)
     content = bytearray((tmp_path / "a.flac").read_bytes())
     at = int(len(content) * where)
@@ -39,7 +40,7 @@ def test_a_damaged_frame_is_found(tmp_path, tone, where):
     assert read_flac(tmp_path / "a.flac") is None
 
 
-def test_a_truncated_one_is_an_error(tmp_path, tone):
+def test_a_truncated_one_is_an_error(tmp_path):
     tone(tmp_path / "a.flac", 2, 16000)
     content = (tmp_path / "a.flac").read_bytes()
     for size in (30, 60, len(content) // 2, len(content) - 3):
@@ -49,7 +50,7 @@ def test_a_truncated_one_is_an_error(tmp_path, tone):
             read_audio(tmp_path / "a.flac")
 
 
-def test_what_is_no_flac_is_left_to_others(tmp_path, tone):
+def test_what_is_no_flac_is_left_to_others(tmp_path):
     tone(tmp_path / "a.wav", 1, 8000)
     (tmp_path / "empty").touch()
     assert read_flac(tmp_path / "a.wav") is None

@@ -13,13 +13,15 @@ def loudest(samples: np.ndarray, rate: int) -> float:
     return np.abs(np.fft.rfft(samples * np.hanning(len(samples)))).argmax() * rate / len(samples)
 
 
-@pytest.mark.parametrize("rate", [8000, 16000, 22050, 24414, 44100, 48000, 96000])
-def test_a_tone_keeps_its_pitch_its_level_and_its_seconds(rate):
-    found = resample(sine(440, rate), rate, 8000)
+@pytest.mark.parametrize(
+    ("rate", "to"), [*((rate, 8000) for rate in (8000, 16000, 22050, 24414, 44100, 48000, 96000)), (8000, 16000)]
+)
+def test_a_tone_keeps_its_pitch_its_level_and_its_seconds(rate, to):
+    found = resample(sine(440, rate), rate, to)
     assert found.dtype == np.float32
-    assert len(found) == pytest.approx(8000, abs=1)
-    assert loudest(found, 8000) == pytest.approx(440, abs=1)
-    np.testing.assert_allclose(found[200:-200], sine(440, 8000)[200 : len(found) - 200], atol=2e-3)
+    assert len(found) == pytest.approx(to, abs=1)
+    assert loudest(found, to) == pytest.approx(440, abs=1)
+    np.testing.assert_allclose(found[200:-200], sine(440, to)[200 : len(found) - 200], atol=2e-3)
 
 
 @pytest.mark.parametrize("frequency", [5000, 7000, 15000])
@@ -31,12 +33,6 @@ def test_what_would_alias_is_filtered(frequency):
 def test_the_same_rate_changes_nothing():
     samples = sine(440, 8000).astype(np.float32)
     np.testing.assert_array_equal(resample(samples, 8000, 8000), samples)
-
-
-def test_upwards():
-    found = resample(sine(440, 8000), 8000, 16000)
-    assert len(found) == 16000
-    assert loudest(found, 16000) == pytest.approx(440, abs=1)
 
 
 @pytest.mark.parametrize("rates", [(44100, 8000), (16000, 8000), (8000, 8000), (6000, 8000)])

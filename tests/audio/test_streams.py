@@ -1,17 +1,15 @@
 """A file's length is what decoding it to its end gives, and a second stream is read or refused."""
 
 import io
-import shutil
-import subprocess
-import warnings
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import refuses
+import sounds
 
 from ser.audio import AudioInfo, audio_info, read_audio, read_blocks
 
+pytestmark = pytest.mark.filterwarnings("ignore")
 RATE = 16000
 # Chirps, so that any shift shows.
 NOW = 0.4 * np.sin(np.cumsum(np.linspace(0.1, 1.2, 3 * RATE)))
@@ -32,16 +30,14 @@ def mp3(samples, rate=RATE, header=True, **options) -> bytes:
 
 def read(path) -> np.ndarray:
     """(channels, samples), which the header, stretches and blocks must agree with."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        audio = read_audio(path)
-        assert audio_info(path) == AudioInfo(audio.sampling_rate, audio.samples.shape[1], len(audio.samples))
-        length, last = audio.samples.shape[1], max(0, audio.samples.shape[1] - 999)
-        for start, count in ((0, None), (0, 1), (length // 3, length // 2), (last, 1), (last, None)):
-            expected = audio.samples[:, start : None if count is None else start + count]
-            np.testing.assert_array_equal(read_audio(path, start, count).samples, expected)
-            blocks = [block.samples for block in read_blocks(path, start, count, 7777)]
-            np.testing.assert_array_equal(np.concatenate(blocks, axis=1), expected)
+    audio = read_audio(path)
+    assert audio_info(path) == AudioInfo(audio.sampling_rate, audio.samples.shape[1], len(audio.samples))
+    length, last = audio.samples.shape[1], max(0, audio.samples.shape[1] - 999)
+    for start, count in ((0, None), (0, 1), (length // 3, length // 2), (last, 1), (last, None)):
+        expected = audio.samples[:, start : None if count is None else start + count]
+        np.testing.assert_array_equal(read_audio(path, start, count).samples, expected)
+        blocks = [block.samples for block in read_blocks(path, start, count, 7777)]
+        np.testing.assert_array_equal(np.concatenate(blocks, axis=1), expected)
     return audio.samples
 
 
@@ -50,13 +46,9 @@ def of(tmp_path, content: bytes, name="a.bin") -> np.ndarray:
     return read(tmp_path / name)
 
 
-def refused(tmp_path, content: bytes, *words, name="a.bin") -> None:
-    path = tmp_path / name
-    path.write_bytes(content)
-    for function in (read_audio, audio_info, lambda path: list(read_blocks(path))):
-        with warnings.catch_warnings(action="ignore"), refuses(where=path) as caught:
-            function(path)
-        assert all(word in str(caught.value) for word in words), caught.value
+def refused(tmp_path, content: bytes, *words) -> None:
+    (tmp_path / "a.bin").write_bytes(content)
+    sounds.refused(tmp_path / "a.bin", *words, readers=sounds.READERS)
 
 
 VARIABLE = {"bitrate_mode": "VARIABLE", "compression_level": 0.5}
@@ -141,16 +133,9 @@ def test_a_second_recording_in_one_file_is_refused_by_its_byte(tmp_path, form):
 def test_a_second_recording_of_an_old_kind_is_refused_by_its_byte(tmp_path, form):
     if form.isupper():
         first = made(NOW[:8000], form, 8000)
-    elif shutil.which("sox"):
-        soundfile.write(tmp_path / "a.wav", NOW[:8000], 8000)
-        run = subprocess.run(
-            ["sox", tmp_path / "a.wav", "-t", form, tmp_path / "a.old"], capture_output=True, text=True
-        )
-        if run.returncode:
-            pytest.skip(f"this sox does not write {form}: {run.stderr.strip()}")
-        first = (tmp_path / "a.old").read_bytes()
     else:
-        pytest.skip("no program sox, which writes and reads this")
+        sounds.write_by_sox(tmp_path / "a.old", NOW[:8000], form)
+        first = (tmp_path / "a.old").read_bytes()
     assert of(tmp_path, first).shape[0] == 1
     refused(tmp_path, first * 2, f"byte {len(first)}")
 

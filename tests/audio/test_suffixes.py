@@ -9,52 +9,34 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import refuses
+from sounds import write_by_sox
 
-from ser.audio import (
-    AUDIO_SUFFIXES,
-    FFMPEG_SUFFIXES,
-    READABLE_SUFFIXES,
-    UNREADABLE_SUFFIXES,
-    audio_info,
-    ffmpeg,
-    read_audio,
-    read_blocks,
-)
+from ser.audio import audio_info, ffmpeg, read_audio, read_blocks
+from ser.audio.suffixes import AUDIO_SUFFIXES, FFMPEG_SUFFIXES, READABLE_SUFFIXES, UNREADABLE_SUFFIXES
 
 # What libsndfile writes under each suffix.
-FORMATS = {
-    "8svx": "SVX",
-    "aif": "AIFF",
-    "aifc": "AIFF",
-    "aiff": "AIFF",
-    "au": "AU",
-    "avr": "AVR",
-    "bwf": "WAV",
-    "caf": "CAF",
-    "fap": "PAF",
-    "flac": "FLAC",
-    "ircam": "IRCAM",
-    "mp3": "MP3",
-    "nist": "NIST",
-    "oga": "OGG",
-    "ogg": "OGG",
-    "opus": "OGG",
-    "paf": "PAF",
-    "pvf": "PVF",
-    "rf64": "RF64",
-    "sf": "IRCAM",
-    "snd": "AU",
-    "sph": "NIST",
-    "svx": "SVX",
-    "voc": "VOC",
-    "w64": "W64",
-    "wav": "WAV",
-    "wave": "WAV",
-    "wv1": "NIST",
-    "wv2": "NIST",
-    "wve": "WVE",
-    "xi": "XI",
+BY_LIBSNDFILE = {
+    "AIFF": "aif aifc aiff",
+    "AU": "au snd",
+    "AVR": "avr",
+    "CAF": "caf",
+    "FLAC": "flac",
+    "IRCAM": "ircam sf",
+    "MP3": "mp3",
+    "NIST": "nist sph wv1 wv2",
+    "OGG": "oga ogg opus",
+    "PAF": "fap paf",
+    "PVF": "pvf",
+    "RAW": "gsm",
+    "RF64": "rf64",
+    "SVX": "8svx svx",
+    "VOC": "voc",
+    "W64": "w64",
+    "WAV": "bwf wav wave",
+    "WVE": "wve",
+    "XI": "xi",
 }
+FORMATS = {suffix: form for form, suffixes in BY_LIBSNDFILE.items() for suffix in suffixes.split()}
 # What the program sox writes: its name of the format.
 BY_SOX = {"amb": "amb", "amr": "amr-nb", "awb": "amr-wb", "maud": "maud", "prc": "prc", "smp": "smp", "sndt": "sndt"}
 BY_SOX["wv"] = "wv"
@@ -63,21 +45,11 @@ TONE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)
 
 def written(path) -> None:
     suffix = path.suffix[1:]
-    if suffix == "gsm":
-        soundfile.write(path, TONE, 8000, format="RAW", subtype="GSM610")
-        return
     if suffix in FORMATS:
-        subtype = "OPUS" if suffix == "opus" else None
+        subtype = {"opus": "OPUS", "gsm": "GSM610"}.get(suffix)
         soundfile.write(path, TONE, 8000, format=FORMATS[suffix], subtype=subtype)
         return
-    if not shutil.which("sox"):
-        pytest.skip("no program sox, which writes and reads this")
-    soundfile.write(path.with_name("tone.wav"), TONE, 8000)
-    options = ["-r", "16000"] if suffix == "awb" else []
-    command = ["sox", path.with_name("tone.wav"), *options, "-t", BY_SOX[suffix], path]
-    run = subprocess.run(command, capture_output=True, text=True)
-    if run.returncode:
-        pytest.skip(f"this sox does not write {suffix}: {run.stderr.strip()}")
+    write_by_sox(path, TONE, BY_SOX[suffix], *(["-r", "16000"] if suffix == "awb" else []))
 
 
 @pytest.mark.parametrize("suffix", sorted(READABLE_SUFFIXES))
@@ -104,25 +76,19 @@ def test_the_lists_are_lower_case_and_apart():
 
 # Options of ffmpeg to write what the suffix alone does not choose.
 BY_FFMPEG = {
-    "f4a": ["-f", "mp4"],
-    "qt": ["-f", "mov"],
-    "m2ts": ["-f", "mpegts"],
-    "weba": ["-f", "webm"],
-    "3ga": ["-f", "mp4"],
-    "3gpp": ["-f", "3gp", "-c:a", "aac"],
-    "3gp": ["-c:a", "aac"],
-    "3g2": ["-c:a", "aac"],
-    "flv": ["-c:a", "aac"],
-    "f4v": ["-c:a", "aac"],
-    "mp1": ["-f", "mp2"],
-    "mpa": ["-f", "mp2"],
-    "vob": ["-f", "mpeg"],
-    "rmvb": ["-f", "rm"],
-    "ram": ["-f", "rm"],
-    "ogx": ["-f", "ogg", "-c:a", "libspeex"],
-    "ogv": ["-f", "ogg", "-c:a", "libspeex"],
-    "dts": ["-strict", "-2", "-ar", "48000"],
+    "-f mp4": "f4a 3ga",
+    "-f mov": "qt",
+    "-f mpegts": "m2ts",
+    "-f webm": "weba",
+    "-f 3gp -c:a aac": "3gpp",
+    "-c:a aac": "3gp 3g2 flv f4v",
+    "-f mp2": "mp1 mpa",
+    "-f mpeg": "vob",
+    "-f rm": "rmvb ram",
+    "-f ogg -c:a libspeex": "ogx ogv",
+    "-strict -2 -ar 48000": "dts",
 }
+OPTIONS = {suffix: options for options, suffixes in BY_FFMPEG.items() for suffix in suffixes.split()}
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +101,7 @@ def by_ffmpeg(tmp_path_factory):
         if not shutil.which("ffmpeg"):
             pytest.skip("no program ffmpeg, which writes and reads this")
         path = folder / f"a.{suffix}"
-        options = BY_FFMPEG.get(suffix, [])
+        options = OPTIONS.get(suffix, "").split()
         command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", folder / "tone.wav", "-ar", "16000", *options, path]
         run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode:

@@ -4,7 +4,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import pytest
 
-from ser.common.kinds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share, of_kind
+from ser.common.kinds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share, of_kind, of_setting
 
 
 @dataclass
@@ -22,7 +22,6 @@ class Row(TypedDict):
     ("hint", "value", "found"),
     [
         (int, 3, 3),
-        (int, 3.0, 3),
         (Literal[8000, 16000], 8000, 8000),
         (tuple[float, ...], [1, 2, 3], [1.0, 2.0, 3.0]),
         (float, 3, 3.0),
@@ -52,7 +51,7 @@ def test_a_value_of_its_kind(hint, value, found):
 @pytest.mark.parametrize(
     ("hint", "value", "message"),
     [
-        (int, 3.5, "x = 3.5, expected a whole number"),
+        (int, 3.0, "x = 3.0, expected a whole number"),
         (int, True, "x = True, expected a whole number"),
         (bool, 1, "x = 1, expected true or false"),
         (float, "3", "x = '3', expected a number"),
@@ -82,6 +81,17 @@ def test_a_value_of_its_kind(hint, value, found):
 def test_a_value_of_another_kind(hint, value, message):
     with pytest.raises(ValueError, match=f"{re.escape(message)}$"):
         of_kind(hint, value, "x")
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "found"),
+    [(PositiveInt, 3.0, 3), (list[int], [3.0, 4], [3, 4]), (Literal["auto"] | int, 3.0, 3), (float, 3.0, 3.0)],
+)
+def test_a_person_may_write_a_whole_number_with_a_point(hint, value, found):
+    made = of_setting(hint, value, "x")
+    assert (made, type(made)) == (found, type(found))
+    with pytest.raises(ValueError, match="x = 3.5, expected a whole number"):
+        of_setting(int, 3.5, "x")
 
 
 def test_a_type_that_is_none_of_a_setting_is_a_mistake_of_the_code():

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager, get_data_path
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from ser.common import pictures
 from ser.common.pictures import save_picture
@@ -24,8 +28,6 @@ def machine(monkeypatch):
 
 
 def figure_of(*labels):
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(4, 3), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xticks(range(len(labels)), labels)
@@ -37,9 +39,6 @@ def figure_of(*labels):
 
 def made_font(path: Path, name: str, characters: str) -> None:
     """A font whose every glyph is a triangle."""
-    from fontTools.fontBuilder import FontBuilder
-    from fontTools.pens.ttGlyphPen import TTGlyphPen
-
     pen = TTGlyphPen(None)
     pen.moveTo((0, 0))
     pen.lineTo((300, 600))
@@ -102,6 +101,4 @@ def test_other_fonts_of_the_machine_draw_what_the_usual_one_lacks(tmp_path, monk
 
 def test_a_dollar_sign_is_no_formula(tmp_path):
     assert messages(figure_of("$5_{$", r"$\frac$", "a$b$"), tmp_path / "a.png") == []
-    from matplotlib.image import imread
-
     assert np.ptp(imread(tmp_path / "a.png")) > 0

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, sources
 
 from ser.common import run_folder
 
@@ -31,18 +31,10 @@ def names_in(path: Path, source: str) -> list[str]:
     return found
 
 
-SOURCES = [
-    path.relative_to(ROOT)
-    for folder in ("ser", "steps", "local", "utils")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-    if path != Path(run_folder.__file__).resolve()
-]
-
-
 def test_the_name_of_a_file_of_an_experiment_stands_in_one_module():
-    assert len(SOURCES) > 200
-    found = {path.as_posix(): names_in(path, (ROOT / path).read_text()) for path in SOURCES}
-    assert {path: names for path, names in found.items() if names} == {}
+    paths = sources("ser", "steps", "local", "utils")
+    found = {path.as_posix(): names_in(path, (ROOT / path).read_text()) for path in paths}
+    assert [path for path, names in found.items() if names] == ["ser/common/run_folder.py"]
 
 
 @pytest.mark.parametrize(
@@ -64,9 +56,3 @@ def test_a_name_elsewhere_is_found(source):
 )
 def test_a_message_is_no_name(source):
     assert names_in(Path("ser/x.py"), source) == []
-
-
-def test_a_folder_is_named_by_fold_and_seed():
-    assert run_folder.fold_and_seed(run_folder.run_name(12, 0)) == (12, 0)
-    for name in ("fold0_seed0", "fold1_seed", "fold1_seed0x", "svm"):
-        assert run_folder.fold_and_seed(name) is None

@@ -43,7 +43,6 @@ def test_prints_the_folder_and_writes_the_settings(tmp_path, configure):
         (["corpora=[]"], "at least one"),
         (["corpora=[ravdes]"], "conf/corpora/ravdes.yaml: no such file"),
         (["split=loso", "corpora=[ravdess]"], "ravdess.yaml: no split loso; there is: strict, paper"),
-        (["--preset", "stric", "corpora=[ravdess]"], "there is: logmel, "),
         (["augment.noise.snr=[9,1]", "corpora=[ravdess]"], "command line: key augment.noise.snr = [9.0, 1.0]: must be"),
     ],
 )

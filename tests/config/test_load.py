@@ -7,19 +7,9 @@ import pytest
 import yaml
 from conftest import ROOT, refuses
 
-from ser.config import (
-    ExperimentReader,
-    differences,
-    dotted,
-    find,
-    load,
-    read_experiment,
-    result_affecting,
-    write_experiment,
-)
+from ser.config import ExperimentReader, differences, dotted, load, read_experiment, result_affecting, write_experiment
 from ser.config.load import ADDED_DEFAULTS, FIRST_NAMES, _types, keys
 from ser.config.registry import KINDS, REGISTRIES, built
-from ser.config.yaml_file import read_yaml
 
 CORPORA = "corpora=[ravdess]"
 
@@ -110,36 +100,54 @@ def test_an_unknown_key_names_its_file_and_the_nearest(preset):
 
 
 @pytest.mark.parametrize(
-    ("override", "key"),
+    "override",
     [
-        ("training.patience=many", "training.patience"),
-        ("training.patience=0", "training.patience"),
-        ("training.budget=both", "training.budget"),
-        ("fold=1.5", "fold"),
-        ("fold=true", "fold"),
-        ("seed=-1", "seed"),
-        ("task=mult", "task"),
-        ("network.dropout=1.5", "network.dropout"),
-        ("corpora=ravdess", "corpora"),
-        ("corpora=[1]", "corpora"),
-        ("training.learning_rate=.nan", "training.learning_rate"),
-        ("features.window=kaiser", "features.window"),
-        ("training.patience=[1", "training.patience"),
-        ("fold=", "fold"),
-        ("training.threads=null", "training.threads"),
-        ("augment.copies=-1", "augment.copies"),
-        ("augment.copies=1.5", "augment.copies"),
-        ("augment.chain=0", "augment.chain"),
-        ("augment.kinds=noise", "augment.kinds"),
-        ("augment.noise.snr=loud", "augment.noise.snr"),
-        ("augment.noise.snr=", "augment.noise.snr"),
-        ("augment.noise.folder=3", "augment.noise.folder"),
-        ("augment.mp3.kbps=[1.5]", "augment.mp3.kbps"),
-        ("augment.speed.factors=[fast]", "augment.speed.factors"),  # not in use
+        "training.patience=many",
+        "training.patience=0",
+        "training.budget=both",
+        "fold=1.5",
+        "fold=true",
+        "seed=-1",
+        "task=mult",
+        "network.dropout=1.5",
+        "corpora=ravdess",
+        "corpora=[1]",
+        "training.learning_rate=.nan",
+        "features.window=kaiser",
+        "training.patience=[1",
+        "fold=",
+        "training.threads=null",
+        "augment.copies=-1",
+        "augment.copies=1.5",
+        "augment.chain=0",
+        "augment.kinds=noise",
+        "augment.noise.snr=loud",
+        "augment.noise.snr=",
+        "augment.noise.folder=3",
+        "augment.mp3.kbps=[1.5]",
+        "augment.speed.factors=[fast]",  # not in use
+        "seed=2024-13-99",
+        "seed=!!int abc",
+        f"seed={'1' * 5000}",
+        f"fold={'[' * 900}",
+        "fold='1'",
+        "training.learning_rate=inf",
+        "training.learning_rate=.inf",
+        "training.learning_rate=1e999",
+        "features.floor=.inf",
+        "features.floor='.inf'",
+        "batches.speeds=[1.0, .inf]",
+        "batches.speeds=['inf']",
+        "batches.speeds=&a [*a]",
+        "training.soft_labels=yes",
+        "split=1",
+        "split={}",
     ],
 )
-def test_a_wrong_value_names_its_source_and_key(override, key):
-    assert refused("strict", None, [CORPORA, override]).startswith(f"command line: key {key} ")
+def test_a_wrong_value_names_its_source_and_key(override):
+    message = refused("strict", None, [CORPORA, override])
+    assert message.startswith(f"command line: key {override.partition('=')[0]} ")
+    assert len(message) < 600
 
 
 @pytest.mark.parametrize(
@@ -202,23 +210,13 @@ def test_a_folder_of_noise_can_be_taken_back(preset, nothing):
 
 
 @pytest.mark.parametrize(
-    ("name", "copies"), [("paper", 1), ("strict", 1), *((p, 0) for p in ("strong", "strong_global", "logmel"))]
+    "name",
+    ["paper", "strict", *(f"{n}{end}" for n in ("strong", "logmel", "pretrained") for end in ("", "_global"))],
 )
-def test_copies_of_the_presets(name, copies):
-    assert load(name, None, [CORPORA]).augment["copies"] == copies
-
-
-def test_a_wrong_value_in_a_file_names_the_file(preset):
-    recipe = preset("training:\n  patience: many\n")
-    path = recipe / "conf/presets/mine.yaml"
-    assert refused("mine", recipe, [CORPORA]).startswith(f"{path}: key training.patience = 'many': ")
-    preset("training:\n  patience:\n")
-    assert refused("mine", recipe, [CORPORA]).startswith(f"{path}: key training.patience has no value")
-
-
-@pytest.mark.parametrize("text", ["training: 3\n", "training:\n"])
-def test_a_section_is_no_value(preset, text):
-    assert "mine.yaml: unknown key training" in refused("mine", preset(text), [CORPORA])
+def test_copies_and_budgets_of_the_presets(name):
+    first, found = name in ("paper", "strict"), load(name, None, ["corpora=[tess, ravdess]"])
+    assert found.augment["copies"] == int(first)
+    assert found.training.budget == ("total" if first else "per_corpus")
 
 
 @pytest.mark.parametrize(
@@ -228,18 +226,18 @@ def test_a_section_is_no_value(preset, text):
         ("fold: 1\n\tseed: 2\n", "mine.yaml:2: not readable as YAML"),
         ("fold: 1\nseed: 2\nfold: 3\n", "mine.yaml:3: not readable as YAML (key fold stands twice)"),
         ("training:\n  patience: 1\n  patience: 1\n", "mine.yaml:3: not readable as YAML (key patience stands twice)"),
+        ("fold: 1\ntraining:\n  patience: .nan\n", "mine.yaml:3: not readable as YAML"),
         ("- a\n", "mine.yaml: must hold"),
         ("# nothing\n", "mine.yaml: must hold"),
+        ("training: 3\n", "mine.yaml: unknown key training"),  # a section is no value
+        ("training:\n", "mine.yaml: unknown key training"),
+        ("training:\n  patience: many\n", "mine.yaml: key training.patience = 'many': "),
+        ("training:\n  patience:\n", "mine.yaml: key training.patience has no value"),
     ],
 )
-def test_an_unreadable_file_is_named_with_its_line(preset, text, where):
-    assert where in refused("mine", preset(text), [CORPORA])
-
-
-def test_a_file_in_another_encoding_is_named(tmp_path):
-    (tmp_path / "a.yaml").write_bytes("name: Ação".encode("latin-1"))
-    with refuses("not UTF-8 text", where="a.yaml"):
-        read_yaml(tmp_path / "a.yaml")
+def test_a_file_that_is_wrong_is_named_with_its_line(preset, text, where):
+    recipe = preset(text)
+    assert refused("mine", recipe, [CORPORA]).startswith(f"{recipe}/conf/presets/{where}")
 
 
 @pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", "1E-3"])
@@ -255,30 +253,23 @@ def test_words_with_an_e_are_words():
     assert experiment.training.device == "cuda:0"
 
 
-@pytest.mark.parametrize("override", ["fold", "training.patience"])
-def test_an_override_without_a_value(override):
-    assert refused("strict", None, [CORPORA, override]).startswith(f"command line: {override}: expected key=value")
-
-
-def test_a_preset_is_no_override():
-    assert "--preset paper" in refused("strict", None, [CORPORA, "preset=paper"])
-
-
-def test_corpora_must_be_named():
-    assert refused("strict", None, []).startswith("command line: key corpora has no value")
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ([CORPORA, "fold"], "fold: expected key=value"),
+        ([CORPORA, "training.patience"], "training.patience: expected key=value"),
+        ([CORPORA, "preset=paper"], "preset=paper: sets a name and no values; use --preset paper"),
+        ([], "key corpora has no value"),
+    ],
+)
+def test_overrides_that_are_none(overrides, words):
+    assert refused("strict", None, overrides).startswith(f"command line: {words}")
 
 
 def test_an_unknown_preset_lists_those_that_exist(preset):
     others = "paper, pretrained, pretrained_global, strict, strong, strong_global"
     assert refused("stric", None, []).endswith(f"there is: logmel, logmel_global, {others}")
     assert refused("stric", preset("fold: 2\n"), []).endswith(f"there is: logmel, logmel_global, mine, {others}")
-
-
-def test_the_recipes_file_comes_first(preset):
-    recipe = preset("split: mine\n", "strict")
-    name = "conf/presets/strict.yaml"
-    assert find(name, recipe) == recipe / name
-    assert find(name, None) == ROOT / name
 
 
 def test_save_and_read_give_the_same(tmp_path):
@@ -346,14 +337,6 @@ def test_a_renamed_key_is_read_under_its_old_name_and_leaves_older_results_valid
     assert result_affecting(experiment)["network.tdnn_size"] == 7
     other = load("strict", None, [CORPORA, "network.tdnn.size=8"])
     assert differences(experiment, other) == {"network.tdnn.size": (7, 8)}
-
-
-def test_budgets_of_the_presets():
-    two = "corpora=[tess, ravdess]"
-    both = [f"{name}{end}" for name in ("strong", "logmel", "pretrained") for end in ("", "_global")]
-    presets = ["paper", "strict", *both]
-    found = {name: load(name, None, [two]).training.budget for name in presets}
-    assert found == dict.fromkeys(presets[:2], "total") | dict.fromkeys(presets[2:], "per_corpus")
 
 
 def test_a_budget_decides_where_there_are_several_corpora(tmp_path):
@@ -456,10 +439,7 @@ def test_help_names_every_choice(key):
     assert missing == []
 
 
-@pytest.mark.parametrize("key", ["temporal", "pooling", "training.loss", "frontend.name"])
-def test_help_names_every_choice_of_a_registry(key):
-    section, _, name = key.rpartition(".")
-    files = [ROOT / "conf" / f"{section or 'experiment'}.yaml", *([] if section else [ROOT / "run.sh"])]
-    for path in files:
-        comment = re.search(rf"^{name}[:=][^#]*# (.*)$", path.read_text(), re.MULTILINE)[1]
-        assert set(REGISTRIES[key]) <= set(re.findall(r"\w+", comment)), path
+@pytest.mark.parametrize("key", ["temporal", "pooling"])
+def test_run_sh_names_every_choice(key):
+    comment = re.search(rf"^{key}=[^#]*# (.*)$", (ROOT / "run.sh").read_text(), re.MULTILINE)[1]
+    assert set(REGISTRIES[key]) <= set(re.findall(r"\w+", comment))

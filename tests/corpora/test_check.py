@@ -5,13 +5,12 @@ import shutil
 import struct
 
 import numpy as np
+import programs
 import soundfile
-from conftest import write_noise
+from conftest import ROOT, write_noise
 from lab import LABELS, Lab
 
 from ser.common import read_json
-from ser.corpora.check import check_corpus
-from ser.corpora.preparers import load_preparer
 
 
 def sections(text):
@@ -26,8 +25,7 @@ def sections(text):
     return found
 
 
-def test_a_complete_corpus(small_ravdess):
-    small = small_ravdess()
+def test_a_complete_corpus(small):
     before = sorted(small.corpus.parent.rglob("*"))
     run = small.command("--check", "true")
     assert (run.returncode, run.stderr) == (0, "")
@@ -41,8 +39,7 @@ def test_a_complete_corpus(small_ravdess):
     assert sorted(small.corpus.parent.rglob("*")) == before
 
 
-def test_everything_that_is_wrong_is_listed_at_once(small_ravdess):
-    small = small_ravdess()
+def test_everything_that_is_wrong_is_listed_at_once(small):
     small.edit(lambda values: values.update(drop={"ravdess_03-03-01-04-01-01-01-03": "noisy"}))
     shutil.rmtree(small.corpus / "Actor_24")
     small.file(23, "03").unlink()
@@ -83,8 +80,7 @@ def test_everything_that_is_wrong_is_listed_at_once(small_ravdess):
     assert run.stdout.splitlines()[-1].startswith("ravdess: not complete: ")
 
 
-def test_what_is_missing_is_reported_by_label_and_speaker(small_ravdess, monkeypatch):
-    small = small_ravdess()
+def test_what_is_missing_is_reported_by_label_and_speaker(small, monkeypatch):
     shutil.rmtree(small.corpus / "Actor_24")
     for emotion in ("03", "04"):
         small.file(7, emotion).unlink()
@@ -99,15 +95,14 @@ def test_what_is_missing_is_reported_by_label_and_speaker(small_ravdess, monkeyp
     ]
     assert lines[5] == "... and 4 more"
     monkeypatch.setattr("ser.corpora.check.SHOWN", 20)
-    text, complete = check_corpus(load_preparer("ravdess", small.recipe), small.protocol(), small.corpus)
+    text, complete = small.check()
     assert not complete
     assert "    ravdess_24: no utterances" in text
     assert "    ravdess_07: 3 of 5 utterances (0 of 1 happy, 0 of 1 sad)" in text
 
 
-def test_the_edition_found_is_reported_and_kept(small_ravdess):
-    small = small_ravdess()
-    one = small.protocol().expected
+def test_the_edition_found_is_reported_and_kept(small):
+    one = small.protocol.expected
     more = {"utterances": 121, "speakers": 24, "labels": {**one["labels"], "happy": 25}}
     small.edit(lambda values: values.update(expected={"first": dict(one), "second": more}))
     text = small.command("--check", "true").stdout
@@ -122,8 +117,7 @@ def test_the_edition_found_is_reported_and_kept(small_ravdess):
     assert "not the complete RAVDESS (second): 122 of 121 utterances, 26 of 25 happy; complete it" in run.stderr
 
 
-def test_a_folder_of_something_else(tmp_path, small_ravdess):
-    small = small_ravdess()
+def test_a_folder_of_something_else(tmp_path, small):
     (tmp_path / "empty").mkdir()
     run = small.command("--check", "true", corpus=tmp_path / "empty")
     assert run.returncode == 1
@@ -169,6 +163,6 @@ def test_a_list_that_breaks_off_is_reported(tmp_path):
 
 
 def test_without_check_the_folder_to_write_is_needed(tmp_path):
-    run = Lab(tmp_path, "csv").command()
+    run = programs.run(ROOT / "steps" / "prepare.py", "ravdess", tmp_path)
     assert run.returncode == 2
     assert "the folder to write is missing, such as data/ravdess" in run.stderr

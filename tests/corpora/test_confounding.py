@@ -3,14 +3,17 @@
 import gzip
 import json
 import shutil
+from contextlib import contextmanager
 from math import log
 
 import numpy as np
 import pytest
 from conftest import refuses
+from lab import Lab
 from made import Made
 
 from ser.common import InputError
+from ser.config import load, write_experiment
 from ser.corpora.confounding import confounding
 from ser.corpora.describe import read_prepared
 from ser.corpora.main import main
@@ -79,20 +82,23 @@ def test_a_class_in_every_group_comes_before_balance():
     assert len(set(found)) == 3
 
 
+@contextmanager
+def changed_rows(path):
+    """The rows of a manifest, written again as the block leaves them."""
+    rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    yield rows
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+
+
 @pytest.fixture
 def by_speaker(made, tmp_path):
     """The made corpora, in `one` of which every speaker has one class as the manifests have it."""
     root = tmp_path / "data"
     shutil.copytree(made.data_root, root, symlinks=True)
-    path = root / "one" / "cuts.jsonl.gz"
-    with gzip.open(path, "rt") as file:
-        rows = [json.loads(line) for line in file]
     names = {f"one{i}": name for i, name in enumerate(("angry", "happy", "neutral", "sad"), 1)}
-    for row in rows:
-        for supervision in row["supervisions"]:
+    with changed_rows(root / "one" / "cuts.jsonl.gz") as rows:
+        for supervision in [supervision for row in rows for supervision in row["supervisions"]]:
             supervision["custom"]["emotion"] = names[supervision["speaker"]]
-    with gzip.open(path, "wt") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
 
     class Changed(Made):
         data_root = root
@@ -122,13 +128,10 @@ def test_folds_without_a_class_are_listed(made, tmp_path):
     root = tmp_path / "data"
     shutil.copytree(made.data_root / "one", root, symlinks=True)
     assert read_prepared(root).missing() == []
-    with gzip.open(root / "supervisions.jsonl.gz", "rt") as file:
-        rows = [json.loads(line) for line in file]
-    for row in rows:
-        if row["speaker"] == "one1":
-            row["custom"]["emotion"] = "angry"
-    with gzip.open(root / "supervisions.jsonl.gz", "wt") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    with changed_rows(root / "supervisions.jsonl.gz") as rows:
+        for row in rows:
+            if row["speaker"] == "one1":
+                row["custom"]["emotion"] = "angry"
     lines = read_prepared(root).missing()
     assert [line.split(":")[0] for line in lines] == ["strict valid", "strict test"]
     assert "1 of 4 folds: fold 4 happy, neutral, sad" in lines[0]
@@ -136,46 +139,24 @@ def test_folds_without_a_class_are_listed(made, tmp_path):
 
 
 def test_stage_1_prints_the_figures_and_stops_where_they_forbid_speaker_statistics(tmp_path, capsys):
-    recipe = tmp_path / "recipe"
-    (recipe / "conf" / "corpora").mkdir(parents=True)
-    (recipe / "conf" / "corpora" / "calls.yaml").write_text(PROTOCOL)
-    rng = np.random.default_rng(0)
-    import soundfile
-
-    from ser.config import load, write_experiment
-
-    lines = ["path,speaker,emotion"]
-    for i in range(8):
-        for n in range(2):
-            soundfile.write(tmp_path / f"{i}_{n}.wav", 0.1 * rng.standard_normal(4000), 8000)
-            lines.append(f"{i}_{n}.wav,s{i},{('angry', 'sad')[i % 2]}")
-    (tmp_path / "calls.csv").write_text("\n".join(lines) + "\n")
-    for name, normalisation in (("speaker", "speaker"), ("global", "global")):
-        settings = ["corpora=[calls]", f"batches.normalisation={normalisation}"]
-        write_experiment(load("strict", recipe, settings), tmp_path / f"{name}.yaml")
-    arguments = [str(tmp_path / "calls.csv"), str(tmp_path / "data" / "calls"), "--recipe", str(recipe)]
-    assert main("calls", [*arguments, "--experiment", str(tmp_path / "global.yaml")]) == 0
+    lab = Lab(tmp_path, "csv")
+    lab.write(
+        classes=["angry", "sad"],
+        labels={"angry": "angry", "sad": "sad"},
+        splits={"strict": {"groups": 4}, "loso": {"groups": "speakers"}},
+    )
+    rows = [(f"{i}_{n}.wav", f"s{i}", ("angry", "sad")[i % 2]) for i in range(8) for n in range(2)]
+    for name, *_ in rows:
+        lab.noise(name)
+    lab.table("calls.csv", "path,speaker,emotion", *map(",".join, rows))
+    arguments = ["lab", str(lab.corpus), str(lab.out), "--recipe", str(lab.recipe), "--experiment"]
+    for normalisation in ("global", "speaker"):
+        experiment = load("strict", lab.recipe, ["corpora=[lab]", f"batches.normalisation={normalisation}"])
+        write_experiment(experiment, tmp_path / f"{normalisation}.yaml")
+    assert main([*arguments, str(tmp_path / "global.yaml")]) == 0
     printed = capsys.readouterr().out
     assert "8 of 8 speakers have one class only" in printed
     assert "strict test" not in printed
     assert "loso test: no utterance of some class in 8 of 8 folds: fold 1 sad; fold 2 angry" in printed
-    assert main("calls", [*arguments, "--experiment", str(tmp_path / "speaker.yaml")]) == 1
+    assert main([*arguments, str(tmp_path / "speaker.yaml")]) == 1
     assert "8 of 8 speakers" in capsys.readouterr().err
-
-
-PROTOCOL = """
-name: calls
-description: noise
-licence: none
-citation: none
-source: none
-language: none
-preparer: csv
-classes: [angry, sad]
-labels: {angry: angry, sad: sad}
-drop: {}
-expected: {}
-splits:
-  strict: {groups: 4}
-  loso: {groups: speakers}
-"""

@@ -1,7 +1,5 @@
 """Protocols of control experiments: fewer training utterances, labels permuted."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 
@@ -96,8 +94,3 @@ def test_labels_are_permuted_within_each_speaker(recipe: Path, tmp_path: Path) -
 def test_a_share_that_is_none_is_refused(recipe: Path, keep: object) -> None:
     with refuses("keep: a share of the training utterances", where="control.yaml"):
         protocol_of(recipe, keep=keep)
-
-
-def test_shuffle_labels_is_true_or_false(recipe: Path) -> None:
-    with refuses("key shuffle_labels must hold true or false, not 'yes'"):
-        protocol_of(recipe, shuffle_labels="yes")

@@ -4,7 +4,9 @@ import pytest
 from lab import LABELS, Lab
 
 from ser.common import InputError, read_json
+from ser.corpora import read_protocol
 from ser.corpora.kaldi import read_table
+from ser.corpora.prepare import prepare_corpus
 from ser.corpora.preparers import load_preparer
 
 HEADER = "path,speaker,emotion"
@@ -25,10 +27,6 @@ def lines(separator=",", header=HEADER):
     return [header.replace(",", separator), *(separator.join(row) for row in rows)]
 
 
-def listed(lab):
-    return {u.id: u for u in load_preparer("csv", lab.recipe).utterances(lab.corpus, protocol=lab.protocol)}
-
-
 def test_a_plain_table_needs_no_code(lab):
     lab.table("lab.csv", *lines())
     assert "12 utterances of 3 speakers; 12 in the classes (angry 3, happy 3, neutral 3, sad 3)" in lab.prepare()
@@ -46,7 +44,7 @@ def test_a_plain_table_needs_no_code(lab):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_every_kind_of_table_reports_the_same(lab, separator, end, encoding):
     lab.table("lab.csv", *lines(separator), end=end, encoding=encoding)
-    found = listed(lab)
+    found = lab.utterances()
     assert len(found) == 12
     utterance = found["lab_bia-bia_happy"]
     assert (utterance.path, utterance.speaker, utterance.label) == (
@@ -59,14 +57,14 @@ def test_every_kind_of_table_reports_the_same(lab, separator, end, encoding):
 
 def test_what_a_spreadsheet_adds_is_no_trouble(lab):
     lab.table("lab.csv", "sep=;", *lines(";"), ";;", "", end="\r\n")
-    assert len(listed(lab)) == 12
-    assert listed(lab)["lab_ana-ana_angry"].origin.endswith("lab.csv:3")
+    assert len(lab.utterances()) == 12
+    assert lab.utterances()["lab_ana-ana_angry"].origin.endswith("lab.csv:3")
 
 
 def test_the_white_space_of_a_label_does_not_count(lab):
     lab.write(labels={**dict.fromkeys(LABELS, "sad"), "very sad": "sad", "muito  triste": "sad"})
     lab.table("lab.csv", HEADER, "wav/ana_sad.wav,ana, Very   Sad ", "wav/ana_happy.wav,ana,MUITO\u00a0triste")
-    assert {u.label for u in listed(lab).values()} == {"very sad", "muito  triste"}
+    assert {u.label for u in lab.utterances().values()} == {"very sad", "muito  triste"}
 
 
 def test_all_columns(lab):
@@ -77,7 +75,7 @@ def test_all_columns(lab):
         "sad\twav/bia_sad.wav\tlab_bia\t\t-1\t\t\t\t\t\t",
     )
     with pytest.warns(UserWarning, match=r"lab\.tsv: 1 names .*'Ana Maria' -> Ana_Maria"):
-        one, two = listed(lab).values()
+        one, two = lab.utterances().values()
     assert (one.id, one.speaker, one.label) == ("lab_Ana_Maria-ana_sad-000100-000350-0", "lab_Ana_Maria", "Raiva")
     assert (one.start, one.end, one.channel, one.recording) == (0.1, 0.35, 0, "lab_ana_sad")
     assert (one.gender, one.text_id, one.language, one.split) == ("f", "lab_7", "pt-BR", "train")
@@ -88,14 +86,14 @@ def test_all_columns(lab):
 
 def test_a_decimal_comma_is_a_number_where_commas_do_not_part(lab):
     lab.table("lab.csv", "path;speaker;emotion;start;end", "wav/ana_sad.wav;ana;sad;0,125;0,25")
-    (utterance,) = listed(lab).values()
+    (utterance,) = lab.utterances().values()
     assert (utterance.start, utterance.end) == (0.125, 0.25)
 
 
 def test_names_with_accents_are_found_however_they_are_coded(lab):
     lab.noise("wav/ac\u0327a\u0303o.wav")  # as a Mac names it
     lab.table("lab.csv", HEADER, "wav/a\u00e7\u00e3o.wav,jo\u00e3o,sad")
-    (utterance,) = listed(lab).values()
+    (utterance,) = lab.utterances().values()
     assert utterance.id == "lab_jo\u00e3o-a\u00e7\u00e3o"
 
 
@@ -160,9 +158,9 @@ def test_lines_that_cannot_be_used_are_all_named_or_left_out_and_listed(lab):
     summary = lab.prepare(allow_partial=True)
     assert "12 utterances of 3 speakers" in summary
     assert "  4 lines of tables that cannot be used left out (left_out.tsv)" in summary.splitlines()
-    listed = dict(line.split("\t") for line in (lab.out / "left_out.tsv").read_text(encoding="utf-8").splitlines())
-    assert list(listed) == [f"{table}:{number}" for number in (14, 15, 16, 17)]
-    assert listed[f"{table}:14"] == "2 fields, but 3 columns"
+    left_out = lab.left_out()
+    assert list(left_out) == [f"{table}:{number}" for number in (14, 15, 16, 17)]
+    assert left_out[f"{table}:14"] == "2 fields, but 3 columns"
     lab.write(labels={**dict.fromkeys(LABELS, "sad"), "angry": "angry"})
     lab.table("lab.csv", *lines(), "wav/ana_sad.wav,ana,furious")
     with pytest.raises(InputError, match="unknown label 'furious'"):  # labels are a closed set
@@ -187,19 +185,13 @@ def test_the_folder_holds_one_table(lab):
     lab.refused("a Kaldi data dir; it wants a protocol that says `preparer: kaldi`")
 
 
-def test_a_table_that_is_not_there(lab, one_line):
-    line = one_line(lab.command(lab.out, corpus=lab.corpus / "none.csv"))
-    assert (
-        line == f"error: {lab.corpus / 'none.csv'}: no such folder or table; fix the path (Lab can be had from the lab)"
-    )
-
-
 def test_a_line_that_changes_what_is_kept_makes_the_corpus_anew(lab):
-    text = lines(header=f"{HEADER},agent")
-    lab.table("lab.csv", text[0], *(f"{line},x" for line in text[1:]))
-    lab.prepare()
-    lab.table("lab.csv", text[0], *(f"{line},y" for line in text[1:]))
-    assert not lab.prepare().startswith("lab: up to date")
+    text = lines(header=f"{HEADER},agent,text_id")
+    for rest in ("x,1", "y,1", "y,2"):
+        lab.table("lab.csv", text[0], *(f"{line},{rest}" for line in text[1:]))
+        assert not lab.prepare().startswith("lab: up to date")
+        assert lab.prepare().startswith("lab: up to date")
+    assert set(read_table(lab.out / "strict_fold1/train/utt2text_id").values()) == {"lab_2"}
 
 
 def test_a_speaker_in_no_class_and_a_class_without_speaker(lab):
@@ -241,9 +233,6 @@ def test_a_split_of_the_table_that_cannot_be(lab, last, message):
 
 def test_the_slot_of_the_private_corpus(lab):
     """conf/corpora/customer_ptbr.yaml as it is: Portuguese labels, splits drawn from the speakers that are there."""
-    from ser.corpora import read_protocol
-    from ser.corpora.prepare import prepare_corpus
-
     rows = [HEADER]
     for number in range(10):
         for label in ("RAIVA", "feliz", " Neutra", "tristeza"):

@@ -8,8 +8,7 @@ from ser.common import InputError
 from ser.corpora.cuts import read_cuts
 
 
-def test_our_plain_reading_of_cuts_agrees(small_ravdess):
-    small = small_ravdess()
+def test_our_plain_reading_of_cuts_agrees(small):
     small.prepare()
     cuts = {cut.id: cut for cut in read_cuts(small.out / "cuts.jsonl.gz")}
     assert len(cuts) == 96
@@ -30,8 +29,7 @@ def test_our_plain_reading_of_cuts_agrees(small_ravdess):
         lambda b: gzip.compress(b"{"),
     ],
 )
-def test_a_damaged_cut_manifest_is_named_and_stage_1_makes_it_anew(small_ravdess, damage):
-    small = small_ravdess()
+def test_a_damaged_cut_manifest_is_named_and_stage_1_makes_it_anew(small, damage):
     small.prepare()
     path = small.out / "cuts.jsonl.gz"
     path.write_bytes(damage(path.read_bytes()))
@@ -44,8 +42,7 @@ def test_a_damaged_cut_manifest_is_named_and_stage_1_makes_it_anew(small_ravdess
     assert len(read_cuts(path)) == 96
 
 
-def test_a_copy_names_its_original_and_what_is_done_to_it(small_ravdess):
-    small = small_ravdess()
+def test_a_copy_names_its_original_and_what_is_done_to_it(small):
     small.prepare()
     path = small.out / "cuts.jsonl.gz"
     steps = [{"kind": "speed", "factor": 0.9}, {"kind": "volume", "decibels": 3.0}]

@@ -7,7 +7,6 @@ from lab import LABELS, Lab
 from ser.audio import read_audio
 from ser.corpora.cuts import read_cut, read_cuts
 from ser.corpora.kaldi import read_table
-from ser.corpora.preparers import load_preparer
 from ser.inference.predict.inputs import scratch, sources_of
 from ser.inference.predict.sound import whole
 
@@ -114,7 +113,7 @@ def test_a_data_dir_with_letters_up_to_d(calls):
 
 
 def test_speakers_and_places_are_the_same(calls):
-    found = {u.id: u for u in load_preparer("kaldi", calls.recipe).utterances(calls.corpus, protocol=calls.protocol)}
+    found = calls.utterances()
     with scratch() as own:
         for source in sources_of(str(calls.corpus), own):
             u = found[f"lab_{source.id}"]
@@ -138,7 +137,7 @@ def test_our_own_data_dir_of_four_channels_comes_back(table, tmp_path):
     again = Lab(tmp_path / "again", "kaldi")
     for path in part.iterdir():
         (again.corpus / path.name).write_bytes(path.read_bytes())
-    found = {u.id: u for u in load_preparer("kaldi", again.recipe).utterances(again.corpus, protocol=again.protocol)}
+    found = again.utterances()
     channels = {key: found[key].channel for key in read_table(part / "utt2spk")}
     assert set(channels.values()) <= {0, 1, 2, 3}
     for key, channel in channels.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import programs
 import pytest
-from conftest import refuses
+from conftest import ROOT, refuses
 
 from ser.common import InputError
 from ser.corpora.describe import (
@@ -20,7 +20,10 @@ from ser.corpora.describe import (
     split_table,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+FOLDS = [
+    {"train": ["c_c"], "valid": ["c_b"], "test": ["c_a"]},
+    {"train": ["c_a"], "valid": ["c_c"], "test": ["c_b"]},
+]
 
 
 def spoken(speaker, label="angry", emotion="angry", text="", seconds=1.0, gender="", language="en"):
@@ -52,11 +55,7 @@ def small():
         "b-2": spoken("c_b", text="z"),
         "c-1": spoken("c_c", "joy", "happy", text="y", seconds=5400.0),
     }
-    folds = [
-        {"train": ["c_c"], "valid": ["c_b"], "test": ["c_a"]},
-        {"train": ["c_a"], "valid": ["c_c"], "test": ["c_b"]},
-    ]
-    return prepared(utterances, folds)
+    return prepared(utterances, FOLDS)
 
 
 @pytest.fixture
@@ -169,19 +168,15 @@ def test_the_hash_names_labels_and_speakers_of_a_split(small):
     assert set(name) <= set("0123456789abcdef")
     # a partial copy, other durations and another split change nothing
     fewer = {k: replace(u, seconds=2.0) for k, u in small.utterances.items() if k != "b-2"}
-    folds = [
-        {"train": ["c_c"], "valid": ["c_b"], "test": ["c_a"]},
-        {"train": ["c_a"], "valid": ["c_c"], "test": ["c_b"]},
-    ]
-    assert protocol_hash(prepared(fewer, folds), "strict") == name
+    assert protocol_hash(prepared(fewer, FOLDS), "strict") == name
     two = replace(small, splits={**small.splits, "paper": {1: small.splits["strict"][1]}})
     assert protocol_hash(two, "strict") == name != protocol_hash(two, "paper")
     # another map, another place of a speaker, and utterances kept out of a part do
     mapped = {k: replace(u, emotion="sad") if u.label == "joy" else u for k, u in small.utterances.items()}
-    moved = [{"train": ["c_b"], "valid": ["c_c"], "test": ["c_a"]}, folds[1]]
+    moved = [{"train": ["c_b"], "valid": ["c_c"], "test": ["c_a"]}, FOLDS[1]]
     kept_out = {1: {**small.splits["strict"][1], "test": ["a-1"]}, 2: small.splits["strict"][2]}
     others = {
-        protocol_hash(prepared(mapped, folds), "strict"),
+        protocol_hash(prepared(mapped, FOLDS), "strict"),
         protocol_hash(prepared(small.utterances, moved), "strict"),
         protocol_hash(replace(small, splits={"strict": kept_out}), "strict"),
     }

@@ -47,10 +47,6 @@ def edit(lab, name, change):
     path.write_text(change(path.read_text()))
 
 
-def utterances(lab):
-    return {u.id: u for u in load_preparer("kaldi", lab.recipe).utterances(lab.corpus, protocol=lab.protocol)}
-
-
 def test_a_data_dir_needs_no_code(lab):
     lab.table("spk2gender", "ana f", "bia f", "caio m")
     lab.table("utt2text_id", *(f"{key} 7" for key in KEYS))
@@ -63,11 +59,11 @@ def test_a_data_dir_needs_no_code(lab):
 
 
 def test_a_plain_meaning_is_read_leniently(lab):
-    before = utterances(lab)
+    before = lab.utterances()
     lab.table("wav.scp", *(f"{key}  wav/{key}.wav" for key in reversed(KEYS)), "", end="\r\n")
     lab.table("utt2spk", *(f"{key}\t{key.split('-')[0]}" for key in reversed(KEYS)), end=" \n")
     lab.table("utt2emo", *(f" {key} {key.split('-')[1].upper()}" for key in KEYS), encoding="utf-8-sig")
-    found = utterances(lab)
+    found = lab.utterances()
     assert found.keys() == before.keys()
     assert found["lab_bia-happy"].label == "happy"
     lab.prepare()
@@ -76,7 +72,7 @@ def test_a_plain_meaning_is_read_leniently(lab):
 
 
 def test_ids_without_their_speaker_get_it(calls):
-    found = utterances(calls)
+    found = calls.utterances()
     assert list(found)[:2] == ["lab_s1-utt10", "lab_s1-utt11"]
     one = found["lab_s2-utt23"]
     assert (one.start, one.end, one.recording) == (0.75, None, "lab_r2")
@@ -93,7 +89,7 @@ def test_our_own_data_dirs_come_back(calls, tmp_path):
     part = calls.out / "strict_fold1" / "train"
     for path in part.iterdir():
         (again.corpus / path.name).write_bytes(path.read_bytes())
-    found, own = utterances(again), utterances(calls)
+    found, own = again.utterances(), calls.utterances()
     assert set(found) == set(read_table(part / "utt2spk"))
     for key, u in found.items():
         one = own[key]
@@ -103,7 +99,7 @@ def test_our_own_data_dirs_come_back(calls, tmp_path):
 def test_paths_relative_to_the_folder_of_the_experiment(lab):
     """wav.scp of a Kaldi experiment names files from the folder that holds data/."""
     (lab.corpus / "wav").rename(lab.root / "wav")
-    assert utterances(lab)["lab_ana-sad"].path.resolve() == lab.root / "wav" / "ana-sad.wav"
+    assert lab.utterances()["lab_ana-sad"].path.resolve() == lab.root / "wav" / "ana-sad.wav"
 
 
 @pytest.mark.parametrize(
@@ -155,11 +151,11 @@ def test_mistakes_in_segments(calls, name, old, new, message):
 def test_channels_by_letter_and_by_number(calls):
     calls.noise("r1.wav", 16000, channels=2)
     calls.table("reco2file_and_channel", "r1 r1 B", "r2 r2 B", "r3 r3 A")
-    found = utterances(calls)
+    found = calls.utterances()
     assert found["lab_s1-utt10"].channel == 1
     assert found["lab_s2-utt20"].channel is None  # taken out of its file already
     edit(calls, "segments", lambda text: text.replace("r1 0.25 0.75", "r1 0.25 0.75 0", 1))
-    assert utterances(calls)["lab_s1-utt11"].channel == 0
+    assert calls.utterances()["lab_s1-utt11"].channel == 0
     calls.table("reco2file_and_channel", "r1 r1 1")
     calls.refused("reco2file_and_channel:1: channel '1': A for the first, B for the second")
 
@@ -254,8 +250,8 @@ def test_a_failure_after_the_pipes_can_be_mended_and_run_again(lab):
 
 def test_the_option_at_the_command_line(lab, one_line):
     piped(lab, "cat wav/bia-sad.wav |")
-    assert "have them run with --allow-pipes true" in one_line(lab.command(lab.out))
-    run = lab.command(lab.out, "--allow-pipes", "true")
+    assert "have them run with --allow-pipes true" in one_line(lab.command())
+    run = lab.command("--allow-pipes", "true")
     assert (run.returncode, run.stderr) == (0, "")
     assert read_json(lab.out / "report.json")["utterances"] == 12
 

@@ -3,12 +3,13 @@
 import gzip
 import json
 import os
+from pathlib import Path
 
 import pytest
 from conftest import refuses, write_noise
 
 from ser.common import InputError
-from ser.corpora import items
+from ser.corpora import Utterance, items
 from ser.corpora.known_files import FILES
 from ser.corpora.splits import Fold
 
@@ -50,7 +51,9 @@ def test_another_label_reads_no_file(small, opened):
     assert opened == []
     after = tables(small)
     assert before["supervisions.jsonl.gz"] != after["supervisions.jsonl.gz"]
-    small.prepare(recheck=True)
+    assert "up to date" in small.prepare()
+    assert opened == []
+    assert "up to date" not in small.prepare(recheck=True)
     assert len(opened) == 240
     assert tables(small) == after
 
@@ -60,13 +63,6 @@ def test_only_changed_and_new_files_are_read(small, opened):
     small.file(4, "03").rename(small.corpus / "03-01-03-01-01-01-04.wav")
     small.prepare()
     assert sorted(opened) == sorted([small.file(3, "03"), small.corpus / "03-01-03-01-01-01-04.wav"])
-
-
-def test_recheck_reads_what_is_up_to_date(small, opened):
-    assert "up to date" in small.prepare()
-    assert opened == []
-    assert "up to date" not in small.prepare(recheck=True)
-    assert len(opened) == 240
 
 
 def test_content_that_changed_with_no_sign_of_it_is_found_by_recheck(small, monkeypatch):
@@ -134,10 +130,6 @@ def test_a_process_that_is_killed_is_an_error_of_one_line(small, monkeypatch):
 
 
 def test_who_belongs_to_a_part_of_a_fold():
-    from pathlib import Path
-
-    from ser.corpora import Utterance
-
     ana, own, bia = (
         Utterance(f"{s}-{t}", Path("x"), s, "sad", text_id=t) for s, t in (("a", "t1"), ("a", ""), ("b", "t1"))
     )

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import programs
 import pytest
+from conftest import ROOT
+from lhotse import CutSet
 
 from ser.common import read_json
 from ser.corpora.cuts import read_cuts
 from ser.corpora.kaldi import read_table
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", ["with a space", "Ação é", "it's [a] $dir"])
@@ -21,8 +21,6 @@ def test_odd_folder_names(tmp_path, small_ravdess, name):
     assert "96 in the classes" in run.stdout
     paths = read_table(small.out / "strict_fold1/test/wav.scp")
     assert paths["ravdess_01-03-01-03-01-01-01-01"] == str(small.file(1, "03"))
-    from lhotse import CutSet
-
     assert CutSet.from_file(small.out / "cuts.jsonl.gz").to_eager()[0].load_audio().shape == (1, 4800)
 
 
@@ -37,8 +35,7 @@ def test_relative_folders(tmp_path, small_ravdess):
     assert small.prepare().startswith("ravdess: up to date")
 
 
-def test_missing_and_empty_folders(tmp_path, small_ravdess, one_line):
-    small = small_ravdess()
+def test_missing_and_empty_folders(tmp_path, small, one_line):
     line = one_line(small.command(corpus=tmp_path / "none"))
     start = f"error: {tmp_path / 'none'}: no such folder or table; fix the path (RAVDESS can be had from https://zenodo"
     assert line.startswith(start)
@@ -48,8 +45,7 @@ def test_missing_and_empty_folders(tmp_path, small_ravdess, one_line):
     assert not small.out.parent.exists()
 
 
-def test_stage_0_reports_where_the_corpus_is(tmp_path, small_ravdess, one_line):
-    small = small_ravdess()
+def test_stage_0_reports_where_the_corpus_is(tmp_path, small, one_line):
     there = small.command("--download", "true")
     assert (there.returncode, there.stdout) == (0, f"{small.corpus}: there already; nothing to fetch\n")
     assert not small.out.parent.exists()
@@ -64,19 +60,21 @@ def test_stage_0_reports_where_the_corpus_is(tmp_path, small_ravdess, one_line):
     ("change", "words"),
     [
         (lambda v: v["splits"]["paper"]["test"].append("ravdess_07"), "speaker ravdess_07 is in train, test"),
-        (lambda v: v["splits"]["paper"]["test"].remove("ravdess_01"), "speaker ravdess_01 is in no part of fold 1"),
+        (
+            lambda v: v["splits"]["paper"]["test"].remove("ravdess_01"),
+            "speaker ravdess_01 is in no part of fold 1; add it to one",
+        ),
     ],
 )
-def test_wrong_splits_at_the_command_line(small_ravdess, one_line, change, words):
-    small = small_ravdess()
+def test_wrong_splits_at_the_command_line(small, one_line, change, words):
     small.edit(change)
     line = one_line(small.command())
     assert line.startswith(f"error: {small.protocol_path}: splits: paper: ")
     assert words in line
+    assert not small.out.parent.exists()
 
 
-def test_more_damage_at_the_command_line(small_ravdess, one_line):
-    small = small_ravdess()
+def test_more_damage_at_the_command_line(small, one_line):
     stray = small.corpus / "take1.wav"
     stray.touch()
     assert one_line(small.command()).startswith(f"error: {stray}: the name does not follow the corpus's scheme")
@@ -87,8 +85,7 @@ def test_more_damage_at_the_command_line(small_ravdess, one_line):
     assert read_json(small.out / "report.json")["utterances"] == 119
 
 
-def test_a_file_in_the_way_of_the_output(small_ravdess, one_line):
-    small = small_ravdess()
+def test_a_file_in_the_way_of_the_output(small, one_line):
     small.out.parent.mkdir()
     small.out.write_text("mine")
     assert one_line(small.command()).startswith(f"error: {small.out}: a file is in the way; remove it, or")
@@ -97,20 +94,12 @@ def test_a_file_in_the_way_of_the_output(small_ravdess, one_line):
     assert line.startswith(f"error: {small.out / 'below'}: cannot be written (")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_place_that_may_not_be_written(small_ravdess, one_line):
-    small = small_ravdess()
-    small.out.parent.mkdir(mode=0o555)
-    assert "cannot be written (Permission denied)" in one_line(small.command())
-
-
 def test_a_place_that_nobody_can_write(small_ravdess, one_line):
     line = one_line(small_ravdess().command(out="/proc/ravdess"))
     assert line.startswith("error: /proc/ravdess: cannot be written (")
 
 
-def test_a_folder_of_something_else_is_not_replaced(tmp_path, small_ravdess, one_line):
-    small = small_ravdess()
+def test_a_folder_of_something_else_is_not_replaced(tmp_path, small, one_line):
     home = tmp_path / "home"
     home.mkdir()
     (home / "thesis.tex").write_text("years of work")
@@ -122,8 +111,7 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path, small_ravdess, one
     assert small.file(1, "03").is_file()
 
 
-def test_a_path_that_no_table_can_hold(small_ravdess, one_line):
-    small = small_ravdess()
+def test_a_path_that_no_table_can_hold(small, one_line):
     for name in (b"Actor_\xe7", b"Actor\n01"):
         odd = Path(os.fsdecode(os.fsencode(small.corpus) + b"/" + name))
         (small.corpus / "Actor_01").rename(odd)
@@ -131,8 +119,7 @@ def test_a_path_that_no_table_can_hold(small_ravdess, one_line):
         odd.rename(small.corpus / "Actor_01")
 
 
-def test_a_wav_from_a_pipe_is_one_line_of_warning(small_ravdess):
-    small = small_ravdess()
+def test_a_wav_from_a_pipe_is_one_line_of_warning(small):
     path = small.file(1, "03")
     content = bytearray(path.read_bytes())
     content[4:8] = content[40:44] = b"\xff" * 4

@@ -15,52 +15,8 @@ from ser.common import InputError, read_json
 from ser.corpora.kaldi import read_table, validate
 
 
-def refused(small, *words: str, allow_partial: bool = False) -> str:
-    """The error of a preparation: one line that names every word, and nothing written."""
-    with refuses() as caught:
-        small.prepare(allow_partial)
-    assert all(str(word) in str(caught.value) for word in words)
-    assert leftovers(small) == []
-    return str(caught.value)
-
-
-def leftovers(small) -> list[str]:
-    """Names beside or at the place of the output; the lock stays, since another may wait for it."""
-    found = os.listdir(small.out.parent) if small.out.parent.is_dir() else []
-    return sorted(name for name in found if not name.endswith(".lock"))
-
-
 def times(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
-
-
-def left_out(small) -> dict[str, str]:
-    lines = (small.out / "left_out.tsv").read_text(encoding="utf-8").splitlines()
-    return dict(line.split("\t") for line in lines)
-
-
-def cut_short(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:5044])
-
-
-def no_bytes(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def no_sound(path: Path) -> None:
-    soundfile.write(path, np.zeros(4800), 16000)
-
-
-def no_samples(path: Path) -> None:
-    soundfile.write(path, np.zeros(0), 16000)
-
-
-def not_a_number(path: Path) -> None:
-    soundfile.write(path, np.full(4800, np.nan), 16000, subtype="FLOAT")
-
-
-def text(path: Path) -> None:
-    path.write_text("version https://git-lfs.github.com/spec/v1\n")
 
 
 def link_to_nothing(path: Path) -> None:
@@ -68,39 +24,41 @@ def link_to_nothing(path: Path) -> None:
     path.symlink_to("../.git/annex/objects/x")
 
 
-DAMAGE = [
-    (cut_short, "truncated: 2500 of 4800 samples; replace it by an intact copy"),
-    (no_bytes, "empty file; replace it by an intact copy"),
-    (no_sound, "silence from end to end; replace it by an intact copy"),
-    (no_samples, "holds no samples; replace it by an intact copy"),
-    (not_a_number, "sample 0 is not a number; replace it by an intact copy"),
-    (text, "a git-lfs pointer, not audio: run `git lfs pull` in the corpus"),
-    (link_to_nothing, "no such file, but a link to none"),
-]
+DAMAGE = {
+    "truncated: 2500 of 4800 samples; replace it by an intact copy": lambda p: p.write_bytes(p.read_bytes()[:5044]),
+    "empty file; replace it by an intact copy": lambda p: p.write_bytes(b""),
+    "silence from end to end; replace it by an intact copy": lambda p: soundfile.write(p, np.zeros(4800), 16000),
+    "holds no samples; replace it by an intact copy": lambda p: soundfile.write(p, np.zeros(0), 16000),
+    "sample 0 is not a number; replace it by an intact copy": lambda p: soundfile.write(
+        p, np.full(4800, np.nan), 16000, subtype="FLOAT"
+    ),
+    "a git-lfs pointer, not audio: run `git lfs pull` in the corpus": lambda p: p.write_text(
+        "version https://git-lfs.github.com/spec/v1\n"
+    ),
+    "no such file, but a link to none": link_to_nothing,
+}
 
 
-@pytest.mark.parametrize(("damage", "words"), DAMAGE, ids=[d.__name__ for d, _ in DAMAGE])
-def test_a_damaged_file_is_one_line_or_left_out_until_it_is_fixed(small_ravdess, one_line, damage, words):
-    small = small_ravdess()
+@pytest.mark.parametrize("words", DAMAGE)
+def test_a_damaged_file_is_one_line_or_left_out_until_it_is_fixed(small, one_line, words):
     victim = small.file(7, "03")
     intact = victim.read_bytes()
-    damage(victim)
+    DAMAGE[words](victim)
     line = one_line(small.command())
     assert line.startswith(f"error: {victim}: {words}")
     assert "--allow-partial true" in line
-    assert leftovers(small) == []
+    assert small.written() == []
     assert "119 utterances of 24 speakers; 95 in the classes (angry 24, happy 23," in small.prepare(allow_partial=True)
-    assert left_out(small)["ravdess_07-03-01-03-01-01-01-07"].startswith(f"{victim}: {words}")
+    assert small.left_out()["ravdess_07-03-01-03-01-01-01-07"].startswith(f"{victim}: {words}")
     assert "ravdess_07-03-01-03-01-01-01-07" not in read_table(small.out / "strict_fold1/train/wav.scp")
     victim.unlink()
     victim.write_bytes(intact)
     assert "120 utterances of 24 speakers; 96 in the classes" in small.prepare()
 
 
-def test_several_damaged_files_are_counted(small_ravdess):
-    small = small_ravdess()
+def test_several_damaged_files_are_counted(small):
     for actor in range(1, 8):
-        no_bytes(small.file(actor, "03"))
+        small.file(actor, "03").write_bytes(b"")
     with pytest.raises(InputError) as caught:
         small.prepare()
     *lines, last = str(caught.value).splitlines()
@@ -122,12 +80,11 @@ def test_what_is_found_is_written(small_ravdess):
     assert report["found"]["labels"] == {"angry": 24, "calm": 24, "happy": 24, "neutral": 24, "sad": 24}
     assert report["missing"] == []
     assert (report["utterances"], report["stereo"], report["doubled"], report["hidden"]) == (120, 2, 0, 0)
-    assert left_out(small) == {f"ravdess_{a:02d}-03-01-02-01-01-01-{a:02d}": "label calm is in no class"
+    assert small.left_out() == {f"ravdess_{a:02d}-03-01-02-01-01-01-{a:02d}": "label calm is in no class"
                                for a in range(1, 25)}  # fmt: skip
 
 
-def test_a_second_run_touches_nothing(small_ravdess):
-    small = small_ravdess()
+def test_a_second_run_touches_nothing(small):
     first = small.prepare()
     before = times(small.out.parent)
     assert small.prepare() == f"ravdess: up to date\n{first}"
@@ -135,8 +92,7 @@ def test_a_second_run_touches_nothing(small_ravdess):
 
 
 @pytest.mark.parametrize("what", ["file", "protocol", "labels", "added", "part", "manifest"])
-def test_what_changed_is_made_anew(small_ravdess, what):
-    small = small_ravdess()
+def test_what_changed_is_made_anew(small, what):
     small.prepare()
     words = "96 in the classes (angry 24, happy 24, neutral 24, sad 24)"
     if what == "file":
@@ -159,48 +115,33 @@ def test_what_changed_is_made_anew(small_ravdess, what):
     assert words in summary
     assert "up to date" not in summary
     assert not (small.out / "stale").exists()
-    assert leftovers(small) == ["ravdess"]
+    assert small.written() == ["ravdess"]
     assert "up to date" in small.prepare()
     parts = read_json(small.out / "report.json")["parts"]
     assert parts == {name: validate(small.out / name) for name in parts}
     assert len(parts) == 21
 
 
-def test_a_second_copy_in_an_inner_folder_is_counted_and_kept_once(small_ravdess):
-    small = small_ravdess()
-    inner = small.corpus / "audio_speech_actors_01-24"
-    for folder in sorted(small.corpus.glob("Actor_*")):
-        shutil.copytree(folder, inner / folder.name)
-    assert "120 second copies of equal content and 0 hidden files passed over" in small.prepare()
-    assert read_json(small.out / "report.json")["doubled"] == 120
-    paths = read_table(small.out / "strict_fold1/test/wav.scp")
-    assert paths["ravdess_01-03-01-03-01-01-01-01"] == str(small.file(1, "03"))
-
-
 @pytest.mark.parametrize("seconds", [0.3, 0.4])
-def test_a_second_copy_with_other_content_names_both(small_ravdess, seconds):
-    small = small_ravdess()
+def test_a_second_copy_with_other_content_names_both(small, seconds):
     other = small.corpus / "inner" / "Actor_01" / small.file(1, "03").name
     write_noise(other, 99, seconds)
-    refused(small, other, f"the same utterance as {small.file(1, '03')}", "with other content", "remove the wrong one")
-    refused(small, other, "with other content", allow_partial=True)
+    small.refused(other, f"the same utterance as {small.file(1, '03')}", "with other content", "remove the wrong one")
+    small.refused(other, "with other content", allow_partial=True)
 
 
 def lab_of(tmp_path, names: str, code: str) -> Lab:
     """A lab whose preparer yields an utterance for each letter's file, made by an expression."""
     lab = Lab(tmp_path, "lab")
     lab.write(splits={"paper": {"train": ["s"], "valid": [], "test": []}})
-    (lab.recipe / "local").mkdir()
-    (lab.recipe / "local" / "prepare_lab.py").write_text(
+    lab.write_preparer(
         "from ser.corpora import Utterance\n"
         "def utterances(corpus_dir):\n"
-        "    texts = (corpus_dir / 'texts').read_text().split()\n"
-        f"    for name, text in zip({names!r}, texts):\n"
+        f"    for name in {names!r}:\n"
         f"        yield {code}\n"
     )
     for name in names:
         lab.noise(f"{name}.wav")
-    (lab.corpus / "texts").write_text("one two three")
     return lab
 
 
@@ -229,7 +170,7 @@ MISTAKES = [
 def test_a_mistake_in_a_preparer_is_one_line(tmp_path, code, message):
     lab = lab_of(tmp_path, "a", f"Utterance({code})".replace("path", "corpus_dir / 'a.wav'"))
     if not code.startswith("'"):
-        (lab.recipe / "local" / "prepare_lab.py").write_text(code)
+        lab.write_preparer(code)
     assert "\n" not in lab.refused(message)
 
 
@@ -239,20 +180,10 @@ def test_a_second_copy_under_another_label_names_both(tmp_path):
     lab.refused(f"{lab.corpus}/b.wav: the same utterance as {lab.corpus}/a.wav (s-1) with label happy in place of sad")
 
 
-def test_what_a_preparer_reads_elsewhere_makes_the_corpus_anew(tmp_path):
-    lab = lab_of(tmp_path, "abc", "Utterance(f's-{name}', corpus_dir / f'{name}.wav', 's', 'sad', text_id=text)")
-    lab.prepare(allow_partial=True)
-    assert "up to date" in lab.prepare(allow_partial=True)
-    (lab.corpus / "texts").write_text("one two four")
-    assert "up to date" not in lab.prepare(allow_partial=True)
-    assert read_table(lab.out / "paper_fold1/train/utt2text_id")["s-c"] == "four"
-
-
-def test_a_partial_copy_reports_what_is_missing(small_ravdess):
-    small = small_ravdess()
+def test_a_partial_copy_reports_what_is_missing(small):
     shutil.rmtree(small.corpus / "Actor_24")
     words = f"{small.corpus}: not the complete RAVDESS: 115 of 120 utterances, 23 of 24 speakers, 23 of 24 neutral, "
-    refused(small, words, "complete it (from https://zenodo.org/records/1188976", "or go on with --allow-partial true")
+    small.refused(words, "complete it (from https://zenodo.org/records/1188976", "or go on with --allow-partial true")
     summary = small.prepare(allow_partial=True)
     assert "115 utterances of 23 speakers" in summary
     assert "  partial copy: 115 of 120 utterances, 23 of 24 speakers" in summary
@@ -262,27 +193,13 @@ def test_a_partial_copy_reports_what_is_missing(small_ravdess):
         small.prepare()
 
 
-def test_too_many_files_are_wrong_too(small_ravdess):
-    small = small_ravdess()
-    write_noise(small.file(1, "03", "02"), 1)
-    refused(small, "121 of 120 utterances", "25 of 24 happy")
-
-
-def test_nothing_readable_is_an_error_also_for_a_partial_copy(small_ravdess):
-    small = small_ravdess()
+def test_nothing_readable_is_an_error_also_for_a_partial_copy(small):
     for path in small.corpus.rglob("*.wav"):
         path.write_bytes(b"")
-    refused(small, f"{small.corpus}: no utterance that can be read is in a class", allow_partial=True)
+    small.refused(f"{small.corpus}: no utterance that can be read is in a class", allow_partial=True)
 
 
-def test_a_speaker_in_no_part_is_refused(small_ravdess):
-    small = small_ravdess()
-    small.edit(lambda values: values["splits"]["paper"]["train"].remove("ravdess_07"))
-    refused(small, f"{small.protocol_path}: splits: paper: speaker ravdess_07 is in no part of fold 1; add it to one")
-
-
-def test_a_part_without_utterances_is_refused(small_ravdess):
-    small = small_ravdess()
+def test_a_part_without_utterances_is_refused(small):
     for path in small.corpus.glob("Actor_0[12]/*"):
         path.unlink()
     small.edit(lambda values: values.update(expected={}))
@@ -293,34 +210,28 @@ def test_a_part_without_utterances_is_refused(small_ravdess):
     assert validate(small.out / "paper_fold1" / "valid") == 20
 
 
-def test_equal_audio_under_two_labels_is_refused_until_both_are_dropped(small_ravdess):
-    small = small_ravdess()
+def test_equal_audio_under_two_labels_is_refused_until_both_are_dropped(small):
     one, other = small.file(6, "03"), small.file(6, "04")
     shutil.copy(one, other)
-    refused(small, f"{one} and {other}: equal audio with two labels; name both under `drop` in {small.protocol_path}")
+    small.refused(f"{one} and {other}: equal audio with two labels; name both under `drop` in {small.protocol_path}")
     keys = [f"ravdess_06-{path.stem}" for path in (one, other)]
     small.edit(lambda values: values.update(drop=dict.fromkeys(keys, "equal audio, two labels")))
     assert "118 utterances of 24 speakers; 94 in the classes" in small.prepare()
-    assert [left_out(small)[key] for key in keys] == ["equal audio, two labels"] * 2
+    assert [small.left_out()[key] for key in keys] == ["equal audio, two labels"] * 2
 
 
-def test_equal_samples_in_files_that_differ_are_equal_audio(small_ravdess):
-    small = small_ravdess()
-    one, other = small.file(6, "03"), small.file(6, "04")
+@pytest.mark.parametrize(
+    ("actor", "emotion", "words"),
+    [(6, "04", "equal audio with two labels"), (7, "03", "equal audio of two speakers; name one under `drop`")],
+)
+def test_equal_samples_in_files_that_differ_are_equal_audio(small, actor, emotion, words):
+    one, other = small.file(6, "03"), small.file(actor, emotion)
     content = one.read_bytes() + b"LIST" + struct.pack("<I", 4) + b"INFO"
     other.write_bytes(content[:4] + struct.pack("<I", len(content) - 8) + content[8:])
-    refused(small, f"{one} and {other}: equal audio with two labels")
+    small.refused(f"{one} and {other}: {words}")
 
 
-def test_equal_audio_of_two_speakers_is_refused(small_ravdess):
-    small = small_ravdess()
-    one, other = small.file(6, "03"), small.file(7, "03")
-    shutil.copy(one, other)
-    refused(small, f"{one} and {other}: equal audio of two speakers; name one under `drop`")
-
-
-def test_a_damaged_report_is_removed_as_it_states(small_ravdess):
-    small = small_ravdess()
+def test_a_damaged_report_is_removed_as_it_states(small):
     small.prepare()
     report = small.out / "report.json"
     report.write_text("{")
@@ -331,36 +242,10 @@ def test_a_damaged_report_is_removed_as_it_states(small_ravdess):
     assert read_json(report)["utterances"] == 120
 
 
-def test_an_empty_folder_is_taken(small_ravdess):
-    small = small_ravdess()
+def test_an_empty_folder_is_taken(small):
     small.out.mkdir(parents=True)
     small.prepare()
     assert validate(small.out / "paper_fold1" / "test") == 8
-
-
-@pytest.mark.slow
-def test_real_ravdess(tmp_path, real_ravdess):
-    from ser.corpora import read_protocol
-    from ser.corpora.prepare import prepare_corpus
-    from ser.corpora.preparers import load_preparer
-
-    out = tmp_path / "ravdess"
-    prepare_corpus(load_preparer("ravdess"), read_protocol("ravdess"), real_ravdess, out, allow_partial=False)
-    report = read_json(out / "report.json")
-    assert report["found"]["utterances"] == report["utterances"] == 1440
-    labels = ["angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised"]
-    assert report["found"]["labels"] == {**dict.fromkeys(labels, 192), "neutral": 96}
-    assert report["classes"] == {"angry": 192, "happy": 192, "neutral": 96, "sad": 192}
-    assert report["speakers"] == 24
-    assert report["stereo"] == 5
-    assert report["left_out"] == 768
-    groups = [{1, 11, 20, 21}, {4, 10, 12, 14}, {8, 9, 19, 23}, {3, 5, 7, 24}, {2, 15, 16, 18}, {6, 13, 17, 22}]
-    for k, group in enumerate(groups, 1):
-        speakers = read_table(out / f"strict_fold{k}" / "test" / "spk2utt")
-        assert {int(speaker[-2:]) for speaker in speakers} == group
-        assert [report["parts"][f"strict_fold{k}/{part}"] for part in ("train", "valid", "test")] == [448, 112, 112]
-    counts = {part: len(read_table(out / "paper_fold1" / part / "spk2utt")) for part in ("train", "valid", "test")}
-    assert counts == {"train": 17, "valid": 5, "test": 2}
 
 
 def test_equal_audio_of_one_speaker_and_label_is_counted_and_listed(small_ravdess):
@@ -377,13 +262,12 @@ def test_equal_audio_of_one_speaker_and_label_is_counted_and_listed(small_ravdes
     assert read_json(small.out / "report.json")["equal_audio"] == 2
 
 
-def test_equal_audio_under_two_labels_is_left_out_of_a_partial_copy(small_ravdess):
-    small = small_ravdess()
+def test_equal_audio_under_two_labels_is_left_out_of_a_partial_copy(small):
     one, other = small.file(6, "03"), small.file(6, "04")
     shutil.copy(one, other)
     small.prepare(allow_partial=True)
     keys = {f"ravdess_06-{path.stem}" for path in (one, other)}
-    assert keys <= left_out(small).keys()
+    assert keys <= small.left_out().keys()
     assert not keys & set(read_table(small.out / "strict_fold1" / "train" / "utt2spk"))
 
 
@@ -406,8 +290,7 @@ def test_equal_audio_under_two_labels_is_left_out_of_a_partial_copy(small_ravdes
         ),
     ],
 )
-def test_a_name_that_the_corpus_does_not_know_is_refused_with_the_nearest(small_ravdess, change, named, near):
-    small = small_ravdess()
+def test_a_name_that_the_corpus_does_not_know_is_refused_with_the_nearest(small, change, named, near):
     small.edit(change)
     with refuses(where=f"{small.protocol_path}: {named}", fix=near):
         small.prepare()
@@ -416,14 +299,12 @@ def test_a_name_that_the_corpus_does_not_know_is_refused_with_the_nearest(small_
     assert named in run.stdout
 
 
-def test_an_unknown_name_is_reported_of_a_partial_copy(small_ravdess):
-    small = small_ravdess()
+def test_an_unknown_name_is_reported_of_a_partial_copy(small):
     small.edit(lambda v: v.update(drop={"ravdess_06-gone": "noisy"}))
     assert "drop: ravdess_06-gone" in small.prepare(allow_partial=True)
 
 
-def test_a_file_replaced_with_equal_size_and_time_is_prepared_again(small_ravdess):
-    small = small_ravdess()
+def test_a_file_replaced_with_equal_size_and_time_is_prepared_again(small):
     small.prepare()
     path = small.file(6, "03")
     state = path.stat()
@@ -434,8 +315,7 @@ def test_a_file_replaced_with_equal_size_and_time_is_prepared_again(small_ravdes
     assert "up to date" in small.prepare()
 
 
-def test_files_of_other_modalities_and_second_copies_are_left_out_of_a_partial_copy_alone(small_ravdess):
-    small = small_ravdess()
+def test_files_of_other_modalities_and_second_copies_are_left_out_of_a_partial_copy_alone(small):
     one = small.file(6, "03")
     strays = [
         one.with_name(f"01{one.name[2:]}"),
@@ -447,7 +327,7 @@ def test_files_of_other_modalities_and_second_copies_are_left_out_of_a_partial_c
     with refuses(where=strays[0]):
         small.prepare()
     assert "3 audio files whose names do not follow" in small.prepare(allow_partial=True)
-    assert {str(path) for path in strays} <= left_out(small).keys()
+    assert {str(path) for path in strays} <= small.left_out().keys()
     assert read_json(small.out / "report.json")["stray"] == 3
 
 

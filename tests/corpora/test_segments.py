@@ -7,12 +7,14 @@ from pathlib import Path
 import lhotse
 import numpy as np
 import pytest
+import soundfile
 from conftest import refuses
 from lab import LABELS, Lab
 
 from ser.audio import resample
 from ser.common import read_json
 from ser.config import load
+from ser.corpora import items
 from ser.corpora.cuts import read_cut, read_cuts
 from ser.corpora.items import read_items
 from ser.corpora.kaldi import read_table, validate
@@ -39,8 +41,12 @@ def calls(tmp_path):
     return lab
 
 
+def store_of(lab):
+    return FeatureStore(lab.root / "dump", lab.out, LogStft(CONFIG))
+
+
 def store(lab):
-    store = FeatureStore(lab.root / "dump", lab.out, LogStft(CONFIG))
+    store = store_of(lab)
     store.compute(1, 1)
     store.finish()
     store.link()
@@ -71,8 +77,6 @@ def test_a_recording_is_one_and_its_stretches_are_exact_to_the_sample(calls):
 
 
 def test_a_file_is_read_once_however_many_share_it(calls, monkeypatch):
-    from ser.corpora import items
-
     read = []
 
     def counted(path):
@@ -208,8 +212,6 @@ def test_the_end_of_a_segment(tmp_path):
 
 
 def test_segments_may_overlap_and_silence_is_that_of_the_stretch(tmp_path):
-    import soundfile
-
     lab = Lab(tmp_path, "csv")
     samples = lab.noise("r.wav", 8000, channels=2)
     samples[4000:, 1] = 0
@@ -232,8 +234,6 @@ def test_segments_may_overlap_and_silence_is_that_of_the_stretch(tmp_path):
 
 
 def test_channels_that_cancel_each_other_are_silence_unless_one_is_chosen(tmp_path):
-    import soundfile
-
     lab = Lab(tmp_path, "csv")
     samples = lab.noise("r.wav", 8000)[:, 0]
     soundfile.write(lab.corpus / "r.wav", np.stack([samples, -samples], 1), 8000, subtype="FLOAT")
@@ -243,8 +243,6 @@ def test_channels_that_cancel_each_other_are_silence_unless_one_is_chosen(tmp_pa
 
 
 def test_equal_audio_is_found_between_mono_and_stereo(tmp_path):
-    import soundfile
-
     lab = Lab(tmp_path, "csv")
     samples = lab.noise("a.wav", 8000)[:, 0]
     soundfile.write(lab.corpus / "b.wav", np.stack([samples, samples], 1), 8000)
@@ -256,11 +254,97 @@ def test_one_id_for_two_recordings_is_refused(tmp_path):
     lab = Lab(tmp_path, "lab")
     lab.noise("a.wav")
     lab.noise("b.wav")
-    (lab.recipe / "local").mkdir()
-    (lab.recipe / "local" / "prepare_lab.py").write_text(
+    lab.write_preparer(
         "from ser.corpora import Utterance\n"
         "def utterances(corpus_dir):\n"
         "    for name in 'ab':\n"
         "        yield Utterance(f's-{name}', corpus_dir / f'{name}.wav', 's', 'sad', recording='r')\n"
     )
     lab.refused(f"{lab.corpus / 'b.wav'}: recording r is {lab.corpus / 'b.wav'} here and {lab.corpus / 'a.wav'} in ")
+
+
+# What a changed row of a table, or a changed protocol, does to stored features: nothing stale is used again.
+
+
+def rows(**changed: str) -> list[str]:
+    """Two calls of two channels, a speaker each, with a stretch of each class; some rows may be others."""
+    found = {}
+    for number in range(2):
+        for channel, who in enumerate(("agent", "client")):
+            for k, label in enumerate(LABELS):
+                name = f"{who}{number}_{label}"
+                found[name] = f"call{number}.wav,{who}{number},{label},{k + 0.1:.1f},{k + 1.1:.1f},{channel}"
+    return [HEADER, *(found | changed).values()]
+
+
+def prepared_store(lab):
+    lab.prepare()
+    return store_of(lab)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """These calls, with features."""
+    lab = Lab(tmp_path, "csv")
+    for number in range(2):
+        lab.noise(f"call{number}.wav", 40001, channels=2)
+    lab.table("calls.csv", *rows())
+    store = prepared_store(lab)
+    store.compute(1, 1)
+    store.finish()
+    return lab, store
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "call0.wav,agent0,angry,0.2,1.1,0",  # start
+        "call0.wav,agent0,angry,0.1,1.2,0",  # end
+        "call0.wav,agent0,angry,4.2,4.9,1",  # channel
+        "call1.wav,agent0,angry,4.2,4.9,0",  # file
+    ],
+)
+def test_a_changed_row_has_features_of_its_own(stored, row):
+    lab, before = stored
+    lab.table("calls.csv", *rows(agent0_angry=row))
+    store = prepared_store(lab)
+    assert store.key != before.key
+    assert not store.finished
+    assert store.compute(1, 1) == (1, 15)
+    store.finish()
+    for cut in store.cuts:
+        expected = log_stft(read_cut(cut)[0], CONFIG)
+        np.testing.assert_allclose(store.reader().read(cut.id), expected, atol=1e-3)
+
+
+def test_a_changed_label_and_a_changed_protocol_change_no_features(stored):
+    lab, before = stored
+    lab.table("calls.csv", *rows(agent0_angry="call0.wav,agent0,Raiva,0.1,1.1,0"))  # mapped to angry
+    lab.write(description="another")
+    store = prepared_store(lab)
+    assert store.key == before.key
+    assert store.finished
+
+
+def test_a_dropped_utterance_makes_another_set_of_the_same_features(stored):
+    lab, before = stored
+    lab.table("calls.csv", *rows(agent0_angry="call0.wav,agent0,other,0.1,1.1,0"))  # in no class
+    store = prepared_store(lab)
+    assert store.key != before.key
+    assert store.compute(1, 1) == (0, 15)
+    assert store.finish() == 15
+
+
+def test_another_file_under_the_same_row_has_features_of_its_own(stored):
+    lab, before = stored
+    (lab.corpus / "call0.wav").write_bytes((lab.corpus / "call1.wav").read_bytes())
+    lab.noise("call1.wav", 40001, channels=2)
+    values = lab.noise("call2.wav", 40001, channels=2)
+    (lab.corpus / "call2.wav").rename(lab.corpus / "call0.wav")
+    store = prepared_store(lab)
+    assert store.key != before.key
+    assert store.compute(1, 1) == (8, 8)
+    store.finish()
+    key = next(cut.id for cut in store.cuts if cut.path.name == "call0.wav" and cut.channel == 1)
+    expected = log_stft(np.ascontiguousarray(values[800:8800, 1]), CONFIG)
+    np.testing.assert_allclose(store.reader().read(key), expected, atol=1e-3)

@@ -12,7 +12,7 @@ from ser.common import InputError, read_json
 from ser.corpora import prepare
 from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import PARTS
-from ser.corpora.splits import partition, resolve, with_splits
+from ser.corpora.splits import Fold, partition, resolve, with_splits
 from ser.corpora.utterance import Utterance
 
 
@@ -148,8 +148,6 @@ def test_texts_that_no_other_side_has_stay_and_so_does_what_has_none(lab):
     spec = {"train": ["a", "c"], "valid": ["b"], "test": [], "texts": "disjoint"}
     (fold,) = resolved(lab, spec, utterances)
     assert fold["texts"] == {"train": ["own"], "valid": ["shared"], "test": []}
-    from ser.corpora.splits import Fold
-
     assert [u.id for u in utterances if Fold(fold).holds("train", u)] == [*(f"c-{label}0" for label in LABELS), "a-0"]
 
 

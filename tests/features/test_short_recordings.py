@@ -19,8 +19,7 @@ def noise(samples):
     return np.random.default_rng(samples).uniform(-0.3, 0.3, samples)
 
 
-def test_both_stages_have_one_rule(small_ravdess, tmp_path):
-    small = small_ravdess()
+def test_both_stages_have_one_rule(small, tmp_path):
     short = {1: small.file(1, "03"), 2: small.file(2, "03"), 47: small.file(3, "03")}
     for samples, path in short.items():
         soundfile.write(path, noise(samples), 48000)
@@ -40,12 +39,11 @@ def test_both_stages_have_one_rule(small_ravdess, tmp_path):
 
 
 @pytest.mark.parametrize(("samples", "usable"), [(7, False), (8, True)])
-def test_a_segment_that_is_too_short_is_named(small_ravdess, samples, usable):
-    small = small_ravdess()
+def test_a_segment_that_is_too_short_is_named(small, samples, usable):
     path = small.corpus / "long.wav"
     soundfile.write(path, noise(8000), 8000)
     utterance = Utterance("s-1", path, "s", "happy", start=0.5, end=0.5 + samples / 8000, origin="segments:7")
-    items, unusable = read_items(small.protocol(), [utterance])
+    items, unusable = read_items(small.protocol, [utterance])
     assert [item.num_samples for item in items] == [samples] * usable
     assert all(str(issue).startswith("segments:7: s-1: too short") for issue in unusable.values())
     assert len(unusable) == (not usable)

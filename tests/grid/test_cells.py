@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, refuses
 
 from ser.common import InputError
-from ser.config.names import combination_name
+from ser.common.run_folder import combination_name
 from ser.grid import Grid, Places, open_grid
 from ser.grid.cells import prefixes
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Mini EN: eight synthetic speakers of English, four classes, six sentences: 192 utterances, made by eSpeak NG.
 
 Synthetic speech: it shows that everything works and measures nothing about people. eSpeak NG is GPL-3 and installed for
@@ -7,7 +6,6 @@ this recipe alone; no audio lies in the repository.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,9 +42,3 @@ def download(corpus_dir: Path) -> None:
 def utterances(corpus_dir: Path, issues: Issues) -> Iterator[Utterance]:
     """Every file, with label and speaker from its own name."""
     return made_utterances(corpus_dir, issues)
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("mini_en"))

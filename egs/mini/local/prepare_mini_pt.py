@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Mini PT: two synthetic speakers of Brazilian Portuguese, four classes, ten sentences: 80 utterances, by eSpeak NG.
 
 One speaker trains and one validates, as in TESS, so there is no test. Synthetic speech: it shows that everything works
@@ -7,7 +6,6 @@ and measures nothing about people. eSpeak NG is GPL-3 and installed for this rec
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,9 +37,3 @@ def download(corpus_dir: Path) -> None:
 def utterances(corpus_dir: Path, issues: Issues) -> Iterator[Utterance]:
     """Every file, with label and speaker from its own name."""
     return made_utterances(corpus_dir, issues)
-
-
-if __name__ == "__main__":
-    from ser.corpora.main import main
-
-    sys.exit(main("mini_pt"))

@@ -15,7 +15,7 @@ from ser.common.progress import progress
 from ser.corpora.fetch.http import FetchError, fetch
 from ser.corpora.fetch.publishers import Remote, dataverse, github, github_archive, zenodo
 from ser.corpora.fetch.unpack import ARCHIVES, inside, unpack
-from ser.corpora.protocol import Protocol, read_protocol
+from ser.corpora.protocol import read_protocol
 
 __all__ = ["FetchError", "Remote", "by_hand", "dataverse", "fetch_corpus", "github", "github_archive", "zenodo"]
 
@@ -41,7 +41,10 @@ def fetch_corpus(corpus_dir: Path, corpus: str, remotes: Callable[[], Sequence[R
         return
     protocol, path = read_protocol(corpus), corpus_dir / RECORD
     wanted = remotes()
-    _check_names(protocol, wanted)
+    for remote in wanted:
+        inside(Path(), remote.name, protocol.source)
+    if not wanted or len({remote.name for remote in wanted}) < len(wanted):
+        raise FetchError("lists no file, or one name twice", protocol.source, f"get {protocol.name} there by hand")
     fetched: dict[str, Any] = {}
     if path.is_file():
         fetched = _read_record(path)["fetched"]
@@ -52,7 +55,7 @@ def fetch_corpus(corpus_dir: Path, corpus: str, remotes: Callable[[], Sequence[R
     write_json(path, record)
     for remote in wanted:
         if _is_archive(remote) and not _holds(corpus_dir, fetched.get(remote.name, {})):
-            fetched[remote.name] = _fetch_archive(corpus_dir, remote)
+            fetched[remote.name] = _fetch_one(corpus_dir, remote, show=True)
             write_json(path, record)
     fetched |= _fetch_files(corpus_dir, [remote for remote in wanted if not _is_archive(remote)])
     write_json(path, record | {"complete": True})
@@ -97,13 +100,6 @@ def by_hand(corpus_dir: Path, how: str) -> None:
         raise InputError(f"no corpus there, and it cannot be fetched for you: {how}", corpus_dir)
 
 
-def _check_names(protocol: Protocol, remotes: Sequence[Remote]) -> None:
-    for remote in remotes:
-        inside(Path(), remote.name, protocol.source)
-    if not remotes or len({remote.name for remote in remotes}) < len(remotes):
-        raise FetchError("lists no file, or one name twice", protocol.source, f"get {protocol.name} there by hand")
-
-
 def _is_archive(remote: Remote) -> bool:
     return remote.name.lower().endswith(ARCHIVES)
 
@@ -113,35 +109,25 @@ def _holds(corpus_dir: Path, row: dict[str, Any]) -> bool:
     return bool(files) and all(path.is_file() and path.stat().st_size == size for path, size in files)
 
 
-def _row(remote: Remote, digest: str, size: int, files: dict[str, int]) -> dict[str, Any]:
+def _fetch_one(corpus_dir: Path, remote: Remote, show: bool) -> dict[str, Any]:
+    """Fetch a file; an archive is unpacked into a folder of its name, and removed."""
+    path = corpus_dir / remote.name
+    digest = fetch(remote.url, path, remote.digest, remote.size, show=show)
+    size = path.stat().st_size
+    files = {remote.name: size}
+    if _is_archive(remote):
+        folder = re.sub(r"\.(zip|tgz|tar(\.\w+)?)$", "", remote.name, flags=re.IGNORECASE)
+        files = {f"{folder}/{name}": inner for name, inner in unpack(path, corpus_dir / folder).items()}
+        path.unlink()
     date = datetime.now(UTC).isoformat(timespec="seconds")
     return {"url": remote.url, "size": size, "digest": digest, "date": date, "files": files}
 
 
-def _fetch_archive(corpus_dir: Path, remote: Remote) -> dict[str, Any]:
-    """Fetch, unpack into a folder of its name, remove the archive."""
-    archive = corpus_dir / remote.name
-    digest = fetch(remote.url, archive, remote.digest, remote.size)
-    folder = corpus_dir / re.sub(r"\.(zip|tgz|tar(\.\w+)?)$", "", remote.name, flags=re.IGNORECASE)
-    inner = folder.relative_to(corpus_dir)
-    files = {str(inner / name): size for name, size in unpack(archive, folder).items()}
-    row = _row(remote, digest, archive.stat().st_size, files)
-    archive.unlink()
-    return row
-
-
 def _fetch_files(corpus_dir: Path, remotes: Sequence[Remote]) -> dict[str, Any]:
     """Fetch single files, several at once; the first failure ends it."""
-
-    def one(remote: Remote) -> dict[str, Any]:
-        path = corpus_dir / remote.name
-        digest = fetch(remote.url, path, remote.digest, remote.size, show=False)
-        size = path.stat().st_size
-        return _row(remote, digest, size, {remote.name: size})
-
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        jobs = {remote.name: pool.submit(one, remote) for remote in remotes}
+        jobs = {remote.name: pool.submit(_fetch_one, corpus_dir, remote, show=False) for remote in remotes}
         for job in progress(as_completed(jobs.values()), text="fetching", unit="file", total=len(jobs)):
             job.result()
         return {name: job.result() for name, job in jobs.items()}

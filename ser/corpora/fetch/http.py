@@ -23,6 +23,7 @@ from typing import IO, Any
 
 import ser
 from ser.common import InputError
+from ser.common.files import unwritable
 from ser.common.progress import progress
 
 TRIES = 5  # in a row that bring nothing new
@@ -70,18 +71,11 @@ def fetch(
         found = file_digest(part.path, digest)
         if digest and found != digest:
             part.path.unlink()
-            raise FetchError(
-                f"what came has {found}, and the publisher gives {digest}; it has been removed: run the "
-                "same command again, and if that fails too, ask the publisher",
-                url,
-            )
+            what = f"what came has {found}, and the publisher gives {digest}; it has been removed"
+            raise FetchError(what, url, "run the same command again, and if that fails too, ask the publisher")
         os.replace(part.path, path)
     except OSError as error:
-        raise InputError(
-            f"cannot be written ({error.strerror or error})",
-            path,
-            "make room or choose another place, then run the same command again",
-        ) from None
+        raise unwritable(path, error) from None
     return found
 
 
@@ -100,11 +94,8 @@ def check_room(folder: Path, needed: int) -> None:
     """
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise InputError(
-            f"{needed / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free",
-            folder,
-            "make room, then run the same command again",
-        )
+        what = f"{needed / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free"
+        raise InputError(what, folder, "make room, then run the same command again")
 
 
 @dataclass
@@ -128,9 +119,6 @@ class _Part:
     def there(self) -> int:
         return self.path.stat().st_size if self.path.is_file() else 0
 
-    def clear(self) -> None:
-        self.path.unlink(missing_ok=True)
-
 
 def _fetch(part: _Part, bar: Any) -> None:
     """Try until all is there; a try that brings something new starts the count again."""
@@ -140,11 +128,8 @@ def _fetch(part: _Part, bar: Any) -> None:
             failed, most = 0, part.there
         failed += 1
         if failed >= TRIES:
-            raise FetchError(
-                f"{reason.text}; {part.there} of {part.total or 'unknown'} bytes are there, and the "
-                "same command goes on",
-                part.url,
-            )
+            what = f"{reason.text}; {part.there} of {part.total or 'unknown'} bytes are there"
+            raise FetchError(f"{what}, and the same command goes on", part.url)
         time.sleep(min(LONGEST_WAIT, max(reason.wait, WAIT * 2 ** (failed - 1))))
 
 
@@ -159,7 +144,7 @@ class _Failure:
 def _try(part: _Part, bar: Any) -> _Failure | None:
     """One request for what is missing; None where nothing is missing after it."""
     if part.size and part.there > part.size:
-        part.clear()
+        part.path.unlink(missing_ok=True)
     if part.size and part.there == part.size:
         return None
     try:
@@ -170,35 +155,32 @@ def _try(part: _Part, bar: Any) -> _Failure | None:
             return _refusal(part, error)
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
-            raise FetchError(
-                f"its certificate is not valid ({error.reason.verify_message})",
-                part.url,
-                "see to the clock and the certificates of this machine, or fetch it in a browser",
-            ) from None
+            what = f"its certificate is not valid ({error.reason.verify_message})"
+            fix = "see to the clock and the certificates of this machine, or fetch it in a browser"
+            raise FetchError(what, part.url, fix) from None
         return _Failure(f"cannot be reached ({error.reason})")
     except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
         return _Failure(f"the server breaks off ({error or type(error).__name__})")
     if part.total is not None and part.there < part.total:
         return _Failure("the server breaks off")
     if part.size is not None and part.there > part.size:
-        part.clear()
+        part.path.unlink(missing_ok=True)
         raise FetchError(f"more than the {part.size} bytes that the publisher lists", part.url, "try again later")
     return None if part.there or part.size == 0 else _Failure("the server sends an empty file")
 
 
 def _refusal(part: _Part, error: urllib.error.HTTPError) -> _Failure | None:
+    what = f"the server answers {error.code} {error.reason}"
     if error.code == 416:  # the file ends where we wanted to go on, or before
         match = re.search(r"/(\d+)$", error.headers.get("Content-Range", ""))
         if match and int(match[1]) == part.there and part.size is None:
             return None
-        part.clear()
+        part.path.unlink(missing_ok=True)
         return _Failure("the server's file is shorter than what was there")
     if error.code < 500 and error.code not in (408, 425, 429):
-        raise FetchError(
-            f"the server answers {error.code} {error.reason}", part.url, "see in a browser whether it has moved"
-        )
+        raise FetchError(what, part.url, "see in a browser whether it has moved")
     wait = error.headers.get("Retry-After", "")
-    return _Failure(f"the server answers {error.code} {error.reason}", float(wait) if wait.isdigit() else 0.0)
+    return _Failure(what, float(wait) if wait.isdigit() else 0.0)
 
 
 def _request(url: str, start: int) -> http.client.HTTPResponse:
@@ -213,7 +195,7 @@ def _request(url: str, start: int) -> http.client.HTTPResponse:
     if start:
         headers["Range"] = f"bytes={start}-"
     request = urllib.request.Request(url, headers=headers)
-    response: http.client.HTTPResponse = _opener().open(request, timeout=TIMEOUT)
+    response: http.client.HTTPResponse = urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT)
     return response
 
 
@@ -228,35 +210,18 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """What opens addresses of web servers, through a proxy where the environment names one, and no others."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.UnknownHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        _Redirects,
-        urllib.request.HTTPErrorProcessor,
-    ):
-        opener.add_handler(handler())
-    return opener
-
-
 def _receive(part: _Part, response: http.client.HTTPResponse, bar: Any) -> None:
     """Append the body to the part, or begin again where the server sends the whole."""
     start = 0
     if response.status == 206:
         match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
         if match is None or int(match[1]) != part.there:
-            part.clear()
+            part.path.unlink(missing_ok=True)
             raise http.client.HTTPException("it sends another range than was asked for")
         start = part.there
     if response.headers.get_content_type() == "text/html":
-        raise FetchError(
-            "the server sends a web page in place of the file; open the address in a browser to see why", part.url
-        )
+        what = "the server sends a web page in place of the file"
+        raise FetchError(what, part.url, "open the address in a browser to see why")
     length = response.headers.get("Content-Length", "")
     part.total = part.size or (start + int(length) if length.isdigit() else None)
     if part.size is None and (part.total or 0) > part.limit:
@@ -274,7 +239,6 @@ def _receive(part: _Part, response: http.client.HTTPResponse, bar: Any) -> None:
 
 
 def _too_large(part: _Part) -> FetchError:
-    part.clear()
-    return FetchError(
-        f"more than {part.limit} bytes, and the publisher does not list its size", part.url, "fetch it by hand"
-    )
+    part.path.unlink(missing_ok=True)
+    what = f"more than {part.limit} bytes, and the publisher does not list its size"
+    return FetchError(what, part.url, "fetch it by hand")

@@ -49,12 +49,11 @@ def zenodo(record: str) -> list[Remote]:
         FetchError: here and below: the server fails, or answers something that is no list of files.
     """
 
-    def remotes(answer: Any) -> list[Remote]:
-        return [
-            Remote(file["key"], file["links"]["self"], int(file["size"]), file["checksum"]) for file in answer["files"]
-        ]
+    def remote(file: dict[str, Any]) -> Remote:
+        return Remote(file["key"], file["links"]["self"], int(file["size"]), file["checksum"])
 
-    return _listed(f"https://zenodo.org/api/records/{record}", remotes)
+    url = f"https://zenodo.org/api/records/{record}"
+    return _listed(url, lambda answer: [remote(file) for file in answer["files"]])
 
 
 def dataverse(server: str, persistent_id: str) -> list[Remote]:
@@ -115,8 +114,5 @@ def _listed(url: str, remotes: Callable[[Any], list[Remote]]) -> list[Remote]:
         try:
             return remotes(read_json(path))
         except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
-            raise FetchError(
-                f"not the list of files that is expected ({type(error).__name__}: {error})",
-                url,
-                "fetch the corpus by hand",
-            ) from None
+            what = f"not the list of files that is expected ({type(error).__name__}: {error})"
+            raise FetchError(what, url, "fetch the corpus by hand") from None

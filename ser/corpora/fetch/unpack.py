@@ -121,9 +121,8 @@ def _check_kind(archive: Path, name: str, is_file: bool) -> None:
 def check_limit(archive: Path, size: int, limit: int) -> None:
     """Refuse an archive that unpacks to more bytes than a limit."""
     if size > limit:
-        raise InputError(
-            f"would unpack to more than {limit} bytes, which no corpus does", archive, "get the corpus by hand"
-        )
+        what = f"would unpack to more than {limit} bytes, which no corpus does"
+        raise InputError(what, archive, "get the corpus by hand")
 
 
 def _copy(source: IO[bytes], path: Path, bar: Any) -> int:

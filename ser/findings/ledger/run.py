@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, digest
-from ser.common.run_folder import CONFIG, RESULT, ZERO_SHOT, run_name
+from ser.common.run_folder import CONFIG, RESULT, ZERO_SHOT, combination_name, run_name
 from ser.config import ExperimentReader, dotted, result_affecting
 from ser.config.load import comparable_settings, shared_settings
-from ser.config.names import combination_name
 from ser.findings.ledger.target import read_curve_rows, read_target
 from ser.scoring.files import COLUMNS, read_finished, read_zero_shot
 from ser.scoring.posteriors import Posteriors, read_posteriors

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Stand-ins for the paper's four corpora: synthetic speakers, each of one corpus alone, by eSpeak NG as in egs/mini.
 
 Synthetic speech: it shows that everything works and measures nothing about people.
