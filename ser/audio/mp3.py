@@ -144,13 +144,13 @@ def _first_frame(data: Bytes, at: int, within: int) -> int | None:
             found = _frame(data, place)
             if found is None:
                 break
-            kind, end = found[0], place + found[1]
-            if end > len(data) and place == at:
+            kind, behind = found[0], place + found[1]
+            if behind > len(data) and place == at:
                 break
-            behind = place = behind_tags(data, end)
-            if behind >= len(data):
+            place = behind_tags(data, behind)
+            if place >= len(data):
                 return at
-            following = _frame(data, behind)
+            following = _frame(data, place)
             if following is None or following[0][0] != kind[0]:
                 break
         else:

@@ -11,6 +11,7 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -182,11 +183,16 @@ def find_label(protocol: Protocol, text: str, origin: str) -> str:
     """
     if text in protocol.labels:
         return text
-    known = {folded(label): label for label in reversed(list(protocol.labels))}
+    known = _by_folded(tuple(protocol.labels))
     if folded(text) not in known:
         near = difflib.get_close_matches(folded(text), known, n=1)
         raise unknown_label(protocol, text, origin, f" (did you mean {known[near[0]]}?)" if near else "")
     return known[folded(text)]
+
+
+@lru_cache
+def _by_folded(labels: tuple[str, ...]) -> dict[str, str]:
+    return {folded(label): label for label in reversed(labels)}
 
 
 def unknown_label(protocol: Protocol, label: str, origin: str, hint: str = "") -> Issue:

@@ -119,20 +119,23 @@ def audio_files(
     Args:
         corpus_dir: folder of the corpus.
         pattern: scheme of the names.
-        issues: gets names that do not follow the scheme, and a folder without audio files.
+        issues: gets names that do not follow the scheme, and a folder of such names alone or without audio files.
         strays: whether such names are passed over.
     """
-    found = False
-    for path in _audio_named(corpus_dir):
-        if is_hidden(path.relative_to(corpus_dir)):
-            continue
-        found = True
-        if match := pattern.fullmatch(path.name):
+    names = [path.relative_to(corpus_dir) for path in _audio_named(corpus_dir)]
+    found = [(corpus_dir / name, pattern.fullmatch(name.name)) for name in names if not is_hidden(name)]
+    if not any(match for _, match in found):
+        what = "holds no audio files"
+        if found:
+            named = f"has a name of the corpus ({pattern.pattern}); one is {found[0][0]}"
+            what = f"none of its {len(found)} audio files {named}"
+        issues.add(Issue("files", what, corpus_dir, "give the folder that holds the corpus"))
+        return
+    for path, match in found:
+        if match:
             yield path, match
         elif not strays:
             issues.add(stray_file(path, pattern.pattern))
-    if not found:
-        issues.add(Issue("files", "holds no audio files", corpus_dir, "give the folder that holds the corpus"))
 
 
 def stray_file(path: Path, scheme: str) -> Issue:

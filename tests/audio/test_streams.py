@@ -158,12 +158,14 @@ def test_an_mp3_behind_other_bytes_is_read(tmp_path):
     expected = of(tmp_path, content)
     garbage = np.random.default_rng(0).integers(0, 255, 3000).astype(np.uint8).tobytes()
     too_large, wrong = b"ID3\x03\0\0\x7f\x7f\x7f\x7f", b"ID3\x03\0\0\0\0\x08\x00"
-    for before in (bytes(5000), garbage, APE, ID3, ID3 + garbage, too_large + b"x" * 50, wrong + b"x" * 50):
+    false = content[:4] + b"\1" * 600  # the head of a frame that no other follows
+    for before in (bytes(5000), garbage, false, APE, ID3, ID3 + garbage, too_large + b"x" * 50, wrong + b"x" * 50):
         np.testing.assert_array_equal(of(tmp_path, before + content), expected)
         np.testing.assert_array_equal(of(tmp_path, before + content + garbage), expected)
-    (tmp_path / "a.mp3").write_bytes(garbage + content)
-    with pytest.warns(UserWarning, match="3000 bytes"):
-        read_audio(tmp_path / "a.mp3")
+    for before in (garbage, false):
+        (tmp_path / "a.mp3").write_bytes(before + content)
+        with pytest.warns(UserWarning, match=f"{len(before)} bytes"):
+            read_audio(tmp_path / "a.mp3")
 
 
 def test_what_lies_between_the_frames_of_an_mp3_is_damage(tmp_path):

@@ -67,11 +67,11 @@ def test_only_changed_and_new_files_are_read(small, opened):
 
 def test_content_that_changed_with_no_sign_of_it_is_found_by_recheck(small, monkeypatch):
     """Such as on a disk of another machine, whose clock is behind."""
-    path, state = small.file(5, "04"), os.stat(small.file(5, "04"))
+    path, state = small.file(5, "04"), os.lstat(small.file(5, "04"))
     before = tables(small)["supervisions.jsonl.gz"]
     write_noise(path, 78)
-    stat = os.stat
-    monkeypatch.setattr(os, "stat", lambda p, **k: state if os.fspath(p) == str(path) else stat(p, **k))
+    stat = os.lstat
+    monkeypatch.setattr(os, "lstat", lambda p, **k: state if os.fspath(p) == str(path) else stat(p, **k))
     assert "up to date" in small.prepare()
     small.edit(lambda values: values.update(note="changed"))
     small.prepare()

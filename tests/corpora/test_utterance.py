@@ -5,6 +5,7 @@ import pytest
 
 from ser.common import InputError
 from ser.corpora import audio_files
+from ser.corpora.issues import Issues
 from ser.corpora.preparers import load_preparer
 from ser.corpora.utterance import hidden_files
 
@@ -78,3 +79,13 @@ def test_a_preparer_of_the_recipe_comes_first(tmp_path):
     assert [u.label for u in load_preparer("ravdess", tmp_path).utterances(tmp_path)] == ["mine"]
     with pytest.raises(InputError, match=r"prepare_none\.py: no such file .*prepare_ravdess"):
         load_preparer("none", tmp_path)
+
+
+@pytest.mark.parametrize("strays", [False, True])
+def test_the_folder_of_another_corpus_is_one_error(tmp_path, strays):
+    make(tmp_path, "OAF_back_angry.wav", "OAF_bar_angry.wav")
+    issues = Issues()
+    assert list(audio_files(tmp_path, re.compile(r"03-\d\d\.wav"), issues, strays=strays)) == []
+    (issue,) = issues
+    assert (issue.kind, issue.where) == ("files", tmp_path)
+    assert "none of its 2 audio files has a name of the corpus" in issue.what
