@@ -185,7 +185,7 @@ def test_the_folder_holds_one_table(lab):
     lab.refused("a Kaldi data dir; it wants a protocol that says `preparer: kaldi`")
 
 
-def test_a_line_that_changes_what_is_kept_makes_the_corpus_anew(lab):
+def test_a_line_that_changes_what_is_kept_makes_the_corpus_again(lab):
     text = lines(header=f"{HEADER},agent,text_id")
     for rest in ("x,1", "y,1", "y,2"):
         lab.table("lab.csv", text[0], *(f"{line},{rest}" for line in text[1:]))

@@ -29,7 +29,7 @@ def test_our_plain_reading_of_cuts_agrees(small):
         lambda b: gzip.compress(b"{"),
     ],
 )
-def test_a_damaged_cut_manifest_is_named_and_stage_1_makes_it_anew(small, damage):
+def test_a_damaged_cut_manifest_is_named_and_stage_1_makes_it_again(small, damage):
     small.prepare()
     path = small.out / "cuts.jsonl.gz"
     path.write_bytes(damage(path.read_bytes()))

@@ -184,7 +184,7 @@ def test_a_server_that_breaks_off_is_asked_for_the_rest_as_long_as_something_new
     assert server.ranges() == ["", *(f"bytes={start}-" for start in range(50_000, len(DATA), 50_000))]
 
 
-def test_without_ranges_it_starts_anew(server, tmp_path):
+def test_without_ranges_it_starts_again(server, tmp_path):
     page = server.add("/a", ranges=False, most=300_000)
     url = f"{server.url}/a"
     refused(
@@ -221,7 +221,7 @@ def test_a_part_that_was_complete_already_is_only_checked(server, tmp_path):
 
 
 @pytest.mark.parametrize("size", [None, len(DATA)])
-def test_a_part_longer_than_the_file_is_fetched_anew(server, tmp_path, size):
+def test_a_part_longer_than_the_file_is_fetched_again(server, tmp_path, size):
     server.add("/a")
     (tmp_path / "a.part").write_bytes(bytes(len(DATA) + 5))
     fetch(f"{server.url}/a", tmp_path / "a", md5(DATA), size)

@@ -237,7 +237,7 @@ def test_what_16_bits_do_not_hold_is_kept_as_it_is(lab):
     np.testing.assert_array_equal(soundfile.read(path, dtype="float32")[0], values)
 
 
-def test_a_failure_after_the_pipes_can_be_mended_and_run_again(lab):
+def test_a_failure_after_the_pipes_can_be_fixed_and_run_again(lab):
     piped(lab, "echo x >> ran; cat wav/bia-sad.wav |")
     (lab.corpus / "wav" / "caio-sad.wav").write_bytes(b"")
     with pytest.raises(Exception, match="empty file"):

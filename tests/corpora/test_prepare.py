@@ -92,7 +92,7 @@ def test_a_second_run_touches_nothing(small):
 
 
 @pytest.mark.parametrize("what", ["file", "protocol", "labels", "added", "part", "manifest"])
-def test_what_changed_is_made_anew(small, what):
+def test_what_changed_is_made_again(small, what):
     small.prepare()
     words = "96 in the classes (angry 24, happy 24, neutral 24, sad 24)"
     if what == "file":

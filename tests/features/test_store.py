@@ -194,7 +194,7 @@ def test_archives_are_copied_once_to_a_disk_of_the_machine_and_read_there(two, t
         damaged.read(key)
 
 
-def test_a_damaged_index_is_named_with_the_mend(two):
+def test_a_damaged_index_is_named_with_the_fix(two):
     computed(two)
     (archive,) = archives(two)
     archive.with_suffix(".json").write_text('{"entries": {"ab": 3}}')
@@ -203,7 +203,7 @@ def test_a_damaged_index_is_named_with_the_mend(two):
         again.compute(1, 1)
 
 
-def test_a_moved_store_is_joined_anew(two, tmp_path):
+def test_a_moved_store_is_joined_again(two, tmp_path):
     store = two.store()
     store.compute(1, 2)
     store.compute(2, 2)

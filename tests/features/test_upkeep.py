@@ -76,7 +76,7 @@ def test_verify_reports_that_all_is_well_and_changes_nothing(two):
         (lambda data: b"", r"0 of \d+ bytes"),
     ],
 )
-def test_verify_removes_what_is_damaged_and_stage_3_makes_it_anew(two, damage, what):
+def test_verify_removes_what_is_damaged_and_stage_3_makes_it_again(two, damage, what):
     (path,) = archives(two)
     right = path.read_bytes()
     path.write_bytes(damage(right))

@@ -170,7 +170,7 @@ def test_a_failing_installation_is_reported_and_marks_nothing(tree: Path) -> Non
     assert not list((tree / ".venv").glob(".installed-*"))
 
 
-def test_no_python_is_one_line_with_a_mend(tree: Path, tmp_path: Path) -> None:
+def test_no_python_is_one_line_with_a_fix(tree: Path, tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in ("bash", "dirname", "readlink", "cat", "cksum", "sed", "tee", "tail"):
