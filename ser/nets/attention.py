@@ -29,9 +29,8 @@ class RestrictedSelfAttention(nn.Module):
     def __init__(self, in_size: int, size: int, layers: int, heads: int, context: int) -> None:
         super().__init__()
         if size % heads:
-            raise InputError(
-                f"attention of size {size} cannot be shared by {heads} heads", fix="choose a multiple of them"
-            )
+            what = f"attention of size {size} cannot be shared by {heads} heads"
+            raise InputError(what, "network.attention.size", "choose a multiple of them")
         self.context, self.block = context, max(context, BLOCK)
         self.inner = nn.Linear(in_size, size)
         self.layers = nn.ModuleList(Layer(size, heads, context, self.block) for _ in range(layers))

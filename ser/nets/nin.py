@@ -28,9 +28,8 @@ class NetworkInNetwork(nn.Module):
     def __init__(self, in_size: int, size: int, layers: int, hidden: int, blocks: int) -> None:
         super().__init__()
         if size % blocks or hidden % blocks:
-            raise InputError(
-                f"micro networks of {size} and {hidden} units", fix=f"choose multiples of their number, {blocks}"
-            )
+            what = f"micro networks of {size} and {hidden} units"
+            raise InputError(what, "network.nin", f"choose multiples of their number, {blocks}")
         self.layers = nn.ModuleList(
             nn.Conv2d(in_size if i == 0 else size, size, kernel_size=(1, 3), padding=(0, 1)) for i in range(layers)
         ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -212,10 +212,10 @@ def fit(train: Sequence[Sample], valid: Mapping[str, Sample], classes: int, norm
     from sklearn.svm import SVC
 
     if not valid:
-        raise InputError("no corpus has validation speakers, by which C is chosen", fix="add a corpus that has")
+        raise InputError("no corpus has validation speakers, by which C is chosen", "valid", "add a corpus that has")
     values, targets = (np.concatenate(x) for x in zip(*train, strict=True))
     if len(np.unique(targets)) < 2:
-        raise InputError("the training parts hold one class only", fix="prepare a corpus with more")
+        raise InputError("the training parts hold one class only", "train", "prepare a corpus with more")
     mean, deviation = moments(values)
     if normalisation == "none":
         mean, deviation = np.zeros_like(mean), np.ones_like(deviation)

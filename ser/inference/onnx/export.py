@@ -52,9 +52,8 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
     """
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
-            raise InputError(
-                f"{package} is not installed", fix="pip install onnx onnxruntime, or `ser_environment onnx`"
-            )
+            fix = "pip install onnx onnxruntime, or `ser_environment onnx`"
+            raise InputError(f"{package} is not installed", "ser export", fix)
     import onnx
 
     time = {"waveform": "samples", "spectrum": "frames"}[kind]

@@ -70,7 +70,7 @@ class EmotionModel:
         """
         given: list[Given] = list(audio) if isinstance(audio, list | tuple) else [audio]  # type: ignore[list-item]
         if speakers is not None and len(speakers) != len(given):
-            raise InputError(f"{len(speakers)} speakers for {len(given)} of audio", fix="give one for each")
+            raise InputError(f"{len(speakers)} speakers for {len(given)} of audio", "speakers", "give one for each")
         with scratch() as folder:
             sources: list[Source] = []
             for number, item in enumerate(given):
