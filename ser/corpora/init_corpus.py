@@ -29,12 +29,15 @@ COLUMNS = {
     "fichier chemin archivo fichero ruta percorso",
     "speaker": "speaker speaker_id spk subject actor participant falante locutor orador sprecher sprecherin "
     "sprecher_id locuteur locutrice hablante parlante",
-    "emotion": "emotion label class emotion_label emocao sentimento gefuhl gefuehl emotion_annotee emocion emozione",
+    "emotion": "emotion label class emotion_label emocao sentimento rotulo gefuhl gefuehl emotionen stimmung klasse "
+    "emotion_annotee etiquette classe emocion etiqueta emozione etichetta",
     "gender": "gender sex genero sexo geschlecht genre sexe genere sesso",
-    "text_id": "text_id sentence sentence_id frase satz phrase",
-    "start": "start begin onset inicio beginn debut inizio",
-    "end": "end offset fim ende fin fine",
-    "split": "split part subset",
+    "text_id": "text_id text sentence sentence_id transcript frase texto satz transkript phrase texte testo",
+    "start": "start start_time begin onset inicio beginn anfang startzeit debut inizio",
+    "end": "end end_time offset fim ende endzeit fin fine",
+    "channel": "channel canal kanal canale",
+    "language": "language lang idioma lingua sprache langue lengua",
+    "split": "split part subset partition particao teil aufteilung partie particion partizione",
 }
 # Class -> labels for it.
 LABELS = {
@@ -170,7 +173,10 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
     by_hand = {folded(label): name or None for label, name in labels.items()}
     classes = {word: name for name, words in LABELS.items() for word in words.split()}
     mapped = {label: by_hand.get(folded(label), classes.get(plain(without_accents(label)))) for label in counts}
-    given = "split" in found and all(row[found["split"]].casefold() in PARTS for row in written)
+    parts = {row[found["split"]].casefold() for row in written} if "split" in found else set()
+    if "split" in found.keys() - columns.keys() and not parts & {*PARTS}:
+        del found["split"]  # a column of that name for something else
+    given = "split" in found and parts <= {*PARTS}
     others = [h for h in header if h not in found.values()]
     return Recognised(found, others, mapped, counts, Counter(row[found["speaker"]] for row in written), given)
 

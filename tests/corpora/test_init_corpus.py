@@ -55,6 +55,18 @@ def init(tmp_path, capsys):
     return run
 
 
+@pytest.mark.parametrize(("part", "is_split"), [("train", True), ("1", False)])
+def test_columns_of_german_tables(tmp_path, part, is_split):
+    header = ("Dateiname", "Sprecherin", "Stimmung", "Anfang", "Endzeit", "Kanal", "Transkript", "Sprache", "Teil")
+    table = written(tmp_path / "t.csv", [("a.wav", "Anna", "Wut", "0", "1", "0", "Ja.", "de", part)], header)
+    columns = ["path", "speaker", "emotion", "start", "end", "channel", "text_id", "language", "split"]
+    expected = dict(zip(columns, header, strict=True))
+    found = recognise(table, {}, {})
+    assert found.columns == {c: name for c, name in expected.items() if is_split or c != "split"}
+    assert found.others == ([] if is_split else ["Teil"])
+    assert found.given is is_split
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
 def test_a_table_becomes_a_recipe_that_is_complete(rows, tmp_path, init, suffix):
     table = written(tmp_path / f"liste{suffix}", rows)
