@@ -14,6 +14,7 @@ import yaml
 
 from ser.common import InputError
 from ser.common.errors import LISTED
+from ser.common.records import unchecked
 
 # Fixtures of made corpora that are prepared and have features, and of models of them.
 pytest_plugins = ["browser", "made", "packed", "stand_ins", "tiny"]
@@ -35,6 +36,12 @@ def real_corpus(name: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"{path}: no {name.upper()} there; set {name.upper()}=<folder of the corpus as published>")
     return path
+
+
+@pytest.fixture(autouse=True)
+def none_unchecked():
+    """What one test read without a record is none of the next one's commands."""
+    unchecked.clear()
 
 
 @pytest.fixture(scope="session")

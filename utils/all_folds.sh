@@ -11,8 +11,10 @@ for ((i = 0; i < ${#given[@]}; i++)); do
   esac
 done
 run_fold() { # <fold>: all stages but the table, or what of them is asked for
-  ((stage > 6)) || launch "$SER_ROOT/run.sh" "${arguments[@]}" --fold "$1" --stop-stage "$((stop_stage < 6 ? stop_stage : 6))"
+  local last=$((stop_stage < 6 ? stop_stage : 6))
+  ((stage > last)) || launch "$SER_ROOT/run.sh" "${arguments[@]}" --fold "$1" --stop-stage "$last"
 }
+((stage > 6 || stop_stage < 7)) || log "folds in turn; the table of those that are done, at any time: the same command with --stage 7"
 read -r first _ <<< "$folds"
 if [[ $folds == all ]]; then
   first=1
@@ -31,7 +33,7 @@ fi
 for fold in $folds; do
   run_fold "$fold"
 done
-if wanted 7 && [[ $dry_run != true ]]; then
+if wanted 7 && [[ $dry_run != true && -z $search ]]; then
   launch "$SER_ROOT/run.sh" "${arguments[@]}" --fold "$first" --stage 7
   log "all folds together"
   python "$SER_ROOT/steps/pool.py" --verbose "$verbose" "$exp"

@@ -28,7 +28,7 @@ from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
 from ser.corpora.preparers import Preparer
 from ser.corpora.protocol import FEW_FOLDS, PARTS, Protocol, is_rule, own_fold
 from ser.corpora.splits import SPLITS, resolve, resolved, with_splits, write_splits
-from ser.corpora.utterance import STRAY, STRAY_TEXT, Utterance, hidden_files, other_files, real_folder
+from ser.corpora.utterance import STRAY, Utterance, hidden_files, other_files, real_folder
 
 log = logging.getLogger(__name__)
 # Part of the fingerprint: raise it when what is written below data/ changes its meaning.
@@ -193,7 +193,7 @@ def _left_out(
         for item in items
         if protocol.labels[item.utterance.label] is None
     ]
-    files = [(str(issue.where), STRAY_TEXT if issue.kind == STRAY else issue.what) for issue in passed_over]
+    files = [(str(i.where), i.what.partition(" (")[0] if i.kind == STRAY else i.what) for i in passed_over]
     return [*dropped, *((key, str(issue)) for key, issue in unusable.items()), *files, *others]
 
 
@@ -423,7 +423,8 @@ def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
         lines.append(f"  {report['others']} files that are no utterances passed over (--check true lists them)")
     if report["stray"]:
         lines.append(
-            f"  {report['stray']} audio files whose names do not follow the corpus's scheme left out (left_out.tsv)"
+            f"  {report['stray']} audio files whose names do not follow the corpus's scheme, or folders of them, left "
+            "out (left_out.tsv)"
         )
     if report.get("lines"):
         lines.append(f"  {report['lines']} lines of tables that cannot be used left out (left_out.tsv)")

@@ -129,7 +129,8 @@ def audio_files(
         if found:
             named = f"has a name of the corpus ({pattern.pattern}); one is {found[0][0]}"
             what = f"none of its {len(found)} audio files {named}"
-        issues.add(Issue("files", what, corpus_dir, "give the folder that holds the corpus"))
+        fix = "give the folder that holds the corpus" + (", or correct the pattern in its preparer" if found else "")
+        issues.add(Issue(STRAY if found else "files", what, corpus_dir, fix))
         return
     for path, match in found:
         if match:

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
-from ser.config import find
-from ser.config.yaml_file import read_yaml
 from ser.corpora.protocol import read_protocol
-from ser.grid.cells import MOST_OF_ALL, Cell, is_draw
+from ser.grid.cells import MOST_OF_ALL, Cell, listed, prefixes, read_grid_file
 
 FACTORS = ("task", "temporal", "pooling")
 Configuration = tuple[str, str, str]  # task, temporal block, pooling
@@ -24,7 +22,7 @@ class Design:
 
     Attributes:
         drawn: permutations and seed of `prefixes`, where the grid trains those; None: it does not.
-        all_sets: whether the grid trains on all sets of its corpora.
+        sets: those that the grid trains on, where it lists them; None: it has all of them, or draws them.
     """
 
     corpora: tuple[str, ...]
@@ -32,7 +30,7 @@ class Design:
     temporal: tuple[str, ...]
     pooling: tuple[str, ...]
     drawn: tuple[int, int] | None = None
-    all_sets: bool = True
+    sets: frozenset[frozenset[str]] | None = None
 
     @property
     def configurations(self) -> list[Configuration]:
@@ -47,13 +45,17 @@ class Design:
         """All sets of source corpora, from none to all; each with the target is a combination: eight in the paper.
 
         Args:
-            cells: those that were trained; where the grid has not all sets, or all are too many, theirs alone.
+            cells: those that were trained; where the grid has not all sets, or all are too many, those of the grid and
+                theirs.
         """
         sources = self.sources(target)
-        if cells is not None and not (self.all_sets and len(sources) <= MOST_OF_ALL):
-            own = frozenset([target])
-            found = {frozenset(cell.corpora) - own for cell in cells if target in cell.corpora}
-            return sorted({frozenset(), *found}, key=lambda mix: (len(mix), sorted(map(sources.index, mix))))
+        listed = self.sets is not None or self.drawn or len(sources) > MOST_OF_ALL
+        if cells is not None and listed:
+            sets = [*(frozenset(cell.corpora) for cell in cells), *(self.sets or ())]
+            found = {frozenset(), *(s - {target} for s in sets if target in s and s <= {*self.corpora})}
+            if self.drawn:
+                found |= prefixes(target, self.corpora, *self.drawn)
+            return sorted(found, key=lambda mix: (len(mix), sorted(map(sources.index, mix))))
         return [frozenset(s) for s in chain(*(combinations(sources, n) for n in range(len(sources) + 1)))]
 
     def cell(self, corpora: frozenset[str], configuration: Configuration) -> Cell:
@@ -92,12 +94,9 @@ def read_design(grid: str = "paper", recipe: Path | None = None) -> Design:
     Raises:
         InputError: there is no such file, or it lacks one of them.
     """
-    path = find(f"conf/grids/{grid}.yaml", recipe)
-    values = read_yaml(path)
-    for key in ("corpora", *FACTORS):
-        if not isinstance(values.get(key), list):
-            raise InputError(f"key {key} must be a list", path)
-    asked: Any = values.get("combinations")
-    drawn = (asked["permutations"], asked.get("seed", 0)) if is_draw(asked) else None
+    _, values = read_grid_file(grid, recipe)
+    asked = values["combinations"]
+    drawn = (asked["permutations"], asked.get("seed", 0)) if isinstance(asked, dict) else None
     corpora, task, temporal, pooling = (tuple(values[key]) for key in ("corpora", *FACTORS))
-    return Design(corpora, task, temporal, pooling, drawn, asked == "all")
+    sets = None if drawn or asked == "all" else frozenset(map(frozenset, listed(asked, corpora)))
+    return Design(corpora, task, temporal, pooling, drawn, sets)

@@ -248,7 +248,7 @@ def open_grid(
     Raises:
         InputError: a file or an argument that is wrong, or no cell remains.
     """
-    path, values = _read(name, places.recipe)
+    path, values = read_grid_file(name, places.recipe)
     corpora: list[str] = values["corpora"]
     for override in overrides:
         key = override.partition("=")[0]
@@ -318,11 +318,9 @@ def _combinations(
         return [found for found in sets if tested & set(found)], size
     if isinstance(asked, dict):
         return _drawn(available, tested, asked), len(_drawn(corpora, tested, asked))
+    every = listed(asked, corpora)
     if isinstance(asked, str):
-        sizes = {"singles": (1,), "pairs": (1, 2), "leave_one_out": (len(corpora) - 1, len(corpora))}[asked]
-        every = [c for n in sizes if n for c in combinations(corpora, n) if tested & set(c)]
-    else:
-        every = [tuple(combination) for combination in asked]
+        every = [combination for combination in every if tested & set(combination)]
     for combination in every:
         if unknown := sorted(set(combination) - set(corpora)):
             raise InputError(f"combinations: {unknown[0]} is not among its corpora", path)
@@ -333,6 +331,19 @@ def _combinations(
     if len(set(map(frozenset, every))) < len(every):
         raise InputError("combinations: one stands twice", path)
     return [combination for combination in every if set(combination) <= set(available)], len(every)
+
+
+def listed(asked: str | Sequence[Sequence[str]], corpora: Sequence[str]) -> list[tuple[str, ...]]:
+    """The sets of a grid that neither has all of them nor draws them.
+
+    Args:
+        asked: a value of `combinations`: singles, pairs, leave_one_out, or lists.
+        corpora: all of the grid, in order.
+    """
+    if not isinstance(asked, str):
+        return [tuple(combination) for combination in asked]
+    sizes = {"singles": (1,), "pairs": (1, 2), "leave_one_out": (len(corpora) - 1, len(corpora))}[asked]
+    return [combination for size in sizes if size for combination in combinations(corpora, size)]
 
 
 def _drawn(corpora: Sequence[str], tested: set[str], asked: Mapping[str, int]) -> list[tuple[str, ...]]:
@@ -362,7 +373,16 @@ def prefixes(target: str, corpora: Sequence[str], permutations: int, seed: int =
     return found
 
 
-def _read(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
+def read_grid_file(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
+    """conf/grids/<name>.yaml, the recipe's own before the toolkit's: its path and KEYS, each of the right kind.
+
+    Args:
+        name: of the grid.
+        recipe: folder whose conf/ comes first.
+
+    Raises:
+        InputError: there is no such file, or a key of it is missing, unknown or wrong.
+    """
     path = find(f"conf/grids/{name}.yaml", recipe)
     values = read_yaml(path)
     for key in sorted(values.keys() ^ set(KEYS)):

@@ -35,6 +35,7 @@ from ser.grid.state import (
 )
 from ser.scoring.decode import Decoder
 from ser.scoring.files import read_result, read_zero_shot
+from ser.scoring.posteriors import read_posteriors
 from ser.scoring.result import score_experiment, score_zero_shot, target_hashes
 from ser.training import Trainer
 from ser.training.checkpoint import load_tensors
@@ -157,8 +158,8 @@ class Runner:
         data = self.data(experiment)
         train(data, folder)
         decoder = Decoder(experiment, folder)
+        print(*decoder.decode_parts(data, "test"), sep="\n")
         if not self._is_scored(experiment):
-            print(*decoder.decode_parts(data, "test"), sep="\n")
             score_experiment(data, folder, "test")
         others, left_out = self._others(data)
         unseen = {corpus: other.parts("test")[corpus] for corpus, other in others.items()}
@@ -171,9 +172,8 @@ class Runner:
     def is_done(self, experiment: Experiment) -> bool:
         """Whether all results are there, whole, and of these settings and data."""
         folder = self.grid.folder(experiment)
-        if not self._is_scored(experiment):
-            return False
-        return self._is_scored_zero_shot(experiment, zero_shot_found(folder))
+        scored = zero_shot_found(folder) if self._is_scored(experiment) else None
+        return self._is_scored_zero_shot(experiment, scored) and self._is_decoded(folder)
 
     def is_kept(self, experiment: Experiment) -> bool:
         """Whether the kept ledger holds an experiment, of these settings and data."""
@@ -191,6 +191,14 @@ class Runner:
             for corpus in unseen
             if isinstance(scored[corpus], Mapping)
         )
+
+    def _is_decoded(self, folder: Path) -> bool:
+        """Whether the posteriors of all targets are there and whole, which the ledger reads."""
+        targets = {*read_result(folder / RESULT)["targets"], *read_zero_shot(folder / ZERO_SHOT)["targets"]}
+        try:
+            return targets <= read_posteriors(folder, "test").corpora.keys()
+        except InputError:
+            return False
 
     def _is_scored(self, experiment: Experiment) -> bool:
         folder = self.grid.folder(experiment)

@@ -108,16 +108,16 @@ class DoneList:
 
         Args:
             experiment: its folder, below that of the grid.
-            stamp: of its settings, data and files.
+            stamp: of its settings, data and files; "" of one that is not done.
         """
-        if self._stamps.get(experiment) != stamp:
+        if stamp and self._stamps.get(experiment) != stamp:
             with suppress(OSError):
                 lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
                 self._stamps = dict(line.split("\t") for line in lines if line.count("\t") == 1)
-        return self._stamps.get(experiment) == stamp
+        return stamp != "" and self._stamps.get(experiment) == stamp
 
     def add(self, experiment: str, stamp: str) -> None:
-        """Add an experiment, unless it is there.
+        """Add an experiment, unless it is there or not done.
 
         Args:
             experiment: as of `has`.
@@ -126,7 +126,7 @@ class DoneList:
         Raises:
             InputError: the disk is full or the place cannot be written.
         """
-        if not self.has(experiment, stamp):
+        if stamp and not self.has(experiment, stamp):
             append_text(self.path, f"{experiment}\t{stamp}\n")
 
 

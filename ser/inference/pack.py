@@ -302,10 +302,9 @@ def _metrics(members: Sequence[_Member], model: Model) -> dict[str, Any]:
     data, result = members[0].data, members[0].result
     test, valid = result["targets"], result["valid"]
     if len(members) > 1:
-        test = {}
+        test, decoded = {}, [read_posteriors(m.folder, result["part"]) for m in members]
         for corpus, part in data.parts(result["part"]).items():
-            decoded = [read_posteriors(m.folder, part.name).of(corpus, part.ids, part.classes) for m in members]
-            posteriors = np.stack(decoded).mean(0, np.float64)
+            posteriors = np.stack([d.of(corpus, part.ids, part.classes) for d in decoded]).mean(0, np.float64)
             test[corpus] = score_part(part, posteriors.argmax(1), posteriors)
         valid, routes = {}, model.network.routes()
         for corpus, part in data.parts("valid").items():

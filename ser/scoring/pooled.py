@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from ser.common.run_folder import answers_path, result_path
 from ser.config import Experiment, ExperimentReader, differences
 from ser.config.metrics import columns, scores
 from ser.scoring.files import RESCORE, read_answers, read_result
-from ser.scoring.posteriors import read_posteriors
+from ser.scoring.posteriors import Posteriors, read_posteriors
 from ser.scoring.results_table import budget_notes, result_paths, setting_columns, settings_of, varied_settings
 
 RESAMPLES = 2000
 COVERAGE = 0.95
+HELD = 256  # archives of posteriors that are held while pools are read
 Interval = tuple[float, float]
 
 
@@ -95,11 +97,12 @@ def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
                 key = (str(exp_dir), result["combination"], target, path.parents[1].name)
                 groups.setdefault(key, []).append((result, path.parent))
     found, reader = [], ExperimentReader()
+    read = lru_cache(HELD)(read_posteriors)  # of all targets of a run together
     for (_, _, target, cell), runs in groups.items():
         pool = _pool(target, cell, runs, reader)
         found.append(pool)
         if ensembles and len(pool.seeds) > 1 and not pool.is_baseline:  # a baseline has no posteriors
-            found.append(_ensemble(pool, runs))
+            found.append(_ensemble(pool, runs, read))
     if ensembles and all(pool.members == 1 for pool in found):
         raise InputError(
             f"no network below {', '.join(map(str, exp_dirs))} has several seeds", "--ensemble", "train more"
@@ -170,7 +173,7 @@ def _settings(runs: Sequence[tuple[dict[str, Any], Path]], reader: ExperimentRea
     return first
 
 
-def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
+def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]], read: Callable[[Path, str], Posteriors]) -> Pool:
     """The mean of the posteriors of the seeds of a pool, fold by fold, as one seed."""
     classes = runs[0][0]["targets"][pool.target]["classes"]
     total = np.zeros((len(pool.speakers), len(classes), len(classes)))
@@ -184,7 +187,7 @@ def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
             part = result["part"]
             path = result_path(folder, part)
             table, rows = answers_path(path), read_answers(path, pool.target)
-            posteriors = read_posteriors(folder, part).of(pool.target, [str(row[0]) for row in rows], classes)
+            posteriors = read(folder, part).of(pool.target, [str(row[0]) for row in rows], classes)
             own = {}
             for (utterance, speaker, label, hypothesis, _), values in zip(rows, posteriors, strict=True):
                 key = str(utterance)

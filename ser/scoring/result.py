@@ -110,6 +110,8 @@ def read_train(data: Data, folder: Path) -> dict[str, Any]:
 
 def _decoded(folder: Path, name: str, parts: Mapping[str, Part]) -> dict[str, np.ndarray]:
     """Posteriors by corpus, which must be of the model that is there."""
+    if not parts:
+        return {}
     model, decoded, found = digest(folder / MODEL), read_posteriors(folder, name), {}
     for corpus, part in parts.items():
         if decoded.entry(corpus)["model"] != model:

@@ -361,6 +361,27 @@ def test_iemocap_is_found_in_its_folder_too(tmp_path):
     assert len(found("iemocap", tmp_path)) == len(FILES["iemocap"])
 
 
+def test_a_missing_iemocap_session_is_an_error(tmp_path, tree):
+    folder = tree("iemocap")
+    shutil.rmtree(folder / "Session3")
+    with refuses("8 of 10 speakers"):
+        run("iemocap", folder, tmp_path / "data", allow_partial=False)
+    for session in folder.glob("Session*"):
+        shutil.rmtree(session)
+    with refuses("holds no Session1 to Session5"):
+        found("iemocap", folder)
+
+
+def test_an_iemocap_session_of_other_names_is_left_out_of_a_partial_copy(tmp_path, tree):
+    folder = tree("iemocap")
+    for path in (folder / "Session2" / "sentences" / "wav").rglob("*.wav"):
+        path.rename(path.with_name(f"copy of {path.name}"))
+    with refuses("none of its", where="Session2/sentences/wav"):
+        run("iemocap", folder, tmp_path / "data", allow_partial=False)
+    run("iemocap", folder, tmp_path / "data")
+    assert "Session2/sentences/wav\tnone of its" in (tmp_path / "data" / "left_out.tsv").read_text()
+
+
 def test_iemocap_whole_dialogues_and_the_raters_own_files_are_no_turns(tree):
     folder = tree("iemocap")
     write_noise(folder / "Session1/dialog/wav/Ses01F_impro01.wav", 1)

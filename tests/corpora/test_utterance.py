@@ -87,5 +87,5 @@ def test_the_folder_of_another_corpus_is_one_error(tmp_path, strays):
     issues = Issues()
     assert list(audio_files(tmp_path, re.compile(r"03-\d\d\.wav"), issues, strays=strays)) == []
     (issue,) = issues
-    assert (issue.kind, issue.where) == ("files", tmp_path)
+    assert (issue.kind, issue.where) == ("stray files", tmp_path)
     assert "none of its 2 audio files has a name of the corpus" in issue.what

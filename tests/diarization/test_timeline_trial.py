@@ -120,7 +120,7 @@ def test_without_the_decoder_every_window_has_its_likeliest_label(trial):
 
 
 def test_a_corpus_that_was_trained_on_is_not_unseen(trial):
-    with refuses("was trained on two"):
+    with refuses("was trained on it", where="--unseen two"):
         trial.run(read_settings(), viterbi.best_path, ["two"])
 
 

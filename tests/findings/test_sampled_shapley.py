@@ -182,6 +182,18 @@ def test_the_cells_of_a_grid_with_drawn_permutations_suffice(tmp_path, available
         assert {effect.permutations for effect in effects} <= ({4} if available == 16 else {1, 2, 3, 4})
 
 
+@pytest.mark.parametrize(
+    ("asked", "missing"), [("[[c0], [c0, c1], [c0, c2]]", ["c2"]), ("pairs", ["c2"]), ("all", ["c2", "c1 c2"])]
+)
+def test_of_the_sets_that_a_grid_asks_for_those_that_are_not_trained_are_missing(tmp_path, asked, missing):
+    _, design = grid_of(tmp_path, ["c0", "c1", "c2"], asked)
+    cells = [design.cell(frozenset(corpora), design.configurations[0]) for corpora in (["c0"], ["c0", "c1"])]
+    confusions = {(cell, 0): one_speaker(5, 2, 10) for cell in cells}
+    target = make_target("c0", ["a", "b"], ["s"], [1], confusions, "made")
+    mixes, place = design.mixes("c0", target.cells), places(target, design)
+    assert [" ".join(sorted(mix)) for mix, (i,) in zip(mixes, place, strict=True) if i < 0] == missing
+
+
 def test_of_a_grid_with_all_targets_the_stated_error_is_that_of_the_draw():
     """Prefixes of the other targets' permutations are mixes of this one, too."""
     names = design_of(10).corpora

@@ -22,11 +22,13 @@ from stand_ins import StandIns
 from ser.common import InputError, locked
 from ser.common.run_folder import DONE, FAILED, LOG
 from ser.config import Experiment
+from ser.findings.ledger import build_ledger
 from ser.grid import Grid
 from ser.grid.features import grid_statistics
 from ser.grid.run import Runner
-from ser.grid.state import State, claimed, is_locked, read_status
+from ser.grid.state import DoneList, State, claimed, is_locked, read_status
 from ser.grid.status import draw_status, read_grid_status, text_of
+from ser.scoring.posteriors import read_posteriors
 from ser.training import Trainer
 from ser.training.engine import REQUEUE
 
@@ -121,6 +123,17 @@ def test_of_what_other_jobs_have_done_the_list_is_enough(own: StandIns, monkeypa
     attempted.clear()
     Runner(grid, "fourth", job=2).shard(4)
     assert attempted == [grid.experiments[1].folder]  # the first is listed again, as it is now
+
+
+def test_an_experiment_that_is_not_done_is_in_no_list(tmp_path: Path) -> None:
+    done = DoneList(tmp_path / DONE)
+    done.add("a", "")
+    assert not (tmp_path / DONE).exists()
+    (tmp_path / DONE).write_text("a\t\n")  # the end of a line that was cut short
+    assert not done.has("a", "")
+    done.add("a", "x")
+    assert DoneList(tmp_path / DONE).has("a", "x")
+    assert not DoneList(tmp_path / DONE).has("a", "y")
 
 
 def test_a_garbled_list_costs_a_look_at_each(own: StandIns) -> None:
@@ -326,6 +339,42 @@ def test_what_is_damaged_of_a_decoding_is_made_again_with_the_result(own: StandI
     whole = path.read_bytes()
     path.write_bytes(whole[:20])
     (folder / "result.json").unlink()
+    assert Runner(grid, "next").shard(1) == []
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("when", ["interrupted", "removed", "an earlier layout"])
+def test_posteriors_lost_while_others_are_added_are_made_again(own: StandIns, monkeypatch, when: str) -> None:
+    """Zero-shot decoding writes the archive that has the experiment's own posteriors, too."""
+    grid = own.grid(only=("ravdess", "customer_ptbr"))
+    e, folder = grid.experiments[0], grid.folder(grid.experiments[0])
+    result = (folder / "result.json").read_bytes()
+    if when == "interrupted":
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("ser.scoring.posteriors.write_record", full)
+        assert Runner(grid, "full").attempt(e) is not None
+        monkeypatch.undo()
+        with refuses("changed since", where="decode_test/post.ark"):
+            read_posteriors(folder, "test")
+    elif when == "removed":
+        shutil.rmtree(folder / "decode_test")
+    else:
+        (folder / "decode.json").write_text('{"decode_ravdess_test": {"classes": ["a"]}}')
+    assert Runner(grid, "next").attempt(e) is None
+    assert read_posteriors(folder, "test").corpora.keys() == {"ravdess", "customer_ptbr"}
+    assert (folder / "result.json").read_bytes() == result
+    ledger = build_ledger([grid.root], own.exp / "ledger", ["tess", "ravdess", "customer_ptbr"], "command")
+    assert all(problem["folder"] != str(folder) for problem in ledger["problems"])
+
+
+def test_an_experiment_whose_posteriors_are_damaged_is_not_done(own: StandIns) -> None:
+    grid = own.grid()
+    path = grid.folder(grid.experiments[0]) / "decode_test" / "post.ark"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:20])
     assert Runner(grid, "next").shard(1) == []
     assert path.read_bytes() == whole
 

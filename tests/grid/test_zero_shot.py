@@ -1,4 +1,4 @@
-"""What a model says of a corpus that it has not seen."""
+"""What a model answers for a corpus that it has not seen."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_model_without_any_of_the_classes_is_refused(view: UtteranceDataset) -
 
 def test_a_corpus_with_speakers_of_the_training_is_not_unseen(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two readings of one corpus: what a model was trained on is never called unseen."""
-    runner = Runner(SimpleNamespace(unseen=lambda _: ["other"], alone=lambda e, _: e), "a")
+    runner = Runner(SimpleNamespace(root=made.recipe, unseen=lambda _: ["other"], alone=lambda e, _: e), "a")
     data = made.open(made.experiment(corpora="one"))
     part = data.parts("test")["one"]
     for speakers, expected in ((["one4"], {"other": "one4 is a speaker of one, too"}), (["else"], {})):

@@ -91,6 +91,18 @@ def test_segments(model, tmp_path):
     assert "segments:6: odd starts at 2 s and ends at 1 s" in odd.error
 
 
+def test_a_channel_of_a_list(model, tmp_path):
+    stereo = np.concatenate([noise(level=0.3), noise(seed=1, level=0.01)], axis=1)
+    write(tmp_path / "s.wav", stereo)
+    (tmp_path / "wav.scp").write_text("a s.wav\nb s.wav\nc s.wav\n")
+    (tmp_path / "reco2file_and_channel").write_text("a s A\nb s B\n")
+    a, b, c = model.predict(tmp_path / "wav.scp")
+    assert_same(a, model.predict(stereo.T, 8000, channel="0")[0], 1e-4)
+    assert_same(b, model.predict(stereo.T, 8000, channel="1")[0], 1e-4)
+    assert_same(c, model.predict(stereo.T, 8000)[0], 1e-4)
+    assert np.abs(values(a) - values(b)).max() > 1e-3
+
+
 def test_pipes_only_when_they_are_allowed(packed, model, tmp_path, monkeypatch, capsys):
     path = write(tmp_path / "a.wav", noise())
     marker = tmp_path / "ran"

@@ -214,7 +214,7 @@ class Launch:
         return statuses
 
     def _judge(self, job: Job, state: State | None, status: Status) -> None:
-        """What a command's end means, and, where it was stopped, what the queue says of that."""
+        """What a command's end means, and, where it was stopped, what the queue reports of that."""
         code, sent = status
         kind, words = (state.kind, state.reason) if state else (None, "")
         reason = f"exit code {code}" + (": killed, perhaps for want of memory" if code == KILLED else "")

@@ -29,7 +29,7 @@ class Kind(Enum):
 
 
 class State(NamedTuple):
-    """What a scheduler says of a task, with the reason in its words."""
+    """What a scheduler reports of a task, with the reason in its words."""
 
     kind: Kind
     reason: str = ""

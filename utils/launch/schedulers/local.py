@@ -31,7 +31,7 @@ class Local(Scheduler):
         return submission
 
     def states(self, submissions: list[Submission]) -> dict[Task, State]:
-        """Jobs that ended are told once; others take their places."""
+        """Jobs that ended are reported once; others take their places."""
         ended = [task for task, process in self.running.items() if process.poll() is not None]
         for task in ended:
             del self.running[task]
