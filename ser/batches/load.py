@@ -240,9 +240,12 @@ def _train_sets(
 
 def _check_ids(stores: Mapping[str, FeatureStore], data_root: Path) -> None:
     """An utterance id names one utterance in all that an experiment writes."""
+    if len(stores) < 2:  # within a corpus, stage 1 has seen to it
+        return
+    places = {corpus: data_root / corpus for corpus in stores}
     _refuse_shared(
         "utterance",
-        ((cut.id, corpus, data_root / corpus) for corpus, store in stores.items() for cut in store.cuts),
+        ((cut.id, corpus, places[corpus]) for corpus, store in stores.items() for cut in store.cuts),
         "leave one of the two corpora out, or, if they are not versions of one corpus, give one's speakers other names "
         "in its preparer",
     )
