@@ -88,6 +88,7 @@ def test_a_published_package_is_whole_and_has_a_card_for_a_hub(packed, published
     assert not (packed / "README.md").read_text().startswith("---")
 
 
+@pytest.mark.slow
 def test_a_package_is_fetched_by_name_and_revision_and_answers_as_the_folder_does(made, packed, hub, tmp_path):
     pytest.importorskip("huggingface_hub")
     file = min((made.root / "one").glob("one1_*.wav"))

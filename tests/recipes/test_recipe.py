@@ -366,8 +366,8 @@ def test_folds_in_turn_and_then_all_together(prepared: Recipe) -> None:
     assert "UA by chance: one 25.0 %." in done.stdout
 
 
-def test_folds_end_with_the_first_that_fails(prepared: Recipe) -> None:
-    done = replace(prepared, exp="exp").run("--folds", "1 2", "--temporal", "gru", "--tag", "failed")
+def test_folds_end_with_the_first_that_fails(recipe: Recipe) -> None:
+    done = recipe.run("--folds", "1 2", "--temporal", "gru", "--tag", "failed")
     assert "key temporal = 'gru'" in error_of(done)
     assert done.stderr.count("error:") == 1
     assert done.stdout == ""

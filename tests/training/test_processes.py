@@ -42,13 +42,17 @@ def rows(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / EPOCHS).read_text().splitlines()]
 
 
+def slow(*settings: str):
+    return pytest.param(settings, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         ("temporal=none", "pooling=statistics", "network.pooled_norm=batch", "network.head_dropout=0.5"),
-        ("task=unified", "temporal=blstm", "training.adversarial_weight=0.1"),
-        ("temporal=tdnn", "network.adapter_size=4", "batches.batch_size=7", "training.gender_weight=0.3"),
-        ("task=unified", "temporal=lstm", "training.valid_utterances=5"),
+        slow("task=unified", "temporal=blstm", "training.adversarial_weight=0.1"),
+        slow("temporal=tdnn", "network.adapter_size=4", "batches.batch_size=7", "training.gender_weight=0.3"),
+        slow("task=unified", "temporal=lstm", "training.valid_utterances=5"),
     ],
     ids=lambda settings: settings[0] + settings[1],
 )
@@ -98,6 +102,7 @@ def test_an_ended_training_of_two_processes_goes_on_bit_for_bit(made, straight, 
     assert all(ours[name].equal(theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_named(made, tmp_path):
     process = start(made, tmp_path, *LONG)
     wait_for_epochs(process, tmp_path, 2)
@@ -119,6 +124,7 @@ def test_torchrun_starts_the_processes_as_well(made, straight, tmp_path):
     assert all(ours[name].equal(theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
