@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import gc
 import os
 import sys
 import warnings
@@ -83,6 +84,7 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
     def run(*args: Any, **kwargs: Any) -> int:
         from ser.common.records import unchecked_note  # which imports this module
 
+        gc.set_threshold(100_000, 50, 50)  # what a program imports and reads lives to its end, and has few cycles
         form, warnings.formatwarning = warnings.formatwarning, _one_line
         streams = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = map(SafeStream, streams)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -50,7 +49,6 @@ def main(arguments: list[str] | None = None) -> int:
         "of a split of many folds, only that of the experiment is written",
     )
     options = parser.parse_args(arguments)
-    gc.set_threshold(100_000, 50, 50)  # utterances live to the end, and none is part of a cycle
     protocol = read_protocol(options.corpus, options.recipe)
     preparer = load_preparer(protocol.preparer, options.recipe)
     if options.download:

@@ -144,15 +144,23 @@ def statistics(folder: Path, n: int) -> None:
 
 
 def start(folder: Path, n: int) -> None:
-    """A training up to its first step."""
-    from ser.training import Trainer
+    """A training up to its first step, in a program as those of steps/ are."""
+    from ser.common import guarded
 
-    data = open_corpus(folder)
-    data.check_confounded("speaker")
-    (folder / "run").mkdir(exist_ok=True)
-    parts = data.parts("train"), data.parts("valid")
-    trainer = Trainer(data.experiment, folder / "run", data.heads, *parts, data.hashes(), data.warnings())
-    trainer.run_steps(1)
+    @guarded
+    def train() -> int:
+        from ser.training import Trainer
+
+        data = open_corpus(folder)
+        data.check_confounded("speaker")
+        (folder / "run").mkdir(exist_ok=True)
+        parts = data.parts("train"), data.parts("valid")
+        trainer = Trainer(data.experiment, folder / "run", data.heads, *parts, data.hashes(), data.warnings())
+        trainer.run_steps(1)
+        return 0
+
+    if train():
+        sys.exit("error: no training")
 
 
 def decode(folder: Path, n: int) -> None:
