@@ -179,7 +179,7 @@ fi
 
 if wanted 7; then
   log "stage 7: results"
-  python "$SER_ROOT/steps/tables.py" --verbose "$verbose" --recipe "${recipe#"$SER_ROOT/"}/run.sh" "$(realpath -m --relative-to=. "$exp")"
+  python "$SER_ROOT/steps/tables.py" --verbose "$verbose" --recipe "${recipe#"$SER_ROOT/"}/run.sh" "$exp"
 fi
 exit
 }

@@ -29,6 +29,9 @@ if [[ $folds == all ]]; then
     number=$(count_folds)
   fi
   folds=$(seq -s " " 2 "$number")
+else # a fold that no corpus has is refused before the first one runs
+  python "$SER_ROOT/steps/configure.py" --preset "$preset" --recipe "$recipe" --plan "$data" "$dump" "$exp" "corpora=[$corpora]" \
+    "${config_options[@]#--}" ${split:+"split=$split"} "fold=$(tr ' ' '\n' <<< "$folds" | sort -n | tail -n 1)" > /dev/null
 fi
 for fold in $folds; do
   run_fold "$fold"

@@ -112,6 +112,8 @@ def init_corpus(
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError("a name of lower-case letters, digits and _, such as mine", name)
+    if (ROOT / "conf" / "corpora" / f"{name}.yaml").is_file():
+        raise InputError("the name of a corpus of the toolkit", name, "choose another name, such as my_" + name)
     recognised = recognise(table, _pairs("--column", columns), _pairs("--label", labels))
     out = out or ROOT / "egs" / name
     path = out / "conf" / "corpora" / f"{name}.yaml"
@@ -171,6 +173,9 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
     written = [dict(zip(header, row, strict=True)) for row, _ in rows]
     counts = Counter(row[found["emotion"]] for row in written if row[found["emotion"]])
     by_hand = {folded(label): name or None for label, name in labels.items()}
+    if absent := [label for label in labels if folded(label) not in map(folded, counts)]:
+        what = f"no such label in the column {found['emotion']}, which has {', '.join(counts) or 'none'}"
+        raise InputError(what, f"--label {absent[0]}={labels[absent[0]]}")
     classes = {word: name for name, words in LABELS.items() for word in words.split()}
     mapped = {label: by_hand.get(folded(label), classes.get(plain(without_accents(label)))) for label in counts}
     parts = {row[found["split"]].casefold() for row in written} if "split" in found else set()

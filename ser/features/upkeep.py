@@ -65,11 +65,7 @@ def listed_archives(dump: Path) -> str:
 
 
 def _in_words(features: dict[str, Any]) -> str:
-    f = features
-    return (
-        f"{f['sampling_rate']} Hz, {f['window']} {f['frame_length']}/{f['frame_shift']}, floor {f['floor']:g}, "
-        f"{f['storage']}"
-    )
+    return ", ".join(f"{key} {value}" for key, value in features.items() if key != "version")
 
 
 def _date(seconds: float) -> str:

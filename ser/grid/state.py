@@ -13,7 +13,7 @@ from typing import Any
 
 from ser.common import InputError, read_json, write_json
 from ser.common.files import append_text, hold, lock_file
-from ser.common.run_folder import EXPERIMENT_LOCK, FAILED, RESULT, TRAINING_LOCK, ZERO_SHOT, is_scored
+from ser.common.run_folder import EXPERIMENT_LOCK, FAILED, RESULT, TRAINING_LOCK, ZERO_SHOT, is_scored, posteriors_path
 from ser.config import Experiment
 from ser.scoring.files import read_finished, read_train, read_zero_shot
 
@@ -55,7 +55,7 @@ def read_status(folder: Path, experiment: Experiment, unseen: Sequence[str]) -> 
     failure = read_failure(folder)
     if failure is not None:
         return RunStatus(State.FAILED, failure.error, folder / failure.log)
-    if not is_scored(folder):
+    if not is_scored(folder) or not posteriors_path(folder, "test").is_file():
         return RunStatus(State.MISSING)
     problem = wrong_with(folder, experiment)
     if problem:
@@ -68,7 +68,7 @@ def wrong_with(folder: Path, experiment: Experiment) -> str:
     """What is wrong with result.json; "" for nothing. It has to be whole, of this experiment and its training."""
     path = folder / RESULT
     try:
-        result, train = read_finished(folder)
+        result, train = read_finished(folder, answers=True)
         train = train or read_train(folder)
     except InputError as error:
         return str(error)
@@ -82,7 +82,7 @@ def zero_shot_found(folder: Path) -> dict[str, Any] | None:
     None where there is no such file, or it is of another model.
     """
     try:
-        found, train = read_zero_shot(folder / ZERO_SHOT), read_train(folder)
+        found, train = read_zero_shot(folder / ZERO_SHOT, answers=True), read_train(folder)
         same = all(found[key] == train[key] for key in HASHES)
         return {**{c: found["target_hashes"][c] for c in found["targets"]}, **found["left_out"]} if same else None
     except (InputError, LookupError, TypeError):

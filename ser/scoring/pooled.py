@@ -113,9 +113,11 @@ def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
 def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], reader: ExperimentReader) -> Pool:
     found = {(result["seed"], result["fold"]) for result, _ in runs}
     seeds, folds = sorted({s for s, _ in found}), sorted({f for _, f in found})
-    missing = [f"seed {s} fold {f}" for s in seeds for f in folds if (s, f) not in found]
-    if missing:
-        raise InputError(f"{missing[0]} is missing, of which other seeds have it", runs[0][1].parent, "run it")
+    if missing := [(s, f) for s in seeds for f in folds if (s, f) not in found]:
+        seed, fold = missing[0]
+        what = f"seed {seed} fold {fold} is missing, of which other seeds have it"
+        fix = f"run it (--seed {seed} --fold {fold}), or remove the folders of seed {seed}"
+        raise InputError(what, runs[0][1].parent, fix)
     classes = runs[0][0]["targets"][target]["classes"]
     index = {name: i for i, name in enumerate(classes)}
     sums: dict[str, np.ndarray] = {}  # by speaker

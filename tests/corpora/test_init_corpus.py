@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from conftest import refuses
 from openpyxl import Workbook
 
 from ser.cli import main
@@ -53,6 +54,17 @@ def init(tmp_path, capsys):
         return code, printed.out + printed.err
 
     return run
+
+
+def test_a_corpus_of_the_toolkit_is_not_replaced(rows, tmp_path, init):
+    code, text = init(written(tmp_path / "t.csv", rows), "--force", "true", name="savee")
+    assert code == 1
+    assert "error: savee: the name of a corpus of the toolkit; choose another name" in text
+
+
+def test_a_label_that_the_table_lacks_is_refused(rows, tmp_path):
+    with refuses("no such label in the column Gefühl, which has Wütend", where="--label Wutend=angry"):
+        recognise(written(tmp_path / "t.csv", rows), {}, {"Wutend": "angry"})
 
 
 @pytest.mark.parametrize(("part", "is_split"), [("train", True), ("1", False)])

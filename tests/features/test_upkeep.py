@@ -54,7 +54,7 @@ def test_list_counts_archives_and_entries_by_corpus_and_settings(made):
     size = sum(path.stat().st_size for path in archives(made) if path.parts[-4] == "two")
     assert one.split()[:2] == ["one", settings]
     assert two.split()[:2] == ["two", settings]
-    assert "8000 Hz, hann 512/128, floor 1e-10, int16" in two
+    assert "sampling_rate 8000, frame_length 512, frame_shift 128, window hann, floor 1e-10, storage int16" in two
     assert two.split("int16")[1].split()[:4] == ["1", "24", "0", f"{size / 1e6:.1f}"]
 
 

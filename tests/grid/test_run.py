@@ -370,13 +370,20 @@ def test_posteriors_lost_while_others_are_added_are_made_again(own: StandIns, mo
     assert all(problem["folder"] != str(folder) for problem in ledger["problems"])
 
 
-def test_an_experiment_whose_posteriors_are_damaged_is_not_done(own: StandIns) -> None:
+@pytest.mark.parametrize("name", ["decode_test/post.ark", "result.tsv"])
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_experiment_whose_posteriors_or_answers_are_damaged_is_not_done(
+    own: StandIns, name: str, gone: bool
+) -> None:
     grid = own.grid()
-    path = grid.folder(grid.experiments[0]) / "decode_test" / "post.ark"
+    path = grid.folder(grid.experiments[0]) / name
     whole = path.read_bytes()
-    path.write_bytes(whole[:20])
+    path.unlink() if gone else path.write_bytes(whole[:20])
+    if gone or name == "result.tsv":  # the bytes of archives are not read for the status
+        assert states(grid)[grid.experiments[0].folder] is not State.DONE
     assert Runner(grid, "next").shard(1) == []
     assert path.read_bytes() == whole
+    assert set(states(grid).values()) == {State.DONE}
 
 
 def test_results_of_other_data_are_refused_and_never_mixed(own: StandIns, tmp_path: Path) -> None:

@@ -366,6 +366,13 @@ def test_folds_in_turn_and_then_all_together(prepared: Recipe) -> None:
     assert "UA by chance: one 25.0 %." in done.stdout
 
 
+@pytest.mark.slow
+def test_a_fold_that_no_corpus_has_is_refused_before_the_first_one(prepared: Recipe) -> None:
+    done = replace(prepared, exp="exp").run("--folds", "1 9", "--tag", "nine")
+    assert "fold = 9: split strict of one, two has folds 1 to 4" in error_of(done)
+    assert not (prepared.folder / "exp_nine").exists()
+
+
 def test_folds_end_with_the_first_that_fails(recipe: Recipe) -> None:
     done = recipe.run("--folds", "1 2", "--temporal", "gru", "--tag", "failed")
     assert "key temporal = 'gru'" in error_of(done)
