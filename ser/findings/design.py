@@ -49,8 +49,7 @@ class Design:
                 theirs.
         """
         sources = self.sources(target)
-        listed = self.sets is not None or self.drawn or len(sources) > MOST_OF_ALL
-        if cells is not None and listed:
+        if cells is not None and (self.sets is not None or self.drawn or len(sources) > MOST_OF_ALL):
             sets = [*(frozenset(cell.corpora) for cell in cells), *(self.sets or ())]
             found = {frozenset(), *(s - {target} for s in sets if target in s and s <= {*self.corpora})}
             if self.drawn:

@@ -173,7 +173,7 @@ class Runner:
         """Whether all results are there, whole, and of these settings and data."""
         folder = self.grid.folder(experiment)
         scored = zero_shot_found(folder) if self._is_scored(experiment) else None
-        return self._is_scored_zero_shot(experiment, scored) and self._is_decoded(folder)
+        return self._is_scored_zero_shot(experiment, scored) and self._is_decoded(folder, scored or {})
 
     def is_kept(self, experiment: Experiment) -> bool:
         """Whether the kept ledger holds an experiment, of these settings and data."""
@@ -192,9 +192,10 @@ class Runner:
             if isinstance(scored[corpus], Mapping)
         )
 
-    def _is_decoded(self, folder: Path) -> bool:
+    def _is_decoded(self, folder: Path, scored: Mapping[str, Any]) -> bool:
         """Whether the posteriors of all targets are there and whole, which the ledger reads."""
-        targets = {*read_result(folder / RESULT)["targets"], *read_zero_shot(folder / ZERO_SHOT)["targets"]}
+        unseen = [corpus for corpus, found in scored.items() if isinstance(found, Mapping)]  # others were left out
+        targets = {*read_result(folder / RESULT)["targets"], *unseen}
         try:
             return targets <= read_posteriors(folder, "test").corpora.keys()
         except InputError:
