@@ -59,10 +59,10 @@ def preview(options: argparse.Namespace, experiment: Experiment) -> int:
         hint = did_you_mean(key, known, cutoff=0)
         raise InputError(f"no such utterance in {', '.join(sets)}{hint}", f"--preview {key}")
     speaker = read_table(found[0].train / "utt2spk").get(key, "")
-    voices = found[0].voices().without(speaker)
+    babble_pool = found[0].babble_pool().exclude_speaker(speaker)
     out = options.out or options.folder / "preview" / key
     rate = build_frontend(experiment).sampling_rate
-    for path in write_preview(found[0].cuts[key], voices, found[0].augment, rate, out):
+    for path in write_preview(found[0].cuts[key], babble_pool, found[0].augment, rate, out):
         print(path)
     return 0
 

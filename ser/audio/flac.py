@@ -72,18 +72,18 @@ def _counted(path: Path, data: bytes) -> bytes:
     """A stream whose header has the number of samples that there are."""
     import miniaudio
 
-    (rate, _, promised), end = _stream_info(data), last_sample(data)
-    if promised == end or not rate:
+    (rate, _, declared), end = _stream_info(data), last_sample(data)
+    if declared == end or not rate:
         return data
     try:
         there = miniaudio.flac_read_f32(_with_length(data, 0)).num_frames
     except miniaudio.DecodeError:
         there = 0
-    if there < promised:
-        raise damaged(f"truncated: {there} of {promised} samples", path)
+    if there < declared:
+        raise damaged(f"truncated: {there} of {declared} samples", path)
     if there != end:
         raise damaged(f"truncated or damaged behind {there} samples", path)
-    count = f"counts {promised} of {there} samples" if promised else "gives no size"
+    count = f"counts {declared} of {there} samples" if declared else "gives no size"
     warnings.warn(f"{path}: the header {count}; read to the end of the file", stacklevel=5)
     return _with_length(data, there)
 

@@ -43,14 +43,14 @@ class _Stream:
     Attributes:
         kind: what all their headers have in common.
         header: the frame with the length (Xing, Info, VBRI), which has no samples; b"" where there is none.
-        promised: frames by that header; 0 where it has none.
+        declared: frames by that header; 0 where it has none.
         frames: found.
         parts: where these lie in the file; more than one where something else lies between.
     """
 
     kind: tuple[int, bool]
     header: bytes = b""
-    promised: int = 0
+    declared: int = 0
     frames: int = 0
     parts: list[tuple[int, int]] = field(default_factory=list)
 
@@ -72,10 +72,10 @@ def mp3_streams(path: Path, data: Bytes) -> list[bytes] | None:
     """
     streams, regular = _walk(path, data)
     for stream in streams:
-        if stream.promised > stream.frames + 1:  # some count the frame of the header too
-            there, promised = (n * stream.samples_per_frame for n in (stream.frames, stream.promised))
-            raise damaged(f"truncated: {there} of {promised} samples", path)
-    if regular and len(streams) == 1 and streams[0].promised == streams[0].frames and _has_xing(streams[0]):
+        if stream.declared > stream.frames + 1:  # some count the frame of the header too
+            there, declared = (n * stream.samples_per_frame for n in (stream.frames, stream.declared))
+            raise damaged(f"truncated: {there} of {declared} samples", path)
+    if regular and len(streams) == 1 and streams[0].declared == streams[0].frames and _has_xing(streams[0]):
         return None
     return [_TAG + _header(s) + b"".join(data[a:b] for a, b in s.parts) for s in streams if s.frames]
 
@@ -100,12 +100,12 @@ def _walk(path: Path, data: Bytes) -> tuple[list[_Stream], bool]:
             raise damaged("truncated: it ends within a frame of MP3", path)
         header = _length_header(data, at, kind)
         stream = streams[-1] if streams else None
-        full = stream is not None and 0 < stream.promised == stream.frames
+        full = stream is not None and 0 < stream.declared == stream.frames
         if stream is None or new or header is not None or full or kind != stream.kind:
             stream = _Stream(kind)
             streams.append(stream)
             if header is not None:
-                stream.header, stream.promised = data[at : at + size], header
+                stream.header, stream.declared = data[at : at + size], header
         if header is None:
             stream.frames += 1
             if stream.parts and stream.parts[-1][1] == at:

@@ -348,9 +348,9 @@ def _check_sizes(path: Path, log: str) -> None:
         return  # `wav_source` has looked, and a wrong size of the whole does no harm
     if "truncated file" in log:  # VOC
         raise damaged("truncated", path)
-    for promised, there in re.findall(r" (\d+) \(?should be (\d+)", log):
-        if int(there) < int(promised) < PIPED_SIZES[1].start:
-            raise damaged(f"truncated: {int(there)} of {int(promised)} bytes", path)
+    for declared, there in re.findall(r" (\d+) \(?should be (\d+)", log):
+        if int(there) < int(declared) < PIPED_SIZES[1].start:
+            raise damaged(f"truncated: {int(there)} of {int(declared)} bytes", path)
 
 
 def _check_sphere(path: Path, frames: int) -> None:

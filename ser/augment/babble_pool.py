@@ -44,7 +44,7 @@ class BabblePool:
             found.setdefault(self.speakers[name], []).append(position)
         return found
 
-    def without(self, speaker: str) -> BabblePool:
+    def exclude_speaker(self, speaker: str) -> BabblePool:
         """Those of all other speakers; the ids are looked up one by one, not listed."""
         others = _Others(self.ids, self._positions.get(speaker, []))
         return BabblePool(self.cuts, self.speakers, others, self.left_out | {speaker})

@@ -36,27 +36,27 @@ def copy_id(utterance_id: str, number: int) -> str:
     return f"{utterance_id}-copy{number}"
 
 
-def sample_transforms(utterance_id: str, number: int, augment: Augment, voices: BabblePool) -> list[dict[str, Any]]:
+def sample_transforms(utterance_id: str, number: int, augment: Augment, pool: BabblePool) -> list[dict[str, Any]]:
     """What is done to copy `number`, from 1, of an utterance, in order: `{"kind": name, ...values}` each.
 
     Kinds come evenly: an utterance goes through all of them, in an order of its own, before one comes again.
 
     Args:
-        voices: of other speakers of the same training part.
+        pool: of other speakers of the same training part.
     """
     names = list(augment.kinds)
     order = np.random.default_rng(derive_seed("kinds", utterance_id, augment.digest)).permutation(len(names))
     turn = (number - 1) * augment.chain
     chosen = {names[order[(turn + i) % len(names)]] for i in range(augment.chain)}
     rng = copy_rng(utterance_id, number, augment.digest)
-    return [{"kind": name, **augment.kinds[name].randomize_parameters(rng, voices)} for name in names if name in chosen]
+    return [{"kind": name, **augment.kinds[name].randomize_parameters(rng, pool)} for name in names if name in chosen]
 
 
 def apply_transforms(
-    samples: np.ndarray, rate: int, steps: Sequence[Mapping[str, Any]], augment: Augment, voices: BabblePool
+    samples: np.ndarray, rate: int, steps: Sequence[Mapping[str, Any]], augment: Augment, pool: BabblePool
 ) -> np.ndarray:
     """Apply the transforms of the steps: float32, (samples,), at `rate` Hz."""
     for step in steps:
         values = {key: value for key, value in step.items() if key != "kind"}
-        samples = augment.kinds[step["kind"]].apply(samples, rate, values, voices)
+        samples = augment.kinds[step["kind"]].apply(samples, rate, values, pool)
     return samples

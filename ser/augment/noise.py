@@ -149,13 +149,13 @@ class Noise(Transform):
         """Names of the recordings and digests of what they hold; none for made noise."""
         return sound_files(self.folder, "noise", self.cache) if self.folder else {}
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
+    def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
         """Raises InputError where babble is the only colour, and there is nobody else."""
         if self.folder:
             file = one_of(rng, shares(tuple(self.sources()))[0])
             values = {"file": file, "audio_digest": self.sources()[file], "place": float(rng.random())}
             return {"snr": draw_within(rng, self.snr), **values}
-        others = voices.ids if voices else []
+        others = pool.ids if pool else []
         colours = [colour for colour in self.colours if colour != BABBLE or others]
         if not colours:
             raise InputError(
@@ -164,22 +164,22 @@ class Noise(Transform):
                 f"add one of {', '.join(COLOURS)}",
             )
         colour = one_of(rng, colours)
-        if voices is None or colour != BABBLE:
+        if pool is None or colour != BABBLE:
             return {"snr": draw_within(rng, self.snr), "colour": colour, "seed": int(rng.integers(2**63))}
         count = min(int(rng.integers(self.talkers[0], self.talkers[1] + 1)), len(others))
         chosen = rng.choice(len(others), count, replace=False)
-        talkers = [{**voices.content(others[number]), "place": float(rng.random())} for number in chosen]
+        talkers = [{**pool.content(others[number]), "place": float(rng.random())} for number in chosen]
         return {"snr": draw_within(rng, self.babble_snr), "colour": BABBLE, "talkers": talkers}
 
-    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
         """Raises InputError where a recording, or an utterance in babble, is not what it was when it was drawn."""
         if not samples.any():
             return samples.copy()
         if "file" in values:
             path = drawn_file(self.folder, self.sources(), values)
             noise = _recorded(path, values["place"], len(samples), rate)
-        elif voices is not None and values["colour"] == BABBLE:
-            noise = _babble(values["talkers"], len(samples), rate, voices)
+        elif pool is not None and values["colour"] == BABBLE:
+            noise = _babble(values["talkers"], len(samples), rate, pool)
         else:
             noise = coloured(values["colour"], len(samples), values["seed"])
         loud = rms(noise)
@@ -200,14 +200,14 @@ def coloured(colour: str, size: int, seed: int) -> np.ndarray:
     return noise[:size]
 
 
-def _babble(talkers: Sequence[Mapping[str, Any]], size: int, rate: int, voices: BabblePool) -> np.ndarray:
+def _babble(talkers: Sequence[Mapping[str, Any]], size: int, rate: int, pool: BabblePool) -> np.ndarray:
     """`size` samples of some utterances at once, as loud as each other where voiced; silent ones add nothing."""
     total = np.zeros(size, np.float32)
     for talker in talkers:
         name = talker["utterance"]
-        if {**voices.content(name), "place": talker["place"]} != talker:
+        if {**pool.content(name), "place": talker["place"]} != talker:
             raise InputError("not what it was when babble was made of it", name, "run stage 2")
-        voice = voices.samples(name, rate)
+        voice = pool.samples(name, rate)
         if not is_silent(voice):
             voice = voice - voice.mean()
             start = int(talker["place"] * len(voice))

@@ -22,20 +22,20 @@ LEVELS = 80  # decibels that a picture shows
 SHOWN = ("snr", "colour", "file", "alpha", "rt60", "kbps", "low", "high", "decibels", "factor")
 
 
-def write_preview(cut: Cut, voices: BabblePool, augment: Augment, rate: int, out: Path) -> Iterator[Path]:
+def write_preview(cut: Cut, pool: BabblePool, augment: Augment, rate: int, out: Path) -> Iterator[Path]:
     """original.wav and <kind>.wav at `rate` Hz, float32 so that nothing is clipped, and spectrograms.png.
 
     Args:
-        voices: of other training speakers.
+        pool: of other training speakers.
     """
     import soundfile
 
     samples, own_rate = read_cut(cut)
     shown = {"original": ("", resample(samples, own_rate, rate))}
     for name, kind in augment.kinds.items():
-        values = kind.randomize_parameters(copy_rng(cut.id, 1, f"preview {name}"), voices)
+        values = kind.randomize_parameters(copy_rng(cut.id, 1, f"preview {name}"), pool)
         try:
-            changed = apply_transforms(shown["original"][1], rate, [{"kind": name, **values}], augment, voices)
+            changed = apply_transforms(shown["original"][1], rate, [{"kind": name, **values}], augment, pool)
         except TooShort as error:
             print(f"{name}: left out: {error}")
             continue

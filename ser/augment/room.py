@@ -66,14 +66,14 @@ class Room(Transform):
         settings = {key: value for key, value in asdict(self).items() if key not in ("folder", "cache")}
         return Path(self.cache) / f"rooms-{digest([BANK_VERSION, BANK_RATE, settings])}.npz"
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
+    def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
         if self.folder:
             file = one_of(rng, shares(tuple(self.sources()))[0])
             return {"file": file, "audio_digest": self.sources()[file]}
         response = one_of(rng, shares(range(self.count))[0])
         return {"bank": self.bank.stem, "response": response, **self._bank()[1][response]}
 
-    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
         if not samples.any():
             return np.zeros_like(samples)
         from scipy.signal import oaconvolve

@@ -1,4 +1,4 @@
-"""The kinds in use with their settings, built from the section of an experiment."""
+"""The kinds in use with their settings, from_registry from the section of an experiment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, get_origin, get_type_hints
 
 from ser.augment.transforms import Transform
 from ser.common import digest
-from ser.config.registry import KINDS, built
+from ser.config.registry import KINDS, from_registry
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def augmentation(values: Mapping[str, Any], rooms: Path) -> Augment:
 
 
 def _built(name: str, values: Mapping[str, Any], rooms: Path) -> Transform:
-    kind = built(KINDS, name)
+    kind = from_registry(KINDS, name)
     hints = get_type_hints(kind)
     given = {key: tuple(value) if get_origin(hints[key]) is tuple else value for key, value in values.items()}
     if "cache" in hints:

@@ -6,8 +6,6 @@ The digest names all that it follows from, so a set that is there is right, and 
 from __future__ import annotations
 
 import copy
-import gzip
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +15,8 @@ from typing import Any
 from ser.augment.babble_pool import BabblePool
 from ser.augment.copies import VERSION, copy_id, sample_transforms
 from ser.augment.settings import Augment
-from ser.common import InputError, atomic_path, digest, write_text
+from ser.common import InputError, digest, write_text
+from ser.common.json_lines import read_json_lines, write_json_lines
 from ser.corpora.cuts import Cut, read_cuts
 from ser.corpora.kaldi import read_table, spk2utt, write_table
 
@@ -53,7 +52,7 @@ class TrainSet:
         """Whether it is all there."""
         return (self.folder / "cuts.jsonl.gz").is_file()  # written last
 
-    def voices(self) -> BabblePool:
+    def babble_pool(self) -> BabblePool:
         """The originals, of whom babble is made."""
         return BabblePool(self._originals(), read_table(self.train / "utt2spk"))
 
@@ -61,14 +60,14 @@ class TrainSet:
         """Draw the copies; write the data dir (no wav.scp: copies are made again wherever their features are), the
         cuts of originals and copies, and in left_out.tsv the copies that cannot be made."""
         folder, utt2spk = self.folder, read_table(self.train / "utt2spk")
-        with gzip.open(self.train.parents[1] / "cuts.jsonl.gz", "rt", encoding="utf-8") as file:
-            rows = {row["id"]: row for row in map(json.loads, file) if row["id"] in utt2spk}
+        cuts = read_json_lines(self.train.parents[1] / "cuts.jsonl.gz", dict, "a cut manifest")
+        rows = {row["id"]: row for row in cuts if row["id"] in utt2spk}
         lines, utt2uniq, left_out = [], {key: key for key in utt2spk}, []
-        voices = self.voices()
-        beside = {speaker: voices.without(speaker) for speaker in dict.fromkeys(utt2spk.values())}
+        babble_pool = self.babble_pool()
+        others_of = {speaker: babble_pool.exclude_speaker(speaker) for speaker in dict.fromkeys(utt2spk.values())}
         for key in utt2spk:
             lines.append(rows[key])
-            others = beside[utt2spk[key]]
+            others = others_of[utt2spk[key]]
             for number in range(1, self.examples):
                 steps = sample_transforms(key, number, self.augment, others)
                 short = self._too_short(rows[key]["duration"], steps)
@@ -87,8 +86,7 @@ class TrainSet:
             write_table(folder / name, table)
         write_text(folder / "left_out.tsv", "".join(left_out))
         lines.sort(key=lambda row: row["id"].encode())
-        with atomic_path(folder / "cuts.jsonl.gz") as temporary, gzip.GzipFile(temporary, "wb", mtime=0) as file:
-            file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in lines)
+        write_json_lines(folder / "cuts.jsonl.gz", lines)
 
     def counts(self) -> dict[str, Counter[str]]:
         """Utterances by class before and with copies, and copies by kind; "too short" are those that cannot be."""

@@ -1,8 +1,8 @@
 """Kinds of perturbation of a waveform (da Silva et al. 2020; speed: Ko et al. 2015), and what all of them share.
 
-A kind draws what it does, `values = kind.randomize_parameters(rng, voices)`, JSON-able and complete, and does it,
-`kind.apply(samples, rate, values, voices)`, without drawing anything: from its values alone a copy comes out the same
-again. Values name all other audio that goes in by its content, so they name what comes out. `voices` are of other
+A kind draws what it does, `values = kind.randomize_parameters(rng, pool)`, JSON-able and complete, and does it,
+`kind.apply(samples, rate, values, pool)`, without drawing anything: from its values alone a copy comes out the same
+again. Values name all other audio that goes in by its content, so they name what comes out. `pool` is of other
 speakers, for babble.
 
 `samples` is float32, mono, (n,), at `rate` Hz; it is not changed. The result is float32, (n,) but for speed, without
@@ -53,11 +53,11 @@ class Transform(ABC):
     least_seconds: ClassVar[float] = 0.0
 
     @abstractmethod
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
+    def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
         """What to do, with which values."""
 
     @abstractmethod
-    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
         """Do it."""
 
 
@@ -122,10 +122,10 @@ class Volume(Transform):
     def __post_init__(self) -> None:
         check_range("volume.decibels", self.decibels, -120, 120)
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
+    def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
         return {"decibels": draw_within(rng, self.decibels)}
 
-    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
         return samples * np.float32(10 ** (values["decibels"] / 20))
 
 
@@ -145,10 +145,10 @@ class Speed(Transform):
         check_choices("speed.factors", self.factors)
         check_range("speed.factors", (min(self.factors), max(self.factors)), 0.25, 4)
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
+    def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
         return {"factor": float(one_of(rng, self.factors))}
 
-    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
         import soxr
 
         factor = values["factor"]
@@ -180,10 +180,10 @@ class BandPass(Transform):
         check_range("band_pass.low", self.low, 1)
         check_range("band_pass.high", self.high, self.low[1] * 1.1)
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
+    def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
         return {"low": draw_within(rng, self.low), "high": draw_within(rng, self.high)}
 
-    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
         from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
         if not samples.any():
@@ -219,10 +219,10 @@ class Mp3(Transform):
     def __post_init__(self) -> None:
         check_choices("mp3.kbps", self.kbps, sorted({kbps for known in MP3_RATES.values() for kbps in known}))
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
+    def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
         return {"kbps": int(one_of(rng, self.kbps))}
 
-    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
         """Raises TooShort under 100 ms, InputError for a sampling rate or a bit rate there that MP3 does not have."""
         from fast_mp3_augment import SUPPORTED_SAMPLE_RATES, compress_roundtrip
 
@@ -261,10 +261,10 @@ class Vtlp(Transform):
         check_range("vtlp.boundary", (self.boundary, self.boundary), 0.01, 0.99)
         check_range("vtlp.alpha", self.alpha, self.boundary * 1.01, 1 / self.boundary)
 
-    def randomize_parameters(self, rng: np.random.Generator, voices: BabblePool | None = None) -> Values:
+    def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
         return {"alpha": draw_within(rng, self.alpha), "boundary": float(self.boundary)}
 
-    def apply(self, samples: np.ndarray, rate: int, values: Values, voices: BabblePool | None = None) -> np.ndarray:
+    def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
         from scipy.fft import irfft, rfft
 
         if values["alpha"] == 1 or not samples.any():

@@ -38,33 +38,33 @@ class Batch:
     votes: torch.Tensor
 
 
-def collate(view: UtteranceDataset, crops: Sequence[Crop], rng: np.random.Generator | None = None) -> Batch:
+def collate(dataset: UtteranceDataset, crops: Sequence[Crop], rng: np.random.Generator | None = None) -> Batch:
     """Read crops and pad them with zeros to the longest, and on to a multiple of `MULTIPLE` frames.
 
     Args:
-        rng: draws distortions, where the view's settings ask for any.
+        rng: draws augmentation on the fly, where the dataset's settings ask for any.
     """
     indices = [index for index, _, _ in crops]
-    if rng is None or not view.distorts:
+    if rng is None or not dataset.augments:
         lengths = [rows for _, _, rows in crops]
-        features = np.empty((len(crops), _padded(lengths), view.bins), np.float32)
+        features = np.empty((len(crops), _padded(lengths), dataset.bins), np.float32)
         for padded, (index, start, rows) in zip(features, crops, strict=True):
-            view.read_into(padded[:rows], index, start)
+            dataset.read_into(padded[:rows], index, start)
             padded[rows:] = 0
     else:
-        found = [view.read_augmented(*crop, rng) for crop in crops]
+        found = [dataset.read_augmented(*crop, rng) for crop in crops]
         lengths = [len(values) for values in found]
-        features = np.zeros((len(crops), _padded(lengths), view.bins), np.float32)
+        features = np.zeros((len(crops), _padded(lengths), dataset.bins), np.float32)
         for padded, values in zip(features, found, strict=True):
             padded[: len(values)] = values
     return Batch(
-        view.part.corpus,
+        dataset.part.corpus,
         torch.from_numpy(features),
         torch.tensor(lengths),
-        torch.from_numpy(view.part.targets[indices]),
+        torch.from_numpy(dataset.part.targets[indices]),
         indices,
-        torch.from_numpy(view.part.genders[indices]),
-        torch.from_numpy(view.part.votes[indices]),
+        torch.from_numpy(dataset.part.genders[indices]),
+        torch.from_numpy(dataset.part.votes[indices]),
     )
 
 

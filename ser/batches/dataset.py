@@ -1,4 +1,4 @@
-"""How a training sees stored features: trimmed, subsampled, normalised by group, distorted where it trains."""
+"""The features of a part as a network's input: trimmed, subsampled, normalised by group, augmented on the fly."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ser.common import digest
 from ser.config import Batches
 from ser.frontends.preprocess import Preprocess, RunningStats
 
-IN_MEMORY = 2**28  # bytes of utterances that a view holds at most
+IN_MEMORY = 2**28  # bytes of utterances that a dataset holds at most
 
 
 class UtteranceDataset:
     """The utterances of a part as the settings ask for them.
 
-    In this order: silence at the ends trimmed, a floor below the utterance's maximum, distortion (in training, when
-    asked for), every n-th frame, and the statistics of the utterance, its speaker or its corpus taken out. "speaker"
-    and "corpus" use all originals of the group within the part, which on test data is transductive: no label is needed,
+    In this order: silence at the ends trimmed, a floor below the utterance's maximum, augmentation (in training,
+    when asked for), every n-th frame, and CMVN by the utterance, its speaker or its corpus. "speaker" and
+    "corpus" use all originals of the group within the part, which on test data is transductive: no label is needed,
     but the other test utterances are.
 
     Attributes:
@@ -68,9 +68,9 @@ class UtteranceDataset:
         if index not in self.in_memory:
             size = int(self.frames[index]) * self.bins * 4
             if size > self.room:
-                return self._normalised(index, self._undistorted(index, start, rows))
+                return self._normalised(index, self._read_clean(index, start, rows))
             self.room -= size
-            self.in_memory[index] = self._normalised(index, self._undistorted(index, 0, None))
+            self.in_memory[index] = self._normalised(index, self._read_clean(index, 0, None))
         return self.in_memory[index][start : None if rows is None else start + rows]
 
     def read_into(self, out: np.ndarray, index: int, start: int) -> None:
@@ -103,8 +103,8 @@ class UtteranceDataset:
         return values
 
     @property
-    def distorts(self) -> bool:
-        """Whether the settings ask for any distortion."""
+    def augments(self) -> bool:
+        """Whether the settings ask for augmentation on the fly."""
         config = self.config
         return bool(config.vtlp or config.time_masks or config.frequency_masks or set(config.speeds) != {1.0})
 
@@ -136,16 +136,16 @@ class UtteranceDataset:
     def _group_statistics(self) -> Tensors:
         """means and deviations, float32, (groups, bins) each, in the order in which the groups occur."""
         assert self.groups is not None
-        moments = {group: RunningStats(self.bins) for group in self.groups}
+        running_stats = {group: RunningStats(self.bins) for group in self.groups}
         # A copy is seen as the originals of its speaker or corpus are.
         counted = self.part.original | (self.config.normalisation == "utterance")
         for index in map(int, np.flatnonzero(counted)):
-            moments[self.groups[index]].add(self._undistorted(index, 0, None))
-        means, deviations = zip(*(found.finish() for found in moments.values()), strict=True)
+            running_stats[self.groups[index]].add(self._read_clean(index, 0, None))
+        means, deviations = zip(*(found.finish() for found in running_stats.values()), strict=True)
         return {"means": torch.from_numpy(np.stack(means)), "deviations": torch.from_numpy(np.stack(deviations))}
 
     def _source(self, index: int, start: int, rows: int | None, out: np.ndarray | None = None) -> np.ndarray:
-        """Every frame of the archive below frames `start` to `start + rows` of the view, floored."""
+        """Every frame of the archive below frames `start` to `start + rows` of the dataset, floored."""
         first, last = self.ranges[index]
         step = self.config.frame_step
         begin = first + start * step
@@ -155,7 +155,7 @@ class UtteranceDataset:
             np.maximum(values, self.floors[index].numpy(), out=values)
         return values
 
-    def _undistorted(self, index: int, start: int, rows: int | None) -> np.ndarray:
+    def _read_clean(self, index: int, start: int, rows: int | None) -> np.ndarray:
         values = self._source(index, start, rows)
         return values if self.config.frame_step == 1 else np.ascontiguousarray(values[:: self.config.frame_step])
 
@@ -166,22 +166,22 @@ class UtteranceDataset:
         return values
 
 
-def fit_statistics(views: Sequence[UtteranceDataset]) -> tuple[np.ndarray, np.ndarray]:
+def fit_statistics(datasets: Sequence[UtteranceDataset]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation a bin over all frames of the originals, float32, (bins,); 0 and 1 for "none"."""
-    bins = views[0].bins
-    if views[0].config.normalisation == "none":
+    bins = datasets[0].bins
+    if datasets[0].config.normalisation == "none":
         return np.zeros(bins, np.float32), np.ones(bins, np.float32)
-    moments = RunningStats(bins)
-    for number, view in enumerate(views, 1):
+    running_stats = RunningStats(bins)
+    for number, dataset in enumerate(datasets, 1):
         # Sums go on from one corpus to the next, so that they are the same to the last bit with and without a store.
-        names, compute = [v.key for v in views[:number]], partial(_sums, moments, view)
-        found = stored(view.part.reader.scp.parent, f"global.{digest(names)}", compute) if all(names) else compute()
-        moments = RunningStats(bins, int(found["count"]), found["sums"])
-    return moments.finish()
+        names, compute = [v.key for v in datasets[:number]], partial(_sums, running_stats, dataset)
+        found = stored(dataset.part.reader.scp.parent, f"global.{digest(names)}", compute) if all(names) else compute()
+        running_stats = RunningStats(bins, int(found["count"]), found["sums"])
+    return running_stats.finish()
 
 
-def _sums(moments: RunningStats, view: UtteranceDataset) -> Tensors:
-    """count, int64, and sums, float64, (2, bins), with those of a view added."""
-    for index in map(int, np.flatnonzero(view.part.original)):
-        moments.add(view.read(index))
-    return {"count": torch.tensor(moments.count), "sums": moments.sums}
+def _sums(running_stats: RunningStats, dataset: UtteranceDataset) -> Tensors:
+    """count, int64, and sums, float64, (2, bins), with those of a dataset added."""
+    for index in map(int, np.flatnonzero(dataset.part.original)):
+        running_stats.add(dataset.read(index))
+    return {"count": torch.tensor(running_stats.count), "sums": running_stats.sums}

@@ -8,19 +8,19 @@ from typing import Any, get_type_hints
 
 from ser.common import InputError
 from ser.common.kinds import NonNegativeInt, PositiveInt
-from ser.config.registry import KINDS, built
+from ser.config.registry import KINDS, from_registry
 
 
 def types() -> dict[str, Any]:
     """Dotted keys of the section and the types of their values."""
     kinds: dict[str, Any] = {}
     for name in KINDS:
-        hints = get_type_hints(built(KINDS, name))
-        kinds |= {f"augment.{name}.{field.name}": hints[field.name] for field in fields(built(KINDS, name))}
+        hints = get_type_hints(from_registry(KINDS, name))
+        kinds |= {f"augment.{name}.{field.name}": hints[field.name] for field in fields(from_registry(KINDS, name))}
     return {"augment.copies": NonNegativeInt, "augment.chain": PositiveInt, "augment.kinds": list[str], **kinds}
 
 
-def settled(augment: Mapping[str, Any], origin: Mapping[str, str], home: str) -> dict[str, Any]:
+def resolve_augment(augment: Mapping[str, Any], origin: Mapping[str, str], home: str) -> dict[str, Any]:
     """The section with its kinds in the order of the registry.
 
     Kinds are checked in use or not, but for their folders: those are read when a kind in use is made.
@@ -43,7 +43,7 @@ def settled(augment: Mapping[str, Any], origin: Mapping[str, str], home: str) ->
     for name in KINDS:
         values = augment.get(name, {})
         try:
-            built(KINDS, name)(**{key: "" if key == "folder" else value for key, value in values.items()})
+            from_registry(KINDS, name)(**{key: "" if key == "folder" else value for key, value in values.items()})
         except InputError as error:
             what = error.what
             keys = sorted((f"{name}.{key}" for key in values), key=lambda key: not what.startswith(f"{key} "))

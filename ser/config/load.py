@@ -16,8 +16,8 @@ import yaml
 from ser.common import InputError, did_you_mean, write_text
 from ser.common.kinds import of_kind, of_setting
 from ser.common.output import ROOT
-from ser.config.augment import settled, types
-from ser.config.registry import FRONTENDS, built, check_names
+from ser.config.augment import resolve_augment, types
+from ser.config.registry import FRONTENDS, check_names, from_registry
 from ser.config.schema import Experiment
 from ser.config.yaml_file import QUOTE, parse_option, read_yaml, shown
 
@@ -308,10 +308,10 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
             what = f"{item and f'item {item} '}must be {wanted}{hint}"
             raise InputError(f"key {key} = {shown(values[key])}: {what}", origin[key]) from None
     nested = _nested(found)
-    nested["augment"] = settled(nested["augment"], origin, str(AUGMENT))
+    nested["augment"] = resolve_augment(nested["augment"], origin, str(AUGMENT))
     experiment: Experiment = of_kind(Experiment, nested, "")
     try:
-        built(FRONTENDS, experiment.frontend.name).check(experiment)
+        from_registry(FRONTENDS, experiment.frontend.name).check(experiment)
     except InputError as error:
         key = str(error.where).partition(" ")[0]
         raise InputError(f"key {error.where}: {error.what}", origin.get(key, last), error.fix) from None

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ser.common.metrics import ConfusionMetric, Metric
-from ser.config.registry import METRICS, built
+from ser.config.registry import METRICS, from_registry
 
 
 def metrics() -> dict[str, Metric]:
     """Every metric by name, in the order of columns."""
-    return {name: built(METRICS, name) for name in METRICS}
+    return {name: from_registry(METRICS, name) for name in METRICS}
 
 
 def scores(

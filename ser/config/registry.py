@@ -87,7 +87,7 @@ def _check_name(key: str, name: str, known: Mapping[str, str], origin: Mapping[s
         raise InputError(f"key {key} = {shown(name)}: {hint}there is: {', '.join(known)}", origin[key])
 
 
-def built(registry: Mapping[str, str], name: str) -> Any:
+def from_registry(registry: Mapping[str, str], name: str) -> Any:
     """What a registry has under a name: a builder, or a metric."""
     module, _, attribute = registry[name].partition(":")
     return getattr(import_module(module), attribute)

@@ -14,7 +14,7 @@ from ser.corpora.compare import Found, check_classes, check_labels, check_parts,
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
 from ser.corpora.issues import Issue, Issues
 from ser.corpora.items import ValidatedUtterance, read_items
-from ser.corpora.prepare import check_there, without_doubles
+from ser.corpora.prepare import check_there, without_duplicates
 from ser.corpora.preparers import Preparer
 from ser.corpora.protocol import Protocol
 from ser.corpora.splits import resolve, resolved
@@ -40,10 +40,10 @@ def check_corpus(
     with tempfile.TemporaryDirectory() as audio_dir:
         offered = {"protocol": protocol, "issues": issues, "allow_pipes": allow_pipes, "audio_dir": Path(audio_dir)}
         utterances: list[Utterance] = []
-        doubled: list[Path] = []
+        duplicates: list[Path] = []
         stopped = False
         try:
-            utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered), issues)
+            utterances, duplicates = without_duplicates(preparer.utterances(corpus_dir, **offered), issues)
         except InputError as error:
             kind = "the list of utterances, which ends here"
             issues.append(Issue(kind, error.what, error.where, error.fix))
@@ -61,11 +61,11 @@ def check_corpus(
             there = [u for u in known if u.path not in found.absent]
             lines = [*found.wrong, *_by_speaker(protocol, found, there)]
             issues += [Issue("missing", text) for text in lines]
-    named = [*(u.path for u in utterances), *doubled, *(Path(str(issue.where)) for issue in issues)]
+    named = [*(u.path for u in utterances), *duplicates, *(Path(str(issue.where)) for issue in issues)]
     pairs = [f"{key} = {other}" for key, other in equal_pairs(items)]
     lines = [
         *_head(preparer, protocol, corpus_dir, found),
-        *_notes(protocol, corpus_dir, utterances, doubled, named, stopped),
+        *_notes(protocol, corpus_dir, utterances, duplicates, named, stopped),
         *_block("utterances that have the samples of another one of their speaker and label, kept", pairs),
     ]
     findings: dict[str, dict[str, None]] = {}
@@ -112,7 +112,7 @@ def _notes(
     protocol: Protocol,
     corpus_dir: Path,
     utterances: Sequence[Utterance],
-    doubled: Sequence[Path],
+    duplicates: Sequence[Path],
     named: Sequence[Path],
     stopped: bool,
 ) -> list[str]:
@@ -122,7 +122,7 @@ def _notes(
     others = [] if stopped else other_files(corpus_dir, named)
     dropped = [u.id for u in utterances if u.id in protocol.drop]
     return [
-        *_block("second copies of equal content, passed over", doubled),
+        *_block("second copies of equal content, passed over", duplicates),
         *_block("hidden files, passed over", hidden),
         *_block("files that are no utterances, passed over", others),
         *_block(f"utterances dropped by {protocol.path.name}, passed over", dropped),

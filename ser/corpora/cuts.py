@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ser.audio import check_length, read_audio
-from ser.common import InputError, check_regular
+from ser.common import InputError
+from ser.common.json_lines import read_json_lines
 from ser.common.once import parsed_once
 
 
@@ -55,12 +53,7 @@ class Cut(NamedTuple):
 @parsed_once
 def read_cuts(path: Path) -> Sequence[Cut]:
     """The cuts of a cuts.jsonl.gz that stage 1 or, with copies, stage 2 wrote, in its order."""
-    check_regular(path, "run stage 1")
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            cuts = tuple(_cut(json.loads(line)) for line in file)
-    except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error) as error:
-        raise InputError(f"not readable as a cut manifest ({error})", path, "remove it and run stage 1") from None
+    cuts = read_json_lines(path, _cut, "a cut manifest")
     if not cuts:
         raise InputError("holds no cuts", path, "remove it and run stage 1")
     return cuts

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
-import json
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from ser.common import InputError, digest, read_json
+from ser.common.json_lines import read_json_lines
 from ser.common.kinds import of_kind
 from ser.common.once import parsed_once
 from ser.common.output import line, markdown, markdown_table
@@ -163,19 +161,12 @@ def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]
 @parsed_once
 def _read_supervisions(path: Path) -> dict[str, UtteranceInfo]:
     """Plain JSON: importing lhotse takes seconds."""
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            rows = [json.loads(line) for line in file]
-        return {row["id"]: _utterance_info(row) for row in rows}
-    except FileNotFoundError:
-        raise InputError("no such file", path, "run stage 1") from None
-    except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error) as error:
-        raise InputError(f"not readable as supervisions ({error})", path, "remove it and run stage 1") from None
+    return dict(read_json_lines(path, _utterance_info, "supervisions"))
 
 
-def _utterance_info(row: dict[str, Any]) -> UtteranceInfo:
-    custom = row["custom"]
-    return UtteranceInfo(
+def _utterance_info(row: dict[str, Any]) -> tuple[str, UtteranceInfo]:
+    key, custom = row["id"], row["custom"]
+    return key, UtteranceInfo(
         row["speaker"],
         row.get("gender") or "",
         row.get("language") or "",

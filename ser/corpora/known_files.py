@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ser.common import atomic_path
+from ser.common import InputError
+from ser.common.json_lines import read_json_lines, write_json_lines
 from ser.corpora.items import ValidatedUtterance
 from ser.corpora.utterance import Utterance
 
@@ -36,24 +34,24 @@ def write_known(folder: Path, items: Iterable[ValidatedUtterance]) -> None:
         path = str(u.real_path)
         row = rows.setdefault(path, {"path": path, "version": [VERSION, *u.version], "items": []})
         row["items"].append([u.start, u.end, u.channel, *(getattr(item, name) for name in HELD)])
-    with atomic_path(folder / FILES) as temporary, gzip.GzipFile(temporary, "wb", mtime=0) as file:
-        for row in rows.values():
-            file.write(json.dumps(row).encode() + b"\n")
+    write_json_lines(folder / FILES, rows.values())
 
 
 def read_known(folder: Path, utterances: Sequence[Utterance]) -> dict[str, ValidatedUtterance]:
     """Utterance id -> what its file held, where the file has not changed; of a damaged table, nothing."""
     versions = {str(u.real_path): [VERSION, *u.version] for u in utterances}
     held: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def hold(row: dict[str, Any]) -> None:
+        if row["version"] == versions.get(row["path"]):
+            for start, end, channel, *values in row["items"]:
+                if [*map(type, values)] != KINDS:
+                    raise TypeError(f"{row['path']}: {values}")
+                held[row["path"], start, end, channel] = dict(zip(HELD, values, strict=True))
+
     try:
-        with gzip.open(folder / FILES, "rt", encoding="utf-8") as file:
-            for row in map(json.loads, file):
-                if row["version"] == versions.get(row["path"]):
-                    for start, end, channel, *values in row["items"]:
-                        if [*map(type, values)] != KINDS:
-                            raise TypeError(f"{row['path']}: {values}")
-                        held[row["path"], start, end, channel] = dict(zip(HELD, values, strict=True))
-    except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error):
+        read_json_lines(folder / FILES, hold, "the table of known files")
+    except InputError:
         return {}
     found = {u.id: held.get((str(u.real_path), u.start, u.end, u.channel)) for u in utterances}
     return {u.id: ValidatedUtterance(u, **values) for u in utterances if (values := found[u.id])}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ser.common import atomic_path
+from ser.common.json_lines import write_json_lines
 from ser.corpora.controls import kept_share
 from ser.corpora.items import ValidatedUtterance, is_segmented
 from ser.corpora.kaldi import spk2utt, validate, write_table
@@ -27,10 +27,10 @@ def write_manifests(
     else the corpus gives. An utterance of one channel is a MonoCut; one of all channels of a file that has several is a
     MultiCut over them, to be mixed down.
     """
-    from lhotse import CutSet, MonoCut, MultiCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
+    from lhotse import Recording, SupervisionSegment
     from lhotse.audio import AudioSource
 
-    recordings: dict[str, Recording] = {}
+    recordings: dict[str, dict[str, Any]] = {}
     supervisions, cuts = [], []
     wanted = {item.utterance.id for item in kept}
     for item in items:
@@ -38,9 +38,8 @@ def write_manifests(
         channels = list(range(item.num_channels))
         if item.recording not in recordings:
             source = AudioSource("file", channels, str(u.real_path))
-            recordings[item.recording] = Recording(
-                item.recording, [source], rate, item.file_samples, item.file_samples / rate
-            )
+            recording = Recording(item.recording, [source], rate, item.file_samples, item.file_samples / rate)
+            recordings[item.recording] = recording.to_dict()
         custom = {
             **u.custom,
             "emotion": protocol.labels[u.label],
@@ -50,28 +49,31 @@ def write_manifests(
             "samples_digest": item.sound,
         }
         channel: Any = 0 if item.num_channels == 1 else channels if item.channel is None else item.channel
-        supervisions.append(
-            SupervisionSegment(
-                u.id,
-                item.recording,
-                item.start,
-                item.duration,
-                channel=channel,
-                language=u.language or protocol.language,
-                speaker=u.speaker,
-                gender=u.gender or None,
-                custom=custom,
-            )
+        supervision = SupervisionSegment(
+            u.id,
+            item.recording,
+            item.start,
+            item.duration,
+            channel=channel,
+            language=u.language or protocol.language,
+            speaker=u.speaker,
+            gender=u.gender or None,
+            custom=custom,
         )
+        supervisions.append(supervision.to_dict())
         if u.id in wanted:
-            kind = MultiCut if isinstance(channel, list) else MonoCut
-            # In a cut, times count from its start.
-            own = replace(supervisions[-1], start=0.0)
-            recording = recordings[item.recording]
-            cuts.append(kind(u.id, item.start, item.duration, channel, supervisions=[own], recording=recording))
-    RecordingSet.from_recordings(recordings.values()).to_file(folder / "recordings.jsonl.gz")
-    SupervisionSet.from_segments(supervisions).to_file(folder / "supervisions.jsonl.gz")
-    CutSet.from_cuts(cuts).to_file(folder / "cuts.jsonl.gz")
+            # A cut is made of the other two rows, not by its class, which would convert both once more. In a cut, times
+            # count from its start.
+            cuts.append(
+                {
+                    **{"id": u.id, "start": item.start, "duration": item.duration, "channel": channel},
+                    "supervisions": [supervisions[-1] | {"start": 0.0}],
+                    "recording": recordings[item.recording],
+                    "type": "MultiCut" if isinstance(channel, list) else "MonoCut",
+                }
+            )
+    for name, rows in zip(MANIFESTS, (recordings.values(), supervisions, cuts), strict=True):
+        write_json_lines(folder / name, rows)
 
 
 def write_data_dirs(

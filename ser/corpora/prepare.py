@@ -32,7 +32,7 @@ from ser.corpora.utterance import STRAY, Utterance, hidden_files, other_files, r
 
 log = logging.getLogger(__name__)
 # Part of the fingerprint: raise it when what is written below data/ changes its meaning.
-VERSION = 2
+VERSION = 3
 # Below data/<corpus>: audio that a preparer makes, and keeps from one preparation to the next.
 AUDIO = "audio"
 # Utterances that have the samples of another one, and that one.
@@ -74,7 +74,7 @@ def prepare_corpus(
     real_folder.cache_clear()
     issues = Issues()
     offered = {"protocol": protocol, "issues": issues, "allow_pipes": allow_pipes, "audio_dir": out_dir / AUDIO}
-    utterances, doubled = without_doubles(preparer.utterances(corpus_dir, **offered), issues)
+    utterances, duplicates = without_duplicates(preparer.utterances(corpus_dir, **offered), issues)
     kinds = PARTIAL if allow_partial else ()
     raise_issues([issue for issue in issues if issue.kind not in kinds])
     passed_over = [issue for issue in issues if issue.kind in kinds]
@@ -100,8 +100,8 @@ def prepare_corpus(
     report: dict[str, Any] = {"edition": found.edition} if found.edition else {}
     report |= {"stray": len(stray), "lines": len(passed_over) - len(stray), "unknown_names": list(map(str, unknown))}
     report |= {"found": found.counts, "missing": found.wrong}
-    report |= {"fingerprint": fingerprint, "doubled": len(doubled), "hidden": hidden_files(corpus_dir)}
-    report["others"] = len(other_files(corpus_dir, [*(u.path for u in utterances), *doubled])) - len(stray)
+    report |= {"fingerprint": fingerprint, "duplicates": len(duplicates), "hidden": hidden_files(corpus_dir)}
+    report["others"] = len(other_files(corpus_dir, [*(u.path for u in utterances), *duplicates])) - len(stray)
     known = {} if recheck else read_known(out_dir, utterances)
     log.info("%s: the files of %d of %d utterances are as before", protocol.corpus, len(known), len(utterances))
     read, found_wrong = read_items(protocol, utterances, known, jobs)
@@ -287,7 +287,7 @@ def _unwritten(
     return found
 
 
-def without_doubles(found: Iterable[Utterance], issues: Issues) -> tuple[list[Utterance], list[Path]]:
+def without_duplicates(found: Iterable[Utterance], issues: Issues) -> tuple[list[Utterance], list[Path]]:
     """Keep one of several files with one id and equal bytes; an id is never made unique by a suffix.
 
     Args:
@@ -301,7 +301,7 @@ def without_doubles(found: Iterable[Utterance], issues: Issues) -> tuple[list[Ut
         InputError: names that no table can hold.
     """
     first: dict[str, Utterance] = {}
-    doubled = []
+    duplicates = []
     for utterance in found:
         _check_names(utterance)
         if issue := wrong_times(utterance):
@@ -322,11 +322,11 @@ def without_doubles(found: Iterable[Utterance], issues: Issues) -> tuple[list[Ut
             continue
         kept, dropped = (utterance, other) if len(utterance.path.parts) < len(other.path.parts) else (other, utterance)
         first[utterance.id] = kept
-        doubled.append(dropped.path)
+        duplicates.append(dropped.path)
     utterances = [first[key] for key in sorted(first, key=str.encode)]
     _check_recordings(utterances, issues)
     _check_genders(utterances, issues)
-    return utterances, doubled
+    return utterances, duplicates
 
 
 def _is_same(one: Utterance, other: Utterance) -> bool:
@@ -415,9 +415,9 @@ def _summary(protocol: Protocol, report: dict[str, Any]) -> str:
         f"  rates {', '.join(f'{rate} Hz: {n}' for rate, n in report['rates'].items())}; "
         f"{report['stereo']} of several channels, mixed down; {report['left_out']} left out (left_out.tsv)",
     ]
-    if report["doubled"] or report["hidden"]:
+    if report["duplicates"] or report["hidden"]:
         lines.append(
-            f"  {report['doubled']} second copies of equal content and {report['hidden']} hidden files passed over"
+            f"  {report['duplicates']} second copies of equal content and {report['hidden']} hidden files passed over"
         )
     if report.get("others"):
         lines.append(f"  {report['others']} files that are no utterances passed over (--check true lists them)")

@@ -56,7 +56,7 @@ def timeline_of(
                 f"{settings.statistics_minimum:g} s (--statistics-minimum): those of the training speakers are used, "
                 "with which labels are worth less; give a longer recording, or name the speaker of several (--utt2spk)"
             )
-    if settings.normalisation == "channel" and predictor.grouped and predictor.moments is None:
+    if settings.normalisation == "channel" and predictor.grouped and predictor.running_stats is None:
         warnings.append(
             "a graph takes no statistics of the recording: those of the training speakers are used, with which labels "
             "are worth less; give the model package"

@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     if options.html and options.model.suffix == ".onnx":
         raise InputError("a graph has no model card for the page", "--html", "give the model package it is of")
     predictor = open_predictor(options.model, options.head, options.device, options.utt2spk)
-    if options.normalisation == "channel" and predictor.grouped and predictor.moments is None:
+    if options.normalisation == "channel" and predictor.grouped and predictor.running_stats is None:
         raise InputError(
             "a graph takes no statistics of a channel", "--normalisation channel", "give the model package"
         )

@@ -26,7 +26,7 @@ from ser.inference.base import BasePredictor, Statistics
 from ser.scoring.calibration import tempered
 
 if TYPE_CHECKING:
-    from ser.inference.base import Moments
+    from ser.inference.base import AnyRunningStats
 
 # Windows that go through the network together.
 TOGETHER = 64
@@ -225,8 +225,8 @@ def score_windows(
     """
     rate = found.rate
     hop, window = found.cell, round(settings.window * rate)
-    spoken = found.speech(settings.no_speech_decibels)
-    channels = len(spoken)
+    speech = found.speech(settings.no_speech_decibels)
+    channels = len(speech)
     statistics = _statistics(path, predictor, settings, found, speakers)
     cells = len(found.levels[0])
     posteriors = np.empty((channels, cells, len(predictor.classes)), np.float32)
@@ -244,7 +244,7 @@ def score_windows(
             bar.update(round((index + 1) * found.hop) - round(done * found.hop))
             done = index + 1
     bar.close()
-    return [Windows(c, predictor.classes, found.hop, posteriors[c], spoken[c], statistics[c]) for c in range(channels)]
+    return [Windows(c, predictor.classes, found.hop, posteriors[c], speech[c], statistics[c]) for c in range(channels)]
 
 
 def cut(blocks: Iterator[np.ndarray], hop: int, window: int) -> Iterator[np.ndarray]:
@@ -302,52 +302,53 @@ def speaker_statistics(
     Args:
         recordings: channel, from 0, to the name of its speaker.
     """
-    if not wanted(predictor, settings) or predictor.moments is None:
+    if not wanted(predictor, settings) or predictor.running_stats is None:
         return {}
-    moments: dict[str, Moments] = {}
+    running_stats: dict[str, AnyRunningStats] = {}
     seconds: dict[str, float] = defaultdict(float)
     for path, named in recordings.items():
         with suppress(InputError):
             found = survey(path, predictor.sampling_rate, settings.hop)
-            spoken = {c: own for c, own in enumerate(found.speech(settings.no_speech_decibels)) if c in named}
-            own = {c: moments.setdefault(named[c], predictor.moments()) for c in spoken}
-            _collect(path, predictor, settings, found, spoken, own)
-            for channel, likely in spoken.items():
+            speech = {c: own for c, own in enumerate(found.speech(settings.no_speech_decibels)) if c in named}
+            own = {c: running_stats.setdefault(named[c], predictor.running_stats()) for c in speech}
+            _collect(path, predictor, settings, found, speech, own)
+            for channel, likely in speech.items():
                 seconds[named[channel]] += _seconds(likely, found)
     return {
-        name: _enough(ChannelStatistics("speaker", seconds[name], name), own, settings) for name, own in moments.items()
+        name: _enough(ChannelStatistics("speaker", seconds[name], name), own, settings)
+        for name, own in running_stats.items()
     }
 
 
 def wanted(predictor: BasePredictor, settings: Settings) -> bool:
     """Whether the model is normalised by speaker or corpus, and takes statistics of the recording, as settings want."""
-    return settings.normalisation == "channel" and predictor.grouped and predictor.moments is not None
+    return settings.normalisation == "channel" and predictor.grouped and predictor.running_stats is not None
 
 
 def _statistics(
     path: Path, predictor: BasePredictor, settings: Settings, found: Survey, speakers: Mapping[int, ChannelStatistics]
 ) -> list[ChannelStatistics]:
     """Of each channel: its speaker's, or its own where there is speech enough, else those of training."""
-    spoken = found.speech(settings.no_speech_decibels)
-    if not wanted(predictor, settings) or predictor.moments is None:
+    speech = found.speech(settings.no_speech_decibels)
+    if not wanted(predictor, settings) or predictor.running_stats is None:
         source = "training" if predictor.grouped else ""
-        return [ChannelStatistics(source, _seconds(likely, found)) for likely in spoken]
-    seconds = {c: _seconds(likely, found) for c, likely in enumerate(spoken) if c not in speakers}
-    enough = {c: spoken[c] for c in seconds if seconds[c] >= settings.statistics_minimum}
-    moments = {c: predictor.moments() for c in seconds}
+        return [ChannelStatistics(source, _seconds(likely, found)) for likely in speech]
+    seconds = {c: _seconds(likely, found) for c, likely in enumerate(speech) if c not in speakers}
+    enough = {c: speech[c] for c in seconds if seconds[c] >= settings.statistics_minimum}
+    running_stats = {c: predictor.running_stats() for c in seconds}
     if enough:
-        _collect(path, predictor, settings, found, enough, moments)
+        _collect(path, predictor, settings, found, enough, running_stats)
     return [
-        speakers[c] if c in speakers else _enough(ChannelStatistics("channel", seconds[c]), moments[c], settings)
-        for c in range(len(spoken))
+        speakers[c] if c in speakers else _enough(ChannelStatistics("channel", seconds[c]), running_stats[c], settings)
+        for c in range(len(speech))
     ]
 
 
-def _enough(statistics: ChannelStatistics, moments: Moments, settings: Settings) -> ChannelStatistics:
+def _enough(statistics: ChannelStatistics, running_stats: AnyRunningStats, settings: Settings) -> ChannelStatistics:
     """With the values, where there is speech enough for them; else those of training."""
-    if statistics.seconds < settings.statistics_minimum or not moments.count:
+    if statistics.seconds < settings.statistics_minimum or not running_stats.count:
         return replace(statistics, source="training")
-    return replace(statistics, values=moments.finish())
+    return replace(statistics, values=running_stats.finish())
 
 
 def _seconds(likely: np.ndarray, found: Survey) -> float:
@@ -360,14 +361,14 @@ def _collect(
     predictor: BasePredictor,
     settings: Settings,
     found: Survey,
-    spoken: Mapping[int, np.ndarray],
-    moments: Mapping[int, Moments],
+    speech: Mapping[int, np.ndarray],
+    running_stats: Mapping[int, AnyRunningStats],
 ) -> None:
-    """Add the speech of channels to their moments, every part of which is read once."""
+    """Add the speech of channels to their statistics, every part of which is read once."""
     window = round(settings.window * found.rate)
     every = max(1, window // found.cell)
     for cell, samples in enumerate(cut(blocks_at(path, found.rate), found.cell, window)):
         if cell % every == every // 2:
-            for channel, likely in spoken.items():
+            for channel, likely in speech.items():
                 if likely[cell] >= 0.5:
-                    moments[channel].add(predictor.frames(samples[channel]))
+                    running_stats[channel].add(predictor.frames(samples[channel]))

@@ -148,7 +148,9 @@ class FeatureStore:
         """Make what all jobs need, so that they do not wait for each other: the bank of simulated rooms."""
         step = next((step for cut in self.cuts for step in cut.steps if "bank" in step), None)
         if step is not None:
-            apply_transforms(np.ones(1, np.float32), self.frontend.sampling_rate, [step], self._augment, self._voices)
+            apply_transforms(
+                np.ones(1, np.float32), self.frontend.sampling_rate, [step], self._augment, self._babble_pool
+            )
 
     def compute(self, job: int, jobs: int) -> tuple[int, int]:
         """Compute a job's share of what is missing; of equal contents, one.
@@ -257,7 +259,7 @@ class FeatureStore:
             raise InputError(f"no features of {self.data_dir} under these settings", self.folder, "run stage 3")
 
     @cached_property
-    def _voices(self) -> BabblePool:
+    def _babble_pool(self) -> BabblePool:
         return BabblePool(self._originals, read_table(self.data_dir / "utt2spk"))
 
     @cached_property
@@ -297,7 +299,7 @@ class FeatureStore:
         write_index(ark, self.frontend.identity(), about)
 
     def _samples(self, cut: Cut) -> np.ndarray:
-        copied = () if cut.original is None else (self._augment, self._voices)
+        copied = () if cut.original is None else (self._augment, self._babble_pool)
         return samples_of(cut, self.frontend.sampling_rate, *copied)
 
     def _check_unchanged(self, cuts: Sequence[Cut]) -> None:
@@ -348,21 +350,21 @@ def _read_frames(path: Path) -> dict[str, int]:
     return {key: int(value) for key, value in read_table(path).items()}
 
 
-def samples_of(cut: Cut, rate: int, augment: Augment | None = None, voices: BabblePool | None = None) -> np.ndarray:
+def samples_of(cut: Cut, rate: int, augment: Augment | None = None, pool: BabblePool | None = None) -> np.ndarray:
     """Read a cut, its channels mixed down or one of them, resample, do what is done to a copy.
 
     Args:
         rate: in Hz, of the samples.
         augment: what the copy was drawn with; of an original, None.
-        voices: the training utterances of the corpus, also for a copy alone.
+        pool: the training utterances of the corpus, also for a copy alone.
 
     Returns:
         float32, (samples,).
     """
     samples = _read(cut._replace(id="", original=None, steps=()), rate)
-    if augment is not None and voices is not None:
+    if augment is not None and pool is not None:
         try:
-            samples = apply_transforms(samples, rate, cut.steps, augment, voices)
+            samples = apply_transforms(samples, rate, cut.steps, augment, pool)
         except TooShort as error:
             raise InputError(f"{cut.id}: {error}", cut.path, "take that kind out of augment.kinds") from None
     return samples

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from ser.config import Experiment, Features, FrontendSettings
-from ser.config.registry import FRONTENDS, built
+from ser.config.registry import FRONTENDS, from_registry
 from ser.frontends.base import Frontend
 
 __all__ = ["Frontend", "build_frontend"]
@@ -20,5 +20,5 @@ def build_frontend(experiment: Experiment) -> Frontend:
 
 @lru_cache(maxsize=4)  # weights are read once
 def _build(features: Features, settings: FrontendSettings) -> Frontend:
-    frontend: Frontend = built(FRONTENDS, settings.name)(features, settings)
+    frontend: Frontend = from_registry(FRONTENDS, settings.name)(features, settings)
     return frontend

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ser.frontends.preprocess import RunningStats
     from ser.training.svm_baseline import RunningMoments
 
-    Moments = RunningStats | RunningMoments
+    AnyRunningStats = RunningStats | RunningMoments
 
 ABSTAINED = "-"  # in place of a label whose confidence is below the threshold
 CALIBRATIONS = ("calibration", "calibration_without_speakers")
@@ -54,8 +54,8 @@ class BasePredictor(ABC):
         normalisation: of features.
         trained: what it was trained on: sampling_rates, and seconds of the shortest and the longest utterance.
         calibrations: of the head on validation, as model.json has them, by key of it; those that there are.
-        moments: makes what takes the statistics of a speaker or corpus, of what `frames` gives of each of its files;
-            None: files have no influence on one another.
+        running_stats: makes what takes the statistics of a speaker or corpus, of what `frames` gives of each of its
+            files; None: files have no influence on one another.
     """
 
     head: str
@@ -65,7 +65,7 @@ class BasePredictor(ABC):
     normalisation: str
     trained: Mapping[str, Any]
     calibrations: Mapping[str, Mapping[str, Any]]
-    moments: Callable[[], Moments] | None = None
+    running_stats: Callable[[], AnyRunningStats] | None = None
 
     @property
     def grouped(self) -> bool:
@@ -120,10 +120,10 @@ class BasePredictor(ABC):
 
     def statistics_of(self, files: Iterable[tuple[str, np.ndarray]]) -> dict[str, Statistics]:
         """Of each speaker or corpus, of the group and the `frames` of each file; a file of no group counts for none."""
-        found: dict[str, Moments] = {}
+        found: dict[str, AnyRunningStats] = {}
         for group, frames in files:
-            if group and self.moments:
-                found.setdefault(group, self.moments()).add(frames)
+            if group and self.running_stats:
+                found.setdefault(group, self.running_stats()).add(frames)
         return {group: own.finish() for group, own in found.items() if own.count}
 
     @abstractmethod

@@ -306,9 +306,9 @@ def _metrics(members: Sequence[_Member], model: Model) -> dict[str, Any]:
         for corpus, part in data.parts(result["part"]).items():
             posteriors = np.stack([d.of(corpus, part.ids, part.classes) for d in decoded]).mean(0, np.float64)
             test[corpus] = score_part(part, posteriors.argmax(1), posteriors)
-        valid, routes = {}, model.network.routes()
+        valid, pairs = {}, model.network.head_adapter_pairs()
         for corpus, part in data.parts("valid").items():
-            posteriors = _posteriors(Predictor(model, corpus if corpus in routes else UNIFIED), part, True)
+            posteriors = _posteriors(Predictor(model, corpus if corpus in pairs else UNIFIED), part, True)
             valid[corpus] = score_part(part, posteriors.argmax(1), posteriors)
     split = f"{result['split']}, fold {result['fold']}"
     return {"part": result["part"], "split": split, "test": test, "valid": valid}
@@ -362,7 +362,7 @@ def _group_statistics(model: Model, data: Data) -> dict[str, Any]:
 def _calibrations(model: Model, data: Data) -> dict[str, Any]:
     """Of every head and their mean on validation; where speakers are normalised, also as if none were named."""
     parts = data.parts("valid")
-    heads = [*model.network.routes(), MEAN]
+    heads = [*model.network.head_adapter_pairs(), MEAN]
     serves = {head: {c: p for c, p in parts.items() if head in (c, UNIFIED, MEAN)} for head in heads}
     return {
         key: {h: _calibration(Predictor(model, h), own, named) for h, own in serves.items() if own}

@@ -20,7 +20,7 @@ from ser.inference.model import CARD, SUMS, Model
 from ser.nets.evaluate import BATCH_FRAMES
 
 if TYPE_CHECKING:
-    from ser.inference.base import Moments
+    from ser.inference.base import AnyRunningStats
 
 MEAN = "mean"
 
@@ -34,7 +34,7 @@ class Predictor(BasePredictor):
             the mean, where all heads answer the same labels.
 
     Attributes:
-        ways: (head, corpus whose adapter is used) of the heads whose mean answers.
+        pairs: (head, corpus whose adapter is used) of the heads whose mean answers.
         statistics: mean and deviation a bin of a training speaker or corpus, (bins,) each: means over these; None where
             the normalisation needs none.
 
@@ -42,7 +42,7 @@ class Predictor(BasePredictor):
         InputError: no such head; or none is given, and the heads answer different labels, whose mean would mix them.
     """
 
-    moments: Callable[[], Moments]
+    running_stats: Callable[[], AnyRunningStats]
 
     def __init__(self, model: Model, head: str | None = MEAN) -> None:
         if head is None and len({frozenset(classes) for classes in model.heads.values()}) > 1:
@@ -52,11 +52,11 @@ class Predictor(BasePredictor):
             )
         self.model, self.head = model, head or MEAN
         self.frontend, self.batches = build_frontend(model.experiment), model.experiment.batches
-        ways = model.network.routes()
-        if self.head != MEAN and self.head not in ways:
-            raise InputError(f"no head {self.head}; it has {', '.join(ways)}, and {MEAN} of all", model.folder)
-        self.ways = list(ways.values()) if self.head == MEAN else [ways[self.head]]
-        self.classes = tuple(dict.fromkeys(name for way, _ in self.ways for name in model.heads[way]))
+        pairs = model.network.head_adapter_pairs()
+        if self.head != MEAN and self.head not in pairs:
+            raise InputError(f"no head {self.head}; it has {', '.join(pairs)}, and {MEAN} of all", model.folder)
+        self.pairs = list(pairs.values()) if self.head == MEAN else [pairs[self.head]]
+        self.classes = tuple(dict.fromkeys(name for own, _ in self.pairs for name in model.heads[own]))
         self.statistics: Statistics | None = None
         if (means := model.description.get("group_statistics")) is not None:
             self.statistics = np.array(means["mean"], np.float32), np.array(means["deviation"], np.float32)
@@ -65,12 +65,15 @@ class Predictor(BasePredictor):
         self.normalisation, self.trained = self.batches.normalisation, model.description.get("trained", {})
         found = {key: model.description.get(key, {}).get(self.head) for key in CALIBRATIONS}
         self.calibrations = {key: values for key, values in found.items() if values is not None}
-        self.moments = partial(RunningStats, self.frontend.width)
+        self.running_stats = partial(RunningStats, self.frontend.width)
         self._summary: Callable[[np.ndarray], np.ndarray] | None = None
         if (own := model.description.get("svm")) is not None:
             from ser.training.svm_baseline import RunningMoments, functionals_of
 
-            self.moments, self._summary = RunningMoments, functionals_of(own["features"], model.experiment.features)
+            self.running_stats, self._summary = (
+                RunningMoments,
+                functionals_of(own["features"], model.experiment.features),
+            )
 
     def identity(self) -> str:
         """Names the model: a digest of its files, but for those that a later check changes."""
@@ -140,4 +143,4 @@ class Predictor(BasePredictor):
         """Mean of the posteriors of the heads asked for, (batch, classes), on the CPU."""
         network, device = self.model.network, self.model.device
         pooled = network.embed(features.to(device), lengths.to(device))
-        return network.average(pooled, self.ways, self.classes).cpu()
+        return network.average(pooled, self.pairs, self.classes).cpu()

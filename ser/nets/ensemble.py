@@ -33,8 +33,8 @@ class Ensemble(Answering):
         found = [member.posteriors(part, head, corpus) for member, part in zip(self._networks(), parts, strict=True)]
         return torch.stack(found).mean(0)
 
-    def routes(self) -> dict[str, tuple[str, str]]:
-        return self._networks()[0].routes()
+    def head_adapter_pairs(self) -> dict[str, tuple[str, str]]:
+        return self._networks()[0].head_adapter_pairs()
 
     def _networks(self) -> list[SpeechEmotionNetwork]:
         return cast(list[SpeechEmotionNetwork], list(self.members))

@@ -14,7 +14,7 @@ BATCH_FRAMES = 4_000  # padded frames in a batch: more take more memory and no l
 @torch.inference_mode()
 def log_posteriors(
     network: SpeechEmotionNetwork,
-    view: UtteranceDataset,
+    dataset: UtteranceDataset,
     head: str,
     device: torch.device,
     chosen: np.ndarray | None = None,
@@ -28,11 +28,11 @@ def log_posteriors(
         chosen: indices of the utterances that are wanted, rising; None: all.
     """
     network.eval()
-    indices = np.arange(len(view)) if chosen is None else chosen
-    result = np.empty((len(view), len(network.classes[head])), np.float32)
-    for group in by_length(view.frames[indices], BATCH_FRAMES):
+    indices = np.arange(len(dataset)) if chosen is None else chosen
+    result = np.empty((len(dataset), len(network.classes[head])), np.float32)
+    for group in by_length(dataset.frames[indices], BATCH_FRAMES):
         crops = [(int(indices[index]), start, rows) for index, start, rows in group]
-        batch = collate(view, crops)
-        logits = network(batch.features.to(device), batch.lengths.to(device), head, view.part.corpus)
+        batch = collate(dataset, crops)
+        logits = network(batch.features.to(device), batch.lengths.to(device), head, dataset.part.corpus)
         result[batch.indices] = torch.log_softmax(logits, dim=1).cpu().numpy()
     return result[indices]

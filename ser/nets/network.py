@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ser.batches.load import UNIFIED
 from ser.config import Experiment, Network
-from ser.config.registry import POOLING, TEMPORAL, built
+from ser.config.registry import POOLING, TEMPORAL, from_registry
 from ser.frontends import build_frontend
 from ser.frontends.preprocess import valid_mask
 from ser.nets.adapter import Adapter
@@ -30,7 +30,7 @@ class Answering(nn.Module):
 
     classes: dict[str, tuple[str, ...]]
 
-    def routes(self) -> dict[str, tuple[str, str]]:
+    def head_adapter_pairs(self) -> dict[str, tuple[str, str]]:
         """What may answer: its name -> (head, corpus whose adapter is used).
 
         A name is that of a head; or, where one head serves all and each corpus has an adapter, of a corpus.
@@ -45,12 +45,12 @@ class Answering(nn.Module):
         """Pooled vectors to posteriors of one head, (batch, classes)."""
         raise NotImplementedError
 
-    def average(self, pooled: Tensor, routes: Sequence[tuple[str, str]], classes: Sequence[str]) -> Tensor:
-        """Mean over routes of their posteriors of some classes, (batch, classes), rows that sum to 1.
+    def average(self, pooled: Tensor, pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> Tensor:
+        """Mean over (head, corpus) pairs of their posteriors of some classes, (batch, classes), rows that sum to 1.
 
         A head that does not know a class gives it 0; what it gives to others than `classes` is left out.
         """
-        answers = [(self.classes[head], self.posteriors(pooled, head, corpus)) for head, corpus in routes]
+        answers = [(self.classes[head], self.posteriors(pooled, head, corpus)) for head, corpus in pairs]
         found = []
         for names, posteriors in answers:
             # (classes of the head, classes), one where the names are the same.
@@ -100,9 +100,9 @@ class SpeechEmotionNetwork(Answering):
             prep += [nn.Linear(size, config.prep_size), nn.ReLU(), Dropout(config.prep_dropout)]
             size = config.prep_size
         self.prep = nn.Sequential(*prep)
-        self.temporal: nn.Module = built(TEMPORAL, temporal)(size, config)
+        self.temporal: nn.Module = from_registry(TEMPORAL, temporal)(size, config)
         self.dropout = Dropout(config.dropout)
-        self.pooling: nn.Module = built(POOLING, pooling)(cast(int, self.temporal.out_size))
+        self.pooling: nn.Module = from_registry(POOLING, pooling)(cast(int, self.temporal.out_size))
         size = cast(int, self.pooling.out_size)
         self.pooled_norm = nn.BatchNorm1d(size) if config.pooled_norm == "batch" else nn.Identity()
         self.head_dropout = Dropout(config.head_dropout)
@@ -160,10 +160,10 @@ class SpeechEmotionNetwork(Answering):
                 pooled = self.adapters[corpus](pooled)
             return self.heads[head](pooled)
 
-    def routes(self) -> dict[str, tuple[str, str]]:
+    def head_adapter_pairs(self) -> dict[str, tuple[str, str]]:
         if UNIFIED in self.classes and len(self.adapters):
             return {corpus: (UNIFIED, corpus) for corpus in self.corpora}
-        return super().routes()
+        return super().head_adapter_pairs()
 
     def posteriors(self, pooled: Tensor, head: str, corpus: str) -> Tensor:
         return torch.softmax(self.classify(pooled, head, corpus), dim=1)

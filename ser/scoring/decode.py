@@ -132,5 +132,7 @@ def mean_posteriors(network: SpeechEmotionNetwork, dataset: UtteranceDataset, de
     for crops in by_length(dataset.frames, BATCH_FRAMES):
         batch = collate(dataset, crops)
         pooled = network.embed(batch.features.to(device), batch.lengths.to(device))
-        result[batch.indices] = network.average(pooled, list(network.routes().values()), classes).cpu().numpy()
+        result[batch.indices] = (
+            network.average(pooled, list(network.head_adapter_pairs().values()), classes).cpu().numpy()
+        )
     return result

@@ -33,7 +33,7 @@ from ser.common.records import write_record
 from ser.common.run_folder import CHECKPOINT, EPOCHS, MODEL, TRAIN, TRAINING, is_trained
 from ser.config import Experiment, result_affecting
 from ser.config.metrics import scores, scores_text
-from ser.config.registry import LOSS, built
+from ser.config.registry import LOSS, from_registry
 from ser.frontends import build_frontend
 from ser.nets import SpeechEmotionNetwork, build
 from ser.nets.averaging import BestStates, LastStates, part_of
@@ -106,19 +106,19 @@ class Trainer:
         self.experiment, self.folder, self.hashes, self.heads = experiment, folder, hashes, heads
         self.config, self.echo, self.processes = experiment.training, echo, processes
         self.keep_checkpoint = keep_checkpoint and self.config.can_continue
-        self.machine: DeviceConfig = resolve_device(self.config)
+        self.device_config: DeviceConfig = resolve_device(self.config)
         self.train = {corpus: UtteranceDataset(part, experiment.batches) for corpus, part in train.items()}
         self.valid = {corpus: UtteranceDataset(part, experiment.batches) for corpus, part in valid.items()}
         self.weights = {c: class_weights(part.class_counts, self.config.class_weights) for c, part in train.items()}
         self.warnings = [*warnings, *self._untrained(valid)]
-        self.device_weights = {c: torch.from_numpy(w).to(self.machine.device) for c, w in self.weights.items()}
+        self.device_weights = {c: torch.from_numpy(w).to(self.device_config.device) for c, w in self.weights.items()}
         self.corpora = list(train)
         frontend = build_frontend(experiment)
         samples = round(experiment.batches.crop_seconds * frontend.sampling_rate)
         crop = max(1, frontend.num_frames(samples) // experiment.batches.frame_step)
         self.samplers = {
-            corpus: Sampler(view.frames, experiment.batches.batch_size, crop, self._purpose("batches", corpus))
-            for corpus, view in self.train.items()
+            corpus: Sampler(dataset.frames, experiment.batches.batch_size, crop, self._purpose("batches", corpus))
+            for corpus, dataset in self.train.items()
         }
         if self.config.ngpu > 1 and processes.size == 1:
             raise InputError(
@@ -134,10 +134,10 @@ class Trainer:
         self.epoch_steps = updates_per_epoch(self.config, [sampler.per_pass for sampler in self.samplers.values()])
         self.steps = self.epoch_steps * self.config.max_epochs
         self.samples = {
-            corpus: validation_sample(view.part.targets, self.config, ("validation", corpus, experiment.fold))
-            for corpus, view in self.valid.items()
+            corpus: validation_sample(dataset.part.targets, self.config, ("validation", corpus, experiment.fold))
+            for corpus, dataset in self.valid.items()
         }
-        sizes = [len(view) for view in self.train.values()]
+        sizes = [len(dataset) for dataset in self.train.values()]
         self.corpus_schedule = corpus_schedule(
             sizes, self.steps, experiment.batches.temperature, self._purpose("turns")
         )
@@ -236,7 +236,7 @@ class Trainer:
 
         Where all cores compute, a reading thread takes more from them than reading in between (docs/performance.md).
         """
-        if not self.machine.spare_core:
+        if not self.device_config.spare_core:
             yield from map(self._batch, range(start, end))
             return
         upcoming: Future[Batch] | None = None
@@ -268,7 +268,7 @@ class Trainer:
                 torch.manual_seed(seed)  # what draws afterwards draws the same in all processes
             return self.processes.gather(rows, self.samplers[batch.corpus].batch_size)
 
-        loss = self.batch_loss(batch, weights, self.config, self.machine, rng, done, whole)
+        loss = self.batch_loss(batch, weights, self.config, self.device_config, rng, done, whole)
         value = float(loss.detach())
         if not math.isfinite(value):
             part = self.train[batch.corpus].part
@@ -290,13 +290,15 @@ class Trainer:
     def _scores(self, samples: Mapping[str, np.ndarray | None]) -> dict[str, dict[str, float]]:
         """Loss and scores of the network on each validation part, or on a sample of it."""
         valid: dict[str, dict[str, float]] = {}
-        for corpus, view in self.valid.items():
-            part, chosen = view.part, samples[corpus]
+        for corpus, dataset in self.valid.items():
+            part, chosen = dataset.part, samples[corpus]
             targets = part.targets if chosen is None else part.targets[chosen]
             if self.processes.size > 1:
                 chosen = np.arange(len(part)) if chosen is None else chosen
                 chosen = chosen[self.processes.share(len(chosen))]
-            found = log_posteriors(self.network, view, self.network.head_of(corpus), self.machine.device, chosen)
+            found = log_posteriors(
+                self.network, dataset, self.network.head_of(corpus), self.device_config.device, chosen
+            )
             found = self.processes.joined(found)
             confusion = confusion_matrix(targets, found.argmax(1), len(part.classes))
             loss = validation_loss(self.loss, found, targets, self.device_weights[corpus])
@@ -352,20 +354,20 @@ class Trainer:
         mean, deviation = fit_statistics(list(self.train.values()))
         network.mean.copy_(torch.from_numpy(mean))
         network.deviation.copy_(torch.from_numpy(deviation))
-        return network.to(self.machine.device)
+        return network.to(self.device_config.device)
 
     def _new_loss(self) -> torch.nn.Module:
         torch.manual_seed(derive_seed(*self._purpose("loss")))
-        loss: torch.nn.Module = built(LOSS, self.config.loss)(self.config)
-        return loss.to(self.machine.device)
+        loss: torch.nn.Module = from_registry(LOSS, self.config.loss)(self.config)
+        return loss.to(self.device_config.device)
 
     def _fingerprint(self) -> str:
         """Names what may not change while a training goes on; `auto` precision may resolve otherwise elsewhere."""
         if not self.config.can_continue:
-            return digest(self.hashes, self.machine.precision)
+            return digest(self.hashes, self.device_config.precision)
         training = replace(self.config, max_epochs=1, patience=1)
         config_hash = digest(result_affecting(replace(self.experiment, training=training)))
-        return digest({**self.hashes, "config_hash": config_hash}, self.machine.precision)
+        return digest({**self.hashes, "config_hash": config_hash}, self.device_config.precision)
 
     @property
     def _checkpoint(self) -> Path:
@@ -408,9 +410,9 @@ class Trainer:
             return
         tensors, meta = files.load_tensors(self._checkpoint)
         # The second is that of earlier versions.
-        if meta.get("fingerprint") not in (self._fingerprint(), digest(self.hashes, self.machine.precision)):
+        if meta.get("fingerprint") not in (self._fingerprint(), digest(self.hashes, self.device_config.precision)):
             raise InputError(
-                f"of other settings, data or split, or not in {self.machine.precision}",
+                f"of other settings, data or split, or not in {self.device_config.precision}",
                 self._checkpoint,
                 f"remove {self.folder} to start again, or give another --exp folder",
             )
@@ -463,8 +465,8 @@ class Trainer:
         parameters = sum(p.numel() for p in self.network.parameters())
         side = f", in {self.processes.size} processes" if self.processes.size > 1 else ""
         self.logger.log(
-            f"{parameters:,} parameters on {self.machine.device}, {self.machine.precision}, "
-            f"{self.machine.threads} threads{side}"
+            f"{parameters:,} parameters on {self.device_config.device}, {self.device_config.precision}, "
+            f"{self.device_config.threads} threads{side}"
         )
 
     def _finish(self) -> None:
@@ -498,9 +500,9 @@ class Trainer:
                 **self.provenance,
                 "code_hashes": self.code,
                 "machine": {
-                    "device": str(self.machine.device),
-                    "precision": self.machine.precision,
-                    "threads": self.machine.threads,
+                    "device": str(self.device_config.device),
+                    "precision": self.device_config.precision,
+                    "threads": self.device_config.threads,
                     "processes": self.processes.size,
                 },
             },

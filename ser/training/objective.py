@@ -24,7 +24,7 @@ def batch_loss(
     batch: Batch,
     weights: Tensor,
     config: Training,
-    machine: DeviceConfig,
+    device_config: DeviceConfig,
     rng: np.random.Generator,
     done: float,
     whole: Callable[[Tensor], Tensor] = lambda rows: rows,
@@ -38,21 +38,21 @@ def batch_loss(
         done: share of the training that is done, 0 to 1.
         whole: gathers the rows of all processes of the training, whose loss this is; `batch` is a share.
     """
-    features, lengths = batch.features.to(machine.device), batch.lengths.to(machine.device)
-    targets = batch.targets.to(machine.device)
+    features, lengths = batch.features.to(device_config.device), batch.lengths.to(device_config.device)
+    targets = batch.targets.to(device_config.device)
     if config.soft_labels:
         even = torch.full_like(batch.votes, 1 / len(weights))
-        soft = torch.lerp(batch.votes, even, config.label_smoothing).to(machine.device)
+        soft = torch.lerp(batch.votes, even, config.label_smoothing).to(device_config.device)
     else:
         soft = smoothed_targets(targets, len(weights), config.label_smoothing)
     if config.mixup:
-        order = torch.from_numpy(rng.permutation(len(targets))).to(machine.device)
-        shares = torch.from_numpy(mixup_weights(rng, config.mixup, len(targets))).to(machine.device)
+        order = torch.from_numpy(rng.permutation(len(targets))).to(device_config.device)
+        shares = torch.from_numpy(mixup_weights(rng, config.mixup, len(targets))).to(device_config.device)
         features, lengths, soft = mixed(features, lengths, soft, order, shares)
-    with machine.autocast():
+    with device_config.autocast():
         pooled = network.regularised(whole(network.pooled(features, lengths)))
     logits = network.classify(pooled, network.head_of(batch.corpus), batch.corpus)
-    genders = whole(batch.genders.to(machine.device))
+    genders = whole(batch.genders.to(device_config.device))
     return loss(logits, whole(soft), weights) + auxiliary_loss(network, batch.corpus, genders, pooled, config, done)
 
 

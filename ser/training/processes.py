@@ -2,7 +2,7 @@
 
 A process embeds its share of the rows of a batch. What is pooled is gathered, so that batch normalisation, heads and
 loss are those of the whole batch in every process, and a training is that of one process up to rounding. What draws an
-example at a time before the pooling (dropout there, distortion, mixup) draws for itself in each.
+example at a time before the pooling (dropout there, augmentation on the fly, mixup) draws for itself in each.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ class TrainingLogger:
 
     def log_parts(self, parts: Mapping[str, Mapping[str, UtteranceDataset]]) -> None:
         """Count what there is to train and validate on."""
-        for name, views in parts.items():
-            for corpus, part in ((corpus, view.part) for corpus, view in views.items()):
+        for name, datasets in parts.items():
+            for corpus, part in ((corpus, dataset.part) for corpus, dataset in datasets.items()):
                 counts = ", ".join(f"{c} {n}" for c, n in zip(part.classes, part.class_counts, strict=True))
                 speakers = len(set(part.speakers))
                 self.log(f"{name} {corpus}: {len(part)} utterances of {speakers} speakers ({counts})")

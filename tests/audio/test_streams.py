@@ -263,12 +263,12 @@ def test_a_thousand_channels_are_read(tmp_path):
     np.testing.assert_array_equal(of(tmp_path, made(samples, "WAV", subtype="FLOAT")), samples.T)
 
 
-@pytest.mark.parametrize("promised", [0, 1, 2**31 - 1])
-def test_an_aiff_is_read_to_the_end_of_its_samples_whatever_else_it_counts(tmp_path, promised):
+@pytest.mark.parametrize("declared", [0, 1, 2**31 - 1])
+def test_an_aiff_is_read_to_the_end_of_its_samples_whatever_else_it_counts(tmp_path, declared):
     content = bytearray(made(NOW, "AIFF"))
     expected = of(tmp_path, bytes(content))
     at = content.index(b"COMM") + 10
-    content[at : at + 4] = promised.to_bytes(4, "big")
+    content[at : at + 4] = declared.to_bytes(4, "big")
     np.testing.assert_array_equal(of(tmp_path, bytes(content)), expected)
 
 

@@ -44,8 +44,8 @@ def babble(talkers=(3, 7), snr=(13, 20), colours=("babble",)):
     return Noise("", list(colours), (0, 15), talkers, snr)
 
 
-def drawn(kind, voices, seed=0):
-    values = kind.randomize_parameters(np.random.default_rng(seed), voices)
+def drawn(kind, babble_pool, seed=0):
+    values = kind.randomize_parameters(np.random.default_rng(seed), babble_pool)
     assert json.loads(json.dumps(values)) == values
     return values
 
@@ -55,9 +55,9 @@ def drawn(kind, voices, seed=0):
 
 def test_who_else_there_is(six):
     assert six.ids == ["a-1", "a-2", "b-1", "b-2", "c-1", "c-2"]
-    assert list(six.without("b").ids) == ["a-1", "a-2", "c-1", "c-2"]
-    assert list(six.without("b").without("a").ids) == ["c-1", "c-2"]
-    assert list(six.without("nobody").ids) == six.ids
+    assert list(six.exclude_speaker("b").ids) == ["a-1", "a-2", "c-1", "c-2"]
+    assert list(six.exclude_speaker("b").exclude_speaker("a").ids) == ["c-1", "c-2"]
+    assert list(six.exclude_speaker("nobody").ids) == six.ids
 
 
 def test_others_are_those_of_another_speaker_however_names_sort(six):
@@ -65,7 +65,7 @@ def test_others_are_those_of_another_speaker_however_names_sort(six):
     mixed = BabblePool(six.cuts, speakers)
     for speaker in "xyz":
         others = [name for name in six.ids if speakers[name] != speaker]
-        found = mixed.without(speaker).ids
+        found = mixed.exclude_speaker(speaker).ids
         assert list(found) == others
         assert [found[i] for i in range(-len(others), 0)] == others
         with pytest.raises(IndexError):
@@ -80,9 +80,9 @@ def test_samples_are_the_stretch_at_the_rate_mixed_down(tmp_path):
         "mixed": Cut("mixed", path, 0.5, 1.0, "d", stretch=(8000, 16000)),
         "right": Cut("right", path, 0, 2, "d", 1),
     }
-    voices = BabblePool(cuts, dict.fromkeys(cuts, "a"))
+    babble_pool = BabblePool(cuts, dict.fromkeys(cuts, "a"))
     for name, seconds, frequencies in (("mixed", 1, {200, 300}), ("right", 2, {300})):
-        samples = voices.samples(name, RATE)
+        samples = babble_pool.samples(name, RATE)
         assert (samples.dtype, samples.shape) == (np.float32, (RATE * seconds,))
         power = np.abs(np.fft.rfft(samples))
         assert set(np.flatnonzero(power > 0.2 * power.max()) / seconds) == frequencies
@@ -94,7 +94,7 @@ def test_samples_are_the_stretch_at_the_rate_mixed_down(tmp_path):
 def test_babble_is_of_others_each_once_and_named_by_content(six):
     seen = set()
     for seed in range(200):
-        values = drawn(babble((2, 3)), six.without("a"), seed)
+        values = drawn(babble((2, 3)), six.exclude_speaker("a"), seed)
         names = [talker["utterance"] for talker in values["talkers"]]
         assert 13 <= values["snr"] <= 20
         assert len(names) == len(set(names))
@@ -107,11 +107,11 @@ def test_babble_is_of_others_each_once_and_named_by_content(six):
 
 
 def test_fewer_talkers_where_there_are_fewer(six):
-    assert len(drawn(babble((3, 7)), six.without("a").without("b"))["talkers"]) == 2
+    assert len(drawn(babble((3, 7)), six.exclude_speaker("a").exclude_speaker("b"))["talkers"]) == 2
 
 
 def test_nobody_else_to_babble(six):
-    alone = six.without("a").without("b").without("c")
+    alone = six.exclude_speaker("a").exclude_speaker("b").exclude_speaker("c")
     for nobody in (alone, None):
         colours = {drawn(babble(colours=["white", "babble", "pink"]), nobody, seed)["colour"] for seed in range(50)}
         assert colours == {"white", "pink"}
@@ -125,11 +125,11 @@ def test_nobody_else_to_babble(six):
 def test_talkers_are_equally_loud_at_the_ratio(tmp_path, rate):
     """Longer than the utterance, shorter and looped, at another rate than the file's; with an offset."""
     sounds = {"b-1": tone(200, 0.5, 1), "c-1": tone(500, 0.05, 4), "d-1": tone(900, 0.005, 2) + 0.1}
-    voices = voices_of(tmp_path, sounds)
+    babble_pool = voices_of(tmp_path, sounds)
     samples = tone(1500, 0.3, 2, rate).astype(np.float32)
-    values = drawn(babble((3, 3)), voices)
-    changed = babble().apply(samples, rate, values, voices)
-    np.testing.assert_array_equal(babble().apply(samples, rate, values, voices), changed)
+    values = drawn(babble((3, 3)), babble_pool)
+    changed = babble().apply(samples, rate, values, babble_pool)
+    np.testing.assert_array_equal(babble().apply(samples, rate, values, babble_pool), changed)
     noise = changed - samples
     assert changed.dtype == np.float32
     assert 20 * np.log10(rms(samples) / rms(noise)) == pytest.approx(values["snr"], abs=0.01)
@@ -140,24 +140,24 @@ def test_talkers_are_equally_loud_at_the_ratio(tmp_path, rate):
 
 def test_it_begins_at_the_place_and_is_looped(tmp_path):
     ramp = np.linspace(-0.4, 0.4, 1000)
-    voices = voices_of(tmp_path, {"b-1": ramp})
-    values = drawn(babble((1, 1)), voices)
+    babble_pool = voices_of(tmp_path, {"b-1": ramp})
+    values = drawn(babble((1, 1)), babble_pool)
     samples = np.full(1500, 0.5, np.float32)
-    noise = babble().apply(samples, RATE, values, voices) - samples
+    noise = babble().apply(samples, RATE, values, babble_pool) - samples
     expected = np.resize(np.roll(ramp, -int(values["talkers"][0]["place"] * 1000)), 1500)
     np.testing.assert_allclose(noise / rms(noise), expected / rms(expected), atol=1e-4)
 
 
 def test_silent_utterances_add_nothing_and_no_nan(tmp_path):
-    voices = voices_of(tmp_path, {"b-1": np.zeros(800), "c-1": np.full(800, 0.1), "d-1": tone(200, 0.1)})
+    babble_pool = voices_of(tmp_path, {"b-1": np.zeros(800), "c-1": np.full(800, 0.1), "d-1": tone(200, 0.1)})
     samples = tone(500, 0.1).astype(np.float32)
-    for others in (voices, voices.without("d")):
-        changed = babble((3, 3)).apply(samples, RATE, drawn(babble((3, 3)), others), voices)
+    for others in (babble_pool, babble_pool.exclude_speaker("d")):
+        changed = babble((3, 3)).apply(samples, RATE, drawn(babble((3, 3)), others), babble_pool)
         assert np.isfinite(changed).all()
         assert np.array_equal(changed, samples) == ("d-1" not in others.ids)
     for size in (0, 1, RATE):
         silent = np.zeros(size, np.float32)
-        assert not babble().apply(silent, RATE, drawn(babble(), voices), voices).any()
+        assert not babble().apply(silent, RATE, drawn(babble(), babble_pool), babble_pool).any()
 
 
 def test_an_utterance_that_is_not_what_it_was(tmp_path, six):
@@ -165,7 +165,7 @@ def test_an_utterance_that_is_not_what_it_was(tmp_path, six):
     samples = tone(500, 0.1).astype(np.float32)
     first = values["talkers"][0]["utterance"]
     with refuses("babble was made of it", where=first):
-        babble().apply(samples, RATE, values, six.without(first[0]))
+        babble().apply(samples, RATE, values, six.exclude_speaker(first[0]))
     other = dict(six.cuts) | {first: Cut(first, six.cuts[first].path, 0.0, 0.5, "other")}
     with refuses("not what it was", where=first):
         babble().apply(samples, RATE, values, BabblePool(other, six.speakers))

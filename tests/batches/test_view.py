@@ -85,8 +85,8 @@ def test_floor_and_trim(parts):
 
 def test_distortion_is_drawn_and_changes_length_by_speed(parts):
     view = UtteranceDataset(parts["one"], replace(SETTINGS, speeds=[2.0], vtlp=0.1))
-    assert view.distorts
-    assert not UtteranceDataset(parts["one"], SETTINGS).distorts
+    assert view.augments
+    assert not UtteranceDataset(parts["one"], SETTINGS).augments
     one, two, again = (collate(view, [(0, 0, 4), (1, 0, 4)], np.random.default_rng(s)) for s in (1, 2, 1))
     assert one.lengths.tolist() == [4, 4]
     assert np.array_equal(one.features, again.features)

@@ -9,7 +9,7 @@ from conftest import ROOT, refuses
 
 from ser.config import ExperimentReader, differences, dotted, load, read_experiment, result_affecting, write_experiment
 from ser.config.load import ADDED_DEFAULTS, FIRST_NAMES, _types, keys
-from ser.config.registry import KINDS, REGISTRIES, built
+from ser.config.registry import KINDS, REGISTRIES, from_registry
 
 CORPORA = "corpora=[ravdess]"
 
@@ -49,7 +49,7 @@ def test_the_sections_of_augmentation_are_the_kinds_with_their_fields():
     sections = yaml.safe_load((ROOT / "conf" / "augment.yaml").read_text())
     assert list(sections) == ["copies", "chain", "kinds", *KINDS]  # as chain says there, in the order of application
     for name in KINDS:
-        fields = dataclasses.fields(built(KINDS, name))
+        fields = dataclasses.fields(from_registry(KINDS, name))
         given = {
             f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         }

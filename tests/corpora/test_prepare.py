@@ -79,7 +79,7 @@ def test_what_is_found_is_written(small_ravdess):
     report = read_json(small.out / "report.json")
     assert report["found"]["labels"] == {"angry": 24, "calm": 24, "happy": 24, "neutral": 24, "sad": 24}
     assert report["missing"] == []
-    assert (report["utterances"], report["stereo"], report["doubled"], report["hidden"]) == (120, 2, 0, 0)
+    assert (report["utterances"], report["stereo"], report["duplicates"], report["hidden"]) == (120, 2, 0, 0)
     assert small.left_out() == {f"ravdess_{a:02d}-03-01-02-01-01-01-{a:02d}": "label calm is in no class"
                                for a in range(1, 25)}  # fmt: skip
 

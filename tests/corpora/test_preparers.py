@@ -352,7 +352,7 @@ def test_a_second_copy_of_an_iemocap_file_keeps_the_label(tmp_path, tree):
     copy.parent.mkdir()
     shutil.copy(folder / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav", copy)
     report = reported("iemocap", folder, tmp_path / "data")
-    assert (report["doubled"], report["found"]["labels"]["ang"]) == (1, 20)
+    assert (report["duplicates"], report["found"]["labels"]["ang"]) == (1, 20)
     assert "unlabelled" not in report["found"]["labels"]
 
 
@@ -586,7 +586,7 @@ def test_savee_is_the_same_in_the_official_tree_and_in_the_flat_copy(tmp_path, t
     # both copies in one folder: each clip once
     shutil.move(flat / "ALL", official / "ALL")
     run("savee", official, tmp_path / "data")
-    assert read_json(tmp_path / "data" / "report.json")["doubled"] == len(FILES["savee"])
+    assert read_json(tmp_path / "data" / "report.json")["duplicates"] == len(FILES["savee"])
 
 
 def test_a_savee_file_of_no_speaker_is_named(tmp_path):

@@ -83,8 +83,8 @@ def test_copies_are_what_was_done_to_their_originals(copied):
     assert len(frames) == 15
     louder = reader.read("two1-sad-00-copy1") - reader.read("two1-sad-00")
     assert np.median(louder) == pytest.approx(2 * np.log(10), abs=1e-3)  # 20 dB
-    voices = BabblePool({cut.id: cut for cut in store.cuts}, {})
-    expected = apply_transforms(samples_of(store, "two1-sad-01"), 8000, [WHITE, QUIETER], store.augment, voices)
+    babble_pool = BabblePool({cut.id: cut for cut in store.cuts}, {})
+    expected = apply_transforms(samples_of(store, "two1-sad-01"), 8000, [WHITE, QUIETER], store.augment, babble_pool)
     np.testing.assert_allclose(reader.read("two1-sad-01-copy1"), store.frontend.extract(expected), atol=1e-3)
 
 
@@ -184,18 +184,18 @@ def test_babble_is_of_the_training_utterances(copied):
     made, _ = copied
     folder = write_train_set(made, {}, "train_voices", corpus="one")
     cuts = {cut.id: cut for cut in read_cuts(folder / "cuts.jsonl.gz")}
-    voices = BabblePool(cuts, read_table(folder / "utt2spk"))
+    babble_pool = BabblePool(cuts, read_table(folder / "utt2spk"))
     overrides = ("augment.noise.colours=[babble]",)
     augment = store_of(made, folder, *overrides).augment
     key = next(iter(cuts))
-    speaker = voices.speakers[key]
+    speaker = babble_pool.speakers[key]
     step = {
         "kind": "noise",
-        **augment.kinds["noise"].randomize_parameters(np.random.default_rng(1), voices.without(speaker)),
+        **augment.kinds["noise"].randomize_parameters(np.random.default_rng(1), babble_pool.exclude_speaker(speaker)),
     }
     assert step["colour"] == "babble"
     store = computed(made, write_train_set(made, {key: [step]}, "train_babble", corpus="one"), *overrides)
-    expected = apply_transforms(samples_of(store, key), 8000, [step], augment, voices)
+    expected = apply_transforms(samples_of(store, key), 8000, [step], augment, babble_pool)
     np.testing.assert_allclose(store.reader().read(f"{key}-copy1"), store.frontend.extract(expected), atol=1e-3)
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ser.config.registry import POOLING, built
+from ser.config.registry import POOLING, from_registry
 from ser.nets.statistics import StatisticsPooling, attentive_statistics, mean, statistics
 
 X = torch.tensor([[[1.0, 4.0], [3.0, 4.0], [5.0, 10.0], [99.0, -99.0]]])  # the last frame is padding
@@ -36,14 +36,14 @@ def test_attentive_statistics_by_hand():
 
 @pytest.mark.parametrize("name", POOLING)
 def test_what_comes_out_has_the_size_that_is_stated(name):
-    pooling = built(POOLING, name)(4)
+    pooling = from_registry(POOLING, name)(4)
     assert pooling(torch.ones(2, 6, 4), torch.tensor([6, 2])).shape == (2, pooling.out_size)
 
 
 @pytest.mark.parametrize("name", POOLING)
 def test_padding_does_not_count(name):
     torch.manual_seed(0)
-    pooling, x = built(POOLING, name)(5), torch.randn(2, 7, 5)
+    pooling, x = from_registry(POOLING, name)(5), torch.randn(2, 7, 5)
     loud = torch.cat([x, torch.full((2, 4, 5), 1e4)], dim=1)
     lengths = torch.tensor([7, 3])
     torch.testing.assert_close(pooling(loud, lengths), pooling(x, lengths))
@@ -61,7 +61,7 @@ def test_one_frame_and_equal_frames_have_finite_gradients(made):
 @pytest.mark.parametrize("name", POOLING)
 def test_pooled_in_float32_under_autocast(name):
     torch.manual_seed(0)
-    pooling, x, lengths = built(POOLING, name)(4), torch.randn(2, 6, 4), torch.tensor([6, 2])
+    pooling, x, lengths = from_registry(POOLING, name)(4), torch.randn(2, 6, 4), torch.tensor([6, 2])
     with torch.autocast("cpu", torch.bfloat16):
         found = pooling(x, lengths)
     assert found.dtype == torch.float32

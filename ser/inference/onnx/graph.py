@@ -25,7 +25,7 @@ class PredictorGraph(nn.Module):
 
     def __init__(self, predictor: Predictor, kind: str) -> None:
         super().__init__()
-        self.network, self.ways, self.classes = predictor.model.network, predictor.ways, predictor.classes
+        self.network, self.pairs, self.classes = predictor.model.network, predictor.pairs, predictor.classes
         self.frontend = predictor.frontend.graph() if kind == "waveform" else None
         self.storage, self.preprocess = predictor.frontend.storage, predictor.preprocess
         mean, deviation = map(torch.from_numpy, predictor.statistics) if predictor.statistics else (None, None)
@@ -46,7 +46,7 @@ class PredictorGraph(nn.Module):
             x, lengths = self.frontend(x, lengths)
             x = rounded(x, lengths) if self.storage == "int16" else x
         x, lengths = self.preprocess(x, lengths, self.group_mean, self.group_deviation)
-        return self.network.average(self.network.embed(x, lengths), self.ways, self.classes)
+        return self.network.average(self.network.embed(x, lengths), self.pairs, self.classes)
 
 
 def rounded(x: Tensor, lengths: Tensor) -> Tensor:

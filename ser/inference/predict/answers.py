@@ -114,7 +114,7 @@ class Answers:
         self.rate = predictor.sampling_rate
         self.shortest, self.longest = predictor.trained["seconds"]
         self.lowest = min(self.rate, *map(int, predictor.trained["sampling_rates"]))
-        groups = predictor.grouped and predictor.moments is not None
+        groups = predictor.grouped and predictor.running_stats is not None
         self.named = groups and any(source.speaker for source in sources)
         self.common: list[str] = []
         if predictor.grouped and not self.named:

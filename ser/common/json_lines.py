@@ -1,0 +1,52 @@
+"""Gzipped JSON lines, the form of lhotse's manifests."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ser.common.errors import InputError
+from ser.common.files import atomic_path, check_regular
+
+T = TypeVar("T")
+
+
+def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
+    """Write a value a line, whole or not at all; equal values give equal bytes.
+
+    Args:
+        path: `*.jsonl.gz`.
+        rows: what JSON can hold.
+    """
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    # Level 9, gzip's default, takes four times as long as 6 and saves a tenth.
+    with (
+        atomic_path(path) as temporary,
+        gzip.GzipFile(temporary, "wb", compresslevel=6, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8") as file,
+    ):
+        file.writelines(encode(row) + "\n" for row in rows)
+
+
+def read_json_lines(path: Path, convert: Callable[[Any], T], what: str) -> list[T]:
+    """Read a file of stage 1 or 2, or of lhotse.
+
+    Args:
+        path: `*.jsonl.gz`.
+        convert: makes of a line's value what is returned; it may raise LookupError, TypeError or ValueError.
+        what: the file is, for the error.
+
+    Raises:
+        InputError: it is absent or is not that.
+    """
+    check_regular(path, "run stage 1")
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            return [convert(json.loads(line)) for line in file]
+    except (OSError, EOFError, ValueError, LookupError, TypeError, RecursionError, zlib.error) as error:
+        raise InputError(f"not readable as {what} ({error})", path, "remove it and run stage 1") from None
