@@ -41,23 +41,22 @@ def main() -> int:
     parser.add_argument("--append", type=Path, help="Markdown file, such as one of steps/tables.py, to add to")
     options = parser.parse_args()
     from ser.diarization.decoders import find_decoder
-    from ser.diarization.joined import LONGEST
+    from ser.diarization.evaluation import TimelineEvaluation, results_section
+    from ser.diarization.joined import MOST_UTTERANCES
     from ser.diarization.settings import read_settings
-    from ser.diarization.trial import Trial, section
 
     if options.utterances is not None and options.utterances < 1:
         raise InputError("give 1 or more", f"--utterances {options.utterances}")
     changes = {"statistics_minimum": options.statistics_minimum}
     starts = [read_settings(None, {"normalisation": name, **changes}) for name in options.normalisation or [None]]
-    longest = LONGEST if options.utterances is None else options.utterances
-    trials = [
-        Trial(model, options.data, options.recipe, options.out, options.seed, options.orders, longest)
+    most = MOST_UTTERANCES if options.utterances is None else options.utterances
+    evaluations = [
+        TimelineEvaluation(model, options.data, options.recipe, options.out, options.seed, options.orders, most)
         for model in options.models
     ]
     decoder = find_decoder(options.decoder)
-    tuning = options.tune
-    found = [trial.run(start, decoder, options.unseen, tuning) for start in starts for trial in trials]
-    text = section(f"## {options.title}", found, command_line("steps/timeline.py"))
+    results = [one.run(start, decoder, options.unseen, options.tune) for start in starts for one in evaluations]
+    text = results_section(f"## {options.title}", results, command_line("steps/timeline.py"))
     print(text, end="")
     if options.append:
         write_section(options.append, text)

@@ -37,7 +37,7 @@ class SegmentGraph:
 
 
 def chain_graph(minimum: Sequence[int], costs: np.ndarray) -> SegmentGraph:
-    """One chain of states a class, as long as its shortest segment; its last state repeats, leaves for others, or ends.
+    """A chain of states for each class, as long as its shortest segment; its last state repeats, leaves, or ends.
 
         start -> (e, 1) -> (e, 2) -> ... -> (e, m)  (e, m) -> (e, m)  (e, m) -> (f, 1) at costs[e, f]  (e, m) -> end
 

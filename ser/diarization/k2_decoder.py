@@ -12,14 +12,14 @@ import numpy as np
 if TYPE_CHECKING:
     from ser.diarization.graph import SegmentGraph
 
-# Paths that are worse than the best by more are not in the lattice.
+# Search beam of k2.intersect_dense.
 BEAM = 10.0
-# k2.intersect_dense finds nothing in more, for it counts time in sixteen bits.
+# k2.intersect_dense counts time in sixteen bits, and finds no path in more windows.
 MOST_WINDOWS = 2**16 - 2
 
 
 def best_path(graph: SegmentGraph, scores: np.ndarray) -> tuple[np.ndarray, float] | None:
-    """As ser.diarization.viterbi.best_path, by k2.intersect_dense and k2.shortest_path.
+    """The best path, as of ser.diarization.viterbi.best_path, by k2.intersect_dense and k2.shortest_path.
 
     Raises:
         ImportError: k2 is absent, or was built for another torch or Python.

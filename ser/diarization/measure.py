@@ -1,4 +1,4 @@
-"""How far a timeline agrees with a reference."""
+"""Scores of a timeline against a reference: frame accuracy, segment error, emotion diarization error rate."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from ser.inference.base import ABSTAINED
 
 # Seconds of a frame that is right or wrong.
 FRAME = 0.01
-
-
 # Labels of segments without emotion, which count as no speech does in the emotion diarization error.
 NO_EMOTION = ("neutral", ABSTAINED)
 
@@ -51,23 +49,23 @@ class DiarizationErrors(_Sums):
         return (self.missed + self.false_alarm + self.confusion) / self.duration
 
 
-def emotion_errors(found: Sequence[Segment], reference: Sequence[Segment], duration: float) -> DiarizationErrors:
+def emotion_errors(hypothesis: Sequence[Segment], reference: Sequence[Segment], duration: float) -> DiarizationErrors:
     """The errors of the emotion diarization error rate (Wang et al. 2023, "Speech emotion diarization: which emotion
     appears when?"), exact in time.
 
-    Neutral speech, pauses and withheld labels are no emotion, as there. No two segments of a channel overlap here, so
-    that there is no error of overlap.
+    As in that paper, neutral speech and pauses are no emotion; nor is a segment without a label. Segments of a channel
+    do not overlap here, so there is no error of overlap.
 
     Args:
-        found, reference: in order of time.
+        hypothesis, reference: in order of time.
         duration: of the recording, seconds.
     """
-    times = [time for s in (*found, *reference) for time in (s.start, s.end)]
+    times = [time for s in (*hypothesis, *reference) for time in (s.start, s.end)]
     edges = np.unique(np.clip([0.0, *times, duration], 0, duration))
     middles, lengths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
     answer, truth = (
         np.array([*("" if s.label in NO_EMOTION else s.label for s in segments), ""])[_segment_at(middles, segments)]
-        for segments in (found, reference)
+        for segments in (hypothesis, reference)
     )
     missed = lengths[(truth != "") & (answer == "")].sum()
     false_alarm = lengths[(truth == "") & (answer != "")].sum()
@@ -76,19 +74,19 @@ def emotion_errors(found: Sequence[Segment], reference: Sequence[Segment], durat
 
 
 def _segment_at(times: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
-    """The number of the segment at each time, (times,); -1 where there is none."""
+    """The index of the segment at each time, (times,); -1 where there is none."""
     ends = np.array([*(s.end for s in segments), -np.inf])
-    place = np.searchsorted([s.start for s in segments], times, side="right") - 1
-    return np.where(times < ends[place], place, -1)
+    index = np.searchsorted([s.start for s in segments], times, side="right") - 1
+    return np.where(times < ends[index], index, -1)
 
 
 @dataclass(frozen=True)
 class Agreement(_Sums):
-    """Counts.
+    """Counts, which add up over recordings.
 
     Attributes:
         confusion: frames, int64, (classes + 1, classes + 1): row the reference, column the timeline, last no speech.
-        edits: least number of segments to change, leave out or put in to get the reference's row of emotions.
+        edits: Levenshtein distance between the sequences of emotions.
         segments: of the reference.
         errors: of the emotion diarization error rate.
     """
@@ -105,31 +103,38 @@ class Agreement(_Sums):
 
     @property
     def frame_ua(self) -> float:
-        """Mean over the emotions that are there of the share of their frames that is right."""
-        rows = self.confusion[:-1]
-        return float(mean_recall(np.diag(self.confusion)[:-1], rows.sum(1)))
+        """Unweighted mean of the frame recall of the emotions in the reference."""
+        return float(mean_recall(np.diag(self.confusion)[:-1], self.confusion[:-1].sum(1)))
 
     @property
     def segment_error(self) -> float:
-        """Edits a segment of the reference, as a word error rate; above 1 where there are too many segments."""
+        """Edits per segment of the reference, like a word error rate; above 1 if there are too many segments."""
         return self.edits / self.segments
 
 
-def agree(found: Sequence[Segment], reference: Sequence[Segment], duration: float, classes: Sequence[str]) -> Agreement:
+def compare_segments(
+    hypothesis: Sequence[Segment], reference: Sequence[Segment], duration: float, classes: Sequence[str]
+) -> Agreement:
     """Compare segments with a reference; both are in order of time, and none overlaps the next.
 
-    For the segment error, neighbours of one emotion count as one segment, whatever pause lies between them: the row of
-    emotions is compared, as the row of words is in speech recognition.
+    For the segment error, neighbours of one emotion count as one segment, whatever pause lies between them: sequences
+    of emotions are compared, as sequences of words are in speech recognition.
     """
     middles = (np.arange(max(1, round(duration / FRAME))) + 0.5) * FRAME
     names = list(classes)
     truth, answer = (
         np.array([*(names.index(s.label) for s in segments), len(names)])[_segment_at(middles, segments)]
-        for segments in (reference, found)
+        for segments in (reference, hypothesis)
     )
     confusion = confusion_matrix(truth, answer, len(names) + 1)
-    rows = [[label for label, _ in groupby(s.label for s in segments)] for segments in (found, reference)]
-    return Agreement(confusion, edit_distance(*rows), len(rows[1]), emotion_errors(found, reference, duration))
+    emotions = [[label for label, _ in groupby(s.label for s in segments)] for segments in (hypothesis, reference)]
+    errors = emotion_errors(hypothesis, reference, duration)
+    return Agreement(confusion, edit_distance(*emotions), len(emotions[1]), errors)
+
+
+def sum_agreements(agreements: Sequence[Agreement]) -> Agreement:
+    """The agreement of several recordings together; at least one."""
+    return sum(agreements[1:], agreements[0])
 
 
 def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:

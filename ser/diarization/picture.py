@@ -1,4 +1,4 @@
-"""A timeline as a picture: waveform, posteriors and decoded segments of each channel."""
+"""A picture of a timeline: waveform, posteriors and decoded segments of each channel."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ser.common.pictures import save_picture, text_colour
 from ser.diarization.segments import Channel, Timeline, cell_edges
 from ser.inference.base import ABSTAINED
 
-# Okabe and Ito's colours, which people with any kind of colour vision distinguish, without black.
+# The palette of Okabe and Ito without black, which is safe for colour-blind readers.
 COLOURS = ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7", "#56B4E9", "#F0E442")
 GREY, WHITE = "#BBBBBB", "#FFFFFF"
-# Segments of a smaller share of the width get no name: it would not fit.
-NAMED = 0.05
+# Least share of the width for a segment to get its name.
+NAMED_SHARE = 0.05
 
 
 def colours_of(classes: Sequence[str]) -> dict[str, str]:
-    """A colour an emotion, and grey for the last class, no speech."""
+    """A colour for each emotion, and grey for the last class, no speech."""
     return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(classes[:-1])} | {classes[-1]: GREY}
 
 
@@ -34,9 +34,9 @@ def draw_timeline(timeline: Timeline, path: Path) -> None:
     unit, divisor = ("min", 60.0) if timeline.duration > 600 else ("s", 1.0)
     colours = colours_of(timeline.classes)
     marks = colours | {ABSTAINED: WHITE}
-    for place, channel in enumerate(timeline.channels):
+    for number, channel in enumerate(timeline.channels):
         edges = np.array(cell_edges(len(channel.levels), timeline.hop, timeline.duration)) / divisor
-        wave, stack, bars = axes[3 * place : 3 * place + 3]
+        wave, stack, bars = axes[3 * number : 3 * number + 3]
         _waveform(wave, channel, edges)
         _posteriors(stack, channel, edges, colours)
         _segments(bars, channel, timeline.duration / divisor, divisor, marks)
@@ -69,7 +69,7 @@ def _segments(axes: Any, channel: Channel, width: float, divisor: float, marks: 
         start, end = segment.start / divisor, segment.end / divisor
         colour = marks[segment.label]
         axes.barh(0, end - start, left=start, height=1, color=colour, edgecolor=GREY, lw=0.5)
-        if end - start > NAMED * width:
+        if end - start > NAMED_SHARE * width:
             middle, ink = (start + end) / 2, text_colour(colour)
             axes.text(middle, 0, segment.label, ha="center", va="center", color=ink, fontsize=8)
     axes.set_ylim(-0.5, 0.5)

@@ -1,4 +1,4 @@
-"""From a recording to its timeline."""
+"""The timeline of a recording."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ser.common import InputError
 from ser.diarization.decoders import Decoder
 from ser.diarization.segments import Channel, Timeline, decode_segments
 from ser.diarization.settings import NO_SPEECH, Settings
-from ser.diarization.windows import ChannelStatistics, score_windows, survey, wanted
+from ser.diarization.windows import ChannelStatistics, read_levels, running_stats_factory, score_windows
 from ser.inference.base import BasePredictor
 from ser.inference.predict.inputs import Source, with_speakers
 
 
-def timeline_of(
+def make_timeline(
     path: Path,
     predictor: BasePredictor,
     settings: Settings,
@@ -31,7 +31,7 @@ def timeline_of(
     Args:
         show: whether there is a progress bar.
         speakers: by channel, from 0, what `speaker_statistics` gave of its speaker.
-        precision: the share of right answers wanted, on validation; labels of too little confidence are withheld.
+        precision: on validation; segments below the confidence that it asks for get no label. None: all get one.
 
     Raises:
         InputError: the file cannot be read, its name is not UTF-8, or the precision was not reached on validation.
@@ -40,16 +40,16 @@ def timeline_of(
         path.name.encode()
     except UnicodeEncodeError:
         raise InputError("its name is not UTF-8 text", path, "rename it, such as with `convmv`") from None
-    found = survey(path, predictor.sampling_rate, settings.hop)
+    recording = read_levels(path, predictor.sampling_rate, settings.hop)
     channels, warnings = [], []
-    for windows in score_windows(path, predictor, settings, found, show, speakers):
+    for windows in score_windows(path, predictor, settings, recording, show, speakers):
         statistics, number = windows.statistics, windows.channel
-        confidence = predictor.confidence(statistics.own, precision)
-        segments, score = decode_segments(windows, settings, decoder, found.duration, confidence)
+        confidence = predictor.confidence(statistics.from_input, precision)
+        segments, score = decode_segments(windows, settings, decoder, recording.duration, confidence)
         posteriors = windows.calibrated(confidence.temperature)
-        levels, extremes = found.levels[number], found.extremes[number]
+        levels, extremes = recording.levels[number], recording.extremes[number]
         channels.append(Channel(number + 1, segments, score, posteriors, levels, extremes, statistics, confidence))
-        if wanted(predictor, settings) and not statistics.own:
+        if running_stats_factory(predictor, settings) and not statistics.from_input:
             whose = f"speaker {statistics.speaker}" if statistics.speaker else channels[-1].name
             warnings.append(
                 f"{whose}: {statistics.seconds:.1f} s of speech, and statistics of a speaker need "
@@ -61,9 +61,9 @@ def timeline_of(
             "a graph takes no statistics of the recording: those of the training speakers are used, with which labels "
             "are worth less; give the model package"
         )
-    warnings = list(dict.fromkeys(warnings))
+    classes = (*predictor.classes, NO_SPEECH)
     return Timeline(
-        path.stem, found.duration, found.hop, (*predictor.classes, NO_SPEECH), tuple(channels), tuple(warnings)
+        path.stem, recording.duration, recording.hop, classes, tuple(channels), tuple(dict.fromkeys(warnings))
     )
 
 
@@ -81,12 +81,12 @@ def read_speakers(utt2spk: Path, recordings: Sequence[Path]) -> dict[Path, dict[
         with suppress(InputError):
             names = [f"{path}:{number + 1}" for number in range(audio_info(path).num_channels)]
             sources += [(path, None, Source(str(path))), *((path, c, Source(name)) for c, name in enumerate(names))]
-    found: dict[Path, dict[int, str]] = {}
+    speakers: dict[Path, dict[int, str]] = {}
     named = with_speakers([source for _, _, source in sources], utt2spk)
     for (path, channel, _), source in zip(sources, named, strict=True):
         if not source.speaker:
             continue
         if channel is None and audio_info(path).num_channels > 1:
             raise InputError(f"{path} has several channels", utt2spk, f"name the speaker of each: {path}:1 <speaker>")
-        found.setdefault(path, {})[channel or 0] = source.speaker
-    return found
+        speakers.setdefault(path, {})[channel or 0] = source.speaker
+    return speakers

@@ -1,4 +1,4 @@
-"""From a path of labels to segments, and the timeline of a recording."""
+"""The segments that a decoded path gives, and the timeline of a recording."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from ser.diarization.decoders import Decoder
 from ser.diarization.graph import chain_graph
 from ser.diarization.settings import Settings
-from ser.diarization.windows import LEAST, NONE, ChannelStatistics, Windows
+from ser.diarization.windows import LEAST_PROBABILITY, NO_STATISTICS, ChannelStatistics, Windows
 from ser.inference.base import ABSTAINED, Confidence
 from ser.scoring.calibration import tempered
 
-PLAIN = Confidence()
+UNCALIBRATED = Confidence()
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of one emotion.
+    """A segment of one emotion.
 
     Attributes:
         start, end: seconds.
@@ -40,12 +40,12 @@ class Channel:
 
     Attributes:
         number: from 1.
-        segments: what none of them covers is no speech.
+        segments: what lies between them is no speech.
         score: of the decoded path, natural logarithm; sums of posteriors and costs.
         posteriors: of the emotions, calibrated, and, last, no speech; float32, (cells, classes + 1).
         levels: dB of full scale, float32, (cells,).
         extremes: of the waveform, float32, (cells, 2).
-        statistics: which the features were normalised with.
+        statistics: that the features were normalised with.
         confidence: temperature and threshold of its confidences.
     """
 
@@ -55,8 +55,8 @@ class Channel:
     posteriors: np.ndarray
     levels: np.ndarray
     extremes: np.ndarray
-    statistics: ChannelStatistics = NONE
-    confidence: Confidence = PLAIN
+    statistics: ChannelStatistics = NO_STATISTICS
+    confidence: Confidence = UNCALIBRATED
 
     @property
     def name(self) -> str:
@@ -87,23 +87,23 @@ def decode_segments(
     settings: Settings,
     decoder: Decoder,
     duration: float,
-    confidence: Confidence = PLAIN,
+    confidence: Confidence = UNCALIBRATED,
 ) -> tuple[tuple[Segment, ...], float]:
-    """The segments of a channel, and the score of the path that they follow from.
+    """The segments of a channel, and the score of the decoded path.
 
-    The path is that of the posteriors as decoding gives them, against which costs are tuned; `confidence` decides
-    confidences and which labels are withheld.
+    The path is of uncalibrated posteriors, on which the costs are tuned. `confidence` has the temperature of the
+    segments' confidences, and the threshold below which a segment has no label.
     """
     scores = windows.scores
     graph = chain_graph(settings.minima(len(windows.classes), len(scores)), settings.costs(windows.classes))
-    found = decoder(graph, scores)
-    assert found is not None  # no minimum is above the number of windows
-    labels, score = found
+    path = decoder(graph, scores)
+    assert path is not None  # no minimum is above the number of windows
+    labels, score = path
     return segments_of(labels, windows, cell_edges(len(scores), windows.hop, duration), confidence), score
 
 
 def cell_edges(cells: int, hop: float, duration: float) -> list[float]:
-    """Where each cell begins and, last, where the recording ends; seconds, (cells + 1,).
+    """The start of each cell and, last, the end of the recording; seconds, (cells + 1,).
 
     The end is not rounded, so that no segment is longer than the recording and none is empty.
     """
@@ -111,24 +111,24 @@ def cell_edges(cells: int, hop: float, duration: float) -> list[float]:
 
 
 def segments_of(
-    labels: np.ndarray, windows: Windows, edges: Sequence[float], confidence: Confidence = PLAIN
+    labels: np.ndarray, windows: Windows, edges: Sequence[float], confidence: Confidence = UNCALIBRATED
 ) -> tuple[Segment, ...]:
-    """Runs of equal labels, but those of no speech.
+    """Runs of equal labels, without those of no speech.
 
     Args:
-        labels: indices of classes, int64, (cells,); any number above is no speech.
+        labels: indices of classes, int64, (cells,); greater indices are no speech.
         edges: of the cells, seconds, (cells + 1,).
     """
     ends = np.append(np.flatnonzero(np.diff(labels)) + 1, len(labels))
     starts = np.append(0, ends[:-1])
-    found = []
+    segments = []
     for start, end in zip(starts, ends, strict=True):
         label = int(labels[start])
         if label >= len(windows.classes):
             continue
-        weights = np.maximum(windows.speech[start:end], LEAST)
+        weights = np.maximum(windows.speech[start:end], LEAST_PROBABILITY)
         mean = np.average(windows.posteriors[start:end], axis=0, weights=weights)
         value = float(tempered(mean[None], confidence.temperature)[0, label])
         name = windows.classes[label] if value >= confidence.threshold else ABSTAINED
-        found.append(Segment(edges[start], edges[end], name, round(value, 4)))
-    return tuple(found)
+        segments.append(Segment(edges[start], edges[end], name, round(value, 4)))
+    return tuple(segments)

@@ -23,7 +23,7 @@ KEYS = {
 
 
 def arguments(parser: Parser) -> None:
-    """Of the command line."""
+    """Add the options of the command."""
     parser.add_argument("model", type=Path, help="model package (`ser pack`), or a graph of one (`ser export`, .onnx)")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recordings; each channel is a speaker")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder to write to (default: this one)")
@@ -68,13 +68,13 @@ def arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the timelines of all files, and a line on each; a file that cannot be read does not stop the others."""
     from ser.common.output import line
-    from ser.diarization.decoders import NAMES, find_decoder
+    from ser.diarization.decoders import DECODERS, find_decoder
     from ser.diarization.html.page import write_timeline_page
     from ser.diarization.html.sound import AUDIO
-    from ser.diarization.recording import read_speakers, timeline_of
+    from ser.diarization.recording import make_timeline, read_speakers
     from ser.diarization.settings import read_settings
     from ser.diarization.windows import speaker_statistics
-    from ser.diarization.writers import FORMATS, write
+    from ser.diarization.writers import FORMATS, write_timeline
     from ser.inference.base import ABSTAINED, Confidence, open_predictor
 
     formats = [name for name in (options.format or ",".join(FORMATS)).split(",") if name]
@@ -84,9 +84,9 @@ def run(options: argparse.Namespace) -> int:
         except ModuleNotFoundError:
             formats.remove("png")
             print("no pictures, since matplotlib is not installed: pip install '.[train]'", file=sys.stderr)
-    _check(formats, FORMATS, "--format", several=True)
-    _check([options.decoder], NAMES, "--decoder")
-    _check([options.html_audio], AUDIO, "--html-audio")
+    _check_choices(formats, FORMATS, "--format", several=True)
+    _check_choices([options.decoder], DECODERS, "--decoder")
+    _check_choices([options.html_audio], AUDIO, "--html-audio")
     _check_names(options.files)
     keys = [*(key.replace("-", "_") for key in KEYS), "normalisation"]
     settings = read_settings(options.settings, {key: getattr(options, key) for key in keys})
@@ -102,20 +102,20 @@ def run(options: argparse.Namespace) -> int:
     named = read_speakers(options.utt2spk, options.files) if options.utt2spk else {}
     speakers = speaker_statistics(named, predictor, settings)
     failed = 0
-    given: dict[Confidence, list[bool]] = {}  # whether each segment has a label
+    labelled: dict[Confidence, list[bool]] = {}  # whether each segment has a label
     for path in options.files:
         try:
-            own = {channel: speakers[name] for channel, name in named.get(path, {}).items() if name in speakers}
-            timeline = timeline_of(path, predictor, settings, decoder, speakers=own, precision=options.abstain)
-            written = write(timeline, options.out, formats, options.posteriors)
+            statistics = {channel: speakers[name] for channel, name in named.get(path, {}).items() if name in speakers}
+            timeline = make_timeline(path, predictor, settings, decoder, speakers=statistics, precision=options.abstain)
+            written = write_timeline(timeline, options.out, formats, options.posteriors)
             warnings = timeline.warnings
             if options.html:
                 page = options.out / f"{timeline.recording}.html"
                 from ser.inference.predictor import Predictor
 
                 assert isinstance(predictor, Predictor)  # a graph was refused above
-                found = write_timeline_page(timeline, path, predictor, page, options.html_audio)
-                written, warnings = [*written, page], (*warnings, *([f"{page}: {found}"] if found else []))
+                problem = write_timeline_page(timeline, path, predictor, page, options.html_audio)
+                written, warnings = [*written, page], (*warnings, *([f"{page}: {problem}"] if problem else []))
         except InputError as error:
             failed += 1
             print(f"error: {line(error)}", file=sys.stderr)
@@ -124,13 +124,13 @@ def run(options: argparse.Namespace) -> int:
             print(f"warning: {line(path)}: {line(text)}", file=sys.stderr)
         for channel in timeline.channels:
             labels = [segment.label != ABSTAINED for segment in channel.segments]
-            given.setdefault(channel.confidence, []).extend(labels)
+            labelled.setdefault(channel.confidence, []).extend(labels)
         counts = "; ".join(
             f"{c.name}: {len(c.segments)} segments{f', {c.statistics}' if c.statistics.source else ''}"
             for c in timeline.channels
         )
         print(line(f"{path}: {timeline.duration:.2f} s; {counts}; {', '.join(map(str, written))}"))
-    for confidence, labels in given.items():
+    for confidence, labels in labelled.items():
         if options.abstain is not None:
             print(
                 f"labels from confidence {confidence.threshold:.3f} on: {sum(labels)} of {len(labels)} segments here; "
@@ -143,19 +143,18 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _check(given: list[str], known: tuple[str, ...], option: str, several: bool = False) -> None:
-    unknown = [name for name in given if name not in known]
-    if unknown or not given:
+def _check_choices(names: list[str], known: tuple[str, ...], option: str, several: bool = False) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
         what = f"{option} {unknown[0] if unknown else ''}".rstrip()
         raise InputError(f"give {'one or more' if several else 'one'} of {', '.join(known)}", what)
 
 
 def _check_names(files: list[Path]) -> None:
-    """Two recordings of one name would be written over each other."""
-    first: dict[str, Path] = {}
+    """Refuse two recordings of one name, which would be written over each other."""
+    by_name: dict[str, Path] = {}
     for path in files:
-        other = first.setdefault(path.stem, path)
-        if other is not path:
+        if (other := by_name.setdefault(path.stem, path)) is not path:
             raise InputError(
                 f"would be written over what comes of {other}", path, "give them in calls with an --out each"
             )

@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-import numpy as np
-
 from ser.common.progress import progress
 from ser.diarization.decoders import Decoder
-from ser.diarization.measure import Agreement, agree
+from ser.diarization.measure import Agreement, compare_segments, sum_agreements
 from ser.diarization.segments import Segment, cell_edges, decode_segments, segments_of
 from ser.diarization.settings import Settings
-from ser.diarization.windows import Survey, Windows, score_windows, speech, survey
+from ser.diarization.windows import RecordingLevels, Windows, read_levels, score_windows, speech_probability
 from ser.inference.predictor import Predictor
 
 WINDOWS = (1.5, 2.0, 3.0)
@@ -25,33 +23,34 @@ DECIBELS = (35.0, 40.0, 45.0)
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A recording of one speaker that the network has scored with one length of window, and its reference."""
+class ScoredRecording:
+    """A recording of one speaker, the network's posteriors for one length of window, and the reference."""
 
     windows: Windows
-    survey: Survey
+    levels: RecordingLevels
     reference: tuple[Segment, ...]
 
 
 def score_recordings(
     recordings: Sequence[tuple[Path, tuple[Segment, ...]]], predictor: Predictor, settings: Settings
-) -> list[Scored]:
-    """The network's answers, which only `window`, `hop` and `normalisation` decide."""
-    found = []
+) -> list[ScoredRecording]:
+    """The network's posteriors, which depend on `window`, `hop` and `normalisation` alone."""
+    scored = []
     for path, reference in progress(recordings, text=f"windows of {settings.window} s", unit="recording"):
-        level = survey(path, predictor.sampling_rate, settings.hop)
-        found.append(Scored(score_windows(path, predictor, settings, level, show=False)[0], level, reference))
-    return found
+        levels = read_levels(path, predictor.sampling_rate, settings.hop)
+        windows = score_windows(path, predictor, settings, levels, show=False)[0]
+        scored.append(ScoredRecording(windows, levels, reference))
+    return scored
 
 
 def tune(
     recordings: Sequence[tuple[Path, tuple[Segment, ...]]], predictor: Predictor, start: Settings, decoder: Decoder
 ) -> tuple[Settings, Agreement]:
-    """The settings of the highest frame accuracy, and of the least segment error among such, of all combinations above.
+    """Grid search over the values above: the highest frame accuracy, and among equal ones the least segment error.
 
     Args:
         recordings: joined of validation speakers, one channel each.
-        start: settings whose other values are kept.
+        start: other settings, which stay as they are.
     """
     best: tuple[tuple[float, float], Settings, Agreement] | None = None
     for window in WINDOWS:
@@ -66,32 +65,28 @@ def tune(
                 no_speech_cost=no_speech,
                 no_speech_decibels=decibels,
             )
-            found = measure(scored, settings, decoder)
-            errors = 1 - found.frame_accuracy, found.segment_error
+            agreement = measure(scored, settings, decoder)
+            errors = 1 - agreement.frame_accuracy, agreement.segment_error
             if best is None or errors < best[0]:
-                best = errors, settings, found
+                best = errors, settings, agreement
     assert best is not None
     return best[1], best[2]
 
 
-def measure(scored: Sequence[Scored], settings: Settings, decoder: Decoder | None) -> Agreement:
+def measure(scored: Sequence[ScoredRecording], settings: Settings, decoder: Decoder | None) -> Agreement:
     """The agreement of all recordings together.
 
     Args:
-        decoder: None: every window has the label that is likeliest in it.
+        decoder: None: every window has its most probable label.
     """
-    total: Agreement | None = None
-    for one in scored:
-        likely = speech(one.survey.levels[0], settings.no_speech_decibels)
-        windows = replace(one.windows, speech=likely)
-        duration = one.survey.duration
+    agreements = []
+    for recording in scored:
+        speech = speech_probability(recording.levels.levels[0], settings.no_speech_decibels)
+        windows, duration = replace(recording.windows, speech=speech), recording.levels.duration
         if decoder is None:
-            labels = windows.scores.argmax(1).astype(np.int64)
-            edges = cell_edges(len(labels), windows.hop, duration)
-            segments = segments_of(labels, windows, edges)
+            labels = windows.scores.argmax(1)
+            segments = segments_of(labels, windows, cell_edges(len(labels), windows.hop, duration))
         else:
             segments = decode_segments(windows, settings, decoder, duration)[0]
-        found = agree(segments, one.reference, duration, windows.classes)
-        total = found if total is None else total + found
-    assert total is not None
-    return total
+        agreements.append(compare_segments(segments, recording.reference, duration, windows.classes))
+    return sum_agreements(agreements)

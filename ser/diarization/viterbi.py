@@ -20,9 +20,9 @@ def best_path(graph: SegmentGraph, scores: np.ndarray) -> tuple[np.ndarray, floa
     """
     windows, states = len(scores), graph.states
     emits = graph.label != FINAL
-    arcs = _table(graph.target[emits], states)
+    arcs = _arcs_by_target(graph.target[emits], states)
     source, label, cost = graph.source[emits], graph.label[emits], graph.score[emits]
-    # An arc that is not there leads from one more state, which nothing reaches.
+    # Padding of the table: an arc from one more state, which no path reaches.
     source = np.append(source, states)
     label, cost = np.append(label, 0), np.append(cost, np.float32(0))
     sources, labels, costs = source[arcs], label[arcs], cost[arcs]  # (states, most arcs into a state)
@@ -46,8 +46,8 @@ def best_path(graph: SegmentGraph, scores: np.ndarray) -> tuple[np.ndarray, floa
     return path, score
 
 
-def _table(targets: np.ndarray, states: int) -> np.ndarray:
-    """Numbers of the arcs into each state, filled up with the number after the last; (states, most arcs)."""
+def _arcs_by_target(targets: np.ndarray, states: int) -> np.ndarray:
+    """Indices of the arcs into each state, padded with the number of arcs; (states, most arcs)."""
     counts = np.bincount(targets, minlength=states)
     table = np.full((states, max(1, counts.max())), len(targets))
     order = np.argsort(targets, kind="stable")

@@ -8,7 +8,7 @@ as a file of its own is by the predictor: its posteriors are those of `ser predi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -28,23 +28,23 @@ from ser.scoring.calibration import tempered
 if TYPE_CHECKING:
     from ser.inference.base import AnyRunningStats
 
-# Windows that go through the network together.
-TOGETHER = 64
-# dB of full scale: below, there is nothing.
-QUIETEST = -100.0
-# A cell that is softer does not count for how loud the speech of a channel is.
-FAINT = -80.0
-# The loud parts of a channel: its cells' level that so many per cent do not exceed.
-LOUD = 95
+# Windows in a batch of the network.
+BATCH_WINDOWS = 64
+# dB of full scale: the least level of a cell.
+SILENCE_LEVEL = -100.0
+# dB of full scale: softer cells do not count for the level of the speech of a channel.
+LEAST_SPEECH_LEVEL = -80.0
+# Percentile of the levels of a channel's cells that is the level of its loud parts.
+LOUD_PERCENTILE = 95
 # dB over which a pause grows into speech: the slope of the logistic function.
 SLOPE = 3.0
-# No window counts for more than its logarithm, however sure it is.
-LEAST = 1e-8
+# Least probability whose logarithm is taken, so that no single window decides.
+LEAST_PROBABILITY = 1e-8
 
 
 @dataclass(frozen=True)
-class Survey:
-    """How loud a recording is.
+class RecordingLevels:
+    """Levels of a recording.
 
     Attributes:
         duration: seconds, from the count of samples at the file's own rate.
@@ -52,7 +52,7 @@ class Survey:
         cell: samples of a cell, at the features' rate.
         levels: dB of full scale of each cell, float32, (channels, cells).
         extremes: least and greatest sample of each cell, float32, (channels, cells, 2).
-        equal: whether there are several channels and all hold the same, as a mono recording stored as stereo does.
+        identical_channels: whether there are several channels with the same samples, as in mono stored as stereo.
     """
 
     duration: float
@@ -61,7 +61,7 @@ class Survey:
     cell: int
     levels: np.ndarray
     extremes: np.ndarray
-    equal: bool
+    identical_channels: bool
 
     @property
     def hop(self) -> float:
@@ -69,8 +69,9 @@ class Survey:
         return self.cell / self.rate
 
     def speech(self, decibels: float) -> list[np.ndarray]:
-        """How likely each cell of each channel (of one, where all hold the same) is no pause, float32, (cells,)."""
-        return [speech(levels, decibels) for levels in (self.levels[:1] if self.equal else self.levels)]
+        """Probability of speech of each cell, float32, (cells,), by channel; of one channel if all are identical."""
+        levels = self.levels[:1] if self.identical_channels else self.levels
+        return [speech_probability(channel, decibels) for channel in levels]
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,17 @@ class ChannelStatistics:
     values: Statistics | None = None
 
     @property
-    def own(self) -> bool:
-        """Whether they are of the input."""
+    def from_input(self) -> bool:
+        """Whether they are of the recordings given, not of training."""
         return self.source in ("channel", "speaker")
 
     def __str__(self) -> str:
         whose = {"": "", "training": "the training speakers", "channel": "the channel", "speaker": self.speaker}
-        length = f" ({self.seconds:.1f} s of speech)" if self.own else ""
+        length = f" ({self.seconds:.1f} s of speech)" if self.from_input else ""
         return f"statistics of {whose[self.source]}{length}" if self.source else "no statistics of speakers"
 
 
-NONE = ChannelStatistics()
+NO_STATISTICS = ChannelStatistics()
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Windows:
         classes: of the posteriors, in order.
         hop: seconds of a cell.
         posteriors: of the emotions, float32, (cells, classes).
-        speech: how likely each cell is no pause, float32, (cells,).
+        speech: probability of speech, float32, (cells,).
         statistics: which the features were normalised with.
     """
 
@@ -121,7 +122,7 @@ class Windows:
     hop: float
     posteriors: np.ndarray
     speech: np.ndarray
-    statistics: ChannelStatistics = NONE
+    statistics: ChannelStatistics = NO_STATISTICS
 
     def calibrated(self, temperature: float) -> np.ndarray:
         """Posteriors p of the emotions as softmax(log p / temperature) and, last, of no speech; float32, (cells,
@@ -139,7 +140,7 @@ class Windows:
         overlap, so one second speaks more than once; the costs, which are tuned against that, make up for it.
         """
         joint = np.column_stack([self.posteriors * self.speech[:, None], 1 - self.speech])
-        return np.log(np.maximum(joint, LEAST)).astype(np.float32)
+        return np.log(np.maximum(joint, LEAST_PROBABILITY)).astype(np.float32)
 
 
 def blocks_at(path: Path, rate: int) -> Iterator[np.ndarray]:
@@ -156,14 +157,14 @@ def blocks_at(path: Path, rate: int) -> Iterator[np.ndarray]:
             yield block
 
 
-def survey(path: Path, rate: int, hop: float) -> Survey:
-    """Read a recording for its level.
+def read_levels(path: Path, rate: int, hop: float) -> RecordingLevels:
+    """Read a recording, and measure its levels.
 
     Raises:
         InputError: the file cannot be read, to its end.
     """
     size = round(hop * rate)
-    powers, extremes, equal, samples, read = [], [], True, 0, 0
+    powers, peaks, identical, samples, read = [], [], True, 0, 0
     audio = read_blocks(path)
     first = next(audio)
 
@@ -173,81 +174,94 @@ def survey(path: Path, rate: int, hop: float) -> Survey:
             read += block.samples.shape[1]
             yield block.samples
 
-    for block in regular(resample_blocks(counted(), first.sampling_rate, rate), size):
+    for block in regroup_blocks(resample_blocks(counted(), first.sampling_rate, rate), size):
         samples += block.shape[1]
-        equal = equal and bool((block == block[0]).all())
+        identical = identical and bool((block == block[0]).all())
         starts = np.arange(0, block.shape[1], size)
         lengths = np.diff(np.append(starts, block.shape[1]))
         powers.append(np.add.reduceat(np.square(block, dtype=np.float64), starts, axis=1) / lengths)
-        ends = np.minimum.reduceat(block, starts, axis=1), np.maximum.reduceat(block, starts, axis=1)
-        extremes.append(np.stack(ends, axis=2))
+        peaks.append(extremes(block, size))
     if not samples:
         raise InputError(f"too short to hold a sample at {rate} Hz", path, "give a longer recording")
     cells = count_cells(samples, size)
     power = np.concatenate(powers, axis=1)[:, :cells]  # what is left over at the end is too short to count
-    levels = 10 * np.log10(np.maximum(power, 10 ** (QUIETEST / 10)))
-    extreme = np.concatenate(extremes, axis=1)[:, :cells]
-    duration = read / first.sampling_rate
-    return Survey(duration, samples, rate, size, levels.astype(np.float32), extreme, equal and len(power) > 1)
+    levels = 10 * np.log10(np.maximum(power, 10 ** (SILENCE_LEVEL / 10)))
+    peak = np.concatenate(peaks, axis=1)[:, :cells]
+    duration, identical = read / first.sampling_rate, identical and len(power) > 1
+    return RecordingLevels(duration, samples, rate, size, levels.astype(np.float32), peak, identical)
+
+
+def extremes(samples: np.ndarray, size: int) -> np.ndarray:
+    """The least and the greatest of every `size` samples.
+
+    Args:
+        samples: (channels, samples).
+        size: in samples; the last stretch may be shorter.
+
+    Returns:
+        (channels, stretches, 2).
+    """
+    starts = np.arange(0, samples.shape[1], size)
+    return np.stack([reduce.reduceat(samples, starts, axis=1) for reduce in (np.minimum, np.maximum)], axis=2)
 
 
 def count_cells(samples: int, hop: int) -> int:
-    """Cells of a recording: a rest of half a cell and more is one, a shorter one belongs to the last."""
+    """Cells of a recording, sizes in samples: a rest of at least half a cell is one, a shorter one is no cell."""
     return max(1, (2 * samples + hop) // (2 * hop))
 
 
-def speech(levels: np.ndarray, decibels: float) -> np.ndarray:
-    """How likely each cell is no pause, from its level below the loud parts of its channel; float32, (cells,).
+def speech_probability(levels: np.ndarray, decibels: float) -> np.ndarray:
+    """Probability that a cell is speech, from its level below the loud parts of its channel; float32, (cells,).
 
-    One half at `decibels` below. A channel in which nobody is as loud as FAINT has no speech.
+    It is one half at `decibels` below. A channel without a level above LEAST_SPEECH_LEVEL has no speech.
     """
-    loud = levels[levels > FAINT]
+    loud = levels[levels > LEAST_SPEECH_LEVEL]
     if not len(loud):
         return np.zeros(len(levels), np.float32)
-    middle = np.percentile(loud, LOUD) - decibels
+    middle = np.percentile(loud, LOUD_PERCENTILE) - decibels
     likely = 1 / (1 + np.exp(-(levels - middle) / SLOPE))
-    return np.where(levels > QUIETEST, likely, 0).astype(np.float32)
+    return np.where(levels > SILENCE_LEVEL, likely, 0).astype(np.float32)
 
 
 def score_windows(
     path: Path,
     predictor: BasePredictor,
     settings: Settings,
-    found: Survey,
+    recording: RecordingLevels,
     show: bool = True,
     speakers: Mapping[int, ChannelStatistics] = MappingProxyType({}),
 ) -> list[Windows]:
     """Posteriors of every window of every channel (of one, where all hold the same).
 
     Args:
-        found: what `survey` gave of the file with the settings' hop.
+        recording: what `read_levels` gave of the file with the settings' hop.
         speakers: by channel, from 0, what `speaker_statistics` gave of its speaker.
     """
-    rate = found.rate
-    hop, window = found.cell, round(settings.window * rate)
-    speech = found.speech(settings.no_speech_decibels)
-    channels = len(speech)
-    statistics = _statistics(path, predictor, settings, found, speakers)
-    cells = len(found.levels[0])
+    rate, hop = recording.rate, recording.cell
+    speech = recording.speech(settings.no_speech_decibels)
+    channels, cells = len(speech), len(recording.levels[0])
+    statistics = _channel_statistics(path, predictor, settings, recording, speakers)
     posteriors = np.empty((channels, cells, len(predictor.classes)), np.float32)
-    bar = progress(text=Path(path).name, unit="s", total=round(found.duration), show=show)
+    bar = progress(text=Path(path).name, unit="s", total=round(recording.duration), show=show)
     prepared: list[list[np.ndarray]] = [[] for _ in range(channels)]
     done = 0
-    for index, samples in enumerate(cut(blocks_at(path, rate), hop, window)):
+    for index, samples in enumerate(cut_windows(blocks_at(path, rate), hop, round(settings.window * rate))):
         for channel in range(channels):
             frames = predictor.frames(samples[channel])
             prepared[channel].append(predictor.normalised(frames, statistics[channel].values))
-        if len(prepared[0]) == TOGETHER or index == cells - 1:
+        if len(prepared[0]) == BATCH_WINDOWS or index == cells - 1:
             for channel in range(channels):
                 posteriors[channel, done : index + 1] = predictor.posteriors(prepared[channel])
                 prepared[channel].clear()
-            bar.update(round((index + 1) * found.hop) - round(done * found.hop))
+            bar.update(round((index + 1) * recording.hop) - round(done * recording.hop))
             done = index + 1
     bar.close()
-    return [Windows(c, predictor.classes, found.hop, posteriors[c], speech[c], statistics[c]) for c in range(channels)]
+    return [
+        Windows(c, predictor.classes, recording.hop, posteriors[c], speech[c], statistics[c]) for c in range(channels)
+    ]
 
 
-def cut(blocks: Iterator[np.ndarray], hop: int, window: int) -> Iterator[np.ndarray]:
+def cut_windows(blocks: Iterator[np.ndarray], hop: int, window: int) -> Iterator[np.ndarray]:
     """The window of each cell, in order.
 
     Args:
@@ -279,15 +293,15 @@ def _start(cell: int, hop: int, window: int) -> int:
     return max(0, cell * hop + hop // 2 - window // 2)
 
 
-def regular(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+def regroup_blocks(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """Blocks of whole multiples of `size` samples, but the last."""
     rest: np.ndarray | None = None
     for block in blocks:
-        whole = block if rest is None else np.concatenate([rest, block], axis=1)
-        even = whole.shape[1] // size * size
-        if even:
-            yield whole[:, :even]
-        rest = whole[:, even:]
+        joined = block if rest is None else np.concatenate([rest, block], axis=1)
+        end = joined.shape[1] // size * size
+        if end:
+            yield joined[:, :end]
+        rest = joined[:, end:]
     if rest is not None and rest.shape[1]:
         yield rest
 
@@ -302,73 +316,84 @@ def speaker_statistics(
     Args:
         recordings: channel, from 0, to the name of its speaker.
     """
-    if not wanted(predictor, settings) or predictor.running_stats is None:
+    factory = running_stats_factory(predictor, settings)
+    if factory is None:
         return {}
-    running_stats: dict[str, AnyRunningStats] = {}
-    seconds: dict[str, float] = defaultdict(float)
-    for path, named in recordings.items():
+    running_stats: defaultdict[str, AnyRunningStats] = defaultdict(factory)
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for path, names in recordings.items():
         with suppress(InputError):
-            found = survey(path, predictor.sampling_rate, settings.hop)
-            speech = {c: own for c, own in enumerate(found.speech(settings.no_speech_decibels)) if c in named}
-            own = {c: running_stats.setdefault(named[c], predictor.running_stats()) for c in speech}
-            _collect(path, predictor, settings, found, speech, own)
-            for channel, likely in speech.items():
-                seconds[named[channel]] += _seconds(likely, found)
+            recording = read_levels(path, predictor.sampling_rate, settings.hop)
+            speech = recording.speech(settings.no_speech_decibels)
+            by_channel = {c: running_stats[names[c]] for c in range(len(speech)) if c in names}
+            _accumulate_speech(path, predictor, settings, recording, speech, by_channel)
+            for channel in by_channel:
+                seconds[names[channel]] += _speech_seconds(speech[channel], recording)
     return {
-        name: _enough(ChannelStatistics("speaker", seconds[name], name), own, settings)
-        for name, own in running_stats.items()
+        name: _finish_statistics(ChannelStatistics("speaker", seconds[name], name), stats, settings)
+        for name, stats in running_stats.items()
     }
 
 
-def wanted(predictor: BasePredictor, settings: Settings) -> bool:
-    """Whether the model is normalised by speaker or corpus, and takes statistics of the recording, as settings want."""
-    return settings.normalisation == "channel" and predictor.grouped and predictor.running_stats is not None
+def running_stats_factory(predictor: BasePredictor, settings: Settings) -> Callable[[], AnyRunningStats] | None:
+    """Makes the running statistics of a channel or speaker; None where model or settings take none of the recording.
+
+    Args:
+        predictor: of the model or graph.
+        settings: of the timeline.
+    """
+    return predictor.running_stats if settings.normalisation == "channel" and predictor.grouped else None
 
 
-def _statistics(
-    path: Path, predictor: BasePredictor, settings: Settings, found: Survey, speakers: Mapping[int, ChannelStatistics]
+def _channel_statistics(
+    path: Path,
+    predictor: BasePredictor,
+    settings: Settings,
+    recording: RecordingLevels,
+    speakers: Mapping[int, ChannelStatistics],
 ) -> list[ChannelStatistics]:
-    """Of each channel: its speaker's, or its own where there is speech enough, else those of training."""
-    speech = found.speech(settings.no_speech_decibels)
-    if not wanted(predictor, settings) or predictor.running_stats is None:
-        source = "training" if predictor.grouped else ""
-        return [ChannelStatistics(source, _seconds(likely, found)) for likely in speech]
-    seconds = {c: _seconds(likely, found) for c, likely in enumerate(speech) if c not in speakers}
-    enough = {c: speech[c] for c in seconds if seconds[c] >= settings.statistics_minimum}
-    running_stats = {c: predictor.running_stats() for c in seconds}
-    if enough:
-        _collect(path, predictor, settings, found, enough, running_stats)
-    return [
-        speakers[c] if c in speakers else _enough(ChannelStatistics("channel", seconds[c]), running_stats[c], settings)
-        for c in range(len(speech))
-    ]
+    """Of each channel: its speaker's, or its own where it has enough speech, else those of training."""
+    speech = recording.speech(settings.no_speech_decibels)
+    seconds = [_speech_seconds(likely, recording) for likely in speech]
+    factory = running_stats_factory(predictor, settings)
+    if factory is None:
+        return [ChannelStatistics("training" if predictor.grouped else "", value) for value in seconds]
+    unnamed = [c for c in range(len(speech)) if c not in speakers]
+    running_stats = {c: factory() for c in unnamed if seconds[c] >= settings.statistics_minimum}
+    if running_stats:
+        _accumulate_speech(path, predictor, settings, recording, speech, running_stats)
+    own = {
+        c: _finish_statistics(ChannelStatistics("channel", seconds[c]), running_stats.get(c), settings) for c in unnamed
+    }
+    return [own[c] if c in own else speakers[c] for c in range(len(speech))]
 
 
-def _enough(statistics: ChannelStatistics, running_stats: AnyRunningStats, settings: Settings) -> ChannelStatistics:
-    """With the values, where there is speech enough for them; else those of training."""
-    if statistics.seconds < settings.statistics_minimum or not running_stats.count:
+def _finish_statistics(
+    statistics: ChannelStatistics, running_stats: AnyRunningStats | None, settings: Settings
+) -> ChannelStatistics:
+    """Add the mean and deviation if there is enough speech for them; else those of training are used."""
+    if statistics.seconds < settings.statistics_minimum or not (running_stats and running_stats.count):
         return replace(statistics, source="training")
     return replace(statistics, values=running_stats.finish())
 
 
-def _seconds(likely: np.ndarray, found: Survey) -> float:
-    """Of speech."""
-    return float((likely >= 0.5).sum() * found.hop)
+def _speech_seconds(likely: np.ndarray, recording: RecordingLevels) -> float:
+    return float((likely >= 0.5).sum() * recording.hop)
 
 
-def _collect(
+def _accumulate_speech(
     path: Path,
     predictor: BasePredictor,
     settings: Settings,
-    found: Survey,
-    speech: Mapping[int, np.ndarray],
+    recording: RecordingLevels,
+    speech: Sequence[np.ndarray],
     running_stats: Mapping[int, AnyRunningStats],
 ) -> None:
-    """Add the speech of channels to their statistics, every part of which is read once."""
-    window = round(settings.window * found.rate)
-    every = max(1, window // found.cell)
-    for cell, samples in enumerate(cut(blocks_at(path, found.rate), found.cell, window)):
+    """Add the speech of channels to their statistics; each part of the recording counts once."""
+    window = round(settings.window * recording.rate)
+    every = max(1, window // recording.cell)
+    for cell, samples in enumerate(cut_windows(blocks_at(path, recording.rate), recording.cell, window)):
         if cell % every == every // 2:
-            for channel, likely in speech.items():
-                if likely[cell] >= 0.5:
-                    running_stats[channel].add(predictor.frames(samples[channel]))
+            for channel, stats in running_stats.items():
+                if speech[channel][cell] >= 0.5:
+                    stats.add(predictor.frames(samples[channel]))

@@ -15,7 +15,6 @@ import numpy as np
 from ser.common import write_text
 from ser.common.output import csv_cell, line
 from ser.diarization.segments import Channel, Segment, Timeline, cell_edges
-from ser.diarization.windows import ChannelStatistics
 from ser.inference.base import ABSTAINED
 
 
@@ -67,15 +66,15 @@ def textgrid(timeline: Timeline) -> str:
 
 def _intervals(channel: Channel, duration: float) -> list[tuple[float, float, str]]:
     """Segments and, with empty text, what lies between them."""
-    found, at = [], 0.0
+    intervals, at = [], 0.0
     for segment in channel.segments:
         if segment.start > at:
-            found.append((at, segment.start, ""))
-        found.append((segment.start, segment.end, segment.label))
+            intervals.append((at, segment.start, ""))
+        intervals.append((segment.start, segment.end, segment.label))
         at = segment.end
     if duration > at:
-        found.append((at, duration, ""))
-    return found
+        intervals.append((at, duration, ""))
+    return intervals
 
 
 def _quoted(text: str) -> str:
@@ -88,7 +87,7 @@ def _number(seconds: float) -> str:
 
 
 def timeline_csv(timeline: Timeline) -> str:
-    """CSV: recording, channel, start, end, emotion, confidence, source of the statistics taken out."""
+    """CSV: recording, channel, start, end, emotion, confidence, source of the CMVN statistics."""
     rows: list[list[object]] = []
     for channel in timeline.channels:
         source = channel.statistics.source or "none"
@@ -98,7 +97,7 @@ def timeline_csv(timeline: Timeline) -> str:
     return _csv(["recording", "channel", "start", "end", "emotion", "confidence", "statistics"], rows)
 
 
-def posteriors(timeline: Timeline) -> str:
+def posteriors_csv(timeline: Timeline) -> str:
     """CSV of each window: channel, start and end of its cell, level in dB, posterior of each class and of no speech."""
     rows = []
     for channel in timeline.channels:
@@ -109,13 +108,15 @@ def posteriors(timeline: Timeline) -> str:
     return _csv(["channel", "start", "end", "level", *timeline.classes], rows)
 
 
-def as_json(timeline: Timeline, with_posteriors: bool = False) -> str:
+def timeline_json(timeline: Timeline, with_posteriors: bool = False) -> str:
     """Everything but the picture."""
     channels = []
     for channel in timeline.channels:
+        statistics = channel.statistics
         values: dict[str, object] = {
             "channel": channel.number,
-            "statistics": _statistics(channel.statistics),
+            "statistics": {"source": statistics.source or "none", "speech_seconds": round(statistics.seconds, 2)}
+            | ({"speaker": statistics.speaker} if statistics.speaker else {}),
             "temperature": channel.confidence.temperature,
             "threshold": channel.confidence.threshold,
             "score": round(channel.score, 4),
@@ -124,7 +125,7 @@ def as_json(timeline: Timeline, with_posteriors: bool = False) -> str:
         if with_posteriors:
             values["posteriors"] = [[round(float(value), 6) for value in row] for row in channel.posteriors]
         channels.append(values)
-    found = {
+    about = {
         "recording": timeline.recording,
         "duration": timeline.duration,
         "hop": timeline.hop,
@@ -132,12 +133,7 @@ def as_json(timeline: Timeline, with_posteriors: bool = False) -> str:
         "warnings": timeline.warnings,
         "channels": channels,
     }
-    return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
-
-
-def _statistics(found: ChannelStatistics) -> dict[str, object]:
-    speaker = {"speaker": found.speaker} if found.speaker else {}
-    return {"source": found.source or "none", "speech_seconds": round(found.seconds, 2), **speaker}
+    return json.dumps(about, ensure_ascii=False, indent=1) + "\n"
 
 
 def _segment(segment: Segment) -> dict[str, object]:
@@ -146,7 +142,7 @@ def _segment(segment: Segment) -> dict[str, object]:
 
 
 def _csv(head: list[object], rows: list[list[object]]) -> str:
-    """Lines end in a line feed; quoted is what the csv module quotes where they end in a carriage return too."""
+    """Lines end in a line feed; cells are quoted as where lines end in a carriage return and a line feed."""
     lines = []
     for row in [head, *rows]:
         text = io.StringIO()
@@ -156,12 +152,17 @@ def _csv(head: list[object], rows: list[list[object]]) -> str:
 
 
 # By the name that --format takes, which is the ending of the file too.
-TEXTS: dict[str, Callable[[Timeline], str]] = {"rttm": rttm, "textgrid": textgrid, "csv": timeline_csv, "json": as_json}
+TEXTS: dict[str, Callable[[Timeline], str]] = {
+    "rttm": rttm,
+    "textgrid": textgrid,
+    "csv": timeline_csv,
+    "json": timeline_json,
+}
 ENDINGS = {"textgrid": "TextGrid"}
 FORMATS = (*TEXTS, "png")
 
 
-def write(timeline: Timeline, folder: Path, formats: list[str], with_posteriors: bool) -> list[Path]:
+def write_timeline(timeline: Timeline, folder: Path, formats: list[str], with_posteriors: bool) -> list[Path]:
     """Write a timeline as <folder>/<recording>.<ending> in each format, and <recording>.posteriors.csv if asked for."""
     written = []
     for name in formats:
@@ -171,12 +172,12 @@ def write(timeline: Timeline, folder: Path, formats: list[str], with_posteriors:
 
             draw_timeline(timeline, path)
         elif name == "json":
-            write_text(path, as_json(timeline, with_posteriors))
+            write_text(path, timeline_json(timeline, with_posteriors))
         else:
             write_text(path, TEXTS[name](timeline))
         written.append(path)
     if with_posteriors:
         path = folder / f"{timeline.recording}.posteriors.csv"
-        write_text(path, posteriors(timeline))
+        write_text(path, posteriors_csv(timeline))
         written.append(path)
     return written

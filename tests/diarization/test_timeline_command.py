@@ -146,46 +146,30 @@ def test_two_recordings_of_one_name_are_refused(packed, call, tmp_path, capsys):
     assert "would be written over what comes of" in capsys.readouterr().err
 
 
-class TestWithoutK2:
-    @pytest.fixture(autouse=True)
-    def no_k2(self, monkeypatch):
-        monkeypatch.setitem(sys.modules, "k2", None)
+@pytest.mark.filterwarnings("error")
+def test_without_k2_auto_is_viterbi_and_k2_is_refused_with_the_line_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "k2", None)
+    assert decoders.find_decoder("auto") is viterbi.best_path
+    message = r"k2 cannot be imported .*install it with: pip install --pre k2 torch==\S+ -f"
+    with pytest.raises(InputError, match=message):
+        decoders.find_decoder("k2")
 
-    def test_k2_is_refused_with_the_line_that_installs_it(self):
-        with pytest.raises(
-            InputError, match=r"k2 cannot be imported .*install it with: pip install --pre k2 torch==\S+ -f"
-        ):
-            decoders.find_decoder("k2")
 
-    @pytest.mark.filterwarnings("error")
-    def test_auto_decodes_with_viterbi(self):
+def test_auto_warns_of_a_k2_that_fails_and_decodes_with_viterbi(tmp_path, monkeypatch):
+    """Built for another torch, say."""
+    (tmp_path / "k2.py").write_text("raise ImportError('undefined symbol')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "k2", raising=False)
+    with pytest.warns(UserWarning, match=r"undefined symbol.* pip install --pre k2 .* Decoded with Viterbi"):
         assert decoders.find_decoder("auto") is viterbi.best_path
 
 
-class TestWithABrokenK2:
-    """Built for another torch, say."""
-
-    def test_auto_warns_and_decodes_with_viterbi(self, tmp_path, monkeypatch):
-        (tmp_path / "k2.py").write_text("raise ImportError('undefined symbol')")
-        monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, "k2", raising=False)
-        with pytest.warns(UserWarning, match=r"undefined symbol.* pip install --pre k2 .* Decoded with Viterbi"):
-            assert decoders.find_decoder("auto") is viterbi.best_path
-
-
-class TestWithAnyK2:
-    """A stand-in that can be imported; the real one has a lane of its own."""
-
-    @pytest.fixture(autouse=True)
-    def some_k2(self, monkeypatch):
-        monkeypatch.setitem(sys.modules, "k2", types.ModuleType("k2"))
-        monkeypatch.setattr(k2_decoder, "best_path", lambda graph, scores: "k2")
-        monkeypatch.setattr(viterbi, "best_path", lambda graph, scores: "viterbi")
-
-    @pytest.mark.parametrize(("windows", "who"), [(65_534, "k2"), (65_535, "viterbi")])
-    def test_auto_is_k2_as_far_as_that_goes(self, windows, who):
-        assert decoders.find_decoder("auto")(None, np.zeros((windows, 2))) == who
-
-    def test_k2_refuses_more_than_it_takes(self):
-        with pytest.raises(InputError, match="65535 windows, and k2 takes 65534"):
-            decoders.find_decoder("k2")(None, np.zeros((65_535, 2)))
+def test_auto_is_k2_as_far_as_that_goes_and_k2_refuses_more(monkeypatch):
+    """A stand-in that can be imported; real k2 has tests of its own."""
+    monkeypatch.setitem(sys.modules, "k2", types.ModuleType("k2"))
+    monkeypatch.setattr(k2_decoder, "best_path", lambda graph, scores: "k2")
+    monkeypatch.setattr(viterbi, "best_path", lambda graph, scores: "viterbi")
+    auto = decoders.find_decoder("auto")
+    assert [auto(None, np.zeros((windows, 2))) for windows in (65_534, 65_535)] == ["k2", "viterbi"]
+    with pytest.raises(InputError, match="65535 windows, and k2 takes 65534"):
+        decoders.find_decoder("k2")(None, np.zeros((65_535, 2)))

@@ -14,7 +14,7 @@ from conftest import refuses
 from ser.common.pictures import text_colour
 from ser.diarization.html import sound as sounds
 from ser.diarization.html.page import robustness, write_timeline_page
-from ser.diarization.html.sound import read_sound
+from ser.diarization.html.sound import read_page_audio
 from ser.diarization.picture import COLOURS, GREY
 from ser.diarization.segments import Channel, Segment, Timeline
 from ser.diarization.windows import ChannelStatistics
@@ -46,20 +46,10 @@ def made_call(folder, minutes=10.0, channels=2):
     segments = tuple(
         Segment(t, t + 2.0, names[n % 5], 0.625) for n, t in enumerate(np.arange(0, duration, 3.0).tolist())
     )
-    empty = np.zeros(cells, np.float32)
-    made = [
-        Channel(
-            number + 1,
-            segments,
-            -1.0,
-            posteriors,
-            empty,
-            np.zeros((cells, 2)),
-            ChannelStatistics("channel" if not number else "training", 400.0 if not number else 5.0),
-            Confidence(0.8, 0.5, 0.75, 0.9),
-        )
-        for number in range(channels)
-    ]
+    given = -1.0, posteriors, np.zeros(cells, np.float32), np.zeros((cells, 2))
+    statistics = ChannelStatistics("channel", 400.0), ChannelStatistics("training", 5.0)
+    confidence = Confidence(0.8, 0.5, 0.75, 0.9)
+    made = [Channel(n + 1, segments, *given, statistics[n], confidence) for n in range(channels)]
     return path, Timeline(EVIL, duration, 0.25, CLASSES, tuple(made), ("channel 2: 5.0 s of speech",))
 
 
@@ -74,7 +64,7 @@ def test_peaks_by_hand_and_audio_of_the_same_length(tmp_path):
     left[100], left[239] = 0.5, -0.25  # of stretches of 80 samples, the second and the third
     soundfile.write(tmp_path / "a.wav", np.stack([left, np.full(RATE, 0.1)], axis=1), RATE, subtype="FLOAT")
     for codec, kind in (("opus", "ogg"), ("mp3", "mpeg"), ("none", None)):
-        found = read_sound(tmp_path / "a.wav", 2, codec)
+        found = read_page_audio(tmp_path / "a.wav", 2, codec)
         assert (found.peak_rate, found.peaks.shape) == (100, (2, 100, 2))
         assert found.peaks[0, :4].tolist() == [[0, 0], [0, 127], [-64, 0], [0, 0]]
         assert set(found.peaks[1].ravel().tolist()) <= {126, 127}
@@ -91,8 +81,8 @@ def test_peaks_by_hand_and_audio_of_the_same_length(tmp_path):
 
 def test_a_long_recording_has_fewer_peaks_and_no_audio(tmp_path, predictor, monkeypatch):
     path, made = made_call(tmp_path, minutes=0.5, channels=1)
-    monkeypatch.setattr(sounds, "MOST", 1000)
-    found = read_sound(path, 1, "none")
+    monkeypatch.setattr(sounds, "MOST_PEAKS", 1000)
+    found = read_page_audio(path, 1, "none")
     assert (found.peak_rate, found.peaks.shape) == (100 / 3, (1, 1000, 2))
     long = replace(made, duration=7201.0)
     warning = write_timeline_page(long, path, predictor, tmp_path / "a.html", "opus")
@@ -119,15 +109,7 @@ def test_names_are_escaped_and_the_worth_is_stated(tmp_path, predictor, packed):
 def test_robustness_is_that_of_the_check(packed, tmp_path):
     model = shutil.copytree(packed, tmp_path / "model")
     assert robustness(model) == []
-    row = {
-        "corpus": "one",
-        "gender": "",
-        "condition": "white noise, SNR 10 dB",
-        "n": 8,
-        "ua": 0.5,
-        "wa": 1,
-        "flipped": 0,
-    }
+    row = {"corpus": "one", "gender": "", "condition": "white noise, SNR 10 dB", "n": 8, "ua": 0.5, "flipped": 0}
     (model / "check.json").write_text(json.dumps({"rows": [row, row | {"gender": "f"}], "head": "mean"}))
     assert [(one["condition"], one["ua"]) for one in robustness(model)] == [("white noise, SNR 10 dB", 0.5)]
     (model / "check.json").write_text('{"rows": [{"corpus": 1}]}')

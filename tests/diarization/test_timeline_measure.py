@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ser.diarization.measure import DiarizationErrors, agree, edit_distance, emotion_errors
+from ser.diarization.measure import DiarizationErrors, compare_segments, edit_distance, emotion_errors
 from ser.diarization.segments import Segment
 
 CLASSES = ("angry", "sad")
@@ -10,7 +10,7 @@ CLASSES = ("angry", "sad")
 def test_agreement_by_hand():
     reference = [Segment(0, 1, "angry", 1), Segment(1.5, 2, "angry", 1), Segment(2, 4, "sad", 1)]
     found = [Segment(0, 2, "angry", 1), Segment(2.5, 3, "angry", 1), Segment(3, 4, "sad", 1), Segment(4, 5, "angry", 1)]
-    result = agree(found, reference, 5, CLASSES)
+    result = compare_segments(found, reference, 5, CLASSES)
     np.testing.assert_array_equal(result.confusion, [[150, 0, 0], [50, 100, 50], [150, 0, 0]])
     assert result.frame_accuracy == 0.5
     assert result.frame_ua == (1 + 0.5) / 2
@@ -24,7 +24,7 @@ def test_agreement_by_hand():
 
 
 def test_an_emotion_that_is_not_there_does_not_count():
-    result = agree([], [Segment(0, 1, "sad", 1)], 2, CLASSES)
+    result = compare_segments([], [Segment(0, 1, "sad", 1)], 2, CLASSES)
     assert result.frame_ua == 0
     assert result.frame_accuracy == 0.5
     assert result.segment_error == 1

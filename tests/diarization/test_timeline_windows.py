@@ -14,11 +14,11 @@ from ser.diarization.windows import (
     Windows,
     blocks_at,
     count_cells,
-    cut,
+    cut_windows,
+    read_levels,
     score_windows,
     speaker_statistics,
-    speech,
-    survey,
+    speech_probability,
 )
 from ser.inference.model import open_model
 from ser.inference.predictor import Predictor
@@ -57,7 +57,7 @@ def test_windows_lie_around_their_cells_whatever_the_blocks(seed):
     signal = np.arange(total)[None]
     edges = sorted({0, total, *rng.integers(0, total, 5).tolist()})
     blocks = [signal[:, a:b] for a, b in pairwise(edges)]
-    found = list(cut(iter(blocks), hop, window))
+    found = list(cut_windows(iter(blocks), hop, window))
     assert len(found) == count_cells(total, hop)
     for cell, samples in enumerate(found):
         start = max(0, min(cell * hop + hop // 2 - window // 2, total - window))
@@ -81,24 +81,26 @@ def test_blocks_of_a_file_are_the_file(tmp_path):
 def test_levels_by_hand(tmp_path):
     left = np.concatenate([np.full(2000, 0.1), np.zeros(2000), np.full(3000, -0.01)])
     soundfile.write(tmp_path / "a.wav", np.stack([left, left], axis=1), RATE, subtype="FLOAT")
-    found = survey(tmp_path / "a.wav", RATE, 0.25)
+    found = read_levels(tmp_path / "a.wav", RATE, 0.25)
     # 3.5 cells: the half cell counts.
     np.testing.assert_allclose(found.levels[0], [-20, -100, -40, -40], atol=1e-3)
     np.testing.assert_allclose(found.extremes[0][:, 0], [0.1, 0, -0.01, -0.01], atol=1e-7)
     assert found.duration == 7000 / RATE
-    assert found.equal
+    assert found.identical_channels
     soundfile.write(tmp_path / "b.wav", np.stack([left, -left], axis=1), RATE, subtype="FLOAT")
-    assert not survey(tmp_path / "b.wav", RATE, 0.25).equal
+    assert not read_levels(tmp_path / "b.wav", RATE, 0.25).identical_channels
 
 
 def test_speech_is_half_likely_so_far_below_the_loud_parts():
     levels = np.array([-20.0] * 50 + [-50.0] * 50 + [-100.0], np.float32)
-    found = speech(levels, 30)
+    found = speech_probability(levels, 30)
     assert found[0] > 0.999
     assert found[60] == pytest.approx(0.5, abs=1e-3)
     assert found[100] == 0
-    np.testing.assert_allclose(speech(levels - 25, 30)[:100], found[:100], atol=1e-3)  # volume does not matter
-    assert not speech(np.full(10, -100.0), 30).any()
+    np.testing.assert_allclose(
+        speech_probability(levels - 25, 30)[:100], found[:100], atol=1e-3
+    )  # volume does not matter
+    assert not speech_probability(np.full(10, -100.0), 30).any()
 
 
 def test_scores_are_log_probabilities_that_none_rules_alone():
@@ -113,7 +115,7 @@ def test_a_window_is_answered_as_a_file_of_its_own(packed, tmp_path):
     samples *= np.linspace(0.05, 1, len(samples), dtype=np.float32)
     soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
     own = settings(window=1.0)
-    found = score_windows(tmp_path / "a.wav", predictor, own, survey(tmp_path / "a.wav", RATE, 0.25))[0]
+    found = score_windows(tmp_path / "a.wav", predictor, own, read_levels(tmp_path / "a.wav", RATE, 0.25))[0]
     assert found.posteriors.shape == (13, 4)
     for cell, start in ((0, 0), (6, 6 * 2000 + 1000 - 4000), (12, len(samples) - 8000)):
         excerpt = predictor.prepare(predictor.spectrum(samples[start : start + 8000]))
@@ -126,7 +128,7 @@ def test_channels_are_scored_apart_and_equal_ones_once(tmp_path):
     for name, second in (("apart", right), ("equal", left)):
         soundfile.write(tmp_path / f"{name}.wav", np.stack([left, second], axis=1), RATE, subtype="FLOAT")
     apart, equal = (
-        score_windows(path, Stub(), settings(), survey(path, RATE, 0.25))
+        score_windows(path, Stub(), settings(), read_levels(path, RATE, 0.25))
         for path in (tmp_path / "apart.wav", tmp_path / "equal.wav")
     )
     assert [w.channel for w in apart] == [0, 1]
@@ -145,7 +147,7 @@ def test_statistics_of_a_channel_make_up_for_its_level_and_leave_pauses_out(pack
     def middle(name, normalisation):
         path = tmp_path / f"{name}.wav"
         own = settings(window=1.0, normalisation=normalisation, statistics_minimum=2)
-        found = score_windows(path, predictor, own, survey(path, RATE, 0.25))[0].posteriors
+        found = score_windows(path, predictor, own, read_levels(path, RATE, 0.25))[0].posteriors
         return found[len(found) // 2]
 
     by_model = np.abs(middle("loud", "model") - middle("soft", "model")).max()
@@ -163,7 +165,7 @@ def test_statistics_are_of_the_channel_from_so_much_speech_on(packed_with, tmp_p
 
     def statistics(minimum, **changes):
         own = settings(window=1.0, statistics_minimum=minimum, **changes)
-        return score_windows(path, predictor, own, survey(path, RATE, 0.25))
+        return score_windows(path, predictor, own, read_levels(path, RATE, 0.25))
 
     long, short = statistics(8)
     assert (str(long.statistics), str(short.statistics)) == (
@@ -187,9 +189,9 @@ def test_statistics_of_a_named_speaker_are_of_all_recordings(packed_with, tmp_pa
     own = settings(window=1.0, hop=1.0, statistics_minimum=8)
     pooled = speaker_statistics({one: {0: "anna"}, two: {0: "anna"}, tmp_path / "absent.wav": {0: "x"}}, predictor, own)
     assert list(map(str, pooled.values())) == ["statistics of anna (12.0 s of speech)"]
-    (whole,) = score_windows(both, predictor, own, survey(both, RATE, 1.0))
+    (whole,) = score_windows(both, predictor, own, read_levels(both, RATE, 1.0))
     np.testing.assert_allclose(pooled["anna"].values[0], whole.statistics.values[0], rtol=1e-4)
-    (scored,) = score_windows(one, predictor, own, survey(one, RATE, 1.0), speakers={0: pooled["anna"]})
+    (scored,) = score_windows(one, predictor, own, read_levels(one, RATE, 1.0), speakers={0: pooled["anna"]})
     assert scored.statistics is pooled["anna"]
 
 
@@ -200,7 +202,7 @@ def test_a_long_recording_is_never_held(tmp_path):
         for minute in range(30):
             file.write(noise(60, channels=2, seed=minute))
     tracemalloc.start()
-    found = survey(path, RATE, 0.25)
+    found = read_levels(path, RATE, 0.25)
     scored = score_windows(path, Stub(), settings(), found)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -212,7 +214,7 @@ def test_a_long_recording_is_never_held(tmp_path):
 @pytest.mark.parametrize("samples", [8, 700])
 def test_a_recording_of_a_millisecond_is_one_cell(packed, tmp_path, samples):
     soundfile.write(tmp_path / "a.wav", noise(1)[:samples], RATE, subtype="FLOAT")
-    found = survey(tmp_path / "a.wav", RATE, 0.25)
+    found = read_levels(tmp_path / "a.wav", RATE, 0.25)
     scored = score_windows(tmp_path / "a.wav", Predictor(open_model(packed)), settings(), found)
     assert scored[0].posteriors.shape == (1, 4)
     assert scored[0].posteriors.sum() == pytest.approx(1, abs=1e-5)
@@ -221,7 +223,7 @@ def test_a_recording_of_a_millisecond_is_one_cell(packed, tmp_path, samples):
 def test_too_little_to_resample_is_an_error(tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(1)[:1], 6 * RATE)
     with refuses("too short"):
-        survey(tmp_path / "a.wav", RATE, 0.25)
+        read_levels(tmp_path / "a.wav", RATE, 0.25)
 
 
 def test_a_fault_in_the_midst_is_an_error(tmp_path):
@@ -229,4 +231,4 @@ def test_a_fault_in_the_midst_is_an_error(tmp_path):
     samples[400_000] = np.nan
     soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
     with refuses("sample 400000 is not a number"):
-        survey(tmp_path / "a.wav", RATE, 0.25)
+        read_levels(tmp_path / "a.wav", RATE, 0.25)

@@ -16,12 +16,12 @@ from read_timelines import read_rttm, read_table, read_textgrid
 from ser.common import output
 from ser.common.output import csv_cell
 from ser.diarization.picture import draw_timeline
-from ser.diarization.recording import timeline_of
+from ser.diarization.recording import make_timeline
 from ser.diarization.segments import Channel, Segment, Timeline, cell_edges, segments_of
 from ser.diarization.settings import read_settings
 from ser.diarization.viterbi import best_path
 from ser.diarization.windows import ChannelStatistics, Windows
-from ser.diarization.writers import FORMATS, as_json, rttm, textgrid, timeline_csv, write
+from ser.diarization.writers import FORMATS, rttm, textgrid, timeline_csv, timeline_json, write_timeline
 from ser.inference.base import Confidence
 
 CLASSES = ("angry", "happy", "no_speech")
@@ -65,7 +65,7 @@ def test_confidence_of_a_segment_by_hand():
 
 
 def test_rttm_by_hand(tmp_path):
-    write(timeline(), tmp_path, ["rttm"], False)
+    write_timeline(timeline(), tmp_path, ["rttm"], False)
     assert (tmp_path / "a call.rttm").read_text().splitlines() == [
         "SPEAKER a%20call 1 0.500000 0.750000 <NA> <NA> angry 0.7500 <NA>",
         "SPEAKER a%20call 1 1.250000 0.750000 <NA> <NA> happy 0.5000 <NA>",
@@ -82,7 +82,7 @@ def test_statistics_and_withheld_labels_stand_in_every_format(tmp_path):
     assert rttm(made).splitlines()[0] == ("SPEAKER a%20call 1 0.500000 0.750000 <NA> statistics=speaker - 0.4000 <NA>")
     assert timeline_csv(made).splitlines()[1] == "a call,1,0.5,1.25,-,0.4,speaker"
     assert 'text = "-"' in textgrid(made)
-    found = json.loads(as_json(made))
+    found = json.loads(timeline_json(made))
     assert found["warnings"] == ["channel 2: short"]
     one, two = found["channels"]
     assert one["statistics"] == {"source": "speaker", "speech_seconds": 31.25, "speaker": "anna"}
@@ -94,7 +94,7 @@ def test_statistics_and_withheld_labels_stand_in_every_format(tmp_path):
 
 
 def test_textgrid_by_hand(tmp_path):
-    write(timeline(labels=('"so-called"', "b")), tmp_path, ["textgrid"], False)
+    write_timeline(timeline(labels=('"so-called"', "b")), tmp_path, ["textgrid"], False)
     text = (tmp_path / "a call.TextGrid").read_text()
     assert text.startswith(
         'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 3.1\ntiers? <exists>\n'
@@ -159,8 +159,8 @@ def test_all_files_end_where_the_recording_ends(packed, tmp_path, samples, rate,
     noise[samples // 3 : samples // 2] = 0
     soundfile.write(tmp_path / "a.wav", noise, rate)
     settings = read_settings(None, {"hop": hop, "window": 1.0, "minimum": hop, "no_speech_minimum": hop})
-    made = timeline_of(tmp_path / "a.wav", Predictor(open_model(packed)), settings, best_path, show=False)
-    write(made, tmp_path, ["rttm", "textgrid", "csv", "json"], True)
+    made = make_timeline(tmp_path / "a.wav", Predictor(open_model(packed)), settings, best_path, show=False)
+    write_timeline(made, tmp_path, ["rttm", "textgrid", "csv", "json"], True)
 
     end = samples / rate
     found = json.loads((tmp_path / "a.json").read_text())
@@ -193,7 +193,7 @@ def test_all_files_end_where_the_recording_ends(packed, tmp_path, samples, rate,
 
 def test_all_formats_and_posteriors(tmp_path):
     made = timeline()
-    written = write(made, tmp_path, list(FORMATS), True)
+    written = write_timeline(made, tmp_path, list(FORMATS), True)
     names = {"a call.rttm", "a call.TextGrid", "a call.csv", "a call.json", "a call.png", "a call.posteriors.csv"}
     assert {path.name for path in written} == {path.name for path in tmp_path.iterdir()} == names
     assert read_table(tmp_path / "a call.csv") == {("a call", 1): list(made.channels[0].segments)}

@@ -13,7 +13,7 @@ from ser.common import InputError, read_json, write_text
 from ser.common.kinds import of_kind
 from ser.common.output import html_template, line
 from ser.common.pictures import text_colour
-from ser.diarization.html.sound import CODECS, LONGEST, read_sound
+from ser.diarization.html.sound import CODECS, LONGEST, read_page_audio
 from ser.diarization.picture import colours_of
 from ser.diarization.segments import Timeline
 from ser.inference.base import ABSTAINED
@@ -43,7 +43,7 @@ def write_timeline_page(timeline: Timeline, path: Path, predictor: Predictor, ou
     if codec in CODECS and timeline.duration > LONGEST:
         warning = f"{timeline.duration / 3600:.1f} hours, and a page holds {LONGEST / 3600:.0f}: written without audio"
         codec = "none"
-    sound = read_sound(path, len(timeline.channels), codec)
+    sound = read_page_audio(path, len(timeline.channels), codec)
     colours = colours_of(timeline.classes)
     data = {
         "duration": timeline.duration,
@@ -52,8 +52,8 @@ def write_timeline_page(timeline: Timeline, path: Path, predictor: Predictor, ou
         "classes": timeline.classes,
         "colours": list(colours.values()),
         "channels": [
-            {"peaks": _base64(sound.peaks[place]), "posteriors": _base64(np.rint(channel.posteriors * 255), np.uint8)}
-            for place, channel in enumerate(timeline.channels)
+            {"peaks": _base64(sound.peaks[number]), "posteriors": _base64(np.rint(channel.posteriors * 255), np.uint8)}
+            for number, channel in enumerate(timeline.channels)
         ],
     }
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
@@ -91,26 +91,31 @@ def clock(seconds: float) -> str:
 
 
 def trust(timeline: Timeline, predictor: Predictor) -> list[tuple[str, list[str]]]:
-    """Scores, normalisation and calibration behind the labels: term and statements."""
+    """Scores, normalisation, abstention and calibration of the model, as terms and statements about each.
+
+    Args:
+        timeline: of the recording.
+        predictor: of the model.
+    """
     description = predictor.model.description
-    metrics, grouped = description["metrics"], predictor.normalisation
+    metrics = description["metrics"]
     tested = [
         f"{corpus}: {100 * scores['ua']:.1f} % on {scores['n']} utterances"
         for corpus, scores in metrics["test"].items()
     ]
-    found = [
+    terms = [
         ("Model", [f"{description['provenance']['experiment']}, head {predictor.head}"]),
         (f"UA on {metrics['part']} speakers, who are not in training", tested),
     ]
     if any(channel.statistics.source for channel in timeline.channels):
         used = [f"{channel.name}: {channel.statistics}" for channel in timeline.channels]
-        found.append((f"Normalisation by {grouped}", [*used, *timeline.warnings]))
+        terms.append((f"Normalisation by {predictor.normalisation}", [*used, *timeline.warnings]))
     confidences = dict.fromkeys(channel.confidence for channel in timeline.channels)
     lines = []
     for confidence in confidences:
-        own = [channel for channel in timeline.channels if channel.confidence == confidence]
-        names = ", ".join(channel.name for channel in own)
-        segments = [segment for channel in own for segment in channel.segments]
+        channels = [channel for channel in timeline.channels if channel.confidence == confidence]
+        names = ", ".join(channel.name for channel in channels)
+        segments = [segment for channel in channels for segment in channel.segments]
         abstained = sum(segment.label == ABSTAINED for segment in segments)
         text = "every segment has a label"
         if confidence.threshold:
@@ -120,18 +125,12 @@ def trust(timeline: Timeline, predictor: Predictor) -> list[tuple[str, list[str]
                 f"were right ({100 * confidence.coverage:.0f} % of the utterances)"
             )
         lines.append(f"{names}: {text}")
-    found.append(("Abstention", lines))
     temperatures = ", ".join(f"{confidence.temperature:.2f}" for confidence in confidences)
-    found.append(
-        (
-            "Confidence",
-            [
-                f"Calibrated on whole utterances of validation speakers (temperature {temperatures}); segments of "
-                "continuous speech are other material, so it is a guide, not a promise."
-            ],
-        )
+    calibration = (
+        f"Calibrated on whole utterances of validation speakers (temperature {temperatures}); segments of "
+        "continuous speech are other material, so it is a guide, not a promise."
     )
-    return found
+    return [*terms, ("Abstention", lines), ("Confidence", [calibration])]
 
 
 class CheckRow(TypedDict):

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from ser.audio import audio_info
-from ser.diarization.windows import blocks_at, regular
+from ser.diarization.windows import blocks_at, extremes, regroup_blocks
 
 # By the name that --html-audio takes: format and subtype of libsndfile, and media type.
 CODECS = {"opus": ("OGG", "OPUS", "audio/ogg"), "mp3": ("MP3", "MPEG_LAYER_III", "audio/mpeg")}
 AUDIO = (*CODECS, "none")
 # Hz, which both codecs have: the least that holds the recording's own rate, or else the last.
 RATES = (8000, 12000, 16000, 24000)
-# Peaks a second, and of a channel at most: a longer recording has fewer a second.
-PEAKS, MOST = 100, 720_000
+# A longer recording has fewer peaks a second, so that a channel has no more than MOST_PEAKS.
+PEAKS_PER_SECOND, MOST_PEAKS = 100, 720_000
 # Seconds of audio at most: browsers do not load a page of several hundred megabytes.
 LONGEST = 7200.0
 
@@ -41,7 +41,7 @@ class PageAudio:
     peak_rate: float
 
 
-def read_sound(path: Path, channels: int, codec: str) -> PageAudio:
+def read_page_audio(path: Path, channels: int, codec: str) -> PageAudio:
     """Compress a recording for browsers, and take its peaks, in bounded memory but for the compressed audio.
 
     Args:
@@ -55,39 +55,35 @@ def read_sound(path: Path, channels: int, codec: str) -> PageAudio:
 
     import soundfile
 
-    own = audio_info(path).sampling_rate
-    rate = next((rate for rate in RATES if rate >= own), RATES[-1])
-    size = rate // PEAKS
-    written, peaks = io.BytesIO(), []
+    native_rate = audio_info(path).sampling_rate
+    rate = next((rate for rate in RATES if rate >= native_rate), RATES[-1])
+    size = rate // PEAKS_PER_SECOND
+    compressed, peaks = io.BytesIO(), []
     played = channels if channels <= 2 else 1
-    opened = (
-        soundfile.SoundFile(written, "w", rate, played, format=CODECS[codec][0], subtype=CODECS[codec][1])
+    encoder = (
+        soundfile.SoundFile(compressed, "w", rate, played, format=CODECS[codec][0], subtype=CODECS[codec][1])
         if codec in CODECS
         else nullcontext()
     )
-    with opened as file:
-        for block in _seconds(regular(blocks_at(path, rate), size), rate):
+    with encoder as file:
+        for block in _short_blocks(regroup_blocks(blocks_at(path, rate), size), rate):
             block = block[:channels]
-            starts = np.arange(0, block.shape[1], size)
-            ends = np.minimum.reduceat(block, starts, axis=1), np.maximum.reduceat(block, starts, axis=1)
-            peaks.append(np.stack(ends, axis=2))
+            peaks.append(extremes(block, size))
             if file is not None:
                 samples = block if played == channels else block.mean(0, keepdims=True)
                 file.write(np.clip(samples.T, -1, 1))
-    found = np.concatenate(peaks, axis=1)
-    every = math.ceil(found.shape[1] / MOST)
-    starts = np.arange(0, found.shape[1], every)
-    low = np.minimum.reduceat(found[..., 0], starts, axis=1)
-    high = np.maximum.reduceat(found[..., 1], starts, axis=1)
+    lows, highs = np.moveaxis(np.concatenate(peaks, axis=1), 2, 0)
+    every = math.ceil(lows.shape[1] / MOST_PEAKS)
+    low, high = extremes(lows, every)[..., 0], extremes(highs, every)[..., 1]
     scale = 127 / np.maximum(np.maximum(-low, high).max(1, keepdims=True), 1e-6)
     scaled = np.stack([np.floor(low * scale), np.ceil(high * scale)], axis=2).clip(-127, 127).astype(np.int8)
     audio = ""
     if codec in CODECS:
-        audio = f"data:{CODECS[codec][2]};base64,{base64.b64encode(written.getvalue()).decode()}"
-    return PageAudio(audio, scaled, PEAKS / every)
+        audio = f"data:{CODECS[codec][2]};base64,{base64.b64encode(compressed.getvalue()).decode()}"
+    return PageAudio(audio, scaled, PEAKS_PER_SECOND / every)
 
 
-def _seconds(blocks: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
+def _short_blocks(blocks: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
     """Blocks of a second at most: libsndfile's encoders overflow the stack on long ones."""
     for block in blocks:
         for start in range(0, block.shape[1], rate):

@@ -16,9 +16,9 @@ from ser.corpora.protocol import PARTS
 from ser.corpora.splits import with_splits
 from ser.diarization import tune as tuning
 from ser.diarization import viterbi
-from ser.diarization.joined import LONGEST, PAUSES, TURN, join_all, known_utterances
+from ser.diarization.evaluation import TimelineEvaluation, results_section
+from ser.diarization.joined import MOST_UTTERANCES, PAUSE_SECONDS, TURN_UTTERANCES, join_all, known_utterances
 from ser.diarization.settings import read_settings
-from ser.diarization.trial import Trial, section
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,7 +60,7 @@ def test_the_reference_is_where_the_utterances_are(made):
     assert sorted(s.label for s in joined.reference) == sorted(one.emotion for one in known(made, ("valid",)))
     times = [0.0, *(t for s in joined.reference for t in (s.start, s.end)), len(joined.samples) / joined.rate]
     pauses = [end - start for start, end in list(pairwise(times))[::2]]
-    assert all(PAUSES[0] - 0.001 <= pause <= PAUSES[1] + 0.001 for pause in pauses)
+    assert all(PAUSE_SECONDS[0] - 0.001 <= pause <= PAUSE_SECONDS[1] + 0.001 for pause in pauses)
 
     def power(start, end):
         return np.mean(np.square(joined.samples[round(start * joined.rate) : round(end * joined.rate)]))
@@ -75,8 +75,8 @@ def test_turns_change_emotion_and_recordings_end(made):
     many = known(made, ("train", "valid", "test")) * 9
     for joined in join_all(many, made.experiment().features, 0, 1, "one"):
         runs = [len(list(run)) for _, run in groupby(s.label for s in joined.reference)]
-        assert max(runs) <= TURN[-1]
-        assert len(joined.reference) == LONGEST
+        assert max(runs) <= TURN_UTTERANCES[-1]
+        assert len(joined.reference) == MOST_UTTERANCES
 
 
 def test_nothing_to_join_is_an_error(made):
@@ -85,33 +85,33 @@ def test_nothing_to_join_is_an_error(made):
 
 
 @pytest.fixture
-def trial(packed, made, tmp_path):
-    return Trial(packed, made.data_root, made.recipe, tmp_path, 0, 1)
+def evaluation(packed, made, tmp_path):
+    return TimelineEvaluation(packed, made.data_root, made.recipe, tmp_path, 0, 1)
 
 
-def test_tuning_takes_the_most_accurate_of_all_settings(trial, monkeypatch):
+def test_tuning_takes_the_most_accurate_of_all_settings(evaluation, monkeypatch):
     values = {"WINDOWS": (0.5, 1.0), "MINIMA": (0.25, 1.0), "SWITCHING": (0.0, 3.0), "NO_SPEECH": (1.0,)}
     values["DECIBELS"] = (10.0, 30.0)
     for name, given in values.items():
         monkeypatch.setattr(tuning, name, given)
-    recordings, start = trial.join("one", ("valid",)), read_settings()
-    settings, found = tuning.tune(recordings, trial.predictor, start, viterbi.best_path)
+    recordings, start = evaluation.join("one", ("valid",)), read_settings()
+    settings, found = tuning.tune(recordings, evaluation.predictor, start, viterbi.best_path)
     every = []
     for window, minimum, switching, decibels in product(
         *(values[k] for k in ("WINDOWS", "MINIMA", "SWITCHING", "DECIBELS"))
     ):
         changes = {"window": window, "minimum": minimum, "switching_cost": switching, "no_speech_decibels": decibels}
         own = read_settings(None, {**changes, "no_speech_cost": 1.0})
-        result = tuning.measure(tuning.score_recordings(recordings, trial.predictor, own), own, viterbi.best_path)
+        result = tuning.measure(tuning.score_recordings(recordings, evaluation.predictor, own), own, viterbi.best_path)
         every.append((-result.frame_accuracy, result.segment_error, own, result))
     best = min(every, key=lambda one: one[:2])
     assert (found.frame_accuracy, found.segment_error) == (best[3].frame_accuracy, best[3].segment_error)
     assert settings in [own for *errors, own, _ in every if tuple(errors) == best[:2]]
 
 
-def test_without_the_decoder_every_window_has_its_likeliest_label(trial):
-    recordings, settings = trial.join("one", ("valid",)), read_settings(None, {"window": 1.0})
-    scored = tuning.score_recordings(recordings, trial.predictor, settings)
+def test_without_the_decoder_every_window_has_its_likeliest_label(evaluation):
+    recordings, settings = evaluation.join("one", ("valid",)), read_settings(None, {"window": 1.0})
+    scored = tuning.score_recordings(recordings, evaluation.predictor, settings)
     free = read_settings(
         None, {"window": 1.0, "minimum": 0, "no_speech_minimum": 0, "switching_cost": 0, "no_speech_cost": 0}
     )
@@ -119,21 +119,21 @@ def test_without_the_decoder_every_window_has_its_likeliest_label(trial):
     np.testing.assert_array_equal(plain.confusion, tuning.measure(scored, free, viterbi.best_path).confusion)
 
 
-def test_a_corpus_that_was_trained_on_is_not_unseen(trial):
+def test_a_corpus_that_was_trained_on_is_not_unseen(evaluation):
     with refuses("was trained on it", where="--unseen two"):
-        trial.run(read_settings(), viterbi.best_path, ["two"])
+        evaluation.run(read_settings(), viterbi.best_path, ["two"])
 
 
 def test_short_recordings_are_measured_with_the_settings_as_they_are(packed, made, tmp_path):
-    short = Trial(packed, made.data_root, made.recipe, tmp_path, 0, 1, longest=2)
+    short = TimelineEvaluation(packed, made.data_root, made.recipe, tmp_path, 0, 1, most_utterances=2)
     own = read_settings()
     outcome = short.run(own, viterbi.best_path, [], tuning=False)
     assert (outcome.settings, outcome.tuned) == (own, None)
     assert not list(tmp_path.rglob("*.yaml"))
     assert {len(reference) for _, reference in short.join("one", ("test",))} == {2}
-    found = outcome.measured["one"].decoded
+    found = outcome.scores["one"].decoded
     assert found.errors.duration == pytest.approx(found.confusion.sum() / 100, abs=0.02)
-    text = section("## Short", [outcome], "x")
+    text = results_section("## Short", [outcome], "x")
     assert f"| {100 * found.errors.eder:.1f} " in text
     assert "not tuned" in text
     assert "switching_cost" not in text
