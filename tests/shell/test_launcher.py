@@ -70,17 +70,7 @@ def test_a_call_runs(tmp_path: Path, words: list[str], log: str, line: str) -> N
 
 
 def test_arguments_arrive_as_they_are(tmp_path: Path) -> None:
-    words = [
-        "two  words",
-        "",
-        "it's",
-        '"quoted"',
-        "$HOME `id` $(id)",
-        "a;b|c&d>e",
-        "*",
-        "back\\slash",
-        "new\nline",
-    ]
+    words = ["two  words", "", "it's", '"quoted"', "$HOME `id` $(id)", "a;b|c&d>e", "*", "back\\slash", "new\nline"]
     program = "import sys; print(repr(sys.argv[1:]))"
     done = launch(tmp_path, "JOB=1:1", "x.JOB.log", sys.executable, "-c", program, *words)
     assert done.returncode == 0, done.stderr

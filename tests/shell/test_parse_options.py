@@ -43,8 +43,7 @@ def test_values_are_set_in_both_forms_and_the_rest_is_positional() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "kept"),
-    [("", ""), ("a=b", "a=b"), ("$(touch x)`id`", "$(touch x)`id`"), ("-1", "-1"), ("*", "*")],
+    ("value", "kept"), [("", ""), ("a=b", "a=b"), ("$(touch x)`id`", "$(touch x)`id`"), ("-1", "-1"), ("*", "*")]
 )
 def test_a_value_is_taken_as_it_is(value: str, kept: str) -> None:
     for options in (["--name", value], [f"--name={value}"]):

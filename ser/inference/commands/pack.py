@@ -20,10 +20,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("out", type=Path, help="the model package to write")
     parser.add_argument("--recipe", type=Path, help="recipe folder (default: the one that holds the exp folder)")
     parser.add_argument("--data", type=Path, help="prepared corpora (default: data in the recipe folder)")
-    parser.add_switch(
-        "--reference",
-        help="name a pretrained encoder by its hash, in place of a copy of its weights",
-    )
+    parser.add_switch("--reference", help="name a pretrained encoder by its hash, in place of a copy of its weights")
     parser.add_argument(
         "--findings",
         type=Path,
