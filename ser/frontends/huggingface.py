@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ser.common import InputError, read_json
+from ser.frontends.weights import first_line
 
 WINDOW = 30  # s that are encoded at once: memory grows with the square of the length
 
@@ -81,8 +82,9 @@ class HuggingFaceEncoder:
                 folder, use_safetensors=True, trust_remote_code=False, local_files_only=True
             )
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise InputError(f"transformers cannot load it ({reason})", folder, "fetch the model again") from None
+            raise InputError(
+                f"transformers cannot load it ({first_line(error)})", folder, "fetch the model again"
+            ) from None
         self.model.float().eval().requires_grad_(False)
 
     def encode(self, samples: Sequence[np.ndarray], layers: tuple[int, ...]) -> list[np.ndarray]:

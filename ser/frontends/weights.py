@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-WANTED = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json", "model.bin"]
+HUB_FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json", "model.bin"]
 
 
 def hub_errors() -> tuple[type[BaseException], ...]:
@@ -24,22 +24,27 @@ def hub_errors() -> tuple[type[BaseException], ...]:
     return (OSError, ValueError, RuntimeError, *HfHubHTTPError.__bases__)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message."""
+    return str(error).strip().partition("\n")[0]
+
+
 def load_safetensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder of transformers, of one file or several.
+    """All tensors of a model folder of transformers, in one file or several.
 
     Raises:
-        InputError: none there (pickled weights are not read), or damaged.
+        InputError: no safetensors (pickled weights are not read), or damaged ones.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     try:
         for path in weight_files(folder):
-            found |= load_file(path)
+            tensors |= load_file(path)
     except SafetensorError as error:
         raise InputError(f"not readable as safetensors ({error})", path, "fetch the model again") from None
-    return found
+    return tensors
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -52,29 +57,26 @@ def weight_files(folder: Path) -> list[Path]:
         raise InputError("no such folder", folder, "give the folder of a pretrained model (frontend.model)")
     if not (folder / "config.json").is_file():
         raise InputError("no config.json, so no folder of a pretrained model", folder, "fetch the model again")
-    if found := sorted(folder.glob("*.safetensors")):
-        return found
+    if files := sorted(folder.glob("*.safetensors")):
+        return files
     if (folder / "model.bin").is_file():
         return [folder / "model.bin"]
     pickled = sorted(path.name for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(kind))
     if pickled:
-        raise InputError(
-            "pickled weights, which can run code when they are read",
-            folder / pickled[0],
-            "convert them to safetensors (transformers: save_pretrained), or fetch a revision that has these",
-        )
+        fix = "convert them to safetensors (transformers: save_pretrained), or fetch a revision that has these"
+        raise InputError("pickled weights, which can run code when they are read", folder / pickled[0], fix)
     raise InputError("no *.safetensors", folder, "fetch the model again")
 
 
 @lru_cache(maxsize=8)
 def weights_digest(folder: Path) -> str:
-    """SHA-256 of the weights, of several files those of all."""
+    """SHA-256 of the weights; of several files the SHA-256 of each, shortened and joined."""
     files = weight_files(folder)
     return sha256(files[0]) if len(files) == 1 else "+".join(sha256(path)[:16] for path in files)
 
 
 def fetch_from_hub(name: str, revision: str) -> Path:
-    """The folder of a model of the hub, fetched once; only configuration and safetensors.
+    """The folder of a model of the hub, which is fetched once; configuration and safetensors alone.
 
     Args:
         name: `<owner>/<name>`.
@@ -84,30 +86,19 @@ def fetch_from_hub(name: str, revision: str) -> Path:
         InputError: no pinned revision, huggingface_hub not installed, no such model, or no network.
     """
     if not COMMIT.fullmatch(revision):
-        raise InputError(
-            f"give the commit of {name} (40 hexadecimal digits, from its page on the hub), so that "
-            "the model cannot change",
-            f"frontend.revision = {revision!r}",
-        )
+        what = f"give the commit of {name} (40 hexadecimal digits, from its page on the hub)"
+        raise InputError(f"{what}, so that the model cannot change", f"frontend.revision = {revision!r}")
     try:
         import huggingface_hub
     except ImportError:
-        raise InputError(
-            "huggingface_hub is not installed",
-            f"frontend.model = {name}",
-            "pip install -e '.[pretrained]', or give a folder",
-        ) from None
+        fix = "pip install -e '.[pretrained]', or give a folder"
+        raise InputError("huggingface_hub is not installed", f"frontend.model = {name}", fix) from None
     try:
-        found = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=WANTED))
+        folder = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=HUB_FILES))
     except hub_errors() as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(
-            f"cannot be fetched ({reason})",
-            f"frontend.model = {name}",
-            "check name, revision and network, or give a folder",
-        ) from None
-    if (found / "model.bin").is_file() and not any(found.glob("*.safetensors")):
-        spec = read_json(found / "config.json")
-        if "model_type" in spec:  # of transformers, and pickled
-            raise InputError("pickled weights", found / "model.bin", "choose a revision with safetensors")
-    return found
+        fix = "check name, revision and network, or give a folder"
+        raise InputError(f"cannot be fetched ({first_line(error)})", f"frontend.model = {name}", fix) from None
+    pickled = (folder / "model.bin").is_file() and not any(folder.glob("*.safetensors"))
+    if pickled and "model_type" in read_json(folder / "config.json"):  # of transformers; CTranslate2 names no type
+        raise InputError("pickled weights", folder / "model.bin", "choose a revision with safetensors")
+    return folder

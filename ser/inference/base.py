@@ -1,4 +1,4 @@
-"""What answers, a model or a graph of one: how it is asked, and how far its confidence is to be trusted."""
+"""The interface of predictors, a model package or a graph of one: samples to posteriors, and their calibration."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Statistics = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Confidence:
-    """How posteriors become confidences, and from which confidence on a label is given.
+    """Calibration of posteriors p, and the least confidence for a label.
 
     Attributes:
-        temperature: confidence is softmax(log p / temperature).
-        threshold: confidence below which no label is given; 0: every label is.
-        coverage, precision: share of utterances answered at that threshold on validation, and of right ones among them.
+        temperature: calibrated posteriors are softmax(log p / temperature).
+        threshold: confidence below which no label is given; 0: all labels are given.
+        coverage, precision: on validation, the share of utterances with a label, and the share of right labels.
     """
 
     temperature: float = 1.0
@@ -44,18 +44,18 @@ class Confidence:
 
 
 class BasePredictor(ABC):
-    """From samples to posteriors, in three steps, between which statistics of a speaker can be taken.
+    """Samples to posteriors in three steps: `frames`, `normalised` by statistics of a group, `posteriors`.
 
     Attributes:
-        head: whose answers they are.
-        classes: of the answers, in order.
-        sampling_rate: of the samples that it takes, in Hz.
+        head: name of the head, or "mean".
+        classes: of the posteriors, in order.
+        sampling_rate: of the samples, in Hz.
         shortest: samples of one frame.
         normalisation: of features.
-        trained: what it was trained on: sampling_rates, and seconds of the shortest and the longest utterance.
-        calibrations: of the head on validation, as model.json has them, by key of it; those that there are.
-        running_stats: makes what takes the statistics of a speaker or corpus, of what `frames` gives of each of its
-            files; None: files have no influence on one another.
+        trained: the training set: sampling_rates, and seconds of the shortest and the longest utterance.
+        calibrations: of the head on validation, by their keys in model.json.
+        running_stats: makes running statistics of a speaker or corpus, over the `frames` of its files; None: the
+            predictor takes no statistics of the input.
     """
 
     head: str
@@ -72,80 +72,80 @@ class BasePredictor(ABC):
         """Whether features are normalised by speaker or corpus."""
         return self.normalisation in GROUPED
 
-    def calibration(self, named: bool) -> Mapping[str, Any]:
-        """That of the head, as model.json has it; empty where there is none.
+    def calibration(self, input_statistics: bool) -> Mapping[str, Any]:
+        """The calibration of the head, as model.json has it; empty if there is none.
 
         Args:
-            named: as of `confidence`.
+            input_statistics: as of `confidence`.
         """
-        return self.calibrations.get(CALIBRATIONS[self.grouped and not named], {})
+        return self.calibrations.get(CALIBRATIONS[self.grouped and not input_statistics], {})
 
-    def confidence(self, named: bool, precision: float | None = None) -> Confidence:
-        """The calibration of the head.
+    def confidence(self, input_statistics: bool, precision: float | None = None) -> Confidence:
+        """The calibration of the head, and the threshold for a precision.
 
         Args:
-            named: whether a model that is normalised by speaker or corpus gets statistics of the input; otherwise those
-                of training, which have a calibration of their own. Of other models it does not matter.
-            precision: share of right answers wanted on validation; None: every label is given.
+            input_statistics: whether a model that is normalised by speaker or corpus gets statistics of the input; with
+                those of training it has another calibration. Other models have one calibration.
+            precision: least share of right labels on validation; None: all labels are given.
 
         Raises:
             InputError: the precision was not reached on validation.
         """
-        calibration = self.calibration(named)
+        calibration = self.calibration(input_statistics)
         temperature = float(calibration.get("temperature", 1.0))
         if precision is None:
             return Confidence(temperature)
         confidence, right = (np.array(calibration.get(name, ())) for name in ("confidence", "right"))
-        found = threshold_for(confidence, right, precision) if len(right) else None
-        if found is None:
+        operating_point = threshold_for(confidence, right, precision) if len(right) else None
+        if operating_point is None:
             raise InputError("not reached at any confidence on validation", f"precision {precision:g}", "ask for less")
-        return Confidence(temperature, *found)
+        return Confidence(temperature, *operating_point)
 
     @abstractmethod
     def identity(self) -> str:
-        """Names the model, by its files."""
+        """A digest or checksum that names the model."""
 
     @abstractmethod
     def frames(self, samples: np.ndarray) -> np.ndarray:
-        """float32, (samples,), at `sampling_rate`, to what is normalised, an array of at least one frame."""
+        """Samples, float32, (samples,), at `sampling_rate`, to features before CMVN, at least one frame."""
 
     def normalised(self, frames: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
-        """What `posteriors` takes.
+        """Features after CMVN, the input of `posteriors`.
 
         Args:
             frames: as `frames` gives them.
-            statistics: of the speaker or corpus; None: the training's.
+            statistics: of the speaker or corpus; None: those of training.
         """
         return frames
 
-    def statistics_of(self, files: Iterable[tuple[str, np.ndarray]]) -> dict[str, Statistics]:
-        """Of each speaker or corpus, of the group and the `frames` of each file; a file of no group counts for none."""
-        found: dict[str, AnyRunningStats] = {}
+    def group_statistics_of(self, files: Iterable[tuple[str, np.ndarray]]) -> dict[str, Statistics]:
+        """Statistics of each group (speaker or corpus), of pairs of a file's group and `frames`; "" is no group."""
+        running: dict[str, AnyRunningStats] = {}
         for group, frames in files:
             if group and self.running_stats:
-                found.setdefault(group, self.running_stats()).add(frames)
-        return {group: own.finish() for group, own in found.items() if own.count}
+                running.setdefault(group, self.running_stats()).add(frames)
+        return {group: stats.finish() for group, stats in running.items() if stats.count}
 
     @abstractmethod
     def posteriors(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
-        """float32, (utterances, classes), in the order given.
+        """Posteriors, float32, (utterances, classes), in the order given.
 
         Raises:
-            InputError: one is not a number.
+            InputError: a posterior is not a number.
         """
 
 
 def open_predictor(path: Path, head: str | None, device: str = "cpu", speakers: Path | None = None) -> BasePredictor:
-    """What answers: a model package, or a graph of one, which needs no torch.
+    """Open a model package, or a graph of one, which needs no torch.
 
     Args:
         path: a folder, or a file .onnx.
         head: as of `Predictor` and `GraphPredictor`.
         device: of torch.
-        speakers: the file that names them, whose statistics a graph does not take.
+        speakers: the utt2spk file, if there is one.
 
     Raises:
-        InputError: it cannot be opened, or a graph is given what only a package takes.
+        InputError: it cannot be opened, or a graph is given a device or speakers.
     """
     threads = asked_threads() or available_cores()
     if path.suffix == ".onnx":

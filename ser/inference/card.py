@@ -1,4 +1,4 @@
-"""The model card, README.md of a model package: what it is, was trained on and is worth, all from model.json."""
+"""The model card, README.md of a model package: architecture, training data and scores, all from model.json."""
 
 from __future__ import annotations
 
@@ -12,43 +12,49 @@ from typing import Any
 from ser.common import InputError, write_text
 from ser.common.output import markdown, markdown_code, markdown_table
 from ser.config.metrics import columns
-from ser.inference.model import AGAIN, CARD, SEEN, read_description
+from ser.inference.model import CARD, REPACK, SEEN, read_description
 
 LIMITS = """## Limits
 
 Most corpora above are acted, by few speakers: what people show when they act is not what they feel. An answer is a
 guess at what listeners would say, not at a state of mind. Not for decisions about persons; at work and in schools the
 law of the EU forbids inferring emotions."""
-NAMED = {"speaker": "the same speaker", "corpus": "the list"}
+GROUPS = {"speaker": "the same speaker", "corpus": "the list"}  # whose statistics are taken out
 
 
 def write_card(folder: Path) -> None:
     """Write README.md of a model package; the caller renews SHA256SUMS."""
-    write_text(folder / CARD, card(read_description(folder), sorted(p.name for p in folder.glob("check*"))))
+    write_text(folder / CARD, model_card(read_description(folder), check_files(folder)))
 
 
-def seen_name(utterance: str) -> str:
-    """What seen.txt holds of "<corpus>/<utterance id>"."""
+def check_files(folder: Path) -> list[str]:
+    """Names of the files of `ser check` in a model package."""
+    return sorted(path.name for path in folder.glob("check*"))
+
+
+def utterance_hash(utterance: str) -> str:
+    """The SHA-256 of "<corpus>/<utterance id>", as in seen.txt."""
     return hashlib.sha256(utterance.encode()).hexdigest()
 
 
-def seen(folder: Path) -> frozenset[str]:
-    """`seen_name` of each training utterance.
+def training_hashes(folder: Path) -> frozenset[str]:
+    """`utterance_hash` of each training utterance of a model package.
 
     Raises:
-        InputError: the list of a model package is not text.
+        InputError: the list is not text.
     """
     try:
         return frozenset((folder / SEEN).read_text(encoding="utf-8").split())
     except UnicodeDecodeError:
-        raise InputError("not text", folder / SEEN, AGAIN) from None
+        raise InputError("not text", folder / SEEN, REPACK) from None
 
 
-def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
-    """Markdown.
+def model_card(description: Mapping[str, Any], checks: Sequence[str] = ()) -> str:
+    """The model card in Markdown.
 
     Args:
-        beside: files of `ser check` in the same folder.
+        description: what model.json holds.
+        checks: files of `ser check` in the same folder.
     """
     corpora, trained = description["corpora"], description["trained"]
     names = markdown(", ".join(about["name"] for about in corpora.values()))
@@ -68,7 +74,7 @@ def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
         f"## Has it seen an utterance?\n\n`{SEEN}` holds the SHA-256 of `<corpus>/<utterance id>` of each training "
         f"utterance: {markdown_code(f'ser card <this folder> --seen {next(iter(corpora))}/<id>')} tells.",
         LIMITS,
-        *([_check(beside)] if beside else []),
+        _checks(checks),
         _provenance(description["provenance"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -77,11 +83,11 @@ def card(description: Mapping[str, Any], beside: Sequence[str] = ()) -> str:
 def _networks(description: Mapping[str, Any]) -> str:
     frontend = _frontend(description)
     if "svm" in description:
-        own = description["svm"]
+        svm = description["svm"]
         what = "percentiles, mean and deviation of log-mel bands and their deltas"
-        if own["features"] == "statistics":
+        if svm["features"] == "statistics":
             what = "mean and deviation over frames"
-        return f"A linear SVM (C = {own['C']:g}; one-vs-one, classes balanced) on functionals ({what}) of {frontend}."
+        return f"A linear SVM (C = {svm['C']:g}; one-vs-one, classes balanced) on functionals ({what}) of {frontend}."
     members = description.get("members", [description["settings"]])
     kinds = Counter(
         f"{markdown_code(one['temporal'])} network with {markdown_code(one['pooling'])} pooling" for one in members
@@ -121,9 +127,9 @@ def _heads(heads: Mapping[str, Sequence[str]]) -> str:
 def _results(description: Mapping[str, Any]) -> str:
     metrics = description["metrics"]
     rows = []
-    for part, found in ((metrics["part"], metrics["test"]), ("validation", metrics["valid"])):
-        for corpus, s in found.items():
-            rows.append((corpus, part, *columns(s).values(), s["n"]))
+    for part, by_corpus in ((metrics["part"], metrics["test"]), ("validation", metrics["valid"])):
+        for corpus, scores in by_corpus.items():
+            rows.append((corpus, part, *columns(scores).values(), scores["n"]))
     table = markdown_table(("corpus", "part", *columns({}), "utterances"), rows)
     by = "each corpus by its own head" if len(description["heads"]) > 1 else "all by one head"
     who = f"Of speakers that are not in training ({markdown(metrics['split'])}), {by}."
@@ -148,20 +154,20 @@ def _unseen_corpora(scores: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _normalisation(description: Mapping[str, Any]) -> str:
     kind = description["settings"]["batches"]["normalisation"]
-    if kind not in NAMED:
+    if kind not in GROUPS:
         return f"## Normalisation\n\n`{kind}`: no answer depends on any other file."
-    one = description["calibration"].get("mean", {}).get("ua")
-    other = description["calibration_without_speakers"].get("mean", {}).get("ua")
-    worth = (
-        ""
-        if one is None
-        else f" UA on validation, mean of heads: {100 * one:.1f} % in the first way, {100 * other:.1f} % in the second."
+    known, unknown = (
+        description[key].get("mean", {}).get("ua") for key in ("calibration", "calibration_without_speakers")
     )
-    if "svm" in description:
-        worth = f" These are of functionals, over the files given.{worth}"
+    notes = " These are of functionals, over the files given." if "svm" in description else ""
+    if known is not None:
+        notes += (
+            f" UA on validation, mean of heads: {100 * known:.1f} % in the first way, {100 * unknown:.1f} % in the "
+        )
+        notes += "second."
     return (
         f"## Normalisation\n\n`{kind}`: where the input names speakers, the statistics of all given files of "
-        f"{NAMED[kind]} are taken out, without labels (as in the results above); else those of the training.{worth}"
+        f"{GROUPS[kind]} are taken out, without labels (as in the results above); else those of the training.{notes}"
     )
 
 
@@ -171,10 +177,10 @@ def _calibration(description: Mapping[str, Any]) -> str:
         for head, c in description.get(key, {}).items():
             errors = f"{100 * c['ece_before']:.1f}", f"{100 * c['ece_after']:.1f}"
             rows.append((head + which, f"{c['temperature']:.2f}", *errors, c["n"]))
-            if other := c.get("rejected"):
+            if fitted := c.get("rejected"):
                 rejected.append(
-                    f"{markdown(head + which)}: the fitted temperature {other['temperature']:.2f} is not applied, for "
-                    f"ECE would be {100 * other['ece']:.1f} % in place of {errors[0]} %."
+                    f"{markdown(head + which)}: the fitted temperature {fitted['temperature']:.2f} is not applied, for "
+                    f"ECE would be {100 * fitted['ece']:.1f} % in place of {errors[0]} %."
                 )
     table = markdown_table(("head", "temperature", "ECE before %", "ECE after %", "utterances"), rows)
     what = "Temperature scaling fitted on validation; ECE: expected calibration error, on the same."
@@ -197,20 +203,15 @@ def _corpora(corpora: Mapping[str, Mapping[str, str]], counts: Mapping[str, Mapp
             f"{n['speakers']} speakers. {t['description']} Licence: {t['licence']}. Cite: {t['citation']}. "
             f"From: {t['source']}.{note}"
         )
-    return (
-        "## Trained on\n\n"
-        + "\n".join(items)
-        + "\n\nThe licences bind whoever passes on what was trained on these corpora."
-    )
+    licences = "The licences bind whoever passes on what was trained on these corpora."
+    return "\n\n".join(["## Trained on", "\n".join(items), licences])
 
 
-def _check(beside: Sequence[str]) -> str:
-    lines = [
-        f"{'!' if name.endswith('.png') else '- '}[{markdown(name)}]({urllib.parse.quote(name)})" for name in beside
-    ]
-    return "## What it is worth elsewhere\n\n" + "\n".join(lines)
+def _checks(names: Sequence[str]) -> str:
+    lines = [f"{'!' if n.endswith('.png') else '- '}[{markdown(n)}]({urllib.parse.quote(n)})" for n in names]
+    return "\n\n".join(["## What it is worth elsewhere", "\n".join(lines)]) if names else ""
 
 
-def _provenance(found: Mapping[str, Any]) -> str:
+def _provenance(provenance: Mapping[str, Any]) -> str:
     keys = ("experiment", "weights", "config_hash", "data_hash", "split_hash", "code_hash", "git_revision")
-    return f"## Provenance\n\n{markdown_table(('what', 'value'), [(key, found[key]) for key in keys])}"
+    return f"## Provenance\n\n{markdown_table(('what', 'value'), [(key, provenance[key]) for key in keys])}"

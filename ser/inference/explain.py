@@ -1,4 +1,4 @@
-"""Explanation of an answer: spectrogram, attention over time, posteriors."""
+"""Explanation of a prediction: spectrogram, attention over time, posteriors."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ser.common import InputError
 from ser.common.pictures import save_picture
 from ser.frontends.log_stft import LogStft
 from ser.inference.predict.inputs import Source
-from ser.inference.predict.sound import whole
+from ser.inference.predict.sound import read_mono
 from ser.inference.predictor import Predictor
 from ser.nets import SpeechEmotionNetwork
 from ser.scoring.calibration import tempered
 
-LONGEST = 60.0  # seconds that a picture has room for
-LEVELS = 80  # decibels that a spectrogram shows
+LONGEST = 60.0  # seconds in a picture
+DYNAMIC_RANGE = 80  # dB of a spectrogram
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Of one file.
+    """What the network attends to in a file.
 
     Attributes:
         spectrum: the log-STFT of the whole file, (frames, bins), whatever the front end.
-        used: where the frames that the network gets begin and end, in seconds.
-        step: seconds from one of these to the next.
-        attention: their weights, 1 in sum.
+        used: start and end of the frames that the network gets, in seconds.
+        step: seconds from one of these frames to the next.
+        attention: weights of these frames, which sum to 1.
         posteriors: (classes,), calibrated as those of `ser predict`.
     """
 
@@ -44,9 +44,9 @@ class Explanation:
 
 
 def explain(predictor: Predictor, path: Path) -> Explanation:
-    """Answer a file as predict does, its speaker unnamed, and keep what the pooling attended to.
+    """Predict a file as `ser predict` does without its speaker, with the attention weights of the pooling.
 
-    The weights are of the trunk, so they are the same for every head.
+    All heads have the same weights, for these belong to the trunk.
 
     Args:
         predictor: of a single network.
@@ -71,12 +71,12 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
     if seconds > LONGEST:
         raise InputError(f"{seconds:.0f} s, and a picture holds {LONGEST:.0f} s", path, "use `ser timeline`")
     source, frontend = Source(str(path), path), predictor.frontend
-    samples = whole(source, frontend.sampling_rate)
+    samples = read_mono(source, frontend.sampling_rate)
     values = predictor.spectrum(samples)
     prepared = predictor.prepare(values)
     first, last = map(int, predictor.preprocess.span(torch.from_numpy(values)[None], torch.tensor([len(values)])))
     picture = LogStft(predictor.model.experiment.features)
-    spectrum = picture.extract(whole(source, picture.sampling_rate))
+    spectrum = picture.extract(read_mono(source, picture.sampling_rate))
     hop = frontend.frame_shift / frontend.sampling_rate
     start = (frontend.span(samples)[0] + (frontend.frame_length - frontend.frame_shift) / 2) / frontend.sampling_rate
     used = start + first * hop, start + last * hop
@@ -85,17 +85,17 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
         frames = network.frames(torch.from_numpy(prepared)[None].to(predictor.model.device), lengths)
         attention = weights_of(*frames)[0].cpu().numpy()
     step = config.frame_step * hop * getattr(network.front, "subsampling", 1)
-    temperature = predictor.confidence(named=False).temperature
+    temperature = predictor.confidence(input_statistics=False).temperature
     posteriors = tempered(predictor.posteriors([prepared]), temperature)[0]
     return Explanation(spectrum, used, step, attention, posteriors)
 
 
-def draw_explanation(found: Explanation, predictor: Predictor, title: str, path: Path) -> None:
+def draw_explanation(explanation: Explanation, predictor: Predictor, title: str, path: Path) -> None:
     """One picture: log power in dB over time and frequency, weights on the same time axis, posteriors beside them.
 
     Args:
-        found: as `explain` gives it.
-        predictor: that gave it.
+        explanation: as `explain` gives it.
+        predictor: of the same model.
         title: of the picture.
         path: of the picture: .png, .pdf or .svg.
     """
@@ -103,8 +103,8 @@ def draw_explanation(found: Explanation, predictor: Predictor, title: str, path:
 
     features = predictor.model.experiment.features
     hop, centre = features.frame_shift / features.sampling_rate, features.frame_length / features.sampling_rate / 2
-    start, end = centre - hop / 2, centre + (len(found.spectrum) - 0.5) * hop
-    decibels = found.spectrum.T / NEPERS_PER_DECIBEL
+    start, end = centre - hop / 2, centre + (len(explanation.spectrum) - 0.5) * hop
+    decibels = explanation.spectrum.T / NEPERS_PER_DECIBEL
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     figure.suptitle(title)
     grid = figure.add_gridspec(2, 2, width_ratios=(4, 1), height_ratios=(2, 1))
@@ -114,7 +114,7 @@ def draw_explanation(found: Explanation, predictor: Predictor, title: str, path:
         aspect="auto",
         origin="lower",
         extent=(start, end, 0, features.sampling_rate / 2000),
-        vmin=decibels.max() - LEVELS,
+        vmin=decibels.max() - DYNAMIC_RANGE,
         cmap="magma",
         interpolation="nearest",
     )
@@ -122,10 +122,10 @@ def draw_explanation(found: Explanation, predictor: Predictor, title: str, path:
     upper.set(ylabel="frequency, kHz")
     upper.tick_params(labelbottom=False)
     lower = figure.add_subplot(grid[1, 0], sharex=upper)
-    first, last = found.used
-    edges = np.minimum(first + np.arange(len(found.attention) + 1) * found.step, last)
-    lower.stairs(100 * found.attention, edges, fill=True, color="tab:blue")
-    lower.hlines(100 / len(found.attention), first, last, "black", "--", linewidth=1, label="all frames alike")
+    first, last = explanation.used
+    edges = np.minimum(first + np.arange(len(explanation.attention) + 1) * explanation.step, last)
+    lower.stairs(100 * explanation.attention, edges, fill=True, color="tab:blue")
+    lower.hlines(100 / len(explanation.attention), first, last, "black", "--", linewidth=1, label="all frames alike")
     for axes in (upper, lower):
         for outside in ((start, first), (last, end)):
             if outside[1] > outside[0]:
@@ -135,9 +135,9 @@ def draw_explanation(found: Explanation, predictor: Predictor, title: str, path:
     lower.set(xlabel=f"time, s{cut}", ylabel="attention, %", xlim=(start, end))
     lower.set_ylim(bottom=0)
     right = figure.add_subplot(grid[:, 1])
-    best = int(found.posteriors.argmax())
-    colours = ["tab:orange" if index == best else "tab:blue" for index in range(len(found.posteriors))]
-    bars = right.barh(predictor.classes, 100 * found.posteriors, color=colours)
+    best = int(explanation.posteriors.argmax())
+    colours = ["tab:orange" if index == best else "tab:blue" for index in range(len(explanation.posteriors))]
+    bars = right.barh(predictor.classes, 100 * explanation.posteriors, color=colours)
     right.bar_label(bars, fmt="%.0f", padding=2)
     right.set(xlabel="posterior, %", xlim=(0, 115))
     right.set_xticks([0, 50, 100])

@@ -1,4 +1,4 @@
-"""Model packages on a model hub: fetched by name and revision, and made ready to be uploaded."""
+"""Model packages on a model hub: fetched by name and revision, and prepared for an upload."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from ser.common import InputError, atomic_path, write_text
-from ser.frontends.weights import COMMIT, HUB_NAME, hub_errors
-from ser.inference.card import card
+from ser.frontends.weights import COMMIT, HUB_NAME, first_line, hub_errors
+from ser.inference.card import check_files, model_card
 from ser.inference.model import CARD, DESCRIPTION, SUMS, read_description, verify_checksums, write_sums
 
 INSTALL = "huggingface_hub is not installed; pip install '.[hub]' in the toolkit's folder"
@@ -21,46 +21,43 @@ INSTALL = "huggingface_hub is not installed; pip install '.[hub]' in the toolkit
 def find_package(model: Path) -> Path:
     """The folder of a model package: a folder, or <owner>/<name>[@<revision>] of the hub, which is fetched once.
 
-    Without a revision the newest is taken, and its commit is printed: name it to get the same again.
+    Without a revision the newest is fetched, and its commit is printed; give it to fetch the same again.
 
     Raises:
         InputError: neither a folder nor a name of the hub; or it cannot be fetched.
     """
     name, _, revision = str(model).partition("@")
     if model.is_dir() or not HUB_NAME.fullmatch(name):
-        return model  # what is no package is refused where it is opened
+        return model  # opening it checks that it is a package
     try:
         import huggingface_hub
         from huggingface_hub.constants import HF_HOME
     except ImportError:
         raise InputError(f"no such folder; to fetch a model of that name from the hub, {INSTALL}", model) from None
-    # Files themselves in place of the links of the hub's cache, which may lead anywhere.
-    place = Path(HF_HOME, "ser", *name.split("/"))
-    if COMMIT.fullmatch(revision) and (place / revision / SUMS).is_file():
-        return place / revision
+    # Copies, not the links of the hub's cache, which may lead anywhere.
+    cache = Path(HF_HOME, "ser", *name.split("/"))
+    if COMMIT.fullmatch(revision) and (cache / revision / SUMS).is_file():
+        return cache / revision
     try:
         commit = str(huggingface_hub.HfApi().model_info(name, revision=revision or None).sha)
-        found = place / commit
-        with atomic_path(found) as temporary:
+        with atomic_path(cache / commit) as temporary:
             huggingface_hub.snapshot_download(name, revision=commit, local_dir=temporary)
     except hub_errors() as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(
-            f"no such folder, and no model that can be fetched from the hub ({reason})",
-            model,
-            "check path, name, revision and network",
-        ) from None
+        what = f"no such folder, and no model that can be fetched from the hub ({first_line(error)})"
+        raise InputError(what, model, "check path, name, revision and network") from None
     if not revision:
         print(f"{name}@{commit}: the newest revision", file=sys.stderr)
-    return found
+    return cache / commit
 
 
 def publish(folder: Path, out: Path, name: str, upload: bool = False) -> None:
-    """Copy a model package with a card that a model hub understands, checked and with new checksums.
+    """Copy a model package, with the card of a model hub and new checksums.
 
     Args:
+        folder: the model package.
+        out: the copy.
         name: <owner>/<name> on the hub.
-        upload: to the hub, with the token of `hf auth login`.
+        upload: also upload it, with the token of `hf auth login`.
 
     Raises:
         InputError: no model package, or one that is damaged; a name of another form; the hub refuses.
@@ -71,7 +68,7 @@ def publish(folder: Path, out: Path, name: str, upload: bool = False) -> None:
     description = read_description(folder)
     if out.exists():
         raise InputError("there already", out, "choose another folder")
-    text = card(description, sorted(path.name for path in folder.glob("check*")))
+    text = model_card(description, check_files(folder))
     with atomic_path(out) as temporary:
         shutil.copytree(folder, temporary)
         write_text(temporary / CARD, _front_matter(description, name) + text.replace("<this folder>", name))
@@ -121,5 +118,5 @@ def _upload(folder: Path, name: str) -> None:
         api.create_repo(name, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=folder, commit_message=f"{DESCRIPTION} and weights")
     except hub_errors() as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"{name}: {reason}. {folder} is ready", "--upload", "upload it by hand") from None
+        what = f"{name}: {first_line(error)}. {folder} is ready"
+        raise InputError(what, "--upload", "upload it by hand") from None

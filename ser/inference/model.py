@@ -1,4 +1,4 @@
-"""The model package: everything that answers follow from, and nothing that runs.
+"""The model package: all that predictions depend on, and no code.
 
 model.safetensors   weights and normalisation, as training wrote them; of an ensemble those of all members
 model.json          settings, class lists, trained range, statistics, calibration, metrics, licences, provenance
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
-from ser.common import InputError, read_json
+from ser.common import InputError, read_json, write_text
 from ser.common.files import sha256
 from ser.common.kinds import of_kind
 from ser.common.run_folder import MODEL
@@ -38,9 +38,9 @@ FORMAT = 1
 FRONTEND = "frontend"  # folder of a pretrained encoder
 WEIGHTS, DESCRIPTION, SEEN, CARD, SUMS = MODEL, "model.json", "seen.txt", "README.md", "SHA256SUMS"
 FILES = (WEIGHTS, DESCRIPTION, SEEN, CARD)
-# Settings that the members of an ensemble share, by section or by name: what they get, and whom they are tested on.
+# Settings that members of an ensemble must share, by section or by name: their input and their test speakers.
 SHARED = ("corpora", "split", "fold", "task", "frontend", "features", "batches")
-AGAIN = "take an intact copy, or make it again with `ser pack`"
+REPACK = "take an intact copy, or make it again with `ser pack`"
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ class Model:
 
 
 def open_model(folder: Path, device: str = "cpu") -> Model:
-    """Check a model package and open it; nothing in it is run.
+    """Check a model package and open it; no code in it is run.
 
     Args:
         folder: of a model package, or `<owner>/<name>@<revision>` of the hub.
         device: of torch, such as cpu or cuda.
 
     Raises:
-        InputError: no model package, a file that is missing or not as it was packed, weights that are no safetensors
-            or of another network or label set, or a format that this version does not know.
+        InputError: no model package, a file that is missing or changed, weights that are no safetensors or of another
+            network or label set, or a format that this version does not know.
     """
     from ser.inference.hub import find_package
 
@@ -80,39 +80,33 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
     description = read_description(folder)
     experiment = _with_frontend(folder, description, experiment_from(description["settings"]))
     if "group_statistics" in description:
-        width = build_frontend(experiment).width
-        if "svm" in description:
-            from ser.training import svm_baseline as svm
-
-            width = svm.functionals_size(description["svm"]["features"], width)
+        width = input_width(description.get("svm"), experiment)
         if any(len(description["group_statistics"][name]) != width for name in ("mean", "deviation")):
-            raise InputError(f"group_statistics: not {width} numbers", folder / DESCRIPTION, AGAIN)
+            raise InputError(f"group_statistics: not {width} numbers", folder / DESCRIPTION, REPACK)
     heads = {head: tuple(classes) for head, classes in description["heads"].items()}
     from ser.training.checkpoint import load_tensors
     from ser.training.device import open_device
 
-    path = folder / WEIGHTS
-    place = open_device(device)
+    path, torch_device = folder / WEIGHTS, open_device(device)
     try:
         tensors, meta = load_tensors(path, vouched=True)
     except InputError as error:
-        raise InputError(error.what, error.where, AGAIN) from None
+        raise InputError(error.what, error.where, REPACK) from None
     try:
-        weighed = {head: tuple(names) for head, names in of_kind(_Meta, meta, "")["classes"].items()}
+        saved_heads = {head: tuple(names) for head, names in of_kind(_Meta, meta, "")["classes"].items()}
     except ValueError as error:
-        raise InputError(f"not the weights of a model ({error})", path, AGAIN) from None
-    if weighed != heads:
-        raise InputError(
-            f"the weights answer {_listed(weighed)}, and {DESCRIPTION} has {_listed(heads)}", folder, AGAIN
-        )
+        raise InputError(f"not the weights of a model ({error})", path, REPACK) from None
+    if saved_heads != heads:
+        what = f"the weights answer {_format_heads(saved_heads)}, and {DESCRIPTION} has {_format_heads(heads)}"
+        raise InputError(what, folder, REPACK)
     network = _network(description, experiment, heads)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split()).partition(": ")[2][:200]
-        raise InputError(f"weights of another network than in {DESCRIPTION} ({reason})", path, AGAIN) from None
+        raise InputError(f"weights of another network than in {DESCRIPTION} ({reason})", path, REPACK) from None
     network.eval().requires_grad_(False)
-    return Model(folder, experiment, network.to(place), place, description, heads)
+    return Model(folder, experiment, network.to(torch_device), torch_device, description, heads)
 
 
 def _network(
@@ -125,52 +119,64 @@ def _network(
     if "members" not in description:
         return build(experiment, heads)
     members = map(experiment_from, description["members"])
-    return Ensemble([build(replace(one, frontend=experiment.frontend), heads) for one in members])
+    return Ensemble([build(replace(member, frontend=experiment.frontend), heads) for member in members])
 
 
-def build_svm(found: Mapping[str, Any], experiment: Experiment, heads: Mapping[str, tuple[str, ...]]) -> LinearSVM:
-    """A linear SVM without its arrays.
+def build_svm(svm: Mapping[str, Any], experiment: Experiment, heads: Mapping[str, tuple[str, ...]]) -> LinearSVM:
+    """A linear SVM without its trained arrays.
 
     Args:
-        found: as of `SVM`.
+        svm: as of `SVM`.
+        experiment: of the front end.
+        heads: the one head, and its class list.
     """
     from ser.nets import LinearSVM
-    from ser.training import svm_baseline as svm
 
     ((head, classes),) = heads.items()
-    return LinearSVM(
-        head, classes, found["trained"], svm.functionals_size(found["features"], build_frontend(experiment).width)
-    )
+    return LinearSVM(head, classes, svm["trained"], input_width(svm, experiment))
+
+
+def input_width(svm: Mapping[str, Any] | None, experiment: Experiment) -> int:
+    """Values of a frame of the front end, or functionals of an utterance for an SVM.
+
+    Args:
+        svm: as of `SVM`; None: a network.
+        experiment: of the front end.
+    """
+    width = build_frontend(experiment).width
+    if svm is None:
+        return width
+    from ser.training.svm_baseline import functionals_size
+
+    return functionals_size(svm["features"], width)
 
 
 def first_difference(one: Experiment, other: Experiment) -> str:
-    """The first setting that differs of those that members of an ensemble share, with both values; "" for none.
+    """The first shared setting of ensembles in which two members differ, with both values; "" for none.
 
     Args:
         one: settings of a member.
         other: those of another.
     """
-    found = differences(one, other)
-    keys = (key for key in found if key.partition(".")[0] in SHARED)
-    return next((f"{key} = {found[key][0]} and {found[key][1]}" for key in keys), "")
+    changes = differences(one, other).items()
+    return next((f"{key} = {a} and {b}" for key, (a, b) in changes if key.partition(".")[0] in SHARED), "")
 
 
 def _with_frontend(folder: Path, description: Mapping[str, Any], experiment: Experiment) -> Experiment:
-    """The experiment with the pretrained encoder that the package holds, or the one that it refers to.
+    """The experiment with the pretrained encoder in the package, or with the one that the package refers to.
 
     Raises:
-        InputError: that one is absent, or has other weights.
+        InputError: the encoder that it refers to is absent, or has other weights.
     """
     if "frontend" not in description:
         return experiment
-    place = folder / FRONTEND
-    if place.is_dir():
-        return replace(experiment, frontend=replace(experiment.frontend, model=str(place)))
-    settings, wanted = experiment.frontend, description["frontend"]["weights"]
-    if (found := weights_digest(find_model(settings.model, settings.revision))) != wanted:
-        raise InputError(
-            f"made with {settings.model} of SHA-256 {wanted}, and the one here has {found}", folder, "get that one"
-        )
+    settings, encoder = experiment.frontend, folder / FRONTEND
+    if encoder.is_dir():
+        return replace(experiment, frontend=replace(settings, model=str(encoder)))
+    expected, digest = description["frontend"]["weights"], weights_digest(find_model(settings.model, settings.revision))
+    if digest != expected:
+        what = f"made with {settings.model} of SHA-256 {expected}, and the one here has {digest}"
+        raise InputError(what, folder, "get that one")
     return experiment
 
 
@@ -179,7 +185,7 @@ class _Meta(TypedDict):
 
 
 class CorpusDescription(TypedDict):
-    """A corpus of the training, as its protocol has it."""
+    """A training corpus, as its protocol describes it."""
 
     name: str
     description: str
@@ -191,14 +197,14 @@ class CorpusDescription(TypedDict):
 
 
 class TrainingCounts(TypedDict):
-    """Of the training part of a corpus."""
+    """Counts of the training part of a corpus."""
 
     utterances: int
     speakers: int
 
 
 class Trained(TypedDict):
-    """What the training part spans: seconds, and how often each rate, in Hz, is in it."""
+    """The training part: shortest and longest utterance in seconds, and utterances by sampling rate in Hz."""
 
     seconds: list[float]
     sampling_rates: dict[str, int]
@@ -215,7 +221,7 @@ class Metrics(TypedDict):
 
 
 class Unseen(TypedDict):
-    """UA with its interval on a corpus, of a model of the same settings that was trained on other corpora alone."""
+    """UA on an unseen corpus with its interval, of a model of the same settings trained on other corpora."""
 
     target: str
     trained_on: list[str]
@@ -226,7 +232,7 @@ class Unseen(TypedDict):
 
 
 class Statistics(TypedDict):
-    """Mean over groups of what normalisation takes out, by bin."""
+    """CMVN statistics by bin, averaged over training speakers or corpora."""
 
     groups: int
     mean: list[float]
@@ -234,14 +240,14 @@ class Statistics(TypedDict):
 
 
 class RejectedTemperature(TypedDict):
-    """A fitted temperature that is not applied (1 is), since it makes the calibration error on validation worse."""
+    """A fitted temperature that is not applied, for it would make the calibration error on validation worse."""
 
     temperature: float
     ece: float
 
 
 class HeadCalibration(TypedDict):
-    """Of a head on validation: confidences, sorted, and whether the answer of each is right, 1 or 0."""
+    """Calibration of a head on validation: sorted confidences, and whether each label is right, 1 or 0."""
 
     temperature: float
     rejected: NotRequired[RejectedTemperature]
@@ -266,7 +272,7 @@ class Provenance(TypedDict):
 
 
 class EncoderRecord(TypedDict):
-    """A pretrained encoder in front of the network, and the SHA-256 of its weights."""
+    """A pretrained encoder, and the SHA-256 of its weights."""
 
     model: str
     revision: str
@@ -275,7 +281,7 @@ class EncoderRecord(TypedDict):
 
 
 class SVM(TypedDict):
-    """A linear SVM in place of a network: what it summarises and how, its trained classes, and its C."""
+    """A linear SVM in place of a network: its features, functionals, trained classes and C."""
 
     features: Literal["logmel", "statistics"]
     functionals: dict[str, Any]
@@ -305,28 +311,27 @@ def read_description(folder: Path) -> dict[str, Any]:
     """What model.json holds.
 
     Raises:
-        InputError: it is no such file, of a format that this version does not know, or of values of another kind.
+        InputError: no such file, a format that this version does not know, or values of another type.
     """
     path = folder / DESCRIPTION
-    found = read_json(path)
-    number = found.get("format") if isinstance(found, dict) else None
+    content = read_json(path)
+    number = content.get("format") if isinstance(content, dict) else None
     if number != FORMAT or isinstance(number, bool):
-        raise InputError(
-            f"format {number}, and this version reads {FORMAT}", path, "update the toolkit, or pack it again"
-        )
+        what = f"format {number}, and this version reads {FORMAT}"
+        raise InputError(what, path, "update the toolkit, or pack it again")
     try:
-        found = dict(of_kind(Description, found, ""))
-        _check(found, experiment_from(found["settings"]))
+        description = dict(of_kind(Description, content, ""))
+        _check(description, experiment_from(description["settings"]))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"not a description of a model ({error})", path, AGAIN) from None
-    return found
+        raise InputError(f"not a description of a model ({error})", path, REPACK) from None
+    return description
 
 
 def _check(description: Mapping[str, Any], experiment: Experiment) -> None:
-    """Whether values of the right kind are possible.
+    """Check the values of a description whose types are right.
 
     Raises:
-        ValueError: naming the first that is not.
+        ValueError: it names the first impossible value.
     """
     heads, seconds = description["heads"], description["trained"]["seconds"]
     if not heads or not all(heads.values()) or any(len({*names}) < len(names) for names in heads.values()):
@@ -353,42 +358,42 @@ def _check(description: Mapping[str, Any], experiment: Experiment) -> None:
         if min(description["group_statistics"]["deviation"], default=0) < 0:
             raise ValueError("group_statistics.deviation: below 0")
     for kind in kinds:
-        for head, found in description[kind].items():
-            confidence, right = found["confidence"], found["right"]
-            if not found["temperature"] > 0 or len(confidence) != len(right) or not {*right} <= {0, 1}:
+        for head, calibration in description[kind].items():
+            confidence, right = calibration["confidence"], calibration["right"]
+            if not calibration["temperature"] > 0 or len(confidence) != len(right) or not {*right} <= {0, 1}:
                 raise ValueError(f"{kind}.{head}: temperature, confidence or right")
             if any(not 0 <= value <= 1 for value in confidence):
                 raise ValueError(f"{kind}.{head}.confidence: expected numbers of 0 to 1")
 
 
-def _check_svm(found: Mapping[str, Any], heads: Mapping[str, list[str]]) -> None:
-    from ser.training import svm_baseline as svm
+def _check_svm(svm: Mapping[str, Any], heads: Mapping[str, list[str]]) -> None:
+    from ser.training.svm_baseline import functional_settings
 
-    if found["functionals"] != svm.functional_settings(found["features"]):
-        raise ValueError(f"svm.functionals = {found['functionals']}, which this version does not compute")
+    if svm["functionals"] != functional_settings(svm["features"]):
+        raise ValueError(f"svm.functionals = {svm['functionals']}, which this version does not compute")
     if len(heads) != 1:
         raise ValueError("svm: of several heads")
     (classes,) = heads.values()
-    if len(found["trained"]) < 2 or found["trained"] != [name for name in classes if name in found["trained"]]:
+    if len(svm["trained"]) < 2 or svm["trained"] != [name for name in classes if name in svm["trained"]]:
         raise ValueError("svm.trained: expected at least two of the classes, in their order")
 
 
 def experiment_from(settings: Mapping[str, Any]) -> Experiment:
-    """Settings as `Experiment`, checked by its own types.
+    """Settings of a package as `Experiment`, with defaults for keys that were added later.
 
     Raises:
-        ValueError: a key that is missing, unknown or of another kind; a block that this version does not know.
+        ValueError: a key that is missing, unknown or of another type; a block that this version does not know.
     """
-    settings, later = with_new_names(settings), dict[str, Any]()
+    settings, defaults = with_new_names(settings), dict[str, Any]()
     for key, value in ADDED_DEFAULTS.items():
         section, _, name = key.partition(".")
-        later.setdefault(section, {})[name] = value
-    filled = {k: {**later.get(k, {}), **v} if isinstance(v, Mapping) else v for k, v in settings.items()}
-    made: Experiment = of_kind(Experiment, filled, "settings")
-    for name, known in ((made.temporal, TEMPORAL), (made.pooling, POOLING)):
+        defaults.setdefault(section, {})[name] = value
+    filled = {k: {**defaults.get(k, {}), **v} if isinstance(v, Mapping) else v for k, v in settings.items()}
+    experiment: Experiment = of_kind(Experiment, filled, "settings")
+    for name, known in ((experiment.temporal, TEMPORAL), (experiment.pooling, POOLING)):
         if name not in known:
             raise ValueError(f"{name} is none of {', '.join(known)}")
-    return made
+    return experiment
 
 
 def verify_checksums(folder: Path) -> None:
@@ -400,34 +405,38 @@ def verify_checksums(folder: Path) -> None:
     if not folder.is_dir():
         what = "a graph, which this command does not take" if folder.suffix == ".onnx" else "no such folder"
         raise InputError(what, folder, "give one that `ser pack` made")
+    path = folder / SUMS
     try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise InputError(f"no model package, for it has no {SUMS}", folder, "give one that `ser pack` made") from None
     except UnicodeDecodeError:
-        raise InputError("not text", folder / SUMS, AGAIN) from None
+        raise InputError("not text", path, REPACK) from None
     sums: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         match = re.fullmatch(r"([0-9a-f]{64}) [ *]((?:frontend/)?[A-Za-z0-9][\w.-]*)", line)
         if match is None:
-            raise InputError("not `<SHA-256>  <name of a file in this folder>`", f"{folder / SUMS}:{number}", AGAIN)
+            raise InputError("not `<SHA-256>  <name of a file in this folder>`", f"{path}:{number}", REPACK)
         sums[match[2]] = match[1]
     for name in FILES:
         if name not in sums:
-            raise InputError(f"does not name {name}", folder / SUMS, AGAIN)
-    for name, wanted in sums.items():
+            raise InputError(f"does not name {name}", path, REPACK)
+    for name, expected in sums.items():
         path = folder / name
         if path.is_symlink() or not path.is_file():
-            raise InputError("missing, or a link", path, AGAIN)
+            raise InputError("missing, or a link", path, REPACK)
         _refuse_pickle(path)
-        if sha256(path) != wanted:
-            raise InputError(f"not the file that was packed (SHA-256 differs from {SUMS})", path, AGAIN)
+        if sha256(path) != expected:
+            raise InputError(f"not the file that was packed (SHA-256 differs from {SUMS})", path, REPACK)
 
 
 def write_sums(folder: Path, *others: str) -> None:
-    """Write SHA256SUMS of the files of a model package, of `others`, and of what else it names already."""
-    from ser.common import write_text
+    """Write SHA256SUMS of a model package, of `others`, and of further files that it names already.
 
+    Args:
+        folder: the model package.
+        others: names of more files.
+    """
     path = folder / SUMS
     named = [line[66:] for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
     names = list(dict.fromkeys([*FILES, *others, *(name for name in named if (folder / name).is_file())]))
@@ -435,14 +444,14 @@ def write_sums(folder: Path, *others: str) -> None:
 
 
 def _refuse_pickle(path: Path) -> None:
-    """A pickle can run anything, so it is refused by its first bytes, whatever its name."""
+    """Refuse a pickle, which may run code when it is read, by its first bytes."""
     if path.suffix != ".safetensors":
         return
     with path.open("rb") as file:
         head = file.read(9)
     if head[8:] != b"{" and (head[:1] == b"\x80" or head[:4] == b"PK\x03\x04"):  # safetensors: a length, then JSON
-        raise InputError("a pickle, which may hold code and is not opened, not safetensors", path, AGAIN)
+        raise InputError("a pickle, which may hold code and is not opened, not safetensors", path, REPACK)
 
 
-def _listed(heads: Mapping[str, tuple[str, ...]]) -> str:
+def _format_heads(heads: Mapping[str, tuple[str, ...]]) -> str:
     return ", ".join(f"{head} ({' '.join(classes)})" for head, classes in heads.items()) or "nothing"

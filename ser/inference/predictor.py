@@ -1,4 +1,4 @@
-"""From samples to posteriors, by the same way as training and decoding go: predict is evaluation."""
+"""Samples to posteriors of a model package, by the same code as in training and decoding."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ MEAN = "mean"
 
 
 class Predictor(BasePredictor):
-    """The answers of a model.
+    """The predictor of a model package.
 
     Args:
-        head: a head's name, or "mean": the mean of all heads' posteriors, class by class (a head that does not know a
-            class gives it 0). Where one head serves all corpora and each has an adapter, also a corpus's name. None:
-            the mean, where all heads answer the same labels.
+        head: name of a head, or "mean": the mean of all heads' posteriors, class by class (0 for a class that a head
+            does not know). If one head serves all corpora and each has an adapter, also the name of a corpus. None:
+            the mean, if all heads have the same labels.
 
     Attributes:
-        pairs: (head, corpus whose adapter is used) of the heads whose mean answers.
-        statistics: mean and deviation a bin of a training speaker or corpus, (bins,) each: means over these; None where
+        pairs: (head, corpus whose adapter is used) of the heads in the mean.
+        statistics: mean and deviation of each bin, (bins,) each, averaged over training speakers or corpora; None if
             the normalisation needs none.
 
     Raises:
-        InputError: no such head; or none is given, and the heads answer different labels, whose mean would mix them.
+        InputError: no such head; or none is given, and the heads have different labels, which a mean would mix.
     """
 
     running_stats: Callable[[], AnyRunningStats]
@@ -47,71 +47,65 @@ class Predictor(BasePredictor):
     def __init__(self, model: Model, head: str | None = MEAN) -> None:
         if head is None and len({frozenset(classes) for classes in model.heads.values()}) > 1:
             known = "; ".join(f"{name} ({', '.join(classes)})" for name, classes in model.heads.items())
-            raise InputError(
-                f"{model.folder}: the heads answer different labels: {known}", "--head", "give one of them"
-            )
+            what = f"{model.folder}: the heads answer different labels: {known}"
+            raise InputError(what, "--head", "give one of them")
         self.model, self.head = model, head or MEAN
         self.frontend, self.batches = build_frontend(model.experiment), model.experiment.batches
         pairs = model.network.head_adapter_pairs()
         if self.head != MEAN and self.head not in pairs:
             raise InputError(f"no head {self.head}; it has {', '.join(pairs)}, and {MEAN} of all", model.folder)
         self.pairs = list(pairs.values()) if self.head == MEAN else [pairs[self.head]]
-        self.classes = tuple(dict.fromkeys(name for own, _ in self.pairs for name in model.heads[own]))
+        self.classes = tuple(dict.fromkeys(name for head, _ in self.pairs for name in model.heads[head]))
         self.statistics: Statistics | None = None
         if (means := model.description.get("group_statistics")) is not None:
             self.statistics = np.array(means["mean"], np.float32), np.array(means["deviation"], np.float32)
         self.preprocess = Preprocess(self.batches)
         self.sampling_rate, self.shortest = self.frontend.sampling_rate, self.frontend.shortest
         self.normalisation, self.trained = self.batches.normalisation, model.description.get("trained", {})
-        found = {key: model.description.get(key, {}).get(self.head) for key in CALIBRATIONS}
-        self.calibrations = {key: values for key, values in found.items() if values is not None}
+        calibrations = {key: model.description.get(key, {}).get(self.head) for key in CALIBRATIONS}
+        self.calibrations = {key: values for key, values in calibrations.items() if values is not None}
         self.running_stats = partial(RunningStats, self.frontend.width)
-        self._summary: Callable[[np.ndarray], np.ndarray] | None = None
-        if (own := model.description.get("svm")) is not None:
+        self._functionals: Callable[[np.ndarray], np.ndarray] | None = None
+        if (svm := model.description.get("svm")) is not None:
             from ser.training.svm_baseline import RunningMoments, functionals_of
 
-            self.running_stats, self._summary = (
-                RunningMoments,
-                functionals_of(own["features"], model.experiment.features),
-            )
+            self.running_stats = RunningMoments
+            self._functionals = functionals_of(svm["features"], model.experiment.features)
 
     def identity(self) -> str:
-        """Names the model: a digest of its files, but for those that a later check changes."""
+        """A digest of the model's files without those that a later check changes."""
         sums = (self.model.folder / SUMS).read_text(encoding="utf-8").splitlines()
         return digest([text for text in sums if not text[66:].startswith((CARD, "check"))])
 
     def spectrum(self, samples: np.ndarray) -> np.ndarray:
-        """float32, (samples,), at the front end's rate to its frames as they are stored, float32, (frames, width)."""
+        """Samples, float32, (samples,), at `sampling_rate`, to features as stored, float32, (frames, width)."""
         return as_stored(self.frontend.extract(samples), self.frontend.storage)
 
     def preprocessed(self, spectrum: np.ndarray) -> np.ndarray:
-        """Trimmed, floored, every n-th frame, the model input before CMVN.
-
-        For an SVM, the functionals of all frames, float64, as one frame.
-        """
-        if self._summary is not None:
-            return self._summary(spectrum)[None]
+        """Trimmed, floored and subsampled frames; for an SVM the functionals of all frames, float64, as one frame."""
+        if self._functionals is not None:
+            return self._functionals(spectrum)[None]
         x, lengths = self.preprocess.select(torch.from_numpy(spectrum)[None], torch.tensor([len(spectrum)]))
         return np.ascontiguousarray(x[0, : int(lengths)])
 
     def frames(self, samples: np.ndarray) -> np.ndarray:
-        """As `preprocessed` gives them of `spectrum`."""
+        """Preprocessed features of samples."""
         return self.preprocessed(self.spectrum(samples))
 
     def normalised(self, frames: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
-        """What the network gets.
+        """The model input.
 
         Args:
             frames: as `preprocessed` gives them.
-            statistics: of the speaker or corpus; None: the training's. "utterance" uses its own, "global" and "none"
-                need none.
+            statistics: of the speaker or corpus; None: those of training. Normalisation "utterance" uses its own,
+                "global" and "none" need none.
         """
-        given = [torch.from_numpy(values) for values in statistics or self.statistics or ()]
+        mean_and_deviation = map(torch.from_numpy, statistics or self.statistics or ())
         x, lengths = torch.from_numpy(frames)[None], torch.tensor([len(frames)])
-        return self.preprocess.normalise(x, lengths, *given)[0].numpy()
+        return self.preprocess.normalise(x, lengths, *mean_and_deviation)[0].numpy()
 
     def prepare(self, spectrum: np.ndarray, statistics: Statistics | None = None) -> np.ndarray:
-        """What the network gets of stored features.
+        """The model input from stored features.
 
         Args:
             spectrum: as `spectrum` gives it, float32, (frames, width).
@@ -124,7 +118,7 @@ class Predictor(BasePredictor):
 
     @torch.inference_mode()
     def posteriors(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
-        """As of `BasePredictor`, whatever the batches."""
+        """As of `BasePredictor`; they do not depend on the batches."""
         result = np.empty((len(prepared), len(self.classes)), np.float32)
         for crops in by_length(np.array([len(values) for values in prepared]), BATCH_FRAMES):
             indices = [index for index, _, _ in crops]
@@ -133,14 +127,9 @@ class Predictor(BasePredictor):
             features = np.zeros((len(crops), longest, first.shape[1]), first.dtype)
             for row, (index, _, rows) in zip(features, crops, strict=True):
                 row[:rows] = prepared[index]
-            lengths = torch.tensor([rows for _, _, rows in crops])
-            result[indices] = self._answers(torch.from_numpy(features), lengths).numpy()
+            lengths = torch.tensor([rows for _, _, rows in crops], device=self.model.device)
+            pooled = self.model.network.embed(torch.from_numpy(features).to(self.model.device), lengths)
+            result[indices] = self.model.network.average(pooled, self.pairs, self.classes).cpu().numpy()
         if not np.isfinite(result).all():
             raise InputError("gives posteriors that are not numbers", self.model.folder, "pack the model again")
         return result
-
-    def _answers(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Mean of the posteriors of the heads asked for, (batch, classes), on the CPU."""
-        network, device = self.model.network, self.model.device
-        pooled = network.embed(features.to(device), lengths.to(device))
-        return network.average(pooled, self.pairs, self.classes).cpu()

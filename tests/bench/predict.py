@@ -49,8 +49,8 @@ from ser.audio import read_audio, resample
 from ser.config import load
 from ser.frontends.preprocess import RunningStats
 from ser.inference.model import CARD, DESCRIPTION, FORMAT, SEEN, WEIGHTS, Provenance, write_sums
-from ser.inference.onnx.export import Exported, export, quantise
-from ser.inference.pack import TOLD
+from ser.inference.onnx.export import ExportedGraph, export, quantise
+from ser.inference.pack import CORPUS_FIELDS
 from ser.inference.predictor import Predictor
 from ser.nets import build
 from ser.training.checkpoint import save_tensors
@@ -97,7 +97,7 @@ def write_model(folder: Path, files: list[str]) -> None:
         "format": FORMAT,
         "settings": asdict(experiment),
         "heads": HEADS,
-        "corpora": {"ravdess": dict.fromkeys(TOLD, "none")},
+        "corpora": {"ravdess": dict.fromkeys(CORPUS_FIELDS, "none")},
         "trained": {
             "seconds": [min(seconds), max(seconds)],
             "sampling_rates": {str(audio[0].sampling_rate): len(files)},
@@ -174,7 +174,7 @@ class Bench:
 
     def graph(self, path: Path) -> Callable[[], float]:
         """Of the seconds that onnxruntime takes from the files on."""
-        exported, rate = Exported(self.predictor, path), self.frontend.sampling_rate
+        exported, rate = ExportedGraph(self.predictor, path), self.frontend.sampling_rate
 
         def run() -> None:
             read = map(read_audio, map(Path, self.files))

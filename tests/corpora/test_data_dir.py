@@ -8,7 +8,7 @@ from ser.audio import read_audio
 from ser.corpora.cuts import read_cut, read_cuts
 from ser.corpora.kaldi import read_table
 from ser.inference.predict.inputs import scratch, sources_of
-from ser.inference.predict.sound import whole
+from ser.inference.predict.sound import read_mono
 
 SPEAKERS = "abcd"
 
@@ -16,7 +16,7 @@ SPEAKERS = "abcd"
 def samples_of(folder):
     """As predict reads them, by id."""
     with scratch() as own:
-        return {source.id: whole(source, 8000) for source in sources_of(str(folder), own)}
+        return {source.id: read_mono(source, 8000) for source in sources_of(str(folder), own)}
 
 
 def assert_read_alike(lab):
@@ -30,7 +30,7 @@ def assert_read_alike(lab):
     with scratch() as own:
         manifest = sources_of(str(lab.out / "cuts.jsonl.gz"), own)
         for source in manifest:
-            np.testing.assert_allclose(whole(source, 8000), cuts[source.id], atol=1e-7)
+            np.testing.assert_allclose(read_mono(source, 8000), cuts[source.id], atol=1e-7)
     return cuts
 
 

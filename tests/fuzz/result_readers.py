@@ -31,7 +31,7 @@ from ser.findings.ledger.run import RunReader
 from ser.findings.report.results import Results
 from ser.findings.report.write import write_findings
 from ser.grid.state import wrong_with
-from ser.inference.card import seen, write_card
+from ser.inference.card import training_hashes, write_card
 from ser.inference.model import open_model, write_sums
 from ser.inference.pack import pack
 from ser.inference.predict.api import EmotionModel
@@ -70,7 +70,7 @@ def _answers(case: Case) -> Any:
     answers = model.predict(case.folder / "a.wav")
     assert [answer.label in dict(answer.posteriors) for answer in answers] == [True], answers
     write_card(case.folder / "model")
-    assert seen(case.folder / "model")
+    assert training_hashes(case.folder / "model")
     return answers
 
 

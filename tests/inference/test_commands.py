@@ -197,8 +197,8 @@ def test_which_calibration_is_used(made, packed_with):
     path = made.root / "one" / "one1_sad_00.wav"
     named = Answers(predictor, [Source("x", path, speaker="s")])
     unnamed = Answers(predictor, [Source("x", path)])
-    assert named.temperature == description["calibration"]["mean"]["temperature"]
-    assert unnamed.temperature == description["calibration_without_speakers"]["mean"]["temperature"]
+    assert named.confidence.temperature == description["calibration"]["mean"]["temperature"]
+    assert unnamed.confidence.temperature == description["calibration_without_speakers"]["mean"]["temperature"]
 
 
 def test_utt2spk(made, packed_with, tmp_path, capsys):

@@ -264,14 +264,14 @@ def test_ten_hours_are_never_held(packed, tmp_path, monkeypatch):
     answers = Answers(Predictor(open_model(packed)), [Source("x", path)])
     held, seconds = [], 0.0
 
-    def answer(gathered):
+    def predict_batch(batch):
         nonlocal seconds
-        held.append(sum(values.nbytes for _, values, _ in gathered))
-        for row, _, own in gathered:
-            row.total, row.weight, row.waiting = np.full(4, 0.25), 1.0, row.waiting - 1
-            seconds += own
+        held.append(sum(frames.nbytes for _, frames, _ in batch))
+        for row, _, duration in batch:
+            row.total, row.weight, row.num_waiting = np.full(4, 0.25), 1.0, row.num_waiting - 1
+            seconds += duration
 
-    monkeypatch.setattr(answers, "_answer", answer)
+    monkeypatch.setattr(answers, "_predict_batch", predict_batch)
     monkeypatch.setattr(answers.predictor, "spectrum", lambda samples: np.zeros((len(samples) // 128, 257), np.float32))
     (found,) = answers
     assert found.seconds == seconds == 36000

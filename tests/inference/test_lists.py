@@ -14,7 +14,7 @@ from test_inputs import noise
 from ser.common import InputError
 from ser.inference.check.labelled import read_labelled
 from ser.inference.predict.inputs import scratch, sources_of, with_speakers
-from ser.inference.predict.sound import whole
+from ser.inference.predict.sound import read_mono
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
 BOM = b"\xef\xbb\xbf"
@@ -42,7 +42,7 @@ def samples_of(folder):
     found = {}
     for key, source in sources(folder).items():
         try:
-            found[key] = whole(source, 8000)
+            found[key] = read_mono(source, 8000)
         except InputError as error:
             found[key] = error
     return found
@@ -187,7 +187,7 @@ def test_commands_run_in_the_data_dir(model, tmp_path, four, monkeypatch):
     table(tmp_path, "reco2file_and_channel", "u u C\n")
     with scratch() as folder:
         (source,) = sources_of(str(tmp_path), folder, True)
-        np.testing.assert_array_equal(whole(source, 8000), four[:, 2])
+        np.testing.assert_array_equal(read_mono(source, 8000), four[:, 2])
 
 
 # -- --utt2spk --------------------------------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def test_labels_beside_a_list(tmp_path, four):
     with scratch() as folder:
         found = read_labelled([str(tmp_path)], ["sad", "angry"], folder)
         assert [(one.source.id, one.emotion, one.gender) for one in found] == [("u", "sad", "f"), ("v", "angry", "")]
-        np.testing.assert_array_equal(whole(found[1].source, 8000), four[:, 3])
+        np.testing.assert_array_equal(read_mono(found[1].source, 8000), four[:, 3])
 
 
 def test_labels_of_cuts_with_several_supervisions(tmp_path, four):

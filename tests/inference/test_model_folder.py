@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from ser.cli import main
 from ser.common import InputError
-from ser.inference.card import card, seen
+from ser.inference.card import model_card, training_hashes
 from ser.inference.model import FILES, experiment_from, open_model, read_description, write_sums
 from ser.inference.pack import pack
 from ser.training.checkpoint import load_tensors, save_tensors
@@ -52,10 +52,10 @@ def test_a_temperature_that_is_not_applied_is_in_the_card(own):
     rejected = {"temperature": 1.0, "rejected": {"temperature": 2.5, "ece": 0.25}}
     edit(own, lambda values: values["calibration"]["mean"].update(rejected))
     description = read_description(own)
-    text = card(description)
+    text = model_card(description)
     assert "each corpus by its own head" in " ".join(text.split())
     one = {"unified": ["angry", "happy", "neutral", "sad"]}
-    assert "all by one head" in " ".join(card({**description, "heads": one}).split())
+    assert "all by one head" in " ".join(model_card({**description, "heads": one}).split())
     assert "mean: the fitted temperature 2.50 is not applied, for ECE would be 25.0 %" in text
 
 
@@ -83,7 +83,7 @@ def test_a_list_of_training_utterances_that_is_no_text_is_named(own):
     (own / "seen.txt").write_bytes(b"\xff\n")
     write_sums(own)
     with refuses("not text", where="seen.txt"):
-        seen(own)
+        training_hashes(own)
 
 
 @pytest.mark.parametrize("name", FILES)

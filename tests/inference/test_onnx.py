@@ -13,7 +13,15 @@ from ser.cli import main
 from ser.config.registry import POOLING, TEMPORAL
 from ser.inference.onnx import export as exporting
 from ser.inference.onnx import graph
-from ser.inference.onnx.export import INPUTS, STATISTICS, Exported, compare_graphs, export, predicted, quantise
+from ser.inference.onnx.export import (
+    INPUTS,
+    STATISTICS,
+    ExportedGraph,
+    compare_graphs,
+    export,
+    predict_posteriors,
+    quantise,
+)
 from ser.inference.predictor import Predictor
 
 # Three lengths; the second batch holds all of them.
@@ -34,7 +42,7 @@ def run(path, rows, padding=0.0, **more):
 def worst(path, predictor, kind, samples, padding=0.0):
     """Largest difference from predict, each row alone and all in one batch; and how much the answers differ."""
     rows = samples if kind == "waveform" else [predictor.spectrum(x) for x in samples]
-    right = predicted(predictor, samples)
+    right = predict_posteriors(predictor, samples)
     alone = np.concatenate([run(path, [row]) for row in rows])
     together = run(path, rows, padding)
     return max(np.abs(alone - right).max(), np.abs(together - right).max()), np.ptp(right, axis=0).max()
@@ -107,11 +115,11 @@ def test_statistics_of_a_speaker_may_be_given(tmp_path):
     predictor = Predictor(made_model(samples, *SMALL, "temporal=lstm"))
     export(predictor, "waveform", tmp_path / "a.onnx")
     own = np.full(257, -12, np.float32), np.full(257, 4, np.float32)
-    right = predicted(predictor, samples, own)
-    assert np.abs(right - predicted(predictor, samples)).max() > 0.1
+    right = predict_posteriors(predictor, samples, own)
+    assert np.abs(right - predict_posteriors(predictor, samples)).max() > 0.1
     found = run(tmp_path / "a.onnx", samples, **dict(zip(STATISTICS, own, strict=True)))
     np.testing.assert_allclose(found, right, atol=1e-4)
-    np.testing.assert_array_equal(Exported(predictor, tmp_path / "a.onnx").posteriors(samples, own), found)
+    np.testing.assert_array_equal(ExportedGraph(predictor, tmp_path / "a.onnx").posteriors(samples, own), found)
 
 
 def test_a_graph_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):

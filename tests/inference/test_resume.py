@@ -40,7 +40,7 @@ def calls(monkeypatch):
             raise KeyboardInterrupt
         return posteriors(self, prepared)
 
-    monkeypatch.setattr(answers_module, "FRAMES", (1, 1))
+    monkeypatch.setattr(answers_module, "BATCH_FRAMES", (1, 1))
     monkeypatch.setattr(Predictor, "posteriors", counted)
     return Calls
 

@@ -17,7 +17,7 @@ from ser.common import InputError
 from ser.corpora.kaldi import read_table, write_table
 from ser.inference.check import measure as check
 from ser.inference.check.labelled import read_labelled
-from ser.inference.check.measure import CONDITIONS, LOUDER, Changed, Condition
+from ser.inference.check.measure import CONDITIONS, LOUDER, Condition, DegradedSources
 from ser.inference.model import open_model
 from ser.inference.predict.inputs import Source
 from ser.inference.predictor import Predictor
@@ -112,13 +112,13 @@ def test_noise_is_of_the_ratio_that_it_is_called_by_and_of_the_id(tmp_path, name
     for number in range(3):
         soundfile.write(tmp_path / f"{number}.wav", rng.normal(0, 0.05, 8000), 8000, subtype="FLOAT")
     sources = [Source(f"u{number}", tmp_path / f"{number}.wav", speaker="s") for number in range(3)]
-    changed = Changed(sources, name, 8000)
+    changed = DegradedSources(sources, name, 8000)
     noises = [c.audio.mono - read_audio(s.path).mono for c, s in zip(changed, sources, strict=True)]
     for noise, source in zip(noises, sources, strict=True):
         ratio = np.square(read_audio(source.path).mono).sum() / np.square(noise).sum()
         assert 10 * np.log10(ratio) == pytest.approx(snr, abs=0.01)
     assert np.abs(np.corrcoef(noises)[np.triu_indices(3, 1)]).max() < 0.2
-    alone = Changed(sources[::-1], name, 8000)[0]
+    alone = DegradedSources(sources[::-1], name, 8000)[0]
     np.testing.assert_array_equal(alone.audio.samples, changed[2].audio.samples)
     assert [source.speaker for source in changed] == ["s"] * 3
 
@@ -127,7 +127,7 @@ def test_what_peaks_above_full_scale_is_counted_and_not_clipped(packed, data, tm
     files = list(read_table(data / "wav.scp").values())
     loud = [path for path in files if 10**0.5 * np.abs(read_audio(path).samples).max() > 1]
     soundfile.write(tmp_path / "loud.wav", np.full(4000, 0.5), 8000)
-    changed = Changed([Source("x", tmp_path / "loud.wav")], LOUDER, 8000)
+    changed = DegradedSources([Source("x", tmp_path / "loud.wav")], LOUDER, 8000)
     assert changed[0].audio.samples.max() == pytest.approx(0.5 * 10**0.5, rel=1e-4)
     assert changed.over == {0}
     edited(data, "wav.scp", lambda table: table.update({next(iter(table)): str(tmp_path / "loud.wav")}))
@@ -149,7 +149,7 @@ def test_what_peaks_above_full_scale_is_counted_and_not_clipped(packed, data, tm
 )
 def test_rates(tmp_path, condition, own, rate):
     soundfile.write(tmp_path / "x.wav", np.random.default_rng(0).normal(0, 0.05, own), own)
-    (changed,) = Changed([Source("x", tmp_path / "x.wav")], condition, 8000)
+    (changed,) = DegradedSources([Source("x", tmp_path / "x.wav")], condition, 8000)
     assert changed.problem == ""
     assert changed.audio.sampling_rate == rate
     assert changed.audio.samples.shape == (1, rate)
@@ -160,7 +160,7 @@ def test_each_condition_does_what_it_states(tmp_path):
     soundfile.write(tmp_path / "x.wav", np.random.default_rng(0).normal(0, 0.05, 16000), 16000, subtype="FLOAT")
     source = [Source("x", tmp_path / "x.wav")]
     own = read_audio(source[0].path).mono
-    audio = {name: Changed(source, name, 8000)[0].audio for name in CONDITIONS}
+    audio = {name: DegradedSources(source, name, 8000)[0].audio for name in CONDITIONS}
     for name, decibels in ((LOUDER, 10), ("10 dB quieter", -10)):
         np.testing.assert_allclose(audio[name].mono, own * 10 ** (decibels / 20), rtol=1e-5)
     power = np.square(np.abs(np.fft.rfft(audio["telephone band, 300 to 3400 Hz"].mono)))

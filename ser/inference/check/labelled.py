@@ -14,7 +14,7 @@ GENDERS = {"f": "women", "m": "men"}
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledUtterance:
     """An utterance.
 
     Attributes:
@@ -28,7 +28,7 @@ class Labelled:
     gender: str = ""
 
 
-def read_labelled(names: Sequence[str], classes: Sequence[str], folder: Path) -> list[Labelled]:
+def read_labelled(names: Sequence[str], classes: Sequence[str], folder: Path) -> list[LabelledUtterance]:
     """The utterances of data dirs (wav.scp, utt2emo, spk2gender where known) and cut manifests, in their order.
 
     Args:
@@ -39,7 +39,7 @@ def read_labelled(names: Sequence[str], classes: Sequence[str], folder: Path) ->
         InputError: a list that cannot be read, no utterance, one without an emotion or twice in a corpus, or an emotion
             that is none of the classes.
     """
-    found: dict[tuple[str, str], Labelled] = {}
+    found: dict[tuple[str, str], LabelledUtterance] = {}
     for name in names:
         path = Path(name)
         listed = name.endswith(MANIFESTS)
@@ -52,7 +52,7 @@ def read_labelled(names: Sequence[str], classes: Sequence[str], folder: Path) ->
             if (corpus, source.id) in found:
                 raise InputError(f"{source.id} of {corpus} is given twice", name, "give it once")
             gender = genders.get(source.id, "").lower()[:1]
-            found[corpus, source.id] = Labelled(
+            found[corpus, source.id] = LabelledUtterance(
                 corpus, source, emotions[source.id], gender if gender in GENDERS else ""
             )
     return list(found.values())

@@ -16,11 +16,11 @@ from ser.augment.transforms import BandPass, Mp3, Volume
 from ser.common import InputError
 from ser.common.metrics import confusion_matrix, ua, wa
 from ser.common.progress import progress
-from ser.inference.card import seen, seen_name
-from ser.inference.check.labelled import GENDERS, Labelled
+from ser.inference.card import training_hashes, utterance_hash
+from ser.inference.check.labelled import GENDERS, LabelledUtterance
 from ser.inference.predict.answers import Answers
 from ser.inference.predict.inputs import Source
-from ser.inference.predict.sound import whole
+from ser.inference.predict.sound import read_mono
 from ser.inference.predictor import Predictor
 
 CLEAN = "clean"
@@ -67,7 +67,7 @@ CONDITIONS = {
 }
 
 
-class Changed(Sequence[Source]):
+class DegradedSources(Sequence[Source]):
     """Sources after a condition, each made when it is asked for, and none held.
 
     Attributes:
@@ -88,7 +88,7 @@ class Changed(Sequence[Source]):
         try:
             own = audio_info(source.path).sampling_rate if source.path else self.model_rate
             rate = condition.rate(own, self.model_rate)
-            samples = whole(source, rate)
+            samples = read_mono(source, rate)
             values = condition.kind.randomize_parameters(copy_rng(source.id, 1, f"check {self.name}"))
             samples = condition.kind.apply(samples, rate, values)
         except TooShort as error:
@@ -143,7 +143,7 @@ class Check:
     too_short: dict[str, int] = field(default_factory=dict)
 
 
-def check_robustness(predictor: Predictor, utterances: Sequence[Labelled]) -> Check:
+def check_robustness(predictor: Predictor, utterances: Sequence[LabelledUtterance]) -> Check:
     """Answer all utterances as they are and in each condition, just as predict answers files.
 
     Args:
@@ -166,7 +166,7 @@ def check_robustness(predictor: Predictor, utterances: Sequence[Labelled]) -> Ch
             raise InputError(f"no utterance can be read, such as: {next(iter(found.unread.values()))}")
         found.rows = list(_rows(predictor.classes, utterances, CLEAN, plain))
         for name in CONDITIONS:
-            changed = Changed(sources, name, predictor.sampling_rate)
+            changed = DegradedSources(sources, name, predictor.sampling_rate)
             answers = []
             for prediction in Answers(predictor, changed):
                 answers.append(prediction.label)
@@ -181,19 +181,19 @@ def check_robustness(predictor: Predictor, utterances: Sequence[Labelled]) -> Ch
     return found
 
 
-def _seen(predictor: Predictor, utterances: Sequence[Labelled]) -> dict[str, list[str]]:
+def _seen(predictor: Predictor, utterances: Sequence[LabelledUtterance]) -> dict[str, list[str]]:
     """By the ids alone, whatever the data are called: a corpus may lie in a folder of another name."""
-    known, corpora = seen(predictor.model.folder), predictor.model.description["corpora"]
+    known, corpora = training_hashes(predictor.model.folder), predictor.model.description["corpora"]
     found: dict[str, list[str]] = {}
     for utterance in utterances:
-        if any(seen_name(f"{corpus}/{utterance.source.id}") in known for corpus in corpora):
+        if any(utterance_hash(f"{corpus}/{utterance.source.id}") in known for corpus in corpora):
             found.setdefault(utterance.corpus, []).append(utterance.source.id)
     return found
 
 
 def _rows(
     classes: Sequence[str],
-    utterances: Sequence[Labelled],
+    utterances: Sequence[LabelledUtterance],
     condition: str,
     answers: Sequence[str | None],
     plain: Sequence[str | None] | None = None,

@@ -15,15 +15,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write README.md again, or answer."""
-    from ser.inference.card import seen, seen_name, write_card
+    """Write README.md again, or print which utterances are in the training data."""
+    from ser.inference.card import training_hashes, utterance_hash, write_card
     from ser.inference.model import CARD, verify_checksums, write_sums
 
     verify_checksums(options.model)
     if options.seen:
-        known = seen(options.model)
+        known = training_hashes(options.model)
         for name in options.seen:
-            print(f"{name}: {'trained on' if seen_name(name) in known else 'not trained on'}")
+            print(f"{name}: {'trained on' if utterance_hash(name) in known else 'not trained on'}")
         return 0
     write_card(options.model)
     write_sums(options.model)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ser.inference.predict.inputs import Source
     from ser.inference.predict.outputs import Layout
 
-SHOWN = 3  # files that a warning is shown for; the rest is counted
+SHOWN = 3  # files for which a warning is printed; others are counted
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".xlsx": "xlsx", ".ark": "ark"}  # of --out, where no --format is given
 SOME_FAILED, SOME_LEFT_OUT = 1, 3  # exit codes
 
@@ -62,14 +62,14 @@ def arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Answer; the exit code is 1 where a file could not be read, 3 where files of a folder are left out."""
+    """Predict; the exit code is 1 if a file could not be read, 3 if files of a folder are left out."""
     from contextlib import ExitStack
 
     from ser.common.progress import Rate, progress
     from ser.inference.base import open_predictor
     from ser.inference.predict.answers import Answers
     from ser.inference.predict.inputs import scratch, sources_of, with_speakers
-    from ser.inference.predict.outputs import check_out, names_of, writer
+    from ser.inference.predict.outputs import check_out, output_files, writer
     from ser.inference.predict.resume import RESUMABLE, partial_answers
     from ser.inference.predict.sound import EACH
 
@@ -81,28 +81,27 @@ def run(options: argparse.Namespace) -> int:
         check_out(out)
     predictor = open_predictor(options.model, options.head, options.device, options.utt2spk)
     with scratch() as folder, ExitStack() as stack:
-        sources = [
-            source
-            for name in options.inputs
-            for source in sources_of(name, folder, options.allow_pipes, options.path_column)
-        ]
+        sources = []
+        for name in options.inputs:
+            sources += sources_of(name, folder, options.allow_pipes, options.path_column)
         if out:
-            own = {path.absolute() for path in names_of(out)}
-            sources = [s for s in sources if not (s.left_out and s.path and s.path.absolute() in own)]
+            outputs = {path.absolute() for path in output_files(out)}
+            sources = [s for s in sources if not (s.left_out and s.path and s.path.absolute() in outputs)]
         if options.utt2spk:
             sources = with_speakers(sources, options.utt2spk)
         answers = Answers(predictor, sources, options.channel, options.abstain, options.raw)
-        if append and answers.named:
+        if append and answers.speakers_known:
             raise InputError("answers of a model normalised by speaker depend on all files", "--append", "leave it out")
         layout = _layout(options, sources, predictor.classes)
         report = _Report(answers)
-        place = out
+        target = out
         if out and form not in ("ark", "xlsx"):
             identity = _identity(options, answers, form, layout.columns)
             partial = stack.enter_context(partial_answers(out, form, layout, identity, options.resume, append))
-            answers.pending, place = [s for s in sources if not report.found(s, partial.take(s))], partial.file
-            report.resumed(partial.path, len(answers.pending))
-        with writer(form, place, layout, [source.id for source in sources]) as write:
+            answers.pending = [s for s in sources if not report.count_earlier(s, partial.take(s))]
+            target = partial.file
+            report.log_resumed(partial.path, len(answers.pending))
+        with writer(form, target, layout, [source.id for source in sources]) as write:
             pending = len(answers.pending)
             bar = stack.enter_context(progress(text="predict", unit="file", total=pending, show=out is not None))
             rate = Rate("predict", pending, "file", show=out is not None)
@@ -135,10 +134,10 @@ def _layout(options: argparse.Namespace, sources: Sequence[Source], classes: tup
 
 
 def _identity(options: argparse.Namespace, answers: Answers, form: str, columns: tuple[str, ...]) -> dict[str, object]:
-    """What rows that one file holds must have in common."""
+    """The model and the options that all rows of a file share."""
     from ser.common.files import digest
 
-    speakers = digest([(source.id, source.speaker) for source in answers.sources]) if answers.named else None
+    speakers = digest([(source.id, source.speaker) for source in answers.sources]) if answers.speakers_known else None
     keys = ("channel", "abstain", "raw", "excel", "decimal")
     return {
         "model": answers.predictor.identity(),
@@ -151,64 +150,63 @@ def _identity(options: argparse.Namespace, answers: Answers, form: str, columns:
 
 
 class _Report:
-    """What standard error gets: errors and warnings as they come, at first one by one, and their counts."""
+    """Logs errors and warnings on standard error, the first of each kind by file, and their counts."""
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
         self.warned: Counter[str] = Counter()
-        self.answered = self.withheld = self.failed = self.left_out = self.before = 0
+        self.predicted = self.abstained = self.failed = self.left_out = self.earlier = 0
 
-    def found(self, source: Source, error: bool | None) -> bool:
-        """Note what an earlier run has answered."""
+    def count_earlier(self, source: Source, error: bool | None) -> bool:
+        """Count the prediction of an earlier run: whether it is an error; None: there is none."""
         if error is None:
             return False
-        self.before += 1
+        self.earlier += 1
         self.left_out += error and source.left_out
         self.failed += error and not source.left_out
         return True
 
-    def resumed(self, path: Path, pending: int) -> None:
-        """Report where the run begins."""
-        if self.before:
-            _say(f"{path}: {self.before} answers are there, {pending} files are left")
+    def log_resumed(self, path: Path, pending: int) -> None:
+        """Log how much an earlier run has predicted."""
+        if self.earlier:
+            _log(f"{path}: {self.earlier} answers are there, {pending} files are left")
 
     def add(self, prediction: Prediction) -> None:
-        """Note an answer."""
+        """Count a prediction, and log its error and warnings."""
         if prediction.left_out:
             self.left_out += 1
             if self.left_out <= SHOWN:
-                _say(f"warning: {line(prediction.error)}")
+                _log(f"warning: {line(prediction.error)}")
             return
         self.failed += bool(prediction.error)
-        self.answered += not prediction.error
-        self.withheld += not prediction.error and prediction.label is None
+        self.predicted += not prediction.error
+        self.abstained += not prediction.error and prediction.label is None
         if prediction.error:
-            _say(f"error: {line(prediction.error)}")
+            _log(f"error: {line(prediction.error)}")
         for text in prediction.warnings:
-            if text not in self.answers.common:  # which is given once, as a warning of Python
+            if text not in self.answers.common_warnings:  # which Python has printed once
                 self.warned[text] += 1
                 if self.warned[text] <= SHOWN:
-                    _say(f"warning: {line(prediction.key)}: {line(text)}")
+                    _log(f"warning: {line(prediction.key)}: {line(text)}")
 
-    def finish(self, abstained: bool) -> int:
-        """Report the counts; the exit code."""
+    def finish(self, abstain: bool) -> int:
+        """Log the counts; the exit code."""
         for text, count in self.warned.items():
             if count > SHOWN:
-                _say(f"warning: {count} of {self.answered}: {line(text)}")
-        if abstained and self.answered:
-            coverage, precision = self.answers.expected
-            given = self.answered - self.withheld
-            _say(
-                f"labels from confidence {self.answers.threshold:.3f} on: {given} of {self.answered} "
-                f"({100 * given / self.answered:.0f} %) here; on validation {100 * coverage:.0f} %, of which "
-                f"{100 * precision:.1f} % were right"
+                _log(f"warning: {count} of {self.predicted}: {line(text)}")
+        if abstain and self.predicted:
+            given, point = self.predicted - self.abstained, self.answers.confidence
+            _log(
+                f"labels from confidence {point.threshold:.3f} on: {given} of {self.predicted} "
+                f"({100 * given / self.predicted:.0f} %) here; on validation {100 * point.coverage:.0f} %, of which "
+                f"{100 * point.precision:.1f} % were right"
             )
         if self.left_out:
-            _say(f"{self.left_out} files that are not audio, or hidden, are left out; the output lists each")
+            _log(f"{self.left_out} files that are not audio, or hidden, are left out; the output lists each")
         if self.failed:
-            _say(f"{self.failed} of {len(self.answers.sources) - self.left_out} could not be read")
+            _log(f"{self.failed} of {len(self.answers.sources) - self.left_out} could not be read")
         return SOME_FAILED if self.failed else SOME_LEFT_OUT if self.left_out else 0
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr)

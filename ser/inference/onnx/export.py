@@ -23,7 +23,7 @@ from ser.inference.check.labelled import read_labelled
 from ser.inference.model import WEIGHTS
 from ser.inference.onnx.graph import PredictorGraph
 from ser.inference.onnx.runtime import open_session
-from ser.inference.predict.sound import whole
+from ser.inference.predict.sound import read_mono
 from ser.inference.predictor import Predictor, Statistics
 
 INPUTS = ("waveform", "spectrum")
@@ -76,7 +76,7 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
             graph.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
         onnx.helper.set_model_props(graph, _metadata(predictor, kind))
         onnx.save(graph, temporary)
-        difference = Exported(predictor, temporary).largest_difference()
+        difference = ExportedGraph(predictor, temporary).largest_difference()
         if not difference <= TOLERANCE:
             raise InputError(
                 f"not written, for in onnxruntime its posteriors differ by {difference:.1g} from those of predict",
@@ -126,7 +126,7 @@ def _metadata(predictor: Predictor, kind: str) -> dict[str, str]:
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
 
 
-class Exported:
+class ExportedGraph:
     """A graph of a model, in onnxruntime on the CPU with as many threads as torch has, beside predict.
 
     Samples are float32, (samples,) each, at the model's rate; statistics are of the speaker or corpus, None: the
@@ -161,17 +161,19 @@ class Exported:
                 for row in range(size):
                     swell = np.sin(np.linspace(0.1, 9, int(seconds * rate * (1 - row / 4)))) ** 2
                     samples.append((rng.normal(0, 0.2, len(swell)) * swell).astype(np.float32))
-                found.append(self.posteriors(samples) - predicted(self.predictor, samples))
+                found.append(self.posteriors(samples) - predict_posteriors(self.predictor, samples))
         return max(float(np.abs(values).max()) for values in found)
 
 
-def predicted(predictor: Predictor, samples: Sequence[np.ndarray], statistics: Statistics | None = None) -> np.ndarray:
+def predict_posteriors(
+    predictor: Predictor, samples: Sequence[np.ndarray], statistics: Statistics | None = None
+) -> np.ndarray:
     """Posteriors by predict.
 
     Args:
         predictor: of the model.
-        samples: as of `Exported`.
-        statistics: as of `Exported`.
+        samples: as of `ExportedGraph`.
+        statistics: as of `ExportedGraph`.
     """
     return predictor.posteriors([predictor.prepare(predictor.spectrum(row), statistics) for row in samples])
 
@@ -190,21 +192,23 @@ def compare_graphs(predictor: Predictor, graphs: Sequence[Path], data_dir: Path)
     Raises:
         InputError: no such data dir, an utterance that cannot be read, or a label that is none of the model's.
     """
-    exported = [Exported(predictor, path) for path in graphs]
+    exported = [ExportedGraph(predictor, path) for path in graphs]
     names = ["predict", *map(str, graphs)]
     labelled = read_labelled([str(data_dir)], predictor.classes, data_dir)
     targets = np.array([predictor.classes.index(one.emotion) for one in labelled])
     by_speaker = predictor.normalisation == "speaker"
     utterances = [
-        (one.source.speaker if by_speaker else one.corpus, whole(one.source, predictor.sampling_rate))
+        (one.source.speaker if by_speaker else one.corpus, read_mono(one.source, predictor.sampling_rate))
         for one in labelled
     ]
     known = utterances if predictor.statistics else []
-    statistics = predictor.statistics_of((group, predictor.frames(samples)) for group, samples in known)
+    statistics = predictor.group_statistics_of((group, predictor.frames(samples)) for group, samples in known)
     found = []
     for group, samples in progress(utterances, text="test", unit="utt"):
         own = statistics.get(group)
-        found.append([predicted(predictor, [samples], own)[0], *(g.posteriors([samples], own)[0] for g in exported)])
+        found.append(
+            [predict_posteriors(predictor, [samples], own)[0], *(g.posteriors([samples], own)[0] for g in exported)]
+        )
     rows, right = [], np.array([each[0] for each in found])
     for number, name in enumerate(names):
         posteriors = np.array([each[number] for each in found])

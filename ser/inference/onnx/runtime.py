@@ -13,7 +13,7 @@ from ser.common import InputError
 from ser.common.files import sha256
 from ser.inference.base import BasePredictor
 
-AGAIN = "export it again, from waveforms (`ser export <package> <graph>.onnx`)"
+REEXPORT = "export it again, from waveforms (`ser export <package> <graph>.onnx`)"
 
 
 def open_session(path: Path, threads: int | None = None) -> Any:
@@ -38,7 +38,7 @@ def open_session(path: Path, threads: int | None = None) -> Any:
     try:  # without fallback: to the CPU, which would print that it tries again
         return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"], enable_fallback=0)
     except _session_errors() as error:
-        raise InputError(f"no graph ({_short(error)})", path, AGAIN) from None
+        raise InputError(f"no graph ({_short(error)})", path, REEXPORT) from None
 
 
 def _short(error: Exception) -> str:
@@ -74,12 +74,12 @@ class GraphPredictor(BasePredictor):
             self.sampling_rate, self.shortest = int(found["sampling_rate"]), int(found["shortest"])
             self.trained, self.calibrations = json.loads(found["trained"]), json.loads(found["calibrations"])
         except (KeyError, ValueError) as error:
-            raise InputError(f"metadata that predict needs is missing ({error})", path, AGAIN) from None
+            raise InputError(f"metadata that predict needs is missing ({error})", path, REEXPORT) from None
         names = {one.name for one in (*self.session.get_inputs(), *self.session.get_outputs())}
         if missing := {kind, "lengths", "posteriors"} - names:
-            raise InputError(f"no graph that predict can ask, without {min(missing)}", path, AGAIN)
+            raise InputError(f"no graph that predict can ask, without {min(missing)}", path, REEXPORT)
         if kind != "waveform":
-            raise InputError(f"takes a {kind}", path, AGAIN)
+            raise InputError(f"takes a {kind}", path, REEXPORT)
         if head not in (None, self.head):
             raise InputError(f"a graph of head {self.head}", f"--head {head}", "export a graph of that head")
 
@@ -99,7 +99,7 @@ class GraphPredictor(BasePredictor):
             try:
                 row[:] = self.session.run(["posteriors"], given)[0][0]
             except _session_errors() as error:
-                raise InputError(f"cannot be run ({_short(error)})", self.path, AGAIN) from None
+                raise InputError(f"cannot be run ({_short(error)})", self.path, REEXPORT) from None
         if not np.isfinite(result).all():
-            raise InputError("gives posteriors that are not numbers", self.path, AGAIN)
+            raise InputError("gives posteriors that are not numbers", self.path, REEXPORT)
         return result

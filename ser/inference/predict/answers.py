@@ -1,4 +1,4 @@
-"""Answers to sources: batched, in the order given, and one bad file spoils no other."""
+"""Predictions of sources: in batches, in the order given; a file that cannot be read does not stop the others."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import numpy as np
 
 from ser.audio.reader import is_silent
 from ser.common import InputError
-from ser.inference.base import BasePredictor, Statistics
+from ser.inference.base import BasePredictor, Confidence, Statistics
 from ser.inference.predict.inputs import Source
-from ser.inference.predict.sound import EACH, MIX, Sound, open_samples
+from ser.inference.predict.sound import EACH, MIX, SampleWindows, open_samples
 from ser.scoring.calibration import tempered
 
-WINDOW = 60.0  # seconds that are answered in one piece, where no training utterance was longer
-FRAMES = 1_000, 16_000  # that are gathered before they are answered: at first, so that an answer comes soon; at most
+WINDOW = 60.0  # seconds of a window, if no training utterance was longer
+BATCH_FRAMES = 1_000, 16_000  # of the first batch, so that the first answer comes soon; of the largest
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer to a file, or to one channel of it.
+    """The prediction of a file, or of one channel of it.
 
     Attributes:
-        id: path, or the id of a list.
-        channel: where it is one of several.
-        seconds: how long it is.
-        label: the most probable class; None where it is withheld or there is no answer.
+        id: path, or the id in a list.
+        channel: its number if each channel is predicted by itself.
+        seconds: duration.
+        label: the most probable class; None if the model abstains or the file cannot be read.
         confidence: the posterior of the most probable class.
         posteriors: class -> probability, calibrated unless raw ones are asked for.
-        warnings: why the answer may be worth less.
-        error: why there is no answer; "" where there is.
-        left_out: whether that is a file of a folder that is not meant to be answered, such as a readme.
+        warnings: why the prediction may be less accurate.
+        error: why there is no prediction, or "".
+        left_out: whether it is a file of a folder that is no audio, such as a readme; `error` is the reason.
         columns: of the row of a table that names the file.
     """
 
@@ -57,13 +57,14 @@ class Prediction:
 
 
 @dataclass
-class _Row:
-    """An answer in the making.
+class _Pending:
+    """A prediction whose windows are not all computed yet.
 
     Attributes:
-        whole: whether all of its windows are gathered.
-        waiting: how many of these are not answered yet.
-        total: sum of the posteriors of the others, weighted by `weight`, their seconds.
+        complete: whether all of its windows are read.
+        num_waiting: windows that are read, and wait for their batch.
+        total: sum of the posteriors of the others, weighted by their seconds.
+        weight: sum of these seconds.
     """
 
     source: Source
@@ -71,8 +72,8 @@ class _Row:
     seconds: float = 0.0
     warnings: dict[str, None] = field(default_factory=dict)
     error: str = ""
-    whole: bool = False
-    waiting: int = 0
+    complete: bool = False
+    num_waiting: int = 0
     weight: float = 0.0
     total: np.ndarray | float = 0.0
 
@@ -82,16 +83,14 @@ class Answers:
 
     Args:
         channel: "mix": the mean of all channels, as in training; "each": every channel by itself; or a number from 0.
-        precision: the share of right answers that is wanted, on validation; labels of too little confidence are
-            withheld for it.
+        precision: on validation; without the confidence that it asks for there is no label. None: all labels are given.
         raw: posteriors and confidence without calibration, as decoding gives them.
 
     Attributes:
-        common: warnings that are in every answer.
-        pending: the sources that are answered, at first all; statistics of speakers are of all in any case.
-        named: whether statistics are of the speakers that the sources name.
-        threshold: confidence below which no label is given.
-        expected: share of utterances answered, and of right ones among them, at that threshold on validation.
+        common_warnings: that every prediction has.
+        pending: sources that are to be predicted, at first all; statistics of speakers are of all sources in any case.
+        speakers_known: whether statistics are of the speakers that the sources name.
+        confidence: calibration, and the threshold for the precision.
 
     Raises:
         InputError: no such channel, a precision that was not reached on validation, or one with `raw`.
@@ -115,63 +114,60 @@ class Answers:
         self.shortest, self.longest = predictor.trained["seconds"]
         self.lowest = min(self.rate, *map(int, predictor.trained["sampling_rates"]))
         groups = predictor.grouped and predictor.running_stats is not None
-        self.named = groups and any(source.speaker for source in sources)
-        self.common: list[str] = []
-        if predictor.grouped and not self.named:
+        self.speakers_known = groups and any(source.speaker for source in sources)
+        self.common_warnings: list[str] = []
+        if predictor.grouped and not self.speakers_known:
             kind = predictor.normalisation
-            self.common.append(
+            self.common_warnings.append(
                 f"trained with statistics of each {kind}, and no speakers are named (--utt2spk, or a list that does): "
                 "the mean of those in training is used"
                 if groups
                 else f"trained with statistics of each {kind}, which a graph takes from no file (its model package "
                 "does): the mean of those in training is used"
             )
-        confidence = predictor.confidence(self.named, precision)
-        if not predictor.calibration(self.named) and not raw:
-            self.common.append(f"head {predictor.head} has no validation utterances, so nothing is calibrated")
-        for text in self.common:
+        self.confidence = Confidence() if raw else predictor.confidence(self.speakers_known, precision)
+        if not predictor.calibration(self.speakers_known) and not raw:
+            text = f"head {predictor.head} has no validation utterances, so nothing is calibrated"
+            self.common_warnings.append(text)
+        for text in self.common_warnings:
             warnings.warn(text, stacklevel=2)
-        self.temperature, self.threshold = 1.0 if raw else confidence.temperature, confidence.threshold
-        self.expected = confidence.coverage, confidence.precision
 
     def __iter__(self) -> Iterator[Prediction]:
         statistics = self.statistics() if self.pending else {}
-        rows: deque[_Row] = deque()
-        gathered: list[tuple[_Row, np.ndarray, float]] = []
-        count, most = 0, FRAMES[0]
+        rows: deque[_Pending] = deque()
+        batch: list[tuple[_Pending, np.ndarray, float]] = []
+        count, most = 0, BATCH_FRAMES[0]
         for source in self.pending:
-            own = statistics.get(self._group(source))
             for row, frames, seconds in self._windows(source, rows):
-                gathered.append((row, self.predictor.normalised(frames, own), seconds))
-                row.waiting += 1
+                batch.append((row, self.predictor.normalised(frames, statistics.get(self._group(source))), seconds))
+                row.num_waiting += 1
                 count += len(frames)
                 if count >= most:
-                    self._answer(gathered)
-                    gathered, count, most = [], 0, min(2 * most, FRAMES[1])
+                    self._predict_batch(batch)
+                    batch, count, most = [], 0, min(2 * most, BATCH_FRAMES[1])
             yield from self._finished(rows)
-        self._answer(gathered)
+        self._predict_batch(batch)
         yield from self._finished(rows)
 
     def statistics(self) -> dict[str, Statistics]:
-        """Mean and deviation of each speaker, or of all sources, where these are to be taken out and any is named.
+        """CMVN statistics of each speaker, or of all sources; none if no speakers are named or the model needs none.
 
-        Every file is read for it, and once more for its answer, so that nothing is held.
+        Every file is read for its statistics, and once more for its prediction, so that memory is bounded.
         """
-        files = (source for source in (self.sources if self.named else ()) if self._group(source))
-        return self.predictor.statistics_of(
+        files = (source for source in (self.sources if self.speakers_known else ()) if self._group(source))
+        return self.predictor.group_statistics_of(
             (self._group(source), frames) for source in files for _, frames, _ in self._windows(source, deque())
         )
 
     def _group(self, source: Source) -> str:
         return source.speaker if self.predictor.normalisation == "speaker" else "all"
 
-    def _windows(self, source: Source, rows: deque[_Row]) -> Iterator[tuple[_Row, np.ndarray, float]]:
-        """Windows of a source: its row, which is added to `rows`, its frames, and its seconds."""
-        own: list[_Row] = []
+    def _windows(self, source: Source, rows: deque[_Pending]) -> Iterator[tuple[_Pending, np.ndarray, float]]:
+        """The windows of a source: prediction, which is added to `rows`, frames, and seconds of each."""
+        own: list[_Pending] = []
         try:
             with open_samples(source, self.channel, self.rate, max(WINDOW, self.longest)) as sound:
-                own = [_Row(source, c, sound.seconds, self._warnings(source, sound)) for c in sound.channels]
-                rows += own
+                own = [_Pending(source, c, sound.seconds, self._warnings(source, sound)) for c in sound.channels]
                 for window in sound.windows:
                     for row, samples in zip(own, window, strict=True):
                         if len(samples) < self.predictor.shortest:
@@ -180,58 +176,57 @@ class Answers:
                             row.warnings["silent" if sound.parts == 1 else "silent in parts"] = None
                         yield row, self.predictor.frames(samples), len(samples) / self.rate
         except InputError as error:
-            if not own:
-                own = [_Row(source)]
-                rows += own
+            own = own or [_Pending(source)]
             for row in own:
                 row.error = str(error)
         for row in own:
-            row.whole = True
+            row.complete = True
+        rows += own
 
-    def _warnings(self, source: Source, sound: Sound) -> dict[str, None]:
-        found = [*self.common]
+    def _warnings(self, source: Source, sound: SampleWindows) -> dict[str, None]:
+        texts = [*self.common_warnings]
         span = f"the {self.shortest:.1f} to {self.longest:.1f} s of training"
         if sound.seconds < self.shortest - 0.0005:
-            found.append(f"shorter than {span}")
+            texts.append(f"shorter than {span}")
         elif sound.parts > 1:
-            found.append(f"longer than {span}: the mean of its windows (`ser timeline` shows what changes within)")
+            texts.append(f"longer than {span}: the mean of its windows (`ser timeline` shows what changes within)")
         elif sound.seconds > self.longest + 0.0005:
-            found.append(f"longer than {span}")
+            texts.append(f"longer than {span}")
         if sound.sampling_rate < self.lowest:
-            found.append(f"sampled at {sound.sampling_rate} Hz, so without the upper part of the trained band")
-        if self.named and not self._group(source):
-            found.append("no speaker named: the mean statistics of training are used")
-        return dict.fromkeys(found)
+            texts.append(f"sampled at {sound.sampling_rate} Hz, so without the upper part of the trained band")
+        if self.speakers_known and not self._group(source):
+            texts.append("no speaker named: the mean statistics of training are used")
+        return dict.fromkeys(texts)
 
-    def _answer(self, gathered: Sequence[tuple[_Row, np.ndarray, float]]) -> None:
-        found = self.predictor.posteriors([values for _, values, _ in gathered])
-        for (row, _, seconds), posteriors in zip(gathered, found, strict=True):
+    def _predict_batch(self, batch: Sequence[tuple[_Pending, np.ndarray, float]]) -> None:
+        computed = self.predictor.posteriors([frames for _, frames, _ in batch])
+        for (row, _, seconds), posteriors in zip(batch, computed, strict=True):
             row.total = row.total + seconds * posteriors.astype(np.float64)
             row.weight += seconds
-            row.waiting -= 1
+            row.num_waiting -= 1
 
-    def _finished(self, rows: deque[_Row]) -> Iterator[Prediction]:
-        while rows and rows[0].whole and not rows[0].waiting:
+    def _finished(self, rows: deque[_Pending]) -> Iterator[Prediction]:
+        while rows and rows[0].complete and not rows[0].num_waiting:
             row = rows.popleft()
+            source = row.source
             if row.error:
-                source = row.source
                 yield Prediction(
                     source.id, row.channel, error=row.error, left_out=source.left_out, columns=source.columns
                 )
                 continue
             posteriors = np.asarray(row.total) / row.weight
-            if self.temperature != 1:
-                posteriors = tempered(posteriors[None], self.temperature)[0]
+            if self.confidence.temperature != 1:
+                posteriors = tempered(posteriors[None], self.confidence.temperature)[0]
             best = int(posteriors.argmax())
             confidence = float(posteriors[best])
             classes = self.predictor.classes
             yield Prediction(
-                row.source.id,
+                source.id,
                 row.channel,
                 row.seconds,
-                classes[best] if confidence >= self.threshold else None,
+                classes[best] if confidence >= self.confidence.threshold else None,
                 confidence,
                 dict(zip(classes, posteriors.tolist(), strict=True)),
                 tuple(row.warnings),
-                columns=row.source.columns,
+                columns=source.columns,
             )

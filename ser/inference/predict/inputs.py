@@ -1,4 +1,4 @@
-"""What is to be answered: files, folders, wav.scp, cut manifests, standard input, as one list of sources."""
+"""The inputs of predict: files, folders, wav.scp, cut manifests, tables, standard input, as one list of sources."""
 
 from __future__ import annotations
 
@@ -37,28 +37,28 @@ from ser.inference.predict.sheets import TABLES, read_rows
 PIPES = "if you trust every command of the list, have them run with --allow-pipes true"
 STDIN = "-"
 MANIFESTS = (".jsonl", ".jsonl.gz")
-OWN = "ser-audio-"  # temporary folders
+SCRATCH_PREFIX = "ser-audio-"  # of temporary folders
 
 
 @dataclass(frozen=True)
 class Source:
-    """A stretch of a file.
+    """A recording, or a segment of one.
 
     Attributes:
-        id: what answers are printed under.
-        path: the file; None: `audio` or `command` gives it.
-        start, end: seconds; None: its end.
-        channels: from 0, where the list names some, which are mixed.
-        side: where the list names the side of a call instead.
-        num_channels: of the file, where the list has it.
-        speaker: "" where none is named.
-        command: bash gives the audio on its standard output.
-        folder: where that is run; None: the working directory.
-        audio: samples available.
+        id: of the prediction.
+        path: the file; None: the audio comes from `audio` or `command`.
+        start, end: seconds; end None: to the end of the file.
+        channels: from 0, that the list names; they are mixed.
+        side: of a call, if the list names that instead.
+        num_channels: of the file, if the list has it.
+        speaker: "" if none is named.
+        command: writes the audio to its standard output, run by bash.
+        folder: working directory of the command; None: the current one.
+        audio: samples that are given.
         problem: why it cannot be read.
-        left_out: whether it is a file of a folder that is not meant to be answered; `problem` is the reason.
+        left_out: whether it is a file of a folder that is no audio; `problem` is the reason.
         columns: of the row of a table that names it.
-        path_column: which of these does.
+        path_column: the column of its path.
     """
 
     id: str
@@ -80,19 +80,19 @@ class Source:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for what comes through pipes."""
-    with tempfile.TemporaryDirectory(prefix=OWN) as folder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", f".*{OWN}.* gives no size")  # a pipe has no size
+    """A temporary folder for audio from pipes."""
+    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX) as folder, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", f".*{SCRATCH_PREFIX}.* gives no size")  # a pipe has no size
         yield Path(folder)
 
 
 def sources_of(name: str, folder: Path, allow_pipes: bool = False, path_column: str | None = None) -> list[Source]:
-    """What an argument stands for, in its order.
+    """The sources that an argument names, in their order.
 
     Args:
         name: an audio file, a folder, a wav.scp, a cut manifest, a table (.csv, .tsv, .xlsx), or "-".
-        folder: of `scratch`, as long as the sources are used.
-        allow_pipes: run commands that lists hold.
+        folder: of `scratch`, which must exist as long as the sources are used.
+        allow_pipes: run the commands in lists.
         path_column: of a table; None: the one that `sheets.read_rows` finds.
 
     Raises:
@@ -120,9 +120,9 @@ def sources_of(name: str, folder: Path, allow_pipes: bool = False, path_column: 
 
 
 def _table(table: Path, path_column: str | None) -> list[Source]:
-    """A row each, under the path as it stands there, which is relative to the table or the working directory."""
+    """A source for each row. Its id is the path in the row, which is relative to the table or the working directory."""
     column, rows = read_rows(table, path_column)
-    found = []
+    sources = []
     for number, row in enumerate(rows, 1):
         name = str("" if row[column] is None else row[column]).strip()
         if name:
@@ -131,12 +131,12 @@ def _table(table: Path, path_column: str | None) -> list[Source]:
                 source = replace(source, path=path)
         else:
             source = Source(name, problem=f"{table}: {column} is empty in row {number} below the header")
-        found.append(replace(source, columns={**row, column: name}, path_column=column))
-    return found
+        sources.append(replace(source, columns={**row, column: name}, path_column=column))
+    return sources
 
 
 def _file(path: Path, problem: str = "") -> Source:
-    """A file under its own name, which answers can only be written under where it is text."""
+    """A file; its id is its name, which must be text to be written in the output."""
     try:
         name = os.fsencode(path).decode("utf-8")
     except UnicodeEncodeError:
@@ -148,32 +148,32 @@ def _file(path: Path, problem: str = "") -> Source:
 
 
 def _folder(folder: Path) -> list[Source]:
-    """All files below a folder; what is hidden or not named as audio is left out, with the reason."""
-    closed: list[Source] = []
+    """All files below a folder; hidden files and those without a suffix of audio are left out, with the reason."""
+    unreadable: list[Source] = []
 
-    def unreadable(error: OSError) -> None:
-        place = Path(error.filename)
-        closed.append(_file(place, f"{place}: folder cannot be read ({error.strerror}). Change its permissions"))
+    def on_error(error: OSError) -> None:
+        path = Path(error.filename)
+        unreadable.append(_file(path, f"{path}: folder cannot be read ({error.strerror}). Change its permissions"))
 
-    found = []
-    for path in files_below(folder, unreadable):
-        why = ""
+    sources = []
+    for path in files_below(folder, on_error):
+        reason = ""
         if is_hidden(path.relative_to(folder)):
-            why = "a hidden file (such as the ._ twins of macOS)"
+            reason = "a hidden file (such as the ._ twins of macOS)"
         elif path.suffix.lower() not in AUDIO_SUFFIXES:
-            why = "not named as audio"
+            reason = "not named as audio"
         source = _file(path)
-        found.append(replace(source, problem=f"{source.id}: left out: {why}", left_out=True) if why else source)
-    if all(source.left_out for source in found) and not closed:
+        sources.append(replace(source, problem=f"{source.id}: left out: {reason}", left_out=True) if reason else source)
+    if all(source.left_out for source in sources) and not unreadable:
         raise InputError("holds no audio files", folder, "give a folder that does")
-    return sorted([*found, *closed], key=lambda source: source.id)
+    return sorted([*sources, *unreadable], key=lambda source: source.id)
 
 
 def with_speakers(sources: Sequence[Source], utt2spk: Path) -> list[Source]:
-    """Speakers as a table names them, by the ids of sources, which may be file names with spaces.
+    """Sources with the speakers of an utt2spk table, whose ids may be file names with spaces.
 
     Args:
-        sources: whose ids the table names.
+        sources: that the table names by their ids.
         utt2spk: a table of lines `<file or id> <speaker>`.
 
     Raises:
@@ -184,28 +184,24 @@ def with_speakers(sources: Sequence[Source], utt2spk: Path) -> list[Source]:
         name, *speaker = line.rsplit(maxsplit=1)
         if not speaker:
             raise InputError(f"expected `<file or id> <speaker>`, found {line!r}", origin, "fix or remove the line")
-        key = _composed(name)
+        key = unicodedata.normalize("NFC", name)
         if key in speakers:
             raise InputError(f"{name} stands in {speakers[key].origin} too", origin, "remove one of the lines")
         speakers[key] = Line(speaker[0], origin)
-    if not any(_composed(source.id) in speakers for source in sources):
+    lines = [speakers.get(unicodedata.normalize("NFC", source.id)) for source in sources]
+    if not any(lines):
         raise InputError("names none of what is given; its lines must be `<file or id> <speaker>`", utt2spk)
-    named = ((source, speakers.get(_composed(source.id))) for source in sources)
-    return [replace(source, speaker=line.value) if line else source for source, line in named]
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    return [replace(s, speaker=found.value) if found else s for s, found in zip(sources, lines, strict=True)]
 
 
 @contextmanager
 def local_file(source: Source) -> Iterator[Path]:
-    """The file of a source; that of a command is made and removed. Errors in the block name the source.
+    """The file of a source; that of a command is temporary. Errors in the block name the source.
 
     Raises:
         InputError: the command fails.
     """
-    with tempfile.TemporaryDirectory(prefix=OWN) if source.command else nullcontext("") as folder:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX) if source.command else nullcontext("") as folder:
         path = source.path or Path(folder, "audio")
         if source.command and (failure := run_command(source.command, path, source.folder)):
             raise InputError(failure, source.id, f"fix it: {source.command}")
@@ -213,7 +209,7 @@ def local_file(source: Source) -> Iterator[Path]:
             yield path
         except InputError as error:
             what, where = error.what, str(error.where)
-            if OWN in str(path):
+            if SCRATCH_PREFIX in str(path):
                 what, where = what.replace(str(path), source.id), where.replace(str(path), source.id)
             elif str(path) != source.id and where != source.id:
                 where = f"{source.id}: {where}"
@@ -221,17 +217,17 @@ def local_file(source: Source) -> Iterator[Path]:
 
 
 def _kaldi(wav_scp: Path, allow_pipes: bool) -> list[Source]:
-    """wav.scp, with segments, utt2spk and tables of channels where they stand beside it, as stage 1 reads them."""
+    """wav.scp, with segments, utt2spk and tables of channels in the same folder, as stage 1 reads them."""
     tables = read_tables(wav_scp, ["utt2spk"])
     recordings: dict[str, Source] = {}
-    found = []
+    sources = []
     for key in tables["segments"] or tables["wav.scp"]:
         try:
             segment = read_segment(key, tables)
             if segment.recording not in recordings:
                 line = recording_line(segment, tables)
                 recordings[segment.recording] = _recording(segment.recording, line, wav_scp.parent, allow_pipes)
-            found.append(
+            sources.append(
                 replace(
                     recordings[segment.recording],
                     id=key,
@@ -243,8 +239,8 @@ def _kaldi(wav_scp: Path, allow_pipes: bool) -> list[Source]:
                 )
             )
         except InputError as error:
-            found.append(Source(key, problem=f"{key}: {error}"))
-    return found
+            sources.append(Source(key, problem=f"{key}: {error}"))
+    return sources
 
 
 def _recording(key: str, line: Line, folder: Path, allow_pipes: bool) -> Source:
@@ -259,7 +255,7 @@ def _recording(key: str, line: Line, folder: Path, allow_pipes: bool) -> Source:
 
 
 def manifest_rows(path: Path) -> list[Any]:
-    """Of a manifest of lhotse (.jsonl, .jsonl.gz), read as plain JSON.
+    """The rows of a lhotse manifest (.jsonl, .jsonl.gz), read as plain JSON.
 
     Raises:
         InputError: it cannot be read, or is empty.
@@ -297,26 +293,26 @@ def _cut(key: str, row: dict[str, Any], origin: str, allow_pipes: bool) -> Sourc
     start, duration = float(row["start"]), float(row["duration"])
     if not (math.isfinite(start + duration) and start >= 0 and duration > 0):
         return Source(key, problem=f"{origin}: {key}: starts at {start:g} s and lasts {duration:g} s. Fix the times")
-    wanted = row["channel"] if isinstance(row["channel"], list) else [row["channel"]]
-    sources = [source for source in recording["sources"] if set(wanted) & set(source["channels"])]
-    if len(sources) != 1 or not set(wanted) <= set(sources[0]["channels"]):
+    channels = row["channel"] if isinstance(row["channel"], list) else [row["channel"]]
+    sources = [source for source in recording["sources"] if set(channels) & set(source["channels"])]
+    if len(sources) != 1 or not set(channels) <= set(sources[0]["channels"]):
         where = "do not lie in one file of its recording"
-        return Source(key, problem=f"{origin}: {key}: channels {wanted} {where}. Give a cut of each file")
+        return Source(key, problem=f"{origin}: {key}: channels {channels} {where}. Give a cut of each file")
     source = sources[0]
     speakers = {str(s.get("speaker") or "") for s in row.get("supervisions") or ()}
-    whole = start == 0 and duration == recording["duration"]
-    found = Source(
+    full = start == 0 and duration == recording["duration"]
+    cut = Source(
         key,
         start=start,
-        end=None if whole else start + duration,
-        channels=() if wanted == source["channels"] else tuple(source["channels"].index(channel) for channel in wanted),
+        end=None if full else start + duration,
+        channels=() if channels == source["channels"] else tuple(map(source["channels"].index, channels)),
         num_channels=len(source["channels"]),
         speaker=speakers.pop() if len(speakers) == 1 else "",
     )
     if source["type"] == "file":
         path = Path(source["source"])
-        return replace(found, path=existing_file(path) or path)
+        return replace(cut, path=existing_file(path) or path)
     if source["type"] == "command" and allow_pipes:
-        return replace(found, command=source["source"])
+        return replace(cut, command=source["source"])
     what = PIPES if source["type"] == "command" else "save its audio in files"
-    return replace(found, problem=f"{origin}: {key}: a source of type {source['type']}; {what}")
+    return replace(cut, problem=f"{origin}: {key}: a source of type {source['type']}; {what}")

@@ -24,10 +24,10 @@ from ser.inference.predict.answers import Prediction
 Write = Callable[[Prediction], None]
 FILE = "file"
 BOM = "\ufeff"
-BESIDE = (".partial", ".partial.run.json", ".run.json")  # what lies beside a file of answers, by what its name ends in
-OF_ARK = (".scp", ".labels", ".warnings", ".errors")
-MOST_ROWS = 1_048_575  # of a sheet of Excel, behind its header
-LONGEST_CELL = 32_767
+SIDE_FILES = (".partial", ".partial.run.json", ".run.json")  # endings after the name of a file of answers
+ARK_SUFFIXES = (".scp", ".labels", ".warnings", ".errors")
+SHEET_ROWS = 1_048_575  # of a sheet of Excel, below its header
+CELL_CHARACTERS = 32_767
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Layout:
     """Columns of a table of answers, and how CSV is written.
 
     Attributes:
-        classes: whose posteriors have a column each.
-        columns: of the table given as input, which come first; otherwise the file.
-        path_column: which of these names the file.
-        excel: CSV begins with a byte order mark, by which Excel knows UTF-8.
+        classes: with a column of posteriors each.
+        columns: of the input table, which come first; without a table the file.
+        path_column: the one of these that names the file.
+        excel: CSV begins with a byte order mark, so that Excel reads UTF-8.
         comma: CSV has decimal commas, and semicolons between cells.
     """
 
@@ -55,7 +55,7 @@ class Layout:
 
     @property
     def heading(self) -> list[str]:
-        """Names of the columns; one of an answer that the input has too gets the prefix predicted_."""
+        """Names of the columns; a name that the input table has already gets the prefix predicted_."""
         names = ["channel", "seconds", "label", "confidence", *self.classes, "warnings", "error"]
         for number, name in enumerate(names):
             while name in self.columns:
@@ -64,13 +64,13 @@ class Layout:
         return [*self.columns, *names]
 
     def values(self, p: Prediction) -> list[Any]:
-        """Cells of an answer, None where there is nothing; numbers as numbers."""
-        own = [p.columns[name] for name in self.columns] if p.columns else [p.id]
+        """The cells of a prediction, None for an empty one; numbers as numbers."""
+        given = [p.columns[name] for name in self.columns] if p.columns else [p.id]
         values: list[Any] = [None] * (3 + len(self.classes))
         if not p.error:
-            found = (round(p.posteriors[name], 7) for name in self.classes)
-            values = [round(p.seconds, 6), p.label or ABSTAINED, round(p.confidence, 7), *found]
-        return [*own, p.channel, *values, "; ".join(p.warnings) or None, p.error or None]
+            posteriors = (round(p.posteriors[name], 7) for name in self.classes)
+            values = [round(p.seconds, 6), p.label or ABSTAINED, round(p.confidence, 7), *posteriors]
+        return [*given, p.channel, *values, "; ".join(p.warnings) or None, p.error or None]
 
     def csv_line(self, values: Sequence[Any]) -> str:
         """A line of CSV, as it is written to a file."""
@@ -89,14 +89,14 @@ class Layout:
 
 @contextmanager
 def writer(form: str, out: Path | IO[str] | None, layout: Layout, ids: Sequence[str]) -> Iterator[Write]:
-    """A function that writes predictions as they come, to standard output or a file.
+    """A function that writes predictions one by one, to standard output or a file.
 
-    A workbook and an ark are whole or absent; for other formats `out` is an open file (`resume.partial_answers`), and
-    gets a header where it is empty. CSV and JSON lines are UTF-8, a table on standard output in the encoding of that.
+    A workbook and an ark are written at once at the end. Other formats go to an open file (`resume.partial_answers`),
+    and get a header if it is empty. CSV and JSON lines are UTF-8, a table on standard output has the encoding of that.
 
     Args:
         form: "xlsx", "ark" or one of FORMS.
-        ids: what will be answered, for the width of a table.
+        ids: of all predictions to come, for the width of a table.
 
     Raises:
         InputError: a workbook or an ark to standard output, an ark of an id that stands twice, or a workbook of too
@@ -104,9 +104,8 @@ def writer(form: str, out: Path | IO[str] | None, layout: Layout, ids: Sequence[
     """
     if form == "ark":
         if not isinstance(out, Path) or out.suffix != ".ark":
-            raise InputError(
-                "give --out <name>.ark; <name>.scp and <name>.labels are written beside it", "--format ark"
-            )
+            what = "give --out <name>.ark; <name>.scp and <name>.labels are written beside it"
+            raise InputError(what, "--format ark")
         if twice := next((name for name, count in Counter(ids).items() if count > 1), ""):
             raise InputError(f"{twice} is given twice", "--format ark", "give it once, or choose another format")
         with _ark(out, layout.classes) as write:
@@ -114,8 +113,8 @@ def writer(form: str, out: Path | IO[str] | None, layout: Layout, ids: Sequence[
     elif form == "xlsx":
         if not isinstance(out, Path) or out.suffix != ".xlsx":
             raise InputError("give --out <name>.xlsx", "--format xlsx")
-        if len(ids) > MOST_ROWS:
-            raise InputError(f"{len(ids)} rows, and a sheet holds {MOST_ROWS}", "--format xlsx", "choose --format csv")
+        if len(ids) > SHEET_ROWS:
+            raise InputError(f"{len(ids)} rows, and a sheet holds {SHEET_ROWS}", "--format xlsx", "choose --format csv")
         with _workbook(out, layout) as write:
             yield write
     elif out is None:
@@ -123,10 +122,10 @@ def writer(form: str, out: Path | IO[str] | None, layout: Layout, ids: Sequence[
         if isinstance(stream, io.TextIOWrapper):
             encoding = stream.encoding if form == "table" else "utf-8"
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
-        yield FORMS[form](sys.stdout, layout, ids, True)
+        yield WRITERS[form](sys.stdout, layout, ids, True)
     else:
         assert not isinstance(out, Path)
-        yield FORMS[form](out, layout, ids, not out.tell())
+        yield WRITERS[form](out, layout, ids, not out.tell())
 
 
 def _table(file: IO[str], layout: Layout, ids: Sequence[str], header: bool) -> Write:
@@ -179,7 +178,7 @@ def _jsonl(file: IO[str], layout: Layout, ids: Sequence[str], header: bool) -> W
 
 @contextmanager
 def _workbook(out: Path, layout: Layout) -> Iterator[Write]:
-    """One sheet under one frozen row of names. Text is text, also where it begins as a formula does."""
+    """One sheet with a frozen header. Text is written as text, never as a formula."""
     from openpyxl import Workbook
     from openpyxl.cell import WriteOnlyCell
 
@@ -191,10 +190,9 @@ def _workbook(out: Path, layout: Layout) -> Iterator[Write]:
         cells = []
         for value in values:
             text = isinstance(value, str)
-            if text and len(value) > LONGEST_CELL:
-                raise InputError(
-                    f"a cell of {len(value)} signs, and Excel holds {LONGEST_CELL}", "--format xlsx", "choose csv"
-                )
+            if text and len(value) > CELL_CHARACTERS:
+                what = f"a cell of {len(value)} characters, and Excel holds {CELL_CHARACTERS}"
+                raise InputError(what, "--format xlsx", "choose csv")
             cell = WriteOnlyCell(sheet, lines(value) if text else value)
             if text:
                 cell.data_type = "s"
@@ -209,9 +207,7 @@ def _workbook(out: Path, layout: Layout) -> Iterator[Write]:
 
 @contextmanager
 def _ark(out: Path, classes: Sequence[str]) -> Iterator[Write]:
-    """Vectors of posteriors by id, and beside them as text: <name>.labels, their order, one a line; <name>.warnings and
-    <name>.errors, lines of an id and its error or warnings.
-    """
+    """Posteriors by id, and text files: <name>.labels, a class a line; <name>.warnings and <name>.errors, by id."""
     from ser.features import ArkWriter
 
     notes: dict[str, list[str]] = {".warnings": [], ".errors": []}
@@ -219,8 +215,7 @@ def _ark(out: Path, classes: Sequence[str]) -> Iterator[Write]:
 
         def write(p: Prediction) -> None:
             key = "".join(
-                urllib.parse.quote(sign, errors="surrogateescape") if sign.isspace() or UNSAFE.match(sign) else sign
-                for sign in p.key
+                urllib.parse.quote(c, errors="surrogateescape") if c.isspace() or UNSAFE.match(c) else c for c in p.key
             )
             if p.error:
                 notes[".errors"].append(f"{key} {line(p.error)}\n")
@@ -230,11 +225,11 @@ def _ark(out: Path, classes: Sequence[str]) -> Iterator[Write]:
 
         yield write
         write_text(out.with_suffix(".labels"), "".join(f"{name}\n" for name in classes))
-        for suffix, own in notes.items():
-            write_text(out.with_suffix(suffix), "".join(own))
+        for suffix, entries in notes.items():
+            write_text(out.with_suffix(suffix), "".join(entries))
 
 
-FORMS: dict[str, Callable[[IO[str], Layout, Sequence[str], bool], Write]] = {
+WRITERS: dict[str, Callable[[IO[str], Layout, Sequence[str], bool], Write]] = {
     "table": _table,
     "csv": _csv,
     "jsonl": _jsonl,
@@ -250,11 +245,11 @@ def check_out(out: Path) -> None:
     if not out.name or (out.exists() and not out.is_file()):
         raise InputError("not a file that can be replaced", out, "give another --out, or none for standard output")
     if out.suffix.lower() in READABLE_SUFFIXES:
-        raise InputError(
-            "the name of a recording", f"--out {out}", "give the answers a name of their own, such as calls.csv"
-        )
+        fix = "give the answers a name of their own, such as calls.csv"
+        raise InputError("the name of a recording", f"--out {out}", fix)
 
 
-def names_of(out: Path) -> set[Path]:
+def output_files(out: Path) -> set[Path]:
     """Files that a run with this --out writes, or has written before."""
-    return {out, *(out.with_name(out.name + end) for end in BESIDE), *(out.with_suffix(end) for end in OF_ARK)}
+    side_files = (out.with_name(out.name + ending) for ending in SIDE_FILES)
+    return {out, *side_files, *map(out.with_suffix, ARK_SUFFIXES)}

@@ -1,4 +1,4 @@
-"""Files of answers that a later run goes on with: after an interruption, or with the new files of a folder."""
+"""Files of predictions that a later run continues: after an interruption, or with new files of a folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import sys
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,10 +26,10 @@ RESUMABLE = ("csv", "jsonl")
 
 @dataclass
 class Partial:
-    """<out>.partial, to which answers are written.
+    """<out>.partial, to which predictions are written.
 
     Attributes:
-        done: what is answered there: id as the format writes it -> for each time whether that is an error.
+        done: predictions of an earlier run: id as the format writes it -> whether each is an error.
     """
 
     path: Path
@@ -39,31 +38,31 @@ class Partial:
     done: dict[str, list[bool]] = field(default_factory=dict)
 
     def take(self, source: Source) -> bool | None:
-        """Whether the answer there to a source is an error; None where there is none. Each is taken once."""
-        found = self.done.get(str(csv_cell(source.id)) if self.form == "csv" else source.id)
-        return found.pop() if found else None
+        """Whether the earlier prediction of a source is an error; None if there is none. Each is taken once."""
+        errors = self.done.get(str(csv_cell(source.id)) if self.form == "csv" else source.id)
+        return errors.pop() if errors else None
 
 
 @contextmanager
 def partial_answers(
     out: Path, form: str, layout: Layout, identity: Mapping[str, Any], resume: bool = True, append: bool = False
 ) -> Iterator[Partial]:
-    """Open <out>.partial behind what an earlier run has left there; it becomes `out` where the block ends well.
+    """Open <out>.partial after what an earlier run has written; it becomes `out` if the block ends without an error.
 
-    CSV and JSON lines have <name>.run.json beside them, with their model and options.
+    CSV and JSON lines have a file <name>.run.json with their model and options.
 
     Args:
-        identity: the model and the options that answers depend on.
-        resume: go on with a partial; otherwise it is overwritten.
-        append: go on with a finished `out`.
+        identity: the model and the options that predictions depend on.
+        resume: continue a partial file; else it is overwritten.
+        append: continue a finished `out`.
 
     Raises:
-        InputError: another process writes it; what is to be gone on with is of another model or options, or damaged;
-            or a place that cannot be written.
+        InputError: another process writes it; the file to continue is of another model or options, or damaged; or a
+            folder that cannot be written.
     """
     partial, append = out.with_name(f"{out.name}.partial"), append and out.exists()
-    note, finished = _note(partial), _note(out)
-    own = json.loads(json.dumps({**identity, "append": append}))
+    partial_record, record = _run_record(partial), _run_record(out)
+    run = json.loads(json.dumps({**identity, "append": append}))
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("a+b") as raw:
@@ -71,20 +70,20 @@ def partial_answers(
                 raise InputError("another process writes it", partial, "wait for that, or give another --out")
             origin = partial if resume and form in RESUMABLE and raw.tell() else None
             if origin:
-                _check_identity(origin, note, own, "or --resume false to begin again")
+                _check_identity(origin, partial_record, run, "or --resume false to begin again")
             else:
                 raw.truncate(0)
                 if append:
                     origin = out
-                    _check_identity(out, finished, {key: own[key] for key in identity}, "or leave out --append")
-                    with out.open("rb") as there:
-                        shutil.copyfileobj(there, raw)
+                    _check_identity(out, record, {key: run[key] for key in identity}, "or leave out --append")
+                    with out.open("rb") as earlier:
+                        shutil.copyfileobj(earlier, raw)
             if form in RESUMABLE:
-                write_json(note, own)
+                write_json(partial_record, run)
             state = Partial(partial, io.TextIOWrapper(raw, "utf-8", "backslashreplace", ""), form)
             if origin:
                 raw.flush()
-                raw.truncate(_read(raw, origin, layout, own["channel"], state))
+                raw.truncate(_read_done(raw, origin, layout, run["channel"], state))
             raw.seek(0, os.SEEK_END)
             try:
                 yield state
@@ -96,49 +95,45 @@ def partial_answers(
                     print(f"warning: {partial}: holds the answers until here", file=sys.stderr)
                 else:
                     partial.unlink()
-                    note.unlink(missing_ok=True)
+                    partial_record.unlink(missing_ok=True)
                 raise
             os.replace(partial, out)
             if form in RESUMABLE:
-                os.replace(note, finished)
+                os.replace(partial_record, record)
             else:
-                finished.unlink(missing_ok=True)
+                record.unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(out, error) from error
 
 
-def _note(path: Path) -> Path:
+def _run_record(path: Path) -> Path:
     return path.with_name(f"{path.name}.run.json")
 
 
-def _check_identity(path: Path, note: Path, own: Mapping[str, Any], otherwise: str) -> None:
+def _check_identity(path: Path, record: Path, run: Mapping[str, Any], otherwise: str) -> None:
     """Raises InputError, naming the first difference."""
-    if not note.is_file():
-        raise InputError(
-            f"not known of which model it is, without {note.name}", path, f"give another --out, {otherwise}"
-        )
-    there = read_json(note)
-    for key, value in own.items():
-        if not isinstance(there, dict) or there.get(key) != value:
-            found = there.get(key) if isinstance(there, dict) else there
-            raise InputError(
-                f"holds answers of another run ({key}: {found}, not {value})",
-                path,
-                f"give the same model and options, another --out, {otherwise}",
-            )
+    if not record.is_file():
+        what = f"not known of which model it is, without {record.name}"
+        raise InputError(what, path, f"give another --out, {otherwise}")
+    earlier = read_json(record)
+    for key, value in run.items():
+        earlier_value = earlier.get(key) if isinstance(earlier, dict) else earlier
+        if not isinstance(earlier, dict) or earlier_value != value:
+            what = f"holds answers of another run ({key}: {earlier_value}, not {value})"
+            raise InputError(what, path, f"give the same model and options, another --out, {otherwise}")
 
 
-def _read(file: IO[bytes], origin: Path, layout: Layout, channel: str, state: Partial) -> int:
-    """Note the answers that are there.
+def _read_done(file: IO[bytes], origin: Path, layout: Layout, channel: str, state: Partial) -> int:
+    """Read the predictions of an earlier run into `state.done`.
 
     Returns:
-        How many bytes hold whole answers: without a line that is cut short and, where channels have a row each,
-        without the rows of the last file, of which there may be more.
+        How many bytes to keep: without an incomplete last line and, if channels have a row each, without the rows of
+        the last file, whose other channels may be missing.
 
     Raises:
-        InputError: a line that is none of such a file.
+        InputError: a line that does not belong to such a file.
     """
-    found: list[tuple[int, str, bool]] = []  # where its rows begin, id, whether an error; of each source
+    done: list[tuple[int, str, bool]] = []  # of each source: where its rows begin, id, whether an error
     end = 0
     file.seek(0)
     for number, data in enumerate(file, 1):
@@ -156,20 +151,18 @@ def _read(file: IO[bytes], origin: Path, layout: Layout, channel: str, state: Pa
             raise InputError(
                 f"not a row of this run ({problem})", f"{origin}:{number}", "remove the line, or give another --out"
             ) from None
-        if found and found[-1][1] == key and its_channel not in ("", "0"):  # the next channel of a file
+        if done and done[-1][1] == key and its_channel not in ("", "0"):  # the next channel of a file
             continue
-        found.append((begin, key, error))
-    if channel == EACH and found and origin == state.path:
-        end = found.pop()[0]
-    done: defaultdict[str, list[bool]] = defaultdict(list)
-    for _, key, error in found:
-        done[key].append(error)
-    state.done = done
+        done.append((begin, key, error))
+    if channel == EACH and done and origin == state.path:
+        end = done.pop()[0]
+    for _, key, error in done:
+        state.done.setdefault(key, []).append(error)
     return end
 
 
 def _row(text: str, layout: Layout, form: str) -> tuple[str, str, bool]:
-    """Id, channel, and whether it is an error."""
+    """Id, channel, and whether the row is an error."""
     if form == "jsonl":
         row = json.loads(text)
         return row["file"], "" if row["channel"] is None else str(row["channel"]), "error" in row

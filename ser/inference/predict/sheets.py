@@ -14,16 +14,17 @@ PATH_COLUMNS = ("path", "file", "audio", "filename")
 
 
 def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str, Any]]]:
-    """The column of paths, and the rows by the names of columns.
+    """The name of the path column, and the rows as cells by column name.
 
-    CSV is read as that of a corpus (`read_table`), of a workbook the first sheet, whose numbers stay numbers.
+    CSV is read as that of a corpus (`read_table`); of a workbook the first sheet is read, and its numbers stay numbers.
 
     Args:
-        column: of the paths; None: the one that is named as in PATH_COLUMNS, in any case.
+        path: of the table.
+        column: of the paths; None: the one with a name of PATH_COLUMNS, in upper or lower case.
 
     Raises:
-        InputError: it cannot be read, has no rows, a row of other cells than its header, a name twice, or not one
-            column of paths.
+        InputError: it cannot be read, has no rows, a row of fewer or more cells than its header, a column name twice,
+            or not exactly one column of paths.
     """
     if path.suffix.lower() == ".xlsx":
         head, rows = _workbook(path)
@@ -42,11 +43,11 @@ def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str
 
 
 def _path_column(path: Path, head: Sequence[str], column: str | None) -> str:
-    found = [name for name in head if (name == column if column else name.strip().lower() in PATH_COLUMNS)]
-    if len(found) != 1:
-        wanted = f"no column {column}" if column else f"{len(found)} columns named {', '.join(PATH_COLUMNS)}"
-        raise InputError(f"{wanted}; it has {', '.join(head)}", path, "name the one of paths with --path-column")
-    return found[0]
+    names = [name for name in head if (name == column if column else name.strip().lower() in PATH_COLUMNS)]
+    if len(names) != 1:
+        what = f"no column {column}" if column else f"{len(names)} columns named {', '.join(PATH_COLUMNS)}"
+        raise InputError(f"{what}; it has {', '.join(head)}", path, "name the one of paths with --path-column")
+    return names[0]
 
 
 def _workbook(path: Path) -> tuple[list[str], list[list[Any]]]:

@@ -1,4 +1,4 @@
-"""The samples of a source at the rate of the model, as training and decoding read them; long ones in windows."""
+"""The samples of a source at the sampling rate of the model; long recordings come in windows."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ MIX, EACH = "mix", "each"
 
 
 @dataclass(frozen=True)
-class Sound:
+class SampleWindows:
     """Samples of a source.
 
     Attributes:
-        windows: samples at the rate of the model, float32, (rows, samples) each; one row, or one a channel.
-        channels: of the rows; None where all channels are mixed or a list names one.
-        seconds: of all windows.
-        sampling_rate: the file's own, in Hz.
-        parts: how many windows there are.
+        windows: samples at the rate of the model, float32, (rows, samples) each; one row, or one per channel.
+        channels: numbers of the rows' channels; None if channels are mixed or a list names the channel.
+        seconds: of all windows together.
+        sampling_rate: of the file, in Hz.
+        parts: number of windows.
     """
 
     windows: Iterator[np.ndarray]
@@ -40,41 +40,41 @@ class Sound:
 
 
 @contextmanager
-def open_samples(source: Source, channel: str, rate: int, longest: float) -> Iterator[Sound]:
+def open_samples(source: Source, channel: str, rate: int, longest: float) -> Iterator[SampleWindows]:
     """Open a source.
 
     Args:
         channel: "mix": the mean of all channels; "each": every channel by itself; or a number from 0.
-        longest: seconds; what is longer comes in equal windows no longer than that, and is never held whole.
+        longest: seconds; a longer recording comes in equal windows no longer than that, in bounded memory.
 
     Raises:
-        InputError: it cannot be read, when it is opened or in any of its windows; or has no such stretch or channel.
+        InputError: it cannot be read, when it is opened or in any of its windows; or has no such segment or channel.
     """
     if source.problem:
         raise InputError(source.problem)
     with ExitStack() as stack:
-        stack.enter_context(_named(source))
+        stack.enter_context(_errors_of(source))
         path = None if source.audio else stack.enter_context(local_file(source))
         info = _info(source, path)
-        first, count = _stretch(source, info)
+        first, count = _segment_bounds(source, info)
         rows, channels = _rows(source, channel, info)
         parts = max(1, math.ceil(count / info.sampling_rate / longest))
         if path is None or parts == 1:
-            whole = count == info.num_samples
-            audio = source.audio or read_audio(path or Path(), *(() if whole else (first, count)))
-            own = audio.samples[:, first : first + count] if source.audio else audio.samples
-            resampled = np.stack([resample(row, info.sampling_rate, rate) for row in _picked(own, rows)])
+            segment = () if count == info.num_samples else (first, count)
+            audio = source.audio or read_audio(path or Path(), *segment)
+            samples = audio.samples[:, first : first + count] if source.audio else audio.samples
+            resampled = np.stack([resample(row, info.sampling_rate, rate) for row in _mix_rows(samples, rows)])
             windows = iter(np.array_split(resampled, parts, axis=1))
         else:
-            blocks = (_picked(block.samples, rows) for block in read_blocks(path, first, count))
+            blocks = (_mix_rows(block.samples, rows) for block in read_blocks(path, first, count))
             total = round(count * rate / info.sampling_rate)
-            windows = _windows(resample_blocks(blocks, info.sampling_rate, rate), total, parts)
-        yield Sound(windows, channels, count / info.sampling_rate, info.sampling_rate, parts)
+            windows = _equal_windows(resample_blocks(blocks, info.sampling_rate, rate), total, parts)
+        yield SampleWindows(windows, channels, count / info.sampling_rate, info.sampling_rate, parts)
 
 
 @contextmanager
-def _named(source: Source) -> Iterator[None]:
-    """Whatever goes wrong with a file is an error of that file."""
+def _errors_of(source: Source) -> Iterator[None]:
+    """Make any exception in the block an error of this file."""
     try:
         yield
     except InputError:
@@ -85,11 +85,11 @@ def _named(source: Source) -> Iterator[None]:
         ) from error
 
 
-def whole(source: Source, rate: int) -> np.ndarray:
+def read_mono(source: Source, rate: int) -> np.ndarray:
     """All samples of a source, its channels mixed.
 
     Args:
-        source: a file, or a stretch of one.
+        source: a file, or a segment of one.
         rate: in Hz, to which it is resampled.
 
     Returns:
@@ -109,7 +109,7 @@ def _info(source: Source, path: Path | None) -> AudioInfo:
     return AudioInfo(source.audio.sampling_rate, samples, channels)
 
 
-def _stretch(source: Source, info: AudioInfo) -> tuple[int, int]:
+def _segment_bounds(source: Source, info: AudioInfo) -> tuple[int, int]:
     """First sample and number of samples, as when a corpus is prepared."""
     rate, length = info.sampling_rate, info.num_samples
     first = round(source.start * rate)
@@ -126,48 +126,42 @@ def _stretch(source: Source, info: AudioInfo) -> tuple[int, int]:
 
 
 def _rows(source: Source, channel: str, info: AudioInfo) -> tuple[list[tuple[int, ...]], list[int | None]]:
-    """Channels whose mean is a row, for each row; and what the answers to the rows are called by."""
-    there = range(info.num_channels)
-    if source.num_channels not in (None, len(there)):
-        raise InputError(
-            f"its list has {source.num_channels} channels, and the file has {len(there)}",
-            source.id,
-            "make the list again from the file",
-        )
-    channels = source.channels
-    if source.side:
-        channels = (channel_of(source.side, info.num_channels) or 0,)
-    rows: list[tuple[int, ...]] = [channels or tuple(there)]
-    names: list[int | None] = [None]
-    if not channels and channel == EACH:
-        rows, names = [(number,) for number in there], list(there)
-    elif not channels and channel != MIX:
-        rows, names = [(int(channel),)], [int(channel)]
-    missing = [str(number) for row in rows for number in row if number not in there]
+    """For each row of samples, the channels whose mean it is, and its number in the output."""
+    available = range(info.num_channels)
+    if source.num_channels not in (None, len(available)):
+        what = f"its list has {source.num_channels} channels, and the file has {len(available)}"
+        raise InputError(what, source.id, "make the list again from the file")
+    channels = (channel_of(source.side, info.num_channels) or 0,) if source.side else source.channels
+    rows: list[tuple[int, ...]] = [channels or tuple(available)]
+    numbers: list[int | None] = [None]
+    if not channels and channel != MIX:
+        chosen = available if channel == EACH else [int(channel)]
+        rows, numbers = [(number,) for number in chosen], [*chosen]
+    missing = [str(number) for row in rows for number in row if number not in available]
     if missing:
         raise InputError(
             f"has channels 0 to {info.num_channels - 1}, and none is {', '.join(missing)}", source.id, "fix the number"
         )
-    return rows, names
+    return rows, numbers
 
 
-def _picked(samples: np.ndarray, rows: list[tuple[int, ...]]) -> np.ndarray:
+def _mix_rows(samples: np.ndarray, rows: list[tuple[int, ...]]) -> np.ndarray:
     """(channels, samples) to (rows, samples)."""
     return np.stack([samples[row[0]] if len(row) == 1 else samples[list(row)].mean(axis=0) for row in rows])
 
 
-def _windows(blocks: Iterator[np.ndarray], total: int, parts: int) -> Iterator[np.ndarray]:
-    """Blocks of any lengths, (rows, samples) each and about `total` samples together, as equal windows."""
-    kept: list[np.ndarray] = []
-    have = 0
+def _equal_windows(blocks: Iterator[np.ndarray], total: int, parts: int) -> Iterator[np.ndarray]:
+    """Cut blocks of any lengths, (rows, samples) each and about `total` samples together, into equal windows."""
+    buffered: list[np.ndarray] = []
+    length = 0
     edges = [total * i // parts for i in range(parts + 1)]
     sizes = [end - start for start, end in pairwise(edges)]
     for block in blocks:
-        kept.append(block)
-        have += block.shape[1]
-        while len(sizes) > 1 and have >= sizes[0]:
-            joined = np.concatenate(kept, axis=1)
+        buffered.append(block)
+        length += block.shape[1]
+        while len(sizes) > 1 and length >= sizes[0]:
+            joined = np.concatenate(buffered, axis=1)
             yield joined[:, : sizes[0]]
-            kept = [joined[:, sizes.pop(0) :]]
-            have = kept[0].shape[1]
-    yield np.concatenate(kept, axis=1)
+            buffered = [joined[:, sizes.pop(0) :]]
+            length = buffered[0].shape[1]
+    yield np.concatenate(buffered, axis=1)
