@@ -1,4 +1,4 @@
-"""Front ends as torch modules of padded batches, for graphs: (samples, lengths) to (features, lengths)."""
+"""Front ends as torch modules of padded batches, for export: (samples, lengths) to (features, lengths)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ser.frontends import whisper
 from ser.frontends.log_stft import window
 from ser.frontends.preprocess import valid_mask
 
-# Buffers that are fixed analysis, by the ends of their names: no weights, and kept in full precision.
+# Endings of the names of buffers that are no weights, and stay in full precision.
 ANALYSIS = ("basis", "filters")
 
 
 class SpectrumGraph(nn.Module):
-    """As `log_stft`: a row of less than a frame is one frame, with zeros."""
+    """`log_stft` of a padded batch; a row shorter than a frame is padded with zeros to one."""
 
     basis: Tensor
 
@@ -44,12 +44,12 @@ class SpectrumGraph(nn.Module):
         return self._values(power).log(), (lengths - self.length).clamp(min=0) // self.shift + 1
 
     def _values(self, power: Tensor) -> Tensor:
-        """Of the power of bins, (batch, frames, bins), what the logarithm is taken of."""
+        """Power of bins, (batch, frames, bins), to the power whose logarithm is taken."""
         return power
 
 
 class MelGraph(SpectrumGraph):
-    """As `LogMel`.
+    """`LogMel` of a padded batch.
 
     Args:
         filters: (bins, bands).
@@ -66,13 +66,13 @@ class MelGraph(SpectrumGraph):
 
 
 class WhisperGraph(nn.Module):
-    """As `Pretrained` with Whisper's encoder; the windows of long audio, of 30 s each, are encoded at once.
+    """`Pretrained` with Whisper's encoder for a padded batch; all windows of 30 s of a recording are encoded together.
 
     Args:
         numbers: of the layers, 0 the convolutions; none: log-mel frames.
-        trim: length and shift in samples of the frames whose level decides where the audio begins and ends.
-        decibels: below the loudest of these; 0 keeps all.
-        shortest: samples; what is shorter is padded with zeros.
+        trim: length and shift in samples of the frames by whose level the audio is trimmed.
+        decibels: below the loudest of these frames; 0: no trimming.
+        shortest: samples; shorter recordings are padded with zeros.
     """
 
     basis: Tensor
@@ -108,12 +108,12 @@ class WhisperGraph(nn.Module):
         if not self.numbers:
             return mel.transpose(2, 3).flatten(1, 2), frames.sum(1)
         layers = self.encoder(mel.flatten(0, 1), frames.flatten().clamp(min=1))
-        # All windows of a row but its last are full, so its frames lie side by side.
-        found = torch.cat([layers[i] for i in self.numbers], dim=2)
-        return found.reshape(samples.shape[0], -1, found.shape[2]), ((frames + 1) // 2).sum(1)
+        # All windows of a row but its last are full, so its valid frames have no gap.
+        output = torch.cat([layers[i] for i in self.numbers], dim=2)
+        return output.reshape(samples.shape[0], -1, output.shape[2]), ((frames + 1) // 2).sum(1)
 
     def _span(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """As `trim_samples`: the first sample that is used, and how many, (batch,) each."""
+        """First sample and number of samples after trimming, as of `trim_samples`, (batch,) each."""
         if not self.decibels:
             return torch.zeros_like(lengths), lengths
         length, shift = self.trim
@@ -121,9 +121,9 @@ class WhisperGraph(nn.Module):
         total = functional.pad(total, (0, length))  # a row of fewer samples still has a frame, which is not used
         power = total[:, length::shift] - total[:, :-length:shift]
         first = torch.arange(power.shape[1]) * shift
-        whole = first + length <= lengths[:, None]
-        power = power.masked_fill(~whole, -1.0)
-        loud = whole & (power >= power.amax(1, keepdim=True) * 10 ** (-self.decibels / 10))
+        valid = first + length <= lengths[:, None]
+        power = power.masked_fill(~valid, -1.0)
+        loud = valid & (power >= power.amax(1, keepdim=True) * 10 ** (-self.decibels / 10))
         start = torch.where(loud, first, samples.shape[1]).amin(1)
         end = torch.where(loud, first, -1).amax(1) + length
         end = torch.where(end + shift > lengths, lengths, end)  # the last frame is loud: to the end
@@ -131,10 +131,10 @@ class WhisperGraph(nn.Module):
         return torch.where(short, 0, start), torch.where(short, lengths, end - start)
 
     def _log_mel(self, samples: Tensor, start: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-        """As `whisper.log_mel` of the windows of the samples from `start`.
+        """`whisper.log_mel` of the windows of the samples from `start`.
 
         Returns:
-            (batch, windows, bands, frames), and how many frames there are, zeros behind them, (batch, windows).
+            (batch, windows, bands, frames), and the number of valid frames, (batch, windows); the others are zeros.
         """
         length = count.clamp(min=self.shortest)
         size = length.amax().clamp(max=whisper.POSITIONS * whisper.FRAME)
@@ -144,19 +144,19 @@ class WhisperGraph(nn.Module):
         half = whisper.N_FFT // 2
         index = (torch.arange(cast(int, size + 2 * half)) - half).abs()
         index = torch.where(index < length, index, 2 * (length - 1) - index).clamp(min=0) + first[:, None]
-        place = (start[:, None, None] + index).clamp(max=samples.shape[1] - 1)
-        reflected = samples.gather(1, place.flatten(1)).reshape(place.shape) * (index < count[:, None, None])
+        source = (start[:, None, None] + index).clamp(max=samples.shape[1] - 1)
+        reflected = samples.gather(1, source.flatten(1)).reshape(source.shape) * (index < count[:, None, None])
         power = power_spectrum(reflected.flatten(0, 1), self.basis, whisper.HOP)[:, :, :-1]
         mel = (self.filters @ power).clamp(min=1e-10).log10()
-        mel = mel.reshape(place.shape[0], place.shape[1], mel.shape[1], -1)
+        mel = mel.reshape(source.shape[0], source.shape[1], mel.shape[1], -1)
         frames = length // whisper.HOP
-        there = (torch.arange(mel.shape[3]) < frames)[:, :, None]
-        peak = mel.masked_fill(~there, -math.inf).amax((2, 3), keepdim=True)
-        return (torch.maximum(mel, peak - 8) + 4) / 4 * there, frames[..., 0]
+        valid = (torch.arange(mel.shape[3]) < frames)[:, :, None]
+        peak = mel.masked_fill(~valid, -math.inf).amax((2, 3), keepdim=True)
+        return (torch.maximum(mel, peak - 8) + 4) / 4 * valid, frames[..., 0]
 
 
 def fourier_basis(window: Tensor) -> Tensor:
-    """A window's real Fourier transform as kernels of a convolution: cosines, then sines, (length + 2, 1, length)."""
+    """The windowed real Fourier transform as kernels of a convolution: cosines, then sines, (length + 2, 1, length)."""
     transform = torch.fft.rfft(torch.eye(len(window), dtype=torch.float64))
     basis = torch.cat([transform.real, transform.imag], dim=1) * window.double()[:, None]
     return basis.T[:, None].float().contiguous()

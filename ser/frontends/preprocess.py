@@ -1,4 +1,4 @@
-"""From a front end's frames to what a network takes, the same in training, evaluation, predict and graphs."""
+"""Preprocessing of frames for the network, the same in training, evaluation, predict and graphs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ LEAST_DEVIATION = 1e-3
 
 
 class Preprocess(nn.Module):
-    """Ends trimmed by level, a floor below the maximum, every n-th frame, and the statistics of a group taken out.
+    """Trimming by level, a floor below the maximum, frame subsampling, and CMVN by group or utterance.
 
-    Only what lies within the lengths counts. Global statistics are the network's.
+    Padding beyond the lengths has no influence. Global CMVN is in the network.
     """
 
     def __init__(self, config: Batches) -> None:
@@ -25,16 +25,16 @@ class Preprocess(nn.Module):
     def forward(
         self, x: Tensor, lengths: Tensor, mean: Tensor | None = None, deviation: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(batch, frames, bins) and (batch,) lengths of at least 1 to the same of what the network takes.
+        """Stored features, (batch, frames, bins), and lengths from 1, (batch,), to the model input and its lengths.
 
         Args:
-            mean, deviation: of the speaker or corpus, (bins,) each, where the normalisation is by these.
+            mean, deviation: of the speaker or corpus, (bins,) each, if the normalisation is by these.
         """
         x, lengths = self.select(x, lengths)
         return self.normalise(x, lengths, mean, deviation), lengths
 
     def select(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Trim, floor and subsample frames: what statistics are computed on.
+        """Trim, floor and subsample frames; CMVN statistics are of these.
 
         Args:
             x: stored features, (batch, frames, bins).
@@ -53,21 +53,21 @@ class Preprocess(nn.Module):
         return x[:, ::step] if step > 1 else x, (last - first + step - 1) // step
 
     def span(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the loud part of each utterance begins and ends.
+        """Start and end of each utterance after trimming.
 
         Args:
             x: stored features, (batch, frames, bins).
             lengths: valid frames of each row, (batch,).
 
         Returns:
-            The first frame that is used and the one behind the last, int64, (batch,) each.
+            The first frame and the end, int64, (batch,) each.
         """
         if not self.config.trim_decibels:
             return torch.zeros_like(lengths), lengths
         return loud_span(x, lengths, self.config.trim_decibels)
 
     def floor(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The least log power that is kept.
+        """The floor of log power.
 
         Args:
             x: stored features, (batch, frames, bins).
@@ -86,7 +86,7 @@ class Preprocess(nn.Module):
         Args:
             x: as `select` gives it, (batch, frames, bins).
             lengths: valid frames of each row, (batch,).
-            mean: (bins,); None: the utterance's own where the normalisation is by utterance, else x stays as it is.
+            mean: (bins,); None: of the utterance if the normalisation is by utterance, else x is returned.
             deviation: (bins,), as `mean`.
 
         Returns:
@@ -101,14 +101,14 @@ class Preprocess(nn.Module):
 
 
 class RunningStats:
-    """Running mean and deviation a bin."""
+    """Running mean and deviation of each bin."""
 
     def __init__(self, bins: int, count: int = 0, sums: Tensor | None = None) -> None:
         self.count = count
         self.sums = torch.zeros(2, bins, dtype=torch.float64) if sums is None else sums
 
     def add(self, values: np.ndarray) -> None:
-        """Frames, (frames, bins)."""
+        """Add frames, (frames, bins)."""
         wide = torch.from_numpy(values).double()
         self.count += len(wide)
         self.sums += torch.stack([wide.sum(0), wide.square().sum(0)])
@@ -120,7 +120,7 @@ class RunningStats:
 
 
 def loud_span(x: Tensor, lengths: Tensor, decibels: float) -> tuple[Tensor, Tensor]:
-    """Where utterances begin and end: from the first to the last frame within `decibels` of the loudest.
+    """Start and end of utterances: from the first to the last frame within `decibels` of the loudest.
 
     A frame's level is its total power, the sum over bins of exp(x).
 
@@ -129,17 +129,17 @@ def loud_span(x: Tensor, lengths: Tensor, decibels: float) -> tuple[Tensor, Tens
         lengths: frames of each, at least 1, (batch,).
 
     Returns:
-        First frame and the one behind the last, int64, (batch,) each; the loudest lies between.
+        The first frame and the end, int64, (batch,) each; the loudest frame lies between.
     """
-    there = valid_mask(x, lengths)
-    power = (x.masked_fill(~there[..., None], -torch.inf) - _peak(x, lengths)[:, None, None]).exp().sum(2)
+    valid = valid_mask(x, lengths)
+    power = (x.masked_fill(~valid[..., None], -torch.inf) - _peak(x, lengths)[:, None, None]).exp().sum(2)
     loud = power >= power.amax(1, keepdim=True) * 10 ** (-decibels / 10)
     frames = torch.arange(x.shape[1], device=x.device)
     return torch.where(loud, frames, x.shape[1]).amin(1), torch.where(loud, frames, -1).amax(1) + 1
 
 
 def valid_mask(x: Tensor, lengths: Tensor) -> Tensor:
-    """Which frames or samples are no padding.
+    """Mask of the frames or samples that are no padding.
 
     Args:
         x: (batch, time, ...).

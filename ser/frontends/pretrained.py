@@ -1,4 +1,4 @@
-"""Frozen pretrained encoders: Whisper's, and whatever transformers loads."""
+"""Frozen pretrained encoders: Whisper's, and those that transformers loads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ser.frontends.trainable import TrainableLayers
     from ser.frontends.whisper import WhisperEncoder
 
-# Part of the key: raise it when the same weights and audio give other values.
+# Part of the key of stored features: raise it when the same weights and audio give other values.
 VERSION = 1
 TRIM_FRAME, TRIM_SHIFT = 0.025, 0.01  # s
 WHISPER_SHIFT = 320
@@ -34,12 +34,12 @@ WHISPER = ("ctranslate2", "whisper")
 class Pretrained(Frontend):
     """Hidden states of some layers of an encoder, side by side.
 
-    Layer 0 is what goes into the first transformer layer, the last one what comes out of the encoder. Ends of the audio
-    that are `frontend.trim_decibels` below its loudest 25 ms are cut off first. Where layers are trained, frames are
-    what goes into the lowest of these: log-mel where all are.
+    Layer 0 is the input of the first transformer layer, the last one the output of the encoder. Ends of the audio that
+    are `frontend.trim_decibels` below its loudest 25 ms are trimmed first. If layers are trained, frames are the input
+    of the lowest of these; if all are, log-mel.
 
     Raises:
-        InputError: no such model, one of the wrong kind or pickled, or no such layer.
+        InputError: no such model, one of an unknown type or pickled, or no such layer.
     """
 
     name = "pretrained"
@@ -59,22 +59,19 @@ class Pretrained(Frontend):
         else:
             from ser.frontends import huggingface
 
-            about = huggingface.encoder_shape(self.folder, config)
-            self.sampling_rate, self.frame_shift, self.shortest = about.sampling_rate, about.frame_shift, about.shortest
-            self.dim, depth = about.dim, about.depth
-        self.numbers = self.wanted = layer_numbers(settings.layers, depth)
+            spec = huggingface.read_encoder_spec(self.folder, config)
+            self.sampling_rate, self.frame_shift, self.shortest = spec.sampling_rate, spec.frame_shift, spec.shortest
+            self.dim, depth = spec.dim, spec.depth
+        self.numbers = self.output_numbers = layer_numbers(settings.layers, depth)
         self.trained = trained_layers(settings.trainable, depth)
         if self.trained and self.kind not in WHISPER:
-            raise InputError(
-                f"{self.folder} is of kind {self.kind}, and only Whisper's encoder can be trained here",
-                f"frontend.trainable = {settings.trainable}",
-                "set it to none",
-            )
+            what = f"{self.folder} is of kind {self.kind}, and only Whisper's encoder can be trained here"
+            raise InputError(what, f"frontend.trainable = {settings.trainable}", "set it to none")
         if self.trained > depth:
             self.numbers, self.dim, self.frame_shift = (), self._whisper.bands, WHISPER_SHIFT // 2
         elif self.trained:
             lower = depth - self.trained
-            self.numbers = tuple(sorted({lower, *(n for n in self.wanted if n < lower)}))
+            self.numbers = tuple(sorted({lower, *(n for n in self.output_numbers if n < lower)}))
         self.layers = len(self.numbers) or 1
         self.frame_length = self.frame_shift
 
@@ -89,7 +86,7 @@ class Pretrained(Frontend):
         }
 
     def num_frames(self, num_samples: int) -> int:
-        if self.kind in WHISPER:  # two mel frames each, and one where only one is left
+        if self.kind in WHISPER:  # of two mel frames each; the last one may be of one
             mel = num_samples // (WHISPER_SHIFT // 2)
             return (mel + 1) // 2 if self.numbers else mel
         return num_samples // self.frame_shift
@@ -98,24 +95,21 @@ class Pretrained(Frontend):
         return self.extract_all([samples])[0]
 
     def extract_all(self, samples: Sequence[np.ndarray]) -> list[np.ndarray]:
-        found = [np.ascontiguousarray(x[slice(*self.span(x))]) for x in samples]
-        found = [np.pad(x, (0, max(0, self.shortest - len(x)))) for x in found]
+        trimmed = [np.ascontiguousarray(x[slice(*self.span(x))]) for x in samples]
+        padded = [np.pad(x, (0, max(0, self.shortest - len(x)))) for x in trimmed]
         if not self.numbers:
             from ser.frontends.whisper import windows
 
-            return [np.concatenate([mel.T.numpy() for mel in windows(x, self.dim)]) for x in found]
-        return self._encoder.encode(found, self.numbers)
+            return [np.concatenate([mel.T.numpy() for mel in windows(x, self.dim)]) for x in padded]
+        return self._encoder.encode(padded, self.numbers)
 
     def span(self, samples: np.ndarray) -> tuple[int, int]:
         return trim_samples(samples, self.sampling_rate, self.trim_decibels)
 
     def graph(self) -> nn.Module:
         if self.kind not in WHISPER:
-            raise InputError(
-                f"an encoder of kind {self.kind} cannot be part of a graph",
-                self.folder,
-                "export from its features with --input spectrum",
-            )
+            what = f"an encoder of kind {self.kind} cannot be part of a graph"
+            raise InputError(what, self.folder, "export from its features with --input spectrum")
         from ser.frontends.graph import WhisperGraph
 
         trim = trim_frames(self.sampling_rate)
@@ -124,10 +118,10 @@ class Pretrained(Frontend):
     def trainable(self) -> TrainableLayers | None:
         from ser.frontends.trainable import TrainableLayers
 
-        return TrainableLayers(self._whisper, self.trained, self.numbers, self.wanted) if self.trained else None
+        return TrainableLayers(self._whisper, self.trained, self.numbers, self.output_numbers) if self.trained else None
 
     def describe(self) -> dict[str, str]:
-        """What a model package records of the encoder: name, revision, SHA-256 of the weights, licence."""
+        """The record of the encoder in a model package: name, revision, SHA-256 of the weights, licence."""
         known = PUBLISHED.get(self.settings.model)
         return {
             "model": self.settings.model,
@@ -195,18 +189,15 @@ def find_model(name: str, revision: str) -> Path:
         return folder
     if HUB_NAME.fullmatch(name):
         return fetch_from_hub(name, revision)
-    raise InputError(
-        "no such folder",
-        f"frontend.model = {name!r}",
-        f"give a folder, a name of the hub such as facebook/wav2vec2-base, or one of {', '.join(PUBLISHED)}",
-    )
+    fix = f"give a folder, a name of the hub such as facebook/wav2vec2-base, or one of {', '.join(PUBLISHED)}"
+    raise InputError("no such folder", f"frontend.model = {name!r}", fix)
 
 
 def fetch_model(settings: FrontendSettings) -> None:
-    """Stage 0: fetch the pretrained model that the settings name, where they name one and it is not there.
+    """Stage 0: fetch the pretrained model that the settings name, if they name one and it is not fetched yet.
 
     Raises:
-        InputError: it cannot be fetched, or is not what it must be.
+        InputError: it cannot be fetched, or has another checksum.
     """
     if settings.name != Pretrained.name:
         return
@@ -217,17 +208,17 @@ def fetch_model(settings: FrontendSettings) -> None:
 
 
 def layer_numbers(layers: str, depth: int) -> tuple[int, ...]:
-    """Which layers a setting names.
+    """The layers that a setting names.
 
     Args:
         layers: `all` (1 to depth), a number, or several with commas.
         depth: number of layers.
 
     Returns:
-        Numbers, rising; 0 is what goes into the first layer.
+        Numbers in ascending order; 0 is the input of the first layer.
 
     Raises:
-        InputError: not of this form, twice the same, or a layer that there is not.
+        InputError: another form, a layer twice, or no such layer.
     """
     if layers == "all":
         return tuple(range(1, depth + 1))
@@ -235,16 +226,13 @@ def layer_numbers(layers: str, depth: int) -> tuple[int, ...]:
     if not all(part.strip().isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
         raise InputError("must be all, or numbers such as 1,2,3", f"frontend.layers = {layers}")
     if wrong := [part for part in parts if int(part) > depth]:
-        raise InputError(
-            f"layer {wrong[0]} of {depth}",
-            f"frontend.layers = {layers}",
-            f"choose from 0 (before the first) to {depth}",
-        )
+        fix = f"choose from 0 (before the first) to {depth}"
+        raise InputError(f"layer {wrong[0]} of {depth}", f"frontend.layers = {layers}", fix)
     return tuple(sorted(map(int, parts)))
 
 
 def trained_layers(trainable: str, depth: int) -> int:
-    """How many layers are trained.
+    """Number of layers that are trained.
 
     Args:
         trainable: none, all, or last_<n>.
@@ -254,14 +242,14 @@ def trained_layers(trainable: str, depth: int) -> int:
         0 for `none`, n for `last_n`, and depth + 1, convolutions too, for `all`.
 
     Raises:
-        InputError: not of this form, or more layers than there are.
+        InputError: another form, or more layers than the encoder has.
     """
     if trainable in ("none", "all"):
         return 0 if trainable == "none" else depth + 1
-    found = re.fullmatch(r"last_([1-9]\d{0,3})", trainable)
-    if not found or int(found[1]) > depth:
+    match = re.fullmatch(r"last_([1-9]\d{0,3})", trainable)
+    if not match or int(match[1]) > depth:
         raise InputError(f"must be none, all, or last_1 to last_{depth}", f"frontend.trainable = {trainable}")
-    return int(found[1])
+    return int(match[1])
 
 
 def trim_frames(rate: int) -> tuple[int, int]:
@@ -270,15 +258,15 @@ def trim_frames(rate: int) -> tuple[int, int]:
 
 
 def trim_samples(samples: np.ndarray, rate: int, decibels: float) -> tuple[int, int]:
-    """Where an utterance begins and ends: from the first to the last 25 ms within `decibels` of the loudest.
+    """Start and end of an utterance: from the first to the last 25 ms within `decibels` of the loudest.
 
     Args:
         samples: float32, (samples,).
         rate: in Hz.
-        decibels: how far below the loudest 25 ms; 0: all.
+        decibels: below the loudest 25 ms; 0: no trimming.
 
     Returns:
-        (start, end), end excluded; all of it where decibels is 0 or it is shorter than one such frame.
+        (start, end), end excluded. An utterance of less than 25 ms is not trimmed.
     """
     length, shift = trim_frames(rate)
     if not decibels or len(samples) < length:

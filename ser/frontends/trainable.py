@@ -12,29 +12,29 @@ from torch.nn import functional
 from ser.frontends.preprocess import valid_mask
 from ser.frontends.whisper import POSITIONS, WhisperEncoder
 
-WINDOW = 2 * POSITIONS  # mel frames that are encoded at once: 30 s
+WINDOW = 2 * POSITIONS  # mel frames of the encoder's input at most: 30 s
 
 
 class TrainableLayers(nn.Module):
-    """Stored outputs of the frozen lower part to those of the layers that are asked for.
+    """Stored outputs of the frozen lower layers to outputs of the layers that the settings name.
 
     Args:
         encoder: its layers are copied.
-        trained: last ones that are trained; more than there are: all of them and the convolutions, of log-mel frames.
-        stored: numbers of the layers that are stored side by side, the input of the first trained one among them.
-        wanted: numbers of those that come out side by side.
+        trained: number of last layers that are trained; one more than the encoder has: also its convolutions.
+        stored: numbers of the stored layers, side by side, with the input of the first trained one.
+        outputs: numbers of the output layers, side by side.
 
     Attributes:
-        width: columns that come out.
-        layers: that come out.
-        subsampling: frames that go in for each that comes out.
+        width: columns of the output.
+        layers: of the output.
+        subsampling: input frames for each output frame.
     """
 
-    def __init__(self, encoder: WhisperEncoder, trained: int, stored: Sequence[int], wanted: Sequence[int]) -> None:
+    def __init__(self, encoder: WhisperEncoder, trained: int, stored: Sequence[int], outputs: Sequence[int]) -> None:
         super().__init__()
-        self.first = len(encoder.layers) - trained  # what goes into the first trained layer; -1: log-mel frames
-        self.stored, self.wanted = tuple(stored), tuple(wanted)
-        self.width, self.layers = encoder.size * len(wanted), len(wanted)
+        self.first = len(encoder.layers) - trained  # number of the input of the first trained layer; -1: log-mel
+        self.stored, self.outputs = tuple(stored), tuple(outputs)
+        self.width, self.layers = encoder.size * len(outputs), len(outputs)
         self.subsampling = 2 if self.first < 0 else 1
         self.encoder = copy.deepcopy(encoder).requires_grad_(True)
         if self.first >= 0:
@@ -55,19 +55,18 @@ class TrainableLayers(nn.Module):
         """
         if self.first < 0:
             return self._from_mel(x, lengths)
-        found = dict(zip(self.stored, x.chunk(len(self.stored), dim=2), strict=True))
-        mask = valid_mask(x, lengths)[:, None, None]
-        for number, hidden in enumerate(self.encoder.upper(found[self.first], mask), start=self.first + 1):
-            found[number] = hidden
-        return torch.cat([found[number] for number in self.wanted], dim=2), lengths
+        layers = dict(zip(self.stored, x.chunk(len(self.stored), dim=2), strict=True))
+        upper = self.encoder.upper(layers[self.first], valid_mask(x, lengths)[:, None, None])
+        layers |= dict(enumerate(upper, start=self.first + 1))
+        return torch.cat([layers[number] for number in self.outputs], dim=2), lengths
 
     def _from_mel(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """30 s at a time; all windows of a row but its last are full, so its frames lie side by side."""
+        """Encode 30 s at a time. All windows of a row but its last are full, so its valid frames have no gap."""
         batch, frames, bands = x.shape
         size = min(frames, WINDOW)
         windows = -(-frames // size)
         x = functional.pad(x, (0, 0, 0, windows * size - frames)).reshape(batch * windows, size, bands)
-        own = (lengths[:, None] - size * torch.arange(windows, device=x.device)).clamp(0, size)
-        layers = self.encoder(x.transpose(1, 2), own.flatten().clamp(min=1))
-        found = torch.cat([layers[number] for number in self.wanted], dim=2)
-        return found.reshape(batch, -1, found.shape[2]), ((own + 1) // 2).sum(1)
+        valid = (lengths[:, None] - size * torch.arange(windows, device=x.device)).clamp(0, size)
+        layers = self.encoder(x.transpose(1, 2), valid.flatten().clamp(min=1))
+        output = torch.cat([layers[number] for number in self.outputs], dim=2)
+        return output.reshape(batch, -1, output.shape[2]), ((valid + 1) // 2).sum(1)

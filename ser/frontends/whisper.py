@@ -1,7 +1,7 @@
 """The encoder of Whisper (Radford et al. 2023), from a CTranslate2 folder or from safetensors.
 
-transformers' own asks for 30 s of input. Nothing in the model does: here the positions are cut to the length of the
-audio, so that 3 s of speech cost a tenth.
+The encoder of transformers takes 30 s of input. Here the position embeddings are cut to the length of the audio, so
+that 3 s of speech take a tenth of the time.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class WhisperEncoder(nn.Module):
         The last layer's output is normalised, as transformers has it.
 
         Args:
-            lengths: frames of each row, zeros behind them, where they differ: a row's outputs are then those that it
-                has alone, for all of its (frames + 1) // 2.
+            lengths: frames of each row, followed by zeros; None: all are equally long. A row has the same outputs as
+                alone, for its (frames + 1) // 2 valid frames.
         """
         x, mask = self.lower(mel, lengths), None
         if lengths is not None:
@@ -66,7 +66,7 @@ class WhisperEncoder(nn.Module):
         return [x, *self.upper(x, mask)]
 
     def lower(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """What goes into the first layer, (batch, frames / 2, size).
+        """The input of the first layer, (batch, frames / 2, size).
 
         Args:
             mel: (batch, bands, frames).
@@ -82,25 +82,25 @@ class WhisperEncoder(nn.Module):
         """Outputs of the encoder's layers alone.
 
         Args:
-            x: what goes into the first of them, (batch, frames, size).
+            x: input of the first of them, (batch, frames, size).
             mask: bool, (batch, 1, 1, frames), True for valid frames; None: all are.
-            sizes: frames of the utterances that follow each other in each row; None: a row is one.
+            sizes: frames of the utterances in each row, which follow each other; None: a row is one utterance.
 
         Returns:
             (batch, frames, size) of each layer.
         """
-        found = []
+        outputs = []
         for layer in self.layers:
             x = layer(x, mask, sizes or [x.shape[1]])
-            found.append(x)
-        found[-1] = self.layer_norm(x)
-        return found
+            outputs.append(x)
+        outputs[-1] = self.layer_norm(x)
+        return outputs
 
     def encode(self, samples: Sequence[np.ndarray], layers: tuple[int, ...]) -> list[np.ndarray]:
-        """Hidden states of utterances, 30 s of one at a time, or several together that are no longer.
+        """Hidden states of utterances, 30 s of one at a time, or several that are no longer together.
 
-        Those together are one row without padding, in which each attends to itself: products of larger matrices, which
-        are faster, with the values that each has alone.
+        Several are one row without padding, in which each attends to itself. The values are the same as alone, and
+        products of larger matrices are faster.
 
         Args:
             samples: float32, (samples,) each, at 16 kHz.
@@ -109,16 +109,16 @@ class WhisperEncoder(nn.Module):
         Returns:
             float32, (frames, layers * size), a frame each 20 ms, of each utterance.
         """
-        found: list[list[Tensor]] = [[] for _ in samples]
+        hidden: list[list[Tensor]] = [[] for _ in samples]
         with torch.inference_mode():
             pieces = ((i, self.lower(mel[None])) for i, x in enumerate(samples) for mel in windows(x, self.bands))
             for pack in packs(pieces, lambda piece: piece[1].shape[1], POSITIONS):
                 x, sizes = torch.cat([piece for _, piece in pack], dim=1), [piece.shape[1] for _, piece in pack]
                 outputs = [x, *self.upper(x, sizes=sizes)]
                 states = torch.cat([outputs[n][0] for n in layers], dim=1)
-                for (i, _), own in zip(pack, states.split(sizes), strict=True):
-                    found[i].append(own)
-        return [torch.cat(own).numpy() for own in found]
+                for (i, _), state in zip(pack, states.split(sizes), strict=True):
+                    hidden[i].append(state)
+        return [torch.cat(states).numpy() for states in hidden]
 
 
 class _Layer(nn.Module):
@@ -135,24 +135,26 @@ class _Layer(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None, sizes: list[int]) -> Tensor:
         batch, frames, size = x.shape
         qkv = self.qkv(self.self_attn_layer_norm(x)).view(batch, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        own = [functional.scaled_dot_product_attention(q, k, v, attn_mask=mask) for q, k, v in qkv.split(sizes, dim=3)]
-        attended = torch.cat(own, dim=2)
+        parts = [
+            functional.scaled_dot_product_attention(q, k, v, attn_mask=mask) for q, k, v in qkv.split(sizes, dim=3)
+        ]
+        attended = torch.cat(parts, dim=2)
         x = x + self.out_proj(attended.transpose(1, 2).reshape(batch, frames, size))
         return x + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(x))))
 
 
 def _stacked(tensors: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
-    """Names of transformers to those of `WhisperEncoder`: projections to queries, keys and values as one."""
-    found = {name: tensor.float() for name, tensor in tensors.items() if ".self_attn." not in name}
+    """Tensors of transformers as those of `WhisperEncoder`: one projection to queries, keys and values."""
+    stacked = {name: tensor.float() for name, tensor in tensors.items() if ".self_attn." not in name}
     for i in range(depth):
-        own = f"layers.{i}.self_attn."
-        query, key, value = (tensors[f"{own}{n}_proj.weight"].float() for n in "qkv")
-        biases = [tensors[f"{own}q_proj.bias"].float(), torch.zeros(len(key)), tensors[f"{own}v_proj.bias"].float()]
-        found[f"layers.{i}.qkv.weight"] = torch.cat([query, key, value])
-        found[f"layers.{i}.qkv.bias"] = torch.cat(biases)
+        prefix = f"layers.{i}.self_attn."
+        query, key, value = (tensors[f"{prefix}{n}_proj.weight"].float() for n in "qkv")
+        query_bias, value_bias = (tensors[f"{prefix}{n}_proj.bias"].float() for n in "qv")
+        stacked[f"layers.{i}.qkv.weight"] = torch.cat([query, key, value])
+        stacked[f"layers.{i}.qkv.bias"] = torch.cat([query_bias, torch.zeros(len(key)), value_bias])
         for part in ("weight", "bias"):
-            found[f"layers.{i}.out_proj.{part}"] = tensors[f"{own}out_proj.{part}"].float()
-    return found
+            stacked[f"layers.{i}.out_proj.{part}"] = tensors[f"{prefix}out_proj.{part}"].float()
+    return stacked
 
 
 def log_mel(samples: Tensor, bands: int) -> Tensor:
@@ -184,7 +186,7 @@ def windows(samples: np.ndarray, bands: int) -> Iterator[Tensor]:
     for start in range(0, len(samples), window):
         piece = samples[start : start + window]
         if start and len(piece) < FRAME:
-            break  # less than a frame behind the last window
+            break  # less than a frame after the last window
         yield log_mel(torch.from_numpy(piece), bands)
 
 
@@ -218,37 +220,33 @@ def read_ctranslate2(path: Path) -> tuple[dict[str, Tensor], int]:
     values = _variables(path)
     try:
         heads = int(values["encoder/num_heads"].reshape(-1)[0])
-        found = {"embed_positions.weight": values["encoder/position_encodings/encodings"]}
+        tensors = {"embed_positions.weight": values["encoder/position_encodings/encodings"]}
         for name in ("conv1", "conv2"):
-            found |= {f"{name}.{part}": values[f"encoder/{name}/{part}"] for part in ("weight", "bias")}
-        found |= _norm(values, "encoder/layer_norm", "layer_norm")
+            tensors |= {f"{name}.{part}": values[f"encoder/{name}/{part}"] for part in ("weight", "bias")}
+        tensors |= _norm(values, "encoder/layer_norm", "layer_norm")
         depth = sum(name.endswith("/ffn/linear_0/weight") for name in values if name.startswith("encoder/layer_"))
         for i in range(depth):
-            theirs, own = f"encoder/layer_{i}/", f"layers.{i}."
-            found |= _norm(values, f"{theirs}self_attention/layer_norm", f"{own}self_attn_layer_norm")
-            found |= _norm(values, f"{theirs}ffn/layer_norm", f"{own}final_layer_norm")
+            source, target = f"encoder/layer_{i}/", f"layers.{i}."
+            tensors |= _norm(values, f"{source}self_attention/layer_norm", f"{target}self_attn_layer_norm")
+            tensors |= _norm(values, f"{source}ffn/layer_norm", f"{target}final_layer_norm")
             for part in ("weight", "bias"):
-                stacked = np.split(values[f"{theirs}self_attention/linear_0/{part}"], 3)
+                stacked = np.split(values[f"{source}self_attention/linear_0/{part}"], 3)
                 names = {"q": 0, "v": 2} if part == "bias" else {"q": 0, "k": 1, "v": 2}  # keys have no bias
-                found |= {f"{own}self_attn.{n}_proj.{part}": stacked[which] for n, which in names.items()}
-                found[f"{own}self_attn.out_proj.{part}"] = values[f"{theirs}self_attention/linear_1/{part}"]
+                tensors |= {f"{target}self_attn.{n}_proj.{part}": stacked[which] for n, which in names.items()}
+                tensors[f"{target}self_attn.out_proj.{part}"] = values[f"{source}self_attention/linear_1/{part}"]
                 for number in (1, 2):
-                    found[f"{own}fc{number}.{part}"] = values[f"{theirs}ffn/linear_{number - 1}/{part}"]
+                    tensors[f"{target}fc{number}.{part}"] = values[f"{source}ffn/linear_{number - 1}/{part}"]
     except (LookupError, ValueError):
-        raise InputError(
-            "not Whisper's encoder in float32 or float16",
-            path,
-            "convert the model again with ct2-transformers-converter --quantization float16",
-        ) from None
-    if any(x.dtype.kind != "f" for x in found.values()) or not depth:
-        raise InputError(
-            "its weights are quantised to integers", path, "use the float16 or float32 version of the model"
-        )
-    return {name: torch.from_numpy(x.astype(np.float32)) for name, x in found.items()}, heads
+        fix = "convert the model again with ct2-transformers-converter --quantization float16"
+        raise InputError("not Whisper's encoder in float32 or float16", path, fix) from None
+    if any(x.dtype.kind != "f" for x in tensors.values()) or not depth:
+        fix = "use the float16 or float32 version of the model"
+        raise InputError("its weights are quantised to integers", path, fix)
+    return {name: torch.from_numpy(x.astype(np.float32)) for name, x in tensors.items()}, heads
 
 
 def save_encoder(tensors: Mapping[str, Tensor], heads: int, folder: Path) -> None:
-    """Write an encoder as `read_safetensors` reads it, in float16 where that loses nothing.
+    """Write an encoder as `read_safetensors` reads it; tensors that float16 holds exactly are in float16.
 
     Args:
         tensors: name -> weights, without the prefix of transformers.
@@ -257,16 +255,16 @@ def save_encoder(tensors: Mapping[str, Tensor], heads: int, folder: Path) -> Non
     """
     from safetensors.torch import save_file
 
-    found = {}
+    saved = {}
     for name, tensor in tensors.items():
         half = tensor.half()
-        found[PREFIX + name] = (half if torch.equal(half.float(), tensor) else tensor).contiguous()
-    save_file(found, folder / "model.safetensors")
+        saved[PREFIX + name] = (half if torch.equal(half.float(), tensor) else tensor).contiguous()
+    save_file(saved, folder / "model.safetensors")
     write_json(folder / "config.json", {"model_type": "whisper", "encoder_attention_heads": heads})
 
 
-def _norm(values: Mapping[str, np.ndarray], theirs: str, own: str) -> dict[str, np.ndarray]:
-    return {f"{own}.weight": values[f"{theirs}/gamma"], f"{own}.bias": values[f"{theirs}/beta"]}
+def _norm(values: Mapping[str, np.ndarray], source: str, target: str) -> dict[str, np.ndarray]:
+    return {f"{target}.weight": values[f"{source}/gamma"], f"{target}.bias": values[f"{source}/beta"]}
 
 
 def _variables(path: Path) -> dict[str, np.ndarray]:
@@ -291,7 +289,7 @@ def _variables(path: Path) -> dict[str, np.ndarray]:
         kind, _ = text(), number("I")
         if kind != "WhisperSpec":
             raise InputError(f"a CTranslate2 model of kind {kind[:40]!r}, not Whisper", path, "give a Whisper folder")
-        found = {}
+        variables = {}
         for _ in range(number("I")):
             name = text()
             shape = [number("I") for _ in range(number("B"))]
@@ -299,20 +297,20 @@ def _variables(path: Path) -> dict[str, np.ndarray]:
             size = number("I")
             if at + size > len(data) or size != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
                 raise ValueError
-            found[name] = np.frombuffer(data, dtype, size // dtype.itemsize, at).reshape(shape)
+            variables[name] = np.frombuffer(data, dtype, size // dtype.itemsize, at).reshape(shape)
             at += size
-        return found
+        return variables
     except (struct.error, ValueError, LookupError):
         raise InputError("not a whole CTranslate2 model", path, "fetch it again") from None
 
 
 def read_safetensors(folder: Path) -> tuple[dict[str, Tensor], int]:
-    """The same of a folder of transformers: config.json and model.safetensors."""
+    """The same tensors and number of heads of a folder of transformers: config.json and model.safetensors."""
     from ser.frontends.weights import load_safetensors
 
     config = read_json(folder / "config.json")
-    tensors = load_safetensors(folder)
-    found = {name.removeprefix(PREFIX): x.float() for name, x in tensors.items() if name.startswith(PREFIX)}
-    if not found or not isinstance(heads := config.get("encoder_attention_heads"), int):
+    saved = load_safetensors(folder)
+    tensors = {name.removeprefix(PREFIX): x.float() for name, x in saved.items() if name.startswith(PREFIX)}
+    if not tensors or not isinstance(heads := config.get("encoder_attention_heads"), int):
         raise InputError("not Whisper's encoder, though config.json names it", folder, "fetch the model again")
-    return found, heads
+    return tensors, heads

@@ -161,10 +161,8 @@ def _normalisation(description: Mapping[str, Any]) -> str:
     )
     notes = " These are of functionals, over the files given." if "svm" in description else ""
     if known is not None:
-        notes += (
-            f" UA on validation, mean of heads: {100 * known:.1f} % in the first way, {100 * unknown:.1f} % in the "
-        )
-        notes += "second."
+        uas = f"{100 * known:.1f} % in the first way, {100 * unknown:.1f} % in the second"
+        notes += f" UA on validation, mean of heads: {uas}."
     return (
         f"## Normalisation\n\n`{kind}`: where the input names speakers, the statistics of all given files of "
         f"{GROUPS[kind]} are taken out, without labels (as in the results above); else those of the training.{notes}"

@@ -47,8 +47,9 @@ class Predictor(BasePredictor):
     def __init__(self, model: Model, head: str | None = MEAN) -> None:
         if head is None and len({frozenset(classes) for classes in model.heads.values()}) > 1:
             known = "; ".join(f"{name} ({', '.join(classes)})" for name, classes in model.heads.items())
-            what = f"{model.folder}: the heads answer different labels: {known}"
-            raise InputError(what, "--head", "give one of them")
+            raise InputError(
+                f"{model.folder}: the heads answer different labels: {known}", "--head", "give one of them"
+            )
         self.model, self.head = model, head or MEAN
         self.frontend, self.batches = build_frontend(model.experiment), model.experiment.batches
         pairs = model.network.head_adapter_pairs()

@@ -1,4 +1,4 @@
-"""Utterances of known emotion, from Kaldi data dirs and cut manifests, to check a model on."""
+"""Utterances of known emotion, from Kaldi data dirs and cut manifests, for the robustness evaluation of a model."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ GENDERS = {"f": "women", "m": "men"}
 
 @dataclass(frozen=True)
 class LabelledUtterance:
-    """An utterance.
+    """An utterance and its labels.
 
     Attributes:
-        corpus: name of the corpus folder as stage 1 writes it, else of the data dir or manifest.
-        gender: "f" or "m"; "" where it is not known.
+        corpus: name of the corpus folder of stage 1, else of the data dir or manifest.
+        gender: "f" or "m"; "" if it is not known.
     """
 
     corpus: str
@@ -32,38 +32,38 @@ def read_labelled(names: Sequence[str], classes: Sequence[str], folder: Path) ->
     """The utterances of data dirs (wav.scp, utt2emo, spk2gender where known) and cut manifests, in their order.
 
     Args:
-        classes: emotions that there may be.
-        folder: of `scratch`, as long as the sources are used.
+        names: of data dirs and manifests.
+        classes: emotions that the model knows.
+        folder: of `scratch`, which must exist as long as the sources are used.
 
     Raises:
         InputError: a list that cannot be read, no utterance, one without an emotion or twice in a corpus, or an emotion
             that is none of the classes.
     """
-    found: dict[tuple[str, str], LabelledUtterance] = {}
+    utterances: dict[tuple[str, str], LabelledUtterance] = {}
     for name in names:
         path = Path(name)
         listed = name.endswith(MANIFESTS)
         if not listed and not (path / "wav.scp").is_file():
             raise InputError("neither a data dir (wav.scp, utt2emo) nor a cut manifest (.jsonl, .jsonl.gz)", name)
-        corpus, sources = _corpus(path), sources_of(name, folder)
-        emotions, genders = _of_manifest(path) if listed else _of_tables(path, sources)
+        corpus, sources = _corpus_name(path), sources_of(name, folder)
+        emotions, genders = _labels_of_manifest(path) if listed else _labels_of_tables(path, sources)
         _check(path if listed else path / "utt2emo", sources, emotions, classes)
         for source in sources:
-            if (corpus, source.id) in found:
+            if (corpus, source.id) in utterances:
                 raise InputError(f"{source.id} of {corpus} is given twice", name, "give it once")
             gender = genders.get(source.id, "").lower()[:1]
-            found[corpus, source.id] = LabelledUtterance(
-                corpus, source, emotions[source.id], gender if gender in GENDERS else ""
-            )
-    return list(found.values())
+            gender = gender if gender in GENDERS else ""
+            utterances[corpus, source.id] = LabelledUtterance(corpus, source, emotions[source.id], gender)
+    return list(utterances.values())
 
 
-def _corpus(path: Path) -> str:
-    around = [place for place in path.resolve().parents[:2] if (place / "splits.json").is_file()]
-    return around[0].name if around else path.resolve().name.partition(".")[0]
+def _corpus_name(path: Path) -> str:
+    corpora = [parent for parent in path.resolve().parents[:2] if (parent / "splits.json").is_file()]
+    return corpora[0].name if corpora else path.resolve().name.partition(".")[0]
 
 
-def _of_tables(folder: Path, sources: Sequence[Source]) -> tuple[dict[str, str], dict[str, str]]:
+def _labels_of_tables(folder: Path, sources: Sequence[Source]) -> tuple[dict[str, str], dict[str, str]]:
     emotions, genders = read_values(folder / "utt2emo"), {}
     if (folder / "spk2gender").is_file():
         of_speaker = read_values(folder / "spk2gender")
@@ -71,8 +71,8 @@ def _of_tables(folder: Path, sources: Sequence[Source]) -> tuple[dict[str, str],
     return emotions, genders
 
 
-def _of_manifest(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """As stage 1 writes cuts: the emotion in the `custom` of the supervision. `sources_of` has found lines of cuts.
+def _labels_of_manifest(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Emotions and genders of cuts as stage 1 writes them, the emotion in the `custom` of the supervision.
 
     Raises:
         InputError: a supervision without its fields, or several of a cut that differ in emotion.
@@ -82,18 +82,15 @@ def _of_manifest(path: Path) -> tuple[dict[str, str], dict[str, str]]:
         key = str(row["id"])
         try:
             supervisions = row.get("supervisions") or []
-            own = {str(emotion) for s in supervisions if (emotion := (s.get("custom") or {}).get("emotion"))}
+            labels = {str(emotion) for s in supervisions if (emotion := (s.get("custom") or {}).get("emotion"))}
             sexes = {str(s.get("gender") or "") for s in supervisions}
         except (AttributeError, TypeError) as error:
             raise InputError(f"{key}: not readable as a cut ({error!r})", f"{path}:{number}", "fix the line") from None
-        if len(own) > 1:
-            raise InputError(
-                f"{key}: several emotions ({', '.join(sorted(own))})",
-                f"{path}:{number}",
-                "give a cut for each supervision",
-            )
-        if own:
-            emotions[key] = own.pop()
+        if len(labels) > 1:
+            what = f"{key}: several emotions ({', '.join(sorted(labels))})"
+            raise InputError(what, f"{path}:{number}", "give a cut for each supervision")
+        if labels:
+            emotions[key] = labels.pop()
         genders[key] = sexes.pop() if len(sexes) == 1 else ""
     return emotions, genders
 

@@ -1,8 +1,7 @@
-"""Scores by corpus and gender, and the decision changes under other volume, noise, codec and line."""
+"""Robustness evaluation: scores by corpus and gender, and decision changes by volume, noise, codec and telephone."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,26 +28,26 @@ LOUDER = "10 dB louder"
 
 @dataclass(frozen=True)
 class Condition:
-    """What is done to each utterance.
+    """A transform of each utterance.
 
     Attributes:
-        rates: Hz; it is done at the least of these that holds the recording, or at its own rate where there are none;
-            None: at the rate of the model, so that noise has no frequencies that the model does not use.
+        rates: sampling rates of the transform, in Hz: the least that is not below the recording's is used; (): the
+            recording's own. None: the rate of the model, so that noise has no frequencies that the model does not use.
     """
 
-    kind: Transform
+    transform: Transform
     rates: tuple[int, ...] | None = None
 
-    def rate(self, own: int, model: int) -> int:
-        """At which it is done to a recording, in Hz.
+    def rate(self, native: int, model: int) -> int:
+        """The sampling rate of the transform for a recording, in Hz.
 
         Args:
-            own: sampling rate of the recording, in Hz.
-            model: that of the model, in Hz.
+            native: sampling rate of the recording, in Hz.
+            model: sampling rate of the model, in Hz.
         """
         if self.rates is None:
             return model
-        return min((rate for rate in self.rates if rate >= own), default=max(self.rates, default=own))
+        return min((rate for rate in self.rates if rate >= native), default=max(self.rates, default=native))
 
 
 def _noise(colour: str, snr: float) -> Condition:
@@ -68,11 +67,11 @@ CONDITIONS = {
 
 
 class DegradedSources(Sequence[Source]):
-    """Sources after a condition, each made when it is asked for, and none held.
+    """Sources in a condition, each computed when it is indexed.
 
     Attributes:
-        over: places of those that peak above full scale, which nothing clips here.
-        too_short: places of those that it cannot be done to.
+        over: indices of those that peak above full scale; they are not clipped.
+        too_short: indices of those that are too short for the transform.
     """
 
     def __init__(self, sources: Sequence[Source], name: str, rate: int) -> None:
@@ -86,15 +85,13 @@ class DegradedSources(Sequence[Source]):
     def __getitem__(self, index: Any) -> Any:
         source, condition = self.sources[index], CONDITIONS[self.name]
         try:
-            own = audio_info(source.path).sampling_rate if source.path else self.model_rate
-            rate = condition.rate(own, self.model_rate)
-            samples = read_mono(source, rate)
-            values = condition.kind.randomize_parameters(copy_rng(source.id, 1, f"check {self.name}"))
-            samples = condition.kind.apply(samples, rate, values)
-        except TooShort as error:
-            self.too_short.add(index)
-            return Source(source.id, speaker=source.speaker, problem=str(error))
-        except InputError as error:
+            native = audio_info(source.path).sampling_rate if source.path else self.model_rate
+            rate = condition.rate(native, self.model_rate)
+            parameters = condition.transform.randomize_parameters(copy_rng(source.id, 1, f"check {self.name}"))
+            samples = condition.transform.apply(read_mono(source, rate), rate, parameters)
+        except (TooShort, InputError) as error:
+            if isinstance(error, TooShort):
+                self.too_short.add(index)
             return Source(source.id, speaker=source.speaker, problem=str(error))
         if np.abs(samples).max() > 1:
             self.over.add(index)
@@ -108,7 +105,7 @@ class Row:
     Attributes:
         gender: "f" or "m"; "": all.
         ua, wa: fractions.
-        flipped: share of decisions that differ from those on clean recordings.
+        flipped: share of decisions that differ from those on clean recordings; None for clean recordings.
     """
 
     corpus: str
@@ -121,19 +118,19 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The condition, or whose it is."""
+        """The condition, or the gender."""
         return GENDERS[self.gender] if self.gender else self.condition
 
 
 @dataclass
-class Check:
-    """What was found.
+class CheckResults:
+    """Scores, and what qualifies them.
 
     Attributes:
-        unread: "<corpus>/<utterance id>" -> why it has no answer.
-        seen: corpus -> ids of utterances that the model was trained on.
-        over: how many of the loudened utterances that were read peak above full scale.
-        too_short: condition -> how many utterances are left out of it.
+        unread: "<corpus>/<utterance id>" -> why it cannot be read.
+        seen: corpus -> ids of utterances in the training data of the model.
+        over: number of utterances that peak above full scale in condition LOUDER.
+        too_short: condition -> number of utterances that are too short for it.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -143,8 +140,8 @@ class Check:
     too_short: dict[str, int] = field(default_factory=dict)
 
 
-def check_robustness(predictor: Predictor, utterances: Sequence[LabelledUtterance]) -> Check:
-    """Answer all utterances as they are and in each condition, just as predict answers files.
+def check_robustness(predictor: Predictor, utterances: Sequence[LabelledUtterance]) -> CheckResults:
+    """Predict all utterances clean and in each condition, as `ser predict` does, and score the labels.
 
     Args:
         predictor: of the model.
@@ -153,69 +150,65 @@ def check_robustness(predictor: Predictor, utterances: Sequence[LabelledUtteranc
     Raises:
         InputError: none of them can be read.
     """
-    found = Check(seen=_seen(predictor, utterances))
+    results = CheckResults(seen=_seen(predictor, utterances))
     sources = [utterance.source for utterance in utterances]
-    plain: list[str | None] = []
+    clean: list[str | None] = []
     with progress(text="check", unit="utt", total=len(sources) * (1 + len(CONDITIONS))) as bar:
         for utterance, prediction in zip(utterances, Answers(predictor, sources), strict=True):
-            plain.append(prediction.label)
+            clean.append(prediction.label)
             if prediction.error:
-                found.unread[f"{utterance.corpus}/{prediction.id}"] = prediction.error
+                results.unread[f"{utterance.corpus}/{prediction.id}"] = prediction.error
             bar.update()
-        if len(found.unread) == len(sources):
-            raise InputError(f"no utterance can be read, such as: {next(iter(found.unread.values()))}")
-        found.rows = list(_rows(predictor.classes, utterances, CLEAN, plain))
+        if len(results.unread) == len(sources):
+            raise InputError(f"no utterance can be read, such as: {next(iter(results.unread.values()))}")
+        results.rows = list(_rows(predictor.classes, utterances, CLEAN, clean))
         for name in CONDITIONS:
-            changed = DegradedSources(sources, name, predictor.sampling_rate)
-            answers = []
-            for prediction in Answers(predictor, changed):
-                answers.append(prediction.label)
+            degraded = DegradedSources(sources, name, predictor.sampling_rate)
+            labels = []
+            for prediction in Answers(predictor, degraded):
+                labels.append(prediction.label)
                 bar.update()
-            found.rows += _rows(predictor.classes, utterances, name, answers, plain)
-            if changed.too_short:
-                found.too_short[name] = len(changed.too_short)
+            results.rows += _rows(predictor.classes, utterances, name, labels, clean)
+            if degraded.too_short:
+                results.too_short[name] = len(degraded.too_short)
             if name == LOUDER:
-                found.over = len(changed.over)
+                results.over = len(degraded.over)
     order = list(dict.fromkeys(utterance.corpus for utterance in utterances))
-    found.rows.sort(key=lambda row: order.index(row.corpus))
-    return found
+    results.rows.sort(key=lambda row: order.index(row.corpus))
+    return results
 
 
 def _seen(predictor: Predictor, utterances: Sequence[LabelledUtterance]) -> dict[str, list[str]]:
-    """By the ids alone, whatever the data are called: a corpus may lie in a folder of another name."""
-    known, corpora = training_hashes(predictor.model.folder), predictor.model.description["corpora"]
-    found: dict[str, list[str]] = {}
+    """Ids of training utterances by corpus. The name of the data does not matter: a folder may be renamed."""
+    hashes, corpora = training_hashes(predictor.model.folder), predictor.model.description["corpora"]
+    seen: dict[str, list[str]] = {}
     for utterance in utterances:
-        if any(utterance_hash(f"{corpus}/{utterance.source.id}") in known for corpus in corpora):
-            found.setdefault(utterance.corpus, []).append(utterance.source.id)
-    return found
+        if any(utterance_hash(f"{corpus}/{utterance.source.id}") in hashes for corpus in corpora):
+            seen.setdefault(utterance.corpus, []).append(utterance.source.id)
+    return seen
 
 
 def _rows(
     classes: Sequence[str],
     utterances: Sequence[LabelledUtterance],
     condition: str,
-    answers: Sequence[str | None],
-    plain: Sequence[str | None] | None = None,
+    labels: Sequence[str | None],
+    clean: Sequence[str | None] | None = None,
 ) -> Iterator[Row]:
-    """A row a corpus, and of clean recordings also of each gender.
+    """A row for each corpus; of clean recordings also for each gender.
 
     Args:
-        answers: a label each; None: no answer.
-        plain: those on clean recordings.
+        labels: predicted; None: no prediction.
+        clean: labels predicted from clean recordings; None: `labels` are.
     """
+    pairs = enumerate(zip(utterances, labels, strict=True))
+    predicted = [(utterance, label, i) for i, (utterance, label) in pairs if label is not None]
     for corpus in dict.fromkeys(u.corpus for u in utterances):
-        for gender in ("", *GENDERS) if plain is None else ("",):
-            own = [
-                i
-                for i, u in enumerate(utterances)
-                if u.corpus == corpus and gender in ("", u.gender) and answers[i] is not None
-            ]
+        for gender in ("", *GENDERS) if clean is None else ("",):
+            own = [each for each in predicted if each[0].corpus == corpus and gender in ("", each[0].gender)]
             if own:
-                truth, given = (
-                    np.array([classes.index(str(label)) for label in labels])
-                    for labels in ([utterances[i].emotion for i in own], [answers[i] for i in own])
-                )
-                scored = confusion_matrix(truth, given, len(classes))
-                flipped = None if plain is None else math.fsum(answers[i] != plain[i] for i in own) / len(own)
-                yield Row(corpus, gender, condition, len(own), ua(scored), wa(scored), flipped)
+                truth = np.array([classes.index(u.emotion) for u, _, _ in own])
+                answers = np.array([classes.index(label) for _, label, _ in own])
+                scored = confusion_matrix(truth, answers, len(classes))
+                changed = None if clean is None else sum(label != clean[i] for _, label, i in own) / len(own)
+                yield Row(corpus, gender, condition, len(own), ua(scored), wa(scored), changed)

@@ -1,4 +1,4 @@
-"""What a check has found as text, JSON and a picture."""
+"""The results of a robustness evaluation as text, JSON and a picture."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ser.common import write_json, write_text
 from ser.common.output import markdown, markdown_table
 from ser.common.pictures import save_picture
 from ser.common.provenance import provenance
-from ser.inference.check.measure import Check, Row
+from ser.inference.check.measure import CheckResults, Row
 from ser.inference.predictor import Predictor
 
 FILES = ("check.json", "check.md", "check.png")
-NAMED = 3  # of the utterances that a warning is of
+NAMED = 3  # utterances that a warning names
 READING = (
     "UA: mean recall of the classes; WA: share that is right; changed: share of decisions that differ from those on "
     "recordings as they are. Louder and quieter in floating point, never clipped; noise and telephone band at the rate "
@@ -23,41 +23,42 @@ READING = (
 )
 
 
-def remarks(found: Check, utterances: int) -> list[str]:
-    """What the reader must know beside the table; first of all whether the model has seen the data.
+def remarks(results: CheckResults, utterances: int) -> list[str]:
+    """Remarks on the table: first of all whether the model was trained on the data.
 
     Args:
-        found: the check.
+        results: of the check.
         utterances: how many were given.
     """
     lines = []
-    for corpus, ids in found.seen.items():
+    for corpus, ids in results.seen.items():
         names = ", ".join([*ids[:NAMED], *(["..."] if len(ids) > NAMED else [])])
         lines.append(
             f"{corpus}: the model was trained on {len(ids)} of these utterances ({names}): a check on training data is "
             "no check"
         )
-    if found.unread:
-        lines.append(f"{len(found.unread)} of {utterances} utterances could not be read, and do not count")
+    if results.unread:
+        lines.append(f"{len(results.unread)} of {utterances} utterances could not be read, and do not count")
     lines += [
-        f"{name}: {count} utterances are too short for it, and left out" for name, count in found.too_short.items()
+        f"{name}: {count} utterances are too short for it, and left out" for name, count in results.too_short.items()
     ]
-    if found.over:
+    if results.over:
+        read = utterances - len(results.unread)
         lines.append(
-            f"10 dB louder, {found.over} of {utterances - len(found.unread)} utterances would peak above full scale; "
-            "a file of integers would clip them"
+            f"10 dB louder, {results.over} of {read} utterances would peak above full scale; a file of integers would "
+            "clip them"
         )
     return lines
 
 
 def conditions_table(rows: Sequence[Row]) -> str:
-    """Of all corpora, in Markdown."""
-    lines, before = [], ""
+    """A table of all corpora in Markdown."""
+    lines, previous = [], ""
     for row in rows:
         flipped = "" if row.flipped is None else f"{100 * row.flipped:.1f}"
-        corpus = row.corpus if row.corpus != before else ""
+        corpus = row.corpus if row.corpus != previous else ""
         lines.append([corpus, row.name, row.n, f"{100 * row.ua:.1f}", f"{100 * row.wa:.1f}", flipped])
-        before = row.corpus
+        previous = row.corpus
     return markdown_table(
         ["data", "condition", "n", "UA %", "WA %", "changed %"],
         lines,
@@ -65,11 +66,16 @@ def conditions_table(rows: Sequence[Row]) -> str:
     )
 
 
-def write_check(folder: Path, predictor: Predictor, data: Sequence[str], found: Check, lines: Sequence[str]) -> None:
-    """check.json, check.md and check.png.
+def write_check(
+    folder: Path, predictor: Predictor, data: Sequence[str], results: CheckResults, lines: Sequence[str]
+) -> None:
+    """Write check.json, check.md and check.png.
 
     Args:
-        data: as given.
+        folder: to write to.
+        predictor: of the model.
+        data: names of data dirs and manifests.
+        results: of the check.
         lines: of `remarks`.
     """
     description = predictor.model.description
@@ -78,7 +84,7 @@ def write_check(folder: Path, predictor: Predictor, data: Sequence[str], found: 
         "head": predictor.head,
         "classes": list(predictor.classes),
         "data": list(data),
-        **asdict(found),
+        **asdict(results),
         "made_with": provenance(),
     }
     title = f"{description['provenance']['experiment']}, head {predictor.head}"
@@ -86,13 +92,13 @@ def write_check(folder: Path, predictor: Predictor, data: Sequence[str], found: 
     parts = [
         f"# Check of {markdown(title)}",
         notes,
-        conditions_table(found.rows),
+        conditions_table(results.rows),
         "![UA and changed decisions](check.png)",
         READING,
     ]
     write_json(folder / "check.json", values)
     write_text(folder / "check.md", "\n\n".join(part for part in parts if part) + "\n")
-    _draw(found.rows, title, folder / "check.png")
+    _draw(results.rows, title, folder / "check.png")
 
 
 def _draw(rows: Sequence[Row], title: str, path: Path) -> None:
@@ -110,8 +116,8 @@ def _draw(rows: Sequence[Row], title: str, path: Path) -> None:
         places = [names.index(row.name) + (number + 0.5) * height - 0.4 for row in own]
         n = next(row.n for row in own)
         for axes, values in ((left, [r.ua for r in own]), (right, [r.flipped for r in own])):
-            there = [(place, 100 * value) for place, value in zip(places, values, strict=True) if value is not None]
-            bars = axes.barh(*zip(*there, strict=True), height, label=f"{corpus} (n {n})", color=f"C{number}")
+            points = [(place, 100 * value) for place, value in zip(places, values, strict=True) if value is not None]
+            bars = axes.barh(*zip(*points, strict=True), height, label=f"{corpus} (n {n})", color=f"C{number}")
             axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Of the command line."""
+    """Add the options of the command."""
     parser.add_argument("model", type=Path, help="model package")
     parser.add_argument(
         "--seen", nargs="+", metavar="ID", help="<corpus>/<utterance id>: only print of each whether it was trained on"

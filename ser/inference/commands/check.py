@@ -10,7 +10,7 @@ from ser.inference.commands import add_head
 
 
 def arguments(parser: Parser) -> None:
-    """Of the command line."""
+    """Add the options of the command."""
     parser.add_argument("model", type=Path, help="model package, as `ser pack` makes it")
     parser.add_argument(
         "data",
@@ -41,23 +41,23 @@ def run(options: argparse.Namespace) -> int:
     from ser.inference.predict.inputs import scratch
     from ser.inference.predictor import Predictor
 
-    places = [place for place in (options.out, options.model if options.card else None) if place]
-    if not places:
+    folders = [folder for folder in (options.out, options.model if options.card else None) if folder]
+    if not folders:
         raise InputError("nowhere to write to", "--out", "give --out FOLDER, or --card true for the model package")
     torch.set_num_threads(asked_threads() or available_cores())
     predictor = Predictor(open_model(options.model, options.device), options.head)
-    with scratch() as folder:
-        utterances = read_labelled(options.data, predictor.classes, folder)
-        found = check_robustness(predictor, utterances)
-    lines = remarks(found, len(utterances))
-    for error in found.unread.values():
+    with scratch() as temporary:
+        utterances = read_labelled(options.data, predictor.classes, temporary)
+        results = check_robustness(predictor, utterances)
+    lines = remarks(results, len(utterances))
+    for error in results.unread.values():
         print(f"error: {line(error)}", file=sys.stderr)
     for text in lines:
         print(f"warning: {line(text)}", file=sys.stderr)
-    print(conditions_table(found.rows))
-    for place in places:
-        write_check(place, predictor, options.data, found, lines)
+    print(conditions_table(results.rows))
+    for folder in folders:
+        write_check(folder, predictor, options.data, results, lines)
     if options.card:
         write_card(options.model)
         write_sums(options.model, *FILES)
-    return int(bool(found.unread))
+    return int(bool(results.unread))

@@ -9,7 +9,7 @@ from ser.inference.commands import add_head
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Of the command line."""
+    """Add the options of the command."""
     parser.add_argument("model", type=Path, help="model package, as `ser pack` makes it")
     parser.add_argument("file", type=Path, help="audio file")
     parser.add_argument("--out", type=Path, required=True, help="picture to write (.png, .pdf or .svg)")
@@ -30,13 +30,11 @@ def run(options: argparse.Namespace) -> int:
     predictor = Predictor(open_model(options.model), options.head)
     if predictor.statistics:
         kind = predictor.normalisation
-        print(
-            f"warning: trained with {kind} statistics, in place of which those of the training are used",
-            file=sys.stderr,
-        )
-    found = explain(predictor, options.file)
-    best = int(found.posteriors.argmax())
-    answer = f"{predictor.classes[best]} {100 * found.posteriors[best]:.0f} %"
-    draw_explanation(found, predictor, f"{options.file.name}: {answer}", options.out)
+        text = f"warning: trained with {kind} statistics, in place of which those of the training are used"
+        print(text, file=sys.stderr)
+    explanation = explain(predictor, options.file)
+    best = int(explanation.posteriors.argmax())
+    answer = f"{predictor.classes[best]} {100 * explanation.posteriors[best]:.0f} %"
+    draw_explanation(explanation, predictor, f"{options.file.name}: {answer}", options.out)
     print(f"{options.out}: {answer}")
     return 0

@@ -10,7 +10,7 @@ from ser.inference.commands import add_head
 
 
 def arguments(parser: Parser) -> None:
-    """Of the command line."""
+    """Add the options of the command."""
     parser.add_argument("model", type=Path, help="model package")
     parser.add_argument("out", type=Path, help="the graph to write, OUT.onnx; in eight bits OUT.int8.onnx beside it")
     parser.add_argument("--input", choices=["waveform", "spectrum"], default="waveform", help="(default: waveform)")

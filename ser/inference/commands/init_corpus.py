@@ -9,7 +9,7 @@ from ser.common.cli import Parser
 
 
 def arguments(parser: Parser) -> None:
-    """Of the command line."""
+    """Add the options of the command."""
     parser.add_argument("name", help="of the corpus: lower-case letters, digits and _, such as mine")
     parser.add_argument(
         "table", type=Path, help="CSV, TSV or Excel file: a row an utterance, column names in the first"

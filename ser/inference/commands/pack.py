@@ -9,7 +9,7 @@ from ser.common.cli import Parser
 
 
 def arguments(parser: Parser) -> None:
-    """Of the command line."""
+    """Add the options of the command."""
     parser.add_argument(
         "experiment",
         type=Path,
@@ -34,11 +34,11 @@ def run(options: argparse.Namespace) -> int:
     """Write the package and print its scores."""
     from ser.inference.pack import pack
 
-    found = pack(
+    description = pack(
         options.experiment, options.out, options.recipe, options.data, options.dump, options.reference, options.findings
     )
-    print(f"{options.out}: {', '.join(f'{head} ({len(c)} labels)' for head, c in found['heads'].items())}")
-    for head, c in found["calibration"].items():
+    print(f"{options.out}: {', '.join(f'{head} ({len(c)} labels)' for head, c in description['heads'].items())}")
+    for head, c in description["calibration"].items():
         print(
             f"{head}: UA {100 * c['ua']:.1f} % on validation (n {c['n']}), temperature {c['temperature']:.2f}, "
             f"calibration error {100 * c['ece_before']:.1f} % before and {100 * c['ece_after']:.1f} % after"

@@ -25,7 +25,7 @@ SOME_FAILED, SOME_LEFT_OUT = 1, 3  # exit codes
 
 
 def arguments(parser: Parser) -> None:
-    """Of the command line."""
+    """Add the options of the command."""
     parser.add_argument("model", type=Path, help="model package (`ser pack`), or a graph of one (`ser export`, .onnx)")
     parser.add_argument(
         "inputs",

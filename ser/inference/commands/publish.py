@@ -9,7 +9,7 @@ from ser.common.cli import Parser
 
 
 def arguments(parser: Parser) -> None:
-    """Of the command line."""
+    """Add the options of the command."""
     parser.add_argument("model", type=Path, help="model package, as `ser pack` makes it")
     parser.add_argument("out", type=Path, help="folder to write, ready for a model hub")
     parser.add_argument("--name", required=True, metavar="OWNER/NAME", help="on the hub")

@@ -1,4 +1,4 @@
-"""A model as one ONNX graph, from a waveform or a log-spectrum to posteriors, and what it is worth in eight bits."""
+"""Export of a model as an ONNX graph, from a waveform or a log-spectrum to posteriors, also in eight bits."""
 
 from __future__ import annotations
 
@@ -27,28 +27,29 @@ from ser.inference.predict.sound import read_mono
 from ser.inference.predictor import Predictor, Statistics
 
 INPUTS = ("waveform", "spectrum")
-# Inputs that need not be given, where the normalisation is by speaker or corpus: mean and deviation of the group.
+# Optional inputs of models that are normalised by speaker or corpus: mean and deviation of the group.
 STATISTICS = ("group_mean", "group_deviation")
 OPSET = 17
-# How far the posteriors of a graph may be from those of predict.
+# Largest allowed difference between the posteriors of a graph and those of predict.
 TOLERANCE = 1e-4
-# Seconds and batch sizes that are compared before a graph is written; further rows are
-# shorter by a quarter each. In less audio the rounding of features to two bytes shows, by a few values a frame that
-# fall to the other side.
+# Seconds and batch sizes of the comparison before a graph is written; each further row is shorter by a quarter. In
+# shorter audio the rounding of features to two bytes makes a difference, by the few values that round the other way.
 LENGTHS, BATCHES = (1.0, 2.2, 4.3), (1, 3)
 
 
 def export(predictor: Predictor, kind: str, path: Path) -> float:
-    """Write the graph, after comparing its answers in onnxruntime with those of predict.
+    """Write the graph, after a comparison of its posteriors in onnxruntime with those of predict.
 
     Args:
+        predictor: of the model.
         kind: of INPUTS.
+        path: of the graph.
 
     Returns:
-        By how much posteriors differ at most.
+        The largest difference between posteriors.
 
     Raises:
-        InputError: onnx or onnxruntime is not there, or the answers differ.
+        InputError: onnx or onnxruntime is not installed, or the posteriors differ.
     """
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
@@ -59,38 +60,35 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
     time = {"waveform": "samples", "spectrum": "frames"}[kind]
     example = torch.zeros(2, 8192) if kind == "waveform" else torch.zeros(2, 64, predictor.frontend.width)
     with atomic_path(path) as temporary:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), _suppress_output():
             torch.onnx.export(
                 PredictorGraph(predictor, kind).eval(),
                 (example, torch.tensor([example.shape[1], 50])),
                 str(temporary),
-                dynamo=False,  # the other one holds lengths fast, and takes fifty times as long
+                dynamo=False,  # the other exporter fixes lengths, and takes fifty times as long
                 opset_version=OPSET,
                 input_names=[kind, "lengths"],
                 output_names=["posteriors"],
                 dynamic_axes={kind: {0: "batch", 1: time}, "lengths": {0: "batch"}, "posteriors": {0: "batch"}},
             )
         graph = onnx.load(temporary)
-        for name in {one.name for one in graph.graph.initializer} & set(STATISTICS):  # which may be given then
+        for name in {constant.name for constant in graph.graph.initializer} & set(STATISTICS):  # as optional inputs
             shape = [predictor.frontend.width]
             graph.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
         onnx.helper.set_model_props(graph, _metadata(predictor, kind))
         onnx.save(graph, temporary)
         difference = ExportedGraph(predictor, temporary).largest_difference()
         if not difference <= TOLERANCE:
-            raise InputError(
-                f"not written, for in onnxruntime its posteriors differ by {difference:.1g} from those of predict",
-                path,
-                "install the versions that constraints.txt names",
-            )
+            what = f"not written, for in onnxruntime its posteriors differ by {difference:.1g} from those of predict"
+            raise InputError(what, path, "install the versions that constraints.txt names")
     return difference
 
 
 def quantise(path: Path, out: Path) -> None:
-    """Write a graph with weights in eight bits, and activations in as many where they meet these.
+    """Write a graph with weights in eight bits, and the activations that they are multiplied with.
 
-    Fourier transform and mel bands stay as they are. Activations are scaled by the greatest in the batch, so answers
-    depend on what else is in it.
+    Fourier transform and mel bands stay in 32 bits. Activations are scaled by the greatest in the batch, so posteriors
+    depend on the batch.
 
     Args:
         path: of the graph.
@@ -101,15 +99,15 @@ def quantise(path: Path, out: Path) -> None:
 
     nodes = onnx.load(path).graph.node
     analysis = [node.name for node in nodes if any(name.endswith(ANALYSIS) for name in node.input)]
-    with atomic_path(out) as temporary, _quiet():
+    with atomic_path(out) as temporary, _suppress_output():
         # Not signed: ConvInteger is three times as slow with these as in 32 bits.
         quantize_dynamic(path, temporary, weight_type=QuantType.QUInt8, nodes_to_exclude=analysis)
 
 
 def _metadata(predictor: Predictor, kind: str) -> dict[str, str]:
-    """Metadata of the file: texts, JSON where it is more than a word."""
+    """Metadata of the file: texts, or JSON."""
     description = predictor.model.description
-    found: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "labels": list(predictor.classes),
         "head": predictor.head,
         "input": kind,
@@ -123,14 +121,14 @@ def _metadata(predictor: Predictor, kind: str) -> dict[str, str]:
         "licences": {corpus: about.get("licence") for corpus, about in description.get("corpora", {}).items()},
         "provenance": description.get("provenance"),
     }
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
 
 
 class ExportedGraph:
-    """A graph of a model, in onnxruntime on the CPU with as many threads as torch has, beside predict.
+    """The graph of a model in onnxruntime, on the CPU with as many threads as torch has.
 
-    Samples are float32, (samples,) each, at the model's rate; statistics are of the speaker or corpus, None: the
-    training's; posteriors are (batch, classes).
+    Samples are float32, (samples,) each, at the model's rate; statistics are of the speaker or corpus, None: those of
+    training; posteriors are (batch, classes).
     """
 
     def __init__(self, predictor: Predictor, path: Path) -> None:
@@ -138,7 +136,7 @@ class ExportedGraph:
         self.kind: str = self.session.get_inputs()[0].name
 
     def posteriors(self, samples: Sequence[np.ndarray], statistics: Statistics | None = None) -> np.ndarray:
-        """By the graph, rows padded to one batch.
+        """Posteriors of rows, padded to one batch.
 
         Args:
             samples: of each row.
@@ -149,26 +147,26 @@ class ExportedGraph:
         x = np.zeros((len(rows), lengths.max(), *rows[0].shape[1:]), np.float32)
         for padded, row in zip(x, rows, strict=True):
             padded[: len(row)] = row
-        given = dict(zip(STATISTICS, statistics or (), strict=False))
-        return np.asarray(self.session.run(["posteriors"], {self.kind: x, "lengths": lengths, **given})[0])
+        inputs = {self.kind: x, "lengths": lengths, **dict(zip(STATISTICS, statistics or (), strict=False))}
+        return np.asarray(self.session.run(["posteriors"], inputs)[0])
 
     def largest_difference(self) -> float:
-        """Between the posteriors and those of predict, of noise that swells, in several lengths and batches."""
-        rng, rate, found = np.random.default_rng(0), self.predictor.sampling_rate, []
+        """Largest difference from the posteriors of predict, for swelling noise of several lengths and batch sizes."""
+        rng, rate, differences = np.random.default_rng(0), self.predictor.sampling_rate, []
         for size in BATCHES:
             for seconds in LENGTHS:
                 samples = []
                 for row in range(size):
                     swell = np.sin(np.linspace(0.1, 9, int(seconds * rate * (1 - row / 4)))) ** 2
                     samples.append((rng.normal(0, 0.2, len(swell)) * swell).astype(np.float32))
-                found.append(self.posteriors(samples) - predict_posteriors(self.predictor, samples))
-        return max(float(np.abs(values).max()) for values in found)
+                differences.append(self.posteriors(samples) - predict_posteriors(self.predictor, samples))
+        return max(float(np.abs(values).max()) for values in differences)
 
 
 def predict_posteriors(
     predictor: Predictor, samples: Sequence[np.ndarray], statistics: Statistics | None = None
 ) -> np.ndarray:
-    """Posteriors by predict.
+    """Posteriors of predict.
 
     Args:
         predictor: of the model.
@@ -179,7 +177,7 @@ def predict_posteriors(
 
 
 def compare_graphs(predictor: Predictor, graphs: Sequence[Path], data_dir: Path) -> list[dict[str, Any]]:
-    """Scores of predict and of graphs on a Kaldi data dir, its utterances one by one, and its speakers known to all.
+    """Scores of predict and of graphs on a Kaldi data dir, utterance by utterance, with statistics of its speakers.
 
     Args:
         predictor: of the model.
@@ -187,42 +185,39 @@ def compare_graphs(predictor: Predictor, graphs: Sequence[Path], data_dir: Path)
         data_dir: a Kaldi data dir with utt2emo.
 
     Returns:
-        A row each: name, MB, ua, wa, n, and the largest difference of a posterior from that of predict.
+        For each: name, MB, ua, wa, n, and worst, the largest difference from a posterior of predict.
 
     Raises:
-        InputError: no such data dir, an utterance that cannot be read, or a label that is none of the model's.
+        InputError: no such data dir, an utterance that cannot be read, or a label that the model does not know.
     """
     exported = [ExportedGraph(predictor, path) for path in graphs]
     names = ["predict", *map(str, graphs)]
     labelled = read_labelled([str(data_dir)], predictor.classes, data_dir)
-    targets = np.array([predictor.classes.index(one.emotion) for one in labelled])
+    targets = np.array([predictor.classes.index(utterance.emotion) for utterance in labelled])
     by_speaker = predictor.normalisation == "speaker"
     utterances = [
-        (one.source.speaker if by_speaker else one.corpus, read_mono(one.source, predictor.sampling_rate))
-        for one in labelled
+        (each.source.speaker if by_speaker else each.corpus, read_mono(each.source, predictor.sampling_rate))
+        for each in labelled
     ]
     known = utterances if predictor.statistics else []
     statistics = predictor.group_statistics_of((group, predictor.frames(samples)) for group, samples in known)
-    found = []
+    by_utterance = []
     for group, samples in progress(utterances, text="test", unit="utt"):
         own = statistics.get(group)
-        found.append(
-            [predict_posteriors(predictor, [samples], own)[0], *(g.posteriors([samples], own)[0] for g in exported)]
-        )
-    rows, right = [], np.array([each[0] for each in found])
-    for number, name in enumerate(names):
-        posteriors = np.array([each[number] for each in found])
-        scored = confusion_matrix(targets, posteriors.argmax(1), len(predictor.classes))
-        size = (Path(name) if number else predictor.model.folder / WEIGHTS).stat().st_size
-        worst = float(np.abs(posteriors - right).max())
+        by_graph = (graph.posteriors([samples], own)[0] for graph in exported)
+        by_utterance.append([predict_posteriors(predictor, [samples], own)[0], *by_graph])
+    rows, posteriors = [], np.array(by_utterance)  # (utterances, predict and graphs, classes)
+    for number, (name, path) in enumerate(zip(names, [predictor.model.folder / WEIGHTS, *graphs], strict=True)):
+        scored = confusion_matrix(targets, posteriors[:, number].argmax(1), len(predictor.classes))
+        worst = float(np.abs(posteriors[:, number] - posteriors[:, 0]).max())
         row = {"ua": ua(scored), "wa": wa(scored), "n": len(targets), "worst": worst}
-        rows.append({"name": name, "MB": size / 1e6, **row})
+        rows.append({"name": name, "MB": path.stat().st_size / 1e6, **row})
     return rows
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what exporter and quantiser print for their developers."""
+def _suppress_output() -> Iterator[None]:
+    """Suppress what exporter and quantiser print for their developers."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()):

@@ -1,4 +1,4 @@
-"""What predict does as tensor operations alone, so that it can be written down as a graph."""
+"""The predictor in tensor operations alone, for export as a graph."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from ser.inference.predictor import Predictor
 
 
 class PredictorGraph(nn.Module):
-    """What `Predictor` does, from samples or log-spectrum on, of a padded batch and in tensor operations alone.
+    """`Predictor` for a padded batch of samples or log-spectra, without resampling and mixing of channels.
 
-    Not in it: resampling and mixing down of channels.
-    Where the normalisation is by speaker or corpus, the training's statistics are in it as group_mean and
-    group_deviation, (bins,) each.
+    With normalisation by speaker or corpus it holds the statistics of training as group_mean and group_deviation,
+    (bins,) each.
 
     Args:
         kind: "waveform": (batch, samples) and (batch,) samples; "spectrum": (batch, frames, bins) and (batch,) frames.
@@ -50,7 +49,7 @@ class PredictorGraph(nn.Module):
 
 
 def rounded(x: Tensor, lengths: Tensor) -> Tensor:
-    """As `ser.features.as_stored` rounds them to two bytes, each row by its own least and greatest value.
+    """Features rounded to two bytes as by `ser.features.as_stored`, each row by its least and greatest value.
 
     Args:
         x: (batch, frames, width).
