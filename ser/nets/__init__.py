@@ -1,4 +1,4 @@
-"""Prep block, temporal block, attention pooling, heads; ensembles of these, and SVMs."""
+"""Networks of pre-net, temporal block, pooling and heads; ensembles of these; SVMs."""
 
 from ser.nets.ensemble import Ensemble
 from ser.nets.network import SpeechEmotionNetwork, build

@@ -1,9 +1,11 @@
-"""Residual adapters: a few weights a corpus inside a trunk that all share."""
+"""Residual adapters: a few weights for each corpus in a shared trunk."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from ser.frontends.preprocess import valid_mask
 
 
 class Adapter(nn.Module):
@@ -12,7 +14,7 @@ class Adapter(nn.Module):
     `up` starts at 0, so a new adapter is the identity. Each vector is changed on its own, so padding reaches no frame.
 
     Args:
-        size: features a vector.
+        size: features of a vector.
         bottleneck: features between `down` and `up`.
     """
 
@@ -29,9 +31,7 @@ class Adapter(nn.Module):
         """(batch, size) or (batch, frames, size) to the same shape.
 
         Args:
-            lengths: (batch,); with them frames beyond the length become 0, which a TDNN that follows counts on.
+            lengths: (batch,); frames beyond the length become 0, as a TDNN after it needs. None: no frames are padding.
         """
         y = x + self.up(torch.relu(self.down(self.norm(x))))
-        if lengths is None:
-            return y
-        return y * (torch.arange(y.shape[1], device=y.device) < lengths[:, None])[..., None]
+        return y if lengths is None else y * valid_mask(y, lengths)[..., None]

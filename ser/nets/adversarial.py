@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class GradientReversal(torch.autograd.Function):
-    """Identity, whose gradient is -weight times the one that comes."""
+    """Identity, whose gradient is multiplied by -weight."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: float) -> Tensor:
@@ -23,7 +23,7 @@ class GradientReversal(torch.autograd.Function):
 
 
 def reverse_gradient(x: Tensor, weight: float) -> Tensor:
-    """x as it is, of any shape; what is below learns to raise the loss of what is above, `weight` times as fast."""
+    """x, of any shape. Layers before it learn to raise the loss of layers after it, `weight` times as fast."""
     return GradientReversal.apply(x, weight)
 
 
@@ -31,13 +31,13 @@ def weight_at(progress: float) -> float:
     """2 / (1 + exp(-10 p)) - 1 (Ganin et al. 2016, section 5.2): 0 at the start, near 1 from a half on.
 
     Args:
-        progress: share of the training that is done, 0 to 1.
+        progress: finished share of the training, 0 to 1.
     """
     return 2 / (1 + math.exp(-10 * progress)) - 1
 
 
 class DomainHead(nn.Module):
-    """Tells the corpus (or the speaker) from a pooled vector that learns to hide it: one hidden layer, in float32.
+    """Classifier of corpus or speaker with one hidden layer and a reversed gradient, in float32.
 
     Args:
         size: features of the vector, and of the hidden layer.

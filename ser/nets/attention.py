@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ser.common import InputError
 
-# Frames that are attended from at a time, unless the context is longer: short rows make slow products.
+# Queries of a block at least, for matrix products of short rows are slow.
 BLOCK = 16
 
 
@@ -40,12 +40,12 @@ class RestrictedSelfAttention(nn.Module):
         """(batch, frames, in_size) and (batch,) lengths to (batch, frames, size), 0 beyond the length."""
         frames = x.shape[1]
         x = torch.relu(self.inner(functional.pad(x, (0, 0, 0, -frames % self.block))))
-        own = torch.arange(x.shape[1], device=x.device)
-        other = own[:, None] + torch.arange(-self.context, self.context + 1, device=x.device)
-        there = ((other >= 0) & (other < lengths[:, None, None])).unflatten(1, (-1, 1, self.block))
+        queries = torch.arange(x.shape[1], device=x.device)
+        keys = queries[:, None] + torch.arange(-self.context, self.context + 1, device=x.device)
+        valid = ((keys >= 0) & (keys < lengths[:, None, None])).unflatten(1, (-1, 1, self.block))
         for layer in self.layers:
-            x = layer(x, there)
-        return (x * (own < lengths[:, None])[..., None])[:, :frames]
+            x = layer(x, valid)
+        return (x * (queries < lengths[:, None])[..., None])[:, :frames]
 
 
 class Layer(nn.Module):
@@ -64,21 +64,21 @@ class Layer(nn.Module):
         self.project = nn.Linear(size, sum(self.parts))
         self.out = nn.Linear(size + self.parts[3], size)
 
-    def forward(self, x: Tensor, there: Tensor) -> Tensor:
-        """(batch, frames, size), whole blocks; there: (batch, blocks, 1, b, offsets), all False for some padding."""
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """(batch, frames, size), of whole blocks; valid: (batch, blocks, 1, b, offsets), False for keys in padding."""
         query, key, value, bias = self.project(self.norm(x)).split(self.parts, 2)
         query, bias = (self._blocks(y, 0).transpose(3, 4) for y in (query, bias))
         key, value = (self._blocks(y, self.context) for y in (key, value))
         scores = by_offset(query * self.scale @ key, 2 * self.context + 1).float() + bias
-        weights = scores.masked_fill(~there, torch.finfo(scores.dtype).min).softmax(4).to(value.dtype)
-        found = torch.cat([by_frame(weights) @ value.transpose(3, 4), weights], dim=4)
-        return x + self.out(torch.relu(found).transpose(2, 3).flatten(3).flatten(1, 2))
+        weights = scores.masked_fill(~valid, torch.finfo(scores.dtype).min).softmax(4).to(value.dtype)
+        attended = torch.cat([by_frame(weights) @ value.transpose(3, 4), weights], dim=4)
+        return x + self.out(torch.relu(attended).transpose(2, 3).flatten(3).flatten(1, 2))
 
     def _blocks(self, x: Tensor, context: int) -> Tensor:
-        """(batch, frames, n) to blocks and what is around them, (batch, blocks, heads, n / heads, b + 2 context)."""
+        """(batch, frames, n) to blocks with their context, (batch, blocks, heads, n / heads, b + 2 context)."""
         width, frames = self.block + 2 * context, x.shape[1]
         x = functional.pad(x, (0, 0, context, context)).unflatten(2, (self.heads, -1))
-        if torch.onnx.is_in_onnx_export():  # which holds the number of blocks of an unfold fast
+        if torch.onnx.is_in_onnx_export():  # an exported unfold has a fixed number of blocks
             rows = torch.arange(0, frames, self.block)[:, None] + torch.arange(width)
             return x[:, rows].permute(0, 1, 3, 4, 2)
         return x.unfold(1, width, self.block)

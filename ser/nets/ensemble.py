@@ -1,4 +1,4 @@
-"""Several networks that answer as one: the mean of their posteriors."""
+"""Ensembles of networks: the mean of their posteriors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ser.nets.network import Answering, SpeechEmotionNetwork
 
 
 class Ensemble(Answering):
-    """Networks of equal input and equal heads, whose posteriors are averaged.
+    """Networks with the same input and heads, whose posteriors are averaged.
 
     Args:
-        members: at least one; encoders, poolings and sizes may differ.
+        members: at least one; their encoders, poolings and sizes may differ.
     """
 
     def __init__(self, members: Sequence[SpeechEmotionNetwork]) -> None:
@@ -25,13 +25,13 @@ class Ensemble(Answering):
         self.pooled_sizes = [member.pooled_size for member in members]
 
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """The pooled vectors of all members, side by side."""
+        """The pooled vectors of all members, concatenated."""
         return torch.cat([member.embed(features, lengths) for member in self._networks()], dim=1)
 
     def posteriors(self, pooled: Tensor, head: str, corpus: str) -> Tensor:
         parts = pooled.split(self.pooled_sizes, dim=1)
-        found = [member.posteriors(part, head, corpus) for member, part in zip(self._networks(), parts, strict=True)]
-        return torch.stack(found).mean(0)
+        members = zip(self._networks(), parts, strict=True)
+        return torch.stack([member.posteriors(part, head, corpus) for member, part in members]).mean(0)
 
     def head_adapter_pairs(self) -> dict[str, tuple[str, str]]:
         return self._networks()[0].head_adapter_pairs()

@@ -25,7 +25,7 @@ def log_posteriors(
     network is left in evaluation mode.
 
     Args:
-        chosen: indices of the utterances that are wanted, rising; None: all.
+        chosen: indices of utterances, in ascending order; None: all.
     """
     network.eval()
     indices = np.arange(len(dataset)) if chosen is None else chosen

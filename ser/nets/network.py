@@ -1,4 +1,4 @@
-"""The network of da Silva et al. (2020): one trunk, one linear head a task."""
+"""The network of da Silva et al. (2020): one trunk, and a linear head for each task."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ser.nets.adapter import Adapter
 from ser.nets.adversarial import DomainHead
 from ser.nets.fast import Dropout
 
-# Temporal blocks that take the features directly (da Silva et al. 2020).
-WITHOUT_PREP = {"tdnn", "nin", "attention"}
+# Temporal blocks without a pre-net (da Silva et al. 2020).
+WITHOUT_PRENET = {"tdnn", "nin", "attention"}
 
 
 class Answering(nn.Module):
-    """What a model answers by: heads over pooled vectors.
+    """Heads over pooled vectors: the interface of networks, ensembles and SVMs.
 
     Attributes:
         classes: head name -> its class list, in the order of its outputs.
@@ -31,9 +31,9 @@ class Answering(nn.Module):
     classes: dict[str, tuple[str, ...]]
 
     def head_adapter_pairs(self) -> dict[str, tuple[str, str]]:
-        """What may answer: its name -> (head, corpus whose adapter is used).
+        """Name -> (head, corpus whose adapter is used).
 
-        A name is that of a head; or, where one head serves all and each corpus has an adapter, of a corpus.
+        Names are those of heads; if one head serves all corpora and each has an adapter, those of corpora.
         """
         return {head: (head, head) for head in self.classes}
 
@@ -42,34 +42,34 @@ class Answering(nn.Module):
         raise NotImplementedError
 
     def posteriors(self, pooled: Tensor, head: str, corpus: str) -> Tensor:
-        """Pooled vectors to posteriors of one head, (batch, classes)."""
+        """Posteriors of one head, (batch, classes), from pooled vectors."""
         raise NotImplementedError
 
     def average(self, pooled: Tensor, pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> Tensor:
-        """Mean over (head, corpus) pairs of their posteriors of some classes, (batch, classes), rows that sum to 1.
+        """Mean posteriors of (head, corpus) pairs, (batch, classes), in rows that sum to 1.
 
-        A head that does not know a class gives it 0; what it gives to others than `classes` is left out.
+        A head that does not know a class gives it 0; its posteriors of classes outside `classes` are left out.
         """
-        answers = [(self.classes[head], self.posteriors(pooled, head, corpus)) for head, corpus in pairs]
-        found = []
-        for names, posteriors in answers:
-            # (classes of the head, classes), one where the names are the same.
-            same = [[float(one == other) for other in classes] for one in names]
-            found.append(posteriors @ torch.tensor(same).to(posteriors.device))
-        total = torch.stack(found).sum(0)
+        parts = []
+        for head, corpus in pairs:
+            posteriors = self.posteriors(pooled, head, corpus)
+            # (classes of the head, classes), 1 for equal names.
+            same = [[float(one == other) for other in classes] for one in self.classes[head]]
+            parts.append(posteriors @ torch.tensor(same).to(posteriors.device))
+        total = torch.stack(parts).sum(0)
         return total / total.sum(1, keepdim=True)
 
 
 class SpeechEmotionNetwork(Answering):
-    """Normalise, layers that are trained, layer weights, pre-net (not before a TDNN), encoder, pooling, heads.
+    """Global CMVN, trained front-end layers, layer weights, pre-net (not before a TDNN), encoder, pooling, heads.
 
     Args:
-        bins: features a frame, those of all layers of the front end.
+        bins: features of a frame, of all layers of the front end.
         layers: of the front end.
-        front: the layers of the front end that are trained, as of `Frontend.trainable`; None where it is frozen.
+        front: trained layers of the front end, as of `Frontend.trainable`; None: it is frozen.
         heads: head name -> its class list, in the order of its outputs.
-        corpora: those that get an adapter of their own, where the settings ask for adapters.
-        auxiliaries: heads that only training uses: "gender", "domain" (which corpus, behind a reversed gradient).
+        corpora: each gets an adapter, if the settings ask for adapters.
+        auxiliaries: heads for training alone: "gender", "domain" (the corpus, with a reversed gradient).
     """
 
     mean: Tensor
@@ -96,7 +96,7 @@ class SpeechEmotionNetwork(Answering):
         prep: list[nn.Module] = []
         self.layer_weights = LayerWeights(layers) if layers > 1 and config.layers == "weighted" else None
         size = bins if self.layer_weights is None else bins // layers
-        for _ in range(0 if temporal in WITHOUT_PREP else config.prep_layers):
+        for _ in range(0 if temporal in WITHOUT_PRENET else config.prep_layers):
             prep += [nn.Linear(size, config.prep_size), nn.ReLU(), Dropout(config.prep_dropout)]
             size = config.prep_size
         self.prep = nn.Sequential(*prep)
@@ -117,12 +117,12 @@ class SpeechEmotionNetwork(Answering):
         self.domain = DomainHead(size, len(corpora)) if "domain" in auxiliaries else None
 
     def head_of(self, corpus: str) -> str:
-        """The head that classifies a corpus: its own, or the one that serves all."""
+        """The head of a corpus: its own, or the one that serves all."""
         return UNIFIED if UNIFIED in self.classes else corpus
 
     @property
     def some_idle(self) -> bool:
-        """Whether a batch, which is of one corpus, may leave heads or adapters idle."""
+        """Whether a batch, which is of one corpus, may leave heads or adapters without a gradient."""
         return len(self.heads) > 1 or len(self.adapters) > 1 or self.gender is not None
 
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
@@ -130,17 +130,15 @@ class SpeechEmotionNetwork(Answering):
         return self.regularised(self.pooled(features, lengths))
 
     def pooled(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """The same before batch normalisation and dropout."""
-        found: Tensor = self.pooling(*self.frames(features, lengths))
-        return found.float()
+        """Pooled vectors before batch normalisation and dropout, float32, (batch, pooled)."""
+        return cast(Tensor, self.pooling(*self.frames(features, lengths))).float()
 
     def regularised(self, pooled: Tensor) -> Tensor:
-        """Pooled vectors after batch normalisation and dropout, where the settings ask for these, (batch, pooled)."""
-        found: Tensor = self.head_dropout(self.pooled_norm(pooled))
-        return found
+        """Pooled vectors after batch normalisation and dropout, if the settings ask for these, (batch, pooled)."""
+        return cast(Tensor, self.head_dropout(self.pooled_norm(pooled)))
 
     def frames(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The same to what is pooled, (batch, frames, size), and its lengths."""
+        """The frames that are pooled, (batch, frames, size), and their lengths."""
         x = (features - self.mean) / self.deviation * valid_mask(features, lengths)[..., None]
         if self.front is not None:
             x, lengths = self.front(x, lengths)
@@ -150,11 +148,11 @@ class SpeechEmotionNetwork(Answering):
         return self.dropout(self.temporal(self.prep(x), lengths)), lengths
 
     def forward(self, features: Tensor, lengths: Tensor, head: str, corpus: str) -> Tensor:
-        """Logits of one head, float32, (batch, classes)."""
+        """Logits of one head, float32, (batch, classes), with the adapter of the corpus if it has one."""
         return self.classify(self.embed(features, lengths), head, corpus)
 
     def classify(self, pooled: Tensor, head: str, corpus: str) -> Tensor:
-        """Pooled vectors to logits of one head, through the adapter of the corpus where it has one."""
+        """Pooled vectors to logits of one head, with the adapter of the corpus if it has one."""
         with torch.autocast(pooled.device.type, enabled=False):
             if corpus in self.adapters:
                 pooled = self.adapters[corpus](pooled)
@@ -170,9 +168,9 @@ class SpeechEmotionNetwork(Answering):
 
 
 class LayerWeights(nn.Module):
-    """Layers of a pretrained front end as one: their sum, weighted by a softmax over learned scalars, even at first.
+    """Weighted sum of the layers of a pretrained front end (Yang et al. 2021, SUPERB).
 
-    Yang et al. (2021), SUPERB.
+    Weights are a softmax over learned scalars, and equal before training.
     """
 
     def __init__(self, layers: int) -> None:
@@ -182,7 +180,7 @@ class LayerWeights(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, frames, layers * dim), layers side by side, to (batch, frames, dim)."""
         weights = torch.softmax(self.scores, dim=0)
-        # Not by unflatten, which ONNX export writes with the batch and frames of its example.
+        # No unflatten: ONNX export would fix the batch size and frames of its example.
         return (x.reshape(*x.shape[:2], len(weights), -1) * weights[:, None]).sum(2)
 
 

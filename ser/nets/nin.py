@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ser.common import InputError
+from ser.frontends.preprocess import valid_mask
 
 
 class NetworkInNetwork(nn.Module):
@@ -41,7 +42,7 @@ class NetworkInNetwork(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(batch, frames, in_size), 0 beyond the (batch,) lengths, to (batch, frames, size), 0 there too."""
         batch, frames = x.shape[:2]
-        mask = (torch.arange(frames, device=x.device) < lengths[:, None]).flatten()[:, None, None]
+        mask = valid_mask(x, lengths).flatten()[:, None, None]
         for convolution, hidden, outer in zip(self.layers, self.hidden, self.outer, strict=True):
             # Channels last is the layout of x already (see TDNN), and blocks of a frame are views of it.
             y = torch.relu(convolution(x.transpose(1, 2)[:, :, None, :]))

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ser.frontends.preprocess import valid_mask
+
 
 class AttentionPooling(nn.Module):
     """a_t = softmax_t(u . x_t); mean = sum a_t x_t; variance = sum a_t x_t^2 - mean^2, clamped at 0. In float32.
@@ -27,19 +29,15 @@ class AttentionPooling(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(batch, frames, size) and (batch,) lengths of at least 1 to (batch, out_size)."""
         with torch.autocast(x.device.type, enabled=False):
-            padding = _padding(x, lengths)
+            padding = ~valid_mask(x, lengths)
             if torch.is_grad_enabled():
                 return cast(Tensor, Pooled.apply(x, self.attention.weight, padding, self.variance))
             return _pooled(x.float(), self.attention.weight, padding, self.variance)[0]
 
     def weights(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The a_t, (batch, frames): 0 beyond the length, and 1 in sum."""
+        """The weights a_t, (batch, frames): 0 beyond the length, with sum 1."""
         with torch.autocast(x.device.type, enabled=False):
-            return _weights(x.float(), self.attention.weight, _padding(x, lengths)).squeeze(1)
-
-
-def _padding(x: Tensor, lengths: Tensor) -> Tensor:
-    return torch.arange(x.shape[1], device=x.device) >= lengths[:, None]
+            return _weights(x.float(), self.attention.weight, ~valid_mask(x, lengths)).squeeze(1)
 
 
 def _weights(frames: Tensor, attention: Tensor, padding: Tensor) -> Tensor:
@@ -49,7 +47,7 @@ def _weights(frames: Tensor, attention: Tensor, padding: Tensor) -> Tensor:
 
 
 def _pooled(frames: Tensor, attention: Tensor, padding: Tensor, variance: bool) -> tuple[Tensor, list[Tensor]]:
-    """What is pooled, (batch, out_size); weights, mean and, with variance, what it is before it is clamped."""
+    """Pooled vectors, (batch, out_size), and for the gradient: weights, mean and the variance before it is clamped."""
     weights = _weights(frames, attention, padding)
     mean = torch.bmm(weights, frames)
     if not variance:
@@ -59,32 +57,32 @@ def _pooled(frames: Tensor, attention: Tensor, padding: Tensor, variance: bool) 
 
 
 class Pooled(torch.autograd.Function):
-    """The pooling with a gradient of its own, which passes over the frames a third as often as that of its parts."""
+    """The pooling with its own gradient, which reads the frames a third as often as automatic differentiation."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, attention: Tensor, padding: Tensor, variance: bool) -> Tensor:
-        pooled, found = _pooled(x.float(), attention, padding, variance)
-        ctx.save_for_backward(x, attention, *found)
+        pooled, saved = _pooled(x.float(), attention, padding, variance)
+        ctx.save_for_backward(x, attention, *saved)
         return pooled
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, attention, weights, mean, *spread = ctx.saved_tensors
         frames = x.float()
-        towards = gradients[0][:, None, : mean.shape[2]]
+        grad_mean = gradients[0][:, None, : mean.shape[2]]
         if spread:
-            of_square = gradients[0][:, None, mean.shape[2] :] * (spread[0] >= 0)
-            towards = towards - 2 * mean * of_square
-        of_weights = torch.bmm(towards, frames.transpose(1, 2))
+            grad_square = gradients[0][:, None, mean.shape[2] :] * (spread[0] >= 0)
+            grad_mean = grad_mean - 2 * mean * grad_square
+        grad_weights = torch.bmm(grad_mean, frames.transpose(1, 2))
         if spread:
-            of_weights += torch.bmm(of_square, frames.square().transpose(1, 2))
-        of_scores = weights * (of_weights - (weights * of_weights).sum(2, keepdim=True))
-        both = torch.cat([weights, of_scores], dim=1).transpose(1, 2)
-        of_frames = torch.bmm(both, torch.cat([towards, attention.expand_as(towards)], dim=1))
-        of_attention = of_scores.reshape(1, -1) @ frames.flatten(0, 1)
+            grad_weights += torch.bmm(grad_square, frames.square().transpose(1, 2))
+        grad_scores = weights * (grad_weights - (weights * grad_weights).sum(2, keepdim=True))
+        both = torch.cat([weights, grad_scores], dim=1).transpose(1, 2)
+        grad_frames = torch.bmm(both, torch.cat([grad_mean, attention.expand_as(grad_mean)], dim=1))
+        grad_attention = grad_scores.reshape(1, -1) @ frames.flatten(0, 1)
         if spread:
-            of_frames.addcmul_(frames * (2 * of_square), weights.transpose(1, 2))
-        return of_frames.to(x.dtype), of_attention, None, None
+            grad_frames.addcmul_(frames * (2 * grad_square), weights.transpose(1, 2))
+        return grad_frames.to(x.dtype), grad_attention, None, None
 
 
 mean = partial(AttentionPooling, variance=False)

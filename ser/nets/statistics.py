@@ -7,16 +7,18 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ser.frontends.preprocess import valid_mask
+
 LEAST_VARIANCE = 1e-6  # under the root, whose slope at 0 is infinite
 
 
 class StatisticsPooling(nn.Module):
-    """Mean over the frames of an utterance, and their standard deviation where wanted. In float32.
+    """Mean over the frames of an utterance, with or without their standard deviation. In float32.
 
     Args:
-        size: values a frame.
+        size: values of a frame.
         deviation: whether the deviation is appended to the mean.
-        hidden: units of the attention that weighs frames; 0: all weigh the same.
+        hidden: units of the attention over frames; 0: all frames have the same weight.
     """
 
     def __init__(self, size: int, deviation: bool, hidden: int = 0) -> None:
@@ -35,17 +37,16 @@ class StatisticsPooling(nn.Module):
             mean = torch.bmm(weights, x)
             if not self.deviation:
                 return mean.squeeze(1)
-            there = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
-            centred = (x - mean) * there[..., None]
+            centred = (x - mean) * valid_mask(x, lengths)[..., None]
             variance = torch.bmm(weights, centred.square())
             return torch.cat([mean, variance.clamp(min=LEAST_VARIANCE).sqrt()], dim=2).squeeze(1)
 
     def weights(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Of frames, (batch, frames): 0 beyond the length, and 1 in sum."""
-        there = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        """Weights of frames, (batch, frames): 0 beyond the length, with sum 1."""
+        valid = valid_mask(x, lengths)
         if self.attention is None:
-            return there.float() / lengths[:, None]
-        return torch.softmax(self.attention(x.float()).squeeze(2).masked_fill(~there, float("-inf")), dim=1)
+            return valid.float() / lengths[:, None]
+        return torch.softmax(self.attention(x.float()).squeeze(2).masked_fill(~valid, float("-inf")), dim=1)
 
 
 mean = partial(StatisticsPooling, deviation=False)

@@ -13,16 +13,16 @@ from ser.nets.network import Answering
 class LinearSVM(Answering):
     """One-vs-one votes of linear margins.
 
-    It has no probabilities of its own. The score of a class is its number of votes plus s / (3 (|s| + 1)), where s is
-    the sum of its margins, so that votes decide. Posteriors are the softmax of scores; confidence needs a temperature
-    that is fitted on validation. The most probable class is the one that libsvm answers: in a tie of votes the first,
-    which then takes the greatest score of those.
+    An SVM has no probabilities. The score of a class is its number of votes plus s / (3 (|s| + 1)), where s is the sum
+    of its margins, so that votes decide. Posteriors are the softmax of scores; confidence needs a temperature fitted on
+    validation. The most probable class is that of libsvm: of classes with equal votes the first, whose score is
+    exchanged with the greatest of them.
 
     Args:
         head: name of the one head.
         classes: its class list.
-        trained: those of the classes that are trained, in the order of the list; others get 0.
-        size: functionals of an utterance.
+        trained: classes with training data, in the order of the list; others have posterior 0.
+        size: number of functionals.
     """
 
     mean: Tensor
@@ -54,8 +54,8 @@ class LinearSVM(Answering):
         votes = votes.index_add(1, first, won).index_add(1, second, 1 - won)
         scores = votes + sums / (3 * (sums.abs() + 1))
         answer, top = votes.argmax(1, keepdim=True), scores.argmax(1, keepdim=True)
-        tied = scores.gather(1, top), scores.gather(1, answer)  # of equal votes: the greater goes to the answer
+        tied = scores.gather(1, top), scores.gather(1, answer)  # of equal votes: the answer gets the greater score
         scores = scores.scatter(1, answer, tied[0]).scatter(1, top, tied[1])
-        found = scores.new_zeros(len(scores), len(self.classes[head]))
-        found[:, self.columns] = torch.softmax(scores, dim=1)
-        return found.float()
+        posteriors = scores.new_zeros(len(scores), len(self.classes[head]))
+        posteriors[:, self.columns] = torch.softmax(scores, dim=1)
+        return posteriors.float()

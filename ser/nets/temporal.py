@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from ser.config import Network
+from ser.frontends.preprocess import valid_mask
 from ser.nets.attention import RestrictedSelfAttention
 from ser.nets.fast import ReLUWithin
 from ser.nets.nin import NetworkInNetwork
 
 
 class LSTM(nn.Module):
-    """One direction of hidden_size units. Padding lies at the end, so it comes after every valid frame."""
+    """One direction of hidden_size units. Padding comes after every valid frame."""
 
     def __init__(self, in_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -24,10 +25,10 @@ class LSTM(nn.Module):
 
 
 class BLSTM(nn.Module):
-    """Both directions. The backward LSTM reads each utterance turned round within its own length.
+    """Both directions. The backward LSTM reads each utterance reversed within its length.
 
-    So padding lies at the end for both, and the fused kernels serve, which packed sequences leave (four times slower
-    on a CPU).
+    So padding comes last in both directions, and the fused kernels can be used; packed sequences are four times slower
+    on a CPU.
     """
 
     def __init__(self, in_size: int, hidden_size: int) -> None:
@@ -61,7 +62,7 @@ class TDNN(nn.Module):
         self.out_size = size
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        mask = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        mask = valid_mask(x, lengths)
         padding = (~mask).flatten().nonzero().squeeze(1) if torch.is_grad_enabled() else None
         x = x.transpose(1, 2)[:, :, None, :]
         for i, layer in enumerate(self.layers):
