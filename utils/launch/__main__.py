@@ -1,6 +1,6 @@
-"""The launchers behind utils/run.sh, slurm.sh and queue.sh: python3 utils/launch <one of these names> <words>.
+"""The launchers of utils/run.sh, slurm.sh and queue.sh: python3 utils/launch <one of these names> <words>.
 
-They run with any Python from 3.8, such as the system's on a login node, and need none on the nodes.
+They need Python 3.8, such as the system's on a login node, and no Python on the nodes.
 """
 
 import signal
@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> int:
-    """Run the jobs of a command line; 0 if all of them ended well."""
+    """Run the jobs of a command line; 0 if all of them succeed."""
     if sys.version_info < (3, 8):  # noqa: UP036
         version = ".".join(map(str, sys.version_info[:3]))
         print(f"error: {sys.argv[1]}: Python 3.8 or newer is needed, this is {version}", file=sys.stderr)
@@ -18,7 +18,7 @@ def main() -> int:
     from schedulers import SCHEDULERS, Refused
     from site_file import WrongCall
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # taken between two looks at the jobs, never in the middle of one
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # handled between two polls
     program = sys.argv[1]
     try:
         call = read_call(program, sys.argv[2:])

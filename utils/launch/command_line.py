@@ -1,4 +1,4 @@
-"""What the three launchers are called with."""
+"""The command line of the launchers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Exit code 0: all jobs ended with 0; else 1, and the logs of those that did not a
 what it needs to go on, and is started again{again}; at most SER_RESTARTS times ({restarts}).
 A launcher that is interrupted ends its jobs, which have SER_KILL_WAIT seconds ({kill_wait}) for it.
 """
-HERE = "                      --mem to --time are for clusters, and of no effect here\n"
-ON_CLUSTER = """  --config FILE       what these become for {command}; without it conf/{file}, here or in the toolkit
+LOCAL_HELP = "                      --mem to --time are for clusters, and of no effect here\n"
+CLUSTER_HELP = """  --config FILE       what these become for {command}; without it conf/{file}, here or in the toolkit
   --any-other value   an option for which that file has a line
 """
-AGAIN = """, as is one that was preempted or lost its node
+RESTART_HELP = """, as is one that was preempted or lost its node
 (on Grid Engine: a node that is silent for SER_NODE_WAIT seconds, {node_wait})"""
 
 OPTIONS = ("max_jobs_run", "mem", "num_threads", "gpu", "time")
@@ -40,13 +40,13 @@ class Call(NamedTuple):
     """One call of a launcher.
 
     Attributes:
-        variable: what the number of a job takes the place of, or nothing.
+        variable: word that the number of a job replaces, or "".
         words: the log, the command and its arguments.
         max_jobs_run: 0 if not given.
         seconds: the time limit, 0 for none.
         config: the site's file.
-        command: the scheduler's command to submit, with the options that the site always gives.
-        options: what the options of this call become on this site.
+        command: the scheduler's command to submit, with the options of the site for all calls.
+        options: options of this call in the words of the site.
         settings: from the environment: restarts, and seconds of kill_wait and node_wait.
     """
 
@@ -64,7 +64,7 @@ class Call(NamedTuple):
 
 
 def read_call(program: str, words: list[str]) -> Call:
-    """Read the words of a call; --help is printed at once.
+    """Read the words of a call, or print --help and exit.
 
     Raises:
         WrongCall: an unknown option, a wrong value, an empty range, a log that all jobs would share.
@@ -98,14 +98,15 @@ def read_call(program: str, words: list[str]) -> Call:
 def _usage(program: str, settings: dict[str, int]) -> str:
     if program in SITE_FILES:
         command, file = SITE_FILES[program]
-        parts = {"most": "", "site": ON_CLUSTER.format(command=command, file=file), "again": AGAIN.format(**settings)}
+        parts = {"most": "", "site": CLUSTER_HELP.format(command=command, file=file)}
+        parts["again"] = RESTART_HELP.format(**settings)
     else:
-        parts = {"most": " (the number of cores)", "site": HERE, "again": ""}
+        parts = {"most": " (the number of cores)", "site": LOCAL_HELP, "again": ""}
     return USAGE.format(program=program, **parts, **settings)
 
 
 def _split(program: str, words: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Options by name, with _ for -, and the words behind them."""
+    """Options by name, with _ for -, and the words after them."""
     options = {}
     while words and words[0].startswith("-"):
         word, equals, value = words[0].partition("=")
@@ -123,13 +124,13 @@ def _split(program: str, words: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A guess at what was meant."""
-    found = difflib.get_close_matches(name, list(names), 1)
-    return f" (did you mean --{found[0].replace('_', '-')}?)" if found else ""
+    """A hint at the option with the most similar name, or ""."""
+    matches = difflib.get_close_matches(name, list(names), 1)
+    return f" (did you mean --{matches[0].replace('_', '-')}?)" if matches else ""
 
 
 def _range(word: str) -> tuple[str, range]:
-    """Of JOB=1:4, JOB and 1 to 4; of another word, nothing and one job."""
+    """JOB and 1 to 4 from JOB=1:4; "" and one job from any other word."""
     match = re.fullmatch(r"([A-Za-z_][A-Za-z0-9_]*)=([0-9]+)(?::([0-9]+))?", word)
     if not match:
         return "", range(1, 2)
@@ -140,14 +141,14 @@ def _range(word: str) -> tuple[str, range]:
 
 
 def _whole(name: str, value: str | int, least: int) -> int:
-    """A whole number; one that is a number already is a default."""
+    """A whole number from `least`; a default, which is a number already, is not checked."""
     if isinstance(value, str) and not (re.fullmatch("[0-9]+", value) and int(value) >= least):
         raise WrongCall(f"{name} {value}: not a whole number of {least} or more")
     return int(value)
 
 
 def _check_sizes(options: dict[str, str]) -> int:
-    """Check --mem, write --time in the one form that all schedulers read alike, and give its seconds."""
+    """Check --mem, write --time in the form that all schedulers read, and return it in seconds."""
     if not re.fullmatch(r"0|[1-9][0-9]*[MGT]", options.get("mem", "0")):
         raise WrongCall(f"--mem {options['mem']}: a whole number with M, G or T behind it, such as 500M or 4G")
     if "time" not in options:

@@ -1,4 +1,4 @@
-"""The hidden folder beside the logs in which a launcher and its jobs exchange files."""
+"""The hidden folder next to the logs with the files of a launcher and its jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def make_folder(program: str, logs: Path) -> tuple[Path, IO[bytes] | None]:
     """Make a folder for one call, <logs>/.<program>.<host>.<random>.
 
     Returns:
-        The folder, and its lock: held as long as it is open; None where the file system has no locks.
+        The folder, and its lock, which is held as long as it is open; None: the file system has no locks.
 
     Raises:
         OSError: it cannot be made.
@@ -47,7 +47,7 @@ def _prefix(program: str) -> str:
 
 
 def unwritable(path: Path, error: OSError) -> str:
-    """What to do about a file or folder that cannot be written."""
+    """The message for a file or folder that cannot be written."""
     fix = "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Make it writable or choose another place"
     return f"{path}: cannot be written: {error.strerror or error}. {fix}, then run the same command again"
 
@@ -65,6 +65,6 @@ def writing_fails(folder: Path) -> OSError | None:
 
 
 def working_folder() -> Path:
-    """As the shell names it: a name behind automounted links may be good on this machine alone."""
+    """The working folder as the shell names it; its real path may be an automount of this machine alone."""
     named = os.environ.get("PWD", "")
     return Path(named) if named and os.path.isdir(named) and os.path.samefile(named, ".") else Path.cwd()

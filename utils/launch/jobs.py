@@ -1,4 +1,4 @@
-"""One call of a launcher: its jobs are submitted, watched, started again where that helps, and judged."""
+"""One call of a launcher: submit its jobs, poll them, restart those that can go on, and report the failed ones."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from schedulers import Local, NoAnswer, Refused, Scheduler, State, Submission
 from schedulers.base import Kind, Task
 from site_file import WrongCall
 
-REQUEUE = 75  # EX_TEMPFAIL: the job wrote what it needs to go on
+REQUEUE = 75  # EX_TEMPFAIL: the job saved its state and can go on
 KILLED = 128 + signal.SIGKILL
-# Signals that stop a launcher; nohup has one of them ignored, and so has a script that starts it in the background.
+# Signals that stop a launcher. Ignored ones stay ignored, as under nohup, or in the background of a script.
 STOPS = [s for s in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
 SIGNALS = [*STOPS, signal.SIGCHLD]
 SHOWN = 20  # failed jobs
-OURS = ("# command ", "# host ", "# started ", "# ended ")  # lines that job.sh adds to a log
-SUBMITTING = 600  # seconds for which a scheduler that does not answer is asked to take jobs
+LOG_MARKS = ("# command ", "# host ", "# started ", "# ended ")  # lines that job.sh adds to a log
+SUBMIT_TIMEOUT = 600  # seconds for which a scheduler that does not answer is asked to take jobs
 
 
 class Job:
     """One job of the call.
 
     Attributes:
-        task: what the scheduler knows it as, if it was submitted.
-        over: since when the queue calls it over while its status is not to be seen.
-        verdict: why it failed, "" if it did not, None before its end.
+        task: its name in the scheduler; None: not submitted.
+        over: time since which the queue reports its end while its status file is not visible.
+        verdict: why it failed, "" for success, None before its end.
     """
 
     def __init__(self, number: int, log: Path) -> None:
@@ -46,7 +46,7 @@ class Job:
 
 
 class Status(NamedTuple):
-    """What job.sh wrote last: the command's exit code, and a signal that came before it ended."""
+    """The status file of job.sh: the command's exit code, and a signal that came before its end."""
 
     code: int
     signal: str
@@ -64,11 +64,11 @@ class Launch:
         self.silent_since: float | None = None
 
     def run(self) -> int:
-        """Run the jobs; 0 if all of them ended well, 128 + the signal's number after a signal.
+        """Run the jobs; 0 if all of them succeed, 128 + the signal's number after a signal.
 
         Raises:
-            WrongCall: a log folder that cannot be written, be it that the disk is full.
-            Refused: the scheduler does not take the jobs; those that it took before are cancelled.
+            WrongCall: a log folder that cannot be written, or a full disk.
+            Refused: the scheduler does not take the jobs; submitted ones are cancelled.
         """
         self.folder = self._make_folders()
         try:
@@ -79,18 +79,18 @@ class Launch:
                 raise WrongCall(unwritable(self.folder.parent.resolve(), error)) from None
             raise
         finally:
-            self._show(False)
+            self._show_counts(False)
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self) -> int:
         start = time.monotonic()
         while True:
             self._submit()
-            self._look()
+            self._poll()
             if not self._unfinished():
                 return self._report()
-            self._show()
-            # at first each half second; of jobs that take longer, each five seconds
+            self._show_counts()
+            # every half second at first, every five seconds after some minutes
             if number := self._sleep(min(5.0, max(0.5, (time.monotonic() - start) / 60))):
                 return self._stop(number)
 
@@ -98,7 +98,7 @@ class Launch:
         return [job for job in self.jobs if job.verdict is None]
 
     def _sleep(self, seconds: float) -> int:
-        """Wait for some seconds, or until a job of this machine has ended; the signal to stop, or 0."""
+        """Wait for some seconds, or until a job on this machine ends; the signal to stop, or 0."""
         came = signal.sigtimedwait(SIGNALS if self.local else STOPS, seconds)
         return came.si_signo if came and came.si_signo in STOPS else 0
 
@@ -109,7 +109,7 @@ class Launch:
         return Path(name.replace(self.call.variable, str(number)) if self.call.variable else name)
 
     def _make_folders(self) -> Path:
-        """Make those of the logs, move older logs into .backup, and give a new folder for this call alone."""
+        """Make the folders of the logs, move older logs into .backup, and make a new folder for this call."""
         folder = common = Path(os.path.commonpath([job.log.parent for job in self.jobs]))
         try:
             for folder in sorted({job.log.parent for job in self.jobs}):
@@ -120,7 +120,7 @@ class Launch:
                     backup = job.log.parent / ".backup"
                     backup.mkdir(exist_ok=True)
                     job.log.replace(backup / f"{job.log.name}.{written}")
-            if self.local:  # jobs in a queue may still read theirs
+            if self.local:  # jobs in a queue may still use theirs
                 remove_leftovers(self.call.program, common)
             made, self.lock = make_folder(self.call.program, common)
         except OSError as error:
@@ -130,7 +130,7 @@ class Launch:
     # -- submitting ----------------------------------------------------------------------------------------------------
 
     def _submit(self) -> None:
-        """Submit the jobs that wait, in arrays that the scheduler takes; one at a time where places are limited."""
+        """Submit waiting jobs in arrays as large as the scheduler allows; one array at a time with --max-jobs-run."""
         waiting = [job for job in self._unfinished() if job.task is None]
         one = self.call.max_jobs_run and not self.local
         if not waiting or (one and len(waiting) < len(self._unfinished())):
@@ -141,11 +141,11 @@ class Launch:
             size = max(1, self.largest)
             for begin in range(0, size if one else len(waiting), size):
                 self._submit_array(waiting[begin : begin + size])
-            self._hear()
+            self._note_answer()
         except NoAnswer as error:
-            self._hear(error)
-            if self.silent_since is not None and time.monotonic() - self.silent_since > SUBMITTING:
-                raise Refused(f"no answer for {SUBMITTING} s: {error}") from None
+            self._note_answer(error)
+            if self.silent_since is not None and time.monotonic() - self.silent_since > SUBMIT_TIMEOUT:
+                raise Refused(f"no answer for {SUBMIT_TIMEOUT} s: {error}") from None
 
     def _submit_array(self, jobs: list[Job]) -> None:
         folder = self.folder / str(len(self.submissions) + 1)
@@ -163,18 +163,18 @@ class Launch:
             job.task, job.over = Task(name, place), None
             job.starts += 1
 
-    def _hear(self, silence: NoAnswer | None = None) -> None:
-        """Say once that a scheduler does not answer, and that it does again."""
-        if silence and self.silent_since is None:
+    def _note_answer(self, error: NoAnswer | None = None) -> None:
+        """Log once that the scheduler does not answer, and once that it answers again."""
+        if error and self.silent_since is None:
             self.silent_since = time.monotonic()
-            self._say(f"{silence}; waiting for it")
-        elif not silence and self.silent_since is not None:
+            self._log_lines(f"{error}; waiting for it")
+        elif not error and self.silent_since is not None:
             self.silent_since = None
-            self._say("the scheduler answers again")
+            self._log_lines("the scheduler answers again")
 
-    # -- watching ------------------------------------------------------------------------------------------------------
+    # -- polling -------------------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         live = {job.task: job for job in self._unfinished() if job.task}
         if not live:
             return
@@ -193,18 +193,18 @@ class Launch:
         try:
             states = self.scheduler.states(submissions)
         except NoAnswer as error:
-            self._hear(error)
+            self._note_answer(error)
             return None
-        self._hear()
+        self._note_answer()
         return states
 
     def _statuses(self, live: dict[Task, Job]) -> dict[Task, Status]:
         statuses = {}
         for name in {task.name for task in live}:
             folder = self.submissions[name].folder
-            with contextlib.suppress(OSError):  # a file system that is away may be back the next time
+            with contextlib.suppress(OSError):  # a file system that fails now may work at the next poll
                 if any(task.name == name and job.over is not None for task, job in live.items()):
-                    (folder / "refresh").touch()  # has a client of NFS forget what it remembers of the folder
+                    (folder / "refresh").touch()  # makes an NFS client read the folder again
                     (folder / "refresh").unlink()
                 for file in folder.glob("status.*"):
                     place = file.suffix[1:]
@@ -214,7 +214,7 @@ class Launch:
         return statuses
 
     def _judge(self, job: Job, state: State | None, status: Status) -> None:
-        """What a command's end means, and, where it was stopped, what the queue reports of that."""
+        """Judge a command that ended, by its status and, if it was stopped, by the state that the queue reports."""
         code, sent = status
         kind, words = (state.kind, state.reason) if state else (None, "")
         reason = f"exit code {code}" + (": killed, perhaps for want of memory" if code == KILLED else "")
@@ -226,18 +226,18 @@ class Launch:
         elif stopped and sent == self.scheduler.deletes_with:
             self._fail(job, f"deleted, {reason}")
         elif stopped and kind in (Kind.WAITING, Kind.RUNNING):
-            return  # the queue will say why
+            return  # the queue will report the reason
         elif kind == Kind.DISTURBED:
-            self._again(job, words)
+            self._restart(job, words)
         elif code == 0 and kind not in (Kind.DELETED, Kind.LIMITED):
             job.verdict = ""
         elif code == REQUEUE and kind != Kind.DELETED:
-            self._again(job, reason)
+            self._restart(job, reason)
         else:
             self._fail(job, reason)
 
     def _judge_without_status(self, job: Job, state: State | None) -> None:
-        """A task that is over must have a status, be it with a delay; one that can never run has none."""
+        """Judge a task without a status: it may run, can never run, or has ended, and its status may come late."""
         submission, place = self._find(job)
         if state and state.kind in (Kind.WAITING, Kind.RUNNING):
             job.over = None
@@ -251,24 +251,23 @@ class Launch:
                 return
             state = state or self.scheduler.last_words(submission, place)
             if state.kind == Kind.DISTURBED:
-                with contextlib.suppress(NoAnswer):  # what a silent node still has of it
+                with contextlib.suppress(NoAnswer):  # a silent node may still run it
                     self.scheduler.cancel(submission, place)
-                self._again(job, state.reason)
+                self._restart(job, state.reason)
             else:
-                self._fail(job, state.reason or self._why_silent(submission.folder))
+                self._fail(job, state.reason or self._explain_missing_status(submission.folder))
 
-    def _why_silent(self, folder: Path) -> str:
-        """Why a job has ended without a status."""
+    def _explain_missing_status(self, folder: Path) -> str:
         if error := writing_fails(folder):
             return unwritable(self.folder.parent.resolve(), error)
         return "killed, perhaps for want of memory" if self.local else "not in the queue, and without a status"
 
-    def _again(self, job: Job, reason: str) -> None:
+    def _restart(self, job: Job, reason: str) -> None:
         most = self.call.settings["restarts"]
         if job.starts > most:
             self._fail(job, f"{reason}, after {most} restarts")
         else:
-            self._say(f"job {job.number} is started again ({reason}; {job.starts} of at most {most})")
+            self._log_lines(f"job {job.number} is started again ({reason}; {job.starts} of at most {most})")
             job.task = None
 
     def _fail(self, job: Job, reason: str) -> None:
@@ -285,20 +284,20 @@ class Launch:
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _report(self) -> int:
-        """Name the failed jobs, and show why the first of them failed."""
+        """Log the failed jobs, and the end of the first failed log."""
         failed = [job for job in self.jobs if job.verdict]
         if not failed:
             return 0
         first, *others = failed
-        self._say(
+        self._log_lines(
             f"{len(failed)} of {len(self.jobs)} jobs failed; the first log: {first.log} ({first.verdict})",
             *(f"also job {job.number}: {job.log} ({job.verdict})" for job in others[: SHOWN - 1]),
             *([f"and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else []),
         )
         if first.log.is_file():
             lines = first.log.read_text(encoding="utf-8", errors="replace").splitlines()
-            begin = max((i for i, line in enumerate(lines) if line.startswith(OURS[0])), default=0)
-            lines = [line for line in lines[begin:] if not line.startswith(OURS)]
+            begin = max((i for i, line in enumerate(lines) if line.startswith(LOG_MARKS[0])), default=0)
+            lines = [line for line in lines[begin:] if not line.startswith(LOG_MARKS)]
             errors = [line for line in lines if line.startswith("error:")]
             print(*(errors or lines[-5:]), sep="\n", file=sys.stderr)
         else:
@@ -309,7 +308,7 @@ class Launch:
         """End the jobs after a signal, and wait until they have ended."""
         end = time.monotonic() + self.call.settings["kill_wait"]
         live = [job for job in self._unfinished() if job.task]
-        self._say(f"stopped; ending {len(live)} jobs")
+        self._log_lines(f"stopped; ending {len(live)} jobs")
         self._cancel(end)
         if isinstance(self.scheduler, Local):
             self.scheduler.finish(end)
@@ -322,7 +321,7 @@ class Launch:
         return 128 + number
 
     def _cancel(self, end: float) -> None:
-        """Cancel what was submitted and has not ended; a scheduler that does not answer is asked until the end."""
+        """Cancel submitted jobs that have not ended; a scheduler that does not answer is asked again until `end`."""
         for name in dict.fromkeys(job.task.name for job in self._unfinished() if job.task):
             while True:
                 try:
@@ -330,19 +329,19 @@ class Launch:
                     break
                 except NoAnswer as error:
                     if time.monotonic() > end:
-                        self._say(f"{error}; job {self.submissions[name].id} may still run")
+                        self._log_lines(f"{error}; job {self.submissions[name].id} may still run")
                         break
                     time.sleep(0.5)
 
-    # -- what people see -----------------------------------------------------------------------------------------------
+    # -- output --------------------------------------------------------------------------------------------------------
 
-    def _say(self, *lines: str) -> None:
-        self._show(False)
+    def _log_lines(self, *lines: str) -> None:
+        self._show_counts(False)
         for line in lines:
             print(f"{self.call.program}: {line}", file=sys.stderr)
 
-    def _show(self, counts: bool = True) -> None:
-        """A moving line on a terminal; jobs of this machine have that place for themselves."""
+    def _show_counts(self, counts: bool = True) -> None:
+        """A line with the number of ended jobs on a terminal; jobs on this machine show their own progress there."""
         if self.local or not sys.stderr.isatty():
             return
         ended = len(self.jobs) - len(self._unfinished())

@@ -1,4 +1,4 @@
-"""A site's file, in the form of Kaldi's conf/queue.conf: what a launcher's options become in a scheduler's words."""
+"""A site's file, in the form of Kaldi's conf/queue.conf: options of launchers as options of the scheduler."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class WrongCall(Exception):
 
 
 class Site(NamedTuple):
-    """What a file says.
+    """The content of a file.
 
     Attributes:
-        command: the command to submit, and what it is always given.
+        command: the command to submit, and its options in all calls.
         options: option -> value, or * for any -> words, in which $0 is the value.
-        defaults: options, with their values, that each call has.
-        elsewhere: options that the launcher sees to itself.
+        defaults: option -> value, for calls that do not give it.
+        elsewhere: options that the launcher handles itself.
     """
 
     path: Path
@@ -32,7 +32,7 @@ class Site(NamedTuple):
     elsewhere: tuple[str, ...]
 
     def translate(self, options: dict[str, str]) -> list[str]:
-        """Options of a call in the scheduler's words.
+        """Options of a call as options of the scheduler.
 
         Raises:
             WrongCall: an option, or a value of it, that the file has no line for.
@@ -68,7 +68,7 @@ def read_site(path: Path, elsewhere: tuple[str, ...] = ()) -> Site:
     """Read a file.
 
     Raises:
-        WrongCall: a line of another kind, incomplete, or there twice; a default that nothing uses; no command.
+        WrongCall: a line of another form, incomplete or given twice; a default without an option; no command.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -88,7 +88,7 @@ def read_site(path: Path, elsewhere: tuple[str, ...] = ()) -> Site:
 
 
 def _add(site: Site, kind: str, rest: str) -> str:
-    """Take a line in; what is wrong with it, or nothing."""
+    """Add a line; what is wrong with it, or ""."""
     try:
         first, *others = shlex.split(rest) or [""]
     except ValueError as error:

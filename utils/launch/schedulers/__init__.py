@@ -1,4 +1,4 @@
-"""What a launcher asks of a scheduler, and the names of the three."""
+"""Schedulers by the name of their launcher."""
 
 from __future__ import annotations
 

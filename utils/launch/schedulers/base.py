@@ -1,4 +1,4 @@
-"""What a launcher asks of a scheduler."""
+"""The interface of schedulers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JOB = Path(__file__).resolve().parents[1] / "job.sh"
 
 
 class Kind(Enum):
-    """Of the states of tasks."""
+    """Kinds of the states of tasks."""
 
     WAITING = "in the queue"
     RUNNING = "on a node"
@@ -29,7 +29,7 @@ class Kind(Enum):
 
 
 class State(NamedTuple):
-    """What a scheduler reports of a task, with the reason in its words."""
+    """The state of a task, and the scheduler's reason for it."""
 
     kind: Kind
     reason: str = ""
@@ -39,8 +39,8 @@ class Submission(NamedTuple):
     """An array of tasks, with places 1 to size, as a scheduler knows it.
 
     Attributes:
-        folder: holds what job.sh reads and writes, of this submission alone.
-        name: no other submission has it, while a scheduler may give an id again.
+        folder: of this submission's files, which job.sh reads and writes.
+        name: unique, while a scheduler may use an id again.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ class Submission(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A task by the name of its submission and its place there, from 1."""
+    """A task: the name of its submission, and its index there, from 1."""
 
     name: str
     place: int
@@ -65,12 +65,12 @@ class NoAnswer(Exception):
 
 
 class Scheduler:
-    """A scheduler, as far as launchers need one.
+    """A scheduler.
 
     Attributes:
-        patience: seconds for which a file system may hide the status of a task that is over.
-        memory: seconds after which last_words has something to say of a task that has left the queue.
-        deletes_with: the signal by which a task learns that it was deleted, where no later state says so.
+        patience: seconds for which a file system may hide the status file of a task that has ended.
+        memory: seconds after which last_words knows a task that has left the queue.
+        deletes_with: the signal that a deleted task gets, if no later state reports the deletion.
     """
 
     patience = 5.0
@@ -84,13 +84,13 @@ class Scheduler:
         """Submit the tasks of a folder.
 
         Raises:
-            Refused: with the scheduler's words.
-            NoAnswer: nothing was submitted.
+            Refused: with the scheduler's message.
+            NoAnswer: the scheduler does not answer; nothing is submitted.
         """
         raise NotImplementedError
 
     def largest_array(self) -> int:
-        """The most tasks in a submission.
+        """The largest number of tasks in a submission.
 
         Raises:
             NoAnswer: the scheduler does not answer.
@@ -114,28 +114,28 @@ class Scheduler:
         raise NotImplementedError
 
     def last_words(self, submission: Submission, place: int) -> State:
-        """What is known of a task that is no longer in the queue."""
+        """The last known state of a task that is no longer in the queue."""
         return State(Kind.ENDED)
 
 
 class Cluster(Scheduler):
     """A scheduler with commands."""
 
-    # begins what a scheduler's command says when it cannot reach its daemon
+    # in the messages of commands that cannot reach the daemon
     silence = (
         r"unable to contact|timed out|time out|connection refused|commlib error|unable to send message|got select error"
     )
-    hides = ("BASH_FUNC_", "SQUEUE_", "SCANCEL_", "SER_TERMINAL_FD")  # of the environment: no use, and some harm
+    hides = ("BASH_FUNC_", "SQUEUE_", "SCANCEL_", "SER_TERMINAL_FD")  # environment variables that could do harm
 
     def __init__(self, call: Call) -> None:
         super().__init__(call)
-        self.unsure: set[str] = set()  # names of submissions that may have been taken without a word
+        self.unsure: set[str] = set()  # names of submissions whose answer was lost
 
     def ask(self, command: list[str], given: str = "") -> tuple[int, str, str]:
-        """Exit code, standard output and the words of a scheduler's command.
+        """Run a scheduler's command: exit code, standard output, and message.
 
         Raises:
-            Refused: it is not installed here.
+            Refused: the command is not installed here.
             NoAnswer: it cannot reach its daemon.
         """
         environment = {k: v for k, v in os.environ.items() if not k.startswith(self.hides)}
@@ -148,7 +148,7 @@ class Cluster(Scheduler):
                 encoding="utf-8",
                 errors="replace",
                 timeout=120,
-                start_new_session=True,  # Ctrl-C is the launcher's to handle
+                start_new_session=True,  # the launcher handles Ctrl-C
                 preexec_fn=unblock_signals,
             )
         except OSError as error:
@@ -173,10 +173,10 @@ class Cluster(Scheduler):
         self.unsure.remove(name)
         if code != 0:
             raise Refused(f"{command[0]} refuses ({self.call.config} has its options): {words}")
-        found = re.search(r"^(\d+)\S*$", answer, re.MULTILINE)  # warnings may stand before it
-        if not found:
+        match = re.search(r"^(\d+)\S*$", answer, re.MULTILINE)  # warnings may come before it
+        if not match:
             raise Refused(f"{command[0]} gives no number of a job: {answer}")
-        return Submission(folder, name, found[1], size)
+        return Submission(folder, name, match[1], size)
 
     script_end = ""  # arguments of job.sh behind the folder
 
@@ -185,7 +185,7 @@ class Cluster(Scheduler):
         raise NotImplementedError
 
     def find(self, name: str) -> str:
-        """The id of the submission of a name, or nothing.
+        """The id of the submission of that name, or "".
 
         Raises:
             NoAnswer: the scheduler does not answer.
@@ -194,5 +194,5 @@ class Cluster(Scheduler):
 
 
 def unblock_signals() -> None:
-    """In a new process: undo what the launcher has blocked for itself."""
+    """In a new process: unblock the signals that the launcher blocks for itself."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])

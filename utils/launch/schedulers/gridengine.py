@@ -27,11 +27,11 @@ class GridEngine(Cluster):
 
     def __init__(self, call: Call) -> None:
         super().__init__(call)
-        self.silent: dict[Task, float] = {}  # since when the nodes of tasks have been silent
-        self.nodes_asked = time.monotonic()
+        self.silent_since: dict[Task, float] = {}  # of tasks whose nodes do not answer
+        self.nodes_polled = time.monotonic()
 
     def submit_command(self, name: str, size: int, check: str = "e") -> list[str]:
-        """With -w e, what no node can ever run is refused."""
+        """As of `Cluster`; with -w e Grid Engine refuses what no node can ever run."""
         soft = max(1, self.call.seconds - WARNING)
         return [
             *self.call.command,
@@ -54,20 +54,20 @@ class GridEngine(Cluster):
         except Refused as refused:
             if "no suitable queues" not in str(refused):
                 raise
-            self._check_unmeasured(name, size)
+            self._verify_without_measured(name, size)
             return self.send(self.submit_command(name, size, "n"), folder, name, size)
 
-    def _check_unmeasured(self, name: str, size: int) -> None:
-        """Verify without what nodes measure, such as mem_free: this check takes nothing measured for nothing there.
+    def _verify_without_measured(self, name: str, size: int) -> None:
+        """Verify without resources that nodes measure, such as mem_free: -w e takes unmeasured ones for absent.
 
         Raises:
-            Refused: with reasons, which the first refusal does not tell.
+            Refused: with reasons, which the first refusal does not give.
         """
         answer = self.ask(["qhost", "-F"])[1]
         measured = set(re.findall(r"^\s*.l:(\w+)=", answer, re.MULTILINE)) - set(
             re.findall(r"^\s*.[cf]:(\w+)=", answer, re.MULTILINE)
         )
-        command = without(self.submit_command(name, size, "v"), measured)
+        command = without_resources(self.submit_command(name, size, "v"), measured)
         code, _, words = self.ask(command, "true\n")
         if code != 0:
             raise Refused(f"{command[0]} refuses ({self.call.config} has its options): {words}")
@@ -79,8 +79,8 @@ class GridEngine(Cluster):
         return int(found[1]) or 10**9 if code == 0 and found else 1000
 
     def find(self, name: str) -> str:
-        found = [job.findtext("JB_job_number") for job in self._qstat() if job.findtext("JB_name") == name]
-        return found[0] or "" if found else ""
+        numbers = [job.findtext("JB_job_number") for job in self._qstat() if job.findtext("JB_name") == name]
+        return numbers[0] or "" if numbers else ""
 
     def states(self, submissions: list[Submission]) -> dict[Task, State]:
         ours = {submission.name for submission in submissions}
@@ -94,19 +94,19 @@ class GridEngine(Cluster):
                     states[task] = State(Kind.HOPELESS, f"{letters}, held")
                 else:
                     states[task] = State(Kind.WAITING if letters.endswith("w") else Kind.RUNNING, letters)
-        self._look_at_nodes()
-        for task, since in self.silent.items():
+        self._poll_nodes()
+        for task, since in self.silent_since.items():
             if task in states and time.monotonic() - since > self.call.settings["node_wait"]:
                 states[task] = State(Kind.DISTURBED, "its node does not answer")
         return states
 
-    def _look_at_nodes(self) -> None:
-        """Grid Engine leaves the tasks of a node that is gone as they were."""
+    def _poll_nodes(self) -> None:
+        """Note tasks on nodes that do not answer: Grid Engine reports them as running for ever."""
         now = time.monotonic()
-        if now - self.nodes_asked > min(30, self.call.settings["node_wait"] / 4):
-            self.nodes_asked = now
+        if now - self.nodes_polled > min(30, self.call.settings["node_wait"] / 4):
+            self.nodes_polled = now
             unknown = [task for task, _ in tasks(self._qstat("-f", "-qs", "u"))]
-            self.silent = {task: self.silent.get(task, now) for task in unknown}
+            self.silent_since = {task: self.silent_since.get(task, now) for task in unknown}
 
     def _qstat(self, *options: str) -> list[ElementTree.Element]:
         user = pwd.getpwuid(os.getuid()).pw_name
@@ -133,20 +133,19 @@ class GridEngine(Cluster):
 
 
 def tasks(jobs: list[ElementTree.Element]) -> list[tuple[Task, ElementTree.Element]]:
-    """Those that are one task each."""
+    """Task and element of the jobs in a list of qstat that are one task each."""
     named = [(job.findtext("JB_name") or "", job.findtext("tasks") or "", job) for job in jobs]
     return [(Task(name, int(place)), job) for name, place, job in named if place.isdigit()]
 
 
-def without(command: list[str], names: set[str]) -> list[str]:
-    """A command that does not request some of its resources."""
+def without_resources(command: list[str], names: set[str]) -> list[str]:
+    """A command that does not request some resources."""
     words: list[str] = []
     for word in command:
         if words and words[-1] == "-l":
             word = ",".join(part for part in word.split(",") if part.partition("=")[0] not in names)
-            words += [word] if word else []
             if not word:
-                del words[-1]
-        else:
-            words.append(word)
+                words.pop()
+                continue
+        words.append(word)
     return words

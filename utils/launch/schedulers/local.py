@@ -1,4 +1,4 @@
-"""This machine."""
+"""Jobs on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schedulers.base import JOB, Kind, Scheduler, State, Submission, Task, unblo
 
 
 class Local(Scheduler):
-    """Starts jobs itself, each in a process group of its own, at most so many at once."""
+    """Starts jobs itself, each in its own process group, and no more than --max-jobs-run at once."""
 
     patience = memory = 0.0
 
@@ -31,7 +31,7 @@ class Local(Scheduler):
         return submission
 
     def states(self, submissions: list[Submission]) -> dict[Task, State]:
-        """Jobs that ended are reported once; others take their places."""
+        """As of `Scheduler`; a job that ended is reported once, and the next waiting one starts."""
         ended = [task for task, process in self.running.items() if process.poll() is not None]
         for task in ended:
             del self.running[task]
@@ -57,7 +57,7 @@ class Local(Scheduler):
                     os.killpg(process.pid, signal.SIGTERM)
 
     def finish(self, end: float) -> None:
-        """Wait for jobs that were asked to end, with all that they started, and kill what is left of them then."""
+        """Wait until `end` for cancelled jobs and all their processes, then kill the remaining ones."""
         processes = list(self.running.values())
         while time.monotonic() < end and any(map(group_lives, processes)):
             time.sleep(0.05)
@@ -67,7 +67,7 @@ class Local(Scheduler):
 
 
 def group_lives(process: subprocess.Popen) -> bool:
-    """Is anything left of a job and of what it started?"""
+    """Whether a process of a job's group runs."""
     process.poll()
     try:
         os.killpg(process.pid, 0)

@@ -20,7 +20,7 @@ KINDS = {
     "NODE_FAIL": Kind.DISTURBED,
     "BOOT_FAIL": Kind.DISTURBED,
 }
-# Why a job waits for ever, unless a person comes to its help.
+# Reasons of jobs that would wait for ever.
 NEVER = (
     r"JobHeld.*|.*launch failed.*held.*|.*NeverSatisfied|BadConstraints|Partition(Config|NodeLimit|TimeLimit)"
     r"|Invalid(Account|QOS)|(Account|QOS)NotAllowed|.*PerJob.*|.*Max\w+PerNode"
@@ -53,16 +53,11 @@ class Slurm(Cluster):
         return max(1, int(found[1]) - 1) if code == 0 and found else 1000
 
     def find(self, name: str) -> str:
-        code, answer, words = self._squeue("%F|%j")
-        found = [line.split("|")[0] for line in answer.splitlines() if line.endswith(f"|{name}")]
-        if code != 0:
-            raise NoAnswer(f"squeue: {words}")
-        return found[0] if found else ""
+        answer = self._squeue("%F|%j")
+        return next((line.split("|")[0] for line in answer.splitlines() if line.endswith(f"|{name}")), "")
 
     def states(self, submissions: list[Submission]) -> dict[Task, State]:
-        code, answer, words = self._squeue("%i|%j|%T|%r")
-        if code != 0:
-            raise NoAnswer(f"squeue: {words}")
+        answer = self._squeue("%i|%j|%T|%r")
         ours = {submission.name for submission in submissions}
         states = {}
         for line in answer.splitlines():
@@ -76,13 +71,17 @@ class Slurm(Cluster):
                 states[Task(name, int(place))] = State(kind, words)
         return states
 
-    def _squeue(self, columns: str) -> tuple[int, str, str]:
-        return self.ask(["squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), "-o", columns])
+    def _squeue(self, columns: str) -> str:
+        command = ["squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), "-o", columns]
+        code, answer, words = self.ask(command)
+        if code != 0:
+            raise NoAnswer(f"squeue: {words}")
+        return answer
 
     def cancel(self, submission: Submission, place: int | None = None) -> None:
-        """By name as well: an id may be another job's by now."""
+        """As of `Scheduler`; by name too, for another job may have got the id."""
         which = submission.id if place is None else f"{submission.id}_{place}"
         name = f"--name={submission.name}"
-        if place is None:  # what waits first: of an array with a limit, a task that ends lets the next begin
+        if place is None:  # waiting tasks first, or they start when running ones end
             self.ask(["scancel", "--state=PENDING", name, which])
         self.ask(["scancel", name, which])
