@@ -1,4 +1,4 @@
-"""`ser <command> ...`: a recipe of a table of one's own, and what is done with a trained model."""
+"""`ser <command> ...`: recipes from tables, and the use of trained models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import import_module
 from ser.common import guarded
 from ser.common.cli import Parser
 
-# A module is imported only when its command is given, so that --help is instant.
+# The module of a command is imported only if the command is given, so that --help is fast.
 COMMANDS = {
     "init-corpus": "make protocol and recipe of a table of recordings (CSV, TSV, Excel)",
     "predict": "emotions of files, folders, lists, or audio on standard input",
@@ -27,11 +27,11 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = Parser("ser", description=__doc__, verbose=False)  # which each command has
+    parser = Parser("ser", description=__doc__, verbose=False)  # each command has its own
     commands = parser.add_subparsers(metavar="command", required=True)
     for name, help_line in COMMANDS.items():
         command = commands.add_parser(name, help=help_line, description=help_line)
-        command.set_defaults(error=command.error)  # of a wrong option, with the usage of the command
+        command.set_defaults(error=command.error)  # shows the usage of the command
         if given[:1] == [name]:
             home = "ser.diarization" if name == "timeline" else "ser.inference.commands"
             module = import_module(f"{home}.{name.replace('-', '_')}")

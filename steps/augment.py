@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 2: which copies the training utterances get. Or: copies of one utterance, to listen to and to look at."""
+"""Stage 2: choose the augmented copies of training utterances. Or: preview the copies of one utterance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ser.config import Experiment, read_experiment
 
 @guarded
 def main() -> int:
-    """Write cut manifests of the copies; their features are stage 3's."""
+    """Write cut manifests of the copies; stage 3 computes their features."""
     parser = experiment_arguments(str(__doc__))
     parser.add_switch("--dirs", help="just print what stage 3 is for")
     parser.add_argument("--preview", metavar="UTT", help="write this utterance as each kind changes it, and a picture")
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def preview(options: argparse.Namespace, experiment: Experiment) -> int:
-    """Of any utterance in a class, whether the settings ask for copies or not."""
+    """Write the copies of an utterance and their picture, whether the settings ask for copies or not."""
     from ser.augment.preview import write_preview
     from ser.batches.load import open_train_sets
     from ser.corpora.kaldi import read_table
@@ -53,16 +53,15 @@ def preview(options: argparse.Namespace, experiment: Experiment) -> int:
     experiment = replace(experiment, augment=experiment.augment | {"copies": 1})
     sets = open_train_sets(experiment, options.recipe, options.data, options.dump)
     key = options.preview
-    found = [train_set for train_set in sets.values() if key in train_set.cuts]
-    if not found:
-        known = [known for train_set in sets.values() for known in train_set.cuts]
-        hint = did_you_mean(key, known, cutoff=0)
+    train_set = next((each for each in sets.values() if key in each.cuts), None)
+    if train_set is None:
+        hint = did_you_mean(key, [cut for each in sets.values() for cut in each.cuts], cutoff=0)
         raise InputError(f"no such utterance in {', '.join(sets)}{hint}", f"--preview {key}")
-    speaker = read_table(found[0].train / "utt2spk").get(key, "")
-    babble_pool = found[0].babble_pool().exclude_speaker(speaker)
+    speaker = read_table(train_set.train / "utt2spk").get(key, "")
+    babble_pool = train_set.babble_pool().exclude_speaker(speaker)
     out = options.out or options.folder / "preview" / key
     rate = build_frontend(experiment).sampling_rate
-    for path in write_preview(found[0].cuts[key], babble_pool, found[0].augment, rate, out):
+    for path in write_preview(train_set.cuts[key], babble_pool, train_set.augment, rate, out):
         print(path)
     return 0
 

@@ -41,11 +41,8 @@ def main() -> int:
     features = options.features or ("logmel" if experiment.frontend.name == "log_stft" else "statistics")
     normalisation = options.normalisation or experiment.batches.normalisation
     if normalisation not in NORMALISATIONS:
-        raise InputError(
-            f"the baseline has no normalisation by {normalisation}",
-            options.folder,
-            f"give --normalisation {'|'.join(NORMALISATIONS)}",
-        )
+        what = f"the baseline has no normalisation by {normalisation}"
+        raise InputError(what, options.folder, f"give --normalisation {'|'.join(NORMALISATIONS)}")
     from ser.batches import open_data
     from ser.config.metrics import scores_text
     from ser.scoring.baseline import baseline_folder, run
@@ -54,8 +51,8 @@ def main() -> int:
     experiment = replace(experiment, task="unified", batches=replace(experiment.batches, allow_confounded=allow))
     data = open_data(experiment, options.recipe, options.data, options.dump)
     folder = baseline_folder(options.folder, features, normalisation)
-    result, was_there = run(data, features, normalisation, folder)
-    if was_there:
+    result, existed = run(data, features, normalisation, folder)
+    if existed:
         print(f"{folder / RESULT}: done already")
     for corpus, s in result["targets"].items():
         print(f"{corpus} test: {scores_text(s)}, n {s['n']}; C {result['C']:g}")

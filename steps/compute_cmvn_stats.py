@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A job of stage 3 after the features: levels and CMVN statistics of an experiment's parts, for trainings to read."""
+"""A job of stage 3 after the features: levels and CMVN statistics of an experiment's parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main() -> int:
     from ser.batches import compute_statistics
 
     torch.set_num_threads(1)  # the jobs share the cores
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written is removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # remove unfinished files
     experiment = read_experiment(options.folder / CONFIG)
     places = options.recipe, options.data, options.dump
     print(f"statistics of {compute_statistics(experiment, *places, options.job, options.nj)} parts")

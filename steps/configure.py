@@ -22,7 +22,7 @@ DONE, OPEN = "done", "to do"
 
 @guarded
 def main() -> int:
-    """Refuse to mix two settings in one folder."""
+    """Write or print what the options ask for; two settings in one folder are refused."""
     parser = Parser(description=__doc__, usage="%(prog)s [options] exp_dir [key=value ...]")
     parser.add_argument("exp_dir", type=Path, help="root of the experiments")
     parser.add_argument("overrides", nargs="*", help="such as fold=2 training.learning_rate=1e-3")
@@ -68,13 +68,13 @@ def main() -> int:
     folder = options.exp_dir / experiment.folder
     path, continued = folder / CONFIG, False
     if path.is_file():
-        found = differences(read_experiment(path), experiment)
-        changed = [f"{key}: {there} there, {now} now" for key, (there, now) in found.items()]
+        changes = differences(read_experiment(path), experiment)
         begun = any((folder / name).exists() for name in (CHECKPOINT, MODEL))
-        continued = is_longer(found, experiment) and (folder / CHECKPOINT).exists()
-        if changed and begun and not continued:
+        continued = is_longer(changes, experiment) and (folder / CHECKPOINT).exists()
+        if changes and begun and not continued:
+            changed = "; ".join(f"{key}: {before} there, {now} now" for key, (before, now) in changes.items())
             raise InputError(
-                f"holds a training with other settings ({'; '.join(changed)})",
+                f"holds a training with other settings ({changed})",
                 folder,
                 "give another --exp folder, or remove this one",
             )
@@ -82,37 +82,37 @@ def main() -> int:
         print(*plan(experiment, options.exp_dir, *options.plan), sep="\n")
         return 0
     check_cluster_locks(options.exp_dir)
-    if continued:  # in this order, so that a kill between the two leaves a training of the earlier settings
+    if continued:  # before config.yaml, so that a kill between the two leaves a training of the earlier settings
         (folder / MODEL).unlink(missing_ok=True)
     write_experiment(experiment, path)
     print(folder)
     return 0
 
 
-def is_longer(found: Mapping[str, tuple[Any, Any]], experiment: Experiment) -> bool:
-    """Whether the settings differ in nothing but a later end, and a training of the earlier ones can go on to it."""
+def is_longer(changes: Mapping[str, tuple[Any, Any]], experiment: Experiment) -> bool:
+    """Whether the only changes are a later end of the training, and a training can continue to it."""
     later = {"training.max_epochs", "training.patience"}
-    grown = all(now >= there for key, (there, now) in found.items() if key in later)
-    return bool(found) and found.keys() <= later and grown and experiment.training.can_continue
+    grown = all(now >= before for key, (before, now) in changes.items() if key in later)
+    return bool(changes) and changes.keys() <= later and grown and experiment.training.can_continue
 
 
 def plan(experiment: Experiment, exp_dir: Path, data: Path, dump: Path) -> Iterator[str]:
-    """What run.sh would do (--dry-run true), a line a stage.
+    """What run.sh would do (--dry-run true), a line for each stage.
 
     Args:
         data, dump: where stage 1 writes; root of the feature store.
     """
     folder = exp_dir / experiment.folder
     yield f"experiment {folder}"
-    model = _model_found(experiment.frontend)
-    yield f"stage 0  front end {experiment.frontend.name}: {'there' if model else 'a model to fetch'}"
+    fetched = _is_fetched(experiment.frontend)
+    yield f"stage 0  front end {experiment.frontend.name}: {'there' if fetched else 'a model to fetch'}"
     prepared = [c for c in experiment.corpora if (data / c / "cuts.jsonl.gz").is_file()]
     for corpus in experiment.corpora:
         yield f"stage 1  prepare {corpus}: {DONE if corpus in prepared else OPEN}"
     yield f"stage 2  copies of training utterances: {experiment.augment['copies'] or 'none'}"
     for corpus in experiment.corpora:
-        there = model and corpus in prepared and _has_features(experiment, dump, data / corpus)
-        yield f"stage 3  features of {corpus}: {DONE if there else OPEN}"
+        done = fetched and corpus in prepared and _has_features(experiment, dump, data / corpus)
+        yield f"stage 3  features of {corpus}: {DONE if done else OPEN}"
     yield f"stage 4  train: {_training(folder, exp_dir, experiment)}"
     result = DONE if is_scored(folder) else OPEN
     yield f"stage 5  decode: {result}"
@@ -120,7 +120,7 @@ def plan(experiment: Experiment, exp_dir: Path, data: Path, dump: Path) -> Itera
     yield f"stage 7  {exp_dir / 'RESULTS.md'}: written again"
 
 
-def _model_found(settings: FrontendSettings) -> bool:
+def _is_fetched(settings: FrontendSettings) -> bool:
     from ser.frontends.pretrained import Pretrained, find_model
 
     try:
@@ -139,7 +139,7 @@ def _has_features(experiment: Experiment, dump: Path, data_dir: Path) -> bool:
 
 
 def _training(folder: Path, exp_dir: Path, experiment: Experiment) -> str:
-    """Done, continued from where, or how long trainings of the same cell took."""
+    """Whether the training is done or at which step it continues, or how long trainings of the same cell took."""
     from statistics import median
 
     from ser.scoring.files import read_train

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One job of stage 3, or what stands before and after the jobs; steps/extract_features.sh calls it."""
+"""One job of stage 3, or the preparation before and the merge after the jobs, for steps/extract_features.sh."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def main() -> int:
         import torch
 
         torch.set_num_threads(1)  # the jobs share the cores
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written is removed
-        computed, found = store.compute(options.job, options.nj)
-        print(f"{computed} utterances computed, {found} found done")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # remove unfinished files
+        computed, existing = store.compute(options.job, options.nj)
+        print(f"{computed} utterances computed, {existing} found done")
     elif options.finish:
         count = store.finish()
         store.link()

@@ -12,6 +12,8 @@ from ser.common import InputError, guarded, write_section
 from ser.common.cli import Parser
 from ser.common.output import command_line
 
+FACTORS = ("corpora", "task", "temporal", "pooling")
+
 
 @guarded
 def main() -> int:
@@ -21,7 +23,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="folder to write (default: findings beside the ledger)")
     parser.add_argument("--grid", default="paper", help="conf/grids/<grid>.yaml has corpora and factors (%(default)s)")
     parser.add_argument("--recipe", type=Path, help="recipe folder whose conf/ comes first")
-    for factor in ("corpora", "task", "temporal", "pooling"):
+    for factor in FACTORS:
         parser.add_argument(f"--{factor}", help="these of the grid alone, with commas between them (default: all)")
     parser.add_argument("--only", action="append", default=[], metavar="COLUMN=VALUE", help="runs that count")
     parser.add_argument(
@@ -42,25 +44,19 @@ def main() -> int:
     from ser.findings.report.results import Results
     from ser.findings.report.write import write_findings
 
-    levels = {
-        f: getattr(options, f).split(",") for f in ("corpora", "task", "temporal", "pooling") if getattr(options, f)
-    }
+    levels = {factor: getattr(options, factor).split(",") for factor in FACTORS if getattr(options, factor)}
     design = read_design(options.grid, options.recipe).narrowed(levels)
     ledger, design = load_ledger(options.ledger, design, only, options.budget)
     command = command_line("steps/findings.py")
     out = options.out or options.ledger.parent / "findings"
-    found = Results(ledger, design, command, options.resamples, synthetic(design.corpora, options.recipe))
-    tables = write_findings(found, out)
-    print("\n".join([*map(table_markdown, tables), *found.notes]))
+    results = Results(ledger, design, command, options.resamples, synthetic(design.corpora, options.recipe))
+    tables = write_findings(results, out)
+    print("\n".join([*map(table_markdown, tables), *results.notes]))
     if options.append:
         run = ledger.runs[0]
         title = f"## Grid {options.grid}, preset {run['preset']}, settings {run['settings_hash'][:8]}"
-        parts = [
-            *(f"##{table_markdown(table)}" for table in tables),
-            "### Of all tables",
-            "",
-            *(f"- {n}" for n in found.notes),
-        ]
+        notes = ["### Of all tables", "", *(f"- {note}" for note in results.notes)]
+        parts = [*(f"##{table_markdown(table)}" for table in tables), *notes]
         write_section(options.append, "\n".join([title, "", *parts, ""]))
     print(f"{out}: {', '.join(table.name for table in tables)}", file=sys.stderr)
     return 0

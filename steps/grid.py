@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The experiments of a grid (conf/grids/): which there are, how they stand, and making them."""
+"""The experiments of a grid (conf/grids/): list them, show their status, and run them."""
 
 from __future__ import annotations
 
@@ -88,21 +88,21 @@ def status(grid: Grid, options: argparse.Namespace) -> int:
     """Print the table, and draw it."""
     from ser.grid.status import draw_status, read_grid_status, text_of
 
-    found = read_grid_status(grid)
+    grid_status = read_grid_status(grid)
     out = options.out or grid.root / "status.png"
-    draw_status(found, out)
+    draw_status(grid_status, out)
     keys = ("combination", "task", "temporal", "pooling", "fold", "seed")
     rows = [
         {**{key: getattr(e, key) for key in keys}, "state": f.state.value, "reason": f.reason, "log": str(f.log or "")}
-        for e, f in found.found
+        for e, f in grid_status.found
     ]
     write_json(out.with_suffix(".json"), {"experiments": rows})
-    print(text_of(found), f"picture: {out}", sep="\n")
-    return 1 if options.complete and not found.complete else 0
+    print(text_of(grid_status), f"picture: {out}", sep="\n")
+    return 1 if options.complete and not grid_status.complete else 0
 
 
 def fetch(grid: Grid, options: argparse.Namespace) -> int:
-    """Fetch what the front end needs."""
+    """Fetch the pretrained model of the front end."""
     from ser.frontends.pretrained import fetch_model
 
     fetch_model(grid.settings.frontend)
@@ -110,18 +110,13 @@ def fetch(grid: Grid, options: argparse.Namespace) -> int:
 
 
 def features(grid: Grid, options: argparse.Namespace) -> int:
-    """Copies and features; in jobs, each with a core of its own."""
-    import signal
-
+    """Copies and features; in jobs with one core each."""
     from ser.grid.features import compute, finish, prepare_grid
 
     if options.job:
-        import torch
-
-        torch.set_num_threads(1)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written is removed
-        computed, found = compute(grid, options.job, options.nj)
-        print(f"{computed} utterances computed, {found} found done")
+        prepare_job()
+        computed, existing = compute(grid, options.job, options.nj)
+        print(f"{computed} utterances computed, {existing} found done")
     elif options.finish:
         print(f"features of {finish(grid)} data dirs")
     else:
@@ -130,22 +125,27 @@ def features(grid: Grid, options: argparse.Namespace) -> int:
 
 
 def statistics(grid: Grid, options: argparse.Namespace) -> int:
-    """Statistics of the features."""
+    """CMVN statistics of the features."""
+    from ser.grid.features import grid_statistics
+
+    prepare_job()
+    count, failed = grid_statistics(grid, options.job or 1, options.nj)
+    print(f"statistics of {count - failed} of {count} sets of data")
+    return 0
+
+
+def prepare_job() -> None:
+    """Use one core, for jobs share them, and remove unfinished files on SIGTERM."""
     import signal
 
     import torch
 
-    from ser.grid.features import grid_statistics
-
     torch.set_num_threads(1)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written is removed
-    found, failed = grid_statistics(grid, options.job or 1, options.nj)
-    print(f"statistics of {found - failed} of {found} sets of data")
-    return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def run(grid: Grid, options: argparse.Namespace) -> int:
-    """Exit code 1 where an experiment failed, and 75 where a signal ended it, to be started again."""
+    """Run the missing experiments; exit code 1 if one failed, 75 after a signal, for a restart."""
     from ser.grid.run import Runner
     from ser.training.engine import Interrupted
 
@@ -167,13 +167,13 @@ def run(grid: Grid, options: argparse.Namespace) -> int:
 
 
 def run_packed(grid: Grid, options: argparse.Namespace, job: int) -> int:
-    """The processes of a job; to the grid, each is a job of its own, and its log is log/grid.<job>.<process>.log."""
+    """Run the processes of a job. Each acts as a job of its own, with the log log/grid.<job>.<process>.log."""
     from ser.common.cores import asked_threads, available_cores
     from ser.grid.workers import run_workers
 
     threads = grid.settings.training.threads or max(1, (asked_threads() or available_cores()) // options.pack)
-    own = ["--pack", "1", "--nj", str(options.nj * options.pack), "--run", options.run or secrets.token_hex(4)]
-    command = [sys.executable, *sys.argv, *own, f"training.threads={threads}"]
+    arguments = ["--pack", "1", "--nj", str(options.nj * options.pack), "--run", options.run or secrets.token_hex(4)]
+    command = [sys.executable, *sys.argv, *arguments, f"training.threads={threads}"]
     first = (job - 1) * options.pack
     logs = [grid.root / "log" / f"grid.{job}.{number}.log" for number in range(1, options.pack + 1)]
     print("logs:", *logs, flush=True)

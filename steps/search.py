@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Search for settings with Optuna, by UA on validation speakers; test speakers are never looked at."""
+"""Search for settings with Optuna, by UA on validation speakers; test speakers are never used."""
 
 from __future__ import annotations
 
@@ -61,15 +61,14 @@ def read_range(text: str, experiment: Experiment) -> Range:
         if not ends[0] < ends[1] or (more[1:] and not log) or (log and ends[0] <= 0):
             raise ValueError
     except ValueError:
-        raise InputError(
-            "low:high or low:high:log, with low below high (above 0 with log)", f"--space {text}"
-        ) from None
+        what = "low:high or low:high:log, with low below high (above 0 with log)"
+        raise InputError(what, f"--space {text}") from None
     return Range(key, (), ends[0], ends[1], log)
 
 
 @guarded
 def main() -> int:
-    """Run trials until there are as many as asked for; a search that was stopped goes on."""
+    """Run trials up to --trials; a search that was stopped continues."""
     parser = experiment_arguments(str(__doc__))
     parser.add_argument("--trials", type=int, default=20, help="in all (%(default)s)")
     parser.add_argument("--space", action="append", default=[], metavar="KEY=LOW:HIGH[:log]", help="or KEY=A,B,C")
@@ -91,7 +90,7 @@ def main() -> int:
         direction="maximize",
         load_if_exists=True,
     )
-    # A search that goes on draws others than it drew before.
+    # A continued search draws other values than before.
     study.sampler = optuna.samplers.TPESampler(seed=derive_seed("search", experiment.seed, len(study.trials)) % 2**32)
     done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     print(f"{out}: {len(done)} of {options.trials} trials are there")
@@ -113,24 +112,23 @@ def main() -> int:
 
 
 def shown(value: Any) -> str:
-    """A value as a table and the command line have it."""
+    """A value as in the table and on the command line."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def validated(experiment: Experiment, values: Mapping[str, Any], folder: Path, options: argparse.Namespace) -> float:
-    """Train with some settings; the mean of the corpora's UA on validation speakers, at the epoch that is kept."""
+    """Train with some settings; the mean over corpora of the UA on validation speakers, at the best epoch."""
     from ser.batches import open_data
     from ser.scoring.files import read_train
     from ser.training import Trainer
 
-    own = changed(experiment, values, "--space")
-    data = open_data(own, options.recipe, options.data, options.dump)
+    data = open_data(changed(experiment, values, "--space"), options.recipe, options.data, options.dump)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     Trainer(data.experiment, folder, data.heads, data.parts("train"), data.parts("valid"), data.hashes(), []).run()
-    found = read_train(folder)["valid"]
+    by_corpus = read_train(folder)["valid"]
     shutil.rmtree(folder)
-    return float(sum(scores["ua"] for scores in found.values()) / len(found))
+    return float(sum(scores["ua"] for scores in by_corpus.values()) / len(by_corpus))
 
 
 if __name__ == "__main__":

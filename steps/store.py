@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The feature store: what is in it, whether that is intact, and what is unused."""
+"""The feature store: list, verify or prune its archives."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class ChannelStatistics:
 
     Attributes:
         source: "channel", "speaker" or "training"; "" where the model needs none of a speaker.
-        seconds: of speech that they are of; of training: that there were.
+        seconds: of speech in the channel, or in all channels of the speaker.
         speaker: its name, where the input names one.
         values: mean and deviation, float32, (bins,) each; None: those of training, or none.
     """
@@ -269,24 +269,24 @@ def cut_windows(blocks: Iterator[np.ndarray], hop: int, window: int) -> Iterator
         hop, window: samples.
 
     Yields:
-        (channels, window), or all that there is of a shorter recording.
+        (channels, window), or all samples of a shorter recording.
     """
-    held: np.ndarray | None = None
-    first, cell, total = 0, 0, 0  # number of the first sample held, of the next cell, of samples so far
+    buffer: np.ndarray | None = None
+    first, cell, total = 0, 0, 0  # index of the buffer's first sample, of the next cell; samples so far
     for block in blocks:
-        held = block if held is None else np.concatenate([held, block], axis=1)
+        buffer = block if buffer is None else np.concatenate([buffer, block], axis=1)
         total += block.shape[1]
         # A cell at the very end may be short or shift inwards, so the last window waits until there is more.
         while (start := _start(cell, hop, window)) + window < total and (cell + 1) * hop < total:
-            yield held[:, start - first : start - first + window]
+            yield buffer[:, start - first : start - first + window]
             cell += 1
         keep = min(max(0, total - window), _start(cell, hop, window)) - first
-        held, first = held[:, keep:], first + keep
-    if held is None:
+        buffer, first = buffer[:, keep:], first + keep
+    if buffer is None:
         return
     for last in range(cell, count_cells(total, hop)):
         start = max(0, min(_start(last, hop, window), total - window))
-        yield held[:, start - first : start - first + window]
+        yield buffer[:, start - first : start - first + window]
 
 
 def _start(cell: int, hop: int, window: int) -> int:

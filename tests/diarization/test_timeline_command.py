@@ -110,13 +110,9 @@ def test_bad_files_do_not_lose_the_others(packed, call, tmp_path, capsys):
     code = main(["timeline", str(packed), *files, "--out", str(out), "--format", "csv", "--decoder", "viterbi"])
     printed = capsys.readouterr().err.splitlines()
     assert code == 1
-    assert [line.partition(".wav: ")[2].split(";")[0] for line in printed[:5]] == [
-        "text, not audio (Format not recognised)",
-        "empty file",
-        "sample 77 is not a number",
-        "no such file",
-        "its name is not UTF-8 text",
-    ]
+    errors = ["text, not audio (Format not recognised)", "empty file", "sample 77 is not a number", "no such file"]
+    errors += ["its name is not UTF-8 text"]
+    assert [line.partition(".wav: ")[2].split(";")[0] for line in printed[:5]] == errors
     assert printed[5] == "5 of 7 files have no timeline"
     assert sorted(path.name for path in out.iterdir()) == ["call.csv", "short.csv"]
 
@@ -140,10 +136,9 @@ def test_wrong_options_are_one_line(packed, call, capsys, options, message):
     assert error.count("\n") == 1
 
 
-def test_two_recordings_of_one_name_are_refused(packed, call, tmp_path, capsys):
-    other = tmp_path / "b" / "call.flac"
-    assert main(["timeline", str(packed), str(call), str(other)]) == 1
-    assert "would be written over what comes of" in capsys.readouterr().err
+def test_two_recordings_of_one_name_are_refused(packed, call, capsys):
+    assert main(["timeline", str(packed), str(call), "b/call.flac"]) == 1
+    assert "b/call.flac: would be written over what comes of" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("error")

@@ -64,9 +64,8 @@ def test_confidence_of_a_segment_by_hand():
     np.testing.assert_allclose(windows.calibrated(0.5)[0], [0.25 * 0.0588, 0.25 * 0.9412, 0.75], atol=1e-4)
 
 
-def test_rttm_by_hand(tmp_path):
-    write_timeline(timeline(), tmp_path, ["rttm"], False)
-    assert (tmp_path / "a call.rttm").read_text().splitlines() == [
+def test_rttm_by_hand():
+    assert rttm(timeline()).splitlines() == [
         "SPEAKER a%20call 1 0.500000 0.750000 <NA> <NA> angry 0.7500 <NA>",
         "SPEAKER a%20call 1 1.250000 0.750000 <NA> <NA> happy 0.5000 <NA>",
         "SPEAKER a%20call 1 2.500000 0.600000 <NA> <NA> angry 1.0000 <NA>",
@@ -79,7 +78,7 @@ def test_statistics_and_withheld_labels_stand_in_every_format(tmp_path):
     segments = (Segment(0.5, 1.25, "-", 0.4), Segment(1.25, 2.0, "happy", 0.9))
     first = replace(plain.channels[0], segments=segments, score=-1.0, statistics=source, confidence=Confidence(2, 0.5))
     made = replace(plain, channels=(first, plain.channels[1]), warnings=("channel 2: short",))
-    assert rttm(made).splitlines()[0] == ("SPEAKER a%20call 1 0.500000 0.750000 <NA> statistics=speaker - 0.4000 <NA>")
+    assert rttm(made).splitlines()[0] == "SPEAKER a%20call 1 0.500000 0.750000 <NA> statistics=speaker - 0.4000 <NA>"
     assert timeline_csv(made).splitlines()[1] == "a call,1,0.5,1.25,-,0.4,speaker"
     assert 'text = "-"' in textgrid(made)
     found = json.loads(timeline_json(made))
@@ -96,20 +95,12 @@ def test_statistics_and_withheld_labels_stand_in_every_format(tmp_path):
 def test_textgrid_by_hand(tmp_path):
     write_timeline(timeline(labels=('"so-called"', "b")), tmp_path, ["textgrid"], False)
     text = (tmp_path / "a call.TextGrid").read_text()
-    assert text.startswith(
-        'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 3.1\ntiers? <exists>\n'
-    )
+    head = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 3.1\ntiers? <exists>\n'
+    assert text.startswith(head)
     assert '            text = """so-called"""\n' in text
-    assert read_textgrid(tmp_path / "a call.TextGrid") == {
-        "channel 1": [
-            (0, 0.5, ""),
-            (0.5, 1.25, '"so-called"'),
-            (1.25, 2, "b"),
-            (2, 2.5, ""),
-            (2.5, 3.1, '"so-called"'),
-        ],
-        "channel 2": [(0, 3.1, "")],
-    }
+    quoted = '"so-called"'
+    first = [(0, 0.5, ""), (0.5, 1.25, quoted), (1.25, 2, "b"), (2, 2.5, ""), (2.5, 3.1, quoted)]
+    assert read_textgrid(tmp_path / "a call.TextGrid") == {"channel 1": first, "channel 2": [(0, 3.1, "")]}
 
 
 NAMES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0/"), min_size=1, max_size=12)

@@ -7,20 +7,6 @@ from made_models import SMALL, made_model, swelling
 
 from ser.inference.explain import draw_explanation, explain
 from ser.inference.predictor import Predictor
-from ser.nets.pooling import AttentionPooling
-
-
-@pytest.mark.parametrize("pooling", ["mu", "mu_sigma2"])
-def test_pooling_with_and_without_gradients_is_one(pooling):
-    """Without gradients it takes the way that can be exported."""
-    torch.manual_seed(0)
-    made = AttentionPooling(4, variance=pooling == "mu_sigma2")
-    x, lengths = torch.randn(3, 7, 4), torch.tensor([7, 2, 1])
-    with torch.no_grad():
-        plain = made(x, lengths)
-    found = made(x.requires_grad_(), lengths)
-    assert found.requires_grad
-    torch.testing.assert_close(found, plain, rtol=0, atol=0)
 
 
 @pytest.fixture

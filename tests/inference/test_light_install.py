@@ -117,11 +117,8 @@ def test_a_timeline_of_a_graph_that_was_trained_with_statistics_of_speakers(made
 
 def test_a_package_without_torch_names_the_fix(made, packed):
     done = run("predict", packed, min((made.root / "one").glob("one1_*.wav")), also=("torch",))
-    assert done.returncode == 1
-    assert (
-        done.stderr
-        == "error: the package torch is not installed. Fix: pip install '.[predict]' in the toolkit's folder\n"
-    )
+    expected = "error: the package torch is not installed. Fix: pip install '.[predict]' in the toolkit's folder\n"
+    assert (done.returncode, done.stderr) == (1, expected)
 
 
 @pytest.mark.parametrize(("option", "value"), [("--device", "cuda"), ("--utt2spk", "utt2spk")])

@@ -159,8 +159,8 @@ class Launch:
         name = name if name[0].isalpha() else f"j{name}"
         submission = self.scheduler.submit(folder, name, len(jobs))
         self.submissions[name] = submission
-        for place, job in enumerate(jobs, 1):
-            job.task, job.over = Task(name, place), None
+        for index, job in enumerate(jobs, 1):
+            job.task, job.over = Task(name, index), None
             job.starts += 1
 
     def _note_answer(self, error: NoAnswer | None = None) -> None:
@@ -207,10 +207,10 @@ class Launch:
                     (folder / "refresh").touch()  # makes an NFS client read the folder again
                     (folder / "refresh").unlink()
                 for file in folder.glob("status.*"):
-                    place = file.suffix[1:]
-                    if place.isdigit() and Task(name, int(place)) in live:
+                    index = file.suffix[1:]
+                    if index.isdigit() and Task(name, int(index)) in live:
                         code, _, sent = file.read_text(encoding="utf-8").strip().partition(" ")
-                        statuses[Task(name, int(place))] = Status(int(code), sent)
+                        statuses[Task(name, int(index))] = Status(int(code), sent)
         return statuses
 
     def _judge(self, job: Job, state: State | None, status: Status) -> None:
@@ -238,21 +238,21 @@ class Launch:
 
     def _judge_without_status(self, job: Job, state: State | None) -> None:
         """Judge a task without a status: it may run, can never run, or has ended, and its status may come late."""
-        submission, place = self._find(job)
+        submission, index = self._find(job)
         if state and state.kind in (Kind.WAITING, Kind.RUNNING):
             job.over = None
         elif state and state.kind == Kind.HOPELESS:
             with contextlib.suppress(NoAnswer):
-                self.scheduler.cancel(submission, place)
+                self.scheduler.cancel(submission, index)
                 self._fail(job, state.reason)
         else:
             job.over = time.monotonic() if job.over is None else job.over
             if time.monotonic() - job.over < (self.scheduler.patience if state else self.scheduler.memory):
                 return
-            state = state or self.scheduler.last_words(submission, place)
+            state = state or self.scheduler.last_words(submission, index)
             if state.kind == Kind.DISTURBED:
                 with contextlib.suppress(NoAnswer):  # a silent node may still run it
-                    self.scheduler.cancel(submission, place)
+                    self.scheduler.cancel(submission, index)
                 self._restart(job, state.reason)
             else:
                 self._fail(job, state.reason or self._explain_missing_status(submission.folder))
@@ -271,15 +271,15 @@ class Launch:
             job.task = None
 
     def _fail(self, job: Job, reason: str) -> None:
-        submission, place = self._find(job)
-        output = submission.folder / f"output.{place}"
+        submission, index = self._find(job)
+        output = submission.folder / f"output.{index}"
         lines = output.read_text(errors="replace").splitlines() if output.is_file() else []
         job.verdict = f"{reason}: {lines[-1]}" if lines else reason
 
     def _find(self, job: Job) -> tuple[Submission, int]:
-        """The submission of a job, and its place there."""
+        """The submission of a job, and its index there."""
         assert job.task is not None
-        return self.submissions[job.task.name], job.task.place
+        return self.submissions[job.task.name], job.task.array_index
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ Given = str | os.PathLike[str] | np.ndarray
 
 
 class EmotionModel:
-    """An opened model package that answers."""
+    """An opened model package that predicts."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -50,68 +50,67 @@ class EmotionModel:
         raw: bool = False,
         path_column: str | None = None,
     ) -> list[Prediction]:
-        """Answer files, folders, lists (as `ser predict` takes them) or samples, in the order given.
+        """Predict files, folders, lists (as of `ser predict`) or samples, in the order given.
 
-        What cannot be read has an `error` in its answer, and the others go on.
+        The prediction of a file that cannot be read has an `error`; the others are predicted.
 
         Args:
             audio: one or several: paths, or samples, float, (samples,) or (channels, samples), of full scale 1.
             sampling_rate: of samples, in Hz.
-            head: whose labels; "mean": the mean of all, which None means too where their labels are the same.
+            head: name of a head; "mean": the mean of all heads; None: the mean, if all heads have the same labels.
             channel: "mix", "each", or a number from 0.
-            speakers: one for each of `audio`, where the model normalises by speaker.
-            precision: the share of right answers that is wanted, on validation; other labels are withheld (None).
+            speakers: one for each of `audio`, for models that are normalised by speaker.
+            precision: on validation; labels below the confidence that it asks for are None. None: all labels are given.
             raw: posteriors and confidence without calibration, as decoding gives them.
-            path_column: of a table, where no name is one of PATH_COLUMNS.
+            path_column: of a table whose columns have none of the names in PATH_COLUMNS.
 
         Raises:
             InputError: a folder without audio, a list that cannot be read, samples without a rate, no such head, or
-                none is given and labels of heads differ.
+                no head is given and the labels of heads differ.
         """
-        given: list[Given] = list(audio) if isinstance(audio, list | tuple) else [audio]  # type: ignore[list-item]
-        if speakers is not None and len(speakers) != len(given):
-            raise InputError(f"{len(speakers)} speakers for {len(given)} of audio", "speakers", "give one for each")
+        items: list[Given] = list(audio) if isinstance(audio, list | tuple) else [audio]  # type: ignore[list-item]
+        if speakers is not None and len(speakers) != len(items):
+            raise InputError(f"{len(speakers)} speakers for {len(items)} of audio", "speakers", "give one for each")
         with scratch() as folder:
             sources: list[Source] = []
-            for number, item in enumerate(given):
+            for number, item in enumerate(items):
                 if isinstance(item, str | os.PathLike):
-                    own = sources_of(os.fspath(item), folder, path_column=path_column)
+                    new = sources_of(os.fspath(item), folder, path_column=path_column)
                 else:
-                    own = [_samples(np.asarray(item), sampling_rate, f"[{number}]")]
-                sources += own if speakers is None else [replace(s, speaker=speakers[number]) for s in own]
-            predictor = Predictor(self.model, head)
-            return list(Answers(predictor, sources, str(channel), precision, raw))
+                    new = [_samples(np.asarray(item), sampling_rate, f"[{number}]")]
+                sources += new if speakers is None else [replace(s, speaker=speakers[number]) for s in new]
+            return list(Answers(Predictor(self.model, head), sources, str(channel), precision, raw))
 
 
 def _samples(samples: np.ndarray, sampling_rate: int | None, name: str) -> Source:
-    """Samples as a source; what is wrong with them is the error of their answer."""
+    """Samples as a source; wrong samples are an error of their prediction."""
     if sampling_rate is None:
         raise InputError("samples without their rate", name, "give sampling_rate, in Hz")
     check_rate(name, sampling_rate)
     if not np.issubdtype(samples.dtype, np.floating):
         raise InputError(f"samples of type {samples.dtype}", name, "give floats of full scale 1, such as int16 / 32768")
-    own = np.atleast_2d(samples)
-    if not samples.ndim or own.ndim != 2 or own.shape[1] < own.shape[0]:  # (samples, channels), or none
+    rows = np.atleast_2d(samples)
+    if not samples.ndim or rows.ndim != 2 or rows.shape[1] < rows.shape[0]:  # (samples, channels), or none
         return Source(name, problem=f"{name}: of shape {samples.shape}; give (samples,) or (channels, samples)")
     try:
-        check_length(name, own.shape[1], sampling_rate)
-        check_samples(name, own)
+        check_length(name, rows.shape[1], sampling_rate)
+        check_samples(name, rows)
     except InputError as error:
         return Source(name, problem=str(error))
-    return Source(name, audio=Audio(np.ascontiguousarray(own, np.float32), sampling_rate))
+    return Source(name, audio=Audio(np.ascontiguousarray(rows, np.float32), sampling_rate))
 
 
 def load_model(path: str | os.PathLike[str], device: str = "cpu") -> EmotionModel:
-    """Check and open a model package; nothing in it is run.
+    """Check and open a model package; no code in it is run.
 
     Args:
         path: of a model package, or `<owner>/<name>@<revision>` of the hub.
         device: of torch, such as cpu or cuda.
 
     Returns:
-        A model that answers, by `predict`.
+        A model with the method `predict`.
 
     Raises:
-        InputError: no model package, or one that is not as it was packed.
+        InputError: no model package, or a changed one.
     """
     return EmotionModel(open_model(Path(path), device))

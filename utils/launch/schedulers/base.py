@@ -36,7 +36,7 @@ class State(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """An array of tasks, with places 1 to size, as a scheduler knows it.
+    """An array of tasks, with indices 1 to size.
 
     Attributes:
         folder: of this submission's files, which job.sh reads and writes.
@@ -53,7 +53,7 @@ class Task(NamedTuple):
     """A task: the name of its submission, and its index there, from 1."""
 
     name: str
-    place: int
+    array_index: int
 
 
 class Refused(Exception):
@@ -105,7 +105,7 @@ class Scheduler:
         """
         raise NotImplementedError
 
-    def cancel(self, submission: Submission, place: int | None = None) -> None:
+    def cancel(self, submission: Submission, index: int | None = None) -> None:
         """Ask a task, or all of a submission, to end.
 
         Raises:
@@ -113,7 +113,7 @@ class Scheduler:
         """
         raise NotImplementedError
 
-    def last_words(self, submission: Submission, place: int) -> State:
+    def last_words(self, submission: Submission, index: int) -> State:
         """The last known state of a task that is no longer in the queue."""
         return State(Kind.ENDED)
 

@@ -89,7 +89,7 @@ class GridEngine(Cluster):
             if task.name in ours:
                 letters, number = job.findtext("state") or "", job.findtext("JB_job_number") or ""
                 if "E" in letters:
-                    states[task] = State(Kind.HOPELESS, f"{letters}{self._error(number, task.place)}")
+                    states[task] = State(Kind.HOPELESS, f"{letters}{self._error(number, task.array_index)}")
                 elif "h" in letters:
                     states[task] = State(Kind.HOPELESS, f"{letters}, held")
                 else:
@@ -118,16 +118,16 @@ class GridEngine(Cluster):
             words = str(error)
         raise NoAnswer(f"qstat: {words}")
 
-    def _error(self, job: str, place: int) -> str:
+    def _error(self, job: str, index: int) -> str:
         answer = self.ask(["qstat", "-j", job])[1]
-        found = re.search(rf"^error reason\s+{place}:\s*(.*)$", answer, re.MULTILINE)
+        found = re.search(rf"^error reason\s+{index}:\s*(.*)$", answer, re.MULTILINE)
         return f", {found[1].strip()}" if found else ""
 
-    def cancel(self, submission: Submission, place: int | None = None) -> None:
-        self.ask(["qdel", submission.id, *(("-t", str(place)) if place else ())])
+    def cancel(self, submission: Submission, index: int | None = None) -> None:
+        self.ask(["qdel", submission.id, *(("-t", str(index)) if index else ())])
 
-    def last_words(self, submission: Submission, place: int) -> State:
-        answer = self.ask(["qacct", "-j", submission.id, "-t", str(place)])[1]
+    def last_words(self, submission: Submission, index: int) -> State:
+        answer = self.ask(["qacct", "-j", submission.id, "-t", str(index)])[1]
         found = re.search(r"^failed\s+(\d+)\s*:\s*(.*)$", answer, re.MULTILINE)
         return State(FAILURES.get(found[1], Kind.ENDED), found[2].strip()) if found else State(Kind.ENDED)
 
@@ -135,7 +135,7 @@ class GridEngine(Cluster):
 def tasks(jobs: list[ElementTree.Element]) -> list[tuple[Task, ElementTree.Element]]:
     """Task and element of the jobs in a list of qstat that are one task each."""
     named = [(job.findtext("JB_name") or "", job.findtext("tasks") or "", job) for job in jobs]
-    return [(Task(name, int(place)), job) for name, place, job in named if place.isdigit()]
+    return [(Task(name, int(index)), job) for name, index, job in named if index.isdigit()]
 
 
 def without_resources(command: list[str], names: set[str]) -> list[str]:

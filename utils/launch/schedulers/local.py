@@ -21,13 +21,13 @@ class Local(Scheduler):
 
     def __init__(self, call: Call) -> None:
         super().__init__(call)
-        self.places = call.max_jobs_run or len(os.sched_getaffinity(0))
+        self.slots = call.max_jobs_run or len(os.sched_getaffinity(0))
         self.waiting: list[tuple[Submission, int]] = []
         self.running: dict[Task, subprocess.Popen] = {}
 
     def submit(self, folder: Path, name: str, size: int) -> Submission:
         submission = Submission(folder, name, "", size)
-        self.waiting += [(submission, place) for place in range(1, size + 1)]
+        self.waiting += [(submission, index) for index in range(1, size + 1)]
         return submission
 
     def states(self, submissions: list[Submission]) -> dict[Task, State]:
@@ -35,10 +35,10 @@ class Local(Scheduler):
         ended = [task for task, process in self.running.items() if process.poll() is not None]
         for task in ended:
             del self.running[task]
-        while self.waiting and len(self.running) < self.places:
-            submission, place = self.waiting.pop(0)
-            self.running[Task(submission.name, place)] = subprocess.Popen(
-                ["bash", JOB, submission.folder, str(place)],
+        while self.waiting and len(self.running) < self.slots:
+            submission, index = self.waiting.pop(0)
+            self.running[Task(submission.name, index)] = subprocess.Popen(
+                ["bash", JOB, submission.folder, str(index)],
                 stdin=subprocess.DEVNULL,
                 close_fds=False,  # run.sh of a recipe keeps the terminal open for the first job
                 start_new_session=True,
@@ -46,10 +46,10 @@ class Local(Scheduler):
             )
         states = {task: State(Kind.ENDED) for task in ended}
         states.update({task: State(Kind.RUNNING) for task in self.running})
-        states.update({Task(submission.name, place): State(Kind.WAITING) for submission, place in self.waiting})
+        states.update({Task(submission.name, index): State(Kind.WAITING) for submission, index in self.waiting})
         return states
 
-    def cancel(self, submission: Submission, place: int | None = None) -> None:
+    def cancel(self, submission: Submission, index: int | None = None) -> None:
         self.waiting = [task for task in self.waiting if task[0].name != submission.name]
         for task, process in self.running.items():
             if task.name == submission.name:

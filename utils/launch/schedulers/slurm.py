@@ -33,12 +33,12 @@ class Slurm(Cluster):
     script_end = '"$SLURM_ARRAY_TASK_ID" USR1'
 
     def submit_command(self, name: str, size: int) -> list[str]:
-        places = f"%{self.call.max_jobs_run}" if self.call.max_jobs_run else ""
+        slots = f"%{self.call.max_jobs_run}" if self.call.max_jobs_run else ""
         return [
             *self.call.command,
             "--parsable",
             f"--job-name={name}",
-            f"--array=1-{size}{places}",
+            f"--array=1-{size}{slots}",
             "--no-requeue",  # by Slurm; the launcher does it, and a bounded number of times
             "--signal=B:USR1@60",  # a minute before the time limit
             "--chdir=/",
@@ -62,13 +62,13 @@ class Slurm(Cluster):
         states = {}
         for line in answer.splitlines():
             task, name, state, reason = (line.split("|", 3) + [""] * 3)[:4]
-            place = task.partition("_")[2]
-            if name in ours and place.isdigit():
+            index = task.partition("_")[2]
+            if name in ours and index.isdigit():
                 kind = KINDS.get(state, Kind.RUNNING)
                 if kind == Kind.WAITING and re.fullmatch(NEVER, reason, re.IGNORECASE):
                     kind = Kind.HOPELESS
                 words = state if reason in ("", "None", "NonZeroExitCode") else f"{state}, {reason}"
-                states[Task(name, int(place))] = State(kind, words)
+                states[Task(name, int(index))] = State(kind, words)
         return states
 
     def _squeue(self, columns: str) -> str:
@@ -78,10 +78,10 @@ class Slurm(Cluster):
             raise NoAnswer(f"squeue: {words}")
         return answer
 
-    def cancel(self, submission: Submission, place: int | None = None) -> None:
+    def cancel(self, submission: Submission, index: int | None = None) -> None:
         """As of `Scheduler`; by name too, for another job may have got the id."""
-        which = submission.id if place is None else f"{submission.id}_{place}"
+        which = submission.id if index is None else f"{submission.id}_{index}"
         name = f"--name={submission.name}"
-        if place is None:  # waiting tasks first, or they start when running ones end
+        if index is None:  # waiting tasks first, or they start when running ones end
             self.ask(["scancel", "--state=PENDING", name, which])
         self.ask(["scancel", name, which])
