@@ -60,11 +60,8 @@ def main() -> int:
             f"split {experiment.split} of {', '.join(folds)} has folds 1 to {max(known)}", f"fold = {experiment.fold}"
         )
     if not any(p.has_test(experiment.split, experiment.fold) for p in protocols.values()):
-        raise InputError(
-            "none has test speakers, so there would be no result",
-            f"corpora = {','.join(experiment.corpora)}",
-            "add a corpus that has",
-        )
+        what = "none has test speakers, so there would be no result"
+        raise InputError(what, f"corpora = {','.join(experiment.corpora)}", "add a corpus that has")
     folder = options.exp_dir / experiment.folder
     path, continued = folder / CONFIG, False
     if path.is_file():
@@ -73,11 +70,8 @@ def main() -> int:
         continued = is_longer(changes, experiment) and (folder / CHECKPOINT).exists()
         if changes and begun and not continued:
             changed = "; ".join(f"{key}: {before} there, {now} now" for key, (before, now) in changes.items())
-            raise InputError(
-                f"holds a training with other settings ({changed})",
-                folder,
-                "give another --exp folder, or remove this one",
-            )
+            what = f"holds a training with other settings ({changed})"
+            raise InputError(what, folder, "give another --exp folder, or remove this one")
     if options.plan:
         print(*plan(experiment, options.exp_dir, *options.plan), sep="\n")
         return 0

@@ -58,9 +58,6 @@ def _decode_with_k2(graph: SegmentGraph, scores: np.ndarray, required: bool) -> 
     if len(scores) <= k2_decoder.MOST_WINDOWS:
         return k2_decoder.best_path(graph, scores)
     if required:
-        raise InputError(
-            f"{len(scores)} windows, and k2 takes {k2_decoder.MOST_WINDOWS}",
-            "--decoder k2",
-            "give --decoder viterbi, which finds the same path, or a longer --hop",
-        )
+        what = f"{len(scores)} windows, and k2 takes {k2_decoder.MOST_WINDOWS}"
+        raise InputError(what, "--decoder k2", "give --decoder viterbi, which finds the same path, or a longer --hop")
     return viterbi.best_path(graph, scores)

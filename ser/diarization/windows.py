@@ -362,10 +362,10 @@ def _channel_statistics(
     running_stats = {c: factory() for c in unnamed if seconds[c] >= settings.statistics_minimum}
     if running_stats:
         _accumulate_speech(path, predictor, settings, recording, speech, running_stats)
-    own = {
+    by_channel = {
         c: _finish_statistics(ChannelStatistics("channel", seconds[c]), running_stats.get(c), settings) for c in unnamed
     }
-    return [own[c] if c in own else speakers[c] for c in range(len(speech))]
+    return [by_channel[c] if c in by_channel else speakers[c] for c in range(len(speech))]
 
 
 def _finish_statistics(

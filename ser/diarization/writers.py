@@ -54,9 +54,9 @@ def textgrid(timeline: Timeline) -> str:
     end = _number(timeline.duration)
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end}"]
     lines += ["tiers? <exists>", f"size = {len(timeline.channels)}", "item []:"]
-    for place, channel in enumerate(timeline.channels, 1):
+    for tier, channel in enumerate(timeline.channels, 1):
         intervals = _intervals(channel, timeline.duration)
-        lines += [f"    item [{place}]:", '        class = "IntervalTier"', f"        name = {_quoted(channel.name)}"]
+        lines += [f"    item [{tier}]:", '        class = "IntervalTier"', f"        name = {_quoted(channel.name)}"]
         lines += ["        xmin = 0", f"        xmax = {end}", f"        intervals: size = {len(intervals)}"]
         for number, (start, stop, text) in enumerate(intervals, 1):
             lines += [f"        intervals [{number}]:", f"            xmin = {_number(start)}"]

@@ -58,11 +58,8 @@ def explain(predictor: Predictor, path: Path) -> Explanation:
     """
     network, config = predictor.model.network, predictor.batches
     if not isinstance(network, SpeechEmotionNetwork):
-        raise InputError(
-            "an ensemble or an SVM, which has no attention of its own",
-            predictor.model.folder,
-            "give the package of a single network",
-        )
+        what = "an ensemble or an SVM, which has no attention of its own"
+        raise InputError(what, predictor.model.folder, "give the package of a single network")
     weights_of: Any = getattr(network.pooling, "weights", None)
     if weights_of is None:
         raise InputError(f"its pooling, {predictor.model.experiment.pooling}, has no weights", predictor.model.folder)

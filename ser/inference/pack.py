@@ -355,7 +355,7 @@ def _calibrations(model: Model, data: Data) -> dict[str, Any]:
     heads = [*model.network.head_adapter_pairs(), MEAN]
     parts_of = {head: {c: p for c, p in parts.items() if head in (c, UNIFIED, MEAN)} for head in heads}
     return {
-        key: {head: _calibration(Predictor(model, head), own, known) for head, own in parts_of.items() if own}
+        key: {head: _calibration(Predictor(model, head), chosen, known) for head, chosen in parts_of.items() if chosen}
         for key, known in zip(CALIBRATIONS, (True, False), strict=True)
         if known or "group_statistics" in model.description
     }

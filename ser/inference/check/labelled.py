@@ -103,9 +103,6 @@ def _check(origin: Path, sources: Sequence[Source], emotions: Mapping[str, str],
     unknown = [key for key, emotion in emotions.items() if emotion not in classes]
     if unknown:
         labels = ", ".join(sorted({emotions[key] for key in unknown}))
-        raise InputError(
-            f"{len(unknown)} of {len(emotions)} utterances have labels that the model does not know "
-            f"({labels}; {unknown[0]} is one); it answers {', '.join(classes)}: map them to these, "
-            "or leave them out",
-            origin,
-        )
+        what = f"{len(unknown)} of {len(emotions)} utterances have labels that the model does not know ({labels}; "
+        what += f"{unknown[0]} is one); it answers {', '.join(classes)}: map them to these, or leave them out"
+        raise InputError(what, origin)

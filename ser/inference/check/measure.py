@@ -205,10 +205,10 @@ def _rows(
     predicted = [(utterance, label, i) for i, (utterance, label) in pairs if label is not None]
     for corpus in dict.fromkeys(u.corpus for u in utterances):
         for gender in ("", *GENDERS) if clean is None else ("",):
-            own = [each for each in predicted if each[0].corpus == corpus and gender in ("", each[0].gender)]
-            if own:
-                truth = np.array([classes.index(u.emotion) for u, _, _ in own])
-                answers = np.array([classes.index(label) for _, label, _ in own])
+            members = [each for each in predicted if each[0].corpus == corpus and gender in ("", each[0].gender)]
+            if members:
+                truth = np.array([classes.index(u.emotion) for u, _, _ in members])
+                answers = np.array([classes.index(label) for _, label, _ in members])
                 scored = confusion_matrix(truth, answers, len(classes))
-                changed = None if clean is None else sum(label != clean[i] for _, label, i in own) / len(own)
-                yield Row(corpus, gender, condition, len(own), ua(scored), wa(scored), changed)
+                changed = None if clean is None else sum(label != clean[i] for _, label, i in members) / len(members)
+                yield Row(corpus, gender, condition, len(members), ua(scored), wa(scored), changed)

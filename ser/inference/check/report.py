@@ -112,10 +112,10 @@ def _draw(rows: Sequence[Row], title: str, path: Path) -> None:
     figure.suptitle(title)
     left, right = figure.subplots(1, 2, sharey=True)
     for number, corpus in enumerate(corpora):
-        own = [row for row in rows if row.corpus == corpus]
-        places = [names.index(row.name) + (number + 0.5) * height - 0.4 for row in own]
-        n = next(row.n for row in own)
-        for axes, values in ((left, [r.ua for r in own]), (right, [r.flipped for r in own])):
+        corpus_rows = [row for row in rows if row.corpus == corpus]
+        places = [names.index(row.name) + (number + 0.5) * height - 0.4 for row in corpus_rows]
+        n = next(row.n for row in corpus_rows)
+        for axes, values in ((left, [r.ua for r in corpus_rows]), (right, [r.flipped for r in corpus_rows])):
             points = [(place, 100 * value) for place, value in zip(places, values, strict=True) if value is not None]
             bars = axes.barh(*zip(*points, strict=True), height, label=f"{corpus} (n {n})", color=f"C{number}")
             axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)

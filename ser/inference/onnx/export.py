@@ -203,9 +203,9 @@ def compare_graphs(predictor: Predictor, graphs: Sequence[Path], data_dir: Path)
     statistics = predictor.group_statistics_of((group, predictor.frames(samples)) for group, samples in known)
     by_utterance = []
     for group, samples in progress(utterances, text="test", unit="utt"):
-        own = statistics.get(group)
-        by_graph = (graph.posteriors([samples], own)[0] for graph in exported)
-        by_utterance.append([predict_posteriors(predictor, [samples], own)[0], *by_graph])
+        inputs = [samples], statistics.get(group)
+        by_graph = (graph.posteriors(*inputs)[0] for graph in exported)
+        by_utterance.append([predict_posteriors(predictor, *inputs)[0], *by_graph])
     rows, posteriors = [], np.array(by_utterance)  # (utterances, predict and graphs, classes)
     for number, (name, path) in enumerate(zip(names, [predictor.model.folder / WEIGHTS, *graphs], strict=True)):
         scored = confusion_matrix(targets, posteriors[:, number].argmax(1), len(predictor.classes))

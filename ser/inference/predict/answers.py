@@ -164,24 +164,24 @@ class Answers:
 
     def _windows(self, source: Source, rows: deque[_Pending]) -> Iterator[tuple[_Pending, np.ndarray, float]]:
         """The windows of a source: prediction, which is added to `rows`, frames, and seconds of each."""
-        own: list[_Pending] = []
+        new_rows: list[_Pending] = []
         try:
             with open_samples(source, self.channel, self.rate, max(WINDOW, self.longest)) as sound:
-                own = [_Pending(source, c, sound.seconds, self._warnings(source, sound)) for c in sound.channels]
+                new_rows = [_Pending(source, c, sound.seconds, self._warnings(source, sound)) for c in sound.channels]
                 for window in sound.windows:
-                    for row, samples in zip(own, window, strict=True):
+                    for row, samples in zip(new_rows, window, strict=True):
                         if len(samples) < self.predictor.shortest:
                             row.warnings["less than one frame, padded with zeros"] = None
                         if is_silent(samples):
                             row.warnings["silent" if sound.parts == 1 else "silent in parts"] = None
                         yield row, self.predictor.frames(samples), len(samples) / self.rate
         except InputError as error:
-            own = own or [_Pending(source)]
-            for row in own:
+            new_rows = new_rows or [_Pending(source)]
+            for row in new_rows:
                 row.error = str(error)
-        for row in own:
+        for row in new_rows:
             row.complete = True
-        rows += own
+        rows += new_rows
 
     def _warnings(self, source: Source, sound: SampleWindows) -> dict[str, None]:
         texts = [*self.common_warnings]

@@ -115,12 +115,9 @@ def _segment_bounds(source: Source, info: AudioInfo) -> tuple[int, int]:
     first = round(source.start * rate)
     last = length if source.end is None else round(source.end * rate)
     if last > length + round(FRAME * rate) or first >= min(last, length):
-        raise InputError(
-            f"lies between {source.start:g} and {source.end or length / rate:g} s of a recording of "
-            f"{length / rate:g} s",
-            source.id,
-            "fix the times",
-        )
+        end, seconds = source.end or length / rate, length / rate
+        what = f"lies between {source.start:g} and {end:g} s of a recording of {seconds:g} s"
+        raise InputError(what, source.id, "fix the times")
     check_length(source.id, min(last, length) - first, rate)
     return first, min(last, length) - first
 
