@@ -70,8 +70,11 @@ def main() -> int:
         continued = is_longer(changes, experiment) and (folder / CHECKPOINT).exists()
         if changes and begun and not continued:
             changed = "; ".join(f"{key}: {before} there, {now} now" for key, (before, now) in changes.items())
-            what = f"holds a training with other settings ({changed})"
-            raise InputError(what, folder, "give another --exp folder, or remove this one")
+            raise InputError(
+                f"holds a training with other settings ({changed})",
+                folder,
+                "give another --exp folder, or remove this one",
+            )
     if options.plan:
         print(*plan(experiment, options.exp_dir, *options.plan), sep="\n")
         return 0
