@@ -68,7 +68,7 @@ class TimelineEvaluation:
     out: Path
     seed: int
     orders: int
-    most_utterances: int = joined.MOST_UTTERANCES
+    most_utterances: int = joined.UTTERANCES
 
     def __post_init__(self) -> None:
         self.predictor = Predictor(open_model(self.model))
@@ -101,15 +101,7 @@ class TimelineEvaluation:
         return EvaluationResult(self.model.name, cell, settings, tuned, scores)
 
     def join(self, corpus: str, parts: Sequence[str]) -> Recordings:
-        """Write recordings of the speakers of some parts below <out>/<model>/, with their references.
-
-        Args:
-            corpus: its name.
-            parts: of train, valid and test.
-
-        Returns:
-            Files and references; none if the parts have no speaker.
-        """
+        """Write recordings of the speakers of some parts below <out>/<model>/; none if the parts have no speaker."""
         protocol = with_splits(read_protocol(corpus, self.recipe), self.data / corpus)
         known = joined.known_utterances(self.data, protocol, self.experiment, parts)
         known = [utterance for utterance in known if utterance.emotion in self.predictor.classes]
@@ -130,13 +122,7 @@ TUNED = ("window", "minimum", "switching_cost", "no_speech_cost", "no_speech_dec
 
 
 def results_section(title: str, results: Sequence[EvaluationResult], command: str) -> str:
-    """Markdown: all models together, with and without decoder by corpus, and the tuned settings.
-
-    Args:
-        title: its heading.
-        results: of each model, and of each normalisation.
-        command: that printed it.
-    """
+    """Markdown: all models together, with and without decoder by corpus, and the tuned settings."""
     from tabulate import tabulate
 
     figures = ["EDER %", "frame accuracy %", "frame UA %", "segment error %"]

@@ -28,7 +28,7 @@ PAUSE_SECONDS = (0.3, 1.2)
 # Utterances of one emotion in a row, uniform.
 TURN_UTTERANCES = (1, 2, 3)
 # Utterances in a recording at most.
-MOST_UTTERANCES = 28
+UTTERANCES = 28
 # dB of the noise in pauses below the mean power of the speech, so that pauses are no digital silence.
 PAUSE_NOISE_DECIBELS = 50.0
 
@@ -86,17 +86,12 @@ def known_utterances(
 
 
 def join_all(
-    known: Sequence[KnownUtterance],
-    features: Features,
-    seed: int,
-    orders: int,
-    prefix: str,
-    most_utterances: int = MOST_UTTERANCES,
+    known: Sequence[KnownUtterance], features: Features, seed: int, orders: int, prefix: str, most: int = UTTERANCES
 ) -> list[JoinedRecording]:
     """Recordings of each speaker, of the same utterances in so many random orders.
 
     Args:
-        most_utterances: in a recording.
+        most: utterances in a recording.
 
     Raises:
         InputError: there are no utterances.
@@ -110,7 +105,7 @@ def join_all(
     for speaker, utterances in sorted(speakers.items()):
         for order in range(orders):
             rng = np.random.default_rng(derive_seed(seed, "join", speaker, order))
-            chosen = _in_turns(utterances, rng)[:most_utterances]
+            chosen = _in_turns(utterances, rng)[:most]
             recordings.append(join_utterances(chosen, features, rng, f"{prefix}_{speaker}_{order + 1}"))
     return recordings
 
@@ -140,7 +135,7 @@ def _in_turns(known: Sequence[KnownUtterance], rng: np.random.Generator) -> list
     for index in rng.permutation(len(known)):
         left[known[index].emotion].append(known[index])
     ordered: list[KnownUtterance] = []
-    while left and len(ordered) < MOST_UTTERANCES:
+    while left and len(ordered) < UTTERANCES:
         last = ordered[-1].emotion if ordered else None
         names = sorted(name for name in left if name != last) or sorted(left)
         name = names[rng.integers(len(names))]
@@ -149,7 +144,7 @@ def _in_turns(known: Sequence[KnownUtterance], rng: np.random.Generator) -> list
         left[name] = left[name][count:]
         if not left[name]:
             del left[name]
-    return ordered[:MOST_UTTERANCES]
+    return ordered[:UTTERANCES]
 
 
 def _trim_soft_ends(cut: Cut, features: Features) -> np.ndarray:

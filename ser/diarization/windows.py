@@ -48,15 +48,14 @@ class RecordingLevels:
 
     Attributes:
         duration: seconds, from the count of samples at the file's own rate.
-        samples, rate: at the features' rate.
-        cell: samples of a cell, at the features' rate.
+        rate: sampling rate of the features, in Hz.
+        cell: samples of a cell at that rate.
         levels: dB of full scale of each cell, float32, (channels, cells).
         extremes: least and greatest sample of each cell, float32, (channels, cells, 2).
         identical_channels: whether there are several channels with the same samples, as in mono stored as stereo.
     """
 
     duration: float
-    samples: int
     rate: int
     cell: int
     levels: np.ndarray
@@ -188,19 +187,11 @@ def read_levels(path: Path, rate: int, hop: float) -> RecordingLevels:
     levels = 10 * np.log10(np.maximum(power, 10 ** (SILENCE_LEVEL / 10)))
     peak = np.concatenate(peaks, axis=1)[:, :cells]
     duration, identical = read / first.sampling_rate, identical and len(power) > 1
-    return RecordingLevels(duration, samples, rate, size, levels.astype(np.float32), peak, identical)
+    return RecordingLevels(duration, rate, size, levels.astype(np.float32), peak, identical)
 
 
 def extremes(samples: np.ndarray, size: int) -> np.ndarray:
-    """The least and the greatest of every `size` samples.
-
-    Args:
-        samples: (channels, samples).
-        size: in samples; the last stretch may be shorter.
-
-    Returns:
-        (channels, stretches, 2).
-    """
+    """The least and the greatest of every `size` samples, (channels, samples) to (channels, stretches, 2)."""
     starts = np.arange(0, samples.shape[1], size)
     return np.stack([reduce.reduceat(samples, starts, axis=1) for reduce in (np.minimum, np.maximum)], axis=2)
 
@@ -336,12 +327,7 @@ def speaker_statistics(
 
 
 def running_stats_factory(predictor: BasePredictor, settings: Settings) -> Callable[[], AnyRunningStats] | None:
-    """Makes the running statistics of a channel or speaker; None where model or settings take none of the recording.
-
-    Args:
-        predictor: of the model or graph.
-        settings: of the timeline.
-    """
+    """Makes the running statistics of a channel or speaker; None if model or settings take none of the recording."""
     return predictor.running_stats if settings.normalisation == "channel" and predictor.grouped else None
 
 

@@ -17,7 +17,7 @@ from ser.corpora.splits import with_splits
 from ser.diarization import tune as tuning
 from ser.diarization import viterbi
 from ser.diarization.evaluation import TimelineEvaluation, results_section
-from ser.diarization.joined import MOST_UTTERANCES, PAUSE_SECONDS, TURN_UTTERANCES, join_all, known_utterances
+from ser.diarization.joined import PAUSE_SECONDS, TURN_UTTERANCES, UTTERANCES, join_all, known_utterances
 from ser.diarization.settings import read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +76,7 @@ def test_turns_change_emotion_and_recordings_end(made):
     for joined in join_all(many, made.experiment().features, 0, 1, "one"):
         runs = [len(list(run)) for _, run in groupby(s.label for s in joined.reference)]
         assert max(runs) <= TURN_UTTERANCES[-1]
-        assert len(joined.reference) == MOST_UTTERANCES
+        assert len(joined.reference) == UTTERANCES
 
 
 def test_nothing_to_join_is_an_error(made):

@@ -91,12 +91,7 @@ def clock(seconds: float) -> str:
 
 
 def trust(timeline: Timeline, predictor: Predictor) -> list[tuple[str, list[str]]]:
-    """Scores, normalisation, abstention and calibration of the model, as terms and statements about each.
-
-    Args:
-        timeline: of the recording.
-        predictor: of the model.
-    """
+    """Scores, normalisation, abstention and calibration of the model, as terms and statements about each."""
     description = predictor.model.description
     metrics = description["metrics"]
     tested = [
