@@ -18,11 +18,11 @@ def test_posteriors_of_cpu_and_gpu_agree(made, temporal, pooling):
     data = made.open(experiment)
     torch.manual_seed(0)
     network = build(experiment, data.heads).eval()
-    views = Trainer(experiment, made.root, data.heads, data.parts("train"), data.parts("valid"), {}).train
-    for corpus, view in views.items():
+    trainer = Trainer(experiment, made.root, data.heads, data.parts("train"), data.parts("valid"), {})
+    for corpus, dataset in trainer.train.items():
         on_gpu = copy.deepcopy(network).to("cuda")
-        one = log_posteriors(network, view, network.head_of(corpus), torch.device("cpu"))
-        other = log_posteriors(on_gpu, view, network.head_of(corpus), torch.device("cuda"))
+        one = log_posteriors(network, dataset, network.head_of(corpus), torch.device("cpu"))
+        other = log_posteriors(on_gpu, dataset, network.head_of(corpus), torch.device("cuda"))
         assert abs(torch.from_numpy(one).exp() - torch.from_numpy(other).exp()).max() < 1e-3
 
 
@@ -35,5 +35,5 @@ def test_a_gpu_trains_with_the_same_code(made, tmp_path, temporal):
     data = made.open(experiment)
     trainer = Trainer(experiment, tmp_path, data.heads, data.parts("train"), data.parts("valid"), data.hashes())
     trainer.run()
-    assert trainer.machine.device.type == "cuda"
+    assert trainer.device_config.device.type == "cuda"
     assert (tmp_path / "model.safetensors").is_file()
