@@ -128,9 +128,14 @@ class Predictor(BasePredictor):
             features = np.zeros((len(crops), longest, first.shape[1]), first.dtype)
             for row, (index, _, rows) in zip(features, crops, strict=True):
                 row[:rows] = prepared[index]
-            lengths = torch.tensor([rows for _, _, rows in crops], device=self.model.device)
-            pooled = self.model.network.embed(torch.from_numpy(features).to(self.model.device), lengths)
-            result[indices] = self.model.network.average(pooled, self.pairs, self.classes).cpu().numpy()
+            lengths = torch.tensor([rows for _, _, rows in crops])
+            result[indices] = self._predict_batch(torch.from_numpy(features), lengths).numpy()
         if not np.isfinite(result).all():
             raise InputError("gives posteriors that are not numbers", self.model.folder, "pack the model again")
         return result
+
+    def _predict_batch(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Mean posteriors over the heads of the predictor, (batch, classes), on the CPU."""
+        network, device = self.model.network, self.model.device
+        pooled = network.embed(features.to(device), lengths.to(device))
+        return network.average(pooled, self.pairs, self.classes).cpu()

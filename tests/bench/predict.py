@@ -131,15 +131,15 @@ class Bench:
     def _batches(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The batches that the network gets, as predict makes them."""
         found: list[tuple[torch.Tensor, torch.Tensor]] = []
-        own = Predictor._answers
+        own = Predictor._predict_batch
 
         def keep(predictor: Predictor, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
             found.append((features, lengths))
             return own(predictor, features, lengths)
 
-        Predictor._answers = keep  # type: ignore[method-assign]
+        Predictor._predict_batch = keep  # type: ignore[method-assign]
         self.ours()
-        Predictor._answers = own  # type: ignore[method-assign]
+        Predictor._predict_batch = own  # type: ignore[method-assign]
         return found
 
     def ours(self) -> float:
@@ -147,7 +147,7 @@ class Bench:
 
     @torch.inference_mode()
     def bare(self) -> float:
-        return seconds(lambda: [self.predictor._answers(*batch) for batch in self.batches])
+        return seconds(lambda: [self.predictor._predict_batch(*batch) for batch in self.batches])
 
     def both(self) -> tuple[float, float]:
         """Seconds of the network alone and of predict, in turns, the network before and after."""

@@ -15,7 +15,8 @@ def main() -> int:
         return 1
     from command_line import read_call
     from jobs import SIGNALS, Launch
-    from schedulers import SCHEDULERS, Refused
+    from schedulers import SCHEDULERS
+    from schedulers.base import Refused
     from site_file import WrongCall
 
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # handled between two polls

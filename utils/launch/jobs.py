@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from command_line import Call
 from folders import make_folder, remove_leftovers, unwritable, working_folder, writing_fails
-from schedulers import Local, NoAnswer, Refused, Scheduler, State, Submission
-from schedulers.base import Kind, Task
+from schedulers.base import Kind, NoAnswer, Refused, Scheduler, State, Submission, Task
+from schedulers.local import Local
 from site_file import WrongCall
 
 REQUEUE = 75  # EX_TEMPFAIL: the job saved its state and can go on

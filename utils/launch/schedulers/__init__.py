@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from schedulers.base import NoAnswer, Refused, Scheduler, State, Submission
 from schedulers.gridengine import GridEngine
 from schedulers.local import Local
 from schedulers.slurm import Slurm
 
 SCHEDULERS = {"run.sh": Local, "slurm.sh": Slurm, "queue.sh": GridEngine}
-
-__all__ = ["SCHEDULERS", "NoAnswer", "Refused", "Scheduler", "State", "Submission"]
