@@ -46,7 +46,7 @@ def gridengine() -> Iterator[Cluster]:
 
 
 class Ended(NamedTuple):
-    """The end of a call: exit code and all output."""
+    """The end of a call: exit code and all that was printed."""
 
     code: int
     output: str
@@ -77,7 +77,7 @@ class Launchers:
         try:
             return Ended(launcher.wait(120), self.output.read_text())
         except subprocess.TimeoutExpired:
-            pytest.fail(f"the launcher does not end; its output: {self.output.read_text()}")
+            pytest.fail(f"the launcher does not end; it printed: {self.output.read_text()}")
         finally:
             launcher.kill()
 

@@ -77,7 +77,10 @@ rm places/NR
 
 
 def test_options_become_those_of_the_scheduler(launchers) -> None:
-    show = {"slurm.sh": "scontrol show job $SLURM_JOB_ID", "queue.sh": "qstat -j $JOB_ID"}[launchers.cluster.program]
+    show = {
+        "slurm.sh": "scontrol show job $SLURM_JOB_ID",
+        "queue.sh": "qstat -j $JOB_ID",
+    }[launchers.cluster.program]
     expected = {
         "slurm.sh": [
             "cpu=2,mem=100M,node=1",
@@ -86,7 +89,13 @@ def test_options_become_those_of_the_scheduler(launchers) -> None:
             "MinMemoryCPU=50M",
             "TimeLimit=1-01:30:00",
         ],
-        "queue.sh": ["s_rt=91740", "h_rt=91800", "mem_free=50M", "gpu=1", "smp range: 2"],
+        "queue.sh": [
+            "s_rt=91740",
+            "h_rt=91800",
+            "mem_free=50M",
+            "gpu=1",
+            "smp range: 2",
+        ],
     }[launchers.cluster.program]
     options = ["--mem", "50M", "--num-threads=2", "--gpu", "1", "--time", "1-1:30:00", "--max-jobs-run", "3"]
     done = launchers.run(*options, "x.log", "bash", "-c", f"{show}; echo threads $OMP_NUM_THREADS")

@@ -79,7 +79,7 @@ def test_a_job_is_warned_before_its_time_is_over(launchers) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_launcher_ends_its_jobs(launchers, number, code) -> None:
-    program = "trap 'touch told.NR; exit 75' TERM; touch begun.NR; while true; do sleep 0.1; done"
+    program = "trap 'touch stopped.NR; exit 75' TERM; touch begun.NR; while true; do sleep 0.1; done"
     launcher = launchers.start("--max-jobs-run", "2", "NR=1:3", "x.NR.log", "bash", "-c", program)
     launchers.wait_for("begun.1", "begun.2")
     launcher.send_signal(number)
@@ -87,7 +87,7 @@ def test_an_interrupted_launcher_ends_its_jobs(launchers, number, code) -> None:
     assert done.code == code
     assert done.output == f"{launchers.cluster.program}: stopped; ending 3 jobs\n"
     assert not launchers.cluster.queued()
-    launchers.wait_for("told.1", "told.2")
+    launchers.wait_for("stopped.1", "stopped.2")
     assert not (launchers.folder / "begun.3").exists()
 
 
