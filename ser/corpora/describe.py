@@ -112,6 +112,12 @@ class _Report(TypedDict):
     classes: dict[str, int]
 
 
+class _Completeness(TypedDict, total=False):
+    missing: list[str]
+    unusable: int
+    lines: int
+
+
 def read_prepared(folder: Path, only: str | None = None) -> Prepared:
     """Read what stage 1 wrote to data/<corpus>/.
 
@@ -147,6 +153,27 @@ def read_prepared(folder: Path, only: str | None = None) -> Prepared:
     prepared = Prepared(folder.resolve().name, folder, list(report["classes"]), utterances, splits)
     _check_speakers(prepared)
     return prepared
+
+
+def incompleteness(folder: Path) -> list[str]:
+    """What a corpus lacks that was prepared with --allow-partial true, such as "1200 of 1440 utterances".
+
+    Args:
+        folder: data/<corpus>.
+
+    Raises:
+        InputError: stage 1 has not run, or its report is damaged.
+    """
+    path = folder / "report.json"
+    try:
+        report = of_kind(_Completeness, read_json(path), "")
+    except ValueError as error:
+        raise InputError(f"not one of stage 1 ({error})", path, f"remove {folder} and run stage 1") from None
+    counts = {
+        "utterances cannot be read": report.get("unusable"),
+        "lines of its tables cannot be used": report.get("lines"),
+    }
+    return [*report.get("missing", []), *(f"{n} {what}" for what, n in counts.items() if n)]
 
 
 def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]:

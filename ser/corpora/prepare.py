@@ -87,8 +87,6 @@ def prepare_corpus(
         if not _is_done(out_dir, protocol, done, fingerprint):
             done = None
         elif not (missing := _unwritten(with_splits(protocol, out_dir), out_dir, fold)):
-            if "notes" not in done:  # of an earlier version
-                _write_report(out_dir, done)
             return f"{protocol.corpus}: up to date\n{_summary(protocol, done)}"
     raise_issues(check_labels(protocol, utterances))
     found = compare_with_protocol(protocol, utterances)
@@ -131,6 +129,7 @@ def prepare_corpus(
     raise_issues(check_equal_parts(protocol, kept, splits))
     equal = equal_pairs(items)
     report |= {**_counts(protocol, items, kept), "equal_audio": len(equal), "left_out": len(left_out)}
+    report["unusable"] = len(unusable)
     if is_segmented(utterances):
         report["recordings"] = len({item.recording for item in items})
         report["parted"] = _parted(resolved(protocol, splits), kept)

@@ -252,7 +252,7 @@ def score_zero_shot(
         "normalisation": data.experiment.batches.normalisation,
         "notes": sorted(
             {p.note for other in others.values() for p in other.protocols.values() if p.note}.union(
-                *(other.confounded() for other in others.values())
+                *(other.caveats() for other in others.values())
             )
         ),
         "left_out": dict(left_out),
