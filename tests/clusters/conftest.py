@@ -46,10 +46,10 @@ def gridengine() -> Iterator[Cluster]:
 
 
 class Ended(NamedTuple):
-    """The end of a call: exit code and all that was said."""
+    """The end of a call: exit code and all that was printed."""
 
     code: int
-    said: str
+    output: str
 
 
 @dataclass
@@ -58,26 +58,26 @@ class Launchers:
 
     cluster: Cluster
     folder: Path
-    said: Path
+    output: Path
 
     def start(self, *words: str, **variables: str) -> subprocess.Popen[bytes]:
         """Call it."""
-        with self.said.open("wb") as said:
+        with self.output.open("wb") as output:
             return subprocess.Popen(
                 [UTILS / self.cluster.program, *words],
                 cwd=self.folder,
                 env={**self.cluster.environment, **variables},
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 preexec_fn=heed_interrupts,
             )
 
     def end(self, launcher: subprocess.Popen[bytes]) -> Ended:
         """Wait for its end; the limit is there for a broken launcher only."""
         try:
-            return Ended(launcher.wait(120), self.said.read_text())
+            return Ended(launcher.wait(120), self.output.read_text())
         except subprocess.TimeoutExpired:
-            pytest.fail(f"the launcher does not end; it said: {self.said.read_text()}")
+            pytest.fail(f"the launcher does not end; it printed: {self.output.read_text()}")
         finally:
             launcher.kill()
 
@@ -85,9 +85,9 @@ class Launchers:
         """Call it and wait for its end."""
         return self.end(self.start(*words, **variables))
 
-    def wait_to_hear(self, pattern: str) -> None:
-        """Wait until the launcher has said something."""
-        wait_for(lambda: re.search(pattern, self.said.read_text()), f"the launcher says {pattern}", 120)
+    def wait_for_output(self, pattern: str) -> None:
+        """Wait until the launcher has printed something."""
+        wait_for(lambda: re.search(pattern, self.output.read_text()), f"the launcher prints {pattern}", 120)
 
     def wait_for(self, *names: str) -> None:
         """Wait until jobs have written these files."""
@@ -111,7 +111,7 @@ def launchers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Launch
     folder = tmp_path / "a folder"
     folder.mkdir()
     os.chmod(folder, 0o755)
-    yield Launchers(cluster, folder, tmp_path / "said")
+    yield Launchers(cluster, folder, tmp_path / "output")
     if cluster.queued():
         cluster.clear()
     wait_for(lambda: not cluster.queued(), "the queue is empty")

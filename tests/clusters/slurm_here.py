@@ -94,7 +94,7 @@ class SlurmHere(Daemons):
         self.start(node, "slurmd", "-D", "-f", self.folder / "slurm.conf", "-N", node)
 
     def lose_node(self, node: str = "n1") -> None:
-        """All processes of a node end at once, which Slurm would notice after a minute without being told."""
+        """All processes of a node end at once, which Slurm would notice after a minute by itself."""
         self.lose(f"TEST_DAEMON={node}", f"SLURMD_NODENAME={node}")
         self.running.pop(node).wait()
         self.ok("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")

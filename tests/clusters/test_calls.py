@@ -36,7 +36,7 @@ def test_a_failing_job_is_named_after_all_have_ended(launchers) -> None:
     program = "echo line of NR; [ NR = 1 ] || [ NR = 4 ] || exit $((90 + NR))"
     done = launchers.run("NR=1:4", "log/x.NR.log", "bash", "-c", program)
     assert done.code == 1
-    assert done.said.splitlines() == [
+    assert done.output.splitlines() == [
         f"{launchers.cluster.program}: 2 of 4 jobs failed; the first log: log/x.2.log (exit code 92)",
         f"{launchers.cluster.program}: also job 3: log/x.3.log (exit code 93)",
         "line of 2",
@@ -48,13 +48,13 @@ def test_a_failing_job_is_named_after_all_have_ended(launchers) -> None:
 def test_exit_codes_that_are_orders_to_a_scheduler_are_failures(launchers, code) -> None:
     done = launchers.run("x.log", "bash", "-c", f"echo once >> count; exit {code}")
     assert done.code == 1
-    assert f"(exit code {code})" in done.said
+    assert f"(exit code {code})" in done.output
     assert launchers.read("count") == "once\n"
 
 
 def test_more_jobs_than_an_array_may_have(launchers) -> None:
     done = launchers.run("NR=1:12", "x.NR.log", "bash", "-c", f"task={launchers.cluster.task}; echo id ${{task%[._]*}}")
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     ids = {re.findall(r"^id (\d+)$", launchers.read(f"x.{n}.log"), re.MULTILINE)[0] for n in range(1, 13)}
     assert len(ids) == 3
 
@@ -70,7 +70,7 @@ sleep 0.5
 rm places/NR
 """
     done = launchers.run("--max-jobs-run", "2", "NR=1:6", "x.NR.log", "bash", "-c", program)
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     counts = [int(re.findall(r"at once: (\d+)", path.read_text())[0]) for path in launchers.folder.glob("x.*.log")]
     assert len(counts) == 6
     assert max(counts) == 2
@@ -99,7 +99,7 @@ def test_options_become_those_of_the_scheduler(launchers) -> None:
     }[launchers.cluster.program]
     options = ["--mem", "50M", "--num-threads=2", "--gpu", "1", "--time", "1-1:30:00", "--max-jobs-run", "3"]
     done = launchers.run(*options, "x.log", "bash", "-c", f"{show}; echo threads $OMP_NUM_THREADS")
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     text = launchers.read("x.log")
     assert "\nthreads 2\n" in text
     for words in expected:
@@ -113,14 +113,14 @@ def test_an_option_of_the_site(launchers) -> None:
     (launchers.folder / "my.conf").write_text(f"command {command}\noption the_word=* {words}\ndefault the_word=hello\n")
     for options, word in ([], "hello"), (["--the-word", "bye"], "bye"):
         done = launchers.run("--config", "my.conf", *options, "x.log", "bash", "-c", show)
-        assert done.code == 0, done.said
+        assert done.code == 0, done.output
         assert word in launchers.read("x.log").partition("# started")[2]
 
 
 def test_what_no_node_has_is_refused(launchers) -> None:
     done = launchers.run("--gpu", "7", "NR=1:3", "log/x.NR.log", "true")
     assert done.code == 1
-    (line,) = done.said.splitlines()
+    (line,) = done.output.splitlines()
     program = {"slurm.sh": "sbatch", "queue.sh": "qsub"}[launchers.cluster.program]
     assert line.startswith(f"error: {launchers.cluster.program}: {program} refuses (")
     assert not list((launchers.folder / "log").iterdir())
@@ -130,7 +130,7 @@ def test_more_cores_than_a_node_has_are_not_waited_for(launchers) -> None:
     """sbatch takes such jobs, which then wait for ever."""
     done = launchers.run("--num-threads", "99", "NR=1:3", "log/x.NR.log", "true")
     assert done.code == 1
-    assert ("3 of 3 jobs failed" if launchers.cluster.program == "slurm.sh" else "qsub refuses") in done.said
+    assert ("3 of 3 jobs failed" if launchers.cluster.program == "slurm.sh" else "qsub refuses") in done.output
     assert not list((launchers.folder / "log").iterdir())
 
 
@@ -139,8 +139,8 @@ def test_held_it_would_wait_for_ever(launchers) -> None:
     (launchers.folder / "my.conf").write_text(f"command {command} {hold}\n")
     done = launchers.run("--config", "my.conf", "NR=1:2", "x.NR.log", "true")
     assert done.code == 1
-    assert re.search(r"2 of 2 jobs failed; the first log: x.1.log \(.*held.*\)", done.said, re.IGNORECASE)
-    assert "(it wrote none)" in done.said
+    assert re.search(r"2 of 2 jobs failed; the first log: x.1.log \(.*held.*\)", done.output, re.IGNORECASE)
+    assert "(it wrote none)" in done.output
 
 
 def test_a_job_that_cannot_be_started_is_no_success(launchers) -> None:
@@ -151,4 +151,6 @@ def test_a_job_that_cannot_be_started_is_no_success(launchers) -> None:
     options = ["--config", "my.conf", "--place", "/no/such/folder"]
     done = launchers.run(*options, "x.log", "true")
     assert done.code == 1
-    assert re.search(r"1 of 1 jobs failed; the first log: x.log \(Eqw, .*can't chdir to /no/such/folder.*\)", done.said)
+    assert re.search(
+        r"1 of 1 jobs failed; the first log: x.log \(Eqw, .*can't chdir to /no/such/folder.*\)", done.output
+    )

@@ -39,12 +39,12 @@ def test_every_cell_is_done_in_the_end_and_none_is_called_so_before(
     launcher = {"slurm.sh": "slurm.sh --mem 900M", "queue.sh": "queue.sh"}[cluster.program]
     environment = {**cluster.environment, "SER_ENV": sys.prefix, "train_cmd": launcher, "cpu_cmd": launcher}
 
-    said = tmp_path / "said"
-    with said.open("wb") as out:
+    output = tmp_path / "output"
+    with output.open("wb") as out:
         grid = subprocess.Popen(run, env=environment, stdout=out, stderr=out, preexec_fn=heed_interrupts)
 
     def a_result() -> bool:
-        assert grid.poll() is None, f"{said.read_text()}\n{cluster.last_lines()}"
+        assert grid.poll() is None, f"{output.read_text()}\n{cluster.last_lines()}"
         return bool(with_results(stand_ins.exp)) and len(cluster.queued()) == 2
 
     def status() -> list[int]:
@@ -74,7 +74,7 @@ def test_every_cell_is_done_in_the_end_and_none_is_called_so_before(
     finally:
         grid.terminate()
         grid.wait(60)
-    text = said.read_text()
+    text = output.read_text()
     assert code == 0, f"{text}\n{cluster.last_lines()}"
     assert "1 of 2 jobs failed; the first log: " in text
     assert "is started again (" in text

@@ -32,8 +32,8 @@ def test_a_deleted_job_is_no_success(launchers, code) -> None:
     launchers.cluster.delete(launchers.read("task.2").strip())
     done = launchers.end(launcher)
     assert done.code == 1
-    assert re.search(r"1 of 2 jobs failed; the first log: x.2.log \((CANCELLED|deleted)", done.said)
-    assert "again" not in done.said
+    assert re.search(r"1 of 2 jobs failed; the first log: x.2.log \((CANCELLED|deleted)", done.output)
+    assert "again" not in done.output
     assert not (launchers.folder / "done.2").exists()
 
 
@@ -47,15 +47,15 @@ def test_a_job_deleted_before_its_start_is_no_success(launchers) -> None:
     (launchers.folder / "go").touch()
     done = launchers.end(launcher)
     assert done.code == 1
-    assert "1 of 2 jobs failed; the first log: x.2.log (" in done.said
-    assert "(it wrote none)" in done.said
+    assert "1 of 2 jobs failed; the first log: x.2.log (" in done.output
+    assert "(it wrote none)" in done.output
 
 
 def test_exit_code_75_starts_a_job_again(launchers) -> None:
     program = "echo >> starts.NR; [ NR = 1 ] || [ $(wc -l < starts.NR) = 3 ] || exit 75"
     done = launchers.run("NR=1:2", "x.NR.log", "bash", "-c", program)
-    assert done.code == 0, done.said
-    assert done.said.splitlines() == [
+    assert done.code == 0, done.output
+    assert done.output.splitlines() == [
         f"{launchers.cluster.program}: job 2 is started again (exit code 75; {i} of at most 20)" for i in (1, 2)
     ]
     codes = re.findall(r"exit code (\d+)", launchers.read("x.2.log"))
@@ -66,28 +66,28 @@ def test_exit_code_75_starts_a_job_again(launchers) -> None:
 def test_a_job_is_not_started_again_for_ever(launchers) -> None:
     done = launchers.run("x.log", "bash", "-c", "exit 75", SER_RESTARTS="1")
     assert done.code == 1
-    assert "(exit code 75, after 1 restarts)" in done.said
+    assert "(exit code 75, after 1 restarts)" in done.output
     assert launchers.read("x.log").count("# started") == 2
 
 
 def test_a_job_is_warned_before_its_time_is_over(launchers) -> None:
     """A minute before, which here is as good as at once."""
     done = launchers.run("--time", "0:01:02", "NR=1", "x.log", sys.executable, "-c", WARNED)
-    assert done.code == 0, done.said
-    assert "job 1 is started again (exit code 75; 1 of at most 20)" in done.said
+    assert done.code == 0, done.output
+    assert "job 1 is started again (exit code 75; 1 of at most 20)" in done.output
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_launcher_ends_its_jobs(launchers, number, code) -> None:
-    program = "trap 'touch told.NR; exit 75' TERM; touch begun.NR; while true; do sleep 0.1; done"
+    program = "trap 'touch stopped.NR; exit 75' TERM; touch begun.NR; while true; do sleep 0.1; done"
     launcher = launchers.start("--max-jobs-run", "2", "NR=1:3", "x.NR.log", "bash", "-c", program)
     launchers.wait_for("begun.1", "begun.2")
     launcher.send_signal(number)
     done = launchers.end(launcher)
     assert done.code == code
-    assert done.said == f"{launchers.cluster.program}: stopped; ending 3 jobs\n"
+    assert done.output == f"{launchers.cluster.program}: stopped; ending 3 jobs\n"
     assert not launchers.cluster.queued()
-    launchers.wait_for("told.1", "told.2")
+    launchers.wait_for("stopped.1", "stopped.2")
     assert not (launchers.folder / "begun.3").exists()
 
 
@@ -117,7 +117,7 @@ def test_a_lost_node_has_its_job_started_again(launchers) -> None:
     node = launchers.read("node").strip() or "execd"
     cluster.lose_node(node)
     (launchers.folder / "go").touch()
-    launchers.wait_to_hear(r"job 1 is started again \((NODE_FAIL|its node does not answer).*; 1 of at most 20\)")
+    launchers.wait_for_output(r"job 1 is started again \((NODE_FAIL|its node does not answer).*; 1 of at most 20\)")
     cluster.start_node(node)
     assert launchers.end(launcher).code == 0
     assert launchers.read("starts") == "\n\n"
@@ -136,7 +136,7 @@ def test_a_preempted_job_is_started_again(launchers) -> None:
         launcher = launchers.start("NR=1:2", "x.NR.log", sys.executable, "-c", WARNED)
         launchers.wait_for("starts.1", "starts.2")
         cluster.ok("qmod", "-sj", cluster.queued()[0].split()[0] + ".1")
-    launchers.wait_to_hear(r"is started again \((PREEMPTED|exit code 75).*; 1 of at most 20\)")
+    launchers.wait_for_output(r"is started again \((PREEMPTED|exit code 75).*; 1 of at most 20\)")
     (launchers.folder / "go").touch()
     assert launchers.end(launcher).code == 0
     assert len(launchers.read("starts.1") + launchers.read("starts.2")) == 3
@@ -149,7 +149,7 @@ def test_a_job_whose_shepherd_was_killed_is_started_again(launchers) -> None:
     launcher = launchers.start("x.log", "bash", "-c", f"echo >> starts; {WAIT}")
     launchers.wait_for("starts")
     assert launchers.cluster.kill_named("sge_shepherd") == 1
-    launchers.wait_to_hear(r"job 1 is started again \(before writing exit_status; 1 of at most 20\)")
+    launchers.wait_for_output(r"job 1 is started again \(before writing exit_status; 1 of at most 20\)")
     (launchers.folder / "go").touch()
     assert launchers.end(launcher).code == 0
     assert launchers.read("starts") == "\n\n"
@@ -161,8 +161,8 @@ def test_a_scheduler_that_is_away_is_waited_for(launchers) -> None:
     launchers.wait_for("begun.1", "begun.2")
     time.sleep(6)  # Slurm writes its jobs down every five seconds; the number of one that it forgets is given out again
     cluster.kill(cluster.controller)
-    launchers.wait_to_hear("; waiting for it")
+    launchers.wait_for_output("; waiting for it")
     cluster.start_controller()
-    launchers.wait_to_hear("the scheduler answers again")
+    launchers.wait_for_output("the scheduler answers again")
     (launchers.folder / "go").touch()
     assert launchers.end(launcher).code == 0
