@@ -349,8 +349,10 @@ def listed(asked: str | Sequence[Sequence[str]], corpora: Sequence[str]) -> list
 def _drawn(corpora: Sequence[str], tested: set[str], asked: Mapping[str, int]) -> list[tuple[str, ...]]:
     """The sets that have each tested corpus and a prefix of one of its permutations, small ones first."""
     targets = [corpus for corpus in corpora if corpus in tested]
-    found = {mix | {t} for t in targets for mix in prefixes(t, corpora, **asked)}
-    rows = sorted((len(mix), [i for i, corpus in enumerate(corpora) if corpus in mix]) for mix in found)
+    found = {source_set | {t} for t in targets for source_set in prefixes(t, corpora, **asked)}
+    rows = sorted(
+        (len(source_set), [i for i, corpus in enumerate(corpora) if corpus in source_set]) for source_set in found
+    )
     return [tuple(corpora[i] for i in row) for _, row in rows]
 
 

@@ -104,7 +104,7 @@ def test_signs_are_flipped_in_all_ways():
 
 def test_three_seeds_can_never_reach_five_percent():
     found = sign_flip(np.array([5.0, 5.1, 4.9]))
-    assert (found.p, found.least, found.blocks) == (0.25, 0.25, 3)
+    assert (found.p, found.smallest, found.blocks) == (0.25, 0.25, 3)
     assert sign_flip(np.arange(1.0, 7.0)).p == pytest.approx(2 / 64)
 
 
@@ -112,7 +112,7 @@ def test_many_blocks_are_flipped_by_lot():
     values = np.random.default_rng(0).normal(0.9, 1, 24)
     found = sign_flip(values)
     assert found.p == sign_flip(values).p < 0.01
-    assert found.least == pytest.approx(2e-4)
+    assert found.smallest == pytest.approx(2e-4)
 
 
 def test_holm_by_hand():

@@ -36,15 +36,19 @@ VERDICT_TEXTS = {
 Record = dict[str, Any]
 
 
-def answers_table(found: Results) -> Table:
+def answers_table(results: Results) -> Table:
     """A record a target and question; the notes are the sentences."""
     records, sentences = [], []
-    holm = {key[:2]: test.holm for key, test in found.tests.items() if METRICS[key[2]] == METRIC}
-    for target in found.targets:
+    holm = {key[:2]: test.holm for key, test in results.tests.items() if METRICS[key[2]] == METRIC}
+    for target in results.targets:
         own = _records(
-            found,
+            results,
             target,
-            [*main_effects(target, found.design), mixing(target, found.design), *multi_task(target, found.design)],
+            [
+                *main_effects(target, results.design),
+                mixing(target, results.design),
+                *multi_task(target, results.design),
+            ],
         )
         for record in own:
             if record["question"] == MAIN_EFFECT:
@@ -52,8 +56,8 @@ def answers_table(found: Results) -> Table:
         sentences.append(f"{target.name} ({len(target.speakers)} speakers): {_effects(own)}.")
         records += own
     claims = [*_corrected(records), *_claims(records)]
-    for target in found.unseen:
-        own = _records(found, target, transfer(target, found.design))
+    for target in results.unseen:
+        own = _records(results, target, transfer(target, results.design))
         sentences.append(f"{target.name} ({len(target.speakers)} speakers), in no training: {_scores(own, target)}.")
         records += own
     rows = [
@@ -65,9 +69,9 @@ def answers_table(found: Results) -> Table:
     return Table("answers", "Which corpora help which", header, rows, records, [*sentences, *claims])
 
 
-def _records(found: Results, target: Target, asked: Sequence[Contrast]) -> list[Record]:
+def _records(results: Results, target: Target, asked: Sequence[Contrast]) -> list[Record]:
     """Those that can be computed."""
-    estimates = found.estimates(target.name, asked)
+    estimates = results.estimates(target.name, asked)
     m = METRICS.index(METRIC)
     records = []
     for i, effect in enumerate(asked):

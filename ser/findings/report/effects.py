@@ -21,24 +21,24 @@ from ser.findings.stats.effects import (
     source_effects,
     transfer,
 )
-from ser.findings.stats.tests import Key, Tested
+from ser.findings.stats.tests import EffectTest, Key
 from ser.scoring.results_table import BUDGETS
 
 # What is equal in trainings with and without a source corpus.
 EQUAL = {"total": "equal total updates", "per_corpus": "equal updates on the target"}
 
 
-def effects_table(found: Results) -> Table:
+def effects_table(results: Results) -> Table:
     """Main effects with sign-flip tests, Shapley values, interactions."""
-    listed = {target.name: source_effects(target, found.design) for target in found.targets}
-    tests = found.tests
+    listed = {target.name: source_effects(target, results.design) for target in results.targets}
+    tests = results.tests
     rows, records, notes = [], [], []
-    for target in found.targets:
+    for target in results.targets:
         own = listed[target.name]
-        estimates = found.estimates(target.name, own)
+        estimates = results.estimates(target.name, own)
         for i, effect in enumerate(own):
             texts: Row = []
-            errors = _sampling(effect, found.resampled[target.name].observed)
+            errors = _sampling(effect, results.resampled[target.name].observed)
             for m, metric in enumerate(METRICS):
                 ends = estimates.of(m, i)
                 test = tests.get((target.name, effect.sources, m)) if effect.kind == MAIN_EFFECT else None
@@ -56,20 +56,20 @@ def effects_table(found: Results) -> Table:
                 figure = difference(**ends)
                 texts += [figure._replace(text=figure.text + errors[m]), *map(p_value, p)]
             rows.append([target.name, effect.kind, ", ".join(effect.sources), *texts, str(effect.pairs)])
-        notes += _additivity(target, own, estimates.value) + _shapley_notes(target, own, found.design)
+        notes += _additivity(target, own, estimates.value) + _shapley_notes(target, own, results.design)
     header = ["target", "effect", "source"]
     for metric in METRICS:
         header += [f"{metric.upper()}, points", "p", "p, Holm", "p of seeds"]
-    notes += _effect_notes(found, tests)
+    notes += _effect_notes(results, tests)
     return Table("effects", "Effects of source corpora", [*header, "pairs"], rows, records, notes)
 
 
-def _effect_notes(found: Results, tests: Mapping[Key, Tested]) -> list[str]:
+def _effect_notes(results: Results, tests: Mapping[Key, EffectTest]) -> list[str]:
     notes = [
         "With v(S) the mean score over configurations when the source corpora S are trained on besides the target: "
         "main effect, the mean of v(S + d) - v(S) over all S, of matched pairs; Shapley value, the same weighted so "
         "that all add up to v(all) - v(none); interaction, the mean of v(S + d + e) - v(S + d) - v(S + e) + v(S).",
-        f"{found.intervals}; value +- t * SE.",
+        f"{results.intervals}; value +- t * SE.",
     ]
     if tests:
         notes.append(
@@ -77,9 +77,9 @@ def _effect_notes(found: Results, tests: Mapping[Key, Tested]) -> list[str]:
             "a metric; of seeds: the same test with seeds for blocks, which asks whether the noise between trainings "
             "could have done it."
         )
-        speakers, seeds = (max(getattr(t, block).least for t in tests.values()) for block in ("speakers", "seeds"))
+        speakers, seeds = (max(getattr(t, block).smallest for t in tests.values()) for block in ("speakers", "seeds"))
         notes.append(f"Smallest p that every target can reach: {speakers:.2g} of speakers, {seeds:.2g} of seeds.")
-    single = [t.name for t in found.targets if len(t.seeds) < 2]
+    single = [t.name for t in results.targets if len(t.seeds) < 2]
     if single:
         notes.append(f"One seed alone: intervals say nothing of the noise between trainings ({', '.join(single)}).")
     return notes
@@ -135,12 +135,12 @@ def _additivity(target: Target, effects: Sequence[Contrast], values: np.ndarray)
     return [f"Target {target.name}: the Shapley values add up to {texts} points."]
 
 
-def transfer_table(found: Results) -> Table:
+def transfer_table(results: Results) -> Table:
     """The four panels, a row a target and source corpus."""
     rows, records = list[Row](), []
-    for target in (*found.targets, *found.unseen):
-        own = transfer(target, found.design)
-        estimates = found.estimates(target.name, own)
+    for target in (*results.targets, *results.unseen):
+        own = transfer(target, results.design)
+        estimates = results.estimates(target.name, own)
         for i, entry in enumerate(own):
             level = entry.weights is not None and entry.weights.min() >= 0
             texts: Row = []
@@ -161,22 +161,22 @@ def transfer_table(found: Results) -> Table:
             rows.append([entry.kind, target.name, ", ".join(entry.sources), *texts, str(entry.configurations)])
     rows.sort(key=lambda row: list(PANELS).index(str(row[0])))
     classes = ", ".join(
-        f"{t.name} {100 / np.count_nonzero(t.counts.sum(0)):.0f} %" for t in (*found.targets, *found.unseen)
+        f"{t.name} {100 / np.count_nonzero(t.counts.sum(0)):.0f} %" for t in (*results.targets, *results.unseen)
     )
     notes = [
         *(f"{name}: {text}." for name, text in PANELS.items()),
         "Scores without a sign, differences in points with one; means over the configurations that have all cells. "
         "What has no cell in the grid, such as a corpus without test set alone, cannot be computed.",
         f"A model scores a corpus that it has not seen by the mean of its heads. UA by chance: {classes}.",
-        f"{found.intervals}; value +- t * SE.",
+        f"{results.intervals}; value +- t * SE.",
     ]
     header = ["panel", "target", "source", *(m.upper() for m in METRICS), "configurations"]
     return Table("transfer", "Transfer matrix", header, rows, records, notes)
 
 
-def budgets_table(found: Results) -> Table:
+def budgets_table(results: Results) -> Table:
     """Main effects of source corpora, the two budgets side by side; empty where no run has several corpora."""
-    both = [f for f in (found, found.other) if f is not None and f.ledger.budget]
+    both = [f for f in (results, results.other) if f is not None and f.ledger.budget]
     records = [record for one in both for record in _budget_records(one)]
     known = {tuple(r[key] for key in ("target", "source", "budget", "metric")): r for r in records}
     header, rows = ["target", "source corpus"], list[Row]()
@@ -193,7 +193,7 @@ def budgets_table(found: Results) -> Table:
         "Main effects, in points, of matched pairs of trainings with and without the source corpus; a training on one "
         "corpus is the same at both budgets.",
         *(f"{EQUAL[name].capitalize()}: training.budget {name}, {text}." for name, text in BUDGETS.items()),
-        f"{found.intervals}; value +- t * SE.",
+        f"{results.intervals}; value +- t * SE.",
     ]
     pairs = {budget: [r["pairs"] for r in records if r["budget"] == budget] for budget in EQUAL}
     if all(pairs.values()) and pairs["total"] != pairs["per_corpus"]:
@@ -201,19 +201,19 @@ def budgets_table(found: Results) -> Table:
     return Table("budgets", "Effects of source corpora by budget of updates", header, rows, records, notes)
 
 
-def _budget_records(found: Results) -> list[dict[str, Any]]:
+def _budget_records(results: Results) -> list[dict[str, Any]]:
     """A record a target, source corpus and metric of the runs of one budget."""
     records = []
-    for target in found.targets:
-        effects = main_effects(target, found.design)
-        estimates = found.estimates(target.name, effects)
+    for target in results.targets:
+        effects = main_effects(target, results.design)
+        estimates = results.estimates(target.name, effects)
         for i, effect in enumerate(effects):
             for m, metric in enumerate(METRICS):
                 records.append(
                     {
                         "target": target.name,
                         "source": effect.sources[0],
-                        "budget": found.ledger.budget,
+                        "budget": results.ledger.budget,
                         "metric": metric,
                         **estimates.of(m, i),
                         "pairs": effect.pairs,

@@ -15,7 +15,7 @@ from ser.findings.ledger.load import Ledger
 from ser.findings.scores import Target
 from ser.findings.stats.bootstrap import LEAST_SPEAKERS, Estimate, Resampled, bootstrap, estimate
 from ser.findings.stats.effects import Contrast
-from ser.findings.stats.tests import Key, Tested, main_effect_tests
+from ser.findings.stats.tests import EffectTest, Key, main_effect_tests
 from ser.scoring.pooled import COVERAGE
 from ser.scoring.results_table import BUDGETS
 
@@ -55,12 +55,12 @@ class Results:
         """Values with intervals of contrasts that can be computed; NaN for the others; (metrics, contrasts)."""
         cells = len((self.ledger.targets | self.ledger.unseen)[target].cells)
         weights = np.array([np.zeros(cells) if c.weights is None else c.weights for c in contrasts]).reshape(-1, cells)
-        found = estimate(self.resampled[target], weights)
         unknown = np.array([c.weights is None for c in contrasts], bool)
-        return Estimate(*(np.where(unknown, np.nan, v) for v in (found.value, found.low, found.high)))
+        values = vars(estimate(self.resampled[target], weights)).values()
+        return Estimate(*(np.where(unknown, np.nan, v) for v in values))
 
     @cached_property
-    def tests(self) -> dict[Key, Tested]:
+    def tests(self) -> dict[Key, EffectTest]:
         """Of all main effects."""
         return main_effect_tests(self.targets, self.design)
 
@@ -131,8 +131,10 @@ def _grouped(notes: Iterable[str]) -> list[str]:
     for note in sorted(notes, key=lambda note: (note.count(","), note)):
         corpora, _, text = note.partition(": ")
         by_text.setdefault(text, []).append(corpora)
-    more = {text: f" and {len(found) - 1} more training sets" if found[1:] else "" for text, found in by_text.items()}
-    return sorted(f"{found[0]}{more[text]}: {text}" for text, found in by_text.items())
+    return sorted(
+        f"{first}{f' and {len(others)} more training sets' if others else ''}: {text}"
+        for text, (first, *others) in by_text.items()
+    )
 
 
 def _values(runs: Sequence[dict[str, Any]], key: str) -> str:
