@@ -19,7 +19,7 @@ from ser.config.yaml_file import QUOTE, read_yaml, shown
 from ser.corpora import Protocol, read_protocol
 from ser.corpora.protocol import own_fold
 from ser.corpora.splits import with_splits
-from ser.grid.kept import read_kept
+from ser.grid.saved import read_saved_runs
 
 FACTORS = {"task": get_args(get_type_hints(Experiment)["task"]), "temporal": TEMPORAL, "pooling": POOLING}
 KEYS = ("corpora", "combinations", *FACTORS)
@@ -61,15 +61,15 @@ class Places:
         data: what stage 1 wrote.
         dump: root of the feature store.
         exp: experiments of all settings.
-        kept: ledgers that are kept of all settings; None: no grid goes on from one.
-        any_code: whether kept runs of other code count, too.
+        saved: folder of the saved ledgers of all settings, whose runs count as done; None: there is none.
+        any_code: whether saved runs of other code count, too.
     """
 
     recipe: Path | None
     data: Path
     dump: Path
     exp: Path
-    kept: Path | None = None
+    saved: Path | None = None
     any_code: bool = False
 
 
@@ -108,15 +108,15 @@ class Grid:
         return self.places.exp / f"{self.settings.preset}_{digest(shared)[:8]}"
 
     @cached_property
-    def kept(self) -> dict[str, dict[str, Any]]:
-        """config_hash -> hashes of the runs that the kept ledger of these settings has."""
+    def saved_runs(self) -> dict[str, dict[str, Any]]:
+        """config_hash -> hashes of the runs in the saved ledger of these settings."""
         places = self.places
         code = None if places.any_code else code_hash()
-        return read_kept(places.kept / self.root.name, code) if places.kept else {}
+        return read_saved_runs(places.saved / self.root.name, code) if places.saved else {}
 
-    def kept_run(self, experiment: Experiment) -> dict[str, Any] | None:
-        """What the kept ledger has of an experiment, if it is scored on all that it has to be."""
-        row = self.kept.get(digest(result_affecting(experiment))) if self.kept else None
+    def saved_run(self, experiment: Experiment) -> dict[str, Any] | None:
+        """Row of an experiment in the saved ledger, if it is scored on all unseen corpora."""
+        row = self.saved_runs.get(digest(result_affecting(experiment))) if self.saved_runs else None
         return row if row is not None and row["zero_shot"].keys() >= set(self.unseen(experiment)) else None
 
     @property

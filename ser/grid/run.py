@@ -30,8 +30,8 @@ from ser.grid.state import (
     claimed,
     mark_failed,
     read_failure,
+    read_zero_shot_hashes,
     wrong_with,
-    zero_shot_found,
 )
 from ser.scoring.decode import Decoder
 from ser.scoring.files import read_result, read_zero_shot
@@ -44,7 +44,7 @@ from ser.training.engine import Interrupted
 log = logging.getLogger(__name__)
 # Seconds between two looks at experiments that other processes work on: at first, and after many in vain.
 POLL, LONGEST_POLL = 1.0, 60.0
-# Combinations and folds whose data are kept open.
+# Combinations and folds whose data stay open.
 OPEN = 16
 
 
@@ -75,7 +75,7 @@ class Runner:
         Raises:
             Interrupted: SIGTERM, SIGUSR1 or SIGINT came; a training has written its checkpoint.
         """
-        experiments = [e for e in self.grid.experiments if not self.is_kept(e)]
+        experiments = [e for e in self.grid.experiments if not self.is_saved(e)]
         todo = [e for k in range(jobs) for e in experiments[(self.job - 1 + k) % jobs :: jobs]]
         # Its own part is verified; of the others' the list is enough, so that many jobs do not read all results each.
         own = {e.folder for e in experiments[self.job - 1 :: jobs]}
@@ -146,7 +146,7 @@ class Runner:
             return failure
 
     def make(self, experiment: Experiment) -> None:
-        """Stages 4 to 6, and zero-shot scoring; what is there already is kept.
+        """Stages 4 to 6, and zero-shot scoring; existing results are not recomputed.
 
         Raises:
             InputError: what is there is of other settings or data, or something cannot be read or written.
@@ -172,12 +172,12 @@ class Runner:
     def is_done(self, experiment: Experiment) -> bool:
         """Whether all results are there, whole, and of these settings and data."""
         folder = self.grid.folder(experiment)
-        scored = zero_shot_found(folder) if self._is_scored(experiment) else None
+        scored = read_zero_shot_hashes(folder) if self._is_scored(experiment) else None
         return self._is_scored_zero_shot(experiment, scored) and self._is_decoded(folder, scored or {})
 
-    def is_kept(self, experiment: Experiment) -> bool:
-        """Whether the kept ledger holds an experiment, of these settings and data."""
-        row = self.grid.kept_run(experiment)
+    def is_saved(self, experiment: Experiment) -> bool:
+        """Whether the saved ledger holds an experiment, of these settings and data."""
+        row = self.grid.saved_run(experiment)
         if row is None or any(row[key] != value for key, value in self.hashes(experiment).items()):
             return False
         return self._is_scored_zero_shot(experiment, row["zero_shot"])

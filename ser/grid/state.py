@@ -60,7 +60,7 @@ def read_status(folder: Path, experiment: Experiment, unseen: Sequence[str]) -> 
     problem = wrong_with(folder, experiment)
     if problem:
         return RunStatus(State.FAILED, problem, folder / RESULT)
-    scored = zero_shot_found(folder)
+    scored = read_zero_shot_hashes(folder)
     return RunStatus(State.DONE if scored is not None and scored.keys() >= set(unseen) else State.MISSING)
 
 
@@ -76,7 +76,7 @@ def wrong_with(folder: Path, experiment: Experiment) -> str:
     return f"{path}: {odd[0]}: not that of this folder; the next run makes it again" if odd else ""
 
 
-def zero_shot_found(folder: Path) -> dict[str, Any] | None:
+def read_zero_shot_hashes(folder: Path) -> dict[str, Any] | None:
     """What zero_shot.json holds of this model: corpus -> hashes of the data that were scored, or why none were.
 
     None where there is no such file, or it is of another model.

@@ -42,11 +42,11 @@ class Status:
 
 
 def read_grid_status(grid: Grid) -> Status:
-    """Look at the folder of each experiment that the kept ledger lacks."""
+    """Read the state of each experiment from its folder, unless the saved ledger has it."""
     return Status(
         grid,
         [
-            (e, RunStatus(State.DONE) if grid.kept_run(e) else read_status(grid.folder(e), e, grid.unseen(e)))
+            (e, RunStatus(State.DONE) if grid.saved_run(e) else read_status(grid.folder(e), e, grid.unseen(e)))
             for e in grid.experiments
         ],
     )

@@ -194,11 +194,6 @@ def write_decoded(folder, corpus, rows):
     return {**scores(confusion), "classes": CLASSES, "confusion": confusion.tolist()}
 
 
-def write(path, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value))
-
-
 def answered(corpus, speakers, wrong=(), per_class=1):
     """Rows of an utterance of each class by each speaker; those in `wrong` are taken for the next class."""
     rows = []

@@ -429,17 +429,17 @@ def test_a_damaged_run_is_named_by_every_ledger_and_a_damaged_ledger_is_not_read
     assert len(opened(exp, lambda: build(exp))) == 4
 
 
-def test_a_kept_ledger_opens_files_of_new_runs_alone_unless_it_was_changed(exp, tmp_path):
-    kept = tmp_path / "kept"
+def test_a_saved_ledger_opens_files_of_new_runs_alone_unless_it_was_changed(exp, tmp_path):
+    saved = tmp_path / "kept"
 
-    def keep():
-        build_ledger([exp], tmp_path / "ledger", PAPER.corpora, "command", [kept])
+    def save():
+        build_ledger([exp], tmp_path / "ledger", PAPER.corpora, "command", [saved])
 
-    assert len(opened(exp, keep)) == 4
-    assert opened(exp, keep) == []
+    assert len(opened(exp, save)) == 4
+    assert opened(exp, save) == []
     write_run(exp, ["ravdess"], CONFIGURATION, 3, 0, {"ravdess": answered("ravdess", ["a3"])}, {})
-    assert opened(exp, keep) == ["ravdess/multi_lstm_mu/fold3_seed0"]
-    assert opened(exp, keep) == []
-    shutil.rmtree(kept / "ravdess")
-    assert len(opened(exp, keep)) == 5
+    assert opened(exp, save) == ["ravdess/multi_lstm_mu/fold3_seed0"]
+    assert opened(exp, save) == []
+    shutil.rmtree(saved / "ravdess")
+    assert len(opened(exp, save)) == 5
     assert len(rows_of(tmp_path / "ledger", "runs")) == 5

@@ -1,6 +1,6 @@
-"""A ledger that is kept with the code: one of each combination of corpora, small enough to be committed as it grows.
+"""Saved ledgers (option --kept): a ledger for each combination of corpora, small enough to be committed with the code.
 
-It has the files of any ledger, with posteriors and curves rounded.
+Each has the files of any ledger, with posteriors and curves rounded.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from ser.common import InputError, atomic_path, write_text
 from ser.common.records import read_record, write_record
 from ser.findings.ledger.schema import FILES, arrow_schema, description
+from ser.grid.saved import RESTORE
 
 if TYPE_CHECKING:
     import pyarrow
@@ -24,70 +25,72 @@ CURVE_DIGITS = 4
 Tables = dict[str, "pyarrow.Table"]  # by file
 
 
-def grow(kept: Path, new: Path, exp_dirs: Sequence[Path], corpora: Sequence[str]) -> str:
-    """Put the runs of a ledger into the kept ones of their combinations; earlier ones of their settings are replaced.
+def add_runs(saved: Path, new: Path, exp_dirs: Sequence[Path], corpora: Sequence[str]) -> str:
+    """Add the runs of a ledger to the saved ledgers of their combinations; they replace earlier runs of equal settings.
 
     Args:
+        saved: folder of the saved ledgers.
         new: ledger of the runs below `exp_dirs`.
+        exp_dirs: roots of the experiments.
         corpora: of the grid.
 
     Returns:
-        How many there were.
+        How many were added and replaced.
     """
     import pyarrow.compute as pc
 
     added = replaced = 0
-    tables = _read(new)
-    for combination in pc.unique(tables["runs"]["combination"]).to_pylist():
-        own = {name: table.filter(pc.equal(table["combination"], combination)) for name, table in tables.items()}
-        own = _compact(own, exp_dirs)
-        added += len(own["runs"])
-        folder = kept / combination
+    new_tables = _read(new)
+    for combination in pc.unique(new_tables["runs"]["combination"]).to_pylist():
+        tables = {name: table.filter(pc.equal(table["combination"], combination)) for name, table in new_tables.items()}
+        tables = _compact(tables, exp_dirs)
+        added += len(tables["runs"])
+        folder = saved / combination
         if (folder / "ledger.json").is_file():
             before = _read(folder)
-            gone = before["runs"].filter(_among(before["runs"]["config_hash"], own["runs"]["config_hash"]))["run"]
-            replaced += len(gone)
-            for name, table in before.items():
-                own[name] = joined([table.filter(pc.invert(_among(table["run"], gone))), own[name]])
+            old = before["runs"].filter(_is_in(before["runs"]["config_hash"], tables["runs"]["config_hash"]))["run"]
+            replaced += len(old)
+            tables = {name: concatenate([_without(before[name], old), table]) for name, table in tables.items()}
         with atomic_path(folder) as temporary:
-            _write(temporary, own, corpora, "kept by the ledger stage of a grid", [])
-    return f"{kept}: {added} runs added, {replaced} of them in the place of earlier ones"
+            _write(temporary, tables, corpora, "kept by the ledger stage of a grid", [])
+    return f"{saved}: {added} runs added, {replaced} of them in the place of earlier ones"
 
 
-def join_ledgers(
-    kept: Sequence[Path], out: Path, corpora: Sequence[str], command: str, problems: list[dict[str, str]]
+def join_saved(
+    saved: Sequence[Path], out: Path, corpora: Sequence[str], command: str, problems: list[dict[str, str]]
 ) -> dict[str, Any]:
-    """Write one ledger of all kept ones; a run that several have is taken from the first.
+    """Join all saved ledgers into one; a run that several have is taken from the first.
 
     Args:
-        kept: a folder for each version of the settings.
-        problems: what is wrong with folders that were to be kept.
+        saved: a folder for each version of the settings.
+        out: folder to write.
+        corpora: of the grid.
+        command: for ledger.json.
+        problems: what is wrong with folders that were to be saved.
 
     Returns:
         What ledger.json holds.
 
     Raises:
-        InputError: nothing is kept, or it is damaged.
+        InputError: there is no saved ledger, or one is damaged.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    found: list[Tables] = []
+    parts: list[Tables] = []
     seen: set[str] = set()
-    for folder in kept:
+    for folder in saved:
         paths = sorted(folder.glob("*/ledger.json"))
         if not paths:
             raise InputError("no ledger is kept there", folder, "run stages 0 to 5")
         for tables in (_read(path.parent) for path in paths):
-            hashes = tables["runs"]["config_hash"]
-            twice = pc.is_in(hashes.cast("string"), value_set=pa.array(sorted(seen), pa.string()))
-            gone = tables["runs"]["run"].filter(twice)
-            found.append({name: table.filter(pc.invert(_among(table["run"], gone))) for name, table in tables.items()})
+            runs, hashes = tables["runs"]["run"], tables["runs"]["config_hash"]
+            repeated = runs.filter(_is_in(hashes, pa.chunked_array([sorted(seen)], pa.string())))
+            parts.append({name: _without(table, repeated) for name, table in tables.items()})
             seen |= set(hashes.to_pylist())
-    tables = {name: joined([tables[name] for tables in found]) for name in FILES}
     with atomic_path(out) as temporary:
         write_text(temporary / "README.md", description())
-        return _write(temporary, tables, corpora, command, problems)
+        joined = {name: concatenate([tables[name] for tables in parts]) for name in FILES}
+        return _write(temporary, joined, corpora, command, problems)
 
 
 def _write(
@@ -107,17 +110,17 @@ def _write(
 def _read(folder: Path) -> Tables:
     import pyarrow as pa
 
-    again = f"restore {folder} (git checkout), or remove it to train its experiments again"
-    read_record(folder / "ledger.json", dict[str, Any], again, [f"{name}.parquet" for name in FILES])
+    restore = RESTORE.format(folder)
+    read_record(folder / "ledger.json", dict[str, Any], restore, [f"{name}.parquet" for name in FILES])
     try:
         return read_tables(folder)
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"not readable as a ledger of this version ({reason})", folder, again) from None
+        raise InputError(f"not readable as a ledger of this version ({reason})", folder, restore) from None
 
 
 def read_tables(folder: Path) -> Tables:
-    """The files of a ledger."""
+    """Read the Parquet files of a ledger."""
     import pyarrow.parquet as pq
 
     return {
@@ -125,22 +128,29 @@ def read_tables(folder: Path) -> Tables:
     }
 
 
-def _among(column: pyarrow.ChunkedArray, values: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
-    """Which of a column's words are among others."""
+def _is_in(column: pyarrow.ChunkedArray, values: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """Whether each word of a column is among others."""
     import pyarrow.compute as pc
 
     return pc.is_in(column.cast("string"), value_set=values.cast("string").combine_chunks())
 
 
-def joined(tables: Sequence[pyarrow.Table]) -> pyarrow.Table:
-    """Tables below one another."""
+def _without(table: pyarrow.Table, runs: pyarrow.ChunkedArray) -> pyarrow.Table:
+    """The rows of a table that are not of some runs."""
+    import pyarrow.compute as pc
+
+    return table.filter(pc.invert(_is_in(table["run"], runs)))
+
+
+def concatenate(tables: Sequence[pyarrow.Table]) -> pyarrow.Table:
+    """Join tables row by row, in one chunk."""
     import pyarrow as pa
 
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
 def _compact(tables: Tables, exp_dirs: Sequence[Path]) -> Tables:
-    """Rounded, with folders relative to the root of the experiments, and without what is of other combinations."""
+    """Round values, make folders relative to the root of the experiments, and drop unused words of dictionaries."""
     import pyarrow as pa
 
     rows = []
