@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypedDict
 
 from ser.common import InputError, atomic_path, digest, write_text
-from ser.common.packs import packs
 from ser.common.progress import progress
 from ser.common.records import read_record, write_record
 from ser.common.run_folder import RESULT, RUNS
 from ser.config.registry import METRICS
+from ser.findings.ledger.load import read_parquet
 from ser.findings.ledger.run import Run, RunReader
-from ser.findings.ledger.saved import Tables, add_runs, concatenate, join_saved, read_tables
+from ser.findings.ledger.saved import add_runs, join_saved
 from ser.findings.ledger.schema import FILES, arrow_schema, description
+from ser.findings.ledger.tables import PARQUET, Tables, write_ledger
 from ser.grid.saved import read_saved_runs
 from ser.grid.state import read_zero_shot_hashes
 from ser.scoring.files import folders_with, read_train
 
-# Predictions that are written together.
-GROUP = 200_000
 PATTERN = f"{RUNS}/{RESULT}"
 RUN_COLUMNS = ("run", "combination", "temporal", "pooling", "task", "seed", "fold")
 # What the runs of a ledger were read from, so that the next ledger reads only new and changed runs.
 SOURCES = ".sources.json"
-PARQUET = [f"{name}.parquet" for name in FILES]
 
 
 class _Sources(TypedDict):
@@ -101,15 +98,12 @@ def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: 
         raise InputError("is not a ledger, which would be replaced", out, "choose another --out")
     problems: list[dict[str, str]] = []
     stamps: dict[str, str] = {}
-    earlier = _earlier(out, _reader(corpora))
+    runs = _runs(folders, RunReader(corpora), _earlier(out, _reader(corpora)), problems, stamps)
     with atomic_path(out) as temporary:
-        temporary.mkdir()
-        counts = _write_files(temporary, _runs(folders, RunReader(corpora), earlier, problems, stamps))
-        if not counts["runs"]:
+        summary = write_ledger(temporary, runs, {"command": command, "corpora": list(corpora), "problems": problems})
+        if not summary["runs"]:
             what = f"none of {len(folders)} runs can be used, the first since {problems[0]['problem']}"
             raise InputError(what, folders[0].parents[2])
-        summary = {"command": command, "corpora": list(corpora), **counts, "problems": problems}
-        write_record(temporary / "ledger.json", summary, [temporary / name for name in PARQUET])
         write_text(temporary / "README.md", description())
         _write_stamps(temporary, _reader(corpora), stamps)
     return summary
@@ -182,7 +176,7 @@ def _earlier(out: Path, reader: str) -> dict[str, tuple[str, Tables]]:
     stamps = _read_stamps(out, reader)
     if not stamps:
         return {}
-    runs, predictions = read_tables(out).values()
+    runs, predictions = (read_parquet(out / f"{name}.parquet", columns) for name, columns in FILES.items())
     counts = {entry["values"]: entry["counts"] for entry in pc.value_counts(predictions["run"]).to_pylist()}
     earlier, start = {}, 0
     for row, (folder, run) in enumerate(zip(runs["folder"].to_pylist(), runs["run"].to_pylist(), strict=True)):
@@ -207,23 +201,3 @@ def _tables_of(run: Run) -> Tables:
     return {
         name: pa.table({key: columns[name][key] for key in kinds}, arrow_schema(kinds)) for name, kinds in FILES.items()
     }
-
-
-def _write_files(folder: Path, runs: Iterable[Tables]) -> dict[str, int]:
-    """Write the Parquet files of runs and predictions in groups of runs; returns the number of rows of each."""
-    from pyarrow.parquet import ParquetWriter
-
-    counts = dict.fromkeys(FILES, 0)
-    with ExitStack() as stack:
-        writers = {
-            name: stack.enter_context(
-                ParquetWriter(folder / f"{name}.parquet", arrow_schema(columns), compression="zstd")
-            )
-            for name, columns in FILES.items()
-        }
-        for group in packs(runs, lambda tables: len(tables["predictions"]), GROUP):
-            for name, writer in writers.items():
-                table = concatenate([tables[name] for tables in group])
-                writer.write_table(table)
-                counts[name] += len(table)
-    return counts

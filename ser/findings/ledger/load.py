@@ -143,30 +143,31 @@ def read_summary(folder: Path, files: Sequence[str]) -> dict[str, Any]:
     return read_record(folder / "ledger.json", Summary, AGAIN, files)
 
 
-def read_parquet(path: Path, columns: Mapping[str, tuple[str, str]]) -> pyarrow.Table:
+def read_parquet(path: Path, columns: Mapping[str, tuple[str, str]], again: str = AGAIN) -> pyarrow.Table:
     """Read columns of a Parquet file and check their types; only those of `MISSING` may have gaps.
 
     Args:
         path: of the file.
         columns: name -> type and meaning, see ser/findings/ledger/schema.py.
+        again: how to restore the file, for messages.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = arrow_schema(dict(columns))
+    schema = arrow_schema(columns)
     try:
         stored = pq.read_schema(path)
         for field in schema:
             index = stored.get_field_index(field.name)
             if index < 0 or stored.field(index).type != field.type:
                 what = "lacks" if index < 0 else "has values of another type in"
-                raise InputError(f"{what} the column {field.name}", path, AGAIN)
+                raise InputError(f"{what} the column {field.name}", path, again)
         table = pq.read_table(path, columns=schema.names)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"not readable ({' '.join(str(error).split())})", path, AGAIN) from None
+        raise InputError(f"not readable ({' '.join(str(error).split())})", path, again) from None
     for field in schema:
         if table.column(field.name).null_count and field.name not in MISSING:
-            raise InputError(f"has gaps in the column {field.name}", path, AGAIN)
+            raise InputError(f"has gaps in the column {field.name}", path, again)
     return table
 
 

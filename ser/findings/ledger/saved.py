@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser.common import InputError, atomic_path, write_text
-from ser.common.records import read_record, write_record
-from ser.findings.ledger.schema import FILES, arrow_schema, description
+from ser.common.records import read_record
+from ser.findings.ledger.load import read_parquet
+from ser.findings.ledger.schema import FILES, description
+from ser.findings.ledger.tables import Tables, concatenate, write_ledger
 from ser.grid.saved import RESTORE
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 POSTERIOR_DIGITS = 2
 CURVE_DIGITS = 4
-Tables = dict[str, "pyarrow.Table"]  # by file
+LEVEL = 12  # of compression
 
 
 def add_runs(saved: Path, new: Path, exp_dirs: Sequence[Path], corpora: Sequence[str]) -> str:
@@ -52,7 +54,8 @@ def add_runs(saved: Path, new: Path, exp_dirs: Sequence[Path], corpora: Sequence
             replaced += len(old)
             tables = {name: concatenate([_without(before[name], old), table]) for name, table in tables.items()}
         with atomic_path(folder) as temporary:
-            _write(temporary, tables, corpora, "kept by the ledger stage of a grid", [])
+            summary = {"command": "kept by the ledger stage of a grid", "corpora": list(corpora), "problems": []}
+            write_ledger(temporary, [tables], summary, LEVEL)
     return f"{saved}: {added} runs added, {replaced} of them in the place of earlier ones"
 
 
@@ -87,45 +90,18 @@ def join_saved(
             repeated = runs.filter(_is_in(hashes, pa.chunked_array([sorted(seen)], pa.string())))
             parts.append({name: _without(table, repeated) for name, table in tables.items()})
             seen |= set(hashes.to_pylist())
+    joined = {name: concatenate([tables[name] for tables in parts]) for name in FILES}
+    summary = {"command": command, "corpora": list(corpora), "problems": problems}
     with atomic_path(out) as temporary:
+        temporary.mkdir()
         write_text(temporary / "README.md", description())
-        joined = {name: concatenate([tables[name] for tables in parts]) for name in FILES}
-        return _write(temporary, joined, corpora, command, problems)
-
-
-def _write(
-    folder: Path, tables: Tables, corpora: Sequence[str], command: str, problems: list[dict[str, str]]
-) -> dict[str, Any]:
-    import pyarrow.parquet as pq
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        pq.write_table(table, folder / f"{name}.parquet", compression="zstd", compression_level=12)
-    counts = {name: len(table) for name, table in tables.items()}
-    summary = {"command": command, "corpora": list(corpora), **counts, "problems": problems}
-    write_record(folder / "ledger.json", summary, [path for path in folder.iterdir() if path.suffix != ".md"])
-    return summary
+        return write_ledger(temporary, [joined], summary, LEVEL)
 
 
 def _read(folder: Path) -> Tables:
-    import pyarrow as pa
-
     restore = RESTORE.format(folder)
     read_record(folder / "ledger.json", dict[str, Any], restore, [f"{name}.parquet" for name in FILES])
-    try:
-        return read_tables(folder)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"not readable as a ledger of this version ({reason})", folder, restore) from None
-
-
-def read_tables(folder: Path) -> Tables:
-    """Read the Parquet files of a ledger."""
-    import pyarrow.parquet as pq
-
-    return {
-        name: pq.read_table(folder / f"{name}.parquet", schema=arrow_schema(kinds)) for name, kinds in FILES.items()
-    }
+    return {name: read_parquet(folder / f"{name}.parquet", columns, restore) for name, columns in FILES.items()}
 
 
 def _is_in(column: pyarrow.ChunkedArray, values: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
@@ -140,13 +116,6 @@ def _without(table: pyarrow.Table, runs: pyarrow.ChunkedArray) -> pyarrow.Table:
     import pyarrow.compute as pc
 
     return table.filter(pc.invert(_is_in(table["run"], runs)))
-
-
-def concatenate(tables: Sequence[pyarrow.Table]) -> pyarrow.Table:
-    """Join tables row by row, in one chunk."""
-    import pyarrow as pa
-
-    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
 def _compact(tables: Tables, exp_dirs: Sequence[Path]) -> Tables:

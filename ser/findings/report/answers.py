@@ -17,6 +17,7 @@ from ser.findings.stats.effects import (
     MIXING,
     MULTI_TASK,
     Contrast,
+    is_score,
     main_effects,
     mixing,
     multi_task,
@@ -37,29 +38,23 @@ Record = dict[str, Any]
 
 
 def answers_table(results: Results) -> Table:
-    """A record a target and question; the notes are the sentences."""
+    """A record for each target and question; the notes are the sentences."""
     records, sentences = [], []
     holm = {key[:2]: test.holm for key, test in results.tests.items() if METRICS[key[2]] == METRIC}
     for target in results.targets:
-        own = _records(
-            results,
-            target,
-            [
-                *main_effects(target, results.design),
-                mixing(target, results.design),
-                *multi_task(target, results.design),
-            ],
-        )
-        for record in own:
+        design = results.design
+        contrasts = [*main_effects(target, design), mixing(target, design), *multi_task(target, design)]
+        answers = _records(results, target, contrasts)
+        for record in answers:
             if record["question"] == MAIN_EFFECT:
                 record["p_holm"] = holm.get((target.name, tuple(record["source"].split())))
-        sentences.append(f"{target.name} ({len(target.speakers)} speakers): {_effects(own)}.")
-        records += own
+        sentences.append(f"{target.name} ({len(target.speakers)} speakers): {_effects(answers)}.")
+        records += answers
     claims = [*_corrected(records), *_claims(records)]
     for target in results.unseen:
-        own = _records(results, target, transfer(target, results.design))
-        sentences.append(f"{target.name} ({len(target.speakers)} speakers), in no training: {_scores(own, target)}.")
-        records += own
+        scores = _records(results, target, transfer(target, results.design))
+        sentences.append(f"{target.name} ({len(target.speakers)} speakers), in no training: {_scores(scores, target)}.")
+        records += scores
     rows = [
         [r["target"], r["question"], r["source"].replace(" ", ", "), _figure(r), r["verdict"], p_value(r["p_holm"])]
         for r in records
@@ -69,22 +64,20 @@ def answers_table(results: Results) -> Table:
     return Table("answers", "Which corpora help which", header, rows, records, [*sentences, *claims])
 
 
-def _records(results: Results, target: Target, asked: Sequence[Contrast]) -> list[Record]:
-    """Those that can be computed."""
-    estimates = results.estimates(target.name, asked)
-    m = METRICS.index(METRIC)
+def _records(results: Results, target: Target, contrasts: Sequence[Contrast]) -> list[Record]:
+    """Records of the contrasts that can be computed."""
     records = []
-    for i, effect in enumerate(asked):
-        if effect.weights is None:
+    for contrast, figures in zip(contrasts, results.figures(target.name, contrasts), strict=True):
+        if contrast.weights is None:
             continue
-        figure, level = estimates.of(m, i), effect.weights.min() >= 0
+        figure, level = figures[METRIC], is_score(contrast)
         few = np.isnan(figure["low"])
         verdict = FEW if few else BETTER if figure["low"] > 0 else WORSE if figure["high"] < 0 else UNCLEAR
         records.append(
             {
                 "target": target.name,
-                "question": effect.kind,
-                "source": " ".join(effect.sources),
+                "question": contrast.kind,
+                "source": " ".join(contrast.sources),
                 "metric": METRIC,
                 "kind": "score" if level else "difference",
                 **figure,

@@ -1,4 +1,4 @@
-"""What the figures of a grid are held against: variance shares, and the noise of runs that are the same twice."""
+"""Checks of the figures of a grid: variance shares, and a negative control by the same network trained twice."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def variance_table(results: Results) -> Table:
 
 
 def control_table(results: Results) -> Table:
-    """Runs of the single-corpus baseline, which are the same network as multi and as unified."""
+    """Differences of the single-corpus baseline as multi and as unified, which are one network."""
     rows, records, missing = list[Row](), [], []
     for target in results.targets:
         control = negative_control(target, results.design)
@@ -49,9 +49,8 @@ def control_table(results: Results) -> Table:
             missing.append(target.name)
             continue
         mean = Contrast("negative_control", target.name, (), control.mean_weights, control.pairs)
-        estimates = results.estimates(target.name, [mean])
-        for m, metric in enumerate(METRICS):
-            figure = estimates.of(m, 0)
+        (figures,) = results.figures(target.name, [mean])
+        for m, (metric, figure) in enumerate(figures.items()):
             test = sign_flip(by_speaker(target, control.mean_weights)[m])
             largest = float(np.abs(control.differences[m]).max())
             sources = _pair_differences(results, target, m)
@@ -61,9 +60,7 @@ def control_table(results: Results) -> Table:
                     "target": target.name,
                     "metric": metric,
                     "pairs": control.pairs,
-                    "mean": figure["value"],
-                    "low": figure["low"],
-                    "high": figure["high"],
+                    **dict(zip(("mean", "low", "high"), figure.values(), strict=True)),
                     "p": test.p,
                     "run_sd": float(control.run_sd[m]),
                     "largest": largest,

@@ -1,4 +1,4 @@
-"""All that is computed of a ledger, once, for every table and picture."""
+"""Results that several tables and pictures share, each computed once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ser.common.progress import progress
 from ser.findings.design import Design
 from ser.findings.ledger.load import Ledger
-from ser.findings.scores import Target
+from ser.findings.scores import METRICS, Target
 from ser.findings.stats.bootstrap import LEAST_SPEAKERS, Estimate, Resampled, bootstrap, estimate
 from ser.findings.stats.effects import Contrast
 from ser.findings.stats.tests import EffectTest, Key, main_effect_tests
@@ -37,22 +37,40 @@ class Results:
 
     @cached_property
     def resampled(self) -> dict[str, Resampled]:
-        """By target."""
+        """Target -> resampled scores."""
         bar = progress([*self.targets, *self.unseen], text="resamples", unit="target")
         return {target.name: bootstrap(target, self.resamples) for target in bar}
 
     @property
     def targets(self) -> list[Target]:
-        """In the order of tables."""
+        """Targets in the order of tables."""
         return list(self.ledger.targets.values())
 
     @property
     def unseen(self) -> list[Target]:
-        """Those that no run was trained on."""
+        """Targets that no run was trained on."""
         return list(self.ledger.unseen.values())
 
+    def figures(self, target: str, contrasts: Sequence[Contrast]) -> list[dict[str, dict[str, float]]]:
+        """Of each contrast: metric -> value, low and high; NaN where the contrast cannot be computed.
+
+        Args:
+            target: name of the target.
+            contrasts: of its cells.
+        """
+        estimates = vars(self.estimates(target, contrasts))
+        return [
+            {metric: {key: float(v[m, i]) for key, v in estimates.items()} for m, metric in enumerate(METRICS)}
+            for i in range(len(contrasts))
+        ]
+
     def estimates(self, target: str, contrasts: Sequence[Contrast]) -> Estimate:
-        """Values with intervals of contrasts that can be computed; NaN for the others; (metrics, contrasts)."""
+        """Values with intervals of contrasts, (metrics, contrasts); NaN for those that cannot be computed.
+
+        Args:
+            target: name of the target.
+            contrasts: of its cells.
+        """
         cells = len((self.ledger.targets | self.ledger.unseen)[target].cells)
         weights = np.array([np.zeros(cells) if c.weights is None else c.weights for c in contrasts]).reshape(-1, cells)
         unknown = np.array([c.weights is None for c in contrasts], bool)
@@ -61,18 +79,18 @@ class Results:
 
     @cached_property
     def tests(self) -> dict[Key, EffectTest]:
-        """Of all main effects."""
+        """Tests of all main effects."""
         return main_effect_tests(self.targets, self.design)
 
     @cached_property
     def other(self) -> Results | None:
-        """The same of the runs of the other budget."""
+        """Results of the runs of the other budget."""
         ledger = self.ledger.other
         return Results(ledger, self.design, self.command, self.resamples, self.synthetic) if ledger else None
 
     @cached_property
     def origin(self) -> dict[str, str]:
-        """Columns of every CSV."""
+        """Columns that every CSV file has."""
         return {
             "protocols": " ".join(f"{t.name}={t.protocol}" for t in self.targets),
             "settings": self.ledger.runs[0]["settings_hash"],
@@ -83,7 +101,7 @@ class Results:
 
     @cached_property
     def notes(self) -> list[str]:
-        """What every table ends with: protocols, counts, settings, what is left out, and the command."""
+        """Notes below every table: protocols, counts, settings, what is left out, and the command."""
         runs = self.ledger.runs
         lines = [
             f"Target {t.name}: protocol {t.protocol}, {t.utterances} utterances of {len(t.speakers)} speakers in "
@@ -118,7 +136,7 @@ class Results:
 
     @property
     def intervals(self) -> str:
-        """How they are made, in a line."""
+        """How intervals are made, in one line."""
         return (
             f"In brackets: {COVERAGE:.0%} intervals of {self.resamples} resamples of speakers, then seeds, the same "
             "for all cells"

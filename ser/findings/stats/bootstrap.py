@@ -57,10 +57,6 @@ class Estimate:
     low: np.ndarray
     high: np.ndarray
 
-    def of(self, metric: int, effect: int) -> dict[str, float]:
-        """Value, low and high of one metric and effect."""
-        return {name: float(values[metric, effect]) for name, values in vars(self).items()}
-
 
 def bootstrap(target: Target, resamples: int = RESAMPLES) -> Resampled:
     """Draw speakers and seeds, and score every cell on each draw.

@@ -69,6 +69,11 @@ class Contrast:
         return np.asarray(means.std(1, ddof=1) / np.sqrt(self.permutations))
 
 
+def is_score(effect: Contrast) -> bool:
+    """Whether a contrast is a mean of scores, not a difference."""
+    return effect.weights is not None and bool(effect.weights.min() >= 0)
+
+
 def contrast(
     kind: str,
     target: Target,
