@@ -102,7 +102,7 @@ def test_a_signal_to_a_job_has_all_its_workers_write_checkpoints_from_which_they
         job.send_signal(signal.SIGUSR1)
         _, errors = job.communicate()
         assert job.returncode == 75, errors
-        states = [found.state for _, found in read_grid_status(grid).found]
+        states = [found.state for _, found in read_grid_status(grid).experiments]
         assert states == [State.MISSING] * 4  # nobody holds a lock
         assert sum((folder / CHECKPOINT).is_file() for folder in folders) == 2
         for number in (1, 2):

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 
 
 def states(grid: Grid) -> dict[str, State]:
-    return {e.folder: found.state for e, found in read_grid_status(grid).found}
+    return {e.folder: found.state for e, found in read_grid_status(grid).experiments}
 
 
 def written(grid: Grid) -> dict[str, int]:
@@ -531,7 +531,7 @@ def test_with_no_room_at_all_a_shard_still_goes_through_the_grid(
 def test_the_picture_shows_every_experiment(own: StandIns, tmp_path: Path) -> None:
     grid = own.grid(folds=(1, 2), seeds=(0, 1))
     status = read_grid_status(grid)
-    assert sum(found.state is State.DONE for _, found in status.found) == 4
+    assert sum(found.state is State.DONE for _, found in status.experiments) == 4
     assert {name: dict(counts) for name, counts in status.counts.items()} == {
         name: {State.DONE: 2, State.MISSING: 6} for name in ("ravdess", "tess_ravdess")
     }

@@ -49,7 +49,7 @@ def fresh(done: StandIns, tmp_path: Path, only: Sequence[str] = ("tess", "ravdes
 
 
 def states(grid: Grid) -> set[State]:
-    return {found.state for _, found in read_grid_status(grid).found}
+    return {found.state for _, found in read_grid_status(grid).experiments}
 
 
 def edit_runs(folder: Path, column: str, value: object) -> None:
