@@ -48,7 +48,6 @@ class Design:
         """All sets of source corpora, from none to all; each with the target is a training set: eight in the paper.
 
         Args:
-            target: a corpus.
             cells: the trained cells. Where the grid does not have all sets, or there are too many, only the sets of
                 the grid and of these cells are returned.
         """
@@ -69,7 +68,6 @@ class Design:
         """Indices of cells in `target.cells`, -1 for a cell that is missing.
 
         Args:
-            target: the corpus whose cells they are.
             training_sets: corpora that are trained on together.
 
         Returns:
@@ -80,12 +78,7 @@ class Design:
         return np.array(rows, np.int64).reshape(-1, len(self.configurations))
 
     def task_pairs(self, target: Target, training_sets: Iterable[frozenset[str]]) -> np.ndarray:
-        """Indices of cells of task multi and unified that are equal in all else, int64, (pairs, 2).
-
-        Args:
-            target: the corpus whose cells they are.
-            training_sets: as for `indices`.
-        """
+        """Indices of cells of task multi and unified that are equal in all else, int64, (pairs, 2)."""
         if not {"multi", "unified"} <= set(self.task):
             return np.empty((0, 2), np.int64)
         by_task = self.indices(target, training_sets).reshape(-1, len(self.task), len(self.temporal), len(self.pooling))

@@ -156,7 +156,6 @@ def table5(wins: np.ndarray, source_sets: Sequence[frozenset[str]], sources: Seq
     Args:
         wins: of the training sets in each configuration, (..., source sets, configurations).
         source_sets: the source corpora of each training set.
-        sources: all source corpora.
     """
     contains = np.array([[d in s for d in sources] for s in source_sets], np.float64)
     return np.asarray(np.einsum("...mc,md->...d", wins, contains))
@@ -168,7 +167,6 @@ def shares3(observed: np.ndarray, both: np.ndarray, design: Design) -> list[Shar
     Args:
         observed: wins in each case, with the axes of `cases`.
         both: the same of resamples.
-        design: of the grid.
     """
     labels = [dict(zip(FACTORS, c, strict=True)) for c in design.configurations]
     chance = [1 / len(labels)] * len(labels)
@@ -176,13 +174,7 @@ def shares3(observed: np.ndarray, both: np.ndarray, design: Design) -> list[Shar
 
 
 def shares4(observed: np.ndarray, both: np.ndarray, design: Design) -> list[Share]:
-    """Table 4 of the same wins as `shares3`.
-
-    Args:
-        observed: as for `shares3`.
-        both: as for `shares3`.
-        design: of the grid.
-    """
+    """Table 4 of the same wins as `shares3`."""
     shares = []
     sums = table4(observed.sum(-2), design.configurations), table4(both.sum(-2), design.configurations)
     for factor in FACTORS:

@@ -193,12 +193,7 @@ class Grid:
         return [c for c, p in others.items() if p.has_test(split, fold) and not p.keep and not p.shuffle_labels]
 
     def alone(self, experiment: Experiment, corpus: str) -> Experiment:
-        """An experiment of one corpus, with the features and the fold of another and without augmented copies.
-
-        Args:
-            experiment: of the grid.
-            corpus: an available corpus.
-        """
+        """An experiment of one corpus, with the features and the fold of another and without augmented copies."""
         protocol = with_splits(self.protocols[corpus], self.places.data / corpus)
         fold = own_fold(experiment.fold, protocol.count_folds(experiment.split))
         augment = {**experiment.augment, "copies": 0}
@@ -238,8 +233,6 @@ def open_grid(
     """Read conf/grids/<name>.yaml, the recipe's own before the toolkit's, and the settings.
 
     Args:
-        places: folders.
-        preset: of the settings.
         overrides: settings, such as "training.patience=3".
         only: available corpora; those that build on their protocols are available too; (): all of the grid.
         folds: from 1; (): all.

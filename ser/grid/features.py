@@ -47,11 +47,6 @@ def prepare_grid(grid: Grid) -> str:
 def compute(grid: Grid, job: int, jobs: int) -> tuple[int, int]:
     """Compute a job's share of the features.
 
-    Args:
-        grid: the grid.
-        job: this job, from 1.
-        jobs: number of jobs.
-
     Returns:
         Number of utterances and copies that were computed, and that existed.
     """
@@ -76,7 +71,6 @@ def grid_statistics(grid: Grid, job: int, jobs: int) -> tuple[int, int]:
     """Compute a job's share of the levels and statistics that experiments read, also of corpora for zero-shot scoring.
 
     Args:
-        grid: the grid.
         job: this job, from 1.
         jobs: number of jobs.
 

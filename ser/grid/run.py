@@ -70,9 +70,6 @@ class Runner:
         Shares are not fixed: a shard begins with its own part of the grid and goes on with what others have not done,
         so that no shard is idle and the experiments of a lost shard are run, too.
 
-        Args:
-            jobs: number of shards.
-
         Returns:
             Failures in this shard.
 
@@ -231,12 +228,7 @@ class Runner:
         return {**self._hashes[key], "config_hash": digest(result_affecting(experiment))}
 
     def unseen_hashes(self, experiment: Experiment, corpus: str) -> dict[str, str]:
-        """Hashes of data and split of a corpus for zero-shot scoring.
-
-        Args:
-            experiment: of the grid.
-            corpus: unseen by it.
-        """
+        """Hashes of data and split of a corpus for zero-shot scoring."""
         hashes = self.hashes(self.grid.alone(experiment, corpus))
         return {key: value for key, value in hashes.items() if key != "config_hash"}
 
@@ -264,10 +256,6 @@ class Runner:
 
 def train(data: Data, folder: Path) -> None:
     """Run stage 4, unless the model exists.
-
-    Args:
-        data: of the experiment.
-        folder: of the experiment.
 
     Raises:
         InputError: the model is of other settings or data.

@@ -49,8 +49,6 @@ def read_status(folder: Path, experiment: Experiment, unseen: Sequence[str]) -> 
     """Read the state of an experiment. One that was killed is missing, like one that never began.
 
     Args:
-        folder: of the experiment.
-        experiment: its settings.
         unseen: corpora for zero-shot scoring.
     """
     if any(is_locked(folder / name) for name in (EXPERIMENT_LOCK, TRAINING_LOCK)):
@@ -69,10 +67,6 @@ def read_status(folder: Path, experiment: Experiment, unseen: Sequence[str]) -> 
 
 def find_problem(folder: Path, experiment: Experiment) -> str:
     """Check that result.json is undamaged and of this experiment and its training.
-
-    Args:
-        folder: of the experiment.
-        experiment: its settings.
 
     Returns:
         The problem; "" for none.
@@ -159,12 +153,7 @@ class Failure:
 
 
 def mark_failed(folder: Path, failure: Failure) -> None:
-    """Write a marker into the folder of a failed experiment.
-
-    Args:
-        folder: of the experiment.
-        failure: the reason.
-    """
+    """Write a marker into the folder of a failed experiment."""
     write_json(folder / FAILED, asdict(failure))
 
 

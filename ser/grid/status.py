@@ -67,10 +67,6 @@ def text_of(status: Status) -> str:
 def draw_status(status: Status, path: Path) -> None:
     """Draw a row for each combination and a column for each configuration, divided into seeds and folds.
 
-    Args:
-        status: of the grid.
-        path: of the picture.
-
     Raises:
         InputError: unknown file type.
     """

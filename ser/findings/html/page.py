@@ -23,7 +23,6 @@ def write_report(folder: Path, out: Path, ledger: Path | None = None, grid_statu
 
     Args:
         folder: output of steps/findings.py.
-        out: file to write.
         ledger: output of steps/ledger.py; None: the folder ledger beside `folder`, if it exists.
         grid_status: output of steps/grid.py status.
 

@@ -84,12 +84,7 @@ class CellCurves:
     _sums: dict[tuple[str, str], dict[int, tuple[float, int]]] = field(default_factory=dict)
 
     def add(self, rows: Sequence[Mapping[str, Any]], best_epoch: int) -> None:
-        """Add the curves of a run.
-
-        Args:
-            rows: as in the ledger.
-            best_epoch: epoch of the best checkpoint.
-        """
+        """Add the curves of a run."""
         self.best_epochs.append(best_epoch)
         for row in rows:
             self.last = max(self.last, row["epoch"])
@@ -119,10 +114,6 @@ class Runs:
 
 def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
     """Read the runs of the ledger that have the grid and settings of the findings.
-
-    Args:
-        ledger: folder.
-        findings: of findings.json.
 
     Raises:
         InputError: the file is damaged, or has no such run.
@@ -161,7 +152,6 @@ def panels_of(curves: Mapping[str, Mapping[str, CellCurves]], corpora: Sequence[
     """Combination -> panels with equal scales, smaller combinations first.
 
     Args:
-        curves: combination -> configuration -> curves.
         corpora: in the order of their colours.
     """
 

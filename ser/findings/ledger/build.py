@@ -42,10 +42,7 @@ def build_ledger(
     """Read all runs and write runs and predictions, ledger.json and README.md; an earlier ledger is replaced.
 
     Args:
-        exp_dirs: roots of the experiments.
-        out: folder to write.
         corpora: of the grid, in order.
-        command: for ledger.json.
         saved: folders of saved ledgers. The first gets the runs that it lacks; the ledger written has the runs of all.
 
     Returns:

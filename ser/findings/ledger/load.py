@@ -80,8 +80,6 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
     """Read a ledger.
 
     Args:
-        folder: of the ledger.
-        design: corpora and factors of the grid.
         only: column of `runs` -> the value that a run must have.
         budget: training.budget of the runs that are read; "": per_corpus where the ledger has it. Those of the other
             budget become `other`.
@@ -134,7 +132,6 @@ def read_summary(folder: Path, files: Sequence[str]) -> dict[str, Any]:
     """Read ledger.json.
 
     Args:
-        folder: of the ledger.
         files: names of the ledger's files that are about to be read, which are checked.
 
     Raises:
@@ -147,7 +144,6 @@ def read_parquet(path: Path, columns: Mapping[str, tuple[str, str]], again: str 
     """Read columns of a Parquet file and check their types; only those of `MISSING` may have gaps.
 
     Args:
-        path: of the file.
         columns: name -> type and meaning, see ser/findings/ledger/schema.py.
         again: how to restore the file, for messages.
     """

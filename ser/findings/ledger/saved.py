@@ -31,9 +31,7 @@ def add_runs(saved: Path, new: Path, exp_dirs: Sequence[Path], corpora: Sequence
     """Add the runs of a ledger to the saved ledgers of their combinations; they replace earlier runs of equal settings.
 
     Args:
-        saved: folder of the saved ledgers.
         new: ledger of the runs below `exp_dirs`.
-        exp_dirs: roots of the experiments.
         corpora: of the grid.
 
     Returns:
@@ -66,9 +64,6 @@ def join_saved(
 
     Args:
         saved: a folder for each version of the settings.
-        out: folder to write.
-        corpora: of the grid.
-        command: for ledger.json.
         problems: what is wrong with folders that were to be saved.
 
     Returns:

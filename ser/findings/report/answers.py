@@ -1,4 +1,4 @@
-"""The answers of a grid, a sentence a target: which source corpora help, whether mixing helps, which task is better."""
+"""Answers of a grid, one sentence for each target: which source corpora help, whether mixing helps, the better task."""
 
 from __future__ import annotations
 
@@ -99,9 +99,10 @@ def _effects(records: Sequence[Record]) -> str:
         return "no matched pair of trainings with and without a source corpus is there"
     parts = []
     for verdict, text in VERDICT_TEXTS.items():
-        own = [r for r in records if (r["question"], r["verdict"]) == (MAIN_EFFECT, verdict)]
-        figures = ", ".join(f"{r['source']} {_figure(r)}" for r in own)
-        parts += [f"{text} {figures}"] if own else []
+        figures = [
+            f"{r['source']} {_figure(r)}" for r in records if (r["question"], r["verdict"]) == (MAIN_EFFECT, verdict)
+        ]
+        parts += [f"{text} {', '.join(figures)}"] if figures else []
     named = {MIXING: "any mixture minus the target by itself", MULTI_TASK: "a head for each corpus minus one for all"}
     parts += [f"{named[r['question']]} {_figure(r)}" for r in records if r["question"] in named]
     return "; ".join(parts)
@@ -115,18 +116,18 @@ def _scores(records: Sequence[Record], target: Target) -> str:
 
 
 def _corrected(records: Sequence[Record]) -> list[str]:
-    """Which main effects remain when all of them are corrected together (Holm 1979)."""
+    """Which main effects remain significant after joint correction (Holm 1979)."""
     family = [r for r in records if r["p_holm"] is not None]
-    left = [f"{r['source']} on {r['target']}" for r in family if r["p_holm"] < ALPHA]
-    what = f"Of the {len(family)} main effects, corrected together (Holm), {', '.join(left) or 'none'}"
-    return [f"{what} {'stay' if left else 'stays'} below p {ALPHA:g}."] if family else []
+    remaining = [f"{r['source']} on {r['target']}" for r in family if r["p_holm"] < ALPHA]
+    subject = f"Of the {len(family)} main effects, corrected together (Holm), {', '.join(remaining) or 'none'}"
+    return [f"{subject} {'stay' if remaining else 'stays'} below p {ALPHA:g}."] if family else []
 
 
 def _claims(records: Sequence[Record]) -> list[str]:
     """Whether the paper's claims hold: mixing helps, and multi-task learning is best."""
     lines = []
     for question, text in ((MIXING, "Mixing corpora"), (MULTI_TASK, "A head for each corpus (multi-task)")):
-        own = [r["verdict"] for r in records if r["question"] == question]
-        counts = ", ".join(f"{verdict} on {own.count(verdict)}" for verdict in VERDICT_TEXTS if verdict in own)
-        lines += [f"{text}: {counts} of {len(own)} targets."] if own else []
+        verdicts = [r["verdict"] for r in records if r["question"] == question]
+        counts = ", ".join(f"{v} on {verdicts.count(v)}" for v in VERDICT_TEXTS if v in verdicts)
+        lines += [f"{text}: {counts} of {len(verdicts)} targets."] if verdicts else []
     return lines

@@ -14,7 +14,7 @@ from ser.findings.stats.bootstrap import estimate
 
 
 def cells_table(results: Results) -> Table:
-    """A row a target and cell, those trained on the target first."""
+    """A row for each target and cell; cells trained on the target come first."""
     records = [
         record
         for target in (*results.targets, *results.unseen)
@@ -33,7 +33,7 @@ def cells_table(results: Results) -> Table:
 
 
 def _records(results: Results, target: Target) -> list[dict[str, Any]]:
-    """A record a cell: its training set and settings, whether it has not seen the target, metrics with intervals."""
+    """A record for each cell: training set and configuration, whether it is zero-shot, metrics with intervals."""
     e = estimate(results.resampled[target.name], np.eye(len(target.cells)))
     return [
         {

@@ -52,12 +52,7 @@ class Results:
         return list(self.ledger.unseen.values())
 
     def figures(self, target: str, contrasts: Sequence[Contrast]) -> list[dict[str, dict[str, float]]]:
-        """Of each contrast: metric -> value, low and high; NaN where the contrast cannot be computed.
-
-        Args:
-            target: name of the target.
-            contrasts: of its cells.
-        """
+        """Of each contrast: metric -> value, low and high; NaN where the contrast cannot be computed."""
         estimates = vars(self.estimates(target, contrasts))
         return [
             {metric: {key: float(v[m, i]) for key, v in estimates.items()} for m, metric in enumerate(METRICS)}
@@ -65,12 +60,7 @@ class Results:
         ]
 
     def estimates(self, target: str, contrasts: Sequence[Contrast]) -> Estimate:
-        """Values with intervals of contrasts, (metrics, contrasts); NaN for those that cannot be computed.
-
-        Args:
-            target: name of the target.
-            contrasts: of its cells.
-        """
+        """Values with intervals of contrasts, (metrics, contrasts); NaN for those that cannot be computed."""
         cells = len((self.ledger.targets | self.ledger.unseen)[target].cells)
         weights = np.array([np.zeros(cells) if c.weights is None else c.weights for c in contrasts]).reshape(-1, cells)
         unknown = np.array([c.weights is None for c in contrasts], bool)

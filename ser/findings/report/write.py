@@ -1,4 +1,4 @@
-"""Everything about a ledger, as files."""
+"""Write all tables and pictures of a ledger."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ TABLES = (answers_table, effects_table, transfer_table, budgets_table, variance_
 
 
 def write_findings(results: Results, out: Path) -> list[Table]:
-    """Write all tables (md, csv), pictures of transfer and Shapley values, and findings.json, over an earlier folder.
+    """Write all tables (md, csv), pictures of transfer and Shapley values, and findings.json.
 
     Returns:
-        All but the scores of all cells, which are long.
+        All tables except the long one of all cells.
 
     Raises:
         InputError: the folder holds something else.
@@ -50,7 +50,7 @@ def write_findings(results: Results, out: Path) -> list[Table]:
 
 
 def figures(results: Results, tables: list[Table]) -> dict[str, Any]:
-    """What findings.json holds: fractions, not percent."""
+    """Content of findings.json, with fractions, not percent."""
     return {
         "command": results.command,
         "ledger": results.ledger.summary,
@@ -68,7 +68,7 @@ def figures(results: Results, tables: list[Table]) -> dict[str, Any]:
 
 
 def _target(results: Results, target: Target) -> dict[str, Any]:
-    """Who was tested, and confusion matrices of the best cells and of the best of the single-corpus baseline."""
+    """Test speakers, and confusion matrices of the best cells and of the best cells of the single-corpus baseline."""
     confusions = [
         {"cell": cell.name, "metric": best.metric, "which": which, "confusion": _confusion(target, target.index[cell])}
         for best in table2(target, results.resampled[target.name], results.design)

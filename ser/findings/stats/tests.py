@@ -132,12 +132,7 @@ def negative_control(target: Target, design: Design) -> NegativeControl | None:
 
 
 def main_effect_tests(targets: Sequence[Target], design: Design) -> dict[Key, EffectTest]:
-    """Test every main effect. The effects of all targets and source corpora are the family of a metric.
-
-    Args:
-        targets: test sets.
-        design: of the grid.
-    """
+    """Test every main effect. The effects of all targets and source corpora are the family of a metric."""
     tests: dict[Key, tuple[SignFlip, SignFlip]] = {}
     for target in targets:
         for effect in main_effects(target, design):
