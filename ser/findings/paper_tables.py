@@ -169,8 +169,7 @@ def shares3(observed: np.ndarray, both: np.ndarray, design: Design) -> list[Shar
         both: the same of resamples.
     """
     labels = [dict(zip(FACTORS, c, strict=True)) for c in design.configurations]
-    chance = [1 / len(labels)] * len(labels)
-    return _shares(observed.sum(-2), both.sum(-2), observed.shape[1], labels, chance)
+    return _shares(observed.sum(-2), both.sum(-2), observed.shape[1], labels, 1 / len(labels))
 
 
 def shares4(observed: np.ndarray, both: np.ndarray, design: Design) -> list[Share]:
@@ -181,7 +180,7 @@ def shares4(observed: np.ndarray, both: np.ndarray, design: Design) -> list[Shar
         one, many = (np.stack([*s[factor].values()], axis=-1) for s in sums)
         labels = [{"factor": factor, "level": level} for level in sums[0][factor]]
         if len(labels) > 1:
-            shares += _shares(one, many, observed.shape[1], labels, [1 / len(labels)] * len(labels))
+            shares += _shares(one, many, observed.shape[1], labels, 1 / len(labels))
     return shares
 
 
@@ -212,7 +211,7 @@ def shares5(
             for s in (scores, resampled[target.name].both[:, :, complete])
         )
         labels = [{"target": target.name, "source": d} for d in sources]
-        shares += _shares(one, many, complete.shape[1], labels, [0.5] * len(sources))
+        shares += _shares(one, many, complete.shape[1], labels, 0.5)
         for i, source in enumerate(sources):
             sums.setdefault(source, []).append((one[..., i], many[..., i], complete.shape[1]))
     if len(tied) > 1:
@@ -221,13 +220,13 @@ def shares5(
         best = winners(many, -1).mean(1)
         for i, (source, (one, samples, of)) in enumerate(pooled.items()):
             labels = [{"target": ALL, "source": source}]
-            row = _shares(one[..., None], samples[..., None], int(of), labels, [0.5])
+            row = _shares(one[..., None], samples[..., None], int(of), labels, 0.5)
             shares += [replace(share, best=float(best[METRICS.index(share.metric), i])) for share in row]
     return shares, counts, tied
 
 
 def _shares(
-    observed: np.ndarray, both: np.ndarray, of: int, labels: Sequence[dict[str, str]], chance: Sequence[float]
+    observed: np.ndarray, both: np.ndarray, of: int, labels: Sequence[dict[str, str]], chance: float
 ) -> list[Share]:
     """Shares that compete with one another.
 
@@ -245,7 +244,7 @@ def _shares(
             of,
             float(low[m, i]),
             float(high[m, i]),
-            chance[i],
+            chance,
             float(best[m, i]) if len(labels) > 1 else None,
         )
         for m, metric in enumerate(METRICS)

@@ -128,16 +128,8 @@ def write_run(exp, corpora, configuration, fold, seed, answers, zero_shot=None, 
     experiment = preset(changes.get("preset", "strict"))
     training = replace(experiment.training, **changes.get("training", {}))
     task, temporal, pooling = configuration
-    experiment = replace(
-        experiment,
-        corpora=corpora,
-        task=task,
-        temporal=temporal,
-        pooling=pooling,
-        fold=fold,
-        seed=seed,
-        training=training,
-    )
+    factors = {"task": task, "temporal": temporal, "pooling": pooling}
+    experiment = replace(experiment, corpora=corpora, **factors, fold=fold, seed=seed, training=training)
     folder = exp / experiment.folder
     write_experiment(experiment, folder / "config.yaml")
     hashes = {"config_hash": digest(result_affecting(experiment)), "data_hash": "data", "split_hash": f"split{fold}"}

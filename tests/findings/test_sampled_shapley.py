@@ -6,13 +6,13 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 from made_ledgers import one_speaker, scored_target
+from stand_ins import grid_of_readings
 
 from ser.findings.design import Design, read_design
 from ser.findings.paper_tables import cell_indices
 from ser.findings.report.effects import _sampling, _shapley_notes
 from ser.findings.scores import make_target
 from ser.findings.stats.effects import PERMUTATIONS, SAMPLED, SHAPLEY, mixing, sampled_shapley, source_effects
-from ser.grid import Places, open_grid
 from ser.grid.cells import prefixes
 
 TARGET = "target"
@@ -148,24 +148,12 @@ def test_a_grid_of_thirty_corpora_takes_the_sets_that_were_trained():
     assert np.mean(abs(values - exact) < 3 * errors) > 0.8
 
 
-def grid_of(tmp_path, corpora, drawn, only=()):
-    """A grid that draws permutations, each corpus a reading of RAVDESS."""
-    for folder in ("corpora", "grids"):
-        (tmp_path / "conf" / folder).mkdir(parents=True)
-    for name in corpora:
-        (tmp_path / "conf" / "corpora" / f"{name}.yaml").write_text(f"base: ravdess\nname: {name}\n")
-    text = f"corpora: [{', '.join(corpora)}]\ncombinations: {drawn}\n"
-    (tmp_path / "conf/grids/drawn.yaml").write_text(f"{text}task: [multi]\ntemporal: [lstm]\npooling: [mu]\n")
-    cell_indices = Places(tmp_path, tmp_path / "data", tmp_path / "dump", tmp_path / "exp")
-    return open_grid(cell_indices, "strict", (), "drawn", only), read_design("drawn", tmp_path)
-
-
 @pytest.mark.parametrize("available", [16, 4])
 def test_the_cells_of_a_grid_with_drawn_permutations_suffice(tmp_path, available):
     """An additive game has the same gains in every permutation."""
     names = [f"c{i}" for i in range(16)]
-    grid, design = grid_of(tmp_path, names, "{permutations: 4, seed: 3}", names[:available])
-    design = design.narrowed({"corpora": names[:available]})
+    grid = grid_of_readings(tmp_path, names, "{permutations: 4, seed: 3}", names[:available])
+    design = read_design("made", tmp_path).narrowed({"corpora": names[:available]})
     assert design.drawn == (4, 3)
     gains = np.random.default_rng(7).normal(2, 3, available)
     for target in design.corpora:
@@ -187,7 +175,8 @@ def test_the_cells_of_a_grid_with_drawn_permutations_suffice(tmp_path, available
     ("asked", "missing"), [("[[c0], [c0, c1], [c0, c2]]", ["c2"]), ("pairs", ["c2"]), ("all", ["c2", "c1 c2"])]
 )
 def test_of_the_sets_that_a_grid_asks_for_those_that_are_not_trained_are_missing(tmp_path, asked, missing):
-    _, design = grid_of(tmp_path, ["c0", "c1", "c2"], asked)
+    grid_of_readings(tmp_path, ["c0", "c1", "c2"], asked)
+    design = read_design("made", tmp_path)
     cells = [design.cell(frozenset(corpora), design.configurations[0]) for corpora in (["c0"], ["c0", "c1"])]
     confusions = {(cell, 0): one_speaker(5, 2, 10) for cell in cells}
     target = make_target("c0", ["a", "b"], ["s"], [1], confusions, "made")

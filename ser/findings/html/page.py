@@ -11,7 +11,8 @@ from ser.common.output import html_template
 from ser.common.records import read_record
 from ser.findings.html.runs import Runs, colour_of, hashes_of, panels_of, read_runs, settings_of
 from ser.findings.html.status import read_status_file
-from ser.findings.html.tables import SCALE, confusions_of, matrix_of, table_of, transfer_of
+from ser.findings.html.tables import confusions_of, matrix_of, table_of, transfer_of
+from ser.findings.report.pictures import SCALE
 from ser.findings.report.write import FIGURES
 
 KEYS = ("command", "ledger", "grid", "runs", "resamples", "coverage", "origin", "notes", "targets", "comparable_hash")

@@ -11,14 +11,13 @@ from markupsafe import Markup
 
 from ser.findings.html.figures import rounded_up, span
 from ser.findings.report.layout import interval_text, percent, points
+from ser.findings.report.pictures import ALL_BUT, SCALE
 from ser.findings.scores import METRICS
 from ser.findings.stats.effects import LEFT_OUT, MAIN_EFFECT, PANELS
 
 NAN = float("nan")
 SHOWN = 2  # cells of a tie; more unfold
-SCALE = 0.1  # ends of the colours of differences
 MOST = 4  # tied cells whose confusion matrices are shown
-ALL_BUT = "all but target"
 ROLES = {"best": "best", "single": "best alone"}
 NUMBER = re.compile(r"[<+-]?\d[\d.]*( .*)?")
 Record = Mapping[str, Any]
