@@ -1,4 +1,4 @@
-"""The factors of a grid, and the cells that a table needs."""
+"""Factors of a grid, and the cells of its factorial."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Design:
         return list(product(self.task, self.temporal, self.pooling))
 
     def sources(self, target: str) -> list[str]:
-        """The other corpora."""
+        """The corpora other than the target."""
         return [corpus for corpus in self.corpora if corpus != target]
 
     def source_sets(self, target: str, cells: Collection[Cell] | None = None) -> list[frozenset[str]]:
@@ -54,10 +54,10 @@ class Design:
         sources = self.sources(target)
         if cells is not None and (self.sets is not None or self.drawn or len(sources) > MOST_OF_ALL):
             sets = [*(frozenset(cell.corpora) for cell in cells), *(self.sets or ())]
-            found = {frozenset(), *(s - {target} for s in sets if target in s and s <= {*self.corpora})}
+            source_sets = {frozenset(), *(s - {target} for s in sets if target in s and s <= {*self.corpora})}
             if self.drawn:
-                found |= prefixes(target, self.corpora, *self.drawn)
-            return sorted(found, key=lambda s: (len(s), sorted(map(sources.index, s))))
+                source_sets |= prefixes(target, self.corpora, *self.drawn)
+            return sorted(source_sets, key=lambda s: (len(s), sorted(map(sources.index, s))))
         return [frozenset(s) for s in chain(*(combinations(sources, n) for n in range(len(sources) + 1)))]
 
     def cell(self, corpora: frozenset[str], configuration: Configuration) -> Cell:

@@ -295,41 +295,41 @@ def read_scored_answers(result: Path, corpus: str, scored: Mapping[str, Any]) ->
     return rows
 
 
-def _checked(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+def _checked(path: Path, result: dict[str, Any]) -> dict[str, Any]:
     try:
-        check_described(found)
-        for corpus, target in found["targets"].items():
+        check_described(result)
+        for corpus, target in result["targets"].items():
             _check_scores(corpus, target)
     except ValueError as error:
         raise InputError(str(error), path, RESCORE) from None
-    return found
+    return result
 
 
-def check_described(found: Mapping[str, Any]) -> None:
-    """Whether folds, counts and protocols are of the same corpora.
+def check_described(described: Mapping[str, Any]) -> None:
+    """Check that folds, counts and protocols are of the same corpora.
 
     Raises:
         ValueError: naming the first that is not, or a fold that is not named as one.
     """
-    folds, counts = found["folds"], found["counts"]
+    folds, counts = described["folds"], described["counts"]
     for corpus, name in folds.items():
         if not re.search(r"_fold\d{1,9}$", name):
             raise ValueError(f"folds.{corpus} = {name!r}, expected <split>_fold<number>")
     for key, others in (("counts", folds), ("protocol_hash", counts)):
-        if missing := sorted(found[key].keys() - others.keys()):
+        if missing := sorted(described[key].keys() - others.keys()):
             raise ValueError(f"{missing[0]} is in {key} alone, expected folds, counts and protocol_hash of a corpus")
     for corpus, parts in counts.items():
         if not parts["train"].keys() == parts["valid"].keys() == parts["test"].keys():
             raise ValueError(f"counts.{corpus}: the parts have different classes")
 
 
-def _check_scores(corpus: str, found: Mapping[str, Any]) -> None:
-    """Whether scores are numbers, and those that follow from the confusion matrix are its own.
+def _check_scores(corpus: str, scores: Mapping[str, Any]) -> None:
+    """Check that scores are numbers and agree with the confusion matrix.
 
     Raises:
         ValueError: naming the first that is not.
     """
-    classes, confusion = found["classes"], found["confusion"]
+    classes, confusion = scores["classes"], scores["confusion"]
     if len({*classes}) < len(classes) or any(len(row) != len(classes) for row in [confusion, *confusion]):
         raise ValueError(f"targets.{corpus}: confusion has not a row and a column for each of different classes")
     counts = np.array(confusion, dtype=object)
@@ -338,10 +338,10 @@ def _check_scores(corpus: str, found: Mapping[str, Any]) -> None:
     counts = counts.astype(np.int64)
     expected: dict[str, float] = {"n": int(counts.sum())}
     for name, metric in metrics().items():
-        if name in found and isinstance(metric, ConfusionMetric):
+        if name in scores and isinstance(metric, ConfusionMetric):
             expected[name] = metric.of_confusion(counts)
-        elif name in found:
-            of_kind(float, found[name], f"targets.{corpus}.{name}")
+        elif name in scores:
+            of_kind(float, scores[name], f"targets.{corpus}.{name}")
     for name, value in expected.items():
-        if not math.isclose(of_kind(float, found[name], f"targets.{corpus}.{name}"), value, abs_tol=1e-9):
+        if not math.isclose(of_kind(float, scores[name], f"targets.{corpus}.{name}"), value, abs_tol=1e-9):
             raise ValueError(f"targets.{corpus}: {name} does not follow from confusion")

@@ -414,7 +414,7 @@ def test_a_damaged_run_is_named_by_every_ledger_and_a_damaged_ledger_is_not_read
 
 
 def test_a_saved_ledger_opens_files_of_new_runs_alone_unless_it_was_changed(exp, tmp_path):
-    saved = tmp_path / "kept"
+    saved = tmp_path / "saved"
 
     def save():
         build_ledger([exp], tmp_path / "ledger", PAPER.corpora, "command", [saved])

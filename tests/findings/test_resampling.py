@@ -108,7 +108,7 @@ def test_three_seeds_can_never_reach_five_percent():
     assert sign_flip(np.arange(1.0, 7.0)).p == pytest.approx(2 / 64)
 
 
-def test_many_blocks_are_flipped_by_lot():
+def test_of_many_blocks_random_sign_patterns_are_tested():
     values = np.random.default_rng(0).normal(0.9, 1, 24)
     found = sign_flip(values)
     assert found.p == sign_flip(values).p < 0.01

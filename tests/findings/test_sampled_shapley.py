@@ -16,6 +16,7 @@ from ser.findings.stats.effects import PERMUTATIONS, SAMPLED, SHAPLEY, mixing, s
 from ser.grid.cells import prefixes
 
 TARGET = "target"
+OF_TWO = {"": 50, "c0": 60, "c1": 55, "c0c1": 75}  # v of sets of two source corpora
 
 
 def design_of(sources):
@@ -56,6 +57,15 @@ def estimated(target, design):
     return np.array([scores[0] @ e.weights for e in effects]), np.array([e.standard_error(scores)[0] for e in effects])
 
 
+def check_errors(found, exact):
+    """Values of many draws are unbiased, and spread as much as their standard errors state; returns the spread."""
+    values, stated = (np.array(parts) for parts in zip(*found, strict=True))
+    spread = values.std(0)
+    assert (abs(values.mean(0) - exact) < 4 * spread / np.sqrt(len(found))).all()
+    assert 0.8 < np.sqrt((stated**2).mean() / (spread**2).mean()) < 1.25
+    return spread
+
+
 def test_all_permutations_give_the_exact_values():
     design = design_of(4)
     value, exact = made_game(4, 0)
@@ -72,12 +82,7 @@ def test_drawn_permutations_are_unbiased_and_the_error_is_as_large_as_stated(num
         estimated(target_of(design, prefixes_of(rng.permutation(sources) for _ in range(drawn)), value), design)
         for _ in range(draws)
     ]
-    wrong, stated = np.array([values - exact for values, _ in found]), np.array([errors for _, errors in found])
-    spread = wrong.std(0)
-    assert (spread > 0.1).all()
-    assert (abs(wrong.mean(0)) < 4 * spread / np.sqrt(draws)).all()
-    ratio = np.sqrt((stated**2).mean() / (spread**2).mean())
-    assert 0.8 < ratio < 1.25
+    assert (check_errors(found, exact) > 0.1).all()
 
 
 def test_the_gains_along_one_permutation():
@@ -96,8 +101,7 @@ def test_the_gains_along_one_permutation():
 def test_the_error_of_two_permutations_by_hand():
     """c0 gains 10 first and 20 last: standard deviation 7.07, by the root of two 5."""
     design = design_of(2)
-    v = {"": 50, "c0": 60, "c1": 55, "c0c1": 75}
-    target = target_of(design, design.source_sets(TARGET), lambda source_set: v["".join(sorted(source_set))])
+    target = target_of(design, design.source_sets(TARGET), lambda corpora: OF_TWO["".join(sorted(corpora))])
     values, errors = estimated(target, design)
     np.testing.assert_allclose(values, [15, 10])
     np.testing.assert_allclose(errors, [5, 5])
@@ -190,24 +194,19 @@ def test_of_a_grid_with_all_targets_the_stated_error_is_that_of_the_draw():
     """Prefixes of the other targets' permutations are mixes of this one, too."""
     names = design_of(10).corpora
     value, exact = made_game(10, 2)
-    wrong, stated = [], []
+    found = []
     for seed in range(100):
         design = replace(design_of(10), drawn=(6, seed))
         sets = {source_set | {target} for target in names for source_set in prefixes(target, names, 6, seed)}
         source_sets = [found - {TARGET} for found in sets if TARGET in found]
         assert len(source_sets) > 2 * len(prefixes(TARGET, names, 6, seed))
-        values, errors = estimated(target_of(design, source_sets, value), design)
-        wrong.append(values - exact)
-        stated.append(errors)
-    spread = np.std(wrong, 0)
-    assert (abs(np.mean(wrong, 0)) < 4 * spread / 10).all()
-    assert 0.8 < np.sqrt(np.square(stated).mean() / np.square(spread).mean()) < 1.25
+        found.append(estimated(target_of(design, source_sets, value), design))
+    check_errors(found, exact)
 
 
 def test_the_table_reports_that_values_are_sampled_and_how_exactly():
     design = design_of(2)
-    v = {"": 50, "c0": 60, "c1": 55, "c0c1": 75}
-    target = target_of(design, design.source_sets(TARGET), lambda source_set: v["".join(sorted(source_set))])
+    target = target_of(design, design.source_sets(TARGET), lambda corpora: OF_TWO["".join(sorted(corpora))])
     sampled = sampled_shapley(target, design)
     scores = np.array([[0.050, 0.060, 0.055, 0.075]] * 2)
     assert _sampling(sampled[0], scores) == [", sampled, 2 permutations, +- 0.5"] * 2

@@ -38,6 +38,12 @@ def states(grid: Grid) -> dict[str, State]:
     return {e.folder: found.state for e, found in read_grid_status(grid).experiments}
 
 
+def finish(grid: Grid) -> None:
+    """A further run makes all that is missing."""
+    assert Runner(grid, "next").shard(1) == []
+    assert set(states(grid).values()) == {State.DONE}
+
+
 def written(grid: Grid) -> dict[str, int]:
     """Everything that has been made, with the time at which it was."""
     names = ("model.safetensors", "train.json", "result.json", "zero_shot.json", "post.ark", "decode.json")
@@ -138,8 +144,7 @@ def test_after_stage_3_no_experiment_computes_statistics(stand_ins: StandIns, mo
 
     monkeypatch.setattr("ser.batches.dataset.RunningStats.add", computed)
     monkeypatch.setattr("ser.batches.dataset.UtteranceDataset._levels", computed)
-    assert Runner(grid, "a").shard(1) == []
-    assert set(states(grid).values()) == {State.DONE}
+    finish(grid)
     scored = [json.loads((grid.folder(e) / "zero_shot.json").read_text()) for e in grid.experiments]
     assert [list(found["targets"]) for found in scored] == [["iemocap"]] * 4
 
@@ -273,8 +278,7 @@ def test_a_failed_experiment_is_named_with_its_log_and_stops_no_other(
     assert [f.error for f in Runner(grid, "a").shard(1)] == [failure.error]
     assert Runner(grid, "a", job=2).shard(2) == []
     monkeypatch.setattr(Trainer, "run", run)
-    assert Runner(grid, "b").shard(1) == []
-    assert set(states(grid).values()) == {State.DONE}
+    finish(grid)
     assert not (grid.folder(bad) / FAILED).exists()
 
 
@@ -297,9 +301,8 @@ def test_a_damaged_result_is_named_and_made_again(own: StandIns, damage: Callabl
     ((e, found),) = read_grid_status(grid).failed
     assert e == bad
     assert words in found.reason
-    assert Runner(grid, "next").shard(1) == []
+    finish(grid)
     assert path.read_text() == whole
-    assert set(states(grid).values()) == {State.DONE}
     same = {path for path, when in written(grid).items() if before[path] == when}
     assert {Path(p) for p in before if "model" in p or grid.folder(bad) not in Path(p).parents} <= {
         Path(p) for p in same
@@ -356,9 +359,8 @@ def test_an_experiment_whose_posteriors_or_answers_are_damaged_is_not_done(
     path.unlink() if gone else path.write_bytes(whole[:20])
     if gone or name == "result.tsv":  # the bytes of archives are not read for the status
         assert states(grid)[grid.experiments[0].folder] is not State.DONE
-    assert Runner(grid, "next").shard(1) == []
+    finish(grid)
     assert path.read_bytes() == whole
-    assert set(states(grid).values()) == {State.DONE}
 
 
 def test_results_of_other_data_are_refused_and_never_mixed(own: StandIns, tmp_path: Path) -> None:
@@ -375,8 +377,7 @@ def test_results_of_other_data_are_refused_and_never_mixed(own: StandIns, tmp_pa
     ]
     assert [state for name, state in states(grid).items() if name.startswith("ravdess/")] == [State.DONE] * 2
     assert written(grid) == before
-    assert Runner(own.grid(), "as before").shard(1) == []
-    assert set(states(own.grid()).values()) == {State.DONE}
+    finish(own.grid())
 
 
 def test_zero_shot_scores_of_other_data_are_made_again_without_a_training(own: StandIns, tmp_path: Path) -> None:
@@ -404,8 +405,7 @@ def test_a_damaged_marker_is_a_failure_that_the_next_run_clears(own: StandIns) -
     marker.write_text('{"run": "a"')
     ((_, found),) = read_grid_status(grid).failed
     assert found.reason == f"{marker}: not readable; the next run makes it again"
-    assert Runner(grid, "a").shard(1) == []
-    assert set(states(grid).values()) == {State.DONE}
+    finish(grid)
 
 
 def test_other_settings_make_other_cells(own: StandIns) -> None:
@@ -485,8 +485,7 @@ def test_on_a_full_disk_all_is_named_and_the_rerun_makes_it(stand_ins: StandIns)
     for e in grid.experiments:
         assert f"error: {e.folder}: {grid.folder(e)}/model.safetensors: cannot be written (File too large); " in output
     assert set(states(grid).values()) == {State.FAILED}
-    assert Runner(grid, "next").shard(1) == []
-    assert set(states(grid).values()) == {State.DONE}
+    finish(grid)
 
 
 def test_with_no_room_at_all_a_shard_still_goes_through_the_grid(

@@ -59,6 +59,6 @@ def write_ledger(
                 writer.write_table(table)
                 counts[name] += len(table)
     command, corpora, problems = (summary[key] for key in ("command", "corpora", "problems"))
-    whole = {"command": command, "corpora": corpora, **counts, "problems": problems}
-    write_record(folder / "ledger.json", whole, [folder / name for name in PARQUET])
-    return whole
+    record = {"command": command, "corpora": corpora, **counts, "problems": problems}
+    write_record(folder / "ledger.json", record, [folder / name for name in PARQUET])
+    return record
