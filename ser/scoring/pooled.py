@@ -19,7 +19,14 @@ from ser.config import Experiment, ExperimentReader, differences
 from ser.config.metrics import columns, scores
 from ser.scoring.files import RESCORE, read_answers, read_result, read_scored_answers
 from ser.scoring.posteriors import Posteriors, read_posteriors
-from ser.scoring.results_table import budget_notes, result_paths, setting_columns, settings_of, varied_settings
+from ser.scoring.results_table import (
+    budget_notes,
+    result_paths,
+    setting_columns,
+    settings_of,
+    transductive_notes,
+    varied_settings,
+)
 
 RESAMPLES = 2000
 COVERAGE = 0.95
@@ -272,7 +279,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         *_ensemble_notes(pools),
         *([f"Within noise of the first, for their interval holds 0: rows {', '.join(noise)}."] if noise else []),
         "No interval holds the noise of training: the UAs of the seeds of one row show it.",
-        "Normalisation by speaker uses all test utterances of the speaker, unlabelled (transductive).",
+        *transductive_notes(["speaker"]),
         *map(markdown, budget_notes(pool.experiment for pool in pools)),
         *([f"Networks were trained on {markdown(', '.join(machines))}."] if machines else []),
         f"Code: {markdown(', '.join(code))}. Printed by {markdown_code(command)}.",

@@ -125,6 +125,14 @@ def budget_notes(experiments: Iterable[Experiment | None]) -> list[str]:
     return [f"training.budget {name}: {text}." for name, text in BUDGETS.items() if name in budgets]
 
 
+def transductive_notes(normalisations: Iterable[str]) -> list[str]:
+    """A note on each kind of normalisation that uses test utterances."""
+    return [
+        f"Normalisation by {kind} uses all test utterances of the {kind}, unlabelled (transductive)."
+        for kind in sorted({"speaker", "corpus"} & set(normalisations))
+    ]
+
+
 def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
@@ -141,10 +149,7 @@ def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) 
     rows = [_row(result, target, varied) for result in results for target in result["targets"]]
     table = markdown_table(list(rows[0]), [list(row.values()) for row in rows])
     notes = [markdown(note) for note in sorted({note for r in results for note in r["notes"]})]
-    transductive = sorted({r["normalisation"] for r in results if r["epochs"]} & {"speaker", "corpus"})
-    notes += [
-        f"Normalisation by {k} uses all test utterances of the {k}, unlabelled (transductive)." for k in transductive
-    ]
+    notes += transductive_notes(r["normalisation"] for r in results if r["epochs"])
     first = next((r for r in results if r["epochs"]), results[0])
     made = f"{recipe} {shlex.join(_arguments(first, recipe))}"
     code = ", ".join(sorted({r["git_revision"] for r in results}))

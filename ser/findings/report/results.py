@@ -17,7 +17,7 @@ from ser.findings.stats.bootstrap import LEAST_SPEAKERS, Estimate, Resampled, bo
 from ser.findings.stats.effects import Contrast
 from ser.findings.stats.tests import EffectTest, Key, main_effect_tests
 from ser.scoring.pooled import COVERAGE
-from ser.scoring.results_table import BUDGETS
+from ser.scoring.results_table import BUDGETS, transductive_notes
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,7 @@ class Results:
         )
         budget = self.ledger.budget
         lines += [f"training.budget {budget}: {BUDGETS[budget]}."] if budget else []
-        normalisation = {row["normalisation"] for row in runs} & {"speaker", "corpus"}
-        lines += [
-            f"Normalisation by {k} uses all test utterances of the {k}, unlabelled (transductive)."
-            for k in sorted(normalisation)
-        ]
+        lines += transductive_notes(row["normalisation"] for row in runs)
         lines += _grouped({note for row in runs for note in row["notes"]})
         problems = self.ledger.summary["problems"]
         if problems:
