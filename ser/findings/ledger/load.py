@@ -240,9 +240,9 @@ def _target(corpus: str, predictions: pd.DataFrame, rows: Sequence[Mapping[str, 
     keys = [(Cell(tuple(r["corpora"]), r["task"], r["temporal"], r["pooling"]), r["seed"]) for r in rows]
     indices = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     for column, what in (("speaker", "speakers"), ("truth", "classes")):
-        several = predictions.groupby("utterance", observed=True)[column].nunique() > 1
-        if several.any():
-            raise InputError(f"utterance {several.idxmax()} has two {what} in the ledger", corpus, AGAIN)
+        distinct = predictions[["utterance", column]].drop_duplicates()["utterance"]
+        if several := sorted(distinct[distinct.duplicated()]):
+            raise InputError(f"utterance {several[0]} has two {what} in the ledger", corpus, AGAIN)
     utterances, speakers = (sorted(predictions[column].unique()) for column in ("utterance", "speaker"))
     classes = sorted({*predictions["truth"].unique(), *predictions["hypothesis"].unique()})
     cell = np.array([indices[key] for key in keys])[predictions["row"]]
@@ -250,13 +250,15 @@ def _target(corpus: str, predictions: pd.DataFrame, rows: Sequence[Mapping[str, 
     truth, hypothesis = (_codes(predictions[column], classes) for column in ("truth", "hypothesis"))
     # An utterance that several folds test counts once.
     pairs = cell * len(utterances) + _codes(predictions["utterance"], utterances)
-    distinct, which, times = np.unique(pairs, return_inverse=True, return_counts=True)
+    tested_pairs, which, times = np.unique(pairs, return_inverse=True, return_counts=True)
     shape = (len(indices), len(speakers), len(classes), len(classes))
     flat = np.ravel_multi_index((cell, speaker, truth, hypothesis), shape)
     confusion = np.bincount(flat, 1 / times[which], int(np.prod(shape))).reshape(shape)
-    covered = np.bincount(distinct // len(utterances), minlength=len(indices))
+    covered = np.bincount(tested_pairs // len(utterances), minlength=len(indices))
     fold = np.array([row["fold"] for row in rows])[predictions["row"]]
-    folds = [int(fold[speaker == i].min()) for i in range(len(speakers))]
+    import pandas as pd
+
+    folds = pd.Series(fold).groupby(speaker).min().tolist()
     partial = [cell.name for (cell, _), i in indices.items() if 0 < covered[i] < len(utterances)]
     notes = []
     if partial:
