@@ -94,7 +94,7 @@ def status(grid: Grid, options: argparse.Namespace) -> int:
     keys = ("combination", "task", "temporal", "pooling", "fold", "seed")
     rows = [
         {**{key: getattr(e, key) for key in keys}, "state": f.state.value, "reason": f.reason, "log": str(f.log or "")}
-        for e, f in grid_status.found
+        for e, f in grid_status.experiments
     ]
     write_json(out.with_suffix(".json"), {"experiments": rows})
     print(text_of(grid_status), f"picture: {out}", sep="\n")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,24 @@ class StandIns:
         return subprocess.run(
             [self.recipe / "run.sh", *place, *options], env=environment, cwd=self.root, capture_output=True, text=True
         )
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    end = time.monotonic() + 300
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def grid_of_readings(root: Path, names: Sequence[str], sets: str, only: Sequence[str] = (), name: str = "made") -> Grid:
+    """A grid of one configuration whose corpora are readings of RAVDESS, with a value of `combinations`."""
+    for folder in ("corpora", "grids"):
+        (root / "conf" / folder).mkdir(parents=True, exist_ok=True)
+    for corpus in names:
+        (root / "conf" / "corpora" / f"{corpus}.yaml").write_text(f"base: ravdess\nname: {corpus}\n")
+    text = f"corpora: [{', '.join(names)}]\ncombinations: {sets}\ntask: [multi]\ntemporal: [lstm]\npooling: [mu]\n"
+    (root / "conf" / "grids" / f"{name}.yaml").write_text(text)
+    return open_grid(Places(root, root / "data", root / "dump", root / "exp"), "strict", (), name, only)
 
 
 def make(root: Path) -> None:

@@ -294,25 +294,25 @@ def _by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | FfmpegFi
     if kind and not container:
         raise damaged(f"{kind} ({reason})", path)
     has_ffmpeg = shutil.which("ffmpeg") is not None
-    found: SoxFile | FfmpegFile | None = None
+    stream: SoxFile | FfmpegFile | None = None
     if not container and (shutil.which("sox") or not has_ffmpeg):
         with suppress(UnknownFormat):
-            found = SoxFile(path)
-    if found is None and (container or has_ffmpeg):
+            stream = SoxFile(path)
+    if stream is None and (container or has_ffmpeg):
         try:
-            found = FfmpegFile(path, stack)
+            stream = FfmpegFile(path, stack)
         except UnknownFormat as error:
             if kind:
                 raise damaged(f"{kind}, in which ffmpeg finds no sound ({error})", path) from None
-    if found is None:
+    if stream is None:
         raise InputError(
             f"not a known audio format ({reason})",
             path,
             f"replace it by an intact copy, install ffmpeg ({INSTALL}), or convert it to wav with sox, whose options "
             "describe a file without a header",
         )
-    check_rate(path, found.info.sampling_rate)
-    return found
+    check_rate(path, stream.info.sampling_rate)
+    return stream
 
 
 def _headerless(path: Path) -> dict[str, Any]:

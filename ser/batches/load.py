@@ -20,6 +20,7 @@ from ser.config import Experiment, result_affecting
 from ser.corpora import Protocol, read_protocol
 from ser.corpora.confounding import check_confounded, confounded
 from ser.corpora.cuts import Cut, read_cuts
+from ser.corpora.describe import incompleteness
 from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import PARTS
 from ser.corpora.splits import with_splits
@@ -74,10 +75,18 @@ class Data:
         """Refuse normalisation by speaker of a corpus whose classes follow from its speakers, unless it is allowed."""
         check_confounded(self.data_root, self.protocols, normalisation, self.experiment.batches.allow_confounded)
 
-    def confounded(self, normalisation: str | None = None) -> list[str]:
-        """A line on each corpus from which a normalisation, by default the experiment's, takes the classes away."""
+    def caveats(self, normalisation: str | None = None) -> list[str]:
+        """A line on each corpus that is incomplete, or from which the normalisation takes the classes away.
+
+        Args:
+            normalisation: where it is not the experiment's.
+        """
+        lacking = {c: incompleteness(self.data_root / c) for c in self.protocols}
         found = confounded(self.data_root, self.protocols, normalisation or self.experiment.batches.normalisation)
-        return [f"{c}: statistics of a speaker take the classes away ({figures})" for c, figures in found.items()]
+        return [
+            *(f"{c}: an incomplete copy of the corpus ({', '.join(what)})" for c, what in lacking.items() if what),
+            *(f"{c}: statistics of a speaker take the classes away ({figures})" for c, figures in found.items()),
+        ]
 
     def warnings(self, normalisation: str | None = None) -> list[str]:
         """What a reader of the results has to know of these data.
@@ -91,7 +100,7 @@ class Data:
         ]
         return (
             found
-            + self.confounded(normalisation)
+            + self.caveats(normalisation)
             + [
                 f"{', '.join(self.protocols)}: {n} utterances of the {part} part have the samples of another one there"
                 for part, n in check_equal_audio(self.samples).items()

@@ -33,17 +33,17 @@ def stored(features: Path, name: str, compute: Callable[[], Tensors]) -> Tensors
         compute: gives them.
     """
     path = features / FOLDER / f"{name}.safetensors"
-    if (found := read_stored(path)) is not None:
-        return found
+    if (tensors := read_stored(path)) is not None:
+        return tensors
     if not can_store(features):
         return compute()
     log.info("computing %s", path)
     with locked(path, f"{path}: statistics are being computed"):
-        if (found := read_stored(path)) is None:
-            found = compute()
+        if (tensors := read_stored(path)) is None:
+            tensors = compute()
             with atomic_path(path) as temporary:
-                temporary.write_bytes(save(found, {"checksum": _checksum(found)}))
-    return found
+                temporary.write_bytes(save(tensors, {"checksum": _checksum(tensors)}))
+    return tensors
 
 
 def can_store(features: Path) -> bool:

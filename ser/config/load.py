@@ -295,19 +295,19 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
     check_names(values, origin)
     if isinstance(layers := values["frontend.layers"], int):  # of one layer, which YAML takes for a number
         values["frontend.layers"] = str(layers)
-    found: dict[str, Any] = {}
+    typed: dict[str, Any] = {}
     for key, kind in {**_types(), **types()}.items():
         if key not in values:  # of a kind of augmentation, with a default of its own
             continue
         try:
-            found[key] = of_setting(kind, values[key], key)
+            typed[key] = of_setting(kind, values[key], key)
         except ValueError as error:
             place, _, wanted = str(error).rpartition(", expected ")
             item = place.partition(" = ")[0].removeprefix(key)  # "[0]" of a list
             hint = f", such as [{shown(values[key])}]" if wanted == "a list" else QUOTE if wanted == "text" else ""
             what = f"{item and f'item {item} '}must be {wanted}{hint}"
             raise InputError(f"key {key} = {shown(values[key])}: {what}", origin[key]) from None
-    nested = _nested(found)
+    nested = _nested(typed)
     nested["augment"] = resolve_augment(nested["augment"], origin, str(AUGMENT))
     experiment: Experiment = of_kind(Experiment, nested, "")
     try:

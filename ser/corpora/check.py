@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
-from ser.corpora.compare import Found, check_classes, check_labels, check_parts, compare_with_protocol, unknown_names
+from ser.corpora.compare import (
+    Comparison,
+    check_classes,
+    check_labels,
+    check_parts,
+    compare_with_protocol,
+    unknown_names,
+)
 from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
 from ser.corpora.issues import Issue, Issues
 from ser.corpora.items import ValidatedUtterance, read_items
@@ -50,21 +57,21 @@ def check_corpus(
             stopped = True
         issues += check_labels(protocol, utterances)
         known = [u for u in utterances if u.label in protocol.labels]
-        found = compare_with_protocol(protocol, known)
+        comparison = compare_with_protocol(protocol, known)
         items, unusable = read_items(protocol, known)
         issues += [*unusable.values(), *contradicting(protocol, items).values()]
-        if not stopped and not found.wrong:  # else what is missing is named below, and why is not known
+        if not stopped and not comparison.wrong:  # else what is missing is named below, and why is not known
             issues += unknown_names(protocol, utterances)
         if items:
             issues += _check_splits(protocol, items)
-        if found.wrong and not stopped:
-            there = [u for u in known if u.path not in found.absent]
-            lines = [*found.wrong, *_by_speaker(protocol, found, there)]
+        if comparison.wrong and not stopped:
+            there = [u for u in known if u.path not in comparison.absent]
+            lines = [*comparison.wrong, *_by_speaker(protocol, comparison, there)]
             issues += [Issue("missing", text) for text in lines]
     named = [*(u.path for u in utterances), *duplicates, *(Path(str(issue.where)) for issue in issues)]
     pairs = [f"{key} = {other}" for key, other in equal_pairs(items)]
     lines = [
-        *_head(preparer, protocol, corpus_dir, found),
+        *_head(preparer, protocol, corpus_dir, comparison),
         *_notes(protocol, corpus_dir, utterances, duplicates, named, stopped),
         *_block("utterances that have the samples of another one of their speaker and label, kept", pairs),
     ]
@@ -80,17 +87,17 @@ def check_corpus(
 
 
 def _check_splits(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[Issue]:
-    kept = [item for item in items if protocol.labels[item.utterance.label] is not None]
+    labelled = [item for item in items if protocol.labels[item.utterance.label] is not None]
     issues = check_classes(protocol, items)
     try:
-        splits = resolve(protocol, [item.utterance for item in kept])
+        splits = resolve(protocol, [item.utterance for item in labelled])
     except InputError as error:
         return [*issues, Issue("splits", error.what, error.where, error.fix)]
-    issues += check_parts(resolved(protocol, splits), kept, allow_partial=False)
-    return issues + check_equal_parts(protocol, kept, splits)
+    issues += check_parts(resolved(protocol, splits), labelled, allow_partial=False)
+    return issues + check_equal_parts(protocol, labelled, splits)
 
 
-def _head(preparer: Preparer, protocol: Protocol, corpus_dir: Path, found: Found) -> list[str]:
+def _head(preparer: Preparer, protocol: Protocol, corpus_dir: Path, comparison: Comparison) -> list[str]:
     lines = [f"{protocol.name} in {corpus_dir}"]
     if preparer.tree is not None:
         lines.append(f"  tree: {preparer.tree(corpus_dir)}")
@@ -98,8 +105,8 @@ def _head(preparer: Preparer, protocol: Protocol, corpus_dir: Path, found: Found
         lines.append(f"  should hold{f' ({edition})' if edition else ''}: {_counted(expected)}")
     if not protocol.editions:
         lines.append(f"  should hold: {protocol.path} does not say")
-    nearest = f" ({'nearest to ' if found.wrong else ''}{found.edition})" if found.edition else ""
-    return [*lines, f"  holds{nearest}: {_counted(found.counts)}"]
+    nearest = f" ({'nearest to ' if comparison.wrong else ''}{comparison.edition})" if comparison.edition else ""
+    return [*lines, f"  holds{nearest}: {_counted(comparison.counts)}"]
 
 
 def _counted(counts: Mapping[str, Any]) -> str:
@@ -139,18 +146,18 @@ def _first(names: Sequence[object]) -> list[str]:
     return [*(f"    {name}" for name in names[:SHOWN]), *rest]
 
 
-def _by_speaker(protocol: Protocol, found: Found, utterances: Sequence[Utterance]) -> list[str]:
+def _by_speaker(protocol: Protocol, comparison: Comparison, utterances: Sequence[Utterance]) -> list[str]:
     """Speakers that only the splits name, and those with less than most others have, where all should have the same."""
     counts: dict[str, Counter[str]] = {}
     for u in sorted(utterances, key=lambda u: u.speaker):
         counts.setdefault(u.speaker, Counter())[u.label] += 1
     named = {speaker for split in protocol.splits for speaker in protocol.named_speakers(split)}
     lines = [f"{speaker}: no utterances" for speaker in sorted(named - counts.keys())]
-    if not counts or "labels" not in found.expected:  # as of a table of one's own
+    if not counts or "labels" not in comparison.expected:  # as of a table of one's own
         return lines
     usual = Counter(frozenset(c.items()) for c in counts.values()).most_common(1)[0][0]
-    speakers = found.expected.get("speakers", len(counts))
-    if sum(n for _, n in usual) * speakers != found.expected.get("utterances"):
+    speakers = comparison.expected.get("speakers", len(counts))
+    if sum(n for _, n in usual) * speakers != comparison.expected.get("utterances"):
         return lines
     for speaker, own in counts.items():
         wrong = [f"{own[label]} of {n} {label}" for label, n in sorted(usual) if own[label] != n]

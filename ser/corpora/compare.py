@@ -18,7 +18,7 @@ from ser.corpora.utterance import Utterance
 
 
 @dataclass(frozen=True)
-class Found:
+class Comparison:
     """How the corpus folder compares with the protocol, before any file is read.
 
     Attributes:
@@ -41,32 +41,34 @@ def check_labels(protocol: Protocol, utterances: Sequence[Utterance]) -> list[Is
     return [unknown_label(protocol, u.label, where(u)) for u in utterances if u.label not in protocol.labels]
 
 
-def compare_with_protocol(protocol: Protocol, utterances: Sequence[Utterance]) -> Found:
+def compare_with_protocol(protocol: Protocol, utterances: Sequence[Utterance]) -> Comparison:
     """Count those whose file is there, and compare with the edition that comes nearest."""
     absent = {u.path for u in utterances if not os.path.lexists(u.path)}
-    there = [u for u in utterances if u.path not in absent]
+    present = [u for u in utterances if u.path not in absent]
     counts: dict[str, Any] = {
-        "utterances": len(there),
-        "speakers": len({u.speaker for u in there}),
-        "labels": dict(sorted(Counter(u.label for u in there).items())),
+        "utterances": len(present),
+        "speakers": len({u.speaker for u in present}),
+        "labels": dict(sorted(Counter(u.label for u in present).items())),
     }
     candidates: list[tuple[Any, ...]] = []
     for edition, expected in protocol.editions.items():
         pairs = [(counts[key], expected[key], key) for key in ("utterances", "speakers") if key in expected]
         pairs += [(counts["labels"].get(label, 0), n, label) for label, n in expected.get("labels", {}).items()]
-        wrong = [f"{there} of {wanted} {what}" for there, wanted, what in pairs if there != wanted]
+        wrong = [f"{number} of {wanted} {what}" for number, wanted, what in pairs if number != wanted]
         distance = abs(counts["utterances"] - expected.get("utterances", counts["utterances"]))
         candidates.append((bool(wrong), distance, len(wrong), len(candidates), edition, expected, wrong))
     *_, edition, expected, wrong = min(candidates, default=("", {}, []))
-    return Found(edition, expected, counts, wrong, sorted(absent))
+    return Comparison(edition, expected, counts, wrong, sorted(absent))
 
 
-def incomplete(protocol: Protocol, corpus_dir: Path, found: Found) -> InputError:
+def incomplete(protocol: Protocol, corpus_dir: Path, comparison: Comparison) -> InputError:
     """The error of a corpus that is not as the protocol has it."""
-    edition = f" ({found.edition})" if found.edition else ""
-    absent = f"; {len(found.absent)} files are not there (such as {found.absent[0]})" if found.absent else ""
+    edition = f" ({comparison.edition})" if comparison.edition else ""
+    absent = (
+        f"; {len(comparison.absent)} files are not there (such as {comparison.absent[0]})" if comparison.absent else ""
+    )
     return InputError(
-        f"not the complete {protocol.name}{edition}: {', '.join(found.wrong)}{absent}",
+        f"not the complete {protocol.name}{edition}: {', '.join(comparison.wrong)}{absent}",
         corpus_dir,
         f"complete it (from {protocol.source}), fix `expected` in {protocol.path}, or go on with --allow-partial true",
     )
@@ -92,14 +94,14 @@ def check_classes(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> li
     return issues
 
 
-def check_parts(protocol: Protocol, kept: Sequence[ValidatedUtterance], allow_partial: bool) -> list[Issue]:
+def check_parts(protocol: Protocol, labelled: Sequence[ValidatedUtterance], allow_partial: bool) -> list[Issue]:
     """Every speaker is in a part of every fold, and every part that has speakers has utterances: what is against it.
 
     Args:
         allow_partial: parts may have no utterances.
     """
     issues = []
-    speakers = {item.utterance.speaker for item in kept}
+    speakers = {item.utterance.speaker for item in labelled}
     for split in protocol.splits:
         for number, fold in enumerate(protocol.folds(split), 1):
             placed = {s for part in PARTS for s in fold[part]}

@@ -65,35 +65,35 @@ class Prepared:
     splits: dict[str, dict[int, dict[str, list[str]]]]
 
     @property
-    def kept(self) -> list[UtteranceInfo]:
+    def labelled(self) -> list[UtteranceInfo]:
         """The utterances that are in a class."""
         return [u for u in self.utterances.values() if u.emotion is not None]
 
     @property
     def confounding(self) -> Confounding:
         """How far classes follow from speakers."""
-        return confounding((u.speaker, str(u.emotion)) for u in self.kept)
+        return confounding((u.speaker, str(u.emotion)) for u in self.labelled)
 
     def missing(self) -> list[str]:
         """A line a split and part of which some folds lack a class of the corpus; a part without speakers lacks none.
 
         A class without an utterance in the whole corpus is in none of them.
         """
-        there = {u.emotion for u in self.kept}
+        available = {u.emotion for u in self.labelled}
         lines = []
         for split, folds in self.splits.items():
             for part in PARTS:
-                found = {}
+                by_fold = {}
                 for fold in folds:
                     counts = self.counts(split, fold)[part]
-                    lacking = [name for name in self.classes if name in there and not counts[name]]
+                    lacking = [name for name in self.classes if name in available and not counts[name]]
                     if lacking and any(counts.values()):
-                        found[fold] = f"fold {fold} {', '.join(lacking)}"
-                if found:
-                    more = f"; and {len(found) - LISTED} folds more" if len(found) > LISTED else ""
+                        by_fold[fold] = f"fold {fold} {', '.join(lacking)}"
+                if by_fold:
+                    more = f"; and {len(by_fold) - LISTED} folds more" if len(by_fold) > LISTED else ""
                     lines.append(
-                        f"{split} {part}: no utterance of some class in {len(found)} of {len(folds)} folds: "
-                        f"{'; '.join([*found.values()][:LISTED])}{more}"
+                        f"{split} {part}: no utterance of some class in {len(by_fold)} of {len(folds)} folds: "
+                        f"{'; '.join([*by_fold.values()][:LISTED])}{more}"
                     )
         return lines
 
@@ -110,6 +110,12 @@ class Prepared:
 class _Report(TypedDict):
     parts: dict[str, int]
     classes: dict[str, int]
+
+
+class _Completeness(TypedDict, total=False):
+    missing: list[str]
+    unusable: int
+    lines: int
 
 
 def read_prepared(folder: Path, only: str | None = None) -> Prepared:
@@ -147,6 +153,27 @@ def read_prepared(folder: Path, only: str | None = None) -> Prepared:
     prepared = Prepared(folder.resolve().name, folder, list(report["classes"]), utterances, splits)
     _check_speakers(prepared)
     return prepared
+
+
+def incompleteness(folder: Path) -> list[str]:
+    """What a corpus lacks that was prepared with --allow-partial true, such as "1200 of 1440 utterances".
+
+    Args:
+        folder: data/<corpus>.
+
+    Raises:
+        InputError: stage 1 has not run, or its report is damaged.
+    """
+    path = folder / "report.json"
+    try:
+        report = of_kind(_Completeness, read_json(path), "")
+    except ValueError as error:
+        raise InputError(f"not one of stage 1 ({error})", path, f"remove {folder} and run stage 1") from None
+    counts = {
+        "utterances cannot be read": report.get("unusable"),
+        "lines of its tables cannot be used": report.get("lines"),
+    }
+    return [*report.get("missing", []), *(f"{n} {what}" for what, n in counts.items() if n)]
 
 
 def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]:
@@ -195,12 +222,12 @@ def protocol_hash(prepared: Prepared, split: str) -> str:
     are kept apart.
     """
     labels = {u.label: u.emotion for u in prepared.utterances.values()}
-    whole = Counter(u.speaker for u in prepared.kept)
+    utterances_of = Counter(u.speaker for u in prepared.labelled)
     members = {}
     for fold, parts in prepared.splits[split].items():
         for part, ids in parts.items():
             speakers = sorted({u.speaker for u in prepared.of(split, fold, part)})
-            complete = len(ids) == sum(whole[s] for s in speakers)
+            complete = len(ids) == sum(utterances_of[s] for s in speakers)
             members[f"{fold}/{part}"] = speakers if complete else sorted(ids)
     return digest(labels, members)[:10]
 
@@ -209,17 +236,17 @@ def overview(corpora: Sequence[Prepared]) -> Table:
     """A row a corpus. Hours and seconds are of the utterances in the classes; seconds at 5, 50, 95 and 100 %."""
     rows = []
     for prepared in corpora:
-        kept = prepared.kept
-        counts = Counter(u.emotion for u in kept)
-        seconds = [u.seconds for u in kept]
+        labelled = prepared.labelled
+        counts = Counter(u.emotion for u in labelled)
+        seconds = [u.seconds for u in labelled]
         percentiles = np.percentile(seconds, [5, 50, 95, 100])
         rows.append(
             {
                 "corpus": prepared.corpus,
                 "speakers": _people(prepared.utterances.values()),
-                "language": ", ".join(sorted({u.language for u in kept if u.language})),
+                "language": ", ".join(sorted({u.language for u in labelled if u.language})),
                 "utterances": len(prepared.utterances),
-                "in classes": len(kept),
+                "in classes": len(labelled),
                 "classes": ", ".join(f"{name} {counts[name]}" for name in prepared.classes),
                 "hours": f"{sum(seconds) / 3600:.2f}",
                 "seconds (5, 50, 95 %, longest)": ", ".join(f"{p:.2f}" for p in percentiles),
@@ -239,29 +266,29 @@ def _people(utterances: Iterable[UtteranceInfo]) -> str:
 def split_table(prepared: Prepared, split: str) -> Table:
     """A row a fold and part: its counts by class, how many of its texts are in train too, and its speakers."""
     rows = []
-    everyone = {u.speaker for u in prepared.kept}
+    everyone = {u.speaker for u in prepared.labelled}
     starts = {name[: name.rfind("_") + 1] for name in everyone}
     start = starts.pop() if len(starts) == 1 else ""  # such as ravdess_, where all names have it
     for fold in prepared.splits[split]:
         counts = prepared.counts(split, fold)
-        found = {part: prepared.of(split, fold, part) for part in PARTS}
-        speakers = {part: {u.speaker for u in found[part]} for part in PARTS}
-        texts = {part: {u.text_id for u in found[part]} - {""} for part in PARTS}
+        utterances = {part: prepared.of(split, fold, part) for part in PARTS}
+        speakers = {part: {u.speaker for u in utterances[part]} for part in PARTS}
+        texts = {part: {u.text_id for u in utterances[part]} - {""} for part in PARTS}
         for part in PARTS:
             shared = f"{len(texts[part] & texts['train'])} of {len(texts[part])}"
             others = everyone.difference(*(speakers[p] for p in PARTS if p != part))
             names = sorted(name.removeprefix(start) for name in speakers[part])
-            whole = part == "train" and len(names) > LISTED and speakers[part] == others
+            all_others = part == "train" and len(names) > LISTED and speakers[part] == others
             rows.append(
                 {
                     "fold": fold,
                     "part": part,
-                    "utterances": len(found[part]),
+                    "utterances": len(utterances[part]),
                     **counts[part],
-                    "hours": f"{sum(u.seconds for u in found[part]) / 3600:.2f}",
+                    "hours": f"{sum(u.seconds for u in utterances[part]) / 3600:.2f}",
                     "texts in train": shared if texts[part] and part != "train" else "",
                     "speakers": len(names),
-                    "who": f"the other {len(names)}" if whole else " ".join(names),
+                    "who": f"the other {len(names)}" if all_others else " ".join(names),
                 }
             )
     return rows
@@ -306,7 +333,7 @@ def draw_corpora(corpora: Sequence[Prepared], path: Path) -> None:
     names = sorted({name for prepared in corpora for name in prepared.classes})
     palette = style.library["tableau-colorblind10"]["axes.prop_cycle"].by_key()["color"]
     colours = dict(zip(names, itertools.cycle(palette), strict=False))
-    longest = max(u.seconds for prepared in corpora for u in prepared.kept)
+    longest = max(u.seconds for prepared in corpora for u in prepared.labelled)
     figure = Figure(figsize=(11, 0.6 + 2.6 * len(corpora)), layout="constrained")
     panels = figure.subplots(len(corpora), 2, squeeze=False)
     for (left, right), prepared in zip(panels, corpora, strict=True):
@@ -321,7 +348,7 @@ def draw_corpora(corpora: Sequence[Prepared], path: Path) -> None:
 
 
 def _draw_durations(axes: Axes, prepared: Prepared, colours: Mapping[str, str]) -> None:
-    seconds = [[u.seconds for u in prepared.kept if u.emotion == name] for name in prepared.classes]
+    seconds = [[u.seconds for u in prepared.labelled if u.emotion == name] for name in prepared.classes]
     drawn = axes.boxplot(
         seconds, orientation="horizontal", whis=(5, 95), patch_artist=True, widths=0.6, flierprops={"markersize": 2}
     )

@@ -160,75 +160,75 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
     problems = [
         f"--column {key}={value}: it has no such column" for key, value in columns.items() if value not in header
     ]
-    found = dict(columns)
+    column_of = dict(columns)
     for column, names in COLUMNS.items():
-        same = [h for h in header if plain(without_accents(h)) in names.split() and h not in found.values()]
-        if column not in found and same:
-            found[column] = same[0]
-    needed = [c for c in ("path", "speaker", "emotion") if c not in found]
+        same = [h for h in header if plain(without_accents(h)) in names.split() and h not in column_of.values()]
+        if column not in column_of and same:
+            column_of[column] = same[0]
+    needed = [c for c in ("path", "speaker", "emotion") if c not in column_of]
     problems += [f"no column for {c} was found" for c in needed]
     if problems:
         fix = "name each: " + " ".join(f"--column {c}=..." for c in needed) if needed else "correct the name"
         raise InputError(f"{', '.join(problems)} (its columns: {', '.join(header)})", table, fix)
     written = [dict(zip(header, row, strict=True)) for row, _ in rows]
-    counts = Counter(row[found["emotion"]] for row in written if row[found["emotion"]])
+    counts = Counter(row[column_of["emotion"]] for row in written if row[column_of["emotion"]])
     by_hand = {folded(label): name or None for label, name in labels.items()}
     if absent := [label for label in labels if folded(label) not in map(folded, counts)]:
-        what = f"no such label in the column {found['emotion']}, which has {', '.join(counts) or 'none'}"
+        what = f"no such label in the column {column_of['emotion']}, which has {', '.join(counts) or 'none'}"
         raise InputError(what, f"--label {absent[0]}={labels[absent[0]]}")
     classes = {word: name for name, words in LABELS.items() for word in words.split()}
     mapped = {label: by_hand.get(folded(label), classes.get(plain(without_accents(label)))) for label in counts}
-    parts = {row[found["split"]].casefold() for row in written} if "split" in found else set()
-    if "split" in found.keys() - columns.keys() and not parts & {*PARTS}:
-        del found["split"]  # a column of that name for something else
-    given = "split" in found and parts <= {*PARTS}
-    others = [h for h in header if h not in found.values()]
-    return Recognised(found, others, mapped, counts, Counter(row[found["speaker"]] for row in written), given)
+    parts = {row[column_of["split"]].casefold() for row in written} if "split" in column_of else set()
+    if "split" in column_of.keys() - columns.keys() and not parts & {*PARTS}:
+        del column_of["split"]  # a column of that name for something else
+    given = "split" in column_of and parts <= {*PARTS}
+    others = [h for h in header if h not in column_of.values()]
+    return Recognised(column_of, others, mapped, counts, Counter(row[column_of["speaker"]] for row in written), given)
 
 
-def _report(table: Path, found: Recognised) -> str:
-    rows = sum(found.speakers.values())
+def _report(table: Path, recognised: Recognised) -> str:
+    rows = sum(recognised.speakers.values())
     lines = [
-        f"{table}: {rows} rows, {len(found.speakers)} speakers",
-        "  columns: " + ", ".join(f"{name} -> {column}" for column, name in found.columns.items()),
+        f"{table}: {rows} rows, {len(recognised.speakers)} speakers",
+        "  columns: " + ", ".join(f"{name} -> {column}" for column, name in recognised.columns.items()),
     ]
-    if found.others:
-        lines.append(f"  kept as they are: {', '.join(found.others)}")
-    known = [f"{label} ({found.counts[label]}) -> {name}" for label, name in found.labels.items() if name]
+    if recognised.others:
+        lines.append(f"  kept as they are: {', '.join(recognised.others)}")
+    known = [f"{label} ({recognised.counts[label]}) -> {name}" for label, name in recognised.labels.items() if name]
     lines.append(f"  labels: {', '.join(known) or 'none'}")
-    unknown = [f"{label} ({found.counts[label]})" for label, name in found.labels.items() if name is None]
+    unknown = [f"{label} ({recognised.counts[label]})" for label, name in recognised.labels.items() if name is None]
     if unknown:
         lines.append(f"  left out, for their class is not known: {', '.join(unknown)}; fix: --label <label>=<class>")
     return "\n".join(lines)
 
 
-def _protocol(name: str, table: Path, found: Recognised, language: str) -> str:
-    classes = sorted({c for c in found.labels.values() if c is not None})
+def _protocol(name: str, table: Path, recognised: Recognised, language: str) -> str:
+    classes = sorted({c for c in recognised.labels.values() if c is not None})
     if len(classes) < 2:
-        there = f"the column {found.columns['emotion']} has {', '.join(found.counts) or 'none'}"
+        there = f"the column {recognised.columns['emotion']} has {', '.join(recognised.counts) or 'none'}"
         what = f"labels of {len(classes)} classes were recognised, and two are needed; {there}"
         raise InputError(what, table, "give --label <label>=<class>, or --column emotion=...")
-    if found.given:
+    if recognised.given:
         splits: dict[str, object] = {"strict": {"given": True}}
-    elif len(found.speakers) < 3:
-        what = f"{len(found.speakers)} speakers; to train, validate and test on other speakers takes three"
+    elif len(recognised.speakers) < 3:
+        what = f"{len(recognised.speakers)} speakers; to train, validate and test on other speakers takes three"
         fix = f"add a column `split` with {', '.join(PARTS)} to divide the utterances by hand"
         raise InputError(what, table, fix)
     else:
-        splits = {"strict": {"groups": "speakers" if len(found.speakers) < FEW else 5}}
+        splits = {"strict": {"groups": "speakers" if len(recognised.speakers) < FEW else 5}}
     values = {
         "name": name,
         "description": f"Utterances that {table.name} lists.",
         "licence": "yours",
         "citation": "none",
-        "source": f"a table with the columns {', '.join(found.columns.values())}",
+        "source": f"a table with the columns {', '.join(recognised.columns.values())}",
         "language": language,
         "preparer": "csv",
-        "columns": found.columns,
+        "columns": recognised.columns,
         "classes": classes,
-        "labels": dict(found.labels),
+        "labels": dict(recognised.labels),
         "drop": {},
-        "expected": {"utterances": sum(found.speakers.values()), "speakers": len(found.speakers)},
+        "expected": {"utterances": sum(recognised.speakers.values()), "speakers": len(recognised.speakers)},
         "splits": splits,
     }
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)

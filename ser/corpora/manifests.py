@@ -18,7 +18,7 @@ MANIFESTS = ("recordings.jsonl.gz", "supervisions.jsonl.gz", "cuts.jsonl.gz")
 
 
 def write_manifests(
-    folder: Path, protocol: Protocol, items: Sequence[ValidatedUtterance], kept: Sequence[ValidatedUtterance]
+    folder: Path, protocol: Protocol, items: Sequence[ValidatedUtterance], labelled: Sequence[ValidatedUtterance]
 ) -> None:
     """recordings and supervisions of all utterances, cuts of those that are in a class (`*.jsonl.gz`).
 
@@ -32,7 +32,7 @@ def write_manifests(
 
     recordings: dict[str, dict[str, Any]] = {}
     supervisions, cuts = [], []
-    wanted = {item.utterance.id for item in kept}
+    wanted = {item.utterance.id for item in labelled}
     for item in items:
         u, rate = item.utterance, item.sampling_rate
         channels = list(range(item.num_channels))
@@ -79,7 +79,7 @@ def write_manifests(
 def write_data_dirs(
     folder: Path,
     protocol: Protocol,
-    kept: Sequence[ValidatedUtterance],
+    labelled: Sequence[ValidatedUtterance],
     splits: Mapping[str, Any],
     wanted: Collection[tuple[str, int]],
 ) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
@@ -93,7 +93,7 @@ def write_data_dirs(
         Utterances of each folder, how many are left out of it since their text is for another part, and how many since
         the protocol's `keep` does not ask for them.
     """
-    segmented = is_segmented([item.utterance for item in kept])
+    segmented = is_segmented([item.utterance for item in labelled])
     written, other_text, not_kept = {}, {}, {}
     for split, found in splits.items():
         for number, values in enumerate(found["folds"], 1):
@@ -101,7 +101,7 @@ def write_data_dirs(
                 continue
             fold = Fold(values)
             own: dict[str, list[ValidatedUtterance]] = {part: [] for part in PARTS}
-            for item in kept:
+            for item in labelled:
                 if part := fold.part_of(item.utterance):
                     own[part].append(item)
             name, chosen = f"{split}_fold{number}", {}

@@ -87,63 +87,62 @@ def prepare_corpus(
         if not _is_done(out_dir, protocol, done, fingerprint):
             done = None
         elif not (missing := _unwritten(with_splits(protocol, out_dir), out_dir, fold)):
-            if "notes" not in done:  # of an earlier version
-                _write_report(out_dir, done)
             return f"{protocol.corpus}: up to date\n{_summary(protocol, done)}"
     raise_issues(check_labels(protocol, utterances))
-    found = compare_with_protocol(protocol, utterances)
-    if found.wrong and not allow_partial:
-        raise incomplete(protocol, corpus_dir, found)
+    comparison = compare_with_protocol(protocol, utterances)
+    if comparison.wrong and not allow_partial:
+        raise incomplete(protocol, corpus_dir, comparison)
     unknown = unknown_names(protocol, utterances)
     if not allow_partial:
         raise_issues(unknown)
-    report: dict[str, Any] = {"edition": found.edition} if found.edition else {}
+    report: dict[str, Any] = {"edition": comparison.edition} if comparison.edition else {}
     report |= {"stray": len(stray), "lines": len(passed_over) - len(stray), "unknown_names": list(map(str, unknown))}
-    report |= {"found": found.counts, "missing": found.wrong}
+    report |= {"found": comparison.counts, "missing": comparison.wrong}
     report |= {"fingerprint": fingerprint, "duplicates": len(duplicates), "hidden": hidden_files(corpus_dir)}
     report["others"] = len(other_files(corpus_dir, [*(u.path for u in utterances), *duplicates])) - len(stray)
     known = {} if recheck else read_known(out_dir, utterances)
     log.info("%s: the files of %d of %d utterances are as before", protocol.corpus, len(known), len(utterances))
     read, found_wrong = read_items(protocol, utterances, known, jobs)
     items, unusable = _usable_items(protocol, read, found_wrong, allow_partial)
-    kept = [item for item in items if protocol.labels[item.utterance.label] is not None]
+    labelled = [item for item in items if protocol.labels[item.utterance.label] is not None]
     left_out = _left_out(protocol, utterances, items, unusable, passed_over)
     for name, why in left_out:
         log.info("%s: left out: %s: %s", protocol.corpus, name, why)
-    if not kept:
+    if not labelled:
         raise InputError(
             "no utterance that can be read is in a class", corpus_dir, f"complete it (from {protocol.source})"
         )
     if not allow_partial:
         raise_issues(check_classes(protocol, items))
-    splits = resolve(protocol, [item.utterance for item in kept])
+    splits = resolve(protocol, [item.utterance for item in labelled])
     if done is not None:
         with locked(out_dir, f"{out_dir} is being written"):
             done = read_json(report_path)  # to which another process may have added a fold
-            counts = write_data_dirs(out_dir, protocol, kept, splits, missing)
+            counts = write_data_dirs(out_dir, protocol, labelled, splits, missing)
             for key, found_now in zip(("parts", "other_text", "not_kept"), counts, strict=True):
                 if found_now:
                     done[key] = done.get(key, {}) | found_now
             _write_report(out_dir, done)
         names = ", ".join(f"{split}_fold{number}" for split, number in missing)
         return f"{protocol.corpus}: up to date but for {names}, now written\n{_summary(protocol, done)}"
-    raise_issues(check_parts(resolved(protocol, splits), kept, allow_partial))
-    raise_issues(check_equal_parts(protocol, kept, splits))
+    raise_issues(check_parts(resolved(protocol, splits), labelled, allow_partial))
+    raise_issues(check_equal_parts(protocol, labelled, splits))
     equal = equal_pairs(items)
-    report |= {**_counts(protocol, items, kept), "equal_audio": len(equal), "left_out": len(left_out)}
+    report |= {**_counts(protocol, items, labelled), "equal_audio": len(equal), "left_out": len(left_out)}
+    report["unusable"] = len(unusable)
     if is_segmented(utterances):
         report["recordings"] = len({item.recording for item in items})
-        report["parted"] = _parted(resolved(protocol, splits), kept)
+        report["parted"] = _parted(resolved(protocol, splits), labelled)
     unused = _unused_splits(protocol, utterances)
     if unused:
         report["unused_splits"] = unused
     with locked(out_dir, f"{out_dir} is being written"), atomic_path(out_dir) as folder:
         folder.mkdir()
-        write_manifests(folder, protocol, items, kept)
+        write_manifests(folder, protocol, items, labelled)
         write_known(folder, read)
         write_splits(folder / SPLITS, splits)
         wanted = _unwritten(resolved(protocol, splits), folder, fold, every=True)
-        report["parts"], other_text, not_kept = write_data_dirs(folder, protocol, kept, splits, wanted)
+        report["parts"], other_text, not_kept = write_data_dirs(folder, protocol, labelled, splits, wanted)
         if other_text:
             report["other_text"] = other_text
         if not_kept:
@@ -198,13 +197,13 @@ def _left_out(
 
 
 def _counts(
-    protocol: Protocol, items: Sequence[ValidatedUtterance], kept: Sequence[ValidatedUtterance]
+    protocol: Protocol, items: Sequence[ValidatedUtterance], labelled: Sequence[ValidatedUtterance]
 ) -> dict[str, Any]:
     return {
         "utterances": len(items),
         "speakers": len({item.utterance.speaker for item in items}),
-        "classes": {c: sum(protocol.labels[i.utterance.label] == c for i in kept) for c in protocol.classes},
-        "hours": round(sum(item.duration for item in kept) / 3600, 3),
+        "classes": {c: sum(protocol.labels[i.utterance.label] == c for i in labelled) for c in protocol.classes},
+        "hours": round(sum(item.duration for item in labelled) / 3600, 3),
         "stereo": sum(item.num_channels > 1 and item.channel is None for item in items),
         "rates": {str(rate): n for rate, n in sorted(Counter(i.sampling_rate for i in items).items())},
     }
@@ -392,10 +391,10 @@ def _unused_splits(protocol: Protocol, utterances: Sequence[Utterance]) -> str:
     )
 
 
-def _parted(protocol: Protocol, kept: Sequence[ValidatedUtterance]) -> dict[str, int]:
+def _parted(protocol: Protocol, labelled: Sequence[ValidatedUtterance]) -> dict[str, int]:
     """<split>_fold<k> -> recordings whose speakers are in several parts, where there are any."""
     speakers: dict[str, set[str]] = {}
-    for item in kept:
+    for item in labelled:
         speakers.setdefault(item.recording, set()).add(item.utterance.speaker)
     found = {}
     for split in protocol.splits:

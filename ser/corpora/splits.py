@@ -23,13 +23,13 @@ TINY = 1e-9
 EXCHANGED = 1000
 
 
-def resolve(protocol: Protocol, kept: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
+def resolve(protocol: Protocol, labelled: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
     """Split -> {"rule": as in the protocol, "folds": [fold, ...]}.
 
     A fold is {part: speakers}, and, where it splits by text, "texts": {part: the text ids that it may have}.
 
     Args:
-        kept: the utterances that are in a class.
+        labelled: the utterances that are in a class.
 
     Raises:
         InputError: a rule that these speakers cannot meet.
@@ -38,10 +38,10 @@ def resolve(protocol: Protocol, kept: Sequence[Utterance]) -> dict[str, dict[str
     for split, spec in protocol.splits.items():
         where = f"{protocol.path}: splits: {split}"
         folds: list[dict[str, Any]]
-        folds = list(_folds(protocol, where, spec, kept) if is_rule(spec) else protocol.folds(split))
+        folds = list(_folds(protocol, where, spec, labelled) if is_rule(spec) else protocol.folds(split))
         if "texts" in spec:
             for number, fold in enumerate(folds):
-                fold["texts"] = _texts(where, spec, fold, number, kept)
+                fold["texts"] = _texts(where, spec, fold, number, labelled)
         splits[split] = {"rule": dict(spec), "folds": folds}
     return splits
 
@@ -115,11 +115,11 @@ class Fold:
 
 
 def _folds(
-    protocol: Protocol, where: str, spec: Mapping[str, Any], kept: Sequence[Utterance]
+    protocol: Protocol, where: str, spec: Mapping[str, Any], labelled: Sequence[Utterance]
 ) -> list[dict[str, list[str]]]:
-    speakers = sorted({u.speaker for u in kept})
+    speakers = sorted({u.speaker for u in labelled})
     if "given" in spec:
-        return [_given(where, kept)]
+        return [_given(where, labelled)]
     groups: Any = spec.get("groups")
     shares = [float(s) for s in spec.get("shares", [])] or [1 / groups] * groups if groups != "speakers" else []
     needed = sum(share > 0 for share in shares) or len(PARTS)
@@ -135,7 +135,7 @@ def _folds(
         return _rotate([[speaker] for speaker in speakers])
     rows = {speaker: row for row, speaker in enumerate(speakers)}
     counts = np.zeros((len(speakers), len(protocol.classes) + 1))
-    for u in kept:
+    for u in labelled:
         counts[rows[u.speaker], protocol.classes.index(str(protocol.labels[u.label]))] += 1
     counts[:, -1] = counts.sum(1)
     number = partition(counts, shares, [derive_seed(spec.get("seed", 0), "split", s) for s in speakers])
@@ -208,10 +208,10 @@ def partition(counts: np.ndarray, shares: Sequence[float], order: Sequence[int])
     return [used[k] for k in part]
 
 
-def _given(where: str, kept: Sequence[Utterance]) -> dict[str, list[str]]:
+def _given(where: str, labelled: Sequence[Utterance]) -> dict[str, list[str]]:
     """The corpus's own split: every utterance has one, and a speaker has one."""
     first: dict[str, Utterance] = {}
-    for u in kept:
+    for u in labelled:
         if u.split not in PARTS:
             named = f"split {u.split!r} is none of {', '.join(PARTS)}" if u.split else "no split is given"
             raise InputError(named, u.origin or u.path, f"give one, or another rule than {{given: true}} ({where})")
@@ -226,7 +226,7 @@ def _given(where: str, kept: Sequence[Utterance]) -> dict[str, list[str]]:
 
 
 def _texts(
-    where: str, spec: Mapping[str, Any], fold: Mapping[str, Any], number: int, kept: Sequence[Utterance]
+    where: str, spec: Mapping[str, Any], fold: Mapping[str, Any], number: int, labelled: Sequence[Utterance]
 ) -> dict[str, list[str]]:
     """The text ids that each part may have.
 
@@ -235,7 +235,7 @@ def _texts(
     """
     used: dict[str, set[str]] = {part: set() for part in PARTS}
     parts = Fold({part: fold[part] for part in PARTS})
-    for u in kept:
+    for u in labelled:
         if u.text_id and (own := parts.part_of(u)):
             used[own].add(u.text_id)
     if spec["texts"] != "disjoint":
@@ -256,7 +256,7 @@ def _texts(
         allowed = {part: used[part] - (held if part == "train" else common - held) for part in PARTS}
     chosen = Fold({**{part: fold[part] for part in PARTS}, "texts": allowed})
     for part in PARTS:
-        if fold[part] and not any(chosen.holds(part, u) for u in kept):
+        if fold[part] and not any(chosen.holds(part, u) for u in labelled):
             raise InputError(
                 f"texts: fold {number + 1} would have no utterances in {part}", where, "allow it more texts"
             )

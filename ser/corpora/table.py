@@ -94,16 +94,16 @@ def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], bool]:
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    found: list[tuple[int, list[str]]] = []
+    rows: list[tuple[int, list[str]]] = []
     line = skipped + 1
     try:
         for fields in reader:
             if any(stripped := [field.strip() for field in fields]):
-                found.append((line, stripped))
+                rows.append((line, stripped))
             line = skipped + reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"not readable as a table ({error})", f"{path}:{line}", "fix the quotes") from None
-    return found, delimiter != ","
+    return rows, delimiter != ","
 
 
 def _read_xlsx(path: Path) -> list[tuple[int, list[str]]]:
@@ -149,15 +149,15 @@ def existing_file(path: Path) -> Path | None:
     """
     if os.path.isfile(path):  # Path.is_file raises where a name is too long
         return path
-    place = Path(path.anchor)
+    existing = Path(path.anchor)
     for part in path.relative_to(path.anchor).parts:
-        if not os.path.lexists(place / part):
-            same = _same_names(place, part)
+        if not os.path.lexists(existing / part):
+            same = _same_names(existing, part)
             if len(same) != 1:
                 return None
             part = same[0]
-        place /= part
-    return place if os.path.isfile(place) else None
+        existing /= part
+    return existing if os.path.isfile(existing) else None
 
 
 def _same_names(folder: Path, name: str) -> list[str]:

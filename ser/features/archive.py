@@ -214,7 +214,7 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", path, "run its stage again") from None
-    found: dict[str, np.ndarray] = {}
+    entries: dict[str, np.ndarray] = {}
     at = 0
     while at < len(data):
         match = KEY.match(data, at)
@@ -222,15 +222,15 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
             key = match[1].decode() if match else ""
         except UnicodeDecodeError:
             key = ""
-        if match is None or not key or key in found:
+        if match is None or not key or key in entries:
             what = f"{key} stands twice" if key else "no key"
             raise InputError(f"{what} at offset {at}", path, "run its stage again")
         header = read_header(data, match.end(), len(data), f"{path}: {key}")
-        found[key] = values_of(data, header)
-        if not np.isfinite(found[key]).all():
+        entries[key] = values_of(data, header)
+        if not np.isfinite(entries[key]).all():
             raise InputError(f"{key}: holds values that are not finite", path, "run its stage again")
         at = header.end
-    return found
+    return entries
 
 
 def values_of(

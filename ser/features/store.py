@@ -130,19 +130,19 @@ class FeatureStore:
         frames = seconds * rate / self.frontend.frame_shift
         gigabytes = frames * self.frontend.width * {"int16": 2, "float32": 4}[self.frontend.storage] / 1e9
         shape = f"{self.frontend.layers} layers of " if self.frontend.layers > 1 else ""
-        found = (
+        text = (
             f"{self.frontend.name}: {seconds / 3600:.2f} hours, {frames:.3g} frames of {shape}{self.frontend.dim} "
             f"values, up to {gigabytes:.3g} GB in {self.dump_dir}"
         )
         if gigabytes > LARGE and self.frontend.layers > 1:
-            found += "; --frontend.layers with fewer numbers, such as the middle ones, makes it smaller"
+            text += "; --frontend.layers with fewer numbers, such as the middle ones, makes it smaller"
         below = [cut.sampling_rate for cut in self.cuts if 0 < cut.sampling_rate < rate]
         if below:
-            found += (
+            text += (
                 f"; {len(below)} of {len(self.cuts)} utterances are sampled below {rate} Hz, from {min(below)} Hz on, "
                 "and leave the upper part of the band empty"
             )
-        return found
+        return text
 
     def prepare(self) -> None:
         """Make what all jobs need, so that they do not wait for each other: the bank of simulated rooms."""

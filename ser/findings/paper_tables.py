@@ -1,6 +1,6 @@
-"""Tables 2 to 5 as the paper defines them: which configuration wins, and which corpora the best mix contains.
+"""Tables 2 to 5 as the paper defines them: which configuration wins, and which corpora the best training set contains.
 
-Functions of scores with any leading axes, so that the grid and all of its resamples go the same way.
+Scores may have any leading axes, so that one function computes the figures of the grid and of all resamples.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ class Share:
     """A cell of Table 3, 4 or 5.
 
     Attributes:
-        labels: what it is the share of, by column.
-        wins: ties count as parts of 1.
-        of: how many there are to win.
-        low, high: interval of the share; percentiles.
-        chance: the share by chance.
-        best: in how many of the resamples it is the largest of those that it competes with; None where there is none.
+        labels: column -> what the share is of.
+        wins: a tie counts as a fraction.
+        of: largest possible number of wins.
+        low, high: percentile interval of the share.
+        chance: share by chance.
+        best: fraction of the resamples in which it is the largest of the shares that it competes with; None without
+            any competitor.
     """
 
     metric: str
@@ -52,10 +53,11 @@ class Best:
     """A row of Table 2.
 
     Attributes:
-        best, single: the cells with the highest score, several of a tie; any mix, and the single-corpus baseline.
-        best_score, single_score: fractions; NaN where no cell is there.
-        p_best: in how many of the resamples one of `best` has the highest score.
-        cells: how many cells were there to choose from.
+        best, single: cells with the highest score (several in a tie), of any training set and of the single-corpus
+            baseline.
+        best_score, single_score: fractions; NaN without a cell.
+        p_best: fraction of the resamples in which one of `best` has the highest score.
+        cells: number of cells to choose from.
     """
 
     target: str
@@ -68,35 +70,40 @@ class Best:
     cells: int
 
 
+def _is_best(scores: np.ndarray, axis: int) -> np.ndarray:
+    return np.asarray(scores >= scores.max(axis, keepdims=True) - TIE)
+
+
 def winners(scores: np.ndarray, axis: int) -> np.ndarray:
     """1 for the highest along an axis, 1/m each where m are tied, else 0."""
-    first = scores >= scores.max(axis, keepdims=True) - TIE
-    return np.asarray(first / first.sum(axis, keepdims=True))
+    best = _is_best(scores, axis)
+    return np.asarray(best / best.sum(axis, keepdims=True))
 
 
-def places(target: Target, design: Design) -> np.ndarray:
-    """Where each cell of a target's factorial stands, -1 where it is missing, int64, (mixes, configurations)."""
-    index, own = target.index, frozenset([target.name])
-    mixes = design.mixes(target.name, target.cells)
-    return np.array([[index.get(design.cell(own | mix, c), -1) for c in design.configurations] for mix in mixes])
+def ties(scores: np.ndarray, axis: int) -> np.ndarray:
+    """How many entries along the other axis have several highest scores along `axis`, (metrics,)."""
+    return np.asarray((_is_best(scores, axis).sum(axis) > 1).sum(-1))
+
+
+def cell_indices(target: Target, design: Design) -> np.ndarray:
+    """Index of each cell of a target's factorial, -1 where it is missing, int64, (source sets, configurations)."""
+    return design.indices(target, [s | {target.name} for s in design.source_sets(target.name, target.cells)])
 
 
 def table2(target: Target, resampled: Resampled, design: Design) -> list[Best]:
-    """Best(t): the highest score over all mixes and configurations; Single(t): that of the single-corpus baseline."""
-    place = places(target, design)
-    every, alone = place[place >= 0], place[0][place[0] >= 0]
+    """Best(t): highest score over all training sets and configurations; Single(t): that of the baseline on t alone."""
+    indices = cell_indices(target, design)
+    every, single_corpus = indices[indices >= 0], indices[0][indices[0] >= 0]
     if not len(every):
         return []
-    found = []
+    rows = []
     for m, metric in enumerate(METRICS):
         observed = resampled.observed[m]
-
-        def top(among: np.ndarray, observed: np.ndarray = observed) -> list[int]:
-            return [i for i in among.tolist() if observed[i] >= observed[among].max() - TIE] if len(among) else []
-
-        best, single = top(every), top(alone)
+        best, single = (
+            chosen[_is_best(observed[chosen], 0)] if len(chosen) else chosen for chosen in (every, single_corpus)
+        )
         wins = winners(resampled.both[m][:, every], 1)
-        found.append(
+        rows.append(
             Best(
                 target.name,
                 metric,
@@ -104,32 +111,26 @@ def table2(target: Target, resampled: Resampled, design: Design) -> list[Best]:
                 float(observed[best[0]]),
                 float(wins[:, np.isin(every, best)].sum(1).mean()),
                 [target.cells[i] for i in single],
-                float(observed[single[0]]) if single else float("nan"),
+                float(observed[single[0]]) if len(single) else float("nan"),
                 len(every),
             )
         )
-    return found
+    return rows
 
 
 def cases(targets: Sequence[Target], resampled: Mapping[str, Resampled], design: Design) -> tuple[np.ndarray, ...]:
-    """Scores of each pair of target and mix that has all configurations.
+    """Scores of each pair of target and training set that has all configurations.
 
     Returns:
         Observed, (metrics, cases, configurations), and resampled, (metrics, resamples, cases, configurations).
     """
     observed, both = [], []
     for target in targets:
-        place = places(target, design)
-        whole = place[(place >= 0).all(1)]
-        observed.append(resampled[target.name].observed[:, whole])
-        both.append(resampled[target.name].both[:, :, whole])
+        indices = cell_indices(target, design)
+        complete = indices[(indices >= 0).all(1)]
+        observed.append(resampled[target.name].observed[:, complete])
+        both.append(resampled[target.name].both[:, :, complete])
     return np.concatenate(observed, 1), np.concatenate(both, 2)
-
-
-def ties(scores: np.ndarray, axis: int) -> np.ndarray:
-    """In how many places along the last other axis the first is not alone, (metrics,)."""
-    first = scores >= scores.max(axis, keepdims=True) - TIE
-    return np.asarray((first.sum(axis) > 1).sum(-1))
 
 
 def table4(wins: np.ndarray, configurations: Sequence[Configuration]) -> dict[str, dict[str, np.ndarray]]:
@@ -137,45 +138,50 @@ def table4(wins: np.ndarray, configurations: Sequence[Configuration]) -> dict[st
 
     Args:
         wins: (..., configurations), in the order of `configurations`.
+        configurations: task, temporal block and pooling of each.
 
     Returns:
         factor -> level -> wins.
     """
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for i, factor in enumerate(FACTORS):
-        for level in dict.fromkeys(c[i] for c in configurations):
-            chosen = [c[i] == level for c in configurations]
-            found.setdefault(factor, {})[level] = wins[..., chosen].sum(-1)
-    return found
+    levels = {factor: dict.fromkeys(c[i] for c in configurations) for i, factor in enumerate(FACTORS)}
+    return {
+        factor: {level: wins[..., [c[i] == level for c in configurations]].sum(-1) for level in levels[factor]}
+        for i, factor in enumerate(FACTORS)
+    }
 
 
-def table5(wins: np.ndarray, mixes: Sequence[frozenset[str]], sources: Sequence[str]) -> np.ndarray:
-    """How many configurations have a best mix with a source corpus, (..., sources).
+def table5(wins: np.ndarray, source_sets: Sequence[frozenset[str]], sources: Sequence[str]) -> np.ndarray:
+    """In how many configurations the best training set contains each source corpus, (..., sources).
 
     Args:
-        wins: of the mixes in each configuration, (..., mixes, configurations).
+        wins: of the training sets in each configuration, (..., source sets, configurations).
+        source_sets: the source corpora of each training set.
     """
-    within = np.array([[d in mix for d in sources] for mix in mixes], np.float64)
-    return np.asarray(np.einsum("...mc,md->...d", wins, within))
+    contains = np.array([[d in s for d in sources] for s in source_sets], np.float64)
+    return np.asarray(np.einsum("...mc,md->...d", wins, contains))
 
 
 def shares3(observed: np.ndarray, both: np.ndarray, design: Design) -> list[Share]:
-    """Table 3 of the wins in each case; see `cases` for the axes."""
+    """Table 3.
+
+    Args:
+        observed: wins in each case, with the axes of `cases`.
+        both: the same of resamples.
+    """
     labels = [dict(zip(FACTORS, c, strict=True)) for c in design.configurations]
-    chance = [1 / len(labels)] * len(labels)
-    return _shares(observed.sum(-2), both.sum(-2), observed.shape[1], labels, chance)
+    return _shares(observed.sum(-2), both.sum(-2), observed.shape[1], labels, 1 / len(labels))
 
 
 def shares4(observed: np.ndarray, both: np.ndarray, design: Design) -> list[Share]:
-    """Table 4 of the same wins."""
-    found = []
+    """Table 4 of the same wins as `shares3`."""
+    shares = []
     sums = table4(observed.sum(-2), design.configurations), table4(both.sum(-2), design.configurations)
     for factor in FACTORS:
         one, many = (np.stack([*s[factor].values()], axis=-1) for s in sums)
         labels = [{"factor": factor, "level": level} for level in sums[0][factor]]
         if len(labels) > 1:
-            found += _shares(one, many, observed.shape[1], labels, [1 / len(labels)] * len(labels))
-    return found
+            shares += _shares(one, many, observed.shape[1], labels, 1 / len(labels))
+    return shares
 
 
 def shares5(
@@ -184,45 +190,43 @@ def shares5(
     """Table 5: a row a target and, over all with another target, a row All.
 
     Returns:
-        The shares; configurations of each target that have all mixes; and how many of these have a tie, by metric.
+        The shares; how many configurations of each target have all training sets; and how many of these have a tie, by
+        metric.
     """
-    found: list[Share] = []
+    shares: list[Share] = []
     counts: dict[str, int] = {}
     tied: dict[str, np.ndarray] = {}
     sums: dict[str, list[tuple[np.ndarray, np.ndarray, int]]] = {}
     for target in targets:
-        place = places(target, design)
-        whole = place[:, (place >= 0).all(0)]
-        counts[target.name] = whole.shape[1]
+        indices = cell_indices(target, design)
+        complete = indices[:, (indices >= 0).all(0)]
+        counts[target.name] = complete.shape[1]
         sources = design.sources(target.name)
-        if not whole.size or not sources or len(place) < 2 ** len(sources):
+        if not complete.size or not sources or len(indices) < 2 ** len(sources):
             continue
-        scores = resampled[target.name].observed[:, whole]
+        scores = resampled[target.name].observed[:, complete]
         tied[target.name] = ties(scores, 1)
         one, many = (
-            table5(winners(s, s.ndim - 2), design.mixes(target.name, target.cells), sources)
-            for s in (scores, resampled[target.name].both[:, :, whole])
+            table5(winners(s, s.ndim - 2), design.source_sets(target.name, target.cells), sources)
+            for s in (scores, resampled[target.name].both[:, :, complete])
         )
         labels = [{"target": target.name, "source": d} for d in sources]
-        found += _shares(one, many, whole.shape[1], labels, [0.5] * len(sources))
+        shares += _shares(one, many, complete.shape[1], labels, 0.5)
         for i, source in enumerate(sources):
-            sums.setdefault(source, []).append((one[..., i], many[..., i], whole.shape[1]))
+            sums.setdefault(source, []).append((one[..., i], many[..., i], complete.shape[1]))
     if len(tied) > 1:
-        pooled = {}
-        for d in (d for d in design.corpora if d in sums):
-            ones, manys, ofs = zip(*sums[d], strict=True)
-            pooled[d] = np.sum(ones, 0), np.sum(manys, 0), sum(ofs)
+        pooled = {d: [np.sum(parts, 0) for parts in zip(*sums[d], strict=True)] for d in design.corpora if d in sums}
         many = np.stack([samples / of for _, samples, of in pooled.values()], axis=-1)
         best = winners(many, -1).mean(1)
         for i, (source, (one, samples, of)) in enumerate(pooled.items()):
             labels = [{"target": ALL, "source": source}]
-            row = _shares(one[..., None], samples[..., None], of, labels, [0.5])
-            found += [replace(share, best=float(best[METRICS.index(share.metric), i])) for share in row]
-    return found, counts, tied
+            row = _shares(one[..., None], samples[..., None], int(of), labels, 0.5)
+            shares += [replace(share, best=float(best[METRICS.index(share.metric), i])) for share in row]
+    return shares, counts, tied
 
 
 def _shares(
-    observed: np.ndarray, both: np.ndarray, of: int, labels: Sequence[dict[str, str]], chance: Sequence[float]
+    observed: np.ndarray, both: np.ndarray, of: int, labels: Sequence[dict[str, str]], chance: float
 ) -> list[Share]:
     """Shares that compete with one another.
 
@@ -240,7 +244,7 @@ def _shares(
             of,
             float(low[m, i]),
             float(high[m, i]),
-            chance[i],
+            chance,
             float(best[m, i]) if len(labels) > 1 else None,
         )
         for m, metric in enumerate(METRICS)

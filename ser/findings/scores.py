@@ -1,4 +1,4 @@
-"""What the statistics work on: confusion matrices by cell, seed and speaker, from a ledger or made by hand."""
+"""Input of the statistics: confusion matrices by cell, seed and speaker."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import numpy as np
 
 from ser.grid.cells import Cell
 
-# Of the paper's tables, whose statistics are computed from confusion matrices; all metrics: ser/config/registry.py.
+# Metrics of the paper's tables, computed from confusion matrices; all metrics are in ser/config/registry.py.
 METRICS = ("wa", "ua")
 
 
 @dataclass(frozen=True)
 class Target:
-    """All that is known of the test utterances of one corpus.
+    """Results on the test utterances of one corpus.
 
     Attributes:
-        classes: of truth and answers.
-        speakers: in order.
+        name: the corpus.
+        classes: of truth and hypotheses.
+        speakers: sorted.
         folds: the fold that tests each speaker, int64, (speakers,).
-        seeds: those that every cell has.
-        cells: those whose answers cover all utterances; one without the target is zero-shot.
-        confusion: float64, (cells, seeds, speakers, classes, classes), row the truth; an utterance counts once, however
-            many folds test it.
+        seeds: seeds that every cell has.
+        cells: cells with hypotheses for all utterances; a cell that was not trained on the target is zero-shot.
+        confusion: float64, (cells, seeds, speakers, classes, classes), rows: truth; an utterance that several folds
+            test counts once.
         protocol: digest of labels and split.
         notes: what is missing.
     """
@@ -42,7 +43,7 @@ class Target:
 
     @property
     def index(self) -> dict[Cell, int]:
-        """Where a cell stands in `confusion`."""
+        """Cell -> index in `cells` and `confusion`."""
         return {cell: i for i, cell in enumerate(self.cells)}
 
     @property
@@ -61,17 +62,20 @@ class Target:
 
 
 def common_seeds(target: str, seeds: Mapping[Cell, set[int]]) -> tuple[list[int], list[str]]:
-    """The seeds that the most cells with the target have, and notes on cells that lack one of them, which do not count.
+    """Find the seeds that most cells with the target have.
 
-    A cell that lacks some seed costs that seed, so that cells stay comparable and the grid stays whole.
+    A seed that some cells lack does not count, so that cells stay comparable.
+
+    Returns:
+        The seeds, sorted, and notes on seeds and cells that do not count.
     """
-    within = {cell: found for cell, found in seeds.items() if target in cell.corpora} or seeds
-    counts = Counter(seed for found in within.values() for seed in found)
+    in_domain = {cell: numbers for cell, numbers in seeds.items() if target in cell.corpora} or seeds
+    counts = Counter(seed for numbers in in_domain.values() for seed in numbers)
     most = max(counts.values(), default=0)
     common = sorted(seed for seed, n in counts.items() if n == most)
-    every = sorted(set(counts) - set(common))
-    notes = [f"seeds {', '.join(map(str, every))} do not count, for some cells lack them"] if every else []
-    lacking = [cell.name for cell, found in seeds.items() if not found >= set(common)]
+    others = sorted(set(counts) - set(common))
+    notes = [f"seeds {', '.join(map(str, others))} do not count, for some cells lack them"] if others else []
+    lacking = [cell.name for cell, numbers in seeds.items() if not numbers >= set(common)]
     if lacking:
         notes.append(
             f"{len(lacking)} cells do not count, for they lack some of the seeds that others have: {lacking[0]}"
@@ -88,7 +92,7 @@ def make_target(
     protocol: str = "",
     notes: Sequence[str] = (),
 ) -> Target:
-    """Put cells and seeds together.
+    """Make a target of the confusion matrices of cells and seeds.
 
     Args:
         confusions: (cell, seed) -> (speakers, classes, classes).
@@ -97,7 +101,7 @@ def make_target(
     for cell, seed in confusions:
         seeds.setdefault(cell, set()).add(seed)
     common, more = common_seeds(name, seeds)
-    cells = [cell for cell, found in seeds.items() if found >= set(common)]
+    cells = [cell for cell, numbers in seeds.items() if numbers >= set(common)]
     values = np.array([[confusions[cell, seed] for seed in common] for cell in cells], np.float64)
     return Target(
         name, list(classes), list(speakers), np.array(folds), common, cells, values, protocol, [*notes, *more]

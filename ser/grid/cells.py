@@ -1,4 +1,4 @@
-"""Which cells and experiments a grid has: combinations of corpora times factors, times folds and seeds."""
+"""Cells and experiments of a grid: combinations of corpora times factors, times folds and seeds."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from ser.config.yaml_file import QUOTE, read_yaml, shown
 from ser.corpora import Protocol, read_protocol
 from ser.corpora.protocol import own_fold
 from ser.corpora.splits import with_splits
-from ser.grid.kept import read_kept
+from ser.grid.saved import read_saved_runs
 
 FACTORS = {"task": get_args(get_type_hints(Experiment)["task"]), "temporal": TEMPORAL, "pooling": POOLING}
 KEYS = ("corpora", "combinations", *FACTORS)
-# What `combinations` may be beside a list: all sets; each corpus; these and all pairs; all corpora, and all but one; or
-# DRAWN, for sampled Shapley values.
+# Values of `combinations` beside a list: all sets; each corpus; these and all pairs; all corpora, and all but one; or a
+# value such as DRAWN, for sampled Shapley values.
 SETS = ("all", "singles", "pairs", "leave_one_out")
 MOST_PERMUTATIONS = 10_000
 MOST_OF_ALL = 12  # corpora: 4095 sets
-DRAWN = "{permutations: 20, seed: 0}"  # or so: see `prefixes`
+DRAWN = "{permutations: 20, seed: 0}"  # see `prefixes`
 # Settings in which the experiments of a grid differ; they share all others.
 VARIED = {"corpora", *FACTORS, "fold", "seed"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid."""
+    """A cell of the grid: a training set and a configuration."""
 
     corpora: tuple[str, ...]
     task: str
@@ -54,37 +54,38 @@ class Cell:
 
 @dataclass(frozen=True)
 class Places:
-    """Where a grid reads and writes.
+    """Folders that a grid reads and writes.
 
     Attributes:
-        recipe: folder whose conf/ and local/ come first.
-        data: what stage 1 wrote.
+        recipe: its conf/ and local/ come first.
+        data: output of stage 1.
         dump: root of the feature store.
         exp: experiments of all settings.
-        kept: ledgers that are kept of all settings; None: no grid goes on from one.
-        any_code: whether kept runs of other code count, too.
+        saved: folder of the saved ledgers of all settings, whose runs count as done; None: there is none.
+        any_code: whether saved runs of other code count, too.
     """
 
     recipe: Path | None
     data: Path
     dump: Path
     exp: Path
-    kept: Path | None = None
+    saved: Path | None = None
     any_code: bool = False
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The experiments that are asked for.
+    """The requested experiments.
 
     Attributes:
-        settings: what all of them share; its corpora are all of the grid, available or not.
-        cells: those whose corpora are all available.
-        size: how many cells there would be with every available corpus.
+        settings: shared by all; its corpora are all of the grid, available or not.
+        places: folders.
+        cells: cells whose corpora are all available.
+        size: number of cells if all corpora were available.
         available: corpora, in order.
-        protocols: of these.
-        lines: of these, the name and those that the protocol builds on.
-        folds: those asked for; none: all that a combination has.
+        protocols: of the available corpora.
+        lines: available corpus -> its name and the names of the protocols that it builds on.
+        folds: requested folds; (): all.
         seeds: of each cell and fold.
     """
 
@@ -100,34 +101,34 @@ class Grid:
 
     @property
     def root(self) -> Path:
-        """Where the experiments lie: of other settings, another folder, so that editing these never mixes two.
+        """Folder of the experiments; other settings have another folder, so that their results are never mixed.
 
-        Its name ends with a digest of the settings that decide a result, but for those that a cell's own path names.
+        Its name ends with a digest of the result-affecting settings that are not in the path of a cell.
         """
         shared = {key: value for key, value in result_affecting(self.settings).items() if key not in VARIED}
         return self.places.exp / f"{self.settings.preset}_{digest(shared)[:8]}"
 
     @cached_property
-    def kept(self) -> dict[str, dict[str, Any]]:
-        """config_hash -> hashes of the runs that the kept ledger of these settings has."""
+    def saved_runs(self) -> dict[str, dict[str, Any]]:
+        """config_hash -> hashes of the runs in the saved ledger of these settings."""
         places = self.places
         code = None if places.any_code else code_hash()
-        return read_kept(places.kept / self.root.name, code) if places.kept else {}
+        return read_saved_runs(places.saved / self.root.name, code) if places.saved else {}
 
-    def kept_run(self, experiment: Experiment) -> dict[str, Any] | None:
-        """What the kept ledger has of an experiment, if it is scored on all that it has to be."""
-        row = self.kept.get(digest(result_affecting(experiment))) if self.kept else None
+    def saved_run(self, experiment: Experiment) -> dict[str, Any] | None:
+        """Row of an experiment in the saved ledger, if it is scored on all unseen corpora."""
+        row = self.saved_runs.get(digest(result_affecting(experiment))) if self.saved_runs else None
         return row if row is not None and row["zero_shot"].keys() >= set(self.unseen(experiment)) else None
 
     @property
     def summary(self) -> str:
-        """How much of the grid there is with the available corpora."""
+        """How many cells the grid has with the available corpora."""
         names = ", ".join(map("_".join, self.combinations))
         return f"{len(self.cells)} of {self.size} cells with {', '.join(self.available)}: those of {names}"
 
     @property
     def arithmetic(self) -> str:
-        """How many trainings the grid is."""
+        """How many trainings the grid has."""
         cells, seeds = len(self.cells), len(self.seeds)
         try:
             folds = len(self.folds) or self.most_folds
@@ -141,11 +142,10 @@ class Grid:
 
     @cached_property
     def experiments(self) -> list[Experiment]:
-        """Seed by seed, in each all folds of a cell together.
+        """All experiments, by seed, cell and fold.
 
         Raises:
-            InputError: a fold that no corpus has, or a corpus whose folds are known after stage 1, which has not
-                run.
+            InputError: no corpus has a requested fold, or the folds of a corpus are unknown before stage 1.
         """
         if odd := set(self.folds).difference(range(1, self.most_folds + 1)):
             raise InputError(
@@ -160,47 +160,40 @@ class Grid:
 
     @property
     def trainings(self) -> list[Experiment]:
-        """One experiment for each combination and fold: those whose training utterances differ."""
-        found: dict[tuple[str, int], Experiment] = {}
+        """One experiment for each combination and fold, that is, for each set of training utterances."""
+        first: dict[tuple[str, int], Experiment] = {}
         for experiment in self.experiments:
-            found.setdefault((experiment.combination, experiment.fold), experiment)
-        return list(found.values())
+            first.setdefault((experiment.combination, experiment.fold), experiment)
+        return list(first.values())
 
     def folder(self, experiment: Experiment) -> Path:
         return self.root / experiment.folder
 
     def variables(self) -> dict[str, str]:
-        """Of each available corpus, the environment variable that names its folder: RAVDESS, or that of its base.
+        """Available corpus -> the environment variable with its folder: RAVDESS, or that of its base.
 
         Raises:
             InputError: one is not set.
         """
         candidates = {corpus: [name.upper() for name in line] for corpus, line in self.lines.items()}
-        found = {c: next((n for n in names if os.environ.get(n)), "") for c, names in candidates.items()}
-        missing = [corpus for corpus, name in found.items() if not name]
-        if missing:
-            rest = ",".join(corpus for corpus, name in found.items() if name)
-            variables = ", ".join(dict.fromkeys(candidates[corpus][-1] for corpus in missing))
-            raise InputError(
-                f"{variables} not set",
-                ", ".join(missing),
-                (
-                    "write the folders in db.sh, or go on without these corpora, by --only "
-                    f"{rest or 'and those that you have'}"
-                ),
-            )
-        return found
+        variables = {c: next((n for n in names if os.environ.get(n)), "") for c, names in candidates.items()}
+        if missing := [corpus for corpus, name in variables.items() if not name]:
+            rest = ",".join(corpus for corpus, name in variables.items() if name) or "and those that you have"
+            unset = ", ".join(dict.fromkeys(candidates[corpus][-1] for corpus in missing))
+            fix = f"write the folders in db.sh, or go on without these corpora, by --only {rest}"
+            raise InputError(f"{unset} not set", ", ".join(missing), fix)
+        return variables
 
     def unseen(self, experiment: Experiment) -> list[str]:
-        """The corpora for zero-shot scoring: available, with test speakers and labels of their own, and no
-        reading of one that the experiment trains on."""
+        """Corpora for zero-shot scoring: available, with test speakers and their own labels, and not derived from a
+        corpus of the training."""
         split, fold = experiment.split, experiment.fold
         known = {name for corpus in experiment.corpora for name in self.lines[corpus]}
         others = {corpus: p for corpus, p in self.protocols.items() if not known & set(self.lines[corpus])}
         return [c for c, p in others.items() if p.has_test(split, fold) and not p.keep and not p.shuffle_labels]
 
     def alone(self, experiment: Experiment, corpus: str) -> Experiment:
-        """What opens a corpus by itself, with the features and in the fold of an experiment, and without copies."""
+        """An experiment of one corpus, with the features and the fold of another and without augmented copies."""
         protocol = with_splits(self.protocols[corpus], self.places.data / corpus)
         fold = own_fold(experiment.fold, protocol.count_folds(experiment.split))
         augment = {**experiment.augment, "copies": 0}
@@ -212,10 +205,10 @@ class Grid:
 
     @cached_property
     def most_folds(self) -> int:
-        """Folds of every cell: those of the corpus with most among all combinations; others start again at their first.
+        """Number of folds of every cell: that of the corpus with most folds; other corpora start again at their first.
 
-        A cell whose own corpora have fewer has them all the same, so that it is scored on all test speakers of the
-        corpora that it has not seen.
+        A cell whose corpora have fewer folds also has this number, so that it is scored on all test speakers of its
+        unseen corpora.
         """
         split, numbers = self.settings.split, [1]
         for corpus in dict.fromkeys(chain(*self.combinations)):
@@ -241,9 +234,9 @@ def open_grid(
 
     Args:
         overrides: settings, such as "training.patience=3".
-        only: available corpora, and with each the readings of it that build on its protocol; none: all of the grid.
-        folds: from 1; none: all.
-        seeds: one at least.
+        only: available corpora; those that build on their protocols are available too; (): all of the grid.
+        folds: from 1; (): all.
+        seeds: at least one.
 
     Raises:
         InputError: a file or an argument that is wrong, or no cell remains.
@@ -267,8 +260,8 @@ def open_grid(
     tested = {corpus for corpus, protocol in protocols.items() if protocol.has_test(settings.split, 1)}
     lines = {corpus: _line(protocol, places.recipe) for corpus, protocol in protocols.items()}
     available = [corpus for corpus in corpora if set(only) & set(lines[corpus]) or not only]
-    there, size = _combinations(path, values, tested, available)
-    if not there:
+    sets, size = _combinations(path, values, tested, available)
+    if not sets:
         raise InputError(
             "no combination of these is in the grid or has test speakers",
             f"--only {','.join(available)}",
@@ -278,7 +271,7 @@ def open_grid(
     return Grid(
         settings,
         places,
-        [Cell(combination, *factor) for combination in there for factor in factors],
+        [Cell(combination, *factor) for combination in sets for factor in factors],
         size * len(factors),
         available,
         {corpus: protocols[corpus] for corpus in available},
@@ -289,7 +282,7 @@ def open_grid(
 
 
 def _line(protocol: Protocol, recipe: Path | None) -> list[str]:
-    """The name of a corpus, and of those that its protocol builds on."""
+    """The name of a corpus and the names of the protocols that it builds on."""
     names = [protocol.corpus]
     while protocol.base and protocol.base not in names:
         names.append(protocol.base)
@@ -300,7 +293,7 @@ def _line(protocol: Protocol, recipe: Path | None) -> list[str]:
 def _combinations(
     path: Path, values: Mapping[str, Any], tested: set[str], available: Sequence[str]
 ) -> tuple[list[tuple[str, ...]], int]:
-    """The sets of corpora that can be scored and are available, in the order of tables; how many there are in all."""
+    """The available sets of corpora that can be scored, in the order of tables; and the number of all sets."""
     corpora: list[str] = values["corpora"]
     asked = values["combinations"]
     if asked == "all":
@@ -308,14 +301,12 @@ def _combinations(
             raise InputError(
                 f"combinations: all of {len(available)} corpora are {2 ** len(available) - 1:,} sets",
                 path,
-                (
-                    f"choose {', '.join(SETS[1:])}, or {DRAWN} for sampled Shapley values, or list some, or give "
-                    f"--only with at most {MOST_OF_ALL} corpora"
-                ),
+                f"choose {', '.join(SETS[1:])}, or {DRAWN} for sampled Shapley values, or list some, or give "
+                f"--only with at most {MOST_OF_ALL} corpora",
             )
         sets = chain.from_iterable(combinations(available, size) for size in range(1, len(available) + 1))
         size = 2 ** len(corpora) - 2 ** len(set(corpora) - tested)
-        return [found for found in sets if tested & set(found)], size
+        return [corpora for corpora in sets if tested & set(corpora)], size
     if isinstance(asked, dict):
         return _drawn(available, tested, asked), len(_drawn(corpora, tested, asked))
     every = listed(asked, corpora)
@@ -334,7 +325,7 @@ def _combinations(
 
 
 def listed(asked: str | Sequence[Sequence[str]], corpora: Sequence[str]) -> list[tuple[str, ...]]:
-    """The sets of a grid that neither has all of them nor draws them.
+    """The sets of corpora of a grid that has neither all of them nor draws them.
 
     Args:
         asked: a value of `combinations`: singles, pairs, leave_one_out, or lists.
@@ -347,18 +338,18 @@ def listed(asked: str | Sequence[Sequence[str]], corpora: Sequence[str]) -> list
 
 
 def _drawn(corpora: Sequence[str], tested: set[str], asked: Mapping[str, int]) -> list[tuple[str, ...]]:
-    """The sets that have each tested corpus and a prefix of one of its permutations, small ones first."""
+    """Each tested corpus with each prefix of its permutations, smaller sets first."""
     targets = [corpus for corpus in corpora if corpus in tested]
-    found = {mix | {t} for t in targets for mix in prefixes(t, corpora, **asked)}
-    rows = sorted((len(mix), [i for i, corpus in enumerate(corpora) if corpus in mix]) for mix in found)
+    sets = {source_set | {t} for t in targets for source_set in prefixes(t, corpora, **asked)}
+    rows = sorted((len(s), [i for i, corpus in enumerate(corpora) if corpus in s]) for s in sets)
     return [tuple(corpora[i] for i in row) for _, row in rows]
 
 
 def prefixes(target: str, corpora: Sequence[str], permutations: int, seed: int = 0) -> set[frozenset[str]]:
     """All prefixes of drawn permutations of the source corpora of a target, from none to all.
 
-    They are the training mixes of a sampled Shapley value. Each target has permutations of its own, since those that
-    begin with another corpus hold this one from somewhere on alone. Without some corpora, the others keep their order.
+    They are the training sets of a sampled Shapley value. Each target has its own permutations, since a permutation of
+    all corpora would hold the target only from some position on. Without some corpora, the others keep their order.
 
     Args:
         target: a corpus that is tested.
@@ -366,15 +357,15 @@ def prefixes(target: str, corpora: Sequence[str], permutations: int, seed: int =
         permutations: how many are drawn.
         seed: of the draw.
     """
-    others, found = [corpus for corpus in corpora if corpus != target], set()
+    others, sets = [corpus for corpus in corpora if corpus != target], set()
     for number in range(permutations):
         order = sorted(others, key=lambda c: (derive_seed("permutation", seed, target, number, c), c))
-        found |= {frozenset(order[:size]) for size in range(len(order) + 1)}
-    return found
+        sets |= {frozenset(order[:size]) for size in range(len(order) + 1)}
+    return sets
 
 
 def read_grid_file(name: str, recipe: Path | None) -> tuple[Path, dict[str, Any]]:
-    """conf/grids/<name>.yaml, the recipe's own before the toolkit's: its path and KEYS, each of the right kind.
+    """Read and check conf/grids/<name>.yaml, the recipe's own before the toolkit's; returns its path and values.
 
     Args:
         name: of the grid.

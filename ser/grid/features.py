@@ -1,4 +1,4 @@
-"""Stages 2 and 3 for all experiments of a grid, in one process or in jobs: what they share is made once."""
+"""Stages 2 and 3 for all experiments of a grid, in one process or in jobs; shared data are computed once."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ser.grid.cells import Grid
 
 
 def prepare_grid(grid: Grid) -> str:
-    """Choose the copies of training utterances, by combination and fold, and make what all jobs need.
+    """Choose the augmented copies of training utterances by combination and fold, and prepare the jobs.
 
     Returns:
-        A table of the number of examples that each combination has of each training utterance.
+        A table of the number of examples of each training utterance, by combination.
     """
     places, batches = grid.places, grid.settings.batches
     trained = [c for c in grid.available if any(c in combination for combination in grid.combinations)]
@@ -40,36 +40,31 @@ def prepare_grid(grid: Grid) -> str:
             store.prepare()
     if not rows:
         return "augment.copies is 0: no copies"
-    table = [[name, *(found.get(corpus, "") for corpus in grid.available)] for name, found in rows.items()]
+    table = [[name, *(examples.get(corpus, "") for corpus in grid.available)] for name, examples in rows.items()]
     return tabulate(table, ["examples of each training utterance", *grid.available])
 
 
 def compute(grid: Grid, job: int, jobs: int) -> tuple[int, int]:
-    """Compute a job's share.
+    """Compute a job's share of the features.
 
     Returns:
-        Utterances and copies that were computed, and that were found done.
+        Number of utterances and copies that were computed, and that existed.
     """
-    computed = found = 0
+    computed = existing = 0
     for store in stores(grid):
         if not store.finished:
-            new, there = store.compute(job, jobs)
-            computed, found = computed + new, found + there
-    return computed, found
+            new, old = store.compute(job, jobs)
+            computed, existing = computed + new, existing + old
+    return computed, existing
 
 
 def finish(grid: Grid) -> int:
-    """Join the shares.
-
-    Returns:
-        The number of data dirs.
-    """
-    joined = 0
-    for store in stores(grid):
+    """Join the jobs' shares; returns the number of data dirs."""
+    joined = stores(grid)
+    for store in joined:
         store.finish()
         store.link()
-        joined += 1
-    return joined
+    return len(joined)
 
 
 def grid_statistics(grid: Grid, job: int, jobs: int) -> tuple[int, int]:
@@ -77,16 +72,16 @@ def grid_statistics(grid: Grid, job: int, jobs: int) -> tuple[int, int]:
 
     Args:
         job: this job, from 1.
-        jobs: their number.
+        jobs: number of jobs.
 
     Returns:
-        Of how many sets of data, and of how many of these not, for a reason that is reported; so do their experiments.
+        Number of data sets, and how many of them failed with a warning; their experiments will fail, too.
     """
     places, failed, trained = grid.places, 0, set(chain(*grid.combinations))
     folds = {e.fold: e for e in grid.trainings}
     alone = [(e, c) for e in folds.values() for c in grid.unseen(e) if c not in trained]
-    own = [*alone, *((e, "") for e in grid.trainings)][job - 1 :: jobs]
-    for experiment, corpus in progress(own, text="statistics", unit="training", show=job == 1):
+    share = [*alone, *((e, "") for e in grid.trainings)][job - 1 :: jobs]
+    for experiment, corpus in progress(share, text="statistics", unit="training", show=job == 1):
         try:
             if corpus:
                 experiment = grid.alone(experiment, corpus)
@@ -94,7 +89,7 @@ def grid_statistics(grid: Grid, job: int, jobs: int) -> tuple[int, int]:
         except InputError as error:
             failed += 1
             report(f"warning: {experiment.combination}, fold {experiment.fold}: {error}")
-    return len(own), failed
+    return len(share), failed
 
 
 def stores(grid: Grid) -> list[FeatureStore]:

@@ -1,4 +1,4 @@
-"""One process, many experiments: each trained, decoded and scored, also on the corpora that it has not seen."""
+"""Run experiments of a grid in one process: train, decode and score each, also zero-shot on unseen corpora."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from ser.grid.state import (
     DoneList,
     Failure,
     claimed,
+    find_problem,
     mark_failed,
     read_failure,
-    wrong_with,
-    zero_shot_found,
+    read_zero_shot_hashes,
 )
 from ser.scoring.decode import Decoder
 from ser.scoring.files import read_result, read_zero_shot
@@ -42,17 +42,18 @@ from ser.training.checkpoint import load_tensors
 from ser.training.engine import Interrupted
 
 log = logging.getLogger(__name__)
-# Seconds between two looks at experiments that other processes work on: at first, and after many in vain.
+# Seconds between two checks of experiments that other processes work on: at first, and after many checks.
 POLL, LONGEST_POLL = 1.0, 60.0
-# Combinations and folds whose data are kept open.
-OPEN = 16
+# Combinations and folds whose data stay open.
+MAX_OPEN = 16
 
 
 class Runner:
-    """Makes what is missing of a grid.
+    """Runs the missing experiments of a grid.
 
     Args:
-        run: names this run of the grid, in all its shards: what failed in it is not tried again in it.
+        grid: the grid.
+        run: name of this run of the grid, the same in all shards: experiments that failed in it are not repeated in it.
         job: this shard, from 1.
     """
 
@@ -64,20 +65,20 @@ class Runner:
         self._hashes: dict[tuple[str, str, int, bool], dict[str, str]] = {}
 
     def shard(self, jobs: int) -> list[Failure]:
-        """Take one experiment after another that is missing and in no other process's hands, until all are made.
+        """Run experiments that are missing and unclaimed, until all are done.
 
-        Shares are not fixed: a shard begins with its own part of the grid and goes on with whatever others have not
-        done, so that none is idle, and what a lost one leaves is picked up.
+        Shares are not fixed: a shard begins with its own part of the grid and goes on with what others have not done,
+        so that no shard is idle and the experiments of a lost shard are run, too.
 
         Returns:
-            What failed in this shard.
+            Failures in this shard.
 
         Raises:
             Interrupted: SIGTERM, SIGUSR1 or SIGINT came; a training has written its checkpoint.
         """
-        experiments = [e for e in self.grid.experiments if not self.is_kept(e)]
+        experiments = [e for e in self.grid.experiments if not self.is_saved(e)]
         todo = [e for k in range(jobs) for e in experiments[(self.job - 1 + k) % jobs :: jobs]]
-        # Its own part is verified; of the others' the list is enough, so that many jobs do not read all results each.
+        # Only its own part is verified; for the others the list is enough, so that not every job reads all results.
         own = {e.folder for e in experiments[self.job - 1 :: jobs]}
         failures = []
         with _signals(), progress(text="experiments", unit="exp", total=len(todo), show=self.job == 1) as bar:
@@ -89,9 +90,9 @@ class Runner:
                     if experiment.folder not in own and self.done.has(experiment.folder, self._stamp(experiment)):
                         bar.update()
                         continue
-                    with claimed(folder) as mine:
-                        failure = self.attempt(experiment) if mine else None
-                    if not mine:
+                    with claimed(folder) as is_claimed:
+                        failure = self.attempt(experiment) if is_claimed else None
+                    if not is_claimed:
                         taken.append(experiment)
                         continue
                     if failure is not None and failure.job == self.job:
@@ -103,18 +104,18 @@ class Runner:
         return failures
 
     def _stamp(self, experiment: Experiment) -> str:
-        """Of settings and data, also of the corpora for zero-shot scoring, and of the times of both results."""
+        """Digest of settings, data (also of corpora for zero-shot scoring), and modification times of both results."""
         try:
             times = [(self.grid.folder(experiment) / name).stat().st_mtime_ns for name in (RESULT, ZERO_SHOT)]
             unseen = {corpus: self.unseen_hashes(experiment, corpus) for corpus in self.grid.unseen(experiment)}
             return digest([times, self.hashes(experiment), unseen])
         except (InputError, OSError):
-            return ""  # of no experiment that is done; `attempt` meets what is wrong again, and records it
+            return ""  # not done; `attempt` meets the same problem, and records it
 
     def attempt(self, experiment: Experiment) -> Failure | None:
-        """Make an experiment whose lock is held, unless it failed in this run already.
+        """Run an experiment whose lock is held, unless it failed in this run already.
 
-        Whatever goes wrong is written down in its folder, and stops no other.
+        A failure is recorded in the folder of the experiment, and does not stop the others.
         """
         folder, name = self.grid.folder(experiment), experiment.folder
         failure = read_failure(folder)
@@ -129,7 +130,7 @@ class Runner:
                     self.make(experiment)
                 _log(f"{name}: done in {time.monotonic() - started:.0f} s")
             (folder / FAILED).unlink(missing_ok=True)
-            with suppress(InputError):  # on a full disk: what is not in the list is looked at
+            with suppress(InputError):  # on a full disk: an unlisted experiment is checked again
                 self.done.add(name, self._stamp(experiment))
             return None
         except Exception as error:
@@ -146,7 +147,7 @@ class Runner:
             return failure
 
     def make(self, experiment: Experiment) -> None:
-        """Stages 4 to 6, and zero-shot scoring; what is there already is kept.
+        """Stages 4 to 6, and zero-shot scoring; existing results are not recomputed.
 
         Raises:
             InputError: what is there is of other settings or data, or something cannot be read or written.
@@ -170,14 +171,14 @@ class Runner:
                 print(f"{path.stem}: {corpus} {scores_text(scores)}, n {scores['n']}")
 
     def is_done(self, experiment: Experiment) -> bool:
-        """Whether all results are there, whole, and of these settings and data."""
+        """Whether all results exist, are undamaged, and are of these settings and data."""
         folder = self.grid.folder(experiment)
-        scored = zero_shot_found(folder) if self._is_scored(experiment) else None
+        scored = read_zero_shot_hashes(folder) if self._is_scored(experiment) else None
         return self._is_scored_zero_shot(experiment, scored) and self._is_decoded(folder, scored or {})
 
-    def is_kept(self, experiment: Experiment) -> bool:
-        """Whether the kept ledger holds an experiment, of these settings and data."""
-        row = self.grid.kept_run(experiment)
+    def is_saved(self, experiment: Experiment) -> bool:
+        """Whether the saved ledger holds an experiment, of these settings and data."""
+        row = self.grid.saved_run(experiment)
         if row is None or any(row[key] != value for key, value in self.hashes(experiment).items()):
             return False
         return self._is_scored_zero_shot(experiment, row["zero_shot"])
@@ -193,8 +194,8 @@ class Runner:
         )
 
     def _is_decoded(self, folder: Path, scored: Mapping[str, Any]) -> bool:
-        """Whether the posteriors of all targets are there and whole, which the ledger reads."""
-        unseen = [corpus for corpus, found in scored.items() if isinstance(found, Mapping)]  # others were left out
+        """Whether the posteriors of all targets, which the ledger reads, exist and are undamaged."""
+        unseen = [corpus for corpus, hashes in scored.items() if isinstance(hashes, Mapping)]  # others were left out
         targets = {*read_result(folder / RESULT)["targets"], *unseen}
         try:
             return targets <= read_posteriors(folder, "test").corpora.keys()
@@ -203,16 +204,16 @@ class Runner:
 
     def _is_scored(self, experiment: Experiment) -> bool:
         folder = self.grid.folder(experiment)
-        if not is_scored(folder) or wrong_with(folder, experiment):
+        if not is_scored(folder) or find_problem(folder, experiment):
             return False
         result = read_result(folder / RESULT)
         return all(result[key] == value for key, value in self.hashes(experiment).items())
 
     def data(self, experiment: Experiment) -> Data:
-        """What an experiment reads."""
+        """Open the data of an experiment, or reuse open ones."""
         key = _key(experiment)
         if key not in self._opened:
-            if len(self._opened) >= OPEN:
+            if len(self._opened) >= MAX_OPEN:
                 del self._opened[next(iter(self._opened))]
             places = self.grid.places
             most = self.grid.most_folds
@@ -220,19 +221,19 @@ class Runner:
         return replace(self._opened[key], experiment=experiment)
 
     def hashes(self, experiment: Experiment) -> dict[str, str]:
-        """Of settings, data and split."""
+        """Hashes of settings, data and split."""
         key = _key(experiment)
         if key not in self._hashes:
             self._hashes[key] = target_hashes(self.data(experiment))
         return {**self._hashes[key], "config_hash": digest(result_affecting(experiment))}
 
     def unseen_hashes(self, experiment: Experiment, corpus: str) -> dict[str, str]:
-        """Of data and split of a corpus for zero-shot scoring."""
-        found = self.hashes(self.grid.alone(experiment, corpus))
-        return {key: value for key, value in found.items() if key != "config_hash"}
+        """Hashes of data and split of a corpus for zero-shot scoring."""
+        hashes = self.hashes(self.grid.alone(experiment, corpus))
+        return {key: value for key, value in hashes.items() if key != "config_hash"}
 
     def _others(self, data: Data) -> tuple[dict[str, Data], dict[str, str]]:
-        """The corpora for zero-shot scoring, and those that are none: their speakers are in the training, too."""
+        """Data of the corpora for zero-shot scoring, and why others are left out: they share data with the training."""
         experiment, others, left_out = data.experiment, {}, {}
         folds = [p.fold(experiment.split, experiment.fold) for p in data.protocols.values()]
         known = {speaker for fold in folds for part in PARTS for speaker in fold[part]}
@@ -254,7 +255,7 @@ class Runner:
 
 
 def train(data: Data, folder: Path) -> None:
-    """Stage 4, or nothing where the model is there.
+    """Run stage 4, unless the model exists.
 
     Raises:
         InputError: the model is of other settings or data.
@@ -279,7 +280,7 @@ def _key(experiment: Experiment) -> tuple[str, str, int, bool]:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """End at once on a signal that asks for it: whatever is being written is whole or absent."""
+    """Raise Interrupted on SIGTERM and SIGUSR1; files are always written completely or not at all."""
 
     def stop(number: int, frame: object) -> None:
         raise Interrupted(number)
@@ -294,7 +295,7 @@ def _signals() -> Iterator[None]:
 
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """Send what is printed to the end of a log."""
+    """Append everything that is printed to a log."""
     _append(path, f"# {time.strftime('%F %T %z')} on {platform.node()}, process {os.getpid()}\n")
     with path.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
         yield

@@ -1,4 +1,4 @@
-"""In what state an experiment is, from the files in its folder alone; no clock decides anything."""
+"""State of an experiment, determined by the files in its folder and never by times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HASHES = ("config_hash", "data_hash", "split_hash")
 
 
 class State(Enum):
-    """Of an experiment, in the order in which tables show them."""
+    """States of an experiment, in the order of tables."""
 
     DONE = "done"
     RUNNING = "running"
@@ -32,11 +32,12 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class RunStatus:
-    """What was found.
+    """State of an experiment.
 
     Attributes:
-        reason: of a failed one, one line.
-        log: of a failed one, its log.
+        state: the state.
+        reason: why it failed, in one line.
+        log: log of a failed experiment.
     """
 
     state: State
@@ -45,10 +46,10 @@ class RunStatus:
 
 
 def read_status(folder: Path, experiment: Experiment, unseen: Sequence[str]) -> RunStatus:
-    """Find the state of an experiment; one that was killed is missing, as one that never began.
+    """Read the state of an experiment. One that was killed is missing, like one that never began.
 
     Args:
-        unseen: corpora on which it is to be scored zero-shot.
+        unseen: corpora for zero-shot scoring.
     """
     if any(is_locked(folder / name) for name in (EXPERIMENT_LOCK, TRAINING_LOCK)):
         return RunStatus(State.RUNNING)
@@ -57,15 +58,19 @@ def read_status(folder: Path, experiment: Experiment, unseen: Sequence[str]) -> 
         return RunStatus(State.FAILED, failure.error, folder / failure.log)
     if not is_scored(folder) or not posteriors_path(folder, "test").is_file():
         return RunStatus(State.MISSING)
-    problem = wrong_with(folder, experiment)
+    problem = find_problem(folder, experiment)
     if problem:
         return RunStatus(State.FAILED, problem, folder / RESULT)
-    scored = zero_shot_found(folder)
+    scored = read_zero_shot_hashes(folder)
     return RunStatus(State.DONE if scored is not None and scored.keys() >= set(unseen) else State.MISSING)
 
 
-def wrong_with(folder: Path, experiment: Experiment) -> str:
-    """What is wrong with result.json; "" for nothing. It has to be whole, of this experiment and its training."""
+def find_problem(folder: Path, experiment: Experiment) -> str:
+    """Check that result.json is undamaged and of this experiment and its training.
+
+    Returns:
+        The problem; "" for none.
+    """
     path = folder / RESULT
     try:
         result, train = read_finished(folder, answers=True)
@@ -76,27 +81,27 @@ def wrong_with(folder: Path, experiment: Experiment) -> str:
     return f"{path}: {odd[0]}: not that of this folder; the next run makes it again" if odd else ""
 
 
-def zero_shot_found(folder: Path) -> dict[str, Any] | None:
-    """What zero_shot.json holds of this model: corpus -> hashes of the data that were scored, or why none were.
+def read_zero_shot_hashes(folder: Path) -> dict[str, Any] | None:
+    """Read from zero_shot.json: corpus -> hashes of the scored data, or the reason why it was left out.
 
     None where there is no such file, or it is of another model.
     """
     try:
-        found, train = read_zero_shot(folder / ZERO_SHOT, answers=True), read_train(folder)
-        same = all(found[key] == train[key] for key in HASHES)
-        return {**{c: found["target_hashes"][c] for c in found["targets"]}, **found["left_out"]} if same else None
+        scored, train = read_zero_shot(folder / ZERO_SHOT, answers=True), read_train(folder)
+        same = all(scored[key] == train[key] for key in HASHES)
+        return {**{c: scored["target_hashes"][c] for c in scored["targets"]}, **scored["left_out"]} if same else None
     except (InputError, LookupError, TypeError):
         return None
 
 
 class DoneList:
-    """Experiments that jobs of a grid have found done, in one file that all of them add to and read.
+    """List of finished experiments, in one file that all jobs of a grid append to and read.
 
-    A line is an experiment's folder and its stamp; the last one of an experiment counts. What is lost or garbled, as
-    where two machines write at once, costs a check of that experiment.
+    A line is an experiment's folder and its stamp; the last line of an experiment counts. After a lost or damaged line,
+    as when two machines write at once, the experiment is checked again.
 
     Args:
-        path: of the file; there may be none.
+        path: of the file, which need not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,11 +109,11 @@ class DoneList:
         self._stamps: dict[str, str] = {}
 
     def has(self, experiment: str, stamp: str) -> bool:
-        """Whether an experiment was found done as it is now; the file is read again where this is not known.
+        """Whether an experiment is listed with this stamp; the file is read again for unknown experiments.
 
         Args:
-            experiment: its folder, below that of the grid.
-            stamp: of its settings, data and files; "" of one that is not done.
+            experiment: its folder, relative to that of the grid.
+            stamp: digest of its settings, data and files; "" if it is not done.
         """
         if stamp and self._stamps.get(experiment) != stamp:
             with suppress(OSError):
@@ -117,14 +122,14 @@ class DoneList:
         return stamp != "" and self._stamps.get(experiment) == stamp
 
     def add(self, experiment: str, stamp: str) -> None:
-        """Add an experiment, unless it is there or not done.
+        """Add an experiment that is done, unless it is listed.
 
         Args:
-            experiment: as of `has`.
-            stamp: as of `has`.
+            experiment: as for `has`.
+            stamp: as for `has`.
 
         Raises:
-            InputError: the disk is full or the place cannot be written.
+            InputError: the file cannot be written.
         """
         if stamp and not self.has(experiment, stamp):
             append_text(self.path, f"{experiment}\t{stamp}\n")
@@ -135,9 +140,10 @@ class Failure:
     """Why an experiment failed.
 
     Attributes:
-        run: names the run of the grid, which does not try it again.
+        run: name of the run of the grid, which does not repeat the experiment.
         job: the shard, from 1.
-        log: its log, in the folder of the experiment.
+        error: message.
+        log: file name of the log in the folder of the experiment.
     """
 
     run: str
@@ -147,18 +153,18 @@ class Failure:
 
 
 def mark_failed(folder: Path, failure: Failure) -> None:
-    """Leave a marker."""
+    """Write a marker into the folder of a failed experiment."""
     write_json(folder / FAILED, asdict(failure))
 
 
 def read_failure(folder: Path) -> Failure | None:
-    """What `mark_failed` wrote; a damaged marker counts as one of another run."""
+    """Read the marker of `mark_failed`; a damaged one counts as that of another run."""
     path = folder / FAILED
     if not path.is_file():
         return None
     try:
-        found = read_json(path)
-        return Failure(str(found["run"]), int(found["job"]), str(found["error"]), str(found["log"]))
+        marker = read_json(path)
+        return Failure(str(marker["run"]), int(marker["job"]), str(marker["error"]), str(marker["log"]))
     except (InputError, LookupError, TypeError, ValueError):
         return Failure("", 0, f"{path}: not readable; the next run makes it again", FAILED)
 
@@ -173,10 +179,10 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[bool]:
-    """Hold the lock of an experiment; False where another process holds it, which is not waited for.
+    """Hold the lock of an experiment; yields False at once where another process holds it.
 
     Raises:
-        InputError: another process took the lock meanwhile, too: it holds on one machine alone.
+        InputError: another process took the lock at the same time: locks hold only within one machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder / EXPERIMENT_LOCK) as file:
@@ -195,8 +201,6 @@ def claimed(folder: Path) -> Iterator[bool]:
                 f"taken by another process ({other.strip()}) while {holder.strip()} held it: locks of "
                 "this file system hold on one machine alone",
                 folder / EXPERIMENT_LOCK,
-                (
-                    "mount it with locks (NFS: without nolock and local_lock; Lustre: with flock, not "
-                    "localflock), or run all jobs on one machine"
-                ),
+                "mount it with locks (NFS: without nolock and local_lock; Lustre: with flock, not localflock), or run "
+                "all jobs on one machine",
             )

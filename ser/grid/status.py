@@ -1,4 +1,4 @@
-"""What of a grid is done: as text, and as a picture."""
+"""Status of a grid, as text and as a picture."""
 
 from __future__ import annotations
 
@@ -19,56 +19,56 @@ COLOURS = {State.DONE: "#009E73", State.RUNNING: "#56B4E9", State.FAILED: "#D55E
 
 @dataclass(frozen=True)
 class Status:
-    """Every experiment of a grid and its state."""
+    """All experiments of a grid with their states."""
 
     grid: Grid
-    found: list[tuple[Experiment, RunStatus]]
+    experiments: list[tuple[Experiment, RunStatus]]
 
     @property
     def counts(self) -> dict[str, Counter[State]]:
-        """By combination."""
+        """Combination -> number of experiments in each state."""
         counts: dict[str, Counter[State]] = {}
-        for experiment, found in self.found:
-            counts.setdefault(experiment.combination, Counter())[found.state] += 1
+        for experiment, run in self.experiments:
+            counts.setdefault(experiment.combination, Counter())[run.state] += 1
         return counts
 
     @property
     def complete(self) -> bool:
-        return all(found.state is State.DONE for _, found in self.found)
+        return all(run.state is State.DONE for _, run in self.experiments)
 
     @property
     def failed(self) -> list[tuple[Experiment, RunStatus]]:
-        return [(e, found) for e, found in self.found if found.state is State.FAILED]
+        return [(e, run) for e, run in self.experiments if run.state is State.FAILED]
 
 
 def read_grid_status(grid: Grid) -> Status:
-    """Look at the folder of each experiment that the kept ledger lacks."""
+    """Read the state of each experiment from its folder, unless the saved ledger has it."""
     return Status(
         grid,
         [
-            (e, RunStatus(State.DONE) if grid.kept_run(e) else read_status(grid.folder(e), e, grid.unseen(e)))
+            (e, RunStatus(State.DONE) if grid.saved_run(e) else read_status(grid.folder(e), e, grid.unseen(e)))
             for e in grid.experiments
         ],
     )
 
 
 def text_of(status: Status) -> str:
-    """Counts by combination, what runs, and what failed, with its reason and log."""
+    """Counts by combination, running experiments, and failed ones with reason and log."""
     from tabulate import tabulate
 
     total: Counter[State] = sum(status.counts.values(), Counter())
     rows = [[name, *(c[state] for state in State), c.total()] for name, c in [*status.counts.items(), ("all", total)]]
     lines = [tabulate(rows, ["combination", *(state.value for state in State), "all"])]
-    lines += [f"running: {e.folder}" for e, found in status.found if found.state is State.RUNNING]
-    lines += [f"failed: {e.folder}: {found.reason}; log: {found.log}" for e, found in status.failed]
+    lines += [f"running: {e.folder}" for e, run in status.experiments if run.state is State.RUNNING]
+    lines += [f"failed: {e.folder}: {run.reason}; log: {run.log}" for e, run in status.failed]
     return "\n".join(lines)
 
 
 def draw_status(status: Status, path: Path) -> None:
-    """A row a combination, a column a configuration; each field has a column a fold and a row a seed.
+    """Draw a row for each combination and a column for each configuration, divided into seeds and folds.
 
     Raises:
-        InputError: an ending that is no picture's.
+        InputError: unknown file type.
     """
     check_picture(path)
     from matplotlib.colors import ListedColormap
@@ -77,18 +77,18 @@ def draw_status(status: Status, path: Path) -> None:
 
     grid, states = status.grid, list(State)
     names = list(status.counts)
-    cells = list(dict.fromkeys(_configuration(cell.task, cell.temporal, cell.pooling) for cell in grid.cells))
-    folds = sorted({e.fold for e, _ in status.found})
+    cells = list(dict.fromkeys(f"{cell.task} {cell.temporal} {cell.pooling}" for cell in grid.cells))
+    folds = sorted({e.fold for e, _ in status.experiments})
     high, wide = len(grid.seeds), len(folds)
     image = np.full((len(names) * high, len(cells) * wide), np.nan)
     done: Counter[tuple[int, int]] = Counter()
     sums: Counter[tuple[int, int]] = Counter()
-    for e, found in status.found:
-        row, column = names.index(e.combination), cells.index(_configuration(e.task, e.temporal, e.pooling))
-        place = row * high + grid.seeds.index(e.seed), column * wide + folds.index(e.fold)
-        image[place] = states.index(found.state)
+    for e, run in status.experiments:
+        row, column = names.index(e.combination), cells.index(f"{e.task} {e.temporal} {e.pooling}")
+        pixel = row * high + grid.seeds.index(e.seed), column * wide + folds.index(e.fold)
+        image[pixel] = states.index(run.state)
         sums[row, column] += 1
-        done[row, column] += found.state is State.DONE
+        done[row, column] += run.state is State.DONE
     figure = Figure(figsize=(4 + 0.75 * len(cells), 2.2 + 0.36 * len(names)), layout="constrained")
     axes = figure.subplots()
     colours = ListedColormap([COLOURS[state] for state in states])
@@ -109,11 +109,7 @@ def draw_status(status: Status, path: Path) -> None:
     axes.set_title(
         f"{grid.root.name}: experiments that are done, of all folds and seeds", loc="left", fontsize="medium"
     )
-    counts = Counter(found.state for _, found in status.found)
+    counts = Counter(run.state for _, run in status.experiments)
     labels = [Patch(facecolor=COLOURS[s], edgecolor="black", label=f"{s.value} {counts[s]}") for s in states]
     figure.legend(handles=labels, loc="outside lower left", ncols=len(states), frameon=False)
     save_picture(figure, path)
-
-
-def _configuration(*names: str) -> str:
-    return " ".join(names)

@@ -1,4 +1,4 @@
-"""Several worker processes of one job, which share its device."""
+"""Run several worker processes of one job, which share its device."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 def run_workers(commands: Mapping[Path, Sequence[str]]) -> int:
-    """Run commands side by side to their ends; a signal that comes meanwhile goes to all of them.
+    """Run commands in parallel and wait for all; signals are forwarded to all of them.
 
-    A worker that dies stops no other. Each has a session of its own, so that a signal to a whole process group reaches
-    it once, through this process; where this process is killed, it gets SIGTERM.
+    A worker that dies does not stop the others. Each has its own session, so that a signal to a whole process group
+    reaches it once, through this process. It gets SIGTERM if this process is killed.
 
     Args:
-        commands: log, which is added to -> command.
+        commands: log, which is appended to -> command.
 
     Returns:
-        75 (130 after Ctrl-C) where a signal ended one, else 1 where one failed or died, else 0.
+        75 (130 after Ctrl-C) if a signal ended a worker, else 1 if one failed or died, else 0.
     """
     received: list[int] = []
     workers: list[subprocess.Popen[bytes]] = []

@@ -295,7 +295,7 @@ def _metrics(members: Sequence[_Member], model: Model) -> dict[str, Any]:
     if len(members) > 1:
         test, decoded = {}, [read_posteriors(m.folder, result["part"]) for m in members]
         for corpus, part in data.parts(result["part"]).items():
-            posteriors = np.stack([d.of(corpus, part.ids, part.classes) for d in decoded]).mean(0, np.float64)
+            posteriors = np.stack([d.array(corpus, part.ids, part.classes) for d in decoded]).mean(0, np.float64)
             test[corpus] = score_part(part, posteriors.argmax(1), posteriors)
         valid, pairs = {}, model.network.head_adapter_pairs()
         for corpus, part in data.parts("valid").items():

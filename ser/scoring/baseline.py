@@ -1,4 +1,4 @@
-"""The SVM baseline of an experiment: fitted, its hypotheses scored, and a result.json beside those of the networks."""
+"""Fit and score the SVM baseline of an experiment, with a result.json as for networks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ser.common.run_folder import SVM as MODEL
 from ser.config.metrics import scores
 from ser.corpora.kaldi import read_table
 from ser.scoring.files import read_result
-from ser.scoring.result import describe_data, score_part, write_result
+from ser.scoring.result import describe_data, notes_of, score_part, write_result
 from ser.training import svm_baseline as svm
 from ser.training.checkpoint import save_tensors
 from ser.training.class_weights import class_weights
@@ -36,26 +36,28 @@ NOTES = {
 
 
 def baseline_folder(experiment_folder: Path, features: str, normalisation: str) -> Path:
-    """Where the baseline beside an experiment lies.
+    """Folder of the baseline of an experiment.
 
     Args:
         experiment_folder: exp/<combination>/<cell>/fold<k>_seed<s>.
         features: logmel, statistics or opensmile.
         normalisation: global, speaker or none.
     """
-    place = experiment_folder.resolve()
-    return place.parents[1] / f"svm_{features}_{normalisation}" / place.name
+    folder = experiment_folder.resolve()
+    return folder.parents[1] / f"svm_{features}_{normalisation}" / folder.name
 
 
 def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[dict[str, Any], bool]:
-    """Fit, decode and score, or find it done.
+    """Fit, decode and score the baseline, unless its result exists.
 
     Args:
         data: opened with the task "unified".
+        features: logmel, statistics or opensmile.
+        normalisation: global, speaker or none.
         folder: of the baseline, where svm.safetensors and, last, result.json with its answers go.
 
     Returns:
-        What result.json holds, and whether it was there already.
+        What result.json holds, and whether it existed already.
 
     Raises:
         InputError: the folder holds another baseline, or no corpus has validation or test speakers.
@@ -64,10 +66,10 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
     identity = identity_of(data, features, normalisation)
     path = folder / RESULT
     if path.is_file():
-        found = read_result(path)
-        if found.get("fingerprint") != identity["fingerprint"]:
+        existing = read_result(path)
+        if existing.get("fingerprint") != identity["fingerprint"]:
             raise InputError("of other settings or data", path, f"remove {folder}, or give another --exp folder")
-        return found, True
+        return existing, True
     data.check_confounded(normalisation)
     train, valid, test = (data.parts(name) for name in ("train", "valid", "test"))
     if not test:
@@ -85,7 +87,6 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
     result = {
         **identity,
         **_training(model, train),
-        "folds": {c: p.split_name(data.experiment.split, data.experiment.fold) for c, p in data.protocols.items()},
         "seconds": round(time.monotonic() - started, 2),
         "valid": {
             corpus: scores(confusion_matrix(truth, model.predict(values), classes))
@@ -94,10 +95,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         **_provenance(),
         "machine": {"device": "cpu", "precision": "float64", "threads": 1},
         "untrained_classes": data.untrained("test"),
-        "notes": sorted(
-            {*(p.note for p in data.protocols.values() if p.note), *NOTES.get(normalisation, ()), FITTED}
-            | set(data.warnings(normalisation))
-        ),
+        "notes": sorted({*notes_of(data, normalisation), *NOTES.get(normalisation, ()), FITTED}),
         **describe_data(data),
         "targets": targets,
     }
@@ -106,7 +104,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
 
 
 def identity_of(data: Data, features: str, normalisation: str) -> dict[str, Any]:
-    """What the result is of, under the keys that a network's has, and the fingerprint of all of it.
+    """Identity of the result, with the keys of a network's result, and its fingerprint.
 
     Args:
         data: prepared corpora of the experiment.
@@ -134,7 +132,7 @@ def identity_of(data: Data, features: str, normalisation: str) -> dict[str, Any]
 
 
 def _save(model: svm.Baseline, data: Data, features: str, normalisation: Any, path: Path, fingerprint: str) -> None:
-    """Write what `ser pack` needs: arrays, class names, and the settings as far as the SVM follows them."""
+    """Write what `ser pack` needs: arrays, class names, and the settings that apply to the SVM."""
     raw = replace(
         data.experiment.batches, normalisation=normalisation, trim_decibels=0.0, floor_decibels=0.0, frame_step=1
     )
@@ -152,7 +150,7 @@ def _save(model: svm.Baseline, data: Data, features: str, normalisation: Any, pa
 
 
 def _training(model: svm.Baseline, train: Mapping[str, Part]) -> dict[str, Any]:
-    """The values that train.json has of a network; a support vector machine has no epochs and no updates."""
+    """The values that a network has in train.json; a support vector machine has no epochs and no updates."""
     weights = class_weights(np.sum([part.class_counts for part in train.values()], axis=0))
     return {
         "chosen_epoch": 0,
@@ -172,7 +170,7 @@ def _samples(data: Data, parts: Mapping[str, Part], features: str, normalisation
 
 
 def _functionals(data: Data, part: Part, features: str, normalisation: str) -> np.ndarray:
-    """(utterances, functionals), by speaker where that is asked."""
+    """Functionals, (utterances, functionals), standardised by speaker where that is the normalisation."""
     if features == "logmel" and data.experiment.frontend.name != "log_stft":
         raise InputError(
             "summarises the log-STFT", "--features logmel", "give --features statistics with other front ends"
@@ -187,11 +185,11 @@ def _functionals(data: Data, part: Part, features: str, normalisation: str) -> n
 
 
 def _provenance() -> dict[str, Any]:
-    """As for a network, with the libraries that decide the baseline's numbers."""
-    found = provenance()
+    """Provenance as for a network, with the versions of the libraries that the baseline uses."""
+    record = provenance()
     for name in ("scikit-learn", "scipy", "opensmile"):
         try:
-            found["versions"][name] = version(name)
+            record["versions"][name] = version(name)
         except PackageNotFoundError:
-            found["versions"][name] = "absent"
-    return found
+            record["versions"][name] = "absent"
+    return record

@@ -1,4 +1,4 @@
-"""Whether a confidence holds: temperature scaling, calibration error, and the threshold for a wanted precision."""
+"""Calibration of confidence: temperature scaling, calibration error, and the threshold for a wanted precision."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Least and greatest temperature. A validation set that is all right has no best one, nor has one that is all wrong: the
-# sharper, or the flatter, the better.
+# Bounds of the temperature. Where all answers on validation are right, or all wrong, no temperature is the best: the
+# lower, or the higher, the likelier the targets.
 TEMPERATURES = (0.05, 20.0)
-# In place of a posterior of 0, whose logarithm there is not: the least that float32 holds to full precision.
+# Replaces a posterior of 0 in logarithms: the smallest normal number of float32.
 TINY = float(np.finfo(np.float32).tiny)
 BINS = 15
 
 
 def fit_temperature(posteriors: np.ndarray, targets: np.ndarray) -> float:
-    """The temperature T that makes the targets most likely (Guo et al. 2017, section 4.2).
+    """Fit the temperature T that maximises the likelihood of the targets (Guo et al. 2017, section 4.2).
 
-    Where all answers are right it is the least of TEMPERATURES, where all are wrong mostly the greatest, and 1 where
-    none is better than that: with one class, or posteriors that are all equal.
+    Where all answers are right it is the lower of TEMPERATURES, where all are wrong mostly the upper one. It is 1 where
+    no other temperature is better: with one class, or with equal posteriors.
 
     Args:
-        posteriors: (utterances, classes), rows that add up to 1, on material that is neither of training nor of test.
+        posteriors: (utterances, classes), rows that add up to 1, of data that are neither for training nor for test.
         targets: (utterances,), indices of classes.
 
     Raises:
@@ -39,8 +39,8 @@ def fit_temperature(posteriors: np.ndarray, targets: np.ndarray) -> float:
         return float(-_log_softmax(logs / np.exp(log_temperature))[rows, targets].mean())
 
     low, high = np.log(TEMPERATURES)
-    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
-    best = min((float(found.x), low, high), key=loss)
+    fitted = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
+    best = min((float(fitted.x), low, high), key=loss)
     return float(np.exp(best)) if loss(best) < loss(0) - 1e-12 else 1.0
 
 
@@ -61,7 +61,7 @@ def choose_temperature(posteriors: np.ndarray, targets: np.ndarray) -> tuple[flo
 
 
 def tempered(posteriors: np.ndarray, temperature: float) -> np.ndarray:
-    """Apply a temperature: rows p become softmax(log p / T). The order of the classes in a row stays.
+    """Apply a temperature: rows p become softmax(log p / T). The ranking of the classes does not change.
 
     Args:
         posteriors: (utterances, classes).
@@ -85,11 +85,12 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Bin:
-    """Utterances of about one confidence.
+    """Utterances of similar confidence.
 
     Attributes:
-        confidence: their mean; None where there are none.
-        accuracy: the share of them that is right; None where there are none.
+        count: number of utterances.
+        confidence: their mean confidence; None for an empty bin.
+        accuracy: their accuracy; None for an empty bin.
     """
 
     count: int
@@ -98,26 +99,27 @@ class Bin:
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> list[Bin]:
-    """The reliability diagram (Guo et al. 2017, section 2).
+    """Compute the reliability diagram (Guo et al. 2017, section 2).
 
-    Bins are of equal width, the m-th over ((m - 1) / bins, m / bins]; the first holds 0, too.
+    Bins are of equal width, the m-th over ((m - 1) / bins, m / bins]; the first also holds 0.
 
     Args:
-        confidence: (utterances,), posteriors of the classes answered.
-        right: bool, (utterances,).
+        confidence: (utterances,), posteriors of the hypotheses.
+        right: whether each hypothesis is right, bool, (utterances,).
+        bins: their number.
     """
-    found, numbers = [], _bin_numbers(confidence, bins)
+    diagram, numbers = [], _bin_numbers(confidence, bins)
     for inside in (numbers == number for number in range(bins)):
         count = int(inside.sum())
         means = (float(np.mean(confidence[inside])), float(np.mean(right[inside]))) if count else (None, None)
-        found.append(Bin(count, *means))
-    return found
+        diagram.append(Bin(count, *means))
+    return diagram
 
 
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
     """Mean over utterances of |accuracy - mean confidence| of their bin (Naeini et al. 2015).
 
-    With few utterances it is above 0 also where the confidence holds.
+    With few utterances it is above 0 even for calibrated confidence.
 
     Args:
         confidence: posterior of the most probable class, (utterances,).
@@ -134,31 +136,31 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: 
 
 
 def _bin_numbers(confidence: np.ndarray, bins: int) -> np.ndarray:
-    # An edge such as 0.6 belongs to the bin that ends there, whatever float32 made of it.
+    # An edge such as 0.6 belongs to the bin that ends there, also after rounding to float32.
     scaled = np.round(np.asarray(confidence, np.float64) * bins, 6)
     return np.clip(np.ceil(scaled).astype(np.int64) - 1, 0, bins - 1)
 
 
 def threshold_for(confidence: np.ndarray, right: np.ndarray, precision: float) -> tuple[float, float, float] | None:
-    """The lowest threshold from which on the answers reach a wanted precision, so that most are answered.
+    """Find the lowest confidence threshold that reaches a wanted precision, so that coverage is largest.
 
     Args:
-        confidence: (utterances,), on material that is neither of training nor of test.
+        confidence: (utterances,), of data that are neither for training nor for test.
         right: bool, (utterances,).
         precision: the wanted share of right answers among those given.
 
     Returns:
-        The threshold (an answer is given at that confidence or above), the share of utterances answered, and the
-        precision reached; None where no threshold reaches it.
+        The threshold (an answer is given at that confidence or above), the coverage (share of utterances answered),
+        and the precision reached; None where no threshold reaches it.
     """
     confidence, right = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
     order = np.argsort(-confidence, kind="stable")
     confidence, right = confidence[order], right[order]
     reached = np.cumsum(right) / np.arange(1, len(right) + 1)
-    # Utterances of equal confidence are answered together, or none of them is.
+    # A threshold answers all utterances of equal confidence or none of them.
     last = np.append(confidence[1:] < confidence[:-1], True)[: len(right)]
-    fit = np.flatnonzero(last & (reached >= precision))
-    if not len(fit):
+    candidates = np.flatnonzero(last & (reached >= precision))
+    if not len(candidates):
         return None
-    at = int(fit[-1])
-    return float(confidence[at]), (at + 1) / len(right), float(reached[at])
+    lowest = int(candidates[-1])
+    return float(confidence[lowest]), (lowest + 1) / len(right), float(reached[lowest])

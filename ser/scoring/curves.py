@@ -1,4 +1,4 @@
-"""Curves of trainings, finished or running: losses and UA by epoch and corpus, as their epochs.jsonl has them."""
+"""Plot learning curves of finished and running trainings: losses and UA by epoch and corpus, from epochs.jsonl."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-# The colour-blind can distinguish them, too (Okabe and Ito, without their yellow).
+# Distinct for the colour-blind too (Okabe and Ito, without their yellow).
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#882255")
 OVERLAID = len(PALETTE)  # more trainings than that get panels of their own
 MOST = 100
@@ -29,14 +29,14 @@ LABELS = {"train_loss": "training loss", "valid_loss": "validation loss", "ua": 
 
 @dataclass(frozen=True)
 class Curves:
-    """What one training has written so far.
+    """Curves of one training, as far as it has come.
 
     Attributes:
         epochs: (epochs,).
         train_loss, valid_loss, ua: corpus -> (epochs,), NaN in an epoch that has none.
-        monitored: mean of the validation losses of the corpora, by which the best epoch is found, (epochs,).
-        best_epoch: that of the best checkpoint; of a running training, the best so far.
-        classes: corpus -> number of classes; empty while it runs.
+        monitored: mean of the validation losses of the corpora, which selects the best epoch, (epochs,).
+        best_epoch: epoch of the best checkpoint; in a running training, the best so far.
+        classes: corpus -> number of classes; empty while the training runs.
     """
 
     epochs: np.ndarray
@@ -56,10 +56,11 @@ class Curves:
 
 
 def curves_of(rows: Sequence[Mapping[str, Any]], train: Mapping[str, Any] | None = None) -> Curves:
-    """The series of the rows of an epochs.jsonl.
+    """Make curves of the rows of an epochs.jsonl.
 
     Args:
-        train: what train.json holds; one of another number of epochs is of an earlier training.
+        rows: one for each epoch.
+        train: train.json; with another number of epochs it is of an earlier training.
     """
 
     def series(values: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
@@ -76,7 +77,7 @@ def curves_of(rows: Sequence[Mapping[str, Any]], train: Mapping[str, Any] | None
         monitored=np.array([row["valid_loss"] for row in rows]),
         best_epoch=train["chosen_epoch"] if train else rows[-1]["best_epoch"],
         done=train is not None,
-        # a unified head has also classes that the corpus has not, which its UA does not count
+        # a unified head also has classes that the corpus lacks, which do not count in its UA
         classes={c: int(np.count_nonzero(counts)) for c, counts in train["class_counts"].items()} if train else {},
     )
 
@@ -112,7 +113,7 @@ def plot_curves(folders: Sequence[Path], path: Path) -> None:
 
 
 def _names(folders: Sequence[Path]) -> tuple[str, list[str]]:
-    """What trainings have in common, of exp/<combination>/<cell>/<run>, and the rest of the path of each."""
+    """The common part of the paths exp/<combination>/<cell>/<run> of trainings, and the rest of each path."""
     paths = [folder.resolve() for folder in folders]
     common = Path(os.path.commonpath(paths))
     rests = [path.relative_to(common) for path in paths]
@@ -121,7 +122,7 @@ def _names(folders: Sequence[Path]) -> tuple[str, list[str]]:
 
 
 def draw_curves(title: str, trainings: Mapping[str, Curves]) -> Figure:
-    """A figure of trainings by name: one alone or many in panels of their own, a few laid over one another.
+    """Draw trainings: one or many in their own panels, a few overlaid.
 
     Args:
         title: of the figure.
@@ -140,7 +141,7 @@ def draw_curves(title: str, trainings: Mapping[str, Curves]) -> Figure:
 
 
 def _side_by_side(figure: Figure, trainings: Mapping[str, Curves], corpora: Sequence[str]) -> None:
-    """A panel of losses and one of UA for each training, of equal scales, one colour a corpus."""
+    """A panel of losses and one of UA for each training, with equal scales and one colour for each corpus."""
     from matplotlib.lines import Line2D
 
     alone = len(trainings) == 1
@@ -180,21 +181,21 @@ def _side_by_side(figure: Figure, trainings: Mapping[str, Curves], corpora: Sequ
 
 
 def _overlay(figure: Figure, trainings: Mapping[str, Curves], corpora: Sequence[str]) -> None:
-    """A row of panels for each corpus: training loss, validation loss, UA; one colour a training."""
+    """A row of panels for each corpus: training loss, validation loss, UA; one colour for each training."""
     from matplotlib.lines import Line2D
 
     figure.set_size_inches(13, 3 * len(corpora) + 0.6 + 0.2 * len(trainings))
     grid = figure.subplots(len(corpora), 3, sharex=True, squeeze=False)
     colours = _colours(list(trainings))
     for row, corpus in zip(grid, corpora, strict=True):
-        for axes, what in zip(row, LABELS, strict=True):
+        for axes, (series, label) in zip(row, LABELS.items(), strict=True):
             for name, curves in trainings.items():
-                if corpus in getattr(curves, what):
-                    values = getattr(curves, what)[corpus]
-                    _line(axes, curves, values, colours[name], name, marked=what != "train_loss")
-                    if what == "ua":
+                values = getattr(curves, series)
+                if corpus in values:
+                    _line(axes, curves, values[corpus], colours[name], name, marked=series != "train_loss")
+                    if series == "ua":
                         _chance(axes, curves, [corpus])
-            _frame(axes, LABELS[what])
+            _frame(axes, label)
             axes.set_title(corpus, fontsize="small")
             axes.set_visible(bool(axes.lines))
     labels = {name: f"{name}: {curves.status}" for name, curves in trainings.items()}
@@ -209,24 +210,23 @@ def _line(
     """A curve, (epochs,), with a disc at the best checkpoint, or a ring at the best so far."""
     axes.plot(curves.epochs, values, style, color=colour, label=label, linewidth=1.3, marker=".", markersize=3)
     if marked:
-        here = curves.epochs == curves.best_epoch
-        look: dict[str, Any] = {"color": colour, "markersize": 5, "markerfacecolor": colour if curves.done else "white"}
-        axes.plot(curves.epochs[here], values[here], "o", label=f"best {label}", **look)
+        best, face = curves.epochs == curves.best_epoch, colour if curves.done else "white"
+        axes.plot(curves.epochs[best], values[best], "o", label=f"best {label}", color=colour, markersize=5, mfc=face)
 
 
 def _chance(axes: Axes, curves: Curves, corpora: Iterable[str]) -> None:
-    """A line at the UA of guessing, for each number of classes, once."""
+    """A line at the UA by chance, once for each number of classes."""
     drawn = {line.get_label() for line in axes.lines}
     for classes in sorted({curves.classes[c] for c in corpora if c in curves.classes and c in curves.ua}):
         label = f"chance, {classes} classes"
         if label not in drawn:
             axes.axhline(1 / classes, color="grey", linestyle=":", linewidth=1, label=label)
-            look: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": "x-small", "color": "grey"}
-            axes.text(0.99, 1 / classes, label, transform=axes.get_yaxis_transform(), **look)
+            style: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": "x-small", "color": "grey"}
+            axes.text(0.99, 1 / classes, label, transform=axes.get_yaxis_transform(), **style)
 
 
 def _frame(axes: Axes, label: str, lowest: bool = True) -> None:
-    """Axes, their labels, and a pale grid; the epochs stand below the lowest panels only."""
+    """Labels and a pale grid; only the lowest panels show the epochs."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_ylabel(label, fontsize="small")
@@ -251,7 +251,7 @@ def _colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def _legend(figure: Figure, handles: Sequence[Line2D], trainings: Mapping[str, Curves], most: int) -> None:
-    """A legend below the panels, in `most` columns or fewer, with the signs of best checkpoints."""
+    """A legend below the panels, in at most `most` columns, with the markers of best checkpoints."""
     from matplotlib.lines import Line2D
 
     signs = [

@@ -1,4 +1,4 @@
-"""Posteriors of a part as Kaldi archives."""
+"""Decode parts: posteriors of the trained network, as Kaldi archives."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class Decoder:
     """The trained network of an experiment.
 
     Args:
-        folder: the experiment's, with model.safetensors.
+        experiment: settings.
+        folder: of the experiment, with model.safetensors.
 
     Attributes:
-        model: digest of the model's file.
+        model: digest of model.safetensors.
     """
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
@@ -44,42 +45,42 @@ class Decoder:
         self.network.to(self.device)
 
     def decode(self, name: str, parts: Mapping[str, Part], unseen: Mapping[str, Data] | None = None) -> list[str]:
-        """Write the posteriors of parts, but for those that are there, whole, and of this model and these data.
+        """Write the posteriors of parts, except existing undamaged ones of this model and these data.
 
         Args:
             name: train, valid or test.
             parts: corpus -> its part of that name.
-            unseen: corpus -> its data, where the model knows nothing of them: it answers by the mean of its heads.
-                Where most speakers of the part have one class only, the statistics of the whole part stand in for those
-                of each speaker, which would take the class away.
+            unseen: corpus -> its data, for corpora that the model was not trained on: it answers by the mean of its
+                heads. Where most speakers of the part have one class only, normalisation uses the statistics of the
+                whole part in place of those of each speaker, which would remove the class.
 
         Returns:
-            A line on each part.
+            One line for each part.
         """
         lines, decoded = [], {}
-        there: Mapping[str, Mapping[str, Any]] = {}
+        existing: Mapping[str, Mapping[str, Any]] = {}
         with suppress(InputError):
-            there = read_posteriors(self.folder, name).corpora
+            existing = read_posteriors(self.folder, name).corpora
         for corpus, part in parts.items():
-            mark: dict[str, Any] = {"model": self.model}
+            origin: dict[str, Any] = {"model": self.model}
             config = self.experiment.batches
             if unseen:
-                mark |= {"zero_shot": True, "data_hash": unseen[corpus].hashes()["data_hash"]}
+                origin |= {"zero_shot": True, "data_hash": unseen[corpus].hashes()["data_hash"]}
                 if part.confounded and config.normalisation == "speaker":
                     config = replace(config, normalisation="corpus")
-                    mark["normalisation"] = config.normalisation
-            place = f"{posteriors_path(self.folder, name)}: {corpus}"
-            if corpus in there and mark.items() <= there[corpus].items():
-                lines.append(f"{place}: done already")
+                    origin["normalisation"] = config.normalisation
+            label = f"{posteriors_path(self.folder, name)}: {corpus}"
+            if corpus in existing and origin.items() <= existing[corpus].items():
+                lines.append(f"{label}: done already")
                 continue
             dataset = UtteranceDataset(part, config)
             if unseen:
                 rows = mean_posteriors(self.network, dataset, self.device)
             else:
                 rows = np.exp(log_posteriors(self.network, dataset, self.network.head_of(corpus), self.device))
-            entry = cast(DecodedCorpus, {"classes": part.classes, "utterances": len(part), **mark})
+            entry = cast(DecodedCorpus, {"classes": part.classes, "utterances": len(part), **origin})
             decoded[corpus] = entry, zip(part.ids, rows, strict=True)
-            lines.append(f"{place}: {len(part)} utterances")
+            lines.append(f"{label}: {len(part)} utterances")
         if decoded:
             write_posteriors(self.folder, name, decoded)
         return lines
@@ -87,14 +88,14 @@ class Decoder:
     def decode_parts(self, data: Data, name: str) -> list[str]:
         """Decode the parts of that name of all corpora of the experiment.
 
-        With the test parts go the validation parts of these corpora, on which their confidence is calibrated.
+        With the test parts, the validation parts of these corpora are decoded for calibration.
 
         Args:
             data: prepared corpora of the experiment.
             name: train, valid or test.
 
         Returns:
-            A line on each part.
+            One line for each part.
 
         Raises:
             InputError: no corpus has such a part.
@@ -109,7 +110,7 @@ class Decoder:
 
 @torch.inference_mode()
 def mean_posteriors(network: SpeechEmotionNetwork, dataset: UtteranceDataset, device: torch.device) -> np.ndarray:
-    """Mean of the posteriors of all heads, for a corpus that has no head of its own.
+    """Mean of the posteriors of all heads, for a corpus without a head of its own.
 
     A head answers a class of the part by its own class of the same name, or not at all; rows add up to 1.
 
@@ -132,7 +133,6 @@ def mean_posteriors(network: SpeechEmotionNetwork, dataset: UtteranceDataset, de
     for crops in by_length(dataset.frames, BATCH_FRAMES):
         batch = collate(dataset, crops)
         pooled = network.embed(batch.features.to(device), batch.lengths.to(device))
-        result[batch.indices] = (
-            network.average(pooled, list(network.head_adapter_pairs().values()), classes).cpu().numpy()
-        )
+        mean = network.average(pooled, list(network.head_adapter_pairs().values()), classes)
+        result[batch.indices] = mean.cpu().numpy()
     return result

@@ -13,7 +13,7 @@ import numpy as np
 
 from ser.common import InputError, check_regular
 from ser.common.kinds import of_kind
-from ser.common.metrics import ConfusionMetric
+from ser.common.metrics import ConfusionMetric, confusion_matrix
 from ser.common.records import read_record
 from ser.common.run_folder import EPOCHS, RESULT, TRAIN, answers_path, is_trained
 from ser.config.metrics import metrics
@@ -21,7 +21,7 @@ from ser.scoring.posteriors import REDECODE
 
 RETRAIN = "remove the folder and run stages 4 to 6 again"
 RESCORE = "run stage 6 again"
-# Of the answers to a target.
+# Columns of result.tsv and zero_shot.tsv after the target.
 COLUMNS = ("utterance", "speaker", "truth", "hypothesis", "text_id")
 
 
@@ -34,7 +34,7 @@ class Hashes(TypedDict):
 
 
 class Scores(TypedDict):
-    """Fractions, of n utterances: those that every result has. Other metrics of the registry may be beside them."""
+    """Metrics that every result has, as fractions, and n utterances. Other metrics of the registry may be added."""
 
     wa: float
     ua: float
@@ -43,7 +43,7 @@ class Scores(TypedDict):
 
 
 class TargetScores(Scores):
-    """Confusion: row the truth, in the order of the classes."""
+    """Rows of the confusion matrix are the truth, in the order of the classes."""
 
     classes: list[str]
     confusion: list[list[int]]
@@ -102,7 +102,7 @@ class Counts(TypedDict):
 
 
 class Calibration(TypedDict):
-    """How far the confidence on a target holds."""
+    """Calibration of the confidence on a target."""
 
     temperature: float
     rejected_temperature: NotRequired[float]  # fitted, and not applied, since it makes the validation ECE worse
@@ -113,7 +113,7 @@ class Calibration(TypedDict):
 
 
 class Identity(TypedDict):
-    """Which experiment it is."""
+    """The experiment that a result is of."""
 
     combination: str
     corpora: list[str]
@@ -154,35 +154,37 @@ def folders_with(name: str, roots: Iterable[Path], missing: str) -> list[Path]:
     """The folders at any depth that hold a file, each once, in the order of their paths.
 
     Args:
-        name: of the file, a pattern.
-        missing: the error about a root that has none.
+        name: pattern of the file's name.
+        roots: folders to search.
+        missing: error message for a root without such a file.
 
     Raises:
         InputError: one of the roots has none.
     """
-    found: list[Path] = []
+    folders: dict[Path, Path] = {}
     for root in roots:
         below = sorted(path.parent for path in root.rglob(name))
         if not below:
             raise InputError(missing, root)
-        found += below
-    return list({path.resolve(): path for path in found}.values())
+        folders |= {folder.resolve(): folder for folder in below}
+    return list(folders.values())
 
 
 def read_train(folder: Path, files: Iterable[str] = ()) -> dict[str, Any]:
-    """What train.json of an experiment holds.
+    """Read train.json of an experiment.
 
     Args:
-        files: of model.safetensors and epochs.jsonl, those that are about to be read.
+        folder: of the experiment.
+        files: names (model.safetensors, epochs.jsonl) that are about to be read, which are checked.
 
     Raises:
-        InputError: here and below: absent, of another kind, or not as it was written.
+        InputError: a file is absent, of another kind, or not as it was written; so for all readers below.
     """
     return read_record(folder / TRAIN, Train, RETRAIN, files)
 
 
 def read_epochs(folder: Path) -> list[dict[str, Any]]:
-    """The rows of epochs.jsonl of an experiment."""
+    """Read the rows of epochs.jsonl of an experiment."""
     path, rows = folder / EPOCHS, []
     again = "copy the file again from where the training runs, or remove the line"
     check_regular(path, "run stage 4")
@@ -197,40 +199,39 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_result(path: Path, answers: bool = False) -> dict[str, Any]:
-    """What a result.json holds: each score follows from its confusion matrix.
+    """Read a result.json, each score of which must follow from its confusion matrix.
 
     Args:
-        answers: whether the answers to the targets are about to be read, which must be as recorded.
+        path: of the file.
+        answers: whether the answers to the targets are about to be read, which are then checked too.
     """
-    found = read_record(path, Result, RESCORE, None if answers else ())
-    if not found["corpora"] or not found["targets"]:
+    result = read_record(path, Result, RESCORE, None if answers else ())
+    if not result["corpora"] or not result["targets"]:
         raise InputError("names no corpora or no targets", path, RESCORE)
-    if not 0 <= found["chosen_epoch"] <= found["epochs"] or found["fold"] < 1:
+    if not 0 <= result["chosen_epoch"] <= result["epochs"] or result["fold"] < 1:
         raise InputError("chosen_epoch, epochs or fold is not the number of one", path, RESCORE)
-    _check(path, found)
-    return found
+    return _checked(path, result)
 
 
 def read_zero_shot(path: Path, answers: bool = False) -> dict[str, Any]:
-    """What a zero_shot.json holds, as of `read_result`; its targets may be none.
+    """Read a zero_shot.json as `read_result` does; it may have no targets.
 
     Args:
-        path: of a zero_shot.json.
-        answers: whether the files of answers that it is of are compared too.
+        path: of the file.
+        answers: as for `read_result`.
     """
-    found = read_record(path, ZeroShot, REDECODE, None if answers else ())
-    _check(path, found)
-    return found
+    return _checked(path, read_record(path, ZeroShot, REDECODE, None if answers else ()))
 
 
 def read_finished(folder: Path, answers: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What result.json and train.json of an experiment hold, which agree; of a baseline, the second is empty.
+    """Read result.json and train.json of an experiment, which must agree; a baseline has no train.json: {}.
 
     Args:
-        answers: as of `read_result`.
+        folder: of the experiment.
+        answers: as for `read_result`.
 
     Raises:
-        InputError: one is not whole, or they are of different trainings.
+        InputError: one is damaged, or they are of different trainings.
     """
     path = folder / RESULT
     result = read_result(path, answers)
@@ -243,7 +244,7 @@ def read_finished(folder: Path, answers: bool = False) -> tuple[dict[str, Any], 
 
 
 def read_answers(result: Path, corpus: str) -> list[list[str | None]]:
-    """Rows of COLUMNS of a target; the text id is None where the corpus has none.
+    """Read the rows of COLUMNS of a target; the text id is None where the corpus has none.
 
     Args:
         result: path of result.json or zero_shot.json.
@@ -272,40 +273,63 @@ def read_answers(result: Path, corpus: str) -> list[list[str | None]]:
     return list(rows.values())
 
 
-def _check(path: Path, found: Mapping[str, Any]) -> None:
+def read_scored_answers(result: Path, corpus: str, scored: Mapping[str, Any]) -> list[list[str | None]]:
+    """Read the answers as `read_answers` does, and check that they have the confusion matrix of the scores.
+
+    Args:
+        result: path of result.json or zero_shot.json.
+        corpus: the target.
+        scored: its scores.
+
+    Raises:
+        InputError: as `read_answers`, or the confusion matrix is another one.
+    """
+    rows, where, name = read_answers(result, corpus), f"{result}: {corpus}", answers_path(result).name
+    index = {name: i for i, name in enumerate(scored["classes"])}
+    if not {label for row in rows for label in row[2:4]} <= index.keys():
+        raise InputError(f"its classes are not those of {name}", where, REDECODE)
+    truth, hypothesis = (np.array([index[str(row[column])] for row in rows]) for column in (2, 3))
+    if confusion_matrix(truth, hypothesis, len(index)).tolist() != scored["confusion"]:
+        what = f"confusion does not follow from {name}: one of them was edited or is of another model"
+        raise InputError(what, where, REDECODE)
+    return rows
+
+
+def _checked(path: Path, result: dict[str, Any]) -> dict[str, Any]:
     try:
-        check_described(found)
-        for corpus, target in found["targets"].items():
+        check_described(result)
+        for corpus, target in result["targets"].items():
             _check_scores(corpus, target)
     except ValueError as error:
         raise InputError(str(error), path, RESCORE) from None
+    return result
 
 
-def check_described(found: Mapping[str, Any]) -> None:
-    """Whether folds, counts and protocols are of the same corpora.
+def check_described(described: Mapping[str, Any]) -> None:
+    """Check that folds, counts and protocols are of the same corpora.
 
     Raises:
         ValueError: naming the first that is not, or a fold that is not named as one.
     """
-    folds, counts = found["folds"], found["counts"]
+    folds, counts = described["folds"], described["counts"]
     for corpus, name in folds.items():
         if not re.search(r"_fold\d{1,9}$", name):
             raise ValueError(f"folds.{corpus} = {name!r}, expected <split>_fold<number>")
     for key, others in (("counts", folds), ("protocol_hash", counts)):
-        if missing := sorted(found[key].keys() - others.keys()):
+        if missing := sorted(described[key].keys() - others.keys()):
             raise ValueError(f"{missing[0]} is in {key} alone, expected folds, counts and protocol_hash of a corpus")
     for corpus, parts in counts.items():
         if not parts["train"].keys() == parts["valid"].keys() == parts["test"].keys():
             raise ValueError(f"counts.{corpus}: the parts have different classes")
 
 
-def _check_scores(corpus: str, found: Mapping[str, Any]) -> None:
-    """Whether scores are numbers, and those that follow from the confusion matrix are its own.
+def _check_scores(corpus: str, scores: Mapping[str, Any]) -> None:
+    """Check that scores are numbers and agree with the confusion matrix.
 
     Raises:
         ValueError: naming the first that is not.
     """
-    classes, confusion = found["classes"], found["confusion"]
+    classes, confusion = scores["classes"], scores["confusion"]
     if len({*classes}) < len(classes) or any(len(row) != len(classes) for row in [confusion, *confusion]):
         raise ValueError(f"targets.{corpus}: confusion has not a row and a column for each of different classes")
     counts = np.array(confusion, dtype=object)
@@ -314,10 +338,10 @@ def _check_scores(corpus: str, found: Mapping[str, Any]) -> None:
     counts = counts.astype(np.int64)
     expected: dict[str, float] = {"n": int(counts.sum())}
     for name, metric in metrics().items():
-        if name in found and isinstance(metric, ConfusionMetric):
+        if name in scores and isinstance(metric, ConfusionMetric):
             expected[name] = metric.of_confusion(counts)
-        elif name in found:
-            of_kind(float, found[name], f"targets.{corpus}.{name}")
+        elif name in scores:
+            of_kind(float, scores[name], f"targets.{corpus}.{name}")
     for name, value in expected.items():
-        if not math.isclose(of_kind(float, found[name], f"targets.{corpus}.{name}"), value, abs_tol=1e-9):
+        if not math.isclose(of_kind(float, scores[name], f"targets.{corpus}.{name}"), value, abs_tol=1e-9):
             raise ValueError(f"targets.{corpus}: {name} does not follow from confusion")

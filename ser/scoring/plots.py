@@ -1,4 +1,4 @@
-"""Pictures of a result."""
+"""Plots of a result: confusion matrix and reliability diagram."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FEWEST = 20  # utterances of a reliability bin that is drawn
 
 
 def plot_confusion(confusion: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
-    """Draw a confusion matrix: colour and text give the row's share, and the count.
+    """Draw a confusion matrix: colour and text show the share of the row, and the text also the count.
 
     Args:
         confusion: counts, (classes, classes), row the truth.
@@ -35,14 +35,8 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], title: str, pa
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="hypothesis", ylabel="truth", title=title)
     for (i, j), n in np.ndenumerate(confusion):
-        axes.text(
-            j,
-            i,
-            f"{share[i, j]:.0%}\n{n}",
-            ha="center",
-            va="center",
-            color=text_colour(to_hex(colours(share[i, j]))),
-        )
+        colour = text_colour(to_hex(colours(share[i, j])))
+        axes.text(j, i, f"{share[i, j]:.0%}\n{n}", ha="center", va="center", color=colour)
     save_picture(figure, path)
 
 
@@ -62,12 +56,11 @@ def plot_reliability(calibration: Mapping[str, Any], title: str, path: Path) -> 
     for (upper, lower), when in zip(axes.T, ("before", "after"), strict=True):
         bins = calibration["reliability"][when]
         width = 1 / len(bins)
-        there = [b for b in bins if b["count"] >= FEWEST]
+        shown = [b for b in bins if b["count"] >= FEWEST]
         upper.plot([0, 1], [0, 1], "--", color="grey")
-        upper.plot([b["confidence"] for b in there], [b["accuracy"] for b in there], "o-")
-        upper.set(
-            title=f"{when}: expected calibration error {calibration[f'ece_{when}']:.3f}", xlim=(0, 1), ylim=(0, 1)
-        )
+        upper.plot([b["confidence"] for b in shown], [b["accuracy"] for b in shown], "o-")
+        ece = calibration[f"ece_{when}"]
+        upper.set(title=f"{when}: expected calibration error {ece:.3f}", xlim=(0, 1), ylim=(0, 1))
         lower.bar([(i + 0.5) * width for i in range(len(bins))], [b["count"] for b in bins], 0.9 * width)
         lower.set(xlabel="confidence")
     axes[0, 0].set(ylabel=f"accuracy (bins of {FEWEST} or more)")

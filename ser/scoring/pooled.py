@@ -1,12 +1,11 @@
-"""Scores over all folds together, with intervals over speakers, who are what is drawn at random."""
+"""Scores over all folds together, with bootstrap intervals over speakers."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,20 @@ from ser.common.output import markdown, markdown_code, markdown_table
 from ser.common.run_folder import answers_path, result_path
 from ser.config import Experiment, ExperimentReader, differences
 from ser.config.metrics import columns, scores
-from ser.scoring.files import RESCORE, read_answers, read_result
+from ser.scoring.files import RESCORE, read_answers, read_result, read_scored_answers
 from ser.scoring.posteriors import Posteriors, read_posteriors
-from ser.scoring.results_table import budget_notes, result_paths, setting_columns, settings_of, varied_settings
+from ser.scoring.results_table import (
+    budget_notes,
+    result_paths,
+    setting_columns,
+    settings_of,
+    transductive_notes,
+    varied_settings,
+)
 
 RESAMPLES = 2000
 COVERAGE = 0.95
-HELD = 256  # archives of posteriors that are held while pools are read
+CACHED = 256  # archives of posteriors in memory while pools are read
 Interval = tuple[float, float]
 
 
@@ -35,13 +41,13 @@ class Pool:
     Attributes:
         cell: folder of the cell below exp/<combination>/.
         protocol: hash of the labels and the split of the target.
-        folds, seeds: those found; every seed has all of the folds.
-        speakers: in order; the second axis of `by_seed`.
+        folds, seeds: every seed has all of the folds.
+        speakers: second axis of `by_seed`, sorted.
         by_seed: confusion matrices, (seeds, speakers, classes, classes).
-        experiment: its settings; None for a baseline.
-        machines: devices and precisions that it was trained on and in, such as "cuda in bfloat16".
+        experiment: settings; None for a baseline.
+        machines: devices and precisions of the trainings, such as "cuda in bfloat16".
         code: revisions of the toolkit.
-        members: 1; of an ensemble, the number of its seeds.
+        members: number of seeds of an ensemble; 1 for any other row.
     """
 
     combination: str
@@ -83,7 +89,8 @@ def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
     """Pool every cell below some folders, in the order of their paths.
 
     Args:
-        ensembles: whether a network of several seeds is followed by the mean of their posteriors.
+        exp_dirs: roots of the experiments.
+        ensembles: whether each network of several seeds is followed by its ensemble, the mean of their posteriors.
 
     Raises:
         InputError: a folder without results, a seed that lacks folds which another has, or, for ensembles, posteriors
@@ -96,24 +103,24 @@ def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
             for target in result["targets"]:
                 key = (str(exp_dir), result["combination"], target, path.parents[1].name)
                 groups.setdefault(key, []).append((result, path.parent))
-    found, reader = [], ExperimentReader()
-    read = lru_cache(HELD)(read_posteriors)  # of all targets of a run together
+    pools, reader = [], ExperimentReader()
+    read = lru_cache(CACHED)(read_posteriors)  # an archive has all targets of a run
     for (_, _, target, cell), runs in groups.items():
         pool = _pool(target, cell, runs, reader)
-        found.append(pool)
+        pools.append(pool)
         if ensembles and len(pool.seeds) > 1 and not pool.is_baseline:  # a baseline has no posteriors
-            found.append(_ensemble(pool, runs, read))
-    if ensembles and all(pool.members == 1 for pool in found):
+            pools.append(_ensemble(pool, runs, read))
+    if ensembles and all(pool.members == 1 for pool in pools):
         raise InputError(
             f"no network below {', '.join(map(str, exp_dirs))} has several seeds", "--ensemble", "train more"
         )
-    return found
+    return pools
 
 
 def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], reader: ExperimentReader) -> Pool:
-    found = {(result["seed"], result["fold"]) for result, _ in runs}
-    seeds, folds = sorted({s for s, _ in found}), sorted({f for _, f in found})
-    if missing := [(s, f) for s in seeds for f in folds if (s, f) not in found]:
+    available = {(result["seed"], result["fold"]) for result, _ in runs}
+    seeds, folds = (sorted(set(numbers)) for numbers in zip(*available, strict=True))
+    if missing := [pair for pair in product(seeds, folds) if pair not in available]:
         seed, fold = missing[0]
         what = f"seed {seed} fold {fold} is missing, of which other seeds have it"
         fix = f"run it (--seed {seed} --fold {fold}), or remove the folders of seed {seed}"
@@ -122,34 +129,25 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
     index = {name: i for i, name in enumerate(classes)}
     sums: dict[str, np.ndarray] = {}  # by speaker
     for result, folder in runs:
-        path = result_path(folder, result["part"])
-        table, scored = answers_path(path), result["targets"][target]
-        counts: Counter[tuple[Any, Any]] = Counter()
-        for utterance, speaker, truth, hypothesis, _ in read_answers(path, target):
-            if truth not in index or hypothesis not in index:
-                raise InputError(
-                    f"{utterance}: {truth} or {hypothesis} is none of {', '.join(classes)}", table, RESCORE
-                )
-            own = sums.setdefault(str(speaker), np.zeros((len(seeds), len(classes), len(classes))))
-            own[seeds.index(result["seed"]), index[truth], index[hypothesis]] += 1
-            counts[truth, hypothesis] += 1
-        if counts != Counter(dict(zip(product(scored["classes"], repeat=2), chain(*scored["confusion"]), strict=True))):
-            raise InputError(f"not the answers that {path.name} has scores of", table, RESCORE)
-    first, experiment = runs[0][0], _settings(runs, reader)
-    speakers = sorted(sums)
-    hashes = {result["protocol_hash"][target] for result, _ in runs}
+        path, scored = result_path(folder, result["part"]), result["targets"][target]
+        if odd := sorted(set(scored["classes"]).symmetric_difference(classes)):
+            raise InputError(f"{target}: {odd[0]} is a class of only some runs of this cell", path, RESCORE)
+        for _, speaker, truth, hypothesis, _ in read_scored_answers(path, target, scored):
+            confusions = sums.setdefault(str(speaker), np.zeros((len(seeds), len(classes), len(classes))))
+            confusions[seeds.index(result["seed"]), index[str(truth)], index[str(hypothesis)]] += 1
+    first, speakers = runs[0][0], sorted(sums)
     return Pool(
         first["combination"],
         target,
         first["preset"],
-        ", ".join(sorted(hashes)),
+        ", ".join(sorted({result["protocol_hash"][target] for result, _ in runs})),
         cell,
         first["normalisation"],
         folds,
         seeds,
         speakers,
         np.stack([sums[s] for s in speakers], axis=1),
-        experiment,
+        _settings(runs, reader),
         frozenset("{device} in {precision}".format(**result["machine"]) for result, _ in runs),
         frozenset(result["git_revision"] for result, _ in runs),
     )
@@ -164,8 +162,8 @@ def _settings(runs: Sequence[tuple[dict[str, Any], Path]], reader: ExperimentRea
     first = settings_of(runs[0][1], reader)
     for _, folder in runs[1:]:
         other = settings_of(folder, reader)
-        found = differences(first, other) if first and other else {}
-        changed = [f"{key}: {a} there, {b} here" for key, (a, b) in found.items() if key not in ("fold", "seed")]
+        values = differences(first, other) if first and other else {}
+        changed = [f"{key}: {a} there, {b} here" for key, (a, b) in values.items() if key not in ("fold", "seed")]
         if changed:
             raise InputError(
                 f"of other settings than {runs[0][1].name} ({'; '.join(changed)})",
@@ -186,21 +184,20 @@ def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]], read: Cal
         for result, folder in runs:
             if result["fold"] != fold:
                 continue
-            part = result["part"]
-            path = result_path(folder, part)
+            path = result_path(folder, result["part"])
             table, rows = answers_path(path), read_answers(path, pool.target)
-            posteriors = read(folder, part).of(pool.target, [str(row[0]) for row in rows], classes)
-            own = {}
+            posteriors = read(folder, result["part"]).array(pool.target, [str(row[0]) for row in rows], classes)
+            labels = {}
             for (utterance, speaker, label, hypothesis, _), values in zip(rows, posteriors, strict=True):
                 key = str(utterance)
                 if classes[values.argmax()] != hypothesis:
                     raise InputError(f"{key}: {hypothesis} does not follow from its posteriors", table, RESCORE)
-                own[key] = speakers[str(speaker)], classes.index(str(label))
+                labels[key] = speakers[str(speaker)], classes.index(str(label))
                 sums[key] = sums.get(key, 0.0) + values.astype(np.float64)
-            if truth and own != truth:
-                odd = min(key for key in own.keys() | truth.keys() if own.get(key) != truth.get(key))
-                raise InputError(f"{odd}: another seed has it not, or of another truth", table, RESCORE)
-            truth = own
+            if truth and labels != truth:
+                different = min(key for key in labels.keys() | truth.keys() if labels.get(key) != truth.get(key))
+                raise InputError(f"{different}: another seed lacks it or has another truth", table, RESCORE)
+            truth = labels
         for key, (speaker_index, label_index) in truth.items():
             total[speaker_index, label_index, sums[key].argmax()] += 1
     return replace(pool, cell=f"{pool.cell}, mean of posteriors", by_seed=total[None], members=len(pool.seeds))
@@ -210,6 +207,7 @@ def ua_samples(pool: Pool, weights: np.ndarray) -> np.ndarray:
     """UA of resampled speakers, percent, (resamples,).
 
     Args:
+        pool: a cell.
         weights: how often each speaker was drawn, (resamples, speakers).
     """
     summed = np.einsum("bs,sij->bij", weights, pool.confusions)
@@ -219,7 +217,7 @@ def ua_samples(pool: Pool, weights: np.ndarray) -> np.ndarray:
 
 
 def draws(speakers: int) -> np.ndarray:
-    """Speakers drawn with replacement, as counts, (RESAMPLES, speakers); the same for every cell, so that they pair."""
+    """Counts of speakers drawn with replacement, (RESAMPLES, speakers); the same draws for every cell."""
     rng = np.random.default_rng(0)
     return rng.multinomial(speakers, np.full(speakers, 1 / speakers), RESAMPLES).astype(np.float64)
 
@@ -281,7 +279,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         *_ensemble_notes(pools),
         *([f"Within noise of the first, for their interval holds 0: rows {', '.join(noise)}."] if noise else []),
         "No interval holds the noise of training: the UAs of the seeds of one row show it.",
-        "Normalisation by speaker uses all test utterances of the speaker, unlabelled (transductive).",
+        *transductive_notes(["speaker"]),
         *map(markdown, budget_notes(pool.experiment for pool in pools)),
         *([f"Networks were trained on {markdown(', '.join(machines))}."] if machines else []),
         f"Code: {markdown(', '.join(code))}. Printed by {markdown_code(command)}.",
@@ -291,16 +289,16 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
 
 def _chance_notes(pools: Sequence[Pool], intervals: Sequence[Interval]) -> list[str]:
     """Chance level, and the rows whose interval holds it."""
-    chances, collapsed = {}, []
+    chances, not_better = {}, []
     for number, (pool, (low, high)) in enumerate(zip(pools, intervals, strict=True), 1):
         confusion = pool.confusions.sum(0)
         chance = 100 / np.count_nonzero(confusion.sum(1))
         chances[pool.target] = f"{markdown(pool.target)} {chance:.1f} %"
         if low <= chance <= high or pool.ua < chance:
-            collapsed.append(f"{number}{' (one answer for all utterances)' if is_collapsed(confusion) else ''}")
+            not_better.append(f"{number}{' (one answer for all utterances)' if is_collapsed(confusion) else ''}")
     notes = [f"UA by chance: {', '.join(chances.values())}."]
     return notes + (
-        [f"No better than chance, collapsed or not trained: rows {', '.join(collapsed)}."] if collapsed else []
+        [f"No better than chance, collapsed or not trained: rows {', '.join(not_better)}."] if not_better else []
     )
 
 
@@ -310,18 +308,18 @@ def _ensemble_notes(pools: Sequence[Pool]) -> list[str]:
         return []
     after = [pool.members for pool in pools[1:]] + [1]  # an ensemble's row is the next
     without = [str(i) for i, pool in enumerate(pools, 1) if pool.members == after[i - 1] == 1]
-    found = "Mean of posteriors: the seeds of a fold answer together, as `ser pack` makes one model of them."
-    return [found, *([f"None of rows {', '.join(without)}, of one seed or without posteriors."] if without else [])]
+    ensemble = "Mean of posteriors: the seeds of a fold answer together, as `ser pack` makes one model of them."
+    return [ensemble, *([f"None of rows {', '.join(without)}, of one seed or without posteriors."] if without else [])]
 
 
 def _comparable(pool: Pool, other: Pool, same: bool = False) -> bool:
-    """Whether both are of the same utterances, and, if asked for, seen in the same way."""
-    alike = (pool.target, pool.speakers) == (other.target, other.speakers)
-    return alike and (not same or pool.normalisation == other.normalisation)
+    """Whether both have the same target and speakers and, where `same` is true, the same normalisation."""
+    same_target = (pool.target, pool.speakers) == (other.target, other.speakers)
+    return same_target and (not same or pool.normalisation == other.normalisation)
 
 
 def _difference(pool: Pool, other: Pool, weights: np.ndarray) -> tuple[float, float, float] | None:
-    """UA minus the other's, in points, with its interval; None to itself."""
+    """UA minus that of another cell, in points, with its interval; None where both are one cell."""
     if pool is other:
         return None
     return pool.ua - other.ua, *percentile_interval(ua_samples(pool, weights) - ua_samples(other, weights))

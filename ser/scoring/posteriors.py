@@ -1,6 +1,6 @@
-"""Posteriors of the decoded parts of an experiment: one Kaldi archive a part, whatever the number of its corpora.
+"""Posteriors of the decoded parts of an experiment: one Kaldi archive for each part, with all of its corpora.
 
-Keys are `<corpus>/<utterance>`, for ids are unique within a corpus alone, and no name of a corpus has a slash.
+Keys are `<corpus>/<utterance>`, since ids are unique only within a corpus, and no name of a corpus has a slash.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REDECODE = "run stages 5 and 6 again"
 
 
 class DecodedCorpus(TypedDict):
-    """What a corpus was decoded with; classes are those of its posteriors."""
+    """How a corpus was decoded; classes are those of its posteriors."""
 
     classes: list[str]
     utterances: int
@@ -34,7 +34,7 @@ class DecodedCorpus(TypedDict):
 
 
 class DecodedPart(TypedDict):
-    """An entry of decode.json, of a part; `sha256` is of its post.ark."""
+    """A part in decode.json; `sha256` is of its post.ark."""
 
     corpora: dict[str, DecodedCorpus]
     sha256: str
@@ -42,12 +42,12 @@ class DecodedPart(TypedDict):
 
 @dataclass(frozen=True)
 class Posteriors:
-    """Those of a part.
+    """Posteriors of a part.
 
     Attributes:
-        folder: the experiment's.
+        folder: of the experiment.
         part: train, valid or test.
-        corpora: corpus -> what it was decoded with.
+        corpora: corpus -> how it was decoded.
     """
 
     folder: Path
@@ -56,20 +56,20 @@ class Posteriors:
 
     @property
     def path(self) -> Path:
-        """Of the archive."""
+        """Path of the archive."""
         return posteriors_path(self.folder, self.part)
 
     @cached_property
     def rows(self) -> dict[str, dict[str, np.ndarray]]:
         """Corpus -> utterance -> posteriors, float32, (classes,), as they are in the archive."""
-        found: dict[str, dict[str, np.ndarray]] = {corpus: {} for corpus in self.corpora}
+        rows: dict[str, dict[str, np.ndarray]] = {corpus: {} for corpus in self.corpora}
         for key, row in read_archive(self.path).items():
             corpus, _, utterance = key.partition("/")
-            found.setdefault(corpus, {})[utterance] = row
-        return found
+            rows.setdefault(corpus, {})[utterance] = row
+        return rows
 
     def entry(self, corpus: str) -> DecodedCorpus:
-        """What a corpus was decoded with.
+        """How a corpus was decoded.
 
         Raises:
             InputError: it was not decoded.
@@ -78,12 +78,12 @@ class Posteriors:
             raise InputError(f"lacks the {self.part} part of {corpus}", self.folder / DECODE, REDECODE)
         return self.corpora[corpus]
 
-    def of(self, corpus: str, utterances: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    def array(self, corpus: str, utterances: Sequence[str], classes: Sequence[str]) -> np.ndarray:
         """Posteriors of a corpus.
 
         Args:
-            corpus: that was decoded.
-            utterances: all that there are, in the order wanted.
+            corpus: a decoded corpus.
+            utterances: all of its utterances, in the order of the rows.
             classes: of the posteriors.
 
         Returns:
@@ -94,43 +94,43 @@ class Posteriors:
         """
         if self.entry(corpus)["classes"] != list(classes):
             raise InputError(f"{corpus}: of other classes than {', '.join(classes)}", self.path, REDECODE)
-        found = self.rows[corpus]
-        if odd := sorted(found.keys() ^ set(utterances)):
+        rows = self.rows[corpus]
+        if odd := sorted(rows.keys() ^ set(utterances)):
             raise InputError(f"{odd[0]} is in only one of it and the {self.part} part", self.path, REDECODE)
-        if short := [key for key in utterances if found[key].shape != (len(classes),)]:
+        if short := [key for key in utterances if rows[key].shape != (len(classes),)]:
             raise InputError(f"{short[0]}: no posterior for each of {', '.join(classes)}", self.path, REDECODE)
-        return np.stack([found[key] for key in utterances])
+        return np.stack([rows[key] for key in utterances])
 
 
 def read_posteriors(folder: Path, part: str) -> Posteriors:
-    """What was decoded of a part, whose archive is as it was written.
+    """Read the posteriors of a part, whose archive must be as it was written.
 
     Args:
-        folder: the experiment's.
+        folder: of the experiment.
         part: train, valid or test.
 
     Raises:
         InputError: it was not decoded, or what is there has been changed since.
     """
-    path, found = folder / DECODE, _entries(folder).get(part)
-    if found is None:
+    path, decoded = folder / DECODE, _entries(folder).get(part)
+    if decoded is None:
         raise InputError(f"lacks the {part} part", path, REDECODE)
-    check_file(posteriors_path(folder, part), found["sha256"], REDECODE)
-    for corpus, entry in found["corpora"].items():
+    check_file(posteriors_path(folder, part), decoded["sha256"], REDECODE)
+    for corpus, entry in decoded["corpora"].items():
         if not entry["classes"] or len(set(entry["classes"])) < len(entry["classes"]):
             raise InputError(f"{corpus}: classes = {entry['classes']}, expected different names", path, REDECODE)
-    return Posteriors(folder, part, found["corpora"])
+    return Posteriors(folder, part, decoded["corpora"])
 
 
 def write_posteriors(
     folder: Path, part: str, decoded: Mapping[str, tuple[DecodedCorpus, Iterable[tuple[str, np.ndarray]]]]
 ) -> None:
-    """Put posteriors of corpora into the archive of a part, and, last, what they were decoded with into decode.json.
+    """Write posteriors of corpora into the archive of a part and, last, their entries into decode.json.
 
-    Other corpora of the part stay, unless they are damaged, so that they are decoded again.
+    Other corpora of the part stay, unless they are damaged; these have to be decoded again.
 
     Args:
-        folder: the experiment's.
+        folder: of the experiment.
         part: train, valid or test.
         decoded: corpus -> its entry; utterances and their posteriors, float32, (classes,).
     """

@@ -14,15 +14,7 @@ from ser.batches import Data, Part
 from ser.common import InputError, digest, write_text
 from ser.common.metrics import confusion_matrix
 from ser.common.records import write_record
-from ser.common.run_folder import (
-    CURVES,
-    MODEL,
-    ZERO_SHOT,
-    answers_path,
-    decode_folder,
-    posteriors_path,
-    result_path,
-)
+from ser.common.run_folder import CURVES, MODEL, ZERO_SHOT, answers_path, decode_folder, posteriors_path, result_path
 from ser.config import Experiment
 from ser.config.metrics import scores, scores_text
 from ser.corpora.describe import protocol_hash, read_prepared
@@ -74,28 +66,33 @@ def write_result(path: Path, result: Mapping[str, Any], answered: Sequence[tuple
     write_record(path, result, [table] if lines else [])
 
 
-def confusion_table(found: Mapping[str, Any]) -> str:
-    """Text: row the truth, column the hypothesis."""
-    rows = [[name, *row] for name, row in zip(found["classes"], found["confusion"], strict=True)]
-    return tabulate(rows, ["truth / hypothesis", *found["classes"]])
+def confusion_table(scored: Mapping[str, Any]) -> str:
+    """The confusion matrix of a target's scores as text: rows truth, columns hypothesis."""
+    rows = [[name, *row] for name, row in zip(scored["classes"], scored["confusion"], strict=True)]
+    return tabulate(rows, ["truth / hypothesis", *scored["classes"]])
 
 
 def describe_data(data: Data) -> dict[str, Any]:
-    """protocol_hash (corpus -> hash) and counts (corpus -> part -> class -> utterances) of the experiment's fold."""
+    """Describe the data of an experiment's fold.
+
+    Returns:
+        folds: corpus -> name of its fold; protocol_hash: corpus -> hash; counts: corpus -> part -> class -> utterances.
+    """
     split, fold = data.experiment.split, data.experiment.fold
     prepared = {corpus: read_prepared(data.data_root / corpus, split) for corpus in data.protocols}
     return {
+        "folds": {corpus: p.split_name(split, fold) for corpus, p in data.protocols.items()},
         "protocol_hash": {corpus: protocol_hash(p, split) for corpus, p in prepared.items()},
         "counts": {corpus: p.counts(split, own_fold(fold, len(p.splits[split]))) for corpus, p in prepared.items()},
     }
 
 
 def read_train(data: Data, folder: Path) -> dict[str, Any]:
-    """What train.json holds.
+    """Read train.json, which must be of these data.
 
     Args:
         data: prepared corpora of the experiment.
-        folder: the experiment's.
+        folder: of the experiment.
 
     Raises:
         InputError: the training was of other settings, data or split than these.
@@ -109,35 +106,37 @@ def read_train(data: Data, folder: Path) -> dict[str, Any]:
 
 
 def _decoded(folder: Path, name: str, parts: Mapping[str, Part]) -> dict[str, np.ndarray]:
-    """Posteriors by corpus, which must be of the model that is there."""
+    """Posteriors by corpus, which must be of the current model."""
     if not parts:
         return {}
-    model, decoded, found = digest(folder / MODEL), read_posteriors(folder, name), {}
-    for corpus, part in parts.items():
+    model, decoded = digest(folder / MODEL), read_posteriors(folder, name)
+    for corpus in parts:
         if decoded.entry(corpus)["model"] != model:
             raise InputError(f"{corpus}: decoded with another model", decoded.path, "run stage 5 again")
-        found[corpus] = decoded.of(corpus, part.ids, part.classes)
-    return found
+    return {corpus: decoded.array(corpus, part.ids, part.classes) for corpus, part in parts.items()}
 
 
 def _calibrate(
     data: Data, folder: Path, test: Mapping[str, Part], posteriors: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """Corpus -> how far its confidence holds, before and after temperature scaling; None without validation answers."""
-    found: dict[str, Any] = dict.fromkeys(test)
+    """Corpus -> calibration before and after temperature scaling; None without decoded validation utterances."""
+    calibrations: dict[str, Any] = dict.fromkeys(test)
     if not posteriors_path(folder, "valid").is_file():
-        return found
+        return calibrations
     valid = {corpus: part for corpus, part in data.parts("valid").items() if corpus in test}
     for corpus, tuned in _decoded(folder, "valid", valid).items():
         temperature, fitted = choose_temperature(tuned, valid[corpus].targets)
-        found[corpus] = {"temperature": temperature, "n": len(valid[corpus])}
-        found[corpus] |= {"rejected_temperature": fitted} if fitted != temperature else {}
-        found[corpus] |= calibration(posteriors[corpus], test[corpus].targets, temperature)
-    return found
+        calibrations[corpus] = {
+            "temperature": temperature,
+            "n": len(valid[corpus]),
+            **({"rejected_temperature": fitted} if fitted != temperature else {}),
+            **calibration(posteriors[corpus], test[corpus].targets, temperature),
+        }
+    return calibrations
 
 
 def calibration(posteriors: np.ndarray, targets: np.ndarray, temperature: float) -> dict[str, Any]:
-    """How well confidence is calibrated before and after temperature scaling.
+    """Measure the calibration of the confidence before and after temperature scaling.
 
     Args:
         posteriors: (utterances, classes).
@@ -147,12 +146,12 @@ def calibration(posteriors: np.ndarray, targets: np.ndarray, temperature: float)
     Returns:
         `ece_before`, `ece_after`: expected calibration errors, 0 to 1; `reliability`: before, after -> a row a bin.
     """
-    found: dict[str, Any] = {"reliability": {}}
-    right = posteriors.argmax(1) == targets
+    result: dict[str, Any] = {"reliability": {}}
+    correct = posteriors.argmax(1) == targets
     for when, rows in {"before": posteriors, "after": tempered(posteriors, temperature)}.items():
-        found[f"ece_{when}"] = expected_calibration_error(rows.max(1), right)
-        found["reliability"][when] = [asdict(b) for b in reliability(rows.max(1), right)]
-    return found
+        result[f"ece_{when}"] = expected_calibration_error(rows.max(1), correct)
+        result["reliability"][when] = [asdict(b) for b in reliability(rows.max(1), correct)]
+    return result
 
 
 def _scored(
@@ -172,7 +171,8 @@ def score_experiment(data: Data, folder: Path, part_name: str, pictures: bool = 
     """Score every decoded corpus of an experiment and write result.json.
 
     Args:
-        folder: the experiment's.
+        data: prepared corpora of the experiment.
+        folder: of the experiment.
         part_name: "test" gives result.json, with calibration, another part result_<part>.json.
         pictures: draw curves, confusion matrices and reliability, which takes 3 s.
     """
@@ -188,11 +188,10 @@ def score_experiment(data: Data, folder: Path, part_name: str, pictures: bool = 
         **_identity(experiment),
         "part": part_name,
         **train,
-        "folds": {c: p.split_name(experiment.split, experiment.fold) for c, p in data.protocols.items()},
         **describe_data(data),
         "normalisation": experiment.batches.normalisation,
         "untrained_classes": data.untrained(part_name),
-        "notes": sorted({*(p.note for p in data.protocols.values() if p.note), *data.warnings()}),
+        "notes": notes_of(data),
         "targets": targets,
         **({"calibration": _calibrate(data, folder, parts, posteriors)} if part_name == "test" else {}),
     }
@@ -202,20 +201,31 @@ def score_experiment(data: Data, folder: Path, part_name: str, pictures: bool = 
     return result
 
 
+def notes_of(data: Data, *normalisation: str) -> list[str]:
+    """Notes for every table with a result: those of the protocols, and warnings about the data.
+
+    Args:
+        data: prepared corpora of the experiment.
+        normalisation: of a baseline, which may differ from that of the experiment.
+    """
+    return sorted({*(p.note for p in data.protocols.values() if p.note), *data.warnings(*normalisation)})
+
+
 def _draw(folder: Path, result: Mapping[str, Any]) -> None:
-    """Curves of the training, and of each target confusion matrix and, where it is calibrated, reliability."""
+    """Draw the curves of the training, and of each target its confusion matrix and, if calibrated, reliability."""
     plot_curves([folder], folder / CURVES)
-    for corpus, found in result["targets"].items():
-        name, place = f"{corpus} {result['part']}", decode_folder(folder, result["part"])
-        title = f"{name}, n = {found['n']}\n{scores_text(found)}"
-        plot_confusion(np.array(found["confusion"]), found["classes"], title, place / f"confusion_{corpus}.png")
+    pictures = decode_folder(folder, result["part"])
+    for corpus, scored in result["targets"].items():
+        name = f"{corpus} {result['part']}"
+        title = f"{name}, n = {scored['n']}\n{scores_text(scored)}"
+        plot_confusion(np.array(scored["confusion"]), scored["classes"], title, pictures / f"confusion_{corpus}.png")
         if calibrated := result.get("calibration", {}).get(corpus):
             title = f"{name}: temperature {calibrated['temperature']:.2f} from {calibrated['n']} validation utterances"
-            plot_reliability(calibrated, title, place / f"reliability_{corpus}.png")
+            plot_reliability(calibrated, title, pictures / f"reliability_{corpus}.png")
 
 
 def target_hashes(data: Data) -> dict[str, str]:
-    """Of data and split, by which a zero-shot score is known to be of these data."""
+    """Hashes of data and split, which say of what data a zero-shot score is."""
     return {key: value for key, value in data.hashes().items() if key != "config_hash"}
 
 
@@ -228,7 +238,9 @@ def score_zero_shot(
     targets are those of the other corpora.
 
     Args:
-        others: corpus -> its data, opened by itself, decoded already.
+        data: prepared corpora of the experiment.
+        folder: of the experiment.
+        others: corpus -> its own data, which are decoded already.
         left_out: corpus -> why it is not scored.
     """
     train = read_train(data, folder)
@@ -241,18 +253,14 @@ def score_zero_shot(
         "zero_shot": True,
         **{key: train[key] for key in data.hashes()},
         "target_hashes": {c: target_hashes(other) for c, other in others.items()},
-        "folds": {
-            c: other.protocols[c].split_name(other.experiment.split, other.experiment.fold)
-            for c, other in others.items()
-        },
         **{
-            key: {c: value for found in described for c, value in found[key].items()}
-            for key in ("protocol_hash", "counts")
+            key: {c: value for description in described for c, value in description[key].items()}
+            for key in ("folds", "protocol_hash", "counts")
         },
         "normalisation": data.experiment.batches.normalisation,
         "notes": sorted(
             {p.note for other in others.values() for p in other.protocols.values() if p.note}.union(
-                *(other.confounded() for other in others.values())
+                *(other.caveats() for other in others.values())
             )
         ),
         "left_out": dict(left_out),

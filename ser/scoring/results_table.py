@@ -1,4 +1,4 @@
-"""A table of all results below exp/, rebuilt from their files."""
+"""A table of all results below exp/, built from their files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ser.config.load import ROOT
 from ser.config.metrics import columns
 from ser.scoring.files import read_result
 
-# Settings with a column of their own, or named by one.
+# Settings with a column of their own, or that appear in one.
 SHOWN = {"preset", "corpora", "split", "task", "temporal", "pooling", "fold", "seed"}
 SHOWN |= {"batches.normalisation", "training.precision"}
 # Meaning of a budget in a row of several corpora.
@@ -31,7 +31,7 @@ BUDGETS = {
 
 
 def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
-    """Every result.json below some folders, in the order of their paths.
+    """Read every result.json below some folders, in the order of their paths.
 
     Raises:
         InputError: a folder holds none, or one is not readable.
@@ -45,7 +45,7 @@ def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def result_paths(exp_dir: Path) -> list[Path]:
-    """The result.json below a folder, in order.
+    """Paths of the result.json below a folder, sorted.
 
     Raises:
         InputError: there is none.
@@ -57,28 +57,28 @@ def result_paths(exp_dir: Path) -> list[Path]:
 
 
 def settings_of(folder: Path, reader: ExperimentReader) -> Experiment | None:
-    """The settings of a result; none for a baseline.
+    """Read the settings of a result; None for a baseline.
 
     Args:
-        folder: of a result.
-        reader: that reads config.yaml.
+        folder: of the result.
+        reader: reads config.yaml.
     """
     config = folder / CONFIG
     return reader.read(config) if config.is_file() else None
 
 
 def _different(one: Experiment, other: Experiment) -> dict[str, Any]:
-    """Settings of `other` that are not those of `one`, but for those that a column of the table shows."""
+    """Settings of `other` that differ from those of `one`, except those that have a column."""
     return {key: values[1] for key, values in differences(one, other).items() if key not in SHOWN}
 
 
 def _arguments(result: dict[str, Any], recipe: str) -> list[str]:
-    """What makes a result again: the options of its run.sh, and each setting that its preset has otherwise."""
+    """The options of run.sh that reproduce a result, with each setting that differs from its preset."""
     named = {"corpora": ",".join(result["corpora"])}
     named |= {key: str(result[key]) for key in ("preset", "task", "temporal", "pooling", "fold", "seed")}
     experiment = result.get("experiment")
     if experiment is not None:
-        with suppress(InputError):  # a preset of a recipe that is not here
+        with suppress(InputError):  # the preset of a recipe that is absent
             preset = load(result["preset"], Path(recipe).resolve().parent, [f"corpora=[{named['corpora']}]"])
             named |= {key: _argument(value) for key, value in _different(preset, experiment).items()}
     exp_dir = result["folder"].resolve().parents[2]
@@ -88,29 +88,29 @@ def _arguments(result: dict[str, Any], recipe: str) -> list[str]:
 
 
 def _argument(value: Any) -> str:
-    """A value as the command line takes it."""
+    """A value in the form of the command line."""
     return str(value).replace(" ", "") if isinstance(value, list) else str(value)
 
 
 def varied_settings(rows: Sequence[tuple[str, Experiment | None]]) -> list[str]:
-    """Settings in which rows of one preset differ: each is a column.
+    """Settings in which rows of one preset differ: each becomes a column.
 
     Args:
         rows: preset and settings of each.
     """
-    found: dict[str, None] = {}
+    varied: dict[str, None] = {}
     first: dict[str, Experiment] = {}
     for preset, experiment in rows:
         if experiment is not None:
-            found |= dict.fromkeys(_different(first.setdefault(preset, experiment), experiment))
-    return list(found)
+            varied |= dict.fromkeys(_different(first.setdefault(preset, experiment), experiment))
+    return list(varied)
 
 
 def setting_columns(experiment: Experiment | None, varied: Sequence[str]) -> dict[str, str]:
-    """The varied settings of a row; what decides nothing there is left empty.
+    """The varied settings of a row; empty where a setting does not affect the result.
 
     Args:
-        experiment: None: a baseline.
+        experiment: settings; None for a baseline.
         varied: dotted keys of settings.
     """
     if experiment is None:
@@ -120,9 +120,17 @@ def setting_columns(experiment: Experiment | None, varied: Sequence[str]) -> dic
 
 
 def budget_notes(experiments: Iterable[Experiment | None]) -> list[str]:
-    """How the rows of several corpora divide the updates among these."""
-    found = {e.training.budget for e in experiments if e is not None and len(e.corpora) > 1}
-    return [f"training.budget {name}: {BUDGETS[name]}." for name in BUDGETS if name in found]
+    """How rows of several corpora divide the updates among these."""
+    budgets = {e.training.budget for e in experiments if e is not None and len(e.corpora) > 1}
+    return [f"training.budget {name}: {text}." for name, text in BUDGETS.items() if name in budgets]
+
+
+def transductive_notes(normalisations: Iterable[str]) -> list[str]:
+    """A note on each kind of normalisation that uses test utterances."""
+    return [
+        f"Normalisation by {kind} uses all test utterances of the {kind}, unlabelled (transductive)."
+        for kind in sorted({"speaker", "corpus"} & set(normalisations))
+    ]
 
 
 def _shown(value: Any) -> str:
@@ -130,20 +138,18 @@ def _shown(value: Any) -> str:
 
 
 def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) -> str:
-    """Markdown: a row a result and target, the notes of its corpora, and the commands that made and printed it.
+    """Markdown: a row for each result and target, notes, and the commands that trained and printed.
 
     Args:
-        command: what printed the table.
+        results: of `read_results`.
+        command: that prints the table.
         recipe: the run.sh that trained.
     """
     varied = varied_settings([(result["preset"], result.get("experiment")) for result in results])
     rows = [_row(result, target, varied) for result in results for target in result["targets"]]
     table = markdown_table(list(rows[0]), [list(row.values()) for row in rows])
     notes = [markdown(note) for note in sorted({note for r in results for note in r["notes"]})]
-    transductive = sorted({r["normalisation"] for r in results if r["epochs"]} & {"speaker", "corpus"})
-    notes += [
-        f"Normalisation by {k} uses all test utterances of the {k}, unlabelled (transductive)." for k in transductive
-    ]
+    notes += transductive_notes(r["normalisation"] for r in results if r["epochs"])
     first = next((r for r in results if r["epochs"]), results[0])
     made = f"{recipe} {shlex.join(_arguments(first, recipe))}"
     code = ", ".join(sorted({r["git_revision"] for r in results}))
@@ -160,7 +166,7 @@ def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) 
 
 
 def short_table(results: Sequence[dict[str, Any]]) -> str:
-    """The same for a terminal: what is scored, and its scores."""
+    """A shorter table for a terminal: what is scored, and its scores."""
     rows = [
         {
             "combination": result["combination"],
@@ -179,7 +185,7 @@ def short_table(results: Sequence[dict[str, Any]]) -> str:
 
 
 def collapsed_notes(results: Sequence[dict[str, Any]]) -> list[str]:
-    """Which rows have one answer for all test utterances, as a network that has learnt nothing gives."""
+    """Which rows have one answer for all test utterances, as of a network that has learnt nothing."""
     pairs = [(result, target) for result in results for target in result["targets"]]
     rows = [
         str(number)
@@ -190,7 +196,7 @@ def collapsed_notes(results: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _data_lines(results: Sequence[dict[str, Any]]) -> list[str]:
-    """A line a corpus, protocol and counts: what the results were trained and tested on."""
+    """A line for each corpus, protocol and counts that the results were trained and tested on."""
     folds: dict[tuple[str, ...], set[int]] = {}
     for result in results:
         for corpus, name in result["protocol_hash"].items():

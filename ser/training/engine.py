@@ -161,7 +161,7 @@ class Trainer:
         self.losses: dict[str, list[float]] = {corpus: [] for corpus in self.corpora}
         self.saved_states = {"best": BestStates, "last": LastStates}[self.config.keep](self.config.average)
         self.signal: int | None = None
-        self.kept = time.monotonic()
+        self.checkpoint_time = time.monotonic()
         self.provenance = provenance()  # of the code that runs, which may change on disk meanwhile
         self.code = [self.provenance["code_hash"]]  # of all that had a hand in it
 
@@ -171,7 +171,7 @@ class Trainer:
         Raises:
             InputError: a corpus has no others to validate.
         """
-        found = []
+        warnings = []
         for corpus, part in valid.items():
             if corpus not in self.weights:
                 raise InputError(
@@ -186,11 +186,11 @@ class Trainer:
                     "choose another fold or split",
                 )
             if names:
-                found.append(
+                warnings.append(
                     f"{corpus}: {names} to validate and none to train: weight 0 in the validation loss, recall 0, "
                     "which counts in UA"
                 )
-        return found
+        return warnings
 
     def run(self) -> None:
         """Train to the end.
@@ -204,7 +204,7 @@ class Trainer:
             if self.processes.largest(self.processes.first and is_trained(self.folder)):
                 return  # another process has done it meanwhile
             self._restore()
-            self._say_start()
+            self._log_start()
             with self._signals():
                 while not self._finished():
                     self._run_epoch()
@@ -220,7 +220,7 @@ class Trainer:
         self._validate(epoch)
         self.seconds.append(time.monotonic() - started)
         self.logger.log_epoch()
-        self._keep()
+        self._save_checkpoint_if_due()
 
     def run_steps(self, end: int, done: Callable[[float], object] = lambda _: None) -> None:
         """Train up to step `end`; `done` gets the loss of every step."""
@@ -229,7 +229,7 @@ class Trainer:
             self.losses[batch.corpus].append(loss)
             self.step += 1
             done(loss)
-            self._keep()
+            self._save_checkpoint_if_due()
 
     def _batches(self, start: int, end: int) -> Iterator[Batch]:
         """The batches of these steps, each read while the one before it is learnt from, where a core is free for it.
@@ -373,9 +373,9 @@ class Trainer:
     def _checkpoint(self) -> Path:
         return self.folder / CHECKPOINT
 
-    def _keep(self) -> None:
+    def _save_checkpoint_if_due(self) -> None:
         """Write a checkpoint when it is time, or when a signal asks for the end, which is of all processes."""
-        late = self.processes.first and time.monotonic() - self.kept >= self.config.checkpoint_seconds
+        late = self.processes.first and time.monotonic() - self.checkpoint_time >= self.config.checkpoint_seconds
         number, due = divmod(self.processes.largest(2 * (self.signal or 0) + late), 2)
         if number or due:
             self._save(self.seconds)
@@ -403,7 +403,7 @@ class Trainer:
                 "seconds": list(seconds),
             },
         )
-        self.kept = time.monotonic()
+        self.checkpoint_time = time.monotonic()
 
     def _restore(self) -> None:
         if not self._checkpoint.is_file():
@@ -451,7 +451,7 @@ class Trainer:
 
     # -- beginning and end ---------------------------------------------------------------------------------------------
 
-    def _say_start(self) -> None:
+    def _log_start(self) -> None:
         folder = self.folder if self.processes.first else None
         self.logger = TrainingLogger(folder, self.config, self.history, self.seconds, self.echo)
         if self.step:

@@ -1,4 +1,5 @@
 import gzip
+import json
 import shutil
 from dataclasses import replace
 
@@ -216,3 +217,16 @@ def test_a_class_that_is_tested_and_not_trained_is_named(made, root):
     assert data.untrained("test") == {"one": ["sad"]}
     assert data.untrained("valid") == {"one": ["sad"]}
     assert "one: sad " in data.warnings()[0]
+
+
+def test_an_incomplete_copy_of_a_corpus_is_named_with_every_result(made, root):
+    path = root / "one" / "report.json"
+    report = json.loads(path.read_text())
+    path.write_text(json.dumps(report | {"missing": ["40 of 48 utterances"], "unusable": 2}))
+    data = opened(made, root, corpora="one")
+    assert data.warnings() == [
+        "one: an incomplete copy of the corpus (40 of 48 utterances, 2 utterances cannot be read)"
+    ]
+    path.write_text(json.dumps(report | {"missing": 3}))
+    with refuses("not one of stage 1", where="report.json", fix="run stage 1"):
+        data.warnings()

@@ -93,7 +93,7 @@ def endless(parts: dict[str, Part]) -> Iterator[Batch]:
 
 def our_loop(trainer: Trainer, steps: int) -> None:
     """The training loop itself, without validation."""
-    trainer.kept = time.monotonic()
+    trainer.checkpoint_time = time.monotonic()
     trainer.run_steps(trainer.step + steps)
 
 

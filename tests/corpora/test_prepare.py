@@ -12,6 +12,7 @@ from conftest import refuses, write_noise
 from lab import Lab
 
 from ser.common import InputError, read_json
+from ser.corpora.describe import incompleteness
 from ser.corpora.kaldi import read_table, validate
 
 
@@ -188,6 +189,10 @@ def test_a_partial_copy_reports_what_is_missing(small):
     assert "115 utterances of 23 speakers" in summary
     assert "  partial copy: 115 of 120 utterances, 23 of 24 speakers" in summary
     assert len(read_json(small.out / "report.json")["missing"]) == 7
+    (small.corpus / "Actor_01" / "03-01-01-01-01-01-01.wav").write_bytes(b"RIFF")
+    small.prepare(allow_partial=True)
+    lacking = incompleteness(small.out)
+    assert (lacking[0], lacking[-1]) == ("115 of 120 utterances", "1 utterances cannot be read")
     # what a partial copy gave is not passed off as whole
     with refuses("not the complete RAVDESS"):
         small.prepare()

@@ -62,19 +62,19 @@ def drawn_target(
         run_sd: what a cell, fold and seed has of its own.
     """
     fold = np.arange(speakers) % folds
-    mixes, configurations = design.mixes(name), design.configurations
+    source_sets, configurations = design.source_sets(name), design.configurations
     planted = sources or {}
     cells, effects = [], []
     own = rng.normal(0, source_sd, (len(design.corpora), speakers))
-    for mix in mixes:
+    for source_set in source_sets:
         for configuration in configurations:
-            cells.append(design.cell(mix | {name}, configuration))
-            effect = sum((own[design.corpora.index(d)] + planted.get(d, 0) for d in mix), np.zeros(speakers))
+            cells.append(design.cell(source_set | {name}, configuration))
+            effect = sum((own[design.corpora.index(d)] + planted.get(d, 0) for d in source_set), np.zeros(speakers))
             effects.append(effect + (best[1] if best and best[0] == configuration else 0))
     if zero_shot:
-        for mix in mixes[1:]:
+        for source_set in source_sets[1:]:
             for configuration in configurations:
-                cells.append(design.cell(mix, configuration))
+                cells.append(design.cell(source_set, configuration))
                 effects.append(np.full(speakers, -1.0))
     shape = (len(cells), seeds, speakers)
     logit = 0.8 + np.array(effects)[:, None] + rng.normal(0, speaker_sd, speakers)
@@ -99,9 +99,9 @@ def scored_target(name, design, score, seeds=1, classes=2, per_class=100):
         score: (corpora, configuration, seed) -> right answers of each class, or None for a cell that is not there.
     """
     confusions = {}
-    for mix in design.mixes(name):
+    for source_set in design.source_sets(name):
         for configuration in design.configurations:
-            cell = design.cell(mix | {name}, configuration)
+            cell = design.cell(source_set | {name}, configuration)
             for seed in range(seeds):
                 right = score(frozenset(cell.corpora), configuration, seed)
                 if right is not None:
@@ -128,16 +128,8 @@ def write_run(exp, corpora, configuration, fold, seed, answers, zero_shot=None, 
     experiment = preset(changes.get("preset", "strict"))
     training = replace(experiment.training, **changes.get("training", {}))
     task, temporal, pooling = configuration
-    experiment = replace(
-        experiment,
-        corpora=corpora,
-        task=task,
-        temporal=temporal,
-        pooling=pooling,
-        fold=fold,
-        seed=seed,
-        training=training,
-    )
+    factors = {"task": task, "temporal": temporal, "pooling": pooling}
+    experiment = replace(experiment, corpora=corpora, **factors, fold=fold, seed=seed, training=training)
     folder = exp / experiment.folder
     write_experiment(experiment, folder / "config.yaml")
     hashes = {"config_hash": digest(result_affecting(experiment)), "data_hash": "data", "split_hash": f"split{fold}"}
@@ -192,11 +184,6 @@ def write_decoded(folder, corpus, rows):
     truth, hypothesis = (np.array([index[row[i]] for row in rows]) for i in (2, 3))
     confusion = confusion_matrix(truth, hypothesis, len(CLASSES))
     return {**scores(confusion), "classes": CLASSES, "confusion": confusion.tolist()}
-
-
-def write(path, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value))
 
 
 def answered(corpus, speakers, wrong=(), per_class=1):

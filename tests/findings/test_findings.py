@@ -20,19 +20,8 @@ from ser.findings.report.write import write_findings
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = (
-    "table1",
-    "table2",
-    "table3",
-    "table4",
-    "table5",
-    "answers",
-    "effects",
-    "transfer",
-    "budgets",
-    "variance",
-    "negative_control",
-)
+TABLES = [f"table{number}" for number in range(1, 6)]
+TABLES += ["answers", "effects", "transfer", "budgets", "variance", "negative_control"]
 
 
 def call(step, *arguments):
@@ -50,14 +39,8 @@ def exp(tmp_path_factory):
                 wrong = [f"ravdess_a{fold}-sad-{i % 3}"]
                 wrong += [f"a{fold}"] if corpora == ["ravdess"] else []
                 wrong += [f"ravdess_b{fold}-happy-0"] if configuration[1] == "tdnn" else []
-                write_run(
-                    root,
-                    corpora,
-                    configuration,
-                    fold,
-                    0,
-                    {"ravdess": answered("ravdess", speakers, wrong, per_class=3)},
-                )
+                answers = {"ravdess": answered("ravdess", speakers, wrong, per_class=3)}
+                write_run(root, corpora, configuration, fold, 0, answers)
     return root
 
 

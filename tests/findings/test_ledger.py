@@ -15,7 +15,6 @@ from ser.findings.ledger.load import load_ledger, read_summary
 from ser.findings.ledger.schema import FILES
 
 CONFIGURATION = ("multi", "lstm", "mu")
-UNIFIED = ("unified", "lstm", "mu")
 
 
 def build(exp):
@@ -217,12 +216,11 @@ def test_a_copied_cell_is_named(exp):
 
 
 def test_one_hash_twice_counts_once(exp):
-    again = exp / "again" / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
-    shutil.copytree(exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0", again)
+    run = Path("ravdess", "multi_lstm_mu", "fold1_seed0")
+    shutil.copytree(exp / run, exp / "again" / run)
     (problem,) = build(exp)["problems"]
-    first = exp / "again" / "ravdess" / "multi_lstm_mu" / "fold1_seed0"
-    assert str(first) in problem["problem"]
-    assert problem["folder"] == str(exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0")
+    assert str(exp / "again" / run) in problem["problem"]
+    assert problem["folder"] == str(exp / run)
 
 
 def test_damaged_zero_shot_scores_cost_no_more_than_themselves(exp):
@@ -238,25 +236,11 @@ def test_damaged_zero_shot_scores_cost_no_more_than_themselves(exp):
 def test_a_baseline_has_a_row_and_no_posteriors(exp):
     folder = exp / "ravdess" / "svm_logmel_global" / "fold1_seed0"
     shutil.copytree(exp / "ravdess" / "multi_lstm_mu" / "fold1_seed0", folder)
-    for name in (
-        "config.yaml",
-        "train.json",
-        "epochs.jsonl",
-        "zero_shot.json",
-        "decode.json",
-        "decode_test/post.ark",
-    ):
-        (folder / name).unlink()
-    result = json.loads((folder / "result.json").read_text())
-    result |= {
-        "task": "unified",
-        "temporal": "svm",
-        "pooling": "logmel",
-        "config_hash": "svm",
-        "epochs": 0,
-        "chosen_epoch": 0,
-    }
-    recorded_again(folder / "result.json", **result)
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.name.startswith("result."):
+            path.unlink()
+    values = {"task": "unified", "temporal": "svm", "pooling": "logmel", "config_hash": "svm"}
+    recorded_again(folder / "result.json", **values, epochs=0, chosen_epoch=0)
     assert build(exp)["problems"] == []
     rows = [row for row in rows_of(exp.parent / "ledger", "predictions") if row["temporal"] == "svm"]
     assert [row["posteriors"] for row in rows] == [None] * 4
@@ -429,17 +413,17 @@ def test_a_damaged_run_is_named_by_every_ledger_and_a_damaged_ledger_is_not_read
     assert len(opened(exp, lambda: build(exp))) == 4
 
 
-def test_a_kept_ledger_opens_files_of_new_runs_alone_unless_it_was_changed(exp, tmp_path):
-    kept = tmp_path / "kept"
+def test_a_saved_ledger_opens_files_of_new_runs_alone_unless_it_was_changed(exp, tmp_path):
+    saved = tmp_path / "saved"
 
-    def keep():
-        build_ledger([exp], tmp_path / "ledger", PAPER.corpora, "command", [kept])
+    def save():
+        build_ledger([exp], tmp_path / "ledger", PAPER.corpora, "command", [saved])
 
-    assert len(opened(exp, keep)) == 4
-    assert opened(exp, keep) == []
+    assert len(opened(exp, save)) == 4
+    assert opened(exp, save) == []
     write_run(exp, ["ravdess"], CONFIGURATION, 3, 0, {"ravdess": answered("ravdess", ["a3"])}, {})
-    assert opened(exp, keep) == ["ravdess/multi_lstm_mu/fold3_seed0"]
-    assert opened(exp, keep) == []
-    shutil.rmtree(kept / "ravdess")
-    assert len(opened(exp, keep)) == 5
+    assert opened(exp, save) == ["ravdess/multi_lstm_mu/fold3_seed0"]
+    assert opened(exp, save) == []
+    shutil.rmtree(saved / "ravdess")
+    assert len(opened(exp, save)) == 5
     assert len(rows_of(tmp_path / "ledger", "runs")) == 5

@@ -94,8 +94,8 @@ def test_of_one_speaker_there_is_no_interval():
     assert np.isnan(e.low).all()
 
 
-def test_signs_are_flipped_in_all_ways():
-    """Of 16 ways the sum of 1, 2, 3 and 4 is as far from 0 in two; that of 1, 2, 3 and -1 in six."""
+def test_all_sign_patterns_are_tested():
+    """Of 16 patterns the sum of 1, 2, 3 and 4 is as far from 0 in two; that of 1, 2, 3 and -1 in six."""
     assert sign_flip(np.array([1.0, 2, 3, 4])).p == pytest.approx(2 / 16)
     assert sign_flip(np.array([1.0, 2, 3, -1])).p == pytest.approx(6 / 16)
     assert sign_flip(np.zeros(4)).p == 1
@@ -104,15 +104,15 @@ def test_signs_are_flipped_in_all_ways():
 
 def test_three_seeds_can_never_reach_five_percent():
     found = sign_flip(np.array([5.0, 5.1, 4.9]))
-    assert (found.p, found.least, found.blocks) == (0.25, 0.25, 3)
+    assert (found.p, found.smallest, found.blocks) == (0.25, 0.25, 3)
     assert sign_flip(np.arange(1.0, 7.0)).p == pytest.approx(2 / 64)
 
 
-def test_many_blocks_are_flipped_by_lot():
+def test_of_many_blocks_random_sign_patterns_are_tested():
     values = np.random.default_rng(0).normal(0.9, 1, 24)
     found = sign_flip(values)
     assert found.p == sign_flip(values).p < 0.01
-    assert found.least == pytest.approx(2e-4)
+    assert found.smallest == pytest.approx(2e-4)
 
 
 def test_holm_by_hand():
@@ -128,7 +128,7 @@ def test_speakers_and_seeds_contribute_the_effect(target):
     np.testing.assert_allclose(by_seed(target, effect.weights).mean(1), value)
 
 
-def test_the_placebo_is_the_target_alone_as_multi_and_as_unified():
+def test_the_negative_control_is_the_baseline_as_multi_and_as_unified():
     """One speaker; multi minus unified is 0.1 and -0.3 in two seeds of one pair, 0 in the other pair."""
     design = TWO.narrowed({"temporal": ["lstm"]})
     right = {("multi", 0): 6, ("unified", 0): 5, ("multi", 1): 4, ("unified", 1): 7}
@@ -142,10 +142,8 @@ def test_the_placebo_is_the_target_alone_as_multi_and_as_unified():
     np.testing.assert_allclose(pairs.differences[0], [-0.1, 0], atol=1e-12)
     # squares 0.01, 0.09, 0, 0: their mean halved is 0.0125
     assert pairs.run_sd == pytest.approx([np.sqrt(0.0125)] * 2)
-    assert (
-        negative_control(drawn_target(np.random.default_rng(0), design=design.narrowed({"task": ["multi"]})), design)
-        is None
-    )
+    one_task = drawn_target(np.random.default_rng(0), design=design.narrowed({"task": ["multi"]}))
+    assert negative_control(one_task, design) is None
 
 
 def test_variance_shares_by_hand():

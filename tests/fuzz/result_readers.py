@@ -30,7 +30,7 @@ from ser.findings.ledger.load import load_ledger
 from ser.findings.ledger.run import RunReader
 from ser.findings.report.results import Results
 from ser.findings.report.write import write_findings
-from ser.grid.state import wrong_with
+from ser.grid.state import find_problem
 from ser.inference.card import training_hashes, write_card
 from ser.inference.model import open_model, write_sums
 from ser.inference.pack import pack
@@ -118,7 +118,7 @@ def _curves(case: Case) -> Any:
 
 def _state(case: Case) -> Any:
     experiment = read_experiment(case.material.experiment / "config.yaml")
-    if problem := wrong_with(case.folder / CELL, experiment):
+    if problem := find_problem(case.folder / CELL, experiment):
         raise InputError(problem)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, refuses
+from stand_ins import grid_of_readings
 
 from ser.common import InputError
 from ser.common.run_folder import combination_name
@@ -18,8 +20,10 @@ from ser.grid.cells import prefixes
 PAPER = ("iemocap", "tess", "ravdess", "customer_ptbr")
 
 
-def write_grid(recipe: Path, **values: str) -> Path:
-    """A recipe's own conf/grids/paper.yaml."""
+def write_grid(recipe: Path, **changes: str) -> Path:
+    """A recipe's own conf/grids/paper.yaml of a small grid."""
+    values = {"corpora": "[tess, ravdess]", "combinations": "all", "task": "[multi]", "temporal": "[lstm]"}
+    values |= {"pooling": "[mu]", **changes}
     path = recipe / "conf" / "grids" / "paper.yaml"
     path.parent.mkdir(parents=True)
     path.write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
@@ -95,14 +99,8 @@ def test_the_public_grid_has_168_cells_and_six_folds_and_scores_all_on_urdu() ->
 def test_all_that_an_experiment_does_not_vary_is_as_the_settings_say() -> None:
     grid = paper_grid("training.patience=3", only=["tess", "ravdess"], folds=[2], seeds=[4])
     e = grid.experiments[-1]
-    assert (e.corpora, e.task, e.temporal, e.pooling, e.fold, e.seed) == (
-        ["tess", "ravdess"],
-        "unified",
-        "tdnn",
-        "mu_sigma2",
-        2,
-        4,
-    )
+    assert (e.corpora, e.task, e.temporal) == (["tess", "ravdess"], "unified", "tdnn")
+    assert (e.pooling, e.fold, e.seed) == ("mu_sigma2", 2, 4)
     assert e.training.patience == 3
     assert grid.folder(e) == grid.root / "tess_ravdess" / "unified_tdnn_mu_sigma2" / "fold2_seed4"
 
@@ -173,25 +171,16 @@ def test_what_the_grid_varies_is_no_setting(override: str, fix: str) -> None:
     ],
 )
 def test_a_wrong_grid_file_names_itself_and_its_key(tmp_path: Path, change: dict[str, str], words: str) -> None:
-    values = {"corpora": "[tess, ravdess]", "combinations": "all", "task": "[multi]", "temporal": "[lstm]"}
-    values |= {"pooling": "[mu]", **change}
-    path = write_grid(tmp_path, **values)
+    path = write_grid(tmp_path, **change)
     message = refused(recipe=tmp_path)
     assert words in message
     assert str(path) in message or "nobody" in message
 
 
 def test_listed_combinations_are_those_of_the_grid(tmp_path: Path) -> None:
-    write_grid(
-        tmp_path,
-        corpora="[tess, ravdess, iemocap]",
-        combinations="[[tess, ravdess], [ravdess]]",
-        task="[multi]",
-        temporal="[tdnn]",
-        pooling="[mu]",
-    )
+    write_grid(tmp_path, corpora="[tess, ravdess, iemocap]", combinations="[[tess, ravdess], [ravdess]]")
     grid = paper_grid(recipe=tmp_path)
-    assert [cell.name for cell in grid.cells] == ["tess_ravdess/multi_tdnn_mu", "ravdess/multi_tdnn_mu"]
+    assert [cell.name for cell in grid.cells] == ["tess_ravdess/multi_lstm_mu", "ravdess/multi_lstm_mu"]
 
 
 def test_controls_come_with_the_corpus_that_they_are_made_of() -> None:
@@ -253,19 +242,7 @@ def test_a_combination_of_many_corpora_has_a_short_name(tmp_path: Path) -> None:
 @pytest.fixture
 def many(tmp_path: Path) -> Callable[..., Grid]:
     """A grid of 32 corpora, each a reading of RAVDESS."""
-    (tmp_path / "conf" / "corpora").mkdir(parents=True)
-    (tmp_path / "conf" / "grids").mkdir()
-    names = [f"ravdess_{number:02d}" for number in range(32)]
-    for name in names:
-        (tmp_path / "conf" / "corpora" / f"{name}.yaml").write_text(f"base: ravdess\nname: {name}\n")
-
-    def open_many(asked: str, only: Sequence[str] = ()) -> Grid:
-        text = f"corpora: [{', '.join(names)}]\ncombinations: {asked}\ntask: [multi]\ntemporal: [lstm]\npooling: [mu]\n"
-        (tmp_path / "conf" / "grids" / "many.yaml").write_text(text)
-        places = Places(tmp_path, tmp_path / "data", tmp_path / "dump", tmp_path / "exp")
-        return open_grid(places, "strict", (), "many", only)
-
-    return open_many
+    return partial(grid_of_readings, tmp_path, [f"ravdess_{number:02d}" for number in range(32)])
 
 
 @pytest.mark.parametrize(("asked", "number"), [("singles", 32), ("pairs", 32 + 496), ("leave_one_out", 33)])
@@ -310,14 +287,7 @@ def test_without_some_corpora_the_others_keep_their_order(many: Callable[..., Gr
 
 
 def test_permutations_are_drawn_for_tested_corpora_alone(tmp_path: Path) -> None:
-    write_grid(
-        tmp_path,
-        corpora="[tess, ravdess, iemocap]",
-        combinations="{permutations: 9}",
-        task="[multi]",
-        temporal="[tdnn]",
-        pooling="[mu]",
-    )
+    write_grid(tmp_path, corpora="[tess, ravdess, iemocap]", combinations="{permutations: 9}")
     grid = paper_grid(recipe=tmp_path)
     assert [cell.corpora for cell in grid.cells] == [
         ("ravdess",),

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import programs
 import pytest
-from stand_ins import StandIns
+from stand_ins import StandIns, wait_for
 
 from ser.common.run_folder import CHECKPOINT, EPOCHS, LOG
 from ser.grid.state import State
@@ -29,13 +27,6 @@ signal.signal(signal.SIGTERM, end)
 pathlib.Path(sys.argv[1] + ".started").touch()
 time.sleep(300)
 """
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    end = time.monotonic() + 300
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +93,7 @@ def test_a_signal_to_a_job_has_all_its_workers_write_checkpoints_from_which_they
         job.send_signal(signal.SIGUSR1)
         _, errors = job.communicate()
         assert job.returncode == 75, errors
-        states = [found.state for _, found in read_grid_status(grid).found]
+        states = [found.state for _, found in read_grid_status(grid).experiments]
         assert states == [State.MISSING] * 4  # nobody holds a lock
         assert sum((folder / CHECKPOINT).is_file() for folder in folders) == 2
         for number in (1, 2):

@@ -26,7 +26,7 @@ ROWS = [
 ROWS = [
     {"epoch": i, "step": 10 * i, **row, "best_epoch": min(i, 2), "num_bad_epochs": 0} for i, row in enumerate(ROWS, 1)
 ]
-# Kept is the last of an average, not the best; "one" has four of five classes of a unified head.
+# The checkpoint is that of the last epoch, not of the best; "one" has four of five classes of a unified head.
 TRAIN = {"epochs": 3, "chosen_epoch": 3, "class_counts": {"one": [5, 0, 5, 5, 5], "two": [5, 5, 5, 5, 5]}}
 
 
@@ -116,7 +116,7 @@ def test_one_epoch_is_seen():
     assert all(tick % 1 == 0 for tick in loss.get_xticks())
 
 
-def test_what_is_watched_is_drawn_where_it_is_of_several_corpora():
+def test_the_monitored_loss_is_drawn_where_it_is_of_several_corpora():
     rows = [{**ROWS[0], "valid_loss": 1.5, "valid": {c: {"loss": v, "ua": 0.5} for c, v in (("one", 1), ("two", 2))}}]
     figure = draw_curves("", {".": curves_of(rows)})
     assert lines_of(figure.axes[0])["monitored"] == ([1], [1.5])

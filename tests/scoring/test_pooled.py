@@ -188,7 +188,7 @@ def test_posteriors_that_are_not_those_of_the_results_are_refused(seeds, tmp_pat
     write_posteriors(seeds, "net", 2, 1, [("y", "a", 0.8), ("y", "b", 0.6)])
     table = folder / "result.tsv"
     table.write_text(table.read_text().replace("y-1\ty\tb\ta", "y-1\ty\tb\tb"))
-    with refuses("not the answers", where="result.tsv"):
+    with refuses("result.tsv", where="result.json"):
         read_pools([seeds])
     shutil.rmtree(folder)
     write_posteriors(seeds, "net", 2, 1, [("y", "a", 0.8), ("y", "b", 0.4)])

@@ -12,7 +12,7 @@ from scored import edited, recorded_again
 from ser.common import InputError, guarded
 from ser.common.records import read_record, unchecked, unchecked_note, write_record
 from ser.features import index
-from ser.grid.state import wrong_with
+from ser.grid.state import find_problem
 from ser.inference.pack import pack
 from ser.scoring.curves import read_curves
 from ser.scoring.decode import Decoder
@@ -89,7 +89,7 @@ def test_an_edited_result_before_tables_pool_and_grid(own, data, change):
     edited(own / "result.json", **change)
     for read in (lambda: read_results([own.parents[2]]), lambda: read_pools([own.parents[2]])):
         refused(read, r"result\.json: changed since it was written")
-    assert "result.json: changed" in wrong_with(own, data.experiment)
+    assert "result.json: changed" in find_problem(own, data.experiment)
 
 
 def test_an_edited_score_is_found_without_a_record(own):

@@ -40,10 +40,10 @@ def fetch_corpus(corpus_dir: Path, corpus: str, remotes: Callable[[], Sequence[R
         print(f"{corpus_dir}: there already; nothing to fetch")
         return
     protocol, path = read_protocol(corpus), corpus_dir / RECORD
-    wanted = remotes()
-    for remote in wanted:
+    files = remotes()
+    for remote in files:
         inside(Path(), remote.name, protocol.source)
-    if not wanted or len({remote.name for remote in wanted}) < len(wanted):
+    if not files or len({remote.name for remote in files}) < len(files):
         raise FetchError("lists no file, or one name twice", protocol.source, f"get {protocol.name} there by hand")
     fetched: dict[str, Any] = {}
     if path.is_file():
@@ -53,11 +53,11 @@ def fetch_corpus(corpus_dir: Path, corpus: str, remotes: Callable[[], Sequence[R
     record = {key: getattr(protocol, key) for key in ("name", "licence", "citation", "source")}
     record |= {"complete": False, "fetched": fetched}
     write_json(path, record)
-    for remote in wanted:
+    for remote in files:
         if _is_archive(remote) and not _holds(corpus_dir, fetched.get(remote.name, {})):
             fetched[remote.name] = _fetch_one(corpus_dir, remote, show=True)
             write_json(path, record)
-    fetched |= _fetch_files(corpus_dir, [remote for remote in wanted if not _is_archive(remote)])
+    fetched |= _fetch_files(corpus_dir, [remote for remote in files if not _is_archive(remote)])
     write_json(path, record | {"complete": True})
     print(f"{corpus_dir}: fetched {sum(len(row['files']) for row in fetched.values())} files, listed in {path}")
 

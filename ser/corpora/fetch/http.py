@@ -58,25 +58,25 @@ def fetch(
         InputError: no room on the disk, or another file under that name.
     """
     if path.is_file():
-        found = file_digest(path, digest)
-        if (digest and found != digest) or size not in (None, path.stat().st_size):
+        checksum = file_digest(path, digest)
+        if (digest and checksum != digest) or size not in (None, path.stat().st_size):
             raise InputError(f"not what {url} publishes", path, "remove it and run the same command again")
-        return found
+        return checksum
     part = _Part(url, path.with_name(f"{path.name}.part"), size, size, limit)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with progress(text=path.name, unit="B", total=size, show=show) as bar:
             bar.unit_scale = True
             _fetch(part, bar)
-        found = file_digest(part.path, digest)
-        if digest and found != digest:
+        checksum = file_digest(part.path, digest)
+        if digest and checksum != digest:
             part.path.unlink()
-            what = f"what came has {found}, and the publisher gives {digest}; it has been removed"
+            what = f"what came has {checksum}, and the publisher gives {digest}; it has been removed"
             raise FetchError(what, url, "run the same command again, and if that fails too, ask the publisher")
         os.replace(part.path, path)
     except OSError as error:
         raise unwritable(path, error) from None
-    return found
+    return checksum
 
 
 def file_digest(path: Path, like: str) -> str:

@@ -1,4 +1,4 @@
-"""Small drawings as SVG, which take their colours from the style sheet, so that they are right by day and by night."""
+"""Small SVG drawings; their colours are in the style sheet, which has a light and a dark scheme."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ LEFT, RIGHT, TOP, BOTTOM = 34, 6, 8, 18
 
 
 def span(value: float, low: float, high: float, scale: tuple[float, float], mark: float | None = None) -> Markup:
-    """A value with its interval; what lies outside of the scale ends at its edge.
+    """Draw a value with its interval, cut off at the ends of the scale.
 
     Args:
-        mark: where a dashed line stands: chance, or no difference.
+        value: NaN: nothing is drawn.
+        low, high: interval; NaN: there is none.
+        scale: ends of the axis.
+        mark: position of a dashed line: chance, or no difference.
     """
     if math.isnan(value):
         return Markup("")
     first, last = scale
 
-    def x(at: float) -> str:
-        inside = min(max((at - first) / (last - first), 0), 1)
+    def x(number: float) -> str:
+        inside = min(max((number - first) / (last - first), 0), 1)
         return f"{EDGE + inside * (SPAN_WIDTH - 2 * EDGE):.1f}"
 
     middle = SPAN_HEIGHT / 2
@@ -42,13 +45,13 @@ def chart(
     epochs: int,
     scale: tuple[float, float],
 ) -> Markup:
-    """Lines over epochs.
+    """Draw lines over epochs.
 
     Args:
-        label: what it shows, for readers who cannot see it.
+        label: description for screen readers.
         lines: classes of the style sheet, and points: epoch from 1, value.
-        epochs: where the axis ends.
-        scale: of the values.
+        epochs: end of the axis.
+        scale: ends of the axis of values.
     """
     first, last = scale
 
@@ -63,22 +66,22 @@ def chart(
         parts += [_line("axis", LEFT, y, WIDTH - RIGHT, y), _text("end", LEFT - 4, y + 3.5, f"{tick:.3g}")]
     parts += [_text("start", LEFT, HEIGHT - 4, "1"), _text("end", WIDTH - RIGHT, HEIGHT - 4, f"epoch {epochs}")]
     for classes, points in lines:
-        places = [at(*point) for point in points]
-        if len(places) == 1:  # a line of one point cannot be seen
-            places.append((places[0][0] + 3, places[0][1]))
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        corners = [at(*point) for point in points]
+        if len(corners) == 1:  # a line of one point is invisible
+            corners.append((corners[0][0] + 3, corners[0][1]))
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
         parts.append(Markup('<polyline class="{}" points="{}"/>').format(classes, path))
     return _svg("chart", WIDTH, HEIGHT, label, parts)
 
 
 def rounded_up(value: float) -> float:
-    """The end of a scale: the next of 1, 2, 5, 10, 20, 50, ... hundredths."""
+    """Round up to 1, 2, 5, 10, 20, 50, ... hundredths, the end of a scale."""
     steps = (digit * 10.0**power for power in range(-2, 9) for digit in (1, 2, 5))
     return next((step for step in steps if value <= step), value)
 
 
 def _svg(kind: str, width: int, height: int, label: str, parts: Sequence[Markup]) -> Markup:
-    """An SVG; one without a label repeats what stands beside it."""
+    """An SVG; without a label it repeats neighbouring text and is hidden from screen readers."""
     attributes: Mapping[str, str] = {"role": "img", "aria-label": label} if label else {"aria-hidden": "true"}
     attributed = Markup(" ").join(Markup('{}="{}"').format(*item) for item in attributes.items())
     return Markup('<svg class="{}" viewBox="0 0 {} {}" {}>{}</svg>').format(

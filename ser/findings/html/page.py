@@ -1,4 +1,4 @@
-"""The page: everything of findings.json, the ledger's runs and the grid's state, through one template."""
+"""Render the page from findings.json, the runs of the ledger and the state of the grid."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from ser.common.output import html_template
 from ser.common.records import read_record
 from ser.findings.html.runs import Runs, colour_of, hashes_of, panels_of, read_runs, settings_of
 from ser.findings.html.status import read_status_file
-from ser.findings.html.tables import SCALE, confusions_of, matrix_of, table_of, transfer_of
+from ser.findings.html.tables import confusions_of, matrix_of, table_of, transfer_of
+from ser.findings.report.pictures import SCALE
 from ser.findings.report.write import FIGURES
 
 KEYS = ("command", "ledger", "grid", "runs", "resamples", "coverage", "origin", "notes", "targets", "comparable_hash")
 TABLES = [*(f"table{i}" for i in range(1, 6)), "effects", "budgets", "variance", "negative_control", "cells"]
 
 
-def write_report(findings: Path, out: Path, ledger: Path | None = None, grid_status: Path | None = None) -> None:
-    """Write the page whole or not at all; the same input gives the same bytes.
+def write_report(folder: Path, out: Path, ledger: Path | None = None, grid_status: Path | None = None) -> None:
+    """Write the page completely or not at all; the same input gives the same bytes.
 
     Args:
-        findings: what steps/findings.py wrote.
-        ledger: what steps/ledger.py wrote; none: the folder ledger beside the findings, if it is there.
-        grid_status: what steps/grid.py status wrote.
+        folder: output of steps/findings.py.
+        ledger: output of steps/ledger.py; None: the folder ledger beside `folder`, if it exists.
+        grid_status: output of steps/grid.py status.
 
     Raises:
         InputError: one of these is absent or damaged.
     """
-    path = findings / FIGURES
-    found = read_record(path, dict[str, Any], "run steps/findings.py again")
-    missing = [key for key in (*KEYS, "synthetic", *TABLES, "answers", "transfer") if key not in found]
+    path = folder / FIGURES
+    findings = read_record(path, dict[str, Any], "run steps/findings.py again")
+    missing = [key for key in (*KEYS, "synthetic", *TABLES, "answers", "transfer") if key not in findings]
     if missing:
         raise InputError(f"lacks {missing[0]}", path, "run steps/findings.py again")
     from jinja2 import UndefinedError
 
-    beside = findings.parent / "ledger"
-    runs = read_runs(ledger or beside, found) if ledger or beside.is_dir() else Runs([], {})
+    if ledger is None and (folder.parent / "ledger").is_dir():
+        ledger = folder.parent / "ledger"
+    runs = read_runs(ledger, findings) if ledger else Runs([], {})
     try:
-        context = _context(found, runs)
+        context = _context(findings, runs)
         context["grid_status"] = read_status_file(grid_status) if grid_status else None
         context["digest"] = digest(path)
         text = html_template(Path(__file__).with_name("page.html")).render(context)
@@ -49,16 +51,16 @@ def write_report(findings: Path, out: Path, ledger: Path | None = None, grid_sta
     write_text(out, text)
 
 
-def _context(found: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
-    corpora = found["grid"]["corpora"]
+def _context(findings: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
+    corpora = findings["grid"]["corpora"]
     same, varied = settings_of(runs.rows)
     return {
-        "found": found,
-        "tables": {name: table_of(found[name]) for name in TABLES},
-        "confusions": {name: confusions_of(target) for name, target in found["targets"].items()},
-        "matrix": matrix_of(found),
+        "findings": findings,
+        "tables": {name: table_of(findings[name]) for name in TABLES},
+        "confusions": {name: confusions_of(target) for name, target in findings["targets"].items()},
+        "matrix": matrix_of(findings),
         "scale": f"{100 * SCALE:g}",
-        "transfer": transfer_of(found),
+        "transfer": transfer_of(findings),
         "curves": panels_of(runs.curves, corpora),
         "colours": {corpus: colour_of(i) for i, corpus in enumerate(corpora)},
         "runs": len(runs.rows),

@@ -1,4 +1,4 @@
-"""What the page takes from the ledger's runs: learning curves by cell, settings and hashes."""
+"""Learning curves by cell, settings and hashes of the ledger's runs, for the page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ser.findings.html.figures import chart, rounded_up
 from ser.findings.ledger.load import AGAIN, read_parquet, read_summary
 from ser.findings.ledger.schema import RUNS
 
-MOST = 120  # points of a line
+MAX_POINTS = 120  # of a line
 HASHES = {
     "preset": "preset",
     "split": "split",
@@ -36,7 +36,7 @@ Points = dict[tuple[str, str], list[tuple[float, float]]]  # corpus, column of t
 
 
 class _Point(TypedDict):
-    """A row of the curves of a run; None where an epoch has no value."""
+    """A row of the curves of a run; None for an epoch without a value."""
 
     epoch: int
     corpus: str
@@ -46,7 +46,7 @@ class _Point(TypedDict):
 
 
 class _Run(TypedDict):
-    """The JSON texts that are read of a row of the file `runs`."""
+    """Columns of the file `runs` that hold JSON."""
 
     curves: list[_Point]
     configuration: dict[str, Any]
@@ -70,12 +70,12 @@ class Panel:
 
 @dataclass
 class CellCurves:
-    """Sums over the runs of a cell, which are too many to be kept.
+    """Sums over the runs of a cell, which are too many to hold in memory.
 
     Attributes:
-        corpora: of its combination.
-        best_epochs: the epoch of the best checkpoint, of each run.
-        last: epochs of the longest training.
+        corpora: of the combination.
+        best_epochs: epoch of the best checkpoint of each run.
+        last: number of epochs of the longest training.
     """
 
     corpora: Sequence[str]
@@ -84,7 +84,7 @@ class CellCurves:
     _sums: dict[tuple[str, str], dict[int, tuple[float, int]]] = field(default_factory=dict)
 
     def add(self, rows: Sequence[Mapping[str, Any]], best_epoch: int) -> None:
-        """Take the curves of a run, as the ledger has them."""
+        """Add the curves of a run."""
         self.best_epochs.append(best_epoch)
         for row in rows:
             self.last = max(self.last, row["epoch"])
@@ -96,49 +96,49 @@ class CellCurves:
 
     @property
     def means(self) -> Points:
-        """Over the runs that still train in an epoch; of many epochs, every second, third, ... and the last."""
-        found: Points = {}
+        """Means over the runs that still train in an epoch; at most MAX_POINTS epochs and the last."""
+        means: Points = {}
         for key, by_epoch in self._sums.items():
             line = [(float(epoch), total / count) for epoch, (total, count) in sorted(by_epoch.items())]
-            found[key] = [*line[: -1 : -(-len(line) // MOST)], line[-1]]
-        return found
+            means[key] = [*line[: -1 : -(-len(line) // MAX_POINTS)], line[-1]]
+        return means
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Rows without their curves, and these by combination and configuration."""
+    """Rows of the file `runs` without their curves, and curves by combination and configuration."""
 
     rows: list[dict[str, Any]]
     curves: dict[str, dict[str, CellCurves]]
 
 
 def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
-    """Read what the ledger has of the findings' grid and settings.
+    """Read the runs of the ledger that have the grid and settings of the findings.
 
     Raises:
         InputError: the file is damaged, or has no such run.
     """
     path, grid = ledger / "runs.parquet", findings["grid"]
     read_summary(ledger, [path.name])
-    found = Runs([], {})
+    runs = Runs([], {})
     batches = read_parquet(path, RUNS).to_batches(100)  # the curves of all runs at once would be gigabytes
     for row in (row for batch in batches for row in batch.to_pylist()):
-        of_grid = set(row["corpora"]) <= set(grid["corpora"]) and all(row[f] in grid[f] for f in FACTORS)
+        in_grid = set(row["corpora"]) <= set(grid["corpora"]) and all(row[f] in grid[f] for f in FACTORS)
         key, name = ("settings_hash", findings["origin"]["settings"])
-        if len(row["corpora"]) == 1:  # whose updates are the same at any budget
+        if len(row["corpora"]) == 1:  # its updates are the same at any budget
             key, name = ("comparable_hash", findings["comparable_hash"])
-        if not of_grid or row[key] != name:
+        if not in_grid or row[key] != name:
             continue
         row |= _parsed(path, row)
         curves = row.pop("curves")
-        found.rows.append({key: row.get(key) for key in (*HASHES, "configuration", "versions")})
+        runs.rows.append({key: row.get(key) for key in (*HASHES, "configuration", "versions")})
         if curves:
-            cells = found.curves.setdefault(row["combination"], {})
+            cells = runs.curves.setdefault(row["combination"], {})
             name = " ".join(row[factor] for factor in FACTORS)
             cells.setdefault(name, CellCurves(row["corpora"])).add(curves, row["chosen_epoch"])
-    if not found.rows:
+    if not runs.rows:
         raise InputError("no run of these findings", path, "give the --ledger that steps/findings.py read")
-    return found
+    return runs
 
 
 def _parsed(path: Path, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,28 +149,28 @@ def _parsed(path: Path, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def panels_of(curves: Mapping[str, Mapping[str, CellCurves]], corpora: Sequence[str]) -> dict[str, list[Panel]]:
-    """Panels by combination, those of few corpora first; of equal scales within one.
+    """Combination -> panels with equal scales, smaller combinations first.
 
     Args:
         corpora: in the order of their colours.
     """
 
     def order(combination: str) -> tuple[int, list[int]]:
-        own = next(iter(curves[combination].values())).corpora
-        return len(own), [corpora.index(corpus) for corpus in own]
+        trained = next(iter(curves[combination].values())).corpora
+        return len(trained), [corpora.index(corpus) for corpus in trained]
 
-    found = {}
+    panels = {}
     for combination in sorted(curves, key=order):
         cells = curves[combination]
         means = {name: cell.means for name, cell in cells.items()}
         losses = [v for points in means.values() for (_, k), line in points.items() if "loss" in k for _, v in line]
         scale = 0.0, rounded_up(max(losses, default=1.0))
         last = max(cell.last for cell in cells.values())
-        found[combination] = [
+        panels[combination] = [
             _panel(f"{combination} {name}", name, cell.best_epochs, means[name], last, scale, corpora)
             for name, cell in cells.items()
         ]
-    return found
+    return panels
 
 
 def _panel(
@@ -197,29 +197,29 @@ def _panel(
     )
 
 
-def colour_of(place: int) -> str:
-    """Class of the style sheet for a corpus."""
-    return f"c{place % 8}"
+def colour_of(index: int) -> str:
+    """Class of the style sheet for a corpus, by its index."""
+    return f"c{index % 8}"
 
 
 def settings_of(runs: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, str]], list[str]]:
-    """Settings with one value in all runs that have them, and the keys of those that the grid varies."""
+    """Settings with one value in all runs that have them, and the keys of settings with several values."""
     values: dict[str, set[str]] = {}
     for run in runs:
         for key, value in run["configuration"].items():
             values.setdefault(key, set()).add(value if isinstance(value, str) else json.dumps(value))
-    same = [(key, next(iter(found))) for key, found in values.items() if len(found) == 1]
-    return same, [key for key, found in values.items() if len(found) > 1]
+    same = [(key, next(iter(texts))) for key, texts in values.items() if len(texts) == 1]
+    return same, [key for key, texts in values.items() if len(texts) > 1]
 
 
 def hashes_of(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Provenance of the runs: the values of a column, or how many there are of those that differ by cell."""
-    found = []
+    """Provenance of the runs: the values of each column, or their number for columns that differ by cell."""
+    hashes = []
     for key, label in HASHES.items():
         values = sorted({str(run[key] or "not recorded") for run in runs})
-        found.append((label, f"{len(values)} digests" if key in BY_CELL and len(values) > 1 else ", ".join(values)))
+        hashes.append((label, f"{len(values)} digests" if key in BY_CELL and len(values) > 1 else ", ".join(values)))
     versions: dict[str, set[str]] = {}
     for run in runs:
         for package, version in (run["versions"] or {}).items():
             versions.setdefault(package, set()).add(version)
-    return found + [(package, ", ".join(sorted(numbers))) for package, numbers in versions.items()]
+    return hashes + [(package, ", ".join(sorted(numbers))) for package, numbers in versions.items()]

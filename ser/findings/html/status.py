@@ -1,4 +1,4 @@
-"""States of the experiments of a grid, by cell, from the file that `steps/grid.py status` writes."""
+"""Read the states of the experiments of a grid from the file that `steps/grid.py status` writes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Experiment(TypedDict):
     log: NotRequired[str]
 
 
-class _Listed(TypedDict):
+class _StatusFile(TypedDict):
     experiments: list[_Experiment]
 
 
@@ -36,11 +36,11 @@ class GridStatus:
     """States of all experiments.
 
     Attributes:
-        source: where this was read.
+        source: path of the file.
         configurations: columns.
-        cells: combination -> configuration -> state -> experiments.
-        totals: of each state.
-        failed: experiment, reason, log.
+        cells: combination -> configuration -> state -> number of experiments.
+        totals: state -> number of experiments.
+        failed: experiment, reason and log.
     """
 
     source: str
@@ -60,7 +60,7 @@ def read_status_file(path: Path) -> GridStatus:
     totals = {state.value: 0 for state in State}
     failed = []
     try:
-        for row in of_kind(_Listed, read_json(path), "")["experiments"]:
+        for row in of_kind(_StatusFile, read_json(path), "")["experiments"]:
             configuration, state = tuple(str(row[factor]) for factor in FACTORS), State(row["state"]).value
             counts = cells.setdefault(row["combination"], {}).setdefault(configuration, {})
             counts[state] = counts.get(state, 0) + 1

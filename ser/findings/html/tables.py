@@ -1,4 +1,4 @@
-"""Tables of findings.json as the page has them: a drawing beside each interval, and matrices in colours."""
+"""Tables of findings.json for the page: a drawing beside each interval, and coloured matrices."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from markupsafe import Markup
 
 from ser.findings.html.figures import rounded_up, span
 from ser.findings.report.layout import interval_text, percent, points
+from ser.findings.report.pictures import ALL_BUT, SCALE
 from ser.findings.scores import METRICS
 from ser.findings.stats.effects import LEFT_OUT, MAIN_EFFECT, PANELS
 
 NAN = float("nan")
 SHOWN = 2  # cells of a tie; more unfold
-SCALE = 0.1  # ends of the colours of differences
 MOST = 4  # tied cells whose confusion matrices are shown
-ALL_BUT = "all but target"
 ROLES = {"best": "best", "single": "best alone"}
 NUMBER = re.compile(r"[<+-]?\d[\d.]*( .*)?")
 Record = Mapping[str, Any]
@@ -29,12 +28,13 @@ class Field:
     """A field of a table.
 
     Attributes:
-        more: what unfolds below.
+        text: its text.
         kind: "", "number", "label" (of a row), "wide" or "centre".
-        tone: of its ground: "", "plus", "minus", "unclear" or "share".
-        shade: how strong that is, 0 to 1.
-        small: below the text.
-        drawing: below that.
+        more: lines that unfold below.
+        tone: background: "", "plus", "minus", "unclear" or "share".
+        shade: strength of the background, 0 to 1.
+        small: small text below.
+        drawing: SVG below that.
     """
 
     text: str
@@ -48,12 +48,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
-
-    Attributes:
-        header: one a column.
-        notes: how to read it.
-    """
+    """A table with notes on how to read it."""
 
     title: str
     header: Sequence[Field]
@@ -61,10 +56,10 @@ class Table:
     notes: Sequence[str] = ()
 
 
-def table_of(found: Mapping[str, Any]) -> Table:
-    """A table of findings.json; its differences are drawn on one scale, and all else on another."""
-    drawn = [cell[1:] for row in found["rows"] for cell in row if not isinstance(cell, str)]
-    ends = {True: 1.0, False: 1.0}  # of the scale of differences, and of that of all else
+def table_of(table: Mapping[str, Any]) -> Table:
+    """A table of findings.json, with one scale for all of its differences and one for all other figures."""
+    drawn = [cell[1:] for row in table["rows"] for cell in row if not isinstance(cell, str)]
+    ends = {True: 1.0, False: 1.0}  # ends of the scales of differences and of other figures
     for signed in ends:
         sizes = [abs(v) for *estimate, mark in drawn if (mark == 0) == signed for v in estimate if v is not None]
         ends[signed] = min(rounded_up(max(sizes, default=1.0)), 1.0)
@@ -80,19 +75,19 @@ def table_of(found: Mapping[str, Any]) -> Table:
         value, low, high = map(known, estimate)
         return Field(text, "number", drawing=span(value, low, high, (-end if mark == 0 else 0, end), mark))
 
-    rows = [[Field(row[0], "label"), *map(field, row[1:])] for row in found["rows"]]
+    rows = [[Field(row[0], "label"), *map(field, row[1:])] for row in table["rows"]]
     kinds = ["number" if field.kind == "number" else "" for field in rows[0]] if rows else []
-    header = [Field(text, kind) for text, kind in zip(found["header"], kinds, strict=True)] if rows else []
-    return Table(found["title"], header, rows, found["notes"])
+    header = [Field(text, kind) for text, kind in zip(table["header"], kinds, strict=True)] if rows else []
+    return Table(table["title"], header, rows, table["notes"])
 
 
 def known(value: float | None) -> float:
-    """NaN for what JSON has no number for."""
+    """NaN where JSON has null."""
     return NAN if value is None else value
 
 
 def confusions_of(target: Mapping[str, Any]) -> tuple[list[Table], list[str]]:
-    """Confusion matrices of a target's best and single cells, each cell once, and what is not shown."""
+    """Confusion matrices of a target's best cells and baseline cells, each cell once, and notes on cells left out."""
     roles: dict[str, list[str]] = {}
     matrices = {}
     counts: dict[tuple[str, str], int] = {}
@@ -115,44 +110,44 @@ def confusions_of(target: Mapping[str, Any]) -> tuple[list[Table], list[str]]:
 def _confusion(title: str, matrix: Sequence[Sequence[float]], classes: Sequence[str]) -> Table:
     rows = []
     for name, counts in zip(classes, matrix, strict=True):
-        whole = sum(counts)
+        total = sum(counts)
+        shares = [count / total if total else 0 for count in counts]
         fields = [
-            Field(f"{100 * part:.0f}", "centre", tone="share", shade=part, small=f"{count:.4g}")
-            for count in counts
-            for part in (count / whole if whole else 0,)
+            Field(f"{100 * share:.0f}", "centre", tone="share", shade=share, small=f"{count:.4g}")
+            for count, share in zip(counts, shares, strict=True)
         ]
-        rows.append([Field(name, "label"), *fields, Field(f"{whole:.4g}", "number")])
+        rows.append([Field(name, "label"), *fields, Field(f"{total:.4g}", "number")])
     return Table(title, [Field("truth"), *(Field(name, "centre") for name in classes), Field("all", "number")], rows)
 
 
 def transfer_of(findings: Mapping[str, Any]) -> dict[str, list[Table]]:
-    """The panels of each metric that has any figure."""
-    found: dict[str, list[Table]] = {}
+    """Metric -> its panels of the transfer matrix, of metrics that have any figure."""
+    panels: dict[str, list[Table]] = {}
     for metric in METRICS:
-        for panel, what in PANELS.items():
-            own = [r for r in findings["transfer"]["records"] if (r["metric"], r["panel"]) == (metric, panel)]
+        for panel, text in PANELS.items():
+            records = [r for r in findings["transfer"]["records"] if (r["metric"], r["panel"]) == (metric, panel)]
+            sources = findings["grid"]["corpora"]
             if panel == LEFT_OUT:
-                own = [{**r, "source": ALL_BUT} for r in own]
-            if own:
-                sources = [ALL_BUT] if panel == LEFT_OUT else findings["grid"]["corpora"]
-                found.setdefault(metric, []).append(_matrix(f"{panel}: {what}", own, sources))
-    return found
+                records, sources = [{**r, "source": ALL_BUT} for r in records], [ALL_BUT]
+            if records:
+                panels.setdefault(metric, []).append(_matrix(f"{panel}: {text}", records, sources))
+    return panels
 
 
 def matrix_of(findings: Mapping[str, Any]) -> Table:
     """Main effects of source corpora."""
-    own = [r for r in findings["answers"]["records"] if r["question"] == MAIN_EFFECT]
-    there = {r["source"] for r in own}
-    return _matrix("", own, [corpus for corpus in findings["grid"]["corpora"] if corpus in there])
+    records = [r for r in findings["answers"]["records"] if r["question"] == MAIN_EFFECT]
+    sources = {r["source"] for r in records}
+    return _matrix("", records, [corpus for corpus in findings["grid"]["corpora"] if corpus in sources])
 
 
 def _matrix(title: str, records: Iterable[Record], sources: Sequence[str]) -> Table:
-    """Rows targets, columns source corpora."""
-    found = {(r["target"], r["source"]): r for r in records if r["value"] is not None}
+    """A matrix with targets as rows and source corpora as columns."""
+    figures = {(r["target"], r["source"]): r for r in records if r["value"] is not None}
     rows = [
         [
             Field(target, "label"),
-            *(_figure(found[target, s]) if (target, s) in found else Field("–", "centre") for s in sources),
+            *(_figure(figures[target, s]) if (target, s) in figures else Field("–", "centre") for s in sources),
         ]
         for target in dict.fromkeys(r["target"] for r in records)
     ]
@@ -160,7 +155,7 @@ def _matrix(title: str, records: Iterable[Record], sources: Sequence[str]) -> Ta
 
 
 def _figure(record: Record) -> Field:
-    """A score, or a difference in points on SCALE; one whose interval holds 0, or that has none, is grey."""
+    """A score, or a difference in points on SCALE; a difference is grey if its interval holds 0 or is unknown."""
     value, low, high = (known(record[key]) for key in ("value", "low", "high"))
     if record["kind"] == "score":
         return Field(percent(value), "centre", small=interval_text(max(low, 0), min(high, 1)))

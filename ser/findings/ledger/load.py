@@ -1,8 +1,9 @@
-"""From a ledger to confusion matrices by cell, seed and speaker."""
+"""Read a ledger into confusion matrices by cell, seed and speaker."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +14,14 @@ import numpy as np
 from ser.common import InputError
 from ser.common.kinds import of_kind
 from ser.common.records import read_record
-from ser.findings.design import Design
+from ser.findings.design import FACTORS, Design
 from ser.findings.ledger.schema import PREDICTIONS, RUNS, arrow_schema
 from ser.findings.scores import Target, make_target
 from ser.grid.cells import Cell
 from ser.scoring.files import Counts, check_described
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow
 
 PREDICTED = ("run", "target", "speaker", "utterance", "truth", "hypothesis")
@@ -29,7 +31,7 @@ MISSING = {"seconds_per_epoch", "device", "precision", "text_id", "posteriors"}
 
 
 class Problem(TypedDict):
-    """A folder that was left out, in whole or in part."""
+    """A folder that was left out, all of it or its zero-shot scores."""
 
     folder: str
     problem: str
@@ -51,22 +53,18 @@ class _Described(TypedDict):
     counts: dict[str, Counts]
 
 
-class NoneWhole(Exception):
-    """No cell has been tested on all utterances."""
-
-
 @dataclass(frozen=True)
 class Ledger:
-    """What the statistics take from a ledger.
+    """The part of a ledger that the statistics use.
 
     Attributes:
-        runs: rows of the file `runs` that are of the grid, JSON not yet read.
-        targets: by corpus.
-        unseen: the same of corpora that no run was trained on, all zero-shot.
+        runs: rows of the file `runs` that belong to the grid, JSON not yet parsed.
+        targets: corpus -> its test set.
         summary: ledger.json.
         notes: what does not count, and why.
         budget: training.budget of the runs of several corpora; "" where there are none.
-        other: the same of the other budget, where the ledger has it.
+        other: the runs of the other budget, where the ledger has it.
+        unseen: corpora that no run was trained on, all zero-shot.
     """
 
     runs: list[dict[str, Any]]
@@ -82,8 +80,9 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
     """Read a ledger.
 
     Args:
-        only: column of `runs` -> the one value that counts.
-        budget: training.budget of the runs that are read, the other's being `other`; "": per_corpus, if it is there.
+        only: column of `runs` -> the value that a run must have.
+        budget: training.budget of the runs that are read; "": per_corpus where the ledger has it. Those of the other
+            budget become `other`.
 
     Returns:
         The ledger, and the design with those of its corpora that the runs have.
@@ -99,25 +98,26 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
             known = ", ".join(table.column_names)
             raise InputError(f"{folder} has no such column; it has {known}", f"--only {key}={value}")
         rows = [row for row in rows if str(row[key]) == value]
-    kept = [row for row in rows if _is_of(row, design)]
-    if not kept:
-        raise InputError(f"none of its runs is of this grid ({_listed(design)}) and as asked for", folder, AGAIN)
-    notes = (
-        [f"{len(rows) - len(kept)} runs are no part of the grid, such as baselines"] if len(kept) < len(rows) else []
-    )
-    _check_settings(folder, kept)
-    corpora = {corpus for row in kept for corpus in row["corpora"]}
+    runs = [row for row in rows if _is_in(row, design)]
+    if not runs:
+        grid = "; ".join(", ".join(getattr(design, name)) for name in ("corpora", *FACTORS))
+        raise InputError(f"none of its runs is of this grid ({grid}) and as asked for", folder, AGAIN)
+    notes = [f"{len(rows) - len(runs)} runs are no part of the grid, such as baselines"] if runs != rows else []
+    _check_settings(folder, runs)
+    corpora = {corpus for row in runs for corpus in row["corpora"]}
     untrained = [c for c in design.corpora if c not in corpora]
     design = design.narrowed({"corpora": [c for c in design.corpora if c in corpora]})
-    budgets = sorted({row["budget"] for row in kept if len(row["corpora"]) > 1}) or [""]
+    budgets = sorted({row["budget"] for row in runs if len(row["corpora"]) > 1}) or [""]
     if budget and budget not in budgets:
         raise InputError(f"{folder} has no such runs of several corpora", f"--budget {budget}", "leave the option out")
     budgets.sort(key=lambda name: name != budget)
+    columns = {name: PREDICTIONS[name] for name in PREDICTED}
+    predictions = read_parquet(folder / "predictions.parquet", columns).unify_dictionaries().to_pandas()
     ledgers = []
     for name in budgets:
-        rows = _of_budget(kept, name)
-        targets, more = _targets(folder, rows, design.corpora)
-        unseen, _ = _targets(folder, rows, untrained)
+        rows = _of_budget(runs, name)
+        targets, more = _targets(folder, predictions, rows, design.corpora)
+        unseen, _ = _targets(folder, predictions, rows, untrained)
         ledgers.append(Ledger(rows, targets, summary, [*notes, *more], name, unseen=unseen))
     first, *others = ledgers
     if not first.targets:
@@ -129,10 +129,10 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
 
 
 def read_summary(folder: Path, files: Sequence[str]) -> dict[str, Any]:
-    """What ledger.json holds.
+    """Read ledger.json.
 
     Args:
-        files: those of the ledger that are about to be read.
+        files: names of the ledger's files that are about to be read, which are checked.
 
     Raises:
         InputError: it, or one of these, is absent, of another kind or not as it was written.
@@ -140,30 +140,35 @@ def read_summary(folder: Path, files: Sequence[str]) -> dict[str, Any]:
     return read_record(folder / "ledger.json", Summary, AGAIN, files)
 
 
-def read_parquet(path: Path, columns: Mapping[str, tuple[str, str]]) -> pyarrow.Table:
-    """The columns of a Parquet file, each of its type and, but for those of `MISSING`, without gaps."""
+def read_parquet(path: Path, columns: Mapping[str, tuple[str, str]], again: str = AGAIN) -> pyarrow.Table:
+    """Read columns of a Parquet file and check their types; only those of `MISSING` may have gaps.
+
+    Args:
+        columns: name -> type and meaning, see ser/findings/ledger/schema.py.
+        again: how to restore the file, for messages.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = arrow_schema(dict(columns))
+    schema = arrow_schema(columns)
     try:
-        found = pq.read_schema(path)
+        stored = pq.read_schema(path)
         for field in schema:
-            place = found.get_field_index(field.name)
-            if place < 0 or found.field(place).type != field.type:
-                what = "lacks" if place < 0 else "has values of another type in"
-                raise InputError(f"{what} the column {field.name}", path, AGAIN)
+            index = stored.get_field_index(field.name)
+            if index < 0 or stored.field(index).type != field.type:
+                what = "lacks" if index < 0 else "has values of another type in"
+                raise InputError(f"{what} the column {field.name}", path, again)
         table = pq.read_table(path, columns=schema.names)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"not readable ({' '.join(str(error).split())})", path, AGAIN) from None
+        raise InputError(f"not readable ({' '.join(str(error).split())})", path, again) from None
     for field in schema:
         if table.column(field.name).null_count and field.name not in MISSING:
-            raise InputError(f"has gaps in the column {field.name}", path, AGAIN)
+            raise InputError(f"has gaps in the column {field.name}", path, again)
     return table
 
 
 def _valid(path: Path, row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the file `runs` whose JSON can be read."""
+    """Check the JSON of a row of the file `runs`."""
     try:
         parsed = {key: json.loads(row[key]) for key in get_type_hints(_Described)}
         check_described(of_kind(_Described, parsed, ""))
@@ -173,138 +178,101 @@ def _valid(path: Path, row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _is_of(row: Mapping[str, Any], design: Design) -> bool:
-    factors = all(row[factor] in getattr(design, factor) for factor in ("task", "temporal", "pooling"))
+def _is_in(row: Mapping[str, Any], design: Design) -> bool:
+    factors = all(row[factor] in getattr(design, factor) for factor in FACTORS)
     return factors and set(row["corpora"]) <= set(design.corpora)
 
 
-def _listed(design: Design) -> str:
-    return "; ".join(", ".join(getattr(design, name)) for name in ("corpora", "task", "temporal", "pooling"))
-
-
 def _of_budget(rows: Sequence[dict[str, Any]], budget: str) -> list[dict[str, Any]]:
-    """The runs of a budget: those of one corpus, whose updates are the same at any, are of the settings of the rest."""
-    found = [row for row in rows if len(row["corpora"]) == 1 or row["budget"] == budget]
-    name = next((row["settings_hash"] for row in found if len(row["corpora"]) > 1), found[0]["settings_hash"])
-    return [{**row, "settings_hash": name} for row in found]
+    """The runs of a budget. Runs of one corpus, whose updates are the same at any budget, get its settings_hash."""
+    chosen = [row for row in rows if len(row["corpora"]) == 1 or row["budget"] == budget]
+    settings = next((row["settings_hash"] for row in chosen if len(row["corpora"]) > 1), chosen[0]["settings_hash"])
+    return [{**row, "settings_hash": settings} for row in chosen]
 
 
 def _check_settings(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Results of other settings are not comparable, but for those of another budget, which are kept apart."""
-    counts: dict[tuple[str, str], int] = {}
-    for row in rows:
-        key = row["comparable_hash"], row["preset"]
-        counts[key] = counts.get(key, 0) + 1
+    """Refuse runs of different settings, whose results are not comparable; the budget may differ."""
+    counts = Counter((row["comparable_hash"], row["preset"]) for row in rows)
     if len(counts) > 1:
-        found = "; ".join(f"{name} (preset {preset}, {n} runs)" for (name, preset), n in sorted(counts.items()))
-        raise InputError(f"runs of several settings: {found}", folder, "choose with --only comparable_hash=...")
+        listed = "; ".join(f"{name} (preset {preset}, {n} runs)" for (name, preset), n in sorted(counts.items()))
+        raise InputError(f"runs of several settings: {listed}", folder, "choose with --only comparable_hash=...")
 
 
 def _targets(
-    folder: Path, rows: Sequence[Mapping[str, Any]], corpora: Sequence[str]
+    folder: Path, predictions: pd.DataFrame, rows: Sequence[Mapping[str, Any]], corpora: Sequence[str]
 ) -> tuple[dict[str, Target], list[str]]:
-    """Targets by corpus, and notes on those that have no whole cell."""
-    table = read_parquet(folder / "predictions.parquet", {name: PREDICTIONS[name] for name in PREDICTED})
-    codes, names = {}, {}
-    for name in PREDICTED:
-        column = table.column(name).unify_dictionaries().combine_chunks()
-        codes[name], names[name] = column.indices.to_numpy(), column.dictionary.to_pylist()
-    place = {row["run"]: i for i, row in enumerate(rows)}
-    run = np.array([place.get(name, -1) for name in names["run"]])[codes["run"]]
-    protocols: dict[str, dict[str, int]] = {}
+    """Test sets by corpus, and notes on those that no cell was tested on completely."""
+    tested = set(predictions["target"].unique())
+    predictions = predictions.assign(row=_codes(predictions["run"], [row["run"] for row in rows]))
+    predictions = predictions[predictions["row"] >= 0]
+    protocols: dict[str, Counter[str]] = {}
     for row in rows:
         for corpus, name in json.loads(row["protocol_hash"]).items():
-            found = protocols.setdefault(corpus, {})
-            found[name] = found.get(name, 0) + 1
+            protocols.setdefault(corpus, Counter())[name] += 1
     targets: dict[str, Target] = {}
     notes: list[str] = []
-    for corpus in corpora:
-        if corpus not in names["target"]:
-            continue
-        found = protocols.get(corpus, {})
-        if len(found) > 1:
-            listed = ", ".join(f"{name} ({n} runs)" for name, n in found.items())
+    for corpus in (c for c in corpora if c in tested):
+        counts = protocols.get(corpus, {"not recorded": 0})
+        if len(counts) > 1:
+            listed = ", ".join(f"{name} ({n} runs)" for name, n in counts.items())
             raise InputError(
                 f"{corpus} was prepared in several ways, so that its scores are not of the same "
                 f"utterances: protocols {listed}",
                 folder,
                 "build the ledger from folders of one of them",
             )
-        chosen = np.flatnonzero((codes["target"] == names["target"].index(corpus)) & (run >= 0))
+        chosen = predictions[predictions["target"] == corpus]
         if len(chosen):
-            protocol = next(iter(found), "not recorded")
-            part = {key: values[chosen] for key, values in codes.items()}
-            try:
-                targets[corpus] = _target(corpus, run[chosen], part, names, rows, protocol)
-            except NoneWhole as none:
-                notes.append(str(none))
+            target = _target(corpus, chosen, rows, next(iter(counts)))
+            if isinstance(target, Target):
+                targets[corpus] = target
+            else:
+                notes.append(target)
     return targets, notes
 
 
-def _target(
-    corpus: str,
-    run: np.ndarray,
-    codes: Mapping[str, np.ndarray],
-    names: Mapping[str, Sequence[str]],
-    rows: Sequence[Mapping[str, Any]],
-    protocol: str,
-) -> Target:
-    """Sum up the predictions on one corpus.
+def _target(corpus: str, predictions: pd.DataFrame, rows: Sequence[Mapping[str, Any]], protocol: str) -> Target | str:
+    """Sum up the predictions on one corpus; the reason where no cell was tested on all utterances.
 
     Args:
-        run: index into `rows` of each prediction.
-        codes: column -> index into `names` of each prediction.
+        predictions: those on the corpus; column `row`: index into `rows`.
     """
-    places: dict[tuple[Cell, int], int] = {}
-    of_run = np.array(
-        [
-            places.setdefault(
-                (Cell(tuple(r["corpora"]), r["task"], r["temporal"], r["pooling"]), r["seed"]), len(places)
-            )
-            for r in rows
-        ]
-    )
-    place = of_run[run]
-    utterances, utterance = np.unique(codes["utterance"], return_inverse=True)
-    speakers = _used(codes, names, "speaker")
-    classes = sorted({*_used(codes, names, "truth"), *_used(codes, names, "hypothesis")})
-    speaker = _indices(codes["speaker"], names["speaker"], speakers)
-    truth, hypothesis = (_indices(codes[key], names[key], classes) for key in ("truth", "hypothesis"))
-    for values, what in ((speaker, "speakers"), (truth, "classes")):
-        first = np.zeros(len(utterances), np.int64)
-        first[utterance] = values
-        if odd := np.flatnonzero(first[utterance] != values).tolist():
-            name = names["utterance"][codes["utterance"][odd[0]]]
-            raise InputError(f"utterance {name} has two {what} in the ledger", corpus, AGAIN)
+    keys = [(Cell(tuple(r["corpora"]), r["task"], r["temporal"], r["pooling"]), r["seed"]) for r in rows]
+    indices = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    for column, what in (("speaker", "speakers"), ("truth", "classes")):
+        distinct = predictions[["utterance", column]].drop_duplicates()["utterance"]
+        if several := sorted(distinct[distinct.duplicated()]):
+            raise InputError(f"utterance {several[0]} has two {what} in the ledger", corpus, AGAIN)
+    utterances, speakers = (sorted(predictions[column].unique()) for column in ("utterance", "speaker"))
+    classes = sorted({*predictions["truth"].unique(), *predictions["hypothesis"].unique()})
+    cell = np.array([indices[key] for key in keys])[predictions["row"]]
+    speaker = _codes(predictions["speaker"], speakers)
+    truth, hypothesis = (_codes(predictions[column], classes) for column in ("truth", "hypothesis"))
     # An utterance that several folds test counts once.
-    keys = place.astype(np.int64) * len(utterances) + utterance
-    found, which, times = np.unique(keys, return_inverse=True, return_counts=True)
-    weights = 1 / times[which]
-    shape = (len(places), len(speakers), len(classes), len(classes))
-    flat = np.ravel_multi_index((place, speaker, truth, hypothesis), shape)
-    confusion = np.bincount(flat, weights, int(np.prod(shape))).reshape(shape)
-    covered = np.bincount(found // len(utterances), minlength=len(places))
-    folds = np.full(len(speakers), np.iinfo(np.int64).max)
-    np.minimum.at(folds, speaker, np.array([r["fold"] for r in rows])[run])
-    partial = [cell.name for (cell, _), i in places.items() if 0 < covered[i] < len(utterances)]
+    pairs = cell * len(utterances) + _codes(predictions["utterance"], utterances)
+    tested_pairs, which, times = np.unique(pairs, return_inverse=True, return_counts=True)
+    shape = (len(indices), len(speakers), len(classes), len(classes))
+    flat = np.ravel_multi_index((cell, speaker, truth, hypothesis), shape)
+    confusion = np.bincount(flat, 1 / times[which], int(np.prod(shape))).reshape(shape)
+    covered = np.bincount(tested_pairs // len(utterances), minlength=len(indices))
+    fold = np.array([row["fold"] for row in rows])[predictions["row"]]
+    import pandas as pd
+
+    folds = pd.Series(fold).groupby(speaker).min().tolist()
+    partial = [cell.name for (cell, _), i in indices.items() if 0 < covered[i] < len(utterances)]
     notes = []
     if partial:
         notes.append(
             f"{len(partial)} times a cell and seed does not count, for not all folds that test {corpus} are there: "
             f"{', '.join(list(dict.fromkeys(partial))[:5])}"
         )
-    whole = {key: confusion[i] for key, i in places.items() if covered[i] == len(utterances)}
-    if not whole:
-        raise NoneWhole(f"target {corpus}: {notes[0]}; none is whole")
-    return make_target(corpus, classes, speakers, folds.tolist(), whole, protocol, notes)
+    complete = {key: confusion[i] for key, i in indices.items() if covered[i] == len(utterances)}
+    if not complete:
+        return f"target {corpus}: {notes[0]}; none is whole"
+    return make_target(corpus, classes, speakers, folds, complete, protocol, notes)
 
 
-def _used(codes: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]], column: str) -> list[str]:
-    """Values of a column that occur, sorted."""
-    return sorted(names[column][i] for i in np.unique(codes[column]))
-
-
-def _indices(codes: np.ndarray, names: Sequence[str], order: Sequence[str]) -> np.ndarray:
-    """Where each value stands in `order`."""
+def _codes(column: pd.Series, order: Sequence[str]) -> np.ndarray:
+    """Index of each value in `order`, -1 for others, int64."""
     index = {name: i for i, name in enumerate(order)}
-    return np.array([index.get(name, -1) for name in names])[codes]
+    return np.array([index.get(name, -1) for name in column.cat.categories], np.int64)[column.cat.codes]

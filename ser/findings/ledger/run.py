@@ -1,4 +1,4 @@
-"""One experiment's folder, read and checked: whole and true to the files beside it, or refused with the reason."""
+"""Read and check the folder of one experiment: undamaged and consistent, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ AGAIN = "remove the folder and run the experiment again"
 RESCORE = "run stages 5 and 6 again"
 HASHES = ("config_hash", "data_hash", "split_hash")
 IDENTITY = ("combination", "corpora", "task", "temporal", "pooling", "fold", "seed", "split", *HASHES)
-# Keys of a result.json that are columns as they are.
+# Keys of a result.json that are columns.
 COPIED = (
     "combination", "task", "temporal", "pooling", "preset", "split", *HASHES, "normalisation", "code_hash",
     "git_revision", "fold", "seed", "chosen_epoch", "epochs", "corpora", "notes", "updates", "folds", "versions",
 )  # fmt: skip
-OF_TARGETS = ("folds", "protocol_hash", "counts")  # by corpus; zero_shot.json has those of the corpora that it scored
+DESCRIBED = ("folds", "protocol_hash", "counts")  # by corpus; zero_shot.json has those of the corpora that it scored
 BASELINE = "svm"
 
 
 @dataclass(frozen=True)
 class Run:
-    """The values of a folder.
+    """The values of one run.
 
     Attributes:
         row: of the file `runs`.
-        predictions: columns of the file `predictions`, but for those that are the same in all of the run.
-        problem: what is wrong with its zero-shot scores, which are then left out; "" for nothing.
+        predictions: columns of the file `predictions`, except those that are constant in the run.
+        problem: error in its zero-shot scores, which are then left out; "" for none.
     """
 
     row: dict[str, Any]
@@ -48,7 +48,7 @@ class RunReader:
     """Reads runs of a grid.
 
     Attributes:
-        corpora: those that are known, in the order in which a combination names them.
+        corpora: of the grid, in the order of the names of combinations.
     """
 
     corpora: Sequence[str]
@@ -58,7 +58,7 @@ class RunReader:
         """Read a run and check it.
 
         Raises:
-            InputError: it is cut short, edited, of another cell, or of an unknown combination.
+            InputError: it is damaged, edited, of another cell, or of an unknown combination.
         """
         try:
             return self._read(folder)
@@ -68,10 +68,10 @@ class RunReader:
 
     def _read(self, folder: Path) -> Run:
         result = _read_result(folder)
-        self._check_place(folder, result)
+        self._check_folder(folder, result)
         settings = self._settings(folder, result)
         decoded = None if result["temporal"] == BASELINE else read_posteriors(folder, "test")
-        described = {key: result[key] for key in OF_TARGETS}
+        described = {key: result[key] for key in DESCRIBED}
         parts, problem = [_read_targets(folder / RESULT, result, decoded, zero_shot=False)], ""
         scored: dict[str, Any] = {}
         path = folder / ZERO_SHOT
@@ -95,12 +95,12 @@ class RunReader:
             "curves": read_curve_rows(folder) if result["epochs"] else [],
             "seconds_per_epoch": result.get("seconds_per_epoch"),
             **{key: result.get("machine", {}).get(key) for key in ("device", "precision")},
-            "targets": {name: target for found, _ in parts for name, target in found.items()},
+            "targets": {name: target for targets, _ in parts for name, target in targets.items()},
         }
         keys = parts[0][1].keys()
         return Run(row, {key: [v for _, columns in parts for v in columns[key]] for key in keys}, problem)
 
-    def _check_place(self, folder: Path, result: Mapping[str, Any]) -> None:
+    def _check_folder(self, folder: Path, result: Mapping[str, Any]) -> None:
         known = [corpus for corpus in self.corpora if corpus in result["corpora"]]
         if not known or known != result["corpora"] or result["combination"] != combination_name(known):
             raise InputError(
@@ -111,12 +111,12 @@ class RunReader:
         names = [result[key] for key in ("task", "temporal", "pooling")]
         if result["temporal"] == BASELINE:
             names = [BASELINE, result["pooling"], result["normalisation"]]
-        place = [result["combination"], "_".join(names), run_name(result["fold"], result["seed"])]
-        if list(folder.resolve().parts[-3:]) != place:
-            raise InputError(f"of {'/'.join(place)}: copied from there, or edited", folder / RESULT, AGAIN)
+        path = [result["combination"], "_".join(names), run_name(result["fold"], result["seed"])]
+        if list(folder.resolve().parts[-3:]) != path:
+            raise InputError(f"of {'/'.join(path)}: copied from there, or edited", folder / RESULT, AGAIN)
 
     def _settings(self, folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
-        """settings_hash, comparable_hash, budget and configuration, which must be those of the training."""
+        """settings_hash, comparable_hash, budget and configuration; config.yaml must be that of the training."""
         if result["temporal"] == BASELINE:
             settings = {"normalisation": result["normalisation"], **result.get("settings", {})}
             name = digest(settings)
@@ -135,32 +135,29 @@ class RunReader:
 def _read_result(folder: Path) -> dict[str, Any]:
     result, _ = read_finished(folder, answers=True)
     tested = [c for c, counts in result["counts"].items() if any(counts["test"].values())]
-    missing = sorted(set(tested) - set(result["targets"]))
-    if missing:
+    if missing := sorted(set(tested) - set(result["targets"])):
         what = f"lacks the target {missing[0]}, of which it counts test utterances"
         raise InputError(what, folder / RESULT, RESCORE)
     return result
 
 
 def _check_zero_shot(path: Path, unseen: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-    odd = [key for key in IDENTITY if unseen[key] != result[key]]
-    if odd:
+    if odd := [key for key in IDENTITY if unseen[key] != result[key]]:
         raise InputError(f"{odd[0]} is not as in result.json: edited, or of another training", path, RESCORE)
-    own = sorted(set(unseen["targets"]) & set(result["corpora"]))
-    if own:
-        raise InputError(f"{own[0]} is no unseen corpus, for the model was trained on it", path, RESCORE)
+    if trained := sorted(set(unseen["targets"]) & set(result["corpora"])):
+        raise InputError(f"{trained[0]} is no unseen corpus, for the model was trained on it", path, RESCORE)
 
 
 def _read_targets(
-    path: Path, found: Mapping[str, Any], decoded: Posteriors | None, zero_shot: bool
+    path: Path, result: Mapping[str, Any], decoded: Posteriors | None, zero_shot: bool
 ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Scores by target, and the columns of all predictions."""
     columns: dict[str, list[Any]] = {key: [] for key in (*COLUMNS, "classes", "posteriors", "target", "zero_shot")}
     targets = {}
-    for corpus, scored in found["targets"].items():
-        own = read_target(path, corpus, scored, decoded)
-        count = len(own["utterance"])
-        for key, values in {**own, "target": [corpus] * count, "zero_shot": [zero_shot] * count}.items():
+    for corpus, scored in result["targets"].items():
+        predictions = read_target(path, corpus, scored, decoded)
+        count = len(predictions["utterance"])
+        for key, values in {**predictions, "target": [corpus] * count, "zero_shot": [zero_shot] * count}.items():
             columns[key] += values
         targets[corpus] = {**scored, "zero_shot": zero_shot}
     return targets, columns

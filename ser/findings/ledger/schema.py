@@ -1,7 +1,8 @@
-"""What the columns of the ledger are: the one place, from which its files and their description are made."""
+"""Columns of the ledger's files; the files and their description are made from these tables."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ser.config.registry import METRICS
@@ -72,7 +73,7 @@ PREDICTIONS = {
 FILES = {"runs": RUNS, "predictions": PREDICTIONS}
 
 
-def arrow_schema(columns: dict[str, tuple[str, str]]) -> pyarrow.Schema:
+def arrow_schema(columns: Mapping[str, tuple[str, str]]) -> pyarrow.Schema:
     """The schema of a Parquet file."""
     import pyarrow as pa
 
@@ -91,7 +92,7 @@ def arrow_schema(columns: dict[str, tuple[str, str]]) -> pyarrow.Schema:
 
 
 def description() -> str:
-    """Markdown: every file and column of a ledger."""
+    """Describe every file and column of a ledger, in Markdown."""
     lines = [
         "# Ledger",
         "",

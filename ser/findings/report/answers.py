@@ -1,4 +1,4 @@
-"""The answers of a grid, a sentence a target: which source corpora help, whether mixing helps, which task is better."""
+"""Answers of a grid, one sentence for each target: which source corpora help, whether mixing helps, the better task."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ser.findings.stats.effects import (
     MIXING,
     MULTI_TASK,
     Contrast,
+    is_score,
     main_effects,
     mixing,
     multi_task,
@@ -36,26 +37,24 @@ VERDICT_TEXTS = {
 Record = dict[str, Any]
 
 
-def answers_table(found: Results) -> Table:
-    """A record a target and question; the notes are the sentences."""
+def answers_table(results: Results) -> Table:
+    """A record for each target and question; the notes are the sentences."""
     records, sentences = [], []
-    holm = {key[:2]: test.holm for key, test in found.tests.items() if METRICS[key[2]] == METRIC}
-    for target in found.targets:
-        own = _records(
-            found,
-            target,
-            [*main_effects(target, found.design), mixing(target, found.design), *multi_task(target, found.design)],
-        )
-        for record in own:
+    holm = {key[:2]: test.holm for key, test in results.tests.items() if METRICS[key[2]] == METRIC}
+    for target in results.targets:
+        design = results.design
+        contrasts = [*main_effects(target, design), mixing(target, design), *multi_task(target, design)]
+        answers = _records(results, target, contrasts)
+        for record in answers:
             if record["question"] == MAIN_EFFECT:
                 record["p_holm"] = holm.get((target.name, tuple(record["source"].split())))
-        sentences.append(f"{target.name} ({len(target.speakers)} speakers): {_effects(own)}.")
-        records += own
+        sentences.append(f"{target.name} ({len(target.speakers)} speakers): {_effects(answers)}.")
+        records += answers
     claims = [*_corrected(records), *_claims(records)]
-    for target in found.unseen:
-        own = _records(found, target, transfer(target, found.design))
-        sentences.append(f"{target.name} ({len(target.speakers)} speakers), in no training: {_scores(own, target)}.")
-        records += own
+    for target in results.unseen:
+        scores = _records(results, target, transfer(target, results.design))
+        sentences.append(f"{target.name} ({len(target.speakers)} speakers), in no training: {_scores(scores, target)}.")
+        records += scores
     rows = [
         [r["target"], r["question"], r["source"].replace(" ", ", "), _figure(r), r["verdict"], p_value(r["p_holm"])]
         for r in records
@@ -65,22 +64,20 @@ def answers_table(found: Results) -> Table:
     return Table("answers", "Which corpora help which", header, rows, records, [*sentences, *claims])
 
 
-def _records(found: Results, target: Target, asked: Sequence[Contrast]) -> list[Record]:
-    """Those that can be computed."""
-    estimates = found.estimates(target.name, asked)
-    m = METRICS.index(METRIC)
+def _records(results: Results, target: Target, contrasts: Sequence[Contrast]) -> list[Record]:
+    """Records of the contrasts that can be computed."""
     records = []
-    for i, effect in enumerate(asked):
-        if effect.weights is None:
+    for contrast, figures in zip(contrasts, results.figures(target.name, contrasts), strict=True):
+        if contrast.weights is None:
             continue
-        figure, level = estimates.of(m, i), effect.weights.min() >= 0
+        figure, level = figures[METRIC], is_score(contrast)
         few = np.isnan(figure["low"])
         verdict = FEW if few else BETTER if figure["low"] > 0 else WORSE if figure["high"] < 0 else UNCLEAR
         records.append(
             {
                 "target": target.name,
-                "question": effect.kind,
-                "source": " ".join(effect.sources),
+                "question": contrast.kind,
+                "source": " ".join(contrast.sources),
                 "metric": METRIC,
                 "kind": "score" if level else "difference",
                 **figure,
@@ -102,9 +99,10 @@ def _effects(records: Sequence[Record]) -> str:
         return "no matched pair of trainings with and without a source corpus is there"
     parts = []
     for verdict, text in VERDICT_TEXTS.items():
-        own = [r for r in records if (r["question"], r["verdict"]) == (MAIN_EFFECT, verdict)]
-        figures = ", ".join(f"{r['source']} {_figure(r)}" for r in own)
-        parts += [f"{text} {figures}"] if own else []
+        figures = [
+            f"{r['source']} {_figure(r)}" for r in records if (r["question"], r["verdict"]) == (MAIN_EFFECT, verdict)
+        ]
+        parts += [f"{text} {', '.join(figures)}"] if figures else []
     named = {MIXING: "any mixture minus the target by itself", MULTI_TASK: "a head for each corpus minus one for all"}
     parts += [f"{named[r['question']]} {_figure(r)}" for r in records if r["question"] in named]
     return "; ".join(parts)
@@ -118,18 +116,18 @@ def _scores(records: Sequence[Record], target: Target) -> str:
 
 
 def _corrected(records: Sequence[Record]) -> list[str]:
-    """Which main effects remain when all of them are corrected together (Holm 1979)."""
+    """Which main effects remain significant after joint correction (Holm 1979)."""
     family = [r for r in records if r["p_holm"] is not None]
-    left = [f"{r['source']} on {r['target']}" for r in family if r["p_holm"] < ALPHA]
-    what = f"Of the {len(family)} main effects, corrected together (Holm), {', '.join(left) or 'none'}"
-    return [f"{what} {'stay' if left else 'stays'} below p {ALPHA:g}."] if family else []
+    remaining = [f"{r['source']} on {r['target']}" for r in family if r["p_holm"] < ALPHA]
+    subject = f"Of the {len(family)} main effects, corrected together (Holm), {', '.join(remaining) or 'none'}"
+    return [f"{subject} {'stay' if remaining else 'stays'} below p {ALPHA:g}."] if family else []
 
 
 def _claims(records: Sequence[Record]) -> list[str]:
     """Whether the paper's claims hold: mixing helps, and multi-task learning is best."""
     lines = []
     for question, text in ((MIXING, "Mixing corpora"), (MULTI_TASK, "A head for each corpus (multi-task)")):
-        own = [r["verdict"] for r in records if r["question"] == question]
-        counts = ", ".join(f"{verdict} on {own.count(verdict)}" for verdict in VERDICT_TEXTS if verdict in own)
-        lines += [f"{text}: {counts} of {len(own)} targets."] if own else []
+        verdicts = [r["verdict"] for r in records if r["question"] == question]
+        counts = ", ".join(f"{v} on {verdicts.count(v)}" for v in VERDICT_TEXTS if v in verdicts)
+        lines += [f"{text}: {counts} of {len(verdicts)} targets."] if verdicts else []
     return lines

@@ -13,12 +13,12 @@ from ser.findings.scores import METRICS, Target
 from ser.findings.stats.bootstrap import estimate
 
 
-def cells_table(found: Results) -> Table:
-    """A row a target and cell, those trained on the target first."""
+def cells_table(results: Results) -> Table:
+    """A row for each target and cell; cells trained on the target come first."""
     records = [
         record
-        for target in (*found.targets, *found.unseen)
-        for record in sorted(_records(found, target), key=lambda record: record["zero_shot"])
+        for target in (*results.targets, *results.unseen)
+        for record in sorted(_records(results, target), key=lambda record: record["zero_shot"])
     ]
     rows = [
         [
@@ -29,12 +29,12 @@ def cells_table(found: Results) -> Table:
         for r in records
     ]
     header = ["target", "trained on", *FACTORS, "zero-shot", *(f"{m.upper()} %" for m in METRICS)]
-    return Table("cells", "Scores of all cells", header, rows, records, [f"{found.intervals}; value +- t * SE."])
+    return Table("cells", "Scores of all cells", header, rows, records, [f"{results.intervals}; value +- t * SE."])
 
 
-def _records(found: Results, target: Target) -> list[dict[str, Any]]:
-    """A record a cell: its training set and settings, whether it has not seen the target, metrics with intervals."""
-    e = estimate(found.resampled[target.name], np.eye(len(target.cells)))
+def _records(results: Results, target: Target) -> list[dict[str, Any]]:
+    """A record for each cell: training set and configuration, whether it is zero-shot, metrics with intervals."""
+    e = estimate(results.resampled[target.name], np.eye(len(target.cells)))
     return [
         {
             "target": target.name,

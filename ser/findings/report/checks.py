@@ -1,4 +1,4 @@
-"""What the figures of a grid are held against: variance shares, and the noise of runs that are the same twice."""
+"""Checks of the figures of a grid: variance shares, and a negative control by the same network trained twice."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ser.findings.paper_tables import cell_indices
 from ser.findings.report.effects import p_value
 from ser.findings.report.layout import Drawn, Row, Table, difference, percent
 from ser.findings.report.results import Results
@@ -15,11 +16,11 @@ from ser.findings.stats.tests import by_speaker, negative_control, sign_flip
 from ser.findings.stats.variance import variance_shares
 
 
-def variance_table(found: Results) -> Table:
+def variance_table(results: Results) -> Table:
     """Shares of the sum of squares, largest first."""
     rows, records, missing = list[Row](), [], []
-    for target in found.targets:
-        parts = {metric: variance_shares(target, found.design, metric) for metric in METRICS}
+    for target in results.targets:
+        parts = {metric: variance_shares(target, results.design, metric) for metric in METRICS}
         if not any(parts.values()):
             missing.append(target.name)
         for metric, terms in parts.items():
@@ -39,40 +40,37 @@ def variance_table(found: Results) -> Table:
     return Table("variance", "Variance shares", header, rows, records, notes)
 
 
-def control_table(found: Results) -> Table:
-    """Runs of the single-corpus baseline, which are the same network as multi and as unified."""
+def control_table(results: Results) -> Table:
+    """Differences of the single-corpus baseline as multi and as unified, which are one network."""
     rows, records, missing = list[Row](), [], []
-    for target in found.targets:
-        pairs = negative_control(target, found.design)
-        if pairs is None:
+    for target in results.targets:
+        control = negative_control(target, results.design)
+        if control is None:
             missing.append(target.name)
             continue
-        mean = Contrast("negative_control", target.name, (), pairs.mean_weights, len(pairs.cells))
-        estimates = found.estimates(target.name, [mean])
-        for m, metric in enumerate(METRICS):
-            figure = estimates.of(m, 0)
-            flip = sign_flip(by_speaker(target, pairs.mean_weights)[m])
-            largest = float(np.abs(pairs.differences[m]).max())
-            sources = _pair_differences(found, target, m)
+        mean = Contrast("negative_control", target.name, (), control.mean_weights, control.pairs)
+        (figures,) = results.figures(target.name, [mean])
+        for m, (metric, figure) in enumerate(figures.items()):
+            test = sign_flip(by_speaker(target, control.mean_weights)[m])
+            largest = float(np.abs(control.differences[m]).max())
+            sources = _pair_differences(results, target, m)
             beyond = float((np.abs(sources) > largest).mean()) if len(sources) else float("nan")
             records.append(
                 {
                     "target": target.name,
                     "metric": metric,
-                    "pairs": len(pairs.cells),
-                    "mean": figure["value"],
-                    "low": figure["low"],
-                    "high": figure["high"],
-                    "p": flip.p,
-                    "run_sd": float(pairs.run_sd[m]),
+                    "pairs": control.pairs,
+                    **dict(zip(("mean", "low", "high"), figure.values(), strict=True)),
+                    "p": test.p,
+                    "run_sd": float(control.run_sd[m]),
                     "largest": largest,
                     "source_pairs": len(sources),
                     "source_pairs_beyond": beyond,
-                    "differences": " ".join(f"{d:.6f}" for d in pairs.differences[m]),
+                    "differences": " ".join(f"{d:.6f}" for d in control.differences[m]),
                 }
             )
-            rows.append([target.name, metric.upper(), str(len(pairs.cells)), difference(**figure), p_value(flip.p),
-                         percent(float(pairs.run_sd[m])), percent(largest),
+            rows.append([target.name, metric.upper(), str(control.pairs), difference(**figure), p_value(test.p),
+                         percent(float(control.run_sd[m])), percent(largest),
                          f"{percent(beyond)} of {len(sources)}" if len(sources) else ""])  # fmt: skip
     notes = [
         *([f"Cannot be computed, for no such pair is there: {', '.join(missing)}."] if missing else []),
@@ -80,21 +78,20 @@ def control_table(found: Results) -> Table:
         "the mean difference should be 0. Run SD: standard deviation of one run's score on all test speakers, points. "
         "Largest: difference of a pair, mean over seeds. Beyond: matched pairs with and without a source corpus that "
         "differ by more.",
-        f"{found.intervals}; value +- t * SE. p: sign-flip test over speakers.",
+        f"{results.intervals}; value +- t * SE. p: sign-flip test over speakers.",
     ]
     header = ["target", "metric", "pairs", "mean, points", "p", "run SD", "largest", "source pairs beyond %"]
     return Table("negative_control", "Negative control: the same network twice", header, rows, records, notes)
 
 
-def _pair_differences(found: Results, target: Target, metric: int) -> np.ndarray:
-    """v(S + d, c) - v(S, c) of every matched pair that is there."""
-    index, own, design = target.index, frozenset([target.name]), found.design
-    observed = found.resampled[target.name].observed[metric]
-    differences = []
-    for mix in design.mixes(target.name, target.cells):
-        for source in set(design.sources(target.name)) - mix:
-            for c in design.configurations:
-                one, other = index.get(design.cell(own | mix | {source}, c)), index.get(design.cell(own | mix, c))
-                if one is not None and other is not None:
-                    differences.append(observed[one] - observed[other])
-    return np.array(differences)
+def _pair_differences(results: Results, target: Target, metric: int) -> np.ndarray:
+    """v(S + d, c) - v(S, c) of every matched pair that is available."""
+    design, observed = results.design, results.resampled[target.name].observed[metric]
+    source_sets = design.source_sets(target.name, target.cells)
+    rows = dict(zip(source_sets, cell_indices(target, design), strict=True))
+    pairs = [
+        (rows[s | {d}], rows[s]) for s in rows for d in design.sources(target.name) if d not in s and s | {d} in rows
+    ]
+    after, before = np.array(pairs, np.int64).reshape(-1, 2, len(design.configurations)).swapaxes(0, 1)
+    both = (after >= 0) & (before >= 0)
+    return np.asarray(observed[after[both]] - observed[before[both]])

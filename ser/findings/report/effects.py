@@ -1,4 +1,4 @@
-"""What source corpora do for targets: effects with tests, also by budget of updates, and the transfer matrix."""
+"""Effects of source corpora on targets with tests, also by budget of updates, and the transfer matrix."""
 
 from __future__ import annotations
 
@@ -17,59 +17,57 @@ from ser.findings.stats.effects import (
     SAMPLED,
     SHAPLEY,
     Contrast,
+    is_score,
     main_effects,
     source_effects,
     transfer,
 )
-from ser.findings.stats.tests import Key, Tested
+from ser.findings.stats.tests import EffectTest, Key
 from ser.scoring.results_table import BUDGETS
 
 # What is equal in trainings with and without a source corpus.
 EQUAL = {"total": "equal total updates", "per_corpus": "equal updates on the target"}
 
 
-def effects_table(found: Results) -> Table:
+def effects_table(results: Results) -> Table:
     """Main effects with sign-flip tests, Shapley values, interactions."""
-    listed = {target.name: source_effects(target, found.design) for target in found.targets}
-    tests = found.tests
     rows, records, notes = [], [], []
-    for target in found.targets:
-        own = listed[target.name]
-        estimates = found.estimates(target.name, own)
-        for i, effect in enumerate(own):
+    for target in results.targets:
+        effects = source_effects(target, results.design)
+        for effect, figures in zip(effects, results.figures(target.name, effects), strict=True):
             texts: Row = []
-            errors = _sampling(effect, found.resampled[target.name].observed)
-            for m, metric in enumerate(METRICS):
-                ends = estimates.of(m, i)
-                test = tests.get((target.name, effect.sources, m)) if effect.kind == MAIN_EFFECT else None
+            errors = _sampling(effect, results.resampled[target.name].observed)
+            for m, (metric, figure) in enumerate(figures.items()):
+                test = results.tests.get((target.name, effect.sources, m)) if effect.kind == MAIN_EFFECT else None
                 p = (test.speakers.p, test.holm, test.seeds.p) if test else (None,) * 3
                 record = {
                     "target": target.name,
                     "effect": effect.kind,
                     "sources": " ".join(effect.sources),
                     "metric": metric,
-                    **ends,
+                    **figure,
                     "pairs": effect.pairs,
                     "configurations": effect.configurations,
                 }
                 records.append(record | dict(zip(("p_speakers", "p_holm", "p_seeds"), p, strict=True)))
-                figure = difference(**ends)
-                texts += [figure._replace(text=figure.text + errors[m]), *map(p_value, p)]
+                shown = difference(**figure)
+                texts += [shown._replace(text=shown.text + errors[m]), *map(p_value, p)]
             rows.append([target.name, effect.kind, ", ".join(effect.sources), *texts, str(effect.pairs)])
-        notes += _additivity(target, own, estimates.value) + _shapley_notes(target, own, found.design)
+        values = results.estimates(target.name, effects).value
+        notes += _additivity(target, effects, values) + _shapley_notes(target, effects, results.design)
     header = ["target", "effect", "source"]
     for metric in METRICS:
         header += [f"{metric.upper()}, points", "p", "p, Holm", "p of seeds"]
-    notes += _effect_notes(found, tests)
+    notes += _effect_notes(results, results.tests)
     return Table("effects", "Effects of source corpora", [*header, "pairs"], rows, records, notes)
 
 
-def _effect_notes(found: Results, tests: Mapping[Key, Tested]) -> list[str]:
+def _effect_notes(results: Results, tests: Mapping[Key, EffectTest]) -> list[str]:
     notes = [
         "With v(S) the mean score over configurations when the source corpora S are trained on besides the target: "
         "main effect, the mean of v(S + d) - v(S) over all S, of matched pairs; Shapley value, the same weighted so "
         "that all add up to v(all) - v(none); interaction, the mean of v(S + d + e) - v(S + d) - v(S + e) + v(S).",
-        f"{found.intervals}; value +- t * SE.",
+        f"{results.intervals}; value +- t * SE.",
     ]
     if tests:
         notes.append(
@@ -77,16 +75,16 @@ def _effect_notes(found: Results, tests: Mapping[Key, Tested]) -> list[str]:
             "a metric; of seeds: the same test with seeds for blocks, which asks whether the noise between trainings "
             "could have done it."
         )
-        speakers, seeds = (max(getattr(t, block).least for t in tests.values()) for block in ("speakers", "seeds"))
+        speakers, seeds = (max(getattr(t, block).smallest for t in tests.values()) for block in ("speakers", "seeds"))
         notes.append(f"Smallest p that every target can reach: {speakers:.2g} of speakers, {seeds:.2g} of seeds.")
-    single = [t.name for t in found.targets if len(t.seeds) < 2]
+    single = [t.name for t in results.targets if len(t.seeds) < 2]
     if single:
         notes.append(f"One seed alone: intervals say nothing of the noise between trainings ({', '.join(single)}).")
     return notes
 
 
 def _sampling(effect: Contrast, scores: np.ndarray) -> list[str]:
-    """What stands behind the value of a sampled effect, by metric; nothing behind that of another."""
+    """Text after the value of a sampled effect, by metric: permutations and standard error; "" for another effect."""
     if effect.steps is None:
         return [""] * len(scores)
     errors = effect.standard_error(scores)
@@ -95,7 +93,7 @@ def _sampling(effect: Contrast, scores: np.ndarray) -> list[str]:
 
 
 def _shapley_notes(target: Target, effects: Sequence[Contrast], design: Design) -> list[str]:
-    """Which permutations of the source corpora can be evaluated, where not all can."""
+    """Which permutations of the source corpora can be evaluated, unless all can."""
     kinds = {effect.kind for effect in effects if effect.kind == SAMPLED or (effect.kind, effect.pairs) == (SHAPLEY, 0)}
     if not kinds:
         return []
@@ -120,13 +118,13 @@ def p_value(value: float | None) -> str:
 
 
 def _additivity(target: Target, effects: Sequence[Contrast], values: np.ndarray) -> list[str]:
-    """A line that holds the Shapley values against what all source corpora do together."""
+    """Compare the sum of the Shapley values with the effect of all source corpora, in one line."""
     parts = [i for i, e in enumerate(effects) if e.kind in (SHAPLEY, SAMPLED)]
-    whole = [i for i, e in enumerate(effects) if e.kind == "all source corpora"]
-    # With mixes missing the two may be over different configurations.
-    if not whole or effects[whole[0]].configurations != effects[parts[0]].configurations:
+    joint = [i for i, e in enumerate(effects) if e.kind == "all source corpora"]
+    # With training sets missing the two may be over different configurations.
+    if not joint or effects[joint[0]].configurations != effects[parts[0]].configurations:
         return []
-    sums, totals = values[:, parts].sum(1), values[:, whole[0]]
+    sums, totals = values[:, parts].sum(1), values[:, joint[0]]
     if np.isnan(totals).any():
         return []
     texts = ", ".join(
@@ -135,49 +133,46 @@ def _additivity(target: Target, effects: Sequence[Contrast], values: np.ndarray)
     return [f"Target {target.name}: the Shapley values add up to {texts} points."]
 
 
-def transfer_table(found: Results) -> Table:
-    """The four panels, a row a target and source corpus."""
+def transfer_table(results: Results) -> Table:
+    """The four panels, with a row for each target and source corpus."""
     rows, records = list[Row](), []
-    for target in (*found.targets, *found.unseen):
-        own = transfer(target, found.design)
-        estimates = found.estimates(target.name, own)
-        for i, entry in enumerate(own):
-            level = entry.weights is not None and entry.weights.min() >= 0
-            texts: Row = []
-            for m, metric in enumerate(METRICS):
-                figure = estimates.of(m, i)
+    for target in (*results.targets, *results.unseen):
+        panels = transfer(target, results.design)
+        for panel, figures in zip(panels, results.figures(target.name, panels), strict=True):
+            kind, show = ("score", score) if is_score(panel) else ("difference", difference)
+            for metric, figure in figures.items():
                 records.append(
                     {
-                        "panel": entry.kind,
+                        "panel": panel.kind,
                         "target": target.name,
-                        "source": " ".join(entry.sources),
+                        "source": " ".join(panel.sources),
                         "metric": metric,
-                        "kind": "score" if level else "difference",
+                        "kind": kind,
                         **figure,
-                        "configurations": entry.configurations,
+                        "configurations": panel.configurations,
                     }
                 )
-                texts.append((score if level else difference)(**figure))
-            rows.append([entry.kind, target.name, ", ".join(entry.sources), *texts, str(entry.configurations)])
+            texts = [show(**figure) for figure in figures.values()]
+            rows.append([panel.kind, target.name, ", ".join(panel.sources), *texts, str(panel.configurations)])
     rows.sort(key=lambda row: list(PANELS).index(str(row[0])))
     classes = ", ".join(
-        f"{t.name} {100 / np.count_nonzero(t.counts.sum(0)):.0f} %" for t in (*found.targets, *found.unseen)
+        f"{t.name} {100 / np.count_nonzero(t.counts.sum(0)):.0f} %" for t in (*results.targets, *results.unseen)
     )
     notes = [
         *(f"{name}: {text}." for name, text in PANELS.items()),
         "Scores without a sign, differences in points with one; means over the configurations that have all cells. "
         "What has no cell in the grid, such as a corpus without test set alone, cannot be computed.",
         f"A model scores a corpus that it has not seen by the mean of its heads. UA by chance: {classes}.",
-        f"{found.intervals}; value +- t * SE.",
+        f"{results.intervals}; value +- t * SE.",
     ]
     header = ["panel", "target", "source", *(m.upper() for m in METRICS), "configurations"]
     return Table("transfer", "Transfer matrix", header, rows, records, notes)
 
 
-def budgets_table(found: Results) -> Table:
+def budgets_table(results: Results) -> Table:
     """Main effects of source corpora, the two budgets side by side; empty where no run has several corpora."""
-    both = [f for f in (found, found.other) if f is not None and f.ledger.budget]
-    records = [record for one in both for record in _budget_records(one)]
+    budgets = [r for r in (results, results.other) if r is not None and r.ledger.budget]
+    records = [record for r in budgets for record in _budget_records(r)]
     known = {tuple(r[key] for key in ("target", "source", "budget", "metric")): r for r in records}
     header, rows = ["target", "source corpus"], list[Row]()
     for equal in EQUAL.values():
@@ -185,15 +180,15 @@ def budgets_table(found: Results) -> Table:
     for target, source in dict.fromkeys((r["target"], r["source"]) for r in records):
         row: Row = [target, source]
         for budget in EQUAL:
-            own = [known.get((target, source, budget, metric)) for metric in METRICS]
-            row += [difference(r["value"], r["low"], r["high"]) if r else "not in the ledger" for r in own]
-            row.append(str(own[0]["pairs"]) if own[0] else "0")
+            effects = [known.get((target, source, budget, metric)) for metric in METRICS]
+            row += [difference(r["value"], r["low"], r["high"]) if r else "not in the ledger" for r in effects]
+            row.append(str(effects[0]["pairs"]) if effects[0] else "0")
         rows.append(row)
     notes = [
         "Main effects, in points, of matched pairs of trainings with and without the source corpus; a training on one "
         "corpus is the same at both budgets.",
         *(f"{EQUAL[name].capitalize()}: training.budget {name}, {text}." for name, text in BUDGETS.items()),
-        f"{found.intervals}; value +- t * SE.",
+        f"{results.intervals}; value +- t * SE.",
     ]
     pairs = {budget: [r["pairs"] for r in records if r["budget"] == budget] for budget in EQUAL}
     if all(pairs.values()) and pairs["total"] != pairs["per_corpus"]:
@@ -201,22 +196,19 @@ def budgets_table(found: Results) -> Table:
     return Table("budgets", "Effects of source corpora by budget of updates", header, rows, records, notes)
 
 
-def _budget_records(found: Results) -> list[dict[str, Any]]:
-    """A record a target, source corpus and metric of the runs of one budget."""
-    records = []
-    for target in found.targets:
-        effects = main_effects(target, found.design)
-        estimates = found.estimates(target.name, effects)
-        for i, effect in enumerate(effects):
-            for m, metric in enumerate(METRICS):
-                records.append(
-                    {
-                        "target": target.name,
-                        "source": effect.sources[0],
-                        "budget": found.ledger.budget,
-                        "metric": metric,
-                        **estimates.of(m, i),
-                        "pairs": effect.pairs,
-                    }
-                )
-    return records
+def _budget_records(results: Results) -> list[dict[str, Any]]:
+    """A record for each target, source corpus and metric of the runs of one budget."""
+    effects = {target.name: main_effects(target, results.design) for target in results.targets}
+    return [
+        {
+            "target": target,
+            "source": effect.sources[0],
+            "budget": results.ledger.budget,
+            "metric": metric,
+            **figure,
+            "pairs": effect.pairs,
+        }
+        for target, contrasts in effects.items()
+        for effect, figures in zip(contrasts, results.figures(target, contrasts), strict=True)
+        for metric, figure in figures.items()
+    ]

@@ -1,4 +1,4 @@
-"""A table as Markdown and CSV, and the words for its figures."""
+"""Write a table as Markdown and CSV, and its figures as text."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ class Drawn(NamedTuple):
     """A field of a table with an interval, which the page draws beside its text.
 
     Attributes:
-        value, low, high: fractions; NaN where there is none.
-        mark: where a dashed line stands: chance, the baseline, or 0, by which a difference is known; None: nowhere.
+        text: its text.
+        value, low, high: fractions; NaN for none.
+        mark: position of a dashed line: chance, the baseline, or 0 for a difference; None: no line.
     """
 
     text: str
@@ -39,12 +40,13 @@ Row = list[str | Drawn]
 
 @dataclass(frozen=True)
 class Table:
-    """A table, for people and for programs.
+    """A table with the same figures as text and as numbers.
 
     Attributes:
         name: of its files.
-        header, rows: as people read it.
-        records: the same figures, fractions with all digits; the columns of the CSV.
+        title: heading.
+        header, rows: text.
+        records: the same figures as fractions with all digits, for the CSV file.
         notes: what is missing, and how to read it.
     """
 
@@ -57,14 +59,19 @@ class Table:
 
 
 def table_markdown(table: Table, notes: Sequence[str] = ()) -> str:
-    """A GitHub table with its notes below."""
+    """A GitHub table with notes below."""
     text = output.markdown_table(table.header, table.rows)
     lines = [f"- {output.markdown(note)}" for note in (*table.notes, *notes)]
     return "\n".join([f"# {output.markdown(table.title)}", "", *([text, ""] if table.rows else []), *lines, ""])
 
 
 def comma_separated(table: Table, origin: Record) -> str:
-    """A line a record, with what the table was made of as further columns."""
+    """CSV text: a line for each record.
+
+    Args:
+        table: with records.
+        origin: further columns, equal in all lines: what the table was made of.
+    """
     text = io.StringIO()
     columns = list(dict.fromkeys(key for record in table.records for key in record)) or ["note"]
     writer = csv.DictWriter(text, [*columns, *origin], lineterminator="\n")
@@ -75,7 +82,7 @@ def comma_separated(table: Table, origin: Record) -> str:
 
 
 def percent(value: float) -> str:
-    """ "12.5", or nothing for what is unknown."""
+    """ "12.5", or "" for NaN."""
     return "" if math.isnan(value) else f"{100 * value:.1f}"
 
 
@@ -91,24 +98,24 @@ def points(value: float, low: float, high: float) -> str:
 
 
 def difference(value: float, low: float, high: float) -> Drawn:
-    """In points with its interval."""
+    """A difference in points with its interval."""
     return Drawn(points(value, low, high) or "cannot be computed", value, low, high, 0)
 
 
 def score(value: float, low: float, high: float) -> Drawn:
-    """In percent with its interval."""
+    """A score in percent with its interval."""
     low, high = max(low, 0), min(high, 1)
     inner = "" if math.isnan(low) else f" ({interval_text(low, high)})"
     return Drawn(percent(value) + inner, value, low, high)
 
 
 def named(cells: Sequence[Cell]) -> str:
-    """Cells of a tie, in words."""
+    """Names of tied cells."""
     return "; ".join(f"{cell.combination} {cell.task} {cell.temporal} {cell.pooling}" for cell in cells)
 
 
 def json_value(value: Any) -> Any:
-    """The value as JSON has it: no NaN, no tuples."""
+    """The value without NaN and tuples, for JSON."""
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, Mapping):

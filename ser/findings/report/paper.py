@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ser.findings.design import FACTORS
-from ser.findings.paper_tables import ALL, Share, cases, places, shares3, shares4, shares5, table2, ties, winners
+from ser.findings.paper_tables import ALL, Share, cases, cell_indices, shares3, shares4, shares5, table2, ties, winners
 from ser.findings.report.layout import Drawn, Row, Table, difference, interval_text, named, percent
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS
@@ -31,24 +31,24 @@ SHARES = (
 )
 
 
-def paper_tables(found: Results) -> list[Table]:
+def paper_tables(results: Results) -> list[Table]:
     """The five, in order."""
-    return [_corpora(found), _best(found), *_configurations(found), _sources(found)]
+    return [_corpora(results), _best(results), *_configurations(results), _sources(results)]
 
 
-def _corpora(found: Results) -> Table:
+def _corpora(results: Results) -> Table:
     """Table 1: what was trained and tested on, from the counts in the results."""
     seen: dict[str, dict[str, Any]] = {}  # corpus -> its own fold -> part -> class -> utterances
     protocols: dict[str, str] = {}
-    for row in found.ledger.runs:
+    for row in results.ledger.runs:
         folds, counts, hashes = (json.loads(row[key]) for key in ("folds", "counts", "protocol_hash"))
         for corpus, parts in counts.items():
             seen.setdefault(corpus, {})[folds[corpus]] = parts
         protocols |= hashes
     records: list[dict[str, Any]] = []
-    for corpus in (c for c in found.design.corpora if c in seen):
+    for corpus in (c for c in results.design.corpora if c in seen):
         folds = list(seen[corpus].values())
-        target = found.ledger.targets.get(corpus)
+        target = results.ledger.targets.get(corpus)
         classes = {name: sum(parts[part][name] for part in parts) for parts in folds[:1] for name in parts["train"]}
         records.append(
             {
@@ -63,7 +63,7 @@ def _corpora(found: Results) -> Table:
             }
         )
     header = list(dict.fromkeys(key for record in records for key in record))
-    missing = [c for c in found.design.corpora if c not in seen]
+    missing = [c for c in results.design.corpora if c not in seen]
     notes = [
         "Utterances of the classes in use, all parts of a fold together; train, valid and test are those of a fold, or "
         "the least and the most of several. A corpus without test utterances is never a target.",
@@ -77,17 +77,17 @@ def _range(values: Sequence[int]) -> str:
     return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
 
 
-def _best(found: Results) -> Table:
-    """Table 2: the best of all mixes, beside the single-corpus baseline."""
+def _best(results: Results) -> Table:
+    """Table 2: the best of all training sets, beside the single-corpus baseline."""
     rows, records = list[Row](), []
-    for target in found.targets:
-        for best in table2(target, found.resampled[target.name], found.design):
+    for target in results.targets:
+        for best in table2(target, results.resampled[target.name], results.design):
             weights = np.zeros((3, len(target.cells)))
             weights[0, target.index[best.best[0]]] = 1
             if best.single:
                 weights[1, target.index[best.single[0]]] = 1
                 weights[2] = weights[0] - weights[1]
-            m, e = METRICS.index(best.metric), estimate(found.resampled[target.name], weights)
+            m, e = METRICS.index(best.metric), estimate(results.resampled[target.name], weights)
             (b, s, d), low, high = (v[m].tolist() for v in (e.value, e.low.clip(-1, 1), e.high.clip(-1, 1)))
             low[:2] = [max(value, 0) for value in low[:2]]
             if not best.single:
@@ -99,20 +99,15 @@ def _best(found: Results) -> Table:
                     "metric": best.metric,
                     "best": named(best.best),
                     "best_score": b,
-                    "best_low": low[0],
-                    "best_high": high[0],
+                    **{"best_low": low[0], "best_high": high[0]},
                     "p_best": best.p_best,
                     "tied": len(best.best),
                     "cells": best.cells,
                     "alone": named(best.single),
                     "alone_score": s,
-                    "alone_low": low[1],
-                    "alone_high": high[1],
-                    "gain": d,
-                    "gain_low": low[2],
-                    "gain_high": high[2],
-                    "reported_best": reported[0],
-                    "reported_alone": reported[1],
+                    **{"alone_low": low[1], "alone_high": high[1]},
+                    **{"gain": d, "gain_low": low[2], "gain_high": high[2]},
+                    **{"reported_best": reported[0], "reported_alone": reported[1]},
                 }
             )
             rows.append(
@@ -129,55 +124,55 @@ def _best(found: Results) -> Table:
     header = ["target", "", "best %", "95 %", "of", "prob. best %", "alone %", "95 %", "of", "best minus alone",
               "paper: best %", "paper: alone %"]  # fmt: skip
     notes = [
-        *_not_run(found),
+        *_not_run(results),
         "The best is the highest of many noisy scores, so it is too high, and its interval does not know that it was "
         "chosen: the effects of source corpora are the fair comparison. Cells of a tie are all named.",
         "probability of being best: in how many of the resamples one of these cells has the highest score of all.",
         "Paper: the best figures of da Silva et al. (2020), of other, unpublished test speakers.",
-        f"{found.intervals}; value +- t * SE.",
+        f"{results.intervals}; value +- t * SE.",
     ]
     title = "Table 2: best score on each target, of all mixes and of the single-corpus baseline"
     return Table("table2", title, header, rows, records, notes)
 
 
-def _not_run(found: Results) -> list[str]:
+def _not_run(results: Results) -> list[str]:
     """Which cells of the factorial of each target are missing."""
     notes = []
-    for target in found.targets:
-        place = places(target, found.design)
-        if (place < 0).any():
-            m, c = np.argwhere(place < 0)[0]
-            cell = found.design.cell(
-                frozenset([target.name]) | found.design.mixes(target.name, target.cells)[m],
-                found.design.configurations[c],
+    for target in results.targets:
+        indices = cell_indices(target, results.design)
+        if (indices < 0).any():
+            m, c = np.argwhere(indices < 0)[0]
+            cell = results.design.cell(
+                frozenset([target.name]) | results.design.source_sets(target.name, target.cells)[m],
+                results.design.configurations[c],
             )
             notes.append(
-                f"Target {target.name}: {(place >= 0).sum()} of {place.size} cells are there; missing is, among "
+                f"Target {target.name}: {(indices >= 0).sum()} of {indices.size} cells are there; missing is, among "
                 f"others, {cell.name}."
             )
     return notes
 
 
-def _configurations(found: Results) -> list[Table]:
+def _configurations(results: Results) -> list[Table]:
     """Tables 3 and 4: which configuration wins a case, in full and by one factor at a time."""
-    design, number = found.design, len(found.design.configurations)
+    design, number = results.design, len(results.design.configurations)
     titles = (
         "Table 3: share of the cases (target and mix) that each configuration wins",
         "Table 4: the same wins by one factor at a time",
     )
-    observed, both = cases(found.targets, found.resampled, design)
-    every = sum(len(design.mixes(target.name, target.cells)) for target in found.targets)
+    observed, both = cases(results.targets, results.resampled, design)
+    every = sum(len(design.source_sets(target.name, target.cells)) for target in results.targets)
     if not observed.shape[1]:
         reason = f"Cannot be computed: none of the {every} cases has all {number} configurations."
-        notes = [reason, *_not_run(found)]
+        notes = [reason, *_not_run(results)]
         return [Table(f"table{i}", title, [], [], [], notes) for i, title in enumerate(titles, 3)]
     tied = ties(observed, 2)
     notes = [
-        *_not_run(found),
+        *_not_run(results),
         f"{observed.shape[1]} of {every} cases have all {number} configurations and count; tied for the first place, "
         f"each a part of the win: {tied[0]} of them by WA, {tied[1]} by UA.",
         SHARES,
-        f"{found.intervals}; percentiles.",
+        f"{results.intervals}; percentiles.",
     ]
     wins = winners(observed, 2), winners(both, 3)
     three, four = shares3(*wins, design), shares4(*wins, design)
@@ -187,14 +182,14 @@ def _configurations(found: Results) -> list[Table]:
     ]
 
 
-def _sources(found: Results) -> Table:
-    """Table 5: which corpora the best mix of a configuration contains."""
+def _sources(results: Results) -> Table:
+    """Table 5: which corpora the best training set of a configuration contains."""
     title = "Table 5: share of the configurations whose best mix contains a source corpus"
-    shares, counts, tied = shares5(found.targets, found.resampled, found.design)
-    number = len(found.design.configurations)
+    shares, counts, tied = shares5(results.targets, results.resampled, results.design)
+    number = len(results.design.configurations)
     notes = [f"Target {name}: {n} of {number} configurations have all mixes and count." for name, n in counts.items()]
     if not shares:
-        notes = ["Cannot be computed: no configuration has all mixes of any target.", *_not_run(found)]
+        notes = ["Cannot be computed: no configuration has all mixes of any target.", *_not_run(results)]
         return Table("table5", title, [], [], [], notes)
     notes += [
         f"Target {name}: tied for the best mix, each a part of the win: {wa} configurations by WA, {ua} by UA."
@@ -207,16 +202,16 @@ def _sources(found: Results) -> Table:
         if len(tied) > 1
         else f"No row {ALL}: it needs two targets whose mixes are all there.",
         SHARES,
-        f"{found.intervals}; percentiles.",
+        f"{results.intervals}; percentiles.",
     ]
     return _share_table("table5", title, shares, ("target", "source"), notes)
 
 
 def _share_table(name: str, title: str, shares: Sequence[Share], labels: Sequence[str], notes: Sequence[str]) -> Table:
-    """A row a share, WA and UA side by side."""
-    found: dict[tuple[str, ...], dict[str, Share]] = {}
+    """A row for each share, WA and UA side by side."""
+    by_labels: dict[tuple[str, ...], dict[str, Share]] = {}
     for share in shares:
-        found.setdefault(tuple(share.labels[key] for key in labels), {})[share.metric] = share
+        by_labels.setdefault(tuple(share.labels[key] for key in labels), {})[share.metric] = share
     header = [*labels]
     for metric in METRICS:
         header += [f"{metric.upper()} wins", f"{metric.upper()} %", "95 %", "best %"]
@@ -230,7 +225,7 @@ def _share_table(name: str, title: str, shares: Sequence[Share], labels: Sequenc
         for share in shares
     ]
     rows = [[*key, *(text for m in METRICS for text in _words(by[m])), percent(by[METRICS[0]].chance)]
-            for key, by in found.items()]  # fmt: skip
+            for key, by in by_labels.items()]  # fmt: skip
     return Table(name, title, [*header, "chance %"], rows, records, notes)
 
 

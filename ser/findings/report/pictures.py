@@ -1,4 +1,4 @@
-"""Pictures of the findings: the transfer matrix as heat maps, Shapley values as bars with intervals."""
+"""Plots of the findings: the transfer matrix as heat maps, Shapley values as bars with intervals."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser.common.pictures import save_picture
-from ser.findings.stats.effects import PANELS, SAMPLED, SHAPLEY
+from ser.findings.stats.effects import LEFT_OUT, PANELS, SAMPLED, SHAPLEY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Records = Sequence[dict[str, Any]]
 SCALE = 0.1  # ends of the colours of differences
-COLOURS_OF_SCORES = ("#ffffff", "#7fb3d5")
-COLOURS_OF_DIFFERENCES = ("#e08214", "#e6e6e6", "#8f86c9")  # black text reads on all of them
+SCORE_COLOURS = ("#ffffff", "#7fb3d5")
+DIFFERENCE_COLOURS = ("#e08214", "#e6e6e6", "#8f86c9")  # black text reads on all of them
 ALL_BUT = "all but target"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # distinct for the colour-blind too (Okabe and Ito)
 
@@ -30,20 +30,20 @@ def plot_transfer(records: Records, metric: str, corpora: Sequence[str], path: P
     """
     from matplotlib.figure import Figure
 
-    own = [r for r in records if r["metric"] == metric]
-    targets = list(dict.fromkeys(r["target"] for r in own))
+    records = [r for r in records if r["metric"] == metric]
+    targets = list(dict.fromkeys(r["target"] for r in records))
     figure = Figure(figsize=(11, 2 + 1.6 * len(targets)), layout="constrained")
     figure.suptitle(f"{metric.upper()}: rows are targets, columns source corpora; grey: the interval holds 0")
     grid = figure.subplots(2, 2)
     images = []
     for axes, panel in zip(grid.flat, PANELS, strict=True):
-        columns = [ALL_BUT] if panel == "leave one corpus out" else list(corpora)
-        places = {
+        columns = [ALL_BUT] if panel == LEFT_OUT else list(corpora)
+        fields = {
             (targets.index(r["target"]), columns.index(r["source"]) if len(columns) > 1 else 0): r
-            for r in own
+            for r in records
             if r["panel"] == panel
         }
-        images.append(_heat_map(axes, (len(targets), len(columns)), places))
+        images.append(_heat_map(axes, (len(targets), len(columns)), fields))
         axes.set_xticks(range(len(columns)), columns, rotation=20 if max(map(len, columns)) > 9 else 0)
         axes.set_yticks(range(len(targets)), targets)
         axes.set_title(panel)
@@ -53,26 +53,26 @@ def plot_transfer(records: Records, metric: str, corpora: Sequence[str], path: P
     save_picture(figure, path)
 
 
-def _heat_map(axes: Any, shape: tuple[int, int], places: Mapping[tuple[int, int], dict[str, Any]]) -> tuple[Any, Any]:
-    """Scores from 0 to 100 %, differences from -SCALE to SCALE; both images, in points."""
+def _heat_map(axes: Any, shape: tuple[int, int], fields: Mapping[tuple[int, int], dict[str, Any]]) -> tuple[Any, Any]:
+    """Images of scores, from 0 to 100 %, and of differences, from -SCALE to SCALE, in points."""
     from matplotlib.colors import LinearSegmentedColormap
 
     scores, differences, texts = np.full(shape, np.nan), np.full(shape, np.nan), {}
-    for place in np.ndindex(shape):
-        r = places.get(place)
+    for field in np.ndindex(shape):
+        r = fields.get(field)
         if r is None or np.isnan(r["value"]):
-            texts[place] = "–"
+            texts[field] = "–"
         elif r["kind"] == "score":
-            scores[place] = 100 * r["value"]
-            texts[place] = f"{scores[place]:.1f}"
+            scores[field] = 100 * r["value"]
+            texts[field] = f"{scores[field]:.1f}"
         else:
             clear = r["low"] > 0 or r["high"] < 0
-            differences[place] = 100 * r["value"] if clear else 0
-            texts[place] = f"{100 * r['value']:+.1f}"
-    levels, both_ways = (LinearSegmentedColormap.from_list("", c) for c in (COLOURS_OF_SCORES, COLOURS_OF_DIFFERENCES))
+            differences[field] = 100 * r["value"] if clear else 0
+            texts[field] = f"{100 * r['value']:+.1f}"
+    sequential, diverging = (LinearSegmentedColormap.from_list("", c) for c in (SCORE_COLOURS, DIFFERENCE_COLOURS))
     images = (
-        axes.imshow(scores, cmap=levels, vmin=0, vmax=100, aspect="auto"),
-        axes.imshow(differences, cmap=both_ways, vmin=-100 * SCALE, vmax=100 * SCALE, aspect="auto"),
+        axes.imshow(scores, cmap=sequential, vmin=0, vmax=100, aspect="auto"),
+        axes.imshow(differences, cmap=diverging, vmin=-100 * SCALE, vmax=100 * SCALE, aspect="auto"),
     )
     for (i, j), text in texts.items():
         axes.text(j, i, text, ha="center", va="center")
@@ -80,22 +80,22 @@ def _heat_map(axes: Any, shape: tuple[int, int], places: Mapping[tuple[int, int]
 
 
 def plot_shapley(records: Records, metric: str, corpora: Sequence[str], path: Path) -> None:
-    """Draw a group of bars for each target, a bar a source corpus.
+    """Draw a group of bars for each target, with a bar for each source corpus.
 
     Args:
         records: of the effects table.
     """
     from matplotlib.figure import Figure
 
-    own = [r for r in records if r["metric"] == metric and r["effect"] in (SHAPLEY, SAMPLED)]
-    own = [r for r in own if not np.isnan(r["value"])]
-    targets = list(dict.fromkeys(r["target"] for r in own))
-    sources = [corpus for corpus in corpora if any(r["sources"] == corpus for r in own)]
+    records = [r for r in records if r["metric"] == metric and r["effect"] in (SHAPLEY, SAMPLED)]
+    records = [r for r in records if not np.isnan(r["value"])]
+    targets = list(dict.fromkeys(r["target"] for r in records))
+    sources = [corpus for corpus in corpora if any(r["sources"] == corpus for r in records)]
     figure: Figure = Figure(figsize=(4 + 2 * len(targets), 4), layout="constrained")
     axes = figure.add_subplot()
     width = 0.8 / max(len(sources), 1)
     for i, source in enumerate(sources):
-        bars = [r for r in own if r["sources"] == source]
+        bars = [r for r in records if r["sources"] == source]
         x = [targets.index(r["target"]) + (i - (len(sources) - 1) / 2) * width for r in bars]
         value, low, high = (100 * np.array([r[key] for r in bars]) for key in ("value", "low", "high"))
         colour = COLOURS[corpora.index(source) % len(COLOURS)]
@@ -104,6 +104,6 @@ def plot_shapley(records: Records, metric: str, corpora: Sequence[str], path: Pa
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(range(len(targets)), targets)
     axes.set(ylabel=f"{metric.upper()}, points", title="Shapley value of each source corpus, with 95 % intervals")
-    if own:
+    if records:
         figure.legend(title="source", loc="outside right upper")
     save_picture(figure, path)

@@ -1,4 +1,4 @@
-"""All that is computed of a ledger, once, for every table and picture."""
+"""Results that several tables and pictures share, each computed once."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from ser.common.progress import progress
 from ser.findings.design import Design
 from ser.findings.ledger.load import Ledger
-from ser.findings.scores import Target
+from ser.findings.scores import METRICS, Target
 from ser.findings.stats.bootstrap import LEAST_SPEAKERS, Estimate, Resampled, bootstrap, estimate
 from ser.findings.stats.effects import Contrast
-from ser.findings.stats.tests import Key, Tested, main_effect_tests
+from ser.findings.stats.tests import EffectTest, Key, main_effect_tests
 from ser.scoring.pooled import COVERAGE
-from ser.scoring.results_table import BUDGETS
+from ser.scoring.results_table import BUDGETS, transductive_notes
 
 
 @dataclass(frozen=True)
@@ -37,42 +37,50 @@ class Results:
 
     @cached_property
     def resampled(self) -> dict[str, Resampled]:
-        """By target."""
+        """Target -> resampled scores."""
         bar = progress([*self.targets, *self.unseen], text="resamples", unit="target")
         return {target.name: bootstrap(target, self.resamples) for target in bar}
 
     @property
     def targets(self) -> list[Target]:
-        """In the order of tables."""
+        """Targets in the order of tables."""
         return list(self.ledger.targets.values())
 
     @property
     def unseen(self) -> list[Target]:
-        """Those that no run was trained on."""
+        """Targets that no run was trained on."""
         return list(self.ledger.unseen.values())
 
+    def figures(self, target: str, contrasts: Sequence[Contrast]) -> list[dict[str, dict[str, float]]]:
+        """Of each contrast: metric -> value, low and high; NaN where the contrast cannot be computed."""
+        estimates = vars(self.estimates(target, contrasts))
+        return [
+            {metric: {key: float(v[m, i]) for key, v in estimates.items()} for m, metric in enumerate(METRICS)}
+            for i in range(len(contrasts))
+        ]
+
     def estimates(self, target: str, contrasts: Sequence[Contrast]) -> Estimate:
-        """Values with intervals of contrasts that can be computed; NaN for the others; (metrics, contrasts)."""
+        """Values with intervals of contrasts, (metrics, contrasts); NaN for those that cannot be computed."""
         cells = len((self.ledger.targets | self.ledger.unseen)[target].cells)
         weights = np.array([np.zeros(cells) if c.weights is None else c.weights for c in contrasts]).reshape(-1, cells)
-        found = estimate(self.resampled[target], weights)
         unknown = np.array([c.weights is None for c in contrasts], bool)
-        return Estimate(*(np.where(unknown, np.nan, v) for v in (found.value, found.low, found.high)))
+        values = vars(estimate(self.resampled[target], weights)).values()
+        return Estimate(*(np.where(unknown, np.nan, v) for v in values))
 
     @cached_property
-    def tests(self) -> dict[Key, Tested]:
-        """Of all main effects."""
+    def tests(self) -> dict[Key, EffectTest]:
+        """Tests of all main effects."""
         return main_effect_tests(self.targets, self.design)
 
     @cached_property
     def other(self) -> Results | None:
-        """The same of the runs of the other budget."""
+        """Results of the runs of the other budget."""
         ledger = self.ledger.other
         return Results(ledger, self.design, self.command, self.resamples, self.synthetic) if ledger else None
 
     @cached_property
     def origin(self) -> dict[str, str]:
-        """Columns of every CSV."""
+        """Columns that every CSV file has."""
         return {
             "protocols": " ".join(f"{t.name}={t.protocol}" for t in self.targets),
             "settings": self.ledger.runs[0]["settings_hash"],
@@ -83,7 +91,7 @@ class Results:
 
     @cached_property
     def notes(self) -> list[str]:
-        """What every table ends with: protocols, counts, settings, what is left out, and the command."""
+        """Notes below every table: protocols, counts, settings, what is left out, and the command."""
         runs = self.ledger.runs
         lines = [
             f"Target {t.name}: protocol {t.protocol}, {t.utterances} utterances of {len(t.speakers)} speakers in "
@@ -105,11 +113,7 @@ class Results:
         )
         budget = self.ledger.budget
         lines += [f"training.budget {budget}: {BUDGETS[budget]}."] if budget else []
-        normalisation = {row["normalisation"] for row in runs} & {"speaker", "corpus"}
-        lines += [
-            f"Normalisation by {k} uses all test utterances of the {k}, unlabelled (transductive)."
-            for k in sorted(normalisation)
-        ]
+        lines += transductive_notes(row["normalisation"] for row in runs)
         lines += _grouped({note for row in runs for note in row["notes"]})
         problems = self.ledger.summary["problems"]
         if problems:
@@ -118,7 +122,7 @@ class Results:
 
     @property
     def intervals(self) -> str:
-        """How they are made, in a line."""
+        """How intervals are made, in one line."""
         return (
             f"In brackets: {COVERAGE:.0%} intervals of {self.resamples} resamples of speakers, then seeds, the same "
             "for all cells"
@@ -131,8 +135,10 @@ def _grouped(notes: Iterable[str]) -> list[str]:
     for note in sorted(notes, key=lambda note: (note.count(","), note)):
         corpora, _, text = note.partition(": ")
         by_text.setdefault(text, []).append(corpora)
-    more = {text: f" and {len(found) - 1} more training sets" if found[1:] else "" for text, found in by_text.items()}
-    return sorted(f"{found[0]}{more[text]}: {text}" for text, found in by_text.items())
+    return sorted(
+        f"{first}{f' and {len(others)} more training sets' if others else ''}: {text}"
+        for text, (first, *others) in by_text.items()
+    )
 
 
 def _values(runs: Sequence[dict[str, Any]], key: str) -> str:

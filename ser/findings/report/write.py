@@ -1,4 +1,4 @@
-"""Everything about a ledger, as files."""
+"""Write all tables and pictures of a ledger."""
 
 from __future__ import annotations
 
@@ -24,54 +24,54 @@ FIGURES = "findings.json"
 TABLES = (answers_table, effects_table, transfer_table, budgets_table, variance_table, control_table, cells_table)
 
 
-def write_findings(found: Results, out: Path) -> list[Table]:
-    """Write all tables (md, csv), pictures of transfer and Shapley values, and findings.json, over an earlier folder.
+def write_findings(results: Results, out: Path) -> list[Table]:
+    """Write all tables (md, csv), pictures of transfer and Shapley values, and findings.json.
 
     Returns:
-        All but the scores of all cells, which are long.
+        All tables except the long one of all cells.
 
     Raises:
         InputError: the folder holds something else.
     """
     if out.is_dir() and any(out.iterdir()) and not (out / FIGURES).is_file():
         raise InputError("holds something else, which would be replaced", out, "choose another --out")
-    *tables, cells = (*paper_tables(found), *(make(found) for make in TABLES))
+    *tables, cells = (*paper_tables(results), *(make(results) for make in TABLES))
     with atomic_path(out) as temporary:
         temporary.mkdir()
         for table in (*tables, cells):
-            write_text(temporary / f"{table.name}.md", table_markdown(table, found.notes))
-            write_text(temporary / f"{table.name}.csv", comma_separated(table, found.origin))
+            write_text(temporary / f"{table.name}.md", table_markdown(table, results.notes))
+            write_text(temporary / f"{table.name}.csv", comma_separated(table, results.origin))
         effects, transfer = (list(map(dict, t.records)) for t in tables if t.name in ("effects", "transfer"))
         for metric in METRICS:
-            plot_transfer(transfer, metric, found.design.corpora, temporary / f"transfer_{metric}.png")
-            plot_shapley(effects, metric, found.design.corpora, temporary / f"shapley_{metric}.png")
-        write_record(temporary / FIGURES, json_value(figures(found, [*tables, cells])))
+            plot_transfer(transfer, metric, results.design.corpora, temporary / f"transfer_{metric}.png")
+            plot_shapley(effects, metric, results.design.corpora, temporary / f"shapley_{metric}.png")
+        write_record(temporary / FIGURES, json_value(figures(results, [*tables, cells])))
     return tables
 
 
-def figures(found: Results, tables: list[Table]) -> dict[str, Any]:
-    """What findings.json holds: fractions, not percent."""
+def figures(results: Results, tables: list[Table]) -> dict[str, Any]:
+    """Content of findings.json, with fractions, not percent."""
     return {
-        "command": found.command,
-        "ledger": found.ledger.summary,
-        "grid": {"corpora": found.design.corpora, **{factor: getattr(found.design, factor) for factor in FACTORS}},
-        "runs": len(found.ledger.runs),
-        "resamples": found.resamples,
+        "command": results.command,
+        "ledger": results.ledger.summary,
+        "grid": {"corpora": results.design.corpora, **{factor: getattr(results.design, factor) for factor in FACTORS}},
+        "runs": len(results.ledger.runs),
+        "resamples": results.resamples,
         "coverage": COVERAGE,
-        "origin": found.origin,
-        "comparable_hash": found.ledger.runs[0]["comparable_hash"],
-        "notes": found.notes,
-        "synthetic": found.synthetic,
-        "targets": {target.name: _target(found, target) for target in found.targets},
+        "origin": results.origin,
+        "comparable_hash": results.ledger.runs[0]["comparable_hash"],
+        "notes": results.notes,
+        "synthetic": results.synthetic,
+        "targets": {target.name: _target(results, target) for target in results.targets},
         **{table.name: vars(table) for table in tables},
     }
 
 
-def _target(found: Results, target: Target) -> dict[str, Any]:
-    """Who was tested, and confusion matrices of the best cells and of the best of the single-corpus baseline."""
+def _target(results: Results, target: Target) -> dict[str, Any]:
+    """Test speakers, and confusion matrices of the best cells and of the best cells of the single-corpus baseline."""
     confusions = [
         {"cell": cell.name, "metric": best.metric, "which": which, "confusion": _confusion(target, target.index[cell])}
-        for best in table2(target, found.resampled[target.name], found.design)
+        for best in table2(target, results.resampled[target.name], results.design)
         for which, cells in (("best", best.best), ("single", best.single))
         for cell in cells
     ]
@@ -88,6 +88,6 @@ def _target(found: Results, target: Target) -> dict[str, Any]:
 
 
 def _confusion(target: Target, cell: int) -> list[list[float]]:
-    """Mean over seeds, row the truth."""
-    found: list[list[float]] = target.confusion[cell].mean(0).sum(0).tolist()
-    return found
+    """Mean over seeds, rows: truth."""
+    matrix: list[list[float]] = target.confusion[cell].mean(0).sum(0).tolist()
+    return matrix

@@ -1,17 +1,18 @@
-"""The hierarchical paired bootstrap: speakers of a target, then seeds, the same draws for every cell.
+"""Hierarchical paired bootstrap: speakers of a target, then seeds, with the same draws for every cell.
 
-Two kinds of interval come of it, because they are for two kinds of figure.
+There are two kinds of interval, for two kinds of figure.
 
-A share of wins (Tables 3 to 5) gets the percentiles of its resamples. Noise moves such a share towards chance, in a
-resample as in the grid itself, so these intervals lean towards chance and hold it in at least 95 of 100 grids of noise.
+A share of wins (Tables 3 to 5) has the percentiles of its resamples. Noise moves such a share towards chance, in a
+resample as in the grid itself. So these intervals lean towards chance, and contain it in at least 95 of 100 grids of
+noise.
 
-A score or an effect, which is linear in the cells, gets value +- t * SE. Percentiles would be too narrow with few
-speakers (they held the truth in 88 of 100 simulated grids of 8 speakers, 73 of 3) and too wide where noise is between
-runs (99 of 100): whoever draws speakers and seeds alike counts the noise of a speaker in a run three times. So SE is
-that of two crossed samples (Cameron, Gelbach and Miller 2011, Robust inference with multiway clustering),
-V(speakers) + V(seeds) - V(seeds drawn by each speaker apart), each from resamples, with n / (n - 1) for the resampling
-of n; t has Satterthwaite's degrees of freedom. Simulated, they hold the truth in 93 to 97 of 100
-(tests/findings/test_calibration.py). With one seed there is nothing to draw, and noise between trainings goes unseen.
+A score or an effect, which is linear in the cells, has value +- t * SE. Percentiles would be too narrow with few
+speakers (they contained the truth in 88 of 100 simulated grids of 8 speakers, 73 of 3) and too wide where noise is
+between runs (99 of 100), since resampling speakers and seeds together counts the noise of a speaker in a run three
+times. So SE is that of two crossed samples (Cameron, Gelbach and Miller 2011, Robust inference with multiway
+clustering), V(speakers) + V(seeds) - V(seeds drawn separately for each speaker), each from resamples, with n / (n - 1)
+for the resampling of n; t has Satterthwaite's degrees of freedom. In simulations they contain the truth in 93 to 97 of
+100 grids (tests/findings/test_calibration.py). With one seed the noise between trainings cannot be estimated.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from ser.findings.scores import Target
 from ser.scoring.pooled import COVERAGE
 
 RESAMPLES = 2000
-LEAST_SPEAKERS = 5  # below, there is no interval
-CHUNK = 250  # resamples at once: some 40 MB for the full grid
+LEAST_SPEAKERS = 5  # fewer: no interval
+CHUNK = 250  # resamples at once: about 40 MB for the full grid
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class Resampled:
 
     Attributes:
         observed: mean over seeds, (metrics, cells).
-        both: speakers and seeds drawn, (metrics, resamples, cells).
-        speakers, seeds, pairs: speakers drawn alone; seeds alone; seeds alone, by each speaker apart.
-        counts: of speakers, folds and seeds.
+        both: speakers and seeds resampled, (metrics, resamples, cells).
+        speakers, seeds, pairs: only speakers resampled; only seeds; seeds separately for each speaker.
+        counts: number of speakers, folds and seeds.
     """
 
     observed: np.ndarray
@@ -57,15 +58,11 @@ class Estimate:
     low: np.ndarray
     high: np.ndarray
 
-    def of(self, metric: int, effect: int) -> dict[str, float]:
-        """Value, low and high of one metric and effect."""
-        return {name: float(values[metric, effect]) for name, values in vars(self).items()}
-
 
 def bootstrap(target: Target, resamples: int = RESAMPLES) -> Resampled:
-    """Draw speakers and seeds, and score every cell on each draw.
+    """Resample speakers and seeds, and score every cell on each resample.
 
-    Seeds are drawn for each fold, since a fold and seed is a training of its own; targets share these draws, as they
+    Seeds are drawn for each fold, since each fold and seed is a separate training. Targets share these draws, as they
     share the trainings.
     """
     from threadpoolctl import threadpool_limits
@@ -78,22 +75,16 @@ def bootstrap(target: Target, resamples: int = RESAMPLES) -> Resampled:
     even = np.full(seeds, 1 / seeds)
     by_fold = [_generator("seeds", int(f), seeds).multinomial(seeds, even, resamples) for f in np.unique(target.folds)]
     by_seed = np.stack(by_fold, axis=1)[:, of_fold] / seeds
-    apart = _generator("pairs", target.name, seeds).multinomial(seeds, even, (resamples, speakers)) / seeds
-    weights = {"both": drawn * by_seed, "speakers": drawn * even, "seeds": by_seed, "pairs": apart}
-    found = {name: np.empty((2, resamples, cells)) for name in weights}
-    with threadpool_limits(1):  # threads that wait for one another are slower, most of all on a machine in use
+    by_speaker = _generator("pairs", target.name, seeds).multinomial(seeds, even, (resamples, speakers)) / seeds
+    weights = {"both": drawn * by_seed, "speakers": drawn * even, "seeds": by_seed, "pairs": by_speaker}
+    scores = {name: np.empty((2, resamples, cells)) for name in weights}
+    with threadpool_limits(1):  # for such small products several threads are slower
         for start in range(0, resamples, CHUNK):
             part = slice(start, start + CHUNK)
             for name, values in weights.items():
-                found[name][:, part] = weighted_scores(hits, counts, values[part])
-    return Resampled(
-        weighted_scores(hits, counts, np.full((1, speakers, seeds), 1 / seeds))[:, 0],
-        found["both"],
-        found["speakers"],
-        found["seeds"],
-        found["pairs"],
-        (speakers, len(by_fold), seeds),
-    )
+                scores[name][:, part] = weighted_scores(hits, counts, values[part])
+    observed = weighted_scores(hits, counts, np.full((1, speakers, seeds), 1 / seeds))[:, 0]
+    return Resampled(observed, **scores, counts=(speakers, len(by_fold), seeds))
 
 
 def _generator(*purpose: str | int) -> np.random.Generator:
@@ -106,27 +97,26 @@ def weighted_scores(hits: np.ndarray, counts: np.ndarray, weights: np.ndarray) -
     Args:
         hits: (cells, seeds, speakers, classes).
         counts: (speakers, classes).
-        weights: how often a speaker and seed counts, (draws, speakers, seeds).
+        weights: weight of each speaker and seed, (draws, speakers, seeds).
 
     Returns:
-        (metrics, draws, cells). The recall of a class of which a draw has no utterance is left out.
+        (metrics, draws, cells). The recall of a class without any utterance in a draw is left out.
     """
     cells, seeds, speakers, classes = hits.shape
     flat = hits.transpose(2, 1, 0, 3).reshape(speakers * seeds, cells * classes)
-    right = (weights.reshape(len(weights), -1) @ flat).reshape(len(weights), cells, classes)
-    of_class = weights.sum(2) @ counts
-    of_class = of_class[:, None]
-    return np.stack([right.sum(2) / of_class.sum(2), mean_recall(right, of_class)])
+    correct = (weights.reshape(len(weights), -1) @ flat).reshape(len(weights), cells, classes)
+    class_counts = (weights.sum(2) @ counts)[:, None]
+    return np.stack([correct.sum(2) / class_counts.sum(2), mean_recall(correct, class_counts)])
 
 
 def estimate(resampled: Resampled, weights: np.ndarray) -> Estimate:
-    """Linear combinations of cells.
+    """Estimate linear combinations of cells.
 
     Args:
         weights: (effects, cells).
 
     Returns:
-        Below LEAST_SPEAKERS the interval is NaN; of one seed it does not cover the noise between trainings.
+        The interval is NaN with fewer than LEAST_SPEAKERS; with one seed it leaves out the noise between trainings.
     """
     from scipy.stats import t
 
@@ -149,6 +139,6 @@ def estimate(resampled: Resampled, weights: np.ndarray) -> Estimate:
 
 
 def percentiles(samples: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of COVERAGE, for shares."""
+    """Percentile intervals of COVERAGE, for shares."""
     low, high = np.quantile(samples, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], axis=axis)
     return low, high

@@ -1,4 +1,4 @@
-"""Paired sign-flip test by blocks, Holm's correction, and a negative control: runs that are the same network twice."""
+"""Paired sign-flip test by blocks, Holm's correction, and a negative control: the same network trained twice."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from ser.findings.scores import METRICS, Target
 from ser.findings.stats.bootstrap import weighted_scores
 from ser.findings.stats.effects import main_effects
 
-FLIPS = 9999
+RESAMPLES = 9999  # sign flips, where there are more
 
 
 @dataclass(frozen=True)
 class SignFlip:
-    """Two-sided; None where there is one block alone.
+    """Result of a two-sided sign-flip test.
 
     Attributes:
-        p: how often flipped signs give as large an effect.
-        least: the smallest p that so many blocks can give.
+        p: how often flipped signs give as large an effect; None for a single block.
+        smallest: the smallest p that so many blocks can give.
+        blocks: number of blocks.
     """
 
     p: float | None
-    least: float
+    smallest: float
     blocks: int
 
 
@@ -34,8 +35,14 @@ Key = tuple[str, tuple[str, ...], int]  # target, sources, metric
 
 
 @dataclass(frozen=True)
-class Tested:
-    """p values of a main effect: with speakers for blocks, that corrected for its family, and with seeds for blocks."""
+class EffectTest:
+    """Tests of a main effect.
+
+    Attributes:
+        speakers: with speakers as blocks.
+        holm: its p value after correction for the family.
+        seeds: with seeds as blocks.
+    """
 
     speakers: SignFlip
     holm: float | None
@@ -43,25 +50,24 @@ class Tested:
 
 
 def sign_flip(values: np.ndarray) -> SignFlip:
-    """Test that the sum of the blocks' values is 0, by flipping their signs: all ways, or FLIPS drawn ones.
+    """Test that the sum of the blocks' values is 0, over all sign patterns or RESAMPLES random ones.
 
-    A block is what is drawn at random as a whole: a speaker with all of its utterances, or a seed.
+    A block is one unit of random sampling: a speaker with all of its utterances, or a seed.
     """
     from scipy.stats import permutation_test
 
     blocks = len(values)
-    exact = 2.0 ** (1 - blocks)
     if blocks < 2:
         return SignFlip(None, 1.0, blocks)
-    found = permutation_test(
+    test = permutation_test(
         (values,),
         lambda x, axis: x.sum(axis=axis),
         permutation_type="samples",
         vectorized=True,
-        n_resamples=FLIPS,
+        n_resamples=RESAMPLES,
         rng=np.random.default_rng(derive_seed("sign flips", blocks)),
     )
-    return SignFlip(float(found.pvalue), max(exact, 2 / (FLIPS + 1)), blocks)
+    return SignFlip(float(test.pvalue), max(2.0 ** (1 - blocks), 2 / (RESAMPLES + 1)), blocks)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -72,15 +78,15 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def by_speaker(target: Target, weights: np.ndarray) -> np.ndarray:
-    """What each speaker contributes to an effect, (metrics, speakers); their sum is the effect.
+    """Contribution of each speaker to an effect, (metrics, speakers); their sum is the effect.
 
     Args:
         weights: of the cells, (cells,).
     """
-    right = np.einsum("x,xksc->sc", weights, target.hits) / len(target.seeds)
+    correct = np.einsum("x,xksc->sc", weights, target.hits) / len(target.seeds)
     totals = target.counts.sum(0)
-    there = totals > 0
-    return np.stack([right.sum(1) / totals.sum(), (right[:, there] / totals[there]).mean(1)])
+    tested = totals > 0
+    return np.stack([correct.sum(1) / totals.sum(), (correct[:, tested] / totals[tested]).mean(1)])
 
 
 def by_seed(target: Target, weights: np.ndarray) -> np.ndarray:
@@ -96,52 +102,46 @@ def seed_scores(target: Target) -> np.ndarray:
 
 @dataclass(frozen=True)
 class NegativeControl:
-    """Runs of the single-corpus baseline, as multi and as unified, which are the same network drawn twice.
+    """Runs of the single-corpus baseline as multi and as unified, which are one network with two random draws.
 
     Attributes:
-        cells: indices of each pair, multi first.
+        pairs: number of pairs.
         differences: multi minus unified, (metrics, pairs), mean over seeds.
         run_sd: standard deviation of a single run's score, (metrics,), from all pairs and seeds.
         mean_weights: contrast of the mean difference, (cells,).
     """
 
-    cells: list[tuple[int, int]]
+    pairs: int
     differences: np.ndarray
     run_sd: np.ndarray
     mean_weights: np.ndarray
 
 
 def negative_control(target: Target, design: Design) -> NegativeControl | None:
-    """The pairs that are there, or None."""
-    index, alone = target.index, frozenset([target.name])
-    pairs = []
-    for task, temporal, pooling in design.configurations:
-        if task == "multi" and "unified" in design.task:
-            one, other = (index.get(design.cell(alone, (t, temporal, pooling))) for t in ("multi", "unified"))
-            if one is not None and other is not None:
-                pairs.append((one, other))
-    if not pairs:
+    """Compare the pairs of runs that are available; None where there are none."""
+    pairs = design.task_pairs(target, [frozenset([target.name])])
+    if not len(pairs):
         return None
-    first, second = np.array(pairs).T
+    multi, unified = pairs.T
     scores = seed_scores(target)
-    apart = scores[..., first] - scores[..., second]
+    differences = scores[..., multi] - scores[..., unified]
     weights = np.zeros(len(target.cells))
-    weights[first], weights[second] = 1 / len(pairs), -1 / len(pairs)
+    weights[multi], weights[unified] = 1 / len(pairs), -1 / len(pairs)
     # Two runs differ by sqrt(2) times what one varies.
-    return NegativeControl(pairs, apart.mean(1), np.sqrt((apart**2).mean((1, 2)) / 2), weights)
+    return NegativeControl(len(pairs), differences.mean(1), np.sqrt((differences**2).mean((1, 2)) / 2), weights)
 
 
-def main_effect_tests(targets: Sequence[Target], design: Design) -> dict[Key, Tested]:
-    """Test every main effect; those of all targets and source corpora are the family of a metric."""
-    flips: dict[Key, tuple[SignFlip, SignFlip]] = {}
+def main_effect_tests(targets: Sequence[Target], design: Design) -> dict[Key, EffectTest]:
+    """Test every main effect. The effects of all targets and source corpora are the family of a metric."""
+    tests: dict[Key, tuple[SignFlip, SignFlip]] = {}
     for target in targets:
         for effect in main_effects(target, design):
             if effect.weights is not None:
                 speakers, seeds = by_speaker(target, effect.weights), by_seed(target, effect.weights)
                 for m in range(len(METRICS)):
-                    flips[target.name, effect.sources, m] = sign_flip(speakers[m]), sign_flip(seeds[m])
+                    tests[target.name, effect.sources, m] = sign_flip(speakers[m]), sign_flip(seeds[m])
     corrected: dict[Key, float] = {}
     for m in range(len(METRICS)):
-        family = {key: one.p for key, (one, _) in flips.items() if key[2] == m and one.p is not None}
+        family = {key: speakers.p for key, (speakers, _) in tests.items() if key[2] == m and speakers.p is not None}
         corrected |= dict(zip(family, holm([*family.values()]), strict=True))
-    return {key: Tested(one, corrected.get(key), other) for key, (one, other) in flips.items()}
+    return {key: EffectTest(speakers, corrected.get(key), seeds) for key, (speakers, seeds) in tests.items()}

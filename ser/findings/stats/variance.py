@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ser.findings.design import FACTORS, Design
 from ser.findings.scores import METRICS, Target
-from ser.findings.stats.effects import factorial_mixes
+from ser.findings.stats.effects import all_source_sets
 from ser.findings.stats.tests import seed_scores
 
 
@@ -19,7 +19,7 @@ class VarianceTerm:
         term: "sources" (all of them), a factor, two of these joined by " x ", or "rest": higher interactions and the
             noise of seeds.
         share: of the sum of squares.
-        beyond_noise: the same less what noise alone gives it (omega squared); may be below 0; None for the rest.
+        beyond_noise: the share minus what noise alone gives (omega squared); may be below 0; None for the rest.
     """
 
     term: str
@@ -38,36 +38,36 @@ def variance_shares(target: Target, design: Design, metric: str) -> list[Varianc
     from statsmodels.formula.api import ols
     from statsmodels.stats.anova import anova_lm
 
-    index, own = target.index, frozenset([target.name])
-    sources = design.sources(target.name)
-    cells = [(mix, c, index.get(design.cell(own | mix, c))) for mix in factorial_mixes(target, design)
-             for c in design.configurations]  # fmt: skip
-    if not cells or any(place is None for _, _, place in cells):
+    sources, configurations = design.sources(target.name), design.configurations
+    source_sets = all_source_sets(target, design)
+    indices = design.indices(target, [s | {target.name} for s in source_sets])
+    if not source_sets or (indices < 0).any():
         return []
     scores = seed_scores(target)[METRICS.index(metric)]
     frame = pd.DataFrame(
         {
-            "score": float(scores[seed, place]),
-            **{f"source{i}": 0.5 if source in mix else -0.5 for i, source in enumerate(sources)},
+            "score": float(scores[seed, indices[i, j]]),
+            **{f"source{k}": 0.5 if source in source_set else -0.5 for k, source in enumerate(sources)},
             **dict(zip(FACTORS, configuration, strict=True)),
         }
         for seed in range(len(target.seeds))
-        for mix, configuration, place in cells
+        for i, source_set in enumerate(source_sets)
+        for j, configuration in enumerate(configurations)
     )
     factors = {f"source{i}": "sources" for i in range(len(sources))}
     factors |= {f"C({factor}, Sum)": factor for factor in FACTORS if len(getattr(design, factor)) > 1}
     if not factors:
         return []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a model without a rest, whose F is not asked for
-        found = anova_lm(ols(f"score ~ ({' + '.join(factors)}) ** 2", frame).fit())  # balanced: the order is free
-    total = float(found["sum_sq"].sum())
+        warnings.simplefilter("ignore")  # of a model without a rest, whose F is not used
+        table = anova_lm(ols(f"score ~ ({' + '.join(factors)}) ** 2", frame).fit())  # balanced: the order is free
+    total = float(table["sum_sq"].sum())
     if total <= 0:
         return []
-    rest_df = float(found["df"]["Residual"])
-    noise = float(found["sum_sq"]["Residual"]) / rest_df if rest_df > 0 else None
+    rest_df = float(table["df"]["Residual"])
+    noise = float(table["sum_sq"]["Residual"]) / rest_df if rest_df > 0 else None
     sums: dict[str, tuple[int, float]] = {}
-    for term, row in found.iterrows():
+    for term, row in table.iterrows():
         name = "rest" if term == "Residual" else " x ".join(factors[part] for part in str(term).split(":"))
         df, squares = sums.get(name, (0, 0.0))
         sums[name] = df + round(float(row["df"])), squares + float(row["sum_sq"])
