@@ -9,6 +9,7 @@ from pathlib import Path
 from ser.common import InputError
 from ser.common.cli import Parser
 from ser.inference.commands import add_head
+from ser.inference.commands.predict import SHOWN, SOME_FAILED, SOME_LEFT_OUT
 
 KEYS = {
     "window": "seconds of a window of the network",
@@ -25,7 +26,8 @@ KEYS = {
 def arguments(parser: Parser) -> None:
     """Add the options of the command."""
     parser.add_argument("model", type=Path, help="model package (`ser pack`), or a graph of one (`ser export`, .onnx)")
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recordings; each channel is a speaker")
+    recordings = "recordings, or folders of them; each channel is a speaker"
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help=recordings)
     parser.add_argument("--out", type=Path, default=Path("."), help="folder to write to (default: this one)")
     parser.add_argument(
         "--format",
@@ -87,7 +89,9 @@ def run(options: argparse.Namespace) -> int:
     _check_choices(formats, FORMATS, "--format", several=True)
     _check_choices([options.decoder], DECODERS, "--decoder")
     _check_choices([options.html_audio], AUDIO, "--html-audio")
-    _check_names(options.files)
+    recordings, failed, left_out = _find_recordings(options.files)
+    number = len(recordings) + failed
+    _check_names(recordings)
     keys = [*(key.replace("-", "_") for key in KEYS), "normalisation"]
     settings = read_settings(options.settings, {key: getattr(options, key) for key in keys})
     decoder = find_decoder(options.decoder)
@@ -99,11 +103,10 @@ def run(options: argparse.Namespace) -> int:
             "a graph takes no statistics of a channel", "--normalisation channel", "give the model package"
         )
     settings.costs(predictor.classes)  # refuses a class that the model does not know before any audio is read
-    named = read_speakers(options.utt2spk, options.files) if options.utt2spk else {}
+    named = read_speakers(options.utt2spk, recordings) if options.utt2spk else {}
     speakers = speaker_statistics(named, predictor, settings)
-    failed = 0
     labelled: dict[Confidence, list[bool]] = {}  # whether each segment has a label
-    for path in options.files:
+    for path in recordings:
         try:
             statistics = {channel: speakers[name] for channel, name in named.get(path, {}).items() if name in speakers}
             timeline = make_timeline(path, predictor, settings, decoder, speakers=statistics, precision=options.abstain)
@@ -138,9 +141,33 @@ def run(options: argparse.Namespace) -> int:
                 f"{100 * confidence.precision:.1f} % were right",
                 file=sys.stderr,
             )
+    if left_out:
+        print(f"{left_out} files that are not audio, or hidden, are left out", file=sys.stderr)
     if failed:
-        print(f"{failed} of {len(options.files)} files have no timeline", file=sys.stderr)
-    return 1 if failed else 0
+        print(f"{failed} of {number} files have no timeline", file=sys.stderr)
+    return SOME_FAILED if failed else SOME_LEFT_OUT if left_out else 0
+
+
+def _find_recordings(names: list[Path]) -> tuple[list[Path], int, int]:
+    """The recordings of a command line, in order; how many files of its folders failed, and how many are left out."""
+    from ser.common.output import line
+    from ser.inference.predict.inputs import read_folder
+
+    recordings: list[Path] = []
+    failed = left_out = 0
+    for name in names:
+        if not name.is_dir():
+            recordings.append(name)
+            continue
+        for source in read_folder(name):
+            if source.path and not source.problem:
+                recordings.append(source.path)
+                continue
+            failed += not source.left_out
+            left_out += source.left_out
+            if not source.left_out or left_out <= SHOWN:
+                print(f"{'warning' if source.left_out else 'error'}: {line(source.problem)}", file=sys.stderr)
+    return recordings, failed, left_out
 
 
 def _check_choices(names: list[str], known: tuple[str, ...], option: str, several: bool = False) -> None:

@@ -136,6 +136,24 @@ def test_wrong_options_are_one_line(packed, call, capsys, options, message):
     assert error.count("\n") == 1
 
 
+def test_all_recordings_of_a_folder_have_timelines(packed, call, tmp_path, capsys):
+    calls = tmp_path / "calls"
+    (calls / "monday").mkdir(parents=True)
+    for name in ("a.wav", "monday/b.WAV", "._a.wav"):
+        shutil.copy(call, calls / name)
+    (calls / "notes.txt").write_text("of calls")
+    out = ["--out", str(tmp_path / "out"), "--format", "csv", "--decoder", "viterbi"]
+    assert main(["timeline", str(packed), str(calls), *out]) == 3
+    printed = capsys.readouterr()
+    assert [line.partition(": ")[0] for line in printed.out.splitlines()] == [f"{calls}/a.wav", f"{calls}/monday/b.WAV"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.csv", "b.csv"]
+    assert f"warning: {calls}/notes.txt: left out: not named as audio\n" in printed.err
+    assert printed.err.endswith("2 files that are not audio, or hidden, are left out\n")
+    (calls / "broken.wav").write_bytes(b"")
+    assert main(["timeline", str(packed), str(calls), *out]) == 1
+    assert "1 of 3 files have no timeline" in capsys.readouterr().err
+
+
 def test_two_recordings_of_one_name_are_refused(packed, call, capsys):
     assert main(["timeline", str(packed), str(call), "b/call.flac"]) == 1
     assert "b/call.flac: would be written over what comes of" in capsys.readouterr().err

@@ -145,6 +145,21 @@ def test_a_damaged_graph_is_named_and_nothing_is_printed(graph, capfd, damage):
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_graph_with_another_weight_is_refused(graph):
+    data = bytearray(graph.read_bytes())
+    data[len(data) // 2] ^= 1
+    graph.write_bytes(data)
+    onnx.checker.check_model(onnx.load(graph))
+    with refuses("not the graph that `ser export` wrote", where=graph, fix="export it again"):
+        GraphPredictor(graph)
+    unsealed = onnx.load(graph)
+    properties = {p.key: p.value for p in unsealed.metadata_props if p.key != "checksum"}
+    del unsealed.metadata_props[:]
+    onnx.helper.set_model_props(unsealed, properties)
+    onnx.save(unsealed, graph)
+    assert GraphPredictor(graph).head == "one"
+
+
 def test_a_graph_that_cannot_be_run_is_named(graph):
     """Here for its input, which `frames` fills up to what the graph needs."""
     with refuses("cannot be run", where=graph):

@@ -22,6 +22,7 @@ from ser.inference.onnx.export import (
     predict_posteriors,
     quantise,
 )
+from ser.inference.onnx.runtime import GraphPredictor
 from ser.inference.predictor import Predictor
 
 # Three lengths; the second batch holds all of them.
@@ -149,6 +150,7 @@ def test_eight_bits_but_for_the_fourier_transform(temporal, integer, tmp_path):
     assert (tmp_path / "b.onnx").stat().st_size < 0.5 * (tmp_path / "a.onnx").stat().st_size
     difference = np.abs(run(tmp_path / "b.onnx", samples[-1:]) - run(tmp_path / "a.onnx", samples[-1:])).max()
     assert 0 < difference < 0.1
+    assert GraphPredictor(tmp_path / "b.onnx").classes == predictor.classes  # whose checksum is its own
 
 
 @pytest.fixture

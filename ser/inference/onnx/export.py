@@ -22,7 +22,7 @@ from ser.frontends.graph import ANALYSIS
 from ser.inference.check.labelled import read_labelled
 from ser.inference.model import WEIGHTS
 from ser.inference.onnx.graph import PredictorGraph
-from ser.inference.onnx.runtime import open_session
+from ser.inference.onnx.runtime import CHECKSUM, UNSEALED, open_session, seal
 from ser.inference.predict.sound import read_mono
 from ser.inference.predictor import Predictor, Statistics
 
@@ -77,6 +77,7 @@ def export(predictor: Predictor, kind: str, path: Path) -> float:
             graph.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
         onnx.helper.set_model_props(graph, _metadata(predictor, kind))
         onnx.save(graph, temporary)
+        seal(temporary)
         difference = ExportedGraph(predictor, temporary).largest_difference()
         if not difference <= TOLERANCE:
             what = f"not written, for in onnxruntime its posteriors differ by {difference:.1g} from those of predict"
@@ -102,6 +103,10 @@ def quantise(path: Path, out: Path) -> None:
     with atomic_path(out) as temporary, _suppress_output():
         # Not signed: ConvInteger is three times as slow with these as in 32 bits.
         quantize_dynamic(path, temporary, weight_type=QuantType.QUInt8, nodes_to_exclude=analysis)
+        graph = onnx.load(temporary)
+        onnx.helper.set_model_props(graph, {p.key: p.value for p in graph.metadata_props} | {CHECKSUM: UNSEALED})
+        onnx.save(graph, temporary)
+        seal(temporary)
 
 
 def _metadata(predictor: Predictor, kind: str) -> dict[str, str]:
@@ -120,6 +125,7 @@ def _metadata(predictor: Predictor, kind: str) -> dict[str, str]:
         "settings": description.get("settings"),
         "licences": {corpus: about.get("licence") for corpus, about in description.get("corpora", {}).items()},
         "provenance": description.get("provenance"),
+        CHECKSUM: UNSEALED,
     }
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
 

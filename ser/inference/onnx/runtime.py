@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,33 @@ from ser.common.files import sha256
 from ser.inference.base import BasePredictor
 
 REEXPORT = "export it again, from waveforms (`ser export <package> <graph>.onnx`)"
+
+
+# Metadata of a graph: the SHA-256 of its file with UNSEALED in place of this value.
+CHECKSUM, UNSEALED = "checksum", "0" * 64
+
+
+def seal(path: Path) -> None:
+    """Write the checksum of a graph in place of UNSEALED in its metadata, which are the end of the file."""
+    data = path.read_bytes()
+    head, _, tail = data.rpartition(UNSEALED.encode())
+    path.write_bytes(head + hashlib.sha256(data).hexdigest().encode() + tail)
+
+
+def check_seal(path: Path, checksum: str) -> None:
+    """Compare a graph with its checksum.
+
+    Args:
+        path: of the graph.
+        checksum: of its metadata.
+
+    Raises:
+        InputError: it has been damaged or changed.
+    """
+    head, _, tail = path.read_bytes().rpartition(checksum.encode())
+    if hashlib.sha256(head + UNSEALED.encode() + tail).hexdigest() != checksum:
+        fix = f"{REEXPORT}; if another program has changed it on purpose, remove `{CHECKSUM}` from its metadata"
+        raise InputError("not the graph that `ser export` wrote", path, fix)
 
 
 def open_session(path: Path, threads: int | None = None) -> Any:
@@ -78,6 +106,8 @@ class GraphPredictor(BasePredictor):
         names = {tensor.name for tensor in (*self.session.get_inputs(), *self.session.get_outputs())}
         if missing := {kind, "lengths", "posteriors"} - names:
             raise InputError(f"no graph that predict can ask, without {min(missing)}", path, REEXPORT)
+        if CHECKSUM in metadata:  # not of earlier versions
+            check_seal(path, metadata[CHECKSUM])
         if kind != "waveform":
             raise InputError(f"takes a {kind}", path, REEXPORT)
         if head not in (None, self.head):

@@ -109,7 +109,7 @@ def sources_of(name: str, folder: Path, allow_pipes: bool = False, path_column: 
     if (path / "wav.scp").is_file():
         return _kaldi(path / "wav.scp", allow_pipes)
     if path.is_dir():
-        return _folder(path)
+        return read_folder(path)
     if path.suffix == ".scp":
         return _kaldi(path, allow_pipes)
     if name.endswith(MANIFESTS):
@@ -147,8 +147,12 @@ def _file(path: Path, problem: str = "") -> Source:
     return Source(name, existing_file(path) or path, problem=problem)
 
 
-def _folder(folder: Path) -> list[Source]:
-    """All files below a folder; hidden files and those without a suffix of audio are left out, with the reason."""
+def read_folder(folder: Path) -> list[Source]:
+    """All files below a folder; hidden files and those without a suffix of audio are left out, with the reason.
+
+    Raises:
+        InputError: no file is named as audio.
+    """
     unreadable: list[Source] = []
 
     def on_error(error: OSError) -> None:
