@@ -124,6 +124,6 @@ def test_the_transfer_matrix_has_four_panels():
     assert found["in-domain gain", (IEMOCAP,)] == pytest.approx(means[IEMOCAP, "ravdess"] - alone)
     assert found["zero-shot", (TESS,)] == pytest.approx(means[TESS,])
     assert found["leave one corpus out", (IEMOCAP, TESS, PTBR)] == pytest.approx(means[IEMOCAP, TESS, PTBR])
-    assert found["drop one from the full mix", (PTBR,)] == pytest.approx(every - means[IEMOCAP, TESS, "ravdess"])
-    assert found["drop one from the full mix", ("ravdess",)] == pytest.approx(every - means[IEMOCAP, TESS, PTBR])
+    assert found["drop one of all corpora", (PTBR,)] == pytest.approx(every - means[IEMOCAP, TESS, "ravdess"])
+    assert found["drop one of all corpora", ("ravdess",)] == pytest.approx(every - means[IEMOCAP, TESS, PTBR])
     assert len(found) == 4 + 3 + 1 + 4

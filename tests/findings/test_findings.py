@@ -125,7 +125,7 @@ def test_what_cannot_be_computed_is_noted(findings, exp):
     found = call("findings", exp / "ledger", "--only", "combination=ravdess", "--resamples", "100", "--out", folder)
     assert found.returncode == 0, found.stderr
     text = (folder / "table5.md").read_text()
-    assert "Cannot be computed: no configuration has all mixes of any target." in text
+    assert "Cannot be computed: no configuration has all training sets of any target." in text
     assert rows_of(folder / "table5.csv")[0]["note"].startswith("Cannot be computed")
     assert "1 of 1 cases have all 12 configurations" in (folder / "table3.md").read_text()
 
@@ -157,7 +157,7 @@ def test_a_damaged_run_is_named_by_the_exit_code_and_the_rest_goes_on(findings, 
     assert "1 folders were left out of the ledger" in found.stdout
     assert "Target ravdess: 23 of 24 cells are there; missing is, among others, ravdess/multi_lstm_mu." in found.stdout
     assert "1 of 2 cases have all 12 configurations and count" in found.stdout
-    assert "Target ravdess: 11 of 12 configurations have all mixes and count." in found.stdout
+    assert "Target ravdess: 11 of 12 configurations have all training sets and count." in found.stdout
 
 
 @pytest.mark.parametrize("arguments", [(), ("--resamples", "5"), ("--only", "seed=7")])

@@ -131,7 +131,7 @@ def _best(results: Results) -> Table:
         "Paper: the best figures of da Silva et al. (2020), of other, unpublished test speakers.",
         f"{results.intervals}; value +- t * SE.",
     ]
-    title = "Table 2: best score on each target, of all mixes and of the single-corpus baseline"
+    title = "Table 2: best score on each target, of all training sets and of the single-corpus baseline"
     return Table("table2", title, header, rows, records, notes)
 
 
@@ -157,7 +157,7 @@ def _configurations(results: Results) -> list[Table]:
     """Tables 3 and 4: which configuration wins a case, in full and by one factor at a time."""
     design, number = results.design, len(results.design.configurations)
     titles = (
-        "Table 3: share of the cases (target and mix) that each configuration wins",
+        "Table 3: share of the cases (target and training set) that each configuration wins",
         "Table 4: the same wins by one factor at a time",
     )
     observed, both = cases(results.targets, results.resampled, design)
@@ -184,23 +184,24 @@ def _configurations(results: Results) -> list[Table]:
 
 def _sources(results: Results) -> Table:
     """Table 5: which corpora the best training set of a configuration contains."""
-    title = "Table 5: share of the configurations whose best mix contains a source corpus"
+    title = "Table 5: share of the configurations whose best training set contains a source corpus"
     shares, counts, tied = shares5(results.targets, results.resampled, results.design)
     number = len(results.design.configurations)
-    notes = [f"Target {name}: {n} of {number} configurations have all mixes and count." for name, n in counts.items()]
+    text = f"of {number} configurations have all training sets and count."
+    notes = [f"Target {name}: {n} {text}" for name, n in counts.items()]
     if not shares:
-        notes = ["Cannot be computed: no configuration has all mixes of any target.", *_not_run(results)]
+        notes = ["Cannot be computed: no configuration has all training sets of any target.", *_not_run(results)]
         return Table("table5", title, [], [], [], notes)
     notes += [
-        f"Target {name}: tied for the best mix, each a part of the win: {wa} configurations by WA, {ua} by UA."
+        f"Target {name}: tied for the best training set, each a part of the win: {wa} configurations by WA, {ua} by UA."
         for name, (wa, ua) in tied.items()
     ]
     notes += [
-        "A target is in all of its own mixes, so that a row has no share of it. Chance: a source corpus is in half of "
-        "them.",
+        "A target is in all of its own training sets, so that a row has no share of it. Chance: a source corpus is in "
+        "half of them.",
         f"{ALL}: over all targets but the source corpus itself."
         if len(tied) > 1
-        else f"No row {ALL}: it needs two targets whose mixes are all there.",
+        else f"No row {ALL}: it needs two targets whose training sets are all there.",
         SHARES,
         f"{results.intervals}; percentiles.",
     ]

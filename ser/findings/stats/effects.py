@@ -252,7 +252,7 @@ PANELS = {
     "in-domain gain": "trained on target and source corpus, minus single-corpus baseline; diagonal: that baseline",
     "zero-shot": "trained on the source corpus alone",
     LEFT_OUT: "trained on all corpora but the target",
-    "drop one from the full mix": "trained on all corpora, minus all without this one",
+    "drop one of all corpora": "trained on all corpora, minus all without this one",
 }
 
 
