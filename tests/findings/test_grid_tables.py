@@ -93,8 +93,8 @@ def test_table_5_counts_the_configurations_whose_best_mix_has_the_source():
 
 
 def test_the_row_all_pools_the_rows_of_other_targets():
-    """Of 12 configurations the best training set of ravdess has iemocap in 12, tess in 6 and customer_ptbr in 0, that of
-    iemocap ravdess in 12, and that of customer_ptbr tess in 4 and iemocap in 12."""
+    """Of 12 configurations the best training set of ravdess has iemocap in 12, tess in 6 and customer_ptbr in 0; that
+    of iemocap ravdess in 12, and that of customer_ptbr tess in 4 and iemocap in 12."""
     wanted = {
         "iemocap": lambda c: {"ravdess"},
         "ravdess": lambda c: {"iemocap", "tess"} if c[0] == "multi" else {"iemocap"},
