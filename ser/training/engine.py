@@ -131,7 +131,7 @@ class Trainer:
                     "training.ngpu",
                     f"give {sampler.batch_size} or fewer",
                 )
-        self.epoch_steps = updates_per_epoch(self.config, [sampler.per_pass for sampler in self.samplers.values()])
+        self.epoch_steps = updates_per_epoch(self.config, [sampler.batches_per_pass for sampler in self.samplers.values()])
         self.steps = self.epoch_steps * self.config.max_epochs
         self.samples = {
             corpus: validation_sample(dataset.part.targets, self.config, ("validation", corpus, experiment.fold))
