@@ -210,7 +210,7 @@ def _trained_network(folder: Path, opened: Callable[[Experiment, Path], Data]) -
             raise InputError(f"not finished, for it has no {needed.name}", folder, "run stages 4 to 6")
     train, (result, _) = read_train(data, folder), files.read_finished(folder)
     files.read_train(folder, [MODEL])
-    meta = load_tensors(weights, vouched=True)[1]
+    meta = load_tensors(weights, verified=True)[1]
     hashes = data.hashes()
     if any(meta.get(key) != value or result.get(key) != value for key, value in hashes.items()):
         raise InputError("weights, train.json and result.json are of different trainings", folder, "run stages 4 to 6")
@@ -321,7 +321,7 @@ def _model(members: Sequence[_Member], description: dict[str, Any]) -> Model:
     for member in members:
         settings = member.data.experiment, member.data.heads
         networks.append(build_svm(member.svm, *settings) if member.svm else build(*settings))
-        networks[-1].load_state_dict(load_tensors(member.weights, vouched=True)[0])
+        networks[-1].load_state_dict(load_tensors(member.weights, verified=True)[0])
     network = networks[0] if len(networks) == 1 else Ensemble(networks)
     network.eval().requires_grad_(False)
     first = members[0]

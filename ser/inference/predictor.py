@@ -68,11 +68,11 @@ class Predictor(BasePredictor):
         self.running_stats = partial(RunningStats, self.frontend.width)
         self._summary: Callable[[np.ndarray], np.ndarray] | None = None
         if (own := model.description.get("svm")) is not None:
-            from ser.training.svm_baseline import RunningMoments, functionals_of
+            from ser.training.svm_baseline import RunningMoments, functional_extractor
 
             self.running_stats, self._summary = (
                 RunningMoments,
-                functionals_of(own["features"], model.experiment.features),
+                functional_extractor(own["features"], model.experiment.features),
             )
 
     def identity(self) -> str:

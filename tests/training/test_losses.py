@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ser.config import load
 from ser.training.losses import CrossEntropy, Focal, smoothed_targets
-from ser.training.objective import mixed, validation_loss
+from ser.training.objective import mixup, validation_loss
 
 CONFIG = load("strict", overrides=["corpora=[ravdess]"]).training
 CROSS_ENTROPY = CrossEntropy(CONFIG)
@@ -103,7 +103,7 @@ def test_validation_loss_of_many_utterances_is_exact():
 def test_mixup_is_over_the_frames_that_both_have():
     features = torch.tensor([[[1.0], [2.0], [3.0]], [[10.0], [20.0], [0.0]]])
     order, shares = torch.tensor([1, 0]), torch.tensor([0.75, 1.0])
-    found, lengths, targets = mixed(features, torch.tensor([3, 2]), torch.eye(2), order, shares)
+    found, lengths, targets = mixup(features, torch.tensor([3, 2]), torch.eye(2), order, shares)
     assert lengths.tolist() == [2, 2]
     assert found[:, :, 0].tolist() == [[3.25, 6.5, 0.0], [10.0, 20.0, 0.0]]
     assert targets.tolist() == [[0.75, 0.25], [0.0, 1.0]]

@@ -152,10 +152,10 @@ def test_shares_are_of_all_rows_and_alike(count, size):
 def test_one_process_alone_does_nothing_together(tmp_path):
     alone, module = Processes(), torch.nn.Linear(2, 2)
     values = torch.ones(3, 2)
-    assert alone.wrapped(module, False) is module
+    assert alone.wrap(module, False) is module
     assert alone.gather(values, 3) is values
-    assert alone.largest(7) == 7
-    assert alone.first
+    assert alone.maximum(7) == 7
+    assert alone.is_main
 
 
 def test_where_experiments_are_trained_in_one_process_several_are_refused(made, tmp_path):

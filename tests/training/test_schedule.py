@@ -6,7 +6,7 @@ import pytest
 from ser.config import load
 from ser.training.class_weights import class_weights
 from ser.training.schedule import corpus_positions, corpus_schedule, lr_lambda, updates_per_epoch, validation_sample
-from ser.training.stopping import Stopping
+from ser.training.stopping import EarlyStopping
 
 
 @pytest.mark.parametrize(("budget", "updates"), [("total", [14, 14, 14]), ("per_corpus", [14, 28, 42])])
@@ -91,7 +91,7 @@ def test_class_weights_by_hand(counts, kind, expected):
 
 
 def run(losses, improvement=0.002):
-    state = Stopping()
+    state = EarlyStopping()
     states = []
     for epoch, loss in enumerate(losses, 1):
         state = state.after(epoch, loss, improvement)

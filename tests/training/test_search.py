@@ -73,5 +73,5 @@ def test_a_score_is_that_of_a_training_with_these_settings(call, made, tmp_path,
     assert call("--trials", "1", "--space", "training.label_smoothing=0.1,0.1") == 0
     trainer = trainer_of(made, tmp_path / "own", *SETTINGS, "training.label_smoothing=0.1")
     trainer.run()
-    ua = [scores["ua"] for scores in trainer.history[trainer._chosen() - 1]["valid"].values()]
+    ua = [scores["ua"] for scores in trainer.history[trainer._chosen_epoch() - 1]["valid"].values()]
     assert f"valid UA {100 * sum(ua) / len(ua):.1f} %" in capsys.readouterr().out
