@@ -25,8 +25,8 @@ from ser.augment.babble_pool import BabblePool
 from ser.augment.copies import VERSION as COPIES_VERSION
 from ser.augment.copies import apply_transforms
 from ser.common import InputError, atomic_path, digest, read_json, write_json, write_text
+from ser.common.batching import batched_by_size
 from ser.common.once import parsed_once
-from ser.common.packs import packs
 from ser.common.progress import progress
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.corpora.kaldi import read_table, table_text, validate, write_table
@@ -285,7 +285,7 @@ class FeatureStore:
         about: dict[str, dict[str, Any]] = {}
         place = path.with_name(f"{path.name}.{digest(list(cuts))}.ark")
         with ArkWriter(place, self.frontend.storage, scp=False) as ark:
-            for pack in packs(cuts.items(), lambda item: item[1].duration, PACK):
+            for pack in batched_by_size(cuts.items(), lambda item: item[1].duration, PACK):
                 samples = [self._samples(cut) for _, cut in pack]
                 found = self.frontend.extract_all(samples)
                 for (content, cut), x, values in zip(pack, samples, found, strict=True):
