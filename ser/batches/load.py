@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ser.augment import augmentation
-from ser.augment.copies import examples
+from ser.augment import build_augment
+from ser.augment.copies import oversampling_factors
 from ser.augment.train_set import TrainSet
 from ser.batches.dataset import UtteranceDataset, fit_statistics
 from ser.batches.overlap import Samples, check_equal_audio, sample_digests
@@ -186,7 +186,7 @@ def open_data(
         heads = {UNIFIED: tuple(sorted({name for p in protocols.values() for name in p.classes}))}
     cuts = {c: store.cuts for c, store in stores.items()}
     train_sets = _train_sets(experiment, protocols, cuts, data_root, dump_root)
-    sets = {c: train_set for c, train_set in train_sets.items() if train_set.examples > 1}
+    sets = {c: train_set for c, train_set in train_sets.items() if train_set.oversampling > 1}
     for train_set in sets.values():
         train_set.check()
     copied = {c: FeatureStore(dump_root, s.folder, frontend, s.augment, local) for c, s in sets.items()}
@@ -263,14 +263,15 @@ def _train_sets(
 ) -> dict[str, TrainSet]:
     if not experiment.augment["copies"]:
         return {}
-    augment = augmentation(experiment.augment, dump_root / "rooms")
+    augment = build_augment(experiment.augment, dump_root / "rooms")
     folders = {
         c: data_dir_of(data_root, protocol, experiment, "train")
         for c, protocol in protocols.items()
         if protocol.fold(experiment.split, experiment.fold)["train"]
     }
-    counts = examples({c: len(read_table(folder / "utt2spk")) for c, folder in folders.items()}, augment.copies)
-    return {c: TrainSet(folders[c], {cut.id: cut for cut in cuts[c]}, counts[c], augment) for c in folders}
+    sizes = {c: len(read_table(folder / "utt2spk")) for c, folder in folders.items()}
+    factors = oversampling_factors(sizes, augment.copies)
+    return {c: TrainSet(folders[c], {cut.id: cut for cut in cuts[c]}, factors[c], augment) for c in folders}
 
 
 def _check_ids(stores: Mapping[str, FeatureStore], data_root: Path) -> None:

@@ -212,14 +212,14 @@ def test_mask_never_hides_everything(frames, bins, masks, seed):
 
 
 @given(values=SPECTRA, seed=SEEDS)
-def test_mask_fills_with_what_is_asked_and_leaves_the_rest(values, seed):
+def test_mask_uses_the_fill_and_leaves_the_rest(values, seed):
     found = mask(values, rng_of(seed), 1, 5, 1, 5, fill=99.0)
     np.testing.assert_array_equal(found, np.where(found == 99, np.float32(99), values))
     np.testing.assert_array_equal(found, mask(values, rng_of(seed), 1, 5, 1, 5, fill=99.0))
     np.testing.assert_array_equal(mask(values, rng_of(seed), 0, 5, 3, 0, fill=99.0), values)
 
 
-# Draws
+# Sampling
 
 
 def test_mixup_weights_are_folded_beta():
@@ -233,7 +233,7 @@ def test_mixup_weights_are_folded_beta():
     assert np.square(weights - 0.5).mean() == pytest.approx(1 / (4 * 1.8), rel=0.02)
 
 
-def test_mixup_of_alpha_nought_mixes_nothing():
+def test_mixup_with_alpha_0_mixes_nothing():
     weights = mixup_weights(rng_of(0), 0.0, 4)
     assert weights.dtype == np.float32
     assert weights.tolist() == [1, 1, 1, 1]
@@ -246,7 +246,7 @@ def test_mixup_weights_are_at_least_a_half(alpha, size, seed):
     assert np.all((weights >= 0.5) & (weights <= 1))
 
 
-def test_distortions_are_drawn_evenly():
+def test_augmentation_is_sampled_uniformly():
     rng = rng_of(5)
     draws = [sample_augmentation(rng, [0.9, 1.0, 1.1], 0.1) for _ in range(6000)]
     speeds, alphas = np.array(draws).T
@@ -257,7 +257,7 @@ def test_distortions_are_drawn_evenly():
     assert abs(np.corrcoef(speeds, alphas)[0, 1]) < 0.05
 
 
-def test_no_distortion_asked_for_is_none_and_takes_as_many_draws():
+def test_without_augmentation_the_generator_advances_as_much():
     rng, other = rng_of(6), rng_of(6)
     assert sample_augmentation(rng, [1.0], 0.0) == (1.0, 1.0)
     sample_augmentation(other, [0.9, 1.1], 0.1)

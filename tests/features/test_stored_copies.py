@@ -17,7 +17,7 @@ from made import Made, filled, make
 
 import ser.features.store as module
 from ser.audio import read_audio
-from ser.augment import augmentation
+from ser.augment import build_augment
 from ser.augment.babble_pool import BabblePool
 from ser.augment.copies import apply_transforms
 from ser.common import InputError, digest
@@ -55,7 +55,7 @@ def write_train_set(made: Made, steps: dict[str, list], name: str = "train_01234
 
 def store_of(made: Made, folder: Path, *overrides: str) -> FeatureStore:
     experiment = made.experiment(*KINDS, *overrides)
-    augment = augmentation(experiment.augment, made.dump / "rooms")
+    augment = build_augment(experiment.augment, made.dump / "rooms")
     return FeatureStore(made.dump, folder, build_frontend(experiment), augment)
 
 
@@ -239,8 +239,8 @@ def stage_3(made: Made, folder: Path, *overrides: str, kinds: str = "volume,nois
 def test_stage_3_makes_the_rooms_before_its_jobs(copied):
     made, _ = copied
     small = ("augment.room.count=2",)
-    augment = augmentation(made.experiment("augment.kinds=[room]", *small).augment, made.dump / "rooms")
-    elsewhere = augmentation(made.experiment("augment.kinds=[room]", *small).augment, made.root / "elsewhere")
+    augment = build_augment(made.experiment("augment.kinds=[room]", *small).augment, made.dump / "rooms")
+    elsewhere = build_augment(made.experiment("augment.kinds=[room]", *small).augment, made.root / "elsewhere")
     step = {"kind": "room", **elsewhere.kinds["room"].randomize_parameters(np.random.default_rng(0))}
     folder = write_train_set(made, {"two1-sad-00": [step]}, "train_room")
     bank = augment.kinds["room"].bank
