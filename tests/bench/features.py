@@ -51,7 +51,7 @@ from ser.batches.load import open_train_sets
 from ser.config import Experiment, load, write_experiment
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.features import ArkWriter, FeatureStore
-from ser.features.store import samples_of
+from ser.features.store import read_samples
 from ser.frontends.log_stft import LogStft, log_stft
 
 KINDS = ["vtlp", "room", "noise", "band_pass", "mp3", "volume"]
@@ -223,7 +223,7 @@ def plain_warp(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 def job_of(bench: Bench, store: FeatureStore, job: int, jobs: int, barrier: Any) -> None:
     torch.set_num_threads(1)
     for cut in bench.copied[:12]:  # warm
-        samples_of(cut, bench.features.sampling_rate, bench.augment, bench.voices)
+        read_samples(cut, bench.features.sampling_rate, bench.augment, bench.voices)
     barrier.wait()
     store.compute(job, jobs)
     barrier.wait()

@@ -43,7 +43,7 @@ class KaldiioDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int, str]]):
 
     def __init__(self, parts: dict[str, Part]) -> None:
         self.rows = [
-            (p.reader.places[key], int(t), p.corpus)
+            (p.reader.positions[key], int(t), p.corpus)
             for p in parts.values()
             for key, t in zip(p.ids, p.targets, strict=True)
         ]

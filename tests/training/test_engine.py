@@ -209,10 +209,10 @@ def test_without_room_for_a_checkpoint_the_last_one_stays_and_goes_on(made, tmp_
 def test_an_archive_that_shrank_meanwhile_is_an_error(made, tmp_path):
     trainer = trainer_of(made, tmp_path)
     view = trainer.train["one"]
-    (path,) = {path for path, _ in view.part.reader.places.values()}
+    (path,) = {path for path, _ in view.part.reader.positions.values()}
     short = tmp_path / "short.ark"
     short.write_bytes(Path(path).read_bytes())
-    view.part.reader.places = {key: (str(short), offset) for key, (_, offset) in view.part.reader.places.items()}
+    view.part.reader.positions = {key: (str(short), offset) for key, (_, offset) in view.part.reader.positions.items()}
     trainer.run_steps(2)
     short.write_bytes(Path(path).read_bytes()[:50])
     with pytest.raises(InputError, match=r"short.ark: one\S+: the archive ends within it; run steps/store\.py verify"):
