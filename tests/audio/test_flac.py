@@ -1,4 +1,4 @@
-"""Whole FLAC files have a decoder of their own, which must give what libsndfile's gives, or leave them to it."""
+"""The decoder of whole FLAC files agrees with libsndfile, or leaves the file to it."""
 
 import warnings
 
@@ -40,7 +40,7 @@ def test_a_damaged_frame_is_found(tmp_path, where):
     assert read_flac(tmp_path / "a.flac") is None
 
 
-def test_a_truncated_one_is_an_error(tmp_path):
+def test_a_truncated_file_is_an_error(tmp_path):
     tone(tmp_path / "a.flac", 2, 16000)
     content = (tmp_path / "a.flac").read_bytes()
     for size in (30, 60, len(content) // 2, len(content) - 3):
@@ -50,7 +50,7 @@ def test_a_truncated_one_is_an_error(tmp_path):
             read_audio(tmp_path / "a.flac")
 
 
-def test_what_is_no_flac_is_left_to_others(tmp_path):
+def test_other_formats_are_left_to_other_decoders(tmp_path):
     tone(tmp_path / "a.wav", 1, 8000)
     (tmp_path / "empty").touch()
     assert read_flac(tmp_path / "a.wav") is None
