@@ -98,7 +98,7 @@ def check_regular(path: Path, fix: str) -> None:
     if not stat.S_ISREG(mode):
         kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
         kind = kinds.get(stat.S_IFMT(mode), "device")
-        fix = "name a file in it" if kind == "folder" else "save in a file what it gives, and name that"
+        fix = "name a file in it" if kind == "folder" else "save its output in a file, and give that"
         raise InputError(f"a {kind}, not a file", path, fix)
 
 

@@ -122,7 +122,7 @@ class Trainer:
         }
         if self.config.ngpu > 1 and processes.size == 1:
             raise InputError(
-                "a grid or a search trains each experiment in one process", "training.ngpu", "leave it away there"
+                "a grid or a search trains each experiment in one process", "training.ngpu", "leave it out there"
             )
         for corpus, sampler in self.samplers.items():
             if sampler.batch_size < processes.size:

@@ -92,7 +92,7 @@ def test_a_speaker_of_one_utterance_is_all_zero():
     assert values.tolist() == [[0, 0], [-1, -1], [1, 1]]
 
 
-def test_a_column_counts_whatever_its_unit_and_a_constant_one_does_not():
+def test_columns_of_any_scale_are_standardised_and_constant_ones_are_not():
     column = np.array([1.0, 2.0, 3.0])
     mean, deviation = svm.moments(np.stack([column, 1e-9 * column, 7 + 1e-12 * column], axis=1))
     assert mean.tolist() == pytest.approx([2, 2e-9, 7])
@@ -106,7 +106,7 @@ def samples(n, seed):
     return (rng.standard_normal((n, 8)) + 0.8 * targets[:, None]) * np.logspace(0, 1, 8), targets
 
 
-def test_c_is_the_best_on_validation_and_the_fit_is_of_train_alone():
+def test_c_is_chosen_on_validation_and_the_fit_uses_train_only():
     train, valid = samples(60, 0), {"one": samples(40, 1), "two": samples(30, 2)}
     found = svm.fit([train], valid, 2, "global")
     mean, deviation = train[0].mean(0), train[0].std(0)
@@ -130,7 +130,7 @@ def test_without_normalisation_values_stay_as_they_are():
     assert found.deviation.tolist() == [1] * 8
 
 
-def test_nothing_to_choose_by_and_nothing_to_distinguish():
+def test_no_validation_speakers_or_a_single_class_is_an_error():
     x, y = samples(20, 0)
     with pytest.raises(InputError, match="no corpus has validation speakers"):
         svm.fit([(x, y)], {}, 2, "global")
@@ -138,7 +138,7 @@ def test_nothing_to_choose_by_and_nothing_to_distinguish():
         svm.fit([(x, np.zeros(20, int))], {"one": (x, y)}, 2, "global")
 
 
-def test_labels_of_test_do_not_alter_the_model(made, tmp_path):
+def test_test_labels_do_not_change_the_model(made, tmp_path):
     experiment = made.experiment("task=unified")
     shutil.copytree(made.data_root, tmp_path / "data")
     table = tmp_path / "data" / "one" / "strict_fold1" / "test" / "utt2emo"
@@ -170,7 +170,7 @@ def command(made, folder, *options):
 
 
 @pytest.mark.slow
-def test_result_stands_beside_those_of_the_networks(made, experiment_folder):
+def test_the_result_is_in_one_table_with_those_of_the_networks(made, experiment_folder):
     folder = experiment_folder()
     first = command(made, folder)
     assert first.returncode == 0, first.stderr
@@ -223,7 +223,7 @@ def test_another_baseline_in_the_folder_is_refused(made, tmp_path):
         run(other, "logmel", "global", tmp_path)
 
 
-def test_opensmile_that_is_not_there_is_named(made, tmp_path, monkeypatch):
+def test_opensmile_that_is_not_installed_is_named(made, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "opensmile", None)
     data = made.open(made.experiment("task=unified"))
     with pytest.raises(InputError, match="pip install opensmile"):
