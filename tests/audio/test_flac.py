@@ -20,10 +20,10 @@ def test_samples_are_those_of_libsndfile(tmp_path, subtype, channels, samples):
     path = tmp_path / "a.anything"
     soundfile.write(path, noise, 44100, subtype=subtype, format="FLAC")
     expected, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    found = read_flac(path)
-    assert found is not None
-    assert found[1] == rate
-    np.testing.assert_array_equal(found[0], expected)
+    decoded = read_flac(path)
+    assert decoded is not None
+    assert decoded[1] == rate
+    np.testing.assert_array_equal(decoded[0], expected)
     audio = read_audio(path)
     np.testing.assert_array_equal(audio.samples, expected.T)
     assert audio.sampling_rate == rate
@@ -61,6 +61,6 @@ def test_real_files(real_ravdess):
     paths = sorted(real_ravdess.rglob("*.flac"))[::100]
     assert paths
     for path in paths:
-        found = read_flac(path)
-        assert found is not None
-        np.testing.assert_array_equal(found[0][:, 0], soundfile.read(path, dtype="float32", always_2d=True)[0][:, 0])
+        decoded = read_flac(path)
+        assert decoded is not None
+        np.testing.assert_array_equal(decoded[0][:, 0], soundfile.read(path, dtype="float32", always_2d=True)[0][:, 0])

@@ -28,8 +28,8 @@ def halved(path):
 def test_both_channels_of_a_call(tmp_path):
     path = written(tmp_path / "call.wav", np.stack([SAMPLES, -SAMPLES / 2], axis=1), subtype="ULAW")
     assert audio_info(path) == (8000, 16000, 2)
-    found = read_audio(path, 100, 50).samples
-    np.testing.assert_allclose(found, [SAMPLES[100:150], -SAMPLES[100:150] / 2], atol=0.02)
+    samples = read_audio(path, 100, 50).samples
+    np.testing.assert_allclose(samples, [SAMPLES[100:150], -SAMPLES[100:150] / 2], atol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -17,17 +17,17 @@ def loudest(samples: np.ndarray, rate: int) -> float:
     ("rate", "to"), [*((rate, 8000) for rate in (8000, 16000, 22050, 24414, 44100, 48000, 96000)), (8000, 16000)]
 )
 def test_a_tone_keeps_its_pitch_its_level_and_its_seconds(rate, to):
-    found = resample(sine(440, rate), rate, to)
-    assert found.dtype == np.float32
-    assert len(found) == pytest.approx(to, abs=1)
-    assert loudest(found, to) == pytest.approx(440, abs=1)
-    np.testing.assert_allclose(found[200:-200], sine(440, to)[200 : len(found) - 200], atol=2e-3)
+    resampled = resample(sine(440, rate), rate, to)
+    assert resampled.dtype == np.float32
+    assert len(resampled) == pytest.approx(to, abs=1)
+    assert loudest(resampled, to) == pytest.approx(440, abs=1)
+    np.testing.assert_allclose(resampled[200:-200], sine(440, to)[200 : len(resampled) - 200], atol=2e-3)
 
 
 @pytest.mark.parametrize("frequency", [5000, 7000, 15000])
 def test_frequencies_that_would_alias_are_filtered(frequency):
-    found = resample(sine(frequency, 48000), 48000, 8000)
-    assert 20 * np.log10(np.abs(found[200:-200]).max() / 0.5) < -80
+    resampled = resample(sine(frequency, 48000), 48000, 8000)
+    assert 20 * np.log10(np.abs(resampled[200:-200]).max() / 0.5) < -80
 
 
 def test_the_same_rate_changes_nothing():

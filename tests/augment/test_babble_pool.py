@@ -65,11 +65,11 @@ def test_others_are_those_of_another_speaker_however_names_sort(six):
     mixed = BabblePool(six.cuts, speakers)
     for speaker in "xyz":
         others = [name for name in six.ids if speakers[name] != speaker]
-        found = mixed.exclude_speaker(speaker).ids
-        assert list(found) == others
-        assert [found[i] for i in range(-len(others), 0)] == others
+        ids = mixed.exclude_speaker(speaker).ids
+        assert list(ids) == others
+        assert [ids[i] for i in range(-len(others), 0)] == others
         with pytest.raises(IndexError):
-            found[len(others)]
+            ids[len(others)]
 
 
 def test_samples_are_the_stretch_at_the_rate_mixed_down(tmp_path):
@@ -112,11 +112,11 @@ def test_fewer_talkers_where_there_are_fewer(six):
 
 def test_no_other_speakers_for_babble(six):
     alone = six.exclude_speaker("a").exclude_speaker("b").exclude_speaker("c")
-    for nobody in (alone, None):
-        colours = {drawn(babble(colours=["white", "babble", "pink"]), nobody, seed)["colour"] for seed in range(50)}
+    for pool in (alone, None):
+        colours = {drawn(babble(colours=["white", "babble", "pink"]), pool, seed)["colour"] for seed in range(50)}
         assert colours == {"white", "pink"}
         with refuses("nobody else to babble"):
-            drawn(babble(), nobody)
+            drawn(babble(), pool)
     both = {drawn(babble(colours=["white", "babble"]), six, seed)["colour"] for seed in range(50)}
     assert both == {"white", "babble"}
 

@@ -59,7 +59,7 @@ def test_the_smaller_corpus_gets_copies_of_its_training_utterances(copied):
     utt2spk = read_table(sets["two"].train / "utt2spk")
     assert {key for key, of in utt2uniq.items() if key == of} == set(utt2spk)
     assert sorted(key for key, of in utt2uniq.items() if key != of) == sorted(f"{key}-copy1" for key in utt2spk)
-    assert set(utt2spk.values()) == {"two1"}  # nobody of valid
+    assert set(utt2spk.values()) == {"two1"}  # no speaker of valid
     for name in ("utt2spk", "utt2emo", "utt2votes"):
         before, after = read_table(sets["two"].train / name), read_table(folder / name)
         assert after == {key: before[of] for key, of in utt2uniq.items()}

@@ -21,10 +21,10 @@ def values(source):
 @pytest.mark.parametrize(("kind", "group"), [("utterance", "ids"), ("speaker", "speakers"), ("corpus", "corpus")])
 def test_each_group_has_mean_0_and_deviation_1(parts, kind, group):
     source = UtteranceDataset(parts["one"], replace(SETTINGS, normalisation=kind))
-    found = values(source)
-    names = [parts["one"].corpus] * len(found) if group == "corpus" else getattr(parts["one"], group)
+    normalised = values(source)
+    names = [parts["one"].corpus] * len(normalised) if group == "corpus" else getattr(parts["one"], group)
     for name in set(names):
-        frames = np.concatenate([v for v, n in zip(found, names, strict=True) if n == name])
+        frames = np.concatenate([v for v, n in zip(normalised, names, strict=True) if n == name])
         np.testing.assert_allclose(frames.mean(0), 0, atol=1e-3)
         np.testing.assert_allclose(frames.std(0), 1, atol=1e-3)
 

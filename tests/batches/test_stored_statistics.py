@@ -22,14 +22,14 @@ SETTINGS = replace(
 
 @pytest.fixture
 def parts(made, tmp_path):
-    """Training parts of both corpora, with a feature set of the test's own."""
-    found = made.open(made.experiment()).parts("train")
-    for corpus, part in found.items():
+    """Training parts of both corpora, each with a feature set of its own."""
+    parts = made.open(made.experiment()).parts("train")
+    for corpus, part in parts.items():
         folder = tmp_path / corpus
         folder.mkdir()
         shutil.copy(part.reader.scp, folder)
-        found[corpus] = replace(part, reader=ArkReader(folder / "feats.scp"))
-    return found
+        parts[corpus] = replace(part, reader=ArkReader(folder / "feats.scp"))
+    return parts
 
 
 def files(part):

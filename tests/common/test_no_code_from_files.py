@@ -18,19 +18,19 @@ LOADERS = {"np": "allow_pickle=False", "numpy": "allow_pickle=False", "torch": "
 
 def suspects(tree: ast.AST) -> list[str]:
     """Find calls and imports that can execute a file, with their lines."""
-    found = []
+    lines = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
-            found += [f"{node.lineno}: import {name}" for name in names if name.partition(".")[0] in MODULES]
+            lines += [f"{node.lineno}: import {name}" for name in names if name.partition(".")[0] in MODULES]
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             base, _, last = called.rpartition(".")
             if last in CALLS or (last in BARE and not base):
-                found.append(f"{node.lineno}: {called}")
+                lines.append(f"{node.lineno}: {called}")
             if last in ("load", "load_all") and base in LOADERS:
-                found += [f"{node.lineno}: {ast.unparse(node)}"] * (not _is_safe(node, LOADERS[base]))
-    return found
+                lines += [f"{node.lineno}: {ast.unparse(node)}"] * (not _is_safe(node, LOADERS[base]))
+    return lines
 
 
 def _is_safe(call: ast.Call, wanted: str) -> bool:

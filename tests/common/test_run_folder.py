@@ -19,22 +19,22 @@ FOREIGN = {("ser/frontends/whisper.py", "model.safetensors")}
 def names_in(path: Path, source: str) -> list[str]:
     """Find string literals that are such a name, or a path that ends in one; not docstrings and messages."""
     tree = ast.parse(source)
-    found = []
+    names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             last = node.value.rpartition("/")[2]
             if last in NAMES and len(node.value.split()) == 1 and (path.as_posix(), last) not in FOREIGN:
-                found.append(node.value)
+                names.append(node.value)
         elif isinstance(node, ast.JoinedStr) and [type(part) for part in node.values[:2]] == FILLED_IN:
             start = node.values[0].value
-            found += [start] if start.rpartition("/")[2] in PARTS else []
-    return found
+            names += [start] if start.rpartition("/")[2] in PARTS else []
+    return names
 
 
 def test_names_are_defined_in_one_module():
     paths = sources("ser", "steps", "local", "utils")
-    found = {path.as_posix(): names_in(path, (ROOT / path).read_text()) for path in paths}
-    assert [path for path, names in found.items() if names] == ["ser/common/run_folder.py"]
+    names_of = {path.as_posix(): names_in(path, (ROOT / path).read_text()) for path in paths}
+    assert [path for path, names in names_of.items() if names] == ["ser/common/run_folder.py"]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ def test_the_seed_of_a_purpose_never_changes():
 def test_the_seed_does_not_depend_on_the_process():
     code = "from ser.common import derive_seed; print(derive_seed(0, 'order'))"
     env = {**os.environ, "PYTHONHASHSEED": "7"}
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
-    assert int(found) == derive_seed(0, "order")
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
+    assert int(output) == derive_seed(0, "order")
 
 
 def test_purposes_differ():

@@ -59,9 +59,9 @@ def test_other_settings_in_a_begun_folder_name_the_key(configure, begun, one_lin
 
 
 def test_copies_that_a_started_training_lacks_are_other_settings(configure, begun, one_line):
-    own = ["augment.noise.snr=[5,10]", "corpora=[ravdess]"]
-    assert configure(*own).returncode == 0  # it decides nothing, for there are no copies
-    assert "other settings (augment.copies: 1 there, 2 now)" in one_line(configure(*own, "augment.copies=2"))
+    options = ["augment.noise.snr=[5,10]", "corpora=[ravdess]"]
+    assert configure(*options).returncode == 0  # without copies it does not affect the result
+    assert "other settings (augment.copies: 1 there, 2 now)" in one_line(configure(*options, "augment.copies=2"))
 
 
 def test_runtime_settings_may_change(configure, begun):

@@ -81,9 +81,9 @@ def test_later_sources_win(preset):
     recipe = preset("split: mine\ntraining:\n  patience: 7\n  max_epochs: 8\n", "strict")
     plain = load("strict", None, [CORPORA])
     assert (plain.split, plain.training.patience, plain.training.max_epochs) == ("strict", 20, 300)
-    own = load("strict", recipe, [CORPORA, "training.max_epochs=9"])
-    assert (own.split, own.training.patience, own.training.max_epochs) == ("mine", 7, 9)
-    assert own.training.steps_per_epoch == 100
+    experiment = load("strict", recipe, [CORPORA, "training.max_epochs=9"])
+    assert (experiment.split, experiment.training.patience, experiment.training.max_epochs) == ("mine", 7, 9)
+    assert experiment.training.steps_per_epoch == 100
     # where the recipe has no such preset, the toolkit's serves
     assert load("paper", recipe, [CORPORA]).split == "paper"
     # the last of two on the command line
@@ -185,20 +185,20 @@ def test_a_preset_that_chains_more_kinds_than_are_left(preset):
 
 def test_augmentation_comes_from_files_and_options(preset):
     recipe = preset("augment:\n  volume:\n    decibels: [-3, 3]\n")
-    own = recipe / "conf" / "augment.yaml"
-    own.write_text("copies: 3\nkinds: [volume, noise]\nnoise: {snr: [5, 10]}\nvolume: {decibels: [0, 1]}\n")
+    path = recipe / "conf" / "augment.yaml"
+    path.write_text("copies: 3\nkinds: [volume, noise]\nnoise: {snr: [5, 10]}\nvolume: {decibels: [0, 1]}\n")
     section = load("mine", recipe, [CORPORA, "augment.room.count=7"]).augment
     assert (section["copies"], section["chain"], section["kinds"]) == (3, 1, ["noise", "volume"])  # order of use
     assert (section["noise"]["snr"], section["volume"]["decibels"]) == ([5.0, 10.0], [-3.0, 3.0])
     assert (section["room"]["count"], section["vtlp"]["alpha"]) == (7, [0.9, 1.1])
     assert load("mine", recipe, [CORPORA, "augment={noise: {snr: [1, 2]}}"]).augment["noise"]["snr"] == [1.0, 2.0]
-    own.write_text("noise: {snt: [5, 10]}\n")
+    path.write_text("noise: {snt: [5, 10]}\n")
     message = refused("mine", recipe, [CORPORA])
-    assert message.startswith(f"{own}: unknown key augment.noise.snt; did you mean augment.noise.snr?")
-    own.write_text("noise: {snr: [10, 5]}\n")
-    assert refused("mine", recipe, [CORPORA]).startswith(f"{own}: key augment.noise.snr = [10.0, 5.0]: ")
-    own.write_text("noise: {snr: }\n")
-    assert refused("mine", recipe, [CORPORA]).startswith(f"{own}: key augment.noise.snr has no value")
+    assert message.startswith(f"{path}: unknown key augment.noise.snt; did you mean augment.noise.snr?")
+    path.write_text("noise: {snr: [10, 5]}\n")
+    assert refused("mine", recipe, [CORPORA]).startswith(f"{path}: key augment.noise.snr = [10.0, 5.0]: ")
+    path.write_text("noise: {snr: }\n")
+    assert refused("mine", recipe, [CORPORA]).startswith(f"{path}: key augment.noise.snr has no value")
 
 
 @pytest.mark.parametrize("nothing", ["", "''", "null"])
@@ -214,9 +214,9 @@ def test_a_folder_of_noise_can_be_taken_back(preset, nothing):
     ["paper", "strict", *(f"{n}{end}" for n in ("strong", "logmel", "pretrained") for end in ("", "_global"))],
 )
 def test_copies_and_budgets_of_the_presets(name):
-    first, found = name in ("paper", "strict"), load(name, None, ["corpora=[tess, ravdess]"])
-    assert found.augment["copies"] == int(first)
-    assert found.training.budget == ("total" if first else "per_corpus")
+    first, experiment = name in ("paper", "strict"), load(name, None, ["corpora=[tess, ravdess]"])
+    assert experiment.augment["copies"] == int(first)
+    assert experiment.training.budget == ("total" if first else "per_corpus")
 
 
 @pytest.mark.parametrize(
@@ -273,8 +273,8 @@ def test_an_unknown_preset_lists_those_that_exist(preset):
 
 
 def test_save_and_read_give_the_same(tmp_path):
-    own = ["training.learning_rate=1e-5", "features.floor=1e-10", "augment.chain=2", "augment.noise.snr=[1, 2]"]
-    experiment = load("paper", None, ["corpora=[a, b]", *own])
+    options = ["training.learning_rate=1e-5", "features.floor=1e-10", "augment.chain=2", "augment.noise.snr=[1, 2]"]
+    experiment = load("paper", None, ["corpora=[a, b]", *options])
     write_experiment(experiment, tmp_path / "config.yaml")
     again = read_experiment(tmp_path / "config.yaml")
     assert again == experiment

@@ -40,9 +40,9 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ],
 )
 def test_scalars_are_those_of_yaml_1_2(text, value):
-    found = parse_yaml(text, "here")
-    assert found == value
-    assert type(found) is type(value)
+    parsed = parse_yaml(text, "here")
+    assert parsed == value
+    assert type(parsed) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -113,5 +113,5 @@ def test_a_large_value_is_shown_in_part():
 
 def test_yaml_is_read_by_one_module():
     readers = re.compile(r"yaml\.\w*load\w*\(|yaml\.compose|SafeLoader")
-    found = {path.as_posix() for path in sources() if readers.search((ROOT / path).read_text(encoding="utf-8"))}
-    assert found == {"ser/config/yaml_file.py"}
+    modules = {path.as_posix() for path in sources() if readers.search((ROOT / path).read_text(encoding="utf-8"))}
+    assert modules == {"ser/config/yaml_file.py"}

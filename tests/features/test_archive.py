@@ -43,8 +43,8 @@ def test_three_readers_read_back_what_was_written(tmp_path, matrices, storage, e
     assert list(theirs) == sorted(matrices)
     for key, matrix in matrices.items():
         assert ours.shape(key) == matrix.shape
-        for found in (ours.read(key), theirs[key], native[key]):
-            np.testing.assert_allclose(found, matrix, atol=error, rtol=0)
+        for values in (ours.read(key), theirs[key], native[key]):
+            np.testing.assert_allclose(values, matrix, atol=error, rtol=0)
         np.testing.assert_allclose(ours.read(key), native[key], atol=4e-6)
 
 
@@ -265,9 +265,9 @@ def test_vectors_and_matrices_are_read_back_as_kaldi_writes_them(tmp_path):
     with kaldi_native_io.FloatVectorWriter(f"ark:{tmp_path}/v.ark") as writer:
         writer.write("a", vector)
         writer.write("b", vector[:0])
-    found = read_archive(tmp_path / "v.ark")
-    np.testing.assert_array_equal(found["a"], vector)
-    assert (list(found), found["b"].shape) == (["a", "b"], (0,))
+    entries = read_archive(tmp_path / "v.ark")
+    np.testing.assert_array_equal(entries["a"], vector)
+    assert (list(entries), entries["b"].shape) == (["a", "b"], (0,))
     for storage, error in (("float32", 0), ("int16", 1e-4)):
         with ArkWriter(tmp_path / "m.ark", storage) as writer:
             writer.write("a", matrix)

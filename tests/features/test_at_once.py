@@ -64,10 +64,10 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.is_file() else []
 
 
-def same_as(made: Made, own: Made) -> bool:
+def same_as(made: Made, computed: Made) -> bool:
     """Whether the features are those that one process made without haste."""
-    expected, found = made.store().reader(), own.store().reader()
-    return all(np.array_equal(found.read(cut.id), expected.read(cut.id)) for cut in own.store().cuts)
+    expected, actual = made.store().reader(), computed.store().reader()
+    return all(np.array_equal(actual.read(cut.id), expected.read(cut.id)) for cut in computed.store().cuts)
 
 
 @pytest.mark.slow

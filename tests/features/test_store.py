@@ -68,7 +68,7 @@ def test_the_key_of_originals_never_changes(made):
 
 
 def test_a_content_is_computed_once_whatever_its_id(two):
-    """The same audio under other ids, as of a corpus whose preparer names speakers otherwise."""
+    """The same audio with other ids, as if the preparer of a corpus named speakers differently."""
     computed(two)
     before = archives(two)
     preparer = two.recipe / "local" / "prepare_two.py"
@@ -106,10 +106,10 @@ def test_archives_have_whole_buckets_and_a_limited_size(own_made, monkeypatch):
     monkeypatch.setattr(module, "ARCHIVE_UTTERANCES", 5)
     own_made.prepare("two")
     store = computed(own_made)
-    found = [read_json(path.with_suffix(".json"))["entries"] for path in archives(own_made)]
-    assert sum(map(len, found)) == 24
-    assert all(len(entries) <= 5 for entries in found)
-    assert 24 / 5 <= len(found) < 24
+    indexes = [read_json(path.with_suffix(".json"))["entries"] for path in archives(own_made)]
+    assert sum(map(len, indexes)) == 24
+    assert all(len(entries) <= 5 for entries in indexes)
+    assert 24 / 5 <= len(indexes) < 24
     assert [store.reader().shape(cut.id)[0] for cut in store.cuts] == list(store.num_frames().values())
     spread = sorted(bucket_of(f"{number:02x}") for number in range(256))
     assert spread == sorted(list(range(64)) * 4)

@@ -117,9 +117,9 @@ def test_only_its_own_data_dir_is_linked(copied):
 def test_a_relative_data_dir_finds_its_corpus(copied, monkeypatch):
     made, store = copied
     monkeypatch.chdir(made.data_root / "two" / "strict_fold1")
-    found = FeatureStore(made.dump, Path(store.data_dir.name), store.frontend)
-    assert (found.key, found.folder) == (store.key, store.folder)
-    assert found.finished
+    relative = FeatureStore(made.dump, Path(store.data_dir.name), store.frontend)
+    assert (relative.key, relative.folder) == (store.key, store.folder)
+    assert relative.finished
 
 
 def test_lhotse_reads_copies_as_cuts_without_recording(copied):
