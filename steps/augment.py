@@ -31,13 +31,13 @@ def main() -> int:
         return preview(options, experiment)
     sets = open_train_sets(experiment, options.recipe, options.data, options.dump)
     if options.dirs:
-        copied = [train_set.folder for train_set in sets.values() if train_set.examples > 1]
+        copied = [train_set.folder for train_set in sets.values() if train_set.oversampling > 1]
         print(*(options.data / corpus for corpus in experiment.corpora), *copied, sep="\n")
         return 0
     from ser.augment.train_set import copies_table
 
     for train_set in sets.values():
-        if train_set.examples > 1 and not train_set.finished:
+        if train_set.oversampling > 1 and not train_set.finished:
             train_set.write()
     print(copies_table(sets) if sets else "augment.copies is 0: no copies")
     return 0

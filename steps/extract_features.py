@@ -28,14 +28,14 @@ def main() -> int:
     parser.add_argument("--nj", type=int, default=1, help="number of shares")
     parser.add_switch("--finish", help="join the shares")
     options = parser.parse_args()
-    from ser.augment import augmentation
+    from ser.augment import build_augment
     from ser.features import FeatureStore
     from ser.frontends import build_frontend
 
     experiment = read_experiment(options.config)
     store = FeatureStore(options.dump_dir, options.data_dir, build_frontend(experiment))
     if store.copies and (options.job or (not options.finish and not store.finished)):
-        store.augment = augmentation(experiment.augment, options.dump_dir / "rooms")
+        store.augment = build_augment(experiment.augment, options.dump_dir / "rooms")
     if options.job:
         import torch
 

@@ -30,13 +30,13 @@ def main() -> int:
     prune.add_argument("--days", type=float, default=1, help="keep what was written or used since (default: 1)")
     prune.add_switch("--yes", help="remove it, and do not just say what would be removed")
     options = parser.parse_args()
-    from ser.features import upkeep
+    from ser.features import maintenance
 
     if options.command == "list":
-        print(upkeep.listed_archives(options.dump))
+        print(maintenance.archives_table(options.dump))
         return 0
     if options.command == "verify":
-        damaged, count = upkeep.verify_archives(options.dump)
+        damaged, count = maintenance.verify_archives(options.dump)
         for line in damaged:
             print(f"{line}; removed, and stage 3 makes it again")
         print(f"{count - len(damaged)} of {count} archives are as they were written")
@@ -44,11 +44,11 @@ def main() -> int:
     if options.days < 0:
         raise InputError("a number of days from 0", f"--days {options.days:g}")
     total = 0
-    for path in upkeep.superfluous(options.dump, options.data_dir, options.days):
-        size = upkeep.size_of(path)
+    for path in maintenance.find_unused(options.dump, options.data_dir, options.days):
+        size = maintenance.size_of(path)
         print(f"{path}: {size} bytes")
         if options.yes:
-            upkeep.remove(path)
+            maintenance.remove(path)
         total += size
     print(f"{total} bytes {'removed' if options.yes else 'can be removed: --yes does it'}")
     return 0

@@ -63,7 +63,7 @@ def train(experiment: Experiment, processes: Processes, options: argparse.Namesp
     try:
         trainer.run()
     except Interrupted as signal:
-        if processes.first:
+        if processes.is_main:
             print(
                 f"error: {signal} at step {trainer.step}. Checkpoint saved. Rerun the same command to resume.",
                 file=sys.stderr,

@@ -1,8 +1,8 @@
-"""Files that neither libsndfile nor sox reads (M4A, 3GP, WebM, WMA, video, ...) through the program ffmpeg.
+"""Decode files that neither libsndfile nor sox reads (M4A, 3GP, WebM, WMA, video, ...) with the program ffmpeg.
 
-ffmpeg gets an open file without its name, so that the content alone decides what it is, and writes an AU stream to a
-pipe, of which a block at a time is held. Of a truncated file it gives what there is, mostly with exit code 0. So any
-message of level `error` is an error of the file.
+ffmpeg gets an open file without its name, so that only the content determines the format. It writes an AU stream to a
+pipe, which is read block by block. It decodes a truncated file up to its end, usually with exit code 0. Therefore any
+message of level `error` counts as an error of the file.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from typing import IO
 
 import numpy as np
 
-from ser.audio.kinds import AudioInfo, UnknownFormat, damaged
+from ser.audio.formats import AudioInfo, UnknownFormat, damaged
 from ser.common import InputError
 
 INSTALL = "apt-get install ffmpeg, or conda install -c conda-forge ffmpeg"
-STALLED_SECONDS = 60  # without a byte of output, after which ffmpeg is stopped
-# au: a header with rate and channels, then big-endian samples; only the first audio stream, as players take it
+STALLED_SECONDS = 60  # ffmpeg is stopped after this time without output
+# AU: a header with rate and channels, then big-endian samples. Only the first audio stream is decoded, as in players.
 _ARGUMENTS = ["-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
 _HEADER = struct.Struct(">4s5I")  # magic, offset of the samples, their size, encoding, Hz, channels
 _CHUNK = 1 << 20  # bytes
 
 
 class FfmpegStream:
-    """The samples of a file as ffmpeg decodes them.
+    """The samples of a file that ffmpeg decodes.
 
     Attributes:
         sampling_rate: in Hz.
-        num_channels: of the samples.
+        num_channels: number of channels.
     """
 
     def __init__(self, path: Path, process: subprocess.Popen[bytes], messages: IO[bytes]) -> None:
@@ -52,10 +52,10 @@ class FfmpegStream:
         self._bytes(offset - _HEADER.size)
 
     def read(self, count: int) -> np.ndarray:
-        """The next samples, float32, (samples, channels); fewer than `count` only at the end of the file.
+        """Read the next samples, float32, (samples, channels); fewer than `count` only at the end of the file.
 
         Raises:
-            InputError: the file is truncated or damaged, or ffmpeg does not go on.
+            InputError: the file is truncated or damaged, or ffmpeg stalls.
         """
         frame = 4 * self.num_channels
         data = self._bytes(count * frame)
@@ -65,18 +65,18 @@ class FfmpegStream:
         return np.frombuffer(data, ">f4", count).astype(np.float32).reshape(-1, self.num_channels)
 
     def _bytes(self, count: int) -> bytearray:
-        found = bytearray()
-        while len(found) < count:
+        data = bytearray()
+        while len(data) < count:
             if not select.select([self._output], [], [], STALLED_SECONDS)[0]:
                 raise damaged(f"ffmpeg has given nothing for {STALLED_SECONDS} s, as with a damaged file", self._path)
-            part = os.read(self._output, min(_CHUNK, count - len(found)))
+            part = os.read(self._output, min(_CHUNK, count - len(data)))
             if not part:
                 break
-            found += part
-        return found
+            data += part
+        return data
 
     def _failure(self) -> str:
-        """What ffmpeg reports once its output has ended; "" where all is well."""
+        """Wait for ffmpeg after the end of its output; return its error message, or "" for success."""
         try:
             code = self._process.wait(STALLED_SECONDS)
         except subprocess.TimeoutExpired:
@@ -89,19 +89,19 @@ class FfmpegStream:
 
 @contextmanager
 def ffmpeg_stream(path: Path) -> Iterator[FfmpegStream]:
-    """Decode a file; ffmpeg is stopped where the block ends before the file does.
+    """Decode a file; ffmpeg is stopped if the block ends before the file does.
 
     Raises:
         InputError: ffmpeg is not installed.
-        UnknownFormat: it finds no audio in the file.
+        UnknownFormat: ffmpeg finds no audio in the file.
     """
     program = shutil.which("ffmpeg")
     if program is None:
         raise InputError("only the program ffmpeg reads this format", path, f"install ffmpeg ({INSTALL})")
     with path.open("rb") as file, tempfile.TemporaryFile() as messages:
-        given = ["-protocol_whitelist", "file", "-i", f"file:/dev/fd/{file.fileno()}"]
+        source = ["-protocol_whitelist", "file", "-i", f"file:/dev/fd/{file.fileno()}"]
         with subprocess.Popen(
-            [program, "-nostdin", "-hide_banner", "-v", "error", *given, *_ARGUMENTS],
+            [program, "-nostdin", "-hide_banner", "-v", "error", *source, *_ARGUMENTS],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=messages,
@@ -110,17 +110,18 @@ def ffmpeg_stream(path: Path) -> Iterator[FfmpegStream]:
             try:
                 yield FfmpegStream(path, process, messages)
             finally:
-                process.kill()  # where it has ended, nothing happens
+                process.kill()  # no effect if it has ended
 
 
 class FfmpegFile:
-    """A file that ffmpeg decodes, from its first `skip` or `read` on.
+    """A file that ffmpeg decodes; it is started by the first `skip` or `read`.
 
     Args:
-        stack: at whose end ffmpeg is stopped.
+        path: of the file.
+        stack: stops ffmpeg when it is closed.
 
     Raises:
-        InputError, UnknownFormat: as for `ffmpeg_stream` and `FfmpegStream.read`.
+        InputError, UnknownFormat: see `ffmpeg_stream` and `FfmpegStream.read`.
     """
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
@@ -142,7 +143,7 @@ class FfmpegFile:
 
 @functools.lru_cache(256)
 def _info(path: Path, *_state: int) -> AudioInfo:
-    """The file is decoded for it, once a version of it."""
+    """Decode the whole file to count its samples, once per version of the file."""
     with ffmpeg_stream(path) as stream:
         total = 0
         while count := len(stream.read(_CHUNK // 4 // stream.num_channels)):

@@ -1,12 +1,12 @@
-"""The streams of an MP3 file, found by walking over its frames.
+"""Find the streams of an MP3 file by reading all its frame headers.
 
-libsndfile takes the length from the file's first header (Xing, Info) or guesses it from the first frames, and gives
-neither what lies behind that nor a second stream. So the frames are counted here, and where the header does not agree
-libsndfile is given each stream with a header that does.
+libsndfile takes the length from the first header (Xing, Info) or guesses it from the first frames, and ignores later
+samples and streams. Therefore the frames are counted here. If the header is wrong or absent, libsndfile gets each
+stream with a correct header.
 
-Length: a stream whose header names the encoder's delay and padding (LAME, Lavc) has the samples that were encoded. In
-any other each frame counts, 1152 samples (576 below 32 kHz), the encoder's delay and padding among them, without the
-529 samples of the decoder's own delay at the beginning; ffmpeg and others keep these.
+Length: a stream whose header has delay and padding of the encoder (LAME, Lavc) has the samples that were encoded. In
+other streams each frame counts 1152 samples (576 below 32 kHz), including delay and padding of the encoder, without the
+529 samples of the delay of the decoder at the beginning; ffmpeg and others keep these.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ser.audio.kinds import damaged
+from ser.audio.formats import damaged
 
 Bytes = bytes | mmap.mmap
 
-# kbit/s by index, of MPEG-1 and of MPEG-2 and 2.5, layer III; Hz by version (2.5, -, 2, 1) and index.
+# Hz by version (2.5, -, 2, 1) and index; kbit/s by index, of MPEG-2 and 2.5, and of MPEG-1, layer III.
 _RATES = ((11025, 12000, 8000), (), (22050, 24000, 16000), (44100, 48000, 32000))
 _KBITS = (
     (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
 )
-# The bits of a header that are alike in all frames of a stream: sync, version, layer and sampling rate.
+# Header bits that are the same in all frames of a stream: sync, version, layer and sampling rate.
 _SAME = 0xFFFE0C00
 _MONO = 0xC0
-# An empty ID3 tag, by which libsndfile knows an MP3 whatever its first frame is.
+# An empty ID3 tag, by which libsndfile recognises an MP3 with any first frame.
 _TAG = b"ID3\3\0\0\0\0\0\x0a" + bytes(10)
-# As far as a first frame is looked for behind whatever the file begins with.
+# Bytes within which the first frame is searched for after other data.
 _SEARCHED = 1 << 16
 
 
 @dataclass
 class _Stream:
-    """Frames of one kind, one behind the other.
+    """Consecutive frames of one kind.
 
     Attributes:
-        kind: what all their headers have in common.
-        header: the frame with the length (Xing, Info, VBRI), which has no samples; b"" where there is none.
-        declared: frames by that header; 0 where it has none.
-        frames: found.
-        parts: where these lie in the file; more than one where something else lies between.
+        kind: the header bits that all frames share, and whether they are mono.
+        header: the frame with the length (Xing, Info, VBRI), which has no samples; b"" if there is none.
+        declared: number of frames in this header; 0 if it has none.
+        frames: number of frames in the file.
+        parts: (start, end) of the frames in the file; several if tags are between them.
     """
 
     kind: tuple[int, bool]
@@ -60,32 +60,42 @@ class _Stream:
 
 
 def is_mp3(data: Bytes, start: int, within: int = 1) -> bool:
-    """Whether frames of MP3 begin at a byte, or so many behind it."""
+    """Whether MP3 frames begin within some bytes.
+
+    Args:
+        data: of the file.
+        start: first byte at which they may begin.
+        within: number of bytes at which they may begin.
+    """
     return _first_frame(data, start, within) is not None
 
 
 def mp3_streams(path: Path, data: Bytes) -> list[bytes] | None:
-    """What libsndfile is to read, one after another; None: the file as it is.
+    """Split a file into streams with correct headers for libsndfile; None: it can read the file as it is.
+
+    Args:
+        path: of the file.
+        data: its bytes.
 
     Raises:
         InputError: truncated or damaged.
     """
-    streams, regular = _walk(path, data)
+    streams, regular = _find_streams(path, data)
     for stream in streams:
         if stream.declared > stream.frames + 1:  # some count the frame of the header too
-            there, declared = (n * stream.samples_per_frame for n in (stream.frames, stream.declared))
-            raise damaged(f"truncated: {there} of {declared} samples", path)
+            present, declared = (n * stream.samples_per_frame for n in (stream.frames, stream.declared))
+            raise damaged(f"truncated: {present} of {declared} samples", path)
     if regular and len(streams) == 1 and streams[0].declared == streams[0].frames and _has_xing(streams[0]):
         return None
     return [_TAG + _header(s) + b"".join(data[a:b] for a, b in s.parts) for s in streams if s.frames]
 
 
-def _walk(path: Path, data: Bytes) -> tuple[list[_Stream], bool]:
-    """Every stream, and whether nothing but tags lies before and between the frames."""
+def _find_streams(path: Path, data: Bytes) -> tuple[list[_Stream], bool]:
+    """Find all streams, and whether the file begins with frames or with an ID3 tag followed by frames."""
     streams: list[_Stream] = []
-    at = behind_tags(data)
+    at = skip_tags(data)
     first = _first_frame(data, at, 1)
-    if first is None:  # then the size of the tag may be wrong too
+    if first is None:  # the size of the tag may be wrong
         begin = 10 if data[:3] == b"ID3" else 0
         first = _first_frame(data, begin, at + _SEARCHED - begin)
     if first is None:
@@ -94,8 +104,8 @@ def _walk(path: Path, data: Bytes) -> tuple[list[_Stream], bool]:
     if first != at:
         warnings.warn(f"{path}: {first} bytes before the first frame of MP3 are passed over", stacklevel=4)
     at, new = first, True
-    while found := _frame(data, at):
-        kind, size = found
+    while frame := _frame(data, at):
+        kind, size = frame
         if at + size > len(data):
             raise damaged("truncated: it ends within a frame of MP3", path)
         header = _length_header(data, at, kind)
@@ -115,18 +125,18 @@ def _walk(path: Path, data: Bytes) -> tuple[list[_Stream], bool]:
         at += size
         new = False
         if _frame(data, at) is None:
-            tags = behind_tags(data, at)
-            following = _first_frame(data, tags, len(data))
+            tags_end = skip_tags(data, at)
+            following = _first_frame(data, tags_end, len(data))
             if following is None:
                 break
-            if following != tags:
-                raise damaged(f"damaged: bytes {tags} to {following} are no MP3, between frames that are", path)
+            if following != tags_end:
+                raise damaged(f"damaged: bytes {tags_end} to {following} are no MP3, between frames that are", path)
             at, new = following, True
     return streams, regular
 
 
 def _frame(data: Bytes, at: int) -> tuple[tuple[int, bool], int] | None:
-    """Kind and bytes of the frame of layer III that begins there; None: none does."""
+    """Kind and size in bytes of the layer III frame that begins at a byte; None if none does."""
     head = int.from_bytes(data[at : at + 4], "big")
     version, kbits, rate = head >> 19 & 3, head >> 12 & 15, head >> 10 & 3
     if head >> 21 != 0x7FF or head >> 17 & 3 != 1 or version == 1 or kbits in (0, 15) or rate == 3:
@@ -136,21 +146,21 @@ def _frame(data: Bytes, at: int) -> tuple[tuple[int, bool], int] | None:
 
 
 def _first_frame(data: Bytes, at: int, within: int) -> int | None:
-    """Where the first frame begins that another of its kind, or the end of the file, follows."""
+    """Position of the first frame that is followed by others of its kind or by the end of the file."""
     end = min(len(data), at + within)
     while (at := data.find(b"\xff", at, end)) != -1:
-        place = at
+        position = at
         for _ in range(3):
-            found = _frame(data, place)
-            if found is None:
+            frame = _frame(data, position)
+            if frame is None:
                 break
-            kind, behind = found[0], place + found[1]
-            if behind > len(data) and place == at:
+            kind, frame_end = frame[0], position + frame[1]
+            if frame_end > len(data) and position == at:
                 break
-            place = behind_tags(data, behind)
-            if place >= len(data):
+            position = skip_tags(data, frame_end)
+            if position >= len(data):
                 return at
-            following = _frame(data, place)
+            following = _frame(data, position)
             if following is None or following[0][0] != kind[0]:
                 break
         else:
@@ -159,14 +169,14 @@ def _first_frame(data: Bytes, at: int, within: int) -> int | None:
     return None
 
 
-def behind_tags(data: Bytes, at: int = 0) -> int:
-    """The end of tags (ID3, APE) and zeros that begin there."""
+def skip_tags(data: Bytes, at: int = 0) -> int:
+    """Position after any tags (ID3, APE) and zeros that begin at a byte."""
     while at < len(data):
         head = data[at : at + 32]
         if head[:3] == b"ID3" and len(head) >= 10 and max(head[6:10]) < 0x80:
             size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
             end = at + 10 + size + (10 if head[5] & 0x10 else 0)
-            if end > len(data):  # a size that cannot be
+            if end > len(data):  # an impossible size
                 return at + 10
         elif head[:3] == b"TAG":
             end = at + 128
@@ -186,44 +196,43 @@ def behind_tags(data: Bytes, at: int = 0) -> int:
 
 
 def _length_header(data: Bytes, at: int, kind: tuple[int, bool]) -> int | None:
-    """The number of frames by a frame that holds no samples, 0 where it has none; None: it holds samples."""
-    place = at + _side(kind)
-    name = data[place : place + 4]
+    """Number of frames in a frame that is a header, 0 if it has none; None if it is a frame with samples."""
+    position = at + _side_bytes(kind)
+    name = data[position : position + 4]
     if name in (b"Xing", b"Info"):
-        return int.from_bytes(data[place + 8 : place + 12], "big") if data[place + 7] & 1 else 0
+        return int.from_bytes(data[position + 8 : position + 12], "big") if data[position + 7] & 1 else 0
     if data[at + 36 : at + 40] == b"VBRI":
         return int.from_bytes(data[at + 50 : at + 54], "big")
     return None
 
 
-def _side(kind: tuple[int, bool]) -> int:
-    """Bytes of a frame before its samples: of its header and side information."""
-    first, second = (17, 32) if kind[0] >> 19 & 3 == 3 else (9, 17)
-    return 4 + (first if kind[1] else second)
+def _side_bytes(kind: tuple[int, bool]) -> int:
+    """Bytes of header and side information, before the samples of a frame."""
+    mono, stereo = (17, 32) if kind[0] >> 19 & 3 == 3 else (9, 17)
+    return 4 + (mono if kind[1] else stereo)
 
 
 def _has_xing(stream: _Stream) -> bool:
-    place = _side(stream.kind)
-    return stream.header[place : place + 4] in (b"Xing", b"Info")
+    position = _side_bytes(stream.kind)
+    return stream.header[position : position + 4] in (b"Xing", b"Info")
 
 
 def _header(stream: _Stream) -> bytes:
-    """A frame with the right length; encoder's delay and padding stay as the stream's own header has them."""
-    place = _side(stream.kind)
+    """A header frame with the correct length; delay and padding of the encoder stay as in the header of the stream."""
+    position = _side_bytes(stream.kind)
     count = stream.frames.to_bytes(4, "big")
-    own = stream.header
-    if _has_xing(stream) and own[place + 7] & 1:
-        changed = bytearray(own)
-        changed[place + 8 : place + 12] = count
-        if own[place + 7] & 2:
-            size = len(own) + sum(end - start for start, end in stream.parts)
-            changed[place + 12 : place + 16] = size.to_bytes(4, "big")
-        return bytes(changed)
-    # Neither checksum nor padding, and a bit rate with which there is room enough.
+    header = bytearray(stream.header)
+    if _has_xing(stream) and header[position + 7] & 1:
+        header[position + 8 : position + 12] = count
+        if header[position + 7] & 2:
+            size = len(header) + sum(end - start for start, end in stream.parts)
+            header[position + 12 : position + 16] = size.to_bytes(4, "big")
+        return bytes(header)
+    # A new frame without checksum and padding, at a bit rate whose frames are long enough.
     head = stream.kind[0] | 0x10000 | 9 << 12 | (_MONO if stream.kind[1] else 0)
-    frame = bytearray(head.to_bytes(4, "big"))
-    found = _frame(bytes(frame), 0)
-    assert found is not None
-    frame += bytes(found[1] - len(frame))
-    frame[place : place + 12] = b"Xing\0\0\0\1" + count
-    return bytes(frame)
+    new = bytearray(head.to_bytes(4, "big"))
+    frame = _frame(bytes(new), 0)
+    assert frame is not None
+    new += bytes(frame[1] - len(new))
+    new[position : position + 12] = b"Xing\0\0\0\1" + count
+    return bytes(new)

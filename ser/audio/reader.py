@@ -1,4 +1,4 @@
-"""Read an audio file or a stretch of it, and refuse what common readers pass on in silence."""
+"""Read an audio file or a segment of it, and report damage that common readers ignore."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ import numpy as np
 
 from ser.audio.ffmpeg import INSTALL, FfmpegFile
 from ser.audio.flac import flac_streams, read_flac
-from ser.audio.kinds import AudioInfo, UnknownFormat, begins_as_audio, check_single, damaged, is_container, what_it_is
-from ser.audio.mp3 import behind_tags, is_mp3, mp3_streams
+from ser.audio.formats import (
+    AudioInfo,
+    UnknownFormat,
+    begins_as_audio,
+    check_single,
+    damaged,
+    is_container,
+    name_of_other_kind,
+)
+from ser.audio.mp3 import is_mp3, mp3_streams, skip_tags
 from ser.audio.ogg import ogg_streams
 from ser.audio.sox import SoxFile
 from ser.audio.wav import PIPED_SIZES, wav_source
@@ -27,26 +35,26 @@ from ser.common import InputError, check_regular
 if TYPE_CHECKING:
     from soundfile import SoundFile
 
-# More samples than a file can hold: libsndfile's sign for a header without their number.
+# More samples than a file can have: libsndfile returns this for a header without a length.
 UNKNOWN_LENGTH = 2**40
-# Greatest sample: 32-bit integers written as floats as they are. The power of a spectrum of 2**32 such samples,
-# (2**31 * 2**32) ** 2, is still a float32; a greater sample is damage, and makes features that are no numbers.
+# Largest absolute sample: that of 32-bit integers stored as floats without scaling. The power spectrum of 2**32 such
+# samples, (2**31 * 2**32) ** 2, is still a float32. Larger samples are damage and give features that are not finite.
 LARGEST = 2.0**31
-# Hz. The greatest is beyond any converter; below the least, a second of speech is some hundred numbers.
+# Sampling rates in Hz. The upper limit is above any converter; below the lower limit, speech is lost.
 RATES = range(1000, 1_000_001)
-# Seconds: a sample at the least of these rates. What is shorter may be empty at another rate, and holds no speech.
+# Seconds: one sample at the lowest rate. Shorter audio may be empty at another rate, and has no speech.
 SHORTEST = 0.001
-# Samples of a channel that are read at once.
+# Samples per channel that are read at once.
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Audio:
-    """Samples of a file.
+    """The samples of a file.
 
     Attributes:
-        samples: float32, (channels, samples); full scale is 1, peaks above it are kept.
-        sampling_rate: the file's own rate in Hz.
+        samples: float32, (channels, samples); full scale is 1, higher peaks are kept.
+        sampling_rate: of the file, in Hz.
     """
 
     samples: np.ndarray
@@ -59,28 +67,29 @@ class Audio:
 
 
 def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
-    """Read every sample of a file, or a stretch of it.
+    """Read all samples of a file, or a segment of it.
 
     Args:
-        start: first sample, at the file's own rate.
-        samples: how many; None: all to the end.
+        path: of the file.
+        start: first sample, at the sampling rate of the file.
+        samples: number of samples; None: to the end.
 
     Raises:
-        InputError: absent, empty, truncated, no audio format, a sample that is no number, or a stretch that is not
-            wholly within the file.
+        InputError: the file is absent, empty, truncated or not audio, has a sample that is not a number, or does not
+            contain the whole segment.
     """
     path = Path(path)
     check_regular(path, "put an intact copy there")
-    if start == 0 and samples is None and (whole := _whole_flac(path)):
-        return whole
+    if start == 0 and samples is None and (audio := _read_whole_flac(path)):
+        return audio
     (audio,) = read_blocks(path, start, samples, sys.maxsize)
     return audio
 
 
-def _whole_flac(path: Path) -> Audio | None:
+def _read_whole_flac(path: Path) -> Audio | None:
     with suppress(OSError):
-        if found := read_flac(path):
-            samples, rate = found
+        if decoded := read_flac(path):
+            samples, rate = decoded
             check_rate(path, rate)
             check_length(path, len(samples), rate)
             return Audio(np.ascontiguousarray(samples.T), rate)
@@ -88,11 +97,20 @@ def _whole_flac(path: Path) -> Audio | None:
 
 
 def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: int = 1 << 18) -> Iterator[Audio]:
-    """The same, so many samples at a time, so that a long recording need not be held (but for what the program sox
-    reads); errors may come late."""
+    """Read a file in blocks, so that a long recording is never in memory as a whole (except for files read by sox).
+
+    Args:
+        path: of the file.
+        start: first sample, at the sampling rate of the file.
+        samples: number of samples; None: to the end.
+        block: samples per block.
+
+    Raises:
+        InputError: see `read_audio`; it may be raised after some blocks.
+    """
     path = Path(path)
     with _opened(path) as file:
-        at, end = start, start + _stretch(path, file.info, start, samples)
+        at, end = start, start + _segment_length(path, file.info, start, samples)
         file.skip(start)
         while at < end:
             data = file.read(min(block, end - at)).T
@@ -104,10 +122,14 @@ def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: i
 
 
 def check_rate(name: Path | str, rate: float) -> None:
-    """Refuse a sampling rate that no recording has.
+    """Check that a sampling rate is plausible.
+
+    Args:
+        name: of the file, for the error.
+        rate: in Hz.
 
     Raises:
-        InputError: it is not among `RATES`.
+        InputError: it is not in `RATES`.
     """
     if not RATES.start <= rate < RATES.stop:
         fix = f"give a recording at {RATES.start} to {RATES.stop - 1} Hz"
@@ -115,7 +137,12 @@ def check_rate(name: Path | str, rate: float) -> None:
 
 
 def check_length(name: Path | str, samples: int, rate: float) -> None:
-    """Refuse an utterance that is too short to be resampled.
+    """Check that an utterance is long enough to be resampled.
+
+    Args:
+        name: of the file, for the error.
+        samples: number of samples.
+        rate: in Hz.
 
     Raises:
         InputError: it is shorter than `SHORTEST`.
@@ -126,51 +153,51 @@ def check_length(name: Path | str, samples: int, rate: float) -> None:
 
 
 def check_samples(name: Path | str, samples: np.ndarray, first: int = 0) -> None:
-    """Refuse samples of which no power can be computed.
+    """Check that samples are finite and not above `LARGEST`, so that their power can be computed.
 
     Args:
         name: of the file, for the error.
         samples: (channels, samples).
-        first: number of the first of them.
+        first: number of the first sample in the file.
 
     Raises:
-        InputError: naming the first sample that is no number, or greater than `LARGEST`.
+        InputError: a sample is not; the message has its number.
     """
-    if samples.size and not (float(samples.min()) >= -LARGEST and float(samples.max()) <= LARGEST):  # false of NaN too
-        good = (np.abs(samples) <= LARGEST).all(axis=0)
-        index = int(np.argmin(good))
+    if samples.size and not (float(samples.min()) >= -LARGEST and float(samples.max()) <= LARGEST):  # NaN fails as well
+        valid = (np.abs(samples) <= LARGEST).all(axis=0)
+        index = int(np.argmin(valid))
         value = next(v for v in samples[:, index] if not abs(v) <= LARGEST)
         what = f"{value:g}, far beyond full scale (1)" if np.isfinite(value) else "not a number"
         raise damaged(f"sample {first + index} is {what}", name)
 
 
 def audio_info(path: Path) -> AudioInfo:
-    """The values of the header, checked against the size of the file where the format allows it; no sample is decoded.
+    """Read the header, and compare it with the size of the file if the format allows it; no samples are decoded.
 
     Raises:
-        InputError: absent, empty, truncated, or no audio format.
+        InputError: the file is absent, empty, truncated or not audio.
     """
     path = Path(path)
     with _opened(path) as file:
-        _stretch(path, file.info, 0, None)
+        _segment_length(path, file.info, 0, None)
         return file.info
 
 
 class _Libsndfile:
-    """The samples of a file by libsndfile: of its only stream, or of several, one behind the other."""
+    """A file that libsndfile decodes: one stream, or several in sequence."""
 
     def __init__(self, path: Path, files: list[SoundFile]) -> None:
         first = files[0]
         kinds = [f"{file.samplerate} Hz, channels: {file.channels}" for file in files]
-        if odd := next((kind for kind in kinds if kind != kinds[0]), None):
-            raise InputError(f"a recording of {kinds[0]} and one of {odd}", path, "convert each, then join them")
+        if other := next((kind for kind in kinds if kind != kinds[0]), None):
+            raise InputError(f"a recording of {kinds[0]} and one of {other}", path, "convert each, then join them")
         check_rate(path, first.samplerate)
         self.info = AudioInfo(first.samplerate, sum(file.frames for file in files), first.channels)
         self._files = files
         self._left = files[0].frames
 
     def skip(self, count: int) -> None:
-        """Go on by so many samples. Where a seek is impossible or not exact, what comes before is decoded too."""
+        """Skip samples; they are decoded if the stream has no exact seek."""
         while count > self._left and len(self._files) > 1:
             count -= self._left
             self._next()
@@ -178,13 +205,13 @@ class _Libsndfile:
             self._files[0].seek(count, whence=1)
             self._left -= count
             return
-        while count and (got := len(self.read(min(count, 1 << 18)))):
-            count -= got
+        while count and (skipped := len(self.read(min(count, 1 << 18)))):
+            count -= skipped
 
     def read(self, count: int) -> np.ndarray:
-        """(samples, channels), fewer than asked for where there are no more.
+        """Read up to `count` samples, (samples, channels); fewer at the end.
 
-        Memory is taken for what is found, not for what the header promises.
+        Memory is allocated for the samples that exist, not for those in the header.
         """
         parts: list[np.ndarray] = []
         while count:
@@ -205,7 +232,7 @@ class _Libsndfile:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[_Libsndfile | SoxFile | FfmpegFile]:
-    """The file, once its header has been found to promise what is there. The content decides, not the name."""
+    """Open a file with the decoder for its content, and compare its header with its size."""
     import soundfile
 
     check_regular(path, "put an intact copy there")
@@ -216,16 +243,16 @@ def _opened(path: Path) -> Iterator[_Libsndfile | SoxFile | FfmpegFile]:
                 streams = [stack.enter_context(_sound_file(path, source)) for source in _sources(path, file)]
             except soundfile.LibsndfileError as error:
                 reason = error.error_string.rstrip(".")
-            yield _by_program(path, reason, stack) if reason else _Libsndfile(path, streams)
+            yield _open_by_program(path, reason, stack) if reason else _Libsndfile(path, streams)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", path, "fix that or replace it") from None
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
-        raise damaged(f"{what_it_is(path) or 'truncated or damaged'} ({reason})", path) from None
+        raise damaged(f"{name_of_other_kind(path) or 'truncated or damaged'} ({reason})", path) from None
 
 
 def _sources(path: Path, file: io.BufferedReader) -> list[Any]:
-    """What libsndfile is given: the file's number, or else the bytes of each of its streams."""
+    """The inputs of libsndfile: the file descriptor, or the bytes of each stream."""
     if not (size := path.stat().st_size):
         raise damaged("empty file", path)
     with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
@@ -237,17 +264,18 @@ def _sources(path: Path, file: io.BufferedReader) -> list[Any]:
 
 
 def _streams(path: Path, data: mmap.mmap) -> list[bytes] | None:
-    """The streams of a file where libsndfile would not read all that is there; None: it does."""
-    if data[:2] == b"\xf0\x7e" and data[3:4] == b"\x01":  # libsndfile reads over its damage, and prints that on stdout
+    """The streams of a file that libsndfile would not read completely; None if it does."""
+    if data[:2] == b"\xf0\x7e" and data[3:4] == b"\x01":  # libsndfile ignores damage in it, and prints to stdout
         raise InputError("a MIDI sample dump, which is not read", path, "convert it with sox")
     if is_container(path):
         return None
-    start = behind_tags(data)
+    start = skip_tags(data)
     if data[start : start + 4] == b"fLaC":
         return flac_streams(path, data)
     if data[:4] == b"OggS":
         return ogg_streams(path, data)
-    if is_mp3(data, start) or (what_it_is(path) is None and not begins_as_audio(data) and is_mp3(data, start, 1 << 16)):
+    is_known = begins_as_audio(data) or name_of_other_kind(path) is not None
+    if is_mp3(data, start, 1 if is_known else 1 << 16):
         return mp3_streams(path, data)
     check_single(path, data)
     return None
@@ -256,41 +284,44 @@ def _streams(path: Path, data: mmap.mmap) -> list[bytes] | None:
 def _sound_file(path: Path, source: Any) -> SoundFile:
     import soundfile
 
-    file = soundfile.SoundFile(source, closefd=False, **(_headerless(path) if isinstance(source, int) else {}))
+    file = soundfile.SoundFile(source, closefd=False, **(_gsm_options(path) if isinstance(source, int) else {}))
     if file.frames > UNKNOWN_LENGTH:
         raise InputError("its header has no length", path, "convert it with ffmpeg or sox")
     _check_sizes(path, file.extra_info)
     if file.format == "NIST":
         _check_sphere(path, file.frames)
-    if file.format == "MP3" or file.subtype == "OPUS":  # where a seek is not exact; soundfile seeks after every read
+    if file.format == "MP3" or file.subtype == "OPUS":  # seeks are not exact, and soundfile seeks after every read
         file.seekable = lambda: False
     return file
 
 
-def _stretch(path: Path, info: AudioInfo, start: int, samples: int | None) -> int:
-    """How many samples are to be read."""
+def _segment_length(path: Path, info: AudioInfo, start: int, samples: int | None) -> int:
+    """Check that a segment is within the file; return its number of samples."""
     if info.num_samples == 0:
         raise damaged("holds no samples", path)
     check_length(path, info.num_samples, info.sampling_rate)
     count = info.num_samples - start if samples is None else samples
     if start < 0 or count < 1 or start + count > info.num_samples:
-        whole = f"{info.num_samples} ({info.num_samples / info.sampling_rate:.3f} s)"
-        what = f"samples {start} to {start + count} are asked of a recording of {whole}"
+        length = f"{info.num_samples} ({info.num_samples / info.sampling_rate:.3f} s)"
+        what = f"samples {start} to {start + count} are asked of a recording of {length}"
         raise InputError(what, path, "fix start and end")
     return count
 
 
-def _by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | FfmpegFile:
-    """By sox where it is installed and knows the file, else by ffmpeg; what only ffmpeg reads goes to it at once.
+def _open_by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | FfmpegFile:
+    """Open a file with sox, if that is installed and knows the format, otherwise with ffmpeg.
+
+    Formats that only ffmpeg reads are opened with ffmpeg directly.
 
     Args:
+        path: of the file.
         reason: why libsndfile does not read it.
-        stack: holds ffmpeg while it decodes.
+        stack: stops ffmpeg when it is closed.
 
     Raises:
-        InputError: it is no audio; neither is installed, neither knows the file, or it is truncated or damaged.
+        InputError: it is not audio, truncated or damaged; or neither program is installed or knows the format.
     """
-    container, kind = is_container(path), what_it_is(path)
+    container, kind = is_container(path), name_of_other_kind(path)
     if kind and not container:
         raise damaged(f"{kind} ({reason})", path)
     has_ffmpeg = shutil.which("ffmpeg") is not None
@@ -315,11 +346,13 @@ def _by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | FfmpegFi
     return stream
 
 
-def _headerless(path: Path) -> dict[str, Any]:
-    """Raw GSM 06.10, the one format that is known by its name: frames of 33 bytes that begin with the four bits 1101.
+def _gsm_options(path: Path) -> dict[str, Any]:
+    """Options for raw GSM 06.10, the only format that is known by its suffix; {} for other files.
+
+    It has frames of 33 bytes that begin with the four bits 1101.
 
     Raises:
-        InputError: it is something else, or cut within a frame.
+        InputError: the file is not GSM, or truncated within a frame.
     """
     if path.suffix.lower() != ".gsm":
         return {}
@@ -327,35 +360,35 @@ def _headerless(path: Path) -> dict[str, Any]:
     if data[:4].tobytes() == b"RIFF":
         return {}
     if (data[::33] >> 4 != 0xD).any():
-        raise damaged(what_it_is(path) or "no GSM 06.10, which its name promises", path)
+        raise damaged(name_of_other_kind(path) or "no GSM 06.10, which its name promises", path)
     if len(data) % 33:
         raise damaged("truncated: it ends within a GSM frame", path)
     return {"samplerate": 8000, "channels": 1, "format": "RAW", "subtype": "GSM610"}
 
 
 def is_silent(samples: np.ndarray) -> bool:
-    """Whether there is no signal: nothing above -100 dB of full scale around the mean."""
+    """Whether samples are silent: within -100 dB of full scale around their mean."""
     return bool(np.ptp(samples) < 2e-5)
 
 
 def _check_sizes(path: Path, log: str) -> None:
-    """Formats other than RIFF: what libsndfile notes of sizes that the file does not have.
+    """Check the sizes that libsndfile logs for formats other than RIFF.
 
     Raises:
-        InputError: the header promises more than there is.
+        InputError: the header has a larger size than the file.
     """
     if "RIFF :" in log:
-        return  # `wav_source` has looked, and a wrong size of the whole does no harm
+        return  # `wav_source` has checked it; a wrong size of the RIFF chunk is harmless
     if "truncated file" in log:  # VOC
         raise damaged("truncated", path)
-    for declared, there in re.findall(r" (\d+) \(?should be (\d+)", log):
-        if int(there) < int(declared) < PIPED_SIZES[1].start:
-            raise damaged(f"truncated: {int(there)} of {int(declared)} bytes", path)
+    for declared, actual in re.findall(r" (\d+) \(?should be (\d+)", log):
+        if int(actual) < int(declared) < PIPED_SIZES[1].start:
+            raise damaged(f"truncated: {int(actual)} of {int(declared)} bytes", path)
 
 
 def _check_sphere(path: Path, frames: int) -> None:
-    """libsndfile goes by the size of a NIST SPHERE file, whatever its header promises."""
+    """Compare the header of a NIST SPHERE file with its size, which libsndfile does not do."""
     with path.open("rb") as file:
-        found = re.search(rb"\nsample_count -i (\d+)", file.read(1024))
-    if found and int(found[1]) > frames:
-        raise damaged(f"truncated: {frames} of {int(found[1])} samples", path)
+        count = re.search(rb"\nsample_count -i (\d+)", file.read(1024))
+    if count and int(count[1]) > frames:
+        raise damaged(f"truncated: {frames} of {int(count[1])} samples", path)

@@ -1,4 +1,4 @@
-"""Change of sampling rate."""
+"""Change the sampling rate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ import numpy as np
 
 
 def resample(samples: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
-    """(samples,) at `rate` Hz to float32 at `to_rate` Hz: soxr, high quality, which filters what would alias."""
+    """Resample with soxr in high quality, with an anti-aliasing filter.
+
+    Args:
+        samples: (samples,).
+        rate: of the samples, in Hz.
+        to_rate: of the result, in Hz.
+
+    Returns:
+        float32, (samples at `to_rate`,).
+    """
     if rate == to_rate:
         return np.asarray(samples, dtype=np.float32)
     import soxr
@@ -18,7 +27,16 @@ def resample(samples: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
 
 
 def resample_blocks(blocks: Iterable[np.ndarray], rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    """The same of a signal in blocks, (samples,) or (channels, samples) each; those it gives have other lengths."""
+    """Resample a signal in blocks, float32, (samples,) or (channels, samples) each.
+
+    Args:
+        blocks: of the signal.
+        rate: of the signal, in Hz.
+        to_rate: of the result, in Hz.
+
+    Returns:
+        Blocks of varying length; joined, they are the resampled signal.
+    """
     if rate == to_rate:
         yield from blocks
         return

@@ -1,8 +1,8 @@
-"""Files that libsndfile does not know (AMR, WavPack, some NIST SPHERE, ...) through the program sox.
+"""Decode files that libsndfile does not read (AMR, WavPack, some NIST SPHERE, ...) with the program sox.
 
-sox gets a file's bytes, never its name, so that the content alone decides what it is. Its exit code 0 means little: of
-a truncated file it gives what there is, with a warning at most. So any word on its stderr is an error, and the
-samples must be as many as it reported beforehand.
+sox gets the bytes of a file without its name, so that only the content determines the format. It decodes a truncated
+file up to its end with exit code 0, sometimes with a warning. Therefore any output on standard error counts as an
+error.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from pathlib import Path
 
 import numpy as np
 
-from ser.audio.kinds import AudioInfo, UnknownFormat, damaged
+from ser.audio.formats import AudioInfo, UnknownFormat, damaged
 from ser.common import InputError
 
 INSTALL = "apt-get install sox libsox-fmt-all, or conda install -c conda-forge sox"
 UNKNOWN = "can't determine type"
-# Of some damaged files, such as an AMR that ends within a frame, sox never ends. Intact ones take much less than this.
+# sox never ends for some damaged files, such as an AMR that ends within a frame. Intact files take much less time.
 LEAST_SECONDS, BYTES_PER_SECOND = 10, 20_000
 
 
 class SoxFile:
-    """A file that sox decodes, as a whole.
+    """A file that sox decodes as a whole.
 
     Raises:
         InputError: sox is not installed or does not end, or the file is truncated or damaged.
-        UnknownFormat: it is no audio that sox knows.
+        UnknownFormat: sox does not know the format.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._at = path, 0
+        self._path, self._position = path, 0
         rate, count, self._channels = (float(_sox(path, "--info", option, "-")) for option in ("-r", "-s", "-c"))
         if not rate.is_integer():
             raise InputError(f"sampling rate {rate} Hz is no whole number", path, "convert it with sox to one that is")
-        # Some headers do not have the length.
+        # Some headers have no length.
         self.info = AudioInfo(int(rate), int(count) or len(self._samples), int(self._channels))
 
     @cached_property
@@ -45,15 +45,16 @@ class SoxFile:
         return np.frombuffer(data, "<f4").reshape(-1, int(self._channels))
 
     def skip(self, count: int) -> None:
-        self._at += count
+        self._position += count
 
     def read(self, count: int) -> np.ndarray:
-        data = self._samples[self._at : self._at + count]
-        self._at += len(data)
+        data = self._samples[self._position : self._position + count]
+        self._position += len(data)
         return data
 
 
 def _sox(path: Path, *arguments: str) -> bytes:
+    """Run sox on a file; return its output."""
     program = shutil.which("sox")
     if program is None:
         raise InputError(

@@ -1,4 +1,4 @@
-"""The chunks of a wav (RIFF): sizes that are not there, and what lies behind the samples."""
+"""Check the chunks of a wav file (RIFF): missing or wrong sizes, and chunks after the samples."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import re
 import warnings
 from pathlib import Path
 
-from ser.audio.kinds import damaged, joined
+from ser.audio.formats import damaged, joined
 from ser.common import InputError
 
-# Programs that write a wav to a pipe put 0 for its size, or the greatest number they can, less some header.
+# Programs that write a wav to a pipe write 0 as its size, or the largest possible number minus some header.
 PIPED_SIZES = (range(1), range(0x7FFFEF00, 0x80000001), range(0xFFFFEF00, 0x100000000))
-# Format tags of a wav whose frames are samples: PCM, float, A-law, mu-law, extensible. Others (ADPCM, GSM) have blocks.
+# Format tags with one frame per sample: PCM, float, A-law, mu-law, extensible. Others (ADPCM, GSM) have blocks.
 SAMPLE_TAGS = (1, 3, 6, 7, 0xFFFE)
-# Bytes behind the samples of a wav that may be anything, such as a tag.
-BEHIND = 1024
+# Bytes after the samples that may have any content, such as a tag.
+TRAILING_BYTES = 1024
 _RIFF = re.compile(rb"RIFF....WAVE", re.DOTALL)
 
 
 def wav_source(path: Path, wav: mmap.mmap) -> mmap.mmap | None:
-    """For a wav of unknown size, a map of its bytes with the sizes filled in; None: the file as it is.
+    """Check a wav; if its size is unknown, return its bytes with the sizes filled in; None: read the file as it is.
 
     Args:
         path: of the file.
         wav: its bytes, which begin with RIFF.
 
     Raises:
-        InputError: truncated, or with more than one recording or stretch of samples in it.
+        InputError: it is truncated, or has more than one recording or data chunk.
     """
     frame, unit, at = _find_data(wav)
     if wav[8:12] != b"WAVE" or frame is None:
@@ -35,9 +35,9 @@ def wav_source(path: Path, wav: mmap.mmap) -> mmap.mmap | None:
     size = _number(wav[at : at + 4])
     available = max(0, len(wav) - at - 4)
     end = at + 4 + size
-    _check_behind(path, wav, end)
+    _check_trailing_chunks(path, wav, end)
     if size == 0 and _number(wav[4:8]) + 8 == len(wav):
-        return None  # chunks may follow the empty one, and they are no samples
+        return None  # chunks after the empty data chunk are not samples
     if (size == 0 < available or size > available > 0) and any(size in sizes for sizes in PIPED_SIZES):
         warnings.warn(f"{path}: the header gives no size; read to the end of the file", stacklevel=3)
         usable = available - available % frame
@@ -46,13 +46,13 @@ def wav_source(path: Path, wav: mmap.mmap) -> mmap.mmap | None:
         if second := _RIFF.search(wav, at):
             raise joined(path, second.start())
         with path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # changed here alone, and never read whole
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # copy on write: only changed pages are copied
         data[at : at + 4] = usable.to_bytes(4, "little")
         data[4:8] = (at - 4 + usable).to_bytes(4, "little")
         return data
     if size > available:
         raise damaged(f"truncated: {available // frame} of {size // frame} {unit}", path)
-    if available - size > BEHIND and not _is_chunk(wav[end : end + 9], available - size):
+    if available - size > TRAILING_BYTES and not _is_chunk(wav[end : end + 9], available - size):
         warnings.warn(
             f"{path}: the header counts {size // frame} of {available // frame} {unit}, and no more are read; see "
             "whether the file was written to its end",
@@ -61,15 +61,15 @@ def wav_source(path: Path, wav: mmap.mmap) -> mmap.mmap | None:
     return None
 
 
-def _check_behind(path: Path, wav: mmap.mmap, at: int) -> None:
-    """Walk over the chunks behind the samples.
+def _check_trailing_chunks(path: Path, wav: mmap.mmap, at: int) -> None:
+    """Check the chunks after the samples.
 
     Raises:
-        InputError: one of them holds samples too.
+        InputError: one of them has samples too.
     """
     while at + 8 <= len(wav):
         head = wav[at : at + 9]
-        for shift in (0, 1):  # a byte fills up an odd size, or is left out
+        for shift in (0, 1):  # an odd size is padded by a byte, or is not
             name, length = head[shift : shift + 4], _number(head[shift + 4 : shift + 8])
             if name in (b"RIFF", b"RIFX", b"RF64"):
                 raise joined(path, at + shift)
@@ -83,10 +83,10 @@ def _check_behind(path: Path, wav: mmap.mmap, at: int) -> None:
             return
 
 
-def _is_chunk(head: bytes, room: int) -> bool:
-    """Whether a chunk begins there, behind a byte that fills up an odd size or without."""
+def _is_chunk(head: bytes, available: int) -> bool:
+    """Whether a chunk begins here, or after one byte of padding."""
     return any(
-        len(name) == len(size) == 4 and name.isascii() and name.decode().isprintable() and _number(size) <= room
+        len(name) == len(size) == 4 and name.isascii() and name.decode().isprintable() and _number(size) <= available
         for name, size in ((head[:4], head[4:8]), (head[1:5], head[5:]))
     )
 
@@ -96,7 +96,7 @@ def _number(data: bytes) -> int:
 
 
 def _find_data(wav: mmap.mmap) -> tuple[int | None, str, int]:
-    """Bytes a frame, what a frame is, and where the size field of the data chunk lies; None: there is none."""
+    """Bytes per frame, kind of frames, and position of the size of the data chunk; None as first if there is none."""
     frame, unit, at = None, "samples", 12
     while len(name := wav[at : at + 4]) == 4:
         if name == b"data":

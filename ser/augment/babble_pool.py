@@ -1,4 +1,4 @@
-"""Utterances of other speakers, of which babble is made."""
+"""The utterances from which babble noise is made."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ser.corpora.cuts import Cut, read_cut
 
 
 class BabblePool:
-    """Training utterances of one corpus: originals, no copies.
+    """Training utterances of one corpus for babble, without augmented copies.
 
     Args:
-        cuts: by utterance id.
-        speakers: of each utterance id, and of others maybe.
-        ids: those that babble is drawn from, sorted; None: all of `cuts`.
-        left_out: speakers whose utterances are not among them.
+        cuts: utterance id -> cut.
+        speakers: utterance id -> speaker; other ids are ignored.
+        ids: sorted ids of the utterances to sample babble from; None: all of `cuts`.
+        excluded: speakers whose utterances are not in `ids`.
     """
 
     def __init__(
@@ -29,33 +29,33 @@ class BabblePool:
         cuts: Mapping[str, Cut],
         speakers: Mapping[str, str],
         ids: Sequence[str] | None = None,
-        left_out: frozenset[str] = frozenset(),
+        excluded: frozenset[str] = frozenset(),
     ) -> None:
         self.cuts = cuts
         self.speakers = speakers
         self.ids: Sequence[str] = sorted(cuts) if ids is None else ids
-        self.left_out = left_out
+        self.excluded = excluded
 
     @cached_property
     def _positions(self) -> dict[str, list[int]]:
-        """Speaker -> where the utterances stand in `ids`, rising."""
-        found: dict[str, list[int]] = {}
+        """Speaker -> positions of the utterances in `ids`, ascending."""
+        positions: dict[str, list[int]] = {}
         for position, name in enumerate(self.ids):
-            found.setdefault(self.speakers[name], []).append(position)
-        return found
+            positions.setdefault(self.speakers[name], []).append(position)
+        return positions
 
     def exclude_speaker(self, speaker: str) -> BabblePool:
-        """Those of all other speakers; the ids are looked up one by one, not listed."""
-        others = _Others(self.ids, self._positions.get(speaker, []))
-        return BabblePool(self.cuts, self.speakers, others, self.left_out | {speaker})
+        """The pool without the utterances of a speaker; the list of ids is not copied."""
+        others = _WithoutPositions(self.ids, self._positions.get(speaker, []))
+        return BabblePool(self.cuts, self.speakers, others, self.excluded | {speaker})
 
     def content(self, utterance_id: str) -> dict[str, Any]:
-        """What names an utterance and its samples, JSON-able.
+        """The values that identify an utterance and its samples, as JSON allows.
 
         Raises:
-            InputError: it is not among these.
+            InputError: the utterance is not in the pool.
         """
-        if utterance_id not in self.cuts or self.speakers.get(utterance_id) in self.left_out:
+        if utterance_id not in self.cuts or self.speakers.get(utterance_id) in self.excluded:
             raise InputError("babble was made of it, and it is no training utterance", utterance_id, "run stage 2")
         cut = self.cuts[utterance_id]
         return {
@@ -67,31 +67,38 @@ class BabblePool:
         }
 
     def samples(self, utterance_id: str, rate: int) -> np.ndarray:
-        """An utterance, its channels mixed down, at `rate` Hz: float32, (samples,); not to be changed.
+        """Read an utterance, mixed down to mono, at a sampling rate.
+
+        Args:
+            utterance_id: of an utterance of the pool.
+            rate: in Hz.
+
+        Returns:
+            float32, (samples,); callers must not change it.
 
         Raises:
-            InputError: its file cannot be read.
+            InputError: the file cannot be read.
         """
         return _samples(self.cuts[utterance_id], rate)
 
 
-class _Others(Sequence[str]):
-    """Ids but for those at some positions, which rise."""
+class _WithoutPositions(Sequence[str]):
+    """A view of ids that skips some positions, given in ascending order."""
 
-    def __init__(self, ids: Sequence[str], left_out: Sequence[int]) -> None:
+    def __init__(self, ids: Sequence[str], skipped: Sequence[int]) -> None:
         self._ids = ids
-        # How many of the others stand in front of each that is left out.
-        self._before = [position - number for number, position in enumerate(left_out)]
+        # For each skipped position, the number of ids before it that are not skipped.
+        self._before = [position - number for number, position in enumerate(skipped)]
 
     def __len__(self) -> int:
         return len(self._ids) - len(self._before)
 
     def __getitem__(self, index: Any) -> Any:
-        place = range(len(self))[index]
-        return self._ids[place + bisect_right(self._before, place)]
+        position = range(len(self))[index]
+        return self._ids[position + bisect_right(self._before, position)]
 
 
 @lru_cache(maxsize=64)
 def _samples(cut: Cut, rate: int) -> np.ndarray:
-    samples, own_rate = read_cut(cut)
-    return resample(samples, own_rate, rate)
+    samples, file_rate = read_cut(cut)
+    return resample(samples, file_rate, rate)

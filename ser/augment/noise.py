@@ -1,4 +1,4 @@
-"""Background noise, from recordings, made or of other speakers, and folders of sound files for augmentation."""
+"""Background noise: recorded, synthetic or babble. Also the folders of sound files that augmentation uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ import numpy as np
 
 from ser.audio import READABLE_SUFFIXES, audio_info, read_audio, resample
 from ser.audio.reader import is_silent
-from ser.augment.transforms import Transform, Values, check_choices, check_range, draw_within, one_of, rms, voiced
+from ser.augment.transforms import (
+    Transform,
+    Values,
+    check_choices,
+    check_range,
+    choose,
+    rms,
+    sample_uniform,
+    voiced_samples,
+)
 from ser.common import InputError, derive_seed, digest, locked, read_json, write_json
 from ser.common.progress import progress
 from ser.corpora.utterance import other_files
@@ -21,23 +30,23 @@ from ser.corpora.utterance import other_files
 if TYPE_CHECKING:
     from ser.augment.babble_pool import BabblePool
 
-# Power against frequency: f to this power.
+# Exponent of the power over frequency.
 COLOURS = {"white": 0, "pink": -1, "brown": -2}
 BABBLE = "babble"
-TEST_SHARE = 10  # one of so many noises or rooms is kept for testing
+TEST_SHARE = 10  # one in 10 noises or rooms is reserved for testing
 
 
 @lru_cache(maxsize=8)
-def shares(names: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Noises or rooms for training and for testing, by name or number: no model is tested in what it was trained in.
+def split_sources(names: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Split noises or rooms into training and test, so that no model is tested with noises or rooms of its training.
 
-    A tenth is for testing, one at least where there are two; which of them follows from the names alone.
+    A tenth is for testing, at least one if there are two or more. The split depends on the names only.
 
     Args:
-        names: hashable: a tuple or a range.
+        names: names or numbers of the sources; hashable: a tuple or a range.
 
     Returns:
-        (train, test), each in the order given.
+        (train, test), each in the given order.
     """
     by_hash = sorted(names, key=lambda name: derive_seed("test share", name))
     test = set(by_hash[len(names) - max(1, len(names) // TEST_SHARE) :]) if len(names) > 1 else set()
@@ -46,18 +55,19 @@ def shares(names: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 @lru_cache(maxsize=8)
 def sound_files(folder: str, what: str, cache: str = "") -> Mapping[str, str]:
-    """The sound files below a folder: names relative to it, sorted, and the digest of what each holds.
+    """List the sound files below a folder: sorted relative names, and the digest of the content of each.
 
-    Hidden files, such as the `._` twins of macOS, are passed over; of files that hold the same, all but the first.
-    Each is read once, to see that it sounds.
+    Hidden files, such as the `._` files of macOS, and duplicates of an earlier file are skipped. Each file is read once
+    to check that it is not silent.
 
     Args:
-        what: they hold, for the messages.
-        cache: folder in which to keep what was found, so that only files of a new size or time are read again, by
-            whatever process; empty: nowhere.
+        folder: of the sound files.
+        what: kind of the sounds, for messages.
+        cache: folder for a cache of the digests, so that any process reads only files of a new size or time again;
+            empty: no cache.
 
     Raises:
-        InputError: no such folder, no sound file in it, or one that is silent or damaged.
+        InputError: the folder is absent, has no sound file, or one that is silent or damaged.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -65,47 +75,53 @@ def sound_files(folder: str, what: str, cache: str = "") -> Mapping[str, str]:
     paths = [path for path in other_files(root, ()) if path.suffix.lower() in READABLE_SUFFIXES]
     if not paths:
         raise InputError(f"no sound file of {what} in it ({', '.join(sorted(READABLE_SUFFIXES))})", folder)
-    kept = Path(cache, f"sounds-{digest(str(root.resolve()))}.json") if cache else None
+    cache_file = Path(cache, f"sounds-{digest(str(root.resolve()))}.json") if cache else None
     firsts: dict[str, str] = {}
-    for name, content in _contents(root, paths, what, kept).items():
+    for name, content in _digests(root, paths, what, cache_file).items():
         firsts.setdefault(content, name)
     return {name: content for content, name in firsts.items()}
 
 
-def _contents(root: Path, paths: Sequence[Path], what: str, kept: Path | None) -> dict[str, str]:
+def _digests(root: Path, paths: Sequence[Path], what: str, cache_file: Path | None) -> dict[str, str]:
+    """Name -> digest of the content of each file, from the cache or by reading it."""
     states = {path.relative_to(root).as_posix(): _state(path) for path in paths}
-    found = _known(kept, states)
-    if len(found) < len(states):
-        with locked(kept, f"{root} is being read") if kept else nullcontext():
-            found = _known(kept, states)  # another process may have read them meanwhile
-            missing = [name for name in states if name not in found]
+    entries = _cached(cache_file, states)
+    if len(entries) < len(states):
+        with locked(cache_file, f"{root} is being read") if cache_file else nullcontext():
+            entries = _cached(cache_file, states)  # another process may have read them meanwhile
+            missing = [name for name in states if name not in entries]
             try:
                 for name in progress(missing, text=f"reading {what}", unit="file"):
                     if is_silent(read_audio(root / name).mono):
                         raise InputError("silent", root / name, f"remove it from the folder of {what}")
-                    found[name] = [*states[name], digest(root / name)]
+                    entries[name] = [*states[name], digest(root / name)]
             finally:
-                if kept:
-                    write_json(kept, found)
-    return {name: found[name][2] for name in states}
+                if cache_file:
+                    write_json(cache_file, entries)
+    return {name: entries[name][2] for name in states}
 
 
 def _state(path: Path) -> list[int]:
-    """Size, and time of the last change; of a link to nothing, what no file has."""
+    """Size and modification time of a file; impossible values for a broken link."""
     return [path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else [-1, -1]
 
 
-def _known(kept: Path | None, states: Mapping[str, list[int]]) -> dict[str, list[Any]]:
-    """Size, time and content of files that are as they were when they were read."""
-    rows = read_json(kept) if kept and kept.is_file() else {}
+def _cached(cache_file: Path | None, states: Mapping[str, list[int]]) -> dict[str, list[Any]]:
+    """The cache entries, [size, time, digest], of files that have not changed."""
+    rows = read_json(cache_file) if cache_file and cache_file.is_file() else {}
     return {name: rows[name] for name, state in states.items() if rows.get(name, [])[:2] == state}
 
 
-def drawn_file(folder: str, sources: Mapping[str, str], values: Mapping[str, Any]) -> Path:
-    """The file that a draw names.
+def sampled_file(folder: str, sources: Mapping[str, str], values: Mapping[str, Any]) -> Path:
+    """The path of a sampled file.
+
+    Args:
+        folder: of the sound files.
+        sources: name -> digest of the files that exist now.
+        values: parameters of a transform, with name and digest of the file.
 
     Raises:
-        InputError: it is no longer there, or no longer holds what it did.
+        InputError: the file no longer exists or has changed.
     """
     path = Path(folder) / values["file"]
     if sources.get(values["file"]) != values["audio_digest"]:
@@ -115,20 +131,21 @@ def drawn_file(folder: str, sources: Mapping[str, str], values: Mapping[str, Any
 
 @dataclass(frozen=True)
 class Noise(Transform):
-    """Noise is added; the speech stays as it is.
+    """Add noise; the speech itself does not change.
 
-    The ratio is of mean powers over the whole utterance, as in Kaldi's wav-reverberate and in lhotse. A recording is
-    mixed to mono, resampled, freed from its mean, begins at a random place and is looped where it is shorter. Babble
-    is the sum of utterances of other speakers, all equally loud, each treated likewise (Snyder et al. 2018).
+    The signal-to-noise ratio is that of mean powers over the whole utterance, as in wav-reverberate of Kaldi and in
+    lhotse. A recording is mixed down to mono, resampled and freed of its mean; it starts at a random position and is
+    looped if it is too short. Babble is the sum of utterances of other speakers, equally loud, each prepared in the
+    same way (Snyder et al. 2018).
 
     Attributes:
-        folder: recordings of noise, at any rate and with any channels; empty: noise is made.
-        colours: of noise that is not recorded: white, pink, brown, babble; one is drawn, of the others than babble
-            where there is nobody else in the training part.
+        folder: recordings of noise, with any sampling rate and number of channels; empty: synthetic noise.
+        colours: of synthetic noise: white, pink, brown, babble; one is sampled, without babble if the training part
+            has no other speakers.
         snr: range of the signal-to-noise ratio, decibels.
-        talkers: range of the number of utterances in babble; fewer where there are fewer.
-        babble_snr: as snr, of babble.
-        cache: folder in which to keep what was found in `folder`.
+        talkers: range of the number of utterances in babble; fewer if there are fewer.
+        babble_snr: range of the signal-to-noise ratio of babble, decibels.
+        cache: folder for the cache of `sound_files`.
     """
 
     folder: str
@@ -146,15 +163,15 @@ class Noise(Transform):
         self.sources()
 
     def sources(self) -> Mapping[str, str]:
-        """Names of the recordings and digests of what they hold; none for made noise."""
+        """Name -> digest of the recordings; empty for synthetic noise."""
         return sound_files(self.folder, "noise", self.cache) if self.folder else {}
 
     def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
-        """Raises InputError where babble is the only colour, and there is nobody else."""
+        """Sample the parameters; InputError if babble is the only colour and there are no other speakers."""
         if self.folder:
-            file = one_of(rng, shares(tuple(self.sources()))[0])
+            file = choose(rng, split_sources(tuple(self.sources()))[0])
             values = {"file": file, "audio_digest": self.sources()[file], "place": float(rng.random())}
-            return {"snr": draw_within(rng, self.snr), **values}
+            return {"snr": sample_uniform(rng, self.snr), **values}
         others = pool.ids if pool else []
         colours = [colour for colour in self.colours if colour != BABBLE or others]
         if not colours:
@@ -163,32 +180,41 @@ class Noise(Transform):
                 "augment",
                 f"add one of {', '.join(COLOURS)}",
             )
-        colour = one_of(rng, colours)
+        colour = choose(rng, colours)
         if pool is None or colour != BABBLE:
-            return {"snr": draw_within(rng, self.snr), "colour": colour, "seed": int(rng.integers(2**63))}
+            return {"snr": sample_uniform(rng, self.snr), "colour": colour, "seed": int(rng.integers(2**63))}
         count = min(int(rng.integers(self.talkers[0], self.talkers[1] + 1)), len(others))
         chosen = rng.choice(len(others), count, replace=False)
         talkers = [{**pool.content(others[number]), "place": float(rng.random())} for number in chosen]
-        return {"snr": draw_within(rng, self.babble_snr), "colour": BABBLE, "talkers": talkers}
+        return {"snr": sample_uniform(rng, self.babble_snr), "colour": BABBLE, "talkers": talkers}
 
     def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
-        """Raises InputError where a recording, or an utterance in babble, is not what it was when it was drawn."""
+        """Add the noise; InputError if a recording or an utterance of the babble has changed since sampling."""
         if not samples.any():
             return samples.copy()
         if "file" in values:
-            path = drawn_file(self.folder, self.sources(), values)
-            noise = _recorded(path, values["place"], len(samples), rate)
+            path = sampled_file(self.folder, self.sources(), values)
+            noise = _recorded_noise(path, values["place"], len(samples), rate)
         elif pool is not None and values["colour"] == BABBLE:
             noise = _babble(values["talkers"], len(samples), rate, pool)
         else:
-            noise = coloured(values["colour"], len(samples), values["seed"])
-        loud = rms(noise)
-        gain = rms(samples) / loud * 10 ** (-values["snr"] / 20) if loud > 0 else 0.0
+            noise = coloured_noise(values["colour"], len(samples), values["seed"])
+        noise_rms = rms(noise)
+        gain = rms(samples) / noise_rms * 10 ** (-values["snr"] / 20) if noise_rms > 0 else 0.0
         return np.asarray(samples + gain * noise, np.float32)
 
 
-def coloured(colour: str, size: int, seed: int) -> np.ndarray:
-    """Gaussian noise whose power falls with frequency f as 1 (white), 1/f (pink) or 1/f^2 (brown): (size,)."""
+def coloured_noise(colour: str, size: int, seed: int) -> np.ndarray:
+    """Generate Gaussian noise whose power is proportional to 1 (white), 1/f (pink) or 1/f^2 (brown).
+
+    Args:
+        colour: white, pink or brown.
+        size: number of samples.
+        seed: of the generator.
+
+    Returns:
+        float32, (size,).
+    """
     from scipy.fft import irfft, next_fast_len, rfft
 
     full = next_fast_len(max(size, 2), real=True)
@@ -201,7 +227,7 @@ def coloured(colour: str, size: int, seed: int) -> np.ndarray:
 
 
 def _babble(talkers: Sequence[Mapping[str, Any]], size: int, rate: int, pool: BabblePool) -> np.ndarray:
-    """`size` samples of some utterances at once, as loud as each other where voiced; silent ones add nothing."""
+    """Sum utterances with equal power in their voiced frames, (size,); silent utterances add nothing."""
     total = np.zeros(size, np.float32)
     for talker in talkers:
         name = talker["utterance"]
@@ -211,12 +237,13 @@ def _babble(talkers: Sequence[Mapping[str, Any]], size: int, rate: int, pool: Ba
         if not is_silent(voice):
             voice = voice - voice.mean()
             start = int(talker["place"] * len(voice))
-            total += np.take(voice, np.arange(start, start + size), mode="wrap") / rms(voice[voiced(voice, rate)])
+            level = rms(voice[voiced_samples(voice, rate)])
+            total += np.take(voice, np.arange(start, start + size), mode="wrap") / level
     return total
 
 
-def _recorded(path: Path, place: float, size: int, rate: int) -> np.ndarray:
-    """`size` samples at `rate` Hz of a recording from a place on, which is a share of it; looped."""
+def _recorded_noise(path: Path, place: float, size: int, rate: int) -> np.ndarray:
+    """Read `size` samples at `rate` Hz of a recording from `place` on, a share of its length; looped."""
     info = audio_info(path)
     start = int(place * info.num_samples)
     needed = -(-size * info.sampling_rate // rate) + 1
@@ -225,7 +252,7 @@ def _recorded(path: Path, place: float, size: int, rate: int) -> np.ndarray:
         noise = noise - noise.mean()
         if not is_silent(noise):
             return noise[:size]
-    # Short, near its end, or silent just there: the whole of it, from the first sound behind that place on.
+    # Too short, near its end, or silent there: loop the whole recording from the first sound after that position.
     noise = resample(read_audio(path).mono, info.sampling_rate, rate)
     noise = np.roll(noise - noise.mean(), -int(place * len(noise)))
     first = int(np.argmax(np.abs(noise) > 1e-3 * np.abs(noise).max()))

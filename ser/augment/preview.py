@@ -1,4 +1,4 @@
-"""One utterance as each kind changes it: to listen to, and as pictures."""
+"""Preview of each transform on one utterance, as audio and spectrograms."""
 
 from __future__ import annotations
 
@@ -18,20 +18,24 @@ from ser.common.pictures import save_picture
 from ser.corpora.cuts import Cut, read_cut
 
 COLUMNS = 2
-LEVELS = 80  # decibels that a picture shows
+LEVELS = 80  # range of a spectrogram, decibels
 SHOWN = ("snr", "colour", "file", "alpha", "rt60", "kbps", "low", "high", "decibels", "factor")
 
 
 def write_preview(cut: Cut, pool: BabblePool, augment: Augment, rate: int, out: Path) -> Iterator[Path]:
-    """original.wav and <kind>.wav at `rate` Hz, float32 so that nothing is clipped, and spectrograms.png.
+    """Write original.wav, <transform>.wav (float32, so that nothing is clipped) and spectrograms.png.
 
     Args:
-        pool: of other training speakers.
+        cut: the utterance.
+        pool: the other training speakers.
+        augment: the transforms in use.
+        rate: of the files, in Hz.
+        out: folder for the files.
     """
     import soundfile
 
-    samples, own_rate = read_cut(cut)
-    shown = {"original": ("", resample(samples, own_rate, rate))}
+    samples, file_rate = read_cut(cut)
+    shown = {"original": ("", resample(samples, file_rate, rate))}
     for name, kind in augment.kinds.items():
         values = kind.randomize_parameters(copy_rng(cut.id, 1, f"preview {name}"), pool)
         try:
@@ -49,7 +53,7 @@ def write_preview(cut: Cut, pool: BabblePool, augment: Augment, rate: int, out: 
 
 
 def _label(values: dict[str, Any]) -> str:
-    """Values as a title has room for: numbers, and the first letters of words."""
+    """The parameters, shortened for a title."""
     texts = {key: f"{value:.4g}" if isinstance(value, float) else str(value)[:30] for key, value in values.items()}
     return ", ".join(f"{key} {texts[key]}" for key in SHOWN if key in texts)
 

@@ -1,4 +1,4 @@
-"""Rooms: impulse responses, simulated once into a bank or measured, with which an utterance is convolved."""
+"""Reverberation: convolve an utterance with a room impulse response, simulated (in a bank) or measured."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser.audio import check_length, read_audio, resample
-from ser.augment.noise import drawn_file, shares, sound_files
-from ser.augment.transforms import Transform, Values, at_level, check_range, draw_within, one_of
+from ser.augment.noise import sampled_file, sound_files, split_sources
+from ser.augment.transforms import Transform, Values, check_range, choose, match_level, sample_uniform
 from ser.common import InputError, atomic_path, derive_seed, digest, locked
 from ser.common.progress import progress
 
 if TYPE_CHECKING:
     from ser.augment.babble_pool import BabblePool
 
-BANK_RATE = 16000  # Hz, at which rooms are simulated
+BANK_RATE = 16000  # sampling rate of simulated rooms, Hz
 BANK_VERSION = 1  # raise it when the same settings make other responses
-LATE = 40  # samples by which pyroomacoustics' responses come late
-FROM_WALL = 0.5  # metres that source and microphone keep from a wall at least
-TOLERANCE = 0.15  # of the reverberation time, measured against what was drawn
-TRIES = 1000  # of rooms for one response
+LATE = 40  # delay of the responses of pyroomacoustics, samples
+FROM_WALL = 0.5  # least distance of source and microphone from a wall, metres
+TOLERANCE = 0.15  # relative difference of measured and sampled reverberation time
+TRIES = 1000  # rooms that are tried for one response
 
 
 @dataclass(frozen=True)
 class Room(Transform):
-    """Reverberation of a room, without the delay of the direct sound.
+    """Add the reverberation of a room, without the delay of the direct sound.
 
     Attributes:
-        folder: measured impulse responses, at any rate; empty: simulated ones.
-        count: simulated responses.
-        length, width, height: ranges of the room's, metres.
-        rt60: range of the time in which sound decays by 60 dB, seconds; drawn again with the room where no such room
-            exists, or where the response, measured, is more than 15 % off.
-        cache: folder in which the bank of simulated ones is kept, or what was found in `folder`.
+        folder: measured impulse responses, at any sampling rate; empty: simulated responses.
+        count: number of simulated responses.
+        length, width, height: ranges of the room dimensions, metres.
+        rt60: range of the reverberation time (decay by 60 dB), seconds. Room and time are sampled again if no such room
+            exists or if the measured time of the response differs by more than 15 %.
+        cache: folder for the bank of simulated responses, or for the cache of `sound_files`.
     """
 
     folder: str
@@ -57,21 +57,21 @@ class Room(Transform):
         self.sources()
 
     def sources(self) -> Mapping[str, str]:
-        """Names of the measured responses and digests of what they hold; none for simulated ones."""
+        """Name -> digest of the measured responses; empty for simulated responses."""
         return sound_files(self.folder, "impulse responses", self.cache) if self.folder else {}
 
     @property
     def bank(self) -> Path:
-        """The file of simulated responses, named by what they follow from."""
+        """The file of simulated responses; its name has a digest of their settings."""
         settings = {key: value for key, value in asdict(self).items() if key not in ("folder", "cache")}
         return Path(self.cache) / f"rooms-{digest([BANK_VERSION, BANK_RATE, settings])}.npz"
 
     def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
         if self.folder:
-            file = one_of(rng, shares(tuple(self.sources()))[0])
+            file = choose(rng, split_sources(tuple(self.sources()))[0])
             return {"file": file, "audio_digest": self.sources()[file]}
-        response = one_of(rng, shares(range(self.count))[0])
-        return {"bank": self.bank.stem, "response": response, **self._bank()[1][response]}
+        response = choose(rng, split_sources(range(self.count))[0])
+        return {"bank": self.bank.stem, "response": response, **self._load_bank()[1][response]}
 
     def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
         if not samples.any():
@@ -79,22 +79,30 @@ class Room(Transform):
         from scipy.signal import oaconvolve
 
         reverberant = oaconvolve(samples, self.response(rate, values))[: len(samples)]
-        return at_level(reverberant, samples, rate)
+        return match_level(reverberant, samples, rate)
 
     def response(self, rate: int, values: dict[str, Any]) -> np.ndarray:
-        """The impulse response that a draw names, at `rate` Hz, direct sound at sample 0: float32, (samples,)."""
+        """The sampled impulse response, with the direct sound at sample 0.
+
+        Args:
+            rate: of the response, in Hz.
+            values: parameters of this transform.
+
+        Returns:
+            float32, (samples,).
+        """
         if "file" in values:
-            return _measured(str(drawn_file(self.folder, self.sources(), values)), rate)
+            return _measured(str(sampled_file(self.folder, self.sources(), values)), rate)
         if values["bank"] != self.bank.stem:
             raise InputError(f"room: drawn from {values['bank']}, and the settings are of {self.bank.stem}", "augment")
-        self._bank()
+        self._load_bank()
         return _simulated(str(self.bank), values["response"], rate)
 
-    def _bank(self) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
-        """Responses and what is known of each; made when there are none.
+    def _load_bank(self) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
+        """Load the simulated responses and their parameters; simulate them first if there are none.
 
         Raises:
-            InputError: the settings allow no room, or the file is damaged.
+            InputError: no room fulfils the settings, or the file is damaged.
         """
         path = self.bank
         if not path.is_file():
@@ -107,31 +115,33 @@ class Room(Transform):
         from pyroomacoustics import constants
 
         threads = constants.get("num_threads")
-        constants.set("num_threads", 1)  # the order of sums, and so the last bits, follow from it
+        constants.set("num_threads", 1)  # it affects the order of sums, and so the last bits
         try:
             numbers = progress(range(self.count), text="simulating rooms", unit="room")
-            made = [self._one(np.random.default_rng(derive_seed(path.stem, number))) for number in numbers]
+            rooms = [self._simulate_one(np.random.default_rng(derive_seed(path.stem, number))) for number in numbers]
         finally:
             constants.set("num_threads", threads)
         with atomic_path(path) as temporary:
             np.savez(
                 temporary,
-                samples=np.concatenate([response for response, _ in made]),
-                sizes=np.array([len(response) for response, _ in made]),
-                about=np.array(json.dumps([about for _, about in made])),
+                samples=np.concatenate([response for response, _ in rooms]),
+                sizes=np.array([len(response) for response, _ in rooms]),
+                about=np.array(json.dumps([about for _, about in rooms])),
             )
 
-    def _one(self, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
+    def _simulate_one(self, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
+        """Simulate one response, (samples,); return it with its parameters."""
         import pyroomacoustics
 
         for _ in range(TRIES):
-            room = [draw_within(rng, bounds) for bounds in (self.length, self.width, self.height)]
-            rt60 = draw_within(rng, self.rt60)
-            source, microphone = ([draw_within(rng, (FROM_WALL, side - FROM_WALL)) for side in room] for _ in range(2))
+            room = [sample_uniform(rng, bounds) for bounds in (self.length, self.width, self.height)]
+            rt60 = sample_uniform(rng, self.rt60)
+            ranges = [(FROM_WALL, side - FROM_WALL) for side in room]
+            source, microphone = ([sample_uniform(rng, bounds) for bounds in ranges] for _ in range(2))
             try:
                 absorption, order = pyroomacoustics.inverse_sabine(rt60, room)
             except ValueError:
-                continue  # so large a room rings on for longer, whatever its walls
+                continue  # such a large room has a longer reverberation with any walls
             distance = float(np.linalg.norm(np.subtract(source, microphone)))
             late = distance / pyroomacoustics.constants.get("c") * BANK_RATE
             if late < 1:
@@ -143,28 +153,33 @@ class Room(Transform):
             box.add_microphone(microphone)
             box.compute_rir()
             response = np.asarray(box.rir[0][0], np.float32)[round(LATE + late) :]
-            if all(_is_as_drawn(resample(response, BANK_RATE, rate), rate, rt60) for rate in (BANK_RATE, 8000)):
+            if all(_has_rt60(resample(response, BANK_RATE, rate), rate, rt60) for rate in (BANK_RATE, 8000)):
                 about = {"room": room, "rt60": rt60, "source": source, "microphone": microphone}
                 return response / np.abs(response).max(), about
         raise InputError(f"room: no room of these sizes has an RT60 of {list(self.rt60)} s", "augment", "change either")
 
 
-def _is_as_drawn(response: np.ndarray, rate: int, rt60: float) -> bool:
-    """Whether the direct sound stands out, without which copies come late, and the time is near what was drawn."""
+def _has_rt60(response: np.ndarray, rate: int, rt60: float) -> bool:
+    """Whether the direct sound is the peak (otherwise copies have a delay) and the measured time is near `rt60`."""
     return int(np.argmax(np.abs(response))) == 0 and abs(measured_rt60(response, rate) / rt60 - 1) <= TOLERANCE
 
 
 def measured_rt60(response: np.ndarray, rate: int) -> float:
-    """Reverberation time in seconds: Schroeder's backward integral, line from -5 to -35 dB (ISO 3382, T30).
+    """Measure the reverberation time by backward integration (Schroeder), from -5 to -35 dB (ISO 3382, T30).
 
-    NaN where the response does not fall so far.
+    Args:
+        response: impulse response, (samples,).
+        rate: in Hz.
+
+    Returns:
+        Seconds; NaN if the response does not decay that far.
     """
-    left = np.cumsum(np.square(response[::-1], dtype=np.float64))[::-1]
-    decay = 10 * np.log10(np.maximum(left / left[0], 1e-30))
-    where = np.flatnonzero((decay <= -5) & (decay >= -35))
-    if len(where) < 2:
+    energy = np.cumsum(np.square(response[::-1], dtype=np.float64))[::-1]
+    decay = 10 * np.log10(np.maximum(energy / energy[0], 1e-30))
+    fitted = np.flatnonzero((decay <= -5) & (decay >= -35))
+    if len(fitted) < 2:
         return float("nan")
-    return float(-60 / np.polyfit(where / rate, decay[where], 1)[0])
+    return float(-60 / np.polyfit(fitted / rate, decay[fitted], 1)[0])
 
 
 @lru_cache(maxsize=2)

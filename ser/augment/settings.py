@@ -1,4 +1,4 @@
-"""The kinds in use with their settings, from_registry from the section of an experiment."""
+"""Build the augmentation transforms in use from the settings of an experiment."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ from ser.config.registry import KINDS, from_registry
 
 @dataclass(frozen=True)
 class Augment:
-    """What copies a training gets, and what may be done to them.
+    """Number of augmented copies, and the transforms in use.
 
     Attributes:
-        copies: examples of each utterance of the largest corpus; 0: no copies.
-        chain: kinds that a copy goes through.
-        kinds: those in use, by name, in the order of the registry, which is that in which they are applied.
+        copies: oversampling factor of the largest corpus; 0: no copies.
+        chain: number of transforms of a copy.
+        kinds: name -> transform in use, in the order of the registry, in which they are applied.
     """
 
     copies: int
     chain: int
     kinds: dict[str, Transform]
 
-    @cached_property  # it is asked for at each copy
+    @cached_property  # used for every copy
     def digest(self) -> str:
-        """Names what is done to a copy, however many there are and wherever folders lie: what is in them counts."""
-        return digest(self.chain, {name: _result_affecting(kind) for name, kind in self.kinds.items()})
+        """Digest of what affects a copy: not the number of copies; the content of folders, not their path."""
+        return digest(self.chain, {name: _result_affecting(transform) for name, transform in self.kinds.items()})
 
 
-def augmentation(values: Mapping[str, Any], rooms: Path) -> Augment:
-    """Build the kinds in use.
+def build_augment(values: Mapping[str, Any], rooms: Path) -> Augment:
+    """Build the transforms in use.
 
     Args:
-        values: the section `augment` of an experiment, as `ser.config` gives it.
-        rooms: folder in which simulated rooms are kept.
+        values: the section `augment` of an experiment.
+        rooms: folder for simulated rooms.
 
     Raises:
-        InputError: a folder that cannot be used.
+        InputError: a folder of the settings cannot be used.
     """
-    kinds = {name: _built(name, values.get(name, {}), rooms) for name in KINDS if name in values["kinds"]}
+    kinds = {name: _build(name, values.get(name, {}), rooms) for name in KINDS if name in values["kinds"]}
     return Augment(values["copies"], values["chain"], kinds)
 
 
-def _built(name: str, values: Mapping[str, Any], rooms: Path) -> Transform:
-    kind = from_registry(KINDS, name)
-    hints = get_type_hints(kind)
-    given = {key: tuple(value) if get_origin(hints[key]) is tuple else value for key, value in values.items()}
+def _build(name: str, values: Mapping[str, Any], rooms: Path) -> Transform:
+    transform = from_registry(KINDS, name)
+    hints = get_type_hints(transform)
+    arguments = {key: tuple(value) if get_origin(hints[key]) is tuple else value for key, value in values.items()}
     if "cache" in hints:
-        given["cache"] = str(rooms)
-    made: Transform = kind(**given)
-    return made
+        arguments["cache"] = str(rooms)
+    built: Transform = transform(**arguments)
+    return built
 
 
-def _result_affecting(kind: Any) -> dict[str, Any]:
-    values = {field.name: getattr(kind, field.name) for field in fields(kind) if field.name != "cache"}
+def _result_affecting(transform: Any) -> dict[str, Any]:
+    values = {field.name: getattr(transform, field.name) for field in fields(transform) if field.name != "cache"}
     if values.pop("folder", ""):
-        values["files"] = dict(kind.sources())
+        values["files"] = dict(transform.sources())
     return values

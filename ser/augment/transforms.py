@@ -1,13 +1,12 @@
-"""Kinds of perturbation of a waveform (da Silva et al. 2020; speed: Ko et al. 2015), and what all of them share.
+"""Waveform transforms for augmentation (da Silva et al. 2020; speed: Ko et al. 2015) and their common interface.
 
-A kind draws what it does, `values = kind.randomize_parameters(rng, pool)`, JSON-able and complete, and does it,
-`kind.apply(samples, rate, values, pool)`, without drawing anything: from its values alone a copy comes out the same
-again. Values name all other audio that goes in by its content, so they name what comes out. `pool` is of other
-speakers, for babble.
+`values = transform.randomize_parameters(rng, pool)` samples all parameters, as JSON allows. `transform.apply(samples,
+rate, values, pool)` uses no random numbers, so the same values give the same copy again. The values have digests of all
+other audio that is used, so they identify the result. `pool` has the other speakers, for babble.
 
-`samples` is float32, mono, (n,), at `rate` Hz; it is not changed. The result is float32, (n,) but for speed, without
-delay, finite, and all zeros where `samples` are. Its voiced part is as loud as before, but for volume: loudness would
-mark the copies. A kind whose ranges make no sense raises InputError when it is made.
+`samples` is float32, mono, (n,), at `rate` Hz, and is not changed. The result is float32, (n,) (except for speed),
+without delay, finite, and all zeros if `samples` are. Its voiced part is as loud as before (except for volume), so that
+loudness does not tell copies from originals. The constructor of a transform raises InputError for invalid settings.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ if TYPE_CHECKING:
     from ser.augment.babble_pool import BabblePool
 
 Values = dict[str, Any]
-VOICED_DECIBELS = 30  # frames no more than this below the loudest are voiced
-VOICED_SECONDS = 0.02  # of a frame
+VOICED_DECIBELS = 30  # a frame is voiced if it is at most this far below the loudest frame
+VOICED_SECONDS = 0.02  # length of these frames
 VTLP_FRAME = 512  # samples
 VTLP_SHIFT = 128
-FILTER_ORDER = 4  # of each edge of the band, each way
-# LAME's bit rates in kbit/s at sampling rates up to so many Hz (MPEG 2.5, 2 and 1, layer III); it clips others to them.
+FILTER_ORDER = 4  # at each edge of the band, in each direction
+# Highest sampling rate in Hz -> bit rates of LAME in kbit/s (MPEG 2.5, 2 and 1, layer III); LAME clips others to these.
 MP3_RATES = {
     12000: (8, 16, 24, 32, 40, 48, 56, 64),
     24000: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -40,78 +39,128 @@ MP3_RATES = {
 
 
 class TooShort(Exception):
-    """A kind cannot do this to so short an utterance: the copy is left out, and counted."""
+    """The utterance is too short for a transform; the copy is left out and counted."""
 
 
 class Transform(ABC):
-    """What every kind does; see the head of this file.
+    """A waveform transform; see the docstring of the module.
 
     Attributes:
-        least_seconds: `apply` raises TooShort below; 0: any utterance will do.
+        min_seconds: least duration; `apply` raises TooShort for shorter utterances.
     """
 
-    least_seconds: ClassVar[float] = 0.0
+    min_seconds: ClassVar[float] = 0.0
 
     @abstractmethod
     def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
-        """What to do, with which values."""
+        """Sample the parameters.
+
+        Args:
+            rng: draws them.
+            pool: the other speakers, for babble.
+        """
 
     @abstractmethod
     def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
-        """Do it."""
+        """Apply the transform.
+
+        Args:
+            samples: float32, (n,).
+            rate: in Hz.
+            values: parameters from `randomize_parameters`.
+            pool: the other speakers, for babble.
+
+        Returns:
+            float32, (n,), except for speed.
+        """
 
 
 def copy_rng(utterance_id: str, number: int, settings: str) -> np.random.Generator:
-    """The generator that draws a copy: of utterance, copy number and digest of the settings, and of nothing else."""
+    """The random generator of a copy.
+
+    Args:
+        utterance_id: of the original.
+        number: of the copy, from 1.
+        settings: digest of the settings.
+    """
     return np.random.default_rng(derive_seed("copy", utterance_id, number, settings))
 
 
-def voiced(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Which samples lie in frames of 20 ms whose power is within 30 dB of the loudest frame's: bool, (n,)."""
+def voiced_samples(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Mark the samples of 20 ms frames whose power is within 30 dB of the loudest frame, bool, (n,)."""
     size = max(1, round(VOICED_SECONDS * rate))
     power = np.add.reduceat(np.square(samples, dtype=np.float64), np.arange(0, len(samples), size))
     return np.repeat(power >= power.max() * 10 ** (-VOICED_DECIBELS / 10), size)[: len(samples)]
 
 
-def at_level(changed: np.ndarray, samples: np.ndarray, rate: int) -> np.ndarray:
-    """`changed`, (n,), scaled so that it is as loud as `samples`, (n,), where those are voiced; float32."""
-    where = voiced(samples, rate)
-    now = rms(changed[where])
-    return np.asarray(changed * (rms(samples[where]) / now if now > 0 else 0.0), np.float32)
+def match_level(changed: np.ndarray, samples: np.ndarray, rate: int) -> np.ndarray:
+    """Scale `changed` to the level of `samples` in the voiced samples of the latter.
+
+    Args:
+        changed: (n,).
+        samples: (n,).
+        rate: in Hz.
+
+    Returns:
+        float32, (n,).
+    """
+    voiced = voiced_samples(samples, rate)
+    level = rms(changed[voiced])
+    return np.asarray(changed * (rms(samples[voiced]) / level if level > 0 else 0.0), np.float32)
 
 
 def rms(samples: np.ndarray) -> float:
-    """Root of the mean square, in double precision."""
+    """Root mean square, in double precision."""
     return math.sqrt(np.mean(np.square(samples, dtype=np.float64)))
 
 
-def draw_within(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
-    """A number uniform in a range."""
+def sample_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
+    """Sample a number uniformly from a range."""
     return float(rng.uniform(*bounds))
 
 
-def one_of(rng: np.random.Generator, choices: Any) -> Any:
-    """One of a list, each as likely."""
+def choose(rng: np.random.Generator, choices: Any) -> Any:
+    """Choose one of several values with equal probabilities."""
     return choices[int(rng.integers(len(choices)))]
 
 
-def check_range(name: str, bounds: tuple[float, float], least: float = -math.inf, most: float = math.inf) -> None:
-    """Refuse a range that is empty or goes beyond what can be."""
-    if not least <= bounds[0] <= bounds[1] <= most:
-        raise InputError(f"{name} = {list(bounds)}: must be two rising numbers within {least:g} to {most:g}", "augment")
+def check_range(name: str, bounds: tuple[float, float], low: float = -math.inf, high: float = math.inf) -> None:
+    """Check that a range is not empty and within limits.
+
+    Args:
+        name: of the setting.
+        bounds: of the range.
+        low: lower limit.
+        high: upper limit.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not low <= bounds[0] <= bounds[1] <= high:
+        raise InputError(f"{name} = {list(bounds)}: must be two rising numbers within {low:g} to {high:g}", "augment")
 
 
 def check_choices(name: str, choices: Any, known: Any = None) -> None:
-    """Refuse an empty list, and choices that are not known."""
-    wrong = [choice for choice in choices if known is not None and choice not in known]
-    if wrong or not choices:
-        known = f"; there is: {', '.join(map(str, known))}" if known is not None else ""
-        raise InputError(f"{name} = {list(choices)}: {f'not {wrong[0]}' if wrong else 'name one'}{known}", "augment")
+    """Check that a list is not empty and has known values only.
+
+    Args:
+        name: of the setting.
+        choices: the list.
+        known: allowed values; None: any.
+
+    Raises:
+        InputError: it is empty or has others.
+    """
+    unknown = [choice for choice in choices if known is not None and choice not in known]
+    if unknown or not choices:
+        problem = f"not {unknown[0]}" if unknown else "name one"
+        allowed = f"; there is: {', '.join(map(str, known))}" if known is not None else ""
+        raise InputError(f"{name} = {list(choices)}: {problem}{allowed}", "augment")
 
 
 @dataclass(frozen=True)
 class Volume(Transform):
-    """Louder or quieter; nothing is clipped.
+    """Change the level; nothing is clipped.
 
     Attributes:
         decibels: range of the gain, uniform in decibels.
@@ -123,7 +172,7 @@ class Volume(Transform):
         check_range("volume.decibels", self.decibels, -120, 120)
 
     def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
-        return {"decibels": draw_within(rng, self.decibels)}
+        return {"decibels": sample_uniform(rng, self.decibels)}
 
     def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
         return samples * np.float32(10 ** (values["decibels"] / 20))
@@ -131,12 +180,12 @@ class Volume(Transform):
 
 @dataclass(frozen=True)
 class Speed(Transform):
-    """Faster and higher, or slower and lower (Ko et al. 2015), as sox's effect `speed` and lhotse's perturb_speed do.
+    """Change speed and pitch together (Ko et al. 2015), as effect `speed` of sox and perturb_speed of lhotse do.
 
     The result has n / factor samples, halves rounded up.
 
     Attributes:
-        factors: one of them is drawn; 0.9 makes 48,000 samples 53,333, and 440 Hz 396 Hz.
+        factors: one is chosen; 0.9 makes 48,000 samples 53,333, and 440 Hz 396 Hz.
     """
 
     factors: list[float]
@@ -146,7 +195,7 @@ class Speed(Transform):
         check_range("speed.factors", (min(self.factors), max(self.factors)), 0.25, 4)
 
     def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
-        return {"factor": float(one_of(rng, self.factors))}
+        return {"factor": float(choose(rng, self.factors))}
 
     def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
         import soxr
@@ -155,18 +204,18 @@ class Speed(Transform):
         size = math.floor(len(samples) / factor + 0.5)
         if not samples.any() or size == 0:
             return np.zeros(size, np.float32)
-        changed = _fitted(soxr.resample(np.asarray(samples, np.float32), rate * factor, rate, quality="HQ"), size)
-        loud = rms(changed)  # 0 where all of it lay above what the band now holds
-        return changed * np.float32(rms(samples) / loud if loud > 0 else 0)
+        changed = _fit_size(soxr.resample(np.asarray(samples, np.float32), rate * factor, rate, quality="HQ"), size)
+        level = rms(changed)  # 0 if everything was above the band of the result
+        return changed * np.float32(rms(samples) / level if level > 0 else 0)
 
 
 @dataclass(frozen=True)
 class BandPass(Transform):
-    """A Butterworth band-pass run forwards and backwards, so without delay: 6 dB down at both edges, flat between.
+    """Zero-phase Butterworth band-pass (forwards and backwards): -6 dB at both edges, flat between.
 
-    Beyond an edge it falls by 48 dB an octave. An upper edge that the sampling rate cannot hold leaves the top as is.
-    Computed on the spectrum, where there and back is the filter's power response: a third of the time of scipy's
-    sosfiltfilt, and the same within 0.1 %.
+    It falls by 48 dB per octave beyond the edges. An upper edge above half the sampling rate has no effect. The filter
+    is applied in the spectrum, by its power response, which takes a third of the time of sosfiltfilt of scipy and
+    agrees within 0.1 %.
 
     Attributes:
         low: range of the lower edge, Hz.
@@ -181,7 +230,7 @@ class BandPass(Transform):
         check_range("band_pass.high", self.high, self.low[1] * 1.1)
 
     def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
-        return {"low": draw_within(rng, self.low), "high": draw_within(rng, self.high)}
+        return {"low": sample_uniform(rng, self.low), "high": sample_uniform(rng, self.high)}
 
     def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
         from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
@@ -191,7 +240,7 @@ class BandPass(Transform):
         low, high = values["low"], values["high"]
         if low >= rate / 2:
             raise InputError(f"band_pass.low: {low:.0f} Hz is above what {rate} Hz can hold", "augment", "lower it")
-        # Turned over at both ends for as long as the lower edge rings on, so that it is not in the result.
+        # Odd reflection at both ends, as long as the response of the lower edge, so that transients stay outside.
         padding = min(len(samples) - 1, round(2 * rate / low))
         before, after = samples[padding:0:-1], samples[-2 : -padding - 2 : -1]
         padded = np.concatenate([2 * samples[0] - before, samples, 2 * samples[-1] - after])
@@ -202,56 +251,56 @@ class BandPass(Transform):
         if high < rate / 2:
             gain /= 1 + power / math.tan(math.pi * high / rate) ** (2 * FILTER_ORDER)
         changed = irfft(rfft(padded, size) * gain.astype(np.float32), size)
-        return at_level(changed[padding : padding + len(samples)], samples, rate)
+        return match_level(changed[padding : padding + len(samples)], samples, rate)
 
 
 @dataclass(frozen=True)
 class Mp3(Transform):
-    """Encoded as MP3 at a constant bit rate by LAME and decoded again, with the encoder's delay taken out.
+    """Encode as MP3 at a constant bit rate (LAME) and decode again, without the delay of the encoder.
 
     Attributes:
-        kbps: bit rates in kbit/s, of which one is drawn.
+        kbps: bit rates in kbit/s; one is chosen.
     """
 
-    least_seconds: ClassVar[float] = 0.1
+    min_seconds: ClassVar[float] = 0.1
     kbps: list[int]
 
     def __post_init__(self) -> None:
         check_choices("mp3.kbps", self.kbps, sorted({kbps for known in MP3_RATES.values() for kbps in known}))
 
     def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
-        return {"kbps": int(one_of(rng, self.kbps))}
+        return {"kbps": int(choose(rng, self.kbps))}
 
     def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
-        """Raises TooShort under 100 ms, InputError for a sampling rate or a bit rate there that MP3 does not have."""
+        """Encode and decode; TooShort below 100 ms, InputError for rates that MP3 does not have."""
         from fast_mp3_augment import SUPPORTED_SAMPLE_RATES, compress_roundtrip
 
         if rate not in SUPPORTED_SAMPLE_RATES:
             raise InputError(f"mp3: not at {rate} Hz; there is: {sorted(SUPPORTED_SAMPLE_RATES)}", "augment")
-        known = next(rates for most, rates in MP3_RATES.items() if rate <= most)
+        known = next(rates for highest, rates in MP3_RATES.items() if rate <= highest)
         check_choices(f"mp3.kbps at {rate} Hz", [values["kbps"]], known)
-        if len(samples) < self.least_seconds * rate:
-            raise TooShort(f"{len(samples) / rate:.3f} s; mp3 takes {self.least_seconds} s or more")
+        if len(samples) < self.min_seconds * rate:
+            raise TooShort(f"{len(samples) / rate:.3f} s; mp3 takes {self.min_seconds} s or more")
         if not samples.any():
             return np.zeros_like(samples)
-        # At a peak of 1/2, whatever the level, so that neither clipping nor the codec's threshold comes in.
+        # Scale to a peak of 1/2, so that neither clipping nor the threshold of the codec matters.
         gain = 0.5 / float(np.abs(samples).max())
         changed = compress_roundtrip((samples.astype(np.float64) * gain).astype(np.float32), rate, values["kbps"])
-        return at_level(_fitted(changed, len(samples)), samples, rate)
+        return match_level(_fit_size(changed, len(samples)), samples, rate)
 
 
 @dataclass(frozen=True)
 class Vtlp(Transform):
     """Vocal tract length perturbation (Jaitly and Hinton 2013) of a waveform.
 
-    The magnitudes of its short-time Fourier transform are warped by the map of `warp_frequency`, interpolated
-    linearly. Each bin takes the phase of the bin it comes from, turned on from frame to frame as a shift by whole bins
-    asks (Laroche and Dolson 1999): with the phases left in place, frames would cancel where they overlap, and only two
-    thirds of the warp would remain. Harmonics move along with formants. The inverse has as many samples.
+    The magnitudes of the short-time Fourier transform are warped as by `warp_frequency`, with linear interpolation.
+    Each bin has the phase of its source bin, advanced from frame to frame according to the shift in whole bins (Laroche
+    and Dolson 1999). With unchanged phases, overlapping frames would cancel, and only two thirds of the warp would
+    remain. Harmonics move with the formants. The length does not change.
 
     Attributes:
         alpha: range of the warp; above 1 formants move up.
-        boundary: where the map bends, as a fraction of half the sampling rate.
+        boundary: frequency at which the map bends, as a fraction of half the sampling rate.
     """
 
     alpha: tuple[float, float]
@@ -262,7 +311,7 @@ class Vtlp(Transform):
         check_range("vtlp.alpha", self.alpha, self.boundary * 1.01, 1 / self.boundary)
 
     def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
-        return {"alpha": draw_within(rng, self.alpha), "boundary": float(self.boundary)}
+        return {"alpha": sample_uniform(rng, self.alpha), "boundary": float(self.boundary)}
 
     def apply(self, samples: np.ndarray, rate: int, values: Values, pool: BabblePool | None = None) -> np.ndarray:
         from scipy.fft import irfft, rfft
@@ -278,7 +327,7 @@ class Vtlp(Transform):
         frames = np.lib.stride_tricks.sliding_window_view(padded, VTLP_FRAME)[::VTLP_SHIFT]
         spectrum = rfft(frames * window, axis=1)
         size = warp_frequency(np.abs(spectrum), values["alpha"], values["boundary"])
-        # Where each bin comes from, in bins: the map itself, as the warp of a ramp.
+        # The shift of each bin from its source, found by warping a ramp.
         bins = np.arange(size.shape[1], dtype=np.float32)
         shift = np.rint(bins - warp_frequency(bins[None], values["alpha"], values["boundary"])[0]).astype(np.intp)
         spectrum = spectrum.take(np.arange(len(bins)) - shift, axis=1)
@@ -289,9 +338,9 @@ class Vtlp(Transform):
         result = np.zeros((len(frames) + overlap - 1, VTLP_SHIFT), np.float32)
         for part in range(overlap):
             result[part : part + len(frames)] += changed[:, part]
-        return at_level(result.reshape(-1)[start : start + len(samples)], samples, rate)
+        return match_level(result.reshape(-1)[start : start + len(samples)], samples, rate)
 
 
-def _fitted(samples: np.ndarray, size: int) -> np.ndarray:
-    """The first `size` samples, zeros behind where there are fewer."""
+def _fit_size(samples: np.ndarray, size: int) -> np.ndarray:
+    """Cut to `size` samples, or pad with zeros at the end."""
     return np.pad(samples[:size], (0, max(0, size - len(samples))))

@@ -1,4 +1,4 @@
-"""What a training step eats: utterances of one corpus, of like length, read through memory maps."""
+"""Mini-batches: utterances of one corpus and of similar length, read through memory maps."""
 
 from ser.batches.batch import Batch, collate
 from ser.batches.dataset import UtteranceDataset, fit_statistics

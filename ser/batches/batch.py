@@ -1,4 +1,4 @@
-"""Crops of utterances as one padded tensor."""
+"""Collate crops of utterances into one padded tensor."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 from ser.batches.dataset import UtteranceDataset
 from ser.batches.sampler import Crop
 
-# oneDNN keeps what it compiled for each length that it meets, hundreds of megabytes for hundreds of lengths, and is up
-# to three times as slow with some of those that are no multiple of 8 (docs/performance.md).
+# oneDNN caches a compiled kernel for each length, hundreds of megabytes for hundreds of lengths, and is up to three
+# times as slow with some lengths that are not a multiple of 8 (docs/performance.md).
 MULTIPLE = 8
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Utterances of one corpus.
+    """A mini-batch of utterances of one corpus.
 
     Attributes:
-        features: float32, (batch, frames, bins), zero beyond an utterance's length.
+        features: float32, (batch, frames, bins), zero beyond the length of an utterance.
         lengths: int64, (batch,), frames.
-        targets: int64, (batch,), indices into the corpus's class list.
+        targets: int64, (batch,), indices into the class list of the corpus.
         indices: positions of the utterances in their part.
         genders: int64, (batch,): 0 woman, 1 man, -1 unknown.
         votes: float32, (batch, classes): shares of the annotators' votes.
@@ -39,10 +39,12 @@ class Batch:
 
 
 def collate(dataset: UtteranceDataset, crops: Sequence[Crop], rng: np.random.Generator | None = None) -> Batch:
-    """Read crops and pad them with zeros to the longest, and on to a multiple of `MULTIPLE` frames.
+    """Read crops and pad them with zeros to the longest, rounded up to a multiple of `MULTIPLE` frames.
 
     Args:
-        rng: draws augmentation on the fly, where the dataset's settings ask for any.
+        dataset: the utterances.
+        crops: the part of each utterance to read.
+        rng: draws the augmentation on the fly, if the settings of the dataset switch any on; None: no augmentation.
     """
     indices = [index for index, _, _ in crops]
     if rng is None or not dataset.augments:
@@ -52,10 +54,10 @@ def collate(dataset: UtteranceDataset, crops: Sequence[Crop], rng: np.random.Gen
             dataset.read_into(padded[:rows], index, start)
             padded[rows:] = 0
     else:
-        found = [dataset.read_augmented(*crop, rng) for crop in crops]
-        lengths = [len(values) for values in found]
+        augmented = [dataset.read_augmented(*crop, rng) for crop in crops]
+        lengths = [len(values) for values in augmented]
         features = np.zeros((len(crops), _padded(lengths), dataset.bins), np.float32)
-        for padded, values in zip(features, found, strict=True):
+        for padded, values in zip(features, augmented, strict=True):
             padded[: len(values)] = values
     return Batch(
         dataset.part.corpus,

@@ -1,4 +1,4 @@
-"""The features of a part as a network's input: trimmed, subsampled, normalised by group, augmented on the fly."""
+"""Features of a part as input of a network: trimmed, subsampled, normalised by group, augmented on the fly."""
 
 from __future__ import annotations
 
@@ -11,24 +11,33 @@ from torch import Tensor
 
 from ser.augment.spectral import change_speed, mask, sample_augmentation, warp_frequency
 from ser.batches.part import Part
-from ser.batches.statistics import VERSION, Tensors, stored
+from ser.batches.statistics import VERSION, Tensors, load_or_compute
 from ser.common import digest
 from ser.config import Batches
 from ser.frontends.preprocess import Preprocess, RunningStats
 
-IN_MEMORY = 2**28  # bytes of utterances that a dataset holds at most
+CACHE_BYTES = 2**28  # limit on the preprocessed utterances that a dataset keeps in memory
 
 
 class UtteranceDataset:
-    """The utterances of a part as the settings ask for them.
+    """The utterances of a part, preprocessed by the settings.
 
-    In this order: silence at the ends trimmed, a floor below the utterance's maximum, augmentation (in training,
-    when asked for), every n-th frame, and CMVN by the utterance, its speaker or its corpus. "speaker" and
-    "corpus" use all originals of the group within the part, which on test data is transductive: no label is needed,
-    but the other test utterances are.
+    The steps are, in this order: trim silence at the ends, apply a floor below the maximum of the utterance, augment
+    (in training, if switched on), keep every n-th frame, and CMVN per utterance, speaker or corpus. "speaker" and
+    "corpus" use all originals of the group within the part. On test data this is transductive: it needs no label, but
+    it needs the other test utterances.
+
+    Args:
+        part: the utterances and their stored features.
+        config: the settings, conf/batches.yaml.
 
     Attributes:
-        frames: int64, (utterances,), lengths as seen here.
+        frames: int64, (utterances,), lengths after trimming and frame subsampling.
+        ranges: int64, (utterances, 2), first frame in the archive and the frame after the last.
+        floors: float32, (utterances,), least value of each utterance.
+        statistics: group -> mean and deviation, float32, (bins,) each.
+        statistics_key: digest of everything that ranges, floors and statistics depend on; "" if it is not known from
+            what the features were made.
     """
 
     def __init__(self, part: Part, config: Batches) -> None:
@@ -40,56 +49,79 @@ class UtteranceDataset:
             "speaker": part.speakers,
             "corpus": [part.corpus] * len(part),
         }.get(config.normalisation)
-        self.key = self._key()
-        # First and last frame in the archive, and the least value, of each utterance.
+        self.statistics_key = self._statistics_key()
         self.ranges = np.stack([np.zeros_like(part.frames), part.frames], axis=1)
         self.floors = torch.full((len(part),), -torch.inf)
         if config.trim_decibels or config.floor_decibels:
-            found = self._stored("levels", self._levels)
-            self.ranges, self.floors = found["ranges"].numpy(), found["floors"]
+            levels = self._load_or_compute("levels", self._ranges_and_floors)
+            self.ranges, self.floors = levels["ranges"].numpy(), levels["floors"]
         self.frames = -(-(self.ranges[:, 1] - self.ranges[:, 0]) // config.frame_step)
-        self.in_memory: dict[int, np.ndarray] = {}
-        self.room = IN_MEMORY if config.frame_step > 1 else 0
+        self._cache: dict[int, np.ndarray] = {}
+        self._cache_bytes_left = CACHE_BYTES if config.frame_step > 1 else 0
         self.statistics: dict[str, tuple[Tensor, Tensor]] = {}
         if self.groups is not None:
-            found = self._stored("groups", self._group_statistics)
-            pairs = zip(found["means"], found["deviations"], strict=True)
+            groups = self._load_or_compute("groups", self._group_statistics)
+            pairs = zip(groups["means"], groups["deviations"], strict=True)
             self.statistics = dict(zip(dict.fromkeys(self.groups), pairs, strict=True))
 
     def __len__(self) -> int:
         return len(self.part)
 
     def read(self, index: int, start: int = 0, rows: int | None = None) -> np.ndarray:
-        """Frames `start` to `start + rows` of an utterance (to the end where None), float32, (rows, bins).
+        """Read frames `start` to `start + rows` of an utterance.
 
-        Where not every frame is taken, utterances stay in memory as they are seen, as many as there is room for; what
-        is returned is not to be changed.
+        With frame subsampling, preprocessed utterances are cached in memory up to `CACHE_BYTES`, so callers must not
+        change the array.
+
+        Args:
+            index: position of the utterance in the part.
+            start: first frame.
+            rows: number of frames; None: to the end.
+
+        Returns:
+            float32, (rows, bins).
         """
-        if index not in self.in_memory:
+        if index not in self._cache:
             size = int(self.frames[index]) * self.bins * 4
-            if size > self.room:
-                return self._normalised(index, self._read_clean(index, start, rows))
-            self.room -= size
-            self.in_memory[index] = self._normalised(index, self._read_clean(index, 0, None))
-        return self.in_memory[index][start : None if rows is None else start + rows]
+            if size > self._cache_bytes_left:
+                return self._normalise(index, self._read_subsampled(index, start, rows))
+            self._cache_bytes_left -= size
+            self._cache[index] = self._normalise(index, self._read_subsampled(index, 0, None))
+        return self._cache[index][start : None if rows is None else start + rows]
 
     def read_into(self, out: np.ndarray, index: int, start: int) -> None:
-        """The same, as many frames as `out`, (rows, bins), has, without a copy where every frame is taken."""
+        """Read frames into an array; without frame subsampling no copy is made.
+
+        Args:
+            out: float32, (rows, bins), filled with frames `start` to `start + rows`.
+            index: position of the utterance in the part.
+            start: first frame.
+        """
         if self.config.frame_step == 1:
-            self._normalised(index, self._source(index, start, len(out), out))
+            self._normalise(index, self._read_frames(index, start, len(out), out))
         else:
             out[:] = self.read(index, start, len(out))
 
     def read_augmented(self, index: int, start: int, rows: int, rng: np.random.Generator) -> np.ndarray:
-        """About as many frames, with speed, warp and masks drawn again, float32, (rows, bins)."""
+        """Read frames with augmentation on the fly: speed, VTLP and SpecAugment masks.
+
+        Args:
+            index: position of the utterance in the part.
+            start: first frame.
+            rows: number of frames before the change of speed.
+            rng: draws the parameters of the augmentation.
+
+        Returns:
+            float32, (about `rows`, bins).
+        """
         config = self.config
         speed, alpha = sample_augmentation(rng, config.speeds, config.vtlp)
-        values = self._source(index, start, round(rows * speed))
+        values = self._read_frames(index, start, round(rows * speed))
         if speed != 1:
             values = change_speed(values, speed)
         if alpha != 1:
             values = warp_frequency(values, alpha)
-        values = self._normalised(index, np.ascontiguousarray(values[:: config.frame_step]))
+        values = self._normalise(index, np.ascontiguousarray(values[:: config.frame_step]))
         if config.time_masks or config.frequency_masks:
             values = mask(
                 values,
@@ -104,25 +136,24 @@ class UtteranceDataset:
 
     @property
     def augments(self) -> bool:
-        """Whether the settings ask for augmentation on the fly."""
+        """Whether the settings switch on augmentation on the fly."""
         config = self.config
         return bool(config.vtlp or config.time_masks or config.frequency_masks or set(config.speeds) != {1.0})
 
-    def _key(self) -> str:
-        """Names what levels and statistics follow from; "" where it is not known what the features are."""
+    def _statistics_key(self) -> str:
         part, config = self.part, self.config
         if not part.features:
             return ""
         settings = [config.normalisation, config.frame_step, config.trim_decibels, config.floor_decibels]
         return digest([VERSION, part.features, settings, part.ids, self.groups, part.original.tolist()])
 
-    def _stored(self, what: str, compute: Callable[[], Tensors]) -> Tensors:
-        if not self.key:
+    def _load_or_compute(self, name: str, compute: Callable[[], Tensors]) -> Tensors:
+        if not self.statistics_key:
             return compute()
-        return stored(self.part.reader.scp.parent, f"{what}.{self.key}", compute)
+        return load_or_compute(self.part.reader.scp.parent, f"{name}.{self.statistics_key}", compute)
 
-    def _levels(self) -> Tensors:
-        """ranges, int64, (utterances, 2), and floors, float32, (utterances,)."""
+    def _ranges_and_floors(self) -> Tensors:
+        """Compute ranges, int64, (utterances, 2), and floors, float32, (utterances,)."""
         ranges = torch.empty((len(self), 2), dtype=torch.int64)
         floors = torch.full((len(self),), -torch.inf)
         for index, key in enumerate(self.part.ids):
@@ -134,18 +165,18 @@ class UtteranceDataset:
         return {"ranges": ranges, "floors": floors}
 
     def _group_statistics(self) -> Tensors:
-        """means and deviations, float32, (groups, bins) each, in the order in which the groups occur."""
+        """Compute means and deviations, float32, (groups, bins) each, in the order in which the groups occur."""
         assert self.groups is not None
         running_stats = {group: RunningStats(self.bins) for group in self.groups}
-        # A copy is seen as the originals of its speaker or corpus are.
+        # An augmented copy is normalised by the statistics of the originals of its speaker or corpus.
         counted = self.part.original | (self.config.normalisation == "utterance")
         for index in map(int, np.flatnonzero(counted)):
-            running_stats[self.groups[index]].add(self._read_clean(index, 0, None))
-        means, deviations = zip(*(found.finish() for found in running_stats.values()), strict=True)
+            running_stats[self.groups[index]].add(self._read_subsampled(index, 0, None))
+        means, deviations = zip(*(stats.finish() for stats in running_stats.values()), strict=True)
         return {"means": torch.from_numpy(np.stack(means)), "deviations": torch.from_numpy(np.stack(deviations))}
 
-    def _source(self, index: int, start: int, rows: int | None, out: np.ndarray | None = None) -> np.ndarray:
-        """Every frame of the archive below frames `start` to `start + rows` of the dataset, floored."""
+    def _read_frames(self, index: int, start: int, rows: int | None, out: np.ndarray | None = None) -> np.ndarray:
+        """Read every stored frame that frames `start` to `start + rows` of the dataset span, and apply the floor."""
         first, last = self.ranges[index]
         step = self.config.frame_step
         begin = first + start * step
@@ -155,11 +186,12 @@ class UtteranceDataset:
             np.maximum(values, self.floors[index].numpy(), out=values)
         return values
 
-    def _read_clean(self, index: int, start: int, rows: int | None) -> np.ndarray:
-        values = self._source(index, start, rows)
+    def _read_subsampled(self, index: int, start: int, rows: int | None) -> np.ndarray:
+        values = self._read_frames(index, start, rows)
         return values if self.config.frame_step == 1 else np.ascontiguousarray(values[:: self.config.frame_step])
 
-    def _normalised(self, index: int, values: np.ndarray) -> np.ndarray:
+    def _normalise(self, index: int, values: np.ndarray) -> np.ndarray:
+        """Normalise frames in place by the statistics of the group of the utterance."""
         if self.groups is not None:
             x = torch.from_numpy(values)
             x.copy_(self.preprocess.normalise(x, torch.tensor(len(x)), *self.statistics[self.groups[index]]))
@@ -167,21 +199,22 @@ class UtteranceDataset:
 
 
 def fit_statistics(datasets: Sequence[UtteranceDataset]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation a bin over all frames of the originals, float32, (bins,); 0 and 1 for "none"."""
+    """Mean and deviation per bin over all frames of the originals, float32, (bins,) each; 0 and 1 for "none"."""
     bins = datasets[0].bins
     if datasets[0].config.normalisation == "none":
         return np.zeros(bins, np.float32), np.ones(bins, np.float32)
     running_stats = RunningStats(bins)
     for number, dataset in enumerate(datasets, 1):
-        # Sums go on from one corpus to the next, so that they are the same to the last bit with and without a store.
-        names, compute = [v.key for v in datasets[:number]], partial(_sums, running_stats, dataset)
-        found = stored(dataset.part.reader.scp.parent, f"global.{digest(names)}", compute) if all(names) else compute()
-        running_stats = RunningStats(bins, int(found["count"]), found["sums"])
+        # Each corpus adds to the sums of those before it, so that stored and computed sums agree to the last bit.
+        keys, compute = [d.statistics_key for d in datasets[:number]], partial(_add_corpus, running_stats, dataset)
+        folder = dataset.part.reader.scp.parent
+        total = load_or_compute(folder, f"global.{digest(keys)}", compute) if all(keys) else compute()
+        running_stats = RunningStats(bins, int(total["count"]), total["sums"])
     return running_stats.finish()
 
 
-def _sums(running_stats: RunningStats, dataset: UtteranceDataset) -> Tensors:
-    """count, int64, and sums, float64, (2, bins), with those of a dataset added."""
+def _add_corpus(running_stats: RunningStats, dataset: UtteranceDataset) -> Tensors:
+    """Add the originals of a dataset; return the total count, int64, and sums, float64, (2, bins)."""
     for index in map(int, np.flatnonzero(dataset.part.original)):
         running_stats.add(dataset.read(index))
     return {"count": torch.tensor(running_stats.count), "sums": running_stats.sums}

@@ -1,4 +1,4 @@
-"""Everything an experiment reads: protocols, features, parts."""
+"""Open everything that an experiment reads: protocols, features, parts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ser.augment import augmentation
-from ser.augment.copies import examples
+from ser.augment import build_augment
+from ser.augment.copies import oversampling_factors
 from ser.augment.train_set import TrainSet
 from ser.batches.dataset import UtteranceDataset, fit_statistics
 from ser.batches.overlap import Samples, check_equal_audio, sample_digests
@@ -35,9 +35,11 @@ class Data:
     """The corpora of an experiment.
 
     Attributes:
-        heads: head name -> class list: one a corpus, or one over the union of all class lists.
-        train_sets: corpus -> its training utterances with their copies, for those that get any.
-        train_stores: corpus -> the features of that.
+        protocols: corpus -> its protocol.
+        stores: corpus -> the features of its utterances.
+        heads: head name -> class list; one head per corpus, or one for the union of all class lists.
+        train_sets: corpus -> its training utterances with augmented copies, for corpora that get copies.
+        train_stores: corpus -> the features of its train set.
         samples: corpus -> part -> utterance -> digest of its samples.
     """
 
@@ -51,8 +53,8 @@ class Data:
     samples: Samples
 
     def parts(self, name: str) -> dict[str, Part]:
-        """The parts of that name (train, valid or test) of all corpora that have one."""
-        found = {}
+        """Load the part of a name (train, valid or test) of all corpora that have it."""
+        parts = {}
         for corpus, protocol in self.protocols.items():
             classes = self.heads[UNIFIED if UNIFIED in self.heads else corpus]
             store, originals = self.stores[corpus], None
@@ -60,64 +62,73 @@ class Data:
                 store, originals = self.train_stores[corpus], self.train_sets[corpus].originals()
             part = load_part(self.data_root, protocol, self.experiment, name, store, classes, originals)
             if part is not None:
-                found[corpus] = part
-        return found
+                parts[corpus] = part
+        return parts
 
     def untrained(self, part: str) -> dict[str, list[str]]:
-        """Corpus -> the classes that it has in that part and its head in no training part, where there are any."""
-        there = {(c, name): self._classes(c, name) for c in self.protocols for name in ("train", part)}
-        of_all = set().union(*(found for (_, name), found in there.items() if name == "train"))
-        trained = {c: of_all if UNIFIED in self.heads else there[c, "train"] for c in self.protocols}
-        found = {c: sorted(there[c, part] - trained[c]) for c in self.protocols}
-        return {c: classes for c, classes in found.items() if classes}
+        """Find classes of a part for which a head has no training utterances.
+
+        Args:
+            part: valid or test.
+
+        Returns:
+            Corpus -> such classes, for the corpora that have any.
+        """
+        in_train = {corpus: self._classes(corpus, "train") for corpus in self.protocols}
+        if UNIFIED in self.heads:
+            in_train = dict.fromkeys(self.protocols, set().union(*in_train.values()))
+        untrained = {corpus: sorted(self._classes(corpus, part) - classes) for corpus, classes in in_train.items()}
+        return {corpus: classes for corpus, classes in untrained.items() if classes}
 
     def check_confounded(self, normalisation: str) -> None:
-        """Refuse normalisation by speaker of a corpus whose classes follow from its speakers, unless it is allowed."""
+        """Refuse normalisation by speaker for a corpus whose speakers determine the classes, unless it is allowed."""
         check_confounded(self.data_root, self.protocols, normalisation, self.experiment.batches.allow_confounded)
 
     def caveats(self, normalisation: str | None = None) -> list[str]:
-        """A line on each corpus that is incomplete, or from which the normalisation takes the classes away.
+        """Describe each corpus that is incomplete, or whose classes the normalisation removes, in one line.
 
         Args:
-            normalisation: where it is not the experiment's.
+            normalisation: None: that of the experiment.
         """
         lacking = {c: incompleteness(self.data_root / c) for c in self.protocols}
-        found = confounded(self.data_root, self.protocols, normalisation or self.experiment.batches.normalisation)
+        normalisation = normalisation or self.experiment.batches.normalisation
+        figures_of = confounded(self.data_root, self.protocols, normalisation)
         return [
-            *(f"{c}: an incomplete copy of the corpus ({', '.join(what)})" for c, what in lacking.items() if what),
-            *(f"{c}: statistics of a speaker take the classes away ({figures})" for c, figures in found.items()),
+            *(f"{c}: an incomplete copy of the corpus ({', '.join(items)})" for c, items in lacking.items() if items),
+            *(f"{c}: statistics of a speaker take the classes away ({figures})" for c, figures in figures_of.items()),
         ]
 
     def warnings(self, normalisation: str | None = None) -> list[str]:
-        """What a reader of the results has to know of these data.
+        """List what a reader of the results has to know about the data.
 
         Args:
-            normalisation: where it is not the experiment's.
+            normalisation: None: that of the experiment.
         """
-        found = [
+        untrained = [
             f"{corpus}: {', '.join(names)} to test and none to train: recall 0, which counts in UA"
             for corpus, names in self.untrained("test").items()
         ]
-        return (
-            found
-            + self.caveats(normalisation)
-            + [
-                f"{', '.join(self.protocols)}: {n} utterances of the {part} part have the samples of another one there"
-                for part, n in check_equal_audio(self.samples).items()
-            ]
-        )
+        duplicates = [
+            f"{', '.join(self.protocols)}: {n} utterances of the {part} part have the samples of another one there"
+            for part, n in check_equal_audio(self.samples).items()
+        ]
+        return [*untrained, *self.caveats(normalisation), *duplicates]
 
     def _classes(self, corpus: str, part: str) -> set[str]:
         table = data_dir_of(self.data_root, self.protocols[corpus], self.experiment, part) / "utt2emo"
         return set(read_table(table).values()) if table.is_file() else set()
 
     def differs_in(self, recorded: Mapping[str, Any]) -> str | None:
-        """Which of config, data and split is not the one that a result was made with."""
-        found = (name for name, value in self.hashes().items() if recorded[name] != value)
-        return next((name.removesuffix("_hash") for name in found), None)
+        """Name the first of config, data and split that differs from that of a result; None if all are the same.
+
+        Args:
+            recorded: the hashes of the result.
+        """
+        different = (name for name, value in self.hashes().items() if recorded[name] != value)
+        return next((name.removesuffix("_hash") for name in different), None)
 
     def hashes(self) -> dict[str, str]:
-        """config_hash, data_hash (features and tables of every part), split_hash (who is in which part)."""
+        """config_hash, data_hash (features and tables of every part) and split_hash (speakers of each part)."""
         e = self.experiment
         tables = [
             path
@@ -140,14 +151,18 @@ class Data:
 def open_data(
     experiment: Experiment, recipe: Path | None, data_root: Path, dump_root: Path, most_folds: int = 1
 ) -> Data:
-    """Find protocols and features of an experiment.
+    """Open protocols and features of an experiment.
 
     Args:
-        most_folds: folds that there may be, where the corpora have fewer: those of a grid with other corpora.
+        experiment: the settings.
+        recipe: folder whose protocols come first; None: those of the toolkit.
+        data_root: folder in which stage 1 wrote the corpora.
+        dump_root: root of the feature store.
+        most_folds: number of folds to allow even if the corpora have fewer, as in a grid with other corpora.
 
     Raises:
-        InputError: a corpus without protocol, or whose stages 1 and 3 have not run; an utterance id or a
-            speaker in two corpora; equal audio in two parts.
+        InputError: a corpus has no protocol, or its stage 1 or 3 has not run; an utterance id or a speaker is in two
+            corpora; equal audio is in two parts.
     """
     protocols = {c: with_splits(read_protocol(c, recipe), data_root / c) for c in experiment.corpora}
     frontend = build_frontend(experiment)
@@ -170,8 +185,8 @@ def open_data(
     else:
         heads = {UNIFIED: tuple(sorted({name for p in protocols.values() for name in p.classes}))}
     cuts = {c: store.cuts for c, store in stores.items()}
-    found = _train_sets(experiment, protocols, cuts, data_root, dump_root)
-    sets = {c: train_set for c, train_set in found.items() if train_set.examples > 1}
+    train_sets = _train_sets(experiment, protocols, cuts, data_root, dump_root)
+    sets = {c: train_set for c, train_set in train_sets.items() if train_set.oversampling > 1}
     for train_set in sets.values():
         train_set.check()
     copied = {c: FeatureStore(dump_root, s.folder, frontend, s.augment, local) for c, s in sets.items()}
@@ -181,21 +196,26 @@ def open_data(
 def compute_statistics(
     experiment: Experiment, recipe: Path | None, data_root: Path, dump_root: Path, job: int = 1, jobs: int = 1
 ) -> int:
-    """Compute levels and statistics of all parts of an experiment for trainings to read, but for those that are stored.
+    """Compute the statistics of all parts of an experiment that are not stored yet.
 
-    Each is computed whole by one job, in the order of the utterances; one that another job computes is waited for. A
-    part that cannot be loaded is left to the stage that needs it, and where a store cannot be written, nothing is done.
+    One job computes the statistics of a part, in the order of the utterances; other jobs wait for it. A part that
+    cannot be loaded is skipped: the stage that needs it reports the error. In a read-only store nothing is computed.
 
     Args:
-        job: this job, from 1, which computes its share of the parts; the first, also what goes over all training parts.
+        experiment: the settings.
+        recipe: folder whose protocols come first; None: those of the toolkit.
+        data_root: folder in which stage 1 wrote the corpora.
+        dump_root: root of the feature store.
+        job: number of this job, from 1; job 1 also computes the statistics over all training parts.
+        jobs: number of jobs, which share the parts.
 
     Returns:
-        The number of parts of this share.
+        The number of parts that are the share of this job.
 
     Raises:
-        InputError: as `open_data`.
+        InputError: see `open_data`.
     """
-    local = replace(experiment.training, local_dump="")  # archives are read where they are
+    local = replace(experiment.training, local_dump="")  # read the archives in place
     opened, config = replace(experiment, training=local), experiment.batches
     data = open_data(opened, recipe, data_root, dump_root, most_folds=experiment.fold)
     number = computed = 0
@@ -218,7 +238,13 @@ def compute_statistics(
 def open_train_sets(
     experiment: Experiment, recipe: Path | None, data_root: Path, dump_root: Path
 ) -> dict[str, TrainSet]:
-    """The training utterances of each corpus with the copies that the settings ask for, written or not; {} for none.
+    """The train set of each corpus, with augmented copies, whether it is written or not; {} if there are no copies.
+
+    Args:
+        experiment: the settings.
+        recipe: folder whose protocols come first; None: those of the toolkit.
+        data_root: folder in which stage 1 wrote the corpora.
+        dump_root: root of the feature store.
 
     Raises:
         InputError: stage 1 has not run, or a folder of the settings cannot be used.
@@ -237,31 +263,31 @@ def _train_sets(
 ) -> dict[str, TrainSet]:
     if not experiment.augment["copies"]:
         return {}
-    augment = augmentation(experiment.augment, dump_root / "rooms")
+    augment = build_augment(experiment.augment, dump_root / "rooms")
     folders = {
         c: data_dir_of(data_root, protocol, experiment, "train")
         for c, protocol in protocols.items()
         if protocol.fold(experiment.split, experiment.fold)["train"]
     }
-    counts = examples({c: len(read_table(folder / "utt2spk")) for c, folder in folders.items()}, augment.copies)
-    return {c: TrainSet(folders[c], {cut.id: cut for cut in cuts[c]}, counts[c], augment) for c in folders}
+    sizes = {c: len(read_table(folder / "utt2spk")) for c, folder in folders.items()}
+    factors = oversampling_factors(sizes, augment.copies)
+    return {c: TrainSet(folders[c], {cut.id: cut for cut in cuts[c]}, factors[c], augment) for c in folders}
 
 
 def _check_ids(stores: Mapping[str, FeatureStore], data_root: Path) -> None:
-    """An utterance id names one utterance in all that an experiment writes."""
-    if len(stores) < 2:  # within a corpus, stage 1 has seen to it
+    """Refuse an utterance id that two corpora share: what an experiment writes is keyed by utterance."""
+    if len(stores) < 2:  # stage 1 has checked each corpus
         return
-    places = {corpus: data_root / corpus for corpus in stores}
     _refuse_shared(
         "utterance",
-        ((cut.id, corpus, places[corpus]) for corpus, store in stores.items() for cut in store.cuts),
+        ((cut.id, corpus, data_root / corpus) for corpus, store in stores.items() for cut in store.cuts),
         "leave one of the two corpora out, or, if they are not versions of one corpus, give one's speakers other names "
         "in its preparer",
     )
 
 
 def _check_speakers(protocols: Mapping[str, Protocol], experiment: Experiment, data_root: Path) -> None:
-    """A speaker of two corpora might be trained on in one and tested in the other."""
+    """Refuse a speaker that two corpora share: training on one corpus and testing on the other would leak."""
     tables = {
         data_dir_of(data_root, protocol, experiment, part) / "utt2spk": corpus
         for corpus, protocol in protocols.items()
@@ -276,9 +302,15 @@ def _check_speakers(protocols: Mapping[str, Protocol], experiment: Experiment, d
     )
 
 
-def _refuse_shared(what: str, names: Iterable[tuple[str, str, Path]], fix: str) -> None:
-    """Refuse a name of two corpora; each comes with its corpus and the place where it stands."""
+def _refuse_shared(kind: str, names: Iterable[tuple[str, str, Path]], fix: str) -> None:
+    """Refuse a name that two corpora share.
+
+    Args:
+        kind: of the names, for the message.
+        names: each with its corpus and the file or folder that contains it.
+        fix: what to do about it.
+    """
     first: dict[str, str] = {}
     for name, corpus, where in names:
         if (other := first.setdefault(name, corpus)) != corpus:
-            raise InputError(f"{what} {name} is in {other} too", where, fix)
+            raise InputError(f"{kind} {name} is in {other} too", where, fix)

@@ -1,4 +1,4 @@
-"""Whether utterances of an experiment have equal samples, within a corpus or in two, such as a corpus and its copy."""
+"""Find utterances of an experiment with equal samples, within a corpus or across corpora that share recordings."""
 
 from __future__ import annotations
 
@@ -16,45 +16,48 @@ Samples = dict[str, dict[str, dict[str, str]]]
 
 
 def sample_digests(folders: Mapping[str, Path], cuts: Sequence[Cut]) -> dict[str, dict[str, str]]:
-    """Part -> utterance -> digest of its samples, of one corpus.
+    """Look up the digests of the samples of one corpus.
 
     Args:
-        folders: the data dir of each part; one that is absent has no utterances.
-        cuts: those of the corpus.
+        folders: part -> data dir; a part whose data dir is absent has no utterances.
+        cuts: the cuts of the corpus.
+
+    Returns:
+        Part -> utterance -> digest of its samples.
 
     Raises:
-        InputError: stage 1 was run by a version that wrote no such digests.
+        InputError: stage 1 was run by a version that wrote no digests of samples.
     """
     digests = {cut.id: cut.samples_digest for cut in cuts}
-    found: dict[str, dict[str, str]] = {}
+    by_part: dict[str, dict[str, str]] = {}
     for part, folder in folders.items():
         table = folder / "utt2spk"
-        found[part] = {key: digests.get(key, "") for key in read_table(table)} if table.is_file() else {}
-        if not all(found[part].values()):
+        by_part[part] = {key: digests.get(key, "") for key in read_table(table)} if table.is_file() else {}
+        if not all(by_part[part].values()):
             raise InputError("written by an earlier version, without digests of samples", folder, "run stage 1")
-    return found
+    return by_part
 
 
 def check_equal_audio(samples: Samples) -> dict[str, int]:
-    """Equal samples are in one part only.
+    """Check that utterances with equal samples are in the same part.
 
     Returns:
-        Part -> how many of its utterances have the samples of another one there.
+        Part -> number of its utterances that duplicate another one of the part.
 
     Raises:
-        InputError: there are some in two parts, so that what is tested on has been trained on.
+        InputError: utterances of different parts have equal samples, so that test data would be trained on.
     """
-    counts = Counter(name for parts in samples.values() for found in parts.values() for name in found.values())
-    equal = {name for name, number in counts.items() if number > 1}
+    counts = Counter(value for parts in samples.values() for digests in parts.values() for value in digests.values())
+    duplicated = {value for value, count in counts.items() if count > 1}
     groups: dict[str, list[tuple[str, str, str]]] = {}
     for corpus, parts in samples.items():
-        for part, found in parts.items():
-            for key, name in found.items():
-                if name in equal:
-                    groups.setdefault(name, []).append((part, corpus, key))
+        for part, digests in parts.items():
+            for utterance, value in digests.items():
+                if value in duplicated:
+                    groups.setdefault(value, []).append((part, corpus, utterance))
     shared = [group for group in groups.values() if len({part for part, _, _ in group}) > 1]
     if shared:
-        pairs = [" = ".join(f"{key} ({corpus}, {part})" for part, corpus, key in group) for group in shared]
+        pairs = [" = ".join(f"{name} ({corpus}, {part})" for part, corpus, name in group) for group in shared]
         raise InputError(
             f"{len(shared)} utterances have equal audio in different parts",
             ", ".join(samples),

@@ -17,13 +17,13 @@ from ser.corpora.protocol import FEW_FOLDS
 from ser.features import ArkReader, FeatureStore
 
 GENDERS = {"f": 0, "m": 1}
-# The tables of a data dir that a part is made of: those are loaded, and those name the data (`Data.hashes`).
+# The tables of a data dir that a part is loaded from; `Data.hashes` takes their digest.
 TABLES = ("utt2spk", "utt2emo", "utt2text_id", "utt2votes", "spk2gender", "known_spk2gender")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Utterances in the order of their ids.
+    """The utterances of a part, in the order of their ids.
 
     Attributes:
         classes: the class list that `targets` index.
@@ -31,9 +31,9 @@ class Part:
         frames: int64, (utterances,).
         genders: 0 woman, 1 man, -1 unknown, int64, (utterances,).
         votes: float32, (utterances, classes): shares of the annotators' votes; one-hot where there are none.
-        original: bool, (utterances,): whether it is no augmented copy.
-        texts: ids of the words, "" where it is not known.
-        features: names the features and all that they follow from; "": not known.
+        original: bool, (utterances,): False for an augmented copy.
+        texts: ids of the spoken texts, "" if unknown.
+        features: digest of everything that the features depend on; "": unknown.
     """
 
     corpus: str
@@ -55,19 +55,19 @@ class Part:
 
     @property
     def class_counts(self) -> np.ndarray:
-        """Of originals, int64, (classes,)."""
+        """Number of originals of each class, int64, (classes,)."""
         return np.bincount(self.targets[self.original], minlength=len(self.classes))
 
     @property
     def confounded(self) -> bool:
-        """Whether most speakers have one class only, so that removing a speaker's statistics removes the class."""
+        """Whether most speakers have one class only, so that normalisation by speaker removes the class."""
         pairs = set(zip(self.speakers, self.targets.tolist(), strict=True))
         classes = Counter(speaker for speaker, _ in pairs)
         return 2 * sum(n == 1 for n in classes.values()) > len(classes) and len(set(self.targets.tolist())) > 1
 
 
 def data_dir_of(data_root: Path, protocol: Protocol, experiment: Experiment, part: str) -> Path:
-    """The Kaldi data dir of a corpus's part in the experiment's fold."""
+    """The Kaldi data dir of a part of a corpus in the fold of an experiment."""
     return data_root / protocol.corpus / protocol.split_name(experiment.split, experiment.fold) / part
 
 
@@ -80,12 +80,17 @@ def load_part(
     classes: Sequence[str],
     originals: Mapping[str, str] | None = None,
 ) -> Part | None:
-    """Load a part, or None where the protocol gives it no speakers (TESS has no test).
+    """Load a part; None if the protocol gives it no speakers (TESS has no test part).
 
     Args:
-        classes: the class list of the head that the corpus trains, which targets index.
-        originals: where there are copies, each utterance and copy, and the utterance that it is or is a copy of, from
-            which it has speaker, emotion and votes.
+        data_root: folder in which stage 1 wrote the corpora.
+        protocol: of the corpus.
+        experiment: names split and fold.
+        part: train, valid or test.
+        store: the features.
+        classes: the class list of the head that the corpus trains; the targets index it.
+        originals: utterance or augmented copy -> the original utterance, which has its speaker, emotion and votes;
+            None: there are no copies.
 
     Raises:
         InputError: stage 1 or 3 has not run, or data and protocol disagree.
@@ -105,9 +110,9 @@ def load_part(
         )
     tables = {name: _optional_table(folder / name) for name in TABLES[2:]}
     utt2spk, utt2emo = (read_table(folder / name) for name in TABLES[:2])
-    strangers = sorted(set(utt2spk.values()) - set(speakers))
-    if strangers:
-        raise InputError(f"speaker {strangers[0]} is not in this part by {protocol.path}", folder, "run stage 1 again")
+    unexpected = sorted(set(utt2spk.values()) - set(speakers))
+    if unexpected:
+        raise InputError(f"speaker {unexpected[0]} is not in this part by {protocol.path}", folder, "run stage 1 again")
     index = {name: i for i, name in enumerate(classes)}
     for utterance, emotion in utt2emo.items():
         if emotion not in index:
@@ -116,33 +121,33 @@ def load_part(
                 folder / "utt2emo",
                 "run stage 1 again",
             )
-    of = originals or {key: key for key in utt2spk}
+    original_of = originals or {key: key for key in utt2spk}
     for name, table in (("utt2emo", utt2emo), ("utt2spk", utt2spk)):
-        absent = next((key for key in of.values() if key not in table), None)
+        absent = next((key for key in original_of.values() if key not in table), None)
         if absent is not None:
             raise InputError(f"no line of {absent}", folder / name, "run stage 1 again")
-    ids, frames = list(of), store.num_frames()
+    ids, frames = list(original_of), store.num_frames()
     missing = [key for key in ids if key not in frames]
     if missing:
         raise InputError(f"no features of {missing[0]}", store.folder, "run stage 3 again")
     empty = [key for key in ids if frames[key] < 1]
     if empty:
         raise InputError(f"{empty[0]} has no frames", store.folder, f"name it under `drop` in {protocol.path}")
-    targets = [index[utt2emo[of[key]]] for key in ids]
+    targets = [index[utt2emo[original_of[key]]] for key in ids]
     texts, gender = tables["utt2text_id"], tables["spk2gender"] or tables["known_spk2gender"]
     return Part(
         corpus=protocol.corpus,
         name=part,
         ids=ids,
-        speakers=[utt2spk[of[key]] for key in ids],
+        speakers=[utt2spk[original_of[key]] for key in ids],
         classes=tuple(classes),
         targets=np.array(targets),
         frames=np.array([frames[key] for key in ids]),
-        genders=np.array([GENDERS.get(gender.get(utt2spk[of[key]], ""), -1) for key in ids]),
-        votes=_shares(tables["utt2votes"], [of[key] for key in ids], targets, index),
+        genders=np.array([GENDERS.get(gender.get(utt2spk[original_of[key]], ""), -1) for key in ids]),
+        votes=_vote_shares(tables["utt2votes"], [original_of[key] for key in ids], targets, index),
         reader=store.reader(),
-        original=np.array([of[key] == key for key in ids]),
-        texts=[texts.get(of[key], "") for key in ids],
+        original=np.array([original_of[key] == key for key in ids]),
+        texts=[texts.get(original_of[key], "") for key in ids],
         features=store.key,
     )
 
@@ -151,10 +156,10 @@ def _optional_table(path: Path) -> dict[str, str]:
     return read_table(path) if path.is_file() else {}
 
 
-def _shares(
+def _vote_shares(
     votes: Mapping[str, str], ids: Sequence[str], targets: Sequence[int], index: Mapping[str, int]
 ) -> np.ndarray:
-    """utt2votes (`happy:2 sad:1`) as shares of the classes; one-hot where nobody voted for any of them."""
+    """Convert utt2votes (`happy:2 sad:1`) to shares of the classes, (ids, classes); one-hot without such votes."""
     shares = np.zeros((len(ids), len(index)), np.float32)
     for row, key, target in zip(shares, ids, targets, strict=True):
         for vote in votes.get(key, "").split():

@@ -1,4 +1,4 @@
-"""Which utterances stand in which batch: a pure function of the seed and the batch's number."""
+"""Sample mini-batches of utterances of similar length: a pure function of the seed and the number of the batch."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ import numpy as np
 
 from ser.common import derive_seed
 
-# How far lengths are blurred before sorting: enough that a batch's company changes from pass to pass.
-BLUR = 0.04
+# Relative jitter of the lengths before sorting: enough that batches are composed differently in each pass.
+LENGTH_JITTER = 0.04
 
-Crop = tuple[int, int, int]  # utterance's index, first frame, number of frames
+Crop = tuple[int, int, int]  # index of the utterance, first frame, number of frames
 
 
 class Sampler:
-    """Batches of like length, random within, from one corpus.
+    """Sample random batches of utterances of similar length from one corpus.
 
-    A pass goes through the utterances in random order, leaving over those that fill no batch (other ones each time).
+    A pass goes through the utterances in random order and drops the last ones that do not fill a batch (different ones
+    in each pass).
 
     Args:
-        frames: (utterances,), their lengths.
-        batch_size: utterances a batch; fewer where the corpus has fewer.
-        crop_frames: longer utterances are cut to so many frames, at a random place.
-        purpose: what the draws derive from, such as (seed, fold, "batches", corpus).
+        frames: lengths of the utterances, (utterances,).
+        batch_size: utterances per batch; fewer if the corpus has fewer.
+        crop_frames: longer utterances are cropped to this number of frames, from a random start.
+        purpose: arguments of `derive_seed`, such as (seed, fold, "batches", corpus).
+
+    Attributes:
+        batches_per_pass: number of batches in one pass over the utterances.
     """
 
     def __init__(self, frames: np.ndarray, batch_size: int, crop_frames: int, purpose: tuple[str | int, ...]) -> None:
@@ -31,18 +35,18 @@ class Sampler:
         self.batch_size = min(batch_size, len(frames))
         self.crop_frames = crop_frames
         self.purpose = purpose
-        self.per_pass = len(frames) // self.batch_size
-        self._pass = lru_cache(maxsize=2)(self._draw_pass)
+        self.batches_per_pass = len(frames) // self.batch_size
+        self._pass = lru_cache(maxsize=2)(self._sample_pass)
 
     def batch(self, number: int) -> list[Crop]:
-        """The crops of batch `number`, from 0 and without end."""
-        return self._pass(number // self.per_pass)[number % self.per_pass]
+        """The crops of batch `number`, counted from 0 over all passes."""
+        return self._pass(number // self.batches_per_pass)[number % self.batches_per_pass]
 
-    def _draw_pass(self, number: int) -> list[list[Crop]]:
+    def _sample_pass(self, number: int) -> list[list[Crop]]:
         rng = np.random.default_rng(derive_seed(*self.purpose, number))
-        chosen = rng.permutation(len(self.frames))[: self.per_pass * self.batch_size]
+        chosen = rng.permutation(len(self.frames))[: self.batches_per_pass * self.batch_size]
         rows = np.minimum(self.frames[chosen], self.crop_frames)
-        order = np.argsort(rows * (1 + BLUR * rng.uniform(-1, 1, len(rows))), kind="stable")
+        order = np.argsort(rows * (1 + LENGTH_JITTER * rng.uniform(-1, 1, len(rows))), kind="stable")
         starts = (rng.random(len(rows)) * (self.frames[chosen] - rows + 1)).astype(np.int64)
         crops = [(int(chosen[i]), int(starts[i]), int(rows[i])) for i in order]
         batches = [crops[i : i + self.batch_size] for i in range(0, len(crops), self.batch_size)]
@@ -50,7 +54,12 @@ class Sampler:
 
 
 def by_length(frames: np.ndarray, batch_frames: int) -> list[list[Crop]]:
-    """Whole utterances in batches of at most `batch_frames` padded frames (or one utterance), for evaluation."""
+    """Group whole utterances of similar length into batches, for evaluation.
+
+    Args:
+        frames: lengths of the utterances, (utterances,).
+        batch_frames: limit on the padded frames of a batch; a longer utterance is a batch by itself.
+    """
     batches: list[list[Crop]] = []
     for i in np.argsort(frames, kind="stable"):
         rows = int(frames[i])

@@ -1,4 +1,4 @@
-"""Levels and statistics of a part, computed once for all trainings and kept beside the features."""
+"""Statistics of a part, computed once for all trainings and stored next to the features."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from torch import Tensor
 from ser.common import atomic_path, locked
 
 log = logging.getLogger(__name__)
-# Below the folder of a feature set.
+# Name of the folder in that of a feature set.
 FOLDER = "statistics"
-# Part of every name: raise it when the same features and settings give other statistics.
+# Part of every digest: raise it when the same features and settings give other statistics.
 VERSION = 1
 Tensors = dict[str, Tensor]
 
 
-def stored(features: Path, name: str, compute: Callable[[], Tensors]) -> Tensors:
-    """Tensors of this name, computed and written by the first process that asks for them (stage 3).
+def load_or_compute(features: Path, name: str, compute: Callable[[], Tensors]) -> Tensors:
+    """Load stored tensors, or compute and store them.
 
-    Where the folder cannot be written, such as another person's store, they are computed each time.
+    If the folder is read-only, such as the store of another user, they are computed each time.
 
     Args:
         features: folder of the feature set.
-        name: digest of all that the tensors follow from.
-        compute: gives them.
+        name: of the tensors; it contains a digest of everything that they depend on.
+        compute: returns the tensors.
     """
     path = features / FOLDER / f"{name}.safetensors"
     if (tensors := read_stored(path)) is not None:
@@ -47,17 +47,17 @@ def stored(features: Path, name: str, compute: Callable[[], Tensors]) -> Tensors
 
 
 def can_store(features: Path) -> bool:
-    """Whether the folder of a feature set can be written, which another person's store cannot."""
+    """Whether the folder of a feature set is writable."""
     folder = features / FOLDER
     return os.access(folder if folder.is_dir() else features, os.W_OK)
 
 
 def read_stored(path: Path) -> Tensors | None:
-    """What `stored` wrote; None where it is absent or damaged."""
+    """Read what `load_or_compute` wrote; None if it is absent or damaged."""
     try:
         with safe_open(path, "pt") as file:
-            found = {name: file.get_tensor(name) for name in sorted(file.keys())}
-            return found if (file.metadata() or {}).get("checksum") == _checksum(found) else None
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+            return tensors if (file.metadata() or {}).get("checksum") == _checksum(tensors) else None
     except (OSError, SafetensorError):
         return None
 

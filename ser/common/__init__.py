@@ -1,4 +1,4 @@
-"""What every package uses: errors a user can fix, files that are whole or absent, derived seeds."""
+"""Shared by all packages: errors that a user can fix, atomic writing of files, derived seeds."""
 
 from ser.common.errors import InputError, did_you_mean, guarded
 from ser.common.files import (

@@ -1,4 +1,4 @@
-"""How many cores there are for this process."""
+"""Number of cores and threads for this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 
 def available_cores() -> int:
-    """Cores that this process may use, by affinity and by the quota of its control group (docker --cpus)."""
+    """Number of cores that this process may use, by CPU affinity and control-group quota (docker --cpus)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max", encoding="utf-8") as file:
@@ -18,6 +18,6 @@ def available_cores() -> int:
 
 
 def asked_threads() -> int:
-    """OMP_NUM_THREADS, which schedulers and people set; 0 where it is not set."""
+    """Number of threads in OMP_NUM_THREADS, as set by a scheduler or user; 0 if it is not set."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(first) if first.isdigit() else 0

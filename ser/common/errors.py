@@ -1,4 +1,4 @@
-"""Errors that a user can fix, and how an entry point reports them."""
+"""Errors that a user can fix, and how programs report them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ LISTED = "\n       "  # between the lines of one message
 
 
 class InputError(Exception):
-    """Something outside the program is wrong: one line that names file, reason and fix.
+    """An error in the input or the environment: one line that names file, reason and fix.
 
     Args:
-        what: the fault.
-        where: the file, option, key or row that it concerns.
+        what: what is wrong.
+        where: the file, option, key or row.
         fix: what to do about it.
     """
 
     def __init__(self, what: str, where: str | Path | None = None, fix: str | None = None) -> None:
-        super().__init__(what, where, fix)  # args: how an error passes between processes
+        super().__init__(what, where, fix)  # pickled by its args when it passes between processes
         self.what, self.where, self.fix = what, where, fix
 
     def __str__(self) -> str:
@@ -37,11 +37,11 @@ class InputError(Exception):
 
 
 def listed(problems: Sequence[str], shown: int = 5) -> str:
-    """The first problems, one a line, and how many more there are.
+    """List the first problems, one per line, and count the rest.
 
     Args:
         problems: one line each.
-        shown: how many of them at most.
+        shown: limit on the problems that are listed.
     """
     rest = len(problems) - shown
     problems = [line(problem) for problem in problems]
@@ -59,33 +59,33 @@ def _short_interrupt(kind: type[BaseException], value: BaseException, trace: Tra
         sys.__excepthook__(kind, value, trace)
 
 
-if Path(sys.argv[0]).parent.name == "steps":  # while a step imports what it needs, before `guarded`
+if Path(sys.argv[0]).parent.name == "steps":  # for an interrupt during the imports of a step, before `guarded`
     sys.excepthook = _short_interrupt
 
 
 def did_you_mean(name: object, known: Iterable[str], before: str = "; ", after: str = "?", cutoff: float = 0.4) -> str:
-    """A guess at what was meant by a name that is unknown; "" where nothing comes near.
+    """Suggest the closest known name for an unknown one; "" if none is close.
 
     Args:
-        name: that is unknown.
-        known: names that there are.
-        before: text in front of the guess.
-        after: text behind it.
-        cutoff: of difflib, from 0 to 1: how near a name must come.
+        name: the unknown name.
+        known: the known names.
+        before: text before the suggestion.
+        after: text after it.
+        cutoff: least similarity, from 0 to 1, of difflib.
     """
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
-    return f"{before}did you mean {near[0]}{after}" if near else ""
+    matches = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
+    return f"{before}did you mean {matches[0]}{after}" if matches else ""
 
 
 def guarded(main: Callable[..., int]) -> Callable[..., int]:
-    """Turn a user's mistake, a full disk or Ctrl-C into one line and an exit code, without a traceback."""
+    """Decorate `main`: report user errors, a full disk and Ctrl-C in one line with an exit code, without traceback."""
 
     @functools.wraps(main)
     def run(*args: Any, **kwargs: Any) -> int:
         from ser.common.records import unchecked_note  # which imports this module
 
-        gc.set_threshold(100_000, 50, 50)  # what a program imports and reads lives to its end, and has few cycles
-        form, warnings.formatwarning = warnings.formatwarning, _one_line
+        gc.set_threshold(100_000, 50, 50)  # imported modules and loaded data live to the end and have few cycles
+        formatwarning, warnings.formatwarning = warnings.formatwarning, _one_line
         streams = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = map(SafeStream, streams)
         try:
@@ -102,7 +102,7 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
             fix = f"pip install '.[{extra}]' in the toolkit's folder"
             print(f"error: the package {error.name} is not installed. Fix: {fix}", file=sys.stderr)
         except BrokenPipeError:
-            # The reader of our output has gone (`... | head`): nothing to report.
+            # The reader of the output has closed it (`... | head`): nothing to report.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             name = f"{line(error.filename)}: " if error.filename else ""
@@ -111,7 +111,7 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
             print(INTERRUPTED, file=sys.stderr)
             return 130
         finally:
-            warnings.formatwarning = form
+            warnings.formatwarning = formatwarning
             sys.stdout, sys.stderr = streams
         return 1
 
@@ -119,5 +119,5 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
 
 
 def _one_line(message: Warning | str, *_: Any, **__: Any) -> str:
-    """A warning without the line of code that gave it."""
+    """Format a warning without its line of code."""
     return f"warning: {line(message)}\n"

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: everything is written beside its name and renamed into place."""
+"""Atomic writing of files, locks, digests: a file is written under a temporary name and renamed into place."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from typing import IO, Any
 from ser.common.errors import InputError
 
 log = logging.getLogger(__name__)
-LAUNCHERS = ("train_cmd", "cpu_cmd")  # of cmd.sh
+LAUNCHERS = ("train_cmd", "cpu_cmd")  # variables of cmd.sh
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it into place when the block ends well, remove it otherwise.
+    """Give a temporary path next to `path`; rename it to `path` if the block succeeds, otherwise remove it.
 
-    The block may make a file or a folder; a folder replaces an earlier one whole, in one step where the system can.
+    The block may make a file or a folder. A folder replaces an earlier one as a whole, atomically if the system can.
 
     Raises:
-        InputError: the disk is full or the place cannot be written.
+        InputError: the disk is full or the folder is not writable.
     """
     path = Path(path)
-    # Unlike any other, also among machines that share a disk; the suffix stays last, since libraries go by it.
+    # Unique also among machines that share a disk; the suffix stays last because libraries rely on it.
     temporary = path.with_name(f".tmp.{secrets.token_hex(6)}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,10 +49,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             os.replace(temporary, path)
-        if not any(part.startswith(".tmp.") for part in path.parts):  # else it is a part of what is being written
+        if not any(part.startswith(".tmp.") for part in path.parts):  # else part of a folder
             log.debug("wrote %s", path)
     except OSError as error:
-        if error.errno is None:  # no error of the system: of a damaged file that is read, such as gzip's
+        if error.errno is None:  # not a system error, but a damaged file that the block reads, such as a gzip file
             raise
         raise unwritable(path, error) from error
     finally:
@@ -61,30 +61,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def exchange_names(one: Path, other: Path) -> bool:
-    """Have two files or folders change names in one step, so that a reader always finds one of them under each name.
+    """Exchange the names of two files or folders atomically, so that readers always find both names.
 
     Args:
         one: a path.
         other: a path on the same file system.
 
     Returns:
-        False where nothing was done, for the system or the file system cannot (Linux's renameat2, not on NFS).
+        False if nothing was done, because the system cannot do it (renameat2 of Linux, not on NFS).
     """
     import ctypes
 
-    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    at_fdcwd, rename_exchange = -100, 2  # of fcntl.h and linux/fs.h
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
-    return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+    names = os.fsencode(one), os.fsencode(other)
+    return rename is not None and rename(at_fdcwd, names[0], at_fdcwd, names[1], rename_exchange) == 0
 
 
 def check_regular(path: Path, fix: str) -> None:
-    """Refuse what is no file, before it is opened: a named pipe keeps its reader waiting for ever.
+    """Refuse a path that is not a regular file, before it is opened: opening a named pipe would block.
 
     Args:
-        fix: what to do where there is nothing.
+        path: to check.
+        fix: what to do if it is absent.
 
     Raises:
-        InputError: absent, a link to nothing, a folder, pipe, socket or device.
+        InputError: it is absent, a broken link, a folder, pipe, socket or device.
     """
     try:
         mode = os.stat(path).st_mode
@@ -96,16 +98,16 @@ def check_regular(path: Path, fix: str) -> None:
     if not stat.S_ISREG(mode):
         kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
         kind = kinds.get(stat.S_IFMT(mode), "device")
-        fix = "name a file in it" if kind == "folder" else "save in a file what it gives, and name that"
+        fix = "name a file in it" if kind == "folder" else "save its output in a file, and give that"
         raise InputError(f"a {kind}, not a file", path, fix)
 
 
 def unwritable(path: Path, error: OSError) -> InputError:
-    """The error of a file that could not be written.
+    """Make the error for a file that could not be written.
 
     Args:
         path: of the file.
-        error: what writing it raised.
+        error: that writing raised.
     """
     return InputError(
         f"cannot be written ({error.strerror or error})",
@@ -119,14 +121,14 @@ def lock_file(file: IO[Any], wait: bool = False, shared: bool = False) -> bool:
 
     Args:
         file: open.
-        wait: for another process that holds it.
-        shared: whether others may hold such a lock at the same time.
+        wait: whether to wait for another process that holds the lock.
+        shared: whether other processes may hold a shared lock at the same time.
 
     Returns:
-        False where another process holds it and `wait` is false.
+        False if another process holds it and `wait` is false.
 
     Raises:
-        InputError: its file system has no locks.
+        InputError: the file system has no locks.
     """
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
@@ -149,15 +151,15 @@ def _no_locks(name: str, reason: str | None) -> InputError:
 
 
 def check_locks(folder: Path) -> None:
-    """Have another process ask for a lock that this one holds, before jobs rely on locks there.
+    """Test the locks of a file system: a second process must not get a lock that this process holds.
 
     Args:
-        folder: made where it is not there.
+        folder: to test; created if absent.
 
     Raises:
-        InputError: it has no locks or gives both of them one, or cannot be written.
+        InputError: there are no locks, both processes get the lock, or the folder is not writable.
     """
-    ask = (
+    program = (
         "import fcntl, sys\n"
         "try: fcntl.flock(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
         "except BlockingIOError: print('held')"
@@ -166,9 +168,9 @@ def check_locks(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix=".lock.", dir=folder) as file:
             lock_file(file)
-            command = [sys.executable, "-I", "-S", "-c", ask, file.name]
+            command = [sys.executable, "-I", "-S", "-c", program, file.name]
             done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:  # so that nothing is known of the lock
+            if done.returncode:  # the test itself failed
                 raise _no_locks(file.name, done.stderr.strip().rpartition("\n")[2])
             if "held" not in done.stdout:
                 raise _no_locks(file.name, "two processes get one lock")
@@ -177,29 +179,29 @@ def check_locks(folder: Path) -> None:
 
 
 def check_cluster_locks(*folders: Path) -> None:
-    """`check_locks`, where jobs go to a cluster (train_cmd, cpu_cmd); not in a folder of which jobs can only read.
+    """Run `check_locks` on writable folders if jobs go to a cluster (train_cmd, cpu_cmd).
 
     Args:
-        folders: of one that is not there yet, the nearest above it is checked.
+        folders: to test; for a folder that does not exist yet, the nearest existing parent.
 
     Raises:
-        InputError: as `check_locks`.
+        InputError: see `check_locks`.
     """
     if all((os.environ.get(name) or "run.sh").split()[:1] in (["run.sh"], ["run.pl"]) for name in LAUNCHERS):
         return
     for folder in folders:
-        there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-        if os.access(there, os.W_OK):
-            check_locks(there)
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+        if os.access(existing, os.W_OK):
+            check_locks(existing)
 
 
 @contextmanager
 def hold(lock: Path, wait: bool = False) -> Iterator[IO[str] | None]:
-    """Hold a lock file, which is removed at the end; None where another process holds it and `wait` is false.
+    """Hold a lock file and remove it at the end; give None if another process holds it and `wait` is false.
 
     Args:
-        lock: of the lock file, in a folder that is there.
-        wait: for another process that holds it.
+        lock: path of the lock file, in an existing folder.
+        wait: whether to wait for another process that holds it.
     """
     while True:
         with lock.open("a+", encoding="utf-8") as file:
@@ -210,7 +212,7 @@ def hold(lock: Path, wait: bool = False) -> Iterator[IO[str] | None]:
                 current = os.path.samestat(os.fstat(file.fileno()), os.stat(lock))
             except FileNotFoundError:
                 current = False
-            if current:  # otherwise its holder removed it between the opening and the locking
+            if current:  # otherwise the holder removed it between opening and locking
                 try:
                     yield file
                 finally:
@@ -220,11 +222,11 @@ def hold(lock: Path, wait: bool = False) -> Iterator[IO[str] | None]:
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a file or folder, so that two processes do not make it at once; the second waits and reports it.
+    """Hold the lock of a file or folder that is being made; a second process waits and prints a message.
 
     Args:
-        path: what is being made; the lock lies beside it.
-        what: for the message, such as "data/ravdess is being prepared".
+        path: of the file or folder; its lock file lies next to it.
+        what: text for the message, such as "data/ravdess is being prepared".
     """
     lock = lock_of(path)
     with ExitStack() as stack:
@@ -239,7 +241,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 
 def lock_of(path: Path) -> Path:
-    """The lock file of a file or folder, beside it."""
+    """The lock file of a file or folder, next to it."""
     return path.with_name(f".{path.name}.lock")
 
 
@@ -251,7 +253,7 @@ def _remove(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
+    """Write a text file atomically.
 
     Args:
         path: of the file.
@@ -262,14 +264,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add text to the end of a file, such as a log.
+    """Append text to a file, such as a log.
 
     Args:
-        path: of the file, which is made where it is not there.
+        path: of the file; created if absent.
         text: written as UTF-8.
 
     Raises:
-        InputError: the disk is full or the place cannot be written.
+        InputError: the disk is full or the file is not writable.
     """
     try:
         with path.open("a", encoding="utf-8") as file:
@@ -279,25 +281,25 @@ def append_text(path: Path, text: str) -> None:
 
 
 def write_section(path: Path, text: str) -> None:
-    """Put a section of Markdown, which begins with its `## ` line, at the end of a file; one of that name goes.
+    """Append a section to a Markdown file; it replaces an earlier section with the same heading.
 
     Args:
-        path: of the Markdown file, which is made where it is not there.
-        text: the section, from its `## ` line on.
+        path: of the Markdown file; created if absent.
+        text: the section, beginning with its `## ` line.
     """
-    title = text.partition("\n")[0]
-    there = path.read_text(encoding="utf-8") if path.is_file() else ""
-    sections = [part.strip() for part in re.split(r"(?m)^(?=## )", there)]
-    kept = [part for part in sections if part and part.partition("\n")[0] != title]
-    write_text(path, "\n\n".join([*kept, text]))
+    heading = text.partition("\n")[0]
+    content = path.read_text(encoding="utf-8") if path.is_file() else ""
+    sections = [section.strip() for section in re.split(r"(?m)^(?=## )", content)]
+    others = [section for section in sections if section and section.partition("\n")[0] != heading]
+    write_text(path, "\n\n".join([*others, text]))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all, keys in the order given.
+    """Write a JSON file atomically, with keys in the given order.
 
     Args:
         path: of the file.
-        value: what JSON can hold; NaN is written as NaN.
+        value: as JSON allows; NaN is written as NaN.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
@@ -306,7 +308,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: it is absent or is not JSON.
+        InputError: the file is absent or not JSON.
     """
     check_regular(Path(path), "run the stage that writes it")
     log.debug("reading %s", path)
@@ -317,7 +319,7 @@ def read_json(path: Path) -> Any:
 
 
 def digest(*parts: Any) -> str:
-    """Sixteen hexadecimal digits that name a value: paths by content, anything else by its JSON form."""
+    """Digest of values in 16 hexadecimal digits: of a path by its content, of other values by their JSON text."""
     state = hashlib.blake2b(digest_size=8)
     for part in parts:
         data = part.read_bytes() if isinstance(part, Path) else json.dumps(part, sort_keys=True).encode()
@@ -326,6 +328,6 @@ def digest(*parts: Any) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal digits."""
+    """SHA-256 of the content of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

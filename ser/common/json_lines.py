@@ -1,4 +1,4 @@
-"""Gzipped JSON lines, the form of lhotse's manifests."""
+"""Gzipped JSON lines, the format of the manifests of lhotse."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 
 def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
-    """Write a value a line, whole or not at all; equal values give equal bytes.
+    """Write one JSON value per line, atomically; equal values give equal bytes.
 
     Args:
         path: `*.jsonl.gz`.
-        rows: what JSON can hold.
+        rows: values as JSON allows.
     """
     encode = json.JSONEncoder(ensure_ascii=False).encode
-    # Level 9, gzip's default, takes four times as long as 6 and saves a tenth.
+    # Level 9, the default of gzip, takes four times as long as level 6 and saves a tenth.
     with (
         atomic_path(path) as temporary,
         gzip.GzipFile(temporary, "wb", compresslevel=6, mtime=0) as packed,
@@ -38,11 +38,11 @@ def read_json_lines(path: Path, convert: Callable[[Any], T], what: str) -> list[
 
     Args:
         path: `*.jsonl.gz`.
-        convert: makes of a line's value what is returned; it may raise LookupError, TypeError or ValueError.
-        what: the file is, for the error.
+        convert: function from the value of a line to the returned one; may raise LookupError, TypeError or ValueError.
+        what: kind of the file, for the error.
 
     Raises:
-        InputError: it is absent or is not that.
+        InputError: the file is absent or not of this kind.
     """
     check_regular(path, "run stage 1")
     try:

@@ -1,4 +1,4 @@
-"""Values read from JSON, compared with the type that they must have."""
+"""Check values read from JSON against a type."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from typing import (
 
 
 class Limit(NamedTuple):
-    """What a value has to be beside its type.
+    """A condition on a value, in addition to its type.
 
     Attributes:
-        words: "expected ...".
-        holds: whether a value is so.
+        words: follow "expected" in messages.
+        holds: whether a value fulfils it.
     """
 
     words: str
@@ -40,18 +40,19 @@ Share = Annotated[float, Limit("a number from 0 to 1", lambda value: 0 <= value 
 
 
 def of_kind(hint: Any, value: Any, name: str) -> Any:
-    """A value as a type hint has it.
+    """Check a value against a type hint, and convert it.
 
     Args:
-        hint: bool, int, float, str, Any, None, a union, Literal, list, tuple of so many, dict with keys of text, a
-            TypedDict, which may hold other keys too, a dataclass, which may not, or Annotated with a `Limit`.
-        name: what the value is called in messages, with dots; "" for the whole.
+        hint: bool, int, float, str, Any, None, a union, Literal, list, tuple of a fixed length, dict with text keys, a
+            TypedDict (other keys are allowed), a dataclass (other keys are errors), or Annotated with a `Limit`.
+        value: as JSON gives it.
+        name: dotted name of the value for messages; "" for a whole file.
 
     Returns:
-        The value; an int where a float is wanted as float, a tuple as list, and a dataclass made of the keys of a dict.
+        The value; an int becomes a float if the hint is float, a tuple a list, and a dict a dataclass.
 
     Raises:
-        ValueError: it is of another type, a key is missing, or a float is not finite.
+        ValueError: the type differs, a key is missing, or a float is not finite.
     """
     origin = get_origin(hint)
     if hint is Any:
@@ -71,10 +72,10 @@ def of_kind(hint: Any, value: Any, name: str) -> Any:
         return value
     if origin is Annotated:
         kind, limit = get_args(hint)
-        found = of_kind(kind, value, name)
-        if not limit.holds(found):
+        converted = of_kind(kind, value, name)
+        if not limit.holds(converted):
             raise ValueError(_differs(name, value, limit.words))
-        return found
+        return converted
     if origin in (list, tuple):
         hints = get_args(hint)
         many = origin is list or hints[1:] == (...,)
@@ -89,11 +90,12 @@ def of_kind(hint: Any, value: Any, name: str) -> Any:
 
 
 def of_setting(hint: Any, value: Any, name: str) -> Any:
-    """As `of_kind`, of a value that a person wrote: 3.0 is a whole number, also in a list.
+    """Check a setting as `of_kind` does, but accept 3.0 as a whole number, also in a list.
 
     Args:
-        hint: of `of_kind`, but for dict.
-        name: what the value is called in messages.
+        hint: see `of_kind`; not dict.
+        value: that a user wrote.
+        name: of the value, for messages.
     """
     if isinstance(value, list):
         value = [int(item) if isinstance(item, float) and item.is_integer() else item for item in value]
@@ -104,17 +106,17 @@ def _with_keys(hint: Any, value: Any, name: str) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError(_differs(name, value, "an object"))
     hints = get_type_hints(hint, include_extras=True)
-    # Of annotations that are kept as text, __required_keys__ does not know which are NotRequired.
+    # __required_keys__ ignores NotRequired if annotations are strings.
     required = {key for key, inner in hints.items() if get_origin(inner) is not NotRequired}
     hints = {key: inner if key in required else get_args(inner)[0] for key, inner in hints.items()}
     if missing := sorted(required - value.keys()):
         raise ValueError(f"{_inner(name, missing[0])} is missing")
-    made = {key: of_kind(hints[key], value[key], _inner(name, key)) for key in hints if key in value}
+    converted = {key: of_kind(hints[key], value[key], _inner(name, key)) for key in hints if key in value}
     if is_typeddict(hint):
-        return {**value, **made}
+        return {**value, **converted}
     if unknown := sorted(value.keys() - hints.keys()):
         raise ValueError(f"{_inner(name, unknown[0])} is unknown")
-    return hint(**made)
+    return hint(**converted)
 
 
 def _one_of(hints: tuple[Any, ...], value: Any, name: str) -> Any:
@@ -148,5 +150,5 @@ def _inner(name: str, key: str) -> str:
 
 def _differs(name: str, value: Any, wanted: str) -> str:
     text = repr(value)
-    found = text if len(text) <= 40 else f"{text[:37]}..."
-    return f"{name or 'the file'} = {found}, expected {wanted}"
+    text = text if len(text) <= 40 else f"{text[:37]}..."
+    return f"{name or 'the file'} = {text}, expected {wanted}"

@@ -1,4 +1,4 @@
-"""Files that are parsed once in a process, until they change."""
+"""Cache parsed files in a process until they change."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
-# Files whose values one reader holds: those of a few corpora, which may be large.
-HELD = 8
+# Number of files that the cache of one reader holds: enough for a few corpora, whose tables may be large.
+CACHED_FILES = 8
 
 
 def parsed_once(read: Callable[[Path], T]) -> Callable[[Path], T]:
-    """Have a reader of files parse a file again only where the file has been written again.
+    """Decorate a reader: a file is parsed again only after it has changed.
 
-    Its values are shared by all that ask for them, and are not to be changed.
+    All callers share the returned value and must not change it.
     """
 
-    @lru_cache(maxsize=HELD)
-    def held(path: Path, inode: int, size: int, modified: int, changed: int) -> T:
+    @lru_cache(maxsize=CACHED_FILES)
+    def cached(path: Path, inode: int, size: int, modified: int, changed: int) -> T:
         collecting = gc.isenabled()
-        gc.disable()  # which looks through all values again and again while a large file is read, and finds nothing
+        gc.disable()  # collections during the reading of a large file take long and free nothing
         try:
             return read(path)
         finally:
@@ -35,7 +35,7 @@ def parsed_once(read: Callable[[Path], T]) -> Callable[[Path], T]:
         try:
             state = os.stat(path)
         except (OSError, ValueError):
-            return read(path)  # which reports what is wrong
-        return held(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+            return read(path)  # it reports the error
+        return cached(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
     return reader

@@ -1,6 +1,6 @@
-"""Names and labels from elsewhere in what is written: one function for each kind of output.
+"""Escape names and labels for output: one function for each format.
 
-A file name may hold a line break, an escape sequence of the terminal, or a formula. HTML is escaped by jinja.
+A file name may contain a line break, a terminal escape sequence or a formula. HTML is escaped by jinja.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from jinja2 import Template
 
-# Where conf/ and local/ lie: beside the library, unless it is installed elsewhere.
+# Folder of conf/ and local/: that of the library, or SER_ROOT if it is installed elsewhere.
 ROOT = Path(os.environ.get("SER_ROOT") or Path(__file__).resolve().parents[2])
 
-# Control characters, line separators, changes of the direction of writing, and halves of characters, which stand for
-# bytes of a file name that are no UTF-8.
+# Control characters, line separators, bidirectional controls, and surrogates, which stand for bytes of a file name that
+# are not UTF-8.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 UNSAFE_IN_LINES = re.compile(r"(?![\n\t])" + UNSAFE.pattern)
 FORMULA = re.compile(r"[=+\-@＝＋－＠]\s*\S")
@@ -30,17 +30,17 @@ MARKED = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
 
 
 def line(text: object) -> str:
-    """Text for a line of a terminal, log or table: what is unsafe as Python writes it, such as \\n or \\x1b."""
+    """Escape text for one line of a terminal, log or table: unsafe characters as in Python, such as \\n or \\x1b."""
     return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
 
 
 def lines(text: str) -> str:
-    """The same of whole lines: line feeds and tabs stay."""
+    """Escape text of several lines: line feeds and tabs stay."""
     return UNSAFE_IN_LINES.sub(lambda match: line(match[0]), text)
 
 
 def csv_cell(value: Any) -> Any:
-    """A cell of a CSV file: text as of `line`, with a ' before what a spreadsheet would compute."""
+    """Escape a cell of a CSV file: text as by `line`, with a ' before text that a spreadsheet would compute."""
     if not isinstance(value, str):
         return value
     text = line(value)
@@ -48,17 +48,17 @@ def csv_cell(value: Any) -> Any:
 
 
 def command_line(script: str) -> str:
-    """The command that runs, as a shell reads it; absolute paths become relative to the toolkit's folder.
+    """The command line of this process, quoted for a shell; absolute paths become relative to the toolkit.
 
     Args:
-        script: such as steps/pool.py.
+        script: path of the program, such as steps/pool.py.
     """
     words = [os.path.relpath(word, ROOT) if os.path.isabs(word) else word for word in sys.argv[1:]]
     return shlex.join([script, *words])
 
 
 def html_template(path: Path) -> Template:
-    """A template of HTML, in which every name and label is escaped and an unknown one is an error."""
+    """Load an HTML template that escapes every value and refuses unknown variables."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(path.parent)
@@ -69,18 +69,18 @@ def html_template(path: Path) -> Template:
 
 
 def json_line(value: Any) -> str:
-    """JSON in one line; what is unsafe is escaped as JSON has it."""
+    """Write a value as JSON in one line, with unsafe characters escaped."""
     return UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], json.dumps(value, ensure_ascii=False))
 
 
 def markdown(text: object) -> str:
-    """Text, also of a table's cell, that means nothing in Markdown and HTML."""
+    """Escape text for Markdown and HTML, also in the cell of a table."""
     escaped = MARKED.sub(r"\\\g<0>", line(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def markdown_code(text: object) -> str:
-    """Text as code within a line of Markdown."""
+    """Quote text as inline code of Markdown."""
     inner = line(text)
     fence = "`" * (max(map(len, re.findall("`+", inner)), default=0) + 1)
     space = " " if inner[:1] == "`" or inner[-1:] == "`" else ""
@@ -88,11 +88,11 @@ def markdown_code(text: object) -> str:
 
 
 def markdown_table(head: Sequence[object], rows: Sequence[Sequence[object]], **options: Any) -> str:
-    """A GitHub table of cells as of `markdown`.
+    """Format a Markdown table with escaped cells.
 
     Args:
         head: titles of the columns.
-        rows: cells, as many a row as there are titles.
+        rows: cells, one per column.
         options: of tabulate.
     """
     from tabulate import tabulate
@@ -102,17 +102,17 @@ def markdown_table(head: Sequence[object], rows: Sequence[Sequence[object]], **o
 
 
 class SafeStream:
-    """A text stream that writes lines as of `lines`; all else is the stream's own.
+    """A text stream that escapes what it writes by `lines`; other attributes are those of the stream.
 
     Attributes:
-        stream: the one that is written to.
+        stream: the underlying stream.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        """Write lines."""
+        """Write escaped text."""
         return self.stream.write(lines(text))
 
     def __getattr__(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Pictures as files: whole or absent, and the same bytes for the same picture."""
+"""Save figures as files, atomically and reproducibly: the same figure gives the same bytes."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from ser.common.files import atomic_path
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# By ending, what leaves date and version out.
+# Suffix -> metadata without date and version.
 METADATA = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
 
-# Debian's fonts by script; colour emoji are bitmaps, which cannot be drawn.
+# Script -> font package of Debian; colour emoji are bitmaps, which matplotlib cannot draw.
 PACKAGES = {"Chinese, Japanese or Korean": "fonts-noto-cjk", "emoji": "fonts-symbola"}
 OTHERS = "fonts-noto-core"
 
 
 def check_picture(path: Path) -> None:
-    """Refuse a name before anything is computed for it.
+    """Check the suffix of a picture, before anything is computed for it.
 
     Raises:
-        InputError: an ending that is no picture's.
+        InputError: the suffix is not that of a picture.
     """
     if path.suffix.lower() not in METADATA:
         raise InputError(f"unknown ending; a picture ends in {', '.join(METADATA)}", path)
 
 
 def text_colour(ground: str) -> str:
-    """Black or white, whichever has the higher contrast (WCAG 2) with a colour: 4.58:1 at least.
+    """Choose black or white, whichever has the higher contrast (WCAG 2) with the background: at least 4.58:1.
 
     Args:
-        ground: #rrggbb.
+        ground: colour of the background, #rrggbb.
     """
     channels = [int(ground[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
@@ -46,10 +46,10 @@ def text_colour(ground: str) -> str:
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure, in the format of its ending.
+    """Write a figure in the format of the suffix.
 
-    Characters that the font lacks are drawn with other installed fonts; where none has them, boxes stand for them, and
-    one warning names the packages to install. A dollar sign is itself, never the start of a formula.
+    Characters that the font lacks are drawn with other installed fonts. If no font has them, they appear as boxes, and
+    one warning names the packages to install. A dollar sign is drawn as text and does not start a formula.
 
     Args:
         figure: of matplotlib.
@@ -65,11 +65,11 @@ def save_picture(figure: Figure, path: Path) -> None:
             for text in figure.findobj(Text):
                 text.set_fontfamily([*text.get_fontfamily(), *families])
             missing = _save(figure, temporary)
-    _warn_of(missing, path)
+    _warn_missing(missing, path)
 
 
 def _save(figure: Figure, path: Path) -> set[str]:
-    """Write a figure; the characters that no font of its texts has."""
+    """Write a figure; return the characters that the fonts of its texts lack."""
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": "picture"}), warnings.catch_warnings(record=True) as caught:
@@ -85,11 +85,11 @@ def _save(figure: Figure, path: Path) -> set[str]:
 
 
 def _find_families(missing: set[str]) -> list[str]:
-    """The fewest font families of this machine that have as many of the characters as any have."""
+    """Find few installed font families that together have all characters that any installed font has."""
     from matplotlib.font_manager import findSystemFonts, fontManager
 
     known = {entry.fname for entry in fontManager.ttflist}
-    for file in set(findSystemFonts()) - known:  # installed since matplotlib made its list
+    for file in set(findSystemFonts()) - known:  # installed after matplotlib listed the fonts
         with suppress(OSError, RuntimeError):
             fontManager.addfont(file)
     covered: dict[str, set[str]] = {}
@@ -107,7 +107,7 @@ def _find_families(missing: set[str]) -> list[str]:
 
 
 def _characters(file: str, index: int) -> set[str]:
-    """What a font can draw; nothing where it holds bitmaps alone, as colour emoji do."""
+    """The characters that a font can draw; empty for a bitmap font, such as colour emoji."""
     from matplotlib.ft2font import FT2Font
 
     try:
@@ -117,10 +117,10 @@ def _characters(file: str, index: int) -> set[str]:
         return set()
 
 
-_warned: set[str] = set()  # scripts, so that a run of many pictures warns once of each
+_warned: set[str] = set()  # scripts: one warning for each, even for many pictures
 
 
-def _warn_of(missing: set[str], path: Path) -> None:
+def _warn_missing(missing: set[str], path: Path) -> None:
     scripts = {_script(character): character for character in sorted(missing)}
     new = {script: character for script, character in scripts.items() if script not in _warned}
     if not new:

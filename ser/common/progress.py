@@ -1,4 +1,4 @@
-"""Progress bars for people, also where a launcher sends the output of a job to its log."""
+"""Progress bars on the terminal, also when a launcher sends the output of a job to its log."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any, TextIO
 
 from ser.common.output import SafeStream, line
 
-# run.sh keeps the terminal open under this file descriptor for the first job of a stage.
+# Environment variable: file descriptor of the terminal, which run.sh keeps open for the first job of a stage.
 VARIABLE = "SER_TERMINAL_FD"
-SECONDS = 60  # between two lines of `Rate`
+SECONDS = 60  # between the lines of `Rate`
 
 
 def terminal() -> TextIO | None:
-    """Where a person is looking, or None."""
-    stream = sys.stderr.stream if isinstance(sys.stderr, SafeStream) else sys.stderr  # a bar moves the cursor
+    """The terminal, or None if nobody watches the output."""
+    # The stream below the escaping one, since a bar moves the cursor.
+    stream = sys.stderr.stream if isinstance(sys.stderr, SafeStream) else sys.stderr
     if stream.isatty():
         return stream
     number = os.environ.get(VARIABLE, "")
@@ -31,69 +32,72 @@ def terminal() -> TextIO | None:
 
 
 def report(text: str, echo: bool = True) -> None:
-    """Print a line, and where the output goes to a log, show it on the terminal as well.
+    """Print a line; if the output goes to a log, show it on the terminal as well.
 
     Args:
-        echo: whether to print it; without, it is on the terminal alone.
+        text: the line.
+        echo: whether to print it; False: show it on the terminal only.
     """
     from tqdm import tqdm
 
     if echo:
         print(text, flush=True)
-    place = terminal()
-    if place is not None and not sys.stderr.isatty():
-        tqdm.write(line(text), file=place)
+    stream = terminal()
+    if stream is not None and not sys.stderr.isatty():
+        tqdm.write(line(text), file=stream)
 
 
 def progress(
     iterable: Iterable[Any] | None = None, *, text: str, unit: str, total: int | None = None, show: bool = True
 ) -> Any:
-    """A tqdm bar on the terminal, and nothing at all where there is none.
+    """Show a tqdm bar on the terminal; nothing without a terminal.
 
     Args:
-        iterable: what is counted; None: `update` of the result counts.
-        text: what is done.
-        unit: of the rate, such as utt.
-        total: number of items, where `iterable` has no length.
+        iterable: the items to count; None: call `update` of the bar.
+        text: name of the task.
+        unit: of the items, such as utt.
+        total: number of items, if `iterable` has no length.
         show: whether to show it.
 
     Returns:
-        tqdm's bar, which iterates over `iterable`.
+        The bar of tqdm, which iterates over `iterable`.
     """
     from tqdm import tqdm
 
-    place = terminal() if show else None
+    stream = terminal() if show else None
     return tqdm(
         iterable,
         line(text),
         total,
         unit=unit,
-        file=place or sys.stderr,
-        disable=place is None,
+        file=stream or sys.stderr,
+        disable=stream is None,
         leave=False,
         dynamic_ncols=True,
     )
 
 
 class Rate:
-    """A line on standard error each minute where there is no terminal: count, rate and time left.
+    """Without a terminal, prints a line to standard error every minute: count, rate and time left.
 
     Args:
-        total: how many there are.
-        unit: what is counted.
+        text: name of the task.
+        total: number of items.
+        unit: of the items, such as utt.
+        show: whether to print anything.
     """
 
     def __init__(self, text: str, total: int, unit: str, show: bool = True) -> None:
         self.text, self.total, self.unit = text, total, unit
         self.show = show and terminal() is None
         self.count = 0
-        self.begun = self.last = time.monotonic()
+        self.started = self.last = time.monotonic()
 
     def update(self) -> None:
-        """Count one more."""
+        """Count one more item."""
         self.count += 1
         now = time.monotonic()
         if self.show and now - self.last >= SECONDS:
-            self.last, rate = now, self.count / (now - self.begun)
+            self.last, rate = now, self.count / (now - self.started)
             left = str(timedelta(seconds=round((self.total - self.count) / rate)))
             print(f"{self.text}: {self.count} of {self.total}, {rate:.1f} {self.unit}s/s, {left} left", file=sys.stderr)

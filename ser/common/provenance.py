@@ -1,4 +1,4 @@
-"""What a result was made with."""
+"""Versions of code and libraries that made a result."""
 
 from __future__ import annotations
 
@@ -16,58 +16,58 @@ from ser.common.files import digest
 
 PACKAGES = ("torch", "numpy", "lhotse", "kaldiio", "soundfile", "soxr")
 
-# What makes a result of settings and data; the hash of the data names features, labels and splits.
-DECIDING = (
+# Source files that affect a result, given settings and data; the hash of the data covers features, labels and splits.
+RESULT_AFFECTING = (
     *("augment/spectral.py", "frontends/preprocess.py", "frontends/trainable.py"),
     *("batches/*.py", "nets/*.py", "training/*.py", "scoring/decode.py"),
 )
 
 
 def provenance() -> dict[str, Any]:
-    """code_hash, git_revision, and the versions that decide numbers."""
+    """code_hash, git_revision, and versions of the libraries that affect results."""
     return {"code_hash": code_hash(), "git_revision": _git_revision(), "versions": _versions()}
 
 
 @cache
 def code_hash() -> str:
-    """Digest of the source files that make a result of settings and data, without docstrings and lines of comments."""
+    """Digest of the source files that affect a result, without docstrings and comment lines."""
     root = Path(ser.__file__).parent
-    files = {path.relative_to(root).as_posix(): path for name in DECIDING for path in root.glob(name)}
-    return digest({name: _meaning(path) for name, path in files.items()})
+    files = {path.relative_to(root).as_posix(): path for name in RESULT_AFFECTING for path in root.glob(name)}
+    return digest({name: _code_lines(path) for name, path in files.items()})
 
 
-def _meaning(path: Path) -> list[str]:
-    """The lines of a source file without those of docstrings, comments and blank ones."""
+def _code_lines(path: Path) -> list[str]:
+    """The lines of a source file without docstrings, comment lines and blank lines."""
     text = path.read_text(encoding="utf-8")
-    documented = set()
+    docstring_lines = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, False) is not None:
-            documented |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
-    lines = enumerate(text.splitlines(), 1)
-    return [line for n, line in lines if n not in documented and line.strip() and not line.lstrip().startswith("#")]
+            docstring_lines |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    lines = [line for number, line in enumerate(text.splitlines(), 1) if number not in docstring_lines]
+    return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def _git_revision() -> str:
-    """The commit of the toolkit, with "+" where files differ from it, or the release where there is no git."""
+    """The commit of the toolkit, with "+" if files differ from it; the release without git."""
     root = Path(__file__).resolve().parents[2]
 
-    def git(*words: str) -> str:  # without a lock, which a killed process would leave in the checkout
+    def git(*words: str) -> str:  # no lock: a killed process would leave it in the checkout
         command = ["git", "--no-optional-locks", "-C", str(root), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     with suppress(OSError, subprocess.CalledProcessError):
-        if Path(git("rev-parse", "--show-toplevel")) == root:  # no copy within somebody else's repository
+        if Path(git("rev-parse", "--show-toplevel")) == root:  # not a copy inside another repository
             changed = git("status", "--porcelain", "--", "ser", "steps", "local")
             return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
     return f"release {ser.__version__}"
 
 
 def _versions() -> dict[str, str]:
-    """Versions of the interpreter, the toolkit and the libraries that decide numbers."""
-    found = {"python": platform.python_version(), "ser": ser.__version__}
+    """Versions of the interpreter, the toolkit and the libraries that affect results."""
+    versions = {"python": platform.python_version(), "ser": ser.__version__}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "absent"
-    return found
+            versions[name] = "absent"
+    return versions

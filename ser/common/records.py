@@ -1,7 +1,7 @@
-"""Files that a step wrote, checked where they are read next.
+"""Checksums of the files of a step, checked when they are read.
 
-The JSON file that a step writes last records a digest of its own values and of the files beside it that go with it,
-under the key `recorded`. A reader compares them, so that what was changed or damaged since is refused and not used.
+The JSON file that a step writes last records, under the key `recorded`, a digest of its own values and the checksums of
+the files that belong to it. A reader compares them and refuses files that were changed or damaged.
 """
 
 from __future__ import annotations
@@ -17,37 +17,39 @@ from ser.common.kinds import of_kind
 from ser.common.output import line
 
 RECORDED = "recorded"
-# Files without a record, as older versions wrote them: read, and reported at the end of the command.
+# Files of older versions, without a checksum: they are read, and reported at the end of the command.
 unchecked: dict[Path, None] = {}
 
 
 def write_record(path: Path, value: Mapping[str, Any], files: Iterable[Path] | Mapping[str, str] = ()) -> None:
-    """Write a JSON file that records itself and other files.
+    """Write a JSON file with checksums of itself and of other files.
 
     Args:
-        files: files below its folder, or their names and SHA-256 where they are yet to be written.
+        path: of the file.
+        value: as JSON allows.
+        files: files below its folder; or names and SHA-256 of files that are not written yet.
     """
-    plain = json.loads(json.dumps(value))
+    values = json.loads(json.dumps(value))
     if not isinstance(files, Mapping):
         files = {file.relative_to(path.parent).as_posix(): sha256(file) for file in files}
-    write_json(path, {**plain, RECORDED: {"values": digest(plain), "files": dict(files)}})
+    write_json(path, {**values, RECORDED: {"values": digest(values), "files": dict(files)}})
 
 
-def read_record(path: Path, kind: Any, again: str, files: Iterable[str] | None = ()) -> dict[str, Any]:
-    """Read what `write_record` wrote, without the record.
+def read_record(path: Path, kind: Any, fix: str, files: Iterable[str] | None = ()) -> dict[str, Any]:
+    """Read the values of a file of `write_record`, and check the checksums.
 
     Args:
+        path: of the file.
         kind: the type of its values, see `of_kind`.
-        again: what to do about a file that is not as it was written.
-        files: names of files below its folder that are about to be read, which must be as recorded; None: all that it
-            records.
+        fix: what to do about a file that was changed.
+        files: names of files below its folder to check as well; None: all files that it records.
 
     Raises:
-        InputError: it, or one of these files, is absent, of another kind or not as it was written.
+        InputError: the file or one of the others is absent, of another kind, or was changed.
     """
     value = read_json(path)
     if not isinstance(value, dict):
-        raise InputError(f"expected an object, found {type(value).__name__}", path, again)
+        raise InputError(f"expected an object, found {type(value).__name__}", path, fix)
     recorded = value.pop(RECORDED, None)
     if recorded is not None:
         try:
@@ -57,38 +59,38 @@ def read_record(path: Path, kind: Any, again: str, files: Iterable[str] | None =
         except (LookupError, ValueError):
             intact, sums = False, {}
         if not intact:
-            raise InputError("changed since it was written", path, again)
+            raise InputError("changed since it was written", path, fix)
     else:
         unchecked[path], sums = None, {}
     for name in sums if files is None else files:
-        check_file(path.parent / name, sums.get(name), again)
+        check_file(path.parent / name, sums.get(name), fix)
     try:
         return dict(of_kind(kind, value, ""))
     except ValueError as error:
-        raise InputError(str(error), path, again) from None
+        raise InputError(str(error), path, fix) from None
 
 
-def check_file(path: Path, recorded: str | None, again: str) -> None:
-    """Compare a file with the SHA-256 that was recorded of it.
+def check_file(path: Path, recorded: str | None, fix: str) -> None:
+    """Compare a file with its recorded SHA-256.
 
     Args:
         path: of the file.
-        recorded: SHA-256 in hexadecimal digits; None: none was recorded, and the file counts as unchecked.
-        again: what to do, for the message of an error.
+        recorded: SHA-256 in hexadecimal digits; None: there is none, and the file counts as unchecked.
+        fix: what to do, for the message of an error.
 
     Raises:
-        InputError: it is absent, or not the file that was recorded.
+        InputError: the file is absent or was changed.
     """
     if not path.is_file():
-        raise InputError("no such file", path, again)
+        raise InputError("no such file", path, fix)
     if recorded is None:
         unchecked[path] = None
     elif sha256(path) != recorded:
-        raise InputError("changed since it was written", path, again)
+        raise InputError("changed since it was written", path, fix)
 
 
 def unchecked_note() -> str:
-    """One line on the files that were read without a record, which are forgotten; "" for none."""
+    """Report files that were read without a checksum in one line, and clear the list; "" if there are none."""
     paths = [str(path) for path in unchecked]
     unchecked.clear()
     if not paths:

@@ -1,20 +1,20 @@
-"""The folder of an experiment, exp/<combination>/<cell>/fold<k>_seed<s>/: the name of each file, and how far it is.
+"""The folder of an experiment, exp/<combination>/<cell>/fold<k>_seed<s>/: names of its files, and its state.
 
 config.yaml             the settings
 train.log               the log of its trainings; in a grid also of decoding and scoring
-epochs.jsonl            losses and scores, a line an epoch
+epochs.jsonl            losses and scores, one line per epoch
 checkpoint.safetensors  the state of a training, while it runs or where more epochs can follow
-train.json              what the training was: hashes, epochs, updates, versions
-model.safetensors       the best model, written last: the training is done
-decode.json             what the posteriors of each part and corpus were decoded with
-decode_<part>/post.ark  posteriors of a part, of all its corpora; key <corpus>/<utterance>
-result.json, result.tsv                 scores of the test parts, and the answers to their utterances
-result_<part>.json, result_<part>.tsv   the same of another part
-zero_shot.json, zero_shot.tsv           the same of corpora that the model has not seen, written last in a grid
+train.json              summary of the training: hashes, epochs, updates, versions
+model.safetensors       the saved model, written last: the training is done
+decode.json             model, data and code of the posteriors of each part and corpus
+decode_<part>/post.ark  posteriors of all corpora of a part; key <corpus>/<utterance>
+result.json, result.tsv                 scores of the test parts, and the recognised class of each utterance
+result_<part>.json, result_<part>.tsv   the same for another part
+zero_shot.json, zero_shot.tsv           the same for corpora that were not trained on, written last in a grid
 failed.json             why an experiment of a grid failed
-svm.safetensors         of a baseline, in place of the model
+svm.safetensors         the model of a baseline
 
-In the folder of a grid, exp/<preset>_<digest>/, done.tsv lists the experiments that jobs have found done.
+In the folder of a grid, exp/<preset>_<digest>/, done.tsv lists the experiments that jobs have found finished.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ ZERO_SHOT = "zero_shot.json"
 FAILED = "failed.json"
 DONE = "done.tsv"
 CURVES = "curves.png"
-# What `locked` is given while a training runs, and the lock files of that and of the runner of a grid.
+# Name that `locked` locks during a training; lock files of a training and of an experiment of a grid.
 TRAINING = "training"
 EXPERIMENT_LOCK, TRAINING_LOCK = (lock_of(Path(name)).name for name in ("experiment", TRAINING))
 RUNS = "fold*_seed*"  # pattern of `run_name`
-MOST_BYTES = 100  # of the name of a combination
+MOST_BYTES = 100  # limit on the name of a combination
 
 
 def combination_name(corpora: Sequence[str]) -> str:
-    """The folder of a combination of corpora: their names, or the first, how many more, and a digest of all.
+    """Folder name of a combination of corpora: all names, or the first, the number of others and a digest.
 
-    A file system takes 255 bytes; config.yaml and result.json have the whole list.
+    File systems limit a name to 255 bytes; config.yaml and result.json have the whole list.
     """
     name = "_".join(corpora)
     if len(name.encode()) <= MOST_BYTES:
@@ -56,55 +56,55 @@ def combination_name(corpora: Sequence[str]) -> str:
 
 
 def run_name(fold: int, seed: int) -> str:
-    """Name of the folder of an experiment in that of its cell.
+    """Folder name of an experiment within its cell.
 
     Args:
         fold: from 1.
-        seed: of all random draws.
+        seed: of the random numbers.
     """
     return f"fold{fold}_seed{seed}"
 
 
 def result_path(folder: Path, part: str) -> Path:
-    """Where the scores of a part are.
+    """The file of the scores of a part.
 
     Args:
-        folder: the experiment's.
+        folder: of the experiment.
         part: train, valid or test.
     """
     return folder / (RESULT if part == "test" else f"result_{part}.json")
 
 
 def answers_path(result: Path) -> Path:
-    """Truth and hypothesis of every utterance that a result.json or zero_shot.json is of."""
+    """The file of truth and hypothesis of every utterance that belongs to a result.json or zero_shot.json."""
     return result.with_suffix(".tsv")
 
 
 def decode_folder(folder: Path, part: str) -> Path:
-    """What belongs to a decoded part alone.
+    """The folder of a decoded part.
 
     Args:
-        folder: the experiment's.
+        folder: of the experiment.
         part: train, valid or test.
     """
     return folder / f"decode_{part}"
 
 
 def posteriors_path(folder: Path, part: str) -> Path:
-    """Archive of the posteriors of a part.
+    """The archive of the posteriors of a part.
 
     Args:
-        folder: the experiment's.
+        folder: of the experiment.
         part: train, valid or test.
     """
     return decode_folder(folder, part) / "post.ark"
 
 
 def is_trained(folder: Path) -> bool:
-    """Whether the training is done; its model may be of other settings than are wanted."""
+    """Whether a training is done; the settings of its model are not checked."""
     return (folder / MODEL).is_file()
 
 
 def is_scored(folder: Path) -> bool:
-    """Whether there is a result; `ser.scoring.files.read_finished` reads and checks it."""
+    """Whether there is a result, which `ser.scoring.files.read_finished` reads and checks."""
     return (folder / RESULT).is_file()

@@ -1,15 +1,15 @@
-"""One home a value: a key of conf/*.yaml = a field of a frozen dataclass = an option of the command line."""
+"""Settings: a key of conf/*.yaml is a field of a frozen dataclass and an option of the command line."""
 
 from ser.config.load import (
     ExperimentReader,
     changed,
-    deciding,
     differences,
     dotted,
     find,
     load,
     read_experiment,
     result_affecting,
+    result_affecting_keys,
     write_experiment,
 )
 from ser.config.schema import Batches, Experiment, Features, FrontendSettings, Network, Training
@@ -23,12 +23,12 @@ __all__ = [
     "Network",
     "Training",
     "changed",
-    "deciding",
     "differences",
     "dotted",
     "find",
     "load",
     "read_experiment",
     "result_affecting",
+    "result_affecting_keys",
     "write_experiment",
 ]

@@ -1,4 +1,4 @@
-"""The section conf/augment.yaml: its keys are the fields of the kinds that the registry names."""
+"""The section conf/augment.yaml: its keys are the fields of the augmentation transforms in the registry."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from ser.common.kinds import NonNegativeInt, PositiveInt
 from ser.config.registry import KINDS, from_registry
 
 
-def types() -> dict[str, Any]:
+def augment_types() -> dict[str, Any]:
     """Dotted keys of the section and the types of their values."""
-    kinds: dict[str, Any] = {}
+    types: dict[str, Any] = {}
     for name in KINDS:
-        hints = get_type_hints(from_registry(KINDS, name))
-        kinds |= {f"augment.{name}.{field.name}": hints[field.name] for field in fields(from_registry(KINDS, name))}
-    return {"augment.copies": NonNegativeInt, "augment.chain": PositiveInt, "augment.kinds": list[str], **kinds}
+        transform = from_registry(KINDS, name)
+        hints = get_type_hints(transform)
+        types |= {f"augment.{name}.{field.name}": hints[field.name] for field in fields(transform)}
+    return {"augment.copies": NonNegativeInt, "augment.chain": PositiveInt, "augment.kinds": list[str], **types}
 
 
 def resolve_augment(augment: Mapping[str, Any], origin: Mapping[str, str], home: str) -> dict[str, Any]:
-    """The section with its kinds in the order of the registry.
+    """Check the section and sort its transforms in the order of the registry.
 
-    Kinds are checked in use or not, but for their folders: those are read when a kind in use is made.
+    All transforms are checked, whether they are in use or not. Their folders are read only when a transform is built.
 
     Args:
-        augment: nested, with values of the right types.
-        origin: where each dotted key was set.
-        home: the toolkit's own file.
+        augment: the nested section, with values of the right types.
+        origin: dotted key -> file or command line that set it.
+        home: conf/augment.yaml of the toolkit.
 
     Raises:
-        InputError: more kinds a copy than there are in use, or values that a kind refuses.
+        InputError: `chain` exceeds the number of transforms in use, or a transform refuses its settings.
     """
     kinds, chain = augment["kinds"], augment["chain"]
     if chain > len(kinds):
         raise InputError(
             f"key augment.chain = {chain}: a copy goes through {len(kinds)} kinds at most, those of "
             f"augment.kinds: {', '.join(kinds)}",
-            _place(["augment.chain", "augment.kinds"], origin, home),
+            _source(["augment.chain", "augment.kinds"], origin, home),
         )
     for name in KINDS:
         values = augment.get(name, {})
@@ -47,11 +48,11 @@ def resolve_augment(augment: Mapping[str, Any], origin: Mapping[str, str], home:
         except InputError as error:
             what = error.what
             keys = sorted((f"{name}.{key}" for key in values), key=lambda key: not what.startswith(f"{key} "))
-            place = _place([f"augment.{key}" for key in keys], origin, home)
-            raise InputError(f"key augment.{what}", place, error.fix) from None
+            source = _source([f"augment.{key}" for key in keys], origin, home)
+            raise InputError(f"key augment.{what}", source, error.fix) from None
     return {**augment, "kinds": [name for name in KINDS if name in kinds]}
 
 
-def _place(keys: list[str], origin: Mapping[str, str], home: str) -> str:
-    """Where the first of some keys was set that does not have the toolkit's own value."""
+def _source(keys: list[str], origin: Mapping[str, str], home: str) -> str:
+    """The file or command line that set the first of the keys that does not have the value of the toolkit."""
     return next((origin[key] for key in keys if origin[key] != home), home)

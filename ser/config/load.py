@@ -16,74 +16,83 @@ import yaml
 from ser.common import InputError, did_you_mean, write_text
 from ser.common.kinds import of_kind, of_setting
 from ser.common.output import ROOT
-from ser.config.augment import resolve_augment, types
+from ser.config.augment import augment_types, resolve_augment
 from ser.config.registry import FRONTENDS, check_names, from_registry
 from ser.config.schema import Experiment
 from ser.config.yaml_file import QUOTE, parse_option, read_yaml, shown
 
 AUGMENT = ROOT / "conf" / "augment.yaml"
-# Lines of config.yaml in which the runs of a cell differ.
+# Lines of config.yaml that differ between the runs of a cell.
 NUMBERS = re.compile(r"^(fold|seed): (\d+)$", re.MULTILINE)
 SECTIONS = {name: kind for name, kind in get_type_hints(Experiment).items() if is_dataclass(kind)}
 
 
 @lru_cache
 def keys() -> tuple[str, ...]:
-    """All dotted keys: the fields of the schema, and what the toolkit's conf/augment.yaml has."""
+    """All dotted keys: the fields of the schema, and the keys of conf/augment.yaml of the toolkit."""
     return (*_types(), *_augment())
 
 
 @lru_cache
 def _types() -> dict[str, Any]:
     """Dotted keys of the schema and the types of their values."""
-    found = dict(_fields(Experiment))
-    del found["augment"]
-    return found
+    types = dict(_fields(Experiment))
+    del types["augment"]
+    return types
 
 
 def _fields(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, own in get_type_hints(kind, include_extras=True).items():
-        if is_dataclass(own):
-            yield from _fields(own, f"{prefix}{name}.")
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        if is_dataclass(hint):
+            yield from _fields(hint, f"{prefix}{name}.")
         else:
-            yield prefix + name, own
+            yield prefix + name, hint
 
 
 @lru_cache
 def _augment() -> dict[str, Any]:
-    """Dotted keys and values of the toolkit's own conf/augment.yaml."""
+    """Dotted keys and values of conf/augment.yaml of the toolkit."""
     return dict(_flatten({"augment": read_yaml(AUGMENT)}))
 
 
 def find(name: str, recipe: Path | None) -> Path:
-    """A file of the recipe's own folder, else the toolkit's.
+    """Find a file in the folder of the recipe, otherwise in that of the toolkit.
+
+    Args:
+        name: path below these folders.
+        recipe: folder of the recipe; None: look in the toolkit only.
 
     Raises:
-        InputError: neither has it; the message lists what stands beside it.
+        InputError: neither has it; the message lists the files in the same folder.
     """
-    places = [place / name for place in (recipe, ROOT) if place is not None]
-    for path in places:
+    paths = [folder / name for folder in (recipe, ROOT) if folder is not None]
+    for path in paths:
         if os.path.isfile(path):  # Path.is_file raises where a name is too long
             return path
-    beside = sorted({path.stem for place in places for path in place.parent.glob(f"*{Path(name).suffix}")})
-    below = " or ".join(str(place.parent) for place in places)
-    raise InputError(f"no such file below {below}; there is: {', '.join(beside) or 'nothing'}", name)
+    existing = sorted({file.stem for path in paths for file in path.parent.glob(f"*{Path(name).suffix}")})
+    folders = " or ".join(str(path.parent) for path in paths)
+    raise InputError(f"no such file below {folders}; there is: {', '.join(existing) or 'nothing'}", name)
 
 
 def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ()) -> Experiment:
-    """conf/*.yaml, those of the recipe, then conf/presets/<preset>.yaml, then `overrides` ("fold=2").
+    """Load conf/*.yaml of toolkit and recipe, then conf/presets/<preset>.yaml, then `overrides`; later values win.
+
+    Args:
+        preset: name of the preset.
+        recipe: folder of the recipe; None: the toolkit only.
+        overrides: options of the command line, such as "fold=2".
 
     Raises:
-        InputError: a key that does not exist (the nearest known one is named) or a value of the wrong kind.
+        InputError: a key is unknown (the message has the closest known one) or a value is of the wrong type.
     """
     values: dict[str, Any] = {"preset": preset}
     origin: dict[str, str] = {}
     for section in ("experiment", *SECTIONS, "augment"):
-        for place in dict.fromkeys((ROOT, recipe or ROOT)):
-            path = place / "conf" / f"{section}.yaml"
-            if place == ROOT or path.is_file():
-                own = read_yaml(path)
-                _collect(own if section == "experiment" else {section: own}, str(path), values, origin)
+        for folder in dict.fromkeys((ROOT, recipe or ROOT)):
+            path = folder / "conf" / f"{section}.yaml"
+            if folder == ROOT or path.is_file():
+                new = read_yaml(path)
+                _collect(new if section == "experiment" else {section: new}, str(path), values, origin)
     path = find(f"conf/presets/{preset}.yaml", recipe)
     _collect(read_yaml(path), str(path), values, origin)
     for override in overrides:
@@ -98,12 +107,12 @@ def load(preset: str, recipe: Path | None = None, overrides: Sequence[str] = ())
 
 
 def write_experiment(experiment: Experiment, path: Path) -> None:
-    """Write the effective configuration; `read_experiment` gives it back."""
+    """Write the settings of an experiment to a file, which `read_experiment` reads."""
     write_text(path, yaml.safe_dump(asdict(experiment), sort_keys=False))
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Read what `save` wrote."""
+    """Read a file of `write_experiment`, also of an earlier version."""
     if not path.is_file():
         raise InputError("no such file; ./run.sh writes it", path)
     values: dict[str, Any] = {**_augment(), **ADDED_DEFAULTS}
@@ -113,31 +122,31 @@ def read_experiment(path: Path) -> Experiment:
 
 
 class ExperimentReader:
-    """Reads many config.yaml: those that differ in fold and seed alone are parsed once, for parsing takes long."""
+    """Reads many config.yaml quickly: files that differ only in fold and seed are parsed once."""
 
     def __init__(self) -> None:
         self._parsed: dict[str, Experiment] = {}
 
     def read(self, path: Path) -> Experiment:
-        """As `read_experiment` does."""
+        """Read a file as `read_experiment` does."""
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         numbers: dict[str, Any] = {key: int(value) for key, value in NUMBERS.findall(text)}
         if numbers.keys() != {"fold", "seed"} or numbers["fold"] < 1:
-            return read_experiment(path)  # which reports what is wrong
+            return read_experiment(path)  # it reports the error
         rest = NUMBERS.sub("", text)
         if rest not in self._parsed:
             self._parsed[rest] = read_experiment(path)
         return replace(self._parsed[rest], **numbers)
 
 
-# How a run is carried out, which decides neither what is learnt nor from what.
+# Keys that do not affect the result of a run.
 RUNTIME_KEYS = {
     *("training.device", "training.ngpu", "training.threads", "training.checkpoint_seconds", "training.local_dump"),
     *("training.tensorboard", "training.wandb", "batches.allow_confounded"),
 }
-# How updates are divided among corpora, which decides nothing where there is one.
+# How updates are divided among corpora; it has no effect with a single corpus.
 BUDGET = "training.budget"
-# Options that came later, with the value that leaves them off: results made before stay valid.
+# Options that were added later, with the value that switches them off: earlier results stay valid.
 ADDED_DEFAULTS = {
     "training.adversarial_weight": 0.0,
     "training.gender_weight": 0.0,
@@ -179,7 +188,7 @@ FIRST_NAMES = {new: old for old, new in RENAMED.items()}
 
 
 def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings of an earlier version, with the names that the keys have now."""
+    """Nested settings with the keys of earlier versions renamed."""
     return _nested({RENAMED.get(key, key): value for key, value in _flatten(values)})
 
 
@@ -189,53 +198,55 @@ def dotted(experiment: Experiment) -> dict[str, Any]:
 
 
 def changed(experiment: Experiment, values: Mapping[str, Any], source: str) -> Experiment:
-    """An experiment with other values of some dotted keys.
+    """Make an experiment with some settings replaced.
 
     Args:
-        source: where these come from, for messages.
+        experiment: with the other settings.
+        values: dotted keys and new values.
+        source: of the new values, for messages.
 
     Raises:
-        InputError: a value of the wrong kind.
+        InputError: a value is of the wrong type.
     """
-    found = dotted(experiment) | dict(values)
-    return _build(found, dict.fromkeys(found, source), source)
+    settings = dotted(experiment) | dict(values)
+    return _build(settings, dict.fromkeys(settings, source), source)
 
 
 def _compared(experiment: Experiment) -> dict[str, Any]:
-    """Dotted keys and values; the budget of a single corpus counts as the one that older results have."""
+    """Dotted keys and values for comparisons; the budget of a single corpus is that of earlier results."""
     return dotted(experiment) | ({BUDGET: ADDED_DEFAULTS[BUDGET]} if len(experiment.corpora) == 1 else {})
 
 
 def result_affecting(experiment: Experiment) -> dict[str, Any]:
-    """Dotted keys and values of what decides a result, for digests: each key under its first name.
+    """Dotted keys and values that affect a result, for digests.
 
-    So a result made before a key was renamed stays valid.
+    Each key has its first name, so that results from before a renaming stay valid.
     """
     return {FIRST_NAMES.get(key, key): value for key, value in _result_affecting(experiment).items()}
 
 
 def shared_settings(experiment: Experiment) -> dict[str, Any]:
-    """Those of `result_affecting` that all cells, folds and seeds of a grid have in common."""
-    # Two corpora, so that the settings of augmentation are among them for every cell, or for none.
+    """The settings of `result_affecting` that all cells, folds and seeds of a grid share."""
+    # With two corpora, the settings of augmentation are included for all cells or for none.
     return result_affecting(
         replace(experiment, corpora=["", ""], task="multi", temporal="", pooling="", fold=1, seed=0)
     )
 
 
 def comparable_settings(experiment: Experiment) -> dict[str, Any]:
-    """`shared_settings` but for the budget: those of results that stand in one table."""
+    """`shared_settings` without the budget: the settings that results of one table share."""
     return {key: value for key, value in shared_settings(experiment).items() if key != BUDGET}
 
 
 def _result_affecting(experiment: Experiment) -> dict[str, Any]:
-    """The same under the names of today.
+    """The settings of `result_affecting` under their current names.
 
-    Of augmentation these are the kinds in use, and only where copies can come of them: with copies = 1 the largest
-    corpus gets none, and so a single one.
+    Of augmentation, only transforms in use count, and only if there are copies: with copies = 1 the largest corpus gets
+    none, and neither does a single corpus.
     """
-    least = 2 if len(experiment.corpora) == 1 else 1
+    min_copies = 2 if len(experiment.corpora) == 1 else 1
     section = experiment.augment
-    used = ["copies", "chain", "kinds", *section["kinds"]] if section["copies"] >= least else []
+    used = ["copies", "chain", "kinds", *section["kinds"]] if section["copies"] >= min_copies else []
     return {
         key: value
         for key, value in _compared(experiment).items()
@@ -245,17 +256,17 @@ def _result_affecting(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def deciding(experiment: Experiment) -> set[str]:
-    """Dotted keys of what decides a result or, as an option that came later, is off."""
-    idle = {BUDGET} if len(experiment.corpora) == 1 else set()
-    return {*_result_affecting(experiment), *ADDED_DEFAULTS} - idle
+def result_affecting_keys(experiment: Experiment) -> set[str]:
+    """Dotted keys that affect a result, including options that were added later and are off."""
+    unused = {BUDGET} if len(experiment.corpora) == 1 else set()
+    return {*_result_affecting(experiment), *ADDED_DEFAULTS} - unused
 
 
 def differences(one: Experiment, other: Experiment) -> dict[str, tuple[Any, Any]]:
-    """Dotted keys that decide the result of either and differ, with both values."""
+    """Dotted keys that affect the result of either experiment and differ, with both values."""
     first, second = _compared(one), _compared(other)
-    found = dict.fromkeys([*_result_affecting(one), *_result_affecting(other)])
-    return {key: (first[key], second[key]) for key in found if first[key] != second[key]}
+    affecting = dict.fromkeys([*_result_affecting(one), *_result_affecting(other)])
+    return {key: (first[key], second[key]) for key in affecting if first[key] != second[key]}
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -270,10 +281,10 @@ def _nested(values: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in values.items():
         *sections, name = key.split(".")
-        place = result
+        inner = result
         for section in sections:
-            place = place.setdefault(section, {})
-        place[name] = value
+            inner = inner.setdefault(section, {})
+        inner[name] = value
     return result
 
 
@@ -284,7 +295,7 @@ def _collect(new: dict[str, Any], source: str, values: dict[str, Any], origin: d
             key = RENAMED[key]
         if key not in keys():
             raise InputError(f"unknown key {key}{did_you_mean(key, keys())} (all keys: conf/*.yaml)", source)
-        values[key] = "" if value is None and _augment().get(key) == "" else value  # no folder
+        values[key] = "" if value is None and _augment().get(key) == "" else value  # an empty folder
         origin[key] = source
 
 
@@ -293,17 +304,17 @@ def _build(values: dict[str, Any], origin: dict[str, str], last: str) -> Experim
         if values.get(key) is None:
             raise InputError(f"key {key} has no value", origin.get(key, last), "give it one")
     check_names(values, origin)
-    if isinstance(layers := values["frontend.layers"], int):  # of one layer, which YAML takes for a number
+    if isinstance(layers := values["frontend.layers"], int):  # a single layer, which YAML reads as a number
         values["frontend.layers"] = str(layers)
     typed: dict[str, Any] = {}
-    for key, kind in {**_types(), **types()}.items():
-        if key not in values:  # of a kind of augmentation, with a default of its own
+    for key, kind in {**_types(), **augment_types()}.items():
+        if key not in values:  # a field of a transform that has a default
             continue
         try:
             typed[key] = of_setting(kind, values[key], key)
         except ValueError as error:
-            place, _, wanted = str(error).rpartition(", expected ")
-            item = place.partition(" = ")[0].removeprefix(key)  # "[0]" of a list
+            start, _, wanted = str(error).rpartition(", expected ")
+            item = start.partition(" = ")[0].removeprefix(key)  # "[0]" of a list
             hint = f", such as [{shown(values[key])}]" if wanted == "a list" else QUOTE if wanted == "text" else ""
             what = f"{item and f'item {item} '}must be {wanted}{hint}"
             raise InputError(f"key {key} = {shown(values[key])}: {what}", origin[key]) from None

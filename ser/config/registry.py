@@ -1,9 +1,10 @@
-"""The parts that a setting names, and where each is built: adding one is one file and one line here.
+"""Registries of front ends, temporal blocks, poolings, losses, metrics and augmentation transforms.
 
-Kept as text, so that a name is checked without importing torch. A front end is built by (settings of the features, of
-the front end), a temporal block by (input size, settings of the network), a pooling by (frame size), a loss by
-(settings of the training). A metric is a `Metric`. A kind of augmentation is a dataclass, whose fields without default
-are keys of its section in conf/augment.yaml.
+Adding a part takes one file and one line here. The values are strings, so that a name can be checked without importing
+torch. A front end is built from the settings of features and front end, a temporal block from the input size and the
+settings of the network, a pooling from the frame size, a loss from the settings of the training. A metric is a
+`Metric`. An augmentation transform is a dataclass, whose fields without default are keys of its section in
+conf/augment.yaml.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ LOSS = {
     "cross_entropy": "ser.training.losses:CrossEntropy",
     "focal": "ser.training.losses:Focal",
 }
-# In the order of columns. A metric that is new leaves its cell empty for results that were made before.
+# In the order of columns. For results that were made before a metric was added, its cell is empty.
 METRICS = {
     "wa": "ser.common.metrics:WA",
     "ua": "ser.common.metrics:UA",
     "macro_f1": "ser.common.metrics:MACRO_F1",
 }
-# In the order in which a copy goes through them: the speaker, the room, the noise at the microphone, the line.
+# In the order of application to a copy: speaker, room, noise at the microphone, transmission line.
 KINDS = {
     "speed": "ser.augment.transforms:Speed",
     "vtlp": "ser.augment.transforms:Vtlp",
@@ -59,14 +60,14 @@ REGISTRIES = {"frontend.name": FRONTENDS, "temporal": TEMPORAL, "pooling": POOLI
 
 
 def check_names(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
-    """Refuse a name that its registry does not hold.
+    """Check that the registries have all names of a configuration.
 
     Args:
         values: dotted keys and values of a configuration.
-        origin: where each key was set.
+        origin: key -> file or command line that set it.
 
     Raises:
-        InputError: naming the nearest known one and all others.
+        InputError: a name is unknown; the message has the closest known name and all others.
     """
     for key, known in REGISTRIES.items():
         _check_name(key, str(values[key]), known, origin)
@@ -88,6 +89,6 @@ def _check_name(key: str, name: str, known: Mapping[str, str], origin: Mapping[s
 
 
 def from_registry(registry: Mapping[str, str], name: str) -> Any:
-    """What a registry has under a name: a builder, or a metric."""
+    """Import what a registry has under a name: a class, a function or a metric."""
     module, _, attribute = registry[name].partition(":")
     return getattr(import_module(module), attribute)

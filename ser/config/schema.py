@@ -27,7 +27,7 @@ class Features:
 
 @dataclass(frozen=True)
 class FrontendSettings:
-    """conf/frontend.yaml: which front end, and what those beside log_stft take."""
+    """conf/frontend.yaml: the front end, and the settings of front ends other than log_stft."""
 
     name: str
     bands: PositiveInt
@@ -39,12 +39,12 @@ class FrontendSettings:
     learning_rate: PositiveFloat
 
 
-GROUPED = ("speaker", "corpus")  # normalisations that need statistics of other utterances
+GROUPED = ("speaker", "corpus")  # normalisations that use statistics of other utterances
 
 
 @dataclass(frozen=True)
 class Batches:
-    """conf/batches.yaml: what a training step eats."""
+    """conf/batches.yaml: mini-batches, normalisation and augmentation on the fly."""
 
     batch_size: PositiveInt
     crop_seconds: PositiveFloat
@@ -64,7 +64,7 @@ class Batches:
 
 @dataclass(frozen=True)
 class Lstm:
-    """network.lstm: of one direction, for lstm and blstm."""
+    """network.lstm: one direction of lstm and blstm."""
 
     hidden_size: PositiveInt
 
@@ -100,7 +100,7 @@ class Nin:
 
 @dataclass(frozen=True)
 class Network:
-    """conf/network.yaml: a block for each encoder that has settings, and what all share."""
+    """conf/network.yaml: settings of each temporal block, and those that all networks share."""
 
     prep_layers: NonNegativeInt
     prep_size: PositiveInt
@@ -118,7 +118,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Training:
-    """conf/training.yaml: optimisation and when to stop."""
+    """conf/training.yaml: optimisation and early stopping."""
 
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
@@ -152,16 +152,16 @@ class Training:
 
     @property
     def can_continue(self) -> bool:
-        """Whether a longer training begins with the updates of a shorter one: none depends on their planned number."""
+        """Whether a finished training can continue: no update depends on the planned number of updates."""
         return self.schedule == "constant" and self.adversarial_weight == 0
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that decides a result, given the data and the code.
+    """The settings of an experiment, which with data and code determine the result.
 
     Attributes:
-        augment: conf/augment.yaml, nested as there; a kind's keys are the fields of its class (KINDS in the registry).
+        augment: conf/augment.yaml, nested; the keys of a transform are the fields of its class (KINDS in the registry).
     """
 
     preset: str
@@ -185,6 +185,6 @@ class Experiment:
 
     @property
     def folder(self) -> str:
-        """Where the run lies below exp/."""
+        """Path of the run below exp/."""
         cell = f"{self.task}_{self.temporal}_{self.pooling}"
         return f"{self.combination}/{cell}/{run_name(self.fold, self.seed)}"

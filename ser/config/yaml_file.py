@@ -1,7 +1,7 @@
-"""The one reader of YAML: conf/, protocols, grids and values of options, none of which is trusted.
+"""The only reader of YAML: conf/, protocols, grids and values of options. The input is not trusted.
 
-Scalars are read as YAML 1.2 reads them, so that text stays text: `no`, `yes`, `01`, dates and 12:30 are words as they
-stand; only true, false, null, ~, whole and decimal numbers are not text. A key is text as it stands in the file.
+Scalars follow YAML 1.2, so that text stays text: `no`, `yes`, `01`, dates and 12:30 are strings. Only true, false,
+null, ~, whole and decimal numbers are not strings. Every key is a string.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ser.common import InputError, check_regular
 log = logging.getLogger(__name__)
 MOST_BYTES = 2_000_000
 MOST_DEPTH = 20
-# Values and keys, with those that aliases (*name) repeat counted as often as they stand.
+# Limit on values and keys; those that aliases (*name) repeat count each time.
 MOST_NODES = 200_000
 MOST_DIGITS = 20
-# What no name, path or sentence holds: control characters and half a character.
+# Control characters, line separators and surrogates, which no text may contain.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
-# What to do about a value that should be text, and that YAML takes for something else.
+# For messages about a value that should be text but is another type in YAML.
 QUOTE = "; if it is text, write it in quotes"
 PREFIX = "tag:yaml.org,2002:"
 SCALARS = {
@@ -42,7 +42,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping from a YAML file.
 
     Raises:
-        InputError: absent, too large, not UTF-8, not YAML, or no mapping; the line is named.
+        InputError: the file is absent, too large, not UTF-8, not YAML (with the line), or not a mapping.
     """
     check_regular(path, "set SER_ROOT to the toolkit's folder, which has conf/")
     try:
@@ -61,13 +61,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """The value of a YAML text: dict (of text keys), list, str, int, float, bool or None.
+    """Parse YAML text to dict (with text keys), list, str, int, float, bool or None.
 
     Args:
-        source: what messages name, such as the file.
+        text: of the YAML file.
+        source: of the text for messages, such as the path of the file.
 
     Raises:
-        InputError: it is not YAML, too large or nested too deeply, has a key twice, or a number that is not finite.
+        InputError: it is not YAML, too large, nested too deeply, has a duplicate key, or a number that is not finite.
     """
     try:
         loader = _Loader(text)
@@ -81,18 +82,19 @@ def parse_yaml(text: str, source: str) -> Any:
         line = f":{mark.line + 1}" if mark and "\n" in text else ""
         what = getattr(error, "problem", None) or getattr(error, "reason", None) or "see its quotes and indents"
         raise InputError(f"not readable as YAML ({what})", f"{source}{line}", "fix the line") from None
-    except (ValueError, OverflowError):  # of an escape such as "\UFFFFFFFF"
+    except (ValueError, OverflowError):  # raised for an escape such as "\UFFFFFFFF"
         raise InputError("not readable as YAML (an escape or directive that is none)", source, "fix it") from None
 
 
 def parse_option(text: str, source: str) -> Any:
-    """The value of an option: a list, mapping or quoted text as YAML has it, else a number, truth or the text itself.
+    """Parse the value of an option: YAML for a list, mapping or quoted text; otherwise a number, bool or plain text.
 
     Args:
-        source: what messages name.
+        text: the value.
+        source: of the value, for messages.
 
     Raises:
-        InputError: as of `parse_yaml`.
+        InputError: see `parse_yaml`.
     """
     if text.lstrip()[:1] in ("[", "{", "'", '"'):
         return parse_yaml(text, source)
@@ -105,14 +107,14 @@ def parse_option(text: str, source: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value for a message: its first elements and letters, however large it is."""
+    """Shorten a value for a message."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = 80
     return short.repr(value)
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes; `_value` makes values of them, and no constructor of the library is called."""
+    """Composes nodes, which `_value` converts; no constructor of the library is called."""
 
     yaml_implicit_resolvers = {None: [(PREFIX + name, pattern) for name, pattern in SCALARS.items()]}  # noqa: RUF012
     depth = 0
@@ -131,10 +133,11 @@ def _error(problem: str, mark: Any) -> yaml.MarkedYAMLError:
 
 
 def _value(node: yaml.Node, left: list[int], depth: int) -> Any:
-    """What a node stands for.
+    """Convert a node to a value.
 
     Args:
-        left: how many nodes there may still be.
+        node: to convert.
+        left: number of nodes that may still follow, as a list of one counter.
         depth: of the node.
     """
     left[0] -= 1
@@ -146,13 +149,13 @@ def _value(node: yaml.Node, left: list[int], depth: int) -> Any:
     if isinstance(node, yaml.SequenceNode) and kind == "seq":
         return [_value(item, left, depth + 1) for item in node.value]
     if isinstance(node, yaml.MappingNode) and kind == "map":
-        found: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = _key(key_node)
-            if key in found:
+            if key in mapping:
                 raise _error(f"key {key[:80]} stands twice", key_node.start_mark)
-            found[key] = _value(value_node, left, depth + 1)
-        return found
+            mapping[key] = _value(value_node, left, depth + 1)
+        return mapping
     if isinstance(node, yaml.ScalarNode) and kind == "str":
         return _text(node.value, node.start_mark)
     if isinstance(node, yaml.ScalarNode) and kind in SCALARS:
@@ -175,7 +178,7 @@ def _text(text: str, mark: Any) -> str:
 
 
 def _number(text: str, kind: str, mark: Any) -> int | float | bool | None:
-    """What a scalar stands for that is no text."""
+    """Convert a scalar that is not text."""
     if not SCALARS[kind].match(text):
         raise _error(f"{text[:80]!r} is no {kind}; remove the tag", mark)
     if kind == "null":

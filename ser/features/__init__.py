@@ -1,4 +1,4 @@
-"""Log-STFT features and the store of Kaldi archives that every recipe shares."""
+"""The feature store: Kaldi archives that all recipes share."""
 
 from ser.features.archive import ArkReader, ArkWriter, as_stored
 from ser.features.store import FeatureStore

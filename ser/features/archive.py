@@ -1,9 +1,8 @@
-"""Kaldi archives: written whole, read through a memory map.
+"""Kaldi archives, written atomically and read through memory maps.
 
-A training step wants some rows of a matrix, again and again, and many processes want to share the pages. An archive
-from elsewhere is input, not code: kaldiio unpickles an entry that begins with `PKL`. So archives are read here and
-nowhere else: float32 vectors and matrices and Kaldi's two-byte matrices, little endian; any other kind is refused by
-name.
+Training reads rows of matrices repeatedly, and processes share the mapped pages. kaldiio would unpickle an entry that
+begins with `PKL`, which is unsafe for archives from elsewhere. Therefore all archives are read by this module:
+little-endian float32 vectors and matrices, and two-byte matrices of Kaldi. Other kinds are refused by name.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from ser.common import InputError, atomic_path, check_regular
 from ser.common.once import parsed_once
 from ser.corpora.kaldi import read_table, write_table
 
-# Bytes of the archives that a reader keeps mapped in.
-RESIDENT = 16 << 20
+# Bytes that a reader may read before it releases the mapped pages.
+RESIDENT_BYTES = 16 << 20
 RANGE = re.compile(r"\[(\d+):(\d+)\]$")
 GZIP = b"\x1f\x8b"
-# What to do about an archive that is not as it was written.
+# What to do about a damaged archive.
 FIX = "run steps/store.py verify, which removes what is damaged, then stage 3 again"
 VECTOR, MATRIX, TWO_BYTE = b"\0BFV ", b"\0BFM ", b"\0BCM2 "
-# What an entry of another kind begins with, and what it is.
-OTHERS = {
+# Beginning of entries of other kinds, and their names.
+OTHER_KINDS = {
     b"PKL": "a Python pickle, which may hold code and is never opened",
     b"\x93NUMPY": "a NumPy array",
     b"NPY": "a NumPy array",
@@ -52,17 +51,17 @@ KEY = re.compile(rb"([^\s\0]+) ")
 
 
 class ArkWriter:
-    """Write matrices to `path` (.ark) and, when all went well, its .scp beside it; nothing half-written remains.
+    """Writes matrices to an archive and its .scp, atomically.
 
     Args:
-        path: the archive's final name.
-        storage: "int16": two bytes a value, linear between the matrix's least and greatest value; or "float32".
-        scp: whether to write one.
+        path: of the archive (.ark).
+        storage: "int16": two bytes per value, linear between least and greatest value of a matrix; or "float32".
+        scp: whether to write the .scp.
 
     Attributes:
-        offsets: where each matrix begins, by key.
+        offsets: key -> offset of the matrix.
         size: bytes written.
-        checksum: CRC-32 of these.
+        checksum: CRC-32 of the archive.
     """
 
     def __init__(self, path: Path, storage: str = "int16", scp: bool = True) -> None:
@@ -76,10 +75,14 @@ class ArkWriter:
         return self
 
     def write(self, key: str, matrix: np.ndarray) -> None:
-        """Append one float32 matrix, (rows, columns), or, as "float32", vector.
+        """Append a matrix, or a vector if the storage is "float32".
+
+        Args:
+            key: of the entry.
+            matrix: float32, (rows, columns) or (values,).
 
         Raises:
-            InputError: a value of it is not finite.
+            InputError: a value is not finite.
         """
         if not np.isfinite(matrix).all():
             raise InputError(f"{key}: a value that is not a number", self.path, "see what it is computed from")
@@ -93,17 +96,22 @@ class ArkWriter:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
         if kind is None and self.scp:
-            where = self.path.resolve()
+            path = self.path.resolve()
             write_table(
-                self.path.with_suffix(".scp"), {key: f"{where}:{offset}" for key, offset in self.offsets.items()}
+                self.path.with_suffix(".scp"), {key: f"{path}:{offset}" for key, offset in self.offsets.items()}
             )
 
 
 def as_stored(matrix: np.ndarray, storage: str) -> np.ndarray:
-    """A float32 matrix, (rows, columns), as it is read again from where `ArkWriter` put it."""
+    """The matrix that is read back from an archive of `ArkWriter`.
+
+    Args:
+        matrix: float32, (rows, columns).
+        storage: int16 or float32.
+    """
     if storage == "float32":
         return matrix
-    low, span, stored = _rounded(matrix)
+    low, span, stored = _quantise(matrix)
     values = stored.astype(np.float32)
     values *= _step(float(span))
     values += low
@@ -114,8 +122,8 @@ def _step(span: float) -> np.float32:
     return np.float32(span / 65535)
 
 
-def _rounded(matrix: np.ndarray) -> tuple[np.float32, np.float32, np.ndarray]:
-    """Least value, span and the values between them in two bytes."""
+def _quantise(matrix: np.ndarray) -> tuple[np.float32, np.float32, np.ndarray]:
+    """Quantise to two bytes: return least value, span and quantised values."""
     low, high = matrix.min(), matrix.max()
     span = high - low if high > low else np.float32(1) + abs(low)
     values = matrix - low
@@ -126,8 +134,8 @@ def _rounded(matrix: np.ndarray) -> tuple[np.float32, np.float32, np.ndarray]:
 
 
 def _two_bytes(key: str, matrix: np.ndarray) -> tuple[bytes, bytes]:
-    """Header and values of an entry of Kaldi's compressed kind "CM2"."""
-    low, span, stored = _rounded(matrix)
+    """Header and values of an entry of the compressed kind "CM2" of Kaldi."""
+    low, span, stored = _quantise(matrix)
     header = f"{key} ".encode() + TWO_BYTE + struct.pack("<ffii", low, span, *matrix.shape)
     return header, stored.tobytes()
 
@@ -139,23 +147,24 @@ def _floats(key: str, values: np.ndarray) -> tuple[bytes, bytes]:
 
 
 class Header(NamedTuple):
-    """Where the values of an entry are.
+    """The header of an entry.
 
     Attributes:
-        at: offset of the first value.
-        size: bytes a value: 4, or 2, which stand for low + step * value.
+        shape: (rows, columns), or (values,) of a vector.
+        offset: of the first value in the archive.
+        size: bytes per value: 4; or 2, which stand for low + step * value.
     """
 
     shape: tuple[int, ...]
-    at: int
+    offset: int
     size: int
     low: np.float32
     step: np.float32
 
     @property
     def end(self) -> int:
-        """Offset behind the last value."""
-        return self.at + self.size * math.prod(self.shape)
+        """Offset after the last value."""
+        return self.offset + self.size * math.prod(self.shape)
 
 
 def read_header(data: bytes | mmap.mmap, offset: int, total: int, where: str) -> Header:
@@ -163,18 +172,19 @@ def read_header(data: bytes | mmap.mmap, offset: int, total: int, where: str) ->
 
     Args:
         data: the archive.
-        total: bytes of the archive.
-        where: the archive and the key, for messages.
+        offset: of the entry.
+        total: size of the archive in bytes.
+        where: archive and key, for messages.
 
     Raises:
-        InputError: another kind than the three that are read, or more values than the archive holds.
+        InputError: the entry is of another kind, or ends after the end of the archive.
     """
-    head = data[offset : max(offset, min(offset + 22, total))]  # beyond the total a map is no longer a file's
+    head = data[offset : max(offset, min(offset + 22, total))]  # a map must not be read beyond the file
     kind = next((kind for kind in (VECTOR, MATRIX, TWO_BYTE) if head.startswith(kind)), None)
     if kind is None and len(head) < 6:
         raise InputError("the archive ends within it", where, FIX)
     if kind is None:
-        what = next((name for start, name in OTHERS.items() if head.startswith(start)), "no Kaldi object")
+        what = next((name for start, name in OTHER_KINDS.items() if head.startswith(start)), "no Kaldi object")
         raise InputError(
             f"{what} at offset {offset}, expected a float32 vector or matrix or a two-byte matrix", where, FIX
         )
@@ -189,25 +199,26 @@ def read_header(data: bytes | mmap.mmap, offset: int, total: int, where: str) ->
 
 
 def _unpack(head: bytes, kind: bytes, order: str, offset: int, total: int) -> Header | None:
-    """The sizes of an entry in a byte order; None where the archive does not hold so much."""
+    """Decode a header in a byte order; None if the entry would end after the end of the archive."""
     form = order + {VECTOR: "xi", MATRIX: "xixi", TWO_BYTE: "ffii"}[kind]
-    at = len(kind) + struct.calcsize(form)
-    if len(head) < at:
+    length = len(kind) + struct.calcsize(form)
+    if len(head) < length:
         return None
     values = struct.unpack_from(form, head, len(kind))
     shape = values[-1:] if kind == VECTOR else values[-2:]
     low, step, size = np.float32(0), np.float32(1), 4
     if kind == TWO_BYTE:
         low, step, size = np.float32(values[0]), _step(values[1]), 2
-    header = Header(shape, offset + at, size, low, step)
+    header = Header(shape, offset + length, size, low, step)
     return header if min(shape) >= 0 and header.end <= total else None
 
 
 def read_archive(path: Path) -> dict[str, np.ndarray]:
-    """Every entry of an archive in its order, float32: vectors, and matrices of (rows, columns).
+    """Read all entries of an archive in order, float32: vectors, and matrices of (rows, columns).
 
     Raises:
-        InputError: absent, cut short, a key twice, an entry of another kind, or a value that is not finite.
+        InputError: it is absent or truncated, has a duplicate key, an entry of another kind, or a value that is not
+            finite.
     """
     check_regular(path, "run its stage again")
     try:
@@ -215,36 +226,43 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", path, "run its stage again") from None
     entries: dict[str, np.ndarray] = {}
-    at = 0
-    while at < len(data):
-        match = KEY.match(data, at)
+    offset = 0
+    while offset < len(data):
+        match = KEY.match(data, offset)
         try:
             key = match[1].decode() if match else ""
         except UnicodeDecodeError:
             key = ""
         if match is None or not key or key in entries:
             what = f"{key} stands twice" if key else "no key"
-            raise InputError(f"{what} at offset {at}", path, "run its stage again")
+            raise InputError(f"{what} at offset {offset}", path, "run its stage again")
         header = read_header(data, match.end(), len(data), f"{path}: {key}")
-        entries[key] = values_of(data, header)
+        entries[key] = decode_values(data, header)
         if not np.isfinite(entries[key]).all():
             raise InputError(f"{key}: holds values that are not finite", path, "run its stage again")
-        at = header.end
+        offset = header.end
     return entries
 
 
-def values_of(
+def decode_values(
     data: bytes | mmap.mmap, header: Header, start: int = 0, rows: int | None = None, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Some rows of an entry (of a vector, some values), all where `rows` is None, as float32, in `out` where given."""
+    """Decode rows of a matrix, or values of a vector.
+
+    Args:
+        data: the archive.
+        header: of the entry.
+        start: first row.
+        rows: number of rows; None: to the end.
+        out: float32 array for the result; None: a new one.
+    """
     rows = header.shape[0] - start if rows is None else rows
     shape = (rows, *header.shape[1:])
     width = math.prod(header.shape[1:])
-    stored = np.frombuffer(
-        data, f"<{'f' if header.size == 4 else 'u'}{header.size}", rows * width, header.at + header.size * start * width
-    ).reshape(shape)
+    offset = header.offset + header.size * start * width
+    stored = np.frombuffer(data, f"<{'f' if header.size == 4 else 'u'}{header.size}", rows * width, offset)
     values = np.empty(shape, np.float32) if out is None else out
-    values[:] = stored
+    values[:] = stored.reshape(shape)
     if header.size == 2:
         values *= header.step
         values += header.low
@@ -253,12 +271,12 @@ def values_of(
 
 @parsed_once
 def read_scp(scp: Path) -> tuple[dict[str, tuple[str, int]], dict[str, tuple[int, int]]]:
-    """The archive and offset of each key, and the first row and the one behind the last of those with a range.
+    """Read an scp: key -> (archive, offset), and key -> (first row, row after the last) for keys with a range.
 
     Raises:
-        InputError: absent, or a line that names no archive position.
+        InputError: it is absent, or a line has no position in an archive.
     """
-    places: dict[str, tuple[str, int]] = {}
+    positions: dict[str, tuple[str, int]] = {}
     ranges: dict[str, tuple[int, int]] = {}
     for key, value in read_table(scp).items():
         if match := RANGE.search(value):
@@ -267,31 +285,35 @@ def read_scp(scp: Path) -> tuple[dict[str, tuple[str, int]], dict[str, tuple[int
         path, _, offset = value.rpartition(":")
         if not offset.isdigit() or not path or path.endswith("|"):
             raise InputError(f"{key}: expected `path:offset`, found {value!r}", scp)
-        places[key] = sys.intern(path), int(offset)
-    return places, ranges
+        positions[key] = sys.intern(path), int(offset)
+    return positions, ranges
 
 
 class ArkReader:
-    """Rows of the matrices that an scp names, through memory maps that all processes share.
+    """Reads rows of the matrices of an scp through memory maps, which processes share.
 
     Args:
-        scp: `key path:offset` lines; a range such as `[0:9]` behind takes these rows, both ends among them.
-        check: called with an archive and its bytes before the first of them is used.
+        scp: lines `key path:offset`; a range such as `[0:9]` at the end selects these rows, including both ends.
+        check: called with the path and the bytes of an archive before its first use.
+
+    Attributes:
+        positions: key -> (archive, offset).
+        ranges: key -> (first row, row after the last), for keys with a range.
 
     Raises:
-        InputError: a line that names no archive position, or an entry that is cut short, of another kind, or holds a
-            value that is not finite.
+        InputError: a line has no position in an archive; or, on reading, an entry is truncated, of another kind, or has
+            a value that is not finite.
     """
 
     def __init__(self, scp: Path, check: Callable[[Path, mmap.mmap], None] | None = None) -> None:
         self.scp, self.check = scp, check
-        places, ranges = read_scp(scp)
-        self.places, self.ranges = dict(places), dict(ranges)
-        self.maps: dict[str, mmap.mmap] = {}
-        self.touched = 0
+        positions, ranges = read_scp(scp)
+        self.positions, self.ranges = dict(positions), dict(ranges)
+        self._maps: dict[str, mmap.mmap] = {}
+        self._resident = 0
 
     def __contains__(self, key: str) -> bool:
-        return key in self.places
+        return key in self.positions
 
     def shape(self, key: str) -> tuple[int, int]:
         """(rows, columns) of a matrix."""
@@ -299,31 +321,41 @@ class ArkReader:
         return end - first, self._entry(key)[1].shape[1]
 
     def read(self, key: str, start: int = 0, rows: int | None = None, out: np.ndarray | None = None) -> np.ndarray:
-        """Rows `start` to `start + rows` (to the end where None) as float32, (rows, columns), in `out` where given."""
+        """Read rows of a matrix.
+
+        Args:
+            key: of the matrix.
+            start: first row.
+            rows: number of rows; None: to the end.
+            out: float32 array for the result; None: a new one.
+
+        Returns:
+            float32, (rows, columns).
+        """
         data, header = self._entry(key)
         first, end = self._rows(key, header)
         rows = end - first - start if rows is None else rows
         if not 0 <= start <= start + rows <= end - first:
             raise InputError(f"{key}: rows {start} to {start + rows} of {end - first}", self.scp)
-        self._let_go(rows * header.shape[1] * header.size)
-        values = values_of(data, header, first + start, rows, out)
-        if header.size == 4 and not np.isfinite(values).all():  # two bytes are of a span that is finite
-            raise InputError(f"{key}: holds values that are not finite", self.places[key][0], FIX)
+        self._release_pages(rows * header.shape[1] * header.size)
+        values = decode_values(data, header, first + start, rows, out)
+        if header.size == 4 and not np.isfinite(values).all():  # values of two bytes are finite if their span is
+            raise InputError(f"{key}: holds values that are not finite", self.positions[key][0], FIX)
         return values
 
     def _entry(self, key: str) -> tuple[mmap.mmap, Header]:
-        if key not in self.places:
+        if key not in self.positions:
             raise InputError(f"no entry {key}", self.scp, "run stage 3 again")
-        path, offset = self.places[key]
+        path, offset = self.positions[key]
         data = self._map(path)
-        # The file's size as it is now: a map must not be read beyond it.
+        # The current size of the file: a map must not be read beyond it.
         header = read_header(data, offset, data.size(), f"{path}: {key}")
         if len(header.shape) != 2:
             raise InputError(f"{key}: a vector, expected a matrix", path, FIX)
         return data, header
 
     def _rows(self, key: str, header: Header) -> tuple[int, int]:
-        """The first row that the scp names, and the one behind the last."""
+        """The first row that the scp selects, and the row after the last."""
         first, end = self.ranges.get(key, (0, header.shape[0]))
         if not first < end <= header.shape[0]:
             raise InputError(
@@ -331,16 +363,16 @@ class ArkReader:
             )
         return first, end
 
-    def _let_go(self, size: int) -> None:
-        """Give pages back now and then, which stay in the system's cache: a process does not grow by what it reads."""
-        self.touched += size
-        if self.touched > RESIDENT and hasattr(mmap, "MADV_DONTNEED"):
-            for data in self.maps.values():
+    def _release_pages(self, size: int) -> None:
+        """Release mapped pages from time to time, so that the process does not grow; the system still caches them."""
+        self._resident += size
+        if self._resident > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            for data in self._maps.values():
                 data.madvise(mmap.MADV_DONTNEED)
-            self.touched = size
+            self._resident = size
 
     def _map(self, path: str) -> mmap.mmap:
-        if path not in self.maps:
+        if path not in self._maps:
             check_regular(Path(path), "run stage 3 again")
             try:
                 with open(path, "rb") as file:
@@ -351,5 +383,5 @@ class ArkReader:
                 raise InputError(f"cannot be read ({error})", path, "run stage 3 again") from None
             if self.check is not None:
                 self.check(Path(path), data)
-            self.maps[path] = data
-        return self.maps[path]
+            self._maps[path] = data
+        return self._maps[path]

@@ -1,7 +1,7 @@
-"""dump/<corpus>/archives/<settings>/: features of one corpus under one configuration, by content, for all its sets.
+"""Archives of features in dump/<corpus>/archives/<settings>/, one folder for each corpus and configuration.
 
-An archive is feats.<bucket>.<digest>.ark and, written after it, .json: its index, size and checksum. Without that it is
-unclaimed: of a job that was killed, or is running.
+An archive is feats.<bucket>.<digest>.ark. Its index feats.<bucket>.<digest>.json, with size and checksum, is written
+after it. An archive without an index belongs to a job that is running or was killed.
 """
 
 from __future__ import annotations
@@ -22,35 +22,41 @@ from ser.common.records import unchecked
 from ser.features.archive import FIX, ArkWriter
 
 _checked: set[tuple[Path, int, int, int]] = set()
-# What is missing of a bucket is computed under the bucket's lock, so that nothing is computed twice.
+# Missing features of a bucket are computed under the lock of the bucket, so that nothing is computed twice.
 BUCKETS = 64
 
 
 def bucket_of(content: str) -> int:
-    """The bucket of a content, from its first two hexadecimal digits."""
+    """The bucket of a content digest, from its first two hexadecimal digits."""
     return int(content[:2], 16) * BUCKETS // 256
 
 
 def bucket_path(folder: Path, bucket: int) -> Path:
-    """What the names of a bucket's archives begin with."""
+    """The common beginning of the paths of the archives of a bucket."""
     return folder / f"feats.{bucket:02d}"
 
 
 def bucket_lock(path: Path) -> AbstractContextManager[None]:
-    """Hold the lock of the bucket that an archive, or all of a bucket's archives, begin with."""
+    """Hold the lock of a bucket.
+
+    Args:
+        path: from `bucket_path`, or an archive or index of the bucket.
+    """
     start = path.with_name(".".join(path.name.split(".")[:2]))
     return locked(start, f"{start}: features are being computed")
 
 
 class Entry(NamedTuple):
-    """The features of one content.
+    """The features of one utterance or copy.
 
     Attributes:
-        place: archive:offset, as in Kaldi's scp.
-        padded: whether the audio is less than a frame.
+        rxfilename: archive:offset, as in an scp of Kaldi.
+        frames: number of frames.
+        is_copy: whether it is an augmented copy.
+        padded: whether the audio is shorter than one frame.
     """
 
-    place: str
+    rxfilename: str
     frames: int
     is_copy: bool
     padded: bool
@@ -58,12 +64,14 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Index:
-    """What stands beside an archive.
+    """The index of an archive.
 
     Attributes:
-        size: bytes of the archive.
-        features: the settings.
-        entries: by content.
+        archive: path of the archive.
+        size: of the archive, bytes.
+        checksum: CRC-32 of the archive.
+        features: settings of the features.
+        entries: content digest -> entry.
     """
 
     archive: Path
@@ -73,8 +81,8 @@ class Index:
     entries: dict[str, Entry]
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the archive is there, with all its bytes."""
+    def is_complete(self) -> bool:
+        """Whether the archive exists and has the recorded size."""
         return self.archive.is_file() and self.archive.stat().st_size == self.size
 
 
@@ -102,7 +110,7 @@ def read_index(path: Path) -> Index:
     archive = path.with_suffix(".ark").resolve()
     try:
         values = of_kind(_Index, read_json(path), "")
-        json.dumps(values["features"], allow_nan=False)  # settings are finite
+        json.dumps(values["features"], allow_nan=False)  # raises ValueError for numbers that are not finite
         for content, e in values["entries"].items():
             if e["frames"] < 1 or e["offset"] < 0:
                 raise ValueError(f"entries.{content}: {e['frames']} frames at {e['offset']}")
@@ -120,10 +128,12 @@ def _no_index(path: Path, error: Exception) -> InputError:
 
 
 def write_index(writer: ArkWriter, features: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the index of an archive that has been written, which makes it count.
+    """Write the index of a finished archive; from then on the archive is used.
 
     Args:
-        entries: by content: utterance and, where they hold, copy_of and padded, for people; frames.
+        writer: of the archive.
+        features: settings of the features.
+        entries: content digest -> frames, utterance and, if they apply, copy_of and padded.
     """
     values = {content: {"offset": writer.offsets[content], **about} for content, about in entries.items()}
     write_json(
@@ -133,13 +143,17 @@ def write_index(writer: ArkWriter, features: Mapping[str, Any], entries: Mapping
 
 
 def check_archive(archive: Path, data: mmap.mmap) -> None:
-    """Compare an archive with size and checksum of its index; once in a process, until it is written again.
+    """Compare an archive with size and checksum of its index, once per process and version of the file.
+
+    Args:
+        archive: path of the archive.
+        data: its bytes.
 
     Raises:
-        InputError: it is not as it was written.
+        InputError: it has changed.
     """
-    found = archive.stat()
-    key = archive, found.st_ino, found.st_size, found.st_mtime_ns
+    state = archive.stat()
+    key = archive, state.st_ino, state.st_size, state.st_mtime_ns
     if key in _checked:
         return
     path = archive.with_suffix(".json")
@@ -156,21 +170,21 @@ def check_archive(archive: Path, data: mmap.mmap) -> None:
 
 
 def local_copy(archive: Path, root: Path) -> Path:
-    """An archive on a disk of this machine, to which it is copied once for all processes.
+    """Copy an archive to a local disk, once for all processes.
 
     Args:
         archive: in the feature store.
-        root: folder of this machine.
+        root: folder on the local disk.
 
     Returns:
-        The copy. Whether it has the checksum of its index is seen where it is read, as of any archive.
+        Path of the copy; its checksum is compared when it is read, as for every archive.
 
     Raises:
-        InputError: the disk is full or cannot be written, or the archive has no index.
+        InputError: the disk is full or not writable, or the archive has no index.
     """
     corpus, settings = archive.parents[2].name, archive.parent.name
     target, index = root / corpus / settings / archive.name, archive.with_suffix(".json")
-    copied = target.with_suffix(".json")
+    target_index = target.with_suffix(".json")
     if archive.is_file() and not index.is_file():
         raise InputError(
             f"has no index {index.name} to compare a local copy with",
@@ -178,31 +192,31 @@ def local_copy(archive: Path, root: Path) -> Path:
             "remove the archive and run stage 3, or train without --training.local_dump",
         )
     with locked(target, f"{target}: is being copied"):
-        same = target.is_file() and copied.is_file() and copied.read_bytes() == index.read_bytes()
-        if not same or target.stat().st_size != archive.stat().st_size:
-            for source, place in ((archive, target), (index, copied)):
-                with atomic_path(place) as temporary:
+        same_index = target_index.is_file() and target_index.read_bytes() == index.read_bytes()
+        if not (same_index and target.is_file()) or target.stat().st_size != archive.stat().st_size:
+            for source, copy in ((archive, target), (index, target_index)):
+                with atomic_path(copy) as temporary:
                     shutil.copyfile(source, temporary)
     return target
 
 
 class Archives:
-    """All archives in a folder, which need not exist."""
+    """All archives in a folder, which may be absent."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._indexes: dict[Path, Index] = {}
 
     def entries(self) -> dict[str, Entry]:
-        """By content, what the archives hold that are whole and there now; each index is read once.
+        """Content digest -> entry, of all complete archives that exist now; each index is read once.
 
         Raises:
             InputError: an index is damaged.
         """
-        found: dict[str, Entry] = {}
+        entries: dict[str, Entry] = {}
         for path in sorted(self.folder.glob("feats.*.json")):
             if path not in self._indexes:
                 self._indexes[path] = read_index(path)
-            if self._indexes[path].is_whole:
-                found |= self._indexes[path].entries
-        return found
+            if self._indexes[path].is_complete:
+                entries |= self._indexes[path].entries
+        return entries

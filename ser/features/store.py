@@ -1,8 +1,8 @@
-"""dump/<corpus>/: features computed once, shared by every recipe, never stale.
+"""The feature store, dump/<corpus>/: features are computed once and shared by all recipes.
 
-What a key names never changes, and nothing can be out of date: the features of an utterance or copy
-are found by its content (what audio, settings and version of the code they follow from; see index.py), and a set, the
-features of a data dir, by all its contents and ids. A set holds no features: it holds where in the archives they are.
+Features are found by digests, so they are never out of date. The content digest of an utterance or copy covers audio,
+settings and version of the code (see index.py). A set has the features of a data dir; its key covers all contents and
+ids. A set contains only the positions of the features in the archives.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ser.augment.babble_pool import BabblePool
 from ser.augment.copies import VERSION as COPIES_VERSION
 from ser.augment.copies import apply_transforms
 from ser.common import InputError, atomic_path, digest, read_json, write_json, write_text
+from ser.common.batching import batched_by_size
 from ser.common.once import parsed_once
-from ser.common.packs import packs
 from ser.common.progress import progress
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.corpora.kaldi import read_table, table_text, validate, write_table
@@ -34,13 +34,13 @@ from ser.features.archive import ArkReader, ArkWriter, read_scp
 from ser.features.index import Archives, bucket_lock, bucket_of, bucket_path, check_archive, local_copy, write_index
 from ser.frontends import Frontend
 
-# Utterances an archive: what is whole stays when a job is stopped or fails.
-ARCHIVE = 500
-# Seconds of audio that the front end gets at once, of several utterances.
-PACK = 30
-# Gigabytes above which a smaller way is named.
+# Utterances per archive: finished archives remain when a job is stopped or fails.
+ARCHIVE_UTTERANCES = 500
+# Seconds of audio per batch of the front end.
+BATCH_SECONDS = 30
+# Gigabytes above which the estimate suggests how to save space.
 LARGE = 20
-# Part of the key: raise it when the same audio and settings give other values.
+# Part of the key: raise it when the same audio and settings give other features.
 VERSION = 1
 
 
@@ -50,14 +50,15 @@ class FeatureStore:
     Args:
         dump_dir: root of the store.
         data_dir: data/<corpus>, written by stage 1, or its <split>_fold<k>/train_<digest>, written by stage 2.
-        augment: what copies are made with; to compute them, and for nothing else.
-        local: folder of this machine to copy archives to, and to read them from; "": read where they are.
+        frontend: computes the features.
+        augment: transforms of the copies; required only to compute features of copies.
+        local: folder on a local disk to which archives are copied before they are read; "": read them in place.
 
     Attributes:
         cuts: utterances and copies.
-        key: names the set.
-        folder: where the set lies.
-        settings: names the configuration.
+        key: digest of the set.
+        folder: of the set.
+        settings: digest of the configuration.
     """
 
     def __init__(
@@ -67,9 +68,9 @@ class FeatureStore:
         self.local = Path(local) if local else None
         self.cuts = read_cuts(data_dir / "cuts.jsonl.gz")
         self._originals = {cut.id: cut for cut in self.cuts if cut.original is None}
-        # A data dir of stage 2 is two below its corpus.
+        # A data dir of stage 2 is two levels below the folder of the corpus.
         self.corpus_dir = data_dir.absolute().parents[1] if (data_dir / "utt2spk").is_file() else data_dir
-        # Storage is how values are kept, and part of the key because two bytes round them.
+        # The key includes the storage, because two bytes round the values.
         self.key = digest(VERSION, frontend.identity(), [[cut.id, *_content(cut)] for cut in self.cuts])
         self.folder = dump_dir / self.corpus_dir.name / self.key
         self.settings = digest(VERSION, frontend.identity())
@@ -77,12 +78,12 @@ class FeatureStore:
 
     @property
     def copies(self) -> int:
-        """How many of the cuts are copies."""
+        """The number of copies among the cuts."""
         return len(self.cuts) - len(self._originals)
 
     @property
     def finished(self) -> bool:
-        """Whether all is there, and in this place: a store that was moved is joined again."""
+        """Whether the set is complete and its archives are in this store, which may have been moved."""
         scp = self.folder / "feats.scp"
         if not (self.folder / "info.json").is_file() or not scp.is_file():
             return False
@@ -94,20 +95,21 @@ class FeatureStore:
         """Open the features.
 
         Raises:
-            InputError: they are not all there.
+            InputError: the set is not complete.
         """
         self._check_finished()
         reader = ArkReader(self.folder / "feats.scp", check_archive)
         if self.local is not None:
-            copies = {path: str(local_copy(Path(path), self.local)) for path in {p for p, _ in reader.places.values()}}
-            reader.places = {key: (copies[path], offset) for key, (path, offset) in reader.places.items()}
+            archives = {path for path, _ in reader.positions.values()}
+            copies = {path: str(local_copy(Path(path), self.local)) for path in archives}
+            reader.positions = {key: (copies[path], offset) for key, (path, offset) in reader.positions.items()}
         return reader
 
     def num_frames(self) -> dict[str, int]:
-        """utt2num_frames.
+        """Read utt2num_frames.
 
         Raises:
-            InputError: the features are not all there.
+            InputError: the set is not complete.
         """
         self._check_finished()
         return _read_frames(self.folder / "utt2num_frames")
@@ -117,14 +119,15 @@ class FeatureStore:
         return list(read_json(self.folder / "info.json").get("padded", []))
 
     def content_of(self, cut: Cut) -> str:
-        """What names the features of an utterance or copy.
+        """The content digest of an utterance or copy.
 
-        An utterance and its copies begin alike: they are in one bucket, and of one job, which reads the audio once.
+        The digests of an utterance and its copies begin alike, so that one job has them in one bucket and reads the
+        audio once.
         """
         return digest(_audio(cut))[:2] + digest(self.settings, _content(cut))[2:]
 
     def estimate(self) -> str:
-        """How large the features will be, and what makes them smaller where that is much."""
+        """Describe the size of the features; if it is large, suggest how to reduce it."""
         seconds = sum(cut.duration for cut in self.cuts)
         rate = self.frontend.sampling_rate
         frames = seconds * rate / self.frontend.frame_shift
@@ -136,16 +139,16 @@ class FeatureStore:
         )
         if gigabytes > LARGE and self.frontend.layers > 1:
             text += "; --frontend.layers with fewer numbers, such as the middle ones, makes it smaller"
-        below = [cut.sampling_rate for cut in self.cuts if 0 < cut.sampling_rate < rate]
-        if below:
+        low_rates = [cut.sampling_rate for cut in self.cuts if 0 < cut.sampling_rate < rate]
+        if low_rates:
             text += (
-                f"; {len(below)} of {len(self.cuts)} utterances are sampled below {rate} Hz, from {min(below)} Hz on, "
-                "and leave the upper part of the band empty"
+                f"; {len(low_rates)} of {len(self.cuts)} utterances are sampled below {rate} Hz, "
+                f"from {min(low_rates)} Hz on, and leave the upper part of the band empty"
             )
         return text
 
     def prepare(self) -> None:
-        """Make what all jobs need, so that they do not wait for each other: the bank of simulated rooms."""
+        """Make the bank of simulated rooms before the jobs start, so that they do not wait for each other."""
         step = next((step for cut in self.cuts for step in cut.steps if "bank" in step), None)
         if step is not None:
             apply_transforms(
@@ -153,48 +156,52 @@ class FeatureStore:
             )
 
     def compute(self, job: int, jobs: int) -> tuple[int, int]:
-        """Compute a job's share of what is missing; of equal contents, one.
+        """Compute the share of a job of the missing features; equal contents are computed once.
+
+        Args:
+            job: number of the job, from 1.
+            jobs: number of jobs.
 
         Returns:
-            How many were computed, and how many are there already, or are another process's.
+            The number of computed contents, and of those that exist already or that another process computed.
 
         Raises:
-            InputError: an audio file that cannot be read or has changed, or copies of other settings than `augment`'s.
+            InputError: an audio file cannot be read or has changed, or copies have other transforms than `augment`.
         """
         cuts: dict[str, Cut] = {}
         for cut in self.cuts:
             cuts.setdefault(self.content_of(cut), cut)
-        own = _buckets_of(job, jobs, cuts)
-        share = {content: cut for content, cut in cuts.items() if bucket_of(content) in own}
+        buckets = _buckets_of(job, jobs, cuts)
+        share = {content: cut for content, cut in cuts.items() if bucket_of(content) in buckets}
         done = self.archives.entries()
         missing = [content for content in share if content not in done]
-        _mark_used(done[content].place for content in share if content in done)
+        _mark_used(done[content].rxfilename for content in share if content in done)
         self._check_unchanged([share[content] for content in missing])
         computed = 0
         with progress(text=self.frontend.name, unit="utt", total=len(missing), show=job == 1) as bar:
-            for group in _whole_buckets(missing):
+            for group in _bucket_groups(missing):
                 with ExitStack() as locks:
-                    # In rising order, as every process does, so that no two wait for each other.
+                    # In ascending order in every process, to avoid deadlocks.
                     for bucket in sorted({bucket_of(content) for content in group}):
                         locks.enter_context(bucket_lock(bucket_path(self.archives.folder, bucket)))
                     done = self.archives.entries()
                     todo = [content for content in group if content not in done]
                     bar.update(len(group) - len(todo))
-                    for start in range(0, len(todo), ARCHIVE):
-                        self._write_archive({key: share[key] for key in todo[start : start + ARCHIVE]}, bar)
+                    for start in range(0, len(todo), ARCHIVE_UTTERANCES):
+                        self._write_archive({key: share[key] for key in todo[start : start + ARCHIVE_UTTERANCES]}, bar)
                     computed += len(todo)
         return computed, len(share) - computed
 
     def finish(self) -> int:
-        """Say where all features are: feats.scp, utt2num_frames, and lhotse's cuts with features.
+        """Write the set: feats.scp, utt2num_frames, and cuts of lhotse with features.
 
-        What is there is kept, but for the cuts where stage 1 or 2 has written its own again, maybe with other labels.
+        A complete set is kept, except for the cuts if stage 1 or 2 has written cuts again, for example with new labels.
 
         Returns:
             The number of utterances and copies.
 
         Raises:
-            InputError: some are missing.
+            InputError: features are missing.
         """
         source = digest(self.data_dir / "cuts.jsonl.gz")
         if self.finished:
@@ -212,9 +219,9 @@ class FeatureStore:
                 self.folder,
                 "see its log/, then run stage 3 again",
             )
-        found = {key: entries[content] for key, content in contents.items()}
-        frames = {key: entry.frames for key, entry in found.items()}
-        write_table(self.folder / "feats.scp", {key: entry.place for key, entry in found.items()})
+        entry_of = {key: entries[content] for key, content in contents.items()}
+        frames = {key: entry.frames for key, entry in entry_of.items()}
+        write_table(self.folder / "feats.scp", {key: entry.rxfilename for key, entry in entry_of.items()})
         write_table(self.folder / "utt2num_frames", {key: str(n) for key, n in frames.items()})
         self._write_cuts(frames)
         write_json(
@@ -227,32 +234,32 @@ class FeatureStore:
                 "utterances": len(frames),
                 "copies": self.copies,
                 "frames": sum(frames.values()),
-                "padded": [key for key, entry in found.items() if entry.padded],
+                "padded": [key for key, entry in entry_of.items() if entry.padded],
                 "source": source,
             },
         )
         return len(frames)
 
     def link(self) -> None:
-        """Give the data dirs their feats.scp and utt2num_frames: that of stage 2, or all of the corpus by stage 1."""
-        places = read_table(self.folder / "feats.scp")
+        """Write feats.scp and utt2num_frames to the data dirs: that of stage 2, or all of stage 1 of the corpus."""
+        scp = read_table(self.folder / "feats.scp")
         frames = read_table(self.folder / "utt2num_frames")
         if self.data_dir != self.corpus_dir:
             data_dirs = [self.data_dir]
         else:
-            found = sorted(path.parent for path in self.data_dir.glob("*/*/utt2spk"))
-            data_dirs = [folder for folder in found if not (folder / "cuts.jsonl.gz").is_file()]
+            folders = sorted(path.parent for path in self.data_dir.glob("*/*/utt2spk"))
+            data_dirs = [folder for folder in folders if not (folder / "cuts.jsonl.gz").is_file()]
         for folder in data_dirs:
             keys = list(read_table(folder / "utt2spk"))
             changed = False
-            for name, table in (("feats.scp", places), ("utt2num_frames", frames)):
+            for name, table in (("feats.scp", scp), ("utt2num_frames", frames)):
                 path, text = folder / name, table_text({key: table[key] for key in keys})
                 if not path.is_file() or path.read_text(encoding="utf-8") != text:
                     write_text(path, text)
                     changed = True
             if changed:
                 validate(folder)
-        _mark_used(places.values())
+        _mark_used(scp.values())
 
     def _check_finished(self) -> None:
         if not self.finished:
@@ -263,8 +270,8 @@ class FeatureStore:
         return BabblePool(self._originals, read_table(self.data_dir / "utt2spk"))
 
     @cached_property
-    def _prepared(self) -> float:
-        """When stage 1 had read the audio."""
+    def _prepared_time(self) -> float:
+        """Time at which stage 1 had read the audio."""
         return min(p.stat().st_mtime for d in (self.corpus_dir, self.data_dir) if (p := d / "cuts.jsonl.gz").is_file())
 
     @cached_property
@@ -279,35 +286,35 @@ class FeatureStore:
         return self.augment
 
     def _write_archive(self, cuts: Mapping[str, Cut], bar: Any) -> None:
-        """Compute cuts, by content, into an archive."""
+        """Compute the features of cuts, by content digest, and write them to an archive."""
         first = next(iter(cuts))
         path = bucket_path(self.archives.folder, bucket_of(first))
-        about: dict[str, dict[str, Any]] = {}
-        place = path.with_name(f"{path.name}.{digest(list(cuts))}.ark")
-        with ArkWriter(place, self.frontend.storage, scp=False) as ark:
-            for pack in packs(cuts.items(), lambda item: item[1].duration, PACK):
-                samples = [self._samples(cut) for _, cut in pack]
-                found = self.frontend.extract_all(samples)
-                for (content, cut), x, values in zip(pack, samples, found, strict=True):
+        entries: dict[str, dict[str, Any]] = {}
+        archive = path.with_name(f"{path.name}.{digest(list(cuts))}.ark")
+        with ArkWriter(archive, self.frontend.storage, scp=False) as ark:
+            for batch in batched_by_size(cuts.items(), lambda item: item[1].duration, BATCH_SECONDS):
+                samples = [self._read_samples(cut) for _, cut in batch]
+                features = self.frontend.extract_all(samples)
+                for (content, cut), x, values in zip(batch, samples, features, strict=True):
                     ark.write(content, values)
-                    about[content] = {"frames": len(values), "utterance": cut.id}
+                    entries[content] = {"frames": len(values), "utterance": cut.id}
                     if cut.original is not None:
-                        about[content]["copy_of"] = cut.original
+                        entries[content]["copy_of"] = cut.original
                     if len(x) < self.frontend.shortest:
-                        about[content]["padded"] = True
+                        entries[content]["padded"] = True
                     bar.update()
-        write_index(ark, self.frontend.identity(), about)
+        write_index(ark, self.frontend.identity(), entries)
 
-    def _samples(self, cut: Cut) -> np.ndarray:
-        copied = () if cut.original is None else (self._augment, self._babble_pool)
-        return samples_of(cut, self.frontend.sampling_rate, *copied)
+    def _read_samples(self, cut: Cut) -> np.ndarray:
+        augmentation = () if cut.original is None else (self._augment, self._babble_pool)
+        return read_samples(cut, self.frontend.sampling_rate, *augmentation)
 
     def _check_unchanged(self, cuts: Sequence[Cut]) -> None:
-        """Compare the content of files that have been touched since stage 1 with what it read."""
+        """Check that audio files that were modified after stage 1 still have the same content."""
         if any(cut.original is not None for cut in cuts):
-            cuts = [*cuts, *self._originals.values()]  # of which babble may be made
+            cuts = [*cuts, *self._originals.values()]  # babble may be made of any of them
         for path, audio in {cut.path: cut.audio_digest for cut in cuts}.items():
-            if path.is_file() and path.stat().st_ctime >= self._prepared and digest(path) != audio:
+            if path.is_file() and path.stat().st_ctime >= self._prepared_time and digest(path) != audio:
                 raise InputError("has changed since it was prepared", path, "run stage 1 with --recheck true")
 
     def _write_cuts(self, frames: dict[str, int]) -> None:
@@ -317,12 +324,12 @@ class FeatureStore:
         copies = {cut.id for cut in self.cuts if cut.original is not None}
         cuts = []
         for cut in lhotse.CutSet.from_file(self.data_dir / "cuts.jsonl.gz"):
-            # As long as its frames, as lhotse wants it: what is left over after the last one has no features.
+            # lhotse requires the duration of the frames: samples after the last frame have no features.
             duration = round(frames[cut.id] * frontend.frame_shift / frontend.sampling_rate, 6)
             if cut.id in copies:
-                # Its audio is nowhere; what was done to it is in the custom fields of its supervision.
-                own = replace(cut.supervisions[0], recording_id=cut.id, start=0, duration=duration, channel=0)
-                cut = lhotse.MonoCut(cut.id, 0, duration, 0, supervisions=[own])
+                # A copy has no audio file; its transforms are in the custom fields of its supervision.
+                supervision = replace(cut.supervisions[0], recording_id=cut.id, start=0, duration=duration, channel=0)
+                cut = lhotse.MonoCut(cut.id, 0, duration, 0, supervisions=[supervision])
             else:
                 short = min(duration, cut.duration)
                 cut = cut.resample(frontend.sampling_rate).truncate(duration=short, preserve_id=True)
@@ -350,13 +357,14 @@ def _read_frames(path: Path) -> dict[str, int]:
     return {key: int(value) for key, value in read_table(path).items()}
 
 
-def samples_of(cut: Cut, rate: int, augment: Augment | None = None, pool: BabblePool | None = None) -> np.ndarray:
-    """Read a cut, its channels mixed down or one of them, resample, do what is done to a copy.
+def read_samples(cut: Cut, rate: int, augment: Augment | None = None, pool: BabblePool | None = None) -> np.ndarray:
+    """Read the samples of a cut, mono and resampled, and apply the transforms of a copy.
 
     Args:
-        rate: in Hz, of the samples.
-        augment: what the copy was drawn with; of an original, None.
-        pool: the training utterances of the corpus, also for a copy alone.
+        cut: an utterance or copy.
+        rate: sampling rate of the samples, in Hz.
+        augment: the transforms in use, for a copy.
+        pool: the training utterances of the corpus, for a copy.
 
     Returns:
         float32, (samples,).
@@ -372,49 +380,49 @@ def samples_of(cut: Cut, rate: int, augment: Augment | None = None, pool: Babble
 
 @lru_cache(maxsize=1)
 def _read(cut: Cut, rate: int) -> np.ndarray:
-    samples, own_rate = read_cut(cut)
-    return resample(samples, own_rate, rate)
+    samples, file_rate = read_cut(cut)
+    return resample(samples, file_rate, rate)
 
 
 def _audio(cut: Cut) -> list[Any]:
-    """What names the audio of an utterance; a channel only where one was chosen."""
+    """The values that identify the audio of an utterance, with the channel if one was chosen."""
     return [cut.audio_digest, cut.start, cut.duration, *([] if cut.channel is None else [cut.channel])]
 
 
 def _content(cut: Cut) -> list[Any]:
-    """What an utterance or copy sounds like follows from this."""
+    """The values that determine the samples of an utterance or copy."""
     return [*_audio(cut), *([] if cut.original is None else [COPIES_VERSION, cut.steps])]
 
 
 def _buckets_of(job: int, jobs: int, cuts: Mapping[str, Cut]) -> set[int]:
-    """The buckets of a job, so that all jobs have as many seconds of audio as whole buckets allow."""
+    """Choose the buckets of a job so that all jobs have similar amounts of audio."""
     seconds: dict[int, float] = defaultdict(float)
     for content, cut in cuts.items():
         seconds[bucket_of(content)] += cut.duration
-    loads, own = [0.0] * jobs, set()
+    loads, buckets = [0.0] * jobs, set()
     for bucket, size in sorted(seconds.items(), key=lambda item: (-item[1], item[0])):  # the largest first
         least = loads.index(min(loads))
         loads[least] += size
         if least == job - 1:
-            own.add(bucket)
-    return own
+            buckets.add(bucket)
+    return buckets
 
 
-def _whole_buckets(contents: Sequence[str]) -> Iterator[list[str]]:
-    """Parts of some contents, in their order; each is of whole buckets, and an archive or more but for the last."""
+def _bucket_groups(contents: Sequence[str]) -> Iterator[list[str]]:
+    """Group contents by whole buckets, in their order; each group but the last fills at least one archive."""
     order = {content: number for number, content in enumerate(contents)}
-    part: list[str] = []
+    group: list[str] = []
     for _, bucket in groupby(sorted(contents, key=bucket_of), bucket_of):
-        part += bucket
-        if len(part) >= ARCHIVE:
-            yield sorted(part, key=order.__getitem__)
-            part = []
-    if part:
-        yield sorted(part, key=order.__getitem__)
+        group += bucket
+        if len(group) >= ARCHIVE_UTTERANCES:
+            yield sorted(group, key=order.__getitem__)
+            group = []
+    if group:
+        yield sorted(group, key=order.__getitem__)
 
 
-def _mark_used(places: Iterable[str]) -> None:
-    """Note in the time of its index that an archive is of use, so that it is not removed as old."""
-    for archive in {place.rpartition(":")[0] for place in places}:
-        with suppress(OSError):  # another person's
+def _mark_used(rxfilenames: Iterable[str]) -> None:
+    """Update the modification time of the index of each archive, so that it is not removed as unused."""
+    for archive in {name.rpartition(":")[0] for name in rxfilenames}:
+        with suppress(OSError):  # it may belong to another user
             os.utime(Path(archive).with_suffix(".json"))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ser.common import InputError, read_json, write_json
-from ser.common.packs import packs
+from ser.common.batching import batched_by_size
 
 RATE = 16_000
 N_FFT, HOP = 400, 160  # samples: 25 and 10 ms
@@ -112,7 +112,7 @@ class WhisperEncoder(nn.Module):
         hidden: list[list[Tensor]] = [[] for _ in samples]
         with torch.inference_mode():
             pieces = ((i, self.lower(mel[None])) for i, x in enumerate(samples) for mel in windows(x, self.bands))
-            for pack in packs(pieces, lambda piece: piece[1].shape[1], POSITIONS):
+            for pack in batched_by_size(pieces, lambda piece: piece[1].shape[1], POSITIONS):
                 x, sizes = torch.cat([piece for _, piece in pack], dim=1), [piece.shape[1] for _, piece in pack]
                 outputs = [x, *self.upper(x, sizes=sizes)]
                 states = torch.cat([outputs[n][0] for n in layers], dim=1)

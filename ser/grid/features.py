@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from ser.augment import augmentation
+from ser.augment import build_augment
 from ser.batches.load import compute_statistics, open_train_sets
 from ser.common import InputError
 from ser.common.progress import progress, report
@@ -30,10 +30,10 @@ def prepare_grid(grid: Grid) -> str:
     for experiment in progress(grid.trainings, text="copies", unit="training", total=len(grid.trainings)):
         sets = open_train_sets(experiment, places.recipe, places.data, places.dump)
         for train_set in sets.values():
-            if train_set.examples > 1 and not train_set.finished:
+            if train_set.oversampling > 1 and not train_set.finished:
                 train_set.write()
         if sets:
-            rows.setdefault(experiment.combination, {c: train_set.examples for c, train_set in sets.items()})
+            rows.setdefault(experiment.combination, {c: train_set.oversampling for c, train_set in sets.items()})
     for store in stores(grid):
         if not store.finished:
             (store.folder / "info.json").unlink(missing_ok=True)
@@ -96,9 +96,9 @@ def stores(grid: Grid) -> list[FeatureStore]:
     """The features of each corpus, and of each training part with its copies, in the order of the grid."""
     places, settings = grid.places, grid.settings
     frontend = build_frontend(settings)
-    kinds = augmentation(settings.augment, places.dump / "rooms") if settings.augment["copies"] else None
+    kinds = build_augment(settings.augment, places.dump / "rooms") if settings.augment["copies"] else None
     folders: dict[Path, None] = dict.fromkeys(places.data / corpus for corpus in grid.available)
     for experiment in grid.trainings if kinds else []:
         sets = open_train_sets(experiment, places.recipe, places.data, places.dump)
-        folders |= dict.fromkeys(s.folder for s in sets.values() if s.examples > 1)
+        folders |= dict.fromkeys(s.folder for s in sets.values() if s.oversampling > 1)
     return [FeatureStore(places.dump, folder, frontend, kinds) for folder in folders]

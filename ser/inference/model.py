@@ -89,7 +89,7 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
 
     path, torch_device = folder / WEIGHTS, open_device(device)
     try:
-        tensors, meta = load_tensors(path, vouched=True)
+        tensors, meta = load_tensors(path, verified=True)
     except InputError as error:
         raise InputError(error.what, error.where, REPACK) from None
     try:

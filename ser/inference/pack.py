@@ -205,7 +205,7 @@ def _read_experiment(folder: Path, open_data_of: Callable[[Experiment, Path], Da
             raise InputError(f"not finished, for it has no {needed.name}", folder, "run stages 4 to 6")
     train, (result, _) = read_train(data, folder), files.read_finished(folder)
     files.read_train(folder, [MODEL])
-    meta = load_tensors(weights, vouched=True)[1]
+    meta = load_tensors(weights, verified=True)[1]
     if any(meta.get(key) != value or result.get(key) != value for key, value in data.hashes().items()):
         raise InputError("weights, train.json and result.json are of different trainings", folder, "run stages 4 to 6")
     decoded = read_posteriors(folder, result["part"])
@@ -312,7 +312,7 @@ def _load_model(members: Sequence[_Member], description: dict[str, Any]) -> Mode
     for member in members:
         settings = member.data.experiment, member.data.heads
         networks.append(build_svm(member.svm, *settings) if member.svm else build(*settings))
-        networks[-1].load_state_dict(load_tensors(member.weights, vouched=True)[0])
+        networks[-1].load_state_dict(load_tensors(member.weights, verified=True)[0])
     network = networks[0] if len(networks) == 1 else Ensemble(networks)
     network.eval().requires_grad_(False)
     folder, data = members[0].folder, members[0].data

@@ -68,10 +68,10 @@ class Predictor(BasePredictor):
         self.running_stats = partial(RunningStats, self.frontend.width)
         self._functionals: Callable[[np.ndarray], np.ndarray] | None = None
         if (svm := model.description.get("svm")) is not None:
-            from ser.training.svm_baseline import RunningMoments, functionals_of
+            from ser.training.svm_baseline import RunningMoments, functional_extractor
 
             self.running_stats = RunningMoments
-            self._functionals = functionals_of(svm["features"], model.experiment.features)
+            self._functionals = functional_extractor(svm["features"], model.experiment.features)
 
     def identity(self) -> str:
         """A digest of the model's files without those that a later check changes."""

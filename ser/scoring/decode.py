@@ -37,7 +37,7 @@ class Decoder:
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         path = folder / MODEL
         read_train(folder, [MODEL])
-        tensors, meta = load_tensors(path, vouched=True)
+        tensors, meta = load_tensors(path, verified=True)
         self.experiment, self.folder, self.model = experiment, folder, digest(path)
         self.network = build(experiment, meta["classes"])
         self.network.load_state_dict(tensors)

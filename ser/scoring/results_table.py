@@ -15,7 +15,7 @@ from ser.common import InputError
 from ser.common.metrics import is_collapsed
 from ser.common.output import markdown, markdown_code, markdown_table
 from ser.common.run_folder import CONFIG, RESULT
-from ser.config import Experiment, ExperimentReader, deciding, differences, dotted, load
+from ser.config import Experiment, ExperimentReader, differences, dotted, load, result_affecting_keys
 from ser.config.load import ROOT
 from ser.config.metrics import columns
 from ser.scoring.files import read_result
@@ -115,8 +115,8 @@ def setting_columns(experiment: Experiment | None, varied: Sequence[str]) -> dic
     """
     if experiment is None:
         return dict.fromkeys(varied, "")
-    values, decides = dotted(experiment), deciding(experiment)
-    return {key: _shown(values[key]) if key in decides else "" for key in varied}
+    values, affecting = dotted(experiment), result_affecting_keys(experiment)
+    return {key: _shown(values[key]) if key in affecting else "" for key in varied}
 
 
 def budget_notes(experiments: Iterable[Experiment | None]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The training engine: pure draws, exact resume, early stopping."""
+"""Training: deterministic sampling, exact resume, early stopping."""
 
 from ser.training.engine import Trainer
 

@@ -1,4 +1,4 @@
-"""A training's whole state in one file, without pickle: tensors, and a JSON text for the rest."""
+"""Checkpoint of a training: one safetensors file (no pickle) with a JSON text for everything that is not a tensor."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from ser.common.kinds import of_kind
 from ser.common.records import unchecked
 
 State = dict[str, Tensor]
-# Raise it when a file of this version cannot be read by the code before.
+# Raise it when earlier code cannot read the file.
 FORMAT = 1
 
 
 class Progress(TypedDict):
-    """How far a training is, beside the tensors of its checkpoint.
+    """The values of a checkpoint that are not tensors.
 
     Attributes:
-        stopping: the fields of `Stopping`.
-        losses: by corpus, those of the epoch at work.
-        seconds: of each epoch.
+        fingerprint: digest of settings, data and split.
+        code: hashes of all code that took part in the training.
+        step: updates so far.
+        stopping: the fields of `EarlyStopping`.
+        history: the rows of epochs.jsonl.
+        losses: corpus -> training losses of the current epoch.
+        seconds: duration of each epoch.
     """
 
     fingerprint: str
@@ -40,7 +44,7 @@ class Progress(TypedDict):
 
 
 def with_new_names(progress: dict[str, Any]) -> dict[str, Any]:
-    """The values of `Progress`, with the name that `waited` of earlier versions has now."""
+    """The values of `Progress`, with `waited` of earlier versions renamed to `num_bad_epochs`."""
 
     def renamed(row: dict[str, Any]) -> dict[str, Any]:
         return {"num_bad_epochs" if key == "waited" else key: value for key, value in row.items()}
@@ -49,26 +53,34 @@ def with_new_names(progress: dict[str, Any]) -> dict[str, Any]:
 
 
 def save_tensors(path: Path, tensors: State, meta: dict[str, Any]) -> None:
-    """Write tensors and a JSON-able description, whole or not at all."""
+    """Write tensors and a description to a safetensors file, atomically.
+
+    Args:
+        path: of the file.
+        tensors: by name.
+        meta: the description, as JSON allows.
+    """
     with atomic_path(path) as temporary:
         temporary.write_bytes(tensor_bytes(tensors, meta))
 
 
 def tensor_bytes(tensors: State, meta: dict[str, Any]) -> bytes:
-    """What `save_tensors` writes: the description records a checksum of itself and of the tensors."""
+    """The content of a file of `save_tensors`; the description includes a checksum of itself and of the tensors."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     described = json.loads(json.dumps({"format": FORMAT, **meta}))
     return save(plain, {"meta": json.dumps({**described, "checksum": _checksum(plain, described)})})
 
 
-def load_tensors(path: Path, vouched: bool = False) -> tuple[State, dict[str, Any]]:
+def load_tensors(path: Path, verified: bool = False) -> tuple[State, dict[str, Any]]:
     """Read what `save_tensors` wrote.
 
     Args:
-        vouched: whether another file has a checksum of it, so that one of an older version needs none of its own.
+        path: of the file.
+        verified: whether the caller has compared the file with a recorded checksum, so that a file of an older version
+            needs no checksum of its own.
 
     Raises:
-        InputError: absent, no such file, damaged, or written by a newer version.
+        InputError: the file is absent, damaged, of another kind, or written by a newer version.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -88,7 +100,7 @@ def load_tensors(path: Path, vouched: bool = False) -> tuple[State, dict[str, An
         ) from None
     checksum = meta.pop("checksum", None)
     if checksum is None:
-        if not vouched:
+        if not verified:
             unchecked[path] = None
     elif checksum != _checksum(tensors, meta):
         raise InputError("damaged, for its checksum is of other values", path, "remove it and run stage 4")
@@ -96,7 +108,7 @@ def load_tensors(path: Path, vouched: bool = False) -> tuple[State, dict[str, An
 
 
 def _checksum(tensors: State, meta: dict[str, Any]) -> str:
-    """SHA-256, in hexadecimal digits, of a description and of names, types, shapes and values of tensors."""
+    """SHA-256 (hexadecimal) of a description and of names, types, shapes and values of tensors."""
     state = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -106,7 +118,7 @@ def _checksum(tensors: State, meta: dict[str, Any]) -> str:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> State:
-    """Adam's state by parameter number; a head that was never in a batch has none."""
+    """The state of Adam by parameter number; a head that was never in a batch has none."""
     return {
         f"{index}.{name}": value
         for index, state in optimizer.state_dict()["state"].items()
@@ -115,7 +127,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> State:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: State) -> None:
-    """Put back what `optimizer_tensors` gave, in the memory layout of the parameters: the fused kernel counts on it."""
+    """Restore the state of Adam in the memory layout of the parameters, which the fused kernel requires."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():

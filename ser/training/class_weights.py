@@ -1,4 +1,4 @@
-"""Weights of the classes in the loss."""
+"""Class weights of the loss."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import numpy as np
 
 
 def class_weights(counts: np.ndarray, kind: str = "balanced") -> np.ndarray:
-    """w_c = N / (K n_c) of the un-augmented training counts of one corpus; 0 for a class it does not have.
+    """Compute w_c = N / (K n_c) from the training counts of one corpus; 0 for an absent class.
 
     Args:
-        counts: int64, (classes,); K is the number of classes with a count.
-        kind: "none": 1 for every class that has examples.
+        counts: utterances without augmented copies, int64, (classes,); N is their sum, K the number above 0.
+        kind: "balanced", or "none": 1 for every class with utterances.
+
+    Returns:
+        float32, (classes,).
     """
-    there = counts > 0
+    present = counts > 0
     weights = np.zeros(len(counts), np.float32)
-    weights[there] = 1 if kind == "none" else counts.sum() / (there.sum() * counts[there])
+    weights[present] = 1 if kind == "none" else counts.sum() / (present.sum() * counts[present])
     return weights

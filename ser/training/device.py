@@ -1,4 +1,4 @@
-"""Which device and which precision a training runs in: found out, never assumed."""
+"""Select device, precision and threads of a training."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from ser.common import InputError
 from ser.common.cores import asked_threads, available_cores
 from ser.config import Training
 
-# Of glibc's malloc.h.
+# Parameters of mallopt, from malloc.h of glibc.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """Where and how products are computed.
+    """Device, precision and threads of a training.
 
     Attributes:
-        spare_core: whether a core is left for reading while the others, or a GPU, compute.
+        precision: float32 or bfloat16.
+        threads: number of threads of torch.
+        spare_core: whether a core is free to read batches while the others, or a GPU, compute.
     """
 
     device: torch.device
@@ -29,7 +31,7 @@ class DeviceConfig:
     spare_core: bool
 
     def autocast(self) -> torch.autocast:
-        """The context of the forward pass; losses, softmax and variance leave it on their own."""
+        """The context of the forward pass; losses, softmax and variance are computed in float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
@@ -37,7 +39,7 @@ def resolve_device(config: Training) -> DeviceConfig:
     """Resolve training.device, training.precision and training.threads.
 
     Raises:
-        InputError: a device that is not there.
+        InputError: the device does not exist.
     """
     name = config.device
     if name == "auto":
@@ -54,10 +56,10 @@ def resolve_device(config: Training) -> DeviceConfig:
 
 
 def open_device(name: str) -> torch.device:
-    """A device by its name, where what is in float32 is computed in float32, so that answers are those of a CPU.
+    """Open a device, and switch off TF32 so that float32 results agree with those of a CPU.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no such device.
     """
     try:
         device = torch.device(name)
@@ -69,9 +71,9 @@ def open_device(name: str) -> torch.device:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc reuse what tensors leave, where it gives large ones back to the system and takes new pages each time.
+    """Let glibc keep freed memory for the next tensors; by default it returns large blocks to the system.
 
-    The system fills new pages with zeros first, which costs as much as many of a network's smaller operations.
+    The system zeroes every new page, which takes as long as many of the smaller operations of a network.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt and mallopt(M_MMAP_THRESHOLD, 2**30):
@@ -79,7 +81,7 @@ def keep_freed_memory() -> None:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 products are in hardware: where they are not, emulation is a hundred times slower."""
+    """Whether the hardware multiplies in bfloat16; emulation is a hundred times slower."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":

@@ -1,7 +1,7 @@
-"""One training: batches of the corpora in alternation, until the validation loss no longer improves.
+"""The training engine: batches of alternating corpora until the validation loss no longer improves.
 
-Every draw is a function of (seed, fold, task, purpose, number), so the state is the tensors, the step and the history:
-a run that is killed and continued ends bit for bit like one that was not (on the CPU).
+Every random number is a function of (seed, fold, task, purpose, number), so tensors, step and history are the whole
+state: a training that is killed and resumed gives bit for bit the result of an uninterrupted one (on the CPU).
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ from ser.training import checkpoint as files
 from ser.training.class_weights import class_weights
 from ser.training.device import DeviceConfig, resolve_device
 from ser.training.objective import batch_loss, validation_loss
-from ser.training.processes import ALONE, Processes
+from ser.training.processes import SINGLE_PROCESS, Processes
 from ser.training.schedule import corpus_positions, corpus_schedule, lr_lambda, updates_per_epoch, validation_sample
-from ser.training.stopping import Stopping
+from ser.training.stopping import EarlyStopping
 from ser.training.training_logger import TrainingLogger
 
-# What a launcher may start again: EX_TEMPFAIL.
+# EX_TEMPFAIL: a launcher may start the job again.
 REQUEUE = 75
 
 
 class Interrupted(Exception):
-    """A signal asked for an end; the checkpoint is written."""
+    """A signal ended the training; the checkpoint is written."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -60,30 +60,30 @@ class Interrupted(Exception):
 
 
 class _BatchLoss(torch.nn.Module):
-    """`batch_loss` as a module, which DistributedDataParallel wants."""
+    """`batch_loss` as a module, for DistributedDataParallel."""
 
     def __init__(self, network: SpeechEmotionNetwork, loss: torch.nn.Module) -> None:
         super().__init__()
         self.network, self.loss = network, loss
 
-    def forward(self, *others: Any) -> Tensor:
-        return batch_loss(self.network, self.loss, *others)
+    def forward(self, *arguments: Any) -> Tensor:
+        return batch_loss(self.network, self.loss, *arguments)
 
 
 class Trainer:
-    """Trains an experiment in a folder, from its checkpoint where there is one.
+    """Trains an experiment in a folder, or resumes from its checkpoint.
 
     Args:
         experiment: the settings.
-        folder: where epochs.jsonl, checkpoint, train.json and model go.
+        folder: for epochs.jsonl, checkpoint, train.json and model.
         heads: head name -> class list.
-        train: training part a corpus, in the order of alternation.
-        valid: validation part a corpus; a corpus without one does not watch.
-        hashes: of settings, data and split, kept beside the result; a checkpoint of others is refused.
+        train: corpus -> training part, in the order of alternation.
+        valid: corpus -> validation part; the others are not monitored.
+        hashes: of settings, data and split, recorded with the result; a checkpoint with other hashes is refused.
         warnings: about the data, for the log.
-        echo: whether to print the log, too.
-        keep_checkpoint: leave it at the end, where more epochs can follow (`Training.can_continue`).
-        processes: of this training; the first writes what there is to write.
+        keep_checkpoint: keep it at the end if more epochs can follow (`Training.can_continue`).
+        echo: whether to print the log as well.
+        processes: of this training; the main process writes the files.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Trainer:
         warnings: Sequence[str] = (),
         keep_checkpoint: bool = False,
         echo: bool = True,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         if not train:
             raise InputError("no corpus has training speakers", folder, "choose another fold or split")
@@ -110,7 +110,7 @@ class Trainer:
         self.train = {corpus: UtteranceDataset(part, experiment.batches) for corpus, part in train.items()}
         self.valid = {corpus: UtteranceDataset(part, experiment.batches) for corpus, part in valid.items()}
         self.weights = {c: class_weights(part.class_counts, self.config.class_weights) for c, part in train.items()}
-        self.warnings = [*warnings, *self._untrained(valid)]
+        self.warnings = [*warnings, *self._untrained_class_warnings(valid)]
         self.device_weights = {c: torch.from_numpy(w).to(self.device_config.device) for c, w in self.weights.items()}
         self.corpora = list(train)
         frontend = build_frontend(experiment)
@@ -122,7 +122,7 @@ class Trainer:
         }
         if self.config.ngpu > 1 and processes.size == 1:
             raise InputError(
-                "a grid or a search trains each experiment in one process", "training.ngpu", "leave it away there"
+                "a grid or a search trains each experiment in one process", "training.ngpu", "leave it out there"
             )
         for corpus, sampler in self.samplers.items():
             if sampler.batch_size < processes.size:
@@ -131,7 +131,7 @@ class Trainer:
                     "training.ngpu",
                     f"give {sampler.batch_size} or fewer",
                 )
-        self.epoch_steps = updates_per_epoch(self.config, [sampler.per_pass for sampler in self.samplers.values()])
+        self.epoch_steps = updates_per_epoch(self.config, [s.batches_per_pass for s in self.samplers.values()])
         self.steps = self.epoch_steps * self.config.max_epochs
         self.samples = {
             corpus: validation_sample(dataset.part.targets, self.config, ("validation", corpus, experiment.fold))
@@ -145,31 +145,31 @@ class Trainer:
         self.network = self._new_network()
         self.loss = self._new_loss()
         front = [] if self.network.front is None else [p for p in self.network.front.parameters() if p.requires_grad]
-        known = {id(p) for p in front}
-        others = [p for p in self.network.parameters() if p.requires_grad and id(p) not in known]
+        front_ids = {id(p) for p in front}
+        others = [p for p in self.network.parameters() if p.requires_grad and id(p) not in front_ids]
         groups: list[dict[str, Any]] = [
             {"params": [*others, *self.loss.parameters()], "rate": self.config.learning_rate},
             {"params": front, "rate": experiment.frontend.learning_rate},
         ]
         self.parameters = [p for group in groups for p in group["params"]]
         self.optimizer = torch.optim.Adam(groups, weight_decay=self.config.weight_decay, fused=True)
-        self.batch_loss = processes.wrapped(_BatchLoss(self.network, self.loss), self.network.some_idle)
+        self.batch_loss = processes.wrap(_BatchLoss(self.network, self.loss), self.network.some_idle)
         self.step = 0
-        self.stopping = Stopping()
+        self.stopping = EarlyStopping()
         self.history: list[dict[str, Any]] = []
         self.seconds: list[float] = []
         self.losses: dict[str, list[float]] = {corpus: [] for corpus in self.corpora}
         self.saved_states = {"best": BestStates, "last": LastStates}[self.config.keep](self.config.average)
         self.signal: int | None = None
         self.checkpoint_time = time.monotonic()
-        self.provenance = provenance()  # of the code that runs, which may change on disk meanwhile
-        self.code = [self.provenance["code_hash"]]  # of all that had a hand in it
+        self.provenance = provenance()  # read now, since the code may change on disk during the training
+        self.code = [self.provenance["code_hash"]]  # hashes of all code that took part in the training
 
-    def _untrained(self, valid: Mapping[str, Part]) -> list[str]:
-        """A warning for each corpus with classes to validate and none to train, which have weight 0 in the loss.
+    def _untrained_class_warnings(self, valid: Mapping[str, Part]) -> list[str]:
+        """Warn of classes that a corpus validates but does not train; their weight in the loss is 0.
 
         Raises:
-            InputError: a corpus has no others to validate.
+            InputError: a corpus validates no class that it trains.
         """
         warnings = []
         for corpus, part in valid.items():
@@ -177,9 +177,9 @@ class Trainer:
                 raise InputError(
                     f"{corpus} has speakers to validate and none to train", self.folder, "choose another fold or split"
                 )
-            unknown = (part.class_counts > 0) & (self.weights[corpus] == 0)
-            names = ", ".join(part.classes[i] for i in np.flatnonzero(unknown))
-            if names and not (part.class_counts[~unknown] > 0).any():
+            untrained = (part.class_counts > 0) & (self.weights[corpus] == 0)
+            names = ", ".join(part.classes[i] for i in np.flatnonzero(untrained))
+            if names and not (part.class_counts[~untrained] > 0).any():
                 raise InputError(
                     f"{corpus} has {names} to validate and none of it to train",
                     self.folder,
@@ -193,16 +193,15 @@ class Trainer:
         return warnings
 
     def run(self) -> None:
-        """Train to the end.
+        """Train until early stopping or the last epoch.
 
         Raises:
-            Interrupted: SIGTERM, SIGUSR1 or SIGINT came; the checkpoint is written.
+            Interrupted: by SIGTERM, SIGUSR1 or SIGINT; the checkpoint is written.
         """
-        with (
-            locked(self.folder / TRAINING, f"{self.folder} is being trained") if self.processes.first else nullcontext()
-        ):
-            if self.processes.largest(self.processes.first and is_trained(self.folder)):
-                return  # another process has done it meanwhile
+        lock = locked(self.folder / TRAINING, f"{self.folder} is being trained")
+        with lock if self.processes.is_main else nullcontext():
+            if self.processes.maximum(self.processes.is_main and is_trained(self.folder)):
+                return  # another job has trained it meanwhile
             self._restore()
             self._log_start()
             with self._signals():
@@ -222,19 +221,24 @@ class Trainer:
         self.logger.log_epoch()
         self._save_checkpoint_if_due()
 
-    def run_steps(self, end: int, done: Callable[[float], object] = lambda _: None) -> None:
-        """Train up to step `end`; `done` gets the loss of every step."""
+    def run_steps(self, end: int, on_step: Callable[[float], object] = lambda _: None) -> None:
+        """Train up to step `end`.
+
+        Args:
+            end: number of the last step, from 1.
+            on_step: called with the loss after every step.
+        """
         for batch in self._batches(self.step, end):
             loss = self._update(batch)
             self.losses[batch.corpus].append(loss)
             self.step += 1
-            done(loss)
+            on_step(loss)
             self._save_checkpoint_if_due()
 
     def _batches(self, start: int, end: int) -> Iterator[Batch]:
-        """The batches of these steps, each read while the one before it is learnt from, where a core is free for it.
+        """Read the batches of steps `start` to `end`; with a spare core, each during the update of the step before.
 
-        Where all cores compute, a reading thread takes more from them than reading in between (docs/performance.md).
+        If all cores compute, a reading thread costs more than reading between the updates (docs/performance.md).
         """
         if not self.device_config.spare_core:
             yield from map(self._batch, range(start, end))
@@ -248,27 +252,27 @@ class Trainer:
 
     def _batch(self, step: int) -> Batch:
         corpus = self.corpora[self.corpus_schedule[step]]
-        rng = np.random.default_rng(derive_seed(*self._purpose("distortion", *self._own), step))
+        rng = np.random.default_rng(derive_seed(*self._purpose("distortion", *self._rank_purpose), step))
         crops = self.samplers[corpus].batch(int(self.corpus_positions[step]))
         return collate(self.train[corpus], crops[self.processes.share(len(crops))], rng)
 
     def _update(self, batch: Batch) -> float:
-        """One update; heads of corpora that are not in the batch get no gradient, so Adam leaves them alone."""
+        """Update once and return the loss; heads of other corpora get no gradient, so Adam does not change them."""
         self.network.train()
         self.loss.train()
         self.optimizer.zero_grad(set_to_none=True)
         seed = derive_seed(*self._purpose("dropout"), self.step)
-        torch.manual_seed(derive_seed(*self._purpose("dropout", *self._own), self.step))
-        rng = np.random.default_rng(derive_seed(*self._purpose("mixup", *self._own), self.step))
+        torch.manual_seed(derive_seed(*self._purpose("dropout", *self._rank_purpose), self.step))
+        rng = np.random.default_rng(derive_seed(*self._purpose("mixup", *self._rank_purpose), self.step))
         weights = self.device_weights[batch.corpus]
-        done = self.step / self.steps
+        progress = self.step / self.steps
 
-        def whole(rows: Tensor) -> Tensor:
+        def gather(rows: Tensor) -> Tensor:
             if self.processes.size > 1:
-                torch.manual_seed(seed)  # what draws afterwards draws the same in all processes
+                torch.manual_seed(seed)  # from here on, random numbers are the same in all processes
             return self.processes.gather(rows, self.samplers[batch.corpus].batch_size)
 
-        loss = self.batch_loss(batch, weights, self.config, self.device_config, rng, done, whole)
+        loss = self.batch_loss(batch, weights, self.config, self.device_config, rng, progress, gather)
         value = float(loss.detach())
         if not math.isfinite(value):
             part = self.train[batch.corpus].part
@@ -288,7 +292,7 @@ class Trainer:
         return value
 
     def _scores(self, samples: Mapping[str, np.ndarray | None]) -> dict[str, dict[str, float]]:
-        """Loss and scores of the network on each validation part, or on a sample of it."""
+        """Compute loss and scores of the network on each validation part, or on a sample of it."""
         valid: dict[str, dict[str, float]] = {}
         for corpus, dataset in self.valid.items():
             part, chosen = dataset.part, samples[corpus]
@@ -296,13 +300,13 @@ class Trainer:
             if self.processes.size > 1:
                 chosen = np.arange(len(part)) if chosen is None else chosen
                 chosen = chosen[self.processes.share(len(chosen))]
-            found = log_posteriors(
+            log_p = log_posteriors(
                 self.network, dataset, self.network.head_of(corpus), self.device_config.device, chosen
             )
-            found = self.processes.joined(found)
-            confusion = confusion_matrix(targets, found.argmax(1), len(part.classes))
-            loss = validation_loss(self.loss, found, targets, self.device_weights[corpus])
-            valid[corpus] = {"loss": loss, **scores(confusion, np.exp(found), targets)}
+            log_p = self.processes.concatenate(log_p)
+            confusion = confusion_matrix(targets, log_p.argmax(1), len(part.classes))
+            loss = validation_loss(self.loss, log_p, targets, self.device_weights[corpus])
+            valid[corpus] = {"loss": loss, **scores(confusion, np.exp(log_p), targets)}
         return valid
 
     def _validate(self, epoch: int) -> None:
@@ -328,11 +332,11 @@ class Trainer:
             }
         )
         self.losses = {corpus: [] for corpus in self.corpora}
-        if self.processes.first:
+        if self.processes.is_main:
             write_text(self.folder / EPOCHS, "".join(json.dumps(row) + "\n" for row in self.history))
 
-    def _chosen(self) -> int:
-        """The epoch whose weights are kept (of an average, the best or last of them)."""
+    def _chosen_epoch(self) -> int:
+        """The epoch whose weights are saved (of averaged epochs, the best or the last)."""
         return self.stopping.best_epoch if self.config.keep == "best" else len(self.history)
 
     def _finished(self) -> bool:
@@ -340,12 +344,13 @@ class Trainer:
 
     # -- state --------------------------------------------------------------------------------------------------------
 
-    def _purpose(self, *what: str) -> tuple[str | int, ...]:
-        return self.experiment.seed, self.experiment.fold, self.experiment.task, *what
+    def _purpose(self, *names: str) -> tuple[str | int, ...]:
+        """Arguments of `derive_seed`."""
+        return self.experiment.seed, self.experiment.fold, self.experiment.task, *names
 
     @property
-    def _own(self) -> tuple[str, ...]:
-        """What makes the draws of a process differ from those of others; nothing where there is one."""
+    def _rank_purpose(self) -> tuple[str, ...]:
+        """What makes the random numbers of several processes differ; empty for one process."""
         return (f"process {self.processes.rank}",) if self.processes.size > 1 else ()
 
     def _new_network(self) -> SpeechEmotionNetwork:
@@ -362,7 +367,7 @@ class Trainer:
         return loss.to(self.device_config.device)
 
     def _fingerprint(self) -> str:
-        """Names what may not change while a training goes on; `auto` precision may resolve otherwise elsewhere."""
+        """Digest of what must stay the same in a resumed training; with the precision that `auto` resolved to."""
         if not self.config.can_continue:
             return digest(self.hashes, self.device_config.precision)
         training = replace(self.config, max_epochs=1, patience=1)
@@ -374,17 +379,21 @@ class Trainer:
         return self.folder / CHECKPOINT
 
     def _save_checkpoint_if_due(self) -> None:
-        """Write a checkpoint when it is time, or when a signal asks for the end, which is of all processes."""
-        late = self.processes.first and time.monotonic() - self.checkpoint_time >= self.config.checkpoint_seconds
-        number, due = divmod(self.processes.largest(2 * (self.signal or 0) + late), 2)
+        """Write a checkpoint after `checkpoint_seconds`, or after a signal, which ends all processes."""
+        late = self.processes.is_main and time.monotonic() - self.checkpoint_time >= self.config.checkpoint_seconds
+        number, due = divmod(self.processes.maximum(2 * (self.signal or 0) + late), 2)
         if number or due:
             self._save(self.seconds)
         if number:
             raise Interrupted(number)
 
     def _save(self, seconds: Sequence[float] = ()) -> None:
-        """Write a checkpoint; without the seconds of the epochs it is the same file however the training went on."""
-        if not self.processes.first:
+        """Write a checkpoint.
+
+        Args:
+            seconds: duration of each epoch; without them, the file does not depend on interruptions of the training.
+        """
+        if not self.processes.is_main:
             return
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {f"loss.{name}": tensor for name, tensor in self.loss.state_dict().items()}
@@ -409,7 +418,7 @@ class Trainer:
         if not self._checkpoint.is_file():
             return
         tensors, meta = files.load_tensors(self._checkpoint)
-        # The second is that of earlier versions.
+        # The second fingerprint is that of earlier versions.
         if meta.get("fingerprint") not in (self._fingerprint(), digest(self.hashes, self.device_config.precision)):
             raise InputError(
                 f"of other settings, data or split, or not in {self.device_config.precision}",
@@ -420,11 +429,11 @@ class Trainer:
             state = files.with_new_names(of_kind(files.Progress, meta, ""))
             self.loss.load_state_dict(part_of(tensors, "loss."))
             self.saved_states.load(part_of(tensors, "kept."))
-            if state["history"]:  # an epoch has ended: what is kept is of this network
+            if state["history"]:  # an epoch has ended: check that the saved states fit this network
                 self.network.load_state_dict(self.saved_states.state())
             self.network.load_state_dict(part_of(tensors, "network."))
             files.restore_optimizer(self.optimizer, part_of(tensors, "optimizer."))
-            self.stopping = Stopping(**state["stopping"])
+            self.stopping = EarlyStopping(**state["stopping"])
             if not all(isinstance(value, int | float) for value in state["stopping"].values()):
                 raise TypeError(f"stopping = {state['stopping']}")
             self.losses = {corpus: state["losses"][corpus] for corpus in self.corpora}
@@ -438,21 +447,20 @@ class Trainer:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        def note(number: int, frame: object) -> None:
+        def remember(number: int, frame: object) -> None:
             self.signal = number
 
-        asked = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-        before = {number: signal.signal(number, note) for number in asked}
+        before = {n: signal.signal(n, remember) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    # -- beginning and end ---------------------------------------------------------------------------------------------
+    # -- start and end ---------------------------------------------------------------------------------------------
 
     def _log_start(self) -> None:
-        folder = self.folder if self.processes.first else None
+        folder = self.folder if self.processes.is_main else None
         self.logger = TrainingLogger(folder, self.config, self.history, self.seconds, self.echo)
         if self.step:
             self.logger.log(f"continued from {self._checkpoint} at step {self.step}")
@@ -463,23 +471,23 @@ class Trainer:
             if sample is not None:
                 self.logger.log(f"valid {corpus}: {len(sample)} utterances after each epoch, all at the end")
         parameters = sum(p.numel() for p in self.network.parameters())
-        side = f", in {self.processes.size} processes" if self.processes.size > 1 else ""
+        processes = f", in {self.processes.size} processes" if self.processes.size > 1 else ""
         self.logger.log(
             f"{parameters:,} parameters on {self.device_config.device}, {self.device_config.precision}, "
-            f"{self.device_config.threads} threads{side}"
+            f"{self.device_config.threads} threads{processes}"
         )
 
     def _finish(self) -> None:
-        """Write train.json, then the best model, whose presence means that the training is done."""
+        """Write train.json, then the saved model, whose presence marks the training as done."""
         if self.keep_checkpoint:
             self._save()
-        valid = self.history[self._chosen() - 1]["valid"]
+        valid = self.history[self._chosen_epoch() - 1]["valid"]
         if any(sample is not None for sample in self.samples.values()):
             self.network.load_state_dict(self.saved_states.state())
             valid = self._scores(dict.fromkeys(self.valid))
-            lines = ", ".join(f"{corpus} {scores_text(found, ' ')}" for corpus, found in valid.items())
-            self.logger.log(f"validation on all utterances: {lines}")
-        if not self.processes.first:
+            text = ", ".join(f"{corpus} {scores_text(values, ' ')}" for corpus, values in valid.items())
+            self.logger.log(f"validation on all utterances: {text}")
+        if not self.processes.is_main:
             return
         model = files.tensor_bytes(self.saved_states.state(), {**self.hashes, "classes": self.network.classes})
         sums = {
@@ -490,7 +498,7 @@ class Trainer:
             self.folder / TRAIN,
             {
                 **self.hashes,
-                "chosen_epoch": self._chosen(),
+                "chosen_epoch": self._chosen_epoch(),
                 "epochs": len(self.history),
                 "updates": {c: int((self.corpus_schedule[: self.step] == i).sum()) for i, c in enumerate(self.corpora)},
                 "class_counts": {c: s.part.class_counts.tolist() for c, s in self.train.items()},
@@ -510,11 +518,11 @@ class Trainer:
         )
         with atomic_path(self.folder / MODEL) as temporary:
             temporary.write_bytes(model)
-        left = [] if self.keep_checkpoint else [self._checkpoint]
-        for path in (*left, *self.folder.glob(".tmp*")):  # and what killed runs left
+        checkpoints = [] if self.keep_checkpoint else [self._checkpoint]
+        for path in (*checkpoints, *self.folder.glob(".tmp*")):  # also temporary files of killed runs
             path.unlink(missing_ok=True)
         self.logger.log(
-            f"stopped after {len(self.history)} epochs; kept epoch {self._chosen()}; least validation loss "
+            f"stopped after {len(self.history)} epochs; kept epoch {self._chosen_epoch()}; least validation loss "
             f"{self.stopping.best:.4f} in epoch {self.stopping.best_epoch}"
         )
         self.logger.end()

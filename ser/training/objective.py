@@ -1,4 +1,4 @@
-"""The loss of a batch, with smoothed, mixed or voted targets where asked for, and of a whole validation part."""
+"""Training loss of a batch (label smoothing, mixup, soft labels, auxiliary heads) and loss of a validation part."""
 
 from __future__ import annotations
 
@@ -26,45 +26,50 @@ def batch_loss(
     config: Training,
     device_config: DeviceConfig,
     rng: np.random.Generator,
-    done: float,
-    whole: Callable[[Tensor], Tensor] = lambda rows: rows,
+    progress: float,
+    gather: Callable[[Tensor], Tensor] = lambda rows: rows,
 ) -> Tensor:
-    """A scalar, float32.
+    """Compute the training loss of a batch, a scalar in float32.
 
     Args:
-        loss: of (logits, target probabilities, class weights), from the registry.
-        weights: of the classes of the batch's head, (classes,).
-        rng: draws the mixing.
-        done: share of the training that is done, 0 to 1.
-        whole: gathers the rows of all processes of the training, whose loss this is; `batch` is a share.
+        network: in training mode.
+        loss: function of (logits, target probabilities, class weights), from the registry.
+        batch: the share of this process.
+        weights: class weights of the head, (classes,).
+        config: the settings.
+        device_config: device and precision.
+        rng: draws the mixup.
+        progress: completed share of the training, 0 to 1.
+        gather: collects the rows of all processes; the loss is that of the whole batch.
     """
     features, lengths = batch.features.to(device_config.device), batch.lengths.to(device_config.device)
     targets = batch.targets.to(device_config.device)
     if config.soft_labels:
-        even = torch.full_like(batch.votes, 1 / len(weights))
-        soft = torch.lerp(batch.votes, even, config.label_smoothing).to(device_config.device)
+        uniform = torch.full_like(batch.votes, 1 / len(weights))
+        soft = torch.lerp(batch.votes, uniform, config.label_smoothing).to(device_config.device)
     else:
         soft = smoothed_targets(targets, len(weights), config.label_smoothing)
     if config.mixup:
         order = torch.from_numpy(rng.permutation(len(targets))).to(device_config.device)
         shares = torch.from_numpy(mixup_weights(rng, config.mixup, len(targets))).to(device_config.device)
-        features, lengths, soft = mixed(features, lengths, soft, order, shares)
+        features, lengths, soft = mixup(features, lengths, soft, order, shares)
     with device_config.autocast():
-        pooled = network.regularised(whole(network.pooled(features, lengths)))
+        pooled = network.regularised(gather(network.pooled(features, lengths)))
     logits = network.classify(pooled, network.head_of(batch.corpus), batch.corpus)
-    genders = whole(batch.genders.to(device_config.device))
-    return loss(logits, whole(soft), weights) + auxiliary_loss(network, batch.corpus, genders, pooled, config, done)
+    genders = gather(batch.genders.to(device_config.device))
+    auxiliary = auxiliary_loss(network, batch.corpus, genders, pooled, config, progress)
+    return loss(logits, gather(soft), weights) + auxiliary
 
 
 @torch.no_grad()
 def validation_loss(loss: nn.Module, log_posteriors: np.ndarray, targets: np.ndarray, weights: Tensor) -> float:
-    """The loss of a whole part at once, without smoothing, in float64.
+    """Compute the loss of a whole part in float64, without label smoothing.
 
     Args:
-        loss: as of `batch_loss`; left in evaluation mode.
+        loss: see `batch_loss`; set to evaluation mode.
         log_posteriors: (utterances, classes).
         targets: class indices, (utterances,).
-        weights: of the classes, (classes,), on the device of the loss.
+        weights: class weights, (classes,), on the device of the loss.
     """
     logits = torch.from_numpy(log_posteriors).double().to(weights.device)
     hard = smoothed_targets(torch.from_numpy(targets).to(weights.device), len(weights), 0.0)
@@ -72,9 +77,18 @@ def validation_loss(loss: nn.Module, log_posteriors: np.ndarray, targets: np.nda
 
 
 def auxiliary_loss(
-    network: SpeechEmotionNetwork, corpus: str, genders: Tensor, pooled: Tensor, config: Training, done: float
+    network: SpeechEmotionNetwork, corpus: str, genders: Tensor, pooled: Tensor, config: Training, progress: float
 ) -> Tensor | float:
-    """What the heads that only training uses add: gender, where known, and the corpus behind a reversed gradient."""
+    """Compute the losses of the auxiliary heads: gender, and corpus behind a gradient reversal layer.
+
+    Args:
+        network: with or without these heads.
+        corpus: of the batch.
+        genders: 0 woman, 1 man, -1 unknown and ignored, (batch,).
+        pooled: (batch, values).
+        config: weights of the losses.
+        progress: completed share of the training, 0 to 1.
+    """
     loss: Tensor | float = 0.0
     known = genders >= 0
     if network.gender is not None and bool(known.any()):
@@ -82,22 +96,25 @@ def auxiliary_loss(
         loss = loss + config.gender_weight * functional.cross_entropy(logits, genders[known])
     if network.domain is not None:
         domains = torch.full((len(pooled),), network.corpora.index(corpus), device=pooled.device)
-        logits = network.domain(pooled, weight_at(done))
+        logits = network.domain(pooled, weight_at(progress))
         loss = loss + config.adversarial_weight * functional.cross_entropy(logits, domains)
     return loss
 
 
-def mixed(
+def mixup(
     features: Tensor, lengths: Tensor, targets: Tensor, order: Tensor, shares: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Each example with the one that `order` names, over the frames that both have (mixup: Zhang et al. 2018).
+    """Mix each utterance with a partner over the frames that both have (mixup: Zhang et al. 2018).
 
     Args:
-        features: (batch, frames, bins); lengths: (batch,); targets: probabilities, (batch, classes).
-        shares: of the first of the two, (batch,).
+        features: (batch, frames, bins).
+        lengths: frames, (batch,).
+        targets: probabilities, (batch, classes).
+        order: index of the partner of each utterance, (batch,).
+        shares: weight of the utterance itself, (batch,).
     """
     targets = torch.lerp(targets[order], targets, shares[:, None])
     lengths = torch.minimum(lengths, lengths[order])
     features = torch.lerp(features[order], features, shares[:, None, None])
-    there = torch.arange(features.shape[1], device=features.device) < lengths[:, None]
-    return features * there[..., None], lengths, targets
+    within = torch.arange(features.shape[1], device=features.device) < lengths[:, None]
+    return features * within[..., None], lengths, targets

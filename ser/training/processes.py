@@ -1,8 +1,8 @@
-"""One training in several processes, one a GPU, by torch's DistributedDataParallel.
+"""Train in several processes, one per GPU, with DistributedDataParallel of torch.
 
-A process embeds its share of the rows of a batch. What is pooled is gathered, so that batch normalisation, heads and
-loss are those of the whole batch in every process, and a training is that of one process up to rounding. What draws an
-example at a time before the pooling (dropout there, augmentation on the fly, mixup) draws for itself in each.
+Each process embeds its share of the rows of a batch. The pooled vectors are gathered, so that every process computes
+batch normalisation, heads and loss of the whole batch, and the training equals that of one process up to rounding.
+Random operations before the pooling (dropout, augmentation on the fly, mixup) have a seed of their own in each process.
 """
 
 from __future__ import annotations
@@ -25,31 +25,37 @@ from ser.common import InputError
 from ser.common.cores import available_cores
 from ser.config import Training
 
-# Processes wait for the first while it waits for a lock, say; one that has ended is noticed at once.
+# Long, since processes wait while the main process waits for a lock; a process that ends is noticed at once.
 TIMEOUT = timedelta(days=1)
-PATIENCE = 30  # seconds that the other processes get to end after the first
+EXIT_SECONDS = 30  # that the other processes get to end after the main process
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a training: which this is of how many. What they do together, alone is nothing."""
+    """The processes of a training; with one process, every collective operation returns its input.
+
+    Attributes:
+        rank: of this process, from 0.
+        size: number of processes.
+    """
 
     rank: int = 0
     size: int = 1
 
     @property
-    def first(self) -> bool:
-        """Whether this one writes what there is to write."""
+    def is_main(self) -> bool:
+        """Whether this process writes the files and the log."""
         return self.rank == 0
 
     def share(self, count: int) -> slice:
-        """The rows of this process, of so many in all: sizes differ by one at most, the first ones have more."""
+        """The rows of this process among `count` rows; sizes differ by at most one, lower ranks have more."""
         return _shares(count, self.size)[self.rank]
 
-    def wrapped(self, module: nn.Module, some_idle: bool) -> nn.Module:
-        """The module with gradients that are summed over the processes' shares.
+    def wrap(self, module: nn.Module, some_idle: bool) -> nn.Module:
+        """Wrap a module so that gradients are summed over the shares of the processes.
 
         Args:
+            module: to wrap.
             some_idle: whether a batch may leave parameters without a gradient.
         """
         if self.size == 1:
@@ -57,33 +63,40 @@ class Processes:
         return nn.parallel.DistributedDataParallel(module, find_unused_parameters=some_idle)
 
     def gather(self, rows: Tensor, count: int) -> Tensor:
-        """The rows of all processes, (count, ...), from those of this one, (share, ...); gradients go back to these.
+        """Gather the rows of all processes; gradients flow back to the rows of this process.
 
-        Every process has to compute the same of the result.
+        Every process must compute the same from the result.
+
+        Args:
+            rows: of this process, (share, ...).
+            count: rows of all processes.
+
+        Returns:
+            (count, ...).
         """
         if self.size == 1:
             return rows
         gathered: Tensor = _Gather.apply(rows, self, count)
         return gathered
 
-    def largest(self, value: int) -> int:
-        """The largest value of a process."""
+    def maximum(self, value: int) -> int:
+        """The maximum of a value over all processes."""
         if self.size == 1:
             return value
-        found = torch.tensor(value)
-        distributed.all_reduce(found, distributed.ReduceOp.MAX)
-        return int(found)
+        reduced = torch.tensor(value)
+        distributed.all_reduce(reduced, distributed.ReduceOp.MAX)
+        return int(reduced)
 
-    def joined(self, rows: np.ndarray) -> np.ndarray:
-        """The rows of all processes in their order, (all, ...)."""
+    def concatenate(self, rows: np.ndarray) -> np.ndarray:
+        """Concatenate the rows of all processes in the order of their ranks, (all rows, ...)."""
         if self.size == 1:
             return rows
-        found: list[Any] = [None] * self.size
-        distributed.all_gather_object(found, rows)
-        return np.concatenate(found)
+        parts: list[Any] = [None] * self.size
+        distributed.all_gather_object(parts, rows)
+        return np.concatenate(parts)
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
 class _Gather(torch.autograd.Function):
@@ -91,16 +104,15 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, processes: Processes, count: int) -> Tensor:
         shares = _shares(count, processes.size)
         ctx.share, ctx.size = shares[processes.rank], processes.size
-        most = shares[0].stop
-        padded = rows.new_zeros((most, *rows.shape[1:]))
+        padded = rows.new_zeros((shares[0].stop, *rows.shape[1:]))
         padded[: len(rows)] = rows
-        found = [torch.empty_like(padded) for _ in shares]
-        distributed.all_gather(found, padded)
-        return torch.cat([part[: share.stop - share.start] for part, share in zip(found, shares, strict=True)])
+        parts = [torch.empty_like(padded) for _ in shares]
+        distributed.all_gather(parts, padded)
+        return torch.cat([part[: share.stop - share.start] for part, share in zip(parts, shares, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        # DistributedDataParallel takes the mean over the processes, and the gradient of the rows is spread over them.
+        # DistributedDataParallel averages over the processes, but each holds only the gradient of its own rows.
         return gradients[0][ctx.share] * ctx.size, None, None
 
 
@@ -111,43 +123,43 @@ def _shares(count: int, size: int) -> list[slice]:
 
 @contextmanager
 def training_processes(config: Training) -> Iterator[tuple[Processes, Training]]:
-    """The processes of this training, and its settings with the device and the threads of this one.
+    """Start the processes of a training; give them, and the settings with device and threads of this process.
 
-    The first starts the others by its own command line. Under torchrun, or whatever else sets RANK, WORLD_SIZE,
-    MASTER_ADDR and MASTER_PORT, all are there already.
+    The main process starts the others with its own command line. Under torchrun, or another launcher that sets RANK,
+    WORLD_SIZE, MASTER_ADDR and MASTER_PORT, all processes run already.
 
     Raises:
-        InputError: fewer GPUs than processes; another process has ended.
+        InputError: there are fewer GPUs than processes, or another process has ended.
     """
     size = int(os.environ.get("WORLD_SIZE", config.ngpu))
     if size == 1:
         yield Processes(), config
         return
     on_gpu = config.device.startswith("cuda") or (config.device == "auto" and torch.cuda.is_available())
-    local = int(os.environ.get("LOCAL_RANK", 0))
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", size))
-    if on_gpu and torch.cuda.device_count() < here:
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+    if on_gpu and torch.cuda.device_count() < local_size:
         raise InputError(
-            f"{here} processes, and {torch.cuda.device_count()} GPUs",
+            f"{local_size} processes, and {torch.cuda.device_count()} GPUs",
             "training.ngpu",
             "ask the scheduler for as many GPUs, or lower training.ngpu",
         )
-    others, place = ([], "env://") if "RANK" in os.environ else _start_others(size)
+    others, init_method = ([], "env://") if "RANK" in os.environ else _start_others(size)
     rank = int(os.environ.get("RANK", 0))
     if on_gpu:
-        torch.cuda.set_device(local)
-    own = replace(
+        torch.cuda.set_device(local_rank)
+    settings = replace(
         config,
-        device=f"cuda:{local}" if on_gpu else config.device,
-        threads=config.threads or max(1, available_cores() // here),
+        device=f"cuda:{local_rank}" if on_gpu else config.device,
+        threads=config.threads or max(1, available_cores() // local_size),
     )
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     try:
-        distributed.init_process_group(backend, place, TIMEOUT, size, rank)
-        yield Processes(rank, size), own
+        distributed.init_process_group(backend, init_method, TIMEOUT, size, rank)
+        yield Processes(rank, size), settings
     except RuntimeError as error:
         for number, process in enumerate(others, 1):
-            if code := _ended(process):
+            if code := _exit_code(process):
                 raise InputError(
                     f"process {number} of 0 to {size - 1} ended with {code}",
                     "training.ngpu",
@@ -158,27 +170,26 @@ def training_processes(config: Training) -> Iterator[tuple[Processes, Training]]
         if distributed.is_initialized():
             distributed.destroy_process_group()
         for process in others:
-            if _ended(process) is None:
+            if _exit_code(process) is None:
                 process.kill()
                 process.wait()
 
 
-def _ended(process: subprocess.Popen[bytes]) -> int | None:
-    """The exit code of another process; None where it has not ended in time."""
+def _exit_code(process: subprocess.Popen[bytes]) -> int | None:
+    """Wait for the exit code of another process; None if it does not end in time."""
     try:
-        return process.wait(PATIENCE)
+        return process.wait(EXIT_SECONDS)
     except subprocess.TimeoutExpired:
         return None
 
 
 def _start_others(size: int) -> tuple[list[subprocess.Popen[bytes]], str]:
-    """Processes 1 to size - 1, and where they meet."""
+    """Start processes 1 to size - 1; return them and the init_method of the process group."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    own = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)}
+    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)}
     command = [sys.executable, *sys.argv]
-    others = [
-        subprocess.Popen(command, env={**own, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(1, size)
-    ]
+    ranks = map(str, range(1, size))
+    others = [subprocess.Popen(command, env={**environment, "RANK": rank, "LOCAL_RANK": rank}) for rank in ranks]
     return others, f"tcp://127.0.0.1:{port}"

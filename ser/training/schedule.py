@@ -1,4 +1,4 @@
-"""How many updates there are, and what depends on the step alone: whose turn it is, and how large an update is."""
+"""Updates of an epoch, corpus and learning rate of each step, and the sample of validation utterances."""
 
 from __future__ import annotations
 
@@ -9,59 +9,64 @@ import numpy as np
 from ser.common import derive_seed
 from ser.config import Training
 
-# Of steps_per_epoch and valid_utterances `auto`.
+# Used by the value `auto` of steps_per_epoch and of valid_utterances.
 LEAST_STEPS = 100
 VALID_UTTERANCES = 3000
 
 
 def updates_per_epoch(config: Training, passes: Sequence[int]) -> int:
-    """Updates of an epoch.
+    """Number of updates of an epoch.
 
-    Budget `per_corpus` gives each corpus as many as it has alone (with a temperature above 0 on average over corpora).
-    `auto` is a pass over the data within bounds: of all corpora together, or, `per_corpus`, of each on average.
+    With budget `per_corpus`, each corpus gets as many updates as in a single-corpus training (with a temperature above
+    0, on average over the corpora). `auto` is one pass over the data within bounds: over all corpora together or, with
+    `per_corpus`, over an average corpus.
 
     Args:
-        passes: mini-batches of a pass over each training corpus.
+        config: the settings.
+        passes: mini-batches per pass of each training corpus.
     """
-    each = config.budget == "per_corpus"
+    per_corpus = config.budget == "per_corpus"
     if config.steps_per_epoch == "auto":
-        wanted = round(sum(passes) / len(passes)) if each else sum(passes)
-        steps = max(LEAST_STEPS, min(wanted, config.max_steps_per_epoch))
+        one_pass = round(sum(passes) / len(passes)) if per_corpus else sum(passes)
+        steps = max(LEAST_STEPS, min(one_pass, config.max_steps_per_epoch))
     else:
         steps = int(config.steps_per_epoch)
-    return steps * (len(passes) if each else 1)
+    return steps * (len(passes) if per_corpus else 1)
 
 
 def validation_sample(targets: np.ndarray, config: Training, purpose: tuple[str | int, ...]) -> np.ndarray | None:
-    """The utterances that are validated on after an epoch; None: all.
+    """Sample the utterances for the validation after each epoch; None: all utterances.
 
-    Of each class as many, but for classes that have fewer; drawn once, so that epochs can be compared.
+    The sample is balanced, except for classes that have too few utterances. It is the same in all epochs.
 
     Args:
-        targets: classes of the utterances of a validation part, int, (utterances,).
-        purpose: what the draws derive from.
+        targets: class indices of a validation part, int, (utterances,).
+        config: the settings.
+        purpose: arguments of `derive_seed`.
 
     Returns:
-        Indices, int64, rising.
+        Sorted indices, int64.
     """
-    most = config.valid_utterances
-    if most == "auto":
-        most = VALID_UTTERANCES if config.steps_per_epoch == "auto" else 0
-    if not 0 < most < len(targets):
+    limit = config.valid_utterances
+    if limit == "auto":
+        limit = VALID_UTTERANCES if config.steps_per_epoch == "auto" else 0
+    if not 0 < limit < len(targets):
         return None
     order = np.random.default_rng(derive_seed(*purpose)).permutation(len(targets))
-    places = corpus_positions(targets[order])  # of each utterance, how many of its class go before it
-    return np.sort(order[np.argsort(places, kind="stable")[:most]])
+    rank_in_class = corpus_positions(targets[order])
+    return np.sort(order[np.argsort(rank_in_class, kind="stable")[:limit]])
 
 
 def corpus_schedule(sizes: list[int], steps: int, temperature: float, purpose: tuple[str | int, ...]) -> np.ndarray:
-    """The corpus of every step, int64, (steps,).
+    """Choose the corpus of every step, int64, (steps,).
 
     Args:
-        sizes: utterances a corpus.
-        temperature: 0: corpora in turn (da Silva et al. 2020); above 0: drawn with probability n^(1/temperature), so 1
-            is in proportion and a high one nearly even (Arivazhagan et al. 2019).
-        purpose: what the draws derive from.
+        sizes: number of utterances of each corpus.
+        steps: number of steps.
+        temperature: 0: corpora take turns (da Silva et al. 2020); above 0: sampled with probability proportional to
+            n^(1/temperature), so 1 is proportional to size and high values are nearly uniform (Arivazhagan et al.
+            2019).
+        purpose: arguments of `derive_seed`.
     """
     if temperature == 0:
         return np.arange(steps) % len(sizes)
@@ -70,19 +75,21 @@ def corpus_schedule(sizes: list[int], steps: int, temperature: float, purpose: t
 
 
 def corpus_positions(order: np.ndarray) -> np.ndarray:
-    """For every step, how many steps of the same corpus went before it, int64, (steps,)."""
+    """Count, for every step, the earlier steps of the same corpus, int64, (steps,)."""
     result = np.empty_like(order)
     for corpus in np.unique(order):
-        places = np.flatnonzero(order == corpus)
-        result[places] = np.arange(len(places))
+        steps = np.flatnonzero(order == corpus)
+        result[steps] = np.arange(len(steps))
     return result
 
 
 def lr_lambda(step: int, steps: int, schedule: str) -> float:
-    """What the learning rate is multiplied by at a step, from 0.
+    """The factor of the learning rate at a step.
 
     Args:
-        schedule: "constant", or "half_linear": constant for half the steps, then falling linearly to 0 after the last.
+        step: from 0.
+        steps: planned number of steps.
+        schedule: "constant", or "half_linear": constant for half of the steps, then linear down to 0 after the last.
     """
     if schedule == "constant":
         return 1.0

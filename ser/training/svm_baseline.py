@@ -1,6 +1,6 @@
-"""A linear SVM on functionals of an utterance: what a network has to beat, given the same normalisation.
+"""Baseline: a linear SVM on functionals of an utterance, with the same normalisation as the networks.
 
-No label goes into the functionals, and no test utterance into the fit: `fit` is given training and validation parts.
+Functionals use no labels, and `fit` gets training and validation parts only.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ BANDS = 40
 PERCENTILES = (10, 50, 90)
 DELTA_FRAMES = 5
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-# Columns that differ by less than this share of their greatest value are constant but for rounding.
+# A column whose deviation is below this share of its largest value is constant up to rounding.
 CONSTANT = 1e-6
-# Far above what standardised values take; without it values as they are ("none") may never end.
+# Far more than standardised values need; without a limit, the fit of unnormalised values ("none") may never end.
 MAX_ITERATIONS = 1_000_000
 
 Sample = tuple[np.ndarray, np.ndarray]  # functionals, float64, (utterances, values), and targets, (utterances,)
 
 
 def settings(features: str, normalisation: str) -> dict[str, Any]:
-    """What decides a model beside the data; as text, for digests and results."""
+    """The settings that, with the data, determine a model; for digests and results."""
     return {
         "features": features,
         **functional_settings(features),
@@ -46,7 +46,7 @@ def settings(features: str, normalisation: str) -> dict[str, Any]:
 
 
 def functional_settings(features: str) -> dict[str, Any]:
-    """What the functionals are."""
+    """The settings of a set of functionals."""
     kinds: dict[str, dict[str, Any]] = {
         "logmel": {"bands": BANDS, "percentiles": list(PERCENTILES), "delta_frames": DELTA_FRAMES},
         "statistics": {"over_frames": ["mean", "deviation"]},
@@ -56,15 +56,21 @@ def functional_settings(features: str) -> dict[str, Any]:
 
 
 def functionals_size(features: str, width: int) -> int:
-    """How many functionals `summary` gives of features of some width."""
+    """The number of functionals that `functional_extractor` returns.
+
+    Args:
+        features: "statistics" or "logmel".
+        width: values per frame of the stored features.
+    """
     return 2 * width if features == "statistics" else 2 * (2 + len(PERCENTILES)) * BANDS + 1
 
 
-def functionals_of(features: str, config: Features) -> Callable[[np.ndarray], np.ndarray]:
-    """What makes functionals, float64, (values,), of the stored features of an utterance, (frames, width).
+def functional_extractor(features: str, config: Features) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from stored features of an utterance, (frames, width), to functionals, float64, (values,).
 
     Args:
-        features: "statistics", of any front end, or "logmel", of the log-STFT.
+        features: "statistics", for any front end, or "logmel", for the log-STFT.
+        config: settings of the log-STFT.
     """
     if features == "statistics":
         return frame_statistics
@@ -74,16 +80,17 @@ def functionals_of(features: str, config: Features) -> Callable[[np.ndarray], np
 
 def frame_statistics(values: np.ndarray) -> np.ndarray:
     """Mean and deviation over frames, float64, (2 * width,)."""
-    wide = values.astype(np.float64)
-    return np.concatenate([wide.mean(0), wide.std(0)])
+    values = values.astype(np.float64)
+    return np.concatenate([values.mean(0), values.std(0)])
 
 
 def logmel_functionals(log_power: np.ndarray, filters: np.ndarray, config: Features) -> np.ndarray:
-    """Mean, deviation and percentiles over frames of log-mel bands and of their deltas, then the seconds.
+    """Mean, deviation and percentiles over frames of log-mel bands and of their deltas, then the duration in seconds.
 
     Args:
         log_power: natural log of power, (frames, bins).
-        filters: (bins, bands).
+        filters: mel filters, (bins, bands).
+        config: settings of the log-STFT.
 
     Returns:
         float64, (2 * 5 * bands + 1,): 401 for 40 bands.
@@ -91,20 +98,20 @@ def logmel_functionals(log_power: np.ndarray, filters: np.ndarray, config: Featu
     from scipy.signal import savgol_filter
 
     bands = mel_bands(log_power, filters, config.floor)
-    # A straight line through five frames, the first and the last repeated: the delta of HTK with a window of 2.
+    # The slope of a line through five frames, with the first and last frame repeated: deltas of HTK with a window of 2.
     deltas = savgol_filter(bands, DELTA_FRAMES, 1, deriv=1, axis=0, mode="nearest")
-    found = [
+    rows = [
         row for x in (bands, deltas) for row in (x.mean(0), x.std(0), *np.percentile(x, PERCENTILES, axis=0))
     ]  # each (bands,)
     seconds = (config.frame_length + (len(bands) - 1) * config.frame_shift) / config.sampling_rate
-    return np.concatenate([*found, [seconds]])
+    return np.concatenate([*rows, [seconds]])
 
 
 def functionals(part: Part, features: str, config: Features) -> np.ndarray:
-    """Functionals of the stored features of a part, as of `summary`, float64, (utterances, values)."""
-    of = functionals_of(features, config)
+    """Compute the functionals of all utterances of a part, float64, (utterances, values)."""
+    extract = functional_extractor(features, config)
     keys = progress(part.ids, text=f"functionals {part.corpus} {part.name}", unit="utt")
-    return np.stack([of(part.reader.read(key)) for key in keys])
+    return np.stack([extract(part.reader.read(key)) for key in keys])
 
 
 def opensmile(paths: Sequence[Path]) -> np.ndarray:
@@ -124,12 +131,12 @@ def opensmile(paths: Sequence[Path]) -> np.ndarray:
     for path in progress(paths, text="openSMILE", unit="utt"):
         audio = read_audio(path)
         rows.append(smile.process_signal(audio.mono, audio.sampling_rate).to_numpy(np.float64)[0])
-    # Functionals over voiced frames are no number where there are none.
+    # Functionals over voiced frames are NaN in an utterance without voiced frames.
     return np.nan_to_num(np.stack(rows), nan=0.0)
 
 
 def standardise_groups(values: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-    """Take out each group's own mean and deviation a column, float64, as `values`."""
+    """Normalise each column by mean and deviation of its group, float64, of the shape of `values`."""
     result, names = np.empty(values.shape), np.asarray(groups)
     for name in np.unique(names):
         rows = names == name
@@ -138,13 +145,13 @@ def standardise_groups(values: np.ndarray, groups: Sequence[str]) -> np.ndarray:
 
 
 def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation a column; 1 for a constant one, and the unit of a column, however small, decides nothing."""
+    """Mean and deviation of each column; deviation 1 for a constant column, whatever its scale."""
     deviation = values.std(0)
     return values.mean(0), np.where(deviation > CONSTANT * np.abs(values).max(0), deviation, 1.0)
 
 
 class RunningMoments:
-    """Mean and deviation, as of `moments`, of rows that come one after another, (rows, values) each."""
+    """Collects rows, (rows, values) each time, and computes their `moments` at the end."""
 
     def __init__(self) -> None:
         self._rows: list[np.ndarray] = []
@@ -161,7 +168,7 @@ class RunningMoments:
 
 
 def standardise(values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """Values in deviations from the mean."""
+    """Subtract the mean and divide by the deviation."""
     return (values - mean) / deviation
 
 
@@ -170,8 +177,10 @@ class Baseline:
     """A fitted classifier.
 
     Attributes:
-        penalty: C, the one of `PENALTIES` with the best UA on validation speakers, the smaller of equal ones.
-        valid_ua: that UA for every C, the mean of the corpora.
+        penalty: C with the best UA on validation speakers among `PENALTIES`; the smallest if several are equal.
+        valid_ua: C -> UA on validation speakers, the mean over corpora.
+        mean: of the training samples, (values,).
+        deviation: of the training samples, (values,).
         model: sklearn.svm.SVC.
     """
 
@@ -182,14 +191,14 @@ class Baseline:
     model: Any
 
     def predict(self, values: np.ndarray) -> np.ndarray:
-        """Class indices, (utterances,), of functionals that are normalised by speaker already where that is asked."""
+        """Predict class indices, (utterances,), from functionals after any normalisation by speaker."""
         return self.model.predict(standardise(values, self.mean, self.deviation))
 
     def tensors(self) -> State:
         """The arrays of `ser.nets.LinearSVM`."""
         import torch
 
-        # Of two classes alone, scikit-learn turns the sign: above 0 is the second.
+        # With two classes scikit-learn flips the sign: above 0 is the second class.
         sign = -1 if len(self.model.classes_) == 2 else 1
         arrays = {
             "mean": self.mean,
@@ -201,13 +210,16 @@ class Baseline:
 
 
 def fit(train: Sequence[Sample], valid: Mapping[str, Sample], classes: int, normalisation: str) -> Baseline:
-    """One classifier on the training samples of all corpora; the validation samples choose C and nothing else.
+    """Fit one classifier to the training samples of all corpora; validation samples are used to choose C only.
 
     Args:
-        normalisation: "none" leaves out the standardisation by training statistics.
+        train: training samples of each corpus.
+        valid: corpus -> validation samples.
+        classes: number of classes.
+        normalisation: "none": no standardisation by training statistics.
 
     Raises:
-        InputError: nothing to choose by, or fewer than two classes to learn.
+        InputError: there are no validation samples, or fewer than two classes to train.
     """
     from sklearn.svm import SVC
 
@@ -220,7 +232,7 @@ def fit(train: Sequence[Sample], valid: Mapping[str, Sample], classes: int, norm
     if normalisation == "none":
         mean, deviation = np.zeros_like(mean), np.ones_like(deviation)
     scaled = standardise(values, mean, deviation)
-    # It draws nothing, so it needs no seed.
+    # The fit is deterministic, so it needs no seed.
     make = partial(SVC, kernel="linear", class_weight="balanced", max_iter=MAX_ITERATIONS)
     fitted = [Baseline(c, {}, mean, deviation, make(C=c).fit(scaled, targets)) for c in PENALTIES]
     uas = [float(np.mean([_ua(b, sample, classes) for sample in valid.values()])) for b in fitted]

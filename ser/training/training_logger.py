@@ -1,4 +1,4 @@
-"""What people see of a training: lines on the screen and in train.log, a progress bar, TensorBoard where asked for."""
+"""Log a training: lines on the terminal and in train.log, a progress bar, TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ class TrainingLogger:
     """Logs a training.
 
     Args:
-        folder: of the training, where train.log and, for TensorBoard, events/ go; None: nothing is logged.
-        history: rows of epochs.jsonl, which grow as the training goes on.
-        seconds: of each epoch so far, alike.
-        echo: whether to print its lines, too; not where the output goes to train.log anyway.
+        folder: of the training, for train.log and the events/ of TensorBoard; None: nothing is logged.
+        config: the settings.
+        history: rows of epochs.jsonl; the caller appends to it.
+        seconds: duration of each epoch so far; the caller appends to it.
+        echo: whether to print the lines as well; False if the output goes to train.log anyway.
     """
 
     def __init__(
@@ -44,14 +45,18 @@ class TrainingLogger:
         self.wandb = _wandb(folder, config.wandb) if config.wandb != "none" and folder else None
 
     def log(self, text: str) -> None:
-        """Print a line, and append it to train.log, the log of all runs of the training."""
+        """Print a line and append it to train.log, which all runs of the training share."""
         if self.folder is None:
             return
         report(text, self.echo)
         append_text(self.folder / LOG, f"{time.strftime('%F %T')} {text}\n")
 
     def log_parts(self, parts: Mapping[str, Mapping[str, UtteranceDataset]]) -> None:
-        """Count what there is to train and validate on."""
+        """Log utterances, speakers and classes of the training and validation parts.
+
+        Args:
+            parts: train or valid -> corpus -> dataset.
+        """
         for name, datasets in parts.items():
             for corpus, part in ((corpus, dataset.part) for corpus, dataset in datasets.items()):
                 counts = ", ".join(f"{c} {n}" for c, n in zip(part.classes, part.class_counts, strict=True))
@@ -60,7 +65,12 @@ class TrainingLogger:
 
     @contextmanager
     def epoch_bar(self, steps: int, done: int) -> Iterator[Any]:
-        """The bar of the next epoch, of which some steps may be done already; call its `step(loss)`."""
+        """Open the progress bar of the next epoch; call its `step(loss)` after each step.
+
+        Args:
+            steps: of the epoch.
+            done: steps of the epoch that are complete already, in a resumed training.
+        """
         with progress(
             text=f"epoch {len(self.history) + 1}", unit="step", total=steps, show=self.folder is not None
         ) as bar:
@@ -85,13 +95,13 @@ class TrainingLogger:
         return [*scores, self._time_left()]
 
     def _time_left(self) -> str:
-        """To the end of the training, if nothing improves any more."""
-        to_the_end = self.config.max_epochs - len(self.history)
-        epochs = min(to_the_end, self.config.patience - self.history[-1]["num_bad_epochs"])
-        return f"{_clock(epochs * median(self.seconds))} left{' unless it improves' if epochs < to_the_end else ''}"
+        """The time to the end of the training if the validation loss does not improve any more."""
+        epochs_left = self.config.max_epochs - len(self.history)
+        epochs = min(epochs_left, self.config.patience - self.history[-1]["num_bad_epochs"])
+        return f"{_clock(epochs * median(self.seconds))} left{' unless it improves' if epochs < epochs_left else ''}"
 
     def log_epoch(self) -> None:
-        """A line on the last epoch, and its scalars for TensorBoard."""
+        """Log the last epoch; send its scalars to TensorBoard and Weights & Biases."""
         row = self.history[-1]
         loss = ", ".join(f"{corpus} {v:.4f}" for corpus, v in row["train_loss"].items())
         valid = ", ".join(f"{corpus} {scores_text(v, ' ')}" for corpus, v in row["valid"].items())
@@ -108,27 +118,27 @@ class TrainingLogger:
             self.wandb.log(scalars(row), step=row["epoch"])
 
     def end(self) -> None:
-        """Close what is open."""
+        """Close the run of Weights & Biases."""
         if self.wandb is not None:
             self.wandb.finish()
 
 
 def scalars(row: Mapping[str, Any]) -> dict[str, float]:
-    """A row of epochs.jsonl as TensorBoard names it: loss/train_<corpus>, loss/valid, ua/valid_<corpus> and so on."""
-    found = {f"loss/train_{corpus}": value for corpus, value in row["train_loss"].items()}
-    found["loss/valid"] = row["valid_loss"]
+    """The scalars of a row of epochs.jsonl: loss/train_<corpus>, loss/valid, ua/valid_<corpus> and so on."""
+    values_of = {f"loss/train_{corpus}": value for corpus, value in row["train_loss"].items()}
+    values_of["loss/valid"] = row["valid_loss"]
     for corpus, values in row["valid"].items():
-        found |= {f"{name}/valid_{corpus}": values[name] for name in ("loss", *METRICS) if name in values}
-    return found
+        values_of |= {f"{name}/valid_{corpus}": values[name] for name in ("loss", *METRICS) if name in values}
+    return values_of
 
 
 def _board(folder: Path, epochs: int) -> Any:
-    """A writer that takes back what an interrupted run wrote after the epochs that are kept."""
+    """Open a writer of TensorBoard that drops what an interrupted run wrote after the restored epochs."""
     return _optional("tensorboard", "torch.utils.tensorboard").SummaryWriter(str(folder), purge_step=epochs + 1)
 
 
 def _wandb(folder: Path, mode: Literal["offline", "online"]) -> Any:
-    """A run of Weights & Biases; a training that is continued goes on in the same."""
+    """Open a run of Weights & Biases; a resumed training continues the same run."""
     wandb, name = _optional("wandb", "wandb"), "/".join(folder.resolve().parts[-3:])
     settings = wandb.Settings(silent=True, console="off")
     return wandb.init(
@@ -137,7 +147,7 @@ def _wandb(folder: Path, mode: Literal["offline", "online"]) -> Any:
 
 
 def _optional(name: str, module: str) -> Any:
-    """A module of a package that only the option of its name needs."""
+    """Import an optional package, or report which option needs it."""
     try:
         return import_module(module)
     except ImportError:

@@ -1,4 +1,4 @@
-"""Whole FLAC files have a decoder of their own, which must give what libsndfile's gives, or leave them to it."""
+"""The decoder of whole FLAC files agrees with libsndfile, or leaves the file to it."""
 
 import warnings
 
@@ -20,10 +20,10 @@ def test_samples_are_those_of_libsndfile(tmp_path, subtype, channels, samples):
     path = tmp_path / "a.anything"
     soundfile.write(path, noise, 44100, subtype=subtype, format="FLAC")
     expected, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    found = read_flac(path)
-    assert found is not None
-    assert found[1] == rate
-    np.testing.assert_array_equal(found[0], expected)
+    decoded = read_flac(path)
+    assert decoded is not None
+    assert decoded[1] == rate
+    np.testing.assert_array_equal(decoded[0], expected)
     audio = read_audio(path)
     np.testing.assert_array_equal(audio.samples, expected.T)
     assert audio.sampling_rate == rate
@@ -40,7 +40,7 @@ def test_a_damaged_frame_is_found(tmp_path, where):
     assert read_flac(tmp_path / "a.flac") is None
 
 
-def test_a_truncated_one_is_an_error(tmp_path):
+def test_a_truncated_file_is_an_error(tmp_path):
     tone(tmp_path / "a.flac", 2, 16000)
     content = (tmp_path / "a.flac").read_bytes()
     for size in (30, 60, len(content) // 2, len(content) - 3):
@@ -50,7 +50,7 @@ def test_a_truncated_one_is_an_error(tmp_path):
             read_audio(tmp_path / "a.flac")
 
 
-def test_what_is_no_flac_is_left_to_others(tmp_path):
+def test_other_formats_are_left_to_other_decoders(tmp_path):
     tone(tmp_path / "a.wav", 1, 8000)
     (tmp_path / "empty").touch()
     assert read_flac(tmp_path / "a.wav") is None
@@ -61,6 +61,6 @@ def test_real_files(real_ravdess):
     paths = sorted(real_ravdess.rglob("*.flac"))[::100]
     assert paths
     for path in paths:
-        found = read_flac(path)
-        assert found is not None
-        np.testing.assert_array_equal(found[0][:, 0], soundfile.read(path, dtype="float32", always_2d=True)[0][:, 0])
+        decoded = read_flac(path)
+        assert decoded is not None
+        np.testing.assert_array_equal(decoded[0][:, 0], soundfile.read(path, dtype="float32", always_2d=True)[0][:, 0])

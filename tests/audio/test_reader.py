@@ -24,7 +24,7 @@ def chunk(name: bytes, body: bytes, size: int | None = None) -> bytes:
 
 
 def wav(data: bytes, *, tag=1, channels=1, bits=16, before=b"", after=b"", size=None, riff=None) -> bytes:
-    """A wav by hand; `size` and `riff` are what its header says of the data chunk and of the whole."""
+    """A wav made by hand; `size` and `riff` are the sizes of data chunk and file in its header."""
     block = channels * bits // 8
     fmt = chunk(b"fmt ", struct.pack("<HHIIHH", tag, channels, 8000, 8000 * block, block, bits))
     body = b"WAVE" + fmt + before + chunk(b"data", data, size) + after
@@ -61,7 +61,7 @@ def test_sixteen_bits_are_read_exactly_at_the_rate_of_the_file(tmp_path):
     [(b"", b""), (b"", b"\x01"), *((chunk(b"LIST", body), b"") for body in (b"INFO", b"odd", b"x" * 25))],
 )
 def test_a_wav_from_a_pipe_is_read_to_its_end_with_one_warning(tmp_path, size, riff, before, more):
-    """Also with other chunks first; where it ends within a frame, it loses that frame only."""
+    """Also with other chunks before the samples; an incomplete last frame is dropped."""
     path = written(tmp_path, wav(SAMPLES.tobytes(), before=before, size=size, riff=riff) + more)
     with pytest.warns(UserWarning, match="no size") as caught:
         audio = read_audio(path)
@@ -148,7 +148,7 @@ def test_companded_codes_are_decoded(tmp_path, tag, law):
     ],
 )
 @pytest.mark.parametrize("channels", [1, 2])
-def test_every_kind_of_file_gives_its_samples(tmp_path, form, subtype, error, channels):
+def test_every_format_is_read(tmp_path, form, subtype, error, channels):
     path = tmp_path / f"a.{'wav' if form == 'WAVEX' else form.lower()}"
     expected = tone(path, 1, 8000, channels, subtype, format=form)
     audio = read_audio(path)
@@ -162,7 +162,7 @@ HALVED = ["WAVEX", "W64", "RF64", "FLAC", "AIFF", "AU", "OGG", "MP3", "CAF", "VO
 
 @pytest.mark.parametrize("form", HALVED)
 @pytest.mark.parametrize("function", [read_audio, audio_info])
-def test_half_a_file_is_an_error_whatever_its_kind(tmp_path, form, function):
+def test_half_a_file_is_an_error_in_every_format(tmp_path, form, function):
     path = tmp_path / "a.bin"
     tone(path, 1, 8000, subtype=None, **({"format": "WAV", "endian": "BIG"} if form == "BIG" else {"format": form}))
     content = path.read_bytes()
@@ -184,7 +184,7 @@ READS = [read_audio, lambda path: read_audio(path, 1000, 1000), lambda path: lis
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -3e9, 3.4e38])
 @pytest.mark.parametrize("function", READS)
-def test_a_sample_of_which_no_power_can_be_computed_is_named_by_its_index(tmp_path, value, function):
+def test_a_sample_without_finite_power_is_named_by_its_index(tmp_path, value, function):
     samples = np.zeros((8000, 2), np.float32)
     samples[1234, 1] = samples[5000, 0] = value
     soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
@@ -215,7 +215,7 @@ def test_integers_as_floats_are_samples_and_have_a_power(tmp_path):
 
 
 @pytest.mark.parametrize("function", READERS)
-def test_what_is_no_file_is_refused_at_once(tmp_path, function):
+def test_paths_that_are_not_files_are_refused(tmp_path, function):
     os.mkfifo(tmp_path / "pipe.wav")
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(str(tmp_path / "socket.wav"))
@@ -254,13 +254,13 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, function):
         (np.random.default_rng(0).bytes(4000), "not a known audio format"),
     ],
 )
-def test_the_error_about_no_audio_names_what_it_is(tmp_path, content, words):
+def test_the_error_names_the_kind_of_a_file_that_is_not_audio(tmp_path, content, words):
     refused(written(tmp_path, content), words, "replace it by an intact copy")
 
 
 @pytest.mark.parametrize("name", [b"LIST", b"bext", b"JUNK"])
 @pytest.mark.parametrize("length", [4, 5, 26])
-def test_chunks_before_and_after_the_data_are_passed_over(tmp_path, name, length):
+def test_chunks_before_and_after_the_data_are_skipped(tmp_path, name, length):
     extra = chunk(name, b"data"[: length % 4] + b"x" * (length - length % 4))
     path = written(tmp_path, wav(SAMPLES.tobytes(), before=extra, after=extra))
     np.testing.assert_array_equal(read_audio(path).samples[0], SAMPLES / np.float32(32768))
@@ -287,7 +287,7 @@ def test_mono_is_the_mean_of_the_channels():
     assert Audio(audio.samples[:1], 8000).mono.tolist() == [1, 0.5, -1]
 
 
-def test_silence_is_no_signal_around_any_mean():
+def test_silence_has_no_signal_around_any_mean():
     quiet = 1e-4 * np.sin(np.arange(8000, dtype=np.float32))
     assert not is_silent(quiet)
     assert is_silent(np.zeros((1, 8000), np.float32))

@@ -1,4 +1,4 @@
-"""A file's length is what decoding it to its end gives, and a second stream is read or refused."""
+"""The length of a file agrees with decoding it to its end; a second stream is read or refused."""
 
 import io
 
@@ -29,7 +29,7 @@ def mp3(samples, rate=RATE, header=True, **options) -> bytes:
 
 
 def read(path) -> np.ndarray:
-    """(channels, samples), which the header, stretches and blocks must agree with."""
+    """Read a file, (channels, samples); check that header, segments and blocks agree."""
     audio = read_audio(path)
     assert audio_info(path) == AudioInfo(audio.sampling_rate, audio.samples.shape[1], len(audio.samples))
     length, last = audio.samples.shape[1], max(0, audio.samples.shape[1] - 999)
@@ -153,7 +153,7 @@ def test_a_wav_of_several_data_chunks_is_refused(tmp_path):
     refused(tmp_path, content + b"LIST\x04\0\0\0INFO" + b"data" + (8).to_bytes(4, "little") + bytes(8), "data chunk")
 
 
-def test_an_mp3_behind_other_bytes_is_read(tmp_path):
+def test_an_mp3_after_other_bytes_is_read(tmp_path):
     content = mp3(NOW)
     expected = of(tmp_path, content)
     garbage = np.random.default_rng(0).integers(0, 255, 3000).astype(np.uint8).tobytes()
@@ -168,20 +168,20 @@ def test_an_mp3_behind_other_bytes_is_read(tmp_path):
             read_audio(tmp_path / "a.mp3")
 
 
-def test_what_lies_between_the_frames_of_an_mp3_is_damage(tmp_path):
+def test_bytes_between_the_frames_of_an_mp3_are_damage(tmp_path):
     content = mp3(NOW)
     at = content.index(content[:2], len(content) // 2)
     refused(tmp_path, content[:at] + b"x" * 500 + content[at:], "damaged")
 
 
 def with_length(content: bytes, samples: int) -> bytes:
-    """A FLAC whose header counts so many samples."""
+    """A FLAC with some number of samples in its header."""
     packed = int.from_bytes(content[18:26], "big") >> 36 << 36 | samples
     return content[:18] + packed.to_bytes(8, "big") + content[26:]
 
 
 @pytest.mark.parametrize("samples", [0, 1, len(NOW) - 1])
-def test_a_flac_is_read_to_its_end_whatever_its_header_counts(tmp_path, samples):
+def test_a_flac_is_read_to_its_end_with_any_count_in_its_header(tmp_path, samples):
     content = made(NOW, "FLAC")
     expected = of(tmp_path, content)
     np.testing.assert_array_equal(of(tmp_path, with_length(content, samples)), expected)
@@ -191,7 +191,7 @@ def test_a_flac_is_read_to_its_end_whatever_its_header_counts(tmp_path, samples)
 
 
 @pytest.mark.parametrize("samples", [len(NOW) + 1, 2**36 - 1])
-def test_a_flac_that_promises_more_than_it_has_is_truncated(tmp_path, samples):
+def test_a_flac_whose_header_counts_more_samples_is_truncated(tmp_path, samples):
     refused(tmp_path, with_length(made(NOW, "FLAC"), samples), "truncated", f"{len(NOW)} of {samples}")
 
 
@@ -210,7 +210,7 @@ def test_a_flac_whose_header_does_not_agree_with_its_frames_is_refused(tmp_path,
     refused(tmp_path, bytes(content))
 
 
-def test_a_flac_behind_an_id3_tag_is_read(tmp_path):
+def test_a_flac_after_an_id3_tag_is_read(tmp_path):
     content = made(NOW, "FLAC")
     np.testing.assert_array_equal(of(tmp_path, ID3 + content), of(tmp_path, content))
 
@@ -248,7 +248,7 @@ def test_the_header_agrees_with_the_samples_in_every_format(tmp_path, form, subt
 
 
 @pytest.mark.parametrize("rate", [1, 999, 1_000_001, 1_000_000_000])
-def test_a_rate_that_no_recording_has_is_refused(tmp_path, rate):
+def test_an_implausible_rate_is_refused(tmp_path, rate):
     refused(tmp_path, made(NOW, "WAV", rate), f"{rate} Hz")
 
 
@@ -264,7 +264,7 @@ def test_a_thousand_channels_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("declared", [0, 1, 2**31 - 1])
-def test_an_aiff_is_read_to_the_end_of_its_samples_whatever_else_it_counts(tmp_path, declared):
+def test_an_aiff_is_read_to_the_end_of_its_samples(tmp_path, declared):
     content = bytearray(made(NOW, "AIFF"))
     expected = of(tmp_path, bytes(content))
     at = content.index(b"COMM") + 10

@@ -1,4 +1,4 @@
-"""Every suffix that is listed as readable names a file that is read, wherever this machine can write one."""
+"""Files of every readable suffix are read, if this machine can write one."""
 
 import os
 import shutil
@@ -62,12 +62,12 @@ def test_a_readable_suffix_is_read(tmp_path, suffix):
     assert 0.2 < np.abs(audio.samples).max() < 0.7
 
 
-def test_what_libsndfile_reads_by_content_is_listed():
+def test_all_formats_of_libsndfile_are_listed():
     named = {"RAW", "SD2", "SDS", "MAT4", "MAT5", "HTK", "MPC2K", "WAVEX"}  # no header, or no suffix of audio
     assert set(soundfile.available_formats()) - named <= set(FORMATS.values())
 
 
-def test_the_lists_are_lower_case_and_apart():
+def test_the_lists_are_lower_case_and_disjoint():
     lists = READABLE_SUFFIXES, FFMPEG_SUFFIXES, UNREADABLE_SUFFIXES
     assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in AUDIO_SUFFIXES)
     assert sum(map(len, lists)) == len(AUDIO_SUFFIXES)
@@ -93,7 +93,7 @@ OPTIONS = {suffix: options for options, suffixes in BY_FFMPEG.items() for suffix
 
 @pytest.fixture(scope="module")
 def by_ffmpeg(tmp_path_factory):
-    """A factory: suffix to a file of 4 s of a tone that ffmpeg writes."""
+    """A function from a suffix to a file with 4 s of a tone, written by ffmpeg."""
     folder = tmp_path_factory.mktemp("ffmpeg")
     soundfile.write(folder / "tone.wav", np.tile(TONE, 4), 8000)
 
@@ -143,7 +143,7 @@ def test_the_speech_codecs_of_phones_are_read(tmp_path, band, container):
     assert audio.samples.std() > 0.01
 
 
-def test_a_stretch_and_blocks_of_ffmpeg_are_of_the_whole(by_ffmpeg):
+def test_segments_and_blocks_of_ffmpeg_equal_the_whole(by_ffmpeg):
     path = by_ffmpeg("m4a")
     whole = read_audio(path).samples
     np.testing.assert_array_equal(read_audio(path, 1000, 3000).samples, whole[:, 1000:4000])
@@ -168,7 +168,7 @@ def test_without_ffmpeg_the_error_reports_what_to_install(by_ffmpeg, monkeypatch
         read_audio(path)
 
 
-def test_an_ffmpeg_that_gives_nothing_is_stopped(by_ffmpeg, tmp_path, monkeypatch):
+def test_an_ffmpeg_without_output_is_stopped(by_ffmpeg, tmp_path, monkeypatch):
     path = by_ffmpeg("webm")
     program = tmp_path / "ffmpeg"
     program.write_text("#!/bin/sh\nexec sleep 60\n")

@@ -23,7 +23,7 @@ def tone(frequency, loud, seconds=1.0, rate=RATE):
     return loud * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)
 
 
-def voices_of(folder, sounds, rate=RATE, **fields):
+def pool_of(folder, sounds, rate=RATE, **fields):
     """BabblePool of {"<speaker>-<number>": samples}."""
     cuts = {}
     for name, samples in sounds.items():
@@ -37,7 +37,7 @@ def voices_of(folder, sounds, rate=RATE, **fields):
 def six(tmp_path):
     """Three speakers with two utterances each."""
     rng = np.random.default_rng(0)
-    return voices_of(tmp_path, {f"{who}-{number}": rng.uniform(-0.3, 0.3, 4000) for number in "12" for who in "abc"})
+    return pool_of(tmp_path, {f"{who}-{number}": rng.uniform(-0.3, 0.3, 4000) for number in "12" for who in "abc"})
 
 
 def babble(talkers=(3, 7), snr=(13, 20), colours=("babble",)):
@@ -53,7 +53,7 @@ def drawn(kind, babble_pool, seed=0):
 # BabblePool
 
 
-def test_who_else_there_is(six):
+def test_ids_without_some_speakers(six):
     assert six.ids == ["a-1", "a-2", "b-1", "b-2", "c-1", "c-2"]
     assert list(six.exclude_speaker("b").ids) == ["a-1", "a-2", "c-1", "c-2"]
     assert list(six.exclude_speaker("b").exclude_speaker("a").ids) == ["c-1", "c-2"]
@@ -65,11 +65,11 @@ def test_others_are_those_of_another_speaker_however_names_sort(six):
     mixed = BabblePool(six.cuts, speakers)
     for speaker in "xyz":
         others = [name for name in six.ids if speakers[name] != speaker]
-        found = mixed.exclude_speaker(speaker).ids
-        assert list(found) == others
-        assert [found[i] for i in range(-len(others), 0)] == others
+        ids = mixed.exclude_speaker(speaker).ids
+        assert list(ids) == others
+        assert [ids[i] for i in range(-len(others), 0)] == others
         with pytest.raises(IndexError):
-            found[len(others)]
+            ids[len(others)]
 
 
 def test_samples_are_the_stretch_at_the_rate_mixed_down(tmp_path):
@@ -110,13 +110,13 @@ def test_fewer_talkers_where_there_are_fewer(six):
     assert len(drawn(babble((3, 7)), six.exclude_speaker("a").exclude_speaker("b"))["talkers"]) == 2
 
 
-def test_nobody_else_to_babble(six):
+def test_no_other_speakers_for_babble(six):
     alone = six.exclude_speaker("a").exclude_speaker("b").exclude_speaker("c")
-    for nobody in (alone, None):
-        colours = {drawn(babble(colours=["white", "babble", "pink"]), nobody, seed)["colour"] for seed in range(50)}
+    for pool in (alone, None):
+        colours = {drawn(babble(colours=["white", "babble", "pink"]), pool, seed)["colour"] for seed in range(50)}
         assert colours == {"white", "pink"}
         with refuses("nobody else to babble"):
-            drawn(babble(), nobody)
+            drawn(babble(), pool)
     both = {drawn(babble(colours=["white", "babble"]), six, seed)["colour"] for seed in range(50)}
     assert both == {"white", "babble"}
 
@@ -125,7 +125,7 @@ def test_nobody_else_to_babble(six):
 def test_talkers_are_equally_loud_at_the_ratio(tmp_path, rate):
     """Longer than the utterance, shorter and looped, at another rate than the file's; with an offset."""
     sounds = {"b-1": tone(200, 0.5, 1), "c-1": tone(500, 0.05, 4), "d-1": tone(900, 0.005, 2) + 0.1}
-    babble_pool = voices_of(tmp_path, sounds)
+    babble_pool = pool_of(tmp_path, sounds)
     samples = tone(1500, 0.3, 2, rate).astype(np.float32)
     values = drawn(babble((3, 3)), babble_pool)
     changed = babble().apply(samples, rate, values, babble_pool)
@@ -138,9 +138,9 @@ def test_talkers_are_equally_loud_at_the_ratio(tmp_path, rate):
     assert abs(noise.mean()) < 1e-3 * rms(noise)
 
 
-def test_it_begins_at_the_place_and_is_looped(tmp_path):
+def test_babble_starts_at_the_position_and_is_looped(tmp_path):
     ramp = np.linspace(-0.4, 0.4, 1000)
-    babble_pool = voices_of(tmp_path, {"b-1": ramp})
+    babble_pool = pool_of(tmp_path, {"b-1": ramp})
     values = drawn(babble((1, 1)), babble_pool)
     samples = np.full(1500, 0.5, np.float32)
     noise = babble().apply(samples, RATE, values, babble_pool) - samples
@@ -149,7 +149,7 @@ def test_it_begins_at_the_place_and_is_looped(tmp_path):
 
 
 def test_silent_utterances_add_nothing_and_no_nan(tmp_path):
-    babble_pool = voices_of(tmp_path, {"b-1": np.zeros(800), "c-1": np.full(800, 0.1), "d-1": tone(200, 0.1)})
+    babble_pool = pool_of(tmp_path, {"b-1": np.zeros(800), "c-1": np.full(800, 0.1), "d-1": tone(200, 0.1)})
     samples = tone(500, 0.1).astype(np.float32)
     for others in (babble_pool, babble_pool.exclude_speaker("d")):
         changed = babble((3, 3)).apply(samples, RATE, drawn(babble((3, 3)), others), babble_pool)
@@ -160,7 +160,7 @@ def test_silent_utterances_add_nothing_and_no_nan(tmp_path):
         assert not babble().apply(silent, RATE, drawn(babble(), babble_pool), babble_pool).any()
 
 
-def test_an_utterance_that_is_not_what_it_was(tmp_path, six):
+def test_a_changed_utterance_is_refused(tmp_path, six):
     values = drawn(babble(), six)
     samples = tone(500, 0.1).astype(np.float32)
     first = values["talkers"][0]["utterance"]

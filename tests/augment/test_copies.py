@@ -1,13 +1,13 @@
-"""Which copies there are, and what is done to each."""
+"""Number of augmented copies, and the transforms of each."""
 
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from ser.augment import augmentation
+from ser.augment import build_augment
 from ser.augment.babble_pool import BabblePool
-from ser.augment.copies import apply_transforms, copy_id, examples, sample_transforms
+from ser.augment.copies import apply_transforms, copy_id, oversampling_factors, sample_transforms
 from ser.config import load
 
 NOBODY = BabblePool({}, {})
@@ -15,7 +15,7 @@ NOBODY = BabblePool({}, {})
 
 def settings(tmp_path, *overrides):
     values = load("strict", None, ["corpora=[ravdess]", "augment.room.count=2", *overrides]).augment
-    return augmentation(values, tmp_path)
+    return build_augment(values, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ def settings(tmp_path, *overrides):
         ({"iemocap": 3000, "ravdess": 450}, 0, {"iemocap": 1, "ravdess": 1}),
     ],
 )
-def test_examples_bring_the_corpora_to_like_size(sizes, copies, expected):
-    assert examples(sizes, copies) == expected
+def test_oversampling_brings_the_corpora_to_similar_size(sizes, copies, expected):
+    assert oversampling_factors(sizes, copies) == expected
 
 
-def test_a_copy_follows_from_utterance_number_and_settings_alone(tmp_path):
+def test_a_copy_depends_on_utterance_number_and_settings_only(tmp_path):
     augment = settings(tmp_path)
     steps = sample_transforms("a-1", 2, augment, NOBODY)
     assert sample_transforms("a-1", 2, settings(tmp_path, "augment.copies=5"), NOBODY) == steps
@@ -66,7 +66,7 @@ def test_a_chain_does_several_kinds_in_their_order(tmp_path):
         assert names == sorted(names, key=order.index)
 
 
-def test_perturb_does_the_steps_and_nothing_else(tmp_path):
+def test_apply_transforms_applies_the_steps_in_order(tmp_path):
     augment = settings(tmp_path, "augment.chain=2", "augment.kinds=[volume,speed]")
     samples = np.random.default_rng(0).standard_normal(8000).astype(np.float32)
     steps = sample_transforms("a-1", 1, augment, NOBODY)

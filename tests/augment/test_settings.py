@@ -1,10 +1,10 @@
-"""Kinds built from the settings of an experiment, and what names them."""
+"""Transforms built from the settings of an experiment, and their digest."""
 
 import pytest
 import soundfile
 from conftest import refuses
 
-from ser.augment import augmentation
+from ser.augment import build_augment
 from ser.augment.settings import Augment
 from ser.config import load
 from ser.config.registry import KINDS
@@ -16,7 +16,7 @@ def augment(tmp_path):
 
     def build(*overrides: str, rooms="rooms") -> Augment:
         experiment = load("strict", None, ["corpora=[ravdess]", *(f"augment.{override}" for override in overrides)])
-        return augmentation(experiment.augment, tmp_path / rooms)
+        return build_augment(experiment.augment, tmp_path / rooms)
 
     return build
 
@@ -40,7 +40,7 @@ def test_kinds_in_use_in_the_order_of_application(augment, tmp_path):
     assert every["room"].cache == str(tmp_path / "rooms")
 
 
-def test_the_digest_is_of_what_is_done_to_a_copy(augment):
+def test_the_digest_is_of_settings_that_affect_a_copy(augment):
     first = augment().digest
     assert augment().digest == first
     for same in (
@@ -55,7 +55,7 @@ def test_the_digest_is_of_what_is_done_to_a_copy(augment):
         assert augment(*other).digest != first
 
 
-def test_what_is_in_a_folder_counts_and_not_where_it_lies(augment, tmp_path):
+def test_the_digest_is_of_the_content_of_a_folder_and_not_of_its_path(augment, tmp_path):
     def digest(option):
         return augment("kinds=[noise]", option).digest
 
@@ -68,7 +68,7 @@ def test_what_is_in_a_folder_counts_and_not_where_it_lies(augment, tmp_path):
     assert digest("noise.folder=") != first
 
 
-def test_a_folder_is_looked_into_where_its_kind_is_in_use(augment, tmp_path):
+def test_a_folder_is_read_only_if_its_transform_is_in_use(augment, tmp_path):
     missing = f"noise.folder={tmp_path / 'none'}"
     with refuses("no such folder of noise", where="none"):
         augment(missing)

@@ -50,16 +50,16 @@ OPERATIONS: dict[str, Callable[[np.ndarray, float, int], np.ndarray]] = {
 @given(values=SPECTRA, factor=FACTORS, seed=SEEDS)
 def test_new_float32_values_within_the_old_ones_range(name, values, factor, seed):
     before = values.copy()
-    found = OPERATIONS[name](values, factor, seed)
-    assert found.dtype == np.float32
-    assert found.flags.c_contiguous
-    assert not np.shares_memory(found, values)
+    result = OPERATIONS[name](values, factor, seed)
+    assert result.dtype == np.float32
+    assert result.flags.c_contiguous
+    assert not np.shares_memory(result, values)
     np.testing.assert_array_equal(values, before)
     rows = max(1, round(len(values) / factor)) if name == "change_speed" else len(values)
-    assert found.shape == (rows, values.shape[1])
+    assert result.shape == (rows, values.shape[1])
     # A mask may bring in its fill, 0.
-    assert found.min() >= min(values.min(), 0 if name == "mask" else np.inf) - 1e-4
-    assert found.max() <= max(values.max(), 0 if name == "mask" else -np.inf) + 1e-4
+    assert result.min() >= min(values.min(), 0 if name == "mask" else np.inf) - 1e-4
+    assert result.max() <= max(values.max(), 0 if name == "mask" else -np.inf) + 1e-4
 
 
 # Warp
@@ -88,14 +88,14 @@ def test_warp_interpolates_log_power():
 @given(alpha=st.floats(0.8, 1.25), where=st.integers(10, 115))
 def test_warp_moves_a_peak_to_alpha_times_its_frequency(alpha, where):
     # Below the knee: 0.6 * 256 / 1.25 = 122
-    found = warp_frequency(peak_at(257, where), alpha)
-    assert abs(int(found[0].argmax()) - alpha * where) <= 1
+    warped = warp_frequency(peak_at(257, where), alpha)
+    assert abs(int(warped[0].argmax()) - alpha * where) <= 1
 
 
 @given(values=SPECTRA, alpha=FACTORS, boundary=st.floats(0.1, 0.9))
 def test_warp_keeps_the_ends_and_the_order_of_frequencies(values, alpha, boundary):
-    found = warp_frequency(values, alpha, boundary)
-    np.testing.assert_array_equal(found[:, [0, -1]], values[:, [0, -1]])
+    warped = warp_frequency(values, alpha, boundary)
+    np.testing.assert_array_equal(warped[:, [0, -1]], values[:, [0, -1]])
     ramp = np.arange(257, dtype=np.float32)[None]
     assert np.all(np.diff(warp_frequency(ramp, alpha, boundary)) > 0)
 
@@ -136,15 +136,15 @@ def played(samples: np.ndarray, factor: float) -> np.ndarray:
 def test_speed_of_a_sweep_is_that_of_the_waveform(factor):
     t = np.arange(16000) / 8000
     samples = (0.3 * np.sin(2 * np.pi * (300 * t + 1300 * t**2 / 2))).astype(np.float32)  # 300 to 2900 Hz in 2 s
-    found, truth = change_speed(log_stft(samples, CONFIG), factor), played(samples, factor)
-    assert abs(len(found) - len(truth)) <= 1
-    frames = min(len(found), len(truth))
-    peaks, true_peaks = found[:frames].argmax(1), truth[:frames].argmax(1)
+    changed, truth = change_speed(log_stft(samples, CONFIG), factor), played(samples, factor)
+    assert abs(len(changed) - len(truth)) <= 1
+    frames = min(len(changed), len(truth))
+    peaks, true_peaks = changed[:frames].argmax(1), truth[:frames].argmax(1)
     inner = slice(2, frames - 2)  # beyond the first and last window there is nothing to interpolate
     assert np.abs(peaks[inner] - true_peaks[inner]).max() <= 1
     assert abs(np.mean(peaks[inner] - true_peaks[inner])) < 0.25
     # Halfway between two bins a straight line cuts off the tip of a peak; the waveform's falls between others.
-    assert np.abs(found[:frames].max(1) - truth[:frames].max(1))[inner].max() < 0.65
+    assert np.abs(changed[:frames].max(1) - truth[:frames].max(1))[inner].max() < 0.65
 
 
 def trimmed(values: np.ndarray, decibels: float) -> tuple[int, int]:
@@ -157,12 +157,12 @@ def test_speed_of_a_noise_burst_is_that_of_the_waveform(factor):
     samples = 1e-3 * rng_of(1).standard_normal(16000)
     samples[6000:10000] += 0.1 * rng_of(2).standard_normal(4000)
     samples = samples.astype(np.float32)
-    found, truth = change_speed(log_stft(samples, CONFIG), factor), played(samples, factor)
-    assert abs(len(found) - len(truth)) <= 1
-    assert np.abs(np.subtract(trimmed(found, 20), trimmed(truth, 20))).max() <= 1
+    changed, truth = change_speed(log_stft(samples, CONFIG), factor), played(samples, factor)
+    assert abs(len(changed) - len(truth)) <= 1
+    assert np.abs(np.subtract(trimmed(changed, 20), trimmed(truth, 20))).max() <= 1
     start, end = trimmed(truth, 3)
     top = int(0.88 * 256)  # above, a slowed waveform has nothing
-    difference = found[start:end, :top].mean() - truth[start:end, :top].mean()
+    difference = changed[start:end, :top].mean() - truth[start:end, :top].mean()
     # The waveform's noise has spread over a band wider by the factor; ours has not.
     assert difference == pytest.approx(math.log(factor), abs=0.15)
 
@@ -170,8 +170,8 @@ def test_speed_of_a_noise_burst_is_that_of_the_waveform(factor):
 @pytest.mark.parametrize("factor", [0.8, 0.9])
 def test_slower_speech_has_nothing_new_at_the_top(factor):
     values = np.tile(np.linspace(0, -8, 257, dtype=np.float32), (10, 1))
-    found = change_speed(values, factor)
-    assert np.all(found[:, math.ceil(256 * factor) :] == values[0, -1])
+    changed = change_speed(values, factor)
+    assert np.all(changed[:, math.ceil(256 * factor) :] == values[0, -1])
 
 
 # Masks
@@ -207,19 +207,19 @@ def test_mask_widths_and_places_are_uniform():
     seed=SEEDS,
 )
 def test_mask_never_hides_everything(frames, bins, masks, seed):
-    found = mask(np.ones((frames, bins), np.float32), rng_of(seed), *masks, fill=0.0)
-    assert found.max() == 1
+    masked = mask(np.ones((frames, bins), np.float32), rng_of(seed), *masks, fill=0.0)
+    assert masked.max() == 1
 
 
 @given(values=SPECTRA, seed=SEEDS)
-def test_mask_fills_with_what_is_asked_and_leaves_the_rest(values, seed):
-    found = mask(values, rng_of(seed), 1, 5, 1, 5, fill=99.0)
-    np.testing.assert_array_equal(found, np.where(found == 99, np.float32(99), values))
-    np.testing.assert_array_equal(found, mask(values, rng_of(seed), 1, 5, 1, 5, fill=99.0))
+def test_mask_uses_the_fill_and_leaves_the_rest(values, seed):
+    masked = mask(values, rng_of(seed), 1, 5, 1, 5, fill=99.0)
+    np.testing.assert_array_equal(masked, np.where(masked == 99, np.float32(99), values))
+    np.testing.assert_array_equal(masked, mask(values, rng_of(seed), 1, 5, 1, 5, fill=99.0))
     np.testing.assert_array_equal(mask(values, rng_of(seed), 0, 5, 3, 0, fill=99.0), values)
 
 
-# Draws
+# Sampling
 
 
 def test_mixup_weights_are_folded_beta():
@@ -233,7 +233,7 @@ def test_mixup_weights_are_folded_beta():
     assert np.square(weights - 0.5).mean() == pytest.approx(1 / (4 * 1.8), rel=0.02)
 
 
-def test_mixup_of_alpha_nought_mixes_nothing():
+def test_mixup_with_alpha_0_mixes_nothing():
     weights = mixup_weights(rng_of(0), 0.0, 4)
     assert weights.dtype == np.float32
     assert weights.tolist() == [1, 1, 1, 1]
@@ -246,7 +246,7 @@ def test_mixup_weights_are_at_least_a_half(alpha, size, seed):
     assert np.all((weights >= 0.5) & (weights <= 1))
 
 
-def test_distortions_are_drawn_evenly():
+def test_augmentation_is_sampled_uniformly():
     rng = rng_of(5)
     draws = [sample_augmentation(rng, [0.9, 1.0, 1.1], 0.1) for _ in range(6000)]
     speeds, alphas = np.array(draws).T
@@ -257,7 +257,7 @@ def test_distortions_are_drawn_evenly():
     assert abs(np.corrcoef(speeds, alphas)[0, 1]) < 0.05
 
 
-def test_no_distortion_asked_for_is_none_and_takes_as_many_draws():
+def test_without_augmentation_the_generator_advances_as_much():
     rng, other = rng_of(6), rng_of(6)
     assert sample_augmentation(rng, [1.0], 0.0) == (1.0, 1.0)
     sample_augmentation(other, [0.9, 1.1], 0.1)

@@ -1,4 +1,4 @@
-"""Stage 2: the training utterances of a fold with their copies, and what the data layer takes of them."""
+"""Stage 2: the training utterances of a fold with augmented copies, and how they are loaded."""
 
 import gzip
 import json
@@ -31,7 +31,7 @@ def copied(tmp_path_factory):
     experiment = made.experiment(*SMALL)
     sets = sets_of(made, experiment)
     for train_set in sets.values():
-        if train_set.examples > 1:
+        if train_set.oversampling > 1:
             train_set.write()
             store = FeatureStore(made.dump, train_set.folder, build_frontend(experiment), train_set.augment)
             filled(store).link()
@@ -52,14 +52,14 @@ def fresh(tmp_path):
 
 def test_the_smaller_corpus_gets_copies_of_its_training_utterances(copied):
     _, _, sets = copied
-    assert {corpus: train_set.examples for corpus, train_set in sets.items()} == {"one": 1, "two": 2}
+    assert {corpus: train_set.oversampling for corpus, train_set in sets.items()} == {"one": 1, "two": 2}
     folder = sets["two"].folder
     assert validate(folder) == 24
     utt2uniq = sets["two"].originals()
     utt2spk = read_table(sets["two"].train / "utt2spk")
     assert {key for key, of in utt2uniq.items() if key == of} == set(utt2spk)
     assert sorted(key for key, of in utt2uniq.items() if key != of) == sorted(f"{key}-copy1" for key in utt2spk)
-    assert set(utt2spk.values()) == {"two1"}  # nobody of valid
+    assert set(utt2spk.values()) == {"two1"}  # no speaker of valid
     for name in ("utt2spk", "utt2emo", "utt2votes"):
         before, after = read_table(sets["two"].train / name), read_table(folder / name)
         assert after == {key: before[of] for key, of in utt2uniq.items()}
@@ -80,7 +80,7 @@ def test_the_manifest_reports_what_was_done(copied):
     assert row["supervisions"][0]["custom"]["copy"]["number"] == 1
 
 
-def test_a_set_is_written_the_same_twice(copied, tmp_path):
+def test_writing_a_set_is_deterministic(copied, tmp_path):
     _, _, sets = copied
     _, again = fresh(tmp_path)
     again["two"].write()
@@ -89,7 +89,7 @@ def test_a_set_is_written_the_same_twice(copied, tmp_path):
     assert again["two"].folder.name == sets["two"].folder.name
 
 
-def test_training_hears_the_copies_and_counts_the_originals(copied):
+def test_training_uses_the_copies_and_counts_the_originals(copied):
     made, experiment, _ = copied
     data = made.open(experiment)
     plain = made.open(made.experiment())
@@ -121,7 +121,7 @@ def test_statistics_are_of_originals(copied, normalisation):
         assert all(np.isfinite(view.read(i)).all() and np.abs(view.read(i)).max() < 100 for i in range(len(view)))
 
 
-def test_without_stage_2_its_name_is_stated(tmp_path):
+def test_without_stage_2_the_error_names_it(tmp_path):
     made, _ = fresh(tmp_path)
     with refuses(fix="run stage 2"):
         made.open(made.experiment(*SMALL))
@@ -179,7 +179,7 @@ def test_a_copy_that_cannot_be_made_is_counted_and_listed(tmp_path):
     with gzip.open(path, "wt") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
     sets = sets_of(made, experiment, write=True)
-    assert len(sets["two"].originals()) == 12 * sets["two"].examples - (sets["two"].examples - 1)
+    assert len(sets["two"].originals()) == 12 * sets["two"].oversampling - (sets["two"].oversampling - 1)
     lines = (sets["two"].folder / "left_out.tsv").read_text().splitlines()
     assert lines[0] == f"{key}-copy1\tmp3 takes 0.1 s or more, and this is 0.090 s long"
     assert f"too short, see left_out.tsv {len(lines)}" in copies_table(sets)

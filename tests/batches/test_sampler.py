@@ -23,9 +23,9 @@ def test_a_pass_holds_every_utterance_once():
     assert sorted(index for batch in batches for index, _, _ in batch) == list(range(448))
 
 
-def test_what_fills_no_batch_is_left_over_in_turn():
+def test_each_pass_drops_other_utterances():
     s = sampler(frames=FRAMES[:40])
-    assert s.per_pass == 1
+    assert s.batches_per_pass == 1
     left = [set(range(40)) - {index for index, _, _ in s.batch(i)} for i in range(80)]
     assert all(len(x) == 8 for x in left)
     assert set.union(*left) == set(range(40))
@@ -43,10 +43,10 @@ def test_padding_is_under_a_tenth():
     assert 1 - real / padded < 0.08
 
 
-def test_company_changes_from_pass_to_pass():
+def test_batches_are_composed_differently_in_each_pass():
     s = sampler()
-    company = [{frozenset(i for i, _, _ in s.batch(p * 14 + b)) for b in range(14)} for p in range(2)]
-    assert not company[0] & company[1]
+    passes = [{frozenset(i for i, _, _ in s.batch(p * 14 + b)) for b in range(14)} for p in range(2)]
+    assert not passes[0] & passes[1]
 
 
 def test_long_utterances_are_cut_at_random_places_within_them():

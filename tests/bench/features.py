@@ -51,7 +51,7 @@ from ser.batches.load import open_train_sets
 from ser.config import Experiment, load, write_experiment
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.features import ArkWriter, FeatureStore
-from ser.features.store import samples_of
+from ser.features.store import read_samples
 from ser.frontends.log_stft import LogStft, log_stft
 
 KINDS = ["vtlp", "room", "noise", "band_pass", "mp3", "volume"]
@@ -74,11 +74,11 @@ class Bench:
         self.whole: TrainSet = sets["ravdess"]
         self.augment: Augment = self.whole.augment
         self.whole.write()
-        chosen = set(list(self.whole.voices().ids)[:: max(1, len(self.whole.voices().ids) // utterances)][:utterances])
+        self.pool = self.whole.babble_pool()
+        chosen = set(self.pool.ids[:: max(1, len(self.pool.ids) // utterances)][:utterances])
         self.clean = self._subset(lambda cut: cut.id in chosen)
         self.copied = self._subset(lambda cut: cut.original in chosen)
         self.all_copies = self._subset(lambda cut: cut.original is not None)
-        self.voices = self.whole.voices()
         self.rooms = self._rooms()
         torch.set_num_threads(1)
 
@@ -182,7 +182,7 @@ class Bench:
         )
         spent["perturb"] = seconds(
             lambda: samples["perturb"].extend(
-                apply_transforms(x, RATE, cut.steps, self.augment, self.voices)
+                apply_transforms(x, RATE, cut.steps, self.augment, self.pool)
                 for x, cut in zip(samples["resample"], cuts, strict=True)
             )
         )
@@ -223,7 +223,7 @@ def plain_warp(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 def job_of(bench: Bench, store: FeatureStore, job: int, jobs: int, barrier: Any) -> None:
     torch.set_num_threads(1)
     for cut in bench.copied[:12]:  # warm
-        samples_of(cut, bench.features.sampling_rate, bench.augment, bench.voices)
+        read_samples(cut, bench.features.sampling_rate, bench.augment, bench.pool)
     barrier.wait()
     store.compute(job, jobs)
     barrier.wait()

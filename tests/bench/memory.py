@@ -30,14 +30,14 @@ from ser.training import Trainer
 
 def repeated(part: Part, times: int, folder: Path) -> Part:
     """The part with every utterance so many times, each time from a copy of the archives."""
-    places = {key: part.reader.places[key] for key in part.ids}
+    places = {key: part.reader.positions[key] for key in part.ids}
     for number in range(times):
         copies: dict[str, str] = {}
         for key, (path, offset) in list(places.items())[: len(part)]:
             if path not in copies:
                 copies[path] = str(folder / f"{part.corpus}.{part.name}.{number}.{Path(path).name}")
                 shutil.copyfile(path, copies[path])
-            part.reader.places[f"{key}-{number}"] = (copies[path], offset)
+            part.reader.positions[f"{key}-{number}"] = (copies[path], offset)
     return replace(
         part,
         ids=[f"{key}-{number}" for number in range(times) for key in part.ids],

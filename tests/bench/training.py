@@ -43,7 +43,7 @@ class KaldiioDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int, str]]):
 
     def __init__(self, parts: dict[str, Part]) -> None:
         self.rows = [
-            (p.reader.places[key], int(t), p.corpus)
+            (p.reader.positions[key], int(t), p.corpus)
             for p in parts.values()
             for key, t in zip(p.ids, p.targets, strict=True)
         ]
@@ -165,7 +165,7 @@ def run_all(calls: list[Callable[[], object]]) -> None:
 def padding_share(trainer: Trainer) -> float:
     real = padded = 0
     for sampler in trainer.samplers.values():
-        for number in range(sampler.per_pass):
+        for number in range(sampler.batches_per_pass):
             rows = [rows for _, _, rows in sampler.batch(number)]
             real, padded = real + sum(rows), padded + len(rows) * -(-max(rows) // MULTIPLE) * MULTIPLE
     return 1 - real / padded

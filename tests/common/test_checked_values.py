@@ -19,7 +19,7 @@ class Row(TypedDict):
 
 
 @pytest.mark.parametrize(
-    ("hint", "value", "found"),
+    ("hint", "value", "expected"),
     [
         (int, 3, 3),
         (Literal[8000, 16000], 8000, 8000),
@@ -42,10 +42,10 @@ class Row(TypedDict):
         (Row, {"name": "a", "window": {"size": 1, "overlap": 0}}, {"name": "a", "window": Window(1, 0.0)}),
     ],
 )
-def test_a_value_of_its_kind(hint, value, found):
-    made = of_kind(hint, value, "x")
-    assert made == found
-    assert type(made) is type(found)
+def test_a_value_of_the_type(hint, value, expected):
+    converted = of_kind(hint, value, "x")
+    assert converted == expected
+    assert type(converted) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -78,22 +78,22 @@ def test_a_value_of_its_kind(hint, value, found):
         (Window, [1, 0], "x = [1, 0], expected an object"),
     ],
 )
-def test_a_value_of_another_kind(hint, value, message):
+def test_a_value_of_another_type(hint, value, message):
     with pytest.raises(ValueError, match=f"{re.escape(message)}$"):
         of_kind(hint, value, "x")
 
 
 @pytest.mark.parametrize(
-    ("hint", "value", "found"),
+    ("hint", "value", "expected"),
     [(PositiveInt, 3.0, 3), (list[int], [3.0, 4], [3, 4]), (Literal["auto"] | int, 3.0, 3), (float, 3.0, 3.0)],
 )
-def test_a_person_may_write_a_whole_number_with_a_point(hint, value, found):
-    made = of_setting(hint, value, "x")
-    assert (made, type(made)) == (found, type(found))
+def test_a_setting_may_be_a_whole_number_with_a_point(hint, value, expected):
+    converted = of_setting(hint, value, "x")
+    assert (converted, type(converted)) == (expected, type(expected))
     with pytest.raises(ValueError, match="x = 3.5, expected a whole number"):
         of_setting(int, 3.5, "x")
 
 
-def test_a_type_that_is_none_of_a_setting_is_a_mistake_of_the_code():
+def test_an_unsupported_type_is_an_error_of_the_code():
     with pytest.raises(TypeError, match="is no type of a setting or record"):
         of_kind(set[str], ["a"], "x")

@@ -27,7 +27,7 @@ def raising(error):
         (KeyboardInterrupt(), 130, "error: interrupted. Rerun the same command to resume.\n"),
     ],
 )
-def test_a_users_error_is_one_line_and_an_exit_code(capsys, error, code, line):
+def test_a_user_error_is_one_line_and_an_exit_code(capsys, error, code, line):
     assert raising(error)() == code
     out, err = capsys.readouterr()
     assert out == ""
@@ -44,17 +44,17 @@ def test_a_warning_is_one_line():
     assert (run.returncode, run.stderr) == (0, "warning: a.wav: odd\n")
 
 
-def test_our_own_error_keeps_its_traceback():
+def test_an_error_of_the_code_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         raising(ZeroDivisionError())()
 
 
-def test_what_main_returns_is_the_exit_code():
+def test_the_return_value_of_main_is_the_exit_code():
     assert guarded(lambda code: code)(0) == 0
     assert guarded(lambda code: code)(code=7) == 7
 
 
-def test_a_reader_that_has_gone_is_no_traceback():
+def test_a_closed_pipe_gives_no_traceback():
     code = (
         "import sys\nfrom ser.common import guarded\n"
         "def main():\n    for _ in range(100000): print('x' * 100)\n    return 0\n"
@@ -74,7 +74,7 @@ def test_a_long_list_is_cut():
     assert listed(list("abcdefg")).splitlines()[-1].strip() == "... and 2 more"
 
 
-def test_an_interrupt_while_a_step_imports_what_it_needs_is_one_line(tmp_path):
+def test_an_interrupt_during_the_imports_of_a_step_is_one_line(tmp_path):
     (tmp_path / "yaml.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     step = Path(__file__).resolve().parents[2] / "steps" / "configure.py"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

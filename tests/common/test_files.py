@@ -17,7 +17,7 @@ def names(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_takes_its_name_when_the_block_ends(tmp_path):
+def test_a_file_is_renamed_when_the_block_ends(tmp_path):
     with atomic_path(tmp_path / "new" / "a.txt") as temporary:
         assert temporary.parent == tmp_path / "new"
         assert temporary.suffix == ".txt"
@@ -27,7 +27,7 @@ def test_a_file_takes_its_name_when_the_block_ends(tmp_path):
     assert (tmp_path / "new" / "a.txt").read_text() == "x"
 
 
-def test_a_log_grows_and_one_that_cannot_is_named(tmp_path):
+def test_a_log_is_appended_to_and_an_unwritable_one_is_named(tmp_path):
     append_text(tmp_path / "a.log", "one\n")
     append_text(tmp_path / "a.log", "é\n")
     assert (tmp_path / "a.log").read_text(encoding="utf-8") == "one\né\n"
@@ -38,7 +38,7 @@ def test_a_log_grows_and_one_that_cannot_is_named(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InputError])
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_an_error_leaves_what_was_there(tmp_path, error, kind):
+def test_an_error_leaves_the_earlier_file(tmp_path, error, kind):
     write_text(tmp_path / "a", "before")
 
     def work(temporary):
@@ -55,7 +55,7 @@ def test_an_error_leaves_what_was_there(tmp_path, error, kind):
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_a_folder_is_replaced_whole(tmp_path, monkeypatch, at_once):
+def test_a_folder_is_replaced_as_a_whole(tmp_path, monkeypatch, at_once):
     if not at_once:
         monkeypatch.setattr("ser.common.files.exchange_names", lambda one, other: False)
     for name in ("old", "new"):
@@ -105,7 +105,7 @@ def test_locks_are_checked_with_two_processes(tmp_path, monkeypatch):
         check_locks(tmp_path / "exp")
 
 
-def test_locks_are_checked_where_jobs_go_to_a_cluster(tmp_path, monkeypatch):
+def test_locks_are_checked_if_jobs_go_to_a_cluster(tmp_path, monkeypatch):
     monkeypatch.setattr("ser.common.files.lock_file", lambda file: True)
     for train, cpu in (("run.sh --max-jobs-run 1", "run.pl"), ("", "run.sh")):
         monkeypatch.setenv("train_cmd", train)
@@ -153,7 +153,7 @@ def test_a_file_that_may_not_grow_is_one_line_and_leaves_nothing(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_json_comes_back(tmp_path):
+def test_json_is_read_back(tmp_path):
     value = {"b": [1, 0.1, None], "a": "ção"}
     write_json(tmp_path / "a.json", value)
     assert read_json(tmp_path / "a.json") == value
@@ -162,7 +162,7 @@ def test_json_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe"])
-def test_what_is_no_json_is_named(tmp_path, content):
+def test_a_file_that_is_not_json_is_named(tmp_path, content):
     with refuses("no such file", where="a.json"):
         read_json(tmp_path / "a.json")
     (tmp_path / "a.json").write_bytes(content)
@@ -170,7 +170,7 @@ def test_what_is_no_json_is_named(tmp_path, content):
         read_json(tmp_path / "a.json")
 
 
-def test_a_digest_names_content_and_not_its_place(tmp_path):
+def test_a_digest_depends_on_content_and_not_on_the_path(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"same")
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
@@ -180,7 +180,7 @@ def test_a_digest_names_content_and_not_its_place(tmp_path):
     assert len({digest("ab", "c"), digest("a", "bc"), digest("abc"), digest("abc", "")}) == 4
 
 
-def test_a_section_takes_the_place_of_one_of_its_name(tmp_path):
+def test_a_section_replaces_the_one_of_its_heading(tmp_path):
     path = tmp_path / "RESULTS.md"
     write_section(path, "## A\n\nold\n")
     write_section(path, "## B\n\n### deeper\n")

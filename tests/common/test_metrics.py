@@ -18,15 +18,15 @@ def test_scores_by_hand():
 
 
 def test_rows_are_the_truth():
-    found = confusion_matrix(np.array([0, 0, 2]), np.array([0, 1, 1]), 3)
-    assert found.tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 0]]
+    confusion = confusion_matrix(np.array([0, 0, 2]), np.array([0, 1, 1]), 3)
+    assert confusion.tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 0]]
 
 
 def test_a_class_without_utterances_has_no_recall():
     # class 1 is never there but answered once, class 2 neither
-    found = np.array([[3, 1, 0], [0, 0, 0], [0, 0, 0]])
-    assert ua(found) == pytest.approx(3 / 4)
-    assert macro_f1(found) == pytest.approx((6 / 7 + 0) / 2)
+    confusion = np.array([[3, 1, 0], [0, 0, 0], [0, 0, 0]])
+    assert ua(confusion) == pytest.approx(3 / 4)
+    assert macro_f1(confusion) == pytest.approx((6 / 7 + 0) / 2)
 
 
 def test_mean_recall_of_many_at_once():

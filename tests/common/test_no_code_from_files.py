@@ -1,4 +1,4 @@
-"""No file that is read can run code: every call in the source that could unpickle, evaluate or run what it reads."""
+"""No file can run code: find all calls in the source that could unpickle, evaluate or execute a file."""
 
 import ast
 
@@ -7,30 +7,30 @@ from conftest import ROOT, refuses, sources
 
 from ser.config.load import read_yaml
 
-# Modules that run what they read, whatever is called of them.
+# Modules whose functions may execute the files that they read.
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "kaldiio"}
-# Functions of Python, and the last name of a call, whatever it is called on.
+# Builtin functions, and names of methods of any object.
 BARE = {"eval", "exec", "__import__"}
 CALLS = {"load_ark", "load_scp", "load_mat", "read_pickle", "unsafe_load", "unsafe_load_all", "full_load", "fromregex"}
-# Calls that run what they read without an argument.
+# Calls that may execute files unless they have a certain argument.
 LOADERS = {"np": "allow_pickle=False", "numpy": "allow_pickle=False", "torch": "weights_only=True", "yaml": "Loader"}
 
 
 def suspects(tree: ast.AST) -> list[str]:
-    """Calls and imports that can run what a file holds, and their lines."""
-    found = []
+    """Find calls and imports that can execute a file, with their lines."""
+    lines = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
-            found += [f"{node.lineno}: import {name}" for name in names if name.partition(".")[0] in MODULES]
+            lines += [f"{node.lineno}: import {name}" for name in names if name.partition(".")[0] in MODULES]
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             base, _, last = called.rpartition(".")
             if last in CALLS or (last in BARE and not base):
-                found.append(f"{node.lineno}: {called}")
+                lines.append(f"{node.lineno}: {called}")
             if last in ("load", "load_all") and base in LOADERS:
-                found += [f"{node.lineno}: {ast.unparse(node)}"] * (not _is_safe(node, LOADERS[base]))
-    return found
+                lines += [f"{node.lineno}: {ast.unparse(node)}"] * (not _is_safe(node, LOADERS[base]))
+    return lines
 
 
 def _is_safe(call: ast.Call, wanted: str) -> bool:
@@ -61,14 +61,14 @@ def test_no_file_is_unpickled_or_run(path):
         "eval(text)",
     ],
 )
-def test_what_could_is_found(text):
+def test_unsafe_calls_are_found(text):
     assert len(suspects(ast.parse(text))) == 1
 
 
 @pytest.mark.parametrize(
     "text", ["np.load(p, allow_pickle=False)", "network.eval()", "yaml.load(text, _Loader)", "json.load(file)"]
 )
-def test_what_could_not_is_not(text):
+def test_safe_calls_are_not_found(text):
     assert suspects(ast.parse(text)) == []
 
 

@@ -4,7 +4,7 @@ from ser.common import check_regular
 from ser.common.once import parsed_once
 
 
-def test_a_file_is_parsed_again_only_where_it_is_written_again(tmp_path):
+def test_a_file_is_parsed_again_only_after_it_has_changed(tmp_path):
     calls = []
 
     @parsed_once

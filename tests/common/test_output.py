@@ -21,11 +21,11 @@ def test_what_moves_a_cursor_or_ends_a_line_is_written_out():
 
 @given(st.text())
 def test_a_line_is_one_line_without_control_characters_and_stays_if_it_was(text):
-    found = line(text)
-    assert len(found.splitlines()) <= 1
-    assert not any(ord(sign) < 32 or 127 <= ord(sign) < 160 for sign in found)
-    found.encode()
-    assert line(found) == found
+    escaped = line(text)
+    assert len(escaped.splitlines()) <= 1
+    assert not any(ord(sign) < 32 or 127 <= ord(sign) < 160 for sign in escaped)
+    escaped.encode()
+    assert line(escaped) == escaped
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "= 1", "＝1+1"])
@@ -53,9 +53,9 @@ def test_a_row_of_cells_is_a_line_of_csv(cells):
 
 @given(st.dictionaries(st.text(), st.text() | st.floats(allow_nan=False)))
 def test_json_lines_hold_the_value_and_no_control_characters(value):
-    found = json_line(value)
-    assert json.loads(found) == value
-    assert line(found) == found
+    written = json_line(value)
+    assert json.loads(written) == value
+    assert line(written) == written
 
 
 def test_names_mean_nothing_in_markdown():

@@ -17,9 +17,9 @@ from ser.common.pictures import save_picture
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch):
-    """A machine that has matplotlib's own fonts alone, and a process that has drawn nothing."""
-    own = [entry for entry in font_manager.fontManager.ttflist if entry.fname.startswith(get_data_path())]
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
+    """A machine with the fonts of matplotlib only, and a process that has drawn nothing yet."""
+    bundled = [entry for entry in font_manager.fontManager.ttflist if entry.fname.startswith(get_data_path())]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", bundled)
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [])
     monkeypatch.setattr(pictures, "_warned", set())
     font_manager.fontManager._findfont_cached.cache_clear()

@@ -10,17 +10,17 @@ from ser.common.progress import progress
 from ser.common.provenance import code_hash, provenance
 
 
-def test_a_result_reports_what_made_it():
-    found = provenance()
-    assert re.fullmatch(r"[0-9a-f]{16}", found["code_hash"])
-    assert re.fullmatch(r"[0-9a-f]{10}\+?|release .+", found["git_revision"])
-    assert found["versions"]["python"] == platform.python_version()
-    assert found["versions"]["torch"] == version("torch")
-    assert found == provenance()
+def test_provenance_has_code_and_versions():
+    result = provenance()
+    assert re.fullmatch(r"[0-9a-f]{16}", result["code_hash"])
+    assert re.fullmatch(r"[0-9a-f]{10}\+?|release .+", result["git_revision"])
+    assert result["versions"]["python"] == platform.python_version()
+    assert result["versions"]["torch"] == version("torch")
+    assert result == provenance()
 
 
 def test_the_checkout_is_read_and_never_locked(tmp_path, monkeypatch):
-    """A process that is killed meanwhile would leave the lock behind, and git would work no more."""
+    """A killed process would leave the lock behind, and git would stop working."""
     file = tmp_path / "ser" / "a.py"
     file.parent.mkdir()
     file.write_text("x = 1\n")
@@ -36,7 +36,7 @@ def test_the_checkout_is_read_and_never_locked(tmp_path, monkeypatch):
     assert provenance()["git_revision"].endswith("+")
 
 
-def test_the_code_hash_is_of_what_decides_results_without_comments(tmp_path, monkeypatch):
+def test_the_code_hash_covers_code_that_affects_results_without_comments(tmp_path, monkeypatch):
     (tmp_path / "nets").mkdir()
     (tmp_path / "inference").mkdir()
     monkeypatch.setattr("ser.__file__", str(tmp_path / "__init__.py"))
@@ -61,7 +61,7 @@ def test_arguments_that_stages_share():
     assert (options.data, options.dump) == (Path("d"), Path("dump"))
 
 
-def test_no_bar_where_nobody_looks(capfd, monkeypatch):
+def test_no_bar_without_a_terminal(capfd, monkeypatch):
     monkeypatch.delenv("SER_TERMINAL_FD", raising=False)
     assert list(progress(range(3), text="x", unit="file")) == [0, 1, 2]
     monkeypatch.setenv("SER_TERMINAL_FD", "99")

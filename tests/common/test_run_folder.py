@@ -1,4 +1,4 @@
-"""Names of the files of an experiment stand in one module."""
+"""Names of the files of an experiment are defined in one module only."""
 
 import ast
 from pathlib import Path
@@ -10,31 +10,31 @@ from ser.common import run_folder
 
 NAMES = {v for key, v in vars(run_folder).items() if key.isupper() and isinstance(v, str) and v != run_folder.TRAINING}
 NAMES |= {"post.ark", "utterances.tsv", "result.tsv", "zero_shot.tsv"}
-PARTS = ("decode_", "result_")  # what names of an experiment begin with, where the rest is filled in
+PARTS = ("decode_", "result_")  # beginnings of names with a variable part
 FILLED_IN = [ast.Constant, ast.FormattedValue]
 # A folder of Hugging Face has a file of this name, too.
 FOREIGN = {("ser/frontends/whisper.py", "model.safetensors")}
 
 
 def names_in(path: Path, source: str) -> list[str]:
-    """Texts of a source file that are a name or a path that ends in one; not docstrings and messages."""
+    """Find string literals that are such a name, or a path that ends in one; not docstrings and messages."""
     tree = ast.parse(source)
-    found = []
+    names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             last = node.value.rpartition("/")[2]
             if last in NAMES and len(node.value.split()) == 1 and (path.as_posix(), last) not in FOREIGN:
-                found.append(node.value)
+                names.append(node.value)
         elif isinstance(node, ast.JoinedStr) and [type(part) for part in node.values[:2]] == FILLED_IN:
             start = node.values[0].value
-            found += [start] if start.rpartition("/")[2] in PARTS else []
-    return found
+            names += [start] if start.rpartition("/")[2] in PARTS else []
+    return names
 
 
-def test_the_name_of_a_file_of_an_experiment_stands_in_one_module():
+def test_names_are_defined_in_one_module():
     paths = sources("ser", "steps", "local", "utils")
-    found = {path.as_posix(): names_in(path, (ROOT / path).read_text()) for path in paths}
-    assert [path for path, names in found.items() if names] == ["ser/common/run_folder.py"]
+    names_of = {path.as_posix(): names_in(path, (ROOT / path).read_text()) for path in paths}
+    assert [path for path, names in names_of.items() if names] == ["ser/common/run_folder.py"]
 
 
 @pytest.mark.parametrize(
@@ -54,5 +54,5 @@ def test_a_name_elsewhere_is_found(source):
 @pytest.mark.parametrize(
     "source", ['"""What result.json holds."""', 'print("absent: result.json")', 'f"decode_folder {x}"']
 )
-def test_a_message_is_no_name(source):
+def test_a_message_is_not_a_name(source):
     assert names_in(Path("ser/x.py"), source) == []

@@ -46,7 +46,7 @@ def test_prints_the_folder_and_writes_the_settings(tmp_path, configure):
         (["augment.noise.snr=[9,1]", "corpora=[ravdess]"], "command line: key augment.noise.snr = [9.0, 1.0]: must be"),
     ],
 )
-def test_what_cannot_be_is_one_line_and_writes_nothing(tmp_path, configure, one_line, options, words):
+def test_invalid_settings_are_one_line_and_write_nothing(tmp_path, configure, one_line, options, words):
     assert words in one_line(configure(*options))
     assert not (tmp_path / "exp").exists()
 
@@ -58,18 +58,18 @@ def test_other_settings_in_a_begun_folder_name_the_key(configure, begun, one_lin
     assert (begun / "config.yaml").read_bytes() == before
 
 
-def test_copies_that_a_begun_training_does_not_have_are_other_settings(configure, begun, one_line):
-    own = ["augment.noise.snr=[5,10]", "corpora=[ravdess]"]
-    assert configure(*own).returncode == 0  # it decides nothing, for there are no copies
-    assert "other settings (augment.copies: 1 there, 2 now)" in one_line(configure(*own, "augment.copies=2"))
+def test_copies_that_a_started_training_lacks_are_other_settings(configure, begun, one_line):
+    options = ["augment.noise.snr=[5,10]", "corpora=[ravdess]"]
+    assert configure(*options).returncode == 0  # without copies it does not affect the result
+    assert "other settings (augment.copies: 1 there, 2 now)" in one_line(configure(*options, "augment.copies=2"))
 
 
-def test_how_it_is_carried_out_may_change(configure, begun):
+def test_runtime_settings_may_change(configure, begun):
     assert configure("training.threads=2", "corpora=[ravdess]").returncode == 0
     assert read_experiment(begun / "config.yaml").training.threads == 2
 
 
-def test_a_later_end_continues_a_finished_training(configure, begun, one_line):
+def test_more_epochs_continue_a_finished_training(configure, begun, one_line):
     (begun / "model.safetensors").touch()
     later = ["training.max_epochs=400", "training.patience=30", "corpora=[ravdess]"]
     assert "other settings" in one_line(configure(*later, "training.learning_rate=1e-5"))

@@ -16,7 +16,7 @@ CORPORA = "corpora=[ravdess]"
 
 @pytest.fixture
 def preset(tmp_path):
-    """Write a preset of a recipe; give the recipe's folder back."""
+    """Write a preset of a recipe; return the folder of the recipe."""
 
     def write(text: str, name: str = "mine"):
         path = tmp_path / "conf" / "presets" / f"{name}.yaml"
@@ -33,19 +33,19 @@ def refused(*arguments) -> str:
     return str(caught.value)
 
 
-def test_every_key_has_one_home():
-    homes = []
+def test_every_key_is_defined_once():
+    defined = []
     for path in (ROOT / "conf").glob("*.yaml"):
         if path.stem == "timeline":
             continue  # of a use of models, not of their training
         prefix = "" if path.stem == "experiment" else f"{path.stem}."
         for key, value in yaml.safe_load(path.read_text()).items():
-            homes += [f"{prefix}{key}.{inner}" for inner in value] if isinstance(value, dict) else [prefix + key]
-    assert sorted(homes) == sorted(set(keys()) - {"preset", "corpora"})
+            defined += [f"{prefix}{key}.{inner}" for inner in value] if isinstance(value, dict) else [prefix + key]
+    assert sorted(defined) == sorted(set(keys()) - {"preset", "corpora"})
     assert len(keys()) == len(set(keys()))
 
 
-def test_the_sections_of_augmentation_are_the_kinds_with_their_fields():
+def test_the_sections_of_augmentation_are_the_transforms_with_their_fields():
     sections = yaml.safe_load((ROOT / "conf" / "augment.yaml").read_text())
     assert list(sections) == ["copies", "chain", "kinds", *KINDS]  # as chain says there, in the order of application
     for name in KINDS:
@@ -56,7 +56,7 @@ def test_the_sections_of_augmentation_are_the_kinds_with_their_fields():
         assert set(sections[name]) == given
 
 
-def test_no_field_has_a_default_of_its_own():
+def test_no_field_has_a_default():
     experiment = load("strict", None, [CORPORA])
     for part in (experiment, experiment.features, experiment.batches, experiment.network, experiment.training):
         for field in dataclasses.fields(part):
@@ -77,13 +77,13 @@ def test_the_values_of_the_paper():
     assert load("strict", None, [CORPORA]).split == "strict"
 
 
-def test_later_homes_win(preset):
+def test_later_sources_win(preset):
     recipe = preset("split: mine\ntraining:\n  patience: 7\n  max_epochs: 8\n", "strict")
     plain = load("strict", None, [CORPORA])
     assert (plain.split, plain.training.patience, plain.training.max_epochs) == ("strict", 20, 300)
-    own = load("strict", recipe, [CORPORA, "training.max_epochs=9"])
-    assert (own.split, own.training.patience, own.training.max_epochs) == ("mine", 7, 9)
-    assert own.training.steps_per_epoch == 100
+    experiment = load("strict", recipe, [CORPORA, "training.max_epochs=9"])
+    assert (experiment.split, experiment.training.patience, experiment.training.max_epochs) == ("mine", 7, 9)
+    assert experiment.training.steps_per_epoch == 100
     # where the recipe has no such preset, the toolkit's serves
     assert load("paper", recipe, [CORPORA]).split == "paper"
     # the last of two on the command line
@@ -185,20 +185,20 @@ def test_a_preset_that_chains_more_kinds_than_are_left(preset):
 
 def test_augmentation_comes_from_files_and_options(preset):
     recipe = preset("augment:\n  volume:\n    decibels: [-3, 3]\n")
-    own = recipe / "conf" / "augment.yaml"
-    own.write_text("copies: 3\nkinds: [volume, noise]\nnoise: {snr: [5, 10]}\nvolume: {decibels: [0, 1]}\n")
+    path = recipe / "conf" / "augment.yaml"
+    path.write_text("copies: 3\nkinds: [volume, noise]\nnoise: {snr: [5, 10]}\nvolume: {decibels: [0, 1]}\n")
     section = load("mine", recipe, [CORPORA, "augment.room.count=7"]).augment
     assert (section["copies"], section["chain"], section["kinds"]) == (3, 1, ["noise", "volume"])  # order of use
     assert (section["noise"]["snr"], section["volume"]["decibels"]) == ([5.0, 10.0], [-3.0, 3.0])
     assert (section["room"]["count"], section["vtlp"]["alpha"]) == (7, [0.9, 1.1])
     assert load("mine", recipe, [CORPORA, "augment={noise: {snr: [1, 2]}}"]).augment["noise"]["snr"] == [1.0, 2.0]
-    own.write_text("noise: {snt: [5, 10]}\n")
+    path.write_text("noise: {snt: [5, 10]}\n")
     message = refused("mine", recipe, [CORPORA])
-    assert message.startswith(f"{own}: unknown key augment.noise.snt; did you mean augment.noise.snr?")
-    own.write_text("noise: {snr: [10, 5]}\n")
-    assert refused("mine", recipe, [CORPORA]).startswith(f"{own}: key augment.noise.snr = [10.0, 5.0]: ")
-    own.write_text("noise: {snr: }\n")
-    assert refused("mine", recipe, [CORPORA]).startswith(f"{own}: key augment.noise.snr has no value")
+    assert message.startswith(f"{path}: unknown key augment.noise.snt; did you mean augment.noise.snr?")
+    path.write_text("noise: {snr: [10, 5]}\n")
+    assert refused("mine", recipe, [CORPORA]).startswith(f"{path}: key augment.noise.snr = [10.0, 5.0]: ")
+    path.write_text("noise: {snr: }\n")
+    assert refused("mine", recipe, [CORPORA]).startswith(f"{path}: key augment.noise.snr has no value")
 
 
 @pytest.mark.parametrize("nothing", ["", "''", "null"])
@@ -214,9 +214,9 @@ def test_a_folder_of_noise_can_be_taken_back(preset, nothing):
     ["paper", "strict", *(f"{n}{end}" for n in ("strong", "logmel", "pretrained") for end in ("", "_global"))],
 )
 def test_copies_and_budgets_of_the_presets(name):
-    first, found = name in ("paper", "strict"), load(name, None, ["corpora=[tess, ravdess]"])
-    assert found.augment["copies"] == int(first)
-    assert found.training.budget == ("total" if first else "per_corpus")
+    first, experiment = name in ("paper", "strict"), load(name, None, ["corpora=[tess, ravdess]"])
+    assert experiment.augment["copies"] == int(first)
+    assert experiment.training.budget == ("total" if first else "per_corpus")
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_words_with_an_e_are_words():
         ([], "key corpora has no value"),
     ],
 )
-def test_overrides_that_are_none(overrides, words):
+def test_invalid_overrides(overrides, words):
     assert refused("strict", None, overrides).startswith(f"command line: {words}")
 
 
@@ -273,8 +273,8 @@ def test_an_unknown_preset_lists_those_that_exist(preset):
 
 
 def test_save_and_read_give_the_same(tmp_path):
-    own = ["training.learning_rate=1e-5", "features.floor=1e-10", "augment.chain=2", "augment.noise.snr=[1, 2]"]
-    experiment = load("paper", None, ["corpora=[a, b]", *own])
+    options = ["training.learning_rate=1e-5", "features.floor=1e-10", "augment.chain=2", "augment.noise.snr=[1, 2]"]
+    experiment = load("paper", None, ["corpora=[a, b]", *options])
     write_experiment(experiment, tmp_path / "config.yaml")
     again = read_experiment(tmp_path / "config.yaml")
     assert again == experiment
@@ -292,18 +292,18 @@ def test_a_saved_file_without_a_key_is_named(tmp_path):
         read_experiment(tmp_path / "none.yaml")
 
 
-def test_how_a_run_is_carried_out_decides_nothing():
+def test_runtime_keys_do_not_affect_results():
     one = load("strict", None, [CORPORA])
-    how = ["training.threads=3", "training.device=cuda", "training.checkpoint_seconds=1"]
-    assert result_affecting(load("strict", None, [CORPORA, *how])) == result_affecting(one)
-    how_and_later = {"training.threads", "training.device", "training.checkpoint_seconds", *ADDED_DEFAULTS}
-    deciding = {key for key in keys() if not key.startswith("augment.")} - how_and_later
-    assert set(result_affecting(one)) == {FIRST_NAMES.get(key, key) for key in deciding}
+    runtime = ["training.threads=3", "training.device=cuda", "training.checkpoint_seconds=1"]
+    assert result_affecting(load("strict", None, [CORPORA, *runtime])) == result_affecting(one)
+    runtime_and_later = {"training.threads", "training.device", "training.checkpoint_seconds", *ADDED_DEFAULTS}
+    affecting = {key for key in keys() if not key.startswith("augment.")} - runtime_and_later
+    assert set(result_affecting(one)) == {FIRST_NAMES.get(key, key) for key in affecting}
     assert set(dotted(one)) == set(keys())
     assert result_affecting(load("strict", None, [CORPORA, "training.patience=3"])) != result_affecting(one)
 
 
-def test_where_a_run_lies():
+def test_the_folder_of_a_run():
     experiment = load("strict", None, ["corpora=[tess, ravdess]", "fold=2", "seed=3", "task=unified"])
     assert experiment.folder == "tess_ravdess/unified_blstm_mu_sigma2/fold2_seed3"
 
@@ -339,7 +339,7 @@ def test_a_renamed_key_is_read_under_its_old_name_and_leaves_older_results_valid
     assert differences(experiment, other) == {"network.tdnn.size": (7, 8)}
 
 
-def test_a_budget_decides_where_there_are_several_corpora(tmp_path):
+def test_a_budget_affects_results_of_several_corpora_only(tmp_path):
     def experiment(corpora, budget):
         return load("strict", None, [f"corpora={corpora}", f"training.budget={budget}"])
 
@@ -358,7 +358,7 @@ def test_a_budget_decides_where_there_are_several_corpora(tmp_path):
     assert read_experiment(tmp_path / "config.yaml") == total
 
 
-def test_settings_that_differ_in_fold_and_seed_are_read_alike(tmp_path):
+def test_an_experiment_reader_reads_settings_of_other_folds_and_seeds(tmp_path):
     reader = ExperimentReader()
     experiments = [load("strict", None, [CORPORA, f"fold={f}", f"seed={s}"]) for f, s in ((1, 0), (2, 7))]
     for number, experiment in enumerate(experiments):
@@ -373,7 +373,7 @@ def augment_keys(corpora, *overrides):
     return {key.removeprefix("augment.") for key in result_affecting(experiment) if key.startswith("augment.")}
 
 
-def test_augmentation_decides_where_there_are_copies():
+def test_augmentation_affects_results_only_with_copies():
     used = {"copies", "chain", "kinds", "volume.decibels", "mp3.kbps"}
     kinds = "kinds=[volume, mp3]"
     assert augment_keys("[ravdess]", kinds) == set()  # copies = 1: the largest corpus gets none
@@ -382,7 +382,7 @@ def test_augmentation_decides_where_there_are_copies():
     assert augment_keys("[tess, ravdess]", kinds) == used
 
 
-def test_what_kinds_do_decides_and_their_order_in_the_list_does_not():
+def test_settings_of_transforms_affect_results_and_their_order_does_not():
     def settings(*overrides):
         return result_affecting(load("strict", None, ["corpora=[tess, ravdess]", *overrides]))
 
@@ -393,19 +393,19 @@ def test_what_kinds_do_decides_and_their_order_in_the_list_does_not():
         assert settings("augment.kinds=[volume, noise]", other) != both
 
 
-def test_differences_are_in_what_decides_either():
+def test_differences_are_in_settings_that_affect_either_result():
     def experiment(*overrides):
         return load("strict", None, [CORPORA, "augment.kinds=[noise]", *overrides])
 
     plain = experiment("augment.copies=0")
     assert differences(plain, experiment("augment.copies=1", "augment.noise.snr=[1, 2]", "training.threads=2")) == {}
     other = experiment("augment.copies=2", "augment.noise.snr=[1, 2]")
-    found = {"augment.copies": (0, 2), "augment.noise.snr": ([0.0, 15.0], [1.0, 2.0])}
-    assert differences(plain, other) == found
-    assert differences(other, plain) == {key: (there, here) for key, (here, there) in found.items()}
+    expected = {"augment.copies": (0, 2), "augment.noise.snr": ([0.0, 15.0], [1.0, 2.0])}
+    assert differences(plain, other) == expected
+    assert differences(other, plain) == {key: (there, here) for key, (here, there) in expected.items()}
 
 
-def test_settings_saved_before_there_was_augmentation(tmp_path):
+def test_settings_of_a_version_without_augmentation(tmp_path):
     path = tmp_path / "config.yaml"
     experiment = load("strict", None, ["corpora=[tess, ravdess]", "augment.copies=0"])
     write_experiment(experiment, path)
@@ -422,9 +422,9 @@ def test_settings_saved_before_there_was_augmentation(tmp_path):
 
 
 def choices():
-    """Dotted keys whose values are a closed set, and that set."""
-    found = {key: get_args(kind) for key, kind in _types().items() if get_origin(kind) is Literal}
-    return {**found, **{key: tuple(registry) for key, registry in REGISTRIES.items()}}
+    """Dotted keys with a closed set of values, and this set."""
+    literals = {key: get_args(kind) for key, kind in _types().items() if get_origin(kind) is Literal}
+    return {**literals, **{key: tuple(registry) for key, registry in REGISTRIES.items()}}
 
 
 @pytest.mark.parametrize("key", sorted(choices()))

@@ -40,9 +40,9 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ],
 )
 def test_scalars_are_those_of_yaml_1_2(text, value):
-    found = parse_yaml(text, "here")
-    assert found == value
-    assert type(found) is type(value)
+    parsed = parse_yaml(text, "here")
+    assert parsed == value
+    assert type(parsed) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_scalars_are_those_of_yaml_1_2(text, value):
         BOMB,
     ],
 )
-def test_what_is_refused_names_its_source(text):
+def test_a_refused_text_names_its_source(text):
     with refuses(where="here") as caught:
         parse_yaml(text, "here")
     assert len(str(caught.value)) < 400
@@ -92,7 +92,7 @@ def test_what_is_refused_names_its_source(text):
     [(b"\xff\xfe", "not UTF-8"), (b"a: A\xe7\xe3o", "not UTF-8"), (b"", "must hold"), (b"- a", "must hold"),
      (b"x" * 3_000_000, "larger")],
 )  # fmt: skip
-def test_a_file_that_is_no_mapping_is_named(tmp_path, data, what):
+def test_a_file_that_is_not_a_mapping_is_named(tmp_path, data, what):
     path = tmp_path / "mine.yaml"
     path.write_bytes(data)
     with refuses(what, where=path):
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path, data, what):
             read_yaml(place)
 
 
-def test_options_are_numbers_or_text_as_it_stands():
+def test_options_are_numbers_or_plain_text():
     texts = {"010": 10, "1e-3": 0.001, "/a: b #c": "/a: b #c", "[1, a]": [1, "a"], "'1'": "1", "*a": "*a", "": None}
     assert {text: parse_option(text, "x") for text in texts} == texts
 
@@ -111,7 +111,7 @@ def test_a_large_value_is_shown_in_part():
     assert len(shown(["x" * 10_000] * 10_000)) < 1000
 
 
-def test_yaml_is_read_in_one_place():
+def test_yaml_is_read_by_one_module():
     readers = re.compile(r"yaml\.\w*load\w*\(|yaml\.compose|SafeLoader")
-    found = {path.as_posix() for path in sources() if readers.search((ROOT / path).read_text(encoding="utf-8"))}
-    assert found == {"ser/config/yaml_file.py"}
+    modules = {path.as_posix() for path in sources() if readers.search((ROOT / path).read_text(encoding="utf-8"))}
+    assert modules == {"ser/config/yaml_file.py"}

@@ -43,13 +43,13 @@ def test_three_readers_read_back_what_was_written(tmp_path, matrices, storage, e
     assert list(theirs) == sorted(matrices)
     for key, matrix in matrices.items():
         assert ours.shape(key) == matrix.shape
-        for found in (ours.read(key), theirs[key], native[key]):
-            np.testing.assert_allclose(found, matrix, atol=error, rtol=0)
+        for values in (ours.read(key), theirs[key], native[key]):
+            np.testing.assert_allclose(values, matrix, atol=error, rtol=0)
         np.testing.assert_allclose(ours.read(key), native[key], atol=4e-6)
 
 
 @pytest.mark.parametrize("storage", ["float32", "int16"])
-def test_rows_are_those_of_the_whole(tmp_path, matrices, storage):
+def test_rows_equal_those_of_the_matrix(tmp_path, matrices, storage):
     reader = ArkReader(write(tmp_path, matrices, storage))
     whole = reader.read("spk-3")
     np.testing.assert_array_equal(reader.read("spk-3", 2, 7), whole[2:9])
@@ -59,7 +59,7 @@ def test_rows_are_those_of_the_whole(tmp_path, matrices, storage):
 
 
 @pytest.mark.parametrize("storage", ["int16", "float32"])
-def test_as_stored_is_what_an_archive_gives_back(tmp_path, storage):
+def test_as_stored_equals_what_is_read_back(tmp_path, storage):
     rng = np.random.default_rng(0)
     matrices = {f"u{i}": rng.normal(-8, 4 + i, (1 + 7 * i, 257)).astype(np.float32) for i in range(20)}
     matrices["constant"] = np.full((3, 257), -23.025850, np.float32)
@@ -181,14 +181,14 @@ def test_two_bytes_are_written_bit_for_bit_as_kaldiio_does(tmp_path_factory, row
 
 @pytest.mark.parametrize("storage", ["float32", "int16"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_no_number_is_not_stored(tmp_path, matrices, storage, value):
+def test_values_that_are_not_finite_are_not_stored(tmp_path, matrices, storage, value):
     matrices["spk-2"][3, 100] = value
     with pytest.raises(InputError, match="spk-2"):
         write(tmp_path, matrices, storage)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_list_or_archive_that_is_a_pipe_is_refused_at_once(tmp_path, matrices):
+def test_an_scp_or_archive_that_is_a_pipe_is_refused(tmp_path, matrices):
     scp = write(tmp_path, matrices, "int16")
     ark = scp.with_suffix(".ark")
     ark.unlink()
@@ -245,7 +245,7 @@ OTHER_KINDS = {
 
 
 @pytest.mark.parametrize("name", OTHER_KINDS)
-def test_what_is_no_float_or_two_byte_entry_is_refused_by_name_and_never_run(tmp_path, monkeypatch, name):
+def test_entries_of_other_kinds_are_refused_by_name_and_never_executed(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     data, message = OTHER_KINDS[name]
     (tmp_path / "post.ark").write_bytes(data)
@@ -265,9 +265,9 @@ def test_vectors_and_matrices_are_read_back_as_kaldi_writes_them(tmp_path):
     with kaldi_native_io.FloatVectorWriter(f"ark:{tmp_path}/v.ark") as writer:
         writer.write("a", vector)
         writer.write("b", vector[:0])
-    found = read_archive(tmp_path / "v.ark")
-    np.testing.assert_array_equal(found["a"], vector)
-    assert (list(found), found["b"].shape) == (["a", "b"], (0,))
+    entries = read_archive(tmp_path / "v.ark")
+    np.testing.assert_array_equal(entries["a"], vector)
+    assert (list(entries), entries["b"].shape) == (["a", "b"], (0,))
     for storage, error in (("float32", 0), ("int16", 1e-4)):
         with ArkWriter(tmp_path / "m.ark", storage) as writer:
             writer.write("a", matrix)
@@ -276,7 +276,7 @@ def test_vectors_and_matrices_are_read_back_as_kaldi_writes_them(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["cat {} |:4", "| cat {}:4", "{}|:4", "/dev/zero:4", "/etc:4", "/dev/stdin:0"])
-def test_an_scp_runs_nothing_and_reads_files_alone(tmp_path, matrices, value):
+def test_an_scp_runs_no_command(tmp_path, matrices, value):
     write(tmp_path, matrices, "int16")
     (tmp_path / "x.scp").write_text(f"spk-0 {value.format(tmp_path / 'feats.ark')}\n")
     with pytest.raises(InputError):

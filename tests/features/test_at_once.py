@@ -15,7 +15,7 @@ from test_store import archives
 
 from ser.common.progress import progress
 from ser.config import write_experiment
-from ser.features import upkeep
+from ser.features import maintenance
 from ser.features.index import BUCKETS, bucket_lock, bucket_path
 
 # A job as stage 3 runs it, but slow, with small archives, and saying in a file what it computes.
@@ -25,15 +25,15 @@ from pathlib import Path
 import ser.features.store as store
 
 log, seconds, sys.argv = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
-samples_of = store.samples_of
+read_samples = store.read_samples
 
 def slow(cut, *rest):
     time.sleep(seconds)
     with log.open("a") as file:
         print(cut.id, file=file)
-    return samples_of(cut, *rest)
+    return read_samples(cut, *rest)
 
-store.ARCHIVE, store.samples_of = 4, slow
+store.ARCHIVE_UTTERANCES, store.read_samples = 4, slow
 log.touch()
 while not log.with_name("go").exists():
     time.sleep(0.01)
@@ -64,10 +64,10 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.is_file() else []
 
 
-def same_as(made: Made, own: Made) -> bool:
+def same_as(made: Made, computed: Made) -> bool:
     """Whether the features are those that one process made without haste."""
-    expected, found = made.store().reader(), own.store().reader()
-    return all(np.array_equal(found.read(cut.id), expected.read(cut.id)) for cut in own.store().cuts)
+    expected, actual = made.store().reader(), computed.store().reader()
+    return all(np.array_equal(actual.read(cut.id), expected.read(cut.id)) for cut in computed.store().cuts)
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_processes_at_once_compute_nothing_twice(made, two):
     assert sum(int(output.split()[0]) for output, _ in outputs) == 24
     store = two.store()
     assert store.finish() == 24
-    assert upkeep.verify_archives(two.dump) == ([], len(archives(two)))
+    assert maintenance.verify_archives(two.dump) == ([], len(archives(two)))
     assert same_as(made, two)
 
 
@@ -102,11 +102,11 @@ def test_after_a_kill_9_what_is_whole_is_kept_and_the_rest_made(made, two):
     assert not store.finished
     kept = len(store.archives.entries())
     assert 0 < kept < 24
-    assert upkeep.verify_archives(two.dump)[0] == []
+    assert maintenance.verify_archives(two.dump)[0] == []
     assert store.compute(1, 1) == (24 - kept, kept)
     assert store.finish() == 24
     assert {path: path.read_bytes() for path in before} == before
-    assert upkeep.verify_archives(two.dump) == ([], len(archives(two)))
+    assert maintenance.verify_archives(two.dump) == ([], len(archives(two)))
     assert same_as(made, two)
     assert list(two.dump.rglob(".tmp.*")) == killed
 

@@ -9,7 +9,7 @@ import soundfile
 
 from ser.config import load
 from ser.corpora.cuts import Cut
-from ser.features.store import samples_of
+from ser.features.store import read_samples
 from ser.frontends.log_stft import LogStft
 
 CONFIG = load("strict", None, ["corpora=[ravdess]"]).features
@@ -27,7 +27,7 @@ def test_values_are_those_of_scipy(real_ravdess: Path, name: str, rate: int, cha
             f"{path}: {found_rate} Hz and {samples.shape[1]} channels, where {rate} and {channels} are compared"
         )
     frontend = LogStft(CONFIG)
-    features = frontend.extract(samples_of(Cut("u", path, 0.0, len(samples) / rate, ""), frontend.sampling_rate))
+    features = frontend.extract(read_samples(Cut("u", path, 0.0, len(samples) / rate, ""), frontend.sampling_rate))
     slow = scipy.signal.resample_poly(samples.mean(1), 1, rate // 8000, window=("kaiser", 12.0))
     window = scipy.signal.get_window("hann", 512)
     frames = np.lib.stride_tricks.sliding_window_view(slow, 512)[::128] * window

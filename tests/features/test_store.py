@@ -56,7 +56,7 @@ def test_data_dirs_get_their_features_and_stay_valid(made):
     assert read_table(test / "feats.scp").keys() == read_table(test / "utt2spk").keys()
 
 
-def test_the_key_of_originals_is_that_which_results_record(made):
+def test_the_key_of_originals_never_changes(made):
     """The formula of version 1, which no change of the code may change, and a digest worked out by it once."""
     store = made.store()
     names = [[cut.id, cut.audio_digest, cut.start, cut.duration] for cut in store.cuts]
@@ -68,7 +68,7 @@ def test_the_key_of_originals_is_that_which_results_record(made):
 
 
 def test_a_content_is_computed_once_whatever_its_id(two):
-    """The same audio under other ids, as of a corpus whose preparer names speakers otherwise."""
+    """The same audio with other ids, as if the preparer of a corpus named speakers differently."""
     computed(two)
     before = archives(two)
     preparer = two.recipe / "local" / "prepare_two.py"
@@ -102,14 +102,14 @@ def test_small_corpora_have_few_archives(two):
     assert len(archives(two)) == 2
 
 
-def test_archives_are_whole_buckets_or_more_and_no_larger_than_allowed(own_made, monkeypatch):
-    monkeypatch.setattr(module, "ARCHIVE", 5)
+def test_archives_have_whole_buckets_and_a_limited_size(own_made, monkeypatch):
+    monkeypatch.setattr(module, "ARCHIVE_UTTERANCES", 5)
     own_made.prepare("two")
     store = computed(own_made)
-    found = [read_json(path.with_suffix(".json"))["entries"] for path in archives(own_made)]
-    assert sum(map(len, found)) == 24
-    assert all(len(entries) <= 5 for entries in found)
-    assert 24 / 5 <= len(found) < 24
+    indexes = [read_json(path.with_suffix(".json"))["entries"] for path in archives(own_made)]
+    assert sum(map(len, indexes)) == 24
+    assert all(len(entries) <= 5 for entries in indexes)
+    assert 24 / 5 <= len(indexes) < 24
     assert [store.reader().shape(cut.id)[0] for cut in store.cuts] == list(store.num_frames().values())
     spread = sorted(bucket_of(f"{number:02x}") for number in range(256))
     assert spread == sorted(list(range(64)) * 4)
@@ -132,7 +132,7 @@ def test_jobs_share_the_work_and_another_number_of_jobs_goes_on(two):
     assert store.compute(1, 1) == (0, 24)
 
 
-def test_an_interrupted_job_leaves_nothing_that_looks_finished_and_keeps_what_is(two, monkeypatch):
+def test_an_interrupted_job_keeps_finished_archives_only(two, monkeypatch):
     store = two.store()
     calls = []
 
@@ -142,9 +142,9 @@ def test_an_interrupted_job_leaves_nothing_that_looks_finished_and_keeps_what_is
             raise KeyboardInterrupt
         return right(*arguments)
 
-    right = module.samples_of
-    monkeypatch.setattr(module, "ARCHIVE", 3)
-    monkeypatch.setattr(module, "samples_of", interrupted)
+    right = module.read_samples
+    monkeypatch.setattr(module, "ARCHIVE_UTTERANCES", 3)
+    monkeypatch.setattr(module, "read_samples", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.compute(1, 1)
     assert not list(two.dump.rglob(".tmp*"))
@@ -155,7 +155,7 @@ def test_an_interrupted_job_leaves_nothing_that_looks_finished_and_keeps_what_is
     assert store.finish() == 24
 
 
-def test_an_archive_without_index_is_nobodys(two):
+def test_an_archive_without_index_is_not_used(two):
     computed(two)
     (archive,) = archives(two)
     archive.with_suffix(".json").unlink()
@@ -180,16 +180,16 @@ def test_archives_are_copied_once_to_a_disk_of_the_machine_and_read_there(two, t
     store = computed(two)
     local = FeatureStore(store.dump_dir, store.data_dir, store.frontend, local=str(tmp_path / "scratch"))
     expected, reader = store.reader(), local.reader()
-    for key in expected.places:
+    for key in expected.positions:
         np.testing.assert_array_equal(reader.read(key), expected.read(key))
     copies = sorted((tmp_path / "scratch").rglob("*.ark"))
-    assert sorted({path for path, _ in reader.places.values()}) == [str(path) for path in copies]
+    assert sorted({path for path, _ in reader.positions.values()}) == [str(path) for path in copies]
     before = [path.stat().st_mtime_ns for path in copies]
     local.reader()
     assert [path.stat().st_mtime_ns for path in copies] == before
     copies[0].write_bytes(copies[0].read_bytes()[:-1] + b"?")
     damaged = local.reader()
-    key = next(key for key, (path, _) in damaged.places.items() if path == str(copies[0]))
+    key = next(key for key, (path, _) in damaged.positions.items() if path == str(copies[0]))
     with pytest.raises(InputError, match="not the bytes that were written"):
         damaged.read(key)
 
@@ -281,7 +281,7 @@ def test_audio_that_changed_since_stage_1_is_refused(two):
     assert archives(two) == []
 
 
-def test_audio_that_was_touched_and_is_the_same_will_do(two):
+def test_a_new_modification_time_of_the_same_audio_is_accepted(two):
     wave = two.root / "two" / "two1_sad_00.wav"
     wave.write_bytes(wave.read_bytes())
     assert two.store().compute(1, 1) == (24, 0)

@@ -17,7 +17,7 @@ from made import Made, filled, make
 
 import ser.features.store as module
 from ser.audio import read_audio
-from ser.augment import augmentation
+from ser.augment import build_augment
 from ser.augment.babble_pool import BabblePool
 from ser.augment.copies import apply_transforms
 from ser.common import InputError, digest
@@ -55,7 +55,7 @@ def write_train_set(made: Made, steps: dict[str, list], name: str = "train_01234
 
 def store_of(made: Made, folder: Path, *overrides: str) -> FeatureStore:
     experiment = made.experiment(*KINDS, *overrides)
-    augment = augmentation(experiment.augment, made.dump / "rooms")
+    augment = build_augment(experiment.augment, made.dump / "rooms")
     return FeatureStore(made.dump, folder, build_frontend(experiment), augment)
 
 
@@ -77,7 +77,7 @@ def samples_of(store: FeatureStore, key: str) -> np.ndarray:
     return read_audio(next(cut.path for cut in store.cuts if cut.id == key)).mono
 
 
-def test_copies_are_what_was_done_to_their_originals(copied):
+def test_copies_are_transformed_originals(copied):
     _, store = copied
     reader, frames = store.reader(), store.num_frames()
     assert len(frames) == 15
@@ -96,7 +96,7 @@ def test_originals_are_not_computed_again(copied):
     assert {key: with_copies[key] for key in utterances} == {key: places[key] for key in utterances}
 
 
-def test_the_set_lies_with_its_corpus_and_reports_what_it_holds(copied):
+def test_the_set_is_in_the_folder_of_its_corpus_and_has_its_counts(copied):
     made, store = copied
     assert store.folder.parent == made.dump / "two"
     info = json.loads((store.folder / "info.json").read_text())
@@ -117,9 +117,9 @@ def test_only_its_own_data_dir_is_linked(copied):
 def test_a_relative_data_dir_finds_its_corpus(copied, monkeypatch):
     made, store = copied
     monkeypatch.chdir(made.data_root / "two" / "strict_fold1")
-    found = FeatureStore(made.dump, Path(store.data_dir.name), store.frontend)
-    assert (found.key, found.folder) == (store.key, store.folder)
-    assert found.finished
+    relative = FeatureStore(made.dump, Path(store.data_dir.name), store.frontend)
+    assert (relative.key, relative.folder) == (store.key, store.folder)
+    assert relative.finished
 
 
 def test_lhotse_reads_copies_as_cuts_without_recording(copied):
@@ -154,7 +154,7 @@ def test_other_steps_have_another_key_and_only_they_are_computed(copied):
     assert np.median(store.reader().read("two1-sad-00-copy1") - store.reader().read("two1-sad-00")) > 4.7
 
 
-def test_another_version_of_the_kinds_has_other_copies_and_the_same_originals(copied, monkeypatch):
+def test_another_version_of_the_transforms_has_other_copies_and_the_same_originals(copied, monkeypatch):
     made, store = copied
     key = FeatureStore(made.dump, made.data_root / "two", store.frontend).key
     monkeypatch.setattr(module, "COPIES_VERSION", module.COPIES_VERSION + 1)
@@ -199,14 +199,14 @@ def test_babble_is_of_the_training_utterances(copied):
     np.testing.assert_allclose(store.reader().read(f"{key}-copy1"), store.frontend.extract(expected), atol=1e-3)
 
 
-def test_a_kind_that_is_not_in_use_is_an_error(copied):
+def test_a_transform_that_is_not_in_use_is_an_error(copied):
     made, _ = copied
     folder = write_train_set(made, {"two1-sad-00": [{"kind": "speed", "factor": 1.1}]}, "train_speed")
     with pytest.raises(InputError, match="train_speed: speed is not among augment.kinds; run stage 2"):
         store_of(made, folder).compute(1, 1)
 
 
-def test_a_copy_too_short_for_its_kind_is_an_error_that_names_it(copied):
+def test_a_copy_too_short_for_its_transform_is_named(copied):
     made, _ = copied
     steps = [{"kind": "speed", "factor": 8.0}, {"kind": "mp3", "kbps": 16}]
     folder = write_train_set(made, {"two1-sad-00": steps}, "train_short")
@@ -239,8 +239,8 @@ def stage_3(made: Made, folder: Path, *overrides: str, kinds: str = "volume,nois
 def test_stage_3_makes_the_rooms_before_its_jobs(copied):
     made, _ = copied
     small = ("augment.room.count=2",)
-    augment = augmentation(made.experiment("augment.kinds=[room]", *small).augment, made.dump / "rooms")
-    elsewhere = augmentation(made.experiment("augment.kinds=[room]", *small).augment, made.root / "elsewhere")
+    augment = build_augment(made.experiment("augment.kinds=[room]", *small).augment, made.dump / "rooms")
+    elsewhere = build_augment(made.experiment("augment.kinds=[room]", *small).augment, made.root / "elsewhere")
     step = {"kind": "room", **elsewhere.kinds["room"].randomize_parameters(np.random.default_rng(0))}
     folder = write_train_set(made, {"two1-sad-00": [step]}, "train_room")
     bank = augment.kinds["room"].bank

@@ -162,7 +162,7 @@ def _matrices(case: Case) -> Any:
         found = [matrix for ark in sorted(case.folder.glob("*.ark")) for matrix in read_archive(ark).values()]
         for scp in sorted(case.folder.glob("*.scp")):
             reader = ArkReader(scp)
-            for key in reader.places:
+            for key in reader.positions:
                 matrix = reader.read(key)
                 assert matrix.shape == reader.shape(key)
                 found.append(matrix)
@@ -173,7 +173,7 @@ def _matrices(case: Case) -> Any:
 
 def _index(case: Case) -> Any:
     index = read_index(case.folder / "feats.float32.json")
-    assert isinstance(index.is_whole, bool)
+    assert isinstance(index.is_complete, bool)
     for entry in index.entries.values():
         assert type(entry.frames) is int
         assert entry.frames > 0

@@ -143,7 +143,7 @@ def test_after_stage_3_no_experiment_computes_statistics(stand_ins: StandIns, mo
         raise AssertionError("a statistic was computed in a training")
 
     monkeypatch.setattr("ser.batches.dataset.RunningStats.add", computed)
-    monkeypatch.setattr("ser.batches.dataset.UtteranceDataset._levels", computed)
+    monkeypatch.setattr("ser.batches.dataset.UtteranceDataset._ranges_and_floors", computed)
     finish(grid)
     scored = [json.loads((grid.folder(e) / "zero_shot.json").read_text()) for e in grid.experiments]
     assert [list(found["targets"]) for found in scored] == [["iemocap"]] * 4

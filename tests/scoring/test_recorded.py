@@ -130,10 +130,10 @@ def test_an_archive_before_training(made, data, tmp_path):
     shutil.copytree(made.dump, tmp_path / "dump")
     store = data.stores["one"]
     reader = store.reader()
-    key = next(iter(reader.places))
-    path, offset = reader.places[key]
+    key = next(iter(reader.positions))
+    path, offset = reader.positions[key]
     copy = tmp_path / "dump" / Path(path).relative_to(made.dump.resolve())
-    reader.places = {k: (str(copy), at) for k, (_, at) in reader.places.items()}
+    reader.positions = {k: (str(copy), at) for k, (_, at) in reader.positions.items()}
     reader.read(key)
     flip(copy, offset + 40)
     refused(
@@ -146,8 +146,8 @@ def test_an_archive_before_training(made, data, tmp_path):
 
 
 def moved(reader, archive):
-    reader.places = {
-        key: (str(archive), at) for key, (path, at) in reader.places.items() if Path(path).name == archive.name
+    reader.positions = {
+        key: (str(archive), at) for key, (path, at) in reader.positions.items() if Path(path).name == archive.name
     }
     return reader
 
@@ -158,10 +158,10 @@ def test_an_archive_is_compared_once_in_a_process(made, data, monkeypatch):
     monkeypatch.setattr(index.zlib, "crc32", lambda data: calls.append(len(data)) or crc32(data))
     monkeypatch.setattr(index, "_checked", set())
     store = data.stores["one"]
-    archives = {path for path, _ in store.reader().places.values()}
+    archives = {path for path, _ in store.reader().positions.values()}
     for _ in range(2):
         reader = store.reader()
-        for key in reader.places:
+        for key in reader.positions:
             reader.read(key)
     assert sorted(calls) == sorted(Path(path).stat().st_size for path in archives)
 

@@ -1,4 +1,4 @@
-"""A training that kills itself with SIGKILL at a given place: a program for test_kill.py."""
+"""A training that kills itself with SIGKILL at a given point: a program for test_kill.py."""
 
 import os
 import signal

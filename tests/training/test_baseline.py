@@ -26,8 +26,8 @@ STFT = Features(8000, 512, 128, "hann", 1e-10, "float32")
 
 def test_mel_filters_by_hand():
     # Bins at 0, 1, 2, 3 and 4 kHz, 1000.0, 1521.4, 1876.4 and 2146.1 mel; one triangle with its centre at 1073.0
-    found = mel_filters(5, 8000, bands=1)[:, 0]
-    assert found.tolist() == pytest.approx([0, 0.93193, 0.58218, 0.25126, 0], abs=1e-4)
+    filters = mel_filters(5, 8000, bands=1)[:, 0]
+    assert filters.tolist() == pytest.approx([0, 0.93193, 0.58218, 0.25126, 0], abs=1e-4)
 
 
 def test_mel_filters_sum_to_one_between_the_outer_centres():
@@ -44,14 +44,14 @@ def test_mel_filters_sum_to_one_between_the_outer_centres():
 
 def test_functionals_of_a_constant_spectrum():
     filters = mel_filters(257, 8000, svm.BANDS)
-    found = svm.logmel_functionals(np.full((11, 257), -2.0, np.float32), filters, STFT)
-    assert found.shape == (401,)
-    bands, deltas = found[:400].reshape(2, 5, 40)
+    functionals = svm.logmel_functionals(np.full((11, 257), -2.0, np.float32), filters, STFT)
+    assert functionals.shape == (401,)
+    bands, deltas = functionals[:400].reshape(2, 5, 40)
     level = -2 + np.log(filters.sum(0))
     for row, expected in zip(bands, (level, 0, level, level, level), strict=True):
         np.testing.assert_allclose(row, np.broadcast_to(expected, 40), atol=1e-9)
     np.testing.assert_allclose(deltas, 0, atol=1e-9)
-    assert found[400] == pytest.approx((512 + 10 * 128) / 8000)
+    assert functionals[400] == pytest.approx((512 + 10 * 128) / 8000)
 
 
 def test_functionals_of_a_rising_spectrum_by_hand():
@@ -72,8 +72,8 @@ def test_a_single_frame_has_functionals():
 
 
 def test_silence_is_at_the_floor():
-    found = svm.logmel_functionals(np.full((6, 257), -np.inf), mel_filters(257, 8000, svm.BANDS), STFT)
-    np.testing.assert_allclose(found[:40], np.log(1e-10))
+    functionals = svm.logmel_functionals(np.full((6, 257), -np.inf), mel_filters(257, 8000, svm.BANDS), STFT)
+    np.testing.assert_allclose(functionals[:40], np.log(1e-10))
 
 
 def test_normalisation_by_speaker_makes_each_mean_zero(made):
@@ -82,9 +82,9 @@ def test_normalisation_by_speaker_makes_each_mean_zero(made):
     values = svm.standardise_groups(svm.functionals(part, "logmel", data.experiment.features), part.speakers)
     assert len(set(part.speakers)) == 2
     for speaker in set(part.speakers):
-        own = values[[s == speaker for s in part.speakers]]
-        np.testing.assert_allclose(own.mean(0), 0, atol=1e-9)
-        assert np.median(own.std(0)) == pytest.approx(1)
+        of_speaker = values[[s == speaker for s in part.speakers]]
+        np.testing.assert_allclose(of_speaker.mean(0), 0, atol=1e-9)
+        assert np.median(of_speaker.std(0)) == pytest.approx(1)
 
 
 def test_a_speaker_of_one_utterance_is_all_zero():
@@ -92,7 +92,7 @@ def test_a_speaker_of_one_utterance_is_all_zero():
     assert values.tolist() == [[0, 0], [-1, -1], [1, 1]]
 
 
-def test_a_column_counts_whatever_its_unit_and_a_constant_one_does_not():
+def test_columns_of_any_scale_are_standardised_and_constant_ones_are_not():
     column = np.array([1.0, 2.0, 3.0])
     mean, deviation = svm.moments(np.stack([column, 1e-9 * column, 7 + 1e-12 * column], axis=1))
     assert mean.tolist() == pytest.approx([2, 2e-9, 7])
@@ -106,18 +106,18 @@ def samples(n, seed):
     return (rng.standard_normal((n, 8)) + 0.8 * targets[:, None]) * np.logspace(0, 1, 8), targets
 
 
-def test_c_is_the_best_on_validation_and_the_fit_is_of_train_alone():
+def test_c_is_chosen_on_validation_and_the_fit_uses_train_only():
     train, valid = samples(60, 0), {"one": samples(40, 1), "two": samples(30, 2)}
-    found = svm.fit([train], valid, 2, "global")
+    baseline = svm.fit([train], valid, 2, "global")
     mean, deviation = train[0].mean(0), train[0].std(0)
     for c in svm.PENALTIES:
         model = SVC(kernel="linear", C=c, class_weight="balanced").fit((train[0] - mean) / deviation, train[1])
         uas = [ua(confusion_matrix(y, model.predict((x - mean) / deviation), 2)) for x, y in valid.values()]
-        assert found.valid_ua[c] == pytest.approx(np.mean(uas))
-        if c == found.penalty:
-            np.testing.assert_allclose(found.model.coef_, model.coef_)
-    best = max(found.valid_ua.values())
-    assert found.penalty == next(c for c in svm.PENALTIES if found.valid_ua[c] == best)
+        assert baseline.valid_ua[c] == pytest.approx(np.mean(uas))
+        if c == baseline.penalty:
+            np.testing.assert_allclose(baseline.model.coef_, model.coef_)
+    best = max(baseline.valid_ua.values())
+    assert baseline.penalty == next(c for c in svm.PENALTIES if baseline.valid_ua[c] == best)
     # Of two validation sets one is right always with every C and one is wrong: all C are equal, and the least is taken.
     x, _ = valid["one"]
     twice = {"a": (x, np.zeros(40, int)), "b": (x, np.ones(40, int))}
@@ -125,12 +125,12 @@ def test_c_is_the_best_on_validation_and_the_fit_is_of_train_alone():
 
 
 def test_without_normalisation_values_stay_as_they_are():
-    found = svm.fit([samples(60, 0)], {"one": samples(40, 1)}, 2, "none")
-    assert found.mean.tolist() == [0] * 8
-    assert found.deviation.tolist() == [1] * 8
+    baseline = svm.fit([samples(60, 0)], {"one": samples(40, 1)}, 2, "none")
+    assert baseline.mean.tolist() == [0] * 8
+    assert baseline.deviation.tolist() == [1] * 8
 
 
-def test_nothing_to_choose_by_and_nothing_to_distinguish():
+def test_no_validation_speakers_or_a_single_class_is_an_error():
     x, y = samples(20, 0)
     with pytest.raises(InputError, match="no corpus has validation speakers"):
         svm.fit([(x, y)], {}, 2, "global")
@@ -138,7 +138,7 @@ def test_nothing_to_choose_by_and_nothing_to_distinguish():
         svm.fit([(x, np.zeros(20, int))], {"one": (x, y)}, 2, "global")
 
 
-def test_labels_of_test_do_not_alter_the_model(made, tmp_path):
+def test_test_labels_do_not_change_the_model(made, tmp_path):
     experiment = made.experiment("task=unified")
     shutil.copytree(made.data_root, tmp_path / "data")
     table = tmp_path / "data" / "one" / "strict_fold1" / "test" / "utt2emo"
@@ -170,12 +170,12 @@ def command(made, folder, *options):
 
 
 @pytest.mark.slow
-def test_result_stands_beside_those_of_the_networks(made, experiment_folder):
+def test_the_result_is_in_one_table_with_those_of_the_networks(made, experiment_folder):
     folder = experiment_folder()
     first = command(made, folder)
     assert first.returncode == 0, first.stderr
-    own = folder.parents[1] / "svm_logmel_global" / "fold1_seed0"
-    result = read_json(own / "result.json")
+    svm_folder = folder.parents[1] / "svm_logmel_global" / "fold1_seed0"
+    result = read_json(svm_folder / "result.json")
     network = {"combination", "corpora", "task", "temporal", "pooling", "fold", "seed", "preset", "split", "part"}
     network |= {"chosen_epoch", "epochs", "updates", "class_counts", "class_weights", "seconds_per_epoch", "valid"}
     network |= {"code_hash", "git_revision", "versions", "machine", "config_hash", "data_hash", "split_hash"}
@@ -187,18 +187,19 @@ def test_result_stands_beside_those_of_the_networks(made, experiment_folder):
     assert set(result["valid"]) == {"one", "two"}
     assert "scikit-learn" in result["versions"]
     assert result["targets"]["one"]["ua"] > 0.6  # classes differ in level and colour
-    assert hypotheses(own, "one").keys() == set(made.open(made.experiment("task=unified")).parts("test")["one"].ids)
-    assert sorted(path.name for path in own.iterdir()) == ["result.json", "result.tsv", "svm.safetensors"]
+    test_part = made.open(made.experiment("task=unified")).parts("test")["one"]
+    assert hypotheses(svm_folder, "one").keys() == set(test_part.ids)
+    assert sorted(path.name for path in svm_folder.iterdir()) == ["result.json", "result.tsv", "svm.safetensors"]
     lines = results_table(read_results([folder.parents[2]]), "the command", "./run.sh").splitlines()
     row = next(line for line in lines if line.startswith("| one_two"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:8] == ["one_two", "one", "unified", "svm", "logmel", "strict", "1", "0"]
 
-    written = (own / "result.json").stat().st_mtime_ns
+    written = (svm_folder / "result.json").stat().st_mtime_ns
     second = command(made, folder)
     assert second.returncode == 0
     assert "done already" in second.stdout
-    assert (own / "result.json").stat().st_mtime_ns == written
+    assert (svm_folder / "result.json").stat().st_mtime_ns == written
 
 
 @pytest.mark.slow
@@ -223,7 +224,7 @@ def test_another_baseline_in_the_folder_is_refused(made, tmp_path):
         run(other, "logmel", "global", tmp_path)
 
 
-def test_opensmile_that_is_not_there_is_named(made, tmp_path, monkeypatch):
+def test_opensmile_that_is_not_installed_is_named(made, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "opensmile", None)
     data = made.open(made.experiment("task=unified"))
     with pytest.raises(InputError, match="pip install opensmile"):

@@ -10,12 +10,12 @@ from ser.training.device import has_bfloat16, resolve_device
 CONFIG = load("strict", None, ["corpora=[ravdess]", "training.threads=1"]).training
 
 
-def test_auto_takes_bfloat16_only_where_it_is_in_hardware():
-    machine = resolve_device(dataclasses.replace(CONFIG, device="cpu"))
-    assert machine.precision == ("bfloat16" if has_bfloat16(torch.device("cpu")) else "float32")
+def test_auto_uses_bfloat16_only_in_hardware():
+    device_config = resolve_device(dataclasses.replace(CONFIG, device="cpu"))
+    assert device_config.precision == ("bfloat16" if has_bfloat16(torch.device("cpu")) else "float32")
 
 
-def test_a_processor_without_it_gets_float32(monkeypatch):
+def test_a_processor_without_bfloat16_uses_float32(monkeypatch):
     monkeypatch.setattr("ser.training.device._cpu_flags", lambda: {"avx2", "fma"})
     assert resolve_device(dataclasses.replace(CONFIG, device="cpu")).precision == "float32"
 

@@ -57,32 +57,32 @@ def test_corpora_alternate_and_updates_are_counted(made, tmp_path):
     assert json.loads((tmp_path / "train.json").read_text())["updates"] == {"one": 3, "two": 2}
 
 
-def updates_of(folder):
+def update_counts(folder):
     return json.loads((folder / "train.json").read_text())["updates"]
 
 
-def seen_by(trainer):
-    """For each update on `one`: the utterances, and the learning rate."""
-    found = []
+def updates_on_one(trainer):
+    """Train; return utterances and learning rate of each update on corpus `one`."""
+    updates = []
     update = trainer._update
 
-    def monitored(batch):
+    def recorded(batch):
         loss = update(batch)
         if batch.corpus == "one":
-            found.append((list(batch.indices), trainer.optimizer.param_groups[0]["lr"]))
+            updates.append((list(batch.indices), trainer.optimizer.param_groups[0]["lr"]))
         return loss
 
-    trainer._update = monitored
+    trainer._update = recorded
     trainer.run()
-    return found
+    return updates
 
 
 def test_a_budget_per_corpus_gives_each_corpus_the_updates_that_it_has_alone(made, tmp_path):
     settings = ("training.budget=per_corpus", "training.schedule=half_linear")
-    alone = seen_by(trainer_of(made, tmp_path / "alone", *settings, corpora="one"))
-    both = seen_by(trainer_of(made, tmp_path / "both", *settings))
-    assert updates_of(tmp_path / "alone") == {"one": 12}
-    assert updates_of(tmp_path / "both") == {"one": 12, "two": 12}
+    alone = updates_on_one(trainer_of(made, tmp_path / "alone", *settings, corpora="one"))
+    both = updates_on_one(trainer_of(made, tmp_path / "both", *settings))
+    assert update_counts(tmp_path / "alone") == {"one": 12}
+    assert update_counts(tmp_path / "both") == {"one": 12, "two": 12}
     assert [indices for indices, _ in both] == [indices for indices, _ in alone]
     # Every other one of twice as many steps is at the same place of the schedule.
     assert [rate for _, rate in both] == pytest.approx([rate for _, rate in alone])
@@ -93,14 +93,14 @@ def test_a_budget_per_corpus_gives_each_corpus_the_updates_that_it_has_alone(mad
 @pytest.mark.parametrize(("budget", "updates"), [("total", {"one": 2, "two": 2}), ("per_corpus", {"one": 4, "two": 4})])
 def test_early_stopping_counts_epochs_at_any_budget(made, tmp_path, budget, updates):
     trainer_of(made, tmp_path, f"training.budget={budget}", "training.min_delta=1", "training.patience=1").run()
-    assert updates_of(tmp_path) == updates
+    assert update_counts(tmp_path) == updates
 
 
 def test_drawn_corpora_share_the_sum_of_their_budgets(made, tmp_path):
     trainer_of(made, tmp_path, "training.budget=per_corpus", "batches.temperature=1").run()
-    found = updates_of(tmp_path)
-    assert sum(found.values()) == 24
-    assert found["one"] != found["two"]
+    updates = update_counts(tmp_path)
+    assert sum(updates.values()) == 24
+    assert updates["one"] != updates["two"]
 
 
 def test_more_epochs_continue_a_finished_training_to_the_bit(made, tmp_path, straight):
@@ -114,7 +114,7 @@ def test_more_epochs_continue_a_finished_training_to_the_bit(made, tmp_path, str
 
 
 @pytest.mark.parametrize("setting", ["training.schedule=half_linear", "training.adversarial_weight=0.1"])
-def test_where_updates_depend_on_their_planned_number_no_checkpoint_stays(made, tmp_path, setting):
+def test_no_checkpoint_stays_if_updates_depend_on_their_planned_number(made, tmp_path, setting):
     trainer_of(made, tmp_path, setting, keep=True).run()
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
@@ -125,7 +125,7 @@ def test_the_same_seed_gives_the_same_training(made, tmp_path, straight):
 
 
 @pytest.mark.parametrize("override", ["seed=1", "fold=2", "task=unified"])
-def test_other_draws_for_another_seed_fold_or_task(made, tmp_path, straight, override):
+def test_another_seed_fold_or_task_gives_another_training(made, tmp_path, straight, override):
     trainer_of(made, tmp_path, override).run()
     assert outcome(tmp_path)[2] != straight[2]
 
@@ -143,7 +143,7 @@ def test_a_signal_writes_a_checkpoint_and_the_rest_is_the_same(made, tmp_path, s
     assert_same(outcome(tmp_path), straight)
 
 
-def test_a_checkpoint_of_the_names_before_goes_on(made, tmp_path, straight):
+def test_a_checkpoint_with_earlier_names_is_resumed(made, tmp_path, straight):
     interrupt(trainer_of(made, tmp_path), 6)
     path = tmp_path / "checkpoint.safetensors"
     tensors, meta = load_tensors(path)
@@ -166,7 +166,7 @@ def test_a_checkpoint_of_other_settings_is_refused(made, tmp_path):
     [{"stopping": {"x": 1}}, {"stopping": {"best": []}}, {"step": "3"}, {"losses": {}}, {"history": [1]}],
     ids=str,
 )
-def test_a_checkpoint_that_no_training_writes_is_refused(made, tmp_path, change):
+def test_an_invalid_checkpoint_is_refused(made, tmp_path, change):
     trainer = trainer_of(made, tmp_path)
     trainer._save()
     path = tmp_path / "checkpoint.safetensors"
@@ -185,7 +185,7 @@ def test_a_checkpoint_of_a_newer_version_is_refused(made, tmp_path, monkeypatch)
         trainer_of(made, tmp_path).run()
 
 
-def test_without_room_for_a_checkpoint_the_last_one_stays_and_goes_on(made, tmp_path, straight, monkeypatch):
+def test_on_a_full_disk_the_last_checkpoint_stays_and_is_resumed(made, tmp_path, straight, monkeypatch):
     trainer = trainer_of(made, tmp_path, "training.checkpoint_seconds=1e-9")
     write, calls = Path.write_bytes, []
 
@@ -208,11 +208,11 @@ def test_without_room_for_a_checkpoint_the_last_one_stays_and_goes_on(made, tmp_
 
 def test_an_archive_that_shrank_meanwhile_is_an_error(made, tmp_path):
     trainer = trainer_of(made, tmp_path)
-    view = trainer.train["one"]
-    (path,) = {path for path, _ in view.part.reader.places.values()}
+    reader = trainer.train["one"].part.reader
+    (path,) = {path for path, _ in reader.positions.values()}
     short = tmp_path / "short.ark"
     short.write_bytes(Path(path).read_bytes())
-    view.part.reader.places = {key: (str(short), offset) for key, (_, offset) in view.part.reader.places.items()}
+    reader.positions = {key: (str(short), offset) for key, (_, offset) in reader.positions.items()}
     trainer.run_steps(2)
     short.write_bytes(Path(path).read_bytes()[:50])
     with pytest.raises(InputError, match=r"short.ark: one\S+: the archive ends within it; run steps/store\.py verify"):
@@ -289,11 +289,11 @@ def test_every_option_changes_the_training_and_resumes_exactly(made, tmp_path, s
     assert_same(outcome(parts), outcome(whole))
 
 
-def test_the_last_weights_are_kept_where_asked_for(made, tmp_path):
+def test_keep_last_saves_the_last_weights(made, tmp_path):
     trainer = trainer_of(made, tmp_path, "training.keep=last")
     trainer.run()
-    kept = outcome(tmp_path)[0]
-    assert all(torch.equal(kept[name], tensor) for name, tensor in trainer.network.state_dict().items())
+    saved = outcome(tmp_path)[0]
+    assert all(torch.equal(saved[name], tensor) for name, tensor in trainer.network.state_dict().items())
     assert json.loads((tmp_path / "train.json").read_text())["chosen_epoch"] == 3
 
 
@@ -302,18 +302,18 @@ def test_an_average_is_the_mean_of_the_last_weights(made, tmp_path):
     states = []
     validate = trainer._validate
 
-    def noting(epoch):
+    def recorded(epoch):
         states.append({name: tensor.clone() for name, tensor in trainer.network.state_dict().items()})
         validate(epoch)
 
-    trainer._validate = noting
+    trainer._validate = recorded
     trainer.run()
     for name, tensor in outcome(tmp_path)[0].items():
         torch.testing.assert_close(tensor, (states[1][name] + states[2][name]) / 2)
 
 
-def parts_without(made, corpus: str, emotion: str, kept: tuple[str, ...] = ()):
-    """Training parts without utterances of a class (or with those of `kept` alone), and whole validation parts."""
+def parts_without(made, corpus: str, emotion: str):
+    """Training parts without utterances of a class, and whole validation parts."""
     data = made.open(made.experiment())
     train = data.parts("train")
     part = train[corpus]
@@ -323,7 +323,7 @@ def parts_without(made, corpus: str, emotion: str, kept: tuple[str, ...] = ()):
     return data, {**train, corpus: replace(part, **lists, **arrays)}, data.parts("valid")
 
 
-def test_a_class_to_validate_and_none_to_train_has_weight_0_and_counts_in_ua(made, tmp_path):
+def test_a_class_that_is_validated_but_not_trained_has_weight_0_and_counts_in_ua(made, tmp_path):
     data, train, valid = parts_without(made, "one", "sad")
     trainer = Trainer(data.experiment, tmp_path, data.heads, train, valid, data.hashes(), ["of the data"])
     trainer.run()
@@ -340,33 +340,33 @@ def test_a_class_to_validate_and_none_to_train_has_weight_0_and_counts_in_ua(mad
     assert np.isfinite(result["valid"]["one"]["loss"])
 
 
-def test_a_corpus_to_validate_and_none_to_train_is_named(made, tmp_path):
+def test_a_corpus_that_is_validated_but_not_trained_is_named(made, tmp_path):
     data, train, valid = parts_without(made, "one", "sad")
     with pytest.raises(InputError, match="two has speakers to validate and none to train"):
         Trainer(data.experiment, tmp_path, data.heads, {"one": train["one"]}, valid, {})
 
 
-def test_a_sample_is_validated_on_after_an_epoch_and_all_at_the_end(made, tmp_path):
+def test_epochs_validate_a_sample_and_the_end_all_utterances(made, tmp_path):
     trainer = trainer_of(made, tmp_path / "sample", "training.valid_utterances=6")
-    whole = {corpus: len(view) for corpus, view in trainer.valid.items()}
-    assert min(whole.values()) > 6
+    sizes = {corpus: len(dataset) for corpus, dataset in trainer.valid.items()}
+    assert min(sizes.values()) > 6
     trainer.run()
     rows = [json.loads(line) for line in (tmp_path / "sample" / "epochs.jsonl").read_text().splitlines()]
     assert {scores["n"] for row in rows for scores in row["valid"].values()} == {6}
     train = json.loads((tmp_path / "sample" / "train.json").read_text())
-    assert {corpus: scores["n"] for corpus, scores in train["valid"].items()} == whole
+    assert {corpus: scores["n"] for corpus, scores in train["valid"].items()} == sizes
     assert train["chosen_epoch"] == min(rows, key=lambda row: row["valid_loss"])["epoch"]
     network, model = trainer.network, load_tensors(tmp_path / "sample" / "model.safetensors")[0]
     assert all(torch.equal(tensor, model[name]) for name, tensor in network.state_dict().items())
-    for corpus, view in trainer.valid.items():
-        found = log_posteriors(network, view, network.head_of(corpus), torch.device("cpu"))
+    for corpus, dataset in trainer.valid.items():
+        log_p = log_posteriors(network, dataset, network.head_of(corpus), torch.device("cpu"))
         chosen = trainer.samples[corpus]
-        own = log_posteriors(network, view, network.head_of(corpus), torch.device("cpu"), chosen)
-        np.testing.assert_allclose(own, found[chosen], atol=1e-5)
-        assert train["valid"][corpus]["wa"] == np.mean(found.argmax(1) == view.part.targets)
+        of_sample = log_posteriors(network, dataset, network.head_of(corpus), torch.device("cpu"), chosen)
+        np.testing.assert_allclose(of_sample, log_p[chosen], atol=1e-5)
+        assert train["valid"][corpus]["wa"] == np.mean(log_p.argmax(1) == dataset.part.targets)
 
 
-def test_a_sample_does_not_change_what_is_learnt(made, tmp_path):
+def test_a_validation_sample_does_not_change_the_weights(made, tmp_path):
     trainer_of(made, tmp_path / "sample", "training.valid_utterances=6", "training.keep=last").run()
     trainer_of(made, tmp_path / "all", "training.keep=last").run()
     (one, _, _), (two, _, _) = (outcome(tmp_path / name) for name in ("sample", "all"))

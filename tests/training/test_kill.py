@@ -1,4 +1,4 @@
-"""kill -9 at any moment, then the same command: weights and epochs.jsonl as without."""
+"""After kill -9 at any moment, the same command gives the same weights and epochs.jsonl as without."""
 
 import os
 from pathlib import Path
@@ -35,7 +35,7 @@ def straight(made, tmp_path_factory) -> Path:
     ],
     ids=str,
 )
-def test_killed_and_continued_ends_as_if_it_had_not_been(made, straight, tmp_path, kills):
+def test_a_killed_training_is_resumed_bit_for_bit(made, straight, tmp_path, kills):
     for place, count in kills:
         assert train(made, tmp_path, place, count) == -9
         assert not (tmp_path / "model.safetensors").exists()

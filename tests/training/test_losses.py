@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ser.config import load
 from ser.training.losses import CrossEntropy, Focal, smoothed_targets
-from ser.training.objective import mixed, validation_loss
+from ser.training.objective import mixup, validation_loss
 
 CONFIG = load("strict", overrides=["corpora=[ravdess]"]).training
 CROSS_ENTROPY = CrossEntropy(CONFIG)
@@ -16,8 +16,8 @@ WEIGHTS = torch.tensor([0.5, 2.0, 0.0, 1.0])
 
 
 def test_smoothed_targets_by_hand():
-    found = smoothed_targets(torch.tensor([2, 0]), 4, 0.2)
-    assert found.flatten().tolist() == pytest.approx([0.05, 0.05, 0.85, 0.05, 0.85, 0.05, 0.05, 0.05])
+    targets = smoothed_targets(torch.tensor([2, 0]), 4, 0.2)
+    assert targets.flatten().tolist() == pytest.approx([0.05, 0.05, 0.85, 0.05, 0.85, 0.05, 0.05, 0.05])
     assert smoothed_targets(torch.tensor([1]), 3, 0.0).tolist() == [[0.0, 1.0, 0.0]]
     assert smoothed_targets(torch.tensor([1]), 2, 1.0).tolist() == [[0.5, 0.5]]
 
@@ -26,19 +26,19 @@ def test_soft_cross_entropy_by_hand():
     # p = (1/2, 1/2) and (1/4, 3/4); w q = (2 * 0.5, 1 * 0.5) and (2 * 0, 1 * 1)
     logits = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
     targets = torch.tensor([[0.5, 0.5], [0.0, 1.0]])
-    found = CROSS_ENTROPY(logits, targets, torch.tensor([2.0, 1.0]))
-    assert float(found) == pytest.approx((1.5 * math.log(2) + math.log(4 / 3)) / 2.5, abs=1e-6)
+    loss = CROSS_ENTROPY(logits, targets, torch.tensor([2.0, 1.0]))
+    assert float(loss) == pytest.approx((1.5 * math.log(2) + math.log(4 / 3)) / 2.5, abs=1e-6)
 
 
-def test_of_one_hot_targets_it_is_torchs_weighted_cross_entropy():
+def test_cross_entropy_of_one_hot_targets_equals_that_of_torch():
     torch.manual_seed(0)
     one, other = (torch.randn(9, 4).requires_grad_() for _ in range(2))
     other.data.copy_(one.data)
     targets = torch.tensor([0, 1, 3, 1, 0, 3, 3, 1, 0])
-    found = CROSS_ENTROPY(one, smoothed_targets(targets, 4, 0.0), WEIGHTS)
+    loss = CROSS_ENTROPY(one, smoothed_targets(targets, 4, 0.0), WEIGHTS)
     expected = functional.cross_entropy(other, targets, weight=WEIGHTS)
-    torch.testing.assert_close(found, expected)
-    found.backward()
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
     expected.backward()
     torch.testing.assert_close(one.grad, other.grad)
 
@@ -56,9 +56,9 @@ def test_soft_cross_entropy_is_in_float32():
     torch.manual_seed(0)
     logits, q = torch.randn(5, 4).bfloat16(), torch.softmax(torch.randn(5, 4), 1)
     with torch.autocast("cpu", torch.bfloat16):
-        found = CROSS_ENTROPY(logits, q, WEIGHTS)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, CROSS_ENTROPY(logits.float(), q, WEIGHTS))
+        loss = CROSS_ENTROPY(logits, q, WEIGHTS)
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, CROSS_ENTROPY(logits.float(), q, WEIGHTS))
 
 
 def focal(gamma):
@@ -69,8 +69,8 @@ def test_focal_by_hand():
     # p = (1/2, 1/2) and (1/4, 3/4); w q = (2, 0) and (0, 1): 2 (1/2)^2 ln 2 and (1/4)^2 ln 4/3
     logits = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
     targets, weights = torch.eye(2), torch.tensor([2.0, 1.0])
-    found = focal(2.0)(logits, targets, weights)
-    assert float(found) == pytest.approx((0.5 * math.log(2) + math.log(4 / 3) / 16) / 3, abs=1e-6)
+    loss = focal(2.0)(logits, targets, weights)
+    assert float(loss) == pytest.approx((0.5 * math.log(2) + math.log(4 / 3) / 16) / 3, abs=1e-6)
     torch.testing.assert_close(focal(0.0)(logits, targets, weights), CROSS_ENTROPY(logits, targets, weights))
 
 
@@ -85,8 +85,8 @@ def test_focal_of_a_sure_answer_has_a_finite_gradient(gamma):
 def test_validation_loss_by_hand():
     # -(2 ln 0.5 + 1 ln 0.25) / 3
     log = np.log(np.array([[0.5, 0.5], [0.75, 0.25]], np.float32))
-    found = validation_loss(CROSS_ENTROPY, log, np.array([0, 1]), torch.tensor([2.0, 1.0]))
-    assert found == pytest.approx((2 * np.log(2) + np.log(4)) / 3, abs=1e-6)
+    loss = validation_loss(CROSS_ENTROPY, log, np.array([0, 1]), torch.tensor([2.0, 1.0]))
+    assert loss == pytest.approx((2 * np.log(2) + np.log(4)) / 3, abs=1e-6)
 
 
 def test_validation_loss_of_many_utterances_is_exact():
@@ -100,10 +100,10 @@ def test_validation_loss_of_many_utterances_is_exact():
     )
 
 
-def test_mixup_is_over_the_frames_that_both_have():
+def test_mixup_uses_the_frames_that_both_have():
     features = torch.tensor([[[1.0], [2.0], [3.0]], [[10.0], [20.0], [0.0]]])
     order, shares = torch.tensor([1, 0]), torch.tensor([0.75, 1.0])
-    found, lengths, targets = mixed(features, torch.tensor([3, 2]), torch.eye(2), order, shares)
+    mixed, lengths, targets = mixup(features, torch.tensor([3, 2]), torch.eye(2), order, shares)
     assert lengths.tolist() == [2, 2]
-    assert found[:, :, 0].tolist() == [[3.25, 6.5, 0.0], [10.0, 20.0, 0.0]]
+    assert mixed[:, :, 0].tolist() == [[3.25, 6.5, 0.0], [10.0, 20.0, 0.0]]
     assert targets.tolist() == [[0.75, 0.25], [0.0, 1.0]]

@@ -1,4 +1,4 @@
-"""Two processes on the CPU (gloo) train what one trains."""
+"""A training in two processes on the CPU (gloo) equals that in one process."""
 
 import json
 import signal
@@ -32,7 +32,7 @@ def start(made, folder: Path, *settings: str) -> subprocess.Popen:
 
 
 def train(made, folder: Path, *settings: str) -> tuple[int, str]:
-    """The exit code, and what was printed on standard error."""
+    """Train in two processes; return exit code and standard error."""
     process = start(made, folder, *settings)
     errors = process.communicate()[1]
     return process.returncode, errors
@@ -56,7 +56,7 @@ def slow(*settings: str):
     ],
     ids=lambda settings: settings[0] + settings[1],
 )
-def test_two_processes_end_where_one_ends(made, tmp_path, settings):
+def test_two_processes_train_the_same_as_one(made, tmp_path, settings):
     trainer_of(made, tmp_path / "one", *COMMON, *settings).run()
     assert train(made, tmp_path / "two", *settings) == (0, "")
     one, two = (load_file(tmp_path / name / MODEL) for name in ("one", "two"))
@@ -88,7 +88,7 @@ def straight(made, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_an_ended_training_of_two_processes_goes_on_bit_for_bit(made, straight, tmp_path, number):
+def test_an_interrupted_training_of_two_processes_is_resumed_bit_for_bit(made, straight, tmp_path, number):
     process = start(made, tmp_path, *LONG, "training.checkpoint_seconds=0.2")
     wait_for_epochs(process, tmp_path, 4)
     process.send_signal(number)
@@ -141,7 +141,7 @@ def test_too_many_processes_are_refused(made, tmp_path, settings, message):
 
 
 @pytest.mark.parametrize(("count", "size"), [(8, 2), (7, 3), (5, 5)])
-def test_shares_are_of_all_rows_and_alike(count, size):
+def test_shares_cover_all_rows_and_are_balanced(count, size):
     shares = [Processes(rank, size).share(count) for rank in range(size)]
     assert np.concatenate([np.arange(count)[share] for share in shares]).tolist() == list(range(count))
     sizes = [share.stop - share.start for share in shares]
@@ -149,15 +149,15 @@ def test_shares_are_of_all_rows_and_alike(count, size):
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_one_process_alone_does_nothing_together(tmp_path):
-    alone, module = Processes(), torch.nn.Linear(2, 2)
+def test_collective_operations_of_one_process_return_their_input(tmp_path):
+    single, module = Processes(), torch.nn.Linear(2, 2)
     values = torch.ones(3, 2)
-    assert alone.wrapped(module, False) is module
-    assert alone.gather(values, 3) is values
-    assert alone.largest(7) == 7
-    assert alone.first
+    assert single.wrap(module, False) is module
+    assert single.gather(values, 3) is values
+    assert single.maximum(7) == 7
+    assert single.is_main
 
 
-def test_where_experiments_are_trained_in_one_process_several_are_refused(made, tmp_path):
+def test_several_processes_are_refused_in_a_grid_or_search(made, tmp_path):
     with refuses("in one process", "training.ngpu"):
         trainer_of(made, tmp_path, "training.ngpu=2")

@@ -1,4 +1,4 @@
-"""How many updates, in which order and at which rate; weights of classes; and when to stop."""
+"""Number of updates, schedule of the corpora, learning rate, class weights, early stopping."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from ser.config import load
 from ser.training.class_weights import class_weights
 from ser.training.schedule import corpus_positions, corpus_schedule, lr_lambda, updates_per_epoch, validation_sample
-from ser.training.stopping import Stopping
+from ser.training.stopping import EarlyStopping
 
 
 @pytest.mark.parametrize(("budget", "updates"), [("total", [14, 14, 14]), ("per_corpus", [14, 28, 42])])
@@ -47,7 +47,7 @@ def test_a_validation_sample_has_as_many_of_each_class_as_can_be():
     assert not np.array_equal(chosen[:10], np.arange(10))
 
 
-def test_when_all_are_validated_on():
+def test_settings_that_validate_all_utterances():
     many = [0, 1] * 2000
     assert sampled(many) is None
     assert sampled(many, "training.valid_utterances=4000") is None
@@ -55,19 +55,19 @@ def test_when_all_are_validated_on():
     assert len(sampled(many, "training.steps_per_epoch=auto")) == 3000
 
 
-def test_corpora_in_turn():
+def test_corpora_take_turns():
     assert corpus_schedule([100, 5, 7], 7, 0, ()).tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
 @pytest.mark.parametrize(("temperature", "share"), [(1, 0.8), (2, 2 / 3), (1000, 0.5)])
-def test_temperature_evens_out(temperature, share):
+def test_a_high_temperature_is_nearly_uniform(temperature, share):
     order = corpus_schedule([400, 100], 20_000, temperature, (0, "turns"))
     assert np.mean(order == 0) == pytest.approx(share, abs=0.02)
     assert np.array_equal(order, corpus_schedule([400, 100], 20_000, temperature, (0, "turns")))
     assert not np.array_equal(order, corpus_schedule([400, 100], 20_000, temperature, (1, "turns")))
 
 
-def test_ranks_count_a_corpus_on_its_own():
+def test_corpus_positions_count_the_steps_of_each_corpus():
     assert corpus_positions(np.array([0, 1, 1, 0, 1, 0])).tolist() == [0, 0, 1, 1, 2, 2]
 
 
@@ -81,7 +81,7 @@ def test_rate_is_constant_for_half_and_falls_to_zero():
     [
         # RAVDESS, strict, fold 1: N = 448, K = 4: 448 / (4 * 128) and 448 / (4 * 64)
         ([128, 128, 64, 128], "balanced", [0.875, 0.875, 1.75, 0.875]),
-        ([10, 0, 30], "balanced", [2.0, 0.0, 2 / 3]),  # a class without examples
+        ([10, 0, 30], "balanced", [2.0, 0.0, 2 / 3]),  # a class without utterances
         ([1, 3], "balanced", [2.0, 2 / 3]),
         ([10, 0, 1], "none", [1, 0, 1]),
     ],
@@ -90,18 +90,18 @@ def test_class_weights_by_hand(counts, kind, expected):
     assert class_weights(np.array(counts), kind).tolist() == np.array(expected, np.float32).tolist()
 
 
-def run(losses, improvement=0.002):
-    state = Stopping()
+def run(losses, min_delta=0.002):
+    state = EarlyStopping()
     states = []
     for epoch, loss in enumerate(losses, 1):
-        state = state.after(epoch, loss, improvement)
+        state = state.after(epoch, loss, min_delta)
         states.append(state)
     return states
 
 
-def test_an_improvement_is_relative_and_the_least_loss_is_kept():
+def test_min_delta_is_relative_and_best_is_the_lowest_loss():
     states = run([1.0, 0.999, 0.9985, 0.997, 1.2, 0.996])
-    # 0.998 is what 1.0 has to fall below
+    # the loss must fall from 1.0 to below 0.998
     assert [s.num_bad_epochs for s in states] == [0, 1, 2, 0, 1, 2]
     assert [s.best_epoch for s in states] == [1, 2, 3, 4, 4, 6]
     assert [s.reference for s in states] == [1.0, 1.0, 1.0, 0.997, 0.997, 0.997]

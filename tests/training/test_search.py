@@ -29,7 +29,7 @@ def search():
 
 @pytest.fixture
 def call(made, tmp_path, monkeypatch, search):
-    """Search in the folder of an experiment; the parts that were opened."""
+    """Search in the folder of an experiment; `opened` lists the parts that were loaded."""
     parts, opened = Data.parts, []
     monkeypatch.setattr(Data, "parts", lambda data, name: opened.append(name) or parts(data, name))
     experiment = made.experiment(*SETTINGS)
@@ -44,7 +44,7 @@ def call(made, tmp_path, monkeypatch, search):
     return call
 
 
-def test_the_best_of_the_trials_is_named_and_test_speakers_are_not_looked_at(call, tmp_path, capsys):
+def test_the_best_trial_is_named_and_test_speakers_are_not_used(call, tmp_path, capsys):
     space = ["--space", "training.learning_rate=1e-5:1e-2:log", "--space", "pooling=mu,mean"]
     assert call("--trials", "2", *space) == 0
     assert call("--trials", "3", *space) == 0
@@ -69,9 +69,9 @@ def test_a_wrong_range_is_an_error(search, made, space):
         search.read_range(space, made.experiment())
 
 
-def test_a_score_is_that_of_a_training_with_these_settings(call, made, tmp_path, capsys):
+def test_the_score_of_a_trial_is_that_of_a_training_with_its_settings(call, made, tmp_path, capsys):
     assert call("--trials", "1", "--space", "training.label_smoothing=0.1,0.1") == 0
     trainer = trainer_of(made, tmp_path / "own", *SETTINGS, "training.label_smoothing=0.1")
     trainer.run()
-    ua = [scores["ua"] for scores in trainer.history[trainer._chosen() - 1]["valid"].values()]
+    ua = [scores["ua"] for scores in trainer.history[trainer._chosen_epoch() - 1]["valid"].values()]
     assert f"valid UA {100 * sum(ua) / len(ua):.1f} %" in capsys.readouterr().out

@@ -22,7 +22,7 @@ ROW = {
 }
 
 
-def test_scalars_are_those_of_the_row():
+def test_scalars_of_a_row():
     assert scalars(ROW) == {
         "loss/train_one": 1.5,
         "loss/train_two": 0.5,
@@ -66,8 +66,8 @@ def test_tensorboard_gets_every_epoch_once_also_after_an_interruption(made, tmp_
     events = EventAccumulator(str(tmp_path / "events")).Reload()
     assert set(events.Tags()["scalars"]) == set(scalars(rows[0]))
     for name in ("loss/valid", "ua/valid_one"):
-        found = [(event.step, event.value) for event in events.Scalars(name)]
-        assert found == [(row["epoch"], pytest.approx(scalars(row)[name], rel=1e-6)) for row in rows]
+        logged = [(event.step, event.value) for event in events.Scalars(name)]
+        assert logged == [(row["epoch"], pytest.approx(scalars(row)[name], rel=1e-6)) for row in rows]
 
 
 def test_wandb_offline_gets_every_epoch(made, tmp_path):

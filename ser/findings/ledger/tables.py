@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser.common.packs import packs
+from ser.common.batching import batched_by_size
 from ser.common.records import write_record
 from ser.findings.ledger.schema import FILES, arrow_schema
 
@@ -53,7 +53,7 @@ def write_ledger(
             )
             for name, columns in FILES.items()
         }
-        for group in packs(runs, lambda tables: len(tables["predictions"]), GROUP):
+        for group in batched_by_size(runs, lambda tables: len(tables["predictions"]), GROUP):
             for name, writer in writers.items():
                 table = concatenate([tables[name] for tables in group])
                 writer.write_table(table)

@@ -13,7 +13,7 @@ from made import Made
 from test_store import archives, computed, overwrite
 
 from ser.common import InputError, read_json
-from ser.features import upkeep
+from ser.features import maintenance
 
 DAY = 86400
 
@@ -23,7 +23,7 @@ def command(*arguments) -> CompletedProcess:
 
 
 def age(made: Made, days: float = 2) -> None:
-    """Make all of the store that old."""
+    """Set the modification time of all files of the store to some days ago."""
     for path in [made.dump, *made.dump.rglob("*")]:
         os.utime(path, (time.time() - days * DAY,) * 2, follow_symlinks=False)
 
@@ -58,7 +58,7 @@ def test_list_counts_archives_and_entries_by_corpus_and_settings(made):
     assert two.split("int16")[1].split()[:4] == ["1", "24", "0", f"{size / 1e6:.1f}"]
 
 
-def test_verify_reports_that_all_is_well_and_changes_nothing(two):
+def test_verify_of_an_intact_store_changes_nothing(two):
     (path,) = archives(two)
     killed = path.with_name("feats.00.0123456789abcdef.ark")
     killed.write_bytes(b"half")
@@ -76,7 +76,7 @@ def test_verify_reports_that_all_is_well_and_changes_nothing(two):
         (lambda data: b"", r"0 of \d+ bytes"),
     ],
 )
-def test_verify_removes_what_is_damaged_and_stage_3_makes_it_again(two, damage, what):
+def test_verify_removes_damaged_archives_and_stage_3_makes_them_again(two, damage, what):
     (path,) = archives(two)
     right = path.read_bytes()
     path.write_bytes(damage(right))
@@ -93,13 +93,13 @@ def test_verify_removes_what_is_damaged_and_stage_3_makes_it_again(two, damage, 
     assert store.compute(1, 1) == (24, 0)
     assert store.finish() == 24
     assert archives(two)[0].read_bytes() == right
-    assert upkeep.verify_archives(two.dump) == ([], 1)
+    assert maintenance.verify_archives(two.dump) == ([], 1)
 
 
-def test_verify_keeps_what_is_whole(changed):
+def test_verify_keeps_intact_archives(changed):
     made, first, second = changed
     second.write_bytes(b"x" + second.read_bytes()[1:])
-    damaged, count = upkeep.verify_archives(made.dump)
+    damaged, count = maintenance.verify_archives(made.dump)
     assert damaged == [f"{second}: not the bytes that were written"]
     assert count == 2
     assert archives(made) == [first]
@@ -116,15 +116,15 @@ NAN = '{"size": 1, "checksum": 1, "features": {"floor": NaN}, "entries": {}}'
 def test_verify_removes_a_damaged_index_with_its_archive(two, text):
     (path,) = archives(two)
     path.with_suffix(".json").write_text(text)
-    assert upkeep.verify_archives(two.dump)[0] == [f"{path}: its index is damaged"]
+    assert maintenance.verify_archives(two.dump)[0] == [f"{path}: its index is damaged"]
     assert archives(two) == []
     assert two.store().compute(1, 1) == (24, 0)
 
 
-def test_verify_reports_what_an_index_without_archive_is(changed):
+def test_verify_reports_an_index_without_archive(changed):
     made, _, second = changed
     second.unlink()
-    assert upkeep.verify_archives(made.dump)[0] == [f"{second}: is not there, and its index is"]
+    assert maintenance.verify_archives(made.dump)[0] == [f"{second}: is not there, and its index is"]
     assert not second.with_suffix(".json").exists()
 
 
@@ -134,15 +134,15 @@ def test_prune_keeps_what_data_dirs_name_and_sets_that_are_whole(changed):
     newer = made.store().folder
     sets = [path.parent for path in made.dump.glob("two/*/feats.scp")]
     assert len(sets) == 2
-    assert upkeep.superfluous(made.dump, [made.data_root], 1) == []  # 23 of 24 utterances are in the first archive
+    assert maintenance.find_unused(made.dump, [made.data_root], 1) == []  # 23 of 24 utterances are in the first archive
     shutil.rmtree(made.data_root / "two")
     other = made.root / "elsewhere" / "data" / "lab" / "feats.scp"
     other.parent.mkdir(parents=True)
     other.write_text(f"a-1 {second}:17\n")
-    assert upkeep.superfluous(made.dump, [made.root / "elsewhere"], 1) == sorted([first, *sets])
+    assert maintenance.find_unused(made.dump, [made.root / "elsewhere"], 1) == sorted([first, *sets])
     other.write_text(f"a-1 {first}:17\n")
-    assert upkeep.superfluous(made.dump, [made.root / "elsewhere"], 1) == sorted([second, newer])
-    assert upkeep.superfluous(made.dump, [made.root / "elsewhere"], 3) == []
+    assert maintenance.find_unused(made.dump, [made.root / "elsewhere"], 1) == sorted([second, newer])
+    assert maintenance.find_unused(made.dump, [made.root / "elsewhere"], 3) == []
 
 
 def test_prune_removes_only_when_asked_and_reports_bytes(changed):
@@ -178,10 +178,10 @@ def test_prune_keeps_the_whole_set_of_a_data_dir(two):
     (store.folder / "feats.scp").write_text("\n".join(lines) + "\n")
     age(two)
     assert away.name not in (train / "feats.scp").read_text()
-    assert upkeep.superfluous(two.dump, [train], 1) == []
+    assert maintenance.find_unused(two.dump, [train], 1) == []
 
 
-def test_prune_removes_what_killed_jobs_left(two):
+def test_prune_removes_files_of_killed_jobs(two):
     folder = archives(two)[0].parent
     left = [
         folder / "feats.00.0123456789abcdef.ark",
@@ -193,36 +193,36 @@ def test_prune_removes_what_killed_jobs_left(two):
     (unfinished / "extract_features.1.log").write_text("killed\n")
     for path in left:
         path.write_bytes(b"half")
-    assert upkeep.superfluous(two.dump, [two.data_root], 1) == []  # they may be at work
+    assert maintenance.find_unused(two.dump, [two.data_root], 1) == []  # they may be at work
     age(two)
-    assert upkeep.superfluous(two.dump, [two.data_root], 1) == sorted([*left, unfinished.parent])
+    assert maintenance.find_unused(two.dump, [two.data_root], 1) == sorted([*left, unfinished.parent])
 
 
-def test_prune_does_not_mind_where_the_store_was(two, tmp_path):
+def test_prune_works_after_a_move_of_the_store(two, tmp_path):
     two.dump.rename(tmp_path / "elsewhere")
-    assert upkeep.superfluous(tmp_path / "elsewhere", [two.data_root], 0) == []
+    assert maintenance.find_unused(tmp_path / "elsewhere", [two.data_root], 0) == []
 
 
-def test_prune_follows_links_to_data_and_takes_the_store_for_no_data(two, tmp_path):
+def test_prune_follows_links_to_data_but_not_into_the_store(two, tmp_path):
     age(two)
     recipe = tmp_path / "egs" / "mine"
     recipe.mkdir(parents=True)
     (recipe / "data").symlink_to(two.data_root)
     (recipe / "loop").symlink_to(recipe)
-    assert upkeep.superfluous(two.dump, [tmp_path / "egs"], 1) == []
+    assert maintenance.find_unused(two.dump, [tmp_path / "egs"], 1) == []
     with pytest.raises(InputError, match="no data dir with features in it"):
-        upkeep.superfluous(two.dump, [two.dump], 1)
+        maintenance.find_unused(two.dump, [two.dump], 1)
 
 
-def test_what_stage_3_finds_of_use_is_not_old(two):
+def test_archives_that_stage_3_uses_are_not_old(two):
     age(two)
     shutil.copytree(two.data_root, two.root / "data without features")
     for scp in (two.root / "data without features").rglob("feats.scp"):
         scp.write_text("a-1 elsewhere.ark:4\n")
     folders = [two.root / "data without features"]
-    assert len(upkeep.superfluous(two.dump, folders, 1)) == 2
+    assert len(maintenance.find_unused(two.dump, folders, 1)) == 2
     two.store().compute(1, 1)
-    assert archives(two)[0] not in upkeep.superfluous(two.dump, folders, 1)
+    assert archives(two)[0] not in maintenance.find_unused(two.dump, folders, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is in a feature store: listed, checked, and what is unused removed."""
+"""List and verify the archives of a feature store, and remove unused ones."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from ser.common.progress import progress
 from ser.corpora.kaldi import read_table
 from ser.features.index import bucket_lock, read_index
 
-KEY = re.compile(r"[0-9a-f]{16}")  # of a set
+KEY = re.compile(r"[0-9a-f]{16}")  # folder name of a set
 BLOCK = 1 << 20  # bytes read at once
 DAY = 86400  # seconds
 
 
-def archives_of(dump: Path) -> list[Path]:
-    """Every .ark of the store.
+def find_archives(dump: Path) -> list[Path]:
+    """Find all archives of a store.
 
     Raises:
-        InputError: it is no store.
+        InputError: the folder is absent or has no archives.
     """
-    found = sorted(dump.glob("*/archives/*/feats.*.ark"))
-    if not found:
+    archives = sorted(dump.glob("*/archives/*/feats.*.ark"))
+    if not archives:
         what = "holds no features" if dump.is_dir() else "no such folder"
         raise InputError(what, dump, "give with --dump the one that run.sh has, or run stage 3")
-    return found
+    return archives
 
 
-def listed_archives(dump: Path) -> str:
-    """A table of the archives by corpus and settings."""
+def archives_table(dump: Path) -> str:
+    """Format a table of the archives by corpus and settings."""
     from tabulate import tabulate
 
     folders: dict[Path, list[Path]] = {}
-    for archive in archives_of(dump):
+    for archive in find_archives(dump):
         if archive.with_suffix(".json").is_file():
             folders.setdefault(archive.parent, []).append(archive)
     rows = []
@@ -52,7 +52,7 @@ def listed_archives(dump: Path) -> str:
             {
                 "corpus": folder.relative_to(dump).parts[0],
                 "settings": folder.name,
-                "": _in_words(indexes[0].features),
+                "": _describe(indexes[0].features),
                 "archives": len(archives),
                 "originals": len(entries) - copies,
                 "copies": copies,
@@ -64,7 +64,7 @@ def listed_archives(dump: Path) -> str:
     return str(tabulate([list(row.values()) for row in rows], list(rows[0])))
 
 
-def _in_words(features: dict[str, Any]) -> str:
+def _describe(features: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in features.items() if key != "version")
 
 
@@ -73,26 +73,26 @@ def _date(seconds: float) -> str:
 
 
 def _last_used(path: Path) -> float:
-    """When a file was written; of an archive, when stage 3 last found it of use."""
+    """The modification time of a file; for an archive, the time at which stage 3 last used it."""
     return max(p.stat().st_mtime for p in (path, path.with_suffix(".json")) if p.exists())
 
 
 def verify_archives(dump: Path) -> tuple[list[str], int]:
-    """Compare every archive with its checksum; remove what is damaged, with its index.
+    """Compare all archives with their checksums; remove damaged ones with their index.
 
-    What is being written has no index, and is not looked at.
+    Archives that are being written have no index and are skipped.
 
     Returns:
-        What was damaged and how, and how many archives there were.
+        Path and damage of each damaged archive, and the number of archives.
     """
     damaged = []
-    archives_of(dump)
+    find_archives(dump)
     indexes = sorted(dump.glob("*/archives/*/feats.*.json"))
     for path in progress(indexes, text="checksums", unit="archive"):
         if not _damage(path):
             continue
         with bucket_lock(path):
-            what = _damage(path)  # another process may have made it again meanwhile
+            what = _damage(path)  # another process may have replaced it meanwhile
             if what:
                 damaged.append(f"{path.with_suffix('.ark')}: {what}")
                 _remove_archive(path.with_suffix(".ark"))
@@ -100,13 +100,14 @@ def verify_archives(dump: Path) -> tuple[list[str], int]:
 
 
 def _damage(path: Path) -> str:
+    """What is wrong with the archive of an index; "" if nothing is."""
     try:
         index = read_index(path)
     except InputError:
         return "its index is damaged"
     if not index.archive.is_file():
         return "is not there, and its index is"
-    if not index.is_whole:
+    if not index.is_complete:
         return f"{index.archive.stat().st_size} of {index.size} bytes"
     checksum = 0
     with index.archive.open("rb") as file:
@@ -115,30 +116,34 @@ def _damage(path: Path) -> str:
     return "" if checksum == index.checksum else "not the bytes that were written"
 
 
-def superfluous(dump: Path, folders: Sequence[Path], days: float) -> list[Path]:
-    """What a store can do without: archives, temporary files of dead jobs, and sets whose archives are not there.
+def find_unused(dump: Path, folders: Sequence[Path], days: float) -> list[Path]:
+    """Find what can be removed from a store: archives, temporary files of dead jobs, sets without their archives.
 
-    Kept is all that was written or used less than some days ago, and every archive that has features of a data dir
-    below the folders, or of the whole set that a data dir is part of. Where the store was before it was moved does not
-    matter.
+    An archive is in use if it has features of a data dir below the folders, or of the complete set to which a data dir
+    belongs. This also works after the store was moved.
+
+    Args:
+        dump: root of the store.
+        folders: prepared data of all recipes that share the store.
+        days: files that were written or used in the last days are kept.
 
     Raises:
-        InputError: a folder is absent, or holds no data dir with features.
+        InputError: a folder is absent, or has no data dir with features.
     """
     before = time.time() - days * DAY
-    archives = archives_of(dump)
+    archives = find_archives(dump)
     data_dirs = [read_table(path) for folder in folders for path in _feats_scps(folder, dump)]
     sets = {f: _table(f / "feats.scp") for f in sorted(dump.glob("*/*")) if KEY.fullmatch(f.name) and f.is_dir()}
-    used = {name for table in data_dirs for name in _names(table)}
-    for places in sets.values():
-        if any(table.items() <= places.items() for table in data_dirs):
-            used |= _names(places)
-    unused = [path for path in archives if _name(path) not in used and _last_used(path) < before]
-    left = {_name(path) for path in archives} - {_name(path) for path in unused}
+    used = {name for table in data_dirs for name in _archive_names(table)}
+    for scp in sets.values():
+        if any(table.items() <= scp.items() for table in data_dirs):
+            used |= _archive_names(scp)
+    unused = [path for path in archives if _archive_name(path) not in used and _last_used(path) < before]
+    kept = {_archive_name(path) for path in archives} - {_archive_name(path) for path in unused}
     dead = [
         folder
-        for folder, places in sets.items()
-        if not places or not _names(places) <= left
+        for folder, scp in sets.items()
+        if not scp or not _archive_names(scp) <= kept
         if max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) < before
     ]
     temporary = [
@@ -153,7 +158,7 @@ def size_of(path: Path) -> int:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder, or a file, of an archive with its index."""
+    """Remove a folder or a file; an archive is removed with its index."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -161,7 +166,7 @@ def remove(path: Path) -> None:
 
 
 def _remove_archive(archive: Path) -> None:
-    """The index first: an archive without one is unused."""
+    """Remove the index first, since an archive without an index is not used."""
     for path in (archive.with_suffix(".json"), archive):
         path.unlink(missing_ok=True)
 
@@ -170,28 +175,28 @@ def _table(scp: Path) -> dict[str, str]:
     return read_table(scp) if scp.is_file() else {}
 
 
-def _name(archive: Path) -> tuple[str, str]:
-    """Of its settings, or of its set, and its own: both follow from what is in it."""
+def _archive_name(archive: Path) -> tuple[str, str]:
+    """Names of folder and file, which identify the content of an archive wherever the store is."""
     return archive.parent.name, archive.name
 
 
-def _names(places: dict[str, str]) -> set[tuple[str, str]]:
-    return {_name(Path(value.rpartition(":")[0])) for value in places.values()}
+def _archive_names(scp: dict[str, str]) -> set[tuple[str, str]]:
+    return {_archive_name(Path(value.rpartition(":")[0])) for value in scp.values()}
 
 
 def _feats_scps(folder: Path, dump: Path) -> list[Path]:
-    """Every feats.scp below a folder; links to folders are followed, each once, but not into the store."""
+    """Find all feats.scp below a folder; links to folders are followed once, but not into the store."""
     if not folder.is_dir():
         raise InputError(
             "no such folder", folder, "give folders of prepared data, such as data, or egs for all recipes"
         )
-    found, seen = [], {os.path.realpath(dump)}
-    for place, inner, names in os.walk(folder, followlinks=True):
-        if os.path.realpath(place) in seen:
-            inner.clear()
+    paths, seen = [], {os.path.realpath(dump)}
+    for current, subfolders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(current) in seen:
+            subfolders.clear()
             continue
-        seen.add(os.path.realpath(place))
-        found += [Path(place, name) for name in names if name == "feats.scp"]
-    if not found:
+        seen.add(os.path.realpath(current))
+        paths += [Path(current, name) for name in names if name == "feats.scp"]
+    if not paths:
         raise InputError("no data dir with features in it", folder, "give folders of prepared data, such as data")
-    return found
+    return paths

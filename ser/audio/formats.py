@@ -1,4 +1,4 @@
-"""What a file is, and what it holds beside one recording."""
+"""Recognise the format of a file by its content; find second recordings in a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from ser.common import InputError
 
 
 class AudioInfo(NamedTuple):
-    """Of a header: Hz, samples of a channel, channels."""
+    """Values of the header of a file.
+
+    Attributes:
+        sampling_rate: in Hz.
+        num_samples: per channel.
+        num_channels: number of channels.
+    """
 
     sampling_rate: int
     num_samples: int
@@ -20,11 +26,11 @@ class AudioInfo(NamedTuple):
 
 
 class UnknownFormat(Exception):
-    """A program does not know what the file is either."""
+    """A program cannot read the format of a file."""
 
 
-# How files begin of which libsndfile and sox read the first alone when several are joined. RIFF is walked over chunk by
-# chunk (wav.py); FLAC, Ogg and MP3 have modules of their own.
+# Beginnings of formats of which libsndfile and sox read only the first of several joined files. RIFF is read chunk by
+# chunk (wav.py); FLAC, Ogg and MP3 have their own modules.
 _BEGINNINGS = [
     re.compile(pattern, re.DOTALL)
     for pattern in (
@@ -49,20 +55,20 @@ _BEGINNINGS = [
 
 
 def damaged(what: str, where: Path | str) -> InputError:
-    """The error of a file that only another copy of it can replace."""
+    """Make the error for a damaged file."""
     return InputError(what, where, "replace it by an intact copy")
 
 
 def check_single(path: Path, data: mmap.mmap) -> None:
-    """Refuse a file that begins again behind its first recording.
+    """Check that a file has only one recording.
 
     Raises:
-        InputError: naming the byte.
+        InputError: a second recording begins; the message has the byte.
     """
     pattern = next((pattern for pattern in _BEGINNINGS if pattern.match(data)), None)
     if pattern:
         at = second.start() if (second := pattern.search(data, 4)) else -1
-    else:  # another header, which would begin again as it begins
+    else:  # another format: search for its first 16 bytes
         head = data[:16]
         text = all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in data[:256])
         at = data.find(head, 16) if len(set(head)) > 5 and not text and path.suffix.lower() != ".gsm" else -1
@@ -71,16 +77,16 @@ def check_single(path: Path, data: mmap.mmap) -> None:
 
 
 def begins_as_audio(data: mmap.mmap) -> bool:
-    """Whether a file begins as one of the formats that have a header of their own."""
+    """Whether a file begins like one of the formats above."""
     return any(pattern.match(data) for pattern in _BEGINNINGS)
 
 
 def joined(path: Path, at: int) -> InputError:
-    """The error of a file in which a second recording begins at a byte."""
+    """Make the error for a file with a second recording that begins at a byte."""
     return InputError(f"a second recording begins at byte {at}", path, "split the file there, or convert each with sox")
 
 
-# How files begin that only ffmpeg reads, among them video.
+# Beginnings of formats that only ffmpeg reads, including video.
 _CONTAINERS = re.compile(
     rb"....(?:ftyp|moov|mdat|wide)"  # MP4, M4A, 3GP, QuickTime
     rb"|\x1aE\xdf\xa3"  # Matroska, WebM
@@ -100,7 +106,7 @@ _CONTAINERS = re.compile(
 
 
 def is_container(path: Path) -> bool:
-    """Whether a file begins as one that only ffmpeg reads."""
+    """Whether a file has a format that only ffmpeg reads."""
     with path.open("rb") as file:
         return _CONTAINERS.match(file.read(512)) is not None
 
@@ -138,8 +144,8 @@ _SIGNATURES: list[tuple[str, Callable[[bytes], bool]]] = [
 ]
 
 
-def what_it_is(path: Path) -> str | None:
-    """The name of something that is no audio, or is damaged; None where it is neither for certain."""
+def name_of_other_kind(path: Path) -> str | None:
+    """Name the kind of a file that is not audio or is damaged; None if it may be intact audio."""
     with path.open("rb") as file:
         head = file.read(512)
-    return next((name for name, test in _SIGNATURES if test(head)), None)
+    return next((name for name, matches in _SIGNATURES if matches(head)), None)

@@ -21,10 +21,10 @@ def values(source):
 @pytest.mark.parametrize(("kind", "group"), [("utterance", "ids"), ("speaker", "speakers"), ("corpus", "corpus")])
 def test_each_group_has_mean_0_and_deviation_1(parts, kind, group):
     source = UtteranceDataset(parts["one"], replace(SETTINGS, normalisation=kind))
-    found = values(source)
-    names = [parts["one"].corpus] * len(found) if group == "corpus" else getattr(parts["one"], group)
+    normalised = values(source)
+    names = [parts["one"].corpus] * len(normalised) if group == "corpus" else getattr(parts["one"], group)
     for name in set(names):
-        frames = np.concatenate([v for v, n in zip(found, names, strict=True) if n == name])
+        frames = np.concatenate([v for v, n in zip(normalised, names, strict=True) if n == name])
         np.testing.assert_allclose(frames.mean(0), 0, atol=1e-3)
         np.testing.assert_allclose(frames.std(0), 1, atol=1e-3)
 
@@ -63,12 +63,12 @@ def test_a_batch_is_padded_with_zeros_and_carries_its_targets(parts):
 
 def test_every_other_frame(parts):
     part = parts["one"]
-    view = UtteranceDataset(part, replace(SETTINGS, frame_step=2))
+    dataset = UtteranceDataset(part, replace(SETTINGS, frame_step=2))
     whole = part.reader.read(part.ids[5])
-    assert view.frames[5] == len(whole[::2])
-    np.testing.assert_array_equal(view.read(5), whole[::2])
-    np.testing.assert_array_equal(view.read(5, 2, 4), whole[4:12:2])
-    np.testing.assert_array_equal(view.read(5, int(view.frames[5]) - 1, 1), whole[::2][-1:])
+    assert dataset.frames[5] == len(whole[::2])
+    np.testing.assert_array_equal(dataset.read(5), whole[::2])
+    np.testing.assert_array_equal(dataset.read(5, 2, 4), whole[4:12:2])
+    np.testing.assert_array_equal(dataset.read(5, int(dataset.frames[5]) - 1, 1), whole[::2][-1:])
 
 
 def test_floor_and_trim(parts):
@@ -83,35 +83,35 @@ def test_floor_and_trim(parts):
     np.testing.assert_array_equal(trimmed.read(0), whole[first:last])
 
 
-def test_distortion_is_drawn_and_changes_length_by_speed(parts):
-    view = UtteranceDataset(parts["one"], replace(SETTINGS, speeds=[2.0], vtlp=0.1))
-    assert view.augments
+def test_augmentation_is_random_and_speed_changes_the_length(parts):
+    dataset = UtteranceDataset(parts["one"], replace(SETTINGS, speeds=[2.0], vtlp=0.1))
+    assert dataset.augments
     assert not UtteranceDataset(parts["one"], SETTINGS).augments
-    one, two, again = (collate(view, [(0, 0, 4), (1, 0, 4)], np.random.default_rng(s)) for s in (1, 2, 1))
+    one, two, again = (collate(dataset, [(0, 0, 4), (1, 0, 4)], np.random.default_rng(s)) for s in (1, 2, 1))
     assert one.lengths.tolist() == [4, 4]
     assert np.array_equal(one.features, again.features)
     assert not np.array_equal(one.features, two.features)
-    plain = collate(view, [(0, 0, 4), (1, 0, 4)])
-    np.testing.assert_array_equal(plain.features[0, :4].numpy(), view.read(0, 0, 4))
+    plain = collate(dataset, [(0, 0, 4), (1, 0, 4)])
+    np.testing.assert_array_equal(plain.features[0, :4].numpy(), dataset.read(0, 0, 4))
 
 
 def test_masks_cover_whole_frames_or_bins(parts):
-    view = UtteranceDataset(parts["one"], replace(SETTINGS, time_masks=1, time_mask_width=2))
-    plain, masked = view.read(0, 0, 8), view.read_augmented(0, 0, 8, np.random.default_rng(3))
+    dataset = UtteranceDataset(parts["one"], replace(SETTINGS, time_masks=1, time_mask_width=2))
+    plain, masked = dataset.read(0, 0, 8), dataset.read_augmented(0, 0, 8, np.random.default_rng(3))
     changed = (plain != masked).all(axis=1)
     assert (plain == masked).all(axis=1).sum() + changed.sum() == 8
 
 
-def test_what_is_held_in_memory_is_what_is_read(parts, monkeypatch):
+def test_cached_utterances_equal_those_that_are_read(parts, monkeypatch):
     config = replace(SETTINGS, frame_step=2, normalisation="speaker")
-    monkeypatch.setattr("ser.batches.dataset.IN_MEMORY", 0)
-    read = UtteranceDataset(parts["one"], config)
-    monkeypatch.setattr("ser.batches.dataset.IN_MEMORY", 2 * read.read(0).nbytes)
-    held = UtteranceDataset(parts["one"], config)
+    monkeypatch.setattr("ser.batches.dataset.CACHE_BYTES", 0)
+    uncached = UtteranceDataset(parts["one"], config)
+    monkeypatch.setattr("ser.batches.dataset.CACHE_BYTES", 2 * uncached.read(0).nbytes)
+    cached = UtteranceDataset(parts["one"], config)
     for _ in range(2):
         for i in range(len(parts["one"])):
-            np.testing.assert_array_equal(held.read(i), read.read(i))
-            np.testing.assert_array_equal(held.read(i, 1, 3), read.read(i, 1, 3))
-    assert 0 in held.in_memory
-    assert len(held.in_memory) < len(parts["one"])
-    assert not read.in_memory
+            np.testing.assert_array_equal(cached.read(i), uncached.read(i))
+            np.testing.assert_array_equal(cached.read(i, 1, 3), uncached.read(i, 1, 3))
+    assert 0 in cached._cache
+    assert len(cached._cache) < len(parts["one"])
+    assert not uncached._cache

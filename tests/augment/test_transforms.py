@@ -1,4 +1,4 @@
-"""Kinds of waveform perturbation: delay, length, level, ratio, reverberation time, bands; and unusable input."""
+"""Waveform transforms: delay, length, level, signal-to-noise ratio, reverberation time, bands; unusable input."""
 
 import json
 import os
@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt
 
 from ser.audio import read_audio
-from ser.augment.noise import COLOURS, Noise, coloured, shares, sound_files
+from ser.augment.noise import COLOURS, Noise, coloured_noise, sound_files, split_sources
 from ser.augment.room import Room, measured_rt60
 from ser.augment.spectral import warp_frequency
-from ser.augment.transforms import BandPass, Mp3, Speed, TooShort, Volume, Vtlp, copy_rng, rms, voiced
+from ser.augment.transforms import BandPass, Mp3, Speed, TooShort, Volume, Vtlp, copy_rng, rms, voiced_samples
 from ser.common import InputError, digest
 from ser.config.registry import KINDS
 
@@ -65,6 +65,10 @@ def decibels(ratio):
     return 20 * np.log10(ratio)
 
 
+def level_change(changed, samples, voiced):
+    return decibels(rms(changed[voiced]) / rms(samples[voiced]))
+
+
 def lag(changed, samples):
     return int(np.argmax(np.abs(np.correlate(changed, samples, "full")))) - len(samples) + 1
 
@@ -105,8 +109,7 @@ def test_no_delay_same_length_same_level(kinds, name, seed):
     else:
         assert lag(done(kinds[name], wide, seed)[0], wide) == 0
     if name in QUIET:
-        where = voiced(samples, RATE)
-        assert abs(decibels(rms(changed[where]) / rms(samples[where]))) < 0.1
+        assert abs(level_change(changed, samples, voiced_samples(samples, RATE))) < 0.1
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -115,7 +118,7 @@ def test_silence_and_short_and_loud(kinds, name):
         try:
             changed, _ = done(kinds[name], np.zeros(size, np.float32), 1)
         except TooShort:
-            assert size < kinds[name].least_seconds * RATE
+            assert size < kinds[name].min_seconds * RATE
             continue
         assert not changed.any()
     for size in (1, 2, 50, 300, 900):
@@ -124,21 +127,22 @@ def test_silence_and_short_and_loud(kinds, name):
         try:
             done(kinds[name], samples, 2)
         except TooShort:
-            assert size < kinds[name].least_seconds * RATE
-    loud = 20 * speech(seed=3)  # beyond full scale, and clipped
-    changed, _ = done(kinds[name], np.clip(loud, -1.5, 1.5), 3)
+            assert size < kinds[name].min_seconds * RATE
+    loud = 20 * speech(seed=3)  # beyond full scale
+    clipped = np.clip(loud, -1.5, 1.5)
+    changed, _ = done(kinds[name], clipped, 3)
     if name in QUIET:
-        assert abs(decibels(rms(changed[voiced(loud, RATE)]) / rms(np.clip(loud, -1.5, 1.5)[voiced(loud, RATE)]))) < 0.1
+        assert abs(level_change(changed, clipped, voiced_samples(loud, RATE))) < 0.1
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_least_seconds_are_enough(kinds, name):
-    assert kinds[name].least_seconds == (0.1 if name == "mp3" else 0)
-    samples = speech(max(0.1, kinds[name].least_seconds))
+def test_utterances_of_min_seconds_are_transformed(kinds, name):
+    assert kinds[name].min_seconds == (0.1 if name == "mp3" else 0)
+    samples = speech(max(0.1, kinds[name].min_seconds))
     assert done(kinds[name], samples, 0)[0].any()
 
 
-def test_copies_follow_from_utterance_number_and_settings(kinds):
+def test_copies_depend_on_utterance_number_and_settings(kinds):
     def draws(*key):
         return {name: kind.randomize_parameters(copy_rng(*key)) for name, kind in kinds.items()}
 
@@ -159,7 +163,7 @@ def test_made_noise_has_the_ratio_and_the_slope(colour):
         noise = changed - samples
         assert abs(decibels(rms(samples) / rms(noise)) - snr) < 0.5
         assert values["colour"] == colour
-    power = np.abs(np.fft.rfft(coloured(colour, 2**16, 7))) ** 2
+    power = np.abs(np.fft.rfft(coloured_noise(colour, 2**16, 7))) ** 2
     octave = 10 * np.log10(power[4096:8192].mean() / power[512:1024].mean()) / 3
     assert abs(octave - 3.01 * COLOURS[colour]) < 0.3
 
@@ -214,7 +218,7 @@ def write(path, seed, loud=0.3, size=800):
     return path
 
 
-def test_hidden_files_and_doubles_are_no_noise(tmp_path):
+def test_hidden_files_and_duplicates_are_not_noise(tmp_path):
     for number, name in enumerate(["a.wav", "b/c.WAV", ".d.wav", ".e/f.wav"]):
         write(tmp_path / name, number)
     for name in ("._a.wav", "__MACOSX/a.wav", ".DS_Store", "b/._c.WAV", "list.txt"):
@@ -269,24 +273,24 @@ def test_a_changed_recording_gives_other_values_and_is_not_taken_for_the_old_one
             kind.apply(speech(0.2), RATE, old)
 
 
-# Shares
+# Split of the sources
 
 
 @given(st.lists(st.text(), unique=True))
-def test_shares_are_disjoint_whole_and_follow_from_names(names):
-    train, test = shares(tuple(names))
+def test_the_split_is_disjoint_complete_and_depends_on_names(names):
+    train, test = split_sources(tuple(names))
     assert sorted(train + test) == sorted(names)
     assert len(test) == (max(1, len(names) // 10) if len(names) > 1 else 0)
-    assert set(shares(tuple(names[::-1]))[1]) == set(test)
+    assert set(split_sources(tuple(names[::-1]))[1]) == set(test)
 
 
-def test_shares_stay_what_they_are():
-    """Whoever changes them lets models be tested in rooms that they were trained in."""
-    assert shares(range(30))[1] == (1, 9, 20)
-    assert shares(tuple(f"{letter}.wav" for letter in "abcdef"))[1] == ("a.wav",)
+def test_the_split_never_changes():
+    """With another split, models would be tested in rooms of their training."""
+    assert split_sources(range(30))[1] == (1, 9, 20)
+    assert split_sources(tuple(f"{letter}.wav" for letter in "abcdef"))[1] == ("a.wav",)
 
 
-def test_draws_never_touch_what_is_kept_for_testing(kinds, tmp_path):
+def test_training_never_uses_noises_and_rooms_of_the_test(kinds, tmp_path):
     for number in range(21):
         write(tmp_path / f"{number}.wav", number)
     recorded = {"noise": recorded_noise(tmp_path), "measured": replace(kinds["room"], folder=str(tmp_path))}
@@ -295,7 +299,7 @@ def test_draws_never_touch_what_is_kept_for_testing(kinds, tmp_path):
         (recorded["measured"], "file", tuple(recorded["measured"].sources())),
         (kinds["room"], "response", range(6)),
     ):
-        train, test = shares(names)
+        train, test = split_sources(names)
         assert test
         rng = np.random.default_rng(0)
         assert {kind.randomize_parameters(rng)[key] for _ in range(1000)} == set(train)
@@ -304,7 +308,7 @@ def test_draws_never_touch_what_is_kept_for_testing(kinds, tmp_path):
 # Rooms
 
 
-def test_rooms_ring_as_long_as_stated_from_sample_0(kinds):
+def test_rooms_have_the_stated_reverberation_time_from_sample_0(kinds):
     room = kinds["room"]
     seen = set()
     for seed in range(30):
@@ -317,7 +321,7 @@ def test_rooms_ring_as_long_as_stated_from_sample_0(kinds):
         assert 0.15 <= values["rt60"] <= 0.3
         for name in ("source", "microphone"):
             assert all(0.5 <= at <= side - 0.5 for at, side in zip(values[name], values["room"], strict=True))
-    assert seen == set(shares(range(6))[0])
+    assert seen == set(split_sources(range(6))[0])
 
 
 def test_measured_rt60_of_a_known_decay():
@@ -345,7 +349,7 @@ def test_bank_is_made_once_and_depends_on_its_settings_alone(kinds, tmp_path, mo
         changed.apply(samples, RATE, values)
 
 
-def test_sizes_and_times_that_no_room_has(kinds, tmp_path):
+def test_impossible_rooms_are_an_error(kinds, tmp_path):
     hall = replace(kinds["room"], length=(40, 50), width=(40, 50), height=(20, 30), rt60=(0.1, 0.2))
     with refuses("no room of these sizes"):
         replace(hall, cache=str(tmp_path)).randomize_parameters(np.random.default_rng(0))
@@ -374,7 +378,7 @@ def test_an_utterance_shorter_than_a_room_rings(kinds):
     assert len(response) > len(samples)
     reverberant = np.convolve(samples.astype(np.float64), response)[:400]
     np.testing.assert_allclose(changed, reverberant * (rms(changed) / rms(reverberant)), atol=1e-5)
-    assert abs(decibels(rms(changed[voiced(samples, RATE)]) / rms(samples[voiced(samples, RATE)]))) < 0.1
+    assert abs(level_change(changed, samples, voiced_samples(samples, RATE))) < 0.1
 
 
 def test_measured_responses_longer_than_the_utterance(kinds, tmp_path):

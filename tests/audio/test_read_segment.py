@@ -1,4 +1,4 @@
-"""Stretches of long recordings, what a header tells, and the kinds of file that need care or sox."""
+"""Segments of long recordings, wrong headers, and formats that need special care or sox."""
 
 import os
 import shutil
@@ -28,14 +28,14 @@ def halved(path):
 def test_both_channels_of_a_call(tmp_path):
     path = written(tmp_path / "call.wav", np.stack([SAMPLES, -SAMPLES / 2], axis=1), subtype="ULAW")
     assert audio_info(path) == (8000, 16000, 2)
-    found = read_audio(path, 100, 50).samples
-    np.testing.assert_allclose(found, [SAMPLES[100:150], -SAMPLES[100:150] / 2], atol=0.02)
+    samples = read_audio(path, 100, 50).samples
+    np.testing.assert_allclose(samples, [SAMPLES[100:150], -SAMPLES[100:150] / 2], atol=0.02)
 
 
 @pytest.mark.parametrize(
     ("start", "samples"), [(16000, None), (0, 16001), (15999, 2), (20000, 5), (-1, 5), (0, 0), (5, -5)]
 )
-def test_a_stretch_that_is_not_within_the_recording_is_refused(tmp_path, start, samples):
+def test_a_segment_that_is_not_within_the_recording_is_refused(tmp_path, start, samples):
     path = written(tmp_path / "call.wav")
     refused(path, "of a recording of 16000 (2.000 s)", "fix start and end", start=start, samples=samples)
 
@@ -61,7 +61,7 @@ def test_raw_gsm_is_read_by_its_name_and_its_frames(tmp_path):
     np.testing.assert_array_equal(read_audio(tmp_path / "call.gsm", 999, 40).samples, audio.samples[:, 999:1039])
 
 
-def test_raw_gsm_that_is_none_or_cut_is_refused(tmp_path):
+def test_raw_gsm_of_other_content_or_truncated_is_refused(tmp_path):
     path = tmp_path / "call.gsm"
     soundfile.write(path, SAMPLES, 8000, format="RAW", subtype="GSM610")
     path.write_bytes(path.read_bytes()[:1000])
@@ -73,7 +73,7 @@ def test_raw_gsm_that_is_none_or_cut_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["vox", "au", "snd", "raw", "ul"])
-def test_a_name_alone_makes_no_audio(tmp_path, suffix):
+def test_a_suffix_does_not_make_a_file_audio(tmp_path, suffix):
     path = tmp_path / f"call.{suffix}"
     path.write_bytes(b"this is a readme\n" * 20)
     refused(path, "text, not audio")
@@ -88,7 +88,7 @@ def test_a_wav_under_another_name_is_a_wav(tmp_path, name):
 
 
 @pytest.mark.parametrize(("suffix", "error"), [("wv", 2e-4), ("amr-nb", None), ("sndt", 0.02), ("prc", 0.02)])
-def test_what_libsndfile_does_not_know_comes_through_sox(tmp_path, suffix, error):
+def test_formats_that_libsndfile_does_not_know_are_read_by_sox(tmp_path, suffix, error):
     path = tmp_path / f"call.{suffix}"
     write_by_sox(path, SAMPLES, suffix)
     with pytest.raises(soundfile.LibsndfileError):
@@ -105,14 +105,14 @@ def test_what_libsndfile_does_not_know_comes_through_sox(tmp_path, suffix, error
     refused(path, "of a recording of 16000", start=15000, samples=1001)
 
 
-def test_a_sphere_file_of_32_bits_and_two_channels_comes_through_sox(tmp_path):
+def test_a_sphere_file_of_32_bits_and_two_channels_is_read_by_sox(tmp_path):
     write_by_sox(tmp_path / "call.sph", np.stack([SAMPLES, SAMPLES / 4], axis=1), "sph", "-b", "32")
     assert audio_info(tmp_path / "call.sph") == (8000, 16000, 2)
     np.testing.assert_allclose(read_audio(tmp_path / "call.sph").samples, [SAMPLES, SAMPLES / 4], atol=1e-4)
 
 
 @pytest.mark.parametrize("suffix", ["wv", "amr-nb", "sndt", "prc"])
-def test_half_of_what_sox_reads_is_an_error_though_sox_ends_well(tmp_path, suffix):
+def test_half_a_file_is_an_error_though_sox_succeeds(tmp_path, suffix):
     write_by_sox(tmp_path / f"call.{suffix}", SAMPLES, suffix)
     content = (tmp_path / f"call.{suffix}").read_bytes()
     (tmp_path / f"call.{suffix}").write_bytes(content[: len(content) // 2 + 10])  # within a frame of AMR
@@ -124,12 +124,12 @@ SHORTEN += b"sample_byte_format -s2 01\nsample_coding -s26 pcm,embedded-shorten-
 
 
 @pytest.mark.skipif(shutil.which("sox") is None, reason="no sox here: apt-get install sox libsox-fmt-all")
-def test_a_shortened_sphere_file_is_refused_with_what_converts_it(tmp_path):
+def test_a_shorten_sphere_file_is_refused_with_the_fix(tmp_path):
     (tmp_path / "call.sph").write_bytes(SHORTEN.ljust(1024) + b"ajkg\x02" + bytes(500))
     refused(tmp_path / "call.sph", "shorten", "sph2pipe")
 
 
-def test_without_sox_the_error_reports_how_to_install_it(tmp_path, monkeypatch):
+def test_without_sox_the_error_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "call.amr").write_bytes(b"#!AMR\n" + bytes(100))
     refused(tmp_path / "call.amr", "AMR", "install that (apt-get install sox libsox-fmt-all")
