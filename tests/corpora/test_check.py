@@ -94,7 +94,7 @@ def test_what_is_missing_is_reported_by_label_and_speaker(small, monkeypatch):
         "22 of 24 happy",
     ]
     assert lines[5] == "... and 4 more"
-    monkeypatch.setattr("ser.corpora.check.SHOWN", 20)
+    monkeypatch.setattr("ser.corpora.check.MAX_SHOWN", 20)
     text, complete = small.check()
     assert not complete
     assert "    ravdess_24: no utterances" in text

@@ -127,12 +127,12 @@ def test_folds_without_a_class_are_listed(made, tmp_path):
     """Each fold of `one` tests one speaker; here fold 1 tests one1, who has angry alone of the manifests' classes."""
     root = tmp_path / "data"
     shutil.copytree(made.data_root / "one", root, symlinks=True)
-    assert read_prepared(root).missing() == []
+    assert read_prepared(root).missing_classes() == []
     with changed_rows(root / "supervisions.jsonl.gz") as rows:
         for row in rows:
             if row["speaker"] == "one1":
                 row["custom"]["emotion"] = "angry"
-    lines = read_prepared(root).missing()
+    lines = read_prepared(root).missing_classes()
     assert [line.split(":")[0] for line in lines] == ["strict valid", "strict test"]
     assert "1 of 4 folds: fold 4 happy, neutral, sad" in lines[0]
     assert "1 of 4 folds: fold 1 happy, neutral, sad" in lines[1]

@@ -175,14 +175,14 @@ def test_another_encoding_is_named_with_its_line(lab):
 
 
 def test_the_folder_holds_one_table(lab):
-    lab.refused(f"{lab.corpus}: wants to hold one .csv, .tsv or .xlsx file, and holds none; give the file")
+    lab.refused(f"{lab.corpus}: must hold one .csv, .tsv or .xlsx file, and holds none; give the file")
     lab.table("a.csv", HEADER)
     lab.table("b.tsv", HEADER)
     lab.refused("2 of them (a.csv, b.tsv)", "give the file")
     for name in ("a.csv", "b.tsv"):
         (lab.corpus / name).unlink()
     lab.table("wav.scp")
-    lab.refused("a Kaldi data dir; it wants a protocol that says `preparer: kaldi`")
+    lab.refused("a Kaldi data dir; it needs a protocol with `preparer: kaldi`")
 
 
 def test_a_line_that_changes_what_is_kept_makes_the_corpus_again(lab):

@@ -10,7 +10,7 @@ from conftest import ROOT, refuses
 
 from ser.common import InputError
 from ser.corpora.describe import (
-    Prepared,
+    PreparedCorpus,
     UtteranceInfo,
     describe_corpora,
     draw_corpora,
@@ -37,7 +37,7 @@ def prepared(utterances, folds):
         number: {part: [key for s in speakers for key in of[s]] for part, speakers in fold.items()}
         for number, fold in enumerate(folds, 1)
     }
-    return Prepared("c", Path("data/c"), ["angry", "happy", "sad"], utterances, {"strict": splits})
+    return PreparedCorpus("c", Path("data/c"), ["angry", "happy", "sad"], utterances, {"strict": splits})
 
 
 def _speakers(utterances):

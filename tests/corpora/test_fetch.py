@@ -25,7 +25,7 @@ from conftest import ROOT
 from corpora_made import write_tree
 
 from ser.common import InputError, read_json
-from ser.corpora.fetch import FetchError, Remote, dataverse, fetch_corpus, github, http, is_there, zenodo
+from ser.corpora.fetch import FetchError, Remote, dataverse, fetch_corpus, github, http, is_fetched, zenodo
 from ser.corpora.fetch.http import fetch
 from ser.corpora.fetch.unpack import unpack
 from ser.corpora.preparers import load_preparer
@@ -760,7 +760,7 @@ def test_what_has_to_be_signed_for_is_explained(tmp_path, corpus, words):
         (tmp_path / "c").mkdir(exist_ok=there)
     (tmp_path / "c" / "Session1").mkdir()
     action(tmp_path / "c")
-    assert is_there(tmp_path / "c")
+    assert is_fetched(tmp_path / "c")
 
 
 @pytest.mark.slow
@@ -809,4 +809,4 @@ def test_without_a_size_from_the_publisher_there_is_a_limit(server, tmp_path, wa
 @pytest.mark.parametrize("record", ["[]", "{}", '{"complete": true, "fetched": {"a": {"files": {"b": "many"}}}}', "3"])
 def test_a_record_of_another_kind_is_named(tmp_path, record):
     (tmp_path / "FETCHED.json").write_text(record)
-    refused(lambda: is_there(tmp_path), "FETCHED.json")
+    refused(lambda: is_fetched(tmp_path), "FETCHED.json")

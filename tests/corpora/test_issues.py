@@ -3,7 +3,7 @@ import pickle
 import pytest
 
 from ser.common import InputError
-from ser.corpora.issues import RAISED, Issue, Issues, raise_issues
+from ser.corpora.issues import RAISE_ALL, Issue, Issues, raise_issues
 
 ISSUE = Issue("table", "3 fields, but 4 columns", "calls.csv:7", "fix the line")
 OTHER = Issue("missing files", "no such file", "calls.csv:9")
@@ -20,8 +20,8 @@ def test_issues_are_listed_or_raised_by_kind():
     assert (raised.value.kind, raised.value.where) == ("missing files", "calls.csv:9")
     assert tables == [ISSUE]
     with pytest.raises(Issue, match="4 columns"):
-        RAISED.add(ISSUE)
-    assert RAISED == []
+        RAISE_ALL.add(ISSUE)
+    assert RAISE_ALL == []
 
 
 def test_an_issue_passes_between_processes():

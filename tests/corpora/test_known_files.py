@@ -9,7 +9,7 @@ import pytest
 from conftest import refuses, write_noise
 
 from ser.common import InputError
-from ser.corpora import Utterance, items
+from ser.corpora import Utterance, validation
 from ser.corpora.known_files import FILES
 from ser.corpora.splits import Fold
 
@@ -30,8 +30,8 @@ def opened(monkeypatch):
         found.append(path)
         return read_audio(path, *stretch)
 
-    read_audio = items.read_audio
-    monkeypatch.setattr(items, "read_audio", read)
+    read_audio = validation.read_audio
+    monkeypatch.setattr(validation, "read_audio", read)
     return found
 
 
@@ -101,7 +101,7 @@ def test_a_damaged_table_is_not_used(small, opened, what):
 
 def test_several_processes_find_what_one_does(small, small_ravdess, tmp_path, monkeypatch):
     before = tables(small)
-    monkeypatch.setattr(items, "FILES_A_JOB", 100)
+    monkeypatch.setattr(validation, "FILES_A_JOB", 100)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     small.prepare(recheck=True, jobs=8)
     assert tables(small) == before
@@ -119,12 +119,12 @@ def test_a_process_that_is_killed_is_an_error_of_one_line(small, monkeypatch):
 
         def __exit__(self, *_): ...
         def map(self, *_, **__):
-            raise items.BrokenProcessPool
+            raise validation.BrokenProcessPool
             yield
 
-    monkeypatch.setattr(items, "FILES_A_JOB", 100)
+    monkeypatch.setattr(validation, "FILES_A_JOB", 100)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(items, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(validation, "ProcessPoolExecutor", Pool)
     with refuses(where="ravdess", fix="--nj"):
         small.prepare(recheck=True, jobs=2)
 

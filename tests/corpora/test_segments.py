@@ -14,11 +14,11 @@ from lab import LABELS, Lab
 from ser.audio import resample
 from ser.common import read_json
 from ser.config import load
-from ser.corpora import items
+from ser.corpora import validation
 from ser.corpora.cuts import read_cut, read_cuts
-from ser.corpora.items import read_items
 from ser.corpora.kaldi import read_table, validate
 from ser.corpora.utterance import Utterance
+from ser.corpora.validation import validate_utterances
 from ser.features import FeatureStore
 from ser.frontends.log_stft import LogStft, log_stft
 
@@ -83,8 +83,8 @@ def test_a_file_is_read_once_however_many_share_it(calls, monkeypatch):
         read.append(path.name)
         return original(path)
 
-    original = items.read_audio
-    monkeypatch.setattr(items, "read_audio", counted)
+    original = validation.read_audio
+    monkeypatch.setattr(validation, "read_audio", counted)
     calls.prepare()
     assert sorted(read) == ["call0.wav", "call1.wav", "call2.wav"]
 
@@ -187,7 +187,7 @@ def test_8001_samples_are_8001_at_any_rate(tmp_path, rate):
 
 
 def items_of(lab, *utterances):
-    return read_items(lab.protocol, utterances)
+    return validate_utterances(lab.protocol, utterances)
 
 
 def stretch(lab, start, end, channel=None, key="1"):

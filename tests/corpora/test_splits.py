@@ -12,7 +12,7 @@ from ser.common import InputError, read_json
 from ser.corpora import prepare
 from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import PARTS
-from ser.corpora.splits import Fold, partition, resolve, with_splits
+from ser.corpora.splits import Fold, partition, resolve_splits, with_splits
 from ser.corpora.utterance import Utterance
 
 
@@ -33,7 +33,7 @@ def spoken(numbers, texts=()):
 
 def resolved(lab, spec, utterances):
     lab.write(splits={"s": spec})
-    return resolve(lab.protocol, utterances)["s"]["folds"]
+    return resolve_splits(lab.protocol, utterances)["s"]["folds"]
 
 
 def test_one_speaker_out(lab):
@@ -102,7 +102,7 @@ def test_too_few_speakers_for_a_rule(lab, spec, speakers, message):
         ({"groups": "speaker"}, "groups: lists of speakers, a number of groups, or speakers"),
         ({"groups": [["a"], ["b"], ["c"]], "seed": 1}, "seed: lists of speakers are not drawn"),
         ({"groups": 5, "seed": "x"}, "seed: a whole number, not 'x'"),
-        ({"groups": 5, "share": 1}, "key share is unknown; beside groups may stand groups, seed, texts"),
+        ({"groups": 5, "share": 1}, "key share is unknown; a split with groups has: groups, seed, texts"),
         ({"shares": [0.7, 0.2]}, "shares: three numbers for train, valid and test that add up to 1, not [0.7, 0.2]"),
         ({"shares": [70, 20, 10]}, "shares: three numbers"),
         ({"shares": [0, 0.5, 0.5]}, "shares: three numbers"),
