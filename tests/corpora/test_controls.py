@@ -1,4 +1,4 @@
-"""Protocols of control experiments: fewer training utterances, labels permuted."""
+"""Protocols of control experiments: fewer training utterances, permuted labels."""
 
 from collections import Counter
 from pathlib import Path
@@ -42,7 +42,7 @@ def emotions(out: Path, part: str = "strict_fold1/train") -> dict[str, str]:
     return read_table(out / part / "utt2emo")
 
 
-def test_a_share_of_the_training_utterances_stays_evenly(recipe: Path, tmp_path: Path) -> None:
+def test_keep_takes_a_share_of_each_speaker_and_label(recipe: Path, tmp_path: Path) -> None:
     kept = {}
     for name, keep in (("whole", None), ("half", 0.5), ("quarter", 0.25)):
         text = prepared(recipe, tmp_path / name, **({"keep": keep} if keep else {}))
@@ -60,7 +60,7 @@ def test_a_share_of_the_training_utterances_stays_evenly(recipe: Path, tmp_path:
     assert len(hashes) == 3
 
 
-def test_hours_are_filled_and_not_passed(recipe: Path, tmp_path: Path) -> None:
+def test_kept_hours_are_not_exceeded(recipe: Path, tmp_path: Path) -> None:
     prepared(recipe, tmp_path / "whole")
     seconds = {key: float(value) for key, value in read_table(tmp_path / "whole/strict_fold1/train/utt2dur").items()}
     hours = 0.5 * sum(seconds.values()) / 3600
@@ -91,6 +91,6 @@ def test_labels_are_permuted_within_each_speaker(recipe: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("keep", [0, 1.5, -0.5, "half", True, {"hours": 0}, {"minutes": 3}, [0.5]])
-def test_a_share_that_is_none_is_refused(recipe: Path, keep: object) -> None:
+def test_an_invalid_keep_is_refused(recipe: Path, keep: object) -> None:
     with refuses("keep: a share of the training utterances", where="control.yaml"):
         protocol_of(recipe, keep=keep)

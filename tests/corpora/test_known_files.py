@@ -65,8 +65,8 @@ def test_only_changed_and_new_files_are_read(small, opened):
     assert sorted(opened) == sorted([small.file(3, "03"), small.corpus / "03-01-03-01-01-01-04.wav"])
 
 
-def test_content_that_changed_with_no_sign_of_it_is_found_by_recheck(small, monkeypatch):
-    """Such as on a disk of another machine, whose clock is behind."""
+def test_recheck_finds_content_that_changed_without_new_times(small, monkeypatch):
+    """This can happen on the disk of another machine whose clock is behind."""
     path, state = small.file(5, "04"), os.lstat(small.file(5, "04"))
     before = tables(small)["supervisions.jsonl.gz"]
     write_noise(path, 78)
@@ -99,7 +99,7 @@ def test_a_damaged_table_is_not_used(small, opened, what):
     assert tables(small) == before
 
 
-def test_several_processes_find_what_one_does(small, small_ravdess, tmp_path, monkeypatch):
+def test_several_processes_give_the_same_result_as_one(small, small_ravdess, tmp_path, monkeypatch):
     before = tables(small)
     monkeypatch.setattr(validation, "FILES_A_JOB", 100)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
@@ -111,7 +111,7 @@ def test_several_processes_find_what_one_does(small, small_ravdess, tmp_path, mo
     assert tables(small) == before
 
 
-def test_a_process_that_is_killed_is_an_error_of_one_line(small, monkeypatch):
+def test_a_killed_process_is_an_error_of_one_line(small, monkeypatch):
     class Pool:
         def __init__(self, *_): ...
         def __enter__(self):

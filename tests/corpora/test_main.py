@@ -75,10 +75,10 @@ def test_wrong_splits_at_the_command_line(small, one_line, change, words):
 
 
 def test_more_damage_at_the_command_line(small, one_line):
-    stray = small.corpus / "take1.wav"
-    stray.touch()
-    assert one_line(small.command()).startswith(f"error: {stray}: the name does not follow the corpus's scheme")
-    stray.unlink()
+    unmatched = small.corpus / "take1.wav"
+    unmatched.touch()
+    assert one_line(small.command()).startswith(f"error: {unmatched}: the name does not follow the corpus's scheme")
+    unmatched.unlink()
     small.file(1, "03").unlink()
     assert "119 of 120 utterances" in one_line(small.command())
     assert "equal" not in small.command("--allow-partial", "true").stderr
@@ -94,7 +94,7 @@ def test_a_file_in_the_way_of_the_output(small, one_line):
     assert line.startswith(f"error: {small.out / 'below'}: cannot be written (")
 
 
-def test_a_place_that_nobody_can_write(small_ravdess, one_line):
+def test_a_folder_that_cannot_be_written(small_ravdess, one_line):
     line = one_line(small_ravdess().command(out="/proc/ravdess"))
     assert line.startswith("error: /proc/ravdess: cannot be written (")
 
@@ -111,7 +111,7 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path, small, one_line):
     assert small.file(1, "03").is_file()
 
 
-def test_a_path_that_no_table_can_hold(small, one_line):
+def test_a_path_that_kaldis_tables_cannot_hold(small, one_line):
     for name in (b"Actor_\xe7", b"Actor\n01"):
         odd = Path(os.fsdecode(os.fsencode(small.corpus) + b"/" + name))
         (small.corpus / "Actor_01").rename(odd)

@@ -21,11 +21,11 @@ def make(folder, *names):
 def test_all_eight_emotions_of_ravdess(tmp_path):
     make(tmp_path, *(f"03-01-{n:02d}-01-01-01-01.wav" for n in range(1, 10)))
     labels = [u.label for u in load_preparer("ravdess").utterances(tmp_path)]
-    # https://zenodo.org/records/1188976; a code beyond them goes on as it is
+    # https://zenodo.org/records/1188976; an unknown code is returned as it is
     assert labels == ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised", "09"]
 
 
-def test_what_is_hidden_or_no_audio_is_passed_over(tmp_path):
+def test_hidden_files_and_other_files_are_skipped(tmp_path):
     hidden = ["._a.wav", "x/.b.wav", "__MACOSX/x/a.wav", ".git/c.wav", "x/.DS_Store", "__MACOSX/._d"]
     make(tmp_path, "b.wav", "x/a.wav", "readme.txt", "Thumbs.db", *hidden)
     assert [path.name for path, _ in audio_files(tmp_path, ANY)] == ["b.wav", "a.wav"]
@@ -36,7 +36,7 @@ def test_links_to_folders_are_followed_and_a_hidden_one_hides_no_other(tmp_path)
     make(tmp_path / "corpus", "b/b.wav")
     make(tmp_path / "elsewhere", "a.wav")
     (tmp_path / "corpus" / "a").symlink_to(tmp_path / "elsewhere")
-    for name in (".a", ".z", "b/.a"):  # before and behind the folder, in the order of some disk
+    for name in (".a", ".z", "b/.a"):  # sorted before and after the folder, in the order of some file systems
         (tmp_path / "corpus" / name).symlink_to(tmp_path / "corpus" / "b")
     (tmp_path / "corpus" / "b" / "round").symlink_to(tmp_path / "corpus")
     assert [path.name for path, _ in audio_files(tmp_path / "corpus", ANY)] == ["a.wav", "b.wav"]
