@@ -33,8 +33,8 @@ POINTER_SIZE = 200  # bytes; a pointer has about 130, the shortest clip 40,000
 
 def download(corpus_dir: Path) -> None:
     """Fetch the clips, the demographics and the licence; git-lfs is not needed."""
-    wanted = r"AudioWAV/\w+\.wav|VideoDemographics\.csv|LICENSE\.txt"
-    fetch_corpus(corpus_dir, "crema_d", lambda: github("CheyneyComputerScience/CREMA-D", "master", wanted))
+    pattern = r"AudioWAV/\w+\.wav|VideoDemographics\.csv|LICENSE\.txt"
+    fetch_corpus(corpus_dir, "crema_d", lambda: github("CheyneyComputerScience/CREMA-D", "master", pattern))
 
 
 def utterances(corpus_dir: Path, issues: Issues = RAISE_ALL) -> Iterator[Utterance]:

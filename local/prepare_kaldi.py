@@ -129,37 +129,37 @@ def utterances(
     _check_keys(corpus_dir, tables, segments, issues)
     names = Names(protocol.corpus)
     recordings = _Recordings(corpus_dir, allow_pipes, audio_dir)
-    found: dict[str, Utterance] = {}
+    listed: dict[str, Utterance] = {}
     for key, line in progress(tables["utt2spk"].items(), text=f"{protocol.corpus}: listing", unit="utt"):
         try:
             utterance = _utterance(key, line, tables, segments, recordings, names, protocol)
             if utterance is None:  # its recording or its line of segments is an issue already
                 continue
-            other = found.setdefault(utterance.id, utterance)
+            other = listed.setdefault(utterance.id, utterance)
             if other is not utterance:
                 what = f"becomes the same utterance as {other.origin} ({utterance.id})"
                 raise Issue("one id, two lines", what, line.origin, "rename one")
         except Issue as issue:
             issues.add(issue)
     names.warn(corpus_dir)
-    yield from found.values()
+    yield from listed.values()
 
 
 def _segments(tables: dict[str, KeyedLines], issues: Issues) -> dict[str, KaldiSegment]:
     """What each utterance is of its recording; those whose line was refused are left out."""
-    found = {}
+    segments = {}
     for key in tables["segments"] or tables["wav.scp"]:
         try:
-            found[key] = read_segment(key, tables)
+            segments[key] = read_segment(key, tables)
         except Issue as issue:
             issues.add(issue)
-    return found
+    return segments
 
 
 def _check_keys(
     corpus_dir: Path, tables: dict[str, KeyedLines], segments: dict[str, KaldiSegment], issues: Issues
 ) -> None:
-    """What stands in one table and misses its fellow in another: nothing is passed over in silence."""
+    """Report keys of one table that are missing in the table that they refer to."""
     keys = set(tables["utt2spk"])
     recordings = {s.recording for s in segments.values()}
     known = {

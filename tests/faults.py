@@ -5,8 +5,8 @@
     python tests/faults.py --out docs/reliability.md    # and write it there
     python tests/faults.py --only "train:kill -9"       # a cell, or all of a stage or of a fault
 
-The full disk needs root, and for root the read-only folder needs mount; where that is not to be had, these cells are
-skipped, and say so.
+The full disk needs root, and as root the read-only folder needs mount. Without these, the cells are skipped with a
+message.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check a corpus folder and report everything it holds and lacks, without writing: `steps/prepare.py --check true`."""
+"""Check a corpus folder, and report all of its issues without writing: `steps/prepare.py --check true`."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ def subsample(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[V
         return [item for item in items if ranks[item.utterance.id] <= keep]
     order = sorted(items, key=lambda item: (ranks[item.utterance.id], derive_seed("keep", item.utterance.id)))
     hours = np.cumsum([item.duration for item in order]) / 3600
-    kept = {item.utterance.id for item in order[: int(np.searchsorted(hours, keep["hours"], side="right"))]}
-    return [item for item in items if item.utterance.id in kept]
+    selected = {item.utterance.id for item in order[: int(np.searchsorted(hours, keep["hours"], side="right"))]}
+    return [item for item in items if item.utterance.id in selected]
 
 
 def permute_labels(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[ValidatedUtterance]:

@@ -87,7 +87,7 @@ def _cut(row: dict[str, Any]) -> Cut:
     supervision = row["supervisions"][0]
     custom = supervision["custom"]
     mixed = len(source["channels"]) == 1 or isinstance(row["channel"], list)
-    whole = row["start"] == 0 and row["duration"] == recording["duration"]
+    is_whole_file = row["start"] == 0 and row["duration"] == recording["duration"]
     copy = custom.get("copy")
     if not isinstance(copy, dict):  # absent, or an annotation of the corpus that has this name
         copy = {"of": None, "steps": []}
@@ -98,7 +98,7 @@ def _cut(row: dict[str, Any]) -> Cut:
         row["duration"],
         custom["audio_digest"],
         None if mixed else row["channel"],
-        None if whole else (round(row["start"] * rate), round(row["duration"] * rate)),
+        None if is_whole_file else (round(row["start"] * rate), round(row["duration"] * rate)),
         copy["of"],
         tuple(copy["steps"]),
         str(custom.get("samples_digest", "")),

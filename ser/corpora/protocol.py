@@ -18,7 +18,7 @@ MAPPINGS = ("labels", "drop", "expected", "splits", "columns")
 KINDS = {list: ("classes",), dict: MAPPINGS, bool: ("shuffle_labels", "synthetic")}
 KIND_NAMES = {list: "a list", dict: "`key: value` lines, or {} for none", bool: "true or false", str: "text"}
 OPTIONAL = {"note", "base", "preparer", "keep", "shuffle_labels", "synthetic", "columns"}
-# Up to so many folds, stage 1 writes the data dirs of all of them; of a split with more, only that of the experiment.
+# A split with more folds gets, in stage 1, only the data dirs of the experiment's fold; others get those of all folds.
 FEW_FOLDS = 20
 COUNTS = ("utterances", "speakers", "labels")
 SPLIT_NAME = re.compile(r"\w[\w.-]{0,99}")
@@ -41,7 +41,7 @@ class Protocol:
             several editions has such counts for each, by the edition's name.
         splits: name -> one of
             {"groups": [[speaker, ...], ...]}: rotating folds;
-            {"groups": "speakers"}: a group for each speaker; {"groups": 5, "seed": 0}: so many, balanced by class;
+            {"groups": "speakers"}: a group for each speaker; {"groups": 5, "seed": 0}: five groups, balanced by class;
             {"train": [speaker, ...], "valid": [...], "test": [...]};
             {"shares": [0.7, 0.2, 0.1], "seed": 0}: shares of the utterances, divided by speaker;
             {"given": True}: the `split` of each utterance.

@@ -15,11 +15,11 @@ from ser.corpora.protocol import PARTS, Protocol, is_rule, rotating_fold
 from ser.corpora.utterance import Utterance
 
 SPLITS = "splits.json"
-# With `texts: disjoint`, one in so many of the shared texts is reserved for validation and test.
+# With `texts: disjoint`, the inverse of the share of common texts that validation and test get.
 TEXT_GROUPS = 3
 # A part whose share of a class is less has no utterance of it: the share is a rounding error of a sum.
 TINY = 1e-9
-# Up to so many speakers, `partition` tries to exchange each pair, which takes time quadratic in their number.
+# Largest number of speakers whose pairs `partition` tries to exchange, which takes time quadratic in it.
 EXCHANGED = 1000
 
 

@@ -15,20 +15,20 @@ SPEAKERS = "abcd"
 
 def samples_of(folder):
     """Read the samples as `ser predict` does: id -> samples."""
-    with scratch() as own:
-        return {source.id: whole(source, 8000) for source in sources_of(str(folder), own)}
+    with scratch() as temporary:
+        return {source.id: whole(source, 8000) for source in sources_of(str(folder), temporary)}
 
 
 def assert_equal_samples(lab):
     """Check that the samples of every utterance are equal in the cuts and data dirs of stage 1; returns them by id."""
     cuts = {cut.id: read_cut(cut)[0] for cut in read_cuts(lab.out / "cuts.jsonl.gz")}
     parts = [path.parent for path in (lab.out / "strict_fold1").glob("*/wav.scp")]
-    found = {key: samples for part in parts for key, samples in samples_of(part).items()}
-    assert found.keys() == cuts.keys()
-    for key, samples in found.items():
+    samples_by_id = {key: samples for part in parts for key, samples in samples_of(part).items()}
+    assert samples_by_id.keys() == cuts.keys()
+    for key, samples in samples_by_id.items():
         np.testing.assert_allclose(samples, cuts[key], atol=1e-7)
-    with scratch() as own:
-        manifest = sources_of(str(lab.out / "cuts.jsonl.gz"), own)
+    with scratch() as temporary:
+        manifest = sources_of(str(lab.out / "cuts.jsonl.gz"), temporary)
         for source in manifest:
             np.testing.assert_allclose(whole(source, 8000), cuts[source.id], atol=1e-7)
     return cuts
@@ -49,12 +49,12 @@ def table(tmp_path):
 def test_four_channels_of_a_table(table):
     lab, _ = table
     lab.prepare()
-    found = assert_equal_samples(lab)
+    samples_by_id = assert_equal_samples(lab)
     for n in range(4):
         file = read_audio(lab.corpus / f"r{n}.wav").samples
         for channel, speaker in enumerate(SPEAKERS):
-            (own,) = [x for key, x in found.items() if key.startswith(f"lab_{speaker}-r{n}")]
-            np.testing.assert_array_equal(own, file[channel])
+            (samples,) = [x for key, x in samples_by_id.items() if key.startswith(f"lab_{speaker}-r{n}")]
+            np.testing.assert_array_equal(samples, file[channel])
     train = lab.out / "strict_fold1" / "train"
     assert set(read_table(train / "reco2channel").values()) <= set("0123")
     assert not (train / "reco2file_and_channel").exists()
@@ -65,8 +65,8 @@ def test_single_channels_and_a_recording_mixed_down(table):
     lab.noise("mixed.wav", channels=2)
     lab.table("t.csv", *rows, "mixed.wav,a,sad,")
     lab.prepare()
-    found = assert_equal_samples(lab)
-    (mixed,) = [x for key, x in found.items() if "mixed" in key]
+    samples_by_id = assert_equal_samples(lab)
+    (mixed,) = [x for key, x in samples_by_id.items() if "mixed" in key]
     np.testing.assert_allclose(mixed, read_audio(lab.corpus / "mixed.wav").samples.mean(0), atol=1e-7)
 
 
@@ -113,10 +113,10 @@ def test_a_data_dir_with_letters_up_to_d(calls):
 
 
 def test_speakers_paths_and_times_are_equal(calls):
-    found = calls.utterances()
-    with scratch() as own:
-        for source in sources_of(str(calls.corpus), own):
-            u = found[f"lab_{source.id}"]
+    utterances = calls.utterances()
+    with scratch() as temporary:
+        for source in sources_of(str(calls.corpus), temporary):
+            u = utterances[f"lab_{source.id}"]
             assert (u.speaker, u.path, u.start, u.end) == (
                 f"lab_{source.speaker}",
                 source.path,
@@ -137,8 +137,8 @@ def test_our_own_data_dir_of_four_channels_is_read_again(table, tmp_path):
     again = Lab(tmp_path / "again", "kaldi")
     for path in part.iterdir():
         (again.corpus / path.name).write_bytes(path.read_bytes())
-    found = again.utterances()
-    channels = {key: found[key].channel for key in read_table(part / "utt2spk")}
+    utterances = again.utterances()
+    channels = {key: utterances[key].channel for key in read_table(part / "utt2spk")}
     assert set(channels.values()) <= {0, 1, 2, 3}
     for key, channel in channels.items():
-        assert SPEAKERS[channel] == found[key].speaker.removeprefix("lab_")
+        assert SPEAKERS[channel] == utterances[key].speaker.removeprefix("lab_")

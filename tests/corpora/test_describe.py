@@ -154,12 +154,12 @@ def test_the_output_of_stage_1_is_read(made):
 def test_utterances_without_a_class_are_counted(small_ravdess):
     ravdess = small_ravdess()
     ravdess.prepare()
-    found = read_prepared(ravdess.out)
-    (row,) = overview([found])
+    corpus = read_prepared(ravdess.out)
+    (row,) = overview([corpus])
     assert (row["utterances"], row["in classes"], row["speakers"]) == (120, 96, "24 (women 12, men 12)")
     assert row["seconds (5, 50, 95 %, longest)"] == "0.30, 0.30, 0.30, 0.30"
-    assert split_table(found, "paper")[0]["who"] == "the other 17"
-    assert split_table(found, "paper")[2]["who"] == "01 02"
+    assert split_table(corpus, "paper")[0]["who"] == "the other 17"
+    assert split_table(corpus, "paper")[2]["who"] == "01 02"
 
 
 def test_the_hash_names_labels_and_speakers_of_a_split(small):
@@ -204,10 +204,10 @@ def test_the_text_has_every_table_and_hash(small):
 def test_a_single_split_is_read(small_ravdess):
     ravdess = small_ravdess()
     ravdess.prepare()
-    whole = read_prepared(ravdess.out)
-    alone = read_prepared(ravdess.out, "paper")
-    assert (list(whole.splits), list(alone.splits)) == (["strict", "paper"], ["paper"])
-    assert protocol_hash(whole, "paper") == protocol_hash(alone, "paper")
+    complete = read_prepared(ravdess.out)
+    single = read_prepared(ravdess.out, "paper")
+    assert (list(complete.splits), list(single.splits)) == (["strict", "paper"], ["paper"])
+    assert protocol_hash(complete, "paper") == protocol_hash(single, "paper")
     with refuses("has no split pape; there is: strict, paper", where="ravdess"):
         read_prepared(ravdess.out, "pape")
 

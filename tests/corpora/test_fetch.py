@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", page.location)
             return self.end_headers()
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and page.ranges else 0
-        whole = len(page.content) if page.promise is None else page.promise
+        length = len(page.content) if page.promise is None else page.promise
         if start and start >= len(page.content) and page.promise is None:
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(page.content)}")
@@ -114,9 +114,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Type", page.kind)
         if not page.no_length:
-            self.send_header("Content-Length", str(whole - start))
+            self.send_header("Content-Length", str(length - start))
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
+            self.send_header("Content-Range", f"bytes {start}-{length - 1}/{length}")
         self.end_headers()
         self.wfile.write(page.content[start:][: page.most])
         if page.slow:
@@ -156,10 +156,10 @@ def refused(action, *words, kind=InputError) -> str:
 # One file
 
 
-@pytest.mark.parametrize(("known", "found"), [((md5(DATA), len(DATA)), md5(DATA)), ((), sha256(DATA))])
-def test_a_file_is_fetched_and_verified(server, tmp_path, known, found):
+@pytest.mark.parametrize(("known", "checksum"), [((md5(DATA), len(DATA)), md5(DATA)), ((), sha256(DATA))])
+def test_a_file_is_fetched_and_verified(server, tmp_path, known, checksum):
     server.add("/a")
-    assert fetch(f"{server.url}/a", tmp_path / "new" / "a.zip", *known) == found
+    assert fetch(f"{server.url}/a", tmp_path / "new" / "a.zip", *known) == checksum
     assert (tmp_path / "new" / "a.zip").read_bytes() == DATA
     assert os.listdir(tmp_path / "new") == ["a.zip"]
 
@@ -316,10 +316,10 @@ def test_ctrl_c_leaves_the_part_and_the_same_command_goes_on(server, tmp_path):
     assert run.stderr.read() == "error: interrupted. Rerun the same command to resume.\n"
     assert os.listdir(tmp_path) == ["a.part"]
     assert DATA.startswith(part.read_bytes())
-    there = part.stat().st_size
+    received = part.stat().st_size
     page.most, page.slow = None, 0
     assert subprocess.run(command, cwd=ROOT).returncode == 0
-    assert server.ranges()[-1] == f"bytes={there}-"
+    assert server.ranges()[-1] == f"bytes={received}-"
     assert (tmp_path / "a").read_bytes() == DATA
 
 
@@ -674,17 +674,17 @@ def download(corpus: str, corpus_dir: Path) -> dict[str, bytes]:
     assert action is not None
     action(corpus_dir)
     assert read_json(corpus_dir / "FETCHED.json")["complete"]
-    found = contents(corpus_dir)
-    del found["FETCHED.json"]
-    return found
+    downloaded = contents(corpus_dir)
+    del downloaded["FETCHED.json"]
+    return downloaded
 
 
 def test_ravdess_is_its_speech(mirror, tmp_path):
     speech = {"Actor_01/03-01-01-01-01-01-01.wav": DATA[:100]}
     files = {"Audio_Speech_Actors_01-24.zip": zip_bytes(speech), "Video_Song_Actor_01.zip": zip_bytes({"v.mp4": b"x"})}
     publish_zenodo(mirror, "1188976", files)
-    found = download("ravdess", tmp_path / "c")
-    assert found == {f"Audio_Speech_Actors_01-24/{name}": content for name, content in speech.items()}
+    downloaded = download("ravdess", tmp_path / "c")
+    assert downloaded == {f"Audio_Speech_Actors_01-24/{name}": content for name, content in speech.items()}
 
 
 def test_tess_is_fetched_file_by_file(mirror, tmp_path):
@@ -714,8 +714,8 @@ def test_a_corpus_that_lies_in_a_repository_is_its_archive(mirror, tmp_path, cor
     publish_github(mirror, repository, branch, files | {"README.md": b"read me"})
     name = repository.partition("/")[2]
     folder = f"{name}/{name}-{branch}"
-    found = download(corpus, tmp_path / "c")
-    assert found == {f"{folder}/{path}": content for path, content in (files | {"README.md": b"read me"}).items()}
+    downloaded = download(corpus, tmp_path / "c")
+    assert downloaded == {f"{folder}/{path}": content for path, content in (files | {"README.md": b"read me"}).items()}
     utterances = load_preparer(corpus).utterances
     assert {u.id for u in utterances(tmp_path / "c")} == {u.id for u in utterances(tree)}
 

@@ -21,13 +21,13 @@ EMOTIONS = {"Wütend": "angry", "Freude": "happy", "NEUTRAL": "neutral", "trauri
 def rows(tmp_path):
     """Four speakers with a recording of each emotion; German labels, one of them in no class."""
     rng = np.random.default_rng(0)
-    found = []
+    table_rows = []
     for speaker in ("Anna", "Ben", "Cleo", "Dan"):
         for emotion in (*EMOTIONS, "gemischt"):
             name = f"{speaker}_{emotion}.wav"
             soundfile.write(tmp_path / name, rng.normal(0, 0.1, 8000), 8000)
-            found.append([name, speaker, emotion, "x"])
-    return found
+            table_rows.append([name, speaker, emotion, "x"])
+    return table_rows
 
 
 def write_table(path, rows, header=("Datei", "Sprecher", "Gefühl", "Notiz")):
@@ -73,10 +73,10 @@ def test_columns_of_german_tables(tmp_path, part, is_split):
     table = write_table(tmp_path / "t.csv", [("a.wav", "Anna", "Wut", "0", "1", "0", "Ja.", "de", part)], header)
     columns = ["path", "speaker", "emotion", "start", "end", "channel", "text_id", "language", "split"]
     expected = dict(zip(columns, header, strict=True))
-    found = recognise(table, {}, {})
-    assert found.columns == {c: name for c, name in expected.items() if is_split or c != "split"}
-    assert found.others == ([] if is_split else ["Teil"])
-    assert found.given is is_split
+    recognised = recognise(table, {}, {})
+    assert recognised.columns == {c: name for c, name in expected.items() if is_split or c != "split"}
+    assert recognised.others == ([] if is_split else ["Teil"])
+    assert recognised.given is is_split
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
@@ -125,11 +125,12 @@ def test_equal_recordings_under_two_ids_are_counted(rows, tmp_path, init):
 def test_columns_and_labels_by_hand(rows, tmp_path):
     table = write_table(tmp_path / "t.csv", rows, ("A", "B", "C", "D"))
     columns = {"path": "A", "speaker": "B", "emotion": "C"}
-    found = recognise(table, columns, {"gemischt": "mixed", "traurig": ""})
-    assert found.columns == columns
-    assert found.labels == {**EMOTIONS, "traurig": None, "gemischt": "mixed"}
+    recognised = recognise(table, columns, {"gemischt": "mixed", "traurig": ""})
+    assert recognised.columns == columns
+    assert recognised.labels == {**EMOTIONS, "traurig": None, "gemischt": "mixed"}
     with pytest.raises(
-        InputError, match=r"t\.csv: no column for path was found.*no column for emotion was found.*--column path="
+        InputError,
+        match=r"t\.csv: no column for path was found.*no column for emotion was found.*--column path=",
     ):
         recognise(table, {"speaker": "B"}, {})
     with pytest.raises(InputError, match=r"t\.csv: --column emotion=Gefuehl: .* has no such column"):

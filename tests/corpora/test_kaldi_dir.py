@@ -63,18 +63,18 @@ def test_white_space_line_ends_and_order_do_not_matter(lab):
     lab.table("wav.scp", *(f"{key}  wav/{key}.wav" for key in reversed(KEYS)), "", end="\r\n")
     lab.table("utt2spk", *(f"{key}\t{key.split('-')[0]}" for key in reversed(KEYS)), end=" \n")
     lab.table("utt2emo", *(f" {key} {key.split('-')[1].upper()}" for key in KEYS), encoding="utf-8-sig")
-    found = lab.utterances()
-    assert found.keys() == before.keys()
-    assert found["lab_bia-happy"].label == "happy"
+    utterances = lab.utterances()
+    assert utterances.keys() == before.keys()
+    assert utterances["lab_bia-happy"].label == "happy"
     lab.prepare()
     lines = (lab.out / "strict_fold1" / "train" / "utt2spk").read_bytes().splitlines()
     assert lines == sorted(lines)
 
 
 def test_ids_without_their_speaker_get_it_as_prefix(calls):
-    found = calls.utterances()
-    assert list(found)[:2] == ["lab_s1-utt10", "lab_s1-utt11"]
-    one = found["lab_s2-utt23"]
+    utterances = calls.utterances()
+    assert list(utterances)[:2] == ["lab_s1-utt10", "lab_s1-utt11"]
+    one = utterances["lab_s2-utt23"]
     assert (one.start, one.end, one.recording) == (0.75, None, "lab_r2")
     assert one.origin == f"{calls.corpus / 'segments'}:8"
     assert "12 utterances in 3 recordings of 3 speakers" in calls.prepare()
@@ -89,10 +89,10 @@ def test_our_own_data_dirs_are_read_again(calls, tmp_path):
     part = calls.out / "strict_fold1" / "train"
     for path in part.iterdir():
         (again.corpus / path.name).write_bytes(path.read_bytes())
-    found, own = again.utterances(), calls.utterances()
-    assert set(found) == set(read_table(part / "utt2spk"))
-    for key, u in found.items():
-        one = own[key]
+    again_utterances, originals = again.utterances(), calls.utterances()
+    assert set(again_utterances) == set(read_table(part / "utt2spk"))
+    for key, u in again_utterances.items():
+        one = originals[key]
         assert (u.start, u.path, u.speaker, u.recording) == (one.start, one.path, one.speaker, one.recording)
 
 
@@ -151,9 +151,9 @@ def test_mistakes_in_segments(calls, name, old, new, message):
 def test_channels_by_letter_and_by_number(calls):
     calls.noise("r1.wav", 16000, channels=2)
     calls.table("reco2file_and_channel", "r1 r1 B", "r2 r2 B", "r3 r3 A")
-    found = calls.utterances()
-    assert found["lab_s1-utt10"].channel == 1
-    assert found["lab_s2-utt20"].channel is None  # the file holds this channel only
+    utterances = calls.utterances()
+    assert utterances["lab_s1-utt10"].channel == 1
+    assert utterances["lab_s2-utt20"].channel is None  # the file holds this channel only
     edit(calls, "segments", lambda text: text.replace("r1 0.25 0.75", "r1 0.25 0.75 0", 1))
     assert calls.utterances()["lab_s1-utt11"].channel == 0
     calls.table("reco2file_and_channel", "r1 r1 1")
@@ -263,5 +263,5 @@ def test_the_private_corpus_may_be_a_data_dir(lab):
     protocol = read_protocol("customer_ptbr", lab.recipe)
     assert protocol.preparer == "kaldi"
     assert protocol.labels["raiva"] == "angry"
-    found = load_preparer(protocol.preparer).utterances(lab.corpus, protocol=protocol)
-    assert next(found).id == "customer_ptbr_ana-angry"
+    utterances = load_preparer(protocol.preparer).utterances(lab.corpus, protocol=protocol)
+    assert next(utterances).id == "customer_ptbr_ana-angry"

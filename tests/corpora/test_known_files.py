@@ -16,23 +16,23 @@ from ser.corpora.splits import Fold
 
 @pytest.fixture
 def small(small_ravdess):
-    found = small_ravdess(sentences=("01", "02"))
-    found.prepare()
-    return found
+    ravdess = small_ravdess(sentences=("01", "02"))
+    ravdess.prepare()
+    return ravdess
 
 
 @pytest.fixture
 def opened(monkeypatch):
     """The files that are read."""
-    found = []
+    paths = []
 
     def read(path, *stretch):
-        found.append(path)
+        paths.append(path)
         return read_audio(path, *stretch)
 
     read_audio = validation.read_audio
     monkeypatch.setattr(validation, "read_audio", read)
-    return found
+    return paths
 
 
 def tables(small) -> dict[str, bytes]:
@@ -130,11 +130,11 @@ def test_a_killed_process_is_an_error_of_one_line(small, monkeypatch):
 
 
 def test_who_belongs_to_a_part_of_a_fold():
-    ana, own, bia = (
+    ana, ana_alone, bia = (
         Utterance(f"{s}-{t}", Path("x"), s, "sad", text_id=t) for s, t in (("a", "t1"), ("a", ""), ("b", "t1"))
     )
     fold = Fold({"train": ["a"], "valid": ["b"], "test": [], "texts": {"train": ["t2"], "valid": ["t1"], "test": []}})
-    assert [fold.part_of(u) for u in (ana, own, bia)] == ["train", "train", "valid"]
-    assert [fold.holds("train", u) for u in (ana, own, bia)] == [False, True, False]
-    assert [fold.holds("valid", u) for u in (ana, own, bia)] == [False, False, True]
+    assert [fold.part_of(u) for u in (ana, ana_alone, bia)] == ["train", "train", "valid"]
+    assert [fold.holds("train", u) for u in (ana, ana_alone, bia)] == [False, True, False]
+    assert [fold.holds("valid", u) for u in (ana, ana_alone, bia)] == [False, False, True]
     assert Fold({"train": ["a"], "valid": [], "test": []}).part_of(bia) is None

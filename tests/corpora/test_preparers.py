@@ -148,11 +148,11 @@ def test_real_complete_corpora_are_prepared_in_full(tmp_path, corpus):
 @pytest.mark.slow
 def test_the_available_part_of_real_nemo_is_prepared(tmp_path):
     folder = real_corpus("nemo")
-    there = [path.stem for path in folder.rglob("*") if path.suffix in (".wav", ".flac")]
+    present = [path.stem for path in folder.rglob("*") if path.suffix in (".wav", ".flac")]
     report = prepare_and_report("nemo", folder, tmp_path / "data")
-    in_class = [stem for stem in there if stem.split("_")[1] not in ("fear", "surprised")]
+    in_class = [stem for stem in present if stem.split("_")[1] not in ("fear", "surprised")]
     assert sum(report["classes"].values()) == len(in_class)
-    assert report["found"]["utterances"] == len(there)
+    assert report["found"]["utterances"] == len(present)
     assert report["left_out"] == 4481 - len(in_class)
     assert report["speakers"] == 9
 

@@ -103,12 +103,12 @@ def test_an_unknown_corpus_lists_those_that_exist():
 
 def test_a_base_gives_missing_keys_and_mappings_are_merged(tmp_path):
     path = write_protocol(tmp_path, "mine", "base: ravdess\nlabels: {calm: neutral}\ndrop: {ravdess_01-x: noisy}\n")
-    own, base = read_protocol("mine", tmp_path), read_protocol("ravdess")
-    assert (own.corpus, own.path, own.base, own.preparer) == ("mine", path, "ravdess", "ravdess")
-    assert own.bases == (base.path,)
-    assert own.labels == {**base.labels, "calm": "neutral"}
-    assert own.drop == {"ravdess_01-x": "noisy"}
-    assert (own.licence, own.classes, own.splits, own.expected) == (
+    protocol, base = read_protocol("mine", tmp_path), read_protocol("ravdess")
+    assert (protocol.corpus, protocol.path, protocol.base, protocol.preparer) == ("mine", path, "ravdess", "ravdess")
+    assert protocol.bases == (base.path,)
+    assert protocol.labels == {**base.labels, "calm": "neutral"}
+    assert protocol.drop == {"ravdess_01-x": "noisy"}
+    assert (protocol.licence, protocol.classes, protocol.splits, protocol.expected) == (
         base.licence,
         base.classes,
         base.splits,
@@ -126,9 +126,9 @@ def test_a_base_may_have_a_base_and_the_nearest_value_counts(tmp_path):
 
 def test_a_recipes_own_version_builds_on_the_toolkits(tmp_path):
     write_protocol(tmp_path, "ravdess", "base: ravdess\nnote: ours\n")
-    own = read_protocol("ravdess", tmp_path)
-    assert (own.note, own.preparer) == ("ours", "ravdess")
-    assert own.bases == (ROOT / "conf/corpora/ravdess.yaml",)
+    protocol = read_protocol("ravdess", tmp_path)
+    assert (protocol.note, protocol.preparer) == ("ours", "ravdess")
+    assert protocol.bases == (ROOT / "conf/corpora/ravdess.yaml",)
 
 
 def test_a_cycle_of_bases_is_named(tmp_path):
@@ -144,8 +144,8 @@ def test_a_cycle_of_bases_is_named(tmp_path):
 def test_expected_counts_are_flat_or_by_edition(changed):
     counts = {"utterances": 5, "speakers": 2, "labels": {"sad": 5}}
     editions = {"EmoDB": counts, "EmoDB 2.0": {"utterances": 8}}
-    for expected, found in (({}, {}), (counts, {"": counts}), (editions, editions)):
-        assert changed(lambda v, e=expected: v.update(expected=e)).editions == found
+    for expected, editions_read in (({}, {}), (counts, {"": counts}), (editions, editions)):
+        assert changed(lambda v, e=expected: v.update(expected=e)).editions == editions_read
 
 
 @pytest.mark.parametrize(

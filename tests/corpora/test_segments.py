@@ -71,8 +71,8 @@ def test_segments_of_a_recording_are_exact_to_the_sample(calls):
         assert cut.num_samples == last - first
         np.testing.assert_array_equal(cut.load_audio()[0], samples[first:last, 1])
         (ours,) = [c for c in read_cuts(calls.out / "cuts.jsonl.gz") if c.id == cut.id]
-        found, rate = read_cut(ours)
-        np.testing.assert_array_equal(found, samples[first:last, 1])
+        read, rate = read_cut(ours)
+        np.testing.assert_array_equal(read, samples[first:last, 1])
         assert (rate, ours.channel, ours.stretch) == (8000, 1, (first, last - first))
 
 
@@ -205,10 +205,10 @@ def test_the_end_of_a_segment(tmp_path):
     # an end up to a frame of 128 samples after the recording is moved to its end
     (item,), _ = validate_all(lab, segment(lab, 0.5, (8001 + 128) / 8000))
     assert (item.first_sample, item.num_samples) == (4000, 4001)
-    none, wrong = validate_all(lab, segment(lab, 0.5, (8001 + 129) / 8000))
+    none, issues = validate_all(lab, segment(lab, 0.5, (8001 + 129) / 8000))
     assert none == []
-    assert str(wrong["s-1"]).startswith("segments:7: s-1 lies between 0.5 s and 1.01625 s, and ")
-    assert "ends at 1.00012 s (8001 samples at 8000 Hz); fix the times" in str(wrong["s-1"])
+    assert str(issues["s-1"]).startswith("segments:7: s-1 lies between 0.5 s and 1.01625 s, and ")
+    assert "ends at 1.00012 s (8001 samples at 8000 Hz); fix the times" in str(issues["s-1"])
 
 
 def test_segments_may_overlap_and_only_silent_ones_are_refused(tmp_path):
@@ -216,16 +216,16 @@ def test_segments_may_overlap_and_only_silent_ones_are_refused(tmp_path):
     samples = lab.noise("r.wav", 8000, channels=2)
     samples[4000:, 1] = 0
     soundfile.write(lab.corpus / "r.wav", samples, 8000)
-    found, wrong = validate_all(
+    items, issues = validate_all(
         lab,
         segment(lab, 0, 0.6, 0, "1"),
         segment(lab, 0.3, 1, 0, "2"),
         segment(lab, 0.5, 1, 1, "3"),
         segment(lab, 0.4, 1, 1, "4"),
     )
-    assert [item.utterance.id for item in found] == ["s-1", "s-2", "s-4"]
-    assert list(wrong) == ["s-3"]
-    assert wrong["s-3"].args == (
+    assert [item.utterance.id for item in items] == ["s-1", "s-2", "s-4"]
+    assert list(issues) == ["s-3"]
+    assert issues["s-3"].args == (
         "silent",
         "silence from end to end",
         f"{lab.corpus / 'r.wav'}: s-3 (0.5 s to 1 s)",
@@ -237,9 +237,9 @@ def test_channels_that_cancel_each_other_are_silence_unless_one_is_chosen(tmp_pa
     lab = Lab(tmp_path, "csv")
     samples = lab.noise("r.wav", 8000)[:, 0]
     soundfile.write(lab.corpus / "r.wav", np.stack([samples, -samples], 1), 8000, subtype="FLOAT")
-    found, wrong = validate_all(lab, segment(lab, 0, 1, None, "1"), segment(lab, 0, 1, 0, "2"))
-    assert [item.utterance.id for item in found] == ["s-2"]
-    assert wrong["s-1"].kind == "silent"
+    items, issues = validate_all(lab, segment(lab, 0, 1, None, "1"), segment(lab, 0, 1, 0, "2"))
+    assert [item.utterance.id for item in items] == ["s-2"]
+    assert issues["s-1"].kind == "silent"
 
 
 def test_equal_audio_is_found_between_mono_and_stereo(tmp_path):
@@ -268,13 +268,13 @@ def test_one_id_for_two_recordings_is_refused(tmp_path):
 
 def rows(**changed: str) -> list[str]:
     """Make a table: two calls of two channels, each a speaker with a segment of each class; `changed` replaces rows."""
-    found = {}
+    by_name = {}
     for number in range(2):
         for channel, who in enumerate(("agent", "client")):
             for k, label in enumerate(LABELS):
                 name = f"{who}{number}_{label}"
-                found[name] = f"call{number}.wav,{who}{number},{label},{k + 0.1:.1f},{k + 1.1:.1f},{channel}"
-    return [HEADER, *(found | changed).values()]
+                by_name[name] = f"call{number}.wav,{who}{number},{label},{k + 0.1:.1f},{k + 1.1:.1f},{channel}"
+    return [HEADER, *(by_name | changed).values()]
 
 
 def prepared_store(lab):

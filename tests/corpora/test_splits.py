@@ -52,10 +52,10 @@ def test_groups_are_balanced_by_class_and_size(lab):
     folds = resolve_folds(lab, {"groups": 5}, make_utterances(numbers))
     assert len(folds) == 5
     assert sorted(s for fold in folds for s in fold["test"]) == sorted(numbers)
-    whole = np.sum(list(numbers.values()), axis=0)
+    total = np.sum(list(numbers.values()), axis=0)
     for fold in folds:
         assert {s for part in PARTS for s in fold[part]} == set(numbers)
-        share = np.sum([numbers[s] for s in fold["test"]], axis=0) / whole
+        share = np.sum([numbers[s] for s in fold["test"]], axis=0) / total
         assert np.abs(share - 0.2).max() < 0.02
 
 
@@ -209,7 +209,7 @@ def test_data_dirs_hold_the_texts_of_their_side_and_the_rest_is_counted(lab):
     }
     assert report["other_text"]["strict_fold3/test"] == 8
     tests = [set(read_table(lab.out / f"strict_fold{k}" / "test" / "utt2text_id").values()) for k in (1, 2, 3)]
-    assert sorted(text for found in tests for text in found) == ["lab_0", "lab_1", "lab_2"]
+    assert sorted(text for texts in tests for text in texts) == ["lab_0", "lab_1", "lab_2"]
 
 
 def test_later_stages_get_lists_of_speakers_and_a_changed_rule_needs_stage_1(lab):

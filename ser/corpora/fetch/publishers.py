@@ -86,7 +86,7 @@ def github_archive(repository: str, branch: str) -> Remote:
     return Remote(name, f"https://codeload.github.com/{repository}/tar.gz/refs/heads/{branch}")
 
 
-def github(repository: str, branch: str, wanted: str) -> list[Remote]:
+def github(repository: str, branch: str, pattern: str) -> list[Remote]:
     """List the files of a GitHub repository whose path matches a pattern, also those stored with git-lfs.
 
     The repository's archive, one download, has a pointer for each git-lfs file, with its SHA-256 and size.
@@ -94,7 +94,7 @@ def github(repository: str, branch: str, wanted: str) -> list[Remote]:
     Args:
         repository: "<owner>/<name>".
         branch: name of the branch.
-        wanted: regular expression for the whole path.
+        pattern: regular expression for the whole path.
     """
     remotes = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -107,7 +107,7 @@ def github(repository: str, branch: str, wanted: str) -> list[Remote]:
                 total += member.size
                 check_limit(archive, total, archive.stat().st_size * FACTOR)
                 path = member.name.partition("/")[2]
-                if member.isfile() and re.fullmatch(wanted, path):
+                if member.isfile() and re.fullmatch(pattern, path):
                     file = tar.extractfile(member)
                     assert file is not None
                     remotes.append(_github_file(repository, branch, path, file.read()))
