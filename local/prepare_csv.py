@@ -1,17 +1,19 @@
-"""Any corpus that a CSV, TSV or Excel file lists, with no code: one line an utterance, a line of column names above.
+"""Any corpus listed in a CSV, TSV or Excel file: a line of column names, then a line for each utterance.
 
     path,speaker,emotion,start,end,channel,split
     calls/0001.wav,ana,raiva,12.5,17.25,0,train
 
-path (relative to the folder of the table, or absolute), speaker and emotion must be there; start and end (seconds;
-empty or -1: the end of the file), channel (from 0), split (train, valid, test), text_id, gender (f, m), language and id
-may be; other columns are kept in the manifests. Column names in any case (`columns` of a protocol maps others, such as
-{emotion: Gefühl}); comma, semicolon or tab; UTF-8. `ser init-corpus` writes protocol and recipe of a table. Which
-emotion counts as which class, and who is in which part, says the protocol: conf/corpora/customer_ptbr.yaml, or one of
-your own with `preparer: csv`. Its variable (CUSTOMER_PTBR) names the table, or the folder that holds it.
+Required columns: path (relative to the folder of the table, or absolute), speaker, emotion. Optional columns: start and
+end (seconds; empty or -1: the end of the file), channel (from 0), split (train, valid, test), text_id, gender (f, m),
+language, id. Other columns are copied to the manifests. Column names may have any case, and `columns` of the protocol
+maps others, such as {emotion: Gefühl}. The separator is comma, semicolon or tab; the encoding is UTF-8.
 
-Speakers become <corpus>_<speaker>, utterances <corpus>_<speaker>-<file name or id>, and of a stretch
-...-<start>-<end> in milliseconds, of a channel ...-<channel>.
+The protocol maps emotions to classes and defines the splits: conf/corpora/customer_ptbr.yaml, or your own with
+`preparer: csv`. Its variable (CUSTOMER_PTBR) names the table, or the folder that holds it. `ser init-corpus` writes
+protocol and recipe of a table.
+
+Speakers become <corpus>_<speaker>, and utterances <corpus>_<speaker>-<file name or id>. Without a column id, a segment
+adds -<start>-<end> in milliseconds, and a channel adds -<channel>.
 """
 
 from __future__ import annotations
@@ -23,9 +25,9 @@ from pathlib import Path
 
 from ser.common import InputError, did_you_mean
 from ser.corpora import Protocol, Utterance
-from ser.corpora.issues import RAISED, Issue, Issues
+from ser.corpora.issues import RAISE_ALL, Issue, Issues
 from ser.corpora.protocol import PARTS
-from ser.corpora.table import Names, existing_file, find_label, gender, plain, read_sheet, seconds
+from ser.corpora.table import Names, column_key, existing_file, find_label, parse_gender, parse_seconds, read_sheet
 
 NEEDED = ("path", "speaker", "emotion")
 OPTIONAL = ("start", "end", "split", "text_id", "channel", "gender", "language", "id")
@@ -33,26 +35,26 @@ KNOWN = {*NEEDED, *OPTIONAL}
 Row = dict[str, str]
 
 
-def utterances(corpus_dir: Path, protocol: Protocol, issues: Issues = RAISED) -> Iterator[Utterance]:
-    """Every line of the table.
+def utterances(corpus_dir: Path, protocol: Protocol, issues: Issues = RAISE_ALL) -> Iterator[Utterance]:
+    """Yield an utterance for every line of the table.
 
     Args:
         corpus_dir: the table, or a folder that holds one.
-        protocol: names the corpus, its labels and columns.
+        protocol: gives the corpus's name, labels and columns.
         issues: gets lines that are left out.
 
     Raises:
-        InputError: naming file and line.
+        InputError: the table is not valid; file and line are named.
     """
     table = _table(corpus_dir)
     names = Names(protocol.corpus)
     rows, comma = _rows(table, protocol.columns, issues)
-    found: dict[str, Utterance] = {}
+    listed: dict[str, Utterance] = {}
     folder = table.parent
     for row, origin in rows:
         try:
             utterance = _utterance(folder, row, origin, names, protocol, comma)
-            other = found.setdefault(utterance.id, utterance)
+            other = listed.setdefault(utterance.id, utterance)
             if other is not utterance:
                 what = f"the same utterance as {other.origin} ({utterance.id})"
                 fix = "remove a line, or give them an id each in a column `id`"
@@ -60,9 +62,9 @@ def utterances(corpus_dir: Path, protocol: Protocol, issues: Issues = RAISED) ->
         except Issue as issue:
             issues.add(issue)
     names.warn(table)
-    segmented = any(u.start or u.end is not None or u.channel is not None for u in found.values())
-    recordings = _recordings(names, found.values()) if segmented else {}
-    for utterance in found.values():
+    segmented = any(u.start or u.end is not None or u.channel is not None for u in listed.values())
+    recordings = _recordings(names, listed.values()) if segmented else {}
+    for utterance in listed.values():
         yield replace(utterance, recording=recordings[utterance.path.resolve()]) if segmented else utterance
 
 
@@ -75,18 +77,21 @@ def _table(corpus_dir: Path) -> Path:
         if path.suffix.lower() in (".csv", ".tsv", ".xlsx") and path.is_file() and not path.name.startswith(".")
     )
     if not tables and (corpus_dir / "wav.scp").is_file():
-        raise InputError("a Kaldi data dir; it wants a protocol that says `preparer: kaldi`", corpus_dir)
+        raise InputError("a Kaldi data dir; it needs a protocol with `preparer: kaldi`", corpus_dir)
     if len(tables) != 1:
-        there = f"{len(tables)} of them ({', '.join(path.name for path in tables)})" if tables else "none"
-        raise InputError(f"wants to hold one .csv, .tsv or .xlsx file, and holds {there}", corpus_dir, "give the file")
+        names = f"{len(tables)} of them ({', '.join(path.name for path in tables)})" if tables else "none"
+        raise InputError(f"must hold one .csv, .tsv or .xlsx file, and holds {names}", corpus_dir, "give the file")
     return tables[0]
 
 
 def _rows(table: Path, columns: Mapping[str, str], issues: Issues) -> tuple[list[tuple[Row, str]], bool]:
-    """The rows by column, each with its "<file>:<line>", and whether numbers may have a decimal comma.
+    """Read the rows of a table.
 
     Args:
-        columns: our name of a column -> the table's, where these differ.
+        columns: the toolkit's name of a column -> the name in the table, where they differ.
+
+    Returns:
+        Rows by column, each with its "<file>:<line>", and whether numbers may have a decimal comma.
     """
     header, rows, comma = read_sheet(table, issues)
     names = _columns(header, f"{table}:1", columns)
@@ -96,10 +101,10 @@ def _rows(table: Path, columns: Mapping[str, str], issues: Issues) -> tuple[list
     return [(dict(zip(names, fields, strict=True)), origin) for fields, origin in rows], comma
 
 
-def _columns(fields: list[str], origin: str, given: Mapping[str, str]) -> list[str]:
-    ours = {name: column for column, name in given.items()}
-    columns = [ours.get(field, plain(field)) for field in fields]
-    for column, name in given.items():
+def _columns(fields: list[str], origin: str, mapped: Mapping[str, str]) -> list[str]:
+    column_of = {name: column for column, name in mapped.items()}
+    columns = [column_of.get(field, column_key(field)) for field in fields]
+    for column, name in mapped.items():
         if name not in fields:
             raise InputError(f"column {name} is missing, which the protocol takes for {column}", origin)
     for number, column in enumerate(columns):
@@ -119,12 +124,12 @@ def _utterance(folder: Path, row: Row, origin: str, names: Names, protocol: Prot
     for name in NEEDED:
         if not row[name]:
             raise Issue("table", f"{name} is empty", origin, "fill it in, or remove the line")
-    place = folder / row["path"]
-    path = existing_file(place) or existing_file(folder / row["path"].replace("\\", "/"))  # as Windows writes it
+    given = folder / row["path"]
+    path = existing_file(given) or existing_file(folder / row["path"].replace("\\", "/"))  # a path of Windows
     if path is None:
-        raise Issue("missing files", f"{place}: no such file", origin, "fix the path, or put the file there")
-    start = seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0
-    end = seconds(row["end"], "end", origin, comma) if row.get("end") else None
+        raise Issue("missing files", f"{given}: no such file", origin, "fix the path, or put the file there")
+    start = parse_seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0
+    end = parse_seconds(row["end"], "end", origin, comma) if row.get("end") else None
     end = None if end == -1 else end
     if start < 0 or (end is not None and end <= start):
         raise Issue("segments", f"starts at {start:g} s and ends at {row.get('end') or -1} s", origin, "fix the times")
@@ -137,7 +142,7 @@ def _utterance(folder: Path, row: Row, origin: str, names: Names, protocol: Prot
     if split not in ("", *PARTS):
         raise Issue("table", f"split {row['split']!r}: one of {', '.join(PARTS)}, or empty", origin)
     speaker = names.speaker(row["speaker"], origin)
-    key = names.rest(row.get("id") or path.stem).removeprefix(f"{speaker}-")
+    key = names.clean_id(row.get("id") or path.stem).removeprefix(f"{speaker}-")
     if not row.get("id"):
         if start or end is not None:
             last = "end" if end is None else f"{round(end * 1000):06d}"
@@ -149,7 +154,7 @@ def _utterance(folder: Path, row: Row, origin: str, names: Names, protocol: Prot
         path=path,
         speaker=speaker,
         label=find_label(protocol, row["emotion"], origin),
-        gender=gender(row.get("gender", ""), origin),
+        gender=parse_gender(row.get("gender", ""), origin),
         text_id=names.prefixed(" ".join(row.get("text_id", "").split())),
         custom={name: value for name, value in row.items() if value and name not in KNOWN},
         start=start,
@@ -161,10 +166,10 @@ def _utterance(folder: Path, row: Row, origin: str, names: Names, protocol: Prot
     )
 
 
-def _recordings(names: Names, found: Iterable[Utterance]) -> dict[Path, str]:
-    """An id for each file: its name, or with the folders before it where names are not enough."""
-    paths = sorted({u.path.resolve() for u in found})
-    short = [names.rest(path.stem) for path in paths]
-    if len(set(short)) < len(short):
-        short = [names.rest(str(path.relative_to(os.path.commonpath(paths)))) for path in paths]
-    return {path: names.prefixed(name) for path, name in zip(paths, short, strict=True)}
+def _recordings(names: Names, listed: Iterable[Utterance]) -> dict[Path, str]:
+    """Make an id for each file: its name, with its folders if the names alone are not unique."""
+    paths = sorted({u.path.resolve() for u in listed})
+    ids = [names.clean_id(path.stem) for path in paths]
+    if len(set(ids)) < len(ids):
+        ids = [names.clean_id(str(path.relative_to(os.path.commonpath(paths)))) for path in paths]
+    return {path: names.prefixed(name) for path, name in zip(paths, ids, strict=True)}

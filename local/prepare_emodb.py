@@ -6,8 +6,8 @@ N, the first letters of the German words), take a. anger 127, boredom 81, disgus
 sadness 62; by speaker 03: 49, 08: 58, 09: 43, 10: 38, 11: 55, 12: 35, 13: 61, 14: 69, 15: 56, 16: 71.
 
 EmoDB 2.0 adds the 281 clips on which fewer than 80 % of the listeners agreed, 816 in all, and for each a laryngogram of
-the same name in the folder laryngo. A laryngogram is no speech: whatever lies in a folder named so is passed over
-unread.
+the same name in the folder laryngo. A laryngogram is no speech, so files in a folder of such a name are skipped
+without being read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import FetchError, Remote, fetch_corpus
-from ser.corpora.issues import RAISED, Issues
+from ser.corpora.issues import RAISE_ALL, Issues
 
 NAME = re.compile(r"(\d\d)([ab]\d\d)([A-Z])([a-z])\.(?i:wav|flac)")
 EMOTIONS = {
@@ -35,7 +35,7 @@ MEN = {"03", "10", "11", "12", "15"}
 
 
 def download(corpus_dir: Path) -> None:
-    """Fetch the first edition; without https where the server has none. No checksum is published."""
+    """Fetch the first edition, by http if the server does not offer https. No checksum is published."""
     address = "emodb.bilderbar.info/download/download.zip"
     try:
         fetch_corpus(corpus_dir, "emodb", lambda: [Remote("download.zip", f"https://{address}")])
@@ -44,12 +44,12 @@ def download(corpus_dir: Path) -> None:
         fetch_corpus(corpus_dir, "emodb", lambda: [Remote("download.zip", f"http://{address}")])
 
 
-def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]:
-    """Every clip, with label and speaker from its own name; the closed set refuses an unknown letter, passed on.
+def utterances(corpus_dir: Path, issues: Issues = RAISE_ALL) -> Iterator[Utterance]:
+    """Yield every clip; its name gives label and speaker.
 
     Args:
         corpus_dir: folder of the corpus.
-        issues: gets files of other names.
+        issues: gets files whose names do not follow the scheme.
     """
     for path, match in audio_files(corpus_dir, NAME, issues):
         if any("laryng" in part.lower() for part in path.relative_to(corpus_dir).parts):

@@ -1,13 +1,13 @@
-"""Any corpus that is a Kaldi data dir already, with no code: wav.scp, utt2spk and utt2emo, and what else there is of
-segments, reco2file_and_channel, reco2channel, spk2gender, utt2text_id, utt2lang, reco2dur and utt2dur.
+"""Any corpus that is already a Kaldi data dir: wav.scp, utt2spk and utt2emo, and optionally segments,
+reco2file_and_channel, reco2channel, spk2gender, utt2text_id, utt2lang, reco2dur and utt2dur.
 
-utt2emo holds `<utterance> <label>`; which label counts as which class, and who is in which part, says a protocol with
-`preparer: kaldi`. Its variable names the data dir. Paths in wav.scp may be relative to the data dir, to one of the two
-folders above it or to the working directory. Commands in wav.scp are refused unless --allow-pipes true: then each is
-run once, by bash in the data dir, and what it gives is kept below data/<corpus>/audio until that folder is removed.
+utt2emo has lines `<utterance> <label>`. A protocol with `preparer: kaldi` maps labels to classes and defines the
+splits. Its variable names the data dir. Paths in wav.scp may be relative to the data dir, to one of the two folders
+above it, or to the working directory. Commands in wav.scp are refused without --allow-pipes true. With it, bash runs
+each command once in the data dir, and its audio is kept in data/<corpus>/audio until that folder is removed.
 
-Tables may be unsorted, and have blank lines or lines as Windows ends them. Speakers become <corpus>_<speaker> and
-utterances <corpus>_<speaker>-<the rest of the id>.
+Tables may be unsorted, and may have blank lines and Windows line ends. Speakers become <corpus>_<speaker>, and
+utterances <corpus>_<speaker>-<rest of the id>.
 """
 
 from __future__ import annotations
@@ -38,39 +38,39 @@ from ser.corpora.data_dir import (
     recording_line,
     run_command,
 )
-from ser.corpora.issues import RAISED, Issue, Issues
-from ser.corpora.table import Names, find_label, gender, seconds
+from ser.corpora.issues import RAISE_ALL, Issue, Issues
+from ser.corpora.table import Names, find_label, parse_gender, parse_seconds
 
 NEEDED = ("wav.scp", "utt2spk", "utt2emo")
 OPTIONAL = ("spk2gender", "utt2text_id", "utt2lang", "reco2dur", "utt2dur")
-# Durations that others wrote were often counted in frames: they may differ by so many seconds and such a share.
+# Tolerance of given durations, which were often counted in frames: seconds, and share of the duration.
 SLACK, SHARE = 0.05, 0.02
 
 
 @dataclass
 class _Recordings:
-    """The audio of lines of wav.scp, looked up once each."""
+    """The audio files of a wav.scp, each looked up once."""
 
     corpus_dir: Path
     allow_pipes: bool
     audio_dir: Path | None
-    found: dict[str, tuple[Path, AudioInfo | None] | None] = field(default_factory=dict)
+    known: dict[str, tuple[Path, AudioInfo | None] | None] = field(default_factory=dict)
 
     def audio(self, name: str, line: Line) -> tuple[Path, AudioInfo | None] | None:
-        """The file of a recording, and what its header tells if it can be read; None where it was refused before."""
-        if name not in self.found:
-            self.found[name] = None
+        """Return the file of a recording and, if readable, its header; None if the recording was refused before."""
+        if name not in self.known:
+            self.known[name] = None
             command = command_of(line)
             path = self._run(name, line, command) if command else recording_file(line, self.corpus_dir)
             try:
                 info = audio_info(path)
             except InputError:
-                info = None  # reading it reports what is wrong
-            self.found[name] = path, info
-        return self.found[name]
+                info = None  # the fault is reported when the file is read
+            self.known[name] = path, info
+        return self.known[name]
 
     def _run(self, name: str, line: Line, command: str) -> Path:
-        """Run a command once, and keep its audio, in 16 bits where these hold it."""
+        """Run a command once and store its audio, in 16 bits if that is exact."""
         import soundfile
 
         if not self.allow_pipes or self.audio_dir is None:
@@ -86,15 +86,15 @@ class _Recordings:
                 raise Issue("pipes", f"{failure}, so its audio is not taken", line.origin, f"fix it: {command}")
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # a header cannot tell the size of what goes into a pipe
+                    warnings.simplefilter("ignore")  # the header of audio in a pipe has no valid size
                     audio = read_audio(output)
             except InputError as error:
                 what = f"the command gives no audio ({error.what.partition(';')[0]})"
                 raise Issue("pipes", what, line.origin, f"fix it: {command}") from None
         samples = audio.samples.T
         exact = np.rint(samples * 2**15)
-        plain = bool((exact == samples * 2**15).all()) and exact.min() >= -(2**15) and exact.max() < 2**15
-        suffix, subtype = (".flac", "PCM_16") if plain and samples.shape[1] <= 8 else (".wav", "FLOAT")
+        fits = bool((exact == samples * 2**15).all()) and exact.min() >= -(2**15) and exact.max() < 2**15
+        suffix, subtype = (".flac", "PCM_16") if fits and samples.shape[1] <= 8 else (".wav", "FLOAT")
         path = self.audio_dir / (stem + suffix)
         with atomic_path(path) as temporary:
             data = exact.astype(np.int16) if subtype == "PCM_16" else samples
@@ -105,21 +105,21 @@ class _Recordings:
 def utterances(
     corpus_dir: Path,
     protocol: Protocol,
-    issues: Issues = RAISED,
+    issues: Issues = RAISE_ALL,
     allow_pipes: bool = False,
     audio_dir: Path | None = None,
 ) -> Iterator[Utterance]:
-    """Every line of utt2spk.
+    """Yield an utterance for every line of utt2spk.
 
     Args:
         corpus_dir: the data dir.
-        protocol: names the corpus and its labels.
+        protocol: gives the corpus's name and labels.
         issues: gets lines that are left out.
         allow_pipes: run the commands in wav.scp.
-        audio_dir: where their audio is kept.
+        audio_dir: folder for their audio.
 
     Raises:
-        InputError: naming file and line.
+        InputError: a table is not valid; file and line are named.
     """
     for name in NEEDED:
         if not (corpus_dir / name).is_file():
@@ -129,37 +129,37 @@ def utterances(
     _check_keys(corpus_dir, tables, segments, issues)
     names = Names(protocol.corpus)
     recordings = _Recordings(corpus_dir, allow_pipes, audio_dir)
-    found: dict[str, Utterance] = {}
+    listed: dict[str, Utterance] = {}
     for key, line in progress(tables["utt2spk"].items(), text=f"{protocol.corpus}: listing", unit="utt"):
         try:
             utterance = _utterance(key, line, tables, segments, recordings, names, protocol)
             if utterance is None:  # its recording or its line of segments is an issue already
                 continue
-            other = found.setdefault(utterance.id, utterance)
+            other = listed.setdefault(utterance.id, utterance)
             if other is not utterance:
                 what = f"becomes the same utterance as {other.origin} ({utterance.id})"
                 raise Issue("one id, two lines", what, line.origin, "rename one")
         except Issue as issue:
             issues.add(issue)
     names.warn(corpus_dir)
-    yield from found.values()
+    yield from listed.values()
 
 
 def _segments(tables: dict[str, KeyedLines], issues: Issues) -> dict[str, KaldiSegment]:
     """What each utterance is of its recording; those whose line was refused are left out."""
-    found = {}
+    segments = {}
     for key in tables["segments"] or tables["wav.scp"]:
         try:
-            found[key] = read_segment(key, tables)
+            segments[key] = read_segment(key, tables)
         except Issue as issue:
             issues.add(issue)
-    return found
+    return segments
 
 
 def _check_keys(
     corpus_dir: Path, tables: dict[str, KeyedLines], segments: dict[str, KaldiSegment], issues: Issues
 ) -> None:
-    """What stands in one table and misses its fellow in another: nothing is passed over in silence."""
+    """Report keys of one table that are missing in the table that they refer to."""
     keys = set(tables["utt2spk"])
     recordings = {s.recording for s in segments.values()}
     known = {
@@ -200,35 +200,35 @@ def _utterance(
     if info is not None:
         _check_duration(tables["reco2dur"].get(segment.recording), 0.0, None, path, info)
         _check_duration(tables["utt2dur"].get(key), segment.start, segment.end, path, info)
-    clean = names.speaker(speaker, origin)
-    rest = names.rest(key.removeprefix(f"{speaker}-")).removeprefix(f"{clean}-")
-    sex = tables["spk2gender"].get(speaker, Line("", origin))
+    speaker_id = names.speaker(speaker, origin)
+    rest = names.clean_id(key.removeprefix(f"{speaker}-")).removeprefix(f"{speaker_id}-")
+    gender = tables["spk2gender"].get(speaker, Line("", origin))
     return Utterance(
-        id=f"{clean}-{rest}",
+        id=f"{speaker_id}-{rest}",
         path=path,
-        speaker=clean,
+        speaker=speaker_id,
         label=find_label(protocol, *tables["utt2emo"][key]),
-        gender=gender(*sex),
+        gender=parse_gender(*gender),
         text_id=names.prefixed(tables["utt2text_id"].get(key, Line("", "")).value),
         start=segment.start,
         end=segment.end,
         channel=channel_of(segment.side, info.num_channels) if segment.side and info else segment.channel,
-        recording=names.prefixed(names.rest(segment.recording)) if tables["segments"] else "",
+        recording=names.prefixed(names.clean_id(segment.recording)) if tables["segments"] else "",
         origin=segment.origin if tables["segments"] else origin,
         language=tables["utt2lang"].get(key, Line("", "")).value,
     )
 
 
 def _check_duration(line: Line | None, start: float, end: float | None, path: Path, info: AudioInfo) -> None:
-    """A duration of a table agrees with the header, which finds wrong rates."""
+    """Check a given duration against the file's header, which reveals wrong sampling rates."""
     if line is None:
         return
-    given = seconds(line.value, "duration", line.origin)
-    whole = info.num_samples / info.sampling_rate
-    there = (whole if end is None else end) - start
-    if abs(given - there) > SLACK + SHARE * there:
+    given = parse_seconds(line.value, "duration", line.origin)
+    file_duration = info.num_samples / info.sampling_rate
+    actual = (file_duration if end is None else end) - start
+    if abs(given - actual) > SLACK + SHARE * actual:
         header = f"{info.num_samples} samples at {info.sampling_rate} Hz"
-        what = f"{given:g} s, and by its header {path} has {there:g} s ({header})"
+        what = f"{given:g} s, and by its header {path} has {actual:g} s ({header})"
         if not start and end is None and given > 0:
             what += f", which would be right at {info.num_samples / given:.0f} Hz"
         raise Issue("durations", what, line.origin, "fix the table, or the header")

@@ -6,8 +6,8 @@ Christop (2024), LREC-COLING, 12111-12116. CC BY-NC-SA 4.0. https://github.com/a
 speaker EB0 539, IC0 540, KD0 540, KS0 540, MK0 450 (none surprised), MP0 256 (no state but neutral complete), SM0 538,
 TP0 539, WR0 539. The copy on the Hugging Face Hub keeps the audio in Parquet files, which are not read here.
 
-data.tsv says what the corpus holds: a clip that it names and that is not there is missing, and one that it does not
-name is no clip of the corpus. A clip may have been converted to FLAC.
+data.tsv defines the corpus: a clip that it lists but that does not exist is missing, and a clip that it does not list
+does not belong to the corpus. A clip may have been converted to FLAC.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from ser.common import InputError
 from ser.corpora import Utterance, audio_files, file_utterance
 from ser.corpora.fetch import fetch_corpus, github_archive
-from ser.corpora.issues import RAISED, Issue, Issues
-from ser.corpora.table import gender, read_lines
-from ser.corpora.utterance import files_below, is_hidden, stray_file
+from ser.corpora.issues import RAISE_ALL, Issue, Issues
+from ser.corpora.table import parse_gender, read_lines
+from ser.corpora.utterance import files_below, is_hidden, unmatched_file
 
 NAME = re.compile(r"([A-Z]{2}\d)_([a-z]+)_(\d{1,2})\.(?i:wav|flac)")
 TABLE = "data.tsv"
@@ -33,31 +33,31 @@ def download(corpus_dir: Path) -> None:
     fetch_corpus(corpus_dir, "nemo", lambda: [github_archive("amu-cai/nEMO", "main")])
 
 
-def utterances(corpus_dir: Path, issues: Issues = RAISED) -> Iterator[Utterance]:
-    """Every clip of the table, also where its file is missing.
+def utterances(corpus_dir: Path, issues: Issues = RAISE_ALL) -> Iterator[Utterance]:
+    """Yield every clip of the table, also if its file is missing.
 
     Args:
         corpus_dir: folder that holds the table.
-        issues: gets lines that cannot be understood, and files that the table does not name.
+        issues: gets lines that cannot be parsed, and files that the table does not list.
 
     Raises:
-        InputError: no table, or two that differ.
+        InputError: there is no table, or two that differ.
     """
     table = _table(corpus_dir)
     rows = _read(table, issues)
-    there = set()
+    present = set()
     for path, _ in audio_files(corpus_dir, NAME, issues):
         if path.stem not in rows:
-            issues.add(stray_file(path, f"{table} does not name it"))
+            issues.add(unmatched_file(path, f"{table} does not name it"))
             continue
-        there.add(path.stem)
+        present.add(path.stem)
         yield _utterance(path, rows[path.stem])
-    for stem in sorted(rows.keys() - there):
+    for stem in sorted(rows.keys() - present):
         yield _utterance(table.parent / "samples" / rows[stem]["file_id"], rows[stem])
 
 
 def _table(corpus_dir: Path) -> Path:
-    """The table, which has to be the same wherever a copy of it lies."""
+    """Find the table; all copies of it in the folder must be equal."""
     tables = [p for p in files_below(corpus_dir) if p.name == TABLE and not is_hidden(p.relative_to(corpus_dir))]
     if not tables:
         fix = f"give the folder that holds {TABLE} and samples, as published"
@@ -70,7 +70,7 @@ def _table(corpus_dir: Path) -> Path:
 
 
 def _read(table: Path, issues: Issues) -> dict[str, dict[str, str]]:
-    """Name of a clip without its suffix -> what the table says of it by column, and its "<file>:<line>" as origin."""
+    """Read the table: name of the clip without suffix -> row by column, with "<file>:<line>" as origin."""
     lines = read_lines(table)
     head, origin = next(lines, ("", f"{table}:1"))
     columns = [name.strip() for name in head.split("\t")]
@@ -93,10 +93,10 @@ def _read(table: Path, issues: Issues) -> dict[str, dict[str, str]]:
 
 
 def _row(columns: list[str], fields: list[str], origin: str) -> dict[str, str]:
-    """A line of the table by column.
+    """Parse a line of the table to a row by column.
 
     Raises:
-        Issue: it cannot be understood, or contradicts the name of its clip.
+        Issue: the line cannot be parsed, or contradicts the name of its clip.
     """
     if len(fields) != len(columns):
         raise Issue("table", f"{len(fields)} fields, and there are {len(columns)} columns", origin, "correct the line")
@@ -106,7 +106,7 @@ def _row(columns: list[str], fields: list[str], origin: str) -> dict[str, str]:
         form = "<speaker_id>_<emotion>_<sentence>.wav"
         row_of = f"speaker_id {row['speaker_id']!r} and emotion {row['emotion']!r}"
         raise Issue("table", f"file_id {row['file_id']!r} is not {form} of {row_of}", origin, "correct the line")
-    return row | {"gender": gender(row["gender"], origin), "sentence": match[3]}
+    return row | {"gender": parse_gender(row["gender"], origin), "sentence": match[3]}
 
 
 def _utterance(path: Path, row: dict[str, str]) -> Utterance:

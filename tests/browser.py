@@ -1,4 +1,4 @@
-"""Chromium without a window, driven by DevTools over a pipe: needs no port and no library."""
+"""Headless Chromium, controlled by DevTools over a pipe."""
 
 import fcntl
 import json
@@ -12,7 +12,7 @@ import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SIZES = {"phone": (390, 844, True), "desk": (1280, 900, False), "paper": (1032, 700, False)}  # A4 across
-# Of every text that is seen: its colour against what lies below it, as WCAG 2 has it; returns the least of them.
+# Contrast of every visible text against its background (WCAG 2); returns the lowest.
 CONTRAST = """
 (() => {
   const parts = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
@@ -81,7 +81,7 @@ class Page:
         return found["result"].get("value")
 
     def open(self, path):
-        """Load a file, and give back all that was asked for, and what the console said."""
+        """Load a file; returns all requests and the messages of the console."""
         self.session = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -140,7 +140,7 @@ def opened(folder):
 
 @pytest.fixture(scope="module")
 def page(path, tmp_path_factory):
-    """The page that the fixture `path` of a module wrote, opened."""
+    """The opened page of the module's fixture `path`."""
     with opened(tmp_path_factory.mktemp("browser")) as page:
         page.open(path)
         yield page

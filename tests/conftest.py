@@ -1,4 +1,4 @@
-"""Shared fixtures: the real corpora where they lie, sound files, and a small corpus in the official RAVDESS layout."""
+"""Shared fixtures: real corpora if available, sound files, and a small corpus in the official RAVDESS layout."""
 
 import os
 from collections import Counter
@@ -16,14 +16,14 @@ from ser.common import InputError
 from ser.common.errors import LISTED
 from ser.common.records import unchecked
 
-# Fixtures of made corpora that are prepared and have features, and of models of them.
+# Fixtures of small made corpora, prepared and with features, and of their models.
 pytest_plugins = ["browser", "made", "packed", "stand_ins", "tiny"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def sources(*folders: str) -> list[Path]:
-    """Python files of the product, or of some of its folders, relative to its root."""
+    """List the Python files of the toolkit, or of some of its folders, relative to its root."""
     folders = folders or ("ser", "steps", "local", "utils", "egs")
     found = [path.relative_to(ROOT) for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
     assert len(found) > 150
@@ -40,7 +40,7 @@ def real_corpus(name: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def none_unchecked():
-    """What one test read without a record is none of the next one's commands."""
+    """Forget the files that the previous test read without a record."""
     unchecked.clear()
 
 
@@ -50,7 +50,7 @@ def real_ravdess() -> Path:
 
 
 def write_noise(path, seed=0, seconds=0.3, rate=16000, channels=1, **options):
-    """Write noise, the same in every channel, as 16 bits where no `format` is given; the path."""
+    """Write noise, equal in every channel, in 16 bits unless `format` is given; returns the path."""
     samples = np.random.default_rng(seed).uniform(-0.3, 0.3, round(seconds * rate))
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.stack([samples] * channels, axis=1), rate, **(options or {"subtype": "PCM_16"}))
@@ -59,7 +59,7 @@ def write_noise(path, seed=0, seconds=0.3, rate=16000, channels=1, **options):
 
 @contextmanager
 def refuses(what="", where="", fix=""):
-    """The block raises an InputError, whose wording may change: `what`, `where` and `fix` are words of its fields."""
+    """Check that the block raises an InputError whose fields contain `what`, `where` and `fix`."""
     with pytest.raises(InputError) as caught:
         yield caught
     assert "\n" not in str(caught.value).replace(LISTED, "")
@@ -68,7 +68,7 @@ def refuses(what="", where="", fix=""):
 
 
 class Corpus:
-    """A folder of a corpus, a recipe folder with its protocol, and a place for what stage 1 makes of it."""
+    """A corpus folder, a recipe folder with its protocol, and the output folder of stage 1."""
 
     def __init__(self, root: Path, name: str, preparer: str) -> None:
         self.root, self.name, self.preparer = root, name, preparer
@@ -90,7 +90,7 @@ class Corpus:
         return load_preparer(self.preparer, self.recipe)
 
     def utterances(self) -> dict:
-        """What the preparer finds, by id."""
+        """List the utterances of the preparer: id -> utterance."""
         return {u.id: u for u in self._preparer.utterances(self.corpus, protocol=self.protocol)}
 
     def prepare(self, allow_partial=False, allow_pipes=False, corpus=None, **options) -> str:
@@ -105,7 +105,7 @@ class Corpus:
         return check_corpus(self._preparer, self.protocol, self.corpus)
 
     def written(self) -> list[str]:
-        """Names beside or at the place of what is made."""
+        """List the names in the parent of the output folder."""
         return sorted(path.name for path in self.out.parent.glob("*"))
 
     def left_out(self) -> dict[str, str]:
@@ -113,7 +113,7 @@ class Corpus:
         return dict(line.split("\t") for line in lines)
 
     def refused(self, *words: object, **options: bool) -> str:
-        """The error of a preparation, which names every word, and leaves nothing behind."""
+        """Check that preparing fails with every word in the error, and writes nothing; returns the error."""
         with refuses() as caught:
             self.prepare(**options)
         message = str(caught.value)
@@ -122,13 +122,13 @@ class Corpus:
         return message
 
     def command(self, *options: str, corpus=None, out=None, cwd=None) -> CompletedProcess:
-        """steps/prepare.py as a user runs it."""
+        """Run steps/prepare.py as a user does."""
         words = ["--recipe", self.recipe, *options, self.name, corpus or self.corpus, out or self.out]
         return programs.run(ROOT / "steps" / "prepare.py", *words, cwd=cwd)
 
 
 class SmallRavdess(Corpus):
-    """A corpus folder, and a recipe folder whose protocol expects what the corpus folder holds."""
+    """A small RAVDESS whose protocol expects exactly its files."""
 
     def file(self, actor: int, emotion: str, sentence: str = "01") -> Path:
         return self.corpus / f"Actor_{actor:02d}" / f"03-01-{emotion}-01-{sentence}-01-{actor:02d}.wav"
@@ -145,7 +145,7 @@ EMOTIONS = {"01": "neutral", "02": "calm", "03": "happy", "04": "sad", "05": "an
 
 @pytest.fixture
 def small_ravdess(tmp_path):
-    """A factory: 24 actors x five emotions x one sentence unless told otherwise; every file has its own noise."""
+    """A factory of corpora: 24 actors x five emotions x one sentence by default; each file has its own noise."""
 
     def make(root: Path = tmp_path, sentences=("01",), stereo=()) -> SmallRavdess:
         small = SmallRavdess(root, "ravdess", "ravdess")
@@ -171,7 +171,7 @@ def small(small_ravdess) -> SmallRavdess:
 
 
 def one_line(run: CompletedProcess) -> str:
-    """The only line of a failed command, which has exit code 1 and no traceback."""
+    """Check that a command failed with exit code 1 and one line without a traceback; returns the line."""
     assert run.returncode == 1, run.stdout + run.stderr
     assert run.stdout == ""
     lines = run.stderr.splitlines()

@@ -1,4 +1,4 @@
-"""Small trees in the official layouts of the corpora, whose every file has its own noise."""
+"""Small trees in the official layouts of the corpora; each file has its own noise."""
 
 import zlib
 from pathlib import Path
@@ -10,7 +10,7 @@ NEMO_GENDERS = {
     **dict.fromkeys(("EB0", "IC0", "KD0", "MK0"), "female"),
     **dict.fromkeys(("KS0", "MP0", "SM0", "TP0", "WR0"), "male"),
 }
-# who speaks in which emotion, as published
+# emotion -> speakers, as published
 URDU_SPEAKERS = {
     "Angry": "SM1 SM2 SM3 SM4",
     "Happy": "SF1 SF2 SF3 SF4 SF5 SF6 SF7 SF8 SM17 SM18 SM19 SM3 SM5 SM6 SM7",
@@ -30,7 +30,7 @@ def _iemocap() -> list[str]:
     return [f"Session{turn[4]}/sentences/wav/{turn.rsplit('_', 1)[0]}/{turn}.wav" for turn in turns]
 
 
-# corpus -> files of a small tree: every speaker, every class
+# corpus -> files of a small tree with every speaker and every class
 FILES: dict[str, list[str]] = {
     "ravdess": [
         f"Actor_{actor:02d}/03-01-{emotion}-01-01-01-{actor:02d}.wav"
@@ -84,9 +84,9 @@ FILES: dict[str, list[str]] = {
 
 
 def write_tree(corpus: str, folder: Path) -> Path:
-    """Write the small tree of a corpus into a folder, and give the folder back."""
+    """Write the small tree of a corpus into a folder, and return the folder."""
     for name in FILES[corpus]:
-        # Of the name alone, so that a tree made twice has equal files.
+        # The seed depends on the name only, so that a tree written twice has equal files.
         write_noise(folder / name, zlib.crc32(name.encode()), seconds=0.05, rate=8000)
     if corpus == "iemocap":
         write_evaluations(folder)
@@ -96,7 +96,7 @@ def write_tree(corpus: str, folder: Path) -> Path:
 
 
 def write_nemo_table(folder: Path) -> None:
-    """data.tsv of the small nEMO, in no order and with the spaces before the speaker, as published."""
+    """Write data.tsv of the small nEMO, unsorted and with spaces before the speaker, as published."""
     lines = ["file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage"]
     for name in reversed(FILES["nemo"]):
         speaker, emotion, _ = Path(name).stem.split("_")
@@ -108,7 +108,7 @@ def write_nemo_table(folder: Path) -> None:
 
 
 def write_evaluations(folder: Path) -> None:
-    """EmoEvaluation of the small IEMOCAP, with the line ends of the release."""
+    """Write EmoEvaluation of the small IEMOCAP, with the line ends of the release."""
     lines: dict[Path, list[str]] = {}
     for index, name in enumerate(FILES["iemocap"]):
         path = folder / name

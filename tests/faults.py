@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The fault matrix: every stage is disturbed in every way, run again, and compared with a run that was not disturbed.
+"""The fault matrix: inject every fault into every stage, run it again, and compare with an undisturbed run.
 
     python tests/faults.py                              # print the table
     python tests/faults.py --out docs/reliability.md    # and write it there
     python tests/faults.py --only "train:kill -9"       # a cell, or all of a stage or of a fault
 
-The full disk needs root, and for root the read-only folder needs mount; where that is not to be had, these cells are
-skipped, and say so.
+The full disk needs root, and as root the read-only folder needs mount. Without these, the cells are skipped with a
+message.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ SETTINGS = ["corpora=[one,two]", "network.prep_size=16", "network.lstm.hidden_si
 SETTINGS += ["training.steps_per_epoch=4", "training.max_epochs=3", "training.precision=float32", "training.threads=1"]
 SETTINGS += ["training.checkpoint_seconds=1e-9", "augment.copies=1", "augment.kinds=[volume]"]
 CELL = "exp/one_two/multi_blstm_mu_sigma2/fold1_seed0"
-COMMITS = ("replace", "rename")  # of the module os: with these, what was written gets its name
+COMMITS = ("replace", "rename")  # functions of the module os that give a written file its final name
 
-# Seconds that something took, and digests of times: of the files of a corpus, of a gzip file, of a file with seconds.
+# Not compared: durations, and digests that depend on times (of corpus files, gzip files, files with durations).
 TIMES = re.compile(rb'"(seconds_per_epoch|fingerprint|source|values)": [^\n{]*')
 
 
@@ -92,7 +92,7 @@ STAGES = {
 
 @dataclass
 class Ended:
-    """What a process left: exit code (negative: a signal), and all that it printed."""
+    """A process that has ended: its exit code (negative: a signal) and its output."""
 
     code: int
     text: str
@@ -104,13 +104,13 @@ class Ended:
 
     @property
     def is_clean(self) -> bool:
-        """Whether it failed with an error of one line, without a traceback."""
+        """Whether the process failed with an error of one line, without a traceback."""
         return self.code == 1 and "Traceback" not in self.text and self.line.startswith("error: ")
 
 
 @dataclass
 class Seen:
-    """What a cell saw: words for the table, and whether it is as expected."""
+    """The result of a cell: words for the table, and whether it is as expected."""
 
     words: list[str] = field(default_factory=list)
     right: bool = True
@@ -121,11 +121,11 @@ class Seen:
 
 
 class Skipped(Exception):
-    """The cell cannot be run here; why."""
+    """The cell cannot be run here, for the reason given."""
 
 
 class Bench:
-    """The recipe before and after each stage, undisturbed, and the one place where all runs happen.
+    """The undisturbed recipe before and after each stage, and the folder in which all runs happen.
 
     Args:
         folder: for everything.
@@ -148,7 +148,7 @@ class Bench:
 
     @contextmanager
     def counted(self) -> Iterator[Callable[[], None]]:
-        """For `run`: count in how many steps a stage gives files their names."""
+        """Count, for `run`, the steps in which a stage gives files their final names."""
         place = self.root.parent / "count"
         place.write_text("0")
 
@@ -158,16 +158,16 @@ class Bench:
         yield before
 
     def save(self, name: str) -> None:
-        """Keep the tree as it is before a stage; "": at the end."""
+        """Save the tree as it is before a stage; "": at the end."""
         shutil.copytree(self.root, self.kept / f"before {name}", symlinks=True)
 
     def restore(self, name: str) -> None:
-        """Put the tree into the state before a stage."""
+        """Restore the tree as it was before a stage."""
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.copytree(self.kept / f"before {name}", self.root, symlinks=True, dirs_exist_ok=True)
 
     def start(self, name: str, before: Callable[[], object] = lambda: None) -> tuple[int, Path]:
-        """Begin a stage in a process of its own; its number, and where its output goes."""
+        """Start a stage in a process of its own; returns its process id and the file of its output."""
         output = Path(tempfile.mkstemp(dir=self.root.parent)[1])
         child = os.fork()
         if child == 0:
@@ -196,7 +196,7 @@ class Bench:
 
 
 def wait(child: int, output: Path) -> Ended:
-    """Wait for a process, a minute at most."""
+    """Wait for a process for at most a minute."""
     end = time.monotonic() + 120
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
@@ -239,7 +239,7 @@ def _child(root: Path, scripts: Callable[[Path], list[list[str]]], output: Path,
 
 
 def at_commits(act: Callable[[int], object]) -> None:
-    """Call `act` with the number, from 1, of each step that is about to give something written its name."""
+    """Call `act` before each step that gives a written file its final name, with the step's number, from 1."""
     number = 0
     for name in COMMITS:
         real = getattr(os, name)
@@ -255,7 +255,7 @@ def at_commits(act: Callable[[int], object]) -> None:
 
 
 def signalled(number: int, at: int) -> Callable[[], None]:
-    """For `Bench.run`: send the process a signal before one of its steps."""
+    """Make a function for `Bench.run` that sends the process a signal before one of its steps."""
 
     def before() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -265,7 +265,7 @@ def signalled(number: int, at: int) -> Callable[[], None]:
 
 
 def fingerprint(root: Path) -> dict[str, str]:
-    """Path -> digest of all that a run leaves: without logs, hidden files (locks, what a killed run left) and times."""
+    """Hash the files of a run, path -> digest, without logs, hidden files (locks, remains of killed runs) and times."""
     found = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
@@ -297,11 +297,11 @@ def _make_recipe(root: Path) -> None:
     write_experiment(load("strict", root / "recipe", SETTINGS), root / CELL / "config.yaml")
 
 
-# Faults: each is given the bench, in the state before the stage, and the name of the stage.
+# Faults: each gets the bench, in the state before the stage, and the name of the stage.
 
 
 def nothing(bench: Bench, stage: str) -> Seen:
-    """The control: without a fault the files are equal too."""
+    """Inject no fault, as a control: the files are equal."""
     seen = Seen()
     ended = bench.run(stage)
     seen.note(ended.code == 0, "0", f"{ended.code}: {ended.line[:100]}")
@@ -310,7 +310,7 @@ def nothing(bench: Bench, stage: str) -> Seen:
 
 
 def kill(bench: Bench, stage: str) -> Seen:
-    """Before the first step that names a file, one in the middle, and the last."""
+    """Kill the stage before the first step that gives a file its final name, one in the middle, and the last."""
     seen, steps = Seen(), bench.commits[stage]
     for at in sorted({1, (steps + 1) // 2}):
         ended = bench.run(stage, signalled(signal.SIGKILL, at))
@@ -332,7 +332,7 @@ def _stop(number: int, codes: Sequence[int]) -> Callable[[Bench, str], Seen]:
 
 
 def _refusal(ended: Ended, places: Sequence[Path | str], seen: Seen) -> None:
-    """An error of one line that names one of the places."""
+    """Check for an error of one line that names one of the places."""
     named = any(str(place) in ended.line for place in places)
     seen.note(ended.is_clean, "1, one line", f"{ended.code}: {ended.line[:100]}")
     if ended.is_clean:
@@ -341,7 +341,7 @@ def _refusal(ended: Ended, places: Sequence[Path | str], seen: Seen) -> None:
 
 @contextmanager
 def _mounted(*command: str | Path) -> Iterator[None]:
-    """Mount something, and take it away again."""
+    """Mount a file system for the duration of the block."""
     run = subprocess.run(["mount", *command], capture_output=True, text=True)
     if run.returncode:
         raise Skipped(f"mount does not work here ({run.stderr.strip()[:80]})")
@@ -352,7 +352,7 @@ def _mounted(*command: str | Path) -> Iterator[None]:
 
 
 def full_disk(bench: Bench, stage: str) -> Seen:
-    """No block is free; then there is room again."""
+    """Run with a full disk, then with free space again."""
     if os.geteuid() != 0:
         raise Skipped("needs root")
     seen = Seen()
@@ -376,10 +376,10 @@ def full_disk(bench: Bench, stage: str) -> Seen:
 
 
 def read_only(bench: Bench, stage: str) -> Seen:
-    """The folder that the stage writes to cannot be written."""
+    """Run with an output folder that cannot be written."""
     seen, place = Seen(), bench.root / STAGES[stage].place
     place.mkdir(parents=True, exist_ok=True)
-    if os.geteuid() == 0:  # whom no permission stops
+    if os.geteuid() == 0:  # permissions do not apply to root
         with _mounted("--bind", place, place):
             subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
             ended = bench.run(stage)
@@ -398,7 +398,7 @@ def read_only(bench: Bench, stage: str) -> Seen:
 
 
 def corrupt(bench: Bench, stage: str) -> Seen:
-    """One bit of an output is wrong: the next stage refuses it by name; removed, it is made again."""
+    """Change one bit of an output: the next stage names the file; after its removal, it is made again."""
     seen, names = Seen(), list(STAGES)
     after = names[names.index(stage) + 1] if stage != names[-1] else ""
     bench.restore(after)
@@ -416,7 +416,7 @@ def corrupt(bench: Bench, stage: str) -> Seen:
 
 
 def at_once(bench: Bench, stage: str) -> Seen:
-    """Two processes do the same: both end well, or one says that the other is at work."""
+    """Run two processes at once: both succeed, or one reports that the other is running."""
     seen = Seen()
     both = [wait(*started) for started in [bench.start(stage), bench.start(stage)]]
     codes = sorted(ended.code for ended in both)
@@ -428,7 +428,7 @@ def at_once(bench: Bench, stage: str) -> Seen:
 
 
 def clock(bench: Bench, stage: str) -> Seen:
-    """All files are of ten years from now, as after a clock was set back; afterwards all of 1980."""
+    """Set the times of all files ten years ahead, as after a clock was set back; then set them to 1980."""
     seen = Seen()
 
     def date(when: float) -> None:
@@ -455,13 +455,13 @@ FAULTS: dict[str, tuple[Callable[[Bench, str], Seen], str]] = {
     "two at once": (at_once, f"0 and 0, or 1 and one line; {RERUN}"),
     "clock set back": (clock, f"0; {RERUN}"),
 }
-# What comes last is read by people alone.
+# No stage reads the output of the last one.
 EXPECTED = {("tables", "corrupt output"): RERUN}
 CELLS = [(stage, fault) for stage in STAGES for fault in FAULTS]
 
 
 def chosen(only: str) -> list[tuple[str, str]]:
-    """The cells that --only names: stage:fault, a stage or a fault, with commas between several; all if empty."""
+    """List the cells of --only: stage:fault, a stage or a fault, separated by commas; all if empty."""
     words = [word.strip() for word in only.split(",") if word.strip()]
     found = [cell for cell in CELLS if not words or {cell[0], cell[1], ":".join(cell)} & set(words)]
     if not found:
@@ -470,7 +470,7 @@ def chosen(only: str) -> list[tuple[str, str]]:
 
 
 def row(bench: Bench, stage: str, fault: str) -> tuple[str, bool]:
-    """Run a cell; its row, and whether all is as expected."""
+    """Run a cell; returns its row, and whether everything is as expected."""
     run, expected = FAULTS[fault]
     bench.restore(stage)
     try:
@@ -483,20 +483,20 @@ def row(bench: Bench, stage: str, fault: str) -> tuple[str, bool]:
 
 
 def write_between(path: Path, text: str) -> None:
-    """Put text between the markers of a file."""
+    """Replace the text between the markers of a file."""
     before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     path.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 def _own_mounts() -> None:
-    """For root, go on where mounts are of this process alone: however it ends, none is left."""
+    """As root, enter a mount namespace of this process, so that no mount is left when it ends."""
     if os.geteuid() == 0 and "SER_FAULTS" not in os.environ and shutil.which("unshare"):
         os.environ["SER_FAULTS"] = "1"
         os.execvp("unshare", ["unshare", "--mount", sys.executable, *sys.argv])
 
 
 def main() -> int:
-    """Print the table, and write it."""
+    """Print the table, and write it if asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="stage:fault, a stage or a fault, with commas between several")
     parser.add_argument("--out", type=Path, help="Markdown file with the markers, to write the table to")
@@ -504,7 +504,7 @@ def main() -> int:
     cells = chosen(options.only)
     _own_mounts()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is removed
-    import lhotse  # noqa: F401  what each process would load again
+    import lhotse  # noqa: F401  loaded once, before processes are forked
     import matplotlib.pyplot  # noqa: F401
     import torch  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""A recipe with two small made corpora, prepared and with features: what the tests of the later packages start from."""
+"""A recipe with two small made corpora, prepared and with features, for the tests of later packages."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Made:
 
 
 def filled(store: FeatureStore) -> FeatureStore:
-    """A store after stage 3, but for the links of data dirs."""
+    """Compute the features of a store as stage 3 does, without the links of data dirs."""
     store.compute(1, 1)
     store.finish()
     return store
@@ -118,7 +118,7 @@ def trainer_of(made: Made, folder: Path, *overrides: str, corpora: str = "one,tw
 
 
 def interrupt(trainer: Trainer, step: int, number: int = signal.SIGTERM) -> Interrupted:
-    """Run a training that gets a signal before the end of an update, and stops after it."""
+    """Run a training that gets a signal during an update, and stops after that update."""
     update = trainer._update
 
     def interrupting(batch: Any) -> Any:
@@ -133,7 +133,7 @@ def interrupt(trainer: Trainer, step: int, number: int = signal.SIGTERM) -> Inte
 
 
 def write_corpus(folder: Path, speakers: list[str], each: int, seed: int) -> None:
-    """Noise of 0.2 to 0.5 s at 8 kHz, whose colour and level differ by class."""
+    """Write a corpus of noise of 0.2 to 0.5 s at 8 kHz, whose colour and level depend on the class."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     for speaker in speakers:
@@ -160,13 +160,13 @@ def make(root: Path) -> Made:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Shared by all tests, which must not write into it."""
+    """The recipe, shared by all tests, which must not write into it."""
     return make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
 def own_made(made: Made, tmp_path: Path) -> Made:
-    """A copy of the corpora and the recipe, not of data and features, to be changed at will."""
+    """A copy of the corpora and the recipe, without data and features, which tests may change."""
     for name in ("recipe", *SPLITS):
         shutil.copytree(made.root / name, tmp_path / name)
     return Made(tmp_path)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Break the code that figures come from on purpose, a change at a time, and list the changes that no test notices.
+"""Mutation testing of the code that computes results: make one change at a time, and list those that no test detects.
 
 ./tests/mutants.py [--number 10] [--seed 0] [group ...]
 
@@ -25,7 +25,7 @@ from typing import Any
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-# Group -> files that are changed, and tests that should notice.
+# Group -> files to change, and tests that should detect it.
 GROUPS = {
     "scoring": (
         ["ser/common/metrics.py", "ser/scoring/pooled.py"],
@@ -63,7 +63,7 @@ SWAPPED: dict[type, type] = {
 
 
 def changes(tree: ast.AST) -> Iterator[tuple[int, Callable[[], None]]]:
-    """Line and act of every change that can be made to a tree; each is made to a tree of its own."""
+    """Yield (line, function that makes the change) for every possible change of a tree; each needs a fresh tree."""
     skipped = {node for part in ast.walk(tree) for node in _annotations(part)}
     node: Any
     for node in ast.walk(tree):
@@ -87,7 +87,7 @@ def _annotations(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def mutants(path: Path) -> list[tuple[int, str]]:
-    """Line and whole text of each changed version of a file."""
+    """List (line, full text) of each changed version of a file."""
     text = path.read_text(encoding="utf-8")
     found = []
     for number in range(len(list(changes(ast.parse(text))))):
@@ -99,7 +99,7 @@ def mutants(path: Path) -> list[tuple[int, str]]:
 
 
 def survivors(group: str, number: int, seed: int, copy: Path) -> list[str]:
-    """Changes of a group that its tests let pass, as "file:line: code"."""
+    """List the changes of a group that its tests do not detect, as "file:line: code"."""
     files, tests = GROUPS[group]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(copy)}

@@ -1,4 +1,4 @@
-"""Experiments that are trained, decoded and scored, and model folders of them: where tests of inference start."""
+"""Trained, decoded and scored experiments and their model packages, for tests of inference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ser.training import Trainer
 
 
 def finish(made: Made, root: Path, experiment: Experiment) -> Path:
-    """Stages 4 to 6; the folder of the experiment below root/exp."""
+    """Run stages 4 to 6; returns the folder of the experiment below root/exp."""
     data, folder = made.open(experiment), root / "exp" / experiment.folder
     folder.mkdir(parents=True)
     write_experiment(experiment, folder / "config.yaml")
@@ -32,7 +32,7 @@ def finish(made: Made, root: Path, experiment: Experiment) -> Path:
 
 
 def edit(model: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change what model.json of a model folder holds."""
+    """Change the content of model.json in a model package."""
     path = model / "model.json"
     values = json.loads(path.read_text())
     change(values)
@@ -42,7 +42,7 @@ def edit(model: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 @pytest.fixture(scope="session")
 def packed_with(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, Path]]:
-    """A factory: settings to (folder of the experiment, model folder), which tests must not write into."""
+    """A factory: settings -> (folder of the experiment, model package), which tests must not write into."""
     found: dict[tuple[str, ...], tuple[Path, Path]] = {}
 
     def make(*overrides: str, corpora: str = "one,two") -> tuple[Path, Path]:
@@ -59,7 +59,7 @@ def packed_with(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 
 @pytest.fixture(scope="session")
 def packed(packed_with: Callable[..., tuple[Path, Path]]) -> Path:
-    """A model folder: BLSTM, global normalisation, a head for each of the corpora one and two."""
+    """A model package: BLSTM, global normalisation, a head for each of the corpora one and two."""
     return packed_with()[1]
 
 

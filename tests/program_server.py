@@ -1,4 +1,4 @@
-"""Forks a process for each line of its input, with all modules that take long to import: a program for programs.py."""
+"""Import the modules that take long, and fork a process for each line of input; used by programs.py."""
 
 import atexit
 import json
@@ -19,7 +19,7 @@ import torch._dynamo  # noqa: F401  # which optimizers import
 
 
 def child(folder: Path, words: list[str], cwd: str, environment: dict[str, str], file_size: int) -> int:
-    """Run a program as if Python had been started for it; its exit code."""
+    """Run a program as if Python had been started for it; returns its exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as on a terminal
     for number in (1, 2):
         os.dup2(os.open(folder / str(number), os.O_WRONLY | os.O_APPEND), number)

@@ -1,4 +1,4 @@
-"""Python programs in processes of their own, forked from one that has already imported what takes seconds.
+"""Run Python programs in processes forked from one that has already imported the slow modules.
 
 `run` and `start` are for tests of what a program does; `subprocess` stays for tests of how Python itself is started.
 """
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Server:
-    """The process that is forked, and the folder through which it is asked."""
+    """The process that forks, and the folder of its requests."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="programs"))
@@ -41,7 +41,7 @@ class Server:
         shutil.rmtree(self.folder)
 
     def ask(self, *request: object) -> Path:
-        """Start a program; the folder in which its output and exit code will lie."""
+        """Start a program; returns the folder for its output and exit code."""
         self.asked += 1
         folder = self.folder / str(self.asked)
         folder.mkdir()
@@ -57,7 +57,7 @@ server = functools.cache(Server)
 
 
 class Program:
-    """A program that runs, with what tests need of subprocess.Popen."""
+    """A running program, with the part of subprocess.Popen's interface that tests need."""
 
     def __init__(self, words: list[str], folder: Path, text: bool) -> None:
         self.args, self.folder, self.text = words, folder, text
@@ -89,7 +89,7 @@ class Program:
         return self.printed()
 
     def _wait_for(self, name: str, seconds: float) -> None:
-        """The limit is there for a broken program only."""
+        """Wait for a file; the limit matters only for a broken program."""
         end = time.monotonic() + seconds
         while not (self.folder / name).exists():
             assert time.monotonic() < end, f"{self.args} does not end"

@@ -1,4 +1,4 @@
-"""Files of experiments for tests: whole, as stages 4 to 6 write them, and edited with or without a new record."""
+"""Files of experiments as stages 4 to 6 write them, and edits of them with or without a new record."""
 
 import json
 
@@ -12,12 +12,12 @@ from ser.scoring.files import read_answers
 
 
 def target_scores(confusion, classes):
-    """What result.json says of a target."""
+    """Make the scores of a target in result.json."""
     return {**scores(np.array(confusion)), "classes": list(classes), "confusion": confusion}
 
 
 def whole_train(**values):
-    """What train.json holds."""
+    """Make the content of train.json."""
     return {
         **{
             "config_hash": "c",
@@ -35,7 +35,7 @@ def whole_train(**values):
 
 
 def whole_result(confusion=((2, 0), (1, 0)), classes=("a", "b"), fold=1, **values):
-    """What result.json holds of one target, c."""
+    """Make the content of result.json with one target, c."""
     return {
         **{"combination": "c", "corpora": ["c"], "task": "multi", "temporal": "lstm", "pooling": "mu", "seed": 0},
         **{"preset": "strict", "split": "strict", "fold": fold, "folds": {"c": f"strict_fold{fold}"}, "part": "test"},
@@ -48,12 +48,12 @@ def whole_result(confusion=((2, 0), (1, 0)), classes=("a", "b"), fold=1, **value
 
 
 def edited(path, **values):
-    """Change values of a JSON file and leave its record as it was."""
+    """Change values of a JSON file, but not its record."""
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 def recorded_again(path, **values):
-    """Change values of a JSON file, and have it record itself and its files as they are now."""
+    """Change values of a JSON file, and renew its record of itself and its files."""
     found = json.loads(path.read_text())
     files = found.pop("recorded", {"files": []})["files"]
     values.pop("recorded", None)
@@ -61,23 +61,23 @@ def recorded_again(path, **values):
 
 
 def decoded_again(folder, corpus, part, **values):
-    """Have decode.json record the posteriors of a part as they are now."""
+    """Renew the record of a part's posteriors in decode.json."""
     found = json.loads((folder / "decode.json").read_text())
     found[part]["corpora"][corpus] |= values
     recorded_again(folder / "decode.json", **{part: {**found[part], "sha256": sha256(archive(folder, part))}})
 
 
 def archive(folder, part="test"):
-    """Of the posteriors of a part."""
+    """Path of the archive with the posteriors of a part."""
     return folder / f"decode_{part}" / "post.ark"
 
 
 def decoded(folder, corpus, part="test"):
-    """Utterance -> posteriors, as another reader has them."""
+    """Read posteriors with another reader: utterance -> posteriors."""
     rows = kaldiio.load_ark(str(archive(folder, part)))
     return {key.removeprefix(f"{corpus}/"): row for key, row in rows if key.startswith(f"{corpus}/")}
 
 
 def hypotheses(folder, corpus):
-    """Utterance -> class answered."""
+    """Read the hypotheses: utterance -> class."""
     return {row[0]: row[3] for row in read_answers(folder / "result.json", corpus)}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What several runs of pytest all skipped, a line a reason, from their --junitxml files."""
+"""List the tests that all of several pytest runs skipped, a line for each reason, from their --junitxml files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 
 def skipped(reports: Sequence[Path]) -> Counter[str]:
-    """Reason -> how many tests no run has run."""
+    """Count, by reason, the tests that no run has executed."""
     reasons: dict[tuple[str, str], str] = {}
     ran = set()
     for report in reports:
@@ -26,7 +26,7 @@ def skipped(reports: Sequence[Path]) -> Counter[str]:
 
 
 def _reason(skip: ElementTree.Element) -> str:
-    """Of a file that is skipped whole, pytest gives (file, line, reason) as text."""
+    """Read the reason; for a file that is skipped completely, pytest gives (file, line, reason) as text."""
     reason = skip.get("message", "")
     if reason == "collection skipped":
         reason = literal_eval(skip.text or "")[2].removeprefix("Skipped: ") + " (a whole file)"

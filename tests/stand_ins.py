@@ -22,7 +22,7 @@ from ser.grid import Grid, Places, open_grid
 from ser.grid import features as stages
 from ser.grid.run import Runner
 
-# Speakers of each, and splits; TESS is never tested.
+# Corpus -> speakers and splits; TESS is never tested.
 GROUPS = "{groups: [[%s1], [%s2], [%s3], [%s4]]}"
 CORPORA = {
     "iemocap": (4, GROUPS.replace("%s", "iemocap")),
@@ -55,7 +55,7 @@ exec 'ROOT/steps/grid.sh' --recipe "$recipe" --preset tiny --dump "$recipe/dump"
 
 @dataclass(frozen=True)
 class StandIns:
-    """A recipe folder and four corpora; experiments go to a folder of each test's own."""
+    """A recipe folder and four corpora; each test has its own folder of experiments."""
 
     root: Path
     exp: Path
@@ -73,7 +73,7 @@ class StandIns:
         return open_grid(self.places, "tiny", overrides, only=only, **{"folds": (1,), **options})
 
     def start(self, command: str, *options: str, **more: object) -> programs.Program:
-        """steps/grid.py on fold 1 of TESS and RAVDESS, unless told otherwise."""
+        """Start steps/grid.py, by default on fold 1 of TESS and RAVDESS."""
         places = self.places
         named = [("preset", "tiny"), ("only", "tess,ravdess"), ("folds", "1"), ("recipe", places.recipe)]
         named += [("data", places.data), ("dump", places.dump), ("exp", places.exp)]
@@ -81,7 +81,7 @@ class StandIns:
         return programs.start(ROOT / "steps" / "grid.py", command, *words, *options, **more)
 
     def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """run.sh of the recipe, as a user calls it."""
+        """Run run.sh of the recipe as a user does."""
         environment = {**os.environ, "SER_ENV": sys.prefix, **variables}
         place = [] if self.exp == self.recipe / "exp" else ["--exp", str(self.exp)]
         return subprocess.run(
@@ -97,7 +97,7 @@ def wait_for(what: Callable[[], object]) -> None:
 
 
 def grid_of_readings(root: Path, names: Sequence[str], sets: str, only: Sequence[str] = (), name: str = "made") -> Grid:
-    """A grid of one configuration whose corpora are readings of RAVDESS, with a value of `combinations`."""
+    """Make a grid of one configuration whose corpora are variants of RAVDESS, with a value of `combinations`."""
     for folder in ("corpora", "grids"):
         (root / "conf" / folder).mkdir(parents=True, exist_ok=True)
     for corpus in names:
@@ -108,7 +108,7 @@ def grid_of_readings(root: Path, names: Sequence[str], sets: str, only: Sequence
 
 
 def make(root: Path) -> None:
-    """The corpora and the recipe, nothing prepared."""
+    """Write the corpora and the recipe, without preparing them."""
     recipe = root / "a recipe"
     for folder in ("local", "conf/corpora", "conf/grids", "conf/presets"):
         (recipe / folder).mkdir(parents=True)
@@ -124,7 +124,7 @@ def make(root: Path) -> None:
 
 
 def prepare_all(stand_ins: StandIns) -> None:
-    """Stages 1 to 3 on fold 1."""
+    """Run stages 1 to 3 on fold 1."""
     places = stand_ins.places
     for corpus in CORPORA:
         protocol, preparer = read_protocol(corpus, places.recipe), load_preparer(corpus, places.recipe)
@@ -137,7 +137,7 @@ def prepare_all(stand_ins: StandIns) -> None:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stages 1 to 3 have run; not to be written into."""
+    """The folder after stages 1 to 3; tests must not write into it."""
     root = tmp_path_factory.mktemp("stand ins")
     make(root)
     prepare_all(StandIns(root, root / "exp"))
@@ -146,7 +146,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> StandIns:
-    """All experiments of TESS and RAVDESS have been made; not to be written into."""
+    """The stand-ins after all experiments of TESS and RAVDESS; tests must not write into them."""
     made = StandIns(prepared, tmp_path_factory.mktemp("finished") / "exp")
     assert Runner(made.grid(), "first").shard(1) == []
     return made

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md shows of new parts, done: each is one file and one registry line."""
+"""The new parts that CONTRIBUTING.md describes: each is one file and one registry line."""
 
 import json
 import shutil
@@ -127,7 +127,7 @@ NOWHERE = Metric("nowhere", lambda posteriors, targets: float("nan"))
 
 @pytest.fixture
 def add(tmp_path, monkeypatch):
-    """Writes own_parts.py and registers its attributes."""
+    """A function that writes own_parts.py and registers its attributes."""
 
     def add_parts(text, **entries):
         (tmp_path / "own_parts.py").write_text(text)
@@ -183,7 +183,7 @@ def test_a_temporal_block_and_a_pooling(made, tmp_path, add):
 
 
 def test_a_loss_with_parameters_of_its_own(made, tmp_path, add):
-    """It is trained with the network, watched on validation, and goes on exactly after an interruption."""
+    """The loss is trained with the network, monitored on validation, and resumed exactly after an interruption."""
     add(LOSS, squared=(registry.LOSS, "Squared"))
     whole = trainer_of(made, tmp_path / "whole", "training.loss=squared")
     whole.run()
@@ -194,7 +194,7 @@ def test_a_loss_with_parameters_of_its_own(made, tmp_path, add):
     logits = torch.from_numpy(log_posteriors(whole.network, view, "one", torch.device("cpu"))).double()
     truth = torch.nn.functional.one_hot(torch.from_numpy(view.part.targets), 4)
     errors = ((scale * logits).softmax(1) - truth).square().sum(1)
-    assert last["loss"] == pytest.approx(float(errors.mean()), abs=1e-6)  # as many of each class, so of equal weight
+    assert last["loss"] == pytest.approx(float(errors.mean()), abs=1e-6)  # equal class counts, so equal weights
 
     first = trainer_of(made, tmp_path / "parts", "training.loss=squared")
     interrupt(first, 7)
@@ -207,7 +207,7 @@ def test_a_loss_with_parameters_of_its_own(made, tmp_path, add):
 
 @pytest.fixture
 def decoded(made, tmp_path):
-    """A function that trains and decodes an experiment of one epoch, and gives its data and folder."""
+    """A function that trains and decodes an experiment of one epoch; returns its data and folder."""
     experiment = made.experiment("training.max_epochs=1")
     data = made.open(experiment)
     folder = tmp_path / "exp" / experiment.folder

@@ -1,4 +1,4 @@
-"""Steps that jobs of a cluster follow refuse a file system without locks, before they write anything."""
+"""Steps before cluster jobs refuse a file system without locks, and write nothing."""
 
 import runpy
 import sys
@@ -11,7 +11,7 @@ from ser.config import write_experiment
 
 @pytest.fixture
 def without_locks(monkeypatch):
-    monkeypatch.setattr("ser.common.files.lock_file", lambda file: True)  # a lock that keeps nobody out
+    monkeypatch.setattr("ser.common.files.lock_file", lambda file: True)  # a lock that every process gets
     monkeypatch.setenv("train_cmd", "slurm.pl")
 
 

@@ -1,4 +1,4 @@
-"""pyproject.toml is the one list of dependencies, and it is complete."""
+"""pyproject.toml is the only list of dependencies, and it is complete."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ def canonical(name):
 
 
 def listed(requirements):
-    """Names of distributions, those of other extras of ours included."""
+    """List the names of distributions, including those of our other extras."""
     names = set()
     for requirement in requirements:
         name, extras = re.match(r"([\w.-]+)(?:\[(.*)\])?", requirement).groups()
@@ -34,7 +34,7 @@ def everything():
 
 
 def imports(path):
-    """Top-level modules that a file imports, also within functions."""
+    """List the top-level modules that a file imports, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)

@@ -1,4 +1,4 @@
-"""The documentation: messages and commands that it quotes are those of the code."""
+"""Messages and commands in the documentation agree with the code."""
 
 import ast
 import re
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-GAP = "\0"  # where a message has a value
-# What makes or raises an error -> its arguments, and the fields that it sets itself.
+GAP = "\0"  # in place of a value in a message
+# Function that makes or raises an error -> names of its arguments, and fields that it sets itself.
 ERRORS = {
     **dict.fromkeys(("InputError", "FetchError"), (("what", "where", "fix"), {})),
     "damaged": (("what", "where"), {"fix": "replace it by an intact copy"}),
@@ -20,7 +20,7 @@ ERRORS = {
 
 
 def texts_of_python(path):
-    """Every text of a file, with gaps for values; neighbours are joined by Python's parser."""
+    """Yield every string of a file, with gaps for values; Python's parser joins adjacent strings."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if text := text_of(node):
             yield text
@@ -72,7 +72,7 @@ MADE = r"egs/(?:mine|calls|emodb_savee)/"  # recipes that the reader makes
 
 
 def pieces(text):
-    """Lines of code blocks, without comments, and code within sentences."""
+    """Yield lines of code blocks, without comments, and code in sentences."""
     text = text.replace("\\\n", " ")
     blocks = re.compile(r"^```sh\n(.*?)^```|((?:^    .*\n)+)", re.MULTILINE | re.DOTALL)
     for fenced, indented in blocks.findall(text):
@@ -82,10 +82,10 @@ def pieces(text):
 
 
 def commands(page):
-    """(program, arguments) of each command of a page; a recipe that the reader makes has the options of run.sh."""
+    """Yield (program, arguments) of each command of a page; recipes that the reader makes count as run.sh."""
     text = (ROOT / page).read_text(encoding="utf-8")
     if page == "docs/from-other-toolkits.md":
-        text = re.sub(r"^\| .*? \| ", "", text, flags=re.MULTILINE)  # commands of others
+        text = re.sub(r"^\| .*? \| ", "", text, flags=re.MULTILINE)  # commands of other toolkits
     for piece in pieces(text):
         for part in re.split(r"[;|]|&&|\$\(", piece):
             if found := PROGRAM.search(part):
@@ -94,7 +94,7 @@ def commands(page):
 
 @cache
 def options(program):
-    """What --help lists."""
+    """List the options in --help."""
     if program.startswith("ser "):
         command = [sys.executable, "-m", *program.split()]
     else:
@@ -105,7 +105,7 @@ def options(program):
 
 
 def script(program):
-    """The file of a program as a page names it, from the root or from a recipe folder."""
+    """Return the file of a program, which a page names relative to the root or to a recipe folder."""
     return program if program.startswith("ser ") else re.sub(r"^(\.\.?/)+", "", program)
 
 

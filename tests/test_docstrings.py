@@ -1,4 +1,4 @@
-"""Docstrings of the public interface: arguments of functions that have several, by the names that they have."""
+"""Docstrings of public functions with several parameters describe them by their names."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ FILES = [
 
 
 def public_functions(node):
-    """Functions and methods whose names do not begin with _, with their classes."""
+    """Yield functions and methods whose names, and those of their classes, do not begin with _."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
             yield from public_functions(child)

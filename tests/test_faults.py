@@ -1,4 +1,4 @@
-"""The fault matrix: some cells are run, and the table in docs/reliability.md is that of the command."""
+"""The fault matrix: some cells, and the agreement of docs/reliability.md with the command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FEW = "train:kill -9,features:kill -9,decode:corrupt output,score:two at once"
 
 
 def table(text: str) -> list[list[str]]:
-    """Cells of the rows between the markers."""
+    """List the cells of the rows between the markers."""
     part = text.partition(faults.BEGIN)[2].partition(faults.END)[0]
     rows = [line for line in part.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[1:]]

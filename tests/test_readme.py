@@ -1,4 +1,4 @@
-"""The READMEs: their links lead somewhere, and both languages have the same commands and figures."""
+"""Links in the READMEs are valid, and both languages have the same commands and figures."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tiny encoders with random weights, in the formats in which real ones come."""
+"""Tiny encoders with random weights, in the formats of real ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZE, HEADS, DEPTH, BANDS, INNER = 16, 2, 3, 80, 24
 
 
 def whisper_tensors() -> dict[str, torch.Tensor]:
-    """Whisper's encoder by the names of transformers, in values that float16 holds."""
+    """Make weights of Whisper's encoder with the names of transformers, exact in float16."""
     shapes = {
         "conv1.weight": (SIZE, BANDS, 3),
         "conv1.bias": (SIZE,),
@@ -42,7 +42,7 @@ def whisper_tensors() -> dict[str, torch.Tensor]:
 
 
 def of_transformers(tensors: dict[str, torch.Tensor], heads: int) -> Any:
-    """Whisper's encoder as transformers has it."""
+    """Make Whisper's encoder of transformers."""
     from transformers import WhisperConfig, WhisperModel
 
     size, bands, _ = tensors["conv1.weight"].shape
@@ -63,7 +63,7 @@ def of_transformers(tensors: dict[str, torch.Tensor], heads: int) -> Any:
 
 
 def write_ctranslate2(folder: Path, kind: str = "WhisperSpec", dtype: str = "<f2", version: int = 6) -> Path:
-    """A folder as faster-whisper has it; of the decoder, one variable."""
+    """Write a folder in the format of faster-whisper, with one variable of the decoder."""
     tensors = {name: tensor.numpy() for name, tensor in whisper_tensors().items()}
     values: dict[str, np.ndarray] = {"decoder/scale": np.ones(1), "encoder/num_heads": np.array(HEADS, np.int16)}
     for name in ("conv1", "conv2"):

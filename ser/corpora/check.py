@@ -1,4 +1,4 @@
-"""What a corpus folder holds and lacks, all of it at once, with nothing written: `steps/prepare.py --check true`."""
+"""Check a corpus folder, and report all of its issues without writing: `steps/prepare.py --check true`."""
 
 from __future__ import annotations
 
@@ -18,31 +18,36 @@ from ser.corpora.compare import (
     compare_with_protocol,
     unknown_names,
 )
-from ser.corpora.equal_audio import check_equal_parts, contradicting, equal_pairs
+from ser.corpora.equal_audio import check_equal_audio, equal_pairs, find_contradictions
 from ser.corpora.issues import Issue, Issues
-from ser.corpora.items import ValidatedUtterance, read_items
-from ser.corpora.prepare import check_there, without_duplicates
+from ser.corpora.prepare import check_corpus_exists, deduplicate
 from ser.corpora.preparers import Preparer
 from ser.corpora.protocol import Protocol
-from ser.corpora.splits import resolve, resolved
+from ser.corpora.splits import apply_splits, resolve_splits
 from ser.corpora.utterance import Utterance, files_below, is_hidden, other_files
+from ser.corpora.validation import ValidatedUtterance, validate_utterances
 
-# Of each kind of finding, so many are shown.
-SHOWN = 5
+MAX_SHOWN = 5  # lines of each list
 
 
 def check_corpus(
     preparer: Preparer, protocol: Protocol, corpus_dir: Path, allow_pipes: bool = False
 ) -> tuple[str, bool]:
-    """Read all of a corpus and say what is there, what should be, and what is wrong.
+    """Read a corpus completely, and compare it with its protocol.
+
+    Args:
+        preparer: lists the utterances.
+        protocol: of the corpus.
+        corpus_dir: folder or table of the corpus.
+        allow_pipes: run the commands of a wav.scp.
 
     Returns:
-        The text for the person who asks, and whether stage 1 would prepare the corpus as it is.
+        The report, and whether stage 1 would prepare the corpus as it is.
 
     Raises:
-        InputError: the folder is not there.
+        InputError: the folder does not exist.
     """
-    check_there(protocol, corpus_dir)
+    check_corpus_exists(protocol, corpus_dir)
     issues = Issues()
     with tempfile.TemporaryDirectory() as audio_dir:
         offered = {"protocol": protocol, "issues": issues, "allow_pipes": allow_pipes, "audio_dir": Path(audio_dir)}
@@ -50,7 +55,7 @@ def check_corpus(
         duplicates: list[Path] = []
         stopped = False
         try:
-            utterances, duplicates = without_duplicates(preparer.utterances(corpus_dir, **offered), issues)
+            utterances, duplicates = deduplicate(preparer.utterances(corpus_dir, **offered), issues)
         except InputError as error:
             kind = "the list of utterances, which ends here"
             issues.append(Issue(kind, error.what, error.where, error.fix))
@@ -58,43 +63,43 @@ def check_corpus(
         issues += check_labels(protocol, utterances)
         known = [u for u in utterances if u.label in protocol.labels]
         comparison = compare_with_protocol(protocol, known)
-        items, unusable = read_items(protocol, known)
-        issues += [*unusable.values(), *contradicting(protocol, items).values()]
-        if not stopped and not comparison.wrong:  # else what is missing is named below, and why is not known
+        items, unusable = validate_utterances(protocol, known)
+        issues += [*unusable.values(), *find_contradictions(protocol, items).values()]
+        if not stopped and not comparison.differences:  # else the unknown names may be of missing utterances
             issues += unknown_names(protocol, utterances)
         if items:
             issues += _check_splits(protocol, items)
-        if comparison.wrong and not stopped:
-            there = [u for u in known if u.path not in comparison.absent]
-            lines = [*comparison.wrong, *_by_speaker(protocol, comparison, there)]
+        if comparison.differences and not stopped:
+            present = [u for u in known if u.path not in comparison.absent]
+            lines = [*comparison.differences, *_missing_by_speaker(protocol, comparison, present)]
             issues += [Issue("missing", text) for text in lines]
-    named = [*(u.path for u in utterances), *duplicates, *(Path(str(issue.where)) for issue in issues)]
+    reported = [*(u.path for u in utterances), *duplicates, *(Path(str(issue.where)) for issue in issues)]
     pairs = [f"{key} = {other}" for key, other in equal_pairs(items)]
     lines = [
         *_head(preparer, protocol, corpus_dir, comparison),
-        *_notes(protocol, corpus_dir, utterances, duplicates, named, stopped),
+        *_notes(protocol, corpus_dir, utterances, duplicates, reported, stopped),
         *_block("utterances that have the samples of another one of their speaker and label, kept", pairs),
     ]
-    findings: dict[str, dict[str, None]] = {}
+    messages: dict[str, dict[str, None]] = {}
     for issue in issues:
-        findings.setdefault(issue.kind, {})[str(issue)] = None
-    for kind, messages in findings.items():
-        lines += [f"  {kind}: {len(messages)}", *_first(list(messages))]
-    number = sum(map(len, findings.values()))
+        messages.setdefault(issue.kind, {})[str(issue)] = None
+    for kind, of_kind in messages.items():
+        lines += [f"  {kind}: {len(of_kind)}", *_first(list(of_kind))]
+    number = sum(map(len, messages.values()))
     twice = f"; {len(pairs)} recordings stand twice, under two ids" if pairs else ""
-    verdict = (f"not complete: {number} findings" if findings else "complete") + twice
-    return os.linesep.join([*lines, f"{protocol.corpus}: {verdict}"]), not findings
+    verdict = (f"not complete: {number} findings" if messages else "complete") + twice
+    return os.linesep.join([*lines, f"{protocol.corpus}: {verdict}"]), not messages
 
 
 def _check_splits(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[Issue]:
     labelled = [item for item in items if protocol.labels[item.utterance.label] is not None]
     issues = check_classes(protocol, items)
     try:
-        splits = resolve(protocol, [item.utterance for item in labelled])
+        splits = resolve_splits(protocol, [item.utterance for item in labelled])
     except InputError as error:
         return [*issues, Issue("splits", error.what, error.where, error.fix)]
-    issues += check_parts(resolved(protocol, splits), labelled, allow_partial=False)
-    return issues + check_equal_parts(protocol, labelled, splits)
+    issues += check_parts(apply_splits(protocol, splits), labelled, allow_partial=False)
+    return issues + check_equal_audio(protocol, labelled, splits)
 
 
 def _head(preparer: Preparer, protocol: Protocol, corpus_dir: Path, comparison: Comparison) -> list[str]:
@@ -105,7 +110,7 @@ def _head(preparer: Preparer, protocol: Protocol, corpus_dir: Path, comparison: 
         lines.append(f"  should hold{f' ({edition})' if edition else ''}: {_counted(expected)}")
     if not protocol.editions:
         lines.append(f"  should hold: {protocol.path} does not say")
-    nearest = f" ({'nearest to ' if comparison.wrong else ''}{comparison.edition})" if comparison.edition else ""
+    nearest = f" ({'nearest to ' if comparison.differences else ''}{comparison.edition})" if comparison.edition else ""
     return [*lines, f"  holds{nearest}: {_counted(comparison.counts)}"]
 
 
@@ -120,13 +125,13 @@ def _notes(
     corpus_dir: Path,
     utterances: Sequence[Utterance],
     duplicates: Sequence[Path],
-    named: Sequence[Path],
+    reported: Sequence[Path],
     stopped: bool,
 ) -> list[str]:
-    """What is passed over without harm; of a list that stopped, not the files that are no utterances."""
+    """List what is skipped without harm; after a listing that stopped, other files are unknown and not listed."""
     files = files_below(corpus_dir, unreadable=lambda error: None)
     hidden = [path for path in files if is_hidden(path.relative_to(corpus_dir))]
-    others = [] if stopped else other_files(corpus_dir, named)
+    others = [] if stopped else other_files(corpus_dir, reported)
     dropped = [u.id for u in utterances if u.id in protocol.drop]
     return [
         *_block("second copies of equal content, passed over", duplicates),
@@ -137,30 +142,30 @@ def _notes(
 
 
 def _block(what: str, names: Sequence[object]) -> list[str]:
-    """How many there are and the first of them; nothing where there are none."""
+    """Format a list: its length and its first entries; no lines if it is empty."""
     return [f"  {len(names)} {what}:", *_first(names)] if names else []
 
 
 def _first(names: Sequence[object]) -> list[str]:
-    rest = [f"    ... and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
-    return [*(f"    {name}" for name in names[:SHOWN]), *rest]
+    rest = [f"    ... and {len(names) - MAX_SHOWN} more"] if len(names) > MAX_SHOWN else []
+    return [*(f"    {name}" for name in names[:MAX_SHOWN]), *rest]
 
 
-def _by_speaker(protocol: Protocol, comparison: Comparison, utterances: Sequence[Utterance]) -> list[str]:
-    """Speakers that only the splits name, and those with less than most others have, where all should have the same."""
+def _missing_by_speaker(protocol: Protocol, comparison: Comparison, utterances: Sequence[Utterance]) -> list[str]:
+    """List speakers of the splits without utterances and, if all should have equal counts, those with other counts."""
     counts: dict[str, Counter[str]] = {}
     for u in sorted(utterances, key=lambda u: u.speaker):
         counts.setdefault(u.speaker, Counter())[u.label] += 1
     named = {speaker for split in protocol.splits for speaker in protocol.named_speakers(split)}
     lines = [f"{speaker}: no utterances" for speaker in sorted(named - counts.keys())]
-    if not counts or "labels" not in comparison.expected:  # as of a table of one's own
+    if not counts or "labels" not in comparison.expected:  # a table of the user's, for example
         return lines
     usual = Counter(frozenset(c.items()) for c in counts.values()).most_common(1)[0][0]
     speakers = comparison.expected.get("speakers", len(counts))
     if sum(n for _, n in usual) * speakers != comparison.expected.get("utterances"):
         return lines
-    for speaker, own in counts.items():
-        wrong = [f"{own[label]} of {n} {label}" for label, n in sorted(usual) if own[label] != n]
+    for speaker, by_label in counts.items():
+        wrong = [f"{by_label[label]} of {n} {label}" for label, n in sorted(usual) if by_label[label] != n]
         if wrong:
-            lines.append(f"{speaker}: {own.total()} of {sum(n for _, n in usual)} utterances ({', '.join(wrong)})")
+            lines.append(f"{speaker}: {by_label.total()} of {sum(n for _, n in usual)} utterances ({', '.join(wrong)})")
     return lines

@@ -1,4 +1,4 @@
-"""How far the class of an utterance follows from its speaker, so that statistics of speakers may not be removed."""
+"""Measure how far the speaker determines the class, in which case features must not be normalised by speaker."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LIMIT = 0.5
 
 @dataclass(frozen=True)
 class Confounding:
-    """Speakers and classes of a corpus.
+    """Dependence between speakers and classes of a corpus.
 
     Attributes:
-        speakers: how many there are.
-        single: how many of them have one class only, of a corpus of several.
+        speakers: number of speakers.
+        single: number of speakers with one class only; 0 if the corpus has one class.
         information: normalised mutual information of speaker and class; see `confounding`.
-        share: the largest share of one speaker in a class.
-        largest: that speaker and class.
+        share: the largest share that one speaker has of the utterances of a class.
+        largest: the speaker and the class of that share.
     """
 
     speakers: int
@@ -37,7 +37,7 @@ class Confounding:
 
     @property
     def is_confounded(self) -> bool:
-        """The rule: statistics of a speaker are, at least half, statistics of a class."""
+        """Whether the speaker determines at least `LIMIT` of the class."""
         return self.information >= LIMIT
 
     def __str__(self) -> str:
@@ -50,51 +50,55 @@ class Confounding:
 
 
 def confounding(pairs: Iterable[tuple[str, str]]) -> Confounding:
-    """Measure it.
+    """Measure the dependence between speakers and classes.
 
     The mutual information of speaker and class is divided by the entropy of the class (Theil's uncertainty
     coefficient): 0 where every speaker has the classes in the proportions of the corpus, 1 where the speaker
-    determines the class. It is 0 in a corpus of one class. Speakers of few utterances raise it, as they make speaker
-    statistics follow the class.
+    determines the class. It is 0 in a corpus of one class. Speakers with few utterances raise it, just as their
+    speaker statistics follow the class.
 
     Args:
-        pairs: speaker and class of each utterance; one at least.
+        pairs: (speaker, class) of each utterance, at least one.
     """
-    found = Counter(pairs)
-    speakers, classes = (sorted({pair[i] for pair in found}) for i in (0, 1))
-    counts = np.array([[found[s, c] for c in classes] for s in speakers], np.float64)
-    of_class, of_speaker = counts.sum(0), counts.sum(1)
-    within = sum(n * _entropy(row) for n, row in zip(of_speaker, counts, strict=True)) / counts.sum()
-    whole = _entropy(of_class)
-    shares = counts / of_class
+    pair_counts = Counter(pairs)
+    speakers, classes = (sorted({pair[i] for pair in pair_counts}) for i in (0, 1))
+    counts = np.array([[pair_counts[s, c] for c in classes] for s in speakers], np.float64)
+    class_counts, speaker_counts = counts.sum(0), counts.sum(1)
+    conditional = sum(n * _entropy(row) for n, row in zip(speaker_counts, counts, strict=True)) / counts.sum()
+    entropy = _entropy(class_counts)
+    shares = counts / class_counts
     speaker, name = np.unravel_index(shares.argmax(), shares.shape)
     several = len(classes) > 1
     return Confounding(
         len(speakers),
         int(((counts > 0).sum(1) == 1).sum()) if several else 0,
-        round(float(1 - within / whole), 9) if several else 0.0,
+        round(float(1 - conditional / entropy), 9) if several else 0.0,
         float(shares.max()),
         (speakers[int(speaker)], classes[int(name)]),
     )
 
 
 def _entropy(counts: np.ndarray) -> float:
-    """In nats."""
+    """Entropy in nats of a distribution given by counts."""
     p = counts[counts > 0] / counts.sum()
     return float(-(p * np.log(p)).sum())
 
 
 def confounded(data_root: Path, corpora: Iterable[str], normalisation: str) -> dict[str, str]:
-    """Corpus -> figures, of those where normalisation by speaker takes the classes away.
+    """Find the corpora where normalisation by speaker would remove the classes.
 
     Args:
-        data_root: what stage 1 wrote.
-        normalisation: as in conf/batches.yaml; {} for any but speaker.
+        data_root: data/, which stage 1 wrote.
+        corpora: names of the corpora.
+        normalisation: as in conf/batches.yaml.
+
+    Returns:
+        Corpus -> its figures; {} for any normalisation but `speaker`.
     """
     if normalisation != "speaker":
         return {}
-    found = {corpus: _read_confounding(data_root / corpus / "cuts.jsonl.gz") for corpus in corpora}
-    return {corpus: str(measured) for corpus, measured in found.items() if measured.is_confounded}
+    measured = {corpus: _read_confounding(data_root / corpus / "cuts.jsonl.gz") for corpus in corpora}
+    return {corpus: str(figures) for corpus, figures in measured.items() if figures.is_confounded}
 
 
 @parsed_once
@@ -103,10 +107,16 @@ def _read_confounding(path: Path) -> Confounding:
 
 
 def check_confounded(data_root: Path, corpora: Iterable[str], normalisation: str, allow: bool) -> None:
-    """Refuse to normalise such a corpus by speaker.
+    """Refuse to normalise confounded corpora by speaker.
+
+    Args:
+        data_root: data/, which stage 1 wrote.
+        corpora: names of the corpora.
+        normalisation: as in conf/batches.yaml.
+        allow: do it nevertheless.
 
     Raises:
-        InputError: unless `allow`.
+        InputError: a corpus is confounded.
     """
     for corpus, figures in confounded(data_root, corpora, normalisation).items():
         if not allow:

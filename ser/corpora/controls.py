@@ -1,4 +1,4 @@
-"""What control experiments do to a corpus: keep less of its training utterances, or permute its labels."""
+"""Control experiments: train on a subset of the training utterances, or on permuted labels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from ser.common import derive_seed
-from ser.corpora.items import ValidatedUtterance
 from ser.corpora.protocol import Protocol
+from ser.corpora.validation import ValidatedUtterance
 
 
-def kept_share(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[ValidatedUtterance]:
-    """The share, or the hours, of a training part that `keep` asks for, evenly by speaker and label.
+def subsample(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[ValidatedUtterance]:
+    """Take the share, or the hours, of a training part that the protocol's `keep` sets, evenly by speaker and label.
 
-    Who is kept of a smaller share is kept of a larger one too.
+    A larger share contains all utterances of a smaller one.
     """
     keep = protocol.keep
     if keep is None:
@@ -23,22 +23,23 @@ def kept_share(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[
     groups: dict[tuple[str, str], list[ValidatedUtterance]] = {}
     for item in items:
         groups.setdefault((item.utterance.speaker, item.utterance.label), []).append(item)
-    places = {}  # of each utterance in the drawn order of its group, from 0 to 1
+    ranks = {}  # utterance id -> rank in the random order of its group, from 0 to 1
     for group in groups.values():
         group.sort(key=lambda item: derive_seed("keep", item.utterance.id))
-        places.update({item.utterance.id: (rank + 0.5) / len(group) for rank, item in enumerate(group)})
+        ranks.update({item.utterance.id: (rank + 0.5) / len(group) for rank, item in enumerate(group)})
     if not isinstance(keep, Mapping):
-        return [item for item in items if places[item.utterance.id] <= keep]
-    order = sorted(items, key=lambda item: (places[item.utterance.id], derive_seed("keep", item.utterance.id)))
+        return [item for item in items if ranks[item.utterance.id] <= keep]
+    order = sorted(items, key=lambda item: (ranks[item.utterance.id], derive_seed("keep", item.utterance.id)))
     hours = np.cumsum([item.duration for item in order]) / 3600
-    kept = {item.utterance.id for item in order[: int(np.searchsorted(hours, keep["hours"], side="right"))]}
-    return [item for item in items if item.utterance.id in kept]
+    selected = {item.utterance.id for item in order[: int(np.searchsorted(hours, keep["hours"], side="right"))]}
+    return [item for item in items if item.utterance.id in selected]
 
 
-def shuffled(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[ValidatedUtterance]:
-    """Where `shuffle_labels` asks for it, the labels of each speaker's utterances in a class, permuted among them.
+def permute_labels(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[ValidatedUtterance]:
+    """Permute the labels among each speaker's utterances with a class, if the protocol sets `shuffle_labels`.
 
-    Counts by speaker and label stay; the corpus's own label is kept as custom["own_label"], and votes are left out.
+    Counts by speaker and label stay the same. The original label is stored as custom["own_label"], and votes are
+    removed.
     """
     if not protocol.shuffle_labels:
         return list(items)

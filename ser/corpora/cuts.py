@@ -1,4 +1,4 @@
-"""Read lhotse's cut manifests as plain records: importing lhotse takes seconds, and a job needs a few fields."""
+"""Read lhotse's cut manifests without lhotse, whose import takes seconds; a job needs a few fields only."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from ser.common.once import parsed_once
 
 
 class Cut(NamedTuple):
-    """A stretch of a recording, or an augmented copy of one.
+    """A segment of a recording, or an augmented copy of one.
 
     Attributes:
         source: the audio file.
         start, duration: seconds.
-        audio_digest: names the content of the file.
-        samples_digest: names the samples of the cut, whatever the file's format; "": of an earlier version.
-        channel: from 0; None: all that the file has, mixed down to mono.
+        audio_digest: hash of the file's content.
+        samples_digest: hash of the cut's samples, which does not depend on the file's format; "": the manifest is of
+            an earlier version.
+        channel: from 0; None: all channels of the file, mixed down to mono.
         stretch: first sample and number of samples, at the file's own rate; None: the whole file.
-        original: id of the utterance that this is a copy of; None: it is no copy.
+        original: id of the utterance that this is an augmented copy of; None: it is no copy.
         sampling_rate: of the file, in Hz; 0: not known.
-        steps: what is done to a copy, in order: `{"kind": name, ...values}` each.
+        steps: transforms of a copy, in order: `{"kind": name, ...values}` each.
         speaker, emotion: of the utterance.
     """
 
@@ -46,13 +47,13 @@ class Cut(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Of the audio file; made where it is asked for, since a corpus may have a hundred thousand."""
+        """The audio file; made at each access, since making the paths of a large corpus takes time and memory."""
         return Path(self.source)
 
 
 @parsed_once
 def read_cuts(path: Path) -> Sequence[Cut]:
-    """The cuts of a cuts.jsonl.gz that stage 1 or, with copies, stage 2 wrote, in its order."""
+    """Read the cuts of a cuts.jsonl.gz that stage 1 or, with copies, stage 2 wrote, in its order."""
     cuts = read_json_lines(path, _cut, "a cut manifest")
     if not cuts:
         raise InputError("holds no cuts", path, "remove it and run stage 1")
@@ -60,9 +61,13 @@ def read_cuts(path: Path) -> Sequence[Cut]:
 
 
 def read_cut(cut: Cut) -> tuple[np.ndarray, int]:
-    """The samples of a cut, float32, (samples,), its channels mixed down, and their rate in Hz.
+    """Read the samples of a cut.
 
-    Of a long recording only the stretch is read; of a copy, its original before anything is done to it.
+    Of a long recording only the cut's segment is read. Of an augmented copy, the original is read; no transform is
+    applied.
+
+    Returns:
+        Samples, float32, (samples,), channels mixed down to mono, and the sampling rate in Hz.
 
     Raises:
         InputError: the file cannot be read, or has changed since it was prepared.
@@ -82,9 +87,9 @@ def _cut(row: dict[str, Any]) -> Cut:
     supervision = row["supervisions"][0]
     custom = supervision["custom"]
     mixed = len(source["channels"]) == 1 or isinstance(row["channel"], list)
-    whole = row["start"] == 0 and row["duration"] == recording["duration"]
+    is_whole_file = row["start"] == 0 and row["duration"] == recording["duration"]
     copy = custom.get("copy")
-    if not isinstance(copy, dict):  # none, or what a corpus gives under that name
+    if not isinstance(copy, dict):  # absent, or an annotation of the corpus that has this name
         copy = {"of": None, "steps": []}
     return Cut(
         row["id"],
@@ -93,7 +98,7 @@ def _cut(row: dict[str, Any]) -> Cut:
         row["duration"],
         custom["audio_digest"],
         None if mixed else row["channel"],
-        None if whole else (round(row["start"] * rate), round(row["duration"] * rate)),
+        None if is_whole_file else (round(row["start"] * rate), round(row["duration"] * rate)),
         copy["of"],
         tuple(copy["steps"]),
         str(custom.get("samples_digest", "")),

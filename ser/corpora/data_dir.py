@@ -1,7 +1,7 @@
-"""Kaldi data dirs that others wrote, read in one way by stage 1 and by predict: wav.scp, segments and their fellows.
+"""Read Kaldi data dirs that other tools wrote, for stage 1 and for `ser predict`.
 
-A byte order mark, blank lines, line ends of Windows and white space around a line are no part of a table. What is wrong
-with a line is an issue that names file and line (`ser.corpora.issues`).
+A byte order mark, blank lines, Windows line ends and white space around a line are ignored. A faulty line is an issue
+that names file and line (`ser.corpora.issues`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ser.corpora.issues import RAISED, Issue, Issues
-from ser.corpora.table import existing_file, read_lines, seconds
+from ser.corpora.issues import RAISE_ALL, Issue, Issues
+from ser.corpora.table import existing_file, parse_seconds, read_lines
 
 
 class Line(NamedTuple):
@@ -28,13 +28,13 @@ KeyedLines = dict[str, Line]
 
 
 class KaldiSegment(NamedTuple):
-    """What an utterance is of its recording.
+    """The part of a recording that an utterance is.
 
     Attributes:
         recording: key of wav.scp.
-        start, end: seconds; None: its end.
-        channel: from 0, where a table has its number.
-        side: the line of reco2file_and_channel, where there is no number; `channel_of` reads it.
+        start, end: seconds; None: the end of the recording.
+        channel: from 0, where a table gives a number.
+        side: line of reco2file_and_channel, where no table gives a number; `channel_of` reads it.
         origin: "<file>:<line>" of the utterance.
     """
 
@@ -46,15 +46,15 @@ class KaldiSegment(NamedTuple):
     origin: str
 
 
-def read_keyed(path: Path, issues: Issues = RAISED) -> KeyedLines:
+def read_keyed(path: Path, issues: Issues = RAISE_ALL) -> KeyedLines:
     """Read `key value` lines; the value is the rest of the line.
 
     Args:
-        path: of the table.
-        issues: gets a line without a value, or with a key that stands twice.
+        path: path of the table.
+        issues: gets lines without a value, and lines whose key stands twice.
 
     Raises:
-        InputError: absent, or not UTF-8.
+        InputError: the file is absent or not UTF-8.
     """
     table: KeyedLines = {}
     for line, origin in read_lines(path):
@@ -70,26 +70,25 @@ def read_keyed(path: Path, issues: Issues = RAISED) -> KeyedLines:
 
 
 def read_values(path: Path) -> dict[str, str]:
-    """The values of `read_keyed`, by key."""
+    """Read `key value` lines without their origins: key -> value."""
     return {key: line.value for key, line in read_keyed(path).items()}
 
 
-def read_tables(wav_scp: Path, names: Iterable[str] = (), issues: Issues = RAISED) -> dict[str, KeyedLines]:
-    """wav.scp, what defines which part of a recording an utterance is, and others beside it; empty where absent.
+def read_tables(wav_scp: Path, names: Iterable[str] = (), issues: Issues = RAISE_ALL) -> dict[str, KeyedLines]:
+    """Read wav.scp, segments, the tables of channels, and further tables of a data dir; absent tables are empty.
 
     Args:
-        wav_scp: its path.
-        names: of the others.
-        issues: gets what `read_keyed` finds, and wav.scp or segments without a line.
+        wav_scp: path of wav.scp.
+        names: names of further tables in the same folder.
+        issues: gets the issues of `read_keyed`, and an empty wav.scp or segments.
 
     Raises:
-        InputError: as `read_keyed`.
+        InputError: as in `read_keyed`.
     """
-    beside = ("segments", "reco2file_and_channel", "reco2channel", *names)
     tables = {"wav.scp": read_keyed(wav_scp, issues)}
-    tables |= {
-        name: read_keyed(path, issues) if os.path.lexists(path := wav_scp.parent / name) else {} for name in beside
-    }
+    for name in ("segments", "reco2file_and_channel", "reco2channel", *names):
+        path = wav_scp.parent / name
+        tables[name] = read_keyed(path, issues) if os.path.lexists(path) else {}
     for name, path in (("wav.scp", wav_scp), ("segments", wav_scp.parent / "segments")):
         if path.is_file() and not tables[name]:
             fix = f"complete it{' or remove it' if name == 'segments' else ''}"
@@ -98,10 +97,10 @@ def read_tables(wav_scp: Path, names: Iterable[str] = (), issues: Issues = RAISE
 
 
 def read_segment(key: str, tables: Mapping[str, KeyedLines]) -> KaldiSegment:
-    """The line of `segments` of an utterance; without that table, all of its recording.
+    """Parse an utterance's line of `segments`; without that table, the segment is the whole recording.
 
     Raises:
-        Issue: a line that is none of a segment.
+        Issue: the line cannot be parsed.
     """
     if not tables["segments"]:
         return KaldiSegment(key, 0.0, None, *_channel(key, tables), tables["wav.scp"][key].origin)
@@ -110,7 +109,7 @@ def read_segment(key: str, tables: Mapping[str, KeyedLines]) -> KaldiSegment:
     if len(fields) not in (3, 4) or not re.fullmatch("[0-9]+", "".join(fields[3:]) or "0"):
         what = f"expected `utterance recording start end` (and a channel from 0), found {value!r}"
         raise Issue("table", what, origin)
-    start, end = (seconds(text, "time", origin) for text in fields[1:3])
+    start, end = (parse_seconds(text, "time", origin) for text in fields[1:3])
     if start < 0 or (end != -1 and end <= start):
         what = f"{key} starts at {start:g} s and ends at {end:g} s"
         raise Issue("segments", what, origin, "give an end after the start, or -1 for the end of the recording")
@@ -119,10 +118,10 @@ def read_segment(key: str, tables: Mapping[str, KeyedLines]) -> KaldiSegment:
 
 
 def recording_line(segment: KaldiSegment, tables: Mapping[str, KeyedLines]) -> Line:
-    """The line of wav.scp of a segment.
+    """Look up the line of wav.scp for a segment.
 
     Raises:
-        Issue: there is none.
+        Issue: the recording is not in wav.scp.
     """
     line = tables["wav.scp"].get(segment.recording)
     if line is None:
@@ -131,7 +130,7 @@ def recording_line(segment: KaldiSegment, tables: Mapping[str, KeyedLines]) -> L
 
 
 def _channel(recording: str, tables: Mapping[str, KeyedLines]) -> tuple[int | None, Line | None]:
-    """The number of reco2channel, or else the line of reco2file_and_channel."""
+    """Look up the number in reco2channel, or else the line of reco2file_and_channel."""
     if line := tables["reco2channel"].get(recording):
         if not re.fullmatch("[0-9]+", line.value):
             raise Issue("table", f"channel {line.value!r}: a number from 0", line.origin)
@@ -140,13 +139,13 @@ def _channel(recording: str, tables: Mapping[str, KeyedLines]) -> tuple[int | No
 
 
 def channel_of(side: Line, num_channels: int) -> int | None:
-    """What the letter of reco2file_and_channel stands for: A is channel 0, B channel 1, and so on.
+    """Convert the letter of reco2file_and_channel to a channel: A is 0, B is 1, and so on.
 
     Returns:
-        None for a file of one channel, which is that side, taken out of its call already.
+        The channel; None for a file of one channel, which holds that side of the call alone.
 
     Raises:
-        Issue: no letter.
+        Issue: the line does not end in a letter.
     """
     letter = side.value.split()[-1]
     if num_channels == 1:
@@ -157,10 +156,10 @@ def channel_of(side: Line, num_channels: int) -> int | None:
 
 
 def read_speaker(key: str, line: Line) -> str:
-    """The speaker of a line of utt2spk.
+    """Read the speaker from a line of utt2spk.
 
     Raises:
-        Issue: more than one word.
+        Issue: the value is more than one word.
     """
     if len(line.value.split()) != 1:
         raise Issue("table", f"expected `utterance speaker`, found {key} {line.value!r}", line.origin)
@@ -168,20 +167,20 @@ def read_speaker(key: str, line: Line) -> str:
 
 
 def command_of(line: Line) -> str:
-    """The command of a line of wav.scp; "" where it names a file."""
+    """Return the command of a line of wav.scp; "" if the line names a file."""
     return line.value.removesuffix("|").strip() if line.value.endswith("|") else ""
 
 
 def recording_file(line: Line, folder: Path) -> Path:
-    """The file that a line of wav.scp names, from the data dir, the two folders above it, or the working directory.
+    """Find the file that a line of wav.scp names, relative to the data dir, its two parents or the working directory.
 
     Raises:
-        Issue: there is none.
+        Issue: there is no such file, or the line names no file.
     """
     if line.value.startswith("|"):
         raise Issue("table", f"{line.value}: a command that takes audio, none that gives it", line.origin)
-    for place in (folder, *folder.resolve().parents[:2], Path()):
-        if path := existing_file(place / line.value):
+    for base in (folder, *folder.resolve().parents[:2], Path()):
+        if path := existing_file(base / line.value):
             return path
     if re.search(r":\d+(\[.*\])?$", line.value):
         what = f"{line.value}: a place in an archive of Kaldi, not a file"
@@ -190,13 +189,15 @@ def recording_file(line: Line, folder: Path) -> Path:
 
 
 def run_command(command: str, output: Path, folder: Path | None = None) -> str:
-    """Write what a command gives on standard output to a file.
+    """Run a shell command and write its standard output to a file.
 
     Args:
+        command: for bash.
+        output: file to write.
         folder: where bash runs it; None: the working directory.
 
     Returns:
-        "", or how it failed.
+        "" on success, else a description of the failure.
     """
     with output.open("wb") as file:
         run = subprocess.run(

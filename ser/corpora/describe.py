@@ -1,4 +1,4 @@
-"""What a prepared corpus holds, from data/<corpus>/ alone: counts, durations, who is where, and a hash of all that."""
+"""Describe a prepared corpus from data/<corpus>/ alone: counts, durations, speakers of each part, protocol hash."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from ser.corpora.protocol import PARTS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LISTED = 8  # more training speakers than that are "the other N", where they are; and more folds than that, "N more"
+LISTED = 8  # of more training speakers, or more folds, only the number is printed
 GENDERS = {"f": "women", "m": "men", "": "unknown"}
 Table = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class UtteranceInfo:
-    """An utterance.
+    """An utterance of a prepared corpus.
 
     Attributes:
-        emotion: the class, or None where the label is in no class.
+        emotion: the class; None: the label is in no class.
         seconds: duration.
     """
 
@@ -49,12 +49,12 @@ class UtteranceInfo:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedCorpus:
     """A prepared corpus.
 
     Attributes:
         classes: in the order of the protocol.
-        utterances: utterance id -> utterance, those in no class among them.
+        utterances: utterance id -> utterance, with or without a class.
         splits: split -> fold, from 1 -> part -> ids of its utterances.
     """
 
@@ -66,18 +66,18 @@ class Prepared:
 
     @property
     def labelled(self) -> list[UtteranceInfo]:
-        """The utterances that are in a class."""
+        """The utterances with a class."""
         return [u for u in self.utterances.values() if u.emotion is not None]
 
     @property
     def confounding(self) -> Confounding:
-        """How far classes follow from speakers."""
+        """How far the speaker determines the class."""
         return confounding((u.speaker, str(u.emotion)) for u in self.labelled)
 
-    def missing(self) -> list[str]:
-        """A line a split and part of which some folds lack a class of the corpus; a part without speakers lacks none.
+    def missing_classes(self) -> list[str]:
+        """Report, in a line for each split and part, the folds in which the part lacks a class of the corpus.
 
-        A class without an utterance in the whole corpus is in none of them.
+        A part without speakers, and a class without utterances in the whole corpus, are not reported.
         """
         available = {u.emotion for u in self.labelled}
         lines = []
@@ -97,14 +97,14 @@ class Prepared:
                     )
         return lines
 
-    def of(self, split: str, fold: int, part: str) -> list[UtteranceInfo]:
-        """The utterances of a part."""
+    def utterances_of(self, split: str, fold: int, part: str) -> list[UtteranceInfo]:
+        """List the utterances of a part of a fold."""
         return [self.utterances[key] for key in self.splits[split][fold].get(part, [])]
 
     def counts(self, split: str, fold: int) -> dict[str, dict[str, int]]:
-        """Utterances by part and class; a part without utterances has zeros."""
-        found = {part: Counter(u.emotion for u in self.of(split, fold, part)) for part in PARTS}
-        return {part: {name: own[name] for name in self.classes} for part, own in found.items()}
+        """Count the utterances of a fold by part and class; a part without utterances has zeros."""
+        counts = {part: Counter(u.emotion for u in self.utterances_of(split, fold, part)) for part in PARTS}
+        return {part: {name: by_class[name] for name in self.classes} for part, by_class in counts.items()}
 
 
 class _Report(TypedDict):
@@ -118,14 +118,15 @@ class _Completeness(TypedDict, total=False):
     lines: int
 
 
-def read_prepared(folder: Path, only: str | None = None) -> Prepared:
+def read_prepared(folder: Path, only: str | None = None) -> PreparedCorpus:
     """Read what stage 1 wrote to data/<corpus>/.
 
     Args:
-        only: the one split to read; None: all.
+        folder: data/<corpus>.
+        only: the only split to read; None: all.
 
     Raises:
-        InputError: the folder is no prepared corpus, has no such split, its files disagree, or a speaker is in two
+        InputError: the folder is no prepared corpus or has no such split, its files disagree, or a speaker is in two
             parts of a fold.
     """
     if not (folder / "report.json").is_file():
@@ -148,15 +149,15 @@ def read_prepared(folder: Path, only: str | None = None) -> Prepared:
             ids = _read_part(folder / name, number, known)
             splits.setdefault(split, {}).setdefault(int(fold), {})[part] = ids
     if not splits:
-        there = ", ".join(dict.fromkeys(name.rpartition("_fold")[0] for name in report["parts"]))
-        raise InputError(f"has no split {only}; there is: {there}", folder)
-    prepared = Prepared(folder.resolve().name, folder, list(report["classes"]), utterances, splits)
+        available = ", ".join(dict.fromkeys(name.rpartition("_fold")[0] for name in report["parts"]))
+        raise InputError(f"has no split {only}; there is: {available}", folder)
+    prepared = PreparedCorpus(folder.resolve().name, folder, list(report["classes"]), utterances, splits)
     _check_speakers(prepared)
     return prepared
 
 
 def incompleteness(folder: Path) -> list[str]:
-    """What a corpus lacks that was prepared with --allow-partial true, such as "1200 of 1440 utterances".
+    """Report what a corpus prepared with --allow-partial true lacks, such as "1200 of 1440 utterances".
 
     Args:
         folder: data/<corpus>.
@@ -177,7 +178,7 @@ def incompleteness(folder: Path) -> list[str]:
 
 
 def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]:
-    """The ids of a data dir's utterances: `number` of them, each in a class and of the speaker that `known` has."""
+    """Read the utterance ids of a data dir; checks their number, and their speakers against `known` (id -> speaker)."""
     speaker_of = {key: s for s, keys in read_table(folder / "spk2utt").items() for key in keys.split()}
     if len(speaker_of) != number or not speaker_of.items() <= known.items():
         what = "does not agree with report.json and supervisions.jsonl.gz"
@@ -187,7 +188,7 @@ def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]
 
 @parsed_once
 def _read_supervisions(path: Path) -> dict[str, UtteranceInfo]:
-    """Plain JSON: importing lhotse takes seconds."""
+    """Read supervisions without lhotse, whose import takes seconds: utterance id -> utterance."""
     return dict(read_json_lines(path, _utterance_info, "supervisions"))
 
 
@@ -204,36 +205,38 @@ def _utterance_info(row: dict[str, Any]) -> tuple[str, UtteranceInfo]:
     )
 
 
-def _check_speakers(prepared: Prepared) -> None:
+def _check_speakers(prepared: PreparedCorpus) -> None:
     for split, folds in prepared.splits.items():
         for fold, parts in folds.items():
-            speakers = Counter(s for part in parts for s in {u.speaker for u in prepared.of(split, fold, part)})
+            speakers = Counter(
+                s for part in parts for s in {u.speaker for u in prepared.utterances_of(split, fold, part)}
+            )
             twice = [s for s, n in speakers.items() if n > 1]
             if twice:
                 where, fix = prepared.folder / f"{split}_fold{fold}", f"remove {prepared.folder} and run stage 1"
                 raise InputError(f"speaker {twice[0]} is in two parts", where, fix)
 
 
-def protocol_hash(prepared: Prepared, split: str) -> str:
-    """Ten hexadecimal digits that name a protocol: raw labels and their classes, and who is in which part of a split.
+def protocol_hash(prepared: PreparedCorpus, split: str) -> str:
+    """Hash a protocol to ten hexadecimal digits: raw labels and their classes, and the members of each part of a split.
 
-    Results of equal hash and equal counts are of the same task. A part is named by its speakers where it has all their
-    utterances, so that a partial copy of every speaker and label keeps the hash; else by its utterances, as where texts
-    are kept apart.
+    Results with equal hashes and equal counts are comparable. A part with all utterances of its speakers is hashed by
+    its speakers, so that a partial copy with every speaker and label has the same hash. Any other part, as with
+    `texts: disjoint`, is hashed by its utterances.
     """
     labels = {u.label: u.emotion for u in prepared.utterances.values()}
     utterances_of = Counter(u.speaker for u in prepared.labelled)
     members = {}
     for fold, parts in prepared.splits[split].items():
         for part, ids in parts.items():
-            speakers = sorted({u.speaker for u in prepared.of(split, fold, part)})
+            speakers = sorted({u.speaker for u in prepared.utterances_of(split, fold, part)})
             complete = len(ids) == sum(utterances_of[s] for s in speakers)
             members[f"{fold}/{part}"] = speakers if complete else sorted(ids)
     return digest(labels, members)[:10]
 
 
-def overview(corpora: Sequence[Prepared]) -> Table:
-    """A row a corpus. Hours and seconds are of the utterances in the classes; seconds at 5, 50, 95 and 100 %."""
+def overview(corpora: Sequence[PreparedCorpus]) -> Table:
+    """Make the overview, a row for each corpus; hours and percentiles of seconds are of the utterances with a class."""
     rows = []
     for prepared in corpora:
         labelled = prepared.labelled
@@ -243,7 +246,7 @@ def overview(corpora: Sequence[Prepared]) -> Table:
         rows.append(
             {
                 "corpus": prepared.corpus,
-                "speakers": _people(prepared.utterances.values()),
+                "speakers": _speaker_counts(prepared.utterances.values()),
                 "language": ", ".join(sorted({u.language for u in labelled if u.language})),
                 "utterances": len(prepared.utterances),
                 "in classes": len(labelled),
@@ -255,29 +258,29 @@ def overview(corpora: Sequence[Prepared]) -> Table:
     return rows
 
 
-def _people(utterances: Iterable[UtteranceInfo]) -> str:
-    """Number of speakers, and of women and men where they are known: "24 (women 12, men 12)"."""
+def _speaker_counts(utterances: Iterable[UtteranceInfo]) -> str:
+    """Format the number of speakers, with those of women and men if known: "24 (women 12, men 12)"."""
     genders = {u.speaker: u.gender for u in utterances}
-    found = Counter(genders.values())
-    known = ", ".join(f"{name} {found[gender]}" for gender, name in GENDERS.items() if found[gender])
-    return f"{len(genders)} ({known})" if set(found) != {""} else str(len(genders))
+    counts = Counter(genders.values())
+    known = ", ".join(f"{name} {counts[gender]}" for gender, name in GENDERS.items() if counts[gender])
+    return f"{len(genders)} ({known})" if set(counts) != {""} else str(len(genders))
 
 
-def split_table(prepared: Prepared, split: str) -> Table:
-    """A row a fold and part: its counts by class, how many of its texts are in train too, and its speakers."""
+def split_table(prepared: PreparedCorpus, split: str) -> Table:
+    """Make the table of a split, a row for each fold and part: counts by class, texts shared with train, speakers."""
     rows = []
-    everyone = {u.speaker for u in prepared.labelled}
-    starts = {name[: name.rfind("_") + 1] for name in everyone}
-    start = starts.pop() if len(starts) == 1 else ""  # such as ravdess_, where all names have it
+    all_speakers = {u.speaker for u in prepared.labelled}
+    prefixes = {name[: name.rfind("_") + 1] for name in all_speakers}
+    prefix = prefixes.pop() if len(prefixes) == 1 else ""  # such as ravdess_, if all names have it
     for fold in prepared.splits[split]:
         counts = prepared.counts(split, fold)
-        utterances = {part: prepared.of(split, fold, part) for part in PARTS}
+        utterances = {part: prepared.utterances_of(split, fold, part) for part in PARTS}
         speakers = {part: {u.speaker for u in utterances[part]} for part in PARTS}
         texts = {part: {u.text_id for u in utterances[part]} - {""} for part in PARTS}
         for part in PARTS:
             shared = f"{len(texts[part] & texts['train'])} of {len(texts[part])}"
-            others = everyone.difference(*(speakers[p] for p in PARTS if p != part))
-            names = sorted(name.removeprefix(start) for name in speakers[part])
+            others = all_speakers.difference(*(speakers[p] for p in PARTS if p != part))
+            names = sorted(name.removeprefix(prefix) for name in speakers[part])
             all_others = part == "train" and len(names) > LISTED and speakers[part] == others
             rows.append(
                 {
@@ -294,10 +297,11 @@ def split_table(prepared: Prepared, split: str) -> Table:
     return rows
 
 
-def describe_corpora(corpora: Sequence[Prepared], tablefmt: str = "simple") -> str:
-    """Tables of some corpora and their splits.
+def describe_corpora(corpora: Sequence[PreparedCorpus], tablefmt: str = "simple") -> str:
+    """Format tables of corpora and of their splits.
 
     Args:
+        corpora: prepared corpora.
         tablefmt: one of tabulate's, such as "simple" (text) or "github" (Markdown).
     """
     from tabulate import tabulate
@@ -310,7 +314,7 @@ def describe_corpora(corpora: Sequence[Prepared], tablefmt: str = "simple") -> s
         return [line(title), "", tabulate(text[1:], text[0], tablefmt=tablefmt, disable_numparse=True), ""]
 
     lines = block(2, "Corpora (hours and seconds: of the utterances in the classes)", overview(corpora))
-    texts = [f"{p.corpus}: {text}." for p in corpora for text in (p.confounding, *p.missing())]
+    texts = [f"{p.corpus}: {text}." for p in corpora for text in (p.confounding, *p.missing_classes())]
     lines += [f"- {markdown(text) if tablefmt == 'github' else line(text)}" for text in texts] + [""]
     for prepared in corpora:
         for split in prepared.splits:
@@ -319,11 +323,11 @@ def describe_corpora(corpora: Sequence[Prepared], tablefmt: str = "simple") -> s
     return "\n".join([*lines, "No speaker is in two parts of a fold."])
 
 
-def draw_corpora(corpora: Sequence[Prepared], path: Path) -> None:
-    """Durations by class, and counts by part and class, a row a corpus.
+def draw_corpora(corpora: Sequence[PreparedCorpus], path: Path) -> None:
+    """Draw durations by class, and counts by part and class, in a row for each corpus.
 
     Raises:
-        InputError: an ending that is no picture's.
+        InputError: the path does not end as a picture's does.
     """
     check_picture(path)
     from matplotlib import style
@@ -347,22 +351,22 @@ def draw_corpora(corpora: Sequence[Prepared], path: Path) -> None:
     save_picture(figure, path)
 
 
-def _draw_durations(axes: Axes, prepared: Prepared, colours: Mapping[str, str]) -> None:
+def _draw_durations(axes: Axes, prepared: PreparedCorpus, colours: Mapping[str, str]) -> None:
     seconds = [[u.seconds for u in prepared.labelled if u.emotion == name] for name in prepared.classes]
-    drawn = axes.boxplot(
+    plot = axes.boxplot(
         seconds, orientation="horizontal", whis=(5, 95), patch_artist=True, widths=0.6, flierprops={"markersize": 2}
     )
-    for box, median, name in zip(drawn["boxes"], drawn["medians"], prepared.classes, strict=True):
+    for box, median, name in zip(plot["boxes"], plot["medians"], prepared.classes, strict=True):
         box.set_facecolor(colours[name])
         median.set_color("black")
     labels = [f"{name} ({len(values)})" for name, values in zip(prepared.classes, seconds, strict=True)]
     axes.set_yticks(range(1, len(labels) + 1), labels)
     axes.invert_yaxis()
-    people = _people(prepared.utterances.values())
-    axes.set_title(f"{prepared.corpus}: speakers {people}", loc="left", fontsize="medium")
+    speakers = _speaker_counts(prepared.utterances.values())
+    axes.set_title(f"{prepared.corpus}: speakers {speakers}", loc="left", fontsize="medium")
 
 
-def _draw_counts(axes: Axes, prepared: Prepared, colours: Mapping[str, str]) -> None:
+def _draw_counts(axes: Axes, prepared: PreparedCorpus, colours: Mapping[str, str]) -> None:
     bars = [(split, part) for split in prepared.splits for part in PARTS]
     for y, (split, part) in enumerate(bars):
         folds = [prepared.counts(split, fold)[part] for fold in prepared.splits[split]]

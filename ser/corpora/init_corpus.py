@@ -1,4 +1,4 @@
-"""A recipe of a table of one's own: `ser init-corpus <name> <table>`.
+"""Make a recipe from a user's own table: `ser init-corpus <name> <table>`.
 
 Columns and labels are recognised by name, in English, Portuguese, German, French, Spanish and Italian.
 """
@@ -21,9 +21,9 @@ from ser.corpora.check import check_corpus
 from ser.corpora.issues import Issues
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import PARTS, read_protocol
-from ser.corpora.table import folded, plain, read_sheet, without_accents
+from ser.corpora.table import column_key, label_key, read_sheet, strip_accents
 
-# Column of the preparer csv -> names that tables have for it.
+# Column of the preparer csv -> its names in tables.
 COLUMNS = {
     "path": "path file filename file_name filepath file_path audio wav recording arquivo audio_arquivo datei dateiname "
     "fichier chemin archivo fichero ruta percorso",
@@ -39,7 +39,7 @@ COLUMNS = {
     "language": "language lang idioma lingua sprache langue lengua",
     "split": "split part subset partition particao teil aufteilung partie particion partizione",
 }
-# Class -> labels for it.
+# Class -> its labels in tables.
 LABELS = {
     "angry": "angry anger ang rage furious raiva irritado irritada zangado zangada furioso furiosa ira wut "
     "wutend wuetend arger aerger argerlich aergerlich verargert veraergert zorn zornig colere en_colere fache fachee "
@@ -59,7 +59,7 @@ LABELS = {
     "bored": "bored boredom tedio entediado entediada langeweile gelangweilt ennui ennuye ennuyee aburrido aburrida "
     "aburrimiento noia annoiato annoiata",
 }
-FEW = 10  # below so many speakers each is a fold of its own
+FEW = 10  # with fewer speakers, each is a fold of its own
 RUN = """#!/usr/bin/env bash
 # {name} alone, from {table}.
 set -euo pipefail
@@ -72,15 +72,15 @@ exec {toolkit}/run.sh --recipe "$recipe" --corpora {name} --preset pretrained "$
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a table is taken for.
+    """The columns and labels that were recognised in a table.
 
     Attributes:
         columns: column of the preparer csv -> name in the table.
-        others: columns that are kept in the manifests as they are.
-        labels: label as written -> class, or None where none is known.
-        counts: label -> rows.
-        speakers: rows by speaker.
-        given: whether each row names its part.
+        others: other columns, which are copied to the manifests.
+        labels: label as written -> class, or None if it is not known.
+        counts: label -> number of rows.
+        speakers: speaker -> number of rows.
+        given: whether each row names its part (train, valid, test).
     """
 
     columns: dict[str, str]
@@ -101,14 +101,22 @@ def init_corpus(
     language: str = "und",
     force: bool = False,
 ) -> int:
-    """Write protocol and recipe, report what was recognised and everything that is wrong; 1 if anything is.
+    """Write a protocol and a recipe; print what was recognised, and everything that is wrong with the table.
 
     Args:
-        columns, labels: "emotion=Gefühl", "wütend=angry".
-        force: whether an earlier recipe is replaced.
+        name: of the corpus.
+        table: CSV, TSV or Excel file.
+        out: recipe folder; None: egs/<name>.
+        columns: given by hand, such as "emotion=Gefühl".
+        labels: given by hand, such as "wütend=angry".
+        language: code for the protocol, such as "de".
+        force: replace an earlier recipe.
+
+    Returns:
+        Exit status: 1 if anything is wrong, else 0.
 
     Raises:
-        InputError: no recipe can be made of it.
+        InputError: no recipe can be made from the table.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError("a name of lower-case letters, digits and _, such as mine", name)
@@ -134,27 +142,28 @@ def init_corpus(
     return 1
 
 
-def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for text in given:
+def _pairs(option: str, values: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in values:
         key, sign, value = text.partition("=")
         if not sign or not key:
             raise InputError("expected two names with = between them", f"{option} {text}")
-        found[key.strip()] = value.strip()
-    return found
+        pairs[key.strip()] = value.strip()
+    return pairs
 
 
 def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]) -> Recognised:
-    """Find the columns and labels of a table.
+    """Recognise the columns and labels of a table.
 
     Args:
-        columns: column of the preparer csv -> name in the table, by hand.
-        labels: label -> class, or "" to leave it out, by hand.
+        table: CSV, TSV or Excel file.
+        columns: column of the preparer csv -> name in the table, given by hand.
+        labels: label -> class, or "" to leave it out, given by hand.
 
     Raises:
-        InputError: the table cannot be read, or lacks columns; all of them are named at once.
+        InputError: the table cannot be read, or lacks columns, all of which are named at once.
     """
-    header, rows, _ = read_sheet(table, Issues())  # the check lists them
+    header, rows, _ = read_sheet(table, Issues())  # the check reports its issues
     if unknown := [key for key in columns if key not in COLUMNS]:
         raise InputError(f"columns are {', '.join(COLUMNS)}", f"--column {unknown[0]}={columns[unknown[0]]}")
     problems = [
@@ -162,28 +171,29 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
     ]
     column_of = dict(columns)
     for column, names in COLUMNS.items():
-        same = [h for h in header if plain(without_accents(h)) in names.split() and h not in column_of.values()]
-        if column not in column_of and same:
-            column_of[column] = same[0]
+        matches = [h for h in header if column_key(strip_accents(h)) in names.split() and h not in column_of.values()]
+        if column not in column_of and matches:
+            column_of[column] = matches[0]
     needed = [c for c in ("path", "speaker", "emotion") if c not in column_of]
     problems += [f"no column for {c} was found" for c in needed]
     if problems:
         fix = "name each: " + " ".join(f"--column {c}=..." for c in needed) if needed else "correct the name"
         raise InputError(f"{', '.join(problems)} (its columns: {', '.join(header)})", table, fix)
-    written = [dict(zip(header, row, strict=True)) for row, _ in rows]
-    counts = Counter(row[column_of["emotion"]] for row in written if row[column_of["emotion"]])
-    by_hand = {folded(label): name or None for label, name in labels.items()}
-    if absent := [label for label in labels if folded(label) not in map(folded, counts)]:
+    by_column = [dict(zip(header, row, strict=True)) for row, _ in rows]
+    counts = Counter(row[column_of["emotion"]] for row in by_column if row[column_of["emotion"]])
+    by_hand = {label_key(label): name or None for label, name in labels.items()}
+    if absent := [label for label in labels if label_key(label) not in map(label_key, counts)]:
         what = f"no such label in the column {column_of['emotion']}, which has {', '.join(counts) or 'none'}"
         raise InputError(what, f"--label {absent[0]}={labels[absent[0]]}")
     classes = {word: name for name, words in LABELS.items() for word in words.split()}
-    mapped = {label: by_hand.get(folded(label), classes.get(plain(without_accents(label)))) for label in counts}
-    parts = {row[column_of["split"]].casefold() for row in written} if "split" in column_of else set()
+    mapped = {label: by_hand.get(label_key(label), classes.get(column_key(strip_accents(label)))) for label in counts}
+    parts = {row[column_of["split"]].casefold() for row in by_column} if "split" in column_of else set()
     if "split" in column_of.keys() - columns.keys() and not parts & {*PARTS}:
-        del column_of["split"]  # a column of that name for something else
+        del column_of["split"]  # the column of that name means something else
     given = "split" in column_of and parts <= {*PARTS}
     others = [h for h in header if h not in column_of.values()]
-    return Recognised(column_of, others, mapped, counts, Counter(row[column_of["speaker"]] for row in written), given)
+    speakers = Counter(row[column_of["speaker"]] for row in by_column)
+    return Recognised(column_of, others, mapped, counts, speakers, given)
 
 
 def _report(table: Path, recognised: Recognised) -> str:
@@ -205,8 +215,8 @@ def _report(table: Path, recognised: Recognised) -> str:
 def _protocol(name: str, table: Path, recognised: Recognised, language: str) -> str:
     classes = sorted({c for c in recognised.labels.values() if c is not None})
     if len(classes) < 2:
-        there = f"the column {recognised.columns['emotion']} has {', '.join(recognised.counts) or 'none'}"
-        what = f"labels of {len(classes)} classes were recognised, and two are needed; {there}"
+        labels = f"the column {recognised.columns['emotion']} has {', '.join(recognised.counts) or 'none'}"
+        what = f"labels of {len(classes)} classes were recognised, and two are needed; {labels}"
         raise InputError(what, table, "give --label <label>=<class>, or --column emotion=...")
     if recognised.given:
         splits: dict[str, object] = {"strict": {"given": True}}
@@ -235,15 +245,14 @@ def _protocol(name: str, table: Path, recognised: Recognised, language: str) -> 
 
 
 def _write_run(out: Path, name: str, table: Path) -> None:
-    place = os.path.abspath(table)
-    inside = out.resolve().is_relative_to(ROOT.resolve())
-    up = os.path.relpath(ROOT, out.resolve())
+    in_toolkit = out.resolve().is_relative_to(ROOT.resolve())
+    relative_root = os.path.relpath(ROOT, out.resolve())
     text = RUN.format(
         name=name,
         table=table.name,
         variable=name.upper(),
-        quoted=shlex.quote(place),
-        toolkit=f'"$recipe/{up}"' if inside else shlex.quote(str(ROOT.resolve())),
+        quoted=shlex.quote(os.path.abspath(table)),
+        toolkit=f'"$recipe/{relative_root}"' if in_toolkit else shlex.quote(str(ROOT.resolve())),
     )
     with atomic_path(out / "run.sh") as temporary:
         temporary.write_text(text, encoding="utf-8")

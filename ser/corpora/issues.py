@@ -1,4 +1,4 @@
-"""What is wrong with a corpus: raised at once, or listed for who goes on without the parts concerned."""
+"""Issues of a corpus: raised at once, or collected so that the rest of the corpus can be used."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Issue(InputError):
     """A part of a corpus that cannot be used, while the rest can.
 
     Args:
-        kind: heads the list in which a check shows it, such as "stray files".
-        what, where, fix: as of `InputError`.
+        kind: heading under which a check lists the issue, such as "stray files".
+        what, where, fix: as in `InputError`.
     """
 
     def __init__(self, kind: str, what: str, where: str | Path | None = None, fix: str | None = None) -> None:
         super().__init__(what, where, fix)
-        self.args = kind, what, where, fix  # how an error passes between processes
+        self.args = kind, what, where, fix  # an error is pickled with its args
         self.kind = kind
 
 
@@ -28,7 +28,7 @@ class Issues(list[Issue]):
     """Issues in the order in which they were found.
 
     Args:
-        kinds: those to list, where others are raised; None: all.
+        kinds: kinds to collect; other issues are raised. None: all are collected.
     """
 
     def __init__(self, kinds: Container[str] | None = None) -> None:
@@ -36,33 +36,32 @@ class Issues(list[Issue]):
         self.kinds = kinds
 
     def add(self, issue: Issue) -> None:
-        """List an issue; the caller passes over the part that it concerns.
+        """Collect an issue; the caller then skips the part of the corpus that it concerns.
 
         Raises:
-            Issue: of a kind that is not listed.
+            Issue: it is of a kind that is not collected.
         """
-        if not self.lists(issue):
+        if not self.collects(issue):
             raise issue
         self.append(issue)
 
-    def lists(self, issue: Issue) -> bool:
-        """Whether an issue is of a kind that is listed, and not raised."""
+    def collects(self, issue: Issue) -> bool:
+        """Whether an issue is of a kind that is collected instead of raised."""
         return self.kinds is None or issue.kind in self.kinds
 
 
-# Lists none: every issue is raised.
-RAISED = Issues(())
+RAISE_ALL = Issues(())  # collects nothing
 
 
 def raise_issues(issues: Sequence[InputError], hint: str = "") -> None:
-    """Raise what was found, unless it is nothing: the first of several with a line for each of the next.
+    """Raise one error that lists all issues, a line each; do nothing if there are none.
 
     Args:
         issues: equal ones are listed once.
-        hint: behind the last line.
+        hint: text after the last line.
 
     Raises:
-        InputError: its `where` is that of the first.
+        InputError: there are issues; its `where` is that of the first.
     """
     messages = list(dict.fromkeys(line(issue) for issue in issues))
     if len(messages) == 1 and not hint:

@@ -1,4 +1,4 @@
-"""Kaldi data directories: written sorted in the C locale, checked as Kaldi's own validator does."""
+"""Kaldi data directories: tables sorted in the C locale, and a check like that of utils/validate_data_dir.sh."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_table(path: Path) -> Table:
     """Read `key value` lines; the value is the rest of the line.
 
     Raises:
-        InputError: absent, a line without a value, or a key twice.
+        InputError: the file is absent, a line has no value, or a key stands twice.
     """
     table: Table = {}
     check_regular(path, "run the stage that writes it")
@@ -23,7 +23,7 @@ def read_table(path: Path) -> Table:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise InputError("not UTF-8 text", path, "remove it and run the stage that writes it") from None
-    # splitlines() would also end lines at other signs, such as U+2028.
+    # splitlines() would also split at other characters, such as U+2028.
     lines = text.removesuffix("\n").split("\n") if text else []
     for number, line in enumerate(lines, 1):
         parts = line.strip().split(maxsplit=1)
@@ -37,17 +37,17 @@ def read_table(path: Path) -> Table:
 
 
 def table_text(table: Mapping[str, str]) -> str:
-    """The lines of a table in the order of Kaldi's LC_ALL=C sort (by bytes)."""
+    """Format a table, sorted by bytes as LC_ALL=C sort does."""
     return "".join(f"{key} {table[key]}\n" for key in sorted(table, key=str.encode))
 
 
 def write_table(path: Path, table: Mapping[str, str]) -> None:
-    """Write a table whole or not at all."""
+    """Write a table, completely or not at all."""
     write_text(path, table_text(table))
 
 
 def spk2utt(utt2spk: Mapping[str, str]) -> Table:
-    """Turn utt2spk round."""
+    """Make spk2utt of utt2spk."""
     speakers: dict[str, list[str]] = {}
     for utterance in sorted(utt2spk, key=str.encode):
         speakers.setdefault(utt2spk[utterance], []).append(utterance)
@@ -55,15 +55,15 @@ def spk2utt(utt2spk: Mapping[str, str]) -> Table:
 
 
 def validate(folder: Path) -> int:
-    """Check a data directory: sorted, same keys everywhere, speaker and utterance tables that agree.
+    """Check that the tables of a data directory are sorted, have the same keys, and agree on speakers.
 
-    With `segments`, wav.scp is by recording, and each recording has a segment.
+    With `segments`, the keys of wav.scp are recordings, and each recording has a segment.
 
     Returns:
         The number of utterances.
 
     Raises:
-        InputError: naming the first file and key that is wrong.
+        InputError: names the first file and key that is wrong.
     """
     utt2spk = read_table(folder / "utt2spk")
     tables = {"utt2spk": utt2spk}
@@ -82,10 +82,10 @@ def validate(folder: Path) -> int:
         keys = list(table)
         if keys != sorted(keys, key=str.encode):
             raise InputError("not sorted", folder / name, "use `LC_ALL=C sort`")
-        other, wanted = ("segments", recordings) if name == "wav.scp" and recordings else ("utt2spk", utt2spk)
-        if table.keys() != wanted.keys():
-            odd = sorted(table.keys() ^ wanted.keys())[0]
-            what = f"{odd} stands in only one of {name} and {other}"
+        other, reference = ("segments", recordings) if name == "wav.scp" and recordings else ("utt2spk", utt2spk)
+        if table.keys() != reference.keys():
+            unmatched = sorted(table.keys() ^ reference.keys())[0]
+            what = f"{unmatched} stands in only one of {name} and {other}"
             raise InputError(what, folder / name, "run the stage that writes them")
     if read_table(folder / "spk2utt") != spk2utt(utt2spk):
         raise InputError("does not agree with utt2spk", folder / "spk2utt", "run the stage that writes it")
@@ -101,7 +101,7 @@ def validate(folder: Path) -> int:
 
 
 def _recordings(folder: Path, segments: Mapping[str, str]) -> Table:
-    """The recordings that segments name, each with one of its segments."""
+    """Map each recording in segments to one of its segments."""
     recordings = {}
     for key, value in segments.items():
         recording, *times = value.split()
@@ -114,7 +114,7 @@ def _recordings(folder: Path, segments: Mapping[str, str]) -> Table:
 
 
 def _number(text: str, kind: type[int] | type[float] = float) -> float:
-    """Not a number where it is none of the kind."""
+    """Parse a number; NaN if the text is none of this kind."""
     try:
         return kind(text)
     except ValueError:

@@ -10,15 +10,15 @@ from ser.common.cli import Parser
 from ser.config import read_experiment
 from ser.corpora.check import check_corpus
 from ser.corpora.confounding import check_confounded
-from ser.corpora.fetch import is_there
-from ser.corpora.prepare import check_there, prepare_corpus
+from ser.corpora.fetch import is_fetched
+from ser.corpora.prepare import check_corpus_exists, prepare_corpus
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import read_protocol
 
 
 @guarded
 def main(arguments: list[str] | None = None) -> int:
-    """Prepare a corpus, corpus folder -> data folder, or say what is wrong with it."""
+    """Prepare a corpus, corpus folder -> data folder, or report what is wrong with it."""
     parser = Parser(description="Prepare a corpus: lhotse manifests, and a Kaldi data dir a split.")
     parser.add_argument("corpus", help="name of a protocol file, such as ravdess")
     parser.add_argument("corpus_dir", type=Path, help="folder of the corpus as published, or table of its files")
@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_switch("--download", help="fetch or make the corpus, and prepare nothing")
     parser.add_switch(
         "--check",
-        help="write nothing (no out_dir is needed); list all that is missing or wrong, and exit with 1 if anything is",
+        help="write nothing (no out_dir is needed); list everything that is missing or wrong, and exit with 1 if "
+        "anything is",
     )
     parser.add_switch(
         "--allow-pipes",
@@ -39,14 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_switch(
         "--recheck",
-        help="read every audio file again, though its size and times of change are as they were",
+        help="read every audio file again, also those whose size and times of change are as before",
     )
     parser.add_argument("--nj", type=int, default=1, help="processes that read audio files (%(default)s)")
     parser.add_argument(
         "--experiment",
         type=Path,
-        help="config.yaml of the experiment that the corpus is prepared for: whether its normalisation can be used; "
-        "of a split of many folds, only that of the experiment is written",
+        help="config.yaml of the experiment that the corpus is prepared for: its normalisation is checked against the "
+        "corpus, and of a split of many folds, only the fold of the experiment is written",
     )
     options = parser.parse_args(arguments)
     protocol = read_protocol(options.corpus, options.recipe)
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             existed = options.corpus_dir.exists()
             busy = locked(options.corpus_dir, f"{options.corpus_dir} is being made")
             try:
-                with nullcontext() if is_there(options.corpus_dir) else busy:
+                with nullcontext() if is_fetched(options.corpus_dir) else busy:
                     preparer.download(options.corpus_dir)
             except InputError as error:
                 if existed:
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
                 fixes = [error.fix, f"{options.corpus_dir} was not there: if that is a wrong path, correct it in db.sh"]
                 raise InputError(error.what, error.where, "; ".join(fix for fix in fixes if fix)) from None
         else:
-            check_there(protocol, options.corpus_dir)
+            check_corpus_exists(protocol, options.corpus_dir)
         return 0
     if options.check:
         text, complete = check_corpus(preparer, protocol, options.corpus_dir, options.allow_pipes)
@@ -74,9 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("the folder to write is missing, such as data/ravdess")
     experiment = None if options.experiment is None else read_experiment(options.experiment)
     folders = options.corpus_dir, options.out_dir
-    how = {name: getattr(options, name) for name in ("allow_partial", "allow_pipes", "recheck")}
+    switches = {name: getattr(options, name) for name in ("allow_partial", "allow_pipes", "recheck")}
     fold = None if experiment is None else (experiment.split, experiment.fold)
-    print(prepare_corpus(preparer, protocol, *folders, **how, jobs=options.nj, fold=fold))
+    print(prepare_corpus(preparer, protocol, *folders, **switches, jobs=options.nj, fold=fold))
     if experiment is not None:
         batches = experiment.batches
         folder = options.out_dir.resolve()

@@ -1,4 +1,4 @@
-"""Find local/prepare_<corpus>.py: the recipe's own before the toolkit's."""
+"""Load local/prepare_<corpus>.py; the recipe's folder comes before the toolkit's."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing import Any
 
 from ser.common import InputError
 from ser.config import find
-from ser.corpora.issues import RAISED, Issue
+from ser.corpora.issues import RAISE_ALL, Issue
 from ser.corpora.utterance import Utterance
 
 
 @dataclass(frozen=True)
 class Preparer:
-    """What a preparer module offers.
+    """The functions of a preparer module.
 
     Attributes:
-        utterances: corpus folder -> its utterances. The module's function may ask for more by naming it as a further
-            parameter: issues (an `Issues`, which gets what is left out), protocol (a `Protocol`, which has the
-            corpus's name and labels), allow_pipes (whether commands may be run), audio_dir (where audio that it makes
-            is to lie).
-        download: makes the corpus folder complete, or None where a person has to fetch it.
-        tree: corpus folder -> in a few words, which of the trees that circulate it is; None where there is but one.
+        utterances: lists the utterances of a corpus folder. The module's function gets further arguments if it has
+            parameters of these names: issues (an `Issues`, which collects what is left out), protocol (the `Protocol`,
+            with the corpus's name and labels), allow_pipes (whether commands may be run), audio_dir (folder for audio
+            that the preparer makes).
+        download: fetches or makes the corpus folder; None: the user has to fetch it.
+        tree: describes which of several known folder layouts a corpus folder has; None: there is only one.
         path: the module's file.
     """
 
@@ -39,13 +39,13 @@ class Preparer:
 
 
 def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
-    """Load a preparer by the name of its corpus (a protocol's `preparer`).
+    """Load a preparer by the name of its corpus (`preparer` in the protocol).
 
     Raises:
-        InputError: there is none, or it has no function `utterances`.
+        InputError: there is no such file, or it has no function `utterances`.
     """
     path = find(f"local/prepare_{corpus}.py", recipe)
-    # A preparer may import modules that lie beside it.
+    # A preparer may import modules of its own folder.
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
@@ -56,20 +56,21 @@ def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
         spec.loader.exec_module(module)
     if not hasattr(module, "utterances"):
         raise InputError("has no function utterances(corpus_dir)", path)
-    asked = inspect.signature(module.utterances).parameters
+    parameters = inspect.signature(module.utterances).parameters
 
     def utterances(corpus_dir: Path, **offered: Any) -> Iterator[Utterance]:
         try:
             with _located(path):
-                found = module.utterances(corpus_dir, **{name: v for name, v in offered.items() if name in asked})
-                if not isinstance(found, Iterable):
-                    raise InputError(f"utterances(corpus_dir) gives {found!r}; it is to yield each Utterance", path)
-                for utterance in found:
+                arguments = {name: value for name, value in offered.items() if name in parameters}
+                listed = module.utterances(corpus_dir, **arguments)
+                if not isinstance(listed, Iterable):
+                    raise InputError(f"utterances(corpus_dir) gives {listed!r}; it is to yield each Utterance", path)
+                for utterance in listed:
                     if not isinstance(utterance, Utterance):
                         raise InputError(f"utterances(corpus_dir) yields {utterance!r}, which is no Utterance", path)
                     yield utterance
         except Issue as issue:
-            if not offered.get("issues", RAISED).lists(issue):
+            if not offered.get("issues", RAISE_ALL).collects(issue):
                 raise
             fix = f"to have it left out, write utterances(corpus_dir, issues) and audio_files(..., issues) in {path}"
             raise InputError(issue.what, issue.where, fix) from None
@@ -79,10 +80,10 @@ def load_preparer(corpus: str, recipe: Path | None = None) -> Preparer:
 
 @contextmanager
 def _located(path: Path) -> Iterator[None]:
-    """Report a mistake in a user's preparer with its place in the file.
+    """Report an exception of a preparer with its line in the file.
 
     Raises:
-        InputError: whatever went wrong in it.
+        InputError: the preparer raised an exception of another kind.
     """
     try:
         yield
@@ -92,7 +93,6 @@ def _located(path: Path) -> Iterator[None]:
         raise InputError(error.msg, f"{error.filename}:{error.lineno}", "fix the preparer") from None
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if Path(frame.filename).parent == path.parent]
-        line = f":{own[-1].lineno}" if own else ""
-        place = own[-1].filename if own else path
-        raise InputError(f"{type(error).__name__}: {error}", f"{place}{line}", "fix the preparer") from error
+        local = [frame for frame in frames if Path(frame.filename).parent == path.parent]
+        where = f"{local[-1].filename}:{local[-1].lineno}" if local else path
+        raise InputError(f"{type(error).__name__}: {error}", where, "fix the preparer") from error

@@ -1,4 +1,4 @@
-"""conf/corpora/<corpus>.yaml: what a corpus should look like, which labels count, who is in which split."""
+"""Protocols of corpora, conf/corpora/<corpus>.yaml: expected counts, labels and classes, splits."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MAPPINGS = ("labels", "drop", "expected", "splits", "columns")
 KINDS = {list: ("classes",), dict: MAPPINGS, bool: ("shuffle_labels", "synthetic")}
 KIND_NAMES = {list: "a list", dict: "`key: value` lines, or {} for none", bool: "true or false", str: "text"}
 OPTIONAL = {"note", "base", "preparer", "keep", "shuffle_labels", "synthetic", "columns"}
-# Splits of so many folds and fewer have their data dirs made all at once; of more, each when it is asked for.
+# A split with more folds gets, in stage 1, only the data dirs of the experiment's fold; others get those of all folds.
 FEW_FOLDS = 20
 COUNTS = ("utterances", "speakers", "labels")
 SPLIT_NAME = re.compile(r"\w[\w.-]{0,99}")
-# Behind messages about lists of speakers or texts.
+# Ends messages about lists of speakers or texts.
 NAMES = "; names that YAML takes for numbers, truths or nothing stand in quotes"
-# The forms of a split: the keys of each.
+# Form of a split -> its keys.
 FORMS = {"groups": {"groups", "seed"}, "shares": {"shares", "seed"}, "given": {"given"}, "train": set(PARTS)}
 
 
@@ -34,28 +34,29 @@ class Protocol:
 
     Attributes:
         corpus: the name that recipes use, which is the file's name.
-        classes: the class list of the corpus, in the order of its head's outputs.
-        labels: raw label -> class, or None where the utterances are left out.
-        drop: utterance id -> why this one is left out.
-        expected: counts of the complete corpus: utterances, speakers, labels (raw label -> utterances); or such counts
-            for each of its editions, by the edition's name.
+        classes: the classes of the corpus, in the order of its head's outputs.
+        labels: raw label -> class, or None to leave its utterances out.
+        drop: utterance id -> reason for leaving it out.
+        expected: counts of the complete corpus: utterances, speakers, labels (raw label -> utterances). A corpus with
+            several editions has such counts for each, by the edition's name.
         splits: name -> one of
-            {"groups": [[speaker, ...], ...]}, rotating folds;
-            {"groups": "speakers"}, a group for each speaker; {"groups": 5, "seed": 0}, that many, balanced by class;
+            {"groups": [[speaker, ...], ...]}: rotating folds;
+            {"groups": "speakers"}: a group for each speaker; {"groups": 5, "seed": 0}: five groups, balanced by class;
             {"train": [speaker, ...], "valid": [...], "test": [...]};
-            {"shares": [0.7, 0.2, 0.1], "seed": 0}, of the utterances, by speaker;
-            {"given": True}, the `split` of each utterance;
-            and with any of them "texts": "disjoint" or {part: [text id, ...]}. What is no list of speakers yet is
-            resolved when the corpus is prepared (`ser.corpora.splits`).
-        note: what every table with this corpus has to say beside its figures.
-        base: the corpus whose protocol gives every key that this one has not, or "".
+            {"shares": [0.7, 0.2, 0.1], "seed": 0}: shares of the utterances, divided by speaker;
+            {"given": True}: the `split` of each utterance.
+            Each may also have "texts": "disjoint" or {part: [text id, ...]}. Rules are resolved to lists of speakers
+            when the corpus is prepared (`ser.corpora.splits`).
+        note: printed with every table that has figures of this corpus.
+        base: name of the corpus whose protocol gives the keys that this one lacks, or "".
         preparer: local/prepare_<preparer>.py lists the utterances.
-        keep: for control experiments, the share of the training utterances of each fold that stay, or
-            {"hours": so many}; None: all.
-        shuffle_labels: for control experiments, whether the labels of a speaker are permuted.
-        synthetic: whether a machine speaks: figures then say nothing of people.
-        columns: for the preparer csv, its name of a column -> the table's, where these differ.
-        bases: the files of the bases.
+        keep: for control experiments, the share of the training utterances of each fold to train on, or
+            {"hours": number}; None: all.
+        shuffle_labels: for control experiments, permute the labels of each speaker.
+        synthetic: the speech is synthesised, so that figures say nothing about people.
+        columns: for the preparer csv, its name of a column -> the name in the table, where they differ.
+        path: the file.
+        bases: the protocol files of the bases.
     """
 
     corpus: str
@@ -82,21 +83,21 @@ class Protocol:
 
     @property
     def editions(self) -> dict[str, Mapping[str, Any]]:
-        """Expected counts by edition; the name is "" where there is but one, and none where nothing is expected."""
+        """Expected counts by edition; "" names the only one, and without expected counts there are no editions."""
         if not self.expected:
             return {}
         return {"": self.expected} if self.expected.keys() & COUNTS else dict(self.expected)
 
     def folds(self, split: str) -> list[dict[str, list[str]]]:
-        """Every fold of a split as {part: speakers}.
+        """List the folds of a split, each {part: speakers}.
 
         Raises:
-            InputError: as of `count_folds`.
+            InputError: as in `count_folds`.
         """
         return [self.fold(split, number + 1) for number in range(self.count_folds(split))]
 
     def count_folds(self, split: str) -> int:
-        """How many folds a split has.
+        """Count the folds of a split.
 
         Raises:
             InputError: there is no such split, or it is a rule that stage 1 has not resolved.
@@ -108,7 +109,7 @@ class Protocol:
         return len(spec.get("folds", spec.get("groups", [spec])))
 
     def num_folds(self, split: str) -> int | None:
-        """How many folds a split has, or None for a fold a speaker as long as the speakers are not counted."""
+        """Count the folds of a split, resolved or not; None: a fold for each speaker, and these are not known yet."""
         spec = self._spec(split)
         if not is_rule(spec):
             return self.count_folds(split)
@@ -116,32 +117,41 @@ class Protocol:
         return groups if isinstance(groups, int) else None
 
     def has_test(self, split: str, fold: int) -> bool:
-        """Whether a fold has test speakers; a split that the corpus itself gives is taken to have some."""
+        """Whether a fold has test speakers; the corpus's own split is assumed to have some."""
         spec = self._spec(split)
         if not is_rule(spec):
             return bool(self.fold(split, fold)["test"])
         return "shares" not in spec or spec["shares"][PARTS.index("test")] > 0
 
     def fold(self, split: str, fold: int) -> dict[str, list[str]]:
-        """{part: speakers} in fold `fold` of an experiment, from 1 (`own_fold`).
+        """Return {part: speakers} of a split.
 
         With groups, fold k tests group k, validates on group k + 1 (the first after the last) and trains on the rest.
+
+        Args:
+            split: name of the split.
+            fold: fold of the experiment, from 1; see `corpus_fold`.
         """
-        number = own_fold(fold, self.count_folds(split)) - 1
+        number = corpus_fold(fold, self.count_folds(split)) - 1
         spec = self._spec(split)
         if "groups" in spec:
-            return rotated(spec["groups"], number)
-        own = spec["folds"][number] if "folds" in spec else spec
-        return {part: list(own.get(part, [])) for part in PARTS}
+            return rotating_fold(spec["groups"], number)
+        speakers = spec["folds"][number] if "folds" in spec else spec
+        return {part: list(speakers.get(part, [])) for part in PARTS}
 
     def named_speakers(self, split: str) -> dict[str, None]:
-        """The speakers that a split names; a rule names none."""
+        """Return the speakers that a split lists, in order; a rule lists none."""
         folds = [] if is_rule(self._spec(split)) else self.folds(split)
         return dict.fromkeys(speaker for fold in folds for part in PARTS for speaker in fold[part])
 
     def split_name(self, split: str, fold: int) -> str:
-        """The folder below data/<corpus>/ in fold `fold` of an experiment, from 1 (`own_fold`)."""
-        return f"{split}_fold{own_fold(fold, self.count_folds(split))}"
+        """Return the name of a fold's folder in data/<corpus>/.
+
+        Args:
+            split: name of the split.
+            fold: fold of the experiment, from 1; see `corpus_fold`.
+        """
+        return f"{split}_fold{corpus_fold(fold, self.count_folds(split))}"
 
     def _spec(self, split: str) -> Mapping[str, Any]:
         if split not in self.splits:
@@ -149,25 +159,30 @@ class Protocol:
         return self.splits[split]
 
 
-def own_fold(fold: int, num_folds: int) -> int:
-    """The fold that a corpus of `num_folds` folds takes in fold `fold` of an experiment, both from 1.
+def corpus_fold(fold: int, num_folds: int) -> int:
+    """Return the fold of a corpus in a fold of an experiment; a corpus with fewer folds starts again at its first.
 
-    A corpus with fewer folds than another starts again at its first.
+    Args:
+        fold: fold of the experiment, from 1.
+        num_folds: number of folds of the corpus.
+
+    Returns:
+        The fold, from 1.
     """
     return (fold - 1) % num_folds + 1
 
 
 def is_rule(spec: Mapping[str, Any]) -> bool:
-    """Whether a split becomes lists of speakers only with the speakers that are there."""
+    """Whether a split is a rule, which needs the corpus's speakers to become lists of speakers."""
     return "shares" in spec or "given" in spec or isinstance(spec.get("groups"), int | str)
 
 
-def rotated(groups: Sequence[Sequence[str]], number: int) -> dict[str, list[str]]:
-    """The fold that tests a group: it validates on the next one, and trains on the rest.
+def rotating_fold(groups: Sequence[Sequence[str]], number: int) -> dict[str, list[str]]:
+    """Make the fold that tests one group, validates on the next one, and trains on the rest.
 
     Args:
-        groups: of speakers.
-        number: of the group, from 0.
+        groups: lists of speakers.
+        number: index of the test group, from 0.
     """
     following = (number + 1) % len(groups)
     train = [s for k, group in enumerate(groups) if k not in (number, following) for s in group]
@@ -175,11 +190,15 @@ def rotated(groups: Sequence[Sequence[str]], number: int) -> dict[str, list[str]
 
 
 def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
-    """Read and check a protocol, the recipe's own before the toolkit's.
+    """Read and check a protocol; the recipe's folder comes before the toolkit's.
+
+    Args:
+        corpus: name of the protocol file.
+        recipe: recipe folder.
 
     Raises:
-        InputError: absent, a key missing or unknown, a map to no class, a split of no known form, or a speaker in two
-            parts of a fold.
+        InputError: there is no such file, a key is missing or unknown, a label's class is none of the classes, a split
+            has no known form, or a speaker is in two parts of a fold.
     """
     values, (path, *bases) = _read(corpus, recipe, ())
     names = {field.name for field in fields(Protocol)} - {"corpus", "path", "bases"}
@@ -202,8 +221,8 @@ def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
     for label, name in protocol.labels.items():
         if name is not None and name not in protocol.classes:
             wrong, hint = (name, "") if is_name(name) else (shown(name), QUOTE)
-            there = ", ".join(protocol.classes)
-            raise InputError(f"labels: {label}: {wrong} is no class; classes are {there}{hint}", path)
+            classes = ", ".join(protocol.classes)
+            raise InputError(f"labels: {label}: {wrong} is no class; classes are {classes}{hint}", path)
     _check_expected(protocol)
     for split, spec in protocol.splits.items():
         if not SPLIT_NAME.fullmatch(split):
@@ -215,7 +234,7 @@ def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
 
 
 def _read(corpus: str, recipe: Path | None, above: tuple[Path, ...]) -> tuple[dict[str, Any], list[Path]]:
-    """The values of a protocol over those of its base, and the files read, its own first."""
+    """Read the values of a protocol and of its bases; returns them merged, and the files, the protocol's own first."""
     path = find(f"conf/corpora/{corpus}.yaml", recipe)
     if path in above:
         raise InputError(f"base: leads back to itself by way of {', '.join(map(str, above))}", path, "name another")
@@ -227,24 +246,24 @@ def _read(corpus: str, recipe: Path | None, above: tuple[Path, ...]) -> tuple[di
     if not isinstance(base, str):
         raise InputError(f"key base must hold the name of a corpus, not {shown(base)}{QUOTE}", path)
     # A recipe's own version of a corpus may build on the toolkit's of the same name.
-    under, paths = _read(base, None if base == corpus else recipe, (*above, path))
+    base_values, paths = _read(base, None if base == corpus else recipe, (*above, path))
     for key in MAPPINGS:
-        if isinstance(under.get(key), dict) and isinstance(values.get(key), dict):
-            values[key] = under[key] | values[key]
-    if isinstance(values.get("expected"), dict):  # an edition of the base that does not count here
+        if isinstance(base_values.get(key), dict) and isinstance(values.get(key), dict):
+            values[key] = base_values[key] | values[key]
+    if isinstance(values.get("expected"), dict):  # null removes an edition of the base
         values["expected"] = {key: value for key, value in values["expected"].items() if value is not None}
-    return under | values, [path, *paths]
+    return base_values | values, [path, *paths]
 
 
 def is_name(value: Any) -> bool:
-    """Whether a value is text of one line, with no space at its ends, and neither empty nor endless."""
+    """Whether a value is one line of text, not empty, of at most 302 characters, without spaces at its ends."""
     return isinstance(value, str) and re.fullmatch(r"\S(?:[^\n\t]{0,300}\S)?", value) is not None
 
 
 def _check_classes(path: Path, classes: list[Any]) -> None:
-    odd = [name for name in classes if not is_name(name)]
-    if odd:
-        raise InputError(f"classes: {shown(odd[0])}: must be text, not empty{QUOTE}", path)
+    invalid = [name for name in classes if not is_name(name)]
+    if invalid:
+        raise InputError(f"classes: {shown(invalid[0])}: must be text, not empty{QUOTE}", path)
     twice = [name for name, n in Counter(classes).items() if n > 1]
     if twice or not classes:
         raise InputError(f"classes: {f'{twice[0]} stands twice' if twice else 'none'}", path, "list each once")
@@ -279,8 +298,8 @@ def _check_form(protocol: Protocol, split: str, spec: Any) -> None:
     if form is None:
         raise InputError("must hold groups, shares, given, or train, valid and test", where)
     for key in spec.keys() - FORMS[form] - {"texts"}:
-        beside = ", ".join(sorted(FORMS[form]))
-        raise InputError(f"key {key} is unknown; beside {form} may stand {beside}, texts", where)
+        known = ", ".join(sorted(FORMS[form]))
+        raise InputError(f"key {key} is unknown; a split with {form} has: {known}, texts", where)
     if type(spec.get("seed", 0)) is not int:
         raise InputError(f"seed: a whole number, not {shown(spec['seed'])}", where)
     if form == "groups":

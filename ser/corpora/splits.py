@@ -1,4 +1,4 @@
-"""Splits by rule become lists of speakers, once, when the corpus is prepared: data/<corpus>/splits.json."""
+"""Resolve splits given by a rule to lists of speakers when the corpus is prepared: data/<corpus>/splits.json."""
 
 from __future__ import annotations
 
@@ -11,28 +11,31 @@ import numpy as np
 
 from ser.common import InputError, read_json, write_json
 from ser.common.seeding import derive_seed
-from ser.corpora.protocol import PARTS, Protocol, is_rule, rotated
+from ser.corpora.protocol import PARTS, Protocol, is_rule, rotating_fold
 from ser.corpora.utterance import Utterance
 
 SPLITS = "splits.json"
-# With `texts: disjoint`, this share of the shared texts is kept for validation and test.
+# With `texts: disjoint`, the inverse of the share of common texts that validation and test get.
 TEXT_GROUPS = 3
-# Less than any share of a class; what remains of a sum from which all is taken.
+# A part whose share of a class is less has no utterance of it: the share is a rounding error of a sum.
 TINY = 1e-9
-# Speakers up to whose number `partition` tries to exchange each with each, which takes time by the square of it.
+# Largest number of speakers whose pairs `partition` tries to exchange, which takes time quadratic in it.
 EXCHANGED = 1000
 
 
-def resolve(protocol: Protocol, labelled: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
-    """Split -> {"rule": as in the protocol, "folds": [fold, ...]}.
-
-    A fold is {part: speakers}, and, where it splits by text, "texts": {part: the text ids that it may have}.
+def resolve_splits(protocol: Protocol, labelled: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
+    """Resolve the splits of a protocol to lists of speakers.
 
     Args:
-        labelled: the utterances that are in a class.
+        protocol: of the corpus.
+        labelled: utterances with a class.
+
+    Returns:
+        Split -> {"rule": as in the protocol, "folds": [fold, ...]}. A fold is {part: speakers} and, if the split also
+        divides texts, "texts": {part: text ids that it may have}.
 
     Raises:
-        InputError: a rule that these speakers cannot meet.
+        InputError: a rule cannot be applied to these speakers.
     """
     splits = {}
     for split, spec in protocol.splits.items():
@@ -47,56 +50,64 @@ def resolve(protocol: Protocol, labelled: Sequence[Utterance]) -> dict[str, dict
 
 
 def write_splits(path: Path, splits: Mapping[str, Any]) -> None:
-    """Write splits.json: what `resolve` gives, but "groups" for folds that rotate, whose lists grow by their square.
+    """Write splits.json, with "groups" in place of rotating folds, whose lists grow quadratically with their number.
 
     Args:
-        path: of the file.
-        splits: of `resolve`.
+        path: the file.
+        splits: from `resolve_splits`.
     """
-    written = {}
-    for name, found in splits.items():
-        groups = [fold["test"] for fold in found["folds"]]
-        rotates = len(groups) >= len(PARTS) and all(f == rotated(groups, k) for k, f in enumerate(found["folds"]))
-        written[name] = {"rule": found["rule"], **({"groups": groups} if rotates else {"folds": found["folds"]})}
-    write_json(path, written)
+    compact = {}
+    for name, split in splits.items():
+        folds = split["folds"]
+        groups = [fold["test"] for fold in folds]
+        rotates = len(groups) >= len(PARTS) and all(fold == rotating_fold(groups, k) for k, fold in enumerate(folds))
+        compact[name] = {"rule": split["rule"], **({"groups": groups} if rotates else {"folds": folds})}
+    write_json(path, compact)
 
 
-def resolved(protocol: Protocol, splits: Mapping[str, Any]) -> Protocol:
-    """The protocol with lists of speakers in place of those rules by which `splits` were made.
+def apply_splits(protocol: Protocol, splits: Mapping[str, Any]) -> Protocol:
+    """Replace the rules of a protocol by lists of speakers; a rule that has changed since stays.
 
     Args:
         protocol: of the corpus.
-        splits: of `resolve`, or of splits.json.
+        splits: from `resolve_splits`, or from splits.json.
     """
-    found = {
+    resolved = {
         name: {key: splits[name][key] for key in ["groups" if "groups" in splits[name] else "folds"]}
         for name, spec in protocol.splits.items()
         if is_rule(spec) and name in splits and splits[name]["rule"] == spec
     }
-    return replace(protocol, splits={**protocol.splits, **found})
+    return replace(protocol, splits={**protocol.splits, **resolved})
 
 
 def with_splits(protocol: Protocol, data_dir: Path) -> Protocol:
-    """The protocol with the splits that stage 1 wrote for this corpus.
+    """Replace the rules of a protocol by the splits that stage 1 wrote for this corpus.
 
-    A rule that has changed since stays a rule, so that the protocol's `folds` ask for stage 1. A corpus prepared
-    before there were rules has no splits.json, and needs none.
+    A rule that has changed since stays a rule, so that the protocol's `folds` raise an error that asks for stage 1.
+    Without splits.json, the protocol is returned as it is.
+
+    Args:
+        protocol: of the corpus.
+        data_dir: data/<corpus>.
+
+    Raises:
+        InputError: splits.json is damaged.
     """
     path = data_dir / SPLITS
     if not path.is_file():
         return protocol
     splits = read_json(path)
     try:
-        return resolved(protocol, dict(splits))
+        return apply_splits(protocol, dict(splits))
     except (LookupError, TypeError, ValueError):
         raise InputError("holds no splits", path, f"remove {data_dir} and run stage 1") from None
 
 
 class Fold:
-    """Which utterances belong to which part of a fold, by their speakers and, where parts have own texts, by text.
+    """A fold, which assigns utterances to parts by speaker and, if the split also divides texts, by text.
 
     Args:
-        fold: of splits.json.
+        fold: as in splits.json.
     """
 
     def __init__(self, fold: Mapping[str, Any]) -> None:
@@ -104,7 +115,7 @@ class Fold:
         self._texts = {part: set(fold["texts"].get(part, [])) for part in PARTS} if "texts" in fold else None
 
     def part_of(self, utterance: Utterance) -> str | None:
-        """The part of its speaker, whether it may have the utterance's text or not; None: of no part."""
+        """Return the part of the utterance's speaker, also if that part must not have its text; None: no part."""
         return self._part.get(utterance.speaker)
 
     def holds(self, part: str, utterance: Utterance) -> bool:
@@ -125,9 +136,9 @@ def _folds(
     needed = sum(share > 0 for share in shares) or len(PARTS)
     if len(speakers) < needed:
         what = "groups" if type(groups) is int else "parts"
-        there = f"there is 1 speaker ({speakers[0]})" if len(speakers) == 1 else f"there are {len(speakers)} speakers"
+        state = f"there is 1 speaker ({speakers[0]})" if len(speakers) == 1 else f"there are {len(speakers)} speakers"
         raise InputError(
-            f"{needed} {what} need a speaker each, and {there}",
+            f"{needed} {what} need a speaker each, and {state}",
             where,
             "give more speakers, or another split in a protocol of your own",
         )
@@ -138,28 +149,28 @@ def _folds(
     for u in labelled:
         counts[rows[u.speaker], protocol.classes.index(str(protocol.labels[u.label]))] += 1
     counts[:, -1] = counts.sum(1)
-    number = partition(counts, shares, [derive_seed(spec.get("seed", 0), "split", s) for s in speakers])
-    parts = [[s for s, n in zip(speakers, number, strict=True) if n == k] for k in range(len(shares))]
+    part_of = partition(counts, shares, [derive_seed(spec.get("seed", 0), "split", s) for s in speakers])
+    parts = [[s for s, part in zip(speakers, part_of, strict=True) if part == k] for k in range(len(shares))]
     return _rotate(parts) if groups is not None else [dict(zip(PARTS, parts, strict=True))]
 
 
 def _rotate(groups: Sequence[Sequence[str]]) -> list[dict[str, list[str]]]:
-    return [rotated(groups, number) for number in range(len(groups))]
+    return [rotating_fold(groups, number) for number in range(len(groups))]
 
 
 def partition(counts: np.ndarray, shares: Sequence[float], order: Sequence[int]) -> list[int]:
-    """Deal speakers into parts so that each part has about its share of every column, and none stays empty.
+    """Divide speakers into parts so that each part has about its share of every class, and none stays empty.
 
-    Greedy, the largest speakers first, then bettered by moves and exchanges for as long as one helps: first to fewer
-    classes that a part has not, then to a better balance.
+    Speakers are assigned greedily, those with most utterances first. Then single moves and exchanges are made as long
+    as one improves the partition: first in the number of classes that a part lacks, then in the balance.
 
     Args:
-        counts: utterances of each speaker in each class, and in all: (speakers, columns).
-        shares: of the utterances, one a part; parts of share 0 get no speakers.
-        order: a random number for each speaker, for those of equal size.
+        counts: utterances of each speaker in each class, and in total: (speakers, classes + 1).
+        shares: share of the utterances of each part; parts of share 0 get no speakers.
+        order: a random number for each speaker, which orders speakers of equal size.
 
     Returns:
-        The part of each speaker.
+        The index of each speaker's part.
     """
     used = [k for k, share in enumerate(shares) if share > 0]
     target = np.array([shares[k] for k in used])[:, None]
@@ -168,48 +179,48 @@ def partition(counts: np.ndarray, shares: Sequence[float], order: Sequence[int])
     filled = np.zeros((len(used), counts.shape[1]))
 
     def cost(filled: np.ndarray) -> np.ndarray:
-        """Of (..., parts, columns); rounded, so that no processor's last bit decides."""
+        """Chi-square distance from the shares, of (..., parts, columns); rounded to be equal on all processors."""
         return np.round((np.square(filled - target) / target).sum((-2, -1)), 9)
 
     def gaps(filled: np.ndarray) -> np.ndarray:
-        """How many columns some part has nothing of, of (..., parts, columns)."""
+        """Count the classes that parts lack, of (..., parts, columns)."""
         return np.asarray((filled < TINY).sum((-2, -1)))
 
-    turn = sorted(range(len(counts)), key=lambda s: (-counts[s, -1], order[s]))
-    for rank, speaker in enumerate(turn):
+    speakers = sorted(range(len(counts)), key=lambda s: (-counts[s, -1], order[s]))
+    for rank, speaker in enumerate(speakers):
         empty = [k for k in range(len(used)) if k not in part]
-        open_parts = empty if len(turn) - rank <= len(empty) else list(range(len(used)))
-        tried = np.stack([filled + share[speaker] * (np.arange(len(used)) == k)[:, None] for k in open_parts])
-        part[speaker] = open_parts[int(cost(tried).argmin())]
+        open_parts = empty if len(speakers) - rank <= len(empty) else list(range(len(used)))
+        candidates = np.stack([filled + share[speaker] * (np.arange(len(used)) == k)[:, None] for k in open_parts])
+        part[speaker] = open_parts[int(cost(candidates).argmin())]
         filled[part[speaker]] += share[speaker]
-    better = True
-    while better:
-        better = False
-        for speaker in turn:
-            own, before = part[speaker], (int(gaps(filled)), float(cost(filled)))
-            # Exchanges with every other speaker, then moves into every part; of very many speakers, moves alone.
+    improved = True
+    while improved:
+        improved = False
+        for speaker in speakers:
+            current, before = part[speaker], (int(gaps(filled)), float(cost(filled)))
+            # Exchanges with every other speaker, then moves to every part; with very many speakers, moves alone.
             others = np.arange(len(counts) if len(counts) <= EXCHANGED else 0)
             change = share[others] - share[speaker]
-            tried = np.repeat(filled[None], len(others) + len(used), 0)
-            tried[others, own] += change
-            tried[others, part[others]] -= change
-            if (part == own).sum() > 1:
-                moved = len(others) + np.arange(len(used))
-                tried[moved, own] -= share[speaker]
-                tried[moved, np.arange(len(used))] += share[speaker]
-            missing, costs = gaps(tried), cost(tried)
+            candidates = np.repeat(filled[None], len(others) + len(used), 0)
+            candidates[others, current] += change
+            candidates[others, part[others]] -= change
+            if (part == current).sum() > 1:
+                moves = len(others) + np.arange(len(used))
+                candidates[moves, current] -= share[speaker]
+                candidates[moves, np.arange(len(used))] += share[speaker]
+            missing, costs = gaps(candidates), cost(candidates)
             best = int(np.lexsort((costs, missing))[0])
             if (int(missing[best]), float(costs[best])) < before:
-                better, filled = True, tried[best]
+                improved, filled = True, candidates[best]
                 if best < len(others):
-                    part[speaker], part[best] = part[best], own
+                    part[speaker], part[best] = part[best], current
                 else:
                     part[speaker] = best - len(others)
     return [used[k] for k in part]
 
 
 def _given(where: str, labelled: Sequence[Utterance]) -> dict[str, list[str]]:
-    """The corpus's own split: every utterance has one, and a speaker has one."""
+    """Read the corpus's own split: each utterance names its part, the same for all of a speaker."""
     first: dict[str, Utterance] = {}
     for u in labelled:
         if u.split not in PARTS:
@@ -228,21 +239,24 @@ def _given(where: str, labelled: Sequence[Utterance]) -> dict[str, list[str]]:
 def _texts(
     where: str, spec: Mapping[str, Any], fold: Mapping[str, Any], number: int, labelled: Sequence[Utterance]
 ) -> dict[str, list[str]]:
-    """The text ids that each part may have.
+    """List the text ids that each part of a fold may have.
 
-    `disjoint` deals those texts that training speakers and others have in common: one third of them, another one from
-    fold to fold, stays with validation and test. Utterances without a text id (spontaneous speech) stay where they are.
+    `disjoint` divides the texts that training speakers share with others: validation and test get one third of them,
+    a different third in each fold, and training gets the rest. Utterances without a text id (spontaneous speech) stay
+    where they are.
     """
     used: dict[str, set[str]] = {part: set() for part in PARTS}
     parts = Fold({part: fold[part] for part in PARTS})
     for u in labelled:
-        if u.text_id and (own := parts.part_of(u)):
-            used[own].add(u.text_id)
+        if u.text_id and (part := parts.part_of(u)):
+            used[part].add(u.text_id)
     if spec["texts"] != "disjoint":
         allowed = {part: set(spec["texts"].get(part, [])) for part in PARTS}
-        both = sorted(allowed["train"] & (allowed["valid"] | allowed["test"]))
-        if both:
-            raise InputError(f"texts: {both[0]} is in train and in another part; a text may be on one side only", where)
+        shared = sorted(allowed["train"] & (allowed["valid"] | allowed["test"]))
+        if shared:
+            raise InputError(
+                f"texts: {shared[0]} is in train and in another part; a text may be on one side only", where
+            )
         unplaced = sorted(set().union(*used.values()) - set().union(*allowed.values()))
         if unplaced:
             raise InputError(f"texts: {unplaced[0]} is in no part", where, "add it to one")
@@ -252,11 +266,11 @@ def _texts(
         common = used["train"] & (used["valid"] | used["test"])
         ordered = sorted(common, key=lambda text: (derive_seed(spec.get("seed", 0), "texts", text), text))
         groups = max(1, min(TEXT_GROUPS, len(ordered)))
-        held = {text for rank, text in enumerate(ordered) if rank % groups == number % groups}
-        allowed = {part: used[part] - (held if part == "train" else common - held) for part in PARTS}
-    chosen = Fold({**{part: fold[part] for part in PARTS}, "texts": allowed})
+        held_out = {text for rank, text in enumerate(ordered) if rank % groups == number % groups}
+        allowed = {part: used[part] - (held_out if part == "train" else common - held_out) for part in PARTS}
+    divided = Fold({**{part: fold[part] for part in PARTS}, "texts": allowed})
     for part in PARTS:
-        if fold[part] and not any(chosen.holds(part, u) for u in labelled):
+        if fold[part] and not any(divided.holds(part, u) for u in labelled):
             raise InputError(
                 f"texts: fold {number + 1} would have no utterances in {part}", where, "allow it more texts"
             )

@@ -1,4 +1,4 @@
-"""What a person's own tables say, in the toolkit's terms: labels, speakers, numbers; for corpora that need no code."""
+"""Read a user's own tables (CSV, TSV, Excel), and convert their labels, speakers and numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, check_regular
-from ser.corpora.issues import RAISED, Issue, Issues
+from ser.corpora.issues import RAISE_ALL, Issue, Issues
 from ser.corpora.protocol import Protocol
 
 GENDERS = {
@@ -24,28 +24,28 @@ GENDERS = {
     **dict.fromkeys(("f", "female", "w", "woman", "feminino", "mulher"), "f"),
     **dict.fromkeys(("m", "male", "man", "masculino", "homem"), "m"),
 }
-# What speakers and ids do not hold.
-NO_SPEAKER, NO_ID = re.compile(r"[^\w.]+"), re.compile(r"[^\w.+-]+")
+# Characters that speakers and ids must not have.
+NOT_IN_SPEAKER, NOT_IN_ID = re.compile(r"[^\w.]+"), re.compile(r"[^\w.+-]+")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Lines that are not blank, without the white space around them, each with its "<file>:<line>".
+    """Yield the lines that are not blank, stripped, each with its "<file>:<line>".
 
     Raises:
-        InputError: absent, or not UTF-8.
+        InputError: the file is absent or not UTF-8.
     """
-    # splitlines() would also end lines at other signs, such as U+2028.
+    # splitlines() would also split at other characters, such as U+2028.
     for number, line in enumerate(read_utf8(path).split("\n"), 1):
         if line.strip():
             yield line.strip(), f"{path}:{number}"
 
 
 def read_utf8(path: Path) -> str:
-    """The text of a file, with or without a byte order mark.
+    """Read a UTF-8 file, without its byte order mark if it has one.
 
     Raises:
-        InputError: absent, or not UTF-8; the line is named.
+        InputError: the file is absent, or not UTF-8; the line is named.
     """
     check_regular(path, "put it there")
     data = path.read_bytes()
@@ -57,28 +57,28 @@ def read_utf8(path: Path) -> str:
         raise InputError("not UTF-8 text", f"{path}:{line}", fix) from None
 
 
-def read_sheet(path: Path, issues: Issues = RAISED) -> tuple[list[str], list[tuple[list[str], str]], bool]:
-    """A CSV, TSV or Excel (.xlsx, the first sheet) file.
+def read_sheet(path: Path, issues: Issues = RAISE_ALL) -> tuple[list[str], list[tuple[list[str], str]], bool]:
+    """Read a CSV, TSV or Excel (.xlsx, the first sheet) file.
 
     Args:
         path: the file.
-        issues: gets rows of another number of fields, which are left out.
+        issues: gets rows whose number of fields is not that of the columns; they are left out.
 
     Returns:
         Column names; the rows that are not empty, each with its "<file>:<line>"; whether numbers may have a decimal
         comma.
 
     Raises:
-        InputError: absent, not readable, or without column names.
+        InputError: the file is absent, not readable, or without column names.
     """
     if path.suffix.lower() == ".xlsx":
-        read, comma = _read_xlsx(path), False
+        lines, comma = _read_xlsx(path), False
     else:
-        read, comma = _read_csv(path)
-    if not read:
+        lines, comma = _read_csv(path)
+    if not lines:
         raise InputError("empty; the first line names the columns, such as path, speaker, emotion", path)
-    header, rows = read[0][1], []
-    for line, fields in read[1:]:
+    header, rows = lines[0][1], []
+    for line, fields in lines[1:]:
         if len(fields) == len(header):
             rows.append((fields, f"{path}:{line}"))
         else:
@@ -114,10 +114,10 @@ def _read_xlsx(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def read_workbook(path: Path) -> list[list[Any]]:
-    """Cells of the first sheet of an Excel file, as openpyxl gives them; None where one is empty.
+    """Read the cells of the first sheet of an Excel file, as openpyxl gives them; an empty cell is None.
 
     Raises:
-        InputError: absent or not readable.
+        InputError: the file is absent or not readable.
     """
     check_regular(path, "put it there")
     from openpyxl import load_workbook
@@ -125,93 +125,98 @@ def read_workbook(path: Path) -> list[list[Any]]:
     try:
         book = load_workbook(path, read_only=True, data_only=True)
         return [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
-    except Exception as error:  # what a damaged file raises is not documented
+    except Exception as error:  # openpyxl does not document what a damaged file raises
         reason = " ".join(str(error).split())
         raise InputError(f"not readable as an Excel file ({reason})", path, "save it as `CSV UTF-8`") from None
 
 
-def plain(name: str) -> str:
-    """A column's name in lower case, its words joined by _."""
+def column_key(name: str) -> str:
+    """Normalise a column's name: lower case, words joined by _."""
     return "_".join(name.casefold().replace("-", " ").split())
 
 
-def without_accents(text: str) -> str:
-    """Letters without the signs above or below them; ß as ss."""
+def strip_accents(text: str) -> str:
+    """Remove the accents of letters, and write ß as ss."""
     parts = unicodedata.normalize("NFD", text.replace("ß", "ss"))
-    return "".join(sign for sign in parts if not unicodedata.combining(sign))
+    return "".join(character for character in parts if not unicodedata.combining(character))
 
 
 def existing_file(path: Path) -> Path | None:
-    """The file of that name; each part that is absent as it is written is compared in NFC, as macOS writes NFD.
+    """Find a file whose name on disk may have another Unicode normal form, as macOS writes NFD.
 
     Returns:
-        The path as it is on disk; None where no file, or more than one, has that name.
+        The path as it is on disk; None if no file, or more than one, has that name.
     """
-    if os.path.isfile(path):  # Path.is_file raises where a name is too long
+    if os.path.isfile(path):  # Path.is_file raises if a name is too long
         return path
     existing = Path(path.anchor)
     for part in path.relative_to(path.anchor).parts:
         if not os.path.lexists(existing / part):
-            same = _same_names(existing, part)
-            if len(same) != 1:
+            names = _equal_names(existing, part)
+            if len(names) != 1:
                 return None
-            part = same[0]
+            part = names[0]
         existing /= part
     return existing if os.path.isfile(existing) else None
 
 
-def _same_names(folder: Path, name: str) -> list[str]:
-    """What lies in a folder under a name that is the same in NFC."""
+def _equal_names(folder: Path, name: str) -> list[str]:
+    """List the names in a folder that equal a name in NFC."""
     if name.isascii():
         return []
-    wanted = unicodedata.normalize("NFC", name)
+    composed = unicodedata.normalize("NFC", name)
     try:
-        return [other for other in os.listdir(folder) if unicodedata.normalize("NFC", other) == wanted]
+        return [other for other in os.listdir(folder) if unicodedata.normalize("NFC", other) == composed]
     except OSError:
         return []
 
 
 def find_label(protocol: Protocol, text: str, origin: str) -> str:
-    """The protocol's spelling of a label, whatever its case and its white space.
+    """Find a label in the protocol; case and white space do not count.
 
     Args:
-        text: of the table.
+        protocol: of the corpus.
+        text: label as the table has it.
         origin: "<file>:<line>".
 
+    Returns:
+        The label as the protocol spells it.
+
     Raises:
-        Issue: it has none.
+        Issue: the protocol has no such label.
     """
     if text in protocol.labels:
         return text
-    known = _by_folded(tuple(protocol.labels))
-    if folded(text) not in known:
-        near = difflib.get_close_matches(folded(text), known, n=1)
+    known = _labels_by_key(tuple(protocol.labels))
+    if label_key(text) not in known:
+        near = difflib.get_close_matches(label_key(text), known, n=1)
         raise unknown_label(protocol, text, origin, f" (did you mean {known[near[0]]}?)" if near else "")
-    return known[folded(text)]
+    return known[label_key(text)]
 
 
 @lru_cache
-def _by_folded(labels: tuple[str, ...]) -> dict[str, str]:
-    return {folded(label): label for label in reversed(labels)}
+def _labels_by_key(labels: tuple[str, ...]) -> dict[str, str]:
+    return {label_key(label): label for label in reversed(labels)}
 
 
 def unknown_label(protocol: Protocol, label: str, origin: str, hint: str = "") -> Issue:
-    """The issue of a label that a protocol does not know.
+    """Make the issue of a label that the protocol does not have.
 
     Args:
-        label: as it is written.
-        origin: what names it, a line or a file.
-        hint: behind the label.
+        protocol: of the corpus.
+        label: as the table or file name has it.
+        origin: the line or file that has the label.
+        hint: text after the label.
     """
     what = f"unknown label {label!r}{hint}; {protocol.path} knows {', '.join(protocol.labels)}: map it there, or to "
     return Issue("unknown labels", f"{what}null to leave it out", origin)
 
 
 class Names:
-    """Names of speakers and utterances that Kaldi's tables can hold; each replacement is reported at the end.
+    """Make speaker and utterance ids that are valid in Kaldi's tables, and warn of replaced characters at the end.
 
     Args:
-        corpus: becomes the prefix.
+        corpus: prefix of the ids.
     """
 
     def __init__(self, corpus: str) -> None:
@@ -220,71 +225,83 @@ class Names:
         self.speakers: dict[str, tuple[str, str]] = {}
 
     def speaker(self, name: str, origin: str) -> str:
-        """`<corpus>_<name>`; a dash too becomes _, so that utterances sort as their speakers do.
+        """Make a speaker id, `<corpus>_<name>`; a dash becomes _, so that utterances sort as their speakers do.
+
+        Args:
+            name: speaker as the table has it.
+            origin: "<file>:<line>".
 
         Raises:
-            Issue: two names differ in nothing but case or such signs.
+            Issue: another speaker's name differs only in case or in replaced characters.
         """
-        clean = self._clean(name, NO_SPEAKER)
-        other, there = self.speakers.setdefault(clean.casefold(), (name, origin))
+        clean = self._clean(name, NOT_IN_SPEAKER)
+        other, other_origin = self.speakers.setdefault(clean.casefold(), (name, origin))
         if other != name:
-            what = f"speaker {name!r} can hardly be distinguished from {other!r} in {there}"
+            what = f"speaker {name!r} can hardly be distinguished from {other!r} in {other_origin}"
             raise Issue("speakers", what, origin, "write both the same, or give one another name")
         return self.prefixed(clean)
 
-    def rest(self, name: str) -> str:
-        """What stands behind the speaker in an utterance id, or names a recording."""
-        return self._clean(name, NO_ID)
+    def clean_id(self, name: str) -> str:
+        """Make the part of an utterance id behind the speaker, or the id of a recording."""
+        return self._clean(name, NOT_IN_ID)
 
     def prefixed(self, name: str) -> str:
-        """With the corpus's name before it, unless it stands there already; an empty name stays empty."""
+        """Add the corpus as prefix, unless the name has it already; an empty name stays empty."""
         return name if not name or name.startswith(f"{self.corpus}_") else f"{self.corpus}_{name}"
 
     def warn(self, path: Path) -> None:
-        """Warn of what was replaced."""
+        """Warn of the names in which characters were replaced."""
         if self.replaced:
             shown = ", ".join(f"{name!r} -> {clean}" for name, clean in list(self.replaced.items())[:3])
             more = ", ..." if len(self.replaced) > 3 else ""
+            number = len(self.replaced)
             warnings.warn(
-                f"{path}: {len(self.replaced)} names have signs that ids cannot have; _ stands for them: {shown}{more}",
+                f"{path}: {number} names have characters that ids cannot have; _ stands for them: {shown}{more}",
                 stacklevel=2,
             )
 
-    def _clean(self, name: str, odd: re.Pattern[str]) -> str:
+    def _clean(self, name: str, invalid: re.Pattern[str]) -> str:
         composed = name.strip() if name.isascii() else unicodedata.normalize("NFC", name.strip())
-        clean = odd.sub("_", composed)
+        clean = invalid.sub("_", composed)
         if clean != composed:
             self.replaced[name] = clean
         return clean
 
 
-def seconds(text: str, what: str, origin: str, comma: bool = False) -> float:
-    """A number of seconds.
+def parse_seconds(text: str, what: str, origin: str, comma: bool = False) -> float:
+    """Parse a number of seconds.
 
     Args:
-        comma: whether a decimal comma can be meant.
+        text: field of the table.
+        what: name of the field, for messages.
+        origin: "<file>:<line>".
+        comma: whether a decimal comma is allowed.
 
     Raises:
-        Issue: it is none.
+        Issue: the text is not a finite number.
     """
-    plain = text.replace(",", ".") if comma else text
-    if not NUMBER.fullmatch(plain) or math.isinf(float(plain)):
+    number = text.replace(",", ".") if comma else text
+    if not NUMBER.fullmatch(number) or math.isinf(float(number)):
         raise Issue("table", f"{what} {text!r}: a number of seconds, such as 12.5", origin)
-    return float(plain)
+    return float(number)
 
 
-def gender(text: str, origin: str) -> str:
-    """ "f", "m" or "".
+def parse_gender(text: str, origin: str) -> str:
+    """Convert a gender in one of several languages to "f", "m" or "" (not known).
+
+    Args:
+        text: field of the table.
+        origin: "<file>:<line>".
 
     Raises:
-        Issue: something else.
+        Issue: the text is no gender.
     """
-    found = GENDERS.get(text.strip().casefold())
-    if found is None:
+    gender = GENDERS.get(text.strip().casefold())
+    if gender is None:
         raise Issue("table", f"gender {text!r}: write f or m, or leave it empty", origin)
-    return found
+    return gender
 
 
-def folded(label: str) -> str:
-    """What labels are compared by: their white space and case do not count."""
+def label_key(label: str) -> str:
+    """Normalise a label for comparison: white space and case do not count."""
     return " ".join(unicodedata.normalize("NFC", label).split()).casefold()

@@ -1,4 +1,4 @@
-"""What a preparer of local/ yields."""
+"""Utterances as the preparers of local/ yield them, and the files of a corpus folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 
 from ser.audio import READABLE_SUFFIXES
 from ser.common import InputError
-from ser.corpora.issues import RAISED, Issue, Issues
+from ser.corpora.issues import RAISE_ALL, Issue, Issues
 
-# Kind of finding of a file whose name does not follow the scheme of its corpus.
-STRAY = "stray files"
-STRAY_TEXT = "the name does not follow the corpus's scheme"
+# Kind of the issue of a file whose name does not follow the naming scheme of its corpus.
+UNMATCHED = "stray files"
+UNMATCHED_TEXT = "the name does not follow the corpus's scheme"
 Version = tuple[int, int, int]
 
 
@@ -32,14 +32,14 @@ class Utterance:
         label: the corpus's own label, before the protocol's map.
         gender: "f", "m", or "" where it is not known.
         text_id: the words, where the corpus gives them; utterances of one text share it.
-        custom: whatever else the corpus gives, kept in the manifests.
-        start: seconds in the file.
-        end: seconds in the file; None: to its end.
+        custom: further annotations of the corpus, copied to the manifests.
+        start: in the file, in seconds.
+        end: in the file, in seconds; None: the end of the file.
         channel: from 0; None: all channels, mixed down to mono.
         recording: id of the recording, where several utterances share a file; "": the utterance's own id.
-        origin: "<file>:<line>" that errors name, where the corpus is a table.
-        language: of this utterance, where it is not the protocol's.
-        split: "train", "valid" or "test" where the corpus itself gives it.
+        origin: "<file>:<line>" for error messages, where the corpus is a table.
+        language: of this utterance, where it differs from the protocol's.
+        split: "train", "valid" or "test" where the corpus has a split of its own.
     """
 
     id: str
@@ -59,7 +59,7 @@ class Utterance:
 
     @cached_property
     def real_path(self) -> Path:
-        """The file that `path` leads to; looked up once, the folder of many files once for all of them."""
+        """The path without symbolic links. It is looked up once, and that of a folder once for all of its files."""
         folder, name = os.path.split(self.path)
         if name in ("", "..") or self._state[0]:
             return self.path.resolve()
@@ -68,15 +68,15 @@ class Utterance:
 
     @property
     def version(self) -> Version:
-        """Size and times of change of the file when first looked at; zeros for a link to nothing.
+        """Size, modification time and inode change time of the file at the first look; zeros for a dangling link.
 
-        The time of modification can be set to that of an earlier file, as by cp -p and rsync; that of the inode cannot.
+        cp -p and rsync can set the modification time to that of an earlier file, but not the inode change time.
         """
         return self._state[1]
 
     @cached_property
     def _state(self) -> tuple[bool, Version]:
-        """Whether `path` is a link, and the version of the file."""
+        """Whether `path` is a symbolic link, and the version of the file."""
         link = False
         try:
             state = os.lstat(self.path)
@@ -84,19 +84,19 @@ class Utterance:
                 state = os.stat(self.path)
         except OSError:
             return link, (0, 0, 0)
-        found = (state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-        return link, found if stat.S_ISREG(state.st_mode) else (0, 0, 0)
+        version = (state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+        return link, version if stat.S_ISREG(state.st_mode) else (0, 0, 0)
 
 
 def file_utterance(
     corpus: str, path: Path, speaker: str, label: str, gender: str, text: str = "", key: str = "", **more: Any
 ) -> Utterance:
-    """The utterance that is a whole file: speaker and text have the corpus as prefix, the id is of speaker and file.
+    """Make the utterance of a whole file; speaker and text get the corpus as prefix, the id gets the speaker.
 
     Args:
-        speaker: the corpus's own name of the speaker.
-        text: its own id of the words, where it gives them.
-        key: what stands behind the speaker in the id; "": the file's name without its suffix.
+        speaker: name of the speaker in the corpus.
+        text: id of the words in the corpus, where it gives them.
+        key: the part of the id behind the speaker; "": the file's name without its suffix.
         more: further fields of `Utterance`.
     """
     name, text_id = f"{corpus}_{speaker}", f"{corpus}_{text}" if text else ""
@@ -105,65 +105,65 @@ def file_utterance(
 
 @lru_cache
 def real_folder(folder: str) -> str:
-    """The folder that a path leads to, as it was when it was asked for first; `prepare` begins with a clear cache."""
+    """Resolve the symbolic links of a folder's path; cached, and `prepare_corpus` clears the cache first."""
     return os.path.realpath(folder)
 
 
 def audio_files(
-    corpus_dir: Path, pattern: re.Pattern[str], issues: Issues = RAISED, *, strays: bool = False
+    corpus_dir: Path, pattern: re.Pattern[str], issues: Issues = RAISE_ALL, *, skip_unmatched: bool = False
 ) -> Iterator[tuple[Path, re.Match[str]]]:
-    """Every audio file below a corpus folder in sorted order, with its name taken apart by `pattern`.
+    """Yield the audio files below a corpus folder in sorted order, each with the match of its name.
 
-    Hidden files and folders (the `._` twins of macOS among them) and `__MACOSX` are passed over unopened.
+    Hidden files and folders (also the `._` files of macOS) and `__MACOSX` are skipped.
 
     Args:
         corpus_dir: folder of the corpus.
-        pattern: scheme of the names.
-        issues: gets names that do not follow the scheme, and a folder of such names alone or without audio files.
-        strays: whether such names are passed over.
+        pattern: naming scheme of the corpus, which matches the whole name.
+        issues: gets files whose name does not match, and a folder in which no audio file's name matches.
+        skip_unmatched: skip such files without an issue.
     """
-    names = [path.relative_to(corpus_dir) for path in _audio_named(corpus_dir)]
-    found = [(corpus_dir / name, pattern.fullmatch(name.name)) for name in names if not is_hidden(name)]
-    if not any(match for _, match in found):
+    names = [path.relative_to(corpus_dir) for path in _list_audio(corpus_dir)]
+    matches = [(corpus_dir / name, pattern.fullmatch(name.name)) for name in names if not is_hidden(name)]
+    if not any(match for _, match in matches):
         what = "holds no audio files"
-        if found:
-            named = f"has a name of the corpus ({pattern.pattern}); one is {found[0][0]}"
-            what = f"none of its {len(found)} audio files {named}"
-        fix = "give the folder that holds the corpus" + (", or correct the pattern in its preparer" if found else "")
-        issues.add(Issue(STRAY if found else "files", what, corpus_dir, fix))
+        if matches:
+            named = f"has a name of the corpus ({pattern.pattern}); one is {matches[0][0]}"
+            what = f"none of its {len(matches)} audio files {named}"
+        fix = "give the folder that holds the corpus" + (", or correct the pattern in its preparer" if matches else "")
+        issues.add(Issue(UNMATCHED if matches else "files", what, corpus_dir, fix))
         return
-    for path, match in found:
+    for path, match in matches:
         if match:
             yield path, match
-        elif not strays:
-            issues.add(stray_file(path, pattern.pattern))
+        elif not skip_unmatched:
+            issues.add(unmatched_file(path, pattern.pattern))
 
 
-def stray_file(path: Path, scheme: str) -> Issue:
-    """The issue of an audio file that is none of the corpus.
+def unmatched_file(path: Path, scheme: str) -> Issue:
+    """Make the issue of an audio file that does not belong to the corpus.
 
     Args:
         path: the file.
-        scheme: the pattern that its name does not match, or the table that does not name it.
+        scheme: the pattern that its name does not match, or the table that does not list it.
     """
     fix = "move the file out of the corpus folder, or leave such files out with --allow-partial true"
-    return Issue(STRAY, f"{STRAY_TEXT} ({scheme})", path, fix)
+    return Issue(UNMATCHED, f"{UNMATCHED_TEXT} ({scheme})", path, fix)
 
 
-def hidden_files(corpus_dir: Path) -> int:
-    """How many audio-named files `audio_files` passes over."""
-    return sum(is_hidden(path.relative_to(corpus_dir)) for path in _audio_named(corpus_dir))
+def count_hidden_files(corpus_dir: Path) -> int:
+    """Count the audio files that `audio_files` skips as hidden."""
+    return sum(is_hidden(path.relative_to(corpus_dir)) for path in _list_audio(corpus_dir))
 
 
 def other_files(corpus_dir: Path, named: Iterable[Path]) -> list[Path]:
-    """Files that are neither hidden nor among those named, such as a readme."""
+    """List the files that are neither hidden nor in `named`, such as a readme."""
     known = set(named)
-    found = [p for p in files_below(corpus_dir) if p not in known and not is_hidden(p.relative_to(corpus_dir))]
-    real = {path.resolve() for path in known} if found else set()
-    return [path for path in found if path.resolve() not in real]
+    others = [p for p in files_below(corpus_dir) if p not in known and not is_hidden(p.relative_to(corpus_dir))]
+    known_targets = {path.resolve() for path in known} if others else set()
+    return [path for path in others if path.resolve() not in known_targets]
 
 
-def _audio_named(corpus_dir: Path) -> list[Path]:
+def _list_audio(corpus_dir: Path) -> list[Path]:
     return [path for path in files_below(corpus_dir) if path.suffix.lower() in READABLE_SUFFIXES]
 
 
@@ -172,30 +172,32 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def files_below(folder: Path, unreadable: Callable[[OSError], None] = _refuse_folder) -> list[Path]:
-    """Sorted; links to folders are followed, each folder once, and once more where a hidden link leads to it.
+    """List all files below a folder, sorted.
+
+    Links to folders are followed. Each folder is listed once, and once more where a hidden link leads to it.
 
     Args:
-        unreadable: gets the error of a folder that cannot be listed.
+        unreadable: is called with the error of a folder that cannot be listed; by default it raises.
 
     Raises:
-        InputError: such a folder, unless `unreadable` allows it.
+        InputError: a folder cannot be listed.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     seen = set()
     if not folder.is_dir():
-        return found  # a table
-    for place, inner, names in os.walk(folder, onerror=unreadable, followlinks=True):
-        state = os.stat(place)
-        key = state.st_dev, state.st_ino, is_hidden(Path(place).relative_to(folder))
+        return files  # a table
+    for parent, subfolders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        state = os.stat(parent)
+        key = state.st_dev, state.st_ino, is_hidden(Path(parent).relative_to(folder))
         if key in seen:
-            inner.clear()
+            subfolders.clear()
             continue
         seen.add(key)
-        inner.sort()
-        found += [Path(place, name) for name in names]
-    return sorted(found)
+        subfolders.sort()
+        files += [Path(parent, name) for name in names]
+    return sorted(files)
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a path below the corpus folder has a hidden part, such as the `._` twins of macOS."""
+    """Whether a part of a path below the corpus folder is hidden, as are the `._` files of macOS."""
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

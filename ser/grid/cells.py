@@ -17,7 +17,7 @@ from ser.config import Experiment, find, load, result_affecting
 from ser.config.registry import POOLING, TEMPORAL
 from ser.config.yaml_file import QUOTE, read_yaml, shown
 from ser.corpora import Protocol, read_protocol
-from ser.corpora.protocol import own_fold
+from ser.corpora.protocol import corpus_fold
 from ser.corpora.splits import with_splits
 from ser.grid.saved import read_saved_runs
 
@@ -195,7 +195,7 @@ class Grid:
     def alone(self, experiment: Experiment, corpus: str) -> Experiment:
         """An experiment of one corpus, with the features and the fold of another and without augmented copies."""
         protocol = with_splits(self.protocols[corpus], self.places.data / corpus)
-        fold = own_fold(experiment.fold, protocol.count_folds(experiment.split))
+        fold = corpus_fold(experiment.fold, protocol.count_folds(experiment.split))
         augment = {**experiment.augment, "copies": 0}
         return replace(experiment, corpora=[corpus], task="multi", fold=fold, augment=augment)
 

@@ -18,7 +18,7 @@ from ser.common.run_folder import CURVES, MODEL, ZERO_SHOT, answers_path, decode
 from ser.config import Experiment
 from ser.config.metrics import scores, scores_text
 from ser.corpora.describe import protocol_hash, read_prepared
-from ser.corpora.protocol import own_fold
+from ser.corpora.protocol import corpus_fold
 from ser.scoring import files
 from ser.scoring.calibration import choose_temperature, expected_calibration_error, reliability, tempered
 from ser.scoring.curves import plot_curves
@@ -83,7 +83,7 @@ def describe_data(data: Data) -> dict[str, Any]:
     return {
         "folds": {corpus: p.split_name(split, fold) for corpus, p in data.protocols.items()},
         "protocol_hash": {corpus: protocol_hash(p, split) for corpus, p in prepared.items()},
-        "counts": {corpus: p.counts(split, own_fold(fold, len(p.splits[split]))) for corpus, p in prepared.items()},
+        "counts": {corpus: p.counts(split, corpus_fold(fold, len(p.splits[split]))) for corpus, p in prepared.items()},
     }
 
 

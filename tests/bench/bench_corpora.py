@@ -1,4 +1,4 @@
-"""The real corpora of the benchmarks, prepared and with features."""
+"""Prepare the real corpora of the benchmarks, and compute their features."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def place_of(corpus: str) -> Path:
-    """Where the environment says that a corpus lies."""
+    """Return the folder of a corpus, which the environment names."""
     given = os.environ.get(corpus.upper())
     place = Path(given) if given else ROOT.parent / "shared" / "corpora" / corpus
     if not place.is_dir():
@@ -27,7 +27,7 @@ def place_of(corpus: str) -> Path:
 
 
 def prepare_corpus(corpus: str, data_root: Path) -> Path:
-    """Prepare a corpus: its folder below `data_root`."""
+    """Prepare a corpus; returns its folder below `data_root`."""
     prepare.prepare_corpus(
         load_preparer(corpus), read_protocol(corpus), place_of(corpus), data_root / corpus, allow_partial=True
     )
@@ -35,7 +35,7 @@ def prepare_corpus(corpus: str, data_root: Path) -> Path:
 
 
 def prepared(folder: Path, corpora: Sequence[str]) -> tuple[Path, Path]:
-    """Prepare corpora below a folder and compute their features: the roots of data and of features."""
+    """Prepare corpora below a folder and compute their features; returns the roots of data and of features."""
     settings = load("strict", None, [f"corpora=[{','.join(corpora)}]"])
     for corpus in corpora:
         data_dir = prepare_corpus(corpus, folder / "data")

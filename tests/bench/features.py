@@ -1,22 +1,22 @@
 #!/usr/bin/env python3
-"""Speed of features and of augmented copies on real RAVDESS, as ratios within one run, each the median of five.
+"""Speed of features and augmented copies on real RAVDESS, as ratios within a run, each the median of five rounds.
 
     python tests/bench/features.py [--json] [--rounds 5] [--utterances 96]
 
-RAVDESS is looked for in the environment, as in db.sh. One thread, but for two_jobs. What is compared:
+The environment names the folder of RAVDESS, as in db.sh. All but two_jobs run in one thread. Figures:
 
-- vs_lhotse: utterances a second from FLAC to ark, over those of lhotse's LogSpectrogram with its KaldiWriter, warm.
-- vs_bare: the same over one loop of soundfile, soxr, torch.stft and kaldiio, which keeps no index and no checksum.
-- augmented_xrt: seconds of augmented copies, all kinds evenly, a second of one core.
-- vs_plain_chain: copies a second, over one loop of librosa.load, audiomentations (warping, which it has not, by
-  librosa's STFT and numpy), librosa.stft and kaldiio, with its RoomSimulator for rooms; and vs_plain_wav_rooms the
-  same, but that the rooms are responses which our bank has simulated, from wav files, with its ApplyImpulseResponse.
-- two_jobs: rate of two jobs at once over that of one, on six copies of every training utterance.
-- peak_mb: greatest resident size of a job of steps/extract_features.py with all utterances, and six copies of each
+- vs_lhotse: utterances per second from FLAC to ark, over those of lhotse's LogSpectrogram with its KaldiWriter, warm.
+- vs_bare: the same over one loop of soundfile, soxr, torch.stft and kaldiio, without index and checksums.
+- augmented_xrt: seconds of augmented copies, all kinds in equal parts, per second of one core.
+- vs_plain_chain: copies per second, over one loop of librosa.load, audiomentations with its RoomSimulator (and VTLP,
+  which it lacks, by librosa's STFT and numpy), librosa.stft and kaldiio. vs_plain_wav_rooms: the same with its
+  ApplyImpulseResponse, on wav files of the impulse responses that our bank has simulated.
+- two_jobs: rate of two parallel jobs over that of one, on six copies of every training utterance.
+- peak_mb: largest resident size of a job of steps/extract_features.py with all utterances, and six copies of each
   training utterance.
 
---utterances: of training, six copies of each. Without --json, the
-share of each part in the time of an utterance and of a copy is printed too.
+--utterances: number of training utterances, each with six copies. Without --json, the share of each part in the time of
+an utterance and of a copy is printed too.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ RATE, FRAME, SHIFT = 8000, 512, 128
 
 
 def experiment_of() -> Experiment:
-    """Six copies of each utterance, so that each kind comes once."""
+    """Make six copies of each utterance, one of each kind."""
     return load("strict", None, ["corpora=[ravdess]", "augment.copies=7"])
 
 
 class Bench:
-    """A subset of RAVDESS in a folder, its copies, and what is timed."""
+    """A subset of RAVDESS in a folder, its copies, and the timed functions."""
 
     def __init__(self, folder: Path, utterances: int) -> None:
         self.folder, self.experiment = folder, experiment_of()
@@ -86,7 +86,7 @@ class Bench:
         return [cut for cut in read_cuts(self.whole.folder / "cuts.jsonl.gz") if wanted(cut)]
 
     def _rooms(self) -> Path:
-        """The simulated responses as wav files."""
+        """Write the simulated impulse responses as wav files."""
         place = self.folder / "responses"
         place.mkdir()
         room: Any = self.augment.kinds["room"]
@@ -98,7 +98,7 @@ class Bench:
     # -- ours ---------------------------------------------------------------------------------------------------------
 
     def store(self, cuts: list[Cut]) -> FeatureStore:
-        """An empty store for some cuts."""
+        """Make an empty store for some cuts."""
         place = self.folder / "ours"
         shutil.rmtree(place, ignore_errors=True)
         store = FeatureStore(place, self.whole.folder, LogStft(self.features), self.augment)
@@ -173,7 +173,7 @@ class Bench:
     # -- parts --------------------------------------------------------------------------------------------------------
 
     def shares(self, cuts: list[Cut]) -> dict[str, float]:
-        """Milliseconds an utterance of each part, in one pass."""
+        """Measure the milliseconds per utterance of each part, in one pass."""
         spent = dict.fromkeys(("read", "resample", "perturb", "STFT", "write"), 0.0)
         samples: dict[str, list[Any]] = {name: [] for name in spent}
         spent["read"] = seconds(lambda: samples["read"].extend(read_cut(cut) for cut in cuts))
@@ -194,7 +194,7 @@ class Bench:
         return {name: 1000 * value / len(cuts) for name, value in spent.items()}
 
     def peak_mb(self) -> float:
-        """Of the whole set, in a process of its own, as stage 3 runs it."""
+        """Measure the peak memory for the whole set in a process of its own, as stage 3 runs it."""
         write_experiment(self.experiment, self.folder / "config.yaml")
         program = "import runpy, sys; sys.argv = sys.argv[1:]\n"
         program += "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
@@ -207,7 +207,7 @@ class Bench:
 
 
 def plain_warp(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """The warp of a vocal tract, frame by frame."""
+    """Warp the spectrum as VTLP does, frame by frame."""
     import librosa
 
     alpha, top = np.random.uniform(0.9, 1.1), FRAME // 2
@@ -230,7 +230,7 @@ def job_of(bench: Bench, store: FeatureStore, job: int, jobs: int, barrier: Any)
 
 
 def jobs_seconds(bench: Bench, jobs: int) -> float:
-    """Seconds from the start of warm jobs to the end of the last."""
+    """Measure the seconds from the start of warm jobs to the end of the last one."""
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(jobs + 1)
     store = bench.store(bench.all_copies)
@@ -271,7 +271,7 @@ def measure(folder: Path, rounds: int, utterances: int) -> tuple[dict[str, Any],
 
 
 def table(bench: Bench, times: dict[str, list[float]]) -> str:
-    """Milliseconds and shares of the parts of an utterance and of a copy, of each kind and of all."""
+    """Format milliseconds and shares of the parts of an utterance and of a copy, for each kind and for all."""
     from tabulate import tabulate
 
     rows = []
@@ -289,5 +289,5 @@ def table(bench: Bench, times: dict[str, list[float]]) -> str:
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # of the compared libraries
+    warnings.simplefilter("ignore")  # from the compared libraries
     sys.exit(benchmark(__doc__, measure, rounds=5, utterances=96))

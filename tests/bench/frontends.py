@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Whisper tiny.en as a front end, on one core and RAVDESS, side by side in each round.
+"""Speed of Whisper tiny.en as a front end, on one core and RAVDESS; each round measures all forms in turn.
 
-- xrt_whisper_tiny: times real time of stage 3, from audio files to the store: seconds of audio, its silent ends among
-  them, a second.
+- xrt_whisper_tiny: speed of stage 3, from audio files to the store: seconds of audio, with silent ends, per second.
 - vs_bare: its rate over that of the encoder alone, on log-mel tensors in memory in batches of similar length.
-- vs_transformers: its rate over that of transformers' feature extractor and encoder, as their documentation has it: an
+- vs_transformers: its rate over that of transformers' feature extractor and encoder, as in their documentation: one
   utterance at a time, padded to 30 s (measured on a sixth of the utterances).
-- peak_mb: greatest resident size of a process that does stage 3.
+- peak_mb: largest resident size of a process that runs stage 3.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ SIXTH = 6
 
 
 class Bench:
-    """The utterances, prepared, and the encoder in three guises."""
+    """The prepared utterances, and the encoder in three implementations."""
 
     def __init__(self, folder: Path, utterances: int) -> None:
         torch.set_num_threads(1)
@@ -87,7 +86,7 @@ def _padded(mels: list[torch.Tensor]) -> torch.Tensor:
 
 
 def peak_of(folder: Path, data_dir: Path, cuts: list[Cut]) -> float:
-    """Of a fresh process, which does as much as `Bench.ours`."""
+    """Measure the peak memory of a fresh process that does the work of `Bench.ours`."""
     torch.set_num_threads(1)
     store = FeatureStore(folder / "peak", data_dir, build_frontend(load("pretrained", None, ["corpora=[ravdess]"])))
     store.cuts = list(cuts)

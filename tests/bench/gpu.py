@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Training on a GPU: steps a second of one training and of several that share the GPU, on real RAVDESS.
+"""Training on a GPU: steps per second of one training and of several that share the GPU, on real RAVDESS.
 
     python tests/bench/gpu.py [--json] [--device cuda] [--processes 1,2,4,8] [--seconds 4] [--rounds 3]
 
-RAVDESS is looked for in the environment, as in db.sh. --processes: numbers of trainings side by side;
---seconds: of each round. For each temporal block, with variance, preset strict:
+The environment names the folder of RAVDESS, as in db.sh. --processes: numbers of parallel trainings; --seconds:
+duration of a round. For each temporal block, with variance pooling and preset strict:
 
-- steps: steps a second of all processes together, for each number of processes: {processes: rate}, median of rounds.
-- apart: largest difference of a posterior between the CPU and the device, of the validation part, after training.
+- steps: steps per second of all processes together, {number of processes: rate}, median of rounds.
+- apart: largest difference of a posterior between the CPU and the device, on the validation part, after training.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from ser.nets.evaluate import log_posteriors
 from ser.training import Trainer
 
 WARM_UP = 30
-STEPS = 5  # between two looks at the clock; the first batch of them is not read ahead, so rates are a little low
-# Of this corpus alone, one CPU thread a process.
+STEPS = 5  # between two readings of the clock; their first batch is not prefetched, so rates are a little low
+# This corpus alone, one CPU thread for each process.
 SETTINGS = ("corpora=[ravdess]", "pooling=mu_sigma2", "training.threads=1")
 
 
 def work(connection: Connection, device: str, roots: tuple[Path, Path], folder: Path, seconds: float) -> None:
-    """One of the processes: builds a training when told a block, makes steps when told to go, for so many seconds."""
+    """Run one of the processes: builds the training of a block on request, then makes steps for some seconds."""
     trainer: Trainer | None = None
     while (message := connection.recv()) is not None:
         if message in BLOCKS:
@@ -58,7 +58,7 @@ def work(connection: Connection, device: str, roots: tuple[Path, Path], folder: 
 
 
 def apart(trainer: Trainer) -> float:
-    """Largest difference of a posterior between the CPU and the device of a training."""
+    """Return the largest difference of a posterior between the CPU and the device of a training."""
     view = trainer.valid["ravdess"]
     found = []
     for device in (trainer.machine.device, torch.device("cpu")):

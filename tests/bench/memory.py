@@ -3,9 +3,9 @@
 
     python tests/bench/memory.py [--json] [--times 8] [--steps 300]
 
-The archives are copied, so the features take eight times the disk too; a passage over all of them and a validation are
-part of each run. `peak_mb` is the process's greatest resident size, less what stands before any data is read;
-`peak_ratio` is that of the two runs.
+The archives are copied, so the features also take eight times the disk space. Each run has a pass over all of them and
+a validation. `peak_mb` is the largest resident size of the process, less its size before any data is read; `peak_ratio`
+is the ratio of the two runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ser.training import Trainer
 
 
 def repeated(part: Part, times: int, folder: Path) -> Part:
-    """The part with every utterance so many times, each time from a copy of the archives."""
+    """Repeat every utterance of a part, each time from a copy of the archives."""
     places = {key: part.reader.positions[key] for key in part.ids}
     for number in range(times):
         copies: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What benchmarks share; it makes the toolkit and tests/ importable, and `need` stops in one line without packages."""
+"""Shared functions of the benchmarks; importing this module makes the toolkit and tests/ importable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 
 def need(*packages: str) -> None:
-    """Exit with the fix unless all packages can be imported, and those of the toolkit's core."""
+    """Exit with a message of one line unless these packages, and the toolkit's core packages, can be imported."""
     core = ("torch", "lhotse", "kaldiio", "soundfile", "soxr")
     missing = [name for name in (*core, *packages) if find_spec(name) is None]
     if missing:
@@ -29,20 +29,20 @@ def need(*packages: str) -> None:
 
 
 def parser_of(text: str | None) -> argparse.ArgumentParser:
-    """With the docstring of a benchmark as its help, and --json."""
+    """Make a parser with the docstring of a benchmark as its help, and --json."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     return parser
 
 
 def show(found: Mapping[str, object], as_json: bool, text: str = "") -> None:
-    """Print figures, one a line, and a text after them; or the figures alone as JSON."""
+    """Print figures, one on each line, and a text after them; or only the figures as JSON."""
     lines = "".join(f"{name:18} {value}\n" for name, value in found.items())
     print(json.dumps(found) if as_json else f"{lines}\n{text}".rstrip())
 
 
 def benchmark(text: str | None, measure: Callable[..., Any], **options: Any) -> int:
-    """A program that measures and prints.
+    """Run a program that measures and prints.
 
     Args:
         measure: gets a temporary folder and the options; gives figures, or figures and a text.
@@ -66,7 +66,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def timed(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[Any]]:
-    """What each run gives in each of some rounds, in which they take turns, after one to warm up."""
+    """Call each function once in each round, after a warm-up round; returns the results of all rounds."""
     found: dict[str, list[Any]] = {name: [] for name in runs}
     for _ in range(1 + rounds):
         for name, run in runs.items():
@@ -75,10 +75,10 @@ def timed(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[
 
 
 def peak_mb() -> float:
-    """Greatest resident size of this process, less than ru_maxrss, which begins with that of the parent."""
+    """Return the largest resident size of this process; ru_maxrss would include that of the parent."""
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 
 
 def ratio(one: list[float], other: list[float]) -> float:
-    """Median of the ratios of a round."""
+    """Return the median over rounds of a ratio."""
     return round(median(a / b for a, b in zip(one, other, strict=True)), 3)

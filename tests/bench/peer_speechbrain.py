@@ -3,9 +3,9 @@
 
     python tests/bench/peer_speechbrain.py FILE...
 
-An x-vector (Snyder et al. 2018) of SpeechBrain's own classes at their default sizes, the smallest of its encoders, on
-24 filterbanks at 16 kHz, with weights from a seed. It says how many weights it has; then for each line that it gets it
-answers all files, in batches of 16 sorted by length, and says how many seconds that took.
+The model is an x-vector (Snyder et al. 2018) of SpeechBrain's own classes at their default sizes, its smallest encoder,
+on 24 filterbanks at 16 kHz, with random weights. The program prints its number of weights. Then, for each line of
+input, it classifies all files in batches of 16 sorted by length, and prints the seconds that this took.
 """
 
 from __future__ import annotations

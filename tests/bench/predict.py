@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""Speed and memory of predict on real RAVDESS, on one core, each the median of five; ratios within one run.
+"""Speed and memory of `ser predict` on real RAVDESS and one core, medians of five rounds; ratios within a run.
 
     python tests/bench/predict.py [--json] [--rounds 5] [--files 192] [--peer PYTHON | --peer none]
 
-RAVDESS is looked for in the environment, as in db.sh; its files are written as FLAC first. The model is a BLSTM at
-8 kHz of the preset `strict` with weights from a seed. What is measured:
+The environment names the folder of RAVDESS, as in db.sh; its files are converted to FLAC first. The model is a BLSTM at
+8 kHz of the preset `strict` with random weights. Figures:
 
-- xrt, xrt_bare: seconds of audio answered a second, `load_model(...).predict(files)` from FLAC to labels; and of
-  the network alone, on the same batches in memory.
-- vs_bare: rate of the one over that of the other, in corpus_schedule.
-- bound: what vs_bare could be at most on one core, if nothing but reading, resampling and STFT came to the network.
-- first_answer_s: from the start of `ser predict MODEL FILE` to the line of the answer.
-- peak_mb_1h: greatest resident size of `ser predict` on one hour of audio, the whole process.
-- vs_peer: rate over that of SpeechBrain's EncoderClassifier with its x-vector on the same files, weights from a seed
-  too (peer_speechbrain.py), in an environment that is made for it, or that of --peer; null where that cannot be made.
-- xrt_onnx, xrt_int8: as xrt, by onnxruntime, from reading on: a graph of waveforms, batches sorted by length.
+- xrt, xrt_bare: seconds of audio per second: of `load_model(...).predict(files)` from FLAC to labels, and of the
+  network alone, on the same batches in memory.
+- vs_bare: ratio of these rates, measured in turns.
+- bound: largest possible vs_bare on one core, if only reading, resampling and STFT are added to the network.
+- first_answer_s: seconds from the start of `ser predict MODEL FILE` to the line of the answer.
+- peak_mb_1h: largest resident size of the process `ser predict` on one hour of audio.
+- vs_peer: rate over that of SpeechBrain's EncoderClassifier with its x-vector on the same files, also with random
+  weights (peer_speechbrain.py), in an environment made for it, or that of --peer; null if it cannot be made.
+- xrt_onnx, xrt_int8: as xrt, by onnxruntime, including reading: a graph of waveforms, batches sorted by length.
 
 Without --json, the milliseconds of each part are printed too.
 """
@@ -58,8 +58,8 @@ from ser.training.checkpoint import save_tensors
 HEADS = {"ravdess": ("angry", "happy", "neutral", "sad")}
 GRAPH_BATCH = 16
 HOUR = 3600
-TURNS = 3  # of predict and the bare network in a round, since neighbours on the machine come and go within seconds
-# `ser` with its greatest resident size in KiB as the last line; getrusage would count that of the process which forked.
+TURNS = 3  # of predict and the bare network in a round, since the load of the machine changes within seconds
+# `ser`, with its largest resident size in KiB as the last line; getrusage would include that of the parent process.
 WITH_PEAK = """
 import sys
 from ser.cli import main
@@ -70,7 +70,7 @@ sys.exit(code)
 
 
 def flac_files(count: int, folder: Path) -> list[str]:
-    """Files of RAVDESS, evenly from all, as FLAC at their own rate."""
+    """Write an even selection of the files of RAVDESS as FLAC at their own rate."""
     paths = sorted(path for path in place_of("ravdess").rglob("03-01-*") if path.suffix in (".wav", ".flac"))
     chosen = paths[:: max(1, len(paths) // count)][:count]
     for path in chosen:
@@ -80,7 +80,7 @@ def flac_files(count: int, folder: Path) -> list[str]:
 
 
 def write_model(folder: Path, files: list[str]) -> None:
-    """A model folder with weights from a seed, normalised as the files ask."""
+    """Write a model package with random weights, and normalisation by the statistics of the files."""
     from ser.frontends.log_stft import log_stft
 
     torch.manual_seed(0)
@@ -116,7 +116,7 @@ def write_model(folder: Path, files: list[str]) -> None:
 
 
 class Bench:
-    """Files, a model folder, and what is timed."""
+    """Files, a model package, and the timed functions."""
 
     def __init__(self, folder: Path, count: int) -> None:
         self.folder, self.files = folder, flac_files(count, folder)
@@ -129,7 +129,7 @@ class Bench:
         self.batches = self._batches()
 
     def _batches(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The batches that the network gets, as predict makes them."""
+        """Collect the batches that predict gives to the network."""
         found: list[tuple[torch.Tensor, torch.Tensor]] = []
         own = Predictor._predict_batch
 
@@ -150,7 +150,7 @@ class Bench:
         return seconds(lambda: [self.predictor._predict_batch(*batch) for batch in self.batches])
 
     def both(self) -> tuple[float, float]:
-        """Seconds of the network alone and of predict, in turns, the network before and after."""
+        """Measure the seconds of the network alone and of predict, in turns, the network before and after."""
         bare, ours = self.bare() / 2, 0.0
         for turn in range(1, TURNS + 1):
             ours += self.ours()
@@ -158,7 +158,7 @@ class Bench:
         return bare / TURNS, ours / TURNS
 
     def parts(self) -> dict[str, float]:
-        """Seconds of each part on all files, one after the other."""
+        """Measure the seconds of each part on all files, one after the other."""
         spent: dict[str, float] = {}
         read: list[tuple[np.ndarray, int]] = []
         samples: list[np.ndarray] = []
@@ -173,7 +173,7 @@ class Bench:
         return spent
 
     def graph(self, path: Path) -> Callable[[], float]:
-        """Of the seconds that onnxruntime takes from the files on."""
+        """Measure the seconds that onnxruntime takes, including reading the files."""
         exported, rate = ExportedGraph(self.predictor, path), self.frontend.sampling_rate
 
         def run() -> None:
@@ -185,7 +185,7 @@ class Bench:
         return partial(seconds, run)
 
     def first_answer(self) -> float:
-        """Seconds to the second line of a table, whose first is its head."""
+        """Measure the seconds to the second line of the table, the first answer."""
         started = time.perf_counter()
         command = [sys.executable, "-m", "ser", "predict", self.model_folder, self.files[0]]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
@@ -197,7 +197,7 @@ class Bench:
         return spent
 
     def peak_mb(self) -> float:
-        """Of an hour of the files, one after the other, as one FLAC."""
+        """Measure the peak memory on one FLAC file of an hour, made of the files."""
         path, rate = self.folder / "hour.flac", soundfile.info(self.files[0]).samplerate
         left = HOUR * rate
         with soundfile.SoundFile(path, "w", rate, 1) as out:
@@ -212,7 +212,7 @@ class Bench:
 
 
 class Peer:
-    """SpeechBrain in a process that waits for its turn.
+    """SpeechBrain in a process of its own, which waits for requests.
 
     Attributes:
         reason: why it is not there.
@@ -246,7 +246,7 @@ class Peer:
 
 
 def environment_of_speechbrain(folder: Path) -> str:
-    """A virtual environment with SpeechBrain, beside what is installed here: its python.
+    """Make a virtual environment with SpeechBrain on top of the installed packages; returns its python.
 
     torchaudio from PyPI is built for CUDA, and cannot be imported without; nothing here calls what is compiled in it.
     """
@@ -313,7 +313,7 @@ def measure(folder: Path, rounds: int, files: int, peer: str) -> tuple[dict[str,
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # of the compared libraries
+    warnings.simplefilter("ignore")  # from the compared libraries
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
     sys.exit(benchmark(__doc__, measure, rounds=5, files=192, peer=""))

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""How work and memory grow with the size of a corpus, from a recipe's first stage to the report.
+"""Growth of time and memory with the size of a corpus, from a recipe's first stage to the report.
 
     python tests/bench/scale.py [--json] [--n 500] [--only start,prepare]
 
-Made corpora of n, 4 n and 16 n utterances (0.1 s of noise at 8 kHz, 20 a speaker, five folds) go through the stages,
-each in a process of its own. Of each: CPU seconds of the process and all that it started, its greatest resident size in
-MB, and the exponent e of the growth between the two larger sizes (seconds ~ n^e): 1 is linear. `speakers` prepares
-a corpus with a fold a speaker, for one of these: n / 16 speakers of four utterances each. The networks are small, and
-the runs that pool, status, ledger, findings and report read are made: what is measured is what stands around training.
+Synthetic corpora of n, 4 n and 16 n utterances (0.1 s of noise at 8 kHz, 20 for each speaker, five folds) are processed
+by the stages, each in a process of its own. For each stage it prints the CPU seconds of the process and its children,
+its largest resident size in MB, and the exponent e of the growth between the two larger sizes (seconds ~ n^e; 1 is
+linear). `speakers` prepares one fold of a corpus with a fold for each speaker: n / 16 speakers with four utterances
+each. The networks are small, and the runs that pool, status, ledger, findings and report read are generated, since only
+the work around training is measured.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ SETTINGS = [
 
 
 def write_table(folder: Path, corpus: str, speakers: int, each: int) -> None:
-    """A table and its wav files."""
+    """Write a table and its wav files."""
     import wave
 
     import numpy as np
@@ -59,7 +60,7 @@ def write_table(folder: Path, corpus: str, speakers: int, each: int) -> None:
 
 
 def make(folder: Path, n: int) -> None:
-    """The recipe and the corpora."""
+    """Write the recipe and the corpora."""
     from made import PROTOCOL
 
     for kind in ("corpora", "grids"):
@@ -74,19 +75,19 @@ def make(folder: Path, n: int) -> None:
 
 
 def script(folder: Path, name: str, *words: str | Path) -> None:
-    """Run a script of steps/ as people do."""
+    """Run a script of steps/ as a user does."""
     command = [sys.executable, str(ROOT / "steps" / name), *map(str, words)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
 
 
 def prepare(folder: Path, n: int, corpus: str = "scale", *options: str | Path) -> None:
-    """Stage 1."""
+    """Run stage 1."""
     table = folder / "corpora" / corpus / "table.csv"
     script(folder, "prepare.py", "--recipe", folder / "recipe", *options, corpus, table, folder / "data" / corpus)
 
 
 def speakers(folder: Path, n: int) -> None:
-    """Stage 1 of an experiment with one of n / 16 folds."""
+    """Run stage 1 for an experiment with one of n / 16 folds."""
     from ser.config import load, write_experiment
 
     own = load("strict", folder / "recipe", ["corpora=[speakers]"])
@@ -95,7 +96,7 @@ def speakers(folder: Path, n: int) -> None:
 
 
 def relabel(folder: Path, n: int) -> None:
-    """Stage 1 after one label has changed."""
+    """Run stage 1 after one label has changed."""
     table = folder / "corpora" / "scale" / "table.csv"
     head, first, *lines = table.read_text().splitlines()
     table.write_text("\n".join([head, first.replace("angry", "sad"), *lines]) + "\n")
@@ -122,7 +123,7 @@ def open_store(folder: Path):
 
 
 def features(folder: Path, n: int) -> None:
-    """Stage 3."""
+    """Run stage 3."""
     store = open_store(folder)
     store.compute(1, 1)
     store.finish()
@@ -130,21 +131,21 @@ def features(folder: Path, n: int) -> None:
 
 
 def index(folder: Path, n: int) -> None:
-    """Where the features are."""
+    """Read the index of the features."""
     store = open_store(folder)
     store.num_frames()
     store.reader()
 
 
 def statistics(folder: Path, n: int) -> None:
-    """What stage 3 ends with: levels and statistics of the features."""
+    """Compute the levels and statistics of the features, the end of stage 3."""
     from ser.batches import compute_statistics
 
     assert compute_statistics(experiment(folder), folder / "recipe", folder / "data", folder / "dump") == 3
 
 
 def start(folder: Path, n: int) -> None:
-    """A training up to its first step, in a program as those of steps/ are."""
+    """Run a training up to its first step, as a program like those of steps/."""
     from ser.common import guarded
 
     @guarded
@@ -164,7 +165,7 @@ def start(folder: Path, n: int) -> None:
 
 
 def decode(folder: Path, n: int) -> None:
-    """What is written and read around the posteriors of the test part."""
+    """Write and read the files of the test part's posteriors."""
     import numpy as np
 
     from ser.scoring.posteriors import read_posteriors, write_posteriors
@@ -180,7 +181,7 @@ def decode(folder: Path, n: int) -> None:
 
 
 def runs(folder: Path, n: int) -> None:
-    """Results of two cells, five folds each, with an answer an utterance; made, not measured."""
+    """Generate results of two cells, five folds each, with an answer for each utterance; not measured."""
     from made_ledgers import answered, write_run
 
     from ser.grid import open_grid
@@ -196,29 +197,29 @@ def runs(folder: Path, n: int) -> None:
 
 
 def status(folder: Path, n: int) -> None:
-    """How the grid stands."""
+    """Run the status of the grid."""
     recipe = ["--grid", "scale", "--recipe", folder / "recipe", "--exp", folder / "exp"]
     script(folder, "grid.py", "status", "--complete", "true", *recipe, "--data", folder / "data")
 
 
 def ledger(folder: Path, n: int) -> None:
-    """The ledger."""
+    """Make the ledger."""
     script(folder, "ledger.py", folder / "exp", "--grid", "scale", "--recipe", folder / "recipe")
 
 
 def findings(folder: Path, n: int) -> None:
-    """Tables of the ledger."""
+    """Make the tables of the ledger."""
     where = [folder / "exp" / "ledger", "--grid", "scale", "--recipe", folder / "recipe"]
     script(folder, "findings.py", *where, "--resamples", "100")
 
 
 def pool(folder: Path, n: int) -> None:
-    """The table over all folds."""
+    """Make the table over all folds."""
     script(folder, "pool.py", *(folder / "exp").glob("strict_*"))
 
 
 def report(folder: Path, n: int) -> None:
-    """The page."""
+    """Make the report page."""
     script(folder, "report.py", folder / "exp" / "findings")
 
 
@@ -240,7 +241,7 @@ MEASURED: dict[str, Callable[[Path, int], None]] = {
     "report": report,
 }
 MADE: dict[str, Callable[[Path, int], None]] = {"make": make, "runs": runs}
-# What each needs before it, as far as that is not measured itself.
+# Stage -> stages that it needs before it, unless they are measured too.
 BEFORE = {name: ["make"] for name in MEASURED}
 BEFORE |= {name: ["make", "prepare"] for name in ("prepare again", "relabel", "features")}
 BEFORE |= {name: ["make", "prepare", "features"] for name in ("index", "statistics", "decode")}
@@ -254,7 +255,7 @@ BEFORE |= {
 
 
 def measure(name: str, folder: Path, n: int) -> dict[str, float]:
-    """CPU seconds and peak MB of a stage and of all processes that it starts and waits for."""
+    """Measure CPU seconds and peak MB of a stage and of the processes that it starts and waits for."""
     command = [sys.executable, __file__, "--alone", name, "--folder", str(folder), "--n", str(n)]
     process = subprocess.Popen(command)
     _, code, usage = os.wait4(process.pid, 0)
@@ -265,12 +266,12 @@ def measure(name: str, folder: Path, n: int) -> dict[str, float]:
 
 
 def exponent(smaller: float, larger: float, times: int) -> float:
-    """Of the growth of a number where the size grows so many times."""
+    """Compute the exponent of growth of a number between two sizes of the given ratio."""
     return round(math.log(larger / smaller) / math.log(times), 2)
 
 
 def table(found: dict[str, dict[str, dict[str, float]]], sizes: list[int]) -> str:
-    """Markdown."""
+    """Format the results as Markdown."""
     head = ["", *(f"s, {n:,}" for n in sizes), *(f"MB, {n:,}" for n in sizes), "exponent"]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for name, rows in found.items():
@@ -281,7 +282,7 @@ def table(found: dict[str, dict[str, dict[str, float]]], sizes: list[int]) -> st
 
 
 def main() -> int:
-    """Measure, or, started again by `measure`, do one thing."""
+    """Measure all stages, or run a single stage if started by `measure`."""
     parser = parser_of(__doc__)
     parser.add_argument(
         "--n", type=int, default=500, help="utterances of the smallest corpus, at least 160 (%(default)s)"

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Speed of training on real TESS + RAVDESS, as ratios within one run, each the median of five.
+"""Speed of training on real TESS + RAVDESS, as ratios within a run, each the median of five rounds.
 
     python tests/bench/training.py [--json] [--rounds 5] [--steps 8]
 
-RAVDESS and TESS are looked for in the environment, as in db.sh. What is compared:
+The environment names the folders of RAVDESS and TESS, as in db.sh. Figures:
 
-- vs_plain_<block>: utterances a second of our loop over those of the plain way: float32, batches of 32 in random order
+- vs_plain_<block>: utterances per second of our loop over those of a plain loop: float32, batches of 32 in random order
   padded to their longest, kaldiio in a DataLoader of two workers, the same network, the same utterances.
 - loop_share: rate of our loop over the rate of forward, backward and update alone, on tensors in memory, before and
-  after the loop; the least of the three blocks.
-- gemm_share: for the TDNN, time of its matrix products alone, at the same shapes and precision, over that of a step.
+  after the loop; the lowest of the three blocks.
+- gemm_share: for the TDNN, time of its matrix products alone, with the same shapes and precision, over that of a step.
 - padding_share: padded frames over all frames in one pass of the batches.
 """
 
@@ -39,7 +39,7 @@ BLOCKS = ("lstm", "blstm", "tdnn")
 
 
 class KaldiioDataset(torch.utils.data.Dataset[tuple[torch.Tensor, int, str]]):
-    """The plain way to read: one matrix an utterance, whole."""
+    """A plain reader: one complete matrix for each utterance."""
 
     def __init__(self, parts: dict[str, Part]) -> None:
         self.rows = [
@@ -63,12 +63,12 @@ def pad(rows: list[tuple[torch.Tensor, int, str]]) -> Batch:
 
 
 def unknown(size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Genders and votes, which nothing here uses."""
+    """Genders and votes, which the benchmark does not use."""
     return torch.full((size,), -1), torch.zeros(size, 4)
 
 
 def endless(parts: dict[str, Part]) -> Iterator[Batch]:
-    """Random batches of one corpus each, in alternation, from a DataLoader a corpus with two workers in all."""
+    """Yield random batches of one corpus each, in turn, from a DataLoader for each corpus, two workers in total."""
     loaders = [
         torch.utils.data.DataLoader(
             KaldiioDataset({c: p}),
@@ -92,13 +92,13 @@ def endless(parts: dict[str, Part]) -> Iterator[Batch]:
 
 
 def our_loop(trainer: Trainer, steps: int) -> None:
-    """The training loop itself, without validation."""
+    """Run the training loop without validation."""
     trainer.checkpoint_time = time.monotonic()
     trainer.run_steps(trainer.step + steps)
 
 
 def update_only(trainer: Trainer, batches: list[Batch]) -> None:
-    """Forward, backward, update on tensors in memory."""
+    """Run forward, backward and update on tensors in memory."""
     trainer.network.train()
     for batch in batches:
         trainer.optimizer.zero_grad(set_to_none=True)
@@ -111,7 +111,7 @@ def update_only(trainer: Trainer, batches: list[Batch]) -> None:
 
 
 def products(trainer: Trainer, batches: list[Batch]) -> list[Callable[[], object]]:
-    """The matrix products of a TDNN's forward and backward pass, for each batch, at the precision of the training."""
+    """Run the matrix products of a TDNN's forward and backward pass for each batch, at the training's precision."""
     kind = torch.bfloat16 if trainer.machine.precision == "bfloat16" else torch.float32
     calls: list[Callable[[], object]] = []
     for batch in batches:
@@ -122,7 +122,7 @@ def products(trainer: Trainer, batches: list[Batch]) -> list[Callable[[], object
                 torch.randn(shape, dtype=kind) for shape in ((rows, size_in), (size_in, size_out), (rows, size_out))
             )
             calls += [lambda x=x, w=w: x @ w, lambda x=x, y=y: x.T @ y]
-            if number:  # nothing asks for the gradient of the features
+            if number:  # the gradient of the features is not needed
                 calls.append(lambda w=w, y=y: y @ w.T)
     return calls
 
@@ -134,14 +134,14 @@ def trainer_of(data_root: Path, dump: Path, folder: Path, *overrides: str) -> Tr
 
 
 def measure_block(ours: Trainer, plain: Trainer, rounds: int, steps: int) -> dict[str, float]:
-    """Medians over rounds of the three ratios of one block (gemm_share: 0 but for the TDNN)."""
+    """Return the medians over rounds of the three ratios of one block (gemm_share: 0 unless TDNN)."""
     plain_batches = endless({corpus: source.part for corpus, source in ours.train.items()})
     our_loop(ours, 2)
     plain._update(next(plain_batches))
     times: dict[str, list[float]] = {"plain": [], "bare": [], "loop": [], "gemm": []}
     for _ in range(rounds):
         times["plain"].append(seconds(lambda: [plain._update(next(plain_batches)) for _ in range(steps)]))
-        time.sleep(1)  # until the workers of the DataLoader have read ahead and rest
+        time.sleep(1)  # until the workers of the DataLoader have prefetched and are idle
         start = ours.step
         batches = [ours._batch(step) for step in range(start, start + steps)]
         update_only(ours, batches)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What was tried to make training faster, each beside what it replaces: ratios within one run, medians of rounds.
+"""Attempts to make training faster, each compared with the code that it replaces: ratios within a run, medians.
 
     python tests/bench/tried.py [--json] [--rounds 5] [--threads 1]
 
-Every ratio is the time of the first form over that of the other, forward and backward, on a batch of 32 x 220 frames,
-in bfloat16 where the processor has it in hardware and in float32 elsewhere. The last is of two trainings: one after the
-other on all cores, over side by side on half of them each.
+Every ratio is the time of the plain form over that of the other, forward and backward, on a batch of 32 x 220 frames,
+in bfloat16 if the processor has it in hardware and else in float32. The last ratio is of two trainings: one after the
+other on all cores, over both in parallel on half of the cores each.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from ser.training.device import has_bfloat16, keep_freed_memory
 
 BATCH, FRAMES, SIZE = 32, 220, 512
 KEPT_MEMORY = "TDNN of six layers: freed memory kept, for given back to the system"
-STEPS = 40  # of each of two trainings; a process takes two seconds to start
+STEPS = 40  # for each of two trainings; a process takes two seconds to start
 
 
 def pairs(kind: torch.dtype) -> dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]]:
-    """What was tried -> (plain form, other form); each gives a tensor to go back from."""
+    """Make name -> (plain form, other form); each form returns a tensor for the backward pass."""
     lengths = torch.randint(FRAMES * 9 // 10, FRAMES + 1, (BATCH,))
     mask = torch.arange(FRAMES) < lengths[:, None]
     x = torch.randn(BATCH, FRAMES, SIZE, requires_grad=True)
@@ -89,7 +89,7 @@ def pairs(kind: torch.dtype) -> dict[str, tuple[Callable[[], Tensor], Callable[[
 
 
 def pooled(x: Tensor, attention: Tensor, mask: Tensor) -> Tensor:
-    """Attention pooling of mean and variance, for autograd to go back through."""
+    """Attention pooling of mean and variance, differentiated by autograd."""
     x = x.float()
     scores = nn.functional.linear(x, attention).squeeze(2).masked_fill(~mask, float("-inf"))
     weights = torch.softmax(scores, dim=1)[:, None, :]
@@ -158,14 +158,14 @@ def measure(folder: Path, rounds: int, threads: int) -> dict[str, float]:
             found[name] = round(median([seconds(plain) / seconds(other) for _ in range(rounds)]), 2)
     tdnn = calls[KEPT_MEMORY][0]
     given_back = median([seconds(tdnn) for _ in range(3 * rounds)])
-    keep_freed_memory()  # which cannot be taken back, so it comes last
+    keep_freed_memory()  # cannot be undone, so it comes last
     tdnn()
     found[KEPT_MEMORY] = round(given_back / median([seconds(tdnn) for _ in range(3 * rounds)]), 2)
     return found
 
 
 def trainings(threads: list[int], steps: int) -> None:
-    """Processes with so many threads, each of which makes so many steps of a BLSTM."""
+    """Time parallel processes with some threads each, each of which makes some steps of a BLSTM."""
     processes = [multiprocessing.get_context("spawn").Process(target=make_steps, args=(n, steps)) for n in threads]
     for process in processes:
         process.start()

@@ -1,4 +1,4 @@
-"""A lab's own corpus, as tables and recordings: what the tests of the preparers that need no code start from."""
+"""A lab's own corpus, as tables and recordings, for tests of the preparers csv and kaldi and of small own preparers."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Lab(Corpus):
         return path
 
     def noise(self, name: str, samples: int = 4000, rate: int = 8000, channels: int = 1, **options: str) -> np.ndarray:
-        """Write noise, another for each name, and give back what a reader finds, (samples, channels)."""
+        """Write noise that depends on the name; returns the samples as a reader gets them, (samples, channels)."""
         path = self.corpus / name
         path.parent.mkdir(parents=True, exist_ok=True)
         values = np.random.default_rng(list(name.encode())).uniform(-0.3, 0.3, (samples, channels))

@@ -1,4 +1,4 @@
-"""steps/prepare.py --check true: all that is wrong with a corpus at once, and nothing written."""
+"""steps/prepare.py --check true lists all issues of a corpus, and writes nothing."""
 
 import os
 import shutil
@@ -14,15 +14,15 @@ from ser.common import read_json
 
 
 def sections(text):
-    """The headings of the lists with what stands below them."""
-    found, heading = {}, ""
+    """Split a report: heading -> lines below it."""
+    lines, heading = {}, ""
     for line in text.splitlines():
         if line.startswith("    "):
-            found[heading].append(line.strip())
+            lines[heading].append(line.strip())
         else:
             heading = line.strip()
-            found[heading] = []
-    return found
+            lines[heading] = []
+    return lines
 
 
 def test_a_complete_corpus(small):
@@ -39,7 +39,7 @@ def test_a_complete_corpus(small):
     assert sorted(small.corpus.parent.rglob("*")) == before
 
 
-def test_everything_that_is_wrong_is_listed_at_once(small):
+def test_all_issues_are_listed_at_once(small):
     small.edit(lambda values: values.update(drop={"ravdess_03-03-01-04-01-01-01-03": "noisy"}))
     shutil.rmtree(small.corpus / "Actor_24")
     small.file(23, "03").unlink()
@@ -57,25 +57,25 @@ def test_everything_that_is_wrong_is_listed_at_once(small):
     run = small.command("--check", "true")
     assert (run.returncode, run.stderr) == (1, "")
     assert not small.out.parent.exists()
-    found = sections(run.stdout)
-    assert found["5 second copies of equal content, passed over:"][0].endswith(
+    lists = sections(run.stdout)
+    assert lists["5 second copies of equal content, passed over:"][0].endswith(
         "again/Actor_06/03-01-01-01-01-01-06.wav"
     )
-    assert found["1 hidden files, passed over:"] == [f"{small.corpus}/Actor_01/._03-01-05-01-01-01-01.wav"]
-    assert found["1 utterances dropped by ravdess.yaml, passed over:"] == ["ravdess_03-03-01-04-01-01-01-03"]
-    assert found["1 files that are no utterances, passed over:"] == [f"{small.corpus}/readme.txt"]
-    assert found["stray files: 1"][0].startswith(f"{small.corpus}/take1.wav: the name does not follow")
-    assert "with other content" in found["one id, other content: 1"][0]
-    assert found["unknown labels: 1"][0].startswith(f"{small.file(8, '09')}: unknown label '09'")
-    assert sorted(line.split(": ")[0] for line in found["unreadable: 2"]) == [
+    assert lists["1 hidden files, passed over:"] == [f"{small.corpus}/Actor_01/._03-01-05-01-01-01-01.wav"]
+    assert lists["1 utterances dropped by ravdess.yaml, passed over:"] == ["ravdess_03-03-01-04-01-01-01-03"]
+    assert lists["1 files that are no utterances, passed over:"] == [f"{small.corpus}/readme.txt"]
+    assert lists["stray files: 1"][0].startswith(f"{small.corpus}/take1.wav: the name does not follow")
+    assert "with other content" in lists["one id, other content: 1"][0]
+    assert lists["unknown labels: 1"][0].startswith(f"{small.file(8, '09')}: unknown label '09'")
+    assert sorted(line.split(": ")[0] for line in lists["unreadable: 2"]) == [
         str(small.file(1, "03")),
         str(small.file(1, "04")),
     ]
-    assert found["silent: 1"][0].startswith(f"{small.file(2, '03')}: silence from end to end")
-    assert found["equal audio: 1"][0].endswith(
+    assert lists["silent: 1"][0].startswith(f"{small.file(2, '03')}: silence from end to end")
+    assert lists["equal audio: 1"][0].endswith(
         f"equal audio with two labels; name both under `drop` in {small.protocol_path}"
     )
-    missing = found[next(heading for heading in found if heading.startswith("missing"))]
+    missing = lists[next(heading for heading in lists if heading.startswith("missing"))]
     assert missing[:2] == ["113 of 120 utterances", "23 of 24 speakers"]
     assert run.stdout.splitlines()[-1].startswith("ravdess: not complete: ")
 
@@ -84,8 +84,8 @@ def test_what_is_missing_is_reported_by_label_and_speaker(small, monkeypatch):
     shutil.rmtree(small.corpus / "Actor_24")
     for emotion in ("03", "04"):
         small.file(7, emotion).unlink()
-    found = sections(small.command("--check", "true").stdout)
-    lines = found["missing: 9"]
+    lists = sections(small.command("--check", "true").stdout)
+    lines = lists["missing: 9"]
     assert lines[:5] == [
         "113 of 120 utterances",
         "23 of 24 speakers",
@@ -94,14 +94,14 @@ def test_what_is_missing_is_reported_by_label_and_speaker(small, monkeypatch):
         "22 of 24 happy",
     ]
     assert lines[5] == "... and 4 more"
-    monkeypatch.setattr("ser.corpora.check.SHOWN", 20)
+    monkeypatch.setattr("ser.corpora.check.MAX_SHOWN", 20)
     text, complete = small.check()
     assert not complete
     assert "    ravdess_24: no utterances" in text
     assert "    ravdess_07: 3 of 5 utterances (0 of 1 happy, 0 of 1 sad)" in text
 
 
-def test_the_edition_found_is_reported_and_kept(small):
+def test_the_edition_is_printed_and_written_to_the_report(small):
     one = small.protocol.expected
     more = {"utterances": 121, "speakers": 24, "labels": {**one["labels"], "happy": 25}}
     small.edit(lambda values: values.update(expected={"first": dict(one), "second": more}))
@@ -117,7 +117,7 @@ def test_the_edition_found_is_reported_and_kept(small):
     assert "not the complete RAVDESS (second): 122 of 121 utterances, 26 of 25 happy; complete it" in run.stderr
 
 
-def test_a_folder_of_something_else(tmp_path, small):
+def test_a_folder_without_audio(tmp_path, small):
     (tmp_path / "empty").mkdir()
     run = small.command("--check", "true", corpus=tmp_path / "empty")
     assert run.returncode == 1
@@ -142,27 +142,27 @@ def test_a_table_with_many_mistakes(tmp_path):
     )
     run = lab.command("--check", "true")
     assert run.returncode == 1
-    found = sections(run.stdout)
+    lists = sections(run.stdout)
     table = lab.corpus / "x.csv"
-    assert [line.split(": ")[0] for line in found["table: 2"]] == [f"{table}:16", f"{table}:17"]
-    assert found["missing files: 1"][0].startswith(f"{table}:14: {lab.corpus}/none.wav: no such file")
-    assert found["unknown labels: 1"][0].startswith(f"{table}:15: unknown label 'sadd' (did you mean sad?)")
-    assert found["segments: 1"][0].startswith(f"{table}:18: lab_b-bsad-009000-end lies between 9 s and the end")
-    assert str(lab.corpus / "unlisted.wav") in found["2 files that are no utterances, passed over:"]
+    assert [line.split(": ")[0] for line in lists["table: 2"]] == [f"{table}:16", f"{table}:17"]
+    assert lists["missing files: 1"][0].startswith(f"{table}:14: {lab.corpus}/none.wav: no such file")
+    assert lists["unknown labels: 1"][0].startswith(f"{table}:15: unknown label 'sadd' (did you mean sad?)")
+    assert lists["segments: 1"][0].startswith(f"{table}:18: lab_b-bsad-009000-end lies between 9 s and the end")
+    assert str(lab.corpus / "unlisted.wav") in lists["2 files that are no utterances, passed over:"]
     assert os.listdir(lab.root) != ["data"]
     assert not lab.out.exists()
 
 
-def test_a_list_that_breaks_off_is_reported(tmp_path):
+def test_a_listing_that_stops_is_reported(tmp_path):
     lab = Lab(tmp_path, "csv")
     lab.table("x.csv", "path;emotion", "a.wav;sad")
     text, complete = lab.check()
     assert not complete
-    found = sections(text)
-    assert found["the list of utterances, which ends here: 1"][0].startswith(f"{lab.corpus}/x.csv:1: column speaker is")
+    lists = sections(text)
+    assert lists["the list of utterances, which ends here: 1"][0].startswith(f"{lab.corpus}/x.csv:1: column speaker is")
 
 
-def test_without_check_the_folder_to_write_is_needed(tmp_path):
+def test_without_check_out_dir_is_required(tmp_path):
     run = programs.run(ROOT / "steps" / "prepare.py", "ravdess", tmp_path)
     assert run.returncode == 2
     assert "the folder to write is missing, such as data/ravdess" in run.stderr

@@ -1,4 +1,4 @@
-"""Speakers that tell the class: how that is measured, and what it stops."""
+"""Dependence of the class on the speaker: its measure, and the trainings that it stops."""
 
 import gzip
 import json
@@ -20,7 +20,7 @@ from ser.corpora.main import main
 from ser.corpora.splits import partition
 from ser.grid.run import train
 
-# Utterances of each speaker in angry, happy, neutral, sad: URDU's.
+# Utterances of each speaker of URDU in angry, happy, neutral, sad.
 URDU = [
     *([n, 0, 0, 0] for n in (22, 28, 48)),
     *([0, n, 0, 0] for n in (12, 2, 2, 4, 4, 14, 6, 2, 2, 2, 2, 28)),
@@ -34,13 +34,13 @@ def measured(rows):
     return confounding((f"s{i}", "ahns"[c]) for i, row in enumerate(rows) for c, n in enumerate(row) for _ in range(n))
 
 
-def test_the_measures_by_hand():
+def test_figures_computed_by_hand():
     """Speaker 0 has 3 a and 1 h, speaker 1 has 4 h: H(class) of 3 and 5, H(class | speaker) half of 3 and 1."""
-    found = measured([[3, 1], [0, 4]])
-    whole = -(3 / 8 * log(3 / 8) + 5 / 8 * log(5 / 8))
-    within = -(3 / 4 * log(3 / 4) + 1 / 4 * log(1 / 4)) / 2
-    assert found.information == pytest.approx((whole - within) / whole)
-    assert (found.speakers, found.single, found.share, found.largest) == (2, 1, 1.0, ("s0", "a"))
+    figures = measured([[3, 1], [0, 4]])
+    entropy = -(3 / 8 * log(3 / 8) + 5 / 8 * log(5 / 8))
+    conditional = -(3 / 4 * log(3 / 4) + 1 / 4 * log(1 / 4)) / 2
+    assert figures.information == pytest.approx((entropy - conditional) / entropy)
+    assert (figures.speakers, figures.single, figures.share, figures.largest) == (2, 1, 1.0, ("s0", "a"))
 
 
 @pytest.mark.parametrize(
@@ -48,43 +48,43 @@ def test_the_measures_by_hand():
     [
         (URDU, 26, True),
         ([[9, 0, 0, 0], [0, 9, 0, 0], [0, 0, 9, 0], [0, 0, 0, 9]], 4, True),
-        ([[5, 5, 0, 0], [0, 0, 5, 5]], 0, True),  # the speaker tells half of the class
+        ([[5, 5, 0, 0], [0, 0, 5, 5]], 0, True),  # the speaker determines half of the class
         ([[98, 1, 1, 0], [1, 98, 0, 1], [0, 1, 98, 1]], 0, True),
         ([[8, 8, 4, 8]] * 24, 0, False),
         ([[200, 200, 200, 200]] * 2, 0, False),
         ([[14, 5, 11, 4], [6, 11, 9, 10], [16, 2, 10, 4]], 0, False),
         ([[10, 10, 10, 10]] * 8 + [[10, 0, 0, 0], [0, 10, 0, 0]], 2, False),  # a few speakers of one class
-        ([[7], [9]], 0, False),  # no shares to compare
+        ([[7], [9]], 0, False),  # one class only
     ],
 )
-def test_the_rule(rows, single, confounded):
-    found = measured(rows)
-    assert (found.single, found.is_confounded) == (single, confounded)
+def test_corpora_are_confounded_or_not(rows, single, confounded):
+    figures = measured(rows)
+    assert (figures.single, figures.is_confounded) == (single, confounded)
 
 
 @pytest.mark.parametrize("groups", [3, 4, 5])
-def test_no_group_lacks_a_class_that_enough_speakers_have(groups):
-    """Angry has four speakers, one of them with two utterances: of five groups one lacks it."""
+def test_every_group_gets_each_class_with_enough_speakers(groups):
+    """Angry has four speakers, one of them with two utterances only, so one of five groups lacks it."""
     counts = np.array(URDU, float)
     counts = np.c_[counts, counts.sum(1)]
-    found = np.array(partition(counts, [1 / groups] * groups, range(len(counts))))
-    filled = np.array([counts[found == k].sum(0) for k in range(groups)])
+    part = np.array(partition(counts, [1 / groups] * groups, range(len(counts))))
+    filled = np.array([counts[part == k].sum(0) for k in range(groups)])
     lacking = max(0, groups - int((counts[:, 0] > 0).sum()))
     assert int((filled == 0).sum()) == lacking
-    assert found.tolist() == partition(counts, [1 / groups] * groups, range(len(counts)))
+    assert part.tolist() == partition(counts, [1 / groups] * groups, range(len(counts)))
 
 
-def test_a_class_in_every_group_comes_before_balance():
-    """By size alone the second speaker, who has no utterance of the second class, would be a group alone."""
+def test_classes_in_every_group_come_before_balance():
+    """By size alone the second speaker, without utterances of the second class, would be a group of its own."""
     counts = np.array([[32, 6, 38], [33, 0, 33], [10, 1, 11], [10, 25, 35]], float)
-    found = partition(counts, [1 / 3] * 3, range(4))
-    assert found[1] == found[2]
-    assert len(set(found)) == 3
+    part = partition(counts, [1 / 3] * 3, range(4))
+    assert part[1] == part[2]
+    assert len(set(part)) == 3
 
 
 @contextmanager
 def changed_rows(path):
-    """The rows of a manifest, written again as the block leaves them."""
+    """Read the rows of a manifest, and write them back after the block."""
     rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
     yield rows
     path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
@@ -92,7 +92,7 @@ def changed_rows(path):
 
 @pytest.fixture
 def by_speaker(made, tmp_path):
-    """The made corpora, in `one` of which every speaker has one class as the manifests have it."""
+    """The made corpora, with manifests of corpus `one` in which every speaker has a single class."""
     root = tmp_path / "data"
     shutil.copytree(made.data_root, root, symlinks=True)
     names = {f"one{i}": name for i, name in enumerate(("angry", "happy", "neutral", "sad"), 1)}
@@ -124,21 +124,21 @@ def test_a_training_stops_before_it_begins(by_speaker, tmp_path):
 
 
 def test_folds_without_a_class_are_listed(made, tmp_path):
-    """Each fold of `one` tests one speaker; here fold 1 tests one1, who has angry alone of the manifests' classes."""
+    """Each fold of `one` tests one speaker; fold 1 tests one1, who has the class angry only."""
     root = tmp_path / "data"
     shutil.copytree(made.data_root / "one", root, symlinks=True)
-    assert read_prepared(root).missing() == []
+    assert read_prepared(root).missing_classes() == []
     with changed_rows(root / "supervisions.jsonl.gz") as rows:
         for row in rows:
             if row["speaker"] == "one1":
                 row["custom"]["emotion"] = "angry"
-    lines = read_prepared(root).missing()
+    lines = read_prepared(root).missing_classes()
     assert [line.split(":")[0] for line in lines] == ["strict valid", "strict test"]
     assert "1 of 4 folds: fold 4 happy, neutral, sad" in lines[0]
     assert "1 of 4 folds: fold 1 happy, neutral, sad" in lines[1]
 
 
-def test_stage_1_prints_the_figures_and_stops_where_they_forbid_speaker_statistics(tmp_path, capsys):
+def test_stage_1_prints_the_figures_and_refuses_normalisation_by_speaker(tmp_path, capsys):
     lab = Lab(tmp_path, "csv")
     lab.write(
         classes=["angry", "sad"],

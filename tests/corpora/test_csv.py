@@ -1,4 +1,4 @@
-"""A corpus that a CSV or TSV file lists."""
+"""Corpora listed in a CSV or TSV file."""
 
 import pytest
 from lab import LABELS, Lab
@@ -14,7 +14,7 @@ HEADER = "path,speaker,emotion"
 
 @pytest.fixture
 def lab(tmp_path):
-    """Three speakers with a file of each class; nothing lists them yet."""
+    """Three speakers with a file of each class, without a table."""
     lab = Lab(tmp_path, "csv")
     for speaker in ("ana", "bia", "caio"):
         for label in LABELS:
@@ -42,11 +42,11 @@ def test_a_plain_table_needs_no_code(lab):
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_every_kind_of_table_reports_the_same(lab, separator, end, encoding):
+def test_separator_line_end_and_encoding_do_not_matter(lab, separator, end, encoding):
     lab.table("lab.csv", *lines(separator), end=end, encoding=encoding)
-    found = lab.utterances()
-    assert len(found) == 12
-    utterance = found["lab_bia-bia_happy"]
+    utterances = lab.utterances()
+    assert len(utterances) == 12
+    utterance = utterances["lab_bia-bia_happy"]
     assert (utterance.path, utterance.speaker, utterance.label) == (
         lab.corpus / "wav" / "bia_happy.wav",
         "lab_bia",
@@ -55,7 +55,7 @@ def test_every_kind_of_table_reports_the_same(lab, separator, end, encoding):
     assert utterance.origin == f"{lab.corpus / 'lab.csv'}:7"
 
 
-def test_what_a_spreadsheet_adds_is_no_trouble(lab):
+def test_additions_of_spreadsheets_are_ignored(lab):
     lab.table("lab.csv", "sep=;", *lines(";"), ";;", "", end="\r\n")
     assert len(lab.utterances()) == 12
     assert lab.utterances()["lab_ana-ana_angry"].origin.endswith("lab.csv:3")
@@ -84,13 +84,13 @@ def test_all_columns(lab):
     assert (two.language, two.split, two.custom) == ("", "", {})
 
 
-def test_a_decimal_comma_is_a_number_where_commas_do_not_part(lab):
+def test_a_decimal_comma_is_read_if_commas_are_no_separators(lab):
     lab.table("lab.csv", "path;speaker;emotion;start;end", "wav/ana_sad.wav;ana;sad;0,125;0,25")
     (utterance,) = lab.utterances().values()
     assert (utterance.start, utterance.end) == (0.125, 0.25)
 
 
-def test_names_with_accents_are_found_however_they_are_coded(lab):
+def test_names_with_accents_are_found_in_any_normal_form(lab):
     lab.noise("wav/ac\u0327a\u0303o.wav")  # as a Mac names it
     lab.table("lab.csv", HEADER, "wav/a\u00e7\u00e3o.wav,jo\u00e3o,sad")
     (utterance,) = lab.utterances().values()
@@ -149,7 +149,7 @@ def test_every_mistake_is_named_with_its_line(lab, text, message):
     assert lab.refused().startswith(where)
 
 
-def test_lines_that_cannot_be_used_are_all_named_or_left_out_and_listed(lab):
+def test_all_faulty_lines_are_named_or_left_out_and_listed(lab):
     table = lab.corpus / "lab.csv"
     wrong = ["wav/ana_sad.wav,ana", "wav/none.wav,bia,sad", "wav/ana_sad.wav,Ana,sad", "wav/bia_sad.wav,bia,sad"]
     lab.table("lab.csv", *lines(), *wrong)
@@ -175,17 +175,17 @@ def test_another_encoding_is_named_with_its_line(lab):
 
 
 def test_the_folder_holds_one_table(lab):
-    lab.refused(f"{lab.corpus}: wants to hold one .csv, .tsv or .xlsx file, and holds none; give the file")
+    lab.refused(f"{lab.corpus}: must hold one .csv, .tsv or .xlsx file, and holds none; give the file")
     lab.table("a.csv", HEADER)
     lab.table("b.tsv", HEADER)
     lab.refused("2 of them (a.csv, b.tsv)", "give the file")
     for name in ("a.csv", "b.tsv"):
         (lab.corpus / name).unlink()
     lab.table("wav.scp")
-    lab.refused("a Kaldi data dir; it wants a protocol that says `preparer: kaldi`")
+    lab.refused("a Kaldi data dir; it needs a protocol with `preparer: kaldi`")
 
 
-def test_a_line_that_changes_what_is_kept_makes_the_corpus_again(lab):
+def test_a_changed_annotation_prepares_the_corpus_again(lab):
     text = lines(header=f"{HEADER},agent,text_id")
     for rest in ("x,1", "y,1", "y,2"):
         lab.table("lab.csv", text[0], *(f"{line},{rest}" for line in text[1:]))
@@ -204,7 +204,7 @@ def test_a_speaker_in_no_class_and_a_class_without_speaker(lab):
     lab.refused(f"{lab.protocol.path}: class angry has no speaker; map a label to it")
 
 
-def test_the_tables_own_split(lab):
+def test_the_split_of_the_table(lab):
     parts = {"ana": "train", "bia": "valid", "caio": "test"}
     text = [f"{line},{parts[line.split(',')[1]]}" for line in lines()[1:]]
     lab.table("lab.csv", f"{HEADER},split", *text)
@@ -223,7 +223,7 @@ def test_the_tables_own_split(lab):
         ("", ":13: no split is given; give one, or another rule than {{given: true}}"),
     ],
 )
-def test_a_split_of_the_table_that_cannot_be(lab, last, message):
+def test_an_invalid_split_of_the_table(lab, last, message):
     text = [f"{line},{'valid' if 'caio' in line else 'train'}" for line in lines()[1:-1]]
     lab.table("lab.csv", f"{HEADER},split", *text, f"{lines()[-1]},{last}")
     lab.write(splits={"paper": {"given": True}})
@@ -231,8 +231,8 @@ def test_a_split_of_the_table_that_cannot_be(lab, last, message):
     lab.refused(str(table) + message.format(table=table))
 
 
-def test_the_slot_of_the_private_corpus(lab):
-    """conf/corpora/customer_ptbr.yaml as it is: Portuguese labels, splits drawn from the speakers that are there."""
+def test_the_protocol_of_the_private_corpus(lab):
+    """conf/corpora/customer_ptbr.yaml as it is: Portuguese labels, splits by rule."""
     rows = [HEADER]
     for number in range(10):
         for label in ("RAIVA", "feliz", " Neutra", "tristeza"):

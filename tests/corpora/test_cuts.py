@@ -8,7 +8,7 @@ from ser.common import InputError
 from ser.corpora.cuts import read_cuts
 
 
-def test_our_plain_reading_of_cuts_agrees(small):
+def test_cuts_are_read_without_lhotse(small):
     small.prepare()
     cuts = {cut.id: cut for cut in read_cuts(small.out / "cuts.jsonl.gz")}
     assert len(cuts) == 96
@@ -42,7 +42,7 @@ def test_a_damaged_cut_manifest_is_named_and_stage_1_makes_it_again(small, damag
     assert len(read_cuts(path)) == 96
 
 
-def test_a_copy_names_its_original_and_what_is_done_to_it(small):
+def test_a_copy_has_its_original_and_its_transforms(small):
     small.prepare()
     path = small.out / "cuts.jsonl.gz"
     steps = [{"kind": "speed", "factor": 0.9}, {"kind": "volume", "decibels": 3.0}]

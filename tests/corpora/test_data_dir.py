@@ -1,4 +1,4 @@
-"""Stage 1 and predict find the same in a Kaldi data dir, and in what stage 1 writes."""
+"""Stage 1 and `ser predict` read a Kaldi data dir in the same way, and also the data dirs of stage 1."""
 
 import numpy as np
 import pytest
@@ -14,21 +14,21 @@ SPEAKERS = "abcd"
 
 
 def samples_of(folder):
-    """As predict reads them, by id."""
-    with scratch() as own:
-        return {source.id: read_mono(source, 8000) for source in sources_of(str(folder), own)}
+    """Read the samples as `ser predict` does: id -> samples."""
+    with scratch() as temporary:
+        return {source.id: read_mono(source, 8000) for source in sources_of(str(folder), temporary)}
 
 
-def assert_read_alike(lab):
-    """Of every utterance, in the cuts of stage 1, in its data dirs, and in the data dir of the lab."""
+def assert_equal_samples(lab):
+    """Check that the samples of every utterance are equal in the cuts and data dirs of stage 1; returns them by id."""
     cuts = {cut.id: read_cut(cut)[0] for cut in read_cuts(lab.out / "cuts.jsonl.gz")}
     parts = [path.parent for path in (lab.out / "strict_fold1").glob("*/wav.scp")]
-    found = {key: samples for part in parts for key, samples in samples_of(part).items()}
-    assert found.keys() == cuts.keys()
-    for key, samples in found.items():
+    samples_by_id = {key: samples for part in parts for key, samples in samples_of(part).items()}
+    assert samples_by_id.keys() == cuts.keys()
+    for key, samples in samples_by_id.items():
         np.testing.assert_allclose(samples, cuts[key], atol=1e-7)
-    with scratch() as own:
-        manifest = sources_of(str(lab.out / "cuts.jsonl.gz"), own)
+    with scratch() as temporary:
+        manifest = sources_of(str(lab.out / "cuts.jsonl.gz"), temporary)
         for source in manifest:
             np.testing.assert_allclose(read_mono(source, 8000), cuts[source.id], atol=1e-7)
     return cuts
@@ -49,24 +49,24 @@ def table(tmp_path):
 def test_four_channels_of_a_table(table):
     lab, _ = table
     lab.prepare()
-    found = assert_read_alike(lab)
+    samples_by_id = assert_equal_samples(lab)
     for n in range(4):
         file = read_audio(lab.corpus / f"r{n}.wav").samples
         for channel, speaker in enumerate(SPEAKERS):
-            (own,) = [x for key, x in found.items() if key.startswith(f"lab_{speaker}-r{n}")]
-            np.testing.assert_array_equal(own, file[channel])
+            (samples,) = [x for key, x in samples_by_id.items() if key.startswith(f"lab_{speaker}-r{n}")]
+            np.testing.assert_array_equal(samples, file[channel])
     train = lab.out / "strict_fold1" / "train"
     assert set(read_table(train / "reco2channel").values()) <= set("0123")
     assert not (train / "reco2file_and_channel").exists()
 
 
-def test_one_channel_beside_a_recording_that_is_mixed_down(table):
+def test_single_channels_and_a_recording_mixed_down(table):
     lab, rows = table
     lab.noise("mixed.wav", channels=2)
     lab.table("t.csv", *rows, "mixed.wav,a,sad,")
     lab.prepare()
-    found = assert_read_alike(lab)
-    (mixed,) = [x for key, x in found.items() if "mixed" in key]
+    samples_by_id = assert_equal_samples(lab)
+    (mixed,) = [x for key, x in samples_by_id.items() if "mixed" in key]
     np.testing.assert_allclose(mixed, read_audio(lab.corpus / "mixed.wav").samples.mean(0), atol=1e-7)
 
 
@@ -75,7 +75,7 @@ def test_two_channels_are_kaldis_letters(table):
     lab.noise("r4.wav", channels=2)
     lab.table("t.csv", rows[0], *(row for row in rows[1:] if row.endswith((",0", ",1"))), "r4.wav,e,sad,0")
     lab.prepare()
-    assert_read_alike(lab)
+    assert_equal_samples(lab)
     train = lab.out / "strict_fold1" / "train"
     assert {value.split()[-1] for value in read_table(train / "reco2file_and_channel").values()} <= set("AB")
     assert not (train / "reco2channel").exists()
@@ -103,7 +103,7 @@ def calls(tmp_path):
 
 def test_a_data_dir_with_letters_up_to_d(calls):
     calls.prepare()
-    prepared = assert_read_alike(calls)
+    prepared = assert_equal_samples(calls)
     given = samples_of(calls.corpus)
     assert len(given) == len(prepared) == 17
     for key, samples in given.items():
@@ -112,11 +112,11 @@ def test_a_data_dir_with_letters_up_to_d(calls):
     np.testing.assert_array_equal(given["B-mono"], read_audio(calls.corpus / "mono.wav").samples[0, 800:])
 
 
-def test_speakers_and_places_are_the_same(calls):
-    found = calls.utterances()
-    with scratch() as own:
-        for source in sources_of(str(calls.corpus), own):
-            u = found[f"lab_{source.id}"]
+def test_speakers_paths_and_times_are_equal(calls):
+    utterances = calls.utterances()
+    with scratch() as temporary:
+        for source in sources_of(str(calls.corpus), temporary):
+            u = utterances[f"lab_{source.id}"]
             assert (u.speaker, u.path, u.start, u.end) == (
                 f"lab_{source.speaker}",
                 source.path,
@@ -130,15 +130,15 @@ def test_a_letter_beyond_the_channels_is_named(calls):
     calls.refused("segments:7: ", "channel 4", "channels 0 to 3")
 
 
-def test_our_own_data_dir_of_four_channels_comes_back(table, tmp_path):
+def test_our_own_data_dir_of_four_channels_is_read_again(table, tmp_path):
     lab, _ = table
     lab.prepare()
     part = lab.out / "strict_fold1" / "train"
     again = Lab(tmp_path / "again", "kaldi")
     for path in part.iterdir():
         (again.corpus / path.name).write_bytes(path.read_bytes())
-    found = again.utterances()
-    channels = {key: found[key].channel for key in read_table(part / "utt2spk")}
+    utterances = again.utterances()
+    channels = {key: utterances[key].channel for key in read_table(part / "utt2spk")}
     assert set(channels.values()) <= {0, 1, 2, 3}
     for key, channel in channels.items():
-        assert SPEAKERS[channel] == found[key].speaker.removeprefix("lab_")
+        assert SPEAKERS[channel] == utterances[key].speaker.removeprefix("lab_")

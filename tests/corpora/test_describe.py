@@ -10,7 +10,7 @@ from conftest import ROOT, refuses
 
 from ser.common import InputError
 from ser.corpora.describe import (
-    Prepared,
+    PreparedCorpus,
     UtteranceInfo,
     describe_corpora,
     draw_corpora,
@@ -26,18 +26,18 @@ FOLDS = [
 ]
 
 
-def spoken(speaker, label="angry", emotion="angry", text="", seconds=1.0, gender="", language="en"):
+def utterance(speaker, label="angry", emotion="angry", text="", seconds=1.0, gender="", language="en"):
     return UtteranceInfo(speaker, gender, language, label, emotion, text, seconds)
 
 
 def prepared(utterances, folds):
-    """A corpus c of the classes angry, happy and sad with one split, whose parts hold all utterances of speakers."""
-    of = {s: [k for k, u in utterances.items() if u.speaker == s and u.emotion] for s in _speakers(utterances)}
+    """Make corpus c with classes angry, happy and sad, and one split by speaker."""
+    keys = {s: [k for k, u in utterances.items() if u.speaker == s and u.emotion] for s in _speakers(utterances)}
     splits = {
-        number: {part: [key for s in speakers for key in of[s]] for part, speakers in fold.items()}
+        number: {part: [key for s in speakers for key in keys[s]] for part, speakers in fold.items()}
         for number, fold in enumerate(folds, 1)
     }
-    return Prepared("c", Path("data/c"), ["angry", "happy", "sad"], utterances, {"strict": splits})
+    return PreparedCorpus("c", Path("data/c"), ["angry", "happy", "sad"], utterances, {"strict": splits})
 
 
 def _speakers(utterances):
@@ -48,27 +48,27 @@ def _speakers(utterances):
 def small():
     """Three speakers a, b and c; fold k tests one of them."""
     utterances = {
-        "a-1": spoken("c_a", text="x"),
-        "a-2": spoken("c_a", "joy", "happy", text="y"),
-        "a-3": spoken("c_a", "calm", None, text="y"),
-        "b-1": spoken("c_b", text="x"),
-        "b-2": spoken("c_b", text="z"),
-        "c-1": spoken("c_c", "joy", "happy", text="y", seconds=5400.0),
+        "a-1": utterance("c_a", text="x"),
+        "a-2": utterance("c_a", "joy", "happy", text="y"),
+        "a-3": utterance("c_a", "calm", None, text="y"),
+        "b-1": utterance("c_b", text="x"),
+        "b-2": utterance("c_b", text="z"),
+        "c-1": utterance("c_c", "joy", "happy", text="y", seconds=5400.0),
     }
     return prepared(utterances, FOLDS)
 
 
 @pytest.fixture
 def copied(made, tmp_path):
-    """A prepared corpus to be damaged."""
+    """A copy of a prepared corpus, which tests may damage."""
     return Path(shutil.copytree(made.data_root / "one", tmp_path / "data" / "one"))
 
 
 def test_overview_counts_by_hand():
-    """Seconds 1 to 21: their percentiles 5, 50 and 95 are 2, 11 and 20; what is in no class is not among them."""
-    utterances = {f"a-{i}": spoken("c_a", seconds=float(i), gender="f") for i in range(1, 15)}
-    utterances |= {f"b-{i}": spoken("c_b", "joy", "happy", "", float(i), "m", "pt") for i in range(15, 22)}
-    utterances["b-99"] = spoken("c_b", "calm", None, "", 3600.0, "m")
+    """Durations of 1 to 21 s have percentiles 2, 11 and 20; utterances without a class do not count."""
+    utterances = {f"a-{i}": utterance("c_a", seconds=float(i), gender="f") for i in range(1, 15)}
+    utterances |= {f"b-{i}": utterance("c_b", "joy", "happy", "", float(i), "m", "pt") for i in range(15, 22)}
+    utterances["b-99"] = utterance("c_b", "calm", None, "", 3600.0, "m")
     (row,) = overview([prepared(utterances, [{"train": ["c_a"], "test": ["c_b"]}])])
     assert row == {
         "corpus": "c",
@@ -87,7 +87,7 @@ def test_overview_counts_by_hand():
     [(("", ""), "2"), (("f", ""), "2 (women 1, unknown 1)"), (("m", "m"), "2 (men 2)")],
 )
 def test_speakers_of_unknown_gender(genders, text):
-    utterances = {f"{s}-1": spoken(s, gender=gender) for s, gender in zip(("c_a", "c_b"), genders, strict=True)}
+    utterances = {f"{s}-1": utterance(s, gender=gender) for s, gender in zip(("c_a", "c_b"), genders, strict=True)}
     (row,) = overview([prepared(utterances, [{"train": ["c_a"], "test": ["c_b"]}])])
     assert row["speakers"] == text
 
@@ -107,15 +107,15 @@ def test_split_table_counts_by_hand(small):
 
 
 def test_a_part_without_utterances_and_a_corpus_without_texts():
-    corpus = prepared({"a-1": spoken("c_a"), "b-1": spoken("c_b")}, [{"train": ["c_a"], "valid": ["c_b"]}])
+    corpus = prepared({"a-1": utterance("c_a"), "b-1": utterance("c_b")}, [{"train": ["c_a"], "valid": ["c_b"]}])
     train, valid, test = split_table(corpus, "strict")
     assert (test["utterances"], test["angry"], test["speakers"], test["who"]) == (0, 0, 0, "")
     assert {row["texts in train"] for row in (train, valid, test)} == {""}
     assert corpus.counts("strict", 1)["test"] == {"angry": 0, "happy": 0, "sad": 0}
 
 
-def test_many_training_speakers_are_named_only_where_they_are_not_the_rest():
-    utterances = {f"{i}-1": spoken(f"c_{i}") for i in range(10, 22)}
+def test_many_training_speakers_are_listed_only_if_they_are_not_all_others():
+    utterances = {f"{i}-1": utterance(f"c_{i}") for i in range(10, 22)}
     names = sorted(_speakers(utterances))
     (train, _, test), left_out = (
         split_table(prepared(utterances, [{"train": names[:number], "test": names[11:]}]), "strict")
@@ -128,12 +128,12 @@ def test_many_training_speakers_are_named_only_where_they_are_not_the_rest():
 @pytest.mark.parametrize(
     ("names", "who"), [(("d_e_1", "d_e_x"), ["1", "x"]), (("d_e_1", "d_2"), ["d_e_1", "d_2"]), (("1", "2"), ["1", "2"])]
 )
-def test_what_all_names_of_speakers_begin_with_is_left_out(names, who):
-    corpus = prepared({f"{name}-1": spoken(name) for name in names}, [{"train": names[:1], "test": names[1:]}])
+def test_the_common_prefix_of_speakers_is_left_out(names, who):
+    corpus = prepared({f"{name}-1": utterance(name) for name in names}, [{"train": names[:1], "test": names[1:]}])
     assert [row["who"] for row in split_table(corpus, "strict") if row["speakers"]] == who
 
 
-def test_what_stage_1_wrote_is_read(made):
+def test_the_output_of_stage_1_is_read(made):
     one = read_prepared(made.data_root / "one")
     assert (one.corpus, one.classes, len(one.utterances)) == ("one", ["angry", "happy", "neutral", "sad"], 48)
     assert list(one.splits) == ["strict"]
@@ -151,27 +151,27 @@ def test_what_stage_1_wrote_is_read(made):
     assert row["seconds (5, 50, 95 %, longest)"].endswith(f"{max(seconds):.2f}")
 
 
-def test_an_utterance_in_no_class_counts_as_one(small_ravdess):
+def test_utterances_without_a_class_are_counted(small_ravdess):
     ravdess = small_ravdess()
     ravdess.prepare()
-    found = read_prepared(ravdess.out)
-    (row,) = overview([found])
+    corpus = read_prepared(ravdess.out)
+    (row,) = overview([corpus])
     assert (row["utterances"], row["in classes"], row["speakers"]) == (120, 96, "24 (women 12, men 12)")
     assert row["seconds (5, 50, 95 %, longest)"] == "0.30, 0.30, 0.30, 0.30"
-    assert split_table(found, "paper")[0]["who"] == "the other 17"
-    assert split_table(found, "paper")[2]["who"] == "01 02"
+    assert split_table(corpus, "paper")[0]["who"] == "the other 17"
+    assert split_table(corpus, "paper")[2]["who"] == "01 02"
 
 
 def test_the_hash_names_labels_and_speakers_of_a_split(small):
     name = protocol_hash(small, "strict")
     assert len(name) == 10
     assert set(name) <= set("0123456789abcdef")
-    # a partial copy, other durations and another split change nothing
+    # a partial copy, other durations and a further split do not change the hash
     fewer = {k: replace(u, seconds=2.0) for k, u in small.utterances.items() if k != "b-2"}
     assert protocol_hash(prepared(fewer, FOLDS), "strict") == name
     two = replace(small, splits={**small.splits, "paper": {1: small.splits["strict"][1]}})
     assert protocol_hash(two, "strict") == name != protocol_hash(two, "paper")
-    # another map, another place of a speaker, and utterances kept out of a part do
+    # other classes, other parts of speakers, and utterances left out of a part change it
     mapped = {k: replace(u, emotion="sad") if u.label == "joy" else u for k, u in small.utterances.items()}
     moved = [{"train": ["c_b"], "valid": ["c_c"], "test": ["c_a"]}, FOLDS[1]]
     kept_out = {1: {**small.splits["strict"][1], "test": ["a-1"]}, 2: small.splits["strict"][2]}
@@ -191,7 +191,7 @@ def test_the_order_of_utterances_does_not_change_the_hash(small):
     )
 
 
-def test_text_has_every_table_and_hash(small):
+def test_the_text_has_every_table_and_hash(small):
     text = describe_corpora([small])
     assert f"c, split strict, protocol {protocol_hash(small, 'strict')}" in text.splitlines()
     assert text.endswith("No speaker is in two parts of a fold.")
@@ -201,19 +201,19 @@ def test_text_has_every_table_and_hash(small):
     assert [cell.strip() for cell in markdown[-3].strip("|").split("|")][:4] == ["2", "test", "2", "2"]
 
 
-def test_one_split_alone_is_read_when_asked_for(small_ravdess):
+def test_a_single_split_is_read(small_ravdess):
     ravdess = small_ravdess()
     ravdess.prepare()
-    whole = read_prepared(ravdess.out)
-    alone = read_prepared(ravdess.out, "paper")
-    assert (list(whole.splits), list(alone.splits)) == (["strict", "paper"], ["paper"])
-    assert protocol_hash(whole, "paper") == protocol_hash(alone, "paper")
+    complete = read_prepared(ravdess.out)
+    single = read_prepared(ravdess.out, "paper")
+    assert (list(complete.splits), list(single.splits)) == (["strict", "paper"], ["paper"])
+    assert protocol_hash(complete, "paper") == protocol_hash(single, "paper")
     with refuses("has no split pape; there is: strict, paper", where="ravdess"):
         read_prepared(ravdess.out, "pape")
 
 
 def move_speaker(folder):
-    """one2 of the validation part is in the test part too, of one1."""
+    """Add speaker one2 of the validation part to the test part."""
     test, valid = (folder / "strict_fold1" / part / "spk2utt" for part in ("test", "valid"))
     test.write_text(test.read_text() + valid.read_text())
     report = json.loads((folder / "report.json").read_text())
@@ -250,15 +250,15 @@ def write_over(name, content):
         (move_speaker, r"strict_fold1: speaker one2 is in two parts; remove .*one and run stage 1"),
     ],
 )
-def test_what_is_not_as_stage_1_left_it_is_named(copied, damage, message):
+def test_damaged_output_of_stage_1_is_named(copied, damage, message):
     read_prepared(copied)
     damage(copied)
     with pytest.raises(InputError, match=message):
         read_prepared(copied)
 
 
-def test_the_picture_has_a_row_of_panels_a_corpus(small, tmp_path):
-    """Also with a class that has no utterance and a part that has none."""
+def test_the_picture_has_a_row_of_panels_for_each_corpus(small, tmp_path):
+    """Also with a class and a part without utterances."""
     draw_corpora([small], tmp_path / "one.png")
     draw_corpora([small, small], tmp_path / "two.PNG")
     heights = [int.from_bytes((tmp_path / name).read_bytes()[20:24]) for name in ("one.png", "two.PNG")]
@@ -285,7 +285,7 @@ def test_the_command_prints_and_draws(made, tmp_path):
     assert markdown.stdout.startswith("## Corpora")
 
 
-def test_a_folder_that_is_none_is_one_line(made, one_line):
+def test_a_folder_that_is_not_prepared_is_one_line(made, one_line):
     assert one_line(run(made.data_root)) == (
         f"error: {made.data_root}: not a prepared corpus (it has no report.json); run stage 1, which writes it"
     )

@@ -1,4 +1,4 @@
-"""Stage 0 against a server of its own that breaks off, lies, refuses, and serves hostile archives."""
+"""Stage 0 with a local server that interrupts transfers, sends wrong data, refuses, and serves hostile archives."""
 
 import hashlib
 import io
@@ -25,7 +25,7 @@ from conftest import ROOT
 from corpora_made import write_tree
 
 from ser.common import InputError, read_json
-from ser.corpora.fetch import FetchError, Remote, dataverse, fetch_corpus, github, http, is_there, zenodo
+from ser.corpora.fetch import FetchError, Remote, dataverse, fetch_corpus, github, http, is_fetched, zenodo
 from ser.corpora.fetch.http import fetch
 from ser.corpora.fetch.unpack import unpack
 from ser.corpora.preparers import load_preparer
@@ -43,16 +43,16 @@ def sha256(data: bytes) -> str:
 
 @dataclass
 class Page:
-    """What the server does at an address.
+    """The behaviour of the server at an address.
 
     Attributes:
-        ranges: whether it goes on where it is asked to.
-        most: bytes it sends in one answer before it breaks off.
-        promise: Content-Length, whatever is sent.
-        refusals: status codes of the first answers.
-        slow: stops for so many seconds after `most` bytes.
-        location: another address to which it sends on.
-        no_length: whether it leaves out Content-Length.
+        ranges: whether requests for ranges are served.
+        most: number of bytes after which a response is interrupted.
+        promise: Content-Length, also if it is wrong.
+        refusals: status codes of the first responses.
+        slow: seconds to wait after `most` bytes.
+        location: address of a redirect.
+        no_length: leave out Content-Length.
     """
 
     content: bytes = DATA
@@ -76,15 +76,15 @@ class Server(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def add(self, path: str, content: bytes = DATA, **ways) -> Page:
-        self.pages[path] = Page(content, **ways)
+    def add(self, path: str, content: bytes = DATA, **behaviour) -> Page:
+        self.pages[path] = Page(content, **behaviour)
         return self.pages[path]
 
     def ranges(self) -> list[str]:
         return [asked for _, asked in self.asked]
 
     def handle_error(self, request, client_address) -> None:
-        pass  # a client that has gone
+        pass  # the client has closed the connection
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", page.location)
             return self.end_headers()
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and page.ranges else 0
-        whole = len(page.content) if page.promise is None else page.promise
+        length = len(page.content) if page.promise is None else page.promise
         if start and start >= len(page.content) and page.promise is None:
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(page.content)}")
@@ -114,9 +114,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Type", page.kind)
         if not page.no_length:
-            self.send_header("Content-Length", str(whole - start))
+            self.send_header("Content-Length", str(length - start))
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
+            self.send_header("Content-Range", f"bytes {start}-{length - 1}/{length}")
         self.end_headers()
         self.wfile.write(page.content[start:][: page.most])
         if page.slow:
@@ -138,7 +138,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def mirror(server, monkeypatch):
-    """Every publisher's address leads to the server."""
+    """The server is the mirror of all publishers."""
     monkeypatch.setenv("SER_MIRROR", server.url)
     return server
 
@@ -156,35 +156,35 @@ def refused(action, *words, kind=InputError) -> str:
 # One file
 
 
-@pytest.mark.parametrize(("known", "found"), [((md5(DATA), len(DATA)), md5(DATA)), ((), sha256(DATA))])
-def test_a_file_arrives_whole_and_checked(server, tmp_path, known, found):
+@pytest.mark.parametrize(("known", "checksum"), [((md5(DATA), len(DATA)), md5(DATA)), ((), sha256(DATA))])
+def test_a_file_is_fetched_and_verified(server, tmp_path, known, checksum):
     server.add("/a")
-    assert fetch(f"{server.url}/a", tmp_path / "new" / "a.zip", *known) == found
+    assert fetch(f"{server.url}/a", tmp_path / "new" / "a.zip", *known) == checksum
     assert (tmp_path / "new" / "a.zip").read_bytes() == DATA
     assert os.listdir(tmp_path / "new") == ["a.zip"]
 
 
-def test_what_is_there_is_not_fetched_again(server, tmp_path):
+def test_an_existing_file_is_not_fetched_again(server, tmp_path):
     (tmp_path / "a").write_bytes(DATA)
     assert fetch(f"{server.url}/a", tmp_path / "a", sha256(DATA)) == sha256(DATA)
     assert server.asked == []
 
 
 @pytest.mark.parametrize("known", [{"digest": md5(b"x")}, {"size": 5}])
-def test_another_file_under_that_name_is_left_and_refused(server, tmp_path, known):
+def test_another_file_of_that_name_is_kept_and_refused(server, tmp_path, known):
     (tmp_path / "a").write_bytes(b"mine")
     refused(lambda: fetch(f"{server.url}/a", tmp_path / "a", **known), tmp_path / "a", "not what", "remove it")
     assert (tmp_path / "a").read_bytes() == b"mine"
 
 
-def test_a_server_that_breaks_off_is_asked_for_the_rest_as_long_as_something_new_comes(server, tmp_path):
+def test_an_interrupted_download_is_resumed_as_long_as_data_arrive(server, tmp_path):
     server.add("/a", most=50_000)
     fetch(f"{server.url}/a", tmp_path / "a", md5(DATA))
     assert (tmp_path / "a").read_bytes() == DATA
     assert server.ranges() == ["", *(f"bytes={start}-" for start in range(50_000, len(DATA), 50_000))]
 
 
-def test_without_ranges_it_starts_again(server, tmp_path):
+def test_a_server_without_ranges_sends_the_file_from_the_start(server, tmp_path):
     page = server.add("/a", ranges=False, most=300_000)
     url = f"{server.url}/a"
     refused(
@@ -197,7 +197,7 @@ def test_without_ranges_it_starts_again(server, tmp_path):
     assert (tmp_path / "a").read_bytes() == DATA
 
 
-def test_the_next_call_goes_on_where_the_last_one_gave_up(server, tmp_path):
+def test_the_next_call_resumes_the_download(server, tmp_path):
     url = f"{server.url}/a"
     server.add("/a", DATA[:400_000], promise=len(DATA))
     message = refused(lambda: fetch(url, tmp_path / "a", md5(DATA)), "400000 of 1000000", kind=FetchError)
@@ -209,7 +209,7 @@ def test_the_next_call_goes_on_where_the_last_one_gave_up(server, tmp_path):
     assert (tmp_path / "a").read_bytes() == DATA
 
 
-def test_a_part_that_was_complete_already_is_only_checked(server, tmp_path):
+def test_a_complete_part_is_only_verified(server, tmp_path):
     server.add("/a")
     (tmp_path / "a.part").write_bytes(DATA)
     fetch(f"{server.url}/a", tmp_path / "a")
@@ -247,9 +247,7 @@ def test_a_part_longer_than_the_file_is_fetched_again(server, tmp_path, size):
     ],
     ids=["never reached", "too short", "more than listed", "empty", "checksum", "web page", "absent"],
 )
-def test_what_is_not_the_file_is_refused_and_absent_under_its_name(
-    server, tmp_path, page, known, words, requests, left
-):
+def test_a_wrong_response_is_refused_and_leaves_no_file(server, tmp_path, page, known, words, requests, left):
     if page is not None:
         server.add("/a", **page)
     url = f"{server.url}/a"
@@ -259,7 +257,7 @@ def test_what_is_not_the_file_is_refused_and_absent_under_its_name(
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
-def test_a_busy_server_is_asked_again(server, tmp_path, code):
+def test_a_request_to_a_busy_server_is_repeated(server, tmp_path, code):
     server.add("/a", refusals=[code] * (http.TRIES - 1))
     fetch(f"{server.url}/a", tmp_path / "a", md5(DATA))
     server.add("/b", refusals=[code] * http.TRIES)
@@ -275,7 +273,7 @@ def test_each_wait_is_twice_the_last(server, tmp_path, monkeypatch):
     assert waits == [1, 2, 4, 8]
 
 
-def test_a_server_that_is_not_there(tmp_path, server):
+def test_an_unreachable_server(tmp_path, server):
     server.shutdown()
     server.server_close()
     refused(lambda: fetch(f"{server.url}/a", tmp_path / "a"), "cannot be reached", kind=FetchError)
@@ -318,10 +316,10 @@ def test_ctrl_c_leaves_the_part_and_the_same_command_goes_on(server, tmp_path):
     assert run.stderr.read() == "error: interrupted. Rerun the same command to resume.\n"
     assert os.listdir(tmp_path) == ["a.part"]
     assert DATA.startswith(part.read_bytes())
-    there = part.stat().st_size
+    received = part.stat().st_size
     page.most, page.slow = None, 0
     assert subprocess.run(command, cwd=ROOT).returncode == 0
-    assert server.ranges()[-1] == f"bytes={there}-"
+    assert server.ranges()[-1] == f"bytes={received}-"
     assert (tmp_path / "a").read_bytes() == DATA
 
 
@@ -349,7 +347,7 @@ def tarred(path: Path | io.BytesIO, *members: tarfile.TarInfo | tuple[str, bytes
 
 
 def archived(path: Path, *members: tarfile.TarInfo | tuple[str, bytes]) -> Path:
-    """A zip or tar archive, as its name says."""
+    """Write a zip or tar archive, by the suffix of its name."""
     suffix = path.name.partition(".")[2]
     if suffix == "zip":
         return zipped(path, dict(member for member in members if isinstance(member, tuple)))
@@ -366,8 +364,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def not_unpacked(archive: Path, *words: str, limit: int | None = None) -> str:
-    """Refused, and nothing is written, within the folder or elsewhere."""
+def assert_not_unpacked(archive: Path, *words: str, limit: int | None = None) -> str:
+    """Check that an archive is refused and nothing is written, inside the folder or elsewhere."""
     around = archive.parent
     (around / "deep").mkdir(exist_ok=True)
     before = sorted(around.rglob("*"))
@@ -381,7 +379,7 @@ MEMBERS = {"Actor_01/a.wav": DATA[:5000], "Actor_01/b.wav": DATA[:7], "readme.tx
 
 
 @pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz"])
-def test_an_archive_comes_out_as_it_went_in(tmp_path, suffix):
+def test_an_archive_is_unpacked(tmp_path, suffix):
     start, folders = ("", [("Actor_01/", b"")])
     if suffix != "zip":
         start, folders = "./", [tar_member(".", tarfile.DIRTYPE), tar_member("./Actor_01", tarfile.DIRTYPE)]
@@ -391,7 +389,7 @@ def test_an_archive_comes_out_as_it_went_in(tmp_path, suffix):
     assert contents(tmp_path / "out") == MEMBERS
 
 
-def test_an_earlier_folder_is_replaced_whole(tmp_path):
+def test_an_earlier_folder_is_replaced(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old.wav").write_bytes(b"")
     unpack(zipped(tmp_path / "a.zip", MEMBERS), tmp_path / "out")
@@ -403,8 +401,8 @@ def test_an_earlier_folder_is_replaced_whole(tmp_path):
     "name", ["../evil.wav", "a/../../evil.wav", "/tmp/evil.wav", "..\\evil.wav", "a\\..\\..\\evil.wav", ".."]
 )
 def test_a_path_out_of_the_folder_is_refused(tmp_path, name):
-    not_unpacked(zipped(tmp_path / "a.zip", {"a.wav": b"x", name: b"x"}), "outside its folder")
-    not_unpacked(tarred(tmp_path / "a.tar.gz", ("a.wav", b"x"), (name, b"x")), "outside its folder")
+    assert_not_unpacked(zipped(tmp_path / "a.zip", {"a.wav": b"x", name: b"x"}), "outside its folder")
+    assert_not_unpacked(tarred(tmp_path / "a.tar.gz", ("a.wav", b"x"), (name, b"x")), "outside its folder")
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../other", "a.wav"])
@@ -414,31 +412,31 @@ def test_a_link_is_refused(tmp_path, target):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("a.wav", b"x")
         file.writestr(link, target)
-    not_unpacked(tmp_path / "a.zip", "'link' is a link")
+    assert_not_unpacked(tmp_path / "a.zip", "'link' is a link")
     for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
-        not_unpacked(
+        assert_not_unpacked(
             tarred(tmp_path / "a.tar.gz", ("a.wav", b"x"), tar_member("link", kind, target)), "'link' is a link"
         )
 
 
 @pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
 def test_a_device_is_refused(tmp_path, kind):
-    not_unpacked(tarred(tmp_path / "a.tar.gz", tar_member("null", kind)), "a device")
+    assert_not_unpacked(tarred(tmp_path / "a.tar.gz", tar_member("null", kind)), "a device")
 
 
-def test_a_bomb_is_refused_before_it_goes_off(tmp_path):
+def test_an_archive_bomb_is_refused_before_it_is_unpacked(tmp_path):
     zeros = bytes(3_000_000)
-    not_unpacked(zipped(tmp_path / "a.zip", {"a.wav": zeros}), "would unpack to more than")
-    not_unpacked(tarred(tmp_path / "a.tar.gz", ("a.wav", zeros)), "would unpack to more than")
+    assert_not_unpacked(zipped(tmp_path / "a.zip", {"a.wav": zeros}), "would unpack to more than")
+    assert_not_unpacked(tarred(tmp_path / "a.tar.gz", ("a.wav", zeros)), "would unpack to more than")
     unpack(tmp_path / "a.zip", tmp_path / "out", limit=3_000_000)
-    not_unpacked(tmp_path / "a.zip", "more than 2999999 bytes", limit=2_999_999)
+    assert_not_unpacked(tmp_path / "a.zip", "more than 2999999 bytes", limit=2_999_999)
 
 
-def test_a_bomb_that_lies_about_its_size_gives_no_more_than_it_states(tmp_path):
+def test_a_member_larger_than_its_stated_size_is_refused(tmp_path):
     zipped(tmp_path / "a.zip", {"a.wav": bytes(3_000_000)})
     content = (tmp_path / "a.zip").read_bytes()
     (tmp_path / "a.zip").write_bytes(content.replace(struct.pack("<I", 3_000_000), struct.pack("<I", 100)))
-    not_unpacked(tmp_path / "a.zip", "damaged")
+    assert_not_unpacked(tmp_path / "a.zip", "damaged")
 
 
 def test_an_encrypted_zip_is_refused(tmp_path):
@@ -447,16 +445,16 @@ def test_an_encrypted_zip_is_refused(tmp_path):
     content[6] |= 1  # general purpose flag, bit 0, of the file and of the list
     content[content.index(b"PK\x01\x02") + 8] |= 1
     (tmp_path / "a.zip").write_bytes(content)
-    not_unpacked(tmp_path / "a.zip", "encrypted")
+    assert_not_unpacked(tmp_path / "a.zip", "encrypted")
 
 
 @pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz"])
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9])
-def test_a_cut_archive_is_refused(tmp_path, suffix, share):
+def test_a_truncated_archive_is_refused(tmp_path, suffix, share):
     path = archived(tmp_path / f"a.{suffix}", *TEN.items())
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    not_unpacked(path, "fetch it again")
+    assert_not_unpacked(path, "fetch it again")
 
 
 @pytest.mark.parametrize("suffix", ["tar.gz", "tar.bz2", "tar.xz", "zip"])
@@ -467,14 +465,14 @@ def test_damaged_data_of_every_compression_are_an_error_of_the_archive(tmp_path,
     at = int((len(content) - 60) * share)
     content[at : at + 60] = bytes(byte ^ 0x5A for byte in content[at : at + 60])
     path.write_bytes(content)
-    not_unpacked(path, "fetch it again")
+    assert_not_unpacked(path, "fetch it again")
 
 
-def test_no_archive_an_empty_one_and_one_name_twice(tmp_path):
+def test_no_archive_an_empty_archive_and_a_duplicate_name(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"<html>" * 100)
-    not_unpacked(tmp_path / "a.zip", "no archive")
-    not_unpacked(zipped(tmp_path / "b.zip", {"folder/": b""}), "holds no files")
-    not_unpacked(tarred(tmp_path / "a.tar.gz", ("a.wav", b"x"), ("./a.wav", b"y")), "twice")
+    assert_not_unpacked(tmp_path / "a.zip", "no archive")
+    assert_not_unpacked(zipped(tmp_path / "b.zip", {"folder/": b""}), "holds no files")
+    assert_not_unpacked(tarred(tmp_path / "a.tar.gz", ("a.wav", b"x"), ("./a.wav", b"y")), "twice")
 
 
 # A corpus
@@ -496,7 +494,7 @@ def zip_bytes(members: dict[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def test_a_corpus_is_fetched_unpacked_and_put_down_with_its_licence(mirror, tmp_path, capsys):
+def test_a_corpus_is_fetched_unpacked_and_recorded_with_its_licence(mirror, tmp_path, capsys):
     archive = zip_bytes(MEMBERS)
     publish_zenodo(mirror, "7", {"speech.zip": archive, "readme.md": b"read me"})
     corpus = tmp_path / "corpora" / "ravdess"
@@ -518,7 +516,7 @@ def test_a_corpus_is_fetched_unpacked_and_put_down_with_its_licence(mirror, tmp_
     assert row["date"].endswith("+00:00")
 
 
-def test_again_it_reports_it_and_asks_nobody(mirror, tmp_path, capsys):
+def test_a_fetched_corpus_needs_no_request(mirror, tmp_path, capsys):
     publish_zenodo(mirror, "7", {"speech.zip": zip_bytes(MEMBERS)})
     fetch_corpus(tmp_path / "c", "ravdess", lambda: zenodo("7"))
     mirror.asked.clear()
@@ -540,7 +538,7 @@ def test_a_file_that_was_lost_is_fetched_again(mirror, tmp_path):
     assert not any("song.zip" in path for path, _ in mirror.asked)
 
 
-def test_a_corpus_brought_by_other_means_is_left_alone(mirror, tmp_path, capsys):
+def test_a_folder_filled_by_the_user_is_left_as_it_is(mirror, tmp_path, capsys):
     (tmp_path / "Actor_01").mkdir()
     fetch_corpus(tmp_path, "ravdess", lambda: zenodo("7"))
     assert "nothing to fetch" in capsys.readouterr().out
@@ -548,7 +546,7 @@ def test_a_corpus_brought_by_other_means_is_left_alone(mirror, tmp_path, capsys)
     assert mirror.asked == []
 
 
-def test_after_a_failure_what_has_come_stays_and_the_same_command_goes_on(mirror, tmp_path):
+def test_after_a_failure_fetched_files_stay_and_the_same_command_continues(mirror, tmp_path):
     files = {f"{i}.wav": DATA[i * 100 : i * 100 + 100] for i in range(12)}
     publish_zenodo(mirror, "7", {"speech.zip": zip_bytes(MEMBERS), **files})
     broken = mirror.pages.pop("/zenodo.org/api/records/7/files/11.wav/content")
@@ -583,7 +581,7 @@ def test_a_publisher_cannot_name_a_file_outside_the_corpus(mirror, tmp_path, key
 @pytest.mark.parametrize(
     "answer", [b"{", b"[]", b'{"files": 3}', b'{"files": [{"key": "a"}]}', b'{"message": "no such record"}', None]
 )
-def test_an_answer_that_is_no_list_of_files(mirror, answer):
+def test_a_response_that_is_no_list_of_files(mirror, answer):
     publish_zenodo(mirror, "7", {"a.zip": b"x"}, checksum="crc32:1234")
     if answer is not None:
         mirror.add("/zenodo.org/api/records/7", answer, kind="application/json")
@@ -591,7 +589,7 @@ def test_an_answer_that_is_no_list_of_files(mirror, answer):
     refused(lambda: zenodo("7"), "https://zenodo.org/api/records/7", *words, kind=FetchError)
 
 
-def test_an_empty_list_and_a_name_twice(mirror, tmp_path):
+def test_an_empty_list_and_a_duplicate_name(mirror, tmp_path):
     refused(lambda: fetch_corpus(tmp_path / "c", "ravdess", list), "lists no file", "by hand", kind=FetchError)
     twice = [Remote("a", "http://x/1"), Remote("a", "http://x/2")]
     refused(lambda: fetch_corpus(tmp_path / "c", "ravdess", lambda: twice), "one name twice", kind=FetchError)
@@ -667,26 +665,26 @@ def test_the_files_of_a_repository_with_git_lfs_and_those_without(mirror):
     assert remotes[-1].digest == sha256(b"ActorID,Age\n")
 
 
-# The preparers' own
+# The downloads of the preparers
 
 
 def download(corpus: str, corpus_dir: Path) -> dict[str, bytes]:
-    """What the preparer's download leaves, without the record of it."""
+    """Run a preparer's download; returns the files without the record."""
     action = load_preparer(corpus).download
     assert action is not None
     action(corpus_dir)
     assert read_json(corpus_dir / "FETCHED.json")["complete"]
-    found = contents(corpus_dir)
-    del found["FETCHED.json"]
-    return found
+    downloaded = contents(corpus_dir)
+    del downloaded["FETCHED.json"]
+    return downloaded
 
 
 def test_ravdess_is_its_speech(mirror, tmp_path):
     speech = {"Actor_01/03-01-01-01-01-01-01.wav": DATA[:100]}
     files = {"Audio_Speech_Actors_01-24.zip": zip_bytes(speech), "Video_Song_Actor_01.zip": zip_bytes({"v.mp4": b"x"})}
     publish_zenodo(mirror, "1188976", files)
-    found = download("ravdess", tmp_path / "c")
-    assert found == {f"Audio_Speech_Actors_01-24/{name}": content for name, content in speech.items()}
+    downloaded = download("ravdess", tmp_path / "c")
+    assert downloaded == {f"Audio_Speech_Actors_01-24/{name}": content for name, content in speech.items()}
 
 
 def test_tess_is_fetched_file_by_file(mirror, tmp_path):
@@ -716,13 +714,13 @@ def test_a_corpus_that_lies_in_a_repository_is_its_archive(mirror, tmp_path, cor
     publish_github(mirror, repository, branch, files | {"README.md": b"read me"})
     name = repository.partition("/")[2]
     folder = f"{name}/{name}-{branch}"
-    found = download(corpus, tmp_path / "c")
-    assert found == {f"{folder}/{path}": content for path, content in (files | {"README.md": b"read me"}).items()}
+    downloaded = download(corpus, tmp_path / "c")
+    assert downloaded == {f"{folder}/{path}": content for path, content in (files | {"README.md": b"read me"}).items()}
     utterances = load_preparer(corpus).utterances
     assert {u.id for u in utterances(tmp_path / "c")} == {u.id for u in utterances(tree)}
 
 
-def test_emodb_comes_without_https_only_where_there_is_none(mirror, tmp_path, capsys, monkeypatch):
+def test_emodb_is_fetched_by_http_only_if_the_server_has_no_https(mirror, tmp_path, capsys, monkeypatch):
     archive = zip_bytes({"wav/03a01Fa.wav": b"x"})
     mirror.add("/emodb.bilderbar.info/download/download.zip", archive)
     assert download("emodb", tmp_path / "c") == {"download/wav/03a01Fa.wav": b"x"}
@@ -752,20 +750,20 @@ def test_emodb_comes_without_https_only_where_there_is_none(mirror, tmp_path, ca
         ("savee", ("register", "Surrey", "DC")),
     ],
 )
-def test_what_has_to_be_signed_for_is_explained(tmp_path, corpus, words):
+def test_corpora_that_must_be_requested_are_explained(tmp_path, corpus, words):
     action = load_preparer(corpus).download
     assert action is not None
-    for there in (False, True):  # an empty folder is none
+    for exists in (False, True):  # an empty folder counts as absent
         refused(lambda: action(tmp_path / "c"), f"{tmp_path / 'c'}: no corpus there", *words)
-        (tmp_path / "c").mkdir(exist_ok=there)
+        (tmp_path / "c").mkdir(exist_ok=exists)
     (tmp_path / "c" / "Session1").mkdir()
     action(tmp_path / "c")
-    assert is_there(tmp_path / "c")
+    assert is_fetched(tmp_path / "c")
 
 
 @pytest.mark.slow
 def test_stage_0_of_a_corpus_as_a_user_runs_it(mirror, tmp_path):
-    """Of emoUERJ, all that Zenodo lists."""
+    """emoUERJ consists of all files of its Zenodo record."""
     publish_zenodo(mirror, "5427549", {"emoUERJ.zip": zip_bytes({"m01h01.wav": b"x"}), "readme.txt": b"y"})
     command = [ROOT / "steps" / "prepare.py", "--download", "true", "emouerj", tmp_path / "c"]
     for words in ("emoUERJ: licence CC BY 4.0", "there already; nothing to fetch"):
@@ -784,13 +782,13 @@ def test_a_mirror_is_a_web_server(server, tmp_path, monkeypatch, address):
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/a.wav", "data:text/plain,hello"])
-def test_a_server_cannot_send_on_to_anything_but_a_web_server(server, tmp_path, target):
+def test_a_redirect_to_another_scheme_is_refused(server, tmp_path, target):
     server.add("/a.wav", location=target)
     refused(lambda: fetch(f"{server.url}/a.wav", tmp_path / "a.wav"), f"{server.url}/a.wav", kind=FetchError)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_may_send_on_to_a_web_server(server, tmp_path):
+def test_a_redirect_to_a_web_server_is_followed(server, tmp_path):
     server.add("/a.wav", location=f"{server.url}/b.wav")
     server.add("/b.wav")
     fetch(f"{server.url}/a.wav", tmp_path / "a.wav")
@@ -807,6 +805,6 @@ def test_without_a_size_from_the_publisher_there_is_a_limit(server, tmp_path, wa
 
 
 @pytest.mark.parametrize("record", ["[]", "{}", '{"complete": true, "fetched": {"a": {"files": {"b": "many"}}}}', "3"])
-def test_a_record_of_another_kind_is_named(tmp_path, record):
+def test_a_damaged_record_is_named(tmp_path, record):
     (tmp_path / "FETCHED.json").write_text(record)
-    refused(lambda: is_there(tmp_path), "FETCHED.json")
+    refused(lambda: is_fetched(tmp_path), "FETCHED.json")

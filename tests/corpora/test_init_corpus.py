@@ -1,4 +1,4 @@
-"""`ser init-corpus`: from a table as people have it to a recipe."""
+"""`ser init-corpus` makes a recipe from a user's table."""
 
 import os
 import subprocess
@@ -19,18 +19,18 @@ EMOTIONS = {"Wütend": "angry", "Freude": "happy", "NEUTRAL": "neutral", "trauri
 
 @pytest.fixture
 def rows(tmp_path):
-    """Four speakers, a recording of each emotion; German names, of which one is of no class."""
+    """Four speakers with a recording of each emotion; German labels, one of them in no class."""
     rng = np.random.default_rng(0)
-    found = []
+    table_rows = []
     for speaker in ("Anna", "Ben", "Cleo", "Dan"):
         for emotion in (*EMOTIONS, "gemischt"):
             name = f"{speaker}_{emotion}.wav"
             soundfile.write(tmp_path / name, rng.normal(0, 0.1, 8000), 8000)
-            found.append([name, speaker, emotion, "x"])
-    return found
+            table_rows.append([name, speaker, emotion, "x"])
+    return table_rows
 
 
-def written(path, rows, header=("Datei", "Sprecher", "Gefühl", "Notiz")):
+def write_table(path, rows, header=("Datei", "Sprecher", "Gefühl", "Notiz")):
     if path.suffix == ".xlsx":
         book = Workbook()
         for row in (header, *rows):
@@ -44,7 +44,7 @@ def written(path, rows, header=("Datei", "Sprecher", "Gefühl", "Notiz")):
 
 @pytest.fixture
 def init(tmp_path, capsys):
-    """Run the command: its exit code and what it prints."""
+    """Run the command; returns its exit code and its output."""
 
     def run(table, *options, name="mine"):
         capsys.readouterr()
@@ -57,31 +57,31 @@ def init(tmp_path, capsys):
 
 
 def test_a_corpus_of_the_toolkit_is_not_replaced(rows, tmp_path, init):
-    code, text = init(written(tmp_path / "t.csv", rows), "--force", "true", name="savee")
+    code, text = init(write_table(tmp_path / "t.csv", rows), "--force", "true", name="savee")
     assert code == 1
     assert "error: savee: the name of a corpus of the toolkit; choose another name" in text
 
 
 def test_a_label_that_the_table_lacks_is_refused(rows, tmp_path):
     with refuses("no such label in the column Gefühl, which has Wütend", where="--label Wutend=angry"):
-        recognise(written(tmp_path / "t.csv", rows), {}, {"Wutend": "angry"})
+        recognise(write_table(tmp_path / "t.csv", rows), {}, {"Wutend": "angry"})
 
 
 @pytest.mark.parametrize(("part", "is_split"), [("train", True), ("1", False)])
 def test_columns_of_german_tables(tmp_path, part, is_split):
     header = ("Dateiname", "Sprecherin", "Stimmung", "Anfang", "Endzeit", "Kanal", "Transkript", "Sprache", "Teil")
-    table = written(tmp_path / "t.csv", [("a.wav", "Anna", "Wut", "0", "1", "0", "Ja.", "de", part)], header)
+    table = write_table(tmp_path / "t.csv", [("a.wav", "Anna", "Wut", "0", "1", "0", "Ja.", "de", part)], header)
     columns = ["path", "speaker", "emotion", "start", "end", "channel", "text_id", "language", "split"]
     expected = dict(zip(columns, header, strict=True))
-    found = recognise(table, {}, {})
-    assert found.columns == {c: name for c, name in expected.items() if is_split or c != "split"}
-    assert found.others == ([] if is_split else ["Teil"])
-    assert found.given is is_split
+    recognised = recognise(table, {}, {})
+    assert recognised.columns == {c: name for c, name in expected.items() if is_split or c != "split"}
+    assert recognised.others == ([] if is_split else ["Teil"])
+    assert recognised.given is is_split
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
-def test_a_table_becomes_a_recipe_that_is_complete(rows, tmp_path, init, suffix):
-    table = written(tmp_path / f"liste{suffix}", rows)
+def test_a_complete_recipe_is_made_from_a_table(rows, tmp_path, init, suffix):
+    table = write_table(tmp_path / f"liste{suffix}", rows)
     code, text = init(table)
     assert code == 0
     assert "columns: Datei -> path, Sprecher -> speaker, Gefühl -> emotion" in text
@@ -106,7 +106,7 @@ def test_all_problems_are_reported_at_once(rows, tmp_path, init):
     (tmp_path / rows[0][0]).unlink()
     (tmp_path / rows[1][0]).write_bytes(b"no sound")
     soundfile.write(tmp_path / rows[3][0], soundfile.read(tmp_path / rows[2][0])[0], 8000)  # of another label
-    table = written(tmp_path / "liste.csv", [*rows, ["too", "few"]])
+    table = write_table(tmp_path / "liste.csv", [*rows, ["too", "few"]])
     code, text = init(table)
     assert code == 1
     for part in (rows[0][0], rows[1][0], "equal audio", "2 fields, but 4 columns", "mine: not complete"):
@@ -116,20 +116,21 @@ def test_all_problems_are_reported_at_once(rows, tmp_path, init):
 
 def test_equal_recordings_under_two_ids_are_counted(rows, tmp_path, init):
     soundfile.write(tmp_path / "again.wav", soundfile.read(tmp_path / rows[2][0])[0], 8000)
-    table = written(tmp_path / "liste.csv", [*rows, ["again.wav", *rows[2][1:]]])
+    table = write_table(tmp_path / "liste.csv", [*rows, ["again.wav", *rows[2][1:]]])
     code, text = init(table)
     assert code == 0
     assert "mine: complete; 1 recordings stand twice, under two ids" in text
 
 
 def test_columns_and_labels_by_hand(rows, tmp_path):
-    table = written(tmp_path / "t.csv", rows, ("A", "B", "C", "D"))
+    table = write_table(tmp_path / "t.csv", rows, ("A", "B", "C", "D"))
     columns = {"path": "A", "speaker": "B", "emotion": "C"}
-    found = recognise(table, columns, {"gemischt": "mixed", "traurig": ""})
-    assert found.columns == columns
-    assert found.labels == {**EMOTIONS, "traurig": None, "gemischt": "mixed"}
+    recognised = recognise(table, columns, {"gemischt": "mixed", "traurig": ""})
+    assert recognised.columns == columns
+    assert recognised.labels == {**EMOTIONS, "traurig": None, "gemischt": "mixed"}
     with pytest.raises(
-        InputError, match=r"t\.csv: no column for path was found.*no column for emotion was found.*--column path="
+        InputError,
+        match=r"t\.csv: no column for path was found.*no column for emotion was found.*--column path=",
     ):
         recognise(table, {"speaker": "B"}, {})
     with pytest.raises(InputError, match=r"t\.csv: --column emotion=Gefuehl: .* has no such column"):
@@ -147,17 +148,17 @@ def test_columns_and_labels_by_hand(rows, tmp_path):
     ],
 )
 def test_labels_of_six_languages_are_mapped(tmp_path, labels):
-    table = written(tmp_path / "t.csv", [[f"{i}.wav", f"s{i}", label, ""] for i, label in enumerate(labels)])
+    table = write_table(tmp_path / "t.csv", [[f"{i}.wav", f"s{i}", label, ""] for i, label in enumerate(labels)])
     assert list(recognise(table, {}, {}).labels.values()) == ["angry", "happy", "neutral", "sad"]
 
 
-def test_what_cannot_be_a_recipe_is_refused(rows, tmp_path, init):
-    table = written(tmp_path / "t.csv", [row for row in rows if row[1] in ("Anna", "Ben")])
+def test_tables_without_a_possible_recipe_are_refused(rows, tmp_path, init):
+    table = write_table(tmp_path / "t.csv", [row for row in rows if row[1] in ("Anna", "Ben")])
     for name, given, words in (
         ("Mine", table, "a name of lower-case letters"),
         ("mine", table, "2 speakers; to train, validate and test on other speakers takes three"),
         ("mine", tmp_path / "none.csv", "no such file"),
-        ("mine", written(tmp_path / "u.csv", [["a", "b", "c", "d"]]), "labels of 0 classes were recognised"),
+        ("mine", write_table(tmp_path / "u.csv", [["a", "b", "c", "d"]]), "labels of 0 classes were recognised"),
     ):
         code, text = init(given, name=name)
         assert code == 1

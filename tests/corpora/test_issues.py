@@ -3,13 +3,13 @@ import pickle
 import pytest
 
 from ser.common import InputError
-from ser.corpora.issues import RAISED, Issue, Issues, raise_issues
+from ser.corpora.issues import RAISE_ALL, Issue, Issues, raise_issues
 
 ISSUE = Issue("table", "3 fields, but 4 columns", "calls.csv:7", "fix the line")
 OTHER = Issue("missing files", "no such file", "calls.csv:9")
 
 
-def test_issues_are_listed_or_raised_by_kind():
+def test_issues_are_collected_or_raised_by_kind():
     every, tables = Issues(), Issues(["table"])
     for issue in (ISSUE, OTHER):
         every.add(issue)
@@ -20,16 +20,16 @@ def test_issues_are_listed_or_raised_by_kind():
     assert (raised.value.kind, raised.value.where) == ("missing files", "calls.csv:9")
     assert tables == [ISSUE]
     with pytest.raises(Issue, match="4 columns"):
-        RAISED.add(ISSUE)
-    assert RAISED == []
+        RAISE_ALL.add(ISSUE)
+    assert RAISE_ALL == []
 
 
-def test_an_issue_passes_between_processes():
+def test_an_issue_can_be_pickled():
     copy = pickle.loads(pickle.dumps(ISSUE))
     assert (copy.kind, copy.what, copy.where, copy.fix, str(copy)) == (*ISSUE.args, str(ISSUE))
 
 
-def test_several_issues_are_one_error_with_the_place_of_the_first():
+def test_several_issues_are_one_error_at_the_first():
     raise_issues([])
     with pytest.raises(InputError) as one:
         raise_issues([ISSUE, ISSUE])

@@ -16,7 +16,7 @@ def data_dir(tmp_path):
     return tmp_path
 
 
-def test_a_sound_folder_passes_with_its_count(data_dir):
+def test_a_valid_data_dir_is_counted(data_dir):
     assert validate(data_dir) == 3
     assert (data_dir / "spk2utt").read_text() == "a a-1 a-2\nb b-1\n"
 
@@ -55,7 +55,7 @@ def test_every_damage_is_named(data_dir, name, text, message):
         validate(data_dir)
 
 
-def test_a_speaker_that_is_no_prefix(data_dir):
+def test_an_utterance_id_without_its_speaker(data_dir):
     utt2spk = {"a-1": "b", "a-2": "a", "b-1": "b"}
     write_table(data_dir / "utt2spk", utt2spk)
     write_table(data_dir / "spk2utt", spk2utt(utt2spk))
@@ -71,7 +71,7 @@ def test_the_order_is_that_of_bytes():
 
 
 @pytest.mark.parametrize("text", ["a  b c\nd e\n", "a\tb c\nd e", "a b c\r\nd e\r\n", " a b c \nd e\n"])
-def test_a_plain_meaning_is_read_leniently(tmp_path, text):
+def test_white_space_and_line_ends_are_read_leniently(tmp_path, text):
     (tmp_path / "t").write_bytes(text.encode())
     assert read_table(tmp_path / "t") == {"a": "b c", "d": "e"}
 

@@ -1,4 +1,4 @@
-"""A corpus that is a Kaldi data dir already."""
+"""Corpora that are Kaldi data dirs."""
 
 import os
 
@@ -58,23 +58,23 @@ def test_a_data_dir_needs_no_code(lab):
     assert lab.prepare().startswith("lab: up to date")
 
 
-def test_a_plain_meaning_is_read_leniently(lab):
+def test_white_space_line_ends_and_order_do_not_matter(lab):
     before = lab.utterances()
     lab.table("wav.scp", *(f"{key}  wav/{key}.wav" for key in reversed(KEYS)), "", end="\r\n")
     lab.table("utt2spk", *(f"{key}\t{key.split('-')[0]}" for key in reversed(KEYS)), end=" \n")
     lab.table("utt2emo", *(f" {key} {key.split('-')[1].upper()}" for key in KEYS), encoding="utf-8-sig")
-    found = lab.utterances()
-    assert found.keys() == before.keys()
-    assert found["lab_bia-happy"].label == "happy"
+    utterances = lab.utterances()
+    assert utterances.keys() == before.keys()
+    assert utterances["lab_bia-happy"].label == "happy"
     lab.prepare()
     lines = (lab.out / "strict_fold1" / "train" / "utt2spk").read_bytes().splitlines()
     assert lines == sorted(lines)
 
 
-def test_ids_without_their_speaker_get_it(calls):
-    found = calls.utterances()
-    assert list(found)[:2] == ["lab_s1-utt10", "lab_s1-utt11"]
-    one = found["lab_s2-utt23"]
+def test_ids_without_their_speaker_get_it_as_prefix(calls):
+    utterances = calls.utterances()
+    assert list(utterances)[:2] == ["lab_s1-utt10", "lab_s1-utt11"]
+    one = utterances["lab_s2-utt23"]
     assert (one.start, one.end, one.recording) == (0.75, None, "lab_r2")
     assert one.origin == f"{calls.corpus / 'segments'}:8"
     assert "12 utterances in 3 recordings of 3 speakers" in calls.prepare()
@@ -83,21 +83,21 @@ def test_ids_without_their_speaker_get_it(calls):
     )
 
 
-def test_our_own_data_dirs_come_back(calls, tmp_path):
+def test_our_own_data_dirs_are_read_again(calls, tmp_path):
     calls.prepare()
     again = Lab(tmp_path / "again", "kaldi")
     part = calls.out / "strict_fold1" / "train"
     for path in part.iterdir():
         (again.corpus / path.name).write_bytes(path.read_bytes())
-    found, own = again.utterances(), calls.utterances()
-    assert set(found) == set(read_table(part / "utt2spk"))
-    for key, u in found.items():
-        one = own[key]
+    again_utterances, originals = again.utterances(), calls.utterances()
+    assert set(again_utterances) == set(read_table(part / "utt2spk"))
+    for key, u in again_utterances.items():
+        one = originals[key]
         assert (u.start, u.path, u.speaker, u.recording) == (one.start, one.path, one.speaker, one.recording)
 
 
 def test_paths_relative_to_the_folder_of_the_experiment(lab):
-    """wav.scp of a Kaldi experiment names files from the folder that holds data/."""
+    """Paths in wav.scp of a Kaldi experiment are relative to the parent of data/."""
     (lab.corpus / "wav").rename(lab.root / "wav")
     assert lab.utterances()["lab_ana-sad"].path.resolve() == lab.root / "wav" / "ana-sad.wav"
 
@@ -151,16 +151,16 @@ def test_mistakes_in_segments(calls, name, old, new, message):
 def test_channels_by_letter_and_by_number(calls):
     calls.noise("r1.wav", 16000, channels=2)
     calls.table("reco2file_and_channel", "r1 r1 B", "r2 r2 B", "r3 r3 A")
-    found = calls.utterances()
-    assert found["lab_s1-utt10"].channel == 1
-    assert found["lab_s2-utt20"].channel is None  # taken out of its file already
+    utterances = calls.utterances()
+    assert utterances["lab_s1-utt10"].channel == 1
+    assert utterances["lab_s2-utt20"].channel is None  # the file holds this channel only
     edit(calls, "segments", lambda text: text.replace("r1 0.25 0.75", "r1 0.25 0.75 0", 1))
     assert calls.utterances()["lab_s1-utt11"].channel == 0
     calls.table("reco2file_and_channel", "r1 r1 1")
     calls.refused("reco2file_and_channel:1: channel '1': A for the first, B for the second")
 
 
-def test_durations_that_show_another_rate(calls):
+def test_durations_that_reveal_a_wrong_rate(calls):
     calls.table("reco2dur", "r1 2.0", "r2 2.03", "r3 1.0")
     calls.refused(
         f"{calls.corpus}/reco2dur:3: 1 s, and by its header {calls.corpus}/r3.wav has 2 s (16000 samples at 8000 Hz), "
@@ -182,7 +182,7 @@ def piped(lab, command, keys=("bia-sad",)):
     lab.table("wav.scp", *(f"{key} {command if key in keys else f'wav/{key}.wav'}" for key in KEYS))
 
 
-def test_a_pipe_runs_once_where_it_is_allowed_and_its_audio_is_kept(lab):
+def test_an_allowed_pipe_runs_once_and_its_audio_is_stored(lab):
     piped(lab, "echo x >> ran; cat wav/bia-sad.wav |")
     lab.refused("a command (echo x >> ran; cat wav/bia-sad.wav); if you trust every command", "--allow-pipes true")
     assert not (lab.corpus / "ran").exists()
@@ -213,12 +213,12 @@ def test_a_pipe_runs_once_where_it_is_allowed_and_its_audio_is_kept(lab):
         ("head -c 4000 wav/bia-sad.wav |", "the command gives no audio (truncated: "),
     ],
 )
-def test_a_pipe_that_fails_half_way_is_an_error(lab, command, message):
+def test_a_failing_pipe_is_an_error(lab, command, message):
     piped(lab, command)
     assert lab.refused(allow_pipes=True).startswith(f"{lab.corpus}/wav.scp:8: {message}")
 
 
-def test_a_wav_of_unknown_size_comes_through_a_pipe_without_a_word(lab, recwarn):
+def test_a_wav_of_unknown_size_in_a_pipe_gives_no_warning(lab, recwarn):
     content = bytearray((lab.corpus / "wav/bia-sad.wav").read_bytes())
     content[4:8] = content[40:44] = b"\xff" * 4
     (lab.corpus / "piped.wav").write_bytes(content)
@@ -227,7 +227,7 @@ def test_a_wav_of_unknown_size_comes_through_a_pipe_without_a_word(lab, recwarn)
     assert not [w for w in recwarn if "no size" in str(w.message)]
 
 
-def test_what_16_bits_do_not_hold_is_kept_as_it_is(lab):
+def test_samples_beyond_16_bits_are_stored_as_float(lab):
     values = np.random.default_rng(3).normal(size=4000).astype(np.float32)
     soundfile.write(lab.corpus / "float.wav", values, 8000, subtype="FLOAT")
     piped(lab, "cat float.wav |")
@@ -248,7 +248,7 @@ def test_a_failure_after_the_pipes_can_be_fixed_and_run_again(lab):
     assert (lab.corpus / "ran").read_text() == "x\n"
 
 
-def test_the_option_at_the_command_line(lab, one_line):
+def test_allow_pipes_on_the_command_line(lab, one_line):
     piped(lab, "cat wav/bia-sad.wav |")
     assert "have them run with --allow-pipes true" in one_line(lab.command())
     run = lab.command("--allow-pipes", "true")
@@ -257,11 +257,11 @@ def test_the_option_at_the_command_line(lab, one_line):
 
 
 def test_the_private_corpus_may_be_a_data_dir(lab):
-    """Two lines of protocol: the labels and splits of the slot, and the other preparer."""
+    """A protocol of two lines takes labels and splits from customer_ptbr, and another preparer."""
     path = lab.recipe / "conf" / "corpora" / "customer_ptbr.yaml"
     path.write_text("base: customer_ptbr\npreparer: kaldi\n")
     protocol = read_protocol("customer_ptbr", lab.recipe)
     assert protocol.preparer == "kaldi"
     assert protocol.labels["raiva"] == "angry"
-    found = load_preparer(protocol.preparer).utterances(lab.corpus, protocol=protocol)
-    assert next(found).id == "customer_ptbr_ana-angry"
+    utterances = load_preparer(protocol.preparer).utterances(lab.corpus, protocol=protocol)
+    assert next(utterances).id == "customer_ptbr_ana-angry"

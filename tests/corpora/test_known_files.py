@@ -9,30 +9,30 @@ import pytest
 from conftest import refuses, write_noise
 
 from ser.common import InputError
-from ser.corpora import Utterance, items
+from ser.corpora import Utterance, validation
 from ser.corpora.known_files import FILES
 from ser.corpora.splits import Fold
 
 
 @pytest.fixture
 def small(small_ravdess):
-    found = small_ravdess(sentences=("01", "02"))
-    found.prepare()
-    return found
+    ravdess = small_ravdess(sentences=("01", "02"))
+    ravdess.prepare()
+    return ravdess
 
 
 @pytest.fixture
 def opened(monkeypatch):
     """The files that are read."""
-    found = []
+    paths = []
 
     def read(path, *stretch):
-        found.append(path)
+        paths.append(path)
         return read_audio(path, *stretch)
 
-    read_audio = items.read_audio
-    monkeypatch.setattr(items, "read_audio", read)
-    return found
+    read_audio = validation.read_audio
+    monkeypatch.setattr(validation, "read_audio", read)
+    return paths
 
 
 def tables(small) -> dict[str, bytes]:
@@ -65,8 +65,8 @@ def test_only_changed_and_new_files_are_read(small, opened):
     assert sorted(opened) == sorted([small.file(3, "03"), small.corpus / "03-01-03-01-01-01-04.wav"])
 
 
-def test_content_that_changed_with_no_sign_of_it_is_found_by_recheck(small, monkeypatch):
-    """Such as on a disk of another machine, whose clock is behind."""
+def test_recheck_finds_content_that_changed_without_new_times(small, monkeypatch):
+    """This can happen on the disk of another machine whose clock is behind."""
     path, state = small.file(5, "04"), os.lstat(small.file(5, "04"))
     before = tables(small)["supervisions.jsonl.gz"]
     write_noise(path, 78)
@@ -99,9 +99,9 @@ def test_a_damaged_table_is_not_used(small, opened, what):
     assert tables(small) == before
 
 
-def test_several_processes_find_what_one_does(small, small_ravdess, tmp_path, monkeypatch):
+def test_several_processes_give_the_same_result_as_one(small, small_ravdess, tmp_path, monkeypatch):
     before = tables(small)
-    monkeypatch.setattr(items, "FILES_A_JOB", 100)
+    monkeypatch.setattr(validation, "FILES_A_JOB", 100)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     small.prepare(recheck=True, jobs=8)
     assert tables(small) == before
@@ -111,7 +111,7 @@ def test_several_processes_find_what_one_does(small, small_ravdess, tmp_path, mo
     assert tables(small) == before
 
 
-def test_a_process_that_is_killed_is_an_error_of_one_line(small, monkeypatch):
+def test_a_killed_process_is_an_error_of_one_line(small, monkeypatch):
     class Pool:
         def __init__(self, *_): ...
         def __enter__(self):
@@ -119,22 +119,22 @@ def test_a_process_that_is_killed_is_an_error_of_one_line(small, monkeypatch):
 
         def __exit__(self, *_): ...
         def map(self, *_, **__):
-            raise items.BrokenProcessPool
+            raise validation.BrokenProcessPool
             yield
 
-    monkeypatch.setattr(items, "FILES_A_JOB", 100)
+    monkeypatch.setattr(validation, "FILES_A_JOB", 100)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(items, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(validation, "ProcessPoolExecutor", Pool)
     with refuses(where="ravdess", fix="--nj"):
         small.prepare(recheck=True, jobs=2)
 
 
 def test_who_belongs_to_a_part_of_a_fold():
-    ana, own, bia = (
+    ana, ana_alone, bia = (
         Utterance(f"{s}-{t}", Path("x"), s, "sad", text_id=t) for s, t in (("a", "t1"), ("a", ""), ("b", "t1"))
     )
     fold = Fold({"train": ["a"], "valid": ["b"], "test": [], "texts": {"train": ["t2"], "valid": ["t1"], "test": []}})
-    assert [fold.part_of(u) for u in (ana, own, bia)] == ["train", "train", "valid"]
-    assert [fold.holds("train", u) for u in (ana, own, bia)] == [False, True, False]
-    assert [fold.holds("valid", u) for u in (ana, own, bia)] == [False, False, True]
+    assert [fold.part_of(u) for u in (ana, ana_alone, bia)] == ["train", "train", "valid"]
+    assert [fold.holds("train", u) for u in (ana, ana_alone, bia)] == [False, True, False]
+    assert [fold.holds("valid", u) for u in (ana, ana_alone, bia)] == [False, False, True]
     assert Fold({"train": ["a"], "valid": [], "test": []}).part_of(bia) is None

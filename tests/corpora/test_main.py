@@ -46,8 +46,8 @@ def test_missing_and_empty_folders(tmp_path, small, one_line):
 
 
 def test_stage_0_reports_where_the_corpus_is(tmp_path, small, one_line):
-    there = small.command("--download", "true")
-    assert (there.returncode, there.stdout) == (0, f"{small.corpus}: there already; nothing to fetch\n")
+    run = small.command("--download", "true")
+    assert (run.returncode, run.stdout) == (0, f"{small.corpus}: there already; nothing to fetch\n")
     assert not small.out.parent.exists()
     assert not list(small.corpus.parent.glob(".*.lock"))
     step = ROOT / "steps/prepare.py"
@@ -75,10 +75,10 @@ def test_wrong_splits_at_the_command_line(small, one_line, change, words):
 
 
 def test_more_damage_at_the_command_line(small, one_line):
-    stray = small.corpus / "take1.wav"
-    stray.touch()
-    assert one_line(small.command()).startswith(f"error: {stray}: the name does not follow the corpus's scheme")
-    stray.unlink()
+    unmatched = small.corpus / "take1.wav"
+    unmatched.touch()
+    assert one_line(small.command()).startswith(f"error: {unmatched}: the name does not follow the corpus's scheme")
+    unmatched.unlink()
     small.file(1, "03").unlink()
     assert "119 of 120 utterances" in one_line(small.command())
     assert "equal" not in small.command("--allow-partial", "true").stderr
@@ -94,7 +94,7 @@ def test_a_file_in_the_way_of_the_output(small, one_line):
     assert line.startswith(f"error: {small.out / 'below'}: cannot be written (")
 
 
-def test_a_place_that_nobody_can_write(small_ravdess, one_line):
+def test_a_folder_that_cannot_be_written(small_ravdess, one_line):
     line = one_line(small_ravdess().command(out="/proc/ravdess"))
     assert line.startswith("error: /proc/ravdess: cannot be written (")
 
@@ -105,18 +105,18 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path, small, one_line):
     (home / "thesis.tex").write_text("years of work")
     assert "holds something else than a prepared corpus" in one_line(small.command(out=home))
     assert (home / "thesis.tex").read_text() == "years of work"
-    for place in (small.corpus, tmp_path, "."):
-        line = one_line(small.command(out=place, cwd=small.corpus))
+    for folder in (small.corpus, tmp_path, "."):
+        line = one_line(small.command(out=folder, cwd=small.corpus))
         assert "holds the corpus and would be replaced; give another folder to write" in line
     assert small.file(1, "03").is_file()
 
 
-def test_a_path_that_no_table_can_hold(small, one_line):
+def test_a_path_that_kaldis_tables_cannot_hold(small, one_line):
     for name in (b"Actor_\xe7", b"Actor\n01"):
-        odd = Path(os.fsdecode(os.fsencode(small.corpus) + b"/" + name))
-        (small.corpus / "Actor_01").rename(odd)
+        renamed = Path(os.fsdecode(os.fsencode(small.corpus) + b"/" + name))
+        (small.corpus / "Actor_01").rename(renamed)
         assert "a path that is no line of UTF-8 text; rename it" in one_line(small.command())
-        odd.rename(small.corpus / "Actor_01")
+        renamed.rename(small.corpus / "Actor_01")
 
 
 def test_a_wav_from_a_pipe_is_one_line_of_warning(small):

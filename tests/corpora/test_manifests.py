@@ -7,7 +7,7 @@ from ser.common import read_json
 from ser.corpora.kaldi import read_table, validate
 
 
-def test_every_data_dir_is_kaldis(small):
+def test_every_data_dir_is_valid_for_kaldi(small):
     small.prepare()
     folders = sorted(path.parent for path in small.out.rglob("utt2spk"))
     names = [f"{fold}/{part}" for fold in ["paper_fold1", *(f"strict_fold{k}" for k in range(1, 7))]
@@ -57,7 +57,7 @@ def test_lhotse_reads_the_manifests_back(small_ravdess):
     np.testing.assert_array_equal(other.load_audio()[0], soundfile.read(small.file(2, "03"), dtype="float32")[0])
 
 
-def test_samples_that_are_no_whole_milliseconds(small):
+def test_durations_between_milliseconds_are_exact(small):
     write_noise(small.file(1, "03"), 1, seconds=4801 / 16000)
     small.prepare()
     key = "ravdess_01-03-01-03-01-01-01-01"

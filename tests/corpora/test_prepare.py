@@ -1,4 +1,4 @@
-"""Stage 1 on a small corpus in the layout of RAVDESS, with the damage that circulates."""
+"""Stage 1 on a small corpus in the layout of RAVDESS, with damage as in real copies."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ def times(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def link_to_nothing(path: Path) -> None:
+def make_dangling_link(path: Path) -> None:
     path.unlink()
     path.symlink_to("../.git/annex/objects/x")
 
@@ -36,7 +36,7 @@ DAMAGE = {
     "a git-lfs pointer, not audio: run `git lfs pull` in the corpus": lambda p: p.write_text(
         "version https://git-lfs.github.com/spec/v1\n"
     ),
-    "no such file, but a link to none": link_to_nothing,
+    "no such file, but a link to none": make_dangling_link,
 }
 
 
@@ -67,7 +67,7 @@ def test_several_damaged_files_are_counted(small):
     assert last.strip() == "... and 2 more (or go on without with --allow-partial true)"
 
 
-def test_what_is_found_is_written(small_ravdess):
+def test_counts_are_printed_and_written(small_ravdess):
     small = small_ravdess(stereo={(1, "03"), (2, "02")})
     summary = small.prepare()
     assert summary.splitlines() == [
@@ -85,7 +85,7 @@ def test_what_is_found_is_written(small_ravdess):
                                for a in range(1, 25)}  # fmt: skip
 
 
-def test_a_second_run_touches_nothing(small):
+def test_a_second_run_changes_nothing(small):
     first = small.prepare()
     before = times(small.out.parent)
     assert small.prepare() == f"ravdess: up to date\n{first}"
@@ -93,7 +93,7 @@ def test_a_second_run_touches_nothing(small):
 
 
 @pytest.mark.parametrize("what", ["file", "protocol", "labels", "added", "part", "manifest"])
-def test_what_changed_is_made_again(small, what):
+def test_a_change_prepares_the_corpus_again(small, what):
     small.prepare()
     words = "96 in the classes (angry 24, happy 24, neutral 24, sad 24)"
     if what == "file":
@@ -131,8 +131,8 @@ def test_a_second_copy_with_other_content_names_both(small, seconds):
     small.refused(other, "with other content", allow_partial=True)
 
 
-def lab_of(tmp_path, names: str, code: str) -> Lab:
-    """A lab whose preparer yields an utterance for each letter's file, made by an expression."""
+def make_lab(tmp_path, names: str, code: str) -> Lab:
+    """Make a lab whose preparer yields, for the file of each letter, the utterance that an expression gives."""
     lab = Lab(tmp_path, "lab")
     lab.write(splits={"paper": {"train": ["s"], "valid": [], "test": []}})
     lab.write_preparer(
@@ -148,7 +148,7 @@ def lab_of(tmp_path, names: str, code: str) -> Lab:
 
 def test_a_preparer_that_takes_no_issues_cannot_leave_files_out(tmp_path):
     code = "from ser.corpora import audio_files; import re; list(audio_files(corpus_dir, re.compile('a.wav')))"
-    lab = lab_of(tmp_path, "ab", f"exec({code!r})")
+    lab = make_lab(tmp_path, "ab", f"exec({code!r})")
     with refuses(where=lab.corpus / "b.wav", fix="utterances(corpus_dir, issues)"):
         lab.prepare()
     with refuses(where=lab.corpus / "b.wav", fix="utterances(corpus_dir, issues) and audio_files(..., issues)"):
@@ -169,14 +169,16 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("code", "message"), MISTAKES)
 def test_a_mistake_in_a_preparer_is_one_line(tmp_path, code, message):
-    lab = lab_of(tmp_path, "a", f"Utterance({code})".replace("path", "corpus_dir / 'a.wav'"))
+    lab = make_lab(tmp_path, "a", f"Utterance({code})".replace("path", "corpus_dir / 'a.wav'"))
     if not code.startswith("'"):
         lab.write_preparer(code)
     assert "\n" not in lab.refused(message)
 
 
 def test_a_second_copy_under_another_label_names_both(tmp_path):
-    lab = lab_of(tmp_path, "ab", "Utterance('s-1', corpus_dir / f'{name}.wav', 's', 'sad' if name == 'a' else 'happy')")
+    lab = make_lab(
+        tmp_path, "ab", "Utterance('s-1', corpus_dir / f'{name}.wav', 's', 'sad' if name == 'a' else 'happy')"
+    )
     shutil.copy(lab.corpus / "a.wav", lab.corpus / "b.wav")
     lab.refused(f"{lab.corpus}/b.wav: the same utterance as {lab.corpus}/a.wav (s-1) with label happy in place of sad")
 
@@ -193,12 +195,12 @@ def test_a_partial_copy_reports_what_is_missing(small):
     small.prepare(allow_partial=True)
     lacking = incompleteness(small.out)
     assert (lacking[0], lacking[-1]) == ("115 of 120 utterances", "1 utterances cannot be read")
-    # what a partial copy gave is not passed off as whole
+    # the prepared partial copy does not count as complete
     with refuses("not the complete RAVDESS"):
         small.prepare()
 
 
-def test_nothing_readable_is_an_error_also_for_a_partial_copy(small):
+def test_a_corpus_without_readable_files_is_an_error_also_if_partial(small):
     for path in small.corpus.rglob("*.wav"):
         path.write_bytes(b"")
     small.refused(f"{small.corpus}: no utterance that can be read is in a class", allow_partial=True)
@@ -247,7 +249,7 @@ def test_a_damaged_report_is_removed_as_it_states(small):
     assert read_json(report)["utterances"] == 120
 
 
-def test_an_empty_folder_is_taken(small):
+def test_an_empty_folder_can_be_written(small):
     small.out.mkdir(parents=True)
     small.prepare()
     assert validate(small.out / "paper_fold1" / "test") == 8
@@ -322,24 +324,24 @@ def test_a_file_replaced_with_equal_size_and_time_is_prepared_again(small):
 
 def test_files_of_other_modalities_and_second_copies_are_left_out_of_a_partial_copy_alone(small):
     one = small.file(6, "03")
-    strays = [
+    unmatched = [
         one.with_name(f"01{one.name[2:]}"),
         one.with_name(f"02{one.name[2:]}"),
         one.with_name(f"{one.stem} (1).wav"),
     ]
-    for path in strays:
+    for path in unmatched:
         shutil.copy(one, path)
-    with refuses(where=strays[0]):
+    with refuses(where=unmatched[0]):
         small.prepare()
     assert "3 audio files whose names do not follow" in small.prepare(allow_partial=True)
-    assert {str(path) for path in strays} <= small.left_out().keys()
+    assert {str(path) for path in unmatched} <= small.left_out().keys()
     assert read_json(small.out / "report.json")["stray"] == 3
 
 
 @pytest.mark.parametrize(("start", "end"), [("-0.1", "0.2"), ("0.2", "0.1"), ("float('nan')", "0.2")])
-def test_a_stretch_that_cannot_be_is_left_out_of_a_partial_copy(tmp_path, start, end):
+def test_an_impossible_segment_is_left_out_of_a_partial_copy(tmp_path, start, end):
     times = f"start={start} if name == 'a' else 0.0, end={end} if name == 'a' else 0.2, recording='s_' + name"
-    lab = lab_of(tmp_path, "abc", f"Utterance('s-' + name, corpus_dir / (name + '.wav'), 's', 'sad', {times})")
+    lab = make_lab(tmp_path, "abc", f"Utterance('s-' + name, corpus_dir / (name + '.wav'), 's', 'sad', {times})")
     with refuses("s-a starts at"):
         lab.prepare()
     assert "  1 lines of tables that cannot be used left out (left_out.tsv)" in lab.prepare(allow_partial=True)

@@ -14,8 +14,8 @@ def numbers(speakers) -> set[int]:
     return {int(speaker.removeprefix("ravdess_")) for speaker in speakers}
 
 
-def option(tmp_path, name, text):
-    """Write a protocol of a recipe."""
+def write_protocol(tmp_path, name, text):
+    """Write a protocol of the recipe, and return its path."""
     path = tmp_path / "conf" / "corpora" / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -29,7 +29,7 @@ def changed(tmp_path):
     def read(change):
         values = yaml.safe_load((ROOT / "conf/corpora/ravdess.yaml").read_text())
         change(values)
-        option(tmp_path, "ravdess", yaml.safe_dump(values))
+        write_protocol(tmp_path, "ravdess", yaml.safe_dump(values))
         return read_protocol("ravdess", tmp_path)
 
     return read
@@ -90,7 +90,7 @@ def test_a_corpus_with_fewer_folds_starts_again():
         ),
     ],
 )
-def test_a_protocol_that_is_wrong_is_named(changed, change, message):
+def test_faults_of_a_protocol_are_named(changed, change, message):
     with refuses(where="conf/corpora/ravdess.yaml") as caught:
         changed(change)
     assert f"conf/corpora/ravdess.yaml: {message}" in str(caught.value)
@@ -101,14 +101,14 @@ def test_an_unknown_corpus_lists_those_that_exist():
         read_protocol("ravdes")
 
 
-def test_a_base_gives_every_key_that_is_not_there_and_maps_are_merged(tmp_path):
-    path = option(tmp_path, "mine", "base: ravdess\nlabels: {calm: neutral}\ndrop: {ravdess_01-x: noisy}\n")
-    own, base = read_protocol("mine", tmp_path), read_protocol("ravdess")
-    assert (own.corpus, own.path, own.base, own.preparer) == ("mine", path, "ravdess", "ravdess")
-    assert own.bases == (base.path,)
-    assert own.labels == {**base.labels, "calm": "neutral"}
-    assert own.drop == {"ravdess_01-x": "noisy"}
-    assert (own.licence, own.classes, own.splits, own.expected) == (
+def test_a_base_gives_missing_keys_and_mappings_are_merged(tmp_path):
+    path = write_protocol(tmp_path, "mine", "base: ravdess\nlabels: {calm: neutral}\ndrop: {ravdess_01-x: noisy}\n")
+    protocol, base = read_protocol("mine", tmp_path), read_protocol("ravdess")
+    assert (protocol.corpus, protocol.path, protocol.base, protocol.preparer) == ("mine", path, "ravdess", "ravdess")
+    assert protocol.bases == (base.path,)
+    assert protocol.labels == {**base.labels, "calm": "neutral"}
+    assert protocol.drop == {"ravdess_01-x": "noisy"}
+    assert (protocol.licence, protocol.classes, protocol.splits, protocol.expected) == (
         base.licence,
         base.classes,
         base.splits,
@@ -116,27 +116,27 @@ def test_a_base_gives_every_key_that_is_not_there_and_maps_are_merged(tmp_path):
     )
 
 
-def test_a_base_may_have_a_base_and_the_nearest_word_counts(tmp_path):
-    option(tmp_path, "one", "base: ravdess\nname: One\nnote: first\npreparer: csv\n")
-    option(tmp_path, "two", "base: one\nname: Two\n")
+def test_a_base_may_have_a_base_and_the_nearest_value_counts(tmp_path):
+    write_protocol(tmp_path, "one", "base: ravdess\nname: One\nnote: first\npreparer: csv\n")
+    write_protocol(tmp_path, "two", "base: one\nname: Two\n")
     two = read_protocol("two", tmp_path)
     assert (two.name, two.note, two.preparer) == ("Two", "first", "csv")
     assert [path.stem for path in two.bases] == ["one", "ravdess"]
 
 
 def test_a_recipes_own_version_builds_on_the_toolkits(tmp_path):
-    option(tmp_path, "ravdess", "base: ravdess\nnote: ours\n")
-    own = read_protocol("ravdess", tmp_path)
-    assert (own.note, own.preparer) == ("ours", "ravdess")
-    assert own.bases == (ROOT / "conf/corpora/ravdess.yaml",)
+    write_protocol(tmp_path, "ravdess", "base: ravdess\nnote: ours\n")
+    protocol = read_protocol("ravdess", tmp_path)
+    assert (protocol.note, protocol.preparer) == ("ours", "ravdess")
+    assert protocol.bases == (ROOT / "conf/corpora/ravdess.yaml",)
 
 
-def test_a_circle_of_bases_is_named(tmp_path):
-    option(tmp_path, "one", "base: two\n")
-    option(tmp_path, "two", "base: one\n")
+def test_a_cycle_of_bases_is_named(tmp_path):
+    write_protocol(tmp_path, "one", "base: two\n")
+    write_protocol(tmp_path, "two", "base: one\n")
     with pytest.raises(InputError, match=r"one\.yaml: base: leads back to itself by way of .*two\.yaml; name another"):
         read_protocol("one", tmp_path)
-    option(tmp_path, "three", "base: [one]\n")
+    write_protocol(tmp_path, "three", "base: [one]\n")
     with pytest.raises(InputError, match=r"three\.yaml: key base must hold the name of a corpus, not \['one'\]"):
         read_protocol("three", tmp_path)
 
@@ -144,8 +144,8 @@ def test_a_circle_of_bases_is_named(tmp_path):
 def test_expected_counts_are_flat_or_by_edition(changed):
     counts = {"utterances": 5, "speakers": 2, "labels": {"sad": 5}}
     editions = {"EmoDB": counts, "EmoDB 2.0": {"utterances": 8}}
-    for expected, found in (({}, {}), (counts, {"": counts}), (editions, editions)):
-        assert changed(lambda v, e=expected: v.update(expected=e)).editions == found
+    for expected, editions_read in (({}, {}), (counts, {"": counts}), (editions, editions)):
+        assert changed(lambda v, e=expected: v.update(expected=e)).editions == editions_read
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_expected_counts_are_flat_or_by_edition(changed):
         ({"labels": ["sad"]}, "expected: utterances and speakers are whole numbers"),
     ],
 )
-def test_expected_counts_of_no_known_form(changed, expected, message):
+def test_invalid_expected_counts(changed, expected, message):
     where, what = message.rsplit(": ", 1)
     with refuses(what, where=f"conf/corpora/ravdess.yaml: {where}"):
         changed(lambda v: v.update(expected=expected))
@@ -173,7 +173,7 @@ def test_labels_speakers_and_classes_are_read_as_they_stand(tmp_path):
         "expected: {}",
         "splits: {strict: {groups: [[01, no], [off], [0x10]]}}",
     ]
-    option(tmp_path, "mine", "\n".join(lines))
+    write_protocol(tmp_path, "mine", "\n".join(lines))
     protocol = read_protocol("mine", tmp_path)
     assert protocol.classes == ("no", "yes", "01", "2024-01-01", "12:30")
     assert protocol.labels == {
@@ -212,7 +212,7 @@ def test_labels_speakers_and_classes_are_read_as_they_stand(tmp_path):
         ({"expected": {"utterances": -1}}, "expected"),
     ],
 )
-def test_what_is_not_text_is_named(changed, change, named):
+def test_values_that_are_not_text_are_named(changed, change, named):
     plain = {"classes": ["happy"], "expected": {}, "labels": {"happy": "happy"}}
     if named is None:
         assert changed(lambda v: v.update({**plain, **change})).classes == ("happy", "1")

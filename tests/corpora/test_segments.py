@@ -14,11 +14,11 @@ from lab import LABELS, Lab
 from ser.audio import resample
 from ser.common import read_json
 from ser.config import load
-from ser.corpora import items
+from ser.corpora import validation
 from ser.corpora.cuts import read_cut, read_cuts
-from ser.corpora.items import read_items
 from ser.corpora.kaldi import read_table, validate
 from ser.corpora.utterance import Utterance
+from ser.corpora.validation import validate_utterances
 from ser.features import FeatureStore
 from ser.frontends.log_stft import LogStft, log_stft
 
@@ -28,7 +28,7 @@ CONFIG = load("strict", None, ["corpora=[ravdess]"]).features
 
 @pytest.fixture
 def calls(tmp_path):
-    """Three calls of two channels, a speaker each, with a stretch of each class; 40,001 samples."""
+    """Three calls of two channels, a speaker each, with a segment of each class; 40,001 samples."""
     lab = Lab(tmp_path, "csv")
     rows = [HEADER]
     for number, subtype in enumerate(("PCM_16", "ULAW", "ALAW")):
@@ -53,7 +53,7 @@ def store(lab):
     return store
 
 
-def test_a_recording_is_one_and_its_stretches_are_exact_to_the_sample(calls):
+def test_segments_of_a_recording_are_exact_to_the_sample(calls):
     assert "24 utterances in 3 recordings of 6 speakers" in calls.prepare()
     recordings = lhotse.RecordingSet.from_file(calls.out / "recordings.jsonl.gz").to_eager()
     assert [(r.id, r.num_samples, r.channel_ids) for r in recordings] == [
@@ -71,25 +71,25 @@ def test_a_recording_is_one_and_its_stretches_are_exact_to_the_sample(calls):
         assert cut.num_samples == last - first
         np.testing.assert_array_equal(cut.load_audio()[0], samples[first:last, 1])
         (ours,) = [c for c in read_cuts(calls.out / "cuts.jsonl.gz") if c.id == cut.id]
-        found, rate = read_cut(ours)
-        np.testing.assert_array_equal(found, samples[first:last, 1])
+        read, rate = read_cut(ours)
+        np.testing.assert_array_equal(read, samples[first:last, 1])
         assert (rate, ours.channel, ours.stretch) == (8000, 1, (first, last - first))
 
 
-def test_a_file_is_read_once_however_many_share_it(calls, monkeypatch):
+def test_a_file_shared_by_utterances_is_read_once(calls, monkeypatch):
     read = []
 
     def counted(path):
         read.append(path.name)
         return original(path)
 
-    original = items.read_audio
-    monkeypatch.setattr(items, "read_audio", counted)
+    original = validation.read_audio
+    monkeypatch.setattr(validation, "read_audio", counted)
     calls.prepare()
     assert sorted(read) == ["call0.wav", "call1.wav", "call2.wav"]
 
 
-def test_features_are_those_of_the_stretch_and_the_channel(calls):
+def test_features_are_those_of_the_segment_and_the_channel(calls):
     calls.prepare()
     made = store(calls)
     reader = made.reader()
@@ -104,7 +104,7 @@ def test_features_are_those_of_the_stretch_and_the_channel(calls):
 
 
 def test_recordings_whose_speakers_are_in_several_parts_are_counted(calls):
-    # leave one speaker out: agent0 is tested and agent1 validates, so of the three calls two are parted in fold 1
+    # leave one speaker out: agent0 is tested and agent1 validates, so fold 1 divides two of the three calls
     summary = calls.prepare()
     assert read_json(calls.out / "report.json")["parted"]["strict_fold1"] == 2
     assert "  strict_fold1: 2 recordings have speakers in several parts" in summary
@@ -120,13 +120,13 @@ def test_data_dirs_have_segments_and_a_recording_for_each_channel(calls):
     assert read_table(train / "reco2dur")["lab_call1-1"] == "5.000125"
     assert read_table(train / "utt2dur")["lab_client1-call1-003100-end-1"] == "1.900125"
     assert validate(train) == 16
-    (train / "text").write_text("".join(f"{key} x\n" for key in read_table(train / "utt2spk")))  # lhotse wants one
+    (train / "text").write_text("".join(f"{key} x\n" for key in read_table(train / "utt2spk")))  # lhotse needs it
     recordings, supervisions, _ = lhotse.kaldi.load_kaldi_data_dir(train, 8000)
     assert recordings["lab_call1-1"].num_samples == 40001
     assert supervisions["lab_client1-call1-003100-end-1"].duration == 1.900125
 
 
-def test_kaldis_own_validator_passes_them(calls, tmp_path):
+def test_kaldis_own_validator_accepts_the_data_dirs(calls, tmp_path):
     utils = Path(os.environ.get("KALDI_ROOT", "/opt/kaldi")) / "egs" / "wsj" / "s5" / "utils"
     if not utils.is_dir():
         pytest.skip(f"{utils}: no Kaldi there; set KALDI_ROOT")
@@ -186,11 +186,11 @@ def test_8001_samples_are_8001_at_any_rate(tmp_path, rate):
     lhotse.validate(lhotse.CutSet.from_file(made.folder / "cuts.jsonl.gz"), read_data=True)
 
 
-def items_of(lab, *utterances):
-    return read_items(lab.protocol, utterances)
+def validate_all(lab, *utterances):
+    return validate_utterances(lab.protocol, utterances)
 
 
-def stretch(lab, start, end, channel=None, key="1"):
+def segment(lab, start, end, channel=None, key="1"):
     path = lab.corpus / "r.wav"
     return Utterance(f"s-{key}", path, "s", "sad", start=start, end=end, channel=channel, origin="segments:7")
 
@@ -198,34 +198,34 @@ def stretch(lab, start, end, channel=None, key="1"):
 def test_the_end_of_a_segment(tmp_path):
     lab = Lab(tmp_path, "csv")
     lab.noise("r.wav", 8001)
-    (item,), _ = items_of(lab, stretch(lab, 0.5, -1))
+    (item,), _ = validate_all(lab, segment(lab, 0.5, -1))
     assert (item.first_sample, item.num_samples) == (4000, 4001)
-    (item,), _ = items_of(lab, stretch(lab, 0.5, None))
+    (item,), _ = validate_all(lab, segment(lab, 0.5, None))
     assert (item.first_sample, item.num_samples) == (4000, 4001)
-    # one frame of 128 samples behind the recording: cut to it
-    (item,), _ = items_of(lab, stretch(lab, 0.5, (8001 + 128) / 8000))
+    # an end up to a frame of 128 samples after the recording is moved to its end
+    (item,), _ = validate_all(lab, segment(lab, 0.5, (8001 + 128) / 8000))
     assert (item.first_sample, item.num_samples) == (4000, 4001)
-    none, wrong = items_of(lab, stretch(lab, 0.5, (8001 + 129) / 8000))
+    none, issues = validate_all(lab, segment(lab, 0.5, (8001 + 129) / 8000))
     assert none == []
-    assert str(wrong["s-1"]).startswith("segments:7: s-1 lies between 0.5 s and 1.01625 s, and ")
-    assert "ends at 1.00012 s (8001 samples at 8000 Hz); fix the times" in str(wrong["s-1"])
+    assert str(issues["s-1"]).startswith("segments:7: s-1 lies between 0.5 s and 1.01625 s, and ")
+    assert "ends at 1.00012 s (8001 samples at 8000 Hz); fix the times" in str(issues["s-1"])
 
 
-def test_segments_may_overlap_and_silence_is_that_of_the_stretch(tmp_path):
+def test_segments_may_overlap_and_only_silent_ones_are_refused(tmp_path):
     lab = Lab(tmp_path, "csv")
     samples = lab.noise("r.wav", 8000, channels=2)
     samples[4000:, 1] = 0
     soundfile.write(lab.corpus / "r.wav", samples, 8000)
-    found, wrong = items_of(
+    items, issues = validate_all(
         lab,
-        stretch(lab, 0, 0.6, 0, "1"),
-        stretch(lab, 0.3, 1, 0, "2"),
-        stretch(lab, 0.5, 1, 1, "3"),
-        stretch(lab, 0.4, 1, 1, "4"),
+        segment(lab, 0, 0.6, 0, "1"),
+        segment(lab, 0.3, 1, 0, "2"),
+        segment(lab, 0.5, 1, 1, "3"),
+        segment(lab, 0.4, 1, 1, "4"),
     )
-    assert [item.utterance.id for item in found] == ["s-1", "s-2", "s-4"]
-    assert list(wrong) == ["s-3"]
-    assert wrong["s-3"].args == (
+    assert [item.utterance.id for item in items] == ["s-1", "s-2", "s-4"]
+    assert list(issues) == ["s-3"]
+    assert issues["s-3"].args == (
         "silent",
         "silence from end to end",
         f"{lab.corpus / 'r.wav'}: s-3 (0.5 s to 1 s)",
@@ -237,9 +237,9 @@ def test_channels_that_cancel_each_other_are_silence_unless_one_is_chosen(tmp_pa
     lab = Lab(tmp_path, "csv")
     samples = lab.noise("r.wav", 8000)[:, 0]
     soundfile.write(lab.corpus / "r.wav", np.stack([samples, -samples], 1), 8000, subtype="FLOAT")
-    found, wrong = items_of(lab, stretch(lab, 0, 1, None, "1"), stretch(lab, 0, 1, 0, "2"))
-    assert [item.utterance.id for item in found] == ["s-2"]
-    assert wrong["s-1"].kind == "silent"
+    items, issues = validate_all(lab, segment(lab, 0, 1, None, "1"), segment(lab, 0, 1, 0, "2"))
+    assert [item.utterance.id for item in items] == ["s-2"]
+    assert issues["s-1"].kind == "silent"
 
 
 def test_equal_audio_is_found_between_mono_and_stereo(tmp_path):
@@ -263,18 +263,18 @@ def test_one_id_for_two_recordings_is_refused(tmp_path):
     lab.refused(f"{lab.corpus / 'b.wav'}: recording r is {lab.corpus / 'b.wav'} here and {lab.corpus / 'a.wav'} in ")
 
 
-# What a changed row of a table, or a changed protocol, does to stored features: nothing stale is used again.
+# Changes of a table or a protocol: stored features that no longer apply are not used.
 
 
 def rows(**changed: str) -> list[str]:
-    """Two calls of two channels, a speaker each, with a stretch of each class; some rows may be others."""
-    found = {}
+    """Make a table: two calls of two channels, each a speaker with a segment of each class; `changed` replaces rows."""
+    by_name = {}
     for number in range(2):
         for channel, who in enumerate(("agent", "client")):
             for k, label in enumerate(LABELS):
                 name = f"{who}{number}_{label}"
-                found[name] = f"call{number}.wav,{who}{number},{label},{k + 0.1:.1f},{k + 1.1:.1f},{channel}"
-    return [HEADER, *(found | changed).values()]
+                by_name[name] = f"call{number}.wav,{who}{number},{label},{k + 0.1:.1f},{k + 1.1:.1f},{channel}"
+    return [HEADER, *(by_name | changed).values()]
 
 
 def prepared_store(lab):
@@ -284,7 +284,7 @@ def prepared_store(lab):
 
 @pytest.fixture
 def stored(tmp_path):
-    """These calls, with features."""
+    """The calls of `rows`, with features."""
     lab = Lab(tmp_path, "csv")
     for number in range(2):
         lab.noise(f"call{number}.wav", 40001, channels=2)
@@ -304,7 +304,7 @@ def stored(tmp_path):
         "call1.wav,agent0,angry,4.2,4.9,0",  # file
     ],
 )
-def test_a_changed_row_has_features_of_its_own(stored, row):
+def test_a_changed_row_gets_new_features(stored, row):
     lab, before = stored
     lab.table("calls.csv", *rows(agent0_angry=row))
     store = prepared_store(lab)
@@ -317,7 +317,7 @@ def test_a_changed_row_has_features_of_its_own(stored, row):
         np.testing.assert_allclose(store.reader().read(cut.id), expected, atol=1e-3)
 
 
-def test_a_changed_label_and_a_changed_protocol_change_no_features(stored):
+def test_a_changed_label_or_protocol_keeps_the_features(stored):
     lab, before = stored
     lab.table("calls.csv", *rows(agent0_angry="call0.wav,agent0,Raiva,0.1,1.1,0"))  # mapped to angry
     lab.write(description="another")
@@ -335,7 +335,7 @@ def test_a_dropped_utterance_makes_another_set_of_the_same_features(stored):
     assert store.finish() == 15
 
 
-def test_another_file_under_the_same_row_has_features_of_its_own(stored):
+def test_another_file_of_the_same_row_gets_new_features(stored):
     lab, before = stored
     (lab.corpus / "call0.wav").write_bytes((lab.corpus / "call1.wav").read_bytes())
     lab.noise("call1.wav", 40001, channels=2)

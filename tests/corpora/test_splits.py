@@ -1,4 +1,4 @@
-"""Splits by rule: resolved against the speakers that are there, written once, and gone by from then on."""
+"""Splits by rule are resolved to lists of speakers, written once, and used by all later stages."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from ser.common import InputError, read_json
 from ser.corpora import prepare
 from ser.corpora.kaldi import read_table
 from ser.corpora.protocol import PARTS
-from ser.corpora.splits import Fold, partition, resolve, with_splits
+from ser.corpora.splits import Fold, partition, resolve_splits, with_splits
 from ser.corpora.utterance import Utterance
 
 
@@ -21,8 +21,8 @@ def lab(tmp_path):
     return Lab(tmp_path, "csv")
 
 
-def spoken(numbers, texts=()):
-    """Utterances: speaker -> how many in each class."""
+def make_utterances(numbers, texts=()):
+    """Make utterances; `numbers` has speaker -> number of utterances in each class."""
     return [
         Utterance(f"{s}-{label}{k}", "x", s, label, text_id=texts[k % len(texts)] if texts else "")
         for s, counts in numbers.items()
@@ -31,13 +31,13 @@ def spoken(numbers, texts=()):
     ]
 
 
-def resolved(lab, spec, utterances):
+def resolve_folds(lab, spec, utterances):
     lab.write(splits={"s": spec})
-    return resolve(lab.protocol, utterances)["s"]["folds"]
+    return resolve_splits(lab.protocol, utterances)["s"]["folds"]
 
 
 def test_one_speaker_out(lab):
-    folds = resolved(lab, {"groups": "speakers"}, spoken(dict.fromkeys("dacb", (1, 1, 1, 1))))
+    folds = resolve_folds(lab, {"groups": "speakers"}, make_utterances(dict.fromkeys("dacb", (1, 1, 1, 1))))
     assert [(fold["test"], fold["valid"], fold["train"]) for fold in folds] == [
         (["a"], ["b"], ["c", "d"]),
         (["b"], ["c"], ["a", "d"]),
@@ -49,34 +49,34 @@ def test_one_speaker_out(lab):
 def test_groups_are_balanced_by_class_and_size(lab):
     rng = np.random.default_rng(0)
     numbers = {f"s{n:02d}": tuple(rng.integers(1, 9, 4)) for n in range(30)}
-    folds = resolved(lab, {"groups": 5}, spoken(numbers))
+    folds = resolve_folds(lab, {"groups": 5}, make_utterances(numbers))
     assert len(folds) == 5
     assert sorted(s for fold in folds for s in fold["test"]) == sorted(numbers)
-    whole = np.sum(list(numbers.values()), axis=0)
+    total = np.sum(list(numbers.values()), axis=0)
     for fold in folds:
         assert {s for part in PARTS for s in fold[part]} == set(numbers)
-        share = np.sum([numbers[s] for s in fold["test"]], axis=0) / whole
+        share = np.sum([numbers[s] for s in fold["test"]], axis=0) / total
         assert np.abs(share - 0.2).max() < 0.02
 
 
-def test_another_seed_is_another_draw_and_the_same_seed_the_same(lab):
-    utterances = spoken({f"s{n:02d}": (3, 3, 3, 3) for n in range(12)})
-    first = resolved(lab, {"groups": 4}, utterances)
-    assert resolved(lab, {"groups": 4, "seed": 0}, list(reversed(utterances))) == first
-    assert resolved(lab, {"groups": 4, "seed": 1}, utterances) != first
+def test_the_seed_decides_the_groups(lab):
+    utterances = make_utterances({f"s{n:02d}": (3, 3, 3, 3) for n in range(12)})
+    first = resolve_folds(lab, {"groups": 4}, utterances)
+    assert resolve_folds(lab, {"groups": 4, "seed": 0}, list(reversed(utterances))) == first
+    assert resolve_folds(lab, {"groups": 4, "seed": 1}, utterances) != first
     assert [len(fold["test"]) for fold in first] == [3, 3, 3, 3]
 
 
-def test_shares_go_by_utterances_of_whole_speakers(lab):
+def test_shares_of_utterances_divide_speakers(lab):
     numbers = {"big": (20, 20, 20, 10), **{f"s{n}": (3, 2, 3, 2) for n in range(3)}}
-    (fold,) = resolved(lab, {"shares": [0.7, 0.2, 0.1]}, spoken(numbers))
+    (fold,) = resolve_folds(lab, {"shares": [0.7, 0.2, 0.1]}, make_utterances(numbers))
     assert fold["train"] == ["big"]
     assert [len(fold[part]) for part in PARTS] == [1, 2, 1]
-    (fold,) = resolved(lab, {"shares": [0.7, 0.3, 0]}, spoken(numbers))
+    (fold,) = resolve_folds(lab, {"shares": [0.7, 0.3, 0]}, make_utterances(numbers))
     assert [len(fold[part]) for part in PARTS] == [1, 3, 0]
 
 
-def test_no_part_stays_empty_whatever_the_sizes():
+def test_no_part_stays_empty_for_any_sizes():
     for counts in ([[100.0, 100.0], [1.0, 1.0], [1.0, 1.0]], [[1.0, 2.0]] * 3, [[0.0, 0.0]] * 3):
         assert sorted(partition(np.array(counts), [0.7, 0.2, 0.1], [1, 2, 3])) == [0, 1, 2]
 
@@ -92,7 +92,7 @@ def test_no_part_stays_empty_whatever_the_sizes():
 )
 def test_too_few_speakers_for_a_rule(lab, spec, speakers, message):
     with refuses(message, where=f"{lab.protocol.path}: splits: s"):
-        resolved(lab, spec, spoken(dict.fromkeys(speakers, (1, 1, 1, 1))))
+        resolve_folds(lab, spec, make_utterances(dict.fromkeys(speakers, (1, 1, 1, 1))))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_too_few_speakers_for_a_rule(lab, spec, speakers, message):
         ({"groups": "speaker"}, "groups: lists of speakers, a number of groups, or speakers"),
         ({"groups": [["a"], ["b"], ["c"]], "seed": 1}, "seed: lists of speakers are not drawn"),
         ({"groups": 5, "seed": "x"}, "seed: a whole number, not 'x'"),
-        ({"groups": 5, "share": 1}, "key share is unknown; beside groups may stand groups, seed, texts"),
+        ({"groups": 5, "share": 1}, "key share is unknown; a split with groups has: groups, seed, texts"),
         ({"shares": [0.7, 0.2]}, "shares: three numbers for train, valid and test that add up to 1, not [0.7, 0.2]"),
         ({"shares": [70, 20, 10]}, "shares: three numbers"),
         ({"shares": [0, 0.5, 0.5]}, "shares: three numbers"),
@@ -113,7 +113,7 @@ def test_too_few_speakers_for_a_rule(lab, spec, speakers, message):
         ({"given": True, "texts": "apart"}, "texts: disjoint, or lists of text ids under train, valid and test"),
     ],
 )
-def test_a_split_of_no_known_form(lab, spec, message):
+def test_an_invalid_split(lab, spec, message):
     lab.write(splits={"s": spec})
     with refuses(message, where=f"{lab.recipe}/conf/corpora/lab.yaml: splits: s"):
         lab.protocol  # noqa: B018
@@ -126,27 +126,27 @@ def texts_of(fold, utterances):
     }
 
 
-def test_disjoint_texts_are_on_one_side_only_and_take_turns(lab):
-    utterances = spoken({f"s{n}": (6, 6, 6, 6) for n in range(6)}, texts=[f"t{k}" for k in range(6)])
-    folds = resolved(lab, {"groups": 3, "texts": "disjoint"}, utterances)
-    held = []
+def test_disjoint_texts_are_on_one_side_only_and_rotate_over_folds(lab):
+    utterances = make_utterances({f"s{n}": (6, 6, 6, 6) for n in range(6)}, texts=[f"t{k}" for k in range(6)])
+    folds = resolve_folds(lab, {"groups": 3, "texts": "disjoint"}, utterances)
+    held_out = []
     for fold in folds:
-        said = texts_of(fold, utterances)
-        assert not said["train"] & (said["valid"] | said["test"])
-        assert said["valid"] == said["test"]
-        assert (len(said["train"]), len(said["test"])) == (4, 2)
-        held += sorted(said["test"])
-    assert sorted(held) == [f"t{k}" for k in range(6)]
+        texts = texts_of(fold, utterances)
+        assert not texts["train"] & (texts["valid"] | texts["test"])
+        assert texts["valid"] == texts["test"]
+        assert (len(texts["train"]), len(texts["test"])) == (4, 2)
+        held_out += sorted(texts["test"])
+    assert sorted(held_out) == [f"t{k}" for k in range(6)]
 
 
-def test_texts_that_no_other_side_has_stay_and_so_does_what_has_none(lab):
+def test_texts_of_one_side_and_utterances_without_text_stay(lab):
     utterances = [
-        *spoken(dict.fromkeys("ab", (1, 1, 1, 1)), texts=["shared"]),
-        *spoken({"c": (1, 1, 1, 1)}, texts=["own"]),
+        *make_utterances(dict.fromkeys("ab", (1, 1, 1, 1)), texts=["shared"]),
+        *make_utterances({"c": (1, 1, 1, 1)}, texts=["own"]),
         Utterance("a-0", "x", "a", "sad"),
     ]
     spec = {"train": ["a", "c"], "valid": ["b"], "test": [], "texts": "disjoint"}
-    (fold,) = resolved(lab, spec, utterances)
+    (fold,) = resolve_folds(lab, spec, utterances)
     assert fold["texts"] == {"train": ["own"], "valid": ["shared"], "test": []}
     assert [u.id for u in utterances if Fold(fold).holds("train", u)] == [*(f"c-{label}0" for label in LABELS), "a-0"]
 
@@ -158,8 +158,8 @@ def test_very_many_speakers_are_moved_and_not_exchanged(monkeypatch):
     moved = partition(counts, [0.5, 0.3, 0.2], range(40))
     assert moved != exchanged
     for part, share in enumerate((0.5, 0.3, 0.2)):
-        own = counts[np.array(moved) == part].sum(0) / counts.sum(0)
-        np.testing.assert_allclose(own, share, atol=0.05)
+        actual = counts[np.array(moved) == part].sum(0) / counts.sum(0)
+        np.testing.assert_allclose(actual, share, atol=0.05)
 
 
 @pytest.mark.parametrize(
@@ -176,16 +176,16 @@ def test_very_many_speakers_are_moved_and_not_exchanged(monkeypatch):
         ),
     ],
 )
-def test_lists_of_texts_that_cannot_be(lab, texts, message):
-    utterances = spoken(dict.fromkeys("abc", (3, 3, 3, 3)), texts=["t0", "t1", "t2"])
+def test_invalid_lists_of_texts(lab, texts, message):
+    utterances = make_utterances(dict.fromkeys("abc", (3, 3, 3, 3)), texts=["t0", "t1", "t2"])
     with pytest.raises(InputError) as caught:
-        resolved(lab, {"groups": "speakers", "texts": texts}, utterances)
+        resolve_folds(lab, {"groups": "speakers", "texts": texts}, utterances)
     assert f"splits: s: {message}" in str(caught.value)
 
 
 def test_disjoint_texts_of_a_corpus_without_texts(lab):
     with pytest.raises(InputError, match="texts: disjoint: the corpus gives no texts; remove it"):
-        resolved(lab, {"groups": 3, "texts": "disjoint"}, spoken(dict.fromkeys("abc", (1, 1, 1, 1))))
+        resolve_folds(lab, {"groups": 3, "texts": "disjoint"}, make_utterances(dict.fromkeys("abc", (1, 1, 1, 1))))
 
 
 def prepared(lab, splits, **options):
@@ -209,10 +209,10 @@ def test_data_dirs_hold_the_texts_of_their_side_and_the_rest_is_counted(lab):
     }
     assert report["other_text"]["strict_fold3/test"] == 8
     tests = [set(read_table(lab.out / f"strict_fold{k}" / "test" / "utt2text_id").values()) for k in (1, 2, 3)]
-    assert sorted(text for found in tests for text in found) == ["lab_0", "lab_1", "lab_2"]
+    assert sorted(text for texts in tests for text in texts) == ["lab_0", "lab_1", "lab_2"]
 
 
-def test_downstream_sees_lists_of_speakers_and_a_changed_rule_wants_stage_1(lab):
+def test_later_stages_get_lists_of_speakers_and_a_changed_rule_needs_stage_1(lab):
     prepared(lab, {"strict": {"groups": "speakers"}, "paper": {"shares": [0.4, 0.3, 0.3]}})
     with pytest.raises(
         InputError, match=r"lab\.yaml: splits: strict: a rule that the prepared corpus has not been split"
@@ -221,7 +221,11 @@ def test_downstream_sees_lists_of_speakers_and_a_changed_rule_wants_stage_1(lab)
     assert (lab.protocol.num_folds("strict"), lab.protocol.num_folds("paper")) == (None, 1)
     assert lab.protocol.has_test("strict", 1)
     written = read_json(lab.out / "splits.json")
-    assert written["strict"]["groups"] == [["lab_ana"], ["lab_bia"], ["lab_caio"]]  # not every speaker in every fold
+    assert written["strict"]["groups"] == [
+        ["lab_ana"],
+        ["lab_bia"],
+        ["lab_caio"],
+    ]  # not all speakers for each fold
     assert "folds" not in written["strict"]
     protocol = with_splits(lab.protocol, lab.out)
     assert protocol.num_folds("strict") == 3
@@ -237,7 +241,7 @@ def test_downstream_sees_lists_of_speakers_and_a_changed_rule_wants_stage_1(lab)
             with_splits(lab.protocol, lab.out)
 
 
-def test_of_many_folds_those_are_written_that_are_asked_for(lab, monkeypatch):
+def test_of_many_folds_only_the_requested_ones_are_written(lab, monkeypatch):
     monkeypatch.setattr(prepare, "FEW_FOLDS", 2)
     splits = {"strict": {"groups": "speakers", "texts": "disjoint"}, "paper": {"shares": [0.4, 0.3, 0.3]}}
 
@@ -246,13 +250,13 @@ def test_of_many_folds_those_are_written_that_are_asked_for(lab, monkeypatch):
 
     prepared(lab, splits, fold=("strict", 2))
     assert written() == ["paper_fold1", "strict_fold2"]
-    assert lab.prepare(fold=("strict", 5)).startswith("lab: up to date\n")  # the same: after the third comes the first
+    assert lab.prepare(fold=("strict", 5)).startswith("lab: up to date\n")  # fold 5 of 3 is fold 2
     assert lab.prepare(fold=("paper", 1)).startswith("lab: up to date\n")
     added_fold = lab.prepare(fold=("strict", 3))
     assert added_fold.startswith("lab: up to date but for strict_fold3, now written\n")
     assert "strict_fold3/train: 4 utterances left out, since their text is for the other side" in added_fold
     assert written() == ["paper_fold1", "strict_fold2", "strict_fold3"]
-    assert "strict_fold1" in lab.prepare()  # for a grid: all
+    assert "strict_fold1" in lab.prepare()  # without a fold, as for a grid, all are written
     added = {path: path.read_bytes() for path in lab.out.rglob("*") if path.is_file()}
     shutil.rmtree(lab.out)
     lab.prepare()
@@ -260,30 +264,30 @@ def test_of_many_folds_those_are_written_that_are_asked_for(lab, monkeypatch):
     assert added.keys() == whole.keys()
     differing = {path.name for path in whole if added[path] != whole[path]}
     manifests = {f"{name}.jsonl.gz" for name in ("files", "recordings", "supervisions", "cuts")}
-    assert differing <= {"report.json", *manifests}  # with times in them
+    assert differing <= {"report.json", *manifests}  # these contain times
     reports = [read_json(lab.out / "report.json"), json.loads(added[lab.out / "report.json"])]
     for key in ("parts", "other_text"):
         assert reports[0][key] == reports[1][key]
 
 
-def test_a_corpus_prepared_before_there_were_rules_needs_no_splits_json(lab):
+def test_lists_of_speakers_need_no_splits_json(lab):
     prepared(lab, {"strict": {"groups": [["lab_ana"], ["lab_bia"], ["lab_caio"]]}})
     (lab.out / "splits.json").unlink()
     assert with_splits(lab.protocol, lab.out).fold("strict", 1)["test"] == ["lab_ana"]
     assert lab.prepare().startswith("lab: up to date")
 
 
-def test_with_a_rule_the_splits_are_part_of_what_is_prepared(lab):
+def test_a_rule_needs_splits_json(lab):
     prepared(lab, {"strict": {"groups": "speakers"}})
     (lab.out / "splits.json").unlink()
     assert not lab.prepare().startswith("lab: up to date")
     assert (lab.out / "splits.json").is_file()
 
 
-def test_a_draw_is_the_same_in_every_process(lab):
-    """As it was in another one: nothing hangs on the order of a set."""
-    utterances = spoken({f"s{n}": (3, 3, 3, 3) for n in range(8)}, texts=("ta", "tb", "tc"))
-    fold = resolved(lab, {"groups": 4, "texts": "disjoint"}, utterances)[0]
+def test_a_rule_gives_the_same_folds_in_every_process(lab):
+    """The expected folds come from another process: the order of a set must not matter."""
+    utterances = make_utterances({f"s{n}": (3, 3, 3, 3) for n in range(8)}, texts=("ta", "tb", "tc"))
+    fold = resolve_folds(lab, {"groups": 4, "texts": "disjoint"}, utterances)[0]
     assert fold == {
         "train": ["s0", "s4", "s1", "s2"],
         "valid": ["s3", "s5"],

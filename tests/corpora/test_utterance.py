@@ -7,7 +7,7 @@ from ser.common import InputError
 from ser.corpora import audio_files
 from ser.corpora.issues import Issues
 from ser.corpora.preparers import load_preparer
-from ser.corpora.utterance import hidden_files
+from ser.corpora.utterance import count_hidden_files
 
 ANY = re.compile(r"(\w+)\.wav")
 
@@ -21,22 +21,22 @@ def make(folder, *names):
 def test_all_eight_emotions_of_ravdess(tmp_path):
     make(tmp_path, *(f"03-01-{n:02d}-01-01-01-01.wav" for n in range(1, 10)))
     labels = [u.label for u in load_preparer("ravdess").utterances(tmp_path)]
-    # https://zenodo.org/records/1188976; a code beyond them goes on as it is
+    # https://zenodo.org/records/1188976; an unknown code is returned as it is
     assert labels == ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised", "09"]
 
 
-def test_what_is_hidden_or_no_audio_is_passed_over(tmp_path):
+def test_hidden_files_and_other_files_are_skipped(tmp_path):
     hidden = ["._a.wav", "x/.b.wav", "__MACOSX/x/a.wav", ".git/c.wav", "x/.DS_Store", "__MACOSX/._d"]
     make(tmp_path, "b.wav", "x/a.wav", "readme.txt", "Thumbs.db", *hidden)
     assert [path.name for path, _ in audio_files(tmp_path, ANY)] == ["b.wav", "a.wav"]
-    assert hidden_files(tmp_path) == 4
+    assert count_hidden_files(tmp_path) == 4
 
 
 def test_links_to_folders_are_followed_and_a_hidden_one_hides_no_other(tmp_path):
     make(tmp_path / "corpus", "b/b.wav")
     make(tmp_path / "elsewhere", "a.wav")
     (tmp_path / "corpus" / "a").symlink_to(tmp_path / "elsewhere")
-    for name in (".a", ".z", "b/.a"):  # before and behind the folder, in the order of some disk
+    for name in (".a", ".z", "b/.a"):  # sorted before and after the folder, in the order of some file systems
         (tmp_path / "corpus" / name).symlink_to(tmp_path / "corpus" / "b")
     (tmp_path / "corpus" / "b" / "round").symlink_to(tmp_path / "corpus")
     assert [path.name for path, _ in audio_files(tmp_path / "corpus", ANY)] == ["a.wav", "b.wav"]
@@ -59,7 +59,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 def test_a_hidden_folder_above_the_corpus_hides_nothing(tmp_path):
     make(tmp_path / ".cache" / "corpus", "a.wav")
     assert len(list(audio_files(tmp_path / ".cache" / "corpus", ANY))) == 1
-    assert hidden_files(tmp_path / ".cache" / "corpus") == 0
+    assert count_hidden_files(tmp_path / ".cache" / "corpus") == 0
 
 
 @pytest.mark.parametrize("names", [[], ["readme.txt"], ["._a.wav"]])
@@ -81,11 +81,11 @@ def test_a_preparer_of_the_recipe_comes_first(tmp_path):
         load_preparer("none", tmp_path)
 
 
-@pytest.mark.parametrize("strays", [False, True])
-def test_the_folder_of_another_corpus_is_one_error(tmp_path, strays):
+@pytest.mark.parametrize("skip_unmatched", [False, True])
+def test_the_folder_of_another_corpus_is_one_error(tmp_path, skip_unmatched):
     make(tmp_path, "OAF_back_angry.wav", "OAF_bar_angry.wav")
     issues = Issues()
-    assert list(audio_files(tmp_path, re.compile(r"03-\d\d\.wav"), issues, strays=strays)) == []
+    assert list(audio_files(tmp_path, re.compile(r"03-\d\d\.wav"), issues, skip_unmatched=skip_unmatched)) == []
     (issue,) = issues
     assert (issue.kind, issue.where) == ("stray files", tmp_path)
     assert "none of its 2 audio files has a name of the corpus" in issue.what

@@ -7,8 +7,8 @@ from made import filled
 
 from ser.common import InputError
 from ser.config import load
-from ser.corpora.items import read_items
 from ser.corpora.utterance import Utterance
+from ser.corpora.validation import validate_utterances
 from ser.features import FeatureStore
 from ser.frontends import build_frontend
 
@@ -43,7 +43,7 @@ def test_a_segment_that_is_too_short_is_named(small, samples, usable):
     path = small.corpus / "long.wav"
     soundfile.write(path, noise(8000), 8000)
     utterance = Utterance("s-1", path, "s", "happy", start=0.5, end=0.5 + samples / 8000, origin="segments:7")
-    items, unusable = read_items(small.protocol, [utterance])
+    items, unusable = validate_utterances(small.protocol, [utterance])
     assert [item.num_samples for item in items] == [samples] * usable
     assert all(str(issue).startswith("segments:7: s-1: too short") for issue in unusable.values())
     assert len(unusable) == (not usable)

@@ -22,7 +22,7 @@ from ser.batches import open_data
 from ser.common import InputError, digest, write_json
 from ser.config import read_experiment
 from ser.corpora.describe import describe_corpora, read_prepared
-from ser.corpora.fetch import RECORD, is_there
+from ser.corpora.fetch import RECORD, is_fetched
 from ser.diarization.html.page import robustness
 from ser.findings.html.page import write_report
 from ser.findings.ledger.build import build_ledger
@@ -287,7 +287,7 @@ READERS = {
         seal=_unsummed,
     ),
     "checkpoint": Reader(_interrupted, ("training/checkpoint.safetensors",), _continued, seal=_unsummed, weight=0.1),
-    "record of a download": Reader(_record, (RECORD,), lambda case: is_there(case.folder)),
+    "record of a download": Reader(_record, (RECORD,), lambda case: is_fetched(case.folder)),
     "experiment to score": Reader(
         _experiment, tuple(f"{CELL}/{name}" for name in RESULTS), _score, seal=_unrecorded, weight=0.05
     ),

@@ -1,4 +1,4 @@
-"""docs/add-a-corpus.md, as written."""
+"""The steps of docs/add-a-corpus.md, as written."""
 
 import os
 import re
@@ -17,7 +17,7 @@ FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 @pytest.fixture
 def toolkit(tmp_path: Path) -> Path:
-    """A folder with all of the toolkit, where egs/ can be written to."""
+    """A folder with the complete toolkit and a writable egs/."""
     folder = tmp_path / "toolkit"
     (folder / "egs").mkdir(parents=True)
     for name in ("run.sh", "path.sh", "cmd.sh", "db.sh", "conf", "steps", "ser", "utils", "local"):
@@ -26,7 +26,7 @@ def toolkit(tmp_path: Path) -> Path:
 
 
 def write_files(toolkit: Path) -> None:
-    """Every file of egs/mine that the page shows, the name before its fence."""
+    """Write every file of egs/mine that the page shows; its name precedes the code block."""
     for name, kind in (("run.sh", "bash"), ("local/prepare_mine.py", "python"), ("conf/corpora/mine.yaml", "yaml")):
         _, _, after = TEXT.partition(f"`egs/mine/{name}`")
         fence = FENCE.search(after)

@@ -1,4 +1,4 @@
-"""The recipe folders: what they declare, what egs/README.md says of them, and where run.sh looks for their corpora."""
+"""The recipe folders: their declarations, their description in egs/README.md, and the folders of their corpora."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def last_error(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_there_is_a_recipe_for_each_combination_of_the_paper_and_each_other_corpus() -> None:
     assert len(COMBINATIONS) == 14
-    there = {path.parent.name for path in (ROOT / "egs").glob("*/run.sh")}
-    assert there >= set(RECIPES)
+    recipes = {path.parent.name for path in (ROOT / "egs").glob("*/run.sh")}
+    assert recipes >= set(RECIPES)
     assert not (ROOT / "egs" / "tess").exists()  # has no test speakers
 
 
@@ -59,7 +59,7 @@ def test_recipes_differ_in_nothing_but_their_corpora_and_comments() -> None:
     assert len(bodies) == 1
 
 
-def test_a_recipe_reports_which_corpora_it_calls_for() -> None:
+def test_a_recipe_reports_the_corpora_that_it_needs() -> None:
     for recipe in RECIPES:
         (corpora,) = DECLARED.findall("\n".join(lines_of(recipe)))
         (usage,) = (line for line in lines_of(recipe) if line.startswith("#   "))
@@ -88,7 +88,7 @@ def test_every_corpus_has_a_variable_a_protocol_and_a_message_where_it_is_not_se
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """A recipe folder with a reading of TESS, one of that reading, and EmoDB over the toolkit's of the same name."""
+    """A recipe folder with a variant of TESS, a variant of that variant, and an EmoDB based on the toolkit's."""
     folder = tmp_path / "a recipe"
     (folder / "conf" / "corpora").mkdir(parents=True)
     for name, base in (("tess_mine", "tess"), ("tess_other", '"tess_mine"  # a comment'), ("emodb", "emodb")):
@@ -103,7 +103,7 @@ def recipe(tmp_path: Path) -> Path:
     ("corpus", "variable"),
     [("tess_mine", "TESS"), ("tess_other", "TESS"), ("tess_swapped", "TESS"), ("emodb", "EMODB")],
 )
-def test_a_reading_of_a_corpus_lies_where_its_base_lies(recipe: Path, corpus: str, variable: str) -> None:
+def test_a_variant_of_a_corpus_uses_the_folder_of_its_base(recipe: Path, corpus: str, variable: str) -> None:
     line = last_error(run(recipe, "--corpora", corpus))
     assert line.startswith(f"error: {corpus}: {variable} is not set; ")
     assert line.endswith(f"or call {variable}=/path/to/{variable.lower()} {recipe}/run.sh")
@@ -117,7 +117,7 @@ def test_a_reading_of_a_corpus_lies_where_its_base_lies(recipe: Path, corpus: st
         ({"TESS_MINE": "/nowhere/mine", "TESS_OTHER": "/nowhere/other"}, "/nowhere/other"),
     ],
 )
-def test_a_variable_of_its_own_comes_first(recipe: Path, variables: dict[str, str], folder: str) -> None:
+def test_the_variable_of_the_variant_comes_first(recipe: Path, variables: dict[str, str], folder: str) -> None:
     done = run(recipe, "--corpora", "tess_other,ravdess", "--stage", "1", RAVDESS="/nowhere", **variables)
     assert last_error(done).startswith(
         f"error: {folder}: no such folder or table; fix the path (tess_other can be had from "
@@ -125,7 +125,7 @@ def test_a_variable_of_its_own_comes_first(recipe: Path, variables: dict[str, st
 
 
 def expected(corpus: str) -> dict[str, int]:
-    """Utterances of the first edition by raw label."""
+    """Return the number of utterances of the first edition by raw label."""
     counts = yaml.safe_load((ROOT / "conf" / "corpora" / f"{corpus}.yaml").read_text())["expected"]
     return (counts if "labels" in counts else next(iter(counts.values())))["labels"]
 
@@ -136,7 +136,7 @@ def in_classes(corpus: str) -> int:
 
 
 def table(heading: str) -> list[list[str]]:
-    """Rows of the first table below a heading of egs/README.md, without those that head it."""
+    """Read the rows of the first table below a heading of egs/README.md, without its header."""
     text = (ROOT / "egs" / "README.md").read_text().split(f"## {heading}\n")[1]
     rows = [line for line in text.split("\n## ")[0].splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]

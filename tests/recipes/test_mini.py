@@ -1,4 +1,4 @@
-"""egs/mini as a new user runs it, with its folders in a place of the test's own."""
+"""egs/mini as a new user runs it, with its output in a temporary folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_mini_ends_with_its_table(tmp_path: Path) -> None:
     result = json.loads((cell / "result.json").read_text())
     assert list(result["targets"]) == ["mini_en"]
     assert result["targets"]["mini_en"]["n"] == 48
-    # a class by chance is right in a quarter; speakers are unseen
+    # chance level is a quarter; the speakers are not in training
     assert result["targets"]["mini_en"]["ua"] > 0.35
     assert "measure nothing about people" in result["notes"][0]
     assert "measure nothing about people" in done.stdout
@@ -52,7 +52,7 @@ def test_mini_ends_with_its_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_speech_is_a_function_of_what_is_stated(tmp_path: Path) -> None:
+def test_speech_depends_on_the_arguments_only(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         done = run(tmp_path, "--stop-stage", "0", "--exp", str(tmp_path / folder / "exp"))
         assert done.returncode == 0, done.stderr

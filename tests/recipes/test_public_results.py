@@ -1,4 +1,4 @@
-"""egs/public/RESULTS.md: each block is what its command prints from the kept predictions, and holds all figures."""
+"""egs/public/RESULTS.md: its commands print each block from the stored predictions, and blocks hold all figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIGURE = re.compile(r"[+-]?\d+\.\d+")
 
 
 def printed(commands: str, folder: Path) -> str:
-    """The tables that the commands of a block write, in place of exp/ below a folder."""
+    """Run the commands of a block with their exp/ in another folder; returns the tables that they write."""
     for line in commands.replace("\\\n", " ").splitlines():
         words = shlex.split(line.replace("exp/", f"{folder}/"))
         done = subprocess.run(
@@ -34,11 +34,11 @@ def test_each_block_is_what_its_command_prints(number: int, tmp_path: Path) -> N
     commands, text = BLOCKS[number]
     lines = [line for line in text.splitlines() if line and not line.startswith("|-")]
     assert lines
-    found = {" ".join(line.split()) for line in printed(commands, tmp_path).splitlines()}  # columns of other widths
-    assert [line for line in lines if " ".join(line.split()) not in found] == []
+    printed_lines = {" ".join(line.split()) for line in printed(commands, tmp_path).splitlines()}  # widths differ
+    assert [line for line in lines if " ".join(line.split()) not in printed_lines] == []
 
 
-def test_all_figures_stand_in_blocks() -> None:
+def test_all_figures_are_in_blocks() -> None:
     assert len(BLOCKS) >= 2
     prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
     assert FIGURE.findall(prose) == []

@@ -47,7 +47,7 @@ done
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe folder outside the toolkit, and the folder in it where experiments go."""
+    """A recipe folder outside the toolkit, and its folder of experiments."""
 
     folder: Path
     exp: str = "exp"
@@ -59,7 +59,7 @@ class Recipe:
         )
 
     def start(self, *options: str, **more: object) -> subprocess.Popen[bytes]:
-        """In a process group of its own, which heeds Ctrl-C, as on a terminal."""
+        """Start run.sh in a process group of its own that reacts to Ctrl-C, as on a terminal."""
         return subprocess.Popen(
             [*self.command, *options],
             env={**os.environ, "SER_ENV": sys.prefix},
@@ -79,7 +79,7 @@ class Recipe:
 
 
 def recipe_of(made: Made, root: Path) -> Recipe:
-    """In a folder with spaces in its name, beside the corpora; nothing has been made."""
+    """Write a recipe in a folder with spaces in its name, beside the corpora."""
     folder = root / "a recipe of mine"
     shutil.copytree(made.recipe, folder)
     for corpus in SPLITS:
@@ -101,35 +101,35 @@ def recipe(made: Made, tmp_path: Path) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def whole(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, subprocess.CompletedProcess[str]]:
-    """A recipe that has gone through all stages, and what that printed; tests give it an `exp` of their own."""
+def finished(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, subprocess.CompletedProcess[str]]:
+    """A recipe after all stages, and the finished process; tests give it an `exp` of their own."""
     root = tmp_path_factory.mktemp("whole")
     recipe = recipe_of(made, root)
     return recipe, recipe.run(*SMALL, cwd=root)
 
 
 @pytest.fixture
-def prepared(whole: tuple[Recipe, object], request: pytest.FixtureRequest) -> Recipe:
-    """Stages 0 to 3 have run, and no other."""
-    return replace(whole[0], exp=f"exp_{request.node.name}")
+def prepared(finished: tuple[Recipe, object], request: pytest.FixtureRequest) -> Recipe:
+    """The recipe after stages 0 to 3, with an empty folder of experiments."""
+    return replace(finished[0], exp=f"exp_{request.node.name}")
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:
-    """The last line that a failed run printed, which has to be an error without a traceback."""
+    """Return the last line of a failed run, which must be an error without a traceback."""
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     return done.stderr.strip().splitlines()[-1]
 
 
 def written(folder: Path) -> dict[str, int]:
-    """Files of results, features and models with the time they were written."""
+    """List files of results, features and models with their modification times."""
     names = ("model.safetensors", "train.json", "post.ark", "decode.json", "cuts.jsonl.gz", "info.json", "feats.scp")
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.name in names}
 
 
 @pytest.mark.slow
-def test_a_bare_run_goes_through_and_a_second_one_has_nothing_to_do(whole) -> None:
-    recipe, done = whole
+def test_a_run_finishes_all_stages_and_a_second_one_has_nothing_to_do(finished) -> None:
+    recipe, done = finished
     assert done.returncode == 0, done.stderr
     result = json.loads((recipe.cell / "result.json").read_text())
     assert result["targets"]["one"]["n"] == 12
@@ -148,8 +148,8 @@ def test_a_bare_run_goes_through_and_a_second_one_has_nothing_to_do(whole) -> No
 
 
 @pytest.mark.slow
-def test_block_pooling_and_task_are_options(whole) -> None:
-    recipe, _ = whole
+def test_block_pooling_and_task_are_options(finished) -> None:
+    recipe, _ = finished
     done = recipe.run(*SMALL, "--stage", "4", "--temporal", "tdnn", "--pooling", "mu", "--task", "unified")
     assert done.returncode == 0, done.stderr
     cell = recipe.folder / "exp" / "one_two" / "unified_tdnn_mu" / "fold1_seed0"
@@ -158,7 +158,7 @@ def test_block_pooling_and_task_are_options(whole) -> None:
 
 
 @pytest.mark.slow
-def test_stopped_in_training_it_takes_its_jobs_along_and_the_rerun_continues(prepared: Recipe) -> None:
+def test_a_stopped_training_ends_its_jobs_and_the_rerun_continues(prepared: Recipe) -> None:
     long = [*SMALL, "--training.max_epochs", "150", "--training.patience", "150", "--stage", "4", "--stop-stage", "4"]
     epochs = prepared.cell / "epochs.jsonl"
 
@@ -173,8 +173,8 @@ def test_stopped_in_training_it_takes_its_jobs_along_and_the_rerun_continues(pre
     process = started()
     process.terminate()
     assert process.wait() == 143
-    found = subprocess.run(["pgrep", "-f", f"steps/train.py.*{prepared.cell}"], capture_output=True, text=True)
-    assert found.stdout == ""
+    left = subprocess.run(["pgrep", "-f", f"steps/train.py.*{prepared.cell}"], capture_output=True, text=True)
+    assert left.stdout == ""
     assert (prepared.cell / "checkpoint.safetensors").is_file()
 
     process = started()
@@ -267,14 +267,14 @@ def test_help_lists_stages_options_and_keys_with_their_defaults(recipe: Recipe) 
 @pytest.mark.slow
 def test_a_bad_file_stops_stage_1_and_the_rerun_goes_on(recipe: Recipe, tmp_path: Path) -> None:
     bad = tmp_path / "two" / "two1_sad_00.wav"
-    whole = bad.read_bytes()
-    bad.write_bytes(whole[:2000])
+    content = bad.read_bytes()
+    bad.write_bytes(content[:2000])
     stage_1 = [*SMALL, "--stage", "1", "--stop-stage", "1"]
     line = error_of(recipe.run(*stage_1))
     assert line.startswith(f"error: {bad}: truncated: 978 of ")
     assert "intact copy" in line
     assert not (recipe.folder / "data" / "two").exists()
-    bad.write_bytes(whole)
+    bad.write_bytes(content)
     assert recipe.run(*stage_1).returncode == 0
     assert (recipe.folder / "data" / "two" / "report.json").is_file()
 
@@ -292,7 +292,7 @@ def test_a_failing_job_names_its_log(recipe: Recipe, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_jobs_need_nothing_but_path_from_their_launcher(prepared: Recipe, tmp_path: Path) -> None:
-    """Launchers of clusters hand PATH alone to a job (qsub -v PATH, sbatch --export=PATH)."""
+    """Cluster launchers pass only PATH to a job (qsub -v PATH, sbatch --export=PATH)."""
     launcher = tmp_path / "bare.sh"
     launcher.write_text(BARE_LAUNCHER)
     launcher.chmod(0o755)
@@ -302,7 +302,7 @@ def test_jobs_need_nothing_but_path_from_their_launcher(prepared: Recipe, tmp_pa
 
 
 @pytest.mark.slow
-def test_gpus_of_one_training_are_processes_and_are_asked_of_the_launcher(prepared: Recipe, tmp_path: Path) -> None:
+def test_ngpu_starts_processes_and_asks_the_launcher_for_gpus(prepared: Recipe, tmp_path: Path) -> None:
     launcher = tmp_path / "asked.sh"
     launcher.write_text(
         '#!/bin/sh\necho "$1 $2" > "$(dirname "$0")/asked"\nshift 2\n' + f'exec "{ROOT}/utils/run.sh" "$@"\n'
@@ -318,7 +318,7 @@ def test_gpus_of_one_training_are_processes_and_are_asked_of_the_launcher(prepar
 
 
 def test_every_step_can_be_called_by_its_path() -> None:
-    """As README and the tables call them: steps/pool.py exp."""
+    """README and the tables call them so: steps/pool.py exp."""
     steps = [path for path in (ROOT / "steps").iterdir() if path.suffix in (".py", ".sh")]
     assert len(steps) > 10
     assert [path.name for path in steps if not os.access(path, os.X_OK)] == []
@@ -355,7 +355,7 @@ def test_a_dry_run_reports_what_is_done_and_writes_nothing(prepared: Recipe) -> 
 
 
 @pytest.mark.slow
-def test_folds_in_turn_and_then_all_together(prepared: Recipe) -> None:
+def test_folds_are_trained_in_turn_and_pooled(prepared: Recipe) -> None:
     recipe = replace(prepared, exp="exp")
     done = recipe.run(*SMALL, "--folds", "1 2", "--tag", "folds")
     assert done.returncode == 0, done.stderr

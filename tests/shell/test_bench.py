@@ -1,4 +1,4 @@
-"""Benchmarks in a Python that lacks their packages."""
+"""Benchmarks in a Python environment without their packages."""
 
 import subprocess
 import sys

@@ -46,7 +46,7 @@ SCONTROL = '#!/bin/bash\necho "MaxArraySize            = 4"\n'
 
 @pytest.fixture
 def slurm(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Call slurm.sh before the stand-in, in tmp_path."""
+    """A function that calls slurm.sh with the stand-in scheduler, in tmp_path."""
     fake = tmp_path / "fake"
     fake.mkdir()
     for name, text in (("sbatch", SBATCH), ("squeue", SQUEUE), ("scancel", SCANCEL), ("scontrol", SCONTROL)):
@@ -62,7 +62,7 @@ def slurm(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return call
 
 
-def test_arrays_have_no_index_that_the_site_forbids(slurm, tmp_path: Path) -> None:
+def test_array_indices_stay_within_the_limit_of_the_site(slurm, tmp_path: Path) -> None:
     done = slurm("JOB=11:17", "log/x.JOB.log", "echo", "number JOB")
     assert (done.returncode, done.stderr) == (0, "")
     assert "\nnumber 17\n" in (tmp_path / "log/x.17.log").read_text()
@@ -95,8 +95,8 @@ def test_jobs_are_not_submitted_twice_when_an_answer_is_lost(slurm, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_job_that_the_queue_lost_is_no_success(slurm, tmp_path: Path) -> None:
-    """Its number may be another job's by now."""
+def test_a_job_that_the_queue_lost_counts_as_failed(slurm, tmp_path: Path) -> None:
+    """The number may have been given to another job."""
     (tmp_path / "fake/lazy").touch()
     (tmp_path / "fake/queue").touch()
     (tmp_path / "fake/others").write_text("7_1|other.1|RUNNING|None\n7_2|other.1|COMPLETED|None\n")
@@ -111,7 +111,7 @@ def test_a_job_that_the_queue_lost_is_no_success(slurm, tmp_path: Path) -> None:
     ]
 
 
-def test_a_job_that_can_never_run_is_taken_out_of_the_queue(slurm, tmp_path: Path) -> None:
+def test_a_job_that_can_never_run_is_removed_from_the_queue(slurm, tmp_path: Path) -> None:
     (tmp_path / "fake/lazy").touch()
     squeue = tmp_path / "fake/squeue"
     squeue.write_text('#!/bin/bash\n[[ $(<"$FAKE/submitted") =~ --job-name=([^ ]*) ]]\n'
@@ -130,8 +130,8 @@ def test_a_job_that_can_never_run_is_taken_out_of_the_queue(slurm, tmp_path: Pat
         ("PREEMPTED", 0, "started again (PREEMPTED; 1 of"),
     ],
 )
-def test_why_a_job_was_stopped_is_the_queues_to_say(slurm, tmp_path: Path, state: str, code: int, words: str) -> None:
-    """A job that is told to end writes what it needs and ends with 75, whether a person or a limit told it."""
+def test_the_reason_for_stopping_a_job_is_reported(slurm, tmp_path: Path, state: str, code: int, words: str) -> None:
+    """A job that is told to end, by a person or a limit, writes its checkpoint and ends with 75."""
     (tmp_path / "fake/squeue").write_text(
         "#!/bin/bash\n[[ $(tail -n 1 $FAKE/submitted) =~ --job-name=([^ ]*) ]] || exit 0\n"
         "echo >>$FAKE/looks; ((2 < $(wc -l <$FAKE/looks))) && state=" + state + "\n"
@@ -180,7 +180,7 @@ def test_a_mistake_in_a_sites_file_is_one_line(tmp_path: Path, text: str, messag
     assert line.startswith(f"error: slurm.sh: {message}")
 
 
-def test_options_are_put_into_the_words_of_the_site(slurm, tmp_path: Path) -> None:
+def test_options_are_converted_to_those_of_the_site(slurm, tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/slurm.conf").write_text(
         "# ours\ncommand sbatch --account='speech lab'   # quoted\n"

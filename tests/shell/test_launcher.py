@@ -1,4 +1,4 @@
-"""utils/run.sh: one log a job, one verdict for all, no job left behind; what it shares with slurm.sh and queue.sh."""
+"""utils/run.sh: a log for each job, one exit status for all, no job left running; code shared by all launchers."""
 
 import ast
 import os
@@ -17,17 +17,17 @@ LAUNCHER = UTILS / "run.sh"
 
 
 def launch(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the launcher to its end in a folder."""
+    """Run the launcher in a folder, and wait for its end."""
     return subprocess.run([LAUNCHER, *words], cwd=cwd, capture_output=True, text=True)
 
 
 def heed_interrupts() -> None:
-    """As on a terminal: what was started in the background ignores SIGINT, and hands that on."""
+    """Restore SIGINT as on a terminal; processes started in the background ignore it, and their children too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def alive(pid: int) -> bool:
-    """Does a process run? One that ended, and whose parent has not looked yet, does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -36,7 +36,7 @@ def alive(pid: int) -> bool:
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Poll; the limit is there for a broken launcher only."""
+    """Poll until a condition holds; the limit matters only for a broken launcher."""
     for _ in range(600):
         if condition():
             return
@@ -114,7 +114,7 @@ def test_no_start_and_sudden_death_are_failures(tmp_path: Path, command: list[st
 
 
 def test_max_jobs_run_is_kept(tmp_path: Path) -> None:
-    """Each job takes a place, counts the places taken, and gives its own back once a second job has been seen."""
+    """Each job marks itself as running, counts the running jobs, and ends once it has seen a second one."""
     (tmp_path / "places").mkdir()
     program = """
 touch places/JOB
@@ -132,7 +132,7 @@ rm places/JOB
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("stubborn", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_signal_leaves_no_orphan(tmp_path: Path, number: int, code: int, stubborn: bool) -> None:
+def test_a_signal_leaves_no_process(tmp_path: Path, number: int, code: int, stubborn: bool) -> None:
     trap = "trap '' TERM INT;" if stubborn else ""
     program = f"{trap} sleep 600 & echo $! > child.JOB; echo $$ > parent.JOB; touch ready.JOB; wait; sleep 600"
     launcher = subprocess.Popen(
@@ -190,7 +190,7 @@ def test_a_wrong_call_is_refused(tmp_path: Path, words: list[str], message: str)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_older_log_is_gone_when_a_job_begins(tmp_path: Path) -> None:
+def test_an_older_log_is_removed_when_a_job_starts(tmp_path: Path) -> None:
     (tmp_path / "x.2.log").write_text("old\n")
     launch(tmp_path, "JOB=1:2", "x.JOB.log", "true")
     assert "old" not in (tmp_path / "x.2.log").read_text()
@@ -209,7 +209,7 @@ def test_a_log_folder_that_cannot_be_made_is_one_line(tmp_path: Path, name: str)
     assert re.fullmatch(r"error: run.sh: file\S*: cannot be written: .*\n", done.stderr)
 
 
-def test_the_folder_of_a_killed_launcher_goes_with_the_next_run(tmp_path: Path) -> None:
+def test_the_next_run_removes_the_folder_of_a_killed_launcher(tmp_path: Path) -> None:
     log, program = tmp_path / "log", "touch ready.$1; until [ -e go ]; do sleep 0.05; done"
     killed, other = (
         subprocess.Popen([LAUNCHER, f"log/{name}.log", "bash", "-c", program, "x", name], cwd=tmp_path) for name in "ab"
@@ -220,7 +220,7 @@ def test_the_folder_of_a_killed_launcher_goes_with_the_next_run(tmp_path: Path) 
     killed.kill()
     killed.wait()
     assert launch(tmp_path, "log/c.log", "true").returncode == 0
-    (left,) = log.glob(".run.sh.*")  # of the one that runs
+    (left,) = log.glob(".run.sh.*")  # the folder of the running launcher
     (tmp_path / "go").touch()
     assert left in folders
     assert other.wait() == 0
@@ -257,7 +257,7 @@ def test_exit_code_75_starts_a_job_again(tmp_path: Path) -> None:
     assert re.findall(r"exit code (\d+)", (tmp_path / "x.2.log").read_text()) == ["75", "75", "0"]
 
 
-def test_a_job_is_not_started_again_for_ever(tmp_path: Path) -> None:
+def test_a_job_is_restarted_a_limited_number_of_times(tmp_path: Path) -> None:
     environment = {**os.environ, "SER_RESTARTS": "2"}
     program = "echo error: $(date +%N); exit 75"
     command = [LAUNCHER, "x.log", "bash", "-c", program]

@@ -1,4 +1,4 @@
-"""utils/parse_options.sh: what a script's options may set, and what it says about the others."""
+"""utils/parse_options.sh: valid options set variables, and others are errors."""
 
 import subprocess
 from pathlib import Path
@@ -43,11 +43,12 @@ def test_values_are_set_in_both_forms_and_the_rest_is_positional() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "kept"), [("", ""), ("a=b", "a=b"), ("$(touch x)`id`", "$(touch x)`id`"), ("-1", "-1"), ("*", "*")]
+    ("value", "expected"),
+    [("", ""), ("a=b", "a=b"), ("$(touch x)`id`", "$(touch x)`id`"), ("-1", "-1"), ("*", "*")],
 )
-def test_a_value_is_taken_as_it_is(value: str, kept: str) -> None:
+def test_a_value_is_taken_as_it_is(value: str, expected: str) -> None:
     for options in (["--name", value], [f"--name={value}"]):
-        assert f"name=<{kept}>" in parse(*options).stdout
+        assert f"name=<{expected}>" in parse(*options).stdout
 
 
 def test_two_dashes_end_the_options() -> None:

@@ -1,4 +1,4 @@
-"""path.sh: finds its root from anywhere, and takes or refuses an environment. Nothing is installed here."""
+"""path.sh finds its root from anywhere, and accepts or refuses an environment. These tests install nothing."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A root with spaces and a quote in its name that holds what path.sh looks at."""
+    """A root with spaces and a quote in its name, and the files that path.sh reads."""
     root = tmp_path / "a root's name"
     shutil.copytree(ROOT / "utils", root / "utils", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("path.sh", "cmd.sh", "pyproject.toml", "constraints.txt"):
@@ -23,7 +23,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def stub(environment: Path, script: str) -> Path:
-    """An environment whose Python is a shell script."""
+    """Make an environment whose Python is a shell script."""
     python = environment / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f"#!/bin/sh\n{script}\n")
@@ -31,25 +31,25 @@ def stub(environment: Path, script: str) -> Path:
     return environment
 
 
-# answers to --version, does as told where it is to install, and fails at all else (asking for CPU wheels)
+# answers --version, runs the given code on an installation, and fails otherwise (at the query for CPU wheels)
 PIP = 'case "$*" in *" install "*) {install} ;; *--version*) ;; *) exit 1 ;; esac'
 
 
 def source(tree: Path, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Source path.sh from another folder and run a script after it."""
     names = ("PYTHONPATH", "SER_ENV", "SER_ROOT", "LC_ALL", "PYTHONUTF8", "train_cmd", "cpu_cmd", "SER_CLUSTER")
-    kept = {name: value for name, value in os.environ.items() if name not in names}
+    inherited = {name: value for name, value in os.environ.items() if name not in names}
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", f'. "$1/path.sh"\n{script}', "x", tree],
         cwd="/",
-        env=kept | {"PATH": "/usr/bin:/bin"} | variables,
+        env=inherited | {"PATH": "/usr/bin:/bin"} | variables,
         capture_output=True,
         text=True,
     )
 
 
 def complete(tree: Path, *parts: str) -> None:
-    """Write the markers that the end of an installation writes."""
+    """Write the markers of a complete installation."""
     done = source(tree, "_ser_checksum")
     for part in parts:
         (tree / ".venv" / f".installed-{part}").write_text(done.stdout)
@@ -151,7 +151,7 @@ def test_a_complete_environment_is_entered_without_starting_python(tree: Path, t
 
 
 @pytest.mark.parametrize("change", ["extra", "constraints.txt", "pyproject.toml"])
-def test_a_change_of_what_is_wanted_is_noticed(tree: Path, change: str) -> None:
+def test_changed_requirements_are_detected(tree: Path, change: str) -> None:
     stub(tree / ".venv", "exit 0")
     complete(tree, "core")
     if change != "extra":
@@ -187,7 +187,7 @@ def test_no_python_is_one_line_with_a_fix(tree: Path, tmp_path: Path) -> None:
 
 
 def test_the_second_of_two_installations_waits(tree: Path, tmp_path: Path) -> None:
-    """A fifo holds the first in pip until the second says that it waits; that one installs nothing."""
+    """A fifo blocks the first in pip until the second reports that it waits; the second installs nothing."""
     fifo, calls = tmp_path / "fifo", tmp_path / "calls"
     os.mkfifo(fifo)
     stub(tree / ".venv", PIP.format(install=f'echo x >>"{calls}"; read line <"{fifo}"'))
@@ -195,7 +195,7 @@ def test_the_second_of_two_installations_waits(tree: Path, tmp_path: Path) -> No
     environment = {"PATH": "/usr/bin:/bin"}
     command = ["bash", "-euo", "pipefail", "-c", script, "x", str(tree)]
     first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with fifo.open("w") as gate:  # opens once the first reads
+    with fifo.open("w") as gate:  # blocks until the first reads
         second = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert second.stderr is not None
         assert "waiting for it" in second.stderr.readline()

@@ -1,4 +1,4 @@
-"""The list of what was skipped, from real reports of pytest."""
+"""The list of skipped tests, from real reports of pytest."""
 
 import subprocess
 import sys

@@ -1,7 +1,7 @@
 """Mini EN: eight synthetic speakers of English, four classes, six sentences: 192 utterances, made by eSpeak NG.
 
-Synthetic speech: it shows that everything works and measures nothing about people. eSpeak NG is GPL-3 and installed for
-this recipe alone; no audio lies in the repository.
+Synthetic speech shows that everything works, and measures nothing about people. eSpeak NG is under GPL-3 and installed
+for this recipe alone; the repository has no audio.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from synthesis import made_utterances, make_corpus
+from synthesis import list_utterances, make_corpus
 
 from ser.corpora import Utterance
 from ser.corpora.issues import Issues
@@ -35,10 +35,10 @@ SENTENCES = (
 
 
 def download(corpus_dir: Path) -> None:
-    """Make the corpus."""
+    """Make the corpus, unless it is there."""
     make_corpus(corpus_dir, VOICES, SENTENCES)
 
 
 def utterances(corpus_dir: Path, issues: Issues) -> Iterator[Utterance]:
-    """Every file, with label and speaker from its own name."""
-    return made_utterances(corpus_dir, issues)
+    """Yield every file; its name gives label and speaker."""
+    return list_utterances(corpus_dir, issues)

@@ -1,7 +1,7 @@
 """Mini PT: two synthetic speakers of Brazilian Portuguese, four classes, ten sentences: 80 utterances, by eSpeak NG.
 
-One speaker trains and one validates, as in TESS, so there is no test. Synthetic speech: it shows that everything works
-and measures nothing about people. eSpeak NG is GPL-3 and installed for this recipe alone.
+One speaker is for training and one for validation, as in TESS, so there is no test part. Synthetic speech shows that
+everything works, and measures nothing about people. eSpeak NG is under GPL-3 and installed for this recipe alone.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from synthesis import made_utterances, make_corpus
+from synthesis import list_utterances, make_corpus
 
 from ser.corpora import Utterance
 from ser.corpora.issues import Issues
@@ -30,10 +30,10 @@ SENTENCES = (
 
 
 def download(corpus_dir: Path) -> None:
-    """Make the corpus."""
+    """Make the corpus, unless it is there."""
     make_corpus(corpus_dir, VOICES, SENTENCES)
 
 
 def utterances(corpus_dir: Path, issues: Issues) -> Iterator[Utterance]:
-    """Every file, with label and speaker from its own name."""
-    return made_utterances(corpus_dir, issues)
+    """Yield every file; its name gives label and speaker."""
+    return list_utterances(corpus_dir, issues)

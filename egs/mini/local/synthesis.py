@@ -27,7 +27,7 @@ RATE, PITCH, RANGE = 1, 3, 4  # espeak_PARAMETER
 
 @dataclass(frozen=True)
 class Prosody:
-    """How a class sounds: words a minute, pitch and its range (0 to 100, 50 is usual), level in dB."""
+    """Prosody of a class: rate in words a minute, pitch and its range (0 to 100, 50 is usual), peak level in dB."""
 
     rate: float
     pitch: float
@@ -41,7 +41,7 @@ PROSODY = {
     "neutral": Prosody(rate=165, pitch=50, range=50, level=-16),
     "sad": Prosody(rate=140, pitch=40, range=25, level=-21),
 }
-# Standard deviations of an utterance around its class, so that the classes overlap.
+# Standard deviations of utterances around their class, so that the classes overlap.
 SPREAD = Prosody(rate=16, pitch=9, range=15, level=3.0)
 
 
@@ -72,7 +72,7 @@ class Synthesizer:
             *(ctypes.c_void_p, ctypes.c_void_p),
         ]
         library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
-        # Without DONT_EXIT the library ends the whole process where it finds no data.
+        # Without DONT_EXIT the library ends the whole process if it finds no data.
         self.sampling_rate: int = library.espeak_Initialize(SYNCHRONOUS, 0, str(data).encode(), DONT_EXIT)
         if self.sampling_rate <= 0:
             raise InputError(
@@ -86,7 +86,7 @@ class Synthesizer:
         self.library = library
         self.variants = data / "voices" / "!v"
         self.chunks: list[np.ndarray] = []
-        self.callback = callback(self._take)  # kept, for the library holds no reference
+        self.callback = callback(self._take)  # the library holds no reference to it
         library.espeak_SetSynthCallback(self.callback)
 
     def _take(self, samples: ctypes._Pointer[ctypes.c_short], count: int, events: int) -> int:
@@ -95,17 +95,23 @@ class Synthesizer:
         return 0
 
     def speak(self, text: str, voice: str, prosody: Prosody, seed: int) -> np.ndarray:
-        """Samples of a sentence, float64, (samples,), full scale 1, without the level.
+        """Synthesise a sentence; `prosody.level` is not applied.
 
         Args:
-            seed: of the breath in the voice. The synthesizer keeps some state from one sentence to the next, so equal
-                samples need the same sentences before them.
+            text: the sentence.
+            voice: voice of eSpeak NG, such as "en+f1".
+            prosody: rate, pitch and range.
+            seed: for the breath noise of the voice. The synthesizer keeps a state from sentence to sentence, so equal
+                samples need equal sentences before.
+
+        Returns:
+            Samples, float64, (samples,), full scale 1.
 
         Raises:
-            InputError: no such voice, or the sentence cannot be spoken.
+            InputError: there is no such voice, or the synthesis fails.
         """
         variant = voice.partition("+")[2]
-        # The library passes over a variant it does not know: two speakers would sound the same.
+        # The library ignores an unknown variant, so that two speakers would sound the same.
         known = not variant or (self.variants / variant).is_file()
         if not known or self.library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise InputError(f"eSpeak NG has no voice {voice}", fix="install espeakng-loader again")
@@ -121,13 +127,15 @@ class Synthesizer:
 
 
 def make_corpus(corpus_dir: Path, voices: Mapping[str, str], sentences: Sequence[str]) -> None:
-    """Make <speaker>/<speaker>_<emotion>_<text>.wav for every voice, class and sentence; a no-op where all are there.
+    """Make <speaker>/<speaker>_<emotion>_<text>.wav for every voice, class and sentence, unless all exist.
 
     Args:
+        corpus_dir: folder to write.
         voices: speaker -> voice of eSpeak NG.
+        sentences: texts to speak.
 
     Raises:
-        InputError: the folder holds something else than the whole corpus; it is left as it is.
+        InputError: the folder holds something else than the complete corpus; it is left as it is.
     """
     todo = [(s, e, i) for s in voices for e in PROSODY for i in range(1, len(sentences) + 1)]
     missing = sum(not (corpus_dir / s / f"{s}_{e}_{i:02d}.wav").is_file() for s, e, i in todo)
@@ -144,26 +152,31 @@ def make_corpus(corpus_dir: Path, voices: Mapping[str, str], sentences: Sequence
     with atomic_path(corpus_dir) as folder:
         for speaker, emotion, number in progress(todo, text=f"speaking {corpus_dir.name}", unit="utt"):
             rng = np.random.default_rng(int(hashlib.sha256(f"{speaker} {emotion} {number}".encode()).hexdigest(), 16))
-            prosody = _drawn(PROSODY[emotion], rng)
+            prosody = _sample_prosody(PROSODY[emotion], rng)
             speech = synthesizer.speak(sentences[number - 1], voices[speaker], prosody, int(rng.integers(2**31)))
             speech *= 10 ** (prosody.level / 20) / np.abs(speech).max()
             quiet = np.zeros(int(rng.uniform(0.05, 0.2) * rate))
             samples = np.concatenate([quiet, speech, quiet])
-            # The noise of a room, so that no frame is digital silence.
+            # Background noise, so that no frame is digital silence.
             samples += 10 ** (-70 / 20) * rng.standard_normal(len(samples))
             (folder / speaker).mkdir(parents=True, exist_ok=True)
             soundfile.write(folder / speaker / f"{speaker}_{emotion}_{number:02d}.wav", samples, rate, "PCM_16")
 
 
-def made_utterances(corpus_dir: Path, issues: Issues) -> Iterator[Utterance]:
-    """The utterances of a made corpus; `issues` gets files of other names."""
+def list_utterances(corpus_dir: Path, issues: Issues) -> Iterator[Utterance]:
+    """Yield the utterances of a corpus of `make_corpus`.
+
+    Args:
+        corpus_dir: folder of the corpus.
+        issues: gets files whose names do not follow the scheme.
+    """
     for path, match in audio_files(corpus_dir, NAME, issues):
         short, gender, emotion, text = match.groups()
         speaker = f"mini_{short}"
         yield Utterance(f"{speaker}-{emotion}-{text}", path, speaker, emotion, gender, f"mini_{short[:2]}_{text}")
 
 
-def _drawn(mean: Prosody, rng: np.random.Generator) -> Prosody:
+def _sample_prosody(mean: Prosody, rng: np.random.Generator) -> Prosody:
     rate, pitch, span, level = (
         getattr(mean, name) + getattr(SPREAD, name) * rng.standard_normal()
         for name in ("rate", "pitch", "range", "level")

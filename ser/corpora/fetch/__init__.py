@@ -1,4 +1,4 @@
-"""Stage 0: fetch a corpus from its publisher, and put down what it is and under which licence."""
+"""Stage 0: fetch a corpus from its publisher, and record its source, licence and citation."""
 
 from __future__ import annotations
 
@@ -14,35 +14,46 @@ from ser.common.kinds import of_kind
 from ser.common.progress import progress
 from ser.corpora.fetch.http import FetchError, fetch
 from ser.corpora.fetch.publishers import Remote, dataverse, github, github_archive, zenodo
-from ser.corpora.fetch.unpack import ARCHIVES, inside, unpack
+from ser.corpora.fetch.unpack import ARCHIVES, member_path, unpack
 from ser.corpora.protocol import read_protocol
 
-__all__ = ["FetchError", "Remote", "by_hand", "dataverse", "fetch_corpus", "github", "github_archive", "zenodo"]
+__all__ = [
+    "FetchError",
+    "Remote",
+    "check_fetched_by_hand",
+    "dataverse",
+    "fetch_corpus",
+    "github",
+    "github_archive",
+    "zenodo",
+]
 
-AT_ONCE = 4  # small files fetched at the same time
+PARALLEL_DOWNLOADS = 4  # small files fetched at the same time
 RECORD = "FETCHED.json"
 
 
 def fetch_corpus(corpus_dir: Path, corpus: str, remotes: Callable[[], Sequence[Remote]]) -> None:
-    """Fetch and unpack what a corpus consists of; what is there already is not fetched again.
+    """Fetch and unpack the files of a corpus; files that exist already are not fetched again.
 
-    <corpus_dir>/FETCHED.json keeps licence, citation, and of every file address, size, checksum and date. A folder that
-    holds something and has no such record was brought by other means and is left alone.
+    <corpus_dir>/FETCHED.json records licence and citation, and the address, size, checksum and date of every file. A
+    folder with content but without this record was filled by the user, and is left as it is.
 
     Args:
-        remotes: asks the publisher for the list of files.
+        corpus_dir: folder of the corpus.
+        corpus: name of its protocol.
+        remotes: gets the list of files from the publisher.
 
     Raises:
-        FetchError: a server fails; what has come stays, and the same command goes on.
-        InputError: no room, or a hostile or damaged archive.
+        FetchError: a server fails; what has been received stays, and the same command continues.
+        InputError: the disk is full, or an archive is hostile or damaged.
     """
-    if is_there(corpus_dir):
+    if is_fetched(corpus_dir):
         print(f"{corpus_dir}: there already; nothing to fetch")
         return
     protocol, path = read_protocol(corpus), corpus_dir / RECORD
     files = remotes()
     for remote in files:
-        inside(Path(), remote.name, protocol.source)
+        member_path(Path(), remote.name, protocol.source)
     if not files or len({remote.name for remote in files}) < len(files):
         raise FetchError("lists no file, or one name twice", protocol.source, f"get {protocol.name} there by hand")
     fetched: dict[str, Any] = {}
@@ -62,8 +73,8 @@ def fetch_corpus(corpus_dir: Path, corpus: str, remotes: Callable[[], Sequence[R
     print(f"{corpus_dir}: fetched {sum(len(row['files']) for row in fetched.values())} files, listed in {path}")
 
 
-def is_there(corpus_dir: Path) -> bool:
-    """Whether nothing is left to fetch: all of the record is there, or the corpus was brought by other means."""
+def is_fetched(corpus_dir: Path) -> bool:
+    """Whether nothing is left to fetch: all recorded files exist, or the user filled the folder."""
     path = corpus_dir / RECORD
     if not path.is_file():
         return corpus_dir.is_dir() and any(not entry.name.startswith(".") for entry in corpus_dir.iterdir())
@@ -87,16 +98,17 @@ def _read_record(path: Path) -> dict[str, Any]:
         raise InputError(str(error), path, "remove it and run stage 0 again") from None
 
 
-def by_hand(corpus_dir: Path, how: str) -> None:
-    """Stage 0 of a corpus that a person has to ask for.
+def check_fetched_by_hand(corpus_dir: Path, how: str) -> None:
+    """Stage 0 of a corpus that the user has to request: check that it is there.
 
     Args:
-        how: where and how, and what then has to lie in the folder.
+        corpus_dir: folder of the corpus.
+        how: where and how to get it, and what the folder has to hold.
 
     Raises:
         InputError: the folder is absent or empty.
     """
-    if not is_there(corpus_dir):
+    if not is_fetched(corpus_dir):
         raise InputError(f"no corpus there, and it cannot be fetched for you: {how}", corpus_dir)
 
 
@@ -110,7 +122,7 @@ def _holds(corpus_dir: Path, row: dict[str, Any]) -> bool:
 
 
 def _fetch_one(corpus_dir: Path, remote: Remote, show: bool) -> dict[str, Any]:
-    """Fetch a file; an archive is unpacked into a folder of its name, and removed."""
+    """Fetch a file, and unpack an archive into a folder of its name; returns the file's row of the record."""
     path = corpus_dir / remote.name
     digest = fetch(remote.url, path, remote.digest, remote.size, show=show)
     size = path.stat().st_size
@@ -124,8 +136,8 @@ def _fetch_one(corpus_dir: Path, remote: Remote, show: bool) -> dict[str, Any]:
 
 
 def _fetch_files(corpus_dir: Path, remotes: Sequence[Remote]) -> dict[str, Any]:
-    """Fetch single files, several at once; the first failure ends it."""
-    pool = ThreadPoolExecutor(AT_ONCE)
+    """Fetch files in parallel, until the first failure; returns their rows of the record by name."""
+    pool = ThreadPoolExecutor(PARALLEL_DOWNLOADS)
     try:
         jobs = {remote.name: pool.submit(_fetch_one, corpus_dir, remote, show=False) for remote in remotes}
         for job in progress(as_completed(jobs.values()), text="fetching", unit="file", total=len(jobs)):

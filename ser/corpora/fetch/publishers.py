@@ -1,4 +1,4 @@
-"""Lists of files from publishers: names, addresses, sizes and checksums."""
+"""Get the lists of files of publishers: names, addresses, sizes and checksums."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 
 from ser.common import InputError, read_json
 from ser.corpora.fetch.http import FetchError, fetch
-from ser.corpora.fetch.unpack import FACTOR, check_limit, readable
+from ser.corpora.fetch.unpack import FACTOR, archive_errors, check_limit
 
 DIGEST = re.compile(r"md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
-LISTING = 64 << 20  # most bytes of a list of files
+LISTING = 64 << 20  # largest number of bytes of a list of files
 # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid (sha256:[0-9a-f]{64})\nsize (\d+)\n")
 
@@ -27,9 +27,9 @@ class Remote:
     """A file at its publisher.
 
     Attributes:
-        name: where it goes below the corpus folder; an archive is unpacked into a folder of its name.
-        size: bytes, None where the publisher does not list it.
-        digest: "md5:<hex>" or the like, "" where the publisher gives none.
+        name: path below the corpus folder; an archive is unpacked into a folder of its name.
+        size: bytes; None: the publisher does not list it.
+        digest: checksum such as "md5:<hex>"; "": the publisher gives none.
     """
 
     name: str
@@ -43,21 +43,26 @@ class Remote:
 
 
 def zenodo(record: str) -> list[Remote]:
-    """The files of a Zenodo record, such as "1188976" (https://developers.zenodo.org/#records).
+    """List the files of a Zenodo record, such as "1188976" (https://developers.zenodo.org/#records).
 
     Raises:
-        FetchError: here and below: the server fails, or answers something that is no list of files.
+        FetchError: the server fails, or its answer is no list of files; so too in the functions below.
     """
 
     def remote(file: dict[str, Any]) -> Remote:
         return Remote(file["key"], file["links"]["self"], int(file["size"]), file["checksum"])
 
     url = f"https://zenodo.org/api/records/{record}"
-    return _listed(url, lambda answer: [remote(file) for file in answer["files"]])
+    return _list_remotes(url, lambda answer: [remote(file) for file in answer["files"]])
 
 
 def dataverse(server: str, persistent_id: str) -> list[Remote]:
-    """The files of a Dataverse data set, such as "doi:10.5683/SP2/E8H2MF" (guides.dataverse.org, Native API)."""
+    """List the files of a Dataverse data set (guides.dataverse.org, Native API).
+
+    Args:
+        server: such as "https://borealisdata.ca".
+        persistent_id: such as "doi:10.5683/SP2/E8H2MF".
+    """
 
     def remote(row: dict[str, Any]) -> Remote:
         file = row["dataFile"]
@@ -67,32 +72,42 @@ def dataverse(server: str, persistent_id: str) -> list[Remote]:
         return Remote(str(name), url, int(file["filesize"]), f"{kind.lower().replace('-', '')}:{value}")
 
     url = f"{server}/api/datasets/:persistentId/?persistentId={persistent_id}"
-    return _listed(url, lambda answer: [remote(row) for row in answer["data"]["latestVersion"]["files"]])
+    return _list_remotes(url, lambda answer: [remote(row) for row in answer["data"]["latestVersion"]["files"]])
 
 
 def github_archive(repository: str, branch: str) -> Remote:
-    """All of a GitHub repository in one archive, for one that keeps its audio without git-lfs."""
+    """Return the archive of a GitHub repository, for a repository that stores its audio without git-lfs.
+
+    Args:
+        repository: "<owner>/<name>".
+        branch: name of the branch.
+    """
     name = f"{repository.rpartition('/')[2]}.tar.gz"
     return Remote(name, f"https://codeload.github.com/{repository}/tar.gz/refs/heads/{branch}")
 
 
-def github(repository: str, branch: str, wanted: str) -> list[Remote]:
-    """The files of a GitHub repository whose path matches a pattern, also those that it keeps with git-lfs.
+def github(repository: str, branch: str, pattern: str) -> list[Remote]:
+    """List the files of a GitHub repository whose path matches a pattern, also those stored with git-lfs.
 
-    The repository's archive, one download, has a pointer in place of each of these, with its SHA-256 and its size.
+    The repository's archive, one download, has a pointer for each git-lfs file, with its SHA-256 and size.
+
+    Args:
+        repository: "<owner>/<name>".
+        branch: name of the branch.
+        pattern: regular expression for the whole path.
     """
     remotes = []
     with tempfile.TemporaryDirectory() as temporary:
         remote = github_archive(repository, branch)
         archive = Path(temporary, remote.name)
         fetch(remote.url, archive)
-        with readable(archive), tarfile.open(archive) as tar:
+        with archive_errors(archive), tarfile.open(archive) as tar:
             total = 0
             for member in tar:
                 total += member.size
                 check_limit(archive, total, archive.stat().st_size * FACTOR)
                 path = member.name.partition("/")[2]
-                if member.isfile() and re.fullmatch(wanted, path):
+                if member.isfile() and re.fullmatch(pattern, path):
                     file = tar.extractfile(member)
                     assert file is not None
                     remotes.append(_github_file(repository, branch, path, file.read()))
@@ -100,14 +115,14 @@ def github(repository: str, branch: str, wanted: str) -> list[Remote]:
 
 
 def _github_file(repository: str, branch: str, path: str, content: bytes) -> Remote:
-    at = f"{repository}/{branch}/{urllib.parse.quote(path)}"
+    location = f"{repository}/{branch}/{urllib.parse.quote(path)}"
     if match := POINTER.fullmatch(content):
-        return Remote(path, f"https://media.githubusercontent.com/media/{at}", int(match[2]), match[1].decode())
+        return Remote(path, f"https://media.githubusercontent.com/media/{location}", int(match[2]), match[1].decode())
     digest = hashlib.sha256(content).hexdigest()
-    return Remote(path, f"https://raw.githubusercontent.com/{at}", len(content), f"sha256:{digest}")
+    return Remote(path, f"https://raw.githubusercontent.com/{location}", len(content), f"sha256:{digest}")
 
 
-def _listed(url: str, remotes: Callable[[Any], list[Remote]]) -> list[Remote]:
+def _list_remotes(url: str, remotes: Callable[[Any], list[Remote]]) -> list[Remote]:
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary, "answer.json")
         fetch(url, path, show=False, limit=LISTING)

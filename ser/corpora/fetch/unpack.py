@@ -1,4 +1,4 @@
-"""Unpack an archive that may be hostile or damaged."""
+"""Unpack archives, which may be hostile or damaged."""
 
 from __future__ import annotations
 
@@ -15,44 +15,47 @@ from typing import IO, Any
 
 from ser.common import InputError, atomic_path
 from ser.common.progress import progress
-from ser.corpora.fetch.http import check_room
+from ser.corpora.fetch.http import check_free_space
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
-FACTOR = 20  # an archive may unpack to so many times its size
+FACTOR = 20  # largest ratio of unpacked size to the archive's size
 BLOCK = 1 << 18
-# What the readers raise of damaged data.
+# Exceptions of zipfile and tarfile on damaged data.
 DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, NotImplementedError, RuntimeError, ValueError, OSError),
-    MemoryError,  # of the dictionary that the header of an LZMA stream asks for
+    MemoryError,  # the header of an LZMA stream asks for too large a dictionary
 )
 
 
 def unpack(archive: Path, folder: Path, limit: int | None = None) -> dict[str, int]:
-    """Unpack a zip or tar archive into a folder, which appears whole and replaces an earlier one.
+    """Unpack a zip or tar archive into a folder, which replaces an earlier one when complete.
 
     Args:
-        limit: most bytes that may come out; by default 20 times the archive's.
+        archive: file to unpack.
+        folder: to write.
+        limit: largest number of unpacked bytes; None: 20 times the archive's size.
 
     Returns:
         The files below the folder and their sizes.
 
     Raises:
-        InputError: damaged, encrypted, larger than the limit, or a member that is a link, a device, or not inside.
+        InputError: the archive is damaged, encrypted or unpacks to more than the limit, or a member is a link or a
+            device, or lies outside the folder.
     """
     limit = archive.stat().st_size * FACTOR if limit is None else limit
     members = _zip_members if archive.name.lower().endswith(".zip") else _tar_members
     written: dict[str, int] = {}
-    with readable(archive), atomic_path(folder) as temporary:
+    with archive_errors(archive), atomic_path(folder) as temporary:
         temporary.mkdir()
         with progress(text=f"unpacking {archive.name}", unit="B") as bar:
             bar.unit_scale = True
             for name, size, source in members(archive, limit):
-                path = inside(temporary, name, archive)
+                path = member_path(temporary, name, archive)
                 if path.exists():
                     raise InputError(f"holds {name!r} twice", archive, "get the corpus by hand")
                 path.parent.mkdir(parents=True, exist_ok=True)
-                check_room(temporary, size)
+                check_free_space(temporary, size)
                 if _copy(source, path, bar) != size:
                     raise EOFError(f"{name} ends early")
                 written[str(path.relative_to(temporary))] = size
@@ -61,11 +64,16 @@ def unpack(archive: Path, folder: Path, limit: int | None = None) -> dict[str, i
     return written
 
 
-def inside(folder: Path, name: str, where: Path | str) -> Path:
-    """The path of a member below a folder.
+def member_path(folder: Path, name: str, where: Path | str) -> Path:
+    """Return the path of an archive's member below a folder.
+
+    Args:
+        folder: where the member goes.
+        name: of the member.
+        where: archive or publisher, for messages.
 
     Raises:
-        InputError: it would lie elsewhere.
+        InputError: the path would lie outside the folder.
     """
     inner = PurePosixPath(name.replace("\\", "/"))
     if inner.is_absolute() or ".." in inner.parts or "\0" in name or not inner.parts:
@@ -74,12 +82,12 @@ def inside(folder: Path, name: str, where: Path | str) -> Path:
 
 
 @contextmanager
-def readable(archive: Path) -> Iterator[None]:
-    """Turn the errors of zipfile and tarfile about a damaged archive into an InputError."""
+def archive_errors(archive: Path) -> Iterator[None]:
+    """Convert exceptions of zipfile and tarfile on a damaged archive to an InputError."""
     try:
         yield
     except DAMAGED as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk; bz2 has none for damaged data
+        if isinstance(error, OSError) and error.errno is not None:  # the disk; bz2 sets no errno on damaged data
             raise
         reason = " ".join(str(error).split())
         raise InputError(f"no archive, or damaged ({reason})", archive, "remove it and fetch it again") from None
@@ -109,7 +117,7 @@ def _tar_members(archive: Path, limit: int) -> Iterator[tuple[str, int, IO[bytes
             assert file is not None
             yield member.name, member.size, file
         assert tar.fileobj is not None
-        while tar.fileobj.read(BLOCK):  # the checksum of what is compressed stands behind the end of the tar
+        while tar.fileobj.read(BLOCK):  # the checksum of the compressed data follows the end of the tar
             pass
 
 
@@ -119,7 +127,16 @@ def _check_kind(archive: Path, name: str, is_file: bool) -> None:
 
 
 def check_limit(archive: Path, size: int, limit: int) -> None:
-    """Refuse an archive that unpacks to more bytes than a limit."""
+    """Refuse an archive that unpacks to more bytes than a limit.
+
+    Args:
+        archive: for the message.
+        size: unpacked bytes.
+        limit: largest number of bytes.
+
+    Raises:
+        InputError: the size is above the limit.
+    """
     if size > limit:
         what = f"would unpack to more than {limit} bytes, which no corpus does"
         raise InputError(what, archive, "get the corpus by hand")

@@ -14,7 +14,7 @@ import numpy as np
 from ser.audio import AudioInfo, audio_info, check_length, read_audio, read_blocks, resample, resample_blocks
 from ser.common import InputError
 from ser.corpora.data_dir import channel_of
-from ser.corpora.items import FRAME
+from ser.corpora.validation import FRAME
 from ser.inference.predict.inputs import Source, local_file
 
 MIX, EACH = "mix", "each"

@@ -1,6 +1,6 @@
 """Stand-ins for the paper's four corpora: synthetic speakers, each of one corpus alone, by eSpeak NG as in egs/mini.
 
-Synthetic speech: it shows that everything works and measures nothing about people.
+Synthetic speech shows that everything works, and measures nothing about people.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "mini" / "local"))
 
 import prepare_mini_en as en
 import prepare_mini_pt as pt
-from synthesis import made_utterances, make_corpus
+from synthesis import list_utterances, make_corpus
 
 from ser.corpora import Utterance
 from ser.corpora.issues import Issues
 
-# Of each corpus the sentences, and of each speaker the voice.
+# Corpus -> its sentences, and speaker -> voice.
 CORPORA = {
     "iemocap": (
         en.SENTENCES[:3],
@@ -54,11 +54,11 @@ CORPORA = {
 
 
 def download(corpus_dir: Path) -> None:
-    """Make the corpus that the folder is named after."""
+    """Make the corpus whose name is that of the folder."""
     sentences, voices = CORPORA[corpus_dir.name]
     make_corpus(corpus_dir, voices, sentences)
 
 
 def utterances(corpus_dir: Path, issues: Issues) -> Iterator[Utterance]:
-    """Every file, with label and speaker from its own name."""
-    return made_utterances(corpus_dir, issues)
+    """Yield every file; its name gives label and speaker."""
+    return list_utterances(corpus_dir, issues)

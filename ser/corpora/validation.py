@@ -1,4 +1,4 @@
-"""Utterances and what their files turned out to hold: every file is read once, however many utterances share it."""
+"""Read the audio of utterances and validate it; a file that several utterances share is read once."""
 
 from __future__ import annotations
 
@@ -24,42 +24,43 @@ from ser.corpora.issues import Issue
 from ser.corpora.protocol import Protocol
 from ser.corpora.utterance import Utterance
 
-# Seconds. An end that lies this far behind the recording is cut to it: one frame of the features by default.
+# Seconds by which an utterance may end after its recording; its end is then moved to that of the recording. One frame
+# of the default features.
 FRAME = 0.016
-# A process takes half a second to start, in which so many files are read.
+# Fewest files of a process, which takes as long to start (half a second) as to read them.
 FILES_A_JOB = 250
 
 
 @dataclass(frozen=True)
 class ValidatedUtterance:
-    """An utterance and what its file turned out to hold.
+    """An utterance whose audio has been read.
 
     Attributes:
-        num_samples: of the utterance.
-        num_channels: of the file.
-        digest: names the content of the file.
-        sound: names the samples of the utterance, mixed down, whatever else the file holds.
-        first_sample: where the utterance begins in the file.
-        file_samples: of the whole file.
+        num_samples: number of samples of the utterance.
+        num_channels: number of channels of the file.
+        audio_digest: hash of the file's content.
+        samples_digest: hash of the utterance's samples, mixed down to mono.
+        first_sample: index in the file of the utterance's first sample.
+        file_samples: number of samples of the whole file.
     """
 
     utterance: Utterance
     sampling_rate: int
     num_samples: int
     num_channels: int
-    digest: str
-    sound: str
+    audio_digest: str
+    samples_digest: str
     first_sample: int
     file_samples: int
 
     @property
     def start(self) -> float:
-        """Seconds."""
+        """Start in the file, in seconds."""
         return self.first_sample / self.sampling_rate
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """Duration of the utterance in seconds."""
         return self.num_samples / self.sampling_rate
 
     @property
@@ -69,46 +70,45 @@ class ValidatedUtterance:
 
     @property
     def channel(self) -> int | None:
-        """The channel, or None where all are taken: mixed down to mono where there are several."""
+        """The channel, from 0; None: the file has one channel, or all of them are mixed down to mono."""
         return self.utterance.channel if self.num_channels > 1 else None
 
 
 def is_segmented(utterances: Sequence[Utterance]) -> bool:
-    """Whether any is less than its file, so that recordings have ids of their own."""
+    """Whether any utterance is only a part of its file, so that recordings have ids of their own."""
     return any(u.start or u.end is not None or u.channel is not None or u.recording for u in utterances)
 
 
-def wrong_times(utterance: Utterance) -> Issue | None:
-    """The issue of a stretch that begins before the file, ends before it begins, or has no length."""
+def check_times(utterance: Utterance) -> Issue | None:
+    """Return an issue if an utterance starts before its file or does not end after its start."""
     start, end = utterance.start, utterance.end
     numbers = math.isfinite(start) and (end is None or math.isfinite(end))
     if not numbers or start < 0 or (end is not None and end != -1 and end <= start):
         what = f"{utterance.id} starts at {start:g} s and ends at {end} s"
         fix = "give a start from 0 and an end after it, or -1 for the end of the file"
-        return Issue("segments", what, where(utterance), fix)
+        return Issue("segments", what, origin_of(utterance), fix)
     return None
 
 
-def where(utterance: Utterance) -> str:
-    """What errors name: the line of the table, or else the file."""
+def origin_of(utterance: Utterance) -> str:
+    """Name an utterance in messages: by its line of the table, or else by its file."""
     return utterance.origin or str(utterance.path)
 
 
-def read_items(
+def validate_utterances(
     protocol: Protocol,
     utterances: Sequence[Utterance],
     known: Mapping[str, ValidatedUtterance] | None = None,
     jobs: int = 1,
 ) -> tuple[list[ValidatedUtterance], dict[str, Issue]]:
-    """Read every file once.
+    """Read every file once, and check its utterances; those that the protocol drops are not read.
 
     Args:
-        known: by utterance id, what need not be read again.
-        jobs: processes at most; each has some hundred files, or there are fewer.
+        known: utterance id -> utterance whose file need not be read again.
+        jobs: largest number of processes; fewer are started for few files.
 
     Returns:
-        Those that can be used, in the order given, and for each of the others what is wrong, by utterance id;
-        utterances that the protocol drops are not read.
+        The usable utterances, in the given order, and utterance id -> issue of the others.
 
     Raises:
         InputError: a process was killed.
@@ -122,12 +122,12 @@ def read_items(
     read = partial(_read_file, str(protocol.path))
     jobs = min(jobs, len(os.sched_getaffinity(0)), len(files) // FILES_A_JOB)
     with ExitStack() as stack:
-        found: Iterable[dict[str, ValidatedUtterance | Issue]] = map(read, files.values())
+        results: Iterable[dict[str, ValidatedUtterance | Issue]] = map(read, files.values())
         if jobs > 1:
             pool = stack.enter_context(ProcessPoolExecutor(jobs, get_context("spawn")))
-            found = pool.map(read, files.values(), chunksize=16)
+            results = pool.map(read, files.values(), chunksize=16)
         try:
-            for group in progress(found, text=f"{protocol.corpus}: reading", unit="file", total=len(files)):
+            for group in progress(results, text=f"{protocol.corpus}: reading", unit="file", total=len(files)):
                 items |= {key: item for key, item in group.items() if isinstance(item, ValidatedUtterance)}
                 unusable |= {key: item for key, item in group.items() if isinstance(item, Issue)}
         except BrokenProcessPool:
@@ -137,52 +137,58 @@ def read_items(
 
 
 def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, ValidatedUtterance | Issue]:
-    """Read a file: what each of its utterances is, or what is wrong with it, by id.
+    """Read the file that some utterances share.
 
     Args:
-        protocol: file that may drop utterances, for messages.
+        protocol: path of the protocol, for messages.
+        group: the utterances of one file.
+
+    Returns:
+        Utterance id -> validated utterance, or what is wrong with it.
     """
     try:
         audio = read_audio(group[0].path)
     except InputError as error:
         return {u.id: Issue("unreadable", error.what, error.where, error.fix) for u in group}
-    name = digest(group[0].path)
-    result: dict[str, ValidatedUtterance | Issue] = {}
+    audio_digest = digest(group[0].path)
+    results: dict[str, ValidatedUtterance | Issue] = {}
     for u in group:
-        found = _item(u, audio.samples, audio.sampling_rate, name)
-        if isinstance(found, ValidatedUtterance) and is_silent(_mono_samples(found, audio.samples)):
-            which = f": {u.id} ({found.start:g} s to {found.start + found.duration:g} s)" if is_segmented([u]) else ""
+        result = _validate(u, audio.samples, audio.sampling_rate, audio_digest)
+        if isinstance(result, ValidatedUtterance) and is_silent(_mono_samples(result, audio.samples)):
+            times = f"{result.start:g} s to {result.start + result.duration:g} s"
+            which = f": {u.id} ({times})" if is_segmented([u]) else ""
             fix = f"replace it by an intact copy, or name {u.id} under `drop` in {protocol}"
-            found = Issue("silent", "silence from end to end", f"{u.path}{which}", fix)
-        result[u.id] = found
-    return result
+            result = Issue("silent", "silence from end to end", f"{u.path}{which}", fix)
+        results[u.id] = result
+    return results
 
 
 def _mono_samples(item: ValidatedUtterance, samples: np.ndarray) -> np.ndarray:
-    """The samples of an utterance as they are trained on: of its channel, or mixed down to mono; (samples,)."""
-    own = samples[:, item.first_sample : item.first_sample + item.num_samples]
-    return Audio(own, item.sampling_rate).mono if item.channel is None else own[item.channel]
+    """Cut an utterance out of its file, (channels, samples) -> (samples,): its channel, or all mixed down to mono."""
+    segment = samples[:, item.first_sample : item.first_sample + item.num_samples]
+    return Audio(segment, item.sampling_rate).mono if item.channel is None else segment[item.channel]
 
 
-def _item(u: Utterance, samples: np.ndarray, rate: int, name: str) -> ValidatedUtterance | Issue:
+def _validate(u: Utterance, samples: np.ndarray, rate: int, audio_digest: str) -> ValidatedUtterance | Issue:
     channels, length = samples.shape
     if u.channel is not None and not 0 <= u.channel < channels:
-        there = "channel 0 only" if channels == 1 else f"channels 0 to {channels - 1}"
-        what = f"{u.id} wants channel {u.channel}, and {u.path} has {there}"
-        return Issue("segments", what, where(u), "fix the number")
+        available = "channel 0 only" if channels == 1 else f"channels 0 to {channels - 1}"
+        what = f"{u.id} wants channel {u.channel}, and {u.path} has {available}"
+        return Issue("segments", what, origin_of(u), "fix the number")
     first = round(u.start * rate)
     last = length if u.end is None or u.end == -1 else round(u.end * rate)
     if last > length + round(FRAME * rate) or first >= length:
         end = "the end" if last == length else f"{u.end:g} s"
-        there = f"{u.path} ends at {length / rate:g} s ({length} samples at {rate} Hz)"
-        what = f"{u.id} lies between {u.start:g} s and {end}, and {there}"
-        return Issue("segments", what, where(u), "fix the times, or replace the file by an intact copy")
+        file_end = f"{u.path} ends at {length / rate:g} s ({length} samples at {rate} Hz)"
+        what = f"{u.id} lies between {u.start:g} s and {end}, and {file_end}"
+        return Issue("segments", what, origin_of(u), "fix the times, or replace the file by an intact copy")
     last = min(last, length)
     if first >= last:
-        return Issue("segments", f"{u.id} is shorter than a sample", where(u), "fix the times")
+        return Issue("segments", f"{u.id} is shorter than a sample", origin_of(u), "fix the times")
     try:
-        check_length(f"{where(u)}: {u.id}", last - first, rate)
+        check_length(f"{origin_of(u)}: {u.id}", last - first, rate)
     except InputError as error:
         return Issue("too short", error.what, error.where, error.fix)
-    item = ValidatedUtterance(u, rate, last - first, channels, name, "", first, length)
-    return replace(item, sound=hashlib.blake2b(_mono_samples(item, samples).tobytes(), digest_size=8).hexdigest())
+    item = ValidatedUtterance(u, rate, last - first, channels, audio_digest, "", first, length)
+    samples_digest = hashlib.blake2b(_mono_samples(item, samples).tobytes(), digest_size=8).hexdigest()
+    return replace(item, samples_digest=samples_digest)
