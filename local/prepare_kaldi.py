@@ -4,7 +4,7 @@ reco2file_and_channel, reco2channel, spk2gender, utt2text_id, utt2lang, reco2dur
 utt2emo has lines `<utterance> <label>`. A protocol with `preparer: kaldi` maps labels to classes and defines the
 splits. Its variable names the data dir. Paths in wav.scp may be relative to the data dir, to one of the two folders
 above it, or to the working directory. Commands in wav.scp are refused without --allow-pipes true. With it, bash runs
-each command once in the data dir, and its audio is kept in data/<corpus>/audio until that folder is removed.
+each command once in the data dir, and its audio is kept in data/<corpus>.audio until that folder is removed.
 
 Tables may be unsorted, and may have blank lines and Windows line ends. Speakers become <corpus>_<speaker>, and
 utterances <corpus>_<speaker>-<rest of the id>.

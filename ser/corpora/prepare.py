@@ -33,8 +33,6 @@ from ser.corpora.validation import ValidatedUtterance, check_times, is_segmented
 log = logging.getLogger(__name__)
 # Part of the fingerprint; to be raised when the meaning of the files below data/ changes.
 VERSION = 3
-# Folder in data/<corpus> for audio that a preparer makes; it stays when the corpus is prepared again.
-AUDIO = "audio"
 # Pairs of utterances with equal samples.
 EQUAL = "equal_audio.tsv"
 ONE_ID = "one id, other content"
@@ -77,7 +75,9 @@ def prepare_corpus(
     _check_out_dir(corpus_dir, out_dir)
     real_folder.cache_clear()
     issues = Issues()
-    offered = {"protocol": protocol, "issues": issues, "allow_pipes": allow_pipes, "audio_dir": out_dir / AUDIO}
+    # Audio that a preparer makes lies beside the folder that is replaced, and stays when the corpus is prepared again.
+    audio_dir = out_dir.with_name(f"{out_dir.name}.audio")
+    offered = {"protocol": protocol, "issues": issues, "allow_pipes": allow_pipes, "audio_dir": audio_dir}
     utterances, duplicates = deduplicate(preparer.utterances(corpus_dir, **offered), issues)
     kinds = PARTIAL if allow_partial else ()
     raise_issues([issue for issue in issues if issue.kind not in kinds])
@@ -156,8 +156,6 @@ def prepare_corpus(
         if equal:
             write_text(folder / EQUAL, "".join(f"{key}\t{other}\n" for key, other in equal))
         _write_report(folder, report)
-        if (out_dir / AUDIO).is_dir():  # moved and not linked: a hard link would change the times of its files
-            (out_dir / AUDIO).rename(folder / AUDIO)
     return _summary(protocol, report)
 
 
@@ -231,8 +229,6 @@ def _check_out_dir(corpus_dir: Path, out_dir: Path) -> None:
         raise InputError("a file is in the way", out_dir, "remove it, or give another folder to write")
     prepared = any((out_dir / name).is_file() for name in ("report.json", *MANIFESTS))
     if out_dir.is_dir() and any(out_dir.iterdir()) and not prepared:
-        if [path.name for path in out_dir.iterdir()] == [AUDIO]:
-            return  # a preparation that was interrupted
         raise InputError(
             "holds something else than a prepared corpus and would be replaced",
             out_dir,
