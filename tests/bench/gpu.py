@@ -45,7 +45,7 @@ def work(connection: Connection, device: str, roots: tuple[Path, Path], folder: 
         if message in BLOCKS:
             trainer = trainer_of(*roots, folder, f"temporal={message}", f"training.device={device}", *SETTINGS)
             trainer.run_steps(WARM_UP)
-            connection.send(str(trainer.machine.precision))
+            connection.send(str(trainer.device_config.precision))
         elif message == "apart":
             assert trainer is not None
             connection.send(apart(trainer))
@@ -61,7 +61,7 @@ def apart(trainer: Trainer) -> float:
     """Return the largest difference of a posterior between the CPU and the device of a training."""
     view = trainer.valid["ravdess"]
     found = []
-    for device in (trainer.machine.device, torch.device("cpu")):
+    for device in (trainer.device_config.device, torch.device("cpu")):
         network = trainer.network.to(device)
         found.append(np.exp(log_posteriors(network, view, network.head_of("ravdess"), device)))
     return float(np.abs(found[0] - found[1]).max())

@@ -175,7 +175,7 @@ def decode(folder: Path, n: int) -> None:
     posteriors = np.random.default_rng(0).dirichlet(np.ones(4), len(part)).astype(np.float32)
     entry = {"classes": part.classes, "utterances": len(part), "model": "m"}
     write_posteriors(folder / "decoded", "test", {"scale": (entry, zip(part.ids, posteriors, strict=True))})
-    posteriors = read_posteriors(folder / "decoded", "test").of("scale", part.ids, part.classes)
+    posteriors = read_posteriors(folder / "decoded", "test").array("scale", part.ids, part.classes)
     answers = posteriors.argmax(1)
     write_result(folder / "decoded" / "result.json", score_part(part, answers, posteriors), [(part, answers)])
 

@@ -102,7 +102,7 @@ def update_only(trainer: Trainer, batches: list[Batch]) -> None:
     trainer.network.train()
     for batch in batches:
         trainer.optimizer.zero_grad(set_to_none=True)
-        with trainer.machine.autocast():
+        with trainer.device_config.autocast():
             logits = trainer.network(batch.features, batch.lengths, trainer.network.head_of(batch.corpus), batch.corpus)
         loss = torch.nn.functional.cross_entropy(logits, batch.targets, trainer.device_weights[batch.corpus])
         loss.backward()
@@ -112,7 +112,7 @@ def update_only(trainer: Trainer, batches: list[Batch]) -> None:
 
 def products(trainer: Trainer, batches: list[Batch]) -> list[Callable[[], object]]:
     """Run the matrix products of a TDNN's forward and backward pass for each batch, at the training's precision."""
-    kind = torch.bfloat16 if trainer.machine.precision == "bfloat16" else torch.float32
+    kind = torch.bfloat16 if trainer.device_config.precision == "bfloat16" else torch.float32
     calls: list[Callable[[], object]] = []
     for batch in batches:
         rows = batch.features.shape[0] * batch.features.shape[1]
@@ -179,12 +179,12 @@ def measure(folder: Path, rounds: int, steps: int) -> dict[str, Any]:
         plain = trainer_of(data_root, dump, folder, f"temporal={block}", "training.precision=float32")
         blocks[block] = measure_block(ours, plain, rounds, steps)
     return {
-        "bf16": ours.machine.precision == "bfloat16",
+        "bf16": ours.device_config.precision == "bfloat16",
         **{f"vs_plain_{block}": found["vs_plain"] for block, found in blocks.items()},
         "loop_share": min(found["loop_share"] for found in blocks.values()),
         "gemm_share": blocks["tdnn"]["gemm_share"],
         "padding_share": round(padding_share(ours), 4),
-        "threads": ours.machine.threads,
+        "threads": ours.device_config.threads,
     }
 
 
