@@ -58,7 +58,7 @@ class Bench:
         trimmed = [x[slice(*self.frontend.span(x))] for x in samples]
         mels = sorted((log_mel(torch.from_numpy(x), 80) for x in trimmed), key=lambda mel: mel.shape[1])
         self.batches = [_padded(mels[i : i + BATCH]) for i in range(0, len(mels), BATCH)]
-        self.encoder = self.frontend._whisper
+        self.encoder = self.frontend._whisper  # type: ignore[attr-defined]
         self.extractor = WhisperFeatureExtractor(feature_size=80)
         self.theirs = of_transformers(*read_ctranslate2(model / "model.bin"))
 

@@ -137,9 +137,9 @@ class Bench:
             found.append((features, lengths))
             return own(predictor, features, lengths)
 
-        Predictor._predict_batch = keep  # type: ignore[method-assign]
+        Predictor._predict_batch = keep
         self.ours()
-        Predictor._predict_batch = own  # type: ignore[method-assign]
+        Predictor._predict_batch = own
         return found
 
     def ours(self) -> float:
