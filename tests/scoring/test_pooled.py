@@ -169,6 +169,7 @@ def test_the_row_of_an_ensemble_and_its_difference(seeds):
     assert own["UA minus SVM"] == "+25.0 (+0.0 to +50.0)"
     assert own["n"] == "4"
     assert "None of rows 3," in text
+    assert "Mean of posteriors" not in programs.run(step, seeds).stdout
 
 
 def test_without_the_option_and_with_one_seed_there_is_no_ensemble(seeds):
