@@ -87,7 +87,7 @@ def check_corpus(
         lines += [f"  {kind}: {len(of_kind)}", *_first(list(of_kind))]
     number = sum(map(len, messages.values()))
     twice = f"; {len(pairs)} recordings stand twice, under two ids" if pairs else ""
-    verdict = (f"not complete: {number} findings" if messages else "complete") + twice
+    verdict = (f"not complete: {number} issues" if messages else "complete") + twice
     return os.linesep.join([*lines, f"{protocol.corpus}: {verdict}"]), not messages
 
 

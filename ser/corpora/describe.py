@@ -171,7 +171,7 @@ def incompleteness(folder: Path) -> list[str]:
     except ValueError as error:
         raise InputError(f"not one of stage 1 ({error})", path, f"remove {folder} and run stage 1") from None
     counts = {
-        "utterances cannot be read": report.get("unusable"),
+        "utterances cannot be used": report.get("unusable"),
         "lines of its tables cannot be used": report.get("lines"),
     }
     return [*report.get("missing", []), *(f"{n} {what}" for what, n in counts.items() if n)]

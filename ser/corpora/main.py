@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_switch(
         "--allow-pipes",
-        help="run the commands in the wav.scp of a Kaldi data dir, once, and keep their audio below out_dir",
+        help="run the commands in the wav.scp of a Kaldi data dir, once, and keep their audio in <out_dir>.audio",
     )
     parser.add_switch(
         "--recheck",

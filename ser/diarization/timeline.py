@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     _check_choices(formats, FORMATS, "--format", several=True)
     _check_choices([options.decoder], DECODERS, "--decoder")
     _check_choices([options.html_audio], AUDIO, "--html-audio")
-    recordings, failed, left_out = _find_recordings(options.files)
+    recordings, failed, left_out = _find_recordings(options.files, options.out)
     number = len(recordings) + failed
     _check_names(recordings)
     keys = [*(key.replace("-", "_") for key in KEYS), "normalisation"]
@@ -103,17 +103,17 @@ def run(options: argparse.Namespace) -> int:
             "a graph takes no statistics of a channel", "--normalisation channel", "give the model package"
         )
     settings.costs(predictor.classes)  # refuses a class that the model does not know before any audio is read
-    named = read_speakers(options.utt2spk, recordings) if options.utt2spk else {}
+    named = read_speakers(options.utt2spk, [path for path, _ in recordings]) if options.utt2spk else {}
     speakers = speaker_statistics(named, predictor, settings)
     labelled: dict[Confidence, list[bool]] = {}  # whether each segment has a label
-    for path in recordings:
+    for path, folder in recordings:
         try:
             statistics = {channel: speakers[name] for channel, name in named.get(path, {}).items() if name in speakers}
             timeline = make_timeline(path, predictor, settings, decoder, speakers=statistics, precision=options.abstain)
-            written = write_timeline(timeline, options.out, formats, options.posteriors)
+            written = write_timeline(timeline, folder, formats, options.posteriors)
             warnings = timeline.warnings
             if options.html:
-                page = options.out / f"{timeline.recording}.html"
+                page = folder / f"{timeline.recording}.html"
                 from ser.inference.predictor import Predictor
 
                 assert isinstance(predictor, Predictor)  # a graph was refused above
@@ -148,26 +148,38 @@ def run(options: argparse.Namespace) -> int:
     return SOME_FAILED if failed else SOME_LEFT_OUT if left_out else 0
 
 
-def _find_recordings(names: list[Path]) -> tuple[list[Path], int, int]:
-    """The recordings of a command line, in order; how many files of its folders failed, and how many are left out."""
+def _find_recordings(names: list[Path], out: Path) -> tuple[list[tuple[Path, Path]], int, int]:
+    """Find the recordings that a command line names.
+
+    Args:
+        names: recordings, and folders of them.
+        out: folder to write to.
+
+    Returns:
+        Each recording and the folder for its timeline, which lies below `out` as the recording lies below the folder
+        given; how many files of folders cannot be read; and how many are left out, earlier timelines not counted.
+    """
     from ser.common.output import line
+    from ser.diarization.writers import timeline_files
     from ser.inference.predict.inputs import read_folder
 
-    recordings: list[Path] = []
-    failed = left_out = 0
+    recordings: list[tuple[Path, Path]] = []
+    problems = []
     for name in names:
-        if not name.is_dir():
-            recordings.append(name)
-            continue
-        for source in read_folder(name):
+        for source in read_folder(name) if name.is_dir() else ():
             if source.path and not source.problem:
-                recordings.append(source.path)
-                continue
-            failed += not source.left_out
-            left_out += source.left_out
-            if not source.left_out or left_out <= SHOWN:
-                print(f"{'warning' if source.left_out else 'error'}: {line(source.problem)}", file=sys.stderr)
-    return recordings, failed, left_out
+                recordings.append((source.path, out / source.path.parent.relative_to(name)))
+            else:
+                problems.append(source)
+        if not name.is_dir():
+            recordings.append((name, out))
+    own = {file.resolve() for path, folder in recordings for file in timeline_files(folder, path.stem)}
+    problems = [s for s in problems if not (s.left_out and s.path and s.path.resolve() in own)]
+    failed = [s for s in problems if not s.left_out]
+    left_out = [s for s in problems if s.left_out]
+    for source in [*failed, *left_out[:SHOWN]]:
+        print(f"{'warning' if source.left_out else 'error'}: {line(source.problem)}", file=sys.stderr)
+    return recordings, len(failed), len(left_out)
 
 
 def _check_choices(names: list[str], known: tuple[str, ...], option: str, several: bool = False) -> None:
@@ -177,11 +189,11 @@ def _check_choices(names: list[str], known: tuple[str, ...], option: str, severa
         raise InputError(f"give {'one or more' if several else 'one'} of {', '.join(known)}", what)
 
 
-def _check_names(files: list[Path]) -> None:
+def _check_names(recordings: list[tuple[Path, Path]]) -> None:
     """Refuse two recordings of one name, which would be written over each other."""
-    by_name: dict[str, Path] = {}
-    for path in files:
-        if (other := by_name.setdefault(path.stem, path)) is not path:
+    by_name: dict[Path, Path] = {}
+    for path, folder in recordings:
+        if (other := by_name.setdefault(folder / path.stem, path)) is not path:
             raise InputError(
                 f"would be written over what comes of {other}", path, "give them in calls with an --out each"
             )

@@ -162,6 +162,17 @@ ENDINGS = {"textgrid": "TextGrid"}
 FORMATS = (*TEXTS, "png")
 
 
+def timeline_files(folder: Path, recording: str) -> list[Path]:
+    """All files that `ser timeline` may write for a recording.
+
+    Args:
+        folder: of the files.
+        recording: name of the recording, without suffix.
+    """
+    endings = [*(ENDINGS.get(name, name) for name in FORMATS), "posteriors.csv", "html"]
+    return [folder / f"{recording}.{ending}" for ending in endings]
+
+
 def write_timeline(timeline: Timeline, folder: Path, formats: list[str], with_posteriors: bool) -> list[Path]:
     """Write a timeline as <folder>/<recording>.<ending> in each format, and <recording>.posteriors.csv if asked for."""
     written = []

@@ -225,7 +225,7 @@ def test_an_incomplete_copy_of_a_corpus_is_named_with_every_result(made, root):
     path.write_text(json.dumps(report | {"missing": ["40 of 48 utterances"], "unusable": 2}))
     data = opened(made, root, corpora="one")
     assert data.warnings() == [
-        "one: an incomplete copy of the corpus (40 of 48 utterances, 2 utterances cannot be read)"
+        "one: an incomplete copy of the corpus (40 of 48 utterances, 2 utterances cannot be used)"
     ]
     path.write_text(json.dumps(report | {"missing": 3}))
     with refuses("not one of stage 1", where="report.json", fix="run stage 1"):

@@ -1,6 +1,5 @@
 """Corpora that are Kaldi data dirs."""
 
-
 import numpy as np
 import pytest
 import soundfile

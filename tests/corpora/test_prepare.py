@@ -194,7 +194,7 @@ def test_a_partial_copy_reports_what_is_missing(small):
     (small.corpus / "Actor_01" / "03-01-01-01-01-01-01.wav").write_bytes(b"RIFF")
     small.prepare(allow_partial=True)
     lacking = incompleteness(small.out)
-    assert (lacking[0], lacking[-1]) == ("115 of 120 utterances", "1 utterances cannot be read")
+    assert (lacking[0], lacking[-1]) == ("115 of 120 utterances", "1 utterances cannot be used")
     # the prepared partial copy does not count as complete
     with refuses("not the complete RAVDESS"):
         small.prepare()

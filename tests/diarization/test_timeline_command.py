@@ -50,7 +50,7 @@ def test_a_call_gives_a_timeline_a_speaker(packed, call, tmp_path, capsys):
     assert len(found["channels"][0]["posteriors"]) == 36
 
 
-def test_statistics_are_reported_and_labels_withheld(packed_with, call, tmp_path, capsys):
+def test_statistics_are_reported_and_labels_abstained_from(packed_with, call, tmp_path, capsys):
     model = packed_with("batches.normalisation=speaker")[1]
     (tmp_path / "utt2spk").write_text(f"{call}:1 anna\n")
     options = ["--out", str(tmp_path), "--decoder", "viterbi", "--format", "json", "--statistics-minimum", "5"]
@@ -139,18 +139,23 @@ def test_wrong_options_are_one_line(packed, call, capsys, options, message):
 def test_all_recordings_of_a_folder_have_timelines(packed, call, tmp_path, capsys):
     calls = tmp_path / "calls"
     (calls / "monday").mkdir(parents=True)
-    for name in ("a.wav", "monday/b.WAV", "._a.wav"):
+    for name in ("a.wav", "monday/a.WAV", "._a.wav"):
         shutil.copy(call, calls / name)
     (calls / "notes.txt").write_text("of calls")
-    out = ["--out", str(tmp_path / "out"), "--format", "csv", "--decoder", "viterbi"]
-    assert main(["timeline", str(packed), str(calls), *out]) == 3
+    command = ["timeline", str(packed), str(calls), "--format", "csv", "--decoder", "viterbi", "--out"]
+    assert main([*command, str(tmp_path / "out")]) == 3
     printed = capsys.readouterr()
-    assert [line.partition(": ")[0] for line in printed.out.splitlines()] == [f"{calls}/a.wav", f"{calls}/monday/b.WAV"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.csv", "b.csv"]
+    assert [line.partition(": ")[0] for line in printed.out.splitlines()] == [f"{calls}/a.wav", f"{calls}/monday/a.WAV"]
+    written = [path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.*")]
+    assert sorted(map(str, written)) == ["a.csv", "monday/a.csv"]
     assert f"warning: {calls}/notes.txt: left out: not named as audio\n" in printed.err
     assert printed.err.endswith("2 files that are not audio, or hidden, are left out\n")
+    (calls / "notes.txt").unlink()
+    (calls / "._a.wav").unlink()
+    assert main([*command, str(calls)]) == main([*command, str(calls)]) == 0
+    assert (calls / "monday" / "a.csv").is_file()
     (calls / "broken.wav").write_bytes(b"")
-    assert main(["timeline", str(packed), str(calls), *out]) == 1
+    assert main([*command, str(calls)]) == 1
     assert "1 of 3 files have no timeline" in capsys.readouterr().err
 
 

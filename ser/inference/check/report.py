@@ -17,7 +17,7 @@ from ser.inference.predictor import Predictor
 FILES = ("check.json", "check.md", "check.png")
 NAMED = 3  # utterances that a warning names
 READING = (
-    "UA: mean recall of the classes; WA: share that is right; changed: share of decisions that differ from those on "
+    "UA: mean recall of the classes; WA: accuracy; changed: share of decisions that differ from those on "
     "recordings as they are. Louder and quieter in floating point, never clipped; noise and telephone band at the rate "
     "of the model, MP3 at that of the recording, or the next that MP3 has."
 )
