@@ -28,7 +28,7 @@ def main() -> int:
         "data_dir", type=Path, nargs="+", help="prepared data of all recipes that share the store, such as egs"
     )
     prune.add_argument("--days", type=float, default=1, help="keep what was written or used since (default: 1)")
-    prune.add_switch("--yes", help="remove it, and do not just say what would be removed")
+    prune.add_switch("--yes", help="remove it; without this option, only list it")
     options = parser.parse_args()
     from ser.features import maintenance
 

@@ -109,7 +109,7 @@ def _head(preparer: Preparer, protocol: Protocol, corpus_dir: Path, comparison: 
     for edition, expected in protocol.editions.items():
         lines.append(f"  should hold{f' ({edition})' if edition else ''}: {_counted(expected)}")
     if not protocol.editions:
-        lines.append(f"  should hold: {protocol.path} does not say")
+        lines.append(f"  should hold: {protocol.path} does not give it")
     nearest = f" ({'nearest to ' if comparison.differences else ''}{comparison.edition})" if comparison.edition else ""
     return [*lines, f"  holds{nearest}: {_counted(comparison.counts)}"]
 

@@ -53,7 +53,7 @@ class Protocol:
         keep: for control experiments, the share of the training utterances of each fold to train on, or
             {"hours": number}; None: all.
         shuffle_labels: for control experiments, permute the labels of each speaker.
-        synthetic: the speech is synthesised, so that figures say nothing about people.
+        synthetic: the speech is synthesised, so that figures measure nothing about people.
         columns: for the preparer csv, its name of a column -> the name in the table, where they differ.
         path: the file.
         bases: the protocol files of the bases.
@@ -216,7 +216,7 @@ def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
     _check_classes(path, values["classes"])
     for key, reason in values["drop"].items():
         if not is_name(reason):
-            raise InputError(f"drop: {key}: must say why in a line of text, not {shown(reason)}{QUOTE}", path)
+            raise InputError(f"drop: {key}: must give the reason in a line of text, not {shown(reason)}{QUOTE}", path)
     protocol = Protocol(corpus=corpus, path=path, bases=tuple(bases), **{**values, "classes": tuple(values["classes"])})
     for label, name in protocol.labels.items():
         if name is not None and name not in protocol.classes:

@@ -135,7 +135,7 @@ def test_a_table_with_many_mistakes(tmp_path):
     lab.table("x.csv", *rows)
     text, complete = lab.check()
     assert complete, text
-    assert text.splitlines()[1] == f"  should hold: {lab.protocol.path} does not say"
+    assert text.splitlines()[1] == f"  should hold: {lab.protocol.path} does not give it"
     lab.noise("unlisted.wav")
     lab.table(
         "x.csv", *rows, "none.wav,a,sad,", "asad.wav,a,sadd,", "asad.wav,a", "asad.wav,a,sad,x", "bsad.wav,b,sad,9"

@@ -34,7 +34,7 @@ def variance_table(results: Results) -> Table:
         *([f"Cannot be computed, for cells of the factorial are missing: {', '.join(missing)}."] if missing else []),
         "Analysis of variance over cells and seeds: main effects and two-way interactions; rest: higher interactions "
         "and the noise of seeds. Beyond noise: omega squared, the share less what noise alone would give it.",
-        "Of these test speakers; a share has no interval and says nothing of other speakers.",
+        "Of these test speakers; a share has no interval and does not hold for other speakers.",
     ]
     header = ["target", "metric", "term", "df", "share %", "beyond noise %"]
     return Table("variance", "Variance shares", header, rows, records, notes)
