@@ -73,7 +73,7 @@ def main() -> int:
             raise InputError(
                 f"holds a training with other settings ({changed})",
                 folder,
-                "give another --exp folder, or remove this one",
+                "give a --tag or another --exp folder, or remove this one",
             )
     if options.plan:
         print(*plan(experiment, options.exp_dir, *options.plan), sep="\n")

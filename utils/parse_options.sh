@@ -12,7 +12,7 @@
 _po_fail() {
   local _po_name=$0
   [[ $0 != */../* ]] || _po_name=$(realpath -ms -- "$0") # a recipe calls run.sh through ../..
-  printf '%s: %s; --help lists the options\n' "$_po_name" "$1" >&2
+  printf 'error: %s: %s; --help lists the options\n' "$_po_name" "$1" >&2
   exit 1
 }
 

@@ -137,7 +137,7 @@ def init_corpus(
     if complete:
         print(f"Next: {script} --folds all")
         return 0
-    print("Next: fix these and run the same command with --force, or go on without what is wrong:")
+    print("Next: fix these and run the same command with --force. Files and lines that cannot be used can be left out:")
     print(f"{script} --folds all --allow-partial true")
     return 1
 

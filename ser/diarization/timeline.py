@@ -28,7 +28,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("model", type=Path, help="model package (`ser pack`), or a graph of one (`ser export`, .onnx)")
     recordings = "recordings, or folders of them; each channel is a speaker"
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help=recordings)
-    parser.add_argument("--out", type=Path, default=Path("."), help="folder to write to (default: this one)")
+    parser.add_argument("--out", type=Path, default=Path("timelines"), help="folder to write to (default: timelines)")
     parser.add_argument(
         "--format",
         help="of rttm, textgrid, csv, json and png, by commas (default: all; png where matplotlib is installed)",

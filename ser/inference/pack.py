@@ -25,6 +25,7 @@ from ser.common.run_folder import CONFIG, MODEL, RESULT, TRAIN
 from ser.config import Experiment, read_experiment
 from ser.config.load import ROOT, comparable_settings
 from ser.config.schema import GROUPED
+from ser.corpora.describe import incompleteness
 from ser.frontends import build_frontend
 from ser.frontends.pretrained import Pretrained
 from ser.inference import model as folders
@@ -120,7 +121,7 @@ def pack(
         **({"svm": members[0].svm} if members[0].svm else {}),
         **({"members": [_settings(member) for member in members]} if len(members) > 1 else {}),
         "heads": {head: list(classes) for head, classes in data.heads.items()},
-        "corpora": {c: {key: getattr(p, key) for key in CORPUS_FIELDS} for c, p in data.protocols.items()},
+        "corpora": {corpus: _describe_corpus(data, corpus) for corpus in data.protocols},
         "trained": trained,
         **({"frontend": encoder.describe()} if encoder else {}),
         "provenance": {**_provenance(members), "packed_with": provenance()},
@@ -144,6 +145,14 @@ def pack(
         write_card(folder)
         write_sums(folder, *encoder_files)
     return description
+
+
+def _describe_corpus(data: Data, corpus: str) -> dict[str, str]:
+    """What the card has of a corpus; its note also tells of an incomplete copy."""
+    protocol = data.protocols[corpus]
+    lacking = incompleteness(data.data_root / corpus)
+    notes = [protocol.note, f"An incomplete copy of the corpus ({', '.join(lacking)})." if lacking else ""]
+    return {key: getattr(protocol, key) for key in CORPUS_FIELDS} | {"note": " ".join(filter(None, notes))}
 
 
 def _open_data(

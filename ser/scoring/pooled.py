@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -30,6 +31,7 @@ from ser.scoring.results_table import (
 
 RESAMPLES = 2000
 COVERAGE = 0.95
+LEAST_SPEAKERS = 5  # fewer: no interval
 CACHED = 256  # archives of posteriors in memory while pools are read
 Interval = tuple[float, float]
 
@@ -47,6 +49,7 @@ class Pool:
         experiment: settings; None for a baseline.
         machines: devices and precisions of the trainings, such as "cuda in bfloat16".
         code: revisions of the toolkit.
+        notes: on the data, of all runs.
         members: number of seeds of an ensemble; 1 for any other row.
     """
 
@@ -63,6 +66,7 @@ class Pool:
     experiment: Experiment | None
     machines: frozenset[str] = frozenset()
     code: frozenset[str] = frozenset()
+    notes: frozenset[str] = frozenset()
     members: int = 1
 
     @property
@@ -150,6 +154,7 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
         _settings(runs, reader),
         frozenset("{device} in {precision}".format(**result["machine"]) for result, _ in runs),
         frozenset(result["git_revision"] for result, _ in runs),
+        frozenset(note for result, _ in runs for note in result["notes"]),
     )
 
 
@@ -222,6 +227,11 @@ def draws(speakers: int) -> np.ndarray:
     return rng.multinomial(speakers, np.full(speakers, 1 / speakers), RESAMPLES).astype(np.float64)
 
 
+def _interval(pool: Pool, samples: np.ndarray) -> Interval:
+    """Percentile interval; NaN with fewer than LEAST_SPEAKERS."""
+    return percentile_interval(samples) if len(pool.speakers) >= LEAST_SPEAKERS else (math.nan, math.nan)
+
+
 def percentile_interval(samples: np.ndarray) -> Interval:
     """Percentile interval of COVERAGE; resamples without an utterance of some class do not count."""
     low, high = np.nanquantile(samples, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
@@ -241,7 +251,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
     rows, noise, intervals = [], [], []
     for number, pool in enumerate(pools, 1):
         weights = draws(len(pool.speakers))
-        low, high = percentile_interval(ua_samples(pool, weights))
+        low, high = _interval(pool, ua_samples(pool, weights))
         intervals.append((low, high))
         first = next(other for other in pools if _comparable(pool, other))
         svm = next((other for other in pools if other.is_baseline and _comparable(pool, other, same=True)), pool)
@@ -262,7 +272,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
                 "speakers": len(pool.speakers),
                 "n": round(float(pool.confusions.sum())),
                 **columns(scores(pool.confusions.sum(0))),
-                "UA %": f"{pool.ua:.1f} ({low:.1f} to {high:.1f})",
+                "UA %": f"{pool.ua:.1f}" if math.isnan(low) else f"{pool.ua:.1f} ({low:.1f} to {high:.1f})",
                 "UA of each seed %": "" if pool.members > 1 else ", ".join(f"{v:.1f}" for v in pool.seed_uas),
                 "UA minus first": _points(to_first),
                 "UA minus SVM": _points(to_svm),
@@ -271,10 +281,13 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
     table = markdown_table(list(rows[0]), [list(r.values()) for r in rows])
     machines = sorted({machine for pool in pools if not pool.is_baseline for machine in pool.machines})
     code = sorted({revision for pool in pools for revision in pool.code})
+    few = [str(number) for number, pool in enumerate(pools, 1) if len(pool.speakers) < LEAST_SPEAKERS]
     notes = [
+        *map(markdown, sorted({note for pool in pools for note in pool.notes})),
         f"In brackets: {COVERAGE:.0%} of {RESAMPLES} resamples of the test speakers; seeds of a speaker go together.",
         "UA minus first: to the first row of the same target; minus SVM: to that of the same normalisation; paired by "
         "speaker, in points.",
+        *([f"Fewer than {LEAST_SPEAKERS} speakers, too few for an interval: rows {', '.join(few)}."] if few else []),
         *_chance_notes(pools, intervals),
         *_ensemble_notes(pools),
         *([f"Within noise of the first, for their interval holds 0: rows {', '.join(noise)}."] if noise else []),
@@ -322,8 +335,11 @@ def _difference(pool: Pool, other: Pool, weights: np.ndarray) -> tuple[float, fl
     """UA minus that of another cell, in points, with its interval; None where both are one cell."""
     if pool is other:
         return None
-    return pool.ua - other.ua, *percentile_interval(ua_samples(pool, weights) - ua_samples(other, weights))
+    return pool.ua - other.ua, *_interval(pool, ua_samples(pool, weights) - ua_samples(other, weights))
 
 
 def _points(difference: tuple[float, float, float] | None) -> str:
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*difference) if difference else ""
+    if difference is None:
+        return ""
+    value, low, high = difference
+    return f"{value:+.1f}" if math.isnan(low) else f"{value:+.1f} ({low:+.1f} to {high:+.1f})"

@@ -287,5 +287,6 @@ def test_the_command_prints_and_draws(made, tmp_path):
 
 def test_a_folder_that_is_not_prepared_is_one_line(made, one_line):
     assert one_line(run(made.data_root)) == (
-        f"error: {made.data_root}: not a prepared corpus (it has no report.json); run stage 1, which writes it"
+        f"error: {made.data_root}: not a prepared corpus (it has no report.json); give one of the corpora in it, such "
+        f"as {made.data_root / 'one'}"
     )

@@ -265,7 +265,7 @@ def test_tables_that_cannot_be_computed_say_why(root, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("findings/findings.json", None, "no such file"),
+        ("findings/findings.json", None, "holds no findings.json; give the folder that steps/findings.py wrote"),
         ("findings/findings.json", '{"command": ""}', "lacks ledger; run steps/findings.py again"),
         ("ledger/runs.parquet", None, "no such file; run steps/ledger.py again"),
         ("ledger/runs.parquet", "", "runs.parquet: changed since it was written; run steps/ledger.py again"),

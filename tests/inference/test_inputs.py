@@ -284,3 +284,11 @@ def test_scratch_leaves_nothing(tmp_path, monkeypatch):
     with scratch() as folder, warnings.catch_warnings():
         assert sources_of("-", folder)[0].path.read_bytes() == b"x"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_column_of_paths_has_a_name_in_any_of_six_languages(tmp_path):
+    (tmp_path / "eins.wav").write_bytes(b"")
+    (tmp_path / "tabelle.csv").write_text("Datei;Sprecher\neins.wav;A\n")
+    with scratch() as folder:
+        (source,) = sources_of(str(tmp_path / "tabelle.csv"), folder)
+    assert (source.path, source.path_column) == (tmp_path / "eins.wav", "Datei")

@@ -285,3 +285,9 @@ def test_the_card(own, capsys):
     assert main(["card", str(own), "--seen", "one/one3-angry-00", "one/one1-angry-00", "two/one3-angry-00"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[1] for line in lines] == ["trained on", "not trained on", "not trained on"]
+
+
+def test_the_card_names_an_incomplete_copy_of_a_corpus(made, packed_with, tmp_path, monkeypatch):
+    monkeypatch.setattr("ser.inference.pack.incompleteness", lambda folder: ["40 of 48 utterances"])
+    pack(packed_with()[0], tmp_path / "model", made.recipe, made.data_root, made.dump)
+    assert "An incomplete copy of the corpus (40 of 48 utterances)." in (tmp_path / "model" / "README.md").read_text()

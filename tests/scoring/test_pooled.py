@@ -1,14 +1,13 @@
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
-import programs
 import pytest
 from conftest import refuses
 from scored import archive, whole_result
 
 from ser.config import write_experiment
+from ser.scoring import pooled
 from ser.scoring import posteriors as decoded
 from ser.scoring.pooled import Pool, draws, percentile_interval, pooled_table, read_pools, ua_samples
 
@@ -24,6 +23,37 @@ def write_run(exp, cell, fold, seed, rows, normalisation="global"):
     (folder / "result.json").write_text(json.dumps(result))
 
 
+@pytest.fixture
+def intervals_of_two(monkeypatch):
+    """Intervals of two speakers, which can be computed by hand."""
+    monkeypatch.setattr(pooled, "LEAST_SPEAKERS", 2)
+
+
+def test_fewer_than_five_speakers_have_no_interval(tmp_path):
+    for fold, speaker in enumerate("vwxy", 1):
+        for cell, right in (("net", "b"), ("other", "a")):
+            write_run(tmp_path, cell, fold, 0, [(speaker, "a", "a"), (speaker, "b", right)])
+    pools = read_pools([tmp_path])
+    text = pooled_table(pools, "x")
+    assert [pool.ua for pool in pools] == [100.0, 50.0]
+    assert "| 100.0 " in text
+    assert "| -50.0 " in text
+    assert " to " not in text.partition("\n\n")[2].partition("\n\n")[0]
+    assert "Fewer than 5 speakers, too few for an interval: rows 1, 2." in text
+    for cell in ("net", "other"):
+        write_run(tmp_path, cell, 5, 0, [("z", "a", "a"), ("z", "b", "b")])
+    assert "100.0 (100.0 to 100.0)" in pooled_table(read_pools([tmp_path]), "x")
+
+
+def test_notes_of_the_data_are_those_of_all_runs(tmp_path):
+    write_run(tmp_path, "net", 1, 0, [("x", "a", "a"), ("x", "b", "b")])
+    path = tmp_path / "c" / "net" / "fold1_seed0" / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"notes": ["c: an incomplete copy"]}))
+    write_run(tmp_path, "net", 2, 0, [("y", "a", "b"), ("y", "b", "b")])
+    assert "- c: an incomplete copy\n" in pooled_table(read_pools([tmp_path]), "x")
+
+
+@pytest.mark.usefixtures("intervals_of_two")
 def test_folds_are_pooled_and_seeds_averaged(tmp_path):
     write_run(tmp_path, "net", 1, 0, [("x", "a", "a"), ("x", "b", "b")])
     write_run(tmp_path, "net", 2, 0, [("y", "a", "b"), ("y", "b", "b")])
@@ -61,6 +91,7 @@ def test_a_cell_of_two_settings_is_refused(made, tmp_path):
         read_pools([tmp_path])
 
 
+@pytest.mark.usefixtures("intervals_of_two")
 def test_the_difference_is_to_the_svm_of_the_same_normalisation(tmp_path):
     for name, normalisation, right in (
         ("net", "speaker", True),
@@ -74,6 +105,7 @@ def test_the_difference_is_to_the_svm_of_the_same_normalisation(tmp_path):
     assert "+25.0 (+0.0 to +50.0)" in row
 
 
+@pytest.mark.usefixtures("intervals_of_two")
 def test_rows_are_compared_with_the_first_of_their_target(tmp_path):
     """The second differs by a speaker who is wrong throughout, the third not at all."""
     for name, wrong in (("net_a", ""), ("net_b", "y"), ("net_c", "")):
@@ -91,6 +123,7 @@ def test_rows_are_compared_with_the_first_of_their_target(tmp_path):
     assert "Within noise of the first, for their interval holds 0: rows 2, 3." in text
 
 
+@pytest.mark.usefixtures("intervals_of_two")
 def test_rows_that_are_no_better_than_chance_are_named(tmp_path):
     for name, answers in (("net_a", "ab"), ("net_b", "aa"), ("net_c", "ba")):
         write_run(tmp_path, name, 1, 0, [(s, t, h) for s in "xyz" for t, h in zip("ab", answers, strict=True)])
@@ -155,11 +188,11 @@ def test_an_ensemble_is_the_mean_of_the_posteriors_of_its_seeds(seeds):
     assert (single.ua, ensemble.ua) == (62.5, 75.0)
 
 
+@pytest.mark.usefixtures("intervals_of_two")
 def test_the_row_of_an_ensemble_and_its_difference(seeds):
     write_run(seeds, "svm_x", 1, 0, [("x", "a", "a"), ("x", "b", "a")])
     write_run(seeds, "svm_x", 2, 0, [("y", "a", "a"), ("y", "b", "a")])
-    step = Path(__file__).parents[2] / "steps" / "pool.py"
-    text = programs.run(step, seeds, "--ensemble", "true").stdout
+    text = pooled_table(read_pools([seeds], ensembles=True), "x")
     rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("|")]
     named = {row[rows[0].index("cell")]: dict(zip(rows[0], row, strict=True)) for row in rows[2:]}
     own = named["net, mean of posteriors"]
@@ -169,7 +202,7 @@ def test_the_row_of_an_ensemble_and_its_difference(seeds):
     assert own["UA minus SVM"] == "+25.0 (+0.0 to +50.0)"
     assert own["n"] == "4"
     assert "None of rows 3," in text
-    assert "Mean of posteriors" not in programs.run(step, seeds).stdout
+    assert "Mean of posteriors" not in pooled_table(read_pools([seeds]), "x")
 
 
 def test_without_the_option_and_with_one_seed_there_is_no_ensemble(seeds):

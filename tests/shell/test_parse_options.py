@@ -90,7 +90,7 @@ def test_dotted_options_need_a_script_that_takes_them(options: list[str]) -> Non
 )
 def test_a_wrong_option_ends_the_script_with_one_line(options: list[str], message: str) -> None:
     done = parse(*options)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", message + "\n")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {message}\n")
 
 
 def test_an_option_is_never_evaluated(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ def write_report(folder: Path, out: Path, ledger: Path | None = None, grid_statu
         InputError: one of these is absent or damaged.
     """
     path = folder / FIGURES
+    if not path.is_file():
+        raise InputError(f"holds no {FIGURES}", folder, "give the folder that steps/findings.py wrote")
     findings = read_record(path, dict[str, Any], "run steps/findings.py again")
     missing = [key for key in (*KEYS, "synthetic", *TABLES, "answers", "transfer") if key not in findings]
     if missing:

@@ -24,10 +24,9 @@ import numpy as np
 from ser.common import derive_seed
 from ser.common.metrics import mean_recall
 from ser.findings.scores import Target
-from ser.scoring.pooled import COVERAGE
+from ser.scoring.pooled import COVERAGE, LEAST_SPEAKERS
 
 RESAMPLES = 2000
-LEAST_SPEAKERS = 5  # fewer: no interval
 CHUNK = 250  # resamples at once: about 40 MB for the full grid
 
 

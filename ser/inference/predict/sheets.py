@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
-from ser.corpora.table import read_sheet, read_workbook
+from ser.corpora.table import column_key, read_sheet, read_workbook, strip_accents
 
 TABLES = (".csv", ".tsv", ".xlsx")
 PATH_COLUMNS = ("path", "file", "audio", "filename")
@@ -44,6 +44,10 @@ def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str
 
 def _path_column(path: Path, head: Sequence[str], column: str | None) -> str:
     names = [name for name in head if (name == column if column else name.strip().lower() in PATH_COLUMNS)]
+    if not names and not column:  # in another language, as `ser init-corpus` knows them
+        from ser.corpora.init_corpus import COLUMNS
+
+        names = [name for name in head if column_key(strip_accents(name)) in COLUMNS["path"].split()]
     if len(names) != 1:
         what = f"no column {column}" if column else f"{len(names)} columns named {', '.join(PATH_COLUMNS)}"
         raise InputError(f"{what}; it has {', '.join(head)}", path, "name the one of paths with --path-column")
