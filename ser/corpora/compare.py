@@ -68,8 +68,17 @@ def incomplete_error(protocol: Protocol, corpus_dir: Path, comparison: Compariso
     absent = (
         f"; {len(comparison.absent)} files are not there (such as {comparison.absent[0]})" if comparison.absent else ""
     )
+    differences = f"{', '.join(comparison.differences)}{absent}"
+    counts, expected = comparison.counts, comparison.expected
+    pairs = [(counts[key], expected[key]) for key in ("utterances", "speakers") if key in expected]
+    pairs += [(counts["labels"].get(label, 0), number) for label, number in expected.get("labels", {}).items()]
+    if pairs and all(number >= wanted for number, wanted in pairs) and not comparison.absent:
+        fix = (
+            f"if it has grown, give the new numbers under `expected` in {protocol.path}; else remove what is none of it"
+        )
+        return InputError(f"more than the complete {protocol.name}{edition}: {differences}", corpus_dir, fix)
     return InputError(
-        f"not the complete {protocol.name}{edition}: {', '.join(comparison.differences)}{absent}",
+        f"not the complete {protocol.name}{edition}: {differences}",
         corpus_dir,
         f"complete it (from {protocol.source}), fix `expected` in {protocol.path}, or go on with --allow-partial true",
     )
