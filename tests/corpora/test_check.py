@@ -114,7 +114,8 @@ def test_the_edition_is_printed_and_written_to_the_report(small):
     assert small.prepare().startswith("ravdess (second): 121 utterances")
     write_noise(small.file(2, "03", "02"), 2)
     run = small.command()
-    assert "more than the complete RAVDESS (second): 122 of 121 utterances, 26 of 25 happy; if it has grown" in run.stderr
+    words = "more than the complete RAVDESS (second): 122 of 121 utterances, 26 of 25 happy; if it has grown"
+    assert words in run.stderr
 
 
 def test_a_folder_without_audio(tmp_path, small):
