@@ -292,7 +292,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         *_ensemble_notes(pools),
         *([f"Within noise of the first, for their interval holds 0: rows {', '.join(noise)}."] if noise else []),
         "No interval holds the noise of training: the UAs of the seeds of one row show it.",
-        *transductive_notes(["speaker"]),
+        *transductive_notes(pool.normalisation for pool in pools),
         *map(markdown, budget_notes(pool.experiment for pool in pools)),
         *([f"Networks were trained on {markdown(', '.join(machines))}."] if machines else []),
         f"Code: {markdown(', '.join(code))}. Printed by {markdown_code(command)}.",
