@@ -39,7 +39,10 @@ GROUPS = {
     ),
     "statistics": (
         [f"ser/findings/stats/{name}.py" for name in ("bootstrap", "effects", "tests", "variance")],
-        [f"tests/findings/test_{name}.py" for name in ("effects", "resampling", "findings", "calibration")],
+        [
+            f"tests/findings/test_{name}.py"
+            for name in ("effects", "resampling", "findings", "calibration", "sampled_shapley", "grid_tables")
+        ],
     ),
 }
 SWAPPED: dict[type, type] = {
