@@ -4,7 +4,7 @@ from made_ledgers import TWO, drawn_target, scored_target
 
 from ser.common.metrics import ua, wa
 from ser.findings.scores import make_target
-from ser.findings.stats.bootstrap import bootstrap, estimate, weighted_scores
+from ser.findings.stats.bootstrap import bootstrap, estimate, percentiles, weighted_scores
 from ser.findings.stats.effects import source_effects
 from ser.findings.stats.tests import by_seed, by_speaker, holm, negative_control, sign_flip
 from ser.findings.stats.variance import variance_shares
@@ -184,3 +184,10 @@ def test_without_a_rest_there_is_no_noise_to_take_off():
     (sources, rest) = variance_shares(target, design, "ua")
     assert (sources.term, sources.df, sources.share, sources.beyond_noise) == ("sources", 1, pytest.approx(1), None)
     assert (rest.df, rest.share) == (0, pytest.approx(0))
+
+
+def test_percentiles_leave_out_a_fortieth_at_either_end():
+    samples = np.stack([np.arange(1001.0), np.arange(1001.0) - 500])
+    low, high = percentiles(samples, axis=1)
+    np.testing.assert_allclose(low, [25, -475])
+    np.testing.assert_allclose(high, [975, 475])
