@@ -52,14 +52,20 @@ def compare_with_protocol(protocol: Protocol, utterances: Sequence[Utterance]) -
     }
     candidates: list[tuple[Any, ...]] = []
     for edition, expected in protocol.editions.items():
-        pairs = [(counts[key], expected[key], key) for key in ("utterances", "speakers") if key in expected]
-        pairs += [(counts["labels"].get(label, 0), n, label) for label, n in expected.get("labels", {}).items()]
+        pairs = _count_pairs(counts, expected)
         differences = [f"{number} of {right} {what}" for number, right, what in pairs if number != right]
         distance = abs(counts["utterances"] - expected.get("utterances", counts["utterances"]))
         rank = (bool(differences), distance, len(differences), len(candidates))
         candidates.append((*rank, edition, expected, differences))
     *_, edition, expected, differences = min(candidates, default=("", {}, []))
     return Comparison(edition, expected, counts, differences, sorted(absent))
+
+
+def _count_pairs(counts: Mapping[str, Any], expected: Mapping[str, Any]) -> list[tuple[int, int, str]]:
+    """The number counted, the number expected, and of what, for all that the protocol expects."""
+    pairs = [(counts[key], expected[key], key) for key in ("utterances", "speakers") if key in expected]
+    labels = expected.get("labels", {}).items()
+    return pairs + [(counts["labels"].get(label, 0), number, label) for label, number in labels]
 
 
 def incomplete_error(protocol: Protocol, corpus_dir: Path, comparison: Comparison) -> InputError:
@@ -69,10 +75,8 @@ def incomplete_error(protocol: Protocol, corpus_dir: Path, comparison: Compariso
         f"; {len(comparison.absent)} files are not there (such as {comparison.absent[0]})" if comparison.absent else ""
     )
     differences = f"{', '.join(comparison.differences)}{absent}"
-    counts, expected = comparison.counts, comparison.expected
-    pairs = [(counts[key], expected[key]) for key in ("utterances", "speakers") if key in expected]
-    pairs += [(counts["labels"].get(label, 0), number) for label, number in expected.get("labels", {}).items()]
-    if pairs and all(number >= wanted for number, wanted in pairs) and not comparison.absent:
+    pairs = _count_pairs(comparison.counts, comparison.expected)
+    if pairs and all(number >= right for number, right, _ in pairs) and not comparison.absent:
         fix = (
             f"if it has grown, give the new numbers under `expected` in {protocol.path}; else remove what is none of it"
         )

@@ -166,13 +166,14 @@ def _find_recordings(names: list[Path], out: Path) -> tuple[list[tuple[Path, Pat
     recordings: list[tuple[Path, Path]] = []
     problems = []
     for name in names:
-        for source in read_folder(name) if name.is_dir() else ():
+        if not name.is_dir():
+            recordings.append((name, out))
+            continue
+        for source in read_folder(name):
             if source.path and not source.problem:
                 recordings.append((source.path, out / source.path.parent.relative_to(name)))
             else:
                 problems.append(source)
-        if not name.is_dir():
-            recordings.append((name, out))
     own = {file.resolve() for path, folder in recordings for file in timeline_files(folder, path.stem)}
     problems = [s for s in problems if not (s.left_out and s.path and s.path.resolve() in own)]
     failed = [s for s in problems if not s.left_out]

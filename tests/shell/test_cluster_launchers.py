@@ -131,7 +131,7 @@ def test_a_job_that_can_never_run_is_removed_from_the_queue(slurm, tmp_path: Pat
     ],
 )
 def test_the_reason_for_stopping_a_job_is_reported(slurm, tmp_path: Path, state: str, code: int, words: str) -> None:
-    """A job that is told to end, by a person or a limit, writes its checkpoint and ends with 75."""
+    """A job that is stopped, by a person or a limit, writes its checkpoint and ends with 75."""
     (tmp_path / "fake/squeue").write_text(
         "#!/bin/bash\n[[ $(tail -n 1 $FAKE/submitted) =~ --job-name=([^ ]*) ]] || exit 0\n"
         "echo >>$FAKE/looks; ((2 < $(wc -l <$FAKE/looks))) && state=" + state + "\n"
