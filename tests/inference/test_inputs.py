@@ -292,3 +292,18 @@ def test_a_column_of_paths_has_a_name_in_any_of_six_languages(tmp_path):
     with scratch() as folder:
         (source,) = sources_of(str(tmp_path / "tabelle.csv"), folder)
     assert (source.path, source.path_column) == (tmp_path / "eins.wav", "Datei")
+
+
+@pytest.mark.parametrize("column", ["File", "file"])
+def test_columns_are_named_in_upper_or_lower_case(tmp_path, column):
+    (tmp_path / "a.wav").write_bytes(b"")
+    (tmp_path / "t.csv").write_text("File,audio,Speaker ID\na.wav,x, ann \na.wav,y,\n")
+    with scratch() as folder:
+        sources = sources_of(str(tmp_path / "t.csv"), folder, path_column=column)
+    assert [(source.path_column, source.speaker) for source in sources] == [("File", "ann"), ("File", "")]
+
+
+def test_two_columns_of_speakers_name_none(tmp_path):
+    (tmp_path / "t.csv").write_text("file,speaker,spk\na.wav,ann,bob\n")
+    with scratch() as folder:
+        assert sources_of(str(tmp_path / "t.csv"), folder)[0].speaker == ""

@@ -32,7 +32,7 @@ from ser.corpora.data_dir import (
 )
 from ser.corpora.table import existing_file, read_lines
 from ser.corpora.utterance import files_below, is_hidden
-from ser.inference.predict.sheets import TABLES, read_rows
+from ser.inference.predict.sheets import SPEAKER_COLUMNS, TABLES, columns_named, read_rows
 
 PIPES = "if you trust every command of the list, have them run with --allow-pipes true"
 STDIN = "-"
@@ -120,8 +120,12 @@ def sources_of(name: str, folder: Path, allow_pipes: bool = False, path_column: 
 
 
 def _table(table: Path, path_column: str | None) -> list[Source]:
-    """A source for each row. Its id is the path in the row, which is relative to the table or the working directory."""
+    """A source for each row, whose id is the path there, relative to the table or the working directory.
+
+    Its speaker is that of the one column of speakers, if there is one.
+    """
     column, rows = read_rows(table, path_column)
+    speaker_columns = columns_named(rows[0], SPEAKER_COLUMNS)
     sources = []
     for number, row in enumerate(rows, 1):
         name = str("" if row[column] is None else row[column]).strip()
@@ -131,7 +135,9 @@ def _table(table: Path, path_column: str | None) -> list[Source]:
                 source = replace(source, path=path)
         else:
             source = Source(name, problem=f"{table}: {column} is empty in row {number} below the header")
-        sources.append(replace(source, columns={**row, column: name}, path_column=column))
+        named = row[speaker_columns[0]] if len(speaker_columns) == 1 else None
+        speaker = "" if named is None else str(named).strip()
+        sources.append(replace(source, speaker=speaker, columns={**row, column: name}, path_column=column))
     return sources
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from ser.corpora.table import column_key, read_sheet, read_workbook, strip_accen
 
 TABLES = (".csv", ".tsv", ".xlsx")
 PATH_COLUMNS = ("path", "file", "audio", "filename")
+SPEAKER_COLUMNS = ("speaker", "speaker_id", "spk")
 
 
 def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str, Any]]]:
@@ -20,7 +21,7 @@ def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str
 
     Args:
         path: of the table.
-        column: of the paths; None: the one with a name of PATH_COLUMNS, in upper or lower case.
+        column: of the paths, in upper or lower case; None: the one with a name of PATH_COLUMNS.
 
     Raises:
         InputError: it cannot be read, has no rows, a row of fewer or more cells than its header, a column name twice,
@@ -42,8 +43,15 @@ def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str
     return _path_column(path, head, column), [dict(zip(head, row, strict=True)) for row in rows]
 
 
+def columns_named(head: Iterable[str], names: Collection[str]) -> list[str]:
+    """The columns of a table with one of the names, which are in lower case, with words joined by _."""
+    return [column for column in head if column_key(column) in names]
+
+
 def _path_column(path: Path, head: Sequence[str], column: str | None) -> str:
-    names = [name for name in head if (name == column if column else name.strip().lower() in PATH_COLUMNS)]
+    if column in head:
+        return column
+    names = columns_named(head, (column_key(column),) if column else PATH_COLUMNS)
     if not names and not column:  # in another language, as `ser init-corpus` knows them
         from ser.corpora.init_corpus import COLUMNS
 
