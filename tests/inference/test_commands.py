@@ -211,6 +211,12 @@ def test_utt2spk(made, packed_with, tmp_path, capsys):
     wanted = load_model(folder).predict(files, speakers=["one1"] * len(files))
     for row, answer in zip(rows, wanted, strict=True):
         assert list(row["posteriors"].values()) == pytest.approx(list(answer.posteriors.values()), abs=1e-6)
+        assert not any("its own statistics" in text for text in row["warnings"])
+    (tmp_path / "utt2spk").write_text(f"{files[0]} one1\n")
+    assert main([*given, "--utt2spk", str(tmp_path / "utt2spk")]) == 0
+    first, *others = map(json.loads, capsys.readouterr().out.splitlines())
+    assert "normalised by its own statistics: no other file is of this speaker" in first["warnings"]
+    assert all("no speaker named: the mean statistics of training are used" in row["warnings"] for row in others)
     (tmp_path / "utt2spk").write_text("x y\n")
     assert main([*given, "--utt2spk", str(tmp_path / "utt2spk")]) == 1
     assert "names none of what is given" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,6 +90,7 @@ class Answers:
         common_warnings: that every prediction has.
         pending: sources that are to be predicted, at first all; statistics of speakers are of all sources in any case.
         speakers_known: whether statistics are of the speakers that the sources name.
+        sources_of_group: number of sources of each speaker, or of all, whose statistics they share.
         confidence: calibration, and the threshold for the precision.
 
     Raises:
@@ -115,6 +116,7 @@ class Answers:
         self.lowest = min(self.rate, *map(int, predictor.trained["sampling_rates"]))
         groups = predictor.grouped and predictor.running_stats is not None
         self.speakers_known = groups and any(source.speaker for source in sources)
+        self.sources_of_group = Counter(map(self._group, sources))
         self.common_warnings: list[str] = []
         if predictor.grouped and not self.speakers_known:
             kind = predictor.normalisation
@@ -196,6 +198,8 @@ class Answers:
             texts.append(f"sampled at {sound.sampling_rate} Hz, so without the upper part of the trained band")
         if self.speakers_known and not self._group(source):
             texts.append("no speaker named: the mean statistics of training are used")
+        elif self.speakers_known and self.sources_of_group[self._group(source)] == 1:
+            texts.append("normalised by its own statistics: no other file is of this speaker")
         return dict.fromkeys(texts)
 
     def _predict_batch(self, batch: Sequence[tuple[_Pending, np.ndarray, float]]) -> None:
