@@ -83,14 +83,14 @@ class _Recordings:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder, "audio")
             if failure := run_command(command, output, self.corpus_dir):
-                raise Issue("pipes", f"{failure}, so its audio is not taken", line.origin, f"fix it: {command}")
+                raise Issue("failed pipes", f"{failure}, so its audio is not taken", line.origin, f"fix it: {command}")
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # the header of audio in a pipe has no valid size
                     audio = read_audio(output)
             except InputError as error:
                 what = f"the command gives no audio ({error.what.partition(';')[0]})"
-                raise Issue("pipes", what, line.origin, f"fix it: {command}") from None
+                raise Issue("failed pipes", what, line.origin, f"fix it: {command}") from None
         samples = audio.samples.T
         exact = np.rint(samples * 2**15)
         fits = bool((exact == samples * 2**15).all()) and exact.min() >= -(2**15) and exact.max() < 2**15

@@ -37,7 +37,16 @@ VERSION = 3
 EQUAL = "equal_audio.tsv"
 ONE_ID = "one id, other content"
 # Kinds of issues whose files or lines are left out with --allow-partial true.
-PARTIAL = (UNMATCHED, "table", "segments", "missing files", "durations", "speakers", "one id, two lines")
+PARTIAL = (
+    UNMATCHED,
+    "table",
+    "segments",
+    "missing files",
+    "failed pipes",
+    "durations",
+    "speakers",
+    "one id, two lines",
+)
 
 
 def prepare_corpus(

@@ -220,6 +220,13 @@ def test_a_failing_pipe_is_an_error(lab, command, message):
     assert lab.refused(allow_pipes=True).startswith(f"{lab.corpus}/wav.scp:8: {message}")
 
 
+def test_a_failing_pipe_is_left_out_of_a_partial_corpus(lab):
+    piped(lab, "head -c 4000 wav/bia-sad.wav; exit 1 |")
+    assert "1 lines of tables that cannot be used left out" in lab.prepare(allow_pipes=True, allow_partial=True)
+    assert read_json(lab.out / "report.json")["utterances"] == 11
+    assert "wav.scp:8\tthe command ended with status 1" in (lab.out / "left_out.tsv").read_text()
+
+
 def test_a_wav_of_unknown_size_in_a_pipe_gives_no_warning(lab, recwarn):
     content = bytearray((lab.corpus / "wav/bia-sad.wav").read_bytes())
     content[4:8] = content[40:44] = b"\xff" * 4
