@@ -100,5 +100,4 @@ class _WithoutPositions(Sequence[str]):
 
 @lru_cache(maxsize=64)
 def _samples(cut: Cut, rate: int) -> np.ndarray:
-    samples, file_rate = read_cut(cut)
-    return resample(samples, file_rate, rate)
+    return resample(*read_cut(cut), rate)

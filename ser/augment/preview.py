@@ -34,8 +34,7 @@ def write_preview(cut: Cut, pool: BabblePool, augment: Augment, rate: int, out: 
     """
     import soundfile
 
-    samples, file_rate = read_cut(cut)
-    shown = {"original": ("", resample(samples, file_rate, rate))}
+    shown = {"original": ("", resample(*read_cut(cut), rate))}
     for name, kind in augment.kinds.items():
         values = kind.randomize_parameters(copy_rng(cut.id, 1, f"preview {name}"), pool)
         try:

@@ -149,8 +149,7 @@ def _in_turns(known: Sequence[KnownUtterance], rng: np.random.Generator) -> list
 
 def _trim_soft_ends(cut: Cut, features: Features) -> np.ndarray:
     """The samples of an utterance between its soft ends, float32, (samples,), at the features' rate."""
-    samples, rate = read_cut(cut)
-    samples = resample(samples, rate, features.sampling_rate)
+    samples = resample(*read_cut(cut), features.sampling_rate)
     frames = torch.from_numpy(log_stft(samples, features))[None]
     first, last = map(int, loud_span(frames, torch.tensor([frames.shape[1]]), TRIM_DECIBELS))
     return samples[first * features.frame_shift : (last - 1) * features.frame_shift + features.frame_length]

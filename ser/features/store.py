@@ -380,8 +380,7 @@ def read_samples(cut: Cut, rate: int, augment: Augment | None = None, pool: Babb
 
 @lru_cache(maxsize=1)
 def _read(cut: Cut, rate: int) -> np.ndarray:
-    samples, file_rate = read_cut(cut)
-    return resample(samples, file_rate, rate)
+    return resample(*read_cut(cut), rate)
 
 
 def _audio(cut: Cut) -> list[Any]:
