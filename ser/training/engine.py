@@ -383,16 +383,12 @@ class Trainer:
         late = self.processes.is_main and time.monotonic() - self.checkpoint_time >= self.config.checkpoint_seconds
         number, due = divmod(self.processes.maximum(2 * (self.signal or 0) + late), 2)
         if number or due:
-            self._save(self.seconds)
+            self._save()
         if number:
             raise Interrupted(number)
 
-    def _save(self, seconds: Sequence[float] = ()) -> None:
-        """Write a checkpoint.
-
-        Args:
-            seconds: duration of each epoch; without them, the file does not depend on interruptions of the training.
-        """
+    def _save(self) -> None:
+        """Write a checkpoint."""
         if not self.processes.is_main:
             return
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
@@ -409,7 +405,7 @@ class Trainer:
                 "stopping": asdict(self.stopping),
                 "history": self.history,
                 "losses": self.losses,
-                "seconds": list(seconds),
+                "seconds": self.seconds,
             },
         )
         self.checkpoint_time = time.monotonic()

@@ -113,6 +113,16 @@ def test_more_epochs_continue_a_finished_training_to_the_bit(made, tmp_path, str
     assert_same(outcome(tmp_path), straight)
 
 
+def test_a_training_that_has_stopped_early_is_the_same_with_more_epochs_allowed(made, tmp_path):
+    early = ("training.min_delta=1", "training.patience=1")
+    trainer_of(made, tmp_path, *early, keep=True).run()
+    first = outcome(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    trainer_of(made, tmp_path, *early, "training.max_epochs=9", keep=True).run()
+    assert outcome(tmp_path)[2] == first[2]
+    assert json.loads((tmp_path / "train.json").read_text())["seconds_per_epoch"] > 0
+
+
 @pytest.mark.parametrize("setting", ["training.schedule=half_linear", "training.adversarial_weight=0.1"])
 def test_no_checkpoint_stays_if_updates_depend_on_their_planned_number(made, tmp_path, setting):
     trainer_of(made, tmp_path, setting, keep=True).run()
