@@ -33,6 +33,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Raises:
         InputError: the disk is full or the folder is not writable.
+        OSError: of another file, which the block reads.
     """
     path = Path(path)
     # Unique also among machines that share a disk; the suffix stays last because libraries rely on it.
@@ -52,7 +53,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if not any(part.startswith(".tmp.") for part in path.parts):  # else part of a folder
             log.debug("wrote %s", path)
     except OSError as error:
-        if error.errno is None:  # not a system error, but a damaged file that the block reads, such as a gzip file
+        named = Path(error.filename) if isinstance(error.filename, str) else temporary
+        written = named.is_relative_to(temporary) or named in (path, *path.parents)
+        if error.errno is None or not written:  # of a file that the block reads, such as a damaged gzip file
             raise
         raise unwritable(path, error) from error
     finally:

@@ -40,8 +40,9 @@ def find_package(model: Path) -> Path:
         return cache / revision
     try:
         commit = str(huggingface_hub.HfApi().model_info(name, revision=revision or None).sha)
-        with atomic_path(cache / commit) as temporary:
-            huggingface_hub.snapshot_download(name, revision=commit, local_dir=temporary)
+        if not (cache / commit / SUMS).is_file():
+            with atomic_path(cache / commit) as temporary:
+                huggingface_hub.snapshot_download(name, revision=commit, local_dir=temporary)
     except hub_errors() as error:
         what = f"no such folder, and no model that can be fetched from the hub ({first_line(error)})"
         raise InputError(what, model, "check path, name, revision and network") from None

@@ -135,6 +135,15 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_an_error_of_a_file_that_is_read_is_not_called_one_of_the_file_that_is_written(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"source\.txt"), atomic_path(tmp_path / "a") as temporary:
+        temporary.write_bytes((tmp_path / "source.txt").read_bytes())
+    (tmp_path / "file").touch()
+    with refuses("cannot be written", tmp_path / "file" / "a"), atomic_path(tmp_path / "file" / "a") as temporary:
+        temporary.touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_file_that_may_not_grow_is_one_line_and_leaves_nothing(tmp_path):
     code = (
         "import signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"

@@ -89,7 +89,9 @@ def test_a_published_package_is_whole_and_has_a_card_for_a_hub(packed, published
 
 
 @pytest.mark.slow
-def test_a_package_is_fetched_by_name_and_revision_and_answers_as_the_folder_does(made, packed, hub, tmp_path):
+def test_a_package_is_fetched_once_by_name_and_revision_and_answers_as_the_folder_does(
+    made, packed, published, hub, tmp_path
+):
     pytest.importorskip("huggingface_hub")
     file = min((made.root / "one").glob("one1_*.wav"))
     here = predict(str(packed), file, hub, tmp_path / "none")
@@ -97,6 +99,7 @@ def test_a_package_is_fetched_by_name_and_revision_and_answers_as_the_folder_doe
     pinned = predict(f"{NAME}@{COMMIT}", file, hub, tmp_path / "home")
     assert pinned.returncode == 0, pinned.stderr
     assert pinned.stdout == here.stdout
+    (published / "model.safetensors").rename(tmp_path / "moved")  # what has been fetched is not fetched again
     newest = predict(NAME, file, hub, tmp_path / "home")
     assert newest.returncode == 0, newest.stderr
     assert f"{NAME}@{COMMIT}: the newest revision" in newest.stderr + newest.stdout
