@@ -45,7 +45,8 @@ class Pool:
         protocol: hash of the labels and the split of the target.
         folds, seeds: every seed has all of the folds.
         speakers: second axis of `by_seed`, sorted.
-        by_seed: confusion matrices, (seeds, speakers, classes, classes).
+        by_seed: confusion matrices, (seeds, speakers, classes, classes); an utterance that several folds test, of a
+            corpus with fewer folds than another, counts once, as the mean of its answers.
         experiment: settings; None for a baseline.
         machines: devices and precisions of the trainings, such as "cuda in bfloat16".
         code: revisions of the toolkit.
@@ -131,14 +132,20 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
         raise InputError(what, runs[0][1].parent, fix)
     classes = runs[0][0]["targets"][target]["classes"]
     index = {name: i for i, name in enumerate(classes)}
-    sums: dict[str, np.ndarray] = {}  # by speaker
+    answers: dict[tuple[int, str], list[tuple[str, int, int]]] = {}  # of each seed and utterance
     for result, folder in runs:
         path, scored = result_path(folder, result["part"]), result["targets"][target]
         if odd := sorted(set(scored["classes"]).symmetric_difference(classes)):
             raise InputError(f"{target}: {odd[0]} is a class of only some runs of this cell", path, RESCORE)
-        for _, speaker, truth, hypothesis, _ in read_scored_answers(path, target, scored):
-            confusions = sums.setdefault(str(speaker), np.zeros((len(seeds), len(classes), len(classes))))
-            confusions[seeds.index(result["seed"]), index[str(truth)], index[str(hypothesis)]] += 1
+        seed = seeds.index(result["seed"])
+        for utterance, speaker, truth, hypothesis, _ in read_scored_answers(path, target, scored):
+            answer = str(speaker), index[str(truth)], index[str(hypothesis)]
+            answers.setdefault((seed, str(utterance)), []).append(answer)
+    sums: dict[str, np.ndarray] = {}  # by speaker
+    for (seed, _), of_folds in answers.items():
+        for name, true, given in of_folds:
+            confusions = sums.setdefault(name, np.zeros((len(seeds), len(classes), len(classes))))
+            confusions[seed, true, given] += 1 / len(of_folds)
     first, speakers = runs[0][0], sorted(sums)
     return Pool(
         first["combination"],
@@ -183,6 +190,7 @@ def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]], read: Cal
     classes = runs[0][0]["targets"][pool.target]["classes"]
     total = np.zeros((len(pool.speakers), len(classes), len(classes)))
     speakers = {speaker: i for i, speaker in enumerate(pool.speakers)}
+    answers: dict[str, list[tuple[int, int, int]]] = {}  # of each utterance
     for fold in pool.folds:
         truth: dict[str, tuple[int, int]] = {}  # utterance -> indices of speaker and class
         sums: dict[str, np.ndarray] = {}
@@ -203,8 +211,11 @@ def _ensemble(pool: Pool, runs: Sequence[tuple[dict[str, Any], Path]], read: Cal
                 different = min(key for key in labels.keys() | truth.keys() if labels.get(key) != truth.get(key))
                 raise InputError(f"{different}: another seed lacks it or has another truth", table, RESCORE)
             truth = labels
-        for key, (speaker_index, label_index) in truth.items():
-            total[speaker_index, label_index, sums[key].argmax()] += 1
+        for key, indices in truth.items():
+            answers.setdefault(key, []).append((*indices, int(sums[key].argmax())))
+    for of_folds in answers.values():
+        for answer in of_folds:
+            total[answer] += 1 / len(of_folds)
     return replace(pool, cell=f"{pool.cell}, mean of posteriors", by_seed=total[None], members=len(pool.seeds))
 
 

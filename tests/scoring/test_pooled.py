@@ -67,6 +67,17 @@ def test_folds_are_pooled_and_seeds_averaged(tmp_path):
     assert "75.0 (75.0 to 75.0)" in pooled_table([pool], "x")
 
 
+def test_an_utterance_that_several_folds_test_counts_once(tmp_path):
+    """A corpus of two folds beside one of three is tested on its first fold twice."""
+    for seed in (0, 1):
+        write_posteriors(tmp_path, "net", 1, seed, [("x", "a", 0.9), ("x", "b", 0.8)])
+        write_posteriors(tmp_path, "net", 2, seed, [("y", "a", 0.9), ("y", "b", 0.2)])
+        write_posteriors(tmp_path, "net", 3, seed, [("x", "a", 0.9), ("x", "b", 0.1)])
+    for pool in read_pools([tmp_path], ensembles=True):
+        assert pool.confusions.tolist() == [[[1, 0], [0.5, 0.5]], [[1, 0], [0, 1]]]
+        assert pool.ua == 87.5
+
+
 def test_a_seed_that_lacks_a_fold_is_named(tmp_path):
     write_run(tmp_path, "net", 1, 0, [("x", "a", "a"), ("x", "b", "b")])
     write_run(tmp_path, "net", 2, 0, [("y", "a", "b"), ("y", "b", "b")])

@@ -49,7 +49,7 @@ def columns_named(head: Iterable[str], names: Collection[str]) -> list[str]:
 
 
 def _path_column(path: Path, head: Sequence[str], column: str | None) -> str:
-    if column in head:
+    if column is not None and column in head:
         return column
     names = columns_named(head, (column_key(column),) if column else PATH_COLUMNS)
     if not names and not column:  # in another language, as `ser init-corpus` knows them
