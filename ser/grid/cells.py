@@ -120,6 +120,11 @@ class Grid:
         row = self.saved_runs.get(digest(result_affecting(experiment))) if self.saved_runs else None
         return row if row is not None and row["zero_shot"].keys() >= set(self.unseen(experiment)) else None
 
+    @cached_property
+    def resolved(self) -> dict[str, Protocol]:
+        """The protocols of the corpora, with the splits that stage 1 has made of rules, where it has run."""
+        return {corpus: with_splits(protocol, self.places.data / corpus) for corpus, protocol in self.protocols.items()}
+
     @property
     def summary(self) -> str:
         """How many cells the grid has with the available corpora."""
@@ -189,13 +194,12 @@ class Grid:
         corpus of the training."""
         split, fold = experiment.split, experiment.fold
         known = {name for corpus in experiment.corpora for name in self.lines[corpus]}
-        others = {corpus: p for corpus, p in self.protocols.items() if not known & set(self.lines[corpus])}
+        others = {corpus: p for corpus, p in self.resolved.items() if not known & set(self.lines[corpus])}
         return [c for c, p in others.items() if p.has_test(split, fold) and not p.keep and not p.shuffle_labels]
 
     def alone(self, experiment: Experiment, corpus: str) -> Experiment:
         """An experiment of one corpus, with the features and the fold of another and without augmented copies."""
-        protocol = with_splits(self.protocols[corpus], self.places.data / corpus)
-        fold = corpus_fold(experiment.fold, protocol.count_folds(experiment.split))
+        fold = corpus_fold(experiment.fold, self.resolved[corpus].count_folds(experiment.split))
         augment = {**experiment.augment, "copies": 0}
         return replace(experiment, corpora=[corpus], task="multi", fold=fold, augment=augment)
 
@@ -212,7 +216,7 @@ class Grid:
         """
         split, numbers = self.settings.split, [1]
         for corpus in dict.fromkeys(chain(*self.combinations)):
-            number = with_splits(self.protocols[corpus], self.places.data / corpus).num_folds(split)
+            number = self.resolved[corpus].num_folds(split)
             if number is None:
                 raise InputError(
                     "its speakers, and so its folds, are unknown", self.places.data / corpus, "run stage 1"
