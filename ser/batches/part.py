@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,13 +56,6 @@ class Part:
     def class_counts(self) -> np.ndarray:
         """Number of originals of each class, int64, (classes,)."""
         return np.bincount(self.targets[self.original], minlength=len(self.classes))
-
-    @property
-    def confounded(self) -> bool:
-        """Whether most speakers have one class only, so that normalisation by speaker removes the class."""
-        pairs = set(zip(self.speakers, self.targets.tolist(), strict=True))
-        classes = Counter(speaker for speaker, _ in pairs)
-        return 2 * sum(n == 1 for n in classes.values()) > len(classes) and len(set(self.targets.tolist())) > 1
 
 
 def data_dir_of(data_root: Path, protocol: Protocol, experiment: Experiment, part: str) -> Path:

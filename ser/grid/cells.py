@@ -17,6 +17,7 @@ from ser.config import Experiment, find, load, result_affecting
 from ser.config.registry import POOLING, TEMPORAL
 from ser.config.yaml_file import QUOTE, read_yaml, shown
 from ser.corpora import Protocol, read_protocol
+from ser.corpora.confounding import confounded
 from ser.corpora.protocol import corpus_fold
 from ser.corpora.splits import with_splits
 from ser.grid.saved import read_saved_runs
@@ -198,10 +199,15 @@ class Grid:
         return [c for c, p in others.items() if p.has_test(split, fold) and not p.keep and not p.shuffle_labels]
 
     def alone(self, experiment: Experiment, corpus: str) -> Experiment:
-        """An experiment of one corpus, with the features and the fold of another and without augmented copies."""
+        """An experiment of one corpus, with the features and the fold of another and without augmented copies.
+
+        Where statistics of a speaker would take the classes away, features are normalised by those of the corpus.
+        """
         fold = corpus_fold(experiment.fold, self.resolved[corpus].count_folds(experiment.split))
-        augment = {**experiment.augment, "copies": 0}
-        return replace(experiment, corpora=[corpus], task="multi", fold=fold, augment=augment)
+        augment, batches = {**experiment.augment, "copies": 0}, experiment.batches
+        if confounded(self.places.data, [corpus], batches.normalisation):
+            batches = replace(batches, normalisation="corpus")
+        return replace(experiment, corpora=[corpus], task="multi", fold=fold, augment=augment, batches=batches)
 
     def _experiment(self, cell: Cell, fold: int, seed: int) -> Experiment:
         values: dict[str, Any] = {factor: getattr(cell, factor) for factor in FACTORS}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,8 +50,7 @@ class Decoder:
             name: train, valid or test.
             parts: corpus -> its part of that name.
             unseen: corpus -> its data, for corpora that the model was not trained on: it answers by the mean of its
-                heads. Where most speakers of the part have one class only, normalisation uses the statistics of the
-                whole part in place of those of each speaker, which would remove the class.
+                heads, and features are normalised as the experiment of these data says.
 
         Returns:
             One line for each part.
@@ -65,9 +63,9 @@ class Decoder:
             origin: dict[str, Any] = {"model": self.model}
             config = self.experiment.batches
             if unseen:
+                config = unseen[corpus].experiment.batches
                 origin |= {"zero_shot": True, "data_hash": unseen[corpus].hashes()["data_hash"]}
-                if part.confounded and config.normalisation == "speaker":
-                    config = replace(config, normalisation="corpus")
+                if config.normalisation != self.experiment.batches.normalisation:
                     origin["normalisation"] = config.normalisation
             label = f"{posteriors_path(self.folder, name)}: {corpus}"
             if corpus in existing and origin.items() <= existing[corpus].items():

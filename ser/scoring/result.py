@@ -247,6 +247,13 @@ def score_zero_shot(
     parts = {corpus: other.parts("test")[corpus] for corpus, other in others.items()}
     targets, answered = _scored(parts, _decoded(folder, "test", parts))
     described = [describe_data(other) for other in others.values()]
+    notes, normalisation = set(), data.experiment.batches.normalisation
+    for corpus, other in others.items():
+        notes |= {*other.caveats(), *(protocol.note for protocol in other.protocols.values() if protocol.note)}
+        if (kind := other.experiment.batches.normalisation) != normalisation:
+            notes.add(
+                f"{corpus}: normalised by {kind}, for statistics of a {normalisation} would take the classes away"
+            )
     result = {
         **_identity(data.experiment),
         "part": "test",
@@ -257,12 +264,8 @@ def score_zero_shot(
             key: {c: value for description in described for c, value in description[key].items()}
             for key in ("folds", "protocol_hash", "counts")
         },
-        "normalisation": data.experiment.batches.normalisation,
-        "notes": sorted(
-            {p.note for other in others.values() for p in other.protocols.values() if p.note}.union(
-                *(other.caveats() for other in others.values())
-            )
-        ),
+        "normalisation": normalisation,
+        "notes": sorted(notes),
         "left_out": dict(left_out),
         "targets": targets,
     }

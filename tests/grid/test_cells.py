@@ -14,6 +14,7 @@ from stand_ins import grid_of_readings
 
 from ser.common import InputError
 from ser.common.run_folder import combination_name
+from ser.corpora.splits import write_splits
 from ser.grid import Grid, Places, open_grid
 from ser.grid.cells import prefixes
 
@@ -200,6 +201,18 @@ def test_controls_come_with_the_corpus_that_they_are_made_of() -> None:
     copies = paper_grid("augment.copies=3", recipe=recipe, name="copies", only=["tess", "ravdess"], preset="strong")
     assert [cell.name for cell in copies.cells] == ["ravdess/multi_blstm_mu_sigma2"]
     assert copies.root != grid.root
+
+
+def test_a_corpus_whose_own_split_has_no_test_part_is_not_unseen(tmp_path: Path) -> None:
+    grid_of_readings(tmp_path, ["one", "two"], "[[one]]")
+    protocol = tmp_path / "conf" / "corpora" / "two.yaml"
+    protocol.write_text("base: emodb\nname: two\nsplits: {strict: {given: true}}\n")
+    (tmp_path / "data" / "two").mkdir(parents=True)
+    for test, unseen in ((["s3"], ["two"]), ([], [])):
+        parts = {"train": ["s1"], "valid": ["s2"], "test": test}
+        write_splits(tmp_path / "data" / "two" / "splits.json", {"strict": {"rule": {"given": True}, "folds": [parts]}})
+        grid = open_grid(Places(tmp_path, tmp_path / "data", tmp_path, tmp_path), "strict", (), "made")
+        assert grid.unseen(grid.experiments[0]) == unseen
 
 
 def test_a_control_is_no_target_and_a_reading_of_a_corpus_is_not_unseen_where_the_corpus_is_known() -> None:

@@ -149,6 +149,26 @@ def test_after_stage_3_no_experiment_computes_statistics(stand_ins: StandIns, mo
     assert [list(found["targets"]) for found in scored] == [["iemocap"]] * 4
 
 
+def test_an_unseen_corpus_whose_speakers_have_one_class_is_normalised_as_a_whole(
+    stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "ser.grid.cells.confounded", lambda _, corpora, kind: (corpora, kind) == (["iemocap"], "speaker")
+    )
+    grid = stand_ins.grid("batches.normalisation=speaker", only=("ravdess", "iemocap"))
+    grid = replace(grid, cells=[cell for cell in grid.cells if cell.corpora == ("ravdess",)][:1])
+    (experiment,) = grid.experiments
+    finish(grid)
+    unseen = json.loads((grid.folder(experiment) / "zero_shot.json").read_text())
+    assert list(unseen["targets"]) == ["iemocap"]
+    assert unseen["notes"] == ["iemocap: normalised by corpus, for statistics of a speaker would take the classes away"]
+    entries = read_posteriors(grid.folder(experiment), "test").corpora
+    assert {corpus: entry.get("normalisation") for corpus, entry in entries.items()} == {
+        "ravdess": None,
+        "iemocap": "corpus",
+    }
+
+
 def test_data_that_cannot_be_opened_stop_no_statistics_but_their_own(
     stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
