@@ -5,9 +5,12 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+from conftest import ROOT
+
 from ser.common.cli import experiment_arguments
 from ser.common.progress import progress
-from ser.common.provenance import code_hash, provenance
+from ser.common.provenance import RESULT_AFFECTING, code_hash, provenance
 
 
 def test_provenance_has_code_and_versions():
@@ -53,6 +56,11 @@ def test_the_code_hash_covers_code_that_affects_results_without_comments(tmp_pat
         assert hash_of("def f(x):\n    return x + 2\n") != first
     finally:
         code_hash.cache_clear()
+
+
+@pytest.mark.parametrize("name", RESULT_AFFECTING)
+def test_files_that_affect_results_are_there(name):
+    assert list((ROOT / "ser").glob(name))
 
 
 def test_arguments_that_stages_share():
