@@ -9,7 +9,7 @@ from typing import Any
 
 from ser.common import InputError
 from ser.common.json_lines import read_json_lines, write_json_lines
-from ser.corpora.utterance import Utterance
+from ser.corpora.utterance import Utterance, Version
 from ser.corpora.validation import ValidatedUtterance
 
 # The table, in data/<corpus>.
@@ -35,6 +35,23 @@ def write_known_files(folder: Path, items: Iterable[ValidatedUtterance]) -> None
         row = rows.setdefault(path, {"path": path, "version": [VERSION, *u.version], "items": []})
         row["items"].append([u.start, u.end, u.channel, *(getattr(item, name) for name in FIELDS)])
     write_json_lines(folder / FILES, rows.values())
+
+
+def read_versions(folder: Path) -> dict[str, Version]:
+    """Path of each audio file -> its version when it was read; {} if the table is damaged or absent.
+
+    Args:
+        folder: data/<corpus>.
+    """
+
+    def version(row: dict[str, Any]) -> tuple[str, Version]:
+        _, size, modified, changed = row["version"]
+        return row["path"], (size, modified, changed)
+
+    try:
+        return dict(read_json_lines(folder / FILES, version, "the table of known files"))
+    except InputError:
+        return {}
 
 
 def read_known_files(folder: Path, utterances: Sequence[Utterance]) -> dict[str, ValidatedUtterance]:

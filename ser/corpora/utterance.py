@@ -84,8 +84,12 @@ class Utterance:
                 state = os.stat(self.path)
         except OSError:
             return link, (0, 0, 0)
-        version = (state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-        return link, version if stat.S_ISREG(state.st_mode) else (0, 0, 0)
+        return link, version_of(state) if stat.S_ISREG(state.st_mode) else (0, 0, 0)
+
+
+def version_of(state: os.stat_result) -> Version:
+    """Size, modification time and inode change time of a file, the times in ns."""
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def file_utterance(

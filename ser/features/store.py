@@ -30,6 +30,8 @@ from ser.common.once import parsed_once
 from ser.common.progress import progress
 from ser.corpora.cuts import Cut, read_cut, read_cuts
 from ser.corpora.kaldi import read_table, table_text, validate, write_table
+from ser.corpora.known_files import read_versions
+from ser.corpora.utterance import version_of
 from ser.features.archive import ArkReader, ArkWriter, read_scp
 from ser.features.index import Archives, bucket_lock, bucket_of, bucket_path, check_archive, local_copy, write_index
 from ser.frontends import Frontend
@@ -270,11 +272,6 @@ class FeatureStore:
         return BabblePool(self._originals, read_table(self.data_dir / "utt2spk"))
 
     @cached_property
-    def _prepared_time(self) -> float:
-        """Time at which stage 1 had read the audio."""
-        return min(p.stat().st_mtime for d in (self.corpus_dir, self.data_dir) if (p := d / "cuts.jsonl.gz").is_file())
-
-    @cached_property
     def _augment(self) -> Augment:
         if self.augment is None:
             raise ValueError(f"{self.data_dir}: copies need `augment`")
@@ -310,11 +307,12 @@ class FeatureStore:
         return read_samples(cut, self.frontend.sampling_rate, *augmentation)
 
     def _check_unchanged(self, cuts: Sequence[Cut]) -> None:
-        """Check that audio files that were modified after stage 1 still have the same content."""
+        """Check that audio files whose size or times are no longer as in stage 1 still have the same content."""
         if any(cut.original is not None for cut in cuts):
             cuts = [*cuts, *self._originals.values()]  # babble may be made of any of them
+        versions = read_versions(self.corpus_dir)
         for path, audio in {cut.path: cut.audio_digest for cut in cuts}.items():
-            if path.is_file() and path.stat().st_ctime >= self._prepared_time and digest(path) != audio:
+            if path.is_file() and version_of(path.stat()) != versions.get(str(path)) and digest(path) != audio:
                 raise InputError("has changed since it was prepared", path, "run stage 1 with --recheck true")
 
     def _write_cuts(self, frames: dict[str, int]) -> None:

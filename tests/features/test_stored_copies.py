@@ -173,6 +173,10 @@ def test_other_audio_has_other_copies(copied, tmp_path):
     soundfile.write(made.root / "two" / "two1_sad_00.wav", np.random.default_rng(5).uniform(-0.1, 0.1, 2000), 8000)
     with pytest.raises(InputError, match="has changed since it was prepared; run stage 1"):
         computed(made, write_train_set(made, {**steps, "two1-angry-00": [LOUDER]}, "train_other"))
+    for path in made.data_root.rglob("cuts.jsonl.gz"):  # as if the file had changed before stage 1 ended
+        os.utime(path)
+    with pytest.raises(InputError, match="has changed since it was prepared; run stage 1"):
+        computed(made, write_train_set(made, {**steps, "two1-angry-00": [LOUDER]}, "train_third"))
     shutil.rmtree(made.data_root / "two")
     made.prepare("two")
     store = store_of(made, write_train_set(made, steps))
