@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
-from ser.common import InputError, guarded
+from ser.common import guarded
 from ser.common.cli import experiment_arguments
+from ser.common.jobs import start_job
 from ser.common.run_folder import CONFIG
 from ser.config import read_experiment
 
@@ -22,14 +22,9 @@ def main() -> int:
     parser.add_argument("--job", type=int, default=1, help="compute this share, from 1")
     parser.add_argument("--nj", type=int, default=1, help="number of shares")
     options = parser.parse_args()
-    if not 1 <= options.job <= options.nj:
-        raise InputError("a job from 1 to their number", f"--job {options.job} --nj {options.nj}")
-    import torch
-
+    start_job(options.job, options.nj)
     from ser.batches import compute_statistics
 
-    torch.set_num_threads(1)  # the jobs share the cores
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # remove unfinished files
     experiment = read_experiment(options.folder / CONFIG)
     places = options.recipe, options.data, options.dump
     print(f"statistics of {compute_statistics(experiment, *places, options.job, options.nj)} parts")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 from ser.common import guarded
 from ser.common.cli import Parser
 from ser.common.files import check_cluster_locks
+from ser.common.jobs import start_job
 from ser.config import read_experiment
 
 SHOWN = 5  # padded utterances
@@ -37,10 +37,7 @@ def main() -> int:
     if store.copies and (options.job or (not options.finish and not store.finished)):
         store.augment = build_augment(experiment.augment, options.dump_dir / "rooms")
     if options.job:
-        import torch
-
-        torch.set_num_threads(1)  # the jobs share the cores
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # remove unfinished files
+        start_job(options.job, options.nj)
         computed, existing = store.compute(options.job, options.nj)
         print(f"{computed} utterances computed, {existing} found done")
     elif options.finish:

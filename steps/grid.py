@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clu
 from ser.common import InputError, guarded, write_json
 from ser.common.cli import Parser
 from ser.common.files import check_cluster_locks
+from ser.common.jobs import check_job, start_job
 from ser.common.progress import VARIABLE
 from ser.grid import Grid, Places, open_grid
 
@@ -114,7 +115,7 @@ def features(grid: Grid, options: argparse.Namespace) -> int:
     from ser.grid.features import compute, finish, prepare_grid
 
     if options.job:
-        prepare_job()
+        start_job(options.job, options.nj)
         computed, existing = compute(grid, options.job, options.nj)
         print(f"{computed} utterances computed, {existing} found done")
     elif options.finish:
@@ -128,20 +129,11 @@ def statistics(grid: Grid, options: argparse.Namespace) -> int:
     """CMVN statistics of the features."""
     from ser.grid.features import grid_statistics
 
-    prepare_job()
-    count, failed = grid_statistics(grid, options.job or 1, options.nj)
+    job = options.job or 1
+    start_job(job, options.nj)
+    count, failed = grid_statistics(grid, job, options.nj)
     print(f"statistics of {count - failed} of {count} sets of data")
     return 0
-
-
-def prepare_job() -> None:
-    """Use one core, for jobs share them, and remove unfinished files on SIGTERM."""
-    import signal
-
-    import torch
-
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def run(grid: Grid, options: argparse.Namespace) -> int:
@@ -150,8 +142,7 @@ def run(grid: Grid, options: argparse.Namespace) -> int:
     from ser.training.engine import Interrupted
 
     job = options.job or 1
-    if not 1 <= job <= options.nj:
-        raise InputError("a job from 1 to their number", f"--job {job} --nj {options.nj}")
+    check_job(job, options.nj)
     if options.pack < 1:
         raise InputError("a number of processes from 1", f"--pack {options.pack}")
     if options.pack > 1:

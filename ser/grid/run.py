@@ -18,6 +18,7 @@ from typing import Any
 from ser.batches import Data, open_data
 from ser.common import InputError, digest
 from ser.common.files import append_text
+from ser.common.jobs import handling
 from ser.common.progress import progress
 from ser.common.run_folder import CONFIG, DONE, FAILED, LOG, MODEL, RESULT, ZERO_SHOT, is_scored, is_trained
 from ser.config import Experiment, result_affecting, write_experiment
@@ -81,7 +82,10 @@ class Runner:
         # Only its own part is verified; for the others the list is enough, so that not every job reads all results.
         own = {e.folder for e in experiments[self.job - 1 :: jobs]}
         failures = []
-        with _signals(), progress(text="experiments", unit="exp", total=len(todo), show=self.job == 1) as bar:
+        with (
+            handling(_stop, signal.SIGTERM, signal.SIGUSR1),
+            progress(text="experiments", unit="exp", total=len(todo), show=self.job == 1) as bar,
+        ):
             wait = POLL
             while todo:
                 taken = []
@@ -278,19 +282,9 @@ def _key(experiment: Experiment) -> tuple[str, str, int, bool]:
     return experiment.combination, experiment.task, experiment.fold, bool(experiment.augment["copies"])
 
 
-@contextmanager
-def _signals() -> Iterator[None]:
-    """Raise Interrupted on SIGTERM and SIGUSR1; files are always written completely or not at all."""
-
-    def stop(number: int, frame: object) -> None:
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _stop(number: int, _: object) -> None:
+    """Raise Interrupted on a signal; files are always written completely or not at all."""
+    raise Interrupted(number)
 
 
 @contextmanager

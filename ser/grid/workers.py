@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+from ser.common.jobs import handling
+
 DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -34,9 +36,8 @@ def run_workers(commands: Mapping[Path, Sequence[str]]) -> int:
         for worker in workers:
             worker.send_signal(number)
 
-    before = {number: signal.signal(number, forward) for number in SIGNALS}
     library = ctypes.CDLL(None)
-    try:
+    with handling(forward, *SIGNALS):
         for path, command in commands.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as log:
@@ -52,9 +53,6 @@ def run_workers(commands: Mapping[Path, Sequence[str]]) -> int:
             if received:
                 worker.send_signal(received[-1])
         codes = [worker.wait() for worker in workers]
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if any(codes) and (received or os.EX_TEMPFAIL in codes):
         return 128 + signal.SIGINT if signal.SIGINT in received else os.EX_TEMPFAIL
     return int(any(codes))

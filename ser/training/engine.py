@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
@@ -26,6 +26,7 @@ from torch import Tensor
 from ser.batches import Batch, Part, Sampler, UtteranceDataset, collate, fit_statistics
 from ser.common import InputError, atomic_path, derive_seed, digest, locked, write_text
 from ser.common.files import sha256
+from ser.common.jobs import handling
 from ser.common.kinds import of_kind
 from ser.common.metrics import confusion_matrix
 from ser.common.provenance import provenance
@@ -204,7 +205,7 @@ class Trainer:
                 return  # another job has trained it meanwhile
             self._restore()
             self._log_start()
-            with self._signals():
+            with handling(self._remember, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
                 while not self._finished():
                     self._run_epoch()
             self._finish()
@@ -441,17 +442,9 @@ class Trainer:
         self.code, self.step = list(dict.fromkeys([*state["code"], *self.code])), state["step"]
         self.history, self.seconds = state["history"], state["seconds"]
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        def remember(number: int, frame: object) -> None:
-            self.signal = number
-
-        before = {n: signal.signal(n, remember) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _remember(self, number: int, _: object) -> None:
+        """Remember a signal until the end of the step."""
+        self.signal = number
 
     # -- start and end ---------------------------------------------------------------------------------------------
 
