@@ -114,24 +114,8 @@ class Trainer:
         self.warnings = [*warnings, *self._untrained_class_warnings(valid)]
         self.device_weights = {c: torch.from_numpy(w).to(self.device_config.device) for c, w in self.weights.items()}
         self.corpora = list(train)
-        frontend = build_frontend(experiment)
-        samples = round(experiment.batches.crop_seconds * frontend.sampling_rate)
-        crop = max(1, frontend.num_frames(samples) // experiment.batches.frame_step)
-        self.samplers = {
-            corpus: Sampler(dataset.frames, experiment.batches.batch_size, crop, self._purpose("batches", corpus))
-            for corpus, dataset in self.train.items()
-        }
-        if self.config.ngpu > 1 and processes.size == 1:
-            raise InputError(
-                "a grid or a search trains each experiment in one process", "training.ngpu", "leave it out there"
-            )
-        for corpus, sampler in self.samplers.items():
-            if sampler.batch_size < processes.size:
-                raise InputError(
-                    f"{processes.size} processes, and batches of {sampler.batch_size} utterances of {corpus}",
-                    "training.ngpu",
-                    f"give {sampler.batch_size} or fewer",
-                )
+        self.samplers = self._new_samplers()
+        self._check_processes()
         self.epoch_steps = updates_per_epoch(self.config, [s.batches_per_pass for s in self.samplers.values()])
         self.steps = self.epoch_steps * self.config.max_epochs
         self.samples = {
@@ -145,15 +129,8 @@ class Trainer:
         self.corpus_positions = corpus_positions(self.corpus_schedule)
         self.network = self._new_network()
         self.loss = self._new_loss()
-        front = [] if self.network.front is None else [p for p in self.network.front.parameters() if p.requires_grad]
-        front_ids = {id(p) for p in front}
-        others = [p for p in self.network.parameters() if p.requires_grad and id(p) not in front_ids]
-        groups: list[dict[str, Any]] = [
-            {"params": [*others, *self.loss.parameters()], "rate": self.config.learning_rate},
-            {"params": front, "rate": experiment.frontend.learning_rate},
-        ]
-        self.parameters = [p for group in groups for p in group["params"]]
-        self.optimizer = torch.optim.Adam(groups, weight_decay=self.config.weight_decay, fused=True)
+        self.optimizer = self._new_optimizer()
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.batch_loss = processes.wrap(_BatchLoss(self.network, self.loss), self.network.some_idle)
         self.step = 0
         self.stopping = EarlyStopping()
@@ -165,6 +142,20 @@ class Trainer:
         self.checkpoint_time = time.monotonic()
         self.provenance = provenance()  # read now, since the code may change on disk during the training
         self.code = [self.provenance["code_hash"]]  # hashes of all code that took part in the training
+
+    def _check_processes(self) -> None:
+        """Check that each process has a share of every batch."""
+        if self.config.ngpu > 1 and self.processes.size == 1:
+            raise InputError(
+                "a grid or a search trains each experiment in one process", "training.ngpu", "leave it out there"
+            )
+        for corpus, sampler in self.samplers.items():
+            if sampler.batch_size < self.processes.size:
+                raise InputError(
+                    f"{self.processes.size} processes, and batches of {sampler.batch_size} utterances of {corpus}",
+                    "training.ngpu",
+                    f"give {sampler.batch_size} or fewer",
+                )
 
     def _untrained_class_warnings(self, valid: Mapping[str, Part]) -> list[str]:
         """Warn of classes that a corpus validates but does not train; their weight in the loss is 0.
@@ -366,6 +357,26 @@ class Trainer:
         torch.manual_seed(derive_seed(*self._purpose("loss")))
         loss: torch.nn.Module = from_registry(LOSS, self.config.loss)(self.config)
         return loss.to(self.device_config.device)
+
+    def _new_samplers(self) -> dict[str, Sampler]:
+        frontend, batches = build_frontend(self.experiment), self.experiment.batches
+        samples = round(batches.crop_seconds * frontend.sampling_rate)
+        crop = max(1, frontend.num_frames(samples) // batches.frame_step)
+        return {
+            corpus: Sampler(dataset.frames, batches.batch_size, crop, self._purpose("batches", corpus))
+            for corpus, dataset in self.train.items()
+        }
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        """Adam with two learning rates: that of the front end, if it is trained, and that of everything else."""
+        front = [] if self.network.front is None else [p for p in self.network.front.parameters() if p.requires_grad]
+        front_ids = {id(p) for p in front}
+        others = [p for p in self.network.parameters() if p.requires_grad and id(p) not in front_ids]
+        groups: list[dict[str, Any]] = [
+            {"params": [*others, *self.loss.parameters()], "rate": self.config.learning_rate},
+            {"params": front, "rate": self.experiment.frontend.learning_rate},
+        ]
+        return torch.optim.Adam(groups, weight_decay=self.config.weight_decay, fused=True)
 
     def _fingerprint(self) -> str:
         """Digest of what must stay the same in a resumed training; with the precision that `auto` resolved to."""
