@@ -42,26 +42,15 @@ def main() -> int:
         help="print each stage, whether it is done, and how long a training takes; write nothing",
     )
     options = parser.parse_intermixed_args()
-    from ser.corpora import read_protocol
-    from ser.corpora.splits import with_splits
-
     experiment = load(options.preset, options.recipe, options.overrides)
     if options.count_folds:
+        from ser.corpora import read_protocol
+        from ser.corpora.splits import with_splits
+
         prepared = [with_splits(read_protocol(c, options.recipe), options.count_folds / c) for c in experiment.corpora]
         print(max(protocol.count_folds(experiment.split) for protocol in prepared))
         return 0
-    if len(set(experiment.corpora)) != len(experiment.corpora) or not experiment.corpora:
-        raise InputError("name each corpus once, and at least one", f"corpora = {','.join(experiment.corpora)}")
-    protocols = {c: read_protocol(c, options.recipe) for c in experiment.corpora}
-    folds = {c: p.num_folds(experiment.split) for c, p in protocols.items()}
-    known = [number for number in folds.values() if number is not None]
-    if len(known) == len(folds) and experiment.fold > max(known):
-        raise InputError(
-            f"split {experiment.split} of {', '.join(folds)} has folds 1 to {max(known)}", f"fold = {experiment.fold}"
-        )
-    if not any(p.has_test(experiment.split, experiment.fold) for p in protocols.values()):
-        what = "none has test speakers, so there would be no result"
-        raise InputError(what, f"corpora = {','.join(experiment.corpora)}", "add a corpus that has")
+    check_corpora(experiment, options.recipe)
     folder = options.exp_dir / experiment.folder
     path, continued = folder / CONFIG, False
     if path.is_file():
@@ -84,6 +73,28 @@ def main() -> int:
     write_experiment(experiment, path)
     print(folder)
     return 0
+
+
+def check_corpora(experiment: Experiment, recipe: Path | None) -> None:
+    """Check that each corpus is named once, and that there is such a fold, with test speakers.
+
+    Args:
+        recipe: folder whose protocols come first.
+    """
+    from ser.corpora import read_protocol
+
+    named = f"corpora = {','.join(experiment.corpora)}"
+    if len(set(experiment.corpora)) != len(experiment.corpora) or not experiment.corpora:
+        raise InputError("name each corpus once, and at least one", named)
+    protocols = {c: read_protocol(c, recipe) for c in experiment.corpora}
+    folds = {c: p.num_folds(experiment.split) for c, p in protocols.items()}
+    known = [number for number in folds.values() if number is not None]
+    if len(known) == len(folds) and experiment.fold > max(known):
+        raise InputError(
+            f"split {experiment.split} of {', '.join(folds)} has folds 1 to {max(known)}", f"fold = {experiment.fold}"
+        )
+    if not any(p.has_test(experiment.split, experiment.fold) for p in protocols.values()):
+        raise InputError("none has test speakers, so there would be no result", named, "add a corpus that has")
 
 
 def is_longer(changes: Mapping[str, tuple[Any, Any]], experiment: Experiment) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -19,6 +20,35 @@ from ser.corpora.protocol import read_protocol
 @guarded
 def main(arguments: list[str] | None = None) -> int:
     """Prepare a corpus, corpus folder -> data folder, or report what is wrong with it."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    protocol = read_protocol(options.corpus, options.recipe)
+    preparer = load_preparer(protocol.preparer, options.recipe)
+    if options.download:
+        if preparer.download is None:
+            check_corpus_exists(protocol, options.corpus_dir)
+        else:
+            _download(preparer.download, options.corpus_dir)
+        return 0
+    if options.check:
+        text, complete = check_corpus(preparer, protocol, options.corpus_dir, options.allow_pipes)
+        print(text)
+        return 0 if complete else 1
+    if options.out_dir is None:
+        parser.error("the folder to write is missing, such as data/ravdess")
+    experiment = None if options.experiment is None else read_experiment(options.experiment)
+    folders = options.corpus_dir, options.out_dir
+    switches = {name: getattr(options, name) for name in ("allow_partial", "allow_pipes", "recheck")}
+    fold = None if experiment is None else (experiment.split, experiment.fold)
+    print(prepare_corpus(preparer, protocol, *folders, **switches, jobs=options.nj, fold=fold))
+    if experiment is not None:
+        batches = experiment.batches
+        folder = options.out_dir.resolve()
+        check_confounded(folder.parent, [folder.name], batches.normalisation, batches.allow_confounded)
+    return 0
+
+
+def _parser() -> Parser:
     parser = Parser(description="Prepare a corpus: lhotse manifests, and a Kaldi data dir a split.")
     parser.add_argument("corpus", help="name of a protocol file, such as ravdess")
     parser.add_argument("corpus_dir", type=Path, help="folder of the corpus as published, or table of its files")
@@ -49,37 +79,18 @@ def main(arguments: list[str] | None = None) -> int:
         help="config.yaml of the experiment that the corpus is prepared for: its normalisation is checked against the "
         "corpus, and of a split of many folds, only the fold of the experiment is written",
     )
-    options = parser.parse_args(arguments)
-    protocol = read_protocol(options.corpus, options.recipe)
-    preparer = load_preparer(protocol.preparer, options.recipe)
-    if options.download:
-        if preparer.download is not None:
-            existed = options.corpus_dir.exists()
-            busy = locked(options.corpus_dir, f"{options.corpus_dir} is being made")
-            try:
-                with nullcontext() if is_fetched(options.corpus_dir) else busy:
-                    preparer.download(options.corpus_dir)
-            except InputError as error:
-                if existed:
-                    raise
-                fixes = [error.fix, f"{options.corpus_dir} was not there: if that is a wrong path, correct it in db.sh"]
-                raise InputError(error.what, error.where, "; ".join(fix for fix in fixes if fix)) from None
-        else:
-            check_corpus_exists(protocol, options.corpus_dir)
-        return 0
-    if options.check:
-        text, complete = check_corpus(preparer, protocol, options.corpus_dir, options.allow_pipes)
-        print(text)
-        return 0 if complete else 1
-    if options.out_dir is None:
-        parser.error("the folder to write is missing, such as data/ravdess")
-    experiment = None if options.experiment is None else read_experiment(options.experiment)
-    folders = options.corpus_dir, options.out_dir
-    switches = {name: getattr(options, name) for name in ("allow_partial", "allow_pipes", "recheck")}
-    fold = None if experiment is None else (experiment.split, experiment.fold)
-    print(prepare_corpus(preparer, protocol, *folders, **switches, jobs=options.nj, fold=fold))
-    if experiment is not None:
-        batches = experiment.batches
-        folder = options.out_dir.resolve()
-        check_confounded(folder.parent, [folder.name], batches.normalisation, batches.allow_confounded)
-    return 0
+    return parser
+
+
+def _download(download: Callable[[Path], object], corpus_dir: Path) -> None:
+    """Fetch or make a corpus; an error in a folder that was not there says that its path may be wrong."""
+    existed = corpus_dir.exists()
+    busy = locked(corpus_dir, f"{corpus_dir} is being made")
+    try:
+        with nullcontext() if is_fetched(corpus_dir) else busy:
+            download(corpus_dir)
+    except InputError as error:
+        if existed:
+            raise
+        fixes = [error.fix, f"{corpus_dir} was not there: if that is a wrong path, correct it in db.sh"]
+        raise InputError(error.what, error.where, "; ".join(fix for fix in fixes if fix)) from None
