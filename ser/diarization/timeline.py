@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ser.common import InputError
 from ser.common.cli import Parser
 from ser.inference.commands import add_head
 from ser.inference.commands.predict import SHOWN, SOME_FAILED, SOME_LEFT_OUT
+
+if TYPE_CHECKING:
+    from ser.diarization.recording import Timeline
+    from ser.inference.base import BasePredictor
 
 KEYS = {
     "window": "seconds of a window of the network",
@@ -71,22 +76,13 @@ def run(options: argparse.Namespace) -> int:
     """Write the timelines of all files, and a line on each; a file that cannot be read does not stop the others."""
     from ser.common.output import line
     from ser.diarization.decoders import DECODERS, find_decoder
-    from ser.diarization.html.page import write_timeline_page
     from ser.diarization.html.sound import AUDIO
     from ser.diarization.recording import make_timeline, read_speakers
     from ser.diarization.settings import read_settings
     from ser.diarization.windows import speaker_statistics
-    from ser.diarization.writers import FORMATS, write_timeline
     from ser.inference.base import ABSTAINED, Confidence, open_predictor
 
-    formats = [name for name in (options.format or ",".join(FORMATS)).split(",") if name]
-    if options.format is None:
-        try:
-            import matplotlib  # noqa: F401  # which draws them
-        except ModuleNotFoundError:
-            formats.remove("png")
-            print("no pictures, since matplotlib is not installed: pip install '.[train]'", file=sys.stderr)
-    _check_choices(formats, FORMATS, "--format", several=True)
+    formats = _formats(options.format)
     _check_choices([options.decoder], DECODERS, "--decoder")
     _check_choices([options.html_audio], AUDIO, "--html-audio")
     recordings, failed, left_out = _find_recordings(options.files, options.out)
@@ -110,31 +106,22 @@ def run(options: argparse.Namespace) -> int:
         try:
             statistics = {channel: speakers[name] for channel, name in named.get(path, {}).items() if name in speakers}
             timeline = make_timeline(path, predictor, settings, decoder, speakers=statistics, precision=options.abstain)
-            written = write_timeline(timeline, folder, formats, options.posteriors)
-            warnings = timeline.warnings
-            if options.html:
-                page = folder / f"{timeline.recording}.html"
-                from ser.inference.predictor import Predictor
-
-                assert isinstance(predictor, Predictor)  # a graph was refused above
-                problem = write_timeline_page(timeline, path, predictor, page, options.html_audio)
-                written, warnings = [*written, page], (*warnings, *([f"{page}: {problem}"] if problem else []))
+            written, warnings = _write(timeline, path, folder, formats, predictor, options)
         except InputError as error:
             failed += 1
             print(f"error: {line(error)}", file=sys.stderr)
             continue
         for text in warnings:
             print(f"warning: {line(path)}: {line(text)}", file=sys.stderr)
+        counts = []
         for channel in timeline.channels:
+            statistics_of = f", {channel.statistics}" if channel.statistics.source else ""
+            counts.append(f"{channel.name}: {len(channel.segments)} segments{statistics_of}")
             labels = [segment.label != ABSTAINED for segment in channel.segments]
             labelled.setdefault(channel.confidence, []).extend(labels)
-        counts = "; ".join(
-            f"{c.name}: {len(c.segments)} segments{f', {c.statistics}' if c.statistics.source else ''}"
-            for c in timeline.channels
-        )
-        print(line(f"{path}: {timeline.duration:.2f} s; {counts}; {', '.join(map(str, written))}"))
-    for confidence, labels in labelled.items():
-        if options.abstain is not None:
+        print(line(f"{path}: {timeline.duration:.2f} s; {'; '.join(counts)}; {', '.join(map(str, written))}"))
+    if options.abstain is not None:
+        for confidence, labels in labelled.items():
             print(
                 f"labels from confidence {confidence.threshold:.3f} on: {sum(labels)} of {len(labels)} segments here; "
                 f"on validation {100 * confidence.coverage:.0f} % of utterances, of which "
@@ -146,6 +133,45 @@ def run(options: argparse.Namespace) -> int:
     if failed:
         print(f"{failed} of {number} files have no timeline", file=sys.stderr)
     return SOME_FAILED if failed else SOME_LEFT_OUT if left_out else 0
+
+
+def _formats(text: str | None) -> list[str]:
+    """The formats to write; all by default, without pictures where matplotlib is not installed."""
+    from ser.diarization.writers import FORMATS
+
+    formats = [name for name in (text or ",".join(FORMATS)).split(",") if name]
+    if text is None:
+        try:
+            import matplotlib  # noqa: F401  # which draws them
+        except ModuleNotFoundError:
+            formats.remove("png")
+            print("no pictures, since matplotlib is not installed: pip install '.[train]'", file=sys.stderr)
+    _check_choices(formats, FORMATS, "--format", several=True)
+    return formats
+
+
+def _write(
+    timeline: Timeline,
+    path: Path,
+    folder: Path,
+    formats: list[str],
+    predictor: BasePredictor,
+    options: argparse.Namespace,
+) -> tuple[list[Path], list[str]]:
+    """Write the timeline of a recording; returns the files, and what the user has to know."""
+    from ser.diarization.writers import write_timeline
+
+    written = write_timeline(timeline, folder, formats, options.posteriors)
+    warnings = [*timeline.warnings]
+    if options.html:
+        from ser.diarization.html.page import write_timeline_page
+        from ser.inference.predictor import Predictor
+
+        assert isinstance(predictor, Predictor)  # a graph was refused before
+        written.append(folder / f"{timeline.recording}.html")
+        if problem := write_timeline_page(timeline, path, predictor, written[-1], options.html_audio):
+            warnings.append(f"{written[-1]}: {problem}")
+    return written, warnings
 
 
 def _find_recordings(names: list[Path], out: Path) -> tuple[list[tuple[Path, Path]], int, int]:
