@@ -19,7 +19,9 @@ In the folder of a grid, exp/<preset>_<digest>/, done.tsv lists the experiments 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ser.common.files import digest, lock_of
@@ -40,7 +42,7 @@ CURVES = "curves.png"
 # Name that `locked` locks during a training; lock files of a training and of an experiment of a grid.
 TRAINING = "training"
 EXPERIMENT_LOCK, TRAINING_LOCK = (lock_of(Path(name)).name for name in ("experiment", TRAINING))
-RUNS = "fold*_seed*"  # pattern of `run_name`
+RUN = re.compile(r"fold[0-9]+_seed[0-9]+")  # pattern of `run_name`
 MOST_BYTES = 100  # limit on the name of a combination
 
 
@@ -63,6 +65,24 @@ def run_name(fold: int, seed: int) -> str:
         seed: of the random numbers.
     """
     return f"fold{fold}_seed{seed}"
+
+
+def files_of_runs(paths: Iterable[Path], root: Path) -> list[Path]:
+    """Sort files of experiments; those of other folders, such as the copy fold1_seed0.bak, are left out and counted.
+
+    Args:
+        paths: files, each in the folder of an experiment.
+        root: folder that they are below.
+    """
+    ours: list[Path] = []
+    others: list[Path] = []
+    for path in sorted(paths):
+        hidden = any(name.startswith(".") for name in path.relative_to(root).parts)
+        (ours if RUN.fullmatch(path.parent.name) and not hidden else others).append(path)
+    if others:
+        what = f"left out: {len(others)} results in folders that are not named fold<k>_seed<s>, or hidden"
+        warnings.warn(f"{root}: {what}, such as {others[0].parent}", stacklevel=3)
+    return ours
 
 
 def result_path(folder: Path, part: str) -> Path:

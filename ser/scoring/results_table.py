@@ -14,7 +14,7 @@ import numpy as np
 from ser.common import InputError
 from ser.common.metrics import is_collapsed
 from ser.common.output import markdown, markdown_code, markdown_table
-from ser.common.run_folder import CONFIG, RESULT
+from ser.common.run_folder import CONFIG, RESULT, files_of_runs
 from ser.config import Experiment, ExperimentReader, differences, dotted, load, result_affecting_keys
 from ser.config.load import ROOT
 from ser.config.metrics import columns
@@ -45,12 +45,12 @@ def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def result_paths(exp_dir: Path) -> list[Path]:
-    """Paths of the result.json below a folder, sorted.
+    """Paths of the result.json of the experiments below a folder, sorted.
 
     Raises:
         InputError: there is none.
     """
-    paths = sorted(exp_dir.glob(f"*/*/*/{RESULT}"))
+    paths = files_of_runs(exp_dir.glob(f"*/*/*/{RESULT}"), exp_dir)
     if not paths:
         raise InputError("holds no result.json", exp_dir, "run stages 4 to 6")
     return paths

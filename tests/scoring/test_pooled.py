@@ -78,6 +78,17 @@ def test_an_utterance_that_several_folds_test_counts_once(tmp_path):
         assert pool.ua == 87.5
 
 
+def test_copies_of_an_experiment_are_left_out_with_a_warning(tmp_path):
+    write_run(tmp_path, "net", 1, 0, [("x", "a", "a"), ("x", "b", "b")])
+    run = tmp_path / "c" / "net" / "fold1_seed0"
+    for name in ("fold1_seed0.bak", ".fold1_seed0", "fold1_seed0 copy", "old_fold1_seed0"):
+        shutil.copytree(run, run.with_name(name))
+    shutil.copytree(run.parent, tmp_path / "c" / ".net")
+    with pytest.warns(UserWarning, match=r"left out: 9 results in folders .* such as .*c/\.net/\.fold1_seed0"):
+        (pool,) = read_pools([tmp_path])
+    assert pool.confusions.sum() == 2
+
+
 def test_a_seed_that_lacks_a_fold_is_named(tmp_path):
     write_run(tmp_path, "net", 1, 0, [("x", "a", "a"), ("x", "b", "b")])
     write_run(tmp_path, "net", 2, 0, [("y", "a", "b"), ("y", "b", "b")])

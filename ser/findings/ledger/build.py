@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from ser.common import InputError, atomic_path, digest, write_text
 from ser.common.progress import progress
 from ser.common.records import read_record, write_record
-from ser.common.run_folder import RESULT, RUNS
+from ser.common.run_folder import RESULT, files_of_runs
 from ser.config.registry import METRICS
 from ser.findings.ledger.load import read_parquet
 from ser.findings.ledger.run import Run, RunReader
@@ -21,9 +21,8 @@ from ser.findings.ledger.schema import FILES, arrow_schema, description
 from ser.findings.ledger.tables import PARQUET, Tables, write_ledger
 from ser.grid.saved import read_saved_runs
 from ser.grid.state import read_zero_shot_hashes
-from ser.scoring.files import folders_with, read_train
+from ser.scoring.files import read_train
 
-PATTERN = f"{RUNS}/{RESULT}"
 RUN_COLUMNS = ("run", "combination", "temporal", "pooling", "task", "seed", "fold")
 # What the runs of a ledger were read from, so that the next ledger reads only new and changed runs.
 SOURCES = ".sources.json"
@@ -53,16 +52,24 @@ def build_ledger(
     """
     if saved:
         return _build_from_saved(exp_dirs, out, corpora, command, saved)
-    missing = "no experiment with a result.json in or below it; run stages 4 to 6"
-    folders = folders_with(PATTERN, exp_dirs, missing)
-    return _build(folders, out, corpora, command)
+    folders: dict[Path, Path] = {}
+    for exp_dir in exp_dirs:
+        below = _run_folders(exp_dir)
+        if not below:
+            raise InputError("no experiment with a result.json in or below it", exp_dir, "run stages 4 to 6")
+        folders |= {folder.resolve(): folder for folder in below}
+    return _build(list(folders.values()), out, corpora, command)
+
+
+def _run_folders(exp_dir: Path) -> list[Path]:
+    return [path.parent for path in files_of_runs(exp_dir.rglob(f"*/{RESULT}"), exp_dir)]
 
 
 def _build_from_saved(
     exp_dirs: Sequence[Path], out: Path, corpora: Sequence[str], command: str, saved: Sequence[Path]
 ) -> dict[str, Any]:
     saved_runs = read_saved_runs(saved[0], None)
-    stamps = {str(p.parent): stamp_of(p.parent) for exp_dir in exp_dirs for p in sorted(exp_dir.rglob(PATTERN))}
+    stamps = {str(folder): stamp_of(folder) for exp_dir in exp_dirs for folder in _run_folders(exp_dir)}
     before = _read_stamps(out, _reader(corpora, saved[0]))
     changed = [Path(folder) for folder, stamp in stamps.items() if before.get(folder) != stamp]
     problems = []
