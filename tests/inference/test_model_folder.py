@@ -285,6 +285,12 @@ def test_the_card(own, capsys):
     assert main(["card", str(own), "--seen", "one/one3-angry-00", "one/one1-angry-00", "two/one3-angry-00"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[1] for line in lines] == ["trained on", "not trained on", "not trained on"]
+    assert main(["card", str(own), "--seen", "three/one3-angry-00"]) == 0
+    expected = "three/one3-angry-00: not trained on, nor on any of three: its corpora are one, two\n"
+    assert capsys.readouterr().out == expected
+    for name in ("one3-angry-00", "one/", "one/one3-angry-00.wav"):
+        assert main(["card", str(own), "--seen", name]) == 1
+        assert f"--seen {name}: <corpus>/<utterance id>" in capsys.readouterr().err
 
 
 def test_the_card_names_an_incomplete_copy_of_a_corpus(made, packed_with, tmp_path, monkeypatch):
