@@ -307,3 +307,43 @@ def test_two_columns_of_speakers_name_none(tmp_path):
     (tmp_path / "t.csv").write_text("file,speaker,spk\na.wav,ann,bob\n")
     with scratch() as folder:
         assert sources_of(str(tmp_path / "t.csv"), folder)[0].speaker == ""
+
+
+def test_a_table_names_segments_and_channels(tmp_path):
+    (tmp_path / "calls").mkdir()
+    stereo = np.stack([np.full(8000, 0.1), np.full(8000, 0.2)], 1)
+    soundfile.write(tmp_path / "calls" / "a.wav", stereo, 8000)
+    (tmp_path / "t.csv").write_text(
+        "file;Start;end;duration;channel\ncalls\\a.wav;0,25;-1;;1\ncalls\\a.wav;0,25;;0,5;\ncalls\\a.wav;0,5;0,25;;0\n"
+    )
+    with scratch() as folder:
+        first, second, third = sources_of(str(tmp_path / "t.csv"), folder)
+    assert (first.start, first.end, first.channels) == (0.25, None, (1,))
+    assert (second.start, second.end, second.channels) == (0.25, 0.75, ())
+    assert third.problem.endswith("row 3 below the header starts at 0.5 s and ends at 0.25 s. Fix the times")
+    with sound.open_samples(first, "mix", 8000, 60.0) as opened:
+        (samples,) = [window[0] for window in opened.windows]
+    np.testing.assert_allclose(samples, np.full(6000, 0.2), atol=1e-4)
+    assert first.path == tmp_path / "calls" / "a.wav"
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "why"),
+    [
+        ("start", "2024-05-01 10:00", r"start '2024-05-01 10:00': a number of seconds"),
+        ("channel", "phone", r"channel 'phone'"),
+        ("channel", "0.5", "not all of it is numbers from 0"),
+        ("end", "-3", "not all of it is seconds"),
+    ],
+)
+def test_a_column_of_another_meaning_is_not_used_with_a_warning(tmp_path, name, cell, why):
+    (tmp_path / "t.csv").write_text(f"file,{name}\na.wav,{cell}\na.wav,1\n")
+    with scratch() as folder, pytest.warns(UserWarning, match=f"t.csv: the column {name} is not used.*{why}"):
+        sources = sources_of(str(tmp_path / "t.csv"), folder)
+    assert {(source.start, source.end, source.channels) for source in sources} == {(0.0, None, ())}
+
+
+def test_a_duration_without_a_start_is_that_of_the_file(tmp_path):
+    (tmp_path / "t.csv").write_text("file,duration\na.wav,3.5\n")
+    with scratch() as folder:
+        assert sources_of(str(tmp_path / "t.csv"), folder)[0].end is None

@@ -30,7 +30,8 @@ from ser.corpora.data_dir import (
     recording_line,
     run_command,
 )
-from ser.corpora.table import existing_file, read_lines
+from ser.corpora.issues import Issue
+from ser.corpora.table import existing_file, parse_seconds, read_lines
 from ser.corpora.utterance import files_below, is_hidden
 from ser.inference.predict.sheets import SPEAKER_COLUMNS, TABLES, columns_named, read_rows
 
@@ -122,23 +123,70 @@ def sources_of(name: str, folder: Path, allow_pipes: bool = False, path_column: 
 def _table(table: Path, path_column: str | None) -> list[Source]:
     """A source for each row, whose id is the path there, relative to the table or the working directory.
 
-    Its speaker is that of the one column of speakers, if there is one.
+    Its speaker is that of the one column of speakers, if there is one; its segment and channel are those of the columns
+    start, end (or duration) and channel.
     """
-    column, rows = read_rows(table, path_column)
-    speaker_columns = columns_named(rows[0], SPEAKER_COLUMNS)
+    column, rows, comma = read_rows(table, path_column)
+    speakers = _cells(rows, SPEAKER_COLUMNS)
+    segments = _segments(table, rows, comma)
     sources = []
-    for number, row in enumerate(rows, 1):
-        name = str("" if row[column] is None else row[column]).strip()
+    for number, (row, speaker, segment) in enumerate(zip(rows, speakers, segments, strict=True), 1):
+        name = _text(row[column])
         if name:
             source = replace(_file(Path(name)), id=name)
-            if not source.problem and (path := existing_file(table.parent / name)):
-                source = replace(source, path=path)
+            if not source.problem:
+                near = existing_file(table.parent / name) or existing_file(table.parent / name.replace("\\", "/"))
+                source = replace(source, path=near or source.path)
         else:
             source = Source(name, problem=f"{table}: {column} is empty in row {number} below the header")
-        named = row[speaker_columns[0]] if len(speaker_columns) == 1 else None
-        speaker = "" if named is None else str(named).strip()
-        sources.append(replace(source, speaker=speaker, columns={**row, column: name}, path_column=column))
+        if not source.problem and segment["end"] is not None and segment["end"] <= segment["start"]:
+            what = f"row {number} below the header starts at {segment['start']:g} s and ends at {segment['end']:g} s"
+            source = replace(source, problem=f"{table}: {what}. Fix the times")
+        row_of_source = {**row, column: name}
+        sources.append(replace(source, **segment, speaker=speaker, columns=row_of_source, path_column=column))
     return sources
+
+
+def _segments(table: Path, rows: Sequence[Mapping[str, Any]], comma: bool) -> list[dict[str, Any]]:
+    """Start, end and channels of the source of each row.
+
+    A column with a cell that is no number of seconds (or of a channel, from 0) has another meaning: it is not used,
+    with a warning.
+    """
+    columns: dict[str, list[float | None]] = {}
+    for name in ("start", "end", "duration", "channel"):
+        columns[name] = [None] * len(rows)
+        cells = _cells(rows, (name,))
+        try:
+            values = [parse_seconds(cell, name, str(table), comma) if cell else None for cell in cells]
+        except Issue as issue:
+            warnings.warn(f"{table}: the column {name} is not used ({issue.what})", stacklevel=4)
+            continue
+        lowest = -1 if name == "end" else 0  # -1: the end of the file
+        if any(value is not None and (value < lowest or (name == "channel" and value % 1)) for value in values):
+            kind = "numbers from 0" if name == "channel" else "seconds"
+            warnings.warn(f"{table}: the column {name} is not used, for not all of it is {kind}", stacklevel=4)
+            continue
+        columns[name] = values
+    if not any(value is not None for value in columns["start"]):
+        columns["duration"] = [None] * len(rows)  # of the file
+    segments = []
+    for start, end, duration, channel in zip(*columns.values(), strict=True):
+        first = start or 0.0
+        last = first + duration if end is None and duration is not None else end
+        channels = () if channel is None else (int(channel),)
+        segments.append({"start": first, "end": None if last == -1 else last, "channels": channels})
+    return segments
+
+
+def _cells(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """The cells of the one column with one of the names; empty ones where there is none, or several."""
+    columns = columns_named(rows[0], names)
+    return [_text(row[columns[0]]) if len(columns) == 1 else "" for row in rows]
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else str(cell).strip()
 
 
 def _file(path: Path, problem: str = "") -> Source:

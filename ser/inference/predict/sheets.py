@@ -14,8 +14,8 @@ PATH_COLUMNS = ("path", "file", "audio", "filename")
 SPEAKER_COLUMNS = ("speaker", "speaker_id", "spk")
 
 
-def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str, Any]]]:
-    """The name of the path column, and the rows as cells by column name.
+def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str, Any]], bool]:
+    """The name of the path column, the rows as cells by column name, and whether numbers may have a decimal comma.
 
     CSV is read as that of a corpus (`read_table`); of a workbook the first sheet is read, and its numbers stay numbers.
 
@@ -27,10 +27,11 @@ def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str
         InputError: it cannot be read, has no rows, a row of fewer or more cells than its header, a column name twice,
             or not exactly one column of paths.
     """
+    comma = False
     if path.suffix.lower() == ".xlsx":
         head, rows = _workbook(path)
     else:
-        head, lines, _ = read_sheet(path)
+        head, lines, comma = read_sheet(path)
         rows = [cells for cells, _ in lines]
     if odd := next((name or "(no name)" for name in head if not name or head.count(name) > 1), None):
         raise InputError(f"column {odd}: each column needs a name of its own in the first row", path, "rename it")
@@ -40,7 +41,7 @@ def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str
             raise InputError(f"row {number} has {len(row)} cells, and the header {len(head)}", path, "fix the row")
     if not rows:
         raise InputError("holds no rows below its header", path, "complete it")
-    return _path_column(path, head, column), [dict(zip(head, row, strict=True)) for row in rows]
+    return _path_column(path, head, column), [dict(zip(head, row, strict=True)) for row in rows], comma
 
 
 def columns_named(head: Iterable[str], names: Collection[str]) -> list[str]:
