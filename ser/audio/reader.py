@@ -131,7 +131,7 @@ def check_rate(name: Path | str, rate: float) -> None:
     Raises:
         InputError: it is not in `RATES`.
     """
-    if not RATES.start <= rate < RATES.stop:
+    if not isinstance(rate, int | float | np.number) or not RATES.start <= rate < RATES.stop:
         fix = f"give a recording at {RATES.start} to {RATES.stop - 1} Hz"
         raise InputError(f"a sampling rate of {rate} Hz", name, fix)
 

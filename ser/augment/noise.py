@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser.audio import READABLE_SUFFIXES, audio_info, read_audio, resample
+from ser.audio import AUDIO_SUFFIXES, READABLE_SUFFIXES, audio_info, read_audio, resample
 from ser.audio.reader import is_silent
 from ser.augment.transforms import (
     Transform,
@@ -57,8 +59,8 @@ def split_sources(names: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...
 def sound_files(folder: str, what: str, cache: str = "") -> Mapping[str, str]:
     """List the sound files below a folder: sorted relative names, and the digest of the content of each.
 
-    Hidden files, such as the `._` files of macOS, and duplicates of an earlier file are skipped. Each file is read once
-    to check that it is not silent.
+    Hidden files, such as the `._` files of macOS, and duplicates of an earlier file are skipped; those that only ffmpeg
+    reads too, with a warning. Each file is read once to check that it is not silent.
 
     Args:
         folder: of the sound files.
@@ -72,10 +74,14 @@ def sound_files(folder: str, what: str, cache: str = "") -> Mapping[str, str]:
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"no such folder of {what}", folder, "name one, or none for made ones")
-    paths = [path for path in other_files(root, ()) if path.suffix.lower() in READABLE_SUFFIXES]
+    files = other_files(root, ())
+    paths = [path for path in files if path.suffix.lower() in READABLE_SUFFIXES]
+    if ignored := [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES - READABLE_SUFFIXES]:
+        unused = f"{len(ignored)} audio files are not used, such as {ignored[0].name}"
+        warnings.warn(f"{folder}: {unused}: convert them to WAV or FLAC", stacklevel=2)
     if not paths:
         raise InputError(f"no sound file of {what} in it ({', '.join(sorted(READABLE_SUFFIXES))})", folder)
-    cache_file = Path(cache, f"sounds-{digest(str(root.resolve()))}.json") if cache else None
+    cache_file = Path(cache, f"sounds-{digest(os.path.realpath(root))}.json") if cache else None
     firsts: dict[str, str] = {}
     for name, content in _digests(root, paths, what, cache_file).items():
         firsts.setdefault(content, name)

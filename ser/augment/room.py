@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser.audio import check_length, read_audio, resample
+from ser.audio import audio_info, check_length, read_audio, resample
 from ser.augment.noise import sampled_file, sound_files, split_sources
 from ser.augment.transforms import Transform, Values, check_range, choose, match_level, sample_uniform
 from ser.common import InputError, atomic_path, derive_seed, digest, locked
@@ -33,7 +33,8 @@ class Room(Transform):
     """Add the reverberation of a room, without the delay of the direct sound.
 
     Attributes:
-        folder: measured impulse responses, at any sampling rate; empty: simulated responses.
+        folder: measured impulse responses, at any sampling rate, of which the first channel is taken; empty: simulated
+            responses.
         count: number of simulated responses.
         length, width, height: ranges of the room dimensions, metres.
         rt60: range of the reverberation time (decay by 60 dB), seconds. Room and time are sampled again if no such room
@@ -69,7 +70,8 @@ class Room(Transform):
     def randomize_parameters(self, rng: np.random.Generator, pool: BabblePool | None = None) -> Values:
         if self.folder:
             file = choose(rng, split_sources(tuple(self.sources()))[0])
-            return {"file": file, "audio_digest": self.sources()[file]}
+            values = {"file": file, "audio_digest": self.sources()[file]}
+            return values | ({"channel": 0} if audio_info(Path(self.folder, file)).num_channels > 1 else {})
         response = choose(rng, split_sources(range(self.count))[0])
         return {"bank": self.bank.stem, "response": response, **self._load_bank()[1][response]}
 
@@ -92,7 +94,7 @@ class Room(Transform):
             float32, (samples,).
         """
         if "file" in values:
-            return _measured(str(sampled_file(self.folder, self.sources(), values)), rate)
+            return _measured(str(sampled_file(self.folder, self.sources(), values)), rate, values.get("channel"))
         if values["bank"] != self.bank.stem:
             raise InputError(f"room: drawn from {values['bank']}, and the settings are of {self.bank.stem}", "augment")
         self._load_bank()
@@ -198,8 +200,9 @@ def _simulated(bank: str, number: int, rate: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=512)
-def _measured(path: str, rate: int) -> np.ndarray:
+def _measured(path: str, rate: int, channel: int | None) -> np.ndarray:
     audio = read_audio(Path(path))
-    direct = int(np.argmax(np.abs(audio.mono)))
-    check_length(f"{path}: behind its peak", audio.samples.shape[1] - direct, audio.sampling_rate)
-    return resample(audio.mono[direct:], audio.sampling_rate, rate)
+    response = audio.mono if channel is None else audio.samples[channel]
+    direct = int(np.argmax(np.abs(response)))
+    check_length(f"{path}: behind its peak", len(response) - direct, audio.sampling_rate)
+    return resample(response[direct:], audio.sampling_rate, rate)

@@ -36,6 +36,7 @@ PositiveInt = Annotated[int, Limit("a whole number from 1", lambda value: value 
 NonNegativeInt = Annotated[int, Limit("a whole number from 0", lambda value: value >= 0)]
 PositiveFloat = Annotated[float, Limit("a number above 0", lambda value: value > 0)]
 NonNegativeFloat = Annotated[float, Limit("a number from 0", lambda value: value >= 0)]
+SpeedFactor = Annotated[float, Limit("a factor from 0.25 to 4", lambda value: 0.25 <= value <= 4)]
 Share = Annotated[float, Limit("a number from 0 to 1", lambda value: 0 <= value <= 1)]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from ser.common.kinds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share
+from ser.common.kinds import Limit, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share, SpeedFactor
 from ser.common.run_folder import combination_name, run_name
 
 
@@ -39,6 +40,8 @@ class FrontendSettings:
     learning_rate: PositiveFloat
 
 
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
+Device = Annotated[str, Limit("auto, cpu, cuda, cuda:<number> or mps", lambda value: bool(DEVICE.fullmatch(value)))]
 GROUPED = ("speaker", "corpus")  # normalisations that use statistics of other utterances
 
 
@@ -54,7 +57,7 @@ class Batches:
     frame_step: PositiveInt
     trim_decibels: NonNegativeFloat
     floor_decibels: NonNegativeFloat
-    speeds: list[PositiveFloat]
+    speeds: list[SpeedFactor]
     vtlp: Share
     time_masks: NonNegativeInt
     time_mask_width: PositiveInt
@@ -130,7 +133,7 @@ class Training:
     patience: PositiveInt
     min_delta: Share
     max_epochs: PositiveInt
-    device: str
+    device: Device
     ngpu: PositiveInt
     precision: Literal["auto", "float32", "bfloat16"]
     threads: NonNegativeInt

@@ -224,6 +224,8 @@ def read_protocol(corpus: str, recipe: Path | None = None) -> Protocol:
             classes = ", ".join(protocol.classes)
             raise InputError(f"labels: {label}: {wrong} is no class; classes are {classes}{hint}", path)
     _check_expected(protocol)
+    if not protocol.splits:
+        raise InputError("splits: none", path, "give one, such as strict: {groups: speakers}")
     for split, spec in protocol.splits.items():
         if not SPLIT_NAME.fullmatch(split):
             raise InputError(f"splits: {shown(split)}: a name of letters, digits and _, which names a folder", path)

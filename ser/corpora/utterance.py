@@ -62,7 +62,7 @@ class Utterance:
         """The path without symbolic links. It is looked up once, and that of a folder once for all of its files."""
         folder, name = os.path.split(self.path)
         if name in ("", "..") or self._state[0]:
-            return self.path.resolve()
+            return Path(os.path.realpath(self.path))  # Path.resolve raises at a link to itself
         real = real_folder(folder)
         return self.path if real == folder else Path(real, name)
 
@@ -163,8 +163,8 @@ def other_files(corpus_dir: Path, named: Iterable[Path]) -> list[Path]:
     """List the files that are neither hidden nor in `named`, such as a readme."""
     known = set(named)
     others = [p for p in files_below(corpus_dir) if p not in known and not is_hidden(p.relative_to(corpus_dir))]
-    known_targets = {path.resolve() for path in known} if others else set()
-    return [path for path in others if path.resolve() not in known_targets]
+    known_targets = set(map(os.path.realpath, known)) if others else set()
+    return [path for path in others if os.path.realpath(path) not in known_targets]
 
 
 def _list_audio(corpus_dir: Path) -> list[Path]:

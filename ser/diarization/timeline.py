@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -192,7 +193,7 @@ def _find_recordings(names: list[Path], out: Path) -> tuple[list[tuple[Path, Pat
     recordings: list[tuple[Path, Path]] = []
     problems = []
     for name in names:
-        if not name.is_dir():
+        if not os.path.isdir(name):  # Path.is_dir raises in a folder that cannot be entered
             recordings.append((name, out))
             continue
         for source in read_folder(name):
@@ -200,8 +201,8 @@ def _find_recordings(names: list[Path], out: Path) -> tuple[list[tuple[Path, Pat
                 recordings.append((source.path, out / source.path.parent.relative_to(name)))
             else:
                 problems.append(source)
-    own = {file.resolve() for path, folder in recordings for file in timeline_files(folder, path.stem)}
-    problems = [s for s in problems if not (s.left_out and s.path and s.path.resolve() in own)]
+    own = {os.path.realpath(file) for path, folder in recordings for file in timeline_files(folder, path.stem)}
+    problems = [s for s in problems if not (s.left_out and s.path and os.path.realpath(s.path) in own)]
     failed = [s for s in problems if not s.left_out]
     left_out = [s for s in problems if s.left_out]
     for source in [*failed, *left_out[:SHOWN]]:

@@ -197,6 +197,10 @@ def test_noise_folders_that_cannot_be_used(tmp_path):
     (tmp_path / "empty" / "README").write_text("none")
     with refuses("no sound file of noise"):
         recorded_noise(tmp_path / "empty")
+    for name in ("a.m4a", "b.ul"):
+        (tmp_path / "empty" / name).touch()
+    with refuses("no sound file of noise"), pytest.warns(UserWarning, match=r"2 audio files are not used, such as a\."):
+        recorded_noise(f"{tmp_path}/empty/")
     (tmp_path / "silent").mkdir()
     write(tmp_path / "silent" / "s.wav", 0, 1e-6)
     with refuses("silent", where="s.wav"):
@@ -391,7 +395,7 @@ def test_measured_responses_longer_than_the_utterance(kinds, tmp_path):
     for size in (400, RATE):
         samples = np.random.default_rng(1).uniform(-0.3, 0.3, size).astype(np.float32)
         changed, values = done(room, samples, 0)
-        assert values == {"file": "hall.wav", "audio_digest": digest(tmp_path / "hall.wav")}
+        assert values == {"file": "hall.wav", "audio_digest": digest(tmp_path / "hall.wav"), "channel": 0}
         assert lag(changed, samples) == 0
     soundfile.write(tmp_path / "none.wav", np.zeros(100), 16000)
     (tmp_path / "two").mkdir()
@@ -399,6 +403,20 @@ def test_measured_responses_longer_than_the_utterance(kinds, tmp_path):
         replace(room, folder=str(tmp_path) + "/")
     with refuses("no sound file of impulse responses"):
         replace(room, folder=str(tmp_path / "two"))
+
+
+def test_of_measured_responses_with_several_channels_the_first_is_taken(kinds, tmp_path):
+    """Of channels of opposite sign the mean has hardly anything of the direct sound."""
+    response = np.zeros((800, 2))
+    response[0], response[400] = (0.5, -0.499), (0.25, 0.25)
+    soundfile.write(tmp_path / "hall.wav", response, RATE)
+    room = replace(kinds["room"], folder=str(tmp_path))
+    _, values = done(room, np.ones(RATE, np.float32), 0)
+    found = room.response(RATE, values)
+    np.testing.assert_allclose(found[[0, 400]], [0.5, 0.25], atol=1e-3)
+    soundfile.write(tmp_path / "hall.wav", response[:, 0], RATE)
+    mono = replace(kinds["room"], folder=f"{tmp_path}/")  # listed again
+    assert "channel" not in done(mono, np.ones(RATE, np.float32), 0)[1]
 
 
 # MP3

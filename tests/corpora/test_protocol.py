@@ -75,6 +75,7 @@ def test_a_corpus_with_fewer_folds_starts_again():
     [
         (lambda v: v.pop("licence"), "key licence is missing"),
         (lambda v: v.update(lables={}), "key lables is unknown; a protocol has: base, citation, classes, "),
+        (lambda v: v.update(splits={}), "splits: none; give one, such as strict: {groups: speakers}"),
         (lambda v: v["labels"].update(calm="calmness"), "labels: calm: calmness is no class; classes are angry, "),
         (lambda v: v.update(labels=None), "key labels must hold `key: value` lines, or {} for none, not None"),
         (lambda v: v.update(classes="angry"), "key classes must hold a list, not 'angry'"),

@@ -7,7 +7,7 @@ from ser.common import InputError
 from ser.corpora import audio_files
 from ser.corpora.issues import Issues
 from ser.corpora.preparers import load_preparer
-from ser.corpora.utterance import count_hidden_files
+from ser.corpora.utterance import Utterance, count_hidden_files, other_files
 
 ANY = re.compile(r"(\w+)\.wav")
 
@@ -40,6 +40,14 @@ def test_links_to_folders_are_followed_and_a_hidden_one_hides_no_other(tmp_path)
         (tmp_path / "corpus" / name).symlink_to(tmp_path / "corpus" / "b")
     (tmp_path / "corpus" / "b" / "round").symlink_to(tmp_path / "corpus")
     assert [path.name for path, _ in audio_files(tmp_path / "corpus", ANY)] == ["a.wav", "b.wav"]
+
+
+def test_a_link_to_itself_is_another_file(tmp_path):
+    make(tmp_path, "a.wav")
+    for name in ("loop", "loop.wav"):
+        (tmp_path / name).symlink_to(name)
+    assert [path.name for path in other_files(tmp_path, [tmp_path / "a.wav", tmp_path / "loop.wav"])] == ["loop"]
+    assert Utterance("a-b", tmp_path / "loop.wav", "a", "sad").real_path == tmp_path / "loop.wav"
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):

@@ -30,6 +30,25 @@ def sources(folder):
         return sources_of(str(folder), own)
 
 
+def test_a_link_to_itself_and_a_folder_that_cannot_be_entered_stop_no_other(packed, tmp_path, monkeypatch, capsys):
+    write_noise(tmp_path / "a.wav")
+    (tmp_path / "loop").symlink_to("loop")
+    closed = tmp_path / "closed" / "b.wav"
+    stat = os.stat
+
+    def refused(path, *args, **kwargs):
+        if str(path).startswith(str(closed.parent)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", refused)
+    assert main(["timeline", str(packed), str(tmp_path / "a.wav"), str(closed), "--out", str(tmp_path / "t")]) == 1
+    assert "1 of 2 files have no timeline" in capsys.readouterr().err
+    assert main(["predict", str(packed), str(tmp_path / "a.wav"), str(closed), "--format", "csv"]) == 1
+    assert "1 of 2 could not be read" in capsys.readouterr().err
+    assert main(["timeline", str(packed), str(tmp_path), "--out", str(tmp_path / "t")]) == 3
+
+
 # -- folders ----------------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +184,29 @@ def test_an_ark_has_the_good_ones(packed, mixed, tmp_path):
     found = kaldiio.load_scp(str(tmp_path / "o.scp"))
     assert sorted(found) == sorted(name.replace(" ", "%20") for name in good)
     assert all(found[key].sum() == pytest.approx(1, abs=1e-5) for key in found)
+
+
+def test_keys_of_an_ark_are_as_different_as_the_names(packed, tmp_path):
+    names = ("a b.wav", "a%20b.wav", "a\tb.wav")
+    for number, name in enumerate(names):
+        write_noise(tmp_path / name, seed=number)
+    assert main(["predict", str(packed), str(tmp_path), "--out", str(tmp_path / "o.ark")]) == 0
+    found = kaldiio.load_scp(str(tmp_path / "o.scp"))
+    assert sorted(found) == sorted(f"{tmp_path}/{key}" for key in ("a%20b.wav", "a%2520b.wav", "a%09b.wav"))
+
+
+@pytest.mark.slow
+def test_an_answer_in_a_full_workbook_is_one_line(packed, tmp_path):
+    """A file may not be larger than 512 bytes, as if the disk were full."""
+    write_noise(tmp_path / "a.wav")
+    command = "trap '' XFSZ; ulimit -f 1; exec \"$@\""
+    words = [sys.executable, "-m", "ser", "predict", packed, tmp_path / "a.wav", "--out", tmp_path / "o.xlsx"]
+    run = subprocess.run(["bash", "-c", command, "-", *words], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert run.returncode == 1
+    errors = [line for line in run.stderr.splitlines() if not line.startswith("warning: ")]
+    assert len(errors) == 1, run.stderr
+    assert errors[0].startswith(f"error: {tmp_path}/o.xlsx: cannot be written (File too large)")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
 ASCII, C = {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -188,6 +188,8 @@ def test_samples_that_are_wrong(model):
         model.predict(good)
     with refuses("samples of type int16"):
         model.predict((good * 32767).astype(np.int16), 8000)
+    with refuses("a sampling rate of 8k Hz"):
+        model.predict(good, "8k")
     with refuses("1 speakers for 2"):
         model.predict([good, good], 8000, speakers=["a"])
 
@@ -341,6 +343,13 @@ def test_a_column_of_another_meaning_is_not_used_with_a_warning(tmp_path, name, 
     with scratch() as folder, pytest.warns(UserWarning, match=f"t.csv: the column {name} is not used.*{why}"):
         sources = sources_of(str(tmp_path / "t.csv"), folder)
     assert {(source.start, source.end, source.channels) for source in sources} == {(0.0, None, ())}
+
+
+def test_a_list_of_files_as_text_tells_what_a_list_is(tmp_path):
+    (tmp_path / "calls.txt").write_text("a.wav\n")
+    with scratch() as folder:
+        (source,) = sources_of(str(tmp_path / "calls.txt"), folder)
+    assert "a list of files is a table (.csv, .tsv, .xlsx)" in source.problem
 
 
 def test_a_duration_without_a_start_is_that_of_the_file(tmp_path):

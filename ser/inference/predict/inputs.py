@@ -37,6 +37,7 @@ from ser.inference.predict.sheets import SPEAKER_COLUMNS, TABLES, columns_named,
 
 PIPES = "if you trust every command of the list, have them run with --allow-pipes true"
 STDIN = "-"
+LISTS = (".txt", ".lst", ".list")
 MANIFESTS = (".jsonl", ".jsonl.gz")
 SCRATCH_PREFIX = "ser-audio-"  # of temporary folders
 
@@ -107,9 +108,9 @@ def sources_of(name: str, folder: Path, allow_pipes: bool = False, path_column: 
         return [Source(STDIN, received)]
     if not name:
         raise InputError("an empty name", "input ''", "give a file, a folder or a list")
-    if (path / "wav.scp").is_file():
+    if os.path.isfile(path / "wav.scp"):  # Path.is_file raises in a folder that cannot be entered
         return _kaldi(path / "wav.scp", allow_pipes)
-    if path.is_dir():
+    if os.path.isdir(path):
         return read_folder(path)
     if path.suffix == ".scp":
         return _kaldi(path, allow_pipes)
@@ -117,6 +118,9 @@ def sources_of(name: str, folder: Path, allow_pipes: bool = False, path_column: 
         return list(_cuts(path, allow_pipes))
     if path.suffix.lower() in TABLES:
         return _table(path, path_column)
+    if path.suffix.lower() in LISTS:
+        what = "a list of files is a table (.csv, .tsv, .xlsx), whose first line is `path`, or a wav.scp"
+        return [_file(path, f"{path}: {what}. Make it one")]
     return [_file(path)]
 
 

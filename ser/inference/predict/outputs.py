@@ -8,7 +8,7 @@ import sys
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -199,10 +199,18 @@ def _workbook(out: Path, layout: Layout) -> Iterator[Write]:
             cells.append(cell)
         sheet.append(cells)
 
-    append(layout.heading)
     with atomic_path(out) as temporary:
-        yield lambda p: append(layout.values(p))
-        book.save(temporary)
+        temporary.touch()  # a folder that cannot be written is an error at once
+        try:
+            append(layout.heading)
+            yield lambda p: append(layout.values(p))
+            content = io.BytesIO()  # on a full disk, openpyxl would end with a traceback of its own
+            book.save(content)
+            temporary.write_bytes(content.getvalue())
+        except BaseException:
+            with suppress(Exception):
+                sheet.close()  # else openpyxl does when it is collected, with a traceback
+            raise
 
 
 @contextmanager
@@ -215,7 +223,8 @@ def _ark(out: Path, classes: Sequence[str]) -> Iterator[Write]:
 
         def write(p: Prediction) -> None:
             key = "".join(
-                urllib.parse.quote(c, errors="surrogateescape") if c.isspace() or UNSAFE.match(c) else c for c in p.key
+                urllib.parse.quote(c, errors="surrogateescape") if c == "%" or c.isspace() or UNSAFE.match(c) else c
+                for c in p.key
             )
             if p.error:
                 notes[".errors"].append(f"{key} {line(p.error)}\n")
