@@ -25,6 +25,7 @@ _HERTZ = dict(enumerate((88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000
 _BITS = {1: 8, 2: 12, 4: 16, 5: 20, 6: 24, 7: 32}
 # The last frame must begin within this many bytes of the end if the header does not limit the size of frames.
 _TAIL = 1 << 20
+_ZEROS = 4096  # bytes of a block of zeros, with which a recorder or a disk may have filled the file up
 
 
 def read_flac(path: Path) -> tuple[np.ndarray, int] | None:
@@ -100,11 +101,14 @@ def _with_length(data: bytes, samples: int) -> bytes:
 def last_sample(data: bytes | mmap.mmap) -> int | None:
     """The number of samples up to the end of the last frame, from its header; None: no frame was found."""
     largest = int.from_bytes(data[15:18], "big") or _TAIL
-    begin = max(HEADER, len(data) - largest - _TAIL // 16)
-    tail = data[begin:]
+    end = len(data)
+    while end > HEADER and not any(data[max(0, end - _ZEROS) : end]):  # behind the frames
+        end -= _ZEROS
+    begin = max(HEADER, end - largest - _TAIL // 16)
+    tail = data[begin : max(begin, end)]
     for match in reversed(list(_SYNC.finditer(tail))):
-        if (end := _frame_end(data[:HEADER], tail[match.start() : match.start() + 16])) is not None:
-            return end
+        if (samples := _frame_end(data[:HEADER], tail[match.start() : match.start() + 16])) is not None:
+            return samples
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,13 @@ class AudioInfo(NamedTuple):
     sampling_rate: int
     num_samples: int
     num_channels: int
+
+
+# Programs that write to a pipe write 0 as the size of RIFF, or the largest possible number minus some header.
+PIPED_SIZES = (range(1), range(0x7FFFEF00, 0x80000001), range(0xFFFFEF00, 0x100000000))
+
+
+RIFF = re.compile(rb"RIFF....WAVE", re.DOTALL)
 
 
 class UnknownFormat(Exception):
@@ -76,6 +83,16 @@ def check_single(path: Path, data: mmap.mmap) -> None:
         raise joined(path, at)
 
 
+def check_no_wav(path: Path, data: mmap.mmap) -> None:
+    """Check that no wav follows in a compressed file, of which decoders would take no notice.
+
+    Raises:
+        InputError: one begins; the message has the byte.
+    """
+    if second := RIFF.search(data, 4):
+        raise joined(path, second.start())
+
+
 def begins_as_audio(data: mmap.mmap) -> bool:
     """Whether a file begins like one of the formats above."""
     return any(pattern.match(data) for pattern in _BEGINNINGS)
@@ -109,6 +126,43 @@ def is_container(path: Path) -> bool:
     """Whether a file has a format that only ffmpeg reads."""
     with path.open("rb") as file:
         return _CONTAINERS.match(file.read(512)) is not None
+
+
+def check_container(path: Path, data: mmap.mmap) -> None:
+    """Check what ffmpeg does not report: an AVI that is cut off, and a second recording in MP4, ASF or TTA.
+
+    Args:
+        path: of the file.
+        data: its bytes.
+
+    Raises:
+        InputError: the file is truncated or has a second recording.
+    """
+    if data[:4] == b"RIFF":
+        declared = int.from_bytes(data[4:8], "little") + 8
+        if len(data) < declared < PIPED_SIZES[1].start:
+            raise damaged(f"truncated: {len(data)} of {declared} bytes", path)
+    elif data[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"):
+        seen: set[bytes] = set()
+        for at, name in _boxes(data):
+            if name in seen and name in (b"ftyp", b"moov"):
+                raise joined(path, at)
+            seen.add(name)
+    elif data[:4] in (b"TTA1", b"\x30\x26\xb2\x75") and (at := data.find(data[:14], 14)) != -1:
+        raise joined(path, at)
+
+
+def _boxes(data: mmap.mmap) -> Iterator[tuple[int, bytes]]:
+    """Place and name of each outermost box of an MP4 or QuickTime file (ISO/IEC 14496-12, 4.2)."""
+    at = 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        yield at, data[at + 4 : at + 8]
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if size < 8:  # to the end of the file, or damaged
+            return
+        at += size
 
 
 _SIGNATURES: list[tuple[str, Callable[[bytes], bool]]] = [

@@ -18,9 +18,12 @@ import numpy as np
 from ser.audio.ffmpeg import INSTALL, FfmpegFile
 from ser.audio.flac import flac_streams, read_flac
 from ser.audio.formats import (
+    PIPED_SIZES,
     AudioInfo,
     UnknownFormat,
     begins_as_audio,
+    check_container,
+    check_no_wav,
     check_single,
     damaged,
     is_container,
@@ -29,7 +32,7 @@ from ser.audio.formats import (
 from ser.audio.mp3 import is_mp3, mp3_streams, skip_tags
 from ser.audio.ogg import ogg_streams
 from ser.audio.sox import SoxFile
-from ser.audio.wav import PIPED_SIZES, wav_source
+from ser.audio.wav import MP3_TAG, SAMPLE_TAGS, codec_of, wav_source
 from ser.common import InputError, check_regular
 
 if TYPE_CHECKING:
@@ -238,12 +241,12 @@ def _opened(path: Path) -> Iterator[_Libsndfile | SoxFile | FfmpegFile]:
     check_regular(path, "put an intact copy there")
     try:
         with path.open("rb") as file, ExitStack() as stack:
-            reason = ""
+            reason = "not for libsndfile"
             try:
                 streams = [stack.enter_context(_sound_file(path, source)) for source in _sources(path, file)]
             except soundfile.LibsndfileError as error:
-                reason = error.error_string.rstrip(".")
-            yield _open_by_program(path, reason, stack) if reason else _Libsndfile(path, streams)
+                reason, streams = error.error_string.rstrip("."), []
+            yield _Libsndfile(path, streams) if streams else _open_by_program(path, reason, stack)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", path, "fix that or replace it") from None
     except soundfile.LibsndfileError as error:
@@ -252,30 +255,32 @@ def _opened(path: Path) -> Iterator[_Libsndfile | SoxFile | FfmpegFile]:
 
 
 def _sources(path: Path, file: io.BufferedReader) -> list[Any]:
-    """The inputs of libsndfile: the file descriptor, or the bytes of each stream."""
+    """The inputs of libsndfile: the file descriptor, or the bytes of each stream; none if the file is for ffmpeg."""
     if not (size := path.stat().st_size):
         raise damaged("empty file", path)
     with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
-        if data[:4] == b"RIFF":
+        if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
             piped = wav_source(path, data)
-            return [file.fileno() if piped is None else piped]
+            return [] if codec_of(data) == MP3_TAG else [file.fileno() if piped is None else piped]
         streams = _streams(path, data)
     return [file.fileno()] if streams is None else [io.BytesIO(stream) for stream in streams]
 
 
 def _streams(path: Path, data: mmap.mmap) -> list[bytes] | None:
-    """The streams of a file that libsndfile would not read completely; None if it does."""
+    """The streams of a file that libsndfile would not read completely; None: it does; []: the file is for ffmpeg."""
     if data[:2] == b"\xf0\x7e" and data[3:4] == b"\x01":  # libsndfile ignores damage in it, and prints to stdout
         raise InputError("a MIDI sample dump, which is not read", path, "convert it with sox")
     if is_container(path):
-        return None
+        return []
     start = skip_tags(data)
     if data[start : start + 4] == b"fLaC":
         return flac_streams(path, data)
     if data[:4] == b"OggS":
+        check_no_wav(path, data)
         return ogg_streams(path, data)
     is_known = begins_as_audio(data) or name_of_other_kind(path) is not None
     if is_mp3(data, start, 1 if is_known else 1 << 16):
+        check_no_wav(path, data)
         return mp3_streams(path, data)
     check_single(path, data)
     return None
@@ -321,7 +326,7 @@ def _open_by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | Ffm
     Raises:
         InputError: it is not audio, truncated or damaged; or neither program is installed or knows the format.
     """
-    container, kind = is_container(path), name_of_other_kind(path)
+    container, kind = _is_for_ffmpeg(path), name_of_other_kind(path)
     if kind and not container:
         raise damaged(f"{kind} ({reason})", path)
     has_ffmpeg = shutil.which("ffmpeg") is not None
@@ -332,6 +337,7 @@ def _open_by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | Ffm
     if stream is None and (container or has_ffmpeg):
         try:
             stream = FfmpegFile(path, stack)
+            _check_container(path)
         except UnknownFormat as error:
             if kind:
                 raise damaged(f"{kind}, in which ffmpeg finds no sound ({error})", path) from None
@@ -344,6 +350,26 @@ def _open_by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | Ffm
         )
     check_rate(path, stream.info.sampling_rate)
     return stream
+
+
+def _check_container(path: Path) -> None:
+    """Check a file that ffmpeg reads for what ffmpeg does not report."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data[:4] == b"OggS":
+            ogg_streams(path, data)
+        else:
+            check_container(path, data)
+
+
+def _is_for_ffmpeg(path: Path) -> bool:
+    """Whether ffmpeg is the program for a file, of a kind that it has in common with libsndfile."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    return (
+        is_container(path)
+        or codec_of(head) not in (None, *SAMPLE_TAGS)
+        or (head[:4] == b"OggS" and b"\x7fFLAC" in head[:512])
+    )
 
 
 def _gsm_options(path: Path) -> dict[str, Any]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import mmap
-import re
 import warnings
 from pathlib import Path
 
-from ser.audio.formats import damaged, joined
+from ser.audio.formats import PIPED_SIZES, RIFF, damaged, joined
 from ser.common import InputError
 
-# Programs that write a wav to a pipe write 0 as its size, or the largest possible number minus some header.
-PIPED_SIZES = (range(1), range(0x7FFFEF00, 0x80000001), range(0xFFFFEF00, 0x100000000))
 # Format tags with one frame per sample: PCM, float, A-law, mu-law, extensible. Others (ADPCM, GSM) have blocks.
 SAMPLE_TAGS = (1, 3, 6, 7, 0xFFFE)
+MP3_TAG = 0x55  # libsndfile does not know the length of such a file
 # Bytes after the samples that may have any content, such as a tag.
 TRAILING_BYTES = 1024
-_RIFF = re.compile(rb"RIFF....WAVE", re.DOTALL)
 
 
 def wav_source(path: Path, wav: mmap.mmap) -> mmap.mmap | None:
@@ -43,7 +40,7 @@ def wav_source(path: Path, wav: mmap.mmap) -> mmap.mmap | None:
         usable = available - available % frame
         if at + usable >= 1 << 32:
             raise InputError("the header gives no size, and a wav holds no more than 4 GiB", path, "write it as FLAC")
-        if second := _RIFF.search(wav, at):
+        if second := RIFF.search(wav, at):
             raise joined(path, second.start())
         with path.open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # copy on write: only changed pages are copied
@@ -58,6 +55,19 @@ def wav_source(path: Path, wav: mmap.mmap) -> mmap.mmap | None:
             "whether the file was written to its end",
             stacklevel=3,
         )
+    return None
+
+
+def codec_of(wav: mmap.mmap | bytes) -> int | None:
+    """The format tag of a wav, by its first bytes; None: the file is none, or has no tag before its samples."""
+    if wav[:4] != b"RIFF" or wav[8:12] != b"WAVE":
+        return None
+    at = 12
+    while len(name := wav[at : at + 4]) == 4 and name != b"data":
+        size = _number(wav[at + 4 : at + 8])
+        if name == b"fmt ":
+            return _number(wav[at + 8 : at + 10])
+        at += 8 + size + size % 2
     return None
 
 

@@ -40,6 +40,15 @@ def test_a_damaged_frame_is_found(tmp_path, where):
     assert read_flac(tmp_path / "a.flac") is None
 
 
+@pytest.mark.parametrize("zeros", [1, 5000, 70_000, 3_000_000])
+def test_zeros_behind_the_frames_are_passed_over(tmp_path, zeros):
+    tone(tmp_path / "a.flac", 2, 16000)
+    samples = read_audio(tmp_path / "a.flac").samples
+    with (tmp_path / "a.flac").open("ab") as file:
+        file.write(bytes(zeros))
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.flac").samples, samples)
+
+
 def test_a_truncated_file_is_an_error(tmp_path):
     tone(tmp_path / "a.flac", 2, 16000)
     content = (tmp_path / "a.flac").read_bytes()

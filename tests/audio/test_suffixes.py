@@ -152,13 +152,54 @@ def test_segments_and_blocks_of_ffmpeg_equal_the_whole(by_ffmpeg):
     np.testing.assert_array_equal(np.concatenate(blocks, axis=1), whole[:, 500:])
 
 
-@pytest.mark.parametrize("suffix", ["m4a", "webm", "mkv"])
+@pytest.mark.parametrize("suffix", ["m4a", "webm", "mkv", "avi", "spx"])
 def test_a_truncated_file_of_ffmpeg_is_an_error(by_ffmpeg, tmp_path, suffix):
     data = by_ffmpeg(suffix).read_bytes()
     path = tmp_path / f"cut.{suffix}"
     path.write_bytes(data[: len(data) * 2 // 3])
     with refuses(where="cut"):
         read_audio(path)
+
+
+@pytest.mark.parametrize("suffix", ["m4a", "mov", "wma", "tta"])
+def test_a_second_recording_that_ffmpeg_does_not_read_is_named(by_ffmpeg, tmp_path, suffix):
+    data = by_ffmpeg(suffix).read_bytes()
+    path = tmp_path / f"two.{suffix}"
+    path.write_bytes(data * 2)
+    with refuses(f"a second recording begins at byte {len(data)}"):
+        read_audio(path)
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "opus"])
+def test_a_wav_behind_a_compressed_recording_is_named(tmp_path, suffix):
+    soundfile.write(tmp_path / "a.wav", TONE, 8000)
+    kind = {"format": "OGG", "subtype": "OPUS"} if suffix == "opus" else {"format": "MP3"}
+    path = tmp_path / f"two.{suffix}"
+    soundfile.write(path, TONE, 8000, **kind)
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes() + (tmp_path / "a.wav").read_bytes())
+    with refuses(f"a second recording begins at byte {size}"):
+        read_audio(path)
+
+
+@pytest.mark.parametrize(("codec", "rate"), [("g722", 16000), ("g726", 8000), ("adpcm_yamaha", 16000), ("mp3", 16000)])
+def test_codecs_in_a_wav_that_libsndfile_does_not_know_are_read_by_ffmpeg(by_ffmpeg, tmp_path, codec, rate):
+    path = tmp_path / "a.wav"
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", by_ffmpeg("mka"), "-ar", str(rate), "-c:a", codec, path]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip(f"this ffmpeg does not write {codec}")
+    audio = read_audio(path)
+    assert abs(audio.samples.shape[1] / audio.sampling_rate - 4) < 0.2
+    assert 0.3 < np.abs(audio.samples).max() < 0.7
+    path.write_bytes(path.read_bytes()[:-2000])
+    with refuses("truncated"):
+        read_audio(path)
+
+
+def test_flac_in_ogg_as_ffmpeg_writes_it_is_read(by_ffmpeg, tmp_path):
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", by_ffmpeg("mka"), "-c:a", "flac", tmp_path / "a.ogg"]
+    subprocess.run(command, check=True)
+    assert abs(audio_info(tmp_path / "a.ogg").num_samples / 16000 - 4) < 0.2
 
 
 def test_without_ffmpeg_the_error_reports_what_to_install(by_ffmpeg, monkeypatch):

@@ -45,7 +45,12 @@ def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str
 
 
 def columns_named(head: Iterable[str], names: Collection[str]) -> list[str]:
-    """The columns of a table with one of the names, which are in lower case, with words joined by _."""
+    """Find the columns of a table that have one of some names, in upper or lower case.
+
+    Args:
+        head: the columns.
+        names: in lower case, with words joined by _.
+    """
     return [column for column in head if column_key(column) in names]
 
 
