@@ -296,8 +296,7 @@ def _count_divided_recordings(protocol: Protocol, labelled: Sequence[ValidatedUt
     for split in protocol.splits:
         for number, fold in enumerate(protocol.folds(split), 1):
             part_of = {s: part for part in PARTS for s in fold[part]}
-            divided = [names for names in speakers.values() if len({part_of[s] for s in names}) > 1]
-            counts[f"{split}_fold{number}"] = len(divided)
+            counts[f"{split}_fold{number}"] = sum(len({part_of[s] for s in names}) > 1 for names in speakers.values())
     return {name: number for name, number in counts.items() if number}
 
 
