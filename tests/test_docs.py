@@ -14,6 +14,7 @@ GAP = "\0"  # in place of a value in a message
 # Function that makes or raises an error -> names of its arguments, and fields that it sets itself.
 ERRORS = {
     **dict.fromkeys(("InputError", "FetchError"), (("what", "where", "fix"), {})),
+    "Issue": (("kind", "what", "where", "fix"), {}),
     "damaged": (("what", "where"), {"fix": "replace it by an intact copy"}),
     "check_regular": (("where", "fix"), {"what": "no such file"}),
 }

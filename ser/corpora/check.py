@@ -10,22 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
-from ser.corpora.compare import (
-    Comparison,
-    check_classes,
-    check_labels,
-    check_parts,
-    compare_with_protocol,
-    unknown_names,
-)
-from ser.corpora.equal_audio import check_equal_audio, equal_pairs, find_contradictions
+from ser.corpora.compare import MISSING, NAMES, Comparison
+from ser.corpora.equal_audio import equal_pairs
+from ser.corpora.examine import Listing, check_corpus_exists, check_folds, examine, examine_splits, list_utterances
 from ser.corpora.issues import Issue, Issues
-from ser.corpora.prepare import check_corpus_exists, deduplicate
 from ser.corpora.preparers import Preparer
 from ser.corpora.protocol import Protocol
-from ser.corpora.splits import apply_splits, resolve_splits
 from ser.corpora.utterance import Utterance, files_below, is_hidden, other_files
-from ser.corpora.validation import ValidatedUtterance, validate_utterances
 
 MAX_SHOWN = 5  # lines of each list
 
@@ -50,38 +41,34 @@ def check_corpus(
     check_corpus_exists(protocol, corpus_dir)
     issues = Issues()
     with tempfile.TemporaryDirectory() as audio_dir:
-        offered = {"protocol": protocol, "issues": issues, "allow_pipes": allow_pipes, "audio_dir": Path(audio_dir)}
-        utterances: list[Utterance] = []
-        duplicates: list[Path] = []
-        stopped = False
+        listing, stopped = Listing([], [], issues), False
         try:
-            utterances, duplicates = deduplicate(preparer.utterances(corpus_dir, **offered), issues)
+            listing = list_utterances(preparer, protocol, corpus_dir, Path(audio_dir), allow_pipes, issues)
         except InputError as error:
             kind = "the list of utterances, which ends here"
             issues.append(Issue(kind, error.what, error.where, error.fix))
             stopped = True
-        issues += check_labels(protocol, utterances)
-        known = [u for u in utterances if u.label in protocol.labels]
-        comparison = compare_with_protocol(protocol, known)
-        items, unusable = validate_utterances(protocol, known)
-        issues += [*unusable.values(), *find_contradictions(protocol, items).values()]
-        if not stopped and not comparison.differences:  # else the unknown names may be of missing utterances
-            issues += unknown_names(protocol, utterances)
-        if items:
-            issues += _check_splits(protocol, items)
-        if comparison.differences and not stopped:
-            present = [u for u in known if u.path not in comparison.absent]
-            lines = [*comparison.differences, *_missing_by_speaker(protocol, comparison, present)]
-            issues += [Issue("missing", text) for text in lines]
-    reported = [*(u.path for u in utterances), *duplicates, *(Path(str(issue.where)) for issue in issues)]
-    pairs = [f"{key} = {other}" for key, other in equal_pairs(items)]
+        examined = examine(protocol, corpus_dir, listing, issues)
+        if examined.validated:
+            splits = examine_splits(protocol, examined, issues)
+            issues += check_folds(protocol, examined.labelled, splits) if splits else []
+    comparison, pairs = examined.comparison, [f"{key} = {other}" for key, other in equal_pairs(examined.validated)]
+    # Missing utterances are listed one by one; if the list of utterances stops, they and their names are not known.
+    found = [issue for issue in issues if issue.kind != MISSING and not (stopped and issue.kind == NAMES)]
+    if comparison.differences and not stopped:
+        found += [Issue(MISSING, text) for text in _missing(protocol, comparison, listing.utterances)]
+    reported = [
+        *(u.path for u in listing.utterances),
+        *listing.duplicates,
+        *(Path(str(issue.where)) for issue in found),
+    ]
     lines = [
         *_head(preparer, protocol, corpus_dir, comparison),
-        *_notes(protocol, corpus_dir, utterances, duplicates, reported, stopped),
+        *_notes(protocol, corpus_dir, listing, reported, stopped),
         *_block("utterances that have the samples of another one of their speaker and label, kept", pairs),
     ]
     messages: dict[str, dict[str, None]] = {}
-    for issue in issues:
+    for issue in found:
         messages.setdefault(issue.kind, {})[str(issue)] = None
     for kind, of_kind in messages.items():
         lines += [f"  {kind}: {len(of_kind)}", *_first(list(of_kind))]
@@ -89,17 +76,6 @@ def check_corpus(
     twice = f"; {len(pairs)} recordings stand twice, under two ids" if pairs else ""
     verdict = (f"not complete: {number} issues" if messages else "complete") + twice
     return os.linesep.join([*lines, f"{protocol.corpus}: {verdict}"]), not messages
-
-
-def _check_splits(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[Issue]:
-    labelled = [item for item in items if protocol.labels[item.utterance.label] is not None]
-    issues = check_classes(protocol, items)
-    try:
-        splits = resolve_splits(protocol, [item.utterance for item in labelled])
-    except InputError as error:
-        return [*issues, Issue("splits", error.what, error.where, error.fix)]
-    issues += check_parts(apply_splits(protocol, splits), labelled, allow_partial=False)
-    return issues + check_equal_audio(protocol, labelled, splits)
 
 
 def _head(preparer: Preparer, protocol: Protocol, corpus_dir: Path, comparison: Comparison) -> list[str]:
@@ -121,20 +97,15 @@ def _counted(counts: Mapping[str, Any]) -> str:
 
 
 def _notes(
-    protocol: Protocol,
-    corpus_dir: Path,
-    utterances: Sequence[Utterance],
-    duplicates: Sequence[Path],
-    reported: Sequence[Path],
-    stopped: bool,
+    protocol: Protocol, corpus_dir: Path, listing: Listing, reported: Sequence[Path], stopped: bool
 ) -> list[str]:
     """List what is skipped without harm; after a listing that stopped, other files are unknown and not listed."""
     files = files_below(corpus_dir, unreadable=lambda error: None)
     hidden = [path for path in files if is_hidden(path.relative_to(corpus_dir))]
     others = [] if stopped else other_files(corpus_dir, reported)
-    dropped = [u.id for u in utterances if u.id in protocol.drop]
+    dropped = [u.id for u in listing.utterances if u.id in protocol.drop]
     return [
-        *_block("second copies of equal content, passed over", duplicates),
+        *_block("second copies of equal content, passed over", listing.duplicates),
         *_block("hidden files, passed over", hidden),
         *_block("files that are no utterances, passed over", others),
         *_block(f"utterances dropped by {protocol.path.name}, passed over", dropped),
@@ -151,13 +122,14 @@ def _first(names: Sequence[object]) -> list[str]:
     return [*(f"    {name}" for name in names[:MAX_SHOWN]), *rest]
 
 
-def _missing_by_speaker(protocol: Protocol, comparison: Comparison, utterances: Sequence[Utterance]) -> list[str]:
-    """List speakers of the splits without utterances and, if all should have equal counts, those with other counts."""
+def _missing(protocol: Protocol, comparison: Comparison, utterances: Sequence[Utterance]) -> list[str]:
+    """List differences, speakers of the splits without utterances and, if equal counts are usual, those with others."""
     counts: dict[str, Counter[str]] = {}
     for u in sorted(utterances, key=lambda u: u.speaker):
-        counts.setdefault(u.speaker, Counter())[u.label] += 1
+        if u.label in protocol.labels and u.path not in comparison.absent:
+            counts.setdefault(u.speaker, Counter())[u.label] += 1
     named = {speaker for split in protocol.splits for speaker in protocol.named_speakers(split)}
-    lines = [f"{speaker}: no utterances" for speaker in sorted(named - counts.keys())]
+    lines = comparison.differences + [f"{speaker}: no utterances" for speaker in sorted(named - counts.keys())]
     if not counts or "labels" not in comparison.expected:  # a table of the user's, for example
         return lines
     usual = Counter(frozenset(c.items()) for c in counts.values()).most_common(1)[0][0]

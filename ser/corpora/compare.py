@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError, did_you_mean
+from ser.common import did_you_mean
 from ser.corpora.issues import Issue
 from ser.corpora.protocol import PARTS, Protocol
 from ser.corpora.table import unknown_label
 from ser.corpora.utterance import Utterance
 from ser.corpora.validation import ValidatedUtterance, origin_of
+
+# Kinds of the issues of a corpus whose counts differ from the protocol's, and of names that it does not have.
+MISSING, NAMES = "missing", "names"
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ def _count_pairs(counts: Mapping[str, Any], expected: Mapping[str, Any]) -> list
     return pairs + [(counts["labels"].get(label, 0), number, label) for label, number in labels]
 
 
-def incomplete_error(protocol: Protocol, corpus_dir: Path, comparison: Comparison) -> InputError:
-    """Make the error of a corpus whose counts differ from the protocol's."""
+def incomplete_issue(protocol: Protocol, corpus_dir: Path, comparison: Comparison) -> Issue:
+    """Make the issue of a corpus whose counts differ from the protocol's."""
     edition = f" ({comparison.edition})" if comparison.edition else ""
     absent = (
         f"; {len(comparison.absent)} files are not there (such as {comparison.absent[0]})" if comparison.absent else ""
@@ -80,8 +83,9 @@ def incomplete_error(protocol: Protocol, corpus_dir: Path, comparison: Compariso
         fix = (
             f"if it has grown, give the new numbers under `expected` in {protocol.path}; else remove what is none of it"
         )
-        return InputError(f"more than the complete {protocol.name}{edition}: {differences}", corpus_dir, fix)
-    return InputError(
+        return Issue(MISSING, f"more than the complete {protocol.name}{edition}: {differences}", corpus_dir, fix)
+    return Issue(
+        MISSING,
         f"not the complete {protocol.name}{edition}: {differences}",
         corpus_dir,
         f"complete it (from {protocol.source}), fix `expected` in {protocol.path}, or go on with --allow-partial true",
@@ -155,5 +159,5 @@ def _unknown(where: str, what: str, names: Iterable[str], known: set[str]) -> li
     for name in names:
         if name not in known:
             fix = did_you_mean(name, sorted(known), before="") or "remove it"
-            issues.append(Issue("names", f"the corpus has no such {what}", f"{where}: {name}", fix))
+            issues.append(Issue(NAMES, f"the corpus has no such {what}", f"{where}: {name}", fix))
     return issues

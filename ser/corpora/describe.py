@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -110,12 +110,9 @@ class PreparedCorpus:
 class _Report(TypedDict):
     parts: dict[str, int]
     classes: dict[str, int]
-
-
-class _Completeness(TypedDict, total=False):
-    missing: list[str]
-    unusable: int
-    lines: int
+    missing: NotRequired[list[str]]
+    unusable: NotRequired[int]
+    lines: NotRequired[int]
 
 
 def read_prepared(folder: Path, only: str | None = None) -> PreparedCorpus:
@@ -133,14 +130,7 @@ def read_prepared(folder: Path, only: str | None = None) -> PreparedCorpus:
         below = sorted(path.parent for path in folder.glob("*/report.json"))
         fix = f"give one of the corpora in it, such as {below[0]}" if below else "run stage 1, which writes it"
         raise InputError("not a prepared corpus (it has no report.json)", folder, fix)
-    try:
-        report = of_kind(_Report, read_json(folder / "report.json"), "")
-        for name in report["parts"]:
-            if not re.fullmatch(r".+_fold\d{1,9}/(train|valid|test)", name):
-                raise ValueError(f"parts.{name}: expected <split>_fold<number>/<part>")
-    except ValueError as error:
-        what, fix = f"not one of stage 1 ({error})", f"remove {folder} and run stage 1"
-        raise InputError(what, folder / "report.json", fix) from None
+    report = _read_report(folder)
     utterances = _read_supervisions(folder / "supervisions.jsonl.gz")
     known = {key: u.speaker for key, u in utterances.items() if u.emotion is not None}
     splits: dict[str, dict[int, dict[str, list[str]]]] = {}
@@ -167,16 +157,24 @@ def incompleteness(folder: Path) -> list[str]:
     Raises:
         InputError: stage 1 has not run, or its report is damaged.
     """
-    path = folder / "report.json"
-    try:
-        report = of_kind(_Completeness, read_json(path), "")
-    except ValueError as error:
-        raise InputError(f"not one of stage 1 ({error})", path, f"remove {folder} and run stage 1") from None
+    report = _read_report(folder)
     counts = {
         "utterances cannot be used": report.get("unusable"),
         "lines of its tables cannot be used": report.get("lines"),
     }
     return [*report.get("missing", []), *(f"{n} {what}" for what, n in counts.items() if n)]
+
+
+def _read_report(folder: Path) -> _Report:
+    path = folder / "report.json"
+    try:
+        report: _Report = of_kind(_Report, read_json(path), "")
+        for name in report["parts"]:
+            if not re.fullmatch(r".+_fold\d{1,9}/(train|valid|test)", name):
+                raise ValueError(f"parts.{name}: expected <split>_fold<number>/<part>")
+    except ValueError as error:
+        raise InputError(f"not one of stage 1 ({error})", path, f"remove {folder} and run stage 1") from None
+    return report
 
 
 def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]:

@@ -45,6 +45,19 @@ class Issues(list[Issue]):
             raise issue
         self.append(issue)
 
+    def report(self, issues: Sequence[Issue], hint: str = "") -> None:
+        """Collect issues, or raise one error that lists all those of kinds that are not collected.
+
+        Args:
+            issues: those of a whole corpus.
+            hint: text after the last line of the error.
+
+        Raises:
+            InputError: an issue is of a kind that is not collected.
+        """
+        raise_issues([issue for issue in issues if not self.collects(issue)], hint)
+        self.extend(issues)
+
     def collects(self, issue: Issue) -> bool:
         """Whether an issue is of a kind that is collected instead of raised."""
         return self.kinds is None or issue.kind in self.kinds

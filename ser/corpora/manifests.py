@@ -88,7 +88,7 @@ def write_data_dirs(
     labelled: Sequence[ValidatedUtterance],
     splits: Mapping[str, Any],
     folds: Collection[tuple[str, int]],
-) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+) -> dict[str, dict[str, int]]:
     """Write <split>_fold<k>/{train,valid,test}/; a part without speakers has no folder.
 
     Args:
@@ -99,11 +99,11 @@ def write_data_dirs(
         folds: (split, fold from 1) to write.
 
     Returns:
-        Three counts by folder: utterances written, utterances left out because their text belongs to another part, and
-        utterances left out by the protocol's `keep`.
+        Counts by folder: utterances written ("parts"), and, unless there are none, those left out because their text
+        belongs to another part ("other_text") or by the protocol's `keep` ("not_kept").
     """
     segmented = is_segmented([item.utterance for item in labelled])
-    written, other_text, not_kept = {}, {}, {}
+    counts: dict[str, dict[str, int]] = {"parts": {}}
     for split, resolved in splits.items():
         for number, values in enumerate(resolved["folds"], 1):
             if (split, number) not in folds:
@@ -116,21 +116,19 @@ def write_data_dirs(
             name, written_parts = f"{split}_fold{number}", {}
             for part, part_items in by_part.items():
                 items = [item for item in part_items if fold.holds(part, item.utterance)]
-                if len(items) < len(part_items):
-                    other_text[f"{name}/{part}"] = len(part_items) - len(items)
-                before = len(items)
-                if part == "train":
-                    items = subsample(protocol, items)
-                if len(items) < before:
-                    not_kept[f"{name}/{part}"] = before - len(items)
-                if items:
-                    written_parts[part] = items
+                kept = subsample(protocol, items) if part == "train" else items
+                left_out = {"other_text": len(part_items) - len(items), "not_kept": len(items) - len(kept)}
+                for key, number_left_out in left_out.items():
+                    if number_left_out:
+                        counts.setdefault(key, {})[f"{name}/{part}"] = number_left_out
+                if kept:
+                    written_parts[part] = kept
             if not written_parts:
                 continue
             with atomic_path(folder / name) as temporary:
                 for part, items in written_parts.items():
-                    written[f"{name}/{part}"] = _write_data_dir(temporary / part, protocol, items, segmented)
-    return written, other_text, not_kept
+                    counts["parts"][f"{name}/{part}"] = _write_data_dir(temporary / part, protocol, items, segmented)
+    return counts
 
 
 def _write_data_dir(folder: Path, protocol: Protocol, items: Sequence[ValidatedUtterance], segmented: bool) -> int:

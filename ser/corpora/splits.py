@@ -137,11 +137,8 @@ def _folds(
     if len(speakers) < needed:
         what = "groups" if type(groups) is int else "parts"
         state = f"there is 1 speaker ({speakers[0]})" if len(speakers) == 1 else f"there are {len(speakers)} speakers"
-        raise InputError(
-            f"{needed} {what} need a speaker each, and {state}",
-            where,
-            "give more speakers, or another split in a protocol of your own",
-        )
+        fix = "give more speakers, or another split in a protocol of your own"
+        raise InputError(f"{needed} {what} need a speaker each, and {state}", where, fix)
     if groups == "speakers":
         return _rotate([[speaker] for speaker in speakers])
     rows = {speaker: row for row, speaker in enumerate(speakers)}
@@ -228,11 +225,8 @@ def _given(where: str, labelled: Sequence[Utterance]) -> dict[str, list[str]]:
             raise InputError(named, u.origin or u.path, f"give one, or another rule than {{given: true}} ({where})")
         other = first.setdefault(u.speaker, u)
         if other.split != u.split:
-            raise InputError(
-                f"speaker {u.speaker} is in {u.split} here and in {other.split} in "
-                f"{other.origin or other.path}; a speaker may be in one part only",
-                u.origin or u.path,
-            )
+            what = f"speaker {u.speaker} is in {u.split} here and in {other.split} in {other.origin or other.path}"
+            raise InputError(f"{what}; a speaker may be in one part only", u.origin or u.path)
     return {part: sorted(s for s, u in first.items() if u.split == part) for part in PARTS}
 
 
@@ -246,7 +240,7 @@ def _texts(
     where they are.
     """
     used: dict[str, set[str]] = {part: set() for part in PARTS}
-    parts = Fold({part: fold[part] for part in PARTS})
+    parts = Fold(fold)
     for u in labelled:
         if u.text_id and (part := parts.part_of(u)):
             used[part].add(u.text_id)
@@ -254,9 +248,8 @@ def _texts(
         allowed = {part: set(spec["texts"].get(part, [])) for part in PARTS}
         shared = sorted(allowed["train"] & (allowed["valid"] | allowed["test"]))
         if shared:
-            raise InputError(
-                f"texts: {shared[0]} is in train and in another part; a text may be on one side only", where
-            )
+            what = f"texts: {shared[0]} is in train and in another part; a text may be on one side only"
+            raise InputError(what, where)
         unplaced = sorted(set().union(*used.values()) - set().union(*allowed.values()))
         if unplaced:
             raise InputError(f"texts: {unplaced[0]} is in no part", where, "add it to one")
@@ -268,10 +261,9 @@ def _texts(
         groups = max(1, min(TEXT_GROUPS, len(ordered)))
         held_out = {text for rank, text in enumerate(ordered) if rank % groups == number % groups}
         allowed = {part: used[part] - (held_out if part == "train" else common - held_out) for part in PARTS}
-    divided = Fold({**{part: fold[part] for part in PARTS}, "texts": allowed})
+    divided = Fold({**fold, "texts": allowed})
     for part in PARTS:
         if fold[part] and not any(divided.holds(part, u) for u in labelled):
-            raise InputError(
-                f"texts: fold {number + 1} would have no utterances in {part}", where, "allow it more texts"
-            )
+            what = f"texts: fold {number + 1} would have no utterances in {part}"
+            raise InputError(what, where, "allow it more texts")
     return {part: sorted(allowed[part] & used[part]) for part in PARTS}

@@ -9,12 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-
-import numpy as np
 
 from ser.audio import Audio, check_length, read_audio
 from ser.audio.reader import is_silent
@@ -113,27 +111,27 @@ def validate_utterances(
     Raises:
         InputError: a process was killed.
     """
-    items: dict[str, ValidatedUtterance] = dict(known or {})
+    results: dict[str, ValidatedUtterance | Issue] = dict(known or {})
+    used = [u for u in utterances if u.id not in protocol.drop]
     files: dict[Path, list[Utterance]] = {}
-    for utterance in utterances:
-        if utterance.id not in protocol.drop and utterance.id not in items:
+    for utterance in used:
+        if utterance.id not in results:
             files.setdefault(utterance.real_path, []).append(utterance)
-    unusable: dict[str, Issue] = {}
     read = partial(_read_file, str(protocol.path))
     jobs = min(jobs, len(os.sched_getaffinity(0)), len(files) // FILES_A_JOB)
     with ExitStack() as stack:
-        results: Iterable[dict[str, ValidatedUtterance | Issue]] = map(read, files.values())
+        groups: Iterable[dict[str, ValidatedUtterance | Issue]] = map(read, files.values())
         if jobs > 1:
             pool = stack.enter_context(ProcessPoolExecutor(jobs, get_context("spawn")))
-            results = pool.map(read, files.values(), chunksize=16)
+            groups = pool.map(read, files.values(), chunksize=16)
         try:
-            for group in progress(results, text=f"{protocol.corpus}: reading", unit="file", total=len(files)):
-                items |= {key: item for key, item in group.items() if isinstance(item, ValidatedUtterance)}
-                unusable |= {key: item for key, item in group.items() if isinstance(item, Issue)}
+            for group in progress(groups, text=f"{protocol.corpus}: reading", unit="file", total=len(files)):
+                results |= group
         except BrokenProcessPool:
             what = "a process that read files was killed, maybe for lack of memory"
             raise InputError(what, protocol.corpus, "run the same command again with a smaller --nj") from None
-    return [items[u.id] for u in utterances if u.id in items and u.id not in protocol.drop], unusable
+    items = [item for u in used if isinstance(item := results[u.id], ValidatedUtterance)]
+    return items, {key: issue for key, issue in results.items() if isinstance(issue, Issue)}
 
 
 def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, ValidatedUtterance | Issue]:
@@ -151,26 +149,12 @@ def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, Validated
     except InputError as error:
         return {u.id: Issue("unreadable", error.what, error.where, error.fix) for u in group}
     audio_digest = digest(group[0].path)
-    results: dict[str, ValidatedUtterance | Issue] = {}
-    for u in group:
-        result = _validate(u, audio.samples, audio.sampling_rate, audio_digest)
-        if isinstance(result, ValidatedUtterance) and is_silent(_mono_samples(result, audio.samples)):
-            times = f"{result.start:g} s to {result.start + result.duration:g} s"
-            which = f": {u.id} ({times})" if is_segmented([u]) else ""
-            fix = f"replace it by an intact copy, or name {u.id} under `drop` in {protocol}"
-            result = Issue("silent", "silence from end to end", f"{u.path}{which}", fix)
-        results[u.id] = result
-    return results
+    return {u.id: _validate(protocol, u, audio, audio_digest) for u in group}
 
 
-def _mono_samples(item: ValidatedUtterance, samples: np.ndarray) -> np.ndarray:
-    """Cut an utterance out of its file, (channels, samples) -> (samples,): its channel, or all mixed down to mono."""
-    segment = samples[:, item.first_sample : item.first_sample + item.num_samples]
-    return Audio(segment, item.sampling_rate).mono if item.channel is None else segment[item.channel]
-
-
-def _validate(u: Utterance, samples: np.ndarray, rate: int, audio_digest: str) -> ValidatedUtterance | Issue:
-    channels, length = samples.shape
+def _validate(protocol: str, u: Utterance, audio: Audio, audio_digest: str) -> ValidatedUtterance | Issue:
+    rate = audio.sampling_rate
+    channels, length = audio.samples.shape
     if u.channel is not None and not 0 <= u.channel < channels:
         available = "channel 0 only" if channels == 1 else f"channels 0 to {channels - 1}"
         what = f"{u.id} wants channel {u.channel}, and {u.path} has {available}"
@@ -189,6 +173,11 @@ def _validate(u: Utterance, samples: np.ndarray, rate: int, audio_digest: str) -
         check_length(f"{origin_of(u)}: {u.id}", last - first, rate)
     except InputError as error:
         return Issue("too short", error.what, error.where, error.fix)
-    item = ValidatedUtterance(u, rate, last - first, channels, audio_digest, "", first, length)
-    samples_digest = hashlib.blake2b(_mono_samples(item, samples).tobytes(), digest_size=8).hexdigest()
-    return replace(item, samples_digest=samples_digest)
+    segment = audio.samples[:, first:last]
+    mono = segment[u.channel] if u.channel is not None and channels > 1 else Audio(segment, rate).mono
+    if is_silent(mono):
+        which = f": {u.id} ({first / rate:g} s to {last / rate:g} s)" if is_segmented([u]) else ""
+        fix = f"replace it by an intact copy, or name {u.id} under `drop` in {protocol}"
+        return Issue("silent", "silence from end to end", f"{u.path}{which}", fix)
+    samples_digest = hashlib.blake2b(mono.tobytes(), digest_size=8).hexdigest()
+    return ValidatedUtterance(u, rate, last - first, channels, audio_digest, samples_digest, first, length)

@@ -16,7 +16,6 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass
 from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO, Any
@@ -65,18 +64,18 @@ def fetch(
         if (digest and checksum != digest) or size not in (None, path.stat().st_size):
             raise InputError(f"not what {url} publishes", path, "remove it and run the same command again")
         return checksum
-    download = _Download(url, path.with_name(f"{path.name}.part"), size, size, limit)
+    part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with progress(text=path.name, unit="B", total=size, show=show) as bar:
             bar.unit_scale = True
-            _fetch(download, bar)
-        checksum = file_digest(download.path, digest)
+            _download(url, part, size, limit, bar)
+        checksum = file_digest(part, digest)
         if digest and checksum != digest:
-            download.path.unlink()
+            part.unlink()
             what = f"what came has {checksum}, and the publisher gives {digest}; it has been removed"
             raise FetchError(what, url, "run the same command again, and if that fails too, ask the publisher")
-        os.replace(download.path, path)
+        os.replace(part, path)
     except OSError as error:
         raise unwritable(path, error) from None
     return checksum
@@ -105,91 +104,67 @@ def check_free_space(folder: Path, needed: int) -> None:
         raise InputError(what, folder, "make room, then run the same command again")
 
 
-@dataclass
-class _Download:
-    """A file that is being fetched.
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
-    Attributes:
-        path: file of the data received so far.
-        size: bytes of the complete file, from the publisher's list.
-        total: `size`, or else the size that the server gave last.
+
+def _download(url: str, part: Path, size: int | None, limit: int, bar: Any) -> None:
+    """Request what is missing of a file until it is complete; a try that receives new data resets the count of tries.
+
+    Args:
+        url: address of the file.
+        part: file of the data received so far.
+        size: bytes of the complete file, if the publisher lists them.
         limit: largest number of bytes to accept if the size is not known.
+        bar: progress bar; its total is `size`, or else the size that the server gave last.
+
+    Raises:
+        FetchError: trying again does not help, or `TRIES` tries in a row received nothing new.
     """
-
-    url: str
-    path: Path
-    size: int | None
-    total: int | None
-    limit: int
-
-    @property
-    def received(self) -> int:
-        """Number of bytes received so far."""
-        return self.path.stat().st_size if self.path.is_file() else 0
-
-
-def _fetch(download: _Download, bar: Any) -> None:
-    """Try until the file is complete; a try that receives new data resets the count of failures."""
-    failed, received = 0, download.received
-    while reason := _try(download, bar):
-        if download.received > received:
-            failed, received = 0, download.received
-        failed += 1
+    failed, most = 0, _length(part)
+    while True:
+        if size and _length(part) > size:
+            part.unlink()
+        start, wait = _length(part), 0.0
+        if size and start == size:
+            return
+        try:
+            with _request(url, start) as response:
+                received = _receive(response, url, part, start, size, limit, bar)
+            if received < (bar.total or 0):
+                reason = "the server breaks off"
+            elif received or size == 0:
+                return
+            else:
+                reason = "the server sends an empty file"
+        except urllib.error.HTTPError as error:
+            with error:
+                reason, retry_after = f"the server answers {error.code} {error.reason}", error.headers["Retry-After"]
+                complete = re.search(r"/(\d+)$", error.headers.get("Content-Range", ""))
+            if error.code == 416:  # the file is not longer than what has been received
+                if size is None and complete and int(complete[1]) == start:
+                    return
+                part.unlink(missing_ok=True)
+                reason = "the server's file is shorter than what was there"
+            elif error.code < 500 and error.code not in (408, 425, 429):
+                raise FetchError(reason, url, "see in a browser whether it has moved") from None
+            elif (retry_after or "").isdigit():
+                wait = float(retry_after)
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ssl.SSLCertVerificationError):
+                what = f"its certificate is not valid ({error.reason.verify_message})"
+                fix = "see to the clock and the certificates of this machine, or fetch it in a browser"
+                raise FetchError(what, url, fix) from None
+            reason = f"cannot be reached ({error.reason})"
+        except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
+            reason = f"the server breaks off ({error or type(error).__name__})"
+        received = _length(part)
+        failed = failed + 1 if received <= most else 1
+        most = max(most, received)
         if failed >= TRIES:
-            what = f"{reason.text}; {download.received} of {download.total or 'unknown'} bytes are there"
-            raise FetchError(f"{what}, and the same command goes on", download.url)
-        time.sleep(min(LONGEST_WAIT, max(reason.wait, WAIT * 2 ** (failed - 1))))
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """The reason why a try failed, and the seconds to wait that the server asks for."""
-
-    text: str
-    wait: float = 0.0
-
-
-def _try(download: _Download, bar: Any) -> _Failure | None:
-    """Request the missing part of the file once; returns None if the file is then complete."""
-    if download.size and download.received > download.size:
-        download.path.unlink(missing_ok=True)
-    if download.size and download.received == download.size:
-        return None
-    try:
-        with _request(download.url, download.received) as response:
-            _receive(download, response, bar)
-    except urllib.error.HTTPError as error:
-        with error:
-            return _refusal(download, error)
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, ssl.SSLCertVerificationError):
-            what = f"its certificate is not valid ({error.reason.verify_message})"
-            fix = "see to the clock and the certificates of this machine, or fetch it in a browser"
-            raise FetchError(what, download.url, fix) from None
-        return _Failure(f"cannot be reached ({error.reason})")
-    except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
-        return _Failure(f"the server breaks off ({error or type(error).__name__})")
-    if download.total is not None and download.received < download.total:
-        return _Failure("the server breaks off")
-    if download.size is not None and download.received > download.size:
-        download.path.unlink(missing_ok=True)
-        what = f"more than the {download.size} bytes that the publisher lists"
-        raise FetchError(what, download.url, "try again later")
-    return None if download.received or download.size == 0 else _Failure("the server sends an empty file")
-
-
-def _refusal(download: _Download, error: urllib.error.HTTPError) -> _Failure | None:
-    what = f"the server answers {error.code} {error.reason}"
-    if error.code == 416:  # the file is not longer than what has been received
-        match = re.search(r"/(\d+)$", error.headers.get("Content-Range", ""))
-        if match and int(match[1]) == download.received and download.size is None:
-            return None
-        download.path.unlink(missing_ok=True)
-        return _Failure("the server's file is shorter than what was there")
-    if error.code < 500 and error.code not in (408, 425, 429):
-        raise FetchError(what, download.url, "see in a browser whether it has moved")
-    wait = error.headers.get("Retry-After", "")
-    return _Failure(what, float(wait) if wait.isdigit() else 0.0)
+            what = f"{reason}; {received} of {bar.total or 'unknown'} bytes are there"
+            raise FetchError(f"{what}, and the same command goes on", url)
+        time.sleep(min(LONGEST_WAIT, max(wait, WAIT * 2 ** (failed - 1))))
 
 
 def _request(url: str, start: int) -> http.client.HTTPResponse:
@@ -219,35 +194,33 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _receive(download: _Download, response: http.client.HTTPResponse, bar: Any) -> None:
-    """Append the response's body to the file, or start again if the server sends the complete file."""
-    start = 0
-    if response.status == 206:
-        match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-        if match is None or int(match[1]) != download.received:
-            download.path.unlink(missing_ok=True)
-            raise http.client.HTTPException("it sends another range than was asked for")
-        start = download.received
+def _receive(
+    response: http.client.HTTPResponse, url: str, part: Path, start: int, size: int | None, limit: int, bar: Any
+) -> int:
+    """Append the response to the file, or start again if the server sends the complete file; returns its length."""
+    if response.status != 206:
+        start = 0
+    elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+        part.unlink(missing_ok=True)
+        raise http.client.HTTPException("it sends another range than was asked for")
     if response.headers.get_content_type() == "text/html":
         what = "the server sends a web page in place of the file"
-        raise FetchError(what, download.url, "open the address in a browser to see why")
+        raise FetchError(what, url, "open the address in a browser to see why")
     length = response.headers.get("Content-Length", "")
-    download.total = download.size or (start + int(length) if length.isdigit() else None)
-    if download.size is None and (download.total or 0) > download.limit:
-        raise _too_large(download)
-    check_free_space(download.path.parent, (download.total or start) - start)
-    bar.total, bar.initial, bar.n = download.total, start, start
-    with download.path.open("ab" if start else "wb") as file:
-        while block := response.read(BLOCK):
-            file.write(block)
-            bar.update(len(block))
-            if download.size and file.tell() > download.size:
-                return
-            if download.size is None and file.tell() > download.limit:
-                raise _too_large(download)
-
-
-def _too_large(download: _Download) -> FetchError:
-    download.path.unlink(missing_ok=True)
-    what = f"more than {download.limit} bytes, and the publisher does not list its size"
-    return FetchError(what, download.url, "fetch it by hand")
+    total = size if size is not None else start + int(length) if length.isdigit() else None
+    most, what, fix = limit, f"more than {limit} bytes, and the publisher does not list its size", "fetch it by hand"
+    if size is not None:
+        most, what, fix = size, f"more than the {size} bytes that the publisher lists", "try again later"
+    received = start
+    if (total or 0) <= most:
+        check_free_space(part.parent, (total or start) - start)
+        bar.total, bar.initial, bar.n = total, start, start
+        with part.open("ab" if start else "wb") as file:
+            while received <= most and (block := response.read(BLOCK)):
+                file.write(block)
+                bar.update(len(block))
+                received += len(block)
+    if max(received, total or 0) > most:
+        part.unlink(missing_ok=True)
+        raise FetchError(what, url, fix)
+    return received
