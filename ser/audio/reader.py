@@ -7,6 +7,7 @@ import mmap
 import re
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ UNKNOWN_LENGTH = 2**40
 # Largest absolute sample: that of 32-bit integers stored as floats without scaling. The power spectrum of 2**32 such
 # samples, (2**31 * 2**32) ** 2, is still a float32. Larger samples are damage and give features that are not finite.
 LARGEST = 2.0**31
+# Samples above are most likely integers that nobody has scaled: recorders and plug-ins exceed full scale by a few dB.
+LOUD = 8.0
 # Sampling rates in Hz. The upper limit is above any converter; below the lower limit, speech is lost.
 RATES = range(1000, 1_000_001)
 # Seconds: one sample at the lowest rate. Shorter audio may be empty at another rate, and has no speech.
@@ -158,6 +161,8 @@ def check_length(name: Path | str, samples: int, rate: float) -> None:
 def check_samples(name: Path | str, samples: np.ndarray, first: int = 0) -> None:
     """Check that samples are finite and not above `LARGEST`, so that their power can be computed.
 
+    Samples above `LOUD` are kept, with a warning.
+
     Args:
         name: of the file, for the error.
         samples: (channels, samples).
@@ -166,12 +171,16 @@ def check_samples(name: Path | str, samples: np.ndarray, first: int = 0) -> None
     Raises:
         InputError: a sample is not; the message has its number.
     """
-    if samples.size and not (float(samples.min()) >= -LARGEST and float(samples.max()) <= LARGEST):  # NaN fails as well
+    low, high = (float(samples.min()), float(samples.max())) if samples.size else (0.0, 0.0)
+    if not (low >= -LARGEST and high <= LARGEST):  # NaN fails as well
         valid = (np.abs(samples) <= LARGEST).all(axis=0)
         index = int(np.argmin(valid))
         value = next(v for v in samples[:, index] if not abs(v) <= LARGEST)
         what = f"{value:g}, far beyond full scale (1)" if np.isfinite(value) else "not a number"
         raise damaged(f"sample {first + index} is {what}", name)
+    if max(-low, high) > LOUD:
+        unscaled = "Integers stored as floats must be divided by their full scale, such as 32768"
+        warnings.warn(f"{name}: samples far above full scale (1). {unscaled}", stacklevel=4)
 
 
 def audio_info(path: Path) -> AudioInfo:

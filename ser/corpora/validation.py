@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -27,6 +28,7 @@ from ser.corpora.utterance import Utterance
 FRAME = 0.016
 # Fewest files of a process, which takes as long to start (half a second) as to read them.
 FILES_A_JOB = 250
+SHOWN = 3  # warnings of the reader of audio; others are counted
 
 
 @dataclass(frozen=True)
@@ -120,21 +122,27 @@ def validate_utterances(
     read = partial(_read_file, str(protocol.path))
     jobs = min(jobs, len(os.sched_getaffinity(0)), len(files) // FILES_A_JOB)
     with ExitStack() as stack:
-        groups: Iterable[dict[str, ValidatedUtterance | Issue]] = map(read, files.values())
+        groups: Iterable[tuple[dict[str, ValidatedUtterance | Issue], list[str]]] = map(read, files.values())
         if jobs > 1:
             pool = stack.enter_context(ProcessPoolExecutor(jobs, get_context("spawn")))
             groups = pool.map(read, files.values(), chunksize=16)
         try:
-            for group in progress(groups, text=f"{protocol.corpus}: reading", unit="file", total=len(files)):
+            texts: list[str] = []
+            for group, more in progress(groups, text=f"{protocol.corpus}: reading", unit="file", total=len(files)):
                 results |= group
+                texts += more
         except BrokenProcessPool:
             what = "a process that read files was killed, maybe for lack of memory"
             raise InputError(what, protocol.corpus, "run the same command again with a smaller --nj") from None
+    for text in texts[:SHOWN]:
+        warnings.warn(text, stacklevel=2)
+    if len(texts) > SHOWN:
+        warnings.warn(f"{protocol.corpus}: {len(texts)} warnings on audio files, {SHOWN} of them shown", stacklevel=2)
     items = [item for u in used if isinstance(item := results[u.id], ValidatedUtterance)]
     return items, {key: issue for key, issue in results.items() if isinstance(issue, Issue)}
 
 
-def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, ValidatedUtterance | Issue]:
+def _read_file(protocol: str, group: Sequence[Utterance]) -> tuple[dict[str, ValidatedUtterance | Issue], list[str]]:
     """Read the file that some utterances share.
 
     Args:
@@ -142,14 +150,16 @@ def _read_file(protocol: str, group: Sequence[Utterance]) -> dict[str, Validated
         group: the utterances of one file.
 
     Returns:
-        Utterance id -> validated utterance, or what is wrong with it.
+        Utterance id -> validated utterance, or what is wrong with it; and the warnings of the reader.
     """
-    try:
-        audio = read_audio(group[0].path)
-    except InputError as error:
-        return {u.id: Issue("unreadable", error.what, error.where, error.fix) for u in group}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            audio = read_audio(group[0].path)
+        except InputError as error:
+            return {u.id: Issue("unreadable", error.what, error.where, error.fix) for u in group}, []
     audio_digest = digest(group[0].path)
-    return {u.id: _validate(protocol, u, audio, audio_digest) for u in group}
+    return {u.id: _validate(protocol, u, audio, audio_digest) for u in group}, [str(w.message) for w in caught]
 
 
 def _validate(protocol: str, u: Utterance, audio: Audio, audio_digest: str) -> ValidatedUtterance | Issue:

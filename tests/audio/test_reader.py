@@ -179,6 +179,17 @@ def test_a_peak_above_full_scale_is_kept(tmp_path):
     np.testing.assert_array_equal(read_audio(tmp_path / "a.wav").samples[0], samples)
 
 
+@pytest.mark.parametrize(("peak", "warned"), [(7.9, 0), (32767, 1)])
+def test_integers_stored_as_floats_are_kept_with_a_warning(tmp_path, recwarn, peak, warned):
+    samples = np.tile(np.array([0, peak, -0.5 * peak, 0.5], np.float32), 200)
+    soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.wav").samples[0], samples)
+    assert [str(w.message) for w in recwarn] == warned * [
+        f"{tmp_path}/a.wav: samples far above full scale (1). Integers stored as floats must be divided by their full "
+        "scale, such as 32768"
+    ]
+
+
 READS = [read_audio, lambda path: read_audio(path, 1000, 1000), lambda path: list(read_blocks(path, block=100))]
 
 
@@ -206,6 +217,7 @@ def test_less_than_a_millisecond_is_too_short_and_a_millisecond_is_not(tmp_path,
         function(path)
 
 
+@pytest.mark.filterwarnings("ignore:.*far above full scale")
 def test_integers_as_floats_are_samples_and_have_a_power(tmp_path):
     samples = np.full(8000, -(2.0**31), np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
