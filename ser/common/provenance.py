@@ -18,7 +18,7 @@ PACKAGES = ("torch", "numpy", "lhotse", "kaldiio", "soundfile", "soxr")
 
 # Source files that affect a result, given settings and data; the hash of the data covers features, labels and splits.
 RESULT_AFFECTING = (
-    *("augment/spectral.py", "common/batching.py", "common/seeding.py", "scoring/decode.py"),
+    *("augment/spectral.py", "common/batching.py", "common/seeding.py", "common/tensors.py", "scoring/decode.py"),
     *("batches/*.py", "frontends/*.py", "nets/*.py", "training/*.py"),
 )
 
