@@ -44,7 +44,12 @@ def read_rows(path: Path, column: str | None = None) -> tuple[str, list[dict[str
 
 
 def columns_named(head: Iterable[str], names: Collection[str]) -> list[str]:
-    """The columns of a table with one of the names, which are in lower case, with words joined by _."""
+    """The columns of a table that have one of the names.
+
+    Args:
+        head: names of all columns.
+        names: in lower case, with words joined by _.
+    """
     return [column for column in head if column_key(column) in names]
 
 
