@@ -51,7 +51,6 @@ def main() -> int:
     else:
         if not store.finished:
             check_cluster_locks(options.dump_dir)
-            (store.folder / "info.json").unlink(missing_ok=True)
             print(store.estimate(), file=sys.stderr)
             store.prepare()
         print(store.folder)

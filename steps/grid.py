@@ -159,10 +159,10 @@ def run(grid: Grid, options: argparse.Namespace) -> int:
 
 def run_packed(grid: Grid, options: argparse.Namespace, job: int) -> int:
     """Run the processes of a job. Each acts as a job of its own, with the log log/grid.<job>.<process>.log."""
-    from ser.common.cores import asked_threads, available_cores
+    from ser.common.cores import default_threads
     from ser.grid.workers import run_workers
 
-    threads = grid.settings.training.threads or max(1, (asked_threads() or available_cores()) // options.pack)
+    threads = grid.settings.training.threads or max(1, default_threads() // options.pack)
     arguments = ["--pack", "1", "--nj", str(options.nj * options.pack), "--run", options.run or secrets.token_hex(4)]
     command = [sys.executable, *sys.argv, *arguments, f"training.threads={threads}"]
     first = (job - 1) * options.pack

@@ -14,7 +14,7 @@ import numpy as np
 from ser.audio import audio_info, check_length, read_audio, resample
 from ser.augment.noise import sampled_file, sound_files, split_sources
 from ser.augment.transforms import Transform, Values, check_range, choose, match_level, sample_uniform
-from ser.common import InputError, atomic_path, derive_seed, digest, locked
+from ser.common import InputError, as_input_error, atomic_path, derive_seed, digest, locked
 from ser.common.progress import progress
 
 if TYPE_CHECKING:
@@ -186,12 +186,10 @@ def measured_rt60(response: np.ndarray, rate: int) -> float:
 
 @lru_cache(maxsize=2)
 def _read_bank(path: str) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            responses = np.split(file["samples"], np.cumsum(file["sizes"])[:-1])
-            return responses, json.loads(str(file["about"]))
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise InputError(f"not a readable bank of rooms ({error})", path, "remove it, and it is made again") from None
+    errors, fix = (ValueError, KeyError, OSError, EOFError), "remove it, and it is made again"
+    with as_input_error("not a readable bank of rooms", path, fix, *errors), np.load(path, allow_pickle=False) as file:
+        responses = np.split(file["samples"], np.cumsum(file["sizes"])[:-1])
+        return responses, json.loads(str(file["about"]))
 
 
 @lru_cache(maxsize=4096)

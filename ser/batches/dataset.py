@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ser.augment.spectral import change_speed, mask, sample_augmentation, warp_frequency
 from ser.batches.part import Part
-from ser.batches.statistics import VERSION, Tensors, load_or_compute
+from ser.batches.statistics import VERSION, load_or_compute
 from ser.common import digest
+from ser.common.tensors import Tensors
 from ser.config import Batches
 from ser.frontends.preprocess import Preprocess, RunningStats
 

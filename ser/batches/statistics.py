@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
-
-from ser.common import atomic_path, locked
+from ser.common import InputError, locked
+from ser.common.tensors import Tensors, load_tensors, save_tensors
 
 log = logging.getLogger(__name__)
 # Name of the folder in that of a feature set.
 FOLDER = "statistics"
 # Part of every digest: raise it when the same features and settings give other statistics.
 VERSION = 1
-Tensors = dict[str, Tensor]
 
 
 def load_or_compute(features: Path, name: str, compute: Callable[[], Tensors]) -> Tensors:
@@ -41,8 +36,7 @@ def load_or_compute(features: Path, name: str, compute: Callable[[], Tensors]) -
     with locked(path, f"{path}: statistics are being computed"):
         if (tensors := read_stored(path)) is None:
             tensors = compute()
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(save(tensors, {"checksum": _checksum(tensors)}))
+            save_tensors(path, tensors, {})
     return tensors
 
 
@@ -55,15 +49,6 @@ def can_store(features: Path) -> bool:
 def read_stored(path: Path) -> Tensors | None:
     """Read what `load_or_compute` wrote; None if it is absent or damaged."""
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-            return tensors if (file.metadata() or {}).get("checksum") == _checksum(tensors) else None
-    except (OSError, SafetensorError):
+        return load_tensors(path, verified=True)[0]
+    except InputError:
         return None
-
-
-def _checksum(tensors: Tensors) -> str:
-    checksum = 0
-    for name in sorted(tensors):
-        checksum = zlib.crc32(tensors[name].numpy().tobytes(), zlib.crc32(name.encode(), checksum))
-    return str(checksum)

@@ -1,12 +1,13 @@
 """Shared by all packages: errors that a user can fix, atomic writing of files, derived seeds."""
 
-from ser.common.errors import InputError, did_you_mean, guarded
+from ser.common.errors import InputError, as_input_error, did_you_mean, guarded
 from ser.common.files import (
     atomic_path,
     check_regular,
     digest,
     locked,
     read_json,
+    read_typed,
     sha256,
     write_json,
     write_section,
@@ -16,6 +17,7 @@ from ser.common.seeding import derive_seed
 
 __all__ = [
     "InputError",
+    "as_input_error",
     "atomic_path",
     "check_regular",
     "derive_seed",
@@ -24,6 +26,7 @@ __all__ = [
     "guarded",
     "locked",
     "read_json",
+    "read_typed",
     "sha256",
     "write_json",
     "write_section",

@@ -17,7 +17,7 @@ def available_cores() -> int:
         return cores
 
 
-def asked_threads() -> int:
-    """Number of threads in OMP_NUM_THREADS, as set by a scheduler or user; 0 if it is not set."""
+def default_threads() -> int:
+    """Number of threads in OMP_NUM_THREADS, as set by a scheduler or user; without it, that of the available cores."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(first) if first.isdigit() else 0
+    return (int(first) if first.isdigit() else 0) or available_cores()

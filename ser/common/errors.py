@@ -8,7 +8,8 @@ import gc
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -34,6 +35,39 @@ class InputError(Exception):
     def __str__(self) -> str:
         where = "" if self.where is None else f"{self.where}: "
         return f"{where}{self.what}" + ("" if self.fix is None else f"; {self.fix}")
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error in one line."""
+    return " ".join(str(error).split())
+
+
+def typed_line(error: Exception) -> str:
+    """Type and message of an error in one line, such as KeyError: 'rows'."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+@contextmanager
+def as_input_error(
+    what: str,
+    where: str | Path | None,
+    fix: str,
+    *errors: type[Exception],
+    reason: Callable[[Exception], str] = one_line,
+) -> Iterator[None]:
+    """Raise errors of the block as an InputError, which ends in their reason: `<where>: <what> (<reason>); <fix>`.
+
+    Args:
+        what: what is wrong.
+        where: the file, option, key or row.
+        fix: what to do about it.
+        errors: types of the errors; others pass unchanged.
+        reason: makes the reason of an error.
+    """
+    try:
+        yield
+    except errors as error:
+        raise InputError(f"{what} ({reason(error)})", where, fix) from None
 
 
 def listed(problems: Sequence[str], shown: int = 5) -> str:

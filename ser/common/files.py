@@ -19,7 +19,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from ser.common.errors import InputError
+from ser.common.errors import InputError, as_input_error
+from ser.common.kinds import of_kind
 
 log = logging.getLogger(__name__)
 LAUNCHERS = ("train_cmd", "cpu_cmd")  # variables of cmd.sh
@@ -315,10 +316,26 @@ def read_json(path: Path) -> Any:
     """
     check_regular(Path(path), "run the stage that writes it")
     log.debug("reading %s", path)
-    try:
+    fix = "remove it and run its stage again"
+    with as_input_error("not readable as JSON", path, fix, ValueError, RecursionError):
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"not readable as JSON ({error})", path, "remove it and run its stage again") from None
+
+
+def read_typed(path: Path, kind: Any, what: str, fix: str) -> Any:
+    """Read a JSON file and check its type.
+
+    Args:
+        path: of the file.
+        kind: the type, see `of_kind`.
+        what: what is wrong with a file of another type.
+        fix: what to do about that.
+
+    Raises:
+        InputError: the file is absent, not JSON or of another type.
+    """
+    value = read_json(path)
+    with as_input_error(what, path, fix, ValueError):
+        return of_kind(kind, value, "")
 
 
 def digest(*parts: Any) -> str:

@@ -1,4 +1,4 @@
-"""Gzipped JSON lines, the format of the manifests of lhotse."""
+"""JSON lines, mostly gzipped: the format of the manifests of lhotse."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ser.common.errors import InputError
+from ser.common.errors import as_input_error
 from ser.common.files import atomic_path, check_regular
 
 T = TypeVar("T")
@@ -33,20 +33,22 @@ def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
         file.writelines(encode(row) + "\n" for row in rows)
 
 
-def read_json_lines(path: Path, convert: Callable[[Any], T], what: str) -> list[T]:
-    """Read a file of stage 1 or 2, or of lhotse.
+def read_json_lines(
+    path: Path, convert: Callable[[Any], T], what: str, fix: str = "remove it and run stage 1"
+) -> list[T]:
+    """Read a file of stage 1 or 2, or of lhotse, without its byte order mark and blank lines.
 
     Args:
-        path: `*.jsonl.gz`.
+        path: `*.gz` is gzipped, other files are plain.
         convert: function from the value of a line to the returned one; may raise LookupError, TypeError or ValueError.
         what: kind of the file, for the error.
+        fix: what to do about a file of another kind.
 
     Raises:
         InputError: the file is absent or not of this kind.
     """
     check_regular(path, "run stage 1")
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            return [convert(json.loads(line)) for line in file]
-    except (OSError, EOFError, ValueError, LookupError, TypeError, RecursionError, zlib.error) as error:
-        raise InputError(f"not readable as {what} ({error})", path, "remove it and run stage 1") from None
+    unreadable, open_text = f"not readable as {what}", gzip.open if path.suffix == ".gz" else open
+    errors = (OSError, EOFError, ValueError, LookupError, TypeError, RecursionError, zlib.error)
+    with as_input_error(unreadable, path, fix, *errors), open_text(path, "rt", encoding="utf-8-sig") as file:
+        return [convert(json.loads(line)) for line in file if not line.isspace()]

@@ -5,12 +5,14 @@ A file name may contain a line break, a terminal escape sequence or a formula. H
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -45,6 +47,22 @@ def csv_cell(value: Any) -> Any:
         return value
     text = line(value)
     return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
+
+
+def csv_text(rows: Iterable[Iterable[Any]], comma: bool = False) -> str:
+    """Format rows as CSV with cells as by `csv_cell`; lines end in a line feed.
+
+    Args:
+        rows: cells.
+        comma: write decimal commas, and semicolons between cells.
+    """
+
+    def cell(value: Any) -> Any:
+        return str(value).replace(".", ",") if comma and isinstance(value, float) else csv_cell(value)
+
+    text = io.StringIO()
+    csv.writer(text, delimiter=";" if comma else ",", lineterminator="\n").writerows(map(cell, row) for row in rows)
+    return text.getvalue()
 
 
 def command_line(script: str) -> str:

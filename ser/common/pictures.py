@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 # Suffix -> metadata without date and version.
 METADATA = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
 
+# Distinct for the colour-blind too (Okabe and Ito, without black).
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442")
+BLUE, VERMILION, GREEN, PURPLE, SKY_BLUE, ORANGE, YELLOW = PALETTE
+
 # Script -> font package of Debian; colour emoji are bitmaps, which matplotlib cannot draw.
 PACKAGES = {"Chinese, Japanese or Korean": "fonts-noto-cjk", "emoji": "fonts-symbola"}
 OTHERS = "fonts-noto-core"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import platform
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -18,14 +19,14 @@ PACKAGES = ("torch", "numpy", "lhotse", "kaldiio", "soundfile", "soxr")
 
 # Source files that affect a result, given settings and data; the hash of the data covers features, labels and splits.
 RESULT_AFFECTING = (
-    *("augment/spectral.py", "common/batching.py", "common/seeding.py", "scoring/decode.py"),
+    *("augment/spectral.py", "common/batching.py", "common/seeding.py", "common/tensors.py", "scoring/decode.py"),
     *("batches/*.py", "frontends/*.py", "nets/*.py", "training/*.py"),
 )
 
 
-def provenance() -> dict[str, Any]:
-    """code_hash, git_revision, and versions of the libraries that affect results."""
-    return {"code_hash": code_hash(), "git_revision": _git_revision(), "versions": _versions()}
+def provenance(more: Sequence[str] = ()) -> dict[str, Any]:
+    """code_hash, git_revision, and versions of the libraries that affect results, and of `more`."""
+    return {"code_hash": code_hash(), "git_revision": _git_revision(), "versions": _versions(more)}
 
 
 @cache
@@ -62,10 +63,10 @@ def _git_revision() -> str:
     return f"release {ser.__version__}"
 
 
-def _versions() -> dict[str, str]:
-    """Versions of the interpreter, the toolkit and the libraries that affect results."""
+def _versions(more: Sequence[str]) -> dict[str, str]:
+    """Versions of the interpreter, the toolkit, the libraries that affect results, and others."""
     versions = {"python": platform.python_version(), "ser": ser.__version__}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *more):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 
-from ser.common import InputError, digest, read_json
+from ser.common import InputError, digest, read_typed
 from ser.common.json_lines import read_json_lines
-from ser.common.kinds import of_kind
 from ser.common.once import parsed_once
 from ser.common.output import line, markdown, markdown_table
 from ser.common.pictures import check_picture, save_picture
@@ -130,7 +129,15 @@ def read_prepared(folder: Path, only: str | None = None) -> PreparedCorpus:
         below = sorted(path.parent for path in folder.glob("*/report.json"))
         fix = f"give one of the corpora in it, such as {below[0]}" if below else "run stage 1, which writes it"
         raise InputError("not a prepared corpus (it has no report.json)", folder, fix)
+<<<<<<< HEAD
     report = _read_report(folder)
+=======
+    report = _read_report(folder, _Report)
+    for name in report["parts"]:
+        if not re.fullmatch(r".+_fold\d{1,9}/(train|valid|test)", name):
+            what = f"not one of stage 1 (parts.{name}: expected <split>_fold<number>/<part>)"
+            raise InputError(what, folder / "report.json", f"remove {folder} and run stage 1")
+>>>>>>> dev-b
     utterances = _read_supervisions(folder / "supervisions.jsonl.gz")
     known = {key: u.speaker for key, u in utterances.items() if u.emotion is not None}
     splits: dict[str, dict[int, dict[str, list[str]]]] = {}
@@ -157,7 +164,11 @@ def incompleteness(folder: Path) -> list[str]:
     Raises:
         InputError: stage 1 has not run, or its report is damaged.
     """
+<<<<<<< HEAD
     report = _read_report(folder)
+=======
+    report = _read_report(folder, _Completeness)
+>>>>>>> dev-b
     counts = {
         "utterances cannot be used": report.get("unusable"),
         "lines of its tables cannot be used": report.get("lines"),
@@ -165,6 +176,7 @@ def incompleteness(folder: Path) -> list[str]:
     return [*report.get("missing", []), *(f"{n} {what}" for what, n in counts.items() if n)]
 
 
+<<<<<<< HEAD
 def _read_report(folder: Path) -> _Report:
     path = folder / "report.json"
     try:
@@ -175,6 +187,10 @@ def _read_report(folder: Path) -> _Report:
     except ValueError as error:
         raise InputError(f"not one of stage 1 ({error})", path, f"remove {folder} and run stage 1") from None
     return report
+=======
+def _read_report(folder: Path, kind: Any) -> Any:
+    return read_typed(folder / "report.json", kind, "not one of stage 1", f"remove {folder} and run stage 1")
+>>>>>>> dev-b
 
 
 def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]:

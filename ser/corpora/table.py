@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError, check_regular
+from ser.common import InputError, as_input_error, check_regular
 from ser.corpora.issues import RAISE_ALL, Issue, Issues
 from ser.corpora.protocol import Protocol
 
@@ -122,12 +122,10 @@ def read_workbook(path: Path) -> list[list[Any]]:
     check_regular(path, "put it there")
     from openpyxl import load_workbook
 
-    try:
+    # openpyxl does not document what a damaged file raises.
+    with as_input_error("not readable as an Excel file", path, "save it as `CSV UTF-8`", Exception):
         book = load_workbook(path, read_only=True, data_only=True)
         return [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
-    except Exception as error:  # openpyxl does not document what a damaged file raises
-        reason = " ".join(str(error).split())
-        raise InputError(f"not readable as an Excel file ({reason})", path, "save it as `CSV UTF-8`") from None
 
 
 def column_key(name: str) -> str:

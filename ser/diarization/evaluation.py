@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ser.common import InputError, write_text
+from ser.common.output import markdown_table
 from ser.corpora import read_protocol
 from ser.corpora.protocol import PARTS
 from ser.corpora.splits import with_splits
@@ -123,8 +123,6 @@ TUNED = ("window", "minimum", "switching_cost", "no_speech_cost", "no_speech_dec
 
 def results_section(title: str, results: Sequence[EvaluationResult], command: str) -> str:
     """Markdown: all models together, with and without decoder by corpus, and the tuned settings."""
-    from tabulate import tabulate
-
     figures = ["EDER %", "frame accuracy %", "frame UA %", "segment error %"]
     rows = []
     for corpus, normalisation in sorted({(c, r.settings.normalisation) for r in results for c in r.scores}):
@@ -160,8 +158,9 @@ def results_section(title: str, results: Sequence[EvaluationResult], command: st
 - Statistics of the channel: from {results[0].settings.statistics_minimum:g} s of speech on.
 - Printed by `{command}`."""
     head = ["corpus", "models", "recordings", "min", "segments", "normalisation", "timeline", *figures]
-    table = partial(tabulate, tablefmt="github", disable_numparse=True)
-    parts = [title, table(rows, head), notes, *([table(tuned, ["model", *TUNED, *figures])] if tuned else [])]
+    parts = [title, markdown_table(head, rows), notes]
+    if tuned:
+        parts.append(markdown_table(["model", *TUNED, *figures], tuned))
     return "\n\n".join(parts) + "\n"
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ser.common.pictures import save_picture, text_colour
+from ser.common.pictures import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION, YELLOW, save_picture, text_colour
 from ser.diarization.segments import Channel, Timeline, cell_edges
 from ser.inference.base import ABSTAINED
 
-# The palette of Okabe and Ito without black, which is safe for colour-blind readers.
-COLOURS = ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7", "#56B4E9", "#F0E442")
+COLOURS = (VERMILION, ORANGE, GREEN, BLUE, PURPLE, SKY_BLUE, YELLOW)
 GREY, WHITE = "#BBBBBB", "#FFFFFF"
 # Least share of the width for a segment to get its name.
 NAMED_SHARE = 0.05

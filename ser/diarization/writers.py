@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Callable
@@ -13,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ser.common import write_text
-from ser.common.output import csv_cell, line
+from ser.common.output import csv_text, line
 from ser.diarization.segments import Channel, Segment, Timeline, cell_edges
 from ser.inference.base import ABSTAINED
 
@@ -88,24 +86,24 @@ def _number(seconds: float) -> str:
 
 def timeline_csv(timeline: Timeline) -> str:
     """CSV: recording, channel, start, end, emotion, confidence, source of the CMVN statistics."""
-    rows: list[list[object]] = []
+    rows: list[list[object]] = [["recording", "channel", "start", "end", "emotion", "confidence", "statistics"]]
     for channel in timeline.channels:
         source = channel.statistics.source or "none"
         for s in channel.segments:
             times = [_number(s.start), _number(s.end)]
             rows.append([timeline.recording, channel.number, *times, s.label, s.confidence, source])
-    return _csv(["recording", "channel", "start", "end", "emotion", "confidence", "statistics"], rows)
+    return csv_text(rows)
 
 
 def posteriors_csv(timeline: Timeline) -> str:
     """CSV of each window: channel, start and end of its cell, level in dB, posterior of each class and of no speech."""
-    rows = []
+    rows: list[list[object]] = [["channel", "start", "end", "level", *timeline.classes]]
     for channel in timeline.channels:
         edges = cell_edges(len(channel.posteriors), timeline.hop, timeline.duration)
         for cell, (values, level) in enumerate(zip(channel.posteriors, channel.levels, strict=True)):
             times = [_number(edges[cell]), _number(edges[cell + 1])]
             rows.append([channel.number, *times, f"{level:.1f}", *(f"{value:.6f}" for value in values)])
-    return _csv(["channel", "start", "end", "level", *timeline.classes], rows)
+    return csv_text(rows)
 
 
 def timeline_json(timeline: Timeline, with_posteriors: bool = False) -> str:
@@ -139,16 +137,6 @@ def timeline_json(timeline: Timeline, with_posteriors: bool = False) -> str:
 def _segment(segment: Segment) -> dict[str, object]:
     label = None if segment.label == ABSTAINED else segment.label
     return {"start": segment.start, "end": segment.end, "emotion": label, "confidence": segment.confidence}
-
-
-def _csv(head: list[object], rows: list[list[object]]) -> str:
-    """Lines end in a line feed; cells are quoted as where lines end in a carriage return and a line feed."""
-    lines = []
-    for row in [head, *rows]:
-        text = io.StringIO()
-        csv.writer(text).writerow(map(csv_cell, row))
-        lines.append(text.getvalue().removesuffix("\r\n") + "\n")
-    return "".join(lines)
 
 
 # By the name that --format takes, which is the ending of the file too.

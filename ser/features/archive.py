@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ser.common import InputError, atomic_path, check_regular
+from ser.common import InputError, as_input_error, atomic_path, check_regular
 from ser.common.once import parsed_once
 from ser.corpora.kaldi import read_table, write_table
 
@@ -373,14 +373,12 @@ class ArkReader:
 
     def _map(self, path: str) -> mmap.mmap:
         if path not in self._maps:
-            check_regular(Path(path), "run stage 3 again")
-            try:
-                with open(path, "rb") as file:
-                    if file.read(2) == GZIP:
-                        raise InputError("a gzip file, in which nothing can be looked up", path, "unpack it (gunzip)")
-                    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError) as error:
-                raise InputError(f"cannot be read ({error})", path, "run stage 3 again") from None
+            fix = "run stage 3 again"
+            check_regular(Path(path), fix)
+            with as_input_error("cannot be read", path, fix, OSError, ValueError), open(path, "rb") as file:
+                if file.read(2) == GZIP:
+                    raise InputError("a gzip file, in which nothing can be looked up", path, "unpack it (gunzip)")
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             if self.check is not None:
                 self.check(Path(path), data)
             self._maps[path] = data

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-from ser.common import InputError, atomic_path, locked, read_json, write_json
+from ser.common import InputError, as_input_error, atomic_path, locked, read_json, write_json
 from ser.common.kinds import of_kind
 from ser.common.records import unchecked
 from ser.features.archive import FIX, ArkWriter
@@ -108,14 +108,12 @@ def read_index(path: Path) -> Index:
         InputError: it is damaged.
     """
     archive = path.with_suffix(".ark").resolve()
-    try:
+    with _no_index(path):
         values = of_kind(_Index, read_json(path), "")
         json.dumps(values["features"], allow_nan=False)  # raises ValueError for numbers that are not finite
         for content, e in values["entries"].items():
             if e["frames"] < 1 or e["offset"] < 0:
                 raise ValueError(f"entries.{content}: {e['frames']} frames at {e['offset']}")
-    except (InputError, ValueError) as error:
-        raise _no_index(path, error) from None
     entries = {
         content: Entry(f"{archive}:{e['offset']}", e["frames"], "copy_of" in e, "padded" in e)
         for content, e in values["entries"].items()
@@ -123,8 +121,8 @@ def read_index(path: Path) -> Index:
     return Index(archive, values["size"], values["checksum"], values["features"], entries)
 
 
-def _no_index(path: Path, error: Exception) -> InputError:
-    return InputError(f"not the index of an archive ({error})", path, FIX)
+def _no_index(path: Path) -> AbstractContextManager[None]:
+    return as_input_error("not the index of an archive", path, FIX, InputError, ValueError)
 
 
 def write_index(writer: ArkWriter, features: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -160,10 +158,8 @@ def check_archive(archive: Path, data: mmap.mmap) -> None:
     if not path.is_file():
         unchecked[archive] = None
     else:
-        try:
+        with _no_index(path):
             sums = of_kind(_Sums, read_json(path), "")
-        except (InputError, ValueError) as error:
-            raise _no_index(path, error) from None
         if data.size() != sums["size"] or zlib.crc32(data) != sums["checksum"]:
             raise InputError("not the bytes that were written", archive, FIX)
     _checked.add(key)

@@ -150,7 +150,8 @@ class FeatureStore:
         return text
 
     def prepare(self) -> None:
-        """Make the bank of simulated rooms before the jobs start, so that they do not wait for each other."""
+        """Begin the set before the jobs start: an earlier one becomes unfinished, and rooms are simulated once."""
+        (self.folder / "info.json").unlink(missing_ok=True)
         step = next((step for cut in self.cuts for step in cut.steps if "bank" in step), None)
         if step is not None:
             apply_transforms(

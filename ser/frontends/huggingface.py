@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ser.common import InputError, read_json
+from ser.common import InputError, as_input_error, read_json
 from ser.frontends.weights import first_line
 
 WINDOW = 30  # s of an encoder's input at most: memory grows with the square of the length
@@ -69,15 +69,12 @@ class HuggingFaceEncoder:
             raise InputError("needs transformers, which is not installed", folder, fix) from None
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        try:
+        errors = (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError)
+        with as_input_error("transformers cannot load it", folder, "fetch the model again", *errors, reason=first_line):
             # These arguments are the safe ones: no code in the folder is run.
             self.model = AutoModel.from_pretrained(
                 folder, use_safetensors=True, trust_remote_code=False, local_files_only=True
             )
-        except (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError) as error:
-            raise InputError(
-                f"transformers cannot load it ({first_line(error)})", folder, "fetch the model again"
-            ) from None
         self.model.float().eval().requires_grad_(False)
 
     def encode(self, samples: Sequence[np.ndarray], layers: tuple[int, ...]) -> list[np.ndarray]:

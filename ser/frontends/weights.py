@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser.common import InputError, read_json, sha256
+from ser.common import InputError, as_input_error, read_json, sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,14 +17,14 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json", "model.bin"]
 
 
-def hub_errors() -> tuple[type[BaseException], ...]:
+def hub_errors() -> tuple[type[Exception], ...]:
     """What huggingface_hub raises: its own errors, and by their base those of its client, httpx or requests."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return (OSError, ValueError, RuntimeError, *HfHubHTTPError.__bases__)
 
 
-def first_line(error: BaseException) -> str:
+def first_line(error: Exception) -> str:
     """The first line of an error's message."""
     return str(error).strip().partition("\n")[0]
 
@@ -39,11 +39,9 @@ def load_safetensors(folder: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     tensors: dict[str, Tensor] = {}
-    try:
-        for path in weight_files(folder):
+    for path in weight_files(folder):
+        with as_input_error("not readable as safetensors", path, "fetch the model again", SafetensorError):
             tensors |= load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"not readable as safetensors ({error})", path, "fetch the model again") from None
     return tensors
 
 
@@ -93,11 +91,9 @@ def fetch_from_hub(name: str, revision: str) -> Path:
     except ImportError:
         fix = "pip install -e '.[pretrained]', or give a folder"
         raise InputError("huggingface_hub is not installed", f"frontend.model = {name}", fix) from None
-    try:
+    where, fix = f"frontend.model = {name}", "check name, revision and network, or give a folder"
+    with as_input_error("cannot be fetched", where, fix, *hub_errors(), reason=first_line):
         folder = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=HUB_FILES))
-    except hub_errors() as error:
-        fix = "check name, revision and network, or give a folder"
-        raise InputError(f"cannot be fetched ({first_line(error)})", f"frontend.model = {name}", fix) from None
     pickled = (folder / "model.bin").is_file() and not any(folder.glob("*.safetensors"))
     if pickled and "model_type" in read_json(folder / "config.json"):  # of transformers; CTranslate2 names no type
         raise InputError("pickled weights", folder / "model.bin", "choose a revision with safetensors")

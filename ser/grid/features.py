@@ -36,7 +36,6 @@ def prepare_grid(grid: Grid) -> str:
             rows.setdefault(experiment.combination, {c: train_set.oversampling for c, train_set in sets.items()})
     for store in stores(grid):
         if not store.finished:
-            (store.folder / "info.json").unlink(missing_ok=True)
             store.prepare()
     if not rows:
         return "augment.copies is 0: no copies"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError
+from ser.common import as_input_error
 from ser.common.records import read_record
 
 COLUMNS = ("config_hash", "data_hash", "split_hash", "code_hashes", "zero_shot")
@@ -30,9 +30,8 @@ def read_saved_runs(folder: Path, code: str | None) -> dict[str, dict[str, Any]]
     for path in sorted(folder.glob("*/runs.parquet")):
         restore = RESTORE.format(path.parent)
         read_record(path.with_name("ledger.json"), dict[str, Any], restore, [path.name])
-        try:
+        errors = (OSError, ValueError, LookupError, TypeError, pa.ArrowException)
+        with as_input_error("not readable", path, restore, *errors):
             rows = pq.read_table(path, columns=[*COLUMNS]).to_pylist()
             runs |= {row["config_hash"]: {**row, "zero_shot": json.loads(row["zero_shot"])} for row in rows}
-        except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
-            raise InputError(f"not readable ({' '.join(str(error).split())})", path, restore) from None
     return {name: row for name, row in runs.items() if code is None or set(row["code_hashes"]) == {code}}

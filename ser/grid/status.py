@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ser.common.pictures import check_picture, save_picture
+from ser.common.pictures import GREEN, SKY_BLUE, VERMILION, check_picture, save_picture
 from ser.config import Experiment
 from ser.grid.cells import Grid
 from ser.grid.state import RunStatus, State, read_status
 
 # The colour-blind can distinguish them, also in grey.
-COLOURS = {State.DONE: "#009E73", State.RUNNING: "#56B4E9", State.FAILED: "#D55E00", State.MISSING: "#E8E8E8"}
+COLOURS = {State.DONE: GREEN, State.RUNNING: SKY_BLUE, State.FAILED: VERMILION, State.MISSING: "#E8E8E8"}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser.common import InputError
-from ser.common.cores import asked_threads, available_cores
+from ser.common.cores import default_threads
 from ser.config.schema import GROUPED
 from ser.scoring.calibration import threshold_for
 
@@ -147,7 +147,7 @@ def open_predictor(path: Path, head: str | None, device: str = "cpu", speakers: 
     Raises:
         InputError: it cannot be opened, or a graph is given a device or speakers.
     """
-    threads = asked_threads() or available_cores()
+    threads = default_threads()
     if path.suffix == ".onnx":
         from ser.inference.onnx.runtime import GraphPredictor
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
-from ser.common import InputError, read_json, write_text
+from ser.common import InputError, as_input_error, read_json, write_text
 from ser.common.files import sha256
 from ser.common.kinds import of_kind
 from ser.common.run_folder import MODEL
@@ -92,10 +92,8 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
         tensors, meta = load_tensors(path, verified=True)
     except InputError as error:
         raise InputError(error.what, error.where, REPACK) from None
-    try:
+    with as_input_error("not the weights of a model", path, REPACK, ValueError):
         saved_heads = {head: tuple(names) for head, names in of_kind(_Meta, meta, "")["classes"].items()}
-    except ValueError as error:
-        raise InputError(f"not the weights of a model ({error})", path, REPACK) from None
     if saved_heads != heads:
         what = f"the weights answer {_format_heads(saved_heads)}, and {DESCRIPTION} has {_format_heads(heads)}"
         raise InputError(what, folder, REPACK)
@@ -319,11 +317,10 @@ def read_description(folder: Path) -> dict[str, Any]:
     if number != FORMAT or isinstance(number, bool):
         what = f"format {number}, and this version reads {FORMAT}"
         raise InputError(what, path, "update the toolkit, or pack it again")
-    try:
+    errors = (LookupError, TypeError, ValueError, AttributeError)
+    with as_input_error("not a description of a model", path, REPACK, *errors):
         description = dict(of_kind(Description, content, ""))
         _check(description, experiment_from(description["settings"]))
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"not a description of a model ({error})", path, REPACK) from None
     return description
 
 

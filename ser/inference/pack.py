@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from ser.batches import UNIFIED, Data, Part, open_data
-from ser.common import InputError, atomic_path, digest, write_json, write_text
+from ser.common import InputError, as_input_error, atomic_path, digest, write_json, write_text
 from ser.common.files import sha256
 from ser.common.kinds import of_kind
 from ser.common.metrics import confusion_matrix, ua
@@ -177,11 +177,9 @@ def _read_baseline(folder: Path, open_data_of: Callable[[Experiment, Path], Data
     if not path.is_file():
         raise InputError(f"holds no {baseline.MODEL}", folder, again)
     result, meta = read_result(folder / RESULT), load_tensors(path)[1]
-    try:
+    with as_input_error("not a baseline of this version", path, again, ValueError):
         saved = of_kind(_SavedSVM, meta, "")
         experiment = folders.experiment_from(saved["settings"])
-    except ValueError as error:
-        raise InputError(f"not a baseline of this version ({error})", path, again) from None
     if saved["features"] == "opensmile":
         raise InputError("of openSMILE's functionals, which a package cannot compute", folder, "give another baseline")
     data = open_data_of(experiment, folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from ser.training import svm_baseline as svm
 from ser.training.checkpoint import save_tensors
 from ser.training.class_weights import class_weights
 
+LIBRARIES = ("scikit-learn", "scipy", "opensmile")
 FITTED = "SVM: fitted on the training speakers of all corpora together; C chosen by UA on validation speakers."
 NOTES = {
     "speaker": (
@@ -92,7 +92,7 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
             corpus: scores(confusion_matrix(truth, model.predict(values), classes))
             for corpus, (values, truth) in valid_samples.items()
         },
-        **_provenance(),
+        **provenance(LIBRARIES),
         "machine": {"device": "cpu", "precision": "float64", "threads": 1},
         "untrained_classes": data.untrained("test"),
         "notes": sorted({*notes_of(data, normalisation), *NOTES.get(normalisation, ()), FITTED}),
@@ -182,14 +182,3 @@ def _functionals(data: Data, part: Part, features: str, normalisation: str) -> n
         paths = read_table(table)
         values = svm.opensmile([Path(paths[key]) for key in part.ids])
     return svm.standardise_groups(values, part.speakers) if normalisation == "speaker" else values
-
-
-def _provenance() -> dict[str, Any]:
-    """Provenance as for a network, with the versions of the libraries that the baseline uses."""
-    record = provenance()
-    for name in ("scikit-learn", "scipy", "opensmile"):
-        try:
-            record["versions"][name] = version(name)
-        except PackageNotFoundError:
-            record["versions"][name] = "absent"
-    return record

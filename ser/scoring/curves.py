@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser.common import InputError
-from ser.common.pictures import check_picture, save_picture
+from ser.common.pictures import PALETTE, check_picture, save_picture
 from ser.common.run_folder import EPOCHS, TRAIN
 from ser.scoring import files
 
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-# Distinct for the colour-blind too (Okabe and Ito, without their yellow).
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#882255")
-OVERLAID = len(PALETTE)  # more trainings than that get panels of their own
+COLOURS = (*PALETTE[:-1], "#000000", "#882255")
+OVERLAID = len(COLOURS)  # more trainings than that get panels of their own
 MOST = 100
 LABELS = {"train_loss": "training loss", "valid_loss": "validation loss", "ua": "validation UA"}
 
@@ -245,8 +244,8 @@ def _colours(names: Sequence[str]) -> dict[str, str]:
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    if len(names) <= len(PALETTE):
-        return dict(zip(names, PALETTE, strict=False))
+    if len(names) <= len(COLOURS):
+        return dict(zip(names, COLOURS, strict=False))
     return {name: to_hex(colormaps["turbo"](i / (len(names) - 1))) for i, name in enumerate(names)}
 
 

@@ -11,7 +11,7 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from ser.common import InputError, check_regular
+from ser.common import InputError, as_input_error, check_regular
 from ser.common.kinds import of_kind
 from ser.common.metrics import ConfusionMetric, confusion_matrix
 from ser.common.records import read_record
@@ -189,10 +189,8 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
     again = "copy the file again from where the training runs, or remove the line"
     check_regular(path, "run stage 4")
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
+        with as_input_error("no epoch of a training", f"{path}:{number}", again, ValueError, RecursionError):
             rows.append(of_kind(Epoch, json.loads(line), ""))
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"no epoch of a training ({error})", f"{path}:{number}", again) from None
     if not rows:
         raise InputError("holds no epoch", path, "remove it and run stage 4 again")
     return rows

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ser.common import InputError
-from ser.common.cores import asked_threads, available_cores
+from ser.common.cores import available_cores, default_threads
 from ser.config import Training
 
 # Parameters of mallopt, from malloc.h of glibc.
@@ -47,7 +47,7 @@ def resolve_device(config: Training) -> DeviceConfig:
     device = open_device(name)
     if device.type == "cpu":
         keep_freed_memory()
-    threads = config.threads or asked_threads() or available_cores()
+    threads = config.threads or default_threads()
     torch.set_num_threads(threads)
     precision = config.precision
     if precision == "auto":

@@ -18,9 +18,9 @@ from ser.batches import Part
 from ser.common import InputError
 from ser.common.metrics import confusion_matrix, ua
 from ser.common.progress import progress
+from ser.common.tensors import Tensors
 from ser.config import Features
 from ser.frontends.logmel import mel_bands, mel_filters
-from ser.training.checkpoint import State
 
 BANDS = 40
 PERCENTILES = (10, 50, 90)
@@ -194,7 +194,7 @@ class Baseline:
         """Predict class indices, (utterances,), from functionals after any normalisation by speaker."""
         return self.model.predict(standardise(values, self.mean, self.deviation))
 
-    def tensors(self) -> State:
+    def tensors(self) -> Tensors:
         """The arrays of `ser.nets.LinearSVM`."""
         import torch
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made import filled
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save
 
 from ser.batches import UtteranceDataset, compute_statistics, fit_statistics, open_data
 from ser.batches.statistics import FOLDER
@@ -97,6 +99,15 @@ def test_damaged_statistics_are_computed_again(parts):
             path.write_bytes(damaged)
             assert values_of(parts) == expected
             assert path.read_bytes() == whole
+
+
+def test_statistics_of_an_earlier_format_are_computed_again(parts):
+    expected = values_of(parts)
+    for path in [path for part in parts.values() for path in files(part)]:
+        whole = path.read_bytes()
+        path.write_bytes(save(load_bytes(whole), {"checksum": "1"}))
+        assert values_of(parts) == expected
+        assert path.read_bytes() == whole
 
 
 def test_nothing_is_written_to_a_read_only_store(parts, monkeypatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ser.common import InputError, guarded
-from ser.common.errors import listed
+from ser.common.errors import as_input_error, listed, typed_line
 
 
 def raising(error):
@@ -33,6 +33,24 @@ def test_a_user_error_is_one_line_and_an_exit_code(capsys, error, code, line):
     assert out == ""
     assert err.startswith(line)
     assert err.count("\n") == 1
+
+
+def test_errors_of_a_block_are_reported_with_their_reason():
+    with pytest.raises(InputError) as caught, as_input_error("no row", "a.json", "fix it", ValueError):
+        raise ValueError("two\nlines")
+    assert str(caught.value) == "a.json: no row (two lines); fix it"
+    with pytest.raises(InputError) as caught, as_input_error("no row", None, "fix it", KeyError, reason=typed_line):
+        {}["rows"]
+    assert str(caught.value) == "no row (KeyError: 'rows'); fix it"
+
+
+def test_other_errors_pass():
+    own = InputError("own", "b.json", "do that")
+    with pytest.raises(InputError) as caught, as_input_error("no row", "a.json", "fix it", ValueError):
+        raise own
+    assert caught.value is own
+    with pytest.raises(ZeroDivisionError), as_input_error("no row", "a.json", "fix it", ValueError):
+        raise ZeroDivisionError
 
 
 def test_a_warning_is_one_line():

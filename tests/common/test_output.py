@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ser.common import InputError, guarded
 from ser.common.errors import listed
-from ser.common.output import csv_cell, json_line, line, lines, markdown, markdown_code, markdown_table
+from ser.common.output import csv_cell, csv_text, json_line, line, lines, markdown, markdown_code, markdown_table
 
 
 def test_what_moves_a_cursor_or_ends_a_line_is_written_out():
@@ -49,6 +49,11 @@ def test_a_row_of_cells_is_a_line_of_csv(cells):
     csv.writer(file, lineterminator="\n").writerow(map(csv_cell, cells))
     assert file.getvalue().count("\n") == 1
     assert next(csv.reader([file.getvalue()])) == [csv_cell(cell) for cell in cells]
+
+
+def test_csv_has_decimal_commas_between_semicolons():
+    assert csv_text([["a", "b;"], [0.5, "=x"], [None, 'q"']]) == """a,b;\n0.5,'=x\n,"q""\"\n"""
+    assert csv_text([["1.5", "b;"], [-0.5, 3]], comma=True) == '1.5;"b;"\n-0,5;3\n'
 
 
 @given(st.dictionaries(st.text(), st.text() | st.floats(allow_nan=False)))

@@ -188,7 +188,7 @@ def test_an_invalid_checkpoint_is_refused(made, tmp_path, change):
 
 def test_a_checkpoint_of_a_newer_version_is_refused(made, tmp_path, monkeypatch):
     trainer = trainer_of(made, tmp_path)
-    monkeypatch.setattr(checkpoint, "FORMAT", 7)
+    monkeypatch.setattr("ser.common.tensors.FORMAT", 7)
     trainer._save()
     monkeypatch.undo()
     with pytest.raises(InputError, match=r"checkpoint.safetensors: written by a newer version .*format 7.*; update"):

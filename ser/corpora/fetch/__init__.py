@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ser.common import InputError, read_json, write_json
-from ser.common.kinds import of_kind
+from ser.common import InputError, read_typed, write_json
 from ser.common.progress import progress
 from ser.corpora.fetch.http import FetchError, fetch
 from ser.corpora.fetch.publishers import Remote, dataverse, github, github_archive, zenodo
@@ -92,10 +91,7 @@ class _Record(TypedDict):
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        return dict(of_kind(_Record, read_json(path), ""))
-    except ValueError as error:
-        raise InputError(str(error), path, "remove it and run stage 0 again") from None
+    return dict(read_typed(path, _Record, "not a record of stage 0", "remove it and run stage 0 again"))
 
 
 def check_fetched_by_hand(corpus_dir: Path, how: str) -> None:

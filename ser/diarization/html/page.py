@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from ser.common import InputError, read_json, write_text
-from ser.common.kinds import of_kind
+from ser.common import read_typed, write_text
 from ser.common.output import html_template, line
 from ser.common.pictures import text_colour
 from ser.diarization.html.sound import CODECS, LONGEST, read_page_audio
@@ -153,8 +152,5 @@ def robustness(model: Path) -> list[CheckRow]:
     path = model / "check.json"
     if not path.is_file():
         return []
-    try:
-        rows: list[CheckRow] = of_kind(CheckRows, read_json(path), "")["rows"]
-    except ValueError as error:
-        raise InputError(f"not a check of a model ({error})", path, "run `ser check --card true` again") from None
-    return [row for row in rows if not row["gender"]]
+    check = read_typed(path, CheckRows, "not a check of a model", "run `ser check --card true` again")
+    return [row for row in check["rows"] if not row["gender"]]

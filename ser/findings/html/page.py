@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError, digest, write_text
+from ser.common import InputError, as_input_error, digest, write_text
+from ser.common.errors import typed_line
 from ser.common.output import html_template
 from ser.common.records import read_record
 from ser.findings.html.runs import Runs, colour_of, hashes_of, panels_of, read_runs, settings_of
@@ -42,14 +43,12 @@ def write_report(folder: Path, out: Path, ledger: Path | None = None, grid_statu
     if ledger is None and (folder.parent / "ledger").is_dir():
         ledger = folder.parent / "ledger"
     runs = read_runs(ledger, findings) if ledger else Runs([], {})
-    try:
+    errors = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, UndefinedError)
+    with as_input_error("not as steps/findings.py writes it", path, "run that again", *errors, reason=typed_line):
         context = _context(findings, runs)
         context["grid_status"] = read_status_file(grid_status) if grid_status else None
         context["digest"] = digest(path)
         text = html_template(Path(__file__).with_name("page.html")).render(context)
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, UndefinedError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"not as steps/findings.py writes it ({reason})", path, "run that again") from None
     write_text(out, text)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from ser.common import InputError, read_json
+from ser.common import as_input_error, read_json
 from ser.common.kinds import of_kind
 from ser.common.run_folder import run_name
 from ser.findings.design import FACTORS
@@ -59,7 +59,7 @@ def read_status_file(path: Path) -> GridStatus:
     cells: dict[str, dict[Configuration, dict[str, int]]] = {}
     totals = {state.value: 0 for state in State}
     failed = []
-    try:
+    with as_input_error("no states of experiments", path, "give what steps/grid.py status wrote", ValueError):
         for row in of_kind(_StatusFile, read_json(path), "")["experiments"]:
             configuration, state = tuple(str(row[factor]) for factor in FACTORS), State(row["state"]).value
             counts = cells.setdefault(row["combination"], {}).setdefault(configuration, {})
@@ -68,7 +68,5 @@ def read_status_file(path: Path) -> GridStatus:
             if state == State.FAILED.value:
                 name = f"{row['combination']}/{'_'.join(configuration)}/{run_name(row['fold'], row['seed'])}"
                 failed.append((name, row.get("reason") or "not recorded", row.get("log") or "none"))
-    except ValueError as error:
-        raise InputError(f"no states of experiments ({error})", path, "give what steps/grid.py status wrote") from None
     configurations = list(dict.fromkeys(c for by_configuration in cells.values() for c in by_configuration))
     return GridStatus(str(path), configurations, cells, totals, failed)

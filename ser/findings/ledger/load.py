@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 import numpy as np
 
-from ser.common import InputError
+from ser.common import InputError, as_input_error
 from ser.common.kinds import of_kind
 from ser.common.records import read_record
 from ser.findings.design import FACTORS, Design
@@ -151,7 +151,7 @@ def read_parquet(path: Path, columns: Mapping[str, tuple[str, str]], again: str 
     import pyarrow.parquet as pq
 
     schema = arrow_schema(columns)
-    try:
+    with as_input_error("not readable", path, again, OSError, ValueError, pa.ArrowException):
         stored = pq.read_schema(path)
         for field in schema:
             index = stored.get_field_index(field.name)
@@ -159,8 +159,6 @@ def read_parquet(path: Path, columns: Mapping[str, tuple[str, str]], again: str 
                 what = "lacks" if index < 0 else "has values of another type in"
                 raise InputError(f"{what} the column {field.name}", path, again)
         table = pq.read_table(path, columns=schema.names)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"not readable ({' '.join(str(error).split())})", path, again) from None
     for field in schema:
         if table.column(field.name).null_count and field.name not in MISSING:
             raise InputError(f"has gaps in the column {field.name}", path, again)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ser.common import InputError, digest
+from ser.common import InputError, as_input_error, digest
+from ser.common.errors import typed_line
 from ser.common.run_folder import CONFIG, RESULT, ZERO_SHOT, combination_name, run_name
 from ser.config import ExperimentReader, dotted, result_affecting
 from ser.config.load import comparable_settings, shared_settings
@@ -60,11 +61,9 @@ class RunReader:
         Raises:
             InputError: it is damaged, edited, of another cell, or of an unknown combination.
         """
-        try:
+        errors = (LookupError, TypeError, AttributeError, ValueError, OSError)
+        with as_input_error("its files hold what no stage writes", folder, AGAIN, *errors, reason=typed_line):
             return self._read(folder)
-        except (LookupError, TypeError, AttributeError, ValueError, OSError) as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise InputError(f"its files hold what no stage writes ({reason})", folder, AGAIN) from None
 
     def _read(self, folder: Path) -> Run:
         result = _read_result(folder)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ser.common import output
-from ser.common.output import csv_cell
 from ser.grid.cells import Cell
 
 Record = Mapping[str, Any]
@@ -72,13 +69,9 @@ def comma_separated(table: Table, origin: Record) -> str:
         table: with records.
         origin: further columns, equal in all lines: what the table was made of.
     """
-    text = io.StringIO()
-    columns = list(dict.fromkeys(key for record in table.records for key in record)) or ["note"]
-    writer = csv.DictWriter(text, [*columns, *origin], lineterminator="\n")
-    writer.writerow({key: csv_cell(key) for key in writer.fieldnames})
-    for record in table.records or [{"note": note} for note in table.notes[:1]]:
-        writer.writerow({key: csv_cell(value) for key, value in {**record, **origin}.items()})
-    return text.getvalue()
+    records = [{**record, **origin} for record in table.records or [{"note": note} for note in table.notes[:1]]]
+    columns = [*(dict.fromkeys(key for record in table.records for key in record) or ["note"]), *origin]
+    return output.csv_text([columns, *([record.get(key, "") for key in columns] for record in records)])
 
 
 def percent(value: float) -> str:

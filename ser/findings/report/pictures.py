@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser.common.pictures import save_picture
+from ser.common.pictures import PALETTE, save_picture
 from ser.findings.stats.effects import LEFT_OUT, PANELS, SAMPLED, SHAPLEY
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ SCALE = 0.1  # ends of the colours of differences
 SCORE_COLOURS = ("#ffffff", "#7fb3d5")
 DIFFERENCE_COLOURS = ("#e08214", "#e6e6e6", "#8f86c9")  # black text reads on all of them
 ALL_BUT = "all but target"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # distinct for the colour-blind too (Okabe and Ito)
+COLOURS = PALETTE[:4]
 
 
 def plot_transfer(records: Records, metric: str, corpora: Sequence[str], path: Path) -> None:

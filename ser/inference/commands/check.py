@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from ser.common import InputError
-    from ser.common.cores import asked_threads, available_cores
+    from ser.common.cores import default_threads
     from ser.common.output import line
     from ser.inference.card import write_card
     from ser.inference.check.labelled import read_labelled
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     folders = [folder for folder in (options.out, options.model if options.card else None) if folder]
     if not folders:
         raise InputError("nowhere to write to", "--out", "give --out FOLDER, or --card true for the model package")
-    torch.set_num_threads(asked_threads() or available_cores())
+    torch.set_num_threads(default_threads())
     predictor = Predictor(open_model(options.model, options.device), options.head)
     with scratch() as temporary:
         utterances = read_labelled(options.data, predictor.classes, temporary)

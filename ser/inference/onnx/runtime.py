@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ser.common import InputError
+from ser.common import InputError, as_input_error
+from ser.common.errors import one_line
 from ser.common.files import sha256
 from ser.inference.base import BasePredictor
 
@@ -66,14 +67,13 @@ def open_session(path: Path, threads: int | None = None) -> Any:
     options.log_severity_level = 3  # it warns of optional inputs
     if not path.is_file():
         raise InputError("no such file", path, "give a graph that `ser export` wrote, or a model package")
-    try:  # no fallback to the CPU, which would print that it tries again
+    # no fallback to the CPU, which would print that it tries again
+    with as_input_error("no graph", path, REEXPORT, *_session_errors(), reason=_short):
         return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"], enable_fallback=0)
-    except _session_errors() as error:
-        raise InputError(f"no graph ({_short(error)})", path, REEXPORT) from None
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
+    return one_line(error)[:160]
 
 
 def _session_errors() -> tuple[type[Exception], ...]:
@@ -99,13 +99,11 @@ class GraphPredictor(BasePredictor):
     def __init__(self, path: Path, head: str | None = None, threads: int | None = None) -> None:
         self.path, self.session = path, open_session(path, threads)
         metadata = self.session.get_modelmeta().custom_metadata_map
-        try:
+        with as_input_error("metadata that predict needs is missing", path, REEXPORT, KeyError, ValueError):
             self.head, self.normalisation, kind = (metadata[key] for key in ("head", "normalisation", "input"))
             self.classes = tuple(json.loads(metadata["labels"]))
             self.sampling_rate, self.shortest = int(metadata["sampling_rate"]), int(metadata["shortest"])
             self.trained, self.calibrations = json.loads(metadata["trained"]), json.loads(metadata["calibrations"])
-        except (KeyError, ValueError) as error:
-            raise InputError(f"metadata that predict needs is missing ({error})", path, REEXPORT) from None
         names = {tensor.name for tensor in (*self.session.get_inputs(), *self.session.get_outputs())}
         if missing := {kind, "lengths", "posteriors"} - names:
             raise InputError(f"no graph that predict can ask, without {min(missing)}", path, REEXPORT)
@@ -127,12 +125,10 @@ class GraphPredictor(BasePredictor):
     def posteriors(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
         """As of `BasePredictor`; each utterance is computed by itself."""
         result = np.empty((len(prepared), len(self.classes)), np.float32)
-        for row, samples in zip(result, prepared, strict=True):
-            inputs = {"waveform": samples[None], "lengths": np.array([len(samples)])}
-            try:
+        with as_input_error("cannot be run", self.path, REEXPORT, *_session_errors(), reason=_short):
+            for row, samples in zip(result, prepared, strict=True):
+                inputs = {"waveform": samples[None], "lengths": np.array([len(samples)])}
                 row[:] = self.session.run(["posteriors"], inputs)[0][0]
-            except _session_errors() as error:
-                raise InputError(f"cannot be run ({_short(error)})", self.path, REEXPORT) from None
         if not np.isfinite(result).all():
             raise InputError("gives posteriors that are not numbers", self.path, REEXPORT)
         return result

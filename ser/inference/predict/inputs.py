@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 import os
 import shutil
@@ -11,7 +9,6 @@ import sys
 import tempfile
 import unicodedata
 import warnings
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -20,6 +17,7 @@ from typing import Any
 
 from ser.audio import AUDIO_SUFFIXES, Audio
 from ser.common import InputError, check_regular
+from ser.common.json_lines import read_json_lines
 from ser.corpora.data_dir import (
     Line,
     command_of,
@@ -323,12 +321,7 @@ def manifest_rows(path: Path) -> list[Any]:
         InputError: it cannot be read, or is empty.
     """
     check_regular(path, "fix the path")
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
-        raise InputError(f"not readable as JSON lines ({error})", path, "replace it by an intact copy") from None
+    rows: list[Any] = read_json_lines(path, lambda row: row, "JSON lines", "replace it by an intact copy")
     if not rows:
         raise InputError("holds no lines", path, "complete it")
     return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import sys
 import urllib.parse
@@ -17,7 +16,7 @@ import numpy as np
 
 from ser.audio import READABLE_SUFFIXES
 from ser.common import InputError, atomic_path, write_text
-from ser.common.output import UNSAFE, SafeStream, csv_cell, json_line, line, lines
+from ser.common.output import UNSAFE, SafeStream, csv_text, json_line, line, lines
 from ser.inference.base import ABSTAINED
 from ser.inference.predict.answers import Prediction
 
@@ -74,12 +73,7 @@ class Layout:
 
     def csv_line(self, values: Sequence[Any]) -> str:
         """A line of CSV, as it is written to a file."""
-        text = io.StringIO()
-        cells = (csv_cell(value) for value in values)
-        if self.comma:
-            cells = (str(cell).replace(".", ",") if isinstance(cell, float) else cell for cell in cells)
-        csv.writer(text, delimiter=self.delimiter, lineterminator="\n").writerow(cells)
-        return text.getvalue()
+        return csv_text([values], self.comma)
 
     @property
     def csv_heading(self) -> str:
