@@ -129,15 +129,7 @@ def read_prepared(folder: Path, only: str | None = None) -> PreparedCorpus:
         below = sorted(path.parent for path in folder.glob("*/report.json"))
         fix = f"give one of the corpora in it, such as {below[0]}" if below else "run stage 1, which writes it"
         raise InputError("not a prepared corpus (it has no report.json)", folder, fix)
-<<<<<<< HEAD
     report = _read_report(folder)
-=======
-    report = _read_report(folder, _Report)
-    for name in report["parts"]:
-        if not re.fullmatch(r".+_fold\d{1,9}/(train|valid|test)", name):
-            what = f"not one of stage 1 (parts.{name}: expected <split>_fold<number>/<part>)"
-            raise InputError(what, folder / "report.json", f"remove {folder} and run stage 1")
->>>>>>> dev-b
     utterances = _read_supervisions(folder / "supervisions.jsonl.gz")
     known = {key: u.speaker for key, u in utterances.items() if u.emotion is not None}
     splits: dict[str, dict[int, dict[str, list[str]]]] = {}
@@ -164,11 +156,7 @@ def incompleteness(folder: Path) -> list[str]:
     Raises:
         InputError: stage 1 has not run, or its report is damaged.
     """
-<<<<<<< HEAD
     report = _read_report(folder)
-=======
-    report = _read_report(folder, _Completeness)
->>>>>>> dev-b
     counts = {
         "utterances cannot be used": report.get("unusable"),
         "lines of its tables cannot be used": report.get("lines"),
@@ -176,21 +164,13 @@ def incompleteness(folder: Path) -> list[str]:
     return [*report.get("missing", []), *(f"{n} {what}" for what, n in counts.items() if n)]
 
 
-<<<<<<< HEAD
 def _read_report(folder: Path) -> _Report:
-    path = folder / "report.json"
-    try:
-        report: _Report = of_kind(_Report, read_json(path), "")
-        for name in report["parts"]:
-            if not re.fullmatch(r".+_fold\d{1,9}/(train|valid|test)", name):
-                raise ValueError(f"parts.{name}: expected <split>_fold<number>/<part>")
-    except ValueError as error:
-        raise InputError(f"not one of stage 1 ({error})", path, f"remove {folder} and run stage 1") from None
+    path, what, fix = folder / "report.json", "not one of stage 1", f"remove {folder} and run stage 1"
+    report: _Report = read_typed(path, _Report, what, fix)
+    for name in report["parts"]:
+        if not re.fullmatch(r".+_fold\d{1,9}/(train|valid|test)", name):
+            raise InputError(f"{what} (parts.{name}: expected <split>_fold<number>/<part>)", path, fix)
     return report
-=======
-def _read_report(folder: Path, kind: Any) -> Any:
-    return read_typed(folder / "report.json", kind, "not one of stage 1", f"remove {folder} and run stage 1")
->>>>>>> dev-b
 
 
 def _read_part(folder: Path, number: int, known: Mapping[str, str]) -> list[str]:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ser.batches import Batch, Part, Sampler, UtteranceDataset, collate, fit_statistics
-from ser.common import InputError, atomic_path, derive_seed, digest, locked, write_text
+from ser.common import InputError, atomic_path, derive_seed, digest, locked, read_json, write_text
 from ser.common.files import sha256
 from ser.common.jobs import handling
 from ser.common.kinds import of_kind
@@ -395,12 +395,16 @@ class Trainer:
         late = self.processes.is_main and time.monotonic() - self.checkpoint_time >= self.config.checkpoint_seconds
         number, due = divmod(self.processes.maximum(2 * (self.signal or 0) + late), 2)
         if number or due:
-            self._save()
+            self._save(self.seconds)
         if number:
             raise Interrupted(number)
 
-    def _save(self) -> None:
-        """Write a checkpoint."""
+    def _save(self, seconds: Sequence[float] = ()) -> None:
+        """Write a checkpoint.
+
+        Args:
+            seconds: duration of each epoch; without them, the file does not depend on interruptions of the training.
+        """
         if not self.processes.is_main:
             return
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
@@ -417,7 +421,7 @@ class Trainer:
                 "stopping": asdict(self.stopping),
                 "history": self.history,
                 "losses": self.losses,
-                "seconds": self.seconds,
+                "seconds": list(seconds),
             },
         )
         self.checkpoint_time = time.monotonic()
@@ -478,17 +482,21 @@ class Trainer:
         )
 
     def _finish(self) -> None:
-        """Write train.json, then the saved model, whose presence marks the training as done."""
-        if self.keep_checkpoint:
-            self._save()
+        """Write train.json and the last checkpoint, then the saved model, whose presence marks the training as done."""
         valid = self.history[self._chosen_epoch() - 1]["valid"]
         if any(sample is not None for sample in self.samples.values()):
+            last = {name: tensor.to("cpu", copy=True) for name, tensor in self.network.state_dict().items()}
             self.network.load_state_dict(self.saved_states.state())
             valid = self._scores(dict.fromkeys(self.valid))
+            self.network.load_state_dict(last)
             text = ", ".join(f"{corpus} {scores_text(values, ' ')}" for corpus, values in valid.items())
             self.logger.log(f"validation on all utterances: {text}")
         if not self.processes.is_main:
             return
+        if self.seconds:
+            seconds = round(median(self.seconds), 2)
+        else:  # all epochs were over before, and the last checkpoint does not have their durations
+            seconds = read_json(self.folder / TRAIN)["seconds_per_epoch"]
         model = files.tensor_bytes(self.saved_states.state(), {**self.hashes, "classes": self.network.classes})
         sums = {
             MODEL: hashlib.sha256(model).hexdigest(),
@@ -503,7 +511,7 @@ class Trainer:
                 "updates": {c: int((self.corpus_schedule[: self.step] == i).sum()) for i, c in enumerate(self.corpora)},
                 "class_counts": {c: s.part.class_counts.tolist() for c, s in self.train.items()},
                 "class_weights": {c: [float(v) for v in w] for c, w in self.weights.items()},
-                "seconds_per_epoch": round(median(self.seconds), 2),
+                "seconds_per_epoch": seconds,
                 "valid": valid,
                 **self.provenance,
                 "code_hashes": self.code,
@@ -516,6 +524,8 @@ class Trainer:
             },
             sums,
         )
+        if self.keep_checkpoint:
+            self._save()
         with atomic_path(self.folder / MODEL) as temporary:
             temporary.write_bytes(model)
         checkpoints = [] if self.keep_checkpoint else [self._checkpoint]

@@ -217,11 +217,11 @@ def test_less_than_a_millisecond_is_too_short_and_a_millisecond_is_not(tmp_path,
         function(path)
 
 
-@pytest.mark.filterwarnings("ignore:.*far above full scale")
 def test_integers_as_floats_are_samples_and_have_a_power(tmp_path):
     samples = np.full(8000, -(2.0**31), np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
-    read = read_audio(tmp_path / "a.wav").mono
+    with pytest.warns(UserWarning, match="far above full scale"):
+        read = read_audio(tmp_path / "a.wav").mono
     np.testing.assert_array_equal(read, samples)
     assert np.isfinite(np.square(np.float32(2.0**32) * read)).all()
 
