@@ -44,7 +44,6 @@ def test_names_are_defined_in_one_module():
         'exp.glob("*/*/*/config.yaml")',
         'folder / f"decode_{part}" / "x"',
         'exp.glob(f"{cell}/train.json")',
-        'exp.glob("fold*_seed*")',
     ],
 )
 def test_a_name_elsewhere_is_found(source):

@@ -37,7 +37,7 @@ def data_lines(tmp_path):
 
     def lines(*results):
         for number, content in enumerate(results):
-            folder = tmp_path / "exp" / "c" / "cell" / str(number)
+            folder = tmp_path / "exp" / "c" / "cell" / f"fold1_seed{number}"
             folder.mkdir(parents=True)
             (folder / "result.json").write_text(json.dumps(content))
         text = results_table(read_results([tmp_path / "exp"]), "the command", "./run.sh")
