@@ -27,7 +27,7 @@ from ser.common import InputError, did_you_mean
 from ser.corpora import Protocol, Utterance
 from ser.corpora.issues import RAISE_ALL, Issue, Issues
 from ser.corpora.protocol import PARTS
-from ser.corpora.table import Names, column_key, existing_file, find_label, parse_gender, parse_seconds, read_sheet
+from ser.corpora.table import Names, column_key, find_file, find_label, parse_gender, parse_seconds, read_sheet
 
 NEEDED = ("path", "speaker", "emotion")
 OPTIONAL = ("start", "end", "split", "text_id", "channel", "gender", "language", "id")
@@ -125,9 +125,7 @@ def _utterance(folder: Path, row: Row, origin: str, names: Names, protocol: Prot
         if not row[name]:
             raise Issue("table", f"{name} is empty", origin, "fill it in, or remove the line")
     given = folder / row["path"]
-    path = existing_file(given) or existing_file(folder / row["path"].replace("\\", "/"))  # a path of Windows
-    if path is None:
-        raise Issue("missing files", f"{given}: no such file", origin, "fix the path, or put the file there")
+    path = find_file([given, folder / row["path"].replace("\\", "/")], given, origin)  # or a path of Windows
     start = parse_seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0
     end = parse_seconds(row["end"], "end", origin, comma) if row.get("end") else None
     end = None if end == -1 else end

@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,31 @@ def existing_file(path: Path) -> Path | None:
             part = names[0]
         existing /= part
     return existing if os.path.isfile(existing) else None
+
+
+def find_file(paths: Sequence[Path], name: str | Path, origin: str) -> Path:
+    """Find the first of several paths at which there is a file, as `existing_file` does.
+
+    Args:
+        paths: where the file may be.
+        name: the file in messages.
+        origin: "<file>:<line>" that names it.
+
+    Raises:
+        Issue: there is no such file, or a folder on the way to it may not be entered.
+    """
+    for path in paths:
+        if existing := existing_file(path):
+            return existing
+    for path in paths:
+        try:
+            os.stat(path)
+        except PermissionError as error:
+            what = f"{path}: cannot be read ({error.strerror})"
+            raise Issue("missing files", what, origin, "change the permissions of the file or its folders") from None
+        except (OSError, ValueError):
+            continue
+    raise Issue("missing files", f"{name}: no such file", origin, "fix the path, or put the file there")
 
 
 def _equal_names(folder: Path, name: str) -> list[str]:

@@ -149,6 +149,12 @@ def test_every_mistake_is_named_with_its_line(lab, text, message):
     assert lab.refused().startswith(where)
 
 
+def test_a_file_in_a_folder_that_may_not_be_entered(lab, closed):
+    lab.table("lab.csv", HEADER, "wav/ana_sad.wav,ana,sad")
+    closed(lab.corpus / "wav")
+    lab.refused(f"lab.csv:2: {lab.corpus}/wav/ana_sad.wav: cannot be read (Permission denied); change the permissions")
+
+
 def test_all_faulty_lines_are_named_or_left_out_and_listed(lab):
     table = lab.corpus / "lab.csv"
     wrong = ["wav/ana_sad.wav,ana", "wav/none.wav,bia,sad", "wav/ana_sad.wav,Ana,sad", "wav/bia_sad.wav,bia,sad"]

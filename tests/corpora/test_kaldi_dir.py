@@ -127,6 +127,11 @@ def test_every_mistake_is_named_with_its_line(lab, name, old, new, message):
     assert lab.refused().startswith(f"{lab.corpus}/{message.format(corpus=lab.corpus)}")
 
 
+def test_a_file_in_a_folder_that_may_not_be_entered(lab, closed):
+    closed(lab.corpus / "wav")
+    lab.refused(f"wav.scp:1: {lab.corpus}/wav/ana-angry.wav: cannot be read (Permission denied); change the perm")
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
