@@ -27,7 +27,16 @@ from ser.common import InputError, did_you_mean
 from ser.corpora import Protocol, Utterance
 from ser.corpora.issues import RAISE_ALL, Issue, Issues
 from ser.corpora.protocol import PARTS
-from ser.corpora.table import Names, column_key, find_file, find_label, parse_gender, parse_seconds, read_sheet
+from ser.corpora.table import (
+    Names,
+    check_columns,
+    column_key,
+    find_file,
+    find_label,
+    parse_gender,
+    parse_seconds,
+    read_sheet,
+)
 
 NEEDED = ("path", "speaker", "emotion")
 OPTIONAL = ("start", "end", "split", "text_id", "channel", "gender", "language", "id")
@@ -107,11 +116,7 @@ def _columns(fields: list[str], origin: str, mapped: Mapping[str, str]) -> list[
     for column, name in mapped.items():
         if name not in fields:
             raise InputError(f"column {name} is missing, which the protocol takes for {column}", origin)
-    for number, column in enumerate(columns):
-        if not column:
-            raise InputError(f"column {number + 1} has no name", origin, "give it one")
-        if column in columns[:number]:
-            raise InputError(f"column {fields[number]} stands twice", origin, "remove one")
+    check_columns(columns, fields, origin)
     for name in NEEDED:
         if name not in columns:
             hint = did_you_mean(name, columns, " (", "?)", cutoff=0.6)

@@ -21,7 +21,7 @@ from ser.corpora.check import check_corpus
 from ser.corpora.issues import Issues
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import PARTS, read_protocol
-from ser.corpora.table import column_key, label_key, read_sheet, strip_accents
+from ser.corpora.table import check_columns, column_key, label_key, read_sheet, strip_accents
 
 # Column of the preparer csv -> its names in tables.
 COLUMNS = {
@@ -164,6 +164,7 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
         InputError: the table cannot be read, or lacks columns, all of which are named at once.
     """
     header, rows, _ = read_sheet(table, Issues())  # the check reports its issues
+    check_columns([column_key(name) for name in header], header, f"{table}:1")
     if unknown := [key for key in columns if key not in COLUMNS]:
         raise InputError(f"columns are {', '.join(COLUMNS)}", f"--column {unknown[0]}={columns[unknown[0]]}")
     problems = [

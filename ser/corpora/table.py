@@ -87,12 +87,32 @@ def read_sheet(path: Path, issues: Issues = RAISE_ALL) -> tuple[list[str], list[
     return header, rows, comma
 
 
+def check_columns(columns: Sequence[str], header: Sequence[str], origin: str) -> None:
+    """Check that each column has a name of its own.
+
+    Args:
+        columns: names by which the columns are used.
+        header: their names in the table.
+        origin: "<file>:<line>".
+
+    Raises:
+        InputError: a name is empty, or stands twice.
+    """
+    for number, column in enumerate(columns):
+        if not column:
+            raise InputError(f"column {number + 1} has no name", origin, "give it one")
+        if column in columns[:number]:
+            raise InputError(f"column {header[number]} stands twice", origin, "remove one")
+
+
 def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], bool]:
     text = read_utf8(path)
-    skipped = int(text.startswith("sep="))  # a line for Excel
+    separator = re.match("sep=([,;\t]?)", text, re.IGNORECASE)  # a line for Excel
+    skipped = int(separator is not None)
     text = text.partition("\n")[2] if skipped else text
     first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=first.count)
+    unquoted = re.sub(r'"[^"]*("|$)', "", first)
+    delimiter = (separator and separator[1]) or max(",;\t", key=unquoted.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, list[str]]] = []
     line = skipped + 1
@@ -107,9 +127,10 @@ def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], bool]:
 
 
 def _read_xlsx(path: Path) -> list[tuple[int, list[str]]]:
-    rows = read_workbook(path)
-    width = max((i + 1 for row in rows[:1] for i, value in enumerate(row) if value is not None), default=0)
-    texts = [["" if v is None else str(v).strip() for v in row[:width]] for row in rows]
+    texts = [["" if value is None else str(value).strip() for value in row] for row in read_workbook(path)]
+    header: list[str] = next(filter(any, texts), [])  # the first row that is not blank
+    width = max((number for number, text in enumerate(header, 1) if text), default=0)
+    texts = [fields[:width] for fields in texts]
     return [(line, fields + [""] * (width - len(fields))) for line, fields in enumerate(texts, 1) if any(fields)]
 
 

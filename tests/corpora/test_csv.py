@@ -55,10 +55,17 @@ def test_separator_line_end_and_encoding_do_not_matter(lab, separator, end, enco
     assert utterance.origin == f"{lab.corpus / 'lab.csv'}:7"
 
 
-def test_additions_of_spreadsheets_are_ignored(lab):
-    lab.table("lab.csv", "sep=;", *lines(";"), ";;", "", end="\r\n")
+@pytest.mark.parametrize("separator", ["sep=;", "SEP=;"])
+def test_additions_of_spreadsheets_are_ignored(lab, separator):
+    lab.table("lab.csv", separator, *lines(";"), ";;", "", end="\r\n")
     assert len(lab.utterances()) == 12
     assert lab.utterances()["lab_ana-ana_angry"].origin.endswith("lab.csv:3")
+
+
+def test_commas_within_quotes_are_no_separators(lab):
+    lab.table("lab.csv", 'path;speaker;emotion;"noisy, loud, far, or near"', "wav/ana_sad.wav;ana;sad;x")
+    (utterance,) = lab.utterances().values()
+    assert utterance.custom == {"noisy,_loud,_far,_or_near": "x"}
 
 
 def test_the_white_space_of_a_label_does_not_count(lab):

@@ -102,6 +102,19 @@ def test_a_complete_recipe_is_made_from_a_table(rows, tmp_path, init, suffix):
     assert init(table, "--force")[0] == 0
 
 
+def test_blank_rows_above_the_column_names_of_a_workbook(rows, tmp_path):
+    table = write_table(tmp_path / "t.xlsx", [("Datei", "Sprecher", "Gefühl", "Notiz"), *rows], ("", "  ", "", "", ""))
+    assert recognise(table, {}, {}).columns == {"path": "Datei", "speaker": "Sprecher", "emotion": "Gefühl"}
+
+
+def test_a_column_that_stands_twice_is_named(rows, tmp_path):
+    table = write_table(
+        tmp_path / "t.csv", [row[:3] + row[2:] for row in rows], ("path", "speaker", "emotion", "Emotion", "d")
+    )
+    with refuses("column Emotion stands twice", where=f"{table}:1"):
+        recognise(table, {}, {})
+
+
 def test_all_problems_are_reported_at_once(rows, tmp_path, init):
     (tmp_path / rows[0][0]).unlink()
     (tmp_path / rows[1][0]).write_bytes(b"no sound")
