@@ -4,9 +4,10 @@
     calls/0001.wav,ana,raiva,12.5,17.25,0,train
 
 Required columns: path (relative to the folder of the table, or absolute), speaker, emotion. Optional columns: start and
-end (seconds; empty or -1: the end of the file), channel (from 0), split (train, valid, test), text_id, gender (f, m),
-language, id. Other columns are copied to the manifests. Column names may have any case, and `columns` of the protocol
-maps others, such as {emotion: Gefühl}. The separator is comma, semicolon or tab; the encoding is UTF-8.
+end (seconds; empty or -1: the end of the file), channel (from 0), split (train, valid, test), text_id, gender (f, m,
+or such words as woman, weiblich, homme), language, id. Other columns are copied to the manifests. Column names may have
+any case, and `columns` of the protocol maps others, such as {emotion: Gefühl}. The separator is comma, semicolon or tab;
+the encoding is UTF-8.
 
 The protocol maps emotions to classes and defines the splits: conf/corpora/customer_ptbr.yaml, or your own with
 `preparer: csv`. Its variable (CUSTOMER_PTBR) names the table, or the folder that holds it. `ser init-corpus` writes
@@ -28,12 +29,12 @@ from ser.corpora import Protocol, Utterance
 from ser.corpora.issues import RAISE_ALL, Issue, Issues
 from ser.corpora.protocol import PARTS
 from ser.corpora.table import (
+    Genders,
     Names,
     check_columns,
     column_key,
     find_file,
     find_label,
-    parse_gender,
     parse_seconds,
     read_sheet,
 )
@@ -58,11 +59,12 @@ def utterances(corpus_dir: Path, protocol: Protocol, issues: Issues = RAISE_ALL)
     table = _table(corpus_dir)
     names = Names(protocol.corpus)
     rows, comma = _rows(table, protocol.columns, issues)
+    genders = Genders(row.get("gender", "") for row, _ in rows)
     listed: dict[str, Utterance] = {}
     folder = table.parent
     for row, origin in rows:
         try:
-            utterance = _utterance(folder, row, origin, names, protocol, comma)
+            utterance = _utterance(folder, row, origin, names, genders, protocol, comma)
             other = listed.setdefault(utterance.id, utterance)
             if other is not utterance:
                 what = f"the same utterance as {other.origin} ({utterance.id})"
@@ -71,6 +73,7 @@ def utterances(corpus_dir: Path, protocol: Protocol, issues: Issues = RAISE_ALL)
         except Issue as issue:
             issues.add(issue)
     names.warn(table)
+    genders.warn(table)
     segmented = any(u.start or u.end is not None or u.channel is not None for u in listed.values())
     recordings = _recordings(names, listed.values()) if segmented else {}
     for utterance in listed.values():
@@ -125,7 +128,9 @@ def _columns(fields: list[str], origin: str, mapped: Mapping[str, str]) -> list[
     return columns
 
 
-def _utterance(folder: Path, row: Row, origin: str, names: Names, protocol: Protocol, comma: bool) -> Utterance:
+def _utterance(
+    folder: Path, row: Row, origin: str, names: Names, genders: Genders, protocol: Protocol, comma: bool
+) -> Utterance:
     for name in NEEDED:
         if not row[name]:
             raise Issue("table", f"{name} is empty", origin, "fill it in, or remove the line")
@@ -157,7 +162,7 @@ def _utterance(folder: Path, row: Row, origin: str, names: Names, protocol: Prot
         path=path,
         speaker=speaker,
         label=find_label(protocol, row["emotion"], origin),
-        gender=parse_gender(row.get("gender", ""), origin),
+        gender=genders.parse(row.get("gender", "")),
         text_id=names.prefixed(" ".join(row.get("text_id", "").split())),
         custom={name: value for name, value in row.items() if value and name not in KNOWN},
         start=start,

@@ -10,7 +10,8 @@ import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,15 @@ from ser.common import InputError, check_regular
 from ser.corpora.issues import RAISE_ALL, Issue, Issues
 from ser.corpora.protocol import Protocol
 
-GENDERS = {
-    "": "",
-    **dict.fromkeys(("f", "female", "w", "woman", "feminino", "mulher"), "f"),
-    **dict.fromkeys(("m", "male", "man", "masculino", "homem"), "m"),
-}
+FEMALE = (
+    "f fem female w woman girl weiblich frau madchen maedchen feminin feminine femme fille femenino femenina mujer "
+    "nina feminino feminina mulher menina femminile femmina donna ragazza"
+)
+MALE = (
+    "m masc male man boy h mannlich maennlich mann junge masculin masculine homme garcon masculino masculina hombre "
+    "nino varon homem menino maschile maschio uomo ragazzo"
+)
+GENDERS = {"": "", **dict.fromkeys(FEMALE.split(), "f"), **dict.fromkeys(MALE.split(), "m")}
 # Characters that speakers and ids must not have.
 NOT_IN_SPEAKER, NOT_IN_ID = re.compile(r"[^\w.]+"), re.compile(r"[^\w.+-]+")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -342,10 +347,41 @@ def parse_gender(text: str, origin: str) -> str:
     Raises:
         Issue: the text is no gender.
     """
-    gender = GENDERS.get(text.strip().casefold())
+    gender = GENDERS.get(_gender_key(text))
     if gender is None:
         raise Issue("table", f"gender {text!r}: write f or m, or leave it empty", origin)
     return gender
+
+
+class Genders:
+    """Convert the genders of a column as `parse_gender` does, and warn at the end of the words that are no gender.
+
+    Args:
+        column: all words of the column. M beside H, without F, is female: mujer and hombre, or mulher and homem.
+    """
+
+    def __init__(self, column: Iterable[str]) -> None:
+        words = set(map(_gender_key, column))
+        self.known = GENDERS | ({"m": "f"} if "h" in words and "f" not in words else {})
+        self.unknown: Counter[str] = Counter()
+
+    def parse(self, text: str) -> str:
+        """Convert a field to "f", "m" or "" (not known)."""
+        gender = self.known.get(_gender_key(text))
+        if gender is None:
+            self.unknown[text] += 1
+        return gender or ""
+
+    def warn(self, path: Path) -> None:
+        """Warn of the words that are no gender."""
+        if self.unknown:
+            shown = ", ".join(f"{text!r} ({number})" for text, number in self.unknown.most_common(5))
+            what = f"the gender of {self.unknown.total()} utterances is not known, since it is neither f nor m"
+            warnings.warn(f"{path}: {what}: {shown}{', ...' if len(self.unknown) > 5 else ''}", stacklevel=2)
+
+
+def _gender_key(text: str) -> str:
+    return strip_accents(text.strip().casefold())
 
 
 def label_key(label: str) -> str:

@@ -62,6 +62,32 @@ def test_additions_of_spreadsheets_are_ignored(lab, separator):
     assert lab.utterances()["lab_ana-ana_angry"].origin.endswith("lab.csv:3")
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("weiblich", "männlich", "MÄNNLICH"), "fmm"),
+        (("Femme", "homme", "Féminin"), "fmf"),
+        (("mujer", "hombre", "niña"), "fmf"),
+        (("femmina", "maschio", "uomo"), "fmm"),
+        (("feminino", "masculino", ""), "fm-"),
+        (("M", "H", "m"), "fmf"),  # mujer, hombre
+        (("F", "H", "m"), "fmm"),  # femme, homme
+        (("girl", "Boy", "m"), "fmm"),
+    ],
+)
+def test_genders_of_six_languages(lab, words, expected):
+    rows = [f"wav/{s}_sad.wav,{s},sad,{word}" for s, word in zip(("ana", "bia", "caio"), words, strict=True)]
+    lab.table("lab.csv", f"{HEADER},gender", *rows)
+    assert "".join(u.gender or "-" for u in lab.utterances().values()) == expected
+
+
+def test_words_that_are_no_gender_are_counted(lab):
+    rows = [f"{line},{word}" for line, word in zip(lines()[1:5], ("other", "f", "other", "-"), strict=True)]
+    lab.table("lab.csv", f"{HEADER},gender", *rows)
+    with pytest.warns(UserWarning, match=r"lab.csv: the gender of 3 utterances .*: 'other' \(2\), '-' \(1\)"):
+        assert [u.gender for u in lab.utterances().values()] == ["", "f", "", ""]
+
+
 def test_commas_within_quotes_are_no_separators(lab):
     lab.table("lab.csv", 'path;speaker;emotion;"noisy, loud, far, or near"', "wav/ana_sad.wav;ana;sad;x")
     (utterance,) = lab.utterances().values()
@@ -139,7 +165,6 @@ def test_names_with_accents_are_found_in_any_normal_form(lab):
         ([HEADER + ",channel", "wav/ana_sad.wav,ana,sad,1"], ":2: lab_ana-ana_sad-1 wants channel 1, and "
          "{corpus}/wav/ana_sad.wav has channel 0 only"),
         ([HEADER + ",split", "wav/ana_sad.wav,ana,sad,dev"], ":2: split 'dev': one of train, valid, test, or empty"),
-        ([HEADER + ",gender", "wav/ana_sad.wav,ana,sad,1"], ":2: gender '1': write f or m, or leave it empty"),
         ([HEADER, "wav/ana_sad.wav,ana,sad", "wav/ana_sad.wav,ana,angry"],
          ":3: the same utterance as {corpus}/lab.csv:2 (lab_ana-ana_sad); remove a line, or give them an id each"),
         ([HEADER, "wav/ana_sad.wav,ana,sad", "wav/ana_angry.wav,Ana,angry"],

@@ -56,6 +56,16 @@ def test_a_data_dir_needs_no_code(lab):
     assert lab.prepare().startswith("lab: up to date")
 
 
+def test_genders_of_a_data_dir(lab):
+    lab.table("spk2gender", "ana M", "bia H", "caio x")
+    with pytest.warns(UserWarning, match=r"the gender of 4 utterances is not known.*: 'x' \(4\)"):
+        assert {u.speaker: u.gender for u in lab.utterances().values()} == {
+            "lab_ana": "f",
+            "lab_bia": "m",
+            "lab_caio": "",
+        }
+
+
 def test_white_space_line_ends_and_order_do_not_matter(lab):
     before = lab.utterances()
     lab.table("wav.scp", *(f"{key}  wav/{key}.wav" for key in reversed(KEYS)), "", end="\r\n")
