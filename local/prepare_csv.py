@@ -6,8 +6,8 @@
 Required columns: path (relative to the folder of the table, or absolute), speaker, emotion. Optional columns: start and
 end (seconds; empty or -1: the end of the file), channel (from 0), split (train, valid, test), text_id, gender (f, m,
 or such words as woman, weiblich, homme), language, id. Other columns are copied to the manifests. Column names may have
-any case, and `columns` of the protocol maps others, such as {emotion: Gefühl}. The separator is comma, semicolon or tab;
-the encoding is UTF-8.
+any case, and `columns` of the protocol maps others, such as {emotion: Gefühl}. Cells such as #N/A, nan, NULL and None
+are empty, except for an emotion that the protocol has. The separator is comma, semicolon or tab; the encoding is UTF-8.
 
 The protocol maps emotions to classes and defines the splits: conf/corpora/customer_ptbr.yaml, or your own with
 `preparer: csv`. Its variable (CUSTOMER_PTBR) names the table, or the folder that holds it. `ser init-corpus` writes
@@ -35,6 +35,8 @@ from ser.corpora.table import (
     column_key,
     find_file,
     find_label,
+    has_label,
+    is_missing,
     parse_seconds,
     read_sheet,
 )
@@ -42,6 +44,7 @@ from ser.corpora.table import (
 NEEDED = ("path", "speaker", "emotion")
 OPTIONAL = ("start", "end", "split", "text_id", "channel", "gender", "language", "id")
 KNOWN = {*NEEDED, *OPTIONAL}
+TEXTS = {"split", "text_id", "gender", "language", "id"}
 Row = dict[str, str]
 
 
@@ -132,8 +135,10 @@ def _utterance(
     folder: Path, row: Row, origin: str, names: Names, genders: Genders, protocol: Protocol, comma: bool
 ) -> Utterance:
     for name in NEEDED:
-        if not row[name]:
-            raise Issue("table", f"{name} is empty", origin, "fill it in, or remove the line")
+        if is_missing(row[name]) and not (name == "emotion" and has_label(protocol, row[name])):
+            what = f"{name} is empty{row[name] and f' ({row[name]})'}"
+            raise Issue("table", what, origin, "fill it in, or remove the line")
+    row = {name: "" if name in TEXTS and is_missing(value) else value for name, value in row.items()}
     given = folder / row["path"]
     path = find_file([given, folder / row["path"].replace("\\", "/")], given, origin)  # or a path of Windows
     start = parse_seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0

@@ -21,7 +21,7 @@ from ser.corpora.check import check_corpus
 from ser.corpora.issues import Issues
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import PARTS, read_protocol
-from ser.corpora.table import check_columns, column_key, label_key, read_sheet, strip_accents
+from ser.corpora.table import check_columns, column_key, is_missing, label_key, read_sheet, strip_accents
 
 # Column of the preparer csv -> its names in tables.
 COLUMNS = {
@@ -79,7 +79,8 @@ class Recognised:
         others: other columns, which are copied to the manifests.
         labels: label as written -> class, or None if it is not known.
         counts: label -> number of rows.
-        speakers: speaker -> number of rows.
+        num_rows: of the table.
+        num_speakers: of the table.
         given: whether each row names its part (train, valid, test).
     """
 
@@ -87,7 +88,8 @@ class Recognised:
     others: list[str]
     labels: dict[str, str | None]
     counts: Counter[str]
-    speakers: Counter[str]
+    num_rows: int
+    num_speakers: int
     given: bool
 
 
@@ -181,8 +183,9 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
         fix = "name each: " + " ".join(f"--column {c}=..." for c in needed) if needed else "correct the name"
         raise InputError(f"{', '.join(problems)} (its columns: {', '.join(header)})", table, fix)
     by_column = [dict(zip(header, row, strict=True)) for row, _ in rows]
-    counts = Counter(row[column_of["emotion"]] for row in by_column if row[column_of["emotion"]])
     by_hand = {label_key(label): name or None for label, name in labels.items()}
+    written = [row[column_of["emotion"]] for row in by_column]
+    counts = Counter(label for label in written if label_key(label) in by_hand or not is_missing(label))
     if absent := [label for label in labels if label_key(label) not in map(label_key, counts)]:
         what = f"no such label in the column {column_of['emotion']}, which has {', '.join(counts) or 'none'}"
         raise InputError(what, f"--label {absent[0]}={labels[absent[0]]}")
@@ -193,14 +196,13 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
         del column_of["split"]  # the column of that name means something else
     given = "split" in column_of and parts <= {*PARTS}
     others = [h for h in header if h not in column_of.values()]
-    speakers = Counter(row[column_of["speaker"]] for row in by_column)
-    return Recognised(column_of, others, mapped, counts, speakers, given)
+    speakers = {row[column_of["speaker"]] for row in by_column if not is_missing(row[column_of["speaker"]])}
+    return Recognised(column_of, others, mapped, counts, len(rows), len(speakers), given)
 
 
 def _report(table: Path, recognised: Recognised) -> str:
-    rows = sum(recognised.speakers.values())
     lines = [
-        f"{table}: {rows} rows, {len(recognised.speakers)} speakers",
+        f"{table}: {recognised.num_rows} rows, {recognised.num_speakers} speakers",
         "  columns: " + ", ".join(f"{name} -> {column}" for column, name in recognised.columns.items()),
     ]
     if recognised.others:
@@ -221,12 +223,12 @@ def _protocol(name: str, table: Path, recognised: Recognised, language: str) -> 
         raise InputError(what, table, "give --label <label>=<class>, or --column emotion=...")
     if recognised.given:
         splits: dict[str, object] = {"strict": {"given": True}}
-    elif len(recognised.speakers) < 3:
-        what = f"{len(recognised.speakers)} speakers; to train, validate and test on other speakers takes three"
+    elif recognised.num_speakers < 3:
+        what = f"{recognised.num_speakers} speakers; to train, validate and test on other speakers takes three"
         fix = f"add a column `split` with {', '.join(PARTS)} to divide the utterances by hand"
         raise InputError(what, table, fix)
     else:
-        splits = {"strict": {"groups": "speakers" if len(recognised.speakers) < FEW else 5}}
+        splits = {"strict": {"groups": "speakers" if recognised.num_speakers < FEW else 5}}
     values = {
         "name": name,
         "description": f"Utterances that {table.name} lists.",
@@ -239,7 +241,7 @@ def _protocol(name: str, table: Path, recognised: Recognised, language: str) -> 
         "classes": classes,
         "labels": dict(recognised.labels),
         "drop": {},
-        "expected": {"utterances": sum(recognised.speakers.values()), "speakers": len(recognised.speakers)},
+        "expected": {"utterances": recognised.num_rows, "speakers": recognised.num_speakers},
         "splits": splits,
     }
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)

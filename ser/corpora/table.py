@@ -29,6 +29,8 @@ MALE = (
     "nino varon homem menino maschile maschio uomo ragazzo"
 )
 GENDERS = {"": "", **dict.fromkeys(FEMALE.split(), "f"), **dict.fromkeys(MALE.split(), "m")}
+MISSING = {"", "nan", "<na>", "na", "n/a", "null", "none"}
+EXCEL_ERROR = re.compile(r"#(\S+[!?]|N/?[ADV])", re.IGNORECASE)  # in several languages: #REF!, #BEZUG!, #N/A, #NV, #N/D
 # Characters that speakers and ids must not have.
 NOT_IN_SPEAKER, NOT_IN_ID = re.compile(r"[^\w.]+"), re.compile(r"[^\w.+-]+")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -222,6 +224,11 @@ def _equal_names(folder: Path, name: str) -> list[str]:
         return []
 
 
+def is_missing(text: str) -> bool:
+    """Whether a cell is empty, or means so: an error of Excel, or what pandas, R and databases write for no value."""
+    return text.casefold() in MISSING or EXCEL_ERROR.fullmatch(text) is not None
+
+
 def find_label(protocol: Protocol, text: str, origin: str) -> str:
     """Find a label in the protocol; case and white space do not count.
 
@@ -239,10 +246,15 @@ def find_label(protocol: Protocol, text: str, origin: str) -> str:
     if text in protocol.labels:
         return text
     known = _labels_by_key(tuple(protocol.labels))
-    if label_key(text) not in known:
+    if not has_label(protocol, text):
         near = difflib.get_close_matches(label_key(text), known, n=1)
         raise unknown_label(protocol, text, origin, f" (did you mean {known[near[0]]}?)" if near else "")
     return known[label_key(text)]
+
+
+def has_label(protocol: Protocol, text: str) -> bool:
+    """Whether a protocol has a label, as `find_label` finds it."""
+    return label_key(text) in _labels_by_key(tuple(protocol.labels))
 
 
 @lru_cache

@@ -100,6 +100,14 @@ def test_the_white_space_of_a_label_does_not_count(lab):
     assert {u.label for u in lab.utterances().values()} == {"very sad", "muito  triste"}
 
 
+def test_cells_that_mean_missing(lab):
+    lab.write(labels={**dict.fromkeys(LABELS, "sad"), "none": "neutral"})
+    lab.table("lab.csv", f"{HEADER},text_id,gender,note", "wav/ana_sad.wav,ana,None,nan,NULL,none")
+    (utterance,) = lab.utterances().values()
+    assert (utterance.label, utterance.text_id, utterance.gender) == ("none", "", "")
+    assert utterance.custom == {"note": "none"}
+
+
 def test_all_columns(lab):
     lab.table(
         "lab.tsv",
@@ -145,6 +153,10 @@ def test_names_with_accents_are_found_in_any_normal_form(lab):
         ([HEADER, "wav,ana,sad"], ":2: {corpus}/wav: no such file"),
         ([HEADER, "wav/ana_sad.wav,,sad"], ":2: speaker is empty; fill it in, or remove the line"),
         ([HEADER, "wav/ana_sad.wav,ana, "], ":2: emotion is empty"),
+        ([HEADER, "#REF!,ana,sad"], ":2: path is empty (#REF!); fill it in"),
+        ([HEADER, "wav/ana_sad.wav,#N/A,sad"], ":2: speaker is empty (#N/A)"),
+        ([HEADER, "wav/ana_sad.wav,NaN,sad"], ":2: speaker is empty (NaN)"),
+        ([HEADER, "wav/ana_sad.wav,ana,None"], ":2: emotion is empty (None)"),
         ([HEADER, "wav/ana_sad.wav,ana,sadd"],
          ":2: unknown label 'sadd' (did you mean sad?); {protocol} knows angry, "),
         ([HEADER, "wav/ana_sad.wav,ana,42"], ":2: unknown label '42'; "),

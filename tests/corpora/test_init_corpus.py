@@ -115,6 +115,18 @@ def test_a_column_that_stands_twice_is_named(rows, tmp_path):
         recognise(table, {}, {})
 
 
+@pytest.mark.parametrize("word", ["#N/A", "nan", "NULL"])
+def test_a_cell_that_means_missing_is_no_speaker(rows, tmp_path, init, word):
+    rows[0][1] = rows[1][1] = word
+    rows[2][2] = "none"
+    code, text = init(write_table(tmp_path / "t.xlsx", rows))
+    assert code == 1
+    assert "20 rows, 4 speakers" in text
+    assert f"t.xlsx:2: speaker is empty ({word})" in text
+    assert "t.xlsx:4: emotion is empty (none)" in text
+    assert "none" in recognise(tmp_path / "t.xlsx", {}, {"none": "neutral"}).labels
+
+
 def test_all_problems_are_reported_at_once(rows, tmp_path, init):
     (tmp_path / rows[0][0]).unlink()
     (tmp_path / rows[1][0]).write_bytes(b"no sound")
