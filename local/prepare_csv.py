@@ -4,10 +4,11 @@
     calls/0001.wav,ana,raiva,12.5,17.25,0,train
 
 Required columns: path (relative to the folder of the table, or absolute), speaker, emotion. Optional columns: start and
-end (seconds; empty or -1: the end of the file), channel (from 0), split (train, valid, test), text_id, gender (f, m,
-or such words as woman, weiblich, homme), language, id. Other columns are copied to the manifests. Column names may have
-any case, and `columns` of the protocol maps others, such as {emotion: Gefühl}. Cells such as #N/A, nan, NULL and None
-are empty, except for an emotion that the protocol has. The separator is comma, semicolon or tab; the encoding is UTF-8.
+end (seconds; empty or -1: the end of the file), channel (from 0), split (train, valid, test; dev and
+validation are valid), text_id, gender (f, m, or such words as woman, weiblich, homme), language, id. Other columns are
+copied to the manifests. Column names may have any case, and `columns` of the protocol maps others, such as {emotion:
+Gefühl}. Cells such as #N/A, nan, NULL and None are empty, except for an emotion that the protocol has. The separator is
+comma, semicolon or tab; the encoding is UTF-8.
 
 The protocol maps emotions to classes and defines the splits: conf/corpora/customer_ptbr.yaml, or your own with
 `preparer: csv`. Its variable (CUSTOMER_PTBR) names the table, or the folder that holds it. `ser init-corpus` writes
@@ -37,6 +38,7 @@ from ser.corpora.table import (
     find_label,
     has_label,
     is_missing,
+    parse_part,
     parse_seconds,
     read_sheet,
 )
@@ -151,8 +153,8 @@ def _utterance(
         if not (row["channel"].isascii() and row["channel"].isdigit()):
             raise Issue("table", f"channel {row['channel']!r}: a number from 0", origin)
         channel = int(row["channel"])
-    split = row.get("split", "").casefold()
-    if split not in ("", *PARTS):
+    split = parse_part(row["split"]) if row.get("split") else ""
+    if split is None:
         raise Issue("table", f"split {row['split']!r}: one of {', '.join(PARTS)}, or empty", origin)
     speaker = names.speaker(row["speaker"], origin)
     key = names.clean_id(row.get("id") or path.stem).removeprefix(f"{speaker}-")

@@ -21,7 +21,7 @@ from ser.corpora.check import check_corpus
 from ser.corpora.issues import Issues
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import PARTS, read_protocol
-from ser.corpora.table import check_columns, column_key, is_missing, label_key, read_sheet, strip_accents
+from ser.corpora.table import check_columns, column_key, is_missing, label_key, parse_part, read_sheet, strip_accents
 
 # Column of the preparer csv -> its names in tables.
 COLUMNS = {
@@ -81,7 +81,6 @@ class Recognised:
         counts: label -> number of rows.
         num_rows: of the table.
         num_speakers: of the table.
-        given: whether each row names its part (train, valid, test).
     """
 
     columns: dict[str, str]
@@ -90,7 +89,6 @@ class Recognised:
     counts: Counter[str]
     num_rows: int
     num_speakers: int
-    given: bool
 
 
 def init_corpus(
@@ -191,13 +189,12 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
         raise InputError(what, f"--label {absent[0]}={labels[absent[0]]}")
     classes = {word: name for name, words in LABELS.items() for word in words.split()}
     mapped = {label: by_hand.get(label_key(label), classes.get(column_key(strip_accents(label)))) for label in counts}
-    parts = {row[column_of["split"]].casefold() for row in by_column} if "split" in column_of else set()
-    if "split" in column_of.keys() - columns.keys() and not parts & {*PARTS}:
+    by_name = "split" in column_of and "split" not in columns
+    if by_name and not any(parse_part(row[column_of["split"]]) for row in by_column):
         del column_of["split"]  # the column of that name means something else
-    given = "split" in column_of and parts <= {*PARTS}
     others = [h for h in header if h not in column_of.values()]
     speakers = {row[column_of["speaker"]] for row in by_column if not is_missing(row[column_of["speaker"]])}
-    return Recognised(column_of, others, mapped, counts, len(rows), len(speakers), given)
+    return Recognised(column_of, others, mapped, counts, len(rows), len(speakers))
 
 
 def _report(table: Path, recognised: Recognised) -> str:
@@ -221,7 +218,7 @@ def _protocol(name: str, table: Path, recognised: Recognised, language: str) -> 
         labels = f"the column {recognised.columns['emotion']} has {', '.join(recognised.counts) or 'none'}"
         what = f"labels of {len(classes)} classes were recognised, and two are needed; {labels}"
         raise InputError(what, table, "give --label <label>=<class>, or --column emotion=...")
-    if recognised.given:
+    if "split" in recognised.columns:
         splits: dict[str, object] = {"strict": {"given": True}}
     elif recognised.num_speakers < 3:
         what = f"{recognised.num_speakers} speakers; to train, validate and test on other speakers takes three"

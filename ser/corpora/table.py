@@ -29,6 +29,12 @@ MALE = (
     "nino varon homem menino maschile maschio uomo ragazzo"
 )
 GENDERS = {"": "", **dict.fromkeys(FEMALE.split(), "f"), **dict.fromkeys(MALE.split(), "m")}
+# Part of a split -> its names in tables.
+PART_NAMES = {
+    "train": "train training treino treinamento entrenamiento entrainement addestramento",
+    "valid": "valid validation val dev devel development validacao validacion validazione validierung",
+    "test": "test testing teste prueba",
+}
 MISSING = {"", "nan", "<na>", "na", "n/a", "null", "none"}
 EXCEL_ERROR = re.compile(r"#(\S+[!?]|N/?[ADV])", re.IGNORECASE)  # in several languages: #REF!, #BEZUG!, #N/A, #NV, #N/D
 # Characters that speakers and ids must not have.
@@ -394,6 +400,12 @@ class Genders:
 
 def _gender_key(text: str) -> str:
     return strip_accents(text.strip().casefold())
+
+
+def parse_part(text: str) -> str | None:
+    """Convert the name of a part of a split to "train", "valid" or "test"; None if it is no such name."""
+    name = column_key(strip_accents(text))
+    return next((part for part, names in PART_NAMES.items() if name in names.split()), None)
 
 
 def label_key(label: str) -> str:

@@ -176,7 +176,7 @@ def test_names_with_accents_are_found_in_any_normal_form(lab):
         ([HEADER + ",channel", "wav/ana_sad.wav,ana,sad,A"], ":2: channel 'A': a number from 0"),
         ([HEADER + ",channel", "wav/ana_sad.wav,ana,sad,1"], ":2: lab_ana-ana_sad-1 wants channel 1, and "
          "{corpus}/wav/ana_sad.wav has channel 0 only"),
-        ([HEADER + ",split", "wav/ana_sad.wav,ana,sad,dev"], ":2: split 'dev': one of train, valid, test, or empty"),
+        ([HEADER + ",split", "wav/ana_sad.wav,ana,sad,1"], ":2: split '1': one of train, valid, test, or empty"),
         ([HEADER, "wav/ana_sad.wav,ana,sad", "wav/ana_sad.wav,ana,angry"],
          ":3: the same utterance as {corpus}/lab.csv:2 (lab_ana-ana_sad); remove a line, or give them an id each"),
         ([HEADER, "wav/ana_sad.wav,ana,sad", "wav/ana_angry.wav,Ana,angry"],
@@ -254,8 +254,9 @@ def test_a_speaker_in_no_class_and_a_class_without_speaker(lab):
     lab.refused(f"{lab.protocol.path}: class angry has no speaker; map a label to it")
 
 
-def test_the_split_of_the_table(lab):
-    parts = {"ana": "train", "bia": "valid", "caio": "test"}
+@pytest.mark.parametrize("valid", ["valid", "dev", "val", "Validation", "Validação"])
+def test_the_split_of_the_table(lab, valid):
+    parts = {"ana": "train", "bia": valid, "caio": "test"}
     text = [f"{line},{parts[line.split(',')[1]]}" for line in lines()[1:]]
     lab.table("lab.csv", f"{HEADER},split", *text)
     assert "12 utterances have a split of their own, which lab.yaml does not use" in lab.prepare()

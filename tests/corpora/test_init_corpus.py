@@ -76,7 +76,6 @@ def test_columns_of_german_tables(tmp_path, part, is_split):
     recognised = recognise(table, {}, {})
     assert recognised.columns == {c: name for c, name in expected.items() if is_split or c != "split"}
     assert recognised.others == ([] if is_split else ["Teil"])
-    assert recognised.given is is_split
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
@@ -125,6 +124,17 @@ def test_a_cell_that_means_missing_is_no_speaker(rows, tmp_path, init, word):
     assert f"t.xlsx:2: speaker is empty ({word})" in text
     assert "t.xlsx:4: emotion is empty (none)" in text
     assert "none" in recognise(tmp_path / "t.xlsx", {}, {"none": "neutral"}).labels
+
+
+@pytest.mark.parametrize("cells", [("train", "Dev", "test", "train"), ("train", "valid", "test", "")])
+def test_a_split_of_the_table_is_used_also_if_cells_are_empty(rows, tmp_path, init, cells):
+    part_of = dict(zip(("Anna", "Ben", "Cleo", "Dan"), cells, strict=True))
+    split_rows = [[*row[:3], part_of[row[1]]] for row in rows]
+    code, text = init(write_table(tmp_path / "t.csv", split_rows, ("path", "speaker", "emotion", "subset")))
+    protocol = yaml.safe_load((tmp_path / "mine" / "conf" / "corpora" / "mine.yaml").read_text())
+    assert protocol["splits"] == {"strict": {"given": True}}
+    assert code == ("" in cells)
+    assert ("no split is given, nor for 3 other utterances; give one" in text) == ("" in cells)
 
 
 def test_all_problems_are_reported_at_once(rows, tmp_path, init):
