@@ -3,8 +3,8 @@
     path,speaker,emotion,start,end,channel,split
     calls/0001.wav,ana,raiva,12.5,17.25,0,train
 
-Required columns: path (relative to the folder of the table, or absolute), speaker, emotion. Optional columns: start and
-end (seconds; empty or -1: the end of the file), channel (from 0), split (train, valid, test; dev and
+Required columns: path (relative to the folder of the table, or absolute), speaker, emotion. Optional columns: start,
+and end or duration (seconds; empty or -1: to the end of the file), channel (from 0), split (train, valid, test; dev and
 validation are valid), text_id, gender (f, m, or such words as woman, weiblich, homme), language, id. Other columns are
 copied to the manifests. Column names may have any case, and `columns` of the protocol maps others, such as {emotion:
 Gefühl}. Cells such as #N/A, nan, NULL and None are empty, except for an emotion that the protocol has. The separator is
@@ -144,10 +144,12 @@ def _utterance(
     given = folder / row["path"]
     path = find_file([given, folder / row["path"].replace("\\", "/")], given, origin)  # or a path of Windows
     start = parse_seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0
-    end = parse_seconds(row["end"], "end", origin, comma) if row.get("end") else None
-    end = None if end == -1 else end
-    if start < 0 or (end is not None and end <= start):
-        raise Issue("segments", f"starts at {start:g} s and ends at {row.get('end') or -1} s", origin, "fix the times")
+    end = parse_seconds(row["end"], "end", origin, comma) if row.get("end") else -1
+    if "start" in row and not row.get("end") and row.get("duration"):  # without a start, that of the file
+        duration = parse_seconds(row["duration"], "duration", origin, comma)
+        end = -1 if duration == -1 else round(start + duration, 9)
+    if start < 0 or (end != -1 and end <= start):
+        raise Issue("segments", f"starts at {start:g} s and ends at {end:g} s", origin, "fix the times")
     channel = None
     if row.get("channel"):
         if not (row["channel"].isascii() and row["channel"].isdigit()):
@@ -159,8 +161,8 @@ def _utterance(
     speaker = names.speaker(row["speaker"], origin)
     key = names.clean_id(row.get("id") or path.stem).removeprefix(f"{speaker}-")
     if not row.get("id"):
-        if start or end is not None:
-            last = "end" if end is None else f"{round(end * 1000):06d}"
+        if start or end != -1:
+            last = "end" if end == -1 else f"{round(end * 1000):06d}"
             key += f"-{round(start * 1000):06d}-{last}"
         if channel is not None:
             key += f"-{channel}"
@@ -173,7 +175,7 @@ def _utterance(
         text_id=names.prefixed(" ".join(row.get("text_id", "").split())),
         custom={name: value for name, value in row.items() if value and name not in KNOWN},
         start=start,
-        end=end,
+        end=None if end == -1 else end,
         channel=channel,
         origin=origin,
         language=" ".join(row.get("language", "").split()),

@@ -18,27 +18,12 @@ import yaml
 from ser.common import InputError, atomic_path, write_text
 from ser.config.load import ROOT
 from ser.corpora.check import check_corpus
+from ser.corpora.columns import COLUMNS, recognise_columns
 from ser.corpora.issues import Issues
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import PARTS, read_protocol
-from ser.corpora.table import check_columns, column_key, is_missing, label_key, parse_part, read_sheet, strip_accents
+from ser.corpora.table import check_columns, column_key, is_missing, label_key, read_sheet, strip_accents
 
-# Column of the preparer csv -> its names in tables.
-COLUMNS = {
-    "path": "path file filename file_name filepath file_path audio wav recording arquivo audio_arquivo datei dateiname "
-    "fichier chemin archivo fichero ruta percorso",
-    "speaker": "speaker speaker_id spk subject actor participant falante locutor orador sprecher sprecherin "
-    "sprecher_id locuteur locutrice hablante parlante",
-    "emotion": "emotion label class emotion_label emocao sentimento rotulo gefuhl gefuehl emotionen stimmung klasse "
-    "emotion_annotee etiquette classe emocion etiqueta emozione etichetta",
-    "gender": "gender sex genero sexo geschlecht genre sexe genere sesso",
-    "text_id": "text_id text sentence sentence_id transcript frase texto satz transkript phrase texte testo",
-    "start": "start start_time begin onset inicio beginn anfang startzeit debut inizio",
-    "end": "end end_time offset fim ende endzeit fin fine",
-    "channel": "channel canal kanal canale",
-    "language": "language lang idioma lingua sprache langue lengua",
-    "split": "split part subset partition particao teil aufteilung partie particion partizione",
-}
 # Class -> its labels in tables.
 LABELS = {
     "angry": "angry anger ang rage furious raiva irritado irritada zangado zangada furioso furiosa ira wut "
@@ -107,7 +92,7 @@ def init_corpus(
         name: of the corpus.
         table: CSV, TSV or Excel file.
         out: recipe folder; None: egs/<name>.
-        columns: given by hand, such as "emotion=Gefühl".
+        columns: given by hand, such as "emotion=Gefühl", or "start=" if the table has none.
         labels: given by hand, such as "wütend=angry".
         language: code for the protocol, such as "de".
         force: replace an earlier recipe.
@@ -157,43 +142,28 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
 
     Args:
         table: CSV, TSV or Excel file.
-        columns: column of the preparer csv -> name in the table, given by hand.
+        columns: column of the preparer csv -> name in the table, or "" if it has none, given by hand.
         labels: label -> class, or "" to leave it out, given by hand.
 
     Raises:
-        InputError: the table cannot be read, or lacks columns, all of which are named at once.
+        InputError: the table cannot be read, or its columns are not recognised.
     """
     header, rows, _ = read_sheet(table, Issues())  # the check reports its issues
     check_columns([column_key(name) for name in header], header, f"{table}:1")
     if unknown := [key for key in columns if key not in COLUMNS]:
         raise InputError(f"columns are {', '.join(COLUMNS)}", f"--column {unknown[0]}={columns[unknown[0]]}")
-    problems = [
-        f"--column {key}={value}: it has no such column" for key, value in columns.items() if value not in header
-    ]
-    column_of = dict(columns)
-    for column, names in COLUMNS.items():
-        matches = [h for h in header if column_key(strip_accents(h)) in names.split() and h not in column_of.values()]
-        if column not in column_of and matches:
-            column_of[column] = matches[0]
-    needed = [c for c in ("path", "speaker", "emotion") if c not in column_of]
-    problems += [f"no column for {c} was found" for c in needed]
-    if problems:
-        fix = "name each: " + " ".join(f"--column {c}=..." for c in needed) if needed else "correct the name"
-        raise InputError(f"{', '.join(problems)} (its columns: {', '.join(header)})", table, fix)
-    by_column = [dict(zip(header, row, strict=True)) for row, _ in rows]
+    cells = {name: [row[number] for row, _ in rows] for number, name in enumerate(header)}
+    column_of = recognise_columns(table, header, cells, columns)
     by_hand = {label_key(label): name or None for label, name in labels.items()}
-    written = [row[column_of["emotion"]] for row in by_column]
+    written = cells[column_of["emotion"]]
     counts = Counter(label for label in written if label_key(label) in by_hand or not is_missing(label))
     if absent := [label for label in labels if label_key(label) not in map(label_key, counts)]:
         what = f"no such label in the column {column_of['emotion']}, which has {', '.join(counts) or 'none'}"
         raise InputError(what, f"--label {absent[0]}={labels[absent[0]]}")
     classes = {word: name for name, words in LABELS.items() for word in words.split()}
     mapped = {label: by_hand.get(label_key(label), classes.get(column_key(strip_accents(label)))) for label in counts}
-    by_name = "split" in column_of and "split" not in columns
-    if by_name and not any(parse_part(row[column_of["split"]]) for row in by_column):
-        del column_of["split"]  # the column of that name means something else
     others = [h for h in header if h not in column_of.values()]
-    speakers = {row[column_of["speaker"]] for row in by_column if not is_missing(row[column_of["speaker"]])}
+    speakers = {speaker for speaker in cells[column_of["speaker"]] if not is_missing(speaker)}
     return Recognised(column_of, others, mapped, counts, len(rows), len(speakers))
 
 
@@ -202,6 +172,8 @@ def _report(table: Path, recognised: Recognised) -> str:
         f"{table}: {recognised.num_rows} rows, {recognised.num_speakers} speakers",
         "  columns: " + ", ".join(f"{name} -> {column}" for column, name in recognised.columns.items()),
     ]
+    segments = "a segment, in seconds" if "start" in recognised.columns else "a whole file"
+    lines.append(f"  each utterance: {segments}")
     if recognised.others:
         lines.append(f"  kept as they are: {', '.join(recognised.others)}")
     known = [f"{label} ({recognised.counts[label]}) -> {name}" for label, name in recognised.labels.items() if name]

@@ -131,6 +131,17 @@ def test_a_decimal_comma_is_read_if_commas_are_no_separators(lab):
     assert (utterance.start, utterance.end) == (0.125, 0.25)
 
 
+def test_a_duration_is_counted_from_the_start(lab):
+    header = f"{HEADER},start,duration,id"
+    rows = ["0.1,0.2,a", "0.1,-1,b", "0.1,,c", ",0.25,d"]
+    lab.table("lab.csv", header, *(f"wav/ana_sad.wav,ana,sad,{row}" for row in rows))
+    segments = [(u.start, u.end) for u in lab.utterances().values()]
+    assert segments == [(0.1, 0.3), (0.1, None), (0.1, None), (0, 0.25)]
+    lab.table("lab.csv", f"{HEADER},duration", "wav/ana_sad.wav,ana,sad,0.51")  # of the file, and not quite exact
+    (utterance,) = lab.utterances().values()
+    assert (utterance.start, utterance.end) == (0, None)
+
+
 def test_names_with_accents_are_found_in_any_normal_form(lab):
     lab.noise("wav/ac\u0327a\u0303o.wav")  # as a Mac names it
     lab.table("lab.csv", HEADER, "wav/a\u00e7\u00e3o.wav,jo\u00e3o,sad")
@@ -169,6 +180,8 @@ def test_names_with_accents_are_found_in_any_normal_form(lab):
         ([HEADER + ",start", "wav/ana_sad.wav,ana,sad,-1"], ":2: starts at -1 s"),
         ([HEADER + ",start,end", "wav/ana_sad.wav,ana,sad,0.2,0.2"], ":2: starts at 0.2 s and ends at 0.2 s"),
         ([HEADER + ",start,end", "wav/ana_sad.wav,ana,sad,0.2,0.1"], ":2: starts at 0.2 s and ends at 0.1 s"),
+        ([HEADER + ",start,duration", "wav/ana_sad.wav,ana,sad,0.2,0"], ":2: starts at 0.2 s and ends at 0.2 s"),
+        ([HEADER + ",start,duration", "wav/ana_sad.wav,ana,sad,0.2,x"], ":2: duration 'x': a number of seconds"),
         ([HEADER + ",end", "wav/ana_sad.wav,ana,sad,0.52"],
          ":2: lab_ana-ana_sad-000000-000520 lies between 0 s and 0.52 s, and {corpus}/wav/ana_sad.wav ends at 0.5 s"),
         ([HEADER + ",start", "wav/ana_sad.wav,ana,sad,0.5"],

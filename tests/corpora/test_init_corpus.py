@@ -13,6 +13,8 @@ from openpyxl import Workbook
 from ser.cli import main
 from ser.common import InputError
 from ser.corpora.init_corpus import recognise
+from ser.corpora.preparers import load_preparer
+from ser.corpora.protocol import read_protocol
 
 EMOTIONS = {"Wütend": "angry", "Freude": "happy", "NEUTRAL": "neutral", "traurig": "sad"}
 
@@ -76,6 +78,90 @@ def test_columns_of_german_tables(tmp_path, part, is_split):
     recognised = recognise(table, {}, {})
     assert recognised.columns == {c: name for c, name in expected.items() if is_split or c != "split"}
     assert recognised.others == ([] if is_split else ["Teil"])
+
+
+def timed_table(tmp_path, *times, cells=("0.1", "0.4", "0.3")):
+    """A table with columns of times, beside those of files, speakers and emotions."""
+    row = ["a.wav", "Anna", "sad", *cells[: len(times)]]
+    return write_table(tmp_path / "t.csv", [row], ("path", "speaker", "emotion", *times))
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("start end", "start end"),
+        ("offset duration", "start duration"),  # NeMo
+        ("onset offset", "start end"),
+        ("offset onset", "end start"),
+        ("start duration offset", "start duration -"),
+        ("Begin_Time end-time", "start end"),
+        ("begin_time duration", "start duration"),
+        ("start stop", "start end"),
+        ("tmin tmax", "start end"),
+        ("from to", "start end"),
+        ("Start_(s) End_(s)", "start end"),
+        ("start_s dur_s", "start duration"),
+        ("startTime endTimeSec", "start end"),
+        ("start_in_seconds end_[sec]", "start end"),
+        ("Beginn Dauer", "start duration"),
+        ("Begin_Time_-_ss.msec End_Time_-_ss.msec", "start end"),  # ELAN
+        ("begin end start", "- end start"),
+        ("duration", "-"),  # of the file
+        ("duration_ms", "-"),
+    ],
+)
+def test_times_are_recognised(tmp_path, header, expected):
+    names = [name.replace("_(", " (").replace("_-_", " - ").replace("_[", " [") for name in header.split()]
+    recognised = recognise(timed_table(tmp_path, *names), {}, {})
+    found = {name: column for column, name in recognised.columns.items()}
+    assert [found.get(name, "-") for name in names] == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("header", "by_hand", "what", "fix"),
+    [
+        ("start_ms end_ms", {}, "but times: start_ms, end_ms", "divide these times in the table, so that they are"),
+        ("startMs duration", {}, "but times: startMs", "divide"),
+        ("start_ms end_ms", {"start": "start_ms", "end": "end_ms"}, "start_ms is not in seconds", "divide"),
+        ("start end_ms", {}, "start is the start, but no column for the end was found", "--column end=..."),
+        ("begin", {}, "begin is the start, but no column for the end was found", "or --column end= if utterances last"),
+        ("ende", {}, "no column for the start of utterances was found, but times: ende", "--column start=..."),
+        ("offset", {}, "but times: offset", "or --column start= if each utterance is a whole file"),
+        ("turn_begin", {}, "but times: turn_begin", "--column start=..."),
+        ("time_of_turn", {}, "but times: time_of_turn", "--column start=..."),
+        ("start x", {"start": "", "end": ""}, "the column start is not used as start, but has its name", "rename it"),
+        ("begin start end", {"start": "begin"}, "the column start is not used as start, but has its name", "rename it"),
+    ],
+)
+def test_times_that_are_not_certain_are_refused(tmp_path, header, by_hand, what, fix):
+    with refuses(what, fix=fix):
+        recognise(timed_table(tmp_path, *header.split()), by_hand, {})
+
+
+def test_times_by_hand(tmp_path):
+    table = timed_table(tmp_path, "begin of turn", "x")
+    assert recognise(table, {"start": "begin of turn", "end": "x"}, {}).columns["end"] == "x"
+    assert recognise(table, {"start": "begin of turn", "end": ""}, {}).columns.keys() & {"start", "end"} == {"start"}
+    assert recognise(table, {"start": ""}, {}).others == ["begin of turn", "x"]
+    assert recognise(timed_table(tmp_path, "Ende", "offset"), {"start": ""}, {}).others == ["Ende", "offset"]
+
+
+def test_a_column_of_dates_is_no_time(tmp_path):
+    table = timed_table(tmp_path, "start_time", "friend", cells=("2024-01-01 10:00", "3"))
+    assert recognise(table, {}, {}).others == ["start_time", "friend"]
+
+
+def test_a_table_of_offsets_and_durations_makes_segments(rows, tmp_path, init):
+    table = write_table(
+        tmp_path / "t.csv",
+        [[*row[:3], "0.25", "0.5"] for row in rows],
+        ("Datei", "Sprecher", "Gefühl", "offset", "duration"),
+    )
+    code, text = init(table)
+    assert (code, "each utterance: a segment, in seconds" in text) == (0, True)
+    protocol = read_protocol("mine", tmp_path / "mine")
+    utterances = load_preparer("csv").utterances(table, protocol=protocol)
+    assert {(u.start, u.end) for u in utterances} == {(0.25, 0.75)}
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])

@@ -60,7 +60,7 @@ def _path_column(path: Path, head: Sequence[str], column: str | None) -> str:
         return column
     names = columns_named(head, (column_key(column),) if column else PATH_COLUMNS)
     if not names and not column:  # in another language, as `ser init-corpus` knows them
-        from ser.corpora.init_corpus import COLUMNS
+        from ser.corpora.columns import COLUMNS
 
         names = [name for name in head if column_key(strip_accents(name)) in COLUMNS["path"].split()]
     if len(names) != 1:
