@@ -44,6 +44,16 @@ LABELS = {
     "bored": "bored boredom tedio entediado entediada langeweile gelangweilt ennui ennuye ennuyee aburrido aburrida "
     "aburrimiento noia annoiato annoiata",
 }
+# Variables of bash, of the programs that it starts and of the toolkit, which cannot name a table.
+RESERVED = re.compile(
+    r"BASH.*|COMP(_.*|REPLY)|HIST(CHAR.*|CMD|CONTROL|FILE.*|IGNORE|SIZE|TIMEFORMAT)|LC_.*|LD_.*|PYTHON.*|READLINE_.*|"
+    "PS[0-9]|OPT(ARG|ERR|IND)|AUTO_RESUME|CDPATH|CHILD_MAX|COLUMNS|COPROC|DIRSTACK|EDITOR|EMACS|ENV|EPOCH(REALTIME|SECONDS)|"
+    "EUID|EXECIGNORE|FCEDIT|FIGNORE|FUNCNAME|FUNCNEST|GLOBIGNORE|GROUPS|HOME|HOST(FILE|NAME|TYPE)|IFS|IGNOREEOF|INPUTRC|"
+    "INSIDE_EMACS|LANG|LANGUAGE|LINENO|LINES|LOGNAME|MACHTYPE|MAIL(CHECK|PATH)?|MAPFILE|OLDPWD|OSTYPE|PAGER|PATH|"
+    "PIPESTATUS|POSIXLY_CORRECT|PPID|PROMPT_.*|PWD|RANDOM|REPLY|SECONDS|SHELL|SHELLOPTS|SHLVL|SRANDOM|TEMP|TERM|"
+    "TIMEFORMAT|TMOUT|TMP|TMPDIR|TZ|UID|USER|SER_(CLUSTER|ENV|MIRROR|ROOT|TERMINAL_FD)|JOB|(LOCAL_)?(RANK|WORLD_SIZE)|"
+    "(CUDA|HF|MKL|NCCL|OMP|PIP|TORCH|XDG)_.*"
+)
 FEW = 10  # with fewer speakers, each is a fold of its own
 RUN = """#!/usr/bin/env bash
 # {name} alone, from {table}.
@@ -107,6 +117,7 @@ def init_corpus(
         raise InputError("a name of lower-case letters, digits and _, such as mine", name)
     if (ROOT / "conf" / "corpora" / f"{name}.yaml").is_file():
         raise InputError("the name of a corpus of the toolkit", name, "choose another name, such as my_" + name)
+    _check_variable(name, table)
     recognised = recognise(table, _pairs("--column", columns), _pairs("--label", labels))
     out = out or ROOT / "egs" / name
     path = out / "conf" / "corpora" / f"{name}.yaml"
@@ -125,6 +136,17 @@ def init_corpus(
     print("Next: fix these and run the same command with --force. Files and lines that cannot be used can be left out:")
     print(f"{script} --folds all --allow-partial true")
     return 1
+
+
+def _check_variable(name: str, table: Path) -> None:
+    """Refuse a corpus whose variable, the name in upper case, has another value or meaning, which run.sh would take."""
+    variable, fix = name.upper(), f"choose another name, such as my_{name}"
+    if RESERVED.fullmatch(variable):
+        raise InputError(f"names the variable {variable}, which has another meaning in run.sh", name, fix)
+    value = os.environ.get(variable)
+    if value and os.path.realpath(value) != os.path.realpath(table):
+        what = f"names the variable {variable}, which is set to {value}, and run.sh would prepare that"
+        raise InputError(what, name, f"{fix}, or unset {variable}")
 
 
 def _pairs(option: str, values: Sequence[str]) -> dict[str, str]:

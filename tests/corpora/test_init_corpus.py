@@ -1,13 +1,14 @@
 """`ser init-corpus` makes a recipe from a user's table."""
 
 import os
+import re
 import subprocess
 
 import numpy as np
 import pytest
 import soundfile
 import yaml
-from conftest import refuses
+from conftest import ROOT, refuses
 from openpyxl import Workbook
 
 from ser.cli import main
@@ -62,6 +63,37 @@ def test_a_corpus_of_the_toolkit_is_not_replaced(rows, tmp_path, init):
     code, text = init(write_table(tmp_path / "t.csv", rows), "--force", "true", name="savee")
     assert code == 1
     assert "error: savee: the name of a corpus of the toolkit; choose another name" in text
+
+
+def reserved_variables():
+    """The variables of bash and of the shell scripts, in upper case, without those of the corpora."""
+    bash = subprocess.run(["bash", "-c", "compgen -v"], env={}, capture_output=True, text=True, check=True).stdout
+    scripts = [ROOT / "path.sh", ROOT / "cmd.sh", ROOT / "run.sh", *sorted((ROOT / "utils").glob("*.sh"))]
+    used = (name for path in scripts for name in re.findall(r"\$\{?([A-Z][A-Z0-9_]+)", path.read_text()))
+    return {*bash.split(), *used} - {"_"}
+
+
+def test_the_variables_of_the_shell_are_no_names(rows, tmp_path, init):
+    names = {"home", "path", "lang", "shell", "random", "uid", "ifs", "seconds", "pwd", "term", "ser_root", "lc_all"}
+    names |= {variable.lower() for variable in reserved_variables()}
+    assert len(names) > 40
+    table = write_table(tmp_path / "t.csv", rows)
+    for name in sorted(names):
+        code, text = init(table, name=name)
+        assert (code, (tmp_path / "mine").exists()) == (1, False), name
+        assert f"names the variable {name.upper()}" in text, name
+        assert f"choose another name, such as my_{name}" in text
+
+
+def test_a_variable_that_is_set_to_something_else_is_no_name(rows, tmp_path, init, monkeypatch):
+    table = write_table(tmp_path / "t.csv", rows)
+    monkeypatch.setenv("MINE", str(tmp_path / "other"))
+    code, text = init(table)
+    assert code == 1
+    assert f"which is set to {tmp_path / 'other'}" in text
+    assert "or unset MINE" in text
+    monkeypatch.setenv("MINE", str(table))
+    assert init(table)[0] == 0
 
 
 def test_a_label_that_the_table_lacks_is_refused(rows, tmp_path):
