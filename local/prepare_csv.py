@@ -3,10 +3,12 @@
     path,speaker,emotion,start,end,channel,split
     calls/0001.wav,ana,raiva,12.5,17.25,0,train
 
-Required columns: path (relative to the folder of the table, or absolute), speaker, emotion. Optional columns: start and
-end (seconds; empty or -1: the end of the file), channel (from 0), split (train, valid, test), text_id, gender (f, m),
-language, id. Other columns are copied to the manifests. Column names may have any case, and `columns` of the protocol
-maps others, such as {emotion: Gefühl}. The separator is comma, semicolon or tab; the encoding is UTF-8.
+Required columns: path (relative to the folder of the table, or absolute), speaker, emotion. Optional columns: start,
+and end or duration (seconds; empty or -1: to the end of the file), channel (from 0), split (train, valid, test; dev and
+validation are valid), text_id, gender (f, m, or such words as woman, weiblich, homme), language, id. Other columns are
+copied to the manifests. Column names may have any case, and `columns` of the protocol maps others, such as {emotion:
+Gefühl}. Cells such as #N/A, nan, NULL and None are empty, except for an emotion that the protocol has. The separator is
+comma, semicolon or tab; the encoding is UTF-8.
 
 The protocol maps emotions to classes and defines the splits: conf/corpora/customer_ptbr.yaml, or your own with
 `preparer: csv`. Its variable (CUSTOMER_PTBR) names the table, or the folder that holds it. `ser init-corpus` writes
@@ -27,11 +29,24 @@ from ser.common import InputError, did_you_mean
 from ser.corpora import Protocol, Utterance
 from ser.corpora.issues import RAISE_ALL, Issue, Issues
 from ser.corpora.protocol import PARTS
-from ser.corpora.table import Names, column_key, existing_file, find_label, parse_gender, parse_seconds, read_sheet
+from ser.corpora.table import (
+    Genders,
+    Names,
+    check_columns,
+    column_key,
+    find_file,
+    find_label,
+    has_label,
+    is_missing,
+    parse_part,
+    parse_seconds,
+    read_sheet,
+)
 
 NEEDED = ("path", "speaker", "emotion")
 OPTIONAL = ("start", "end", "split", "text_id", "channel", "gender", "language", "id")
 KNOWN = {*NEEDED, *OPTIONAL}
+TEXTS = {"split", "text_id", "gender", "language", "id"}
 Row = dict[str, str]
 
 
@@ -49,11 +64,12 @@ def utterances(corpus_dir: Path, protocol: Protocol, issues: Issues = RAISE_ALL)
     table = _table(corpus_dir)
     names = Names(protocol.corpus)
     rows, comma = _rows(table, protocol.columns, issues)
+    genders = Genders(row.get("gender", "") for row, _ in rows)
     listed: dict[str, Utterance] = {}
     folder = table.parent
     for row, origin in rows:
         try:
-            utterance = _utterance(folder, row, origin, names, protocol, comma)
+            utterance = _utterance(folder, row, origin, names, genders, protocol, comma)
             other = listed.setdefault(utterance.id, utterance)
             if other is not utterance:
                 what = f"the same utterance as {other.origin} ({utterance.id})"
@@ -62,6 +78,7 @@ def utterances(corpus_dir: Path, protocol: Protocol, issues: Issues = RAISE_ALL)
         except Issue as issue:
             issues.add(issue)
     names.warn(table)
+    genders.warn(table)
     segmented = any(u.start or u.end is not None or u.channel is not None for u in listed.values())
     recordings = _recordings(names, listed.values()) if segmented else {}
     for utterance in listed.values():
@@ -107,11 +124,7 @@ def _columns(fields: list[str], origin: str, mapped: Mapping[str, str]) -> list[
     for column, name in mapped.items():
         if name not in fields:
             raise InputError(f"column {name} is missing, which the protocol takes for {column}", origin)
-    for number, column in enumerate(columns):
-        if not column:
-            raise InputError(f"column {number + 1} has no name", origin, "give it one")
-        if column in columns[:number]:
-            raise InputError(f"column {fields[number]} stands twice", origin, "remove one")
+    check_columns(columns, fields, origin)
     for name in NEEDED:
         if name not in columns:
             hint = did_you_mean(name, columns, " (", "?)", cutoff=0.6)
@@ -120,32 +133,36 @@ def _columns(fields: list[str], origin: str, mapped: Mapping[str, str]) -> list[
     return columns
 
 
-def _utterance(folder: Path, row: Row, origin: str, names: Names, protocol: Protocol, comma: bool) -> Utterance:
+def _utterance(
+    folder: Path, row: Row, origin: str, names: Names, genders: Genders, protocol: Protocol, comma: bool
+) -> Utterance:
     for name in NEEDED:
-        if not row[name]:
-            raise Issue("table", f"{name} is empty", origin, "fill it in, or remove the line")
+        if is_missing(row[name]) and not (name == "emotion" and has_label(protocol, row[name])):
+            what = f"{name} is empty{row[name] and f' ({row[name]})'}"
+            raise Issue("table", what, origin, "fill it in, or remove the line")
+    row = {name: "" if name in TEXTS and is_missing(value) else value for name, value in row.items()}
     given = folder / row["path"]
-    path = existing_file(given) or existing_file(folder / row["path"].replace("\\", "/"))  # a path of Windows
-    if path is None:
-        raise Issue("missing files", f"{given}: no such file", origin, "fix the path, or put the file there")
+    path = find_file([given, folder / row["path"].replace("\\", "/")], given, origin)  # or a path of Windows
     start = parse_seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0
-    end = parse_seconds(row["end"], "end", origin, comma) if row.get("end") else None
-    end = None if end == -1 else end
-    if start < 0 or (end is not None and end <= start):
-        raise Issue("segments", f"starts at {start:g} s and ends at {row.get('end') or -1} s", origin, "fix the times")
+    end = parse_seconds(row["end"], "end", origin, comma) if row.get("end") else -1
+    if "start" in row and not row.get("end") and row.get("duration"):  # without a start, that of the file
+        duration = parse_seconds(row["duration"], "duration", origin, comma)
+        end = -1 if duration == -1 else round(start + duration, 9)
+    if start < 0 or (end != -1 and end <= start):
+        raise Issue("segments", f"starts at {start:g} s and ends at {end:g} s", origin, "fix the times")
     channel = None
     if row.get("channel"):
         if not (row["channel"].isascii() and row["channel"].isdigit()):
             raise Issue("table", f"channel {row['channel']!r}: a number from 0", origin)
         channel = int(row["channel"])
-    split = row.get("split", "").casefold()
-    if split not in ("", *PARTS):
+    split = parse_part(row["split"]) if row.get("split") else ""
+    if split is None:
         raise Issue("table", f"split {row['split']!r}: one of {', '.join(PARTS)}, or empty", origin)
     speaker = names.speaker(row["speaker"], origin)
     key = names.clean_id(row.get("id") or path.stem).removeprefix(f"{speaker}-")
     if not row.get("id"):
-        if start or end is not None:
-            last = "end" if end is None else f"{round(end * 1000):06d}"
+        if start or end != -1:
+            last = "end" if end == -1 else f"{round(end * 1000):06d}"
             key += f"-{round(start * 1000):06d}-{last}"
         if channel is not None:
             key += f"-{channel}"
@@ -154,11 +171,11 @@ def _utterance(folder: Path, row: Row, origin: str, names: Names, protocol: Prot
         path=path,
         speaker=speaker,
         label=find_label(protocol, row["emotion"], origin),
-        gender=parse_gender(row.get("gender", ""), origin),
+        gender=genders.parse(row.get("gender", "")),
         text_id=names.prefixed(" ".join(row.get("text_id", "").split())),
         custom={name: value for name, value in row.items() if value and name not in KNOWN},
         start=start,
-        end=end,
+        end=None if end == -1 else end,
         channel=channel,
         origin=origin,
         language=" ".join(row.get("language", "").split()),

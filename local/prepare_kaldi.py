@@ -39,7 +39,7 @@ from ser.corpora.data_dir import (
     run_command,
 )
 from ser.corpora.issues import RAISE_ALL, Issue, Issues
-from ser.corpora.table import Names, find_label, parse_gender, parse_seconds
+from ser.corpora.table import Genders, Names, find_label, parse_seconds
 
 NEEDED = ("wav.scp", "utt2spk", "utt2emo")
 OPTIONAL = ("spk2gender", "utt2text_id", "utt2lang", "reco2dur", "utt2dur")
@@ -128,11 +128,12 @@ def utterances(
     segments = _segments(tables, issues)
     _check_keys(corpus_dir, tables, segments, issues)
     names = Names(protocol.corpus)
+    genders = Genders(line.value for line in tables["spk2gender"].values())
     recordings = _Recordings(corpus_dir, allow_pipes, audio_dir)
     listed: dict[str, Utterance] = {}
     for key, line in progress(tables["utt2spk"].items(), text=f"{protocol.corpus}: listing", unit="utt"):
         try:
-            utterance = _utterance(key, line, tables, segments, recordings, names, protocol)
+            utterance = _utterance(key, line, tables, segments, recordings, names, genders, protocol)
             if utterance is None:  # its recording or its line of segments is an issue already
                 continue
             other = listed.setdefault(utterance.id, utterance)
@@ -142,6 +143,7 @@ def utterances(
         except Issue as issue:
             issues.add(issue)
     names.warn(corpus_dir)
+    genders.warn(corpus_dir)
     yield from listed.values()
 
 
@@ -184,6 +186,7 @@ def _utterance(
     segments: dict[str, KaldiSegment],
     recordings: _Recordings,
     names: Names,
+    genders: Genders,
     protocol: Protocol,
 ) -> Utterance | None:
     speaker, origin = read_speaker(key, line), line.origin
@@ -202,13 +205,12 @@ def _utterance(
         _check_duration(tables["utt2dur"].get(key), segment.start, segment.end, path, info)
     speaker_id = names.speaker(speaker, origin)
     rest = names.clean_id(key.removeprefix(f"{speaker}-")).removeprefix(f"{speaker_id}-")
-    gender = tables["spk2gender"].get(speaker, Line("", origin))
     return Utterance(
         id=f"{speaker_id}-{rest}",
         path=path,
         speaker=speaker_id,
         label=find_label(protocol, *tables["utt2emo"][key]),
-        gender=parse_gender(*gender),
+        gender=genders.parse(tables["spk2gender"].get(speaker, Line("", "")).value),
         text_id=names.prefixed(tables["utt2text_id"].get(key, Line("", "")).value),
         start=segment.start,
         end=segment.end,

@@ -44,6 +44,23 @@ def none_unchecked():
     unchecked.clear()
 
 
+@pytest.fixture
+def closed(monkeypatch):
+    """Make a folder one that may not be entered, also for root."""
+
+    def close(folder):
+        stat = os.stat
+
+        def refusing(path, **options):
+            if not isinstance(path, int) and folder in Path(os.fsdecode(path)).parents:
+                raise PermissionError(13, "Permission denied", str(path))
+            return stat(path, **options)
+
+        monkeypatch.setattr(os, "stat", refusing)
+
+    return close
+
+
 @pytest.fixture(scope="session")
 def real_ravdess() -> Path:
     return real_corpus("ravdess")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ser.corpora.issues import RAISE_ALL, Issue, Issues
-from ser.corpora.table import existing_file, parse_seconds, read_lines
+from ser.corpora.table import find_file, parse_seconds, read_lines
 
 
 class Line(NamedTuple):
@@ -175,17 +175,18 @@ def recording_file(line: Line, folder: Path) -> Path:
     """Find the file that a line of wav.scp names, relative to the data dir, its two parents or the working directory.
 
     Raises:
-        Issue: there is no such file, or the line names no file.
+        Issue: there is no such file, it may not be read, or the line names no file.
     """
     if line.value.startswith("|"):
         raise Issue("table", f"{line.value}: a command that takes audio, none that gives it", line.origin)
-    for base in (folder, *folder.resolve().parents[:2], Path()):
-        if path := existing_file(base / line.value):
-            return path
-    if re.search(r":\d+(\[.*\])?$", line.value):
-        what = f"{line.value}: a place in an archive of Kaldi, not a file"
-        raise Issue("table", what, line.origin, "write the audio to files with wav-copy, and name these")
-    raise Issue("missing files", f"{line.value}: no such file", line.origin, "fix the path, or put the file there")
+    bases = (folder, *folder.resolve().parents[:2], Path())
+    try:
+        return find_file([base / line.value for base in bases], line.value, line.origin)
+    except Issue:
+        if not re.search(r":\d+(\[.*\])?$", line.value):
+            raise
+    what = f"{line.value}: a place in an archive of Kaldi, not a file"
+    raise Issue("table", what, line.origin, "write the audio to files with wav-copy, and name these")
 
 
 def run_command(command: str, output: Path, folder: Path | None = None) -> str:

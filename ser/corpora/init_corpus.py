@@ -18,27 +18,12 @@ import yaml
 from ser.common import InputError, atomic_path, write_text
 from ser.config.load import ROOT
 from ser.corpora.check import check_corpus
+from ser.corpora.columns import COLUMNS, recognise_columns
 from ser.corpora.issues import Issues
 from ser.corpora.preparers import load_preparer
 from ser.corpora.protocol import PARTS, read_protocol
-from ser.corpora.table import column_key, label_key, read_sheet, strip_accents
+from ser.corpora.table import check_columns, column_key, is_missing, label_key, read_sheet, strip_accents
 
-# Column of the preparer csv -> its names in tables.
-COLUMNS = {
-    "path": "path file filename file_name filepath file_path audio wav recording arquivo audio_arquivo datei dateiname "
-    "fichier chemin archivo fichero ruta percorso",
-    "speaker": "speaker speaker_id spk subject actor participant falante locutor orador sprecher sprecherin "
-    "sprecher_id locuteur locutrice hablante parlante",
-    "emotion": "emotion label class emotion_label emocao sentimento rotulo gefuhl gefuehl emotionen stimmung klasse "
-    "emotion_annotee etiquette classe emocion etiqueta emozione etichetta",
-    "gender": "gender sex genero sexo geschlecht genre sexe genere sesso",
-    "text_id": "text_id text sentence sentence_id transcript frase texto satz transkript phrase texte testo",
-    "start": "start start_time begin onset inicio beginn anfang startzeit debut inizio",
-    "end": "end end_time offset fim ende endzeit fin fine",
-    "channel": "channel canal kanal canale",
-    "language": "language lang idioma lingua sprache langue lengua",
-    "split": "split part subset partition particao teil aufteilung partie particion partizione",
-}
 # Class -> its labels in tables.
 LABELS = {
     "angry": "angry anger ang rage furious raiva irritado irritada zangado zangada furioso furiosa ira wut "
@@ -59,6 +44,16 @@ LABELS = {
     "bored": "bored boredom tedio entediado entediada langeweile gelangweilt ennui ennuye ennuyee aburrido aburrida "
     "aburrimiento noia annoiato annoiata",
 }
+# Variables of bash, of the programs that it starts and of the toolkit, which cannot name a table.
+RESERVED = re.compile(
+    r"BASH.*|COMP(_.*|REPLY)|HIST(CHAR.*|CMD|CONTROL|FILE.*|IGNORE|SIZE|TIMEFORMAT)|LC_.*|LD_.*|PYTHON.*|READLINE_.*|"
+    "PS[0-9]|OPT(ARG|ERR|IND)|AUTO_RESUME|CDPATH|CHILD_MAX|COLUMNS|COPROC|DIRSTACK|EDITOR|EMACS|ENV|EPOCH(REALTIME|SECONDS)|"
+    "EUID|EXECIGNORE|FCEDIT|FIGNORE|FUNCNAME|FUNCNEST|GLOBIGNORE|GROUPS|HOME|HOST(FILE|NAME|TYPE)|IFS|IGNOREEOF|INPUTRC|"
+    "INSIDE_EMACS|LANG|LANGUAGE|LINENO|LINES|LOGNAME|MACHTYPE|MAIL(CHECK|PATH)?|MAPFILE|OLDPWD|OSTYPE|PAGER|PATH|"
+    "PIPESTATUS|POSIXLY_CORRECT|PPID|PROMPT_.*|PWD|RANDOM|REPLY|SECONDS|SHELL|SHELLOPTS|SHLVL|SRANDOM|TEMP|TERM|"
+    "TIMEFORMAT|TMOUT|TMP|TMPDIR|TZ|UID|USER|SER_(CLUSTER|ENV|MIRROR|ROOT|TERMINAL_FD)|JOB|(LOCAL_)?(RANK|WORLD_SIZE)|"
+    "(CUDA|HF|MKL|NCCL|OMP|PIP|TORCH|XDG)_.*"
+)
 FEW = 10  # with fewer speakers, each is a fold of its own
 RUN = """#!/usr/bin/env bash
 # {name} alone, from {table}.
@@ -79,16 +74,16 @@ class Recognised:
         others: other columns, which are copied to the manifests.
         labels: label as written -> class, or None if it is not known.
         counts: label -> number of rows.
-        speakers: speaker -> number of rows.
-        given: whether each row names its part (train, valid, test).
+        num_rows: of the table.
+        num_speakers: of the table.
     """
 
     columns: dict[str, str]
     others: list[str]
     labels: dict[str, str | None]
     counts: Counter[str]
-    speakers: Counter[str]
-    given: bool
+    num_rows: int
+    num_speakers: int
 
 
 def init_corpus(
@@ -107,7 +102,7 @@ def init_corpus(
         name: of the corpus.
         table: CSV, TSV or Excel file.
         out: recipe folder; None: egs/<name>.
-        columns: given by hand, such as "emotion=Gefühl".
+        columns: given by hand, such as "emotion=Gefühl", or "start=" if the table has none.
         labels: given by hand, such as "wütend=angry".
         language: code for the protocol, such as "de".
         force: replace an earlier recipe.
@@ -122,6 +117,7 @@ def init_corpus(
         raise InputError("a name of lower-case letters, digits and _, such as mine", name)
     if (ROOT / "conf" / "corpora" / f"{name}.yaml").is_file():
         raise InputError("the name of a corpus of the toolkit", name, "choose another name, such as my_" + name)
+    _check_variable(name, table)
     recognised = recognise(table, _pairs("--column", columns), _pairs("--label", labels))
     out = out or ROOT / "egs" / name
     path = out / "conf" / "corpora" / f"{name}.yaml"
@@ -142,6 +138,17 @@ def init_corpus(
     return 1
 
 
+def _check_variable(name: str, table: Path) -> None:
+    """Refuse a corpus whose variable, the name in upper case, has another value or meaning, which run.sh would take."""
+    variable, fix = name.upper(), f"choose another name, such as my_{name}"
+    if RESERVED.fullmatch(variable):
+        raise InputError(f"names the variable {variable}, which has another meaning in run.sh", name, fix)
+    value = os.environ.get(variable)
+    if value and os.path.realpath(value) != os.path.realpath(table):
+        what = f"names the variable {variable}, which is set to {value}, and run.sh would prepare that"
+        raise InputError(what, name, f"{fix}, or unset {variable}")
+
+
 def _pairs(option: str, values: Sequence[str]) -> dict[str, str]:
     pairs = {}
     for text in values:
@@ -157,51 +164,38 @@ def recognise(table: Path, columns: Mapping[str, str], labels: Mapping[str, str]
 
     Args:
         table: CSV, TSV or Excel file.
-        columns: column of the preparer csv -> name in the table, given by hand.
+        columns: column of the preparer csv -> name in the table, or "" if it has none, given by hand.
         labels: label -> class, or "" to leave it out, given by hand.
 
     Raises:
-        InputError: the table cannot be read, or lacks columns, all of which are named at once.
+        InputError: the table cannot be read, or its columns are not recognised.
     """
     header, rows, _ = read_sheet(table, Issues())  # the check reports its issues
+    check_columns([column_key(name) for name in header], header, f"{table}:1")
     if unknown := [key for key in columns if key not in COLUMNS]:
         raise InputError(f"columns are {', '.join(COLUMNS)}", f"--column {unknown[0]}={columns[unknown[0]]}")
-    problems = [
-        f"--column {key}={value}: it has no such column" for key, value in columns.items() if value not in header
-    ]
-    column_of = dict(columns)
-    for column, names in COLUMNS.items():
-        matches = [h for h in header if column_key(strip_accents(h)) in names.split() and h not in column_of.values()]
-        if column not in column_of and matches:
-            column_of[column] = matches[0]
-    needed = [c for c in ("path", "speaker", "emotion") if c not in column_of]
-    problems += [f"no column for {c} was found" for c in needed]
-    if problems:
-        fix = "name each: " + " ".join(f"--column {c}=..." for c in needed) if needed else "correct the name"
-        raise InputError(f"{', '.join(problems)} (its columns: {', '.join(header)})", table, fix)
-    by_column = [dict(zip(header, row, strict=True)) for row, _ in rows]
-    counts = Counter(row[column_of["emotion"]] for row in by_column if row[column_of["emotion"]])
+    cells = {name: [row[number] for row, _ in rows] for number, name in enumerate(header)}
+    column_of = recognise_columns(table, header, cells, columns)
     by_hand = {label_key(label): name or None for label, name in labels.items()}
+    written = cells[column_of["emotion"]]
+    counts = Counter(label for label in written if label_key(label) in by_hand or not is_missing(label))
     if absent := [label for label in labels if label_key(label) not in map(label_key, counts)]:
         what = f"no such label in the column {column_of['emotion']}, which has {', '.join(counts) or 'none'}"
         raise InputError(what, f"--label {absent[0]}={labels[absent[0]]}")
     classes = {word: name for name, words in LABELS.items() for word in words.split()}
     mapped = {label: by_hand.get(label_key(label), classes.get(column_key(strip_accents(label)))) for label in counts}
-    parts = {row[column_of["split"]].casefold() for row in by_column} if "split" in column_of else set()
-    if "split" in column_of.keys() - columns.keys() and not parts & {*PARTS}:
-        del column_of["split"]  # the column of that name means something else
-    given = "split" in column_of and parts <= {*PARTS}
     others = [h for h in header if h not in column_of.values()]
-    speakers = Counter(row[column_of["speaker"]] for row in by_column)
-    return Recognised(column_of, others, mapped, counts, speakers, given)
+    speakers = {speaker for speaker in cells[column_of["speaker"]] if not is_missing(speaker)}
+    return Recognised(column_of, others, mapped, counts, len(rows), len(speakers))
 
 
 def _report(table: Path, recognised: Recognised) -> str:
-    rows = sum(recognised.speakers.values())
     lines = [
-        f"{table}: {rows} rows, {len(recognised.speakers)} speakers",
+        f"{table}: {recognised.num_rows} rows, {recognised.num_speakers} speakers",
         "  columns: " + ", ".join(f"{name} -> {column}" for column, name in recognised.columns.items()),
     ]
+    segments = "a segment, in seconds" if "start" in recognised.columns else "a whole file"
+    lines.append(f"  each utterance: {segments}")
     if recognised.others:
         lines.append(f"  kept as they are: {', '.join(recognised.others)}")
     known = [f"{label} ({recognised.counts[label]}) -> {name}" for label, name in recognised.labels.items() if name]
@@ -218,14 +212,14 @@ def _protocol(name: str, table: Path, recognised: Recognised, language: str) -> 
         labels = f"the column {recognised.columns['emotion']} has {', '.join(recognised.counts) or 'none'}"
         what = f"labels of {len(classes)} classes were recognised, and two are needed; {labels}"
         raise InputError(what, table, "give --label <label>=<class>, or --column emotion=...")
-    if recognised.given:
+    if "split" in recognised.columns:
         splits: dict[str, object] = {"strict": {"given": True}}
-    elif len(recognised.speakers) < 3:
-        what = f"{len(recognised.speakers)} speakers; to train, validate and test on other speakers takes three"
+    elif recognised.num_speakers < 3:
+        what = f"{recognised.num_speakers} speakers; to train, validate and test on other speakers takes three"
         fix = f"add a column `split` with {', '.join(PARTS)} to divide the utterances by hand"
         raise InputError(what, table, fix)
     else:
-        splits = {"strict": {"groups": "speakers" if len(recognised.speakers) < FEW else 5}}
+        splits = {"strict": {"groups": "speakers" if recognised.num_speakers < FEW else 5}}
     values = {
         "name": name,
         "description": f"Utterances that {table.name} lists.",
@@ -238,7 +232,7 @@ def _protocol(name: str, table: Path, recognised: Recognised, language: str) -> 
         "classes": classes,
         "labels": dict(recognised.labels),
         "drop": {},
-        "expected": {"utterances": sum(recognised.speakers.values()), "speakers": len(recognised.speakers)},
+        "expected": {"utterances": recognised.num_rows, "speakers": recognised.num_speakers},
         "splits": splits,
     }
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)

@@ -221,7 +221,9 @@ def _given(where: str, labelled: Sequence[Utterance]) -> dict[str, list[str]]:
     first: dict[str, Utterance] = {}
     for u in labelled:
         if u.split not in PARTS:
-            named = f"split {u.split!r} is none of {', '.join(PARTS)}" if u.split else "no split is given"
+            others = sum(not other.split for other in labelled) - 1
+            absent = "no split is given" + (f", nor for {others} other utterances" if others else "")
+            named = f"split {u.split!r} is none of {', '.join(PARTS)}" if u.split else absent
             raise InputError(named, u.origin or u.path, f"give one, or another rule than {{given: true}} ({where})")
         other = first.setdefault(u.speaker, u)
         if other.split != u.split:

@@ -10,7 +10,8 @@ import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,23 @@ from ser.common import InputError, as_input_error, check_regular
 from ser.corpora.issues import RAISE_ALL, Issue, Issues
 from ser.corpora.protocol import Protocol
 
-GENDERS = {
-    "": "",
-    **dict.fromkeys(("f", "female", "w", "woman", "feminino", "mulher"), "f"),
-    **dict.fromkeys(("m", "male", "man", "masculino", "homem"), "m"),
+FEMALE = (
+    "f fem female w woman girl weiblich frau madchen maedchen feminin feminine femme fille femenino femenina mujer "
+    "nina feminino feminina mulher menina femminile femmina donna ragazza"
+)
+MALE = (
+    "m masc male man boy h mannlich maennlich mann junge masculin masculine homme garcon masculino masculina hombre "
+    "nino varon homem menino maschile maschio uomo ragazzo"
+)
+GENDERS = {"": "", **dict.fromkeys(FEMALE.split(), "f"), **dict.fromkeys(MALE.split(), "m")}
+# Part of a split -> its names in tables.
+PART_NAMES = {
+    "train": "train training treino treinamento entrenamiento entrainement addestramento",
+    "valid": "valid validation val dev devel development validacao validacion validazione validierung",
+    "test": "test testing teste prueba",
 }
+MISSING = {"", "nan", "<na>", "na", "n/a", "null", "none"}
+EXCEL_ERROR = re.compile(r"#(\S+[!?]|N/?[ADV])", re.IGNORECASE)  # in several languages: #REF!, #BEZUG!, #N/A, #NV, #N/D
 # Characters that speakers and ids must not have.
 NOT_IN_SPEAKER, NOT_IN_ID = re.compile(r"[^\w.]+"), re.compile(r"[^\w.+-]+")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -87,12 +100,32 @@ def read_sheet(path: Path, issues: Issues = RAISE_ALL) -> tuple[list[str], list[
     return header, rows, comma
 
 
+def check_columns(columns: Sequence[str], header: Sequence[str], origin: str) -> None:
+    """Check that each column has a name of its own.
+
+    Args:
+        columns: names by which the columns are used.
+        header: their names in the table.
+        origin: "<file>:<line>".
+
+    Raises:
+        InputError: a name is empty, or stands twice.
+    """
+    for number, column in enumerate(columns):
+        if not column:
+            raise InputError(f"column {number + 1} has no name", origin, "give it one")
+        if column in columns[:number]:
+            raise InputError(f"column {header[number]} stands twice", origin, "remove one")
+
+
 def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], bool]:
     text = read_utf8(path)
-    skipped = int(text.startswith("sep="))  # a line for Excel
+    separator = re.match("sep=([,;\t]?)", text, re.IGNORECASE)  # a line for Excel
+    skipped = int(separator is not None)
     text = text.partition("\n")[2] if skipped else text
     first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=first.count)
+    unquoted = re.sub(r'"[^"]*("|$)', "", first)
+    delimiter = (separator and separator[1]) or max(",;\t", key=unquoted.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, list[str]]] = []
     line = skipped + 1
@@ -107,9 +140,10 @@ def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], bool]:
 
 
 def _read_xlsx(path: Path) -> list[tuple[int, list[str]]]:
-    rows = read_workbook(path)
-    width = max((i + 1 for row in rows[:1] for i, value in enumerate(row) if value is not None), default=0)
-    texts = [["" if v is None else str(v).strip() for v in row[:width]] for row in rows]
+    texts = [["" if value is None else str(value).strip() for value in row] for row in read_workbook(path)]
+    header: list[str] = next(filter(any, texts), [])  # the first row that is not blank
+    width = max((number for number, text in enumerate(header, 1) if text), default=0)
+    texts = [fields[:width] for fields in texts]
     return [(line, fields + [""] * (width - len(fields))) for line, fields in enumerate(texts, 1) if any(fields)]
 
 
@@ -158,6 +192,31 @@ def existing_file(path: Path) -> Path | None:
     return existing if os.path.isfile(existing) else None
 
 
+def find_file(paths: Sequence[Path], name: str | Path, origin: str) -> Path:
+    """Find the first of several paths at which there is a file, as `existing_file` does.
+
+    Args:
+        paths: where the file may be.
+        name: the file in messages.
+        origin: "<file>:<line>" that names it.
+
+    Raises:
+        Issue: there is no such file, or a folder on the way to it may not be entered.
+    """
+    for path in paths:
+        if existing := existing_file(path):
+            return existing
+    for path in paths:
+        try:
+            os.stat(path)
+        except PermissionError as error:
+            what = f"{path}: cannot be read ({error.strerror})"
+            raise Issue("missing files", what, origin, "change the permissions of the file or its folders") from None
+        except (OSError, ValueError):
+            continue
+    raise Issue("missing files", f"{name}: no such file", origin, "fix the path, or put the file there")
+
+
 def _equal_names(folder: Path, name: str) -> list[str]:
     """List the names in a folder that equal a name in NFC."""
     if name.isascii():
@@ -167,6 +226,11 @@ def _equal_names(folder: Path, name: str) -> list[str]:
         return [other for other in os.listdir(folder) if unicodedata.normalize("NFC", other) == composed]
     except OSError:
         return []
+
+
+def is_missing(text: str) -> bool:
+    """Whether a cell is empty, or means so: an error of Excel, or what pandas, R and databases write for no value."""
+    return text.casefold() in MISSING or EXCEL_ERROR.fullmatch(text) is not None
 
 
 def find_label(protocol: Protocol, text: str, origin: str) -> str:
@@ -186,10 +250,15 @@ def find_label(protocol: Protocol, text: str, origin: str) -> str:
     if text in protocol.labels:
         return text
     known = _labels_by_key(tuple(protocol.labels))
-    if label_key(text) not in known:
+    if not has_label(protocol, text):
         near = difflib.get_close_matches(label_key(text), known, n=1)
         raise unknown_label(protocol, text, origin, f" (did you mean {known[near[0]]}?)" if near else "")
     return known[label_key(text)]
+
+
+def has_label(protocol: Protocol, text: str) -> bool:
+    """Whether a protocol has a label, as `find_label` finds it."""
+    return label_key(text) in _labels_by_key(tuple(protocol.labels))
 
 
 @lru_cache
@@ -294,10 +363,47 @@ def parse_gender(text: str, origin: str) -> str:
     Raises:
         Issue: the text is no gender.
     """
-    gender = GENDERS.get(text.strip().casefold())
+    gender = GENDERS.get(_gender_key(text))
     if gender is None:
         raise Issue("table", f"gender {text!r}: write f or m, or leave it empty", origin)
     return gender
+
+
+class Genders:
+    """Convert the genders of a column as `parse_gender` does, and warn at the end of the words that are no gender.
+
+    Args:
+        column: all words of the column. M beside H, without F, is female: mujer and hombre, or mulher and homem.
+    """
+
+    def __init__(self, column: Iterable[str]) -> None:
+        words = set(map(_gender_key, column))
+        self.known = GENDERS | ({"m": "f"} if "h" in words and "f" not in words else {})
+        self.unknown: Counter[str] = Counter()
+
+    def parse(self, text: str) -> str:
+        """Convert a field to "f", "m" or "" (not known)."""
+        gender = self.known.get(_gender_key(text))
+        if gender is None:
+            self.unknown[text] += 1
+        return gender or ""
+
+    def warn(self, path: Path) -> None:
+        """Warn of the words that are no gender."""
+        if self.unknown:
+            shown = ", ".join(f"{text!r} ({number})" for text, number in self.unknown.most_common(5))
+            what = f"the gender of {self.unknown.total()} utterances is not known, since it is neither f nor m"
+            warnings.warn(f"{path}: {what}: {shown}{', ...' if len(self.unknown) > 5 else ''}", stacklevel=2)
+
+
+def _gender_key(text: str) -> str:
+    return strip_accents(text.strip().casefold())
+
+
+def parse_part(text: str) -> str | None:
+    """Convert the name of a part of a split to "train", "valid" or "test"; None if it is no such name."""
+    name = column_key(strip_accents(text))
+    return next((part for part, names in PART_NAMES.items() if name in names.split()), None)
 
 
 def label_key(label: str) -> str:

@@ -55,16 +55,57 @@ def test_separator_line_end_and_encoding_do_not_matter(lab, separator, end, enco
     assert utterance.origin == f"{lab.corpus / 'lab.csv'}:7"
 
 
-def test_additions_of_spreadsheets_are_ignored(lab):
-    lab.table("lab.csv", "sep=;", *lines(";"), ";;", "", end="\r\n")
+@pytest.mark.parametrize("separator", ["sep=;", "SEP=;"])
+def test_additions_of_spreadsheets_are_ignored(lab, separator):
+    lab.table("lab.csv", separator, *lines(";"), ";;", "", end="\r\n")
     assert len(lab.utterances()) == 12
     assert lab.utterances()["lab_ana-ana_angry"].origin.endswith("lab.csv:3")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("weiblich", "männlich", "MÄNNLICH"), "fmm"),
+        (("Femme", "homme", "Féminin"), "fmf"),
+        (("mujer", "hombre", "niña"), "fmf"),
+        (("femmina", "maschio", "uomo"), "fmm"),
+        (("feminino", "masculino", ""), "fm-"),
+        (("M", "H", "m"), "fmf"),  # mujer, hombre
+        (("F", "H", "m"), "fmm"),  # femme, homme
+        (("girl", "Boy", "m"), "fmm"),
+    ],
+)
+def test_genders_of_six_languages(lab, words, expected):
+    rows = [f"wav/{s}_sad.wav,{s},sad,{word}" for s, word in zip(("ana", "bia", "caio"), words, strict=True)]
+    lab.table("lab.csv", f"{HEADER},gender", *rows)
+    assert "".join(u.gender or "-" for u in lab.utterances().values()) == expected
+
+
+def test_words_that_are_no_gender_are_counted(lab):
+    rows = [f"{line},{word}" for line, word in zip(lines()[1:5], ("other", "f", "other", "-"), strict=True)]
+    lab.table("lab.csv", f"{HEADER},gender", *rows)
+    with pytest.warns(UserWarning, match=r"lab.csv: the gender of 3 utterances .*: 'other' \(2\), '-' \(1\)"):
+        assert [u.gender for u in lab.utterances().values()] == ["", "f", "", ""]
+
+
+def test_commas_within_quotes_are_no_separators(lab):
+    lab.table("lab.csv", 'path;speaker;emotion;"noisy, loud, far, or near"', "wav/ana_sad.wav;ana;sad;x")
+    (utterance,) = lab.utterances().values()
+    assert utterance.custom == {"noisy,_loud,_far,_or_near": "x"}
 
 
 def test_the_white_space_of_a_label_does_not_count(lab):
     lab.write(labels={**dict.fromkeys(LABELS, "sad"), "very sad": "sad", "muito  triste": "sad"})
     lab.table("lab.csv", HEADER, "wav/ana_sad.wav,ana, Very   Sad ", "wav/ana_happy.wav,ana,MUITO\u00a0triste")
     assert {u.label for u in lab.utterances().values()} == {"very sad", "muito  triste"}
+
+
+def test_cells_that_mean_missing(lab):
+    lab.write(labels={**dict.fromkeys(LABELS, "sad"), "none": "neutral"})
+    lab.table("lab.csv", f"{HEADER},text_id,gender,note", "wav/ana_sad.wav,ana,None,nan,NULL,none")
+    (utterance,) = lab.utterances().values()
+    assert (utterance.label, utterance.text_id, utterance.gender) == ("none", "", "")
+    assert utterance.custom == {"note": "none"}
 
 
 def test_all_columns(lab):
@@ -90,6 +131,17 @@ def test_a_decimal_comma_is_read_if_commas_are_no_separators(lab):
     assert (utterance.start, utterance.end) == (0.125, 0.25)
 
 
+def test_a_duration_is_counted_from_the_start(lab):
+    header = f"{HEADER},start,duration,id"
+    rows = ["0.1,0.2,a", "0.1,-1,b", "0.1,,c", ",0.25,d"]
+    lab.table("lab.csv", header, *(f"wav/ana_sad.wav,ana,sad,{row}" for row in rows))
+    segments = [(u.start, u.end) for u in lab.utterances().values()]
+    assert segments == [(0.1, 0.3), (0.1, None), (0.1, None), (0, 0.25)]
+    lab.table("lab.csv", f"{HEADER},duration", "wav/ana_sad.wav,ana,sad,0.51")  # of the file, and not quite exact
+    (utterance,) = lab.utterances().values()
+    assert (utterance.start, utterance.end) == (0, None)
+
+
 def test_names_with_accents_are_found_in_any_normal_form(lab):
     lab.noise("wav/ac\u0327a\u0303o.wav")  # as a Mac names it
     lab.table("lab.csv", HEADER, "wav/a\u00e7\u00e3o.wav,jo\u00e3o,sad")
@@ -112,6 +164,10 @@ def test_names_with_accents_are_found_in_any_normal_form(lab):
         ([HEADER, "wav,ana,sad"], ":2: {corpus}/wav: no such file"),
         ([HEADER, "wav/ana_sad.wav,,sad"], ":2: speaker is empty; fill it in, or remove the line"),
         ([HEADER, "wav/ana_sad.wav,ana, "], ":2: emotion is empty"),
+        ([HEADER, "#REF!,ana,sad"], ":2: path is empty (#REF!); fill it in"),
+        ([HEADER, "wav/ana_sad.wav,#N/A,sad"], ":2: speaker is empty (#N/A)"),
+        ([HEADER, "wav/ana_sad.wav,NaN,sad"], ":2: speaker is empty (NaN)"),
+        ([HEADER, "wav/ana_sad.wav,ana,None"], ":2: emotion is empty (None)"),
         ([HEADER, "wav/ana_sad.wav,ana,sadd"],
          ":2: unknown label 'sadd' (did you mean sad?); {protocol} knows angry, "),
         ([HEADER, "wav/ana_sad.wav,ana,42"], ":2: unknown label '42'; "),
@@ -124,6 +180,8 @@ def test_names_with_accents_are_found_in_any_normal_form(lab):
         ([HEADER + ",start", "wav/ana_sad.wav,ana,sad,-1"], ":2: starts at -1 s"),
         ([HEADER + ",start,end", "wav/ana_sad.wav,ana,sad,0.2,0.2"], ":2: starts at 0.2 s and ends at 0.2 s"),
         ([HEADER + ",start,end", "wav/ana_sad.wav,ana,sad,0.2,0.1"], ":2: starts at 0.2 s and ends at 0.1 s"),
+        ([HEADER + ",start,duration", "wav/ana_sad.wav,ana,sad,0.2,0"], ":2: starts at 0.2 s and ends at 0.2 s"),
+        ([HEADER + ",start,duration", "wav/ana_sad.wav,ana,sad,0.2,x"], ":2: duration 'x': a number of seconds"),
         ([HEADER + ",end", "wav/ana_sad.wav,ana,sad,0.52"],
          ":2: lab_ana-ana_sad-000000-000520 lies between 0 s and 0.52 s, and {corpus}/wav/ana_sad.wav ends at 0.5 s"),
         ([HEADER + ",start", "wav/ana_sad.wav,ana,sad,0.5"],
@@ -131,8 +189,7 @@ def test_names_with_accents_are_found_in_any_normal_form(lab):
         ([HEADER + ",channel", "wav/ana_sad.wav,ana,sad,A"], ":2: channel 'A': a number from 0"),
         ([HEADER + ",channel", "wav/ana_sad.wav,ana,sad,1"], ":2: lab_ana-ana_sad-1 wants channel 1, and "
          "{corpus}/wav/ana_sad.wav has channel 0 only"),
-        ([HEADER + ",split", "wav/ana_sad.wav,ana,sad,dev"], ":2: split 'dev': one of train, valid, test, or empty"),
-        ([HEADER + ",gender", "wav/ana_sad.wav,ana,sad,1"], ":2: gender '1': write f or m, or leave it empty"),
+        ([HEADER + ",split", "wav/ana_sad.wav,ana,sad,1"], ":2: split '1': one of train, valid, test, or empty"),
         ([HEADER, "wav/ana_sad.wav,ana,sad", "wav/ana_sad.wav,ana,angry"],
          ":3: the same utterance as {corpus}/lab.csv:2 (lab_ana-ana_sad); remove a line, or give them an id each"),
         ([HEADER, "wav/ana_sad.wav,ana,sad", "wav/ana_angry.wav,Ana,angry"],
@@ -147,6 +204,12 @@ def test_every_mistake_is_named_with_its_line(lab, text, message):
     lab.table("lab.csv", *text)
     where = str(lab.corpus / "lab.csv") + message.format(corpus=lab.corpus, protocol=lab.protocol.path)
     assert lab.refused().startswith(where)
+
+
+def test_a_file_in_a_folder_that_may_not_be_entered(lab, closed):
+    lab.table("lab.csv", HEADER, "wav/ana_sad.wav,ana,sad")
+    closed(lab.corpus / "wav")
+    lab.refused(f"lab.csv:2: {lab.corpus}/wav/ana_sad.wav: cannot be read (Permission denied); change the permissions")
 
 
 def test_all_faulty_lines_are_named_or_left_out_and_listed(lab):
@@ -204,8 +267,9 @@ def test_a_speaker_in_no_class_and_a_class_without_speaker(lab):
     lab.refused(f"{lab.protocol.path}: class angry has no speaker; map a label to it")
 
 
-def test_the_split_of_the_table(lab):
-    parts = {"ana": "train", "bia": "valid", "caio": "test"}
+@pytest.mark.parametrize("valid", ["valid", "dev", "val", "Validation", "Validação"])
+def test_the_split_of_the_table(lab, valid):
+    parts = {"ana": "train", "bia": valid, "caio": "test"}
     text = [f"{line},{parts[line.split(',')[1]]}" for line in lines()[1:]]
     lab.table("lab.csv", f"{HEADER},split", *text)
     assert "12 utterances have a split of their own, which lab.yaml does not use" in lab.prepare()

@@ -1,18 +1,21 @@
 """`ser init-corpus` makes a recipe from a user's table."""
 
 import os
+import re
 import subprocess
 
 import numpy as np
 import pytest
 import soundfile
 import yaml
-from conftest import refuses
+from conftest import ROOT, refuses
 from openpyxl import Workbook
 
 from ser.cli import main
 from ser.common import InputError
 from ser.corpora.init_corpus import recognise
+from ser.corpora.preparers import load_preparer
+from ser.corpora.protocol import read_protocol
 
 EMOTIONS = {"Wütend": "angry", "Freude": "happy", "NEUTRAL": "neutral", "traurig": "sad"}
 
@@ -62,6 +65,37 @@ def test_a_corpus_of_the_toolkit_is_not_replaced(rows, tmp_path, init):
     assert "error: savee: the name of a corpus of the toolkit; choose another name" in text
 
 
+def reserved_variables():
+    """The variables of bash and of the shell scripts, in upper case, without those of the corpora."""
+    bash = subprocess.run(["bash", "-c", "compgen -v"], env={}, capture_output=True, text=True, check=True).stdout
+    scripts = [ROOT / "path.sh", ROOT / "cmd.sh", ROOT / "run.sh", *sorted((ROOT / "utils").glob("*.sh"))]
+    used = (name for path in scripts for name in re.findall(r"\$\{?([A-Z][A-Z0-9_]+)", path.read_text()))
+    return {*bash.split(), *used} - {"_"}
+
+
+def test_the_variables_of_the_shell_are_no_names(rows, tmp_path, init):
+    names = {"home", "path", "lang", "shell", "random", "uid", "ifs", "seconds", "pwd", "term", "ser_root", "lc_all"}
+    names |= {variable.lower() for variable in reserved_variables()}
+    assert len(names) > 40
+    table = write_table(tmp_path / "t.csv", rows)
+    for name in sorted(names):
+        code, text = init(table, name=name)
+        assert (code, (tmp_path / "mine").exists()) == (1, False), name
+        assert f"names the variable {name.upper()}" in text, name
+        assert f"choose another name, such as my_{name}" in text
+
+
+def test_a_variable_that_is_set_to_something_else_is_no_name(rows, tmp_path, init, monkeypatch):
+    table = write_table(tmp_path / "t.csv", rows)
+    monkeypatch.setenv("MINE", str(tmp_path / "other"))
+    code, text = init(table)
+    assert code == 1
+    assert f"which is set to {tmp_path / 'other'}" in text
+    assert "or unset MINE" in text
+    monkeypatch.setenv("MINE", str(table))
+    assert init(table)[0] == 0
+
+
 def test_a_label_that_the_table_lacks_is_refused(rows, tmp_path):
     with refuses("no such label in the column Gefühl, which has Wütend", where="--label Wutend=angry"):
         recognise(write_table(tmp_path / "t.csv", rows), {}, {"Wutend": "angry"})
@@ -76,7 +110,90 @@ def test_columns_of_german_tables(tmp_path, part, is_split):
     recognised = recognise(table, {}, {})
     assert recognised.columns == {c: name for c, name in expected.items() if is_split or c != "split"}
     assert recognised.others == ([] if is_split else ["Teil"])
-    assert recognised.given is is_split
+
+
+def timed_table(tmp_path, *times, cells=("0.1", "0.4", "0.3")):
+    """A table with columns of times, beside those of files, speakers and emotions."""
+    row = ["a.wav", "Anna", "sad", *cells[: len(times)]]
+    return write_table(tmp_path / "t.csv", [row], ("path", "speaker", "emotion", *times))
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("start end", "start end"),
+        ("offset duration", "start duration"),  # NeMo
+        ("onset offset", "start end"),
+        ("offset onset", "end start"),
+        ("start duration offset", "start duration -"),
+        ("Begin_Time end-time", "start end"),
+        ("begin_time duration", "start duration"),
+        ("start stop", "start end"),
+        ("tmin tmax", "start end"),
+        ("from to", "start end"),
+        ("Start_(s) End_(s)", "start end"),
+        ("start_s dur_s", "start duration"),
+        ("startTime endTimeSec", "start end"),
+        ("start_in_seconds end_[sec]", "start end"),
+        ("Beginn Dauer", "start duration"),
+        ("Begin_Time_-_ss.msec End_Time_-_ss.msec", "start end"),  # ELAN
+        ("begin end start", "- end start"),
+        ("duration", "-"),  # of the file
+        ("duration_ms", "-"),
+    ],
+)
+def test_times_are_recognised(tmp_path, header, expected):
+    names = [name.replace("_(", " (").replace("_-_", " - ").replace("_[", " [") for name in header.split()]
+    recognised = recognise(timed_table(tmp_path, *names), {}, {})
+    found = {name: column for column, name in recognised.columns.items()}
+    assert [found.get(name, "-") for name in names] == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("header", "by_hand", "what", "fix"),
+    [
+        ("start_ms end_ms", {}, "but times: start_ms, end_ms", "divide these times in the table, so that they are"),
+        ("startMs duration", {}, "but times: startMs", "divide"),
+        ("start_ms end_ms", {"start": "start_ms", "end": "end_ms"}, "start_ms is not in seconds", "divide"),
+        ("start end_ms", {}, "start is the start, but no column for the end was found", "--column end=..."),
+        ("begin", {}, "begin is the start, but no column for the end was found", "or --column end= if utterances last"),
+        ("ende", {}, "no column for the start of utterances was found, but times: ende", "--column start=..."),
+        ("offset", {}, "but times: offset", "or --column start= if each utterance is a whole file"),
+        ("turn_begin", {}, "but times: turn_begin", "--column start=..."),
+        ("time_of_turn", {}, "but times: time_of_turn", "--column start=..."),
+        ("start x", {"start": "", "end": ""}, "the column start is not used as start, but has its name", "rename it"),
+        ("begin start end", {"start": "begin"}, "the column start is not used as start, but has its name", "rename it"),
+    ],
+)
+def test_times_that_are_not_certain_are_refused(tmp_path, header, by_hand, what, fix):
+    with refuses(what, fix=fix):
+        recognise(timed_table(tmp_path, *header.split()), by_hand, {})
+
+
+def test_times_by_hand(tmp_path):
+    table = timed_table(tmp_path, "begin of turn", "x")
+    assert recognise(table, {"start": "begin of turn", "end": "x"}, {}).columns["end"] == "x"
+    assert recognise(table, {"start": "begin of turn", "end": ""}, {}).columns.keys() & {"start", "end"} == {"start"}
+    assert recognise(table, {"start": ""}, {}).others == ["begin of turn", "x"]
+    assert recognise(timed_table(tmp_path, "Ende", "offset"), {"start": ""}, {}).others == ["Ende", "offset"]
+
+
+def test_a_column_of_dates_is_no_time(tmp_path):
+    table = timed_table(tmp_path, "start_time", "friend", cells=("2024-01-01 10:00", "3"))
+    assert recognise(table, {}, {}).others == ["start_time", "friend"]
+
+
+def test_a_table_of_offsets_and_durations_makes_segments(rows, tmp_path, init):
+    table = write_table(
+        tmp_path / "t.csv",
+        [[*row[:3], "0.25", "0.5"] for row in rows],
+        ("Datei", "Sprecher", "Gefühl", "offset", "duration"),
+    )
+    code, text = init(table)
+    assert (code, "each utterance: a segment, in seconds" in text) == (0, True)
+    protocol = read_protocol("mine", tmp_path / "mine")
+    utterances = load_preparer("csv").utterances(table, protocol=protocol)
+    assert {(u.start, u.end) for u in utterances} == {(0.25, 0.75)}
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
@@ -100,6 +217,42 @@ def test_a_complete_recipe_is_made_from_a_table(rows, tmp_path, init, suffix):
     assert code == 1
     assert "there already" in text
     assert init(table, "--force")[0] == 0
+
+
+def test_blank_rows_above_the_column_names_of_a_workbook(rows, tmp_path):
+    table = write_table(tmp_path / "t.xlsx", [("Datei", "Sprecher", "Gefühl", "Notiz"), *rows], ("", "  ", "", "", ""))
+    assert recognise(table, {}, {}).columns == {"path": "Datei", "speaker": "Sprecher", "emotion": "Gefühl"}
+
+
+def test_a_column_that_stands_twice_is_named(rows, tmp_path):
+    table = write_table(
+        tmp_path / "t.csv", [row[:3] + row[2:] for row in rows], ("path", "speaker", "emotion", "Emotion", "d")
+    )
+    with refuses("column Emotion stands twice", where=f"{table}:1"):
+        recognise(table, {}, {})
+
+
+@pytest.mark.parametrize("word", ["#N/A", "nan", "NULL"])
+def test_a_cell_that_means_missing_is_no_speaker(rows, tmp_path, init, word):
+    rows[0][1] = rows[1][1] = word
+    rows[2][2] = "none"
+    code, text = init(write_table(tmp_path / "t.xlsx", rows))
+    assert code == 1
+    assert "20 rows, 4 speakers" in text
+    assert f"t.xlsx:2: speaker is empty ({word})" in text
+    assert "t.xlsx:4: emotion is empty (none)" in text
+    assert "none" in recognise(tmp_path / "t.xlsx", {}, {"none": "neutral"}).labels
+
+
+@pytest.mark.parametrize("cells", [("train", "Dev", "test", "train"), ("train", "valid", "test", "")])
+def test_a_split_of_the_table_is_used_also_if_cells_are_empty(rows, tmp_path, init, cells):
+    part_of = dict(zip(("Anna", "Ben", "Cleo", "Dan"), cells, strict=True))
+    split_rows = [[*row[:3], part_of[row[1]]] for row in rows]
+    code, text = init(write_table(tmp_path / "t.csv", split_rows, ("path", "speaker", "emotion", "subset")))
+    protocol = yaml.safe_load((tmp_path / "mine" / "conf" / "corpora" / "mine.yaml").read_text())
+    assert protocol["splits"] == {"strict": {"given": True}}
+    assert code == ("" in cells)
+    assert ("no split is given, nor for 3 other utterances; give one" in text) == ("" in cells)
 
 
 def test_all_problems_are_reported_at_once(rows, tmp_path, init):

@@ -56,6 +56,16 @@ def test_a_data_dir_needs_no_code(lab):
     assert lab.prepare().startswith("lab: up to date")
 
 
+def test_genders_of_a_data_dir(lab):
+    lab.table("spk2gender", "ana M", "bia H", "caio x")
+    with pytest.warns(UserWarning, match=r"the gender of 4 utterances is not known.*: 'x' \(4\)"):
+        assert {u.speaker: u.gender for u in lab.utterances().values()} == {
+            "lab_ana": "f",
+            "lab_bia": "m",
+            "lab_caio": "",
+        }
+
+
 def test_white_space_line_ends_and_order_do_not_matter(lab):
     before = lab.utterances()
     lab.table("wav.scp", *(f"{key}  wav/{key}.wav" for key in reversed(KEYS)), "", end="\r\n")
@@ -125,6 +135,11 @@ def test_every_mistake_is_named_with_its_line(lab, name, old, new, message):
         message += " the same utterance as {corpus}/utt2spk:4 (lab_ana-bia-sad); rename one"
     edit(lab, name, lambda text: text.replace(old, new, 1))
     assert lab.refused().startswith(f"{lab.corpus}/{message.format(corpus=lab.corpus)}")
+
+
+def test_a_file_in_a_folder_that_may_not_be_entered(lab, closed):
+    closed(lab.corpus / "wav")
+    lab.refused(f"wav.scp:1: {lab.corpus}/wav/ana-angry.wav: cannot be read (Permission denied); change the perm")
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import refuses
+from openpyxl import Workbook
 
 from ser.cli import main
 from ser.inference.model import open_model
 from ser.inference.predict import sound
 from ser.inference.predict.answers import Answers
 from ser.inference.predict.inputs import Source, scratch, sources_of
+from ser.inference.predict.sheets import read_rows
 from ser.inference.predictor import Predictor
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no speakers are named")
@@ -350,6 +352,15 @@ def test_a_list_of_files_as_text_tells_what_a_list_is(tmp_path):
     with scratch() as folder:
         (source,) = sources_of(str(tmp_path / "calls.txt"), folder)
     assert "a list of files is a table (.csv, .tsv, .xlsx)" in source.problem
+
+
+def test_blank_rows_above_the_header_of_a_workbook(tmp_path):
+    book = Workbook()
+    for row in (["", None], [None, None], ["file", "n"], ["a.wav", 0]):
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+    column, (row,), _ = read_rows(tmp_path / "t.xlsx")
+    assert (column, row) == ("file", {"file": "a.wav", "n": 0})
 
 
 def test_a_duration_without_a_start_is_that_of_the_file(tmp_path):

@@ -15,7 +15,7 @@ def arguments(parser: Parser) -> None:
         "table", type=Path, help="CSV, TSV or Excel file: a row an utterance, column names in the first"
     )
     parser.add_argument(
-        "--column", action="append", default=[], metavar="emotion=Gefühl", help="a column by hand; may be repeated"
+        "--column", action="append", default=[], metavar="emotion=Gefühl", help="a column by hand (start=: none)"
     )
     parser.add_argument(
         "--label", action="append", default=[], metavar="wütend=angry", help="a label by hand (=: left out)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def _path_column(path: Path, head: Sequence[str], column: str | None) -> str:
         return column
     names = columns_named(head, (column_key(column),) if column else PATH_COLUMNS)
     if not names and not column:  # in another language, as `ser init-corpus` knows them
-        from ser.corpora.init_corpus import COLUMNS
+        from ser.corpora.columns import COLUMNS
 
         names = [name for name in head if column_key(strip_accents(name)) in COLUMNS["path"].split()]
     if len(names) != 1:
@@ -70,7 +71,8 @@ def _path_column(path: Path, head: Sequence[str], column: str | None) -> str:
 
 def _workbook(path: Path) -> tuple[list[str], list[list[Any]]]:
     """Header and rows of the first sheet; dates and times as text."""
-    head, *rows = read_workbook(path) or [[]]
+    lines = dropwhile(lambda row: all(cell in ("", None) for cell in row), read_workbook(path))  # blank rows at the top
+    head, *rows = [*lines] or [[]]
     while head and head[-1] is None and all(len(row) < len(head) or row[-1] is None for row in rows):
         head.pop()
         rows = [row[: len(head)] for row in rows]
