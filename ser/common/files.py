@@ -54,8 +54,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if not any(part.startswith(".tmp.") for part in path.parts):  # else part of a folder
             log.debug("wrote %s", path)
     except OSError as error:
-        named = Path(error.filename) if isinstance(error.filename, str) else temporary
-        written = named.is_relative_to(temporary) or named in (path, *path.parents)
+        named = Path(os.path.realpath(error.filename if isinstance(error.filename, str) else temporary))
+        ours = Path(os.path.realpath(path.parent))
+        written = named.is_relative_to(ours / temporary.name) or named in (ours / path.name, ours, *ours.parents)
         if error.errno is None or not written:  # of a file that the block reads, such as a damaged gzip file
             raise
         raise unwritable(path, error) from error

@@ -74,7 +74,10 @@ def recognise_columns(
         ]
         if matches:
             column_of[column] = min(matches, key=lambda name: column_key(name) != column)
-    offset = next((name for name in timed - {*column_of.values()} if SECONDS.sub("", keys[name]) == "offset"), None)
+    offset = next(
+        (name for name in header if name in timed - {*column_of.values()} and SECONDS.sub("", keys[name]) == "offset"),
+        None,
+    )
     for column, beside, without in (("end", "start", "duration"), ("start", "duration", "end")):
         if offset and beside in column_of and not {column, without} & {*column_of, *by_hand}:
             column_of[column], offset = offset, None
@@ -143,4 +146,6 @@ def _check_times(
         fix = (
             "give --column start=... and end=... or duration=..., or --column start= if each utterance is a whole file"
         )
+        if named := [name for name in unused if column_key(name) in COLUMNS]:
+            fix += f" (and rename the column {named[0]})"
         raise InputError(what, table, f"{divide}, and {fix}" if units else fix)

@@ -68,7 +68,8 @@ class Decoder:
                 if config.normalisation != self.experiment.batches.normalisation:
                     origin["normalisation"] = config.normalisation
             label = f"{posteriors_path(self.folder, name)}: {corpus}"
-            if corpus in existing and origin.items() <= existing[corpus].items():
+            same_normalisation = existing.get(corpus, {}).get("normalisation") == origin.get("normalisation")
+            if corpus in existing and same_normalisation and origin.items() <= existing[corpus].items():
                 lines.append(f"{label}: done already")
                 continue
             dataset = UtteranceDataset(part, config)

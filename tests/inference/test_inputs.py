@@ -336,12 +336,12 @@ def test_a_table_names_segments_and_channels(tmp_path):
     [
         ("start", "2024-05-01 10:00", r"start '2024-05-01 10:00': a number of seconds"),
         ("channel", "phone", r"channel 'phone'"),
-        ("channel", "0.5", "not all of it is numbers from 0"),
-        ("end", "-3", "not all of it is seconds"),
+        ("channel", "0.5", "channel '0.5': a number from 0"),
+        ("end", "-3", "end '-3': seconds from 0"),
     ],
 )
 def test_a_column_of_another_meaning_is_not_used_with_a_warning(tmp_path, name, cell, why):
-    (tmp_path / "t.csv").write_text(f"file,{name}\na.wav,{cell}\na.wav,1\n")
+    (tmp_path / "t.csv").write_text(f"file,{name}\na.wav,{cell}\na.wav,\n")
     with scratch() as folder, pytest.warns(UserWarning, match=f"t.csv: the column {name} is not used.*{why}"):
         sources = sources_of(str(tmp_path / "t.csv"), folder)
     assert {(source.start, source.end, source.channels) for source in sources} == {(0.0, None, ())}
@@ -361,6 +361,14 @@ def test_blank_rows_above_the_header_of_a_workbook(tmp_path):
     book.save(tmp_path / "t.xlsx")
     column, (row,), _ = read_rows(tmp_path / "t.xlsx")
     assert (column, row) == ("file", {"file": "a.wav", "n": 0})
+
+
+def test_a_cell_that_is_no_number_is_a_problem_of_its_row(tmp_path):
+    (tmp_path / "t.csv").write_text("file,start,end\na.wav,10,12\na.wav,nan,15\na.wav,20,22\n")
+    with scratch() as folder:
+        first, second, third = sources_of(str(tmp_path / "t.csv"), folder)
+    assert [(source.start, source.end) for source in (first, third)] == [(10, 12), (20, 22)]
+    assert "row 2 below the header: start 'nan': a number of seconds" in second.problem
 
 
 def test_a_duration_without_a_start_is_that_of_the_file(tmp_path):

@@ -141,44 +141,57 @@ def _table(table: Path, path_column: str | None) -> list[Source]:
                 source = replace(source, path=near or source.path)
         else:
             source = Source(name, problem=f"{table}: {column} is empty in row {number} below the header")
-        if not source.problem and segment["end"] is not None and segment["end"] <= segment["start"]:
-            what = f"row {number} below the header starts at {segment['start']:g} s and ends at {segment['end']:g} s"
-            source = replace(source, problem=f"{table}: {what}. Fix the times")
-        row_of_source = {**row, column: name}
-        sources.append(replace(source, **segment, speaker=speaker, columns=row_of_source, path_column=column))
+        if not source.problem:
+            source = replace(source, **segment)
+        sources.append(replace(source, speaker=speaker, columns={**row, column: name}, path_column=column))
     return sources
 
 
 def _segments(table: Path, rows: Sequence[Mapping[str, Any]], comma: bool) -> list[dict[str, Any]]:
-    """Start, end and channels of the source of each row.
+    """Start, end and channels of the source of each row, or a problem.
 
-    A column with a cell that is no number of seconds (or of a channel, from 0) has another meaning: it is not used,
-    with a warning.
+    A column without any number of seconds (or of a channel, from 0) has another meaning and is not used, with a
+    warning.
     """
-    columns: dict[str, list[float | None]] = {}
+    columns: dict[str, list[float | Issue | None]] = {}
     for name in ("start", "end", "duration", "channel"):
-        columns[name] = [None] * len(rows)
-        cells = _cells(rows, (name,))
-        try:
-            values = [parse_seconds(cell, name, str(table), comma) if cell else None for cell in cells]
-        except Issue as issue:
-            warnings.warn(f"{table}: the column {name} is not used ({issue.what})", stacklevel=4)
-            continue
-        lowest = -1 if name == "end" else 0  # -1: the end of the file
-        if any(value is not None and (value < lowest or (name == "channel" and value % 1)) for value in values):
-            kind = "numbers from 0" if name == "channel" else "seconds"
-            warnings.warn(f"{table}: the column {name} is not used, for not all of it is {kind}", stacklevel=4)
-            continue
-        columns[name] = values
+        values = [_number(cell, name, table, comma) for cell in _cells(rows, (name,))]
+        given = [value for value in values if value is not None]
+        issues = [value for value in given if isinstance(value, Issue)]
+        if issues and len(issues) == len(given):
+            warnings.warn(f"{table}: the column {name} is not used ({issues[0].what})", stacklevel=4)
+            given = []
+        columns[name] = values if given else [None] * len(rows)
     if not any(value is not None for value in columns["start"]):
         columns["duration"] = [None] * len(rows)  # of the file
-    segments = []
-    for start, end, duration, channel in zip(*columns.values(), strict=True):
+    segments: list[dict[str, Any]] = []
+    for number, row in enumerate(zip(*columns.values(), strict=True), 1):
+        place = f"{table}: row {number} below the header"
+        if issue := next((value for value in row if isinstance(value, Issue)), None):
+            segments.append({"problem": f"{place}: {issue.what}. Fix the cell"})
+            continue
+        start, end, duration, channel = row
         first = start or 0.0
         last = first + duration if end is None and duration is not None else end
-        channels = () if channel is None else (int(channel),)
-        segments.append({"start": first, "end": None if last == -1 else last, "channels": channels})
+        last = None if last == -1 else last  # the end of the file
+        if last is not None and last <= first:
+            segments.append({"problem": f"{place} starts at {first:g} s and ends at {last:g} s. Fix the times"})
+        else:
+            segments.append({"start": first, "end": last, "channels": () if channel is None else (int(channel),)})
     return segments
+
+
+def _number(cell: str, name: str, table: Path, comma: bool) -> float | Issue | None:
+    """The number in a cell of times or channels; None: the cell is empty."""
+    if not cell:
+        return None
+    try:
+        value = parse_seconds(cell, name, str(table), comma)
+    except Issue as issue:
+        return issue
+    if value < (-1 if name == "end" else 0) or (name == "channel" and value % 1):
+        return Issue("table", f"{name} {cell!r}: {'a number' if name == 'channel' else 'seconds'} from 0", table)
+    return value
 
 
 def _cells(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
