@@ -7,9 +7,8 @@ Required columns: path (relative to the folder of the table, or absolute), speak
 and end or duration (seconds; empty or -1: to the end of the file), channel (from 0), split (train, valid, test; dev and
 validation are valid), text_id, gender (f, m, or such words as woman, weiblich, homme), language, id. Other columns are
 copied to the manifests. Column names may have any case, and `columns` of the protocol maps others, such as {emotion:
-Gefühl}. Cells such as #N/A, nan, NULL and None are empty, except for an emotion that the protocol has, and for times, where
-they are errors. The separator is
-comma, semicolon or tab; the encoding is UTF-8.
+Gefühl}. Cells such as #N/A, nan, NULL and None are empty; they are errors for times, and an emotion if the protocol has
+it. The separator is comma, semicolon or tab; the encoding is UTF-8.
 
 The protocol maps emotions to classes and defines the splits: conf/corpora/customer_ptbr.yaml, or your own with
 `preparer: csv`. Its variable (CUSTOMER_PTBR) names the table, or the folder that holds it. `ser init-corpus` writes
