@@ -39,7 +39,7 @@ from ser.corpora.table import (
     has_label,
     is_missing,
     parse_part,
-    parse_seconds,
+    parse_segment,
     read_sheet,
 )
 
@@ -143,26 +143,15 @@ def _utterance(
     row = {name: "" if name in TEXTS and is_missing(value) else value for name, value in row.items()}
     given = folder / row["path"]
     path = find_file([given, folder / row["path"].replace("\\", "/")], given, origin)  # or a path of Windows
-    start = parse_seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0
-    end = parse_seconds(row["end"], "end", origin, comma) if row.get("end") else -1
-    if "start" in row and not row.get("end") and row.get("duration"):  # without a start, that of the file
-        duration = parse_seconds(row["duration"], "duration", origin, comma)
-        end = -1 if duration == -1 else round(start + duration, 9)
-    if start < 0 or (end != -1 and end <= start):
-        raise Issue("segments", f"starts at {start:g} s and ends at {end:g} s", origin, "fix the times")
-    channel = None
-    if row.get("channel"):
-        if not (row["channel"].isascii() and row["channel"].isdigit()):
-            raise Issue("table", f"channel {row['channel']!r}: a number from 0", origin)
-        channel = int(row["channel"])
+    start, end, channel = parse_segment(row, origin, comma)
     split = parse_part(row["split"]) if row.get("split") else ""
     if split is None:
         raise Issue("table", f"split {row['split']!r}: one of {', '.join(PARTS)}, or empty", origin)
     speaker = names.speaker(row["speaker"], origin)
     key = names.clean_id(row.get("id") or path.stem).removeprefix(f"{speaker}-")
     if not row.get("id"):
-        if start or end != -1:
-            last = "end" if end == -1 else f"{round(end * 1000):06d}"
+        if start or end is not None:
+            last = "end" if end is None else f"{round(end * 1000):06d}"
             key += f"-{round(start * 1000):06d}-{last}"
         if channel is not None:
             key += f"-{channel}"
@@ -175,7 +164,7 @@ def _utterance(
         text_id=names.prefixed(" ".join(row.get("text_id", "").split())),
         custom={name: value for name, value in row.items() if value and name not in KNOWN},
         start=start,
-        end=None if end == -1 else end,
+        end=end,
         channel=channel,
         origin=origin,
         language=" ".join(row.get("language", "").split()),

@@ -11,7 +11,7 @@ import re
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -351,6 +351,33 @@ def parse_seconds(text: str, what: str, origin: str, comma: bool = False) -> flo
     if not NUMBER.fullmatch(number) or math.isinf(float(number)):
         raise Issue("table", f"{what} {text!r}: a number of seconds, such as 12.5", origin)
     return float(number)
+
+
+def parse_segment(row: Mapping[str, str], origin: str, comma: bool = False) -> tuple[float, float | None, int | None]:
+    """Parse the columns start, end or duration, and channel of a row; a duration without `start` is that of the file.
+
+    Args:
+        row: cells by column; absent columns count as empty.
+        origin: "<file>:<line>".
+        comma: whether a decimal comma is allowed.
+
+    Returns:
+        Start in seconds; end, or None for the end of the file; channel from 0, or None.
+
+    Raises:
+        Issue: a cell is not such a number, or the end is not after the start.
+    """
+    start = parse_seconds(row["start"], "start", origin, comma) if row.get("start") else 0.0
+    end = parse_seconds(row["end"], "end", origin, comma) if row.get("end") else -1
+    if "start" in row and not row.get("end") and row.get("duration"):
+        duration = parse_seconds(row["duration"], "duration", origin, comma)
+        end = -1 if duration == -1 else round(start + duration, 9)
+    if start < 0 or (end != -1 and end <= start):
+        raise Issue("segments", f"starts at {start:g} s and ends at {end:g} s", origin, "fix the times")
+    channel = row.get("channel", "")
+    if not re.fullmatch(r"([0-9]+(\.0*)?)?", channel):  # 1.0 in tables that pandas wrote
+        raise Issue("table", f"channel {channel!r}: a number from 0", origin, "fix the cell")
+    return start, None if end == -1 else end, int(float(channel)) if channel else None
 
 
 def parse_gender(text: str, origin: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from ser.audio import AUDIO_SUFFIXES, Audio
 from ser.common import InputError, check_regular
 from ser.common.json_lines import read_json_lines
+from ser.corpora.columns import COLUMNS
 from ser.corpora.data_dir import (
     Line,
     command_of,
@@ -29,7 +30,7 @@ from ser.corpora.data_dir import (
     run_command,
 )
 from ser.corpora.issues import Issue
-from ser.corpora.table import existing_file, parse_seconds, read_lines
+from ser.corpora.table import existing_file, parse_segment, read_lines
 from ser.corpora.utterance import files_below, is_hidden
 from ser.inference.predict.sheets import SPEAKER_COLUMNS, TABLES, columns_named, read_rows
 
@@ -151,47 +152,43 @@ def _segments(table: Path, rows: Sequence[Mapping[str, Any]], comma: bool) -> li
     """Start, end and channels of the source of each row, or a problem.
 
     A column without any number of seconds (or of a channel, from 0) has another meaning and is not used, with a
-    warning.
+    warning, and neither is a column with another name of a start or end.
     """
-    columns: dict[str, list[float | Issue | None]] = {}
+    others = {*COLUMNS["start"].split(), *COLUMNS["end"].split()} - {"start", "end"}
+    unused = [
+        column
+        for column in columns_named(rows[0], others)
+        if any(_text(row[column]) and not _issue({"start": _text(row[column])}, table, comma) for row in rows)
+    ]
+    if unused:
+        fix = "if they are those of segments, in seconds, call them start and end"
+        warnings.warn(f"{table}: {', '.join(unused)}: not used as times; {fix}", stacklevel=4)
+    columns: dict[str, list[str]] = {}
     for name in ("start", "end", "duration", "channel"):
-        values = [_number(cell, name, table, comma) for cell in _cells(rows, (name,))]
-        given = [value for value in values if value is not None]
-        issues = [value for value in given if isinstance(value, Issue)]
-        if issues and len(issues) == len(given):
-            warnings.warn(f"{table}: the column {name} is not used ({issues[0].what})", stacklevel=4)
-            given = []
-        columns[name] = values if given else [None] * len(rows)
-    if not any(value is not None for value in columns["start"]):
-        columns["duration"] = [None] * len(rows)  # of the file
+        cells = _cells(rows, (name,))
+        issues = [_issue({"start": "", name: cell}, table, comma) for cell in cells if cell]
+        if issues and all(issues):
+            warnings.warn(f"{table}: the column {name} is not used ({issues[0]})", stacklevel=4)
+        elif issues:
+            columns[name] = cells
     segments: list[dict[str, Any]] = []
-    for number, row in enumerate(zip(*columns.values(), strict=True), 1):
-        place = f"{table}: row {number} below the header"
-        if issue := next((value for value in row if isinstance(value, Issue)), None):
-            segments.append({"problem": f"{place}: {issue.what}. Fix the cell"})
-            continue
-        start, end, duration, channel = row
-        first = start or 0.0
-        last = first + duration if end is None and duration is not None else end
-        last = None if last == -1 else last  # the end of the file
-        if last is not None and last <= first:
-            segments.append({"problem": f"{place} starts at {first:g} s and ends at {last:g} s. Fix the times"})
+    for number in range(len(rows)):
+        try:
+            start, end, channel = parse_segment({n: cells[number] for n, cells in columns.items()}, str(table), comma)
+        except Issue as issue:
+            segments.append({"problem": f"{table}: row {number + 1} below the header: {issue.what}. Fix the cell"})
         else:
-            segments.append({"start": first, "end": last, "channels": () if channel is None else (int(channel),)})
+            segments.append({"start": start, "end": end, "channels": () if channel is None else (channel,)})
     return segments
 
 
-def _number(cell: str, name: str, table: Path, comma: bool) -> float | Issue | None:
-    """The number in a cell of times or channels; None: the cell is empty."""
-    if not cell:
-        return None
+def _issue(row: Mapping[str, str], table: Path, comma: bool) -> str:
+    """What is wrong with the times or the channel of a row; "": nothing."""
     try:
-        value = parse_seconds(cell, name, str(table), comma)
+        parse_segment(row, str(table), comma)
     except Issue as issue:
-        return issue
-    if value < (-1 if name == "end" else 0) or (name == "channel" and value % 1):
-        return Issue("table", f"{name} {cell!r}: {'a number' if name == 'channel' else 'seconds'} from 0", table)
-    return value
+        return issue.what
+    return ""
 
 
 def _cells(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.common import InputError
+from ser.corpora.columns import COLUMNS
 from ser.corpora.table import column_key, read_sheet, read_workbook, strip_accents
 
 TABLES = (".csv", ".tsv", ".xlsx")
@@ -60,8 +61,6 @@ def _path_column(path: Path, head: Sequence[str], column: str | None) -> str:
         return column
     names = columns_named(head, (column_key(column),) if column else PATH_COLUMNS)
     if not names and not column:  # in another language, as `ser init-corpus` knows them
-        from ser.corpora.columns import COLUMNS
-
         names = [name for name in head if column_key(strip_accents(name)) in COLUMNS["path"].split()]
     if len(names) != 1:
         what = f"no column {column}" if column else f"{len(names)} columns named {', '.join(PATH_COLUMNS)}"
