@@ -33,7 +33,7 @@ _ser_error() {
   return 1
 }
 
-# Is SER_ENV fit? Looks for the packages without importing them.
+# Is SER_ENV fit? Looks for the packages and their versions without importing them.
 _ser_check_own() {
   local missing python=$SER_ENV/bin/python
   local fix="give an environment of Python 3.11 or newer, or unset SER_ENV and .venv is made for you"
@@ -45,27 +45,35 @@ _ser_check_own() {
 import re
 import sys
 import tomllib
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, version
 
 with open(sys.argv[1], "rb") as file:
     project = tomllib.load(file)["project"]
 
 
-def absent(requirements):
+def numbers(release):
+    return [int(number) for number in re.match(r"[\d.]*\d", release)[0].split(".")]
+
+
+def unfit(requirements):
     for requirement in requirements:
         name, extras = re.match(r"([\w.-]+)(?:\[(.*)\])?", requirement).groups()
         if name == project["name"]:
             for extra in extras.split(","):
-                yield from absent(project["optional-dependencies"][extra])
-        else:
-            try:
-                distribution(name)
-            except PackageNotFoundError:
-                yield name
+                yield from unfit(project["optional-dependencies"][extra])
+            continue
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            yield name
+            continue
+        for operator, bound in re.findall(r"(>=|<)([\d.]+)", requirement):
+            if (numbers(found) >= numbers(bound)) != (operator == ">="):
+                yield f"{name}{operator}{bound} (it has {found})"
 
 
 wanted = [*project["dependencies"], f"{project['name']}[{','.join(['train', *sys.argv[2:]])}]"]
-print(", ".join(dict.fromkeys(absent(wanted))))
+print(", ".join(dict.fromkeys(unfit(wanted))))
 PYTHON
   ) || _ser_error "SER_ENV=$SER_ENV: its packages cannot be listed (see above)" || return 1
   [[ -z $missing ]] || _ser_error "SER_ENV=$SER_ENV: lacks $missing; fix: '$python' -m pip install" \

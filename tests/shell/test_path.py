@@ -122,6 +122,20 @@ def test_a_bare_python_lacks_every_package(tree: Path, tmp_path: Path) -> None:
     assert "espeakng-loader; fix:" in done.stderr
 
 
+def test_packages_of_other_versions_are_named(tree: Path, tmp_path: Path) -> None:
+    environment = tmp_path / "old"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    for name, version in (("numpy", "1.9.3"), ("lhotse", "2.0rc1"), ("pandas", "10.0")):
+        (packages / f"{name}-{version}.dist-info").mkdir()
+        (packages / f"{name}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    done = source(tree, "ser_environment", SER_ENV=str(environment))
+    assert done.returncode == 1
+    assert "lacks numpy>=1.26 (it has 1.9.3), soundfile, " in done.stderr
+    assert ", lhotse<2 (it has 2.0rc1), scipy, " in done.stderr
+    assert "pandas" not in done.stderr
+
+
 def test_the_environment_of_these_tests_is_fit(tree: Path) -> None:
     done = source(tree, "ser_environment mini dev; command -v python", SER_ENV=sys.prefix)
     assert (done.returncode, done.stdout) == (0, f"{sys.prefix}/bin/python\n"), done.stderr
