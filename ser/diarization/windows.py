@@ -11,24 +11,25 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser.audio import read_blocks, resample_blocks
+from ser.audio import audio_info, read_blocks, resample_blocks
 from ser.common import InputError
 from ser.common.progress import progress
 from ser.diarization.settings import Settings
 from ser.inference.base import BasePredictor, Statistics
+from ser.inference.predict.sound import cut_blocks
 from ser.scoring.calibration import tempered
 
 if TYPE_CHECKING:
     from ser.inference.base import AnyRunningStats
 
-# Windows in a batch of the network.
+# Windows in a batch of the network, and cells that are read at once.
 BATCH_WINDOWS = 64
 # dB of full scale: the least level of a cell.
 SILENCE_LEVEL = -100.0
@@ -143,17 +144,12 @@ class Windows:
 
 
 def blocks_at(path: Path, rate: int) -> Iterator[np.ndarray]:
-    """All samples of a file at `rate` Hz, block after block; float32, (channels, samples), never empty.
+    """All samples of a file at `rate` Hz, block after block; float32, (channels, samples).
 
     Raises:
         InputError: the file cannot be read, when it comes to the fault.
     """
-    audio = read_blocks(path)
-    first = next(audio)
-    blocks = (block.samples for block in chain([first], audio))
-    for block in resample_blocks(blocks, first.sampling_rate, rate):
-        if block.shape[1]:
-            yield block
+    return resample_blocks((block.samples for block in read_blocks(path)), audio_info(path).sampling_rate, rate)
 
 
 def read_levels(path: Path, rate: int, hop: float) -> RecordingLevels:
@@ -162,18 +158,9 @@ def read_levels(path: Path, rate: int, hop: float) -> RecordingLevels:
     Raises:
         InputError: the file cannot be read, to its end.
     """
-    size = round(hop * rate)
-    powers, peaks, identical, samples, read = [], [], True, 0, 0
-    audio = read_blocks(path)
-    first = next(audio)
-
-    def counted() -> Iterator[np.ndarray]:
-        nonlocal read
-        for block in chain([first], audio):
-            read += block.samples.shape[1]
-            yield block.samples
-
-    for block in regroup_blocks(resample_blocks(counted(), first.sampling_rate, rate), size):
+    info, size = audio_info(path), round(hop * rate)
+    powers, peaks, identical, samples = [], [], info.num_channels > 1, 0
+    for block in cut_blocks(blocks_at(path, rate), repeat(BATCH_WINDOWS * size)):
         samples += block.shape[1]
         identical = identical and bool((block == block[0]).all())
         starts = np.arange(0, block.shape[1], size)
@@ -186,8 +173,9 @@ def read_levels(path: Path, rate: int, hop: float) -> RecordingLevels:
     power = np.concatenate(powers, axis=1)[:, :cells]  # what is left over at the end is too short to count
     levels = 10 * np.log10(np.maximum(power, 10 ** (SILENCE_LEVEL / 10)))
     peak = np.concatenate(peaks, axis=1)[:, :cells]
-    duration, identical = read / first.sampling_rate, identical and len(power) > 1
-    return RecordingLevels(duration, rate, size, levels.astype(np.float32), peak, identical)
+    return RecordingLevels(
+        info.num_samples / info.sampling_rate, rate, size, levels.astype(np.float32), peak, identical
+    )
 
 
 def extremes(samples: np.ndarray, size: int) -> np.ndarray:
@@ -262,10 +250,10 @@ def cut_windows(blocks: Iterator[np.ndarray], hop: int, window: int) -> Iterator
     Yields:
         (channels, window), or all samples of a shorter recording.
     """
-    buffer: np.ndarray | None = None
-    first, cell, total = 0, 0, 0  # index of the buffer's first sample, of the next cell; samples so far
+    buffer = next(blocks)
+    first, cell, total = 0, 0, buffer.shape[1]  # index of the buffer's first sample, of the next cell; samples so far
     for block in blocks:
-        buffer = block if buffer is None else np.concatenate([buffer, block], axis=1)
+        buffer = np.concatenate([buffer, block], axis=1)
         total += block.shape[1]
         # A cell at the very end may be short or shift inwards, so the last window waits until there is more.
         while (start := _start(cell, hop, window)) + window < total and (cell + 1) * hop < total:
@@ -273,8 +261,6 @@ def cut_windows(blocks: Iterator[np.ndarray], hop: int, window: int) -> Iterator
             cell += 1
         keep = min(max(0, total - window), _start(cell, hop, window)) - first
         buffer, first = buffer[:, keep:], first + keep
-    if buffer is None:
-        return
     for last in range(cell, count_cells(total, hop)):
         start = max(0, min(_start(last, hop, window), total - window))
         yield buffer[:, start - first : start - first + window]
@@ -282,19 +268,6 @@ def cut_windows(blocks: Iterator[np.ndarray], hop: int, window: int) -> Iterator
 
 def _start(cell: int, hop: int, window: int) -> int:
     return max(0, cell * hop + hop // 2 - window // 2)
-
-
-def regroup_blocks(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Blocks of whole multiples of `size` samples, but the last."""
-    rest: np.ndarray | None = None
-    for block in blocks:
-        joined = block if rest is None else np.concatenate([rest, block], axis=1)
-        end = joined.shape[1] // size * size
-        if end:
-            yield joined[:, :end]
-        rest = joined[:, end:]
-    if rest is not None and rest.shape[1]:
-        yield rest
 
 
 def speaker_statistics(

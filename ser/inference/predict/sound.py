@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -68,7 +68,9 @@ def open_samples(source: Source, channel: str, rate: int, longest: float) -> Ite
         else:
             blocks = (_mix_rows(block.samples, rows) for block in read_blocks(path, first, count))
             total = round(count * rate / info.sampling_rate)
-            windows = _equal_windows(resample_blocks(blocks, info.sampling_rate, rate), total, parts)
+            edges = [total * i // parts for i in range(parts)]  # the last window takes what is left
+            sizes = [end - start for start, end in pairwise(edges)]
+            windows = cut_blocks(resample_blocks(blocks, info.sampling_rate, rate), sizes)
         yield SampleWindows(windows, channels, count / info.sampling_rate, info.sampling_rate, parts)
 
 
@@ -147,18 +149,20 @@ def _mix_rows(samples: np.ndarray, rows: list[tuple[int, ...]]) -> np.ndarray:
     return np.stack([samples[row[0]] if len(row) == 1 else samples[list(row)].mean(axis=0) for row in rows])
 
 
-def _equal_windows(blocks: Iterator[np.ndarray], total: int, parts: int) -> Iterator[np.ndarray]:
-    """Cut blocks of any lengths, (rows, samples) each and about `total` samples together, into equal windows."""
-    buffered: list[np.ndarray] = []
-    length = 0
-    edges = [total * i // parts for i in range(parts + 1)]
-    sizes = [end - start for start, end in pairwise(edges)]
-    for block in blocks:
-        buffered.append(block)
-        length += block.shape[1]
-        while len(sizes) > 1 and length >= sizes[0]:
-            joined = np.concatenate(buffered, axis=1)
-            yield joined[:, : sizes[0]]
-            buffered = [joined[:, sizes.pop(0) :]]
-            length = buffered[0].shape[1]
-    yield np.concatenate(buffered, axis=1)
+def cut_blocks(blocks: Iterable[np.ndarray], sizes: Iterable[int]) -> Iterator[np.ndarray]:
+    """Join blocks of any lengths, (rows, samples) each, and cut them into the given sizes; the last holds the rest.
+
+    Args:
+        blocks: of one signal.
+        sizes: in samples.
+    """
+    blocks = iter(blocks)
+    rest = next(blocks)
+    for size in sizes:
+        while rest.shape[1] < size and (block := next(blocks, None)) is not None:
+            rest = np.concatenate([rest, block], axis=1)
+        if not rest.shape[1]:
+            return
+        yield rest[:, :size]
+        rest = rest[:, size:]
+    yield np.concatenate([rest, *blocks], axis=1)
