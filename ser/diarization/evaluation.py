@@ -59,7 +59,7 @@ class TimelineEvaluation:
 
     Attributes:
         orders: recordings of each speaker.
-        most_utterances: in a recording.
+        most_utterances: in a recording; None: as many as `joined.UTTERANCES`.
     """
 
     model: Path
@@ -68,7 +68,7 @@ class TimelineEvaluation:
     out: Path
     seed: int
     orders: int
-    most_utterances: int = joined.UTTERANCES
+    most_utterances: int | None = None
 
     def __post_init__(self) -> None:
         self.predictor = Predictor(open_model(self.model))

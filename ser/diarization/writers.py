@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,7 @@ def posteriors_csv(timeline: Timeline) -> str:
     return csv_text(rows)
 
 
-def timeline_json(timeline: Timeline, with_posteriors: bool = False) -> str:
+def timeline_json(timeline: Timeline, with_posteriors: bool) -> str:
     """Everything but the picture."""
     channels = []
     for channel in timeline.channels:
@@ -139,15 +140,8 @@ def _segment(segment: Segment) -> dict[str, object]:
     return {"start": segment.start, "end": segment.end, "emotion": label, "confidence": segment.confidence}
 
 
-# By the name that --format takes, which is the ending of the file too.
-TEXTS: dict[str, Callable[[Timeline], str]] = {
-    "rttm": rttm,
-    "textgrid": textgrid,
-    "csv": timeline_csv,
-    "json": timeline_json,
-}
-ENDINGS = {"textgrid": "TextGrid"}
-FORMATS = (*TEXTS, "png")
+FORMATS = ("rttm", "textgrid", "csv", "json", "png")
+ENDINGS = {"textgrid": "TextGrid"}  # of files, where they differ from the format
 
 
 def timeline_files(folder: Path, recording: str) -> list[Path]:
@@ -163,6 +157,8 @@ def timeline_files(folder: Path, recording: str) -> list[Path]:
 
 def write_timeline(timeline: Timeline, folder: Path, formats: list[str], with_posteriors: bool) -> list[Path]:
     """Write a timeline as <folder>/<recording>.<ending> in each format, and <recording>.posteriors.csv if asked for."""
+    texts: dict[str, Callable[[Timeline], str]] = {"rttm": rttm, "textgrid": textgrid, "csv": timeline_csv}
+    texts["json"] = partial(timeline_json, with_posteriors=with_posteriors)
     written = []
     for name in formats:
         path = folder / f"{timeline.recording}.{ENDINGS.get(name, name)}"
@@ -170,10 +166,8 @@ def write_timeline(timeline: Timeline, folder: Path, formats: list[str], with_po
             from ser.diarization.picture import draw_timeline
 
             draw_timeline(timeline, path)
-        elif name == "json":
-            write_text(path, timeline_json(timeline, with_posteriors))
         else:
-            write_text(path, TEXTS[name](timeline))
+            write_text(path, texts[name](timeline))
         written.append(path)
     if with_posteriors:
         path = folder / f"{timeline.recording}.posteriors.csv"
