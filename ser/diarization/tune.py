@@ -47,7 +47,7 @@ def tune(
         recordings: joined of validation speakers, one channel each.
         start: other settings, which stay as they are.
     """
-    best: tuple[tuple[float, float], Settings, Agreement] | None = None
+    tried: list[tuple[tuple[float, float], Settings, Agreement]] = []
     for window in WINDOWS:
         scored = score_recordings(recordings, predictor, replace(start, window=window))
         grid = list(product(MINIMA, SWITCHING, NO_SPEECH, DECIBELS))
@@ -61,11 +61,9 @@ def tune(
                 no_speech_decibels=decibels,
             )
             agreement = measure(scored, settings, decoder)
-            errors = 1 - agreement.frame_accuracy, agreement.segment_error
-            if best is None or errors < best[0]:
-                best = errors, settings, agreement
-    assert best is not None
-    return best[1], best[2]
+            tried.append(((1 - agreement.frame_accuracy, agreement.segment_error), settings, agreement))
+    _, settings, agreement = min(tried, key=lambda one: one[0])
+    return settings, agreement
 
 
 def measure(scored: Sequence[ScoredRecording], settings: Settings, decoder: Decoder | None) -> Agreement:

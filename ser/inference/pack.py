@@ -101,8 +101,7 @@ def pack(
     for path in [experiments] if isinstance(experiments, Path) else experiments:
         is_svm = (path / baseline.MODEL).is_file() or path.parent.name.startswith("svm_")
         members.append((_read_baseline if is_svm else _read_experiment)(path, open_data_of))
-    for number, member in enumerate(members):
-        _check_members(members[:number], member)
+    _check_members(members)
     data = members[0].data
     unseen = _unseen_corpora(findings, data.experiment) if findings else []
     if out.exists() and not (out / folders.SUMS).is_file():
@@ -222,31 +221,29 @@ def _read_experiment(folder: Path, open_data_of: Callable[[Experiment, Path], Da
     return _Member(folder, data, {**train, **result})
 
 
-def _check_members(others: Sequence[_Member], member: _Member) -> None:
+def _check_members(members: Sequence[_Member]) -> None:
     """Refuse a member of an ensemble that differs from the first one in what members share, or that is given twice.
 
     Raises:
         InputError: it names the difference.
     """
-    for other in others:
-        if digest(member.weights) == digest(other.weights):
-            raise InputError(f"has the weights of {other.folder}", member.folder, "give each experiment once")
-    if not others:
-        return
-    first = others[0]
-    if member.svm or first.svm:
-        raise InputError("an SVM", (member if member.svm else first).folder, "pack it by itself")
-    stores = [{corpus: store.key for corpus, store in each.data.stores.items()} for each in (first, member)]
-    keys = ("split_hash", "protocol_hash", "part")
-    differences = [
-        folders.first_difference(first.data.experiment, member.data.experiment),
-        "features of other recordings" if stores[0] != stores[1] else "",
-        *(f"another {key}" for key in keys if first.result[key] != member.result[key]),
-        "other heads" if first.data.heads != member.data.heads else "",
-    ]
-    if what := next(filter(None, differences), ""):
-        fix = "give experiments of the same corpora, fold, front end and preprocessing, such as the seeds of a cell"
-        raise InputError(f"differs from {first.folder}: {what}", member.folder, fix)
+    first = members[0]
+    for number, member in enumerate(members[1:], 1):
+        for other in members[:number]:
+            if digest(member.weights) == digest(other.weights):
+                raise InputError(f"has the weights of {other.folder}", member.folder, "give each experiment once")
+        if member.svm or first.svm:
+            raise InputError("an SVM", (member if member.svm else first).folder, "pack it by itself")
+        stores = [{corpus: store.key for corpus, store in each.data.stores.items()} for each in (first, member)]
+        differences = [
+            folders.first_difference(first.data.experiment, member.data.experiment),
+            "features of other recordings" if stores[0] != stores[1] else "",
+            *(f"another {k}" for k in ("split_hash", "protocol_hash", "part") if first.result[k] != member.result[k]),
+            "other heads" if first.data.heads != member.data.heads else "",
+        ]
+        if what := next(filter(None, differences), ""):
+            fix = "give experiments of the same corpora, fold, front end and preprocessing, such as the seeds of a cell"
+            raise InputError(f"differs from {first.folder}: {what}", member.folder, fix)
 
 
 def _unseen_corpora(path: Path, experiment: Experiment) -> list[dict[str, Any]]:

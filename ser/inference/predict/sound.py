@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -52,33 +52,25 @@ def open_samples(source: Source, channel: str, rate: int, longest: float) -> Ite
     """
     if source.problem:
         raise InputError(source.problem)
-    with ExitStack() as stack:
-        stack.enter_context(_errors_of(source))
-        path = None if source.audio else stack.enter_context(local_file(source))
-        info = _info(source, path)
-        first, count = _segment_bounds(source, info)
-        rows, channels = _rows(source, channel, info)
-        parts = max(1, math.ceil(count / info.sampling_rate / longest))
-        if path is None or parts == 1:
-            segment = () if count == info.num_samples else (first, count)
-            audio = source.audio or read_audio(path or Path(), *segment)
-            samples = audio.samples[:, first : first + count] if source.audio else audio.samples
-            resampled = np.stack([resample(row, info.sampling_rate, rate) for row in _mix_rows(samples, rows)])
-            windows = iter(np.array_split(resampled, parts, axis=1))
-        else:
-            blocks = (_mix_rows(block.samples, rows) for block in read_blocks(path, first, count))
-            total = round(count * rate / info.sampling_rate)
-            edges = [total * i // parts for i in range(parts)]  # the last window takes what is left
-            sizes = [end - start for start, end in pairwise(edges)]
-            windows = cut_blocks(resample_blocks(blocks, info.sampling_rate, rate), sizes)
-        yield SampleWindows(windows, channels, count / info.sampling_rate, info.sampling_rate, parts)
-
-
-@contextmanager
-def _errors_of(source: Source) -> Iterator[None]:
-    """Make any exception in the block an error of this file."""
     try:
-        yield
+        with nullcontext() if source.audio else local_file(source) as path:
+            info = _info(source, path)
+            first, count = _segment_bounds(source, info)
+            rows, channels = _rows(source, channel, info)
+            parts = max(1, math.ceil(count / info.sampling_rate / longest))
+            if path is None or parts == 1:
+                segment = () if count == info.num_samples else (first, count)
+                audio = source.audio or read_audio(path or Path(), *segment)
+                samples = audio.samples[:, first : first + count] if source.audio else audio.samples
+                resampled = np.stack([resample(row, info.sampling_rate, rate) for row in _mix_rows(samples, rows)])
+                windows = iter(np.array_split(resampled, parts, axis=1))
+            else:
+                blocks = (_mix_rows(block.samples, rows) for block in read_blocks(path, first, count))
+                total = round(count * rate / info.sampling_rate)
+                edges = [total * i // parts for i in range(parts)]  # the last window takes what is left
+                sizes = [end - start for start, end in pairwise(edges)]
+                windows = cut_blocks(resample_blocks(blocks, info.sampling_rate, rate), sizes)
+            yield SampleWindows(windows, channels, count / info.sampling_rate, info.sampling_rate, parts)
     except InputError:
         raise
     except Exception as error:
