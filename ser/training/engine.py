@@ -42,7 +42,7 @@ from ser.nets.evaluate import log_posteriors
 from ser.training import checkpoint as files
 from ser.training.class_weights import class_weights
 from ser.training.device import DeviceConfig, resolve_device
-from ser.training.objective import batch_loss, validation_loss
+from ser.training.objective import BatchLoss, validation_loss
 from ser.training.processes import SINGLE_PROCESS, Processes
 from ser.training.schedule import corpus_positions, corpus_schedule, lr_lambda, updates_per_epoch, validation_sample
 from ser.training.stopping import EarlyStopping
@@ -58,17 +58,6 @@ class Interrupted(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.exit_code = 130 if number == signal.SIGINT else REQUEUE
-
-
-class _BatchLoss(torch.nn.Module):
-    """`batch_loss` as a module, for DistributedDataParallel."""
-
-    def __init__(self, network: SpeechEmotionNetwork, loss: torch.nn.Module) -> None:
-        super().__init__()
-        self.network, self.loss = network, loss
-
-    def forward(self, *arguments: Any) -> Tensor:
-        return batch_loss(self.network, self.loss, *arguments)
 
 
 class Trainer:
@@ -131,7 +120,8 @@ class Trainer:
         self.loss = self._new_loss()
         self.optimizer = self._new_optimizer()
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.batch_loss = processes.wrap(_BatchLoss(self.network, self.loss), self.network.some_idle)
+        batch_loss = BatchLoss(self.network, self.loss, self.config, self.device_config)
+        self.batch_loss = processes.wrap(batch_loss, self.network.some_idle)
         self.step = 0
         self.stopping = EarlyStopping()
         self.history: list[dict[str, Any]] = []
@@ -264,7 +254,7 @@ class Trainer:
                 torch.manual_seed(seed)  # from here on, random numbers are the same in all processes
             return self.processes.gather(rows, self.samplers[batch.corpus].batch_size)
 
-        loss = self.batch_loss(batch, weights, self.config, self.device_config, rng, progress, gather)
+        loss = self.batch_loss(batch, weights, rng, progress, gather)
         value = float(loss.detach())
         if not math.isfinite(value):
             part = self.train[batch.corpus].part
