@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -101,9 +102,9 @@ def posteriors_csv(timeline: Timeline) -> str:
     rows: list[list[object]] = [["channel", "start", "end", "level", *timeline.classes]]
     for channel in timeline.channels:
         edges = cell_edges(len(channel.posteriors), timeline.hop, timeline.duration)
-        for cell, (values, level) in enumerate(zip(channel.posteriors, channel.levels, strict=True)):
-            times = [_number(edges[cell]), _number(edges[cell + 1])]
-            rows.append([channel.number, *times, f"{level:.1f}", *(f"{value:.6f}" for value in values)])
+        for times, values, level in zip(pairwise(edges), channel.posteriors, channel.levels, strict=True):
+            figures = [*map(_number, times), f"{level:.1f}", *(f"{value:.6f}" for value in values)]
+            rows.append([channel.number, *figures])
     return csv_text(rows)
 
 

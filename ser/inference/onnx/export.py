@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +159,12 @@ class ExportedGraph:
     def largest_difference(self) -> float:
         """Largest difference from the posteriors of predict, for swelling noise of several lengths and batch sizes."""
         rng, rate, differences = np.random.default_rng(0), self.predictor.sampling_rate, []
-        for size in BATCHES:
-            for seconds in LENGTHS:
-                samples = []
-                for row in range(size):
-                    swell = np.sin(np.linspace(0.1, 9, int(seconds * rate * (1 - row / 4)))) ** 2
-                    samples.append((rng.normal(0, 0.2, len(swell)) * swell).astype(np.float32))
-                differences.append(self.posteriors(samples) - predict_posteriors(self.predictor, samples))
+        for size, seconds in product(BATCHES, LENGTHS):
+            samples = []
+            for row in range(size):
+                swell = np.sin(np.linspace(0.1, 9, int(seconds * rate * (1 - row / 4)))) ** 2
+                samples.append((rng.normal(0, 0.2, len(swell)) * swell).astype(np.float32))
+            differences.append(self.posteriors(samples) - predict_posteriors(self.predictor, samples))
         return max(float(np.abs(values).max()) for values in differences)
 
 
