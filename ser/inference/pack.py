@@ -31,10 +31,9 @@ from ser.frontends.pretrained import Pretrained
 from ser.inference import model as folders
 from ser.inference.base import CALIBRATIONS, Statistics
 from ser.inference.card import utterance_hash, write_card
-from ser.inference.model import Model, build_svm, write_sums
+from ser.inference.model import Model, write_sums
 from ser.inference.predict.inputs import manifest_rows
 from ser.inference.predictor import MEAN, Predictor
-from ser.nets import Ensemble, build
 from ser.scoring import baseline, files
 from ser.scoring.calibration import choose_temperature, expected_calibration_error, tempered
 from ser.scoring.files import read_result
@@ -312,14 +311,11 @@ def _metrics(members: Sequence[_Member], model: Model) -> dict[str, Any]:
 def _load_model(members: Sequence[_Member], description: dict[str, Any]) -> Model:
     import torch
 
-    networks: list[Any] = []
-    for member in members:
-        settings = member.data.experiment, member.data.heads
-        networks.append(build_svm(member.svm, *settings) if member.svm else build(*settings))
-        networks[-1].load_state_dict(load_tensors(member.weights, verified=True)[0])
-    network = networks[0] if len(networks) == 1 else Ensemble(networks)
-    network.eval().requires_grad_(False)
     folder, data = members[0].folder, members[0].data
+    network = folders.build_network(description, data.experiment, data.heads)
+    for part, member in zip(getattr(network, "members", [network]), members, strict=True):
+        part.load_state_dict(load_tensors(member.weights, verified=True)[0])
+    network.eval().requires_grad_(False)
     return Model(folder, data.experiment, network, torch.device("cpu"), description, data.heads)
 
 
