@@ -16,8 +16,6 @@ from ser.common import InputError, guarded, write_section
 from ser.common.cli import Parser
 from ser.common.output import command_line
 
-TITLE = "Timeline of joined recordings"
-
 
 @guarded
 def main() -> int:
@@ -36,24 +34,20 @@ def main() -> int:
     parser.add_argument("--utterances", type=int, help="in a recording at most, such as 4 to measure short calls")
     parser.add_argument("--statistics-minimum", type=float, help="seconds of speech, in place of conf/timeline.yaml")
     parser.add_switch("--tune", default=True, help="or measure conf/timeline.yaml as is")
-    parser.add_argument("--title", default=TITLE, help="heading of the section")
+    parser.add_argument("--title", default="Timeline of joined recordings", help="heading of the section")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--append", type=Path, help="Markdown file, such as one of steps/tables.py, to add to")
     options = parser.parse_args()
     from ser.diarization.decoders import find_decoder
     from ser.diarization.evaluation import TimelineEvaluation, results_section
-    from ser.diarization.joined import UTTERANCES
     from ser.diarization.settings import read_settings
 
     if options.utterances is not None and options.utterances < 1:
         raise InputError("give 1 or more", f"--utterances {options.utterances}")
     changes = {"statistics_minimum": options.statistics_minimum}
     starts = [read_settings(None, {"normalisation": name, **changes}) for name in options.normalisation or [None]]
-    most = UTTERANCES if options.utterances is None else options.utterances
-    evaluations = [
-        TimelineEvaluation(model, options.data, options.recipe, options.out, options.seed, options.orders, most)
-        for model in options.models
-    ]
+    given = options.data, options.recipe, options.out, options.seed, options.orders, options.utterances
+    evaluations = [TimelineEvaluation(model, *given) for model in options.models]
     decoder = find_decoder(options.decoder)
     results = [one.run(start, decoder, options.unseen, options.tune) for start in starts for one in evaluations]
     text = results_section(f"## {options.title}", results, command_line("steps/timeline.py"))

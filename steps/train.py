@@ -3,21 +3,16 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launchers of clusters pass PATH alone
 
 from ser.common import InputError, guarded
 from ser.common.cli import experiment_arguments
 from ser.common.run_folder import CONFIG, MODEL, is_trained
-from ser.config import Experiment, read_experiment
-
-if TYPE_CHECKING:
-    from ser.training.processes import Processes
+from ser.config import read_experiment
 
 
 @guarded
@@ -25,7 +20,9 @@ def main() -> int:
     """Write epochs.jsonl, checkpoint, train.json and model.safetensors."""
     options = experiment_arguments(str(__doc__)).parse_args()
     from ser.batches import open_data
+    from ser.training import Trainer
     from ser.training.checkpoint import load_tensors
+    from ser.training.engine import Interrupted
     from ser.training.processes import training_processes
 
     experiment, model = read_experiment(options.folder / CONFIG), options.folder / MODEL
@@ -38,37 +35,29 @@ def main() -> int:
         print(f"{model}: done already")
         return 0
     with training_processes(experiment.training) as (processes, training):
-        return train(replace(experiment, training=training), processes, options)
-
-
-def train(experiment: Experiment, processes: Processes, options: argparse.Namespace) -> int:
-    """Train to the end or to a signal, in one of the processes of this training."""
-    from ser.batches import open_data
-    from ser.training import Trainer
-    from ser.training.engine import Interrupted
-
-    data = open_data(experiment, options.recipe, options.data, options.dump)
-    data.check_confounded(experiment.batches.normalisation)
-    parts = data.parts("train"), data.parts("valid")
-    trainer = Trainer(
-        experiment,
-        options.folder,
-        data.heads,
-        *parts,
-        data.hashes(),
-        data.warnings(),
-        keep_checkpoint=True,
-        processes=processes,
-    )
-    try:
-        trainer.run()
-    except Interrupted as signal:
-        if processes.is_main:
-            print(
-                f"error: {signal} at step {trainer.step}. Checkpoint saved. Rerun the same command to resume.",
-                file=sys.stderr,
-            )
-        return signal.exit_code
+        experiment = replace(experiment, training=training)
+        data = open_data(experiment, options.recipe, options.data, options.dump)
+        data.check_confounded(experiment.batches.normalisation)
+        trainer = Trainer(
+            experiment,
+            options.folder,
+            data.heads,
+            data.parts("train"),
+            data.parts("valid"),
+            data.hashes(),
+            data.warnings(),
+            keep_checkpoint=True,
+            processes=processes,
+        )
+        try:
+            trainer.run()
+        except Interrupted as signal:
+            if processes.is_main:
+                print(
+                    f"error: {signal} at step {trainer.step}. Checkpoint saved. Rerun the same command to resume.",
+                    file=sys.stderr,
+                )
+            return signal.exit_code
     return 0
 
 

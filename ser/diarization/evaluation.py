@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +27,7 @@ from ser.inference.predictor import Predictor
 Recordings = list[tuple[Path, tuple[Segment, ...]]]
 
 
-@dataclass(frozen=True)
-class CorpusScores:
+class CorpusScores(NamedTuple):
     """Agreement on the recordings of a corpus: of each window's most probable label, and of the decoded segments."""
 
     recordings: int
@@ -59,7 +59,7 @@ class TimelineEvaluation:
 
     Attributes:
         orders: recordings of each speaker.
-        most_utterances: in a recording.
+        most_utterances: in a recording; None: as many as `joined.UTTERANCES`.
     """
 
     model: Path
@@ -68,7 +68,7 @@ class TimelineEvaluation:
     out: Path
     seed: int
     orders: int
-    most_utterances: int = joined.UTTERANCES
+    most_utterances: int | None = None
 
     def __post_init__(self) -> None:
         self.predictor = Predictor(open_model(self.model))
@@ -127,14 +127,11 @@ def results_section(title: str, results: Sequence[EvaluationResult], command: st
     rows = []
     for corpus, normalisation in sorted({(c, r.settings.normalisation) for r in results for c in r.scores}):
         scores = [r.scores[corpus] for r in results if r.settings.normalisation == normalisation and corpus in r.scores]
-        recordings = sum(each.recordings for each in scores)
-        for labels, agreements in (
-            ("likeliest label of each window", [each.windowwise for each in scores]),
-            ("decoded", [each.decoded for each in scores]),
-        ):
+        recordings, windowwise, decoded = zip(*scores, strict=True)
+        for labels, agreements in (("likeliest label of each window", windowwise), ("decoded", decoded)):
             total = sum_agreements(agreements)
             minutes = total.confusion.sum() * FRAME / 60
-            counts = [len(scores), recordings, f"{minutes:.1f}", total.segments]
+            counts = [len(scores), sum(recordings), f"{minutes:.1f}", total.segments]
             rows.append([corpus, *counts, normalisation, labels, *_percents(total)])
     tuned = [[r.model, *(getattr(r.settings, key) for key in TUNED), *_percents(r.tuned)] for r in results if r.tuned]
     origin = "those of the highest frame accuracy on recordings of the model's validation speakers, as below, with"

@@ -47,17 +47,8 @@ def chain_graph(minimum: Sequence[int], costs: np.ndarray) -> SegmentGraph:
         minimum: least number of windows in a row, 1 or more, (classes,).
         costs: of going from a class (row) to another (column), natural logarithm, 0 or more; float, (classes, classes).
             The diagonal is not read.
-
-    Raises:
-        ValueError: sizes that do not fit, a minimum below 1, a cost that is negative or no number.
     """
-    count = len(minimum)
-    table = np.array(costs, dtype=np.float32)
-    if count < 1 or table.shape != (count, count) or min(minimum) < 1:
-        raise ValueError(f"{count} classes of at least one window, and a square table of costs, not {table.shape}")
-    np.fill_diagonal(table, 0)
-    if not np.isfinite(table).all() or table.min() < 0:
-        raise ValueError("costs are finite and not negative")
+    count, table = len(minimum), costs.astype(np.float32)
     first = 1 + np.concatenate([[0], np.cumsum(minimum)[:-1]]).astype(int)
     last = first + np.asarray(minimum) - 1
     end = int(last[-1]) + 1
@@ -66,8 +57,8 @@ def chain_graph(minimum: Sequence[int], costs: np.ndarray) -> SegmentGraph:
         arcs += [(state, state + 1, c, 0.0) for state in range(first[c], last[c])]
         arcs.append((int(last[c]), end, FINAL, 0.0))
         for other in range(count):
-            target = int(last[c] if other == c else first[other])
-            arcs.append((int(last[c]), target, other, -float(table[c, other])))
+            target, cost = (last[c], 0.0) if other == c else (first[other], table[c, other])
+            arcs.append((int(last[c]), int(target), other, -float(cost)))
     arcs.sort(key=lambda arc: (arc[0], arc[2]))
     numbers = np.array([arc[:3] for arc in arcs], np.int32).T
     return SegmentGraph(numbers[0], numbers[1], numbers[2], np.array([arc[3] for arc in arcs], np.float32))

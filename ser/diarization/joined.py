@@ -12,7 +12,7 @@ import torch
 
 from ser.audio import resample
 from ser.batches.part import data_dir_of
-from ser.common import InputError, atomic_path, derive_seed
+from ser.common import atomic_path, derive_seed
 from ser.config import Experiment, Features
 from ser.corpora import Protocol
 from ser.corpora.cuts import Cut, read_cut, read_cuts
@@ -86,18 +86,13 @@ def known_utterances(
 
 
 def join_all(
-    known: Sequence[KnownUtterance], features: Features, seed: int, orders: int, prefix: str, most: int = UTTERANCES
+    known: Sequence[KnownUtterance], features: Features, seed: int, orders: int, prefix: str, most: int | None = None
 ) -> list[JoinedRecording]:
     """Recordings of each speaker, of the same utterances in so many random orders.
 
     Args:
-        most: utterances in a recording.
-
-    Raises:
-        InputError: there are no utterances.
+        most: utterances in a recording; None: UTTERANCES.
     """
-    if not known:
-        raise InputError("no utterances to join", prefix, "choose a corpus and split that has such a part")
     speakers: dict[str, list[KnownUtterance]] = defaultdict(list)
     for one in known:
         speakers[one.speaker].append(one)

@@ -22,14 +22,12 @@ def make_timeline(
     predictor: BasePredictor,
     settings: Settings,
     decoder: Decoder,
-    show: bool = True,
     speakers: Mapping[int, ChannelStatistics] = MappingProxyType({}),
     precision: float | None = None,
 ) -> Timeline:
     """The timeline of a recording.
 
     Args:
-        show: whether there is a progress bar.
         speakers: by channel, from 0, what `speaker_statistics` gave of its speaker.
         precision: on validation; segments below the confidence that it asks for get no label. None: all get one.
 
@@ -42,7 +40,7 @@ def make_timeline(
         raise InputError("its name is not UTF-8 text", path, "rename it, such as with `convmv`") from None
     recording = read_levels(path, predictor.sampling_rate, settings.hop)
     channels, warnings = [], []
-    for windows in score_windows(path, predictor, settings, recording, show, speakers):
+    for windows in score_windows(path, predictor, settings, recording, speakers=speakers):
         statistics, number = windows.statistics, windows.channel
         confidence = predictor.confidence(statistics.from_input, precision)
         segments, score = decode_segments(windows, settings, decoder, recording.duration, confidence)

@@ -65,25 +65,25 @@ def read_settings(path: Path | None = None, changes: Mapping[str, Any] | None = 
     from ser.config import find
 
     known = get_type_hints(Settings, include_extras=True)
-    values: dict[str, Any] = {}
-    origin: dict[str, str | Path] = {}
+    given: dict[str, tuple[Any, str | Path]] = {}  # value and origin
     for source in (find("conf/timeline.yaml", None), *([path] if path else [])):
         for key, value in read_yaml(source).items():
             if key not in known:
                 raise InputError(f"unknown key {key}{did_you_mean(key, known)} (all keys: conf/timeline.yaml)", source)
-            values[key], origin[key] = value, source
-    given = {key: value for key, value in (changes or {}).items() if value is not None}
-    values, origin = {**values, **given}, {**origin, **dict.fromkeys(given, "command line")}
+            given[key] = value, source
+    given |= {key: (value, "command line") for key, value in (changes or {}).items() if value is not None}
+    values = {}
     for key, hint in known.items():
-        if key not in values:
+        if key not in given:
             raise InputError(f"key {key} has no value", "conf/timeline.yaml", "give it one")
+        value, origin = given[key]
         try:
-            values[key] = of_kind(hint, values[key] or {} if key == "transitions" else values[key], key)
+            values[key] = of_kind(hint, value or {} if key == "transitions" else value, key)
         except ValueError as error:
-            raise InputError(str(error), origin[key]) from None
+            raise InputError(str(error), origin) from None
     settings = Settings(**values)
     if not 0.05 <= settings.hop <= settings.window:
-        where = f"{origin['hop']}: hop = {settings.hop} s, window = {settings.window} s"
+        where = f"{given['hop'][1]}: hop = {settings.hop} s, window = {settings.window} s"
         raise InputError("a hop has 0.05 s at least and a window at most", where)
     return settings
 

@@ -6,16 +6,11 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ser.common import InputError
 from ser.common.cli import Parser
 from ser.inference.commands import add_head
 from ser.inference.commands.predict import SHOWN, SOME_FAILED, SOME_LEFT_OUT
-
-if TYPE_CHECKING:
-    from ser.diarization.recording import Timeline
-    from ser.inference.base import BasePredictor
 
 KEYS = {
     "window": "seconds of a window of the network",
@@ -81,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
     from ser.diarization.recording import make_timeline, read_speakers
     from ser.diarization.settings import read_settings
     from ser.diarization.windows import speaker_statistics
+    from ser.diarization.writers import write_timeline
     from ser.inference.base import ABSTAINED, Confidence, open_predictor
 
     formats = _formats(options.format)
@@ -107,7 +103,15 @@ def run(options: argparse.Namespace) -> int:
         try:
             statistics = {channel: speakers[name] for channel, name in named.get(path, {}).items() if name in speakers}
             timeline = make_timeline(path, predictor, settings, decoder, speakers=statistics, precision=options.abstain)
-            written, warnings = _write(timeline, path, folder, formats, predictor, options)
+            written, warnings = write_timeline(timeline, folder, formats, options.posteriors), [*timeline.warnings]
+            if options.html:
+                from ser.diarization.html.page import write_timeline_page
+                from ser.inference.predictor import Predictor
+
+                assert isinstance(predictor, Predictor)  # a graph was refused before
+                written.append(folder / f"{timeline.recording}.html")
+                if problem := write_timeline_page(timeline, path, predictor, written[-1], options.html_audio):
+                    warnings.append(f"{written[-1]}: {problem}")
         except InputError as error:
             failed += 1
             print(f"error: {line(error)}", file=sys.stderr)
@@ -149,30 +153,6 @@ def _formats(text: str | None) -> list[str]:
             print("no pictures, since matplotlib is not installed: pip install '.[train]'", file=sys.stderr)
     _check_choices(formats, FORMATS, "--format", several=True)
     return formats
-
-
-def _write(
-    timeline: Timeline,
-    path: Path,
-    folder: Path,
-    formats: list[str],
-    predictor: BasePredictor,
-    options: argparse.Namespace,
-) -> tuple[list[Path], list[str]]:
-    """Write the timeline of a recording; returns the files, and what the user has to know."""
-    from ser.diarization.writers import write_timeline
-
-    written = write_timeline(timeline, folder, formats, options.posteriors)
-    warnings = [*timeline.warnings]
-    if options.html:
-        from ser.diarization.html.page import write_timeline_page
-        from ser.inference.predictor import Predictor
-
-        assert isinstance(predictor, Predictor)  # a graph was refused before
-        written.append(folder / f"{timeline.recording}.html")
-        if problem := write_timeline_page(timeline, path, predictor, written[-1], options.html_audio):
-            warnings.append(f"{written[-1]}: {problem}")
-    return written, warnings
 
 
 def _find_recordings(names: list[Path], out: Path) -> tuple[list[tuple[Path, Path]], int, int]:

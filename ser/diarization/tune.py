@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -22,13 +22,8 @@ NO_SPEECH = (0.25, 1.0)
 DECIBELS = (35.0, 40.0, 45.0)
 
 
-@dataclass(frozen=True)
-class ScoredRecording:
-    """A recording of one speaker, the network's posteriors for one length of window, and the reference."""
-
-    windows: Windows
-    levels: RecordingLevels
-    reference: tuple[Segment, ...]
+# A recording of one speaker: the network's posteriors for one length of window, levels, and the reference.
+ScoredRecording = tuple[Windows, RecordingLevels, tuple[Segment, ...]]
 
 
 def score_recordings(
@@ -39,7 +34,7 @@ def score_recordings(
     for path, reference in progress(recordings, text=f"windows of {settings.window} s", unit="recording"):
         levels = read_levels(path, predictor.sampling_rate, settings.hop)
         windows = score_windows(path, predictor, settings, levels, show=False)[0]
-        scored.append(ScoredRecording(windows, levels, reference))
+        scored.append((windows, levels, reference))
     return scored
 
 
@@ -52,7 +47,7 @@ def tune(
         recordings: joined of validation speakers, one channel each.
         start: other settings, which stay as they are.
     """
-    best: tuple[tuple[float, float], Settings, Agreement] | None = None
+    tried: list[tuple[tuple[float, float], Settings, Agreement]] = []
     for window in WINDOWS:
         scored = score_recordings(recordings, predictor, replace(start, window=window))
         grid = list(product(MINIMA, SWITCHING, NO_SPEECH, DECIBELS))
@@ -66,11 +61,9 @@ def tune(
                 no_speech_decibels=decibels,
             )
             agreement = measure(scored, settings, decoder)
-            errors = 1 - agreement.frame_accuracy, agreement.segment_error
-            if best is None or errors < best[0]:
-                best = errors, settings, agreement
-    assert best is not None
-    return best[1], best[2]
+            tried.append(((1 - agreement.frame_accuracy, agreement.segment_error), settings, agreement))
+    _, settings, agreement = min(tried, key=lambda one: one[0])
+    return settings, agreement
 
 
 def measure(scored: Sequence[ScoredRecording], settings: Settings, decoder: Decoder | None) -> Agreement:
@@ -80,13 +73,13 @@ def measure(scored: Sequence[ScoredRecording], settings: Settings, decoder: Deco
         decoder: None: every window has its most probable label.
     """
     agreements = []
-    for recording in scored:
-        speech = speech_probability(recording.levels.levels[0], settings.no_speech_decibels)
-        windows, duration = replace(recording.windows, speech=speech), recording.levels.duration
+    for scored_windows, levels, reference in scored:
+        speech = speech_probability(levels.levels[0], settings.no_speech_decibels)
+        windows, duration = replace(scored_windows, speech=speech), levels.duration
         if decoder is None:
             labels = windows.scores.argmax(1)
             segments = segments_of(labels, windows, cell_edges(len(labels), windows.hop, duration))
         else:
             segments = decode_segments(windows, settings, decoder, duration)[0]
-        agreements.append(compare_segments(segments, recording.reference, duration, windows.classes))
+        agreements.append(compare_segments(segments, reference, duration, windows.classes))
     return sum_agreements(agreements)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import numpy as np
 
 from ser.diarization.graph import FINAL, SegmentGraph
@@ -20,12 +22,13 @@ def best_path(graph: SegmentGraph, scores: np.ndarray) -> tuple[np.ndarray, floa
     """
     windows, states = len(scores), graph.states
     emits = graph.label != FINAL
-    arcs = _arcs_by_target(graph.target[emits], states)
+    into = [np.flatnonzero(graph.target[emits] == state) for state in range(states)]
+    arcs = np.array([*zip_longest(*into, fillvalue=emits.sum())]).T  # (states, most arcs into a state)
     source, label, cost = graph.source[emits], graph.label[emits], graph.score[emits]
     # Padding of the table: an arc from one more state, which no path reaches.
     source = np.append(source, states)
     label, cost = np.append(label, 0), np.append(cost, np.float32(0))
-    sources, labels, costs = source[arcs], label[arcs], cost[arcs]  # (states, most arcs into a state)
+    sources, labels, costs = source[arcs], label[arcs], cost[arcs]
     best = np.full(states + 1, -np.inf)
     best[0] = 0
     back = np.zeros((windows, states), np.int32)
@@ -44,13 +47,3 @@ def best_path(graph: SegmentGraph, scores: np.ndarray) -> tuple[np.ndarray, floa
         arc = arcs[state, back[window, state]]
         path[window], state = label[arc], int(source[arc])
     return path, score
-
-
-def _arcs_by_target(targets: np.ndarray, states: int) -> np.ndarray:
-    """Indices of the arcs into each state, padded with the number of arcs; (states, most arcs)."""
-    counts = np.bincount(targets, minlength=states)
-    table = np.full((states, max(1, counts.max())), len(targets))
-    order = np.argsort(targets, kind="stable")
-    starts = np.cumsum(counts) - counts
-    table[targets[order], np.arange(len(targets)) - starts[targets[order]]] = order
-    return table

@@ -10,25 +10,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser.audio import read_blocks, resample_blocks
+from ser.audio import audio_info, read_blocks, resample_blocks
 from ser.common import InputError
 from ser.common.progress import progress
 from ser.diarization.settings import Settings
 from ser.inference.base import BasePredictor, Statistics
+from ser.inference.predict.sound import cut_blocks
 from ser.scoring.calibration import tempered
 
 if TYPE_CHECKING:
     from ser.inference.base import AnyRunningStats
 
-# Windows in a batch of the network.
+# Windows in a batch of the network, and cells that are read at once.
 BATCH_WINDOWS = 64
 # dB of full scale: the least level of a cell.
 SILENCE_LEVEL = -100.0
@@ -50,9 +51,9 @@ class RecordingLevels:
         duration: seconds, from the count of samples at the file's own rate.
         rate: sampling rate of the features, in Hz.
         cell: samples of a cell at that rate.
-        levels: dB of full scale of each cell, float32, (channels, cells).
+        levels: dB of full scale of each cell, float32, (channels, cells); of one channel if all have the same samples,
+            as in mono stored as stereo.
         extremes: least and greatest sample of each cell, float32, (channels, cells, 2).
-        identical_channels: whether there are several channels with the same samples, as in mono stored as stereo.
     """
 
     duration: float
@@ -60,7 +61,6 @@ class RecordingLevels:
     cell: int
     levels: np.ndarray
     extremes: np.ndarray
-    identical_channels: bool
 
     @property
     def hop(self) -> float:
@@ -68,9 +68,8 @@ class RecordingLevels:
         return self.cell / self.rate
 
     def speech(self, decibels: float) -> list[np.ndarray]:
-        """Probability of speech of each cell, float32, (cells,), by channel; of one channel if all are identical."""
-        levels = self.levels[:1] if self.identical_channels else self.levels
-        return [speech_probability(channel, decibels) for channel in levels]
+        """Probability of speech of each cell, float32, (cells,), by channel."""
+        return [speech_probability(channel, decibels) for channel in self.levels]
 
 
 @dataclass(frozen=True)
@@ -143,17 +142,12 @@ class Windows:
 
 
 def blocks_at(path: Path, rate: int) -> Iterator[np.ndarray]:
-    """All samples of a file at `rate` Hz, block after block; float32, (channels, samples), never empty.
+    """All samples of a file at `rate` Hz, block after block; float32, (channels, samples).
 
     Raises:
         InputError: the file cannot be read, when it comes to the fault.
     """
-    audio = read_blocks(path)
-    first = next(audio)
-    blocks = (block.samples for block in chain([first], audio))
-    for block in resample_blocks(blocks, first.sampling_rate, rate):
-        if block.shape[1]:
-            yield block
+    return resample_blocks((block.samples for block in read_blocks(path)), audio_info(path).sampling_rate, rate)
 
 
 def read_levels(path: Path, rate: int, hop: float) -> RecordingLevels:
@@ -162,20 +156,11 @@ def read_levels(path: Path, rate: int, hop: float) -> RecordingLevels:
     Raises:
         InputError: the file cannot be read, to its end.
     """
-    size = round(hop * rate)
-    powers, peaks, identical, samples, read = [], [], True, 0, 0
-    audio = read_blocks(path)
-    first = next(audio)
-
-    def counted() -> Iterator[np.ndarray]:
-        nonlocal read
-        for block in chain([first], audio):
-            read += block.samples.shape[1]
-            yield block.samples
-
-    for block in regroup_blocks(resample_blocks(counted(), first.sampling_rate, rate), size):
+    info, size = audio_info(path), round(hop * rate)
+    powers, peaks, identical, samples = [], [], True, 0
+    for block in cut_blocks(blocks_at(path, rate), repeat(BATCH_WINDOWS * size)):
         samples += block.shape[1]
-        identical = identical and bool((block == block[0]).all())
+        identical &= bool((block == block[0]).all())
         starts = np.arange(0, block.shape[1], size)
         lengths = np.diff(np.append(starts, block.shape[1]))
         powers.append(np.add.reduceat(np.square(block, dtype=np.float64), starts, axis=1) / lengths)
@@ -183,11 +168,10 @@ def read_levels(path: Path, rate: int, hop: float) -> RecordingLevels:
     if not samples:
         raise InputError(f"too short to hold a sample at {rate} Hz", path, "give a longer recording")
     cells = count_cells(samples, size)
-    power = np.concatenate(powers, axis=1)[:, :cells]  # what is left over at the end is too short to count
-    levels = 10 * np.log10(np.maximum(power, 10 ** (SILENCE_LEVEL / 10)))
-    peak = np.concatenate(peaks, axis=1)[:, :cells]
-    duration, identical = read / first.sampling_rate, identical and len(power) > 1
-    return RecordingLevels(duration, rate, size, levels.astype(np.float32), peak, identical)
+    kept = slice(1 if identical else None), slice(cells)  # what is left over at the end is too short to count
+    levels = 10 * np.log10(np.maximum(np.concatenate(powers, axis=1)[kept], 10 ** (SILENCE_LEVEL / 10)))
+    peak = np.concatenate(peaks, axis=1)[kept]
+    return RecordingLevels(info.num_samples / info.sampling_rate, rate, size, levels.astype(np.float32), peak)
 
 
 def extremes(samples: np.ndarray, size: int) -> np.ndarray:
@@ -231,7 +215,9 @@ def score_windows(
     rate, hop = recording.rate, recording.cell
     speech = recording.speech(settings.no_speech_decibels)
     channels, cells = len(speech), len(recording.levels[0])
-    statistics = _channel_statistics(path, predictor, settings, recording, speakers)
+    unnamed = {c: str(c) for c in range(channels) if c not in speakers}
+    own = _speech_statistics("channel", [(path, recording, unnamed)], predictor, settings)
+    statistics = [speakers[c] if c in speakers else own[str(c)] for c in range(channels)]
     posteriors = np.empty((channels, cells, len(predictor.classes)), np.float32)
     bar = progress(text=Path(path).name, unit="s", total=round(recording.duration), show=show)
     prepared: list[list[np.ndarray]] = [[] for _ in range(channels)]
@@ -262,10 +248,10 @@ def cut_windows(blocks: Iterator[np.ndarray], hop: int, window: int) -> Iterator
     Yields:
         (channels, window), or all samples of a shorter recording.
     """
-    buffer: np.ndarray | None = None
-    first, cell, total = 0, 0, 0  # index of the buffer's first sample, of the next cell; samples so far
+    buffer = next(blocks)
+    first, cell, total = 0, 0, buffer.shape[1]  # index of the buffer's first sample, of the next cell; samples so far
     for block in blocks:
-        buffer = block if buffer is None else np.concatenate([buffer, block], axis=1)
+        buffer = np.concatenate([buffer, block], axis=1)
         total += block.shape[1]
         # A cell at the very end may be short or shift inwards, so the last window waits until there is more.
         while (start := _start(cell, hop, window)) + window < total and (cell + 1) * hop < total:
@@ -273,8 +259,6 @@ def cut_windows(blocks: Iterator[np.ndarray], hop: int, window: int) -> Iterator
             cell += 1
         keep = min(max(0, total - window), _start(cell, hop, window)) - first
         buffer, first = buffer[:, keep:], first + keep
-    if buffer is None:
-        return
     for last in range(cell, count_cells(total, hop)):
         start = max(0, min(_start(last, hop, window), total - window))
         yield buffer[:, start - first : start - first + window]
@@ -282,19 +266,6 @@ def cut_windows(blocks: Iterator[np.ndarray], hop: int, window: int) -> Iterator
 
 def _start(cell: int, hop: int, window: int) -> int:
     return max(0, cell * hop + hop // 2 - window // 2)
-
-
-def regroup_blocks(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Blocks of whole multiples of `size` samples, but the last."""
-    rest: np.ndarray | None = None
-    for block in blocks:
-        joined = block if rest is None else np.concatenate([rest, block], axis=1)
-        end = joined.shape[1] // size * size
-        if end:
-            yield joined[:, :end]
-        rest = joined[:, end:]
-    if rest is not None and rest.shape[1]:
-        yield rest
 
 
 def speaker_statistics(
@@ -307,23 +278,12 @@ def speaker_statistics(
     Args:
         recordings: channel, from 0, to the name of its speaker.
     """
-    factory = running_stats_factory(predictor, settings)
-    if factory is None:
-        return {}
-    running_stats: defaultdict[str, AnyRunningStats] = defaultdict(factory)
-    seconds: defaultdict[str, float] = defaultdict(float)
-    for path, names in recordings.items():
+    readable = []
+    for path, names in recordings.items() if running_stats_factory(predictor, settings) else ():
         with suppress(InputError):
             recording = read_levels(path, predictor.sampling_rate, settings.hop)
-            speech = recording.speech(settings.no_speech_decibels)
-            by_channel = {c: running_stats[names[c]] for c in range(len(speech)) if c in names}
-            _accumulate_speech(path, predictor, settings, recording, speech, by_channel)
-            for channel in by_channel:
-                seconds[names[channel]] += _speech_seconds(speech[channel], recording)
-    return {
-        name: _finish_statistics(ChannelStatistics("speaker", seconds[name], name), stats, settings)
-        for name, stats in running_stats.items()
-    }
+            readable.append((path, recording, {c: name for c, name in names.items() if c < len(recording.levels)}))
+    return _speech_statistics("speaker", readable, predictor, settings)
 
 
 def running_stats_factory(predictor: BasePredictor, settings: Settings) -> Callable[[], AnyRunningStats] | None:
@@ -331,55 +291,38 @@ def running_stats_factory(predictor: BasePredictor, settings: Settings) -> Calla
     return predictor.running_stats if settings.normalisation == "channel" and predictor.grouped else None
 
 
-def _channel_statistics(
-    path: Path,
+def _speech_statistics(
+    source: str,
+    recordings: Sequence[tuple[Path, RecordingLevels, Mapping[int, str]]],
     predictor: BasePredictor,
     settings: Settings,
-    recording: RecordingLevels,
-    speakers: Mapping[int, ChannelStatistics],
-) -> list[ChannelStatistics]:
-    """Of each channel: its speaker's, or its own where it has enough speech, else those of training."""
-    speech = recording.speech(settings.no_speech_decibels)
-    seconds = [_speech_seconds(likely, recording) for likely in speech]
+) -> dict[str, ChannelStatistics]:
+    """Statistics of the speech of channels of one name; those of training where there is too little of it.
+
+    Args:
+        source: "channel" or "speaker".
+        recordings: each with the names of its channels, from 0.
+    """
+    seconds: defaultdict[str, float] = defaultdict(float)
+    speech = [recording.speech(settings.no_speech_decibels) for _, recording, _ in recordings]
+    for (_, recording, names), likely in zip(recordings, speech, strict=True):
+        for channel, name in names.items():
+            seconds[name] += float((likely[channel] >= 0.5).sum() * recording.hop)
     factory = running_stats_factory(predictor, settings)
-    if factory is None:
-        return [ChannelStatistics("training" if predictor.grouped else "", value) for value in seconds]
-    unnamed = [c for c in range(len(speech)) if c not in speakers]
-    running_stats = {c: factory() for c in unnamed if seconds[c] >= settings.statistics_minimum}
-    if running_stats:
-        _accumulate_speech(path, predictor, settings, recording, speech, running_stats)
-    by_channel = {
-        c: _finish_statistics(ChannelStatistics("channel", seconds[c]), running_stats.get(c), settings) for c in unnamed
+    running = {name: factory() for name, value in seconds.items() if factory and value >= settings.statistics_minimum}
+    for (path, recording, names), likely in zip(recordings, speech, strict=True):
+        if chosen := {channel: running[name] for channel, name in names.items() if name in running}:
+            window = round(settings.window * recording.rate)
+            every = max(1, window // recording.cell)  # so that each part of the recording counts once
+            for cell, samples in enumerate(cut_windows(blocks_at(path, recording.rate), recording.cell, window)):
+                for channel, stats in chosen.items() if cell % every == every // 2 else ():
+                    if likely[channel][cell] >= 0.5:
+                        stats.add(predictor.frames(samples[channel]))
+    values = {name: stats.finish() for name, stats in running.items() if stats.count}
+    training = "training" if predictor.grouped else ""
+    return {
+        name: ChannelStatistics(
+            source if name in values else training, value, name if source == "speaker" else "", values.get(name)
+        )
+        for name, value in seconds.items()
     }
-    return [by_channel[c] if c in by_channel else speakers[c] for c in range(len(speech))]
-
-
-def _finish_statistics(
-    statistics: ChannelStatistics, running_stats: AnyRunningStats | None, settings: Settings
-) -> ChannelStatistics:
-    """Add the mean and deviation if there is enough speech for them; else those of training are used."""
-    if statistics.seconds < settings.statistics_minimum or not (running_stats and running_stats.count):
-        return replace(statistics, source="training")
-    return replace(statistics, values=running_stats.finish())
-
-
-def _speech_seconds(likely: np.ndarray, recording: RecordingLevels) -> float:
-    return float((likely >= 0.5).sum() * recording.hop)
-
-
-def _accumulate_speech(
-    path: Path,
-    predictor: BasePredictor,
-    settings: Settings,
-    recording: RecordingLevels,
-    speech: Sequence[np.ndarray],
-    running_stats: Mapping[int, AnyRunningStats],
-) -> None:
-    """Add the speech of channels to their statistics; each part of the recording counts once."""
-    window = round(settings.window * recording.rate)
-    every = max(1, window // recording.cell)
-    for cell, samples in enumerate(cut_windows(blocks_at(path, recording.rate), recording.cell, window)):
-        if cell % every == every // 2:
-            for channel, stats in running_stats.items():
-                if speech[channel][cell] >= 0.5:
-                    stats.add(predictor.frames(samples[channel]))

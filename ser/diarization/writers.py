@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -100,13 +102,13 @@ def posteriors_csv(timeline: Timeline) -> str:
     rows: list[list[object]] = [["channel", "start", "end", "level", *timeline.classes]]
     for channel in timeline.channels:
         edges = cell_edges(len(channel.posteriors), timeline.hop, timeline.duration)
-        for cell, (values, level) in enumerate(zip(channel.posteriors, channel.levels, strict=True)):
-            times = [_number(edges[cell]), _number(edges[cell + 1])]
-            rows.append([channel.number, *times, f"{level:.1f}", *(f"{value:.6f}" for value in values)])
+        for times, values, level in zip(pairwise(edges), channel.posteriors, channel.levels, strict=True):
+            figures = [*map(_number, times), f"{level:.1f}", *(f"{value:.6f}" for value in values)]
+            rows.append([channel.number, *figures])
     return csv_text(rows)
 
 
-def timeline_json(timeline: Timeline, with_posteriors: bool = False) -> str:
+def timeline_json(timeline: Timeline, with_posteriors: bool) -> str:
     """Everything but the picture."""
     channels = []
     for channel in timeline.channels:
@@ -139,15 +141,8 @@ def _segment(segment: Segment) -> dict[str, object]:
     return {"start": segment.start, "end": segment.end, "emotion": label, "confidence": segment.confidence}
 
 
-# By the name that --format takes, which is the ending of the file too.
-TEXTS: dict[str, Callable[[Timeline], str]] = {
-    "rttm": rttm,
-    "textgrid": textgrid,
-    "csv": timeline_csv,
-    "json": timeline_json,
-}
-ENDINGS = {"textgrid": "TextGrid"}
-FORMATS = (*TEXTS, "png")
+FORMATS = ("rttm", "textgrid", "csv", "json", "png")
+ENDINGS = {"textgrid": "TextGrid"}  # of files, where they differ from the format
 
 
 def timeline_files(folder: Path, recording: str) -> list[Path]:
@@ -163,6 +158,8 @@ def timeline_files(folder: Path, recording: str) -> list[Path]:
 
 def write_timeline(timeline: Timeline, folder: Path, formats: list[str], with_posteriors: bool) -> list[Path]:
     """Write a timeline as <folder>/<recording>.<ending> in each format, and <recording>.posteriors.csv if asked for."""
+    texts: dict[str, Callable[[Timeline], str]] = {"rttm": rttm, "textgrid": textgrid, "csv": timeline_csv}
+    texts["json"] = partial(timeline_json, with_posteriors=with_posteriors)
     written = []
     for name in formats:
         path = folder / f"{timeline.recording}.{ENDINGS.get(name, name)}"
@@ -170,10 +167,8 @@ def write_timeline(timeline: Timeline, folder: Path, formats: list[str], with_po
             from ser.diarization.picture import draw_timeline
 
             draw_timeline(timeline, path)
-        elif name == "json":
-            write_text(path, timeline_json(timeline, with_posteriors))
         else:
-            write_text(path, TEXTS[name](timeline))
+            write_text(path, texts[name](timeline))
         written.append(path)
     if with_posteriors:
         path = folder / f"{timeline.recording}.posteriors.csv"

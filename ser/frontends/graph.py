@@ -20,14 +20,20 @@ ANALYSIS = ("basis", "filters")
 
 
 class SpectrumGraph(nn.Module):
-    """`log_stft` of a padded batch; a row shorter than a frame is padded with zeros to one."""
+    """`LogStft` or `LogMel` of a padded batch; a row shorter than a frame is padded with zeros to one.
+
+    Args:
+        filters: of the mel bands, (bins, bands); None: bins.
+    """
 
     basis: Tensor
+    filters: Tensor | None
 
-    def __init__(self, features: Features) -> None:
+    def __init__(self, features: Features, filters: np.ndarray | None = None) -> None:
         super().__init__()
         self.length, self.shift, self.floor = features.frame_length, features.frame_shift, features.floor
         self.register_buffer("basis", fourier_basis(window(features.window, features.frame_length)))
+        self.register_buffer("filters", None if filters is None else torch.from_numpy(filters).float())
 
     def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Features of a padded batch.
@@ -41,28 +47,9 @@ class SpectrumGraph(nn.Module):
         """
         samples = functional.pad(torch.where(valid_mask(samples, lengths), samples, 0.0), (0, self.length - 1))
         power = power_spectrum(samples, self.basis, self.shift).transpose(1, 2).clamp(min=self.floor)
-        return self._values(power).log(), (lengths - self.length).clamp(min=0) // self.shift + 1
-
-    def _values(self, power: Tensor) -> Tensor:
-        """Power of bins, (batch, frames, bins), to the power whose logarithm is taken."""
-        return power
-
-
-class MelGraph(SpectrumGraph):
-    """`LogMel` of a padded batch.
-
-    Args:
-        filters: (bins, bands).
-    """
-
-    filters: Tensor
-
-    def __init__(self, features: Features, filters: np.ndarray) -> None:
-        super().__init__(features)
-        self.register_buffer("filters", torch.from_numpy(filters).float())
-
-    def _values(self, power: Tensor) -> Tensor:
-        return (power @ self.filters).clamp(min=self.floor)
+        if self.filters is not None:
+            power = (power @ self.filters).clamp(min=self.floor)
+        return power.log(), (lengths - self.length).clamp(min=0) // self.shift + 1
 
 
 class WhisperGraph(nn.Module):

@@ -31,9 +31,9 @@ class LogMel(LogStft):
         return mel_bands(super().extract(samples), self.filters, self.features.floor).astype(np.float32)
 
     def graph(self) -> nn.Module:
-        from ser.frontends.graph import MelGraph
+        from ser.frontends.graph import SpectrumGraph
 
-        return MelGraph(self.features, self.filters)
+        return SpectrumGraph(self.features, self.filters)
 
 
 def mel(frequency: np.ndarray | float) -> np.ndarray:

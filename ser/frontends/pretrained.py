@@ -47,7 +47,6 @@ class Pretrained(Frontend):
     def __init__(self, features: Features, settings: FrontendSettings) -> None:
         self.settings, self.storage = settings, features.storage
         self.folder = find_model(settings.model, settings.revision)
-        self.trim_decibels = settings.trim_decibels
         weight_files(self.folder)
         config = read_json(self.folder / "config.json")
         if not isinstance(config, dict):
@@ -81,7 +80,7 @@ class Pretrained(Frontend):
             "version": VERSION,
             "weights": weights_digest(self.folder),
             "layers": list(self.numbers),
-            "trim_decibels": self.trim_decibels,
+            "trim_decibels": self.settings.trim_decibels,
             "storage": self.storage,
         }
 
@@ -104,7 +103,7 @@ class Pretrained(Frontend):
         return self._encoder.encode(padded, self.numbers)
 
     def span(self, samples: np.ndarray) -> tuple[int, int]:
-        return trim_samples(samples, self.sampling_rate, self.trim_decibels)
+        return trim_samples(samples, self.sampling_rate, self.settings.trim_decibels)
 
     def graph(self) -> nn.Module:
         if self.kind not in WHISPER:
@@ -113,7 +112,7 @@ class Pretrained(Frontend):
         from ser.frontends.graph import WhisperGraph
 
         trim = trim_frames(self.sampling_rate)
-        return WhisperGraph(self._whisper, self.numbers, trim, self.trim_decibels, self.shortest)
+        return WhisperGraph(self._whisper, self.numbers, trim, self.settings.trim_decibels, self.shortest)
 
     def trainable(self) -> TrainableLayers | None:
         from ser.frontends.trainable import TrainableLayers

@@ -18,6 +18,8 @@ from torch.nn import functional
 
 from ser.common import InputError, read_json, write_json
 from ser.common.batching import batched_by_size
+from ser.frontends.log_stft import window
+from ser.frontends.weights import load_safetensors
 
 RATE = 16_000
 N_FFT, HOP = 400, 160  # samples: 25 and 10 ms
@@ -166,7 +168,7 @@ def log_mel(samples: Tensor, bands: int) -> Tensor:
     Returns:
         (bands, frames), a frame each 10 ms: samples // 160.
     """
-    spectrum = torch.stft(samples, N_FFT, HOP, window=_window(), center=True, return_complex=True)
+    spectrum = torch.stft(samples, N_FFT, HOP, window=window("hann", N_FFT), center=True, return_complex=True)
     power = torch.view_as_real(spectrum[:, :-1]).square().sum(-1)
     mel = (mel_filters(bands) @ power).clamp(min=1e-10).log10()
     return (torch.maximum(mel, mel.max() - 8) + 4) / 4
@@ -182,17 +184,12 @@ def windows(samples: np.ndarray, bands: int) -> Iterator[Tensor]:
     Returns:
         (bands, frames) of each window.
     """
-    window = POSITIONS * FRAME
-    for start in range(0, len(samples), window):
-        piece = samples[start : start + window]
+    size = POSITIONS * FRAME
+    for start in range(0, len(samples), size):
+        piece = samples[start : start + size]
         if start and len(piece) < FRAME:
             break  # less than a frame after the last window
         yield log_mel(torch.from_numpy(piece), bands)
-
-
-@lru_cache(maxsize=1)
-def _window() -> Tensor:
-    return torch.hann_window(N_FFT)
 
 
 @lru_cache(maxsize=2)
@@ -306,8 +303,6 @@ def _variables(path: Path) -> dict[str, np.ndarray]:
 
 def read_safetensors(folder: Path) -> tuple[dict[str, Tensor], int]:
     """The same tensors and number of heads of a folder of transformers: config.json and model.safetensors."""
-    from ser.frontends.weights import load_safetensors
-
     config = read_json(folder / "config.json")
     saved = load_safetensors(folder)
     tensors = {name.removeprefix(PREFIX): x.float() for name, x in saved.items() if name.startswith(PREFIX)}

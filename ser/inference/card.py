@@ -12,7 +12,7 @@ from typing import Any
 from ser.common import InputError, write_text
 from ser.common.output import markdown, markdown_code, markdown_table
 from ser.config.metrics import columns
-from ser.inference.model import CARD, REPACK, SEEN, read_description
+from ser.inference.model import CARD, REPACK, SEEN, Provenance, read_description
 
 LIMITS = """## Limits
 
@@ -211,5 +211,5 @@ def _checks(names: Sequence[str]) -> str:
 
 
 def _provenance(provenance: Mapping[str, Any]) -> str:
-    keys = ("experiment", "weights", "config_hash", "data_hash", "split_hash", "code_hash", "git_revision")
-    return f"## Provenance\n\n{markdown_table(('what', 'value'), [(key, provenance[key]) for key in keys])}"
+    rows = [(key, provenance[key]) for key in Provenance.__annotations__]
+    return f"## Provenance\n\n{markdown_table(('what', 'value'), rows)}"

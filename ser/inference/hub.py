@@ -73,7 +73,6 @@ def publish(folder: Path, out: Path, name: str, upload: bool = False) -> None:
     with atomic_path(out) as temporary:
         shutil.copytree(folder, temporary)
         write_text(temporary / CARD, _front_matter(description, name) + text.replace("<this folder>", name))
-        (temporary / SUMS).unlink()
         write_sums(temporary)
         verify_checksums(temporary)
     if upload:

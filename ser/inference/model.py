@@ -97,7 +97,7 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
     if saved_heads != heads:
         what = f"the weights answer {_format_heads(saved_heads)}, and {DESCRIPTION} has {_format_heads(heads)}"
         raise InputError(what, folder, REPACK)
-    network = _network(description, experiment, heads)
+    network = build_network(description, experiment, heads)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
@@ -107,31 +107,25 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
     return Model(folder, experiment, network.to(torch_device), torch_device, description, heads)
 
 
-def _network(
+def build_network(
     description: Mapping[str, Any], experiment: Experiment, heads: Mapping[str, tuple[str, ...]]
 ) -> SpeechEmotionNetwork | Ensemble | LinearSVM:
-    from ser.nets import Ensemble, build
+    """The network of a package, ensemble or SVM too, without its trained weights.
+
+    Args:
+        description: of the package.
+        experiment: its settings.
+        heads: head -> its class list.
+    """
+    from ser.nets import Ensemble, LinearSVM, build
 
     if "svm" in description:
-        return build_svm(description["svm"], experiment, heads)
+        ((head, classes),) = heads.items()
+        return LinearSVM(head, classes, description["svm"]["trained"], input_width(description["svm"], experiment))
     if "members" not in description:
         return build(experiment, heads)
     members = map(experiment_from, description["members"])
     return Ensemble([build(replace(member, frontend=experiment.frontend), heads) for member in members])
-
-
-def build_svm(svm: Mapping[str, Any], experiment: Experiment, heads: Mapping[str, tuple[str, ...]]) -> LinearSVM:
-    """A linear SVM without its trained arrays.
-
-    Args:
-        svm: as of `SVM`.
-        experiment: of the front end.
-        heads: the one head, and its class list.
-    """
-    from ser.nets import LinearSVM
-
-    ((head, classes),) = heads.items()
-    return LinearSVM(head, classes, svm["trained"], input_width(svm, experiment))
 
 
 def input_width(svm: Mapping[str, Any] | None, experiment: Experiment) -> int:

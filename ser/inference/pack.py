@@ -31,10 +31,9 @@ from ser.frontends.pretrained import Pretrained
 from ser.inference import model as folders
 from ser.inference.base import CALIBRATIONS, Statistics
 from ser.inference.card import utterance_hash, write_card
-from ser.inference.model import Model, build_svm, write_sums
+from ser.inference.model import Model, write_sums
 from ser.inference.predict.inputs import manifest_rows
 from ser.inference.predictor import MEAN, Predictor
-from ser.nets import Ensemble, build
 from ser.scoring import baseline, files
 from ser.scoring.calibration import choose_temperature, expected_calibration_error, tempered
 from ser.scoring.files import read_result
@@ -101,8 +100,7 @@ def pack(
     for path in [experiments] if isinstance(experiments, Path) else experiments:
         is_svm = (path / baseline.MODEL).is_file() or path.parent.name.startswith("svm_")
         members.append((_read_baseline if is_svm else _read_experiment)(path, open_data_of))
-    for number, member in enumerate(members):
-        _check_members(members[:number], member)
+    _check_members(members)
     data = members[0].data
     unseen = _unseen_corpora(findings, data.experiment) if findings else []
     if out.exists() and not (out / folders.SUMS).is_file():
@@ -222,31 +220,29 @@ def _read_experiment(folder: Path, open_data_of: Callable[[Experiment, Path], Da
     return _Member(folder, data, {**train, **result})
 
 
-def _check_members(others: Sequence[_Member], member: _Member) -> None:
+def _check_members(members: Sequence[_Member]) -> None:
     """Refuse a member of an ensemble that differs from the first one in what members share, or that is given twice.
 
     Raises:
         InputError: it names the difference.
     """
-    for other in others:
-        if digest(member.weights) == digest(other.weights):
-            raise InputError(f"has the weights of {other.folder}", member.folder, "give each experiment once")
-    if not others:
-        return
-    first = others[0]
-    if member.svm or first.svm:
-        raise InputError("an SVM", (member if member.svm else first).folder, "pack it by itself")
-    stores = [{corpus: store.key for corpus, store in each.data.stores.items()} for each in (first, member)]
-    keys = ("split_hash", "protocol_hash", "part")
-    differences = [
-        folders.first_difference(first.data.experiment, member.data.experiment),
-        "features of other recordings" if stores[0] != stores[1] else "",
-        *(f"another {key}" for key in keys if first.result[key] != member.result[key]),
-        "other heads" if first.data.heads != member.data.heads else "",
-    ]
-    if what := next(filter(None, differences), ""):
-        fix = "give experiments of the same corpora, fold, front end and preprocessing, such as the seeds of a cell"
-        raise InputError(f"differs from {first.folder}: {what}", member.folder, fix)
+    first = members[0]
+    for number, member in enumerate(members[1:], 1):
+        for other in members[:number]:
+            if digest(member.weights) == digest(other.weights):
+                raise InputError(f"has the weights of {other.folder}", member.folder, "give each experiment once")
+        if member.svm or first.svm:
+            raise InputError("an SVM", (member if member.svm else first).folder, "pack it by itself")
+        stores = [{corpus: store.key for corpus, store in each.data.stores.items()} for each in (first, member)]
+        differences = [
+            folders.first_difference(first.data.experiment, member.data.experiment),
+            "features of other recordings" if stores[0] != stores[1] else "",
+            *(f"another {k}" for k in ("split_hash", "protocol_hash", "part") if first.result[k] != member.result[k]),
+            "other heads" if first.data.heads != member.data.heads else "",
+        ]
+        if what := next(filter(None, differences), ""):
+            fix = "give experiments of the same corpora, fold, front end and preprocessing, such as the seeds of a cell"
+            raise InputError(f"differs from {first.folder}: {what}", member.folder, fix)
 
 
 def _unseen_corpora(path: Path, experiment: Experiment) -> list[dict[str, Any]]:
@@ -315,14 +311,11 @@ def _metrics(members: Sequence[_Member], model: Model) -> dict[str, Any]:
 def _load_model(members: Sequence[_Member], description: dict[str, Any]) -> Model:
     import torch
 
-    networks: list[Any] = []
-    for member in members:
-        settings = member.data.experiment, member.data.heads
-        networks.append(build_svm(member.svm, *settings) if member.svm else build(*settings))
-        networks[-1].load_state_dict(load_tensors(member.weights, verified=True)[0])
-    network = networks[0] if len(networks) == 1 else Ensemble(networks)
-    network.eval().requires_grad_(False)
     folder, data = members[0].folder, members[0].data
+    network = folders.build_network(description, data.experiment, data.heads)
+    for part, member in zip(getattr(network, "members", [network]), members, strict=True):
+        part.load_state_dict(load_tensors(member.weights, verified=True)[0])
+    network.eval().requires_grad_(False)
     return Model(folder, data.experiment, network, torch.device("cpu"), description, data.heads)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from ser.batches import by_length
 from ser.batches.batch import MULTIPLE
@@ -63,8 +65,8 @@ class Predictor(BasePredictor):
         self.preprocess = Preprocess(self.batches)
         self.sampling_rate, self.shortest = self.frontend.sampling_rate, self.frontend.shortest
         self.normalisation, self.trained = self.batches.normalisation, model.description.get("trained", {})
-        calibrations = {key: model.description.get(key, {}).get(self.head) for key in CALIBRATIONS}
-        self.calibrations = {key: values for key, values in calibrations.items() if values is not None}
+        by_kind = {key: model.description.get(key, {}) for key in CALIBRATIONS}
+        self.calibrations = {key: heads[self.head] for key, heads in by_kind.items() if self.head in heads}
         self.running_stats = partial(RunningStats, self.frontend.width)
         self._functionals: Callable[[np.ndarray], np.ndarray] | None = None
         if (svm := model.description.get("svm")) is not None:
@@ -123,13 +125,10 @@ class Predictor(BasePredictor):
         result = np.empty((len(prepared), len(self.classes)), np.float32)
         for crops in by_length(np.array([len(values) for values in prepared]), BATCH_FRAMES):
             indices = [index for index, _, _ in crops]
-            longest = -(-crops[-1][2] // MULTIPLE) * MULTIPLE
-            first = prepared[indices[0]]
-            features = np.zeros((len(crops), longest, first.shape[1]), first.dtype)
-            for row, (index, _, rows) in zip(features, crops, strict=True):
-                row[:rows] = prepared[index]
+            features = pad_sequence([torch.from_numpy(prepared[index]) for index in indices], batch_first=True)
+            features = functional.pad(features, (0, 0, 0, -features.shape[1] % MULTIPLE))
             lengths = torch.tensor([rows for _, _, rows in crops])
-            result[indices] = self._predict_batch(torch.from_numpy(features), lengths).numpy()
+            result[indices] = self._predict_batch(features, lengths).numpy()
         if not np.isfinite(result).all():
             raise InputError("gives posteriors that are not numbers", self.model.folder, "pack the model again")
         return result

@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ser.frontends.preprocess import valid_mask
-
 
 class Adapter(nn.Module):
     """x + up(relu(down(layernorm(x)))) (Houlsby et al. 2019; one a corpus: Gerczuk et al. 2021, EmoNet).
 
-    `up` starts at 0, so a new adapter is the identity. Each vector is changed on its own, so padding reaches no frame.
+    `up` starts at 0, so a new adapter is the identity.
 
     Args:
         size: features of a vector.
@@ -27,11 +25,6 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.up.bias)
         self.out_size = size
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """(batch, size) or (batch, frames, size) to the same shape.
-
-        Args:
-            lengths: (batch,); frames beyond the length become 0, as a TDNN after it needs. None: no frames are padding.
-        """
-        y = x + self.up(torch.relu(self.down(self.norm(x))))
-        return y if lengths is None else y * valid_mask(y, lengths)[..., None]
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., size) to the same shape."""
+        return x + self.up(torch.relu(self.down(self.norm(x))))

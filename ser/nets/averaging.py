@@ -30,21 +30,24 @@ def average(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return mean
 
 
-class LastStates:
-    """The last n states, in the memory of the CPU."""
+class SavedStates:
+    """The last n states or, of equal losses the first, the n of the least losses; in the memory of the CPU.
 
-    def __init__(self, n: int) -> None:
-        self.n = n
+    Args:
+        n: number of states.
+        best: whether they are those of the least losses; NaN is the greatest loss.
+    """
+
+    def __init__(self, n: int, best: bool) -> None:
+        self.n, self.best = n, best
         self._states: list[tuple[float, dict[str, Tensor]]] = []  # in order of time
 
     def add(self, loss: float, state: Mapping[str, Tensor]) -> None:
         """Store a copy of a state, and drop one if there are more than n."""
         self._states.append((loss, {name: tensor.detach().cpu().clone() for name, tensor in state.items()}))
         if len(self._states) > self.n:
-            del self._states[self._index_to_drop()]
-
-    def _index_to_drop(self) -> int:
-        return 0
+            losses = [(math.isnan(loss), loss, i) for i, (loss, _) in enumerate(self._states)]
+            del self._states[max(losses)[2] if self.best else 0]
 
     def state(self) -> dict[str, Tensor]:
         """Their average."""
@@ -57,13 +60,6 @@ class LastStates:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         self._states = [(loss, part_of(tensors, f"{i}.")) for i, loss in enumerate(tensors["losses"].tolist())]
-
-
-class BestStates(LastStates):
-    """The n states with the least losses; of equal losses the first. NaN is the greatest loss."""
-
-    def _index_to_drop(self) -> int:
-        return max(range(len(self._states)), key=lambda i: (math.isnan(self._states[i][0]), self._states[i][0], i))
 
 
 def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

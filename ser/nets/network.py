@@ -186,7 +186,8 @@ class LayerWeights(nn.Module):
 
 def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechEmotionNetwork:
     """The network of an experiment, with weights from torch's random state."""
-    frontend = build_frontend(experiment)
+    frontend, training = build_frontend(experiment), experiment.training
+    weights = {"gender": training.gender_weight, "domain": training.adversarial_weight}
     return SpeechEmotionNetwork(
         frontend.width,
         experiment.temporal,
@@ -194,10 +195,7 @@ def build(experiment: Experiment, heads: Mapping[str, Sequence[str]]) -> SpeechE
         experiment.network,
         heads,
         experiment.corpora,
-        {
-            *(["gender"] if experiment.training.gender_weight else []),
-            *(["domain"] if experiment.training.adversarial_weight else []),
-        },
+        {name for name, weight in weights.items() if weight},
         frontend.layers,
         frontend.trainable(),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -85,15 +86,12 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        flags = _cpu_flags()
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+        in_hardware = _cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"}
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported() and in_hardware)
     return False
 
 
 def _cpu_flags() -> set[str]:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            lines = [line for line in file if line.startswith(("flags", "Features"))]
-    except OSError:
-        return set()
-    return set(lines[0].split()) if lines else set()
+    """The words of /proc/cpuinfo, among them the features of the processor."""
+    path = Path("/proc/cpuinfo")
+    return set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()

@@ -37,12 +37,12 @@ from ser.config.metrics import scores, scores_text
 from ser.config.registry import LOSS, from_registry
 from ser.frontends import build_frontend
 from ser.nets import SpeechEmotionNetwork, build
-from ser.nets.averaging import BestStates, LastStates, part_of
+from ser.nets.averaging import SavedStates, part_of
 from ser.nets.evaluate import log_posteriors
 from ser.training import checkpoint as files
 from ser.training.class_weights import class_weights
 from ser.training.device import DeviceConfig, resolve_device
-from ser.training.objective import batch_loss, validation_loss
+from ser.training.objective import BatchLoss, validation_loss
 from ser.training.processes import SINGLE_PROCESS, Processes
 from ser.training.schedule import corpus_positions, corpus_schedule, lr_lambda, updates_per_epoch, validation_sample
 from ser.training.stopping import EarlyStopping
@@ -58,17 +58,6 @@ class Interrupted(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.exit_code = 130 if number == signal.SIGINT else REQUEUE
-
-
-class _BatchLoss(torch.nn.Module):
-    """`batch_loss` as a module, for DistributedDataParallel."""
-
-    def __init__(self, network: SpeechEmotionNetwork, loss: torch.nn.Module) -> None:
-        super().__init__()
-        self.network, self.loss = network, loss
-
-    def forward(self, *arguments: Any) -> Tensor:
-        return batch_loss(self.network, self.loss, *arguments)
 
 
 class Trainer:
@@ -131,15 +120,16 @@ class Trainer:
         self.loss = self._new_loss()
         self.optimizer = self._new_optimizer()
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.batch_loss = processes.wrap(_BatchLoss(self.network, self.loss), self.network.some_idle)
+        batch_loss = BatchLoss(self.network, self.loss, self.config, self.device_config)
+        self.batch_loss = processes.wrap(batch_loss, self.network.some_idle)
         self.step = 0
         self.stopping = EarlyStopping()
         self.history: list[dict[str, Any]] = []
         self.seconds: list[float] = []
         self.losses: dict[str, list[float]] = {corpus: [] for corpus in self.corpora}
-        self.saved_states = {"best": BestStates, "last": LastStates}[self.config.keep](self.config.average)
+        self.saved_states = SavedStates(self.config.average, best=self.config.keep == "best")
         self.signal: int | None = None
-        self.checkpoint_time = time.monotonic()
+        self.checkpoint, self.checkpoint_time = folder / CHECKPOINT, time.monotonic()
         self.provenance = provenance()  # read now, since the code may change on disk during the training
         self.code = [self.provenance["code_hash"]]  # hashes of all code that took part in the training
 
@@ -264,7 +254,7 @@ class Trainer:
                 torch.manual_seed(seed)  # from here on, random numbers are the same in all processes
             return self.processes.gather(rows, self.samplers[batch.corpus].batch_size)
 
-        loss = self.batch_loss(batch, weights, self.config, self.device_config, rng, progress, gather)
+        loss = self.batch_loss(batch, weights, rng, progress, gather)
         value = float(loss.detach())
         if not math.isfinite(value):
             part = self.train[batch.corpus].part
@@ -287,14 +277,10 @@ class Trainer:
         """Compute loss and scores of the network on each validation part, or on a sample of it."""
         valid: dict[str, dict[str, float]] = {}
         for corpus, dataset in self.valid.items():
-            part, chosen = dataset.part, samples[corpus]
-            targets = part.targets if chosen is None else part.targets[chosen]
-            if self.processes.size > 1:
-                chosen = np.arange(len(part)) if chosen is None else chosen
-                chosen = chosen[self.processes.share(len(chosen))]
-            log_p = log_posteriors(
-                self.network, dataset, self.network.head_of(corpus), self.device_config.device, chosen
-            )
+            part, sample, head = dataset.part, samples[corpus], self.network.head_of(corpus)
+            chosen = np.arange(len(part)) if sample is None else sample
+            targets, share = part.targets[chosen], chosen[self.processes.share(len(chosen))]
+            log_p = log_posteriors(self.network, dataset, head, self.device_config.device, share)
             log_p = self.processes.concatenate(log_p)
             confusion = confusion_matrix(targets, log_p.argmax(1), len(part.classes))
             loss = validation_loss(self.loss, log_p, targets, self.device_weights[corpus])
@@ -386,10 +372,6 @@ class Trainer:
         config_hash = digest(result_affecting(replace(self.experiment, training=training)))
         return digest({**self.hashes, "config_hash": config_hash}, self.device_config.precision)
 
-    @property
-    def _checkpoint(self) -> Path:
-        return self.folder / CHECKPOINT
-
     def _save_checkpoint_if_due(self) -> None:
         """Write a checkpoint after `checkpoint_seconds`, or after a signal, which ends all processes."""
         late = self.processes.is_main and time.monotonic() - self.checkpoint_time >= self.config.checkpoint_seconds
@@ -412,7 +394,7 @@ class Trainer:
         tensors |= {f"kept.{name}": tensor for name, tensor in self.saved_states.tensors().items()}
         tensors |= {f"optimizer.{k}": tensor for k, tensor in files.optimizer_tensors(self.optimizer).items()}
         files.save_tensors(
-            self._checkpoint,
+            self.checkpoint,
             tensors,
             {
                 "fingerprint": self._fingerprint(),
@@ -427,14 +409,14 @@ class Trainer:
         self.checkpoint_time = time.monotonic()
 
     def _restore(self) -> None:
-        if not self._checkpoint.is_file():
+        if not self.checkpoint.is_file():
             return
-        tensors, meta = files.load_tensors(self._checkpoint)
+        tensors, meta = files.load_tensors(self.checkpoint)
         # The second fingerprint is that of earlier versions.
         if meta.get("fingerprint") not in (self._fingerprint(), digest(self.hashes, self.device_config.precision)):
             raise InputError(
                 f"of other settings, data or split, or not in {self.device_config.precision}",
-                self._checkpoint,
+                self.checkpoint,
                 f"remove {self.folder} to start again, or give another --exp folder",
             )
         try:
@@ -451,9 +433,7 @@ class Trainer:
             self.losses = {corpus: state["losses"][corpus] for corpus in self.corpora}
         except (ValueError, LookupError, TypeError, RuntimeError) as error:
             reason = " ".join(str(error).split())
-            raise InputError(
-                f"not of this training ({reason})", self._checkpoint, "remove it and run stage 4"
-            ) from None
+            raise InputError(f"not of this training ({reason})", self.checkpoint, "remove it and run stage 4") from None
         self.code, self.step = list(dict.fromkeys([*state["code"], *self.code])), state["step"]
         self.history, self.seconds = state["history"], state["seconds"]
 
@@ -467,7 +447,7 @@ class Trainer:
         folder = self.folder if self.processes.is_main else None
         self.logger = TrainingLogger(folder, self.config, self.history, self.seconds, self.echo)
         if self.step:
-            self.logger.log(f"continued from {self._checkpoint} at step {self.step}")
+            self.logger.log(f"continued from {self.checkpoint} at step {self.step}")
         for text in self.warnings:
             self.logger.log(f"warning: {text}")
         self.logger.log_parts({"train": self.train, "valid": self.valid})
@@ -528,7 +508,7 @@ class Trainer:
             self._save()
         with atomic_path(self.folder / MODEL) as temporary:
             temporary.write_bytes(model)
-        checkpoints = [] if self.keep_checkpoint else [self._checkpoint]
+        checkpoints = [] if self.keep_checkpoint else [self.checkpoint]
         for path in (*checkpoints, *self.folder.glob(".tmp*")):  # also temporary files of killed runs
             path.unlink(missing_ok=True)
         self.logger.log(

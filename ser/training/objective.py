@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,47 +19,62 @@ from ser.training.device import DeviceConfig
 from ser.training.losses import smoothed_targets
 
 
-def batch_loss(
-    network: SpeechEmotionNetwork,
-    loss: nn.Module,
-    batch: Batch,
-    weights: Tensor,
-    config: Training,
-    device_config: DeviceConfig,
-    rng: np.random.Generator,
-    progress: float,
-    gather: Callable[[Tensor], Tensor] = lambda rows: rows,
-) -> Tensor:
-    """Compute the training loss of a batch, a scalar in float32.
+class BatchLoss(nn.Module):
+    """The training loss of a batch; a module, as DistributedDataParallel needs it.
 
     Args:
         network: in training mode.
         loss: function of (logits, target probabilities, class weights), from the registry.
-        batch: the share of this process.
-        weights: class weights of the head, (classes,).
-        config: the settings.
-        device_config: device and precision.
-        rng: draws the mixup.
-        progress: completed share of the training, 0 to 1.
-        gather: collects the rows of all processes; the loss is that of the whole batch.
     """
-    features, lengths = batch.features.to(device_config.device), batch.lengths.to(device_config.device)
-    targets = batch.targets.to(device_config.device)
-    if config.soft_labels:
-        uniform = torch.full_like(batch.votes, 1 / len(weights))
-        soft = torch.lerp(batch.votes, uniform, config.label_smoothing).to(device_config.device)
-    else:
-        soft = smoothed_targets(targets, len(weights), config.label_smoothing)
-    if config.mixup:
-        order = torch.from_numpy(rng.permutation(len(targets))).to(device_config.device)
-        shares = torch.from_numpy(mixup_weights(rng, config.mixup, len(targets))).to(device_config.device)
-        features, lengths, soft = mixup(features, lengths, soft, order, shares)
-    with device_config.autocast():
-        pooled = network.regularised(gather(network.pooled(features, lengths)))
-    logits = network.classify(pooled, network.head_of(batch.corpus), batch.corpus)
-    genders = gather(batch.genders.to(device_config.device))
-    auxiliary = auxiliary_loss(network, batch.corpus, genders, pooled, config, progress)
-    return loss(logits, gather(soft), weights) + auxiliary
+
+    def __init__(
+        self, network: SpeechEmotionNetwork, loss: nn.Module, config: Training, device_config: DeviceConfig
+    ) -> None:
+        super().__init__()
+        self.network, self.loss, self.config, self.device_config = network, loss, config, device_config
+
+    def forward(
+        self,
+        batch: Batch,
+        weights: Tensor,
+        rng: np.random.Generator,
+        progress: float,
+        gather: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """Compute the loss, a scalar in float32.
+
+        Args:
+            batch: the share of this process.
+            weights: class weights of the head, (classes,).
+            rng: draws the mixup.
+            progress: completed share of the training, 0 to 1.
+            gather: collects the rows of all processes; the loss is that of the whole batch.
+        """
+        network, config, device = self.network, self.config, self.device_config.device
+        features, lengths, targets = (x.to(device) for x in (batch.features, batch.lengths, batch.targets))
+        if config.soft_labels:
+            uniform = torch.full_like(batch.votes, 1 / len(weights))
+            soft = torch.lerp(batch.votes, uniform, config.label_smoothing).to(device)
+        else:
+            soft = smoothed_targets(targets, len(weights), config.label_smoothing)
+        if config.mixup:
+            order = torch.from_numpy(rng.permutation(len(targets))).to(device)
+            shares = torch.from_numpy(mixup_weights(rng, config.mixup, len(targets))).to(device)
+            features, lengths, soft = mixup(features, lengths, soft, order, shares)
+        with self.device_config.autocast():
+            pooled = network.regularised(gather(network.pooled(features, lengths)))
+        logits = network.classify(pooled, network.head_of(batch.corpus), batch.corpus)
+        auxiliary: Tensor | float = 0.0
+        genders = gather(batch.genders.to(device))
+        known = genders >= 0
+        if network.gender is not None and bool(known.any()):
+            predicted = network.gender(pooled[known]).float()
+            auxiliary = auxiliary + config.gender_weight * functional.cross_entropy(predicted, genders[known])
+        if network.domain is not None:  # behind a gradient reversal layer
+            domains = torch.full((len(pooled),), network.corpora.index(batch.corpus), device=pooled.device)
+            predicted = network.domain(pooled, weight_at(progress))
+            auxiliary = auxiliary + config.adversarial_weight * functional.cross_entropy(predicted, domains)
+        return cast(Tensor, self.loss(logits, gather(soft), weights) + auxiliary)
 
 
 @torch.no_grad()
@@ -66,7 +82,7 @@ def validation_loss(loss: nn.Module, log_posteriors: np.ndarray, targets: np.nda
     """Compute the loss of a whole part in float64, without label smoothing.
 
     Args:
-        loss: see `batch_loss`; set to evaluation mode.
+        loss: as of `BatchLoss`; set to evaluation mode.
         log_posteriors: (utterances, classes).
         targets: class indices, (utterances,).
         weights: class weights, (classes,), on the device of the loss.
@@ -74,31 +90,6 @@ def validation_loss(loss: nn.Module, log_posteriors: np.ndarray, targets: np.nda
     logits = torch.from_numpy(log_posteriors).double().to(weights.device)
     hard = smoothed_targets(torch.from_numpy(targets).to(weights.device), len(weights), 0.0)
     return float(loss.eval()(logits, hard, weights))
-
-
-def auxiliary_loss(
-    network: SpeechEmotionNetwork, corpus: str, genders: Tensor, pooled: Tensor, config: Training, progress: float
-) -> Tensor | float:
-    """Compute the losses of the auxiliary heads: gender, and corpus behind a gradient reversal layer.
-
-    Args:
-        network: with or without these heads.
-        corpus: of the batch.
-        genders: 0 woman, 1 man, -1 unknown and ignored, (batch,).
-        pooled: (batch, values).
-        config: weights of the losses.
-        progress: completed share of the training, 0 to 1.
-    """
-    loss: Tensor | float = 0.0
-    known = genders >= 0
-    if network.gender is not None and bool(known.any()):
-        logits = network.gender(pooled[known]).float()
-        loss = loss + config.gender_weight * functional.cross_entropy(logits, genders[known])
-    if network.domain is not None:
-        domains = torch.full((len(pooled),), network.corpora.index(corpus), device=pooled.device)
-        logits = network.domain(pooled, weight_at(progress))
-        loss = loss + config.adversarial_weight * functional.cross_entropy(logits, domains)
-    return loss
 
 
 def mixup(

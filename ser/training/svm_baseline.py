@@ -235,11 +235,8 @@ def fit(train: Sequence[Sample], valid: Mapping[str, Sample], classes: int, norm
     # The fit is deterministic, so it needs no seed.
     make = partial(SVC, kernel="linear", class_weight="balanced", max_iter=MAX_ITERATIONS)
     fitted = [Baseline(c, {}, mean, deviation, make(C=c).fit(scaled, targets)) for c in PENALTIES]
-    uas = [float(np.mean([_ua(b, sample, classes) for sample in valid.values()])) for b in fitted]
+    uas = [
+        float(np.mean([ua(confusion_matrix(y, one.predict(x), classes)) for x, y in valid.values()])) for one in fitted
+    ]
     best = fitted[int(np.argmax(uas))]
     return Baseline(best.penalty, dict(zip(PENALTIES, uas, strict=True)), mean, deviation, best.model)
-
-
-def _ua(baseline: Baseline, sample: Sample, classes: int) -> float:
-    values, targets = sample
-    return ua(confusion_matrix(targets, baseline.predict(values), classes))

@@ -75,7 +75,10 @@ class TrainingLogger:
             text=f"epoch {len(self.history) + 1}", unit="step", total=steps, show=self.folder is not None
         ) as bar:
             bar.update(done)
-            figures = self._figures()
+            figures = []
+            if self.seconds:
+                scores = self.history[-1]["valid"].items()
+                figures = [*(f"{corpus} UA {100 * v['ua']:.1f}" for corpus, v in scores), self._time_left()]
             total = count = 0.0
 
             def step(loss: float) -> None:
@@ -86,13 +89,6 @@ class TrainingLogger:
 
             bar.step = step
             yield bar
-
-    def _figures(self) -> list[str]:
-        """UA of the last validation, and the time left."""
-        if not self.seconds:
-            return []
-        scores = [f"{corpus} UA {100 * v['ua']:.1f}" for corpus, v in self.history[-1]["valid"].items()]
-        return [*scores, self._time_left()]
 
     def _time_left(self) -> str:
         """The time to the end of the training if the validation loss does not improve any more."""

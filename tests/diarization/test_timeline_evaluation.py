@@ -79,11 +79,6 @@ def test_turns_change_emotion_and_recordings_end(made):
         assert len(joined.reference) == UTTERANCES
 
 
-def test_nothing_to_join_is_an_error(made):
-    with refuses("no utterances to join", where="two"):
-        join_all(known(made, ("test",), "two"), made.experiment().features, 0, 1, "two")
-
-
 @pytest.fixture
 def evaluation(packed, made, tmp_path):
     return TimelineEvaluation(packed, made.data_root, made.recipe, tmp_path, 0, 1)

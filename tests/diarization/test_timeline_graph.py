@@ -65,12 +65,3 @@ def test_the_best_path_is_that_of_trying_all(seed):
         labels, score = found
         assert tuple(labels) == expected[0][0]
         assert score == pytest.approx(expected[0][1], rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("minimum", "costs"),
-    [([], []), ([0], [[0]]), ([1, 1], [[0, -1], [0, 0]]), ([1], [[0, 0]]), ([1, 1], [[0, np.nan], [0, 0]])],
-)
-def test_what_is_no_graph_is_refused(minimum, costs):
-    with pytest.raises(ValueError, match=r"classes|costs"):
-        chain_graph(minimum, np.array(costs))

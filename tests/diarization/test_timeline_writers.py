@@ -81,7 +81,7 @@ def test_statistics_and_withheld_labels_stand_in_every_format(tmp_path):
     assert rttm(made).splitlines()[0] == "SPEAKER a%20call 1 0.500000 0.750000 <NA> statistics=speaker - 0.4000 <NA>"
     assert timeline_csv(made).splitlines()[1] == "a call,1,0.5,1.25,-,0.4,speaker"
     assert 'text = "-"' in textgrid(made)
-    found = json.loads(timeline_json(made))
+    found = json.loads(timeline_json(made, False))
     assert found["warnings"] == ["channel 2: short"]
     one, two = found["channels"]
     assert one["statistics"] == {"source": "speaker", "speech_seconds": 31.25, "speaker": "anna"}
@@ -150,7 +150,7 @@ def test_all_files_end_where_the_recording_ends(packed, tmp_path, samples, rate,
     noise[samples // 3 : samples // 2] = 0
     soundfile.write(tmp_path / "a.wav", noise, rate)
     settings = read_settings(None, {"hop": hop, "window": 1.0, "minimum": hop, "no_speech_minimum": hop})
-    made = make_timeline(tmp_path / "a.wav", Predictor(open_model(packed)), settings, best_path, show=False)
+    made = make_timeline(tmp_path / "a.wav", Predictor(open_model(packed)), settings, best_path)
     write_timeline(made, tmp_path, ["rttm", "textgrid", "csv", "json"], True)
 
     end = samples / rate

@@ -176,11 +176,3 @@ def test_the_graph_of_an_ensemble_answers_as_predict(tmp_path):
     made, other = (made_model(samples, *SMALL, f"temporal={name}", "pooling=mu") for name in ("lstm", "tdnn"))
     made = type(made)(**{**vars(made), "network": Ensemble([made.network, other.network]).eval()})
     assert export(Predictor(made), "waveform", tmp_path / "a.onnx") < 1e-4
-
-
-def test_the_mean_of_heads_is_of_the_means_of_members(made, ensemble):
-    model, given = load_model(ensemble), made.data_root / "one" / "strict_fold1" / "test"
-    one, two, mean = (model.predict(given, head=head, raw=True) for head in ("one", "two", "mean"))
-    for a, b, m in zip(one, two, mean, strict=True):
-        expected = [(a.posteriors[name] + b.posteriors[name]) / 2 for name in m.posteriors]
-        np.testing.assert_allclose(list(m.posteriors.values()), expected, atol=1e-6)

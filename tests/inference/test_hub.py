@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, refuses
 
 from ser.cli import main
-from ser.inference.model import open_model, verify_checksums
+from ser.inference.model import open_model, verify_checksums, write_sums
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "lab/ser-one"
@@ -115,6 +116,16 @@ def test_a_hub_that_cannot_be_reached_is_one_line(made, tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: models/nope: no such folder, and no model that can be fetched from the hub (")
     assert done.stderr.count("\n") == 1
+
+
+def test_checksums_of_a_published_package_are_of_all_that_it_had(packed, tmp_path):
+    own = shutil.copytree(packed, tmp_path / "own")
+    (own / "check.md").write_text("measured")
+    write_sums(own, "check.md")
+    assert main(["publish", str(own), str(tmp_path / "ready"), "--name", NAME]) == 0
+    (tmp_path / "ready" / "check.md").write_text("changed")
+    with refuses("not the file that was packed", where="check.md"):
+        open_model(tmp_path / "ready")
 
 
 def test_what_cannot_be_published(packed, tmp_path, capsys):

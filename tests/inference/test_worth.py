@@ -17,7 +17,7 @@ from ser.common import InputError
 from ser.corpora.kaldi import read_table, write_table
 from ser.inference.check import measure as check
 from ser.inference.check.labelled import read_labelled
-from ser.inference.check.measure import CONDITIONS, LOUDER, Condition, DegradedSources
+from ser.inference.check.measure import CONDITIONS, LOUDER, DegradedSources
 from ser.inference.model import open_model
 from ser.inference.predict.inputs import Source
 from ser.inference.predictor import Predictor
@@ -89,8 +89,8 @@ def test_scores_are_those_of_predict_by_gender_too(able, data, tmp_path):
 
 def test_scores_of_a_condition_are_those_of_predict_on_what_it_leaves(able, data, tmp_path, monkeypatch):
     """Volume drawn by the condition alone: at -60 dB this model, which knows levels, answers otherwise."""
-    monkeypatch.setitem(CONDITIONS, "nothing", Condition(Volume((0, 0))))
-    monkeypatch.setitem(CONDITIONS, "60 dB quieter", Condition(Volume((-60, -60))))
+    monkeypatch.setitem(CONDITIONS, "nothing", (Volume((0, 0)), None))
+    monkeypatch.setitem(CONDITIONS, "60 dB quieter", (Volume((-60, -60)), None))
     found = run(able, data, out=tmp_path / "out")
     truth, files = read_table(data / "utt2emo"), read_table(data / "wav.scp")
     model = load_model(able)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from ser.nets.averaging import BestStates, LastStates, average
+from ser.nets.averaging import SavedStates, average
 
 
 def state(value):
@@ -48,7 +48,7 @@ def test_equal_states_average_to_themselves_bit_for_bit():
 
 
 def test_what_is_added_is_copied():
-    for kind in (LastStates(2), BestStates(2)):
+    for kind in (SavedStates(2, best=False), SavedStates(2, best=True)):
         own = state(1.0)
         kind.add(0.5, own)
         for tensor in own.values():
@@ -61,27 +61,27 @@ def test_what_is_added_is_copied():
 
 
 def test_last_states_by_hand():
-    last = LastStates(2)
+    last = SavedStates(2, best=False)
     for loss, value in ((0.1, 1.0), (0.9, 2.0), (0.5, 6.0)):
         last.add(loss, state(value))
     assert last.state()["weight"].tolist() == [4.0, 8.0]
 
 
 def test_best_states_by_hand():
-    best = BestStates(2)
+    best = SavedStates(2, best=True)
     for loss, value in ((0.4, 1.0), (0.9, 2.0), (float("nan"), 100.0), (0.5, 6.0), (0.5, 50.0), (0.7, 60.0)):
         best.add(loss, state(value))
     assert best.state()["weight"].tolist() == [3.5, 7.0]
 
 
-@pytest.mark.parametrize("make", [lambda: LastStates(3), lambda: BestStates(3)])
+@pytest.mark.parametrize("best", [False, True])
 @pytest.mark.parametrize("stop", range(12))
-def test_states_continue_bit_for_bit(make, stop):
+def test_states_continue_bit_for_bit(best, stop):
     losses = [0.9, 0.5, 0.7, 0.7, 0.2, 0.1 + 0.2, 0.3, 0.8, 0.1, 0.6, 0.3, 0.4]
-    whole, part = make(), make()
+    whole, part = SavedStates(3, best), SavedStates(3, best)
     for step, loss in enumerate(losses):
         if step == stop:
-            tensors, part = stored(part.tensors()), make()
+            tensors, part = stored(part.tensors()), SavedStates(3, best)
             part.load(tensors)
         whole.add(loss, random_state(step))
         part.add(loss, random_state(step))
@@ -90,16 +90,16 @@ def test_states_continue_bit_for_bit(make, stop):
 
 
 def test_eleven_states_keep_their_own_names():
-    last = LastStates(11)
+    last = SavedStates(11, best=False)
     for value in range(11):
         last.add(0.0, state(float(value)))
-    other = LastStates(11)
+    other = SavedStates(11, best=False)
     other.load(stored(last.tensors()))
     assert other.state()["weight"].tolist() == [5.0, 10.0]
 
 
 def test_errors():
-    for empty in (LastStates(2), BestStates(2)):
+    for empty in (SavedStates(2, best=False), SavedStates(2, best=True)):
         with pytest.raises(ValueError, match="no states"):
             empty.state()
     with pytest.raises(ValueError, match="other names: b, c"):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
 from ser.audio import audio_info
-from ser.diarization.windows import blocks_at, extremes, regroup_blocks
+from ser.diarization.windows import blocks_at, extremes
+from ser.inference.predict.sound import cut_blocks
 
 # By the name that --html-audio takes: format and subtype of libsndfile, and media type.
 CODECS = {"opus": ("OGG", "OPUS", "audio/ogg"), "mp3": ("MP3", "MPEG_LAYER_III", "audio/mpeg")}
@@ -66,7 +67,8 @@ def read_page_audio(path: Path, channels: int, codec: str) -> PageAudio:
         else nullcontext()
     )
     with encoder as file:
-        for block in _short_blocks(regroup_blocks(blocks_at(path, rate), size), rate):
+        # Of a second: libsndfile's encoders overflow the stack on long blocks.
+        for block in cut_blocks(blocks_at(path, rate), repeat(rate)):
             block = block[:channels]
             peaks.append(extremes(block, size))
             if file is not None:
@@ -81,10 +83,3 @@ def read_page_audio(path: Path, channels: int, codec: str) -> PageAudio:
     if codec in CODECS:
         audio = f"data:{CODECS[codec][2]};base64,{base64.b64encode(compressed.getvalue()).decode()}"
     return PageAudio(audio, scaled, PEAKS_PER_SECOND / every)
-
-
-def _short_blocks(blocks: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
-    """Blocks of a second at most: libsndfile's encoders overflow the stack on long ones."""
-    for block in blocks:
-        for start in range(0, block.shape[1], rate):
-            yield block[:, start : start + rate]

@@ -26,43 +26,21 @@ CLEAN = "clean"
 LOUDER = "10 dB louder"
 
 
-@dataclass(frozen=True)
-class Condition:
-    """A transform of each utterance.
-
-    Attributes:
-        rates: sampling rates of the transform, in Hz: the least that is not below the recording's is used; (): the
-            recording's own. None: the rate of the model, so that noise has no frequencies that the model does not use.
-    """
-
-    transform: Transform
-    rates: tuple[int, ...] | None = None
-
-    def rate(self, native: int, model: int) -> int:
-        """The sampling rate of the transform for a recording, in Hz.
-
-        Args:
-            native: sampling rate of the recording, in Hz.
-            model: sampling rate of the model, in Hz.
-        """
-        if self.rates is None:
-            return model
-        return min((rate for rate in self.rates if rate >= native), default=max(self.rates, default=native))
+def _noise(colour: str, snr: float) -> tuple[Transform, None]:
+    return Noise("", [colour], (snr, snr), (1, 1), (snr, snr)), None
 
 
-def _noise(colour: str, snr: float) -> Condition:
-    return Condition(Noise("", [colour], (snr, snr), (1, 1), (snr, snr)))
-
-
-CONDITIONS = {
-    LOUDER: Condition(Volume((10, 10)), ()),
-    "10 dB quieter": Condition(Volume((-10, -10)), ()),
+# A transform of each utterance, and its sampling rates in Hz: the least that is not below the recording's is used; ():
+# the recording's own. None: the rate of the model, so that noise has no frequencies that the model does not use.
+CONDITIONS: dict[str, tuple[Transform, Sequence[int] | None]] = {
+    LOUDER: (Volume((10, 10)), ()),
+    "10 dB quieter": (Volume((-10, -10)), ()),
     "white noise, SNR 20 dB": _noise("white", 20),
     "white noise, SNR 10 dB": _noise("white", 10),
     "pink noise, SNR 20 dB": _noise("pink", 20),
     "pink noise, SNR 10 dB": _noise("pink", 10),
-    "MP3, 32 kbit/s": Condition(Mp3([32]), (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)),
-    "telephone band, 300 to 3400 Hz": Condition(BandPass((300, 300), (3400, 3400))),
+    "MP3, 32 kbit/s": (Mp3([32]), (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)),
+    "telephone band, 300 to 3400 Hz": (BandPass((300, 300), (3400, 3400)), None),
 }
 
 
@@ -83,12 +61,13 @@ class DegradedSources(Sequence[Source]):
         return len(self.sources)
 
     def __getitem__(self, index: Any) -> Any:
-        source, condition = self.sources[index], CONDITIONS[self.name]
+        source, (transform, rates), rate = self.sources[index], CONDITIONS[self.name], self.model_rate
         try:
-            native = audio_info(source.path).sampling_rate if source.path else self.model_rate
-            rate = condition.rate(native, self.model_rate)
-            parameters = condition.transform.randomize_parameters(copy_rng(source.id, 1, f"check {self.name}"))
-            samples = condition.transform.apply(read_mono(source, rate), rate, parameters)
+            native = audio_info(source.path).sampling_rate if source.path else rate
+            if rates is not None:
+                rate = min((known for known in rates if known >= native), default=max(rates, default=native))
+            parameters = transform.randomize_parameters(copy_rng(source.id, 1, f"check {self.name}"))
+            samples = transform.apply(read_mono(source, rate), rate, parameters)
         except (TooShort, InputError) as error:
             if isinstance(error, TooShort):
                 self.too_short.add(index)

@@ -81,9 +81,8 @@ def run(options: argparse.Namespace) -> int:
         check_out(out)
     predictor = open_predictor(options.model, options.head, options.device, options.utt2spk)
     with scratch() as folder, ExitStack() as stack:
-        sources = []
-        for name in options.inputs:
-            sources += sources_of(name, folder, options.allow_pipes, options.path_column)
+        given = folder, options.allow_pipes, options.path_column
+        sources = [source for name in options.inputs for source in sources_of(name, *given)]
         if out:
             outputs = {path.absolute() for path in output_files(out)}
             sources = [s for s in sources if not (s.left_out and s.path and s.path.absolute() in outputs)]

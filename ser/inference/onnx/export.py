@@ -9,11 +9,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from ser.common import InputError, atomic_path
 from ser.common.metrics import confusion_matrix, ua, wa
@@ -149,23 +151,20 @@ class ExportedGraph:
             statistics: of all of them.
         """
         rows = list(samples) if self.kind == "waveform" else [self.predictor.spectrum(row) for row in samples]
-        lengths = np.array([len(row) for row in rows])
-        x = np.zeros((len(rows), lengths.max(), *rows[0].shape[1:]), np.float32)
-        for padded, row in zip(x, rows, strict=True):
-            padded[: len(row)] = row
-        inputs = {self.kind: x, "lengths": lengths, **dict(zip(STATISTICS, statistics or (), strict=False))}
+        x = pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True).numpy()
+        inputs = {self.kind: x, "lengths": np.array(list(map(len, rows)))}
+        inputs |= zip(STATISTICS, statistics or (), strict=False)
         return np.asarray(self.session.run(["posteriors"], inputs)[0])
 
     def largest_difference(self) -> float:
         """Largest difference from the posteriors of predict, for swelling noise of several lengths and batch sizes."""
         rng, rate, differences = np.random.default_rng(0), self.predictor.sampling_rate, []
-        for size in BATCHES:
-            for seconds in LENGTHS:
-                samples = []
-                for row in range(size):
-                    swell = np.sin(np.linspace(0.1, 9, int(seconds * rate * (1 - row / 4)))) ** 2
-                    samples.append((rng.normal(0, 0.2, len(swell)) * swell).astype(np.float32))
-                differences.append(self.posteriors(samples) - predict_posteriors(self.predictor, samples))
+        for size, seconds in product(BATCHES, LENGTHS):
+            samples = []
+            for row in range(size):
+                swell = np.sin(np.linspace(0.1, 9, int(seconds * rate * (1 - row / 4)))) ** 2
+                samples.append((rng.normal(0, 0.2, len(swell)) * swell).astype(np.float32))
+            differences.append(self.posteriors(samples) - predict_posteriors(self.predictor, samples))
         return max(float(np.abs(values).max()) for values in differences)
 
 
@@ -197,7 +196,7 @@ def compare_graphs(predictor: Predictor, graphs: Sequence[Path], data_dir: Path)
         InputError: no such data dir, an utterance that cannot be read, or a label that the model does not know.
     """
     exported = [ExportedGraph(predictor, path) for path in graphs]
-    names = ["predict", *map(str, graphs)]
+    files = {"predict": predictor.model.folder / WEIGHTS} | {str(path): path for path in graphs}
     labelled = read_labelled([str(data_dir)], predictor.classes, data_dir)
     targets = np.array([predictor.classes.index(utterance.emotion) for utterance in labelled])
     by_speaker = predictor.normalisation == "speaker"
@@ -213,7 +212,7 @@ def compare_graphs(predictor: Predictor, graphs: Sequence[Path], data_dir: Path)
         by_graph = (graph.posteriors(*inputs)[0] for graph in exported)
         by_utterance.append([predict_posteriors(predictor, *inputs)[0], *by_graph])
     rows, posteriors = [], np.array(by_utterance)  # (utterances, predict and graphs, classes)
-    for number, (name, path) in enumerate(zip(names, [predictor.model.folder / WEIGHTS, *graphs], strict=True)):
+    for number, (name, path) in enumerate(files.items()):
         scored = confusion_matrix(targets, posteriors[:, number].argmax(1), len(predictor.classes))
         worst = float(np.abs(posteriors[:, number] - posteriors[:, 0]).max())
         row = {"ua": ua(scored), "wa": wa(scored), "n": len(targets), "worst": worst}

@@ -40,10 +40,7 @@ def check_seal(path: Path, checksum: str) -> None:
         InputError: it has been damaged or changed.
     """
     head, _, tail = path.read_bytes().rpartition(checksum.encode() or UNSEALED.encode())
-    found = hashlib.sha256(head)
-    found.update(UNSEALED.encode())
-    found.update(tail)
-    if found.hexdigest() != checksum:
+    if hashlib.sha256(head + UNSEALED.encode() + tail).hexdigest() != checksum:
         fix = f"{REEXPORT}; if another program has changed it on purpose, remove `{CHECKSUM}` from its metadata"
         raise InputError("not the graph that `ser export` wrote", path, fix)
 

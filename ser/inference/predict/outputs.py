@@ -7,7 +7,7 @@ import sys
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -81,8 +81,7 @@ class Layout:
         return (BOM if self.excel else "") + self.csv_line(self.heading)
 
 
-@contextmanager
-def writer(form: str, out: Path | IO[str] | None, layout: Layout, ids: Sequence[str]) -> Iterator[Write]:
+def writer(form: str, out: Path | IO[str] | None, layout: Layout, ids: Sequence[str]) -> AbstractContextManager[Write]:
     """A function that writes predictions one by one, to standard output or a file.
 
     A workbook and an ark are written at once at the end. Other formats go to an open file (`resume.partial_answers`),
@@ -102,24 +101,21 @@ def writer(form: str, out: Path | IO[str] | None, layout: Layout, ids: Sequence[
             raise InputError(what, "--format ark")
         if twice := next((name for name, count in Counter(ids).items() if count > 1), ""):
             raise InputError(f"{twice} is given twice", "--format ark", "give it once, or choose another format")
-        with _ark(out, layout.classes) as write:
-            yield write
-    elif form == "xlsx":
+        return _ark(out, layout.classes)
+    if form == "xlsx":
         if not isinstance(out, Path) or out.suffix != ".xlsx":
             raise InputError("give --out <name>.xlsx", "--format xlsx")
         if len(ids) > SHEET_ROWS:
             raise InputError(f"{len(ids)} rows, and a sheet holds {SHEET_ROWS}", "--format xlsx", "choose --format csv")
-        with _workbook(out, layout) as write:
-            yield write
-    elif out is None:
+        return _workbook(out, layout)
+    if out is None:
         stream = sys.stdout.stream if isinstance(sys.stdout, SafeStream) else sys.stdout
         if isinstance(stream, io.TextIOWrapper):
             encoding = stream.encoding if form == "table" else "utf-8"
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
-        yield WRITERS[form](sys.stdout, layout, ids, True)
-    else:
-        assert not isinstance(out, Path)
-        yield WRITERS[form](out, layout, ids, not out.tell())
+        return nullcontext(WRITERS[form](sys.stdout, layout, ids, True))
+    assert not isinstance(out, Path)
+    return nullcontext(WRITERS[form](out, layout, ids, not out.tell()))
 
 
 def _table(file: IO[str], layout: Layout, ids: Sequence[str], header: bool) -> Write:

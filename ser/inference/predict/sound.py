@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -52,31 +52,25 @@ def open_samples(source: Source, channel: str, rate: int, longest: float) -> Ite
     """
     if source.problem:
         raise InputError(source.problem)
-    with ExitStack() as stack:
-        stack.enter_context(_errors_of(source))
-        path = None if source.audio else stack.enter_context(local_file(source))
-        info = _info(source, path)
-        first, count = _segment_bounds(source, info)
-        rows, channels = _rows(source, channel, info)
-        parts = max(1, math.ceil(count / info.sampling_rate / longest))
-        if path is None or parts == 1:
-            segment = () if count == info.num_samples else (first, count)
-            audio = source.audio or read_audio(path or Path(), *segment)
-            samples = audio.samples[:, first : first + count] if source.audio else audio.samples
-            resampled = np.stack([resample(row, info.sampling_rate, rate) for row in _mix_rows(samples, rows)])
-            windows = iter(np.array_split(resampled, parts, axis=1))
-        else:
-            blocks = (_mix_rows(block.samples, rows) for block in read_blocks(path, first, count))
-            total = round(count * rate / info.sampling_rate)
-            windows = _equal_windows(resample_blocks(blocks, info.sampling_rate, rate), total, parts)
-        yield SampleWindows(windows, channels, count / info.sampling_rate, info.sampling_rate, parts)
-
-
-@contextmanager
-def _errors_of(source: Source) -> Iterator[None]:
-    """Make any exception in the block an error of this file."""
     try:
-        yield
+        with nullcontext() if source.audio else local_file(source) as path:
+            info = _info(source, path)
+            first, count = _segment_bounds(source, info)
+            rows, channels = _rows(source, channel, info)
+            parts = max(1, math.ceil(count / info.sampling_rate / longest))
+            if path is None or parts == 1:
+                segment = () if count == info.num_samples else (first, count)
+                audio = source.audio or read_audio(path or Path(), *segment)
+                samples = audio.samples[:, first : first + count] if source.audio else audio.samples
+                resampled = np.stack([resample(row, info.sampling_rate, rate) for row in _mix_rows(samples, rows)])
+                windows = iter(np.array_split(resampled, parts, axis=1))
+            else:
+                blocks = (_mix_rows(block.samples, rows) for block in read_blocks(path, first, count))
+                total = round(count * rate / info.sampling_rate)
+                edges = [total * i // parts for i in range(parts)]  # the last window takes what is left
+                sizes = [end - start for start, end in pairwise(edges)]
+                windows = cut_blocks(resample_blocks(blocks, info.sampling_rate, rate), sizes)
+            yield SampleWindows(windows, channels, count / info.sampling_rate, info.sampling_rate, parts)
     except InputError:
         raise
     except Exception as error:
@@ -147,18 +141,20 @@ def _mix_rows(samples: np.ndarray, rows: list[tuple[int, ...]]) -> np.ndarray:
     return np.stack([samples[row[0]] if len(row) == 1 else samples[list(row)].mean(axis=0) for row in rows])
 
 
-def _equal_windows(blocks: Iterator[np.ndarray], total: int, parts: int) -> Iterator[np.ndarray]:
-    """Cut blocks of any lengths, (rows, samples) each and about `total` samples together, into equal windows."""
-    buffered: list[np.ndarray] = []
-    length = 0
-    edges = [total * i // parts for i in range(parts + 1)]
-    sizes = [end - start for start, end in pairwise(edges)]
-    for block in blocks:
-        buffered.append(block)
-        length += block.shape[1]
-        while len(sizes) > 1 and length >= sizes[0]:
-            joined = np.concatenate(buffered, axis=1)
-            yield joined[:, : sizes[0]]
-            buffered = [joined[:, sizes.pop(0) :]]
-            length = buffered[0].shape[1]
-    yield np.concatenate(buffered, axis=1)
+def cut_blocks(blocks: Iterable[np.ndarray], sizes: Iterable[int]) -> Iterator[np.ndarray]:
+    """Join blocks of any lengths, (rows, samples) each, and cut them into the given sizes; the last holds the rest.
+
+    Args:
+        blocks: of one signal.
+        sizes: in samples.
+    """
+    blocks = iter(blocks)
+    rest = next(blocks)
+    for size in sizes:
+        while rest.shape[1] < size and (block := next(blocks, None)) is not None:
+            rest = np.concatenate([rest, block], axis=1)
+        if not rest.shape[1]:
+            return
+        yield rest[:, :size]
+        rest = rest[:, size:]
+    yield np.concatenate([rest, *blocks], axis=1)
