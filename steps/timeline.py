@@ -40,10 +40,11 @@ def main() -> int:
     options = parser.parse_args()
     from ser.diarization.decoders import find_decoder
     from ser.diarization.evaluation import TimelineEvaluation, results_section
+    from ser.diarization.joined import UTTERANCES
     from ser.diarization.settings import read_settings
 
-    if options.utterances is not None and options.utterances < 1:
-        raise InputError("give 1 or more", f"--utterances {options.utterances}")
+    if options.utterances is not None and not 1 <= options.utterances <= UTTERANCES:
+        raise InputError(f"give 1 to {UTTERANCES}", f"--utterances {options.utterances}")
     changes = {"statistics_minimum": options.statistics_minimum}
     starts = [read_settings(None, {"normalisation": name, **changes}) for name in options.normalisation or [None]]
     given = options.data, options.recipe, options.out, options.seed, options.orders, options.utterances
