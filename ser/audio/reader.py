@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser.audio.ffmpeg import INSTALL, FfmpegStream, ffmpeg_stream
-from ser.audio.flac import flac_streams, read_flac
+from ser.audio.flac import flac_streams
 from ser.audio.formats import (
     PIPED_SIZES,
     AudioInfo,
@@ -86,20 +86,8 @@ def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
     """
     path = Path(path)
     check_regular(path, "put an intact copy there")
-    if start == 0 and samples is None and (audio := _read_whole_flac(path)):
-        return audio
     (audio,) = read_blocks(path, start, samples, sys.maxsize)
     return audio
-
-
-def _read_whole_flac(path: Path) -> Audio | None:
-    with suppress(OSError):
-        if decoded := read_flac(path):
-            samples, rate = decoded
-            check_rate(path, rate)
-            check_length(path, len(samples), rate)
-            return Audio(np.ascontiguousarray(samples.T), rate)
-    return None
 
 
 def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: int = 1 << 18) -> Iterator[Audio]:
