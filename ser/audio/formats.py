@@ -183,7 +183,7 @@ _SIGNATURES = {
     "a gzip file, not audio": rb"\x1f\x8b",
     "a RAR or 7z archive, not audio": rb"Rar!|7z\xbc\xaf",
     "text in UTF-16, not audio": rb"(?:\xff\xfe|\xfe\xff).*\x00",
-    "a web page, not audio": rb"(?i)\s*(?:<!doctype|<html>\Z)",
+    "a web page, not audio": rb"(?i)\s*<(?:!doctype|html)",
     "a wav with a broken header or of an unknown kind": rb"RIFF|RIFX|RF64",
     "an AIFF file with a broken header or of an unknown kind": rb"FORM.{4}AIF",
     "a FLAC file that cannot be decoded": rb"fLaC",

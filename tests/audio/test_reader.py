@@ -250,6 +250,7 @@ def test_paths_that_are_not_files_are_refused(tmp_path, function):
         (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "a JPEG picture"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "git lfs pull"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "a web page"),
+        (b'\n<html lang="en"><body>404</body></html>', "a web page"),
         (b"PK\x03\x04" + bytes(60), "a zip archive"),
         (bytes.fromhex("00051607000200004d6163204f532058"), "what macOS keeps beside a file"),
         (b"GIF89a" + bytes(range(200)), "a GIF picture"),
