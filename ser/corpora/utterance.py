@@ -17,7 +17,6 @@ from ser.corpora.issues import RAISE_ALL, Issue, Issues
 
 # Kind of the issue of a file whose name does not follow the naming scheme of its corpus.
 UNMATCHED = "stray files"
-UNMATCHED_TEXT = "the name does not follow the corpus's scheme"
 Version = tuple[int, int, int]
 
 
@@ -141,7 +140,7 @@ def unmatched_file(path: Path, scheme: str) -> Issue:
         scheme: the pattern that its name does not match, or the table that does not list it.
     """
     fix = "move the file out of the corpus folder, or leave such files out with --allow-partial true"
-    return Issue(UNMATCHED, f"{UNMATCHED_TEXT} ({scheme})", path, fix)
+    return Issue(UNMATCHED, f"the name does not follow the corpus's scheme ({scheme})", path, fix)
 
 
 def count_hidden_files(corpus_dir: Path) -> int:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +28,6 @@ LOG_MARKS = ("# command ", "# host ", "# started ", "# ended ")  # lines that jo
 SUBMIT_TIMEOUT = 600  # seconds for which a scheduler that does not answer is asked to take jobs
 
 
-@dataclass
 class Job:
     """One job of the call.
 
@@ -39,12 +37,12 @@ class Job:
         verdict: why it failed, "" for success, None before its end.
     """
 
-    number: int
-    log: Path
-    starts: int = 0
-    task: Task | None = None
-    over: float | None = None
-    verdict: str | None = None
+    def __init__(self, number: int, log: Path) -> None:
+        self.number, self.log = number, log
+        self.starts = 0
+        self.task: Task | None = None
+        self.over: float | None = None
+        self.verdict: str | None = None
 
 
 class Status(NamedTuple):
