@@ -77,14 +77,19 @@ def incomplete_issue(protocol: Protocol, corpus_dir: Path, comparison: Compariso
     absent = (
         f"; {len(comparison.absent)} files are not there (such as {comparison.absent[0]})" if comparison.absent else ""
     )
-    state, path = "not", protocol.path
-    fix = f"complete it (from {protocol.source}), fix `expected` in {path}, or go on with --allow-partial true"
+    differences = f"{', '.join(comparison.differences)}{absent}"
     pairs = _count_pairs(comparison.counts, comparison.expected)
     if pairs and all(number >= right for number, right, _ in pairs) and not comparison.absent:
-        state = "more than"
-        fix = f"if it has grown, give the new numbers under `expected` in {path}; else remove what is none of it"
-    what = f"{state} the complete {protocol.name}{edition}: {', '.join(comparison.differences)}{absent}"
-    return Issue(MISSING, what, corpus_dir, fix)
+        fix = (
+            f"if it has grown, give the new numbers under `expected` in {protocol.path}; else remove what is none of it"
+        )
+        return Issue(MISSING, f"more than the complete {protocol.name}{edition}: {differences}", corpus_dir, fix)
+    return Issue(
+        MISSING,
+        f"not the complete {protocol.name}{edition}: {differences}",
+        corpus_dir,
+        f"complete it (from {protocol.source}), fix `expected` in {protocol.path}, or go on with --allow-partial true",
+    )
 
 
 def check_classes(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[Issue]:
