@@ -37,6 +37,7 @@ FILE = re.compile(TURN.pattern + r"\.(?i:wav|flac)")
 NUMBER = r"\s*(\d+(?:\.\d*)?)\s*"
 LINE = re.compile(rf"\[{NUMBER}-{NUMBER}\]\s+(\S+)\s+(\S+)\s+\[{NUMBER},{NUMBER},{NUMBER}\]")
 VOTE = re.compile(r"C-([EFM])\d*:([^(]*)")
+MEANS = ("valence", "activation", "dominance")
 FIX = "replace the file by an intact copy"
 LABELS = {
     "neutral": "neu",
@@ -111,8 +112,7 @@ def utterances(corpus_dir: Path, issues: Issues = RAISE_ALL) -> Iterator[Utteran
 
 def tree(corpus_dir: Path) -> str:
     """List the sessions of the corpus folder."""
-    names = ", ".join(session.name for session in _sessions(corpus_dir))
-    return names or "no session"
+    return ", ".join(session.name for session in _sessions(corpus_dir)) or "no session"
 
 
 def read_evaluations(folder: Path, issues: Issues = RAISE_ALL) -> dict[str, Evaluation]:
@@ -128,29 +128,21 @@ def read_evaluations(folder: Path, issues: Issues = RAISE_ALL) -> dict[str, Eval
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             origin = f"{path}:{number}"
             if line.startswith("["):
-                current = _evaluation(line, origin, evaluations, issues)
+                current, match = None, LINE.match(line)
+                if match is None:
+                    form = "[start - end] turn emotion [valence, activation, dominance]"
+                    issues.add(Issue("evaluations", f"expected `{form}`, found {line!r}", origin, FIX))
+                elif (turn := match[3]) in evaluations:
+                    what = f"{turn} stands also in {evaluations[turn].origin}"
+                    issues.add(Issue("evaluations", what, origin, "remove the wrong one"))
+                else:
+                    means = dict(zip(MEANS, map(float, match.groups()[4:]), strict=True))
+                    current = evaluations[turn] = Evaluation(match[4], means, Counter(), Counter(), origin)
             elif current is not None and (match := VOTE.match(line)):
                 words = [word.strip().lower() for word in match[2].split(";") if word.strip()]
                 votes = current.votes if match[1] == "E" else current.self_votes
                 votes.update(LABELS.get(word, word) for word in words)
     return evaluations
-
-
-def _evaluation(line: str, origin: str, evaluations: dict[str, Evaluation], issues: Issues) -> Evaluation | None:
-    """Parse the first line of a turn, and add its evaluation to `evaluations`."""
-    match = LINE.match(line)
-    if match is None:
-        form = "[start - end] turn emotion [valence, activation, dominance]"
-        issues.add(Issue("evaluations", f"expected `{form}`, found {line!r}", origin, FIX))
-        return None
-    _, _, turn, label, *means = match.groups()
-    if turn in evaluations:
-        what = f"{turn} stands also in {evaluations[turn].origin}"
-        issues.add(Issue("evaluations", what, origin, "remove the wrong one"))
-        return None
-    values = dict(zip(("valence", "activation", "dominance"), map(float, means), strict=True))
-    evaluations[turn] = Evaluation(label, values, Counter(), Counter(), origin)
-    return evaluations[turn]
 
 
 def _sessions(corpus_dir: Path) -> list[Path]:

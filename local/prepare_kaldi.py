@@ -92,12 +92,11 @@ class _Recordings:
                 what = f"the command gives no audio ({error.what.partition(';')[0]})"
                 raise Issue("failed pipes", what, line.origin, f"fix it: {command}") from None
         samples = audio.samples.T
-        exact = np.rint(samples * 2**15)
-        fits = bool((exact == samples * 2**15).all()) and exact.min() >= -(2**15) and exact.max() < 2**15
-        suffix, subtype = (".flac", "PCM_16") if fits and samples.shape[1] <= 8 else (".wav", "FLOAT")
+        integers = np.clip(np.rint(samples * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
+        exact = np.array_equal(integers, samples * 2**15) and samples.shape[1] <= 8
+        suffix, subtype, data = (".flac", "PCM_16", integers) if exact else (".wav", "FLOAT", samples)
         path = self.audio_dir / (stem + suffix)
         with atomic_path(path) as temporary:
-            data = exact.astype(np.int16) if subtype == "PCM_16" else samples
             soundfile.write(temporary, data, audio.sampling_rate, subtype=subtype, format=suffix[1:].upper())
         return path
 

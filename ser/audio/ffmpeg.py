@@ -16,7 +16,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -39,6 +39,7 @@ class FfmpegStream:
     Attributes:
         sampling_rate: in Hz.
         num_channels: number of channels.
+        info: both, and the number of samples, which are counted by decoding the whole file.
     """
 
     def __init__(self, path: Path, process: subprocess.Popen[bytes], messages: IO[bytes]) -> None:
@@ -50,6 +51,15 @@ class FfmpegStream:
             raise UnknownFormat(self._failure() or "no samples")
         _, offset, _, _, self.sampling_rate, self.num_channels = _HEADER.unpack(header)
         self._bytes(offset - _HEADER.size)
+
+    @property
+    def info(self) -> AudioInfo:
+        state = self._path.stat()
+        return _info(self._path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+    def skip(self, count: int) -> None:
+        while count and (skipped := len(self.read(min(count, _CHUNK)))):
+            count -= skipped
 
     def read(self, count: int) -> np.ndarray:
         """Read the next samples, float32, (samples, channels); fewer than `count` only at the end of the file.
@@ -111,34 +121,6 @@ def ffmpeg_stream(path: Path) -> Iterator[FfmpegStream]:
                 yield FfmpegStream(path, process, messages)
             finally:
                 process.kill()  # no effect if it has ended
-
-
-class FfmpegFile:
-    """A file that ffmpeg decodes; it is started by the first `skip` or `read`.
-
-    Args:
-        path: of the file.
-        stack: stops ffmpeg when it is closed.
-
-    Raises:
-        InputError, UnknownFormat: see `ffmpeg_stream` and `FfmpegStream.read`.
-    """
-
-    def __init__(self, path: Path, stack: ExitStack) -> None:
-        state = path.stat()
-        self.info = _info(path, state.st_ino, state.st_size, state.st_mtime_ns)
-        self._path, self._stack = path, stack
-
-    @functools.cached_property
-    def _stream(self) -> FfmpegStream:
-        return self._stack.enter_context(ffmpeg_stream(self._path))
-
-    def skip(self, count: int) -> None:
-        while count and (skipped := len(self.read(min(count, _CHUNK)))):
-            count -= skipped
-
-    def read(self, count: int) -> np.ndarray:
-        return self._stream.read(count)
 
 
 @functools.lru_cache(256)

@@ -1,7 +1,7 @@
-"""FLAC files: decode whole files with dr_flac (miniaudio), which is faster than libsndfile, and split joined streams.
+"""FLAC files: split joined streams, and correct the number of samples in their headers.
 
-The number of samples in the header is compared with that of the last frame, without decoding. If they differ, the
-samples are counted by decoding.
+That number is compared with the one of the last frame, without decoding. If they differ, the samples are counted by
+decoding (dr_flac of miniaudio).
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import re
 import warnings
 from itertools import pairwise
 from pathlib import Path
-
-import numpy as np
 
 from ser.audio.formats import damaged
 
@@ -26,28 +24,6 @@ _BITS = {1: 8, 2: 12, 4: 16, 5: 20, 6: 24, 7: 32}
 # The last frame must begin within this many bytes of the end if the header does not limit the size of frames.
 _TAIL = 1 << 20
 _ZEROS = 4096  # bytes of a block of zeros, with which a recorder or a disk may have filled the file up
-
-
-def read_flac(path: Path) -> tuple[np.ndarray, int] | None:
-    """Decode a whole file: samples, float32, (samples, channels), and Hz; None if it is not an intact FLAC file."""
-    import miniaudio
-
-    with path.open("rb") as file:
-        head = file.read(HEADER)
-        if head[:4] != b"fLaC" or len(head) < HEADER or head[4] & 0x7F:
-            return None
-        data = head + file.read()
-    rate, channels, samples = _stream_info(data)
-    if not rate or _MARKER.search(data, HEADER) or last_sample(data) != samples:
-        return None
-    try:
-        decoded = miniaudio.flac_read_f32(data)
-    except miniaudio.DecodeError:
-        return None
-    # The decoder skips damaged frames, so the number of samples would differ.
-    if (decoded.sample_rate, decoded.nchannels, decoded.num_frames) != (rate, channels, samples):
-        return None
-    return np.frombuffer(decoded.samples, np.float32).reshape(-1, channels), rate
 
 
 def flac_streams(path: Path, data: bytes | mmap.mmap) -> list[bytes] | None:

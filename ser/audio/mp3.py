@@ -54,10 +54,6 @@ class _Stream:
     frames: int = 0
     parts: list[tuple[int, int]] = field(default_factory=list)
 
-    @property
-    def samples_per_frame(self) -> int:
-        return 1152 if self.kind[0] >> 19 & 3 == 3 else 576
-
 
 def is_mp3(data: Bytes, start: int, within: int = 1) -> bool:
     """Whether MP3 frames begin within some bytes.
@@ -83,8 +79,8 @@ def mp3_streams(path: Path, data: Bytes) -> list[bytes] | None:
     streams, regular = _find_streams(path, data)
     for stream in streams:
         if stream.declared > stream.frames + 1:  # some count the frame of the header too
-            present, declared = (n * stream.samples_per_frame for n in (stream.frames, stream.declared))
-            raise damaged(f"truncated: {present} of {declared} samples", path)
+            size = 1152 if stream.kind[0] >> 19 & 3 == 3 else 576
+            raise damaged(f"truncated: {stream.frames * size} of {stream.declared * size} samples", path)
     if regular and len(streams) == 1 and streams[0].declared == streams[0].frames and _has_xing(streams[0]):
         return None
     return [_TAG + _header(s) + b"".join(data[a:b] for a, b in s.parts) for s in streams if s.frames]

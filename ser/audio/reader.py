@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser.audio.ffmpeg import INSTALL, FfmpegFile
-from ser.audio.flac import flac_streams, read_flac
+from ser.audio.ffmpeg import INSTALL, FfmpegStream, ffmpeg_stream
+from ser.audio.flac import flac_streams
 from ser.audio.formats import (
     PIPED_SIZES,
     AudioInfo,
@@ -84,22 +84,8 @@ def read_audio(path: Path, start: int = 0, samples: int | None = None) -> Audio:
         InputError: the file is absent, empty, truncated or not audio, has a sample that is not a number, or does not
             contain the whole segment.
     """
-    path = Path(path)
-    check_regular(path, "put an intact copy there")
-    if start == 0 and samples is None and (audio := _read_whole_flac(path)):
-        return audio
     (audio,) = read_blocks(path, start, samples, sys.maxsize)
     return audio
-
-
-def _read_whole_flac(path: Path) -> Audio | None:
-    with suppress(OSError):
-        if decoded := read_flac(path):
-            samples, rate = decoded
-            check_rate(path, rate)
-            check_length(path, len(samples), rate)
-            return Audio(np.ascontiguousarray(samples.T), rate)
-    return None
 
 
 def read_blocks(path: Path, start: int = 0, samples: int | None = None, block: int = 1 << 18) -> Iterator[Audio]:
@@ -243,7 +229,7 @@ class _Libsndfile:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Libsndfile | SoxFile | FfmpegFile]:
+def _opened(path: Path) -> Iterator[_Libsndfile | SoxFile | FfmpegStream]:
     """Open a file with the decoder for its content, and compare its header with its size."""
     import soundfile
 
@@ -322,7 +308,7 @@ def _segment_length(path: Path, info: AudioInfo, start: int, samples: int | None
     return count
 
 
-def _open_by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | FfmpegFile:
+def _open_by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | FfmpegStream:
     """Open a file with sox, if that is installed and knows the format, otherwise with ffmpeg.
 
     Formats that only ffmpeg reads are opened with ffmpeg directly.
@@ -339,14 +325,13 @@ def _open_by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | Ffm
     if kind and not container:
         raise damaged(f"{kind} ({reason})", path)
     has_ffmpeg = shutil.which("ffmpeg") is not None
-    stream: SoxFile | FfmpegFile | None = None
+    stream: SoxFile | FfmpegStream | None = None
     if not container and (shutil.which("sox") or not has_ffmpeg):
         with suppress(UnknownFormat):
             stream = SoxFile(path)
     if stream is None and (container or has_ffmpeg):
         try:
-            stream = FfmpegFile(path, stack)
-            _check_container(path)
+            stream = stack.enter_context(ffmpeg_stream(path))
         except UnknownFormat as error:
             if kind:
                 raise damaged(f"{kind}, in which ffmpeg finds no sound ({error})", path) from None
@@ -358,16 +343,10 @@ def _open_by_program(path: Path, reason: str, stack: ExitStack) -> SoxFile | Ffm
             "describe a file without a header",
         )
     check_rate(path, stream.info.sampling_rate)
+    if isinstance(stream, FfmpegStream):
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            (ogg_streams if data[:4] == b"OggS" else check_container)(path, data)
     return stream
-
-
-def _check_container(path: Path) -> None:
-    """Check a file that ffmpeg reads for what ffmpeg does not report."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if data[:4] == b"OggS":
-            ogg_streams(path, data)
-        else:
-            check_container(path, data)
 
 
 def _is_for_ffmpeg(path: Path) -> bool:

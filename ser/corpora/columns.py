@@ -85,7 +85,7 @@ def recognise_columns(
     if split and "split" not in by_hand and not any(map(parse_part, cells[split])):
         del column_of["split"]  # the column of that name means something else
     _check_needed(table, header, column_of, by_hand)
-    _check_times(table, header, keys, timed, column_of, by_hand)
+    _check_times(table, header, timed, column_of, by_hand)
     for name in header:
         column = column_key(name)
         used = name in column_of.values() or (column == "duration" and "start" not in column_of)
@@ -100,6 +100,10 @@ def _key(name: str) -> str:
     """Normalise a column's name: "Start (s)" and "startS" become start_s."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", strip_accents(name))
     return "_".join(re.findall(r"[a-z0-9]+", spaced.casefold()))
+
+
+def _has_other_unit(name: str) -> bool:
+    return OTHER_UNIT.search(SECONDS.sub("", _key(name))) is not None
 
 
 def _check_needed(table: Path, header: Sequence[str], column_of: Mapping[str, str], by_hand: Mapping[str, str]) -> None:
@@ -117,17 +121,12 @@ def _check_needed(table: Path, header: Sequence[str], column_of: Mapping[str, st
 
 
 def _check_times(
-    table: Path,
-    header: Sequence[str],
-    keys: Mapping[str, str],
-    timed: set[str],
-    column_of: Mapping[str, str],
-    by_hand: Mapping[str, str],
+    table: Path, header: Sequence[str], timed: set[str], column_of: Mapping[str, str], by_hand: Mapping[str, str]
 ) -> None:
     """Refuse times in other units, and a table of which not both the starts and the ends are known."""
     divide = "divide these times in the table, so that they are in seconds"
     for column in TIMES:
-        if column in column_of and OTHER_UNIT.search(SECONDS.sub("", keys[column_of[column]])):
+        if column in column_of and _has_other_unit(column_of[column]):
             raise InputError(f"the column {column_of[column]} is not in seconds", table, divide)
     ends = {"end", "duration"}
     if "start" in column_of and not ends & {*column_of, *by_hand}:
@@ -138,10 +137,10 @@ def _check_times(
         name
         for name in header
         if name == column_of.get("end")
-        or (name in timed and name not in column_of.values() and TIME_NAME.search(keys[name]))
+        or (name in timed and name not in column_of.values() and TIME_NAME.search(_key(name)))
     ]
     if unused and not {"start"} & {*column_of, *by_hand}:
-        units = any(OTHER_UNIT.search(SECONDS.sub("", keys[name])) for name in unused)
+        units = any(_has_other_unit(name) for name in unused)
         what = f"no column for the start of utterances was found, but times: {', '.join(unused)}"
         fix = (
             "give --column start=... and end=... or duration=..., or --column start= if each utterance is a whole file"

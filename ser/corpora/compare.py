@@ -94,15 +94,13 @@ def incomplete_issue(protocol: Protocol, corpus_dir: Path, comparison: Compariso
 
 def check_classes(protocol: Protocol, items: Sequence[ValidatedUtterance]) -> list[Issue]:
     """Return issues of classes without a speaker and, if the corpus is a table, of speakers without a class."""
-    issues = []
     classes_of: dict[str, set[str | None]] = {}
     for item in items:
         classes_of.setdefault(item.utterance.speaker, set()).add(protocol.labels[item.utterance.label])
     available = set().union(*classes_of.values())
-    for name in protocol.classes:
-        if name not in available:
-            fix = "map a label to it, take it out of `classes`, or go on with --allow-partial true"
-            issues.append(Issue("classes", f"class {name} has no speaker", protocol.path, fix))
+    lacking = [name for name in protocol.classes if name not in available]
+    fix = "map a label to it, take it out of `classes`, or go on with --allow-partial true"
+    issues = [Issue("classes", f"class {name} has no speaker", protocol.path, fix) for name in lacking]
     for item in items:
         u = item.utterance
         if u.origin and classes_of.pop(u.speaker, {""}) == {None}:
@@ -155,9 +153,5 @@ def unknown_names(protocol: Protocol, utterances: Sequence[Utterance]) -> list[I
 
 
 def _unknown(where: str, what: str, names: Iterable[str], known: set[str]) -> list[Issue]:
-    issues = []
-    for name in names:
-        if name not in known:
-            fix = did_you_mean(name, sorted(known), before="") or "remove it"
-            issues.append(Issue(NAMES, f"the corpus has no such {what}", f"{where}: {name}", fix))
-    return issues
+    fixes = {name: did_you_mean(name, sorted(known), before="") or "remove it" for name in names if name not in known}
+    return [Issue(NAMES, f"the corpus has no such {what}", f"{where}: {name}", fix) for name, fix in fixes.items()]

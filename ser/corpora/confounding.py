@@ -35,11 +35,6 @@ class Confounding:
     share: float
     largest: tuple[str, str]
 
-    @property
-    def is_confounded(self) -> bool:
-        """Whether the speaker determines at least `LIMIT` of the class."""
-        return self.information >= LIMIT
-
     def __str__(self) -> str:
         speaker, name = self.largest
         return (
@@ -98,7 +93,7 @@ def confounded(data_root: Path, corpora: Iterable[str], normalisation: str) -> d
     if normalisation != "speaker":
         return {}
     measured = {corpus: _read_confounding(data_root / corpus / "cuts.jsonl.gz") for corpus in corpora}
-    return {corpus: str(figures) for corpus, figures in measured.items() if figures.is_confounded}
+    return {corpus: str(figures) for corpus, figures in measured.items() if figures.information >= LIMIT}
 
 
 @parsed_once

@@ -65,19 +65,13 @@ def validate(folder: Path) -> int:
     Raises:
         InputError: names the first file and key that is wrong.
     """
-    utt2spk = read_table(folder / "utt2spk")
-    tables = {"utt2spk": utt2spk}
-    for name in ("wav.scp", "utt2emo", "utt2dur", "feats.scp", "utt2num_frames"):
-        if (folder / name).is_file():
-            tables[name] = read_table(folder / name)
+    names = ("utt2spk", "wav.scp", "utt2emo", "utt2dur", "feats.scp", "utt2num_frames", "segments")
+    tables = {name: read_table(folder / name) for name in names if name == "utt2spk" or (folder / name).is_file()}
+    utt2spk, recordings = tables["utt2spk"], _recordings(folder, tables.get("segments", {}))
     if "wav.scp" not in tables and "feats.scp" not in tables:
         raise InputError("neither wav.scp nor feats.scp", folder, "run the stage that writes them")
     if not utt2spk:
         raise InputError("holds no utterances", folder / "utt2spk", "run the stage that writes it")
-    recordings: Table = {}
-    if (folder / "segments").is_file():
-        tables["segments"] = read_table(folder / "segments")
-        recordings = _recordings(folder, tables["segments"])
     for name, table in tables.items():
         keys = list(table)
         if keys != sorted(keys, key=str.encode):
@@ -89,7 +83,7 @@ def validate(folder: Path) -> int:
             raise InputError(what, folder / name, "run the stage that writes them")
     if read_table(folder / "spk2utt") != spk2utt(utt2spk):
         raise InputError("does not agree with utt2spk", folder / "spk2utt", "run the stage that writes it")
-    speakers = [utt2spk[u] for u in utt2spk]
+    speakers = list(utt2spk.values())
     if speakers != sorted(speakers, key=str.encode):
         what = "sorted by utterance it is not sorted by speaker; an utterance id must start with its speaker"
         raise InputError(what, folder / "utt2spk")

@@ -9,7 +9,7 @@ from typing import Any
 
 from ser.common import InputError
 from ser.common.json_lines import read_json_lines, write_json_lines
-from ser.corpora.utterance import Utterance, Version
+from ser.corpora.utterance import Utterance
 from ser.corpora.validation import ValidatedUtterance
 
 # The table, in data/<corpus>.
@@ -37,19 +37,11 @@ def write_known_files(folder: Path, items: Iterable[ValidatedUtterance]) -> None
     write_json_lines(folder / FILES, rows.values())
 
 
-def read_versions(folder: Path) -> dict[str, Version]:
-    """Path of each audio file -> its version when it was read; {} if the table is damaged or absent.
-
-    Args:
-        folder: data/<corpus>.
-    """
-
-    def version(row: dict[str, Any]) -> tuple[str, Version]:
-        _, size, modified, changed = row["version"]
-        return row["path"], (size, modified, changed)
-
+def read_versions(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Path of each audio file -> its version when it was read; {} if the table is damaged or absent."""
+    what = "the table of known files"
     try:
-        return dict(read_json_lines(folder / FILES, version, "the table of known files"))
+        return dict(read_json_lines(folder / FILES, lambda row: (str(row["path"]), tuple(row["version"][1:])), what))
     except InputError:
         return {}
 

@@ -37,10 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.out_dir is None:
         parser.error("the folder to write is missing, such as data/ravdess")
     experiment = None if options.experiment is None else read_experiment(options.experiment)
-    folders = options.corpus_dir, options.out_dir
-    switches = {name: getattr(options, name) for name in ("allow_partial", "allow_pipes", "recheck")}
     fold = None if experiment is None else (experiment.split, experiment.fold)
-    print(prepare_corpus(preparer, protocol, *folders, **switches, jobs=options.nj, fold=fold))
+    how = options.allow_partial, options.allow_pipes, options.recheck, options.nj
+    print(prepare_corpus(preparer, protocol, options.corpus_dir, options.out_dir, *how, fold))
     if experiment is not None:
         batches = experiment.batches
         folder = options.out_dir.resolve()

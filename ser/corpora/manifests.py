@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def write_data_dirs(
     protocol: Protocol,
     labelled: Sequence[ValidatedUtterance],
     splits: Mapping[str, Any],
-    folds: Collection[tuple[str, int]],
+    folds: Iterable[tuple[str, int]],
 ) -> dict[str, dict[str, int]]:
     """Write <split>_fold<k>/{train,valid,test}/; a part without speakers has no folder.
 
@@ -104,29 +105,21 @@ def write_data_dirs(
     """
     segmented = is_segmented([item.utterance for item in labelled])
     counts: dict[str, dict[str, int]] = {"parts": {}}
-    for split, resolved in splits.items():
-        for number, values in enumerate(resolved["folds"], 1):
-            if (split, number) not in folds:
-                continue
-            fold = Fold(values)
-            by_part: dict[str, list[ValidatedUtterance]] = {part: [] for part in PARTS}
-            for item in labelled:
-                if part := fold.part_of(item.utterance):
-                    by_part[part].append(item)
-            name, written_parts = f"{split}_fold{number}", {}
-            for part, part_items in by_part.items():
-                items = [item for item in part_items if fold.holds(part, item.utterance)]
-                kept = subsample(protocol, items) if part == "train" else items
-                left_out = {"other_text": len(part_items) - len(items), "not_kept": len(items) - len(kept)}
-                for key, number_left_out in left_out.items():
-                    if number_left_out:
-                        counts.setdefault(key, {})[f"{name}/{part}"] = number_left_out
-                if kept:
-                    written_parts[part] = kept
-            if not written_parts:
-                continue
+    for split, number in folds:
+        fold, name, written = Fold(splits[split]["folds"][number - 1]), f"{split}_fold{number}", {}
+        for part in PARTS:
+            of_speakers = [item for item in labelled if fold.part_of(item.utterance) == part]
+            items = [item for item in of_speakers if fold.holds(part, item.utterance)]
+            kept = subsample(protocol, items) if part == "train" else items
+            left_out = {"other_text": len(of_speakers) - len(items), "not_kept": len(items) - len(kept)}
+            for key, number_left_out in left_out.items():
+                if number_left_out:
+                    counts.setdefault(key, {})[f"{name}/{part}"] = number_left_out
+            if kept:
+                written[part] = kept
+        if written:
             with atomic_path(folder / name) as temporary:
-                for part, items in written_parts.items():
+                for part, items in written.items():
                     counts["parts"][f"{name}/{part}"] = _write_data_dir(temporary / part, protocol, items, segmented)
     return counts
 
@@ -167,17 +160,15 @@ def _segment_tables(items: Sequence[ValidatedUtterance]) -> dict[str, dict[str, 
     is mixed down, our own table reco2channel holds the numbers instead, from 0. Kaldi's programs and lhotse's reader of
     data dirs use neither table; the manifests have the channel in each cut.
     """
-    names = {
-        item.utterance.id: item.recording if item.channel is None else f"{item.recording}-{item.channel}"
-        for item in items
-    }
-    by_name = {names[item.utterance.id]: item for item in items}
+    by_name, segments = {}, {}
+    for item in items:
+        name = item.recording if item.channel is None else f"{item.recording}-{item.channel}"
+        by_name[name] = item
+        end = (item.first_sample + item.num_samples) / item.sampling_rate
+        segments[item.utterance.id] = f"{name} {item.start:.9f} {end:.9f}"  # exact to the sample at any sampling rate
     tables = {
         "wav.scp": {name: str(item.utterance.real_path) for name, item in by_name.items()},
-        "segments": {
-            item.utterance.id: f"{names[item.utterance.id]} {_seconds(item, 0)} {_seconds(item, item.num_samples)}"
-            for item in items
-        },
+        "segments": segments,
         "reco2dur": {name: f"{item.file_samples / item.sampling_rate:.6f}" for name, item in by_name.items()},
     }
     channels = {name: 0 if item.num_channels == 1 else item.channel for name, item in by_name.items()}
@@ -191,16 +182,10 @@ def _segment_tables(items: Sequence[ValidatedUtterance]) -> dict[str, dict[str, 
     return tables
 
 
-def _seconds(item: ValidatedUtterance, offset: int) -> str:
-    """Format a time in the file, with enough digits to be exact to the sample at any sampling rate."""
-    return f"{(item.first_sample + offset) / item.sampling_rate:.9f}"
-
-
 def _votes(votes: Mapping[str, int], protocol: Protocol) -> str:
     """Format the annotators' votes (raw label -> number) by class: `happy:2 sad:1`; labels in no class do not count."""
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for label, number in votes.items():
-        name = protocol.labels.get(label)
-        if name is not None:
-            counts[name] = counts.get(name, 0) + number
-    return " ".join(f"{name}:{counts[name]}" for name in sorted(counts))
+        if name := protocol.labels.get(label):
+            counts[name] += number
+    return " ".join(f"{name}:{number}" for name, number in sorted(counts.items()))

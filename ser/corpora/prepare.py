@@ -28,7 +28,7 @@ from ser.corpora.manifests import MANIFESTS, write_data_dirs, write_manifests
 from ser.corpora.preparers import Preparer
 from ser.corpora.protocol import FEW_FOLDS, PARTS, Protocol, corpus_fold, is_rule
 from ser.corpora.splits import SPLITS, apply_splits, with_splits, write_splits
-from ser.corpora.utterance import UNMATCHED, Utterance, count_hidden_files, other_files, real_folder
+from ser.corpora.utterance import UNMATCHED, count_hidden_files, other_files, real_folder
 from ser.corpora.validation import ValidatedUtterance, is_segmented
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,17 @@ def prepare_corpus(
     raise_issues(check_folds(protocol, examined.labelled, splits, allow_partial))
     report = {"fingerprint": fingerprint, "left_out": len(left_out)}
     report |= _report(protocol, corpus_dir, examined, splits)
-    _write(out_dir, protocol, examined, splits, left_out, report, fold)
+    with locked(out_dir, f"{out_dir} is being written"), atomic_path(out_dir) as folder:
+        folder.mkdir()
+        write_manifests(folder, protocol, examined.items, examined.labelled)
+        write_known_files(folder, examined.validated)
+        write_splits(folder / SPLITS, splits)
+        folds = _folds_to_write(apply_splits(protocol, splits), folder, fold, every=True)
+        report |= write_data_dirs(folder, protocol, examined.labelled, splits, folds)
+        write_text(folder / "left_out.tsv", "".join(f"{name}\t{reason}\n" for name, reason in sorted(left_out)))
+        if equal := equal_pairs(examined.items):
+            write_text(folder / EQUAL, "".join(f"{key}\t{other}\n" for key, other in equal))
+        _write_report(folder, report)
     return _summary(protocol, report)
 
 
@@ -139,29 +149,6 @@ def _add_folds(
         _write_report(out_dir, report)
     names = ", ".join(f"{split}_fold{number}" for split, number in missing)
     return f"{protocol.corpus}: up to date but for {names}, now written\n{_summary(protocol, report)}"
-
-
-def _write(
-    out_dir: Path,
-    protocol: Protocol,
-    examined: Examination,
-    splits: Mapping[str, Any],
-    left_out: Sequence[tuple[str, str]],
-    report: dict[str, Any],
-    fold: tuple[str, int] | None,
-) -> None:
-    """Write data/<corpus>, and add the counts of its parts to the report."""
-    with locked(out_dir, f"{out_dir} is being written"), atomic_path(out_dir) as folder:
-        folder.mkdir()
-        write_manifests(folder, protocol, examined.items, examined.labelled)
-        write_known_files(folder, examined.validated)
-        write_splits(folder / SPLITS, splits)
-        folds = _folds_to_write(apply_splits(protocol, splits), folder, fold, every=True)
-        report |= write_data_dirs(folder, protocol, examined.labelled, splits, folds)
-        write_text(folder / "left_out.tsv", "".join(f"{name}\t{reason}\n" for name, reason in sorted(left_out)))
-        if equal := equal_pairs(examined.items):
-            write_text(folder / EQUAL, "".join(f"{key}\t{other}\n" for key, other in equal))
-        _write_report(folder, report)
 
 
 def _write_report(folder: Path, report: dict[str, Any]) -> None:
@@ -216,7 +203,9 @@ def _report(protocol: Protocol, corpus_dir: Path, examined: Examination, splits:
     if is_segmented(listing.utterances):
         report["recordings"] = len({item.recording for item in items})
         report["parted"] = _count_divided_recordings(apply_splits(protocol, splits), labelled)
-    if unused := _unused_splits(protocol, listing.utterances):
+    given, name = sum(bool(u.split) for u in listing.utterances), protocol.path.name
+    if given and not any("given" in spec for spec in protocol.splits.values()):
+        unused = f"{given} utterances have a split of their own, which {name} does not use: {{given: true}} does"
         report["unused_splits"] = unused
     return report
 
@@ -275,16 +264,6 @@ def _folds_to_write(
             numbers = [corpus_fold(fold[1], count)] if split == fold[0] else []
         folds += [(split, number) for number in numbers if not (folder / f"{split}_fold{number}").is_dir()]
     return folds
-
-
-def _unused_splits(protocol: Protocol, utterances: Sequence[Utterance]) -> str:
-    """Make a note if the corpus has a split of its own that no split of the protocol uses, else ""."""
-    given = sum(bool(u.split) for u in utterances)
-    if not given or any("given" in spec for spec in protocol.splits.values()):
-        return ""
-    return (
-        f"{given} utterances have a split of their own, which {protocol.path.name} does not use: {{given: true}} does"
-    )
 
 
 def _count_divided_recordings(protocol: Protocol, labelled: Sequence[ValidatedUtterance]) -> dict[str, int]:

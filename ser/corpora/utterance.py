@@ -17,7 +17,6 @@ from ser.corpora.issues import RAISE_ALL, Issue, Issues
 
 # Kind of the issue of a file whose name does not follow the naming scheme of its corpus.
 UNMATCHED = "stray files"
-UNMATCHED_TEXT = "the name does not follow the corpus's scheme"
 Version = tuple[int, int, int]
 
 
@@ -60,31 +59,21 @@ class Utterance:
     @cached_property
     def real_path(self) -> Path:
         """The path without symbolic links. It is looked up once, and that of a folder once for all of its files."""
-        folder, name = os.path.split(self.path)
-        if name in ("", "..") or self._state[0]:
+        if os.path.islink(self.path):
             return Path(os.path.realpath(self.path))  # Path.resolve raises at a link to itself
-        real = real_folder(folder)
-        return self.path if real == folder else Path(real, name)
+        return Path(real_folder(self.path.parent), self.path.name)
 
-    @property
+    @cached_property
     def version(self) -> Version:
         """Size, modification time and inode change time of the file at the first look; zeros for a dangling link.
 
         cp -p and rsync can set the modification time to that of an earlier file, but not the inode change time.
         """
-        return self._state[1]
-
-    @cached_property
-    def _state(self) -> tuple[bool, Version]:
-        """Whether `path` is a symbolic link, and the version of the file."""
-        link = False
         try:
-            state = os.lstat(self.path)
-            if link := stat.S_ISLNK(state.st_mode):
-                state = os.stat(self.path)
+            state = os.stat(self.path)
         except OSError:
-            return link, (0, 0, 0)
-        return link, version_of(state) if stat.S_ISREG(state.st_mode) else (0, 0, 0)
+            return 0, 0, 0
+        return version_of(state) if stat.S_ISREG(state.st_mode) else (0, 0, 0)
 
 
 def version_of(state: os.stat_result) -> Version:
@@ -108,7 +97,7 @@ def file_utterance(
 
 
 @lru_cache
-def real_folder(folder: str) -> str:
+def real_folder(folder: Path) -> str:
     """Resolve the symbolic links of a folder's path; cached, and `prepare_corpus` clears the cache first."""
     return os.path.realpath(folder)
 
@@ -151,7 +140,7 @@ def unmatched_file(path: Path, scheme: str) -> Issue:
         scheme: the pattern that its name does not match, or the table that does not list it.
     """
     fix = "move the file out of the corpus folder, or leave such files out with --allow-partial true"
-    return Issue(UNMATCHED, f"{UNMATCHED_TEXT} ({scheme})", path, fix)
+    return Issue(UNMATCHED, f"the name does not follow the corpus's scheme ({scheme})", path, fix)
 
 
 def count_hidden_files(corpus_dir: Path) -> int:

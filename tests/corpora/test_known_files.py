@@ -67,11 +67,11 @@ def test_only_changed_and_new_files_are_read(small, opened):
 
 def test_recheck_finds_content_that_changed_without_new_times(small, monkeypatch):
     """This can happen on the disk of another machine whose clock is behind."""
-    path, state = small.file(5, "04"), os.lstat(small.file(5, "04"))
+    path, state = small.file(5, "04"), os.stat(small.file(5, "04"))
     before = tables(small)["supervisions.jsonl.gz"]
     write_noise(path, 78)
-    stat = os.lstat
-    monkeypatch.setattr(os, "lstat", lambda p, **k: state if os.fspath(p) == str(path) else stat(p, **k))
+    stat = os.stat
+    monkeypatch.setattr(os, "stat", lambda p, **k: state if os.fspath(p) == str(path) else stat(p, **k))
     assert "up to date" in small.prepare()
     small.edit(lambda values: values.update(note="changed"))
     small.prepare()

@@ -65,7 +65,7 @@ def fetch_corpus(corpus_dir: Path, corpus: str, remotes: Callable[[], Sequence[R
     write_json(path, record)
     for remote in files:
         if _is_archive(remote) and not _holds(corpus_dir, fetched.get(remote.name, {})):
-            fetched[remote.name] = _fetch_one(corpus_dir, remote, show=True)
+            fetched[remote.name] = _fetch_one(corpus_dir, remote)
             write_json(path, record)
     fetched |= _fetch_files(corpus_dir, [remote for remote in files if not _is_archive(remote)])
     write_json(path, record | {"complete": True})
@@ -117,10 +117,10 @@ def _holds(corpus_dir: Path, row: dict[str, Any]) -> bool:
     return bool(files) and all(path.is_file() and path.stat().st_size == size for path, size in files)
 
 
-def _fetch_one(corpus_dir: Path, remote: Remote, show: bool) -> dict[str, Any]:
+def _fetch_one(corpus_dir: Path, remote: Remote) -> dict[str, Any]:
     """Fetch a file, and unpack an archive into a folder of its name; returns the file's row of the record."""
     path = corpus_dir / remote.name
-    digest = fetch(remote.url, path, remote.digest, remote.size, show=show)
+    digest = fetch(remote.url, path, remote.digest, remote.size, show=_is_archive(remote))
     size = path.stat().st_size
     files = {remote.name: size}
     if _is_archive(remote):
@@ -135,7 +135,7 @@ def _fetch_files(corpus_dir: Path, remotes: Sequence[Remote]) -> dict[str, Any]:
     """Fetch files in parallel, until the first failure; returns their rows of the record by name."""
     pool = ThreadPoolExecutor(PARALLEL_DOWNLOADS)
     try:
-        jobs = {remote.name: pool.submit(_fetch_one, corpus_dir, remote, show=False) for remote in remotes}
+        jobs = {remote.name: pool.submit(_fetch_one, corpus_dir, remote) for remote in remotes}
         for job in progress(as_completed(jobs.values()), text="fetching", unit="file", total=len(jobs)):
             job.result()
         return {name: job.result() for name, job in jobs.items()}

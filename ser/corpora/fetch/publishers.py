@@ -49,11 +49,10 @@ def zenodo(record: str) -> list[Remote]:
         FetchError: the server fails, or its answer is no list of files; so too in the functions below.
     """
 
-    def remote(file: dict[str, Any]) -> Remote:
-        return Remote(file["key"], file["links"]["self"], int(file["size"]), file["checksum"])
+    def remotes(answer: Any) -> list[Remote]:
+        return [Remote(f["key"], f["links"]["self"], int(f["size"]), f["checksum"]) for f in answer["files"]]
 
-    url = f"https://zenodo.org/api/records/{record}"
-    return _list_remotes(url, lambda answer: [remote(file) for file in answer["files"]])
+    return _list_remotes(f"https://zenodo.org/api/records/{record}", remotes)
 
 
 def dataverse(server: str, persistent_id: str) -> list[Remote]:
