@@ -18,21 +18,25 @@ class BabblePool:
 
     Args:
         cuts: utterance id -> cut.
-        speakers: utterance id -> speaker; the pool has the utterances that are in both.
+        speakers: utterance id -> speaker; other ids are ignored.
+        excluded: speakers whose utterances are not used.
     """
 
-    def __init__(self, cuts: Mapping[str, Cut], speakers: Mapping[str, str]) -> None:
+    def __init__(
+        self, cuts: Mapping[str, Cut], speakers: Mapping[str, str], excluded: frozenset[str] = frozenset()
+    ) -> None:
         self.cuts = cuts
         self.speakers = speakers
+        self.excluded = excluded
 
     @cached_property
     def ids(self) -> list[str]:
         """Sorted ids of the utterances to sample babble from."""
-        return [name for name in sorted(self.speakers) if name in self.cuts]
+        return [name for name in sorted(self.cuts) if self.speakers[name] not in self.excluded]
 
     def exclude_speaker(self, speaker: str) -> BabblePool:
         """The pool without the utterances of a speaker."""
-        return BabblePool(self.cuts, {name: other for name, other in self.speakers.items() if other != speaker})
+        return BabblePool(self.cuts, self.speakers, self.excluded | {speaker})
 
     def content(self, utterance_id: str) -> dict[str, Any]:
         """The values that identify an utterance and its samples, as JSON allows.
@@ -40,7 +44,7 @@ class BabblePool:
         Raises:
             InputError: the utterance is not in the pool.
         """
-        if utterance_id not in self.cuts or utterance_id not in self.speakers:
+        if utterance_id not in self.cuts or self.speakers.get(utterance_id) in self.excluded:
             raise InputError("babble was made of it, and it is no training utterance", utterance_id, "run stage 2")
         cut = self.cuts[utterance_id]
         return {
