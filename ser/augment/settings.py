@@ -43,14 +43,18 @@ def build_augment(values: Mapping[str, Any], rooms: Path) -> Augment:
     Raises:
         InputError: a folder of the settings cannot be used.
     """
-    kinds: dict[str, Transform] = {}
-    for name in KINDS:
-        if name in values["kinds"]:
-            transform = from_registry(KINDS, name)
-            hints = get_type_hints(transform)
-            given = values.get(name, {}) | ({"cache": str(rooms)} if hasattr(transform, "cache") else {})
-            kinds[name] = transform(**{k: tuple(v) if get_origin(hints[k]) is tuple else v for k, v in given.items()})
+    kinds = {name: _build(name, values.get(name, {}), rooms) for name in KINDS if name in values["kinds"]}
     return Augment(values["copies"], values["chain"], kinds)
+
+
+def _build(name: str, values: Mapping[str, Any], rooms: Path) -> Transform:
+    transform = from_registry(KINDS, name)
+    hints = get_type_hints(transform)
+    arguments = {key: tuple(value) if get_origin(hints[key]) is tuple else value for key, value in values.items()}
+    if "cache" in hints:
+        arguments["cache"] = str(rooms)
+    built: Transform = transform(**arguments)
+    return built
 
 
 def _result_affecting(transform: Any) -> dict[str, Any]:

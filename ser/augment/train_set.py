@@ -67,11 +67,11 @@ class TrainSet:
         cuts = read_json_lines(self.train.parents[1] / "cuts.jsonl.gz", dict, "a cut manifest")
         cut_of = {row["id"]: row for row in cuts if row["id"] in utt2spk}
         rows, utt2uniq, left_out = [], {key: key for key in utt2spk}, []
-        everyone = pool = self.babble_pool()
-        for key, speaker in utt2spk.items():
+        babble_pool = self.babble_pool()
+        pool_of = {speaker: babble_pool.exclude_speaker(speaker) for speaker in dict.fromkeys(utt2spk.values())}
+        for key in utt2spk:
             rows.append(cut_of[key])
-            if speaker not in pool.excluded:  # utterances are sorted by speaker
-                pool = everyone.exclude_speaker(speaker)
+            pool = pool_of[utt2spk[key]]
             for number in range(1, self.oversampling):
                 steps = sample_transforms(key, number, self.augment, pool)
                 reason = self._too_short(cut_of[key]["duration"], steps)
