@@ -16,7 +16,7 @@ from ser.config import read_experiment
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Write dump/<corpus>/<key>/statistics/."""
     parser = experiment_arguments(str(__doc__))
     parser.add_argument("--job", type=int, default=1, help="compute this share, from 1")
@@ -28,7 +28,6 @@ def main() -> int:
     experiment = read_experiment(options.folder / CONFIG)
     places = options.recipe, options.data, options.dump
     print(f"statistics of {compute_statistics(experiment, *places, options.job, options.nj)} parts")
-    return 0
 
 
 if __name__ == "__main__":

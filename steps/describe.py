@@ -13,7 +13,7 @@ from ser.common.cli import Parser
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Print the tables, and draw them."""
     parser = Parser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="+", help="where stage 1 wrote a corpus, such as data/ravdess")
@@ -27,7 +27,6 @@ def main() -> int:
     if options.out:
         draw_corpora(corpora, options.out)
     print(describe_corpora(corpora, "github" if options.markdown else "simple"))
-    return 0
 
 
 if __name__ == "__main__":

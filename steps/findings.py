@@ -16,7 +16,7 @@ FACTORS = ("corpora", "task", "temporal", "pooling")
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Write all findings, and print the tables."""
     parser = Parser(description=__doc__)
     parser.add_argument("ledger", type=Path, help="what steps/ledger.py wrote")
@@ -59,7 +59,6 @@ def main() -> int:
         parts = [*(f"##{table_markdown(table)}" for table in tables), *notes]
         write_section(options.append, "\n".join([title, "", *parts, ""]))
     print(f"{out}: {', '.join(table.name for table in tables)}", file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ser.common.run_folder import CURVES, EPOCHS
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Draw every training below some folders, each into its own folder or all into one picture."""
     parser = Parser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="+", help="of a training, with epochs.jsonl, or any above such")
@@ -29,7 +29,6 @@ def main() -> int:
     for path, drawn in pictures.items():
         plot_curves(drawn, path)
         print(path)
-    return 0
 
 
 if __name__ == "__main__":

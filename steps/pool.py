@@ -14,7 +14,7 @@ from ser.common.output import command_line
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Print the table, and append it to a file of results where asked for."""
     parser = Parser(description=__doc__)
     parser.add_argument("exp_dir", type=Path, nargs="+", help="root of experiments")
@@ -32,7 +32,6 @@ def main() -> int:
     print(text, end="")
     if options.append:
         write_section(options.append, text)
-    return 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ser.common.output import command_line
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Print the table and write it."""
     parser = Parser(description=__doc__)
     parser.add_argument("exp_dir", type=Path, nargs="+", help="root of experiments; of several, one table")
@@ -29,7 +29,6 @@ def main() -> int:
     write_text(out, results_table(results, command, options.recipe))
     print(short_table(results))
     print(f"all columns, settings and data: {out.resolve()}")
-    return 0
 
 
 if __name__ == "__main__":

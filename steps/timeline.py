@@ -20,7 +20,7 @@ TITLE = "Timeline of joined recordings"
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Print a section of Markdown, and append it to a file of results where asked for."""
     parser = Parser(description=__doc__)
     parser.add_argument("models", type=Path, nargs="+", help="model folders, such as one a fold")
@@ -60,7 +60,6 @@ def main() -> int:
     print(text, end="")
     if options.append:
         write_section(options.append, text)
-    return 0
 
 
 if __name__ == "__main__":
