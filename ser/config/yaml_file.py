@@ -42,22 +42,30 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping from a YAML file.
 
     Raises:
-        InputError: the file is absent, too large, not UTF-8, not YAML (with the line), or not a mapping.
+        InputError: as `yaml_text`, or the text is not YAML (with the line), or not a mapping.
+    """
+    value = parse_yaml(yaml_text(path), str(path))
+    if not isinstance(value, dict):
+        raise InputError("must hold `key: value` lines", path)
+    return value
+
+
+def yaml_text(path: Path) -> str:
+    """Read the text of a YAML file.
+
+    Raises:
+        InputError: the file is absent, too large, or not UTF-8.
     """
     check_regular(path, "set SER_ROOT to the toolkit's folder, which has conf/")
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"larger than {MOST_BYTES:,} bytes", path, "give a YAML file of settings")
         log.debug("reading %s", path)
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError("not UTF-8 text", path, "save it as UTF-8") from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", path, "fix that") from None
-    value = parse_yaml(text, str(path))
-    if not isinstance(value, dict):
-        raise InputError("must hold `key: value` lines", path)
-    return value
 
 
 def parse_yaml(text: str, source: str) -> Any:

@@ -16,7 +16,7 @@ from ser.common import InputError
 from ser.common.metrics import is_collapsed, mean_recall, ua
 from ser.common.output import markdown, markdown_code, markdown_table
 from ser.common.run_folder import answers_path, result_path
-from ser.config import Experiment, ExperimentReader, differences
+from ser.config import Experiment, differences
 from ser.config.metrics import columns, scores
 from ser.scoring.files import RESCORE, read_answers, read_result, read_scored_answers
 from ser.scoring.posteriors import Posteriors, read_posteriors
@@ -108,10 +108,10 @@ def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
             for target in result["targets"]:
                 key = (str(exp_dir), result["combination"], target, path.parents[1].name)
                 groups.setdefault(key, []).append((result, path.parent))
-    pools, reader = [], ExperimentReader()
+    pools = []
     read = lru_cache(CACHED)(read_posteriors)  # an archive has all targets of a run
     for (_, _, target, cell), runs in groups.items():
-        pool = _pool(target, cell, runs, reader)
+        pool = _pool(target, cell, runs)
         pools.append(pool)
         if ensembles and len(pool.seeds) > 1 and not pool.is_baseline:  # a baseline has no posteriors
             pools.append(_ensemble(pool, runs, read))
@@ -122,7 +122,7 @@ def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
     return pools
 
 
-def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], reader: ExperimentReader) -> Pool:
+def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
     available = {(result["seed"], result["fold"]) for result, _ in runs}
     seeds, folds = (sorted(set(numbers)) for numbers in zip(*available, strict=True))
     if missing := [pair for pair in product(seeds, folds) if pair not in available]:
@@ -158,22 +158,22 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
         seeds,
         speakers,
         np.stack([sums[s] for s in speakers], axis=1),
-        _settings(runs, reader),
+        _settings(runs),
         frozenset("{device} in {precision}".format(**result["machine"]) for result, _ in runs),
         frozenset(result["git_revision"] for result, _ in runs),
         frozenset(note for result, _ in runs for note in result["notes"]),
     )
 
 
-def _settings(runs: Sequence[tuple[dict[str, Any], Path]], reader: ExperimentReader) -> Experiment | None:
+def _settings(runs: Sequence[tuple[dict[str, Any], Path]]) -> Experiment | None:
     """The settings of a cell's runs; None for a baseline.
 
     Raises:
         InputError: they differ in more than fold and seed.
     """
-    first = settings_of(runs[0][1], reader)
+    first = settings_of(runs[0][1])
     for _, folder in runs[1:]:
-        other = settings_of(folder, reader)
+        other = settings_of(folder)
         values = differences(first, other) if first and other else {}
         changed = [f"{key}: {a} there, {b} here" for key, (a, b) in values.items() if key not in ("fold", "seed")]
         if changed:

@@ -15,7 +15,7 @@ from ser.common import InputError
 from ser.common.metrics import is_collapsed
 from ser.common.output import markdown, markdown_code, markdown_table
 from ser.common.run_folder import CONFIG, RESULT, files_of_runs
-from ser.config import Experiment, ExperimentReader, differences, dotted, load, result_affecting_keys
+from ser.config import Experiment, differences, dotted, load, read_experiment, result_affecting_keys
 from ser.config.load import ROOT
 from ser.config.metrics import columns
 from ser.scoring.files import read_result
@@ -36,9 +36,8 @@ def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     Raises:
         InputError: a folder holds none, or one is not readable.
     """
-    reader = ExperimentReader()
     return [
-        {**read_result(path), "folder": path.parent, "experiment": settings_of(path.parent, reader)}
+        {**read_result(path), "folder": path.parent, "experiment": settings_of(path.parent)}
         for exp_dir in exp_dirs
         for path in result_paths(exp_dir)
     ]
@@ -56,15 +55,10 @@ def result_paths(exp_dir: Path) -> list[Path]:
     return paths
 
 
-def settings_of(folder: Path, reader: ExperimentReader) -> Experiment | None:
-    """Read the settings of a result; None for a baseline.
-
-    Args:
-        folder: of the result.
-        reader: reads config.yaml.
-    """
+def settings_of(folder: Path) -> Experiment | None:
+    """Read the settings of a result; None for a baseline."""
     config = folder / CONFIG
-    return reader.read(config) if config.is_file() else None
+    return read_experiment(config) if config.is_file() else None
 
 
 def _different(one: Experiment, other: Experiment) -> dict[str, Any]:

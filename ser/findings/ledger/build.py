@@ -15,7 +15,7 @@ from ser.common.records import read_record, write_record
 from ser.common.run_folder import RESULT, files_of_runs
 from ser.config.registry import METRICS
 from ser.findings.ledger.load import read_parquet
-from ser.findings.ledger.run import Run, RunReader
+from ser.findings.ledger.run import Run, read_run
 from ser.findings.ledger.saved import add_runs, join_saved
 from ser.findings.ledger.schema import FILES, arrow_schema, description
 from ser.findings.ledger.tables import PARQUET, Tables, write_ledger
@@ -102,7 +102,7 @@ def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: 
         raise InputError("is not a ledger, which would be replaced", out, "choose another --out")
     problems: list[dict[str, str]] = []
     stamps: dict[str, str] = {}
-    runs = _runs(folders, RunReader(corpora), _earlier(out, _reader(corpora)), problems, stamps)
+    runs = _runs(folders, corpora, _earlier(out, _reader(corpora)), problems, stamps)
     with atomic_path(out) as temporary:
         summary = write_ledger(temporary, runs, {"command": command, "corpora": list(corpora), "problems": problems})
         if not summary["runs"]:
@@ -115,7 +115,7 @@ def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: 
 
 def _runs(
     folders: Sequence[Path],
-    reader: RunReader,
+    corpora: Sequence[str],
     earlier: Mapping[str, tuple[str, Tables]],
     problems: list[dict[str, str]],
     stamps: dict[str, str],
@@ -128,7 +128,7 @@ def _runs(
             before, tables = earlier.get(str(folder), ("", {}))
             problem = ""
             if before != stamp:
-                run = reader.read(folder)
+                run = read_run(folder, corpora)
                 tables, problem = _tables_of(run), run.problem
             name = tables["runs"]["config_hash"][0].as_py()
             if name in first:

@@ -79,6 +79,11 @@ def percent(value: float) -> str:
     return "" if math.isnan(value) else f"{100 * value:.1f}"
 
 
+def range_text(values: Sequence[int]) -> str:
+    """ "3 to 5", or "3" where all are equal."""
+    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
 def interval_text(low: float, high: float) -> str:
     """ "4.2 to 20.8"."""
     return "" if math.isnan(low) else f"{100 * low:.1f} to {100 * high:.1f}"
