@@ -12,8 +12,9 @@ import numpy as np
 
 from ser.findings.design import FACTORS, Configuration, Design
 from ser.findings.scores import METRICS, Target
-from ser.findings.stats.bootstrap import Resampled, percentiles
+from ser.findings.stats.bootstrap import Resampled
 from ser.grid.cells import Cell
+from ser.scoring.pooled import percentiles
 
 # Scores that differ by less are tied: sums in another order differ by as much.
 TIE = 1e-9

@@ -20,19 +20,17 @@ from ser.common.run_folder import SVM as MODEL
 from ser.config.metrics import scores
 from ser.corpora.kaldi import read_table
 from ser.scoring.files import read_result
-from ser.scoring.result import describe_data, notes_of, score_part, write_result
+from ser.scoring.result import describe_data, experiment_identity, notes_of, score_part, write_result
 from ser.training import svm_baseline as svm
 from ser.training.checkpoint import save_tensors
 from ser.training.class_weights import class_weights
 
 LIBRARIES = ("scikit-learn", "scipy", "opensmile")
 FITTED = "SVM: fitted on the training speakers of all corpora together; C chosen by UA on validation speakers."
-NOTES = {
-    "speaker": (
-        "SVM by speaker: a speaker's functionals are standardised by that speaker's own mean and deviation within the "
-        "part, on test from all test utterances of the speaker, unlabelled (transductive).",
-    )
-}
+BY_SPEAKER = (
+    "SVM by speaker: a speaker's functionals are standardised by that speaker's own mean and deviation within the "
+    "part, on test from all test utterances of the speaker, unlabelled (transductive)."
+)
 
 
 def baseline_folder(experiment_folder: Path, features: str, normalisation: str) -> Path:
@@ -95,7 +93,9 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         **provenance(LIBRARIES),
         "machine": {"device": "cpu", "precision": "float64", "threads": 1},
         "untrained_classes": data.untrained("test"),
-        "notes": sorted({*notes_of(data, normalisation), *NOTES.get(normalisation, ()), FITTED}),
+        "notes": sorted(
+            {*notes_of(data, normalisation), *([BY_SPEAKER] if normalisation == "speaker" else []), FITTED}
+        ),
         **describe_data(data),
         "targets": targets,
     }
@@ -111,17 +111,11 @@ def identity_of(data: Data, features: str, normalisation: str) -> dict[str, Any]
         features: logmel, statistics or opensmile.
         normalisation: global, speaker or none.
     """
-    e = data.experiment
     identity = {
-        "combination": e.combination,
-        "corpora": e.corpora,
+        **experiment_identity(data.experiment),
         "task": UNIFIED,
         "temporal": "svm",
         "pooling": features,
-        "fold": e.fold,
-        "seed": e.seed,
-        "preset": e.preset,
-        "split": e.split,
         "part": "test",
         "normalisation": normalisation,
         "settings": svm.settings(features, normalisation),

@@ -81,11 +81,6 @@ class Pool:
         return 100 * ua(self.confusions.sum(0))
 
     @property
-    def seed_uas(self) -> list[float]:
-        """UA over all folds of each seed, percent."""
-        return [100 * ua(confusions.sum(0)) for confusions in self.by_seed]
-
-    @property
     def is_baseline(self) -> bool:
         return self.cell.startswith("svm_")
 
@@ -141,12 +136,13 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -
         for utterance, speaker, truth, hypothesis, _ in read_scored_answers(path, target, scored):
             answer = str(speaker), index[str(truth)], index[str(hypothesis)]
             answers.setdefault((seed, str(utterance)), []).append(answer)
-    sums: dict[str, np.ndarray] = {}  # by speaker
+    speakers = sorted({name for of_folds in answers.values() for name, _, _ in of_folds})
+    rows = {name: i for i, name in enumerate(speakers)}
+    by_seed = np.zeros((len(seeds), len(speakers), len(classes), len(classes)))
     for (seed, _), of_folds in answers.items():
         for name, true, given in of_folds:
-            confusions = sums.setdefault(name, np.zeros((len(seeds), len(classes), len(classes))))
-            confusions[seed, true, given] += 1 / len(of_folds)
-    first, speakers = runs[0][0], sorted(sums)
+            by_seed[seed, rows[name], true, given] += 1 / len(of_folds)
+    first = runs[0][0]
     return Pool(
         first["combination"],
         target,
@@ -157,7 +153,7 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -
         folds,
         seeds,
         speakers,
-        np.stack([sums[s] for s in speakers], axis=1),
+        by_seed,
         _settings(runs),
         frozenset("{device} in {precision}".format(**result["machine"]) for result, _ in runs),
         frozenset(result["git_revision"] for result, _ in runs),
@@ -240,13 +236,18 @@ def draws(speakers: int) -> np.ndarray:
 
 def _interval(pool: Pool, samples: np.ndarray) -> Interval:
     """Percentile interval; NaN with fewer than LEAST_SPEAKERS."""
-    return percentile_interval(samples) if len(pool.speakers) >= LEAST_SPEAKERS else (math.nan, math.nan)
+    low, high = percentiles(samples)
+    return (float(low), float(high)) if len(pool.speakers) >= LEAST_SPEAKERS else (math.nan, math.nan)
 
 
-def percentile_interval(samples: np.ndarray) -> Interval:
-    """Percentile interval of COVERAGE; resamples without an utterance of some class do not count."""
-    low, high = np.nanquantile(samples, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return float(low), float(high)
+def percentiles(samples: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Ends of the percentile intervals of COVERAGE, (2, ...); a NaN, of a resample that lacks a class, does not count.
+
+    Args:
+        samples: of resamples.
+        axis: of the resamples.
+    """
+    return np.asarray(np.nanquantile(samples, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], axis))
 
 
 def pooled_table(pools: Sequence[Pool], command: str) -> str:
@@ -266,6 +267,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         intervals.append((low, high))
         first = next(other for other in pools if _comparable(pool, other))
         svm = next((other for other in pools if other.is_baseline and _comparable(pool, other, same=True)), pool)
+        seed_uas = [] if pool.members > 1 else [100 * ua(confusions.sum(0)) for confusions in pool.by_seed]
         to_first, to_svm = _difference(pool, first, weights), _difference(pool, svm, weights)
         if to_first and to_first[1] <= 0 <= to_first[2]:
             noise.append(str(number))
@@ -284,7 +286,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
                 "n": round(float(pool.confusions.sum())),
                 **columns(scores(pool.confusions.sum(0))),
                 "UA %": f"{pool.ua:.1f}" if math.isnan(low) else f"{pool.ua:.1f} ({low:.1f} to {high:.1f})",
-                "UA of each seed %": "" if pool.members > 1 else ", ".join(f"{v:.1f}" for v in pool.seed_uas),
+                "UA of each seed %": ", ".join(f"{v:.1f}" for v in seed_uas),
                 "UA minus first": _points(to_first),
                 "UA minus SVM": _points(to_svm),
             }

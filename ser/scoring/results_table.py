@@ -110,7 +110,8 @@ def setting_columns(experiment: Experiment | None, varied: Sequence[str]) -> dic
     if experiment is None:
         return dict.fromkeys(varied, "")
     values, affecting = dotted(experiment), result_affecting_keys(experiment)
-    return {key: _shown(values[key]) if key in affecting else "" for key in varied}
+    texts = {key: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for key, v in values.items()}
+    return {key: texts[key] if key in affecting else "" for key in varied}
 
 
 def budget_notes(experiments: Iterable[Experiment | None]) -> list[str]:
@@ -125,10 +126,6 @@ def transductive_notes(normalisations: Iterable[str]) -> list[str]:
         f"Normalisation by {kind} uses all test utterances of the {kind}, unlabelled (transductive)."
         for kind in sorted({"speaker", "corpus"} & set(normalisations))
     ]
-
-
-def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) -> str:

@@ -135,9 +135,3 @@ def estimate(resampled: Resampled, weights: np.ndarray) -> Estimate:
     df = np.divide(total**2, terms, out=np.full_like(total, count - 1), where=terms > 0)
     half = t.ppf((1 + COVERAGE) / 2, df) * np.sqrt(total)
     return Estimate(value, value - half, value + half)
-
-
-def percentiles(samples: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile intervals of COVERAGE, for shares."""
-    low, high = np.quantile(samples, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], axis=axis)
-    return low, high
