@@ -56,7 +56,6 @@ class Best:
     Attributes:
         best, single: cells with the highest score (several in a tie), of any training set and of the single-corpus
             baseline.
-        best_score, single_score: fractions; NaN without a cell.
         p_best: fraction of the resamples in which one of `best` has the highest score.
         cells: number of cells to choose from.
     """
@@ -64,10 +63,8 @@ class Best:
     target: str
     metric: str
     best: list[Cell]
-    best_score: float
     p_best: float
     single: list[Cell]
-    single_score: float
     cells: int
 
 
@@ -109,10 +106,8 @@ def table2(target: Target, resampled: Resampled, design: Design) -> list[Best]:
                 target.name,
                 metric,
                 [target.cells[i] for i in best],
-                float(observed[best[0]]),
                 float(wins[:, np.isin(every, best)].sum(1).mean()),
                 [target.cells[i] for i in single],
-                float(observed[single[0]]) if len(single) else float("nan"),
                 len(every),
             )
         )

@@ -123,7 +123,7 @@ def _state(case: Case) -> Any:
 
 
 def _run(case: Case) -> Any:
-    return read_run(case.folder / CELL, ("one", "two")).row["targets"]
+    return read_run(case.folder / CELL, ("one", "two"))[0]["targets"]
 
 
 def _ledger(folder: Path, material: Material) -> None:

@@ -59,6 +59,7 @@ def write_report(folder: Path, out: Path, ledger: Path | None = None, grid_statu
             hashes=hashes_of(runs),
             settings=settings,
             varied=varied,
+            left_out=[(problem["folder"], problem["problem"]) for problem in findings["ledger"]["problems"]],
             grid_status=read_status_file(grid_status) if grid_status else None,
             digest=digest(path),
         )

@@ -272,5 +272,4 @@ def _target(corpus: str, predictions: pd.DataFrame, rows: Sequence[Mapping[str, 
 
 def _codes(column: pd.Series, order: Sequence[str]) -> np.ndarray:
     """Index of each value in `order`, -1 for others, int64."""
-    index = {name: i for i, name in enumerate(order)}
-    return np.array([index.get(name, -1) for name in column.cat.categories], np.int64)[column.cat.codes]
+    return np.asarray(column.cat.set_categories(order).cat.codes, np.int64)

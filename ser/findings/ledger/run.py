@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +27,16 @@ DESCRIBED = ("folds", "protocol_hash", "counts")  # by corpus; zero_shot.json ha
 BASELINE = "svm"
 
 
-@dataclass(frozen=True)
-class Run:
-    """The values of one run.
-
-    Attributes:
-        row: of the file `runs`.
-        predictions: columns of the file `predictions`, except those that are constant in the run.
-        problem: error in its zero-shot scores, which are then left out; "" for none.
-    """
-
-    row: dict[str, Any]
-    predictions: dict[str, list[Any]]
-    problem: str
-
-
-def read_run(folder: Path, corpora: Sequence[str]) -> Run:
+def read_run(folder: Path, corpora: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]], str]:
     """Read a run and check it.
 
     Args:
         folder: of the run.
         corpora: of the grid, in the order of the names of combinations.
+
+    Returns:
+        Row of the file `runs`; columns of the file `predictions`, except those that are constant in the run; error in
+        its zero-shot scores, which are then left out, or "".
 
     Raises:
         InputError: it is damaged, edited, of another cell, or of an unknown combination.
@@ -86,7 +74,7 @@ def read_run(folder: Path, corpora: Sequence[str]) -> Run:
             "targets": {name: target for targets, _ in parts for name, target in targets.items()},
         }
         keys = parts[0][1].keys()
-        return Run(row, {key: [v for _, columns in parts for v in columns[key]] for key in keys}, problem)
+        return row, {key: [v for _, columns in parts for v in columns[key]] for key in keys}, problem
 
 
 def _check_folder(folder: Path, result: Mapping[str, Any], corpora: Sequence[str]) -> None:

@@ -48,7 +48,7 @@ def control_table(results: Results) -> Table:
         if control is None:
             missing.append(target.name)
             continue
-        mean = Contrast("negative_control", target.name, (), control.mean_weights, control.pairs)
+        mean = Contrast("negative_control", (), control.mean_weights, control.pairs)
         (figures,) = results.figures(target.name, [mean])
         for m, (metric, figure) in enumerate(figures.items()):
             test = sign_flip(by_speaker(target, control.mean_weights)[m])
