@@ -1,7 +1,5 @@
 """Cells and experiments of a grid: combinations of corpora times factors, times folds and seeds."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Fit and score the SVM baseline of an experiment, with a result.json as for networks."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace

@@ -1,7 +1,5 @@
 """The JSON files of an experiment: what each holds, and its one reader."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """Read and check the folder of one experiment: undamaged and consistent, or refused with the reason."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

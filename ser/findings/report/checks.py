@@ -1,7 +1,5 @@
 """Checks of the figures of a grid: variance shares, and a negative control by the same network trained twice."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

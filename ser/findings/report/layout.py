@@ -1,7 +1,5 @@
 """Write a table as Markdown and CSV, and its figures as text."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How much of the differences between the runs on a target each factor of the grid explains."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import dataclass
 
