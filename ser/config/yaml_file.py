@@ -77,11 +77,7 @@ def parse_yaml(text: str, source: str) -> Any:
         InputError: it is not YAML, too large, nested too deeply, has a duplicate key, or a number that is not finite.
     """
     try:
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-        finally:
-            loader.dispose()
+        node = yaml.compose(text, _Loader)
         return None if node is None else _value(node, [MOST_NODES], 0)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

@@ -144,17 +144,6 @@ def table4(wins: np.ndarray, configurations: Sequence[Configuration]) -> dict[st
     }
 
 
-def table5(wins: np.ndarray, source_sets: Sequence[frozenset[str]], sources: Sequence[str]) -> np.ndarray:
-    """In how many configurations the best training set contains each source corpus, (..., sources).
-
-    Args:
-        wins: of the training sets in each configuration, (..., source sets, configurations).
-        source_sets: the source corpora of each training set.
-    """
-    contains = np.array([[d in s for d in sources] for s in source_sets], np.float64)
-    return np.asarray(np.einsum("...mc,md->...d", wins, contains))
-
-
 def shares3(observed: np.ndarray, both: np.ndarray, design: Design) -> list[Share]:
     """Table 3.
 
@@ -200,8 +189,10 @@ def shares5(
             continue
         scores = resampled[target.name].observed[:, complete]
         tied[target.name] = ties(scores, 1)
-        one, many = (
-            table5(winners(s, s.ndim - 2), design.source_sets(target.name, target.cells), sources)
+        source_sets = design.source_sets(target.name, target.cells)
+        contains = np.array([[d in s for d in sources] for s in source_sets], np.float64)
+        one, many = (  # in how many configurations the best training set contains each source corpus
+            np.einsum("...mc,md->...d", winners(s, s.ndim - 2), contains)
             for s in (scores, resampled[target.name].both[:, :, complete])
         )
         labels = [{"target": target.name, "source": d} for d in sources]

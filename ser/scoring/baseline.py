@@ -72,13 +72,16 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         corpora = ", ".join(data.experiment.corpora)
         raise InputError(f"none of {corpora} has test speakers", folder, "add a corpus that has")
     classes = len(data.heads[UNIFIED])
-    train_samples, valid_samples = (_samples(data, parts, features, normalisation) for parts in (train, valid))
-    model = svm.fit(list(train_samples.values()), valid_samples, classes, normalisation)
+
+    def sample(part: Part) -> svm.Sample:
+        return _functionals(data, part, features, normalisation), part.targets
+
+    valid_samples = {corpus: sample(part) for corpus, part in valid.items()}
+    model = svm.fit([sample(part) for part in train.values()], valid_samples, classes, normalisation)
     _save(model, data, features, normalisation, folder / MODEL, identity["fingerprint"])
     targets, answered = {}, []
     for corpus, part in test.items():
-        values = _functionals(data, part, features, normalisation)
-        answered.append((part, model.predict(values)))
+        answered.append((part, model.predict(sample(part)[0])))
         targets[corpus] = score_part(*answered[-1])
     result = {
         **identity,
@@ -155,10 +158,6 @@ def _training(model: svm.Baseline, train: Mapping[str, Part]) -> dict[str, Any]:
         "valid_ua_by_C": {str(c): ua for c, ua in model.valid_ua.items()},
         "functionals": int(model.mean.size),
     }
-
-
-def _samples(data: Data, parts: Mapping[str, Part], features: str, normalisation: str) -> dict[str, svm.Sample]:
-    return {c: (_functionals(data, part, features, normalisation), part.targets) for c, part in parts.items()}
 
 
 def _functionals(data: Data, part: Part, features: str, normalisation: str) -> np.ndarray:

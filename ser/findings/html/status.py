@@ -10,8 +10,6 @@ from ser.common.run_folder import run_name
 from ser.findings.design import FACTORS
 from ser.grid.state import State
 
-Configuration = tuple[str, ...]  # task, temporal block, pooling
-
 
 class _Experiment(TypedDict):
     combination: str
@@ -39,7 +37,7 @@ def read_status_file(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, or one of another form.
     """
-    cells: dict[str, dict[Configuration, Counter[str]]] = {}
+    cells: dict[str, dict[tuple[str, ...], Counter[str]]] = {}
     totals = Counter({state.value: 0 for state in State})
     failed = []
     with as_input_error("no states of experiments", path, "give what steps/grid.py status wrote", ValueError):

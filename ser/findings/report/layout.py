@@ -1,5 +1,6 @@
 """Write a table as Markdown and CSV, and its figures as text."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,11 +112,5 @@ def named(cells: Sequence[Cell]) -> str:
 
 
 def json_value(value: Any) -> Any:
-    """The value without NaN and tuples, for JSON."""
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: json_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_value(item) for item in value]
-    return value
+    """The value as JSON holds it, with null for NaN."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
