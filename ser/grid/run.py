@@ -144,7 +144,7 @@ class Runner:
             failure = Failure(self.run, self.job, reason, LOG)
             _log(f"error: {name}: {reason}; log: {folder / LOG}")
             with suppress(InputError, OSError):  # on a full disk
-                _append(folder / LOG, "".join(traceback.format_exception(error)))
+                append_text(folder / LOG, "".join(traceback.format_exception(error)))
                 mark_failed(folder, failure)
             return failure
 
@@ -287,7 +287,7 @@ def _stop(number: int, _: object) -> None:
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """Append everything that is printed to a log."""
-    _append(path, f"# {time.strftime('%F %T %z')} on {platform.node()}, process {os.getpid()}\n")
+    append_text(path, f"# {time.strftime('%F %T %z')} on {platform.node()}, process {os.getpid()}\n")
     with path.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
         yield
 
@@ -295,8 +295,3 @@ def _logged(path: Path) -> Iterator[None]:
 def _log(text: str) -> None:
     with suppress(OSError):  # the log of the job may lie on a disk that is full
         print(text, flush=True)
-
-
-def _append(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    append_text(path, text)

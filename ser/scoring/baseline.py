@@ -1,7 +1,6 @@
 """Fit and score the SVM baseline of an experiment, with a result.json as for networks."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -83,9 +82,19 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
     for corpus, part in test.items():
         answered.append((part, model.predict(sample(part)[0])))
         targets[corpus] = score_part(*answered[-1])
+    weights = [float(w) for w in class_weights(np.sum([part.class_counts for part in train.values()], axis=0))]
     result = {
         **identity,
-        **_training(model, train),
+        # what a network has in train.json; a support vector machine has no epochs and no updates
+        "chosen_epoch": 0,
+        "epochs": 0,
+        "updates": dict.fromkeys(train, 0),
+        "class_counts": {corpus: part.class_counts.tolist() for corpus, part in train.items()},
+        "class_weights": dict.fromkeys(train, weights),
+        "seconds_per_epoch": None,
+        "C": model.penalty,
+        "valid_ua_by_C": {str(c): ua for c, ua in model.valid_ua.items()},
+        "functionals": int(model.mean.size),
         "seconds": round(time.monotonic() - started, 2),
         "valid": {
             corpus: scores(confusion_matrix(truth, model.predict(values), classes))
@@ -142,22 +151,6 @@ def _save(model: svm.Baseline, data: Data, features: str, normalisation: Any, pa
         "fingerprint": fingerprint,
     }
     save_tensors(path, model.tensors(), about)
-
-
-def _training(model: svm.Baseline, train: Mapping[str, Part]) -> dict[str, Any]:
-    """The values that a network has in train.json; a support vector machine has no epochs and no updates."""
-    weights = class_weights(np.sum([part.class_counts for part in train.values()], axis=0))
-    return {
-        "chosen_epoch": 0,
-        "epochs": 0,
-        "updates": dict.fromkeys(train, 0),
-        "class_counts": {corpus: part.class_counts.tolist() for corpus, part in train.items()},
-        "class_weights": {corpus: [float(w) for w in weights] for corpus in train},
-        "seconds_per_epoch": None,
-        "C": model.penalty,
-        "valid_ua_by_C": {str(c): ua for c, ua in model.valid_ua.items()},
-        "functionals": int(model.mean.size),
-    }
 
 
 def _functionals(data: Data, part: Part, features: str, normalisation: str) -> np.ndarray:
