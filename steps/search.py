@@ -54,6 +54,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20, help="in all (%(default)s)")
     parser.add_argument("--space", action="append", default=[], metavar="KEY=LOW:HIGH[:log]", help="or KEY=A,B,C")
     options = parser.parse_args()
+    if options.trials < 1:
+        raise InputError("a number of trials from 1", f"--trials {options.trials}")
     try:
         import optuna
         from optuna.storages import JournalStorage
