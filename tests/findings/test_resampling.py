@@ -151,15 +151,13 @@ def test_variance_shares_by_hand():
     """tess +4, tdnn +2 and lstm -2, and both together nothing more: of no noise no rest."""
     shift = {"lstm": -2, "blstm": 0, "tdnn": 2}
     target = scored_target("ravdess", TWO, lambda s, c, _: 50 + 4 * ("tess" in s) + shift[c[1]])
-    parts = {
-        part["term"]: (part["df"], pytest.approx(part["share"], abs=1e-9))
-        for part in variance_shares(target, TWO, "ua")
-    }
+    shares = variance_shares(target, TWO, "ua")
+    parts = {part["term"]: (part["df"], pytest.approx(part["share"], abs=1e-9)) for part in shares}
     # 24 cells: sources 24 * 2 * 2, temporal 8 * (4 + 0 + 4)
     assert parts["sources"] == (1, 96 / 160)
     assert parts["temporal"] == (2, 64 / 160)
     assert parts["rest"][1] == 0
-    assert sum(part["share"] for part in variance_shares(target, TWO, "ua")) == pytest.approx(1)
+    assert sum(part["share"] for part in shares) == pytest.approx(1)
     assert set(parts) == {
         "sources", "task", "temporal", "pooling", "sources x task", "sources x temporal", "sources x pooling",
         "task x temporal", "task x pooling", "temporal x pooling", "rest",
@@ -186,12 +184,7 @@ def test_without_a_rest_there_is_no_noise_to_take_off():
     design = TWO.narrowed({"task": ["multi"], "temporal": ["lstm"], "pooling": ["mu"]})
     target = scored_target("ravdess", design, lambda s, c, _: 50 + 4 * ("tess" in s))
     (sources, rest) = variance_shares(target, design, "ua")
-    assert (sources["term"], sources["df"], sources["share"], sources["beyond_noise"]) == (
-        "sources",
-        1,
-        pytest.approx(1),
-        None,
-    )
+    assert sources == {"term": "sources", "df": 1, "share": pytest.approx(1), "beyond_noise": None}
     assert (rest["df"], rest["share"]) == (0, pytest.approx(0))
 
 
