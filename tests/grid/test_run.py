@@ -1,7 +1,5 @@
 """Running the missing experiments of a grid: what is reused, what fails, what two processes do at once."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json

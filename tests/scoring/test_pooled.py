@@ -173,7 +173,7 @@ def test_intervals_cover_what_they_say():
 
 def test_a_folder_without_results_is_named(tmp_path):
     write_run(tmp_path / "exp", "net", 1, 0, [("x", "a", "a"), ("x", "b", "b")])
-    with refuses("holds no result.json", where="exp_typo"):
+    with refuses("holds no result.json", where="exp_typo", fix="run stages 4 to 6"):
         read_pools([tmp_path / "exp", tmp_path / "exp_typo"])
 
 
