@@ -17,7 +17,7 @@ from ser.common.output import ROOT
 from ser.config.augment import augment_types, resolve_augment
 from ser.config.registry import FRONTENDS, check_names, from_registry
 from ser.config.schema import Experiment
-from ser.config.yaml_file import QUOTE, parse_option, read_yaml, shown, yaml_text
+from ser.config.yaml_file import QUOTE, parse_mapping, parse_option, read_yaml, shown, yaml_text
 
 AUGMENT = ROOT / "conf" / "augment.yaml"
 # Lines of config.yaml that differ between the runs of a cell.
@@ -112,25 +112,27 @@ def write_experiment(experiment: Experiment, path: Path) -> None:
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Read a file of `write_experiment`, also of an earlier version; of files that differ only in fold and seed, one is
-    parsed."""
+    """Read a file of `write_experiment`, also of an earlier version.
+
+    Of files that differ only in fold and seed, the first is parsed.
+    """
     if not path.is_file():
         raise InputError("no such file; ./run.sh writes it", path)
     text = yaml_text(path)
     found = NUMBERS.findall(text)
     numbers: dict[str, Any] = {key: int(value) for key, value in found}
     if len(found) != 2 or numbers.keys() != {"fold", "seed"} or numbers["fold"] < 1:
-        return _parse_experiment(path)  # it reports the error
+        return _parse_experiment(text, path)  # it reports the error
     rest = NUMBERS.sub("", text)
     if rest not in PARSED:
-        PARSED[rest] = _parse_experiment(path)
+        PARSED[rest] = _parse_experiment(text, path)
     return replace(PARSED[rest], **numbers)
 
 
-def _parse_experiment(path: Path) -> Experiment:
+def _parse_experiment(text: str, path: Path) -> Experiment:
     values: dict[str, Any] = {**_augment(), **ADDED_DEFAULTS}
     origin = dict.fromkeys(values, str(AUGMENT))
-    _collect(with_new_names(read_yaml(path)), str(path), values, origin)
+    _collect(with_new_names(parse_mapping(text, path)), str(path), values, origin)
     return _build(values, origin, str(path))
 
 

@@ -37,15 +37,8 @@ SCALARS = {
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a mapping from a YAML file.
-
-    Raises:
-        InputError: as `yaml_text`, or the text is not YAML (with the line), or not a mapping.
-    """
-    value = parse_yaml(yaml_text(path), str(path))
-    if not isinstance(value, dict):
-        raise InputError("must hold `key: value` lines", path)
-    return value
+    """Read a mapping from a YAML file; for errors see `yaml_text` and `parse_mapping`."""
+    return parse_mapping(yaml_text(path), path)
 
 
 def yaml_text(path: Path) -> str:
@@ -64,6 +57,22 @@ def yaml_text(path: Path) -> str:
         raise InputError("not UTF-8 text", path, "save it as UTF-8") from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", path, "fix that") from None
+
+
+def parse_mapping(text: str, path: Path) -> dict[str, Any]:
+    """Parse the text of a YAML file that holds a mapping.
+
+    Args:
+        text: of the file.
+        path: of the file, for messages.
+
+    Raises:
+        InputError: it is not YAML (with the line), or not a mapping.
+    """
+    value = parse_yaml(text, str(path))
+    if not isinstance(value, dict):
+        raise InputError("must hold `key: value` lines", path)
+    return value
 
 
 def parse_yaml(text: str, source: str) -> Any:

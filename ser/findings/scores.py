@@ -86,7 +86,7 @@ def make_target(
     notes = [*notes]
     if others := sorted(set(counts) - set(common)):
         notes.append(f"seeds {', '.join(map(str, others))} do not count, for some cells lack them")
-    if lacking := [cell.name for cell in seeds if cell not in cells]:
+    if lacking := [cell.name for cell, numbers in seeds.items() if not numbers >= set(common)]:
         notes.append(
             f"{len(lacking)} cells do not count, for they lack some of the seeds that others have: {lacking[0]}"
         )
