@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Stage 2: choose the augmented copies of training utterances. Or: preview the copies of one utterance."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from dataclasses import replace
@@ -17,7 +15,7 @@ from ser.config import Experiment, read_experiment
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Write cut manifests of the copies; stage 3 computes their features."""
     parser = experiment_arguments(str(__doc__))
     parser.add_switch("--dirs", help="just print what stage 3 is for")
@@ -33,17 +31,16 @@ def main() -> int:
     if options.dirs:
         copied = [train_set.folder for train_set in sets.values() if train_set.oversampling > 1]
         print(*(options.data / corpus for corpus in experiment.corpora), *copied, sep="\n")
-        return 0
+        return
     from ser.augment.train_set import copies_table
 
     for train_set in sets.values():
         if train_set.oversampling > 1 and not train_set.finished:
             train_set.write()
     print(copies_table(sets) if sets else "augment.copies is 0: no copies")
-    return 0
 
 
-def preview(options: argparse.Namespace, experiment: Experiment) -> int:
+def preview(options: argparse.Namespace, experiment: Experiment) -> None:
     """Write the copies of an utterance and their picture, whether the settings ask for copies or not."""
     from ser.augment.preview import write_preview
     from ser.batches.load import open_train_sets
@@ -63,7 +60,6 @@ def preview(options: argparse.Namespace, experiment: Experiment) -> int:
     rate = build_frontend(experiment).sampling_rate
     for path in write_preview(train_set.cuts[key], babble_pool, train_set.augment, rate, out):
         print(path)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """A linear SVM on functionals, with the corpora, the fold and the normalisation of an experiment, as its baseline."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +16,7 @@ NORMALISATIONS = ("global", "speaker", "none")
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Write svm_<features>_<normalisation>/fold<k>_seed<s>/ beside the experiment, with hypotheses and result.json."""
     parser = experiment_arguments(str(__doc__))
     parser.add_argument(
@@ -56,7 +54,6 @@ def main() -> int:
         print(f"{folder / RESULT}: done already")
     for corpus, s in result["targets"].items():
         print(f"{corpus} test: {scores_text(s)}, n {s['n']}; C {result['C']:g}")
-    return 0
 
 
 if __name__ == "__main__":

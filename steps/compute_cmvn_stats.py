@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """A job of stage 3 after the features: levels and CMVN statistics of an experiment's parts."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from ser.config import read_experiment
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Write dump/<corpus>/<key>/statistics/."""
     parser = experiment_arguments(str(__doc__))
     parser.add_argument("--job", type=int, default=1, help="compute this share, from 1")
@@ -28,7 +26,6 @@ def main() -> int:
     experiment = read_experiment(options.folder / CONFIG)
     places = options.recipe, options.data, options.dump
     print(f"statistics of {compute_statistics(experiment, *places, options.job, options.nj)} parts")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Resolve conf/, a preset and the command line; write config.yaml where the experiment lies, and print that folder."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +19,7 @@ DONE, OPEN = "done", "to do"
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Write or print what the options ask for; two settings in one folder are refused."""
     parser = Parser(description=__doc__, usage="%(prog)s [options] exp_dir [key=value ...]")
     parser.add_argument("exp_dir", type=Path, help="root of the experiments")
@@ -49,7 +47,7 @@ def main() -> int:
 
         prepared = [with_splits(read_protocol(c, options.recipe), options.count_folds / c) for c in experiment.corpora]
         print(max(protocol.count_folds(experiment.split) for protocol in prepared))
-        return 0
+        return
     check_corpora(experiment, options.recipe)
     folder = options.exp_dir / experiment.folder
     path, continued = folder / CONFIG, False
@@ -66,13 +64,12 @@ def main() -> int:
             )
     if options.plan:
         print(*plan(experiment, options.exp_dir, *options.plan), sep="\n")
-        return 0
+        return
     check_cluster_locks(options.exp_dir)
     if continued:  # before config.yaml, so that a kill between the two leaves a training of the earlier settings
         (folder / MODEL).unlink(missing_ok=True)
     write_experiment(experiment, path)
     print(folder)
-    return 0
 
 
 def check_corpora(experiment: Experiment, recipe: Path | None) -> None:
@@ -110,6 +107,9 @@ def plan(experiment: Experiment, exp_dir: Path, data: Path, dump: Path) -> Itera
     Args:
         data, dump: where stage 1 writes; root of the feature store.
     """
+    from ser.features import FeatureStore
+    from ser.frontends import build_frontend
+
     folder = exp_dir / experiment.folder
     yield f"experiment {folder}"
     fetched = _is_fetched(experiment.frontend)
@@ -119,7 +119,7 @@ def plan(experiment: Experiment, exp_dir: Path, data: Path, dump: Path) -> Itera
         yield f"stage 1  prepare {corpus}: {DONE if corpus in prepared else OPEN}"
     yield f"stage 2  copies of training utterances: {experiment.augment['copies'] or 'none'}"
     for corpus in experiment.corpora:
-        done = fetched and corpus in prepared and _has_features(experiment, dump, data / corpus)
+        done = fetched and corpus in prepared and FeatureStore(dump, data / corpus, build_frontend(experiment)).finished
         yield f"stage 3  features of {corpus}: {DONE if done else OPEN}"
     yield f"stage 4  train: {_training(folder, exp_dir, experiment)}"
     result = DONE if is_scored(folder) else OPEN
@@ -137,13 +137,6 @@ def _is_fetched(settings: FrontendSettings) -> bool:
     except InputError:
         return False
     return True
-
-
-def _has_features(experiment: Experiment, dump: Path, data_dir: Path) -> bool:
-    from ser.features import FeatureStore
-    from ser.frontends import build_frontend
-
-    return FeatureStore(dump, data_dir, build_frontend(experiment)).finished
 
 
 def _training(folder: Path, exp_dir: Path, experiment: Experiment) -> str:

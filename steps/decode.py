@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Stage 5: posteriors of the test part of every corpus of an experiment, and with it of the validation part."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from ser.config import read_experiment
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Write decode_<part>/post.ark, and decode.json."""
     parser = experiment_arguments(str(__doc__))
     parser.add_argument("--part", choices=["train", "valid", "test"], default="test")
@@ -26,7 +24,6 @@ def main() -> int:
     experiment = read_experiment(options.folder / CONFIG)
     data = open_data(experiment, options.recipe, options.data, options.dump)
     print(*Decoder(experiment, options.folder).decode_parts(data, options.part), sep="\n")
-    return 0
 
 
 if __name__ == "__main__":

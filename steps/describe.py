@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """What prepared corpora hold: speakers, classes, hours, durations; counts and speakers by split, fold and part."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from ser.common.cli import Parser
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Print the tables, and draw them."""
     parser = Parser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="+", help="where stage 1 wrote a corpus, such as data/ravdess")
@@ -27,7 +25,6 @@ def main() -> int:
     if options.out:
         draw_corpora(corpora, options.out)
     print(describe_corpora(corpora, "github" if options.markdown else "simple"))
-    return 0
 
 
 if __name__ == "__main__":

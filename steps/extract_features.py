@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """One job of stage 3, or the preparation before and the merge after the jobs, for steps/extract_features.sh."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -18,7 +16,7 @@ SHOWN = 5  # padded utterances
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Print the folder of the set (no option), compute a share (--job), or join the shares (--finish true)."""
     parser = Parser(description="Log-STFT features of a prepared corpus, or of a train set with copies.")
     parser.add_argument("config", type=Path, help="config.yaml of an experiment")
@@ -54,7 +52,6 @@ def main() -> int:
             print(store.estimate(), file=sys.stderr)
             store.prepare()
         print(store.folder)
-    return 0
 
 
 if __name__ == "__main__":

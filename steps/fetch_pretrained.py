@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Fetch the pretrained model of an experiment's front end, where it has one; what is there is left alone."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from ser.config import read_experiment
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Write downloads/pretrained/<name>/ in the toolkit's folder, or the hub's own cache."""
     parser = Parser(description=__doc__)
     parser.add_argument("config", type=Path, help="config.yaml of an experiment")
@@ -22,7 +20,6 @@ def main() -> int:
     from ser.frontends.pretrained import fetch_model
 
     fetch_model(settings)
-    return 0
 
 
 if __name__ == "__main__":

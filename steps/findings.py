@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Tables 1 to 5 of a ledger with intervals, effects of source corpora, variance shares, a negative control."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -16,7 +14,7 @@ FACTORS = ("corpora", "task", "temporal", "pooling")
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Write all findings, and print the tables."""
     parser = Parser(description=__doc__)
     parser.add_argument("ledger", type=Path, help="what steps/ledger.py wrote")
@@ -59,7 +57,6 @@ def main() -> int:
         parts = [*(f"##{table_markdown(table)}" for table in tables), *notes]
         write_section(options.append, "\n".join([title, "", *parts, ""]))
     print(f"{out}: {', '.join(table.name for table in tables)}", file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """The experiments of a grid (conf/grids/): list them, show their status, and run them."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import secrets
@@ -35,8 +33,8 @@ def main() -> int:
     """Run a command."""
     parser = Parser(description=__doc__, epilog=COMMANDS, formatter_class=argparse.RawDescriptionHelpFormatter)
     functions = {"fetch": fetch, "status": status, "features": features, "statistics": statistics, "run": run}
-    commands = {"list": None, "root": None, "corpora": None, **functions}
-    parser.add_argument("command", choices=list(commands), metavar="command", help="see below")
+    names = ["list", "root", "corpora", *functions]
+    parser.add_argument("command", choices=names, metavar="command", help="see below")
     parser.add_argument("overrides", nargs="*", help="settings, such as training.patience=3")
     parser.add_argument("--grid", default="paper", help="conf/grids/<grid>.yaml (default: %(default)s)")
     parser.add_argument("--preset", default="strict", help="conf/presets/<preset>.yaml (default: %(default)s)")
@@ -64,9 +62,8 @@ def main() -> int:
     grid = open_grid(places, options.preset, options.overrides, options.grid, only, folds, seeds)
     if len(grid.cells) < grid.size and options.command in ("list", "corpora", "status"):
         print(grid.summary, file=sys.stderr)
-    command = commands[options.command]
-    if command is not None:
-        return command(grid, options)
+    if options.command in functions:
+        return functions[options.command](grid, options) or 0
     if options.command == "list":
         print(*(cell.name for cell in grid.cells), sep="\n")
         print(grid.arithmetic, file=sys.stderr)
@@ -102,15 +99,14 @@ def status(grid: Grid, options: argparse.Namespace) -> int:
     return 1 if options.complete and not grid_status.complete else 0
 
 
-def fetch(grid: Grid, options: argparse.Namespace) -> int:
+def fetch(grid: Grid, options: argparse.Namespace) -> None:
     """Fetch the pretrained model of the front end."""
     from ser.frontends.pretrained import fetch_model
 
     fetch_model(grid.settings.frontend)
-    return 0
 
 
-def features(grid: Grid, options: argparse.Namespace) -> int:
+def features(grid: Grid, options: argparse.Namespace) -> None:
     """Copies and features; in jobs with one core each."""
     from ser.grid.features import compute, finish, prepare_grid
 
@@ -122,10 +118,9 @@ def features(grid: Grid, options: argparse.Namespace) -> int:
         print(f"features of {finish(grid)} data dirs")
     else:
         print(prepare_grid(grid))
-    return 0
 
 
-def statistics(grid: Grid, options: argparse.Namespace) -> int:
+def statistics(grid: Grid, options: argparse.Namespace) -> None:
     """CMVN statistics of the features."""
     from ser.grid.features import grid_statistics
 
@@ -133,7 +128,6 @@ def statistics(grid: Grid, options: argparse.Namespace) -> int:
     start_job(job, options.nj)
     count, failed = grid_statistics(grid, job, options.nj)
     print(f"statistics of {count - failed} of {count} sets of data")
-    return 0
 
 
 def run(grid: Grid, options: argparse.Namespace) -> int:

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Pictures of loss and UA by epoch and corpus, of trainings that are done or still run."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from ser.common.run_folder import CURVES, EPOCHS
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Draw every training below some folders, each into its own folder or all into one picture."""
     parser = Parser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="+", help="of a training, with epochs.jsonl, or any above such")
@@ -29,7 +27,6 @@ def main() -> int:
     for path, drawn in pictures.items():
         plot_curves(drawn, path)
         print(path)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """A table of all cells below some folders over all their folds together, with intervals over speakers."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from ser.common.output import command_line
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Print the table, and append it to a file of results where asked for."""
     parser = Parser(description=__doc__)
     parser.add_argument("exp_dir", type=Path, nargs="+", help="root of experiments")
@@ -32,7 +30,6 @@ def main() -> int:
     print(text, end="")
     if options.append:
         write_section(options.append, text)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """All findings as one HTML file that needs nothing beside it: tables, pictures, curves, status, settings, hashes."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from ser.common.cli import Parser
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Write the page."""
     parser = Parser(description=__doc__)
     parser.add_argument("findings", type=Path, help="what steps/findings.py wrote")
@@ -26,7 +24,6 @@ def main() -> int:
     out = options.out or options.findings.parent / "report" / "index.html"
     write_report(options.findings, out, options.ledger, options.grid_status)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Stage 6: scores of the decoded parts, and result.json."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from ser.config import read_experiment
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Join hypotheses and truth by utterance id."""
     parser = experiment_arguments(str(__doc__))
     parser.add_argument("--part", choices=["train", "valid", "test"], default="test")
@@ -31,7 +29,6 @@ def main() -> int:
     for corpus, s in result["targets"].items():
         print(f"{corpus} {options.part}: {scores_text(s)}, n {s['n']}")
         print(confusion_table(s))
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
 #!/usr/bin/env python3
 """Search for settings with Optuna, by UA on validation speakers; test speakers are never used."""
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,54 +22,40 @@ from ser.config.yaml_file import parse_option
 SPACE = ("training.learning_rate=3e-4:1e-2:log", "training.weight_decay=1e-6:1e-3:log", "network.head_dropout=0:0.7")
 
 
-@dataclass(frozen=True)
-class Range:
-    """Values that a setting may take: numbers between two, or one of several."""
-
-    key: str
-    choices: tuple[Any, ...] = ()
-    low: float = 0
-    high: float = 0
-    log: bool = False
-
-    def suggest(self, trial: Any) -> Any:
-        if self.choices:
-            return trial.suggest_categorical(self.key, self.choices)
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return trial.suggest_int(self.key, self.low, self.high, log=self.log)
-        return trial.suggest_float(self.key, self.low, self.high, log=self.log)
-
-
-def read_range(text: str, experiment: Experiment) -> Range:
-    """Read "key=low:high", "key=low:high:log" or "key=a,b,c".
+def read_range(text: str, experiment: Experiment) -> tuple[str, Any]:
+    """Read "key=low:high", "key=low:high:log" or "key=a,b,c": the key, and the Optuna distribution of its values.
 
     Raises:
         InputError: another form, or a key that there is not.
     """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
     key, sign, values = text.partition("=")
     if not sign or key not in dotted(experiment):
         raise InputError(f"expected a key of conf/ and a range, such as {SPACE[0]}", f"--space {text}")
-    low, *more = values.split(":")
-    if not more:
-        return Range(key, tuple(parse_option(word, f"--space {text}") for word in values.split(",")))
+    if ":" not in values:
+        return key, CategoricalDistribution([parse_option(word, f"--space {text}") for word in values.split(",")])
+    low, high, *log = values.split(":")
     try:
-        ends = [int(end) if end.lstrip("-").isdecimal() else float(end) for end in (low, more[0])]
-        log = more[1:] == ["log"]
-        if not ends[0] < ends[1] or (more[1:] and not log) or (log and ends[0] <= 0):
+        if log not in ([], ["log"]) or not float(low) < float(high):
             raise ValueError
+        if all(end.lstrip("-").isdecimal() for end in (low, high)):
+            return key, IntDistribution(int(low), int(high), log=bool(log))
+        return key, FloatDistribution(float(low), float(high), log=bool(log))
     except ValueError:
         what = "low:high or low:high:log, with low below high (above 0 with log)"
         raise InputError(what, f"--space {text}") from None
-    return Range(key, (), ends[0], ends[1], log)
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Run trials up to --trials; a search that was stopped continues."""
     parser = experiment_arguments(str(__doc__))
     parser.add_argument("--trials", type=int, default=20, help="in all (%(default)s)")
     parser.add_argument("--space", action="append", default=[], metavar="KEY=LOW:HIGH[:log]", help="or KEY=A,B,C")
     options = parser.parse_args()
+    if options.trials < 1:
+        raise InputError("a number of trials from 1", f"--trials {options.trials}")
     try:
         import optuna
         from optuna.storages import JournalStorage
@@ -80,7 +63,7 @@ def main() -> int:
     except ImportError:
         raise InputError("the package optuna is not installed", "--search", "give --extras search") from None
     experiment = read_experiment(options.folder / CONFIG)
-    ranges = [read_range(text, experiment) for text in options.space or SPACE]
+    space = dict(read_range(text, experiment) for text in options.space or SPACE)
     out = options.folder / "search"
     out.mkdir(exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -94,21 +77,16 @@ def main() -> int:
     study.sampler = optuna.samplers.TPESampler(seed=derive_seed("search", experiment.seed, len(study.trials)) % 2**32)
     done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     print(f"{out}: {len(done)} of {options.trials} trials are there")
-
-    def objective(trial: Any) -> float:
-        values = {r.key: r.suggest(trial) for r in ranges}
-        score = validated(experiment, values, out / f"trial{trial.number}", options)
-        print(f"trial {trial.number}: valid UA {100 * score:.1f} %, {values}", flush=True)
-        return score
-
-    study.optimize(objective, n_trials=max(0, options.trials - len(done)))
-    complete = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
-    best = sorted(complete, key=lambda t: -float(t.values[0]))[:5]
-    rows = [[t.number, f"{100 * t.values[0]:.1f}", *(shown(t.params[r.key]) for r in ranges)] for t in best]
-    print(markdown_table(["trial", "valid UA %", *(r.key for r in ranges)], rows))
+    for _ in range(options.trials - len(done)):
+        trial = study.ask(space)
+        score = validated(experiment, trial.params, out / f"trial{trial.number}", options)
+        done.append(study.tell(trial, score))
+        print(f"trial {trial.number}: valid UA {100 * score:.1f} %, {trial.params}", flush=True)
+    best = sorted(done, key=lambda t: -t.values[0])[:5]
+    rows = [[t.number, f"{100 * t.values[0]:.1f}", *(shown(t.params[key]) for key in space)] for t in best]
+    print(markdown_table(["trial", "valid UA %", *space], rows))
     write_text(out / "best.yaml", yaml.safe_dump(dict(best[0].params)))
     print(f"{out / 'best.yaml'}: ", *(f"--{key} {shown(value)}" for key, value in best[0].params.items()))
-    return 0
 
 
 def shown(value: Any) -> str:

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Stage 7: a table of all results below a folder."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from ser.common.output import command_line
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Print the table and write it."""
     parser = Parser(description=__doc__)
     parser.add_argument("exp_dir", type=Path, nargs="+", help="root of experiments; of several, one table")
@@ -29,7 +27,6 @@ def main() -> int:
     write_text(out, results_table(results, command, options.recipe))
     print(short_table(results))
     print(f"all columns, settings and data: {out.resolve()}")
-    return 0
 
 
 if __name__ == "__main__":

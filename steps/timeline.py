@@ -5,8 +5,6 @@ Utterances of known emotion are joined, with pauses, into recordings of one spea
 trained on has no validation speaker for it: it is measured with the settings that its own corpora gave.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from ser.common.output import command_line
 
 
 @guarded
-def main() -> int:
+def main() -> None:
     """Print a section of Markdown, and append it to a file of results where asked for."""
     parser = Parser(description=__doc__)
     parser.add_argument("models", type=Path, nargs="+", help="model folders, such as one a fold")
@@ -55,7 +53,6 @@ def main() -> int:
     print(text, end="")
     if options.append:
         write_section(options.append, text)
-    return 0
 
 
 if __name__ == "__main__":

@@ -111,8 +111,11 @@ def did_you_mean(name: object, known: Iterable[str], before: str = "; ", after: 
     return f"{before}did you mean {matches[0]}{after}" if matches else ""
 
 
-def guarded(main: Callable[..., int]) -> Callable[..., int]:
-    """Decorate `main`: report user errors, a full disk and Ctrl-C in one line with an exit code, without traceback."""
+def guarded(main: Callable[..., int | None]) -> Callable[..., int]:
+    """Decorate `main`: report user errors, a full disk and Ctrl-C in one line with an exit code, without traceback.
+
+    None, which a `main` without a `return` gives, is the exit code 0.
+    """
 
     @functools.wraps(main)
     def run(*args: Any, **kwargs: Any) -> int:
@@ -126,7 +129,7 @@ def guarded(main: Callable[..., int]) -> Callable[..., int]:
             code = main(*args, **kwargs)
             if note := unchecked_note():
                 print(f"warning: {note}", file=sys.stderr)
-            return code
+            return code or 0
         except InputError as error:
             print("error:", LISTED.join(map(line, str(error).split(LISTED))), file=sys.stderr)
         except ModuleNotFoundError as error:

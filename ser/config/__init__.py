@@ -1,7 +1,6 @@
 """Settings: a key of conf/*.yaml is a field of a frozen dataclass and an option of the command line."""
 
 from ser.config.load import (
-    ExperimentReader,
     changed,
     differences,
     dotted,
@@ -17,7 +16,6 @@ from ser.config.schema import Batches, Experiment, Features, FrontendSettings, N
 __all__ = [
     "Batches",
     "Experiment",
-    "ExperimentReader",
     "Features",
     "FrontendSettings",
     "Network",

@@ -1,7 +1,5 @@
 """Read conf/, a preset and the command line into an `Experiment`."""
 
-from __future__ import annotations
-
 import os
 import re
 import warnings
@@ -19,11 +17,13 @@ from ser.common.output import ROOT
 from ser.config.augment import augment_types, resolve_augment
 from ser.config.registry import FRONTENDS, check_names, from_registry
 from ser.config.schema import Experiment
-from ser.config.yaml_file import QUOTE, parse_option, read_yaml, shown
+from ser.config.yaml_file import QUOTE, parse_mapping, parse_option, read_yaml, shown, yaml_text
 
 AUGMENT = ROOT / "conf" / "augment.yaml"
 # Lines of config.yaml that differ between the runs of a cell.
-NUMBERS = re.compile(r"^(fold|seed): (\d+)$", re.MULTILINE)
+NUMBERS = re.compile(r"^(fold|seed): (0|[1-9]\d{0,8})$", re.MULTILINE)
+# Text of a config.yaml without these lines -> its settings.
+PARSED: dict[str, Experiment] = {}
 SECTIONS = {name: kind for name, kind in get_type_hints(Experiment).items() if is_dataclass(kind)}
 
 
@@ -112,31 +112,28 @@ def write_experiment(experiment: Experiment, path: Path) -> None:
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Read a file of `write_experiment`, also of an earlier version."""
+    """Read a file of `write_experiment`, also of an earlier version.
+
+    Of files that differ only in fold and seed, the first is parsed.
+    """
     if not path.is_file():
         raise InputError("no such file; ./run.sh writes it", path)
+    text = yaml_text(path)
+    found = NUMBERS.findall(text)
+    numbers: dict[str, Any] = {key: int(value) for key, value in found}
+    if len(found) != 2 or numbers.keys() != {"fold", "seed"} or numbers["fold"] < 1:
+        return _parse_experiment(text, path)  # it reports the error
+    rest = NUMBERS.sub("", text)
+    if rest not in PARSED:
+        PARSED[rest] = _parse_experiment(text, path)
+    return replace(PARSED[rest], **numbers)
+
+
+def _parse_experiment(text: str, path: Path) -> Experiment:
     values: dict[str, Any] = {**_augment(), **ADDED_DEFAULTS}
     origin = dict.fromkeys(values, str(AUGMENT))
-    _collect(with_new_names(read_yaml(path)), str(path), values, origin)
+    _collect(with_new_names(parse_mapping(text, path)), str(path), values, origin)
     return _build(values, origin, str(path))
-
-
-class ExperimentReader:
-    """Reads many config.yaml quickly: files that differ only in fold and seed are parsed once."""
-
-    def __init__(self) -> None:
-        self._parsed: dict[str, Experiment] = {}
-
-    def read(self, path: Path) -> Experiment:
-        """Read a file as `read_experiment` does."""
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        numbers: dict[str, Any] = {key: int(value) for key, value in NUMBERS.findall(text)}
-        if numbers.keys() != {"fold", "seed"} or numbers["fold"] < 1:
-            return read_experiment(path)  # it reports the error
-        rest = NUMBERS.sub("", text)
-        if rest not in self._parsed:
-            self._parsed[rest] = read_experiment(path)
-        return replace(self._parsed[rest], **numbers)
 
 
 # Keys that do not affect the result of a run.

@@ -4,8 +4,6 @@ Scalars follow YAML 1.2, so that text stays text: `no`, `yes`, `01`, dates and 1
 null, ~, whole and decimal numbers are not strings. Every key is a string.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import re
@@ -39,21 +37,38 @@ SCALARS = {
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a mapping from a YAML file.
+    """Read a mapping from a YAML file; for errors see `yaml_text` and `parse_mapping`."""
+    return parse_mapping(yaml_text(path), path)
+
+
+def yaml_text(path: Path) -> str:
+    """Read the text of a YAML file.
 
     Raises:
-        InputError: the file is absent, too large, not UTF-8, not YAML (with the line), or not a mapping.
+        InputError: the file is absent, too large, or not UTF-8.
     """
     check_regular(path, "set SER_ROOT to the toolkit's folder, which has conf/")
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"larger than {MOST_BYTES:,} bytes", path, "give a YAML file of settings")
         log.debug("reading %s", path)
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError("not UTF-8 text", path, "save it as UTF-8") from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", path, "fix that") from None
+
+
+def parse_mapping(text: str, path: Path) -> dict[str, Any]:
+    """Parse the text of a YAML file that holds a mapping.
+
+    Args:
+        text: of the file.
+        path: of the file, for messages.
+
+    Raises:
+        InputError: it is not YAML (with the line), or not a mapping.
+    """
     value = parse_yaml(text, str(path))
     if not isinstance(value, dict):
         raise InputError("must hold `key: value` lines", path)
@@ -71,11 +86,7 @@ def parse_yaml(text: str, source: str) -> Any:
         InputError: it is not YAML, too large, nested too deeply, has a duplicate key, or a number that is not finite.
     """
     try:
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-        finally:
-            loader.dispose()
+        node = yaml.compose(text, _Loader)
         return None if node is None else _value(node, [MOST_NODES], 0)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

@@ -3,8 +3,6 @@
 Scores may have any leading axes, so that one function computes the figures of the grid and of all resamples.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,8 +10,9 @@ import numpy as np
 
 from ser.findings.design import FACTORS, Configuration, Design
 from ser.findings.scores import METRICS, Target
-from ser.findings.stats.bootstrap import Resampled, percentiles
+from ser.findings.stats.bootstrap import Resampled
 from ser.grid.cells import Cell
+from ser.scoring.pooled import percentiles
 
 # Scores that differ by less are tied: sums in another order differ by as much.
 TIE = 1e-9
@@ -55,7 +54,6 @@ class Best:
     Attributes:
         best, single: cells with the highest score (several in a tie), of any training set and of the single-corpus
             baseline.
-        best_score, single_score: fractions; NaN without a cell.
         p_best: fraction of the resamples in which one of `best` has the highest score.
         cells: number of cells to choose from.
     """
@@ -63,10 +61,8 @@ class Best:
     target: str
     metric: str
     best: list[Cell]
-    best_score: float
     p_best: float
     single: list[Cell]
-    single_score: float
     cells: int
 
 
@@ -108,10 +104,8 @@ def table2(target: Target, resampled: Resampled, design: Design) -> list[Best]:
                 target.name,
                 metric,
                 [target.cells[i] for i in best],
-                float(observed[best[0]]),
                 float(wins[:, np.isin(every, best)].sum(1).mean()),
                 [target.cells[i] for i in single],
-                float(observed[single[0]]) if len(single) else float("nan"),
                 len(every),
             )
         )
@@ -148,17 +142,6 @@ def table4(wins: np.ndarray, configurations: Sequence[Configuration]) -> dict[st
         factor: {level: wins[..., [c[i] == level for c in configurations]].sum(-1) for level in levels[factor]}
         for i, factor in enumerate(FACTORS)
     }
-
-
-def table5(wins: np.ndarray, source_sets: Sequence[frozenset[str]], sources: Sequence[str]) -> np.ndarray:
-    """In how many configurations the best training set contains each source corpus, (..., sources).
-
-    Args:
-        wins: of the training sets in each configuration, (..., source sets, configurations).
-        source_sets: the source corpora of each training set.
-    """
-    contains = np.array([[d in s for d in sources] for s in source_sets], np.float64)
-    return np.asarray(np.einsum("...mc,md->...d", wins, contains))
 
 
 def shares3(observed: np.ndarray, both: np.ndarray, design: Design) -> list[Share]:
@@ -206,8 +189,10 @@ def shares5(
             continue
         scores = resampled[target.name].observed[:, complete]
         tied[target.name] = ties(scores, 1)
-        one, many = (
-            table5(winners(s, s.ndim - 2), design.source_sets(target.name, target.cells), sources)
+        source_sets = design.source_sets(target.name, target.cells)
+        contains = np.array([[d in s for d in sources] for s in source_sets], np.float64)
+        one, many = (  # in how many configurations the best training set contains each source corpus
+            np.einsum("...mc,md->...d", winners(s, s.ndim - 2), contains)
             for s in (scores, resampled[target.name].both[:, :, complete])
         )
         labels = [{"target": target.name, "source": d} for d in sources]

@@ -1,7 +1,5 @@
 """Input of the statistics: confusion matrices by cell, seed and speaker."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,28 +59,6 @@ class Target:
         return round(float(self.counts.sum()))
 
 
-def common_seeds(target: str, seeds: Mapping[Cell, set[int]]) -> tuple[list[int], list[str]]:
-    """Find the seeds that most cells with the target have.
-
-    A seed that some cells lack does not count, so that cells stay comparable.
-
-    Returns:
-        The seeds, sorted, and notes on seeds and cells that do not count.
-    """
-    in_domain = {cell: numbers for cell, numbers in seeds.items() if target in cell.corpora} or seeds
-    counts = Counter(seed for numbers in in_domain.values() for seed in numbers)
-    most = max(counts.values(), default=0)
-    common = sorted(seed for seed, n in counts.items() if n == most)
-    others = sorted(set(counts) - set(common))
-    notes = [f"seeds {', '.join(map(str, others))} do not count, for some cells lack them"] if others else []
-    lacking = [cell.name for cell, numbers in seeds.items() if not numbers >= set(common)]
-    if lacking:
-        notes.append(
-            f"{len(lacking)} cells do not count, for they lack some of the seeds that others have: {lacking[0]}"
-        )
-    return common, notes
-
-
 def make_target(
     name: str,
     classes: Sequence[str],
@@ -94,15 +70,25 @@ def make_target(
 ) -> Target:
     """Make a target of the confusion matrices of cells and seeds.
 
+    Only seeds count that most cells with the target have, and only cells with all of these, so that cells stay
+    comparable.
+
     Args:
         confusions: (cell, seed) -> (speakers, classes, classes).
     """
     seeds: dict[Cell, set[int]] = {}
     for cell, seed in confusions:
         seeds.setdefault(cell, set()).add(seed)
-    common, more = common_seeds(name, seeds)
+    in_domain = {cell: numbers for cell, numbers in seeds.items() if name in cell.corpora} or seeds
+    counts = Counter(seed for numbers in in_domain.values() for seed in numbers)
+    common = sorted(seed for seed, n in counts.items() if n == max(counts.values()))
     cells = [cell for cell, numbers in seeds.items() if numbers >= set(common)]
+    notes = [*notes]
+    if others := sorted(set(counts) - set(common)):
+        notes.append(f"seeds {', '.join(map(str, others))} do not count, for some cells lack them")
+    if lacking := [cell.name for cell, numbers in seeds.items() if not numbers >= set(common)]:
+        notes.append(
+            f"{len(lacking)} cells do not count, for they lack some of the seeds that others have: {lacking[0]}"
+        )
     values = np.array([[confusions[cell, seed] for seed in common] for cell in cells], np.float64)
-    return Target(
-        name, list(classes), list(speakers), np.array(folds), common, cells, values, protocol, [*notes, *more]
-    )
+    return Target(name, list(classes), list(speakers), np.array(folds), common, cells, values, protocol, notes)

@@ -1,7 +1,5 @@
 """Cells and experiments of a grid: combinations of corpora times factors, times folds and seeds."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -158,7 +156,7 @@ class Grid:
                 f"split {self.settings.split} of these corpora has folds 1 to {self.most_folds}", f"--folds {max(odd)}"
             )
         return [
-            self._experiment(cell, fold, seed)
+            replace(self.settings, **vars(cell) | {"corpora": list(cell.corpora), "fold": fold, "seed": seed})
             for seed in self.seeds
             for cell in self.cells
             for fold in self.folds or range(1, self.most_folds + 1)
@@ -208,10 +206,6 @@ class Grid:
         if confounded(self.places.data, [corpus], batches.normalisation):
             batches = replace(batches, normalisation="corpus")
         return replace(experiment, corpora=[corpus], task="multi", fold=fold, augment=augment, batches=batches)
-
-    def _experiment(self, cell: Cell, fold: int, seed: int) -> Experiment:
-        values: dict[str, Any] = {factor: getattr(cell, factor) for factor in FACTORS}
-        return replace(self.settings, corpora=list(cell.corpora), fold=fold, seed=seed, **values)
 
     @cached_property
     def most_folds(self) -> int:

@@ -1,7 +1,5 @@
 """Run experiments of a grid in one process: train, decode and score each, also zero-shot on unseen corpora."""
 
-from __future__ import annotations
-
 import logging
 import os
 import platform
@@ -111,7 +109,7 @@ class Runner:
         """Digest of settings, data (also of corpora for zero-shot scoring), and modification times of both results."""
         try:
             times = [(self.grid.folder(experiment) / name).stat().st_mtime_ns for name in (RESULT, ZERO_SHOT)]
-            unseen = {corpus: self.unseen_hashes(experiment, corpus) for corpus in self.grid.unseen(experiment)}
+            unseen = {c: self.data_hashes(self.grid.alone(experiment, c)) for c in self.grid.unseen(experiment)}
             return digest([times, self.hashes(experiment), unseen])
         except (InputError, OSError):
             return ""  # not done; `attempt` meets the same problem, and records it
@@ -146,7 +144,7 @@ class Runner:
             failure = Failure(self.run, self.job, reason, LOG)
             _log(f"error: {name}: {reason}; log: {folder / LOG}")
             with suppress(InputError, OSError):  # on a full disk
-                _append(folder / LOG, "".join(traceback.format_exception(error)))
+                append_text(folder / LOG, "".join(traceback.format_exception(error)))
                 mark_failed(folder, failure)
             return failure
 
@@ -192,7 +190,7 @@ class Runner:
         if scored is None or not scored.keys() >= set(unseen):
             return False
         return all(
-            scored[corpus] == self.unseen_hashes(experiment, corpus)
+            scored[corpus] == self.data_hashes(self.grid.alone(experiment, corpus))
             for corpus in unseen
             if isinstance(scored[corpus], Mapping)
         )
@@ -226,15 +224,14 @@ class Runner:
 
     def hashes(self, experiment: Experiment) -> dict[str, str]:
         """Hashes of settings, data and split."""
+        return {**self.data_hashes(experiment), "config_hash": digest(result_affecting(experiment))}
+
+    def data_hashes(self, experiment: Experiment) -> dict[str, str]:
+        """Hashes of data and split."""
         key = _key(experiment)
         if key not in self._hashes:
             self._hashes[key] = target_hashes(self.data(experiment))
-        return {**self._hashes[key], "config_hash": digest(result_affecting(experiment))}
-
-    def unseen_hashes(self, experiment: Experiment, corpus: str) -> dict[str, str]:
-        """Hashes of data and split of a corpus for zero-shot scoring."""
-        hashes = self.hashes(self.grid.alone(experiment, corpus))
-        return {key: value for key, value in hashes.items() if key != "config_hash"}
+        return self._hashes[key]
 
     def _others(self, data: Data) -> tuple[dict[str, Data], dict[str, str]]:
         """Data of the corpora for zero-shot scoring, and why others are left out: they share data with the training."""
@@ -290,7 +287,7 @@ def _stop(number: int, _: object) -> None:
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """Append everything that is printed to a log."""
-    _append(path, f"# {time.strftime('%F %T %z')} on {platform.node()}, process {os.getpid()}\n")
+    append_text(path, f"# {time.strftime('%F %T %z')} on {platform.node()}, process {os.getpid()}\n")
     with path.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
         yield
 
@@ -298,8 +295,3 @@ def _logged(path: Path) -> Iterator[None]:
 def _log(text: str) -> None:
     with suppress(OSError):  # the log of the job may lie on a disk that is full
         print(text, flush=True)
-
-
-def _append(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    append_text(path, text)

@@ -1,7 +1,5 @@
 """Saved ledgers of a grid (option --kept, see ser/findings/ledger/saved.py): their runs count as done."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

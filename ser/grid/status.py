@@ -1,7 +1,5 @@
 """Status of a grid, as text and as a picture."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,14 +79,10 @@ def draw_status(status: Status, path: Path) -> None:
     folds = sorted({e.fold for e, _ in status.experiments})
     high, wide = len(grid.seeds), len(folds)
     image = np.full((len(names) * high, len(cells) * wide), np.nan)
-    done: Counter[tuple[int, int]] = Counter()
-    sums: Counter[tuple[int, int]] = Counter()
     for e, run in status.experiments:
         row, column = names.index(e.combination), cells.index(f"{e.task} {e.temporal} {e.pooling}")
         pixel = row * high + grid.seeds.index(e.seed), column * wide + folds.index(e.fold)
         image[pixel] = states.index(run.state)
-        sums[row, column] += 1
-        done[row, column] += run.state is State.DONE
     figure = Figure(figsize=(4 + 0.75 * len(cells), 2.2 + 0.36 * len(names)), layout="constrained")
     axes = figure.subplots()
     colours = ListedColormap([COLOURS[state] for state in states])
@@ -96,8 +90,9 @@ def draw_status(status: Status, path: Path) -> None:
     axes.imshow(
         image, cmap=colours, vmin=-0.5, vmax=len(states) - 0.5, aspect="auto", extent=extent, interpolation="none"
     )
-    for (row, column), number in sums.items():
-        text = f"{done[row, column]}/{number}"
+    for row, column in np.ndindex(len(names), len(cells)):
+        block = image[row * high : (row + 1) * high, column * wide : (column + 1) * wide]
+        text = f"{np.sum(block == states.index(State.DONE))}/{block.size}"
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8)
     axes.set_xticks(np.arange(len(cells)) + 0.5, cells, rotation=90)
     axes.set_yticks(np.arange(len(names)) + 0.5, names)

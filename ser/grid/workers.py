@@ -1,7 +1,5 @@
 """Run several worker processes of one job, which share its device."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

@@ -1,9 +1,6 @@
 """Fit and score the SVM baseline of an experiment, with a result.json as for networks."""
 
-from __future__ import annotations
-
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,19 +17,17 @@ from ser.common.run_folder import SVM as MODEL
 from ser.config.metrics import scores
 from ser.corpora.kaldi import read_table
 from ser.scoring.files import read_result
-from ser.scoring.result import describe_data, notes_of, score_part, write_result
+from ser.scoring.result import describe_data, experiment_identity, notes_of, score_part, write_result
 from ser.training import svm_baseline as svm
 from ser.training.checkpoint import save_tensors
 from ser.training.class_weights import class_weights
 
 LIBRARIES = ("scikit-learn", "scipy", "opensmile")
 FITTED = "SVM: fitted on the training speakers of all corpora together; C chosen by UA on validation speakers."
-NOTES = {
-    "speaker": (
-        "SVM by speaker: a speaker's functionals are standardised by that speaker's own mean and deviation within the "
-        "part, on test from all test utterances of the speaker, unlabelled (transductive).",
-    )
-}
+BY_SPEAKER = (
+    "SVM by speaker: a speaker's functionals are standardised by that speaker's own mean and deviation within the "
+    "part, on test from all test utterances of the speaker, unlabelled (transductive)."
+)
 
 
 def baseline_folder(experiment_folder: Path, features: str, normalisation: str) -> Path:
@@ -76,17 +71,30 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         corpora = ", ".join(data.experiment.corpora)
         raise InputError(f"none of {corpora} has test speakers", folder, "add a corpus that has")
     classes = len(data.heads[UNIFIED])
-    train_samples, valid_samples = (_samples(data, parts, features, normalisation) for parts in (train, valid))
-    model = svm.fit(list(train_samples.values()), valid_samples, classes, normalisation)
+
+    def sample(part: Part) -> svm.Sample:
+        return _functionals(data, part, features, normalisation), part.targets
+
+    valid_samples = {corpus: sample(part) for corpus, part in valid.items()}
+    model = svm.fit([sample(part) for part in train.values()], valid_samples, classes, normalisation)
     _save(model, data, features, normalisation, folder / MODEL, identity["fingerprint"])
     targets, answered = {}, []
     for corpus, part in test.items():
-        values = _functionals(data, part, features, normalisation)
-        answered.append((part, model.predict(values)))
+        answered.append((part, model.predict(sample(part)[0])))
         targets[corpus] = score_part(*answered[-1])
+    weights = [float(w) for w in class_weights(np.sum([part.class_counts for part in train.values()], axis=0))]
     result = {
         **identity,
-        **_training(model, train),
+        # what a network has in train.json; a support vector machine has no epochs and no updates
+        "chosen_epoch": 0,
+        "epochs": 0,
+        "updates": dict.fromkeys(train, 0),
+        "class_counts": {corpus: part.class_counts.tolist() for corpus, part in train.items()},
+        "class_weights": dict.fromkeys(train, weights),
+        "seconds_per_epoch": None,
+        "C": model.penalty,
+        "valid_ua_by_C": {str(c): ua for c, ua in model.valid_ua.items()},
+        "functionals": int(model.mean.size),
         "seconds": round(time.monotonic() - started, 2),
         "valid": {
             corpus: scores(confusion_matrix(truth, model.predict(values), classes))
@@ -95,7 +103,9 @@ def run(data: Data, features: str, normalisation: str, folder: Path) -> tuple[di
         **provenance(LIBRARIES),
         "machine": {"device": "cpu", "precision": "float64", "threads": 1},
         "untrained_classes": data.untrained("test"),
-        "notes": sorted({*notes_of(data, normalisation), *NOTES.get(normalisation, ()), FITTED}),
+        "notes": sorted(
+            {*notes_of(data, normalisation), *([BY_SPEAKER] if normalisation == "speaker" else []), FITTED}
+        ),
         **describe_data(data),
         "targets": targets,
     }
@@ -111,17 +121,11 @@ def identity_of(data: Data, features: str, normalisation: str) -> dict[str, Any]
         features: logmel, statistics or opensmile.
         normalisation: global, speaker or none.
     """
-    e = data.experiment
     identity = {
-        "combination": e.combination,
-        "corpora": e.corpora,
+        **experiment_identity(data.experiment),
         "task": UNIFIED,
         "temporal": "svm",
         "pooling": features,
-        "fold": e.fold,
-        "seed": e.seed,
-        "preset": e.preset,
-        "split": e.split,
         "part": "test",
         "normalisation": normalisation,
         "settings": svm.settings(features, normalisation),
@@ -147,26 +151,6 @@ def _save(model: svm.Baseline, data: Data, features: str, normalisation: Any, pa
         "fingerprint": fingerprint,
     }
     save_tensors(path, model.tensors(), about)
-
-
-def _training(model: svm.Baseline, train: Mapping[str, Part]) -> dict[str, Any]:
-    """The values that a network has in train.json; a support vector machine has no epochs and no updates."""
-    weights = class_weights(np.sum([part.class_counts for part in train.values()], axis=0))
-    return {
-        "chosen_epoch": 0,
-        "epochs": 0,
-        "updates": dict.fromkeys(train, 0),
-        "class_counts": {corpus: part.class_counts.tolist() for corpus, part in train.items()},
-        "class_weights": {corpus: [float(w) for w in weights] for corpus in train},
-        "seconds_per_epoch": None,
-        "C": model.penalty,
-        "valid_ua_by_C": {str(c): ua for c, ua in model.valid_ua.items()},
-        "functionals": int(model.mean.size),
-    }
-
-
-def _samples(data: Data, parts: Mapping[str, Part], features: str, normalisation: str) -> dict[str, svm.Sample]:
-    return {c: (_functionals(data, part, features, normalisation), part.targets) for c, part in parts.items()}
 
 
 def _functionals(data: Data, part: Part, features: str, normalisation: str) -> np.ndarray:

@@ -1,8 +1,6 @@
 """Calibration of confidence: temperature scaling, calibration error, and the threshold for a wanted precision."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -83,22 +81,7 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(shifted)
 
 
-@dataclass(frozen=True)
-class Bin:
-    """Utterances of similar confidence.
-
-    Attributes:
-        count: number of utterances.
-        confidence: their mean confidence; None for an empty bin.
-        accuracy: their accuracy; None for an empty bin.
-    """
-
-    count: int
-    confidence: float | None
-    accuracy: float | None
-
-
-def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> list[Bin]:
+def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> list[dict[str, Any]]:
     """Compute the reliability diagram (Guo et al. 2017, section 2).
 
     Bins are of equal width, the m-th over ((m - 1) / bins, m / bins]; the first also holds 0.
@@ -107,12 +90,15 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> 
         confidence: (utterances,), posteriors of the hypotheses.
         right: whether each hypothesis is right, bool, (utterances,).
         bins: their number.
+
+    Returns:
+        Of each bin: count of its utterances, their mean confidence, and their accuracy; None for these of an empty bin.
     """
     diagram, numbers = [], _bin_numbers(confidence, bins)
     for inside in (numbers == number for number in range(bins)):
+        means = {"confidence": confidence, "accuracy": right}
         count = int(inside.sum())
-        means = (float(np.mean(confidence[inside])), float(np.mean(right[inside]))) if count else (None, None)
-        diagram.append(Bin(count, *means))
+        diagram.append({"count": count, **{k: float(v[inside].mean()) if count else None for k, v in means.items()}})
     return diagram
 
 

@@ -1,7 +1,5 @@
 """Decode parts: posteriors of the trained network, as Kaldi archives."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -60,16 +58,15 @@ class Decoder:
         with suppress(InputError):
             existing = read_posteriors(self.folder, name).corpora
         for corpus, part in parts.items():
-            origin: dict[str, Any] = {"model": self.model}
+            entry: dict[str, Any] = {"classes": [*part.classes], "utterances": len(part), "model": self.model}
             config = self.experiment.batches
             if unseen:
                 config = unseen[corpus].experiment.batches
-                origin |= {"zero_shot": True, "data_hash": unseen[corpus].hashes()["data_hash"]}
+                entry |= {"zero_shot": True, "data_hash": unseen[corpus].hashes()["data_hash"]}
                 if config.normalisation != self.experiment.batches.normalisation:
-                    origin["normalisation"] = config.normalisation
+                    entry["normalisation"] = config.normalisation
             label = f"{posteriors_path(self.folder, name)}: {corpus}"
-            same_normalisation = existing.get(corpus, {}).get("normalisation") == origin.get("normalisation")
-            if corpus in existing and same_normalisation and origin.items() <= existing[corpus].items():
+            if existing.get(corpus) == entry:
                 lines.append(f"{label}: done already")
                 continue
             dataset = UtteranceDataset(part, config)
@@ -77,8 +74,7 @@ class Decoder:
                 rows = mean_posteriors(self.network, dataset, self.device)
             else:
                 rows = np.exp(log_posteriors(self.network, dataset, self.network.head_of(corpus), self.device))
-            entry = cast(DecodedCorpus, {"classes": part.classes, "utterances": len(part), **origin})
-            decoded[corpus] = entry, zip(part.ids, rows, strict=True)
+            decoded[corpus] = cast(DecodedCorpus, entry), zip(part.ids, rows, strict=True)
             lines.append(f"{label}: {len(part)} utterances")
         if decoded:
             write_posteriors(self.folder, name, decoded)

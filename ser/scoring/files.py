@@ -1,7 +1,5 @@
 """The JSON files of an experiment: what each holds, and its one reader."""
 
-from __future__ import annotations
-
 import json
 import math
 import re
@@ -334,12 +332,9 @@ def _check_scores(corpus: str, scores: Mapping[str, Any]) -> None:
     if not counts.size or counts.min() < 0 or not 0 < counts.sum() < 2**53:
         raise ValueError(f"targets.{corpus}: confusion holds no utterances")
     counts = counts.astype(np.int64)
-    expected: dict[str, float] = {"n": int(counts.sum())}
-    for name, metric in metrics().items():
-        if name in scores and isinstance(metric, ConfusionMetric):
-            expected[name] = metric.of_confusion(counts)
-        elif name in scores:
-            of_kind(float, scores[name], f"targets.{corpus}.{name}")
-    for name, value in expected.items():
-        if not math.isclose(of_kind(float, scores[name], f"targets.{corpus}.{name}"), value, abs_tol=1e-9):
+    computed = {name: m.of_confusion(counts) for name, m in metrics().items() if isinstance(m, ConfusionMetric)}
+    computed["n"] = int(counts.sum())
+    for name in (name for name in ("n", *metrics()) if name in scores):
+        value = of_kind(float, scores[name], f"targets.{corpus}.{name}")
+        if not math.isclose(value, computed.get(name, value), abs_tol=1e-9):
             raise ValueError(f"targets.{corpus}: {name} does not follow from confusion")

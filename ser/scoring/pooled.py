@@ -1,7 +1,5 @@
 """Scores over all folds together, with bootstrap intervals over speakers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +14,7 @@ from ser.common import InputError
 from ser.common.metrics import is_collapsed, mean_recall, ua
 from ser.common.output import markdown, markdown_code, markdown_table
 from ser.common.run_folder import answers_path, result_path
-from ser.config import Experiment, ExperimentReader, differences
+from ser.config import Experiment, differences
 from ser.config.metrics import columns, scores
 from ser.scoring.files import RESCORE, read_answers, read_result, read_scored_answers
 from ser.scoring.posteriors import Posteriors, read_posteriors
@@ -81,11 +79,6 @@ class Pool:
         return 100 * ua(self.confusions.sum(0))
 
     @property
-    def seed_uas(self) -> list[float]:
-        """UA over all folds of each seed, percent."""
-        return [100 * ua(confusions.sum(0)) for confusions in self.by_seed]
-
-    @property
     def is_baseline(self) -> bool:
         return self.cell.startswith("svm_")
 
@@ -108,10 +101,10 @@ def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
             for target in result["targets"]:
                 key = (str(exp_dir), result["combination"], target, path.parents[1].name)
                 groups.setdefault(key, []).append((result, path.parent))
-    pools, reader = [], ExperimentReader()
+    pools = []
     read = lru_cache(CACHED)(read_posteriors)  # an archive has all targets of a run
     for (_, _, target, cell), runs in groups.items():
-        pool = _pool(target, cell, runs, reader)
+        pool = _pool(target, cell, runs)
         pools.append(pool)
         if ensembles and len(pool.seeds) > 1 and not pool.is_baseline:  # a baseline has no posteriors
             pools.append(_ensemble(pool, runs, read))
@@ -122,7 +115,7 @@ def read_pools(exp_dirs: Sequence[Path], ensembles: bool = False) -> list[Pool]:
     return pools
 
 
-def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], reader: ExperimentReader) -> Pool:
+def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]]) -> Pool:
     available = {(result["seed"], result["fold"]) for result, _ in runs}
     seeds, folds = (sorted(set(numbers)) for numbers in zip(*available, strict=True))
     if missing := [pair for pair in product(seeds, folds) if pair not in available]:
@@ -141,12 +134,13 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
         for utterance, speaker, truth, hypothesis, _ in read_scored_answers(path, target, scored):
             answer = str(speaker), index[str(truth)], index[str(hypothesis)]
             answers.setdefault((seed, str(utterance)), []).append(answer)
-    sums: dict[str, np.ndarray] = {}  # by speaker
+    speakers = sorted({name for of_folds in answers.values() for name, _, _ in of_folds})
+    rows = {name: i for i, name in enumerate(speakers)}
+    by_seed = np.zeros((len(seeds), len(speakers), len(classes), len(classes)))
     for (seed, _), of_folds in answers.items():
         for name, true, given in of_folds:
-            confusions = sums.setdefault(name, np.zeros((len(seeds), len(classes), len(classes))))
-            confusions[seed, true, given] += 1 / len(of_folds)
-    first, speakers = runs[0][0], sorted(sums)
+            by_seed[seed, rows[name], true, given] += 1 / len(of_folds)
+    first = runs[0][0]
     return Pool(
         first["combination"],
         target,
@@ -157,23 +151,23 @@ def _pool(target: str, cell: str, runs: Sequence[tuple[dict[str, Any], Path]], r
         folds,
         seeds,
         speakers,
-        np.stack([sums[s] for s in speakers], axis=1),
-        _settings(runs, reader),
+        by_seed,
+        _settings(runs),
         frozenset("{device} in {precision}".format(**result["machine"]) for result, _ in runs),
         frozenset(result["git_revision"] for result, _ in runs),
         frozenset(note for result, _ in runs for note in result["notes"]),
     )
 
 
-def _settings(runs: Sequence[tuple[dict[str, Any], Path]], reader: ExperimentReader) -> Experiment | None:
+def _settings(runs: Sequence[tuple[dict[str, Any], Path]]) -> Experiment | None:
     """The settings of a cell's runs; None for a baseline.
 
     Raises:
         InputError: they differ in more than fold and seed.
     """
-    first = settings_of(runs[0][1], reader)
+    first = settings_of(runs[0][1])
     for _, folder in runs[1:]:
-        other = settings_of(folder, reader)
+        other = settings_of(folder)
         values = differences(first, other) if first and other else {}
         changed = [f"{key}: {a} there, {b} here" for key, (a, b) in values.items() if key not in ("fold", "seed")]
         if changed:
@@ -240,13 +234,18 @@ def draws(speakers: int) -> np.ndarray:
 
 def _interval(pool: Pool, samples: np.ndarray) -> Interval:
     """Percentile interval; NaN with fewer than LEAST_SPEAKERS."""
-    return percentile_interval(samples) if len(pool.speakers) >= LEAST_SPEAKERS else (math.nan, math.nan)
+    low, high = percentiles(samples)
+    return (float(low), float(high)) if len(pool.speakers) >= LEAST_SPEAKERS else (math.nan, math.nan)
 
 
-def percentile_interval(samples: np.ndarray) -> Interval:
-    """Percentile interval of COVERAGE; resamples without an utterance of some class do not count."""
-    low, high = np.nanquantile(samples, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return float(low), float(high)
+def percentiles(samples: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Ends of the percentile intervals of COVERAGE, (2, ...); a NaN, of a resample that lacks a class, does not count.
+
+    Args:
+        samples: of resamples.
+        axis: of the resamples.
+    """
+    return np.asarray(np.nanquantile(samples, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], axis))
 
 
 def pooled_table(pools: Sequence[Pool], command: str) -> str:
@@ -266,6 +265,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
         intervals.append((low, high))
         first = next(other for other in pools if _comparable(pool, other))
         svm = next((other for other in pools if other.is_baseline and _comparable(pool, other, same=True)), pool)
+        seed_uas = [] if pool.members > 1 else [100 * ua(confusions.sum(0)) for confusions in pool.by_seed]
         to_first, to_svm = _difference(pool, first, weights), _difference(pool, svm, weights)
         if to_first and to_first[1] <= 0 <= to_first[2]:
             noise.append(str(number))
@@ -284,7 +284,7 @@ def pooled_table(pools: Sequence[Pool], command: str) -> str:
                 "n": round(float(pool.confusions.sum())),
                 **columns(scores(pool.confusions.sum(0))),
                 "UA %": f"{pool.ua:.1f}" if math.isnan(low) else f"{pool.ua:.1f} ({low:.1f} to {high:.1f})",
-                "UA of each seed %": "" if pool.members > 1 else ", ".join(f"{v:.1f}" for v in pool.seed_uas),
+                "UA of each seed %": ", ".join(f"{v:.1f}" for v in seed_uas),
                 "UA minus first": _points(to_first),
                 "UA minus SVM": _points(to_svm),
             }

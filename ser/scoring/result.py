@@ -1,9 +1,6 @@
 """Hypotheses and truth, joined by utterance id, to scores and result.json."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +147,7 @@ def calibration(posteriors: np.ndarray, targets: np.ndarray, temperature: float)
     correct = posteriors.argmax(1) == targets
     for when, rows in {"before": posteriors, "after": tempered(posteriors, temperature)}.items():
         result[f"ece_{when}"] = expected_calibration_error(rows.max(1), correct)
-        result["reliability"][when] = [asdict(b) for b in reliability(rows.max(1), correct)]
+        result["reliability"][when] = reliability(rows.max(1), correct)
     return result
 
 
@@ -162,7 +159,8 @@ def _scored(
     return {part.corpus: score_part(part, answers, posteriors[part.corpus]) for part, answers in answered}, answered
 
 
-def _identity(experiment: Experiment) -> dict[str, Any]:
+def experiment_identity(experiment: Experiment) -> dict[str, Any]:
+    """The keys of a result that name its experiment."""
     keys = ("combination", "corpora", "task", "temporal", "pooling", "fold", "seed", "preset", "split")
     return {key: getattr(experiment, key) for key in keys}
 
@@ -185,7 +183,7 @@ def score_experiment(data: Data, folder: Path, part_name: str, pictures: bool = 
     posteriors = _decoded(folder, part_name, parts)
     targets, answered = _scored(parts, posteriors)
     result = {
-        **_identity(experiment),
+        **experiment_identity(experiment),
         "part": part_name,
         **train,
         **describe_data(data),
@@ -255,7 +253,7 @@ def score_zero_shot(
                 f"{corpus}: normalised by {kind}, for statistics of a {normalisation} would take the classes away"
             )
     result = {
-        **_identity(data.experiment),
+        **experiment_identity(data.experiment),
         "part": "test",
         "zero_shot": True,
         **{key: train[key] for key in data.hashes()},

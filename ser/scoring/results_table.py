@@ -1,7 +1,5 @@
 """A table of all results below exp/, built from their files."""
 
-from __future__ import annotations
-
 import os
 import shlex
 from collections.abc import Iterable, Sequence
@@ -15,7 +13,7 @@ from ser.common import InputError
 from ser.common.metrics import is_collapsed
 from ser.common.output import markdown, markdown_code, markdown_table
 from ser.common.run_folder import CONFIG, RESULT, files_of_runs
-from ser.config import Experiment, ExperimentReader, differences, dotted, load, result_affecting_keys
+from ser.config import Experiment, differences, dotted, load, read_experiment, result_affecting_keys
 from ser.config.load import ROOT
 from ser.config.metrics import columns
 from ser.scoring.files import read_result
@@ -36,9 +34,8 @@ def read_results(exp_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     Raises:
         InputError: a folder holds none, or one is not readable.
     """
-    reader = ExperimentReader()
     return [
-        {**read_result(path), "folder": path.parent, "experiment": settings_of(path.parent, reader)}
+        {**read_result(path), "folder": path.parent, "experiment": settings_of(path.parent)}
         for exp_dir in exp_dirs
         for path in result_paths(exp_dir)
     ]
@@ -56,15 +53,10 @@ def result_paths(exp_dir: Path) -> list[Path]:
     return paths
 
 
-def settings_of(folder: Path, reader: ExperimentReader) -> Experiment | None:
-    """Read the settings of a result; None for a baseline.
-
-    Args:
-        folder: of the result.
-        reader: reads config.yaml.
-    """
+def settings_of(folder: Path) -> Experiment | None:
+    """Read the settings of a result; None for a baseline."""
     config = folder / CONFIG
-    return reader.read(config) if config.is_file() else None
+    return read_experiment(config) if config.is_file() else None
 
 
 def _different(one: Experiment, other: Experiment) -> dict[str, Any]:
@@ -116,7 +108,8 @@ def setting_columns(experiment: Experiment | None, varied: Sequence[str]) -> dic
     if experiment is None:
         return dict.fromkeys(varied, "")
     values, affecting = dotted(experiment), result_affecting_keys(experiment)
-    return {key: _shown(values[key]) if key in affecting else "" for key in varied}
+    texts = {key: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for key, v in values.items()}
+    return {key: texts[key] if key in affecting else "" for key in varied}
 
 
 def budget_notes(experiments: Iterable[Experiment | None]) -> list[str]:
@@ -131,10 +124,6 @@ def transductive_notes(normalisations: Iterable[str]) -> list[str]:
         f"Normalisation by {kind} uses all test utterances of the {kind}, unlabelled (transductive)."
         for kind in sorted({"speaker", "corpus"} & set(normalisations))
     ]
-
-
-def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def results_table(results: Sequence[dict[str, Any]], command: str, recipe: str) -> str:

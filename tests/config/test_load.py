@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT, refuses
 
-from ser.config import ExperimentReader, differences, dotted, load, read_experiment, result_affecting, write_experiment
+from ser.config import differences, dotted, load, read_experiment, result_affecting, write_experiment
 from ser.config.load import ADDED_DEFAULTS, FIRST_NAMES, _types, keys
 from ser.config.registry import KINDS, REGISTRIES, from_registry
 
@@ -362,14 +362,13 @@ def test_a_budget_affects_results_of_several_corpora_only(tmp_path):
     assert read_experiment(tmp_path / "config.yaml") == total
 
 
-def test_an_experiment_reader_reads_settings_of_other_folds_and_seeds(tmp_path):
-    reader = ExperimentReader()
+def test_settings_of_other_folds_and_seeds_are_read(tmp_path):
     experiments = [load("strict", None, [CORPORA, f"fold={f}", f"seed={s}"]) for f, s in ((1, 0), (2, 7))]
     for number, experiment in enumerate(experiments):
         write_experiment(experiment, tmp_path / f"{number}.yaml")
-    assert [reader.read(tmp_path / f"{number}.yaml") for number in (0, 1, 0)] == [*experiments, experiments[0]]
+    assert [read_experiment(tmp_path / f"{number}.yaml") for number in (0, 1, 0)] == [*experiments, experiments[0]]
     with refuses(where="2.yaml"):
-        reader.read(tmp_path / "2.yaml")
+        read_experiment(tmp_path / "2.yaml")
 
 
 def augment_keys(corpora, *overrides):

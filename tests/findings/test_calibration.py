@@ -8,9 +8,10 @@ from made_ledgers import PAPER, drawn_target
 from threadpoolctl import threadpool_limits
 
 from ser.findings.paper_tables import cases, shares3, shares4, shares5, winners
-from ser.findings.stats.bootstrap import bootstrap, estimate, percentiles
+from ser.findings.stats.bootstrap import bootstrap, estimate
 from ser.findings.stats.effects import source_effects
 from ser.findings.stats.tests import by_speaker, holm, negative_control, sign_flip
+from ser.scoring.pooled import percentiles
 
 pytestmark = pytest.mark.slow
 

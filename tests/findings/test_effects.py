@@ -127,12 +127,3 @@ def test_the_transfer_matrix_has_four_panels():
     assert found["drop one of all corpora", (PTBR,)] == pytest.approx(every - means[IEMOCAP, TESS, "ravdess"])
     assert found["drop one of all corpora", ("ravdess",)] == pytest.approx(every - means[IEMOCAP, TESS, PTBR])
     assert len(found) == 4 + 3 + 1 + 4
-
-
-def test_shapley_values_add_up_in_a_grid_of_noise():
-    drawn = drawn_target(np.random.default_rng(1), seeds=2)
-    effects = source_effects(drawn, PAPER)
-    e = estimate(bootstrap(drawn, 100), np.array([x.weights for x in effects]))
-    parts = [i for i, x in enumerate(effects) if x.kind == "Shapley value"]
-    np.testing.assert_allclose(e.value[:, parts].sum(1), e.value[:, -1], atol=1e-12)
-    assert abs(e.value[1, -1]) > 1e-3

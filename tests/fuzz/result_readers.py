@@ -27,7 +27,7 @@ from ser.diarization.html.page import robustness
 from ser.findings.html.page import write_report
 from ser.findings.ledger.build import build_ledger
 from ser.findings.ledger.load import load_ledger
-from ser.findings.ledger.run import RunReader
+from ser.findings.ledger.run import read_run
 from ser.findings.report.results import Results
 from ser.findings.report.write import write_findings
 from ser.grid.state import find_problem
@@ -123,7 +123,7 @@ def _state(case: Case) -> Any:
 
 
 def _run(case: Case) -> Any:
-    return RunReader(("one", "two")).read(case.folder / CELL).row["targets"]
+    return read_run(case.folder / CELL, ("one", "two"))[0]["targets"]
 
 
 def _ledger(folder: Path, material: Material) -> None:

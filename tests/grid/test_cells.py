@@ -1,7 +1,5 @@
 """Which cells and experiments a grid has."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from functools import partial

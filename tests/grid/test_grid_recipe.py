@@ -1,7 +1,5 @@
 """The grid as a user runs it: steps/grid.sh from a recipe folder, on a cut of 12 cells."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Several workers of one job: what they make, and how they end."""
 
-from __future__ import annotations
-
 import json
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Running the missing experiments of a grid: what is reused, what fails, what two processes do at once."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json
@@ -516,7 +514,7 @@ def test_with_no_room_at_all_a_shard_still_goes_through_the_grid(
     def full(*_: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    for name in ("_append", "mark_failed"):
+    for name in ("append_text", "mark_failed"):
         monkeypatch.setattr(f"ser.grid.run.{name}", full)
     failures = Runner(stand_ins.grid(), "a").shard(1)
     assert [f.error for f in failures] == ["OSError: [Errno 28] No space left on device"] * 4

@@ -1,7 +1,5 @@
 """A saved ledger: what it holds counts as done, and all tables come of it alone."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Sequence

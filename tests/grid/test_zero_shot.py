@@ -1,7 +1,5 @@
 """What a model answers for a corpus that it has not seen."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from types import SimpleNamespace
 

@@ -1,5 +1,3 @@
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -7,7 +5,6 @@ from scipy.special import softmax
 from ser.scoring import plots
 from ser.scoring.calibration import (
     TEMPERATURES,
-    Bin,
     choose_temperature,
     expected_calibration_error,
     fit_temperature,
@@ -44,7 +41,7 @@ def test_a_temperature_that_makes_the_calibration_error_worse_is_not_applied():
 
 
 def test_a_bin_of_few_utterances_is_not_drawn(monkeypatch, tmp_path):
-    bins = [asdict(b) for b in reliability(np.array([0.5] * 19 + [0.9] * 20), np.array([True] * 39))]
+    bins = reliability(np.array([0.5] * 19 + [0.9] * 20), np.array([True] * 39))
     drawn = []
     monkeypatch.setattr(plots, "save_picture", lambda figure, path: drawn.extend(figure.axes))
     found = {"ece_before": 0.1, "ece_after": 0.1, "reliability": {"before": bins, "after": bins}}
@@ -82,12 +79,16 @@ def test_temperature_changes_no_answer():
 def test_reliability_and_error_by_hand():
     confidence = np.array([0.5, 0.45, 0.9, 0.7, 1.0])
     right = np.array([True, False, True, True, False])
-    empty = Bin(0, None, None)
-    assert reliability(confidence, right, bins=2) == [
-        Bin(2, pytest.approx(0.475), 0.5),  # 0.5 belongs to the bin that ends there
-        Bin(3, pytest.approx(2.6 / 3), pytest.approx(2 / 3)),
+
+    def found(*arguments, bins):
+        return [tuple(each.values()) for each in reliability(*arguments, bins)]
+
+    empty = (0, None, None)
+    assert found(confidence, right, bins=2) == [
+        (2, pytest.approx(0.475), 0.5),  # 0.5 belongs to the bin that ends there
+        (3, pytest.approx(2.6 / 3), pytest.approx(2 / 3)),
     ]
-    assert reliability(confidence[:1], right[:1], bins=4) == [empty, Bin(1, 0.5, 1.0), empty, empty]
+    assert found(confidence[:1], right[:1], bins=4) == [empty, (1, 0.5, 1.0), empty, empty]
     # |0.5 - 0.475| * 2/5 + |2/3 - 2.6/3| * 3/5
     assert expected_calibration_error(confidence, right, bins=2) == pytest.approx(0.01 + 0.12)
     assert np.isnan(expected_calibration_error(np.zeros(0), np.zeros(0, bool)))
@@ -95,8 +96,8 @@ def test_reliability_and_error_by_hand():
 
 def test_edges_of_bins_as_float32():
     edges = np.arange(1, 16, dtype=np.float32) / np.float32(15)
-    assert [b.count for b in reliability(edges, np.ones(15, bool))] == [1] * 15
-    assert reliability(np.array([0.0]), np.array([True]))[0].count == 1
+    assert [b["count"] for b in reliability(edges, np.ones(15, bool))] == [1] * 15
+    assert reliability(np.array([0.0]), np.array([True]))[0]["count"] == 1
 
 
 def test_threshold_answers_the_most_that_reach_the_precision():

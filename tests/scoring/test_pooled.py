@@ -9,7 +9,7 @@ from scored import archive, whole_result
 from ser.config import write_experiment
 from ser.scoring import pooled
 from ser.scoring import posteriors as decoded
-from ser.scoring.pooled import Pool, draws, percentile_interval, pooled_table, read_pools, ua_samples
+from ser.scoring.pooled import Pool, draws, percentiles, pooled_table, read_pools, ua_samples
 
 
 def write_run(exp, cell, fold, seed, rows, normalisation="global"):
@@ -166,14 +166,14 @@ def test_intervals_cover_what_they_say():
         pool = Pool(
             "c", "c", "p", "hash", "net", "global", [1], [0], [str(i) for i in range(24)], confusions[None], None
         )
-        low, high = percentile_interval(ua_samples(pool, draws(24)))
+        low, high = percentiles(ua_samples(pool, draws(24)))
         held += low <= 60 <= high
     assert held / 300 == pytest.approx(0.95, abs=0.03)
 
 
 def test_a_folder_without_results_is_named(tmp_path):
     write_run(tmp_path / "exp", "net", 1, 0, [("x", "a", "a"), ("x", "b", "b")])
-    with refuses("holds no result.json", where="exp_typo"):
+    with refuses("holds no result.json", where="exp_typo", fix="run stages 4 to 6"):
         read_pools([tmp_path / "exp", tmp_path / "exp_typo"])
 
 

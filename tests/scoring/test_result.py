@@ -119,11 +119,6 @@ def test_table_is_rebuilt_from_the_files(trained):
     assert f"`./run.sh --corpora one,two {options}`" in text
 
 
-def test_no_results_is_an_error(tmp_path):
-    with pytest.raises(InputError, match=r"holds no result.json; run stages 4 to 6"):
-        read_results([tmp_path])
-
-
 def test_confidence_is_calibrated_on_validation_and_measured_on_test(trained):
     data, folder, _, _ = trained
     assert score_experiment(data, folder, "test")["calibration"] == {

@@ -69,6 +69,11 @@ def test_a_wrong_range_is_an_error(search, made, space):
         search.read_range(space, made.experiment())
 
 
+def test_no_trial_is_an_error(call, capsys):
+    assert call("--trials", "0") == 1
+    assert capsys.readouterr().err == "error: --trials 0: a number of trials from 1\n"
+
+
 def test_the_score_of_a_trial_is_that_of_a_training_with_its_settings(call, made, tmp_path, capsys):
     assert call("--trials", "1", "--space", "training.label_smoothing=0.1,0.1") == 0
     trainer = trainer_of(made, tmp_path / "own", *SETTINGS, "training.label_smoothing=0.1")

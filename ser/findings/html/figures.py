@@ -1,15 +1,14 @@
 """Small SVG drawings; their colours are in the style sheet, which has a light and a dark scheme."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
 SPAN_WIDTH, SPAN_HEIGHT, EDGE = 160, 18, 5
 WIDTH, HEIGHT = 300, 150
 LEFT, RIGHT, TOP, BOTTOM = 34, 6, 8, 18
+Line = tuple[str, Sequence[tuple[float, float]]]  # classes of the style sheet, and points: epoch from 1, value
 
 
 def span(value: float, low: float, high: float, scale: tuple[float, float], mark: float | None = None) -> Markup:
@@ -36,20 +35,15 @@ def span(value: float, low: float, high: float, scale: tuple[float, float], mark
     if not math.isnan(low):
         parts.append(_line("interval", x(low), middle, x(high), middle))
     parts.append(Markup('<circle class="dot" cx="{}" cy="{}" r="4"/>').format(x(value), middle))
-    return _svg("span", SPAN_WIDTH, SPAN_HEIGHT, "", parts)
+    return _svg("span", SPAN_WIDTH, SPAN_HEIGHT, Markup('aria-hidden="true"'), parts)  # it repeats the text beside it
 
 
-def chart(
-    label: str,
-    lines: Sequence[tuple[str, Sequence[tuple[float, float]]]],
-    epochs: int,
-    scale: tuple[float, float],
-) -> Markup:
+def chart(label: str, lines: Sequence[Line], epochs: int, scale: tuple[float, float]) -> Markup:
     """Draw lines over epochs.
 
     Args:
         label: description for screen readers.
-        lines: classes of the style sheet, and points: epoch from 1, value.
+        lines: to draw.
         epochs: end of the axis.
         scale: ends of the axis of values.
     """
@@ -71,7 +65,7 @@ def chart(
             corners.append((corners[0][0] + 3, corners[0][1]))
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
         parts.append(Markup('<polyline class="{}" points="{}"/>').format(classes, path))
-    return _svg("chart", WIDTH, HEIGHT, label, parts)
+    return _svg("chart", WIDTH, HEIGHT, Markup('role="img" aria-label="{}"').format(label), parts)
 
 
 def rounded_up(value: float) -> float:
@@ -80,22 +74,16 @@ def rounded_up(value: float) -> float:
     return next((step for step in steps if value <= step), value)
 
 
-def _svg(kind: str, width: int, height: int, label: str, parts: Sequence[Markup]) -> Markup:
-    """An SVG; without a label it repeats neighbouring text and is hidden from screen readers."""
-    attributes: Mapping[str, str] = {"role": "img", "aria-label": label} if label else {"aria-hidden": "true"}
-    attributed = Markup(" ").join(Markup('{}="{}"').format(*item) for item in attributes.items())
-    return Markup('<svg class="{}" viewBox="0 0 {} {}" {}>{}</svg>').format(
-        kind, width, height, attributed, Markup("").join(parts)
-    )
+def _svg(kind: str, width: int, height: int, role: Markup, parts: Sequence[Markup]) -> Markup:
+    """An SVG, with attributes for screen readers."""
+    svg = Markup('<svg class="{}" viewBox="0 0 {} {}" {}>{}</svg>')
+    return svg.format(kind, width, height, role, Markup("").join(parts))
 
 
 def _line(kind: str, x1: float | str, y1: float, x2: float | str, y2: float) -> Markup:
-    return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(kind, x1, _short(y1), x2, _short(y2))
+    line = '<line class="{}" x1="{}" y1="{:.4g}" x2="{}" y2="{:.4g}"/>'
+    return Markup(line).format(kind, x1, y1, x2, y2)
 
 
 def _text(anchor: str, x: float, y: float, text: str) -> Markup:
-    return Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(x, _short(y), anchor, text)
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}"
+    return Markup('<text x="{}" y="{:.4g}" text-anchor="{}">{}</text>').format(x, y, anchor, text)

@@ -1,8 +1,5 @@
 """Render the page from findings.json, the runs of the ledger and the state of the grid."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +7,7 @@ from ser.common import InputError, as_input_error, digest, write_text
 from ser.common.errors import typed_line
 from ser.common.output import html_template
 from ser.common.records import read_record
-from ser.findings.html.runs import Runs, colour_of, hashes_of, panels_of, read_runs, settings_of
+from ser.findings.html.runs import colour_of, hashes_of, panels_of, read_runs, settings_of
 from ser.findings.html.status import read_status_file
 from ser.findings.html.tables import confusions_of, matrix_of, table_of, transfer_of
 from ser.findings.report.pictures import SCALE
@@ -42,30 +39,26 @@ def write_report(folder: Path, out: Path, ledger: Path | None = None, grid_statu
 
     if ledger is None and (folder.parent / "ledger").is_dir():
         ledger = folder.parent / "ledger"
-    runs = read_runs(ledger, findings) if ledger else Runs([], {})
+    runs, curves = read_runs(ledger, findings) if ledger else ([], {})
     errors = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, UndefinedError)
     with as_input_error("not as steps/findings.py writes it", path, "run that again", *errors, reason=typed_line):
-        context = _context(findings, runs)
-        context["grid_status"] = read_status_file(grid_status) if grid_status else None
-        context["digest"] = digest(path)
-        text = html_template(Path(__file__).with_name("page.html")).render(context)
+        corpora = findings["grid"]["corpora"]
+        settings, varied = settings_of(runs)
+        text = html_template(Path(__file__).with_name("page.html")).render(
+            findings=findings,
+            tables={name: table_of(findings[name]) for name in TABLES},
+            confusions={name: confusions_of(target) for name, target in findings["targets"].items()},
+            matrix=matrix_of(findings),
+            scale=f"{100 * SCALE:g}",
+            transfer=transfer_of(findings),
+            curves=panels_of(curves, corpora),
+            colours={corpus: colour_of(i) for i, corpus in enumerate(corpora)},
+            runs=len(runs),
+            hashes=hashes_of(runs),
+            settings=settings,
+            varied=varied,
+            left_out=[(problem["folder"], problem["problem"]) for problem in findings["ledger"]["problems"]],
+            grid_status=read_status_file(grid_status) if grid_status else None,
+            digest=digest(path),
+        )
     write_text(out, text)
-
-
-def _context(findings: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
-    corpora = findings["grid"]["corpora"]
-    same, varied = settings_of(runs.rows)
-    return {
-        "findings": findings,
-        "tables": {name: table_of(findings[name]) for name in TABLES},
-        "confusions": {name: confusions_of(target) for name, target in findings["targets"].items()},
-        "matrix": matrix_of(findings),
-        "scale": f"{100 * SCALE:g}",
-        "transfer": transfer_of(findings),
-        "curves": panels_of(runs.curves, corpora),
-        "colours": {corpus: colour_of(i) for i, corpus in enumerate(corpora)},
-        "runs": len(runs.rows),
-        "hashes": hashes_of(runs.rows),
-        "settings": same,
-        "varied": varied,
-    }

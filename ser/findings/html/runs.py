@@ -1,21 +1,19 @@
 """Learning curves by cell, settings and hashes of the ledger's runs, for the page."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, get_type_hints
 
-from markupsafe import Markup
-
 from ser.common import InputError
 from ser.common.kinds import of_kind
 from ser.findings.design import FACTORS
-from ser.findings.html.figures import chart, rounded_up
+from ser.findings.html.figures import Line, chart, rounded_up
 from ser.findings.ledger.load import AGAIN, read_parquet, read_summary
 from ser.findings.ledger.schema import RUNS
+from ser.findings.report.layout import range_text
+from ser.grid.state import HASHES as BY_CELL
 
 MAX_POINTS = 120  # of a line
 HASHES = {
@@ -31,7 +29,6 @@ HASHES = {
     "split_hash": "splits",
 }
 COLUMNS = ("train_loss", "valid_loss", "valid_ua")
-BY_CELL = ("config_hash", "data_hash", "split_hash")
 Points = dict[tuple[str, str], list[tuple[float, float]]]  # corpus, column of the curves -> epoch and mean
 
 
@@ -51,21 +48,6 @@ class _Run(TypedDict):
     curves: list[_Point]
     configuration: dict[str, Any]
     versions: dict[str, str] | None
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Pictures of the runs of a cell.
-
-    Attributes:
-        name: task, temporal block and pooling.
-        caption: how many runs, and the epochs of their best checkpoints.
-    """
-
-    name: str
-    caption: str
-    loss: Markup
-    ua: Markup
 
 
 @dataclass
@@ -104,23 +86,21 @@ class CellCurves:
         return means
 
 
-@dataclass(frozen=True)
-class Runs:
-    """Rows of the file `runs` without their curves, and curves by combination and configuration."""
-
-    rows: list[dict[str, Any]]
-    curves: dict[str, dict[str, CellCurves]]
-
-
-def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
+def read_runs(
+    ledger: Path, findings: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, CellCurves]]]:
     """Read the runs of the ledger that have the grid and settings of the findings.
+
+    Returns:
+        Rows of the file `runs` without their curves, and curves by combination and configuration.
 
     Raises:
         InputError: the file is damaged, or has no such run.
     """
     path, grid = ledger / "runs.parquet", findings["grid"]
     read_summary(ledger, [path.name])
-    runs = Runs([], {})
+    runs: list[dict[str, Any]] = []
+    curves: dict[str, dict[str, CellCurves]] = {}
     batches = read_parquet(path, RUNS).to_batches(100)  # the curves of all runs at once would be gigabytes
     for row in (row for batch in batches for row in batch.to_pylist()):
         in_grid = set(row["corpora"]) <= set(grid["corpora"]) and all(row[f] in grid[f] for f in FACTORS)
@@ -130,15 +110,14 @@ def read_runs(ledger: Path, findings: Mapping[str, Any]) -> Runs:
         if not in_grid or row[key] != name:
             continue
         row |= _parsed(path, row)
-        curves = row.pop("curves")
-        runs.rows.append({key: row.get(key) for key in (*HASHES, "configuration", "versions")})
-        if curves:
-            cells = runs.curves.setdefault(row["combination"], {})
+        runs.append({key: row[key] for key in (*HASHES, "configuration", "versions")})
+        if row["curves"]:
+            cells = curves.setdefault(row["combination"], {})
             name = " ".join(row[factor] for factor in FACTORS)
-            cells.setdefault(name, CellCurves(row["corpora"])).add(curves, row["chosen_epoch"])
-    if not runs.rows:
+            cells.setdefault(name, CellCurves(row["corpora"])).add(row["curves"], row["chosen_epoch"])
+    if not runs:
         raise InputError("no run of these findings", path, "give the --ledger that steps/findings.py read")
-    return runs
+    return runs, curves
 
 
 def _parsed(path: Path, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,53 +127,44 @@ def _parsed(path: Path, row: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"{row['folder']}: {error}", path, AGAIN) from None
 
 
-def panels_of(curves: Mapping[str, Mapping[str, CellCurves]], corpora: Sequence[str]) -> dict[str, list[Panel]]:
+def panels_of(
+    curves: Mapping[str, Mapping[str, CellCurves]], corpora: Sequence[str]
+) -> dict[str, list[dict[str, str]]]:
     """Combination -> panels with equal scales, smaller combinations first.
 
     Args:
         corpora: in the order of their colours.
+
+    Returns:
+        Of each panel: name (task, temporal block and pooling), caption (how many runs, and the epochs of their best
+        checkpoints), and the pictures loss and ua.
     """
 
     def order(combination: str) -> tuple[int, list[int]]:
         trained = next(iter(curves[combination].values())).corpora
         return len(trained), [corpora.index(corpus) for corpus in trained]
 
-    panels = {}
+    panels: dict[str, list[dict[str, str]]] = {}
     for combination in sorted(curves, key=order):
         cells = curves[combination]
         means = {name: cell.means for name, cell in cells.items()}
         losses = [v for points in means.values() for (_, k), line in points.items() if "loss" in k for _, v in line]
         scale = 0.0, rounded_up(max(losses, default=1.0))
         last = max(cell.last for cell in cells.values())
-        panels[combination] = [
-            _panel(f"{combination} {name}", name, cell.best_epochs, means[name], last, scale, corpora)
-            for name, cell in cells.items()
-        ]
+        for name, cell in cells.items():
+            loss, ua = list[Line](), list[Line]()
+            for (corpus, column), points in means[name].items():
+                classes = f"line {column.partition('_')[0]} {colour_of(corpora.index(corpus))}"
+                (ua if column == "valid_ua" else loss).append((classes, points))
+            number, epoch = len(cell.best_epochs), range_text(cell.best_epochs)
+            panel = {
+                "name": name,
+                "caption": f"{number} run{'s' * (number > 1)}, best checkpoint of epoch {epoch}",
+                "loss": chart(f"loss by epoch, {combination} {name}", loss, last, scale),
+                "ua": chart(f"UA by epoch, {combination} {name}", ua, last, (0, 1)),
+            }
+            panels.setdefault(combination, []).append(panel)
     return panels
-
-
-def _panel(
-    label: str,
-    name: str,
-    epochs: Sequence[int],
-    means: Points,
-    last: int,
-    scale: tuple[float, float],
-    corpora: Sequence[str],
-) -> Panel:
-    least, most = min(epochs), max(epochs)
-    epoch = f"{least}" if least == most else f"{least} to {most}"
-    lines: dict[str, list[tuple[str, Sequence[tuple[float, float]]]]] = {"loss": [], "ua": []}
-    for (corpus, column), points in means.items():
-        kind = "train" if column == "train_loss" else "valid"
-        classes = f"line {kind} {colour_of(corpora.index(corpus))}"
-        lines["ua" if column == "valid_ua" else "loss"].append((classes, points))
-    return Panel(
-        name,
-        f"{len(epochs)} run{'s' * (len(epochs) > 1)}, best checkpoint of epoch {epoch}",
-        chart(f"loss by epoch, {label}", lines["loss"], last, scale),
-        chart(f"UA by epoch, {label}", lines["ua"], last, (0, 1)),
-    )
 
 
 def colour_of(index: int) -> str:

@@ -1,10 +1,9 @@
 """Tables of findings.json for the page: a drawing beside each interval, and coloured matrices."""
 
-from __future__ import annotations
-
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
@@ -90,10 +89,10 @@ def confusions_of(target: Mapping[str, Any]) -> tuple[list[Table], list[str]]:
     """Confusion matrices of a target's best cells and baseline cells, each cell once, and notes on cells left out."""
     roles: dict[str, list[str]] = {}
     matrices = {}
-    counts: dict[tuple[str, str], int] = {}
+    counts: Counter[tuple[str, str]] = Counter()
     for entry in target["confusions"]:
         key = entry["which"], entry["metric"]
-        counts[key] = counts.get(key, 0) + 1
+        counts[key] += 1
         if counts[key] <= MOST:
             roles.setdefault(entry["cell"], []).append(f"{ROLES[entry['which']]} by {entry['metric'].upper()}")
             matrices[entry["cell"]] = entry["confusion"]
@@ -160,7 +159,7 @@ def _figure(record: Record) -> Field:
     if record["kind"] == "score":
         return Field(percent(value), "centre", small=interval_text(max(low, 0), min(high, 1)))
     small = f"{100 * low:+.1f} to {100 * high:+.1f}" if low == low else ""
-    field = Field(points(value, NAN, NAN), "centre", tone="unclear", small=small)
+    tone, shade = "unclear", 0.0
     if low > 0 or high < 0:
-        field = replace(field, tone="plus" if value >= 0 else "minus", shade=min(abs(value) / SCALE, 1))
-    return field
+        tone, shade = "plus" if value >= 0 else "minus", min(abs(value) / SCALE, 1)
+    return Field(points(value, NAN, NAN), "centre", tone=tone, shade=shade, small=small)

@@ -1,7 +1,5 @@
 """Build a ledger of every run below some folders, and list the runs that cannot be trusted."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +13,7 @@ from ser.common.records import read_record, write_record
 from ser.common.run_folder import RESULT, files_of_runs
 from ser.config.registry import METRICS
 from ser.findings.ledger.load import read_parquet
-from ser.findings.ledger.run import Run, RunReader
+from ser.findings.ledger.run import read_run
 from ser.findings.ledger.saved import add_runs, join_saved
 from ser.findings.ledger.schema import FILES, arrow_schema, description
 from ser.findings.ledger.tables import PARQUET, Tables, write_ledger
@@ -102,7 +100,7 @@ def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: 
         raise InputError("is not a ledger, which would be replaced", out, "choose another --out")
     problems: list[dict[str, str]] = []
     stamps: dict[str, str] = {}
-    runs = _runs(folders, RunReader(corpora), _earlier(out, _reader(corpora)), problems, stamps)
+    runs = _runs(folders, corpora, _earlier(out, _reader(corpora)), problems, stamps)
     with atomic_path(out) as temporary:
         summary = write_ledger(temporary, runs, {"command": command, "corpora": list(corpora), "problems": problems})
         if not summary["runs"]:
@@ -115,7 +113,7 @@ def _build(folders: Sequence[Path], out: Path, corpora: Sequence[str], command: 
 
 def _runs(
     folders: Sequence[Path],
-    reader: RunReader,
+    corpora: Sequence[str],
     earlier: Mapping[str, tuple[str, Tables]],
     problems: list[dict[str, str]],
     stamps: dict[str, str],
@@ -128,8 +126,8 @@ def _runs(
             before, tables = earlier.get(str(folder), ("", {}))
             problem = ""
             if before != stamp:
-                run = reader.read(folder)
-                tables, problem = _tables_of(run), run.problem
+                row, predictions, problem = read_run(folder, corpora)
+                tables = _tables_of(row, predictions)
             name = tables["runs"]["config_hash"][0].as_py()
             if name in first:
                 raise InputError(
@@ -191,16 +189,15 @@ def _earlier(out: Path, reader: str) -> dict[str, tuple[str, Tables]]:
     return earlier
 
 
-def _tables_of(run: Run) -> Tables:
+def _tables_of(row: Mapping[str, Any], predictions: Mapping[str, list[Any]]) -> Tables:
     import pyarrow as pa
 
-    count = len(run.predictions["utterance"])
+    count = len(predictions["utterance"])
     columns = {
         "runs": {
-            name: [json.dumps(run.row[name]) if kind == "json" else run.row[name]]
-            for name, (kind, _) in FILES["runs"].items()
+            name: [json.dumps(row[name]) if kind == "json" else row[name]] for name, (kind, _) in FILES["runs"].items()
         },
-        "predictions": {**run.predictions, **{key: [run.row[key]] * count for key in RUN_COLUMNS}},
+        "predictions": {**predictions, **{key: [row[key]] * count for key in RUN_COLUMNS}},
     }
     return {
         name: pa.table({key: columns[name][key] for key in kinds}, arrow_schema(kinds)) for name, kinds in FILES.items()

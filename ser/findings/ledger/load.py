@@ -98,7 +98,11 @@ def load_ledger(folder: Path, design: Design, only: Mapping[str, str], budget: s
             known = ", ".join(table.column_names)
             raise InputError(f"{folder} has no such column; it has {known}", f"--only {key}={value}")
         rows = [row for row in rows if str(row[key]) == value]
-    runs = [row for row in rows if _is_in(row, design)]
+    runs = [
+        row
+        for row in rows
+        if set(row["corpora"]) <= set(design.corpora) and all(row[f] in getattr(design, f) for f in FACTORS)
+    ]
     if not runs:
         grid = "; ".join(", ".join(getattr(design, name)) for name in ("corpora", *FACTORS))
         raise InputError(f"none of its runs is of this grid ({grid}) and as asked for", folder, AGAIN)
@@ -174,11 +178,6 @@ def _valid(path: Path, row: dict[str, Any]) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{row['folder']}: {error}", path, AGAIN) from None
     return row
-
-
-def _is_in(row: Mapping[str, Any], design: Design) -> bool:
-    factors = all(row[factor] in getattr(design, factor) for factor in FACTORS)
-    return factors and set(row["corpora"]) <= set(design.corpora)
 
 
 def _of_budget(rows: Sequence[dict[str, Any]], budget: str) -> list[dict[str, Any]]:
@@ -272,5 +271,4 @@ def _target(corpus: str, predictions: pd.DataFrame, rows: Sequence[Mapping[str, 
 
 def _codes(column: pd.Series, order: Sequence[str]) -> np.ndarray:
     """Index of each value in `order`, -1 for others, int64."""
-    index = {name: i for i, name in enumerate(order)}
-    return np.array([index.get(name, -1) for name in column.cat.categories], np.int64)[column.cat.codes]
+    return np.asarray(column.cat.set_categories(order).cat.codes, np.int64)

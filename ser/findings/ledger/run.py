@@ -1,24 +1,20 @@
 """Read and check the folder of one experiment: undamaged and consistent, or refused with the reason."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ser.common import InputError, as_input_error, digest
 from ser.common.errors import typed_line
 from ser.common.run_folder import CONFIG, RESULT, ZERO_SHOT, combination_name, run_name
-from ser.config import ExperimentReader, dotted, result_affecting
+from ser.config import dotted, read_experiment, result_affecting
 from ser.config.load import comparable_settings, shared_settings
 from ser.findings.ledger.target import read_curve_rows, read_target
+from ser.grid.state import HASHES
 from ser.scoring.files import COLUMNS, read_finished, read_zero_shot
-from ser.scoring.posteriors import Posteriors, read_posteriors
+from ser.scoring.posteriors import REDECODE, Posteriors, read_posteriors
 
 AGAIN = "remove the folder and run the experiment again"
-RESCORE = "run stages 5 and 6 again"
-HASHES = ("config_hash", "data_hash", "split_hash")
 IDENTITY = ("combination", "corpora", "task", "temporal", "pooling", "fold", "seed", "split", *HASHES)
 # Keys of a result.json that are columns.
 COPIED = (
@@ -29,46 +25,25 @@ DESCRIBED = ("folds", "protocol_hash", "counts")  # by corpus; zero_shot.json ha
 BASELINE = "svm"
 
 
-@dataclass(frozen=True)
-class Run:
-    """The values of one run.
+def read_run(folder: Path, corpora: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]], str]:
+    """Read a run and check it.
 
-    Attributes:
-        row: of the file `runs`.
-        predictions: columns of the file `predictions`, except those that are constant in the run.
-        problem: error in its zero-shot scores, which are then left out; "" for none.
-    """
-
-    row: dict[str, Any]
-    predictions: dict[str, list[Any]]
-    problem: str
-
-
-@dataclass
-class RunReader:
-    """Reads runs of a grid.
-
-    Attributes:
+    Args:
+        folder: of the run.
         corpora: of the grid, in the order of the names of combinations.
+
+    Returns:
+        Row of the file `runs`; columns of the file `predictions`, except those that are constant in the run; error in
+        its zero-shot scores, which are then left out, or "".
+
+    Raises:
+        InputError: it is damaged, edited, of another cell, or of an unknown combination.
     """
-
-    corpora: Sequence[str]
-    _experiments: ExperimentReader = field(default_factory=ExperimentReader)
-
-    def read(self, folder: Path) -> Run:
-        """Read a run and check it.
-
-        Raises:
-            InputError: it is damaged, edited, of another cell, or of an unknown combination.
-        """
-        errors = (LookupError, TypeError, AttributeError, ValueError, OSError)
-        with as_input_error("its files hold what no stage writes", folder, AGAIN, *errors, reason=typed_line):
-            return self._read(folder)
-
-    def _read(self, folder: Path) -> Run:
+    errors = (LookupError, TypeError, AttributeError, ValueError, OSError)
+    with as_input_error("its files hold what no stage writes", folder, AGAIN, *errors, reason=typed_line):
         result = _read_result(folder)
-        self._check_folder(folder, result)
-        settings = self._settings(folder, result)
+        _check_folder(folder, result, corpora)
+        settings = _settings(folder, result)
         decoded = None if result["temporal"] == BASELINE else read_posteriors(folder, "test")
         described = {key: result[key] for key in DESCRIBED}
         parts, problem = [_read_targets(folder / RESULT, result, decoded, zero_shot=False)], ""
@@ -97,38 +72,40 @@ class RunReader:
             "targets": {name: target for targets, _ in parts for name, target in targets.items()},
         }
         keys = parts[0][1].keys()
-        return Run(row, {key: [v for _, columns in parts for v in columns[key]] for key in keys}, problem)
+        return row, {key: [v for _, columns in parts for v in columns[key]] for key in keys}, problem
 
-    def _check_folder(self, folder: Path, result: Mapping[str, Any]) -> None:
-        known = [corpus for corpus in self.corpora if corpus in result["corpora"]]
-        if not known or known != result["corpora"] or result["combination"] != combination_name(known):
-            raise InputError(
-                f"unknown combination {result['combination']}: not some of {', '.join(self.corpora)} in this order",
-                folder / RESULT,
-                "give the --grid that has it, or move the folder away",
-            )
-        names = [result[key] for key in ("task", "temporal", "pooling")]
-        if result["temporal"] == BASELINE:
-            names = [BASELINE, result["pooling"], result["normalisation"]]
-        path = [result["combination"], "_".join(names), run_name(result["fold"], result["seed"])]
-        if list(folder.resolve().parts[-3:]) != path:
-            raise InputError(f"of {'/'.join(path)}: copied from there, or edited", folder / RESULT, AGAIN)
 
-    def _settings(self, folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
-        """settings_hash, comparable_hash, budget and configuration; config.yaml must be that of the training."""
-        if result["temporal"] == BASELINE:
-            settings = {"normalisation": result["normalisation"], **result.get("settings", {})}
-            name = digest(settings)
-            return {"settings_hash": name, "comparable_hash": name, "budget": "", "configuration": settings}
-        experiment = self._experiments.read(folder / CONFIG)
-        if digest(result_affecting(experiment)) != result["config_hash"]:
-            raise InputError("not the settings of result.json: one was edited", folder / CONFIG, AGAIN)
-        return {
-            "settings_hash": digest(shared_settings(experiment)),
-            "comparable_hash": digest(comparable_settings(experiment)),
-            "budget": experiment.training.budget,
-            "configuration": dotted(experiment),
-        }
+def _check_folder(folder: Path, result: Mapping[str, Any], corpora: Sequence[str]) -> None:
+    known = [corpus for corpus in corpora if corpus in result["corpora"]]
+    if not known or known != result["corpora"] or result["combination"] != combination_name(known):
+        raise InputError(
+            f"unknown combination {result['combination']}: not some of {', '.join(corpora)} in this order",
+            folder / RESULT,
+            "give the --grid that has it, or move the folder away",
+        )
+    names = [result[key] for key in ("task", "temporal", "pooling")]
+    if result["temporal"] == BASELINE:
+        names = [BASELINE, result["pooling"], result["normalisation"]]
+    path = [result["combination"], "_".join(names), run_name(result["fold"], result["seed"])]
+    if list(folder.resolve().parts[-3:]) != path:
+        raise InputError(f"of {'/'.join(path)}: copied from there, or edited", folder / RESULT, AGAIN)
+
+
+def _settings(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    """settings_hash, comparable_hash, budget and configuration; config.yaml must be that of the training."""
+    if result["temporal"] == BASELINE:
+        settings = {"normalisation": result["normalisation"], **result.get("settings", {})}
+        name = digest(settings)
+        return {"settings_hash": name, "comparable_hash": name, "budget": "", "configuration": settings}
+    experiment = read_experiment(folder / CONFIG)
+    if digest(result_affecting(experiment)) != result["config_hash"]:
+        raise InputError("not the settings of result.json: one was edited", folder / CONFIG, AGAIN)
+    return {
+        "settings_hash": digest(shared_settings(experiment)),
+        "comparable_hash": digest(comparable_settings(experiment)),
+        "budget": experiment.training.budget,
+        "configuration": dotted(experiment),
+    }
 
 
 def _read_result(folder: Path) -> dict[str, Any]:
@@ -136,15 +113,15 @@ def _read_result(folder: Path) -> dict[str, Any]:
     tested = [c for c, counts in result["counts"].items() if any(counts["test"].values())]
     if missing := sorted(set(tested) - set(result["targets"])):
         what = f"lacks the target {missing[0]}, of which it counts test utterances"
-        raise InputError(what, folder / RESULT, RESCORE)
+        raise InputError(what, folder / RESULT, REDECODE)
     return result
 
 
 def _check_zero_shot(path: Path, unseen: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     if odd := [key for key in IDENTITY if unseen[key] != result[key]]:
-        raise InputError(f"{odd[0]} is not as in result.json: edited, or of another training", path, RESCORE)
+        raise InputError(f"{odd[0]} is not as in result.json: edited, or of another training", path, REDECODE)
     if trained := sorted(set(unseen["targets"]) & set(result["corpora"])):
-        raise InputError(f"{trained[0]} is no unseen corpus, for the model was trained on it", path, RESCORE)
+        raise InputError(f"{trained[0]} is no unseen corpus, for the model was trained on it", path, REDECODE)
 
 
 def _read_targets(

@@ -1,8 +1,5 @@
 """Read the predictions on one target and the curves of a training, and check them against the scores."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +35,16 @@ def read_target(result: Path, corpus: str, scored: Any, decoded: Posteriors | No
     columns["posteriors"] = [None] * len(rows)
     if decoded:
         classes = decoded.entry(corpus)["classes"]
-        columns["posteriors"] = _posteriors(decoded, corpus, columns, classes)
+        posteriors = decoded.array(corpus, columns["utterance"], classes)
+        index = {name: i for i, name in enumerate(classes)}
+        answered = [index.get(name, -1) for name in columns["hypothesis"]]
+        behind = posteriors.max(1) - posteriors[np.arange(len(rows)), answered]
+        if min(answered) < 0 or not np.all(behind <= TIE):
+            worst = columns["utterance"][int(np.argmax(behind))]
+            raise InputError(f"{worst}: not the class that was answered", decoded.path, REDECODE)
+        columns["posteriors"] = posteriors.tolist()
     columns["classes"] = [" ".join(classes)] * len(rows)
     return columns
-
-
-def _posteriors(
-    decoded: Posteriors, corpus: str, columns: Mapping[str, Sequence[str]], classes: Sequence[str]
-) -> list[list[float]]:
-    """Posteriors in the order of the utterances, whose largest must be that of the hypothesis."""
-    table = decoded.array(corpus, columns["utterance"], classes)
-    index = {name: i for i, name in enumerate(classes)}
-    answered = [index.get(name, -1) for name in columns["hypothesis"]]
-    behind = table.max(1) - table[np.arange(len(table)), answered]
-    if min(answered) < 0 or not np.all(behind <= TIE):
-        worst = columns["utterance"][int(np.argmax(behind))]
-        raise InputError(f"{worst}: not the class that was answered", decoded.path, REDECODE)
-    return table.tolist()
 
 
 def read_curve_rows(folder: Path) -> list[dict[str, Any]]:

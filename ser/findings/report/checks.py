@@ -1,9 +1,5 @@
 """Checks of the figures of a grid: variance shares, and a negative control by the same network trained twice."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import numpy as np
 
 from ser.findings.paper_tables import cell_indices
@@ -24,12 +20,11 @@ def variance_table(results: Results) -> Table:
         if not any(parts.values()):
             missing.append(target.name)
         for metric, terms in parts.items():
-            for part in sorted(terms, key=lambda part: -part.share):
-                record: dict[str, Any] = {"target": target.name, "metric": metric, **vars(part)}
-                records.append(record)
-                beyond = "" if part.beyond_noise is None else percent(part.beyond_noise)
-                share = Drawn(percent(part.share), part.share, 0, part.share)
-                rows.append([target.name, metric.upper(), part.term, str(part.df), share, beyond])
+            for part in sorted(terms, key=lambda part: -float(part["share"])):
+                records.append({"target": target.name, "metric": metric, **part})
+                beyond = "" if part["beyond_noise"] is None else percent(part["beyond_noise"])
+                share = Drawn(percent(part["share"]), part["share"], 0, part["share"])
+                rows.append([target.name, metric.upper(), part["term"], str(part["df"]), share, beyond])
     notes = [
         *([f"Cannot be computed, for cells of the factorial are missing: {', '.join(missing)}."] if missing else []),
         "Analysis of variance over cells and seeds: main effects and two-way interactions; rest: higher interactions "
@@ -48,7 +43,7 @@ def control_table(results: Results) -> Table:
         if control is None:
             missing.append(target.name)
             continue
-        mean = Contrast("negative_control", target.name, (), control.mean_weights, control.pairs)
+        mean = Contrast("negative_control", (), control.mean_weights, control.pairs)
         (figures,) = results.figures(target.name, [mean])
         for m, (metric, figure) in enumerate(figures.items()):
             test = sign_flip(by_speaker(target, control.mean_weights)[m])

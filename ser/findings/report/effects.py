@@ -1,7 +1,5 @@
 """Effects of source corpora on targets with tests, also by budget of updates, and the transfer matrix."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -172,7 +170,21 @@ def transfer_table(results: Results) -> Table:
 def budgets_table(results: Results) -> Table:
     """Main effects of source corpora, the two budgets side by side; empty where no run has several corpora."""
     budgets = [r for r in (results, results.other) if r is not None and r.ledger.budget]
-    records = [record for r in budgets for record in _budget_records(r)]
+    records: list[dict[str, Any]] = [
+        {
+            "target": target.name,
+            "source": effect.sources[0],
+            "budget": r.ledger.budget,
+            "metric": metric,
+            **figure,
+            "pairs": effect.pairs,
+        }
+        for r in budgets
+        for target in r.targets
+        for effects in [main_effects(target, r.design)]
+        for effect, figures in zip(effects, r.figures(target.name, effects), strict=True)
+        for metric, figure in figures.items()
+    ]
     known = {tuple(r[key] for key in ("target", "source", "budget", "metric")): r for r in records}
     header, rows = ["target", "source corpus"], list[Row]()
     for equal in EQUAL.values():
@@ -194,21 +206,3 @@ def budgets_table(results: Results) -> Table:
     if all(pairs.values()) and pairs["total"] != pairs["per_corpus"]:
         notes.append("The two are means over other pairs where the numbers of pairs differ.")
     return Table("budgets", "Effects of source corpora by budget of updates", header, rows, records, notes)
-
-
-def _budget_records(results: Results) -> list[dict[str, Any]]:
-    """A record for each target, source corpus and metric of the runs of one budget."""
-    effects = {target.name: main_effects(target, results.design) for target in results.targets}
-    return [
-        {
-            "target": target,
-            "source": effect.sources[0],
-            "budget": results.ledger.budget,
-            "metric": metric,
-            **figure,
-            "pairs": effect.pairs,
-        }
-        for target, contrasts in effects.items()
-        for effect, figures in zip(contrasts, results.figures(target, contrasts), strict=True)
-        for metric, figure in figures.items()
-    ]

@@ -1,7 +1,6 @@
 """Write a table as Markdown and CSV, and its figures as text."""
 
-from __future__ import annotations
-
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,6 +78,11 @@ def percent(value: float) -> str:
     return "" if math.isnan(value) else f"{100 * value:.1f}"
 
 
+def range_text(values: Sequence[int]) -> str:
+    """ "3 to 5", or "3" where all are equal."""
+    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
 def interval_text(low: float, high: float) -> str:
     """ "4.2 to 20.8"."""
     return "" if math.isnan(low) else f"{100 * low:.1f} to {100 * high:.1f}"
@@ -108,11 +112,5 @@ def named(cells: Sequence[Cell]) -> str:
 
 
 def json_value(value: Any) -> Any:
-    """The value without NaN and tuples, for JSON."""
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: json_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_value(item) for item in value]
-    return value
+    """The value as JSON holds it, with null for NaN."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)

@@ -1,7 +1,5 @@
 """Tables 1 to 5 of the paper, with intervals, chance level and probability of being best beside each share."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +8,7 @@ import numpy as np
 
 from ser.findings.design import FACTORS
 from ser.findings.paper_tables import ALL, Share, cases, cell_indices, shares3, shares4, shares5, table2, ties, winners
-from ser.findings.report.layout import Drawn, Row, Table, difference, interval_text, named, percent
+from ser.findings.report.layout import Drawn, Row, Table, difference, interval_text, named, percent, range_text
 from ser.findings.report.results import Results
 from ser.findings.scores import METRICS
 from ser.findings.stats.bootstrap import estimate
@@ -55,7 +53,7 @@ def _corpora(results: Results) -> Table:
                 "corpus": corpus,
                 "utterances": sum(classes.values()),
                 **classes,
-                **{part: _range([sum(parts[part].values()) for parts in folds]) for part in folds[0]},
+                **{part: range_text([sum(parts[part].values()) for parts in folds]) for part in folds[0]},
                 "folds": len(folds),
                 "test speakers": len(target.speakers) if target else 0,
                 "tested utterances": target.utterances if target else 0,
@@ -73,25 +71,18 @@ def _corpora(results: Results) -> Table:
     return Table("table1", "Table 1: corpora", header, rows, records, notes)
 
 
-def _range(values: Sequence[int]) -> str:
-    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
-
-
 def _best(results: Results) -> Table:
     """Table 2: the best of all training sets, beside the single-corpus baseline."""
     rows, records = list[Row](), []
     for target in results.targets:
         for best in table2(target, results.resampled[target.name], results.design):
-            weights = np.zeros((3, len(target.cells)))
-            weights[0, target.index[best.best[0]]] = 1
-            if best.single:
-                weights[1, target.index[best.single[0]]] = 1
-                weights[2] = weights[0] - weights[1]
+            cells = np.eye(len(target.cells))
+            chosen = cells[target.index[best.best[0]]]
+            single = cells[target.index[best.single[0]]] if best.single else np.full(len(cells), np.nan)
+            weights = np.stack([chosen, single, chosen - single])
             m, e = METRICS.index(best.metric), estimate(results.resampled[target.name], weights)
             (b, s, d), low, high = (v[m].tolist() for v in (e.value, e.low.clip(-1, 1), e.high.clip(-1, 1)))
             low[:2] = [max(value, 0) for value in low[:2]]
-            if not best.single:
-                s = d = low[1] = high[1] = NAN
             reported = [percents / 100 for percents in REPORTED.get((target.name, best.metric), (NAN, NAN))]
             records.append(
                 {

@@ -19,7 +19,6 @@ SCALE = 0.1  # ends of the colours of differences
 SCORE_COLOURS = ("#ffffff", "#7fb3d5")
 DIFFERENCE_COLOURS = ("#e08214", "#e6e6e6", "#8f86c9")  # black text reads on all of them
 ALL_BUT = "all but target"
-COLOURS = PALETTE[:4]
 
 
 def plot_transfer(records: Records, metric: str, corpora: Sequence[str], path: Path) -> None:
@@ -98,7 +97,7 @@ def plot_shapley(records: Records, metric: str, corpora: Sequence[str], path: Pa
         bars = [r for r in records if r["sources"] == source]
         x = [targets.index(r["target"]) + (i - (len(sources) - 1) / 2) * width for r in bars]
         value, low, high = (100 * np.array([r[key] for r in bars]) for key in ("value", "low", "high"))
-        colour = COLOURS[corpora.index(source) % len(COLOURS)]
+        colour = PALETTE[corpora.index(source) % 4]
         axes.bar(x, value, 0.9 * width, color=colour, label=source)
         axes.errorbar(x, value, [value - low, high - value], fmt="none", ecolor="black", capsize=3)
     axes.axhline(0, color="black", linewidth=0.8)

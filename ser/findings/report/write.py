@@ -1,7 +1,5 @@
 """Write all tables and pictures of a ledger."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +67,9 @@ def figures(results: Results, tables: list[Table]) -> dict[str, Any]:
 
 def _target(results: Results, target: Target) -> dict[str, Any]:
     """Test speakers, and confusion matrices of the best cells and of the best cells of the single-corpus baseline."""
+    means = target.confusion.mean(1).sum(1).tolist()  # over seeds; rows: truth
     confusions = [
-        {"cell": cell.name, "metric": best.metric, "which": which, "confusion": _confusion(target, target.index[cell])}
+        {"cell": cell.name, "metric": best.metric, "which": which, "confusion": means[target.index[cell]]}
         for best in table2(target, results.resampled[target.name], results.design)
         for which, cells in (("best", best.best), ("single", best.single))
         for cell in cells
@@ -85,9 +84,3 @@ def _target(results: Results, target: Target) -> dict[str, Any]:
         "notes": target.notes,
         "confusions": confusions,
     }
-
-
-def _confusion(target: Target, cell: int) -> list[list[float]]:
-    """Mean over seeds, rows: truth."""
-    matrix: list[list[float]] = target.confusion[cell].mean(0).sum(0).tolist()
-    return matrix

@@ -15,8 +15,6 @@ for the resampling of n; t has Satterthwaite's degrees of freedom. In simulation
 100 grids (tests/findings/test_calibration.py). With one seed the noise between trainings cannot be estimated.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,9 +133,3 @@ def estimate(resampled: Resampled, weights: np.ndarray) -> Estimate:
     df = np.divide(total**2, terms, out=np.full_like(total, count - 1), where=terms > 0)
     half = t.ppf((1 + COVERAGE) / 2, df) * np.sqrt(total)
     return Estimate(value, value - half, value + half)
-
-
-def percentiles(samples: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile intervals of COVERAGE, for shares."""
-    low, high = np.quantile(samples, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], axis=axis)
-    return low, high

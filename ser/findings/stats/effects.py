@@ -1,7 +1,5 @@
 """What a source corpus does for a target: linear combinations of cells, over matched pairs."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +35,6 @@ class Contrast:
     """
 
     kind: str
-    target: str
     sources: tuple[str, ...]
     weights: np.ndarray | None
     configurations: int
@@ -91,11 +88,11 @@ def contrast(
     rows = design.indices(target, terms).T
     rows = rows[(rows >= 0).all(1)]
     if not rows.size:
-        return Contrast(kind, target.name, sources, None, 0)
+        return Contrast(kind, sources, None, 0)
     weights = np.zeros(len(target.cells))
     for row in rows:
         weights[row] += np.array([*terms.values()]) / len(rows)
-    return Contrast(kind, target.name, sources, weights, len(rows), pairs * len(rows))
+    return Contrast(kind, sources, weights, len(rows), pairs * len(rows))
 
 
 def main_effects(target: Target, design: Design) -> list[Contrast]:
@@ -210,17 +207,15 @@ def sampled_shapley(target: Target, design: Design) -> list[Contrast]:
     most = max(by_size, key=lambda sets: (len(set(sets)), -abs(len(sets[0]) - middle)))
     numbers = {source_set: i for i, source_set in enumerate(dict.fromkeys(most))}
     groups = np.array([numbers[source_set] for source_set in most])
-    return [_mean_step(target, d, np.array(own_steps), groups) for d, own_steps in steps.items()]
-
-
-def _mean_step(target: Target, source: str, steps: np.ndarray, groups: np.ndarray) -> Contrast:
-    configurations = steps.shape[1]
-    sizes, weights = np.bincount(groups), np.zeros(len(target.cells))
-    share = 1 / (len(sizes) * sizes[groups] * configurations)[:, None]
-    np.add.at(weights, steps[..., 0], -share)
-    np.add.at(weights, steps[..., 1], share)
-    pairs = len(steps) * configurations
-    return Contrast(SAMPLED, target.name, (source,), weights, configurations, pairs, steps, groups)
+    sizes, number = np.bincount(groups), len(complete)
+    share = 1 / (len(sizes) * sizes[groups] * number)[:, None]
+    means = []
+    for d, own_steps in steps.items():
+        weights, pairs = np.zeros(len(target.cells)), np.array(own_steps)
+        np.add.at(weights, pairs[..., 0], -share)
+        np.add.at(weights, pairs[..., 1], share)
+        means.append(Contrast(SAMPLED, (d,), weights, number, len(pairs) * number, pairs, groups))
+    return means
 
 
 MIXING, MULTI_TASK = "mixing", "multi-task"
@@ -244,7 +239,7 @@ def multi_task(target: Target, design: Design) -> list[Contrast]:
     weights = np.zeros(len(target.cells))
     weights[pairs] = np.array([1, -1]) / max(len(pairs), 1)
     sources, configurations = tuple(design.sources(target.name)), len(design.configurations) // len(design.task)
-    return [Contrast(MULTI_TASK, target.name, sources, weights if len(pairs) else None, configurations, len(pairs))]
+    return [Contrast(MULTI_TASK, sources, weights if len(pairs) else None, configurations, len(pairs))]
 
 
 LEFT_OUT = "leave one corpus out"

@@ -1,7 +1,5 @@
 """Paired sign-flip test by blocks, Holm's correction, and a negative control: the same network trained twice."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,12 +21,10 @@ class SignFlip:
     Attributes:
         p: how often flipped signs give as large an effect; None for a single block.
         smallest: the smallest p that so many blocks can give.
-        blocks: number of blocks.
     """
 
     p: float | None
     smallest: float
-    blocks: int
 
 
 Key = tuple[str, tuple[str, ...], int]  # target, sources, metric
@@ -58,7 +54,7 @@ def sign_flip(values: np.ndarray) -> SignFlip:
 
     blocks = len(values)
     if blocks < 2:
-        return SignFlip(None, 1.0, blocks)
+        return SignFlip(None, 1.0)
     test = permutation_test(
         (values,),
         lambda x, axis: x.sum(axis=axis),
@@ -67,7 +63,7 @@ def sign_flip(values: np.ndarray) -> SignFlip:
         n_resamples=RESAMPLES,
         rng=np.random.default_rng(derive_seed("sign flips", blocks)),
     )
-    return SignFlip(float(test.pvalue), max(2.0 ** (1 - blocks), 2 / (RESAMPLES + 1)), blocks)
+    return SignFlip(float(test.pvalue), max(2.0 ** (1 - blocks), 2 / (RESAMPLES + 1)))
 
 
 def holm(values: Sequence[float]) -> list[float]:

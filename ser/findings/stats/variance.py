@@ -1,9 +1,7 @@
 """How much of the differences between the runs on a target each factor of the grid explains."""
 
-from __future__ import annotations
-
 import warnings
-from dataclasses import dataclass
+from typing import Any
 
 from ser.findings.design import FACTORS, Design
 from ser.findings.scores import METRICS, Target
@@ -11,27 +9,16 @@ from ser.findings.stats.effects import all_source_sets
 from ser.findings.stats.tests import seed_scores
 
 
-@dataclass(frozen=True)
-class VarianceTerm:
-    """A term of the analysis of variance.
-
-    Attributes:
-        term: "sources" (all of them), a factor, two of these joined by " x ", or "rest": higher interactions and the
-            noise of seeds.
-        share: of the sum of squares.
-        beyond_noise: the share minus what noise alone gives (omega squared); may be below 0; None for the rest.
-    """
-
-    term: str
-    df: int
-    share: float
-    beyond_noise: float | None
-
-
-def variance_shares(target: Target, design: Design, metric: str) -> list[VarianceTerm]:
+def variance_shares(target: Target, design: Design, metric: str) -> list[dict[str, Any]]:
     """Main effects and two-way interactions of source corpora, temporal block, pooling and task, over cells and seeds.
 
     Returns:
+        Of each term of the analysis of variance:
+        term: "sources" (all of them), a factor, two of these joined by " x ", or "rest": higher interactions and the
+        noise of seeds;
+        df: its degrees of freedom;
+        share: of the sum of squares;
+        beyond_noise: the share minus what noise alone gives (omega squared); may be below 0; None for the rest.
         Nothing where a cell of the full factorial is missing: then the terms would not add up.
     """
     import pandas as pd
@@ -72,11 +59,11 @@ def variance_shares(target: Target, design: Design, metric: str) -> list[Varianc
         df, squares = sums.get(name, (0, 0.0))
         sums[name] = df + round(float(row["df"])), squares + float(row["sum_sq"])
     return [
-        VarianceTerm(
-            name,
-            df,
-            squares / total,
-            None if noise is None or name == "rest" else (squares - df * noise) / (total + noise),
-        )
+        {
+            "term": name,
+            "df": df,
+            "share": squares / total,
+            "beyond_noise": None if noise is None or name == "rest" else (squares - df * noise) / (total + noise),
+        }
         for name, (df, squares) in sums.items()
     ]
