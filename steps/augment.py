@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Stage 2: choose the augmented copies of training utterances. Or: preview the copies of one utterance."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from dataclasses import replace

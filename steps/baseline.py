@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """A linear SVM on functionals, with the corpora, the fold and the normalisation of an experiment, as its baseline."""
 
+from __future__ import annotations
+
 import sys
 from dataclasses import replace
 from pathlib import Path

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """A job of stage 3 after the features: levels and CMVN statistics of an experiment's parts."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

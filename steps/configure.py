@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Resolve conf/, a preset and the command line; write config.yaml where the experiment lies, and print that folder."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Stage 5: posteriors of the test part of every corpus of an experiment, and with it of the validation part."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """What prepared corpora hold: speakers, classes, hours, durations; counts and speakers by split, fold and part."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """One job of stage 3, or the preparation before and the merge after the jobs, for steps/extract_features.sh."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

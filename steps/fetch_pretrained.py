@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Fetch the pretrained model of an experiment's front end, where it has one; what is there is left alone."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

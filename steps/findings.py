@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Tables 1 to 5 of a ledger with intervals, effects of source corpora, variance shares, a negative control."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

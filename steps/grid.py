@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The experiments of a grid (conf/grids/): list them, show their status, and run them."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import secrets

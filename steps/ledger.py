@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The ledger: a row a run and a row a prediction, as Parquet, from the folders of experiments alone."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

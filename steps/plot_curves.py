@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Pictures of loss and UA by epoch and corpus, of trainings that are done or still run."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """A table of all cells below some folders over all their folds together, with intervals over speakers."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

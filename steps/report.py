@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """All findings as one HTML file that needs nothing beside it: tables, pictures, curves, status, settings, hashes."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

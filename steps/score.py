@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Stage 6: scores of the decoded parts, and result.json."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

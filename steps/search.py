@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Search for settings with Optuna, by UA on validation speakers; test speakers are never used."""
 
+from __future__ import annotations
+
 import argparse
 import shutil
 import sys

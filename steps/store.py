@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The feature store: list, verify or prune its archives."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

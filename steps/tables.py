@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Stage 7: a table of all results below a folder."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

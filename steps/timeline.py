@@ -5,6 +5,8 @@ Utterances of known emotion are joined, with pauses, into recordings of one spea
 trained on has no validation speaker for it: it is measured with the settings that its own corpora gave.
 """
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

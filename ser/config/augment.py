@@ -1,5 +1,7 @@
 """The section conf/augment.yaml: its keys are the fields of the augmentation transforms in the registry."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, get_type_hints

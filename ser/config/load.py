@@ -1,5 +1,7 @@
 """Read conf/, a preset and the command line into an `Experiment`."""
 
+from __future__ import annotations
+
 import os
 import re
 import warnings

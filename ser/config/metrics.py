@@ -1,5 +1,7 @@
 """Scores: the values of all metrics of the registry."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -7,6 +7,8 @@ settings of the network, a pooling from the frame size, a loss from the settings
 conf/augment.yaml.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any

@@ -1,5 +1,7 @@
 """The settings of an experiment. Values live in conf/, so no field has a default here."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal

@@ -4,6 +4,8 @@ Scalars follow YAML 1.2, so that text stays text: `no`, `yes`, `01`, dates and 1
 null, ~, whole and decimal numbers are not strings. Every key is a string.
 """
 
+from __future__ import annotations
+
 import logging
 import math
 import re

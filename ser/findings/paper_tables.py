@@ -3,6 +3,8 @@
 Scores may have any leading axes, so that one function computes the figures of the grid and of all resamples.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,5 +1,7 @@
 """Input of the statistics: confusion matrices by cell, seed and speaker."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """Cells and experiments of a grid: combinations of corpora times factors, times folds and seeds."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

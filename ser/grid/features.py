@@ -1,5 +1,7 @@
 """Stages 2 and 3 for all experiments of a grid, in one process or in jobs; shared data are computed once."""
 
+from __future__ import annotations
+
 from itertools import chain
 from pathlib import Path
 

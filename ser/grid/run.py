@@ -1,5 +1,7 @@
 """Run experiments of a grid in one process: train, decode and score each, also zero-shot on unseen corpora."""
 
+from __future__ import annotations
+
 import logging
 import os
 import platform

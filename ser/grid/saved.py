@@ -1,5 +1,7 @@
 """Saved ledgers of a grid (option --kept, see ser/findings/ledger/saved.py): their runs count as done."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any

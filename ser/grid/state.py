@@ -1,5 +1,7 @@
 """State of an experiment, determined by the files in its folder and never by times."""
 
+from __future__ import annotations
+
 import os
 import socket
 from collections.abc import Iterator, Sequence

@@ -1,5 +1,7 @@
 """Status of a grid, as text and as a picture."""
 
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path

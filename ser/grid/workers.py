@@ -1,5 +1,7 @@
 """Run several worker processes of one job, which share its device."""
 
+from __future__ import annotations
+
 import ctypes
 import os
 import signal

@@ -1,5 +1,7 @@
 """Fit and score the SVM baseline of an experiment, with a result.json as for networks."""
 
+from __future__ import annotations
+
 import time
 from dataclasses import asdict, replace
 from pathlib import Path

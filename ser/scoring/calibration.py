@@ -1,5 +1,7 @@
 """Calibration of confidence: temperature scaling, calibration error, and the threshold for a wanted precision."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

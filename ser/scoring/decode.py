@@ -1,5 +1,7 @@
 """Decode parts: posteriors of the trained network, as Kaldi archives."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The JSON files of an experiment: what each holds, and its one reader."""
 
+from __future__ import annotations
+
 import json
 import math
 import re

@@ -1,5 +1,7 @@
 """Plots of a result: confusion matrix and reliability diagram."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """Scores over all folds together, with bootstrap intervals over speakers."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

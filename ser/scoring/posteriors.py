@@ -3,6 +3,8 @@
 Keys are `<corpus>/<utterance>`, since ids are unique only within a corpus, and no name of a corpus has a slash.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass

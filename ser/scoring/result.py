@@ -1,5 +1,7 @@
 """Hypotheses and truth, joined by utterance id, to scores and result.json."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """A table of all results below exp/, built from their files."""
 
+from __future__ import annotations
+
 import os
 import shlex
 from collections.abc import Iterable, Sequence

@@ -1,5 +1,7 @@
 """Small SVG drawings; their colours are in the style sheet, which has a light and a dark scheme."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 

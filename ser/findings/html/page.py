@@ -1,5 +1,7 @@
 """Render the page from findings.json, the runs of the ledger and the state of the grid."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

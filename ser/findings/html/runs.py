@@ -1,5 +1,7 @@
 """Learning curves by cell, settings and hashes of the ledger's runs, for the page."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

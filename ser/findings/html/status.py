@@ -1,5 +1,7 @@
 """Read the states of the experiments of a grid from the file that `steps/grid.py status` writes."""
 
+from __future__ import annotations
+
 from collections import Counter
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict

@@ -1,5 +1,7 @@
 """Tables of findings.json for the page: a drawing beside each interval, and coloured matrices."""
 
+from __future__ import annotations
+
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,5 +1,7 @@
 """Build a ledger of every run below some folders, and list the runs that cannot be trusted."""
 
+from __future__ import annotations
+
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,5 +1,7 @@
 """Read and check the folder of one experiment: undamaged and consistent, or refused with the reason."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """Read the predictions on one target and the curves of a training, and check them against the scores."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Answers of a grid, one sentence for each target: which source corpora help, whether mixing helps, the better task."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The score of every cell on every target."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Checks of the figures of a grid: variance shares, and a negative control by the same network trained twice."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from ser.findings.paper_tables import cell_indices

@@ -1,5 +1,7 @@
 """Effects of source corpora on targets with tests, also by budget of updates, and the transfer matrix."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

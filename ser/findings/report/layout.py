@@ -1,5 +1,7 @@
 """Write a table as Markdown and CSV, and its figures as text."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Mapping, Sequence

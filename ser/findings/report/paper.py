@@ -1,5 +1,7 @@
 """Tables 1 to 5 of the paper, with intervals, chance level and probability of being best beside each share."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from typing import Any

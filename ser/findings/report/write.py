@@ -1,5 +1,7 @@
 """Write all tables and pictures of a ledger."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

@@ -15,6 +15,8 @@ for the resampling of n; t has Satterthwaite's degrees of freedom. In simulation
 100 grids (tests/findings/test_calibration.py). With one seed the noise between trainings cannot be estimated.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What a source corpus does for a target: linear combinations of cells, over matched pairs."""
 
+from __future__ import annotations
+
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

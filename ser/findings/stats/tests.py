@@ -1,5 +1,7 @@
 """Paired sign-flip test by blocks, Holm's correction, and a negative control: the same network trained twice."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

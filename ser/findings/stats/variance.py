@@ -1,5 +1,7 @@
 """How much of the differences between the runs on a target each factor of the grid explains."""
 
+from __future__ import annotations
+
 import warnings
 from typing import Any
 
