@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Where jobs run. Source this after path.sh. SER_CLUSTER chooses: nothing for this machine, slurm, or gridengine:
 #   SER_CLUSTER=slurm ./run.sh
-# Edit the lines below for your cluster; what an option means there stands in conf/slurm.conf and conf/queue.conf.
+# Edit the lines below for your cluster; what an option means there is in conf/slurm.conf and conf/queue.conf.
 # train_cmd and cpu_cmd hold a launcher and its options, are split in words where they are used
 # ($train_cmd JOB=1:4 exp/log/x.JOB.log command ...), and may be set in the environment instead:
 #   train_cmd="slurm.sh --gpu 1 --mem 8G --time 12:00:00" ./run.sh

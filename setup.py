@@ -1,4 +1,4 @@
-"""For tools that call setup.py; everything stands in pyproject.toml."""
+"""For tools that call setup.py; everything is in pyproject.toml."""
 
 from setuptools import setup
 

@@ -120,7 +120,7 @@ def read_evaluations(folder: Path, issues: Issues = RAISE_ALL) -> dict[str, Eval
 
     Args:
         folder: dialog/EmoEvaluation of a session.
-        issues: gets first lines of turns that cannot be parsed, and turns that stand twice.
+        issues: gets first lines of turns that cannot be parsed, and turns that appear twice.
     """
     evaluations: dict[str, Evaluation] = {}
     for path in sorted(folder.glob("Ses*.txt")):

@@ -98,7 +98,7 @@ def _find_streams(path: Path, data: Bytes) -> tuple[list[_Stream], bool]:
         raise damaged("an MP3 file without a frame that can be read", path)
     regular = first == at and (at == 0 or data[:3] == b"ID3")
     if first != at:
-        warnings.warn(f"{path}: {first} bytes before the first frame of MP3 are passed over", stacklevel=4)
+        warnings.warn(f"{path}: {first} bytes before the first frame of MP3 are skipped", stacklevel=4)
     at, new = first, True
     while frame := _frame(data, at):
         kind, size = frame

@@ -166,7 +166,7 @@ def _value(node: yaml.Node, left: list[int], depth: int) -> Any:
         for key_node, value_node in node.value:
             key = _key(key_node)
             if key in mapping:
-                raise _error(f"key {key[:80]} stands twice", key_node.start_mark)
+                raise _error(f"key {key[:80]} appears twice", key_node.start_mark)
             mapping[key] = _value(value_node, left, depth + 1)
         return mapping
     if isinstance(node, yaml.ScalarNode) and kind == "str":

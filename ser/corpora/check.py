@@ -73,7 +73,7 @@ def check_corpus(
     for kind, of_kind in messages.items():
         lines += [f"  {kind}: {len(of_kind)}", *_first(list(of_kind))]
     number = sum(map(len, messages.values()))
-    twice = f"; {len(pairs)} recordings stand twice, under two ids" if pairs else ""
+    twice = f"; {len(pairs)} recordings appear twice, under two ids" if pairs else ""
     verdict = (f"not complete: {number} issues" if messages else "complete") + twice
     return os.linesep.join([*lines, f"{protocol.corpus}: {verdict}"]), not messages
 
@@ -105,10 +105,10 @@ def _notes(
     others = [] if stopped else other_files(corpus_dir, reported)
     dropped = [u.id for u in listing.utterances if u.id in protocol.drop]
     return [
-        *_block("second copies of equal content, passed over", listing.duplicates),
-        *_block("hidden files, passed over", hidden),
-        *_block("files that are no utterances, passed over", others),
-        *_block(f"utterances dropped by {protocol.path.name}, passed over", dropped),
+        *_block("second copies of equal content, skipped", listing.duplicates),
+        *_block("hidden files, skipped", hidden),
+        *_block("files that are no utterances, skipped", others),
+        *_block(f"utterances dropped by {protocol.path.name}, skipped", dropped),
     ]
 
 

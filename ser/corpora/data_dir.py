@@ -51,7 +51,7 @@ def read_keyed(path: Path, issues: Issues = RAISE_ALL) -> KeyedLines:
 
     Args:
         path: path of the table.
-        issues: gets lines without a value, and lines whose key stands twice.
+        issues: gets lines without a value, and lines whose key appears twice.
 
     Raises:
         InputError: the file is absent or not UTF-8.
@@ -62,7 +62,7 @@ def read_keyed(path: Path, issues: Issues = RAISE_ALL) -> KeyedLines:
         if not rest:
             issues.add(Issue("table", f"expected `key value`, found {line!r}", origin, "fix or remove the line"))
         elif key in table:
-            what = f"{key} stands in {table[key].origin} too"
+            what = f"{key} is in {table[key].origin} too"
             issues.add(Issue("table", what, origin, "remove one of the lines"))
         else:
             table[key] = Line(rest[0], origin)

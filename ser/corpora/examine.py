@@ -94,7 +94,7 @@ def list_utterances(
             with two genders.
 
     Raises:
-        InputError: an id or path cannot stand in Kaldi's tables, or an issue is of a kind that `issues` does not
+        InputError: an id or path cannot be written in Kaldi's tables, or an issue is of a kind that `issues` does not
             collect.
     """
     offered = {"protocol": protocol, "issues": issues, "allow_pipes": allow_pipes, "audio_dir": audio_dir}

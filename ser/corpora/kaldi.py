@@ -15,7 +15,7 @@ def read_table(path: Path) -> Table:
     """Read `key value` lines; the value is the rest of the line.
 
     Raises:
-        InputError: the file is absent, a line has no value, or a key stands twice.
+        InputError: the file is absent, a line has no value, or a key appears twice.
     """
     table: Table = {}
     check_regular(path, "run the stage that writes it")
@@ -31,7 +31,7 @@ def read_table(path: Path) -> Table:
             raise InputError(f"expected `key value`, found {line!r}", f"{path}:{number}", "fix or remove the line")
         key, value = parts
         if key in table:
-            raise InputError(f"{key} stands twice", f"{path}:{number}", "remove one of the lines")
+            raise InputError(f"{key} appears twice", f"{path}:{number}", "remove one of the lines")
         table[key] = value
     return table
 
@@ -79,7 +79,7 @@ def validate(folder: Path) -> int:
         other, reference = ("segments", recordings) if name == "wav.scp" and recordings else ("utt2spk", utt2spk)
         if table.keys() != reference.keys():
             unmatched = sorted(table.keys() ^ reference.keys())[0]
-            what = f"{unmatched} stands in only one of {name} and {other}"
+            what = f"{unmatched} is in only one of {name} and {other}"
             raise InputError(what, folder / name, "run the stage that writes them")
     if read_table(folder / "spk2utt") != spk2utt(utt2spk):
         raise InputError("does not agree with utt2spk", folder / "spk2utt", "run the stage that writes it")

@@ -42,7 +42,7 @@ LISTED = (UNMATCHED, "table", "segments", "missing files", "failed pipes", "dura
 EXAMINED = (MISSING, NAMES, "unreadable", "silent", "too short", "equal audio", "classes")
 # Entry of report.json -> what the summary counts, unless there is none.
 COUNTED = {
-    "others": "files that are no utterances passed over (--check true lists them)",
+    "others": "files that are no utterances, skipped (--check true lists them)",
     "stray": "audio files whose names do not follow the corpus's scheme, or folders of them, left out (left_out.tsv)",
     "lines": "lines of tables that cannot be used left out (left_out.tsv)",
     "equal_audio": f"utterances have the samples of another one of their speaker and label ({EQUAL})",
@@ -283,7 +283,7 @@ def _summary(protocol: Protocol, report: Mapping[str, Any]) -> str:
     classes = ", ".join(f"{name} {n}" for name, n in report["classes"].items())
     edition = f" ({report['edition']})" if report.get("edition") else ""
     recordings = f" in {report['recordings']} recordings" if "recordings" in report else ""
-    copies = f"{report['duplicates']} second copies of equal content and {report['hidden']} hidden files passed over"
+    copies = f"{report['duplicates']} second copies of equal content and {report['hidden']} hidden files skipped"
 
     def by_folder(key: str, text: str) -> list[str]:
         return [f"{name}: {number} {text}" for name, number in report.get(key, {}).items()]

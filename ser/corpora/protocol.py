@@ -23,7 +23,7 @@ FEW_FOLDS = 20
 COUNTS = ("utterances", "speakers", "labels")
 SPLIT_NAME = re.compile(r"\w[\w.-]{0,99}")
 # Ends messages about lists of speakers or texts.
-NAMES = "; names that YAML takes for numbers, truths or nothing stand in quotes"
+NAMES = "; names that YAML takes for numbers, truths or nothing need quotes"
 # Form of a split -> its keys.
 FORMS = {"groups": {"groups", "seed"}, "shares": {"shares", "seed"}, "given": {"given"}, "train": set(PARTS)}
 
@@ -268,7 +268,7 @@ def _check_classes(path: Path, classes: list[Any]) -> None:
         raise InputError(f"classes: {shown(invalid[0])}: must be text, not empty{QUOTE}", path)
     twice = [name for name, n in Counter(classes).items() if n > 1]
     if twice or not classes:
-        raise InputError(f"classes: {f'{twice[0]} stands twice' if twice else 'none'}", path, "list each once")
+        raise InputError(f"classes: {f'{twice[0]} appears twice' if twice else 'none'}", path, "list each once")
 
 
 def _check_keep(path: Path, keep: Any) -> None:

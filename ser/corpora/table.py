@@ -109,13 +109,13 @@ def check_columns(columns: Sequence[str], header: Sequence[str], origin: str) ->
         origin: "<file>:<line>".
 
     Raises:
-        InputError: a name is empty, or stands twice.
+        InputError: a name is empty, or appears twice.
     """
     for number, column in enumerate(columns):
         if not column:
             raise InputError(f"column {number + 1} has no name", origin, "give it one")
         if column in columns[:number]:
-            raise InputError(f"column {header[number]} stands twice", origin, "remove one")
+            raise InputError(f"column {header[number]} appears twice", origin, "remove one")
 
 
 def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], bool]:
@@ -323,7 +323,7 @@ class Names:
             more = ", ..." if len(self.replaced) > 3 else ""
             number = len(self.replaced)
             warnings.warn(
-                f"{path}: {number} names have characters that ids cannot have; _ stands for them: {shown}{more}",
+                f"{path}: {number} names have characters that ids cannot have, replaced by _: {shown}{more}",
                 stacklevel=2,
             )
 

@@ -167,7 +167,7 @@ def _validate(protocol: str, u: Utterance, audio: Audio, audio_digest: str) -> V
     channels, length = audio.samples.shape
     if u.channel is not None and not 0 <= u.channel < channels:
         available = "channel 0 only" if channels == 1 else f"channels 0 to {channels - 1}"
-        what = f"{u.id} wants channel {u.channel}, and {u.path} has {available}"
+        what = f"{u.id} needs channel {u.channel}, and {u.path} has {available}"
         return Issue("segments", what, origin_of(u), "fix the number")
     first = round(u.start * rate)
     last = length if u.end is None or u.end == -1 else round(u.end * rate)

@@ -234,7 +234,7 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
         except UnicodeDecodeError:
             key = ""
         if match is None or not key or key in entries:
-            what = f"{key} stands twice" if key else "no key"
+            what = f"{key} appears twice" if key else "no key"
             raise InputError(f"{what} at offset {offset}", path, "run its stage again")
         header = read_header(data, match.end(), len(data), f"{path}: {key}")
         entries[key] = decode_values(data, header)

@@ -326,7 +326,7 @@ def _combinations(
                 f"combinations: {', '.join(combination)}: must name each corpus once, and one that is tested", path
             )
     if len(set(map(frozenset, every))) < len(every):
-        raise InputError("combinations: one stands twice", path)
+        raise InputError("combinations: one appears twice", path)
     return [combination for combination in every if set(combination) <= set(available)], len(every)
 
 

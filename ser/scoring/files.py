@@ -264,7 +264,7 @@ def read_answers(result: Path, corpus: str) -> list[list[str | None]]:
         if len(fields) != len(COLUMNS) or not all(fields[:4]):
             raise InputError(f"must hold {', '.join(COLUMNS)} with tabs between them", f"{path}:{number}", REDECODE)
         if fields[0] in rows:
-            raise InputError(f"{fields[0]} stands twice", f"{path}:{number}", REDECODE)
+            raise InputError(f"{fields[0]} appears twice", f"{path}:{number}", REDECODE)
         rows[fields[0]] = [*fields[:4], fields[4] or None]
     if not rows:
         raise InputError(f"has no answers of {corpus}", path, REDECODE)

@@ -228,8 +228,8 @@ def test_copies_and_budgets_of_the_presets(name):
     [
         ("a: [\nb: 1\n", "mine.yaml:3: not readable as YAML"),
         ("fold: 1\n\tseed: 2\n", "mine.yaml:2: not readable as YAML"),
-        ("fold: 1\nseed: 2\nfold: 3\n", "mine.yaml:3: not readable as YAML (key fold stands twice)"),
-        ("training:\n  patience: 1\n  patience: 1\n", "mine.yaml:3: not readable as YAML (key patience stands twice)"),
+        ("fold: 1\nseed: 2\nfold: 3\n", "mine.yaml:3: not readable as YAML (key fold appears twice)"),
+        ("training:\n  patience: 1\n  patience: 1\n", "mine.yaml:3: not readable as YAML (key patience appears twice)"),
         ("fold: 1\ntraining:\n  patience: .nan\n", "mine.yaml:3: not readable as YAML"),
         ("- a\n", "mine.yaml: must hold"),
         ("# nothing\n", "mine.yaml: must hold"),

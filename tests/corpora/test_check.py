@@ -58,12 +58,12 @@ def test_all_issues_are_listed_at_once(small):
     assert (run.returncode, run.stderr) == (1, "")
     assert not small.out.parent.exists()
     lists = sections(run.stdout)
-    assert lists["5 second copies of equal content, passed over:"][0].endswith(
+    assert lists["5 second copies of equal content, skipped:"][0].endswith(
         "again/Actor_06/03-01-01-01-01-01-06.wav"
     )
-    assert lists["1 hidden files, passed over:"] == [f"{small.corpus}/Actor_01/._03-01-05-01-01-01-01.wav"]
-    assert lists["1 utterances dropped by ravdess.yaml, passed over:"] == ["ravdess_03-03-01-04-01-01-01-03"]
-    assert lists["1 files that are no utterances, passed over:"] == [f"{small.corpus}/readme.txt"]
+    assert lists["1 hidden files, skipped:"] == [f"{small.corpus}/Actor_01/._03-01-05-01-01-01-01.wav"]
+    assert lists["1 utterances dropped by ravdess.yaml, skipped:"] == ["ravdess_03-03-01-04-01-01-01-03"]
+    assert lists["1 files that are no utterances, skipped:"] == [f"{small.corpus}/readme.txt"]
     assert lists["stray files: 1"][0].startswith(f"{small.corpus}/take1.wav: the name does not follow")
     assert "with other content" in lists["one id, other content: 1"][0]
     assert lists["unknown labels: 1"][0].startswith(f"{small.file(8, '09')}: unknown label '09'")
@@ -149,7 +149,7 @@ def test_a_table_with_many_mistakes(tmp_path):
     assert lists["missing files: 1"][0].startswith(f"{table}:14: {lab.corpus}/none.wav: no such file")
     assert lists["unknown labels: 1"][0].startswith(f"{table}:15: unknown label 'sadd' (did you mean sad?)")
     assert lists["segments: 1"][0].startswith(f"{table}:18: lab_b-bsad-009000-end lies between 9 s and the end")
-    assert str(lab.corpus / "unlisted.wav") in lists["2 files that are no utterances, passed over:"]
+    assert str(lab.corpus / "unlisted.wav") in lists["2 files that are no utterances, skipped:"]
     assert os.listdir(lab.root) != ["data"]
     assert not lab.out.exists()
 

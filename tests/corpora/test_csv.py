@@ -155,7 +155,7 @@ def test_names_with_accents_are_found_in_any_normal_form(lab):
         (["path,speaker,emotions", "a,b,c"], ":1: column emotion is missing (did you mean emotions?); the first"),
         (["wav/ana_sad.wav,ana,sad"], ":1: column path is missing"),
         (["path,speaker,emotion,", "a,b,c,"], ":1: column 4 has no name"),
-        (["path,speaker,emotion,Path", "a,b,c,d"], ":1: column Path stands twice"),
+        (["path,speaker,emotion,Path", "a,b,c,d"], ":1: column Path appears twice"),
         ([HEADER], ": has no lines below the column names"),
         ([], ": empty; the first line names the columns"),
         ([HEADER, "wav/ana_sad.wav,ana"], ":2: 2 fields, but 3 columns; fix the line"),
@@ -187,7 +187,7 @@ def test_names_with_accents_are_found_in_any_normal_form(lab):
         ([HEADER + ",start", "wav/ana_sad.wav,ana,sad,0.5"],
          ":2: lab_ana-ana_sad-000500-end lies between 0.5 s and the end"),
         ([HEADER + ",channel", "wav/ana_sad.wav,ana,sad,A"], ":2: channel 'A': a number from 0"),
-        ([HEADER + ",channel", "wav/ana_sad.wav,ana,sad,1"], ":2: lab_ana-ana_sad-1 wants channel 1, and "
+        ([HEADER + ",channel", "wav/ana_sad.wav,ana,sad,1"], ":2: lab_ana-ana_sad-1 needs channel 1, and "
          "{corpus}/wav/ana_sad.wav has channel 0 only"),
         ([HEADER + ",split", "wav/ana_sad.wav,ana,sad,1"], ":2: split '1': one of train, valid, test, or empty"),
         ([HEADER, "wav/ana_sad.wav,ana,sad", "wav/ana_sad.wav,ana,angry"],

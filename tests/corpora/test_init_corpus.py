@@ -228,7 +228,7 @@ def test_a_column_that_stands_twice_is_named(rows, tmp_path):
     table = write_table(
         tmp_path / "t.csv", [row[:3] + row[2:] for row in rows], ("path", "speaker", "emotion", "Emotion", "d")
     )
-    with refuses("column Emotion stands twice", where=f"{table}:1"):
+    with refuses("column Emotion appears twice", where=f"{table}:1"):
         recognise(table, {}, {})
 
 
@@ -272,7 +272,7 @@ def test_equal_recordings_under_two_ids_are_counted(rows, tmp_path, init):
     table = write_table(tmp_path / "liste.csv", [*rows, ["again.wav", *rows[2][1:]]])
     code, text = init(table)
     assert code == 0
-    assert "mine: complete; 1 recordings stand twice, under two ids" in text
+    assert "mine: complete; 1 recordings appear twice, under two ids" in text
 
 
 def test_columns_and_labels_by_hand(rows, tmp_path):

@@ -247,7 +247,7 @@ def test_a_second_copy_of_the_tree_inside_is_counted_once(tmp_path, tree, corpus
     (tmp_path / "copy").rename(folder / corpus)
     number = len(FILES[corpus])
     summary = prepare(corpus, folder, tmp_path / "data")
-    assert f"{number} second copies of equal content and 0 hidden files passed over" in summary
+    assert f"{number} second copies of equal content and 0 hidden files skipped" in summary
     assert read_json(tmp_path / "data" / "report.json")["found"]["utterances"] == number
     paths = [path for table in (tmp_path / "data").rglob("wav.scp") for path in read_table(table).values()]
     assert not any(path.startswith(f"{folder / corpus}/") for path in paths)
@@ -548,9 +548,9 @@ def test_other_files_of_emouerj_are_skipped_and_counted(tmp_path, tree):
     for name in ("readme.txt", "readme.wav", "m1h01.wav"):
         (folder / name).write_text("no audio")
     assert list_utterances("emouerj", folder) == before
-    assert "  3 files that are no utterances passed over" in prepare("emouerj", folder, tmp_path / "data")
+    assert "  3 files that are no utterances, skipped" in prepare("emouerj", folder, tmp_path / "data")
     text, _ = check_corpus(load_preparer("emouerj"), read_protocol("emouerj"), folder)
-    assert f"3 files that are no utterances, passed over:\n    {folder}/m1h01.wav" in text
+    assert f"3 files that are no utterances, skipped:\n    {folder}/m1h01.wav" in text
 
 
 @pytest.mark.parametrize("corpus", CORPORA)

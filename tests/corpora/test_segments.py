@@ -145,8 +145,8 @@ def test_kaldis_own_validator_accepts_the_data_dirs(calls, tmp_path):
     ("text", "message"),
     [
         ("b-1 r 1 2\na-1 r 0 1\n", "segments: not sorted"),
-        ("a-1 r 0 1\n", "segments: b-1 stands in only one of segments and utt2spk"),
-        ("a-1 r 0 1\nb-1 s 1 2\n", "wav.scp: s stands in only one of wav.scp and segments"),
+        ("a-1 r 0 1\n", "segments: b-1 is in only one of segments and utt2spk"),
+        ("a-1 r 0 1\nb-1 s 1 2\n", "wav.scp: s is in only one of wav.scp and segments"),
         ("a-1 r 0 1\nb-1 r 2 2\n", "segments: b-1 r 2 2: must be a recording, a start and an end after it"),
         ("a-1 r 0 1\nb-1 r 1\n", "segments: b-1 r 1: must be a recording"),
         ("a-1 r -1 1\nb-1 r 1 x\n", "segments: a-1 r -1 1: must be a recording"),

@@ -238,7 +238,7 @@ OTHER_KINDS = {
     "cut header": (b"key \0BFM \4", "ends within it"),
     "not finite": (entry(b"\0BFV ", "<", 1, values=struct.pack("<f", np.nan)), "not finite"),
     "span not finite": (b"key \0BCM2 " + struct.pack("<ffii", 0, np.inf, 1, 1) + bytes(2), "not finite"),
-    "twice": (2 * entry(b"\0BFV ", "<", 1, values=bytes(4)), "key stands twice"),
+    "twice": (2 * entry(b"\0BFV ", "<", 1, values=bytes(4)), "key appears twice"),
     "no key": (b"\0" * 20, "no key"),
     "key of bytes": (b"\xff\xfe \0BFV ", "no key"),
 }

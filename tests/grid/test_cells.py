@@ -158,7 +158,7 @@ def test_what_the_grid_varies_is_no_setting(override: str, fix: str) -> None:
         ({"corpora": "[ravdess, nobody]"}, "conf/corpora/nobody.yaml: no such file"),
         ({"combinations": "[[ravdess, savee]]"}, "combinations: savee is not among its corpora"),
         ({"combinations": "[[tess]]"}, "combinations: tess: must name each corpus once, and one that is tested"),
-        ({"combinations": "[[ravdess], [ravdess]]"}, "combinations: one stands twice"),
+        ({"combinations": "[[ravdess], [ravdess]]"}, "combinations: one appears twice"),
         (
             {"combinations": "some"},
             "key combinations must be all, singles, pairs, leave_one_out, {permutations: 20, seed: 0}, or list lists "

@@ -153,7 +153,7 @@ def _download(url: str, part: Path, size: int | None, limit: int, bar: Any) -> N
         except urllib.error.URLError as error:
             if isinstance(error.reason, ssl.SSLCertVerificationError):
                 what = f"its certificate is not valid ({error.reason.verify_message})"
-                fix = "see to the clock and the certificates of this machine, or fetch it in a browser"
+                fix = "check the clock and the certificates of this machine, or fetch it in a browser"
                 raise FetchError(what, url, fix) from None
             reason = f"cannot be reached ({error.reason})"
         except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:

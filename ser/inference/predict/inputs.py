@@ -256,7 +256,7 @@ def with_speakers(sources: Sequence[Source], utt2spk: Path) -> list[Source]:
             raise InputError(f"expected `<file or id> <speaker>`, found {line!r}", origin, "fix or remove the line")
         key = unicodedata.normalize("NFC", name)
         if key in speakers:
-            raise InputError(f"{name} stands in {speakers[key].origin} too", origin, "remove one of the lines")
+            raise InputError(f"{name} is in {speakers[key].origin} too", origin, "remove one of the lines")
         speakers[key] = Line(speaker[0], origin)
     lines = [speakers.get(unicodedata.normalize("NFC", source.id)) for source in sources]
     if not any(lines):

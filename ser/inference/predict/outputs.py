@@ -92,7 +92,7 @@ def writer(form: str, out: Path | IO[str] | None, layout: Layout, ids: Sequence[
         ids: of all predictions to come, for the width of a table.
 
     Raises:
-        InputError: a workbook or an ark to standard output, an ark of an id that stands twice, or a workbook of too
+        InputError: a workbook or an ark to standard output, an ark of an id that appears twice, or a workbook of too
             many rows.
     """
     if form == "ark":
