@@ -133,7 +133,7 @@ def read_evaluations(folder: Path, issues: Issues = RAISE_ALL) -> dict[str, Eval
                     form = "[start - end] turn emotion [valence, activation, dominance]"
                     issues.add(Issue("evaluations", f"expected `{form}`, found {line!r}", origin, FIX))
                 elif (turn := match[3]) in evaluations:
-                    what = f"{turn} stands also in {evaluations[turn].origin}"
+                    what = f"{turn} is also in {evaluations[turn].origin}"
                     issues.add(Issue("evaluations", what, origin, "remove the wrong one"))
                 else:
                     means = dict(zip(MEANS, map(float, match.groups()[4:]), strict=True))

@@ -85,7 +85,7 @@ def _read(table: Path, issues: Issues) -> dict[str, dict[str, str]]:
             continue
         stem = row["file_id"].rpartition(".")[0]
         if stem in rows:
-            what = f"{row['file_id']} stands also in {rows[stem]['origin']}"
+            what = f"{row['file_id']} is also in {rows[stem]['origin']}"
             issues.add(Issue("table", what, origin, "remove the wrong line"))
             continue
         rows[stem] = row

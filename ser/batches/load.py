@@ -95,7 +95,10 @@ class Data:
         figures_of = confounded(self.data_root, self.protocols, normalisation)
         return [
             *(f"{c}: an incomplete copy of the corpus ({', '.join(items)})" for c, items in lacking.items() if items),
-            *(f"{c}: statistics of a speaker take the classes away ({figures})" for c, figures in figures_of.items()),
+            *(
+                f"{c}: statistics of a speaker remove the differences between classes ({figures})"
+                for c, figures in figures_of.items()
+            ),
         ]
 
     def warnings(self, normalisation: str | None = None) -> list[str]:

@@ -45,7 +45,7 @@ def check_corpus(
         try:
             listing = list_utterances(preparer, protocol, corpus_dir, Path(audio_dir), allow_pipes, issues)
         except InputError as error:
-            kind = "the list of utterances, which ends here"
+            kind = "the list of utterances cannot be read further"
             issues.append(Issue(kind, error.what, error.where, error.fix))
             stopped = True
         examined = examine(protocol, corpus_dir, listing, issues)
@@ -73,7 +73,7 @@ def check_corpus(
     for kind, of_kind in messages.items():
         lines += [f"  {kind}: {len(of_kind)}", *_first(list(of_kind))]
     number = sum(map(len, messages.values()))
-    twice = f"; {len(pairs)} recordings appear twice, under two ids" if pairs else ""
+    twice = f"; {len(pairs)} recordings are listed twice, under two ids" if pairs else ""
     verdict = (f"not complete: {number} issues" if messages else "complete") + twice
     return os.linesep.join([*lines, f"{protocol.corpus}: {verdict}"]), not messages
 

@@ -80,9 +80,7 @@ def incomplete_issue(protocol: Protocol, corpus_dir: Path, comparison: Compariso
     differences = f"{', '.join(comparison.differences)}{absent}"
     pairs = _count_pairs(comparison.counts, comparison.expected)
     if pairs and all(number >= right for number, right, _ in pairs) and not comparison.absent:
-        fix = (
-            f"if it has grown, give the new numbers under `expected` in {protocol.path}; else remove what does not belong to it"
-        )
+        fix = f"if it has grown, give the new numbers under `expected` in {protocol.path}; else remove the rest"
         return Issue(MISSING, f"more than the complete {protocol.name}{edition}: {differences}", corpus_dir, fix)
     return Issue(
         MISSING,

@@ -201,7 +201,8 @@ class Grid:
     def alone(self, experiment: Experiment, corpus: str) -> Experiment:
         """An experiment of one corpus, with the features and the fold of another and without augmented copies.
 
-        Where statistics of a speaker would take the classes away, features are normalised by those of the corpus.
+        Where statistics of a speaker would remove the differences between classes, features are normalised by those
+        of the corpus.
         """
         fold = corpus_fold(experiment.fold, self.resolved[corpus].count_folds(experiment.split))
         augment, batches = {**experiment.augment, "copies": 0}, experiment.batches

@@ -251,9 +251,8 @@ def score_zero_shot(
     for corpus, other in others.items():
         notes |= {*other.caveats(), *(protocol.note for protocol in other.protocols.values() if protocol.note)}
         if (kind := other.experiment.batches.normalisation) != normalisation:
-            notes.add(
-                f"{corpus}: normalised by {kind}, for statistics of a {normalisation} would take the classes away"
-            )
+            reason = f"because statistics of a {normalisation} would remove the differences between classes"
+            notes.add(f"{corpus}: normalised by {kind}, {reason}")
     result = {
         **experiment_identity(data.experiment),
         "part": "test",

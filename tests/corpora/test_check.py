@@ -58,9 +58,7 @@ def test_all_issues_are_listed_at_once(small):
     assert (run.returncode, run.stderr) == (1, "")
     assert not small.out.parent.exists()
     lists = sections(run.stdout)
-    assert lists["5 second copies of equal content, skipped:"][0].endswith(
-        "again/Actor_06/03-01-01-01-01-01-06.wav"
-    )
+    assert lists["5 second copies of equal content, skipped:"][0].endswith("again/Actor_06/03-01-01-01-01-01-06.wav")
     assert lists["1 hidden files, skipped:"] == [f"{small.corpus}/Actor_01/._03-01-05-01-01-01-01.wav"]
     assert lists["1 utterances dropped by ravdess.yaml, skipped:"] == ["ravdess_03-03-01-04-01-01-01-03"]
     assert lists["1 files that are no utterances, skipped:"] == [f"{small.corpus}/readme.txt"]
@@ -160,7 +158,9 @@ def test_a_listing_that_stops_is_reported(tmp_path):
     text, complete = lab.check()
     assert not complete
     lists = sections(text)
-    assert lists["the list of utterances, which ends here: 1"][0].startswith(f"{lab.corpus}/x.csv:1: column speaker is")
+    assert lists["the list of utterances cannot be read further: 1"][0].startswith(
+        f"{lab.corpus}/x.csv:1: column speaker is"
+    )
 
 
 def test_without_check_out_dir_is_required(tmp_path):

@@ -272,7 +272,7 @@ def test_equal_recordings_under_two_ids_are_counted(rows, tmp_path, init):
     table = write_table(tmp_path / "liste.csv", [*rows, ["again.wav", *rows[2][1:]]])
     code, text = init(table)
     assert code == 0
-    assert "mine: complete; 1 recordings appear twice, under two ids" in text
+    assert "mine: complete; 1 recordings are listed twice, under two ids" in text
 
 
 def test_columns_and_labels_by_hand(rows, tmp_path):

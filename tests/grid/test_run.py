@@ -159,7 +159,9 @@ def test_an_unseen_corpus_whose_speakers_have_one_class_is_normalised_as_a_whole
     finish(grid)
     unseen = json.loads((grid.folder(experiment) / "zero_shot.json").read_text())
     assert list(unseen["targets"]) == ["iemocap"]
-    assert unseen["notes"] == ["iemocap: normalised by corpus, for statistics of a speaker would take the classes away"]
+    assert unseen["notes"] == [
+        "iemocap: normalised by corpus, because statistics of a speaker would remove the differences between classes"
+    ]
     entries = read_posteriors(grid.folder(experiment), "test").corpora
     assert {corpus: entry.get("normalisation") for corpus, entry in entries.items()} == {
         "ravdess": None,

@@ -140,7 +140,7 @@ def test_what_a_graph_does_not_do_is_refused(made, graph, capsys, option, value)
 def test_a_damaged_graph_is_named_and_nothing_is_printed(graph, capfd, damage):
     graph.write_bytes(damage(graph.read_bytes()))
     capfd.readouterr()
-    with refuses("no graph", where=graph):
+    with refuses("not an ONNX graph", where=graph):
         GraphPredictor(graph)
     assert capfd.readouterr() == ("", "")
 
@@ -170,7 +170,7 @@ def test_what_is_no_graph_of_waveforms_is_refused(packed, graph, tmp_path):
     with refuses("no such file", tmp_path / "none.onnx"):
         GraphPredictor(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("x")
-    with refuses("no graph", tmp_path / "text.onnx"):
+    with refuses("not an ONNX graph", tmp_path / "text.onnx"):
         GraphPredictor(tmp_path / "text.onnx")
     with refuses("a graph of head one", "--head two"):
         GraphPredictor(graph, "two")

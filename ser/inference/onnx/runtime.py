@@ -53,7 +53,7 @@ def open_session(path: Path, threads: int | None = None) -> Any:
         threads: of the computation; None: onnxruntime chooses.
 
     Raises:
-        InputError: onnxruntime is not installed, or the file is no graph.
+        InputError: onnxruntime is not installed, or the file is not an ONNX graph.
     """
     try:
         import onnxruntime  # type: ignore[import-untyped]
@@ -65,7 +65,7 @@ def open_session(path: Path, threads: int | None = None) -> Any:
     if not path.is_file():
         raise InputError("no such file", path, "give a graph that `ser export` wrote, or a model package")
     # no fallback to the CPU, which would print that it tries again
-    with as_input_error("no graph", path, REEXPORT, *_session_errors(), reason=_short):
+    with as_input_error("not an ONNX graph", path, REEXPORT, *_session_errors(), reason=_short):
         return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"], enable_fallback=0)
 
 
@@ -74,7 +74,7 @@ def _short(error: Exception) -> str:
 
 
 def _session_errors() -> tuple[type[Exception], ...]:
-    """What onnxruntime raises for a file that is no graph; its own exceptions have no common base."""
+    """What onnxruntime raises for a file that is not a graph; its own exceptions have no common base."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
     classes = (kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
@@ -103,7 +103,7 @@ class GraphPredictor(BasePredictor):
             self.trained, self.calibrations = json.loads(metadata["trained"]), json.loads(metadata["calibrations"])
         names = {tensor.name for tensor in (*self.session.get_inputs(), *self.session.get_outputs())}
         if missing := {kind, "lengths", "posteriors"} - names:
-            raise InputError(f"no graph that predict can ask, without {min(missing)}", path, REEXPORT)
+            raise InputError(f"not a graph that predict can use: it lacks {min(missing)}", path, REEXPORT)
         if CHECKSUM in metadata:  # not of earlier versions
             check_seal(path, metadata[CHECKSUM])
         if kind != "waveform":
