@@ -103,7 +103,7 @@ class GraphPredictor(BasePredictor):
             self.trained, self.calibrations = json.loads(metadata["trained"]), json.loads(metadata["calibrations"])
         names = {tensor.name for tensor in (*self.session.get_inputs(), *self.session.get_outputs())}
         if missing := {kind, "lengths", "posteriors"} - names:
-            raise InputError(f"not a graph that predict can use: it lacks {min(missing)}", path, REEXPORT)
+            raise InputError(f"not an ONNX graph that predict can use: it lacks {min(missing)}", path, REEXPORT)
         if CHECKSUM in metadata:  # not of earlier versions
             check_seal(path, metadata[CHECKSUM])
         if kind != "waveform":
