@@ -11,6 +11,5 @@ python3 -m venv "$environment"
   sed -nE '/"(torch|setuptools)>/!s/.*"([A-Za-z0-9_-]+)>=([0-9.]+).*/\1==\2/p' "$root/pyproject.toml"
   grep -E '^torch==' "$root/constraints.txt"
 } > "$environment/oldest.txt"
-"$environment/bin/python" -m pip install --quiet --constraint "$environment/oldest.txt" \
-  "${root}[train,pretrained,onnx,search,tensorboard]" pytest pytest-xdist hypothesis kaldi_native_io praatio psutil
+"$environment/bin/python" -m pip install --quiet --constraint "$environment/oldest.txt" "${root}[train,mini,dev]"
 cd "$root" && PATH=$environment/bin:$PATH SER_ENV=$environment PYTHONPATH=$root python -m pytest -m "not slow" "$@"
