@@ -52,7 +52,8 @@ with open(sys.argv[1], "rb") as file:
 
 
 def numbers(release):
-    return [int(number) for number in re.match(r"[\d.]*\d", release)[0].split(".")]
+    match = re.match(r"v?(\d+(\.\d+)*)", release or "")
+    return [int(number) for number in match[1].split(".")] if match else []
 
 
 def unfit(requirements):

@@ -81,7 +81,11 @@ def main() -> None:
     print(f"{out}: {len(done)} of {options.trials} trials are there")
     for _ in range(options.trials - len(done)):
         trial = study.ask(space)
-        score = validated(experiment, trial.params, out / f"trial{trial.number}", options)
+        try:
+            score = validated(experiment, trial.params, out / f"trial{trial.number}", options)
+        except BaseException:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            raise
         done.append(study.tell(trial, score))
         print(f"trial {trial.number}: valid UA {100 * score:.1f} %, {trial.params}", flush=True)
     best = sorted(done, key=lambda t: -t.values[0])[:5]

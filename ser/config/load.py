@@ -116,7 +116,7 @@ def write_experiment(experiment: Experiment, path: Path) -> None:
 def read_experiment(path: Path) -> Experiment:
     """Read a file of `write_experiment`, also of an earlier version.
 
-    Of files that differ only in fold and seed, the first is parsed.
+    Of files that differ only in fold and seed, the first is parsed: their settings share lists and dicts.
     """
     if not path.is_file():
         raise InputError("no such file; ./run.sh writes it", path)

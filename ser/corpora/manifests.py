@@ -182,10 +182,13 @@ def _segment_tables(items: Sequence[ValidatedUtterance]) -> dict[str, dict[str, 
     return tables
 
 
-def _votes(votes: Mapping[str, int], protocol: Protocol) -> str:
-    """Format the annotators' votes (raw label -> number) by class: `happy:2 sad:1`; labels in no class do not count."""
+def _votes(votes: Any, protocol: Protocol) -> str:
+    """Format the annotators' votes (raw label -> number) by class: `happy:2 sad:1`; labels in no class do not count.
+
+    The text of a table's column of that name is "".
+    """
     counts: Counter[str] = Counter()
-    for label, number in votes.items():
+    for label, number in votes.items() if isinstance(votes, Mapping) else ():
         if name := protocol.labels.get(label):
             counts[name] += number
     return " ".join(f"{name}:{number}" for name, number in sorted(counts.items()))

@@ -23,7 +23,7 @@ FEW_FOLDS = 20
 COUNTS = ("utterances", "speakers", "labels")
 SPLIT_NAME = re.compile(r"\w[\w.-]{0,99}")
 # Ends messages about lists of speakers or texts.
-NAMES = "; names that YAML takes for numbers, truths or nothing need quotes"
+NAMES = "; names that YAML takes for numbers, true, false or null need quotes"
 # Form of a split -> its keys.
 FORMS = {"groups": {"groups", "seed"}, "shares": {"shares", "seed"}, "given": {"given"}, "train": set(PARTS)}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -311,10 +311,12 @@ def _speech_statistics(
     factory = running_stats_factory(predictor, settings)
     running = {name: factory() for name, value in seconds.items() if factory and value >= settings.statistics_minimum}
     for (path, recording, names), likely in zip(recordings, speech, strict=True):
-        if chosen := {channel: running[name] for channel, name in names.items() if name in running}:
-            window = round(settings.window * recording.rate)
-            every = max(1, window // recording.cell)  # so that each part of the recording counts once
-            for cell, samples in enumerate(cut_windows(blocks_at(path, recording.rate), recording.cell, window)):
+        chosen = {channel: running[name] for channel, name in names.items() if name in running}
+        window = round(settings.window * recording.rate)
+        every = max(1, window // recording.cell)  # so that each part of the recording counts once
+        windows = cut_windows(blocks_at(path, recording.rate), recording.cell, window) if chosen else ()
+        with suppress(InputError) if source == "speaker" else nullcontext():  # it is reported with its own timeline
+            for cell, samples in enumerate(windows):
                 for channel, stats in chosen.items() if cell % every == every // 2 else ():
                     if likely[channel][cell] >= 0.5:
                         stats.add(predictor.frames(samples[channel]))

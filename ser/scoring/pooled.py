@@ -236,8 +236,10 @@ def draws(speakers: int) -> np.ndarray:
 
 def _interval(pool: Pool, samples: np.ndarray) -> Interval:
     """Percentile interval; NaN with fewer than LEAST_SPEAKERS."""
+    if len(pool.speakers) < LEAST_SPEAKERS:
+        return math.nan, math.nan
     low, high = percentiles(samples)
-    return (float(low), float(high)) if len(pool.speakers) >= LEAST_SPEAKERS else (math.nan, math.nan)
+    return float(low), float(high)
 
 
 def percentiles(samples: np.ndarray, axis: int = 0) -> np.ndarray:

@@ -108,6 +108,14 @@ def test_cells_that_mean_missing(lab):
     assert utterance.custom == {"note": "none"}
 
 
+def test_a_column_of_votes_is_text_like_others(lab):
+    header, *rows = lines()
+    lab.table("lab.csv", f"{header},votes", *(f"{row},2 of 3" for row in rows))
+    assert "12 utterances of 3 speakers" in lab.prepare()
+    assert {utterance.custom["votes"] for utterance in lab.utterances().values()} == {"2 of 3"}
+    assert not (lab.out / "strict_fold1" / "test" / "utt2votes").exists()
+
+
 def test_all_columns(lab):
     lab.table(
         "lab.tsv",

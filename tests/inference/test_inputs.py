@@ -319,14 +319,14 @@ def test_a_table_names_segments_and_channels(tmp_path):
     soundfile.write(tmp_path / "calls" / "a.wav", stereo, 8000)
     (tmp_path / "t.csv").write_text(
         "file;Start;end;duration;channel\ncalls\\a.wav;0,25;-1;;1\ncalls\\a.wav;0,25;;0,5;\ncalls\\a.wav;0,5;0,25;;0\n"
-        "calls\\a.wav;0,25;;-1;1.0\n"
+        "calls\\a.wav;0,25;;-1;1,0\n"
     )
     with scratch() as folder:
         first, second, third, fourth = sources_of(str(tmp_path / "t.csv"), folder)
     assert (first.start, first.end, first.channels) == (fourth.start, fourth.end, fourth.channels)
     assert (first.start, first.end, first.channels) == (0.25, None, (1,))
     assert (second.start, second.end, second.channels) == (0.25, 0.75, ())
-    assert third.problem.endswith("row 3 below the header: starts at 0.5 s and ends at 0.25 s. Fix the cell")
+    assert third.problem.endswith("row 3 below the header: starts at 0.5 s and ends at 0.25 s. Fix it")
     with sound.open_samples(first, "mix", 8000, 60.0) as opened:
         (samples,) = [window[0] for window in opened.windows]
     np.testing.assert_allclose(samples, np.full(6000, 0.2), atol=1e-4)
@@ -339,7 +339,7 @@ def test_a_table_names_segments_and_channels(tmp_path):
         ("start", "2024-05-01 10:00", r"start '2024-05-01 10:00': a number of seconds"),
         ("channel", "phone", r"channel 'phone'"),
         ("channel", "0.5", "channel '0.5': a number from 0"),
-        ("end", "-3", "starts at 0 s and ends at -3 s"),
+        ("channel", "9" * 400, "channel '99"),
     ],
 )
 def test_a_column_of_another_meaning_is_not_used_with_a_warning(tmp_path, name, cell, why):
@@ -347,6 +347,14 @@ def test_a_column_of_another_meaning_is_not_used_with_a_warning(tmp_path, name, 
     with scratch() as folder, pytest.warns(UserWarning, match=f"t.csv: the column {name} is not used.*{why}"):
         sources = sources_of(str(tmp_path / "t.csv"), folder)
     assert {(source.start, source.end, source.channels) for source in sources} == {(0.0, None, ())}
+
+
+@pytest.mark.parametrize(("name", "cell", "end"), [("end", "-3", "-3"), ("end", "0", "0"), ("duration", "0", "1")])
+def test_impossible_times_are_refused_in_each_row(tmp_path, name, cell, end):
+    (tmp_path / "t.csv").write_text(f"file,start,{name}\na.wav,1,{cell}\n")
+    with scratch() as folder:
+        (source,) = sources_of(str(tmp_path / "t.csv"), folder)
+    assert f"row 1 below the header: starts at 1 s and ends at {end} s" in source.problem
 
 
 def test_times_with_other_names_are_not_used_with_a_warning(tmp_path):

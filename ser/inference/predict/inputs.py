@@ -176,18 +176,18 @@ def _segments(table: Path, rows: Sequence[Mapping[str, Any]], comma: bool) -> li
         try:
             start, end, channel = parse_segment({n: cells[number] for n, cells in columns.items()}, str(table), comma)
         except Issue as issue:
-            segments.append({"problem": f"{table}: row {number + 1} below the header: {issue.what}. Fix the cell"})
+            segments.append({"problem": f"{table}: row {number + 1} below the header: {issue.what}. Fix it"})
         else:
             segments.append({"start": start, "end": end, "channels": () if channel is None else (channel,)})
     return segments
 
 
 def _issue(row: Mapping[str, str], table: Path, comma: bool) -> str:
-    """What is wrong with the times or the channel of a row; "": nothing."""
+    """Why a cell of a row is no number of seconds, or no channel; "": it is one."""
     try:
         parse_segment(row, str(table), comma)
     except Issue as issue:
-        return issue.what
+        return issue.what if issue.kind == "table" else ""  # else an end that is not after the start
     return ""
 
 
