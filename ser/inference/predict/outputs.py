@@ -257,7 +257,15 @@ def check_out(out: Path, model: Path) -> None:
 
 
 def check_not_in(out: Path, model: Path) -> None:
-    """Raises InputError if a file or folder to write is, or lies in, the model package or graph."""
+    """Refuse to write over the model.
+
+    Args:
+        out: file or folder to write.
+        model: package or graph.
+
+    Raises:
+        InputError: `out` is the model, or lies in it.
+    """
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(model)):
         raise InputError(f"would be written over files of the model {model}", f"--out {out}", "give another --out")
 
